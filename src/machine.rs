@@ -1,0 +1,154 @@
+//! The contract between a protocol and whoever drives it.
+
+use core::error::Error;
+use core::fmt;
+
+use bytes::Bytes;
+
+use crate::{Addr, Instant, Tag, Transmit};
+
+/// A protocol without sockets, clock, threads or chance of its own.
+///
+/// Octets, link cues, commands and time go in. Sends, events, asks for sockets and a deadline come out of
+/// [`poll`](Machine::poll). After every input, and whenever the deadline has come, the driver polls until
+/// the machine is [`Idle`](Output::Idle) or [`Done`](Output::Done). Several inputs may come before the
+/// next poll. The [`laws`](crate::laws) say what holds of every machine.
+pub trait Machine {
+    /// What a peer, a stream or an interface is named by.
+    type Addr: Addr;
+    /// What the application can ask for.
+    type Command;
+    /// What the application is told.
+    type Event;
+    /// Why a command was refused; nothing else can fail.
+    type Error: Error;
+
+    /// Takes a datagram, or the next octets of a stream, in any chunking.
+    ///
+    /// It cannot fail: what is malformed is counted and dropped, and the end of a peer is an event.
+    fn receive(&mut self, now: Instant, from: Self::Addr, octets: &[u8]);
+
+    /// Takes what the driver knows about the link at `at`.
+    fn link(&mut self, now: Instant, at: Self::Addr, state: Link);
+
+    /// Takes a command of the application.
+    ///
+    /// # Errors
+    ///
+    /// The machine's own reason for refusing it. A refused command has changed nothing.
+    fn command(&mut self, now: Instant, command: Self::Command) -> Result<(), Self::Error>;
+
+    /// Gives the next output: due timers act first, then events, asks and sends follow.
+    ///
+    /// `tx` is cleared on entry and holds something only under [`Output::Transmit`].
+    fn poll(
+        &mut self,
+        now: Instant,
+        tx: &mut Transmit<Self::Addr>,
+    ) -> Output<Self::Addr, Self::Event>;
+
+    /// Tells whether octets of the stream at `from` are welcome; false leaves them in the socket.
+    ///
+    /// The driver asks before each read, and again after events were taken.
+    fn wants(&self, from: Self::Addr) -> bool {
+        let _ = from;
+        true
+    }
+}
+
+/// What [`Machine::poll`] gives.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output<A, E> {
+    /// Send what is in `tx`, then poll again.
+    Transmit,
+    /// Tell the application, then poll again.
+    Event(E),
+    /// Do this with the sockets, then poll again. Never shown to the application.
+    Ask(Ask<A>),
+    /// Nothing until the next input or until this time, which is later than now.
+    Idle(Option<Instant>),
+    /// Nothing ever again: flush what was sent, then close.
+    Done,
+}
+
+/// What the driver tells a machine about a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Link {
+    /// The peer can be reached: a contact begins, a stream was accepted, a configured socket is bound.
+    Up,
+    /// The answer to [`Ask::Open`]; the address is filled in, with the real local port.
+    Opened(Tag),
+    /// The other answer to [`Ask::Open`].
+    Failed(Tag, Cause),
+    /// The carrier would block. Nothing may be written there until `Free`.
+    Full,
+    /// The carrier takes octets again.
+    Free,
+    /// The peer ended its direction of the stream (FIN).
+    Ended,
+    /// The link is gone. On a path this is final; for a contact, timers stand still until `Up`.
+    Down(Cause),
+}
+
+/// Why a link failed or went down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Cause {
+    /// In good order.
+    Closed,
+    /// Nobody listens there.
+    Refused,
+    /// Cut off by the peer (RST).
+    Reset,
+    /// The local address is taken.
+    InUse,
+    /// There is no way to that address.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Refused => "connection refused",
+            Self::Reset => "connection reset by the peer",
+            Self::InUse => "address in use",
+            Self::Unreachable => "address unreachable",
+            Self::TimedOut => "no answer in time",
+        })
+    }
+}
+
+/// What a machine wants of the owner of the sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask<A> {
+    /// Bind a UDP socket, listen on TCP (a remote with port 0), or connect.
+    ///
+    /// Answered by [`Link::Opened`] at the address with the real local port, or by [`Link::Failed`].
+    Open {
+        /// The name that the answer carries back.
+        tag: Tag,
+        /// What to open.
+        path: A,
+    },
+    /// Give up an `Open`. An answer under way may still come, and an opened path is then closed.
+    Cancel(Tag),
+    /// Send what was written, then FIN; reading goes on.
+    Finish(A),
+    /// Send what was written, then be done with it.
+    Close(A),
+    /// Send RST and be done with it; what was written and not sent is lost.
+    Abort(A),
+    /// Send what was written, then give the stream to the application.
+    Hand {
+        /// The name by which the application asked for it.
+        tag: Tag,
+        /// The stream.
+        path: A,
+        /// Octets of it that were read already and belong to the application.
+        early: Bytes,
+    },
+}

@@ -1,0 +1,109 @@
+//! Where octets come from and go to.
+
+use core::fmt;
+use core::hash::Hash;
+use core::net::SocketAddr;
+
+/// What a machine is addressed by: [`Path`] on IP, [`Hop`] on a CSP network, `()` on one stream.
+pub trait Addr: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {}
+
+impl Addr for () {}
+impl Addr for Path {}
+impl Addr for Hop {}
+
+/// The transport under a [`Path`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Proto {
+    /// Datagrams.
+    Udp,
+    /// A stream.
+    Tcp,
+}
+
+/// One way between two sockets.
+///
+/// `local` is what the socket is bound to, never the destination of a packet: a server with several
+/// addresses binds one socket each. A `remote` with port 0 means the socket itself: a bound UDP socket, or
+/// a TCP listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Path {
+    /// Datagrams or a stream.
+    pub proto: Proto,
+    /// What this end is bound to.
+    pub local: SocketAddr,
+    /// The other end.
+    pub remote: SocketAddr,
+}
+
+impl Path {
+    /// Names the UDP way from `local` to `remote`.
+    #[must_use]
+    pub const fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self {
+            proto: Proto::Udp,
+            local,
+            remote,
+        }
+    }
+
+    /// Names the TCP way from `local` to `remote`.
+    #[must_use]
+    pub const fn tcp(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self {
+            proto: Proto::Tcp,
+            local,
+            remote,
+        }
+    }
+
+    /// Names the socket bound to `local`, which has no peer.
+    #[must_use]
+    pub const fn socket(proto: Proto, local: SocketAddr) -> Self {
+        let nobody = match local {
+            SocketAddr::V4(_) => core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => core::net::IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED),
+        };
+        Self {
+            proto,
+            local,
+            remote: SocketAddr::new(nobody, 0),
+        }
+    }
+
+    /// Tells whether the path names a socket and not a way to a peer.
+    #[must_use]
+    pub const fn is_socket(&self) -> bool {
+        self.remote.port() == 0
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let proto = match self.proto {
+            Proto::Udp => "udp",
+            Proto::Tcp => "tcp",
+        };
+        if self.is_socket() {
+            write!(f, "{proto} {}", self.local)
+        } else {
+            write!(f, "{proto} {} to {}", self.local, self.remote)
+        }
+    }
+}
+
+/// The next hop in a network of numbered interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Hop {
+    /// Which interface of this node.
+    pub interface: u8,
+    /// The link address of the next node on it.
+    pub via: u16,
+}
+
+/// A name that the caller gives to something long-lived; every event about it carries it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Tag(pub u64);

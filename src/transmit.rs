@@ -1,0 +1,344 @@
+//! The buffer into which a machine writes what is to be sent.
+
+use alloc::vec::Vec;
+use core::num::NonZeroUsize;
+
+use crate::Addr;
+
+/// How much one [`Transmit`] may hold.
+///
+/// The limits decide what a poll gives, so a recording notes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of one datagram.
+    pub datagram: NonZeroUsize,
+    /// Datagrams of one send.
+    pub batch: NonZeroUsize,
+    /// Octets of one send, datagrams or stream.
+    pub octets: NonZeroUsize,
+}
+
+impl Limits {
+    /// Returns these limits, each raised to at least 1.
+    #[must_use]
+    pub const fn new(datagram: usize, batch: usize, octets: usize) -> Self {
+        Self {
+            datagram: at_least_one(datagram),
+            batch: at_least_one(batch),
+            octets: at_least_one(octets),
+        }
+    }
+
+    /// One stream chunk of at most `octets`.
+    #[must_use]
+    pub const fn stream(octets: usize) -> Self {
+        Self::new(octets, 1, octets)
+    }
+
+    /// One datagram of at most `octets` at a time.
+    #[must_use]
+    pub const fn single(octets: usize) -> Self {
+        Self::new(octets, 1, octets)
+    }
+}
+
+impl Default for Limits {
+    /// Datagrams of 1472 octets (Ethernet less IPv4 and UDP headers), 44 in a send, 64 KiB in all.
+    fn default() -> Self {
+        Self::new(1472, 44, 1 << 16)
+    }
+}
+
+const fn at_least_one(number: usize) -> NonZeroUsize {
+    match NonZeroUsize::new(number) {
+        Some(number) => number,
+        None => NonZeroUsize::MIN,
+    }
+}
+
+/// What one send takes: datagrams of equal size to one destination, or a run of one stream.
+///
+/// A batch is valid whatever the machine does: all datagrams have the length of the first, the last may
+/// be shorter, and nothing exceeds the [`Limits`].
+#[derive(Debug, Clone)]
+pub struct Transmit<A> {
+    limits: Limits,
+    octets: Vec<u8>,
+    run: Run<A>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Run<A> {
+    Empty,
+    /// `sealed`: the last datagram is shorter, so none may follow.
+    Datagrams {
+        to: A,
+        size: usize,
+        count: usize,
+        sealed: bool,
+    },
+    Stream {
+        to: A,
+    },
+}
+
+impl<A: Addr> Transmit<A> {
+    /// Makes an empty buffer. It grows to at most `limits.octets` and keeps its memory.
+    #[must_use]
+    pub const fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            octets: Vec::new(),
+            run: Run::Empty,
+        }
+    }
+
+    /// Returns the limits it was made with.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Empties the buffer.
+    pub fn clear(&mut self) {
+        self.octets.clear();
+        self.run = Run::Empty;
+    }
+
+    /// Adds a datagram of `len` octets to `to`, written by `write`.
+    ///
+    /// Returns false, without calling `write`, when it does not fit: another destination, a stream, more
+    /// than the limits, longer than the first one, behind a shorter one, or empty. `write` appends to the
+    /// vector it gets; another length than promised fails a debug assertion, and is cut or filled up with
+    /// zeros in release.
+    pub fn push(&mut self, to: A, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        if len == 0 || len > self.room_for_datagram(to) {
+            return false;
+        }
+        self.write(len, write);
+        self.run = match self.run {
+            Run::Datagrams { size, count, .. } => Run::Datagrams {
+                to,
+                size,
+                count: count + 1,
+                sealed: len < size,
+            },
+            Run::Empty | Run::Stream { .. } => Run::Datagrams {
+                to,
+                size: len,
+                count: 1,
+                sealed: false,
+            },
+        };
+        true
+    }
+
+    /// Adds `len` octets to the stream at `to`, written by `write`, without a boundary.
+    ///
+    /// Returns false under the same conditions as [`push`](Self::push), and keeps `write` to its promise
+    /// in the same way.
+    pub fn append(&mut self, to: A, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        if len == 0 || len > self.room_in_stream(to) {
+            return false;
+        }
+        self.write(len, write);
+        self.run = Run::Stream { to };
+        true
+    }
+
+    /// Returns how many octets the next [`push`](Self::push) to `to` may have, or the next
+    /// [`append`](Self::append) once the buffer holds a stream.
+    #[must_use]
+    pub fn room(&self, to: A) -> usize {
+        if self.is_stream() {
+            self.room_in_stream(to)
+        } else {
+            self.room_for_datagram(to)
+        }
+    }
+
+    /// Returns how many octets the next [`append`](Self::append) to `to` may have.
+    #[must_use]
+    pub fn room_in_stream(&self, to: A) -> usize {
+        match self.run {
+            Run::Datagrams { .. } => 0,
+            Run::Stream { to: taken } if taken != to => 0,
+            Run::Empty | Run::Stream { .. } => self.limits.octets.get() - self.octets.len(),
+        }
+    }
+
+    fn room_for_datagram(&self, to: A) -> usize {
+        let left = self.limits.octets.get() - self.octets.len();
+        match self.run {
+            Run::Empty => left.min(self.limits.datagram.get()),
+            Run::Datagrams {
+                to: taken,
+                size,
+                count,
+                sealed: false,
+            } if taken == to && count < self.limits.batch.get() => left.min(size),
+            Run::Datagrams { .. } | Run::Stream { .. } => 0,
+        }
+    }
+
+    fn write(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let end = self.octets.len() + len;
+        self.octets.reserve(len);
+        write(&mut self.octets);
+        debug_assert_eq!(
+            self.octets.len(),
+            end,
+            "the closure wrote another length than it promised"
+        );
+        self.octets.resize(end, 0);
+    }
+
+    /// Tells whether it holds octets of a stream.
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        matches!(self.run, Run::Stream { .. })
+    }
+
+    /// Tells whether it holds nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        matches!(self.run, Run::Empty)
+    }
+
+    /// Returns the destination, once something was written.
+    #[must_use]
+    pub const fn to(&self) -> Option<A> {
+        match self.run {
+            Run::Empty => None,
+            Run::Datagrams { to, .. } | Run::Stream { to } => Some(to),
+        }
+    }
+
+    /// Returns all octets, datagrams back to back.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
+    /// Returns the length of every datagram but the last, which may be shorter; for a stream, of the whole.
+    #[must_use]
+    pub const fn segment_size(&self) -> usize {
+        match self.run {
+            Run::Datagrams { size, .. } => size,
+            Run::Empty | Run::Stream { .. } => self.octets.len(),
+        }
+    }
+
+    /// Returns the datagrams one by one; for a stream, the whole.
+    pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.octets.chunks(self.segment_size().max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Hop;
+
+    const NEAR: Hop = Hop {
+        interface: 0,
+        via: 1,
+    };
+    const FAR: Hop = Hop {
+        interface: 0,
+        via: 2,
+    };
+
+    fn push(tx: &mut Transmit<Hop>, to: Hop, len: usize) -> bool {
+        tx.push(to, len, |out| out.resize(out.len() + len, 7))
+    }
+
+    fn append(tx: &mut Transmit<Hop>, to: Hop, len: usize) -> bool {
+        tx.append(to, len, |out| out.resize(out.len() + len, 7))
+    }
+
+    #[test]
+    fn a_batch_has_equal_datagrams_and_one_shorter_at_the_end() {
+        let mut tx = Transmit::new(Limits::new(100, 8, 1000));
+
+        assert!(push(&mut tx, NEAR, 40));
+        assert!(!push(&mut tx, NEAR, 41), "longer than the first");
+        assert!(push(&mut tx, NEAR, 40));
+        assert!(push(&mut tx, NEAR, 10));
+        assert!(!push(&mut tx, NEAR, 10), "behind a shorter one");
+
+        let lengths: Vec<usize> = tx.datagrams().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [40, 40, 10]);
+        assert_eq!(tx.segment_size(), 40);
+    }
+
+    #[test]
+    fn one_send_has_one_destination_and_one_kind() {
+        let mut tx = Transmit::new(Limits::default());
+
+        assert!(push(&mut tx, NEAR, 4));
+        assert!(!push(&mut tx, FAR, 4));
+        assert!(!append(&mut tx, NEAR, 4));
+        assert_eq!(tx.to(), Some(NEAR));
+
+        tx.clear();
+        assert!(append(&mut tx, FAR, 4));
+        assert!(append(&mut tx, FAR, 9));
+        assert!(!append(&mut tx, NEAR, 4));
+        assert!(!push(&mut tx, FAR, 4));
+        assert!(tx.is_stream());
+        assert_eq!(tx.octets().len(), 13);
+    }
+
+    #[test]
+    fn the_limits_hold_for_the_first_datagram_too() {
+        let mut tx = Transmit::new(Limits::new(100, 2, 150));
+
+        assert!(!push(&mut tx, NEAR, 101));
+        assert_eq!(tx.room(NEAR), 100);
+        assert!(push(&mut tx, NEAR, 100));
+        assert_eq!(tx.room(NEAR), 50);
+        assert!(push(&mut tx, NEAR, 50));
+        assert!(!push(&mut tx, NEAR, 1), "the batch is full");
+    }
+
+    #[test]
+    fn a_stream_fills_to_its_limit() {
+        let mut tx = Transmit::new(Limits::stream(10));
+
+        assert!(append(&mut tx, NEAR, 6));
+        assert_eq!(tx.room(NEAR), 4);
+        assert!(!append(&mut tx, NEAR, 5));
+        assert!(append(&mut tx, NEAR, 4));
+        assert_eq!(tx.room(NEAR), 0);
+    }
+
+    #[test]
+    fn nothing_empty_is_sent() {
+        let mut tx = Transmit::new(Limits::default());
+
+        assert!(!push(&mut tx, NEAR, 0));
+        assert!(!append(&mut tx, NEAR, 0));
+        assert!(tx.is_empty());
+    }
+
+    #[test]
+    #[cfg(not(debug_assertions))]
+    fn a_broken_promise_is_cut_or_filled_with_zeros() {
+        let mut tx = Transmit::new(Limits::default());
+
+        assert!(tx.push(NEAR, 3, |out| out.extend_from_slice(b"longer")));
+        assert!(tx.push(NEAR, 3, |out| out.push(b'x')));
+
+        assert_eq!(tx.octets(), b"lonx\0\0");
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "another length than it promised")]
+    fn a_broken_promise_fails_a_debug_assertion() {
+        let mut tx = Transmit::new(Limits::default());
+
+        tx.push(NEAR, 3, |out| out.push(b'x'));
+    }
+}
