@@ -6,6 +6,8 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod adapters;
 mod framing;
 mod machine;
 mod path;

@@ -1,0 +1,99 @@
+//! The one place that reads a clock.
+
+use core::time::Duration;
+
+use crate::Instant;
+
+/// Turns the monotonic clock of the system into [`Instant`]s.
+///
+/// The origin is anchored once, when the clock is made. Steps of the wall clock do not reach it, and
+/// should the system's clock ever stand still or go back, time stands still.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    anchor: std::time::Instant,
+}
+
+impl Clock {
+    /// The grain of the system's timers, to which waits are rounded up.
+    pub const GRAIN: Duration = Duration::from_millis(1);
+
+    /// Anchors [`Instant::ZERO`] at this moment.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
+    pub fn new() -> Self {
+        Self {
+            anchor: std::time::Instant::now(),
+        }
+    }
+
+    /// Reads the clock.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
+    pub fn now(&self) -> Instant {
+        self.at(std::time::Instant::now())
+    }
+
+    /// Returns what this clock showed, or will show, at `moment`; zero before it was made.
+    #[must_use]
+    pub fn at(&self, moment: std::time::Instant) -> Instant {
+        Instant::ZERO + moment.saturating_duration_since(self.anchor)
+    }
+
+    /// Returns the system's name of `instant`, or `None` when it lies beyond what the system can name.
+    #[must_use]
+    pub fn moment(&self, instant: Instant) -> Option<std::time::Instant> {
+        self.anchor.checked_add(instant - Instant::ZERO)
+    }
+
+    /// Returns how long to wait for `deadline`, rounded up to the [`GRAIN`](Self::GRAIN).
+    ///
+    /// Rounding down would wake the driver early, find nothing due, and spin until the deadline.
+    #[must_use]
+    pub fn wait(&self, deadline: Instant) -> Duration {
+        round_up(deadline - self.now())
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn round_up(span: Duration) -> Duration {
+    let grain = Clock::GRAIN.as_nanos();
+    let grains = span.as_nanos().div_ceil(grain);
+    Duration::from_nanos(u64::try_from(grains.saturating_mul(grain)).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_rounded_up_to_the_grain() {
+        assert_eq!(round_up(Duration::ZERO), Duration::ZERO);
+        assert_eq!(round_up(Duration::from_nanos(1)), Duration::from_millis(1));
+        assert_eq!(round_up(Duration::from_millis(1)), Duration::from_millis(1));
+        assert_eq!(
+            round_up(Duration::from_micros(1001)),
+            Duration::from_millis(2)
+        );
+    }
+
+    #[test]
+    fn the_origin_is_anchored_once_and_time_never_goes_back() {
+        let clock = Clock::new();
+        let first = clock.now();
+        let earlier = clock.anchor.checked_sub(Duration::from_secs(1)).unwrap();
+
+        assert!(clock.now() >= first);
+        assert_eq!(clock.at(earlier), Instant::ZERO);
+        assert_eq!(clock.at(clock.moment(first).unwrap()), first);
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_means_no_wait() {
+        assert_eq!(Clock::new().wait(Instant::ZERO), Duration::ZERO);
+    }
+}
