@@ -9,8 +9,12 @@ extern crate std;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub mod adapters;
 mod framing;
+#[cfg(feature = "serde")]
+pub mod hex;
 mod machine;
 mod path;
+#[cfg(feature = "record")]
+pub mod record;
 mod seed;
 mod time;
 mod transmit;
