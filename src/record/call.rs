@@ -137,9 +137,7 @@ pub(super) fn decode<'a>(
             return Ok(None);
         };
         if opcode != FILL {
-            return decode_one(opcode, records, base)
-                .map(Some)
-                .ok_or(Garbled);
+            return decode_one(opcode, records, base).map(Some).ok_or(Garbled);
         }
     }
 }
@@ -259,13 +257,31 @@ mod tests {
         let at = Instant::from_nanos;
         let records = [
             Record::Address(b"{\"via\":1}"),
-            Record::Call(at(5), Op::Receive { from: 0, packets: 1 }),
+            Record::Call(
+                at(5),
+                Op::Receive {
+                    from: 0,
+                    packets: 1,
+                },
+            ),
             Record::Call(at(5), Op::Link),
             Record::Call(at(u64::MAX), Op::Command),
             Record::Call(at(0), Op::Accepted),
             Record::Call(at(1 << 63), Op::Refused(b"no")),
-            Record::Call(at(7), Op::Datagrams { to: u32::MAX, packets: u64::MAX }),
-            Record::Call(at(7), Op::Stream { to: 1, packets: 300 }),
+            Record::Call(
+                at(7),
+                Op::Datagrams {
+                    to: u32::MAX,
+                    packets: u64::MAX,
+                },
+            ),
+            Record::Call(
+                at(7),
+                Op::Stream {
+                    to: 1,
+                    packets: 300,
+                },
+            ),
             Record::Call(at(8), Op::Nothing),
             Record::Call(at(8), Op::Event),
             Record::Call(at(8), Op::Ask),
@@ -274,7 +290,10 @@ mod tests {
             Record::Call(at(8), Op::Idle(Some(Instant::MAX))),
             Record::Call(at(9), Op::Done),
             Record::Call(at(9), Op::NoReturn),
-            Record::Blob { digest: [7; DIGEST], packets: 2 },
+            Record::Blob {
+                digest: [7; DIGEST],
+                packets: 2,
+            },
             Record::Forget,
         ];
         let mut octets = Vec::new();

@@ -46,7 +46,11 @@ impl fmt::Display for Difference {
         write!(f, "\n  {:left$} | replayed", "recorded")?;
         for line in 0..lines {
             let side = |lines: &[String]| lines.get(line).cloned().unwrap_or_default();
-            let row = format!("  {:left$} | {}", side(&self.recorded), side(&self.replayed));
+            let row = format!(
+                "  {:left$} | {}",
+                side(&self.recorded),
+                side(&self.replayed)
+            );
             write!(f, "\n{}", row.trim_end())?;
         }
         Ok(())
@@ -140,8 +144,10 @@ fn rows(side: &Side, piece: usize, at: Option<usize>) -> Vec<String> {
 
 /// Shows the lines around line `at`, long ones around the character `focus`.
 fn window(lines: &[String], at: usize, focus: usize) -> Vec<String> {
-    let first = at.saturating_sub(BEFORE);
-    let shown = lines.iter().skip(first).take(BEFORE + BEHIND);
+    let first = at.saturating_sub(BEFORE).max(1);
+    // The first line says what it is, so it stays.
+    let title = lines.iter().take(1);
+    let shown = title.chain(lines.iter().skip(first).take(BEFORE + BEHIND));
     shown.map(|line| clip(line, focus)).collect()
 }
 

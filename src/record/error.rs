@@ -49,7 +49,10 @@ impl fmt::Display for ReadError {
             ),
             Self::Malformed { at, what } => write!(f, "malformed at octet {at}: {what}"),
             Self::Part { expected, found } => {
-                write!(f, "part {found} of a recording where part {expected} belongs")
+                write!(
+                    f,
+                    "part {found} of a recording where part {expected} belongs"
+                )
             }
         }
     }

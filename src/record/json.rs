@@ -136,7 +136,9 @@ fn spill_strings(value: &mut Value, spill: &mut impl FnMut(Digest, &[u8])) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| spill_strings(item, spill)),
-        Value::Object(fields) => fields.values_mut().for_each(|item| spill_strings(item, spill)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|item| spill_strings(item, spill)),
         _ => {}
     }
 }
@@ -150,8 +152,12 @@ fn restore_strings<'b>(
         return Ok(());
     }
     match value {
-        Value::Array(items) => items.iter_mut().try_for_each(|item| restore_strings(item, find)),
-        Value::Object(fields) => fields.values_mut().try_for_each(|item| restore_strings(item, find)),
+        Value::Array(items) => items
+            .iter_mut()
+            .try_for_each(|item| restore_strings(item, find)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .try_for_each(|item| restore_strings(item, find)),
         _ => Ok(()),
     }
 }

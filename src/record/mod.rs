@@ -1,25 +1,35 @@
 //! Records what a machine sees and does, and replays it.
 mod call;
+mod capture;
 mod diff;
 mod error;
+mod flow;
+mod frame;
 mod json;
 mod lane;
 mod pages;
 mod pcapng;
 mod recorder;
 mod recording;
+mod redact;
 mod replay;
 mod sink;
 mod synth;
 mod tape;
+#[cfg(test)]
+mod tests;
 mod ways;
 
+pub use capture::{Capture, Packet};
 pub use diff::Difference;
+pub use error::ReadError;
+pub use flow::{Arrival, Flows, Skipped, What};
+pub use frame::{Frame, Skip, Transport};
 pub use lane::{BUS_LINK_TYPE, Lane, Place};
 pub use pcapng::Direction;
 pub use recorder::{Options, Recorded, Recorder};
-pub use error::ReadError;
 pub use recording::{Calls, Damage, End, Head, Recording};
+pub use redact::redact;
 pub use replay::{Outcome, ReplayError, replay};
 pub use sink::{Files, Flush, Rotate};
 

@@ -190,11 +190,7 @@ impl<'a> Blocks<'a> {
         Ok(Some(block))
     }
 
-    fn broken_or_cut(
-        &self,
-        cut: bool,
-        what: &'static str,
-    ) -> Result<Option<Block<'a>>, ReadError> {
+    fn broken_or_cut(&self, cut: bool, what: &'static str) -> Result<Option<Block<'a>>, ReadError> {
         if cut {
             return Ok(None);
         }

@@ -267,11 +267,6 @@ impl<'a> Calls<'a> {
         self.end.unwrap_or(End::Cut { at })
     }
 
-    /// Returns the octet at which the next block begins.
-    pub(super) const fn at(&self) -> usize {
-        self.blocks.at()
-    }
-
     /// Gives the next step, or `None` at the end.
     pub(super) fn step(&mut self) -> Result<Option<Step<'a>>, ReadError> {
         loop {
@@ -384,7 +379,9 @@ impl<'a> Calls<'a> {
             }
             let left = options.rest.len() + padding(value.len());
             let end = block.at + 8 + block.body.len().saturating_sub(left);
-            return self.sealed(value, end).ok_or(malformed("a packet without its seal"));
+            return self
+                .sealed(value, end)
+                .ok_or(malformed("a packet without its seal"));
         }
         Ok(())
     }
@@ -487,7 +484,9 @@ impl<'a> Calls<'a> {
     fn blob(&mut self, digest: Digest, packets: u64) -> Result<(), ReadError> {
         self.used = true;
         let malformed = self.malformed("a payload without its packets");
-        if count(self.slips.len()) != packets || self.slips.iter().any(|slip| slip.interface != BLOBS) {
+        if count(self.slips.len()) != packets
+            || self.slips.iter().any(|slip| slip.interface != BLOBS)
+        {
             return Err(malformed);
         }
         let content = match self.slips.as_slice() {

@@ -331,11 +331,7 @@ impl<M: Recorded> Player<M> {
             .ok_or_else(|| calls.malformed("an address that was not named"))
     }
 
-    fn compare_answer(
-        &self,
-        calls: &Calls<'_>,
-        recorded: Result<(), &str>,
-    ) -> Option<Difference> {
+    fn compare_answer(&self, calls: &Calls<'_>, recorded: Result<(), &str>) -> Option<Difference> {
         let replayed = self.answer.as_ref().map(|&()| ()).map_err(String::as_str);
         if replayed == recorded {
             return None;
@@ -367,9 +363,7 @@ impl<M: Recorded> Player<M> {
             (Op::Stream { to, packets }, Output::Transmit) => {
                 let to = self.address(calls, to)?;
                 let sent = calls.packets(packets)?.join(&mut self.scratch);
-                self.tx.to() == Some(to)
-                    && self.tx.is_stream()
-                    && self.tx.octets() == sent
+                self.tx.to() == Some(to) && self.tx.is_stream() && self.tx.octets() == sent
             }
             (Op::Nothing, Output::Transmit) => self.tx.is_empty(),
             (Op::Event, Output::Event(event)) => {
@@ -389,7 +383,12 @@ impl<M: Recorded> Player<M> {
         }
         let recorded = self.recorded_side(calls, op)?;
         let replayed = self.replayed_side(&output)?;
-        Ok(Some(self.difference(calls, "poll".into(), &recorded, &replayed)))
+        Ok(Some(self.difference(
+            calls,
+            "poll".into(),
+            &recorded,
+            &replayed,
+        )))
     }
 
     /// Writes a note into `text` just as the recorder would have.

@@ -114,7 +114,10 @@ fn pseudo_sum(addresses: &[u8], proto: u8, length: usize) -> u64 {
 /// how many words are added at once (RFC 1071 section 2).
 fn sum_of(octets: &[u8]) -> u64 {
     let (words, rest) = octets.as_chunks::<4>();
-    let sum: u64 = words.iter().map(|&word| u64::from(u32::from_ne_bytes(word))).sum();
+    let sum: u64 = words
+        .iter()
+        .map(|&word| u64::from(u32::from_ne_bytes(word)))
+        .sum();
     let mut last = [0; 4];
     for (place, octet) in last.iter_mut().zip(rest) {
         *place = *octet;
@@ -145,16 +148,34 @@ fn tail(header: &[u8], start: usize) -> &[u8] {
 ///
 /// The lengths in the headers are not asked: they may be zero, and the packet is exactly as long as it is.
 pub(super) fn payload(packet: &[u8]) -> Option<&[u8]> {
-    let (proto, rest) = match packet.first()? >> 4 {
-        4 => (packet.get(9)?, packet.get(IPV4_HEADER..)?),
-        6 => (packet.get(6)?, packet.get(IPV6_HEADER..)?),
+    let (proto, start) = match packet.first()? >> 4 {
+        4 => (packet.get(9)?, IPV4_HEADER),
+        6 => (packet.get(6)?, IPV6_HEADER),
         _ => return None,
     };
     match *proto {
-        UDP => rest.get(UDP_HEADER..),
-        TCP => rest.get(TCP_HEADER..),
+        UDP => packet.get(start + UDP_HEADER..),
+        TCP => packet.get(start + TCP_HEADER..),
         _ => None,
     }
+}
+
+/// Returns the headers alone, with no checksum over the payload: it would tell two octets of it.
+pub(super) fn headers(packet: &[u8]) -> Option<Vec<u8>> {
+    let payload = payload(packet)?;
+    let mut headers = packet.get(..packet.len() - payload.len())?.to_vec();
+    // Last in UDP, last but two octets in TCP.
+    let place = match headers.len()
+        - if headers.first()? >> 4 == 4 {
+            IPV4_HEADER
+        } else {
+            IPV6_HEADER
+        } {
+        UDP_HEADER => headers.len() - 2,
+        _ => headers.len() - 4,
+    };
+    headers.get_mut(place..place + 2)?.fill(0);
+    Some(headers)
 }
 
 /// The tags of an exported PDU (`LINKTYPE_WIRESHARK_UPPER_PDU`) that name the JSON dissector.

@@ -120,7 +120,11 @@ impl<A: Place> Ways<A> {
             self.named = 0;
             self.buses.clear();
         }
-        if self.known.get(&at).is_some_and(|known| known.part == self.part) {
+        if self
+            .known
+            .get(&at)
+            .is_some_and(|known| known.part == self.part)
+        {
             return;
         }
         if self.known.len() >= ADDRESSES {
@@ -178,7 +182,8 @@ impl<A: Place> Ways<A> {
     /// Writes the segments that a link cue would have come with.
     pub(super) fn show_link(&mut self, pages: &mut Pages, now: Instant, at: A, link: Link) {
         use Direction::{In, Out};
-        let Some(stream) = self.stream(pages, at, matches!(link, Link::Up | Link::Opened(_))) else {
+        let Some(stream) = self.stream(pages, at, matches!(link, Link::Up | Link::Opened(_)))
+        else {
             return;
         };
         let segments: &[(Direction, u8)] = match link {

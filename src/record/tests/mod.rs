@@ -1,0 +1,4 @@
+//! Recording, replaying and reading, with toy machines.
+
+mod replay;
+mod toy;
