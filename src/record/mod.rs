@@ -2,9 +2,11 @@
 mod call;
 mod capture;
 mod diff;
+mod entry;
 mod error;
 mod flow;
 mod frame;
+mod head;
 mod json;
 mod lane;
 mod pages;
@@ -22,13 +24,15 @@ mod ways;
 
 pub use capture::{Capture, Packet};
 pub use diff::Difference;
+pub use entry::{Act, Entry};
 pub use error::ReadError;
 pub use flow::{Arrival, Flows, Skipped, What};
 pub use frame::{Frame, Skip, Transport};
+pub use head::{Damage, End, Head};
 pub use lane::{BUS_LINK_TYPE, Lane, Place};
 pub use pcapng::Direction;
 pub use recorder::{Options, Recorded, Recorder};
-pub use recording::{Calls, Damage, End, Head, Recording};
+pub use recording::{Calls, Recording};
 pub use redact::redact;
 pub use replay::{Outcome, ReplayError, replay};
 pub use sink::{Files, Flush, Rotate};

@@ -2,14 +2,14 @@
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
-use core::fmt;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::call::{Base, Op, Record, decode};
+use super::entry::{Act, Entry};
+use super::head::{Damage, End, Head};
 use super::json::{Digest, resolve};
 use super::pages::{BLOBS, CALLS, FIXED, JSON, NETWORK, NOTE, count};
 use super::pcapng::{
@@ -17,122 +17,8 @@ use super::pcapng::{
     padding, take,
 };
 use super::sink::Seal;
-use super::{FORMAT, ReadError, synth};
-use crate::{Instant, Limits, Seed};
-
-/// What a recording says about itself.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Head {
-    /// The version of the crate that made it.
-    pub made_by: String,
-    /// The kind of machine: [`Recorded::KIND`](super::Recorded::KIND).
-    pub kind: String,
-    /// Which part of the recording this is, counted from 0.
-    pub part: u32,
-    /// How many calls the parts before hold.
-    pub calls: u64,
-    /// What the wall clock showed at [`Instant::ZERO`], in seconds since 1970.
-    pub epoch: u64,
-    /// Whether seed and payloads were taken out.
-    pub redacted: bool,
-    pub(super) seed: Option<Seed>,
-    pub(super) config: Value,
-}
-
-impl Head {
-    /// Returns the configuration of the machine as JSON.
-    #[must_use]
-    pub fn config(&self) -> String {
-        self.config.to_string()
-    }
-
-    fn read(value: Value) -> Result<Self, ReadError> {
-        #[derive(Deserialize)]
-        struct Version {
-            farlink: String,
-            format: u32,
-        }
-        #[derive(Deserialize)]
-        struct Rest {
-            kind: String,
-            part: u32,
-            calls: u64,
-            epoch: u64,
-            seed: Option<Seed>,
-            config: Value,
-            #[serde(default)]
-            redacted: bool,
-        }
-        let version = Version::deserialize(&value).map_err(|_| ReadError::NotARecording)?;
-        if version.format != FORMAT {
-            return Err(ReadError::Format {
-                format: version.format,
-                made_by: version.farlink,
-            });
-        }
-        let rest: Rest = serde_json::from_value(value).map_err(|_| ReadError::NotARecording)?;
-        Ok(Self {
-            made_by: version.farlink,
-            kind: rest.kind,
-            part: rest.part,
-            calls: rest.calls,
-            epoch: rest.epoch,
-            redacted: rest.redacted,
-            seed: rest.seed,
-            config: rest.config,
-        })
-    }
-}
-
-/// How a recording ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// In good order.
-    Finished,
-    /// At its size limit.
-    Limit,
-    /// The next part is missing.
-    Continued,
-    /// Without an end mark: the recorder was stopped, or the file was cut.
-    Cut {
-        /// The octet behind the last whole block.
-        at: usize,
-    },
-}
-
-impl fmt::Display for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Finished => f.write_str("the recording is whole"),
-            Self::Limit => f.write_str("the recording ends at its size limit"),
-            Self::Continued => f.write_str("the next part of the recording is missing"),
-            Self::Cut { at } => write!(
-                f,
-                "the recording has no end mark: it breaks off behind octet {at}"
-            ),
-        }
-    }
-}
-
-/// Octets that are not what the recorder wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Damage {
-    /// The octet up to which the file is sound.
-    pub from: usize,
-    /// The octet up to which a checksum does not match.
-    pub to: usize,
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to } = self;
-        write!(
-            f,
-            "the file is damaged between octets {from} and {to}: the checksum does not match"
-        )
-    }
-}
+use super::{ReadError, synth};
+use crate::{Instant, Limits};
 
 /// A recording in memory. Parts follow each other as they were written.
 #[derive(Debug, Clone)]
@@ -209,11 +95,12 @@ pub struct Calls<'a> {
     blobs: BTreeMap<Digest, Cow<'a, [u8]>>,
     blob_octets: usize,
     seal: Seal,
-    summed: usize,
     sound: usize,
     damage: Option<Damage>,
     calls: u64,
     end: Option<End>,
+    /// The table of addresses, as JSON, for [`next_entry`](Self::next_entry).
+    names: Vec<&'a [u8]>,
 }
 
 impl<'a> Calls<'a> {
@@ -232,12 +119,12 @@ impl<'a> Calls<'a> {
             new_part: false,
             blobs: BTreeMap::new(),
             blob_octets: 0,
-            seal: Seal::new(),
-            summed: 0,
+            seal: Seal::new(0),
             sound: 0,
             damage: None,
             calls: 0,
             end: None,
+            names: Vec::new(),
         };
         while calls.head.is_none() {
             if !calls.block()? {
@@ -265,6 +152,35 @@ impl<'a> Calls<'a> {
     pub fn end(&self) -> End {
         let at = self.blocks.at();
         self.end.unwrap_or(End::Cut { at })
+    }
+
+    /// Gives the next call or answer, or `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Malformed`], where nothing can be read any more.
+    pub fn next_entry(&mut self) -> Result<Option<Entry<'_>>, ReadError> {
+        loop {
+            match self.step()? {
+                Some(Step::Address(name)) => self.names.push(name),
+                Some(Step::Forget) => self.names.clear(),
+                Some(Step::Limits(_)) => {}
+                Some(Step::Call(time, op)) => {
+                    let act = Act::read(self, op)?;
+                    let number = self.calls;
+                    return Ok(Some(Entry { number, time, act }));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Returns an address of the table as JSON.
+    pub(super) fn name(&self, index: u32) -> Result<&'a [u8], ReadError> {
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| self.names.get(index).copied())
+            .ok_or_else(|| self.malformed("an address that was not named"))
     }
 
     /// Gives the next step, or `None` at the end.
@@ -338,8 +254,7 @@ impl<'a> Calls<'a> {
         self.interfaces = 0;
         self.base = Base::default();
         self.slips.clear();
-        self.seal = Seal::new();
-        self.summed = block.at;
+        self.seal = Seal::new(block.at);
         self.sound = block.at;
         self.end = None;
         self.new_part = self.head.is_some();
@@ -468,10 +383,8 @@ impl<'a> Calls<'a> {
     }
 
     fn check_seal(&mut self, seal: u32, at: usize) {
-        let octets = self.file.get(self.summed..at).unwrap_or_default();
-        self.seal.update(octets);
-        self.summed = at;
-        if self.seal.value() == seal {
+        let so_far = self.file.get(..at).unwrap_or_default();
+        if self.seal.up_to(so_far) == seal {
             self.sound = at;
         } else if self.damage.is_none() {
             self.damage = Some(Damage {
@@ -535,6 +448,14 @@ pub(super) struct Packets<'c, 'a>(&'c [Slip<'a>]);
 impl<'c, 'a> Packets<'c, 'a> {
     pub(super) fn iter(self) -> impl ExactSizeIterator<Item = &'a [u8]> + 'c {
         self.0.iter().map(|slip| slip.octets)
+    }
+
+    /// Returns all octets back to back.
+    pub(super) fn joined(self) -> Cow<'a, [u8]> {
+        match self.0 {
+            [one] => Cow::Borrowed(one.octets),
+            _ => Cow::Owned(self.iter().flatten().copied().collect()),
+        }
     }
 
     /// Returns all octets back to back, in `scratch` if they are not so already.

@@ -31,8 +31,7 @@ pub fn redact(file: &[u8]) -> Result<Vec<u8>, ReadError> {
     let mut redaction = Redaction {
         file,
         out: Vec::new(),
-        seal: Seal::new(),
-        summed: 0,
+        seal: Seal::new(0),
         old: Base::default(),
         new: Base::default(),
         lengths: BTreeMap::new(),
@@ -52,7 +51,6 @@ struct Redaction<'a> {
     file: &'a [u8],
     out: Vec<u8>,
     seal: Seal,
-    summed: usize,
     /// The times of the records as they are read and written.
     old: Base,
     new: Base,
@@ -66,8 +64,7 @@ impl<'a> Redaction<'a> {
     fn block(&mut self, block: &Block<'a>) -> Option<()> {
         match block.kind {
             SECTION => {
-                self.seal = Seal::new();
-                self.summed = self.out.len();
+                self.seal = Seal::new(self.out.len());
                 self.old = Base::default();
                 self.new = Base::default();
                 self.copy(block)
@@ -111,9 +108,9 @@ impl<'a> Redaction<'a> {
     }
 
     fn write_custom(&mut self, magic: [u8; 8], body: &[u8], filler: u8) {
-        let (seal, summed) = (&mut self.seal, &mut self.summed);
+        let seal = &mut self.seal;
         write_custom(&mut self.out, magic, body, filler, |so_far| {
-            sum(seal, summed, so_far)
+            seal.up_to(so_far)
         });
     }
 
@@ -152,8 +149,7 @@ impl<'a> Redaction<'a> {
             payload: &[],
             length,
         };
-        let (seal, summed) = (&mut self.seal, &mut self.summed);
-        let mut seal = |so_far: &[u8]| sum(seal, summed, so_far);
+        let mut seal = |so_far: &[u8]| self.seal.up_to(so_far);
         let custom = records
             .as_deref()
             .map(|records| (records, &mut seal as &mut dyn FnMut(&[u8]) -> u32));
@@ -186,10 +182,4 @@ impl<'a> Redaction<'a> {
         }
         Some(out)
     }
-}
-
-fn sum(seal: &mut Seal, summed: &mut usize, so_far: &[u8]) -> u32 {
-    seal.update(so_far.get(*summed..).unwrap_or_default());
-    *summed = so_far.len();
-    seal.value()
 }

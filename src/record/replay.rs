@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 
 use super::call::Op;
 use super::diff::{Difference, Side, lay_out};
+use super::head::{Damage, End};
 use super::json::{AskNote, CommandNote, EventNote, LinkNote, render, same};
 use super::lane::Place;
-use super::recording::{Calls, Damage, End, Packets, Recording, Step};
+use super::recording::{Calls, Packets, Recording, Step};
 use super::tape::refusal;
 use super::{ReadError, Recorded, VERSION};
 use crate::{Instant, Limits, Output, Transmit};

@@ -13,19 +13,32 @@ static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 /// The running checksum of a part. Every block that carries calls holds its value up to there, so that no
 /// bit can flip unseen.
 #[derive(Clone)]
-pub(super) struct Seal(Digest<'static, u32, Table<16>>);
+pub(super) struct Seal {
+    digest: Digest<'static, u32, Table<16>>,
+    /// How much of what it is shown is in the sum.
+    summed: usize,
+}
 
 impl Seal {
-    pub(super) fn new() -> Self {
-        Self(CRC.digest())
+    /// Begins at octet `start` of what it will be shown.
+    pub(super) fn new(start: usize) -> Self {
+        Self {
+            digest: CRC.digest(),
+            summed: start,
+        }
     }
 
-    pub(super) fn update(&mut self, octets: &[u8]) {
-        self.0.update(octets);
+    /// Returns the checksum from the beginning to the end of `so_far`, which has only grown since.
+    pub(super) fn up_to(&mut self, so_far: &[u8]) -> u32 {
+        self.digest
+            .update(so_far.get(self.summed..).unwrap_or_default());
+        self.summed = so_far.len();
+        self.digest.clone().finalize()
     }
 
-    pub(super) fn value(&self) -> u32 {
-        self.0.clone().finalize()
+    /// Goes on with an empty buffer.
+    fn rewind(&mut self) {
+        self.summed = 0;
     }
 }
 
@@ -112,8 +125,6 @@ pub(super) struct Sink {
     state: State,
     /// Whole blocks that have not gone out yet.
     buffer: Vec<u8>,
-    /// How much of the buffer is in the seal.
-    summed: usize,
     seal: Seal,
     /// What `rotate` gave for the part after this one.
     upcoming: Option<io::Result<Box<dyn Write + Send>>>,
@@ -140,8 +151,7 @@ impl Sink {
             flush,
             state,
             buffer: Vec::new(),
-            summed: 0,
-            seal: Seal::new(),
+            seal: Seal::new(0),
             upcoming: None,
             part: 0,
             part_octets: 0,
@@ -174,12 +184,8 @@ impl Sink {
             return;
         }
         let before = self.buffer.len();
-        let (seal, summed) = (&mut self.seal, &mut self.summed);
-        write(&mut self.buffer, &mut |so_far| {
-            seal.update(so_far.get(*summed..).unwrap_or_default());
-            *summed = so_far.len();
-            seal.value()
-        });
+        let seal = &mut self.seal;
+        write(&mut self.buffer, &mut |so_far| seal.up_to(so_far));
         let written = self.buffer.len() - before;
         self.part_octets += u64::try_from(written).unwrap_or(u64::MAX);
         let enough = match self.flush {
@@ -195,9 +201,8 @@ impl Sink {
         let State::Writing(sink) = &mut self.state else {
             return;
         };
-        self.seal
-            .update(self.buffer.get(self.summed..).unwrap_or_default());
-        self.summed = 0;
+        self.seal.up_to(&self.buffer);
+        self.seal.rewind();
         if let Err(error) = sink.write_all(&self.buffer).and_then(|()| sink.flush()) {
             self.state = State::Failed(error);
         }
@@ -233,7 +238,7 @@ impl Sink {
         };
         self.part = self.part.saturating_add(1);
         self.part_octets = 0;
-        self.seal = Seal::new();
+        self.seal = Seal::new(0);
     }
 
     /// Ends the recording for good.

@@ -1,4 +1,6 @@
 //! Recording, replaying and reading, with toy machines.
 
+mod recorder;
 mod replay;
+mod reseal;
 mod toy;

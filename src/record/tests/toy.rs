@@ -27,6 +27,7 @@ pub(super) struct Toy<A> {
     echoes: VecDeque<(Instant, A, Vec<u8>)>,
     sends: VecDeque<(A, Vec<u8>)>,
     quitting: bool,
+    broken: bool,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -87,6 +88,7 @@ impl<A: Place> Recorded for Toy<A> {
             echoes: VecDeque::new(),
             sends: VecDeque::new(),
             quitting: false,
+            broken: false,
         })
     }
 }
@@ -126,13 +128,14 @@ impl<A: Place> Machine for Toy<A> {
                 early: Bytes::from_static(b"early"),
             }),
             ToyCommand::Quit => self.quitting = true,
-            ToyCommand::Break => panic!("broken on purpose"),
+            ToyCommand::Break => self.broken = true,
         }
         Ok(())
     }
 
     fn poll(&mut self, now: Instant, tx: &mut Transmit<A>) -> Output<A, ToyEvent<A>> {
         tx.clear();
+        assert!(!self.broken, "broken on purpose");
         while let Some((due, to, echo)) = self.echoes.pop_front_if(|echo| echo.0 <= now) {
             let _ = due;
             self.sends.push_back((to, echo));
@@ -227,7 +230,7 @@ pub(super) fn send<A>(to: A, payload: impl Into<Bytes>) -> ToyCommand<A> {
 
 /// Polls until the machine rests; gives what it sent.
 pub(super) fn drain<M: Machine>(machine: &mut M, now: Instant) -> Vec<Vec<u8>> {
-    let mut tx = Transmit::new(Limits::default());
+    let mut tx = Transmit::new(Limits::new(9000, 8, 1 << 16));
     let mut sent = Vec::new();
     loop {
         match machine.poll(now, &mut tx) {
@@ -236,6 +239,19 @@ pub(super) fn drain<M: Machine>(machine: &mut M, now: Instant) -> Vec<Vec<u8>> {
             Output::Idle(_) | Output::Done => return sent,
         }
     }
+}
+
+/// Records the shortest session that has everything: octets both ways, a cue, a command, an event.
+pub(super) fn short_session() -> Vec<u8> {
+    let sink = Shared::default();
+    let mut toy = recorder::<()>(STREAM, &sink);
+    toy.link(at(0), (), Link::Up);
+    toy.receive(at(1), (), b"in");
+    toy.command(at(2), send((), &b"out"[..])).unwrap();
+    drain(&mut toy, at(3));
+    drain(&mut toy, at(2000));
+    drop(toy);
+    sink.octets()
 }
 
 /// Records a session between the toy and a peer on UDP, with a bit of everything.
