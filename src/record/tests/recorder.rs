@@ -12,9 +12,7 @@ use std::sync::Mutex;
 use super::toy::{
     DATAGRAMS, STREAM, Shared, Toy, ToyCommand, at, drain, recorder, send, socket, tcp, udp,
 };
-use crate::record::{
-    Act, Capture, End, Files, Flush, Lane, Options, Recorder, Recording, replay,
-};
+use crate::record::{Act, Capture, End, Files, Flush, Lane, Options, Recorder, Recording, replay};
 use crate::{Cause, Link, Machine as _, Output, Path, Seed, Tag};
 
 #[test]
@@ -90,10 +88,12 @@ fn gathered_blocks_go_out_whole_and_together() {
         flush: Flush::Gathered(2000),
         ..Options::default()
     };
-    let mut toy =
-        Recorder::<Toy<()>>::new(STREAM, Seed::from(7), sink.clone(), options).unwrap();
+    let mut toy = Recorder::<Toy<()>>::new(STREAM, Seed::from(7), sink.clone(), options).unwrap();
 
-    assert!(sink.octets().is_empty(), "the head is shorter than the limit");
+    assert!(
+        sink.octets().is_empty(),
+        "the head is shorter than the limit"
+    );
     toy.receive(at(1), (), &[1; 3000]);
     let gathered = sink.octets();
     toy.receive(at(2), (), b"in");
@@ -181,7 +181,10 @@ fn parts_follow_each_other_and_replay_together() {
 
     let some = replay::<Toy<Path>>(&parts[..4].concat()).unwrap();
     assert!(some.matches(), "{some}");
-    assert!(some.to_string().ends_with("the next part of the recording is missing"));
+    assert!(
+        some.to_string()
+            .ends_with("the next part of the recording is missing")
+    );
     let late = replay::<Toy<Path>>(&parts[1]).unwrap_err();
     let expected = "the file begins with part 1 of a recording; a replay begins with part 0";
     assert_eq!(late.to_string(), expected);
@@ -223,7 +226,9 @@ fn files_of_parts_are_numbered_behind_the_first() {
 fn a_large_payload_is_written_once_and_named_by_its_digest() {
     let sink = Shared::default();
     let mut toy = recorder::<()>(STREAM, &sink);
-    let payload: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[0] ^ 0x55).collect();
+    let payload: Vec<u8> = (0..300_000_u32)
+        .map(|n| n.to_le_bytes()[0] ^ 0x55)
+        .collect();
     for _ in 0..3 {
         toy.command(at(0), send((), payload.clone())).unwrap();
     }
@@ -307,7 +312,9 @@ fn link_cues_become_segments_of_tcp() {
     drop(toy);
 
     let file = sink.octets();
-    let ip = packets(&file).into_iter().filter(|packet| packet[0] == 0x45);
+    let ip = packets(&file)
+        .into_iter()
+        .filter(|packet| packet[0] == 0x45);
     let segments: Vec<String> = ip
         .map(|packet| {
             let way = if packet[15] == 1 { "out" } else { "in" };
@@ -316,18 +323,29 @@ fn link_cues_become_segments_of_tcp() {
                 let octets: [u8; 4] = packet[at..at + 4].try_into().unwrap();
                 u32::from_be_bytes(octets) & 0xf_ffff
             };
-            format!("{port} {way} {:02x} {} {}", packet[33], number(24), number(28))
+            format!(
+                "{port} {way} {:02x} {} {}",
+                packet[33],
+                number(24),
+                number(28)
+            )
         })
         .collect();
 
     // SYN 02, FIN 01, RST 04, ACK 10, PSH 08.
     let expected = [
-        "1 in 02 0 0", "1 out 12 0 1", "1 in 10 1 1", //
+        "1 in 02 0 0",
+        "1 out 12 0 1",
+        "1 in 10 1 1", //
         "1 in 18 1 1", //
-        "1 in 11 4 1", "1 out 10 1 5", //
-        "2 out 02 0 0", "2 in 12 0 1", "2 out 10 1 1", //
-        "2 in 14 1 1", //
-        "3 out 02 0 0", "3 in 14 0 1", //
+        "1 in 11 4 1",
+        "1 out 10 1 5", //
+        "2 out 02 0 0",
+        "2 in 12 0 1",
+        "2 out 10 1 1", //
+        "2 in 14 1 1",  //
+        "3 out 02 0 0",
+        "3 in 14 0 1",  //
         "1 out 11 1 5", //
         "2 out 14 1 1",
     ];

@@ -123,7 +123,12 @@ fn asks_and_refusals_are_compared() {
     drop(toy);
     let file = sink.octets();
 
-    let other_ask = reseal(replace(&file, b"{\"open\":{\"tag\":1", b"{\"open\":{\"tag\":2", 0));
+    let other_ask = reseal(replace(
+        &file,
+        b"{\"open\":{\"tag\":1",
+        b"{\"open\":{\"tag\":2",
+        0,
+    ));
     let other_reason = reseal(replace(&file, b"put away", b"broken..", 0));
 
     let asked = replay::<Toy<Path>>(&other_ask).unwrap().to_string();
@@ -137,7 +142,10 @@ fn asks_and_refusals_are_compared() {
 #[test]
 fn a_flipped_bit_is_shown_with_its_time_the_call_and_both_sides() {
     let mut file = short_session();
-    let place = file.windows(3).rposition(|window| window == b"out").unwrap();
+    let place = file
+        .windows(3)
+        .rposition(|window| window == b"out")
+        .unwrap();
     file[place + 1] ^= 0x04;
 
     let outcome = replay::<Toy<()>>(&file).unwrap();
