@@ -8,12 +8,16 @@ extern crate std;
 
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub mod adapters;
+#[cfg(feature = "cotp")]
+pub mod cotp;
 mod framing;
 mod machine;
 mod path;
 mod seed;
 mod time;
 mod transmit;
+#[cfg(feature = "cotp")]
+pub mod wire;
 
 pub use framing::{Broken, Framing};
 pub use machine::{Ask, Cause, Link, Machine, Output};
