@@ -112,7 +112,10 @@ impl Connection {
                     length,
                     first,
                 })) => self.on_data(header, length, first),
-                Ok(Some(Piece::More { octets, is_end })) => self.on_more(octets, is_end),
+                Ok(Some(Piece::More { octets, is_end })) => {
+                    self.on_more(octets, is_end);
+                    Ok(())
+                }
                 Ok(None) => Ok(()),
                 Err(fault) => Err(Reason::Framing(fault)),
             };
@@ -233,16 +236,13 @@ impl Connection {
                 .end_with(handshake::refuse(reference, reason, &[]));
             return Err(Reason::Declined(reason));
         }
-        match self.confirm(&request, &Acceptance::default()) {
-            Ok(()) => Ok(()),
-            // The echoed selectors do not fit a CC beside the size: the CR itself had no size.
-            Err(_) => {
-                let reason = DisconnectReason::NOT_SPECIFIED;
-                self.outbox
-                    .end_with(handshake::refuse(reference, reason, &[]));
-                Err(Reason::Declined(reason))
-            }
-        }
+        // The echoed selectors may leave no room for a size that the CR itself did not have.
+        self.confirm(&request, &Acceptance::default()).map_err(|_| {
+            let reason = DisconnectReason::NOT_SPECIFIED;
+            self.outbox
+                .end_with(handshake::refuse(reference, reason, &[]));
+            Reason::Declined(reason)
+        })
     }
 
     pub(super) fn confirm(
@@ -343,7 +343,8 @@ impl Connection {
             return Ok(());
         }
         self.is_passing_last = is_last;
-        self.on_more(first, first.len() == length)
+        self.on_more(first, first.len() == length);
+        Ok(())
     }
 
     fn judge_data(
@@ -404,14 +405,13 @@ impl Connection {
     }
 
     /// User data of the DT under way; `is_end` with the last of it.
-    fn on_more(&mut self, octets: &[u8], is_end: bool) -> Result<(), Reason> {
+    fn on_more(&mut self, octets: &[u8], is_end: bool) {
         self.assembly.append(octets);
         if is_end && self.is_passing_last {
             let message = self.assembly.finish();
             self.count_message(message.len());
             self.tell(Event::Received(message));
         }
-        Ok(())
     }
 
     fn count_message(&mut self, len: usize) {
