@@ -9,6 +9,7 @@ extern crate std;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub mod adapters;
 mod framing;
+pub mod laws;
 mod machine;
 mod path;
 mod seed;
