@@ -52,6 +52,7 @@ pub mod adapters;
 #[cfg(feature = "cotp")]
 pub mod cotp;
 mod framing;
+pub mod laws;
 mod machine;
 mod path;
 mod seed;
