@@ -54,6 +54,18 @@ pub fn try_check<M: Subject>(case: &Case<M>) -> Result<Summary, Breach> {
     judge(case, judge_runs).map_err(|breach| shrink(case, breach, judge_runs))
 }
 
+/// Runs [`try_check_metered`].
+///
+/// # Panics
+///
+/// When a law is broken, with the [`Breach`] and a script made small.
+#[expect(clippy::panic, reason = "a test and a fuzz target fail by panicking")]
+pub fn check_metered<M: Subject>(case: &Case<M>, allocated: impl FnMut() -> usize) {
+    if let Err(breach) = try_check_metered(case, allocated) {
+        panic!("{breach}");
+    }
+}
+
 /// Runs a case once, and weighs the machine by `allocated` instead of trusting its own count: law 8.
 ///
 /// `allocated` returns how many bytes are allocated at present, by an allocator which counts for this
@@ -140,7 +152,7 @@ fn blame_the_clock(breach: Breach) -> Breach {
 /// Law 9: the same octets in other pieces.
 fn judge_chunks<M: Subject>(case: &Case<M>) -> Result<usize, Breach> {
     let is_fed = |step: &Step<M::Addr, M::Command>| match step {
-        Step::Receive { from, .. } => M::is_stream(*from),
+        Step::Receive { from, .. } => M::is_stream(&case.config, *from),
         _ => false,
     };
     if !case.script.iter().any(is_fed) {

@@ -15,7 +15,7 @@ mod tests;
 mod watch;
 
 pub use breach::{Breach, Law};
-pub use check::{Summary, check, try_check, try_check_metered};
+pub use check::{Summary, check, check_metered, try_check, try_check_metered};
 pub use script::{Case, Step};
 pub use subject::{Fed, Subject};
 pub use watch::Watch;

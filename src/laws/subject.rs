@@ -8,9 +8,7 @@ use crate::{Machine, Seed};
 ///
 /// Implemented by every protocol, next to its machine. Only what the laws cannot see from outside is asked
 /// for; the defaults suit a machine on one stream.
-pub trait Subject:
-    Machine<Command: Clone + Debug, Event: Debug + PartialEq, Addr: Debug> + Sized
-{
+pub trait Subject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> + Sized {
     /// What a machine is made from, beside the seed.
     type Config: Clone + Debug;
 
@@ -27,7 +25,9 @@ pub trait Subject:
     fn held(&self) -> usize;
 
     /// Tells whether octets from `at` are a stream; otherwise each receive is a datagram.
-    fn is_stream(at: Self::Addr) -> bool;
+    ///
+    /// The configuration decides for a numbered interface: a serial line is a stream, a CAN bus is not.
+    fn is_stream(config: &Self::Config, at: Self::Addr) -> bool;
 
     /// Tells whether the stream at `from` is left unread until somebody decides.
     ///

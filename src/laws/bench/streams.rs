@@ -101,7 +101,7 @@ impl<M: Subject> Bench<'_, '_, M> {
         }
         if let (Step::Receive { from, .. }, Some(Step::Receive { from: again, .. })) = (step, next)
             && from == again
-            && M::is_stream(*from)
+            && M::is_stream(self.config, *from)
         {
             self.log.stalls.push(Stall::Joined);
             return Ok(());

@@ -531,6 +531,35 @@ fn a_stream_is_handed_over_with_the_same_octets_however_it_was_cut() {
 }
 
 #[test]
+fn octets_that_waited_for_room_may_speak_before_or_behind_it() {
+    let send = |len| Step::Command(Command::Send(vec![b'-'; len]));
+    let script = vec![
+        UP,
+        cue(Link::Full),
+        send(40),
+        send(40),
+        arrive(&[b"?", b"?", b"?", b"a"]),
+        Step::Drain,
+        cue(Link::Free),
+        Step::Drain,
+    ];
+
+    let summary = try_check(&lines(Fault::None, script)).unwrap();
+
+    // Four frames, the room and the end.
+    assert_eq!((summary.events, summary.cut), (6, 8));
+}
+
+#[test]
+fn an_abort_may_lose_what_another_chunking_has_sent() {
+    let reset = arrive(&[b"?", b"a", b""]);
+
+    let summary = try_check(&lines(Fault::None, vec![UP, reset])).unwrap();
+
+    assert_eq!((summary.events, summary.cut), (3, 2));
+}
+
+#[test]
 fn an_open_is_answered_where_it_was_asked() {
     let open = Step::Command(beacon::Command::Open(Tag(5)));
     let opened = Step::Answer {
