@@ -88,6 +88,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
             log: Log {
                 seen: Vec::new(),
                 stalls: Vec::new(),
+                has_read: false,
             },
         })
     }
