@@ -28,6 +28,7 @@ const MOST_WAKES: usize = 1024;
 pub(super) type Meter<'m> = &'m mut dyn FnMut() -> usize;
 
 pub(super) struct Bench<'b, 'm, M: Subject> {
+    config: &'b M::Config,
     machine: M,
     watch: Watch<M::Addr>,
     tx: Transmit<M::Addr>,
@@ -56,7 +57,7 @@ enum Turn {
 impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
     /// Makes the machine; `None` when the configuration is refused. `step` shows where the run has got to.
     pub(super) fn new(
-        case: &Case<M>,
+        case: &'b Case<M>,
         manner: Manner,
         mut meter: Option<Meter<'m>>,
         step: &'b Cell<usize>,
@@ -67,6 +68,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
             .as_mut()
             .map_or(0, |meter| meter().wrapping_sub(before));
         Some(Self {
+            config: &case.config,
             machine,
             watch: Watch::new(case.limits),
             tx: warm(case),
@@ -86,6 +88,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
             log: Log {
                 seen: Vec::new(),
                 stalls: Vec::new(),
+                has_read: false,
             },
         })
     }
@@ -207,7 +210,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         if !self.watch.is_alive(from) {
             return Ok(());
         }
-        if !M::is_stream(from) {
+        if !M::is_stream(self.config, from) {
             return self.feed(from, octets);
         }
         let pipe = self.pipes.entry(from).or_default();
@@ -218,7 +221,11 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
     }
 
     fn feed(&mut self, from: M::Addr, octets: &[u8]) -> Result<(), Breach> {
-        if M::is_stream(from) {
+        if M::is_stream(self.config, from) {
+            if octets.is_empty() {
+                // No read of a stream gives nothing, and ends nothing.
+                return Ok(());
+            }
             let pipe = self.pipes.entry(from).or_default();
             pipe.largest = pipe.largest.max(octets.len());
         } else {
@@ -236,7 +243,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         if !opens && !self.watch.is_alive(at) {
             return Ok(());
         }
-        if M::is_stream(at) {
+        if M::is_stream(self.config, at) {
             if opens && !self.watch.is_alive(at) {
                 self.pipes.remove(&at);
             }

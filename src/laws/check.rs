@@ -6,13 +6,8 @@ use core::cell::Cell;
 
 use super::bench::{Bench, Meter};
 use super::log::{Log, Manner, Pieces, Seen};
+use super::shrink::shrink;
 use super::{Breach, Case, Law, Step, Subject, chunks};
-use crate::Limits;
-
-/// Runs spent on making a script smaller.
-const MOST_TRIES: usize = 300;
-/// The same for panics, each of which prints a report.
-const MOST_PANICS: usize = 40;
 
 /// What a case that keeps the laws did, to see that scripts get anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,7 +46,19 @@ pub fn check<M: Subject>(case: Case<M>) {
 ///
 /// The first law broken, with a script made small by leaving out whatever the breach can do without.
 pub fn try_check<M: Subject>(case: &Case<M>) -> Result<Summary, Breach> {
-    judge(case, judge_runs).map_err(|breach| shrink(case, breach, judge_runs))
+    judge(case).map_err(|breach| shrink(case, breach, judge))
+}
+
+/// Runs [`try_check_metered`].
+///
+/// # Panics
+///
+/// When a law is broken, with the [`Breach`] and a script made small.
+#[expect(clippy::panic, reason = "a test and a fuzz target fail by panicking")]
+pub fn check_metered<M: Subject>(case: &Case<M>, allocated: impl FnMut() -> usize) {
+    if let Err(breach) = try_check_metered(case, allocated) {
+        panic!("{breach}");
+    }
 }
 
 /// Runs a case once, and weighs the machine by `allocated` instead of trusting its own count: law 8.
@@ -67,29 +74,15 @@ pub fn try_check_metered<M: Subject>(
     case: &Case<M>,
     mut allocated: impl FnMut() -> usize,
 ) -> Result<(), Breach> {
-    let mut judge_metered = |case: &Case<M>| {
+    let mut run_metered = |case: &Case<M>| {
         let meter: Meter<'_> = &mut allocated;
-        run(case, Manner::Plain, Some(meter)).map(|_| Summary::default())
+        run(case, Manner::Plain, Some(meter)).map(drop)
     };
-    match judge(case, &mut judge_metered) {
-        Ok(_) => Ok(()),
-        Err(breach) => Err(shrink(case, breach, judge_metered)),
-    }
-}
-
-/// Puts the script, up to the step that broke it, into what `verdict` finds.
-fn judge<M: Subject>(
-    case: &Case<M>,
-    mut verdict: impl FnMut(&Case<M>) -> Result<Summary, Breach>,
-) -> Result<Summary, Breach> {
-    verdict(case).map_err(|breach| Breach {
-        script: format!("{case:?}"),
-        ..breach
-    })
+    run_metered(case).map_err(|breach| shrink(case, breach, run_metered))
 }
 
 /// Every law that needs a machine. Each run is watched, so the laws of one run are judged in all of them.
-fn judge_runs<M: Subject>(case: &Case<M>) -> Result<Summary, Breach> {
+fn judge<M: Subject>(case: &Case<M>) -> Result<Summary, Breach> {
     let goes_back = case.script.iter().any(|step| matches!(step, Step::Back(_)));
     let plain = run(case, Manner::Plain, None).map_err(|breach| {
         if goes_back && run(case, Manner::Clamped, None).is_ok() {
@@ -122,7 +115,12 @@ fn judge_runs<M: Subject>(case: &Case<M>) -> Result<Summary, Breach> {
         }
     }
     Ok(Summary {
-        cut: judge_chunks(case)?,
+        // Where no stream was read, nothing can be cut.
+        cut: if plain.has_read {
+            judge_chunks(case)?
+        } else {
+            0
+        },
         ..summary(&plain)
     })
 }
@@ -139,13 +137,6 @@ fn blame_the_clock(breach: Breach) -> Breach {
 
 /// Law 9: the same octets in other pieces.
 fn judge_chunks<M: Subject>(case: &Case<M>) -> Result<usize, Breach> {
-    let is_fed = |step: &Step<M::Addr, M::Command>| match step {
-        Step::Receive { from, .. } => M::is_stream(*from),
-        _ => false,
-    };
-    if !case.script.iter().any(is_fed) {
-        return Ok(0);
-    }
     let Some(whole) = run(case, Manner::Cut(Pieces::Whole), None)? else {
         return Ok(0);
     };
@@ -254,72 +245,5 @@ fn summary<A, E>(log: &Log<A, E>) -> Summary {
         asks: count(|seen| matches!(seen, Seen::Ask(_))),
         refusals: count(|seen| matches!(seen, Seen::Refused(_))),
         cut: 0,
-    }
-}
-
-/// Makes the script of a breach smaller: what stands behind the step goes, then runs of steps, halves
-/// first, then octets, as long as the same law breaks.
-fn shrink<M: Subject>(
-    case: &Case<M>,
-    breach: Breach,
-    mut verdict: impl FnMut(&Case<M>) -> Result<Summary, Breach>,
-) -> Breach {
-    let mut tries = match breach.law {
-        Law::NoPanic => MOST_PANICS,
-        _ => MOST_TRIES,
-    };
-    let mut small = case.clone();
-    let mut found = breach;
-    let mut attempt = |candidate: Case<M>, small: &mut Case<M>, found: &mut Breach| {
-        if tries == 0 {
-            return false;
-        }
-        tries -= 1;
-        match judge(&candidate, &mut verdict) {
-            Err(again) if again.law == found.law => {
-                *small = candidate;
-                *found = again;
-                true
-            }
-            _ => false,
-        }
-    };
-    let mut plainer = small.clone();
-    plainer.script.truncate(found.step + 1);
-    attempt(plainer, &mut small, &mut found);
-    let mut plainer = small.clone();
-    (plainer.seed, plainer.limits) = (0, Limits::default());
-    attempt(plainer, &mut small, &mut found);
-    let mut len = small.script.len().div_ceil(2);
-    while len > 0 {
-        let mut start = 0;
-        while start < small.script.len() {
-            let mut shorter = small.clone();
-            let end = (start + len).min(shorter.script.len());
-            shorter.script.drain(start..end);
-            if !attempt(shorter, &mut small, &mut found) {
-                start += len;
-            }
-        }
-        len = if len == 1 { 0 } else { len.div_ceil(2) };
-    }
-    for index in 0..small.script.len() {
-        while let Some(shorter) = with_fewer_octets(&small, index) {
-            if !attempt(shorter, &mut small, &mut found) {
-                break;
-            }
-        }
-    }
-    found
-}
-
-fn with_fewer_octets<M: Subject>(case: &Case<M>, index: usize) -> Option<Case<M>> {
-    let mut shorter = case.clone();
-    match shorter.script.get_mut(index)? {
-        Step::Receive { octets, .. } | Step::Flood { octets, .. } if !octets.is_empty() => {
-            octets.truncate(octets.len() / 2);
-            Some(shorter)
-        }
-        _ => None,
     }
 }

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
+use core::mem::{Discriminant, discriminant};
 
 use super::log::{Log, Pieces, Run, Seen, Stall};
 use super::{Breach, Law, Step};
@@ -28,6 +29,7 @@ pub(super) fn compare<A: Addr, C, E: Debug + PartialEq>(
     let mut one = Tale::new(whole);
     let mut other = Tale::new(cut);
     let mut before = Stall::None;
+    let mut has_waited = false;
     let stalls = whole.stalls.iter().zip(&cut.stalls);
     for (index, (step, (whole, cut))) in script.iter().zip(stalls).enumerate() {
         if !is_comparable(step, before) {
@@ -36,8 +38,14 @@ pub(super) fn compare<A: Addr, C, E: Debug + PartialEq>(
         before = *whole.min(cut);
         one.tell(index);
         other.tell(index);
+        has_waited |= before == Stall::Blocked;
         if matches!(before, Stall::None | Stall::Awaiting) {
-            one.match_with(&other, pieces)
+            let order = if core::mem::take(&mut has_waited) {
+                Order::OfEachKind
+            } else {
+                Order::Strict
+            };
+            one.match_with(&other, pieces, order)
                 .map_err(|detail| Breach::new(Law::ChunksVanish, index, detail))?;
             one.forget();
             other.forget();
@@ -63,6 +71,15 @@ const fn is_comparable<A, C>(step: &Step<A, C>, unread: Stall) -> bool {
         Stall::Awaiting => is_free || matches!(step, Step::Receive { .. } | Step::Command(_)),
         Stall::Blocked => is_free,
     }
+}
+
+/// Which order of the events has to be the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Strict,
+    /// Octets waited for room. What a machine says of itself, that there is room again, comes before or
+    /// behind what the octets say.
+    OfEachKind,
 }
 
 /// What a run gave since it was last compared.
@@ -135,14 +152,27 @@ impl<'l, A: Addr, E: Debug + PartialEq> Tale<'l, A, E> {
 
     /// Says what differs. A drain between two pieces may part or join what is sent, so only the events of
     /// such a run count.
-    fn match_with(&self, cut: &Self, pieces: Pieces) -> Result<(), String> {
+    fn match_with(&self, cut: &Self, pieces: Pieces, order: Order) -> Result<(), String> {
         let how = match pieces {
             Pieces::Whole => "whole",
             Pieces::Octets => "octet by octet",
             Pieces::Random => "in random pieces",
             Pieces::RandomDrained => "in random pieces with drains in between",
         };
-        same("events", how, &self.events, &cut.events)?;
+        match order {
+            Order::Strict => same("events", how, &self.events, &cut.events)?,
+            Order::OfEachKind => {
+                for event in self.events.iter().chain(&cut.events) {
+                    let kind = discriminant(*event);
+                    same(
+                        "events",
+                        how,
+                        &of_kind(&self.events, kind),
+                        &of_kind(&cut.events, kind),
+                    )?;
+                }
+            }
+        }
         if pieces == Pieces::RandomDrained {
             return Ok(());
         }
@@ -165,6 +195,11 @@ impl<'l, A: Addr, E: Debug + PartialEq> Tale<'l, A, E> {
         }
         Ok(())
     }
+}
+
+fn of_kind<'l, E>(events: &[&'l E], kind: Discriminant<E>) -> Vec<&'l E> {
+    let is_kind = |event: &&&E| discriminant(**event) == kind;
+    events.iter().filter(is_kind).copied().collect()
 }
 
 fn same<T: Debug + PartialEq>(what: &str, how: &str, whole: &T, cut: &T) -> Result<(), String> {

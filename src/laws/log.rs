@@ -36,6 +36,8 @@ pub(super) struct Log<A, E> {
     pub(super) seen: Vec<(usize, Seen<A, E>)>,
     /// How each step left the streams; under [`Manner::Cut`] only.
     pub(super) stalls: Vec<Stall>,
+    /// Whether any stream brought octets.
+    pub(super) has_read: bool,
 }
 
 /// Something that the outside sees of a machine.

@@ -8,9 +8,59 @@ use crate::{Machine, Seed};
 ///
 /// Implemented by every protocol, next to its machine. Only what the laws cannot see from outside is asked
 /// for; the defaults suit a machine on one stream.
-pub trait Subject:
-    Machine<Command: Clone + Debug, Event: Debug + PartialEq, Addr: Debug> + Sized
-{
+///
+/// ```
+/// use farlink::laws::{self, Case, Step, Subject};
+/// # use farlink::{Instant, Link, Machine, Output, Seed, Transmit};
+/// # use core::convert::Infallible;
+///
+/// /// Tells how many octets came.
+/// struct Counter {
+///     most: usize,
+///     seen: usize,
+///     told: usize,
+/// }
+/// # impl Machine for Counter {
+/// #     type Addr = ();
+/// #     type Command = ();
+/// #     type Event = usize;
+/// #     type Error = Infallible;
+/// #     fn receive(&mut self, _: Instant, (): (), octets: &[u8]) {
+/// #         self.seen = self.most.min(self.seen + octets.len());
+/// #     }
+/// #     fn link(&mut self, _: Instant, (): (), _: Link) {}
+/// #     fn command(&mut self, _: Instant, (): ()) -> Result<(), Infallible> { Ok(()) }
+/// #     fn poll(&mut self, _: Instant, tx: &mut Transmit<()>) -> Output<(), usize> {
+/// #         tx.clear();
+/// #         if self.told == self.seen {
+/// #             return Output::Idle(None);
+/// #         }
+/// #         self.told += 1;
+/// #         Output::Event(self.told)
+/// #     }
+/// # }
+///
+/// impl Subject for Counter {
+///     type Config = usize;
+///
+///     fn make(most: &usize, _: Seed) -> Option<Self> {
+///         (*most > 0).then_some(Self { most: *most, seen: 0, told: 0 })
+///     }
+///     fn ceiling(_: &usize) -> usize {
+///         size_of::<Self>()
+///     }
+///     fn held(&self) -> usize {
+///         size_of::<Self>()
+///     }
+///     fn is_stream(_: &usize, (): ()) -> bool {
+///         true
+///     }
+/// }
+///
+/// let octets = vec![0; 20];
+/// laws::check(Case::<Counter>::new(12, vec![Step::Receive { from: (), octets }]));
+/// ```
+pub trait Subject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> + Sized {
     /// What a machine is made from, beside the seed.
     type Config: Clone + Debug;
 
@@ -27,7 +77,9 @@ pub trait Subject:
     fn held(&self) -> usize;
 
     /// Tells whether octets from `at` are a stream; otherwise each receive is a datagram.
-    fn is_stream(at: Self::Addr) -> bool;
+    ///
+    /// The configuration decides for a numbered interface: a serial line is a stream, a CAN bus is not.
+    fn is_stream(config: &Self::Config, at: Self::Addr) -> bool;
 
     /// Tells whether the stream at `from` is left unread until somebody decides.
     ///

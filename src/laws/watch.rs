@@ -368,7 +368,7 @@ impl<A: Addr> Watch<A> {
         awaits: impl Fn(A) -> bool,
     ) -> Result<(), Breach> {
         let step = self.calls.saturating_sub(1);
-        if self.phase == Phase::Done {
+        if self.phase == Phase::Done || self.refused.is_empty() {
             self.refused.clear();
             return Ok(());
         }

@@ -77,6 +77,7 @@ impl<M: Subject> Bench<'_, '_, M> {
                 usize::try_from(self.chance.below(bound)).map_or(ready, |less| less + 1)
             }
         };
+        self.log.has_read = true;
         Some(pipe.octets.split_to(len).freeze())
     }
 
@@ -101,7 +102,7 @@ impl<M: Subject> Bench<'_, '_, M> {
         }
         if let (Step::Receive { from, .. }, Some(Step::Receive { from: again, .. })) = (step, next)
             && from == again
-            && M::is_stream(*from)
+            && self.pipes.contains_key(&M::route(*from, &self.opened))
         {
             self.log.stalls.push(Stall::Joined);
             return Ok(());

@@ -284,7 +284,7 @@ impl Subject for Beacon {
             + self.asks.len() * size_of::<Ask<Hop>>()
     }
 
-    fn is_stream(_: Hop) -> bool {
+    fn is_stream(_: &Fault, _: Hop) -> bool {
         false
     }
 

@@ -214,7 +214,7 @@ impl Lines {
             return self.events.front().cloned();
         }
         let event = self.events.pop_front();
-        if event.is_none() && self.owes_room && self.out.len() < MOST_OUT {
+        if event.is_none() && self.owes_room && self.out.len() <= MOST_OUT / 2 {
             self.owes_room = false;
             return Some(Event::Room);
         }
@@ -390,7 +390,7 @@ impl Subject for Lines {
         self.read.len() + events + self.out.len() + self.faulty.hoard.len()
     }
 
-    fn is_stream((): ()) -> bool {
+    fn is_stream(_: &Config, (): ()) -> bool {
         true
     }
 

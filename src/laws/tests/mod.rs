@@ -223,6 +223,28 @@ fn law_6_finds_a_stream_that_follows_the_clock_back() {
 }
 
 #[test]
+fn law_6_is_blamed_for_what_breaks_only_while_the_clock_goes_back() {
+    let script = vec![
+        UP,
+        Step::Wait(Duration::from_secs(29)),
+        Step::Poll,
+        Step::Back(Duration::from_secs(40)),
+        arrive(&[b"early"]),
+        Step::Drain,
+    ];
+
+    let breach = try_check(&lines(Fault::ClockGoesBack, script)).expect_err("the fault is found");
+
+    assert_eq!(breach.law, Law::TimeStandsStill, "{breach}");
+    assert!(
+        breach
+            .detail
+            .starts_with("law 2 holds while the clock stands still, and not here: idle until"),
+        "{breach}"
+    );
+}
+
+#[test]
 fn law_6_finds_a_timer_set_from_an_unchecked_clock() {
     let script = vec![
         Step::Wait(Duration::from_secs(5)),
@@ -298,10 +320,12 @@ fn law_8_finds_a_flooded_stream_that_is_read_on() {
 
 #[test]
 fn law_8_is_weighed_by_a_meter_too() {
-    use core::cell::Cell;
-    std::thread_local!(static ALLOCATED: Cell<usize> = const { Cell::new(500) });
     // A meter that sees half a kilobyte more at each look stands for an allocator that counts.
-    let meter = || ALLOCATED.with(|cell| cell.replace(cell.get() + 512) + 512);
+    let mut allocated = 500;
+    let meter = || {
+        allocated += 512;
+        allocated
+    };
 
     let breach = try_check_metered(&lines(Fault::None, vec![UP, Step::Drain]), meter);
 
@@ -531,6 +555,35 @@ fn a_stream_is_handed_over_with_the_same_octets_however_it_was_cut() {
 }
 
 #[test]
+fn octets_that_waited_for_room_may_speak_before_or_behind_it() {
+    let send = |len| Step::Command(Command::Send(vec![b'-'; len]));
+    let script = vec![
+        UP,
+        cue(Link::Full),
+        send(40),
+        send(40),
+        arrive(&[b"?", b"?", b"?", b"a"]),
+        Step::Drain,
+        cue(Link::Free),
+        Step::Drain,
+    ];
+
+    let summary = try_check(&lines(Fault::None, script)).unwrap();
+
+    // Four frames, the room and the end.
+    assert_eq!((summary.events, summary.cut), (6, 8));
+}
+
+#[test]
+fn an_abort_may_lose_what_another_chunking_has_sent() {
+    let reset = arrive(&[b"?", b"a", b""]);
+
+    let summary = try_check(&lines(Fault::None, vec![UP, reset])).unwrap();
+
+    assert_eq!((summary.events, summary.cut), (3, 2));
+}
+
+#[test]
 fn an_open_is_answered_where_it_was_asked() {
     let open = Step::Command(beacon::Command::Open(Tag(5)));
     let opened = Step::Answer {
@@ -546,6 +599,24 @@ fn an_open_is_answered_where_it_was_asked() {
     let summary = try_check(&Case::<Beacon>::new(beacon::Fault::None, script)).unwrap();
 
     assert_eq!((summary.asks, summary.events), (2, 1));
+}
+
+#[test]
+fn what_was_to_be_written_delays_done_and_not_for_ever() {
+    let asked = Step::Receive {
+        from: NEAR,
+        octets: b"?".to_vec(),
+    };
+    let cue = |state| Step::Link { at: NEAR, state };
+    let stop = Step::Command(beacon::Command::Stop);
+    let full = vec![cue(Link::Full), asked, stop, Step::Drain];
+    let mut free = full.clone();
+    free.push(cue(Link::Free));
+
+    let full = try_check(&Case::<Beacon>::new(beacon::Fault::None, full)).unwrap();
+    let free = try_check(&Case::<Beacon>::new(beacon::Fault::None, free)).unwrap();
+
+    assert_eq!((full.sends, free.sends), (0, 1));
 }
 
 #[test]

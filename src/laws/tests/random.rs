@@ -7,7 +7,7 @@ use arbtest::arbtest;
 use super::beacon::{self, Beacon};
 use super::lines::{Fault, Lines};
 use crate::Seed;
-use crate::laws::{Case, Law, check, try_check};
+use crate::laws::{Case, Law, Subject, Summary, check, try_check};
 
 #[test]
 fn a_sound_stream_machine_keeps_the_laws_under_any_script() {
@@ -29,17 +29,27 @@ fn a_sound_datagram_machine_keeps_the_laws_under_any_script() {
     });
 }
 
+/// Generates the case of this number.
+fn case<M>(number: u64) -> Case<M>
+where
+    M: Subject<Config: for<'a> Arbitrary<'a>>,
+    M::Addr: for<'a> Arbitrary<'a>,
+    M::Command: for<'a> Arbitrary<'a>,
+{
+    let mut octets = [0; 2000];
+    Seed::from(number).chance().fill(&mut octets);
+    Case::arbitrary(&mut Unstructured::new(&octets)).unwrap()
+}
+
 /// Tries generated cases until one breaks a law, and returns the law.
 fn hunt<M>(config: &M::Config, cases: u64) -> Option<Law>
 where
-    M: crate::laws::Subject<Config: for<'a> Arbitrary<'a>>,
+    M: Subject<Config: for<'a> Arbitrary<'a>>,
     M::Addr: for<'a> Arbitrary<'a>,
     M::Command: for<'a> Arbitrary<'a>,
 {
     (0..cases).find_map(|number| {
-        let mut octets = [0; 2000];
-        Seed::from(number).chance().fill(&mut octets);
-        let mut case = Case::<M>::arbitrary(&mut Unstructured::new(&octets)).unwrap();
+        let mut case = case::<M>(number);
         case.config = config.clone();
         try_check(&case).err().map(|breach| breach.law)
     })
@@ -59,6 +69,29 @@ fn a_sound_machine_is_never_accused() {
     assert_eq!(hunt::<Lines>(&config, 400), None);
     assert_eq!(hunt::<Lines>(&gate, 400), None);
     assert_eq!(hunt::<Beacon>(&beacon::Fault::None, 400), None);
+}
+
+#[test]
+fn generated_scripts_get_somewhere() {
+    let mut all = Summary::default();
+    let mut steps = 0;
+    for number in 0..100 {
+        let mut case = case::<Lines>(number);
+        case.config.fault = Fault::None;
+        let summary = try_check(&case).unwrap();
+        steps += case.script.len();
+        all.events += summary.events;
+        all.sends += summary.sends;
+        all.asks += summary.asks;
+        all.refusals += summary.refusals;
+        all.cut += summary.cut;
+    }
+
+    assert!(all.events > 120, "{all:?}");
+    assert!(all.sends > 20, "{all:?}");
+    assert!(all.asks > 50, "{all:?}");
+    assert!(all.refusals > 400, "{all:?}");
+    assert!(all.cut > steps / 6, "{all:?} of {steps}");
 }
 
 #[test]
