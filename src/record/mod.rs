@@ -8,6 +8,7 @@ mod flow;
 mod frame;
 mod head;
 mod json;
+mod kinds;
 mod lane;
 mod pages;
 mod pcapng;

@@ -1,7 +1,10 @@
 //! Recording, replaying and reading, with toy machines.
 
+#[cfg(feature = "cotp")]
+mod cotp;
 mod flow;
 mod foreign;
+mod hostile;
 mod recorder;
 mod redact;
 mod replay;

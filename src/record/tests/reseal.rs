@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::record::pcapng::{Blocks, CUSTOM, PACKET, Packet, SECTION, padding};
+use crate::record::pcapng::{Block, Blocks, CUSTOM, PACKET, Packet, SECTION, padding};
 use crate::record::sink::Seal;
 
 /// Replaces occurrence `which` of `old`, which `new` must equal in length.
@@ -16,38 +16,60 @@ pub(super) fn replace(file: &[u8], old: &[u8], new: &[u8], which: usize) -> Vec<
 }
 
 /// Makes all seals match.
-pub(super) fn reseal(mut file: Vec<u8>) -> Vec<u8> {
+pub(super) fn reseal(file: Vec<u8>) -> Vec<u8> {
+    let sealed = try_reseal(file);
+    assert!(seals(&sealed).is_ok());
+    sealed
+}
+
+/// Makes the seals match, as far as blocks can be read.
+pub(super) fn try_reseal(mut file: Vec<u8>) -> Vec<u8> {
+    let (Ok(found) | Err(found)) = seals(&file);
     let mut seal = Seal::new(0);
-    for (start, place) in seals(&file) {
-        if let Some(start) = start {
-            seal = Seal::new(start);
-        }
-        if let Some(place) = place {
-            let sum = seal.up_to(&file[..place]).to_le_bytes();
-            file[place..place + 4].copy_from_slice(&sum);
+    for place in found {
+        match place {
+            Place::Section(start) => seal = Seal::new(start),
+            Place::Seal(at) => {
+                let sum = seal.up_to(&file[..at]).to_le_bytes();
+                file[at..at + 4].copy_from_slice(&sum);
+            }
         }
     }
     file
 }
 
-/// Finds where sections begin and where seals stand.
-fn seals(file: &[u8]) -> Vec<(Option<usize>, Option<usize>)> {
+enum Place {
+    Section(usize),
+    Seal(usize),
+}
+
+/// Finds where sections begin and where seals stand; `Err` if not up to the end.
+fn seals(file: &[u8]) -> Result<Vec<Place>, Vec<Place>> {
     let mut found = Vec::new();
-    let mut blocks = Blocks::new(file).unwrap();
-    while let Some(block) = blocks.next().unwrap() {
-        let end = block.at + 8 + block.body.len();
-        match block.kind {
-            SECTION => found.push((Some(block.at), None)),
-            CUSTOM => found.push((None, Some(end - 4))),
-            PACKET => {
-                let options = Packet::read(&block).unwrap().options;
-                // The custom option is the last but the end, of four octets.
-                if let Some((_, value)) = options.clone().nth(1) {
-                    found.push((None, Some(end - 4 - padding(value.len()) - 4)));
-                }
-            }
-            _ => {}
+    let Ok(mut blocks) = Blocks::new(file) else {
+        return Err(found);
+    };
+    loop {
+        match blocks.next() {
+            Ok(Some(block)) => found.extend(place_in(&block)),
+            Ok(None) => return Ok(found),
+            Err(_) => return Err(found),
         }
     }
-    found
+}
+
+fn place_in(block: &Block<'_>) -> Option<Place> {
+    let end = block.at + 8 + block.body.len();
+    match block.kind {
+        SECTION => Some(Place::Section(block.at)),
+        CUSTOM if block.body.len() >= 4 => Some(Place::Seal(end - 4)),
+        PACKET => {
+            let options = Packet::read(block)?.options;
+            // The custom option is the last but the end, of four octets.
+            let (_, value) = options.clone().nth(1)?;
+            let left = 4 + padding(value.len()) + 4;
+            (block.body.len() >= left).then(|| Place::Seal(end - left))
+        }
+        _ => None,
+    }
 }
