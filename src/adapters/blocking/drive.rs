@@ -47,7 +47,7 @@ pub(super) struct Drive<M: Machine<Addr = ()>, S> {
     /// Something went on since the callers were woken for the last time.
     moved: bool,
     keeper: Keeper,
-    pub(super) threads: usize,
+    threads: usize,
     pub(super) handles: usize,
 }
 
@@ -205,6 +205,24 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
     pub(super) fn call_off(&mut self) {
         self.done = true;
         self.cut_off(End::Drop);
+    }
+
+    /// Lets go of the stream after the machine panicked: nothing else in here can be relied on.
+    pub(super) fn abandon(&mut self) {
+        self.stream = Stream::Gone(End::Drop);
+    }
+
+    pub(super) const fn thread_starts(&mut self) {
+        self.threads += 1;
+    }
+
+    pub(super) const fn thread_ends(&mut self) {
+        self.threads -= 1;
+        self.moved = true;
+    }
+
+    pub(super) const fn has_threads(&self) -> bool {
+        self.threads > 0
     }
 
     pub(super) const fn machine(&self) -> &M {

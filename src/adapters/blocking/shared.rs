@@ -134,6 +134,13 @@ impl<M: Machine<Addr = ()>, S: Carrier> Shared<M, S> {
         }
     }
 
+    /// Lets go of the stream if the machine panicked.
+    pub(super) fn clear_wreck(&self) {
+        if let Err(poisoned) = self.drive.lock() {
+            poisoned.into_inner().abandon();
+        }
+    }
+
     fn enter(&self) -> LockResult<MutexGuard<'_, Drive<M, S>>> {
         match self.drive.try_lock() {
             Ok(drive) => return Ok(drive),

@@ -172,10 +172,10 @@ impl<M: Machine<Addr = ()>, S: Carrier> Handle<M, S> {
     /// Waits until the machine is done, its stream is closed or handed over, and its threads have ended.
     pub fn wait(&self) {
         self.shared.when(&self.shared.bells.callers, |drive| {
-            if drive.threads == 0 {
-                Found::This(())
-            } else {
+            if drive.has_threads() {
                 Found::Nothing(None)
+            } else {
+                Found::This(())
             }
         });
     }

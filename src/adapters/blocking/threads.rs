@@ -51,13 +51,13 @@ where
     S: Carrier,
 {
     let for_thread = Arc::clone(shared);
-    shared.with(|drive| drive.threads += 1);
+    shared.with(Drive::thread_starts);
     let spawned = thread::Builder::new().name(name.into()).spawn(move || {
         run(Arc::clone(&for_thread));
-        for_thread.with(|drive| drive.threads -= 1);
+        for_thread.with(Drive::thread_ends);
     });
     if spawned.is_err() {
-        shared.with(|drive| drive.threads -= 1);
+        shared.with(Drive::thread_ends);
     }
     spawned.map(drop)
 }
@@ -194,6 +194,7 @@ fn write_all<M: Machine<Addr = ()>, S: Carrier>(
 
 /// Lets go of the stream. Whoever does so last brings about its end.
 fn part_with<M: Machine<Addr = ()>, S: Carrier>(shared: &Shared<M, S>, stream: Arc<S>) {
+    shared.clear_wreck();
     let Some(stream) = Arc::into_inner(stream) else {
         return;
     };
