@@ -1,4 +1,4 @@
-//! What the handles of every driver share.
+//! What an application holds of a machine, whatever drives it.
 
 use core::error::Error;
 use core::fmt;
@@ -7,20 +7,20 @@ use bytes::Bytes;
 
 use crate::Tag;
 
-/// Why a command had no effect.
+/// Why a command came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandError<E> {
-    /// The machine refused it, for its own reason.
+    /// The machine refused it.
     Refused(E),
-    /// The machine is done, or its driver is gone.
+    /// The driver ended before the machine saw it.
     Gone,
 }
 
 impl<E: fmt::Display> fmt::Display for CommandError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(error) => error.fmt(f),
-            Self::Gone => f.write_str("the machine is done"),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Gone => f.write_str("the driver has ended"),
         }
     }
 }
@@ -28,19 +28,19 @@ impl<E: fmt::Display> fmt::Display for CommandError<E> {
 impl<E: Error + 'static> Error for CommandError<E> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Refused(error) => error.source(),
+            Self::Refused(refusal) => refusal.source(),
             Self::Gone => None,
         }
     }
 }
 
-/// A stream that belongs to the application from here on.
+/// A stream that left its machine.
 #[derive(Debug)]
 pub struct Handed<S> {
     /// The name by which the application asked for it.
     pub tag: Tag,
-    /// The stream itself, which blocks without limit.
+    /// The stream itself. What the machine wrote to it was sent.
     pub stream: S,
-    /// Octets of it that were read already; they come before whatever the stream gives next.
+    /// Octets that were read from it already, and come before all others.
     pub early: Bytes,
 }

@@ -7,7 +7,13 @@
 pub mod blocking;
 mod cause;
 mod clock;
+#[cfg(feature = "blocking")]
 mod handle;
+#[cfg(feature = "tokio")]
+mod outbox;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use clock::Clock;
+#[cfg(feature = "blocking")]
 pub use handle::{CommandError, Handed};
