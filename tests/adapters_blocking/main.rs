@@ -1,6 +1,17 @@
-//! The blocking drivers, proven on loopback with machines made for the purpose.
-
+//! The blocking drivers on real sockets, with machines that do what the test says.
 #![cfg(feature = "blocking")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests link the standard library anyway"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test"
+)]
 
 use std::time::Duration;
 

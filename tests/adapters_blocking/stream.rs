@@ -1,7 +1,5 @@
 //! One machine on one byte stream.
 
-use core::fmt;
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Weak};
@@ -11,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use farlink::adapters::CommandError;
 use farlink::adapters::blocking::stream::{self, Events, Handle, Options};
-use farlink::{Ask, Cause, Instant, Link, Machine, Output, Tag, Transmit};
+use farlink::{Ask, Cause, Link, Tag};
 
-/// How long a test waits for what must come before it fails.
-const AT_LAST: Duration = Duration::from_secs(60);
+use super::AT_LAST;
+use super::toy::{Command, Event, No, QUEUE, Toy, Wish, pattern};
 
 #[test]
 fn the_link_is_up_before_anything_else() {
@@ -88,13 +86,9 @@ fn a_stream_that_takes_no_more_is_full_and_later_free() {
 #[test]
 fn two_that_send_and_never_read_neither_deadlock_nor_grow() {
     let (near, far) = pair();
-    let sender = || Toy {
-        wish: Wish::Nothing,
-        queued: MANY,
-        ..Toy::default()
-    };
-    let (one, mut one_events) = stream::start(sender(), near, Options::default()).unwrap();
-    let (other, mut other_events) = stream::start(sender(), far, Options::default()).unwrap();
+    let (one, mut one_events) = stream::start(Toy::sender(MANY), near, Options::default()).unwrap();
+    let (other, mut other_events) =
+        stream::start(Toy::sender(MANY), far, Options::default()).unwrap();
     let until_full = |events: &mut Events<Toy>| while next(events) != Event::Cue(Link::Full) {};
     until_full(&mut one_events);
     until_full(&mut other_events);
@@ -635,8 +629,6 @@ fn any_carrier_will_do() {
 
 /// More than the buffers of a loopback connection hold.
 const MANY: usize = 16_000_000;
-/// What `Command::Queue` may fill.
-const QUEUE: usize = 200_000;
 
 fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -687,13 +679,3 @@ fn until_dropped(probe: &Weak<()>) {
         thread::yield_now();
     }
 }
-
-/// Octets that show where in the stream they belong.
-fn pattern(start: usize, len: usize) -> Vec<u8> {
-    (start..start + len).map(octet_at).collect()
-}
-
-fn octet_at(place: usize) -> u8 {
-    (place % 251) as u8
-}
-

@@ -1,19 +1,43 @@
-//! A machine made for the tests of streams.
+//! A machine on one stream that does what the test says.
+
+use core::fmt;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use farlink::{Ask, Instant, Link, Machine, Output, Tag, Transmit};
+
+/// What `Command::Queue` may fill.
+pub(crate) const QUEUE: usize = 200_000;
+
+/// Octets that show where in the stream they belong.
+pub(crate) fn pattern(start: usize, len: usize) -> Vec<u8> {
+    (start..start + len).map(octet_at).collect()
+}
+
+fn octet_at(place: usize) -> u8 {
+    u8::try_from(place % 251).unwrap()
+}
 
 /// A machine on one stream that does what it is told.
 #[derive(Debug, Default)]
-struct Toy {
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing a test may say"
+)]
+pub(crate) struct Toy {
     events: VecDeque<Event>,
     asks: VecDeque<Ask<()>>,
     echo: VecDeque<u8>,
     is_echo: bool,
     /// Octets of the pattern that are still to be written.
-    queued: usize,
+    pub(crate) queued: usize,
     forever: bool,
-    written: usize,
-    received: usize,
-    told: usize,
-    ticks: usize,
+    pub(crate) written: usize,
+    pub(crate) received: usize,
+    pub(crate) told: usize,
+    pub(crate) ticks: usize,
     line: Vec<u8>,
     wish: Wish,
     is_full: bool,
@@ -21,11 +45,11 @@ struct Toy {
     tick: Option<(Instant, Duration)>,
     when_sent: Option<WhenSent>,
     done: bool,
-    probe: Arc<()>,
+    pub(crate) probe: Arc<()>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-enum Wish {
+pub(crate) enum Wish {
     #[default]
     Octets,
     Nothing,
@@ -34,13 +58,13 @@ enum Wish {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum WhenSent {
+pub(crate) enum WhenSent {
     Finish,
     Done,
 }
 
 #[derive(Debug, Clone)]
-enum Command {
+pub(crate) enum Command {
     Send(usize),
     SendForever,
     /// Like `Send`, but refused beyond `QUEUE`.
@@ -60,7 +84,7 @@ enum Command {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Event {
+pub(crate) enum Event {
     Cue(Link),
     Octets(Bytes),
     Fired,
@@ -68,7 +92,7 @@ enum Event {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct No;
+pub(crate) struct No;
 
 impl fmt::Display for No {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,6 +103,15 @@ impl fmt::Display for No {
 impl std::error::Error for No {}
 
 impl Toy {
+    /// A toy that reads nothing and has this much of the pattern to send.
+    pub(crate) fn sender(queued: usize) -> Self {
+        Self {
+            wish: Wish::Nothing,
+            queued,
+            ..Self::default()
+        }
+    }
+
     fn fire(&mut self, now: Instant) {
         if self.timer.is_some_and(|time| time <= now) {
             self.timer = None;
@@ -107,7 +140,7 @@ impl Toy {
         self.written += len;
         self.queued = self.queued.saturating_sub(len);
         tx.append((), len, |out| {
-            out.extend((start..start + len).map(octet_at))
+            out.extend((start..start + len).map(octet_at));
         })
     }
 }
@@ -152,10 +185,9 @@ impl Machine for Toy {
 
     fn command(&mut self, now: Instant, command: Command) -> Result<(), No> {
         match command {
-            Command::Send(len) => self.queued += len,
-            Command::SendForever => self.forever = true,
             Command::Queue(len) if self.queued + len > QUEUE => return Err(No),
-            Command::Queue(len) => self.queued += len,
+            Command::Send(len) | Command::Queue(len) => self.queued += len,
+            Command::SendForever => self.forever = true,
             Command::Echo => self.is_echo = true,
             Command::Ask(ask) => self.asks.push_back(ask),
             Command::FinishWhenSent => self.when_sent = Some(WhenSent::Finish),
@@ -185,10 +217,10 @@ impl Machine for Toy {
         if !self.is_full && !self.done && !is_empty && self.write(tx) {
             return Output::Transmit;
         }
-        if is_empty || matches!(self.asks.front(), Some(Ask::Abort(()))) {
-            if let Some(ask) = self.asks.pop_front() {
-                return Output::Ask(ask);
-            }
+        let is_due = is_empty || matches!(self.asks.front(), Some(Ask::Abort(())));
+        if let Some(ask) = self.asks.front().filter(|_| is_due).cloned() {
+            self.asks.pop_front();
+            return Output::Ask(ask);
         }
         match self.when_sent {
             Some(WhenSent::Finish) if is_empty => {

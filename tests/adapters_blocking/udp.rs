@@ -10,8 +10,7 @@ use farlink::adapters::CommandError;
 use farlink::adapters::blocking::udp::{Driver, Options, Turn};
 use farlink::{Ask, Cause, Instant, Limits, Link, Machine, Output, Path, Proto, Tag, Transmit};
 
-/// How long a test waits for what must come before it fails.
-const AT_LAST: Duration = Duration::from_secs(60);
+use super::AT_LAST;
 
 #[test]
 fn the_socket_is_up_before_anything_else() {
