@@ -94,11 +94,7 @@ fn a_small_message_cut_anywhere_allocates_its_payload_alone() {
 
     let info = measure(|| (0..ROUNDS).for_each(|_| read()));
 
-    assert_eq!(info.count_current, 0, "{info:?}");
-    assert!(
-        info.count_total <= ROUNDS * 2,
-        "a payload, and room for the rest of it: {info:?}"
-    );
+    assert_payloads_alone(&info, SMALL);
 }
 
 #[test]
@@ -207,7 +203,7 @@ fn a_claimed_length_allocates_nothing() {
         pair.responder.receive(pair.now, (), &claim);
     });
 
-    assert!(info.bytes_max <= 256, "{info:?}");
+    assert!(info.bytes_max <= 512, "{info:?}");
 }
 
 /// A pair of which both ends have sent and received, so that every queue has the memory it keeps.

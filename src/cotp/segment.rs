@@ -41,14 +41,24 @@ impl Assembly {
         self.empty_segments
     }
 
-    pub(super) fn append(&mut self, octets: &[u8]) {
+    /// Adds user data. `ahead` tells how many octets follow at once: with them counted in, a message that
+    /// lies whole in what was read gets its memory in one piece.
+    pub(super) fn append(&mut self, octets: &[u8], ahead: impl FnOnce() -> usize) {
         self.is_begun = true;
+        if self.octets.capacity() - self.octets.len() < octets.len() {
+            let more = octets.len() + ahead();
+            if self.octets.is_empty() {
+                self.octets.reserve_exact(more);
+            } else {
+                self.octets.reserve(more);
+            }
+        }
         self.octets.extend_from_slice(octets);
     }
 
-    /// Gives the message and starts the next one.
+    /// Gives the message, in no more memory than it needs, and starts the next one.
     pub(super) fn finish(&mut self) -> Bytes {
-        Bytes::from(core::mem::take(self).octets)
+        Bytes::from(core::mem::take(self).octets.into_boxed_slice())
     }
 }
 

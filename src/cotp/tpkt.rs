@@ -266,6 +266,21 @@ impl Framing for Tpkt {
     }
 }
 
+/// Returns how many octets of user data lie in the DTs at the start of `octets`, up to the end of a message.
+pub(super) fn user_data_ahead(mut octets: &[u8]) -> usize {
+    let mut sum = 0;
+    while let &[VERSION, _, high, low, 2, 0xF0 | 0xF1, last, ref rest @ ..] = octets {
+        let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(HEAD);
+        let (user_data, behind) = rest.split_at(length.min(rest.len()));
+        sum += user_data.len();
+        if last & 0x80 != 0 {
+            break;
+        }
+        octets = behind;
+    }
+    sum
+}
+
 /// Checks as much of a packet header as is there, and returns the length once it is.
 fn check(octets: &[u8], limit: u16, is_strict: bool) -> Result<Option<usize>, TpktFault> {
     match *octets {

@@ -10,12 +10,14 @@ use crate::cotp::api::{Acceptance, Connected, Event, Reason, Violation};
 use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
 use crate::cotp::handshake::{self, Answer, Fatal, Request};
 use crate::cotp::segment::ENTRY;
-use crate::cotp::tpkt::{Piece, VERSION};
+use crate::cotp::tpkt::{Piece, VERSION, user_data_ahead};
 use crate::cotp::wire::{Connect, DATA_HEADER, DisconnectReason, Expedited, RejectCause, Tpdu};
 use crate::wire::DecodeError;
 
 /// Octets of expedited data (RFC 1006 section 6).
 pub(super) const MAX_EXPEDITED: usize = 16;
+/// Octets for which memory is set aside because a header claims them. What was sent gets more.
+const MOST_CLAIMED: usize = 256;
 
 impl Connection {
     /// Takes octets of the stream: decodes them, or keeps them until they may be decoded.
@@ -110,14 +112,14 @@ impl Connection {
             }
             let mut framing = mem::take(&mut self.framing);
             let outcome = match framing.piece(rest) {
-                Ok(Some(Piece::Tpdu(tpdu))) => self.on_tpdu(tpdu),
+                Ok(Some(Piece::Tpdu(tpdu))) => self.on_tpdu(tpdu, rest),
                 Ok(Some(Piece::Begun {
                     header,
                     length,
                     first,
-                })) => self.on_data(header, length, first),
+                })) => self.on_data(header, length, first, rest),
                 Ok(Some(Piece::More { octets, is_end })) => {
-                    self.on_more(octets, is_end);
+                    self.on_more(octets, is_end, || user_data_ahead(rest));
                     Ok(())
                 }
                 Ok(None) => Ok(()),
@@ -138,11 +140,12 @@ impl Connection {
             && !self.assembly.is_begun()
     }
 
-    fn on_tpdu(&mut self, octets: &[u8]) -> Result<(), Reason> {
+    /// A whole TPDU, with what lies behind it.
+    fn on_tpdu(&mut self, octets: &[u8], behind: &[u8]) -> Result<(), Reason> {
         if let (State::Open { .. }, &[2, code @ (0xF0 | 0xF1), last, ref user_data @ ..]) =
             (&self.state, octets)
         {
-            return self.on_data([2, code, last], user_data.len(), user_data);
+            return self.on_data([2, code, last], user_data.len(), user_data, behind);
         }
         match self.state {
             State::Requesting(_) => self.on_answer(octets),
@@ -333,12 +336,13 @@ impl Connection {
         Ok(())
     }
 
-    /// A DT with `length` octets of user data in all, of which `first` are there.
+    /// A DT with `length` octets of user data in all, of which `first` are there, with what lies behind it.
     fn on_data(
         &mut self,
         header: [u8; DATA_HEADER],
         length: usize,
         first: &[u8],
+        behind: &[u8],
     ) -> Result<(), Reason> {
         if !matches!(self.state, State::Open { .. }) {
             let awaited = if matches!(self.state, State::Requesting(_)) {
@@ -362,7 +366,14 @@ impl Connection {
             return Ok(());
         }
         self.is_passing_last = is_last;
-        self.on_more(first, first.len() == length);
+        let is_end = first.len() == length;
+        self.on_more(first, is_end, || {
+            if is_end {
+                user_data_ahead(behind)
+            } else {
+                MOST_CLAIMED.min(length - first.len())
+            }
+        });
         Ok(())
     }
 
@@ -423,10 +434,12 @@ impl Connection {
         }
     }
 
-    /// User data of the DT under way; `is_end` with the last of it.
-    fn on_more(&mut self, octets: &[u8], is_end: bool) {
-        self.assembly.append(octets);
-        if is_end && self.is_passing_last {
+    /// User data of the DT under way; `is_end` with the last of it. `ahead` tells how many octets follow.
+    fn on_more(&mut self, octets: &[u8], is_end: bool, ahead: impl FnOnce() -> usize) {
+        let is_last = is_end && self.is_passing_last;
+        self.assembly
+            .append(octets, || if is_last { 0 } else { ahead() });
+        if is_last {
             let message = self.assembly.finish();
             self.count_message(message.len());
             self.tell(Event::Received(message));
