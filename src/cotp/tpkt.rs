@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::segment::Ahead;
 use super::wire::DATA_HEADER;
 use crate::{Broken, Framing};
 
@@ -266,19 +267,20 @@ impl Framing for Tpkt {
     }
 }
 
-/// Returns how many octets of user data lie in the DTs at the start of `octets`, up to the end of a message.
-pub(super) fn user_data_ahead(mut octets: &[u8]) -> usize {
-    let mut sum = 0;
+/// Looks for user data in the DTs at the start of `octets`, up to the end of a message.
+pub(super) fn look_ahead(mut octets: &[u8]) -> Ahead {
+    let mut ahead = Ahead::default();
     while let &[VERSION, _, high, low, 2, 0xF0 | 0xF1, last, ref rest @ ..] = octets {
         let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(HEAD);
         let (user_data, behind) = rest.split_at(length.min(rest.len()));
-        sum += user_data.len();
+        ahead.octets += user_data.len();
         if last & 0x80 != 0 {
+            ahead.is_whole = user_data.len() == length;
             break;
         }
         octets = behind;
     }
-    sum
+    ahead
 }
 
 /// Checks as much of a packet header as is there, and returns the length once it is.

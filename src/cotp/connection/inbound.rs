@@ -9,8 +9,8 @@ use super::{Agreed, Connection, PeerEnd, State, Timer};
 use crate::cotp::api::{Acceptance, Connected, Event, Reason, Violation};
 use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
 use crate::cotp::handshake::{self, Answer, Fatal, Request};
-use crate::cotp::segment::ENTRY;
-use crate::cotp::tpkt::{Piece, VERSION, user_data_ahead};
+use crate::cotp::segment::{Ahead, ENTRY};
+use crate::cotp::tpkt::{Piece, VERSION, look_ahead};
 use crate::cotp::wire::{Connect, DATA_HEADER, DisconnectReason, Expedited, RejectCause, Tpdu};
 use crate::wire::DecodeError;
 
@@ -119,7 +119,7 @@ impl Connection {
                     first,
                 })) => self.on_data(header, length, first, rest),
                 Ok(Some(Piece::More { octets, is_end })) => {
-                    self.on_more(octets, is_end, || user_data_ahead(rest));
+                    self.on_more(octets, is_end, || look_ahead(rest));
                     Ok(())
                 }
                 Ok(None) => Ok(()),
@@ -369,9 +369,12 @@ impl Connection {
         let is_end = first.len() == length;
         self.on_more(first, is_end, || {
             if is_end {
-                user_data_ahead(behind)
+                look_ahead(behind)
             } else {
-                MOST_CLAIMED.min(length - first.len())
+                Ahead {
+                    octets: MOST_CLAIMED.min(length - first.len()),
+                    is_whole: is_last,
+                }
             }
         });
         Ok(())
@@ -435,10 +438,10 @@ impl Connection {
     }
 
     /// User data of the DT under way; `is_end` with the last of it. `ahead` tells how many octets follow.
-    fn on_more(&mut self, octets: &[u8], is_end: bool, ahead: impl FnOnce() -> usize) {
+    fn on_more(&mut self, octets: &[u8], is_end: bool, ahead: impl FnOnce() -> Ahead) {
         let is_last = is_end && self.is_passing_last;
         self.assembly
-            .append(octets, || if is_last { 0 } else { ahead() });
+            .append(octets, || if is_last { Ahead::default() } else { ahead() });
         if is_last {
             let message = self.assembly.finish();
             self.count_message(message.len());
