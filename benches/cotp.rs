@@ -60,7 +60,7 @@ fn encode(criterion: &mut Criterion) {
                 bencher.iter(|| {
                     send(&mut pair, black_box(&message), |octets| {
                         black_box(octets);
-                    })
+                    });
                 });
             });
         }
