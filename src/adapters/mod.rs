@@ -3,6 +3,12 @@
 //! Each is one loop, written against [`Machine`](crate::Machine) alone: drain the machine, then wait for
 //! octets, a command or the deadline.
 
+#[cfg(feature = "tokio")]
+mod cause;
 mod clock;
+#[cfg(feature = "tokio")]
+mod outbox;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use clock::Clock;

@@ -3,6 +3,7 @@
 mod api;
 mod config;
 mod connection;
+mod display;
 mod handshake;
 mod params;
 mod segment;
