@@ -1,4 +1,9 @@
 //! How fast calls are recorded and replayed.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "benches link the standard library anyway"
+)]
 
 use std::convert::Infallible;
 use std::hint::black_box;

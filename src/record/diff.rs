@@ -70,32 +70,30 @@ pub(super) enum Side {
 
 /// Lays two sides out so that their first difference is in sight.
 pub(super) fn lay_out(recorded: &Side, replayed: &Side) -> (Vec<String>, Vec<String>) {
-    match (recorded, replayed) {
-        (Side::Octets { pieces: one, .. }, Side::Octets { pieces: other, .. }) => {
-            let piece = first_difference(one, other);
-            match (one.get(piece), other.get(piece)) {
-                (Some(a), Some(b)) => {
-                    let at = Some(first_difference(a, b));
-                    (rows(recorded, piece, at), rows(replayed, piece, at))
-                }
-                // The same octets to another place.
-                (None, None) => (rows(recorded, 0, None), rows(replayed, 0, None)),
-                _ => (rows(recorded, piece, None), rows(replayed, piece, None)),
+    if let (Side::Octets { pieces: one, .. }, Side::Octets { pieces: other, .. }) =
+        (recorded, replayed)
+    {
+        let piece = first_difference(one, other);
+        return match (one.get(piece), other.get(piece)) {
+            (Some(a), Some(b)) => {
+                let at = Some(first_difference(a, b));
+                (rows(recorded, piece, at), rows(replayed, piece, at))
             }
-        }
-        _ => {
-            let (one, other) = (lines(recorded), lines(replayed));
-            let at = first_difference(&one, &other);
-            let focus = match (one.get(at), other.get(at)) {
-                (Some(one), Some(other)) => {
-                    let chars = |line: &String| line.chars().collect::<Vec<_>>();
-                    first_difference(&chars(one), &chars(other))
-                }
-                _ => 0,
-            };
-            (window(&one, at, focus), window(&other, at, focus))
-        }
+            // The same octets to another place.
+            (None, None) => (rows(recorded, 0, None), rows(replayed, 0, None)),
+            _ => (rows(recorded, piece, None), rows(replayed, piece, None)),
+        };
     }
+    let (one, other) = (lines(recorded), lines(replayed));
+    let at = first_difference(&one, &other);
+    let focus = match (one.get(at), other.get(at)) {
+        (Some(one), Some(other)) => {
+            let chars = |line: &String| line.chars().collect::<Vec<_>>();
+            first_difference(&chars(one), &chars(other))
+        }
+        _ => 0,
+    };
+    (window(&one, at, focus), window(&other, at, focus))
 }
 
 fn first_difference<T: PartialEq>(one: &[T], other: &[T]) -> usize {

@@ -86,7 +86,7 @@ fn ethernet(packet: &[u8]) -> Result<Frame<'_>, Skip> {
     ethertype(rest)
 }
 
-/// `place` is where the EtherType stands, `header` how long the whole header is.
+/// `place` is where the `EtherType` stands, `header` how long the whole header is.
 fn cooked(packet: &[u8], place: usize, header: usize) -> Result<Frame<'_>, Skip> {
     let kind = packet.get(place..place + 2).ok_or(Skip::Malformed)?;
     let rest = packet.get(header..).ok_or(Skip::Malformed)?;
@@ -102,7 +102,7 @@ fn by_ethertype<'a>(kind: &[u8], mut rest: &'a [u8], depth: usize) -> Result<Fra
     match kind {
         [0x08, 0x00] | [0x86, 0xdd] => ip(rest),
         // Tags of VLANs, customer's, provider's and an early provider's: two octets, then another type.
-        [0x81, 0x00] | [0x88, 0xa8] | [0x91, 0x00] if depth < DEPTH => {
+        [0x81 | 0x91, 0x00] | [0x88, 0xa8] if depth < DEPTH => {
             take::<2>(&mut rest).ok_or(Skip::Malformed)?;
             let kind = take_slice(&mut rest, 2).ok_or(Skip::Malformed)?;
             by_ethertype(kind, rest, depth + 1)
@@ -154,9 +154,11 @@ fn ipv4(packet: &[u8]) -> Result<Frame<'_>, Skip> {
     if fragment != 0 {
         return Err(Skip::Fragment);
     }
-    let [.., a, b, c, d, e, f, g, h] = *header;
-    let source = Ipv4Addr::new(a, b, c, d).into();
-    let destination = Ipv4Addr::new(e, f, g, h).into();
+    let mut addresses = header.get(12..).unwrap_or_default();
+    let source = take::<4>(&mut addresses).ok_or(Skip::Malformed)?;
+    let destination = take::<4>(&mut addresses).ok_or(Skip::Malformed)?;
+    let source = Ipv4Addr::from(source).into();
+    let destination = Ipv4Addr::from(destination).into();
     transport(
         header[9],
         &Carried::new(source, destination, octets, length),

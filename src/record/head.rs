@@ -21,7 +21,7 @@ pub struct Head {
     pub part: u32,
     /// How many calls the parts before hold.
     pub calls: u64,
-    /// What the wall clock showed at [`Instant::ZERO`], in seconds since 1970.
+    /// What the wall clock showed at [`Instant::ZERO`](crate::Instant::ZERO), in seconds since 1970.
     pub epoch: u64,
     /// Whether seed and payloads were taken out.
     pub redacted: bool,

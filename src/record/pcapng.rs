@@ -292,6 +292,9 @@ pub(super) fn write_interface(out: &mut Vec<u8>, link_type: u16, name: &str, off
     close(out, start);
 }
 
+/// Gives the seal of everything that it is shown.
+pub(super) type Sealer<'s> = &'s mut dyn FnMut(&[u8]) -> u32;
+
 /// A packet to be written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NewPacket<'a> {
@@ -310,7 +313,7 @@ pub(super) struct NewPacket<'a> {
 pub(super) fn write_packet(
     out: &mut Vec<u8>,
     packet: NewPacket<'_>,
-    custom: Option<(&[u8], &mut dyn FnMut(&[u8]) -> u32)>,
+    custom: Option<(&[u8], Sealer<'_>)>,
 ) {
     let captured = packet.header.len() + packet.payload.len();
     let option = custom.as_ref().map_or(0, |(value, _)| {

@@ -97,7 +97,8 @@ pub struct Calls<'a> {
     seal: Seal,
     sound: usize,
     damage: Option<Damage>,
-    calls: u64,
+    /// How many calls were read.
+    number: u64,
     end: Option<End>,
     /// The table of addresses, as JSON, for [`next_entry`](Self::next_entry).
     names: Vec<&'a [u8]>,
@@ -122,7 +123,7 @@ impl<'a> Calls<'a> {
             seal: Seal::new(0),
             sound: 0,
             damage: None,
-            calls: 0,
+            number: 0,
             end: None,
             names: Vec::new(),
         };
@@ -131,14 +132,14 @@ impl<'a> Calls<'a> {
                 return Err(ReadError::NotARecording);
             }
         }
-        calls.calls = calls.head.as_ref().map_or(0, |head| head.calls);
+        calls.number = calls.head.as_ref().map_or(0, |head| head.calls);
         Ok(calls)
     }
 
     /// Returns how many calls were read, those of missing first parts included.
     #[must_use]
     pub const fn count(&self) -> u64 {
-        self.calls
+        self.number
     }
 
     /// Returns the first damage that was seen so far.
@@ -167,7 +168,7 @@ impl<'a> Calls<'a> {
                 Some(Step::Limits(_)) => {}
                 Some(Step::Call(time, op)) => {
                     let act = Act::read(self, op)?;
-                    let number = self.calls;
+                    let number = self.number;
                     return Ok(Some(Entry { number, time, act }));
                 }
                 None => return Ok(None),
@@ -197,7 +198,7 @@ impl<'a> Calls<'a> {
             match decode(&mut self.records, &mut self.base).map_err(|_| garbled)? {
                 Some(Record::Call(time, op)) => {
                     self.used = true;
-                    self.calls += u64::from(is_call(&op));
+                    self.number += u64::from(is_call(&op));
                     return Ok(Some(Step::Call(time, op)));
                 }
                 Some(Record::Address(name)) => return Ok(Some(Step::Address(name))),
@@ -359,7 +360,7 @@ impl<'a> Calls<'a> {
             return Ok(());
         };
         let expected = before.part.saturating_add(1);
-        if head.part != expected || head.calls != self.calls {
+        if head.part != expected || head.calls != self.number {
             return Err(ReadError::Part {
                 expected,
                 found: head.part,

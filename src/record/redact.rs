@@ -10,7 +10,7 @@ use super::json::{DIGEST, Digest, blank};
 use super::pages::{BLOBS, CALLS, JSON, NETWORK, NOTE};
 use super::pcapng::{
     Block, Blocks, CUSTOM, CUSTOM_OPTION, Direction, FLAGS, INTERFACE, NewPacket, Order, PACKET,
-    Packet, SECTION, take, write_custom, write_packet,
+    Packet, SECTION, Sealer, take, write_custom, write_packet,
 };
 use super::sink::Seal;
 use super::{ReadError, Recording, synth};
@@ -152,7 +152,7 @@ impl<'a> Redaction<'a> {
         let mut seal = |so_far: &[u8]| self.seal.up_to(so_far);
         let custom = records
             .as_deref()
-            .map(|records| (records, &mut seal as &mut dyn FnMut(&[u8]) -> u32));
+            .map(|records| (records, &mut seal as Sealer<'_>));
         write_packet(&mut self.out, packet, custom);
         Some(())
     }

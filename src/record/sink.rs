@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use super::pcapng::Sealer;
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
 
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
@@ -179,7 +180,7 @@ impl Sink {
 
     /// Takes one block, which `write` appends to the buffer. The seal that `write` gets returns the running
     /// checksum up to the end of what it is shown.
-    pub(super) fn block(&mut self, write: impl FnOnce(&mut Vec<u8>, &mut dyn FnMut(&[u8]) -> u32)) {
+    pub(super) fn block(&mut self, write: impl FnOnce(&mut Vec<u8>, Sealer<'_>)) {
         if !self.is_writing() {
             return;
         }

@@ -191,8 +191,9 @@ impl<A: Place> Ways<A> {
             Link::Opened(_) => &[(Out, SYN), (In, SYN | ACK), (Out, ACK)],
             Link::Failed(_, Cause::Refused) => &[(Out, SYN), (In, RST | ACK)],
             Link::Failed(_, Cause::TimedOut | Cause::Unreachable) => &[(Out, SYN)],
-            Link::Ended if !stream.received_fin() => &[(In, FIN | ACK), (Out, ACK)],
-            Link::Down(Cause::Closed) if !stream.received_fin() => &[(In, FIN | ACK), (Out, ACK)],
+            Link::Ended | Link::Down(Cause::Closed) if !stream.received_fin() => {
+                &[(In, FIN | ACK), (Out, ACK)]
+            }
             Link::Down(Cause::Reset) => &[(In, RST | ACK)],
             _ => &[],
         };

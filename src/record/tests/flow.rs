@@ -177,7 +177,7 @@ fn a_recorded_stream_reads_back_as_from_any_capture() {
     let mut toy = recorder::<Path>(STREAM, &sink);
     let path = tcp("10.0.0.1:102", "10.0.0.2:50000");
     toy.link(at(0), path, Link::Up);
-    toy.receive(at(1), path, &[b'q'; 100_000]);
+    toy.receive(at(1), path, &alloc::vec![b'q'; 100_000]);
     toy.command(at(2), send(path, &b"answer"[..])).unwrap();
     drain(&mut toy, at(3));
     toy.link(at(4), path, Link::Ended);

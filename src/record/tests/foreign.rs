@@ -85,7 +85,10 @@ fn section(order: Order) -> Vec<u8> {
     Writer::block(order, 0x0a0d_0d0a, &body.u32(0))
 }
 
-fn interface(order: Order, link_type: u16, most: u32, options: &[(u16, &[u8])]) -> Vec<u8> {
+/// Options, by code and value.
+type Written<'a> = &'a [(u16, &'a [u8])];
+
+fn interface(order: Order, link_type: u16, most: u32, options: Written<'_>) -> Vec<u8> {
     let mut body = Writer(order, Vec::new()).u16(link_type).u16(0).u32(most);
     for (code, value) in options {
         body = body.option(*code, value);
@@ -185,12 +188,12 @@ fn every_section_has_its_own_order_and_interfaces() {
 #[test]
 fn times_follow_resolution_and_offset() {
     let order = Order::Little;
-    let cases: [(&[(u16, &[u8])], u64, u64); 7] = [
+    let cases: [(Written<'_>, u64, u64); 7] = [
         (&[], 5, 5_000),
         (&[(9, &[9])], 5, 5),
         (&[(9, &[3])], 5, 5_000_000),
         (&[(9, &[12])], 5999, 5),
-        (&[(9, &[0x80 | 10])], 1024, 1_000_000_000),
+        (&[(9, &[0x8a])], 1024, 1_000_000_000),
         (&[(14, &[2, 0, 0, 0, 0, 0, 0, 0])], 5, 2_000_005_000),
         (&[(9, &[0]), (14, &[0xff; 8])], 2, 1_000_000_000),
     ];
@@ -287,7 +290,7 @@ const IPV4: [u8; 30] = [
     0, 5, 0, 6, 0, 10, 0, 0, b'h', b'i',
 ];
 
-/// An IPv6 packet with a segment `hi` from [2001:db8::2]:5 to [2001:db8::1]:6, behind hop-by-hop options.
+/// An IPv6 packet with a segment `hi` from `[2001:db8::2]:5` to `[2001:db8::1]:6`, behind hop-by-hop options.
 const IPV6: [u8; 70] = [
     0x60, 0, 0, 0, 0, 30, 0, 64, //
     0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, //

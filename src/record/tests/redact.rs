@@ -38,7 +38,7 @@ fn seed_and_payloads_are_gone_and_the_rest_stays() {
     let file = secret_session();
     let secrets = [
         b"SECRET".to_vec(),
-        hex::encode(b"SECRET")[4..].as_bytes().to_vec(),
+        hex::encode(b"SECRET").as_bytes()[4..].to_vec(),
         hex::encode(&Seed::from(7).to_octets()).into_bytes(),
         b"$blob".to_vec(),
     ];

@@ -31,7 +31,7 @@ fn a_stream_replays_with_the_chunks_it_came_in() {
     let mut toy = recorder::<()>(STREAM, &sink);
     toy.link(at(0), (), Link::Up);
     toy.receive(at(1), (), b"one chunk");
-    toy.receive(at(2), (), &[7; 200_000]);
+    toy.receive(at(2), (), &alloc::vec![7; 200_000]);
     drain(&mut toy, at(3));
     drain(&mut toy, at(5000));
     toy.command(at(5000), send((), &b"answer"[..])).unwrap();
