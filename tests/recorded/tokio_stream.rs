@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use farlink::adapters::tokio::{Handle, Notice, Options, stream};
 use farlink::cotp::{Command, Config, Connection, Event, Policy};
-use farlink::record::Recorder;
+use farlink::record::{End, Recorder};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::Sink;
@@ -38,7 +38,9 @@ async fn a_session_over_loopback_replays_at_both_ends() {
     far_driver.await.unwrap().unwrap();
 
     for file in &files {
-        assert!(file.replay() > 20);
+        let outcome = file.replay();
+        assert!(outcome.calls > 20);
+        assert_eq!(outcome.end, End::Finished);
     }
 }
 

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::toy::{Shared, at};
-use crate::cotp::{Acceptance, Command, Config, Connection, Event, Policy, Refusal, Selector};
+use crate::cotp::{
+    Acceptance, Command, Config, Connection, Event, Policy, Proposal, Refusal, Role, Selector,
+};
 use crate::record::{End, Options, Recorder, replay};
 use crate::{Ask, Instant, Limits, Link, Machine as _, Output, Seed, Transmit};
 
@@ -173,6 +175,27 @@ fn a_configuration_reads_back_as_written() {
     assert!(text.contains(r#""calling":"hex:68657265""#), "{text}");
     assert!(text.contains(r#""tpdu_size":128"#), "{text}");
     assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+}
+
+#[test]
+fn a_variable_part_of_ones_own_reads_back_as_written() {
+    for variable in [
+        None,
+        Some(Bytes::new()),
+        Some(Bytes::from_static(b"Cookie: x")),
+    ] {
+        let config = Config {
+            role: Role::Initiator(Proposal {
+                variable,
+                ..Proposal::default()
+            }),
+            ..Config::default()
+        };
+
+        let text = serde_json::to_string(&config).unwrap();
+
+        assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+    }
 }
 
 #[test]

@@ -136,9 +136,9 @@ impl<A: Place> Machine for Toy<A> {
     fn poll(&mut self, now: Instant, tx: &mut Transmit<A>) -> Output<A, ToyEvent<A>> {
         tx.clear();
         assert!(!self.broken, "broken on purpose");
-        while let Some((due, to, echo)) = self.echoes.pop_front_if(|echo| echo.0 <= now) {
-            let _ = due;
-            self.sends.push_back((to, echo));
+        while self.echoes.front().is_some_and(|(due, ..)| *due <= now) {
+            self.sends
+                .extend(self.echoes.pop_front().map(|(_, to, echo)| (to, echo)));
         }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
