@@ -16,13 +16,13 @@ pub const PREFIX: &str = "hex:";
 /// Writes octets as text: the prefix, then two lower-case digits for each.
 #[must_use]
 pub fn encode(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(PREFIX.len() + 2 * octets.len());
-    text.push_str(PREFIX);
+    let mut text = Vec::with_capacity(PREFIX.len() + 2 * octets.len());
+    text.extend_from_slice(PREFIX.as_bytes());
     for octet in octets {
-        text.push(digit(octet >> 4));
-        text.push(digit(octet & 15));
+        text.extend_from_slice(&[digit(octet >> 4), digit(octet & 15)]);
     }
-    text
+    // Digits are ASCII, so nothing is lost here.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Reads what [`encode`] wrote; `None` for any other text.
@@ -30,13 +30,11 @@ pub fn encode(octets: &[u8]) -> String {
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix(PREFIX)?.as_bytes();
     let (pairs, rest) = digits.as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
+    let mut octets = Vec::with_capacity(pairs.len());
+    for &[high, low] in pairs {
+        octets.push(value(high)? << 4 | value(low)?);
     }
-    pairs
-        .iter()
-        .map(|&[high, low]| Some(value(high)? << 4 | value(low)?))
-        .collect()
+    rest.is_empty().then_some(octets)
 }
 
 /// Serialises octets as [`encode`] writes them.
@@ -123,8 +121,8 @@ impl Visitor<'_> for Digits {
     }
 }
 
-fn digit(value: u8) -> char {
-    char::from(if value < 10 { b'0' } else { b'a' - 10 } + value)
+const fn digit(value: u8) -> u8 {
+    value + if value < 10 { b'0' } else { b'a' - 10 }
 }
 
 fn value(digit: u8) -> Option<u8> {

@@ -1,5 +1,9 @@
 //! Recordings made over real sockets replay octet by octet.
-#![cfg(all(feature = "record", feature = "cotp"))]
+#![cfg(all(
+    feature = "record",
+    feature = "cotp",
+    any(feature = "blocking", feature = "tokio")
+))]
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
