@@ -10,16 +10,17 @@ mod bodies;
 mod pair;
 
 use core::cell::Cell;
+use core::num::NonZeroU16;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use arbtest::arbtest;
 use bytes::Bytes;
 use farlink::cotp::{
-    Config, Connection, Data, DisconnectReason, DisconnectRequest, Event, Expedited, Policy,
-    Proposal, Role, Tpdu, TpduCodec, TpduSize,
+    Command, Config, Connection, Data, DisconnectReason, DisconnectRequest, Event, Expedited,
+    Foreign, Policy, Proposal, Role, Tpdu, TpduCodec, TpduSize,
 };
 use farlink::laws::{self, Case, Step, Subject as _, codec};
-use farlink::{Limits, Link, Machine as _, Output, Seed, Transmit};
+use farlink::{Cause, Limits, Link, Machine as _, Output, Seed, Tag, Transmit};
 use pair::Pair;
 
 /// Milliseconds of tries.
@@ -33,6 +34,33 @@ fn an_initiator_keeps_the_laws() {
 #[test]
 fn a_responder_keeps_the_laws() {
     keeps_the_laws(|u| Policy::arbitrary(u).map(Role::Responder));
+}
+
+/// Found by a script: octets that were offered to the application kept the end of the stream away.
+#[test]
+fn a_stream_that_breaks_under_an_offer_ends() {
+    let reference = NonZeroU16::new(1).unwrap();
+    let config = Config {
+        foreign: Foreign::Offer,
+        reference: Some(reference),
+        ..Config::default()
+    };
+    let receive = |octets: &[u8]| Step::Receive {
+        from: (),
+        octets: octets.to_vec(),
+    };
+    let link = |state| Step::Link { at: (), state };
+    laws::check(Case::<Connection>::new(
+        config,
+        vec![
+            link(Link::Up),
+            Step::Drain,
+            receive(b"\x03\0\0\x0b\x06\xd0\0\x01\0\x02\0stranger"),
+            link(Link::Down(Cause::Reset)),
+            Step::Command(Command::HandOver(Tag(7))),
+            Step::Drain,
+        ],
+    ));
 }
 
 /// The scripts of the general generator, which know nothing of a handshake.

@@ -457,7 +457,11 @@ impl Connection {
         let Some(end) = self.peer_end else {
             return;
         };
-        let is_waiting = self.is_holding() || self.is_paused() && end == PeerEnd::Finished;
+        let is_waiting = if self.is_paused() {
+            end == PeerEnd::Finished
+        } else {
+            self.is_holding()
+        };
         if self.discards() || is_waiting {
             return;
         }
