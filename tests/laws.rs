@@ -58,7 +58,7 @@ fn a_stream_that_breaks_under_an_offer_ends() {
             receive(b"\x03\0\0\x0b\x06\xd0\0\x01\0\x02\0stranger"),
             link(Link::Down(Cause::Reset)),
             Step::Command(Command::HandOver(Tag(7))),
-            Step::Drain,
+            link(Link::Up),
         ],
     ));
 }
