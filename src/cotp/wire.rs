@@ -109,6 +109,8 @@ impl<'a> Connect<'a> {
 /// Why a connection was refused or ended (ISO 8073 13.5.3 d).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct DisconnectReason(pub u8);
 
 impl DisconnectReason {
@@ -263,6 +265,8 @@ pub struct Expedited<'a> {
 /// Why a TPDU was rejected (ISO 8073 13.12.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct RejectCause(pub u8);
 
 impl RejectCause {
