@@ -36,7 +36,7 @@ pub(crate) fn framing(octets: &[u8]) {
 
     let whole = frames(make(), [stream]);
     assert_eq!(frames(make(), stream.chunks(1)), whole, "octet by octet");
-    assert_eq!(frames(make(), pieces(stream, &sizes)), whole, "in pieces");
+    assert_eq!(frames(make(), pieces(stream, sizes)), whole, "in pieces");
 }
 
 /// An initiator under all the laws.
@@ -188,7 +188,7 @@ fn frames<'c>(mut framing: Tpkt, chunks: impl IntoIterator<Item = &'c [u8]>) -> 
 }
 
 /// Cuts `stream` into pieces of these sizes over and over; 0 counts as 256.
-fn pieces<'c>(stream: &'c [u8], sizes: &[u8; 8]) -> Vec<&'c [u8]> {
+fn pieces<'c>(stream: &'c [u8], sizes: [u8; 8]) -> Vec<&'c [u8]> {
     let mut pieces = Vec::new();
     let mut rest = stream;
     for size in sizes.iter().cycle() {
