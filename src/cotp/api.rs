@@ -197,9 +197,12 @@ pub enum Reason {
     Disconnected {
         /// The peer's reason.
         reason: DisconnectReason,
-        /// Additional information, or user data when there is none.
+        /// Additional information (ISO 8073 13.5.4).
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         information: Bytes,
+        /// User data, which class 0 does not have (ISO 8073 13.5.5).
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+        user_data: Bytes,
     },
     /// The peer sent an ER.
     Rejected(RejectCause),
@@ -248,12 +251,14 @@ impl fmt::Display for Reason {
             Self::Disconnected {
                 reason,
                 information,
+                ..
             } if information.is_empty() => {
                 write!(f, "refused by the peer: {reason}")
             }
             Self::Disconnected {
                 reason,
                 information,
+                ..
             } => {
                 write!(
                     f,

@@ -534,12 +534,10 @@ pub(super) fn report(destination: u16, cause: RejectCause, tpdu: &[u8], fault: u
     }))
 }
 
-/// Returns the source reference of a CR that cannot be decoded, if the fixed part is there.
+/// Returns the source reference of a CR that cannot be decoded, if its octets are there.
 pub(super) fn reference_of_broken_request(tpdu: &[u8]) -> Option<u16> {
     match tpdu {
-        [length, 0xE0..=0xEF, _, _, high, low, ..] if *length >= 5 => {
-            Some(u16::from_be_bytes([*high, *low]))
-        }
+        [_, 0xE0..=0xEF, _, _, high, low, ..] => Some(u16::from_be_bytes([*high, *low])),
         _ => None,
     }
 }

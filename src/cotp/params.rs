@@ -241,7 +241,7 @@ fn overrun(rest: &[u8], at: usize) -> DecodeError {
                 need: usize::from(*length),
                 left: value.len(),
             };
-            DecodeError::new("parameter value", at + 2, fault)
+            DecodeError::new("parameter length", at + 1, fault)
         }
         _ => DecodeError::new(
             "parameter length",

@@ -338,6 +338,10 @@ impl<'a> Tpdu<'a> {
     /// What ISO 8073 13.2 calls an invalid TPDU: a length indicator that fits neither the octets nor the
     /// fixed part, a code of no TPDU, octets where none may be.
     pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read(octets).map_err(|error| blame_length(octets, error))
+    }
+
+    fn read(octets: &'a [u8]) -> Result<Self, DecodeError> {
         let mut body = split(octets)?;
         let code = body.header.u8("TPDU code")?;
         match (code, code & 0xF0) {
@@ -447,6 +451,16 @@ fn split(octets: &[u8]) -> Result<Body<'_>, DecodeError> {
     let mut header = Cursor::new(header);
     header.u8(FIELD)?;
     Ok(Body { header, user_data })
+}
+
+/// A header that ends before its fixed part does is the fault of its length indicator (ISO 8073 13.2.2.1).
+fn blame_length(octets: &[u8], error: DecodeError) -> DecodeError {
+    match (error.fault, octets.first()) {
+        (Fault::Short { .. }, Some(&length)) if error.offset > 0 => {
+            DecodeError::new("length indicator", 0, Fault::Value(u32::from(length)))
+        }
+        _ => error,
+    }
 }
 
 fn decode_dc<'a>(body: &mut Body<'a>) -> Result<DisconnectConfirm<'a>, DecodeError> {

@@ -494,17 +494,11 @@ impl Connection {
 /// DR and ER end a connection whatever their references say. There is no DC in class 0 to answer a DR.
 fn ending(tpdu: &Tpdu<'_>) -> Option<Reason> {
     match tpdu {
-        Tpdu::DisconnectRequest(dr) => {
-            let information = if dr.variable.is_empty() {
-                dr.user_data
-            } else {
-                dr.information()
-            };
-            Some(Reason::Disconnected {
-                reason: dr.reason,
-                information: Bytes::copy_from_slice(information),
-            })
-        }
+        Tpdu::DisconnectRequest(dr) => Some(Reason::Disconnected {
+            reason: dr.reason,
+            information: Bytes::copy_from_slice(dr.information()),
+            user_data: Bytes::copy_from_slice(dr.user_data),
+        }),
         Tpdu::Error(er) => Some(Reason::Rejected(er.cause)),
         _ => None,
     }
@@ -523,11 +517,15 @@ pub(super) fn cost_of(event: &Event) -> usize {
                 size_of::<Connected>() + connected.variable.len() * 2 + connected.user_data.len()
             }
             Event::Failed(end) | Event::Closed(end) => {
-                let information = match &end.reason {
-                    Reason::Disconnected { information, .. } => information.len(),
+                let carried = match &end.reason {
+                    Reason::Disconnected {
+                        information,
+                        user_data,
+                        ..
+                    } => information.len() + user_data.len(),
                     _ => 0,
                 };
-                size_of::<End>() + information
+                size_of::<End>() + carried
             }
             Event::Room | Event::Flushed(_) | Event::Foreign(_) => 0,
         }
