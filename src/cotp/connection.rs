@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +17,10 @@ use super::wire::{DATA_HEADER, DisconnectReason};
 use crate::{Ask, Cause, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
 
 mod inbound;
+mod rules;
 
 use inbound::{MAX_EXPEDITED, cost_of};
+use rules::Rules;
 
 /// Flushes that may be under way.
 const MAX_FLUSHES: usize = 64;
@@ -28,7 +31,7 @@ const MAX_FLUSHES: usize = 64;
 /// is [`Event::Failed`] or [`Event::Closed`]; the machine is done once the stream is closed too.
 #[derive(Debug)]
 pub struct Connection {
-    config: Config,
+    rules: Rules,
     reference: u16,
     now: Instant,
     state: State,
@@ -57,16 +60,17 @@ pub struct Connection {
     stats: Stats,
 }
 
+/// The configuration goes with the handshake: an open connection has its [`Rules`], so that it stays small.
 #[derive(Debug)]
 enum State {
     /// The stream is not up yet.
-    Waiting,
+    Waiting(Box<Config>),
     /// The CR is on its way.
-    Requesting,
+    Requesting(Box<Config>),
     /// A CR is due.
-    Listening,
+    Listening(Box<Config>),
     /// The application decides on a CR.
-    Deciding(Box<Request>),
+    Deciding(Box<Config>, Box<Request>),
     Open {
         is_paused: bool,
     },
@@ -147,7 +151,6 @@ impl Connection {
             reference,
             framing,
             now: Instant::ZERO,
-            state: State::Waiting,
             carrier: Carrier::Ready,
             peer_end: None,
             agreed: Agreed {
@@ -167,7 +170,8 @@ impl Connection {
             timers: [None; Timer::COUNT],
             packets_at: 0,
             stats: Stats::default(),
-            config,
+            rules: Rules::from(&config),
+            state: State::Waiting(Box::new(config)),
         })
     }
 
@@ -178,12 +182,13 @@ impl Connection {
     /// No CR waits, or the acceptance does not fit a CC.
     pub fn accept(&mut self, now: Instant, acceptance: &Acceptance) -> Result<(), Error> {
         self.advance(now);
-        let State::Deciding(request) = &self.state else {
+        let State::Deciding(config, request) = &self.state else {
             return Err(self.not_in_place(Error::NoIndication));
         };
-        let request = request.as_ref().clone();
-        self.confirm(&request, acceptance)
-            .map_err(Error::Acceptance)
+        let (cc, connected) = handshake::confirm(config, request, acceptance, self.reference)
+            .map_err(Error::Acceptance)?;
+        self.confirm(cc, connected);
+        Ok(())
     }
 
     /// Refuses the CR that [`Event::Indication`] showed, by a DR.
@@ -193,7 +198,7 @@ impl Connection {
     /// No CR waits, or the information is too long.
     pub fn refuse(&mut self, now: Instant, refusal: &Refusal) -> Result<(), Error> {
         self.advance(now);
-        let State::Deciding(request) = &self.state else {
+        let State::Deciding(_, request) = &self.state else {
             return Err(self.not_in_place(Error::NoIndication));
         };
         let len = refusal.information.len();
@@ -221,7 +226,7 @@ impl Connection {
     pub fn send(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
         self.must_be_open()?;
-        if message.is_empty() && self.config.empty == EmptyMessages::Refuse {
+        if message.is_empty() && self.rules.empty == EmptyMessages::Refuse {
             return Err(Error::Empty);
         }
         self.must_fit(message.len())?;
@@ -314,16 +319,17 @@ impl Connection {
             State::Handing(_) => return Err(Error::Closed),
             State::Closing(_) | State::Gone => return Ok(()),
             State::Open { .. } => Untold::Closed,
-            State::Waiting | State::Requesting | State::Listening | State::Deciding(_) => {
-                Untold::Failed
-            }
+            State::Waiting(_)
+            | State::Requesting(_)
+            | State::Listening(_)
+            | State::Deciding(..) => Untold::Failed,
         };
-        if matches!(self.state, State::Waiting) {
+        if matches!(self.state, State::Waiting(_)) {
             self.tell_end(untold, Reason::Closed);
             self.leave();
             return Ok(());
         }
-        if untold == Untold::Closed && self.config.farewell.contains(Farewell::CLOSE) {
+        if untold == Untold::Closed && self.rules.farewell.contains(Farewell::CLOSE) {
             let reason = DisconnectReason(128);
             self.outbox.end_with(handshake::disconnect(
                 self.agreed.peer,
@@ -375,7 +381,7 @@ impl Connection {
     }
 
     fn must_fit(&mut self, len: usize) -> Result<(), Error> {
-        let limit = self.config.send_queue;
+        let limit = self.rules.send_queue;
         let most = limit.saturating_sub(ENTRY);
         if len > most {
             return Err(Error::TooLong { len, limit: most });
@@ -443,7 +449,7 @@ impl Connection {
             is_finished: false,
             is_aborted: false,
         });
-        self.arm(Timer::Close, Some(self.config.drain_timeout));
+        self.arm(Timer::Close, Some(self.rules.drain_timeout));
     }
 
     /// The stream is gone, or somebody else's.
@@ -480,17 +486,21 @@ impl Connection {
     }
 
     fn fire(&mut self, timer: Timer) {
-        let config = &self.config;
+        let rules = &self.rules;
         let (span, reason): (_, fn(Duration) -> Reason) = match (timer, &mut self.state) {
-            (Timer::Handshake, State::Listening) => (config.request_timeout, Reason::NoRequest),
-            (Timer::Handshake, _) => (config.answer_timeout, Reason::NoConfirm),
-            (Timer::Packet, _) => (config.packet_timeout, Reason::PacketStalled),
-            (Timer::Idle, _) => (config.idle_timeout, Reason::Idle),
+            (Timer::Handshake, State::Listening(config)) => {
+                (config.request_timeout, Reason::NoRequest)
+            }
+            (Timer::Handshake, State::Requesting(config)) => {
+                (config.answer_timeout, Reason::NoConfirm)
+            }
+            (Timer::Packet, _) => (rules.packet_timeout, Reason::PacketStalled),
+            (Timer::Idle, _) => (rules.idle_timeout, Reason::Idle),
             (Timer::Close, State::Closing(closing)) => {
                 closing.is_aborted = true;
                 return;
             }
-            (Timer::Close, _) => return,
+            (Timer::Handshake | Timer::Close, _) => return,
         };
         // Who is not read cannot be blamed for silence.
         if matches!(timer, Timer::Packet | Timer::Idle) && !self.wants(()) {
@@ -520,7 +530,7 @@ impl Connection {
                 let reason = if closing.is_finished {
                     Reason::Aborted
                 } else {
-                    Reason::SendStalled(self.config.drain_timeout)
+                    Reason::SendStalled(self.rules.drain_timeout)
                 };
                 self.finish_closing(reason);
                 Some(Ask::Abort(()))
@@ -531,7 +541,7 @@ impl Connection {
             }
             State::Closing(closing) if is_written && !closing.is_finished => {
                 closing.is_finished = true;
-                self.arm(Timer::Close, Some(self.config.close_timeout));
+                self.arm(Timer::Close, Some(self.rules.close_timeout));
                 Some(Ask::Finish(()))
             }
             _ => None,
@@ -572,11 +582,12 @@ impl Connection {
         }
         self.stats.octets_sent += written.octets as u64;
         self.stats.messages_sent += written.messages as u64;
-        match self.state {
-            State::Requesting if written.is_opened => {
-                self.arm(Timer::Handshake, self.config.answer_timeout);
+        match &self.state {
+            State::Requesting(config) if written.is_opened => {
+                let span = config.answer_timeout;
+                self.arm(Timer::Handshake, span);
             }
-            State::Closing(_) => self.arm(Timer::Close, Some(self.config.drain_timeout)),
+            State::Closing(_) => self.arm(Timer::Close, Some(self.rules.drain_timeout)),
             _ => (),
         }
         self.settle_flushes();
@@ -596,7 +607,7 @@ impl Connection {
 
     /// Half the queue is to be free first, so that a sender that waits can send many and not one.
     fn settle_room(&mut self) {
-        let limit = self.config.send_queue;
+        let limit = self.rules.send_queue;
         let cost = self.outbox.cost();
         if let Some(len) = self.refused
             && cost + len + ENTRY <= limit
@@ -608,18 +619,25 @@ impl Connection {
     }
 
     fn go_up(&mut self) {
-        if !matches!(self.state, State::Waiting) || self.carrier == Carrier::Dead {
+        if self.carrier == Carrier::Dead {
             return;
         }
-        match &self.config.role {
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Waiting(config) => self.begin(config),
+            other => self.state = other,
+        }
+    }
+
+    fn begin(&mut self, config: Box<Config>) {
+        match &config.role {
             Role::Initiator(proposal) => {
                 self.outbox
-                    .open_with(handshake::request(&self.config, proposal, self.reference));
-                self.state = State::Requesting;
+                    .open_with(handshake::request(&config, proposal, self.reference));
+                self.state = State::Requesting(config);
             }
             Role::Responder(_) => {
-                self.state = State::Listening;
-                self.arm(Timer::Handshake, self.config.request_timeout);
+                self.arm(Timer::Handshake, config.request_timeout);
+                self.state = State::Listening(config);
             }
         }
     }
@@ -628,7 +646,7 @@ impl Connection {
         self.carrier = Carrier::Dead;
         self.peer_end = Some(PeerEnd::Down(cause));
         match &self.state {
-            State::Waiting => {
+            State::Waiting(_) => {
                 self.tell_end(Untold::Failed, Reason::Link(cause));
                 self.leave();
             }
@@ -636,8 +654,8 @@ impl Connection {
                 self.finish_closing(Reason::Link(cause));
             }
             State::Closing(_) => self.finish_closing(Reason::Closed),
-            State::Deciding(_) | State::Handing(_) => self.drop_held(),
-            State::Requesting | State::Listening | State::Open { .. } | State::Gone => (),
+            State::Deciding(..) | State::Handing(_) => self.drop_held(),
+            State::Requesting(_) | State::Listening(_) | State::Open { .. } | State::Gone => (),
         }
     }
 }
@@ -663,7 +681,7 @@ impl Machine for Connection {
                 self.settle_flushes();
             }
             (Link::Ended, Carrier::Ready | Carrier::Full)
-                if !matches!(self.state, State::Waiting) && self.peer_end.is_none() =>
+                if !matches!(self.state, State::Waiting(_)) && self.peer_end.is_none() =>
             {
                 self.peer_end = Some(PeerEnd::Finished);
             }
@@ -712,13 +730,14 @@ impl Machine for Connection {
 
     fn wants(&self, (): ()) -> bool {
         match self.state {
-            State::Waiting | State::Gone | State::Handing(_) | State::Open { is_paused: true } => {
-                false
-            }
+            State::Waiting(_)
+            | State::Gone
+            | State::Handing(_)
+            | State::Open { is_paused: true } => false,
             State::Closing(_) => self.peer_end.is_none(),
-            State::Deciding(_) => !self.is_holding(),
-            State::Requesting | State::Listening | State::Open { is_paused: false } => {
-                !self.is_holding() && self.events_cost < self.config.receive_queue
+            State::Deciding(..) => !self.is_holding(),
+            State::Requesting(_) | State::Listening(_) | State::Open { is_paused: false } => {
+                !self.is_holding() && self.events_cost < self.rules.receive_queue
             }
         }
     }

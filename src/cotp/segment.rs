@@ -17,6 +17,8 @@ const HEAD: usize = HEADER + DATA_HEADER;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Assembly {
     octets: Vec<u8>,
+    /// Octets of the last message: the guess for one that goes on behind what was read.
+    last: usize,
     empty_segments: u16,
     is_begun: bool,
 }
@@ -41,15 +43,38 @@ impl Assembly {
         self.empty_segments
     }
 
-    pub(super) fn append(&mut self, octets: &[u8]) {
+    /// Adds user data. `ahead` tells what follows at once: with it counted in, a message that lies whole in
+    /// what was read gets its memory in one piece. A longer one starts with as much as the last one took,
+    /// which the peer has sent before.
+    pub(super) fn append(&mut self, octets: &[u8], ahead: impl FnOnce() -> Ahead) {
         self.is_begun = true;
+        if self.octets.capacity() - self.octets.len() < octets.len() {
+            let ahead = ahead();
+            let more = octets.len() + ahead.octets;
+            match ahead.is_whole {
+                _ if !self.octets.is_empty() => self.octets.reserve(more),
+                true => self.octets.reserve_exact(more),
+                false => self.octets.reserve_exact(more.max(self.last)),
+            }
+        }
         self.octets.extend_from_slice(octets);
     }
 
-    /// Gives the message and starts the next one.
+    /// Gives the message, in no more memory than it needs, and starts the next one.
     pub(super) fn finish(&mut self) -> Bytes {
-        Bytes::from(core::mem::take(self).octets)
+        let message = core::mem::take(self).octets;
+        self.last = message.len();
+        Bytes::from(message.into_boxed_slice())
     }
+}
+
+/// What is known to follow some user data of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Ahead {
+    /// Octets of user data.
+    pub(super) octets: usize,
+    /// Whether the message ends with them.
+    pub(super) is_whole: bool,
 }
 
 /// Everything that waits to be written to the link.

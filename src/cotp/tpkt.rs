@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::segment::Ahead;
 use super::wire::DATA_HEADER;
 use crate::{Broken, Framing};
 
@@ -264,6 +265,22 @@ impl Framing for Tpkt {
         }
         self.rest_of_packet(chunk).map_err(|_| Broken)
     }
+}
+
+/// Looks for user data in the DTs at the start of `octets`, up to the end of a message.
+pub(super) fn look_ahead(mut octets: &[u8]) -> Ahead {
+    let mut ahead = Ahead::default();
+    while let &[VERSION, _, high, low, 2, 0xF0 | 0xF1, last, ref rest @ ..] = octets {
+        let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(HEAD);
+        let (user_data, behind) = rest.split_at(length.min(rest.len()));
+        ahead.octets += user_data.len();
+        if last & 0x80 != 0 {
+            ahead.is_whole = user_data.len() == length;
+            break;
+        }
+        octets = behind;
+    }
+    ahead
 }
 
 /// Checks as much of a packet header as is there, and returns the length once it is.

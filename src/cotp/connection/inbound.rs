@@ -1,20 +1,23 @@
 //! What a connection makes of the octets that come.
 
 use alloc::boxed::Box;
+use core::mem;
 
 use bytes::Bytes;
 
 use super::{Agreed, Connection, PeerEnd, State, Timer};
 use crate::cotp::api::{Acceptance, Connected, Event, Reason, Violation};
-use crate::cotp::config::{AfterHandshake, ConfigError, Farewell, Foreign, Policy, Role, Strict};
+use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
 use crate::cotp::handshake::{self, Answer, Fatal, Request};
-use crate::cotp::segment::ENTRY;
-use crate::cotp::tpkt::{Piece, VERSION};
+use crate::cotp::segment::{Ahead, ENTRY};
+use crate::cotp::tpkt::{Piece, VERSION, look_ahead};
 use crate::cotp::wire::{Connect, DATA_HEADER, DisconnectReason, Expedited, RejectCause, Tpdu};
 use crate::wire::DecodeError;
 
 /// Octets of expedited data (RFC 1006 section 6).
 pub(super) const MAX_EXPEDITED: usize = 16;
+/// Octets for which memory is set aside because a header claims them. What was sent gets more.
+const MOST_CLAIMED: usize = 256;
 
 impl Connection {
     /// Takes octets of the stream: decodes them, or keeps them until they may be decoded.
@@ -39,7 +42,7 @@ impl Connection {
     /// Decodes what was held back, as far as the state allows it, then deals with the end of the stream.
     pub(super) fn catch_up(&mut self) {
         if self.is_holding() && self.may_decode() {
-            let held = core::mem::take(&mut self.held);
+            let held = mem::take(&mut self.held);
             let mut rest = held.get(self.held_at..).unwrap_or_default();
             self.decode(&mut rest);
             self.held_at = held.len() - rest.len();
@@ -55,7 +58,10 @@ impl Connection {
 
     /// Tells whether octets that come are of no use any more.
     pub(super) const fn discards(&self) -> bool {
-        matches!(self.state, State::Waiting | State::Closing(_) | State::Gone)
+        matches!(
+            self.state,
+            State::Waiting(_) | State::Closing(_) | State::Gone
+        )
     }
 
     pub(super) const fn is_holding(&self) -> bool {
@@ -73,15 +79,15 @@ impl Connection {
     pub(super) const fn may_decode(&self) -> bool {
         let is_reading = matches!(
             self.state,
-            State::Requesting | State::Listening | State::Open { is_paused: false }
+            State::Requesting(_) | State::Listening(_) | State::Open { is_paused: false }
         );
-        is_reading && self.events_cost < self.config.receive_queue
+        is_reading && self.events_cost < self.rules.receive_queue
     }
 
     /// Keeps octets back. More than the receive queue holds comes only from a driver that does not ask
     /// whether the stream is wanted.
     fn hold(&mut self, octets: &[u8]) {
-        let limit = self.config.receive_queue;
+        let limit = self.rules.receive_queue;
         let waiting = self.held.len() - self.held_at;
         if waiting > 0 && waiting + octets.len() > limit {
             self.end(Reason::Overrun { limit });
@@ -104,16 +110,16 @@ impl Connection {
                 self.tell(Event::Foreign(first));
                 return;
             }
-            let mut framing = core::mem::take(&mut self.framing);
+            let mut framing = mem::take(&mut self.framing);
             let outcome = match framing.piece(rest) {
-                Ok(Some(Piece::Tpdu(tpdu))) => self.on_tpdu(tpdu),
+                Ok(Some(Piece::Tpdu(tpdu))) => self.on_tpdu(tpdu, rest),
                 Ok(Some(Piece::Begun {
                     header,
                     length,
                     first,
-                })) => self.on_data(header, length, first),
+                })) => self.on_data(header, length, first, rest),
                 Ok(Some(Piece::More { octets, is_end })) => {
-                    self.on_more(octets, is_end);
+                    self.on_more(octets, is_end, || look_ahead(rest));
                     Ok(())
                 }
                 Ok(None) => Ok(()),
@@ -127,22 +133,23 @@ impl Connection {
     }
 
     fn is_foreign(&self, first: u8) -> bool {
-        self.config.foreign == Foreign::Offer
+        self.rules.foreign == Foreign::Offer
             && first != VERSION
             && matches!(self.state, State::Open { .. })
             && self.framing.is_between()
             && !self.assembly.is_begun()
     }
 
-    fn on_tpdu(&mut self, octets: &[u8]) -> Result<(), Reason> {
+    /// A whole TPDU, with what lies behind it.
+    fn on_tpdu(&mut self, octets: &[u8], behind: &[u8]) -> Result<(), Reason> {
         if let (State::Open { .. }, &[2, code @ (0xF0 | 0xF1), last, ref user_data @ ..]) =
             (&self.state, octets)
         {
-            return self.on_data([2, code, last], user_data.len(), user_data);
+            return self.on_data([2, code, last], user_data.len(), user_data, behind);
         }
         match self.state {
-            State::Requesting => self.on_answer(octets),
-            State::Listening => self.on_first(octets),
+            State::Requesting(_) => self.on_answer(octets),
+            State::Listening(_) => self.on_first(octets),
             _ => self.on_open(octets),
         }
     }
@@ -159,15 +166,19 @@ impl Connection {
     }
 
     fn on_confirm(&mut self, cc: &Connect<'_>) -> Result<(), Reason> {
-        let Role::Initiator(proposal) = &self.config.role else {
-            return Err(Reason::Unexpected {
-                tpdu: "CC",
-                awaited: "CR",
-            });
+        let awaited = "CR";
+        let unexpected = Reason::Unexpected {
+            tpdu: "CC",
+            awaited,
+        };
+        let State::Requesting(config) = &self.state else {
+            return Err(unexpected);
+        };
+        let Role::Initiator(proposal) = &config.role else {
+            return Err(unexpected);
         };
         let tolerated = &mut self.stats.tolerated;
-        let connected =
-            handshake::judge_confirm(&self.config, proposal, self.reference, cc, tolerated)?;
+        let connected = handshake::judge_confirm(config, proposal, self.reference, cc, tolerated)?;
         self.open(connected);
         Ok(())
     }
@@ -194,7 +205,13 @@ impl Connection {
                 return Err(Reason::Malformed(error));
             }
         };
-        match handshake::judge_request(&self.config, &cr, &mut self.stats.tolerated) {
+        let State::Listening(config) = &self.state else {
+            return Err(Reason::Unexpected {
+                tpdu: "CR",
+                awaited: "DT",
+            });
+        };
+        match handshake::judge_request(config, &cr, &mut self.stats.tolerated) {
             Ok(request) => self.on_request(request),
             Err(Fatal { reason, answer }) => {
                 match answer {
@@ -209,52 +226,57 @@ impl Connection {
     }
 
     fn report(&mut self, reference: u16, cause: RejectCause, octets: &[u8], fault: usize) {
-        if self.config.farewell.contains(Farewell::INVALID_REQUEST) {
+        if self.rules.farewell.contains(Farewell::INVALID_REQUEST) {
             self.outbox
                 .end_with(handshake::report(reference, cause, octets, fault));
         }
     }
 
     fn on_request(&mut self, request: Request) -> Result<(), Reason> {
-        let is_welcome = match &self.config.role {
-            Role::Responder(Policy::Selectors(selectors)) => {
-                let called = request.indication.called.clone().unwrap_or_default();
-                selectors.contains(&called)
+        let State::Listening(config) = &self.state else {
+            return Err(Reason::Unexpected {
+                tpdu: "CR",
+                awaited: "DT",
+            });
+        };
+        let called = request.indication.called.clone().unwrap_or_default();
+        let why = match &config.role {
+            Role::Responder(Policy::Selectors(selectors)) if !selectors.contains(&called) => {
+                DisconnectReason::ADDRESS_UNKNOWN
             }
-            Role::Responder(Policy::AcceptAny) => true,
+            Role::Responder(Policy::Selectors(_) | Policy::AcceptAny) => {
+                let acceptance = Acceptance::default();
+                match handshake::confirm(config, &request, &acceptance, self.reference) {
+                    Ok((cc, connected)) => {
+                        self.confirm(cc, connected);
+                        return Ok(());
+                    }
+                    // The echoed selectors leave no room for a size that the CR itself did not have.
+                    Err(_) => DisconnectReason::NOT_SPECIFIED,
+                }
+            }
             Role::Responder(Policy::Ask) | Role::Initiator(_) => {
-                self.disarm(Timer::Handshake);
-                self.tell(Event::Indication(Box::new(request.indication.clone())));
-                self.state = State::Deciding(Box::new(request));
+                self.ask(request);
                 return Ok(());
             }
         };
-        let reference = request.indication.reference;
-        if !is_welcome {
-            let reason = DisconnectReason::ADDRESS_UNKNOWN;
-            self.outbox
-                .end_with(handshake::refuse(reference, reason, &[]));
-            return Err(Reason::Declined(reason));
-        }
-        // The echoed selectors may leave no room for a size that the CR itself did not have.
-        self.confirm(&request, &Acceptance::default()).map_err(|_| {
-            let reason = DisconnectReason::NOT_SPECIFIED;
-            self.outbox
-                .end_with(handshake::refuse(reference, reason, &[]));
-            Reason::Declined(reason)
-        })
+        self.outbox
+            .end_with(handshake::refuse(request.indication.reference, why, &[]));
+        Err(Reason::Declined(why))
     }
 
-    pub(super) fn confirm(
-        &mut self,
-        request: &Request,
-        acceptance: &Acceptance,
-    ) -> Result<(), ConfigError> {
-        let (cc, connected) =
-            handshake::confirm(&self.config, request, acceptance, self.reference)?;
+    fn ask(&mut self, request: Request) {
+        self.disarm(Timer::Handshake);
+        self.tell(Event::Indication(Box::new(request.indication.clone())));
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Listening(config) => self.state = State::Deciding(config, Box::new(request)),
+            other => self.state = other,
+        }
+    }
+
+    pub(super) fn confirm(&mut self, cc: Bytes, connected: Connected) {
         self.outbox.open_with(cc);
         self.open(connected);
-        Ok(())
     }
 
     fn open(&mut self, connected: Connected) {
@@ -264,7 +286,7 @@ impl Connection {
             expedited: connected.expedited,
             peer: connected.reference,
         };
-        let is_paused = self.config.after_handshake == AfterHandshake::Pause;
+        let is_paused = self.rules.after_handshake == AfterHandshake::Pause;
         self.state = State::Open { is_paused };
         self.note_activity();
         self.tell(Event::Connected(Box::new(connected)));
@@ -288,7 +310,7 @@ impl Connection {
             Err(error) => Err((Reason::Malformed(error), error.offset)),
         };
         outcome.map_err(|(reason, fault)| {
-            if self.config.farewell.contains(Farewell::PROTOCOL_ERROR) {
+            if self.rules.farewell.contains(Farewell::PROTOCOL_ERROR) {
                 let cause = match &reason {
                     Reason::Unexpected { .. }
                     | Reason::Malformed(DecodeError {
@@ -314,15 +336,16 @@ impl Connection {
         Ok(())
     }
 
-    /// A DT with `length` octets of user data in all, of which `first` are there.
+    /// A DT with `length` octets of user data in all, of which `first` are there, with what lies behind it.
     fn on_data(
         &mut self,
         header: [u8; DATA_HEADER],
         length: usize,
         first: &[u8],
+        behind: &[u8],
     ) -> Result<(), Reason> {
         if !matches!(self.state, State::Open { .. }) {
-            let awaited = if matches!(self.state, State::Requesting) {
+            let awaited = if matches!(self.state, State::Requesting(_)) {
                 "CC"
             } else {
                 "CR"
@@ -343,7 +366,17 @@ impl Connection {
             return Ok(());
         }
         self.is_passing_last = is_last;
-        self.on_more(first, first.len() == length);
+        let is_end = first.len() == length;
+        self.on_more(first, is_end, || {
+            if is_end {
+                look_ahead(behind)
+            } else {
+                Ahead {
+                    octets: MOST_CLAIMED.min(length - first.len()),
+                    is_whole: is_last,
+                }
+            }
+        });
         Ok(())
     }
 
@@ -368,12 +401,12 @@ impl Connection {
         })?;
         if length == 0 && !is_last {
             self.judge(true, Strict::EMPTY_SEGMENT, || Violation::EmptySegment)?;
-            let limit = self.config.empty_segment_limit;
+            let limit = self.rules.empty_segment_limit;
             if self.assembly.note_empty() > limit {
                 return Err(Violation::EmptySegments { limit });
             }
         }
-        let (len, limit) = (self.assembly.len() + length, self.config.message_limit);
+        let (len, limit) = (self.assembly.len() + length, self.rules.message_limit);
         if len > limit {
             return Err(Violation::MessageLimit { len, limit });
         }
@@ -386,7 +419,7 @@ impl Connection {
         flag: Strict,
         violation: impl FnOnce() -> Violation,
     ) -> Result<(), Violation> {
-        if is_off && self.config.strict.contains(flag) {
+        if is_off && self.rules.strict.contains(flag) {
             return Err(violation());
         }
         self.stats.tolerated += u64::from(is_off);
@@ -394,7 +427,7 @@ impl Connection {
     }
 
     fn report_data(&mut self, header: [u8; DATA_HEADER], violation: &Violation) {
-        if self.config.farewell.contains(Farewell::PROTOCOL_ERROR) {
+        if self.rules.farewell.contains(Farewell::PROTOCOL_ERROR) {
             let (cause, fault) = match violation {
                 Violation::DataCode(_) => (RejectCause::TPDU_TYPE, 1),
                 _ => (RejectCause::PARAMETER_VALUE, 2),
@@ -404,10 +437,12 @@ impl Connection {
         }
     }
 
-    /// User data of the DT under way; `is_end` with the last of it.
-    fn on_more(&mut self, octets: &[u8], is_end: bool) {
-        self.assembly.append(octets);
-        if is_end && self.is_passing_last {
+    /// User data of the DT under way; `is_end` with the last of it. `ahead` tells how many octets follow.
+    fn on_more(&mut self, octets: &[u8], is_end: bool, ahead: impl FnOnce() -> Ahead) {
+        let is_last = is_end && self.is_passing_last;
+        self.assembly
+            .append(octets, || if is_last { Ahead::default() } else { ahead() });
+        if is_last {
             let message = self.assembly.finish();
             self.count_message(message.len());
             self.tell(Event::Received(message));
@@ -435,8 +470,8 @@ impl Connection {
             return;
         }
         self.end(match (end, &self.state) {
-            (PeerEnd::Finished, State::Requesting) => Reason::ClosedBeforeConfirm,
-            (PeerEnd::Finished, State::Listening) => Reason::ClosedBeforeRequest,
+            (PeerEnd::Finished, State::Requesting(_)) => Reason::ClosedBeforeConfirm,
+            (PeerEnd::Finished, State::Listening(_)) => Reason::ClosedBeforeRequest,
             (PeerEnd::Finished, _) => Reason::PeerClosed,
             (PeerEnd::Down(cause), _) => Reason::Link(cause),
         });
@@ -444,7 +479,7 @@ impl Connection {
 
     fn note_activity(&mut self) {
         if matches!(self.state, State::Open { .. }) {
-            self.arm(Timer::Idle, self.config.idle_timeout);
+            self.arm(Timer::Idle, self.rules.idle_timeout);
         }
     }
 
@@ -455,7 +490,7 @@ impl Connection {
             self.packets_at = self.framing.packets();
         } else if self.packets_at != self.framing.packets() || self.timer(Timer::Packet).is_none() {
             self.packets_at = self.framing.packets();
-            self.arm(Timer::Packet, self.config.packet_timeout);
+            self.arm(Timer::Packet, self.rules.packet_timeout);
         }
     }
 }
