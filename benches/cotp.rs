@@ -3,15 +3,17 @@
 //!
 //! - `encode`: a message becomes the octets of the stream, in DTs and TPKTs.
 //! - `decode`: the octets of the stream become a message.
-//! - `transfer`: both, from one machine to another.
+//! - `transfer`: both, from one machine to another, with one message again and again.
+//! - `transfer_64`: the same with 64 messages of 16 KiB that lie in memory of their own, as those of an
+//!   application do. One message alone stays in the innermost cache, where nothing but copying counts.
 //!
 //! `memcpy` copies the octets once, into memory that is there: the limit. `memcpy_in_and_out` copies them
 //! into a buffer and from there into memory of their own: what is left when the protocol costs nothing,
 //! since a transmit buffer is lent to the driver and an event owns its octets.
 //!
-//! The peer is `rusty-cotp` with its largest TPDU, 2048 octets; `farlink_2048` does the same work, and
-//! `farlink` has the default of 8192. The peer gets its packets without TPKT headers and without a stream,
-//! which flatters it.
+//! The peer is `rusty-cotp` with its largest TPDU, 2048 octets; `farlink_2048` does the same work, `farlink`
+//! has the default of 8192. The peer gets its packets without TPKT headers and without a stream, which
+//! flatters it.
 #![allow(
     missing_docs,
     reason = "the functions that criterion's macros make have none"
@@ -22,11 +24,13 @@
     reason = "a benchmark stops by panicking"
 )]
 
+extern crate alloc;
+
 #[path = "../tests/pair/mod.rs"]
 mod pair;
 mod peer;
 
-use std::hint::black_box;
+use core::hint::black_box;
 
 use bytes::Bytes;
 use criterion::measurement::WallTime;
@@ -38,21 +42,25 @@ use farlink::{Machine as _, Output};
 use pair::Pair;
 use peer::Peer;
 
-const SIZES: [usize; 4] = [64, 1 << 10, 1 << 14, 1 << 20];
-/// The largest that the peer has.
-const COMMON: TpduSize = TpduSize::CLASS_0;
+const KIB: usize = 1 << 10;
+const SIZES: [usize; 4] = [64, KIB, 16 * KIB, KIB * KIB];
+/// The default, and the largest that the peer has.
+const TPDU_SIZES: [(&str, TpduSize); 2] = [
+    ("farlink", TpduSize::ISO),
+    ("farlink_2048", TpduSize::CLASS_0),
+];
 
 fn encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("encode");
     for size in SIZES {
         let message = sized(&mut group, size);
-        for (name, tpdu_size) in [("farlink", TpduSize::ISO), ("farlink_2048", COMMON)] {
+        for (name, tpdu_size) in TPDU_SIZES {
             let mut pair = open(tpdu_size);
             group.bench_function(BenchmarkId::new(name, size), |bencher| {
                 bencher.iter(|| {
                     send(&mut pair, black_box(&message), |octets| {
                         black_box(octets);
-                    })
+                    });
                 });
             });
         }
@@ -71,7 +79,7 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
     for size in SIZES {
         let message = sized(&mut group, size);
-        for (name, tpdu_size) in [("farlink", TpduSize::ISO), ("farlink_2048", COMMON)] {
+        for (name, tpdu_size) in TPDU_SIZES {
             let mut pair = open(tpdu_size);
             let mut reads = Vec::new();
             send(&mut pair, &message, |octets| reads.push(octets.to_vec()));
@@ -97,7 +105,7 @@ fn transfer(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("transfer");
     for size in SIZES {
         let message = sized(&mut group, size);
-        for (name, tpdu_size) in [("farlink", TpduSize::ISO), ("farlink_2048", COMMON)] {
+        for (name, tpdu_size) in TPDU_SIZES {
             let mut pair = open(tpdu_size);
             group.bench_function(BenchmarkId::new(name, size), |bencher| {
                 bencher.iter(|| {
@@ -122,6 +130,52 @@ fn transfer(criterion: &mut Criterion) {
             });
         });
     }
+}
+
+fn transfer_64(criterion: &mut Criterion) {
+    const SIZE: usize = 16 * KIB;
+    let mut group = criterion.benchmark_group("transfer_64");
+    let messages: Vec<Bytes> = (0..64).map(|_| Bytes::from(vec![0x5A; SIZE])).collect();
+    group.throughput(Throughput::Bytes(
+        u64::try_from(messages.len() * SIZE).unwrap(),
+    ));
+    for (name, tpdu_size) in TPDU_SIZES {
+        let mut pair = open(tpdu_size);
+        group.bench_function(BenchmarkId::new(name, SIZE), |bencher| {
+            bencher.iter(|| {
+                for message in black_box(&messages) {
+                    forward(&mut pair, message);
+                    black_box(receive(&mut pair));
+                }
+            });
+        });
+    }
+    let mut peer = Peer::open();
+    group.bench_function(BenchmarkId::new("rusty_cotp_2048", SIZE), |bencher| {
+        bencher.iter(|| {
+            for message in black_box(&messages) {
+                peer.send(message);
+                black_box(peer.receive());
+            }
+        });
+    });
+    let mut copies = vec![vec![0; SIZE]; messages.len()];
+    group.bench_function(BenchmarkId::new("memcpy", SIZE), |bencher| {
+        bencher.iter(|| {
+            for (message, copy) in black_box(&messages).iter().zip(black_box(&mut copies)) {
+                copy.copy_from_slice(message);
+            }
+        });
+    });
+    let mut buffer = vec![0; SIZE];
+    group.bench_function(BenchmarkId::new("memcpy_in_and_out", SIZE), |bencher| {
+        bencher.iter(|| {
+            for message in black_box(&messages) {
+                black_box(buffer.as_mut_slice()).copy_from_slice(message);
+                black_box(Bytes::copy_from_slice(black_box(&buffer)));
+            }
+        });
+    });
 }
 
 /// Makes a message, and has the group count its octets.
@@ -175,5 +229,5 @@ fn receive(pair: &mut Pair) -> Bytes {
     }
 }
 
-criterion_group!(benches, encode, decode, transfer);
+criterion_group!(benches, encode, decode, transfer, transfer_64);
 criterion_main!(benches);

@@ -121,7 +121,8 @@ fn a_segmented_message_in_one_read_allocates_its_payload_alone() {
 #[test]
 fn sending_segmented_messages_allocates_nothing() {
     let mut pair = warm_pair();
-    let message = Bytes::from_static(&[0x5A; 48 * KIB]);
+    let message = Bytes::from(vec![0x5A; 48 * KIB]);
+    // The first clone of what was a vector makes it shareable.
     pair.initiator.send(pair.now, message.clone()).unwrap();
     while let Output::Transmit = pair.initiator.poll(pair.now, &mut pair.tx) {}
 
@@ -147,7 +148,7 @@ fn an_idle_connection_holds_at_most_one_kibibyte() {
 
     let info = measure(|| {
         let fresh = pair.insert(Pair::open(initiator, responder));
-        echo(fresh, &[0x5A; 200 * KIB]);
+        echo(fresh, &vec![0x5A; 200 * KIB]);
         echo(fresh, &[0x5A; SMALL]);
         fresh.tx = Transmit::new(Limits::default());
     });

@@ -1,9 +1,10 @@
 //! `rusty-cotp` between a writer and a reader in memory.
 
-use std::collections::VecDeque;
-use std::pin::pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+use std::sync::Mutex;
 
 use rusty_cotp::{
     CotpConnection as _, CotpConnectionParameters, CotpProtocolInformation, CotpReader,
@@ -111,7 +112,7 @@ impl TpktConnection for Ends {
 
 impl TpktReader for Lane {
     async fn recv(&mut self) -> Result<Option<Vec<u8>>, TpktError> {
-        std::future::poll_fn(|_| match self.0.lock().unwrap().pop_front() {
+        core::future::poll_fn(|_| match self.0.lock().unwrap().pop_front() {
             Some(packet) => Poll::Ready(Ok(Some(packet))),
             None => Poll::Pending,
         })

@@ -3,12 +3,17 @@
 //! Each is one loop, written against [`Machine`](crate::Machine) alone: drain the machine, then wait for
 //! octets, a command or the deadline.
 
-#[cfg(feature = "tokio")]
+#[cfg(feature = "blocking")]
+pub mod blocking;
 mod cause;
 mod clock;
+#[cfg(feature = "blocking")]
+mod handle;
 #[cfg(feature = "tokio")]
 mod outbox;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
 pub use clock::Clock;
+#[cfg(feature = "blocking")]
+pub use handle::{CommandError, Handed};

@@ -178,8 +178,10 @@ pub enum Reason {
     Disconnected {
         /// The peer's reason.
         reason: DisconnectReason,
-        /// Additional information, or user data when there is none.
+        /// Additional information (ISO 8073 13.5.4).
         information: Bytes,
+        /// User data, which class 0 does not have (ISO 8073 13.5.5).
+        user_data: Bytes,
     },
     /// The peer sent an ER.
     Rejected(RejectCause),
@@ -207,10 +209,7 @@ pub enum Reason {
     /// A rule of the protocol was broken.
     Violation(Violation),
     /// The driver went on feeding a stream that was not wanted.
-    Overrun {
-        /// Octets that may be held back.
-        limit: usize,
-    },
+    Overrun,
 }
 
 impl fmt::Display for Reason {
@@ -231,12 +230,14 @@ impl fmt::Display for Reason {
             Self::Disconnected {
                 reason,
                 information,
+                ..
             } if information.is_empty() => {
                 write!(f, "refused by the peer: {reason}")
             }
             Self::Disconnected {
                 reason,
                 information,
+                ..
             } => {
                 write!(
                     f,
@@ -258,12 +259,7 @@ impl fmt::Display for Reason {
             Self::Malformed(error) => write!(f, "malformed TPDU: {error}"),
             Self::Unexpected { tpdu, awaited } => write!(f, "{tpdu} where {awaited} was awaited"),
             Self::Violation(violation) => write!(f, "protocol error: {violation}"),
-            Self::Overrun { limit } => {
-                write!(
-                    f,
-                    "fed on while not wanted, beyond the limit of {limit} octets"
-                )
-            }
+            Self::Overrun => f.write_str("the driver fed on while the stream was not wanted"),
         }
     }
 }
@@ -504,56 +500,4 @@ pub struct Stats {
     pub tolerated: u64,
     /// Octets that came when nothing could be done with them any more.
     pub discarded: u64,
-}
-
-#[cfg(feature = "arbitrary")]
-mod generate {
-    use arbitrary::{Arbitrary, Result, Unstructured};
-    use bytes::Bytes;
-
-    use super::{Acceptance, Command, Refusal};
-
-    fn octets(u: &mut Unstructured<'_>) -> Result<Bytes> {
-        <&[u8]>::arbitrary(u).map(Bytes::copy_from_slice)
-    }
-
-    impl<'a> Arbitrary<'a> for Acceptance {
-        fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-            let variable = if u.arbitrary()? {
-                Some(octets(u)?)
-            } else {
-                None
-            };
-            Ok(Self {
-                variable,
-                user_data: octets(u)?,
-            })
-        }
-    }
-
-    impl<'a> Arbitrary<'a> for Refusal {
-        fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-            Ok(Self {
-                reason: u.arbitrary()?,
-                information: octets(u)?,
-            })
-        }
-    }
-
-    impl<'a> Arbitrary<'a> for Command {
-        fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-            Ok(match u.int_in_range(0..=9)? {
-                0 => Self::Accept(u.arbitrary()?),
-                1 => Self::Refuse(u.arbitrary()?),
-                2 => Self::SendExpedited(octets(u)?),
-                3 => Self::Flush(u.arbitrary()?),
-                4 => Self::Resume,
-                5 => Self::HandOver(u.arbitrary()?),
-                6 => Self::Close,
-                // Long messages cost the generator nothing this way.
-                7 => Self::Send(Bytes::from(alloc::vec![0x5A; u.int_in_range(0..=200_000)?])),
-                _ => Self::Send(octets(u)?),
-            })
-        }
-    }
 }

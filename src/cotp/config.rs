@@ -14,7 +14,6 @@ use super::params::{Selector, TpduSize};
 ///
 /// Spans of `None` switch a timer off. No RFC gives values for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Config {
     /// Which end this is, and what only that end decides.
     pub role: Role,
@@ -122,6 +121,25 @@ impl Config {
         Self {
             role: Role::Responder(policy),
             ..Self::default()
+        }
+    }
+
+    /// Returns the bytes of memory that it holds beside its own size.
+    pub(super) fn held(&self) -> usize {
+        let of = |selector: &Selector| selector.octets().len();
+        match &self.role {
+            Role::Initiator(proposal) => {
+                proposal.calling.as_ref().map_or(0, of)
+                    + proposal.called.as_ref().map_or(0, of)
+                    + proposal.variable.as_ref().map_or(0, Bytes::len)
+                    + proposal.extra.len()
+                    + proposal.user_data.len()
+            }
+            Role::Responder(Policy::Selectors(selectors)) => {
+                selectors.capacity() * size_of::<Selector>()
+                    + selectors.iter().map(of).sum::<usize>()
+            }
+            Role::Responder(Policy::Ask | Policy::AcceptAny) => 0,
         }
     }
 }
@@ -289,35 +307,6 @@ impl Default for Strict {
     }
 }
 
-#[cfg(feature = "arbitrary")]
-impl<'a> arbitrary::Arbitrary<'a> for Strict {
-    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
-        u.arbitrary().map(Self::from_bits_truncate)
-    }
-}
-
-#[cfg(feature = "arbitrary")]
-impl<'a> arbitrary::Arbitrary<'a> for Farewell {
-    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
-        u.arbitrary().map(Self::from_bits_truncate)
-    }
-}
-
-#[cfg(feature = "arbitrary")]
-impl<'a> arbitrary::Arbitrary<'a> for Proposal {
-    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
-        let mut octets = || <&[u8]>::arbitrary(u).map(Bytes::copy_from_slice);
-        Ok(Self {
-            extra: octets()?,
-            user_data: octets()?,
-            variable: Some(octets()?).filter(|octets| octets.len() % 2 == 1),
-            calling: u.arbitrary()?,
-            called: u.arbitrary()?,
-            long_request: u.arbitrary()?,
-        })
-    }
-}
-
 /// Why a [`Config`] or the parameters of a CC were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -356,6 +345,11 @@ pub enum ConfigError {
     },
     /// `receive_queue` is 0, so that nothing could ever be read.
     ReceiveQueue,
+    /// A timer of no time at all would run out before anything could come; `None` switches it off.
+    NoTime {
+        /// The field.
+        timer: &'static str,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -391,6 +385,12 @@ impl fmt::Display for ConfigError {
                 )
             }
             Self::ReceiveQueue => f.write_str("receive queue of 0 octets is under the least of 1"),
+            Self::NoTime { timer } => {
+                write!(
+                    f,
+                    "{timer} of 0 s leaves no time; none switches the timer off"
+                )
+            }
         }
     }
 }

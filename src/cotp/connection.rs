@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::api::{Acceptance, Command, End, Error, Event, Reason, Refusal, Stats};
+use super::api::{Acceptance, Command, End, Error, Event, Indication, Reason, Refusal, Stats};
 use super::config::{Config, ConfigError, EmptyMessages, Farewell, Role, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
 use super::segment::{Assembly, ENTRY, Mark, Outbox};
@@ -79,6 +79,31 @@ enum State {
     Closing(Closing),
     /// The stream is somebody else's or nobody's.
     Gone,
+}
+
+impl State {
+    /// Returns the bytes of memory it holds beside its own size.
+    fn held(&self) -> usize {
+        match self {
+            Self::Waiting(config) | Self::Requesting(config) | Self::Listening(config) => {
+                size_of::<Config>() + config.held()
+            }
+            // The indication shares its octets with the event that showed it, or keeps them alone.
+            Self::Deciding(config, request) => {
+                let Indication {
+                    variable,
+                    user_data,
+                    ..
+                } = &request.indication;
+                size_of::<Config>()
+                    + config.held()
+                    + size_of::<Request>()
+                    + variable.len() * 2
+                    + user_data.len()
+            }
+            Self::Open { .. } | Self::Handing(_) | Self::Closing(_) | Self::Gone => 0,
+        }
+    }
 }
 
 /// A connection that ended, and whose stream is being closed.
@@ -319,16 +344,12 @@ impl Connection {
             State::Handing(_) => return Err(Error::Closed),
             State::Closing(_) | State::Gone => return Ok(()),
             State::Open { .. } => Untold::Closed,
-            State::Waiting(_)
-            | State::Requesting(_)
-            | State::Listening(_)
-            | State::Deciding(..) => Untold::Failed,
+            State::Waiting(_) => {
+                self.end(Reason::Closed);
+                return Ok(());
+            }
+            State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
         };
-        if matches!(self.state, State::Waiting(_)) {
-            self.tell_end(untold, Reason::Closed);
-            self.leave();
-            return Ok(());
-        }
         if untold == Untold::Closed && self.rules.farewell.contains(Farewell::CLOSE) {
             let reason = DisconnectReason(128);
             self.outbox.end_with(handshake::disconnect(
@@ -352,7 +373,8 @@ impl Connection {
     /// messages in them.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.framing.held()
+        self.state.held()
+            + self.framing.held()
             + self.assembly.held()
             + self.held.capacity()
             + self.outbox.held()
@@ -360,6 +382,14 @@ impl Connection {
             + self.events.capacity() * size_of::<Event>()
             + self.events_cost
             + self.flushes.capacity() * size_of::<(Mark, Tag)>()
+    }
+
+    /// Tells whether octets wait for a decision of the application.
+    pub(super) const fn awaits_decision(&self) -> bool {
+        matches!(
+            self.state,
+            State::Deciding(..) | State::Open { is_paused: true }
+        )
     }
 
     fn advance(&mut self, now: Instant) {
@@ -396,6 +426,11 @@ impl Connection {
 
     /// Ends the connection for a reason of its own, tells it at once, and closes the stream.
     fn end(&mut self, reason: Reason) {
+        if matches!(self.state, State::Waiting(_)) {
+            self.tell_end(Untold::Failed, reason);
+            self.leave();
+            return;
+        }
         if self.discards() {
             return;
         }
@@ -646,10 +681,7 @@ impl Connection {
         self.carrier = Carrier::Dead;
         self.peer_end = Some(PeerEnd::Down(cause));
         match &self.state {
-            State::Waiting(_) => {
-                self.tell_end(Untold::Failed, Reason::Link(cause));
-                self.leave();
-            }
+            State::Waiting(_) => self.end(Reason::Link(cause)),
             State::Closing(_) if self.outbox.unsent() > 0 => {
                 self.finish_closing(Reason::Link(cause));
             }
@@ -674,7 +706,7 @@ impl Machine for Connection {
     fn link(&mut self, now: Instant, (): (), state: Link) {
         self.advance(now);
         match (state, self.carrier) {
-            (Link::Up, _) => self.go_up(),
+            (Link::Up | Link::Opened(_), _) => self.go_up(),
             (Link::Full, Carrier::Ready) => self.carrier = Carrier::Full,
             (Link::Free, Carrier::Full) => {
                 self.carrier = Carrier::Ready;

@@ -1,6 +1,7 @@
 //! What CR and CC say: negotiation, without state and without time.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -97,6 +98,16 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if config.receive_queue == 0 {
         return Err(ConfigError::ReceiveQueue);
+    }
+    for (timer, span) in [
+        ("answer_timeout", config.answer_timeout),
+        ("request_timeout", config.request_timeout),
+        ("packet_timeout", config.packet_timeout),
+        ("idle_timeout", config.idle_timeout),
+    ] {
+        if span == Some(Duration::ZERO) {
+            return Err(ConfigError::NoTime { timer });
+        }
     }
     match &config.role {
         Role::Initiator(proposal) => check_proposal(config, proposal),

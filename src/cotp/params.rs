@@ -77,13 +77,6 @@ impl fmt::Debug for Selector {
     }
 }
 
-#[cfg(feature = "arbitrary")]
-impl<'a> arbitrary::Arbitrary<'a> for Selector {
-    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
-        Ok(Self::from(<&[u8]>::arbitrary(u)?))
-    }
-}
-
 /// A maximum TPDU size, header included, as parameter 0xC0 expresses it (ISO 8073 13.3.4 b).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TpduSize(u8);

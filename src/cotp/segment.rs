@@ -194,7 +194,10 @@ impl Outbox {
 
     /// Returns the bytes of memory it holds beside the messages themselves.
     pub(super) fn held(&self) -> usize {
-        (self.messages.capacity() + self.expedited.capacity()) * size_of::<Bytes>()
+        let of = |packet: &Option<Bytes>| packet.as_ref().map_or(0, Bytes::len);
+        of(&self.opening)
+            + of(&self.farewell)
+            + (self.messages.capacity() + self.expedited.capacity()) * size_of::<Bytes>()
     }
 
     /// Forgets everything, as after the end of the link.

@@ -1,8 +1,6 @@
 //! The `farlink` command-line tool.
 
-mod cotp;
 mod decode;
-mod demo;
 mod output;
 
 use std::process::ExitCode;
@@ -21,11 +19,6 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows what the crate does, on this machine alone
-    Demo(demo::Arguments),
-    /// Speaks COTP class 0 over TPKT
-    #[command(subcommand)]
-    Cotp(cotp::Command),
     /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
 }
@@ -44,8 +37,6 @@ enum Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
     };
     match outcome {

@@ -34,7 +34,10 @@ pub(crate) fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
         if character.is_whitespace() || matches!(character, ':' | '-') {
             continue;
         }
-        let Some(digit) = character.to_digit(16).and_then(|digit| u8::try_from(digit).ok()) else {
+        let Some(digit) = character
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+        else {
             return Err(format!("{character:?} at place {place} is no hex digit"));
         };
         match high.take() {
@@ -61,7 +64,10 @@ mod tests {
 
     #[test]
     fn bad_hex_is_named_with_its_place() {
-        assert_eq!(parse_hex("03xy").unwrap_err(), "'x' at place 2 is no hex digit");
+        assert_eq!(
+            parse_hex("03xy").unwrap_err(),
+            "'x' at place 2 is no hex digit"
+        );
         assert_eq!(parse_hex("030").unwrap_err(), "an odd number of hex digits");
     }
 }

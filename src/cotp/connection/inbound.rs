@@ -6,7 +6,8 @@ use core::mem;
 use bytes::Bytes;
 
 use super::{Agreed, Connection, PeerEnd, State, Timer};
-use crate::cotp::api::{Acceptance, Connected, Event, Reason, Violation};
+use crate::Machine as _;
+use crate::cotp::api::{Acceptance, Connected, End, Event, Indication, Reason, Violation};
 use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
 use crate::cotp::handshake::{self, Answer, Fatal, Request};
 use crate::cotp::segment::{Ahead, ENTRY};
@@ -26,17 +27,23 @@ impl Connection {
             self.stats.discarded += octets.len() as u64;
             return;
         }
-        self.note_activity();
-        let mut rest = octets;
-        if self.is_holding() {
-            self.hold(rest);
+        if !self.wants(()) {
+            self.overrun();
             return;
         }
+        self.note_activity();
+        let mut rest = octets;
         self.decode(&mut rest);
-        if !rest.is_empty() {
-            self.hold(rest);
-        }
+        self.held.extend_from_slice(rest);
         self.watch_packet();
+    }
+
+    /// What nobody wanted could only be lost or hoarded, and who feeds it would not wait for the peer's end.
+    fn overrun(&mut self) {
+        self.end(Reason::Overrun);
+        if let State::Closing(closing) = &mut self.state {
+            closing.is_aborted = true;
+        }
     }
 
     /// Decodes what was held back, as far as the state allows it, then deals with the end of the stream.
@@ -58,10 +65,7 @@ impl Connection {
 
     /// Tells whether octets that come are of no use any more.
     pub(super) const fn discards(&self) -> bool {
-        matches!(
-            self.state,
-            State::Waiting(_) | State::Closing(_) | State::Gone
-        )
+        matches!(self.state, State::Closing(_) | State::Gone)
     }
 
     pub(super) const fn is_holding(&self) -> bool {
@@ -82,18 +86,6 @@ impl Connection {
             State::Requesting(_) | State::Listening(_) | State::Open { is_paused: false }
         );
         is_reading && self.events_cost < self.rules.receive_queue
-    }
-
-    /// Keeps octets back. More than the receive queue holds comes only from a driver that does not ask
-    /// whether the stream is wanted.
-    fn hold(&mut self, octets: &[u8]) {
-        let limit = self.rules.receive_queue;
-        let waiting = self.held.len() - self.held_at;
-        if waiting > 0 && waiting + octets.len() > limit {
-            self.end(Reason::Overrun { limit });
-            return;
-        }
-        self.held.extend_from_slice(octets);
     }
 
     pub(super) fn drop_held(&mut self) {
@@ -465,7 +457,11 @@ impl Connection {
         let Some(end) = self.peer_end else {
             return;
         };
-        let is_waiting = self.is_holding() || self.is_paused() && end == PeerEnd::Finished;
+        let is_waiting = if self.is_paused() {
+            end == PeerEnd::Finished
+        } else {
+            self.is_holding()
+        };
         if self.discards() || is_waiting {
             return;
         }
@@ -498,26 +494,39 @@ impl Connection {
 /// DR and ER end a connection whatever their references say. There is no DC in class 0 to answer a DR.
 fn ending(tpdu: &Tpdu<'_>) -> Option<Reason> {
     match tpdu {
-        Tpdu::DisconnectRequest(dr) => {
-            let information = if dr.variable.is_empty() {
-                dr.user_data
-            } else {
-                dr.information()
-            };
-            Some(Reason::Disconnected {
-                reason: dr.reason,
-                information: Bytes::copy_from_slice(information),
-            })
-        }
+        Tpdu::DisconnectRequest(dr) => Some(Reason::Disconnected {
+            reason: dr.reason,
+            information: Bytes::copy_from_slice(dr.information()),
+            user_data: Bytes::copy_from_slice(dr.user_data),
+        }),
         Tpdu::Error(er) => Some(Reason::Rejected(er.cause)),
         _ => None,
     }
 }
 
-/// What an event counts against the receive queue.
+/// What an event counts against the receive queue: its octets, and more than its own size.
 pub(super) fn cost_of(event: &Event) -> usize {
-    match event {
-        Event::Received(message) | Event::Expedited(message) => ENTRY + message.len(),
-        _ => ENTRY,
-    }
+    ENTRY
+        + match event {
+            Event::Received(message) | Event::Expedited(message) => message.len(),
+            // The selectors are copies of what stands in the variable part.
+            Event::Indication(indication) => {
+                size_of::<Indication>() + indication.variable.len() * 2 + indication.user_data.len()
+            }
+            Event::Connected(connected) => {
+                size_of::<Connected>() + connected.variable.len() * 2 + connected.user_data.len()
+            }
+            Event::Failed(end) | Event::Closed(end) => {
+                let carried = match &end.reason {
+                    Reason::Disconnected {
+                        information,
+                        user_data,
+                        ..
+                    } => information.len() + user_data.len(),
+                    _ => 0,
+                };
+                size_of::<End>() + carried
+            }
+            Event::Room | Event::Flushed(_) | Event::Foreign(_) => 0,
+        }
 }
