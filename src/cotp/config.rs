@@ -266,7 +266,7 @@ bitflags::bitflags! {
     pub struct Strict: u16 {
         /// The reserved octet of a TPKT is not 0 (against RFC 2126 section 6.10).
         const RESERVED = 1;
-        /// The TPDU number of a DT is not 0 (RFC 2126 section 6.5).
+        /// The TPDU number of a DT or ED is not 0 (RFC 2126 section 6.5).
         const TPDU_NUMBER = 1 << 1;
         /// A DT is larger than agreed (ISO 8073 13.7.5).
         const DATA_SIZE = 1 << 2;
@@ -274,7 +274,7 @@ bitflags::bitflags! {
         const CONFIRM_SIZE = 1 << 3;
         /// The destination reference of a CR is not 0 (ISO 8073 13.3.3 c).
         const REQUEST_REFERENCE = 1 << 4;
-        /// The credit of a CR or CC is not 0 (ISO 8073 13.3.3 b).
+        /// The credit of a CR, CC or ED is not 0 (ISO 8073 13.3.3 b, RFC 2126 section 6.5).
         const CREDIT = 1 << 5;
         /// A parameter stands twice (against ISO 8073 13.2.3).
         const REPEATED = 1 << 6;

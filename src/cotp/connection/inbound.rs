@@ -288,7 +288,9 @@ impl Connection {
     fn on_open(&mut self, octets: &[u8]) -> Result<(), Reason> {
         let awaited = "DT";
         let outcome = match Tpdu::decode(octets) {
-            Ok(Tpdu::Expedited(ed)) if self.agreed.expedited => self.on_expedited(&ed),
+            Ok(Tpdu::Expedited(ed)) if self.agreed.expedited => self
+                .on_expedited(&ed)
+                .map_err(|violation| (Reason::Violation(violation), 2)),
             Ok(other) => match ending(&other) {
                 Some(reason) => return Err(reason),
                 None => Err((
@@ -318,10 +320,18 @@ impl Connection {
     }
 
     /// One TPDU with EOT holds one message of 1 to 16 octets (RFC 1006 section 6, RFC 2126 section 4.1.2).
-    fn on_expedited(&mut self, ed: &Expedited<'_>) -> Result<(), (Reason, usize)> {
+    fn on_expedited(&mut self, ed: &Expedited<'_>) -> Result<(), Violation> {
+        let Expedited { credit, number, .. } = *ed;
+        self.judge(credit != 0, Strict::CREDIT, || Violation::Credit(credit))?;
+        self.judge(number != 0, Strict::TPDU_NUMBER, || {
+            Violation::TpduNumber(number)
+        })?;
         let len = ed.user_data.len();
-        if !ed.is_last || !(1..=MAX_EXPEDITED).contains(&len) {
-            return Err((Reason::Violation(Violation::Expedited(len)), 2));
+        if !ed.is_last {
+            return Err(Violation::ExpeditedSegment);
+        }
+        if !(1..=MAX_EXPEDITED).contains(&len) {
+            return Err(Violation::Expedited(len));
         }
         self.count_message(len);
         self.tell(Event::Expedited(Bytes::copy_from_slice(ed.user_data)));
