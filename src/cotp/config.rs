@@ -12,7 +12,7 @@ use super::params::{Selector, TpduSize};
 
 /// How one connection behaves. `Default` is an initiator without selectors.
 ///
-/// Spans of `None` switch a timer off. No RFC gives values for them.
+/// Spans of `None` switch a timer off, and none may be 0. No RFC gives values for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Which end this is, and what only that end decides.
@@ -345,7 +345,7 @@ pub enum ConfigError {
     },
     /// `receive_queue` is 0, so that nothing could ever be read.
     ReceiveQueue,
-    /// A timer of no time at all would run out before anything could come; `None` switches it off.
+    /// A timer of no time at all would run out before anything could happen; `None` switches one off.
     NoTime {
         /// The field.
         timer: &'static str,
@@ -386,10 +386,7 @@ impl fmt::Display for ConfigError {
             }
             Self::ReceiveQueue => f.write_str("receive queue of 0 octets is under the least of 1"),
             Self::NoTime { timer } => {
-                write!(
-                    f,
-                    "{timer} of 0 s leaves no time; none switches the timer off"
-                )
+                write!(f, "{timer} of 0 s leaves no time")
             }
         }
     }

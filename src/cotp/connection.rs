@@ -537,9 +537,9 @@ impl Connection {
             }
             (Timer::Handshake | Timer::Close, _) => return,
         };
-        // Who is not read cannot be blamed for silence.
+        // Who is not read cannot be blamed for silence. At the end of time no timer waits.
         if matches!(timer, Timer::Packet | Timer::Idle) && !self.wants(()) {
-            self.arm(timer, span);
+            self.arm(timer, span.filter(|_| self.now < Instant::MAX));
             return;
         }
         self.end(reason(span.unwrap_or_default()));

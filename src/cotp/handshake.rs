@@ -104,6 +104,8 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         ("request_timeout", config.request_timeout),
         ("packet_timeout", config.packet_timeout),
         ("idle_timeout", config.idle_timeout),
+        ("drain_timeout", Some(config.drain_timeout)),
+        ("close_timeout", Some(config.close_timeout)),
     ] {
         if span == Some(Duration::ZERO) {
             return Err(ConfigError::NoTime { timer });
