@@ -227,6 +227,8 @@ pub enum AbsentSize {
     Proposal,
     /// 128 octets (ISO 8073 13.3.4 b).
     Iso128,
+    /// 65,531 octets, though that is more than was proposed (RFC 1006 section 5).
+    Rfc1006,
 }
 
 /// What follows the handshake.

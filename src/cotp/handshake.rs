@@ -440,11 +440,8 @@ pub(super) fn judge_confirm(
         judge(differs, flag, Violation::Selector { expected, found })?;
     }
     let (found, proposed) = selected_size(config, proposal, &parameters)?;
-    judge(
-        found > proposed,
-        Strict::CONFIRM_SIZE,
-        Violation::Size { found, proposed },
-    )?;
+    let violation = Violation::Size { found, proposed };
+    judge(found > proposed, Strict::CONFIRM_SIZE, violation)?;
     Ok(Connected {
         calling: parameters
             .calling
@@ -462,7 +459,7 @@ pub(super) fn judge_confirm(
     })
 }
 
-/// Returns the size that the CC selects, and the one of its kind that was proposed.
+/// Returns the size that the CC selects, and the most that it may be.
 fn selected_size(
     config: &Config,
     proposal: &Proposal,
@@ -470,26 +467,29 @@ fn selected_size(
 ) -> Result<(usize, usize), Reason> {
     // Whoever writes the variable part by hand proposes nothing that is known here.
     let is_known = proposal.variable.is_none();
+    if let Some(units) = parameters.preferred_size {
+        let found = octets_of(units);
+        return match config.preferred_size {
+            _ if !is_known => Ok((found, MAX_TPDU)),
+            Some(ours) => Ok((found, octets_of(ours.get()))),
+            None => Err(Reason::Violation(Violation::PreferredSize(found))),
+        };
+    }
     let proposed = if is_known {
         config.tpdu_size
     } else {
         TpduSize::LARGEST
     };
-    if let Some(units) = parameters.preferred_size {
-        let found = octets_of(units);
-        return match config.preferred_size {
-            Some(ours) if is_known => Ok((found, octets_of(ours.get()))),
-            _ => Err(Reason::Violation(Violation::PreferredSize(found))),
-        };
+    if let Some(selected) = parameters.tpdu_size {
+        return Ok((selected.octets(), proposed.octets()));
     }
     let absent = match config.absent_size {
-        AbsentSize::Iso128 if proposed != TpduSize::LARGEST => TpduSize::SMALLEST,
-        AbsentSize::Iso128 | AbsentSize::Proposal => proposed,
+        _ if proposed == TpduSize::LARGEST => MAX_TPDU,
+        AbsentSize::Proposal => proposed.octets(),
+        AbsentSize::Iso128 => TpduSize::SMALLEST.octets(),
+        AbsentSize::Rfc1006 => MAX_TPDU,
     };
-    Ok((
-        parameters.tpdu_size.unwrap_or(absent).octets(),
-        proposed.octets(),
-    ))
+    Ok((absent, absent))
 }
 
 /// Builds the DR that refuses a CR: no reference was assigned, so the source is 0 (ISO 8073 6.6.3).
