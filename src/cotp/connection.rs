@@ -678,13 +678,12 @@ impl Connection {
     }
 
     fn go_down(&mut self, cause: Cause) {
+        let is_cut_short = self.carrier == Carrier::Full || self.outbox.unsent() > 0;
         self.carrier = Carrier::Dead;
         self.peer_end = Some(PeerEnd::Down(cause));
         match &self.state {
             State::Waiting(_) => self.end(Reason::Link(cause)),
-            State::Closing(_) if self.outbox.unsent() > 0 => {
-                self.finish_closing(Reason::Link(cause));
-            }
+            State::Closing(_) if is_cut_short => self.finish_closing(Reason::Link(cause)),
             State::Closing(_) => self.finish_closing(Reason::Closed),
             State::Deciding(..) | State::Handing(_) => self.drop_held(),
             State::Requesting(_) | State::Listening(_) | State::Open { .. } | State::Gone => (),

@@ -6,7 +6,6 @@ use core::mem;
 use bytes::Bytes;
 
 use super::{Agreed, Connection, PeerEnd, State, Timer};
-use crate::Machine as _;
 use crate::cotp::api::{Acceptance, Connected, End, Event, Indication, Reason, Violation};
 use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
 use crate::cotp::handshake::{self, Answer, Fatal, Request};
@@ -14,6 +13,7 @@ use crate::cotp::segment::{Ahead, ENTRY};
 use crate::cotp::tpkt::{Piece, VERSION, look_ahead};
 use crate::cotp::wire::{Connect, DATA_HEADER, DisconnectReason, Expedited, RejectCause, Tpdu};
 use crate::wire::DecodeError;
+use crate::{Cause, Machine as _};
 
 /// Octets of expedited data (RFC 1006 section 6).
 pub(super) const MAX_EXPEDITED: usize = 16;
@@ -476,10 +476,10 @@ impl Connection {
             return;
         }
         self.end(match (end, &self.state) {
-            (PeerEnd::Finished, State::Requesting(_)) => Reason::ClosedBeforeConfirm,
-            (PeerEnd::Finished, State::Listening(_)) => Reason::ClosedBeforeRequest,
-            (PeerEnd::Finished, _) => Reason::PeerClosed,
-            (PeerEnd::Down(cause), _) => Reason::Link(cause),
+            (PeerEnd::Down(cause), _) if cause != Cause::Closed => Reason::Link(cause),
+            (_, State::Requesting(_)) => Reason::ClosedBeforeConfirm,
+            (_, State::Listening(_)) => Reason::ClosedBeforeRequest,
+            _ => Reason::PeerClosed,
         });
     }
 
