@@ -351,7 +351,8 @@ impl Connection {
             State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
         };
         if untold == Untold::Closed && self.rules.farewell.contains(Farewell::CLOSE) {
-            let reason = DisconnectReason(128);
+            // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
+            let reason = DisconnectReason::NOT_SPECIFIED;
             self.outbox.end_with(handshake::disconnect(
                 self.agreed.peer,
                 self.reference,
