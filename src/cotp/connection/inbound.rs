@@ -404,7 +404,7 @@ impl Connection {
         if length == 0 && !is_last {
             self.judge(true, Strict::EMPTY_SEGMENT, || Violation::EmptySegment)?;
             let limit = self.rules.empty_segment_limit;
-            if self.assembly.note_empty() > limit {
+            if self.assembly.note_empty() > u32::from(limit) {
                 return Err(Violation::EmptySegments { limit });
             }
         }
