@@ -294,7 +294,6 @@ impl Connection {
             return Err(Error::Flushes { limit: MAX_FLUSHES });
         }
         self.flushes.push_back((self.outbox.accepted(), tag));
-        self.settle_flushes();
         Ok(())
     }
 
@@ -439,8 +438,11 @@ impl Connection {
             State::Open { .. } | State::Handing(_) => Untold::Closed,
             _ => Untold::Failed,
         };
+        while let Some(tag) = self.next_flushed() {
+            self.tell(Event::Flushed(tag));
+        }
+        self.flushes = VecDeque::new();
         self.tell_end(untold, reason);
-        self.flushes.clear();
         self.begin_closing(None);
     }
 
@@ -547,12 +549,28 @@ impl Connection {
     }
 
     fn next_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
+        let Some(event) = self.events.pop_front() else {
+            return self.next_flushed().map(Event::Flushed);
+        };
         self.events_cost -= cost_of(&event);
         if self.events.is_empty() && self.events.capacity() > 8 {
             self.events = VecDeque::new();
         }
         Some(event)
+    }
+
+    /// Returns a flush that is done. It is asked for after the send, when the driver has had its chance to
+    /// say that it could not pass on all of it.
+    fn next_flushed(&mut self) -> Option<Tag> {
+        let &(mark, tag) = self.flushes.front()?;
+        if self.carrier != Carrier::Ready || !self.outbox.has_written(mark) {
+            return None;
+        }
+        self.flushes.pop_front();
+        if self.flushes.is_empty() && self.flushes.capacity() > 4 {
+            self.flushes = VecDeque::new();
+        }
+        Some(tag)
     }
 
     fn next_ask(&mut self) -> Option<Ask<()>> {
@@ -626,19 +644,8 @@ impl Connection {
             State::Closing(_) => self.arm(Timer::Close, Some(self.rules.drain_timeout)),
             _ => (),
         }
-        self.settle_flushes();
         self.settle_room();
         true
-    }
-
-    fn settle_flushes(&mut self) {
-        while self.carrier == Carrier::Ready
-            && let Some(&(mark, tag)) = self.flushes.front()
-            && self.outbox.has_written(mark)
-        {
-            self.flushes.pop_front();
-            self.tell(Event::Flushed(tag));
-        }
     }
 
     /// Half the queue is to be free first, so that a sender that waits can send many and not one.
@@ -708,10 +715,7 @@ impl Machine for Connection {
         match (state, self.carrier) {
             (Link::Up | Link::Opened(_), _) => self.go_up(),
             (Link::Full, Carrier::Ready) => self.carrier = Carrier::Full,
-            (Link::Free, Carrier::Full) => {
-                self.carrier = Carrier::Ready;
-                self.settle_flushes();
-            }
+            (Link::Free, Carrier::Full) => self.carrier = Carrier::Ready,
             (Link::Ended, Carrier::Ready | Carrier::Full)
                 if !matches!(self.state, State::Waiting(_)) && self.peer_end.is_none() =>
             {
