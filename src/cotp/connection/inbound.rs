@@ -117,6 +117,7 @@ impl Connection {
                 Ok(None) => Ok(()),
                 Err(fault) => Err(Reason::Framing(fault)),
             };
+            framing.forget_given();
             self.framing = framing;
             if let Err(reason) = outcome {
                 self.end(reason);
