@@ -52,7 +52,7 @@ pub struct Connection {
     /// Octets of the messages in `events`, each with [`ENTRY`] more.
     events_cost: usize,
     flushes: VecDeque<(Mark, Tag)>,
-    /// Octets of the message that was refused for lack of room.
+    /// Octets of the longest message that was refused for lack of room.
     refused: Option<usize>,
     timers: [Option<Instant>; Timer::COUNT],
     /// Packets that had come whole when the packet timer was armed.
@@ -412,13 +412,13 @@ impl Connection {
 
     fn must_fit(&mut self, len: usize) -> Result<(), Error> {
         let limit = self.rules.send_queue;
-        let most = limit.saturating_sub(ENTRY);
-        if len > most {
-            return Err(Error::TooLong { len, limit: most });
+        if len + ENTRY > limit {
+            let limit = limit.saturating_sub(ENTRY);
+            return Err(Error::TooLong { len, limit });
         }
         let queued = self.outbox.cost();
         if queued + len + ENTRY > limit {
-            self.refused = Some(len);
+            self.refused = self.refused.max(Some(len));
             return Err(Error::Full { queued, limit });
         }
         Ok(())
