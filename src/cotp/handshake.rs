@@ -231,12 +231,17 @@ pub(super) fn judge_request(
     })
 }
 
-/// RDP puts a cookie where the parameters belong, and sets no selector and no size then.
 fn parameters<'a>(config: &Config, connect: &Connect<'a>) -> Result<Parameters<'a>, DecodeError> {
-    if config.variable_part == VariablePart::Opaque || connect.variable.starts_with(COOKIE) {
-        return Ok(Parameters::default());
+    if is_list(config, connect.variable) {
+        connect.parameters()
+    } else {
+        Ok(Parameters::default())
     }
-    connect.parameters()
+}
+
+/// RDP puts a cookie where the parameters belong, and sets no selector and no size then.
+fn is_list(config: &Config, variable: &[u8]) -> bool {
+    config.variable_part == VariablePart::Parameters && !variable.starts_with(COOKIE)
 }
 
 fn tolerate_request(
@@ -331,8 +336,9 @@ fn units_of(size: TpduSize) -> u16 {
     u16::try_from(size.octets() / UNIT).unwrap_or(MAX_UNITS)
 }
 
-/// Builds the CC and what it agrees to. Both selectors are echoed whenever the CR has them: clients of
-/// the snap7 family take nothing else.
+/// Builds the CC and what it agrees to. Both selectors are echoed whenever the CR has them, as clients of
+/// the snap7 family take nothing else. Where they leave no room for a size that the CR itself did not have,
+/// they stay away: an echo may, a size must be there (ISO 8073 13.3.4 a, RFC 2126 section 6.4).
 pub(super) fn confirm(
     config: &Config,
     request: &Request,
@@ -352,23 +358,19 @@ pub(super) fn confirm(
             params::encode(params::PREFERRED, minimal(&units.to_be_bytes()), out);
         }
     };
-    let variable = if let Some(variable) = &acceptance.variable {
-        variable.to_vec()
-    } else if config.variable_part == VariablePart::Opaque
-        || indication.variable.starts_with(COOKIE)
-    {
-        Vec::new()
-    } else {
-        let mut out = variable_part(
-            config,
-            indication.calling.as_ref(),
-            indication.called.as_ref(),
-            sizes,
-        );
+    let list = |calling, called| {
+        let mut out = variable_part(config, calling, called, sizes);
         if config.expedited && expedited.is_some() {
             params::encode(params::OPTIONS, &[u8::from(is_expedited)], &mut out);
         }
         out
+    };
+    let variable = match &acceptance.variable {
+        Some(variable) => variable.to_vec(),
+        None if !is_list(config, &indication.variable) => Vec::new(),
+        None => Some(list(indication.calling.as_ref(), indication.called.as_ref()))
+            .filter(|echo| echo.len() <= MAX_VARIABLE)
+            .unwrap_or_else(|| list(None, None)),
     };
     check_connect(&variable, &acceptance.user_data)?;
     let cc = packet(&Tpdu::ConnectionConfirm(Connect {

@@ -244,7 +244,7 @@ impl Connection {
                         self.confirm(cc, connected);
                         return Ok(());
                     }
-                    // The echoed selectors leave no room for a size that the CR itself did not have.
+                    // A CC without anything of the application always fits.
                     Err(_) => DisconnectReason::NOT_SPECIFIED,
                 }
             }
