@@ -165,7 +165,7 @@ fn request_variable(config: &Config, proposal: &Proposal) -> Vec<u8> {
             params::encode(params::TPDU_SIZE, &[config.tpdu_size.code()], out);
         }
         if let Some(units) = config.preferred_size {
-            params::encode(params::PREFERRED, &units.get().to_be_bytes(), out);
+            params::encode(params::PREFERRED, minimal(&units.get().to_be_bytes()), out);
         }
     };
     let mut out = variable_part(
@@ -321,7 +321,11 @@ fn answer_size(config: &Config, parameters: &Parameters<'_>) -> SizeAnswer {
         return SizeAnswer::Preferred(proposed.min(own).min(MAX_UNITS));
     }
     match parameters.tpdu_size {
-        Some(proposed) => SizeAnswer::Code(proposed.min(config.tpdu_size)),
+        Some(proposed) if proposed > config.tpdu_size => {
+            // Who knows 65,536 need not know 16,384: only the sizes of ISO 8073 are common ground.
+            SizeAnswer::Code(config.tpdu_size.min(TpduSize::ISO))
+        }
+        Some(proposed) => SizeAnswer::Code(proposed),
         None if config.tpdu_size == TpduSize::LARGEST => SizeAnswer::Absent,
         None => SizeAnswer::Code(config.tpdu_size),
     }
