@@ -295,8 +295,8 @@ bitflags::bitflags! {
     pub struct Farewell: u8 {
         /// An ER answers an invalid CR (ISO 8073 6.6.3). On by default.
         const INVALID_REQUEST = 1;
-        /// An ER goes before the close when the peer breaks the protocol on an open connection
-        /// (ISO 8073 6.22.3).
+        /// An ER goes before the close when a CC is not in order, or the peer breaks the protocol on an open
+        /// connection (ISO 8073 6.22.3).
         const PROTOCOL_ERROR = 1 << 1;
         /// A DR goes before a close by the application, as iec61850bean and python-snap7 do.
         const CLOSE = 1 << 2;

@@ -12,7 +12,8 @@ use super::config::{
 use super::params::{self, MAX_TPDU, Parameters, Selector, TpduSize};
 use super::segment::packet;
 use super::wire::{
-    Connect, DisconnectReason, DisconnectRequest, ErrorReport, MAX_VARIABLE, RejectCause, Tpdu,
+    Connect, DisconnectReason, DisconnectRequest, ER, ErrorReport, MAX_VARIABLE, RejectCause,
+    TPDU_CODE, Tpdu,
 };
 use crate::wire::{DecodeError, Fault};
 
@@ -24,6 +25,8 @@ const MAX_REQUEST: usize = 128;
 pub(super) const MAX_INFORMATION: usize = 119;
 /// The copy of the rejected TPDU in an ER.
 const MAX_INVALID_TPDU: usize = 248;
+/// Octets of an ER before that copy.
+const ERROR_HEADER: usize = 7;
 /// The unit of parameter 0xF0.
 const UNIT: usize = 128;
 /// The most units that fit a TPKT.
@@ -56,22 +59,6 @@ pub(super) struct Request {
     size: SizeAnswer,
     /// Whether the CR asked for expedited data, if it has the parameter at all.
     expedited: Option<bool>,
-}
-
-/// What is wrong with a CR, and how to answer it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fatal {
-    pub(super) reason: Reason,
-    pub(super) answer: Answer,
-}
-
-/// What answers a CR that is not accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// DR: the CR is in order and refused.
-    Refuse(DisconnectReason),
-    /// ER: the CR is not in order.
-    Report(RejectCause, usize),
 }
 
 /// Refuses what no connection could work with.
@@ -208,12 +195,27 @@ pub(super) fn judge_request(
     config: &Config,
     cr: &Connect<'_>,
     tolerated: &mut u64,
-) -> Result<Request, Fatal> {
-    let parameters = parameters(config, cr).map_err(|error| Fatal {
-        reason: Reason::Malformed(error),
-        answer: Answer::Report(RejectCause::PARAMETER_VALUE, error.offset),
-    })?;
-    tolerate_request(config, cr, &parameters, tolerated)?;
+) -> Result<Request, Reason> {
+    let parameters = parameters(config, cr).map_err(Reason::Malformed)?;
+    for (is_off, flag, violation) in [
+        (
+            cr.credit != 0,
+            Strict::CREDIT,
+            Violation::Credit(cr.credit),
+        ),
+        (
+            cr.destination != 0,
+            Strict::REQUEST_REFERENCE,
+            Violation::RequestReference(cr.destination),
+        ),
+        (
+            parameters.has_repeats,
+            Strict::REPEATED,
+            Violation::Repeated,
+        ),
+    ] {
+        tolerate(config, is_off, flag, violation, tolerated)?;
+    }
     judge_class(cr, &parameters)?;
     let size = answer_size(config, &parameters);
     Ok(Request {
@@ -231,6 +233,21 @@ pub(super) fn judge_request(
     })
 }
 
+/// Passes a deviation over and counts it, unless the configuration insists.
+fn tolerate(
+    config: &Config,
+    is_off: bool,
+    flag: Strict,
+    violation: Violation,
+    tolerated: &mut u64,
+) -> Result<(), Reason> {
+    if is_off && config.strict.contains(flag) {
+        return Err(Reason::Violation(violation));
+    }
+    *tolerated += u64::from(is_off);
+    Ok(())
+}
+
 fn parameters<'a>(config: &Config, connect: &Connect<'a>) -> Result<Parameters<'a>, DecodeError> {
     if is_list(config, connect.variable) {
         connect.parameters()
@@ -244,40 +261,8 @@ fn is_list(config: &Config, variable: &[u8]) -> bool {
     config.variable_part == VariablePart::Parameters && !variable.starts_with(COOKIE)
 }
 
-fn tolerate_request(
-    config: &Config,
-    cr: &Connect<'_>,
-    parameters: &Parameters<'_>,
-    tolerated: &mut u64,
-) -> Result<(), Fatal> {
-    let mut judge = |is_off: bool, flag: Strict, violation: Violation, offset: usize| {
-        if is_off && config.strict.contains(flag) {
-            return Err(Fatal {
-                reason: Reason::Violation(violation),
-                answer: Answer::Report(RejectCause::PARAMETER_VALUE, offset),
-            });
-        }
-        *tolerated += u64::from(is_off);
-        Ok(())
-    };
-    judge(
-        cr.credit != 0,
-        Strict::CREDIT,
-        Violation::Credit(cr.credit),
-        1,
-    )?;
-    let reference = Violation::RequestReference(cr.destination);
-    judge(cr.destination != 0, Strict::REQUEST_REFERENCE, reference, 3)?;
-    judge(
-        parameters.has_repeats,
-        Strict::REPEATED,
-        Violation::Repeated,
-        6 + cr.variable.len(),
-    )
-}
-
 /// ISO 8073 table 3, for a responder that has class 0 alone.
-fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Fatal> {
+fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Reason> {
     let class = cr.class();
     let offers = |wanted: u8| {
         parameters
@@ -291,24 +276,15 @@ fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Fata
         2 => offers(0),
         3 | 4 => offers(0) || offers(1),
         _ => {
-            let error = DecodeError {
-                field: "class",
-                offset: 6,
-                fault: Fault::Value(u32::from(cr.class_option)),
-            };
-            return Err(Fatal {
-                reason: Reason::Malformed(error),
-                answer: Answer::Report(RejectCause::PARAMETER_VALUE, 6),
-            });
+            let fault = Fault::Value(u32::from(cr.class_option));
+            return Err(Reason::Malformed(DecodeError::new("class", 6, fault)));
         }
     };
     if is_offered {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(Reason::Violation(Violation::Class(class)))
     }
-    Err(Fatal {
-        reason: Reason::Violation(Violation::Class(class)),
-        answer: Answer::Refuse(DisconnectReason::NEGOTIATION_FAILED),
-    })
 }
 
 /// A size in the CR always gets one in the CC (RFC 2126 section 6.4), and 0xF0 answers 0xF0
@@ -422,13 +398,7 @@ pub(super) fn judge_confirm(
         return Err(Reason::Violation(Violation::SelectedClass(cc.class())));
     }
     let parameters = parameters(config, cc).map_err(Reason::Malformed)?;
-    let mut judge = |is_off: bool, flag: Strict, violation: Violation| {
-        if is_off && config.strict.contains(flag) {
-            return Err(Reason::Violation(violation));
-        }
-        *tolerated += u64::from(is_off);
-        Ok(())
-    };
+    let mut judge = |is_off, flag, violation| tolerate(config, is_off, flag, violation, tolerated);
     judge(cc.credit != 0, Strict::CREDIT, Violation::Credit(cc.credit))?;
     judge(
         parameters.has_repeats,
@@ -523,30 +493,67 @@ pub(super) fn disconnect(
     }))
 }
 
-/// Builds the ER that holds `tpdu` up to and including the octet at `fault` (ISO 8073 13.12.4).
-pub(super) fn report(destination: u16, cause: RejectCause, tpdu: &[u8], fault: usize) -> Bytes {
-    let len = fault
-        .saturating_add(1)
-        .min(tpdu.len())
-        .min(MAX_INVALID_TPDU);
+/// Builds the ER that reports `tpdu`, when `reason` is a fault in it. It holds the TPDU up to and including
+/// the fault (ISO 8073 13.12.4), as far as `size` octets allow.
+pub(super) fn report(
+    destination: u16,
+    reason: &Reason,
+    tpdu: &[u8],
+    size: usize,
+) -> Option<Bytes> {
+    let (cause, fault) = fault_of(reason, tpdu)?;
+    let most = MAX_INVALID_TPDU.min(size.saturating_sub(ERROR_HEADER));
+    let len = fault.saturating_add(1).min(tpdu.len()).min(most);
     let mut variable = Vec::new();
     params::encode(
         params::INVALID_TPDU,
         tpdu.get(..len).unwrap_or(tpdu),
         &mut variable,
     );
-    packet(&Tpdu::Error(ErrorReport {
+    Some(packet(&Tpdu::Error(ErrorReport {
         destination,
         cause,
         variable: &variable,
-    }))
+    })))
 }
 
-/// Returns the source reference of a CR that cannot be decoded, if the fixed part is there.
-pub(super) fn reference_of_broken_request(tpdu: &[u8]) -> Option<u16> {
-    match tpdu {
-        [length, 0xE0..=0xEF, _, _, high, low, ..] if *length >= 5 => {
-            Some(u16::from_be_bytes([*high, *low]))
+/// Returns why a TPDU is rejected, and where its fault lies. An ER is never answered by another (ISO 8073
+/// 6.22.3 note 2).
+fn fault_of(reason: &Reason, tpdu: &[u8]) -> Option<(RejectCause, usize)> {
+    let &[length, code, ..] = tpdu else {
+        return None;
+    };
+    let fault = match reason {
+        _ if code == ER => return None,
+        Reason::Unexpected { .. } | Reason::Violation(Violation::DataCode(_)) => {
+            return Some((RejectCause::TPDU_TYPE, 1));
+        }
+        Reason::Malformed(error) if error.field == TPDU_CODE => {
+            return Some((RejectCause::TPDU_TYPE, 1));
+        }
+        Reason::Malformed(error) => error.offset,
+        Reason::Violation(violation) => match violation {
+            // It is refused by a DR.
+            Violation::Class(_) => return None,
+            Violation::Credit(_) => 1,
+            Violation::Reference { .. } | Violation::RequestReference(_) => 3,
+            Violation::SelectedClass(_) => 6,
+            Violation::Repeated
+            | Violation::Selector { .. }
+            | Violation::PreferredSize(_)
+            | Violation::Size { .. } => usize::from(length),
+            _ => 2,
+        },
+        _ => return None,
+    };
+    Some((RejectCause::PARAMETER_VALUE, fault))
+}
+
+/// Returns the source reference of a CR or CC, which need not be in order otherwise.
+pub(super) fn source_of(tpdu: &[u8], code: u8) -> Option<u16> {
+    match *tpdu {
+        [length, first, _, _, high, low, ..] if first & 0xF0 == code && length >= 5 => {
+            Some(u16::from_be_bytes([high, low]))
         }
         _ => None,
     }
