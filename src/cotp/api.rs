@@ -304,7 +304,7 @@ pub enum Violation {
     },
     /// The CR has a destination reference.
     RequestReference(u16),
-    /// CR or CC give credit.
+    /// A CR, CC or ED gives credit.
     Credit(u8),
     /// A parameter stands twice.
     Repeated,
@@ -349,8 +349,10 @@ pub enum Violation {
         /// Segments accepted.
         limit: u16,
     },
-    /// Expedited data have 1 to 16 octets, in one TPDU.
+    /// Expedited data have 1 to 16 octets.
     Expedited(usize),
+    /// Expedited data end with their TPDU.
+    ExpeditedSegment,
 }
 
 impl fmt::Display for Violation {
@@ -405,6 +407,7 @@ impl fmt::Display for Violation {
             Self::Expedited(len) => {
                 write!(f, "expedited data of {len} octets, 1 to 16 are allowed")
             }
+            Self::ExpeditedSegment => f.write_str("expedited data that do not end with their TPDU"),
         }
     }
 }
