@@ -24,5 +24,5 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use handle::{Answer, CommandError, Commands, Events, Gone, Handed, Handle, Notice, Options};
+pub use handle::{Answer, Commands, Events, Gone, Handle, Notice, Options};
 pub use line::ByteStream;

@@ -17,10 +17,10 @@ use tokio::time::Sleep;
 
 use super::bells::{Bell, Bells};
 use super::driver::{Carriers, Outlook, Sent};
-use super::handle::Handed;
 use super::line::{End, Line, Visit};
 use super::sockets::{Counters, Sockets};
 use super::{open, scratch};
+use crate::adapters::Handed;
 use crate::adapters::cause::{cause_of, cause_of_failure};
 use crate::{Ask, Cause, Instant, Link, Machine, Path, Proto, Tag, Transmit};
 
