@@ -189,9 +189,16 @@ impl Clerk {
             return Poll::Pending;
         }
         self.unfilled = None;
-        self.orders = None;
         self.is_full = false;
         self.give_up = None;
+        if let Some(mut orders) = self.orders.take() {
+            while let Some(order) = orders.try_next() {
+                // Of all that was still ordered only the end is carried out.
+                if let Order::Close(closer) = order {
+                    self.closers.push(closer);
+                }
+            }
+        }
         // What the machine accepted has its own time to be sent.
         let _ = machine.close(now);
         Poll::Ready(())
