@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::api::{Acceptance, Command, End, Error, Event, Reason, Refusal, Stats};
+use super::api::{Acceptance, Command, End, Error, Event, Indication, Reason, Refusal, Stats};
 use super::config::{Config, ConfigError, EmptyMessages, Farewell, Role, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
 use super::segment::{Assembly, ENTRY, Mark, Outbox};
@@ -52,7 +52,7 @@ pub struct Connection {
     /// Octets of the messages in `events`, each with [`ENTRY`] more.
     events_cost: usize,
     flushes: VecDeque<(Mark, Tag)>,
-    /// Octets of the message that was refused for lack of room.
+    /// Octets of the longest message that was refused for lack of room.
     refused: Option<usize>,
     timers: [Option<Instant>; Timer::COUNT],
     /// Packets that had come whole when the packet timer was armed.
@@ -79,6 +79,31 @@ enum State {
     Closing(Closing),
     /// The stream is somebody else's or nobody's.
     Gone,
+}
+
+impl State {
+    /// Returns the bytes of memory it holds beside its own size.
+    fn held(&self) -> usize {
+        match self {
+            Self::Waiting(config) | Self::Requesting(config) | Self::Listening(config) => {
+                size_of::<Config>() + config.held()
+            }
+            // The indication shares its octets with the event that showed it, or keeps them alone.
+            Self::Deciding(config, request) => {
+                let Indication {
+                    variable,
+                    user_data,
+                    ..
+                } = &request.indication;
+                size_of::<Config>()
+                    + config.held()
+                    + size_of::<Request>()
+                    + variable.len() * 2
+                    + user_data.len()
+            }
+            Self::Open { .. } | Self::Handing(_) | Self::Closing(_) | Self::Gone => 0,
+        }
+    }
 }
 
 /// A connection that ended, and whose stream is being closed.
@@ -269,7 +294,6 @@ impl Connection {
             return Err(Error::Flushes { limit: MAX_FLUSHES });
         }
         self.flushes.push_back((self.outbox.accepted(), tag));
-        self.settle_flushes();
         Ok(())
     }
 
@@ -319,18 +343,15 @@ impl Connection {
             State::Handing(_) => return Err(Error::Closed),
             State::Closing(_) | State::Gone => return Ok(()),
             State::Open { .. } => Untold::Closed,
-            State::Waiting(_)
-            | State::Requesting(_)
-            | State::Listening(_)
-            | State::Deciding(..) => Untold::Failed,
+            State::Waiting(_) => {
+                self.end(Reason::Closed);
+                return Ok(());
+            }
+            State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
         };
-        if matches!(self.state, State::Waiting(_)) {
-            self.tell_end(untold, Reason::Closed);
-            self.leave();
-            return Ok(());
-        }
         if untold == Untold::Closed && self.rules.farewell.contains(Farewell::CLOSE) {
-            let reason = DisconnectReason(128);
+            // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
+            let reason = DisconnectReason::NOT_SPECIFIED;
             self.outbox.end_with(handshake::disconnect(
                 self.agreed.peer,
                 self.reference,
@@ -352,7 +373,8 @@ impl Connection {
     /// messages in them.
     #[must_use]
     pub fn held(&self) -> usize {
-        self.framing.held()
+        self.state.held()
+            + self.framing.held()
             + self.assembly.held()
             + self.held.capacity()
             + self.outbox.held()
@@ -360,6 +382,14 @@ impl Connection {
             + self.events.capacity() * size_of::<Event>()
             + self.events_cost
             + self.flushes.capacity() * size_of::<(Mark, Tag)>()
+    }
+
+    /// Tells whether octets wait for a decision of the application.
+    pub(super) const fn awaits_decision(&self) -> bool {
+        matches!(
+            self.state,
+            State::Deciding(..) | State::Open { is_paused: true }
+        )
     }
 
     fn advance(&mut self, now: Instant) {
@@ -382,13 +412,13 @@ impl Connection {
 
     fn must_fit(&mut self, len: usize) -> Result<(), Error> {
         let limit = self.rules.send_queue;
-        let most = limit.saturating_sub(ENTRY);
-        if len > most {
-            return Err(Error::TooLong { len, limit: most });
+        if len + ENTRY > limit {
+            let limit = limit.saturating_sub(ENTRY);
+            return Err(Error::TooLong { len, limit });
         }
         let queued = self.outbox.cost();
         if queued + len + ENTRY > limit {
-            self.refused = Some(len);
+            self.refused = self.refused.max(Some(len));
             return Err(Error::Full { queued, limit });
         }
         Ok(())
@@ -396,6 +426,11 @@ impl Connection {
 
     /// Ends the connection for a reason of its own, tells it at once, and closes the stream.
     fn end(&mut self, reason: Reason) {
+        if matches!(self.state, State::Waiting(_)) {
+            self.tell_end(Untold::Failed, reason);
+            self.leave();
+            return;
+        }
         if self.discards() {
             return;
         }
@@ -403,8 +438,11 @@ impl Connection {
             State::Open { .. } | State::Handing(_) => Untold::Closed,
             _ => Untold::Failed,
         };
+        while let Some(tag) = self.next_flushed() {
+            self.tell(Event::Flushed(tag));
+        }
+        self.flushes = VecDeque::new();
         self.tell_end(untold, reason);
-        self.flushes.clear();
         self.begin_closing(None);
     }
 
@@ -502,21 +540,37 @@ impl Connection {
             }
             (Timer::Handshake | Timer::Close, _) => return,
         };
-        // Who is not read cannot be blamed for silence.
+        // Who is not read cannot be blamed for silence. At the end of time no timer waits.
         if matches!(timer, Timer::Packet | Timer::Idle) && !self.wants(()) {
-            self.arm(timer, span);
+            self.arm(timer, span.filter(|_| self.now < Instant::MAX));
             return;
         }
         self.end(reason(span.unwrap_or_default()));
     }
 
     fn next_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
+        let Some(event) = self.events.pop_front() else {
+            return self.next_flushed().map(Event::Flushed);
+        };
         self.events_cost -= cost_of(&event);
         if self.events.is_empty() && self.events.capacity() > 8 {
             self.events = VecDeque::new();
         }
         Some(event)
+    }
+
+    /// Returns a flush that is done. It is asked for after the send, when the driver has had its chance to
+    /// say that it could not pass on all of it.
+    fn next_flushed(&mut self) -> Option<Tag> {
+        let &(mark, tag) = self.flushes.front()?;
+        if self.carrier != Carrier::Ready || !self.outbox.has_written(mark) {
+            return None;
+        }
+        self.flushes.pop_front();
+        if self.flushes.is_empty() && self.flushes.capacity() > 4 {
+            self.flushes = VecDeque::new();
+        }
+        Some(tag)
     }
 
     fn next_ask(&mut self) -> Option<Ask<()>> {
@@ -590,19 +644,8 @@ impl Connection {
             State::Closing(_) => self.arm(Timer::Close, Some(self.rules.drain_timeout)),
             _ => (),
         }
-        self.settle_flushes();
         self.settle_room();
         true
-    }
-
-    fn settle_flushes(&mut self) {
-        while self.carrier == Carrier::Ready
-            && let Some(&(mark, tag)) = self.flushes.front()
-            && self.outbox.has_written(mark)
-        {
-            self.flushes.pop_front();
-            self.tell(Event::Flushed(tag));
-        }
     }
 
     /// Half the queue is to be free first, so that a sender that waits can send many and not one.
@@ -643,16 +686,12 @@ impl Connection {
     }
 
     fn go_down(&mut self, cause: Cause) {
+        let is_cut_short = self.carrier == Carrier::Full || self.outbox.unsent() > 0;
         self.carrier = Carrier::Dead;
         self.peer_end = Some(PeerEnd::Down(cause));
         match &self.state {
-            State::Waiting(_) => {
-                self.tell_end(Untold::Failed, Reason::Link(cause));
-                self.leave();
-            }
-            State::Closing(_) if self.outbox.unsent() > 0 => {
-                self.finish_closing(Reason::Link(cause));
-            }
+            State::Waiting(_) => self.end(Reason::Link(cause)),
+            State::Closing(_) if is_cut_short => self.finish_closing(Reason::Link(cause)),
             State::Closing(_) => self.finish_closing(Reason::Closed),
             State::Deciding(..) | State::Handing(_) => self.drop_held(),
             State::Requesting(_) | State::Listening(_) | State::Open { .. } | State::Gone => (),
@@ -674,12 +713,9 @@ impl Machine for Connection {
     fn link(&mut self, now: Instant, (): (), state: Link) {
         self.advance(now);
         match (state, self.carrier) {
-            (Link::Up, _) => self.go_up(),
+            (Link::Up | Link::Opened(_), _) => self.go_up(),
             (Link::Full, Carrier::Ready) => self.carrier = Carrier::Full,
-            (Link::Free, Carrier::Full) => {
-                self.carrier = Carrier::Ready;
-                self.settle_flushes();
-            }
+            (Link::Free, Carrier::Full) => self.carrier = Carrier::Ready,
             (Link::Ended, Carrier::Ready | Carrier::Full)
                 if !matches!(self.state, State::Waiting(_)) && self.peer_end.is_none() =>
             {

@@ -23,6 +23,8 @@ const KEEP: usize = 256;
 /// Why a stream is no sequence of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum TpktFault {
     /// The first octet is not 3.
     Version(u8),
@@ -232,7 +234,8 @@ impl Tpkt {
         verdict.inspect_err(|&fault| self.fault = Some(fault))
     }
 
-    fn forget_given(&mut self) {
+    /// Gives back what the last packet took, once nobody reads it any more.
+    pub(super) fn forget_given(&mut self) {
         if !self.is_given {
             return;
         }
