@@ -13,6 +13,8 @@ pub mod laws;
 mod machine;
 mod path;
 mod seed;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod time;
 mod transmit;
 

@@ -1,0 +1,6 @@
+//! The simulator: every fault, every kind of NAT and every call of the script does what it says.
+
+mod faults;
+mod laws;
+mod puppet;
+mod script;
