@@ -38,6 +38,7 @@ pub(crate) struct Puppet<A> {
     events: VecDeque<Saw<A>>,
     asks: VecDeque<Ask<A>>,
     sends: VecDeque<(A, Bytes, Kind)>,
+    /// Where nothing may be written for the time being.
     full: BTreeSet<A>,
     wake: Option<Instant>,
     echoes: bool,
@@ -82,8 +83,8 @@ impl<A: Placed> Machine for Puppet<A> {
 
     fn link(&mut self, _: Instant, at: A, state: Link) {
         let _ = match state {
-            Link::Full => self.full.insert(at),
-            Link::Free => self.full.remove(&at),
+            Link::Full | Link::Down(_) => self.full.insert(at),
+            Link::Free | Link::Up => self.full.remove(&at),
             _ => false,
         };
         self.events.push_back(Saw::Link(at, state));
