@@ -236,10 +236,7 @@ impl World {
     }
 
     fn attach(&mut self, end: (HostId, u8), attachment: Attachment) {
-        if !matches!(
-            self.lodging(Node::Host(end.0)),
-            Some(Lodging::Link(_))
-        ) {
+        if !matches!(self.lodging(Node::Host(end.0)), Some(Lodging::Link(_))) {
             misuse("only a host whose machine speaks to hops has interfaces");
         }
         if self.links.interfaces.insert(end, attachment).is_some() {
@@ -293,7 +290,12 @@ impl World {
     /// A window begins or ends, or a line with a plan is laid.
     pub(super) fn contact_changes(&mut self, way: usize, version: u32) {
         let now = self.now;
-        let Some(state) = self.links.ways.get(way).filter(|way| way.version == version) else {
+        let Some(state) = self
+            .links
+            .ways
+            .get(way)
+            .filter(|way| way.version == version)
+        else {
             return;
         };
         let (from, to) = (state.from, state.to);

@@ -34,7 +34,10 @@ pub use world::World;
 /// Ends a test whose script contradicts its world, or whose machine breaks a law.
 #[cold]
 #[track_caller]
-#[expect(clippy::panic, reason = "a world is a test, and this is how tests fail")]
+#[expect(
+    clippy::panic,
+    reason = "a world is a test, and this is how tests fail"
+)]
 fn misuse(what: &str) -> ! {
     panic!("{what}")
 }

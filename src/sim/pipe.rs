@@ -91,7 +91,9 @@ impl Lane {
     /// When a piece of `len` octets that is written at `now` arrives.
     fn carry(&mut self, now: Instant, len: usize) -> Instant {
         let line = &self.line;
-        let takes = line.rate.map_or(Duration::ZERO, |rate| wire_time(len, rate));
+        let takes = line
+            .rate
+            .map_or(Duration::ZERO, |rate| wire_time(len, rate));
         self.busy_until = self.busy_until.max(now) + takes;
         let moving = line.moving.as_ref();
         let moving = moving.map_or(Duration::ZERO, |moving| moving.delay(self.busy_until));
@@ -111,12 +113,7 @@ impl Lane {
 impl World {
     /// Joins two machines whose address is `()` by a stream, both directions alike. Both hear
     /// [`Link::Up`] at once, the first one first.
-    pub fn connect(
-        &mut self,
-        one: impl Into<HostId>,
-        other: impl Into<HostId>,
-        line: StreamLine,
-    ) {
+    pub fn connect(&mut self, one: impl Into<HostId>, other: impl Into<HostId>, line: StreamLine) {
         let (one, other) = (one.into(), other.into());
         let there = self.lanes.0.len();
         let back = there + 1;
@@ -173,8 +170,7 @@ impl World {
     pub(super) fn write_lane(&mut self, id: HostId, octets: Bytes) {
         let from = Node::Host(id);
         let Some((out, _)) = self.lanes_of(id) else {
-            let packet =
-                self.note_sent(from, None, Place::Stream, Carrier::Stream, &octets, None);
+            let packet = self.note_sent(from, None, Place::Stream, Carrier::Stream, &octets, None);
             return self.trace.lost(packet, self.now, Why::NoLine);
         };
         let now = self.now;
@@ -197,15 +193,17 @@ impl World {
                 life: lane.life,
                 packet: packet.filter(|_| rest.is_empty()),
             };
-            self.agenda
-                .enter(at, Happening::Lane(out, Box::new(news)));
+            self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
         }
         self.fill_lane(out);
     }
 
     fn fill_lane(&mut self, out: usize) {
         let lane = self.lanes.get(out);
-        let is_over = lane.line.window.is_some_and(|window| lane.waits() >= window);
+        let is_over = lane
+            .line
+            .window
+            .is_some_and(|window| lane.waits() >= window);
         if is_over && !lane.is_full {
             lane.is_full = true;
             let (writer, owner) = (lane.writer, lane.owner);
@@ -218,7 +216,9 @@ impl World {
     pub(super) fn lane_news(&mut self, lane: usize, news: News) {
         let life = self.lanes.get(lane).life;
         match news {
-            News::Octets { life: old, packet, .. } if old != life => {
+            News::Octets {
+                life: old, packet, ..
+            } if old != life => {
                 self.trace.lost(packet, self.now, Why::Cut);
             }
             News::Octets { octets, packet, .. } => self.octets_arrive(lane, &octets, packet),

@@ -76,8 +76,7 @@ impl World {
         let result = self.cell_mut(host).command(now, command);
         if let Err(error) = &result {
             let text = format!("{error}");
-            self.trace
-                .mark(now, host.into(), MarkKind::Refusal, text);
+            self.trace.mark(now, host.into(), MarkKind::Refusal, text);
         }
         self.settle(host.id());
         result
@@ -115,10 +114,7 @@ impl World {
     }
 
     /// Takes the events of a machine out of the world, with their times.
-    pub fn take_events<M: Machine + 'static>(
-        &mut self,
-        host: Host<M>,
-    ) -> Vec<(Instant, M::Event)> {
+    pub fn take_events<M: Machine + 'static>(&mut self, host: Host<M>) -> Vec<(Instant, M::Event)> {
         mem::take(&mut self.cell_mut(host).events)
     }
 
@@ -293,7 +289,11 @@ impl Named {
 impl Drop for Named {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            std::eprintln!("failed with seed {}: run with FARLINK_SEED={}", self.0, self.0);
+            std::eprintln!(
+                "failed with seed {}: run with FARLINK_SEED={}",
+                self.0,
+                self.0
+            );
         }
     }
 }

@@ -168,7 +168,9 @@ impl Flight {
             return Flown::lost(why);
         }
         if flip.is_none() && happens(&mut self.chance, line.corruption) {
-            let bits = u64::try_from(octets.len()).unwrap_or(u64::MAX).saturating_mul(8);
+            let bits = u64::try_from(octets.len())
+                .unwrap_or(u64::MAX)
+                .saturating_mul(8);
             flip = usize::try_from(self.chance.below(bits)).ok();
         }
         let at = self.arrival(line, sent, late);

@@ -1,6 +1,8 @@
 //! The simulator: every fault, every kind of NAT and every call of the script does what it says.
 
 mod faults;
+mod hops;
 mod laws;
 mod puppet;
 mod script;
+mod streams;

@@ -135,7 +135,9 @@ impl<A: Placed> Puppet<A> {
         let mut waiting = VecDeque::new();
         while let Some((to, mut octets, kind)) = self.sends.pop_front() {
             let is_blocked = self.full.contains(&to)
-                || waiting.iter().any(|(other, ..): &(A, Bytes, Kind)| *other == to);
+                || waiting
+                    .iter()
+                    .any(|(other, ..): &(A, Bytes, Kind)| *other == to);
             let room = match kind {
                 Kind::Stream => tx.room_in_stream(to).min(octets.len()),
                 Kind::Datagram => octets.len(),

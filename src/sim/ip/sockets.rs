@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::super::pipe::Owner;
 use super::super::{Carrier, Handed, HostId, Node, Place, Why, World};
+use super::Header;
 use super::stack::Pair;
 use super::tcp::{Ending, Origin, Outgoing, Segment, State, Turn};
-use super::Header;
 use crate::{Cause, Link, Path, Tag};
 
 /// A connection of a host has a deadline.
@@ -322,7 +322,13 @@ impl World {
         self.read_handed(id, pair, index);
     }
 
-    pub(in super::super) fn write_handed_tcp(&mut self, id: HostId, path: Path, index: usize, octets: &[u8]) {
+    pub(in super::super) fn write_handed_tcp(
+        &mut self,
+        id: HostId,
+        path: Path,
+        index: usize,
+        octets: &[u8],
+    ) {
         let pair = (path.local, path.remote);
         let conn = self.stack(id).conns.get(&pair);
         if conn.is_some_and(|conn| conn.owner == Owner::Script(index)) {

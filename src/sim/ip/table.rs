@@ -25,7 +25,14 @@ pub(super) struct Flow {
 
 impl Flow {
     const fn is_syn(&self) -> bool {
-        matches!(self.flags, Some(Flags { syn: true, ack: false, .. }))
+        matches!(
+            self.flags,
+            Some(Flags {
+                syn: true,
+                ack: false,
+                ..
+            })
+        )
     }
 }
 
@@ -240,7 +247,10 @@ impl Table {
     }
 
     pub(super) fn bindings(&self, now: Instant) -> Vec<Binding> {
-        let alive = self.entries.values().filter(|entry| entry.is_alive(now, &self.nat));
+        let alive = self
+            .entries
+            .values()
+            .filter(|entry| entry.is_alive(now, &self.nat));
         alive
             .map(|entry| Binding {
                 proto: entry.inside.proto,
@@ -417,7 +427,10 @@ impl Table {
     pub(super) fn has_opened(&self, now: Instant, flow: Flow) -> bool {
         let ids = self.by_outside.get(&(flow.proto, flow.dst));
         ids.into_iter().flatten().any(|id| {
-            let session = self.entries.get(id).and_then(|entry| entry.peers.get(&flow.src));
+            let session = self
+                .entries
+                .get(id)
+                .and_then(|entry| entry.peers.get(&flow.src));
             session.is_some_and(|session| {
                 session.syn_out.is_some() && now < session.lives_until(&self.nat)
             })
@@ -560,7 +573,9 @@ impl Table {
                     return Some(wanted);
                 }
                 match conflict {
-                    Conflict::NextFree => self.walk(now, flow, address, self.wrap(wanted.into()), 1),
+                    Conflict::NextFree => {
+                        self.walk(now, flow, address, self.wrap(wanted.into()), 1)
+                    }
                     Conflict::Random => self.random(now, flow, address),
                     Conflict::Overwrite => {
                         let ids = self.by_outside.get(&(flow.proto, place)).cloned();
@@ -577,9 +592,8 @@ impl Table {
             }
             Ports::Sequential { first, step } => {
                 let latest = self.latest.get(&(flow.proto, address));
-                let start = latest.map_or(i64::from(first), |port| {
-                    i64::from(*port) + i64::from(step)
-                });
+                let start =
+                    latest.map_or(i64::from(first), |port| i64::from(*port) + i64::from(step));
                 let port = self.walk(now, flow, address, self.wrap(start), step)?;
                 self.latest.insert((flow.proto, address), port);
                 Some(port)
@@ -634,7 +648,14 @@ impl Table {
 
     /// Goes from `start` in steps to the first free port. A step that never meets the right parity, or goes
     /// round a part of the range, is helped on by one.
-    fn walk(&self, now: Instant, flow: &Flow, address: IpAddr, start: u16, step: i32) -> Option<u16> {
+    fn walk(
+        &self,
+        now: Instant,
+        flow: &Flow,
+        address: IpAddr,
+        start: u16,
+        step: i32,
+    ) -> Option<u16> {
         let (_, count) = self.first_and_count();
         let step = if step == 0 { 1 } else { i64::from(step) };
         let stepped = (0..count).map(|n| self.wrap(i64::from(start) + n * step));

@@ -386,7 +386,10 @@ impl Conn {
             }
             return;
         }
-        let len = self.peer_window.clamp(1, self.tcp.segment).min(self.outbox.len());
+        let len = self
+            .peer_window
+            .clamp(1, self.tcp.segment)
+            .min(self.outbox.len());
         let end = self.una + wide(len);
         self.send_data(self.una, end, out);
         // With a shut window the octet is a probe, which counts as not sent.
@@ -581,7 +584,9 @@ impl Conn {
                 break;
             }
             entry.remove();
-            let fresh = piece.get(narrow(self.expected - start)..).unwrap_or_default();
+            let fresh = piece
+                .get(narrow(self.expected - start)..)
+                .unwrap_or_default();
             self.expected += wide(fresh.len());
             // Nobody reads any more: what comes is taken and thrown away.
             if self.owner != Owner::Nobody {

@@ -72,7 +72,10 @@ impl Trace {
                     let to = packet.to.map_or("?", |to| self.name(to));
                     let (title, end) = (packet.title(), ending(packet, digits));
                     let time = clock(packet.time, digits);
-                    line(&mut text, &format!("{time}  {from} -> {to}: {title}  {end}"));
+                    line(
+                        &mut text,
+                        &format!("{time}  {from} -> {to}: {title}  {end}"),
+                    );
                 }
                 Moment::Mark(mark) => {
                     let (time, node) = (clock(mark.time, digits), self.name(mark.node));
@@ -148,7 +151,11 @@ impl Ladder<'_> {
         let span = right - left;
         let shaft = if packet.is_repeated { '=' } else { '-' };
         let mut drawn: Vec<char> = vec![shaft; span];
-        let title: String = packet.title().chars().take(span.saturating_sub(8)).collect();
+        let title: String = packet
+            .title()
+            .chars()
+            .take(span.saturating_sub(8))
+            .collect();
         let room = span.saturating_sub(title.chars().count() + 2) / 2;
         put(&mut drawn, room, &format!(" {title} "));
         if packet.lost().is_some() {

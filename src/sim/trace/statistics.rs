@@ -72,7 +72,11 @@ impl Traffic {
                 self.arrived += 1;
                 *total += took;
                 self.longest = self.longest.max(took);
-                self.shortest = if is_first { took } else { self.shortest.min(took) };
+                self.shortest = if is_first {
+                    took
+                } else {
+                    self.shortest.min(took)
+                };
             }
         }
     }
@@ -95,10 +99,7 @@ impl Traffic {
             self.repeated.to_string(),
             self.copies.to_string(),
             self.corrupted.to_string(),
-            format!(
-                "{:?} {:?} {:?}",
-                self.shortest, self.mean, self.longest
-            ),
+            format!("{:?} {:?} {:?}", self.shortest, self.mean, self.longest),
             lost,
         ]
     }

@@ -1,7 +1,9 @@
 /// How the axis is laid.
 #[derive(Debug, Clone, Copy)]
-pub enum Axis { /// x
- Compressed }
+pub enum Axis {
+    /// x
+    Compressed,
+}
 /// x
 #[derive(Debug, Clone, Copy)]
 pub struct Drawing;
