@@ -3,6 +3,9 @@
 mod faults;
 mod hops;
 mod laws;
+mod nats;
 mod puppet;
 mod script;
+mod sockets;
 mod streams;
+mod tcp_nats;
