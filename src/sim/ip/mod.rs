@@ -120,6 +120,20 @@ impl Internet {
         }
     }
 
+    /// Tells whether `net` is `outer` or behind a NAT in it, however deep.
+    fn is_within(&self, mut net: usize, outer: usize) -> bool {
+        loop {
+            if net == outer {
+                return true;
+            }
+            // NATs are made after those that they are behind, so this ends.
+            match net.checked_sub(1).and_then(|nat| self.nats.get(nat)) {
+                Some(gate) => net = gate.outer,
+                None => return false,
+            }
+        }
+    }
+
     /// Returns the neighbour that has `address`, or else the NAT that may know more.
     fn next_hop(&self, net: usize, address: IpAddr) -> Option<Node> {
         let member = self.nets.get(net)?.members.get(&address).copied();

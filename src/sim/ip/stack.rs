@@ -59,6 +59,10 @@ impl Stack {
         self.addresses.iter().map(|(_, net)| *net)
     }
 
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (IpAddr, usize)> {
+        self.addresses.iter().copied()
+    }
+
     pub(super) fn net_of(&self, address: IpAddr) -> Option<usize> {
         let mut own = self.addresses.iter();
         own.find(|(own, _)| *own == address).map(|(_, net)| *net)

@@ -223,8 +223,30 @@ impl Table {
         }
     }
 
-    pub(super) const fn nat(&self) -> &Nat {
-        &self.nat
+    /// Returns the same NAT before it ever saw a packet.
+    pub(super) fn fresh(&self) -> Self {
+        Self::new(self.nat.clone(), self.outside.clone(), self.chance.clone())
+    }
+
+    /// Tells whether others can tell the next mapping: whether address and port are chosen by a rule, and, if
+    /// the rule looks at the inner port, that is known.
+    pub(super) fn is_predictable(&self, is_inside_known: bool) -> bool {
+        let by_rule = match self.nat.ports {
+            Ports::Random | Ports::Preserving(Conflict::Random | Conflict::Overload) => false,
+            Ports::Preserving(_) | Ports::Contiguous { .. } => is_inside_known,
+            Ports::Sequential { .. } => true,
+        };
+        let is_one_address = self.nat.pooling == Pooling::Paired || self.outside.len() == 1;
+        if self.is_firewall() {
+            is_inside_known
+        } else {
+            by_rule && is_one_address
+        }
+    }
+
+    /// Returns how many mappings it has made.
+    pub(super) const fn made(&self) -> u64 {
+        self.made
     }
 
     pub(super) fn is_firewall(&self) -> bool {
@@ -234,10 +256,6 @@ impl Table {
     /// Tells whether `address` is one of its external ones.
     pub(super) fn owns(&self, address: IpAddr) -> bool {
         self.outside.contains(&address)
-    }
-
-    pub(super) fn outside(&self) -> &[IpAddr] {
-        &self.outside
     }
 
     pub(super) fn forget(&mut self) {

@@ -13,7 +13,7 @@ use core::fmt;
 use bytes::Bytes;
 
 pub use statistics::{Statistics, Traffic};
-pub use svg::{Axis, Drawing};
+pub use svg::{Axis, Bands, Drawing};
 
 use super::{HostId, NatId, Node, Place};
 use crate::Instant;
@@ -37,6 +37,8 @@ pub struct Trace {
     seed: u64,
     hosts: Vec<String>,
     nats: Vec<String>,
+    /// All nodes in the order of their making.
+    nodes: Vec<Node>,
     packets: Vec<Packet>,
     marks: Vec<Mark>,
     contacts: Vec<Contact>,
@@ -211,7 +213,7 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Chance => "lost",
+            Self::Chance => "lost by chance",
             Self::Burst => "lost in a burst",
             Self::Chosen => "lost by choice",
             Self::QueueFull => "queue full",
@@ -321,7 +323,7 @@ impl Trace {
         })
     }
 
-    /// The nodes that took part, hosts before NATs, each in the order of their making.
+    /// The nodes that took part, in the order of their making.
     fn lanes(&self) -> Vec<Node> {
         let mut lanes = BTreeSet::new();
         for moment in self.moments() {
@@ -335,7 +337,8 @@ impl Trace {
                 }
             }
         }
-        lanes.into_iter().collect()
+        let made = self.nodes.iter().copied();
+        made.filter(|node| lanes.contains(node)).collect()
     }
 
     /// Returns the name of a node.
@@ -355,7 +358,10 @@ impl Trace {
         };
         match names.get_mut(index) {
             Some(place) => *place = name,
-            None => names.push(name),
+            None => {
+                names.push(name);
+                self.nodes.push(node);
+            }
         }
     }
 
