@@ -1,4 +1,47 @@
-//! Transports for hard links, each a pure state machine.
+//! Transports for hard links, each a pure state machine: octets, link cues, commands and time go in;
+//! sends, events, asks for sockets and a deadline come out. No protocol touches a socket, a clock, a
+//! thread or the randomness of the system, so it runs in any event loop, under a fuzzer and in a replay.
+//!
+//! The loop that drives every machine:
+//!
+//! ```no_run
+//! # use std::{io, io::Write as _};
+//! use farlink::{Instant, Machine, Output, Transmit};
+//!
+//! # struct Clock; impl Clock { fn now(&self) -> Instant { Instant::ZERO } }
+//! # fn answer<A>(_: farlink::Ask<A>) {}
+//! fn drain<M: Machine<Addr = ()>>(
+//!     machine: &mut M, tx: &mut Transmit<()>, clock: &Clock,
+//!     socket: &mut std::net::TcpStream, mut handle: impl FnMut(M::Event),
+//! ) -> io::Result<Option<Instant>> {
+//!     loop {
+//!         match machine.poll(clock.now(), tx) {
+//!             Output::Transmit => socket.write_all(tx.octets())?,
+//!             Output::Event(event) => handle(event),
+//!             Output::Ask(ask) => answer(ask),
+//!             Output::Idle(deadline) => return Ok(deadline), // wait for input until then
+//!             Output::Done => return Ok(None),
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! | protocol | standard | module |
+//! |---|---|---|
+//! | COTP class 0 over TPKT | ISO 8073 (RFC 905), RFC 1006, RFC 2126 | [`cotp`] |
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `std` (default) | the standard library, for panic capture in [`laws`] |
+//! | `cotp` (default) | [`cotp`] |
+//! | `blocking` | [`adapters::blocking`]: threads and sockets of the standard library |
+//! | `tokio` | [`adapters::tokio`]: tasks on a tokio runtime |
+//! | `arbitrary` | commands, configurations and scripts out of arbitrary octets |
+//! | `serde` | commands, events, configurations and addresses as JSON or alike |
+//! | `record` | [`record`]: recordings that open in Wireshark and replay octet by octet |
+//! | `cli` | the `farlink` tool |
+//!
+//! Without default features the crate is `no_std` and needs `alloc` alone.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -8,15 +51,23 @@ extern crate std;
 
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub mod adapters;
+#[cfg(feature = "cotp")]
+pub mod cotp;
 mod framing;
+#[cfg(feature = "serde")]
+pub mod hex;
 pub mod laws;
 mod machine;
 mod path;
+#[cfg(feature = "record")]
+pub mod record;
 mod seed;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod time;
 mod transmit;
+#[cfg(feature = "cotp")]
+pub mod wire;
 
 pub use framing::{Broken, Framing};
 pub use machine::{Ask, Cause, Link, Machine, Output};

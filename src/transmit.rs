@@ -9,6 +9,7 @@ use crate::Addr;
 ///
 /// The limits decide what a poll gives, so a recording notes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
     /// Octets of one datagram.
     pub datagram: NonZeroUsize,
@@ -91,6 +92,24 @@ impl<A: Addr> Transmit<A> {
             octets: Vec::new(),
             run: Run::Empty,
         }
+    }
+
+    /// Makes an empty buffer out of memory that served before, so that many drivers share a few.
+    #[must_use]
+    pub fn with_memory(limits: Limits, mut memory: Vec<u8>) -> Self {
+        memory.clear();
+        Self {
+            limits,
+            octets: memory,
+            run: Run::Empty,
+        }
+    }
+
+    /// Takes the memory out, with the octets in it, and leaves the buffer empty.
+    #[must_use]
+    pub fn take_memory(&mut self) -> Vec<u8> {
+        self.run = Run::Empty;
+        core::mem::take(&mut self.octets)
     }
 
     /// Returns the limits it was made with.
@@ -311,6 +330,18 @@ mod tests {
         assert!(!append(&mut tx, NEAR, 5));
         assert!(append(&mut tx, NEAR, 4));
         assert_eq!(tx.room(NEAR), 0);
+    }
+
+    #[test]
+    fn taking_the_memory_leaves_an_empty_buffer() {
+        let mut tx = Transmit::with_memory(Limits::default(), Vec::from(*b"old"));
+        assert!(tx.is_empty() && tx.octets().is_empty());
+        assert!(push(&mut tx, NEAR, 3));
+
+        assert_eq!(tx.take_memory(), [7, 7, 7]);
+
+        assert!(tx.is_empty() && tx.octets().is_empty());
+        assert!(append(&mut tx, FAR, 2));
     }
 
     #[test]

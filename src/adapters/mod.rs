@@ -3,6 +3,15 @@
 //! Each is one loop, written against [`Machine`](crate::Machine) alone: drain the machine, then wait for
 //! octets, a command or the deadline.
 
+#[cfg(feature = "blocking")]
+pub mod blocking;
+mod cause;
 mod clock;
+mod handle;
+#[cfg(feature = "tokio")]
+mod outbox;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use clock::Clock;
+pub use handle::{CommandError, Handed};

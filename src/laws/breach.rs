@@ -105,7 +105,8 @@ impl fmt::Display for Law {
 pub struct Breach {
     /// The law.
     pub law: Law,
-    /// How many steps of the script, or calls of a watched machine, had been made; the next one broke it.
+    /// Which step of the script broke it, or which call of a watched machine, from 0. One past the script
+    /// is the time that passes behind it.
     pub step: usize,
     /// What was seen.
     pub detail: String,

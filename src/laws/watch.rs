@@ -126,6 +126,21 @@ impl<A: Addr> Watch<A> {
         self.places.get(&at).is_some_and(|place| place.full)
     }
 
+    /// Tells whether the machine said `Idle`, and no input and no deadline has come since.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle(_))
+    }
+
+    /// Returns the deadline that an idle machine gave.
+    #[must_use]
+    pub const fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Idle(deadline) => deadline,
+            Phase::Fed | Phase::Woken | Phase::Done => None,
+        }
+    }
+
     /// Sets how many outputs the drain under way may have, and how many events time alone may yield.
     pub const fn allow(&mut self, outputs: usize, events: usize) {
         self.most_outputs = outputs;
@@ -253,6 +268,9 @@ impl<A: Addr> Watch<A> {
         let octets = tx.octets().len();
         let count = tx.datagrams().len();
         let detail = match (output, tx.is_empty()) {
+            _ if tx.limits() != limits && octets == 0 => {
+                String::from("it exchanged the buffer that it was given")
+            }
             (Output::Transmit, true) => String::from("it gave a send with nothing in `tx`"),
             (Output::Transmit, false) if octets > limits.octets.get() => {
                 format!(
@@ -350,7 +368,7 @@ impl<A: Addr> Watch<A> {
         awaits: impl Fn(A) -> bool,
     ) -> Result<(), Breach> {
         let step = self.calls.saturating_sub(1);
-        if self.phase == Phase::Done {
+        if self.phase == Phase::Done || self.refused.is_empty() {
             self.refused.clear();
             return Ok(());
         }

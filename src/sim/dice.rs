@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use crate::Chance;
 
-const TWO_TO_32: f64 = 4_294_967_296.0;
+const TWO_TO_26: f64 = 67_108_864.0;
+const TWO_TO_27: f64 = 134_217_728.0;
 
 /// Decides with `probability`. Nothing is drawn for what is certain, so that adding a fault of
 /// probability 0 to a line changes no run.
@@ -15,15 +16,13 @@ pub(super) fn happens(chance: &mut Chance, probability: f64) -> bool {
     probability >= 1.0 || unit(chance) < probability
 }
 
-/// A number from 0 up to, not including, 1, in steps of 2^-64 as far as a `f64` has them. Only exact
-/// operations, so that a seed gives the same run on every platform.
+/// A number from 0 up to, not including, 1, in steps of 2^-53. Only exact operations, so that a seed gives the
+/// same run on every platform.
 fn unit(chance: &mut Chance) -> f64 {
-    let octets = chance.next_u64().to_le_bytes();
-    let [a, b, c, d, e, f, g, h] = octets;
-    let high = f64::from(u32::from_le_bytes([a, b, c, d]) >> 5);
-    let low = f64::from(u32::from_le_bytes([e, f, g, h]) >> 6);
-    // 27 and 26 bits make the 53 of the mantissa; the product is exact.
-    (high * 67_108_864.0 + low) / (TWO_TO_32 * 2_097_152.0)
+    let half = |chance: &mut Chance| u32::try_from(chance.next_u64() >> 32).unwrap_or(0);
+    let (high, low) = (half(chance) >> 5, half(chance) >> 6);
+    // 27 and 26 bits make the 53 of the mantissa, so that nothing is rounded.
+    (f64::from(high) * TWO_TO_26 + f64::from(low)) / (TWO_TO_26 * TWO_TO_27)
 }
 
 /// Draws a span from zero to `most`, each as likely as the others.

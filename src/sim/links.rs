@@ -257,22 +257,20 @@ impl World {
         let has_plan = !line.contacts.is_always();
         let flight = Flight::new(&seed, &line);
         let links = &mut self.links;
-        let way = match links.find(from, to) {
-            Some(way) => way,
-            None => {
-                let medium = medium.unwrap_or_else(|| links.add_medium());
-                links.ways.push(Way {
-                    from,
-                    to,
-                    line: Arc::clone(&line),
-                    medium,
-                    flight,
-                    version: 0,
-                });
-                links.table.insert((from, to), links.ways.len() - 1);
-                links.ways.len() - 1
-            }
-        };
+        let found = links.find(from, to);
+        let way = found.unwrap_or(links.ways.len());
+        if found.is_none() {
+            let medium = medium.unwrap_or_else(|| links.add_medium());
+            links.ways.push(Way {
+                from,
+                to,
+                line: Arc::clone(&line),
+                medium,
+                flight,
+                version: 0,
+            });
+            links.table.insert((from, to), way);
+        }
         let Some(state) = links.ways.get_mut(way) else {
             return way;
         };
@@ -398,7 +396,7 @@ impl World {
             let why = attached.map_or(Why::NoLine, |_| Why::NoHost);
             self.note_lost(from, None, place, octets, why);
             return Sent::Gone;
-        };
+        }
         self.set_off(place, octets, &targets)
     }
 

@@ -182,7 +182,11 @@ impl Ip {
         self
     }
 
-    pub(super) fn addresses(&self) -> &[(IpAddr, Option<NatId>)] {
-        &self.addresses
+    pub(super) fn first(&self) -> Option<IpAddr> {
+        self.addresses.first().map(|(address, _)| *address)
+    }
+
+    pub(super) fn into_addresses(self) -> impl Iterator<Item = (IpAddr, Option<NatId>)> {
+        self.addresses.into_iter()
     }
 }

@@ -36,8 +36,10 @@ impl Moment for Duration {
 /// What [`World::every`] repeats.
 pub(super) struct Tick {
     period: Duration,
-    call: Box<dyn FnMut(&mut World) -> ControlFlow<()>>,
+    call: Box<Repeated>,
 }
+
+type Repeated = dyn FnMut(&mut World) -> ControlFlow<()>;
 
 /// What [`World::when`] waits for.
 pub(super) struct When {
@@ -96,6 +98,7 @@ impl World {
     }
 
     /// Returns the refusals of scheduled commands, with their times.
+    #[must_use]
     pub fn refusals<M: Machine + 'static>(
         &self,
         host: Host<M>,
@@ -105,6 +108,7 @@ impl World {
     }
 
     /// Returns the events of a machine, with their times.
+    #[must_use]
     pub fn events<M: Machine + 'static>(
         &self,
         host: Host<M>,

@@ -84,7 +84,7 @@ impl Medium {
         };
         let waits = self.busy_until - now;
         let full = wire_time(limit, rate);
-        (waits >= full).then(|| now + (waits - full / 2))
+        (waits >= full).then(|| now + waits.saturating_sub(full / 2))
     }
 
     /// Drops when the queue is over its limit, whatever the line says: nobody is there to be held.

@@ -168,11 +168,8 @@ impl World {
             }
             Site::Link(link) => (Lodging::Link(link), format!("{link}")),
             Site::Ip(ip) => {
-                let name = ip
-                    .addresses()
-                    .first()
-                    .map(|(address, _)| format!("{address}"));
-                let stack = self.settle_in(id, &ip);
+                let name = ip.first().map(|address| format!("{address}"));
+                let stack = self.settle_in(id, ip);
                 (Lodging::Ip(Box::new(stack)), name.unwrap_or_default())
             }
         }

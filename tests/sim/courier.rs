@@ -1,8 +1,8 @@
 //! A small reliable protocol, for pictures: numbered parcels, a question for what is missing, an answer.
 
+use core::convert::Infallible;
+use core::time::Duration;
 use std::collections::{BTreeSet, VecDeque};
-use std::convert::Infallible;
-use std::time::Duration;
 
 use farlink::{Instant, Link, Machine, Output, Transmit};
 

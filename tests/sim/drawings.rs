@@ -1,6 +1,6 @@
 //! Ladders in text and as drawings, and the table.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{Axis, Bands, Contacts, Drawing, Host, Ip, Line, Nat, World};

@@ -1,6 +1,6 @@
 //! Each fault of a line does exactly what it says.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{Bursts, Chosen, Contacts, Host, Line, Moving, Queue, Reorder, Why, World};

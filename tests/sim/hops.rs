@@ -1,6 +1,6 @@
 //! Wires and buses between numbered interfaces.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{BROADCAST, Contacts, Host, Line, Queue, Why, World};

@@ -1,8 +1,8 @@
 //! A machine that breaks a law in a world is caught and named.
 
-use std::convert::Infallible;
+use core::convert::Infallible;
+use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use farlink::sim::World;
 use farlink::{Instant, Link, Machine, Output, Transmit};

@@ -1,8 +1,8 @@
 //! NATs for UDP: each behaviour against what RFC 4787 defines, seen as RFC 5780 looks at it.
 
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use core::net::SocketAddr;
+use core::ops::RangeInclusive;
+use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{

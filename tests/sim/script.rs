@@ -1,9 +1,9 @@
 //! What a script can say, and that a seed decides everything.
 
-use std::cell::RefCell;
-use std::ops::ControlFlow;
+use core::cell::RefCell;
+use core::ops::ControlFlow;
+use core::time::Duration;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{Bursts, Host, Keep, Line, Reorder, StreamLine, World, for_each_seed};

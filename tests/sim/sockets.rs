@@ -1,7 +1,7 @@
 //! Sockets on IP: UDP, and TCP over lines that lose.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use core::net::SocketAddr;
+use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{Chosen, Chunks, Contacts, Fate, Host, Ip, Line, Tcp, Why, World};

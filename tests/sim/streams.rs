@@ -1,6 +1,6 @@
 //! Streams between machines whose address is `()`.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{Chunks, Host, StreamLine, Why, World};

@@ -1,7 +1,7 @@
 //! NATs for TCP: RFC 5382.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use core::net::SocketAddr;
+use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{

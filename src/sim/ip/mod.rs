@@ -146,8 +146,11 @@ impl World {
     /// [`behind`](Ip::behind) it. A NAT whose addresses are behind another NAT is nested.
     pub fn nat(&mut self, ip: Ip, nat: Nat) -> NatId {
         let id = NatId(self.net.nats.len());
-        let outer = self.net_of(&ip);
-        let addresses: Vec<IpAddr> = ip.addresses().iter().map(|(address, _)| *address).collect();
+        let (addresses, nets): (Vec<IpAddr>, Vec<usize>) = ip.into_homes().unzip();
+        let outer = nets.first().copied().unwrap_or(PUBLIC);
+        if nets.iter().any(|net| *net != outer) {
+            misuse("the addresses of a NAT are in one network");
+        }
         let name = addresses.first().map(|address| format!("NAT {address}"));
         self.trace.add_name(Node::Nat(id), name.unwrap_or_default());
         for address in &addresses {
@@ -163,16 +166,6 @@ impl World {
             table: Table::new(nat, addresses, chance),
         });
         id
-    }
-
-    /// The one network in which all addresses of a NAT must be.
-    fn net_of(&self, ip: &Ip) -> usize {
-        let mut nets = ip.addresses().iter().map(|(_, behind)| inner(*behind));
-        let net = nets.next().unwrap_or(PUBLIC);
-        if nets.any(|other| other != net) {
-            misuse("the addresses of a NAT are in one network");
-        }
-        net
     }
 
     fn register(&mut self, net: usize, address: IpAddr, node: Node) {
@@ -192,11 +185,10 @@ impl World {
         }
     }
 
-    pub(super) fn settle_in(&mut self, id: super::HostId, ip: &Ip) -> Stack {
-        let mut addresses = Vec::new();
-        for (address, behind) in ip.addresses() {
-            self.register(inner(*behind), *address, Node::Host(id));
-            addresses.push((*address, inner(*behind)));
+    pub(super) fn settle_in(&mut self, id: super::HostId, ip: Ip) -> Stack {
+        let addresses: Vec<(IpAddr, usize)> = ip.into_homes().collect();
+        for (address, net) in &addresses {
+            self.register(*net, *address, Node::Host(id));
         }
         let chance = self.seed.child(&format!("stack {}", id.0)).chance();
         Stack::new(addresses, chance)
@@ -419,9 +411,10 @@ impl Header {
     }
 }
 
-const fn inner(behind: Option<NatId>) -> usize {
-    match behind {
-        Some(nat) => nat.0 + 1,
-        None => PUBLIC,
+impl Ip {
+    /// Its addresses with the networks that they are in.
+    fn into_homes(self) -> impl Iterator<Item = (IpAddr, usize)> {
+        let addresses = self.into_addresses();
+        addresses.map(|(address, behind)| (address, behind.map_or(PUBLIC, |nat| nat.0 + 1)))
     }
 }

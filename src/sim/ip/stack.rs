@@ -148,7 +148,9 @@ impl Stack {
 
     pub(super) fn accept(&mut self, pair: Pair) -> &mut Conn {
         let conn = Conn::new(self.tcp, self.chance.below(1 << 32), Origin::Accepted);
-        self.conns.entry(pair).insert_entry(conn).into_mut()
+        // What stood there was over.
+        self.conns.remove(&pair);
+        self.conns.entry(pair).or_insert(conn)
     }
 }
 
@@ -250,9 +252,10 @@ impl World {
             Ask::Open { tag, path } => self.open(id, tag, path),
             Ask::Cancel(tag) => self.cancel(id, tag),
             Ask::Finish(Place::Path(path)) => self.finish_tcp(id, (path.local, path.remote)),
-            Ask::Close(Place::Path(path)) if path.is_socket() => self.unbind(id, path),
+            Ask::Close(Place::Path(path)) | Ask::Abort(Place::Path(path)) if path.is_socket() => {
+                self.unbind(id, path);
+            }
             Ask::Close(Place::Path(path)) => self.close_tcp(id, (path.local, path.remote)),
-            Ask::Abort(Place::Path(path)) if path.is_socket() => self.unbind(id, path),
             Ask::Abort(Place::Path(path)) => self.abort_tcp(id, (path.local, path.remote)),
             Ask::Hand {
                 tag,

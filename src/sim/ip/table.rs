@@ -287,7 +287,9 @@ impl Table {
             Some(id) => id,
             None if flow.flags.is_some() && !flow.is_syn() => return Err(self.stray()),
             None => {
-                found.map(|id| self.remove(id));
+                if let Some(dead) = found {
+                    self.remove(dead);
+                }
                 self.allocate(now, inside, &flow)?
             }
         };

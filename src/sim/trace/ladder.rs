@@ -159,7 +159,7 @@ impl Ladder<'_> {
         let room = span.saturating_sub(title.chars().count() + 2) / 2;
         put(&mut drawn, room, &format!(" {title} "));
         if packet.lost().is_some() {
-            self.break_off(&mut drawn, from < to);
+            break_off(&mut drawn, from < to);
         } else if from < to {
             put(&mut drawn, span - 1, ">");
         } else {
@@ -174,21 +174,21 @@ impl Ladder<'_> {
         format!("{}  {end}", row.iter().collect::<String>())
     }
 
-    /// Ends a lost packet's arrow three columns before its aim.
-    fn break_off(&self, drawn: &mut [char], is_rightward: bool) {
-        let span = drawn.len();
-        if is_rightward {
-            put(drawn, span.saturating_sub(4), "x   ");
-        } else {
-            put(drawn, 0, "   x");
-        }
-    }
-
     fn remark(&self, mark: &Mark) -> String {
         let mut row = self.bars();
         let at = self.lane(mark.node).unwrap_or_default();
         put(&mut row, at + 2, &remark(mark));
         row.iter().collect()
+    }
+}
+
+/// Ends a lost packet's arrow three columns before its aim.
+fn break_off(drawn: &mut [char], is_rightward: bool) {
+    let span = drawn.len();
+    if is_rightward {
+        put(drawn, span.saturating_sub(4), "x   ");
+    } else {
+        put(drawn, 0, "   x");
     }
 }
 

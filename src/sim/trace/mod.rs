@@ -129,6 +129,7 @@ pub enum Carrier {
 
 /// The flags of a TCP segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "that is what flags are")]
 pub struct Flags {
     /// It opens a direction.
     pub syn: bool,
@@ -298,16 +299,19 @@ impl Trace {
     }
 
     /// Returns the packets in the order in which they were sent.
+    #[must_use]
     pub fn packets(&self) -> impl ExactSizeIterator<Item = &Packet> + Clone {
         self.packets.iter()
     }
 
     /// Returns the marks in order of time.
+    #[must_use]
     pub fn marks(&self) -> impl ExactSizeIterator<Item = &Mark> + Clone {
         self.marks.iter()
     }
 
     /// Returns the windows of contact plans that have begun, in order of their beginning.
+    #[must_use]
     pub fn contacts(&self) -> impl ExactSizeIterator<Item = &Contact> + Clone {
         self.contacts.iter()
     }
@@ -356,12 +360,11 @@ impl Trace {
             Node::Host(HostId(index)) => (&mut self.hosts, index),
             Node::Nat(NatId(index)) => (&mut self.nats, index),
         };
-        match names.get_mut(index) {
-            Some(place) => *place = name,
-            None => {
-                names.push(name);
-                self.nodes.push(node);
-            }
+        if let Some(place) = names.get_mut(index) {
+            *place = name;
+        } else {
+            names.push(name);
+            self.nodes.push(node);
         }
     }
 

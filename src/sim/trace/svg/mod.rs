@@ -121,7 +121,7 @@ impl Page<'_> {
 
     fn draw(&self, drawing: &Drawing, parts: &Parts<'_>) -> String {
         let mut pen = Pen::new();
-        let mut shelf = Shelf::default();
+        let mut labels = Labels::default();
         let (width, height) = (self.right() + OUTSIDE, self.bottom + 80.0);
         let class = if parts.list.len() > DENSE {
             "dense"
@@ -135,14 +135,14 @@ impl Page<'_> {
         self.lifelines(&mut pen);
         for part in &parts.list {
             if let Part::Band(band) = part {
-                self.band(&mut pen, &mut shelf, band);
+                self.band(&mut pen, &mut labels, band);
             }
         }
         for part in &parts.list {
             match part {
-                Part::Arrow(arrow) => self.arrow(&mut pen, &mut shelf, arrow),
-                Part::Remark(remark) => self.remark(&mut pen, &mut shelf, remark),
-                Part::Bracket(bracket) => self.bracket(&mut pen, &mut shelf, bracket),
+                Part::Arrow(arrow) => self.arrow(&mut pen, &mut labels, arrow),
+                Part::Remark(remark) => self.remark(&mut pen, &mut labels, remark),
+                Part::Bracket(bracket) => self.bracket(&mut pen, &mut labels, bracket),
                 Part::Band(_) => {}
             }
         }
@@ -237,7 +237,7 @@ impl Page<'_> {
         }
     }
 
-    fn arrow(&self, pen: &mut Pen, shelf: &mut Shelf, arrow: &Arrow<'_>) {
+    fn arrow(&self, pen: &mut Pen, labels: &mut Labels, arrow: &Arrow<'_>) {
         let packet = arrow.packet;
         let start = (self.x(packet.from), TOP + arrow.starts.get());
         let aim = packet.to.map_or(start.0 + self.gap / 2.0, |to| self.x(to));
@@ -251,13 +251,13 @@ impl Page<'_> {
         } else {
             pen.arrow(start, end, class);
         }
-        if shelf.takes(Side::of(packet.from, start.0 <= end.0), start.1) {
+        if labels.takes(Side::of(packet.from, start.0 <= end.0), start.1) {
             pen.along(start, end, &arrow.label(), class);
         }
         pen.close();
     }
 
-    fn band(&self, pen: &mut Pen, shelf: &mut Shelf, band: &Band<'_>) {
+    fn band(&self, pen: &mut Pen, labels: &mut Labels, band: &Band<'_>) {
         let (from, to) = (self.x(band.from), self.x(band.to));
         let starts = (TOP + band.starts.0.get(), TOP + band.starts.1.get());
         let ends = (TOP + band.ends.0.get(), TOP + band.ends.1.get());
@@ -270,7 +270,7 @@ impl Page<'_> {
         let class = band.style.class();
         if starts.1 - starts.0 < 28.0 {
             let label = format!("{}: {summary}", band.first_label());
-            if shelf.takes(side, starts.0) {
+            if labels.takes(side, starts.0) {
                 pen.along((from, starts.0), (to, ends.0), &label, class);
             }
         } else {
@@ -278,7 +278,7 @@ impl Page<'_> {
                 (starts.0, ends.0, band.first_label()),
                 (starts.1, ends.1, band.last_label()),
             ] {
-                if shelf.takes(side, start) {
+                if labels.takes(side, start) {
                     pen.along((from, start), (to, end), &label, class);
                 }
             }
@@ -302,7 +302,7 @@ impl Page<'_> {
         }
     }
 
-    fn remark(&self, pen: &mut Pen, shelf: &mut Shelf, remark: &Remark<'_>) {
+    fn remark(&self, pen: &mut Pen, labels: &mut Labels, remark: &Remark<'_>) {
         let mark = remark.mark;
         let x = self.x(mark.node);
         let y = TOP + remark.at.get();
@@ -310,13 +310,13 @@ impl Page<'_> {
         pen.open(&format!("{}: {}", axis::clock(mark.time), mark.text));
         pen.dot((x, y), class);
         let text = remark.text();
-        if let Some(y) = shelf.place(Side::Outside(mark.node), y) {
+        if let Some(y) = labels.place(Side::Outside(mark.node), y) {
             self.outside(pen, mark.node, (x, y), class, &text);
         }
         pen.close();
     }
 
-    fn bracket(&self, pen: &mut Pen, shelf: &mut Shelf, bracket: &Bracket<'_>) {
+    fn bracket(&self, pen: &mut Pen, labels: &mut Labels, bracket: &Bracket<'_>) {
         let node = bracket.first.node;
         let x = self.x(node);
         let (top, bottom) = (TOP + bracket.ends.0.get(), TOP + bracket.ends.1.get());
@@ -326,7 +326,7 @@ impl Page<'_> {
             pen.dot((x, y), class);
         }
         pen.area_of(class, (x - 2.5, top), (5.0, bottom - top));
-        if let Some(y) = shelf.place(Side::Outside(node), f64::midpoint(top, bottom)) {
+        if let Some(y) = labels.place(Side::Outside(node), f64::midpoint(top, bottom)) {
             self.outside(pen, node, (x, y), class, &bracket.text());
         }
         pen.close();
@@ -380,7 +380,7 @@ const fn class(kind: MarkKind) -> &'static str {
 
 /// Where labels stand, so that none covers another.
 #[derive(Default)]
-struct Shelf {
+struct Labels {
     filled: BTreeMap<Side, Vec<f64>>,
 }
 
@@ -403,7 +403,7 @@ impl Side {
     }
 }
 
-impl Shelf {
+impl Labels {
     /// Takes the place at `y`, unless it is taken.
     fn takes(&mut self, side: Side, y: f64) -> bool {
         let filled = self.filled.entry(side).or_default();

@@ -11,6 +11,7 @@ pub(super) struct Pen {
 }
 
 /// Where and how a text stands.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Text {
     x: f64,
     y: f64,
@@ -138,11 +139,9 @@ impl Pen {
     }
 
     pub(super) fn zigzag(&mut self, x: f64, y: f64) {
-        let (left, right) = (x - 4.0, x + 4.0);
-        let (a, b, c) = (y - 6.0, y - 2.0, y + 2.0);
         self.write(&format!(
-            "<path class=\"zigzag\" d=\"M{x:.1} {a:.1}L{right:.1} {b:.1}L{left:.1} {c:.1}L{x:.1} {:.1}\"/>\n",
-            y + 6.0
+            "<path class=\"zigzag\" d=\"M{x:.1} {:.1}l4 4l-8 4l4 4\"/>\n",
+            y - 6.0
         ));
     }
 

@@ -1,0 +1,54 @@
+//! The `farlink` command-line tool.
+
+mod decode;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Transports for hard links, from the command line.
+///
+/// Exit status: 0 done, 1 the protocol failed (the message says what the peer did), 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Prints captured octets, one line per protocol data unit
+    Decode(decode::Arguments),
+}
+
+/// Why a command ended without success.
+#[derive(Debug)]
+enum Failure {
+    /// The protocol, the peer or the network: status 1.
+    Protocol(String),
+    /// What was asked for makes no sense: status 2.
+    Usage(String),
+    /// Everything was said already: status 1.
+    Told,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Decode(arguments) => decode::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Told) => ExitCode::from(1),
+        Err(Failure::Protocol(message)) => {
+            eprintln!("farlink: {message}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(message)) => {
+            eprintln!("farlink: {message}");
+            ExitCode::from(2)
+        }
+    }
+}

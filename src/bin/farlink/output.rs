@@ -1,0 +1,74 @@
+//! Lines for people and JSON objects for programs.
+
+use std::io::{ErrorKind, Write as _};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+/// Prints one JSON object as one line, at once. A reader that went away ends the program quietly.
+pub(crate) fn json(object: &Value) {
+    line(&object.to_string());
+}
+
+/// Prints one line, at once. A reader that went away ends the program quietly.
+pub(crate) fn line(text: &str) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush())
+        && error.kind() == ErrorKind::BrokenPipe
+    {
+        std::process::exit(0);
+    }
+}
+
+/// Returns octets as hex digits.
+pub(crate) fn hex(octets: &[u8]) -> String {
+    format!("{:x}", Bytes::copy_from_slice(octets))
+}
+
+/// Reads octets from hex digits; blanks, colons, dashes and a leading `0x` are passed over.
+pub(crate) fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
+    let text = text.trim();
+    let text = text.strip_prefix("0x").unwrap_or(text);
+    let mut octets = Vec::new();
+    let mut high = None;
+    for (place, character) in text.chars().enumerate() {
+        if character.is_whitespace() || matches!(character, ':' | '-') {
+            continue;
+        }
+        let Some(digit) = character
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+        else {
+            return Err(format!("{character:?} at place {place} is no hex digit"));
+        };
+        match high.take() {
+            None => high = Some(digit),
+            Some(high) => octets.push(high << 4 | digit),
+        }
+    }
+    if high.is_some() {
+        return Err(String::from("an odd number of hex digits"));
+    }
+    Ok(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_is_read_with_blanks_and_colons() {
+        assert_eq!(parse_hex("0x0300:00 07\n").unwrap(), [3, 0, 0, 7]);
+        assert_eq!(parse_hex("").unwrap(), [0_u8; 0]);
+        assert_eq!(hex(&[3, 0xAB]), "03ab");
+    }
+
+    #[test]
+    fn bad_hex_is_named_with_its_place() {
+        assert_eq!(
+            parse_hex("03xy").unwrap_err(),
+            "'x' at place 2 is no hex digit"
+        );
+        assert_eq!(parse_hex("030").unwrap_err(), "an odd number of hex digits");
+    }
+}

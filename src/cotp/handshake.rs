@@ -1,0 +1,554 @@
+//! What CR and CC say: negotiation, without state and without time.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::api::{Acceptance, Connected, Indication, Reason, Violation};
+use super::config::{
+    AbsentSize, Config, ConfigError, Parameter, Proposal, Role, Strict, VariablePart,
+};
+use super::params::{self, MAX_TPDU, Parameters, Selector, TpduSize};
+use super::segment::packet;
+use super::wire::{
+    Connect, DisconnectReason, DisconnectRequest, ER, ErrorReport, MAX_VARIABLE, RejectCause,
+    TPDU_CODE, Tpdu,
+};
+use crate::wire::{DecodeError, Fault};
+
+/// User data of CR and CC (ISO 8073 13.3.5, RFC 2126 section 4.1.1).
+const MAX_USER_DATA: usize = 32;
+/// The whole CR (ISO 8073 13.3).
+const MAX_REQUEST: usize = 128;
+/// Additional information of a DR that stays within 128 octets (ISO 8073 13.5.4).
+pub(super) const MAX_INFORMATION: usize = 119;
+/// The copy of the rejected TPDU in an ER.
+const MAX_INVALID_TPDU: usize = 248;
+/// Octets of an ER before that copy.
+const ERROR_HEADER: usize = 7;
+/// The unit of parameter 0xF0.
+const UNIT: usize = 128;
+/// The most units that fit a TPKT.
+const MAX_UNITS: u16 = 511;
+const COOKIE: &[u8] = b"Cookie: ";
+
+/// How the size in the CC is expressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SizeAnswer {
+    /// Neither proposed nor limited: both sides take 65,531.
+    Absent,
+    Code(TpduSize),
+    Preferred(u16),
+}
+
+impl SizeAnswer {
+    const fn octets(self) -> usize {
+        match self {
+            Self::Absent => MAX_TPDU,
+            Self::Code(size) => size.octets(),
+            Self::Preferred(units) => octets_of(units),
+        }
+    }
+}
+
+/// A CR that is in order, as the responder keeps it until it is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) indication: Indication,
+    size: SizeAnswer,
+    /// Whether the CR asked for expedited data, if it has the parameter at all.
+    expedited: Option<bool>,
+}
+
+/// Refuses what no connection could work with.
+pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
+    if let Some(units) = config.preferred_size
+        && units.get() > MAX_UNITS
+    {
+        return Err(ConfigError::PreferredSize(units.get()));
+    }
+    let mut order = config.order.0;
+    order.sort_unstable();
+    if order != [Parameter::Calling, Parameter::Called, Parameter::TpduSize] {
+        return Err(ConfigError::Order);
+    }
+    let preferred = config
+        .preferred_size
+        .map_or(0, |units| octets_of(units.get()));
+    let least = super::tpkt::HEADER + config.tpdu_size.octets().max(preferred);
+    if usize::from(config.packet_limit) < least {
+        return Err(ConfigError::PacketLimit {
+            limit: config.packet_limit,
+            least,
+        });
+    }
+    if config.receive_queue == 0 {
+        return Err(ConfigError::ReceiveQueue);
+    }
+    for (timer, span) in [
+        ("answer_timeout", config.answer_timeout),
+        ("request_timeout", config.request_timeout),
+        ("packet_timeout", config.packet_timeout),
+        ("idle_timeout", config.idle_timeout),
+        ("drain_timeout", Some(config.drain_timeout)),
+        ("close_timeout", Some(config.close_timeout)),
+    ] {
+        if span == Some(Duration::ZERO) {
+            return Err(ConfigError::NoTime { timer });
+        }
+    }
+    match &config.role {
+        Role::Initiator(proposal) => check_proposal(config, proposal),
+        Role::Responder(_) => Ok(()),
+    }
+}
+
+fn check_proposal(config: &Config, proposal: &Proposal) -> Result<(), ConfigError> {
+    let variable = request_variable(config, proposal);
+    check_connect(&variable, &proposal.user_data)?;
+    let len = 7 + variable.len() + proposal.user_data.len();
+    if len > MAX_REQUEST && !proposal.long_request {
+        return Err(ConfigError::Request {
+            len,
+            limit: MAX_REQUEST,
+        });
+    }
+    Ok(())
+}
+
+fn check_connect(variable: &[u8], user_data: &[u8]) -> Result<(), ConfigError> {
+    if variable.len() > MAX_VARIABLE {
+        return Err(ConfigError::Variable {
+            len: variable.len(),
+            limit: MAX_VARIABLE,
+        });
+    }
+    if user_data.len() > MAX_USER_DATA {
+        return Err(ConfigError::UserData {
+            len: user_data.len(),
+            limit: MAX_USER_DATA,
+        });
+    }
+    Ok(())
+}
+
+/// Builds the CR.
+pub(super) fn request(config: &Config, proposal: &Proposal, reference: u16) -> Bytes {
+    packet(&Tpdu::ConnectionRequest(Connect {
+        source: reference,
+        variable: &request_variable(config, proposal),
+        user_data: &proposal.user_data,
+        ..Connect::default()
+    }))
+}
+
+fn request_variable(config: &Config, proposal: &Proposal) -> Vec<u8> {
+    if let Some(variable) = &proposal.variable {
+        return variable.to_vec();
+    }
+    let sizes = |out: &mut Vec<u8>| {
+        if config.tpdu_size != TpduSize::LARGEST {
+            params::encode(params::TPDU_SIZE, &[config.tpdu_size.code()], out);
+        }
+        if let Some(units) = config.preferred_size {
+            params::encode(params::PREFERRED, minimal(&units.get().to_be_bytes()), out);
+        }
+    };
+    let mut out = variable_part(
+        config,
+        proposal.calling.as_ref(),
+        proposal.called.as_ref(),
+        sizes,
+    );
+    if config.expedited {
+        params::encode(params::OPTIONS, &[1], &mut out);
+    }
+    out.extend_from_slice(&proposal.extra);
+    out
+}
+
+fn variable_part(
+    config: &Config,
+    calling: Option<&Selector>,
+    called: Option<&Selector>,
+    sizes: impl Fn(&mut Vec<u8>),
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    let selector = |code, selector: Option<&Selector>, out: &mut Vec<u8>| {
+        if let Some(selector) = selector {
+            params::encode(code, selector.octets(), out);
+        }
+    };
+    for parameter in config.order.0 {
+        match parameter {
+            Parameter::Calling => selector(params::CALLING, calling, &mut out),
+            Parameter::Called => selector(params::CALLED, called, &mut out),
+            Parameter::TpduSize => sizes(&mut out),
+        }
+    }
+    out
+}
+
+/// Judges a CR. `tolerated` counts the deviations that are passed over.
+pub(super) fn judge_request(
+    config: &Config,
+    cr: &Connect<'_>,
+    tolerated: &mut u64,
+) -> Result<Request, Reason> {
+    let parameters = parameters(config, cr).map_err(Reason::Malformed)?;
+    for (is_off, flag, violation) in [
+        (cr.credit != 0, Strict::CREDIT, Violation::Credit(cr.credit)),
+        (
+            cr.destination != 0,
+            Strict::REQUEST_REFERENCE,
+            Violation::RequestReference(cr.destination),
+        ),
+        (
+            parameters.has_repeats,
+            Strict::REPEATED,
+            Violation::Repeated,
+        ),
+    ] {
+        tolerate(config, is_off, flag, violation, tolerated)?;
+    }
+    judge_class(cr, &parameters)?;
+    let size = answer_size(config, &parameters);
+    Ok(Request {
+        indication: Indication {
+            calling: parameters.calling.map(Selector::from),
+            called: parameters.called.map(Selector::from),
+            tpdu_size: size.octets(),
+            class: cr.class(),
+            reference: cr.source,
+            variable: Bytes::copy_from_slice(cr.variable),
+            user_data: Bytes::copy_from_slice(cr.user_data),
+        },
+        size,
+        expedited: parameters.options.map(|bits| bits & 1 != 0),
+    })
+}
+
+/// Passes a deviation over and counts it, unless the configuration insists.
+fn tolerate(
+    config: &Config,
+    is_off: bool,
+    flag: Strict,
+    violation: Violation,
+    tolerated: &mut u64,
+) -> Result<(), Reason> {
+    if is_off && config.strict.contains(flag) {
+        return Err(Reason::Violation(violation));
+    }
+    *tolerated += u64::from(is_off);
+    Ok(())
+}
+
+fn parameters<'a>(config: &Config, connect: &Connect<'a>) -> Result<Parameters<'a>, DecodeError> {
+    if is_list(config, connect.variable) {
+        connect.parameters()
+    } else {
+        Ok(Parameters::default())
+    }
+}
+
+/// RDP puts a cookie where the parameters belong, and sets no selector and no size then.
+fn is_list(config: &Config, variable: &[u8]) -> bool {
+    config.variable_part == VariablePart::Parameters && !variable.starts_with(COOKIE)
+}
+
+/// ISO 8073 table 3, for a responder that has class 0 alone.
+fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Reason> {
+    let class = cr.class();
+    let offers = |wanted: u8| {
+        parameters
+            .alternatives
+            .unwrap_or_default()
+            .iter()
+            .any(|octet| octet >> 4 == wanted)
+    };
+    let is_offered = match class {
+        0 | 1 => true,
+        2 => offers(0),
+        3 | 4 => offers(0) || offers(1),
+        _ => {
+            let fault = Fault::Value(u32::from(cr.class_option));
+            return Err(Reason::Malformed(DecodeError::new("class", 6, fault)));
+        }
+    };
+    if is_offered {
+        Ok(())
+    } else {
+        Err(Reason::Violation(Violation::Class(class)))
+    }
+}
+
+/// A size in the CR always gets one in the CC (RFC 2126 section 6.4), and 0xF0 answers 0xF0
+/// (X.224 6.5.4 k).
+fn answer_size(config: &Config, parameters: &Parameters<'_>) -> SizeAnswer {
+    if let Some(proposed) = parameters.preferred_size {
+        let own = config
+            .preferred_size
+            .map_or_else(|| units_of(config.tpdu_size), core::num::NonZeroU16::get);
+        return SizeAnswer::Preferred(proposed.min(own).min(MAX_UNITS));
+    }
+    match parameters.tpdu_size {
+        Some(proposed) if proposed > config.tpdu_size => {
+            // Who knows 65,536 need not know 16,384: only the sizes of ISO 8073 are common ground.
+            SizeAnswer::Code(config.tpdu_size.min(TpduSize::ISO))
+        }
+        Some(proposed) => SizeAnswer::Code(proposed),
+        None if config.tpdu_size == TpduSize::LARGEST => SizeAnswer::Absent,
+        None => SizeAnswer::Code(config.tpdu_size),
+    }
+}
+
+const fn octets_of(units: u16) -> usize {
+    let octets = units as usize * UNIT;
+    if octets > MAX_TPDU { MAX_TPDU } else { octets }
+}
+
+fn units_of(size: TpduSize) -> u16 {
+    u16::try_from(size.octets() / UNIT).unwrap_or(MAX_UNITS)
+}
+
+/// Builds the CC and what it agrees to. Both selectors are echoed whenever the CR has them, as clients of
+/// the snap7 family take nothing else. Where they leave no room for a size that the CR itself did not have,
+/// they stay away: an echo may, a size must be there (ISO 8073 13.3.4 a, RFC 2126 section 6.4).
+pub(super) fn confirm(
+    config: &Config,
+    request: &Request,
+    acceptance: &Acceptance,
+    reference: u16,
+) -> Result<(Bytes, Connected), ConfigError> {
+    let Request {
+        indication,
+        size,
+        expedited,
+    } = request.clone();
+    let is_expedited = config.expedited && expedited == Some(true);
+    let sizes = |out: &mut Vec<u8>| match size {
+        SizeAnswer::Absent => (),
+        SizeAnswer::Code(size) => params::encode(params::TPDU_SIZE, &[size.code()], out),
+        SizeAnswer::Preferred(units) => {
+            params::encode(params::PREFERRED, minimal(&units.to_be_bytes()), out);
+        }
+    };
+    let list = |calling, called| {
+        let mut out = variable_part(config, calling, called, sizes);
+        if config.expedited && expedited.is_some() {
+            params::encode(params::OPTIONS, &[u8::from(is_expedited)], &mut out);
+        }
+        out
+    };
+    let variable = match &acceptance.variable {
+        Some(variable) => variable.to_vec(),
+        None if !is_list(config, &indication.variable) => Vec::new(),
+        None => Some(list(
+            indication.calling.as_ref(),
+            indication.called.as_ref(),
+        ))
+        .filter(|echo| echo.len() <= MAX_VARIABLE)
+        .unwrap_or_else(|| list(None, None)),
+    };
+    check_connect(&variable, &acceptance.user_data)?;
+    let cc = packet(&Tpdu::ConnectionConfirm(Connect {
+        destination: indication.reference,
+        source: reference,
+        variable: &variable,
+        user_data: &acceptance.user_data,
+        ..Connect::default()
+    }));
+    let connected = Connected {
+        calling: indication.calling,
+        called: indication.called,
+        tpdu_size: size.octets(),
+        expedited: is_expedited,
+        reference: indication.reference,
+        variable: indication.variable,
+        user_data: indication.user_data,
+    };
+    Ok((cc, connected))
+}
+
+/// Drops leading zeros, as implementations write 0xF0.
+fn minimal(octets: &[u8]) -> &[u8] {
+    match octets {
+        [0, rest @ ..] => rest,
+        all => all,
+    }
+}
+
+/// Judges a CC. `tolerated` counts the deviations that are passed over.
+pub(super) fn judge_confirm(
+    config: &Config,
+    proposal: &Proposal,
+    reference: u16,
+    cc: &Connect<'_>,
+    tolerated: &mut u64,
+) -> Result<Connected, Reason> {
+    if cc.destination != reference {
+        return Err(Reason::Violation(Violation::Reference {
+            expected: reference,
+            found: cc.destination,
+        }));
+    }
+    if cc.class() != 0 {
+        return Err(Reason::Violation(Violation::SelectedClass(cc.class())));
+    }
+    let parameters = parameters(config, cc).map_err(Reason::Malformed)?;
+    let mut judge = |is_off, flag, violation| tolerate(config, is_off, flag, violation, tolerated);
+    judge(cc.credit != 0, Strict::CREDIT, Violation::Credit(cc.credit))?;
+    judge(
+        parameters.has_repeats,
+        Strict::REPEATED,
+        Violation::Repeated,
+    )?;
+    for (ours, theirs, flag) in [
+        (&proposal.calling, parameters.calling, Strict::CALLING),
+        (&proposal.called, parameters.called, Strict::RESPONDING),
+    ] {
+        let expected = ours.clone().unwrap_or_default();
+        let found = theirs.map_or_else(|| expected.clone(), Selector::from);
+        // A selector that was not asked for is the responder's to give (ISO 8073 13.3.4 a).
+        let differs = ours.is_some() && found != expected;
+        judge(differs, flag, Violation::Selector { expected, found })?;
+    }
+    let (found, proposed) = selected_size(config, proposal, &parameters)?;
+    let violation = Violation::Size { found, proposed };
+    judge(found > proposed, Strict::CONFIRM_SIZE, violation)?;
+    Ok(Connected {
+        calling: parameters
+            .calling
+            .map(Selector::from)
+            .or_else(|| proposal.calling.clone()),
+        called: parameters
+            .called
+            .map(Selector::from)
+            .or_else(|| proposal.called.clone()),
+        tpdu_size: found.min(proposed),
+        expedited: config.expedited && parameters.options.is_some_and(|bits| bits & 1 != 0),
+        reference: cc.source,
+        variable: Bytes::copy_from_slice(cc.variable),
+        user_data: Bytes::copy_from_slice(cc.user_data),
+    })
+}
+
+/// Returns the size that the CC selects, and the most that it may be.
+fn selected_size(
+    config: &Config,
+    proposal: &Proposal,
+    parameters: &Parameters<'_>,
+) -> Result<(usize, usize), Reason> {
+    // Whoever writes the variable part by hand proposes nothing that is known here.
+    let is_known = proposal.variable.is_none();
+    if let Some(units) = parameters.preferred_size {
+        let found = octets_of(units);
+        return match config.preferred_size {
+            _ if !is_known => Ok((found, MAX_TPDU)),
+            Some(ours) => Ok((found, octets_of(ours.get()))),
+            None => Err(Reason::Violation(Violation::PreferredSize(found))),
+        };
+    }
+    let proposed = if is_known {
+        config.tpdu_size
+    } else {
+        TpduSize::LARGEST
+    };
+    if let Some(selected) = parameters.tpdu_size {
+        return Ok((selected.octets(), proposed.octets()));
+    }
+    let absent = match config.absent_size {
+        _ if proposed == TpduSize::LARGEST => MAX_TPDU,
+        AbsentSize::Proposal => proposed.octets(),
+        AbsentSize::Iso128 => TpduSize::SMALLEST.octets(),
+        AbsentSize::Rfc1006 => MAX_TPDU,
+    };
+    Ok((absent, absent))
+}
+
+/// Builds the DR that refuses a CR: no reference was assigned, so the source is 0 (ISO 8073 6.6.3).
+pub(super) fn refuse(destination: u16, reason: DisconnectReason, information: &[u8]) -> Bytes {
+    disconnect(destination, 0, reason, information)
+}
+
+/// Builds a DR.
+pub(super) fn disconnect(
+    destination: u16,
+    source: u16,
+    reason: DisconnectReason,
+    information: &[u8],
+) -> Bytes {
+    let mut variable = Vec::new();
+    if !information.is_empty() {
+        params::encode(params::INFORMATION, information, &mut variable);
+    }
+    packet(&Tpdu::DisconnectRequest(DisconnectRequest {
+        destination,
+        source,
+        reason,
+        variable: &variable,
+        user_data: &[],
+    }))
+}
+
+/// Builds the ER that reports `tpdu`, when `reason` is a fault in it. It holds the TPDU up to and including
+/// the fault (ISO 8073 13.12.4), as far as `size` octets allow.
+pub(super) fn report(destination: u16, reason: &Reason, tpdu: &[u8], size: usize) -> Option<Bytes> {
+    let (cause, fault) = fault_of(reason, tpdu)?;
+    let most = MAX_INVALID_TPDU.min(size.saturating_sub(ERROR_HEADER));
+    let len = fault.saturating_add(1).min(tpdu.len()).min(most);
+    let mut variable = Vec::new();
+    params::encode(
+        params::INVALID_TPDU,
+        tpdu.get(..len).unwrap_or(tpdu),
+        &mut variable,
+    );
+    Some(packet(&Tpdu::Error(ErrorReport {
+        destination,
+        cause,
+        variable: &variable,
+    })))
+}
+
+/// Returns why a TPDU is rejected, and where its fault lies. An ER is never answered by another (ISO 8073
+/// 6.22.3 note 2).
+fn fault_of(reason: &Reason, tpdu: &[u8]) -> Option<(RejectCause, usize)> {
+    let &[length, code, ..] = tpdu else {
+        return None;
+    };
+    let fault = match reason {
+        _ if code == ER => return None,
+        Reason::Unexpected { .. } | Reason::Violation(Violation::DataCode(_)) => {
+            return Some((RejectCause::TPDU_TYPE, 1));
+        }
+        Reason::Malformed(error) if error.field == TPDU_CODE => {
+            return Some((RejectCause::TPDU_TYPE, 1));
+        }
+        Reason::Malformed(error) => error.offset,
+        Reason::Violation(violation) => match violation {
+            // It is refused by a DR.
+            Violation::Class(_) => return None,
+            Violation::Credit(_) => 1,
+            Violation::Reference { .. } | Violation::RequestReference(_) => 3,
+            Violation::SelectedClass(_) => 6,
+            Violation::Repeated
+            | Violation::Selector { .. }
+            | Violation::PreferredSize(_)
+            | Violation::Size { .. } => usize::from(length),
+            _ => 2,
+        },
+        _ => return None,
+    };
+    Some((RejectCause::PARAMETER_VALUE, fault))
+}
+
+/// Returns the source reference of a CR or CC, which need not be in order otherwise.
+pub(super) fn source_of(tpdu: &[u8], code: u8) -> Option<u16> {
+    match *tpdu {
+        [_, first, _, _, high, low, ..] if first & 0xF0 == code => {
+            Some(u16::from_be_bytes([high, low]))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,288 @@
+//! The variable part of CR and CC: a list of parameters, or whatever else a user puts there.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+use nom::bytes::complete::take;
+use nom::number::complete::u8 as octet;
+use nom::{IResult, Parser as _};
+
+use crate::wire::{DecodeError, Fault};
+
+pub(super) const TPDU_SIZE: u8 = 0xC0;
+pub(super) const CALLING: u8 = 0xC1;
+pub(super) const CALLED: u8 = 0xC2;
+pub(super) const OPTIONS: u8 = 0xC6;
+pub(super) const ALTERNATIVES: u8 = 0xC7;
+pub(super) const PREFERRED: u8 = 0xF0;
+/// In an ER: the rejected TPDU (ISO 8073 13.12.4). The same code as the calling selector of a CR.
+pub(super) const INVALID_TPDU: u8 = 0xC1;
+/// In a DR: additional information (ISO 8073 13.5.4).
+pub(super) const INFORMATION: u8 = 0xE0;
+
+/// A T-selector (TSAP-ID): an octet string that names the service at one end.
+///
+/// Selectors are compared octet by octet: `0001`, `01` and `00000001` are three different ones. The
+/// standard sets no length; a CR or CC has room for 246 octets in all (ISO 8073 13.3.4 a).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Selector(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes);
+
+impl Selector {
+    /// Takes the octets as they are.
+    pub fn new(octets: impl Into<Bytes>) -> Self {
+        Self(octets.into())
+    }
+
+    /// Returns the octets.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns the octets as a big-endian number, the way hat-drivers shows selectors, or `None` when
+    /// there are more than 8 of them.
+    #[must_use]
+    pub fn to_number(&self) -> Option<u64> {
+        (self.0.len() <= 8).then(|| {
+            self.0
+                .iter()
+                .fold(0, |number, &octet| number << 8 | u64::from(octet))
+        })
+    }
+}
+
+impl From<u16> for Selector {
+    /// Makes the two-octet selector that hat-drivers makes of an integer.
+    fn from(number: u16) -> Self {
+        Self(Bytes::copy_from_slice(&number.to_be_bytes()))
+    }
+}
+
+impl From<&[u8]> for Selector {
+    fn from(octets: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(octets))
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+    }
+}
+
+impl fmt::Debug for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Selector({self})")
+    }
+}
+
+/// A maximum TPDU size, header included, as parameter 0xC0 expresses it (ISO 8073 13.3.4 b).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "usize", into = "usize"))]
+pub struct TpduSize(u8);
+
+impl TpduSize {
+    /// 128 octets, which everybody handles.
+    pub const SMALLEST: Self = Self(7);
+    /// 2048 octets, the largest that class 0 of ISO 8073 has.
+    pub const CLASS_0: Self = Self(11);
+    /// 8192 octets, the largest of ISO 8073.
+    pub const ISO: Self = Self(13);
+    /// 65,531 octets, all that a TPKT holds. RFC 1006 section 5 expresses it by leaving the parameter out.
+    pub const LARGEST: Self = Self(16);
+
+    /// Returns the size of `octets`: a power of two from 128 to 65,536, or 65,531.
+    #[must_use]
+    pub const fn from_octets(octets: usize) -> Option<Self> {
+        match octets {
+            128 => Some(Self(7)),
+            256 => Some(Self(8)),
+            512 => Some(Self(9)),
+            1024 => Some(Self(10)),
+            2048 => Some(Self(11)),
+            4096 => Some(Self(12)),
+            8192 => Some(Self(13)),
+            16_384 => Some(Self(14)),
+            32_768 => Some(Self(15)),
+            MAX_TPDU | 65_536 => Some(Self::LARGEST),
+            _ => None,
+        }
+    }
+
+    /// Returns the size of a code on the wire, 7 to 16.
+    ///
+    /// ISO 8073 ends at 13; 14 to 16 are practice. Everything else is refused: codes 0 and 1 would leave
+    /// no room for user data, and 162 would mean 2 to the power of 162.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            7..=16 => Some(Self(code)),
+            _ => None,
+        }
+    }
+
+    /// Returns the code on the wire.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self.0
+    }
+
+    /// Returns the octets of the largest TPDU.
+    #[must_use]
+    pub const fn octets(self) -> usize {
+        if self.0 >= 16 { MAX_TPDU } else { 1 << self.0 }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<TpduSize> for usize {
+    fn from(size: TpduSize) -> Self {
+        size.octets()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<usize> for TpduSize {
+    type Error = &'static str;
+
+    fn try_from(octets: usize) -> Result<Self, Self::Error> {
+        Self::from_octets(octets).ok_or("a TPDU size is 65531 or a power of two from 128 to 65536")
+    }
+}
+
+/// Octets of the largest TPDU that fits a TPKT: 65,535 less the packet header (RFC 1006 section 6).
+pub const MAX_TPDU: usize = 65_531;
+
+#[cfg(feature = "arbitrary")]
+impl<'a> arbitrary::Arbitrary<'a> for TpduSize {
+    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(Self(u.int_in_range(7..=16)?))
+    }
+}
+
+/// The parameters of a CR or CC that class 0 over TCP knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Parameters<'a> {
+    /// 0xC0, the maximum TPDU size.
+    pub tpdu_size: Option<TpduSize>,
+    /// 0xF0, the preferred maximum TPDU size in units of 128 octets; saturates (X.224 13.3.4 c).
+    pub preferred_size: Option<u16>,
+    /// 0xC1, the calling selector.
+    pub calling: Option<&'a [u8]>,
+    /// 0xC2, the called (in a CC: responding) selector.
+    pub called: Option<&'a [u8]>,
+    /// 0xC6, additional options; bit 1 is the use of expedited data (RFC 1006 section 5).
+    pub options: Option<u8>,
+    /// 0xC7, alternative protocol classes, one octet each with the class in bits 8-5.
+    pub alternatives: Option<&'a [u8]>,
+    /// Whether a parameter stands there twice. The last one counts (ISO 8073 13.2.3).
+    pub has_repeats: bool,
+}
+
+impl<'a> Parameters<'a> {
+    /// Reads the parameter list in `variable`, which lies at `offset` of its TPDU.
+    ///
+    /// Unknown parameters are skipped (ISO 8073 13.2.3), as is a 0xC6 that is not one octet long: S7
+    /// routing puts a subnet there.
+    ///
+    /// # Errors
+    ///
+    /// A parameter that runs past the end, and sizes of an impossible value or length.
+    pub fn decode(variable: &'a [u8], offset: usize) -> Result<Self, DecodeError> {
+        let mut parameters = Self::default();
+        let mut rest = variable;
+        while !rest.is_empty() {
+            let at = offset + variable.len() - rest.len();
+            let Ok((behind, (code, value))) = parameter(rest) else {
+                return Err(overrun(rest, at));
+            };
+            parameters.set(code, value, at)?;
+            rest = behind;
+        }
+        Ok(parameters)
+    }
+
+    fn set(&mut self, code: u8, value: &'a [u8], at: usize) -> Result<(), DecodeError> {
+        let repeated = match code {
+            TPDU_SIZE => self.tpdu_size.replace(tpdu_size(value, at)?).is_some(),
+            PREFERRED => self
+                .preferred_size
+                .replace(preferred_size(value, at)?)
+                .is_some(),
+            CALLING => self.calling.replace(value).is_some(),
+            CALLED => self.called.replace(value).is_some(),
+            OPTIONS => match value {
+                &[bits] => self.options.replace(bits).is_some(),
+                _ => false,
+            },
+            ALTERNATIVES => self.alternatives.replace(value).is_some(),
+            _ => false,
+        };
+        self.has_repeats |= repeated;
+        Ok(())
+    }
+}
+
+/// Code, length, value (ISO 8073 13.2.3).
+fn parameter(octets: &[u8]) -> IResult<&[u8], (u8, &[u8])> {
+    let (rest, (code, length)) = (octet, octet).parse(octets)?;
+    let (rest, value) = take(length).parse(rest)?;
+    Ok((rest, (code, value)))
+}
+
+fn overrun(rest: &[u8], at: usize) -> DecodeError {
+    match rest {
+        [_, length, value @ ..] => {
+            let fault = Fault::Short {
+                need: usize::from(*length),
+                left: value.len(),
+            };
+            DecodeError::new("parameter length", at + 1, fault)
+        }
+        _ => DecodeError::new(
+            "parameter length",
+            at + 1,
+            Fault::Short { need: 1, left: 0 },
+        ),
+    }
+}
+
+fn tpdu_size(value: &[u8], at: usize) -> Result<TpduSize, DecodeError> {
+    let &[code] = value else {
+        return Err(DecodeError::new(
+            "TPDU size",
+            at + 1,
+            Fault::Length(value.len()),
+        ));
+    };
+    TpduSize::from_code(code).ok_or(DecodeError::new(
+        "TPDU size",
+        at + 2,
+        Fault::Value(u32::from(code)),
+    ))
+}
+
+fn preferred_size(value: &[u8], at: usize) -> Result<u16, DecodeError> {
+    const FIELD: &str = "preferred maximum TPDU size";
+    if !(1..=4).contains(&value.len()) {
+        return Err(DecodeError::new(FIELD, at + 1, Fault::Length(value.len())));
+    }
+    let number = value
+        .iter()
+        .fold(0_u32, |number, &octet| number << 8 | u32::from(octet));
+    if number == 0 {
+        return Err(DecodeError::new(FIELD, at + 2, Fault::Value(0)));
+    }
+    Ok(u16::try_from(number).unwrap_or(u16::MAX))
+}
+
+/// Writes one parameter. `value` has at most 255 octets; the caller has checked the whole header.
+pub(super) fn encode(code: u8, value: &[u8], out: &mut Vec<u8>) {
+    let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
+    out.extend_from_slice(&[code, length]);
+    out.extend(value.iter().take(usize::from(length)));
+}

@@ -1,0 +1,362 @@
+//! Messages to DTs and back (ISO 8073 6.3).
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::tpkt::{HEADER, VERSION};
+use super::wire::{DATA_HEADER, Data, Tpdu};
+use crate::Transmit;
+
+/// What an entry of a queue costs beside its octets.
+pub(super) const ENTRY: usize = 64;
+const HEAD: usize = HEADER + DATA_HEADER;
+
+/// A message of which a part has come.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Assembly {
+    octets: Vec<u8>,
+    /// Octets of the last message: the guess for one that goes on behind what was read.
+    last: usize,
+    empty_segments: u32,
+    is_begun: bool,
+}
+
+impl Assembly {
+    pub(super) const fn is_begun(&self) -> bool {
+        self.is_begun
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// Returns the bytes of memory it holds.
+    pub(super) fn held(&self) -> usize {
+        self.octets.capacity()
+    }
+
+    /// Notes a segment without user data and returns how many there were.
+    pub(super) const fn note_empty(&mut self) -> u32 {
+        self.empty_segments = self.empty_segments.saturating_add(1);
+        self.empty_segments
+    }
+
+    /// Adds user data. `ahead` tells what follows at once: with it counted in, a message that lies whole in
+    /// what was read gets its memory in one piece. A longer one starts with as much as the last one took,
+    /// which the peer has sent before.
+    pub(super) fn append(&mut self, octets: &[u8], ahead: impl FnOnce() -> Ahead) {
+        self.is_begun = true;
+        if self.octets.capacity() - self.octets.len() < octets.len() {
+            let ahead = ahead();
+            let more = octets.len() + ahead.octets;
+            match ahead.is_whole {
+                _ if !self.octets.is_empty() => self.octets.reserve(more),
+                true => self.octets.reserve_exact(more),
+                false => self.octets.reserve_exact(more.max(self.last)),
+            }
+        }
+        self.octets.extend_from_slice(octets);
+    }
+
+    /// Gives the message, in no more memory than it needs, and starts the next one.
+    pub(super) fn finish(&mut self) -> Bytes {
+        let message = core::mem::take(self).octets;
+        self.last = message.len();
+        Bytes::from(message.into_boxed_slice())
+    }
+}
+
+/// What is known to follow some user data of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Ahead {
+    /// Octets of user data.
+    pub(super) octets: usize,
+    /// Whether the message ends with them.
+    pub(super) is_whole: bool,
+}
+
+/// Everything that waits to be written to the link.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outbox {
+    /// CR or CC, which goes ahead of everything.
+    opening: Option<Bytes>,
+    /// Expedited data, which go ahead of the messages.
+    expedited: VecDeque<Bytes>,
+    messages: VecDeque<Bytes>,
+    /// DR or ER, which goes behind everything.
+    farewell: Option<Bytes>,
+    /// Octets of the first message that are in packets already begun.
+    cut: usize,
+    packet: Option<Packet>,
+    /// Octets of all messages, each with [`ENTRY`] more.
+    cost: usize,
+    /// Octets of all messages not written yet.
+    unsent: usize,
+    accepted: Mark,
+    written: Mark,
+}
+
+/// A count of messages. Expedited ones have their own, as they overtake the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Mark {
+    messages: u64,
+    expedited: u64,
+}
+
+/// A packet of which some octets may have been written.
+#[derive(Debug, Clone, Copy)]
+struct Packet {
+    source: Source,
+    head: [u8; HEAD],
+    /// Octets of `head` in use.
+    head_len: usize,
+    /// Where the body lies in the front of its queue.
+    start: usize,
+    len: usize,
+    /// Octets written, of head and body.
+    at: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Opening,
+    Expedited,
+    Message { is_last: bool },
+    Farewell,
+}
+
+/// What [`Outbox::write`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Written {
+    /// Octets of user data.
+    pub(super) octets: usize,
+    /// Messages that are out whole.
+    pub(super) messages: usize,
+    /// Whether the CR or CC is out.
+    pub(super) is_opened: bool,
+}
+
+impl Outbox {
+    pub(super) fn open_with(&mut self, packet: Bytes) {
+        self.opening = Some(packet);
+    }
+
+    pub(super) fn end_with(&mut self, packet: Bytes) {
+        self.farewell = Some(packet);
+    }
+
+    pub(super) fn push(&mut self, message: Bytes) {
+        self.account(&message);
+        self.accepted.messages += 1;
+        self.messages.push_back(message);
+    }
+
+    pub(super) fn push_expedited(&mut self, message: Bytes) {
+        self.account(&message);
+        self.accepted.expedited += 1;
+        self.expedited.push_back(message);
+    }
+
+    fn account(&mut self, message: &Bytes) {
+        self.cost += message.len() + ENTRY;
+        self.unsent += message.len();
+    }
+
+    /// Returns the octets of all messages, each with [`ENTRY`] more.
+    pub(super) const fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Returns the octets of all messages that are not written yet.
+    pub(super) const fn unsent(&self) -> usize {
+        self.unsent
+    }
+
+    /// Returns how many messages were accepted.
+    pub(super) const fn accepted(&self) -> Mark {
+        self.accepted
+    }
+
+    /// Tells whether everything accepted up to `mark` is written.
+    pub(super) const fn has_written(&self, mark: Mark) -> bool {
+        self.written.messages >= mark.messages && self.written.expedited >= mark.expedited
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.packet.is_none()
+            && self.opening.is_none()
+            && self.expedited.is_empty()
+            && self.messages.is_empty()
+            && self.farewell.is_none()
+    }
+
+    /// Returns the bytes of memory it holds beside the messages themselves.
+    pub(super) fn held(&self) -> usize {
+        let of = |packet: &Option<Bytes>| packet.as_ref().map_or(0, Bytes::len);
+        of(&self.opening)
+            + of(&self.farewell)
+            + (self.messages.capacity() + self.expedited.capacity()) * size_of::<Bytes>()
+    }
+
+    /// Forgets everything, as after the end of the link.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Fills `tx` with DTs of at most `payload` octets of user data.
+    pub(super) fn write(&mut self, tx: &mut Transmit<()>, payload: usize) -> Written {
+        let mut written = Written::default();
+        loop {
+            let room = tx.room_in_stream(());
+            if room == 0 {
+                return written;
+            }
+            let Some(mut packet) = self.packet.take().or_else(|| self.next_packet(payload)) else {
+                return written;
+            };
+            let count = room.min(packet.head_len + packet.len - packet.at);
+            let Some(body) = self.body(&packet) else {
+                return written;
+            };
+            let head = packet
+                .head
+                .get(packet.at..packet.head_len)
+                .unwrap_or_default();
+            let head = head.get(..count).unwrap_or(head);
+            let count_of_body = count - head.len();
+            let from = packet.at.saturating_sub(packet.head_len);
+            let body = body
+                .get(from..from + count - head.len())
+                .unwrap_or_default();
+            tx.append((), count, |out| {
+                out.extend_from_slice(head);
+                out.extend_from_slice(body);
+            });
+            packet.at += count;
+            if matches!(packet.source, Source::Expedited | Source::Message { .. }) {
+                self.unsent -= count_of_body;
+                written.octets += count_of_body;
+            }
+            if packet.at < packet.head_len + packet.len {
+                self.packet = Some(packet);
+            } else {
+                self.finish(&packet, &mut written);
+            }
+        }
+    }
+
+    fn next_packet(&mut self, payload: usize) -> Option<Packet> {
+        if let Some(packet) = &self.opening {
+            return Some(Packet::whole(Source::Opening, packet));
+        }
+        if let Some(message) = self.expedited.front() {
+            let head = Data::packet_header(message.len(), true);
+            return Some(Packet::new(
+                Source::Expedited,
+                expedited(head),
+                0,
+                message.len(),
+            ));
+        }
+        if let Some(message) = self.messages.front() {
+            let left = message.len() - self.cut;
+            let len = left.min(payload.max(1));
+            let is_last = len == left;
+            let head = Data::packet_header(len, is_last);
+            let start = self.cut;
+            self.cut += len;
+            return Some(Packet::new(Source::Message { is_last }, head, start, len));
+        }
+        self.farewell
+            .as_ref()
+            .map(|packet| Packet::whole(Source::Farewell, packet))
+    }
+
+    fn body(&self, packet: &Packet) -> Option<&[u8]> {
+        let queue = match packet.source {
+            Source::Opening => self.opening.as_ref(),
+            Source::Expedited => self.expedited.front(),
+            Source::Message { .. } => self.messages.front(),
+            Source::Farewell => self.farewell.as_ref(),
+        };
+        queue?.get(packet.start..packet.start + packet.len)
+    }
+
+    fn finish(&mut self, packet: &Packet, written: &mut Written) {
+        let message = match packet.source {
+            Source::Opening => {
+                self.opening = None;
+                written.is_opened = true;
+                return;
+            }
+            Source::Farewell => {
+                self.farewell = None;
+                return;
+            }
+            Source::Message { is_last: false } => return,
+            Source::Message { is_last: true } => {
+                self.cut = 0;
+                self.written.messages += 1;
+                self.messages.pop_front()
+            }
+            Source::Expedited => {
+                self.written.expedited += 1;
+                self.expedited.pop_front()
+            }
+        };
+        self.cost -= message.map_or(0, |message| message.len() + ENTRY);
+        written.messages += 1;
+        self.shrink();
+    }
+
+    /// Gives back the memory of a queue that was long once, so that an idle connection stays small.
+    fn shrink(&mut self) {
+        for queue in [&mut self.messages, &mut self.expedited] {
+            if queue.is_empty() && queue.capacity() > 8 {
+                *queue = VecDeque::new();
+            }
+        }
+    }
+}
+
+impl Packet {
+    const fn new(source: Source, head: [u8; HEAD], start: usize, len: usize) -> Self {
+        Self {
+            source,
+            head,
+            head_len: HEAD,
+            start,
+            len,
+            at: 0,
+        }
+    }
+
+    fn whole(source: Source, packet: &Bytes) -> Self {
+        Self {
+            source,
+            head: [0; HEAD],
+            head_len: 0,
+            start: 0,
+            len: packet.len(),
+            at: 0,
+        }
+    }
+}
+
+/// The header of an ED is that of a DT with another code (RFC 1006 section 6).
+const fn expedited(mut head: [u8; HEAD]) -> [u8; HEAD] {
+    head[HEADER + 1] = 0x10;
+    head
+}
+
+/// Puts a TPDU into a TPKT. Bound: TPDUs written this way are CR, CC, DR and ER, under 1000 octets.
+pub(super) fn packet(tpdu: &Tpdu<'_>) -> Bytes {
+    let length = HEADER + tpdu.wire_len();
+    let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+    let mut out = Vec::with_capacity(length);
+    out.extend_from_slice(&[VERSION, 0, high, low]);
+    tpdu.encode(&mut out);
+    Bytes::from(out)
+}

@@ -1,0 +1,307 @@
+//! TPKT: packets in a byte stream (RFC 1006 section 6).
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::segment::Ahead;
+use super::wire::DATA_HEADER;
+use crate::{Broken, Framing};
+
+/// The version in the first octet.
+pub const VERSION: u8 = 3;
+/// Octets of the packet header.
+pub const HEADER: usize = 4;
+/// Octets of the shortest packet.
+pub const MIN_PACKET: usize = 7;
+/// Octets of the longest packet.
+pub const MAX_PACKET: usize = 65_535;
+
+const HEAD: usize = HEADER + DATA_HEADER;
+/// A buffer that grew beyond this is given back once it is empty, so that an idle connection stays small.
+const KEEP: usize = 256;
+
+/// Why a stream is no sequence of packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum TpktFault {
+    /// The first octet is not 3.
+    Version(u8),
+    /// The second octet is not 0, and the configuration insists.
+    Reserved(u8),
+    /// The length is under 7.
+    TooShort(u16),
+    /// The length is over what is accepted.
+    TooLong {
+        /// The length in the header.
+        length: u16,
+        /// Octets that are accepted.
+        limit: u16,
+    },
+}
+
+impl fmt::Display for TpktFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(octet) => write!(f, "TPKT version at offset 0: {octet} is not 3"),
+            Self::Reserved(octet) => write!(f, "TPKT reserved octet at offset 1: {octet} is not 0"),
+            Self::TooShort(length) => {
+                write!(
+                    f,
+                    "TPKT length at offset 2: {length} is under the minimum of {MIN_PACKET}"
+                )
+            }
+            Self::TooLong { length, limit } => {
+                write!(
+                    f,
+                    "TPKT length at offset 2: {length} exceeds the limit of {limit}"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for TpktFault {}
+
+/// Cuts a stream into packets and gives the TPDU of each.
+///
+/// It never sets memory aside for a length that a header merely claims: the buffer grows with what comes.
+#[derive(Debug, Clone)]
+pub struct Tpkt {
+    limit: u16,
+    is_strict: bool,
+    /// The part of a packet that has come.
+    buffer: Vec<u8>,
+    /// The packet in `buffer` was given out whole.
+    is_given: bool,
+    /// Octets that the DT under way still lacks.
+    missing: usize,
+    /// Packets that came whole.
+    packets: u64,
+    fault: Option<TpktFault>,
+}
+
+/// What the next octets of a stream are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// A whole TPDU.
+    Tpdu(&'a [u8]),
+    /// The start of a DT of which more is to come: its header, its user data in all, and the first of it.
+    Begun {
+        header: [u8; DATA_HEADER],
+        length: usize,
+        first: &'a [u8],
+    },
+    /// More user data of that DT, the rest of it if `is_end`.
+    More { octets: &'a [u8], is_end: bool },
+}
+
+impl Tpkt {
+    /// Accepts packets of up to `limit` octets; `is_strict` refuses a reserved octet other than 0, against
+    /// RFC 2126 section 6.10.
+    #[must_use]
+    pub const fn new(limit: u16, is_strict: bool) -> Self {
+        Self {
+            limit,
+            is_strict,
+            buffer: Vec::new(),
+            is_given: false,
+            missing: 0,
+            packets: 0,
+            fault: None,
+        }
+    }
+
+    /// Returns why the framing is broken.
+    #[must_use]
+    pub const fn fault(&self) -> Option<TpktFault> {
+        self.fault
+    }
+
+    /// Returns how many octets of an unfinished packet have come.
+    #[must_use]
+    pub fn unfinished(&self) -> &[u8] {
+        if self.is_given { &[] } else { &self.buffer }
+    }
+
+    /// Tells whether the stream stands between two packets.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        self.missing == 0 && self.unfinished().is_empty()
+    }
+
+    /// Tells whether the user data of a DT is being passed on piece by piece.
+    pub(super) const fn is_passing(&self) -> bool {
+        self.missing > 0
+    }
+
+    /// Returns how many packets came whole.
+    pub(super) const fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// Returns the bytes of memory it holds.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Takes the next piece: like [`next`](Framing::next), but the user data of a DT that does not lie
+    /// whole in `chunk` is passed on as it comes, so that it is copied once and not twice.
+    pub(super) fn piece<'a, 'c: 'a>(
+        &'a mut self,
+        chunk: &mut &'c [u8],
+    ) -> Result<Option<Piece<'a>>, TpktFault> {
+        self.forget_given();
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        if chunk.is_empty() {
+            return Ok(None);
+        }
+        if self.missing > 0 {
+            let octets = take(chunk, self.missing);
+            self.missing -= octets.len();
+            self.packets += u64::from(self.missing == 0);
+            return Ok(Some(Piece::More {
+                octets,
+                is_end: self.missing == 0,
+            }));
+        }
+        if self.buffer.is_empty()
+            && let Some(packet) = self.whole(chunk)?
+        {
+            return Ok(Some(Piece::Tpdu(packet)));
+        }
+        self.gather(chunk, HEAD)?;
+        let &[_, _, high, low, ref header @ ..] = self.buffer.as_slice() else {
+            return Ok(None);
+        };
+        if let Some(&header @ [2, 0xF0 | 0xF1, _]) = header.first_chunk() {
+            self.buffer.clear();
+            let packet = usize::from(u16::from_be_bytes([high, low]));
+            let length = packet.saturating_sub(HEAD);
+            let first = take(chunk, length);
+            self.missing = length - first.len();
+            self.packets += u64::from(self.missing == 0);
+            return Ok(Some(Piece::Begun {
+                header,
+                length,
+                first,
+            }));
+        }
+        self.rest_of_packet(chunk)
+            .map(|packet| packet.map(Piece::Tpdu))
+    }
+
+    /// Lends the packet at the start of `chunk` if it lies there whole.
+    fn whole<'c>(&mut self, chunk: &mut &'c [u8]) -> Result<Option<&'c [u8]>, TpktFault> {
+        let verdict = check(chunk, self.limit, self.is_strict);
+        let Some(length) = self.latch(verdict)? else {
+            return Ok(None);
+        };
+        let Some((packet, rest)) = chunk.split_at_checked(length) else {
+            return Ok(None);
+        };
+        *chunk = rest;
+        self.packets += 1;
+        Ok(packet.get(HEADER..))
+    }
+
+    /// Buffers the rest of a packet, and gives it once it is whole.
+    fn rest_of_packet(&mut self, chunk: &mut &[u8]) -> Result<Option<&[u8]>, TpktFault> {
+        let Some(length) = self.gather(chunk, HEADER)? else {
+            return Ok(None);
+        };
+        self.gather(chunk, length)?;
+        if self.buffer.len() < length {
+            return Ok(None);
+        }
+        self.is_given = true;
+        self.packets += 1;
+        Ok(self.buffer.get(HEADER..))
+    }
+
+    /// Moves octets into the buffer until it holds `target`; returns the packet length once it is known.
+    fn gather(&mut self, chunk: &mut &[u8], target: usize) -> Result<Option<usize>, TpktFault> {
+        let lacking = target.saturating_sub(self.buffer.len());
+        self.buffer.extend_from_slice(take(chunk, lacking));
+        let verdict = check(&self.buffer, self.limit, self.is_strict);
+        self.latch(verdict)
+    }
+
+    fn latch<T>(&mut self, verdict: Result<T, TpktFault>) -> Result<T, TpktFault> {
+        verdict.inspect_err(|&fault| self.fault = Some(fault))
+    }
+
+    /// Gives back what the last packet took, once nobody reads it any more.
+    pub(super) fn forget_given(&mut self) {
+        if !self.is_given {
+            return;
+        }
+        self.is_given = false;
+        if self.buffer.capacity() > KEEP {
+            self.buffer = Vec::new();
+        } else {
+            self.buffer.clear();
+        }
+    }
+}
+
+impl Default for Tpkt {
+    /// Accepts every packet that RFC 1006 allows.
+    fn default() -> Self {
+        Self::new(u16::MAX, false)
+    }
+}
+
+impl Framing for Tpkt {
+    fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8]) -> Result<Option<&'a [u8]>, Broken> {
+        self.forget_given();
+        if self.fault.is_some() {
+            return Err(Broken);
+        }
+        if self.buffer.is_empty()
+            && let Some(packet) = self.whole(chunk).map_err(|_| Broken)?
+        {
+            return Ok(Some(packet));
+        }
+        self.rest_of_packet(chunk).map_err(|_| Broken)
+    }
+}
+
+/// Looks for user data in the DTs at the start of `octets`, up to the end of a message.
+pub(super) fn look_ahead(mut octets: &[u8]) -> Ahead {
+    let mut ahead = Ahead::default();
+    while let &[VERSION, _, high, low, 2, 0xF0 | 0xF1, last, ref rest @ ..] = octets {
+        let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(HEAD);
+        let (user_data, behind) = rest.split_at(length.min(rest.len()));
+        ahead.octets += user_data.len();
+        if last & 0x80 != 0 {
+            ahead.is_whole = user_data.len() == length;
+            break;
+        }
+        octets = behind;
+    }
+    ahead
+}
+
+/// Checks as much of a packet header as is there, and returns the length once it is.
+fn check(octets: &[u8], limit: u16, is_strict: bool) -> Result<Option<usize>, TpktFault> {
+    match *octets {
+        [version, ..] if version != VERSION => Err(TpktFault::Version(version)),
+        [_, reserved, ..] if is_strict && reserved != 0 => Err(TpktFault::Reserved(reserved)),
+        [_, _, high, low, ..] => match u16::from_be_bytes([high, low]) {
+            length if usize::from(length) < MIN_PACKET => Err(TpktFault::TooShort(length)),
+            length if length > limit => Err(TpktFault::TooLong { length, limit }),
+            length => Ok(Some(usize::from(length))),
+        },
+        _ => Ok(None),
+    }
+}
+
+fn take<'c>(chunk: &mut &'c [u8], most: usize) -> &'c [u8] {
+    let (taken, rest) = chunk.split_at(most.min(chunk.len()));
+    *chunk = rest;
+    taken
+}

@@ -1,0 +1,316 @@
+//! A toy on datagrams that keeps the laws, and can be told to break one.
+//!
+//! It probes its neighbours: a number from the seed, sent up to three times, and answered by the same
+//! number. A datagram `?` is answered by `!`.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::lines::Refused;
+use crate::laws::Subject;
+use crate::{Ask, Chance, Hop, Instant, Limits, Link, Machine, Output, Seed, Transmit};
+
+const PATIENCE: Duration = Duration::from_secs(2);
+const MOST_TRIES: u8 = 3;
+const MOST_PROBES: usize = 8;
+const MOST_ANSWERS: usize = 8;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub(super) enum Fault {
+    None,
+    LongDatagram,
+    LongBatch,
+    WritesWhenDown,
+    AnswersWhenFull,
+    RemembersAll,
+    TimerFromTheClock,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub(super) enum Command {
+    /// Counted round the few neighbours, so that generated commands meet generated cues.
+    Probe(u8),
+    Open(crate::Tag),
+    Stop,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Event {
+    Answered(Hop),
+    Silent(Hop),
+    Opened(Hop),
+}
+
+struct Probe {
+    number: [u8; 8],
+    tries: u8,
+    /// Set while the answer is awaited; otherwise the probe wants to be sent.
+    deadline: Option<Instant>,
+}
+
+pub(super) const fn neighbour(number: u8) -> Hop {
+    Hop {
+        interface: 0,
+        via: (number % 4) as u16,
+    }
+}
+
+pub(super) struct Beacon {
+    fault: Fault,
+    chance: Chance,
+    now: Instant,
+    probes: BTreeMap<Hop, Probe>,
+    answers: VecDeque<Hop>,
+    events: VecDeque<Event>,
+    asks: VecDeque<Ask<Hop>>,
+    full: BTreeSet<Hop>,
+    down: BTreeSet<Hop>,
+    known: Vec<Hop>,
+    is_stopped: bool,
+}
+
+impl Beacon {
+    fn may_write(&self, to: Hop) -> bool {
+        let is_full = self.full.contains(&to) && self.fault != Fault::AnswersWhenFull;
+        let is_down = self.down.contains(&to) && self.fault != Fault::WritesWhenDown;
+        !is_full && !is_down
+    }
+
+    /// A probe ends in an event, so both count.
+    fn has_room(&self) -> bool {
+        self.probes.len() + self.events.len() < MOST_PROBES
+    }
+
+    /// Probes of a neighbour that is down stand still.
+    fn fire_timers(&mut self) {
+        for (at, probe) in &mut self.probes {
+            if !self.down.contains(at)
+                && probe.deadline.is_some_and(|deadline| deadline <= self.now)
+            {
+                probe.deadline = None;
+            }
+        }
+        let given_up: Vec<Hop> = self
+            .probes
+            .iter()
+            .filter(|(_, probe)| probe.tries == MOST_TRIES && probe.deadline.is_none())
+            .map(|(at, _)| *at)
+            .collect();
+        for at in given_up {
+            self.probes.remove(&at);
+            self.events.push_back(Event::Silent(at));
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.probes
+            .iter()
+            .filter(|(at, _)| !self.down.contains(at))
+            .filter_map(|(_, probe)| probe.deadline)
+            .min()
+    }
+
+    fn write_answers(&mut self, tx: &mut Transmit<Hop>) -> bool {
+        let Some(place) = self.answers.iter().position(|to| self.may_write(*to)) else {
+            return false;
+        };
+        let to = self.answers.remove(place).unwrap();
+        match self.fault {
+            Fault::LongDatagram => {
+                *tx = Transmit::new(Limits::new(2000, 64, 1 << 16));
+                tx.push(to, 2000, |out| out.resize(2000, b'!'))
+            }
+            Fault::LongBatch => {
+                *tx = Transmit::new(Limits::new(2000, 64, 1 << 16));
+                (0..64).all(|_| tx.push(to, 1, |out| out.push(b'!')))
+            }
+            _ => tx.push(to, 1, |out| out.push(b'!')),
+        }
+    }
+
+    fn write_probes(&mut self, tx: &mut Transmit<Hop>) -> bool {
+        let ready = self
+            .probes
+            .iter()
+            .find(|(at, probe)| probe.deadline.is_none() && self.may_write(**at));
+        let Some((&to, _)) = ready else {
+            return false;
+        };
+        let probe = self.probes.get_mut(&to).unwrap();
+        let number = probe.number;
+        if !tx.push(to, number.len(), |out| out.extend_from_slice(&number)) {
+            // The limits are too small for a probe: nobody will ever answer.
+            self.probes.remove(&to);
+            self.events.push_back(Event::Silent(to));
+            return false;
+        }
+        probe.tries += 1;
+        probe.deadline = Some(self.now + PATIENCE * u32::from(probe.tries));
+        true
+    }
+}
+
+impl Machine for Beacon {
+    type Addr = Hop;
+    type Command = Command;
+    type Event = Event;
+    type Error = Refused;
+
+    fn receive(&mut self, now: Instant, from: Hop, octets: &[u8]) {
+        self.now = self.now.max(now);
+        if self.fault == Fault::RemembersAll {
+            self.known.extend([from; 16]);
+        }
+        if octets == b"?" && self.answers.len() < MOST_ANSWERS && !self.is_stopped {
+            self.answers.push_back(from);
+        } else if self
+            .probes
+            .get(&from)
+            .is_some_and(|probe| probe.number == octets)
+        {
+            self.probes.remove(&from);
+            self.events.push_back(Event::Answered(from));
+        }
+    }
+
+    fn link(&mut self, now: Instant, at: Hop, state: Link) {
+        self.now = self.now.max(now);
+        match state {
+            Link::Full => drop(self.full.insert(at)),
+            Link::Free => drop(self.full.remove(&at)),
+            Link::Down(_) => drop(self.down.insert(at)),
+            Link::Opened(_) if self.has_room() && !self.is_stopped => {
+                self.down.remove(&at);
+                self.events.push_back(Event::Opened(at));
+            }
+            Link::Up | Link::Opened(_) => drop(self.down.remove(&at)),
+            Link::Failed(..) | Link::Ended => {}
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command) -> Result<(), Refused> {
+        let now = if self.fault == Fault::TimerFromTheClock {
+            now
+        } else {
+            self.now.max(now)
+        };
+        self.now = self.now.max(now);
+        match command {
+            _ if self.is_stopped => Err(Refused),
+            Command::Stop => {
+                self.is_stopped = true;
+                self.probes.clear();
+                Ok(())
+            }
+            Command::Open(tag) if self.asks.len() < MOST_PROBES => {
+                let path = Hop {
+                    interface: 9,
+                    via: 0,
+                };
+                self.asks.push_back(Ask::Open { tag, path });
+                Ok(())
+            }
+            Command::Probe(number) if self.has_room() => {
+                let at = neighbour(number);
+                let number = self.chance.next_u64().to_be_bytes();
+                // The fault starts the timer before the probe is written, and from an unchecked clock.
+                let deadline = (self.fault == Fault::TimerFromTheClock).then_some(now + PATIENCE);
+                self.probes.insert(
+                    at,
+                    Probe {
+                        number,
+                        tries: 0,
+                        deadline,
+                    },
+                );
+                Ok(())
+            }
+            Command::Open(_) | Command::Probe(_) => Err(Refused),
+        }
+    }
+
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<Hop>) -> Output<Hop, Event> {
+        tx.clear();
+        self.now = self.now.max(now);
+        self.fire_timers();
+        if self.events.is_empty() {
+            if let Some(ask) = self.asks.pop_front() {
+                return Output::Ask(ask);
+            }
+            if self.write_answers(tx) || self.write_probes(tx) {
+                return Output::Transmit;
+            }
+        }
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        if self.is_stopped && self.answers.is_empty() {
+            return Output::Done;
+        }
+        Output::Idle(self.deadline())
+    }
+}
+
+impl Subject for Beacon {
+    type Config = Fault;
+
+    fn make(fault: &Fault, seed: Seed) -> Option<Self> {
+        Some(Self {
+            fault: *fault,
+            chance: seed.child("beacon").chance(),
+            now: Instant::ZERO,
+            probes: BTreeMap::new(),
+            answers: VecDeque::new(),
+            events: VecDeque::new(),
+            asks: VecDeque::new(),
+            full: BTreeSet::new(),
+            down: BTreeSet::new(),
+            known: Vec::new(),
+            is_stopped: false,
+        })
+    }
+
+    fn ceiling(_: &Fault) -> usize {
+        1024
+    }
+
+    fn held(&self) -> usize {
+        self.probes.len() * size_of::<(Hop, Probe)>()
+            + (self.answers.len() + self.known.len()) * size_of::<Hop>()
+            + self.events.len() * size_of::<Event>()
+            + self.asks.len() * size_of::<Ask<Hop>>()
+    }
+
+    fn is_stream(_: &Fault, _: Hop) -> bool {
+        false
+    }
+
+    fn route(at: Hop, opened: &[Hop]) -> Hop {
+        if at.interface == 0 || opened.is_empty() {
+            return neighbour(at.via.to_le_bytes()[0]);
+        }
+        opened[usize::from(at.via) % opened.len()]
+    }
+
+    fn bound(path: Hop, nth: usize) -> Hop {
+        Hop {
+            via: u16::try_from(nth).unwrap_or(u16::MAX),
+            ..path
+        }
+    }
+
+    #[cfg(feature = "arbitrary")]
+    fn arbitrary_octets(
+        _: &Fault,
+        u: &mut arbitrary::Unstructured<'_>,
+    ) -> arbitrary::Result<Vec<u8>> {
+        Ok(if u.arbitrary()? {
+            b"?".to_vec()
+        } else {
+            u.arbitrary::<[u8; 8]>()?.to_vec()
+        })
+    }
+}

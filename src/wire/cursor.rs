@@ -1,0 +1,85 @@
+//! Reading fixed fields one after the other.
+
+use super::{DecodeError, Fault};
+
+/// The octets not read yet, and how many were.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursor<'a> {
+    rest: &'a [u8],
+    offset: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) const fn new(octets: &'a [u8]) -> Self {
+        Self {
+            rest: octets,
+            offset: 0,
+        }
+    }
+
+    /// Returns the octets not read yet.
+    pub(crate) const fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
+    pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+        let Some((&octet, rest)) = self.rest.split_first() else {
+            return Err(self.short(1, field));
+        };
+        self.advance(rest);
+        Ok(octet)
+    }
+
+    /// Takes a big-endian number of 16 bits.
+    pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
+        let Some((&octets, rest)) = self.rest.split_first_chunk() else {
+            return Err(self.short(2, field));
+        };
+        self.advance(rest);
+        Ok(u16::from_be_bytes(octets))
+    }
+
+    fn advance(&mut self, rest: &'a [u8]) {
+        self.offset += self.rest.len() - rest.len();
+        self.rest = rest;
+    }
+
+    const fn short(&self, need: usize, field: &'static str) -> DecodeError {
+        DecodeError::new(
+            field,
+            self.offset,
+            Fault::Short {
+                need,
+                left: self.rest.len(),
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_read_in_order_and_big_endian() {
+        let mut cursor = Cursor::new(&[7, 0x12, 0x34, 9, 9]);
+
+        assert_eq!(cursor.u8("first"), Ok(7));
+        assert_eq!(cursor.u16("second"), Ok(0x1234));
+        assert_eq!(cursor.rest(), [9, 9]);
+    }
+
+    #[test]
+    fn a_short_field_is_named_with_its_offset() {
+        let mut cursor = Cursor::new(&[7, 8]);
+        cursor.u8("first").unwrap();
+
+        let error = cursor.u16("second").unwrap_err();
+
+        assert_eq!(
+            error,
+            DecodeError::new("second", 1, Fault::Short { need: 2, left: 1 })
+        );
+        assert_eq!(cursor.rest(), [8], "a failed read takes nothing");
+    }
+}

@@ -1,0 +1,17 @@
+//! The tokio drivers on real sockets, with machines that do what the test says.
+#![cfg(feature = "tokio")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests link the standard library anyway"
+)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test"
+)]
+
+mod puppet;
+mod sockets;
+mod stream;

@@ -1,0 +1,657 @@
+//! One machine on one byte stream.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use farlink::adapters::tokio::{CommandError, Handed, Handle, Notice, Options, stream};
+use farlink::{Ask, Cause, Instant, Link, Machine, Output, Tag, Transmit};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::puppet::{Do, Heard, Puppet, Refusal};
+
+type Held<S> = Handle<Puppet<()>, S>;
+type Driven<S> = (Held<S>, JoinHandle<io::Result<()>>);
+
+#[tokio::test]
+async fn up_comes_first_and_octets_go_both_ways() {
+    let (near, mut far) = tcp().await;
+    far.write_all(b"early bird").await.unwrap();
+    let (mut handle, _driver) = drive(near);
+
+    assert_eq!(cue(&mut handle).await, Link::Up);
+    assert_eq!(octets(&mut handle, 10).await, b"early bird");
+
+    say(&handle, Do::Write((), Bytes::from_static(b"worm"))).await;
+    assert_eq!(exactly(&mut far, 4).await, b"worm");
+}
+
+#[tokio::test]
+async fn any_byte_stream_will_do() {
+    let (near, mut far) = tokio::io::duplex(16);
+    let (mut handle, _driver) = drive(near);
+    let long: Vec<u8> = (0..=255).collect();
+
+    say(&handle, Do::Write((), Bytes::from(long.clone()))).await;
+    assert_eq!(exactly(&mut far, 256).await, long);
+    far.write_all(b"answer").await.unwrap();
+
+    assert_eq!(octets(&mut handle, 6).await, b"answer");
+}
+
+#[tokio::test]
+async fn the_peers_fin_is_ended_and_writing_goes_on() {
+    let (near, mut far) = tcp().await;
+    let (mut handle, _driver) = drive(near);
+    far.write_all(b"last").await.unwrap();
+    far.shutdown().await.unwrap();
+
+    assert_eq!(cue(&mut handle).await, Link::Up);
+    assert_eq!(octets(&mut handle, 4).await, b"last");
+    assert_eq!(cue(&mut handle).await, Link::Ended);
+    say(&handle, Do::Write((), Bytes::from_static(b"still here"))).await;
+
+    assert_eq!(exactly(&mut far, 10).await, b"still here");
+}
+
+#[tokio::test]
+async fn finish_sends_fin_behind_what_was_written_and_reading_goes_on() {
+    let (near, mut far) = tcp().await;
+    let (mut handle, _driver) = drive(near);
+    say(&handle, Do::Write((), Bytes::from(vec![7; 1 << 22]))).await;
+    say(&handle, Do::Ask(Ask::Finish(()))).await;
+
+    let mut all = Vec::new();
+    far.read_to_end(&mut all).await.unwrap();
+    far.write_all(b"heard you").await.unwrap();
+
+    assert_eq!(all, vec![7; 1 << 22]);
+    assert_eq!(octets(&mut handle, 9).await, b"heard you");
+}
+
+#[tokio::test]
+async fn abort_sends_rst() {
+    let (near, mut far) = tcp().await;
+    let (handle, _driver) = drive(near);
+    say(&handle, Do::Ask(Ask::Abort(()))).await;
+
+    let error = far.read_u8().await.unwrap_err();
+
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn an_rst_of_the_peer_is_down_and_nothing_follows() {
+    let (near, far) = tcp().await;
+    let (mut handle, driver) = drive(near);
+    assert_eq!(cue(&mut handle).await, Link::Up);
+    far.set_zero_linger().unwrap();
+    drop(far);
+
+    assert_eq!(cue(&mut handle).await, Link::Down(Cause::Reset));
+    say(&handle, Do::Done).await;
+
+    assert!(handle.event().await.is_none());
+    let broken = driver.await.unwrap().unwrap_err();
+    assert_eq!(broken.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn what_the_peer_said_before_it_reset_is_heard_first() {
+    let (near, mut far) = tcp().await;
+    let (mut handle, _driver) = drive(near);
+    assert_eq!(cue(&mut handle).await, Link::Up);
+    say(&handle, Do::Want((), false)).await;
+    far.write_all(b"wrong selector").await.unwrap();
+    // Unread octets make the peer's close an RST.
+    say(&handle, Do::Write((), Bytes::from_static(b"hello"))).await;
+    far.readable().await.unwrap();
+    drop(far);
+    // This write meets the RST, and what fails is known to the machine as full.
+    say(&handle, Do::Write((), Bytes::from_static(b"more"))).await;
+    assert_eq!(cue(&mut handle).await, Link::Full);
+
+    say(&handle, Do::Want((), true)).await;
+
+    assert_eq!(octets(&mut handle, 14).await, b"wrong selector");
+    assert_eq!(cue(&mut handle).await, Link::Down(Cause::Reset));
+}
+
+#[tokio::test]
+async fn there_is_nothing_to_open_on_a_stream() {
+    let (near, _far) = tokio::io::duplex(16);
+    let (mut handle, _driver) = drive(near);
+    let (tag, path) = (Tag(7), ());
+    assert_eq!(cue(&mut handle).await, Link::Up);
+
+    say(&handle, Do::Ask(Ask::Open { tag, path })).await;
+
+    let answer = Link::Failed(tag, Cause::Unreachable);
+    assert_eq!(cue(&mut handle).await, answer);
+}
+
+#[tokio::test]
+async fn a_stream_is_handed_over_with_what_was_read_too_far_and_goes_on_working() {
+    let (near, mut far) = tcp().await;
+    let local = near.local_addr().unwrap();
+    let (mut handle, driver) = drive(near);
+    assert_eq!(cue(&mut handle).await, Link::Up);
+    say(&handle, Do::Want((), false)).await;
+    far.write_all(b"to the application").await.unwrap();
+    say(
+        &handle,
+        Do::Write((), Bytes::from_static(b"from the machine, ")),
+    )
+    .await;
+    let ask = Ask::Hand {
+        tag: Tag(3),
+        path: (),
+        early: Bytes::from_static(b"read too far"),
+    };
+    say(&handle, Do::Ask(ask)).await;
+
+    let mut handed = handed(&mut handle).await;
+    let theirs = exactly(&mut handed.stream, 18).await;
+    handed
+        .stream
+        .write_all(b"from the application")
+        .await
+        .unwrap();
+
+    assert_eq!(handed.tag, Tag(3));
+    assert_eq!(&handed.early[..], b"read too far");
+    assert_eq!(handed.stream.local_addr().unwrap(), local);
+    assert_eq!(theirs, b"to the application");
+    let ours = exactly(&mut far, 38).await;
+    assert_eq!(ours, b"from the machine, from the application");
+    assert!(handle.event().await.is_none());
+    driver.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_hand_over_waits_for_what_was_written() {
+    let (near, mut far) = tokio::io::duplex(64);
+    let (mut handle, _driver) = drive(near);
+    say(&handle, Do::Write((), Bytes::from(vec![1; 100_000]))).await;
+    let ask = Ask::Hand {
+        tag: Tag(3),
+        path: (),
+        early: Bytes::new(),
+    };
+    say(&handle, Do::Ask(ask)).await;
+    // Done at once: the flush, and the hand-over behind it, still come.
+    say(&handle, Do::Done).await;
+
+    let reader = tokio::spawn(async move { exactly(&mut far, 100_001).await });
+    let mut handed = handed(&mut handle).await;
+    handed.stream.write_all(&[2]).await.unwrap();
+
+    let all = reader.await.unwrap();
+    assert_eq!(all[..100_000], vec![1; 100_000]);
+    assert_eq!(all[100_000], 2);
+}
+
+#[tokio::test]
+async fn a_stream_that_blocks_is_full_and_later_free() {
+    let (near, mut far) = tokio::io::duplex(64);
+    let (mut handle, _driver) = drive(near);
+    assert_eq!(cue(&mut handle).await, Link::Up);
+
+    say(&handle, Do::Write((), Bytes::from(vec![9; 200_000]))).await;
+    assert_eq!(cue(&mut handle).await, Link::Full);
+    let all = tokio::spawn(async move { exactly(&mut far, 200_000).await });
+
+    assert_eq!(cue(&mut handle).await, Link::Free);
+    assert_eq!(all.await.unwrap(), vec![9; 200_000]);
+}
+
+#[tokio::test]
+async fn two_peers_that_send_and_never_read_stall_and_then_lose_nothing() {
+    const MOST: usize = 3_000;
+    let (near, far) = tokio::io::duplex(1 << 12);
+    let [one, other] = [near, far].map(|stream| {
+        let (handle, _) = stream::spawn(Puppet::new(), stream, few_events());
+        handle.split()
+    });
+    let sent: [Arc<AtomicUsize>; 2] = Default::default();
+    let senders = [(&one.0, &sent[0]), (&other.0, &sent[1])].map(|(commands, sent)| {
+        let (commands, sent) = (commands.clone(), Arc::clone(sent));
+        tokio::spawn(async move {
+            while sent.load(Ordering::Relaxed) < MOST {
+                let write = Do::Write((), Bytes::from(vec![5; 1000]));
+                match commands.command(write).await {
+                    Ok(()) => sent.fetch_add(1, Ordering::Relaxed),
+                    Err(CommandError::Refused(Refusal::Full)) => 0,
+                    Err(error) => panic!("{error}"),
+                };
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+
+    // Nothing but these tasks runs here, so what does not move in all that time never will.
+    settle().await;
+    let stalled = [0, 1].map(|side: usize| sent[side].load(Ordering::Relaxed));
+    assert!(stalled.iter().all(|&count| count < MOST / 2), "{stalled:?}");
+
+    let readers = [one.1, other.1].map(|mut events| {
+        tokio::spawn(async move {
+            let mut got = 0;
+            while got < MOST * 1000 {
+                match events.next().await {
+                    Some(Notice::Event(Heard::Octets((), octets))) => got += octets.len(),
+                    Some(_) => {}
+                    None => panic!("ended after {got} octets"),
+                }
+            }
+        })
+    });
+    for task in senders.into_iter().chain(readers) {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn two_peers_that_send_at_once_over_tcp_do_not_deadlock() {
+    const ALL: usize = 1 << 25;
+    let (near, far) = tcp().await;
+    let sides = [near, far].map(|stream| {
+        let (handle, _) = stream::spawn(Puppet::new(), stream, Options::default());
+        let (commands, mut events) = handle.split();
+        let sender = tokio::spawn(async move {
+            let part = Bytes::from(vec![3; 1 << 16]);
+            let mut sent = 0;
+            while sent < ALL {
+                match commands.command(Do::Write((), part.clone())).await {
+                    Ok(()) => sent += part.len(),
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+            commands
+        });
+        let reader = tokio::spawn(async move {
+            let mut got = 0;
+            while got < ALL {
+                if let Some(Notice::Event(Heard::Octets((), octets))) = events.next().await {
+                    got += octets.len();
+                }
+            }
+        });
+        (sender, reader)
+    });
+
+    for (sender, reader) in sides {
+        let _commands = sender.await.unwrap();
+        reader.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn timers_fire() {
+    let (near, _far) = tokio::io::duplex(16);
+    let (mut handle, _driver) = drive(near);
+    assert_eq!(cue(&mut handle).await, Link::Up);
+
+    say(&handle, Do::Wake(Duration::from_micros(1500), 3)).await;
+
+    for left in [2, 1, 0] {
+        assert_eq!(heard(&mut handle).await, Heard::Woken(left));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn timers_follow_a_clock_that_a_test_pauses() {
+    let (near, _far) = tokio::io::duplex(16);
+    let (mut handle, _driver) = drive(near);
+    assert_eq!(cue(&mut handle).await, Link::Up);
+
+    say(&handle, Do::Wake(Duration::from_secs(86_400), 3)).await;
+
+    for left in [2, 1, 0] {
+        assert_eq!(heard(&mut handle).await, Heard::Woken(left));
+    }
+}
+
+#[tokio::test]
+async fn a_full_event_channel_stops_neither_timers_nor_sends() {
+    let (near, mut far) = tokio::io::duplex(16);
+    let (mut handle, _driver) = stream::spawn(Puppet::new(), near, few_events());
+    say(&handle, Do::Beat((), Duration::from_millis(1), 20)).await;
+
+    // Nobody takes an event, and yet every beat is written.
+    assert_eq!(exactly(&mut far, 20).await, [b'.'; 20]);
+
+    assert_eq!(cue(&mut handle).await, Link::Up);
+    for left in (0..20).rev() {
+        assert_eq!(heard(&mut handle).await, Heard::Woken(left));
+    }
+}
+
+#[tokio::test]
+async fn while_events_wait_nothing_is_read_and_no_command_is_taken() {
+    let (near, mut far) = tokio::io::duplex(8);
+    let (handle, _driver) = stream::spawn(Puppet::new(), near, few_events());
+    let (commands, mut events) = handle.split();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    tokio::spawn(async move {
+        while far.write_all(b"x").await.is_ok() {
+            counter.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    settle().await;
+    let stalled = sent.load(Ordering::Relaxed);
+    assert!(stalled < 100, "{stalled} octets were taken");
+
+    let mut answer = commands.try_submit(Do::Want((), true)).unwrap();
+    settle().await;
+    assert!(is_pending(&mut answer).await);
+    assert_eq!(sent.load(Ordering::Relaxed), stalled);
+
+    while sent.load(Ordering::Relaxed) == stalled {
+        events.next().await;
+    }
+    assert_eq!(answer.await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_refused_command_comes_back_to_its_sender() {
+    let (near, _far) = tokio::io::duplex(8);
+    let (handle, _driver) = drive(near);
+    let (commands, _events) = handle.split();
+
+    let good = commands.submit(Do::Want((), true)).await.unwrap();
+    let bad = commands.try_submit(Do::Fail).unwrap();
+
+    assert_eq!(bad.await, Err(CommandError::Refused(Refusal::Told)));
+    assert_eq!(good.await, Ok(()));
+}
+
+#[tokio::test]
+async fn commands_after_the_end_are_told_so() {
+    let (near, far) = tokio::io::duplex(8);
+    let (handle, driver) = drive(near);
+    say(&handle, Do::Done).await;
+    drop(far);
+    driver.await.unwrap().unwrap();
+
+    let late = handle.command(Do::Fail).await;
+
+    assert_eq!(late, Err(CommandError::Gone));
+}
+
+#[tokio::test]
+async fn events_are_discarded_once_nobody_takes_them() {
+    let (near, mut far) = tokio::io::duplex(1 << 10);
+    let (handle, _driver) = stream::spawn(Puppet::new(), near, few_events());
+    let (commands, events) = handle.split();
+    drop(events);
+
+    far.write_all(&vec![0; 1 << 20]).await.unwrap();
+    commands
+        .command(Do::Write((), Bytes::from_static(b"done")))
+        .await
+        .unwrap();
+
+    assert_eq!(exactly(&mut far, 4).await, b"done");
+}
+
+#[tokio::test]
+async fn dropping_every_handle_gives_the_machine_the_chosen_command() {
+    let (near, mut far) = tokio::io::duplex(64);
+    let options = Options {
+        on_drop: Some(Do::Done),
+        ..Options::default()
+    };
+    let (handle, driver) = stream::spawn(Puppet::new(), near, options);
+    let (commands, _events) = handle.split();
+    let write = Do::Write((), Bytes::from_static(b"sent before the end"));
+    let answer = commands.try_submit(write).unwrap();
+    let clone = commands.clone();
+    drop(commands);
+    drop(clone);
+
+    let mut all = Vec::new();
+    far.read_to_end(&mut all).await.unwrap();
+
+    assert_eq!(all, b"sent before the end");
+    assert_eq!(answer.await, Ok(()));
+    drop(far);
+    driver.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn without_a_command_for_it_dropped_handles_change_nothing() {
+    let (near, mut far) = tokio::io::duplex(64);
+    let (handle, driver) = drive(near);
+    say(&handle, Do::Beat((), Duration::from_millis(1), 5)).await;
+    drop(handle);
+
+    assert_eq!(exactly(&mut far, 5).await, b".....");
+
+    // Behind the peer's end nothing can reach the machine: the driver must not stay for ever.
+    drop(far);
+    let _ = driver.await.unwrap();
+}
+
+#[tokio::test]
+async fn done_flushes_and_closes_even_while_the_peer_keeps_sending() {
+    let (near, far) = tcp().await;
+    let (handle, driver) = drive(near);
+    let (mut from, mut to) = far.into_split();
+    let flood = tokio::spawn(async move { while to.write_all(&[0; 4096]).await.is_ok() {} });
+    say(&handle, Do::Write((), Bytes::from(vec![8; 1 << 23]))).await;
+    say(&handle, Do::Done).await;
+    drop(handle);
+
+    let mut all = Vec::new();
+    from.read_to_end(&mut all).await.unwrap();
+
+    assert_eq!(all.len(), 1 << 23);
+    flood.abort();
+    let _ = flood.await;
+    driver.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_holds_up_the_end_only_for_a_while() {
+    let (near, _far) = tokio::io::duplex(8);
+    let (handle, driver) = drive(near);
+    say(&handle, Do::Write((), Bytes::from(vec![8; 50_000]))).await;
+    say(&handle, Do::Ask(Ask::Close(()))).await;
+    say(&handle, Do::Done).await;
+
+    let error = driver.await.unwrap().unwrap_err();
+
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn an_unwanted_stream_is_left_unread() {
+    let (near, mut far) = tokio::io::duplex(8);
+    let (mut handle, _driver) = drive(near);
+    assert_eq!(cue(&mut handle).await, Link::Up);
+    say(&handle, Do::Want((), false)).await;
+    far.write_all(b"12345678").await.unwrap();
+
+    // The buffer stays full, so the ninth octet must wait.
+    let mut more = Box::pin(far.write_u8(b'9'));
+    settle().await;
+    assert!(is_pending(&mut more).await);
+    say(&handle, Do::Want((), true)).await;
+
+    more.await.unwrap();
+    assert_eq!(octets(&mut handle, 9).await, b"123456789");
+}
+
+#[tokio::test]
+async fn after_64_sends_the_inputs_are_looked_at() {
+    let longest = Arc::new(AtomicUsize::new(0));
+    let chatterbox = Chatterbox {
+        in_a_row: 0,
+        heard: 0,
+        longest: Arc::clone(&longest),
+    };
+    let options = Options {
+        linger: Duration::ZERO,
+        ..Options::default()
+    };
+    let (_handle, driver) = stream::spawn(chatterbox, Bottomless, options);
+
+    driver.await.unwrap().unwrap();
+
+    assert_eq!(longest.load(Ordering::Relaxed), 64);
+}
+
+/// A machine that always has something to send, and is done when it heard a hundred times.
+struct Chatterbox {
+    in_a_row: usize,
+    heard: usize,
+    longest: Arc<AtomicUsize>,
+}
+
+impl Machine for Chatterbox {
+    type Addr = ();
+    type Command = ();
+    type Event = ();
+    type Error = std::convert::Infallible;
+
+    fn receive(&mut self, _: Instant, (): (), _: &[u8]) {
+        self.longest.fetch_max(self.in_a_row, Ordering::Relaxed);
+        self.in_a_row = 0;
+        self.heard += 1;
+    }
+
+    fn link(&mut self, _: Instant, (): (), state: Link) {
+        assert_ne!(state, Link::Full, "the stream takes everything");
+    }
+
+    fn command(&mut self, _: Instant, (): ()) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn poll(&mut self, _: Instant, tx: &mut Transmit<()>) -> Output<(), ()> {
+        tx.clear();
+        if self.heard == 100 {
+            return Output::Done;
+        }
+        self.in_a_row += 1;
+        tx.append((), 1, |out| out.push(0));
+        Output::Transmit
+    }
+}
+
+/// A stream that takes everything and always has an octet to read, until it is shut down.
+struct Bottomless;
+
+impl AsyncRead for Bottomless {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        buffer.put_slice(b"x");
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Bottomless {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(octets.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn drive<S: farlink::adapters::tokio::ByteStream>(stream: S) -> Driven<S> {
+    stream::spawn(Puppet::new(), stream, Options::default())
+}
+
+fn few_events() -> Options<Do<()>> {
+    Options {
+        events: 4,
+        ..Options::default()
+    }
+}
+
+async fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+    (near.unwrap(), far.unwrap().0)
+}
+
+async fn say<S>(handle: &Held<S>, what: Do<()>) {
+    handle.command(what).await.unwrap();
+}
+
+async fn heard<S>(handle: &mut Held<S>) -> Heard<()> {
+    match handle.event().await {
+        Some(Notice::Event(event)) => event,
+        Some(Notice::Handed(_)) => panic!("handed over"),
+        None => panic!("ended"),
+    }
+}
+
+async fn cue<S>(handle: &mut Held<S>) -> Link {
+    match heard(handle).await {
+        Heard::Link((), link) => link,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Collects octets; cues of a full stream in between do not matter.
+async fn octets<S>(handle: &mut Held<S>, count: usize) -> Vec<u8> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        if let Heard::Octets((), octets) = heard(handle).await {
+            all.extend_from_slice(&octets);
+        }
+    }
+    all
+}
+
+async fn handed<S>(handle: &mut Held<S>) -> Handed<S> {
+    loop {
+        match handle.event().await {
+            Some(Notice::Event(_)) => {}
+            Some(Notice::Handed(handed)) => return handed,
+            None => panic!("ended"),
+        }
+    }
+}
+
+async fn exactly(stream: &mut (impl AsyncRead + Unpin), count: usize) -> Vec<u8> {
+    let mut all = vec![0; count];
+    stream.read_exact(&mut all).await.unwrap();
+    all
+}
+
+/// Lets every other task of this thread run until none of them can.
+async fn settle() {
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn is_pending(future: &mut (impl Future + Unpin)) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_pending())).await
+}

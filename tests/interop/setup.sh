@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Installs the programs that the interop tests talk to: hat-drivers in a venv beside this file, tshark from Debian.
+# Run it again at will: what is there already is left alone.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+HAT_DRIVERS=0.10.10
+VENV=.venv
+
+have_hat() {
+    [ -x "$VENV/bin/python" ] &&
+        "$VENV/bin/python" - "$HAT_DRIVERS" <<'PY' 2>/dev/null
+import importlib.metadata, sys
+sys.exit(importlib.metadata.version('hat-drivers') != sys.argv[1])
+PY
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo -- "$@"
+    else
+        echo "setup.sh: '$*' needs root; run as root or install sudo, or install the package by hand" >&2
+        exit 1
+    fi
+}
+
+apt_install() {
+    command -v apt-get >/dev/null || {
+        echo "setup.sh: no apt-get here; install by hand: $*" >&2
+        exit 1
+    }
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+packages=()
+command -v tshark >/dev/null || packages+=(tshark)
+command -v python3 >/dev/null || packages+=(python3)
+# Debian's python3 comes without ensurepip, and a venv without pip is of no use.
+command -v python3 >/dev/null && python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+if [ ${#packages[@]} -gt 0 ]; then
+    apt_install "${packages[@]}" </dev/null
+fi
+
+if ! have_hat; then
+    rm -rf "$VENV"
+    python3 -m venv "$VENV"
+    "$VENV/bin/pip" install --quiet --disable-pip-version-check --no-input "hat-drivers==$HAT_DRIVERS"
+    have_hat || {
+        echo "setup.sh: hat-drivers $HAT_DRIVERS does not import after its installation" >&2
+        exit 1
+    }
+fi
+
+echo "hat-drivers $HAT_DRIVERS, $(tshark --version 2>/dev/null | head -n 1)"
