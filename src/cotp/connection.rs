@@ -114,6 +114,8 @@ struct Closing {
     is_finished: bool,
     /// A timer ran out, so the stream is to be cut.
     is_aborted: bool,
+    /// A DC would answer the DR that was sent.
+    awaits_dc: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,17 +352,28 @@ impl Connection {
             State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
         };
         if untold == Untold::Closed && self.rules.farewell.contains(Farewell::CLOSE) {
-            // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
-            let reason = DisconnectReason::NOT_SPECIFIED;
-            self.outbox.end_with(handshake::disconnect(
-                self.agreed.peer,
-                self.reference,
-                reason,
-                &[],
-            ));
+            self.close_by_dr();
+        } else {
+            self.begin_closing(Some(untold));
         }
-        self.begin_closing(Some(untold));
         Ok(())
+    }
+
+    fn close_by_dr(&mut self) {
+        // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
+        let reason = DisconnectReason::NOT_SPECIFIED;
+        let Agreed { peer, .. } = self.agreed;
+        self.outbox
+            .end_with(handshake::disconnect(peer, self.reference, reason, &[]));
+        let framing = mem::take(&mut self.framing);
+        let held = mem::take(&mut self.held);
+        let held_at = self.held_at;
+        self.begin_closing(Some(Untold::Closed));
+        if let State::Closing(closing) = &mut self.state {
+            closing.awaits_dc = true;
+            self.framing = framing;
+            self.look_for_dc(held.get(held_at..).unwrap_or_default());
+        }
     }
 
     /// Returns what was counted so far.
@@ -486,6 +499,7 @@ impl Connection {
             untold,
             is_finished: false,
             is_aborted: false,
+            awaits_dc: false,
         });
         self.arm(Timer::Close, Some(self.rules.drain_timeout));
     }
