@@ -253,7 +253,10 @@ impl fmt::Display for Reason {
             Self::PacketStalled(span) => write!(f, "a packet was not finished within {span:?}"),
             Self::Idle(span) => write!(f, "nothing came from the peer for {span:?}"),
             Self::SendStalled(span) => {
-                write!(f, "the peer took nothing for {span:?} while closing")
+                write!(
+                    f,
+                    "the peer took nothing for {span:?} of what was still to be sent"
+                )
             }
             Self::Framing(fault) => write!(f, "not a TPKT stream: {fault}"),
             Self::Malformed(error) => write!(f, "malformed TPDU: {error}"),

@@ -150,7 +150,7 @@ enum Timer {
     Handshake,
     Packet,
     Idle,
-    /// Progress of sending while closing, then TS2.
+    /// Progress of sending while closing or handing over, then TS2.
     Close,
 }
 
@@ -329,8 +329,8 @@ impl Connection {
             });
         }
         self.state = State::Handing(tag);
-        self.disarm(Timer::Idle);
-        self.disarm(Timer::Packet);
+        self.timers = [None; Timer::COUNT];
+        self.arm(Timer::Close, Some(self.rules.drain_timeout));
         Ok(())
     }
 
@@ -548,9 +548,10 @@ impl Connection {
             }
             (Timer::Packet, _) => (rules.packet_timeout, Reason::PacketStalled),
             (Timer::Idle, _) => (rules.idle_timeout, Reason::Idle),
-            (Timer::Close, State::Closing(closing)) => {
-                closing.is_aborted = true;
-                return;
+            (Timer::Close, State::Closing(_)) => return self.abort(),
+            (Timer::Close, State::Handing(_)) => {
+                self.end(Reason::SendStalled(rules.drain_timeout));
+                return self.abort();
             }
             (Timer::Handshake | Timer::Close, _) => return,
         };
@@ -560,6 +561,13 @@ impl Connection {
             return;
         }
         self.end(reason(span.unwrap_or_default()));
+    }
+
+    /// Waits for nothing any more.
+    pub(super) const fn abort(&mut self) {
+        if let State::Closing(closing) = &mut self.state {
+            closing.is_aborted = true;
+        }
     }
 
     fn next_event(&mut self) -> Option<Event> {
@@ -655,7 +663,9 @@ impl Connection {
                 let span = config.answer_timeout;
                 self.arm(Timer::Handshake, span);
             }
-            State::Closing(_) => self.arm(Timer::Close, Some(self.rules.drain_timeout)),
+            State::Closing(_) | State::Handing(_) => {
+                self.arm(Timer::Close, Some(self.rules.drain_timeout));
+            }
             _ => (),
         }
         self.settle_room();

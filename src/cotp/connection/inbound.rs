@@ -62,9 +62,7 @@ impl Connection {
     /// What nobody wanted could only be lost or hoarded, and who feeds it would not wait for the peer's end.
     fn overrun(&mut self) {
         self.end(Reason::Overrun);
-        if let State::Closing(closing) = &mut self.state {
-            closing.is_aborted = true;
-        }
+        self.abort();
     }
 
     /// Decodes what was held back, as far as the state allows it, then deals with the end of the stream.
