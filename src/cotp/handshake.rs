@@ -198,11 +198,7 @@ pub(super) fn judge_request(
 ) -> Result<Request, Reason> {
     let parameters = parameters(config, cr).map_err(Reason::Malformed)?;
     for (is_off, flag, violation) in [
-        (
-            cr.credit != 0,
-            Strict::CREDIT,
-            Violation::Credit(cr.credit),
-        ),
+        (cr.credit != 0, Strict::CREDIT, Violation::Credit(cr.credit)),
         (
             cr.destination != 0,
             Strict::REQUEST_REFERENCE,
@@ -348,9 +344,12 @@ pub(super) fn confirm(
     let variable = match &acceptance.variable {
         Some(variable) => variable.to_vec(),
         None if !is_list(config, &indication.variable) => Vec::new(),
-        None => Some(list(indication.calling.as_ref(), indication.called.as_ref()))
-            .filter(|echo| echo.len() <= MAX_VARIABLE)
-            .unwrap_or_else(|| list(None, None)),
+        None => Some(list(
+            indication.calling.as_ref(),
+            indication.called.as_ref(),
+        ))
+        .filter(|echo| echo.len() <= MAX_VARIABLE)
+        .unwrap_or_else(|| list(None, None)),
     };
     check_connect(&variable, &acceptance.user_data)?;
     let cc = packet(&Tpdu::ConnectionConfirm(Connect {
@@ -495,12 +494,7 @@ pub(super) fn disconnect(
 
 /// Builds the ER that reports `tpdu`, when `reason` is a fault in it. It holds the TPDU up to and including
 /// the fault (ISO 8073 13.12.4), as far as `size` octets allow.
-pub(super) fn report(
-    destination: u16,
-    reason: &Reason,
-    tpdu: &[u8],
-    size: usize,
-) -> Option<Bytes> {
+pub(super) fn report(destination: u16, reason: &Reason, tpdu: &[u8], size: usize) -> Option<Bytes> {
     let (cause, fault) = fault_of(reason, tpdu)?;
     let most = MAX_INVALID_TPDU.min(size.saturating_sub(ERROR_HEADER));
     let len = fault.saturating_add(1).min(tpdu.len()).min(most);
