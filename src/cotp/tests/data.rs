@@ -50,12 +50,13 @@ fn the_largest_packet_carries_65528_octets_of_user_data() {
     let mut sender = Probe::responder(largest());
     let mut receiver = Probe::responder(largest());
 
-    sender.send(&[7; 65_528]).unwrap();
+    let message = alloc::vec![7; 65_528];
+    sender.send(&message).unwrap();
 
     assert_eq!(sender.sent.len(), 65_535);
     assert_eq!(sender.sent[..7], hex("03 00 FF FF 02 F0 80"));
     receiver.feed_octets(&sender.sent);
-    assert_eq!(receiver.events(), [received(&[7; 65_528])]);
+    assert_eq!(receiver.events(), [received(&message)]);
 }
 
 #[test]

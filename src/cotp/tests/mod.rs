@@ -298,22 +298,26 @@ fn hex(octets: &str) -> Vec<u8> {
         .collect()
 }
 
-fn end_for(reason: Reason) -> Box<End> {
-    Box::new(End {
+const fn end_for(reason: Reason) -> End {
+    End {
         reason,
         incomplete: 0,
         unsent: 0,
-    })
+    }
 }
 
 fn failed(reason: Reason) -> Event {
-    Event::Failed(end_for(reason))
+    Event::Failed(Box::new(end_for(reason)))
 }
 
 fn closed(reason: Reason) -> Event {
-    Event::Closed(end_for(reason))
+    Event::Closed(Box::new(end_for(reason)))
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "every field that takes a selector may lack one"
+)]
 fn selector(octets: &[u8]) -> Option<Selector> {
     Some(Selector::from(octets))
 }
