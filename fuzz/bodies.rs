@@ -1,6 +1,8 @@
 //! What the fuzz targets do with their octets. The tests run the same on the seeds.
 #![allow(dead_code, reason = "each target uses one of them")]
 
+use core::num::NonZeroU16;
+
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use farlink::cotp::{
@@ -11,6 +13,8 @@ use farlink::laws::codec;
 use farlink::laws::{self, Case, Step, Subject as _};
 use farlink::{Framing as _, Limits, Link};
 
+/// The first octet of a seed that holds a captured stream.
+const CAPTURE: u8 = 0;
 /// Steps of a script behind the handshake.
 const MOST_STEPS: usize = 60;
 
@@ -24,44 +28,102 @@ pub(crate) fn decode(octets: &[u8]) {
     }
 }
 
+/// Puts a stream into the octets of a seed for [`framing`].
+pub(crate) fn seed_of_stream(stream: &[u8]) -> Vec<u8> {
+    let mut seed = vec![0xFF, 0xFF, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    seed.extend_from_slice(stream);
+    seed
+}
+
 /// However a stream is cut, the frames are the same, and no more than one packet is kept.
 pub(crate) fn framing(octets: &[u8]) {
     let mut u = Unstructured::new(octets);
     let Ok((limit, is_strict, sizes)) = Arbitrary::arbitrary(&mut u) else {
         return;
     };
-    let sizes: [u8; 8] = sizes;
     let make = || Tpkt::new(limit, is_strict);
     let stream = u.take_rest();
 
     let whole = frames(make(), [stream]);
     assert_eq!(frames(make(), stream.chunks(1)), whole, "octet by octet");
-    assert_eq!(frames(make(), pieces(stream, &sizes)), whole, "in pieces");
+    assert_eq!(frames(make(), pieces(stream, sizes)), whole, "in pieces");
 }
 
 /// An initiator under all the laws.
 pub(crate) fn initiator(octets: &[u8]) {
-    check(octets, |u| Proposal::arbitrary(u).map(Role::Initiator));
+    check(octets, End::Initiator);
 }
 
 /// A responder under all the laws.
 pub(crate) fn responder(octets: &[u8]) {
-    check(octets, |u| Policy::arbitrary(u).map(Role::Responder));
+    check(octets, End::Responder);
 }
 
-fn check(octets: &[u8], role: impl Fn(&mut Unstructured<'_>) -> Result<Role>) {
-    if let Ok(case) = case(&mut Unstructured::new(octets), role) {
+/// Which end the machine is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End {
+    Initiator,
+    Responder,
+}
+
+/// The first octet tells a captured stream from a generated script, so that captures can be seeds.
+fn check(octets: &[u8], end: End) {
+    let case = match octets {
+        [CAPTURE, octets @ ..] => capture(Unstructured::new(octets), end),
+        _ => case(&mut Unstructured::new(octets), end),
+    };
+    if let Ok(case) = case {
         laws::check(case);
     }
 }
 
-/// Makes a script that shakes hands first, most times.
-pub(crate) fn case(
-    u: &mut Unstructured<'_>,
-    role: impl Fn(&mut Unstructured<'_>) -> Result<Role>,
-) -> Result<Case<Connection>> {
+/// Puts a captured stream into the octets of a seed.
+pub(crate) fn seed_of_capture(reference: u16, stream: &[u8]) -> Vec<u8> {
+    let [low, high] = reference.to_le_bytes();
+    let mut seed = vec![CAPTURE, low, high, 1];
+    seed.extend([0, 1, 7, 0, 3, 60, 0, 2]);
+    seed.extend_from_slice(stream);
+    seed
+}
+
+/// A stream in pieces, drained in between, to an end whose application says yes to everything.
+fn capture(mut u: Unstructured<'_>, end: End) -> Result<Case<Connection>> {
+    let (reference, asks, sizes): (_, bool, _) = u.arbitrary()?;
+    let role = match end {
+        End::Initiator => Role::Initiator(Proposal::default()),
+        End::Responder if asks => Role::Responder(Policy::Ask),
+        End::Responder => Role::Responder(Policy::AcceptAny),
+    };
     let config = Config {
-        role: role(u)?,
+        role,
+        reference: NonZeroU16::new(reference),
+        ..Config::default()
+    };
+    let link = |state| Step::Link { at: (), state };
+    let mut script = vec![link(Link::Up), Step::Drain];
+    for piece in pieces(u.take_rest(), sizes) {
+        script.push(Step::Receive {
+            from: (),
+            octets: piece.to_vec(),
+        });
+        script.push(Step::Drain);
+        if asks && script.len() < 8 {
+            script.push(Step::Command(Command::Accept(Acceptance::default())));
+        }
+    }
+    script.push(Step::Command(Command::Send(Bytes::from_static(&[7; 300]))));
+    script.push(link(Link::Ended));
+    Ok(Case::new(config, script))
+}
+
+/// Makes a script that shakes hands first, most times.
+pub(crate) fn case(u: &mut Unstructured<'_>, end: End) -> Result<Case<Connection>> {
+    let role = match end {
+        End::Initiator => Role::Initiator(u.arbitrary()?),
+        End::Responder => Role::Responder(u.arbitrary()?),
+    };
+    let config = Config {
+        role,
         ..u.arbitrary()?
     };
     let seed = u.arbitrary()?;
@@ -188,7 +250,7 @@ fn frames<'c>(mut framing: Tpkt, chunks: impl IntoIterator<Item = &'c [u8]>) -> 
 }
 
 /// Cuts `stream` into pieces of these sizes over and over; 0 counts as 256.
-fn pieces<'c>(stream: &'c [u8], sizes: &[u8; 8]) -> Vec<&'c [u8]> {
+fn pieces(stream: &[u8], sizes: [u8; 8]) -> Vec<&[u8]> {
     let mut pieces = Vec::new();
     let mut rest = stream;
     for size in sizes.iter().cycle() {

@@ -58,6 +58,8 @@ pub trait Machine {
 
 /// What [`Machine::poll`] gives.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Output<A, E> {
     /// Send what is in `tx`, then poll again.
     Transmit,
@@ -74,6 +76,8 @@ pub enum Output<A, E> {
 /// What the driver tells a machine about a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Link {
     /// The peer can be reached: a contact begins, a stream was accepted, a configured socket is bound.
     Up,
@@ -94,6 +98,8 @@ pub enum Link {
 /// Why a link failed or went down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Cause {
     /// In good order.
     Closed,
@@ -124,6 +130,8 @@ impl fmt::Display for Cause {
 
 /// What a machine wants of the owner of the sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Ask<A> {
     /// Bind a UDP socket, listen on TCP (a remote with port 0), or connect.
     ///
@@ -149,6 +157,7 @@ pub enum Ask<A> {
         /// The stream.
         path: A,
         /// Octets of it that were read already and belong to the application.
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         early: Bytes,
     },
 }

@@ -7,7 +7,6 @@
 pub mod blocking;
 mod cause;
 mod clock;
-#[cfg(feature = "blocking")]
 mod handle;
 #[cfg(feature = "tokio")]
 mod outbox;
@@ -15,5 +14,4 @@ mod outbox;
 pub mod tokio;
 
 pub use clock::Clock;
-#[cfg(feature = "blocking")]
 pub use handle::{CommandError, Handed};

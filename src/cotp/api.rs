@@ -16,15 +16,17 @@ use crate::{Cause, Tag};
 
 /// What the application can ask of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Command {
     /// Confirm the CR that [`Event::Indication`] showed.
     Accept(Acceptance),
     /// Refuse it.
     Refuse(Refusal),
     /// Send a message of any length up to the queue limit.
-    Send(Bytes),
+    Send(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
     /// Send 1 to 16 octets ahead of the messages that wait.
-    SendExpedited(Bytes),
+    SendExpedited(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
     /// Ask for [`Event::Flushed`] once everything accepted so far is with the link.
     Flush(Tag),
     /// Read on after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
@@ -38,19 +40,25 @@ pub enum Command {
 
 /// What a CC carries beside the negotiated parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Acceptance {
     /// The whole variable part in place of all parameters: RDP's negotiation response.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex::option"))]
     pub variable: Option<Bytes>,
     /// User data behind the header, at most 32 octets.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub user_data: Bytes,
 }
 
 /// What a DR carries when a CR is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Refusal {
     /// Why. Class 0 has 0 to 3 (ISO 8073 13.5.3 d).
     pub reason: DisconnectReason,
     /// Additional information, at most 119 octets (ISO 8073 13.5.4).
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub information: Bytes,
 }
 
@@ -66,15 +74,17 @@ impl From<DisconnectReason> for Refusal {
 /// What a connection tells the application. `Failed` or `Closed` comes once, as the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Event {
     /// A peer wants to connect; answer with [`Command::Accept`] or [`Command::Refuse`].
     Indication(Box<Indication>),
     /// The connection is open.
     Connected(Box<Connected>),
     /// A whole message came.
-    Received(Bytes),
+    Received(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
     /// Expedited data came.
-    Expedited(Bytes),
+    Expedited(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
     /// There is room again, after a command was refused with [`Error::Full`].
     Room,
     /// Everything accepted before [`Command::Flush`] is with the link.
@@ -90,6 +100,7 @@ pub enum Event {
 
 /// What a CR asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Indication {
     /// The selector of the initiator (0xC1).
     pub calling: Option<Selector>,
@@ -102,13 +113,16 @@ pub struct Indication {
     /// The reference of the initiator.
     pub reference: u16,
     /// The variable part as it stands in the CR.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub variable: Bytes,
     /// User data behind the header.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub user_data: Bytes,
 }
 
 /// What was agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Connected {
     /// The selector of the initiator, if one was given.
     pub calling: Option<Selector>,
@@ -121,13 +135,16 @@ pub struct Connected {
     /// The reference of the peer.
     pub reference: u16,
     /// The variable part of the peer's CR or CC as it stands there.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub variable: Bytes,
     /// User data of the peer's CR or CC.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub user_data: Bytes,
 }
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct End {
     /// Why.
     pub reason: Reason,
@@ -157,6 +174,8 @@ impl fmt::Display for End {
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Reason {
     /// The application closed it.
     Closed,
@@ -179,8 +198,10 @@ pub enum Reason {
         /// The peer's reason.
         reason: DisconnectReason,
         /// Additional information (ISO 8073 13.5.4).
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         information: Bytes,
         /// User data, which class 0 does not have (ISO 8073 13.5.5).
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         user_data: Bytes,
     },
     /// The peer sent an ER.
@@ -263,6 +284,8 @@ impl fmt::Display for Reason {
 /// A rule of the protocol that the peer broke.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Violation {
     /// The CR offers no class that this end has.
     Class(u8),

@@ -14,6 +14,8 @@ use super::params::{Selector, TpduSize};
 ///
 /// Spans of `None` switch a timer off, and none may be 0. No RFC gives values for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Config {
     /// Which end this is, and what only that end decides.
     pub role: Role,
@@ -148,6 +150,8 @@ impl Config {
 /// Which end of the connection this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Role {
     /// Sends the CR as soon as the stream is up.
     Initiator(Proposal),
@@ -157,16 +161,21 @@ pub enum Role {
 
 /// What an initiator puts into its CR beside the sizes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Proposal {
     /// The selector of this end (0xC1).
     pub calling: Option<Selector>,
     /// The selector to be reached (0xC2).
     pub called: Option<Selector>,
     /// Octets behind the parameters, inside the header: further parameters as S7 routing has them.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub extra: Bytes,
     /// The whole variable part in place of all parameters: RDP's cookie and negotiation request.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex::option"))]
     pub variable: Option<Bytes>,
     /// User data behind the header (RFC 2126 section 4.1.1), at most 32 octets.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub user_data: Bytes,
     /// Whether the CR may exceed the 128 octets of ISO 8073 13.3, as RDP and long selectors do.
     pub long_request: bool,
@@ -175,6 +184,8 @@ pub struct Proposal {
 /// How a responder decides on a CR that is in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Policy {
     /// [`Event::Indication`] asks the application, which answers [`Command::Accept`] or
     /// [`Command::Refuse`].
@@ -189,6 +200,8 @@ pub enum Policy {
 /// The parameters of a CR or CC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Parameter {
     /// 0xC1.
     Calling,
@@ -201,6 +214,8 @@ pub enum Parameter {
 /// An order of the three parameters; `extra` octets and options always come last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct ParameterOrder(pub [Parameter; 3]);
 
 impl Default for ParameterOrder {
@@ -213,6 +228,8 @@ impl Default for ParameterOrder {
 /// What a variable part is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum VariablePart {
     /// A list of parameters. One that begins with `Cookie: ` is RDP's and counts as none.
     Parameters,
@@ -223,6 +240,8 @@ pub enum VariablePart {
 /// What a CC without a TPDU size has selected, after a CR that proposed one (RFC 2126 section 6.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum AbsentSize {
     /// The size that was proposed, as hat-drivers and libiec61850 read it.
     Proposal,
@@ -235,6 +254,8 @@ pub enum AbsentSize {
 /// What follows the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum AfterHandshake {
     /// Messages.
     Receive,
@@ -245,6 +266,8 @@ pub enum AfterHandshake {
 /// What octets that are no TPKT do to an open connection, when they stand where a packet may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Foreign {
     /// They end it.
     Close,
@@ -256,6 +279,8 @@ pub enum Foreign {
 /// Whether empty messages may be sent. They are always received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum EmptyMessages {
     /// Refused with [`Error::Empty`].
     Refuse,
@@ -266,6 +291,8 @@ pub enum EmptyMessages {
 bitflags::bitflags! {
     /// Deviations from the letter that end the connection instead of being passed over.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+    #[cfg_attr(feature = "serde", serde(transparent))]
     pub struct Strict: u16 {
         /// The reserved octet of a TPKT is not 0 (against RFC 2126 section 6.10).
         const RESERVED = 1;
@@ -293,6 +320,8 @@ bitflags::bitflags! {
 
     /// TPDUs of courtesy. Class 0 ends with its TCP connection and needs none of them.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+    #[cfg_attr(feature = "serde", serde(transparent))]
     pub struct Farewell: u8 {
         /// An ER answers an invalid CR (ISO 8073 6.6.3). On by default.
         const INVALID_REQUEST = 1;

@@ -546,7 +546,7 @@ fn fault_of(reason: &Reason, tpdu: &[u8]) -> Option<(RejectCause, usize)> {
 /// Returns the source reference of a CR or CC, which need not be in order otherwise.
 pub(super) fn source_of(tpdu: &[u8], code: u8) -> Option<u16> {
     match *tpdu {
-        [length, first, _, _, high, low, ..] if first & 0xF0 == code && length >= 5 => {
+        [_, first, _, _, high, low, ..] if first & 0xF0 == code => {
             Some(u16::from_be_bytes([high, low]))
         }
         _ => None,

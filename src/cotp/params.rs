@@ -26,7 +26,9 @@ pub(super) const INFORMATION: u8 = 0xE0;
 /// Selectors are compared octet by octet: `0001`, `01` and `00000001` are three different ones. The
 /// standard sets no length; a CR or CC has room for 246 octets in all (ISO 8073 13.3.4 a).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Selector(Bytes);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Selector(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes);
 
 impl Selector {
     /// Takes the octets as they are.
@@ -80,6 +82,8 @@ impl fmt::Debug for Selector {
 
 /// A maximum TPDU size, header included, as parameter 0xC0 expresses it (ISO 8073 13.3.4 b).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "usize", into = "usize"))]
 pub struct TpduSize(u8);
 
 impl TpduSize {
@@ -132,6 +136,22 @@ impl TpduSize {
     #[must_use]
     pub const fn octets(self) -> usize {
         if self.0 >= 16 { MAX_TPDU } else { 1 << self.0 }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl From<TpduSize> for usize {
+    fn from(size: TpduSize) -> Self {
+        size.octets()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<usize> for TpduSize {
+    type Error = &'static str;
+
+    fn try_from(octets: usize) -> Result<Self, Self::Error> {
+        Self::from_octets(octets).ok_or("a TPDU size is 65531 or a power of two from 128 to 65536")
     }
 }
 
@@ -222,7 +242,7 @@ fn overrun(rest: &[u8], at: usize) -> DecodeError {
                 need: usize::from(*length),
                 left: value.len(),
             };
-            DecodeError::new("parameter value", at + 2, fault)
+            DecodeError::new("parameter length", at + 1, fault)
         }
         _ => DecodeError::new(
             "parameter length",

@@ -23,6 +23,8 @@ const KEEP: usize = 256;
 /// Why a stream is no sequence of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum TpktFault {
     /// The first octet is not 3.
     Version(u8),

@@ -111,6 +111,8 @@ impl<'a> Connect<'a> {
 /// Why a connection was refused or ended (ISO 8073 13.5.3 d).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct DisconnectReason(pub u8);
 
 impl DisconnectReason {
@@ -265,6 +267,8 @@ pub struct Expedited<'a> {
 /// Why a TPDU was rejected (ISO 8073 13.12.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct RejectCause(pub u8);
 
 impl RejectCause {
@@ -338,6 +342,10 @@ impl<'a> Tpdu<'a> {
     /// What ISO 8073 13.2 calls an invalid TPDU: a length indicator that fits neither the octets nor the
     /// fixed part, a code of no TPDU, octets where none may be.
     pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read(octets).map_err(|error| blame_length(octets, error))
+    }
+
+    fn read(octets: &'a [u8]) -> Result<Self, DecodeError> {
         let mut body = split(octets)?;
         let code = body.header.u8(TPDU_CODE)?;
         match (code, code & 0xF0) {
@@ -451,6 +459,16 @@ fn split(octets: &[u8]) -> Result<Body<'_>, DecodeError> {
         header_len: length + 1,
         user_data,
     })
+}
+
+/// A header that ends before its fixed part does is the fault of its length indicator (ISO 8073 13.2.2.1).
+fn blame_length(octets: &[u8], error: DecodeError) -> DecodeError {
+    match (error.fault, octets.first()) {
+        (Fault::Short { .. }, Some(&length)) if error.offset > 0 => {
+            DecodeError::new("length indicator", 0, Fault::Value(u32::from(length)))
+        }
+        _ => error,
+    }
 }
 
 fn decode_dc<'a>(body: &mut Body<'a>) -> Result<DisconnectConfirm<'a>, DecodeError> {

@@ -13,4 +13,5 @@
 )]
 
 mod puppet;
+mod sockets;
 mod stream;

@@ -51,8 +51,10 @@ pub(super) trait Carriers<M: Machine> {
     /// Returns a stream that the machine gave away.
     fn handed(&mut self) -> Option<Handed<Self::Stream>>;
 
-    /// Tells whether all that was sent is with the system.
-    fn is_flushed(&self) -> bool;
+    /// Tells whether all that was sent is known to be with the system.
+    fn is_flushed(&self) -> bool {
+        false
+    }
 
     /// Tells what can still come of the carriers.
     fn outlook(&self) -> Outlook;

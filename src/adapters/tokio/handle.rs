@@ -7,13 +7,13 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::channel::{NotSent, Receiver, Sender, channel};
 use super::driver::Front;
 use crate::adapters::Clock;
-use crate::{Instant, Limits, Machine, Tag};
+pub use crate::adapters::{CommandError, Handed};
+use crate::{Instant, Limits, Machine};
 
 /// How a driver treats its machine and its application. `C` is the machine's command.
 #[derive(Debug, Clone)]
@@ -56,17 +56,6 @@ pub enum Notice<E, S> {
     Event(E),
     /// The machine gave a stream away; it belongs to the application.
     Handed(Handed<S>),
-}
-
-/// A stream that left its machine.
-#[derive(Debug)]
-pub struct Handed<S> {
-    /// The name by which the application asked for it.
-    pub tag: Tag,
-    /// The stream itself. What the machine wrote to it was sent.
-    pub stream: S,
-    /// Octets that were read from it already, and come before all others.
-    pub early: Bytes,
 }
 
 /// Both ends of an application's talk with a machine.
@@ -208,36 +197,9 @@ impl fmt::Display for Gone {
 
 impl Error for Gone {}
 
-/// Why a command came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandError<E> {
-    /// The machine refused it.
-    Refused(E),
-    /// The driver ended before the machine saw it.
-    Gone,
-}
-
 impl<E> From<Gone> for CommandError<E> {
     fn from(_: Gone) -> Self {
         Self::Gone
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for CommandError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Gone => Gone.fmt(f),
-        }
-    }
-}
-
-impl<E: Error + 'static> Error for CommandError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Refused(refusal) => refusal.source(),
-            Self::Gone => None,
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Write as _};
 
+use bytes::Bytes;
 use serde_json::Value;
 
 /// Prints one JSON object as one line, at once. A reader that went away ends the program quietly.
@@ -21,7 +22,7 @@ pub(crate) fn line(text: &str) {
 
 /// Returns octets as hex digits.
 pub(crate) fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+    format!("{:x}", Bytes::copy_from_slice(octets))
 }
 
 /// Reads octets from hex digits; blanks, colons, dashes and a leading `0x` are passed over.
