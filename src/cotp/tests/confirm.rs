@@ -164,7 +164,7 @@ fn a_confirm_with_a_broken_parameter_fails() {
 
     assert_eq!(
         probe.reason().to_string(),
-        "malformed TPDU: parameter value at offset 9: needs 10 octets, 2 left"
+        "malformed TPDU: parameter length at offset 8: needs 10 octets, 2 left"
     );
 }
 

@@ -191,11 +191,11 @@ fn a_parameter_that_overruns_the_header_is_refused() {
 
     assert_eq!(
         probe.reason().to_string(),
-        "malformed TPDU: parameter value at offset 9: needs 10 octets, 2 left"
+        "malformed TPDU: parameter length at offset 8: needs 10 octets, 2 left"
     );
     assert_eq!(
         probe.sent(),
-        "03 00 00 15 10 70 12 34 03 C1 0A 0A E0 00 00 12 34 00 C1 0A 00",
+        "03 00 00 14 0F 70 12 34 03 C1 09 0A E0 00 00 12 34 00 C1 0A",
         "an ER with the request up to the fault"
     );
     assert_eq!(probe.asks(), [Ask::Finish(())]);
@@ -475,12 +475,9 @@ fn a_request_without_its_class_is_reported_to_its_reference() {
 
     assert_eq!(
         probe.reason().to_string(),
-        "malformed TPDU: class at offset 6: needs 1 octets, 0 left"
+        "malformed TPDU: length indicator at offset 0: value 5 (0x05) is not allowed"
     );
-    assert_eq!(
-        probe.sent(),
-        "03 00 00 11 0C 70 12 34 03 C1 06 05 E0 00 00 12 34"
-    );
+    assert_eq!(probe.sent(), "03 00 00 0C 07 70 12 34 03 C1 01 05");
 }
 
 #[test]
