@@ -195,14 +195,9 @@ impl<'a> Parameters<'a> {
     /// A parameter that runs past the end, and sizes of an impossible value or length.
     pub fn decode(variable: &'a [u8], offset: usize) -> Result<Self, DecodeError> {
         let mut parameters = Self::default();
-        let mut rest = variable;
-        while !rest.is_empty() {
-            let at = offset + variable.len() - rest.len();
-            let Ok((behind, (code, value))) = parameter(rest) else {
-                return Err(overrun(rest, at));
-            };
+        for parameter in list(variable, offset) {
+            let (at, code, value) = parameter?;
             parameters.set(code, value, at)?;
-            rest = behind;
         }
         Ok(parameters)
     }
@@ -226,6 +221,35 @@ impl<'a> Parameters<'a> {
         self.has_repeats |= repeated;
         Ok(())
     }
+}
+
+/// Returns the value of the last parameter with this code, if all of `variable` is a list.
+pub(super) fn find(code: u8, variable: &[u8]) -> Option<&[u8]> {
+    list(variable, 0).try_fold(None, |found, parameter| match parameter {
+        Ok((_, other, value)) if other == code => Some(Some(value)),
+        Ok(_) => Some(found),
+        Err(_) => None,
+    })?
+}
+
+/// Returns the parameters of a list that lies at `offset`: where each is, its code and its value. The list
+/// ends with the first error.
+fn list(
+    variable: &[u8],
+    offset: usize,
+) -> impl Iterator<Item = Result<(usize, u8, &[u8]), DecodeError>> {
+    let mut rest = variable;
+    core::iter::from_fn(move || {
+        let at = offset + variable.len() - rest.len();
+        match parameter(rest) {
+            _ if rest.is_empty() => None,
+            Ok((behind, (code, value))) => {
+                rest = behind;
+                Some(Ok((at, code, value)))
+            }
+            Err(_) => Some(Err(overrun(core::mem::take(&mut rest), at))),
+        }
+    })
 }
 
 /// Code, length, value (ISO 8073 13.2.3).
