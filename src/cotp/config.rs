@@ -12,7 +12,7 @@ use super::params::{Selector, TpduSize};
 
 /// How one connection behaves. `Default` is an initiator without selectors.
 ///
-/// Spans of `None` switch a timer off. No RFC gives values for them.
+/// Spans of `None` switch a timer off, and none may be 0. No RFC gives values for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -66,7 +66,8 @@ pub struct Config {
     pub packet_timeout: Option<Duration>,
     /// How long nothing may come on an open connection. Default off.
     pub idle_timeout: Option<Duration>,
-    /// How long a closing connection may make no progress in sending what was accepted. Default 30 s.
+    /// How long a connection that closes or is handed over may make no progress in sending what was
+    /// accepted. Default 30 s.
     pub drain_timeout: Duration,
     /// TS2: how long to wait for the peer's end after ours, then the stream is aborted. Default 2 s.
     pub close_timeout: Duration,
@@ -246,6 +247,8 @@ pub enum AbsentSize {
     Proposal,
     /// 128 octets (ISO 8073 13.3.4 b).
     Iso128,
+    /// 65,531 octets, though that is more than was proposed (RFC 1006 section 5).
+    Rfc1006,
 }
 
 /// What follows the handshake.
@@ -293,7 +296,7 @@ bitflags::bitflags! {
     pub struct Strict: u16 {
         /// The reserved octet of a TPKT is not 0 (against RFC 2126 section 6.10).
         const RESERVED = 1;
-        /// The TPDU number of a DT is not 0 (RFC 2126 section 6.5).
+        /// The TPDU number of a DT or ED is not 0 (RFC 2126 section 6.5).
         const TPDU_NUMBER = 1 << 1;
         /// A DT is larger than agreed (ISO 8073 13.7.5).
         const DATA_SIZE = 1 << 2;
@@ -301,7 +304,7 @@ bitflags::bitflags! {
         const CONFIRM_SIZE = 1 << 3;
         /// The destination reference of a CR is not 0 (ISO 8073 13.3.3 c).
         const REQUEST_REFERENCE = 1 << 4;
-        /// The credit of a CR or CC is not 0 (ISO 8073 13.3.3 b).
+        /// The credit of a CR, CC or ED is not 0 (ISO 8073 13.3.3 b, RFC 2126 section 6.5).
         const CREDIT = 1 << 5;
         /// A parameter stands twice (against ISO 8073 13.2.3).
         const REPEATED = 1 << 6;
@@ -322,8 +325,8 @@ bitflags::bitflags! {
     pub struct Farewell: u8 {
         /// An ER answers an invalid CR (ISO 8073 6.6.3). On by default.
         const INVALID_REQUEST = 1;
-        /// An ER goes before the close when the peer breaks the protocol on an open connection
-        /// (ISO 8073 6.22.3).
+        /// An ER goes before the close when a CC is not in order, or the peer breaks the protocol on an open
+        /// connection (ISO 8073 6.22.3).
         const PROTOCOL_ERROR = 1 << 1;
         /// A DR goes before a close by the application, as iec61850bean and python-snap7 do.
         const CLOSE = 1 << 2;
@@ -374,7 +377,7 @@ pub enum ConfigError {
     },
     /// `receive_queue` is 0, so that nothing could ever be read.
     ReceiveQueue,
-    /// A timer of no time at all would run out before anything could come; `None` switches it off.
+    /// A timer of no time at all would run out before anything could happen; `None` switches one off.
     NoTime {
         /// The field.
         timer: &'static str,
@@ -415,10 +418,7 @@ impl fmt::Display for ConfigError {
             }
             Self::ReceiveQueue => f.write_str("receive queue of 0 octets is under the least of 1"),
             Self::NoTime { timer } => {
-                write!(
-                    f,
-                    "{timer} of 0 s leaves no time; none switches the timer off"
-                )
+                write!(f, "{timer} of 0 s leaves no time")
             }
         }
     }

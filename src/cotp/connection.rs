@@ -52,7 +52,7 @@ pub struct Connection {
     /// Octets of the messages in `events`, each with [`ENTRY`] more.
     events_cost: usize,
     flushes: VecDeque<(Mark, Tag)>,
-    /// Octets of the message that was refused for lack of room.
+    /// Octets of the longest message that was refused for lack of room.
     refused: Option<usize>,
     timers: [Option<Instant>; Timer::COUNT],
     /// Packets that had come whole when the packet timer was armed.
@@ -114,6 +114,8 @@ struct Closing {
     is_finished: bool,
     /// A timer ran out, so the stream is to be cut.
     is_aborted: bool,
+    /// A DC would answer the DR that was sent.
+    awaits_dc: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +150,7 @@ enum Timer {
     Handshake,
     Packet,
     Idle,
-    /// Progress of sending while closing, then TS2.
+    /// Progress of sending while closing or handing over, then TS2.
     Close,
 }
 
@@ -294,7 +296,6 @@ impl Connection {
             return Err(Error::Flushes { limit: MAX_FLUSHES });
         }
         self.flushes.push_back((self.outbox.accepted(), tag));
-        self.settle_flushes();
         Ok(())
     }
 
@@ -328,8 +329,8 @@ impl Connection {
             });
         }
         self.state = State::Handing(tag);
-        self.disarm(Timer::Idle);
-        self.disarm(Timer::Packet);
+        self.timers = [None; Timer::COUNT];
+        self.arm(Timer::Close, Some(self.rules.drain_timeout));
         Ok(())
     }
 
@@ -351,16 +352,28 @@ impl Connection {
             State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
         };
         if untold == Untold::Closed && self.rules.farewell.contains(Farewell::CLOSE) {
-            let reason = DisconnectReason(128);
-            self.outbox.end_with(handshake::disconnect(
-                self.agreed.peer,
-                self.reference,
-                reason,
-                &[],
-            ));
+            self.close_by_dr();
+        } else {
+            self.begin_closing(Some(untold));
         }
-        self.begin_closing(Some(untold));
         Ok(())
+    }
+
+    fn close_by_dr(&mut self) {
+        // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
+        let reason = DisconnectReason::NOT_SPECIFIED;
+        let Agreed { peer, .. } = self.agreed;
+        self.outbox
+            .end_with(handshake::disconnect(peer, self.reference, reason, &[]));
+        let framing = mem::take(&mut self.framing);
+        let held = mem::take(&mut self.held);
+        let held_at = self.held_at;
+        self.begin_closing(Some(Untold::Closed));
+        if let State::Closing(closing) = &mut self.state {
+            closing.awaits_dc = true;
+            self.framing = framing;
+            self.look_for_dc(held.get(held_at..).unwrap_or_default());
+        }
     }
 
     /// Returns what was counted so far.
@@ -412,13 +425,13 @@ impl Connection {
 
     fn must_fit(&mut self, len: usize) -> Result<(), Error> {
         let limit = self.rules.send_queue;
-        let most = limit.saturating_sub(ENTRY);
-        if len > most {
-            return Err(Error::TooLong { len, limit: most });
+        if len + ENTRY > limit {
+            let limit = limit.saturating_sub(ENTRY);
+            return Err(Error::TooLong { len, limit });
         }
         let queued = self.outbox.cost();
         if queued + len + ENTRY > limit {
-            self.refused = Some(len);
+            self.refused = self.refused.max(Some(len));
             return Err(Error::Full { queued, limit });
         }
         Ok(())
@@ -438,8 +451,11 @@ impl Connection {
             State::Open { .. } | State::Handing(_) => Untold::Closed,
             _ => Untold::Failed,
         };
+        while let Some(tag) = self.next_flushed() {
+            self.tell(Event::Flushed(tag));
+        }
+        self.flushes = VecDeque::new();
         self.tell_end(untold, reason);
-        self.flushes.clear();
         self.begin_closing(None);
     }
 
@@ -483,6 +499,7 @@ impl Connection {
             untold,
             is_finished: false,
             is_aborted: false,
+            awaits_dc: false,
         });
         self.arm(Timer::Close, Some(self.rules.drain_timeout));
     }
@@ -531,27 +548,51 @@ impl Connection {
             }
             (Timer::Packet, _) => (rules.packet_timeout, Reason::PacketStalled),
             (Timer::Idle, _) => (rules.idle_timeout, Reason::Idle),
-            (Timer::Close, State::Closing(closing)) => {
-                closing.is_aborted = true;
-                return;
+            (Timer::Close, State::Closing(_)) => return self.abort(),
+            (Timer::Close, State::Handing(_)) => {
+                self.end(Reason::SendStalled(rules.drain_timeout));
+                return self.abort();
             }
             (Timer::Handshake | Timer::Close, _) => return,
         };
-        // Who is not read cannot be blamed for silence.
+        // Who is not read cannot be blamed for silence. At the end of time no timer waits.
         if matches!(timer, Timer::Packet | Timer::Idle) && !self.wants(()) {
-            self.arm(timer, span);
+            self.arm(timer, span.filter(|_| self.now < Instant::MAX));
             return;
         }
         self.end(reason(span.unwrap_or_default()));
     }
 
+    /// Waits for nothing any more.
+    pub(super) const fn abort(&mut self) {
+        if let State::Closing(closing) = &mut self.state {
+            closing.is_aborted = true;
+        }
+    }
+
     fn next_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
+        let Some(event) = self.events.pop_front() else {
+            return self.next_flushed().map(Event::Flushed);
+        };
         self.events_cost -= cost_of(&event);
         if self.events.is_empty() && self.events.capacity() > 8 {
             self.events = VecDeque::new();
         }
         Some(event)
+    }
+
+    /// Returns a flush that is done. It is asked for after the send, when the driver has had its chance to
+    /// say that it could not pass on all of it.
+    fn next_flushed(&mut self) -> Option<Tag> {
+        let &(mark, tag) = self.flushes.front()?;
+        if self.carrier != Carrier::Ready || !self.outbox.has_written(mark) {
+            return None;
+        }
+        self.flushes.pop_front();
+        if self.flushes.is_empty() && self.flushes.capacity() > 4 {
+            self.flushes = VecDeque::new();
+        }
+        Some(tag)
     }
 
     fn next_ask(&mut self) -> Option<Ask<()>> {
@@ -622,22 +663,13 @@ impl Connection {
                 let span = config.answer_timeout;
                 self.arm(Timer::Handshake, span);
             }
-            State::Closing(_) => self.arm(Timer::Close, Some(self.rules.drain_timeout)),
+            State::Closing(_) | State::Handing(_) => {
+                self.arm(Timer::Close, Some(self.rules.drain_timeout));
+            }
             _ => (),
         }
-        self.settle_flushes();
         self.settle_room();
         true
-    }
-
-    fn settle_flushes(&mut self) {
-        while self.carrier == Carrier::Ready
-            && let Some(&(mark, tag)) = self.flushes.front()
-            && self.outbox.has_written(mark)
-        {
-            self.flushes.pop_front();
-            self.tell(Event::Flushed(tag));
-        }
     }
 
     /// Half the queue is to be free first, so that a sender that waits can send many and not one.
@@ -678,13 +710,12 @@ impl Connection {
     }
 
     fn go_down(&mut self, cause: Cause) {
+        let is_cut_short = self.carrier == Carrier::Full || self.outbox.unsent() > 0;
         self.carrier = Carrier::Dead;
         self.peer_end = Some(PeerEnd::Down(cause));
         match &self.state {
             State::Waiting(_) => self.end(Reason::Link(cause)),
-            State::Closing(_) if self.outbox.unsent() > 0 => {
-                self.finish_closing(Reason::Link(cause));
-            }
+            State::Closing(_) if is_cut_short => self.finish_closing(Reason::Link(cause)),
             State::Closing(_) => self.finish_closing(Reason::Closed),
             State::Deciding(..) | State::Handing(_) => self.drop_held(),
             State::Requesting(_) | State::Listening(_) | State::Open { .. } | State::Gone => (),
@@ -708,10 +739,7 @@ impl Machine for Connection {
         match (state, self.carrier) {
             (Link::Up | Link::Opened(_), _) => self.go_up(),
             (Link::Full, Carrier::Ready) => self.carrier = Carrier::Full,
-            (Link::Free, Carrier::Full) => {
-                self.carrier = Carrier::Ready;
-                self.settle_flushes();
-            }
+            (Link::Free, Carrier::Full) => self.carrier = Carrier::Ready,
             (Link::Ended, Carrier::Ready | Carrier::Full)
                 if !matches!(self.state, State::Waiting(_)) && self.peer_end.is_none() =>
             {

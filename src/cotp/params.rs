@@ -68,6 +68,7 @@ impl From<&[u8]> for Selector {
 }
 
 impl fmt::Display for Selector {
+    /// Writes the octets in hex, and nothing for an empty selector.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }

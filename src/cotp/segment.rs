@@ -19,7 +19,7 @@ pub(super) struct Assembly {
     octets: Vec<u8>,
     /// Octets of the last message: the guess for one that goes on behind what was read.
     last: usize,
-    empty_segments: u16,
+    empty_segments: u32,
     is_begun: bool,
 }
 
@@ -38,7 +38,7 @@ impl Assembly {
     }
 
     /// Notes a segment without user data and returns how many there were.
-    pub(super) fn note_empty(&mut self) -> u16 {
+    pub(super) const fn note_empty(&mut self) -> u32 {
         self.empty_segments = self.empty_segments.saturating_add(1);
         self.empty_segments
     }

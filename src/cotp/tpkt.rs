@@ -234,7 +234,8 @@ impl Tpkt {
         verdict.inspect_err(|&fault| self.fault = Some(fault))
     }
 
-    fn forget_given(&mut self) {
+    /// Gives back what the last packet took, once nobody reads it any more.
+    pub(super) fn forget_given(&mut self) {
         if !self.is_given {
             return;
         }

@@ -6,13 +6,13 @@ use core::fmt;
 use super::params::{self, Parameters};
 use crate::wire::{Cursor, DecodeError, Fault};
 
-const CR: u8 = 0xE0;
-const CC: u8 = 0xD0;
+pub(super) const CR: u8 = 0xE0;
+pub(super) const CC: u8 = 0xD0;
 const DR: u8 = 0x80;
 const DC: u8 = 0xC0;
 const DT: u8 = 0xF0;
 const ED: u8 = 0x10;
-const ER: u8 = 0x70;
+pub(super) const ER: u8 = 0x70;
 const EA: u8 = 0x20;
 const RJ: u8 = 0x50;
 const AK: u8 = 0x60;
@@ -24,6 +24,8 @@ pub const MAX_VARIABLE: usize = MAX_LI - 6;
 /// Octets before the user data of a DT: length indicator, code, EOT and number.
 pub const DATA_HEADER: usize = 3;
 const END: u8 = 0x80;
+/// The name of the octet behind the length indicator.
+pub(super) const TPDU_CODE: &str = "TPDU code";
 
 /// One transport protocol data unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -327,6 +329,8 @@ pub struct OtherClass<'a> {
 /// A header behind its code, and what follows it.
 struct Body<'a> {
     header: Cursor<'a>,
+    /// Octets of the header, length indicator and code included.
+    header_len: usize,
     user_data: &'a [u8],
 }
 
@@ -343,7 +347,7 @@ impl<'a> Tpdu<'a> {
 
     fn read(octets: &'a [u8]) -> Result<Self, DecodeError> {
         let mut body = split(octets)?;
-        let code = body.header.u8("TPDU code")?;
+        let code = body.header.u8(TPDU_CODE)?;
         match (code, code & 0xF0) {
             (_, CR) => Connect::decode(code, &mut body).map(Self::ConnectionRequest),
             (_, CC) => Connect::decode(code, &mut body).map(Self::ConnectionConfirm),
@@ -354,7 +358,7 @@ impl<'a> Tpdu<'a> {
             (_, ED) if octets.first() == Some(&2) => decode_ed(code, octets).map(Self::Expedited),
             (EA, _) | (_, ED | AK | RJ) => Ok(Self::OtherClass(OtherClass { code, octets })),
             _ => Err(DecodeError::new(
-                "TPDU code",
+                TPDU_CODE,
                 1,
                 Fault::Value(u32::from(code)),
             )),
@@ -450,7 +454,11 @@ fn split(octets: &[u8]) -> Result<Body<'_>, DecodeError> {
     let (header, user_data) = octets.split_at(length + 1);
     let mut header = Cursor::new(header);
     header.u8(FIELD)?;
-    Ok(Body { header, user_data })
+    Ok(Body {
+        header,
+        header_len: length + 1,
+        user_data,
+    })
 }
 
 /// A header that ends before its fixed part does is the fault of its length indicator (ISO 8073 13.2.2.1).
@@ -489,12 +497,8 @@ fn nothing_behind(body: &Body<'_>) -> Result<(), DecodeError> {
     match body.user_data.len() {
         0 => Ok(()),
         count => {
-            let offset = 2 + body.header.rest().len();
-            Err(DecodeError::new(
-                "user data",
-                offset,
-                Fault::Trailing(count),
-            ))
+            let fault = Fault::Trailing(count);
+            Err(DecodeError::new("user data", body.header_len, fault))
         }
     }
 }
@@ -530,7 +534,7 @@ fn data_fields(octets: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
             Fault::Value(u32::from(length)),
         ));
     }
-    cursor.u8("TPDU code")?;
+    cursor.u8(TPDU_CODE)?;
     let last = cursor.u8("EOT and TPDU number")?;
     Ok((last, cursor.rest()))
 }

@@ -5,15 +5,15 @@ use core::mem;
 
 use bytes::Bytes;
 
-use super::{Agreed, Connection, PeerEnd, State, Timer};
-use crate::Machine as _;
+use super::{Agreed, Closing, Connection, PeerEnd, State, Timer};
 use crate::cotp::api::{Acceptance, Connected, End, Event, Indication, Reason, Violation};
 use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
-use crate::cotp::handshake::{self, Answer, Fatal, Request};
+use crate::cotp::handshake::{self, Request};
+use crate::cotp::params::MAX_TPDU;
 use crate::cotp::segment::{Ahead, ENTRY};
 use crate::cotp::tpkt::{Piece, VERSION, look_ahead};
-use crate::cotp::wire::{Connect, DATA_HEADER, DisconnectReason, Expedited, RejectCause, Tpdu};
-use crate::wire::DecodeError;
+use crate::cotp::wire::{CC, CR, Connect, DATA_HEADER, DisconnectReason, Expedited, Tpdu};
+use crate::{Cause, Machine as _};
 
 /// Octets of expedited data (RFC 1006 section 6).
 pub(super) const MAX_EXPEDITED: usize = 16;
@@ -25,6 +25,7 @@ impl Connection {
     pub(super) fn take_in(&mut self, octets: &[u8]) {
         if self.peer_end.is_some() || self.discards() {
             self.stats.discarded += octets.len() as u64;
+            self.look_for_dc(octets);
             return;
         }
         if !self.wants(()) {
@@ -38,12 +39,30 @@ impl Connection {
         self.watch_packet();
     }
 
+    /// A DC ends the wait for the peer: some answer a DR by it, though class 0 has none, and keep the stream
+    /// open.
+    pub(super) fn look_for_dc(&mut self, octets: &[u8]) {
+        let State::Closing(Closing {
+            awaits_dc: true, ..
+        }) = self.state
+        else {
+            return;
+        };
+        let mut rest = octets;
+        while let Ok(Some(piece)) = self.framing.piece(&mut rest) {
+            if let Piece::Tpdu(tpdu) = piece
+                && let Ok(Tpdu::DisconnectConfirm(_)) = Tpdu::decode(tpdu)
+            {
+                self.peer_end = Some(PeerEnd::Finished);
+            }
+        }
+        self.framing.forget_given();
+    }
+
     /// What nobody wanted could only be lost or hoarded, and who feeds it would not wait for the peer's end.
     fn overrun(&mut self) {
         self.end(Reason::Overrun);
-        if let State::Closing(closing) = &mut self.state {
-            closing.is_aborted = true;
-        }
+        self.abort();
     }
 
     /// Decodes what was held back, as far as the state allows it, then deals with the end of the stream.
@@ -117,6 +136,7 @@ impl Connection {
                 Ok(None) => Ok(()),
                 Err(fault) => Err(Reason::Framing(fault)),
             };
+            framing.forget_given();
             self.framing = framing;
             if let Err(reason) = outcome {
                 self.end(reason);
@@ -139,10 +159,33 @@ impl Connection {
         {
             return self.on_data([2, code, last], user_data.len(), user_data, behind);
         }
-        match self.state {
+        let outcome = match self.state {
             State::Requesting(_) => self.on_answer(octets),
             State::Listening(_) => self.on_first(octets),
             _ => self.on_open(octets),
+        };
+        outcome.inspect_err(|reason| self.report(reason, octets))
+    }
+
+    /// Puts an ER ahead of the close, where one is due (ISO 8073 6.6.3, 6.22.3).
+    fn report(&mut self, reason: &Reason, tpdu: &[u8]) {
+        let farewell = self.rules.farewell;
+        let (destination, size) = match self.state {
+            State::Listening(_) if farewell.contains(Farewell::INVALID_REQUEST) => {
+                (handshake::source_of(tpdu, CR), MAX_TPDU)
+            }
+            State::Requesting(_) if farewell.contains(Farewell::PROTOCOL_ERROR) => {
+                (handshake::source_of(tpdu, CC), MAX_TPDU)
+            }
+            State::Open { .. } if farewell.contains(Farewell::PROTOCOL_ERROR) => {
+                (Some(self.agreed.peer), self.agreed.tpdu_size)
+            }
+            _ => return,
+        };
+        if let Some(destination) = destination
+            && let Some(er) = handshake::report(destination, reason, tpdu, size)
+        {
+            self.outbox.end_with(er);
         }
     }
 
@@ -185,17 +228,7 @@ impl Connection {
                     awaited: "CR",
                 });
             }
-            Err(error) => {
-                if let Some(reference) = handshake::reference_of_broken_request(octets) {
-                    self.report(
-                        reference,
-                        RejectCause::PARAMETER_VALUE,
-                        octets,
-                        error.offset,
-                    );
-                }
-                return Err(Reason::Malformed(error));
-            }
+            Err(error) => return Err(Reason::Malformed(error)),
         };
         let State::Listening(config) = &self.state else {
             return Err(Reason::Unexpected {
@@ -205,22 +238,13 @@ impl Connection {
         };
         match handshake::judge_request(config, &cr, &mut self.stats.tolerated) {
             Ok(request) => self.on_request(request),
-            Err(Fatal { reason, answer }) => {
-                match answer {
-                    Answer::Refuse(why) => {
-                        self.outbox.end_with(handshake::refuse(cr.source, why, &[]));
-                    }
-                    Answer::Report(cause, fault) => self.report(cr.source, cause, octets, fault),
+            Err(reason) => {
+                if matches!(reason, Reason::Violation(Violation::Class(_))) {
+                    let why = DisconnectReason::NEGOTIATION_FAILED;
+                    self.outbox.end_with(handshake::refuse(cr.source, why, &[]));
                 }
                 Err(reason)
             }
-        }
-    }
-
-    fn report(&mut self, reference: u16, cause: RejectCause, octets: &[u8], fault: usize) {
-        if self.rules.farewell.contains(Farewell::INVALID_REQUEST) {
-            self.outbox
-                .end_with(handshake::report(reference, cause, octets, fault));
         }
     }
 
@@ -243,7 +267,7 @@ impl Connection {
                         self.confirm(cc, connected);
                         return Ok(());
                     }
-                    // The echoed selectors leave no room for a size that the CR itself did not have.
+                    // A CC without anything of the application always fits.
                     Err(_) => DisconnectReason::NOT_SPECIFIED,
                 }
             }
@@ -286,42 +310,30 @@ impl Connection {
 
     /// A TPDU other than DT on an open connection.
     fn on_open(&mut self, octets: &[u8]) -> Result<(), Reason> {
-        let awaited = "DT";
-        let outcome = match Tpdu::decode(octets) {
-            Ok(Tpdu::Expedited(ed)) if self.agreed.expedited => self.on_expedited(&ed),
-            Ok(other) => match ending(&other) {
-                Some(reason) => return Err(reason),
-                None => Err((
-                    Reason::Unexpected {
-                        tpdu: other.name(),
-                        awaited,
-                    },
-                    1,
-                )),
-            },
-            Err(error) => Err((Reason::Malformed(error), error.offset)),
-        };
-        outcome.map_err(|(reason, fault)| {
-            if self.rules.farewell.contains(Farewell::PROTOCOL_ERROR) {
-                let cause = match &reason {
-                    Reason::Unexpected { .. }
-                    | Reason::Malformed(DecodeError {
-                        field: "TPDU code", ..
-                    }) => RejectCause::TPDU_TYPE,
-                    _ => RejectCause::PARAMETER_VALUE,
-                };
-                self.outbox
-                    .end_with(handshake::report(self.agreed.peer, cause, octets, fault));
+        match Tpdu::decode(octets).map_err(Reason::Malformed)? {
+            Tpdu::Expedited(ed) if self.agreed.expedited => {
+                self.on_expedited(&ed).map_err(Reason::Violation)
             }
-            reason
-        })
+            other => Err(ending(&other).unwrap_or(Reason::Unexpected {
+                tpdu: other.name(),
+                awaited: "DT",
+            })),
+        }
     }
 
     /// One TPDU with EOT holds one message of 1 to 16 octets (RFC 1006 section 6, RFC 2126 section 4.1.2).
-    fn on_expedited(&mut self, ed: &Expedited<'_>) -> Result<(), (Reason, usize)> {
+    fn on_expedited(&mut self, ed: &Expedited<'_>) -> Result<(), Violation> {
+        let Expedited { credit, number, .. } = *ed;
+        self.judge(credit != 0, Strict::CREDIT, || Violation::Credit(credit))?;
+        self.judge(number != 0, Strict::TPDU_NUMBER, || {
+            Violation::TpduNumber(number)
+        })?;
         let len = ed.user_data.len();
-        if !ed.is_last || !(1..=MAX_EXPEDITED).contains(&len) {
-            return Err((Reason::Violation(Violation::Expedited(len)), 2));
+        if !ed.is_last {
+            return Err(Violation::ExpeditedSegment);
+        }
+        if !(1..=MAX_EXPEDITED).contains(&len) {
+            return Err(Violation::Expedited(len));
         }
         self.count_message(len);
         self.tell(Event::Expedited(Bytes::copy_from_slice(ed.user_data)));
@@ -348,10 +360,9 @@ impl Connection {
             });
         }
         let is_last = header[2] & 0x80 != 0;
-        if let Err(violation) = self.judge_data(header, length, is_last) {
-            self.report_data(header, &violation);
-            return Err(Reason::Violation(violation));
-        }
+        self.judge_data(header, length, is_last)
+            .map_err(Reason::Violation)
+            .inspect_err(|reason| self.report(reason, &header))?;
         if is_last && first.len() == length && !self.assembly.is_begun() {
             self.count_message(length);
             self.tell(Event::Received(Bytes::copy_from_slice(first)));
@@ -394,7 +405,7 @@ impl Connection {
         if length == 0 && !is_last {
             self.judge(true, Strict::EMPTY_SEGMENT, || Violation::EmptySegment)?;
             let limit = self.rules.empty_segment_limit;
-            if self.assembly.note_empty() > limit {
+            if self.assembly.note_empty() > u32::from(limit) {
                 return Err(Violation::EmptySegments { limit });
             }
         }
@@ -416,17 +427,6 @@ impl Connection {
         }
         self.stats.tolerated += u64::from(is_off);
         Ok(())
-    }
-
-    fn report_data(&mut self, header: [u8; DATA_HEADER], violation: &Violation) {
-        if self.rules.farewell.contains(Farewell::PROTOCOL_ERROR) {
-            let (cause, fault) = match violation {
-                Violation::DataCode(_) => (RejectCause::TPDU_TYPE, 1),
-                _ => (RejectCause::PARAMETER_VALUE, 2),
-            };
-            self.outbox
-                .end_with(handshake::report(self.agreed.peer, cause, &header, fault));
-        }
     }
 
     /// User data of the DT under way; `is_end` with the last of it. `ahead` tells how many octets follow.
@@ -466,10 +466,10 @@ impl Connection {
             return;
         }
         self.end(match (end, &self.state) {
-            (PeerEnd::Finished, State::Requesting(_)) => Reason::ClosedBeforeConfirm,
-            (PeerEnd::Finished, State::Listening(_)) => Reason::ClosedBeforeRequest,
-            (PeerEnd::Finished, _) => Reason::PeerClosed,
-            (PeerEnd::Down(cause), _) => Reason::Link(cause),
+            (PeerEnd::Down(cause), _) if cause != Cause::Closed => Reason::Link(cause),
+            (_, State::Requesting(_)) => Reason::ClosedBeforeConfirm,
+            (_, State::Listening(_)) => Reason::ClosedBeforeRequest,
+            _ => Reason::PeerClosed,
         });
     }
 
