@@ -14,6 +14,7 @@ pub(crate) fn cause_of(error: &io::Error) -> Cause {
 /// Says in the machine's terms why a socket could not be opened.
 ///
 /// What has no name of its own counts as [`Cause::Unreachable`]: there is no way from here.
+#[cfg(feature = "tokio")]
 pub(crate) fn cause_of_failure(error: &io::Error) -> Cause {
     named(error).unwrap_or(Cause::Unreachable)
 }
