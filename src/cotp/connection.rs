@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::api::{Acceptance, Command, End, Error, Event, Indication, Reason, Refusal, Stats};
+use super::api::{Acceptance, Command, End, Error, Event, Reason, Refusal, Stats};
 use super::config::{Config, ConfigError, EmptyMessages, Farewell, Role, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
 use super::segment::{Assembly, ENTRY, Mark, Outbox};
@@ -17,6 +17,7 @@ use super::wire::{DATA_HEADER, DisconnectReason};
 use crate::{Ask, Cause, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
 
 mod inbound;
+mod memory;
 mod rules;
 
 use inbound::{MAX_EXPEDITED, cost_of};
@@ -79,31 +80,6 @@ enum State {
     Closing(Closing),
     /// The stream is somebody else's or nobody's.
     Gone,
-}
-
-impl State {
-    /// Returns the bytes of memory it holds beside its own size.
-    fn held(&self) -> usize {
-        match self {
-            Self::Waiting(config) | Self::Requesting(config) | Self::Listening(config) => {
-                size_of::<Config>() + config.held()
-            }
-            // The indication shares its octets with the event that showed it, or keeps them alone.
-            Self::Deciding(config, request) => {
-                let Indication {
-                    variable,
-                    user_data,
-                    ..
-                } = &request.indication;
-                size_of::<Config>()
-                    + config.held()
-                    + size_of::<Request>()
-                    + variable.len() * 2
-                    + user_data.len()
-            }
-            Self::Open { .. } | Self::Handing(_) | Self::Closing(_) | Self::Gone => 0,
-        }
-    }
 }
 
 /// A connection that ended, and whose stream is being closed.
@@ -380,21 +356,6 @@ impl Connection {
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
-    }
-
-    /// Returns the bytes of memory that the connection holds beside its own size: buffers, queues and the
-    /// messages in them.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.state.held()
-            + self.framing.held()
-            + self.assembly.held()
-            + self.held.capacity()
-            + self.outbox.held()
-            + self.outbox.cost()
-            + self.events.capacity() * size_of::<Event>()
-            + self.events_cost
-            + self.flushes.capacity() * size_of::<(Mark, Tag)>()
     }
 
     /// Tells whether octets wait for a decision of the application.
