@@ -66,7 +66,8 @@ pub struct Config {
     pub packet_timeout: Option<Duration>,
     /// How long nothing may come on an open connection. Default off.
     pub idle_timeout: Option<Duration>,
-    /// How long a closing connection may make no progress in sending what was accepted. Default 30 s.
+    /// How long a connection that closes or is handed over may make no progress in sending what was
+    /// accepted. Default 30 s.
     pub drain_timeout: Duration,
     /// TS2: how long to wait for the peer's end after ours, then the stream is aborted. Default 2 s.
     pub close_timeout: Duration,

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::api::{Acceptance, Command, End, Error, Event, Indication, Reason, Refusal, Stats};
+use super::api::{Acceptance, Command, End, Error, Event, Reason, Refusal, Stats};
 use super::config::{Config, ConfigError, EmptyMessages, Farewell, Role, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
 use super::segment::{Assembly, ENTRY, Mark, Outbox};
@@ -17,6 +17,7 @@ use super::wire::{DATA_HEADER, DisconnectReason};
 use crate::{Ask, Cause, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
 
 mod inbound;
+mod memory;
 mod rules;
 
 use inbound::{MAX_EXPEDITED, cost_of};
@@ -81,31 +82,6 @@ enum State {
     Gone,
 }
 
-impl State {
-    /// Returns the bytes of memory it holds beside its own size.
-    fn held(&self) -> usize {
-        match self {
-            Self::Waiting(config) | Self::Requesting(config) | Self::Listening(config) => {
-                size_of::<Config>() + config.held()
-            }
-            // The indication shares its octets with the event that showed it, or keeps them alone.
-            Self::Deciding(config, request) => {
-                let Indication {
-                    variable,
-                    user_data,
-                    ..
-                } = &request.indication;
-                size_of::<Config>()
-                    + config.held()
-                    + size_of::<Request>()
-                    + variable.len() * 2
-                    + user_data.len()
-            }
-            Self::Open { .. } | Self::Handing(_) | Self::Closing(_) | Self::Gone => 0,
-        }
-    }
-}
-
 /// A connection that ended, and whose stream is being closed.
 #[derive(Debug)]
 struct Closing {
@@ -114,6 +90,8 @@ struct Closing {
     is_finished: bool,
     /// A timer ran out, so the stream is to be cut.
     is_aborted: bool,
+    /// A DC would answer the DR that was sent.
+    awaits_dc: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,7 +126,7 @@ enum Timer {
     Handshake,
     Packet,
     Idle,
-    /// Progress of sending while closing, then TS2.
+    /// Progress of sending while closing or handing over, then TS2.
     Close,
 }
 
@@ -327,8 +305,8 @@ impl Connection {
             });
         }
         self.state = State::Handing(tag);
-        self.disarm(Timer::Idle);
-        self.disarm(Timer::Packet);
+        self.timers = [None; Timer::COUNT];
+        self.arm(Timer::Close, Some(self.rules.drain_timeout));
         Ok(())
     }
 
@@ -350,38 +328,34 @@ impl Connection {
             State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
         };
         if untold == Untold::Closed && self.rules.farewell.contains(Farewell::CLOSE) {
-            // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
-            let reason = DisconnectReason::NOT_SPECIFIED;
-            self.outbox.end_with(handshake::disconnect(
-                self.agreed.peer,
-                self.reference,
-                reason,
-                &[],
-            ));
+            self.close_by_dr();
+        } else {
+            self.begin_closing(Some(untold));
         }
-        self.begin_closing(Some(untold));
         Ok(())
+    }
+
+    fn close_by_dr(&mut self) {
+        // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
+        let reason = DisconnectReason::NOT_SPECIFIED;
+        let Agreed { peer, .. } = self.agreed;
+        self.outbox
+            .end_with(handshake::disconnect(peer, self.reference, reason, &[]));
+        let framing = mem::take(&mut self.framing);
+        let held = mem::take(&mut self.held);
+        let held_at = self.held_at;
+        self.begin_closing(Some(Untold::Closed));
+        if let State::Closing(closing) = &mut self.state {
+            closing.awaits_dc = true;
+            self.framing = framing;
+            self.look_for_dc(held.get(held_at..).unwrap_or_default());
+        }
     }
 
     /// Returns what was counted so far.
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
-    }
-
-    /// Returns the bytes of memory that the connection holds beside its own size: buffers, queues and the
-    /// messages in them.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.state.held()
-            + self.framing.held()
-            + self.assembly.held()
-            + self.held.capacity()
-            + self.outbox.held()
-            + self.outbox.cost()
-            + self.events.capacity() * size_of::<Event>()
-            + self.events_cost
-            + self.flushes.capacity() * size_of::<(Mark, Tag)>()
     }
 
     /// Tells whether octets wait for a decision of the application.
@@ -486,6 +460,7 @@ impl Connection {
             untold,
             is_finished: false,
             is_aborted: false,
+            awaits_dc: false,
         });
         self.arm(Timer::Close, Some(self.rules.drain_timeout));
     }
@@ -534,9 +509,10 @@ impl Connection {
             }
             (Timer::Packet, _) => (rules.packet_timeout, Reason::PacketStalled),
             (Timer::Idle, _) => (rules.idle_timeout, Reason::Idle),
-            (Timer::Close, State::Closing(closing)) => {
-                closing.is_aborted = true;
-                return;
+            (Timer::Close, State::Closing(_)) => return self.abort(),
+            (Timer::Close, State::Handing(_)) => {
+                self.end(Reason::SendStalled(rules.drain_timeout));
+                return self.abort();
             }
             (Timer::Handshake | Timer::Close, _) => return,
         };
@@ -546,6 +522,13 @@ impl Connection {
             return;
         }
         self.end(reason(span.unwrap_or_default()));
+    }
+
+    /// Waits for nothing any more.
+    pub(super) const fn abort(&mut self) {
+        if let State::Closing(closing) = &mut self.state {
+            closing.is_aborted = true;
+        }
     }
 
     fn next_event(&mut self) -> Option<Event> {
@@ -641,7 +624,9 @@ impl Connection {
                 let span = config.answer_timeout;
                 self.arm(Timer::Handshake, span);
             }
-            State::Closing(_) => self.arm(Timer::Close, Some(self.rules.drain_timeout)),
+            State::Closing(_) | State::Handing(_) => {
+                self.arm(Timer::Close, Some(self.rules.drain_timeout));
+            }
             _ => (),
         }
         self.settle_room();

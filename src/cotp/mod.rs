@@ -10,6 +10,8 @@ mod handshake;
 mod params;
 mod segment;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod tpkt;
 mod wire;
 

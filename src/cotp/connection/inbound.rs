@@ -5,7 +5,7 @@ use core::mem;
 
 use bytes::Bytes;
 
-use super::{Agreed, Connection, PeerEnd, State, Timer};
+use super::{Agreed, Closing, Connection, PeerEnd, State, Timer};
 use crate::cotp::api::{Acceptance, Connected, End, Event, Indication, Reason, Violation};
 use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
 use crate::cotp::handshake::{self, Request};
@@ -25,6 +25,7 @@ impl Connection {
     pub(super) fn take_in(&mut self, octets: &[u8]) {
         if self.peer_end.is_some() || self.discards() {
             self.stats.discarded += octets.len() as u64;
+            self.look_for_dc(octets);
             return;
         }
         if !self.wants(()) {
@@ -38,12 +39,30 @@ impl Connection {
         self.watch_packet();
     }
 
+    /// A DC ends the wait for the peer: some answer a DR by it, though class 0 has none, and keep the stream
+    /// open.
+    pub(super) fn look_for_dc(&mut self, octets: &[u8]) {
+        let State::Closing(Closing {
+            awaits_dc: true, ..
+        }) = self.state
+        else {
+            return;
+        };
+        let mut rest = octets;
+        while let Ok(Some(piece)) = self.framing.piece(&mut rest) {
+            if let Piece::Tpdu(tpdu) = piece
+                && let Ok(Tpdu::DisconnectConfirm(_)) = Tpdu::decode(tpdu)
+            {
+                self.peer_end = Some(PeerEnd::Finished);
+            }
+        }
+        self.framing.forget_given();
+    }
+
     /// What nobody wanted could only be lost or hoarded, and who feeds it would not wait for the peer's end.
     fn overrun(&mut self) {
         self.end(Reason::Overrun);
-        if let State::Closing(closing) = &mut self.state {
-            closing.is_aborted = true;
-        }
+        self.abort();
     }
 
     /// Decodes what was held back, as far as the state allows it, then deals with the end of the stream.
