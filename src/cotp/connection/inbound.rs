@@ -28,6 +28,9 @@ impl Connection {
             self.look_for_dc(octets);
             return;
         }
+        if octets.is_empty() {
+            return;
+        }
         if !self.wants(()) {
             self.overrun();
             return;
