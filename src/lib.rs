@@ -37,6 +37,8 @@
 //! | `blocking` | [`adapters::blocking`]: threads and sockets of the standard library |
 //! | `tokio` | [`adapters::tokio`]: tasks on a tokio runtime |
 //! | `arbitrary` | commands, configurations and scripts out of arbitrary octets |
+//! | `serde` | commands, events, configurations and addresses as JSON or alike |
+//! | `record` | [`record`]: recordings that open in Wireshark and replay octet by octet |
 //! | `cli` | the `farlink` tool |
 //!
 //! Without default features the crate is `no_std` and needs `alloc` alone.
@@ -52,10 +54,16 @@ pub mod adapters;
 #[cfg(feature = "cotp")]
 pub mod cotp;
 mod framing;
+#[cfg(feature = "serde")]
+pub mod hex;
 pub mod laws;
 mod machine;
 mod path;
+#[cfg(feature = "record")]
+pub mod record;
 mod seed;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod time;
 mod transmit;
 #[cfg(feature = "cotp")]

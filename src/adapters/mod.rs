@@ -7,7 +7,9 @@
 pub mod blocking;
 mod cause;
 mod clock;
-#[cfg(feature = "blocking")]
+#[cfg(feature = "cotp")]
+pub mod cotp;
+mod entropy;
 mod handle;
 #[cfg(feature = "tokio")]
 mod outbox;
@@ -15,5 +17,5 @@ mod outbox;
 pub mod tokio;
 
 pub use clock::Clock;
-#[cfg(feature = "blocking")]
+pub use entropy::seed;
 pub use handle::{CommandError, Handed};

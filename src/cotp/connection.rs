@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +17,11 @@ use super::wire::{DATA_HEADER, DisconnectReason};
 use crate::{Ask, Cause, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
 
 mod inbound;
+mod memory;
+mod rules;
 
 use inbound::{MAX_EXPEDITED, cost_of};
+use rules::Rules;
 
 /// Flushes that may be under way.
 const MAX_FLUSHES: usize = 64;
@@ -28,7 +32,7 @@ const MAX_FLUSHES: usize = 64;
 /// is [`Event::Failed`] or [`Event::Closed`]; the machine is done once the stream is closed too.
 #[derive(Debug)]
 pub struct Connection {
-    config: Config,
+    rules: Rules,
     reference: u16,
     now: Instant,
     state: State,
@@ -49,7 +53,7 @@ pub struct Connection {
     /// Octets of the messages in `events`, each with [`ENTRY`] more.
     events_cost: usize,
     flushes: VecDeque<(Mark, Tag)>,
-    /// Octets of the message that was refused for lack of room.
+    /// Octets of the longest message that was refused for lack of room.
     refused: Option<usize>,
     timers: [Option<Instant>; Timer::COUNT],
     /// Packets that had come whole when the packet timer was armed.
@@ -57,16 +61,17 @@ pub struct Connection {
     stats: Stats,
 }
 
+/// The configuration goes with the handshake: an open connection has its [`Rules`], so that it stays small.
 #[derive(Debug)]
 enum State {
     /// The stream is not up yet.
-    Waiting,
+    Waiting(Box<Config>),
     /// The CR is on its way.
-    Requesting,
+    Requesting(Box<Config>),
     /// A CR is due.
-    Listening,
+    Listening(Box<Config>),
     /// The application decides on a CR.
-    Deciding(Box<Request>),
+    Deciding(Box<Config>, Box<Request>),
     Open {
         is_paused: bool,
     },
@@ -85,6 +90,8 @@ struct Closing {
     is_finished: bool,
     /// A timer ran out, so the stream is to be cut.
     is_aborted: bool,
+    /// A DC would answer the DR that was sent.
+    awaits_dc: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +126,7 @@ enum Timer {
     Handshake,
     Packet,
     Idle,
-    /// Progress of sending while closing, then TS2.
+    /// Progress of sending while closing or handing over, then TS2.
     Close,
 }
 
@@ -147,7 +154,6 @@ impl Connection {
             reference,
             framing,
             now: Instant::ZERO,
-            state: State::Waiting,
             carrier: Carrier::Ready,
             peer_end: None,
             agreed: Agreed {
@@ -167,7 +173,8 @@ impl Connection {
             timers: [None; Timer::COUNT],
             packets_at: 0,
             stats: Stats::default(),
-            config,
+            rules: Rules::from(&config),
+            state: State::Waiting(Box::new(config)),
         })
     }
 
@@ -178,12 +185,13 @@ impl Connection {
     /// No CR waits, or the acceptance does not fit a CC.
     pub fn accept(&mut self, now: Instant, acceptance: &Acceptance) -> Result<(), Error> {
         self.advance(now);
-        let State::Deciding(request) = &self.state else {
+        let State::Deciding(config, request) = &self.state else {
             return Err(self.not_in_place(Error::NoIndication));
         };
-        let request = request.as_ref().clone();
-        self.confirm(&request, acceptance)
-            .map_err(Error::Acceptance)
+        let (cc, connected) = handshake::confirm(config, request, acceptance, self.reference)
+            .map_err(Error::Acceptance)?;
+        self.confirm(cc, connected);
+        Ok(())
     }
 
     /// Refuses the CR that [`Event::Indication`] showed, by a DR.
@@ -193,7 +201,7 @@ impl Connection {
     /// No CR waits, or the information is too long.
     pub fn refuse(&mut self, now: Instant, refusal: &Refusal) -> Result<(), Error> {
         self.advance(now);
-        let State::Deciding(request) = &self.state else {
+        let State::Deciding(_, request) = &self.state else {
             return Err(self.not_in_place(Error::NoIndication));
         };
         let len = refusal.information.len();
@@ -221,7 +229,7 @@ impl Connection {
     pub fn send(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
         self.must_be_open()?;
-        if message.is_empty() && self.config.empty == EmptyMessages::Refuse {
+        if message.is_empty() && self.rules.empty == EmptyMessages::Refuse {
             return Err(Error::Empty);
         }
         self.must_fit(message.len())?;
@@ -264,7 +272,6 @@ impl Connection {
             return Err(Error::Flushes { limit: MAX_FLUSHES });
         }
         self.flushes.push_back((self.outbox.accepted(), tag));
-        self.settle_flushes();
         Ok(())
     }
 
@@ -298,8 +305,8 @@ impl Connection {
             });
         }
         self.state = State::Handing(tag);
-        self.disarm(Timer::Idle);
-        self.disarm(Timer::Packet);
+        self.timers = [None; Timer::COUNT];
+        self.arm(Timer::Close, Some(self.rules.drain_timeout));
         Ok(())
     }
 
@@ -314,26 +321,35 @@ impl Connection {
             State::Handing(_) => return Err(Error::Closed),
             State::Closing(_) | State::Gone => return Ok(()),
             State::Open { .. } => Untold::Closed,
-            State::Waiting | State::Requesting | State::Listening | State::Deciding(_) => {
-                Untold::Failed
+            State::Waiting(_) => {
+                self.end(Reason::Closed);
+                return Ok(());
             }
+            State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
         };
-        if matches!(self.state, State::Waiting) {
-            self.tell_end(untold, Reason::Closed);
-            self.leave();
-            return Ok(());
+        if untold == Untold::Closed && self.rules.farewell.contains(Farewell::CLOSE) {
+            self.close_by_dr();
+        } else {
+            self.begin_closing(Some(untold));
         }
-        if untold == Untold::Closed && self.config.farewell.contains(Farewell::CLOSE) {
-            let reason = DisconnectReason(128);
-            self.outbox.end_with(handshake::disconnect(
-                self.agreed.peer,
-                self.reference,
-                reason,
-                &[],
-            ));
-        }
-        self.begin_closing(Some(untold));
         Ok(())
+    }
+
+    fn close_by_dr(&mut self) {
+        // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
+        let reason = DisconnectReason::NOT_SPECIFIED;
+        let Agreed { peer, .. } = self.agreed;
+        self.outbox
+            .end_with(handshake::disconnect(peer, self.reference, reason, &[]));
+        let framing = mem::take(&mut self.framing);
+        let held = mem::take(&mut self.held);
+        let held_at = self.held_at;
+        self.begin_closing(Some(Untold::Closed));
+        if let State::Closing(closing) = &mut self.state {
+            closing.awaits_dc = true;
+            self.framing = framing;
+            self.look_for_dc(held.get(held_at..).unwrap_or_default());
+        }
     }
 
     /// Returns what was counted so far.
@@ -342,18 +358,12 @@ impl Connection {
         self.stats
     }
 
-    /// Returns the bytes of memory that the connection holds beside its own size: buffers, queues and the
-    /// messages in them.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.framing.held()
-            + self.assembly.held()
-            + self.held.capacity()
-            + self.outbox.held()
-            + self.outbox.cost()
-            + self.events.capacity() * size_of::<Event>()
-            + self.events_cost
-            + self.flushes.capacity() * size_of::<(Mark, Tag)>()
+    /// Tells whether octets wait for a decision of the application.
+    pub(super) const fn awaits_decision(&self) -> bool {
+        matches!(
+            self.state,
+            State::Deciding(..) | State::Open { is_paused: true }
+        )
     }
 
     fn advance(&mut self, now: Instant) {
@@ -375,14 +385,14 @@ impl Connection {
     }
 
     fn must_fit(&mut self, len: usize) -> Result<(), Error> {
-        let limit = self.config.send_queue;
-        let most = limit.saturating_sub(ENTRY);
-        if len > most {
-            return Err(Error::TooLong { len, limit: most });
+        let limit = self.rules.send_queue;
+        if len + ENTRY > limit {
+            let limit = limit.saturating_sub(ENTRY);
+            return Err(Error::TooLong { len, limit });
         }
         let queued = self.outbox.cost();
         if queued + len + ENTRY > limit {
-            self.refused = Some(len);
+            self.refused = self.refused.max(Some(len));
             return Err(Error::Full { queued, limit });
         }
         Ok(())
@@ -390,6 +400,11 @@ impl Connection {
 
     /// Ends the connection for a reason of its own, tells it at once, and closes the stream.
     fn end(&mut self, reason: Reason) {
+        if matches!(self.state, State::Waiting(_)) {
+            self.tell_end(Untold::Failed, reason);
+            self.leave();
+            return;
+        }
         if self.discards() {
             return;
         }
@@ -397,8 +412,11 @@ impl Connection {
             State::Open { .. } | State::Handing(_) => Untold::Closed,
             _ => Untold::Failed,
         };
+        while let Some(tag) = self.next_flushed() {
+            self.tell(Event::Flushed(tag));
+        }
+        self.flushes = VecDeque::new();
         self.tell_end(untold, reason);
-        self.flushes.clear();
         self.begin_closing(None);
     }
 
@@ -442,8 +460,9 @@ impl Connection {
             untold,
             is_finished: false,
             is_aborted: false,
+            awaits_dc: false,
         });
-        self.arm(Timer::Close, Some(self.config.drain_timeout));
+        self.arm(Timer::Close, Some(self.rules.drain_timeout));
     }
 
     /// The stream is gone, or somebody else's.
@@ -480,33 +499,61 @@ impl Connection {
     }
 
     fn fire(&mut self, timer: Timer) {
-        let config = &self.config;
+        let rules = &self.rules;
         let (span, reason): (_, fn(Duration) -> Reason) = match (timer, &mut self.state) {
-            (Timer::Handshake, State::Listening) => (config.request_timeout, Reason::NoRequest),
-            (Timer::Handshake, _) => (config.answer_timeout, Reason::NoConfirm),
-            (Timer::Packet, _) => (config.packet_timeout, Reason::PacketStalled),
-            (Timer::Idle, _) => (config.idle_timeout, Reason::Idle),
-            (Timer::Close, State::Closing(closing)) => {
-                closing.is_aborted = true;
-                return;
+            (Timer::Handshake, State::Listening(config)) => {
+                (config.request_timeout, Reason::NoRequest)
             }
-            (Timer::Close, _) => return,
+            (Timer::Handshake, State::Requesting(config)) => {
+                (config.answer_timeout, Reason::NoConfirm)
+            }
+            (Timer::Packet, _) => (rules.packet_timeout, Reason::PacketStalled),
+            (Timer::Idle, _) => (rules.idle_timeout, Reason::Idle),
+            (Timer::Close, State::Closing(_)) => return self.abort(),
+            (Timer::Close, State::Handing(_)) => {
+                self.end(Reason::SendStalled(rules.drain_timeout));
+                return self.abort();
+            }
+            (Timer::Handshake | Timer::Close, _) => return,
         };
-        // Who is not read cannot be blamed for silence.
+        // Who is not read cannot be blamed for silence. At the end of time no timer waits.
         if matches!(timer, Timer::Packet | Timer::Idle) && !self.wants(()) {
-            self.arm(timer, span);
+            self.arm(timer, span.filter(|_| self.now < Instant::MAX));
             return;
         }
         self.end(reason(span.unwrap_or_default()));
     }
 
+    /// Waits for nothing any more.
+    pub(super) const fn abort(&mut self) {
+        if let State::Closing(closing) = &mut self.state {
+            closing.is_aborted = true;
+        }
+    }
+
     fn next_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
+        let Some(event) = self.events.pop_front() else {
+            return self.next_flushed().map(Event::Flushed);
+        };
         self.events_cost -= cost_of(&event);
         if self.events.is_empty() && self.events.capacity() > 8 {
             self.events = VecDeque::new();
         }
         Some(event)
+    }
+
+    /// Returns a flush that is done. It is asked for after the send, when the driver has had its chance to
+    /// say that it could not pass on all of it.
+    fn next_flushed(&mut self) -> Option<Tag> {
+        let &(mark, tag) = self.flushes.front()?;
+        if self.carrier != Carrier::Ready || !self.outbox.has_written(mark) {
+            return None;
+        }
+        self.flushes.pop_front();
+        if self.flushes.is_empty() && self.flushes.capacity() > 4 {
+            self.flushes = VecDeque::new();
+        }
+        Some(tag)
     }
 
     fn next_ask(&mut self) -> Option<Ask<()>> {
@@ -520,7 +567,7 @@ impl Connection {
                 let reason = if closing.is_finished {
                     Reason::Aborted
                 } else {
-                    Reason::SendStalled(self.config.drain_timeout)
+                    Reason::SendStalled(self.rules.drain_timeout)
                 };
                 self.finish_closing(reason);
                 Some(Ask::Abort(()))
@@ -531,7 +578,7 @@ impl Connection {
             }
             State::Closing(closing) if is_written && !closing.is_finished => {
                 closing.is_finished = true;
-                self.arm(Timer::Close, Some(self.config.close_timeout));
+                self.arm(Timer::Close, Some(self.rules.close_timeout));
                 Some(Ask::Finish(()))
             }
             _ => None,
@@ -572,31 +619,23 @@ impl Connection {
         }
         self.stats.octets_sent += written.octets as u64;
         self.stats.messages_sent += written.messages as u64;
-        match self.state {
-            State::Requesting if written.is_opened => {
-                self.arm(Timer::Handshake, self.config.answer_timeout);
+        match &self.state {
+            State::Requesting(config) if written.is_opened => {
+                let span = config.answer_timeout;
+                self.arm(Timer::Handshake, span);
             }
-            State::Closing(_) => self.arm(Timer::Close, Some(self.config.drain_timeout)),
+            State::Closing(_) | State::Handing(_) => {
+                self.arm(Timer::Close, Some(self.rules.drain_timeout));
+            }
             _ => (),
         }
-        self.settle_flushes();
         self.settle_room();
         true
     }
 
-    fn settle_flushes(&mut self) {
-        while self.carrier == Carrier::Ready
-            && let Some(&(mark, tag)) = self.flushes.front()
-            && self.outbox.has_written(mark)
-        {
-            self.flushes.pop_front();
-            self.tell(Event::Flushed(tag));
-        }
-    }
-
     /// Half the queue is to be free first, so that a sender that waits can send many and not one.
     fn settle_room(&mut self) {
-        let limit = self.config.send_queue;
+        let limit = self.rules.send_queue;
         let cost = self.outbox.cost();
         if let Some(len) = self.refused
             && cost + len + ENTRY <= limit
@@ -608,36 +647,39 @@ impl Connection {
     }
 
     fn go_up(&mut self) {
-        if !matches!(self.state, State::Waiting) || self.carrier == Carrier::Dead {
+        if self.carrier == Carrier::Dead {
             return;
         }
-        match &self.config.role {
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Waiting(config) => self.begin(config),
+            other => self.state = other,
+        }
+    }
+
+    fn begin(&mut self, config: Box<Config>) {
+        match &config.role {
             Role::Initiator(proposal) => {
                 self.outbox
-                    .open_with(handshake::request(&self.config, proposal, self.reference));
-                self.state = State::Requesting;
+                    .open_with(handshake::request(&config, proposal, self.reference));
+                self.state = State::Requesting(config);
             }
             Role::Responder(_) => {
-                self.state = State::Listening;
-                self.arm(Timer::Handshake, self.config.request_timeout);
+                self.arm(Timer::Handshake, config.request_timeout);
+                self.state = State::Listening(config);
             }
         }
     }
 
     fn go_down(&mut self, cause: Cause) {
+        let is_cut_short = self.carrier == Carrier::Full || self.outbox.unsent() > 0;
         self.carrier = Carrier::Dead;
         self.peer_end = Some(PeerEnd::Down(cause));
         match &self.state {
-            State::Waiting => {
-                self.tell_end(Untold::Failed, Reason::Link(cause));
-                self.leave();
-            }
-            State::Closing(_) if self.outbox.unsent() > 0 => {
-                self.finish_closing(Reason::Link(cause));
-            }
+            State::Waiting(_) => self.end(Reason::Link(cause)),
+            State::Closing(_) if is_cut_short => self.finish_closing(Reason::Link(cause)),
             State::Closing(_) => self.finish_closing(Reason::Closed),
-            State::Deciding(_) | State::Handing(_) => self.drop_held(),
-            State::Requesting | State::Listening | State::Open { .. } | State::Gone => (),
+            State::Deciding(..) | State::Handing(_) => self.drop_held(),
+            State::Requesting(_) | State::Listening(_) | State::Open { .. } | State::Gone => (),
         }
     }
 }
@@ -656,14 +698,11 @@ impl Machine for Connection {
     fn link(&mut self, now: Instant, (): (), state: Link) {
         self.advance(now);
         match (state, self.carrier) {
-            (Link::Up, _) => self.go_up(),
+            (Link::Up | Link::Opened(_), _) => self.go_up(),
             (Link::Full, Carrier::Ready) => self.carrier = Carrier::Full,
-            (Link::Free, Carrier::Full) => {
-                self.carrier = Carrier::Ready;
-                self.settle_flushes();
-            }
+            (Link::Free, Carrier::Full) => self.carrier = Carrier::Ready,
             (Link::Ended, Carrier::Ready | Carrier::Full)
-                if !matches!(self.state, State::Waiting) && self.peer_end.is_none() =>
+                if !matches!(self.state, State::Waiting(_)) && self.peer_end.is_none() =>
             {
                 self.peer_end = Some(PeerEnd::Finished);
             }
@@ -712,13 +751,14 @@ impl Machine for Connection {
 
     fn wants(&self, (): ()) -> bool {
         match self.state {
-            State::Waiting | State::Gone | State::Handing(_) | State::Open { is_paused: true } => {
-                false
-            }
+            State::Waiting(_)
+            | State::Gone
+            | State::Handing(_)
+            | State::Open { is_paused: true } => false,
             State::Closing(_) => self.peer_end.is_none(),
-            State::Deciding(_) => !self.is_holding(),
-            State::Requesting | State::Listening | State::Open { is_paused: false } => {
-                !self.is_holding() && self.events_cost < self.config.receive_queue
+            State::Deciding(..) => !self.is_holding(),
+            State::Requesting(_) | State::Listening(_) | State::Open { is_paused: false } => {
+                !self.is_holding() && self.events_cost < self.rules.receive_queue
             }
         }
     }

@@ -4,9 +4,14 @@ mod api;
 mod config;
 mod connection;
 mod display;
+#[cfg(feature = "arbitrary")]
+mod generate;
 mod handshake;
 mod params;
 mod segment;
+mod subject;
+#[cfg(test)]
+mod tests;
 mod tpkt;
 mod wire;
 
@@ -20,6 +25,7 @@ pub use config::{
 };
 pub use connection::Connection;
 pub use params::{MAX_TPDU, Parameters, Selector, TpduSize};
+pub use subject::TpduCodec;
 pub use tpkt::{HEADER, MAX_PACKET, MIN_PACKET, Tpkt, TpktFault, VERSION};
 pub use wire::{
     Connect, DATA_HEADER, Data, DisconnectConfirm, DisconnectReason, DisconnectRequest,

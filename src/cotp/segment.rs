@@ -17,7 +17,9 @@ const HEAD: usize = HEADER + DATA_HEADER;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Assembly {
     octets: Vec<u8>,
-    empty_segments: u16,
+    /// Octets of the last message: the guess for one that goes on behind what was read.
+    last: usize,
+    empty_segments: u32,
     is_begun: bool,
 }
 
@@ -36,20 +38,43 @@ impl Assembly {
     }
 
     /// Notes a segment without user data and returns how many there were.
-    pub(super) fn note_empty(&mut self) -> u16 {
+    pub(super) const fn note_empty(&mut self) -> u32 {
         self.empty_segments = self.empty_segments.saturating_add(1);
         self.empty_segments
     }
 
-    pub(super) fn append(&mut self, octets: &[u8]) {
+    /// Adds user data. `ahead` tells what follows at once: with it counted in, a message that lies whole in
+    /// what was read gets its memory in one piece. A longer one starts with as much as the last one took,
+    /// which the peer has sent before.
+    pub(super) fn append(&mut self, octets: &[u8], ahead: impl FnOnce() -> Ahead) {
         self.is_begun = true;
+        if self.octets.capacity() - self.octets.len() < octets.len() {
+            let ahead = ahead();
+            let more = octets.len() + ahead.octets;
+            match ahead.is_whole {
+                _ if !self.octets.is_empty() => self.octets.reserve(more),
+                true => self.octets.reserve_exact(more),
+                false => self.octets.reserve_exact(more.max(self.last)),
+            }
+        }
         self.octets.extend_from_slice(octets);
     }
 
-    /// Gives the message and starts the next one.
+    /// Gives the message, in no more memory than it needs, and starts the next one.
     pub(super) fn finish(&mut self) -> Bytes {
-        Bytes::from(core::mem::take(self).octets)
+        let message = core::mem::take(self).octets;
+        self.last = message.len();
+        Bytes::from(message.into_boxed_slice())
     }
+}
+
+/// What is known to follow some user data of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Ahead {
+    /// Octets of user data.
+    pub(super) octets: usize,
+    /// Whether the message ends with them.
+    pub(super) is_whole: bool,
 }
 
 /// Everything that waits to be written to the link.
@@ -169,7 +194,10 @@ impl Outbox {
 
     /// Returns the bytes of memory it holds beside the messages themselves.
     pub(super) fn held(&self) -> usize {
-        (self.messages.capacity() + self.expedited.capacity()) * size_of::<Bytes>()
+        let of = |packet: &Option<Bytes>| packet.as_ref().map_or(0, Bytes::len);
+        of(&self.opening)
+            + of(&self.farewell)
+            + (self.messages.capacity() + self.expedited.capacity()) * size_of::<Bytes>()
     }
 
     /// Forgets everything, as after the end of the link.
@@ -331,4 +359,133 @@ pub(super) fn packet(tpdu: &Tpdu<'_>) -> Bytes {
     out.extend_from_slice(&[VERSION, 0, high, low]);
     tpdu.encode(&mut out);
     Bytes::from(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+
+    fn outbox(messages: &[&'static [u8]]) -> Outbox {
+        let mut outbox = Outbox::default();
+        for message in messages {
+            outbox.push(Bytes::from_static(message));
+        }
+        outbox
+    }
+
+    fn write(outbox: &mut Outbox, room: usize, payload: usize) -> (Vec<u8>, Written) {
+        let mut tx = Transmit::new(Limits::stream(room));
+        let written = outbox.write(&mut tx, payload);
+        (tx.octets().to_vec(), written)
+    }
+
+    #[test]
+    fn what_opens_goes_first_and_what_ends_goes_last() {
+        let mut outbox = outbox(&[b"a"]);
+        outbox.end_with(Bytes::from_static(b"[end]"));
+        outbox.push_expedited(Bytes::from_static(b"X"));
+        outbox.open_with(Bytes::from_static(b"[open]"));
+
+        let (octets, written) = write(&mut outbox, 100, 10);
+
+        assert_eq!(
+            octets,
+            b"[open]\x03\0\0\x08\x02\x10\x80X\x03\0\0\x08\x02\xF0\x80a[end]"
+        );
+        assert_eq!(
+            written,
+            Written {
+                octets: 2,
+                messages: 2,
+                is_opened: true
+            }
+        );
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn any_room_gives_the_same_octets() {
+        let whole = write(&mut outbox(&[b"abcdefgh", b"", b"i"]), 1000, 3).0;
+
+        for room in 1..whole.len() {
+            let mut outbox = outbox(&[b"abcdefgh", b"", b"i"]);
+            let mut octets = Vec::new();
+            while !outbox.is_empty() {
+                let (piece, _) = write(&mut outbox, room, 3);
+                assert!(!piece.is_empty() && piece.len() <= room);
+                octets.extend_from_slice(&piece);
+            }
+            assert_eq!(octets, whole, "{room} octets at a time");
+        }
+    }
+
+    #[test]
+    fn user_data_are_counted_and_headers_are_not() {
+        let mut outbox = outbox(&[b"abcdef", b"gh"]);
+        assert_eq!((outbox.unsent(), outbox.cost()), (8, 8 + 2 * ENTRY));
+
+        write(&mut outbox, 7 + 4 + 7 + 1, 4);
+        assert_eq!((outbox.unsent(), outbox.cost()), (3, 8 + 2 * ENTRY));
+        write(&mut outbox, 3, 4);
+        assert_eq!((outbox.unsent(), outbox.cost()), (2, 2 + ENTRY));
+        write(&mut outbox, 100, 4);
+
+        assert_eq!((outbox.unsent(), outbox.cost()), (0, 0));
+    }
+
+    #[test]
+    fn a_mark_is_reached_when_all_before_it_is_written() {
+        let mut outbox = outbox(&[b"a"]);
+        let first = outbox.accepted();
+        outbox.push(Bytes::from_static(b"b"));
+        outbox.push_expedited(Bytes::from_static(b"X"));
+        let all = outbox.accepted();
+
+        write(&mut outbox, 8, 10);
+        assert!(!outbox.has_written(first), "the expedited one overtook it");
+        write(&mut outbox, 8, 10);
+        assert!(outbox.has_written(first) && !outbox.has_written(all));
+        write(&mut outbox, 8, 10);
+
+        assert!(outbox.has_written(all));
+    }
+
+    #[test]
+    fn a_long_queue_gives_its_memory_back() {
+        let mut outbox = outbox(&[b"a".as_slice(); 100]);
+        assert!(outbox.held() >= 3200);
+
+        write(&mut outbox, 1000, 10);
+
+        assert_eq!(outbox.held(), 0);
+    }
+
+    #[test]
+    fn a_message_is_put_together_once() {
+        let mut assembly = Assembly::default();
+        assert!(!assembly.is_begun());
+
+        assembly.append(b"", Ahead::default);
+        assert!(assembly.is_begun(), "an empty segment begins it too");
+        assembly.append(b"ab", Ahead::default);
+        assembly.append(b"c", Ahead::default);
+
+        assert_eq!(assembly.len(), 3);
+        assert_eq!(assembly.finish(), b"abc".as_slice());
+        assert!(!assembly.is_begun());
+    }
+
+    #[test]
+    fn what_lies_ahead_gets_its_memory_in_one_piece() {
+        let mut assembly = Assembly::default();
+        let ahead = || Ahead {
+            octets: 998,
+            is_whole: true,
+        };
+
+        assembly.append(b"ab", ahead);
+
+        assert_eq!(assembly.held(), 1000);
+    }
 }

@@ -204,6 +204,16 @@ impl<T> Receiver<T> {
         Some(item)
     }
 
+    /// Waits until nobody can put an item in; a call comes with every item too.
+    pub(super) fn poll_abandoned(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.senders == 0 {
+            return Poll::Ready(());
+        }
+        remember(&mut state.taker, cx);
+        Poll::Pending
+    }
+
     fn took(&self, mut state: MutexGuard<'_, State<T>>) {
         if state.calls_for_more() {
             let driver = state.driver.take();

@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use farlink::cotp::{Connect, HEADER, Tpdu, Tpkt};
-use farlink::wire::DecodeError;
 use farlink::Framing as _;
+use farlink::cotp::{Connect, HEADER, Parameters, Tpdu, TpduSize, Tpkt};
+use farlink::wire::DecodeError;
 use serde_json::{Value, json};
 
 use crate::Failure;
@@ -61,11 +61,13 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
 /// Text is taken for hex digits, everything else for raw octets. No PDU consists of text alone: a TPKT
 /// begins with the octet 3.
 fn unhex(input: Vec<u8>) -> Result<Vec<u8>, Failure> {
-    let is_text = input.iter().all(|octet| octet.is_ascii_graphic() || octet.is_ascii_whitespace());
-    match std::str::from_utf8(&input) {
-        Ok(text) if is_text => {
-            parse_hex(text).map_err(|message| Failure::Usage(format!("not hex: {message} (--raw for raw octets)")))
-        }
+    let is_text = input
+        .iter()
+        .all(|octet| octet.is_ascii_graphic() || octet.is_ascii_whitespace());
+    match core::str::from_utf8(&input) {
+        Ok(text) if is_text => parse_hex(text).map_err(|message| {
+            Failure::Usage(format!("not hex: {message} (--raw for raw octets)"))
+        }),
         _ => Ok(input),
     }
 }
@@ -80,7 +82,10 @@ fn cotp(octets: &[u8], as_json: bool) -> Result<(), Failure> {
             Ok(Some(tpdu)) => faults += usize::from(!show(offset, tpdu, as_json)),
             Ok(None) => break,
             Err(_) => {
-                let message = framing.fault().map(|fault| fault.to_string()).unwrap_or_default();
+                let message = framing
+                    .fault()
+                    .map(|fault| fault.to_string())
+                    .unwrap_or_default();
                 return Err(complain(offset, &message, as_json));
             }
         }
@@ -88,9 +93,17 @@ fn cotp(octets: &[u8], as_json: bool) -> Result<(), Failure> {
     let cut = framing.unfinished().len();
     if cut > 0 {
         let offset = octets.len() - cut;
-        return Err(complain(offset, &format!("the last packet is cut short after {cut} octets"), as_json));
+        return Err(complain(
+            offset,
+            &format!("the last packet is cut short after {cut} octets"),
+            as_json,
+        ));
     }
-    if faults > 0 { Err(Failure::Told) } else { Ok(()) }
+    if faults > 0 {
+        Err(Failure::Told)
+    } else {
+        Ok(())
+    }
 }
 
 fn complain(offset: usize, message: &str, as_json: bool) -> Failure {
@@ -109,14 +122,21 @@ fn show(offset: usize, octets: &[u8], as_json: bool) -> bool {
         (Ok(tpdu), true) => output::json(&object(offset, length, tpdu)),
         (Ok(tpdu), false) => output::line(&format!("{offset:>8} {length:>6}  {tpdu}")),
         (Err(error), true) => output::json(&fault(offset, length, error)),
-        (Err(error), false) => output::line(&format!("{offset:>8} {length:>6}  malformed: {error} of the TPDU")),
+        (Err(error), false) => output::line(&format!(
+            "{offset:>8} {length:>6}  malformed: {error} of the TPDU"
+        )),
     }
     let connect = match &tpdu {
-        Ok(Tpdu::ConnectionRequest(tpdu) | Tpdu::ConnectionConfirm(tpdu)) => tpdu.parameters().err(),
+        Ok(Tpdu::ConnectionRequest(tpdu) | Tpdu::ConnectionConfirm(tpdu)) => {
+            tpdu.parameters().err()
+        }
         _ => None,
     };
     if let (Some(error), false) = (connect, as_json) {
-        output::line(&format!("{:>15}  the variable part is no parameter list: {error} of the TPDU", ""));
+        output::line(&format!(
+            "{:>15}  the variable part is no parameter list: {error} of the TPDU",
+            ""
+        ));
     }
     tpdu.is_ok()
 }
@@ -141,7 +161,9 @@ fn object(offset: usize, length: usize, tpdu: &Tpdu<'_>) -> Value {
             "information": hex(tpdu.information()),
             "user_data": hex(tpdu.user_data),
         }),
-        Tpdu::DisconnectConfirm(tpdu) => json!({ "source": tpdu.source, "destination": tpdu.destination }),
+        Tpdu::DisconnectConfirm(tpdu) => {
+            json!({ "source": tpdu.source, "destination": tpdu.destination })
+        }
         Tpdu::Data(tpdu) => json!({
             "end": tpdu.is_last,
             "number": tpdu.number,
@@ -168,7 +190,7 @@ fn connect(tpdu: &Connect<'_>) -> Value {
     let parameters = tpdu.parameters();
     let (list, error) = match parameters {
         Ok(list) => (list, None),
-        Err(error) => (Default::default(), Some(error.to_string())),
+        Err(error) => (Parameters::default(), Some(error.to_string())),
     };
     json!({
         "source": tpdu.source,
@@ -177,7 +199,7 @@ fn connect(tpdu: &Connect<'_>) -> Value {
         "credit": tpdu.credit,
         "calling": list.calling.map(hex),
         "called": list.called.map(hex),
-        "tpdu_size": list.tpdu_size.map(|size| size.octets()),
+        "tpdu_size": list.tpdu_size.map(TpduSize::octets),
         "preferred_size": list.preferred_size.map(|units| u32::from(units) * 128),
         "options": list.options,
         "alternatives": list.alternatives.map(hex),

@@ -1,9 +1,14 @@
 //! The `farlink` command-line tool.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "the tool never runs without the standard library"
+)]
 
 mod cotp;
 mod decode;
-mod demo;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 
@@ -21,8 +26,6 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows what the crate does, on this machine alone
-    Demo(demo::Arguments),
     /// Speaks COTP class 0 over TPKT
     #[command(subcommand)]
     Cotp(cotp::Command),
@@ -44,7 +47,6 @@ enum Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
-        Command::Demo(arguments) => demo::run(&arguments),
         Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
     };

@@ -1,0 +1,15 @@
+//! Programs of others, on this machine. `setup.sh` beside this file installs them.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests link the standard library anyway"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test"
+)]
+
+#[cfg(all(feature = "record", feature = "cotp"))]
+mod tshark;
