@@ -157,17 +157,18 @@ pub struct End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.reason)?;
-        if self.incomplete > 0 {
-            write!(
+        let Self {
+            incomplete, unsent, ..
+        } = self;
+        match (incomplete, unsent) {
+            (0, 0) => Ok(()),
+            (_, 0) => write!(f, " ({incomplete} octets of an unfinished message dropped)"),
+            (0, _) => write!(f, " ({unsent} octets not sent)"),
+            _ => write!(
                 f,
-                ", in the middle of a message ({} octets of it dropped)",
-                self.incomplete
-            )?;
+                " ({incomplete} octets of an unfinished message dropped, {unsent} octets not sent)"
+            ),
         }
-        if self.unsent > 0 {
-            write!(f, ", with {} octets unsent", self.unsent)?;
-        }
-        Ok(())
     }
 }
 

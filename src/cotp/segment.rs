@@ -360,3 +360,132 @@ pub(super) fn packet(tpdu: &Tpdu<'_>) -> Bytes {
     tpdu.encode(&mut out);
     Bytes::from(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limits;
+
+    fn outbox(messages: &[&'static [u8]]) -> Outbox {
+        let mut outbox = Outbox::default();
+        for message in messages {
+            outbox.push(Bytes::from_static(message));
+        }
+        outbox
+    }
+
+    fn write(outbox: &mut Outbox, room: usize, payload: usize) -> (Vec<u8>, Written) {
+        let mut tx = Transmit::new(Limits::stream(room));
+        let written = outbox.write(&mut tx, payload);
+        (tx.octets().to_vec(), written)
+    }
+
+    #[test]
+    fn what_opens_goes_first_and_what_ends_goes_last() {
+        let mut outbox = outbox(&[b"a"]);
+        outbox.end_with(Bytes::from_static(b"[end]"));
+        outbox.push_expedited(Bytes::from_static(b"X"));
+        outbox.open_with(Bytes::from_static(b"[open]"));
+
+        let (octets, written) = write(&mut outbox, 100, 10);
+
+        assert_eq!(
+            octets,
+            b"[open]\x03\0\0\x08\x02\x10\x80X\x03\0\0\x08\x02\xF0\x80a[end]"
+        );
+        assert_eq!(
+            written,
+            Written {
+                octets: 2,
+                messages: 2,
+                is_opened: true
+            }
+        );
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn any_room_gives_the_same_octets() {
+        let whole = write(&mut outbox(&[b"abcdefgh", b"", b"i"]), 1000, 3).0;
+
+        for room in 1..whole.len() {
+            let mut outbox = outbox(&[b"abcdefgh", b"", b"i"]);
+            let mut octets = Vec::new();
+            while !outbox.is_empty() {
+                let (piece, _) = write(&mut outbox, room, 3);
+                assert!(!piece.is_empty() && piece.len() <= room);
+                octets.extend_from_slice(&piece);
+            }
+            assert_eq!(octets, whole, "{room} octets at a time");
+        }
+    }
+
+    #[test]
+    fn user_data_are_counted_and_headers_are_not() {
+        let mut outbox = outbox(&[b"abcdef", b"gh"]);
+        assert_eq!((outbox.unsent(), outbox.cost()), (8, 8 + 2 * ENTRY));
+
+        write(&mut outbox, 7 + 4 + 7 + 1, 4);
+        assert_eq!((outbox.unsent(), outbox.cost()), (3, 8 + 2 * ENTRY));
+        write(&mut outbox, 3, 4);
+        assert_eq!((outbox.unsent(), outbox.cost()), (2, 2 + ENTRY));
+        write(&mut outbox, 100, 4);
+
+        assert_eq!((outbox.unsent(), outbox.cost()), (0, 0));
+    }
+
+    #[test]
+    fn a_mark_is_reached_when_all_before_it_is_written() {
+        let mut outbox = outbox(&[b"a"]);
+        let first = outbox.accepted();
+        outbox.push(Bytes::from_static(b"b"));
+        outbox.push_expedited(Bytes::from_static(b"X"));
+        let all = outbox.accepted();
+
+        write(&mut outbox, 8, 10);
+        assert!(!outbox.has_written(first), "the expedited one overtook it");
+        write(&mut outbox, 8, 10);
+        assert!(outbox.has_written(first) && !outbox.has_written(all));
+        write(&mut outbox, 8, 10);
+
+        assert!(outbox.has_written(all));
+    }
+
+    #[test]
+    fn a_long_queue_gives_its_memory_back() {
+        let mut outbox = outbox(&[b"a".as_slice(); 100]);
+        assert!(outbox.held() >= 3200);
+
+        write(&mut outbox, 1000, 10);
+
+        assert_eq!(outbox.held(), 0);
+    }
+
+    #[test]
+    fn a_message_is_put_together_once() {
+        let mut assembly = Assembly::default();
+        assert!(!assembly.is_begun());
+
+        assembly.append(b"", Ahead::default);
+        assert!(assembly.is_begun(), "an empty segment begins it too");
+        assembly.append(b"ab", Ahead::default);
+        assembly.append(b"c", Ahead::default);
+
+        assert_eq!(assembly.len(), 3);
+        assert_eq!(assembly.finish(), b"abc".as_slice());
+        assert!(!assembly.is_begun());
+    }
+
+    #[test]
+    fn what_lies_ahead_gets_its_memory_in_one_piece() {
+        let mut assembly = Assembly::default();
+        let ahead = || Ahead {
+            octets: 998,
+            is_whole: true,
+        };
+
+        assembly.append(b"ab", ahead);
+
+        assert_eq!(assembly.held(), 1000);
+    }
+}

@@ -11,5 +11,7 @@
     reason = "a helper of a test fails the test"
 )]
 
+#[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
+mod hat;
 #[cfg(all(feature = "record", feature = "cotp"))]
 mod tshark;

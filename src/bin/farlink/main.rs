@@ -1,7 +1,14 @@
 //! The `farlink` command-line tool.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "the tool never runs without the standard library"
+)]
 
+mod cotp;
 mod decode;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 
@@ -19,6 +26,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Speaks COTP class 0 over TPKT
+    #[command(subcommand)]
+    Cotp(cotp::Command),
     /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
 }
@@ -37,6 +47,7 @@ enum Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
+        Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
     };
     match outcome {

@@ -6,6 +6,7 @@ use core::mem;
 use bytes::Bytes;
 
 use super::{Agreed, Closing, Connection, PeerEnd, State, Timer};
+use crate::Machine as _;
 use crate::cotp::api::{Acceptance, Connected, End, Event, Indication, Reason, Violation};
 use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
 use crate::cotp::handshake::{self, Request};
@@ -13,7 +14,6 @@ use crate::cotp::params::MAX_TPDU;
 use crate::cotp::segment::{Ahead, ENTRY};
 use crate::cotp::tpkt::{Piece, VERSION, look_ahead};
 use crate::cotp::wire::{CC, CR, Connect, DATA_HEADER, DisconnectReason, Expedited, Tpdu};
-use crate::{Cause, Machine as _};
 
 /// Octets of expedited data (RFC 1006 section 6).
 pub(super) const MAX_EXPEDITED: usize = 16;
@@ -26,6 +26,9 @@ impl Connection {
         if self.peer_end.is_some() || self.discards() {
             self.stats.discarded += octets.len() as u64;
             self.look_for_dc(octets);
+            return;
+        }
+        if octets.is_empty() {
             return;
         }
         if !self.wants(()) {
@@ -99,12 +102,15 @@ impl Connection {
     }
 
     /// Tells whether the state can do something with octets.
-    pub(super) const fn may_decode(&self) -> bool {
-        let is_reading = matches!(
+    pub(super) const fn is_reading(&self) -> bool {
+        matches!(
             self.state,
             State::Requesting(_) | State::Listening(_) | State::Open { is_paused: false }
-        );
-        is_reading && self.events_cost < self.rules.receive_queue
+        )
+    }
+
+    pub(super) const fn may_decode(&self) -> bool {
+        self.is_reading() && self.events_cost < self.rules.receive_queue
     }
 
     pub(super) fn drop_held(&mut self) {
@@ -449,45 +455,6 @@ impl Connection {
     pub(super) fn tell(&mut self, event: Event) {
         self.events_cost += cost_of(&event);
         self.events.push_back(event);
-    }
-
-    /// Lets the end of the stream act, once everything before it is dealt with. A paused stream that the
-    /// peer finished still belongs to the application; one that broke belongs to nobody.
-    fn meet_end(&mut self) {
-        let Some(end) = self.peer_end else {
-            return;
-        };
-        let is_waiting = if self.is_paused() {
-            end == PeerEnd::Finished
-        } else {
-            self.is_holding()
-        };
-        if self.discards() || is_waiting {
-            return;
-        }
-        self.end(match (end, &self.state) {
-            (PeerEnd::Down(cause), _) if cause != Cause::Closed => Reason::Link(cause),
-            (_, State::Requesting(_)) => Reason::ClosedBeforeConfirm,
-            (_, State::Listening(_)) => Reason::ClosedBeforeRequest,
-            _ => Reason::PeerClosed,
-        });
-    }
-
-    fn note_activity(&mut self) {
-        if matches!(self.state, State::Open { .. }) {
-            self.arm(Timer::Idle, self.rules.idle_timeout);
-        }
-    }
-
-    /// A packet that has begun is to be finished in time.
-    fn watch_packet(&mut self) {
-        if self.framing.is_between() || self.discards() {
-            self.disarm(Timer::Packet);
-            self.packets_at = self.framing.packets();
-        } else if self.packets_at != self.framing.packets() || self.timer(Timer::Packet).is_none() {
-            self.packets_at = self.framing.packets();
-            self.arm(Timer::Packet, self.rules.packet_timeout);
-        }
     }
 }
 

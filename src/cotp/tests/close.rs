@@ -155,10 +155,26 @@ fn truncation_has_words_of_its_own() {
         ..clean.clone()
     };
 
+    let lost = End {
+        unsent: 3,
+        ..clean.clone()
+    };
+    let unanswered = End {
+        reason: Reason::ClosedBeforeConfirm,
+        incomplete: 4,
+        unsent: 0,
+    };
+
     assert_eq!(clean.to_string(), "closed by the peer");
     assert_eq!(
         cut.to_string(),
-        "closed by the peer, in the middle of a message (8 octets of it dropped), with 3 octets unsent"
+        "closed by the peer (8 octets of an unfinished message dropped, 3 octets not sent)"
+    );
+    assert_eq!(lost.to_string(), "closed by the peer (3 octets not sent)");
+    assert_eq!(
+        unanswered.to_string(),
+        "closed before the connection was confirmed: wrong selector? \
+         (4 octets of an unfinished message dropped)"
     );
 }
 

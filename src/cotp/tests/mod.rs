@@ -14,6 +14,7 @@ mod request;
 mod sizes;
 mod states;
 mod timers;
+mod wire;
 mod words;
 
 use alloc::boxed::Box;

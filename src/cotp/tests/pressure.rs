@@ -236,6 +236,25 @@ fn a_stream_fed_on_while_not_wanted_is_ended() {
 }
 
 #[test]
+fn nothing_is_no_overrun_and_no_sign_of_life() {
+    let mut paused = Probe::responder(Config {
+        after_handshake: AfterHandshake::Pause,
+        ..anybody()
+    });
+    let mut idle = Probe::responder(Config {
+        idle_timeout: Some(5 * SECOND),
+        ..anybody()
+    });
+
+    paused.flood(b"");
+    idle.pass(SECOND);
+    idle.feed("");
+
+    assert_eq!(paused.events(), []);
+    assert_eq!(idle.wait(), Some(4 * SECOND));
+}
+
+#[test]
 fn octets_that_are_held_and_taken_leave_no_memory_behind() {
     let mut probe = Probe::responder(Config {
         receive_queue: 1,
