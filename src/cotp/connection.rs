@@ -240,7 +240,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads on after [`AfterHandshake::Pause`].
+    /// Reads on after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
     ///
     /// # Errors
     ///
@@ -256,7 +256,7 @@ impl Connection {
     }
 
     /// Takes the stream over with the octets that were read too far, once everything accepted is with the
-    /// link. [`Ask::Hand`] gives it, and [`Event::Closed`] tells so.
+    /// link. [`Ask::Hand`](crate::Ask::Hand) gives it, and [`Event::Closed`] tells so.
     ///
     /// # Errors
     ///
