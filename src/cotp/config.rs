@@ -56,7 +56,8 @@ pub struct Config {
     /// Octets of received messages that wait for the application, each counted with 64 more; at the limit
     /// the stream is left unread. Default 256 KiB.
     pub receive_queue: usize,
-    /// Octets of accepted messages that wait to be sent, each counted with 64 more. Default 1 MiB.
+    /// Octets of accepted messages that wait to be sent, each counted with 64 more. Default 2 MiB, so
+    /// that the longest message that a peer accepts by default fits.
     pub send_queue: usize,
     /// TS1: how long an initiator waits for the answer to its CR (ISO 8073 6.5.4). Default 10 s.
     pub answer_timeout: Option<Duration>,
@@ -94,7 +95,7 @@ impl Default for Config {
             message_limit: 1 << 20,
             empty_segment_limit: 16,
             receive_queue: 1 << 18,
-            send_queue: 1 << 20,
+            send_queue: 1 << 21,
             answer_timeout: Some(Duration::from_secs(10)),
             request_timeout: Some(Duration::from_secs(10)),
             packet_timeout: Some(Duration::from_secs(30)),

@@ -308,6 +308,19 @@ async fn a_flush_that_the_end_overtakes_says_so() {
 }
 
 #[tokio::test]
+async fn a_flush_is_done_when_the_peer_closed_behind_the_last_message() {
+    let (near, mut far) = pair(client()).await;
+    near.send("all there is").await.unwrap();
+    far.receive().await.unwrap();
+    far.close().await.unwrap();
+
+    near.flush().await.unwrap();
+
+    let late = near.send("more").await.unwrap_err();
+    assert!(matches!(late, Error::Ended(_)), "{late}");
+}
+
+#[tokio::test]
 async fn close_sends_everything_first_and_waits_for_the_peer() {
     let (near, mut far) = pair(client()).await;
     for _ in 0..100 {

@@ -1,6 +1,7 @@
 //! What happened in a world: one record from which the ladders, the table and the packets are made.
 
 mod ladder;
+mod seen;
 mod statistics;
 mod svg;
 
@@ -12,6 +13,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
+pub use seen::Seen;
 pub use statistics::{Statistics, Traffic};
 pub use svg::{Axis, Bands, Drawing};
 
