@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::api::{Acceptance, Command, Error, Event, Reason, Refusal, Stats};
 use super::config::{Config, ConfigError, EmptyMessages, Farewell, Role, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
-use super::segment::{Assembly, ENTRY, Mark, Outbox};
+use super::segment::{Assembly, ENTRY, Outbox};
 use super::tpkt::Tpkt;
 use super::wire::DATA_HEADER;
 use crate::{Cause, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
@@ -55,12 +55,9 @@ pub struct Connection {
     events: VecDeque<Event>,
     /// Octets of the messages in `events`, each with [`ENTRY`] more.
     events_cost: usize,
-    flushes: VecDeque<(Mark, Tag)>,
     /// Octets of the longest message that was refused for lack of room.
     refused: Option<usize>,
     timers: [Option<Instant>; Timer::COUNT],
-    /// Packets that had come whole when the packet timer was armed.
-    packets_at: u64,
     stats: Stats,
 }
 
@@ -138,10 +135,8 @@ impl Connection {
             outbox: Outbox::default(),
             events: VecDeque::new(),
             events_cost: 0,
-            flushes: VecDeque::new(),
             refused: None,
             timers: [None; Timer::COUNT],
-            packets_at: 0,
             stats: Stats::default(),
             rules: Rules::from(&config),
             state: State::Waiting(Box::new(config)),
@@ -238,14 +233,14 @@ impl Connection {
     pub fn flush(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         self.must_be_open()?;
-        if self.flushes.len() >= MAX_FLUSHES {
+        if self.outbox.flushes() >= MAX_FLUSHES {
             return Err(Error::Flushes { limit: MAX_FLUSHES });
         }
-        self.flushes.push_back((self.outbox.accepted(), tag));
+        self.outbox.flush(tag);
         Ok(())
     }
 
-    /// Reads on after [`AfterHandshake::Pause`].
+    /// Reads on after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
     ///
     /// # Errors
     ///
@@ -261,7 +256,7 @@ impl Connection {
     }
 
     /// Takes the stream over with the octets that were read too far, once everything accepted is with the
-    /// link. [`Ask::Hand`] gives it, and [`Event::Closed`] tells so.
+    /// link. [`Ask::Hand`](crate::Ask::Hand) gives it, and [`Event::Closed`] tells so.
     ///
     /// # Errors
     ///
@@ -362,18 +357,14 @@ impl Connection {
         Some(event)
     }
 
-    /// Returns a flush that is done. It is asked for after the send, when the driver has had its chance to
-    /// say that it could not pass on all of it.
+    /// Takes a flush that is done. It is asked for after the send, when the driver has had its chance to say
+    /// that it could not pass on all of it.
     fn next_flushed(&mut self) -> Option<Tag> {
-        let &(mark, tag) = self.flushes.front()?;
-        if self.carrier != Carrier::Ready || !self.outbox.has_written(mark) {
-            return None;
+        if self.carrier == Carrier::Ready {
+            self.outbox.next_flushed()
+        } else {
+            None
         }
-        self.flushes.pop_front();
-        if self.flushes.is_empty() && self.flushes.capacity() > 4 {
-            self.flushes = VecDeque::new();
-        }
-        Some(tag)
     }
 
     /// Writes what fits; tells whether anything was written.

@@ -1,7 +1,6 @@
 //! How a connection ends, and how its stream is closed or handed over.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -52,7 +51,7 @@ impl Connection {
         while let Some(tag) = self.next_flushed() {
             self.tell(Event::Flushed(tag));
         }
-        self.flushes = VecDeque::new();
+        self.outbox.forget_flushes();
         self.tell_end(untold, reason);
         self.begin_closing(None);
     }
@@ -107,7 +106,6 @@ impl Connection {
         self.state = State::Gone;
         self.timers = [None; Timer::COUNT];
         self.outbox.clear();
-        self.flushes = VecDeque::new();
         self.framing = Tpkt::default();
         self.drop_held();
     }
@@ -170,7 +168,7 @@ impl Connection {
     }
 
     pub(super) fn next_ask(&mut self) -> Option<Ask<()>> {
-        let is_written = self.outbox.is_empty() && self.carrier == Carrier::Ready;
+        let is_written = self.outbox.is_written() && self.carrier == Carrier::Ready;
         match &mut self.state {
             State::Handing(tag) if is_written => {
                 let tag = *tag;

@@ -1,6 +1,7 @@
 //! What a connection makes of the octets that come.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::mem;
 
 use bytes::Bytes;
@@ -38,7 +39,11 @@ impl Connection {
         self.note_activity();
         let mut rest = octets;
         self.decode(&mut rest);
-        self.held.extend_from_slice(rest);
+        if self.discards() {
+            self.stats.discarded += rest.len() as u64;
+        } else {
+            self.held.extend_from_slice(rest);
+        }
         self.watch_packet();
     }
 
@@ -74,11 +79,13 @@ impl Connection {
             let held = mem::take(&mut self.held);
             let mut rest = held.get(self.held_at..).unwrap_or_default();
             self.decode(&mut rest);
-            self.held_at = held.len() - rest.len();
-            let is_used_up = rest.is_empty() || self.discards();
-            self.held = held;
-            if is_used_up {
-                self.drop_held();
+            if self.discards() {
+                self.stats.discarded += rest.len() as u64;
+            } else if !rest.is_empty() {
+                self.held_at = held.len() - rest.len();
+                self.held = held;
+            } else {
+                self.held_at = 0;
             }
             self.watch_packet();
         }
@@ -114,7 +121,7 @@ impl Connection {
     }
 
     pub(super) fn drop_held(&mut self) {
-        self.held = alloc::vec::Vec::new();
+        self.held = Vec::new();
         self.held_at = 0;
     }
 

@@ -28,13 +28,12 @@ impl Connection {
         }
     }
 
-    /// A packet that has begun is to be finished in time.
+    /// A packet that has begun is to be finished in time, each in its own.
     pub(super) fn watch_packet(&mut self) {
+        let is_next = self.framing.take_progress();
         if self.framing.is_between() || self.discards() {
             self.disarm(Timer::Packet);
-            self.packets_at = self.framing.packets();
-        } else if self.packets_at != self.framing.packets() || self.timer(Timer::Packet).is_none() {
-            self.packets_at = self.framing.packets();
+        } else if is_next || self.timer(Timer::Packet).is_none() {
             self.arm(Timer::Packet, self.rules.packet_timeout);
         }
     }
