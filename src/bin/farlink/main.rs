@@ -1,7 +1,11 @@
 //! The `farlink` command-line tool.
 
+extern crate alloc;
+
 mod decode;
+mod input;
 mod output;
+mod replay;
 
 use std::process::ExitCode;
 
@@ -21,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
+    /// Replays a recording and compares
+    Replay(replay::Arguments),
 }
 
 /// Why a command ended without success.
@@ -38,6 +44,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Command::Decode(arguments) => decode::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
