@@ -1,14 +1,13 @@
 //! The `farlink` command-line tool.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "the tool never runs without the standard library"
-)]
+
+extern crate alloc;
 
 mod cotp;
 mod decode;
+mod input;
 mod output;
 mod progress;
+mod replay;
 
 use std::process::ExitCode;
 
@@ -31,6 +30,8 @@ enum Command {
     Cotp(cotp::Command),
     /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
+    /// Replays a recording and compares
+    Replay(replay::Arguments),
 }
 
 /// Why a command ended without success.
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
