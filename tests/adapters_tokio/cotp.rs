@@ -65,7 +65,7 @@ async fn a_wrong_selector_is_refused_in_words_on_both_sides() {
 
     assert_eq!(
         refused.to_string(),
-        "refused by the peer: selector unknown (3)"
+        "disconnected by the peer: selector unknown (3)"
     );
     let Arrival::Failed { error, .. } = arrival else {
         panic!("{arrival:?}");
@@ -409,7 +409,7 @@ async fn a_message_that_is_refused_leaves_the_connection_as_it_was() {
     assert_eq!(empty.to_string(), "empty messages are not sent");
     assert_eq!(
         long.to_string(),
-        "message of 2097152 octets exceeds the limit of 1048512"
+        "message of 2097152 octets exceeds the limit of 2097088"
     );
     assert_eq!(
         expedited.to_string(),
