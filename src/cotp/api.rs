@@ -180,8 +180,8 @@ impl fmt::Display for End {
 pub enum Reason {
     /// The application closed it.
     Closed,
-    /// The application closed it, and the peer did not end within the time given, so it was aborted.
-    Aborted,
+    /// The application closed it, and the peer did not end too within the time given.
+    HalfClosed(Duration),
     /// The application took the stream over.
     HandedOver(Tag),
     /// The application, or the policy, refused the CR.
@@ -231,8 +231,11 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed by this side"),
-            Self::Aborted => {
-                f.write_str("closed by this side, and aborted as the peer did not end too")
+            Self::HalfClosed(span) => {
+                write!(
+                    f,
+                    "closed by this side, and the peer did not end too within {span:?}"
+                )
             }
             Self::HandedOver(_) => f.write_str("the stream was handed over"),
             Self::Declined(reason) => write!(f, "refused by this side: {reason}"),

@@ -67,7 +67,7 @@ async fn a_wrong_selector_is_refused_in_words_on_both_sides() {
 
     assert_eq!(
         refused.to_string(),
-        "disconnected by the peer: selector unknown (3)"
+        "refused by the peer: selector unknown (3)"
     );
     let Arrival::Failed { error, .. } = arrival else {
         panic!("{arrival:?}");

@@ -117,7 +117,7 @@ fn expedited() -> World {
     );
     world.command(Responder, send(b"later"));
     world.command(Initiator, Command::Close);
-    world.ended([BY_US, "refused by the peer: reason not specified (0)"])
+    world.ended([BY_US, "disconnected by the peer: reason not specified (0)"])
 }
 
 /// A queue that is full refuses a command, and tells when there is room again.
@@ -187,7 +187,7 @@ fn truncated() -> World {
     world.command(Initiator, send(&[0x11; 1000]));
     world.ended([
         BY_PEER,
-        "closed by the peer, in the middle of a message (333 octets of it dropped)",
+        "closed by the peer (333 octets of an unfinished message dropped)",
     ])
 }
 

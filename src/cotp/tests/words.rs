@@ -9,8 +9,8 @@ fn every_reason_has_words() {
     for (reason, words) in [
         (Reason::Closed, "closed by this side"),
         (
-            Reason::Aborted,
-            "closed by this side, and aborted as the peer did not end too",
+            Reason::HalfClosed(seconds(2)),
+            "closed by this side, and the peer did not end too within 2s",
         ),
         (Reason::HandedOver(Tag(7)), "the stream was handed over"),
         (
