@@ -199,8 +199,8 @@ fn reset() -> World {
     world.push(Responder, send(b"lost too")).unwrap();
     world.reset();
     world.ended([
-        "connection reset by the peer, with 5 octets unsent",
-        "connection reset by the peer, with 9 octets unsent",
+        "connection reset by the peer (5 octets not sent)",
+        "connection reset by the peer (9 octets not sent)",
     ])
 }
 
