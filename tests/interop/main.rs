@@ -12,4 +12,7 @@
 )]
 
 #[cfg(all(feature = "record", feature = "cotp"))]
+#[path = "../sink/mod.rs"]
+mod sink;
+#[cfg(all(feature = "record", feature = "cotp"))]
 mod tshark;
