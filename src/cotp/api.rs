@@ -157,17 +157,18 @@ pub struct End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.reason)?;
-        if self.incomplete > 0 {
-            write!(
+        let Self {
+            incomplete, unsent, ..
+        } = self;
+        match (incomplete, unsent) {
+            (0, 0) => Ok(()),
+            (_, 0) => write!(f, " ({incomplete} octets of an unfinished message dropped)"),
+            (0, _) => write!(f, " ({unsent} octets not sent)"),
+            _ => write!(
                 f,
-                ", in the middle of a message ({} octets of it dropped)",
-                self.incomplete
-            )?;
+                " ({incomplete} octets of an unfinished message dropped, {unsent} octets not sent)"
+            ),
         }
-        if self.unsent > 0 {
-            write!(f, ", with {} octets unsent", self.unsent)?;
-        }
-        Ok(())
     }
 }
 
@@ -252,19 +253,12 @@ impl fmt::Display for Reason {
                 reason,
                 information,
                 ..
-            } if information.is_empty() => {
-                write!(f, "refused by the peer: {reason}")
-            }
-            Self::Disconnected {
-                reason,
-                information,
-                ..
             } => {
-                write!(
-                    f,
-                    "refused by the peer: {reason}, \"{}\"",
-                    information.escape_ascii()
-                )
+                write!(f, "disconnected by the peer: {reason}")?;
+                if information.is_empty() {
+                    return Ok(());
+                }
+                write!(f, ", \"{}\"", information.escape_ascii())
             }
             Self::Rejected(cause) => write!(f, "the peer reported an error: {cause}"),
             Self::NoConfirm(span) => {
@@ -274,7 +268,10 @@ impl fmt::Display for Reason {
             Self::PacketStalled(span) => write!(f, "a packet was not finished within {span:?}"),
             Self::Idle(span) => write!(f, "nothing came from the peer for {span:?}"),
             Self::SendStalled(span) => {
-                write!(f, "the peer took nothing for {span:?} while closing")
+                write!(
+                    f,
+                    "the peer took nothing for {span:?} of what was still to be sent"
+                )
             }
             Self::Framing(fault) => write!(f, "not a TPKT stream: {fault}"),
             Self::Malformed(error) => write!(f, "malformed TPDU: {error}"),
@@ -372,7 +369,10 @@ impl fmt::Display for Violation {
             Self::Credit(credit) => write!(f, "credit {credit} in class 0"),
             Self::Repeated => f.write_str("a parameter stands twice"),
             Self::Selector { expected, found } => {
-                write!(f, "selector {found} confirmed, {expected} was requested")
+                write!(
+                    f,
+                    "selector \"{found}\" confirmed, \"{expected}\" was requested"
+                )
             }
             Self::PreferredSize(found) => {
                 write!(

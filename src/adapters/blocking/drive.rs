@@ -24,6 +24,8 @@ const OUTPUTS_PER_TURN: usize = 64;
 pub(super) struct Drive<M: Machine<Addr = ()>, S> {
     machine: M,
     clock: Clock,
+    /// The time of this step: read once per input and per send, as reading a clock costs as much as a poll.
+    now: Instant,
     tx: Transmit<()>,
     outbox: Outbox,
     stream: Stream<S>,
@@ -46,6 +48,8 @@ pub(super) struct Drive<M: Machine<Addr = ()>, S> {
     reader: Reader,
     /// Something went on since the callers were woken for the last time.
     moved: bool,
+    /// `rooms` when those who wait for room were woken for the last time.
+    rooms_told: u64,
     keeper: Keeper,
     threads: usize,
     pub(super) handles: usize,
@@ -135,13 +139,18 @@ struct News<E> {
     weight: usize,
     limit: usize,
     weigh: fn(&E) -> usize,
+    is_room: Option<fn(&E) -> bool>,
+    /// How often the machine said that there is room again, if it says so.
+    rooms: u64,
     /// The application dropped its end, so events are discarded.
     unwanted: bool,
 }
 
 impl<E> News<E> {
     fn push(&mut self, event: E) {
-        if !self.unwanted {
+        if self.is_room.is_some_and(|is_room| is_room(&event)) {
+            self.rooms += 1;
+        } else if !self.unwanted {
             self.weight = self.weight.saturating_add((self.weigh)(&event));
             self.queue.push_back(event);
         }
@@ -163,6 +172,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         Self {
             machine,
             clock: options.clock,
+            now: options.clock.now(),
             tx: Transmit::new(limits),
             outbox: Outbox {
                 rest: Transmit::new(limits),
@@ -183,12 +193,15 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 weight: 0,
                 limit: options.events.max(1),
                 weigh: options.weigh,
+                is_room: options.is_room,
+                rooms: 0,
                 unwanted: false,
             },
             on_drop: options.on_drop,
             handed: None,
             reader: Reader::Running,
             moved: false,
+            rooms_told: 0,
             keeper: Keeper::Awake,
             threads: 0,
             handles: 1,
@@ -197,7 +210,8 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Tells the machine that its stream is there.
     pub(super) fn begin(&mut self) {
-        self.machine.link(self.clock.now(), (), Link::Up);
+        self.now = self.clock.now();
+        self.machine.link(self.now, (), Link::Up);
         self.turn();
     }
 
@@ -244,10 +258,11 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 self.restless = true;
                 return;
             }
-            match self.machine.poll(self.clock.now(), &mut self.tx) {
+            match self.machine.poll(self.now, &mut self.tx) {
                 Output::Transmit => {
                     outputs += 1;
                     self.send();
+                    self.now = self.clock.now();
                 }
                 Output::Event(event) => self.news.push(event),
                 Output::Ask(ask) => {
@@ -263,6 +278,9 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 Output::Done => self.close_for_done(),
             }
             self.moved = true;
+            if self.news.is_room.is_none() {
+                self.news.rooms += 1;
+            }
         }
     }
 
@@ -284,7 +302,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 mem::swap(&mut self.tx, &mut self.outbox.rest);
                 self.outbox.sent = sent;
                 self.outbox.state = Load::Waiting;
-                self.machine.link(self.clock.now(), (), Link::Full);
+                self.machine.link(self.now, (), Link::Full);
             }
             Err(error) => self.break_off(cause_of(&error)),
         }
@@ -294,7 +312,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         match ask {
             Ask::Open { tag, .. } => {
                 let failed = Link::Failed(tag, Cause::Unreachable);
-                self.machine.link(self.clock.now(), (), failed);
+                self.machine.link(self.now, (), failed);
             }
             Ask::Cancel(_) => {}
             Ask::Finish(()) => {
@@ -325,7 +343,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
     fn leave(&mut self, end: End) {
         self.stream = match mem::replace(&mut self.stream, Stream::Gone(End::Drop)) {
             Stream::Open(stream) | Stream::Broken(stream, _) => {
-                self.give_up = Some(self.clock.now() + self.linger);
+                self.give_up = Some(self.now + self.linger);
                 Stream::Leaving(stream, end)
             }
             other => other,
@@ -370,7 +388,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         match end {
             End::Close => {
                 finish(stream);
-                self.lingers = self.clock.now() + self.linger;
+                self.lingers = self.now + self.linger;
             }
             End::Drop | End::Abort => {
                 self.cut.store(true, Ordering::Relaxed);
@@ -409,7 +427,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     fn down(&mut self, cause: Cause) {
         self.cut_off(End::Drop);
-        self.machine.link(self.clock.now(), (), Link::Down(cause));
+        self.machine.link(self.now, (), Link::Down(cause));
     }
 
     // The reader's part.
@@ -428,12 +446,14 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Takes the octets that were read.
     pub(super) fn receive(&mut self, octets: &[u8]) {
-        self.machine.receive(self.clock.now(), (), octets);
+        self.now = self.clock.now();
+        self.machine.receive(self.now, (), octets);
         self.turn();
     }
 
     /// Nothing came for a while.
     pub(super) fn quiet(&mut self) {
+        self.now = self.clock.now();
         if let Stream::Broken(_, cause) = self.stream {
             self.down(cause);
             self.turn();
@@ -442,10 +462,11 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// The reader met the end of the stream, or an error.
     pub(super) fn read_ended(&mut self, cause: Option<Cause>) {
+        self.now = self.clock.now();
         match (&self.stream, cause) {
             (Stream::Broken(_, earlier), _) => self.down(*earlier),
             (Stream::Open(_), Some(cause)) => self.down(cause),
-            (Stream::Open(_), None) => self.machine.link(self.clock.now(), (), Link::Ended),
+            (Stream::Open(_), None) => self.machine.link(self.now, (), Link::Ended),
             (Stream::Leaving(..) | Stream::Gone(_), _) => return,
         }
         self.turn();
@@ -453,6 +474,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// The reader stops, with octets that the machine did not see.
     pub(super) fn reader_stops(&mut self, unseen: &[u8]) {
+        self.now = self.clock.now();
         self.reader = Reader::Ended;
         if let Stream::Leaving(_, End::Hand { late, .. }) | Stream::Gone(End::Hand { late, .. }) =
             &mut self.stream
@@ -477,13 +499,14 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// The writer is rid of its load, or failed.
     pub(super) fn written(&mut self, outcome: io::Result<()>) {
+        self.now = self.clock.now();
         self.outbox.state = Load::None;
         self.moved = true;
         match outcome {
             Ok(()) => {
                 self.flushed();
                 if matches!(self.stream, Stream::Open(_)) && self.finish == Finish::No {
-                    self.machine.link(self.clock.now(), (), Link::Free);
+                    self.machine.link(self.now, (), Link::Free);
                 }
             }
             Err(error) => self.break_off(cause_of(&error)),
@@ -520,7 +543,8 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Lets the machine act if it is time.
     pub(super) fn tick(&mut self) {
-        let now = self.clock.now();
+        self.now = self.clock.now();
+        let now = self.now;
         self.keeper = Keeper::Awake;
         if self.give_up.is_some_and(|time| time <= now) {
             self.cut_off(End::Abort);
@@ -573,7 +597,8 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         if self.done {
             return Err(CommandError::Gone);
         }
-        let outcome = self.machine.command(self.clock.now(), command);
+        self.now = self.clock.now();
+        let outcome = self.machine.command(self.now, command);
         self.turn();
         outcome.map_err(CommandError::Refused)
     }
@@ -622,6 +647,11 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         (mem::take(&mut self.news.queue), self.take_handed())
     }
 
+    /// Counts what may have made room in the machine: what it says itself, or else everything it did.
+    pub(super) const fn rooms(&self) -> u64 {
+        self.news.rooms
+    }
+
     pub(super) fn take_handed(&mut self) -> Option<Handed<S>> {
         let handed = self.handed.take();
         if handed.is_some() {
@@ -660,6 +690,13 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     pub(super) fn wakes_application(&self) -> bool {
         self.has_news() || self.handed.is_some() || self.is_gone()
+    }
+
+    /// Tells, once, that there is room in the machine, or that there never will be.
+    pub(super) fn wakes_waiting(&mut self) -> bool {
+        let wakes = self.rooms_told != self.news.rooms || self.done;
+        self.rooms_told = self.news.rooms;
+        wakes
     }
 
     /// Tells, once, that something went on which a caller may have waited for.

@@ -1,10 +1,15 @@
 //! The `farlink` command-line tool.
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "the tool never runs without the standard library"
+)]
 
-extern crate alloc;
-
+mod cotp;
 mod decode;
 mod input;
 mod output;
+mod progress;
 mod replay;
 
 use std::process::ExitCode;
@@ -23,6 +28,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Speaks COTP class 0 over TPKT
+    #[command(subcommand)]
+    Cotp(cotp::Command),
     /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
     /// Replays a recording and compares
@@ -43,6 +51,7 @@ enum Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
+        Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
     };
