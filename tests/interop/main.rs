@@ -15,4 +15,7 @@
 #[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
 mod hat;
 #[cfg(all(feature = "record", feature = "cotp"))]
+#[path = "../sink/mod.rs"]
+mod sink;
+#[cfg(all(feature = "record", feature = "cotp"))]
 mod tshark;

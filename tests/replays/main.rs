@@ -20,4 +20,6 @@ mod kept;
 #[path = "../sink/mod.rs"]
 mod sink;
 mod stories;
+#[path = "../talk/mod.rs"]
+mod talk;
 mod world;
