@@ -4,6 +4,7 @@
 
 mod carrier;
 mod drive;
+mod news;
 mod shared;
 pub mod stream;
 mod threads;
