@@ -9,6 +9,7 @@ mod cotp;
 mod decode;
 mod output;
 mod progress;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,8 @@ enum Command {
     Cotp(cotp::Command),
     /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
+    /// Plays a scenario in the simulator
+    Sim(sim::Arguments),
 }
 
 /// Why a command ended without success.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
