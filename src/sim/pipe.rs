@@ -10,7 +10,9 @@ use bytes::{Bytes, BytesMut};
 use super::dice::{spread, wire_time};
 use super::trace::PacketId;
 use super::world::{Happening, Lodging};
-use super::{Carrier, Handed, HostId, Node, Place, StreamLine, Why, World, misuse};
+use super::{
+    Carrier, Ending, Handed, HostId, HowEnded, Node, Place, StreamLine, Why, World, misuse,
+};
 use crate::{Ask, Cause, Chance, Instant, Link, Tag};
 
 /// Octets that travel together when a line takes time over them: about a TCP segment's worth.
@@ -366,7 +368,7 @@ impl World {
         lane.end = End::Finished;
         let at = lane.carry(now, 0);
         let news = News::Fin(lane.life);
-        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
+        self.end_lane(out, at, HowEnded::Finished, news);
     }
 
     /// A machine is done; what it handed over lives on.
@@ -393,7 +395,7 @@ impl World {
         lane.end = End::Told;
         let at = now + lane.line.delay;
         let news = News::Reset(lane.life);
-        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
+        self.end_lane(out, at, HowEnded::Cut, news);
         let back = self.lanes.get(back);
         back.life += 1;
         back.unread.clear();
@@ -463,7 +465,23 @@ impl World {
         let lane = self.lanes.get(out);
         let at = self.now + lane.line.delay;
         let news = News::Reset(lane.life);
-        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
+        self.end_lane(out, at, HowEnded::Cut, news);
+    }
+
+    /// Notes that the writer's end was closed, and sends the news of it.
+    fn end_lane(&mut self, out: usize, arrives: Instant, how: HowEnded, news: News) {
+        let time = self.now;
+        let lane = self.lanes.get(out);
+        let (from, to) = (lane.writer, lane.reader);
+        self.trace.ending(Ending {
+            time,
+            from,
+            to,
+            arrives,
+            how,
+        });
+        self.agenda
+            .enter(arrives, Happening::Lane(out, Box::new(news)));
     }
 
     pub(super) fn half_close_lane(&mut self, id: HostId) {

@@ -346,6 +346,7 @@ impl World {
             addr,
             time: self.now,
             carrier,
+            numbers: None,
             len: octets.len(),
             octets: octets.clone(),
             label,

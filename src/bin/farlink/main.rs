@@ -8,6 +8,7 @@ mod input;
 mod output;
 mod progress;
 mod replay;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ enum Command {
     Decode(decode::Arguments),
     /// Replays a recording and compares
     Replay(replay::Arguments),
+    /// Plays a scenario in the simulator
+    Sim(sim::Arguments),
 }
 
 /// Why a command ended without success.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
