@@ -1,7 +1,6 @@
 //! `farlink sim`, as a user runs it.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 

@@ -152,7 +152,7 @@ fn the_application_sees_the_selectors_and_accepts_or_refuses() {
     let Error::Ended(end) = connecting.join().unwrap().unwrap_err() else {
         panic!("not refused");
     };
-    let Reason::Disconnected { reason, .. } = end.reason else {
+    let Reason::Refused(farlink::cotp::Disconnect { reason, .. }) = end.reason else {
         panic!("{end}");
     };
     assert_eq!(reason, DisconnectReason::CONGESTION);

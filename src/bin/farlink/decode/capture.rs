@@ -2,7 +2,7 @@
 
 use core::fmt::Display;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
 
 use farlink::record::{
     Arrival, Capture, Flows, Frame, Packet, Recording, Skipped, Transport, What,
