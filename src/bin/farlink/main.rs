@@ -4,9 +4,12 @@ extern crate alloc;
 
 mod cotp;
 mod decode;
+mod demo;
 mod input;
+mod ladder;
 mod output;
 mod progress;
+mod recording;
 mod replay;
 mod sim;
 
@@ -26,6 +29,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Shows what the crate does, on this machine alone
+    Demo(demo::Arguments),
     /// Speaks COTP class 0 over TPKT
     #[command(subcommand)]
     Cotp(cotp::Command),
@@ -51,6 +56,7 @@ enum Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
