@@ -90,7 +90,10 @@ fn a_file_that_cannot_be_written_is_wrong_usage() {
 #[test]
 fn equal_seeds_give_equal_output_to_the_octet() {
     let run = |seed: &str, turn: &str| {
-        let (svg, pcap) = (file(&format!("{turn}.svg")), file(&format!("{turn}.pcapng")));
+        let (svg, pcap) = (
+            file(&format!("{turn}.svg")),
+            file(&format!("{turn}.pcapng")),
+        );
         let (svg_name, pcap_name) = (svg.to_str().unwrap(), pcap.to_str().unwrap());
         let files = ["--svg", svg_name, "--pcap", pcap_name];
         let told = sim(&[&["cotp-slow-reader", "--seed", seed][..], &files].concat());
@@ -123,7 +126,10 @@ fn json_has_one_object_per_happening_and_the_outcome_last() {
     // At both ends: connected, two messages, the end.
     assert_eq!(count("told"), 8);
     let last = objects.last().unwrap();
-    assert_eq!((&last["event"], &last["ok"]), (&"outcome".into(), &true.into()));
+    assert_eq!(
+        (&last["event"], &last["ok"]),
+        (&"outcome".into(), &true.into())
+    );
 }
 
 #[test]
@@ -133,7 +139,10 @@ fn packets_carry_their_names_and_times() {
     let mut packets = objects.iter().filter(|object| object["event"] == "packet");
     let cr = packets.next().unwrap();
     assert_eq!(cr["label"], "CR calling 0100 called 0102");
-    assert_eq!((&cr["from"], &cr["to"]), (&"client".into(), &"server".into()));
+    assert_eq!(
+        (&cr["from"], &cr["to"]),
+        (&"client".into(), &"server".into())
+    );
     assert_eq!(
         (&cr["time_ns"], &cr["arrived_ns"], &cr["lost_ns"]),
         (&0.into(), &20_000_000.into(), &Value::Null)

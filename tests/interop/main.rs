@@ -13,5 +13,7 @@
 
 #[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
 mod hat;
+#[cfg(all(feature = "record", feature = "sim", feature = "cotp"))]
+mod traces;
 #[cfg(all(feature = "record", feature = "cotp"))]
 mod tshark;

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[cfg(feature = "record")]
+mod captures;
 mod courier;
 mod drawings;
 mod faults;
