@@ -12,6 +12,7 @@ mod pipe;
 mod place;
 mod script;
 mod trace;
+mod traffic;
 mod way;
 mod world;
 

@@ -332,7 +332,7 @@ impl World {
         let state = self.lanes.get(lane);
         let reader = state.reader;
         let is_ended = state.end == End::Arrived;
-        if let Some(handed) = self.slot(reader).handed.get_mut(index) {
+        if let Some(handed) = self.slot(reader).spare.handed.get_mut(index) {
             handed.received.extend_from_slice(&octets);
             handed.is_ended |= is_ended;
         }
@@ -346,8 +346,10 @@ impl World {
         match ask {
             Ask::Open { tag, .. } => {
                 let failed = Link::Failed(tag, Cause::Unreachable);
-                self.agenda
-                    .enter(self.now, Happening::Cue(id, Place::Stream, failed));
+                self.agenda.enter(
+                    self.now,
+                    Happening::Cue(id, Box::new((Place::Stream, failed))),
+                );
             }
             Ask::Cancel(_) => {}
             Ask::Finish(_) => self.finish_lane(out),
@@ -412,7 +414,7 @@ impl World {
         match core::mem::replace(&mut state.owner, Owner::Nobody) {
             Owner::Machine => self.cue(reader, Place::Stream, Link::Down(cause)),
             Owner::Script(index) => {
-                if let Some(handed) = self.slot(reader).handed.get_mut(index) {
+                if let Some(handed) = self.slot(reader).spare.handed.get_mut(index) {
                     handed.is_ended = true;
                 }
             }
@@ -423,8 +425,8 @@ impl World {
     fn hand_lane(&mut self, id: HostId, (out, back): (usize, usize), tag: Tag, early: Bytes) {
         let now = self.now;
         let slot = self.slot(id);
-        let index = slot.handed.len();
-        slot.handed.push(Handed {
+        let index = slot.spare.handed.len();
+        slot.spare.handed.push(Handed {
             tag,
             place: Place::Stream,
             time: now,

@@ -6,6 +6,7 @@
 )]
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a helper of a test fails the test"
@@ -13,6 +14,9 @@
 
 #[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
 mod hat;
+#[cfg(all(feature = "record", feature = "cotp"))]
+#[path = "../sink/mod.rs"]
+mod sink;
 #[cfg(all(feature = "record", feature = "sim", feature = "cotp"))]
 mod traces;
 #[cfg(all(feature = "record", feature = "cotp"))]

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+extern crate alloc;
+
 #[cfg(feature = "record")]
 mod captures;
 mod courier;

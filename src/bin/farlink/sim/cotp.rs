@@ -1,6 +1,6 @@
 //! Scenarios of COTP.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::cotp::{
@@ -314,7 +314,7 @@ fn tell(event: &Event) -> String {
 fn tell_end(end: &End) -> String {
     let reason = match &end.reason {
         Reason::NoConfirm(span) => format!("no answer within {span:?}"),
-        Reason::Disconnected { reason, .. } => format!("refused: {reason}"),
+        Reason::Refused(dr) => format!("refused: {}", dr.reason),
         Reason::Declined(reason) => format!("declined: {reason}"),
         other => other.to_string(),
     };
