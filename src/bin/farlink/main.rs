@@ -24,16 +24,13 @@ struct Arguments {
     command: Command,
 }
 
+// Words at a variant would hide those at its arguments, which document the JSON.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Speaks COTP class 0 over TPKT
     #[command(subcommand)]
     Cotp(cotp::Command),
-    /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
-    /// Replays a recording and compares
     Replay(replay::Arguments),
-    /// Plays a scenario in the simulator
     Sim(sim::Arguments),
 }
 
