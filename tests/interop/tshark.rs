@@ -55,7 +55,7 @@ impl<A: farlink::record::Place> Recorded for Speaker<A> {
 }
 
 /// Gives, for each packet, the fields asked for.
-fn tshark(name: &str, file: &[u8], fields: &[&str]) -> Vec<Vec<String>> {
+pub(crate) fn tshark(name: &str, file: &[u8], fields: &[&str]) -> Vec<Vec<String>> {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.pcapng"));
     fs::write(&path, file).unwrap();
     let mut process = Process::new("tshark");

@@ -27,18 +27,14 @@ struct Arguments {
     command: Command,
 }
 
+// Words at a variant would hide those at its arguments, which document the JSON.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows what the crate does, on this machine alone
     Demo(demo::Arguments),
-    /// Speaks COTP class 0 over TPKT
     #[command(subcommand)]
     Cotp(cotp::Command),
-    /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
-    /// Replays a recording and compares
     Replay(replay::Arguments),
-    /// Plays a scenario in the simulator
     Sim(sim::Arguments),
 }
 

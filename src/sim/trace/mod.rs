@@ -308,6 +308,13 @@ pub enum HowEnded {
 enum Entry {
     Packet(usize),
     Mark(usize),
+    #[cfg_attr(
+        not(feature = "record"),
+        expect(
+            dead_code,
+            reason = "captures alone show where among the packets it came"
+        )
+    )]
     Ending(usize),
 }
 
