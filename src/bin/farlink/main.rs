@@ -31,9 +31,7 @@ enum Command {
     /// Speaks COTP class 0 over TPKT
     #[command(subcommand)]
     Cotp(cotp::Command),
-    /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
-    /// Replays a recording and compares
     Replay(replay::Arguments),
 }
 
