@@ -477,14 +477,13 @@ fn judge_end(ours: &Ours, end: &End, was_open: bool) {
     };
     assert_eq!(named, ours.end, "{end:?}: {}", ours.why);
     match &end.reason {
-        Reason::Disconnected {
-            reason,
-            information,
-            user_data,
-        } => {
-            assert_eq!(Some(reason.0), ours.reason, "{}", ours.why);
-            assert_eq!(hex(information), ours.info.clone().unwrap_or_default());
-            assert_eq!(hex(user_data), ours.user_data.clone().unwrap_or_default());
+        Reason::Refused(dr) | Reason::Disconnected(dr) => {
+            assert_eq!(Some(dr.reason.0), ours.reason, "{}", ours.why);
+            assert_eq!(hex(&dr.information), ours.info.clone().unwrap_or_default());
+            assert_eq!(
+                hex(&dr.user_data),
+                ours.user_data.clone().unwrap_or_default()
+            );
         }
         Reason::Rejected(cause) => assert_eq!(Some(cause.0), ours.cause, "{}", ours.why),
         _ => (),
@@ -502,8 +501,9 @@ fn name_of(end: &End, was_open: bool) -> &'static str {
         Reason::Link(Cause::Reset) if was_open => "reset",
         Reason::ClosedBeforeConfirm | Reason::ClosedBeforeRequest | Reason::Link(_) => "unanswered",
         Reason::Framing(_) => "framing",
-        Reason::Disconnected { .. } | Reason::Rejected(_) if was_open => "disconnected",
-        Reason::Disconnected { .. }
+        Reason::Disconnected(_) | Reason::Rejected(_) if was_open => "disconnected",
+        Reason::Refused(_)
+        | Reason::Disconnected(_)
         | Reason::Rejected(_)
         | Reason::Violation(Violation::Class(_))
         | Reason::Declined(_) => "refused",

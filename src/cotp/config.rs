@@ -70,8 +70,8 @@ pub struct Config {
     /// How long a connection that closes or is handed over may make no progress in sending what was
     /// accepted. Default 30 s.
     pub drain_timeout: Duration,
-    /// TS2: how long to wait for the peer's end after ours; then the stream is aborted, and what the peer's
-    /// host has not taken by then is lost. A slow link needs more than the default of 2 s.
+    /// TS2: how long to wait for the peer's end after ours. Then the stream is closed without it; what was
+    /// accepted is with the system by then. Default 2 s.
     pub close_timeout: Duration,
 }
 

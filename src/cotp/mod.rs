@@ -127,8 +127,8 @@ mod tpkt;
 mod wire;
 
 pub use api::{
-    Acceptance, Command, Connected, End, Error, Event, Indication, Reason, Refusal, Stats,
-    Violation,
+    Acceptance, Command, Connected, Disconnect, End, Error, Event, Indication, Reason, Refusal,
+    Stats, Violation,
 };
 pub use config::{
     AbsentSize, AfterHandshake, Config, ConfigError, EmptyMessages, Farewell, Foreign, Parameter,

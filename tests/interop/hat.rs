@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use farlink::adapters::cotp::{Error, Info};
 use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Listener};
-use farlink::cotp::{Config, DisconnectReason, Policy, Reason, Selector, TpduSize};
+use farlink::cotp::{Config, Disconnect, DisconnectReason, Policy, Reason, Selector, TpduSize};
 use serde_json::Value;
 
 const WHY: &str = "run tests/interop/setup.sh first";
@@ -205,7 +205,7 @@ fn a_refusal_by_dr_is_told_with_its_reason() {
         let Error::Ended(end) = &error else {
             panic!("{error:?}")
         };
-        let Reason::Disconnected { reason, .. } = end.reason else {
+        let Reason::Refused(Disconnect { reason, .. }) = end.reason else {
             panic!("{end:?}")
         };
         assert_eq!(reason, DisconnectReason::NOT_ATTACHED);

@@ -117,7 +117,7 @@ fn expedited() -> World {
     );
     world.command(Responder, send(b"later"));
     world.command(Initiator, Command::Close);
-    world.ended([BY_US, "refused by the peer: reason not specified (0)"])
+    world.ended([BY_US, "disconnected by the peer: reason not specified (0)"])
 }
 
 /// A queue that is full refuses a command, and tells when there is room again.
@@ -187,7 +187,7 @@ fn truncated() -> World {
     world.command(Initiator, send(&[0x11; 1000]));
     world.ended([
         BY_PEER,
-        "closed by the peer, in the middle of a message (333 octets of it dropped)",
+        "closed by the peer (333 octets of an unfinished message dropped)",
     ])
 }
 
@@ -199,8 +199,8 @@ fn reset() -> World {
     world.push(Responder, send(b"lost too")).unwrap();
     world.reset();
     world.ended([
-        "connection reset by the peer, with 5 octets unsent",
-        "connection reset by the peer, with 9 octets unsent",
+        "connection reset by the peer (5 octets not sent)",
+        "connection reset by the peer (9 octets not sent)",
     ])
 }
 

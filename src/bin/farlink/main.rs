@@ -1,9 +1,6 @@
 //! The `farlink` command-line tool.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "the tool never runs without the standard library"
-)]
+
+extern crate alloc;
 
 mod cotp;
 mod decode;
@@ -28,7 +25,6 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Speaks COTP class 0 over TPKT
     #[command(subcommand)]
     Cotp(cotp::Command),
     Decode(decode::Arguments),

@@ -175,13 +175,18 @@ impl Connection {
                 Some(self.hand(tag))
             }
             State::Closing(closing) if closing.is_aborted => {
-                let reason = if closing.is_finished {
-                    Reason::Aborted
+                // Behind our FIN everything is with the system, which goes on sending it after a close. A
+                // reset would throw it away.
+                let (reason, ask) = if closing.is_finished {
+                    (Reason::HalfClosed(self.rules.close_timeout), Ask::Close(()))
                 } else {
-                    Reason::SendStalled(self.rules.drain_timeout)
+                    (
+                        Reason::SendStalled(self.rules.drain_timeout),
+                        Ask::Abort(()),
+                    )
                 };
                 self.finish_closing(reason);
-                Some(Ask::Abort(()))
+                Some(ask)
             }
             State::Closing(_) if is_written && self.peer_end.is_some() => {
                 self.finish_closing(Reason::Closed);

@@ -8,7 +8,9 @@ use bytes::Bytes;
 
 use super::{Agreed, Closing, Connection, PeerEnd, State, Timer};
 use crate::Machine as _;
-use crate::cotp::api::{Acceptance, Connected, End, Event, Indication, Reason, Violation};
+use crate::cotp::api::{
+    Acceptance, Connected, Disconnect, End, Event, Indication, Reason, Violation,
+};
 use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
 use crate::cotp::handshake::{self, Request};
 use crate::cotp::params::MAX_TPDU;
@@ -206,10 +208,12 @@ impl Connection {
     fn on_answer(&mut self, octets: &[u8]) -> Result<(), Reason> {
         match Tpdu::decode(octets).map_err(Reason::Malformed)? {
             Tpdu::ConnectionConfirm(cc) => self.on_confirm(&cc),
-            other => Err(ending(&other).unwrap_or(Reason::Unexpected {
-                tpdu: other.name(),
-                awaited: "CC",
-            })),
+            other => Err(
+                ending(&other, Reason::Refused).unwrap_or(Reason::Unexpected {
+                    tpdu: other.name(),
+                    awaited: "CC",
+                }),
+            ),
         }
     }
 
@@ -327,10 +331,12 @@ impl Connection {
             Tpdu::Expedited(ed) if self.agreed.expedited => {
                 self.on_expedited(&ed).map_err(Reason::Violation)
             }
-            other => Err(ending(&other).unwrap_or(Reason::Unexpected {
-                tpdu: other.name(),
-                awaited: "DT",
-            })),
+            other => Err(
+                ending(&other, Reason::Disconnected).unwrap_or(Reason::Unexpected {
+                    tpdu: other.name(),
+                    awaited: "DT",
+                }),
+            ),
         }
     }
 
@@ -466,13 +472,13 @@ impl Connection {
 }
 
 /// DR and ER end a connection whatever their references say. There is no DC in class 0 to answer a DR.
-fn ending(tpdu: &Tpdu<'_>) -> Option<Reason> {
+fn ending(tpdu: &Tpdu<'_>, by_dr: fn(Disconnect) -> Reason) -> Option<Reason> {
     match tpdu {
-        Tpdu::DisconnectRequest(dr) => Some(Reason::Disconnected {
+        Tpdu::DisconnectRequest(dr) => Some(by_dr(Disconnect {
             reason: dr.reason,
             information: Bytes::copy_from_slice(dr.information()),
             user_data: Bytes::copy_from_slice(dr.user_data),
-        }),
+        })),
         Tpdu::Error(er) => Some(Reason::Rejected(er.cause)),
         _ => None,
     }
@@ -492,11 +498,9 @@ pub(super) fn cost_of(event: &Event) -> usize {
             }
             Event::Failed(end) | Event::Closed(end) => {
                 let carried = match &end.reason {
-                    Reason::Disconnected {
-                        information,
-                        user_data,
-                        ..
-                    } => information.len() + user_data.len(),
+                    Reason::Refused(dr) | Reason::Disconnected(dr) => {
+                        dr.information.len() + dr.user_data.len()
+                    }
                     _ => 0,
                 };
                 size_of::<End>() + carried

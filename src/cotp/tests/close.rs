@@ -283,7 +283,7 @@ fn a_stream_that_breaks_behind_our_fin_is_closed() {
 fn the_end_is_told_once() {
     let mut probe = Probe::responder(anybody());
     probe.feed("03 00 00 0B 06 80 00 01 12 34 00");
-    assert!(matches!(probe.reason(), Reason::Disconnected { .. }));
+    assert!(matches!(probe.reason(), Reason::Disconnected(_)));
 
     probe.run(Command::Close).unwrap();
     probe.link(Link::Ended);
@@ -320,10 +320,10 @@ fn a_refused_initiator_learns_the_reason() {
 
     assert!(matches!(
         pair.initiator.reason(),
-        Reason::Disconnected {
+        Reason::Refused(Disconnect {
             reason: DisconnectReason::ADDRESS_UNKNOWN,
             ..
-        }
+        })
     ));
     assert_eq!(
         pair.responder.reason(),

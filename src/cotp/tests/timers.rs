@@ -253,7 +253,7 @@ fn progress_gives_a_closing_connection_more_time() {
 }
 
 #[test]
-fn ts2_starts_with_our_fin_and_aborts() {
+fn ts2_starts_with_our_fin_and_closes_without_the_peer() {
     let mut probe = Probe::responder(anybody());
 
     probe.run(Command::Close).unwrap();
@@ -261,8 +261,8 @@ fn ts2_starts_with_our_fin_and_aborts() {
     probe.feed(ABC);
     probe.pass(2 * SECOND);
 
-    assert_eq!(probe.asks(), [Ask::Finish(()), Ask::Abort(())]);
-    assert_eq!(probe.events(), [closed(Reason::Aborted)]);
+    assert_eq!(probe.asks(), [Ask::Finish(()), Ask::Close(())]);
+    assert_eq!(probe.events(), [closed(Reason::HalfClosed(2 * SECOND))]);
     assert!(probe.is_done);
 }
 
@@ -283,7 +283,7 @@ fn a_refusal_waits_for_the_peer_too() {
     );
     probe.pass(2 * SECOND);
 
-    assert_eq!(probe.asks(), [Ask::Abort(())]);
+    assert_eq!(probe.asks(), [Ask::Close(())]);
     assert!(probe.is_done);
 }
 
