@@ -16,6 +16,7 @@
 mod calls;
 mod capture;
 mod decode;
+#[path = "../ethernet/mod.rs"]
 mod ethernet;
 mod replay;
 

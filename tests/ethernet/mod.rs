@@ -1,4 +1,5 @@
 //! A capture as others make it: pcap with microseconds, of Ethernet.
+#![allow(dead_code, reason = "every user needs another part of it")]
 
 /// What a segment carries beside its octets.
 pub(crate) const SYN: u8 = 0x02;
