@@ -118,6 +118,7 @@ mod display;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod handshake;
+mod label;
 mod params;
 mod segment;
 mod subject;
@@ -135,6 +136,7 @@ pub use config::{
     ParameterOrder, Policy, Proposal, Role, Strict, VariablePart,
 };
 pub use connection::Connection;
+pub use label::Labels;
 pub use params::{MAX_TPDU, Parameters, Selector, TpduSize};
 pub use subject::TpduCodec;
 pub use tpkt::{HEADER, MAX_PACKET, MIN_PACKET, Tpkt, TpktFault, VERSION};

@@ -11,6 +11,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::Carrier;
+use super::news::News;
 use super::stream::Options;
 use crate::adapters::cause::cause_of;
 use crate::adapters::{Clock, CommandError, Handed};
@@ -48,8 +49,6 @@ pub(super) struct Drive<M: Machine<Addr = ()>, S> {
     reader: Reader,
     /// Something went on since the callers were woken for the last time.
     moved: bool,
-    /// `rooms` when those who wait for room were woken for the last time.
-    rooms_told: u64,
     keeper: Keeper,
     threads: usize,
     pub(super) handles: usize,
@@ -133,34 +132,6 @@ pub(super) enum Reading {
     Stop,
 }
 
-/// Events that wait for the application.
-struct News<E> {
-    queue: VecDeque<E>,
-    weight: usize,
-    limit: usize,
-    weigh: fn(&E) -> usize,
-    is_room: Option<fn(&E) -> bool>,
-    /// How often the machine said that there is room again, if it says so.
-    rooms: u64,
-    /// The application dropped its end, so events are discarded.
-    unwanted: bool,
-}
-
-impl<E> News<E> {
-    fn push(&mut self, event: E) {
-        if self.is_room.is_some_and(|is_room| is_room(&event)) {
-            self.rooms += 1;
-        } else if !self.unwanted {
-            self.weight = self.weight.saturating_add((self.weigh)(&event));
-            self.queue.push_back(event);
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.weight >= self.limit
-    }
-}
-
 impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
     pub(super) fn new(
         machine: M,
@@ -188,20 +159,11 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
             linger: options.linger,
             restless: false,
             done: false,
-            news: News {
-                queue: VecDeque::new(),
-                weight: 0,
-                limit: options.events.max(1),
-                weigh: options.weigh,
-                is_room: options.is_room,
-                rooms: 0,
-                unwanted: false,
-            },
+            news: News::new(&options),
             on_drop: options.on_drop,
             handed: None,
             reader: Reader::Running,
             moved: false,
-            rooms_told: 0,
             keeper: Keeper::Awake,
             threads: 0,
             handles: 1,
@@ -264,7 +226,12 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                     self.send();
                     self.now = self.clock.now();
                 }
-                Output::Event(event) => self.news.push(event),
+                Output::Event(event) => {
+                    self.news.push(event);
+                    if self.outbox.state == Load::None {
+                        self.news.give_answers();
+                    }
+                }
                 Output::Ask(ask) => {
                     outputs += 1;
                     self.answer(ask);
@@ -278,9 +245,6 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 Output::Done => self.close_for_done(),
             }
             self.moved = true;
-            if self.news.is_room.is_none() {
-                self.news.rooms += 1;
-            }
         }
     }
 
@@ -504,6 +468,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         self.moved = true;
         match outcome {
             Ok(()) => {
+                self.news.give_answers();
                 self.flushed();
                 if matches!(self.stream, Stream::Open(_)) && self.finish == Finish::No {
                     self.machine.link(self.now, (), Link::Free);
@@ -532,7 +497,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Keeps a stream for the application, or gives it back when nobody waits for it.
     pub(super) fn hand(&mut self, handed: Handed<S>) -> Option<Handed<S>> {
-        if self.news.unwanted {
+        if self.news.is_unwanted() {
             return Some(handed);
         }
         self.handed = Some(handed);
@@ -580,7 +545,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
     /// Tells whether nothing can happen any more.
     pub(super) fn is_over(&self) -> bool {
         let is_idle = self.deadline.is_none() && !self.restless;
-        self.is_gone() && (self.done || (self.handles == 0 && (is_idle || self.news.unwanted)))
+        self.is_gone() && (self.done || (self.handles == 0 && (is_idle || self.news.is_unwanted())))
     }
 
     // The application's part.
@@ -599,8 +564,37 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         }
         self.now = self.clock.now();
         let outcome = self.machine.command(self.now, command);
+        if outcome.is_ok() {
+            // A close, for example: whoever waits for room is to be refused then.
+            self.news.make_room();
+        }
         self.turn();
         outcome.map_err(CommandError::Refused)
+    }
+
+    /// Gives a command to which the machine answers by an event of the sort [`Sort::Answer`].
+    pub(super) fn ask(
+        &mut self,
+        command: M::Command,
+        tag: Tag,
+    ) -> Result<(), CommandError<M::Error>> {
+        // Before the command: the answer may come at once.
+        self.news.await_answer(tag);
+        let outcome = self.command(command);
+        if outcome.is_err() {
+            self.news.forget_answer(tag);
+        }
+        outcome
+    }
+
+    /// Tells whether an answer was given, or never will be; then nobody waits for it any more.
+    pub(super) fn answered(&mut self, tag: Tag) -> Option<bool> {
+        let is_given = self.news.is_answered(tag);
+        let is_over = self.done || self.news.is_ended() || !self.is_whole();
+        (is_given || is_over).then(|| {
+            self.news.forget_answer(tag);
+            is_given
+        })
     }
 
     /// The last handle was dropped.
@@ -626,30 +620,27 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Swaps the events that wait for an empty queue, and tells whether there were any.
     pub(super) fn take_news(&mut self, taken: &mut VecDeque<M::Event>) -> bool {
-        if self.news.queue.is_empty() {
-            return false;
+        let has_news = !self.news.is_empty();
+        if has_news {
+            self.moved = true;
+            self.news.take(taken);
         }
-        self.news.weight = 0;
-        self.moved = true;
-        mem::swap(&mut self.news.queue, taken);
-        true
+        has_news
     }
 
     pub(super) fn has_news(&self) -> bool {
-        !self.news.queue.is_empty()
+        !self.news.is_empty()
     }
 
     /// Wants no more events, and returns what waited: whatever that is, it is not dropped under the lock.
     pub(super) fn discard_news(&mut self) -> (VecDeque<M::Event>, Option<Handed<S>>) {
-        self.news.unwanted = true;
-        self.news.weight = 0;
         self.moved = true;
-        (mem::take(&mut self.news.queue), self.take_handed())
+        (self.news.refuse(), self.take_handed())
     }
 
-    /// Counts what may have made room in the machine: what it says itself, or else everything it did.
+    /// Counts how often there may have been room again in the machine.
     pub(super) const fn rooms(&self) -> u64 {
-        self.news.rooms
+        self.news.rooms()
     }
 
     pub(super) fn take_handed(&mut self) -> Option<Handed<S>> {
@@ -694,9 +685,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Tells, once, that there is room in the machine, or that there never will be.
     pub(super) fn wakes_waiting(&mut self) -> bool {
-        let wakes = self.rooms_told != self.news.rooms || self.done;
-        self.rooms_told = self.news.rooms;
-        wakes
+        self.news.has_new_room() || self.done
     }
 
     /// Tells, once, that something went on which a caller may have waited for.

@@ -8,6 +8,7 @@ mod input;
 mod output;
 mod progress;
 mod replay;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ enum Command {
     Cotp(cotp::Command),
     Decode(decode::Arguments),
     Replay(replay::Arguments),
+    /// Plays a scenario in the simulator
+    Sim(sim::Arguments),
 }
 
 /// Why a command ended without success.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
