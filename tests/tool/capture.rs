@@ -40,7 +40,7 @@ fn streams_of_a_capture_are_put_in_order() {
     assert_eq!(ran.lines(), expected);
     assert_eq!(
         ran.err,
-        "farlink: skipped 1 packets: 1 neither UDP nor TCP\n"
+        "farlink: skipped 1 packet: 1 neither UDP nor TCP\n"
     );
 }
 
