@@ -24,13 +24,13 @@ struct Arguments {
     command: Command,
 }
 
+// The comment on each command's own type is its help; one on a variant would take its place.
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(subcommand)]
     Cotp(cotp::Command),
     Decode(decode::Arguments),
     Replay(replay::Arguments),
-    /// Plays a scenario in the simulator
     Sim(sim::Arguments),
 }
 
