@@ -275,3 +275,28 @@ fn a_redacted_recording_opens_too() {
     };
     assert_eq!(network(&redacted), network(&whole));
 }
+
+#[test]
+#[ignore = "needs tshark"]
+fn the_kept_recordings_are_dissected_without_a_complaint() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/recordings");
+    let mut dissected = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let file = fs::read(&path).unwrap();
+
+        let packets = tshark(
+            name,
+            &file,
+            &["frame.protocols", "_ws.malformed", "tcp.analysis.flags"],
+        );
+
+        for packet in &packets {
+            let complaints = (packet[1].as_str(), packet[2].as_str());
+            assert_eq!(complaints, ("", ""), "{name}: {}", packet[0]);
+            dissected += usize::from(packet[0].contains("tpkt:cotp"));
+        }
+    }
+    assert!(dissected > 50, "{dissected} packets of COTP");
+}

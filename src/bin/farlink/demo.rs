@@ -75,11 +75,7 @@ async fn show(arguments: &Arguments) -> Result<(), Failure> {
 async fn serve(mut listener: Listener) -> Result<(), Error> {
     loop {
         let connection = listener.accept().await?;
-        tokio::spawn(async move {
-            if let Err(e) = echo(connection).await {
-                eprintln!("DEBUG {e}")
-            }
-        });
+        tokio::spawn(echo(connection));
     }
 }
 
@@ -142,7 +138,7 @@ async fn conversation(address: SocketAddr, recorded: &Path) -> Result<(), Failur
     connection.close().await.map_err(failure("client"))
 }
 
-/// The recording lies on the disk once its machine is gone, which may be a moment after the close.
+/// Draws what was recorded so far; the recording is finished when its machine is gone, a moment later.
 fn draw(recorded: &Path, drawing: &Path) -> Result<(), Failure> {
     let fault = |path: &Path, error: &dyn core::fmt::Display| {
         Failure::Protocol(format!("{}: {error}", path.display()))

@@ -8,12 +8,9 @@ use std::time::SystemTime;
 
 use farlink::adapters::cotp::{Maker, Speaker};
 use farlink::cotp::Connection;
-use farlink::record::{Files, Flush, Options, Recorder};
+use farlink::record::{Files, Options, Recorder};
 
 use crate::Failure;
-
-/// Octets that gather before they are written.
-const GATHERED: usize = 1 << 16;
 
 /// Records the first connection into `path`, and further ones into numbered files beside it.
 pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
@@ -41,7 +38,6 @@ pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
 
 fn options() -> Options {
     Options {
-        flush: Flush::Gathered(GATHERED),
         epoch: epoch(),
         ..Options::default()
     }
