@@ -62,6 +62,8 @@ mod path;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod time;
 mod transmit;
 #[cfg(feature = "cotp")]

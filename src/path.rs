@@ -4,12 +4,17 @@ use core::fmt;
 use core::hash::Hash;
 use core::net::SocketAddr;
 
-/// What a machine is addressed by: [`Path`] on IP, [`Hop`] on a CSP network, `()` on one stream.
+/// What a machine is addressed by: [`Path`] on IP, [`Hop`] on a CSP network, `()` on one stream, a plain
+/// number where peers go by number.
 pub trait Addr: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {}
 
 impl Addr for () {}
 impl Addr for Path {}
 impl Addr for Hop {}
+impl Addr for u8 {}
+impl Addr for u16 {}
+impl Addr for u32 {}
+impl Addr for u64 {}
 
 /// The transport under a [`Path`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,5 +1,6 @@
 //! What the handles of a COTP connection share, whatever drives it.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::error::Error as StdError;
 use core::fmt;
@@ -10,8 +11,54 @@ use std::io;
 use bytes::Bytes;
 
 use super::Clock;
-use crate::Seed;
-use crate::cotp::{self, Config, ConfigError, Connected, End, Reason, Selector};
+use crate::cotp::{self, Command, Config, ConfigError, Connected, End, Event, Reason, Selector};
+use crate::{Machine, Seed};
+
+/// The machine of a connection: a [`cotp::Connection`], or one around it.
+pub type Speaker =
+    Box<dyn Machine<Addr = (), Command = Command, Event = Event, Error = cotp::Error> + Send>;
+
+/// The local and the remote address of a TCP connection.
+pub type Ends = (SocketAddr, SocketAddr);
+
+/// Makes the machine of a connection.
+///
+/// [`Maker::default`] makes a [`cotp::Connection`]; another one puts a machine around it, which records
+/// what it sees and does, for example.
+#[derive(Clone)]
+pub struct Maker(Arc<Make>);
+
+type Make = dyn Fn(Config, &Seed, Ends) -> Result<Speaker, ConfigError> + Send + Sync;
+
+impl Maker {
+    /// Makes machines by `make`.
+    pub fn new(
+        make: impl Fn(Config, &Seed, Ends) -> Result<Speaker, ConfigError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(make))
+    }
+
+    pub(crate) fn make(
+        &self,
+        config: Config,
+        seed: &Seed,
+        ends: Ends,
+    ) -> Result<Speaker, ConfigError> {
+        (self.0)(config, seed, ends)
+    }
+}
+
+impl Default for Maker {
+    fn default() -> Self {
+        Self::new(|config, seed, _| Ok(Box::new(cotp::Connection::new(config, seed)?)))
+    }
+}
+
+impl fmt::Debug for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Maker(..)")
+    }
+}
 
 /// How connections are made or answered. A [`Config`] alone will do: `config.into()`.
 #[derive(Debug, Clone)]
@@ -28,6 +75,8 @@ pub struct Options {
     /// Connections of a listener that may be in their handshake, or open and not taken by the application;
     /// at least 1. Further ones wait in the system's queue. Default 256.
     pub arrivals: usize,
+    /// What makes the machine of each connection. Default: a [`cotp::Connection`] each.
+    pub maker: Maker,
 }
 
 impl From<Config> for Options {
@@ -38,6 +87,7 @@ impl From<Config> for Options {
             clock: Clock::new(),
             keepalive: Some(Duration::from_secs(60)),
             arrivals: 256,
+            maker: Maker::default(),
         }
     }
 }
@@ -77,11 +127,7 @@ impl Side {
 }
 
 impl Info {
-    pub(crate) fn new(
-        side: Side,
-        (local, remote): (SocketAddr, SocketAddr),
-        agreed: Connected,
-    ) -> Self {
+    pub(crate) fn new(side: Side, (local, remote): Ends, agreed: Connected) -> Self {
         let (calling, called) = (agreed.calling.clone(), agreed.called.clone());
         let (local_selector, remote_selector) = match side {
             Side::Initiator => (calling, called),

@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::adapters::Handed;
-use crate::adapters::cotp::Incoming;
+use crate::adapters::cotp::{Incoming, Speaker};
 use crate::adapters::tokio::channel::{Receiver, Sender};
 use crate::adapters::tokio::driver::Front;
-use crate::cotp::{Command, Connected, Connection, End, Error, Event, Indication, Reason};
+use crate::cotp::{Command, Connected, End, Error, Event, Indication, Reason};
 use crate::{Instant, Machine as _, Tag};
 
 /// What an item in a queue weighs beside its octets.
@@ -125,7 +125,7 @@ impl Clerk {
         }
     }
 
-    fn fill(&mut self, order: Order, now: Instant, machine: &mut Connection) {
+    fn fill(&mut self, order: Order, now: Instant, machine: &mut Speaker) {
         match order {
             Order::Command(command, reply) => match machine.command(now, command.clone()) {
                 Err(Error::Full { .. }) => {
@@ -137,12 +137,12 @@ impl Clerk {
             Order::Flush(reply) => {
                 let tag = Tag(self.flush_count);
                 self.flush_count += 1;
-                match machine.flush(now, tag) {
+                match machine.command(now, Command::Flush(tag)) {
                     Ok(()) => self.flushes.push_back((tag, reply)),
                     refused => self.answer(Some(reply), refused),
                 }
             }
-            Order::HandOver(taker) => match machine.hand_over(now, HAND_OVER) {
+            Order::HandOver(taker) => match machine.command(now, Command::HandOver(HAND_OVER)) {
                 Ok(()) => self.taker = Some(taker),
                 Err(error) => {
                     let _ = taker.send(Err(error));
@@ -150,7 +150,7 @@ impl Clerk {
             },
             Order::Close(closer) => {
                 // About to be somebody else's: then the reply is dropped here.
-                if machine.close(now).is_ok() {
+                if machine.command(now, Command::Close).is_ok() {
                     self.closers.push(closer);
                 }
             }
@@ -171,12 +171,7 @@ impl Clerk {
     }
 
     /// Waits for room on behalf of those who wait for it, and gives up where nobody does.
-    fn wait_for_room(
-        &mut self,
-        cx: &Context<'_>,
-        now: Instant,
-        machine: &mut Connection,
-    ) -> Poll<()> {
+    fn wait_for_room(&mut self, cx: &Context<'_>, now: Instant, machine: &mut Speaker) -> Poll<()> {
         let is_abandoned = match &mut self.orders {
             Some(orders) => orders.poll_abandoned(cx).is_ready(),
             None => true,
@@ -192,7 +187,7 @@ impl Clerk {
         self.give_up = None;
         self.drop_orders();
         // What the machine accepted has its own time to be sent.
-        let _ = machine.close(now);
+        let _ = machine.command(now, Command::Close);
         Poll::Ready(())
     }
 
@@ -237,7 +232,7 @@ impl Clerk {
     }
 }
 
-impl Front<Connection, TcpStream> for Clerk {
+impl Front<Speaker, TcpStream> for Clerk {
     fn event(&mut self, event: Event) {
         match event {
             Event::Indication(indication) => self.told.lay(Told::Indication(indication), ENTRY),
@@ -270,12 +265,7 @@ impl Front<Connection, TcpStream> for Clerk {
         self.told.poll_room(cx)
     }
 
-    fn poll_command(
-        &mut self,
-        cx: &Context<'_>,
-        now: Instant,
-        machine: &mut Connection,
-    ) -> Poll<()> {
+    fn poll_command(&mut self, cx: &Context<'_>, now: Instant, machine: &mut Speaker) -> Poll<()> {
         if self.is_full {
             return self.wait_for_room(cx, now, machine);
         }
@@ -284,7 +274,7 @@ impl Front<Connection, TcpStream> for Clerk {
         } else {
             self.orders = None;
             // It can only be refused because the stream is on its way to somebody.
-            let _ = machine.close(now);
+            let _ = machine.command(now, Command::Close);
         }
         Poll::Ready(())
     }

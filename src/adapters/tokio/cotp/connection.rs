@@ -12,14 +12,14 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::clerk::{Clerk, Order, Reply, Shared, Told, is_sure};
+use crate::Limits;
 use crate::Seed;
 use crate::adapters::Handed;
-use crate::adapters::cotp::{Error, Incoming, Info, Options, Side, is_clean};
+use crate::adapters::cotp::{Ends, Error, Incoming, Info, Options, Side, is_clean};
 use crate::adapters::tokio::channel::{self, Receiver, Sender};
 use crate::adapters::tokio::driver::Driver;
 use crate::adapters::tokio::stream::OneStream;
 use crate::cotp::{self, Acceptance, Command, Connected, DisconnectReason, Indication, Refusal};
-use crate::{Limits, cotp::Connection as Machine};
 
 /// The least and the most octets that may wait in front of the machine, in halves of its own send queue.
 ///
@@ -450,7 +450,7 @@ pub(super) struct Opening {
     shared: Arc<Shared>,
     side: Side,
     /// Local and remote.
-    addresses: (SocketAddr, SocketAddr),
+    addresses: Ends,
     send_queue: usize,
 }
 
@@ -468,7 +468,7 @@ impl Opening {
         let (side, send_queue) = (Side::of(&config), config.send_queue);
         let (patience, receive_queue) = (config.drain_timeout, config.receive_queue);
         let linger = config.close_timeout;
-        let machine = Machine::new(config, seed)?;
+        let machine = options.maker.make(config, seed, addresses)?;
         let (orders, order_receiver) = channel::channel((send_queue / 2).clamp(ORDERS.0, ORDERS.1));
         let (teller, told) = channel::channel(receive_queue);
         let shared = Arc::new(Shared::default());
