@@ -130,6 +130,7 @@ impl<T> Sender<T> {
     }
 
     /// Puts an item in, whether there is room or not; it is dropped when nobody takes items.
+    #[cfg(any(feature = "cotp", test))]
     pub(super) fn push(&self, item: T, weight: usize) {
         let mut state = self.0.lock();
         if state.is_received {
@@ -140,7 +141,8 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Puts an item in like [`push`](Self::push), and leaves it to [`ring`](Self::ring) to call the taker.
+    /// Puts an item in, whether there is room or not, and leaves it to [`ring`](Self::ring) to call the
+    /// taker. It is dropped when nobody takes items.
     ///
     /// A driver does much in one go, and a call for each item has the taker run, find little, and sleep.
     pub(super) fn lay(&self, item: T, weight: usize) {
@@ -225,6 +227,7 @@ impl<T> Receiver<T> {
     }
 
     /// Waits until nobody can put an item in; a call comes with every item too.
+    #[cfg(feature = "cotp")]
     pub(super) fn poll_abandoned(&mut self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.0.lock();
         if state.senders == 0 {
