@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::dice::{spread, wire_time};
 use super::trace::PacketId;
 use super::world::{Happening, Lodging};
-use super::{Carrier, Handed, HostId, Node, Place, StreamLine, Why, World, misuse};
+use super::{Carrier, Flags, Handed, HostId, Node, Place, StreamLine, Why, World, misuse};
 use crate::{Ask, Cause, Chance, Instant, Link, Tag};
 
 /// Octets that travel together when a line takes time over them: about a TCP segment's worth.
@@ -64,11 +64,24 @@ pub(super) enum News {
         /// Of the last piece of a write.
         packet: Option<PacketId>,
     },
-    Fin(u32),
-    Reset(u32),
+    Fin(u32, Option<PacketId>),
+    Reset(u32, Option<PacketId>),
     /// The writer may go on.
     Free(u32),
 }
+
+const FIN: Flags = Flags {
+    syn: false,
+    ack: false,
+    fin: true,
+    rst: false,
+};
+const RST: Flags = Flags {
+    syn: false,
+    ack: false,
+    fin: false,
+    rst: true,
+};
 
 impl Lanes {
     pub(super) const fn new() -> Self {
@@ -222,13 +235,17 @@ impl World {
                 self.trace.lost(packet, self.now, Why::Cut);
             }
             News::Octets { octets, packet, .. } => self.octets_arrive(lane, &octets, packet),
-            News::Fin(old) if old == life => {
+            News::Fin(old, packet) if old == life => {
+                self.trace.arrived(packet, self.now);
                 let state = self.lanes.get(lane);
                 state.end = End::Arrived;
                 let reader = state.reader;
                 self.read_on(reader);
             }
-            News::Reset(old) if old == life => self.cut_off(lane, Cause::Reset),
+            News::Reset(old, packet) if old == life => {
+                self.trace.arrived(packet, self.now);
+                self.cut_off(lane, Cause::Reset);
+            }
             News::Free(old) if old == life => {
                 let state = self.lanes.get(lane);
                 let (writer, owner) = (state.writer, state.owner);
@@ -236,7 +253,10 @@ impl World {
                     self.cue(writer, Place::Stream, Link::Free);
                 }
             }
-            News::Fin(_) | News::Reset(_) | News::Free(_) => {}
+            News::Fin(_, packet) | News::Reset(_, packet) => {
+                self.trace.lost(packet, self.now, Why::Cut);
+            }
+            News::Free(_) => {}
         }
     }
 
@@ -365,7 +385,8 @@ impl World {
         }
         lane.end = End::Finished;
         let at = lane.carry(now, 0);
-        let news = News::Fin(lane.life);
+        let packet = self.note_flags(out, FIN);
+        let news = News::Fin(self.lanes.get(out).life, packet);
         self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
     }
 
@@ -392,11 +413,20 @@ impl World {
         lane.owner = Owner::Nobody;
         lane.end = End::Told;
         let at = now + lane.line.delay;
-        let news = News::Reset(lane.life);
+        let packet = self.note_flags(out, RST);
+        let news = News::Reset(self.lanes.get(out).life, packet);
         self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
         let back = self.lanes.get(back);
         back.life += 1;
         back.unread.clear();
+    }
+
+    /// Notes an end or a reset in the trace; only resets that the network makes up are nobody's.
+    fn note_flags(&mut self, out: usize, flags: Flags) -> Option<PacketId> {
+        let lane = self.lanes.get(out);
+        let (from, to) = (Node::Host(lane.writer), Node::Host(lane.reader));
+        let carrier = Carrier::Tcp(flags);
+        self.note_sent(from, Some(to), Place::Stream, carrier, &Bytes::new(), None)
     }
 
     /// A reset comes out of `lane`: both directions are dead.
@@ -461,8 +491,8 @@ impl World {
         }
         self.cut_off(back, Cause::Reset);
         let lane = self.lanes.get(out);
-        let at = self.now + lane.line.delay;
-        let news = News::Reset(lane.life);
+        let news = News::Reset(lane.life, None);
+        let at = self.now + self.lanes.get(out).line.delay;
         self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
     }
 

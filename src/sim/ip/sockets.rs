@@ -69,6 +69,7 @@ impl World {
             dst: header.src,
             segment: Some(segment.refusal(len)),
             net: header.net,
+            is_corrupted: false,
         };
         self.send_segment(Node::Host(id), answer, Bytes::new(), false);
     }
@@ -85,6 +86,7 @@ impl World {
                 dst: pair.1,
                 segment: Some(outgoing.segment),
                 net,
+                is_corrupted: false,
             };
             self.send_segment(Node::Host(id), header, outgoing.data, outgoing.is_repeated);
         }

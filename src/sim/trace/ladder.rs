@@ -194,7 +194,7 @@ fn break_off(drawn: &mut [char], is_rightward: bool) {
 
 fn gap(moments: &[Moment<'_>]) -> usize {
     let longest = moments.iter().map(|moment| match moment {
-        Moment::Packet(packet) => packet.title().chars().count() + 8,
+        Moment::Packet(packet) => packet.title().chars().count() + 10,
         Moment::Mark(_) => 0,
     });
     longest.max().unwrap_or(0).clamp(NARROW, WIDE)

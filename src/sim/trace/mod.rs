@@ -123,7 +123,7 @@ pub enum Carrier {
     Datagram,
     /// A run of octets on a stream line.
     Stream,
-    /// A segment of a TCP connection.
+    /// A segment of a TCP connection, or the end of a stream line.
     Tcp(Flags),
 }
 
