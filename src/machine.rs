@@ -1,5 +1,6 @@
 //! The contract between a protocol and whoever drives it.
 
+use alloc::boxed::Box;
 use core::error::Error;
 use core::fmt;
 
@@ -53,6 +54,37 @@ pub trait Machine {
     fn wants(&self, from: Self::Addr) -> bool {
         let _ = from;
         true
+    }
+}
+
+impl<M: Machine + ?Sized> Machine for Box<M> {
+    type Addr = M::Addr;
+    type Command = M::Command;
+    type Event = M::Event;
+    type Error = M::Error;
+
+    fn receive(&mut self, now: Instant, from: Self::Addr, octets: &[u8]) {
+        (**self).receive(now, from, octets);
+    }
+
+    fn link(&mut self, now: Instant, at: Self::Addr, state: Link) {
+        (**self).link(now, at, state);
+    }
+
+    fn command(&mut self, now: Instant, command: Self::Command) -> Result<(), Self::Error> {
+        (**self).command(now, command)
+    }
+
+    fn poll(
+        &mut self,
+        now: Instant,
+        tx: &mut Transmit<Self::Addr>,
+    ) -> Output<Self::Addr, Self::Event> {
+        (**self).poll(now, tx)
+    }
+
+    fn wants(&self, from: Self::Addr) -> bool {
+        (**self).wants(from)
     }
 }
 

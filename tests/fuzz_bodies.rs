@@ -1,17 +1,18 @@
 //! The bodies of the fuzz targets on seeds out of the vectors, as ordinary tests.
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
+extern crate alloc;
+
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
 mod captures;
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 

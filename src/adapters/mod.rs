@@ -7,6 +7,9 @@
 pub mod blocking;
 mod cause;
 mod clock;
+#[cfg(feature = "cotp")]
+pub mod cotp;
+mod entropy;
 mod handle;
 #[cfg(feature = "tokio")]
 mod outbox;
@@ -14,4 +17,5 @@ mod outbox;
 pub mod tokio;
 
 pub use clock::Clock;
+pub use entropy::seed;
 pub use handle::{CommandError, Handed};

@@ -543,7 +543,7 @@ fn fault_of(reason: &Reason, tpdu: &[u8]) -> Option<(RejectCause, usize)> {
     Some((RejectCause::PARAMETER_VALUE, fault))
 }
 
-/// Returns the source reference of a CR or CC, which need not be in order otherwise.
+/// Returns the source reference of a CR or CC, if its octets are there; nothing else need be in order.
 pub(super) fn source_of(tpdu: &[u8], code: u8) -> Option<u16> {
     match *tpdu {
         [_, first, _, _, high, low, ..] if first & 0xF0 == code => {

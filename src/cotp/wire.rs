@@ -172,14 +172,7 @@ impl<'a> DisconnectRequest<'a> {
     /// Returns the additional information (parameter 0xE0), or what stands there when it is no parameter.
     #[must_use]
     pub fn information(&self) -> &'a [u8] {
-        match self.variable {
-            [params::INFORMATION, length, information @ ..]
-                if usize::from(*length) == information.len() =>
-            {
-                information
-            }
-            other => other,
-        }
+        params::find(params::INFORMATION, self.variable).unwrap_or(self.variable)
     }
 
     fn decode(body: &mut Body<'a>) -> Result<Self, DecodeError> {
@@ -310,10 +303,7 @@ impl<'a> ErrorReport<'a> {
     /// Returns the rejected TPDU up to its fault (parameter 0xC1), if it is there.
     #[must_use]
     pub fn invalid_tpdu(&self) -> Option<&'a [u8]> {
-        match self.variable {
-            [params::INVALID_TPDU, length, tpdu @ ..] => tpdu.get(..usize::from(*length)),
-            _ => None,
-        }
+        params::find(params::INVALID_TPDU, self.variable)
     }
 }
 

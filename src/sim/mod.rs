@@ -27,8 +27,8 @@ pub use links::{BROADCAST, Bus};
 pub use place::{Ip, Place, Placed, Site};
 pub use script::{Handed, Moment, for_each_seed};
 pub use trace::{
-    Axis, Bands, Carrier, Contact, Drawing, Fate, Flags, Keep, Mark, MarkKind, Packet, Statistics,
-    Trace, Traffic, Why,
+    Axis, Bands, Carrier, Contact, Drawing, Fate, Flags, Keep, Mark, MarkKind, Noted, Packet, Seen,
+    Statistics, Trace, Traffic, Why,
 };
 pub use world::World;
 

@@ -421,7 +421,7 @@ impl World {
         back.unread.clear();
     }
 
-    /// Notes an end or a reset in the trace; only resets that the network makes up are nobody's.
+    /// Notes an end or a reset in the trace.
     fn note_flags(&mut self, out: usize, flags: Flags) -> Option<PacketId> {
         let lane = self.lanes.get(out);
         let (from, to) = (Node::Host(lane.writer), Node::Host(lane.reader));
@@ -491,8 +491,9 @@ impl World {
         }
         self.cut_off(back, Cause::Reset);
         let lane = self.lanes.get(out);
-        let news = News::Reset(lane.life, None);
-        let at = self.now + self.lanes.get(out).line.delay;
+        let at = self.now + lane.line.delay;
+        let packet = self.note_flags(out, RST);
+        let news = News::Reset(self.lanes.get(out).life, packet);
         self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
     }
 

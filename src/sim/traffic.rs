@@ -347,6 +347,7 @@ impl World {
             addr,
             time: self.now,
             carrier,
+            numbers: None,
             len: octets.len(),
             octets: octets.clone(),
             label,

@@ -15,6 +15,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "cotp")]
+mod cotp;
 mod stream;
 mod toy;
 mod udp;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farlink::adapters::CommandError;
-use farlink::adapters::blocking::stream::{self, Events, Handle, Options};
+use farlink::adapters::blocking::stream::{self, Events, Handle, Options, Sort};
 use farlink::{Ask, Cause, Link, Tag};
 
 use super::AT_LAST;
@@ -145,8 +145,8 @@ fn a_refusal_goes_back_to_who_gave_the_command() {
 }
 
 #[test]
-fn a_command_that_is_refused_for_now_is_given_again_after_sending() {
-    let (handle, events, mut peer) = toy(Options::default());
+fn a_command_that_is_refused_for_now_is_given_again_once_there_is_room() {
+    let (handle, events, mut peer) = toy(sorted());
     drop(events);
     let total = 20 * QUEUE;
 
@@ -164,6 +164,56 @@ fn a_command_that_is_refused_for_now_is_given_again_after_sending() {
 
     assert!(got == pattern(0, total));
     drop(sender.join().unwrap());
+}
+
+#[test]
+fn whoever_waits_for_room_is_told_of_the_end() {
+    let (handle, _events, peer) = toy(sorted());
+    let endless = handle.clone();
+
+    let sender = thread::spawn(move || {
+        while endless
+            .command_when(&Command::Queue(10_000), |&No| true)
+            .is_ok()
+        {}
+    });
+    while handle.look(|toy| toy.queued).unwrap() < QUEUE {
+        thread::yield_now();
+    }
+    reset(peer);
+
+    sender.join().unwrap();
+}
+
+#[test]
+fn an_answer_is_given_when_what_was_written_before_has_left() {
+    let (handle, mut events, mut peer) = toy(sorted());
+    assert_eq!(next(&mut events), Event::Cue(Link::Up));
+    handle.command(Command::Send(MANY)).unwrap();
+    let asking = handle.clone();
+
+    let asker = thread::spawn(move || {
+        asking.ask(Command::Note(Tag(5)), Tag(5)).unwrap();
+        asking.look(|toy| toy.queued)
+    });
+    let mut got = vec![0; MANY];
+    peer.read_exact(&mut got).unwrap();
+
+    assert_eq!(asker.join().unwrap(), Some(0));
+    handle.command(Command::Note(Tag(6))).unwrap();
+    handle.command(Command::Tell(1)).unwrap();
+    while next(&mut events) != Event::Told {}
+}
+
+#[test]
+fn an_answer_that_the_end_overtakes_is_not_waited_for() {
+    let (handle, _events, peer) = toy(sorted());
+    handle.command(Command::Send(MANY)).unwrap();
+
+    let asker = thread::spawn(move || handle.ask(Command::Note(Tag(5)), Tag(5)));
+    reset(peer);
+
+    assert_eq!(asker.join().unwrap(), Err(CommandError::Gone));
 }
 
 #[test]
@@ -642,6 +692,20 @@ fn toy(options: Options<Toy>) -> (Handle<Toy>, Events<Toy>, TcpStream) {
     peer.set_read_timeout(Some(AT_LAST)).unwrap();
     let (handle, events) = stream::start(Toy::default(), near, options).unwrap();
     (handle, events, peer)
+}
+
+/// Answers and room are the driver's.
+fn sorted() -> Options<Toy> {
+    let sort = |event: &Event| match event {
+        Event::Room => Sort::Room,
+        Event::Sent(tag) => Sort::Answer(*tag),
+        Event::Cue(Link::Down(_)) => Sort::End(1),
+        _ => Sort::Event(1),
+    };
+    Options {
+        sort,
+        ..Options::default()
+    }
 }
 
 fn next(events: &mut Events<Toy>) -> Event {

@@ -29,6 +29,7 @@ fn octet_at(place: usize) -> u8 {
 pub(crate) struct Toy {
     events: VecDeque<Event>,
     asks: VecDeque<Ask<()>>,
+    notes: VecDeque<Tag>,
     echo: VecDeque<u8>,
     is_echo: bool,
     /// Octets of the pattern that are still to be written.
@@ -41,6 +42,7 @@ pub(crate) struct Toy {
     line: Vec<u8>,
     wish: Wish,
     is_full: bool,
+    is_refused: bool,
     timer: Option<Instant>,
     tick: Option<(Instant, Duration)>,
     when_sent: Option<WhenSent>,
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     /// Counts and tells nothing.
     Ticks(Duration),
     Tell(usize),
+    /// Told by `Event::Sent` once nothing is queued.
+    Note(Tag),
     Refuse,
     Panic,
 }
@@ -89,6 +93,8 @@ pub(crate) enum Event {
     Octets(Bytes),
     Fired,
     Told,
+    Room,
+    Sent(Tag),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -185,7 +191,10 @@ impl Machine for Toy {
 
     fn command(&mut self, now: Instant, command: Command) -> Result<(), No> {
         match command {
-            Command::Queue(len) if self.queued + len > QUEUE => return Err(No),
+            Command::Queue(len) if self.queued + len > QUEUE => {
+                self.is_refused = true;
+                return Err(No);
+            }
             Command::Send(len) | Command::Queue(len) => self.queued += len,
             Command::SendForever => self.forever = true,
             Command::Echo => self.is_echo = true,
@@ -200,6 +209,7 @@ impl Machine for Toy {
                 self.told += count;
                 self.events.extend((0..count).map(|_| Event::Told));
             }
+            Command::Note(tag) => self.notes.push_back(tag),
             Command::Refuse => return Err(No),
             Command::Panic => panic!("as commanded"),
         }
@@ -211,6 +221,15 @@ impl Machine for Toy {
         self.fire(now);
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
+        }
+        if self.is_refused && self.queued <= QUEUE / 2 {
+            self.is_refused = false;
+            return Output::Event(Event::Room);
+        }
+        if self.queued == 0
+            && let Some(tag) = self.notes.pop_front()
+        {
+            return Output::Event(Event::Sent(tag));
         }
         let is_empty = self.echo.is_empty() && self.queued == 0 && !self.forever;
         // What was written before an ask has to leave before it.

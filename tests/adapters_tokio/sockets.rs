@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use farlink::adapters::Handed;
 use farlink::adapters::tokio::sockets::{self, Sockets};
-use farlink::adapters::tokio::{Handed, Notice, Options};
+use farlink::adapters::tokio::{Notice, Options};
 use farlink::{Ask, Cause, Link, Path, Proto, Tag};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
@@ -480,7 +481,7 @@ impl App {
         Self::with(sockets, Options::default())
     }
 
-    fn with(sockets: Sockets, options: Options<Do<Path>>) -> Self {
+    fn with(sockets: Sockets, options: Options<Puppet<Path>>) -> Self {
         let (handle, driver) = sockets::spawn(Puppet::new(), sockets, options);
         let (commands, events) = handle.split();
         Self {

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use farlink::adapters::tokio::{CommandError, Handed, Handle, Notice, Options, stream};
+use farlink::adapters::tokio::{Handle, Notice, Options, stream};
+use farlink::adapters::{CommandError, Handed};
 use farlink::{Ask, Cause, Instant, Link, Machine, Output, Tag, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -585,7 +586,7 @@ fn drive<S: farlink::adapters::tokio::ByteStream>(stream: S) -> Driven<S> {
     stream::spawn(Puppet::new(), stream, Options::default())
 }
 
-fn few_events() -> Options<Do<()>> {
+fn few_events() -> Options<Puppet<()>> {
     Options {
         events: 4,
         ..Options::default()

@@ -148,7 +148,7 @@ fn a_refused_selector_is_told_to_the_initiator() {
 
     assert!(matches!(
         stage.reason(stage.client),
-        Some(Reason::Disconnected { .. })
+        Some(Reason::Refused(_))
     ));
     assert!(matches!(
         stage.reason(stage.server),

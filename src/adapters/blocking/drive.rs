@@ -11,6 +11,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::Carrier;
+use super::news::News;
 use super::stream::Options;
 use crate::adapters::cause::cause_of;
 use crate::adapters::{Clock, CommandError, Handed};
@@ -24,6 +25,8 @@ const OUTPUTS_PER_TURN: usize = 64;
 pub(super) struct Drive<M: Machine<Addr = ()>, S> {
     machine: M,
     clock: Clock,
+    /// The time of this step: read once per input and per send, as reading a clock costs as much as a poll.
+    now: Instant,
     tx: Transmit<()>,
     outbox: Outbox,
     stream: Stream<S>,
@@ -129,29 +132,6 @@ pub(super) enum Reading {
     Stop,
 }
 
-/// Events that wait for the application.
-struct News<E> {
-    queue: VecDeque<E>,
-    weight: usize,
-    limit: usize,
-    weigh: fn(&E) -> usize,
-    /// The application dropped its end, so events are discarded.
-    unwanted: bool,
-}
-
-impl<E> News<E> {
-    fn push(&mut self, event: E) {
-        if !self.unwanted {
-            self.weight = self.weight.saturating_add((self.weigh)(&event));
-            self.queue.push_back(event);
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.weight >= self.limit
-    }
-}
-
 impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
     pub(super) fn new(
         machine: M,
@@ -163,6 +143,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         Self {
             machine,
             clock: options.clock,
+            now: options.clock.now(),
             tx: Transmit::new(limits),
             outbox: Outbox {
                 rest: Transmit::new(limits),
@@ -178,13 +159,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
             linger: options.linger,
             restless: false,
             done: false,
-            news: News {
-                queue: VecDeque::new(),
-                weight: 0,
-                limit: options.events.max(1),
-                weigh: options.weigh,
-                unwanted: false,
-            },
+            news: News::new(&options),
             on_drop: options.on_drop,
             handed: None,
             reader: Reader::Running,
@@ -197,7 +172,8 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Tells the machine that its stream is there.
     pub(super) fn begin(&mut self) {
-        self.machine.link(self.clock.now(), (), Link::Up);
+        self.now = self.clock.now();
+        self.machine.link(self.now, (), Link::Up);
         self.turn();
     }
 
@@ -244,12 +220,18 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 self.restless = true;
                 return;
             }
-            match self.machine.poll(self.clock.now(), &mut self.tx) {
+            match self.machine.poll(self.now, &mut self.tx) {
                 Output::Transmit => {
                     outputs += 1;
                     self.send();
+                    self.now = self.clock.now();
                 }
-                Output::Event(event) => self.news.push(event),
+                Output::Event(event) => {
+                    self.news.push(event);
+                    if self.outbox.state == Load::None {
+                        self.news.give_answers();
+                    }
+                }
                 Output::Ask(ask) => {
                     outputs += 1;
                     self.answer(ask);
@@ -284,7 +266,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 mem::swap(&mut self.tx, &mut self.outbox.rest);
                 self.outbox.sent = sent;
                 self.outbox.state = Load::Waiting;
-                self.machine.link(self.clock.now(), (), Link::Full);
+                self.machine.link(self.now, (), Link::Full);
             }
             Err(error) => self.break_off(cause_of(&error)),
         }
@@ -294,7 +276,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         match ask {
             Ask::Open { tag, .. } => {
                 let failed = Link::Failed(tag, Cause::Unreachable);
-                self.machine.link(self.clock.now(), (), failed);
+                self.machine.link(self.now, (), failed);
             }
             Ask::Cancel(_) => {}
             Ask::Finish(()) => {
@@ -325,7 +307,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
     fn leave(&mut self, end: End) {
         self.stream = match mem::replace(&mut self.stream, Stream::Gone(End::Drop)) {
             Stream::Open(stream) | Stream::Broken(stream, _) => {
-                self.give_up = Some(self.clock.now() + self.linger);
+                self.give_up = Some(self.now + self.linger);
                 Stream::Leaving(stream, end)
             }
             other => other,
@@ -370,7 +352,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         match end {
             End::Close => {
                 finish(stream);
-                self.lingers = self.clock.now() + self.linger;
+                self.lingers = self.now + self.linger;
             }
             End::Drop | End::Abort => {
                 self.cut.store(true, Ordering::Relaxed);
@@ -409,7 +391,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     fn down(&mut self, cause: Cause) {
         self.cut_off(End::Drop);
-        self.machine.link(self.clock.now(), (), Link::Down(cause));
+        self.machine.link(self.now, (), Link::Down(cause));
     }
 
     // The reader's part.
@@ -428,12 +410,14 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Takes the octets that were read.
     pub(super) fn receive(&mut self, octets: &[u8]) {
-        self.machine.receive(self.clock.now(), (), octets);
+        self.now = self.clock.now();
+        self.machine.receive(self.now, (), octets);
         self.turn();
     }
 
     /// Nothing came for a while.
     pub(super) fn quiet(&mut self) {
+        self.now = self.clock.now();
         if let Stream::Broken(_, cause) = self.stream {
             self.down(cause);
             self.turn();
@@ -442,10 +426,11 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// The reader met the end of the stream, or an error.
     pub(super) fn read_ended(&mut self, cause: Option<Cause>) {
+        self.now = self.clock.now();
         match (&self.stream, cause) {
             (Stream::Broken(_, earlier), _) => self.down(*earlier),
             (Stream::Open(_), Some(cause)) => self.down(cause),
-            (Stream::Open(_), None) => self.machine.link(self.clock.now(), (), Link::Ended),
+            (Stream::Open(_), None) => self.machine.link(self.now, (), Link::Ended),
             (Stream::Leaving(..) | Stream::Gone(_), _) => return,
         }
         self.turn();
@@ -453,6 +438,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// The reader stops, with octets that the machine did not see.
     pub(super) fn reader_stops(&mut self, unseen: &[u8]) {
+        self.now = self.clock.now();
         self.reader = Reader::Ended;
         if let Stream::Leaving(_, End::Hand { late, .. }) | Stream::Gone(End::Hand { late, .. }) =
             &mut self.stream
@@ -477,13 +463,15 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// The writer is rid of its load, or failed.
     pub(super) fn written(&mut self, outcome: io::Result<()>) {
+        self.now = self.clock.now();
         self.outbox.state = Load::None;
         self.moved = true;
         match outcome {
             Ok(()) => {
+                self.news.give_answers();
                 self.flushed();
                 if matches!(self.stream, Stream::Open(_)) && self.finish == Finish::No {
-                    self.machine.link(self.clock.now(), (), Link::Free);
+                    self.machine.link(self.now, (), Link::Free);
                 }
             }
             Err(error) => self.break_off(cause_of(&error)),
@@ -509,7 +497,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Keeps a stream for the application, or gives it back when nobody waits for it.
     pub(super) fn hand(&mut self, handed: Handed<S>) -> Option<Handed<S>> {
-        if self.news.unwanted {
+        if self.news.is_unwanted() {
             return Some(handed);
         }
         self.handed = Some(handed);
@@ -520,7 +508,8 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Lets the machine act if it is time.
     pub(super) fn tick(&mut self) {
-        let now = self.clock.now();
+        self.now = self.clock.now();
+        let now = self.now;
         self.keeper = Keeper::Awake;
         if self.give_up.is_some_and(|time| time <= now) {
             self.cut_off(End::Abort);
@@ -556,7 +545,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
     /// Tells whether nothing can happen any more.
     pub(super) fn is_over(&self) -> bool {
         let is_idle = self.deadline.is_none() && !self.restless;
-        self.is_gone() && (self.done || (self.handles == 0 && (is_idle || self.news.unwanted)))
+        self.is_gone() && (self.done || (self.handles == 0 && (is_idle || self.news.is_unwanted())))
     }
 
     // The application's part.
@@ -573,9 +562,39 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         if self.done {
             return Err(CommandError::Gone);
         }
-        let outcome = self.machine.command(self.clock.now(), command);
+        self.now = self.clock.now();
+        let outcome = self.machine.command(self.now, command);
+        if outcome.is_ok() {
+            // A close, for example: whoever waits for room is to be refused then.
+            self.news.make_room();
+        }
         self.turn();
         outcome.map_err(CommandError::Refused)
+    }
+
+    /// Gives a command to which the machine answers by an event of the sort [`Sort::Answer`].
+    pub(super) fn ask(
+        &mut self,
+        command: M::Command,
+        tag: Tag,
+    ) -> Result<(), CommandError<M::Error>> {
+        // Before the command: the answer may come at once.
+        self.news.await_answer(tag);
+        let outcome = self.command(command);
+        if outcome.is_err() {
+            self.news.forget_answer(tag);
+        }
+        outcome
+    }
+
+    /// Tells whether an answer was given, or never will be; then nobody waits for it any more.
+    pub(super) fn answered(&mut self, tag: Tag) -> Option<bool> {
+        let is_given = self.news.is_answered(tag);
+        let is_over = self.done || self.news.is_ended() || !self.is_whole();
+        (is_given || is_over).then(|| {
+            self.news.forget_answer(tag);
+            is_given
+        })
     }
 
     /// The last handle was dropped.
@@ -601,25 +620,27 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     /// Swaps the events that wait for an empty queue, and tells whether there were any.
     pub(super) fn take_news(&mut self, taken: &mut VecDeque<M::Event>) -> bool {
-        if self.news.queue.is_empty() {
-            return false;
+        let has_news = !self.news.is_empty();
+        if has_news {
+            self.moved = true;
+            self.news.take(taken);
         }
-        self.news.weight = 0;
-        self.moved = true;
-        mem::swap(&mut self.news.queue, taken);
-        true
+        has_news
     }
 
     pub(super) fn has_news(&self) -> bool {
-        !self.news.queue.is_empty()
+        !self.news.is_empty()
     }
 
     /// Wants no more events, and returns what waited: whatever that is, it is not dropped under the lock.
     pub(super) fn discard_news(&mut self) -> (VecDeque<M::Event>, Option<Handed<S>>) {
-        self.news.unwanted = true;
-        self.news.weight = 0;
         self.moved = true;
-        (mem::take(&mut self.news.queue), self.take_handed())
+        (self.news.refuse(), self.take_handed())
+    }
+
+    /// Counts how often there may have been room again in the machine.
+    pub(super) const fn rooms(&self) -> u64 {
+        self.news.rooms()
     }
 
     pub(super) fn take_handed(&mut self) -> Option<Handed<S>> {
@@ -660,6 +681,11 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
 
     pub(super) fn wakes_application(&self) -> bool {
         self.has_news() || self.handed.is_some() || self.is_gone()
+    }
+
+    /// Tells, once, that there is room in the machine, or that there never will be.
+    pub(super) fn wakes_waiting(&mut self) -> bool {
+        self.news.has_new_room() || self.done
     }
 
     /// Tells, once, that something went on which a caller may have waited for.

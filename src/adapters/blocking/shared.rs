@@ -29,21 +29,51 @@ pub(super) struct Bells {
     pub(super) writer: Bell,
     /// Whoever waits for events.
     pub(super) application: Bell,
-    /// Whoever waits for room or for an empty outbox.
+    /// Whoever waits for events to be taken, for an empty outbox or for the end.
     pub(super) callers: Bell,
+    /// Whoever waits for room in the machine.
+    pub(super) waiting: Bell,
 }
 
-/// A condition variable that knows whether somebody sleeps on it: ringing costs a system call otherwise.
+impl Bells {
+    const fn all(&self) -> [&Bell; 6] {
+        let Self {
+            keeper,
+            reader,
+            writer,
+            application,
+            callers,
+            waiting,
+        } = self;
+        [keeper, reader, writer, application, callers, waiting]
+    }
+}
+
+/// A condition variable that knows whether somebody sleeps on it and was not woken yet: ringing costs a
+/// system call otherwise, and a thread that was woken may take long to come.
+///
+/// The fields change under the lock only.
 #[derive(Default)]
 pub(super) struct Bell {
+    /// Threads that sleep, or are on their way back into the lock.
     asleep: AtomicUsize,
+    is_awaited: AtomicBool,
     condvar: Condvar,
 }
 
 impl Bell {
-    fn is_awaited(&self) -> bool {
-        // Relaxed will do: the sleeper counts itself under the lock that the ringer held before.
-        self.asleep.load(Ordering::Relaxed) > 0
+    /// Tells whether it is to be rung, which is done then.
+    fn is_due(&self, wakes: impl FnOnce() -> bool) -> bool {
+        let is_due = self.is_awaited.load(Ordering::Relaxed) && wakes();
+        if is_due {
+            self.is_awaited.store(false, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// Tells whether a thread was woken and is not back in the lock.
+    fn is_answered(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed) > 0 && !self.is_awaited.load(Ordering::Relaxed)
     }
 
     fn ring(&self) {
@@ -57,6 +87,7 @@ impl Bell {
         until: Option<Instant>,
     ) -> LockResult<MutexGuard<'a, T>> {
         self.asleep.fetch_add(1, Ordering::Relaxed);
+        self.is_awaited.store(true, Ordering::Relaxed);
         let woken = match until {
             None => self.condvar.wait(guard),
             Some(until) => match self.condvar.wait_timeout(guard, clock.wait(until)) {
@@ -116,20 +147,18 @@ impl<M: Machine<Addr = ()>, S: Carrier> Shared<M, S> {
         loop {
             let found = look(&mut drive);
             let woken = self.woken(&mut drive);
-            if let Found::This(result) = found {
-                drop(drive);
-                woken.into_iter().flatten().for_each(Bell::ring);
-                return Some(result);
-            }
-            let is_alone =
-                self.entering.load(Ordering::Relaxed) == 0 && woken.iter().all(Option::is_none);
-            woken.into_iter().flatten().for_each(Bell::ring);
             let until = match found {
+                Found::This(result) => {
+                    drop(drive);
+                    woken.into_iter().flatten().for_each(Bell::ring);
+                    return Some(result);
+                }
                 Found::Nothing(until) => until,
-                Found::More if is_alone => continue,
-                // Whoever comes in now finds the loop restless, and rings when it leaves.
-                _ => None,
+                // Whoever comes in next finds the loop restless, and rings when it leaves.
+                Found::More if self.is_expected() => None,
+                Found::More => continue,
             };
+            woken.into_iter().flatten().for_each(Bell::ring);
             drive = bell.sleep(drive, &self.clock, until).ok()?;
         }
     }
@@ -153,21 +182,31 @@ impl<M: Machine<Addr = ()>, S: Carrier> Shared<M, S> {
         drive
     }
 
-    /// Returns the bells that have to ring, and that somebody waits for.
-    fn woken(&self, drive: &mut Drive<M, S>) -> [Option<&Bell>; 5] {
+    /// Tells whether another thread is on its way into the lock, even if its bell has yet to be rung.
+    fn is_expected(&self) -> bool {
+        self.entering.load(Ordering::Relaxed) > 0
+            || self.bells.all().into_iter().any(Bell::is_answered)
+    }
+
+    /// Returns the bells that have to ring.
+    fn woken(&self, drive: &mut Drive<M, S>) -> [Option<&Bell>; 6] {
         let Bells {
             keeper,
             reader,
             writer,
             application,
             callers,
+            waiting,
         } = &self.bells;
         [
-            (keeper.is_awaited() && drive.wakes_keeper()).then_some(keeper),
-            (reader.is_awaited() && drive.wakes_reader()).then_some(reader),
-            (writer.is_awaited() && drive.wakes_writer()).then_some(writer),
-            (application.is_awaited() && drive.wakes_application()).then_some(application),
-            (callers.is_awaited() && drive.wakes_callers()).then_some(callers),
+            keeper.is_due(|| drive.wakes_keeper()).then_some(keeper),
+            reader.is_due(|| drive.wakes_reader()).then_some(reader),
+            writer.is_due(|| drive.wakes_writer()).then_some(writer),
+            application
+                .is_due(|| drive.wakes_application())
+                .then_some(application),
+            callers.is_due(|| drive.wakes_callers()).then_some(callers),
+            waiting.is_due(|| drive.wakes_waiting()).then_some(waiting),
         ]
     }
 }
@@ -178,16 +217,7 @@ struct Alarm<'a>(&'a Bells);
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            let bells = self.0;
-            [
-                &bells.keeper,
-                &bells.reader,
-                &bells.writer,
-                &bells.application,
-                &bells.callers,
-            ]
-            .into_iter()
-            .for_each(Bell::ring);
+            self.0.all().into_iter().for_each(Bell::ring);
         }
     }
 }

@@ -7,13 +7,14 @@ use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::io;
 use std::net::TcpStream;
+use std::thread;
 
 use super::Carrier;
 use super::drive::Drive;
 use super::shared::{Found, Shared};
 use super::threads;
 use crate::adapters::{Clock, CommandError, Handed};
-use crate::{Instant, Limits, Machine};
+use crate::{Instant, Limits, Machine, Tag};
 
 /// How a machine is driven.
 pub struct Options<M: Machine> {
@@ -21,11 +22,11 @@ pub struct Options<M: Machine> {
     pub clock: Clock,
     /// How much one poll may send. Default 64 KiB.
     pub limits: Limits,
-    /// How much may wait to be taken by the application, as weighed by `weigh`. While as much as this waits,
+    /// How much may wait to be taken by the application, as weighed by `sort`. While as much as this waits,
     /// the loop takes no commands and reads nothing. Default 64.
     pub events: usize,
-    /// How much an event counts. Default: 1 each.
-    pub weigh: fn(&M::Event) -> usize,
+    /// Tells what an event is to the driver. Default: an event that weighs 1.
+    pub sort: fn(&M::Event) -> Sort,
     /// The command that the machine gets when the last [`Handle`] is dropped. Without one it goes on until
     /// it is done. Default `None`.
     pub on_drop: Option<M::Command>,
@@ -41,11 +42,25 @@ impl<M: Machine> Default for Options<M> {
             clock: Clock::new(),
             limits: Limits::stream(1 << 16),
             events: 64,
-            weigh: |_| 1,
+            sort: |_| Sort::Event(1),
             on_drop: None,
             linger: Duration::from_secs(10),
         }
     }
+}
+
+/// What an event is to a driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// The application's; it weighs so much while it waits.
+    Event(usize),
+    /// It says that there is room again after a refusal, which ends the waits of
+    /// [`Handle::command_when`]. The application does not see it.
+    Room,
+    /// It ends the wait of [`Handle::ask`] for this tag. The application does not see it.
+    Answer(Tag),
+    /// The application's, weighing so much; and nothing that is waited for will come any more.
+    End(usize),
 }
 
 /// Drives `machine` over `stream` until it is done, and closes the stream then.
@@ -98,25 +113,11 @@ impl<M: Machine<Addr = ()>, S: Carrier> Handle<M, S> {
     ///
     /// The machine's refusal, or that it is done.
     pub fn command(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
-        let mut command = Some(command);
-        self.shared
-            .when(&self.shared.bells.callers, |drive| {
-                if drive.is_done() {
-                    return Found::This(Err(CommandError::Gone));
-                }
-                if !drive.takes_commands() {
-                    return Found::Nothing(None);
-                }
-                Found::This(match command.take() {
-                    Some(command) => drive.command(command),
-                    None => Err(CommandError::Gone),
-                })
-            })
-            .unwrap_or(Err(CommandError::Gone))
+        self.when_room(|drive| drive.command(command))
     }
 
-    /// Gives the machine a command, again and again while it is refused with an error that `later` knows
-    /// to pass: a full queue has room once something was sent.
+    /// Gives the machine a command, and gives it again after a refusal that `later` knows to pass, once
+    /// there is room for it: see [`Sort::Room`].
     ///
     /// # Errors
     ///
@@ -129,20 +130,68 @@ impl<M: Machine<Addr = ()>, S: Carrier> Handle<M, S> {
     where
         M::Command: Clone,
     {
-        self.shared
-            .when(&self.shared.bells.callers, |drive| {
-                if drive.is_done() {
-                    return Found::This(Err(CommandError::Gone));
+        loop {
+            // Before the try, as its refusal may be answered before the wait begins.
+            let before = self.shared.with(|drive| drive.rooms());
+            match self.command(command.clone()) {
+                Err(CommandError::Refused(error)) if later(&error) => {}
+                outcome => return outcome,
+            }
+            self.shared.when(&self.shared.bells.waiting, |drive| {
+                if before == Some(drive.rooms()) && !drive.is_done() {
+                    Found::Nothing(None)
+                } else {
+                    Found::This(())
                 }
-                if !drive.takes_commands() {
-                    return Found::Nothing(None);
-                }
-                match drive.command(command.clone()) {
-                    Err(CommandError::Refused(error)) if later(&error) => Found::Nothing(None),
-                    outcome => Found::This(outcome),
-                }
-            })
-            .unwrap_or(Err(CommandError::Gone))
+            });
+        }
+    }
+
+    /// Gives the machine a command that ends things, even while events wait in a full channel.
+    ///
+    /// # Errors
+    ///
+    /// The machine's refusal, or that it is done.
+    pub fn command_last(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
+        let outcome = self.shared.with(|drive| drive.command(command));
+        outcome.unwrap_or(Err(CommandError::Gone))
+    }
+
+    /// Gives the machine a command, and waits until it answers by an event of the sort [`Sort::Answer`]
+    /// with this tag, and what it wrote before that is with the system.
+    ///
+    /// A tag is to be used by one call at a time.
+    ///
+    /// # Errors
+    ///
+    /// The machine's refusal, or that it was done before it answered.
+    pub fn ask(&self, command: M::Command, tag: Tag) -> Result<(), CommandError<M::Error>> {
+        self.when_room(|drive| drive.ask(command, tag))?;
+        let answered = self.shared.when(&self.shared.bells.callers, |drive| {
+            drive
+                .answered(tag)
+                .map_or(Found::Nothing(None), Found::This)
+        });
+        match answered {
+            Some(true) => Ok(()),
+            _ => Err(CommandError::Gone),
+        }
+    }
+
+    /// Waits until events are not in the way of commands.
+    fn when_room(
+        &self,
+        give: impl FnOnce(&mut Drive<M, S>) -> Result<(), CommandError<M::Error>>,
+    ) -> Result<(), CommandError<M::Error>> {
+        let mut give = Some(give);
+        let outcome = self.shared.when(&self.shared.bells.callers, |drive| {
+            if !drive.is_done() && !drive.takes_commands() {
+                return Found::Nothing(None);
+            }
+            let give = give.take();
+            Found::This(give.map_or(Err(CommandError::Gone), |give| give(drive)))
+        });
+        outcome.unwrap_or(Err(CommandError::Gone))
     }
 
     /// Waits until the stream has taken everything that the machine wanted to send so far.
@@ -231,6 +280,8 @@ impl<M: Machine<Addr = ()>, S: Carrier> Events<M, S> {
         if let Some(event) = self.taken.pop_front() {
             return Some(event);
         }
+        // In a flow the reader brings more at once; giving way to it costs a third of going to sleep.
+        thread::yield_now();
         let taken = &mut self.taken;
         let clock = self.shared.clock;
         self.shared.when(&self.shared.bells.application, |drive| {

@@ -12,9 +12,8 @@ use std::io;
 use tokio::task::coop::unconstrained;
 use tokio::time::Sleep;
 
-use super::handle::Handed;
 use super::scratch;
-use crate::adapters::Clock;
+use crate::adapters::{Clock, Handed};
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Transmit};
 
 /// Sends in a row before the inputs are looked at, so that a busy sender still hears its peers.
@@ -104,10 +103,13 @@ pub(super) trait Front<M: Machine, S> {
     /// Tells whether nobody can give a command any more.
     fn is_gone(&self) -> bool;
 
-    /// Hears that the machine has nothing to say and that all it sent is with the system.
-    fn flushed(&mut self, machine: &M) {
-        let _ = machine;
+    /// Returns when to ask it for a command again, should there be none until then.
+    fn deadline(&self) -> Option<Instant> {
+        None
     }
+
+    /// Hears that all the machine has sent so far is with the system.
+    fn flushed(&mut self) {}
 }
 
 /// A machine with all it needs.
@@ -209,16 +211,24 @@ where
         let mut is_busy = self
             .carriers
             .poll_inputs(cx, now, &mut self.machine, may_read);
+        if self.carriers.is_flushed() {
+            self.front.flushed();
+        }
         if may_read && !matches!(drained, Drained::Held) {
             is_busy |= self.take_commands(cx, now);
         }
         match drained {
             _ if is_busy => Turn::Busy,
-            Drained::Idle(deadline) if self.timer.poll(cx, &self.clock, deadline).is_pending() => {
-                Turn::Quiet
+            Drained::Idle(deadline) => {
+                let deadlines = [deadline, self.front.deadline()];
+                let deadline = deadlines.into_iter().flatten().min();
+                match self.timer.poll(cx, &self.clock, deadline) {
+                    Poll::Ready(()) => Turn::Busy,
+                    Poll::Pending => Turn::Quiet,
+                }
             }
             Drained::Held => Turn::Quiet,
-            Drained::Idle(_) | Drained::Paused | Drained::Done => Turn::Busy,
+            Drained::Paused | Drained::Done => Turn::Busy,
         }
     }
 
@@ -237,11 +247,6 @@ where
             self.held = Some(tx);
         } else {
             scratch::give(tx.take_memory());
-        }
-        if let Drained::Idle(_) = drained
-            && self.carriers.is_flushed()
-        {
-            self.front.flushed(&self.machine);
         }
         drained
     }

@@ -1,7 +1,8 @@
 //! Drivers on a tokio runtime.
 //!
 //! [`stream`] drives a machine over one byte stream, [`sockets`] over UDP sockets, listeners and streams,
-//! some of which it opens when the machine asks. A driver and what the application holds of it come from
+//! some of which it opens when the machine asks. On top stand handles that speak of connections and not of
+//! machines: `cotp`. A driver and what the application holds of it come from
 //! one call:
 //!
 //! - the driver is a future, or a task when spawned. It owns the machine and the sockets;
@@ -13,6 +14,8 @@
 
 mod bells;
 mod channel;
+#[cfg(feature = "cotp")]
+pub mod cotp;
 mod driver;
 mod handle;
 mod line;
@@ -24,5 +27,5 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use handle::{Answer, CommandError, Commands, Events, Gone, Handed, Handle, Notice, Options};
+pub use handle::{Answer, Commands, Events, Gone, Handle, Notice, Options};
 pub use line::ByteStream;

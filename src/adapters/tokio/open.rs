@@ -1,6 +1,7 @@
 //! Sockets on demand.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::io;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,6 +12,9 @@ use crate::{Cause, Path};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// How long a listener rests after an error such as a lack of files, which would come again at once.
+pub(super) const REST: Duration = Duration::from_millis(100);
 
 /// Binds a UDP socket. It shares its port with nobody, or two relays could get the same.
 pub(super) fn bind(local: SocketAddr) -> io::Result<UdpSocket> {
@@ -63,6 +67,15 @@ pub(super) fn with_port(path: Path, real: SocketAddr) -> Path {
 pub(super) fn without_delay(stream: &TcpStream) {
     // A socket without the option works all the same.
     let _ = stream.set_nodelay(true);
+}
+
+/// Tells whether the next connection can be accepted at once although this one could not.
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted
+    )
 }
 
 fn tcp(local: SocketAddr) -> io::Result<Socket> {

@@ -139,7 +139,7 @@ impl Counters {
 pub fn drive<M>(
     machine: M,
     sockets: Sockets,
-    options: Options<M::Command>,
+    options: Options<M>,
 ) -> (
     Handle<M, TcpStream>,
     impl Future<Output = io::Result<()>> + use<M>,
@@ -147,9 +147,15 @@ pub fn drive<M>(
 where
     M: Machine<Addr = Path>,
 {
-    let (handle, desk) = Desk::open(options.commands, options.events, options.on_drop);
-    let table = Table::new(sockets, options.linger);
-    let driver = Driver::new(machine, table, desk, options.clock, options.limits);
+    let Options {
+        clock,
+        limits,
+        linger,
+        ..
+    } = options;
+    let (handle, desk) = Desk::open(options);
+    let table = Table::new(sockets, linger);
+    let driver = Driver::new(machine, table, desk, clock, limits);
     (handle, driver.run())
 }
 
@@ -163,7 +169,7 @@ where
 pub fn spawn<M>(
     machine: M,
     sockets: Sockets,
-    options: Options<M::Command>,
+    options: Options<M>,
 ) -> (Handle<M, TcpStream>, JoinHandle<io::Result<()>>)
 where
     M: Machine<Addr = Path> + Send + 'static,

@@ -17,10 +17,10 @@ use tokio::time::Sleep;
 
 use super::bells::{Bell, Bells};
 use super::driver::{Carriers, Outlook, Sent};
-use super::handle::Handed;
 use super::line::{End, Line, Visit};
 use super::sockets::{Counters, Sockets};
 use super::{open, scratch};
+use crate::adapters::Handed;
 use crate::adapters::cause::{cause_of, cause_of_failure};
 use crate::{Ask, Cause, Instant, Link, Machine, Path, Proto, Tag, Transmit};
 
@@ -29,9 +29,6 @@ const VISITS: usize = 64;
 
 /// Datagrams read from one socket before others get their turn.
 const DATAGRAMS: usize = 64;
-
-/// How long a listener rests after an error such as a lack of files, which would come again at once.
-const REST: Duration = Duration::from_millis(100);
 
 /// What there is at a path.
 pub(super) enum Socket {
@@ -534,8 +531,8 @@ fn poll_accept(
         }
         Err(error) => {
             Counters::count(&counters.unaccepted);
-            if !is_of_one_connection(&error) {
-                *rest = Some(Box::pin(tokio::time::sleep(REST)));
+            if !open::is_of_one_connection(&error) {
+                *rest = Some(Box::pin(tokio::time::sleep(open::REST)));
             }
             Poll::Ready(None)
         }
@@ -554,15 +551,6 @@ fn is_from_afar(error: &io::Error) -> bool {
             | Kind::ConnectionReset
             | Kind::HostUnreachable
             | Kind::NetworkUnreachable
-    )
-}
-
-/// Tells whether the next connection can be accepted at once although this one could not.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted
     )
 }
 

@@ -9,10 +9,9 @@ use std::io;
 use tokio::net::UdpSocket;
 
 use super::driver::{Carriers, Driver, Front, Outlook, Sent};
-use super::handle::Handed;
 use super::sockets::Sockets;
 use super::table::Table;
-use crate::adapters::Clock;
+use crate::adapters::{Clock, Handed};
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Path, Transmit};
 
 /// A machine that sends its numbers, and is done when it heard often enough.

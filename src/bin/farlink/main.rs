@@ -1,7 +1,14 @@
 //! The `farlink` command-line tool.
 
+extern crate alloc;
+
+mod cotp;
 mod decode;
+mod input;
 mod output;
+mod progress;
+mod replay;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -19,8 +26,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Speaks COTP class 0 over TPKT
+    #[command(subcommand)]
+    Cotp(cotp::Command),
     /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
+    /// Replays a recording and compares
+    Replay(replay::Arguments),
+    /// Plays a scenario in the simulator
+    Sim(sim::Arguments),
 }
 
 /// Why a command ended without success.
@@ -37,7 +51,10 @@ enum Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
+        Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -400,6 +400,11 @@ impl World {
         let to = self.net.next_hop(header.net, header.dst.ip());
         let place = Place::Path(Path::tcp(header.src, header.dst));
         let packet = self.note_sent(from, to, place, header.carrier(), &data, Some(is_repeated));
+        if let Some(segment) = header.segment {
+            let numbers = (segment.seq, segment.ack);
+            self.trace
+                .change(packet, |packet| packet.numbers = Some(numbers));
+        }
         self.pass_on(from, header, data, packet);
     }
 }

@@ -1,6 +1,9 @@
 //! What happened in a world: one record from which the ladders, the table and the packets are made.
 
+#[cfg(feature = "record")]
+mod capture;
 mod ladder;
+mod seen;
 mod statistics;
 mod svg;
 
@@ -12,6 +15,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
+pub use seen::Seen;
 pub use statistics::{Statistics, Traffic};
 pub use svg::{Axis, Bands, Drawing};
 
@@ -60,6 +64,8 @@ pub struct Packet {
     pub time: Instant,
     /// What carries it.
     pub carrier: Carrier,
+    /// Of a TCP segment: the number of its first octet, and the number that its sender awaits next.
+    pub numbers: Option<(u64, u64)>,
     /// How many octets it has; of a TCP segment, of data.
     pub len: usize,
     /// The octets as they were sent, if the world [keeps](Keep) them.
@@ -279,10 +285,12 @@ enum Entry {
     Mark(usize),
 }
 
-/// What a ladder shows, in order.
+/// What a ladder shows.
 #[derive(Debug, Clone, Copy)]
-enum Moment<'a> {
+pub enum Noted<'a> {
+    /// Something was sent.
     Packet(&'a Packet),
+    /// Something else happened.
     Mark(&'a Mark),
 }
 
@@ -316,27 +324,27 @@ impl Trace {
         self.contacts.iter()
     }
 
-    /// Everything but bare acknowledgements.
-    fn moments(&self) -> impl Iterator<Item = Moment<'_>> {
+    /// Returns packets and marks in the order in which they came, but no bare acknowledgements of TCP.
+    pub fn notes(&self) -> impl Iterator<Item = Noted<'_>> {
         self.order.iter().filter_map(|entry| match *entry {
             Entry::Packet(index) => {
                 let packet = self.packets.get(index)?;
-                (!packet.is_bare_ack()).then_some(Moment::Packet(packet))
+                (!packet.is_bare_ack()).then_some(Noted::Packet(packet))
             }
-            Entry::Mark(index) => self.marks.get(index).map(Moment::Mark),
+            Entry::Mark(index) => self.marks.get(index).map(Noted::Mark),
         })
     }
 
     /// The nodes that took part, in the order of their making.
     fn lanes(&self) -> Vec<Node> {
         let mut lanes = BTreeSet::new();
-        for moment in self.moments() {
-            match moment {
-                Moment::Packet(packet) => {
+        for note in self.notes() {
+            match note {
+                Noted::Packet(packet) => {
                     lanes.insert(packet.from);
                     lanes.extend(packet.to);
                 }
-                Moment::Mark(mark) => {
+                Noted::Mark(mark) => {
                     lanes.insert(mark.node);
                 }
             }
