@@ -1,6 +1,6 @@
 //! Every call of a recording, and the PDUs in it.
 
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
 
 use farlink::record::{Act, Calls, End, Entry, ReadError, Recording};
 use farlink::{Instant, Path};

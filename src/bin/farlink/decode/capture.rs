@@ -1,8 +1,8 @@
 //! PDUs in the streams and datagrams of a capture.
 
+use alloc::collections::BTreeMap;
 use core::fmt::Display;
 use core::time::Duration;
-use std::collections::BTreeMap;
 
 use farlink::record::{
     Arrival, Capture, Flows, Frame, Packet, Recording, Skipped, Transport, What,

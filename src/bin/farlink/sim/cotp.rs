@@ -1,6 +1,6 @@
 //! Scenarios of COTP.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::cotp::{
