@@ -70,19 +70,6 @@ pub(super) enum News {
     Free(u32),
 }
 
-const FIN: Flags = Flags {
-    syn: false,
-    ack: false,
-    fin: true,
-    rst: false,
-};
-const RST: Flags = Flags {
-    syn: false,
-    ack: false,
-    fin: false,
-    rst: true,
-};
-
 impl Lanes {
     pub(super) const fn new() -> Self {
         Self(Vec::new())
@@ -385,7 +372,7 @@ impl World {
         }
         lane.end = End::Finished;
         let at = lane.carry(now, 0);
-        let packet = self.note_flags(out, FIN);
+        let packet = self.note_flags(out, Flags::FIN);
         let news = News::Fin(self.lanes.get(out).life, packet);
         self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
     }
@@ -413,7 +400,7 @@ impl World {
         lane.owner = Owner::Nobody;
         lane.end = End::Told;
         let at = now + lane.line.delay;
-        let packet = self.note_flags(out, RST);
+        let packet = self.note_flags(out, Flags::RST);
         let news = News::Reset(self.lanes.get(out).life, packet);
         self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
         let back = self.lanes.get(back);
@@ -492,7 +479,7 @@ impl World {
         self.cut_off(back, Cause::Reset);
         let lane = self.lanes.get(out);
         let at = self.now + lane.line.delay;
-        let packet = self.note_flags(out, RST);
+        let packet = self.note_flags(out, Flags::RST);
         let news = News::Reset(self.lanes.get(out).life, packet);
         self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
     }

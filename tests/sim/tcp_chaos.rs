@@ -93,9 +93,7 @@ impl Stage {
     fn write(&mut self, side: usize, len: usize) {
         let (host, path) = self.ends[side];
         let start = self.written[side].len();
-        let octets: Vec<u8> = (start..start + len)
-            .map(|place| (place % 251) as u8)
-            .collect();
+        let octets: Vec<u8> = (0..=250).cycle().skip(start % 251).take(len).collect();
         self.written[side].extend_from_slice(&octets);
         self.world
             .command(host, Do::Append(path, Bytes::from(octets)))

@@ -6,7 +6,7 @@ use farlink::cotp::{Command, Config, Policy, Reason};
 use farlink::sim::{Chunks, StreamLine, for_each_seed};
 use farlink::{Chance, Seed};
 
-use crate::stage::{SECOND, Stage, client, message};
+use crate::scene::{SECOND, Scene, client, message};
 
 /// One direction of a line, drawn.
 fn line(chance: &mut Chance) -> StreamLine {
@@ -37,28 +37,28 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
             ..config
         };
         let server = config(Config::responder(Policy::AcceptAny));
-        let mut stage = Stage::new(seed, config(client()), server, line(&mut chance));
-        stage.world.stream_from(stage.server, line(&mut chance));
-        stage.run(60 * SECOND);
+        let mut scene = Scene::new(seed, config(client()), server, line(&mut chance));
+        scene.world.stream_from(scene.server, line(&mut chance));
+        scene.run(60 * SECOND);
 
-        let hosts = [stage.client, stage.server];
+        let hosts = [scene.client, scene.server];
         let mut sent = [Vec::new(), Vec::new()];
         for number in 0..20_u8 {
             let side = usize::try_from(chance.below(2)).unwrap();
             let len = 1 + usize::try_from(chance.below(3000)).unwrap();
             let message = message(len, number);
-            stage.send(hosts[side], &message);
+            scene.send(hosts[side], &message);
             sent[side].push(message);
-            stage.run(Duration::from_millis(chance.below(300)));
+            scene.run(Duration::from_millis(chance.below(300)));
         }
-        stage.run(600 * SECOND);
+        scene.run(600 * SECOND);
 
         assert!(
-            stage.is_open(hosts[0]) && stage.is_open(hosts[1]),
+            scene.is_open(hosts[0]) && scene.is_open(hosts[1]),
             "seed {seed}"
         );
-        assert_eq!(stage.received(hosts[1]), sent[0], "seed {seed}");
-        assert_eq!(stage.received(hosts[0]), sent[1], "seed {seed}");
+        assert_eq!(scene.received(hosts[1]), sent[0], "seed {seed}");
+        assert_eq!(scene.received(hosts[0]), sent[1], "seed {seed}");
     });
 }
 
@@ -66,31 +66,31 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
 fn a_cut_at_any_time_leaves_a_beginning_of_what_was_sent() {
     for_each_seed(0..100, |seed| {
         let mut chance = Seed::from(seed).child("cut").chance();
-        let mut stage = Stage::plain(seed, line(&mut chance));
-        let (client, server) = (stage.client, stage.server);
+        let mut scene = Scene::plain(seed, line(&mut chance));
+        let (client, server) = (scene.client, scene.server);
         let cut = Duration::from_millis(chance.below(20_000));
         let ends = chance.below(3);
-        stage.world.at(cut, move |world| match ends {
+        scene.world.at(cut, move |world| match ends {
             0 => world.reset(client, ()),
             1 => world.reset(server, ()),
             _ => world.half_close(server, ()),
         });
         let mut sent = Vec::new();
         for number in 0..30_u8 {
-            stage.run(Duration::from_millis(chance.below(1000)));
+            scene.run(Duration::from_millis(chance.below(1000)));
             let message = message(1 + usize::try_from(chance.below(20_000)).unwrap(), number);
-            let send = Command::Send(message.clone());
-            if stage.world.command(client, send).is_ok() {
+            let command = Command::Send(message.clone());
+            if scene.world.command(client, command).is_ok() {
                 sent.push(message);
             }
         }
-        assert!(stage.world.run_until_idle(3600 * SECOND), "seed {seed}");
+        assert!(scene.world.run_until_idle(3600 * SECOND), "seed {seed}");
 
-        let received = stage.received(server);
+        let received = scene.received(server);
         assert!(sent.starts_with(&received), "seed {seed}");
         for host in [client, server] {
-            assert!(stage.world.is_done(host), "seed {seed}");
-            let reason = stage.reason(host);
+            assert!(scene.world.is_done(host), "seed {seed}");
+            let reason = scene.reason(host);
             assert!(
                 reason.is_some_and(|reason| reason != Reason::Overrun),
                 "seed {seed}"

@@ -1,8 +1,6 @@
 //! Stories: protocols in a simulated world, each with a seed, an outcome and a ladder.
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
@@ -10,4 +8,4 @@
 mod chaos;
 mod cotp;
 mod resets;
-mod stage;
+mod scene;

@@ -6,7 +6,7 @@ use farlink::cotp::{Acceptance, AfterHandshake, Command, Config, Connection, Pol
 use farlink::sim::{Host, StreamLine};
 use farlink::{Cause, Tag};
 
-use crate::stage::{SECOND, Stage, client, message};
+use crate::scene::{SECOND, Scene, client, message};
 
 /// The states of a connection, from the first octet on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ const STATES: [State; 9] = [
 ];
 
 /// Brings both to a state, on a line with a delay of a second.
-fn reach(state: State) -> Stage {
+fn reach(state: State) -> Scene {
     let line = StreamLine {
         delay: SECOND,
         window: Some(20_000),
@@ -63,53 +63,53 @@ fn reach(state: State) -> Stage {
         },
         ..client()
     };
-    let mut stage = Stage::new(1, client, Config::responder(policy), line);
+    let mut scene = Scene::new(1, client, Config::responder(policy), line);
     if state == State::Paused {
-        stage.world.awaits(stage.client, |()| true);
+        scene.world.awaits(scene.client, |()| true);
     }
     if state == State::Indicated {
-        stage.world.awaits(stage.server, |()| true);
+        scene.world.awaits(scene.server, |()| true);
     }
     let steps = match state {
         State::Requesting => 1,
         State::Indicated | State::Confirming => 3,
         _ => 6,
     };
-    stage.run(steps * SECOND / 2);
+    scene.run(steps * SECOND / 2);
     match state {
         State::Sending => {
-            stage.send(stage.client, &message(500, 0));
-            stage.send(stage.server, &message(500, 0));
-            stage.run(SECOND / 2);
+            scene.send(scene.client, &message(500, 0));
+            scene.send(scene.server, &message(500, 0));
+            scene.run(SECOND / 2);
         }
         State::Amid => {
-            stage.send(stage.client, &message(16_000, 0));
-            stage.run(4 * SECOND);
+            scene.send(scene.client, &message(16_000, 0));
+            scene.run(4 * SECOND);
         }
         State::HeldUp => {
             for _ in 0..3 {
-                stage.send(stage.client, &message(100_000, 0));
+                scene.send(scene.client, &message(100_000, 0));
             }
-            stage.run(SECOND / 2);
+            scene.run(SECOND / 2);
         }
         State::Closing => {
-            stage.world.command(stage.client, Command::Close).unwrap();
-            stage.run(SECOND / 2);
+            scene.world.command(scene.client, Command::Close).unwrap();
+            scene.run(SECOND / 2);
         }
         _ => {}
     }
-    stage
+    scene
 }
 
-fn cut(state: State, host: impl Fn(&Stage) -> Host<Connection>) -> Stage {
-    let mut stage = reach(state);
-    stage.world.note(stage.client, format!("{state:?}"));
-    stage.world.reset(host(&stage), ());
+fn cut(state: State, host: impl Fn(&Scene) -> Host<Connection>) -> Scene {
+    let mut scene = reach(state);
+    scene.world.note(scene.client, format!("{state:?}"));
+    scene.world.reset(host(&scene), ());
     assert!(
-        stage.world.run_until_idle(600 * SECOND),
+        scene.world.run_until_idle(600 * SECOND),
         "{state:?}: it never rests"
     );
-    stage
+    scene
 }
 
 #[test]
@@ -117,15 +117,15 @@ fn a_reset_in_any_state_ends_both_sides_and_says_so() {
     let reset = Some(Reason::Link(Cause::Reset));
     for state in STATES {
         for is_client in [true, false] {
-            let stage = cut(state, |stage| {
+            let scene = cut(state, |scene| {
                 if is_client {
-                    stage.client
+                    scene.client
                 } else {
-                    stage.server
+                    scene.server
                 }
             });
 
-            let (client, server) = (stage.reason(stage.client), stage.reason(stage.server));
+            let (client, server) = (scene.reason(scene.client), scene.reason(scene.server));
             // Who has said its last word is not interested in how the stream ends.
             let expected = if state == State::Closing {
                 Some(Reason::Closed)
@@ -134,16 +134,16 @@ fn a_reset_in_any_state_ends_both_sides_and_says_so() {
             };
             assert_eq!(client, expected, "{state:?}, {is_client}");
             assert_eq!(server, reset, "{state:?}, {is_client}");
-            assert!(stage.world.is_done(stage.client), "{state:?}");
-            assert!(stage.world.is_done(stage.server), "{state:?}");
+            assert!(scene.world.is_done(scene.client), "{state:?}");
+            assert!(scene.world.is_done(scene.server), "{state:?}");
         }
     }
 }
 
 #[test]
 fn a_reset_counts_what_is_lost() {
-    let amid = cut(State::Amid, |stage| stage.server);
-    let held_up = cut(State::HeldUp, |stage| stage.client);
+    let amid = cut(State::Amid, |scene| scene.server);
+    let held_up = cut(State::HeldUp, |scene| scene.client);
 
     assert!(amid.end(amid.server).unwrap().incomplete > 0);
     let unsent = held_up.end(held_up.client).unwrap().unsent;
@@ -153,84 +153,84 @@ fn a_reset_counts_what_is_lost() {
 #[test]
 fn resets_as_ladders() {
     for state in STATES {
-        let stage = cut(state, |stage| stage.client);
-        insta::assert_snapshot!(format!("reset_{state:?}"), stage.world.ladder());
+        let scene = cut(state, |scene| scene.client);
+        insta::assert_snapshot!(format!("reset_{state:?}"), scene.world.ladder());
     }
 }
 
 /// Ends one direction behind the back of the side that writes.
-fn half_close(state: State, is_client: bool) -> Stage {
-    let mut stage = reach(state);
+fn half_close(state: State, is_client: bool) -> Scene {
+    let mut scene = reach(state);
     let host = if is_client {
-        stage.client
+        scene.client
     } else {
-        stage.server
+        scene.server
     };
-    stage.world.half_close(host, ());
-    stage.run(5 * SECOND);
+    scene.world.half_close(host, ());
+    scene.run(5 * SECOND);
     if state == State::Paused {
         // Until then it has not even read that the stream ended.
-        stage.world.command(stage.client, Command::Resume).unwrap();
+        scene.world.command(scene.client, Command::Resume).unwrap();
     }
     assert!(
-        stage.world.run_until_idle(600 * SECOND),
+        scene.world.run_until_idle(600 * SECOND),
         "{state:?}: it never rests"
     );
-    stage
+    scene
 }
 
 #[test]
 fn a_half_close_in_any_state_ends_both_sides_in_words() {
     for state in STATES {
         for is_client in [true, false] {
-            let stage = half_close(state, is_client);
+            let scene = half_close(state, is_client);
 
             let told = if is_client {
-                stage.server
+                scene.server
             } else {
-                stage.client
+                scene.client
             };
-            let end = stage.end(told).map(|end| end.to_string());
+            let end = scene.end(told).map(|end| end.to_string());
             assert!(end.is_some(), "{state:?}, {is_client}");
-            assert!(stage.end(stage.client).is_some(), "{state:?}, {is_client}");
-            assert!(stage.end(stage.server).is_some(), "{state:?}, {is_client}");
+            assert!(scene.end(scene.client).is_some(), "{state:?}, {is_client}");
+            assert!(scene.end(scene.server).is_some(), "{state:?}, {is_client}");
         }
     }
 }
 
 #[test]
 fn an_end_where_the_confirmation_was_due_is_told_apart() {
-    let stage = half_close(State::Requesting, false);
+    let scene = half_close(State::Requesting, false);
 
     assert_eq!(
-        stage.reason(stage.client),
+        scene.reason(scene.client),
         Some(Reason::ClosedBeforeConfirm)
     );
 }
 
 #[test]
 fn an_end_in_the_middle_of_a_message_is_no_clean_close() {
-    let stage = half_close(State::Amid, true);
+    let scene = half_close(State::Amid, true);
     let whole = half_close(State::Open, true);
 
     // What was on the line arrives, and the end behind it.
-    assert!(stage.end(stage.server).is_some());
+    assert!(scene.end(scene.server).is_some());
     assert_eq!(whole.end(whole.server).unwrap().incomplete, 0);
     assert_eq!(whole.reason(whole.server), Some(Reason::PeerClosed));
 }
 
 #[test]
 fn a_reset_before_the_answer_leaves_nothing_to_answer() {
-    let mut stage = cut(State::Indicated, |stage| stage.client);
+    let mut scene = cut(State::Indicated, |scene| scene.client);
 
     let accept = Command::Accept(Acceptance::default());
-    assert!(stage.world.command(stage.server, accept).is_err());
+    assert!(scene.world.command(scene.server, accept).is_err());
     assert!(
-        stage
+        scene
             .world
-            .command(stage.client, Command::Flush(Tag(1)))
+            .command(scene.client, Command::Flush(Tag(1)))
             .is_err()
     );
     let quiet: Duration = 600 * SECOND;
-    assert!(stage.world.run_until_idle(stage.world.now() + quiet));
+    assert!(scene.world.run_until_idle(scene.world.now() + quiet));
 }

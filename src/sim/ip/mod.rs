@@ -382,6 +382,11 @@ impl World {
 
     fn refuse(&mut self, denied: &Denied) {
         let Denied { nat, header, len } = *denied;
+        self.send_refusal(Node::Nat(nat), header, len);
+    }
+
+    /// Answers a segment of `len` octets of data with RST, as a closed port does, unless it is one itself.
+    fn send_refusal(&mut self, from: Node, header: Header, len: usize) {
         let Some(segment) = header.segment.filter(|segment| !segment.flags.rst) else {
             return;
         };
@@ -392,7 +397,7 @@ impl World {
             net: header.net,
             is_corrupted: false,
         };
-        self.send_segment(Node::Nat(nat), answer, Bytes::new(), false);
+        self.send_segment(from, answer, Bytes::new(), false);
     }
 
     /// Sends a TCP segment and notes it in the trace.

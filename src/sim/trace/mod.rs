@@ -148,6 +148,23 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// Opens a direction.
+    pub const SYN: Self = Self::of([true, false, false, false]);
+    /// Opens a direction and acknowledges the other's opening.
+    pub const SYN_ACK: Self = Self::of([true, true, false, false]);
+    /// Acknowledges.
+    pub const ACK: Self = Self::of([false, true, false, false]);
+    /// Ends a direction.
+    pub const FIN: Self = Self::of([false, false, true, false]);
+    /// Ends a direction and acknowledges what came the other way.
+    pub const FIN_ACK: Self = Self::of([false, true, true, false]);
+    /// Cuts the connection off.
+    pub const RST: Self = Self::of([false, false, false, true]);
+
+    const fn of([syn, ack, fin, rst]: [bool; 4]) -> Self {
+        Self { syn, ack, fin, rst }
+    }
+
     const fn is_plain(self) -> bool {
         !self.syn && !self.fin && !self.rst
     }

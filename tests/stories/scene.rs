@@ -9,13 +9,13 @@ use farlink::sim::{Host, StreamLine, World};
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// An initiator and a responder.
-pub(crate) struct Stage {
+pub(crate) struct Scene {
     pub(crate) world: World,
     pub(crate) client: Host<Connection>,
     pub(crate) server: Host<Connection>,
 }
 
-impl Stage {
+impl Scene {
     /// Joins the two; the initiator's CR sets off at once.
     pub(crate) fn new(seed: u64, client: Config, server: Config, line: StreamLine) -> Self {
         let mut world = World::new(seed);
