@@ -116,7 +116,8 @@ fn json_has_one_object_per_happening_and_the_outcome_last() {
         .collect();
     let count = |kind: &str| kinds.iter().filter(|other| **other == kind).count();
     assert_eq!(kinds[0], "scenario");
-    assert_eq!((count("packet"), count("traffic")), (6, 2));
+    // CR, CC, two messages each way, and the end of each direction.
+    assert_eq!((count("packet"), count("traffic")), (8, 2));
     // Up and the end of the peer's direction, at both ends.
     assert_eq!(count("link"), 4);
     // At both ends: connected, two messages, the end.

@@ -22,4 +22,5 @@ mod puppet;
 mod script;
 mod sockets;
 mod streams;
+mod tcp_chaos;
 mod tcp_nats;
