@@ -12,7 +12,7 @@
 //! since a transmit buffer is lent to the driver and an event owns its octets.
 //!
 //! The peer is `rusty-cotp` with its largest TPDU, 2048 octets; `farlink_2048` does the same work, `farlink`
-//! has the default of 8192. The peer gets its packets without TPKT headers and without a stream, which
+//! has the default of 8192, `farlink_65531` the size that RFC 1006 assumes. The peer gets its packets without TPKT headers and without a stream, which
 //! flatters it.
 #![allow(
     missing_docs,
@@ -44,9 +44,10 @@ use peer::Peer;
 
 const KIB: usize = 1 << 10;
 const SIZES: [usize; 4] = [64, KIB, 16 * KIB, KIB * KIB];
-/// The default, and the largest that the peer has.
-const TPDU_SIZES: [(&str, TpduSize); 2] = [
+/// The default, the largest of RFC 1006, and the largest that the peer has.
+const TPDU_SIZES: [(&str, TpduSize); 3] = [
     ("farlink", TpduSize::ISO),
+    ("farlink_65531", TpduSize::LARGEST),
     ("farlink_2048", TpduSize::CLASS_0),
 ];
 

@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -70,14 +71,14 @@ fn ring(hosts: u32) -> World {
             world.host(name, runner)
         })
         .collect();
-    let line = Line {
+    let line = Arc::new(Line {
         delay: Duration::from_millis(100),
         jitter: Duration::from_millis(100),
         loss: 0.3,
         ..Line::default()
-    };
+    });
     for (one, other) in runners.iter().zip(runners.iter().cycle().skip(1)) {
-        world.line_from(*one, *other, line.clone());
+        world.line_from(*one, *other, Arc::clone(&line));
     }
     // Until as many datagrams are under way as get lost.
     world.run_until(Duration::from_secs(20));

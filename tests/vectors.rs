@@ -134,13 +134,7 @@ fn captured_packets_decode_and_encode_byte_for_byte() {
 fn captured_clients_are_understood() {
     for name in CONVERSATIONS {
         let conversation: Conversation = captures::read(name);
-        let cc = opening(&conversation, Side::Server);
-        let config = Config {
-            reference: NonZeroU16::new(cc.src_ref),
-            order: order(cc.parameters.iter().map(|field| field.code)),
-            tpdu_size: TpduSize::from_octets(conversation.agreed.tpdu_size).unwrap(),
-            ..Config::responder(Policy::AcceptAny)
-        };
+        let config = conversation.config(Side::Server);
         plays(name, &conversation, Side::Server, &config);
     }
 }
@@ -150,21 +144,7 @@ fn captured_clients_are_understood() {
 fn captured_servers_are_understood() {
     for name in CONVERSATIONS {
         let conversation: Conversation = captures::read(name);
-        let cr = opening(&conversation, Side::Client);
-        let selector = |code| {
-            let field = cr.parameters.iter().find(|field| field.code == code)?;
-            Some(Selector::new(unhex(&field.value)))
-        };
-        let size = cr.parameters.iter().find(|field| field.code == 0xC0);
-        let size = size.map_or(TpduSize::LARGEST, |field| {
-            TpduSize::from_code(unhex(&field.value)[0]).unwrap()
-        });
-        let config = Config {
-            reference: NonZeroU16::new(cr.src_ref),
-            order: order(cr.parameters.iter().map(|field| field.code)),
-            tpdu_size: size,
-            ..Config::initiator(selector(0xC1), selector(0xC2))
-        };
+        let config = conversation.config(Side::Client);
         plays(name, &conversation, Side::Client, &config);
     }
 }
@@ -497,14 +477,13 @@ fn judge_end(ours: &Ours, end: &End, was_open: bool) {
     };
     assert_eq!(named, ours.end, "{end:?}: {}", ours.why);
     match &end.reason {
-        Reason::Disconnected {
-            reason,
-            information,
-            user_data,
-        } => {
-            assert_eq!(Some(reason.0), ours.reason, "{}", ours.why);
-            assert_eq!(hex(information), ours.info.clone().unwrap_or_default());
-            assert_eq!(hex(user_data), ours.user_data.clone().unwrap_or_default());
+        Reason::Refused(dr) | Reason::Disconnected(dr) => {
+            assert_eq!(Some(dr.reason.0), ours.reason, "{}", ours.why);
+            assert_eq!(hex(&dr.information), ours.info.clone().unwrap_or_default());
+            assert_eq!(
+                hex(&dr.user_data),
+                ours.user_data.clone().unwrap_or_default()
+            );
         }
         Reason::Rejected(cause) => assert_eq!(Some(cause.0), ours.cause, "{}", ours.why),
         _ => (),
@@ -522,8 +501,9 @@ fn name_of(end: &End, was_open: bool) -> &'static str {
         Reason::Link(Cause::Reset) if was_open => "reset",
         Reason::ClosedBeforeConfirm | Reason::ClosedBeforeRequest | Reason::Link(_) => "unanswered",
         Reason::Framing(_) => "framing",
-        Reason::Disconnected { .. } | Reason::Rejected(_) if was_open => "disconnected",
-        Reason::Disconnected { .. }
+        Reason::Disconnected(_) | Reason::Rejected(_) if was_open => "disconnected",
+        Reason::Refused(_)
+        | Reason::Disconnected(_)
         | Reason::Rejected(_)
         | Reason::Violation(Violation::Class(_))
         | Reason::Declined(_) => "refused",
@@ -546,16 +526,6 @@ fn whole(octets: &[u8]) -> Vec<Vec<u8>> {
 
 fn singly(octets: &[u8]) -> Vec<Vec<u8>> {
     octets.chunks(1).map(<[u8]>::to_vec).collect()
-}
-
-/// Returns the CR or CC of a side.
-fn opening(conversation: &Conversation, side: Side) -> &Connect {
-    let mut tpdus = conversation.tpdus.iter();
-    let decoded = tpdus.find(|decoded| decoded.from == side).expect("one");
-    match &decoded.tpdu {
-        captures::Tpdu::Cr(connect) | captures::Tpdu::Cc(connect) => connect,
-        _ => panic!("neither CR nor CC"),
-    }
 }
 
 /// Cuts a stream of whole packets.

@@ -157,17 +157,18 @@ pub struct End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.reason)?;
-        if self.incomplete > 0 {
-            write!(
+        let Self {
+            incomplete, unsent, ..
+        } = self;
+        match (incomplete, unsent) {
+            (0, 0) => Ok(()),
+            (_, 0) => write!(f, " ({incomplete} octets of an unfinished message dropped)"),
+            (0, _) => write!(f, " ({unsent} octets not sent)"),
+            _ => write!(
                 f,
-                ", in the middle of a message ({} octets of it dropped)",
-                self.incomplete
-            )?;
+                " ({incomplete} octets of an unfinished message dropped, {unsent} octets not sent)"
+            ),
         }
-        if self.unsent > 0 {
-            write!(f, ", with {} octets unsent", self.unsent)?;
-        }
-        Ok(())
     }
 }
 
@@ -179,8 +180,8 @@ impl fmt::Display for End {
 pub enum Reason {
     /// The application closed it.
     Closed,
-    /// The application closed it, and the peer did not end within the time given, so it was aborted.
-    Aborted,
+    /// The application closed it, and the peer did not end too within the time given.
+    HalfClosed(Duration),
     /// The application took the stream over.
     HandedOver(Tag),
     /// The application, or the policy, refused the CR.
@@ -193,17 +194,10 @@ pub enum Reason {
     ClosedBeforeRequest,
     /// The link broke.
     Link(Cause),
-    /// The peer refused the connection, or ended it, by a DR.
-    Disconnected {
-        /// The peer's reason.
-        reason: DisconnectReason,
-        /// Additional information (ISO 8073 13.5.4).
-        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
-        information: Bytes,
-        /// User data, which class 0 does not have (ISO 8073 13.5.5).
-        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
-        user_data: Bytes,
-    },
+    /// The peer refused the connection by a DR.
+    Refused(Disconnect),
+    /// The peer ended the open connection by a DR.
+    Disconnected(Disconnect),
     /// The peer sent an ER.
     Rejected(RejectCause),
     /// No answer came to the CR (TS1).
@@ -237,8 +231,11 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed by this side"),
-            Self::Aborted => {
-                f.write_str("closed by this side, and aborted as the peer did not end too")
+            Self::HalfClosed(span) => {
+                write!(
+                    f,
+                    "closed by this side, and the peer did not end too within {span:?}"
+                )
             }
             Self::HandedOver(_) => f.write_str("the stream was handed over"),
             Self::Declined(reason) => write!(f, "refused by this side: {reason}"),
@@ -248,17 +245,8 @@ impl fmt::Display for Reason {
             }
             Self::ClosedBeforeRequest => f.write_str("closed before a connection was requested"),
             Self::Link(cause) => write!(f, "{cause}"),
-            Self::Disconnected {
-                reason,
-                information,
-                ..
-            } => {
-                write!(f, "disconnected by the peer: {reason}")?;
-                if information.is_empty() {
-                    return Ok(());
-                }
-                write!(f, ", \"{}\"", information.escape_ascii())
-            }
+            Self::Refused(disconnect) => write!(f, "refused by the peer: {disconnect}"),
+            Self::Disconnected(disconnect) => write!(f, "disconnected by the peer: {disconnect}"),
             Self::Rejected(cause) => write!(f, "the peer reported an error: {cause}"),
             Self::NoConfirm(span) => {
                 write!(f, "no answer to the connection request within {span:?}")
@@ -278,6 +266,30 @@ impl fmt::Display for Reason {
             Self::Violation(violation) => write!(f, "protocol error: {violation}"),
             Self::Overrun => f.write_str("the driver fed on while the stream was not wanted"),
         }
+    }
+}
+
+/// What a DR of the peer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Disconnect {
+    /// The peer's reason.
+    pub reason: DisconnectReason,
+    /// Additional information (ISO 8073 13.5.4).
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    pub information: Bytes,
+    /// User data, which class 0 does not have (ISO 8073 13.5.5).
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    pub user_data: Bytes,
+}
+
+impl fmt::Display for Disconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        if self.information.is_empty() {
+            return Ok(());
+        }
+        write!(f, ", \"{}\"", self.information.escape_ascii())
     }
 }
 

@@ -56,7 +56,8 @@ pub struct Config {
     /// Octets of received messages that wait for the application, each counted with 64 more; at the limit
     /// the stream is left unread. Default 256 KiB.
     pub receive_queue: usize,
-    /// Octets of accepted messages that wait to be sent, each counted with 64 more. Default 1 MiB.
+    /// Octets of accepted messages that wait to be sent, each counted with 64 more. Default 2 MiB, so
+    /// that the longest message that a peer accepts by default fits.
     pub send_queue: usize,
     /// TS1: how long an initiator waits for the answer to its CR (ISO 8073 6.5.4). Default 10 s.
     pub answer_timeout: Option<Duration>,
@@ -69,7 +70,8 @@ pub struct Config {
     /// How long a connection that closes or is handed over may make no progress in sending what was
     /// accepted. Default 30 s.
     pub drain_timeout: Duration,
-    /// TS2: how long to wait for the peer's end after ours, then the stream is aborted. Default 2 s.
+    /// TS2: how long to wait for the peer's end after ours. Then the stream is closed without it; what was
+    /// accepted is with the system by then. Default 2 s.
     pub close_timeout: Duration,
 }
 
@@ -93,7 +95,7 @@ impl Default for Config {
             message_limit: 1 << 20,
             empty_segment_limit: 16,
             receive_queue: 1 << 18,
-            send_queue: 1 << 20,
+            send_queue: 1 << 21,
             answer_timeout: Some(Duration::from_secs(10)),
             request_timeout: Some(Duration::from_secs(10)),
             packet_timeout: Some(Duration::from_secs(30)),
@@ -187,8 +189,8 @@ pub struct Proposal {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Policy {
-    /// [`Event::Indication`] asks the application, which answers [`Command::Accept`] or
-    /// [`Command::Refuse`].
+    /// [`Event::Indication`](super::Event::Indication) asks the application, which answers
+    /// [`Command::Accept`](super::Command::Accept) or [`Command::Refuse`](super::Command::Refuse).
     Ask,
     /// Everybody is accepted.
     AcceptAny,
@@ -259,7 +261,8 @@ pub enum AbsentSize {
 pub enum AfterHandshake {
     /// Messages.
     Receive,
-    /// Nothing is read until [`Command::Resume`] or [`Command::HandOver`]: RDP starts TLS on the stream.
+    /// Nothing is read until [`Command::Resume`](super::Command::Resume) or
+    /// [`Command::HandOver`](super::Command::HandOver): RDP starts TLS on the stream.
     Pause,
 }
 
@@ -271,8 +274,9 @@ pub enum AfterHandshake {
 pub enum Foreign {
     /// They end it.
     Close,
-    /// [`Event::Foreign`] offers the stream, and nothing is read until the application answers by
-    /// [`Command::HandOver`] or [`Command::Close`]. RDP's fast path looks like this.
+    /// [`Event::Foreign`](super::Event::Foreign) offers the stream, and nothing is read until the
+    /// application answers by [`Command::HandOver`](super::Command::HandOver) or
+    /// [`Command::Close`](super::Command::Close). RDP's fast path looks like this.
     Offer,
 }
 
@@ -282,7 +286,7 @@ pub enum Foreign {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum EmptyMessages {
-    /// Refused with [`Error::Empty`].
+    /// Refused with [`Error::Empty`](super::Error::Empty).
     Refuse,
     /// Sent as one DT without user data.
     Send,

@@ -4,24 +4,27 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem;
-use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::api::{Acceptance, Command, End, Error, Event, Reason, Refusal, Stats};
+use super::api::{Acceptance, Command, Error, Event, Reason, Refusal, Stats};
 use super::config::{Config, ConfigError, EmptyMessages, Farewell, Role, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
-use super::segment::{Assembly, ENTRY, Mark, Outbox};
-use super::tpkt::{MIN_PACKET, Tpkt};
-use super::wire::{DATA_HEADER, DisconnectReason};
-use crate::{Ask, Cause, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
+use super::segment::{Assembly, ENTRY, Outbox};
+use super::tpkt::Tpkt;
+use super::wire::DATA_HEADER;
+use crate::{Cause, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
 
+mod ending;
 mod inbound;
 mod memory;
 mod rules;
+mod timers;
 
+use ending::{Closing, Untold};
 use inbound::{MAX_EXPEDITED, cost_of};
 use rules::Rules;
+use timers::Timer;
 
 /// Flushes that may be under way.
 const MAX_FLUSHES: usize = 64;
@@ -52,12 +55,9 @@ pub struct Connection {
     events: VecDeque<Event>,
     /// Octets of the messages in `events`, each with [`ENTRY`] more.
     events_cost: usize,
-    flushes: VecDeque<(Mark, Tag)>,
     /// Octets of the longest message that was refused for lack of room.
     refused: Option<usize>,
     timers: [Option<Instant>; Timer::COUNT],
-    /// Packets that had come whole when the packet timer was armed.
-    packets_at: u64,
     stats: Stats,
 }
 
@@ -82,24 +82,6 @@ enum State {
     Gone,
 }
 
-/// A connection that ended, and whose stream is being closed.
-#[derive(Debug)]
-struct Closing {
-    /// What to tell at the end, unless it was told at once.
-    untold: Option<Untold>,
-    is_finished: bool,
-    /// A timer ran out, so the stream is to be cut.
-    is_aborted: bool,
-    /// A DC would answer the DR that was sent.
-    awaits_dc: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Untold {
-    Failed,
-    Closed,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Carrier {
     Ready,
@@ -118,21 +100,6 @@ struct Agreed {
     tpdu_size: usize,
     expedited: bool,
     peer: u16,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Timer {
-    /// TS1, or the wait for a CR.
-    Handshake,
-    Packet,
-    Idle,
-    /// Progress of sending while closing or handing over, then TS2.
-    Close,
-}
-
-impl Timer {
-    const ALL: [Self; 4] = [Self::Handshake, Self::Packet, Self::Idle, Self::Close];
-    const COUNT: usize = Self::ALL.len();
 }
 
 impl Connection {
@@ -168,10 +135,8 @@ impl Connection {
             outbox: Outbox::default(),
             events: VecDeque::new(),
             events_cost: 0,
-            flushes: VecDeque::new(),
             refused: None,
             timers: [None; Timer::COUNT],
-            packets_at: 0,
             stats: Stats::default(),
             rules: Rules::from(&config),
             state: State::Waiting(Box::new(config)),
@@ -268,14 +233,14 @@ impl Connection {
     pub fn flush(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         self.must_be_open()?;
-        if self.flushes.len() >= MAX_FLUSHES {
+        if self.outbox.flushes() >= MAX_FLUSHES {
             return Err(Error::Flushes { limit: MAX_FLUSHES });
         }
-        self.flushes.push_back((self.outbox.accepted(), tag));
+        self.outbox.flush(tag);
         Ok(())
     }
 
-    /// Reads on after [`AfterHandshake::Pause`].
+    /// Reads on after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
     ///
     /// # Errors
     ///
@@ -291,7 +256,7 @@ impl Connection {
     }
 
     /// Takes the stream over with the octets that were read too far, once everything accepted is with the
-    /// link. [`Ask::Hand`] gives it, and [`Event::Closed`] tells so.
+    /// link. [`Ask::Hand`](crate::Ask::Hand) gives it, and [`Event::Closed`] tells so.
     ///
     /// # Errors
     ///
@@ -333,23 +298,6 @@ impl Connection {
             self.begin_closing(Some(untold));
         }
         Ok(())
-    }
-
-    fn close_by_dr(&mut self) {
-        // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
-        let reason = DisconnectReason::NOT_SPECIFIED;
-        let Agreed { peer, .. } = self.agreed;
-        self.outbox
-            .end_with(handshake::disconnect(peer, self.reference, reason, &[]));
-        let framing = mem::take(&mut self.framing);
-        let held = mem::take(&mut self.held);
-        let held_at = self.held_at;
-        self.begin_closing(Some(Untold::Closed));
-        if let State::Closing(closing) = &mut self.state {
-            closing.awaits_dc = true;
-            self.framing = framing;
-            self.look_for_dc(held.get(held_at..).unwrap_or_default());
-        }
     }
 
     /// Returns what was counted so far.
@@ -398,139 +346,6 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the connection for a reason of its own, tells it at once, and closes the stream.
-    fn end(&mut self, reason: Reason) {
-        if matches!(self.state, State::Waiting(_)) {
-            self.tell_end(Untold::Failed, reason);
-            self.leave();
-            return;
-        }
-        if self.discards() {
-            return;
-        }
-        let untold = match self.state {
-            State::Open { .. } | State::Handing(_) => Untold::Closed,
-            _ => Untold::Failed,
-        };
-        while let Some(tag) = self.next_flushed() {
-            self.tell(Event::Flushed(tag));
-        }
-        self.flushes = VecDeque::new();
-        self.tell_end(untold, reason);
-        self.begin_closing(None);
-    }
-
-    fn tell_end(&mut self, untold: Untold, reason: Reason) {
-        let is_cut_short = matches!(
-            reason,
-            Reason::PeerClosed
-                | Reason::ClosedBeforeConfirm
-                | Reason::ClosedBeforeRequest
-                | Reason::Link(_)
-                | Reason::PacketStalled(_)
-                | Reason::Idle(_)
-        );
-        let packet = match self.framing.unfinished().len() {
-            _ if !is_cut_short => 0,
-            _ if self.framing.is_passing() => MIN_PACKET,
-            len => len,
-        };
-        let end = Box::new(End {
-            reason,
-            incomplete: self.assembly.len() + packet,
-            unsent: self.outbox.unsent(),
-        });
-        self.tell(match untold {
-            Untold::Failed => Event::Failed(end),
-            Untold::Closed => Event::Closed(end),
-        });
-    }
-
-    fn begin_closing(&mut self, untold: Option<Untold>) {
-        self.timers = [None; Timer::COUNT];
-        self.refused = None;
-        self.assembly = Assembly::default();
-        self.framing = Tpkt::default();
-        self.drop_held();
-        if self.carrier == Carrier::Dead {
-            self.leave();
-            return;
-        }
-        self.state = State::Closing(Closing {
-            untold,
-            is_finished: false,
-            is_aborted: false,
-            awaits_dc: false,
-        });
-        self.arm(Timer::Close, Some(self.rules.drain_timeout));
-    }
-
-    /// The stream is gone, or somebody else's.
-    fn leave(&mut self) {
-        self.state = State::Gone;
-        self.timers = [None; Timer::COUNT];
-        self.outbox.clear();
-        self.flushes = VecDeque::new();
-        self.framing = Tpkt::default();
-        self.drop_held();
-    }
-
-    fn arm(&mut self, timer: Timer, span: Option<Duration>) {
-        if let Some(place) = self.timers.get_mut(timer as usize) {
-            *place = span.map(|span| self.now + span);
-        }
-    }
-
-    fn disarm(&mut self, timer: Timer) {
-        self.arm(timer, None);
-    }
-
-    fn timer(&self, timer: Timer) -> Option<Instant> {
-        self.timers.get(timer as usize).copied().flatten()
-    }
-
-    fn fire_timers(&mut self) {
-        for timer in Timer::ALL {
-            if self.timer(timer).is_some_and(|due| due <= self.now) {
-                self.disarm(timer);
-                self.fire(timer);
-            }
-        }
-    }
-
-    fn fire(&mut self, timer: Timer) {
-        let rules = &self.rules;
-        let (span, reason): (_, fn(Duration) -> Reason) = match (timer, &mut self.state) {
-            (Timer::Handshake, State::Listening(config)) => {
-                (config.request_timeout, Reason::NoRequest)
-            }
-            (Timer::Handshake, State::Requesting(config)) => {
-                (config.answer_timeout, Reason::NoConfirm)
-            }
-            (Timer::Packet, _) => (rules.packet_timeout, Reason::PacketStalled),
-            (Timer::Idle, _) => (rules.idle_timeout, Reason::Idle),
-            (Timer::Close, State::Closing(_)) => return self.abort(),
-            (Timer::Close, State::Handing(_)) => {
-                self.end(Reason::SendStalled(rules.drain_timeout));
-                return self.abort();
-            }
-            (Timer::Handshake | Timer::Close, _) => return,
-        };
-        // Who is not read cannot be blamed for silence. At the end of time no timer waits.
-        if matches!(timer, Timer::Packet | Timer::Idle) && !self.wants(()) {
-            self.arm(timer, span.filter(|_| self.now < Instant::MAX));
-            return;
-        }
-        self.end(reason(span.unwrap_or_default()));
-    }
-
-    /// Waits for nothing any more.
-    pub(super) const fn abort(&mut self) {
-        if let State::Closing(closing) = &mut self.state {
-            closing.is_aborted = true;
-        }
-    }
-
     fn next_event(&mut self) -> Option<Event> {
         let Some(event) = self.events.pop_front() else {
             return self.next_flushed().map(Event::Flushed);
@@ -542,70 +357,14 @@ impl Connection {
         Some(event)
     }
 
-    /// Returns a flush that is done. It is asked for after the send, when the driver has had its chance to
-    /// say that it could not pass on all of it.
+    /// Takes a flush that is done. It is asked for after the send, when the driver has had its chance to say
+    /// that it could not pass on all of it.
     fn next_flushed(&mut self) -> Option<Tag> {
-        let &(mark, tag) = self.flushes.front()?;
-        if self.carrier != Carrier::Ready || !self.outbox.has_written(mark) {
-            return None;
+        if self.carrier == Carrier::Ready {
+            self.outbox.next_flushed()
+        } else {
+            None
         }
-        self.flushes.pop_front();
-        if self.flushes.is_empty() && self.flushes.capacity() > 4 {
-            self.flushes = VecDeque::new();
-        }
-        Some(tag)
-    }
-
-    fn next_ask(&mut self) -> Option<Ask<()>> {
-        let is_written = self.outbox.is_empty() && self.carrier == Carrier::Ready;
-        match &mut self.state {
-            State::Handing(tag) if is_written => {
-                let tag = *tag;
-                Some(self.hand(tag))
-            }
-            State::Closing(closing) if closing.is_aborted => {
-                let reason = if closing.is_finished {
-                    Reason::Aborted
-                } else {
-                    Reason::SendStalled(self.rules.drain_timeout)
-                };
-                self.finish_closing(reason);
-                Some(Ask::Abort(()))
-            }
-            State::Closing(_) if is_written && self.peer_end.is_some() => {
-                self.finish_closing(Reason::Closed);
-                Some(Ask::Close(()))
-            }
-            State::Closing(closing) if is_written && !closing.is_finished => {
-                closing.is_finished = true;
-                self.arm(Timer::Close, Some(self.rules.close_timeout));
-                Some(Ask::Finish(()))
-            }
-            _ => None,
-        }
-    }
-
-    fn hand(&mut self, tag: Tag) -> Ask<()> {
-        let mut early = Vec::from(self.framing.unfinished());
-        early.extend_from_slice(self.held.get(self.held_at..).unwrap_or_default());
-        self.tell_end(Untold::Closed, Reason::HandedOver(tag));
-        self.leave();
-        Ask::Hand {
-            tag,
-            path: (),
-            early: Bytes::from(early),
-        }
-    }
-
-    fn finish_closing(&mut self, reason: Reason) {
-        if let State::Closing(Closing {
-            untold: Some(untold),
-            ..
-        }) = self.state
-        {
-            self.tell_end(untold, reason);
-        }
-        self.leave();
     }
 
     /// Writes what fits; tells whether anything was written.
@@ -667,19 +426,6 @@ impl Connection {
                 self.arm(Timer::Handshake, config.request_timeout);
                 self.state = State::Listening(config);
             }
-        }
-    }
-
-    fn go_down(&mut self, cause: Cause) {
-        let is_cut_short = self.carrier == Carrier::Full || self.outbox.unsent() > 0;
-        self.carrier = Carrier::Dead;
-        self.peer_end = Some(PeerEnd::Down(cause));
-        match &self.state {
-            State::Waiting(_) => self.end(Reason::Link(cause)),
-            State::Closing(_) if is_cut_short => self.finish_closing(Reason::Link(cause)),
-            State::Closing(_) => self.finish_closing(Reason::Closed),
-            State::Deciding(..) | State::Handing(_) => self.drop_held(),
-            State::Requesting(_) | State::Listening(_) | State::Open { .. } | State::Gone => (),
         }
     }
 }
@@ -751,15 +497,9 @@ impl Machine for Connection {
 
     fn wants(&self, (): ()) -> bool {
         match self.state {
-            State::Waiting(_)
-            | State::Gone
-            | State::Handing(_)
-            | State::Open { is_paused: true } => false,
             State::Closing(_) => self.peer_end.is_none(),
             State::Deciding(..) => !self.is_holding(),
-            State::Requesting(_) | State::Listening(_) | State::Open { is_paused: false } => {
-                !self.is_holding() && self.events_cost < self.rules.receive_queue
-            }
+            _ => !self.is_holding() && self.may_decode(),
         }
     }
 }

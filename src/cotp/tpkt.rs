@@ -18,7 +18,7 @@ pub const MAX_PACKET: usize = 65_535;
 
 const HEAD: usize = HEADER + DATA_HEADER;
 /// A buffer that grew beyond this is given back once it is empty, so that an idle connection stays small.
-const KEEP: usize = 256;
+const KEEP: usize = 16;
 
 /// Why a stream is no sequence of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +77,8 @@ pub struct Tpkt {
     is_given: bool,
     /// Octets that the DT under way still lacks.
     missing: usize,
-    /// Packets that came whole.
-    packets: u64,
+    /// A packet came whole since somebody asked.
+    has_progress: bool,
     fault: Option<TpktFault>,
 }
 
@@ -108,7 +108,7 @@ impl Tpkt {
             buffer: Vec::new(),
             is_given: false,
             missing: 0,
-            packets: 0,
+            has_progress: false,
             fault: None,
         }
     }
@@ -136,9 +136,9 @@ impl Tpkt {
         self.missing > 0
     }
 
-    /// Returns how many packets came whole.
-    pub(super) const fn packets(&self) -> u64 {
-        self.packets
+    /// Tells whether a packet came whole since the last call.
+    pub(super) const fn take_progress(&mut self) -> bool {
+        core::mem::replace(&mut self.has_progress, false)
     }
 
     /// Returns the bytes of memory it holds.
@@ -162,7 +162,7 @@ impl Tpkt {
         if self.missing > 0 {
             let octets = take(chunk, self.missing);
             self.missing -= octets.len();
-            self.packets += u64::from(self.missing == 0);
+            self.has_progress |= self.missing == 0;
             return Ok(Some(Piece::More {
                 octets,
                 is_end: self.missing == 0,
@@ -183,7 +183,7 @@ impl Tpkt {
             let length = packet.saturating_sub(HEAD);
             let first = take(chunk, length);
             self.missing = length - first.len();
-            self.packets += u64::from(self.missing == 0);
+            self.has_progress |= self.missing == 0;
             return Ok(Some(Piece::Begun {
                 header,
                 length,
@@ -204,7 +204,7 @@ impl Tpkt {
             return Ok(None);
         };
         *chunk = rest;
-        self.packets += 1;
+        self.has_progress = true;
         Ok(packet.get(HEADER..))
     }
 
@@ -218,7 +218,7 @@ impl Tpkt {
             return Ok(None);
         }
         self.is_given = true;
-        self.packets += 1;
+        self.has_progress = true;
         Ok(self.buffer.get(HEADER..))
     }
 
@@ -377,7 +377,7 @@ mod tests {
             }))
         );
         assert!(tpkt.is_between());
-        assert_eq!(tpkt.packets(), 1);
+        assert!(tpkt.take_progress() && !tpkt.take_progress());
         assert_eq!(tpkt.piece(&mut last), Ok(None));
         assert_eq!(tpkt.unfinished(), [3, 0]);
     }

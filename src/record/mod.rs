@@ -66,6 +66,8 @@
 
 mod call;
 mod capture;
+#[cfg(feature = "sim")]
+mod composer;
 mod diff;
 mod entry;
 mod error;
@@ -90,6 +92,8 @@ mod tests;
 mod ways;
 
 pub use capture::{Capture, Packet};
+#[cfg(feature = "sim")]
+pub(crate) use composer::{Composer, Numbers, Signals, Stamp};
 pub use diff::Difference;
 pub use entry::{Act, Entry};
 pub use error::ReadError;

@@ -307,7 +307,8 @@ fn new_packet(sheet: Sheet<'_>) -> NewPacket<'_> {
     NewPacket {
         interface: sheet.interface,
         time: sheet.now.as_nanos(),
-        direction: sheet.direction,
+        direction: Some(sheet.direction),
+        comment: "",
         header: sheet.header,
         payload: sheet.payload,
         length: None,

@@ -16,6 +16,8 @@ pub(super) const PACKET: u32 = 6;
 pub(super) const CUSTOM: u32 = 0x0bad;
 
 pub(super) const END_OF_OPTIONS: u16 = 0;
+/// Of anything: text for people.
+pub(super) const COMMENT: u16 = 1;
 /// Of a section: the application that wrote it.
 pub(super) const APPLICATION: u16 = 4;
 /// Of an interface.
@@ -300,7 +302,10 @@ pub(super) type Sealer<'s> = &'s mut dyn FnMut(&[u8]) -> u32;
 pub(super) struct NewPacket<'a> {
     pub(super) interface: u32,
     pub(super) time: u64,
-    pub(super) direction: Direction,
+    /// None of a packet that nobody recorded at either end.
+    pub(super) direction: Option<Direction>,
+    /// What is to be said about it; may be empty.
+    pub(super) comment: &'a str,
     /// Two pieces, so that nobody has to join a synthetic header and a payload first.
     pub(super) header: &'a [u8],
     pub(super) payload: &'a [u8],
@@ -320,7 +325,12 @@ pub(super) fn write_packet(
         let length = 4 + value.len() + 4;
         4 + length + padding(length)
     });
-    let total = number(32 + captured + padding(captured) + 8 + option + 4);
+    let flags = packet.direction.map_or(0, |_| 8);
+    let comment = match packet.comment.len().min(usize::from(u16::MAX)) {
+        0 => 0,
+        length => 4 + length + padding(length),
+    };
+    let total = number(32 + captured + padding(captured) + comment + flags + option + 4);
     out.extend_from_slice(&PACKET.to_le_bytes());
     out.extend_from_slice(&total.to_le_bytes());
     out.extend_from_slice(&packet.interface.to_le_bytes());
@@ -333,7 +343,12 @@ pub(super) fn write_packet(
     out.extend_from_slice(packet.header);
     out.extend_from_slice(packet.payload);
     pad(out, captured);
-    write_option(out, FLAGS, &packet.direction.flags().to_le_bytes());
+    if comment > 0 {
+        write_option(out, COMMENT, packet.comment.as_bytes());
+    }
+    if let Some(direction) = packet.direction {
+        write_option(out, FLAGS, &direction.flags().to_le_bytes());
+    }
     if let Some((value, seal)) = custom {
         let length = 4 + value.len() + 4;
         out.extend_from_slice(&CUSTOM_OPTION.to_le_bytes());

@@ -144,7 +144,8 @@ impl<'a> Redaction<'a> {
         let packet = NewPacket {
             interface: packet.interface,
             time: packet.time,
-            direction: Direction::from_flags(flags?)?,
+            direction: Some(Direction::from_flags(flags?)?),
+            comment: "",
             header: &header,
             payload: &[],
             length,

@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt::{self, Write as _};
 use core::hash::{Hash, Hasher};
+use core::iter;
 use core::marker::PhantomData;
+use core::mem;
 
 use bytes::Bytes;
 
@@ -123,13 +125,15 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// The datagrams one by one; of a stream, the whole.
-    pub(super) fn datagrams(&self) -> impl Iterator<Item = Bytes> {
+    /// The datagrams one by one. A single one is not copied, nor shared.
+    pub(super) fn into_datagrams(self) -> impl Iterator<Item = Bytes> {
         let size = self.segment_size.max(1);
-        let len = self.octets.len();
-        (0..len)
-            .step_by(size)
-            .map(move |from| self.octets.slice(from..len.min(from + size)))
+        let mut rest = self.octets;
+        iter::from_fn(move || match rest.len() {
+            0 => None,
+            len if len <= size => Some(mem::take(&mut rest)),
+            _ => Some(rest.split_to(size)),
+        })
     }
 }
 

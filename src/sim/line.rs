@@ -164,8 +164,8 @@ pub(super) enum Doom {
 /// What a [`Chosen`] sees of a datagram or a TCP segment.
 #[derive(Debug, Clone, Copy)]
 pub struct Sight<'a> {
-    /// When it is sent.
-    pub now: Instant,
+    /// When its last bit leaves.
+    pub sent: Instant,
     /// What carries it.
     pub carrier: Carrier,
     /// Its octets; of a TCP segment, the data.

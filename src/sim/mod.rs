@@ -12,6 +12,7 @@ mod pipe;
 mod place;
 mod script;
 mod trace;
+mod traffic;
 mod way;
 mod world;
 
@@ -26,8 +27,8 @@ pub use links::{BROADCAST, Bus};
 pub use place::{Ip, Place, Placed, Site};
 pub use script::{Handed, Moment, for_each_seed};
 pub use trace::{
-    Axis, Bands, Carrier, Contact, Drawing, Fate, Flags, Keep, Mark, MarkKind, Packet, Seen,
-    Statistics, Trace, Traffic, Why,
+    Axis, Bands, Carrier, Contact, Drawing, Ending, Fate, Flags, HowEnded, Keep, Mark, MarkKind,
+    Noted, Packet, Seen, Statistics, Trace, Traffic, Why,
 };
 pub use world::World;
 

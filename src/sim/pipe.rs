@@ -10,7 +10,9 @@ use bytes::{Bytes, BytesMut};
 use super::dice::{spread, wire_time};
 use super::trace::PacketId;
 use super::world::{Happening, Lodging};
-use super::{Carrier, Handed, HostId, Node, Place, StreamLine, Why, World, misuse};
+use super::{
+    Carrier, Ending, Handed, HostId, HowEnded, Node, Place, StreamLine, Why, World, misuse,
+};
 use crate::{Ask, Cause, Chance, Instant, Link, Tag};
 
 /// Octets that travel together when a line takes time over them: about a TCP segment's worth.
@@ -330,7 +332,7 @@ impl World {
         let state = self.lanes.get(lane);
         let reader = state.reader;
         let is_ended = state.end == End::Arrived;
-        if let Some(handed) = self.slot(reader).handed.get_mut(index) {
+        if let Some(handed) = self.slot(reader).spare.handed.get_mut(index) {
             handed.received.extend_from_slice(&octets);
             handed.is_ended |= is_ended;
         }
@@ -344,8 +346,10 @@ impl World {
         match ask {
             Ask::Open { tag, .. } => {
                 let failed = Link::Failed(tag, Cause::Unreachable);
-                self.agenda
-                    .enter(self.now, Happening::Cue(id, Place::Stream, failed));
+                self.agenda.enter(
+                    self.now,
+                    Happening::Cue(id, Box::new((Place::Stream, failed))),
+                );
             }
             Ask::Cancel(_) => {}
             Ask::Finish(_) => self.finish_lane(out),
@@ -364,7 +368,7 @@ impl World {
         lane.end = End::Finished;
         let at = lane.carry(now, 0);
         let news = News::Fin(lane.life);
-        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
+        self.end_lane(out, at, HowEnded::Finished, news);
     }
 
     /// A machine is done; what it handed over lives on.
@@ -391,7 +395,7 @@ impl World {
         lane.end = End::Told;
         let at = now + lane.line.delay;
         let news = News::Reset(lane.life);
-        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
+        self.end_lane(out, at, HowEnded::Cut, news);
         let back = self.lanes.get(back);
         back.life += 1;
         back.unread.clear();
@@ -410,7 +414,7 @@ impl World {
         match core::mem::replace(&mut state.owner, Owner::Nobody) {
             Owner::Machine => self.cue(reader, Place::Stream, Link::Down(cause)),
             Owner::Script(index) => {
-                if let Some(handed) = self.slot(reader).handed.get_mut(index) {
+                if let Some(handed) = self.slot(reader).spare.handed.get_mut(index) {
                     handed.is_ended = true;
                 }
             }
@@ -421,8 +425,8 @@ impl World {
     fn hand_lane(&mut self, id: HostId, (out, back): (usize, usize), tag: Tag, early: Bytes) {
         let now = self.now;
         let slot = self.slot(id);
-        let index = slot.handed.len();
-        slot.handed.push(Handed {
+        let index = slot.spare.handed.len();
+        slot.spare.handed.push(Handed {
             tag,
             place: Place::Stream,
             time: now,
@@ -461,7 +465,23 @@ impl World {
         let lane = self.lanes.get(out);
         let at = self.now + lane.line.delay;
         let news = News::Reset(lane.life);
-        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
+        self.end_lane(out, at, HowEnded::Cut, news);
+    }
+
+    /// Notes that the writer's end was closed, and sends the news of it.
+    fn end_lane(&mut self, out: usize, arrives: Instant, how: HowEnded, news: News) {
+        let time = self.now;
+        let lane = self.lanes.get(out);
+        let (from, to) = (lane.writer, lane.reader);
+        self.trace.ending(Ending {
+            time,
+            from,
+            to,
+            arrives,
+            how,
+        });
+        self.agenda
+            .enter(arrives, Happening::Lane(out, Box::new(news)));
     }
 
     pub(super) fn half_close_lane(&mut self, id: HostId) {

@@ -231,7 +231,7 @@ impl World {
         host: impl Into<HostId>,
         label: impl FnMut(&[u8]) -> Option<String> + 'static,
     ) {
-        self.slot(host.into()).label = Some(Box::new(label));
+        self.slot(host.into()).spare.label = Some(Box::new(label));
     }
 
     /// Sets how the trace calls events of a machine. Without it, that is the name of the variant.
@@ -259,7 +259,7 @@ impl World {
     #[must_use]
     pub fn handed(&self, host: impl Into<HostId>) -> &[Handed] {
         match self.hosts.get(host.into().0) {
-            Some(slot) => &slot.handed,
+            Some(slot) => &slot.spare.handed,
             None => misuse("the host belongs to another world"),
         }
     }

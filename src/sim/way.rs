@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::dice::{happens, spread, wire_time};
 use super::line::Doom;
-use super::{Line, Queue, Sight, Why};
+use super::{Carrier, Line, Queue, Sight, Why};
 use crate::{Chance, Instant, Seed};
 
 /// What sends bits on a line, one datagram at a time.
@@ -150,12 +150,17 @@ impl Flight {
         &mut self,
         line: &Line,
         sent: Instant,
-        sight: Sight<'_>,
-        octets: &Bytes,
+        carrier: Carrier,
+        octets: Bytes,
     ) -> Flown {
         let mut late = None;
         let mut twice = false;
         let mut flip = None;
+        let sight = Sight {
+            sent,
+            carrier,
+            octets: &octets,
+        };
         for doom in self.chosen(line, &sight) {
             match doom {
                 Doom::Lost => return Flown::lost(Why::Chosen),
@@ -182,8 +187,11 @@ impl Flight {
         });
         let landing = Landing {
             at,
-            octets: flip.map_or_else(|| octets.clone(), |bit| flipped(octets, bit)),
             is_corrupted: flip.is_some() && !octets.is_empty(),
+            octets: match flip {
+                Some(bit) => flipped(&octets, bit),
+                None => octets,
+            },
         };
         Flown {
             fate: Ok(landing),

@@ -14,10 +14,11 @@ use bytes::Bytes;
 use super::agenda::Agenda;
 use super::host::{Body, Cell, Step};
 use super::ip::{Internet, Stack};
-use super::links::{Arrival, Held, Links};
+use super::links::Links;
 use super::pipe::{Lanes, News};
 use super::script::{Handed, Tick, When};
 use super::trace::{PacketId, Trace};
+use super::traffic::{Arrival, Held};
 use super::{Host, HostId, Keep, MarkKind, Node, Place, Placed, Site, Statistics, Why, misuse};
 use crate::laws::Breach;
 use crate::{Ask, Cause, Instant, Limits, Link, Machine, Seed, Tag};
@@ -53,36 +54,50 @@ pub(super) type Labels = Box<dyn FnMut(&[u8]) -> Option<String>>;
 pub(super) struct Slot {
     pub(super) body: Box<dyn Body>,
     pub(super) lodging: Lodging,
-    pub(super) label: Option<Labels>,
-    pub(super) handed: Vec<Handed>,
-    /// Datagrams that wait for room on a line; while there are any, the machine is not polled.
-    pub(super) held: VecDeque<Held>,
     pub(super) is_done: bool,
     pub(super) is_reading: bool,
-    inbox: VecDeque<(Place, Bytes, Option<PacketId>)>,
+    /// Whether datagrams are held; while they are, the machine is not polled.
+    pub(super) is_held: bool,
+    /// What most hosts never use, out of the way of what every happening looks at.
+    pub(super) spare: Box<Spare>,
     deadline: Option<Instant>,
     /// The earliest entry in the agenda that will look at the deadline.
     scheduled: Option<Instant>,
+}
+
+/// The less used part of a host.
+#[derive(Default)]
+pub(super) struct Spare {
+    pub(super) label: Option<Labels>,
+    pub(super) handed: Vec<Handed>,
+    /// Datagrams that wait for room on a line.
+    pub(super) held: VecDeque<Held>,
+    /// Datagrams that wait for a host that does not read.
+    inbox: VecDeque<(Place, Bytes, Option<PacketId>)>,
 }
 
 /// What a host has beside its machine, by its kind of address.
 pub(super) enum Lodging {
     /// The lanes to and from its peer, once connected.
     Stream(Option<(usize, usize)>),
-    Name(u64),
+    /// Its own number, and the ways to others that it used.
+    Name(u64, BTreeMap<u64, Route>),
     Link(u16),
     Ip(Box<Stack>),
 }
+
+/// The host that a number names, and the way to it.
+pub(super) type Route = (HostId, usize);
 
 /// What the agenda holds.
 pub(super) enum Happening {
     Wake(HostId),
     Arrive(Box<Arrival>),
-    Cue(HostId, Place, Link),
+    Cue(HostId, Box<(Place, Link)>),
     /// The host tries its held datagrams again.
     Room(HostId),
     /// An address that was full has room, unless it was filled again.
-    Free(HostId, Place),
+    Free(HostId, Box<Place>),
     /// The answer to an ask for a socket.
     Opened(HostId, Tag),
     Lane(usize, Box<News>),
@@ -144,12 +159,10 @@ impl World {
         self.hosts.push(Slot {
             body: Box::new(Cell::new(machine)),
             lodging,
-            label: None,
-            handed: Vec::new(),
-            held: VecDeque::new(),
             is_done: false,
             is_reading: true,
-            inbox: VecDeque::new(),
+            is_held: false,
+            spare: Box::default(),
             deadline: Some(self.now),
             scheduled: Some(self.now),
         });
@@ -164,7 +177,7 @@ impl World {
                 if self.names.insert(name, id).is_some() {
                     misuse(&format!("two hosts have the number {name}"));
                 }
-                (Lodging::Name(name), format!("{name}"))
+                (Lodging::Name(name, BTreeMap::new()), format!("{name}"))
             }
             Site::Link(link) => (Lodging::Link(link), format!("{link}")),
             Site::Ip(ip) => {
@@ -237,9 +250,9 @@ impl World {
         match happening {
             Happening::Wake(id) => self.wake(id),
             Happening::Arrive(arrival) => self.arrival(*arrival),
-            Happening::Cue(id, at, link) => self.cue(id, at, link),
+            Happening::Cue(id, cue) => self.cue(id, cue.0, cue.1),
             Happening::Room(id) => self.make_room(id),
-            Happening::Free(id, place) => self.free(id, place),
+            Happening::Free(id, place) => self.free(id, *place),
             Happening::Opened(id, tag) => self.opened(id, tag),
             Happening::Lane(lane, news) => self.lane_news(lane, *news),
             Happening::Contact(way, version) => self.contact_changes(way, version),
@@ -286,11 +299,16 @@ impl World {
             return self.trace.lost(packet, now, Why::Gone);
         }
         if !slot.is_reading {
-            let waits: usize = slot.inbox.iter().map(|(_, octets, _)| octets.len()).sum();
+            let waits: usize = slot
+                .spare
+                .inbox
+                .iter()
+                .map(|(_, octets, _)| octets.len())
+                .sum();
             if waits + octets.len() > INBOX {
                 return self.trace.lost(packet, now, Why::QueueFull);
             }
-            return slot.inbox.push_back((from, octets.clone(), packet));
+            return slot.spare.inbox.push_back((from, octets.clone(), packet));
         }
         slot.body.receive(now, from, octets);
         self.trace.arrived(packet, now);
@@ -331,12 +349,12 @@ impl World {
 
     fn drain(&mut self, id: HostId) {
         let now = self.now;
-        while self.slot(id).held.is_empty() && !self.slot(id).is_done {
+        while !self.slot(id).is_held && !self.slot(id).is_done {
             self.busy = Some(id);
             let step = self.slot(id).body.poll(now);
             self.busy = None;
             match step.unwrap_or_else(|breach| self.broken(id, &breach)) {
-                Step::Send(sending) => self.send(id, &sending),
+                Step::Send(sending) => self.send(id, sending),
                 Step::Event(name) => self.trace.mark(now, Node::Host(id), MarkKind::Event, name),
                 Step::Ask(ask) => self.answer(id, ask),
                 Step::Idle(deadline) => return self.rest(id, deadline),
@@ -364,7 +382,7 @@ impl World {
         let slot = self.slot(id);
         slot.is_done = true;
         slot.deadline = None;
-        slot.inbox.clear();
+        slot.spare.inbox.clear();
         self.close_all(id);
     }
 
@@ -387,11 +405,11 @@ impl World {
             Lodging::Stream(_) => self.answer_stream(id, ask),
             Lodging::Ip(_) => self.answer_ip(id, ask),
             // Numbers and hops have no sockets.
-            Lodging::Name(_) | Lodging::Link(_) => {
+            Lodging::Name(..) | Lodging::Link(_) => {
                 if let Ask::Open { tag, path } = ask {
                     let failed = Link::Failed(tag, Cause::Unreachable);
                     self.agenda
-                        .enter(self.now, Happening::Cue(id, path, failed));
+                        .enter(self.now, Happening::Cue(id, Box::new((path, failed))));
                 }
             }
         }
@@ -419,18 +437,11 @@ impl World {
     }
 
     /// Takes octets that a machine wrote.
-    fn send(&mut self, id: HostId, sending: &super::host::Sending) {
+    fn send(&mut self, id: HostId, sending: super::host::Sending) {
         match sending.to {
-            Place::Stream => self.write_lane(id, sending.octets.clone()),
+            Place::Stream => self.write_lane(id, sending.octets),
             Place::Path(path) if sending.is_stream => self.write_tcp(id, path, &sending.octets),
-            Place::Name(_) | Place::Hop(_) | Place::Path(_) => {
-                let held = sending.datagrams().map(|octets| Held {
-                    to: sending.to,
-                    octets,
-                });
-                self.slot(id).held.extend(held);
-                self.release(id);
-            }
+            Place::Name(_) | Place::Hop(_) | Place::Path(_) => self.send_datagrams(id, sending),
         }
     }
 
@@ -444,7 +455,7 @@ impl World {
     pub fn resume_reading(&mut self, host: impl Into<HostId>) {
         let id = host.into();
         self.slot(id).is_reading = true;
-        while let Some((from, octets, packet)) = self.slot(id).inbox.pop_front() {
+        while let Some((from, octets, packet)) = self.slot(id).spare.inbox.pop_front() {
             self.deliver(id, from, &octets, packet);
         }
         self.settle(id);

@@ -152,7 +152,7 @@ fn the_application_sees_the_selectors_and_accepts_or_refuses() {
     let Error::Ended(end) = connecting.join().unwrap().unwrap_err() else {
         panic!("not refused");
     };
-    let Reason::Disconnected { reason, .. } = end.reason else {
+    let Reason::Refused(farlink::cotp::Disconnect { reason, .. }) = end.reason else {
         panic!("{end}");
     };
     assert_eq!(reason, DisconnectReason::CONGESTION);
@@ -434,7 +434,7 @@ fn a_message_that_is_refused_leaves_the_connection_as_it_was() {
     assert_eq!(empty.to_string(), "empty messages are not sent");
     assert_eq!(
         long.to_string(),
-        "message of 2097152 octets exceeds the limit of 1048512"
+        "message of 2097152 octets exceeds the limit of 2097088"
     );
     assert_eq!(
         expedited.to_string(),

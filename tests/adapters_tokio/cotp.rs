@@ -12,7 +12,9 @@ use bytes::Bytes;
 use farlink::adapters::tokio::cotp::{
     self, Arrival, Connection, Error, Incoming, Listener, Options, connect, listen,
 };
-use farlink::cotp::{AfterHandshake, Config, DisconnectReason, Policy, Reason, Selector, TpduSize};
+use farlink::cotp::{
+    AfterHandshake, Config, Disconnect, DisconnectReason, Policy, Reason, Selector, TpduSize,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -140,7 +142,7 @@ async fn the_application_sees_the_selectors_and_accepts_or_refuses() {
     let Error::Ended(end) = connecting.await.unwrap().unwrap_err() else {
         panic!("not refused");
     };
-    let Reason::Disconnected { reason, .. } = end.reason else {
+    let Reason::Refused(Disconnect { reason, .. }) = end.reason else {
         panic!("{end}");
     };
     assert_eq!(reason, DisconnectReason::CONGESTION);
@@ -308,6 +310,19 @@ async fn a_flush_that_the_end_overtakes_says_so() {
 }
 
 #[tokio::test]
+async fn a_flush_is_done_when_the_peer_closed_behind_the_last_message() {
+    let (near, mut far) = pair(client()).await;
+    near.send("all there is").await.unwrap();
+    far.receive().await.unwrap();
+    far.close().await.unwrap();
+
+    near.flush().await.unwrap();
+
+    let late = near.send("more").await.unwrap_err();
+    assert!(matches!(late, Error::Ended(_)), "{late}");
+}
+
+#[tokio::test]
 async fn close_sends_everything_first_and_waits_for_the_peer() {
     let (near, mut far) = pair(client()).await;
     for _ in 0..100 {
@@ -396,7 +411,7 @@ async fn a_message_that_is_refused_leaves_the_connection_as_it_was() {
     assert_eq!(empty.to_string(), "empty messages are not sent");
     assert_eq!(
         long.to_string(),
-        "message of 2097152 octets exceeds the limit of 1048512"
+        "message of 2097152 octets exceeds the limit of 2097088"
     );
     assert_eq!(
         expedited.to_string(),

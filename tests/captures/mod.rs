@@ -1,10 +1,11 @@
 //! The vectors of COTP as `vectors/README.md` lays them out.
 #![allow(dead_code, reason = "every user needs another part of it")]
 
+use core::num::NonZeroU16;
 use std::fs;
 use std::path::Path;
 
-use farlink::cotp::{Parameter, ParameterOrder};
+use farlink::cotp::{Config, Parameter, ParameterOrder, Policy, Selector, TpduSize};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -241,6 +242,54 @@ pub(crate) fn stream(records: &[Record], side: Side) -> Vec<u8> {
         .filter_map(|record| record.octets.as_ref())
         .flat_map(Octets::to_vec)
         .collect()
+}
+
+impl Conversation {
+    /// Returns the configuration of an end that takes the place of one of the programs.
+    pub(crate) fn config(&self, side: Side) -> Config {
+        let opening = self.opening(side);
+        let parameters = || opening.parameters.iter();
+        let value = |code| {
+            let field = parameters().find(|field| field.code == code)?;
+            Some(unhex(&field.value))
+        };
+        let agreed = TpduSize::from_octets(self.agreed.tpdu_size).expect("a size");
+        let (base, tpdu_size) = match side {
+            Side::Server => (Config::responder(Policy::AcceptAny), agreed),
+            Side::Client => (
+                Config::initiator(
+                    value(0xC1).map(Selector::new),
+                    value(0xC2).map(Selector::new),
+                ),
+                value(0xC0).map_or(TpduSize::LARGEST, |value| {
+                    TpduSize::from_code(value[0]).expect("a size")
+                }),
+            ),
+        };
+        Config {
+            reference: NonZeroU16::new(opening.src_ref),
+            order: order(parameters().map(|field| field.code)),
+            tpdu_size,
+            ..base
+        }
+    }
+
+    /// Returns the CR or CC of a side.
+    fn opening(&self, side: Side) -> &Connect {
+        let mut tpdus = self.tpdus.iter();
+        let decoded = tpdus.find(|decoded| decoded.from == side).expect("one");
+        match &decoded.tpdu {
+            Tpdu::Cr(connect) | Tpdu::Cc(connect) => connect,
+            _ => panic!("neither CR nor CC"),
+        }
+    }
+
+    /// Returns the messages of a side.
+    pub(crate) fn messages_of(&self, side: Side) -> Vec<Vec<u8>> {
+        let messages = self.messages.iter();
+        let own = messages.filter(|message| message.from == side);
+        own.map(|message| message.octets.to_vec()).collect()
+    }
 }
 
 /// Returns the order of the parameters that have one.

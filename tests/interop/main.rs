@@ -6,10 +6,16 @@
 )]
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a helper of a test fails the test"
 )]
 
+#[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
+mod hat;
+#[cfg(all(feature = "record", feature = "cotp"))]
+#[path = "../sink/mod.rs"]
+mod sink;
 #[cfg(all(feature = "record", feature = "cotp"))]
 mod tshark;

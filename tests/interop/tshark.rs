@@ -4,13 +4,14 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command as Process;
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use farlink::cotp::{Command, Config, Connection, Policy, Selector};
-use farlink::record::{Options, Recorded, Recorder, redact};
+use farlink::record::{Recorded, Recorder, redact};
 use farlink::{Ask, Hop, Instant, Limits, Link, Machine, Output, Path, Seed, Transmit};
 use serde::{Deserialize, Serialize};
+
+use crate::sink::Sink;
 
 /// Says what it is told to say.
 struct Speaker<A>(Vec<(A, Bytes)>);
@@ -53,30 +54,6 @@ impl<A: farlink::record::Place> Recorded for Speaker<A> {
     }
 }
 
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Sink {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Sink {
-    fn octets(&self) -> Vec<u8> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-fn recorder<M: Recorded<Refusal: 'static>>(config: M::Config, sink: &Sink) -> Recorder<M> {
-    Recorder::new(config, Seed::from(1), sink.clone(), Options::default()).unwrap()
-}
-
 /// Gives, for each packet, the fields asked for.
 fn tshark(name: &str, file: &[u8], fields: &[&str]) -> Vec<Vec<String>> {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.pcapng"));
@@ -116,7 +93,7 @@ fn udp(port: u16) -> Path {
 #[ignore = "needs tshark"]
 fn ltp_and_stun_are_dissected_by_name() {
     let sink = Sink::default();
-    let mut speaker = recorder::<Speaker<Path>>((), &sink);
+    let mut speaker = sink.recorder::<Speaker<Path>>((), 1);
     let v6 = Path::udp(
         "[2001:db8::1]:1113".parse().unwrap(),
         "[2001:db8::2]:1113".parse().unwrap(),
@@ -161,7 +138,7 @@ fn ltp_and_stun_are_dissected_by_name() {
 fn cotp_session() -> Vec<u8> {
     let sink = Sink::default();
     let config = Config::initiator(Some(Selector::from(1)), Some(Selector::from(2)));
-    let mut near = recorder::<Connection>(config, &sink);
+    let mut near = sink.recorder::<Connection>(config, 1);
     let mut far = Connection::new(Config::responder(Policy::AcceptAny), &Seed::from(2)).unwrap();
     let now = Instant::from_nanos(1_000_000);
     near.link(now, (), Link::Up);
@@ -255,7 +232,7 @@ fn commands_and_events_are_dissected_as_json() {
 #[ignore = "needs tshark"]
 fn buses_are_interfaces_of_their_own() {
     let sink = Sink::default();
-    let mut speaker = recorder::<Speaker<Hop>>((), &sink);
+    let mut speaker = sink.recorder::<Speaker<Hop>>((), 1);
     let now = Instant::ZERO;
     for interface in [2, 9] {
         let hop = Hop { interface, via: 5 };

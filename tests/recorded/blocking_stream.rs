@@ -7,7 +7,8 @@ use farlink::adapters::blocking::stream::{self, Events, Options};
 use farlink::cotp::{Command, Config, Connection, Event, Policy};
 use farlink::record::Recorder;
 
-use crate::Sink;
+use crate::replayed;
+use crate::sink::Sink;
 
 type Heard = Events<Recorder<Connection>, TcpStream>;
 
@@ -36,7 +37,7 @@ fn a_session_over_loopback_replays_at_both_ends() {
     closed(&mut far_events);
 
     for file in &files {
-        assert!(file.replay().calls > 20);
+        assert!(replayed(file).calls > 20);
     }
 }
 

@@ -6,7 +6,8 @@ use farlink::cotp::{Command, Config, Connection, Event, Policy};
 use farlink::record::{End, Recorder};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::Sink;
+use crate::replayed;
+use crate::sink::Sink;
 
 type Held = Handle<Recorder<Connection>, TcpStream>;
 
@@ -38,7 +39,7 @@ async fn a_session_over_loopback_replays_at_both_ends() {
     far_driver.await.unwrap().unwrap();
 
     for file in &files {
-        let outcome = file.replay();
+        let outcome = replayed(file);
         assert!(outcome.calls > 20);
         assert_eq!(outcome.end, End::Finished);
     }

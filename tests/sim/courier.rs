@@ -1,8 +1,8 @@
 //! A small reliable protocol, for pictures: numbered parcels, a question for what is missing, an answer.
 
+use alloc::collections::{BTreeSet, VecDeque};
 use core::convert::Infallible;
 use core::time::Duration;
-use std::collections::{BTreeSet, VecDeque};
 
 use farlink::{Instant, Link, Machine, Output, Transmit};
 
@@ -108,7 +108,7 @@ impl Machine for Courier {
         };
         task.next = now + task.pace;
         tx.push(task.to, text.len(), |out| {
-            out.extend_from_slice(text.as_bytes())
+            out.extend_from_slice(text.as_bytes());
         });
         Output::Transmit
     }
@@ -125,7 +125,8 @@ impl Courier {
         }
         let mut text = String::from("MISS");
         for number in missing.iter().take(300) {
-            text.push_str(&format!(" {number}"));
+            text.push(' ');
+            text.push_str(&number.to_string());
         }
         self.out.push_back((from, text));
     }
@@ -145,11 +146,11 @@ impl Courier {
     }
 }
 
-pub(crate) fn label(octets: &[u8]) -> Option<String> {
+pub(crate) fn label(octets: &[u8]) -> String {
     let text = String::from_utf8_lossy(octets).into_owned();
     let count = text.split(' ').count();
     if text.starts_with("MISS") && count > 6 {
-        return Some(format!("MISS {} parcels", count - 1));
+        return format!("MISS {} parcels", count - 1);
     }
-    Some(text)
+    text
 }

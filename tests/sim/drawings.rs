@@ -18,7 +18,7 @@ fn mars(seed: u64, line: Line) -> (World, Host<Courier>, Host<Courier>) {
     let mars = world.host(2, Courier::default());
     world.name(earth, "earth");
     world.name(mars, "mars");
-    world.label(label);
+    world.label(|octets| Some(label(octets)));
     world.line(earth, mars, line);
     (world, earth, mars)
 }

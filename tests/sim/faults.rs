@@ -81,7 +81,7 @@ fn jitter_is_spread_over_its_span_and_keeps_the_order() {
     let trace = world.trace();
     let extra: Vec<Duration> = trace
         .packets()
-        .map(|packet| packet.arrived().unwrap() - packet.time - SECOND)
+        .map(|packet| packet.arrived().unwrap() - (packet.time + SECOND))
         .collect();
     let mean = extra.iter().sum::<Duration>() / 1000;
     assert!(extra.iter().all(|extra| *extra <= 100 * MILLI));
@@ -254,7 +254,7 @@ fn reordering_happens_at_its_rate_and_moves_by_its_span() {
     let late: Vec<Duration> = world
         .trace()
         .packets()
-        .map(|packet| packet.arrived().unwrap() - packet.time - SECOND)
+        .map(|packet| packet.arrived().unwrap() - (packet.time + SECOND))
         .filter(|late| !late.is_zero())
         .collect();
     // Four standard deviations: 4 * sqrt(5000 * 0.2 * 0.8) = 113.
@@ -315,9 +315,9 @@ fn corruption_flips_exactly_one_bit_anywhere() {
     assert!((1874..=2126).contains(&corrupted), "{corrupted}");
     let mut places = vec![0_u32; 64];
     for (_, octets) in &got {
-        let word = u64::from_be_bytes(octets[..].try_into().unwrap());
-        if word != 0 {
-            places[usize::try_from(word.leading_zeros()).unwrap()] += 1;
+        let bits = u64::from_be_bytes(octets[..].try_into().unwrap());
+        if bits != 0 {
+            places[usize::try_from(bits.leading_zeros()).unwrap()] += 1;
         }
     }
     assert!(places.iter().all(|&count| count > 5), "{places:?}");
@@ -351,7 +351,7 @@ fn a_full_queue_drops_what_comes_beyond_its_limit() {
 
     send(&mut world, one, 6, Duration::ZERO, 100);
     world.at(150 * MILLI, move |world| {
-        send(world, one, 6, Duration::ZERO, 100)
+        send(world, one, 6, Duration::ZERO, 100);
     });
     world.run_until_idle(100 * SECOND);
 
@@ -516,7 +516,7 @@ fn a_line_that_is_laid_again_follows_its_own_plan_alone() {
     let (mut world, one, two) = pair(1, plan(5 * SECOND));
 
     world.at(SECOND, move |world| {
-        world.line_from(one, two, plan(8 * SECOND))
+        world.line_from(one, two, plan(8 * SECOND));
     });
     world.run_until_idle(100 * SECOND);
 

@@ -1,8 +1,9 @@
 //! A machine that breaks a law in a world is caught and named.
 
 use core::convert::Infallible;
+use core::panic::AssertUnwindSafe;
 use core::time::Duration;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 
 use farlink::sim::World;
 use farlink::{Instant, Link, Machine, Output, Transmit};

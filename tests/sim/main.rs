@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+extern crate alloc;
+
 mod courier;
 mod drawings;
 mod faults;

@@ -1,8 +1,8 @@
 //! Machines that punch in a world meet when the oracle says so, and not otherwise.
 
+use alloc::collections::BTreeSet;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use farlink::sim::{Ip, Nat, Ports, World};

@@ -1,7 +1,7 @@
 //! A machine that does what the script says, and tells everything that it sees.
 
+use alloc::collections::{BTreeSet, VecDeque};
 use core::convert::Infallible;
-use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use farlink::sim::Placed;

@@ -1,9 +1,9 @@
 //! What a script can say, and that a seed decides everything.
 
+use alloc::rc::Rc;
 use core::cell::RefCell;
 use core::ops::ControlFlow;
 use core::time::Duration;
-use std::rc::Rc;
 
 use bytes::Bytes;
 use farlink::sim::{Bursts, Host, Keep, Line, Reorder, StreamLine, World, for_each_seed};
@@ -33,7 +33,7 @@ fn callbacks_come_at_their_time_in_the_order_of_their_registration() {
     for (name, time) in [("c", 2), ("a", 1), ("b", 1)] {
         let seen = Rc::clone(&seen);
         world.at(time * SECOND, move |world| {
-            seen.borrow_mut().push((name, world.now()))
+            seen.borrow_mut().push((name, world.now()));
         });
     }
     world.run_until(3 * SECOND);
@@ -78,7 +78,7 @@ fn when_acts_once_as_soon_as_its_condition_holds() {
         move |world| {
             world
                 .command(one, Do::Push(2, Bytes::from_static(b"again")))
-                .unwrap()
+                .unwrap();
         },
     );
     world

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::sim::{Chosen, Chunks, Contacts, Fate, Host, Ip, Line, Tcp, Why, World};
+use farlink::sim::{Chosen, Chunks, Contacts, Fate, Host, Ip, Line, Packet, Tcp, Why, World};
 use farlink::{Ask, Cause, Instant, Link, Path, Proto, Tag};
 
 use crate::puppet::{Do, Puppet, Saw, links, octets};
@@ -70,7 +70,7 @@ fn last_link(world: &World, host: Socketed) -> (Instant, Path, Link) {
 }
 
 fn losses(world: &World) -> Vec<Why> {
-    let lost = world.trace().packets().filter_map(|packet| packet.lost());
+    let lost = world.trace().packets().filter_map(Packet::lost);
     lost.map(|(_, why)| why).collect()
 }
 
@@ -254,7 +254,7 @@ fn tcp_mends_losses_reordering_copies_and_flipped_bits() {
         append(&mut world, one, there, chunk);
     }
     world.at(1000 * SECOND, move |world| {
-        ask(world, one, Ask::Finish(there))
+        ask(world, one, Ask::Finish(there));
     });
     world.run_until(2000 * SECOND);
 

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{
-    Filtering, Ip, Line, Mapping, Nat, NatId, Ports, SimultaneousOpen, Stray, Tcp, Unsolicited,
-    Why, World,
+    Filtering, Ip, Line, Mapping, Nat, NatId, Packet, Ports, SimultaneousOpen, Stray, Tcp,
+    Unsolicited, Why, World,
 };
 use farlink::{Ask, Cause, Instant, Link, Path, Proto, Tag};
 
@@ -89,7 +89,7 @@ fn answer(world: &World, host: Socketed, tag: u64) -> Option<(Instant, Link)> {
 }
 
 fn losses(world: &World) -> Vec<Why> {
-    let lost = world.trace().packets().filter_map(|packet| packet.lost());
+    let lost = world.trace().packets().filter_map(Packet::lost);
     lost.map(|(_, why)| why).collect()
 }
 

@@ -214,6 +214,19 @@ impl<T> Receiver<T> {
         Poll::Pending
     }
 
+    /// Takes no more, and returns what is left: nothing comes between the two.
+    pub(super) fn close(&mut self) -> impl Iterator<Item = T> + use<T> {
+        let mut state = self.0.lock();
+        state.is_received = false;
+        state.load = 0;
+        let left = core::mem::take(&mut state.queue);
+        let driver = state.driver.take();
+        drop(state);
+        call(driver);
+        self.0.room.notify_waiters();
+        left.into_iter().map(|(_, item)| item)
+    }
+
     fn took(&self, mut state: MutexGuard<'_, State<T>>) {
         if state.calls_for_more() {
             let driver = state.driver.take();
@@ -226,16 +239,8 @@ impl<T> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.is_received = false;
-        state.load = 0;
         // Dropped behind the lock: an item may hold the other end of this very queue.
-        let left = core::mem::take(&mut state.queue);
-        let driver = state.driver.take();
-        drop(state);
-        drop(left);
-        call(driver);
-        self.0.room.notify_waiters();
+        drop(self.close());
     }
 }
 

@@ -3,8 +3,8 @@
 mod connect;
 mod listen;
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use core::net::SocketAddr;
+use core::time::Duration;
 
 use clap::Subcommand;
 use farlink::adapters::cotp::{Error, Info};

@@ -1,14 +1,14 @@
 //! The `farlink` command-line tool.
-#![allow(
-    clippy::std_instead_of_core,
-    clippy::std_instead_of_alloc,
-    reason = "the tool never runs without the standard library"
-)]
+
+extern crate alloc;
 
 mod cotp;
 mod decode;
+mod input;
 mod output;
 mod progress;
+mod replay;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -31,6 +31,10 @@ enum Command {
     Cotp(cotp::Command),
     /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
+    /// Replays a recording and compares
+    Replay(replay::Arguments),
+    /// Plays a scenario in the simulator
+    Sim(sim::Arguments),
 }
 
 /// Why a command ended without success.
@@ -49,6 +53,8 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

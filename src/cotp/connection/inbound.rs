@@ -1,19 +1,22 @@
 //! What a connection makes of the octets that come.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::mem;
 
 use bytes::Bytes;
 
 use super::{Agreed, Closing, Connection, PeerEnd, State, Timer};
-use crate::cotp::api::{Acceptance, Connected, End, Event, Indication, Reason, Violation};
+use crate::Machine as _;
+use crate::cotp::api::{
+    Acceptance, Connected, Disconnect, End, Event, Indication, Reason, Violation,
+};
 use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
 use crate::cotp::handshake::{self, Request};
 use crate::cotp::params::MAX_TPDU;
 use crate::cotp::segment::{Ahead, ENTRY};
 use crate::cotp::tpkt::{Piece, VERSION, look_ahead};
 use crate::cotp::wire::{CC, CR, Connect, DATA_HEADER, DisconnectReason, Expedited, Tpdu};
-use crate::{Cause, Machine as _};
 
 /// Octets of expedited data (RFC 1006 section 6).
 pub(super) const MAX_EXPEDITED: usize = 16;
@@ -28,6 +31,9 @@ impl Connection {
             self.look_for_dc(octets);
             return;
         }
+        if octets.is_empty() {
+            return;
+        }
         if !self.wants(()) {
             self.overrun();
             return;
@@ -35,7 +41,11 @@ impl Connection {
         self.note_activity();
         let mut rest = octets;
         self.decode(&mut rest);
-        self.held.extend_from_slice(rest);
+        if self.discards() {
+            self.stats.discarded += rest.len() as u64;
+        } else {
+            self.held.extend_from_slice(rest);
+        }
         self.watch_packet();
     }
 
@@ -71,11 +81,13 @@ impl Connection {
             let held = mem::take(&mut self.held);
             let mut rest = held.get(self.held_at..).unwrap_or_default();
             self.decode(&mut rest);
-            self.held_at = held.len() - rest.len();
-            let is_used_up = rest.is_empty() || self.discards();
-            self.held = held;
-            if is_used_up {
-                self.drop_held();
+            if self.discards() {
+                self.stats.discarded += rest.len() as u64;
+            } else if !rest.is_empty() {
+                self.held_at = held.len() - rest.len();
+                self.held = held;
+            } else {
+                self.held_at = 0;
             }
             self.watch_packet();
         }
@@ -99,16 +111,19 @@ impl Connection {
     }
 
     /// Tells whether the state can do something with octets.
-    pub(super) const fn may_decode(&self) -> bool {
-        let is_reading = matches!(
+    pub(super) const fn is_reading(&self) -> bool {
+        matches!(
             self.state,
             State::Requesting(_) | State::Listening(_) | State::Open { is_paused: false }
-        );
-        is_reading && self.events_cost < self.rules.receive_queue
+        )
+    }
+
+    pub(super) const fn may_decode(&self) -> bool {
+        self.is_reading() && self.events_cost < self.rules.receive_queue
     }
 
     pub(super) fn drop_held(&mut self) {
-        self.held = alloc::vec::Vec::new();
+        self.held = Vec::new();
         self.held_at = 0;
     }
 
@@ -193,10 +208,12 @@ impl Connection {
     fn on_answer(&mut self, octets: &[u8]) -> Result<(), Reason> {
         match Tpdu::decode(octets).map_err(Reason::Malformed)? {
             Tpdu::ConnectionConfirm(cc) => self.on_confirm(&cc),
-            other => Err(ending(&other).unwrap_or(Reason::Unexpected {
-                tpdu: other.name(),
-                awaited: "CC",
-            })),
+            other => Err(
+                ending(&other, Reason::Refused).unwrap_or(Reason::Unexpected {
+                    tpdu: other.name(),
+                    awaited: "CC",
+                }),
+            ),
         }
     }
 
@@ -314,10 +331,12 @@ impl Connection {
             Tpdu::Expedited(ed) if self.agreed.expedited => {
                 self.on_expedited(&ed).map_err(Reason::Violation)
             }
-            other => Err(ending(&other).unwrap_or(Reason::Unexpected {
-                tpdu: other.name(),
-                awaited: "DT",
-            })),
+            other => Err(
+                ending(&other, Reason::Disconnected).unwrap_or(Reason::Unexpected {
+                    tpdu: other.name(),
+                    awaited: "DT",
+                }),
+            ),
         }
     }
 
@@ -450,55 +469,16 @@ impl Connection {
         self.events_cost += cost_of(&event);
         self.events.push_back(event);
     }
-
-    /// Lets the end of the stream act, once everything before it is dealt with. A paused stream that the
-    /// peer finished still belongs to the application; one that broke belongs to nobody.
-    fn meet_end(&mut self) {
-        let Some(end) = self.peer_end else {
-            return;
-        };
-        let is_waiting = if self.is_paused() {
-            end == PeerEnd::Finished
-        } else {
-            self.is_holding()
-        };
-        if self.discards() || is_waiting {
-            return;
-        }
-        self.end(match (end, &self.state) {
-            (PeerEnd::Down(cause), _) if cause != Cause::Closed => Reason::Link(cause),
-            (_, State::Requesting(_)) => Reason::ClosedBeforeConfirm,
-            (_, State::Listening(_)) => Reason::ClosedBeforeRequest,
-            _ => Reason::PeerClosed,
-        });
-    }
-
-    fn note_activity(&mut self) {
-        if matches!(self.state, State::Open { .. }) {
-            self.arm(Timer::Idle, self.rules.idle_timeout);
-        }
-    }
-
-    /// A packet that has begun is to be finished in time.
-    fn watch_packet(&mut self) {
-        if self.framing.is_between() || self.discards() {
-            self.disarm(Timer::Packet);
-            self.packets_at = self.framing.packets();
-        } else if self.packets_at != self.framing.packets() || self.timer(Timer::Packet).is_none() {
-            self.packets_at = self.framing.packets();
-            self.arm(Timer::Packet, self.rules.packet_timeout);
-        }
-    }
 }
 
 /// DR and ER end a connection whatever their references say. There is no DC in class 0 to answer a DR.
-fn ending(tpdu: &Tpdu<'_>) -> Option<Reason> {
+fn ending(tpdu: &Tpdu<'_>, by_dr: fn(Disconnect) -> Reason) -> Option<Reason> {
     match tpdu {
-        Tpdu::DisconnectRequest(dr) => Some(Reason::Disconnected {
+        Tpdu::DisconnectRequest(dr) => Some(by_dr(Disconnect {
             reason: dr.reason,
             information: Bytes::copy_from_slice(dr.information()),
             user_data: Bytes::copy_from_slice(dr.user_data),
-        }),
+        })),
         Tpdu::Error(er) => Some(Reason::Rejected(er.cause)),
         _ => None,
     }
@@ -518,11 +498,9 @@ pub(super) fn cost_of(event: &Event) -> usize {
             }
             Event::Failed(end) | Event::Closed(end) => {
                 let carried = match &end.reason {
-                    Reason::Disconnected {
-                        information,
-                        user_data,
-                        ..
-                    } => information.len() + user_data.len(),
+                    Reason::Refused(dr) | Reason::Disconnected(dr) => {
+                        dr.information.len() + dr.user_data.len()
+                    }
                     _ => 0,
                 };
                 size_of::<End>() + carried

@@ -1,11 +1,9 @@
 //! What a connection holds.
 
 use super::{Connection, State};
-use crate::Tag;
 use crate::cotp::api::{Event, Indication};
 use crate::cotp::config::Config;
 use crate::cotp::handshake::Request;
-use crate::cotp::segment::Mark;
 
 impl Connection {
     /// Returns the bytes of memory that the connection holds beside its own size: buffers, queues and the
@@ -20,7 +18,6 @@ impl Connection {
             + self.outbox.cost()
             + self.events.capacity() * size_of::<Event>()
             + self.events_cost
-            + self.flushes.capacity() * size_of::<(Mark, Tag)>()
     }
 }
 

@@ -195,11 +195,11 @@ fn a_dr_in_answer_is_a_refusal_with_reason_and_information() {
 
     assert_eq!(
         probe.events(),
-        [failed(Reason::Disconnected {
+        [failed(Reason::Refused(Disconnect {
             reason: DisconnectReason::ADDRESS_UNKNOWN,
             information: Bytes::from_static(b"busy"),
             user_data: Bytes::new(),
-        })]
+        }))]
     );
     assert_eq!(
         probe.sent(),
@@ -220,7 +220,7 @@ fn a_dr_ends_whatever_its_reason_and_references_say() {
 
         assert!(matches!(
             probe.reason(),
-            Reason::Disconnected { reason: found, .. } if found.0 == reason
+            Reason::Refused(Disconnect { reason: found, .. }) if found.0 == reason
         ));
     }
 }
@@ -231,11 +231,11 @@ fn user_data_of_a_dr_are_carried_up_beside_its_information() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Disconnected {
+        Reason::Refused(Disconnect {
             reason: DisconnectReason::CONGESTION,
             information: Bytes::from_static(b"a"),
             user_data: Bytes::from_static(b"hi"),
-        }
+        })
     );
 }
 

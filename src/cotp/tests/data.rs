@@ -371,6 +371,25 @@ fn a_broken_frame_ends_the_connection_without_an_answer() {
 }
 
 #[test]
+fn what_follows_the_end_in_one_read_is_discarded_and_not_kept() {
+    for receive_queue in [1, 1 << 18] {
+        let mut probe = Probe::responder(Config {
+            receive_queue,
+            ..anybody()
+        });
+        let mut octets = hex(&[ABC, "03 00 00 06"].join(" "));
+        octets.resize(octets.len() + 5000, 7);
+
+        probe.feed_octets(&octets);
+
+        let reason = Reason::Framing(TpktFault::TooShort(6));
+        assert_eq!(probe.events(), [received(b"abc"), closed(reason)]);
+        assert!(probe.machine.stats().discarded >= 5000);
+        assert!(probe.machine.held() < 1000, "{}", probe.machine.held());
+    }
+}
+
+#[test]
 fn a_packet_over_the_receive_limit_ends_the_connection() {
     let mut probe = Probe::responder(Config {
         tpdu_size: TpduSize::SMALLEST,

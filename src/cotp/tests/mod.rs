@@ -315,6 +315,14 @@ fn closed(reason: Reason) -> Event {
     Event::Closed(Box::new(end_for(reason)))
 }
 
+/// An end that leaves octets unsent.
+fn cut_off(reason: Reason, unsent: usize) -> Event {
+    Event::Closed(Box::new(End {
+        unsent,
+        ..end_for(reason)
+    }))
+}
+
 #[expect(
     clippy::unnecessary_wraps,
     reason = "every field that takes a selector may lack one"

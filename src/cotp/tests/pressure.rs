@@ -236,6 +236,25 @@ fn a_stream_fed_on_while_not_wanted_is_ended() {
 }
 
 #[test]
+fn nothing_is_no_overrun_and_no_sign_of_life() {
+    let mut paused = Probe::responder(Config {
+        after_handshake: AfterHandshake::Pause,
+        ..anybody()
+    });
+    let mut idle = Probe::responder(Config {
+        idle_timeout: Some(5 * SECOND),
+        ..anybody()
+    });
+
+    paused.flood(b"");
+    idle.pass(SECOND);
+    idle.feed("");
+
+    assert_eq!(paused.events(), []);
+    assert_eq!(idle.wait(), Some(4 * SECOND));
+}
+
+#[test]
 fn octets_that_are_held_and_taken_leave_no_memory_behind() {
     let mut probe = Probe::responder(Config {
         receive_queue: 1,
@@ -434,6 +453,37 @@ fn an_idle_connection_stays_small_whatever_it_did() {
     for probe in [&pair.initiator, &pair.responder] {
         let bytes = size_of::<Connection>() + probe.machine.held();
         assert!(bytes <= 1024, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn bursts_of_everything_leave_an_idle_connection_small() {
+    for burst in 1..20 {
+        let mut probe = Probe::up(Config {
+            expedited: true,
+            ..anybody()
+        });
+        probe.feed("03 00 00 0E 09 E0 00 00 12 34 00 C6 01 01");
+        probe.connected();
+
+        for tag in 0..burst {
+            let message = Bytes::from_static(b"abc");
+            probe.run_undrained(Command::Send(message.clone())).unwrap();
+            probe
+                .run_undrained(Command::SendExpedited(message))
+                .unwrap();
+            probe.run_undrained(Command::Flush(Tag(tag))).unwrap();
+            probe.flood_undrained(&hex(ABC));
+            let mut urgent = hex("03 00 00 17 02 10 80");
+            urgent.resize(0x17, 7);
+            let (head, tail) = urgent.split_at(9 + usize::try_from(tag).unwrap() % 9);
+            probe.flood_undrained(head);
+            probe.flood_undrained(tail);
+        }
+        probe.drain();
+
+        let bytes = size_of::<Connection>() + probe.machine.held();
+        assert!(bytes <= 1024, "{bytes} bytes after bursts of {burst}");
     }
 }
 

@@ -29,8 +29,8 @@ fn invalid_code() -> Reason {
     })
 }
 
-fn disconnected() -> Reason {
-    Reason::Disconnected {
+fn disconnect() -> Disconnect {
+    Disconnect {
         reason: DisconnectReason::NOT_ATTACHED,
         information: Bytes::new(),
         user_data: Bytes::new(),
@@ -60,7 +60,7 @@ fn ends(mut probe: Probe, packet: &str, event: Event, answer: &str) {
 fn awaiting_a_confirm_anything_else_is_the_end() {
     for (packet, reason) in [
         (CR, unexpected("CR", "CC")),
-        (DR, disconnected()),
+        (DR, Reason::Refused(disconnect())),
         (ER, Reason::Rejected(RejectCause::TPDU_TYPE)),
         (DT, unexpected("DT", "CC")),
         (ED, unexpected("ED", "CC")),
@@ -260,7 +260,7 @@ fn awaiting_a_request_the_end_of_the_stream_is_told() {
 fn while_the_application_decides_octets_are_held() {
     for (packet, reason) in [
         (CR, unexpected("CR", "DT")),
-        (DR, disconnected()),
+        (DR, Reason::Disconnected(disconnect())),
         (ED, unexpected("ED", "DT")),
         (BROKEN, Reason::Framing(TpktFault::TooShort(4))),
     ] {
@@ -377,7 +377,7 @@ fn on_an_open_connection_anything_but_data_is_the_end() {
         for (packet, reason) in [
             (CR, unexpected("CR", "DT")),
             (CC, unexpected("CC", "DT")),
-            (DR, disconnected()),
+            (DR, Reason::Disconnected(disconnect())),
             (ER, Reason::Rejected(RejectCause::TPDU_TYPE)),
             (ED, unexpected("ED", "DT")),
             (DC, unexpected("DC", "DT")),

@@ -164,7 +164,7 @@ fn additional_information_is_found_among_parameters() {
         .information()
     };
 
-    assert_eq!(information(&[]), []);
+    assert_eq!(information(&[]), [0_u8; 0]);
     assert_eq!(information(&[0xE0, 2, b'h', b'i']), b"hi");
     assert_eq!(
         information(&[0x85, 1, 0, 0xE0, 1, b'a', 0xE0, 1, b'b']),

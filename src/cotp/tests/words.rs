@@ -9,8 +9,8 @@ fn every_reason_has_words() {
     for (reason, words) in [
         (Reason::Closed, "closed by this side"),
         (
-            Reason::Aborted,
-            "closed by this side, and aborted as the peer did not end too",
+            Reason::HalfClosed(seconds(2)),
+            "closed by this side, and the peer did not end too within 2s",
         ),
         (Reason::HandedOver(Tag(7)), "the stream was handed over"),
         (
@@ -28,19 +28,19 @@ fn every_reason_has_words() {
         ),
         (Reason::Link(Cause::Reset), "connection reset by the peer"),
         (
-            Reason::Disconnected {
+            Reason::Disconnected(Disconnect {
                 reason: DisconnectReason(136),
                 information: Bytes::from_static(b"no\n"),
                 user_data: Bytes::new(),
-            },
+            }),
             "disconnected by the peer: connection request refused on this network connection (136), \"no\\n\"",
         ),
         (
-            Reason::Disconnected {
+            Reason::Disconnected(Disconnect {
                 reason: DisconnectReason(77),
                 information: Bytes::new(),
                 user_data: Bytes::new(),
-            },
+            }),
             "disconnected by the peer: a reason the standard does not have (77)",
         ),
         (

@@ -30,8 +30,9 @@ pub use tcp::Tcp;
 pub(super) use sockets::TcpWake;
 pub(super) use stack::Stack;
 
-use super::links::{By, Head, Point};
+use super::links::Point;
 use super::trace::PacketId;
+use super::traffic::{By, Head};
 use super::way::Departure;
 use super::world::{Happening, Lodging};
 use super::{Carrier, Flags, Ip, Line, NatId, Node, Place, Why, World, misuse};
@@ -264,7 +265,7 @@ impl World {
     }
 
     /// Sends a packet on from `from`, who is not held up by a queue.
-    fn pass_on(&mut self, from: Node, header: Header, octets: &Bytes, packet: Option<PacketId>) {
+    fn pass_on(&mut self, from: Node, header: Header, octets: Bytes, packet: Option<PacketId>) {
         let Some(way) = self.way_out(from, &header) else {
             return self.trace.lost(packet, self.now, Why::NoHost);
         };
@@ -273,7 +274,13 @@ impl World {
         };
         self.trace.change(packet, |packet| packet.to = Some(to));
         match departure {
-            Departure::Sent { at, .. } => self.fly(way, at, &Head::Ip(header), octets, packet),
+            Departure::Sent { at, .. } => self.fly(
+                way,
+                at,
+                Head::Ip(alloc::boxed::Box::new(header)),
+                octets,
+                packet,
+            ),
             Departure::Lost(why) => self.trace.lost(packet, self.now, why),
             Departure::Held(_) => self.trace.lost(packet, self.now, Why::QueueFull),
         }
@@ -284,7 +291,7 @@ impl World {
         &mut self,
         to: Node,
         header: Header,
-        octets: &Bytes,
+        octets: Bytes,
         packet: Option<PacketId>,
         is_corrupted: bool,
     ) {
@@ -293,14 +300,14 @@ impl World {
                 let _ = id;
                 self.trace.lost(packet, self.now, Why::Checksum);
             }
-            Node::Host(id) => self.receive_ip(id, header, octets, packet),
+            Node::Host(id) => self.receive_ip(id, header, &octets, packet),
             Node::Nat(nat) if header.net == nat.0 + 1 => self.go_out(nat, header, octets, packet),
             Node::Nat(nat) => self.come_in(nat, header, octets, packet),
         }
     }
 
     /// A packet from behind a NAT reaches it.
-    fn go_out(&mut self, nat: NatId, header: Header, octets: &Bytes, packet: Option<PacketId>) {
+    fn go_out(&mut self, nat: NatId, header: Header, octets: Bytes, packet: Option<PacketId>) {
         let now = self.now;
         let gate = self.net.gate(nat);
         let outer = gate.outer;
@@ -328,7 +335,7 @@ impl World {
     }
 
     /// A packet from outside reaches a NAT.
-    fn come_in(&mut self, nat: NatId, header: Header, octets: &Bytes, packet: Option<PacketId>) {
+    fn come_in(&mut self, nat: NatId, header: Header, octets: Bytes, packet: Option<PacketId>) {
         let now = self.now;
         match self.net.gate(nat).table.inbound(now, header.flow()) {
             Ok(dst) => {
@@ -384,14 +391,19 @@ impl World {
             segment: Some(segment.refusal(len)),
             net: header.net,
         };
-        self.send_segment(Node::Nat(nat), answer, &Bytes::new(), false);
+        self.send_segment(Node::Nat(nat), answer, Bytes::new(), false);
     }
 
     /// Sends a TCP segment and notes it in the trace.
-    fn send_segment(&mut self, from: Node, header: Header, data: &Bytes, is_repeated: bool) {
+    fn send_segment(&mut self, from: Node, header: Header, data: Bytes, is_repeated: bool) {
         let to = self.net.next_hop(header.net, header.dst.ip());
         let place = Place::Path(Path::tcp(header.src, header.dst));
-        let packet = self.note_sent(from, to, place, header.carrier(), data, Some(is_repeated));
+        let packet = self.note_sent(from, to, place, header.carrier(), &data, Some(is_repeated));
+        if let Some(segment) = header.segment {
+            let numbers = (segment.seq, segment.ack);
+            self.trace
+                .change(packet, |packet| packet.numbers = Some(numbers));
+        }
         self.pass_on(from, header, data, packet);
     }
 }

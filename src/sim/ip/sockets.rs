@@ -70,7 +70,7 @@ impl World {
             segment: Some(segment.refusal(len)),
             net: header.net,
         };
-        self.send_segment(Node::Host(id), answer, &Bytes::new(), false);
+        self.send_segment(Node::Host(id), answer, Bytes::new(), false);
     }
 
     /// Sends what a connection has to send, and looks at what became of it.
@@ -86,7 +86,7 @@ impl World {
                 segment: Some(outgoing.segment),
                 net,
             };
-            self.send_segment(Node::Host(id), header, &outgoing.data, outgoing.is_repeated);
+            self.send_segment(Node::Host(id), header, outgoing.data, outgoing.is_repeated);
         }
         let stack = self.stack(id);
         let Some(conn) = stack.conns.get_mut(&pair) else {
@@ -136,7 +136,7 @@ impl World {
                 self.tell(id, place(pair), link);
             }
             Owner::Script(index) => {
-                if let Some(handed) = self.slot(id).handed.get_mut(index) {
+                if let Some(handed) = self.slot(id).spare.handed.get_mut(index) {
                     handed.is_ended = true;
                 }
             }
@@ -262,7 +262,7 @@ impl World {
         }
         let mut out = Vec::new();
         let octets = conn.take(len, &mut out);
-        if let Some(handed) = self.slot(id).handed.get_mut(index) {
+        if let Some(handed) = self.slot(id).spare.handed.get_mut(index) {
             handed.received.extend_from_slice(&octets);
             handed.is_ended |= is_ended;
         }
@@ -307,8 +307,8 @@ impl World {
         let now = self.now;
         let pair = (path.local, path.remote);
         let slot = self.slot(id);
-        let index = slot.handed.len();
-        slot.handed.push(Handed {
+        let index = slot.spare.handed.len();
+        slot.spare.handed.push(Handed {
             tag,
             place: Place::Path(path),
             time: now,

@@ -8,9 +8,9 @@ use core::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use super::super::links::{Head, Sent};
 use super::super::pipe::Owner;
 use super::super::trace::PacketId;
+use super::super::traffic::{Head, Sent};
 use super::super::world::{Happening, Lodging};
 use super::super::{Carrier, Chunks, HostId, Node, Place, Why, World, misuse};
 use super::tcp::{Conn, Origin, State};
@@ -200,7 +200,12 @@ impl World {
         }
     }
 
-    pub(in super::super) fn send_udp(&mut self, id: HostId, path: Path, octets: &Bytes) -> Sent {
+    pub(in super::super) fn send_udp(
+        &mut self,
+        id: HostId,
+        path: Path,
+        octets: &mut Bytes,
+    ) -> Sent {
         let from = Node::Host(id);
         let place = Place::Path(path);
         let stack = self.stack(id);
@@ -221,7 +226,11 @@ impl World {
             self.trace.lost(packet, self.now, why);
             return Sent::Gone;
         };
-        self.set_off(place, octets, &[(way, Head::Ip(header))])
+        self.set_off(
+            place,
+            octets,
+            &[(way, Head::Ip(alloc::boxed::Box::new(header)))],
+        )
     }
 
     /// A packet reaches a host.

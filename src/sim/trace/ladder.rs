@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-use super::{Fate, Mark, MarkKind, Moment, Node, Packet, Trace};
+use super::{Fate, Mark, MarkKind, Node, Noted, Packet, Trace};
 use crate::Instant;
 
 /// With more nodes than this, arrows become words.
@@ -27,7 +27,7 @@ impl Trace {
     pub fn ladder(&self) -> String {
         let lanes = self.lanes();
         let digits = self.digits();
-        let moments: Vec<Moment<'_>> = self.moments().collect();
+        let moments: Vec<Noted<'_>> = self.notes().collect();
         if lanes.len() > MOST_LANES {
             return self.listing(&moments, digits);
         }
@@ -51,23 +51,23 @@ impl Trace {
                 digits = digits.max(6);
             }
         };
-        for moment in self.moments() {
+        for moment in self.notes() {
             match moment {
-                Moment::Packet(packet) => {
+                Noted::Packet(packet) => {
                     look(packet.time);
                     packet.arrived().map(&mut look);
                 }
-                Moment::Mark(mark) => look(mark.time),
+                Noted::Mark(mark) => look(mark.time),
             }
         }
         digits
     }
 
-    fn listing(&self, moments: &[Moment<'_>], digits: usize) -> String {
+    fn listing(&self, moments: &[Noted<'_>], digits: usize) -> String {
         let mut text = String::new();
         for moment in moments {
             match moment {
-                Moment::Packet(packet) => {
+                Noted::Packet(packet) => {
                     let from = self.name(packet.from);
                     let to = packet.to.map_or("?", |to| self.name(to));
                     let (title, end) = (packet.title(), ending(packet, digits));
@@ -77,7 +77,7 @@ impl Trace {
                         &format!("{time}  {from} -> {to}: {title}  {end}"),
                     );
                 }
-                Moment::Mark(mark) => {
+                Noted::Mark(mark) => {
                     let (time, node) = (clock(mark.time, digits), self.name(mark.node));
                     line(&mut text, &format!("{time}  {node} {}", remark(mark)));
                 }
@@ -95,13 +95,13 @@ struct Ladder<'a> {
 }
 
 impl Ladder<'_> {
-    fn draw(&self, moments: &[Moment<'_>]) -> String {
+    fn draw(&self, moments: &[Noted<'_>]) -> String {
         let mut text = String::new();
         line(&mut text, &self.header());
         for moment in moments {
             let (time, row) = match moment {
-                Moment::Packet(packet) => (packet.time, self.arrow(packet)),
-                Moment::Mark(mark) => (mark.time, self.remark(mark)),
+                Noted::Packet(packet) => (packet.time, self.arrow(packet)),
+                Noted::Mark(mark) => (mark.time, self.remark(mark)),
             };
             line(&mut text, &format!("{}  {row}", clock(time, self.digits)));
         }
@@ -192,10 +192,10 @@ fn break_off(drawn: &mut [char], is_rightward: bool) {
     }
 }
 
-fn gap(moments: &[Moment<'_>]) -> usize {
+fn gap(moments: &[Noted<'_>]) -> usize {
     let longest = moments.iter().map(|moment| match moment {
-        Moment::Packet(packet) => packet.title().chars().count() + 8,
-        Moment::Mark(_) => 0,
+        Noted::Packet(packet) => packet.title().chars().count() + 8,
+        Noted::Mark(_) => 0,
     });
     longest.max().unwrap_or(0).clamp(NARROW, WIDE)
 }

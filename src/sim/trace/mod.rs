@@ -1,5 +1,7 @@
 //! What happened in a world: one record from which the ladders, the table and the packets are made.
 
+#[cfg(feature = "record")]
+mod capture;
 mod ladder;
 mod seen;
 mod statistics;
@@ -44,7 +46,8 @@ pub struct Trace {
     packets: Vec<Packet>,
     marks: Vec<Mark>,
     contacts: Vec<Contact>,
-    /// Packets and marks in the order in which they came, which times alone do not tell.
+    endings: Vec<Ending>,
+    /// Packets, marks and endings in the order in which they came, which times alone do not tell.
     order: Vec<Entry>,
     sent_before: BTreeSet<(Node, Place, u64)>,
 }
@@ -62,6 +65,8 @@ pub struct Packet {
     pub time: Instant,
     /// What carries it.
     pub carrier: Carrier,
+    /// Of a TCP segment: the number of its first octet, and the number that its sender awaits next.
+    pub numbers: Option<(u64, u64)>,
     /// How many octets it has; of a TCP segment, of data.
     pub len: usize,
     /// The octets as they were sent, if the world [keeps](Keep) them.
@@ -274,17 +279,44 @@ pub struct Contact {
     pub closes: Instant,
 }
 
-/// A packet or a mark, by its number.
+/// One end of a stream line was closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// When.
+    pub time: Instant,
+    /// By whom.
+    pub from: HostId,
+    /// Who hears of it.
+    pub to: HostId,
+    /// When that one can hear of it.
+    pub arrives: Instant,
+    /// In which way.
+    pub how: HowEnded,
+}
+
+/// How an end of a stream line was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HowEnded {
+    /// Behind what was written, and in this direction alone, as by a FIN.
+    Finished,
+    /// At once and for both directions, as by an RST.
+    Cut,
+}
+
+/// A packet, a mark or an ending, by its number.
 #[derive(Debug, Clone, Copy)]
 enum Entry {
     Packet(usize),
     Mark(usize),
+    Ending(usize),
 }
 
-/// What a ladder shows, in order.
+/// What a ladder shows.
 #[derive(Debug, Clone, Copy)]
-enum Moment<'a> {
+pub enum Noted<'a> {
+    /// Something was sent.
     Packet(&'a Packet),
+    /// Something else happened.
     Mark(&'a Mark),
 }
 
@@ -318,27 +350,34 @@ impl Trace {
         self.contacts.iter()
     }
 
-    /// Everything but bare acknowledgements.
-    fn moments(&self) -> impl Iterator<Item = Moment<'_>> {
+    /// Returns how and when stream lines were closed, in order of time.
+    #[must_use]
+    pub fn endings(&self) -> impl ExactSizeIterator<Item = &Ending> + Clone {
+        self.endings.iter()
+    }
+
+    /// Returns packets and marks in the order in which they came, but no bare acknowledgements of TCP.
+    pub fn notes(&self) -> impl Iterator<Item = Noted<'_>> {
         self.order.iter().filter_map(|entry| match *entry {
             Entry::Packet(index) => {
                 let packet = self.packets.get(index)?;
-                (!packet.is_bare_ack()).then_some(Moment::Packet(packet))
+                (!packet.is_bare_ack()).then_some(Noted::Packet(packet))
             }
-            Entry::Mark(index) => self.marks.get(index).map(Moment::Mark),
+            Entry::Mark(index) => self.marks.get(index).map(Noted::Mark),
+            Entry::Ending(_) => None,
         })
     }
 
     /// The nodes that took part, in the order of their making.
     fn lanes(&self) -> Vec<Node> {
         let mut lanes = BTreeSet::new();
-        for moment in self.moments() {
-            match moment {
-                Moment::Packet(packet) => {
+        for note in self.notes() {
+            match note {
+                Noted::Packet(packet) => {
                     lanes.insert(packet.from);
                     lanes.extend(packet.to);
                 }
-                Moment::Mark(mark) => {
+                Noted::Mark(mark) => {
                     lanes.insert(mark.node);
                 }
             }
@@ -437,6 +476,13 @@ impl Trace {
                 kind,
                 text,
             });
+        }
+    }
+
+    pub(super) fn ending(&mut self, ending: Ending) {
+        if self.is_kept() {
+            self.order.push(Entry::Ending(self.endings.len()));
+            self.endings.push(ending);
         }
     }
 

@@ -45,6 +45,7 @@ impl Trace {
             addr: Place::Stream,
             time: seen.time,
             carrier: Carrier::Stream,
+            numbers: None,
             len: seen.octets.len(),
             octets: seen.octets,
             label: seen.label,

@@ -149,8 +149,8 @@ impl Clerk {
                 }
             },
             Order::Close(closer) => {
-                // At the end already, or about to be somebody else's: then the reply is dropped here.
-                if machine.command(now, Command::Close).is_ok() && self.shared.end.get().is_none() {
+                // About to be somebody else's: then the reply is dropped here.
+                if machine.command(now, Command::Close).is_ok() {
                     self.closers.push(closer);
                 }
             }
@@ -183,34 +183,44 @@ impl Clerk {
         if now < due {
             return Poll::Pending;
         }
-        self.unfilled = None;
         self.is_full = false;
         self.give_up = None;
-        if let Some(mut orders) = self.orders.take() {
-            while let Some(order) = orders.try_next() {
-                // Of all that was still ordered only the end is carried out.
-                if let Order::Close(closer) = order {
-                    self.closers.push(closer);
-                }
-            }
-        }
+        self.drop_orders();
         // What the machine accepted has its own time to be sent.
         let _ = machine.command(now, Command::Close);
         Poll::Ready(())
     }
 
+    /// Carries out no order any more, and notes whether a message is among them that nobody waits for.
+    fn drop_orders(&mut self) {
+        let left = self.orders.as_mut().map(Receiver::close);
+        for order in self
+            .unfilled
+            .take()
+            .into_iter()
+            .chain(left.into_iter().flatten())
+        {
+            match order {
+                Order::Command(_, None) => self.answer(None, Err(Error::Closed)),
+                Order::Close(closer) => self.closers.push(closer),
+                // Those who wait for a reply find the end in its place.
+                Order::Command(_, Some(_)) | Order::Flush(_) | Order::HandOver(_) => {}
+            }
+        }
+        self.orders = None;
+    }
+
     fn end(&mut self, end: Arc<End>) {
-        // Those who wait for a reply find the end in its place.
         let _ = self.shared.end.set(Arc::clone(&end));
         if !matches!(end.reason, Reason::HandedOver(_)) {
             self.taker = None;
         }
         self.told.push(Told::End(end), ENTRY);
-        self.flushes.clear();
-        self.closers.clear();
-        self.unfilled = None;
         self.is_full = false;
         self.give_up = None;
+        self.drop_orders();
+        self.flushes.clear();
+        self.closers.clear();
     }
 
     fn incoming(&mut self, incoming: Incoming) {
@@ -281,6 +291,12 @@ impl Front<Speaker, TcpStream> for Clerk {
         for reply in self.written.drain(..) {
             let _ = reply.send(Ok(()));
         }
+    }
+}
+
+impl Drop for Clerk {
+    fn drop(&mut self) {
+        self.drop_orders();
     }
 }
 

@@ -153,6 +153,14 @@ impl Link {
         ended(&self.shared)
     }
 
+    /// Tells of a message that was lost after it had been ordered.
+    fn check_refused(&self) -> Result<(), Error> {
+        match self.shared.refused.get() {
+            Some(error) => Err(self.refused(*error)),
+            None => Ok(()),
+        }
+    }
+
     /// Says it by the end, where there is one: the machine only knows that it is closed.
     fn refused(&self, error: cotp::Error) -> Error {
         match (error, self.shared.end.get()) {
@@ -220,8 +228,11 @@ impl SendHalf {
     ///
     /// The connection ended before that.
     pub async fn flush(&self) -> Result<(), Error> {
-        self.check()?;
-        self.ask(Order::Flush).await
+        match self.ask(Order::Flush).await {
+            // An end behind the last octet takes nothing away.
+            Err(Error::Ended(end)) if end.unsent == 0 => self.link.check_refused(),
+            answer => answer,
+        }
     }
 
     /// Sends what was accepted, then ends the connection and waits until the peer did too.
@@ -231,27 +242,25 @@ impl SendHalf {
     /// The connection ended in another way, or not everything could be sent.
     pub async fn close(self) -> Result<(), Error> {
         let (closer, end) = oneshot::channel();
-        let shared = Arc::clone(&self.link.shared);
+        let shared = &self.link.shared;
         shared.is_closing.store(true, Ordering::Release);
         let order = Order::Close(closer);
         let weight = order.weight();
         // Whether there is room or not: behind a peer that takes nothing there never will be.
         self.link.orders.push(order, weight);
-        drop(self);
         // Nothing is ever sent here: the other side is dropped when all is over.
         let _ = end.await;
         match shared.end.get() {
-            Some(end) if is_clean(end) => Ok(()),
-            _ => Err(ended(&shared)),
+            Some(end) if is_clean(end) => self.link.check_refused(),
+            _ => Err(self.link.ended()),
         }
     }
 
     /// Refuses to go on behind the end, or behind a message that was lost.
     fn check(&self) -> Result<(), Error> {
-        match (self.link.shared.end.get(), self.link.shared.refused.get()) {
-            (Some(end), _) => Err(Error::Ended(Arc::clone(end))),
-            (None, Some(error)) => Err(Error::Refused(*error)),
-            (None, None) => Ok(()),
+        match self.link.shared.end.get() {
+            Some(end) => Err(Error::Ended(Arc::clone(end))),
+            None => self.link.check_refused(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! `farlink cotp connect`: sends a file, and compares the echo if there is to be one.
 
+use core::time::Duration;
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bytes::Bytes;
 use farlink::adapters::tokio::cotp::{self, Connection, Error, ReceiveHalf, SendHalf};

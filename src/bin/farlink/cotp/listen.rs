@@ -1,10 +1,11 @@
 //! `farlink cotp listen`: takes connections, and echoes or keeps what comes.
 
+use alloc::sync::Arc;
+use core::net::SocketAddr;
 use std::fs::File;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Error, Listener};
 use farlink::cotp::{Config, Policy, Selector, TpduSize};

@@ -79,7 +79,7 @@ impl Trace {
     #[must_use]
     pub fn svg(&self, drawing: &Drawing) -> String {
         let lanes = self.lanes();
-        let messages = self.moments().count();
+        let messages = self.notes().count();
         let fold = drawing.bands == Bands::WhenMany && messages > FEW;
         let parts = Parts::of(self, fold);
         let scale = Scale::lay(self, &parts, drawing.axis);

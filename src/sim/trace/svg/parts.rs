@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
 
-use super::super::{Fate, Mark, Moment, Node, Packet, Trace};
+use super::super::{Fate, Mark, Node, Noted, Packet, Trace};
 use super::runs::{Role, Runs};
 use super::{axis, count};
 
@@ -110,16 +110,16 @@ impl<'a> Parts<'a> {
             Runs::default()
         };
         let mut list = Vec::new();
-        for (number, moment) in trace.moments().enumerate() {
+        for (number, moment) in trace.notes().enumerate() {
             match (runs.role(number), moment) {
                 (Role::Inside, _) => {}
                 (Role::Messages(run), _) => list.push(Part::Band(run.band())),
                 (Role::Marks(run), _) => list.extend(run.bracket().map(Part::Bracket)),
-                (Role::Alone, Moment::Mark(mark)) => list.push(Part::Remark(Remark {
+                (Role::Alone, Noted::Mark(mark)) => list.push(Part::Remark(Remark {
                     mark,
                     at: Cell::default(),
                 })),
-                (Role::Alone, Moment::Packet(packet)) => list.push(Part::Arrow(Arrow {
+                (Role::Alone, Noted::Packet(packet)) => list.push(Part::Arrow(Arrow {
                     packet,
                     style: Style::of(packet),
                     aims: packet

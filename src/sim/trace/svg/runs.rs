@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::time::Duration;
 
-use super::super::{Mark, MarkKind, Moment, Node, Packet, Trace};
+use super::super::{Mark, MarkKind, Node, Noted, Packet, Trace};
 use super::count;
 use super::parts::{Band, Bracket, LostOne, Style};
 use crate::Instant;
@@ -62,10 +62,10 @@ impl<'a> Runs<'a> {
         let mut messages: BTreeMap<MessageKey, Run<'a>> = BTreeMap::new();
         let mut marks: BTreeMap<MarkKey, MarkRun<'a>> = BTreeMap::new();
         let mut all = Self::default();
-        for (number, moment) in trace.moments().enumerate() {
+        for (number, moment) in trace.notes().enumerate() {
             match moment {
-                Moment::Packet(packet) => all.add_packet(&mut messages, number, packet),
-                Moment::Mark(mark) => all.add_mark(&mut marks, number, mark),
+                Noted::Packet(packet) => all.add_packet(&mut messages, number, packet),
+                Noted::Mark(mark) => all.add_mark(&mut marks, number, mark),
             }
         }
         for run in messages.into_values() {
