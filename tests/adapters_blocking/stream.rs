@@ -92,6 +92,7 @@ fn two_that_send_and_never_read_neither_deadlock_nor_grow() {
     let until_full = |events: &mut Events<Toy>| while next(events) != Event::Cue(Link::Full) {};
     until_full(&mut one_events);
     until_full(&mut other_events);
+    until_stuck(&one);
 
     let written = one.look(|toy| toy.written).unwrap();
     for _ in 0..10 {
