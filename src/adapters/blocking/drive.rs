@@ -230,7 +230,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 }
                 Output::Event(event) => {
                     self.news.push(event);
-                    if self.outbox.state == Load::None {
+                    if self.outbox.state == Load::None && self.is_whole() {
                         self.news.give_answers();
                     }
                 }
@@ -270,7 +270,11 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 self.outbox.state = Load::Waiting;
                 self.machine.link(self.now, (), Link::Full);
             }
-            Err(error) => self.break_off(cause_of(&error)),
+            Err(error) => {
+                self.break_off(cause_of(&error));
+                // Nothing more leaves, and the machine is not to think so until it hears that it is down.
+                self.machine.link(self.now, (), Link::Full);
+            }
         }
     }
 
