@@ -39,6 +39,7 @@
 //! | `arbitrary` | commands, configurations and scripts out of arbitrary octets |
 //! | `serde` | commands, events, configurations and addresses as JSON or alike |
 //! | `record` | [`record`]: recordings that open in Wireshark and replay octet by octet |
+//! | `sim` | [`sim`]: a deterministic world of lines, NATs and faults in which machines meet |
 //! | `cli` | the `farlink` tool |
 //!
 //! Without default features the crate is `no_std` and needs `alloc` alone.

@@ -116,7 +116,8 @@ fn json_has_one_object_per_happening_and_the_outcome_last() {
         .collect();
     let count = |kind: &str| kinds.iter().filter(|other| **other == kind).count();
     assert_eq!(kinds[0], "scenario");
-    assert_eq!((count("packet"), count("traffic")), (6, 2));
+    // CR, CC, two messages each way, and the end of each direction.
+    assert_eq!((count("packet"), count("traffic")), (8, 2));
     // Up and the end of the peer's direction, at both ends.
     assert_eq!(count("link"), 4);
     // At both ends: connected, two messages, the end.
@@ -178,6 +179,17 @@ fn the_capture_holds_both_streams_whole() {
     // CR or CC, 5 octets in one packet, 5000 in three.
     let expected = 22 + 5 + 7 + 5000 + 3 * 7;
     assert_eq!((began, ended, received), (2, 2, [expected, expected]));
+}
+
+#[test]
+fn the_help_documents_every_field_of_the_json() {
+    let help = text(&sim(&["--help"]));
+
+    for object in objects("cotp-reset") {
+        for field in object.as_object().unwrap().keys() {
+            assert!(help.contains(&format!("`{field}`")), "{field} in {help}");
+        }
+    }
 }
 
 #[test]

@@ -295,6 +295,9 @@ fn variant(event: &impl fmt::Debug) -> String {
     let mut word = Word(String::new());
     // The error is how the word ends the formatting, which may be long.
     let _ = write!(word, "{event:?}");
+    if word.0.is_empty() {
+        return String::from("event");
+    }
     word.0
 }
 

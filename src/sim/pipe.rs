@@ -10,9 +10,7 @@ use bytes::{Bytes, BytesMut};
 use super::dice::{spread, wire_time};
 use super::trace::PacketId;
 use super::world::{Happening, Lodging};
-use super::{
-    Carrier, Ending, Handed, HostId, HowEnded, Node, Place, StreamLine, Why, World, misuse,
-};
+use super::{Carrier, Flags, Handed, HostId, Node, Place, StreamLine, Why, World, misuse};
 use crate::{Ask, Cause, Chance, Instant, Link, Tag};
 
 /// Octets that travel together when a line takes time over them: about a TCP segment's worth.
@@ -66,8 +64,8 @@ pub(super) enum News {
         /// Of the last piece of a write.
         packet: Option<PacketId>,
     },
-    Fin(u32),
-    Reset(u32),
+    Fin(u32, Option<PacketId>),
+    Reset(u32, Option<PacketId>),
     /// The writer may go on.
     Free(u32),
 }
@@ -224,13 +222,17 @@ impl World {
                 self.trace.lost(packet, self.now, Why::Cut);
             }
             News::Octets { octets, packet, .. } => self.octets_arrive(lane, &octets, packet),
-            News::Fin(old) if old == life => {
+            News::Fin(old, packet) if old == life => {
+                self.trace.arrived(packet, self.now);
                 let state = self.lanes.get(lane);
                 state.end = End::Arrived;
                 let reader = state.reader;
                 self.read_on(reader);
             }
-            News::Reset(old) if old == life => self.cut_off(lane, Cause::Reset),
+            News::Reset(old, packet) if old == life => {
+                self.trace.arrived(packet, self.now);
+                self.cut_off(lane, Cause::Reset);
+            }
             News::Free(old) if old == life => {
                 let state = self.lanes.get(lane);
                 let (writer, owner) = (state.writer, state.owner);
@@ -238,7 +240,10 @@ impl World {
                     self.cue(writer, Place::Stream, Link::Free);
                 }
             }
-            News::Fin(_) | News::Reset(_) | News::Free(_) => {}
+            News::Fin(_, packet) | News::Reset(_, packet) => {
+                self.trace.lost(packet, self.now, Why::Cut);
+            }
+            News::Free(_) => {}
         }
     }
 
@@ -367,8 +372,9 @@ impl World {
         }
         lane.end = End::Finished;
         let at = lane.carry(now, 0);
-        let news = News::Fin(lane.life);
-        self.end_lane(out, at, HowEnded::Finished, news);
+        let packet = self.note_flags(out, Flags::FIN);
+        let news = News::Fin(self.lanes.get(out).life, packet);
+        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
     }
 
     /// A machine is done; what it handed over lives on.
@@ -394,11 +400,20 @@ impl World {
         lane.owner = Owner::Nobody;
         lane.end = End::Told;
         let at = now + lane.line.delay;
-        let news = News::Reset(lane.life);
-        self.end_lane(out, at, HowEnded::Cut, news);
+        let packet = self.note_flags(out, Flags::RST);
+        let news = News::Reset(self.lanes.get(out).life, packet);
+        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
         let back = self.lanes.get(back);
         back.life += 1;
         back.unread.clear();
+    }
+
+    /// Notes an end or a reset in the trace.
+    fn note_flags(&mut self, out: usize, flags: Flags) -> Option<PacketId> {
+        let lane = self.lanes.get(out);
+        let (from, to) = (Node::Host(lane.writer), Node::Host(lane.reader));
+        let carrier = Carrier::Tcp(flags);
+        self.note_sent(from, Some(to), Place::Stream, carrier, &Bytes::new(), None)
     }
 
     /// A reset comes out of `lane`: both directions are dead.
@@ -464,24 +479,9 @@ impl World {
         self.cut_off(back, Cause::Reset);
         let lane = self.lanes.get(out);
         let at = self.now + lane.line.delay;
-        let news = News::Reset(lane.life);
-        self.end_lane(out, at, HowEnded::Cut, news);
-    }
-
-    /// Notes that the writer's end was closed, and sends the news of it.
-    fn end_lane(&mut self, out: usize, arrives: Instant, how: HowEnded, news: News) {
-        let time = self.now;
-        let lane = self.lanes.get(out);
-        let (from, to) = (lane.writer, lane.reader);
-        self.trace.ending(Ending {
-            time,
-            from,
-            to,
-            arrives,
-            how,
-        });
-        self.agenda
-            .enter(arrives, Happening::Lane(out, Box::new(news)));
+        let packet = self.note_flags(out, Flags::RST);
+        let news = News::Reset(self.lanes.get(out).life, packet);
+        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
     }
 
     pub(super) fn half_close_lane(&mut self, id: HostId) {

@@ -314,9 +314,10 @@ impl World {
         match head {
             Head::Named(to, from) => self.deliver(to, Place::Name(from), &octets, packet),
             Head::Hop(to, from) => self.deliver(to, Place::Hop(from), &octets, packet),
-            Head::Ip(header) => {
+            Head::Ip(mut header) => {
+                header.is_corrupted |= is_corrupted;
                 if let Some(to) = self.links.ways.get(way).map(|way| way.to.node()) {
-                    self.come_by(to, *header, octets, packet, is_corrupted);
+                    self.come_by(to, *header, octets, packet);
                 }
             }
         }

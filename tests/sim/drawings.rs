@@ -114,6 +114,114 @@ fn a_drawing_is_one_well_formed_page() {
     }
 }
 
+fn count(svg: &str, what: &str) -> usize {
+    svg.matches(what).count()
+}
+
+#[test]
+fn a_drawing_breaks_losses_colours_repeats_and_shades_contacts() {
+    let world = small();
+    let svg = world.trace().svg(&Drawing::default());
+
+    // Each arrow is a path and a head; the legend has one more of each kind.
+    assert_eq!(count(&svg, "class=\"arrow plain\""), 11 + 1);
+    assert_eq!(count(&svg, "class=\"arrow again\""), 6 + 1);
+    assert_eq!(count(&svg, "class=\"arrow lost ghost\""), 4 + 1);
+    // Two windows in each direction, and the legend.
+    assert_eq!(count(&svg, "class=\"contact\""), 2 * 2 + 1);
+    assert_eq!(count(&svg, ">DATA 8 (lost by chance)</text>"), 2);
+}
+
+#[test]
+fn two_thousand_messages_fit_a_page_as_bands_with_their_losses() {
+    let world = large();
+    let svg = world.trace().svg(&Drawing::default());
+
+    assert!(svg.len() < 100_000, "{} octets", svg.len());
+    assert_eq!(count(&svg, ">1900 messages to mars, 102 lost</text>"), 1);
+    assert_eq!(count(&svg, "class=\"arrow lost stub\""), 102 + 6);
+}
+
+#[test]
+fn a_scale_gives_equal_spans_equal_lengths_and_a_compressed_axis_shortens_waits() {
+    let height = |world: &World, axis| {
+        let drawing = Drawing {
+            axis,
+            ..Drawing::default()
+        };
+        let svg = world.trace().svg(&drawing);
+        let start = svg.find("height=\"").unwrap() + 8;
+        let text: String = svg[start..]
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
+        text.parse::<u32>().unwrap()
+    };
+    let quiet = |hours: u32| {
+        let (mut world, earth, _) = mars(1, Line::default());
+        let send = move |world: &mut World| {
+            let (to, parcels, pace) = (2, 1, MILLI);
+            world.command(earth, Deliver { to, parcels, pace }).unwrap();
+        };
+        send(&mut world);
+        world.at(60 * MINUTE * hours, send);
+        world.run_until_idle(60 * MINUTE * hours * 2);
+        world
+    };
+
+    assert_eq!(
+        height(&quiet(1), Axis::Compressed),
+        height(&quiet(100), Axis::Compressed)
+    );
+    let svg = quiet(1).trace().svg(&Drawing {
+        axis: Axis::ToScale,
+        ..Drawing::default()
+    });
+    let ticks: Vec<f64> = svg
+        .lines()
+        .filter(|line| line.contains("class=\"tick\""))
+        .map(|line| {
+            let start = line.find("y1=\"").unwrap() + 4;
+            let text: String = line[start..]
+                .chars()
+                .take_while(|letter| *letter != '"')
+                .collect();
+            text.parse().unwrap()
+        })
+        .collect();
+    assert!(ticks.len() > 10);
+    let first = ticks[1] - ticks[0];
+    assert!(
+        ticks
+            .windows(2)
+            .all(|two| (two[1] - two[0] - first).abs() < 0.21)
+    );
+}
+
+#[test]
+fn many_hosts_are_listed_in_words() {
+    let mut world = World::new(1);
+    let hosts: Vec<Host<Courier>> = (0..8)
+        .map(|name| world.host(name, Courier::default()))
+        .collect();
+    world.label(|octets| Some(label(octets)));
+    for (one, other) in hosts.iter().zip(&hosts[1..]) {
+        world.line(*one, *other, Line::delayed(MILLI));
+    }
+    for (to, from) in (1..).zip(&hosts[..7]) {
+        let (parcels, pace) = (1, MILLI);
+        world.command(*from, Deliver { to, parcels, pace }).unwrap();
+    }
+
+    world.run_until(2 * MILLI);
+
+    let ladder = world.ladder();
+    assert!(
+        ladder.starts_with("     0.000  0 -> 1: DATA 0  0.001\n"),
+        "{ladder}"
+    );
+}
+
 #[test]
 fn a_ladder_tells_the_story() {
     insta::assert_snapshot!(small().ladder());

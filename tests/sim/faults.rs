@@ -44,6 +44,12 @@ fn numbers(world: &World, host: Named) -> Vec<u32> {
         .collect()
 }
 
+/// Of each datagram in order, whether it was lost.
+fn fates(world: &World) -> Vec<bool> {
+    let packets = world.trace().packets();
+    packets.map(|packet| packet.lost().is_some()).collect()
+}
+
 fn lost(world: &World, why: Why) -> usize {
     let packets = world.trace().packets();
     packets
@@ -133,11 +139,7 @@ fn independent_losses_keep_their_rate_and_do_not_cluster() {
     send(&mut world, one, 20_000, MILLI, 4);
     world.run_until_idle(1000 * SECOND);
 
-    let fates: Vec<bool> = world
-        .trace()
-        .packets()
-        .map(|packet| packet.lost().is_some())
-        .collect();
+    let fates = fates(&world);
     let losses = fates.iter().filter(|lost| **lost).count();
     let pairs = fates.windows(2).filter(|two| two[0] && two[1]).count();
     // Four standard deviations: 4 * sqrt(20000 * 0.1 * 0.9) = 170, and 4 * sqrt(200) = 57.
@@ -162,11 +164,7 @@ fn bursts_have_the_length_and_the_share_of_the_gilbert_elliott_model() {
     send(&mut world, one, 50_000, MILLI, 4);
     world.run_until_idle(1000 * SECOND);
 
-    let fates: Vec<bool> = world
-        .trace()
-        .packets()
-        .map(|packet| packet.lost().is_some())
-        .collect();
+    let fates = fates(&world);
     let losses = fates.iter().filter(|lost| **lost).count();
     let starts = fates.windows(2).filter(|two| !two[0] && two[1]).count();
     // The bad state takes 0.01 / 0.21 of 50000 = 2381; a burst has 1 / 0.2 = 5 datagrams.
@@ -212,11 +210,7 @@ fn a_chosen_datagram_is_lost_and_no_other() {
         .map(|(_, octets)| octets.len())
         .collect();
     assert_eq!(lengths, [20, 5, 20, 5, 20]);
-    let fates: Vec<bool> = world
-        .trace()
-        .packets()
-        .map(|packet| packet.lost().is_some())
-        .collect();
+    let fates = fates(&world);
     assert_eq!(fates, [false, false, false, false, true, false]);
     assert_eq!(lost(&world, Why::Chosen), 1);
 }

@@ -9,6 +9,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "record")]
+mod captures;
 mod courier;
 mod drawings;
 mod faults;
@@ -20,4 +22,5 @@ mod puppet;
 mod script;
 mod sockets;
 mod streams;
+mod tcp_chaos;
 mod tcp_nats;

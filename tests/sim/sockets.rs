@@ -4,7 +4,9 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::sim::{Chosen, Chunks, Contacts, Fate, Host, Ip, Line, Packet, Tcp, Why, World};
+use farlink::sim::{
+    Carrier, Chosen, Chunks, Contacts, Fate, Flags, Host, Ip, Line, Nat, Packet, Tcp, Why, World,
+};
 use farlink::{Ask, Cause, Instant, Link, Path, Proto, Tag};
 
 use crate::puppet::{Do, Puppet, Saw, links, octets};
@@ -588,5 +590,66 @@ fn a_dialled_connection_comes_up_or_goes_down() {
             (at(2 * SECOND), good, Link::Up),
             (at(2 * SECOND), bad, Link::Down(Cause::Refused)),
         ]
+    );
+}
+
+#[test]
+fn a_segment_can_be_chosen_by_its_flags_and_its_data() {
+    let (mut world, one, two, there, _) = connected(1);
+    let first_fin = Chosen::nth(1).of(|sight| sight.carrier == Carrier::Tcp(Flags::FIN_ACK));
+    let second_data = Chosen::nth(2).of(|sight| sight.octets.starts_with(b"data"));
+    let line = Line::delayed(SECOND);
+    world.line_from(one, two, line.choosing(first_fin).choosing(second_data));
+
+    append(&mut world, one, there, b"data one");
+    append(&mut world, one, there, b"data two");
+    world.run_until(100 * SECOND);
+    ask(&mut world, one, Ask::Finish(there));
+    world.run_until(200 * SECOND);
+
+    assert_eq!(joined(&world, two), b"data onedata two");
+    assert_eq!(last_link(&world, two).2, Link::Ended);
+    assert_eq!(losses(&world), [Why::Chosen; 2]);
+    let again = world.trace().packets().filter(|packet| packet.is_repeated);
+    let again: Vec<String> = again.map(Packet::title).collect();
+    assert_eq!(again, ["8 octets", "FIN"]);
+}
+
+#[test]
+fn the_sixth_version_of_ip_works_like_the_fourth() {
+    let mut world = World::new(1);
+    let firewall = world.nat(Ip::at(addr("[2001:db8:f::1]:0").ip()), Nat::firewall());
+    let inside = Ip::at(addr("[2001:db8:a::2]:0").ip()).behind(firewall);
+    let one: Socketed = world.host(inside, Puppet::default());
+    let two: Socketed = world.host(Ip::at(addr("[2001:db8:b::1]:0").ip()), Puppet::default());
+    world.bind(two, Proto::Tcp, addr("[::]:80"));
+    world.bind(two, Proto::Udp, addr("[::]:53"));
+    world.bind(one, Proto::Udp, addr("[::]:5000"));
+
+    open(
+        &mut world,
+        one,
+        1,
+        Path::tcp(addr("[::]:0"), addr("[2001:db8:b::1]:80")),
+    );
+    let path = Path::udp(addr("[::]:5000"), addr("[2001:db8:b::1]:53"));
+    push(&mut world, one, path, b"question");
+    open(
+        &mut world,
+        two,
+        2,
+        Path::tcp(addr("[::]:0"), addr("[2001:db8:a::2]:80")),
+    );
+    world.run_until_idle(1000 * SECOND);
+
+    let (_, opened, link) = links(&world, one)[1];
+    assert_eq!(
+        (link, opened.local.ip()),
+        (Link::Opened(Tag(1)), addr("[2001:db8:a::2]:0").ip())
+    );
+    assert_eq!(joined(&world, two), b"question");
+    assert_eq!(
+        last_link(&world, two).2,
+        Link::Failed(Tag(2), Cause::TimedOut)
     );
 }

@@ -100,6 +100,12 @@ pub(super) trait Front<M: Machine, S> {
     /// Waits for a command and gives it to the machine.
     fn poll_command(&mut self, cx: &Context<'_>, now: Instant, machine: &mut M) -> Poll<()>;
 
+    /// Tells whether commands are taken while too much waits for the application. Only for machines whose
+    /// commands make no events without bound.
+    fn takes_commands_when_full(&self) -> bool {
+        false
+    }
+
     /// Tells whether nobody can give a command any more.
     fn is_gone(&self) -> bool;
 
@@ -262,7 +268,8 @@ impl<M: Machine, F> Running<M, F> {
         if carriers.is_flushed() {
             self.front.flushed();
         }
-        if may_read && !matches!(drained, Drained::Held) {
+        let may_command = may_read || self.front.takes_commands_when_full();
+        if may_command && !matches!(drained, Drained::Held) {
             is_busy |= take_commands(cx, now, &mut self.front, &mut self.machine);
         }
         match drained {

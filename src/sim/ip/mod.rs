@@ -70,6 +70,8 @@ pub(super) struct Header {
     segment: Option<Segment>,
     /// The network that it is in.
     net: usize,
+    /// Whether a line flipped a bit: its checksum is wrong from there on, whatever NATs do to it.
+    pub(super) is_corrupted: bool,
 }
 
 impl Header {
@@ -293,11 +295,9 @@ impl World {
         header: Header,
         octets: Bytes,
         packet: Option<PacketId>,
-        is_corrupted: bool,
     ) {
         match to {
-            Node::Host(id) if is_corrupted && header.segment.is_some() => {
-                let _ = id;
+            Node::Host(_) if header.is_corrupted && header.segment.is_some() => {
                 self.trace.lost(packet, self.now, Why::Checksum);
             }
             Node::Host(id) => self.receive_ip(id, header, &octets, packet),
@@ -382,6 +382,11 @@ impl World {
 
     fn refuse(&mut self, denied: &Denied) {
         let Denied { nat, header, len } = *denied;
+        self.send_refusal(Node::Nat(nat), header, len);
+    }
+
+    /// Answers a segment of `len` octets of data with RST, as a closed port does, unless it is one itself.
+    fn send_refusal(&mut self, from: Node, header: Header, len: usize) {
         let Some(segment) = header.segment.filter(|segment| !segment.flags.rst) else {
             return;
         };
@@ -390,8 +395,9 @@ impl World {
             dst: header.src,
             segment: Some(segment.refusal(len)),
             net: header.net,
+            is_corrupted: false,
         };
-        self.send_segment(Node::Nat(nat), answer, Bytes::new(), false);
+        self.send_segment(from, answer, Bytes::new(), false);
     }
 
     /// Sends a TCP segment and notes it in the trace.

@@ -158,25 +158,6 @@ enum Reached {
     Peer(Side),
 }
 
-const SYN: Flags = Flags {
-    syn: true,
-    ack: false,
-    fin: false,
-    rst: false,
-};
-const ACK: Flags = Flags {
-    syn: false,
-    ack: true,
-    fin: false,
-    rst: false,
-};
-const SYN_ACK: Flags = Flags {
-    syn: true,
-    ack: true,
-    fin: false,
-    rst: false,
-};
-
 impl<'w> Peers<'w> {
     fn new(net: &'w Internet, proto: Proto, homes: [Home; 2]) -> Self {
         let gates = net.nats.iter().enumerate();
@@ -243,12 +224,12 @@ impl<'w> Peers<'w> {
 
     fn ask_server(&mut self, side: Side) {
         let server = self.server(3478);
-        let first = (self.proto == Proto::Tcp).then_some(SYN);
+        let first = (self.proto == Proto::Tcp).then_some(Flags::SYN);
         let passage = self.send(side, server, first);
         if passage.reached == Some(Reached::Server) {
             self.learn(side, passage.source);
             if self.proto == Proto::Tcp {
-                self.send(side, server, Some(ACK));
+                self.send(side, server, Some(Flags::ACK));
             }
         }
     }
@@ -302,7 +283,7 @@ impl<'w> Peers<'w> {
     }
 
     fn first_flags(&self) -> Option<Flags> {
-        (self.proto == Proto::Tcp).then_some(SYN)
+        (self.proto == Proto::Tcp).then_some(Flags::SYN)
     }
 
     /// Both send to all they know of each other; tells whether anything was learned. Twice, since what one
@@ -336,7 +317,7 @@ impl<'w> Peers<'w> {
                     return true;
                 }
                 for side in Side::BOTH {
-                    self.passes(side, addresses, Some(SYN));
+                    self.passes(side, addresses, Some(Flags::SYN));
                 }
                 both().any(|side| self.clone().shakes_hands(side, addresses))
             }
@@ -344,9 +325,9 @@ impl<'w> Peers<'w> {
     }
 
     fn shakes_hands(mut self, from: Side, addresses: [SocketAddr; 2]) -> bool {
-        self.passes(from, addresses, Some(SYN))
-            && self.passes(from.peer(), addresses, Some(SYN_ACK))
-            && self.passes(from, addresses, Some(ACK))
+        self.passes(from, addresses, Some(Flags::SYN))
+            && self.passes(from.peer(), addresses, Some(Flags::SYN_ACK))
+            && self.passes(from, addresses, Some(Flags::ACK))
     }
 
     /// Sends from one side to the other's address; tells whether it arrived as from the own one.

@@ -51,26 +51,13 @@ impl World {
                 stack.accept(pair).answer(now, segment, &mut out);
                 None
             }
-            _ => return self.refuse_segment(id, header, segment, data.len()),
+            _ => return self.send_refusal(Node::Host(id), header, data.len()),
         };
         self.go_on(id, pair, out);
         if let Some(turn) = turn {
             self.turn(id, pair, turn);
         }
         self.settle(id);
-    }
-
-    fn refuse_segment(&mut self, id: HostId, header: Header, segment: Segment, len: usize) {
-        if segment.flags.rst {
-            return;
-        }
-        let answer = Header {
-            src: header.dst,
-            dst: header.src,
-            segment: Some(segment.refusal(len)),
-            net: header.net,
-        };
-        self.send_segment(Node::Host(id), answer, Bytes::new(), false);
     }
 
     /// Sends what a connection has to send, and looks at what became of it.
@@ -85,6 +72,7 @@ impl World {
                 dst: pair.1,
                 segment: Some(outgoing.segment),
                 net,
+                is_corrupted: false,
             };
             self.send_segment(Node::Host(id), header, outgoing.data, outgoing.is_repeated);
         }

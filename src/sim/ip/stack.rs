@@ -217,6 +217,7 @@ impl World {
                 dst: path.remote,
                 segment: None,
                 net: stack.net_of(src.ip())?,
+                is_corrupted: false,
             })
         });
         let way = header.and_then(|header| Some((self.way_out(from, &header)?, header)));

@@ -216,10 +216,9 @@ impl Conn {
     }
 
     fn send_syn(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
-        let flags = Flags {
-            syn: true,
-            ack: self.state == State::SynReceived,
-            ..Flags::default()
+        let flags = match self.state {
+            State::SynReceived => Flags::SYN_ACK,
+            _ => Flags::SYN,
         };
         self.emit(self.una, flags, Bytes::new(), out);
         self.deadline = Some(now + self.timeout);
@@ -243,7 +242,7 @@ impl Conn {
     }
 
     fn acknowledge(&mut self, out: &mut Vec<Outgoing>) {
-        self.emit(self.next, ACK, Bytes::new(), out);
+        self.emit(self.next, Flags::ACK, Bytes::new(), out);
     }
 
     fn window(&self) -> usize {
@@ -276,11 +275,7 @@ impl Conn {
 
     pub(super) fn reset(&mut self, out: &mut Vec<Outgoing>) {
         if matches!(self.state, State::SynReceived | State::Open) {
-            let flags = Flags {
-                rst: true,
-                ..Flags::default()
-            };
-            self.emit(self.next, flags, Bytes::new(), out);
+            self.emit(self.next, Flags::RST, Bytes::new(), out);
         }
     }
 
@@ -338,11 +333,11 @@ impl Conn {
     fn send_data(&mut self, from: u64, to: u64, out: &mut Vec<Outgoing>) {
         let range = narrow(from - self.una)..narrow(to - self.una);
         let data = self.outbox.get(range).map(Bytes::copy_from_slice);
-        self.emit(from, ACK, data.unwrap_or_default(), out);
+        self.emit(from, Flags::ACK, data.unwrap_or_default(), out);
     }
 
     fn send_fin(&mut self, out: &mut Vec<Outgoing>) {
-        let flags = Flags { fin: true, ..ACK };
+        let flags = Flags::FIN_ACK;
         self.emit(self.data_end(), flags, Bytes::new(), out);
     }
 
@@ -471,7 +466,7 @@ impl Conn {
             return (segment.seq == self.expected).then_some(Turn::Failed(Cause::Refused));
         }
         if syn && !ack {
-            self.emit(self.una, Flags { syn: true, ..ACK }, Bytes::new(), out);
+            self.emit(self.una, Flags::SYN_ACK, Bytes::new(), out);
             return None;
         }
         if !ack || segment.ack != self.next {
@@ -601,13 +596,6 @@ impl Conn {
         self.acknowledge(out);
     }
 }
-
-const ACK: Flags = Flags {
-    syn: false,
-    ack: true,
-    fin: false,
-    rst: false,
-};
 
 const fn wide(len: usize) -> u64 {
     // Bound: no platform has more than 64 bits in a usize.

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{Carrier, Ending, Entry, Fate, Flags, HowEnded, Packet, Trace};
+use super::{Carrier, Fate, Flags, Packet, Trace};
 use crate::Instant;
 use crate::record::{Composer, Numbers, Signals, Stamp};
 use crate::sim::{HostId, Node, Place};
@@ -38,20 +38,8 @@ impl Trace {
             composer: Composer::new(),
             streams: BTreeMap::new(),
         };
-        for entry in &self.order {
-            match *entry {
-                Entry::Packet(index) => self
-                    .packets
-                    .get(index)
-                    .into_iter()
-                    .for_each(|packet| capture.packet(packet)),
-                Entry::Ending(index) => self
-                    .endings
-                    .get(index)
-                    .into_iter()
-                    .for_each(|ending| capture.ending(ending)),
-                Entry::Mark(_) => {}
-            }
+        for packet in &self.packets {
+            capture.packet(packet);
         }
         capture.composer.finish()
     }
@@ -136,32 +124,15 @@ impl Capture<'_> {
                 let interface = &interface;
                 self.composer.frame(Stamp { interface, ..stamp }, &octets);
             }
-            (Place::Stream, _) => {
+            (Place::Stream, carrier) => {
                 let ends = (packet.from, packet.to);
-                let signals = Signals::default();
+                let signals = match carrier {
+                    Carrier::Tcp(flags) => signals(flags),
+                    Carrier::Datagram | Carrier::Stream => Signals::default(),
+                };
                 self.stream(stamp, ends, signals, (&octets, packet.arrived()));
             }
         }
-    }
-
-    fn ending(&mut self, ending: &Ending) {
-        let (from, to) = (Node::Host(ending.from), Node::Host(ending.to));
-        let signals = Signals {
-            fin: ending.how == HowEnded::Finished,
-            rst: ending.how == HowEnded::Cut,
-            ..Signals::default()
-        };
-        let stamp = Stamp {
-            interface: self.trace.name(from),
-            time: ending.time,
-            comment: "",
-        };
-        self.stream(
-            stamp,
-            (from, Some(to)),
-            signals,
-            (&[], Some(ending.arrives)),
-        );
     }
 
     /// Adds a segment of a stream line, and the handshake before the first.
@@ -248,11 +219,15 @@ fn numbers(packet: &Packet, flags: Flags) -> Numbers {
     Numbers {
         sequence: low(sequence),
         acknowledged: flags.ack.then(|| low(acknowledged)),
-        signals: Signals {
-            syn: flags.syn,
-            fin: flags.fin,
-            rst: flags.rst,
-        },
+        signals: signals(flags),
+    }
+}
+
+const fn signals(flags: Flags) -> Signals {
+    Signals {
+        syn: flags.syn,
+        fin: flags.fin,
+        rst: flags.rst,
     }
 }
 

@@ -194,7 +194,7 @@ fn break_off(drawn: &mut [char], is_rightward: bool) {
 
 fn gap(moments: &[Noted<'_>]) -> usize {
     let longest = moments.iter().map(|moment| match moment {
-        Noted::Packet(packet) => packet.title().chars().count() + 8,
+        Noted::Packet(packet) => packet.title().chars().count() + 10,
         Noted::Mark(_) => 0,
     });
     longest.max().unwrap_or(0).clamp(NARROW, WIDE)

@@ -46,8 +46,7 @@ pub struct Trace {
     packets: Vec<Packet>,
     marks: Vec<Mark>,
     contacts: Vec<Contact>,
-    endings: Vec<Ending>,
-    /// Packets, marks and endings in the order in which they came, which times alone do not tell.
+    /// Packets and marks in the order in which they came, which times alone do not tell.
     order: Vec<Entry>,
     sent_before: BTreeSet<(Node, Place, u64)>,
 }
@@ -130,7 +129,7 @@ pub enum Carrier {
     Datagram,
     /// A run of octets on a stream line.
     Stream,
-    /// A segment of a TCP connection.
+    /// A segment of a TCP connection, or the end of a stream line.
     Tcp(Flags),
 }
 
@@ -149,6 +148,23 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// Opens a direction.
+    pub const SYN: Self = Self::of([true, false, false, false]);
+    /// Opens a direction and acknowledges the other's opening.
+    pub const SYN_ACK: Self = Self::of([true, true, false, false]);
+    /// Acknowledges.
+    pub const ACK: Self = Self::of([false, true, false, false]);
+    /// Ends a direction.
+    pub const FIN: Self = Self::of([false, false, true, false]);
+    /// Ends a direction and acknowledges what came the other way.
+    pub const FIN_ACK: Self = Self::of([false, true, true, false]);
+    /// Cuts the connection off.
+    pub const RST: Self = Self::of([false, false, false, true]);
+
+    const fn of([syn, ack, fin, rst]: [bool; 4]) -> Self {
+        Self { syn, ack, fin, rst }
+    }
+
     const fn is_plain(self) -> bool {
         !self.syn && !self.fin && !self.rst
     }
@@ -279,36 +295,11 @@ pub struct Contact {
     pub closes: Instant,
 }
 
-/// One end of a stream line was closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// When.
-    pub time: Instant,
-    /// By whom.
-    pub from: HostId,
-    /// Who hears of it.
-    pub to: HostId,
-    /// When that one can hear of it.
-    pub arrives: Instant,
-    /// In which way.
-    pub how: HowEnded,
-}
-
-/// How an end of a stream line was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HowEnded {
-    /// Behind what was written, and in this direction alone, as by a FIN.
-    Finished,
-    /// At once and for both directions, as by an RST.
-    Cut,
-}
-
-/// A packet, a mark or an ending, by its number.
+/// A packet or a mark, by its number.
 #[derive(Debug, Clone, Copy)]
 enum Entry {
     Packet(usize),
     Mark(usize),
-    Ending(usize),
 }
 
 /// What a ladder shows.
@@ -350,12 +341,6 @@ impl Trace {
         self.contacts.iter()
     }
 
-    /// Returns how and when stream lines were closed, in order of time.
-    #[must_use]
-    pub fn endings(&self) -> impl ExactSizeIterator<Item = &Ending> + Clone {
-        self.endings.iter()
-    }
-
     /// Returns packets and marks in the order in which they came, but no bare acknowledgements of TCP.
     pub fn notes(&self) -> impl Iterator<Item = Noted<'_>> {
         self.order.iter().filter_map(|entry| match *entry {
@@ -364,7 +349,6 @@ impl Trace {
                 (!packet.is_bare_ack()).then_some(Noted::Packet(packet))
             }
             Entry::Mark(index) => self.marks.get(index).map(Noted::Mark),
-            Entry::Ending(_) => None,
         })
     }
 
@@ -476,13 +460,6 @@ impl Trace {
                 kind,
                 text,
             });
-        }
-    }
-
-    pub(super) fn ending(&mut self, ending: Ending) {
-        if self.is_kept() {
-            self.order.push(Entry::Ending(self.endings.len()));
-            self.endings.push(ending);
         }
     }
 

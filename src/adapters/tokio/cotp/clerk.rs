@@ -279,6 +279,12 @@ impl Front<Speaker, TcpStream> for Clerk {
         Poll::Ready(())
     }
 
+    /// An echo sends before it receives the next message, and waits for ever if its own messages wait for
+    /// that. The queue of the machine bounds what is accepted.
+    fn takes_commands_when_full(&self) -> bool {
+        true
+    }
+
     fn is_gone(&self) -> bool {
         self.orders.is_none() && self.unfilled.is_none()
     }

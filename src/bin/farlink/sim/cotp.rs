@@ -83,7 +83,7 @@ fn refused(world: &mut World) -> Result<String, String> {
     pair.end(world)?;
     let end = failure(world, pair.client)?;
     match &end.reason {
-        Reason::Disconnected { .. } => Ok(format!("the client was told: {end}")),
+        Reason::Refused(_) => Ok(format!("the client was told: {end}")),
         _ => Err(format!("the client was not refused, but: {end}")),
     }
 }

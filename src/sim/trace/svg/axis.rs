@@ -55,12 +55,12 @@ impl Scale {
             );
         }
         match axis {
-            Axis::Compressed => Self::compress(&anchors, edges),
+            Axis::Compressed => Self::compress(&anchors, edges, &busy(parts)),
             Axis::ToScale => Self::to_scale(&anchors),
         }
     }
 
-    fn compress(anchors: &[Anchor<'_>], edges: Vec<Instant>) -> Self {
+    fn compress(anchors: &[Anchor<'_>], edges: Vec<Instant>, busy: &[Span]) -> Self {
         let mut times: BTreeMap<Instant, Vec<&Anchor<'_>>> = BTreeMap::new();
         for edge in edges {
             times.entry(edge).or_default();
@@ -78,7 +78,14 @@ impl Scale {
         let mut before: Option<Instant> = None;
         for (time, anchors) in &times {
             if let Some(before) = before {
-                scale.wait(*time - before, shortest);
+                let (wait, top) = (*time - before, scale.height);
+                let room = scale.wait(wait, shortest);
+                let is_idle = busy
+                    .iter()
+                    .all(|(from, to)| *to <= before || *time <= *from);
+                if room >= MARKED_WAIT && is_idle {
+                    scale.breaks.push((top + room / 2.0, wait));
+                }
             }
             before = Some(*time);
             scale.stack(*time, anchors);
@@ -103,14 +110,12 @@ impl Scale {
     }
 
     /// Leaves room for a wait: a little for the shortest, and each doubling a little more.
-    fn wait(&mut self, wait: Duration, shortest: Duration) {
+    fn wait(&mut self, wait: Duration, shortest: Duration) -> f64 {
         let times = wait.as_nanos() / shortest.as_nanos().max(1);
         let doublings = times.max(1).ilog2();
         let room = (3.0 + 3.0 * f64::from(doublings)).min(LONGEST_WAIT);
-        if room >= MARKED_WAIT {
-            self.breaks.push((self.height + room / 2.0, wait));
-        }
         self.height += room;
+        room
     }
 
     /// Puts what is at one time below each other, each lifeline for itself.
@@ -250,6 +255,23 @@ fn anchors<'p>(parts: &'p Parts<'_>) -> Vec<Anchor<'p>> {
         }
     }
     anchors
+}
+
+/// From when to when.
+type Span = (Instant, Instant);
+
+/// When the messages of bands set off or arrive: that is no waiting.
+fn busy(parts: &Parts<'_>) -> Vec<Span> {
+    let mut busy = Vec::new();
+    for part in &parts.list {
+        if let Part::Band(band) = part
+            && let (Some(first), Some(last)) = (band.packets.first(), band.packets.last())
+        {
+            busy.push((first.time, last.time));
+            busy.extend(first.arrived().zip(last.arrived()));
+        }
+    }
+    busy
 }
 
 /// The next span of a whole number of common units.

@@ -266,7 +266,7 @@ impl Page<'_> {
         pen.arrow((from, starts.0), (to, ends.0), band.style.class());
         pen.arrow((from, starts.1), (to, ends.1), band.style.class());
         let side = Side::of(band.from, from <= to);
-        let summary = format!("{} to {}", band.summary(), self.trace.name(band.to));
+        let summary = band.summary(self.trace);
         let class = band.style.class();
         if starts.1 - starts.0 < 28.0 {
             let label = format!("{}: {summary}", band.first_label());
@@ -285,10 +285,7 @@ impl Page<'_> {
             let start = f64::midpoint(starts.0, starts.1);
             let end = f64::midpoint(ends.0, ends.1);
             let middle = (f64::midpoint(from, to), f64::midpoint(start, end) + 4.0);
-            pen.text(
-                Text::new(middle.0, middle.1, "count").middle(),
-                &band.summary(),
-            );
+            pen.text(Text::new(middle.0, middle.1, "count").middle(), &summary);
         }
         pen.close();
         for lost in &band.lost {

@@ -230,11 +230,11 @@ impl Band<'_> {
             .map_or_else(String::new, |packet| shorten(packet.title(), 46))
     }
 
-    pub(super) fn summary(&self) -> String {
-        let arrived = self.packets.len();
+    pub(super) fn summary(&self, trace: &Trace) -> String {
+        let (arrived, to) = (self.packets.len(), trace.name(self.to));
         match self.lost.len() {
-            0 => format!("{arrived} messages"),
-            lost => format!("{} messages, {lost} lost", arrived + lost),
+            0 => format!("{arrived} messages to {to}"),
+            lost => format!("{} messages to {to}, {lost} lost", arrived + lost),
         }
     }
 
@@ -243,7 +243,7 @@ impl Band<'_> {
         let last = self.packets.last().map(|packet| title(trace, packet));
         format!(
             "{}\nfirst: {}\nlast: {}",
-            self.summary(),
+            self.summary(trace),
             first.unwrap_or_default(),
             last.unwrap_or_default()
         )
