@@ -313,5 +313,5 @@ impl Drop for Clerk {
 /// Tells whether a message can be ordered without waiting for the answer: a queue of so many octets is
 /// sure to take it sooner or later.
 pub(super) fn is_sure(message: &Bytes, send_queue: usize) -> bool {
-    !message.is_empty() && message.len() + ENTRY <= send_queue / 4
+    !message.is_empty() && message.len() + ENTRY <= send_queue / 2
 }

@@ -1,7 +1,6 @@
 //! A connection as an application holds it.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::fmt;
 use core::net::SocketAddr;
@@ -119,18 +118,11 @@ impl Connection {
     ///
     /// Part of a message has come, which would be lost; the connection goes on then. Or it has ended.
     pub async fn take_over(&mut self) -> Result<Handed<TcpStream>, Error> {
-        let (taker, mut answer) = oneshot::channel();
+        let (taker, answer) = oneshot::channel();
         self.sender.order(Order::HandOver(taker)).await?;
-        loop {
-            // While messages wait the driver takes no order, so they are taken aside.
-            tokio::select! {
-                biased;
-                handed = &mut answer => return match handed {
-                    Ok(handed) => handed.map_err(|error| self.sender.link.refused(error)),
-                    Err(_) => Err(self.sender.link.ended()),
-                },
-                () = self.receiver.put_aside() => {}
-            }
+        match answer.await {
+            Ok(handed) => handed.map_err(|error| self.sender.link.refused(error)),
+            Err(_) => Err(self.sender.link.ended()),
         }
     }
 
@@ -199,8 +191,9 @@ impl SendHalf {
     /// connection is told by the next call, and [`flush`](Self::flush) waits until the system has it all.
     /// A future that is dropped has sent the message whole or not at all.
     ///
-    /// While more messages wait to be received than the configuration's receive queue holds, nothing is
-    /// accepted: who sends must also receive, or drop the receiving half.
+    /// While more messages wait to be received than the configuration's receive queue holds, the peer is not
+    /// read. Two ends that only send come to a halt once everything between them is full, so who sends must
+    /// also receive, or drop the receiving half.
     ///
     /// # Errors
     ///
@@ -298,8 +291,6 @@ impl fmt::Debug for SendHalf {
 /// The receiving half of a connection. Once it is dropped, what comes is discarded.
 pub struct ReceiveHalf {
     told: Receiver<Told>,
-    /// What was taken aside during a hand-over.
-    aside: VecDeque<Told>,
     link: Link,
 }
 
@@ -332,11 +323,7 @@ impl ReceiveHalf {
     /// [`Error::Ended`] says why the connection broke.
     pub async fn incoming(&mut self) -> Result<Option<Incoming>, Error> {
         loop {
-            let told = match self.aside.pop_front() {
-                Some(told) => Some(told),
-                None => self.told.next().await,
-            };
-            match told {
+            match self.told.next().await {
                 Some(Told::Incoming(incoming)) => return Ok(Some(incoming)),
                 Some(Told::Indication(_) | Told::Connected(_)) => {}
                 Some(Told::End(_)) | None => {
@@ -346,13 +333,6 @@ impl ReceiveHalf {
                     };
                 }
             }
-        }
-    }
-
-    async fn put_aside(&mut self) {
-        match self.told.next().await {
-            Some(told) => self.aside.push_back(told),
-            None => core::future::pending().await,
         }
     }
 }
@@ -511,7 +491,6 @@ impl Opening {
             sender: SendHalf { link: link.clone() },
             receiver: ReceiveHalf {
                 told: self.told,
-                aside: VecDeque::new(),
                 link,
             },
         }
