@@ -139,7 +139,7 @@ fn two_thousand_messages_fit_a_page_as_bands_with_their_losses() {
     let svg = world.trace().svg(&Drawing::default());
 
     assert!(svg.len() < 100_000, "{} octets", svg.len());
-    assert_eq!(count(&svg, ">1900 messages to mars, "), 1);
+    assert_eq!(count(&svg, "middle\">1900 messages to mars, "), 1);
     // Every loss is drawn: in its band, or broken off, of which the legend has one more.
     let packets = world.trace().packets();
     let lost = packets.filter(|packet| packet.lost().is_some()).count();
