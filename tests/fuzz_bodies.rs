@@ -1,5 +1,6 @@
 //! The bodies of the fuzz targets on seeds out of the vectors, as ordinary tests.
 #![expect(
+    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
@@ -11,15 +12,21 @@ extern crate alloc;
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
 mod captures;
+mod ethernet;
 
 use alloc::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use captures::{CONVERSATIONS, Conversation, Odd, Rfc, Side, stream, unhex};
+use ethernet::{ACK, FIN, From, SYN, Tap};
+use farlink::cotp::Connection;
+use farlink::record::read_in_all_ways;
 
 /// Seeds are small; longer conversations are cut off in the middle of a packet.
 const LONGEST_SEED: usize = 2000;
+/// Longer files are cut by the fuzzer, which leaves little of a recording.
+const LONGEST_FILE: usize = 4096;
 
 #[test]
 fn the_seeds_decode_and_encode() {
@@ -39,6 +46,11 @@ fn the_seeds_keep_an_initiator_to_the_laws() {
 #[test]
 fn the_seeds_keep_a_responder_to_the_laws() {
     runs("cotp_responder", bodies::responder);
+}
+
+#[test]
+fn the_seeds_are_read_as_files() {
+    runs("record_read", read_in_all_ways::<Connection>);
 }
 
 /// What the fuzzer starts from is in the repository; this says when the vectors have moved on.
@@ -72,7 +84,7 @@ fn write_the_seeds() {
 
 fn runs(target: &str, body: fn(&[u8])) {
     let seeds = &seeds()[target];
-    assert!(seeds.len() > 30, "of {target}: {}", seeds.len());
+    assert!(seeds.len() > 20, "of {target}: {}", seeds.len());
     for seed in seeds.values() {
         body(seed);
     }
@@ -121,8 +133,40 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
         let reference = u16::from_be_bytes([server[6], server[7]]);
         let seed = bodies::seed_of_capture(reference, &server);
         add("cotp_initiator", name, seed);
+        add("record_read", name, pcap(&client, &server));
+    }
+    for (name, recording) in recordings() {
+        add("record_read", &name, recording);
     }
     seeds
+}
+
+/// Captures a conversation: what the client says, then what the server does.
+fn pcap(client: &[u8], server: &[u8]) -> Vec<u8> {
+    let mut tap = Tap::new(102);
+    for (from, octets) in [(From::Client, client), (From::Server, server)] {
+        tap.segment(from, 0, SYN, b"");
+        let mut sequence = 1;
+        for piece in octets.chunks(400).take(4) {
+            tap.segment(from, sequence, ACK, piece);
+            sequence += u32::try_from(piece.len()).unwrap();
+        }
+        tap.segment(from, sequence, FIN, b"");
+    }
+    tap.file()
+}
+
+/// Returns the small ones of the kept recordings by name.
+fn recordings() -> BTreeMap<String, Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/recordings");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = files.map(|entry| {
+        let name = entry.file_name().into_string().unwrap();
+        (name, fs::read(entry.path()).unwrap())
+    });
+    files
+        .filter(|(_, file)| file.len() <= LONGEST_FILE)
+        .collect()
 }
 
 fn short(mut octets: Vec<u8>) -> Vec<u8> {

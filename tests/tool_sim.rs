@@ -182,6 +182,17 @@ fn the_capture_holds_both_streams_whole() {
 }
 
 #[test]
+fn the_help_documents_every_field_of_the_json() {
+    let help = text(&sim(&["--help"]));
+
+    for object in objects("cotp-reset") {
+        for field in object.as_object().unwrap().keys() {
+            assert!(help.contains(&format!("`{field}`")), "{field} in {help}");
+        }
+    }
+}
+
+#[test]
 fn the_drawing_is_titled_with_what_it_shows() {
     let svg = file("far.svg");
     sim(&["cotp-far", "--svg", svg.to_str().unwrap()]);

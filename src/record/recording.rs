@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::call::{Base, Op, Record, decode};
+use super::capture::Capture;
 use super::entry::{Act, Entry};
 use super::head::{Damage, End, Head};
 use super::json::{Digest, resolve};
@@ -34,7 +35,11 @@ impl<'a> Recording<'a> {
     ///
     /// [`ReadError`], when the file is no recording that this version can read.
     pub fn open(file: &'a [u8]) -> Result<Self, ReadError> {
-        let calls = Calls::new(file)?;
+        let calls = Calls::new(file).map_err(|error| match error {
+            // Recordings are pcapng, but pcap is a capture too.
+            ReadError::NotACapture if Capture::open(file).is_ok() => ReadError::NotARecording,
+            other => other,
+        })?;
         let head = calls.head.ok_or(ReadError::NotARecording)?;
         Ok(Self { file, head })
     }

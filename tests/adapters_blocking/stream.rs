@@ -92,6 +92,7 @@ fn two_that_send_and_never_read_neither_deadlock_nor_grow() {
     let until_full = |events: &mut Events<Toy>| while next(events) != Event::Cue(Link::Full) {};
     until_full(&mut one_events);
     until_full(&mut other_events);
+    until_stuck(&one);
 
     let written = one.look(|toy| toy.written).unwrap();
     for _ in 0..10 {
@@ -386,13 +387,29 @@ fn a_peer_that_takes_nothing_delays_a_close_for_a_limited_time() {
     let (handle, events, mut peer) = toy(options);
     drop(events);
     handle.command(Command::Send(MANY)).unwrap();
+    until_stuck(&handle);
 
-    handle.command(Command::Ask(Ask::Close(()))).unwrap();
     handle.command(Command::Done).unwrap();
     handle.wait();
 
     let error = peer.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn what_a_broken_stream_did_not_take_is_not_answered_for() {
+    for _ in 0..20 {
+        let (handle, _events, peer) = toy(sorted());
+        handle.command(Command::Want(Wish::Nothing)).unwrap();
+        reset(peer);
+
+        let asker = thread::spawn(move || {
+            let sent = handle.command(Command::Send(10 * MANY));
+            sent.and_then(|()| handle.ask(Command::Note(Tag(5)), Tag(5)))
+        });
+
+        assert_eq!(asker.join().unwrap(), Err(CommandError::Gone));
+    }
 }
 
 #[test]
@@ -729,6 +746,23 @@ fn next_octets(events: &mut Events<Toy>) -> Bytes {
         if let Event::Octets(octets) = next(events) {
             return octets;
         }
+    }
+}
+
+/// Waits until the system takes no more: it may find memory for a while.
+fn until_stuck(handle: &Handle<Toy>) {
+    let tick = Duration::from_millis(1);
+    handle.command(Command::Ticks(tick)).unwrap();
+    let progress = || handle.look(|toy| (toy.ticks, toy.written)).unwrap();
+    let (mut since, mut last) = progress();
+    loop {
+        let (ticks, written) = progress();
+        if written != last {
+            (since, last) = (ticks, written);
+        } else if ticks > since + 200 {
+            return;
+        }
+        thread::yield_now();
     }
 }
 

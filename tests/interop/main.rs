@@ -17,5 +17,7 @@ mod hat;
 #[cfg(all(feature = "record", feature = "cotp"))]
 #[path = "../sink/mod.rs"]
 mod sink;
+#[cfg(all(feature = "record", feature = "sim", feature = "cotp"))]
+mod traces;
 #[cfg(all(feature = "record", feature = "cotp"))]
 mod tshark;

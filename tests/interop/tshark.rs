@@ -55,7 +55,7 @@ impl<A: farlink::record::Place> Recorded for Speaker<A> {
 }
 
 /// Gives, for each packet, the fields asked for.
-fn tshark(name: &str, file: &[u8], fields: &[&str]) -> Vec<Vec<String>> {
+pub(crate) fn tshark(name: &str, file: &[u8], fields: &[&str]) -> Vec<Vec<String>> {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.pcapng"));
     fs::write(&path, file).unwrap();
     let mut process = Process::new("tshark");
@@ -274,4 +274,29 @@ fn a_redacted_recording_opens_too() {
         tcp.cloned().collect()
     };
     assert_eq!(network(&redacted), network(&whole));
+}
+
+#[test]
+#[ignore = "needs tshark"]
+fn the_kept_recordings_are_dissected_without_a_complaint() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("vectors/recordings");
+    let mut dissected = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let file = fs::read(&path).unwrap();
+
+        let packets = tshark(
+            name,
+            &file,
+            &["frame.protocols", "_ws.malformed", "tcp.analysis.flags"],
+        );
+
+        for packet in &packets {
+            let complaints = (packet[1].as_str(), packet[2].as_str());
+            assert_eq!(complaints, ("", ""), "{name}: {}", packet[0]);
+            dissected += usize::from(packet[0].contains("tpkt:cotp"));
+        }
+    }
+    assert!(dissected > 50, "{dissected} packets of COTP");
 }

@@ -9,6 +9,8 @@
 
 extern crate alloc;
 
+#[cfg(feature = "record")]
+mod captures;
 mod courier;
 mod drawings;
 mod faults;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::Carrier;
 use super::news::News;
-use super::stream::Options;
+use super::stream::{Options, WhenFull};
 use crate::adapters::cause::cause_of;
 use crate::adapters::{Clock, CommandError, Handed};
 use crate::{Ask, Cause, Instant, Limits, Link, Machine, Output, Tag, Transmit};
@@ -45,6 +45,7 @@ pub(super) struct Drive<M: Machine<Addr = ()>, S> {
     done: bool,
     news: News<M::Event>,
     on_drop: Option<M::Command>,
+    when_full: WhenFull,
     handed: Option<Handed<S>>,
     reader: Reader,
     /// Something went on since the callers were woken for the last time.
@@ -161,6 +162,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
             done: false,
             news: News::new(&options),
             on_drop: options.on_drop,
+            when_full: options.when_full,
             handed: None,
             reader: Reader::Running,
             moved: false,
@@ -228,7 +230,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 }
                 Output::Event(event) => {
                     self.news.push(event);
-                    if self.outbox.state == Load::None {
+                    if self.outbox.state == Load::None && self.is_whole() {
                         self.news.give_answers();
                     }
                 }
@@ -268,7 +270,11 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 self.outbox.state = Load::Waiting;
                 self.machine.link(self.now, (), Link::Full);
             }
-            Err(error) => self.break_off(cause_of(&error)),
+            Err(error) => {
+                self.break_off(cause_of(&error));
+                // Nothing more leaves, and the machine is not to think so until it hears that it is down.
+                self.machine.link(self.now, (), Link::Full);
+            }
         }
     }
 
@@ -555,7 +561,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
     }
 
     pub(super) fn takes_commands(&self) -> bool {
-        !self.news.is_full()
+        self.when_full == WhenFull::TakeCommands || !self.news.is_full()
     }
 
     pub(super) fn command(&mut self, command: M::Command) -> Result<(), CommandError<M::Error>> {

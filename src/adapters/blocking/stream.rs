@@ -16,6 +16,16 @@ use super::threads;
 use crate::adapters::{Clock, CommandError, Handed};
 use crate::{Instant, Limits, Machine, Tag};
 
+/// What becomes of commands while too much waits for the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenFull {
+    /// They wait too, so that their own events do not pile up.
+    #[default]
+    HoldCommands,
+    /// They are taken. Only for machines whose commands make no events without bound.
+    TakeCommands,
+}
+
 /// How a machine is driven.
 pub struct Options<M: Machine> {
     /// The clock that the machine lives by. Default: one of its own.
@@ -30,6 +40,8 @@ pub struct Options<M: Machine> {
     /// The command that the machine gets when the last [`Handle`] is dropped. Without one it goes on until
     /// it is done. Default `None`.
     pub on_drop: Option<M::Command>,
+    /// What becomes of commands while too much waits for the application. Default: they wait.
+    pub when_full: WhenFull,
     /// How long a stream that is to be closed waits for a peer that takes nothing, until it is aborted, and
     /// then for the peer's own end. Closing earlier would cut off what the peer has yet to read. Default
     /// 10 s.
@@ -44,6 +56,7 @@ impl<M: Machine> Default for Options<M> {
             events: 64,
             sort: |_| Sort::Event(1),
             on_drop: None,
+            when_full: WhenFull::HoldCommands,
             linger: Duration::from_secs(10),
         }
     }

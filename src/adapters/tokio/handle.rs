@@ -250,11 +250,11 @@ impl<M: Machine, S> Desk<M, S> {
 impl<M: Machine, S> Front<M, S> for Desk<M, S> {
     fn event(&mut self, event: M::Event) {
         let weight = (self.weigh)(&event);
-        self.events.push(Notice::Event(event), weight);
+        self.events.lay(Notice::Event(event), weight);
     }
 
     fn handed(&mut self, handed: Handed<S>) {
-        self.events.push(Notice::Handed(handed), 1);
+        self.events.lay(Notice::Handed(handed), 1);
     }
 
     fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
@@ -281,5 +281,9 @@ impl<M: Machine, S> Front<M, S> for Desk<M, S> {
 
     fn is_gone(&self) -> bool {
         self.commands.is_none()
+    }
+
+    fn rest(&mut self) {
+        self.events.ring();
     }
 }

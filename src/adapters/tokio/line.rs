@@ -99,7 +99,12 @@ impl<S: ByteStream> Line<S> {
                     return true;
                 }
                 Poll::Pending => {
-                    self.outbox.keep(tx.take_memory(), sent);
+                    // A small rest is copied, so that a stalled stream does not sit on a whole buffer.
+                    if rest.len() <= scratch::SIZE / 4 {
+                        self.outbox.keep(rest.to_vec(), 0);
+                    } else {
+                        self.outbox.keep(tx.take_memory(), sent);
+                    }
                     return true;
                 }
             }

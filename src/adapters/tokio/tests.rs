@@ -197,6 +197,8 @@ impl Front<Counting, ()> for Eager {
     fn is_gone(&self) -> bool {
         false
     }
+
+    fn rest(&mut self) {}
 }
 
 fn send(table: &mut Table, cx: &mut Context<'_>, tx: &mut Transmit<Path>) -> Sent<Path> {

@@ -14,7 +14,7 @@ use crate::output::parse_hex;
 use crate::{Failure, input};
 use capture::Scope;
 use dissector::{Ending, Protocol, Start};
-use printer::{Printer, Style};
+use printer::{Place, Printer, Style};
 
 /// Prints captured octets, one line per protocol data unit.
 ///
@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     match decoded {
         Err(Failure::Protocol(message)) => {
-            let name = arguments.file.display();
+            let name = input::name(&arguments.file);
             Err(Failure::Protocol(format!("{name}: {message}")))
         }
         other => other,
@@ -105,6 +105,7 @@ fn unhex(input: Vec<u8>) -> Result<Vec<u8>, Failure> {
 
 /// The octets of one stream, or one datagram.
 fn plain(octets: &[u8], protocol: Protocol, mut printer: Printer) -> Result<(), Failure> {
+    printer.set_place(Place::Plain, protocol.kind());
     let mut dissector = protocol.start(Start::Beginning);
     dissector.octets(octets, &mut printer);
     dissector.end(Ending::Whole, &mut printer);

@@ -4,9 +4,12 @@ extern crate alloc;
 
 mod cotp;
 mod decode;
+mod demo;
 mod input;
+mod ladder;
 mod output;
 mod progress;
+mod recording;
 mod replay;
 mod sim;
 
@@ -24,16 +27,14 @@ struct Arguments {
     command: Command,
 }
 
+// Words at a variant would hide those at its arguments, which document the JSON.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Speaks COTP class 0 over TPKT
+    Demo(demo::Arguments),
     #[command(subcommand)]
     Cotp(cotp::Command),
-    /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
-    /// Replays a recording and compares
     Replay(replay::Arguments),
-    /// Plays a scenario in the simulator
     Sim(sim::Arguments),
 }
 
@@ -51,6 +52,7 @@ enum Failure {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),

@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let names: Vec<String> = arguments
                 .file
                 .iter()
-                .map(|file| file.display().to_string())
+                .map(|file| input::name(file))
                 .collect();
             Err(Failure::Protocol(format!("{}: {stop}", names.join(", "))))
         }

@@ -10,9 +10,9 @@ use farlink::sim::{Drawing, World};
 use crate::Failure;
 use crate::output;
 
-/// Plays a scenario in the simulator and prints its ladder, the table of its traffic, and how it came out.
+/// Plays a scenario in the simulator.
 ///
-/// Equal seeds give equal output. Exit status: 0 the scenario came out as it should, 1 it did not (the
+/// It prints the ladder of what happened, the table of the traffic, and how it came out. Equal seeds give equal output. Exit status: 0 the scenario came out as it should, 1 it did not (the
 /// message says why), 2 there is no such scenario.
 ///
 /// With --json each line is an object, in the order in which things happened. `event` tells what it is:

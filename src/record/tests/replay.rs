@@ -258,7 +258,11 @@ fn a_capture_is_not_taken_for_a_recording() {
     // Section and interfaces without the head that follows them.
     let head = file.windows(8).position(|at| at == b"farlink\n").unwrap();
 
+    let mut pcap = [0; 24];
+    pcap[..4].copy_from_slice(&[0xd4, 0xc3, 0xb2, 0xa1]);
+
     assert_eq!(read(b"GIF89a"), ReadError::NotACapture);
+    assert_eq!(read(&pcap), ReadError::NotARecording);
     assert_eq!(read(&file[..head - 12]), ReadError::NotARecording);
 }
 

@@ -96,6 +96,8 @@ impl Opening {
             events: config.receive_queue,
             sort,
             on_drop: Some(Command::Close),
+            // An echo sends before it receives the next message, and would wait for itself.
+            when_full: stream::WhenFull::TakeCommands,
             linger: config.close_timeout,
         };
         let end = LastWord::default();

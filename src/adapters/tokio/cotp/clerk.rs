@@ -215,7 +215,7 @@ impl Clerk {
         if !matches!(end.reason, Reason::HandedOver(_)) {
             self.taker = None;
         }
-        self.told.push(Told::End(end), ENTRY);
+        self.told.lay(Told::End(end), ENTRY);
         self.is_full = false;
         self.give_up = None;
         self.drop_orders();
@@ -228,15 +228,15 @@ impl Clerk {
             Incoming::Message(octets) | Incoming::Expedited(octets) => octets.len() + ENTRY,
             Incoming::Foreign(_) => ENTRY,
         };
-        self.told.push(Told::Incoming(incoming), weight);
+        self.told.lay(Told::Incoming(incoming), weight);
     }
 }
 
 impl Front<Speaker, TcpStream> for Clerk {
     fn event(&mut self, event: Event) {
         match event {
-            Event::Indication(indication) => self.told.push(Told::Indication(indication), ENTRY),
-            Event::Connected(connected) => self.told.push(Told::Connected(connected), ENTRY),
+            Event::Indication(indication) => self.told.lay(Told::Indication(indication), ENTRY),
+            Event::Connected(connected) => self.told.lay(Told::Connected(connected), ENTRY),
             Event::Received(message) => self.incoming(Incoming::Message(message)),
             Event::Expedited(message) => self.incoming(Incoming::Expedited(message)),
             Event::Foreign(first) => self.incoming(Incoming::Foreign(first)),
@@ -279,12 +279,22 @@ impl Front<Speaker, TcpStream> for Clerk {
         Poll::Ready(())
     }
 
+    /// An echo sends before it receives the next message, and waits for ever if its own messages wait for
+    /// that. The queue of the machine bounds what is accepted.
+    fn takes_commands_when_full(&self) -> bool {
+        true
+    }
+
     fn is_gone(&self) -> bool {
         self.orders.is_none() && self.unfilled.is_none()
     }
 
     fn deadline(&self) -> Option<Instant> {
         self.give_up
+    }
+
+    fn rest(&mut self) {
+        self.told.ring();
     }
 
     fn flushed(&mut self) {

@@ -5,13 +5,14 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use farlink::adapters::tokio::cotp::{self, Connection, Error, ReceiveHalf, SendHalf};
+use farlink::adapters::cotp::Maker;
+use farlink::adapters::tokio::cotp::{self, Connection, Error, Options, ReceiveHalf, SendHalf};
 use farlink::cotp::{Config, Selector, TpduSize};
 use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::{Form, Tally, seconds, selector, tpdu_size};
-use crate::{Failure, progress};
+use crate::{Failure, progress, recording};
 
 /// Connects to a COTP service, sends a file and closes.
 ///
@@ -42,6 +43,9 @@ pub(crate) struct Arguments {
     /// Give up when the connection, or the echo, makes no progress for this long
     #[arg(long, value_name = "S", value_parser = seconds, default_value = "10")]
     timeout: Duration,
+    /// Record the connection into this file, as pcapng
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Print one JSON object per event
     #[arg(long)]
     json: bool,
@@ -58,7 +62,12 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .map(read)
         .transpose()?
         .unwrap_or_default();
-    let connection = match open(&arguments).await {
+    let maker = arguments
+        .record
+        .as_deref()
+        .map(recording::maker)
+        .transpose()?;
+    let connection = match open(&arguments, maker).await {
         Ok(connection) => connection,
         Err(message) => {
             form.tell_failure(
@@ -88,13 +97,17 @@ fn read(path: &PathBuf) -> Result<Bytes, Failure> {
         .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
-async fn open(arguments: &Arguments) -> Result<Connection, String> {
+async fn open(arguments: &Arguments, maker: Option<Maker>) -> Result<Connection, String> {
     let config = Config {
         tpdu_size: arguments.tpdu_size,
         answer_timeout: Some(arguments.timeout),
         ..Config::initiator(arguments.local_tsel.clone(), arguments.remote_tsel.clone())
     };
-    let connecting = cotp::connect(&arguments.address, config);
+    let mut options = Options::from(config);
+    if let Some(maker) = maker {
+        options.maker = maker;
+    }
+    let connecting = cotp::connect(&arguments.address, options);
     // The answer has the same time once TCP is there, so that its own words are heard.
     match tokio::time::timeout(arguments.timeout * 2, connecting).await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),

@@ -7,12 +7,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Error, Listener};
+use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Error, Listener, Options};
 use farlink::cotp::{Config, Policy, Selector, TpduSize};
 use serde_json::json;
 
 use super::{Form, Tally, selector, tpdu_size};
-use crate::Failure;
+use crate::{Failure, recording};
 
 /// Waits for COTP connections and takes their messages.
 ///
@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// The largest TPDU to agree to, in octets
     #[arg(long, value_name = "N", value_parser = tpdu_size, default_value = "65531")]
     tpdu_size: TpduSize,
+    /// Record each connection into this file, as pcapng; further ones into numbered files beside it
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Print one JSON object per event
     #[arg(long)]
     json: bool,
@@ -63,7 +66,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         echo: arguments.echo,
         out: arguments.out.as_ref().map(create).transpose()?,
     };
-    let mut listener = cotp::listen(arguments.bind, config)
+    let mut options = Options::from(config);
+    if let Some(path) = &arguments.record {
+        options.maker = recording::maker(path)?;
+    }
+    let mut listener = cotp::listen(arguments.bind, options)
         .await
         .map_err(|error| Failure::Protocol(format!("{}: {error}", arguments.bind)))?;
     let address = listener.local_addr();

@@ -218,6 +218,10 @@ fn tell(skipped: &Skipped, other_ports: u64) {
         .collect();
     if !told.is_empty() {
         let packets: u64 = kinds.iter().take(5).map(|(count, _)| count).sum();
-        eprintln!("farlink: skipped {packets} packets: {}", told.join(", "));
+        let plural = if packets == 1 { "" } else { "s" };
+        eprintln!(
+            "farlink: skipped {packets} packet{plural}: {}",
+            told.join(", ")
+        );
     }
 }
