@@ -1,4 +1,7 @@
 //! What one happening costs in worlds of 10 to 10,000 hosts.
+//!
+//! In instructions, counted by cachegrind, it is the same within 14 %: 1792, 1878, 1960 and 2038. In time
+//! the caches show: the hosts of the largest world take 15 MB, of which each happening touches other parts.
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,

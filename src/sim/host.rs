@@ -151,10 +151,16 @@ pub(super) trait Body: Any {
 pub(super) struct Cell<M: Machine> {
     pub(super) machine: M,
     pub(super) events: Vec<(Instant, M::Event)>,
+    tx: Transmit<M::Addr>,
+    /// The rest is out of the way of what every happening looks at.
+    pub(super) spare: Box<Spare<M>>,
+}
+
+/// The less used part of a cell.
+pub(super) struct Spare<M: Machine> {
     pub(super) refusals: Vec<(Instant, M::Error)>,
     pub(super) name_event: Option<NameEvent<M::Event>>,
     pub(super) awaits: Option<Awaits<M::Addr>>,
-    tx: Transmit<M::Addr>,
     watch: Watch<M::Addr>,
 }
 
@@ -167,17 +173,19 @@ impl<M: Machine> Cell<M> {
         Self {
             machine,
             events: Vec::new(),
-            refusals: Vec::new(),
-            name_event: None,
-            awaits: None,
             tx: Transmit::new(limits),
-            watch: Watch::new(limits),
+            spare: Box::new(Spare {
+                refusals: Vec::new(),
+                name_event: None,
+                awaits: None,
+                watch: Watch::new(limits),
+            }),
         }
     }
 
     pub(super) fn command(&mut self, now: Instant, command: M::Command) -> Result<(), M::Error> {
         if cfg!(debug_assertions) {
-            self.watch.command(now);
+            self.spare.watch.command(now);
         }
         self.machine.command(now, command)
     }
@@ -185,7 +193,7 @@ impl<M: Machine> Cell<M> {
     /// Lends the machine for a call of its own methods, which the laws see as a command.
     pub(super) fn lend<R>(&mut self, now: Instant, call: impl FnOnce(&mut M, Instant) -> R) -> R {
         if cfg!(debug_assertions) {
-            self.watch.command(now);
+            self.spare.watch.command(now);
         }
         call(&mut self.machine, now)
     }
@@ -200,7 +208,7 @@ where
             return;
         };
         if cfg!(debug_assertions) {
-            self.watch.receive(&self.machine, now, from);
+            self.spare.watch.receive(&self.machine, now, from);
         }
         self.machine.receive(now, from, octets);
     }
@@ -210,7 +218,7 @@ where
             return;
         };
         if cfg!(debug_assertions) {
-            self.watch.link(now, at, state);
+            self.spare.watch.link(now, at, state);
         }
         self.machine.link(now, at, state);
     }
@@ -218,12 +226,12 @@ where
     fn poll(&mut self, now: Instant) -> Result<Step, Breach> {
         let output = self.machine.poll(now, &mut self.tx);
         if cfg!(debug_assertions) {
-            self.watch.polled(now, &output, &self.tx)?;
+            self.spare.watch.polled(now, &output, &self.tx)?;
         }
         Ok(match output {
             Output::Transmit => Step::Send(sending(&self.tx)),
             Output::Event(event) => {
-                let name = match &self.name_event {
+                let name = match &self.spare.name_event {
                     Some(name) => name(&event),
                     None => variant(&event),
                 };
@@ -240,8 +248,9 @@ where
         if !cfg!(debug_assertions) {
             return Ok(());
         }
-        let awaits = self.awaits.as_deref();
-        self.watch
+        let awaits = self.spare.awaits.as_deref();
+        self.spare
+            .watch
             .settled(&self.machine, |at| awaits.is_some_and(|awaits| awaits(at)))
     }
 
@@ -250,7 +259,7 @@ where
             return false;
         };
         if cfg!(debug_assertions) {
-            self.watch.wants(&self.machine, from)
+            self.spare.watch.wants(&self.machine, from)
         } else {
             self.machine.wants(from)
         }
@@ -258,7 +267,7 @@ where
 
     fn limit(&mut self, limits: Limits) {
         self.tx = Transmit::new(limits);
-        self.watch = Watch::new(limits);
+        self.spare.watch = Watch::new(limits);
     }
 }
 

@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use super::dice::Dice;
 use super::{Carrier, Contacts};
-use crate::{Chance, Instant};
+use crate::Instant;
 
 /// One direction of a line for datagrams. The default is perfect: no delay, no loss, no limit.
 ///
@@ -300,13 +301,13 @@ pub enum Chunks {
 
 impl Chunks {
     /// Draws the length of the next chunk, if that much is there.
-    pub(super) fn draw(self, chance: &mut Chance) -> usize {
+    pub(super) fn draw(self, dice: &mut Dice) -> usize {
         match self {
             Self::Whole => usize::MAX,
             Self::Fixed(size) => size.max(1),
             Self::Random(most) => {
                 let most = u64::try_from(most.max(1)).unwrap_or(u64::MAX);
-                usize::try_from(chance.below(most)).map_or(usize::MAX, |size| size + 1)
+                usize::try_from(dice.below(most)).map_or(usize::MAX, |size| size + 1)
             }
         }
     }

@@ -7,11 +7,11 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::dice::{spread, wire_time};
+use super::dice::{Dice, wire_time};
 use super::trace::PacketId;
 use super::world::{Happening, Lodging};
 use super::{Carrier, Flags, Handed, HostId, Node, Place, StreamLine, Why, World, misuse};
-use crate::{Ask, Cause, Chance, Instant, Link, Tag};
+use crate::{Ask, Cause, Instant, Link, Tag};
 
 /// Octets that travel together when a line takes time over them: about a TCP segment's worth.
 const PIECE: usize = 1460;
@@ -28,7 +28,7 @@ struct Lane {
     /// Who holds the writer's end, which is also the reader's end of `back`.
     owner: Owner,
     line: StreamLine,
-    chance: Chance,
+    dice: Dice,
     busy_until: Instant,
     latest: Instant,
     flying: usize,
@@ -97,7 +97,7 @@ impl Lane {
         self.busy_until = self.busy_until.max(now) + takes;
         let moving = line.moving.as_ref();
         let moving = moving.map_or(Duration::ZERO, |moving| moving.delay(self.busy_until));
-        let jitter = spread(&mut self.chance, line.jitter);
+        let jitter = self.dice.spread(line.jitter);
         self.latest = self
             .latest
             .max(self.busy_until + line.delay + moving + jitter);
@@ -105,7 +105,7 @@ impl Lane {
     }
 
     fn chunk(&mut self) -> usize {
-        let size = self.line.chunks.draw(&mut self.chance);
+        let size = self.line.chunks.draw(&mut self.dice);
         size.min(self.unread.len())
     }
 }
@@ -133,7 +133,7 @@ impl World {
             back,
             owner: Owner::Machine,
             line,
-            chance: self.seed.child(&name).chance(),
+            dice: Dice::new(&self.seed.child(&name)),
             busy_until: self.now,
             latest: self.now,
             flying: 0,

@@ -92,7 +92,7 @@ impl World {
         self.at(time, move |world| {
             if let Err(error) = world.command(host, command) {
                 let now = world.now;
-                world.cell_mut(host).refusals.push((now, error));
+                world.cell_mut(host).spare.refusals.push((now, error));
             }
         });
     }
@@ -103,7 +103,7 @@ impl World {
         &self,
         host: Host<M>,
     ) -> impl ExactSizeIterator<Item = (Instant, &M::Error)> {
-        let refusals = self.cell(host).refusals.iter();
+        let refusals = self.cell(host).spare.refusals.iter();
         refusals.map(|(time, error)| (*time, error))
     }
 
@@ -240,7 +240,7 @@ impl World {
         host: Host<M>,
         label: impl Fn(&M::Event) -> String + 'static,
     ) {
-        self.cell_mut(host).name_event = Some(Box::new(label));
+        self.cell_mut(host).spare.name_event = Some(Box::new(label));
     }
 
     /// Says which streams a machine may leave unread for as long as its application likes.
@@ -252,7 +252,7 @@ impl World {
         host: Host<M>,
         awaits: impl Fn(M::Addr) -> bool + 'static,
     ) {
-        self.cell_mut(host).awaits = Some(Box::new(awaits));
+        self.cell_mut(host).spare.awaits = Some(Box::new(awaits));
     }
 
     /// Returns the streams that the machine of `host` handed over.

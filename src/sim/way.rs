@@ -7,10 +7,10 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::dice::{happens, spread, wire_time};
+use super::dice::{Dice, wire_time};
 use super::line::Doom;
 use super::{Carrier, Line, Queue, Sight, Why};
-use crate::{Chance, Instant, Seed};
+use crate::{Instant, Seed};
 
 /// What sends bits on a line, one datagram at a time.
 #[derive(Debug, Default)]
@@ -109,7 +109,7 @@ impl Medium {
 /// The faults of one direction, with a chance of their own.
 #[derive(Debug)]
 pub(super) struct Flight {
-    chance: Chance,
+    dice: Dice,
     latest: Instant,
     is_bad: bool,
     counted: Vec<u64>,
@@ -132,7 +132,7 @@ pub(super) struct Landing {
 impl Flight {
     pub(super) fn new(seed: &Seed, line: &Line) -> Self {
         Self {
-            chance: seed.chance(),
+            dice: Dice::new(seed),
             latest: Instant::ZERO,
             is_bad: false,
             counted: vec![0; line.chosen.len()],
@@ -172,14 +172,14 @@ impl Flight {
         if let Some(why) = self.loss(line) {
             return Flown::lost(why);
         }
-        if flip.is_none() && happens(&mut self.chance, line.corruption) {
+        if flip.is_none() && self.dice.happens(line.corruption) {
             let bits = u64::try_from(octets.len())
                 .unwrap_or(u64::MAX)
                 .saturating_mul(8);
-            flip = usize::try_from(self.chance.below(bits)).ok();
+            flip = usize::try_from(self.dice.below(bits)).ok();
         }
         let at = self.arrival(line, sent, late);
-        twice = twice || happens(&mut self.chance, line.duplication);
+        twice = twice || self.dice.happens(line.duplication);
         let copy = twice.then(|| Landing {
             at: self.arrival(line, sent, None),
             octets: octets.clone(),
@@ -219,12 +219,12 @@ impl Flight {
             } else {
                 bursts.enter
             };
-            self.is_bad ^= happens(&mut self.chance, turn);
-            if self.is_bad && happens(&mut self.chance, bursts.loss) {
+            self.is_bad ^= self.dice.happens(turn);
+            if self.is_bad && self.dice.happens(bursts.loss) {
                 return Some(Why::Burst);
             }
         }
-        happens(&mut self.chance, line.loss).then_some(Why::Chance)
+        self.dice.happens(line.loss).then_some(Why::Chance)
     }
 
     fn arrival(&mut self, line: &Line, sent: Instant, late: Option<Duration>) -> Instant {
@@ -232,15 +232,15 @@ impl Flight {
             .moving
             .as_ref()
             .map_or(Duration::ZERO, |moving| moving.delay(sent));
-        let jitter = spread(&mut self.chance, line.jitter);
+        let jitter = self.dice.spread(line.jitter);
         let at = sent + line.delay + moving + jitter;
         if let Some(by) = late {
             return at + by;
         }
         if let Some(reorder) = line.reorder
-            && happens(&mut self.chance, reorder.probability)
+            && self.dice.happens(reorder.probability)
         {
-            return at + spread(&mut self.chance, reorder.by);
+            return at + self.dice.spread(reorder.by);
         }
         self.latest = self.latest.max(at);
         self.latest

@@ -193,8 +193,7 @@ impl World {
         for (address, net) in &addresses {
             self.register(*net, *address, Node::Host(id));
         }
-        let chance = self.seed.child(&format!("stack {}", id.0)).chance();
-        Stack::new(addresses, chance)
+        Stack::new(addresses, &self.seed.child(&format!("stack {}", id.0)))
     }
 
     /// Sets the line between neighbours in the public network that have none of their own. Without it, it

@@ -215,7 +215,7 @@ impl World {
         let mut out = Vec::new();
         let stack = self.stack(id);
         stack.latest_read = Some(pair);
-        let len = stack.chunks.draw(&mut stack.chance);
+        let len = stack.chunks.draw(&mut stack.dice);
         let Some(conn) = stack.conns.get_mut(&pair) else {
             return false;
         };

@@ -8,6 +8,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
+use super::super::dice::Dice;
 use super::super::pipe::Owner;
 use super::super::trace::PacketId;
 use super::super::traffic::{Head, Sent};
@@ -15,7 +16,7 @@ use super::super::world::{Happening, Lodging};
 use super::super::{Carrier, Chunks, HostId, Node, Place, Why, World, misuse};
 use super::tcp::{Conn, Origin, State};
 use super::{Header, Tcp};
-use crate::{Ask, Cause, Chance, Link, Path, Proto, Tag};
+use crate::{Ask, Cause, Chance, Link, Path, Proto, Seed, Tag};
 
 /// The ports that are given to sockets which ask for any (RFC 6335 section 6).
 const EPHEMERAL: u16 = 49152;
@@ -26,7 +27,9 @@ pub(in super::super) type Pair = (SocketAddr, SocketAddr);
 /// The sockets of one host.
 pub(in super::super) struct Stack {
     addresses: Vec<(IpAddr, usize)>,
-    pub(super) chance: Chance,
+    chance: Chance,
+    /// Cuts streams.
+    pub(super) dice: Dice,
     pub(super) tcp: Tcp,
     pub(super) chunks: Chunks,
     udp: BTreeSet<SocketAddr>,
@@ -40,10 +43,11 @@ pub(in super::super) struct Stack {
 }
 
 impl Stack {
-    pub(super) const fn new(addresses: Vec<(IpAddr, usize)>, chance: Chance) -> Self {
+    pub(super) fn new(addresses: Vec<(IpAddr, usize)>, seed: &Seed) -> Self {
         Self {
             addresses,
-            chance,
+            chance: seed.chance(),
+            dice: Dice::new(seed),
             tcp: Tcp::LINUX,
             chunks: Chunks::Whole,
             udp: BTreeSet::new(),
