@@ -9,6 +9,7 @@ use core::cell::Cell;
 use super::super::{Fate, Mark, Node, Noted, Packet, Trace};
 use super::runs::{Role, Runs};
 use super::{axis, count};
+use crate::Instant;
 
 /// Everything on the page, in order of time.
 pub(super) struct Parts<'a> {
@@ -27,7 +28,7 @@ pub(super) struct Arrow<'a> {
     pub(super) packet: &'a Packet,
     pub(super) style: Style,
     /// When it arrives, or would have.
-    pub(super) aims: crate::Instant,
+    pub(super) aims: Instant,
     pub(super) starts: Cell<f64>,
     pub(super) ends: Cell<f64>,
 }
@@ -122,9 +123,7 @@ impl<'a> Parts<'a> {
                 (Role::Alone, Noted::Packet(packet)) => list.push(Part::Arrow(Arrow {
                     packet,
                     style: Style::of(packet),
-                    aims: packet
-                        .arrived()
-                        .unwrap_or_else(|| packet.time + delays.guess(packet)),
+                    aims: delays.aim(packet),
                     starts: Cell::default(),
                     ends: Cell::default(),
                 })),
@@ -181,9 +180,15 @@ impl Delays {
         Self(delays)
     }
 
-    fn guess(&self, packet: &Packet) -> core::time::Duration {
-        let known = self.0.get(&(packet.from, packet.to));
-        known.copied().unwrap_or_default()
+    /// When a packet arrived, or would have.
+    fn aim(&self, packet: &Packet) -> Instant {
+        let usual = self.0.get(&(packet.from, packet.to)).copied();
+        let due = packet.time + usual.unwrap_or_default();
+        match packet.fate {
+            Fate::Arrived(at) => at,
+            Fate::Lost(at, _) => at.max(due),
+            Fate::InFlight => due,
+        }
     }
 }
 
