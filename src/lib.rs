@@ -29,11 +29,13 @@
 //! | protocol | standard | module |
 //! |---|---|---|
 //! | COTP class 0 over TPKT | ISO 8073 (RFC 905), RFC 1006, RFC 2126 | [`cotp`] |
+//! | LTP | RFC 5326, RFC 5327, CCSDS 734.1-B-1 | [`ltp`] |
 //!
 //! | feature | adds |
 //! |---|---|
 //! | `std` (default) | the standard library, for panic capture in [`laws`] |
 //! | `cotp` (default) | [`cotp`] |
+//! | `ltp` (default) | [`ltp`] |
 //! | `blocking` | [`adapters::blocking`]: threads and sockets of the standard library |
 //! | `tokio` | [`adapters::tokio`]: tasks on a tokio runtime |
 //! | `arbitrary` | commands, configurations and scripts out of arbitrary octets |
@@ -53,12 +55,14 @@ pub mod adapters;
 pub mod cotp;
 mod framing;
 pub mod laws;
+#[cfg(feature = "ltp")]
+pub mod ltp;
 mod machine;
 mod path;
 mod seed;
 mod time;
 mod transmit;
-#[cfg(feature = "cotp")]
+#[cfg(any(feature = "cotp", feature = "ltp"))]
 pub mod wire;
 
 pub use framing::{Broken, Framing};

@@ -22,6 +22,22 @@ impl<'a> Cursor<'a> {
         self.rest
     }
 
+    /// Returns how many octets were read.
+    #[cfg(feature = "ltp")]
+    pub(crate) const fn offset(self) -> usize {
+        self.offset
+    }
+
+    /// Takes `len` octets as they are.
+    #[cfg(feature = "ltp")]
+    pub(crate) fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
+        let Some((octets, rest)) = self.rest.split_at_checked(len) else {
+            return Err(self.short(len, field));
+        };
+        self.advance(rest);
+        Ok(octets)
+    }
+
     pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         let Some((&octet, rest)) = self.rest.split_first() else {
             return Err(self.short(1, field));
@@ -31,6 +47,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a big-endian number of 16 bits.
+    #[cfg(feature = "cotp")]
     pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
         let Some((&octets, rest)) = self.rest.split_first_chunk() else {
             return Err(self.short(2, field));
@@ -60,6 +77,7 @@ impl<'a> Cursor<'a> {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "cotp")]
     #[test]
     fn fields_are_read_in_order_and_big_endian() {
         let mut cursor = Cursor::new(&[7, 0x12, 0x34, 9, 9]);
@@ -69,6 +87,7 @@ mod tests {
         assert_eq!(cursor.rest(), [9, 9]);
     }
 
+    #[cfg(feature = "cotp")]
     #[test]
     fn a_short_field_is_named_with_its_offset() {
         let mut cursor = Cursor::new(&[7, 8]);

@@ -1,0 +1,30 @@
+//! The Licklider Transmission Protocol.
+
+mod api;
+mod auth;
+mod closed;
+mod config;
+mod engine;
+mod outgoing;
+mod ranges;
+mod receiver;
+mod report;
+mod sdnv;
+mod sender;
+mod span;
+mod table;
+mod timers;
+mod wire;
+
+pub use api::{
+    Block, Command, Cue, Error, Event, Progress, Red, Service, Side, Stats,
+};
+pub use auth::{Auth, Key};
+pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer};
+pub use engine::Engine;
+pub use ranges::RangeSet;
+pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
+pub use wire::{
+    Body, Checkpoint, Claims, Color, Data, Extension, ExtensionTag, Extensions, MAX_EXTENSIONS,
+    Mark, Range64, Reason, Report, Segment, SessionId,
+};
