@@ -12,7 +12,6 @@ pub const MIN_SEGMENT: usize = 96;
 
 /// What one engine is and may hold. `Default` is engine 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Config {
     /// The engine ID, not 0, which is reserved (RFC 7116 section 3.1.2). Default 1.
     pub engine: u64,

@@ -344,6 +344,12 @@ impl<A: Addr> Engine<A> {
         }
     }
 
+    /// Bytes of the trees of peers, addresses and links.
+    pub(super) fn trees(&self) -> usize {
+        let entries = self.by_id.len() + self.by_addr.len() + self.links.len();
+        entries * (size_of::<(A, Carrier)>() + size_of::<(u64, u32)>() + 64)
+    }
+
     // What all parts use.
 
     pub(super) fn advance(&mut self, now: Instant) {

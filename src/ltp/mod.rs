@@ -5,6 +5,8 @@ mod auth;
 mod closed;
 mod config;
 mod engine;
+#[cfg(feature = "arbitrary")]
+mod generate;
 mod outgoing;
 mod ranges;
 mod receiver;
@@ -12,6 +14,7 @@ mod report;
 mod sdnv;
 mod sender;
 mod span;
+mod subject;
 mod table;
 mod timers;
 mod wire;
