@@ -49,7 +49,10 @@ fn an_engine_keeps_the_laws_whatever_is_done_to_it() {
     .size_min(1 << 10)
     .size_max(1 << 15)
     .budget_ms(20_000);
-    assert!(made > 50 && events > 100 && sends > 100, "{made} {events} {sends}");
+    assert!(
+        made > 50 && events > 100 && sends > 100,
+        "{made} {events} {sends}"
+    );
 }
 
 #[test]

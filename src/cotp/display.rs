@@ -22,7 +22,11 @@ impl fmt::Display for Tpdu<'_> {
             Self::DisconnectConfirm(tpdu) => references(tpdu.source, tpdu.destination, f),
             Self::Data(tpdu) => {
                 write!(f, " {} octets", tpdu.user_data.len())?;
-                f.write_str(if tpdu.is_last { ", end of message" } else { ", more follows" })?;
+                f.write_str(if tpdu.is_last {
+                    ", end of message"
+                } else {
+                    ", more follows"
+                })?;
                 if tpdu.number != 0 {
                     write!(f, ", number {}", tpdu.number)?;
                 }
@@ -34,7 +38,11 @@ impl fmt::Display for Tpdu<'_> {
             }
             Self::Error(tpdu) => {
                 write!(f, " to 0x{:04x}, {}", tpdu.destination, tpdu.cause)?;
-                octets(", rejected TPDU", tpdu.invalid_tpdu().unwrap_or_default(), f)
+                octets(
+                    ", rejected TPDU",
+                    tpdu.invalid_tpdu().unwrap_or_default(),
+                    f,
+                )
             }
             Self::OtherClass(tpdu) => {
                 write!(f, " of another class, code 0x{:02x}", tpdu.code)?;
@@ -95,7 +103,11 @@ fn octets(name: &str, octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result 
     }
     write!(f, "{name} ")?;
     hex(octets.get(..SHOWN).unwrap_or(octets), f)?;
-    if octets.len() > SHOWN { f.write_str("..") } else { Ok(()) }
+    if octets.len() > SHOWN {
+        f.write_str("..")
+    } else {
+        Ok(())
+    }
 }
 
 fn hex(octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,7 +122,9 @@ mod tests {
 
     #[test]
     fn a_tpdu_prints_its_fields_in_one_line() {
-        let cr = [0x11, 0xE0, 0, 0, 0x12, 0x34, 0, 0xC1, 2, 1, 0, 0xC2, 2, 1, 2, 0xC0, 1, 10];
+        let cr = [
+            0x11, 0xE0, 0, 0, 0x12, 0x34, 0, 0xC1, 2, 1, 0, 0xC2, 2, 1, 2, 0xC0, 1, 10,
+        ];
         let dr = [6, 0x80, 0x12, 0x34, 0, 0, 3];
         let dt = [2, 0xF0, 0, b'a', b'b'];
 
@@ -133,6 +147,9 @@ mod tests {
 
         let line = Tpdu::decode(&octets).unwrap().to_string();
 
-        assert_eq!(line, "CR from 0x0000 to 0x0000, class 0, variable part 436f6f6b69653a20");
+        assert_eq!(
+            line,
+            "CR from 0x0000 to 0x0000, class 0, variable part 436f6f6b69653a20"
+        );
     }
 }

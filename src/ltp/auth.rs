@@ -109,7 +109,10 @@ impl Auth {
             return Ok(());
         };
         let lens = [key.secret.len(), key.id.len().max(1)];
-        match lens.into_iter().find(|len| !(1..=LONGEST_KEY).contains(len)) {
+        match lens
+            .into_iter()
+            .find(|len| !(1..=LONGEST_KEY).contains(len))
+        {
             Some(len) => Err(ConfigError::Key {
                 len,
                 limit: LONGEST_KEY,

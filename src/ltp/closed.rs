@@ -32,9 +32,14 @@ pub(super) struct Record {
 pub(super) enum End {
     Plain,
     /// The red part of so many octets was handed over; `serial` is that of a report not made yet.
-    Delivered { red: u64, serial: u64 },
+    Delivered {
+        red: u64,
+        serial: u64,
+    },
     /// The green EOB came and nothing red; `low` is the first green octet.
-    GreenOnly { low: u64 },
+    GreenOnly {
+        low: u64,
+    },
 }
 
 impl Closed {

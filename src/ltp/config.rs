@@ -283,7 +283,10 @@ impl fmt::Display for ConfigError {
                 write!(f, "a span of {span:?} exceeds the limit of {longest:?}")
             }
             Self::RoundTrip => {
-                write!(f, "a round trip with its delays takes at least {SHORTEST_ROUND:?}")
+                write!(
+                    f,
+                    "a round trip with its delays takes at least {SHORTEST_ROUND:?}"
+                )
             }
             Self::Key { len, limit } => {
                 write!(f, "key or key ID of {len} octets, 1 to {limit} are taken")

@@ -178,7 +178,11 @@ impl<A: Addr> Engine<A> {
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
         let slot = *self.by_id.get(&id).ok_or(Error::UnknownPeer(id))?;
-        if self.by_addr.get(&peer.address).is_some_and(|other| *other != slot) {
+        if self
+            .by_addr
+            .get(&peer.address)
+            .is_some_and(|other| *other != slot)
+        {
             return Err(Error::AddressInUse);
         }
         peer.check().map_err(Error::Peer)?;
@@ -239,7 +243,10 @@ impl<A: Addr> Engine<A> {
         if let Some(address) = self.span(slot).map(|span| span.config.address) {
             self.by_addr.remove(&address);
         }
-        if let Some(place) = usize::try_from(slot).ok().and_then(|slot| self.spans.get_mut(slot)) {
+        if let Some(place) = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| self.spans.get_mut(slot))
+        {
             *place = None;
         }
         Ok(())
@@ -284,7 +291,9 @@ impl<A: Addr> Engine<A> {
     /// The service is not open.
     pub fn close(&mut self, now: Instant, client: u64) -> Result<(), Error> {
         self.advance(now);
-        self.services.remove(&client).ok_or(Error::NotOpen(client))?;
+        self.services
+            .remove(&client)
+            .ok_or(Error::NotOpen(client))?;
         for session in self.imports_where(|import| import.is_for(client)) {
             self.cancel_import(session, Reason::UNREACHABLE);
         }
@@ -361,7 +370,9 @@ impl<A: Addr> Engine<A> {
     }
 
     pub(super) fn span_mut(&mut self, slot: u32) -> Option<&mut Span<A>> {
-        self.spans.get_mut(usize::try_from(slot).ok()?)?.as_deref_mut()
+        self.spans
+            .get_mut(usize::try_from(slot).ok()?)?
+            .as_deref_mut()
     }
 
     /// Puts a span in line for sending.
@@ -428,7 +439,7 @@ impl<A: Addr> Engine<A> {
             return;
         }
         self.stats.segments_received += 1;
-        let Ok(segment) = Segment::decode(octets) else {
+        let Some((segment, octets)) = decode(octets) else {
             self.stats.malformed += 1;
             return;
         };
@@ -536,6 +547,18 @@ impl<A: Addr> Engine<A> {
         }
         false
     }
+}
+
+/// Reads the one segment of a datagram, and cuts off what ION leaves behind it.
+///
+/// A datagram holds one segment (RFC 7122 section 3.3), and anything behind it makes it malformed. But the
+/// pieces of ION's split reports are as long as a piece can be, the rest being old memory (captures 15 and
+/// 28): without them no large block to ION would ever be repaired.
+fn decode(octets: &[u8]) -> Option<(Segment<'_>, &[u8])> {
+    let (segment, used) = Segment::decode_first(octets).ok()?;
+    let (whole, behind) = octets.split_at_checked(used)?;
+    let is_report = matches!(segment.body, Body::Report(_));
+    (behind.is_empty() || is_report).then_some((segment, whole))
 }
 
 impl<A: Addr> Machine for Engine<A> {

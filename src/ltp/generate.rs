@@ -12,9 +12,7 @@ use bytes::Bytes;
 use super::api::{Block, Command, Red};
 use super::auth::{Auth, Key};
 use super::config::{Config, Peer};
-use super::wire::{
-    Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId,
-};
+use super::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId};
 
 impl<'a> Arbitrary<'a> for Config {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {

@@ -19,9 +19,7 @@ mod table;
 mod timers;
 mod wire;
 
-pub use api::{
-    Block, Command, Cue, Error, Event, Progress, Red, Service, Side, Stats,
-};
+pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, Stats};
 pub use auth::{Auth, Key};
 pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer};
 pub use engine::Engine;

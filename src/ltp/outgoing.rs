@@ -8,13 +8,13 @@ use super::api::Side;
 use super::auth::Auth;
 use super::engine::{Engine, What};
 use super::receiver::Stage;
+use super::sdnv::{put_sdnv, sdnv_len};
 use super::sender::{Outstanding, Repair, Run, Sending, State};
 use super::span::{Control, Role, Span};
 use super::wire::{
     Body, Checkpoint, Claims, Color, Data, Mark, Reason, Report, SessionId, data_header_len,
     header_len,
 };
-use super::sdnv::{put_sdnv, sdnv_len};
 use crate::{Addr, Transmit};
 
 /// What became of an attempt to write.
@@ -103,9 +103,10 @@ impl<A: Addr> Engine<A> {
                 };
                 self.put_body(slot, session, &body, tx)
             }
-            Control::Report { session, serial } | Control::ReportCopy { session, serial, .. } => {
-                self.put_report(slot, session, serial, tx)
-            }
+            Control::Report { session, serial }
+            | Control::ReportCopy {
+                session, serial, ..
+            } => self.put_report(slot, session, serial, tx),
             Control::Final {
                 session,
                 serial,
@@ -143,13 +144,13 @@ impl<A: Addr> Engine<A> {
     fn control_left(&mut self, slot: u32, control: Control, len: usize) {
         let copies = self.span(slot).map_or(0, |span| span.config.copies);
         let further = match control {
-            Control::Report { session, serial } => {
-                self.report_left(slot, session, serial, len).then_some(Control::ReportCopy {
+            Control::Report { session, serial } => self
+                .report_left(slot, session, serial, len)
+                .then_some(Control::ReportCopy {
                     session,
                     serial,
                     left: copies,
-                })
-            }
+                }),
             Control::Cancel { session, by } => {
                 match by {
                     Role::Sender => self.export_cancel_left(slot, session.number, len),
@@ -161,7 +162,11 @@ impl<A: Addr> Engine<A> {
                     left: copies,
                 })
             }
-            Control::ReportCopy { session, serial, left } => Some(Control::ReportCopy {
+            Control::ReportCopy {
+                session,
+                serial,
+                left,
+            } => Some(Control::ReportCopy {
                 session,
                 serial,
                 left: left - 1,
@@ -175,7 +180,8 @@ impl<A: Addr> Engine<A> {
         };
         match further {
             Some(
-                copy @ (Control::ReportCopy { left: 1.., .. } | Control::CancelCopy { left: 1.., .. }),
+                copy @ (Control::ReportCopy { left: 1.., .. }
+                | Control::CancelCopy { left: 1.., .. }),
             ) => {
                 self.queue(slot, copy);
             }
@@ -199,23 +205,25 @@ impl<A: Addr> Engine<A> {
         let Some(body) = reception.report_body(serial) else {
             return Put::Never;
         };
-        let span = usize::try_from(slot).ok().and_then(|slot| self.spans.get_mut(slot));
+        let span = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| self.spans.get_mut(slot));
         let Some(span) = span.and_then(Option::as_deref_mut) else {
             return Put::Never;
         };
-        let put = put(span, session, 8, body.len(), tx, |out| out.extend_from_slice(body));
+        let put = put(span, session, 8, body.len(), tx, |out| {
+            out.extend_from_slice(body)
+        });
         self.count(slot, put)
     }
 
-    fn put_cancel(
-        &mut self,
-        slot: u32,
-        session: SessionId,
-        by: Role,
-        tx: &mut Transmit<A>,
-    ) -> Put {
+    fn put_cancel(&mut self, slot: u32, session: SessionId, by: Role, tx: &mut Transmit<A>) -> Put {
         let body = match by {
-            Role::Sender => match self.exports.get(&session.number).map(|export| &export.state) {
+            Role::Sender => match self
+                .exports
+                .get(&session.number)
+                .map(|export| &export.state)
+            {
                 Some(State::Cancelling(cancel)) => Body::CancelBySender(cancel.reason),
                 Some(State::Sending(_)) | None => return Put::Never,
             },
@@ -308,7 +316,11 @@ impl<A: Addr> Engine<A> {
         };
         if run.is_untouched() {
             // Reports that came in the meantime may have claimed some of it.
-            run.gaps = run.gaps.iter().flat_map(|gap| claimed.gaps(gap.clone())).collect();
+            run.gaps = run
+                .gaps
+                .iter()
+                .flat_map(|gap| claimed.gaps(gap.clone()))
+                .collect();
             let Some(first) = run.gaps.first() else {
                 return Turn::More;
             };
@@ -394,7 +406,9 @@ impl<A: Addr> Engine<A> {
     // First passes.
 
     fn send_fresh(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
-        let every = self.span(slot).and_then(|span| span.config.checkpoint_every);
+        let every = self
+            .span(slot)
+            .and_then(|span| span.config.checkpoint_every);
         let frame = self.frame(slot, number);
         let (Some((_, sending)), Some(frame)) = (self.sending(number), frame) else {
             self.leave_fresh(slot);
@@ -483,7 +497,11 @@ impl<A: Addr> Engine<A> {
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
-        if let Some(checkpoint) = sending.checkpoints.iter_mut().rfind(|one| one.serial == serial) {
+        if let Some(checkpoint) = sending
+            .checkpoints
+            .iter_mut()
+            .rfind(|one| one.serial == serial)
+        {
             checkpoint.tries = checkpoint.tries.saturating_add(1);
             checkpoint.timer = timer;
         }
@@ -542,13 +560,22 @@ impl<A: Addr> Engine<A> {
             color: piece.color,
             octets,
         });
-        let span = usize::try_from(slot).ok().and_then(|slot| self.spans.get_mut(slot));
+        let span = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| self.spans.get_mut(slot));
         let Some(span) = span.and_then(Option::as_deref_mut) else {
             return Put::Never;
         };
-        let put = put(span, frame.session, body.code(), body.wire_len(), tx, |out| {
-            body.encode(out);
-        });
+        let put = put(
+            span,
+            frame.session,
+            body.code(),
+            body.wire_len(),
+            tx,
+            |out| {
+                body.encode(out);
+            },
+        );
         self.count(slot, put)
     }
 }

@@ -27,15 +27,23 @@ impl RangeSet {
         if range.start >= range.end {
             return 0;
         }
-        if self.ranges.last().is_none_or(|last| last.end <= range.start) {
+        if self
+            .ranges
+            .last()
+            .is_none_or(|last| last.end <= range.start)
+        {
             return self.append(range);
         }
         let first = self.ranges.partition_point(|held| held.end < range.start);
         let after = self.ranges.partition_point(|held| held.start <= range.end);
         let touched = self.ranges.get(first..after).unwrap_or_default();
         let had: u64 = touched.iter().map(|held| held.end - held.start).sum();
-        let start = touched.first().map_or(range.start, |held| held.start.min(range.start));
-        let end = touched.last().map_or(range.end, |held| held.end.max(range.end));
+        let start = touched
+            .first()
+            .map_or(range.start, |held| held.start.min(range.start));
+        let end = touched
+            .last()
+            .map_or(range.end, |held| held.end.max(range.end));
         match self.ranges.get_mut(first) {
             // The usual repair closes or narrows one gap: nothing behind it moves unless ranges merge.
             Some(held) if after > first => {

@@ -82,7 +82,10 @@ impl Reception {
     }
 
     pub(super) fn weight(&self) -> usize {
-        size_of::<Self>() + self.buffer.capacity() + self.held.allocated() + self.reports.allocated()
+        size_of::<Self>()
+            + self.buffer.capacity()
+            + self.held.allocated()
+            + self.reports.allocated()
     }
 
     /// Octets of the red part, once all of it is here.
@@ -118,7 +121,13 @@ impl Reception {
     ///
     /// The buffer grows by doubling, up to the whole red part, and only within `spare`: what counts is what
     /// is allocated, or a single octet far out would cost nothing.
-    fn store(&mut self, range: &Range<u64>, octets: &[u8], spare: usize, limit: usize) -> Option<u64> {
+    fn store(
+        &mut self,
+        range: &Range<u64>,
+        octets: &[u8],
+        spare: usize,
+        limit: usize,
+    ) -> Option<u64> {
         let start = usize::try_from(range.start).ok()?;
         let end = usize::try_from(range.end).ok()?;
         // What the set of ranges may grow by.
@@ -252,7 +261,9 @@ impl<A: Addr> Engine<A> {
         let is_below = |len: usize, limit: u32| u32::try_from(len).is_ok_and(|len| len < limit);
         is_below(self.imports.len(), self.config.max_imports)
             && self.has_event_room()
-            && self.span(slot).is_some_and(|span| span.imports < span.config.max_imports)
+            && self
+                .span(slot)
+                .is_some_and(|span| span.imports < span.config.max_imports)
             && self.spare(slot) >= size_of::<Reception>() + 2 * EVENT
     }
 
@@ -449,7 +460,9 @@ impl<A: Addr> Engine<A> {
         if self.services.get(&client) != Some(&Service::Streaming) {
             return;
         }
-        let piece = self.reception(session).and_then(|reception| reception.piece(session));
+        let piece = self
+            .reception(session)
+            .and_then(|reception| reception.piece(session));
         if let Some(Event::Piece { data, .. }) = &piece {
             let octets = data.len() + EVENT;
             if let Some(piece) = piece {
@@ -464,7 +477,9 @@ impl<A: Addr> Engine<A> {
         let Some(reception) = self.reception(session) else {
             return;
         };
-        let low = reception.green.map_or(data.offset, |low| low.min(data.offset));
+        let low = reception
+            .green
+            .map_or(data.offset, |low| low.min(data.offset));
         reception.green = Some(low);
         reception.is_green_over |= ends_block;
         let has_red = reception.red.is_some() || !reception.held.is_empty();
@@ -715,7 +730,8 @@ impl<A: Addr> Engine<A> {
             until: self.now + memory,
             end,
         };
-        self.closed.insert(self.now, (Role::Receiver, session), record);
+        self.closed
+            .insert(self.now, (Role::Receiver, session), record);
     }
 
     // Memory.

@@ -82,11 +82,17 @@ impl Reports {
     }
 
     pub(super) fn body(&self, serial: u64) -> Option<&[u8]> {
-        self.pending.iter().find(|one| one.serial == serial).map(|one| one.body.as_slice())
+        self.pending
+            .iter()
+            .find(|one| one.serial == serial)
+            .map(|one| one.body.as_slice())
     }
 
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> {
-        self.pending.iter().filter_map(|one| one.timer).chain(self.delay)
+        self.pending
+            .iter()
+            .filter_map(|one| one.timer)
+            .chain(self.delay)
     }
 
     pub(super) fn allocated(&self) -> usize {
@@ -110,13 +116,21 @@ impl Reports {
                 lower
             }
             cited => {
-                let bound = self.bounds.iter().rev().find(|(serial, _)| *serial == cited);
+                let bound = self
+                    .bounds
+                    .iter()
+                    .rev()
+                    .find(|(serial, _)| *serial == cited);
                 bound.map_or(0, |(_, lower)| *lower)
             }
         };
         // An overtaken checkpoint would have an empty scope, no report, and a sender that gives up by the
         // letter of section 6.7. The lower bound may always be 0.
-        if lower < upper { lower..upper } else { 0..upper }
+        if lower < upper {
+            lower..upper
+        } else {
+            0..upper
+        }
     }
 
     fn note_bound(&mut self, serial: u64, lower: u64) {
@@ -136,7 +150,10 @@ impl<A: Addr> Engine<A> {
         checkpoint: Checkpoint,
         upper: u64,
     ) {
-        let delay = self.span(slot).map(|span| span.config.report_delay).unwrap_or_default();
+        let delay = self
+            .span(slot)
+            .map(|span| span.config.report_delay)
+            .unwrap_or_default();
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -171,7 +188,10 @@ impl<A: Addr> Engine<A> {
         let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
             return;
         };
-        let delay = self.span(slot).map(|span| span.config.report_delay).unwrap_or_default();
+        let delay = self
+            .span(slot)
+            .map(|span| span.config.report_delay)
+            .unwrap_or_default();
         let now = self.now;
         let Some(reception) = self.reception(session) else {
             return;
@@ -251,8 +271,9 @@ impl<A: Addr> Engine<A> {
 
     fn queue_report(&mut self, slot: u32, session: SessionId, serial: u64) {
         if self.queue(slot, Control::Report { session, serial }) {
-            if let Some(issued) =
-                self.reception(session).and_then(|reception| reception.reports.find(serial))
+            if let Some(issued) = self
+                .reception(session)
+                .and_then(|reception| reception.reports.find(serial))
             {
                 issued.is_queued = true;
             }
@@ -274,11 +295,16 @@ impl<A: Addr> Engine<A> {
         let Some(due) = self.span(slot).map(|span| span.answer(now, len)) else {
             return false;
         };
-        if self.reception(session).is_none_or(|reception| reception.reports.find(serial).is_none()) {
+        if self
+            .reception(session)
+            .is_none_or(|reception| reception.reports.find(serial).is_none())
+        {
             return false;
         }
         let timer = self.set(slot, due, What::Report { session, serial });
-        let issued = self.reception(session).and_then(|reception| reception.reports.find(serial));
+        let issued = self
+            .reception(session)
+            .and_then(|reception| reception.reports.find(serial));
         let Some(issued) = issued else {
             return false;
         };
@@ -321,10 +347,12 @@ impl<A: Addr> Engine<A> {
 
     /// P8 by a checkpoint that came again: its reports not acknowledged go again, unless they are under way.
     fn report_again(&mut self, slot: u32, session: SessionId, checkpoint: u64) {
-        let Some((limit, round)) = self
-            .span(slot)
-            .map(|span| (span.config.report_retries, span.config.owlt_in + span.config.owlt_out))
-        else {
+        let Some((limit, round)) = self.span(slot).map(|span| {
+            (
+                span.config.report_retries,
+                span.config.owlt_in + span.config.owlt_out,
+            )
+        }) else {
             return;
         };
         let now = self.now;
@@ -389,8 +417,10 @@ impl Reception {
     ) -> Option<Range<u64>> {
         let first = self.reports.serial;
         let pieces = pieces(&self.held, scope, room, checkpoint, first);
-        let weight: usize =
-            pieces.iter().map(|(_, body)| body.capacity() + 2 * size_of::<Issued>()).sum();
+        let weight: usize = pieces
+            .iter()
+            .map(|(_, body)| body.capacity() + 2 * size_of::<Issued>())
+            .sum();
         if weight > spare {
             return None;
         }
@@ -428,12 +458,16 @@ fn pieces(
     let mut claims: Vec<Range<u64>> = Vec::new();
     let mut lower = scope.start;
     let mut serial = first;
-    let head = |serial, lower| report_head_len(serial, checkpoint, (lower..scope.end).into()) + COUNT;
+    let head =
+        |serial, lower| report_head_len(serial, checkpoint, (lower..scope.end).into()) + COUNT;
     let mut len = head(serial, lower);
     for claim in held.within(scope.clone()) {
         let more = claim_len(&claim, lower);
         if len + more > room && !claims.is_empty() {
-            pieces.push((lower, encode(serial, checkpoint, lower..claim.start, &claims)));
+            pieces.push((
+                lower,
+                encode(serial, checkpoint, lower..claim.start, &claims),
+            ));
             claims.clear();
             lower = claim.start;
             serial = serial.saturating_add(1);

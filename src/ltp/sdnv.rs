@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn padding_is_accepted_up_to_ten_octets() {
         assert_eq!(decode(&[0x80, 0x80, 5]), Ok(5));
-        assert_eq!(decode(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 5]), Ok(5));
+        assert_eq!(
+            decode(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 5]),
+            Ok(5)
+        );
         assert!(decode(&[0x80; 10]).is_err());
     }
 
@@ -112,7 +115,10 @@ mod tests {
     fn a_value_above_64_bits_or_cut_short_is_refused() {
         let above = [0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0];
 
-        assert_eq!(decode(&above).map_err(|error| error.fault), Err(Fault::Overflow));
+        assert_eq!(
+            decode(&above).map_err(|error| error.fault),
+            Err(Fault::Overflow)
+        );
         assert_eq!(
             decode(&[0x81]).map_err(|error| error.fault),
             Err(Fault::Short { need: 1, left: 0 })

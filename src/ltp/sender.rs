@@ -108,7 +108,10 @@ pub(super) enum Repair {
     /// A checkpoint whose timer ran out.
     Again(u64),
     /// Further copies of a checkpoint that has just left.
-    Copies { serial: u64, left: u8 },
+    Copies {
+        serial: u64,
+        left: u8,
+    },
 }
 
 /// Missing octets, the last of which leave in a checkpoint.
@@ -190,7 +193,10 @@ impl<A: Addr> Engine<A> {
     /// follows when there is room for it.
     pub fn send_block(&mut self, now: Instant, block: Block) -> Result<SessionId, Error> {
         self.advance(now);
-        let slot = *self.by_id.get(&block.to).ok_or(Error::UnknownPeer(block.to))?;
+        let slot = *self
+            .by_id
+            .get(&block.to)
+            .ok_or(Error::UnknownPeer(block.to))?;
         let octets = block.data.len();
         // Bound: usize has at most 64 bits.
         let len = octets as u64;
@@ -269,7 +275,8 @@ impl<A: Addr> Engine<A> {
                 originator: self.config.engine,
                 number,
             };
-            if !self.exports.contains_key(&number) && self.closed.get((Role::Sender, session)).is_none()
+            if !self.exports.contains_key(&number)
+                && self.closed.get((Role::Sender, session)).is_none()
             {
                 return number;
             }
@@ -428,7 +435,10 @@ impl<A: Addr> Engine<A> {
         let Some((_, sending)) = self.sending(number) else {
             return 0;
         };
-        let place = sending.checkpoints.iter().position(|one| one.serial == serial);
+        let place = sending
+            .checkpoints
+            .iter()
+            .position(|one| one.serial == serial);
         let Some(place) = place else {
             return 0;
         };
@@ -439,7 +449,10 @@ impl<A: Addr> Engine<A> {
 
     /// Answers a report with gaps at once, or gathers it with others.
     fn wish(&mut self, slot: u32, number: u64, wish: Wish) {
-        let delay = self.span(slot).map(|span| span.config.repair_delay).unwrap_or_default();
+        let delay = self
+            .span(slot)
+            .map(|span| span.config.repair_delay)
+            .unwrap_or_default();
         if delay.is_zero() {
             self.repair(number, &wish);
             return;
@@ -568,7 +581,9 @@ impl<A: Addr> Engine<A> {
         sending.guard = None;
         let tries = sending.guard_tries;
         sending.guard_tries = tries.saturating_add(1);
-        let limit = self.span(slot).map_or(0, |span| span.config.checkpoint_retries);
+        let limit = self
+            .span(slot)
+            .map_or(0, |span| span.config.checkpoint_retries);
         if tries >= limit {
             self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
             return;
@@ -597,7 +612,11 @@ impl<A: Addr> Engine<A> {
         let Some((slot, sending)) = self.sending(number) else {
             return;
         };
-        let Some(place) = sending.checkpoints.iter().position(|one| one.serial == serial) else {
+        let Some(place) = sending
+            .checkpoints
+            .iter()
+            .position(|one| one.serial == serial)
+        else {
             return;
         };
         let Some(checkpoint) = sending.checkpoints.get_mut(place) else {
@@ -614,7 +633,9 @@ impl<A: Addr> Engine<A> {
             self.review(number);
             return;
         }
-        let limit = self.span(slot).map_or(0, |span| span.config.checkpoint_retries);
+        let limit = self
+            .span(slot)
+            .map_or(0, |span| span.config.checkpoint_retries);
         if tries > limit {
             self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
             return;
@@ -798,7 +819,8 @@ impl<A: Addr> Engine<A> {
             until: self.now + memory.unwrap_or_default(),
             end: End::Plain,
         };
-        self.closed.insert(self.now, (Role::Sender, session), record);
+        self.closed
+            .insert(self.now, (Role::Sender, session), record);
         self.relieve();
     }
 }

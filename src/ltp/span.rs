@@ -48,15 +48,40 @@ pub(super) struct Carrier {
 /// A segment of control that waits.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Control {
-    ReportAck { session: SessionId, serial: u64 },
-    CancelAck { session: SessionId, to: Role },
-    Report { session: SessionId, serial: u64 },
+    ReportAck {
+        session: SessionId,
+        serial: u64,
+    },
+    CancelAck {
+        session: SessionId,
+        to: Role,
+    },
+    Report {
+        session: SessionId,
+        serial: u64,
+    },
     /// Further copies of a report that has just left.
-    ReportCopy { session: SessionId, serial: u64, left: u8 },
+    ReportCopy {
+        session: SessionId,
+        serial: u64,
+        left: u8,
+    },
     /// The last word on a session that was closed after delivery: all was received.
-    Final { session: SessionId, serial: u64, checkpoint: u64, red: u64 },
-    Cancel { session: SessionId, by: Role },
-    CancelCopy { session: SessionId, by: Role, left: u8 },
+    Final {
+        session: SessionId,
+        serial: u64,
+        checkpoint: u64,
+        red: u64,
+    },
+    Cancel {
+        session: SessionId,
+        by: Role,
+    },
+    CancelCopy {
+        session: SessionId,
+        by: Role,
+        left: u8,
+    },
 }
 
 /// The part an engine plays in a session.
@@ -104,8 +129,8 @@ impl<A> Span<A> {
     /// When the answer to a segment of `len` octets that leaves at `now` is due.
     pub(super) fn answer(&self, now: Instant, len: usize) -> Due {
         let half = self.config.own_delay / 2;
-        let nominal = now + self.transmission(len) + self.config.owlt_out + half
-            + self.config.remote_delay;
+        let nominal =
+            now + self.transmission(len) + self.config.owlt_out + half + self.config.remote_delay;
         Due {
             deadline: nominal + self.config.owlt_in + half,
             nominal,
@@ -138,7 +163,9 @@ impl<A> Span<A> {
         let burst = self.transmission(usize::try_from(self.config.burst).unwrap_or(usize::MAX));
         // Elapsed allowance, so that the burst can be larger than the clock's reading.
         let ahead = self.passed - now;
-        let excess = ahead.checked_sub(burst).filter(|excess| !excess.is_zero())?;
+        let excess = ahead
+            .checked_sub(burst)
+            .filter(|excess| !excess.is_zero())?;
         Some(now + excess)
     }
 

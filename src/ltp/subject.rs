@@ -98,8 +98,7 @@ impl Subject for Engine<Hop> {
             + size_of::<Sending>()
             + 4 * Timers::<Key>::weight()
             + 1024;
-        let per_import =
-            4 * size_of::<(SessionId, Import)>() + 4 * Timers::<Key>::weight() + 512;
+        let per_import = 4 * size_of::<(SessionId, Import)>() + 4 * Timers::<Key>::weight() + 512;
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
         let per_peer = (size_of::<Span<Hop>>() + KEYS + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
             .saturating_add(2 * Timers::<Key>::weight() + 512)
@@ -110,14 +109,22 @@ impl Subject for Engine<Hop> {
             (exports, per_export),
             (imports, per_import),
             (events, 2 * size_of::<(Event, usize)>() + EVENT),
-            (count(config.max_services), size_of::<(u64, Service)>() + TREE),
-            (count(config.closed_most).saturating_add(1), Closed::weight()),
+            (
+                count(config.max_services),
+                size_of::<(u64, Service)>() + TREE,
+            ),
+            (
+                count(config.closed_most).saturating_add(1),
+                Closed::weight(),
+            ),
             (config.export_octets, PER_OCTET),
             // Reports have timers, and are larger than these.
             (config.import_octets, 2),
         ]
         .into_iter()
-        .fold(0, |sum: usize, (count, each)| sum.saturating_add(count.saturating_mul(each)))
+        .fold(0, |sum: usize, (count, each)| {
+            sum.saturating_add(count.saturating_mul(each))
+        })
     }
 
     fn held(&self) -> usize {

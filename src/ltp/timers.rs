@@ -123,7 +123,10 @@ impl<K: Copy> Timers<K> {
     /// Changes any timers, then puts the heap in order again.
     fn change(&mut self, mut change: impl FnMut(&mut Slot<K>)) {
         for (at, id) in &mut self.heap {
-            if let Some(slot) = usize::try_from(*id).ok().and_then(|id| self.slots.get_mut(id)) {
+            if let Some(slot) = usize::try_from(*id)
+                .ok()
+                .and_then(|id| self.slots.get_mut(id))
+            {
                 change(slot);
                 *at = slot.due();
             }
@@ -259,7 +262,12 @@ mod tests {
         let mut timers = Timers::new();
         let mut chance = crate::Seed::from(9).chance();
         let ids: Vec<_> = (0..200_u64)
-            .map(|key| (key, timers.set(due(1 + chance.below(1000)), key, false).unwrap()))
+            .map(|key| {
+                (
+                    key,
+                    timers.set(due(1 + chance.below(1000)), key, false).unwrap(),
+                )
+            })
             .collect();
         for (_, id) in ids.iter().filter(|(key, _)| key % 3 == 0) {
             timers.stop(*id);
@@ -290,7 +298,11 @@ mod tests {
         assert_eq!(timers.next(), None);
         timers.thaw(at(80), |_| true);
 
-        assert_eq!(timers.next(), Some(at(130)), "deadline 100, and 80 - 50 of silence");
+        assert_eq!(
+            timers.next(),
+            Some(at(130)),
+            "deadline 100, and 80 - 50 of silence"
+        );
     }
 
     #[test]

@@ -152,7 +152,10 @@ pub struct Claims<'a> {
 #[derive(Clone, Copy)]
 enum Source<'a> {
     /// As they stand on the wire, checked, relative to the lower bound.
-    Wire { octets: &'a [u8], lower: u64 },
+    Wire {
+        octets: &'a [u8],
+        lower: u64,
+    },
     Ranges(&'a [Range<u64>]),
 }
 
@@ -408,7 +411,13 @@ impl<'a> Segment<'a> {
 
     /// Appends the octets of the segment.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        put_header(out, self.body.code(), self.session, self.header, self.trailer.count);
+        put_header(
+            out,
+            self.body.code(),
+            self.session,
+            self.header,
+            self.trailer.count,
+        );
         self.body.encode(out);
         out.extend_from_slice(self.trailer.octets);
     }
@@ -604,7 +613,11 @@ impl<'a> Report<'a> {
 
     fn wire_len(&self) -> usize {
         let lower = self.scope.start;
-        let claims: usize = self.claims.iter().map(|claim| claim_len(&claim, lower)).sum();
+        let claims: usize = self
+            .claims
+            .iter()
+            .map(|claim| claim_len(&claim, lower))
+            .sum();
         report_head_len(self.serial, self.checkpoint, self.scope)
             + sdnv_len(self.claims.count)
             + claims
@@ -650,7 +663,9 @@ fn claims<'a>(
         let offset = sdnv(cursor, "claim offset")?;
         let length = sdnv(cursor, "claim length")?;
         let ascends = behind.is_none_or(|end| offset > end);
-        let end = offset.checked_add(length).filter(|&end| length > 0 && end <= scope && ascends);
+        let end = offset
+            .checked_add(length)
+            .filter(|&end| length > 0 && end <= scope && ascends);
         if end.is_none() {
             return Err(DecodeError::new("claim", start, Fault::Bounds));
         }

@@ -30,7 +30,11 @@ impl<'a> Cursor<'a> {
 
     /// Takes `len` octets as they are.
     #[cfg(feature = "ltp")]
-    pub(crate) fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn take(
+        &mut self,
+        len: usize,
+        field: &'static str,
+    ) -> Result<&'a [u8], DecodeError> {
         let Some((octets, rest)) = self.rest.split_at_checked(len) else {
             return Err(self.short(len, field));
         };

@@ -53,19 +53,26 @@ fn storm(seed: u64) {
     let retries = [2, 5, 30][chance.below(3) as usize];
     let streaming = chance.below(4) == 0;
     let mut weather = Weather::new(seed);
-    let mut line = Line::with(seed, delay, |_| {}, |peer| {
-        peer.segment = segment;
-        peer.checkpoint_every = std::num::NonZeroU32::new(every);
-        peer.report_delay = report_delay;
-        peer.repair_delay = repair_delay;
-        peer.copies = copies;
-        peer.checkpoint_retries = retries;
-        peer.report_retries = retries;
-    })
+    let mut line = Line::with(
+        seed,
+        delay,
+        |_| {},
+        |peer| {
+            peer.segment = segment;
+            peer.checkpoint_every = std::num::NonZeroU32::new(every);
+            peer.report_delay = report_delay;
+            peer.repair_delay = repair_delay;
+            peer.copies = copies;
+            peer.checkpoint_retries = retries;
+            peer.report_retries = retries;
+        },
+    )
     .judged(move |_| weather.fate());
     if streaming {
         line.far().close(Instant::ZERO, CLIENT).unwrap();
-        line.far().open(Instant::ZERO, CLIENT, Service::Streaming).unwrap();
+        line.far()
+            .open(Instant::ZERO, CLIENT, Service::Streaming)
+            .unwrap();
     }
     let blocks: Vec<(Vec<u8>, u64)> = (0..1 + chance.below(4))
         .map(|_| {
@@ -101,7 +108,9 @@ fn storm(seed: u64) {
         let ends: Vec<_> = near
             .iter()
             .filter(|event| match event {
-                Event::Complete { tag: of, .. } | Event::Failed { tag: of, .. } => of.0 == tag as u64,
+                Event::Complete { tag: of, .. } | Event::Failed { tag: of, .. } => {
+                    of.0 == tag as u64
+                }
                 _ => false,
             })
             .collect();
@@ -113,7 +122,10 @@ fn storm(seed: u64) {
                 _ => None,
             })
             .collect();
-        assert!(whole.len() <= 1, "seed {seed}, block {tag}: delivered twice");
+        assert!(
+            whole.len() <= 1,
+            "seed {seed}, block {tag}: delivered twice"
+        );
         if let Some(whole) = whole.first() {
             assert_eq!(whole[..], data[..*red as usize], "seed {seed}, block {tag}");
         }
@@ -124,7 +136,12 @@ fn storm(seed: u64) {
         );
         let mut pieces = Vec::new();
         for event in &far {
-            if let Event::Piece { session, offset, data, .. } = event
+            if let Event::Piece {
+                session,
+                offset,
+                data,
+                ..
+            } = event
                 && *session == sessions[tag]
             {
                 assert_eq!(*offset, pieces.len() as u64, "seed {seed}, block {tag}");
@@ -152,7 +169,9 @@ fn octets_of_chance_never_hurt() {
     let mut chance = Seed::from(1).chance();
     let mut line = Line::new(1, Duration::ZERO);
     let now = line.now;
-    line.near().send_block(now, block(1, &pattern(5000), Red::All)).unwrap();
+    line.near()
+        .send_block(now, block(1, &pattern(5000), Red::All))
+        .unwrap();
     for _ in 0..20_000 {
         let mut octets = vec![0; chance.below(40) as usize];
         chance.fill(&mut octets);

@@ -147,7 +147,12 @@ impl Line {
             self.drain();
             let arrival = self.under_way.keys().next().map(|(at, _)| *at);
             let deadlines = self.nodes.iter().filter_map(|node| node.deadline);
-            let Some(next) = arrival.into_iter().chain(deadlines).min().filter(|at| *at <= end) else {
+            let Some(next) = arrival
+                .into_iter()
+                .chain(deadlines)
+                .min()
+                .filter(|at| *at <= end)
+            else {
                 break;
             };
             self.now = self.now.max(next);
@@ -255,7 +260,10 @@ impl Line {
 
     /// The types of all that left, in order.
     pub(crate) fn codes(&self) -> Vec<u8> {
-        self.bodies().iter().map(|(_, segment)| segment.body.code()).collect()
+        self.bodies()
+            .iter()
+            .map(|(_, segment)| segment.body.code())
+            .collect()
     }
 }
 

@@ -13,10 +13,15 @@ const OWLT: Duration = Duration::from_millis(500);
 
 fn mixed(lost: &[usize], copies: u8) -> Line {
     let lost = lost.to_vec();
-    let mut line = Line::with(7, OWLT, |_| {}, |peer| {
-        peer.segment = 96;
-        peer.copies = copies;
-    })
+    let mut line = Line::with(
+        7,
+        OWLT,
+        |_| {},
+        |peer| {
+            peer.segment = 96;
+            peer.copies = copies;
+        },
+    )
     .judged(move |passing| {
         if lost.contains(&passing.nth) {
             Fate::Drop
@@ -37,7 +42,11 @@ fn prove_whole(line: &mut Line, what: &str) {
     for event in &far {
         if let Event::Green { offset, data, .. } = event {
             let offset = usize::try_from(*offset).unwrap();
-            assert_eq!(data[..], pattern(LEN)[offset..offset + data.len()], "{what}");
+            assert_eq!(
+                data[..],
+                pattern(LEN)[offset..offset + data.len()],
+                "{what}"
+            );
         }
     }
     assert_eq!(line.left(), (0, 0, 0), "{what}");
@@ -48,7 +57,10 @@ fn a_mixed_block_without_loss_takes_20_segments_a_report_and_its_acknowledgment(
     let mut line = mixed(&[], 0);
 
     assert_eq!(line.log.len(), 22);
-    assert_eq!(line.codes()[..14], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+    assert_eq!(
+        line.codes()[..14],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]
+    );
     assert_eq!(line.codes()[14..], [4, 4, 4, 4, 4, 7, 8, 9]);
     prove_whole(&mut line, "without loss");
 }
