@@ -1,5 +1,6 @@
 //! The Licklider Transmission Protocol.
 
+mod aggregate;
 mod api;
 mod auth;
 mod closed;
@@ -19,6 +20,7 @@ mod table;
 mod timers;
 mod wire;
 
+pub use aggregate::{AGGREGATION, Aggregator, Undecodable, Unit, units};
 pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, Stats};
 pub use auth::{Auth, Key};
 pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer};

@@ -393,8 +393,9 @@ impl<A: Addr> Engine<A> {
     /// P9 (RFC 5326 section 6.9), on whichever segment completes the red part: waiting for a checkpoint would
     /// cost a round trip.
     fn all_came(&mut self, slot: u32, session: SessionId, red: u64, by_checkpoint: bool) {
-        self.answer_delayed(session);
-        if !by_checkpoint {
+        // A delayed report that goes out here tells as much as an asynchronous one.
+        let is_answered = self.answer_delayed(session);
+        if !is_answered && !by_checkpoint {
             // Without it, the gap reports that are acknowledged would close the session, and the checkpoint
             // that ends the sender's repair would find nobody.
             self.report(slot, session, 0, 0..red);

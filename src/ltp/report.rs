@@ -209,22 +209,24 @@ impl<A: Addr> Engine<A> {
         self.recharge(session);
     }
 
-    /// Answers every checkpoint that waits, with all that was received by now.
-    pub(super) fn answer_delayed(&mut self, session: SessionId) {
+    /// Answers every checkpoint that waits, with all that was received by now. False when none waits.
+    pub(super) fn answer_delayed(&mut self, session: SessionId) -> bool {
         let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
-            return;
+            return false;
         };
         let Some(reception) = self.reception(session) else {
-            return;
+            return false;
         };
         let timer = reception.reports.delay.take();
         let delayed = core::mem::take(&mut reception.reports.delayed);
         let complete = reception.complete_red();
         self.stop(timer);
+        let any = !delayed.is_empty();
         for (serial, scope) in delayed {
             let scope = complete.map_or(scope, |red| 0..red);
             self.report(slot, session, serial, scope);
         }
+        any
     }
 
     /// Makes a report, in as many segments as it takes. Without memory for it, the checkpoint counts as not

@@ -12,3 +12,4 @@ mod chaos;
 mod line;
 mod losses;
 mod rules;
+mod secrets;
