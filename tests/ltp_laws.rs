@@ -1,6 +1,14 @@
 //! The laws that every machine keeps, on engines of LTP.
 #![cfg(all(feature = "ltp", feature = "arbitrary"))]
-#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::std_instead_of_alloc,
+    reason = "tests fail by panicking, on machines with an allocator"
+)]
 
 use farlink::laws::codec::{self, Codec};
 use farlink::laws::{self, Case};

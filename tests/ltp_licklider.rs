@@ -2,13 +2,16 @@
 #![cfg(feature = "ltp")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "tests fail by panicking"
+    clippy::cast_possible_truncation,
+    clippy::std_instead_of_alloc,
+    reason = "tests fail by panicking, on machines with an allocator"
 )]
 
+use core::time::Duration;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use farlink::ltp::{Block, Config, Engine, Event, Peer, Red, Service};
 use farlink::{Chance, Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
@@ -49,7 +52,7 @@ impl World {
         let mut ours = Engine::new(Config::engine(OURS), Seed::from(seed)).unwrap();
         let peer = Peer {
             segment,
-            checkpoint_every: std::num::NonZeroU32::new(every),
+            checkpoint_every: core::num::NonZeroU32::new(every),
             checkpoint_retries: 30,
             report_retries: 30,
             ..Peer::new(HOP).at_distance(delay)

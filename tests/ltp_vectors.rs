@@ -2,15 +2,18 @@
 #![cfg(feature = "ltp")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "tests fail by panicking"
+    clippy::cast_possible_truncation,
+    clippy::std_instead_of_alloc,
+    reason = "tests fail by panicking, on machines with an allocator"
 )]
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use farlink::ltp::{Body, Color, Config, Engine, Event, Peer, Segment, Service};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Transmit};

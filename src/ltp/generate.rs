@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::num::{NonZeroU32, NonZeroU64};
+use core::slice;
 use core::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -138,13 +139,13 @@ pub(super) fn octets(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let serial = u.int_in_range(1..=6)?;
     let start = u.int_in_range(0..=200)?;
     let end = start + u.int_in_range(1..=200)?;
-    let claims = [start..start + 1 + u.int_in_range(0..=end - start - 1)?];
+    let claim = start..start + 1 + u.int_in_range(0..=end - start - 1)?;
     let body = match u.int_in_range(0..=15)? {
         0 => Body::Report(Report {
             serial,
             checkpoint: u.int_in_range(0..=6)?,
             scope: (start..end).into(),
-            claims: Claims::new(&claims),
+            claims: Claims::new(slice::from_ref(&claim)),
         }),
         1 => Body::ReportAck(1 + u.int_in_range(0..=16_384)?),
         2 => Body::CancelBySender(u.arbitrary()?),

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
+use core::slice;
 
 use super::api::Side;
 use super::auth::Auth;
@@ -113,12 +114,12 @@ impl<A: Addr> Engine<A> {
                 checkpoint,
                 red,
             } => {
-                let all = [0..red];
+                let all = 0..red;
                 let body = Body::Report(Report {
                     serial,
                     checkpoint,
                     scope: (0..red).into(),
-                    claims: Claims::new(&all),
+                    claims: Claims::new(slice::from_ref(&all)),
                 });
                 self.put_body(slot, session, &body, tx)
             }
@@ -178,14 +179,11 @@ impl<A: Addr> Engine<A> {
             }),
             Control::ReportAck { .. } | Control::CancelAck { .. } | Control::Final { .. } => None,
         };
-        match further {
-            Some(
-                copy @ (Control::ReportCopy { left: 1.., .. }
-                | Control::CancelCopy { left: 1.., .. }),
-            ) => {
-                self.queue(slot, copy);
-            }
-            _ => {}
+        if let Some(
+            copy @ (Control::ReportCopy { left: 1.., .. } | Control::CancelCopy { left: 1.., .. }),
+        ) = further
+        {
+            self.queue(slot, copy);
         }
     }
 
@@ -212,7 +210,7 @@ impl<A: Addr> Engine<A> {
             return Put::Never;
         };
         let put = put(span, session, 8, body.len(), tx, |out| {
-            out.extend_from_slice(body)
+            out.extend_from_slice(body);
         });
         self.count(slot, put)
     }

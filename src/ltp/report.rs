@@ -262,9 +262,10 @@ impl<A: Addr> Engine<A> {
             self.stats.no_room += 1;
             return;
         };
-        match has_gaps {
-            true => self.stats.negative_reports_sent += 1,
-            false => self.stats.positive_reports_sent += 1,
+        if has_gaps {
+            self.stats.negative_reports_sent += 1;
+        } else {
+            self.stats.positive_reports_sent += 1;
         }
         for serial in issued {
             self.queue_report(slot, session, serial);
@@ -460,9 +461,9 @@ fn pieces(
     let mut claims: Vec<Range<u64>> = Vec::new();
     let mut lower = scope.start;
     let mut serial = first;
-    let head =
+    let opening =
         |serial, lower| report_head_len(serial, checkpoint, (lower..scope.end).into()) + COUNT;
-    let mut len = head(serial, lower);
+    let mut len = opening(serial, lower);
     for claim in held.within(scope.clone()) {
         let more = claim_len(&claim, lower);
         if len + more > room && !claims.is_empty() {
@@ -473,7 +474,7 @@ fn pieces(
             claims.clear();
             lower = claim.start;
             serial = serial.saturating_add(1);
-            len = head(serial, lower);
+            len = opening(serial, lower);
         }
         len += claim_len(&claim, lower);
         claims.push(claim);

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::iter::once;
 use core::mem;
 use core::ops::Range;
 
@@ -154,8 +155,8 @@ impl Sending {
             Repair::Run(run) => Some(&run.gaps),
             Repair::Again(_) | Repair::Copies { .. } => None,
         });
-        let sent = self.checkpoints.iter().map(|checkpoint| &checkpoint.run);
-        for gap in sent.chain(queued).flatten() {
+        let in_flight = self.checkpoints.iter().map(|checkpoint| &checkpoint.run);
+        for gap in in_flight.chain(queued).flatten() {
             set.insert(gap.clone());
         }
         set
@@ -600,7 +601,7 @@ impl<A: Addr> Engine<A> {
         sending.repairs.push_back(Repair::Run(Run {
             report: cited.map_or(0, |(_, serial)| serial),
             cycle: 0,
-            gaps: [end - 1..end].to_vec(),
+            gaps: once(end - 1..end).collect(),
             at: 0,
             from: end - 1,
         }));

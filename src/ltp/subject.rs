@@ -94,7 +94,7 @@ impl Subject for Engine<Hop> {
             .saturating_add(peers);
         // A table keeps an eighth free and doubles; a vector doubles. Some more are always there.
         let per_export = 4 * (size_of::<(u64, Export)>() + size_of::<(Tag, u64)>() + 2)
-            + 8 * size_of::<u64>()
+            + 4 * size_of::<(u64, u64)>()
             + size_of::<Sending>()
             + 4 * Timers::<Key>::weight()
             + 1024;

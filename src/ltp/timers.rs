@@ -58,18 +58,15 @@ impl<K: Copy> Timers<K> {
             is_frozen,
         };
         let at = slot.due();
-        let id = match self.free.pop() {
-            Some(id) => {
-                if let Some(old) = self.slot_mut(id) {
-                    *old = slot;
-                }
-                id
+        let id = if let Some(id) = self.free.pop() {
+            if let Some(old) = self.slot_mut(id) {
+                *old = slot;
             }
-            None => {
-                let id = u32::try_from(self.slots.len()).ok()?;
-                self.slots.push(slot);
-                id
-            }
+            id
+        } else {
+            let id = u32::try_from(self.slots.len()).ok()?;
+            self.slots.push(slot);
+            id
         };
         self.heap.push((at, id));
         self.rise(place);

@@ -77,11 +77,10 @@ impl<'a> Cursor<'a> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cotp"))]
 mod tests {
     use super::*;
 
-    #[cfg(feature = "cotp")]
     #[test]
     fn fields_are_read_in_order_and_big_endian() {
         let mut cursor = Cursor::new(&[7, 0x12, 0x34, 9, 9]);
@@ -91,7 +90,6 @@ mod tests {
         assert_eq!(cursor.rest(), [9, 9]);
     }
 
-    #[cfg(feature = "cotp")]
     #[test]
     fn a_short_field_is_named_with_its_offset() {
         let mut cursor = Cursor::new(&[7, 8]);

@@ -1,8 +1,8 @@
 //! Many seeds: loss, duplication and reordering of everything.
 
-use std::time::Duration;
+use core::time::Duration;
 
-use farlink::ltp::{Event, Red, Service};
+use farlink::ltp::{Event, Red, Service, SessionId};
 use farlink::{Chance, Instant, Link, Machine as _, Seed, Tag};
 
 use crate::line::{CLIENT, Fate, Line, block, pattern};
@@ -59,7 +59,7 @@ fn storm(seed: u64) {
         |_| {},
         |peer| {
             peer.segment = segment;
-            peer.checkpoint_every = std::num::NonZeroU32::new(every);
+            peer.checkpoint_every = core::num::NonZeroU32::new(every);
             peer.report_delay = report_delay;
             peer.repair_delay = repair_delay;
             peer.copies = copies;
@@ -74,7 +74,7 @@ fn storm(seed: u64) {
             .open(Instant::ZERO, CLIENT, Service::Streaming)
             .unwrap();
     }
-    let blocks: Vec<(Vec<u8>, u64)> = (0..1 + chance.below(4))
+    let blocks: Vec<(Vec<u8>, u64)> = (0..=chance.below(4))
         .map(|_| {
             let len = 1 + chance.below(3000);
             let red = match chance.below(4) {
@@ -101,7 +101,17 @@ fn storm(seed: u64) {
         }
     }
     line.run();
+    prove(seed, &mut line, &blocks, &sessions, streaming);
+}
 
+/// Each block has one end, and is delivered whole and once, surely if it is said to be complete.
+fn prove(
+    seed: u64,
+    line: &mut Line,
+    blocks: &[(Vec<u8>, u64)],
+    sessions: &[SessionId],
+    streaming: bool,
+) {
     let near = line.events(1);
     let far = line.events(2);
     for (tag, (data, red)) in blocks.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! A small line: two engines, a delay, and a fate for every segment. Watched for the laws.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use farlink::laws::Watch;
 use farlink::ltp::{Block, Body, Config, Engine, Event, Peer, Red, Segment, Service, SessionId};
@@ -248,7 +248,7 @@ impl Line {
     }
 
     pub(crate) fn events(&mut self, id: u64) -> Vec<Event> {
-        std::mem::take(&mut self.nodes[id as usize - 1].events)
+        core::mem::take(&mut self.nodes[id as usize - 1].events)
     }
 
     pub(crate) fn bodies(&self) -> Vec<(u64, Segment<'_>)> {

@@ -1,6 +1,6 @@
 //! Every loss there can be in one block.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use farlink::ltp::{Event, Red};
 
