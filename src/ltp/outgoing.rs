@@ -404,6 +404,7 @@ impl<A: Addr> Engine<A> {
     // First passes.
 
     fn send_fresh(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
+        self.send_plain(slot, number, tx);
         let every = self
             .span(slot)
             .and_then(|span| span.config.checkpoint_every);
@@ -429,6 +430,51 @@ impl<A: Addr> Engine<A> {
                 self.fresh_left(slot, number, &piece, len);
                 Turn::More
             }
+        }
+    }
+
+    /// Writes red segments that are no checkpoints, as many as fit: what nearly all segments are. They
+    /// start no timer and change nothing else, so the tables are looked into once for all of them.
+    fn send_plain(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) {
+        let Some(frame) = self.frame(slot, number) else {
+            return;
+        };
+        let span = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| self.spans.get(slot));
+        let Some(span) = span.and_then(Option::as_deref) else {
+            return;
+        };
+        let Some(export) = self.exports.get_mut(&number) else {
+            return;
+        };
+        let State::Sending(sending) = &mut export.state else {
+            return;
+        };
+        let is_simple = span.config.rate.is_none() && span.config.checkpoint_every.is_none();
+        if !is_simple || sending.wants_checkpoint {
+            return;
+        }
+        while sending.next < sending.red
+            && let Some(piece) = sending.next_piece(frame, false)
+            && piece.color == Color::Red(None)
+            && let Some(octets) = sending.octets(&piece.range)
+        {
+            let body = Body::Data(Data {
+                client: frame.client,
+                offset: piece.range.start,
+                color: piece.color,
+                octets,
+            });
+            let len = body.wire_len();
+            let put = put(span, frame.session, body.code(), len, tx, |out| {
+                body.encode(out);
+            });
+            if !matches!(put, Put::Written(_)) {
+                return;
+            }
+            sending.next = piece.range.end;
+            self.stats.segments_sent += 1;
         }
     }
 

@@ -13,6 +13,7 @@
 )]
 
 mod chaos;
+mod explore;
 mod line;
 mod losses;
 mod rules;
