@@ -39,6 +39,9 @@
 //! | `blocking` | [`adapters::blocking`]: threads and sockets of the standard library |
 //! | `tokio` | [`adapters::tokio`]: tasks on a tokio runtime |
 //! | `arbitrary` | commands, configurations and scripts out of arbitrary octets |
+//! | `serde` | commands, events, configurations and addresses as JSON or alike |
+//! | `record` | [`record`]: recordings that open in Wireshark and replay octet by octet |
+//! | `sim` | [`sim`]: a deterministic world of lines, NATs and faults in which machines meet |
 //! | `cli` | the `farlink` tool |
 //!
 //! Without default features the crate is `no_std` and needs `alloc` alone.
@@ -54,12 +57,18 @@ pub mod adapters;
 #[cfg(feature = "cotp")]
 pub mod cotp;
 mod framing;
+#[cfg(feature = "serde")]
+pub mod hex;
 pub mod laws;
 #[cfg(feature = "ltp")]
 pub mod ltp;
 mod machine;
 mod path;
+#[cfg(feature = "record")]
+pub mod record;
 mod seed;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod time;
 mod transmit;
 #[cfg(any(feature = "cotp", feature = "ltp"))]

@@ -1,5 +1,6 @@
 //! The contract between a protocol and whoever drives it.
 
+use alloc::boxed::Box;
 use core::error::Error;
 use core::fmt;
 
@@ -56,8 +57,41 @@ pub trait Machine {
     }
 }
 
+impl<M: Machine + ?Sized> Machine for Box<M> {
+    type Addr = M::Addr;
+    type Command = M::Command;
+    type Event = M::Event;
+    type Error = M::Error;
+
+    fn receive(&mut self, now: Instant, from: Self::Addr, octets: &[u8]) {
+        (**self).receive(now, from, octets);
+    }
+
+    fn link(&mut self, now: Instant, at: Self::Addr, state: Link) {
+        (**self).link(now, at, state);
+    }
+
+    fn command(&mut self, now: Instant, command: Self::Command) -> Result<(), Self::Error> {
+        (**self).command(now, command)
+    }
+
+    fn poll(
+        &mut self,
+        now: Instant,
+        tx: &mut Transmit<Self::Addr>,
+    ) -> Output<Self::Addr, Self::Event> {
+        (**self).poll(now, tx)
+    }
+
+    fn wants(&self, from: Self::Addr) -> bool {
+        (**self).wants(from)
+    }
+}
+
 /// What [`Machine::poll`] gives.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Output<A, E> {
     /// Send what is in `tx`, then poll again.
     Transmit,
@@ -74,6 +108,8 @@ pub enum Output<A, E> {
 /// What the driver tells a machine about a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Link {
     /// The peer can be reached: a contact begins, a stream was accepted, a configured socket is bound.
     Up,
@@ -94,6 +130,8 @@ pub enum Link {
 /// Why a link failed or went down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Cause {
     /// In good order.
     Closed,
@@ -124,6 +162,8 @@ impl fmt::Display for Cause {
 
 /// What a machine wants of the owner of the sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Ask<A> {
     /// Bind a UDP socket, listen on TCP (a remote with port 0), or connect.
     ///
@@ -149,6 +189,7 @@ pub enum Ask<A> {
         /// The stream.
         path: A,
         /// Octets of it that were read already and belong to the application.
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         early: Bytes,
     },
 }

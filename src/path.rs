@@ -4,16 +4,23 @@ use core::fmt;
 use core::hash::Hash;
 use core::net::SocketAddr;
 
-/// What a machine is addressed by: [`Path`] on IP, [`Hop`] on a CSP network, `()` on one stream.
+/// What a machine is addressed by: [`Path`] on IP, [`Hop`] on a CSP network, `()` on one stream, a plain
+/// number where peers go by number.
 pub trait Addr: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {}
 
 impl Addr for () {}
 impl Addr for Path {}
 impl Addr for Hop {}
+impl Addr for u8 {}
+impl Addr for u16 {}
+impl Addr for u32 {}
+impl Addr for u64 {}
 
 /// The transport under a [`Path`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Proto {
     /// Datagrams.
     Udp,
@@ -28,6 +35,7 @@ pub enum Proto {
 /// a TCP listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Path {
     /// Datagrams or a stream.
     pub proto: Proto,
@@ -96,6 +104,7 @@ impl fmt::Display for Path {
 /// The next hop in a network of numbered interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hop {
     /// Which interface of this node.
     pub interface: u8,
@@ -106,4 +115,6 @@ pub struct Hop {
 /// A name that the caller gives to something long-lived; every event about it carries it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Tag(pub u64);

@@ -11,7 +11,9 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 /// seed knows all ids to come. `Debug` therefore hides it.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
-pub struct Seed([u8; 32]);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Seed(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] [u8; 32]);
 
 impl Seed {
     /// Takes 32 octets, best from the operating system's generator.

@@ -9,6 +9,7 @@ use crate::Addr;
 ///
 /// The limits decide what a poll gives, so a recording notes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
     /// Octets of one datagram.
     pub datagram: NonZeroUsize,

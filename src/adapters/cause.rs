@@ -1,25 +1,37 @@
 //! What an error of the system means to a machine.
 
+use std::io;
+
 use crate::Cause;
 
-/// Says in the machine's terms why a socket failed.
+/// Says in the machine's terms why a socket broke.
 ///
 /// What has no name of its own counts as [`Cause::Reset`]: the link was cut, and not in good order.
-pub(crate) fn cause_of(error: &std::io::Error) -> Cause {
-    use std::io::ErrorKind as Kind;
-    match error.kind() {
+pub(crate) fn cause_of(error: &io::Error) -> Cause {
+    named(error).unwrap_or(Cause::Reset)
+}
+
+/// Says in the machine's terms why a socket could not be opened.
+///
+/// What has no name of its own counts as [`Cause::Unreachable`]: there is no way from here.
+#[cfg(feature = "tokio")]
+pub(crate) fn cause_of_failure(error: &io::Error) -> Cause {
+    named(error).unwrap_or(Cause::Unreachable)
+}
+
+fn named(error: &io::Error) -> Option<Cause> {
+    use io::ErrorKind as Kind;
+    Some(match error.kind() {
         Kind::ConnectionRefused => Cause::Refused,
+        Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe => Cause::Reset,
         Kind::AddrInUse | Kind::AlreadyExists => Cause::InUse,
         Kind::TimedOut => Cause::TimedOut,
         Kind::AddrNotAvailable
         | Kind::NetworkUnreachable
         | Kind::HostUnreachable
-        | Kind::NetworkDown
-        | Kind::PermissionDenied
-        | Kind::InvalidInput
-        | Kind::Unsupported => Cause::Unreachable,
-        _ => Cause::Reset,
-    }
+        | Kind::NetworkDown => Cause::Unreachable,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -42,5 +54,15 @@ mod tests {
         for (kind, cause) in cases {
             assert_eq!(cause_of(&Error::from(kind)), cause, "{kind:?}");
         }
+        assert_eq!(cause_of(&Error::other("no name")), Cause::Reset);
+    }
+
+    #[test]
+    #[cfg(feature = "tokio")]
+    fn what_cannot_be_opened_for_a_reason_without_a_name_is_unreachable() {
+        let taken = Error::from(ErrorKind::AddrInUse);
+        assert_eq!(cause_of_failure(&taken), Cause::InUse);
+        let nameless = Error::other("no such family");
+        assert_eq!(cause_of_failure(&nameless), Cause::Unreachable);
     }
 }

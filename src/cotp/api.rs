@@ -16,15 +16,17 @@ use crate::{Cause, Tag};
 
 /// What the application can ask of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Command {
     /// Confirm the CR that [`Event::Indication`] showed.
     Accept(Acceptance),
     /// Refuse it.
     Refuse(Refusal),
     /// Send a message of any length up to the queue limit.
-    Send(Bytes),
+    Send(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
     /// Send 1 to 16 octets ahead of the messages that wait.
-    SendExpedited(Bytes),
+    SendExpedited(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
     /// Ask for [`Event::Flushed`] once everything accepted so far is with the link.
     Flush(Tag),
     /// Read on after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
@@ -38,19 +40,25 @@ pub enum Command {
 
 /// What a CC carries beside the negotiated parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Acceptance {
     /// The whole variable part in place of all parameters: RDP's negotiation response.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex::option"))]
     pub variable: Option<Bytes>,
     /// User data behind the header, at most 32 octets.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub user_data: Bytes,
 }
 
 /// What a DR carries when a CR is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Refusal {
     /// Why. Class 0 has 0 to 3 (ISO 8073 13.5.3 d).
     pub reason: DisconnectReason,
     /// Additional information, at most 119 octets (ISO 8073 13.5.4).
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub information: Bytes,
 }
 
@@ -66,15 +74,17 @@ impl From<DisconnectReason> for Refusal {
 /// What a connection tells the application. `Failed` or `Closed` comes once, as the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Event {
     /// A peer wants to connect; answer with [`Command::Accept`] or [`Command::Refuse`].
     Indication(Box<Indication>),
     /// The connection is open.
     Connected(Box<Connected>),
     /// A whole message came.
-    Received(Bytes),
+    Received(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
     /// Expedited data came.
-    Expedited(Bytes),
+    Expedited(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
     /// There is room again, after a command was refused with [`Error::Full`].
     Room,
     /// Everything accepted before [`Command::Flush`] is with the link.
@@ -90,6 +100,7 @@ pub enum Event {
 
 /// What a CR asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Indication {
     /// The selector of the initiator (0xC1).
     pub calling: Option<Selector>,
@@ -102,13 +113,16 @@ pub struct Indication {
     /// The reference of the initiator.
     pub reference: u16,
     /// The variable part as it stands in the CR.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub variable: Bytes,
     /// User data behind the header.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub user_data: Bytes,
 }
 
 /// What was agreed on.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Connected {
     /// The selector of the initiator, if one was given.
     pub calling: Option<Selector>,
@@ -121,13 +135,16 @@ pub struct Connected {
     /// The reference of the peer.
     pub reference: u16,
     /// The variable part of the peer's CR or CC as it stands there.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub variable: Bytes,
     /// User data of the peer's CR or CC.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub user_data: Bytes,
 }
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct End {
     /// Why.
     pub reason: Reason,
@@ -140,28 +157,31 @@ pub struct End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.reason)?;
-        if self.incomplete > 0 {
-            write!(
+        let Self {
+            incomplete, unsent, ..
+        } = self;
+        match (incomplete, unsent) {
+            (0, 0) => Ok(()),
+            (_, 0) => write!(f, " ({incomplete} octets of an unfinished message dropped)"),
+            (0, _) => write!(f, " ({unsent} octets not sent)"),
+            _ => write!(
                 f,
-                ", in the middle of a message ({} octets of it dropped)",
-                self.incomplete
-            )?;
+                " ({incomplete} octets of an unfinished message dropped, {unsent} octets not sent)"
+            ),
         }
-        if self.unsent > 0 {
-            write!(f, ", with {} octets unsent", self.unsent)?;
-        }
-        Ok(())
     }
 }
 
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Reason {
     /// The application closed it.
     Closed,
-    /// The application closed it, and the peer did not end within the time given, so it was aborted.
-    Aborted,
+    /// The application closed it, and the peer did not end too within the time given.
+    HalfClosed(Duration),
     /// The application took the stream over.
     HandedOver(Tag),
     /// The application, or the policy, refused the CR.
@@ -174,13 +194,10 @@ pub enum Reason {
     ClosedBeforeRequest,
     /// The link broke.
     Link(Cause),
-    /// The peer refused the connection, or ended it, by a DR.
-    Disconnected {
-        /// The peer's reason.
-        reason: DisconnectReason,
-        /// Additional information, or user data when there is none.
-        information: Bytes,
-    },
+    /// The peer refused the connection by a DR.
+    Refused(Disconnect),
+    /// The peer ended the open connection by a DR.
+    Disconnected(Disconnect),
     /// The peer sent an ER.
     Rejected(RejectCause),
     /// No answer came to the CR (TS1).
@@ -207,18 +224,18 @@ pub enum Reason {
     /// A rule of the protocol was broken.
     Violation(Violation),
     /// The driver went on feeding a stream that was not wanted.
-    Overrun {
-        /// Octets that may be held back.
-        limit: usize,
-    },
+    Overrun,
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed by this side"),
-            Self::Aborted => {
-                f.write_str("closed by this side, and aborted as the peer did not end too")
+            Self::HalfClosed(span) => {
+                write!(
+                    f,
+                    "closed by this side, and the peer did not end too within {span:?}"
+                )
             }
             Self::HandedOver(_) => f.write_str("the stream was handed over"),
             Self::Declined(reason) => write!(f, "refused by this side: {reason}"),
@@ -228,22 +245,8 @@ impl fmt::Display for Reason {
             }
             Self::ClosedBeforeRequest => f.write_str("closed before a connection was requested"),
             Self::Link(cause) => write!(f, "{cause}"),
-            Self::Disconnected {
-                reason,
-                information,
-            } if information.is_empty() => {
-                write!(f, "refused by the peer: {reason}")
-            }
-            Self::Disconnected {
-                reason,
-                information,
-            } => {
-                write!(
-                    f,
-                    "refused by the peer: {reason}, \"{}\"",
-                    information.escape_ascii()
-                )
-            }
+            Self::Refused(disconnect) => write!(f, "refused by the peer: {disconnect}"),
+            Self::Disconnected(disconnect) => write!(f, "disconnected by the peer: {disconnect}"),
             Self::Rejected(cause) => write!(f, "the peer reported an error: {cause}"),
             Self::NoConfirm(span) => {
                 write!(f, "no answer to the connection request within {span:?}")
@@ -252,25 +255,49 @@ impl fmt::Display for Reason {
             Self::PacketStalled(span) => write!(f, "a packet was not finished within {span:?}"),
             Self::Idle(span) => write!(f, "nothing came from the peer for {span:?}"),
             Self::SendStalled(span) => {
-                write!(f, "the peer took nothing for {span:?} while closing")
+                write!(
+                    f,
+                    "the peer took nothing for {span:?} of what was still to be sent"
+                )
             }
             Self::Framing(fault) => write!(f, "not a TPKT stream: {fault}"),
             Self::Malformed(error) => write!(f, "malformed TPDU: {error}"),
             Self::Unexpected { tpdu, awaited } => write!(f, "{tpdu} where {awaited} was awaited"),
             Self::Violation(violation) => write!(f, "protocol error: {violation}"),
-            Self::Overrun { limit } => {
-                write!(
-                    f,
-                    "fed on while not wanted, beyond the limit of {limit} octets"
-                )
-            }
+            Self::Overrun => f.write_str("the driver fed on while the stream was not wanted"),
         }
+    }
+}
+
+/// What a DR of the peer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Disconnect {
+    /// The peer's reason.
+    pub reason: DisconnectReason,
+    /// Additional information (ISO 8073 13.5.4).
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    pub information: Bytes,
+    /// User data, which class 0 does not have (ISO 8073 13.5.5).
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    pub user_data: Bytes,
+}
+
+impl fmt::Display for Disconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        if self.information.is_empty() {
+            return Ok(());
+        }
+        write!(f, ", \"{}\"", self.information.escape_ascii())
     }
 }
 
 /// A rule of the protocol that the peer broke.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Violation {
     /// The CR offers no class that this end has.
     Class(u8),
@@ -285,7 +312,7 @@ pub enum Violation {
     },
     /// The CR has a destination reference.
     RequestReference(u16),
-    /// CR or CC give credit.
+    /// A CR, CC or ED gives credit.
     Credit(u8),
     /// A parameter stands twice.
     Repeated,
@@ -330,8 +357,10 @@ pub enum Violation {
         /// Segments accepted.
         limit: u16,
     },
-    /// Expedited data have 1 to 16 octets, in one TPDU.
+    /// Expedited data have 1 to 16 octets.
     Expedited(usize),
+    /// Expedited data end with their TPDU.
+    ExpeditedSegment,
 }
 
 impl fmt::Display for Violation {
@@ -351,7 +380,10 @@ impl fmt::Display for Violation {
             Self::Credit(credit) => write!(f, "credit {credit} in class 0"),
             Self::Repeated => f.write_str("a parameter stands twice"),
             Self::Selector { expected, found } => {
-                write!(f, "selector {found} confirmed, {expected} was requested")
+                write!(
+                    f,
+                    "selector \"{found}\" confirmed, \"{expected}\" was requested"
+                )
             }
             Self::PreferredSize(found) => {
                 write!(
@@ -386,6 +418,7 @@ impl fmt::Display for Violation {
             Self::Expedited(len) => {
                 write!(f, "expedited data of {len} octets, 1 to 16 are allowed")
             }
+            Self::ExpeditedSegment => f.write_str("expedited data that do not end with their TPDU"),
         }
     }
 }
@@ -504,56 +537,4 @@ pub struct Stats {
     pub tolerated: u64,
     /// Octets that came when nothing could be done with them any more.
     pub discarded: u64,
-}
-
-#[cfg(feature = "arbitrary")]
-mod generate {
-    use arbitrary::{Arbitrary, Result, Unstructured};
-    use bytes::Bytes;
-
-    use super::{Acceptance, Command, Refusal};
-
-    fn octets(u: &mut Unstructured<'_>) -> Result<Bytes> {
-        <&[u8]>::arbitrary(u).map(Bytes::copy_from_slice)
-    }
-
-    impl<'a> Arbitrary<'a> for Acceptance {
-        fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-            let variable = if u.arbitrary()? {
-                Some(octets(u)?)
-            } else {
-                None
-            };
-            Ok(Self {
-                variable,
-                user_data: octets(u)?,
-            })
-        }
-    }
-
-    impl<'a> Arbitrary<'a> for Refusal {
-        fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-            Ok(Self {
-                reason: u.arbitrary()?,
-                information: octets(u)?,
-            })
-        }
-    }
-
-    impl<'a> Arbitrary<'a> for Command {
-        fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-            Ok(match u.int_in_range(0..=9)? {
-                0 => Self::Accept(u.arbitrary()?),
-                1 => Self::Refuse(u.arbitrary()?),
-                2 => Self::SendExpedited(octets(u)?),
-                3 => Self::Flush(u.arbitrary()?),
-                4 => Self::Resume,
-                5 => Self::HandOver(u.arbitrary()?),
-                6 => Self::Close,
-                // Long messages cost the generator nothing this way.
-                7 => Self::Send(Bytes::from(alloc::vec![0x5A; u.int_in_range(0..=200_000)?])),
-                _ => Self::Send(octets(u)?),
-            })
-        }
-    }
 }

@@ -12,9 +12,10 @@ use super::params::{Selector, TpduSize};
 
 /// How one connection behaves. `Default` is an initiator without selectors.
 ///
-/// Spans of `None` switch a timer off. No RFC gives values for them.
+/// Spans of `None` switch a timer off, and none may be 0. No RFC gives values for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Config {
     /// Which end this is, and what only that end decides.
     pub role: Role,
@@ -55,7 +56,8 @@ pub struct Config {
     /// Octets of received messages that wait for the application, each counted with 64 more; at the limit
     /// the stream is left unread. Default 256 KiB.
     pub receive_queue: usize,
-    /// Octets of accepted messages that wait to be sent, each counted with 64 more. Default 1 MiB.
+    /// Octets of accepted messages that wait to be sent, each counted with 64 more. Default 2 MiB, so
+    /// that the longest message that a peer accepts by default fits.
     pub send_queue: usize,
     /// TS1: how long an initiator waits for the answer to its CR (ISO 8073 6.5.4). Default 10 s.
     pub answer_timeout: Option<Duration>,
@@ -65,9 +67,11 @@ pub struct Config {
     pub packet_timeout: Option<Duration>,
     /// How long nothing may come on an open connection. Default off.
     pub idle_timeout: Option<Duration>,
-    /// How long a closing connection may make no progress in sending what was accepted. Default 30 s.
+    /// How long a connection that closes or is handed over may make no progress in sending what was
+    /// accepted. Default 30 s.
     pub drain_timeout: Duration,
-    /// TS2: how long to wait for the peer's end after ours, then the stream is aborted. Default 2 s.
+    /// TS2: how long to wait for the peer's end after ours. Then the stream is closed without it; what was
+    /// accepted is with the system by then. Default 2 s.
     pub close_timeout: Duration,
 }
 
@@ -91,7 +95,7 @@ impl Default for Config {
             message_limit: 1 << 20,
             empty_segment_limit: 16,
             receive_queue: 1 << 18,
-            send_queue: 1 << 20,
+            send_queue: 1 << 21,
             answer_timeout: Some(Duration::from_secs(10)),
             request_timeout: Some(Duration::from_secs(10)),
             packet_timeout: Some(Duration::from_secs(30)),
@@ -124,11 +128,32 @@ impl Config {
             ..Self::default()
         }
     }
+
+    /// Returns the bytes of memory that it holds beside its own size.
+    pub(super) fn held(&self) -> usize {
+        let of = |selector: &Selector| selector.octets().len();
+        match &self.role {
+            Role::Initiator(proposal) => {
+                proposal.calling.as_ref().map_or(0, of)
+                    + proposal.called.as_ref().map_or(0, of)
+                    + proposal.variable.as_ref().map_or(0, Bytes::len)
+                    + proposal.extra.len()
+                    + proposal.user_data.len()
+            }
+            Role::Responder(Policy::Selectors(selectors)) => {
+                selectors.capacity() * size_of::<Selector>()
+                    + selectors.iter().map(of).sum::<usize>()
+            }
+            Role::Responder(Policy::Ask | Policy::AcceptAny) => 0,
+        }
+    }
 }
 
 /// Which end of the connection this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Role {
     /// Sends the CR as soon as the stream is up.
     Initiator(Proposal),
@@ -138,16 +163,21 @@ pub enum Role {
 
 /// What an initiator puts into its CR beside the sizes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Proposal {
     /// The selector of this end (0xC1).
     pub calling: Option<Selector>,
     /// The selector to be reached (0xC2).
     pub called: Option<Selector>,
     /// Octets behind the parameters, inside the header: further parameters as S7 routing has them.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub extra: Bytes,
     /// The whole variable part in place of all parameters: RDP's cookie and negotiation request.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex::option"))]
     pub variable: Option<Bytes>,
     /// User data behind the header (RFC 2126 section 4.1.1), at most 32 octets.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub user_data: Bytes,
     /// Whether the CR may exceed the 128 octets of ISO 8073 13.3, as RDP and long selectors do.
     pub long_request: bool,
@@ -156,9 +186,11 @@ pub struct Proposal {
 /// How a responder decides on a CR that is in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Policy {
-    /// [`Event::Indication`] asks the application, which answers [`Command::Accept`] or
-    /// [`Command::Refuse`].
+    /// [`Event::Indication`](super::Event::Indication) asks the application, which answers
+    /// [`Command::Accept`](super::Command::Accept) or [`Command::Refuse`](super::Command::Refuse).
     Ask,
     /// Everybody is accepted.
     AcceptAny,
@@ -170,6 +202,8 @@ pub enum Policy {
 /// The parameters of a CR or CC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Parameter {
     /// 0xC1.
     Calling,
@@ -182,6 +216,8 @@ pub enum Parameter {
 /// An order of the three parameters; `extra` octets and options always come last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct ParameterOrder(pub [Parameter; 3]);
 
 impl Default for ParameterOrder {
@@ -194,6 +230,8 @@ impl Default for ParameterOrder {
 /// What a variable part is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum VariablePart {
     /// A list of parameters. One that begins with `Cookie: ` is RDP's and counts as none.
     Parameters,
@@ -204,39 +242,51 @@ pub enum VariablePart {
 /// What a CC without a TPDU size has selected, after a CR that proposed one (RFC 2126 section 6.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum AbsentSize {
     /// The size that was proposed, as hat-drivers and libiec61850 read it.
     Proposal,
     /// 128 octets (ISO 8073 13.3.4 b).
     Iso128,
+    /// 65,531 octets, though that is more than was proposed (RFC 1006 section 5).
+    Rfc1006,
 }
 
 /// What follows the handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum AfterHandshake {
     /// Messages.
     Receive,
-    /// Nothing is read until [`Command::Resume`] or [`Command::HandOver`]: RDP starts TLS on the stream.
+    /// Nothing is read until [`Command::Resume`](super::Command::Resume) or
+    /// [`Command::HandOver`](super::Command::HandOver): RDP starts TLS on the stream.
     Pause,
 }
 
 /// What octets that are no TPKT do to an open connection, when they stand where a packet may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Foreign {
     /// They end it.
     Close,
-    /// [`Event::Foreign`] offers the stream, and nothing is read until the application answers by
-    /// [`Command::HandOver`] or [`Command::Close`]. RDP's fast path looks like this.
+    /// [`Event::Foreign`](super::Event::Foreign) offers the stream, and nothing is read until the
+    /// application answers by [`Command::HandOver`](super::Command::HandOver) or
+    /// [`Command::Close`](super::Command::Close). RDP's fast path looks like this.
     Offer,
 }
 
 /// Whether empty messages may be sent. They are always received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum EmptyMessages {
-    /// Refused with [`Error::Empty`].
+    /// Refused with [`Error::Empty`](super::Error::Empty).
     Refuse,
     /// Sent as one DT without user data.
     Send,
@@ -245,10 +295,12 @@ pub enum EmptyMessages {
 bitflags::bitflags! {
     /// Deviations from the letter that end the connection instead of being passed over.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+    #[cfg_attr(feature = "serde", serde(transparent))]
     pub struct Strict: u16 {
         /// The reserved octet of a TPKT is not 0 (against RFC 2126 section 6.10).
         const RESERVED = 1;
-        /// The TPDU number of a DT is not 0 (RFC 2126 section 6.5).
+        /// The TPDU number of a DT or ED is not 0 (RFC 2126 section 6.5).
         const TPDU_NUMBER = 1 << 1;
         /// A DT is larger than agreed (ISO 8073 13.7.5).
         const DATA_SIZE = 1 << 2;
@@ -256,7 +308,7 @@ bitflags::bitflags! {
         const CONFIRM_SIZE = 1 << 3;
         /// The destination reference of a CR is not 0 (ISO 8073 13.3.3 c).
         const REQUEST_REFERENCE = 1 << 4;
-        /// The credit of a CR or CC is not 0 (ISO 8073 13.3.3 b).
+        /// The credit of a CR, CC or ED is not 0 (ISO 8073 13.3.3 b, RFC 2126 section 6.5).
         const CREDIT = 1 << 5;
         /// A parameter stands twice (against ISO 8073 13.2.3).
         const REPEATED = 1 << 6;
@@ -272,11 +324,13 @@ bitflags::bitflags! {
 
     /// TPDUs of courtesy. Class 0 ends with its TCP connection and needs none of them.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+    #[cfg_attr(feature = "serde", serde(transparent))]
     pub struct Farewell: u8 {
         /// An ER answers an invalid CR (ISO 8073 6.6.3). On by default.
         const INVALID_REQUEST = 1;
-        /// An ER goes before the close when the peer breaks the protocol on an open connection
-        /// (ISO 8073 6.22.3).
+        /// An ER goes before the close when a CC is not in order, or the peer breaks the protocol on an open
+        /// connection (ISO 8073 6.22.3).
         const PROTOCOL_ERROR = 1 << 1;
         /// A DR goes before a close by the application, as iec61850bean and python-snap7 do.
         const CLOSE = 1 << 2;
@@ -286,35 +340,6 @@ bitflags::bitflags! {
 impl Default for Strict {
     fn default() -> Self {
         Self::RESPONDING | Self::DATA_CODE
-    }
-}
-
-#[cfg(feature = "arbitrary")]
-impl<'a> arbitrary::Arbitrary<'a> for Strict {
-    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
-        u.arbitrary().map(Self::from_bits_truncate)
-    }
-}
-
-#[cfg(feature = "arbitrary")]
-impl<'a> arbitrary::Arbitrary<'a> for Farewell {
-    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
-        u.arbitrary().map(Self::from_bits_truncate)
-    }
-}
-
-#[cfg(feature = "arbitrary")]
-impl<'a> arbitrary::Arbitrary<'a> for Proposal {
-    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
-        let mut octets = || <&[u8]>::arbitrary(u).map(Bytes::copy_from_slice);
-        Ok(Self {
-            extra: octets()?,
-            user_data: octets()?,
-            variable: Some(octets()?).filter(|octets| octets.len() % 2 == 1),
-            calling: u.arbitrary()?,
-            called: u.arbitrary()?,
-            long_request: u.arbitrary()?,
-        })
     }
 }
 
@@ -356,6 +381,11 @@ pub enum ConfigError {
     },
     /// `receive_queue` is 0, so that nothing could ever be read.
     ReceiveQueue,
+    /// A timer of no time at all would run out before anything could happen; `None` switches one off.
+    NoTime {
+        /// The field.
+        timer: &'static str,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -391,6 +421,9 @@ impl fmt::Display for ConfigError {
                 )
             }
             Self::ReceiveQueue => f.write_str("receive queue of 0 octets is under the least of 1"),
+            Self::NoTime { timer } => {
+                write!(f, "{timer} of 0 s leaves no time")
+            }
         }
     }
 }

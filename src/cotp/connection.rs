@@ -3,21 +3,28 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::mem;
 
 use bytes::Bytes;
 
-use super::api::{Acceptance, Command, End, Error, Event, Reason, Refusal, Stats};
+use super::api::{Acceptance, Command, Error, Event, Reason, Refusal, Stats};
 use super::config::{Config, ConfigError, EmptyMessages, Farewell, Role, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
-use super::segment::{Assembly, ENTRY, Mark, Outbox};
-use super::tpkt::{MIN_PACKET, Tpkt};
-use super::wire::{DATA_HEADER, DisconnectReason};
-use crate::{Ask, Cause, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
+use super::segment::{Assembly, ENTRY, Outbox};
+use super::tpkt::Tpkt;
+use super::wire::DATA_HEADER;
+use crate::{Cause, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
 
+mod ending;
 mod inbound;
+mod memory;
+mod rules;
+mod timers;
 
+use ending::{Closing, Untold};
 use inbound::{MAX_EXPEDITED, cost_of};
+use rules::Rules;
+use timers::Timer;
 
 /// Flushes that may be under way.
 const MAX_FLUSHES: usize = 64;
@@ -28,7 +35,7 @@ const MAX_FLUSHES: usize = 64;
 /// is [`Event::Failed`] or [`Event::Closed`]; the machine is done once the stream is closed too.
 #[derive(Debug)]
 pub struct Connection {
-    config: Config,
+    rules: Rules,
     reference: u16,
     now: Instant,
     state: State,
@@ -48,25 +55,23 @@ pub struct Connection {
     events: VecDeque<Event>,
     /// Octets of the messages in `events`, each with [`ENTRY`] more.
     events_cost: usize,
-    flushes: VecDeque<(Mark, Tag)>,
-    /// Octets of the message that was refused for lack of room.
+    /// Octets of the longest message that was refused for lack of room.
     refused: Option<usize>,
     timers: [Option<Instant>; Timer::COUNT],
-    /// Packets that had come whole when the packet timer was armed.
-    packets_at: u64,
     stats: Stats,
 }
 
+/// The configuration goes with the handshake: an open connection has its [`Rules`], so that it stays small.
 #[derive(Debug)]
 enum State {
     /// The stream is not up yet.
-    Waiting,
+    Waiting(Box<Config>),
     /// The CR is on its way.
-    Requesting,
+    Requesting(Box<Config>),
     /// A CR is due.
-    Listening,
+    Listening(Box<Config>),
     /// The application decides on a CR.
-    Deciding(Box<Request>),
+    Deciding(Box<Config>, Box<Request>),
     Open {
         is_paused: bool,
     },
@@ -75,22 +80,6 @@ enum State {
     Closing(Closing),
     /// The stream is somebody else's or nobody's.
     Gone,
-}
-
-/// A connection that ended, and whose stream is being closed.
-#[derive(Debug)]
-struct Closing {
-    /// What to tell at the end, unless it was told at once.
-    untold: Option<Untold>,
-    is_finished: bool,
-    /// A timer ran out, so the stream is to be cut.
-    is_aborted: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Untold {
-    Failed,
-    Closed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,21 +102,6 @@ struct Agreed {
     peer: u16,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Timer {
-    /// TS1, or the wait for a CR.
-    Handshake,
-    Packet,
-    Idle,
-    /// Progress of sending while closing, then TS2.
-    Close,
-}
-
-impl Timer {
-    const ALL: [Self; 4] = [Self::Handshake, Self::Packet, Self::Idle, Self::Close];
-    const COUNT: usize = Self::ALL.len();
-}
-
 impl Connection {
     /// Makes one end of a connection. The seed gives its reference, unless the configuration does.
     ///
@@ -147,7 +121,6 @@ impl Connection {
             reference,
             framing,
             now: Instant::ZERO,
-            state: State::Waiting,
             carrier: Carrier::Ready,
             peer_end: None,
             agreed: Agreed {
@@ -162,12 +135,11 @@ impl Connection {
             outbox: Outbox::default(),
             events: VecDeque::new(),
             events_cost: 0,
-            flushes: VecDeque::new(),
             refused: None,
             timers: [None; Timer::COUNT],
-            packets_at: 0,
             stats: Stats::default(),
-            config,
+            rules: Rules::from(&config),
+            state: State::Waiting(Box::new(config)),
         })
     }
 
@@ -178,12 +150,13 @@ impl Connection {
     /// No CR waits, or the acceptance does not fit a CC.
     pub fn accept(&mut self, now: Instant, acceptance: &Acceptance) -> Result<(), Error> {
         self.advance(now);
-        let State::Deciding(request) = &self.state else {
+        let State::Deciding(config, request) = &self.state else {
             return Err(self.not_in_place(Error::NoIndication));
         };
-        let request = request.as_ref().clone();
-        self.confirm(&request, acceptance)
-            .map_err(Error::Acceptance)
+        let (cc, connected) = handshake::confirm(config, request, acceptance, self.reference)
+            .map_err(Error::Acceptance)?;
+        self.confirm(cc, connected);
+        Ok(())
     }
 
     /// Refuses the CR that [`Event::Indication`] showed, by a DR.
@@ -193,7 +166,7 @@ impl Connection {
     /// No CR waits, or the information is too long.
     pub fn refuse(&mut self, now: Instant, refusal: &Refusal) -> Result<(), Error> {
         self.advance(now);
-        let State::Deciding(request) = &self.state else {
+        let State::Deciding(_, request) = &self.state else {
             return Err(self.not_in_place(Error::NoIndication));
         };
         let len = refusal.information.len();
@@ -221,7 +194,7 @@ impl Connection {
     pub fn send(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
         self.must_be_open()?;
-        if message.is_empty() && self.config.empty == EmptyMessages::Refuse {
+        if message.is_empty() && self.rules.empty == EmptyMessages::Refuse {
             return Err(Error::Empty);
         }
         self.must_fit(message.len())?;
@@ -260,15 +233,14 @@ impl Connection {
     pub fn flush(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         self.must_be_open()?;
-        if self.flushes.len() >= MAX_FLUSHES {
+        if self.outbox.flushes() >= MAX_FLUSHES {
             return Err(Error::Flushes { limit: MAX_FLUSHES });
         }
-        self.flushes.push_back((self.outbox.accepted(), tag));
-        self.settle_flushes();
+        self.outbox.flush(tag);
         Ok(())
     }
 
-    /// Reads on after [`AfterHandshake::Pause`].
+    /// Reads on after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
     ///
     /// # Errors
     ///
@@ -284,7 +256,7 @@ impl Connection {
     }
 
     /// Takes the stream over with the octets that were read too far, once everything accepted is with the
-    /// link. [`Ask::Hand`] gives it, and [`Event::Closed`] tells so.
+    /// link. [`Ask::Hand`](crate::Ask::Hand) gives it, and [`Event::Closed`] tells so.
     ///
     /// # Errors
     ///
@@ -298,8 +270,8 @@ impl Connection {
             });
         }
         self.state = State::Handing(tag);
-        self.disarm(Timer::Idle);
-        self.disarm(Timer::Packet);
+        self.timers = [None; Timer::COUNT];
+        self.arm(Timer::Close, Some(self.rules.drain_timeout));
         Ok(())
     }
 
@@ -314,25 +286,17 @@ impl Connection {
             State::Handing(_) => return Err(Error::Closed),
             State::Closing(_) | State::Gone => return Ok(()),
             State::Open { .. } => Untold::Closed,
-            State::Waiting | State::Requesting | State::Listening | State::Deciding(_) => {
-                Untold::Failed
+            State::Waiting(_) => {
+                self.end(Reason::Closed);
+                return Ok(());
             }
+            State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
         };
-        if matches!(self.state, State::Waiting) {
-            self.tell_end(untold, Reason::Closed);
-            self.leave();
-            return Ok(());
+        if untold == Untold::Closed && self.rules.farewell.contains(Farewell::CLOSE) {
+            self.close_by_dr();
+        } else {
+            self.begin_closing(Some(untold));
         }
-        if untold == Untold::Closed && self.config.farewell.contains(Farewell::CLOSE) {
-            let reason = DisconnectReason(128);
-            self.outbox.end_with(handshake::disconnect(
-                self.agreed.peer,
-                self.reference,
-                reason,
-                &[],
-            ));
-        }
-        self.begin_closing(Some(untold));
         Ok(())
     }
 
@@ -342,18 +306,12 @@ impl Connection {
         self.stats
     }
 
-    /// Returns the bytes of memory that the connection holds beside its own size: buffers, queues and the
-    /// messages in them.
-    #[must_use]
-    pub fn held(&self) -> usize {
-        self.framing.held()
-            + self.assembly.held()
-            + self.held.capacity()
-            + self.outbox.held()
-            + self.outbox.cost()
-            + self.events.capacity() * size_of::<Event>()
-            + self.events_cost
-            + self.flushes.capacity() * size_of::<(Mark, Tag)>()
+    /// Tells whether octets wait for a decision of the application.
+    pub(super) const fn awaits_decision(&self) -> bool {
+        matches!(
+            self.state,
+            State::Deciding(..) | State::Open { is_paused: true }
+        )
     }
 
     fn advance(&mut self, now: Instant) {
@@ -375,133 +333,23 @@ impl Connection {
     }
 
     fn must_fit(&mut self, len: usize) -> Result<(), Error> {
-        let limit = self.config.send_queue;
-        let most = limit.saturating_sub(ENTRY);
-        if len > most {
-            return Err(Error::TooLong { len, limit: most });
+        let limit = self.rules.send_queue;
+        if len + ENTRY > limit {
+            let limit = limit.saturating_sub(ENTRY);
+            return Err(Error::TooLong { len, limit });
         }
         let queued = self.outbox.cost();
         if queued + len + ENTRY > limit {
-            self.refused = Some(len);
+            self.refused = self.refused.max(Some(len));
             return Err(Error::Full { queued, limit });
         }
         Ok(())
     }
 
-    /// Ends the connection for a reason of its own, tells it at once, and closes the stream.
-    fn end(&mut self, reason: Reason) {
-        if self.discards() {
-            return;
-        }
-        let untold = match self.state {
-            State::Open { .. } | State::Handing(_) => Untold::Closed,
-            _ => Untold::Failed,
-        };
-        self.tell_end(untold, reason);
-        self.flushes.clear();
-        self.begin_closing(None);
-    }
-
-    fn tell_end(&mut self, untold: Untold, reason: Reason) {
-        let is_cut_short = matches!(
-            reason,
-            Reason::PeerClosed
-                | Reason::ClosedBeforeConfirm
-                | Reason::ClosedBeforeRequest
-                | Reason::Link(_)
-                | Reason::PacketStalled(_)
-                | Reason::Idle(_)
-        );
-        let packet = match self.framing.unfinished().len() {
-            _ if !is_cut_short => 0,
-            _ if self.framing.is_passing() => MIN_PACKET,
-            len => len,
-        };
-        let end = Box::new(End {
-            reason,
-            incomplete: self.assembly.len() + packet,
-            unsent: self.outbox.unsent(),
-        });
-        self.tell(match untold {
-            Untold::Failed => Event::Failed(end),
-            Untold::Closed => Event::Closed(end),
-        });
-    }
-
-    fn begin_closing(&mut self, untold: Option<Untold>) {
-        self.timers = [None; Timer::COUNT];
-        self.refused = None;
-        self.assembly = Assembly::default();
-        self.framing = Tpkt::default();
-        self.drop_held();
-        if self.carrier == Carrier::Dead {
-            self.leave();
-            return;
-        }
-        self.state = State::Closing(Closing {
-            untold,
-            is_finished: false,
-            is_aborted: false,
-        });
-        self.arm(Timer::Close, Some(self.config.drain_timeout));
-    }
-
-    /// The stream is gone, or somebody else's.
-    fn leave(&mut self) {
-        self.state = State::Gone;
-        self.timers = [None; Timer::COUNT];
-        self.outbox.clear();
-        self.flushes = VecDeque::new();
-        self.framing = Tpkt::default();
-        self.drop_held();
-    }
-
-    fn arm(&mut self, timer: Timer, span: Option<Duration>) {
-        if let Some(place) = self.timers.get_mut(timer as usize) {
-            *place = span.map(|span| self.now + span);
-        }
-    }
-
-    fn disarm(&mut self, timer: Timer) {
-        self.arm(timer, None);
-    }
-
-    fn timer(&self, timer: Timer) -> Option<Instant> {
-        self.timers.get(timer as usize).copied().flatten()
-    }
-
-    fn fire_timers(&mut self) {
-        for timer in Timer::ALL {
-            if self.timer(timer).is_some_and(|due| due <= self.now) {
-                self.disarm(timer);
-                self.fire(timer);
-            }
-        }
-    }
-
-    fn fire(&mut self, timer: Timer) {
-        let config = &self.config;
-        let (span, reason): (_, fn(Duration) -> Reason) = match (timer, &mut self.state) {
-            (Timer::Handshake, State::Listening) => (config.request_timeout, Reason::NoRequest),
-            (Timer::Handshake, _) => (config.answer_timeout, Reason::NoConfirm),
-            (Timer::Packet, _) => (config.packet_timeout, Reason::PacketStalled),
-            (Timer::Idle, _) => (config.idle_timeout, Reason::Idle),
-            (Timer::Close, State::Closing(closing)) => {
-                closing.is_aborted = true;
-                return;
-            }
-            (Timer::Close, _) => return,
-        };
-        // Who is not read cannot be blamed for silence.
-        if matches!(timer, Timer::Packet | Timer::Idle) && !self.wants(()) {
-            self.arm(timer, span);
-            return;
-        }
-        self.end(reason(span.unwrap_or_default()));
-    }
-
     fn next_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
+        let Some(event) = self.events.pop_front() else {
+            return self.next_flushed().map(Event::Flushed);
+        };
         self.events_cost -= cost_of(&event);
         if self.events.is_empty() && self.events.capacity() > 8 {
             self.events = VecDeque::new();
@@ -509,56 +357,14 @@ impl Connection {
         Some(event)
     }
 
-    fn next_ask(&mut self) -> Option<Ask<()>> {
-        let is_written = self.outbox.is_empty() && self.carrier == Carrier::Ready;
-        match &mut self.state {
-            State::Handing(tag) if is_written => {
-                let tag = *tag;
-                Some(self.hand(tag))
-            }
-            State::Closing(closing) if closing.is_aborted => {
-                let reason = if closing.is_finished {
-                    Reason::Aborted
-                } else {
-                    Reason::SendStalled(self.config.drain_timeout)
-                };
-                self.finish_closing(reason);
-                Some(Ask::Abort(()))
-            }
-            State::Closing(_) if is_written && self.peer_end.is_some() => {
-                self.finish_closing(Reason::Closed);
-                Some(Ask::Close(()))
-            }
-            State::Closing(closing) if is_written && !closing.is_finished => {
-                closing.is_finished = true;
-                self.arm(Timer::Close, Some(self.config.close_timeout));
-                Some(Ask::Finish(()))
-            }
-            _ => None,
+    /// Takes a flush that is done. It is asked for after the send, when the driver has had its chance to say
+    /// that it could not pass on all of it.
+    fn next_flushed(&mut self) -> Option<Tag> {
+        if self.carrier == Carrier::Ready {
+            self.outbox.next_flushed()
+        } else {
+            None
         }
-    }
-
-    fn hand(&mut self, tag: Tag) -> Ask<()> {
-        let mut early = Vec::from(self.framing.unfinished());
-        early.extend_from_slice(self.held.get(self.held_at..).unwrap_or_default());
-        self.tell_end(Untold::Closed, Reason::HandedOver(tag));
-        self.leave();
-        Ask::Hand {
-            tag,
-            path: (),
-            early: Bytes::from(early),
-        }
-    }
-
-    fn finish_closing(&mut self, reason: Reason) {
-        if let State::Closing(Closing {
-            untold: Some(untold),
-            ..
-        }) = self.state
-        {
-            self.tell_end(untold, reason);
-        }
-        self.leave();
     }
 
     /// Writes what fits; tells whether anything was written.
@@ -572,31 +378,23 @@ impl Connection {
         }
         self.stats.octets_sent += written.octets as u64;
         self.stats.messages_sent += written.messages as u64;
-        match self.state {
-            State::Requesting if written.is_opened => {
-                self.arm(Timer::Handshake, self.config.answer_timeout);
+        match &self.state {
+            State::Requesting(config) if written.is_opened => {
+                let span = config.answer_timeout;
+                self.arm(Timer::Handshake, span);
             }
-            State::Closing(_) => self.arm(Timer::Close, Some(self.config.drain_timeout)),
+            State::Closing(_) | State::Handing(_) => {
+                self.arm(Timer::Close, Some(self.rules.drain_timeout));
+            }
             _ => (),
         }
-        self.settle_flushes();
         self.settle_room();
         true
     }
 
-    fn settle_flushes(&mut self) {
-        while self.carrier == Carrier::Ready
-            && let Some(&(mark, tag)) = self.flushes.front()
-            && self.outbox.has_written(mark)
-        {
-            self.flushes.pop_front();
-            self.tell(Event::Flushed(tag));
-        }
-    }
-
     /// Half the queue is to be free first, so that a sender that waits can send many and not one.
     fn settle_room(&mut self) {
-        let limit = self.config.send_queue;
+        let limit = self.rules.send_queue;
         let cost = self.outbox.cost();
         if let Some(len) = self.refused
             && cost + len + ENTRY <= limit
@@ -608,36 +406,26 @@ impl Connection {
     }
 
     fn go_up(&mut self) {
-        if !matches!(self.state, State::Waiting) || self.carrier == Carrier::Dead {
+        if self.carrier == Carrier::Dead {
             return;
         }
-        match &self.config.role {
-            Role::Initiator(proposal) => {
-                self.outbox
-                    .open_with(handshake::request(&self.config, proposal, self.reference));
-                self.state = State::Requesting;
-            }
-            Role::Responder(_) => {
-                self.state = State::Listening;
-                self.arm(Timer::Handshake, self.config.request_timeout);
-            }
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Waiting(config) => self.begin(config),
+            other => self.state = other,
         }
     }
 
-    fn go_down(&mut self, cause: Cause) {
-        self.carrier = Carrier::Dead;
-        self.peer_end = Some(PeerEnd::Down(cause));
-        match &self.state {
-            State::Waiting => {
-                self.tell_end(Untold::Failed, Reason::Link(cause));
-                self.leave();
+    fn begin(&mut self, config: Box<Config>) {
+        match &config.role {
+            Role::Initiator(proposal) => {
+                self.outbox
+                    .open_with(handshake::request(&config, proposal, self.reference));
+                self.state = State::Requesting(config);
             }
-            State::Closing(_) if self.outbox.unsent() > 0 => {
-                self.finish_closing(Reason::Link(cause));
+            Role::Responder(_) => {
+                self.arm(Timer::Handshake, config.request_timeout);
+                self.state = State::Listening(config);
             }
-            State::Closing(_) => self.finish_closing(Reason::Closed),
-            State::Deciding(_) | State::Handing(_) => self.drop_held(),
-            State::Requesting | State::Listening | State::Open { .. } | State::Gone => (),
         }
     }
 }
@@ -656,14 +444,11 @@ impl Machine for Connection {
     fn link(&mut self, now: Instant, (): (), state: Link) {
         self.advance(now);
         match (state, self.carrier) {
-            (Link::Up, _) => self.go_up(),
+            (Link::Up | Link::Opened(_), _) => self.go_up(),
             (Link::Full, Carrier::Ready) => self.carrier = Carrier::Full,
-            (Link::Free, Carrier::Full) => {
-                self.carrier = Carrier::Ready;
-                self.settle_flushes();
-            }
+            (Link::Free, Carrier::Full) => self.carrier = Carrier::Ready,
             (Link::Ended, Carrier::Ready | Carrier::Full)
-                if !matches!(self.state, State::Waiting) && self.peer_end.is_none() =>
+                if !matches!(self.state, State::Waiting(_)) && self.peer_end.is_none() =>
             {
                 self.peer_end = Some(PeerEnd::Finished);
             }
@@ -712,14 +497,9 @@ impl Machine for Connection {
 
     fn wants(&self, (): ()) -> bool {
         match self.state {
-            State::Waiting | State::Gone | State::Handing(_) | State::Open { is_paused: true } => {
-                false
-            }
             State::Closing(_) => self.peer_end.is_none(),
-            State::Deciding(_) => !self.is_holding(),
-            State::Requesting | State::Listening | State::Open { is_paused: false } => {
-                !self.is_holding() && self.events_cost < self.config.receive_queue
-            }
+            State::Deciding(..) => !self.is_holding(),
+            _ => !self.is_holding() && self.may_decode(),
         }
     }
 }

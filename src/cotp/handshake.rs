@@ -1,6 +1,7 @@
 //! What CR and CC say: negotiation, without state and without time.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -11,7 +12,8 @@ use super::config::{
 use super::params::{self, MAX_TPDU, Parameters, Selector, TpduSize};
 use super::segment::packet;
 use super::wire::{
-    Connect, DisconnectReason, DisconnectRequest, ErrorReport, MAX_VARIABLE, RejectCause, Tpdu,
+    Connect, DisconnectReason, DisconnectRequest, ER, ErrorReport, MAX_VARIABLE, RejectCause,
+    TPDU_CODE, Tpdu,
 };
 use crate::wire::{DecodeError, Fault};
 
@@ -23,6 +25,8 @@ const MAX_REQUEST: usize = 128;
 pub(super) const MAX_INFORMATION: usize = 119;
 /// The copy of the rejected TPDU in an ER.
 const MAX_INVALID_TPDU: usize = 248;
+/// Octets of an ER before that copy.
+const ERROR_HEADER: usize = 7;
 /// The unit of parameter 0xF0.
 const UNIT: usize = 128;
 /// The most units that fit a TPKT.
@@ -57,22 +61,6 @@ pub(super) struct Request {
     expedited: Option<bool>,
 }
 
-/// What is wrong with a CR, and how to answer it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fatal {
-    pub(super) reason: Reason,
-    pub(super) answer: Answer,
-}
-
-/// What answers a CR that is not accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
-    /// DR: the CR is in order and refused.
-    Refuse(DisconnectReason),
-    /// ER: the CR is not in order.
-    Report(RejectCause, usize),
-}
-
 /// Refuses what no connection could work with.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if let Some(units) = config.preferred_size
@@ -97,6 +85,18 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     }
     if config.receive_queue == 0 {
         return Err(ConfigError::ReceiveQueue);
+    }
+    for (timer, span) in [
+        ("answer_timeout", config.answer_timeout),
+        ("request_timeout", config.request_timeout),
+        ("packet_timeout", config.packet_timeout),
+        ("idle_timeout", config.idle_timeout),
+        ("drain_timeout", Some(config.drain_timeout)),
+        ("close_timeout", Some(config.close_timeout)),
+    ] {
+        if span == Some(Duration::ZERO) {
+            return Err(ConfigError::NoTime { timer });
+        }
     }
     match &config.role {
         Role::Initiator(proposal) => check_proposal(config, proposal),
@@ -152,7 +152,7 @@ fn request_variable(config: &Config, proposal: &Proposal) -> Vec<u8> {
             params::encode(params::TPDU_SIZE, &[config.tpdu_size.code()], out);
         }
         if let Some(units) = config.preferred_size {
-            params::encode(params::PREFERRED, &units.get().to_be_bytes(), out);
+            params::encode(params::PREFERRED, minimal(&units.get().to_be_bytes()), out);
         }
     };
     let mut out = variable_part(
@@ -195,12 +195,23 @@ pub(super) fn judge_request(
     config: &Config,
     cr: &Connect<'_>,
     tolerated: &mut u64,
-) -> Result<Request, Fatal> {
-    let parameters = parameters(config, cr).map_err(|error| Fatal {
-        reason: Reason::Malformed(error),
-        answer: Answer::Report(RejectCause::PARAMETER_VALUE, error.offset),
-    })?;
-    tolerate_request(config, cr, &parameters, tolerated)?;
+) -> Result<Request, Reason> {
+    let parameters = parameters(config, cr).map_err(Reason::Malformed)?;
+    for (is_off, flag, violation) in [
+        (cr.credit != 0, Strict::CREDIT, Violation::Credit(cr.credit)),
+        (
+            cr.destination != 0,
+            Strict::REQUEST_REFERENCE,
+            Violation::RequestReference(cr.destination),
+        ),
+        (
+            parameters.has_repeats,
+            Strict::REPEATED,
+            Violation::Repeated,
+        ),
+    ] {
+        tolerate(config, is_off, flag, violation, tolerated)?;
+    }
     judge_class(cr, &parameters)?;
     let size = answer_size(config, &parameters);
     Ok(Request {
@@ -218,48 +229,36 @@ pub(super) fn judge_request(
     })
 }
 
-/// RDP puts a cookie where the parameters belong, and sets no selector and no size then.
-fn parameters<'a>(config: &Config, connect: &Connect<'a>) -> Result<Parameters<'a>, DecodeError> {
-    if config.variable_part == VariablePart::Opaque || connect.variable.starts_with(COOKIE) {
-        return Ok(Parameters::default());
+/// Passes a deviation over and counts it, unless the configuration insists.
+fn tolerate(
+    config: &Config,
+    is_off: bool,
+    flag: Strict,
+    violation: Violation,
+    tolerated: &mut u64,
+) -> Result<(), Reason> {
+    if is_off && config.strict.contains(flag) {
+        return Err(Reason::Violation(violation));
     }
-    connect.parameters()
+    *tolerated += u64::from(is_off);
+    Ok(())
 }
 
-fn tolerate_request(
-    config: &Config,
-    cr: &Connect<'_>,
-    parameters: &Parameters<'_>,
-    tolerated: &mut u64,
-) -> Result<(), Fatal> {
-    let mut judge = |is_off: bool, flag: Strict, violation: Violation, offset: usize| {
-        if is_off && config.strict.contains(flag) {
-            return Err(Fatal {
-                reason: Reason::Violation(violation),
-                answer: Answer::Report(RejectCause::PARAMETER_VALUE, offset),
-            });
-        }
-        *tolerated += u64::from(is_off);
-        Ok(())
-    };
-    judge(
-        cr.credit != 0,
-        Strict::CREDIT,
-        Violation::Credit(cr.credit),
-        1,
-    )?;
-    let reference = Violation::RequestReference(cr.destination);
-    judge(cr.destination != 0, Strict::REQUEST_REFERENCE, reference, 3)?;
-    judge(
-        parameters.has_repeats,
-        Strict::REPEATED,
-        Violation::Repeated,
-        6 + cr.variable.len(),
-    )
+fn parameters<'a>(config: &Config, connect: &Connect<'a>) -> Result<Parameters<'a>, DecodeError> {
+    if is_list(config, connect.variable) {
+        connect.parameters()
+    } else {
+        Ok(Parameters::default())
+    }
+}
+
+/// RDP puts a cookie where the parameters belong, and sets no selector and no size then.
+fn is_list(config: &Config, variable: &[u8]) -> bool {
+    config.variable_part == VariablePart::Parameters && !variable.starts_with(COOKIE)
 }
 
 /// ISO 8073 table 3, for a responder that has class 0 alone.
-fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Fatal> {
+fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Reason> {
     let class = cr.class();
     let offers = |wanted: u8| {
         parameters
@@ -273,24 +272,15 @@ fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Fata
         2 => offers(0),
         3 | 4 => offers(0) || offers(1),
         _ => {
-            let error = DecodeError {
-                field: "class",
-                offset: 6,
-                fault: Fault::Value(u32::from(cr.class_option)),
-            };
-            return Err(Fatal {
-                reason: Reason::Malformed(error),
-                answer: Answer::Report(RejectCause::PARAMETER_VALUE, 6),
-            });
+            let fault = Fault::Value(u32::from(cr.class_option));
+            return Err(Reason::Malformed(DecodeError::new("class", 6, fault)));
         }
     };
     if is_offered {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(Reason::Violation(Violation::Class(class)))
     }
-    Err(Fatal {
-        reason: Reason::Violation(Violation::Class(class)),
-        answer: Answer::Refuse(DisconnectReason::NEGOTIATION_FAILED),
-    })
 }
 
 /// A size in the CR always gets one in the CC (RFC 2126 section 6.4), and 0xF0 answers 0xF0
@@ -303,7 +293,11 @@ fn answer_size(config: &Config, parameters: &Parameters<'_>) -> SizeAnswer {
         return SizeAnswer::Preferred(proposed.min(own).min(MAX_UNITS));
     }
     match parameters.tpdu_size {
-        Some(proposed) => SizeAnswer::Code(proposed.min(config.tpdu_size)),
+        Some(proposed) if proposed > config.tpdu_size => {
+            // Who knows 65,536 need not know 16,384: only the sizes of ISO 8073 are common ground.
+            SizeAnswer::Code(config.tpdu_size.min(TpduSize::ISO))
+        }
+        Some(proposed) => SizeAnswer::Code(proposed),
         None if config.tpdu_size == TpduSize::LARGEST => SizeAnswer::Absent,
         None => SizeAnswer::Code(config.tpdu_size),
     }
@@ -318,8 +312,9 @@ fn units_of(size: TpduSize) -> u16 {
     u16::try_from(size.octets() / UNIT).unwrap_or(MAX_UNITS)
 }
 
-/// Builds the CC and what it agrees to. Both selectors are echoed whenever the CR has them: clients of
-/// the snap7 family take nothing else.
+/// Builds the CC and what it agrees to. Both selectors are echoed whenever the CR has them, as clients of
+/// the snap7 family take nothing else. Where they leave no room for a size that the CR itself did not have,
+/// they stay away: an echo may, a size must be there (ISO 8073 13.3.4 a, RFC 2126 section 6.4).
 pub(super) fn confirm(
     config: &Config,
     request: &Request,
@@ -339,23 +334,22 @@ pub(super) fn confirm(
             params::encode(params::PREFERRED, minimal(&units.to_be_bytes()), out);
         }
     };
-    let variable = if let Some(variable) = &acceptance.variable {
-        variable.to_vec()
-    } else if config.variable_part == VariablePart::Opaque
-        || indication.variable.starts_with(COOKIE)
-    {
-        Vec::new()
-    } else {
-        let mut out = variable_part(
-            config,
-            indication.calling.as_ref(),
-            indication.called.as_ref(),
-            sizes,
-        );
+    let list = |calling, called| {
+        let mut out = variable_part(config, calling, called, sizes);
         if config.expedited && expedited.is_some() {
             params::encode(params::OPTIONS, &[u8::from(is_expedited)], &mut out);
         }
         out
+    };
+    let variable = match &acceptance.variable {
+        Some(variable) => variable.to_vec(),
+        None if !is_list(config, &indication.variable) => Vec::new(),
+        None => Some(list(
+            indication.calling.as_ref(),
+            indication.called.as_ref(),
+        ))
+        .filter(|echo| echo.len() <= MAX_VARIABLE)
+        .unwrap_or_else(|| list(None, None)),
     };
     check_connect(&variable, &acceptance.user_data)?;
     let cc = packet(&Tpdu::ConnectionConfirm(Connect {
@@ -403,13 +397,7 @@ pub(super) fn judge_confirm(
         return Err(Reason::Violation(Violation::SelectedClass(cc.class())));
     }
     let parameters = parameters(config, cc).map_err(Reason::Malformed)?;
-    let mut judge = |is_off: bool, flag: Strict, violation: Violation| {
-        if is_off && config.strict.contains(flag) {
-            return Err(Reason::Violation(violation));
-        }
-        *tolerated += u64::from(is_off);
-        Ok(())
-    };
+    let mut judge = |is_off, flag, violation| tolerate(config, is_off, flag, violation, tolerated);
     judge(cc.credit != 0, Strict::CREDIT, Violation::Credit(cc.credit))?;
     judge(
         parameters.has_repeats,
@@ -427,11 +415,8 @@ pub(super) fn judge_confirm(
         judge(differs, flag, Violation::Selector { expected, found })?;
     }
     let (found, proposed) = selected_size(config, proposal, &parameters)?;
-    judge(
-        found > proposed,
-        Strict::CONFIRM_SIZE,
-        Violation::Size { found, proposed },
-    )?;
+    let violation = Violation::Size { found, proposed };
+    judge(found > proposed, Strict::CONFIRM_SIZE, violation)?;
     Ok(Connected {
         calling: parameters
             .calling
@@ -449,7 +434,7 @@ pub(super) fn judge_confirm(
     })
 }
 
-/// Returns the size that the CC selects, and the one of its kind that was proposed.
+/// Returns the size that the CC selects, and the most that it may be.
 fn selected_size(
     config: &Config,
     proposal: &Proposal,
@@ -457,26 +442,29 @@ fn selected_size(
 ) -> Result<(usize, usize), Reason> {
     // Whoever writes the variable part by hand proposes nothing that is known here.
     let is_known = proposal.variable.is_none();
+    if let Some(units) = parameters.preferred_size {
+        let found = octets_of(units);
+        return match config.preferred_size {
+            _ if !is_known => Ok((found, MAX_TPDU)),
+            Some(ours) => Ok((found, octets_of(ours.get()))),
+            None => Err(Reason::Violation(Violation::PreferredSize(found))),
+        };
+    }
     let proposed = if is_known {
         config.tpdu_size
     } else {
         TpduSize::LARGEST
     };
-    if let Some(units) = parameters.preferred_size {
-        let found = octets_of(units);
-        return match config.preferred_size {
-            Some(ours) if is_known => Ok((found, octets_of(ours.get()))),
-            _ => Err(Reason::Violation(Violation::PreferredSize(found))),
-        };
+    if let Some(selected) = parameters.tpdu_size {
+        return Ok((selected.octets(), proposed.octets()));
     }
     let absent = match config.absent_size {
-        AbsentSize::Iso128 if proposed != TpduSize::LARGEST => TpduSize::SMALLEST,
-        AbsentSize::Iso128 | AbsentSize::Proposal => proposed,
+        _ if proposed == TpduSize::LARGEST => MAX_TPDU,
+        AbsentSize::Proposal => proposed.octets(),
+        AbsentSize::Iso128 => TpduSize::SMALLEST.octets(),
+        AbsentSize::Rfc1006 => MAX_TPDU,
     };
-    Ok((
-        parameters.tpdu_size.unwrap_or(absent).octets(),
-        proposed.octets(),
-    ))
+    Ok((absent, absent))
 }
 
 /// Builds the DR that refuses a CR: no reference was assigned, so the source is 0 (ISO 8073 6.6.3).
@@ -504,30 +492,62 @@ pub(super) fn disconnect(
     }))
 }
 
-/// Builds the ER that holds `tpdu` up to and including the octet at `fault` (ISO 8073 13.12.4).
-pub(super) fn report(destination: u16, cause: RejectCause, tpdu: &[u8], fault: usize) -> Bytes {
-    let len = fault
-        .saturating_add(1)
-        .min(tpdu.len())
-        .min(MAX_INVALID_TPDU);
+/// Builds the ER that reports `tpdu`, when `reason` is a fault in it. It holds the TPDU up to and including
+/// the fault (ISO 8073 13.12.4), as far as `size` octets allow.
+pub(super) fn report(destination: u16, reason: &Reason, tpdu: &[u8], size: usize) -> Option<Bytes> {
+    let (cause, fault) = fault_of(reason, tpdu)?;
+    let most = MAX_INVALID_TPDU.min(size.saturating_sub(ERROR_HEADER));
+    let len = fault.saturating_add(1).min(tpdu.len()).min(most);
     let mut variable = Vec::new();
     params::encode(
         params::INVALID_TPDU,
         tpdu.get(..len).unwrap_or(tpdu),
         &mut variable,
     );
-    packet(&Tpdu::Error(ErrorReport {
+    Some(packet(&Tpdu::Error(ErrorReport {
         destination,
         cause,
         variable: &variable,
-    }))
+    })))
 }
 
-/// Returns the source reference of a CR that cannot be decoded, if the fixed part is there.
-pub(super) fn reference_of_broken_request(tpdu: &[u8]) -> Option<u16> {
-    match tpdu {
-        [length, 0xE0..=0xEF, _, _, high, low, ..] if *length >= 5 => {
-            Some(u16::from_be_bytes([*high, *low]))
+/// Returns why a TPDU is rejected, and where its fault lies. An ER is never answered by another (ISO 8073
+/// 6.22.3 note 2).
+fn fault_of(reason: &Reason, tpdu: &[u8]) -> Option<(RejectCause, usize)> {
+    let &[length, code, ..] = tpdu else {
+        return None;
+    };
+    let fault = match reason {
+        _ if code == ER => return None,
+        Reason::Unexpected { .. } | Reason::Violation(Violation::DataCode(_)) => {
+            return Some((RejectCause::TPDU_TYPE, 1));
+        }
+        Reason::Malformed(error) if error.field == TPDU_CODE => {
+            return Some((RejectCause::TPDU_TYPE, 1));
+        }
+        Reason::Malformed(error) => error.offset,
+        Reason::Violation(violation) => match violation {
+            // It is refused by a DR.
+            Violation::Class(_) => return None,
+            Violation::Credit(_) => 1,
+            Violation::Reference { .. } | Violation::RequestReference(_) => 3,
+            Violation::SelectedClass(_) => 6,
+            Violation::Repeated
+            | Violation::Selector { .. }
+            | Violation::PreferredSize(_)
+            | Violation::Size { .. } => usize::from(length),
+            _ => 2,
+        },
+        _ => return None,
+    };
+    Some((RejectCause::PARAMETER_VALUE, fault))
+}
+
+/// Returns the source reference of a CR or CC, if its octets are there; nothing else need be in order.
+pub(super) fn source_of(tpdu: &[u8], code: u8) -> Option<u16> {
+    match *tpdu {
+        [_, first, _, _, high, low, ..] if first & 0xF0 == code => {
+            Some(u16::from_be_bytes([high, low]))
         }
         _ => None,
     }

@@ -1,25 +1,144 @@
 //! COTP class 0 over TPKT: whole messages between named services, over TCP.
+//!
+//! TCP carries octets and knows ports. COTP (ISO 8073 = X.224, class 0) in TPKT packets (RFC 1006,
+//! RFC 2126) makes messages of any length out of them, and names the service at each end by a
+//! [`Selector`]. It lies under IEC 61850 MMS, ICCP, S7comm, X.400 and X.500, T.120 and RDP.
+//!
+//! A [`Connection`] is one end of one transport connection on one stream, which a driver connects or
+//! accepts.
+//!
+//! ```text
+//!  initiator                                        responder
+//!  Link::Up   |--------------- CR ---------------->|  Link::Up
+//!             |                                    |  Indication, under Policy::Ask
+//!             |                                    |  <- accept, or refuse: DR
+//!  Connected  |<-------------- CC -----------------|  Connected
+//!  send ->    |---- DT ---- DT ---- DT with EOT -->|  Received
+//!  Received   |<----------- DT with EOT -----------|  <- send
+//!  close ->   |--------------- FIN --------------->|  Closed: closed by the peer
+//!  Closed     |<-------------- FIN ----------------|
+//! ```
+//!
+//! Two ends in memory:
+//!
+//! ```
+//! use farlink::cotp::{Config, Connection, Event, Policy, Selector};
+//! use farlink::{Instant, Limits, Link, Machine as _, Output, Seed, Transmit};
+//!
+//! const NOW: Instant = Instant::ZERO;
+//!
+//! /// Carries what one end sends to the other, and returns what it tells.
+//! fn carry(from: &mut Connection, to: &mut Connection) -> Vec<Event> {
+//!     let mut tx = Transmit::new(Limits::default());
+//!     let mut events = Vec::new();
+//!     loop {
+//!         match from.poll(NOW, &mut tx) {
+//!             Output::Transmit => to.receive(NOW, (), tx.octets()),
+//!             Output::Event(event) => events.push(event),
+//!             _ => return events,
+//!         }
+//!     }
+//! }
+//!
+//! let service = Selector::from(1);
+//! let caller = Config::initiator(None, Some(service.clone()));
+//! let callee = Config::responder(Policy::Selectors(vec![service]));
+//! let mut client = Connection::new(caller, &Seed::from(1))?;
+//! let mut server = Connection::new(callee, &Seed::from(2))?;
+//! client.link(NOW, (), Link::Up);
+//! server.link(NOW, (), Link::Up);
+//!
+//! assert_eq!(carry(&mut client, &mut server), []); // CR
+//! assert!(matches!(carry(&mut server, &mut client)[..], [Event::Connected(_)])); // CC
+//! assert!(matches!(carry(&mut client, &mut server)[..], [Event::Connected(_)]));
+//!
+//! client.send(NOW, "hello".into())?;
+//! carry(&mut client, &mut server); // DT
+//! assert_eq!(carry(&mut server, &mut client), [Event::Received("hello".into())]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # For whom what is there
+//!
+//! | on top | set |
+//! |---|---|
+//! | IEC 61850 MMS, ICCP | [`Config::initiator`] with both selectors, e.g. `0001` |
+//! | hat-drivers | [`Selector::from`] an integer; [`Selector::to_number`] reads any width |
+//! | S7comm | selectors `0100` and `01` with rack and slot, [`Config::tpdu_size`] 1024, [`Proposal::extra`] for routing; the default [`Config::order`] is the one that LOGO! takes |
+//! | RDP | [`VariablePart::Opaque`], [`AfterHandshake::Pause`], [`Proposal::variable`] with [`Proposal::long_request`], [`Acceptance::variable`]; then [`Command::HandOver`] for TLS, or [`Foreign::Offer`] for fast-path packets |
+//!
+//! # What is done
+//!
+//! Sections of ISO 8073 are those of RFC 905, which prints its text.
+//!
+//! | section | what | done | where |
+//! |---|---|---|---|
+//! | RFC 1006 6, RFC 2126 4.3 | TPKT | yes | `tpkt.rs`, [`Tpkt`] |
+//! | ISO 8073 13.1 to 13.5, 13.7, 13.12 | CR, CC, DR, DT, ER as octets | yes | `wire.rs`, [`Tpdu`] |
+//! | ISO 8073 13.6, 13.8 to 13.11 | DC, ED, EA, AK, RJ | DC read; the others named | `wire.rs` |
+//! | ISO 8073 13.2.3, 13.3.4 | parameters | those of class 0; others are kept raw | `params.rs` |
+//! | ISO 8073 6.5, table 3 | connection establishment, classes 1 to 4 with class 0 as an alternative | yes | `handshake.rs` |
+//! | ISO 8073 6.5.4 j, RFC 1006 5, RFC 2126 6.4 | TPDU size | yes | `handshake.rs` |
+//! | X.224 6.5.4 k | preferred maximum TPDU size (0xF0) | yes | `handshake.rs` |
+//! | ISO 8073 6.6 | refusal by DR or ER | yes | `handshake.rs`, `connection/inbound.rs` |
+//! | ISO 8073 6.3 | segmentation and reassembly | yes | `segment.rs` |
+//! | ISO 8073 6.7.4, 6.8, RFC 1006 5 | release with the stream | yes | `connection/ending.rs` |
+//! | ISO 8073 6.9.4, 6.22 | TPDUs out of place, protocol errors | yes | `connection/inbound.rs` |
+//! | RFC 1006 5 and 6, RFC 2126 4.1.2 | expedited data | yes, when [`Config::expedited`] is set | `connection/inbound.rs`, `segment.rs` |
+//! | RFC 2126 4.2 | class 2 | no | |
+//! | RFC 2126 6.1, 6.2 | keep-alive, no delay | by the driver | |
+//!
+//! # Where it departs
+//!
+//! Peers in the field decide where the standards leave a choice, or nobody keeps to them.
+//!
+//! * What peers do against the letter is passed over and counted in [`Stats::tolerated`], unless
+//!   [`Strict`] says otherwise.
+//! * TPDU size codes 12 to 16 are accepted, though class 0 ends at 11 and ISO 8073 at 13; 16 means 65,531.
+//!   Codes below 7 and above 16 are refused, though a CR with one might be read without it (13.2.3): 0 and
+//!   1 would leave no room for data.
+//! * A CC that selects more than was proposed is clamped, by 0xF0 as well (6.5.4 j has an error).
+//! * A DR or ER ends the connection whatever its references say (6.9.4.2 a answers with a DC, which class 0
+//!   does not have). A CC for another reference fails without a DR.
+//! * A message may have 65,528 octets in one packet; RFC 1006 section 6 prints 65,524, but takes the header
+//!   off twice.
+//! * A request is accepted at any length, and sent up to 128 octets (13.3) unless
+//!   [`Proposal::long_request`] is set. Selectors have no limit of their own.
+//! * An error on an open connection closes it without a word (6.22.3 has four choices), or behind an ER
+//!   with [`Farewell::PROTOCOL_ERROR`]. Nothing is ever ignored: two ends could then disagree on where a
+//!   message ends.
+//! * Both selectors are echoed in the CC, which 13.3.4 a leaves open; clients of the snap7 family insist.
+//! * While the application decides on a request, what follows is held unread, a broken frame included. A
+//!   closing connection cuts no packets but to find the DC behind its DR; a timer ends it.
 
 mod api;
 mod config;
 mod connection;
 mod display;
+#[cfg(feature = "arbitrary")]
+mod generate;
 mod handshake;
+mod label;
 mod params;
 mod segment;
+mod subject;
+#[cfg(test)]
+mod tests;
 mod tpkt;
 mod wire;
 
 pub use api::{
-    Acceptance, Command, Connected, End, Error, Event, Indication, Reason, Refusal, Stats,
-    Violation,
+    Acceptance, Command, Connected, Disconnect, End, Error, Event, Indication, Reason, Refusal,
+    Stats, Violation,
 };
 pub use config::{
     AbsentSize, AfterHandshake, Config, ConfigError, EmptyMessages, Farewell, Foreign, Parameter,
     ParameterOrder, Policy, Proposal, Role, Strict, VariablePart,
 };
 pub use connection::Connection;
+pub use label::Labels;
 pub use params::{MAX_TPDU, Parameters, Selector, TpduSize};
+pub use subject::TpduCodec;
 pub use tpkt::{HEADER, MAX_PACKET, MIN_PACKET, Tpkt, TpktFault, VERSION};
 pub use wire::{
     Connect, DATA_HEADER, Data, DisconnectConfirm, DisconnectReason, DisconnectRequest,

@@ -26,7 +26,9 @@ pub(super) const INFORMATION: u8 = 0xE0;
 /// Selectors are compared octet by octet: `0001`, `01` and `00000001` are three different ones. The
 /// standard sets no length; a CR or CC has room for 246 octets in all (ISO 8073 13.3.4 a).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Selector(Bytes);
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct Selector(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes);
 
 impl Selector {
     /// Takes the octets as they are.
@@ -66,6 +68,7 @@ impl From<&[u8]> for Selector {
 }
 
 impl fmt::Display for Selector {
+    /// Writes the octets in hex, and nothing for an empty selector.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }
@@ -77,15 +80,10 @@ impl fmt::Debug for Selector {
     }
 }
 
-#[cfg(feature = "arbitrary")]
-impl<'a> arbitrary::Arbitrary<'a> for Selector {
-    fn arbitrary(u: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
-        Ok(Self::from(<&[u8]>::arbitrary(u)?))
-    }
-}
-
 /// A maximum TPDU size, header included, as parameter 0xC0 expresses it (ISO 8073 13.3.4 b).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "usize", into = "usize"))]
 pub struct TpduSize(u8);
 
 impl TpduSize {
@@ -141,6 +139,22 @@ impl TpduSize {
     }
 }
 
+#[cfg(feature = "serde")]
+impl From<TpduSize> for usize {
+    fn from(size: TpduSize) -> Self {
+        size.octets()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<usize> for TpduSize {
+    type Error = &'static str;
+
+    fn try_from(octets: usize) -> Result<Self, Self::Error> {
+        Self::from_octets(octets).ok_or("a TPDU size is 65531 or a power of two from 128 to 65536")
+    }
+}
+
 /// Octets of the largest TPDU that fits a TPKT: 65,535 less the packet header (RFC 1006 section 6).
 pub const MAX_TPDU: usize = 65_531;
 
@@ -181,14 +195,9 @@ impl<'a> Parameters<'a> {
     /// A parameter that runs past the end, and sizes of an impossible value or length.
     pub fn decode(variable: &'a [u8], offset: usize) -> Result<Self, DecodeError> {
         let mut parameters = Self::default();
-        let mut rest = variable;
-        while !rest.is_empty() {
-            let at = offset + variable.len() - rest.len();
-            let Ok((behind, (code, value))) = parameter(rest) else {
-                return Err(overrun(rest, at));
-            };
+        for parameter in list(variable, offset) {
+            let (at, code, value) = parameter?;
             parameters.set(code, value, at)?;
-            rest = behind;
         }
         Ok(parameters)
     }
@@ -214,6 +223,35 @@ impl<'a> Parameters<'a> {
     }
 }
 
+/// Returns the value of the last parameter with this code, if all of `variable` is a list.
+pub(super) fn find(code: u8, variable: &[u8]) -> Option<&[u8]> {
+    list(variable, 0).try_fold(None, |found, parameter| match parameter {
+        Ok((_, other, value)) if other == code => Some(Some(value)),
+        Ok(_) => Some(found),
+        Err(_) => None,
+    })?
+}
+
+/// Returns the parameters of a list that lies at `offset`: where each is, its code and its value. The list
+/// ends with the first error.
+fn list(
+    variable: &[u8],
+    offset: usize,
+) -> impl Iterator<Item = Result<(usize, u8, &[u8]), DecodeError>> {
+    let mut rest = variable;
+    core::iter::from_fn(move || {
+        let at = offset + variable.len() - rest.len();
+        match parameter(rest) {
+            _ if rest.is_empty() => None,
+            Ok((behind, (code, value))) => {
+                rest = behind;
+                Some(Ok((at, code, value)))
+            }
+            Err(_) => Some(Err(overrun(core::mem::take(&mut rest), at))),
+        }
+    })
+}
+
 /// Code, length, value (ISO 8073 13.2.3).
 fn parameter(octets: &[u8]) -> IResult<&[u8], (u8, &[u8])> {
     let (rest, (code, length)) = (octet, octet).parse(octets)?;
@@ -228,7 +266,7 @@ fn overrun(rest: &[u8], at: usize) -> DecodeError {
                 need: usize::from(*length),
                 left: value.len(),
             };
-            DecodeError::new("parameter value", at + 2, fault)
+            DecodeError::new("parameter length", at + 1, fault)
         }
         _ => DecodeError::new(
             "parameter length",
@@ -272,4 +310,115 @@ pub(super) fn encode(code: u8, value: &[u8], out: &mut Vec<u8>) {
     let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
     out.extend_from_slice(&[code, length]);
     out.extend(value.iter().take(usize::from(length)));
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString as _;
+
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_in_any_order() {
+        let variable = [
+            0xC7, 2, 0, 0x10, 0xF0, 2, 1, 0xFF, 0xC6, 1, 1, 0xC2, 2, 1, 2, 0xC0, 1, 10, 0xC1, 0,
+        ];
+
+        assert_eq!(
+            Parameters::decode(&variable, 7),
+            Ok(Parameters {
+                tpdu_size: TpduSize::from_octets(1024),
+                preferred_size: Some(511),
+                calling: Some(&[]),
+                called: Some(&[1, 2]),
+                options: Some(1),
+                alternatives: Some(&[0, 0x10]),
+                has_repeats: false,
+            })
+        );
+    }
+
+    #[test]
+    fn of_a_repeated_parameter_the_last_one_counts() {
+        for (variable, is_repeated) in [
+            (&[0xC1, 1, 1, 0xC1, 1, 2][..], true),
+            (&[0xC1, 1, 1, 0xC2, 1, 2], false),
+            // Unknown ones are passed over, as is a subnet in the place of options.
+            (&[0x85, 1, 1, 0x85, 1, 2], false),
+            (&[0xC6, 1, 1, 0xC6, 2, 0, 0], false),
+        ] {
+            let parameters = Parameters::decode(variable, 7).unwrap();
+            assert_eq!(parameters.has_repeats, is_repeated, "{variable:?}");
+        }
+        assert_eq!(
+            Parameters::decode(&[0xC1, 1, 1, 0xC1, 1, 2], 7)
+                .unwrap()
+                .calling,
+            Some(&[2][..])
+        );
+    }
+
+    #[test]
+    fn a_fault_is_named_with_its_offset() {
+        for (variable, words) in [
+            (
+                &[0xC1][..],
+                "parameter length at offset 8: needs 1 octets, 0 left",
+            ),
+            (
+                &[0xC1, 0, 0x85],
+                "parameter length at offset 10: needs 1 octets, 0 left",
+            ),
+            (
+                &[0xC1, 0, 0x85, 3, 1],
+                "parameter length at offset 10: needs 3 octets, 1 left",
+            ),
+            (
+                &[0xC0, 1, 6],
+                "TPDU size at offset 9: value 6 (0x06) is not allowed",
+            ),
+            (
+                &[0xC0, 1, 17],
+                "TPDU size at offset 9: value 17 (0x11) is not allowed",
+            ),
+        ] {
+            let error = Parameters::decode(variable, 7).unwrap_err();
+            assert_eq!(error.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_two_but_the_largest() {
+        for (code, octets) in [
+            (7, 128),
+            (8, 256),
+            (9, 512),
+            (10, 1024),
+            (11, 2048),
+            (12, 4096),
+            (13, 8192),
+            (14, 16_384),
+            (15, 32_768),
+            (16, 65_531),
+        ] {
+            let size = TpduSize::from_code(code).unwrap();
+            assert_eq!((size.code(), size.octets()), (code, octets));
+            assert_eq!(TpduSize::from_octets(octets), Some(size));
+        }
+        assert_eq!(TpduSize::from_octets(65_536), Some(TpduSize::LARGEST));
+        for octets in [0, 1, 64, 127, 129, 65_530, 65_535, 131_072] {
+            assert_eq!(TpduSize::from_octets(octets), None);
+        }
+    }
+
+    #[test]
+    fn selectors_read_as_numbers_up_to_eight_octets() {
+        assert_eq!(Selector::from(0x0102).octets(), [1, 2]);
+        assert_eq!(Selector::from(0x0102).to_number(), Some(0x0102));
+        assert_eq!(Selector::default().to_number(), Some(0));
+        assert_eq!(Selector::from(&[0, 0, 1][..]).to_number(), Some(1));
+        assert_eq!(Selector::from(&[0xFF; 8][..]).to_number(), Some(u64::MAX));
+        assert_eq!(Selector::from(&[0; 9][..]).to_number(), None);
+        assert_ne!(Selector::from(1), Selector::from(&[1][..]));
+    }
 }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::segment::Ahead;
 use super::wire::DATA_HEADER;
 use crate::{Broken, Framing};
 
@@ -17,11 +18,13 @@ pub const MAX_PACKET: usize = 65_535;
 
 const HEAD: usize = HEADER + DATA_HEADER;
 /// A buffer that grew beyond this is given back once it is empty, so that an idle connection stays small.
-const KEEP: usize = 256;
+const KEEP: usize = 16;
 
 /// Why a stream is no sequence of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum TpktFault {
     /// The first octet is not 3.
     Version(u8),
@@ -74,8 +77,8 @@ pub struct Tpkt {
     is_given: bool,
     /// Octets that the DT under way still lacks.
     missing: usize,
-    /// Packets that came whole.
-    packets: u64,
+    /// A packet came whole since somebody asked.
+    has_progress: bool,
     fault: Option<TpktFault>,
 }
 
@@ -105,7 +108,7 @@ impl Tpkt {
             buffer: Vec::new(),
             is_given: false,
             missing: 0,
-            packets: 0,
+            has_progress: false,
             fault: None,
         }
     }
@@ -133,9 +136,9 @@ impl Tpkt {
         self.missing > 0
     }
 
-    /// Returns how many packets came whole.
-    pub(super) const fn packets(&self) -> u64 {
-        self.packets
+    /// Tells whether a packet came whole since the last call.
+    pub(super) const fn take_progress(&mut self) -> bool {
+        core::mem::replace(&mut self.has_progress, false)
     }
 
     /// Returns the bytes of memory it holds.
@@ -159,7 +162,7 @@ impl Tpkt {
         if self.missing > 0 {
             let octets = take(chunk, self.missing);
             self.missing -= octets.len();
-            self.packets += u64::from(self.missing == 0);
+            self.has_progress |= self.missing == 0;
             return Ok(Some(Piece::More {
                 octets,
                 is_end: self.missing == 0,
@@ -180,7 +183,7 @@ impl Tpkt {
             let length = packet.saturating_sub(HEAD);
             let first = take(chunk, length);
             self.missing = length - first.len();
-            self.packets += u64::from(self.missing == 0);
+            self.has_progress |= self.missing == 0;
             return Ok(Some(Piece::Begun {
                 header,
                 length,
@@ -201,7 +204,7 @@ impl Tpkt {
             return Ok(None);
         };
         *chunk = rest;
-        self.packets += 1;
+        self.has_progress = true;
         Ok(packet.get(HEADER..))
     }
 
@@ -215,7 +218,7 @@ impl Tpkt {
             return Ok(None);
         }
         self.is_given = true;
-        self.packets += 1;
+        self.has_progress = true;
         Ok(self.buffer.get(HEADER..))
     }
 
@@ -231,7 +234,8 @@ impl Tpkt {
         verdict.inspect_err(|&fault| self.fault = Some(fault))
     }
 
-    fn forget_given(&mut self) {
+    /// Gives back what the last packet took, once nobody reads it any more.
+    pub(super) fn forget_given(&mut self) {
         if !self.is_given {
             return;
         }
@@ -266,6 +270,22 @@ impl Framing for Tpkt {
     }
 }
 
+/// Looks for user data in the DTs at the start of `octets`, up to the end of a message.
+pub(super) fn look_ahead(mut octets: &[u8]) -> Ahead {
+    let mut ahead = Ahead::default();
+    while let &[VERSION, _, high, low, 2, 0xF0 | 0xF1, last, ref rest @ ..] = octets {
+        let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(HEAD);
+        let (user_data, behind) = rest.split_at(length.min(rest.len()));
+        ahead.octets += user_data.len();
+        if last & 0x80 != 0 {
+            ahead.is_whole = user_data.len() == length;
+            break;
+        }
+        octets = behind;
+    }
+    ahead
+}
+
 /// Checks as much of a packet header as is there, and returns the length once it is.
 fn check(octets: &[u8], limit: u16, is_strict: bool) -> Result<Option<usize>, TpktFault> {
     match *octets {
@@ -284,4 +304,143 @@ fn take<'c>(chunk: &mut &'c [u8], most: usize) -> &'c [u8] {
     let (taken, rest) = chunk.split_at(most.min(chunk.len()));
     *chunk = rest;
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKETS: [u8; 27] = [
+        3, 0, 0, 8, 2, 0xF0, 0x80, b'a', 3, 0, 0, 11, 6, 0xE0, 0, 0, 0x12, 0x34, 0, 3, 0, 0, 8, 2,
+        0xF0, 0, b'b',
+    ];
+
+    /// Cuts a stream that comes in chunks of this size.
+    fn frames(tpkt: &mut Tpkt, stream: &[u8], size: usize) -> Result<Vec<Vec<u8>>, Broken> {
+        let mut found = Vec::new();
+        for mut chunk in stream.chunks(size) {
+            while let Some(frame) = tpkt.next(&mut chunk)? {
+                found.push(frame.to_vec());
+            }
+            assert!(chunk.is_empty(), "it takes all of a chunk");
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn any_chunking_gives_the_same_packets() {
+        let expected = [
+            &[2, 0xF0, 0x80, b'a'][..],
+            &[6, 0xE0, 0, 0, 0x12, 0x34, 0],
+            &[2, 0xF0, 0, b'b'],
+        ];
+
+        for size in 1..=PACKETS.len() {
+            let found = frames(&mut Tpkt::default(), &PACKETS, size);
+            assert_eq!(found.unwrap(), expected, "chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn a_packet_that_lies_whole_in_a_chunk_is_lent() {
+        let mut tpkt = Tpkt::default();
+        let stream = PACKETS;
+        let mut chunk = &stream[..];
+
+        let frame = tpkt.next(&mut chunk).unwrap().unwrap();
+
+        assert!(core::ptr::eq(frame, &raw const stream[4..8]));
+        assert_eq!(tpkt.held(), 0);
+    }
+
+    #[test]
+    fn user_data_are_passed_on_as_they_come() {
+        let mut tpkt = Tpkt::default();
+        let mut first = &[3, 0, 0, 11, 2, 0xF0, 0x80, b'a', b'b'][..];
+        let mut last = &[b'c', b'd', 3, 0][..];
+
+        assert_eq!(
+            tpkt.piece(&mut first),
+            Ok(Some(Piece::Begun {
+                header: [2, 0xF0, 0x80],
+                length: 4,
+                first: b"ab"
+            }))
+        );
+        assert!(tpkt.is_passing() && !tpkt.is_between());
+        assert_eq!(tpkt.piece(&mut first), Ok(None));
+        assert_eq!(
+            tpkt.piece(&mut last),
+            Ok(Some(Piece::More {
+                octets: b"cd",
+                is_end: true
+            }))
+        );
+        assert!(tpkt.is_between());
+        assert!(tpkt.take_progress() && !tpkt.take_progress());
+        assert_eq!(tpkt.piece(&mut last), Ok(None));
+        assert_eq!(tpkt.unfinished(), [3, 0]);
+    }
+
+    #[test]
+    fn a_broken_stream_stays_broken() {
+        let mut tpkt = Tpkt::default();
+        let mut chunk = &[4, 0x80][..];
+
+        assert_eq!(tpkt.next(&mut chunk), Err(Broken));
+        assert_eq!(tpkt.fault(), Some(TpktFault::Version(4)));
+        let mut chunk = &PACKETS[..];
+        assert_eq!(tpkt.next(&mut chunk), Err(Broken));
+        assert_eq!(tpkt.piece(&mut chunk), Err(TpktFault::Version(4)));
+    }
+
+    #[test]
+    fn a_version_is_judged_by_its_one_octet_and_a_length_by_its_two() {
+        for (octets, fault) in [
+            (&[2][..], TpktFault::Version(2)),
+            (&[3, 0, 0, 6], TpktFault::TooShort(6)),
+            (
+                &[3, 0, 0, 21],
+                TpktFault::TooLong {
+                    length: 21,
+                    limit: 20,
+                },
+            ),
+        ] {
+            for size in 1..=octets.len() {
+                let mut tpkt = Tpkt::new(20, false);
+                assert_eq!(frames(&mut tpkt, octets, size), Err(Broken));
+                assert_eq!(tpkt.fault(), Some(fault));
+            }
+        }
+        assert_eq!(
+            frames(&mut Tpkt::new(20, false), &[3, 0, 0], 1),
+            Ok(Vec::new())
+        );
+    }
+
+    #[test]
+    fn the_reserved_octet_counts_only_when_strict() {
+        let packet = [3, 1, 0, 7, 2, 0xF0, 0x80];
+
+        assert!(frames(&mut Tpkt::new(u16::MAX, false), &packet, 1).is_ok());
+        let mut strict = Tpkt::new(u16::MAX, true);
+        assert_eq!(frames(&mut strict, &packet, 1), Err(Broken));
+        assert_eq!(strict.fault(), Some(TpktFault::Reserved(1)));
+    }
+
+    #[test]
+    fn a_large_buffer_is_given_back() {
+        let mut tpkt = Tpkt::default();
+        let mut packet = Vec::from([3, 0, 0x10, 0, 6, 0xE0]);
+        packet.resize(0x1000, 7);
+
+        let (head, mut tail) = packet.split_at(100);
+        assert_eq!(frames(&mut tpkt, head, 100), Ok(Vec::new()));
+        assert_eq!(tpkt.next(&mut tail).unwrap().map(<[u8]>::len), Some(0xFFC));
+        assert!(tpkt.held() >= 0xFFC);
+        tpkt.forget_given();
+
+        assert_eq!(tpkt.held(), 0);
+    }
 }

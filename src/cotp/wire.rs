@@ -6,13 +6,13 @@ use core::fmt;
 use super::params::{self, Parameters};
 use crate::wire::{Cursor, DecodeError, Fault};
 
-const CR: u8 = 0xE0;
-const CC: u8 = 0xD0;
+pub(super) const CR: u8 = 0xE0;
+pub(super) const CC: u8 = 0xD0;
 const DR: u8 = 0x80;
 const DC: u8 = 0xC0;
 const DT: u8 = 0xF0;
 const ED: u8 = 0x10;
-const ER: u8 = 0x70;
+pub(super) const ER: u8 = 0x70;
 const EA: u8 = 0x20;
 const RJ: u8 = 0x50;
 const AK: u8 = 0x60;
@@ -24,6 +24,8 @@ pub const MAX_VARIABLE: usize = MAX_LI - 6;
 /// Octets before the user data of a DT: length indicator, code, EOT and number.
 pub const DATA_HEADER: usize = 3;
 const END: u8 = 0x80;
+/// The name of the octet behind the length indicator.
+pub(super) const TPDU_CODE: &str = "TPDU code";
 
 /// One transport protocol data unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +111,8 @@ impl<'a> Connect<'a> {
 /// Why a connection was refused or ended (ISO 8073 13.5.3 d).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct DisconnectReason(pub u8);
 
 impl DisconnectReason {
@@ -168,14 +172,7 @@ impl<'a> DisconnectRequest<'a> {
     /// Returns the additional information (parameter 0xE0), or what stands there when it is no parameter.
     #[must_use]
     pub fn information(&self) -> &'a [u8] {
-        match self.variable {
-            [params::INFORMATION, length, information @ ..]
-                if usize::from(*length) == information.len() =>
-            {
-                information
-            }
-            other => other,
-        }
+        params::find(params::INFORMATION, self.variable).unwrap_or(self.variable)
     }
 
     fn decode(body: &mut Body<'a>) -> Result<Self, DecodeError> {
@@ -263,6 +260,8 @@ pub struct Expedited<'a> {
 /// Why a TPDU was rejected (ISO 8073 13.12.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct RejectCause(pub u8);
 
 impl RejectCause {
@@ -304,10 +303,7 @@ impl<'a> ErrorReport<'a> {
     /// Returns the rejected TPDU up to its fault (parameter 0xC1), if it is there.
     #[must_use]
     pub fn invalid_tpdu(&self) -> Option<&'a [u8]> {
-        match self.variable {
-            [params::INVALID_TPDU, length, tpdu @ ..] => tpdu.get(..usize::from(*length)),
-            _ => None,
-        }
+        params::find(params::INVALID_TPDU, self.variable)
     }
 }
 
@@ -323,6 +319,8 @@ pub struct OtherClass<'a> {
 /// A header behind its code, and what follows it.
 struct Body<'a> {
     header: Cursor<'a>,
+    /// Octets of the header, length indicator and code included.
+    header_len: usize,
     user_data: &'a [u8],
 }
 
@@ -334,8 +332,12 @@ impl<'a> Tpdu<'a> {
     /// What ISO 8073 13.2 calls an invalid TPDU: a length indicator that fits neither the octets nor the
     /// fixed part, a code of no TPDU, octets where none may be.
     pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read(octets).map_err(|error| blame_length(octets, error))
+    }
+
+    fn read(octets: &'a [u8]) -> Result<Self, DecodeError> {
         let mut body = split(octets)?;
-        let code = body.header.u8("TPDU code")?;
+        let code = body.header.u8(TPDU_CODE)?;
         match (code, code & 0xF0) {
             (_, CR) => Connect::decode(code, &mut body).map(Self::ConnectionRequest),
             (_, CC) => Connect::decode(code, &mut body).map(Self::ConnectionConfirm),
@@ -346,7 +348,7 @@ impl<'a> Tpdu<'a> {
             (_, ED) if octets.first() == Some(&2) => decode_ed(code, octets).map(Self::Expedited),
             (EA, _) | (_, ED | AK | RJ) => Ok(Self::OtherClass(OtherClass { code, octets })),
             _ => Err(DecodeError::new(
-                "TPDU code",
+                TPDU_CODE,
                 1,
                 Fault::Value(u32::from(code)),
             )),
@@ -442,7 +444,21 @@ fn split(octets: &[u8]) -> Result<Body<'_>, DecodeError> {
     let (header, user_data) = octets.split_at(length + 1);
     let mut header = Cursor::new(header);
     header.u8(FIELD)?;
-    Ok(Body { header, user_data })
+    Ok(Body {
+        header,
+        header_len: length + 1,
+        user_data,
+    })
+}
+
+/// A header that ends before its fixed part does is the fault of its length indicator (ISO 8073 13.2.2.1).
+fn blame_length(octets: &[u8], error: DecodeError) -> DecodeError {
+    match (error.fault, octets.first()) {
+        (Fault::Short { .. }, Some(&length)) if error.offset > 0 => {
+            DecodeError::new("length indicator", 0, Fault::Value(u32::from(length)))
+        }
+        _ => error,
+    }
 }
 
 fn decode_dc<'a>(body: &mut Body<'a>) -> Result<DisconnectConfirm<'a>, DecodeError> {
@@ -471,12 +487,8 @@ fn nothing_behind(body: &Body<'_>) -> Result<(), DecodeError> {
     match body.user_data.len() {
         0 => Ok(()),
         count => {
-            let offset = 2 + body.header.rest().len();
-            Err(DecodeError::new(
-                "user data",
-                offset,
-                Fault::Trailing(count),
-            ))
+            let fault = Fault::Trailing(count);
+            Err(DecodeError::new("user data", body.header_len, fault))
         }
     }
 }
@@ -512,7 +524,7 @@ fn data_fields(octets: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
             Fault::Value(u32::from(length)),
         ));
     }
-    cursor.u8("TPDU code")?;
+    cursor.u8(TPDU_CODE)?;
     let last = cursor.u8("EOT and TPDU number")?;
     Ok((last, cursor.rest()))
 }

@@ -5,6 +5,7 @@ use core::fmt;
 
 /// The field that was wrong, and where it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct DecodeError {
     /// What the standard calls the field.
     pub field: &'static str,
@@ -17,6 +18,8 @@ pub struct DecodeError {
 /// What can be wrong with a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Fault {
     /// The field needs more octets than are left.
     Short {

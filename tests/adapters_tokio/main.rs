@@ -12,5 +12,8 @@
     reason = "a helper of a test fails the test"
 )]
 
+#[cfg(feature = "cotp")]
+mod cotp;
 mod puppet;
+mod sockets;
 mod stream;

@@ -24,6 +24,8 @@ pub(crate) enum Do<A> {
     Wake(Duration, u32),
     /// Write one octet there after a while, so many times, and tell `Woken` each time.
     Beat(A, Duration, u32),
+    /// Ask the driver after a while.
+    AskLater(Duration, Ask<A>),
     /// Leave the stream unread, or read it again.
     Want(A, bool),
     /// Be done.
@@ -63,6 +65,7 @@ struct Alarm<A> {
     every: Duration,
     left: u32,
     beats: Option<A>,
+    asks: Option<Ask<A>>,
 }
 
 #[derive(Debug)]
@@ -91,6 +94,23 @@ impl<A: Addr> Puppet<A> {
         }
     }
 
+    fn set_alarm(
+        &mut self,
+        now: Instant,
+        every: Duration,
+        left: u32,
+        beats: Option<A>,
+        asks: Option<Ask<A>>,
+    ) {
+        self.alarm = Some(Alarm {
+            at: now + every,
+            every,
+            left,
+            beats,
+            asks,
+        });
+    }
+
     fn fire(&mut self, now: Instant) {
         let Some(alarm) = &mut self.alarm else {
             return;
@@ -101,6 +121,7 @@ impl<A: Addr> Puppet<A> {
         alarm.left -= 1;
         alarm.at = now + alarm.every;
         let left = alarm.left;
+        self.asks.extend(alarm.asks.take());
         if let Some(at) = alarm.beats {
             let beat = Bytes::from_static(b".");
             self.writes.entry(at).or_default().push_back(beat);
@@ -184,22 +205,9 @@ impl<A: Addr> Machine for Puppet<A> {
                 queue.push_back(octets);
             }
             Do::Datagram(to, octets) => self.datagrams.push_back((to, octets)),
-            Do::Wake(every, left) => {
-                self.alarm = Some(Alarm {
-                    at: now + every,
-                    every,
-                    left,
-                    beats: None,
-                });
-            }
-            Do::Beat(at, every, left) => {
-                self.alarm = Some(Alarm {
-                    at: now + every,
-                    every,
-                    left,
-                    beats: Some(at),
-                });
-            }
+            Do::Wake(every, left) => self.set_alarm(now, every, left, None, None),
+            Do::Beat(at, every, left) => self.set_alarm(now, every, left, Some(at), None),
+            Do::AskLater(after, ask) => self.set_alarm(now, after, 1, None, Some(ask)),
             Do::Want(at, true) => self.unwanted.retain(|unwanted| *unwanted != at),
             Do::Want(at, false) => self.unwanted.push(at),
             Do::Done => self.is_done = true,

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use farlink::adapters::tokio::{CommandError, Handed, Handle, Notice, Options, stream};
+use farlink::adapters::tokio::{Handle, Notice, Options, stream};
+use farlink::adapters::{CommandError, Handed};
 use farlink::{Ask, Cause, Instant, Link, Machine, Output, Tag, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -363,6 +364,34 @@ async fn while_events_wait_nothing_is_read_and_no_command_is_taken() {
 }
 
 #[tokio::test]
+async fn events_count_as_much_as_they_weigh() {
+    let (near, mut far) = tokio::io::duplex(1 << 20);
+    let options = Options {
+        events: 1000,
+        weigh: |heard| match heard {
+            Heard::Octets((), octets) => octets.len(),
+            Heard::Link(..) | Heard::Woken(_) => 1,
+        },
+        ..Options::default()
+    };
+    let (handle, _driver) = stream::spawn(Puppet::new(), near, options);
+    let (commands, mut events) = handle.split();
+    far.write_all(&[7; 5000]).await.unwrap();
+    settle().await;
+
+    // One event of 5000 octets is more than fits, so the command waits until it is taken.
+    let mut answer = commands.try_submit(Do::Want((), true)).unwrap();
+    settle().await;
+    assert!(is_pending(&mut answer).await);
+    while !matches!(
+        events.next().await,
+        Some(Notice::Event(Heard::Octets((), _)))
+    ) {}
+
+    assert_eq!(answer.await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_refused_command_comes_back_to_its_sender() {
     let (near, _far) = tokio::io::duplex(8);
     let (handle, _driver) = drive(near);
@@ -585,7 +614,7 @@ fn drive<S: farlink::adapters::tokio::ByteStream>(stream: S) -> Driven<S> {
     stream::spawn(Puppet::new(), stream, Options::default())
 }
 
-fn few_events() -> Options<Do<()>> {
+fn few_events() -> Options<Puppet<()>> {
     Options {
         events: 4,
         ..Options::default()

@@ -64,12 +64,9 @@ impl<T> State<T> {
         self.load < self.bound
     }
 
-    /// Returns whom to call, once the lock is let go.
-    #[must_use]
-    fn put(&mut self, item: T, weight: usize) -> Option<Waker> {
+    fn put(&mut self, item: T, weight: usize) {
         self.queue.push_back((weight, item));
         self.load = self.load.saturating_add(weight);
-        self.taker.take()
     }
 
     fn take(&mut self) -> Option<T> {
@@ -108,7 +105,9 @@ impl<T> Sender<T> {
             state.is_awaited = true;
             return Err(NotSent::Full(item));
         }
-        let taker = state.put(item, weight);
+        state.put(item, weight);
+        let taker = state.taker.take();
+        // Called behind the lock, which the taker is about to want.
         drop(state);
         call(taker);
         Ok(())
@@ -131,10 +130,33 @@ impl<T> Sender<T> {
     }
 
     /// Puts an item in, whether there is room or not; it is dropped when nobody takes items.
+    #[cfg(any(feature = "cotp", test))]
     pub(super) fn push(&self, item: T, weight: usize) {
         let mut state = self.0.lock();
         if state.is_received {
-            let taker = state.put(item, weight);
+            state.put(item, weight);
+            let taker = state.taker.take();
+            drop(state);
+            call(taker);
+        }
+    }
+
+    /// Puts an item in, whether there is room or not, and leaves it to [`ring`](Self::ring) to call the
+    /// taker. It is dropped when nobody takes items.
+    ///
+    /// A driver does much in one go, and a call for each item has the taker run, find little, and sleep.
+    pub(super) fn lay(&self, item: T, weight: usize) {
+        let mut state = self.0.lock();
+        if state.is_received {
+            state.put(item, weight);
+        }
+    }
+
+    /// Calls the taker if there is something to take.
+    pub(super) fn ring(&self) {
+        let mut state = self.0.lock();
+        if !state.queue.is_empty() {
+            let taker = state.taker.take();
             drop(state);
             call(taker);
         }
@@ -204,6 +226,30 @@ impl<T> Receiver<T> {
         Some(item)
     }
 
+    /// Waits until nobody can put an item in; a call comes with every item too.
+    #[cfg(feature = "cotp")]
+    pub(super) fn poll_abandoned(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.senders == 0 {
+            return Poll::Ready(());
+        }
+        remember(&mut state.taker, cx);
+        Poll::Pending
+    }
+
+    /// Takes no more, and returns what is left: nothing comes between the two.
+    pub(super) fn close(&mut self) -> impl Iterator<Item = T> + use<T> {
+        let mut state = self.0.lock();
+        state.is_received = false;
+        state.load = 0;
+        let left = core::mem::take(&mut state.queue);
+        let driver = state.driver.take();
+        drop(state);
+        call(driver);
+        self.0.room.notify_waiters();
+        left.into_iter().map(|(_, item)| item)
+    }
+
     fn took(&self, mut state: MutexGuard<'_, State<T>>) {
         if state.calls_for_more() {
             let driver = state.driver.take();
@@ -216,16 +262,8 @@ impl<T> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.is_received = false;
-        state.load = 0;
         // Dropped behind the lock: an item may hold the other end of this very queue.
-        let left = core::mem::take(&mut state.queue);
-        let driver = state.driver.take();
-        drop(state);
-        drop(left);
-        call(driver);
-        self.0.room.notify_waiters();
+        drop(self.close());
     }
 }
 
@@ -279,6 +317,24 @@ mod tests {
         assert_eq!(receiver.try_next(), Some(2));
         assert_eq!(calls.0.load(Ordering::Relaxed), 1);
         assert!(sender.poll_room(&cx).is_ready());
+    }
+
+    #[test]
+    fn what_a_driver_lays_down_is_taken_at_the_ring() {
+        let (sender, mut receiver) = channel(9);
+        let (calls, waker) = calls();
+        let cx = Context::from_waker(&waker);
+        assert!(receiver.poll_next(&cx).is_pending());
+
+        sender.ring();
+        sender.lay(1, 1);
+        sender.lay(2, 1);
+        assert_eq!(calls.0.load(Ordering::Relaxed), 0);
+        sender.ring();
+        sender.ring();
+
+        assert_eq!(calls.0.load(Ordering::Relaxed), 1);
+        assert_eq!(receiver.poll_next(&cx), Poll::Ready(Some(1)));
     }
 
     #[test]

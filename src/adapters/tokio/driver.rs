@@ -4,17 +4,16 @@
 //! application talks to is a [`Front`].
 
 use alloc::boxed::Box;
-use core::future::{Future as _, poll_fn};
+use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::io;
 
-use tokio::task::coop::unconstrained;
+use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::Sleep;
 
-use super::handle::Handed;
 use super::scratch;
-use crate::adapters::Clock;
+use crate::adapters::{Clock, Handed};
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Transmit};
 
 /// Sends in a row before the inputs are looked at, so that a busy sender still hears its peers.
@@ -51,8 +50,10 @@ pub(super) trait Carriers<M: Machine> {
     /// Returns a stream that the machine gave away.
     fn handed(&mut self) -> Option<Handed<Self::Stream>>;
 
-    /// Tells whether all that was sent is with the system.
-    fn is_flushed(&self) -> bool;
+    /// Tells whether all that was sent is known to be with the system.
+    fn is_flushed(&self) -> bool {
+        false
+    }
 
     /// Tells what can still come of the carriers.
     fn outlook(&self) -> Outlook;
@@ -99,25 +100,46 @@ pub(super) trait Front<M: Machine, S> {
     /// Waits for a command and gives it to the machine.
     fn poll_command(&mut self, cx: &Context<'_>, now: Instant, machine: &mut M) -> Poll<()>;
 
+    /// Tells whether commands are taken while too much waits for the application. Only for machines whose
+    /// commands make no events without bound.
+    fn takes_commands_when_full(&self) -> bool {
+        false
+    }
+
     /// Tells whether nobody can give a command any more.
     fn is_gone(&self) -> bool;
 
-    /// Hears that the machine has nothing to say and that all it sent is with the system.
-    fn flushed(&mut self, machine: &M) {
-        let _ = machine;
+    /// Returns when to ask it for a command again, should there be none until then.
+    fn deadline(&self) -> Option<Instant> {
+        None
     }
+
+    /// Hears that all the machine has sent so far is with the system.
+    fn flushed(&mut self) {}
+
+    /// Hears that the driver is about to rest: whoever waits for an event may be called.
+    fn rest(&mut self);
 }
 
-/// A machine with all it needs.
+/// A machine with all it needs: a task that ends when the machine is done and the last socket is closed.
 pub(super) struct Driver<M: Machine, C, F> {
-    machine: M,
+    /// None once the application was told of the end.
+    running: Option<Running<M, F>>,
     carriers: C,
+    finished: io::Result<()>,
+}
+
+/// What only lives as long as the application is to hear of it.
+struct Running<M: Machine, F> {
+    machine: M,
     front: F,
     clock: Clock,
     limits: Limits,
     timer: Timer,
     /// What a full UDP socket would not take. The machine is not polled meanwhile.
     held: Option<Transmit<M::Addr>>,
+    /// The machine is done, or nothing can reach it any more.
+    is_over: bool,
 }
 
 /// How a drain ended.
@@ -150,41 +172,75 @@ where
 {
     pub(super) fn new(machine: M, carriers: C, front: F, clock: Clock, limits: Limits) -> Self {
         Self {
-            machine,
+            running: Some(Running {
+                machine,
+                front,
+                clock,
+                limits,
+                timer: Timer::default(),
+                held: None,
+                is_over: false,
+            }),
             carriers,
-            front,
-            clock,
-            limits,
-            timer: Timer::default(),
-            held: None,
+            finished: Ok(()),
         }
     }
 
-    /// Drives the machine until it is done, then closes in good order.
-    pub(super) async fn run(mut self) -> io::Result<()> {
-        // The loop has a budget of its own. With tokio's, a write would seem to block when there is none
-        // left, and the machine would hear of a full stream that is not.
-        unconstrained(poll_fn(|cx| self.poll(cx))).await;
+    /// Makes the task.
+    ///
+    /// The loop has a budget of its own. With tokio's, a write would seem to block when there is none left,
+    /// and the machine would hear of a full stream that is not.
+    pub(super) fn run(self) -> Unconstrained<Self> {
+        unconstrained(self)
+    }
+}
+
+/// Nothing in it is ever pinned. Polled by hand it takes half the memory of an `async fn`, which counts
+/// when thousands of connections are idle.
+impl<M: Machine, C, F> Unpin for Driver<M, C, F> {}
+
+impl<M, C, F> Future for Driver<M, C, F>
+where
+    M: Machine,
+    C: Carriers<M>,
+    F: Front<M, C::Stream>,
+{
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self {
-            machine,
-            mut carriers,
-            mut front,
-            ..
-        } = self;
-        drop(machine);
-        let finished = poll_fn(|cx| carriers.poll_finish(cx)).await;
-        while let Some(handed) = carriers.handed() {
-            front.handed(handed);
+            running,
+            carriers,
+            finished,
+        } = &mut *self;
+        if let Some(state) = running {
+            if !state.is_over {
+                let polled = state.poll(cx, carriers);
+                state.front.rest();
+                ready!(polled);
+                state.is_over = true;
+            }
+            *finished = ready!(carriers.poll_finish(cx));
+            while let Some(handed) = carriers.handed() {
+                state.front.handed(handed);
+            }
+            // The application hears of the end when its last octet is on the way, not when the peer is
+            // gone.
+            *running = None;
         }
-        // The application hears of the end when its last octet is on the way, not when the peer is gone.
-        drop(front);
-        poll_fn(|cx| carriers.poll_gone(cx)).await;
-        finished
+        ready!(carriers.poll_gone(cx));
+        Poll::Ready(core::mem::replace(finished, Ok(())))
     }
+}
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+impl<M: Machine, F> Running<M, F> {
+    fn poll<C>(&mut self, cx: &mut Context<'_>, carriers: &mut C) -> Poll<()>
+    where
+        C: Carriers<M>,
+        F: Front<M, C::Stream>,
+    {
         for _ in 0..TURNS {
-            match self.turn(cx) {
+            match self.turn(cx, carriers) {
                 Turn::Busy => {}
                 Turn::Quiet => return Poll::Pending,
                 Turn::Over => return Poll::Ready(()),
@@ -194,66 +250,81 @@ where
         Poll::Pending
     }
 
-    fn turn(&mut self, cx: &mut Context<'_>) -> Turn {
+    fn turn<C>(&mut self, cx: &mut Context<'_>, carriers: &mut C) -> Turn
+    where
+        C: Carriers<M>,
+        F: Front<M, C::Stream>,
+    {
         let now = self.now();
-        let drained = self.drain(cx, now);
-        while let Some(handed) = self.carriers.handed() {
+        let drained = self.drain(cx, now, carriers);
+        while let Some(handed) = carriers.handed() {
             self.front.handed(handed);
         }
-        if self.is_over(&drained) {
+        if is_over(&drained, carriers.outlook(), self.front.is_gone()) {
             return Turn::Over;
         }
         let may_read = self.front.poll_room(cx).is_ready();
-        let mut is_busy = self
-            .carriers
-            .poll_inputs(cx, now, &mut self.machine, may_read);
-        if may_read && !matches!(drained, Drained::Held) {
-            is_busy |= self.take_commands(cx, now);
+        let mut is_busy = carriers.poll_inputs(cx, now, &mut self.machine, may_read);
+        if carriers.is_flushed() {
+            self.front.flushed();
+        }
+        let may_command = may_read || self.front.takes_commands_when_full();
+        if may_command && !matches!(drained, Drained::Held) {
+            is_busy |= take_commands(cx, now, &mut self.front, &mut self.machine);
         }
         match drained {
             _ if is_busy => Turn::Busy,
-            Drained::Idle(deadline) if self.timer.poll(cx, &self.clock, deadline).is_pending() => {
-                Turn::Quiet
+            Drained::Idle(deadline) => {
+                let deadlines = [deadline, self.front.deadline()];
+                let deadline = deadlines.into_iter().flatten().min();
+                match self.timer.poll(cx, &self.clock, deadline) {
+                    Poll::Ready(()) => Turn::Busy,
+                    Poll::Pending => Turn::Quiet,
+                }
             }
             Drained::Held => Turn::Quiet,
-            Drained::Idle(_) | Drained::Paused | Drained::Done => Turn::Busy,
+            Drained::Paused | Drained::Done => Turn::Busy,
         }
     }
 
     /// Lets the machine say what it has to say, up to a number of sends.
-    fn drain(&mut self, cx: &mut Context<'_>, now: Instant) -> Drained {
+    fn drain<C>(&mut self, cx: &mut Context<'_>, now: Instant, carriers: &mut C) -> Drained
+    where
+        C: Carriers<M>,
+        F: Front<M, C::Stream>,
+    {
         if let Some(mut tx) = self.held.take() {
-            if let Sent::Held = self.carriers.send(cx, &mut tx) {
+            if let Sent::Held = carriers.send(cx, &mut tx) {
                 self.held = Some(tx);
                 return Drained::Held;
             }
             scratch::give(tx.take_memory());
         }
         let mut tx = Transmit::with_memory(self.limits, scratch::take());
-        let drained = self.drain_into(cx, now, &mut tx);
+        let drained = self.drain_into(cx, now, carriers, &mut tx);
         if let Drained::Held = drained {
             self.held = Some(tx);
         } else {
             scratch::give(tx.take_memory());
         }
-        if let Drained::Idle(_) = drained
-            && self.carriers.is_flushed()
-        {
-            self.front.flushed(&self.machine);
-        }
         drained
     }
 
-    fn drain_into(
+    fn drain_into<C>(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
+        carriers: &mut C,
         tx: &mut Transmit<M::Addr>,
-    ) -> Drained {
+    ) -> Drained
+    where
+        C: Carriers<M>,
+        F: Front<M, C::Stream>,
+    {
         let mut sends = 0;
         loop {
             match self.machine.poll(now, tx) {
-                Output::Transmit => match self.carriers.send(cx, tx) {
+                Output::Transmit => match carriers.send(cx, tx) {
                     Sent::All => {}
                     Sent::Full(at) => self.machine.link(now, at, Link::Full),
                     Sent::Held => return Drained::Held,
@@ -263,7 +334,7 @@ where
                     continue;
                 }
                 Output::Ask(ask) => {
-                    self.carriers.answer(ask);
+                    carriers.answer(ask);
                     continue;
                 }
                 Output::Idle(deadline) => return Drained::Idle(deadline),
@@ -276,36 +347,33 @@ where
         }
     }
 
-    fn take_commands(&mut self, cx: &Context<'_>, now: Instant) -> bool {
-        for taken in 0..COMMANDS {
-            if self
-                .front
-                .poll_command(cx, now, &mut self.machine)
-                .is_pending()
-            {
-                return taken > 0;
-            }
-        }
-        true
-    }
-
-    /// Tells whether the machine is done, or nothing can reach it any more.
-    fn is_over(&self, drained: &Drained) -> bool {
-        match drained {
-            Drained::Done => true,
-            Drained::Idle(deadline) => match self.carriers.outlook() {
-                Outlook::HandedOver => true,
-                Outlook::Empty => deadline.is_none() && self.front.is_gone(),
-                Outlook::Alive => false,
-            },
-            Drained::Paused | Drained::Held => false,
-        }
-    }
-
     /// Reads tokio's clock, which is the system's but stands still in a test that pauses it: the timers
     /// are tokio's too, and must agree with it.
     fn now(&self) -> Instant {
         self.clock.at(tokio::time::Instant::now().into_std())
+    }
+}
+
+fn take_commands<M: Machine, S>(
+    cx: &Context<'_>,
+    now: Instant,
+    front: &mut impl Front<M, S>,
+    machine: &mut M,
+) -> bool {
+    for taken in 0..COMMANDS {
+        if front.poll_command(cx, now, machine).is_pending() {
+            return taken > 0;
+        }
+    }
+    true
+}
+
+/// Tells whether the machine is done, or nothing can reach it any more.
+fn is_over(drained: &Drained, outlook: Outlook, is_gone: bool) -> bool {
+    match (drained, outlook) {
+        (Drained::Done, _) | (Drained::Idle(_), Outlook::HandedOver) => true,
+        (Drained::Idle(deadline), Outlook::Empty) => deadline.is_none() && is_gone,
+        (Drained::Idle(_), Outlook::Alive) | (Drained::Paused | Drained::Held, _) => false,
     }
 }
 

@@ -7,44 +7,46 @@ use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::channel::{NotSent, Receiver, Sender, channel};
 use super::driver::Front;
-use crate::adapters::Clock;
-use crate::{Instant, Limits, Machine, Tag};
+use crate::adapters::{Clock, CommandError, Handed};
+use crate::{Instant, Limits, Machine};
 
-/// How a driver treats its machine and its application. `C` is the machine's command.
-#[derive(Debug, Clone)]
-pub struct Options<C> {
-    /// Commands that may wait for the machine; at least 1.
+/// How a driver treats its machine and its application.
+pub struct Options<M: Machine> {
+    /// The origin of time. Drivers that share a clock see the same instants. Default: one of its own.
+    pub clock: Clock,
+    /// How much one poll may send. Default 64 KiB.
+    pub limits: Limits,
+    /// Commands that may wait for the machine, at least 1. Default 64.
     pub commands: usize,
-    /// Events that may wait for the application. With that many the driver takes no further commands and
-    /// reads nothing, until half of them are taken.
+    /// How much may wait to be taken by the application, as weighed by `weigh`. While as much as this
+    /// waits, and until half of it is taken, the driver takes no commands and reads nothing. Default 64.
     pub events: usize,
+    /// How much an event counts. Default: 1 each.
+    pub weigh: fn(&M::Event) -> usize,
     /// What the machine is told once the last [`Commands`] was dropped.
     ///
     /// Without it the driver goes on until the machine is done, or until nothing can reach it any more.
-    pub on_drop: Option<C>,
-    /// How much one poll may send.
-    pub limits: Limits,
+    /// Default `None`.
+    pub on_drop: Option<M::Command>,
     /// How long a stream that is to be closed waits for a peer that takes nothing, and then for the
-    /// peer's own end. Closing earlier would cut off what the peer has yet to read.
+    /// peer's own end. Closing earlier would cut off what the peer has yet to read. Default 10 s.
     pub linger: Duration,
-    /// The origin of time. Drivers that share a clock see the same instants.
-    pub clock: Clock,
 }
 
-impl<C> Default for Options<C> {
+impl<M: Machine> Default for Options<M> {
     fn default() -> Self {
         Self {
+            clock: Clock::new(),
+            limits: Limits::default(),
             commands: 64,
             events: 64,
+            weigh: |_| 1,
             on_drop: None,
-            limits: Limits::default(),
             linger: Duration::from_secs(10),
-            clock: Clock::new(),
         }
     }
 }
@@ -56,17 +58,6 @@ pub enum Notice<E, S> {
     Event(E),
     /// The machine gave a stream away; it belongs to the application.
     Handed(Handed<S>),
-}
-
-/// A stream that left its machine.
-#[derive(Debug)]
-pub struct Handed<S> {
-    /// The name by which the application asked for it.
-    pub tag: Tag,
-    /// The stream itself. What the machine wrote to it was sent.
-    pub stream: S,
-    /// Octets that were read from it already, and come before all others.
-    pub early: Bytes,
 }
 
 /// Both ends of an application's talk with a machine.
@@ -208,36 +199,9 @@ impl fmt::Display for Gone {
 
 impl Error for Gone {}
 
-/// Why a command came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CommandError<E> {
-    /// The machine refused it.
-    Refused(E),
-    /// The driver ended before the machine saw it.
-    Gone,
-}
-
 impl<E> From<Gone> for CommandError<E> {
     fn from(_: Gone) -> Self {
         Self::Gone
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for CommandError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Gone => Gone.fmt(f),
-        }
-    }
-}
-
-impl<E: Error + 'static> Error for CommandError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Refused(refusal) => refusal.source(),
-            Self::Gone => None,
-        }
     }
 }
 
@@ -260,18 +224,15 @@ pub(super) struct Desk<M: Machine, S> {
     /// None once every `Commands` was dropped.
     commands: Option<Receiver<Envelope<M::Command, M::Error>>>,
     events: Sender<Notice<M::Event, S>>,
+    weigh: fn(&M::Event) -> usize,
     on_drop: Option<M::Command>,
 }
 
 impl<M: Machine, S> Desk<M, S> {
     /// Opens a desk, and makes the handle that talks to it.
-    pub(super) fn open(
-        commands: usize,
-        events: usize,
-        on_drop: Option<M::Command>,
-    ) -> (Handle<M, S>, Self) {
-        let (command_sender, command_receiver) = channel(commands);
-        let (event_sender, event_receiver) = channel(events);
+    pub(super) fn open(options: Options<M>) -> (Handle<M, S>, Self) {
+        let (command_sender, command_receiver) = channel(options.commands);
+        let (event_sender, event_receiver) = channel(options.events);
         let handle = Handle {
             commands: Commands(command_sender),
             events: Events(event_receiver),
@@ -279,7 +240,8 @@ impl<M: Machine, S> Desk<M, S> {
         let desk = Self {
             commands: Some(command_receiver),
             events: event_sender,
-            on_drop,
+            weigh: options.weigh,
+            on_drop: options.on_drop,
         };
         (handle, desk)
     }
@@ -287,11 +249,12 @@ impl<M: Machine, S> Desk<M, S> {
 
 impl<M: Machine, S> Front<M, S> for Desk<M, S> {
     fn event(&mut self, event: M::Event) {
-        self.events.push(Notice::Event(event), 1);
+        let weight = (self.weigh)(&event);
+        self.events.lay(Notice::Event(event), weight);
     }
 
     fn handed(&mut self, handed: Handed<S>) {
-        self.events.push(Notice::Handed(handed), 1);
+        self.events.lay(Notice::Handed(handed), 1);
     }
 
     fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
@@ -318,5 +281,9 @@ impl<M: Machine, S> Front<M, S> for Desk<M, S> {
 
     fn is_gone(&self) -> bool {
         self.commands.is_none()
+    }
+
+    fn rest(&mut self) {
+        self.events.ring();
     }
 }

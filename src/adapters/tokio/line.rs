@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::handle::Handed;
 use super::scratch;
+use crate::adapters::Handed;
 use crate::adapters::cause::cause_of;
 use crate::adapters::outbox::Outbox;
 use crate::{Addr, Instant, Link, Machine, Tag, Transmit};
@@ -99,7 +99,12 @@ impl<S: ByteStream> Line<S> {
                     return true;
                 }
                 Poll::Pending => {
-                    self.outbox.keep(tx.take_memory(), sent);
+                    // A small rest is copied, so that a stalled stream does not sit on a whole buffer.
+                    if rest.len() <= scratch::SIZE / 4 {
+                        self.outbox.keep(rest.to_vec(), 0);
+                    } else {
+                        self.outbox.keep(tx.take_memory(), sent);
+                    }
                     return true;
                 }
             }
@@ -121,12 +126,12 @@ impl<S: ByteStream> Line<S> {
 
     /// Tells whether all that was written is with the system.
     pub(super) fn is_flushed(&self) -> bool {
-        self.broken.is_some() || (self.outbox.is_empty() && !self.is_unflushed)
+        self.outbox.is_empty() && !self.is_unflushed && self.broken.is_none()
     }
 
     /// Tells whether no cue can come of it any more: the peer ended, and nothing waits to be written.
     pub(super) fn is_silent(&self) -> bool {
-        self.has_ended && self.is_flushed() && self.broken.is_none()
+        self.has_ended && self.is_flushed()
     }
 
     /// Moves what can be moved, and tells the machine about it.
@@ -149,7 +154,8 @@ impl<S: ByteStream> Line<S> {
             machine.link(now, at, Link::Free);
         }
         if let Goal::Hand { .. } = self.goal {
-            return if self.is_flushed() {
+            // Broken or not, the application learns from the stream itself.
+            return if self.is_flushed() || self.broken.is_some() {
                 Visit::Handed
             } else {
                 Visit::Quiet

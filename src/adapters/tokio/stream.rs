@@ -15,8 +15,9 @@ use std::io;
 use tokio::task::JoinHandle;
 
 use super::driver::{Carriers, Driver, Outlook, Sent};
-use super::handle::{Desk, Handed, Handle, Options};
+use super::handle::{Desk, Handle, Options};
 use super::line::{ByteStream, End, Line, Visit};
+use crate::adapters::Handed;
 use crate::{Ask, Cause, Instant, Link, Machine, Transmit};
 
 /// Connects a machine to a stream.
@@ -30,7 +31,7 @@ use crate::{Ask, Cause, Instant, Link, Machine, Transmit};
 pub fn drive<M, S>(
     machine: M,
     stream: S,
-    options: Options<M::Command>,
+    options: Options<M>,
 ) -> (
     Handle<M, S>,
     impl Future<Output = io::Result<()>> + use<M, S>,
@@ -39,9 +40,15 @@ where
     M: Machine<Addr = ()>,
     S: ByteStream,
 {
-    let (handle, desk) = Desk::open(options.commands, options.events, options.on_drop);
-    let carriers = OneStream::new(stream, options.linger);
-    let driver = Driver::new(machine, carriers, desk, options.clock, options.limits);
+    let Options {
+        clock,
+        limits,
+        linger,
+        ..
+    } = options;
+    let (handle, desk) = Desk::open(options);
+    let carriers = OneStream::new(stream, linger);
+    let driver = Driver::new(machine, carriers, desk, clock, limits);
     (handle, driver.run())
 }
 
@@ -55,7 +62,7 @@ where
 pub fn spawn<M, S>(
     machine: M,
     stream: S,
-    options: Options<M::Command>,
+    options: Options<M>,
 ) -> (Handle<M, S>, JoinHandle<io::Result<()>>)
 where
     M: Machine<Addr = ()> + Send + 'static,
@@ -237,8 +244,8 @@ impl<M: Machine<Addr = ()>, S: ByteStream> Carriers<M> for OneStream<S> {
     fn is_flushed(&self) -> bool {
         match &self.state {
             State::Carried(line) => line.is_flushed(),
-            State::Ending(_) => false,
-            State::Lingering(_) | State::Gone => true,
+            State::Lingering(_) => true,
+            State::Ending(_) | State::Gone => false,
         }
     }
 

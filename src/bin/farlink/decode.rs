@@ -1,188 +1,113 @@
 //! `farlink decode`: octets in, one line per PDU out.
 
-use std::io::Read as _;
+mod calls;
+mod capture;
+mod cotp;
+mod dissector;
+mod printer;
+
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-use farlink::cotp::{Connect, HEADER, Tpdu, Tpkt};
-use farlink::wire::DecodeError;
-use farlink::Framing as _;
-use serde_json::{Value, json};
+use farlink::record::{Capture, ReadError};
 
-use crate::Failure;
-use crate::output::{self, hex, parse_hex};
+use crate::output::parse_hex;
+use crate::{Failure, input};
+use capture::Scope;
+use dissector::{Ending, Protocol, Start};
+use printer::{Place, Printer, Style};
 
 /// Prints captured octets, one line per protocol data unit.
 ///
-/// With --json each line is an object with `offset`, `length`, `tpdu` and the fields of that TPDU
-/// (`source`, `destination`, `class`, `calling`, `called`, `tpdu_size`, `reason`, `cause`, `end`,
-/// `user_data`, ...), octets as hex; a fault has `error`, `field` and `offset`.
+/// The input is hex digits, raw octets, or a pcap or pcapng file, which is known by how it begins.
+///
+/// Of a capture, the streams and datagrams on the port of a known protocol are read (cotp: TCP 102), each
+/// direction put back in order. A line begins with the time and the two addresses. Times count from the
+/// first packet, in a recording of farlink from its origin. What was passed over is counted on standard
+/// error.
+///
+/// With --json each line is an object with `protocol`, `offset` and `length` (octets, from the beginning of
+/// the input or of the stream), `tpdu` and the fields of that TPDU (`source`, `destination`, `class`,
+/// `calling`, `called`, `tpdu_size`, `reason`, `cause`, `end`, `user_data`, ...), octets as hex. A fault has
+/// `error` and `offset`, inside a TPDU also `field` and `field_offset`. Of a capture each object has
+/// `time_ns` (nanoseconds since 1970, in a recording since its origin), `from` and `to`; octets that are
+/// not in it are a `gap`. With --calls an object has `call`, `time_ns`, and either `act` and what belongs to
+/// it, or a PDU with `way` and `peer`.
+///
+/// Exit status: 0 all is in order, 1 the input is broken or holds something malformed, 2 wrong usage.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// How to read the octets
     #[arg(long, value_enum, default_value_t = Protocol::Cotp)]
     protocol: Protocol,
-    /// Print one JSON object per PDU
+    /// Of a capture, read this port as --protocol, instead of all known ports; may be repeated
+    #[arg(long, value_name = "N")]
+    port: Vec<u16>,
+    /// Of a recording of farlink, print every call with its number, and the PDUs in it
+    #[arg(long, conflicts_with_all = ["port", "raw"])]
+    calls: bool,
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Take the input as raw octets even if it looks like hex digits
+    /// Take the input as raw octets whatever it looks like
     #[arg(long)]
     raw: bool,
-    /// The file to read, or - for standard input; hex digits or raw octets
+    /// The file to read, or - for standard input
     #[arg(default_value = "-")]
     file: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Protocol {
-    /// TPKT packets with COTP TPDUs, as in a TCP stream
-    Cotp,
-}
-
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let input = read(&arguments.file)?;
-    let octets = if arguments.raw { input } else { unhex(input)? };
-    match arguments.protocol {
-        Protocol::Cotp => cotp(&octets, arguments.json),
+    let input = input::read(&arguments.file)?;
+    let style = if arguments.json {
+        Style::Json
+    } else {
+        Style::Text
+    };
+    let printer = Printer::new(style);
+    if arguments.raw {
+        return plain(&input, arguments.protocol, printer);
+    }
+    let decoded = match Capture::open(&input) {
+        _ if arguments.calls => calls::run(&input, printer),
+        Ok(capture) => {
+            let scope = Scope::new(arguments.protocol, &arguments.port);
+            capture::run(&input, capture, &scope, printer)
+        }
+        Err(ReadError::NotACapture) => plain(&unhex(input)?, arguments.protocol, printer),
+        Err(error) => Err(broken(&error)),
+    };
+    match decoded {
+        Err(Failure::Protocol(message)) => {
+            let name = input::name(&arguments.file);
+            Err(Failure::Protocol(format!("{name}: {message}")))
+        }
+        other => other,
     }
 }
 
-fn read(file: &PathBuf) -> Result<Vec<u8>, Failure> {
-    if file.as_os_str() == "-" {
-        let mut octets = Vec::new();
-        return std::io::stdin()
-            .read_to_end(&mut octets)
-            .map(|_| octets)
-            .map_err(|error| Failure::Usage(format!("standard input: {error}")));
-    }
-    std::fs::read(file).map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
+fn broken(error: &ReadError) -> Failure {
+    Failure::Protocol(error.to_string())
 }
 
 /// Text is taken for hex digits, everything else for raw octets. No PDU consists of text alone: a TPKT
 /// begins with the octet 3.
 fn unhex(input: Vec<u8>) -> Result<Vec<u8>, Failure> {
-    let is_text = input.iter().all(|octet| octet.is_ascii_graphic() || octet.is_ascii_whitespace());
-    match std::str::from_utf8(&input) {
-        Ok(text) if is_text => {
-            parse_hex(text).map_err(|message| Failure::Usage(format!("not hex: {message} (--raw for raw octets)")))
-        }
+    let is_text = input
+        .iter()
+        .all(|octet| octet.is_ascii_graphic() || octet.is_ascii_whitespace());
+    match core::str::from_utf8(&input) {
+        Ok(text) if is_text => parse_hex(text).map_err(|message| {
+            Failure::Usage(format!("not hex: {message} (--raw for raw octets)"))
+        }),
         _ => Ok(input),
     }
 }
 
-fn cotp(octets: &[u8], as_json: bool) -> Result<(), Failure> {
-    let mut framing = Tpkt::default();
-    let mut rest = octets;
-    let mut faults = 0_usize;
-    loop {
-        let offset = octets.len() - rest.len();
-        match framing.next(&mut rest) {
-            Ok(Some(tpdu)) => faults += usize::from(!show(offset, tpdu, as_json)),
-            Ok(None) => break,
-            Err(_) => {
-                let message = framing.fault().map(|fault| fault.to_string()).unwrap_or_default();
-                return Err(complain(offset, &message, as_json));
-            }
-        }
-    }
-    let cut = framing.unfinished().len();
-    if cut > 0 {
-        let offset = octets.len() - cut;
-        return Err(complain(offset, &format!("the last packet is cut short after {cut} octets"), as_json));
-    }
-    if faults > 0 { Err(Failure::Told) } else { Ok(()) }
-}
-
-fn complain(offset: usize, message: &str, as_json: bool) -> Failure {
-    if as_json {
-        output::json(&json!({ "offset": offset, "error": message }));
-        return Failure::Told;
-    }
-    Failure::Protocol(format!("packet at octet {offset}: {message}"))
-}
-
-/// Prints one TPDU; tells whether it was in order.
-fn show(offset: usize, octets: &[u8], as_json: bool) -> bool {
-    let length = HEADER + octets.len();
-    let tpdu = Tpdu::decode(octets);
-    match (&tpdu, as_json) {
-        (Ok(tpdu), true) => output::json(&object(offset, length, tpdu)),
-        (Ok(tpdu), false) => output::line(&format!("{offset:>8} {length:>6}  {tpdu}")),
-        (Err(error), true) => output::json(&fault(offset, length, error)),
-        (Err(error), false) => output::line(&format!("{offset:>8} {length:>6}  malformed: {error} of the TPDU")),
-    }
-    let connect = match &tpdu {
-        Ok(Tpdu::ConnectionRequest(tpdu) | Tpdu::ConnectionConfirm(tpdu)) => tpdu.parameters().err(),
-        _ => None,
-    };
-    if let (Some(error), false) = (connect, as_json) {
-        output::line(&format!("{:>15}  the variable part is no parameter list: {error} of the TPDU", ""));
-    }
-    tpdu.is_ok()
-}
-
-fn fault(offset: usize, length: usize, error: &DecodeError) -> Value {
-    json!({
-        "offset": offset,
-        "length": length,
-        "error": error.to_string(),
-        "field": error.field,
-        "field_offset": error.offset,
-    })
-}
-
-fn object(offset: usize, length: usize, tpdu: &Tpdu<'_>) -> Value {
-    let mut object = match tpdu {
-        Tpdu::ConnectionRequest(tpdu) | Tpdu::ConnectionConfirm(tpdu) => connect(tpdu),
-        Tpdu::DisconnectRequest(tpdu) => json!({
-            "source": tpdu.source,
-            "destination": tpdu.destination,
-            "reason": tpdu.reason.0,
-            "information": hex(tpdu.information()),
-            "user_data": hex(tpdu.user_data),
-        }),
-        Tpdu::DisconnectConfirm(tpdu) => json!({ "source": tpdu.source, "destination": tpdu.destination }),
-        Tpdu::Data(tpdu) => json!({
-            "end": tpdu.is_last,
-            "number": tpdu.number,
-            "octets": tpdu.user_data.len(),
-            "user_data": hex(tpdu.user_data),
-        }),
-        Tpdu::Expedited(tpdu) => json!({ "end": tpdu.is_last, "user_data": hex(tpdu.user_data) }),
-        Tpdu::Error(tpdu) => json!({
-            "destination": tpdu.destination,
-            "cause": tpdu.cause.0,
-            "rejected": tpdu.invalid_tpdu().map(hex),
-        }),
-        Tpdu::OtherClass(tpdu) => json!({ "code": tpdu.code, "octets": hex(tpdu.octets) }),
-    };
-    if let Some(fields) = object.as_object_mut() {
-        fields.insert("offset".into(), offset.into());
-        fields.insert("length".into(), length.into());
-        fields.insert("tpdu".into(), tpdu.name().into());
-    }
-    object
-}
-
-fn connect(tpdu: &Connect<'_>) -> Value {
-    let parameters = tpdu.parameters();
-    let (list, error) = match parameters {
-        Ok(list) => (list, None),
-        Err(error) => (Default::default(), Some(error.to_string())),
-    };
-    json!({
-        "source": tpdu.source,
-        "destination": tpdu.destination,
-        "class": tpdu.class(),
-        "credit": tpdu.credit,
-        "calling": list.calling.map(hex),
-        "called": list.called.map(hex),
-        "tpdu_size": list.tpdu_size.map(|size| size.octets()),
-        "preferred_size": list.preferred_size.map(|units| u32::from(units) * 128),
-        "options": list.options,
-        "alternatives": list.alternatives.map(hex),
-        "variable": hex(tpdu.variable),
-        "user_data": hex(tpdu.user_data),
-        "parameter_error": error,
-    })
+/// The octets of one stream, or one datagram.
+fn plain(octets: &[u8], protocol: Protocol, mut printer: Printer) -> Result<(), Failure> {
+    printer.set_place(Place::Plain, protocol.kind());
+    let mut dissector = protocol.start(Start::Beginning);
+    dissector.octets(octets, &mut printer);
+    dissector.end(Ending::Whole, &mut printer);
+    printer.finish()
 }

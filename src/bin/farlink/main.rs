@@ -1,9 +1,17 @@
 //! The `farlink` command-line tool.
 
+extern crate alloc;
+
 mod cotp;
 mod decode;
 mod demo;
+mod input;
+mod ladder;
 mod output;
+mod progress;
+mod recording;
+mod replay;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -19,15 +27,15 @@ struct Arguments {
     command: Command,
 }
 
+// Words at a variant would hide those at its arguments, which document the JSON.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Shows what the crate does, on this machine alone
     Demo(demo::Arguments),
-    /// Speaks COTP class 0 over TPKT
     #[command(subcommand)]
     Cotp(cotp::Command),
-    /// Prints captured octets, one line per protocol data unit
     Decode(decode::Arguments),
+    Replay(replay::Arguments),
+    Sim(sim::Arguments),
 }
 
 /// Why a command ended without success.
@@ -47,6 +55,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Cotp(command) => cotp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

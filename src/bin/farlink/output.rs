@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Write as _};
 
+use bytes::Bytes;
 use serde_json::Value;
 
 /// Prints one JSON object as one line, at once. A reader that went away ends the program quietly.
@@ -21,7 +22,7 @@ pub(crate) fn line(text: &str) {
 
 /// Returns octets as hex digits.
 pub(crate) fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+    format!("{:x}", Bytes::copy_from_slice(octets))
 }
 
 /// Reads octets from hex digits; blanks, colons, dashes and a leading `0x` are passed over.
@@ -34,7 +35,10 @@ pub(crate) fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
         if character.is_whitespace() || matches!(character, ':' | '-') {
             continue;
         }
-        let Some(digit) = character.to_digit(16).and_then(|digit| u8::try_from(digit).ok()) else {
+        let Some(digit) = character
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+        else {
             return Err(format!("{character:?} at place {place} is no hex digit"));
         };
         match high.take() {
@@ -61,7 +65,10 @@ mod tests {
 
     #[test]
     fn bad_hex_is_named_with_its_place() {
-        assert_eq!(parse_hex("03xy").unwrap_err(), "'x' at place 2 is no hex digit");
+        assert_eq!(
+            parse_hex("03xy").unwrap_err(),
+            "'x' at place 2 is no hex digit"
+        );
         assert_eq!(parse_hex("030").unwrap_err(), "an odd number of hex digits");
     }
 }

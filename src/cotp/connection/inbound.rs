@@ -1,52 +1,93 @@
 //! What a connection makes of the octets that come.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem;
 
 use bytes::Bytes;
 
-use super::{Agreed, Connection, PeerEnd, State, Timer};
-use crate::cotp::api::{Acceptance, Connected, Event, Reason, Violation};
-use crate::cotp::config::{AfterHandshake, ConfigError, Farewell, Foreign, Policy, Role, Strict};
-use crate::cotp::handshake::{self, Answer, Fatal, Request};
-use crate::cotp::segment::ENTRY;
-use crate::cotp::tpkt::{Piece, VERSION};
-use crate::cotp::wire::{Connect, DATA_HEADER, DisconnectReason, Expedited, RejectCause, Tpdu};
-use crate::wire::DecodeError;
+use super::{Agreed, Closing, Connection, PeerEnd, State, Timer};
+use crate::Machine as _;
+use crate::cotp::api::{
+    Acceptance, Connected, Disconnect, End, Event, Indication, Reason, Violation,
+};
+use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
+use crate::cotp::handshake::{self, Request};
+use crate::cotp::params::MAX_TPDU;
+use crate::cotp::segment::{Ahead, ENTRY};
+use crate::cotp::tpkt::{Piece, VERSION, look_ahead};
+use crate::cotp::wire::{CC, CR, Connect, DATA_HEADER, DisconnectReason, Expedited, Tpdu};
 
 /// Octets of expedited data (RFC 1006 section 6).
 pub(super) const MAX_EXPEDITED: usize = 16;
+/// Octets for which memory is set aside because a header claims them. What was sent gets more.
+const MOST_CLAIMED: usize = 256;
 
 impl Connection {
     /// Takes octets of the stream: decodes them, or keeps them until they may be decoded.
     pub(super) fn take_in(&mut self, octets: &[u8]) {
         if self.peer_end.is_some() || self.discards() {
             self.stats.discarded += octets.len() as u64;
+            self.look_for_dc(octets);
+            return;
+        }
+        if octets.is_empty() {
+            return;
+        }
+        if !self.wants(()) {
+            self.overrun();
             return;
         }
         self.note_activity();
         let mut rest = octets;
-        if self.is_holding() {
-            self.hold(rest);
-            return;
-        }
         self.decode(&mut rest);
-        if !rest.is_empty() {
-            self.hold(rest);
+        if self.discards() {
+            self.stats.discarded += rest.len() as u64;
+        } else {
+            self.held.extend_from_slice(rest);
         }
         self.watch_packet();
+    }
+
+    /// A DC ends the wait for the peer: some answer a DR by it, though class 0 has none, and keep the stream
+    /// open.
+    pub(super) fn look_for_dc(&mut self, octets: &[u8]) {
+        let State::Closing(Closing {
+            awaits_dc: true, ..
+        }) = self.state
+        else {
+            return;
+        };
+        let mut rest = octets;
+        while let Ok(Some(piece)) = self.framing.piece(&mut rest) {
+            if let Piece::Tpdu(tpdu) = piece
+                && let Ok(Tpdu::DisconnectConfirm(_)) = Tpdu::decode(tpdu)
+            {
+                self.peer_end = Some(PeerEnd::Finished);
+            }
+        }
+        self.framing.forget_given();
+    }
+
+    /// What nobody wanted could only be lost or hoarded, and who feeds it would not wait for the peer's end.
+    fn overrun(&mut self) {
+        self.end(Reason::Overrun);
+        self.abort();
     }
 
     /// Decodes what was held back, as far as the state allows it, then deals with the end of the stream.
     pub(super) fn catch_up(&mut self) {
         if self.is_holding() && self.may_decode() {
-            let held = core::mem::take(&mut self.held);
+            let held = mem::take(&mut self.held);
             let mut rest = held.get(self.held_at..).unwrap_or_default();
             self.decode(&mut rest);
-            self.held_at = held.len() - rest.len();
-            let is_used_up = rest.is_empty() || self.discards();
-            self.held = held;
-            if is_used_up {
-                self.drop_held();
+            if self.discards() {
+                self.stats.discarded += rest.len() as u64;
+            } else if !rest.is_empty() {
+                self.held_at = held.len() - rest.len();
+                self.held = held;
+            } else {
+                self.held_at = 0;
             }
             self.watch_packet();
         }
@@ -55,7 +96,7 @@ impl Connection {
 
     /// Tells whether octets that come are of no use any more.
     pub(super) const fn discards(&self) -> bool {
-        matches!(self.state, State::Waiting | State::Closing(_) | State::Gone)
+        matches!(self.state, State::Closing(_) | State::Gone)
     }
 
     pub(super) const fn is_holding(&self) -> bool {
@@ -70,28 +111,19 @@ impl Connection {
     }
 
     /// Tells whether the state can do something with octets.
-    pub(super) const fn may_decode(&self) -> bool {
-        let is_reading = matches!(
+    pub(super) const fn is_reading(&self) -> bool {
+        matches!(
             self.state,
-            State::Requesting | State::Listening | State::Open { is_paused: false }
-        );
-        is_reading && self.events_cost < self.config.receive_queue
+            State::Requesting(_) | State::Listening(_) | State::Open { is_paused: false }
+        )
     }
 
-    /// Keeps octets back. More than the receive queue holds comes only from a driver that does not ask
-    /// whether the stream is wanted.
-    fn hold(&mut self, octets: &[u8]) {
-        let limit = self.config.receive_queue;
-        let waiting = self.held.len() - self.held_at;
-        if waiting > 0 && waiting + octets.len() > limit {
-            self.end(Reason::Overrun { limit });
-            return;
-        }
-        self.held.extend_from_slice(octets);
+    pub(super) const fn may_decode(&self) -> bool {
+        self.is_reading() && self.events_cost < self.rules.receive_queue
     }
 
     pub(super) fn drop_held(&mut self) {
-        self.held = alloc::vec::Vec::new();
+        self.held = Vec::new();
         self.held_at = 0;
     }
 
@@ -104,21 +136,22 @@ impl Connection {
                 self.tell(Event::Foreign(first));
                 return;
             }
-            let mut framing = core::mem::take(&mut self.framing);
+            let mut framing = mem::take(&mut self.framing);
             let outcome = match framing.piece(rest) {
-                Ok(Some(Piece::Tpdu(tpdu))) => self.on_tpdu(tpdu),
+                Ok(Some(Piece::Tpdu(tpdu))) => self.on_tpdu(tpdu, rest),
                 Ok(Some(Piece::Begun {
                     header,
                     length,
                     first,
-                })) => self.on_data(header, length, first),
+                })) => self.on_data(header, length, first, rest),
                 Ok(Some(Piece::More { octets, is_end })) => {
-                    self.on_more(octets, is_end);
+                    self.on_more(octets, is_end, || look_ahead(rest));
                     Ok(())
                 }
                 Ok(None) => Ok(()),
                 Err(fault) => Err(Reason::Framing(fault)),
             };
+            framing.forget_given();
             self.framing = framing;
             if let Err(reason) = outcome {
                 self.end(reason);
@@ -127,23 +160,47 @@ impl Connection {
     }
 
     fn is_foreign(&self, first: u8) -> bool {
-        self.config.foreign == Foreign::Offer
+        self.rules.foreign == Foreign::Offer
             && first != VERSION
             && matches!(self.state, State::Open { .. })
             && self.framing.is_between()
             && !self.assembly.is_begun()
     }
 
-    fn on_tpdu(&mut self, octets: &[u8]) -> Result<(), Reason> {
+    /// A whole TPDU, with what lies behind it.
+    fn on_tpdu(&mut self, octets: &[u8], behind: &[u8]) -> Result<(), Reason> {
         if let (State::Open { .. }, &[2, code @ (0xF0 | 0xF1), last, ref user_data @ ..]) =
             (&self.state, octets)
         {
-            return self.on_data([2, code, last], user_data.len(), user_data);
+            return self.on_data([2, code, last], user_data.len(), user_data, behind);
         }
-        match self.state {
-            State::Requesting => self.on_answer(octets),
-            State::Listening => self.on_first(octets),
+        let outcome = match self.state {
+            State::Requesting(_) => self.on_answer(octets),
+            State::Listening(_) => self.on_first(octets),
             _ => self.on_open(octets),
+        };
+        outcome.inspect_err(|reason| self.report(reason, octets))
+    }
+
+    /// Puts an ER ahead of the close, where one is due (ISO 8073 6.6.3, 6.22.3).
+    fn report(&mut self, reason: &Reason, tpdu: &[u8]) {
+        let farewell = self.rules.farewell;
+        let (destination, size) = match self.state {
+            State::Listening(_) if farewell.contains(Farewell::INVALID_REQUEST) => {
+                (handshake::source_of(tpdu, CR), MAX_TPDU)
+            }
+            State::Requesting(_) if farewell.contains(Farewell::PROTOCOL_ERROR) => {
+                (handshake::source_of(tpdu, CC), MAX_TPDU)
+            }
+            State::Open { .. } if farewell.contains(Farewell::PROTOCOL_ERROR) => {
+                (Some(self.agreed.peer), self.agreed.tpdu_size)
+            }
+            _ => return,
+        };
+        if let Some(destination) = destination
+            && let Some(er) = handshake::report(destination, reason, tpdu, size)
+        {
+            self.outbox.end_with(er);
         }
     }
 
@@ -151,23 +208,29 @@ impl Connection {
     fn on_answer(&mut self, octets: &[u8]) -> Result<(), Reason> {
         match Tpdu::decode(octets).map_err(Reason::Malformed)? {
             Tpdu::ConnectionConfirm(cc) => self.on_confirm(&cc),
-            other => Err(ending(&other).unwrap_or(Reason::Unexpected {
-                tpdu: other.name(),
-                awaited: "CC",
-            })),
+            other => Err(
+                ending(&other, Reason::Refused).unwrap_or(Reason::Unexpected {
+                    tpdu: other.name(),
+                    awaited: "CC",
+                }),
+            ),
         }
     }
 
     fn on_confirm(&mut self, cc: &Connect<'_>) -> Result<(), Reason> {
-        let Role::Initiator(proposal) = &self.config.role else {
-            return Err(Reason::Unexpected {
-                tpdu: "CC",
-                awaited: "CR",
-            });
+        let awaited = "CR";
+        let unexpected = Reason::Unexpected {
+            tpdu: "CC",
+            awaited,
+        };
+        let State::Requesting(config) = &self.state else {
+            return Err(unexpected);
+        };
+        let Role::Initiator(proposal) = &config.role else {
+            return Err(unexpected);
         };
         let tolerated = &mut self.stats.tolerated;
-        let connected =
-            handshake::judge_confirm(&self.config, proposal, self.reference, cc, tolerated)?;
+        let connected = handshake::judge_confirm(config, proposal, self.reference, cc, tolerated)?;
         self.open(connected);
         Ok(())
     }
@@ -182,79 +245,71 @@ impl Connection {
                     awaited: "CR",
                 });
             }
-            Err(error) => {
-                if let Some(reference) = handshake::reference_of_broken_request(octets) {
-                    self.report(
-                        reference,
-                        RejectCause::PARAMETER_VALUE,
-                        octets,
-                        error.offset,
-                    );
-                }
-                return Err(Reason::Malformed(error));
-            }
+            Err(error) => return Err(Reason::Malformed(error)),
         };
-        match handshake::judge_request(&self.config, &cr, &mut self.stats.tolerated) {
+        let State::Listening(config) = &self.state else {
+            return Err(Reason::Unexpected {
+                tpdu: "CR",
+                awaited: "DT",
+            });
+        };
+        match handshake::judge_request(config, &cr, &mut self.stats.tolerated) {
             Ok(request) => self.on_request(request),
-            Err(Fatal { reason, answer }) => {
-                match answer {
-                    Answer::Refuse(why) => {
-                        self.outbox.end_with(handshake::refuse(cr.source, why, &[]));
-                    }
-                    Answer::Report(cause, fault) => self.report(cr.source, cause, octets, fault),
+            Err(reason) => {
+                if matches!(reason, Reason::Violation(Violation::Class(_))) {
+                    let why = DisconnectReason::NEGOTIATION_FAILED;
+                    self.outbox.end_with(handshake::refuse(cr.source, why, &[]));
                 }
                 Err(reason)
             }
         }
     }
 
-    fn report(&mut self, reference: u16, cause: RejectCause, octets: &[u8], fault: usize) {
-        if self.config.farewell.contains(Farewell::INVALID_REQUEST) {
-            self.outbox
-                .end_with(handshake::report(reference, cause, octets, fault));
-        }
-    }
-
     fn on_request(&mut self, request: Request) -> Result<(), Reason> {
-        let is_welcome = match &self.config.role {
-            Role::Responder(Policy::Selectors(selectors)) => {
-                let called = request.indication.called.clone().unwrap_or_default();
-                selectors.contains(&called)
+        let State::Listening(config) = &self.state else {
+            return Err(Reason::Unexpected {
+                tpdu: "CR",
+                awaited: "DT",
+            });
+        };
+        let called = request.indication.called.clone().unwrap_or_default();
+        let why = match &config.role {
+            Role::Responder(Policy::Selectors(selectors)) if !selectors.contains(&called) => {
+                DisconnectReason::ADDRESS_UNKNOWN
             }
-            Role::Responder(Policy::AcceptAny) => true,
+            Role::Responder(Policy::Selectors(_) | Policy::AcceptAny) => {
+                let acceptance = Acceptance::default();
+                match handshake::confirm(config, &request, &acceptance, self.reference) {
+                    Ok((cc, connected)) => {
+                        self.confirm(cc, connected);
+                        return Ok(());
+                    }
+                    // A CC without anything of the application always fits.
+                    Err(_) => DisconnectReason::NOT_SPECIFIED,
+                }
+            }
             Role::Responder(Policy::Ask) | Role::Initiator(_) => {
-                self.disarm(Timer::Handshake);
-                self.tell(Event::Indication(Box::new(request.indication.clone())));
-                self.state = State::Deciding(Box::new(request));
+                self.ask(request);
                 return Ok(());
             }
         };
-        let reference = request.indication.reference;
-        if !is_welcome {
-            let reason = DisconnectReason::ADDRESS_UNKNOWN;
-            self.outbox
-                .end_with(handshake::refuse(reference, reason, &[]));
-            return Err(Reason::Declined(reason));
-        }
-        // The echoed selectors may leave no room for a size that the CR itself did not have.
-        self.confirm(&request, &Acceptance::default()).map_err(|_| {
-            let reason = DisconnectReason::NOT_SPECIFIED;
-            self.outbox
-                .end_with(handshake::refuse(reference, reason, &[]));
-            Reason::Declined(reason)
-        })
+        self.outbox
+            .end_with(handshake::refuse(request.indication.reference, why, &[]));
+        Err(Reason::Declined(why))
     }
 
-    pub(super) fn confirm(
-        &mut self,
-        request: &Request,
-        acceptance: &Acceptance,
-    ) -> Result<(), ConfigError> {
-        let (cc, connected) =
-            handshake::confirm(&self.config, request, acceptance, self.reference)?;
+    fn ask(&mut self, request: Request) {
+        self.disarm(Timer::Handshake);
+        self.tell(Event::Indication(Box::new(request.indication.clone())));
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Listening(config) => self.state = State::Deciding(config, Box::new(request)),
+            other => self.state = other,
+        }
+    }
+
+    pub(super) fn confirm(&mut self, cc: Bytes, connected: Connected) {
         self.outbox.open_with(cc);
         self.open(connected);
-        Ok(())
     }
 
     fn open(&mut self, connected: Connected) {
@@ -264,7 +319,7 @@ impl Connection {
             expedited: connected.expedited,
             peer: connected.reference,
         };
-        let is_paused = self.config.after_handshake == AfterHandshake::Pause;
+        let is_paused = self.rules.after_handshake == AfterHandshake::Pause;
         self.state = State::Open { is_paused };
         self.note_activity();
         self.tell(Event::Connected(Box::new(connected)));
@@ -272,57 +327,48 @@ impl Connection {
 
     /// A TPDU other than DT on an open connection.
     fn on_open(&mut self, octets: &[u8]) -> Result<(), Reason> {
-        let awaited = "DT";
-        let outcome = match Tpdu::decode(octets) {
-            Ok(Tpdu::Expedited(ed)) if self.agreed.expedited => self.on_expedited(&ed),
-            Ok(other) => match ending(&other) {
-                Some(reason) => return Err(reason),
-                None => Err((
-                    Reason::Unexpected {
-                        tpdu: other.name(),
-                        awaited,
-                    },
-                    1,
-                )),
-            },
-            Err(error) => Err((Reason::Malformed(error), error.offset)),
-        };
-        outcome.map_err(|(reason, fault)| {
-            if self.config.farewell.contains(Farewell::PROTOCOL_ERROR) {
-                let cause = match &reason {
-                    Reason::Unexpected { .. }
-                    | Reason::Malformed(DecodeError {
-                        field: "TPDU code", ..
-                    }) => RejectCause::TPDU_TYPE,
-                    _ => RejectCause::PARAMETER_VALUE,
-                };
-                self.outbox
-                    .end_with(handshake::report(self.agreed.peer, cause, octets, fault));
+        match Tpdu::decode(octets).map_err(Reason::Malformed)? {
+            Tpdu::Expedited(ed) if self.agreed.expedited => {
+                self.on_expedited(&ed).map_err(Reason::Violation)
             }
-            reason
-        })
+            other => Err(
+                ending(&other, Reason::Disconnected).unwrap_or(Reason::Unexpected {
+                    tpdu: other.name(),
+                    awaited: "DT",
+                }),
+            ),
+        }
     }
 
     /// One TPDU with EOT holds one message of 1 to 16 octets (RFC 1006 section 6, RFC 2126 section 4.1.2).
-    fn on_expedited(&mut self, ed: &Expedited<'_>) -> Result<(), (Reason, usize)> {
+    fn on_expedited(&mut self, ed: &Expedited<'_>) -> Result<(), Violation> {
+        let Expedited { credit, number, .. } = *ed;
+        self.judge(credit != 0, Strict::CREDIT, || Violation::Credit(credit))?;
+        self.judge(number != 0, Strict::TPDU_NUMBER, || {
+            Violation::TpduNumber(number)
+        })?;
         let len = ed.user_data.len();
-        if !ed.is_last || !(1..=MAX_EXPEDITED).contains(&len) {
-            return Err((Reason::Violation(Violation::Expedited(len)), 2));
+        if !ed.is_last {
+            return Err(Violation::ExpeditedSegment);
+        }
+        if !(1..=MAX_EXPEDITED).contains(&len) {
+            return Err(Violation::Expedited(len));
         }
         self.count_message(len);
         self.tell(Event::Expedited(Bytes::copy_from_slice(ed.user_data)));
         Ok(())
     }
 
-    /// A DT with `length` octets of user data in all, of which `first` are there.
+    /// A DT with `length` octets of user data in all, of which `first` are there, with what lies behind it.
     fn on_data(
         &mut self,
         header: [u8; DATA_HEADER],
         length: usize,
         first: &[u8],
+        behind: &[u8],
     ) -> Result<(), Reason> {
         if !matches!(self.state, State::Open { .. }) {
-            let awaited = if matches!(self.state, State::Requesting) {
+            let awaited = if matches!(self.state, State::Requesting(_)) {
                 "CC"
             } else {
                 "CR"
@@ -333,17 +379,26 @@ impl Connection {
             });
         }
         let is_last = header[2] & 0x80 != 0;
-        if let Err(violation) = self.judge_data(header, length, is_last) {
-            self.report_data(header, &violation);
-            return Err(Reason::Violation(violation));
-        }
+        self.judge_data(header, length, is_last)
+            .map_err(Reason::Violation)
+            .inspect_err(|reason| self.report(reason, &header))?;
         if is_last && first.len() == length && !self.assembly.is_begun() {
             self.count_message(length);
             self.tell(Event::Received(Bytes::copy_from_slice(first)));
             return Ok(());
         }
         self.is_passing_last = is_last;
-        self.on_more(first, first.len() == length);
+        let is_end = first.len() == length;
+        self.on_more(first, is_end, || {
+            if is_end {
+                look_ahead(behind)
+            } else {
+                Ahead {
+                    octets: MOST_CLAIMED.min(length - first.len()),
+                    is_whole: is_last,
+                }
+            }
+        });
         Ok(())
     }
 
@@ -368,12 +423,12 @@ impl Connection {
         })?;
         if length == 0 && !is_last {
             self.judge(true, Strict::EMPTY_SEGMENT, || Violation::EmptySegment)?;
-            let limit = self.config.empty_segment_limit;
-            if self.assembly.note_empty() > limit {
+            let limit = self.rules.empty_segment_limit;
+            if self.assembly.note_empty() > u32::from(limit) {
                 return Err(Violation::EmptySegments { limit });
             }
         }
-        let (len, limit) = (self.assembly.len() + length, self.config.message_limit);
+        let (len, limit) = (self.assembly.len() + length, self.rules.message_limit);
         if len > limit {
             return Err(Violation::MessageLimit { len, limit });
         }
@@ -386,28 +441,19 @@ impl Connection {
         flag: Strict,
         violation: impl FnOnce() -> Violation,
     ) -> Result<(), Violation> {
-        if is_off && self.config.strict.contains(flag) {
+        if is_off && self.rules.strict.contains(flag) {
             return Err(violation());
         }
         self.stats.tolerated += u64::from(is_off);
         Ok(())
     }
 
-    fn report_data(&mut self, header: [u8; DATA_HEADER], violation: &Violation) {
-        if self.config.farewell.contains(Farewell::PROTOCOL_ERROR) {
-            let (cause, fault) = match violation {
-                Violation::DataCode(_) => (RejectCause::TPDU_TYPE, 1),
-                _ => (RejectCause::PARAMETER_VALUE, 2),
-            };
-            self.outbox
-                .end_with(handshake::report(self.agreed.peer, cause, &header, fault));
-        }
-    }
-
-    /// User data of the DT under way; `is_end` with the last of it.
-    fn on_more(&mut self, octets: &[u8], is_end: bool) {
-        self.assembly.append(octets);
-        if is_end && self.is_passing_last {
+    /// User data of the DT under way; `is_end` with the last of it. `ahead` tells how many octets follow.
+    fn on_more(&mut self, octets: &[u8], is_end: bool, ahead: impl FnOnce() -> Ahead) {
+        let is_last = is_end && self.is_passing_last;
+        self.assembly
+            .append(octets, || if is_last { Ahead::default() } else { ahead() });
+        if is_last {
             let message = self.assembly.finish();
             self.count_message(message.len());
             self.tell(Event::Received(message));
@@ -423,66 +469,42 @@ impl Connection {
         self.events_cost += cost_of(&event);
         self.events.push_back(event);
     }
-
-    /// Lets the end of the stream act, once everything before it is dealt with. A paused stream that the
-    /// peer finished still belongs to the application; one that broke belongs to nobody.
-    fn meet_end(&mut self) {
-        let Some(end) = self.peer_end else {
-            return;
-        };
-        let is_waiting = self.is_holding() || self.is_paused() && end == PeerEnd::Finished;
-        if self.discards() || is_waiting {
-            return;
-        }
-        self.end(match (end, &self.state) {
-            (PeerEnd::Finished, State::Requesting) => Reason::ClosedBeforeConfirm,
-            (PeerEnd::Finished, State::Listening) => Reason::ClosedBeforeRequest,
-            (PeerEnd::Finished, _) => Reason::PeerClosed,
-            (PeerEnd::Down(cause), _) => Reason::Link(cause),
-        });
-    }
-
-    fn note_activity(&mut self) {
-        if matches!(self.state, State::Open { .. }) {
-            self.arm(Timer::Idle, self.config.idle_timeout);
-        }
-    }
-
-    /// A packet that has begun is to be finished in time.
-    fn watch_packet(&mut self) {
-        if self.framing.is_between() || self.discards() {
-            self.disarm(Timer::Packet);
-            self.packets_at = self.framing.packets();
-        } else if self.packets_at != self.framing.packets() || self.timer(Timer::Packet).is_none() {
-            self.packets_at = self.framing.packets();
-            self.arm(Timer::Packet, self.config.packet_timeout);
-        }
-    }
 }
 
 /// DR and ER end a connection whatever their references say. There is no DC in class 0 to answer a DR.
-fn ending(tpdu: &Tpdu<'_>) -> Option<Reason> {
+fn ending(tpdu: &Tpdu<'_>, by_dr: fn(Disconnect) -> Reason) -> Option<Reason> {
     match tpdu {
-        Tpdu::DisconnectRequest(dr) => {
-            let information = if dr.variable.is_empty() {
-                dr.user_data
-            } else {
-                dr.information()
-            };
-            Some(Reason::Disconnected {
-                reason: dr.reason,
-                information: Bytes::copy_from_slice(information),
-            })
-        }
+        Tpdu::DisconnectRequest(dr) => Some(by_dr(Disconnect {
+            reason: dr.reason,
+            information: Bytes::copy_from_slice(dr.information()),
+            user_data: Bytes::copy_from_slice(dr.user_data),
+        })),
         Tpdu::Error(er) => Some(Reason::Rejected(er.cause)),
         _ => None,
     }
 }
 
-/// What an event counts against the receive queue.
+/// What an event counts against the receive queue: its octets, and more than its own size.
 pub(super) fn cost_of(event: &Event) -> usize {
-    match event {
-        Event::Received(message) | Event::Expedited(message) => ENTRY + message.len(),
-        _ => ENTRY,
-    }
+    ENTRY
+        + match event {
+            Event::Received(message) | Event::Expedited(message) => message.len(),
+            // The selectors are copies of what stands in the variable part.
+            Event::Indication(indication) => {
+                size_of::<Indication>() + indication.variable.len() * 2 + indication.user_data.len()
+            }
+            Event::Connected(connected) => {
+                size_of::<Connected>() + connected.variable.len() * 2 + connected.user_data.len()
+            }
+            Event::Failed(end) | Event::Closed(end) => {
+                let carried = match &end.reason {
+                    Reason::Refused(dr) | Reason::Disconnected(dr) => {
+                        dr.information.len() + dr.user_data.len()
+                    }
+                    _ => 0,
+                };
+                size_of::<End>() + carried
+            }
+            Event::Room | Event::Flushed(_) | Event::Foreign(_) => 0,
+        }
 }

@@ -1,0 +1,19 @@
+//! Drivers of threads and blocking sockets; nothing beyond the standard library and socket options.
+//!
+//! [`stream`] drives a machine on one byte stream, [`udp`] one on a bound UDP socket.
+#![cfg_attr(
+    feature = "cotp",
+    doc = "[`cotp`] holds connections that carry whole messages."
+)]
+
+mod carrier;
+#[cfg(feature = "cotp")]
+pub mod cotp;
+mod drive;
+mod news;
+mod shared;
+pub mod stream;
+mod threads;
+pub mod udp;
+
+pub use carrier::Carrier;

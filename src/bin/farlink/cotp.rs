@@ -1,0 +1,200 @@
+//! `farlink cotp`: a server and a client on real sockets.
+
+mod connect;
+mod listen;
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use clap::Subcommand;
+use farlink::adapters::cotp::{Error, Info};
+use farlink::cotp::{Selector, TpduSize};
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::output::{self, hex, parse_hex};
+
+/// COTP class 0 over TPKT (ISO 8073, RFC 1006).
+///
+/// With --json every event is one object per line: `listening` (`address`), `connected` (`connection`,
+/// `local`, `remote`, `calling`, `called`, `tpdu_size`), `received` (`connection`, `octets`, and `data` as
+/// hex up to 256 octets), `closed` and `failed` (`connection`, `reason`, `incomplete`, `unsent`, `messages`
+/// and `octets` received). Selectors are hex strings, or null when absent.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Waits for connections and takes their messages
+    Listen(listen::Arguments),
+    /// Connects, sends a file, waits for an echo
+    Connect(connect::Arguments),
+}
+
+pub(crate) fn run(command: Command) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Protocol(format!("no runtime: {error}")))?;
+    match command {
+        Command::Listen(arguments) => runtime.block_on(listen::run(arguments)),
+        Command::Connect(arguments) => runtime.block_on(connect::run(arguments)),
+    }
+}
+
+/// Reads a selector from hex digits.
+fn selector(text: &str) -> Result<Selector, String> {
+    parse_hex(text).map(Selector::new)
+}
+
+/// Reads a TPDU size in octets.
+fn tpdu_size(text: &str) -> Result<TpduSize, String> {
+    text.parse()
+        .ok()
+        .and_then(TpduSize::from_octets)
+        .ok_or_else(|| String::from("a power of two from 128 to 65536, or 65531"))
+}
+
+/// Reads a span in seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|span| !span.is_zero())
+        .ok_or_else(|| String::from("seconds above 0, as in 2.5"))
+}
+
+/// How events are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Json,
+}
+
+impl Form {
+    const fn of(as_json: bool) -> Self {
+        if as_json { Self::Json } else { Self::Text }
+    }
+
+    fn tell(self, text: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
+        match self {
+            Self::Text => output::line(&text()),
+            Self::Json => output::json(&object()),
+        }
+    }
+
+    /// Tells what went wrong: to people on standard error.
+    fn tell_failure(self, text: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
+        match self {
+            Self::Text => eprintln!("farlink: {}", text()),
+            Self::Json => output::json(&object()),
+        }
+    }
+}
+
+/// What came on a connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    messages: u64,
+    octets: u64,
+}
+
+impl Tally {
+    fn count(&mut self, message: &[u8]) {
+        self.messages += 1;
+        self.octets += message.len() as u64;
+    }
+}
+
+/// Octets of a message that an event shows.
+const SHOWN: usize = 256;
+
+fn connected(form: Form, number: u64, info: &Info) {
+    let show = |selector: &Option<Selector>| {
+        selector
+            .as_ref()
+            .map_or_else(|| String::from("none"), |selector| format!("'{selector}'"))
+    };
+    form.tell(
+        || {
+            format!(
+                "#{number} connected, {} to {}: calling {}, called {}, TPDU size {}",
+                info.local,
+                info.remote,
+                show(&info.agreed.calling),
+                show(&info.agreed.called),
+                info.tpdu_size
+            )
+        },
+        || {
+            json!({
+                "event": "connected",
+                "connection": number,
+                "local": info.local.to_string(),
+                "remote": info.remote.to_string(),
+                "calling": info.agreed.calling.as_ref().map(ToString::to_string),
+                "called": info.agreed.called.as_ref().map(ToString::to_string),
+                "tpdu_size": info.tpdu_size,
+            })
+        },
+    );
+}
+
+/// People see the sum at the end; a line for each message would drown it.
+fn received(form: Form, number: u64, message: &[u8]) {
+    if form == Form::Json {
+        let data = (message.len() <= SHOWN).then(|| hex(message));
+        output::json(&json!({
+            "event": "received",
+            "connection": number,
+            "octets": message.len(),
+            "data": data,
+        }));
+    }
+}
+
+fn failed(number: u64, remote: Option<SocketAddr>, error: &Error) -> Value {
+    json!({
+        "event": "failed",
+        "connection": number,
+        "remote": remote.map(|remote| remote.to_string()),
+        "reason": error.to_string(),
+    })
+}
+
+/// Tells the end of an open connection: in good order, or with an error.
+fn closed(form: Form, number: u64, tally: &Tally, error: Option<&Error>) {
+    let Tally { messages, octets } = tally;
+    let Some(error) = error else {
+        form.tell(
+            || format!("#{number} closed, {messages} messages with {octets} octets received"),
+            || {
+                json!({
+                    "event": "closed",
+                    "connection": number,
+                    "reason": "closed in good order",
+                    "incomplete": 0,
+                    "unsent": 0,
+                    "messages": messages,
+                    "octets": octets,
+                })
+            },
+        );
+        return;
+    };
+    let (incomplete, unsent) = match error {
+        Error::Ended(end) => (end.incomplete, end.unsent),
+        _ => (0, 0),
+    };
+    form.tell_failure(
+        || format!("#{number} failed: {error}; {messages} messages with {octets} octets received"),
+        || {
+            json!({
+                "event": "failed",
+                "connection": number,
+                "reason": error.to_string(),
+                "incomplete": incomplete,
+                "unsent": unsent,
+                "messages": messages,
+                "octets": octets,
+            })
+        },
+    );
+}

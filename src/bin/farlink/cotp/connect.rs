@@ -1,0 +1,201 @@
+//! `farlink cotp connect`: sends a file, and compares the echo if there is to be one.
+
+use core::time::Duration;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use farlink::adapters::cotp::Maker;
+use farlink::adapters::tokio::cotp::{self, Connection, Error, Options, ReceiveHalf, SendHalf};
+use farlink::cotp::{Config, Selector, TpduSize};
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::{Form, Tally, seconds, selector, tpdu_size};
+use crate::{Failure, progress, recording};
+
+/// Connects to a COTP service, sends a file and closes.
+///
+/// Without --send it only connects and closes, which tells whether the selectors are right.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The address of the service, as host:port
+    #[arg(value_name = "ADDR")]
+    address: String,
+    /// The selector of this end, in hex
+    #[arg(long, value_name = "HEX", value_parser = selector)]
+    local_tsel: Option<Selector>,
+    /// The selector of the service, in hex
+    #[arg(long, value_name = "HEX", value_parser = selector)]
+    remote_tsel: Option<Selector>,
+    /// Send this file, or - for standard input
+    #[arg(long, value_name = "FILE")]
+    send: Option<PathBuf>,
+    /// Octets of each message that is sent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), default_value_t = 65_536)]
+    message_size: u32,
+    /// Wait until everything came back, and compare
+    #[arg(long, requires = "send")]
+    expect_echo: bool,
+    /// The largest TPDU to propose, in octets; 65531 proposes none, as RFC 1006 has it
+    #[arg(long, value_name = "N", value_parser = tpdu_size, default_value = "8192")]
+    tpdu_size: TpduSize,
+    /// Give up when the connection, or the echo, makes no progress for this long
+    #[arg(long, value_name = "S", value_parser = seconds, default_value = "10")]
+    timeout: Duration,
+    /// Record the connection into this file, as pcapng
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Print one JSON object per event
+    #[arg(long)]
+    json: bool,
+}
+
+/// The only connection of this run.
+const NUMBER: u64 = 1;
+
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let form = Form::of(arguments.json);
+    let data = arguments
+        .send
+        .as_ref()
+        .map(read)
+        .transpose()?
+        .unwrap_or_default();
+    let maker = arguments
+        .record
+        .as_deref()
+        .map(recording::maker)
+        .transpose()?;
+    let connection = match open(&arguments, maker).await {
+        Ok(connection) => connection,
+        Err(message) => {
+            form.tell_failure(
+                || format!("{}: {message}", arguments.address),
+                || json!({ "event": "failed", "connection": NUMBER, "reason": message }),
+            );
+            return Err(Failure::Told);
+        }
+    };
+    super::connected(form, NUMBER, connection.info());
+    let mut tally = Tally::default();
+    let outcome = transfer(&arguments, form, data, connection, &mut tally).await;
+    super::closed(form, NUMBER, &tally, outcome.as_ref().err());
+    // What went wrong was told as an event.
+    outcome.map_err(|_| Failure::Told)
+}
+
+fn read(path: &PathBuf) -> Result<Bytes, Failure> {
+    let mut octets = Vec::new();
+    let outcome = if path.as_os_str() == "-" {
+        std::io::stdin().read_to_end(&mut octets).map(|_| octets)
+    } else {
+        std::fs::read(path)
+    };
+    outcome
+        .map(Bytes::from)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}
+
+async fn open(arguments: &Arguments, maker: Option<Maker>) -> Result<Connection, String> {
+    let config = Config {
+        tpdu_size: arguments.tpdu_size,
+        answer_timeout: Some(arguments.timeout),
+        ..Config::initiator(arguments.local_tsel.clone(), arguments.remote_tsel.clone())
+    };
+    let mut options = Options::from(config);
+    if let Some(maker) = maker {
+        options.maker = maker;
+    }
+    let connecting = cotp::connect(&arguments.address, options);
+    // The answer has the same time once TCP is there, so that its own words are heard.
+    match tokio::time::timeout(arguments.timeout * 2, connecting).await {
+        Ok(outcome) => outcome.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no connection within {:?}", arguments.timeout * 2)),
+    }
+}
+
+async fn transfer(
+    arguments: &Arguments,
+    form: Form,
+    data: Bytes,
+    connection: Connection,
+    tally: &mut Tally,
+) -> Result<(), Error> {
+    let size = usize::try_from(arguments.message_size).unwrap_or(usize::MAX);
+    let progress = progress::bar(data.len() as u64, "transfer");
+    let (sender, mut receiver) = connection.split();
+    if arguments.expect_echo {
+        let patience = arguments.timeout;
+        let echoed = compare(&mut receiver, &data, form, patience, tally, &progress);
+        tokio::try_join!(send(&sender, &data, size, None), echoed)?;
+    } else {
+        send(&sender, &data, size, Some(&progress)).await?;
+        sender.flush().await?;
+    }
+    progress.finish_and_clear();
+    sender.close().await
+}
+
+async fn send(
+    sender: &SendHalf,
+    data: &Bytes,
+    size: usize,
+    progress: Option<&ProgressBar>,
+) -> Result<(), Error> {
+    let mut at = 0;
+    while at < data.len() {
+        let end = data.len().min(at + size);
+        sender.send(data.slice(at..end)).await?;
+        if let Some(progress) = progress {
+            progress.inc((end - at) as u64);
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+/// Receives until as much came back as was sent.
+async fn compare(
+    receiver: &mut ReceiveHalf,
+    data: &Bytes,
+    form: Form,
+    patience: Duration,
+    tally: &mut Tally,
+    progress: &ProgressBar,
+) -> Result<(), Error> {
+    let mut at = 0;
+    while at < data.len() {
+        let waiting = tokio::time::timeout(patience, receiver.receive());
+        let message = match waiting.await {
+            Ok(message) => message?,
+            Err(_) => {
+                return Err(broken(format!(
+                    "no echo for {patience:?}, {at} of {} octets came back",
+                    data.len()
+                )));
+            }
+        };
+        let Some(message) = message else {
+            return Err(broken(format!(
+                "closed by the peer, {at} of {} octets came back",
+                data.len()
+            )));
+        };
+        tally.count(&message);
+        super::received(form, NUMBER, &message);
+        let end = at + message.len();
+        if data.get(at..end) != Some(&message[..]) {
+            return Err(broken(format!(
+                "the echo differs within octets {at} to {end}"
+            )));
+        }
+        progress.inc(message.len() as u64);
+        at = end;
+    }
+    Ok(())
+}
+
+fn broken(message: String) -> Error {
+    Error::Io(std::io::Error::other(message))
+}

@@ -1,0 +1,163 @@
+//! `farlink cotp listen`: takes connections, and echoes or keeps what comes.
+
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Error, Listener, Options};
+use farlink::cotp::{Config, Policy, Selector, TpduSize};
+use serde_json::json;
+
+use super::{Form, Tally, selector, tpdu_size};
+use crate::{Failure, recording};
+
+/// Waits for COTP connections and takes their messages.
+///
+/// Exit status 1: the address cannot be had, or with --once the connection did not end in good order.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The address to listen on; port 102 is that of the standard
+    #[arg(long, value_name = "ADDR")]
+    bind: SocketAddr,
+    /// Accept only this called selector, in hex; others are refused
+    #[arg(long, value_name = "HEX", value_parser = selector)]
+    tsel: Option<Selector>,
+    /// Send every message back
+    #[arg(long)]
+    echo: bool,
+    /// End after the first connection
+    #[arg(long)]
+    once: bool,
+    /// Write the messages to this file, one after the other
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The largest TPDU to agree to, in octets
+    #[arg(long, value_name = "N", value_parser = tpdu_size, default_value = "65531")]
+    tpdu_size: TpduSize,
+    /// Record each connection into this file, as pcapng; further ones into numbered files beside it
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Print one JSON object per event
+    #[arg(long)]
+    json: bool,
+}
+
+/// What all connections of this run share.
+#[derive(Clone)]
+struct Counter {
+    form: Form,
+    echo: bool,
+    out: Option<Arc<Mutex<File>>>,
+}
+
+pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
+    let policy = arguments.tsel.map_or(Policy::AcceptAny, |selector| {
+        Policy::Selectors(vec![selector])
+    });
+    let config = Config {
+        tpdu_size: arguments.tpdu_size,
+        ..Config::responder(policy)
+    };
+    let counter = Counter {
+        form: Form::of(arguments.json),
+        echo: arguments.echo,
+        out: arguments.out.as_ref().map(create).transpose()?,
+    };
+    let mut options = Options::from(config);
+    if let Some(path) = &arguments.record {
+        options.maker = recording::maker(path)?;
+    }
+    let mut listener = cotp::listen(arguments.bind, options)
+        .await
+        .map_err(|error| Failure::Protocol(format!("{}: {error}", arguments.bind)))?;
+    let address = listener.local_addr();
+    counter.form.tell(
+        || format!("listening on {address}"),
+        || json!({ "event": "listening", "address": address.to_string() }),
+    );
+    if arguments.once {
+        let (number, connection) = next(&mut listener, &counter, &mut 0).await?;
+        return counter.serve(number, connection).await;
+    }
+    let mut count = 0;
+    loop {
+        let (number, connection) = next(&mut listener, &counter, &mut count).await?;
+        let counter = counter.clone();
+        tokio::spawn(async move {
+            // What went wrong was told as an event of this connection; the others go on.
+            let _ = counter.serve(number, connection).await;
+        });
+    }
+}
+
+fn create(path: &PathBuf) -> Result<Arc<Mutex<File>>, Failure> {
+    File::create(path)
+        .map(|file| Arc::new(Mutex::new(file)))
+        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}
+
+/// Waits for an open connection, and tells of handshakes that come to nothing.
+async fn next(
+    listener: &mut Listener,
+    counter: &Counter,
+    count: &mut u64,
+) -> Result<(u64, Connection), Failure> {
+    loop {
+        let arrival = listener
+            .next()
+            .await
+            .map_err(|error| Failure::Protocol(error.to_string()))?;
+        *count += 1;
+        let number = *count;
+        match arrival {
+            Arrival::Connection(connection) => return Ok((number, connection)),
+            Arrival::Failed { remote, error } => {
+                counter.form.tell(
+                    || format!("#{number} from {remote} failed: {error}"),
+                    || super::failed(number, Some(remote), &error),
+                );
+            }
+            // No configuration made here asks the application.
+            Arrival::Request(request) => drop(request),
+        }
+    }
+}
+
+impl Counter {
+    /// Takes what comes on one connection until it ends.
+    async fn serve(&self, number: u64, mut connection: Connection) -> Result<(), Failure> {
+        super::connected(self.form, number, connection.info());
+        let mut tally = Tally::default();
+        let outcome = self.take(number, &mut connection, &mut tally).await;
+        super::closed(self.form, number, &tally, outcome.as_ref().err());
+        match outcome {
+            Ok(()) => Ok(()),
+            // It was told as an event.
+            Err(_) => Err(Failure::Told),
+        }
+    }
+
+    async fn take(
+        &self,
+        number: u64,
+        connection: &mut Connection,
+        tally: &mut Tally,
+    ) -> Result<(), Error> {
+        while let Some(message) = connection.receive().await? {
+            tally.count(&message);
+            super::received(self.form, number, &message);
+            if let Some(out) = &self.out {
+                out.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .write_all(&message)?;
+            }
+            if self.echo && !message.is_empty() {
+                connection.send(message).await?;
+            }
+        }
+        Ok(())
+    }
+}

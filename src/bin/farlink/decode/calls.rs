@@ -1,0 +1,235 @@
+//! Every call of a recording, and the PDUs in it.
+
+use alloc::collections::BTreeMap;
+
+use farlink::record::{Act, Calls, End, Entry, ReadError, Recording};
+use farlink::{Instant, Path};
+use serde_json::{Map, Value, json};
+
+use super::dissector::{Dissector, Ending, Protocol, Start};
+use super::printer::{Place, Printer, Style, Way};
+use crate::{Failure, output};
+
+/// Characters of a command or event that a person gets to see.
+const SHOWN: usize = 120;
+
+pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
+    let recording = Recording::open(file).map_err(|error| super::broken(&error))?;
+    let head = recording.head();
+    let mut reader = Reader {
+        protocol: Protocol::of_kind(&head.kind),
+        payloads: if head.redacted {
+            Payloads::Redacted
+        } else {
+            Payloads::There
+        },
+        printer,
+        directions: BTreeMap::new(),
+        last: (0, Instant::ZERO),
+    };
+    let mut calls = recording.calls().map_err(|error| super::broken(&error))?;
+    let read = reader.read(&mut calls);
+    reader.end();
+    read.map_err(|error| super::broken(&error))?;
+    if let Some(damage) = calls.damage() {
+        return Err(Failure::Protocol(damage.to_string()));
+    }
+    if let End::Cut { .. } = calls.end() {
+        return Err(Failure::Protocol(calls.end().to_string()));
+    }
+    reader.printer.finish()
+}
+
+/// Whether the octets are in the recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Payloads {
+    There,
+    Redacted,
+}
+
+struct Reader {
+    /// `None` for machines whose octets nobody can read.
+    protocol: Option<Protocol>,
+    payloads: Payloads,
+    printer: Printer,
+    /// By the address as JSON.
+    directions: BTreeMap<(String, Way), Box<dyn Dissector>>,
+    /// Number and time of the last call.
+    last: (u64, Instant),
+}
+
+impl Reader {
+    fn read(&mut self, calls: &mut Calls<'_>) -> Result<(), ReadError> {
+        while let Some(entry) = calls.next_entry()? {
+            self.last = (entry.number, entry.time);
+            match self.printer.style() {
+                Style::Text => output::line(&format!(
+                    "{:>6} {}  {}",
+                    entry.number,
+                    self.printer.time(entry.time),
+                    words(&entry.act, self.payloads)
+                )),
+                Style::Json => output::json(&object(&entry, self.payloads)),
+            }
+            if self.payloads == Payloads::There {
+                self.look_into(&entry.act);
+            }
+        }
+        Ok(())
+    }
+
+    fn look_into(&mut self, act: &Act<'_>) {
+        match act {
+            Act::Receive { from, octets } => self.pdus(from, Way::In, &[octets]),
+            Act::Stream { to, octets } => self.pdus(to, Way::Out, &[octets]),
+            Act::Datagrams { to, datagrams } => self.pdus(to, Way::Out, datagrams),
+            Act::Link(note) => self.link(&json_of(note)),
+            _ => {}
+        }
+    }
+
+    fn pdus(&mut self, peer: &str, way: Way, octets: &[&[u8]]) {
+        let Some(protocol) = self.protocol else {
+            return;
+        };
+        let peer = json_of(peer);
+        let key = (peer.to_string(), way);
+        self.stand(peer, way);
+        let dissector = self
+            .directions
+            .entry(key)
+            .or_insert_with(|| protocol.start(Start::Beginning));
+        for octets in octets {
+            dissector.octets(octets, &mut self.printer);
+        }
+    }
+
+    /// A link that comes up begins its streams; the end of one may not come too early.
+    fn link(&mut self, note: &Value) {
+        let (cue, peer) = (&note["link"], &note["at"]);
+        let key = |way| (peer.to_string(), way);
+        if cue == "up" || cue.get("opened").is_some() {
+            self.directions.remove(&key(Way::In));
+            self.directions.remove(&key(Way::Out));
+        } else if cue == "ended"
+            && let Some(mut dissector) = self.directions.remove(&key(Way::In))
+        {
+            self.stand(peer.clone(), Way::In);
+            dissector.end(Ending::Whole, &mut self.printer);
+        }
+    }
+
+    fn end(&mut self) {
+        while let Some(((peer, way), mut dissector)) = self.directions.pop_first() {
+            self.stand(json_of(&peer), way);
+            dissector.end(Ending::Cut, &mut self.printer);
+        }
+    }
+
+    fn stand(&mut self, peer: Value, way: Way) {
+        let (number, time) = self.last;
+        let place = Place::Call {
+            number,
+            time,
+            way,
+            peer,
+        };
+        let protocol = self.protocol.map_or("", Protocol::kind);
+        self.printer.set_place(place, protocol);
+    }
+}
+
+/// Writes a call for a person.
+fn words(act: &Act<'_>, payloads: Payloads) -> String {
+    let count = |octets: &[u8]| match payloads {
+        Payloads::There => format!("{} octets", octets.len()),
+        Payloads::Redacted => "redacted octets".into(),
+    };
+    match act {
+        Act::Receive { from, octets } => format!("received {} from {}", count(octets), label(from)),
+        Act::Link(note) | Act::Command(note) | Act::Event(note) | Act::Ask(note) => {
+            clip(&json_of(note).to_string())
+        }
+        Act::Accepted => "accepted".into(),
+        Act::Refused(reason) => clip(&format!("refused: {}", reason.escape_debug())),
+        Act::Datagrams { to, datagrams } => {
+            format!("sent {} datagrams to {}", datagrams.len(), label(to))
+        }
+        Act::Stream { to, octets } => format!("sent {} to {}", count(octets), label(to)),
+        Act::Idle(Some(deadline)) => format!("idle until {deadline}"),
+        Act::Idle(None) => "idle".into(),
+        Act::Done => "done".into(),
+        Act::NoReturn => "no return: the machine panicked".into(),
+        _ => "nothing".into(),
+    }
+}
+
+fn object(entry: &Entry<'_>, payloads: Payloads) -> Value {
+    let count = |octets: &[u8]| match payloads {
+        Payloads::There => octets.len().into(),
+        Payloads::Redacted => Value::Null,
+    };
+    let mut object = match &entry.act {
+        Act::Receive { from, octets } => {
+            json!({ "act": "receive", "from": json_of(from), "octets": count(octets) })
+        }
+        Act::Link(note) => acted("link", note),
+        Act::Command(note) => acted("command", note),
+        Act::Event(note) => acted("event", note),
+        Act::Ask(note) => acted("ask", note),
+        Act::Accepted => json!({ "act": "accepted" }),
+        Act::Refused(reason) => json!({ "act": "refused", "reason": reason }),
+        Act::Datagrams { to, datagrams } => {
+            let octets: Vec<Value> = datagrams.iter().map(|octets| count(octets)).collect();
+            json!({ "act": "datagrams", "to": json_of(to), "octets": octets })
+        }
+        Act::Stream { to, octets } => {
+            json!({ "act": "stream", "to": json_of(to), "octets": count(octets) })
+        }
+        Act::Idle(deadline) => {
+            json!({ "act": "idle", "deadline_ns": deadline.map(Instant::as_nanos) })
+        }
+        Act::Done => json!({ "act": "done" }),
+        Act::NoReturn => json!({ "act": "no_return" }),
+        _ => json!({ "act": "nothing" }),
+    };
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("call".into(), entry.number.into());
+        fields.insert("time_ns".into(), entry.time.as_nanos().into());
+    }
+    object
+}
+
+/// Joins what an act is with what its note says.
+fn acted(act: &str, note: &str) -> Value {
+    let mut object = match json_of(note) {
+        Value::Object(fields) => fields,
+        other => Map::from_iter([(String::from("note"), other)]),
+    };
+    object.insert("act".into(), act.into());
+    Value::Object(object)
+}
+
+/// Written anew, a text from a file does nothing to a terminal.
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
+/// Writes an address for a person: the one peer there is, a path, or whatever it is.
+fn label(address: &str) -> String {
+    let address = json_of(address);
+    if address.is_null() {
+        return "the peer".into();
+    }
+    match serde_json::from_value::<Path>(address.clone()) {
+        Ok(path) => path.remote.to_string(),
+        Err(_) => address.to_string(),
+    }
+}
+
+fn clip(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}..", text.get(..end).unwrap_or(text)),
+        None => text.to_owned(),
+    }
+}

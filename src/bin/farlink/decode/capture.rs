@@ -1,0 +1,227 @@
+//! PDUs in the streams and datagrams of a capture.
+
+use alloc::collections::BTreeMap;
+use core::fmt::Display;
+use core::time::Duration;
+
+use farlink::record::{
+    Arrival, Capture, Flows, Frame, Packet, Recording, Skipped, Transport, What,
+};
+use farlink::{Instant, Path, Proto};
+
+use super::dissector::{Dissector, Ending, Protocol, Start};
+use super::printer::{Place, Printer};
+use crate::Failure;
+
+/// `LINKTYPE_USER0` and `LINKTYPE_WIRESHARK_UPPER_PDU`: payloads and JSON of a recording.
+const NOT_OF_THE_NETWORK: [u16; 2] = [147, 252];
+
+/// Which packets are read as what.
+#[derive(Debug)]
+pub(super) struct Scope {
+    protocol: Protocol,
+    ports: Vec<u16>,
+}
+
+impl Scope {
+    /// `ports` are read as `protocol`; without any, all protocols are read on the ports they have.
+    pub(super) fn new(protocol: Protocol, ports: &[u16]) -> Self {
+        let ports = ports.to_vec();
+        Self { protocol, ports }
+    }
+
+    fn protocol(&self, path: &Path) -> Option<Protocol> {
+        if self.ports.is_empty() {
+            return Protocol::on(path);
+        }
+        let is_ours = |port| self.ports.contains(&port);
+        let fits = is_ours(path.local.port()) || is_ours(path.remote.port());
+        (fits && self.protocol.goes_over(path.proto)).then_some(self.protocol)
+    }
+}
+
+pub(super) fn run(
+    file: &[u8],
+    mut capture: Capture<'_>,
+    scope: &Scope,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let recording = Recording::open(file).ok();
+    let mut flows = Flows::new();
+    let mut reader = Reader {
+        scope,
+        printer,
+        directions: BTreeMap::new(),
+    };
+    let mut other_ports = 0_u64;
+    let mut last = None;
+    let error = loop {
+        let packet = match capture.next_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break None,
+            Err(error) => break Some(error.to_string()),
+        };
+        if recording.is_some() && NOT_OF_THE_NETWORK.contains(&packet.link_type) {
+            continue;
+        }
+        let mut packet = packet;
+        match &recording {
+            // Its own time says more than that of a clock on the wall.
+            Some(recording) => {
+                let epoch = Instant::ZERO + Duration::from_secs(recording.head().epoch);
+                packet.time = Instant::ZERO + (packet.time - epoch);
+            }
+            None if last.is_none() => reader.printer.set_origin(packet.time),
+            None => {}
+        }
+        last = Some(packet);
+        if reader.is_on_another_port(&packet) {
+            other_ports += 1;
+            continue;
+        }
+        flows.packet(&packet, |arrival| reader.arrival(&arrival));
+    };
+    let at = last.map_or(0, |packet| packet.at);
+    let time = last.map_or(Instant::ZERO, |packet| packet.time);
+    flows.finish(time, |arrival| reader.arrival(&arrival));
+    reader.end(time);
+    tell(&flows.skipped(), other_ports);
+    match error {
+        Some(error) => Err(Failure::Protocol(error)),
+        None if capture.is_cut() => Err(Failure::Protocol(format!(
+            "the capture breaks off behind the packet at octet {at}"
+        ))),
+        None => reader.printer.finish(),
+    }
+}
+
+struct Reader<'s> {
+    scope: &'s Scope,
+    printer: Printer,
+    /// By the path that the receiver would name.
+    directions: BTreeMap<Path, Direction>,
+}
+
+struct Direction {
+    protocol: Protocol,
+    dissector: Box<dyn Dissector>,
+}
+
+impl Reader<'_> {
+    /// Packets that nobody reads need not be put in order.
+    fn is_on_another_port(&self, packet: &Packet<'_>) -> bool {
+        let Ok(frame) = Frame::read(packet.link_type, packet.octets) else {
+            return false;
+        };
+        let proto = match frame.transport {
+            Transport::Udp => Proto::Udp,
+            Transport::Tcp { .. } => Proto::Tcp,
+        };
+        let path = Path {
+            proto,
+            local: frame.destination,
+            remote: frame.source,
+        };
+        self.scope.protocol(&path).is_none()
+    }
+
+    fn arrival(&mut self, arrival: &Arrival<'_>) {
+        let path = arrival.path;
+        let Some(protocol) = self.scope.protocol(&path) else {
+            return;
+        };
+        self.stand(arrival.time, &path, protocol);
+        match arrival.what {
+            What::Datagram(octets) => {
+                let mut dissector = protocol.start(Start::Beginning);
+                dissector.octets(octets, &mut self.printer);
+                dissector.end(Ending::Whole, &mut self.printer);
+            }
+            What::Began => {
+                self.close(path, Ending::Cut);
+                self.directions
+                    .insert(path, Direction::new(protocol, Start::Beginning));
+            }
+            What::Octets(octets) => {
+                let (dissector, printer) = self.direction(path, protocol);
+                dissector.octets(octets, printer);
+            }
+            What::Gap(octets) => {
+                let (dissector, printer) = self.direction(path, protocol);
+                dissector.gap(octets, printer);
+            }
+            What::Ended => self.close(path, Ending::Whole),
+            What::Reset => {
+                self.close(path, Ending::Cut);
+                self.close(Path::tcp(path.remote, path.local), Ending::Cut);
+            }
+            _ => {}
+        }
+    }
+
+    /// A stream whose beginning was not seen is met in the middle.
+    fn direction(&mut self, path: Path, protocol: Protocol) -> (&mut dyn Dissector, &mut Printer) {
+        let direction = self
+            .directions
+            .entry(path)
+            .or_insert_with(|| Direction::new(protocol, Start::Middle));
+        (direction.dissector.as_mut(), &mut self.printer)
+    }
+
+    fn stand(&mut self, time: Instant, path: &Path, protocol: Protocol) {
+        let place = Place::Packet {
+            time,
+            from: path.remote,
+            to: path.local,
+        };
+        self.printer.set_place(place, protocol.kind());
+    }
+
+    fn close(&mut self, path: Path, ending: Ending) {
+        if let Some(mut direction) = self.directions.remove(&path) {
+            direction.dissector.end(ending, &mut self.printer);
+        }
+    }
+
+    fn end(&mut self, time: Instant) {
+        while let Some((path, mut direction)) = self.directions.pop_first() {
+            self.stand(time, &path, direction.protocol);
+            direction.dissector.end(Ending::Cut, &mut self.printer);
+        }
+    }
+}
+
+impl Direction {
+    fn new(protocol: Protocol, start: Start) -> Self {
+        let dissector = protocol.start(start);
+        Self {
+            protocol,
+            dissector,
+        }
+    }
+}
+
+/// Says on standard error what was passed over.
+fn tell(skipped: &Skipped, other_ports: u64) {
+    let kinds: [(u64, &dyn Display); 6] = [
+        (other_ports, &"on other ports"),
+        (skipped.other, &"neither UDP nor TCP"),
+        (skipped.link_type, &"of an unknown link type"),
+        (skipped.fragments, &"fragments of IP packets"),
+        (skipped.malformed, &"shorter than their headers"),
+        (skipped.flows, &"streams too many at a time"),
+    ];
+    let told: Vec<String> = kinds
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if !told.is_empty() {
+        let packets: u64 = kinds.iter().take(5).map(|(count, _)| count).sum();
+        let plural = if packets == 1 { "" } else { "s" };
+        eprintln!(
+            "farlink: skipped {packets} packet{plural}: {}",
+            told.join(", ")
+        );
+    }
+}

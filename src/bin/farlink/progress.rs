@@ -1,0 +1,16 @@
+//! Progress of long work, for people who watch.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Starts a bar of so many octets. It shows only where standard error is a terminal.
+pub(crate) fn bar(octets: u64, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(octets);
+    let style = ProgressStyle::with_template(
+        "{msg:>12} [{bar:40}] {bytes}/{total_bytes} {binary_bytes_per_sec}",
+    );
+    if let Ok(style) = style {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_message(what);
+    bar
+}

@@ -1,0 +1,199 @@
+//! `farlink replay`: a recording in, a verdict out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use farlink::cotp;
+use farlink::record::{
+    Difference, End, Outcome, Recorded as _, Recording, ReplayError, VERSION, redact, replay,
+};
+use serde_json::{Value, json};
+
+use crate::{Failure, input, output};
+
+/// Replays a recording on a fresh machine and compares, call by call.
+///
+/// The last input, the first call that differs, its time and both sides are shown. A recording made by
+/// another version of farlink matches, or that version is named.
+///
+/// With --json one object is printed: `verdict` (`matches`, `differs`, `damaged`, `redacted`, `unreadable`),
+/// `kind` of machine, `made_by` and `version` (those of the recording and of this farlink), `calls` (how
+/// many were made), `end` (`finished`, `limit`, `continued`, `cut`), and where there is one a `difference`
+/// (`call`, `time_ns`, `what`, `after`, lines of `recorded` and `replayed`), `damage` (octets `from` and
+/// `to`) or `error`.
+///
+/// A seed tells all ids that a machine will draw, and commands tell what was said. To show a recording to
+/// somebody else, write a copy with --redact: it can be viewed, and not replayed.
+///
+/// Exit status: 0 it matches, 1 it differs, is damaged, redacted, or cannot be replayed, 2 wrong usage.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Write a copy without seed and payloads to OUT, for viewing only
+    #[arg(long, value_name = "OUT")]
+    redact: Option<PathBuf>,
+    /// The recording, its parts in order; or - for standard input
+    #[arg(required = true)]
+    file: Vec<PathBuf>,
+}
+
+type Replay = fn(&[u8]) -> Result<Outcome, ReplayError>;
+
+/// How to replay each kind of machine. A further machine is one row here.
+const KINDS: [(&str, Replay); 1] = [(cotp::Connection::KIND, replay::<cotp::Connection>)];
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut recording = Vec::new();
+    for file in &arguments.file {
+        recording.extend(input::read(file)?);
+    }
+    if let Some(out) = &arguments.redact {
+        write_redacted(&recording, out, &arguments.file)?;
+    }
+    let verdict = Verdict::of(&recording);
+    if arguments.json {
+        output::json(&verdict.object());
+        return if verdict.matches() {
+            Ok(())
+        } else {
+            Err(Failure::Told)
+        };
+    }
+    match verdict.replayed {
+        Ok(outcome) => {
+            output::line(&outcome.to_string());
+            if outcome.matches() {
+                Ok(())
+            } else {
+                Err(Failure::Told)
+            }
+        }
+        Err(stop) => {
+            let names: Vec<String> = arguments
+                .file
+                .iter()
+                .map(|file| input::name(file))
+                .collect();
+            Err(Failure::Protocol(format!("{}: {stop}", names.join(", "))))
+        }
+    }
+}
+
+fn write_redacted(recording: &[u8], out: &Path, files: &[PathBuf]) -> Result<(), Failure> {
+    let same = |file: &PathBuf| {
+        let real = |path| fs::canonicalize(path).ok();
+        real(file.as_path()).is_some_and(|file| real(out) == Some(file))
+    };
+    if files.iter().any(same) {
+        return Err(Failure::Usage(format!(
+            "{}: the redacted copy would replace the recording",
+            out.display()
+        )));
+    }
+    let redacted =
+        redact(recording).map_err(|error| Failure::Protocol(format!("not redacted: {error}")))?;
+    fs::write(out, redacted).map_err(|error| Failure::Usage(format!("{}: {error}", out.display())))
+}
+
+/// What came of a replay.
+struct Verdict {
+    kind: Option<String>,
+    made_by: Option<String>,
+    replayed: Result<Outcome, Stop>,
+}
+
+/// Why nothing was compared.
+enum Stop {
+    Replay(ReplayError),
+    /// A machine that this farlink does not have.
+    Kind(String),
+}
+
+impl core::fmt::Display for Stop {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Replay(error) => error.fmt(f),
+            Self::Kind(kind) => write!(
+                f,
+                "a recording of `{kind}`, of which farlink {VERSION} knows nothing"
+            ),
+        }
+    }
+}
+
+impl Verdict {
+    fn of(recording: &[u8]) -> Self {
+        let head = Recording::open(recording);
+        let head = head.as_ref().ok().map(Recording::head);
+        let known = |kind: &str| KINDS.iter().find(|(known, _)| *known == kind);
+        let replayed = match head.map(|head| known(&head.kind).ok_or(&head.kind)) {
+            Some(Ok((_, replay))) => replay(recording).map_err(Stop::Replay),
+            Some(Err(kind)) => Err(Stop::Kind(kind.clone())),
+            // Any machine says what is wrong with the file.
+            None => replay::<cotp::Connection>(recording).map_err(Stop::Replay),
+        };
+        Self {
+            kind: head.map(|head| head.kind.clone()),
+            made_by: head.map(|head| head.made_by.clone()),
+            replayed,
+        }
+    }
+
+    fn matches(&self) -> bool {
+        self.replayed.as_ref().is_ok_and(Outcome::matches)
+    }
+
+    fn object(&self) -> Value {
+        let mut object = json!({
+            "kind": self.kind,
+            "made_by": self.made_by,
+            "version": VERSION,
+        });
+        let fields = match &self.replayed {
+            Ok(outcome) => outcome_object(outcome),
+            Err(Stop::Replay(ReplayError::Redacted)) => json!({ "verdict": "redacted" }),
+            Err(stop) => json!({ "verdict": "unreadable", "error": stop.to_string() }),
+        };
+        if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
+            object.extend(fields);
+        }
+        object
+    }
+}
+
+fn outcome_object(outcome: &Outcome) -> Value {
+    let verdict = match (&outcome.difference, outcome.damage) {
+        (Some(_), _) => "differs",
+        (None, Some(_)) => "damaged",
+        (None, None) => "matches",
+    };
+    let end = match outcome.end {
+        End::Finished => "finished",
+        End::Limit => "limit",
+        End::Continued => "continued",
+        End::Cut { .. } => "cut",
+    };
+    let damage = outcome
+        .damage
+        .map(|damage| json!({ "from": damage.from, "to": damage.to }));
+    json!({
+        "verdict": verdict,
+        "calls": outcome.calls,
+        "end": end,
+        "difference": outcome.difference.as_ref().map(difference_object),
+        "damage": damage,
+    })
+}
+
+fn difference_object(difference: &Difference) -> Value {
+    json!({
+        "call": difference.number,
+        "time_ns": difference.time.as_nanos(),
+        "what": difference.call,
+        "after": difference.after,
+        "recorded": difference.recorded,
+        "replayed": difference.replayed,
+    })
+}

@@ -1,0 +1,43 @@
+//! What of its configuration a connection needs once it is open.
+
+use core::time::Duration;
+
+use crate::cotp::config::{AfterHandshake, Config, EmptyMessages, Farewell, Foreign, Strict};
+
+/// The fields of a [`Config`] that the handshake does not use up, under the same names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) after_handshake: AfterHandshake,
+    pub(super) foreign: Foreign,
+    pub(super) empty: EmptyMessages,
+    pub(super) strict: Strict,
+    pub(super) farewell: Farewell,
+    pub(super) empty_segment_limit: u16,
+    pub(super) message_limit: usize,
+    pub(super) receive_queue: usize,
+    pub(super) send_queue: usize,
+    pub(super) packet_timeout: Option<Duration>,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) drain_timeout: Duration,
+    pub(super) close_timeout: Duration,
+}
+
+impl From<&Config> for Rules {
+    fn from(config: &Config) -> Self {
+        Self {
+            after_handshake: config.after_handshake,
+            foreign: config.foreign,
+            empty: config.empty,
+            strict: config.strict,
+            farewell: config.farewell,
+            empty_segment_limit: config.empty_segment_limit,
+            message_limit: config.message_limit,
+            receive_queue: config.receive_queue,
+            send_queue: config.send_queue,
+            packet_timeout: config.packet_timeout,
+            idle_timeout: config.idle_timeout,
+            drain_timeout: config.drain_timeout,
+            close_timeout: config.close_timeout,
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Pausing after the handshake, foreign octets, and handing the stream over.
+
+use super::*;
+
+fn pausing() -> Config {
+    Config {
+        after_handshake: AfterHandshake::Pause,
+        ..anybody()
+    }
+}
+
+fn offering() -> Config {
+    Config {
+        foreign: Foreign::Offer,
+        ..anybody()
+    }
+}
+
+fn hand(early: &[u8]) -> Ask<()> {
+    Ask::Hand {
+        tag: Tag(7),
+        path: (),
+        early: Bytes::copy_from_slice(early),
+    }
+}
+
+#[test]
+fn after_the_handshake_a_pausing_connection_reads_nothing() {
+    let mut probe = Probe::up(pausing());
+
+    probe.feed(&[BARE_CR, ABC].join(" "));
+
+    probe.connected();
+    assert!(!probe.wants());
+    assert_eq!(probe.sent(), "03 00 00 0E 09 D0 12 34 00 01 00 C0 01 0D");
+}
+
+#[test]
+fn a_paused_connection_sends() {
+    let mut probe = Probe::responder(pausing());
+
+    probe.send(b"abc").unwrap();
+
+    assert_eq!(probe.sent(), ABC);
+}
+
+#[test]
+fn resume_reads_on_where_the_handshake_ended() {
+    let mut probe = Probe::up(pausing());
+    probe.feed(&[BARE_CR, ABC].join(" "));
+    probe.connected();
+
+    probe.run(Command::Resume).unwrap();
+
+    assert_eq!(probe.events(), [received(b"abc")]);
+    assert!(probe.wants());
+    assert_eq!(probe.run(Command::Resume), Err(Error::NotPaused));
+}
+
+#[test]
+fn the_stream_is_handed_over_behind_the_confirm() {
+    let mut probe = Probe::up(Config {
+        variable_part: VariablePart::Opaque,
+        ..pausing()
+    });
+    probe.feed(BARE_CR);
+    probe.connected();
+    probe.sent.clear();
+
+    probe.run(Command::HandOver(Tag(7))).unwrap();
+
+    assert_eq!(probe.asks(), [hand(b"")]);
+    assert_eq!(probe.events(), [closed(Reason::HandedOver(Tag(7)))]);
+    assert!(probe.is_done);
+}
+
+#[test]
+fn octets_read_too_far_are_handed_over() {
+    let mut probe = Probe::up(pausing());
+    probe.feed(&[BARE_CR, "16 03 01 00 05"].join(" "));
+    probe.connected();
+
+    probe.run(Command::HandOver(Tag(7))).unwrap();
+
+    assert_eq!(probe.asks(), [hand(&[0x16, 3, 1, 0, 5])]);
+}
+
+#[test]
+fn an_initiator_hands_over_what_came_behind_the_confirm() {
+    let mut probe = Probe::up(Config {
+        after_handshake: AfterHandshake::Pause,
+        ..bare()
+    });
+    probe.feed(&[BARE_CC, "16 03"].join(" "));
+    probe.connected();
+
+    probe.run(Command::HandOver(Tag(7))).unwrap();
+
+    assert_eq!(probe.asks(), [hand(&[0x16, 3])]);
+}
+
+#[test]
+fn part_of_a_packet_is_handed_over() {
+    for octets in [
+        "03",
+        "03 00 00 0A",
+        "03 00 00 0A 02 F0",
+        "03 00 00 0B 06 80 12 34 00",
+    ] {
+        let mut probe = Probe::responder(anybody());
+        probe.feed(octets);
+
+        probe.run(Command::HandOver(Tag(7))).unwrap();
+
+        assert_eq!(probe.asks(), [hand(&hex(octets))]);
+        assert_eq!(probe.events(), [closed(Reason::HandedOver(Tag(7)))]);
+    }
+}
+
+#[test]
+fn part_of_a_message_cannot_be_handed_over() {
+    for (octets, len) in [
+        ("03 00 00 0A 02 F0 80", 0),
+        ("03 00 00 0A 02 F0 80 61", 1),
+        ("03 00 00 09 02 F0 00 61 62", 2),
+    ] {
+        let mut probe = Probe::responder(anybody());
+        probe.feed(octets);
+
+        assert_eq!(
+            probe.run(Command::HandOver(Tag(7))),
+            Err(Error::MidMessage { len })
+        );
+
+        assert_eq!((probe.asks(), probe.events()), (Vec::new(), Vec::new()));
+        assert!(probe.wants(), "it goes on");
+    }
+}
+
+#[test]
+fn messages_ahead_of_a_hand_over_are_told_and_none_behind() {
+    let mut probe = Probe::responder(Config {
+        receive_queue: 1,
+        ..anybody()
+    });
+    probe.flood_undrained(&hex(&[ABC, "03 00 00 08 02 F0 80 7A"].join(" ")));
+
+    probe.run(Command::HandOver(Tag(7))).unwrap();
+
+    assert_eq!(
+        probe.events(),
+        [received(b"abc"), closed(Reason::HandedOver(Tag(7)))]
+    );
+    assert_eq!(probe.asks(), [hand(&hex("03 00 00 08 02 F0 80 7A"))]);
+}
+
+#[test]
+fn accepted_messages_go_out_ahead_of_a_hand_over() {
+    let mut probe = Probe::responder(anybody());
+    probe.link(Link::Full);
+    probe.send(b"abc").unwrap();
+
+    probe.run(Command::HandOver(Tag(7))).unwrap();
+    assert_eq!(probe.asks(), []);
+    assert!(!probe.wants(), "it is the application's already");
+    assert_eq!(probe.send(b"more"), Err(Error::Closed));
+    assert_eq!(probe.run(Command::Close), Err(Error::Closed));
+    probe.link(Link::Free);
+
+    assert_eq!(probe.sent(), ABC);
+    assert_eq!(probe.asks(), [hand(b"")]);
+}
+
+#[test]
+fn a_stream_that_the_peer_finished_is_handed_over_all_the_same() {
+    let mut probe = Probe::up(pausing());
+    probe.feed(&[BARE_CR, "16 03"].join(" "));
+    probe.connected();
+    probe.link(Link::Ended);
+    assert_eq!(probe.events(), []);
+
+    probe.run(Command::HandOver(Tag(7))).unwrap();
+
+    assert_eq!(probe.asks(), [hand(&[0x16, 3])]);
+}
+
+#[test]
+fn a_stream_that_the_peer_finished_while_paused_ends_with_resume() {
+    let mut probe = Probe::up(pausing());
+    probe.feed(&[BARE_CR, ABC].join(" "));
+    probe.connected();
+    probe.link(Link::Ended);
+
+    probe.run(Command::Resume).unwrap();
+
+    assert_eq!(
+        probe.events(),
+        [received(b"abc"), closed(Reason::PeerClosed)]
+    );
+}
+
+#[test]
+fn a_paused_stream_that_breaks_is_nobodys() {
+    for behind in ["", ABC] {
+        let mut probe = Probe::up(pausing());
+        probe.feed(&[BARE_CR, behind].join(" "));
+        probe.connected();
+
+        probe.link(Link::Down(Cause::Reset));
+
+        assert_eq!(probe.events(), [closed(Reason::Link(Cause::Reset))]);
+        assert!(probe.is_done);
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_during_a_hand_over_is_nobodys() {
+    let mut probe = Probe::responder(anybody());
+    probe.link(Link::Full);
+    probe.send(b"abc").unwrap();
+    probe.run(Command::HandOver(Tag(7))).unwrap();
+
+    probe.link(Link::Down(Cause::Reset));
+
+    assert_eq!(probe.asks(), []);
+    assert_eq!(probe.events(), [cut_off(Reason::Link(Cause::Reset), 3)]);
+    assert!(probe.is_done);
+}
+
+#[test]
+fn foreign_octets_end_the_connection_unless_they_are_offered() {
+    let mut closing = Probe::responder(anybody());
+    let mut offering = Probe::responder(offering());
+
+    closing.feed("04 80 0A 01");
+    offering.feed("04 80 0A 01");
+
+    assert_eq!(closing.reason(), Reason::Framing(TpktFault::Version(4)));
+    assert_eq!(offering.events(), [Event::Foreign(4)]);
+    assert!(!offering.wants());
+    offering.run(Command::HandOver(Tag(7))).unwrap();
+    assert_eq!(offering.asks(), [hand(&[4, 0x80, 0x0A, 1])]);
+}
+
+#[test]
+fn foreign_octets_are_offered_behind_the_messages_before_them() {
+    for chunk in 1..14 {
+        let mut probe = Probe::responder(offering());
+
+        for piece in hex(&[ABC, "04"].join(" ")).chunks(chunk) {
+            probe.feed_octets(piece);
+        }
+
+        assert_eq!(probe.events(), [received(b"abc"), Event::Foreign(4)]);
+    }
+}
+
+#[test]
+fn foreign_octets_in_the_middle_of_a_message_are_an_error() {
+    let mut probe = Probe::responder(offering());
+
+    probe.feed("03 00 00 08 02 F0 00 61 04 80");
+
+    assert_eq!(probe.reason(), Reason::Framing(TpktFault::Version(4)));
+}
+
+#[test]
+fn foreign_octets_ahead_of_the_handshake_are_an_error() {
+    let mut probe = Probe::up(offering());
+
+    probe.feed("16 03 01");
+
+    assert_eq!(probe.reason(), Reason::Framing(TpktFault::Version(0x16)));
+}
+
+#[test]
+fn an_offer_can_be_declined_by_closing_and_is_repeated_on_resume() {
+    let mut probe = Probe::responder(offering());
+    probe.feed("04 80");
+    assert_eq!(probe.events(), [Event::Foreign(4)]);
+
+    probe.run(Command::Resume).unwrap();
+    assert_eq!(probe.events(), [Event::Foreign(4)]);
+    probe.run(Command::Close).unwrap();
+
+    assert_eq!(probe.asks(), [Ask::Finish(())]);
+    assert!(probe.wants(), "to see the end");
+}
+
+#[test]
+fn an_offered_stream_that_breaks_is_nobodys() {
+    let mut probe = Probe::responder(Config {
+        receive_queue: 1,
+        ..offering()
+    });
+    probe.flood_undrained(&hex(&[ABC, "04 80"].join(" ")));
+
+    probe.link(Link::Down(Cause::Reset));
+
+    assert_eq!(
+        probe.events(),
+        [
+            received(b"abc"),
+            Event::Foreign(4),
+            closed(Reason::Link(Cause::Reset))
+        ]
+    );
+    assert!(probe.is_done);
+}

@@ -1,0 +1,310 @@
+//! Reads the packets of captures, whoever made them: pcap and pcapng, in both orders of octets.
+
+use alloc::vec::Vec;
+
+use super::ReadError;
+use super::pcapng::{
+    Block, Blocks, Direction, FLAGS, INTERFACE, OBSOLETE_PACKET, OFFSET, Options, Order, PACKET,
+    Packet as PacketBlock, RESOLUTION, SECTION, SIMPLE_PACKET, padding, take_slice,
+};
+use crate::Instant;
+
+/// One packet of a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// The octet in the file at which its record begins.
+    pub at: usize,
+    /// When it was captured, in time since 1970, or since the origin of a recording.
+    pub time: Instant,
+    /// What it begins with: a `LINKTYPE` number.
+    pub link_type: u16,
+    /// Which way it went, if the capture says so.
+    pub direction: Option<Direction>,
+    /// What was captured of it.
+    pub octets: &'a [u8],
+    /// How long it was on the wire.
+    pub length: usize,
+}
+
+/// Walks over the packets of a capture.
+///
+/// It borrows from the file and copies nothing. Blocks and options that hold no packets are passed over.
+#[derive(Debug, Clone)]
+pub struct Capture<'a>(Format<'a>);
+
+#[derive(Debug, Clone)]
+enum Format<'a> {
+    Pcap(Pcap<'a>),
+    Pcapng(Pcapng<'a>),
+}
+
+impl<'a> Capture<'a> {
+    /// Reads the beginning of a capture.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotACapture`], when it is not one.
+    pub fn open(file: &'a [u8]) -> Result<Self, ReadError> {
+        if let Some(pcap) = Pcap::open(file) {
+            return Ok(Self(Format::Pcap(pcap)));
+        }
+        let blocks = Blocks::new(file)?;
+        Ok(Self(Format::Pcapng(Pcapng {
+            blocks,
+            interfaces: Vec::new(),
+        })))
+    }
+
+    /// Gives the next packet, or `None` at the end and where the file was cut.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Malformed`], where nothing can be read any more.
+    pub fn next_packet(&mut self) -> Result<Option<Packet<'a>>, ReadError> {
+        match &mut self.0 {
+            Format::Pcap(pcap) => pcap.next(),
+            Format::Pcapng(pcapng) => pcapng.next(),
+        }
+    }
+
+    /// Tells, after the last packet, whether the file ends in the middle of one.
+    #[must_use]
+    pub const fn is_cut(&self) -> bool {
+        match &self.0 {
+            Format::Pcap(pcap) => pcap.at < pcap.file.len(),
+            Format::Pcapng(pcapng) => pcapng.blocks.is_cut(),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Pcap<'a> {
+    file: &'a [u8],
+    at: usize,
+    order: Order,
+    /// Nanoseconds in one unit of the fraction.
+    unit: u64,
+    link_type: u16,
+}
+
+const MICROSECONDS: u32 = 0xa1b2_c3d4;
+const NANOSECONDS: u32 = 0xa1b2_3c4d;
+
+impl<'a> Pcap<'a> {
+    fn open(file: &'a [u8]) -> Option<Self> {
+        let mut rest = file;
+        let magic = Order::Little.u32(&mut rest)?;
+        let (order, unit) = match magic {
+            MICROSECONDS => (Order::Little, 1000),
+            NANOSECONDS => (Order::Little, 1),
+            _ if magic.swap_bytes() == MICROSECONDS => (Order::Big, 1000),
+            _ if magic.swap_bytes() == NANOSECONDS => (Order::Big, 1),
+            _ => return None,
+        };
+        // Version, time zone, accuracy and the longest packet tell nothing that is needed.
+        take_slice(&mut rest, 16)?;
+        // The upper half may tell the length of a frame check sequence.
+        let link_type = order.u32(&mut rest)?.to_le_bytes();
+        Some(Self {
+            file,
+            at: 24,
+            order,
+            unit,
+            link_type: u16::from_le_bytes([link_type[0], link_type[1]]),
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<Packet<'a>>, ReadError> {
+        let Some((packet, end)) = self.read() else {
+            return Ok(None);
+        };
+        let Packet { at, length, .. } = packet;
+        // Not every writer respects the limit of its header, but nobody captures a gigabyte at once.
+        if length > 1 << 30 {
+            let what = "the length of a packet";
+            return Err(ReadError::Malformed { at, what });
+        }
+        self.at = end;
+        Ok(Some(packet))
+    }
+
+    fn read(&self) -> Option<(Packet<'a>, usize)> {
+        let mut rest = self.file.get(self.at..)?;
+        let whole = rest.len();
+        let seconds = u64::from(self.order.u32(&mut rest)?);
+        let fraction = u64::from(self.order.u32(&mut rest)?);
+        let captured = usize::try_from(self.order.u32(&mut rest)?).ok()?;
+        let length = usize::try_from(self.order.u32(&mut rest)?).ok()?;
+        let octets = take_slice(&mut rest, captured)?;
+        let packet = Packet {
+            at: self.at,
+            time: Instant::from_nanos(seconds * 1_000_000_000 + fraction * self.unit),
+            link_type: self.link_type,
+            direction: None,
+            octets,
+            length: length.max(captured),
+        };
+        Some((packet, self.at + (whole - rest.len())))
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Pcapng<'a> {
+    blocks: Blocks<'a>,
+    /// Those of the current section.
+    interfaces: Vec<Interface>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Interface {
+    link_type: u16,
+    /// The most octets captured of one packet; 0 is no limit.
+    most: u32,
+    resolution: u8,
+    offset: i64,
+}
+
+impl<'a> Pcapng<'a> {
+    fn next(&mut self) -> Result<Option<Packet<'a>>, ReadError> {
+        while let Some(block) = self.blocks.next()? {
+            let packet = match block.kind {
+                SECTION => {
+                    self.interfaces.clear();
+                    continue;
+                }
+                INTERFACE => {
+                    self.interface(&block)?;
+                    continue;
+                }
+                PACKET => self.enhanced(&block),
+                SIMPLE_PACKET => self.simple(&block),
+                OBSOLETE_PACKET => self.obsolete(&block),
+                _ => continue,
+            };
+            return match packet {
+                Some(packet) => Ok(Some(packet)),
+                None => Err(malformed(
+                    &block,
+                    "a packet of an unknown interface, or cut short",
+                )),
+            };
+        }
+        Ok(None)
+    }
+
+    fn interface(&mut self, block: &Block<'a>) -> Result<(), ReadError> {
+        let order = block.order;
+        let mut body = block.body;
+        let (Some(link_type), Some(_), Some(most)) = (
+            order.u16(&mut body),
+            order.u16(&mut body),
+            order.u32(&mut body),
+        ) else {
+            return Err(malformed(block, "an interface cut short"));
+        };
+        let mut interface = Interface {
+            link_type,
+            most,
+            resolution: 6,
+            offset: 0,
+        };
+        for (code, mut value) in (Options { rest: body, order }) {
+            match (code, value) {
+                (RESOLUTION, &[resolution]) => interface.resolution = resolution,
+                (OFFSET, [_, _, _, _, _, _, _, _]) => {
+                    let offset = order.u64(&mut value).unwrap_or(0);
+                    interface.offset = offset.cast_signed();
+                }
+                _ => {}
+            }
+        }
+        self.interfaces.push(interface);
+        Ok(())
+    }
+
+    fn enhanced(&self, block: &Block<'a>) -> Option<Packet<'a>> {
+        let packet = PacketBlock::read(block)?;
+        let interface = self
+            .interfaces
+            .get(usize::try_from(packet.interface).ok()?)?;
+        let length = usize::try_from(packet.length).ok()?;
+        let order = block.order;
+        let flags = packet.options.clone().find(|(code, _)| *code == FLAGS);
+        let flags = flags.and_then(|(_, mut flags)| order.u32(&mut flags));
+        Some(Packet {
+            at: block.at,
+            time: interface.time(packet.time),
+            link_type: interface.link_type,
+            direction: flags.and_then(Direction::from_flags),
+            octets: packet.octets,
+            length: length.max(packet.octets.len()),
+        })
+    }
+
+    /// A packet without a time, of the first interface, as long as the interface lets it be.
+    fn simple(&self, block: &Block<'a>) -> Option<Packet<'a>> {
+        let interface = self.interfaces.first()?;
+        let mut body = block.body;
+        let length = usize::try_from(block.order.u32(&mut body)?).ok()?;
+        let most = match interface.most {
+            0 => usize::MAX,
+            most => usize::try_from(most).ok()?,
+        };
+        Some(Packet {
+            at: block.at,
+            time: Instant::ZERO,
+            link_type: interface.link_type,
+            direction: None,
+            octets: take_slice(&mut body, length.min(most))?,
+            length,
+        })
+    }
+
+    /// The predecessor of the enhanced packet, with a count of drops beside the interface.
+    fn obsolete(&self, block: &Block<'a>) -> Option<Packet<'a>> {
+        let order = block.order;
+        let mut body = block.body;
+        let interface = usize::from(order.u16(&mut body)?);
+        let interface = self.interfaces.get(interface)?;
+        order.u16(&mut body)?;
+        let (high, low) = (order.u32(&mut body)?, order.u32(&mut body)?);
+        let captured = usize::try_from(order.u32(&mut body)?).ok()?;
+        let length = usize::try_from(order.u32(&mut body)?).ok()?;
+        let octets = take_slice(&mut body, captured)?;
+        body.get(padding(captured)..)?;
+        Some(Packet {
+            at: block.at,
+            time: interface.time(u64::from(high) << 32 | u64::from(low)),
+            link_type: interface.link_type,
+            direction: None,
+            octets,
+            length: length.max(captured),
+        })
+    }
+}
+
+fn malformed(block: &Block<'_>, what: &'static str) -> ReadError {
+    ReadError::Malformed { at: block.at, what }
+}
+
+impl Interface {
+    /// Turns a count of units into nanoseconds. The top bit of the resolution says: powers of two.
+    fn time(&self, units: u64) -> Instant {
+        let power = u32::from(self.resolution & 0x7f);
+        let units = u128::from(units);
+        let nanos = if self.resolution & 0x80 != 0 {
+            units.saturating_mul(1_000_000_000).checked_shr(power)
+        } else if power <= 9 {
+            10_u128
+                .checked_pow(9 - power)
+                .and_then(|unit| units.checked_mul(unit))
+        } else {
+            let parts = 10_u128.checked_pow(power - 9);
+            Some(parts.map_or(0, |parts| units / parts))
+        };
+        let nanos = nanos.unwrap_or(0).cast_signed();
+        let offset = i128::from(self.offset).saturating_mul(1_000_000_000);
+        let nanos = nanos.saturating_add(offset).max(0);
+        Instant::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}

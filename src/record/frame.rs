@@ -1,0 +1,258 @@
+//! Takes the layers off a captured packet, down to what UDP or TCP carried.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::pcapng::{take, take_slice};
+use super::synth::{TCP, UDP};
+
+/// What UDP or TCP carried in one packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// To whom.
+    pub destination: SocketAddr,
+    /// By which means.
+    pub transport: Transport,
+    /// What was captured of the payload.
+    pub payload: &'a [u8],
+    /// Octets of the payload that were not captured.
+    pub missing: usize,
+}
+
+/// The layer under the payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+    /// A stream.
+    Tcp {
+        /// The number of the first octet, or of the SYN.
+        sequence: u32,
+        /// FIN, SYN, RST, PSH, ACK.. from bit 0 up.
+        flags: u8,
+    },
+}
+
+/// Why there is nothing to take out of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Skip {
+    /// It begins with something that is not known here.
+    LinkType(u16),
+    /// It is neither UDP nor TCP on IP.
+    Other,
+    /// It is a fragment of an IP packet.
+    Fragment,
+    /// It is shorter than its headers, or they contradict each other.
+    Malformed,
+}
+
+/// Headers that may follow each other, at most: tags of VLANs, extensions of IPv6.
+const DEPTH: usize = 8;
+
+impl<'a> Frame<'a> {
+    /// Takes the layers off a packet that begins as `link_type` says: Ethernet with or without VLAN tags,
+    /// raw IP, BSD loopback, or Linux cooked capture, first and second version.
+    ///
+    /// # Errors
+    ///
+    /// [`Skip`], when there is no UDP or TCP in it.
+    pub fn read(link_type: u16, packet: &'a [u8]) -> Result<Self, Skip> {
+        match link_type {
+            0 | 108 => loopback(packet),
+            1 => ethernet(packet),
+            12 | 14 | 101 | 228 | 229 => ip(packet),
+            113 => cooked(packet, 14, 16),
+            276 => cooked(packet, 0, 20),
+            other => Err(Skip::LinkType(other)),
+        }
+    }
+}
+
+/// Four octets of address family, in the order of whatever machine wrote them. IP says its version itself.
+fn loopback(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+    let (family, packet) = packet.split_first_chunk::<4>().ok_or(Skip::Malformed)?;
+    // 2 everywhere; for IPv6 10 on Linux, 24, 28 and 30 on the BSDs.
+    match family {
+        [2 | 10 | 24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 2 | 10 | 24 | 28 | 30] => ip(packet),
+        _ => Err(Skip::Other),
+    }
+}
+
+fn ethernet(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+    let mut rest = packet;
+    take::<12>(&mut rest).ok_or(Skip::Malformed)?;
+    ethertype(rest)
+}
+
+/// `place` is where the `EtherType` stands, `header` how long the whole header is.
+fn cooked(packet: &[u8], place: usize, header: usize) -> Result<Frame<'_>, Skip> {
+    let kind = packet.get(place..place + 2).ok_or(Skip::Malformed)?;
+    let rest = packet.get(header..).ok_or(Skip::Malformed)?;
+    by_ethertype(kind, rest, 0)
+}
+
+fn ethertype(mut rest: &[u8]) -> Result<Frame<'_>, Skip> {
+    let kind = take_slice(&mut rest, 2).ok_or(Skip::Malformed)?;
+    by_ethertype(kind, rest, 0)
+}
+
+fn by_ethertype<'a>(kind: &[u8], mut rest: &'a [u8], depth: usize) -> Result<Frame<'a>, Skip> {
+    match kind {
+        [0x08, 0x00] | [0x86, 0xdd] => ip(rest),
+        // Tags of VLANs, customer's, provider's and an early provider's: two octets, then another type.
+        [0x81 | 0x91, 0x00] | [0x88, 0xa8] if depth < DEPTH => {
+            take::<2>(&mut rest).ok_or(Skip::Malformed)?;
+            let kind = take_slice(&mut rest, 2).ok_or(Skip::Malformed)?;
+            by_ethertype(kind, rest, depth + 1)
+        }
+        _ => Err(Skip::Other),
+    }
+}
+
+fn ip(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+    match packet.first().map(|first| first >> 4) {
+        Some(4) => ipv4(packet),
+        Some(6) => ipv6(packet),
+        _ => Err(Skip::Malformed),
+    }
+}
+
+/// What an IP packet carries, and how much of it was captured.
+struct Carried<'a> {
+    source: IpAddr,
+    destination: IpAddr,
+    octets: &'a [u8],
+    missing: usize,
+}
+
+impl<'a> Carried<'a> {
+    /// Cuts off what follows the packet (Ethernet pads short frames) and notes what is missing.
+    fn new(source: IpAddr, destination: IpAddr, octets: &'a [u8], length: usize) -> Self {
+        Self {
+            source,
+            destination,
+            octets: octets.get(..length).unwrap_or(octets),
+            missing: length.saturating_sub(octets.len()),
+        }
+    }
+}
+
+fn ipv4(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+    let (header, _) = packet.split_first_chunk::<20>().ok_or(Skip::Malformed)?;
+    let header_length = usize::from(header[0] & 15) * 4;
+    let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    // Offloaded sends are captured before anybody has filled the length in.
+    let total = if total == 0 { packet.len() } else { total };
+    let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff;
+    let length = total.checked_sub(header_length).ok_or(Skip::Malformed)?;
+    let octets = packet.get(header_length..).ok_or(Skip::Malformed)?;
+    if header_length < 20 {
+        return Err(Skip::Malformed);
+    }
+    if fragment != 0 {
+        return Err(Skip::Fragment);
+    }
+    let mut addresses = header.get(12..).unwrap_or_default();
+    let source = take::<4>(&mut addresses).ok_or(Skip::Malformed)?;
+    let destination = take::<4>(&mut addresses).ok_or(Skip::Malformed)?;
+    let source = Ipv4Addr::from(source).into();
+    let destination = Ipv4Addr::from(destination).into();
+    transport(
+        header[9],
+        &Carried::new(source, destination, octets, length),
+    )
+}
+
+fn ipv6(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+    let mut rest = packet;
+    let [_, _, _, _, high, low, mut next, _] = take::<8>(&mut rest).ok_or(Skip::Malformed)?;
+    let source = take::<16>(&mut rest).ok_or(Skip::Malformed)?;
+    let destination = take::<16>(&mut rest).ok_or(Skip::Malformed)?;
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let length = if length == 0 { rest.len() } else { length };
+    let mut carried = Carried::new(
+        Ipv6Addr::from(source).into(),
+        Ipv6Addr::from(destination).into(),
+        rest,
+        length,
+    );
+    for _ in 0..DEPTH {
+        let mut rest = carried.octets;
+        let [following, size] = match next {
+            // Hop-by-hop, routing, destination options, authentication.
+            0 | 43 | 60 | 51 => take::<2>(&mut rest).ok_or(Skip::Malformed)?,
+            44 => {
+                let [following, _, high, low] = take::<4>(&mut rest).ok_or(Skip::Malformed)?;
+                // All but the reserved bits: offset and "more".
+                if u16::from_be_bytes([high, low]) & 0xfff9 != 0 {
+                    return Err(Skip::Fragment);
+                }
+                [following, 0]
+            }
+            _ => return transport(next, &carried),
+        };
+        // RFC 4302 counts words of four octets, less two; the others count eight, less one.
+        let size = match next {
+            51 => (usize::from(size) + 2) * 4,
+            _ => (usize::from(size) + 1) * 8,
+        };
+        carried.octets = carried.octets.get(size..).ok_or(Skip::Malformed)?;
+        next = following;
+    }
+    Err(Skip::Other)
+}
+
+fn transport<'a>(proto: u8, carried: &Carried<'a>) -> Result<Frame<'a>, Skip> {
+    let mut rest = carried.octets;
+    if !matches!(proto, UDP | TCP) {
+        return Err(Skip::Other);
+    }
+    let [a, b, c, d] = take::<4>(&mut rest).ok_or(Skip::Malformed)?;
+    let source = SocketAddr::new(carried.source, u16::from_be_bytes([a, b]));
+    let destination = SocketAddr::new(carried.destination, u16::from_be_bytes([c, d]));
+    let (transport, payload, missing) = if proto == UDP {
+        let (payload, missing) = udp(rest, carried.missing)?;
+        (Transport::Udp, payload, missing)
+    } else {
+        let (transport, payload) = tcp(carried.octets, rest)?;
+        (transport, payload, carried.missing)
+    };
+    Ok(Frame {
+        source,
+        destination,
+        transport,
+        payload,
+        missing,
+    })
+}
+
+fn udp(mut rest: &[u8], missing: usize) -> Result<(&[u8], usize), Skip> {
+    let [high, low, _, _] = take::<4>(&mut rest).ok_or(Skip::Malformed)?;
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if length == 0 {
+        return Ok((rest, missing));
+    }
+    let length = length.checked_sub(8).ok_or(Skip::Malformed)?;
+    let payload = rest.get(..length).unwrap_or(rest);
+    let lost = length - payload.len();
+    // IP has said how much was on the wire; UDP cannot have had more.
+    if lost > missing {
+        return Err(Skip::Malformed);
+    }
+    Ok((payload, lost))
+}
+
+fn tcp<'a>(segment: &'a [u8], mut rest: &'a [u8]) -> Result<(Transport, &'a [u8]), Skip> {
+    let sequence = take::<4>(&mut rest).ok_or(Skip::Malformed)?;
+    take::<4>(&mut rest).ok_or(Skip::Malformed)?;
+    let [offset, flags] = take::<2>(&mut rest).ok_or(Skip::Malformed)?;
+    let header = usize::from(offset >> 4) * 4;
+    let payload = segment.get(header..).filter(|_| header >= 20);
+    let transport = Transport::Tcp {
+        sequence: u32::from_be_bytes(sequence),
+        flags,
+    };
+    Ok((transport, payload.ok_or(Skip::Malformed)?))
+}

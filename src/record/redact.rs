@@ -1,0 +1,186 @@
+//! Takes out of a recording what nobody else should see.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use serde_json::Value;
+
+use super::call::{Base, Record, decode};
+use super::json::{DIGEST, Digest, blank};
+use super::pages::{BLOBS, CALLS, JSON, NETWORK, NOTE};
+use super::pcapng::{
+    Block, Blocks, CUSTOM, CUSTOM_OPTION, Direction, FLAGS, INTERFACE, NewPacket, Order, PACKET,
+    Packet, SECTION, Sealer, take, write_custom, write_packet,
+};
+use super::sink::Seal;
+use super::{ReadError, Recording, synth};
+
+/// Returns the recording without its seed and its payloads, for viewing only.
+///
+/// A seed tells all ids that a machine will ever draw. Octets in commands, events and the configuration
+/// become zeros of equal length, or their length where they were long; packets are cut behind their UDP or
+/// TCP header, those of buses to nothing. Times, addresses, lengths, texts and reasons stay. A replay
+/// refuses what this returns.
+///
+/// # Errors
+///
+/// [`ReadError`], when the file is no recording, or is broken. One that was cut short is redacted as far
+/// as it goes.
+pub fn redact(file: &[u8]) -> Result<Vec<u8>, ReadError> {
+    Recording::open(file)?;
+    let mut redaction = Redaction {
+        file,
+        out: Vec::new(),
+        seal: Seal::new(0),
+        old: Base::default(),
+        new: Base::default(),
+        lengths: BTreeMap::new(),
+        blob: 0,
+    };
+    let mut blocks = Blocks::new(file)?;
+    while let Some(block) = blocks.next()? {
+        redaction.block(&block).ok_or(ReadError::Malformed {
+            at: block.at,
+            what: "a block that no recorder writes",
+        })?;
+    }
+    Ok(redaction.out)
+}
+
+struct Redaction<'a> {
+    file: &'a [u8],
+    out: Vec<u8>,
+    seal: Seal,
+    /// The times of the records as they are read and written.
+    old: Base,
+    new: Base,
+    /// How long the payload of each digest is.
+    lengths: BTreeMap<Digest, usize>,
+    /// Octets of the payload being read.
+    blob: usize,
+}
+
+impl<'a> Redaction<'a> {
+    fn block(&mut self, block: &Block<'a>) -> Option<()> {
+        match block.kind {
+            SECTION => {
+                self.seal = Seal::new(self.out.len());
+                self.old = Base::default();
+                self.new = Base::default();
+                self.copy(block)
+            }
+            INTERFACE => self.copy(block),
+            CUSTOM => self.custom(block),
+            PACKET => self.packet(block),
+            _ => None,
+        }
+    }
+
+    fn copy(&mut self, block: &Block<'a>) -> Option<()> {
+        let whole = self.file.get(block.at..block.at + 12 + block.body.len())?;
+        self.out.extend_from_slice(whole);
+        Some(())
+    }
+
+    fn custom(&mut self, block: &Block<'a>) -> Option<()> {
+        let mut body = block.body;
+        Order::Little.u32(&mut body)?;
+        let magic = take::<8>(&mut body)?;
+        let (body, _) = body.split_last_chunk::<4>()?;
+        match magic {
+            CALLS => {
+                let records = self.records(body)?;
+                self.write_custom(CALLS, &records, 0);
+            }
+            NOTE => {
+                let mut note: Value = serde_json::from_slice(body).ok()?;
+                if let Some(head) = note.get_mut("head").and_then(Value::as_object_mut) {
+                    head.remove("seed");
+                    head.insert("redacted".into(), true.into());
+                    blank(head.get_mut("config")?, &mut |_| None);
+                }
+                let text = serde_json::to_vec(&note).ok()?;
+                self.write_custom(NOTE, &text, b' ');
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn write_custom(&mut self, magic: [u8; 8], body: &[u8], filler: u8) {
+        let seal = &mut self.seal;
+        write_custom(&mut self.out, magic, body, filler, |so_far| {
+            seal.up_to(so_far)
+        });
+    }
+
+    fn packet(&mut self, block: &Block<'a>) -> Option<()> {
+        let packet = Packet::read(block)?;
+        let mut flags = None;
+        let mut records = None;
+        for (code, mut value) in packet.options.clone() {
+            match code {
+                FLAGS => flags = Order::Little.u32(&mut value),
+                CUSTOM_OPTION => {
+                    Order::Little.u32(&mut value)?;
+                    records = Some(value.split_last_chunk::<4>()?.0);
+                }
+                _ => {}
+            }
+        }
+        if packet.interface == BLOBS {
+            self.blob += packet.octets.len();
+        }
+        let records = match records {
+            Some(records) => Some(self.records(records)?),
+            None => None,
+        };
+        let header = match packet.interface {
+            NETWORK => synth::headers(packet.octets)?,
+            JSON => self.json(packet.octets)?,
+            _ => Vec::new(),
+        };
+        let length = (packet.interface != JSON).then_some(packet.length);
+        let packet = NewPacket {
+            interface: packet.interface,
+            time: packet.time,
+            direction: Some(Direction::from_flags(flags?)?),
+            comment: "",
+            header: &header,
+            payload: &[],
+            length,
+        };
+        let mut seal = |so_far: &[u8]| self.seal.up_to(so_far);
+        let custom = records
+            .as_deref()
+            .map(|records| (records, &mut seal as Sealer<'_>));
+        write_packet(&mut self.out, packet, custom);
+        Some(())
+    }
+
+    fn json(&self, packet: &[u8]) -> Option<Vec<u8>> {
+        let (tags, text) = packet.split_at_checked(synth::JSON_TAGS.len())?;
+        let mut value: Value = serde_json::from_slice(text).ok()?;
+        blank(&mut value, &mut |digest| self.lengths.get(digest).copied());
+        let mut packet = tags.to_vec();
+        serde_json::to_writer(&mut packet, &value).ok()?;
+        Some(packet)
+    }
+
+    /// Writes the records anew, without digests.
+    fn records(&mut self, mut records: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(records.len());
+        while let Some(record) = decode(&mut records, &mut self.old).ok()? {
+            match record {
+                Record::Blob { digest, packets } => {
+                    self.lengths.insert(digest, self.blob);
+                    self.blob = 0;
+                    let digest = [0; DIGEST];
+                    Record::Blob { digest, packets }.encode(&mut self.new, &mut out);
+                }
+                other => other.encode(&mut self.new, &mut out),
+            }
+        }
+        Some(out)
+    }
+}

@@ -1,0 +1,493 @@
+//! Feeds a recording to a fresh machine and compares.
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::call::Op;
+use super::diff::{Difference, Side, lay_out};
+use super::head::{Damage, End};
+use super::json::{AskNote, CommandNote, EventNote, LinkNote, render, same};
+use super::lane::Place;
+use super::recording::{Calls, Packets, Recording, Step};
+use super::tape::refusal;
+use super::{ReadError, Recorded, VERSION};
+use crate::{Instant, Limits, Output, Transmit};
+
+/// What a replay found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The version of the crate that made the recording.
+    pub made_by: String,
+    /// How many calls were made, the one that differs included.
+    pub calls: u64,
+    /// The first call at which the machine went another way; the replay ends there.
+    pub difference: Option<Difference>,
+    /// The first octets that are not what the recorder wrote.
+    pub damage: Option<Damage>,
+    /// How the recording ends, as far as it was read.
+    pub end: End,
+}
+
+impl Outcome {
+    /// Tells whether the machine did just what it did when it was recorded, in an undamaged file.
+    ///
+    /// It may still break off early: see [`end`](Self::end).
+    #[must_use]
+    pub const fn matches(&self) -> bool {
+        self.difference.is_none() && self.damage.is_none()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls = self.calls;
+        match &self.difference {
+            Some(difference) => write!(f, "the replay differs\n{difference}")?,
+            None => write!(f, "{calls} calls match")?,
+        }
+        if let Some(damage) = self.damage {
+            write!(f, "\n{damage}")?;
+        }
+        if self.difference.is_none() && self.end != End::Finished {
+            write!(f, "\n{}", self.end)?;
+        }
+        if !self.matches() {
+            write!(f, "{}", Versions(&self.made_by))?;
+        }
+        Ok(())
+    }
+}
+
+/// Says which version made a recording, when it is another one.
+#[derive(Debug)]
+struct Versions<'a>(&'a str);
+
+impl fmt::Display for Versions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == VERSION {
+            return Ok(());
+        }
+        let made_by = self.0;
+        write!(
+            f,
+            "\nthe recording was made by farlink {made_by}, this is farlink {VERSION}"
+        )
+    }
+}
+
+/// Why a recording cannot be replayed, or not any further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The file cannot be read.
+    Read {
+        /// Why.
+        error: ReadError,
+        /// How many calls came before, all as recorded.
+        calls: u64,
+        /// The time of the last of them.
+        time: Instant,
+    },
+    /// Seed and payloads were taken out.
+    Redacted,
+    /// It begins with a later part.
+    Part(u32),
+    /// It is a recording of another machine.
+    Kind {
+        /// The machine it is of.
+        recorded: String,
+        /// The machine that was to replay it.
+        expected: &'static str,
+    },
+    /// The machine cannot be made from the recorded configuration, or cannot read the recorded inputs.
+    Unreadable {
+        /// What cannot be read, and why.
+        what: String,
+        /// The version of the crate that wrote it.
+        made_by: String,
+    },
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read { error, calls, time } => {
+                write!(f, "{error}")?;
+                if *calls > 0 {
+                    write!(f, ", behind call {calls} at {time}; all up to there match")?;
+                }
+                Ok(())
+            }
+            Self::Redacted => f.write_str(
+                "the recording is redacted: without seed and payloads it can be viewed, not replayed",
+            ),
+            Self::Part(part) => write!(
+                f,
+                "the file begins with part {part} of a recording; a replay begins with part 0"
+            ),
+            Self::Kind { recorded, expected } => {
+                write!(f, "a recording of `{recorded}`, not of `{expected}`")
+            }
+            Self::Unreadable { what, made_by } => write!(f, "{what}{}", Versions(made_by)),
+        }
+    }
+}
+
+impl Error for ReplayError {}
+
+/// Replays a recording on a fresh machine, up to the first difference.
+///
+/// Every call is made at its recorded time; octets, asks, events, deadlines and refusals are compared.
+/// Several parts of one recording follow each other in `file`, as `cat` would join them.
+///
+/// # Errors
+///
+/// [`ReplayError`], when there is nothing to compare.
+pub fn replay<M: Recorded>(file: &[u8]) -> Result<Outcome, ReplayError> {
+    let unread = |error| ReplayError::Read {
+        error,
+        calls: 0,
+        time: Instant::ZERO,
+    };
+    let recording = Recording::open(file).map_err(unread)?;
+    let mut calls = recording.calls().map_err(unread)?;
+    let made_by = recording.head().made_by.clone();
+    let mut player = Player::<M>::new(&recording)?;
+    let difference = player.play(&mut calls).map_err(|stop| match stop {
+        Stop::Read(error) => ReplayError::Read {
+            error,
+            calls: calls.count(),
+            time: player.now,
+        },
+        Stop::Unreadable(what) => ReplayError::Unreadable {
+            what: format!("call {} at {}: {what}", calls.count(), player.now),
+            made_by: made_by.clone(),
+        },
+    })?;
+    Ok(Outcome {
+        made_by,
+        calls: calls.count(),
+        difference,
+        damage: calls.damage(),
+        end: calls.end(),
+    })
+}
+
+enum Stop {
+    Read(ReadError),
+    Unreadable(String),
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// The last input, kept small: it is put into words only for a difference.
+#[derive(Debug, Clone, Copy)]
+struct Input {
+    number: u64,
+    kind: InputKind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum InputKind {
+    Octets(usize),
+    Link,
+    Command,
+}
+
+struct Player<M: Recorded> {
+    machine: M,
+    now: Instant,
+    tx: Transmit<M::Addr>,
+    addresses: Vec<M::Addr>,
+    /// The answer to the last command.
+    answer: Result<(), String>,
+    input: Option<Input>,
+    scratch: Vec<u8>,
+    text: Vec<u8>,
+}
+
+impl<M: Recorded> Player<M> {
+    fn new(recording: &Recording<'_>) -> Result<Self, ReplayError> {
+        let head = recording.head();
+        let made_by = &head.made_by;
+        if head.redacted {
+            return Err(ReplayError::Redacted);
+        }
+        if head.kind != M::KIND {
+            return Err(ReplayError::Kind {
+                recorded: head.kind.clone(),
+                expected: M::KIND,
+            });
+        }
+        if head.part != 0 {
+            return Err(ReplayError::Part(head.part));
+        }
+        let unreadable = |what: String| ReplayError::Unreadable {
+            what,
+            made_by: made_by.clone(),
+        };
+        let seed = head
+            .seed
+            .clone()
+            .ok_or_else(|| unreadable("the recording has no seed".into()))?;
+        let config = serde_json::from_value(head.config.clone())
+            .map_err(|error| unreadable(format!("the recorded configuration: {error}")))?;
+        let machine = M::make(config, seed)
+            .map_err(|error| unreadable(format!("the recorded configuration: {error}")))?;
+        Ok(Self {
+            machine,
+            now: Instant::ZERO,
+            tx: Transmit::new(Limits::default()),
+            addresses: Vec::new(),
+            answer: Ok(()),
+            input: None,
+            scratch: Vec::new(),
+            text: Vec::new(),
+        })
+    }
+
+    fn play(&mut self, calls: &mut Calls<'_>) -> Result<Option<Difference>, Stop> {
+        while let Some(step) = calls.step()? {
+            match step {
+                Step::Address(name) => {
+                    let address = serde_json::from_slice(name)
+                        .map_err(|error| Stop::Unreadable(format!("an address: {error}")))?;
+                    self.addresses.push(address);
+                }
+                Step::Forget => self.addresses.clear(),
+                Step::Limits(limits) => self.tx = Transmit::new(limits),
+                Step::Call(now, op) => {
+                    self.now = now;
+                    if let Some(difference) = self.call(calls, now, op)? {
+                        return Ok(Some(difference));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes one call and compares what comes back.
+    fn call(
+        &mut self,
+        calls: &Calls<'_>,
+        now: Instant,
+        op: Op<'_>,
+    ) -> Result<Option<Difference>, Stop> {
+        match op {
+            Op::Receive { from, packets } => {
+                let from = self.address(calls, from)?;
+                let octets = calls.packets(packets)?.join(&mut self.scratch);
+                self.input = Some(Input {
+                    number: calls.count(),
+                    kind: InputKind::Octets(octets.len()),
+                });
+                self.machine.receive(now, from, octets);
+                Ok(None)
+            }
+            Op::Link => {
+                let note: LinkNote<M::Addr> = read(calls, "a link cue")?;
+                self.note_input(calls, InputKind::Link);
+                self.machine.link(now, note.at, note.link);
+                Ok(None)
+            }
+            Op::Command => {
+                let note: CommandNote<M::Command> = read(calls, "a command")?;
+                self.note_input(calls, InputKind::Command);
+                let answer = self.machine.command(now, note.command);
+                self.answer = answer.map_err(|error| refusal(&error));
+                Ok(None)
+            }
+            Op::Accepted => Ok(self.compare_answer(calls, Ok(()))),
+            Op::Refused(reason) => {
+                let reason = String::from_utf8_lossy(reason);
+                Ok(self.compare_answer(calls, Err(reason.as_ref())))
+            }
+            _ => self.poll(calls, now, op),
+        }
+    }
+
+    fn note_input(&mut self, calls: &Calls<'_>, kind: InputKind) {
+        self.input = Some(Input {
+            number: calls.count(),
+            kind,
+        });
+    }
+
+    fn address(&self, calls: &Calls<'_>, index: u32) -> Result<M::Addr, ReadError> {
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| self.addresses.get(index).copied())
+            .ok_or_else(|| calls.malformed("an address that was not named"))
+    }
+
+    fn compare_answer(&self, calls: &Calls<'_>, recorded: Result<(), &str>) -> Option<Difference> {
+        let replayed = self.answer.as_ref().map(|&()| ()).map_err(String::as_str);
+        if replayed == recorded {
+            return None;
+        }
+        let side = |answer| {
+            Side::Line(match answer {
+                Ok(()) => "accepted".into(),
+                Err(reason) => format!("refused: {reason}"),
+            })
+        };
+        let call = "command".into();
+        Some(self.difference(calls, call, &side(recorded), &side(replayed)))
+    }
+
+    fn poll(
+        &mut self,
+        calls: &Calls<'_>,
+        now: Instant,
+        op: Op<'_>,
+    ) -> Result<Option<Difference>, Stop> {
+        let output = self.machine.poll(now, &mut self.tx);
+        let equal = match (op, &output) {
+            (Op::Datagrams { to, packets }, Output::Transmit) => {
+                let sent = calls.packets(packets)?;
+                self.tx.to() == Some(self.address(calls, to)?)
+                    && !self.tx.is_stream()
+                    && self.tx.datagrams().eq(sent.iter())
+            }
+            (Op::Stream { to, packets }, Output::Transmit) => {
+                let to = self.address(calls, to)?;
+                let sent = calls.packets(packets)?.join(&mut self.scratch);
+                self.tx.to() == Some(to) && self.tx.is_stream() && self.tx.octets() == sent
+            }
+            (Op::Nothing, Output::Transmit) => self.tx.is_empty(),
+            (Op::Event, Output::Event(event)) => {
+                self.write(&EventNote { event })?;
+                same(&self.text, calls.text()?)
+            }
+            (Op::Ask, Output::Ask(ask)) => {
+                self.write(&AskNote { ask })?;
+                same(&self.text, calls.text()?)
+            }
+            (Op::Idle(recorded), Output::Idle(replayed)) => recorded == *replayed,
+            (Op::Done, Output::Done) => true,
+            _ => false,
+        };
+        if equal {
+            return Ok(None);
+        }
+        let recorded = self.recorded_side(calls, op)?;
+        let replayed = self.replayed_side(&output)?;
+        Ok(Some(self.difference(
+            calls,
+            "poll".into(),
+            &recorded,
+            &replayed,
+        )))
+    }
+
+    /// Writes a note into `text` just as the recorder would have.
+    fn write(&mut self, note: &impl Serialize) -> Result<(), Stop> {
+        render(&mut self.text, note, &mut |_, _| {})
+            .map_err(|error| Stop::Unreadable(error.to_string()))
+    }
+
+    fn difference(
+        &self,
+        calls: &Calls<'_>,
+        call: String,
+        recorded: &Side,
+        replayed: &Side,
+    ) -> Difference {
+        let (recorded, replayed) = lay_out(recorded, replayed);
+        let after = self.input.map(|Input { number, kind }| match kind {
+            InputKind::Octets(octets) => format!("{octets} octets received (call {number})"),
+            InputKind::Link => format!("a link cue (call {number})"),
+            InputKind::Command => format!("a command (call {number})"),
+        });
+        Difference {
+            number: calls.count(),
+            time: self.now,
+            call,
+            after,
+            recorded,
+            replayed,
+        }
+    }
+
+    fn recorded_side(&self, calls: &Calls<'_>, op: Op<'_>) -> Result<Side, Stop> {
+        let pieces = |sent: Packets<'_, '_>| sent.iter().map(<[u8]>::to_vec).collect();
+        Ok(match op {
+            Op::Datagrams { to, packets } => {
+                let pieces = pieces(calls.packets(packets)?);
+                transmit_side(self.address(calls, to)?, false, pieces)
+            }
+            Op::Stream { to, packets } => {
+                let run = calls.packets(packets)?.join(&mut Vec::new()).to_vec();
+                transmit_side(self.address(calls, to)?, true, alloc::vec![run])
+            }
+            Op::Event => Side::Json("event", calls.text()?.to_vec()),
+            Op::Ask => Side::Json("ask", calls.text()?.to_vec()),
+            Op::Idle(deadline) => idle_side(deadline),
+            Op::Done => Side::Line("done".into()),
+            Op::Nothing => Side::Line("an empty transmit".into()),
+            _ => Side::Line("no return: the machine panicked".into()),
+        })
+    }
+
+    fn replayed_side(&mut self, output: &Output<M::Addr, M::Event>) -> Result<Side, Stop> {
+        Ok(match output {
+            Output::Transmit => match self.tx.to() {
+                Some(to) => {
+                    let pieces = self.tx.datagrams().map(<[u8]>::to_vec).collect();
+                    transmit_side(to, self.tx.is_stream(), pieces)
+                }
+                None => Side::Line("an empty transmit".into()),
+            },
+            Output::Event(event) => {
+                self.write(&EventNote { event })?;
+                Side::Json("event", self.text.clone())
+            }
+            Output::Ask(ask) => {
+                self.write(&AskNote { ask })?;
+                Side::Json("ask", self.text.clone())
+            }
+            Output::Idle(deadline) => idle_side(*deadline),
+            Output::Done => Side::Line("done".into()),
+        })
+    }
+}
+
+fn read<N: DeserializeOwned>(calls: &Calls<'_>, what: &str) -> Result<N, Stop> {
+    let text = calls.text()?;
+    let note = match calls.value(text)? {
+        Some(value) => serde_json::from_value(value),
+        None => serde_json::from_slice(text),
+    };
+    note.map_err(|error| Stop::Unreadable(format!("{what}: {error}")))
+}
+
+fn idle_side(deadline: Option<Instant>) -> Side {
+    Side::Line(match deadline {
+        Some(deadline) => format!("idle until {deadline}"),
+        None => "idle".into(),
+    })
+}
+
+fn transmit_side(to: impl Place, is_stream: bool, pieces: Vec<Vec<u8>>) -> Side {
+    let octets: usize = pieces.iter().map(Vec::len).sum();
+    let what = match pieces.len() {
+        _ if is_stream => "stream".into(),
+        1 => "1 datagram".into(),
+        count => format!("{count} datagrams"),
+    };
+    let to = to.label();
+    let title = format!("transmit to {to}: {what}, {octets} octets");
+    Side::Octets { title, pieces }
+}

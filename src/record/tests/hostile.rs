@@ -1,0 +1,71 @@
+//! Whatever is in a file, reading it ends and never panics.
+
+use alloc::vec::Vec;
+
+use arbtest::arbitrary::Unstructured;
+
+use super::reseal::try_reseal;
+use super::toy::{Toy, datagram_session, short_session};
+use crate::record::read_in_all_ways;
+
+fn read_all(file: &[u8]) {
+    read_in_all_ways::<Toy<crate::Path>>(file);
+    read_in_all_ways::<Toy<()>>(file);
+}
+
+/// Changes a few octets, or moves a piece.
+fn mutate(file: &mut Vec<u8>, u: &mut Unstructured<'_>) -> arbtest::arbitrary::Result<()> {
+    for _ in 0..u.int_in_range(1..=4)? {
+        let at = u.choose_index(file.len())?;
+        match u.int_in_range(0..=3)? {
+            0 => file[at] = u.arbitrary()?,
+            1 => file[at] ^= 1 << u.int_in_range(0..=7)?,
+            2 => file.truncate(at + 1),
+            _ => {
+                let end = at + u.int_in_range(0..=file.len() - at)?;
+                let piece = file[at..end].to_vec();
+                let to = u.choose_index(file.len())?;
+                file.splice(to..to, piece);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn arbitrary_octets_are_read_without_a_panic() {
+    let heads: [&[u8]; 4] = [
+        &[0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0x4d, 0x3c, 0x2b, 0x1a],
+        &[0xd4, 0xc3, 0xb2, 0xa1],
+        &[0xa1, 0xb2, 0x3c, 0x4d],
+        &[],
+    ];
+    arbtest::arbtest(|u| {
+        let mut file = u.choose(&heads)?.to_vec();
+        file.extend_from_slice(u.bytes(u.len())?);
+        read_all(&file);
+        Ok(())
+    });
+}
+
+#[test]
+fn changed_recordings_are_read_without_a_panic() {
+    let files = [datagram_session(), short_session()];
+    arbtest::arbtest(|u| {
+        let mut file = u.choose(&files)?.clone();
+        mutate(&mut file, u)?;
+        read_all(&file);
+        Ok(())
+    });
+}
+
+#[test]
+fn changed_recordings_with_seals_that_match_are_read_without_a_panic() {
+    let files = [datagram_session(), short_session()];
+    arbtest::arbtest(|u| {
+        let mut file = u.choose(&files)?.clone();
+        mutate(&mut file, u)?;
+        read_all(&try_reseal(file));
+        Ok(())
+    });
+}

@@ -1,0 +1,12 @@
+//! Recording, replaying and reading, with toy machines.
+
+#[cfg(feature = "cotp")]
+mod cotp;
+mod flow;
+mod foreign;
+mod hostile;
+mod recorder;
+mod redact;
+mod replay;
+mod reseal;
+mod toy;

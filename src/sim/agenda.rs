@@ -1,0 +1,71 @@
+//! What is to happen, in order of time.
+
+use alloc::collections::BinaryHeap;
+use core::cmp::Ordering;
+
+use crate::Instant;
+
+/// A queue by time; what is due at one time leaves in the order in which it was entered.
+#[derive(Debug)]
+pub(super) struct Agenda<T> {
+    heap: BinaryHeap<Entry<T>>,
+    entered: u64,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    at: Instant,
+    number: u64,
+    what: T,
+}
+
+impl<T> Agenda<T> {
+    pub(super) const fn new() -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+            entered: 0,
+        }
+    }
+
+    pub(super) fn enter(&mut self, at: Instant, what: T) {
+        self.heap.push(Entry {
+            at,
+            number: self.entered,
+            what,
+        });
+        self.entered += 1;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    pub(super) fn next_time(&self) -> Option<Instant> {
+        self.heap.peek().map(|entry| entry.at)
+    }
+
+    pub(super) fn take(&mut self) -> Option<(Instant, T)> {
+        self.heap.pop().map(|entry| (entry.at, entry.what))
+    }
+}
+
+// The heap gives the greatest first, so the order is turned round.
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.number).cmp(&(self.at, self.number))
+    }
+}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl<T> Eq for Entry<T> {}

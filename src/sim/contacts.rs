@@ -1,0 +1,173 @@
+//! Contact plans: when a line is up.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Moment;
+use crate::Instant;
+
+/// The windows in which a line is up. The default is always.
+///
+/// The host that sends in this direction hears [`Link::Up`](crate::Link::Up) and
+/// [`Link::Down`](crate::Link::Down) at the address of its peer when a window begins and ends, and once when
+/// the line is laid, whatever holds then. Hosts on IP hear nothing: there, `Down` is final for a path.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Contacts(Plan);
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Plan {
+    #[default]
+    Always,
+    /// In order, apart from each other, none empty.
+    Windows(Vec<(Instant, Instant)>),
+    Periodic {
+        first: Instant,
+        open: Duration,
+        period: Duration,
+    },
+}
+
+impl Contacts {
+    /// The line is always up, and nobody hears of it.
+    pub const ALWAYS: Self = Self(Plan::Always);
+
+    /// Takes windows from a first moment up to, not including, a second one. Windows that touch or overlap
+    /// are one; empty ones are none.
+    pub fn windows<T: Moment>(windows: impl IntoIterator<Item = (T, T)>) -> Self {
+        let mut sorted: Vec<(Instant, Instant)> = windows
+            .into_iter()
+            .map(|(opens, closes)| (opens.instant(), closes.instant()))
+            .filter(|(opens, closes)| opens < closes)
+            .collect();
+        sorted.sort_unstable();
+        let mut merged: Vec<(Instant, Instant)> = Vec::with_capacity(sorted.len());
+        for (opens, closes) in sorted {
+            match merged.last_mut() {
+                Some(last) if opens <= last.1 => last.1 = last.1.max(closes),
+                _ => merged.push((opens, closes)),
+            }
+        }
+        Self(Plan::Windows(merged))
+    }
+
+    /// A window of length `open` begins at `first` and again each `period`, for ever. A window not shorter
+    /// than the period never closes.
+    pub fn periodic(first: impl Moment, open: Duration, period: Duration) -> Self {
+        let first = first.instant();
+        if open.is_zero() {
+            return Self(Plan::Windows(Vec::new()));
+        }
+        if open >= period {
+            return Self::windows([(first, Instant::MAX)]);
+        }
+        Self(Plan::Periodic {
+            first,
+            open,
+            period,
+        })
+    }
+
+    /// Tells whether the line is up without a plan.
+    #[must_use]
+    pub fn is_always(&self) -> bool {
+        self.0 == Plan::Always
+    }
+
+    /// Returns the beginning and the end of the window in which `now` lies.
+    #[must_use]
+    pub fn window_at(&self, now: Instant) -> Option<(Instant, Instant)> {
+        match &self.0 {
+            Plan::Always => Some((Instant::ZERO, Instant::MAX)),
+            Plan::Windows(windows) => {
+                let after = windows.partition_point(|&(opens, _)| opens <= now);
+                let window = *windows.get(after.checked_sub(1)?)?;
+                (now < window.1).then_some(window)
+            }
+            Plan::Periodic {
+                first,
+                open,
+                period,
+            } => {
+                let opens = last_start(*first, *period, now)?;
+                (now < opens + *open).then_some((opens, opens + *open))
+            }
+        }
+    }
+
+    /// Returns when the line next comes up or goes down after `now`.
+    #[must_use]
+    pub fn next_change(&self, now: Instant) -> Option<Instant> {
+        if let Some((_, closes)) = self.window_at(now) {
+            return (closes < Instant::MAX).then_some(closes);
+        }
+        match &self.0 {
+            Plan::Always => None,
+            Plan::Windows(windows) => {
+                let after = windows.partition_point(|&(opens, _)| opens <= now);
+                windows.get(after).map(|&(opens, _)| opens)
+            }
+            Plan::Periodic { first, period, .. } => {
+                Some(last_start(*first, *period, now).map_or(*first, |opens| opens + *period))
+            }
+        }
+    }
+}
+
+/// The last of `first`, `first + period`, .. that is not after `now`.
+fn last_start(first: Instant, period: Duration, now: Instant) -> Option<Instant> {
+    if now < first {
+        return None;
+    }
+    let since = (now - first).as_nanos();
+    let whole = since - since % period.as_nanos().max(1);
+    Some(first + Duration::from_nanos(u64::try_from(whole).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(seconds: u64) -> Instant {
+        Instant::from_nanos(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn windows_that_touch_or_overlap_are_one() {
+        let plan = Contacts::windows([
+            (secs(5), secs(7)),
+            (secs(1), secs(3)),
+            (secs(3), secs(4)),
+            (secs(6), secs(9)),
+            (secs(20), secs(20)),
+        ]);
+
+        assert_eq!(plan.window_at(secs(0)), None);
+        assert_eq!(plan.window_at(secs(1)), Some((secs(1), secs(4))));
+        assert_eq!(plan.window_at(secs(4)), None);
+        assert_eq!(plan.window_at(secs(8)), Some((secs(5), secs(9))));
+        assert_eq!(plan.next_change(secs(0)), Some(secs(1)));
+        assert_eq!(plan.next_change(secs(1)), Some(secs(4)));
+        assert_eq!(plan.next_change(secs(4)), Some(secs(5)));
+        assert_eq!(plan.next_change(secs(9)), None);
+    }
+
+    #[test]
+    fn a_periodic_plan_goes_on_for_ever() {
+        let plan = Contacts::periodic(secs(10), Duration::from_secs(2), Duration::from_secs(100));
+
+        assert_eq!(plan.window_at(secs(9)), None);
+        assert_eq!(plan.next_change(secs(9)), Some(secs(10)));
+        assert_eq!(plan.window_at(secs(11)), Some((secs(10), secs(12))));
+        assert_eq!(plan.next_change(secs(11)), Some(secs(12)));
+        assert_eq!(plan.next_change(secs(12)), Some(secs(110)));
+        assert_eq!(plan.window_at(secs(1111)), Some((secs(1110), secs(1112))));
+    }
+
+    #[test]
+    fn a_window_as_long_as_its_period_never_closes() {
+        let plan = Contacts::periodic(secs(1), Duration::from_secs(5), Duration::from_secs(5));
+
+        assert_eq!(plan.next_change(secs(0)), Some(secs(1)));
+        assert_eq!(plan.next_change(secs(1)), None);
+    }
+}

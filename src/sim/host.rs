@@ -1,0 +1,325 @@
+//! A machine in a world: its typed handle outside, its type erased inside.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::fmt::{self, Write as _};
+use core::hash::{Hash, Hasher};
+use core::iter;
+use core::marker::PhantomData;
+use core::mem;
+
+use bytes::Bytes;
+
+use super::{Place, Placed};
+use crate::laws::{Breach, Watch};
+use crate::{Ask, Instant, Limits, Link, Machine, Output, Transmit};
+
+/// A host of one world, with the type of its machine.
+pub struct Host<M> {
+    id: HostId,
+    machine: PhantomData<fn() -> M>,
+}
+
+/// A host of one world, whatever its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(pub(super) usize);
+
+/// A NAT of one world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NatId(pub(super) usize);
+
+/// What lines join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Node {
+    /// A host.
+    Host(HostId),
+    /// A NAT.
+    Nat(NatId),
+}
+
+impl<M> Host<M> {
+    pub(super) const fn new(id: HostId) -> Self {
+        Self {
+            id,
+            machine: PhantomData,
+        }
+    }
+
+    /// Returns the handle without the type.
+    #[must_use]
+    pub const fn id(self) -> HostId {
+        self.id
+    }
+}
+
+impl<M> Clone for Host<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Host<M> {}
+
+impl<M> fmt::Debug for Host<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Host").field(&self.id.0).finish()
+    }
+}
+
+impl<M> PartialEq for Host<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl<M> Eq for Host<M> {}
+
+impl<M> Hash for Host<M> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl<M> From<Host<M>> for HostId {
+    fn from(host: Host<M>) -> Self {
+        host.id
+    }
+}
+
+impl<M> From<Host<M>> for Node {
+    fn from(host: Host<M>) -> Self {
+        Self::Host(host.id)
+    }
+}
+
+impl From<HostId> for Node {
+    fn from(id: HostId) -> Self {
+        Self::Host(id)
+    }
+}
+
+impl From<NatId> for Node {
+    fn from(id: NatId) -> Self {
+        Self::Nat(id)
+    }
+}
+
+/// What one poll gave, without types.
+pub(super) enum Step {
+    Send(Sending),
+    /// What the event is called in the trace.
+    Event(String),
+    Ask(Ask<Place>),
+    Idle(Option<Instant>),
+    Done,
+}
+
+/// The contents of one [`Transmit`].
+pub(super) struct Sending {
+    pub(super) to: Place,
+    pub(super) is_stream: bool,
+    pub(super) octets: Bytes,
+    pub(super) segment_size: usize,
+}
+
+impl Sending {
+    /// The datagrams one by one. A single one is not copied, nor shared.
+    pub(super) fn into_datagrams(self) -> impl Iterator<Item = Bytes> {
+        let size = self.segment_size.max(1);
+        let mut rest = self.octets;
+        iter::from_fn(move || match rest.len() {
+            0 => None,
+            len if len <= size => Some(mem::take(&mut rest)),
+            _ => Some(rest.split_to(size)),
+        })
+    }
+}
+
+/// A machine without its type.
+pub(super) trait Body: Any {
+    fn receive(&mut self, now: Instant, from: Place, octets: &[u8]);
+    fn link(&mut self, now: Instant, at: Place, state: Link);
+    fn poll(&mut self, now: Instant) -> Result<Step, Breach>;
+    fn settled(&mut self) -> Result<(), Breach>;
+    fn wants(&mut self, from: Place) -> bool;
+    fn limit(&mut self, limits: Limits);
+}
+
+/// A machine with what the world keeps about it.
+pub(super) struct Cell<M: Machine> {
+    pub(super) machine: M,
+    pub(super) events: Vec<(Instant, M::Event)>,
+    tx: Transmit<M::Addr>,
+    /// The rest is out of the way of what every happening looks at.
+    pub(super) spare: Box<Spare<M>>,
+}
+
+/// The less used part of a cell.
+pub(super) struct Spare<M: Machine> {
+    pub(super) refusals: Vec<(Instant, M::Error)>,
+    pub(super) name_event: Option<NameEvent<M::Event>>,
+    pub(super) awaits: Option<Awaits<M::Addr>>,
+    watch: Watch<M::Addr>,
+}
+
+pub(super) type NameEvent<E> = Box<dyn Fn(&E) -> String>;
+pub(super) type Awaits<A> = Box<dyn Fn(A) -> bool>;
+
+impl<M: Machine> Cell<M> {
+    pub(super) fn new(machine: M) -> Self {
+        let limits = Limits::default();
+        Self {
+            machine,
+            events: Vec::new(),
+            tx: Transmit::new(limits),
+            spare: Box::new(Spare {
+                refusals: Vec::new(),
+                name_event: None,
+                awaits: None,
+                watch: Watch::new(limits),
+            }),
+        }
+    }
+
+    pub(super) fn command(&mut self, now: Instant, command: M::Command) -> Result<(), M::Error> {
+        if cfg!(debug_assertions) {
+            self.spare.watch.command(now);
+        }
+        self.machine.command(now, command)
+    }
+
+    /// Lends the machine for a call of its own methods, which the laws see as a command.
+    pub(super) fn lend<R>(&mut self, now: Instant, call: impl FnOnce(&mut M, Instant) -> R) -> R {
+        if cfg!(debug_assertions) {
+            self.spare.watch.command(now);
+        }
+        call(&mut self.machine, now)
+    }
+}
+
+impl<M> Body for Cell<M>
+where
+    M: Machine<Addr: Placed, Event: fmt::Debug> + 'static,
+{
+    fn receive(&mut self, now: Instant, from: Place, octets: &[u8]) {
+        let Some(from) = M::Addr::from_place(from) else {
+            return;
+        };
+        if cfg!(debug_assertions) {
+            self.spare.watch.receive(&self.machine, now, from);
+        }
+        self.machine.receive(now, from, octets);
+    }
+
+    fn link(&mut self, now: Instant, at: Place, state: Link) {
+        let Some(at) = M::Addr::from_place(at) else {
+            return;
+        };
+        if cfg!(debug_assertions) {
+            self.spare.watch.link(now, at, state);
+        }
+        self.machine.link(now, at, state);
+    }
+
+    fn poll(&mut self, now: Instant) -> Result<Step, Breach> {
+        let output = self.machine.poll(now, &mut self.tx);
+        if cfg!(debug_assertions) {
+            self.spare.watch.polled(now, &output, &self.tx)?;
+        }
+        Ok(match output {
+            Output::Transmit => Step::Send(sending(&self.tx)),
+            Output::Event(event) => {
+                let name = match &self.spare.name_event {
+                    Some(name) => name(&event),
+                    None => variant(&event),
+                };
+                self.events.push((now, event));
+                Step::Event(name)
+            }
+            Output::Ask(ask) => Step::Ask(untyped(ask)),
+            Output::Idle(deadline) => Step::Idle(deadline),
+            Output::Done => Step::Done,
+        })
+    }
+
+    fn settled(&mut self) -> Result<(), Breach> {
+        if !cfg!(debug_assertions) {
+            return Ok(());
+        }
+        let awaits = self.spare.awaits.as_deref();
+        self.spare
+            .watch
+            .settled(&self.machine, |at| awaits.is_some_and(|awaits| awaits(at)))
+    }
+
+    fn wants(&mut self, from: Place) -> bool {
+        let Some(from) = M::Addr::from_place(from) else {
+            return false;
+        };
+        if cfg!(debug_assertions) {
+            self.spare.watch.wants(&self.machine, from)
+        } else {
+            self.machine.wants(from)
+        }
+    }
+
+    fn limit(&mut self, limits: Limits) {
+        self.tx = Transmit::new(limits);
+        self.spare.watch = Watch::new(limits);
+    }
+}
+
+fn sending<A: Placed>(tx: &Transmit<A>) -> Sending {
+    Sending {
+        // An empty send breaks law 3; where laws are not watched, it goes nowhere.
+        to: tx.to().map_or(Place::Stream, A::place),
+        is_stream: tx.is_stream(),
+        octets: Bytes::copy_from_slice(tx.octets()),
+        segment_size: tx.segment_size(),
+    }
+}
+
+fn untyped<A: Placed>(ask: Ask<A>) -> Ask<Place> {
+    match ask {
+        Ask::Open { tag, path } => Ask::Open {
+            tag,
+            path: path.place(),
+        },
+        Ask::Cancel(tag) => Ask::Cancel(tag),
+        Ask::Finish(path) => Ask::Finish(path.place()),
+        Ask::Close(path) => Ask::Close(path.place()),
+        Ask::Abort(path) => Ask::Abort(path.place()),
+        Ask::Hand { tag, path, early } => Ask::Hand {
+            tag,
+            path: path.place(),
+            early,
+        },
+    }
+}
+
+/// The name of the variant: a whole event, payload and all, would drown the ladder.
+fn variant(event: &impl fmt::Debug) -> String {
+    let mut word = Word(String::new());
+    // The error is how the word ends the formatting, which may be long.
+    let _ = write!(word, "{event:?}");
+    if word.0.is_empty() {
+        return String::from("event");
+    }
+    word.0
+}
+
+struct Word(String);
+
+impl fmt::Write for Word {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for letter in text.chars() {
+            if !letter.is_alphanumeric() && letter != '_' {
+                return Err(fmt::Error);
+            }
+            self.0.push(letter);
+        }
+        Ok(())
+    }
+}

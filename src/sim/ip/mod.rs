@@ -1,0 +1,437 @@
+//! IP in the world: networks, the NATs between them, and what crosses them.
+//!
+//! There is one public network, and one more behind each NAT. Everything in one network is everything's
+//! neighbour; a packet for an address that nobody there has goes to the NAT, if there is one. Each step to
+//! a neighbour is a line of its own.
+
+mod nat;
+mod oracle;
+mod sockets;
+mod stack;
+mod table;
+mod tcp;
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use bytes::Bytes;
+
+pub use nat::{
+    Conflict, Filtering, Hairpin, Mapping, Nat, Parity, Pooling, Ports, Refresh, SimultaneousOpen,
+    Stray, Translation, Unsolicited,
+};
+pub use table::Binding;
+pub use tcp::Tcp;
+
+pub(super) use sockets::TcpWake;
+pub(super) use stack::Stack;
+
+use super::links::Point;
+use super::trace::PacketId;
+use super::traffic::{By, Head};
+use super::way::Departure;
+use super::world::{Happening, Lodging};
+use super::{Carrier, Flags, Ip, Line, NatId, Node, Place, Why, World, misuse};
+use crate::{Path, Proto};
+use table::{Refusal, Table};
+use tcp::Segment;
+
+/// The public network; the one behind the NAT of index n has index n + 1.
+const PUBLIC: usize = 0;
+
+/// All networks and NATs of a world.
+pub(super) struct Internet {
+    nets: Vec<Net>,
+    nats: Vec<Gate>,
+}
+
+struct Net {
+    members: BTreeMap<IpAddr, Node>,
+    /// Of neighbours that have no line of their own.
+    line: Arc<Line>,
+}
+
+/// A NAT between the network of its index plus one and `outer`.
+struct Gate {
+    outer: usize,
+    table: Table,
+}
+
+/// What an IP packet carries beside its octets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Header {
+    src: SocketAddr,
+    dst: SocketAddr,
+    /// Of a TCP segment.
+    segment: Option<Segment>,
+    /// The network that it is in.
+    net: usize,
+    /// Whether a line flipped a bit: its checksum is wrong from there on, whatever NATs do to it.
+    pub(super) is_corrupted: bool,
+}
+
+impl Header {
+    pub(super) const fn carrier(&self) -> Carrier {
+        match self.segment {
+            Some(segment) => Carrier::Tcp(segment.flags),
+            None => Carrier::Datagram,
+        }
+    }
+
+    const fn proto(&self) -> Proto {
+        match self.segment {
+            Some(_) => Proto::Tcp,
+            None => Proto::Udp,
+        }
+    }
+
+    const fn flags(&self) -> Option<Flags> {
+        match self.segment {
+            Some(segment) => Some(segment.flags),
+            None => None,
+        }
+    }
+}
+
+/// A SYN that a NAT let nobody in for, and that it has not answered.
+pub(super) struct Denied {
+    nat: NatId,
+    header: Header,
+    len: usize,
+}
+
+impl Internet {
+    pub(super) fn new() -> Self {
+        let public = Net {
+            members: BTreeMap::new(),
+            line: Arc::new(Line::delayed(Duration::from_millis(10))),
+        };
+        Self {
+            nets: alloc::vec![public],
+            nats: Vec::new(),
+        }
+    }
+
+    fn gate(&mut self, nat: NatId) -> &mut Gate {
+        match self.nats.get_mut(nat.0) {
+            Some(gate) => gate,
+            None => misuse("the NAT belongs to another world"),
+        }
+    }
+
+    /// Tells whether `net` is `outer` or behind a NAT in it, however deep.
+    fn is_within(&self, mut net: usize, outer: usize) -> bool {
+        loop {
+            if net == outer {
+                return true;
+            }
+            // NATs are made after those that they are behind, so this ends.
+            match net.checked_sub(1).and_then(|nat| self.nats.get(nat)) {
+                Some(gate) => net = gate.outer,
+                None => return false,
+            }
+        }
+    }
+
+    /// Returns the neighbour that has `address`, or else the NAT that may know more.
+    fn next_hop(&self, net: usize, address: IpAddr) -> Option<Node> {
+        let member = self.nets.get(net)?.members.get(&address).copied();
+        member.or_else(|| Some(Node::Nat(NatId(net.checked_sub(1)?))))
+    }
+}
+
+impl World {
+    /// Puts a NAT between its addresses and a network of its own, in which hosts live that are
+    /// [`behind`](Ip::behind) it. A NAT whose addresses are behind another NAT is nested.
+    pub fn nat(&mut self, ip: Ip, nat: Nat) -> NatId {
+        let id = NatId(self.net.nats.len());
+        let (addresses, nets): (Vec<IpAddr>, Vec<usize>) = ip.into_homes().unzip();
+        let outer = nets.first().copied().unwrap_or(PUBLIC);
+        if nets.iter().any(|net| *net != outer) {
+            misuse("the addresses of a NAT are in one network");
+        }
+        let name = addresses.first().map(|address| format!("NAT {address}"));
+        self.trace.add_name(Node::Nat(id), name.unwrap_or_default());
+        for address in &addresses {
+            self.register(outer, *address, Node::Nat(id));
+        }
+        let chance = self.seed.child(&format!("nat {}", id.0)).chance();
+        self.net.nets.push(Net {
+            members: BTreeMap::new(),
+            line: Arc::new(Line::default()),
+        });
+        self.net.nats.push(Gate {
+            outer,
+            table: Table::new(nat, addresses, chance),
+        });
+        id
+    }
+
+    fn register(&mut self, net: usize, address: IpAddr, node: Node) {
+        let Some(members) = self.net.nets.get_mut(net).map(|net| &mut net.members) else {
+            misuse("the NAT belongs to another world");
+        };
+        if members.insert(address, node).is_some() {
+            misuse(&format!("two neighbours have the address {address}"));
+        }
+        // A firewall keeps addresses as they are, so its neighbours find them at the firewall.
+        if let Some(nat) = net.checked_sub(1).map(NatId) {
+            let gate = self.net.gate(nat);
+            if gate.table.is_firewall() {
+                let outer = gate.outer;
+                self.register(outer, address, Node::Nat(nat));
+            }
+        }
+    }
+
+    pub(super) fn settle_in(&mut self, id: super::HostId, ip: Ip) -> Stack {
+        let addresses: Vec<(IpAddr, usize)> = ip.into_homes().collect();
+        for (address, net) in &addresses {
+            self.register(*net, *address, Node::Host(id));
+        }
+        Stack::new(addresses, &self.seed.child(&format!("stack {}", id.0)))
+    }
+
+    /// Sets the line between neighbours in the public network that have none of their own. Without it, it
+    /// has a delay of 10 ms.
+    pub fn internet(&mut self, line: Line) {
+        if let Some(public) = self.net.nets.get_mut(PUBLIC) {
+            public.line = Arc::new(line);
+        }
+    }
+
+    /// Sets the line between neighbours behind a NAT, the NAT included, that have none of their own. Without
+    /// it, it is perfect.
+    pub fn inside(&mut self, nat: NatId, line: Line) {
+        match self.net.nets.get_mut(nat.0 + 1) {
+            Some(net) => net.line = Arc::new(line),
+            None => misuse("the NAT belongs to another world"),
+        }
+    }
+
+    /// Lets a NAT forget all its mappings, as when its power fails.
+    pub fn forget(&mut self, nat: NatId) {
+        self.net.gate(nat).table.forget();
+    }
+
+    /// Returns the mappings that a NAT has at this time, in the order in which it made them.
+    #[must_use]
+    pub fn bindings(&self, nat: NatId) -> Vec<Binding> {
+        match self.net.nats.get(nat.0) {
+            Some(gate) => gate.table.bindings(self.now),
+            None => misuse("the NAT belongs to another world"),
+        }
+    }
+
+    pub(super) fn share_net(&self, from: Node, to: Node) -> bool {
+        let nets = self.nets_of(from);
+        self.nets_of(to).iter().any(|net| nets.contains(net))
+    }
+
+    fn nets_of(&self, node: Node) -> Vec<usize> {
+        match node {
+            Node::Nat(nat) => {
+                let outer = self.net.nats.get(nat.0).map(|gate| gate.outer);
+                outer.into_iter().chain([nat.0 + 1]).collect()
+            }
+            Node::Host(id) => match self.hosts.get(id.0).map(|slot| &slot.lodging) {
+                Some(Lodging::Ip(stack)) => stack.nets().collect(),
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// Finds the way to a neighbour, laying the network's own line when there is none.
+    fn way_in(&mut self, net: usize, from: Node, to: Node) -> Option<usize> {
+        let (start, end) = (Point::Node(from), Point::Node(to));
+        if let Some(way) = self.links.find(start, end) {
+            return Some(way);
+        }
+        let line = if from == to {
+            Arc::new(Line::default())
+        } else {
+            Arc::clone(&self.net.nets.get(net)?.line)
+        };
+        Some(self.lay(start, end, line, None))
+    }
+
+    /// Returns the way on which a packet leaves `from`.
+    fn way_out(&mut self, from: Node, header: &Header) -> Option<usize> {
+        let hop = self.net.next_hop(header.net, header.dst.ip())?;
+        self.way_in(header.net, from, hop)
+    }
+
+    /// Sends a packet on from `from`, who is not held up by a queue.
+    fn pass_on(&mut self, from: Node, header: Header, octets: Bytes, packet: Option<PacketId>) {
+        let Some(way) = self.way_out(from, &header) else {
+            return self.trace.lost(packet, self.now, Why::NoHost);
+        };
+        let Some((_, to, departure)) = self.depart(way, octets.len(), By::Network) else {
+            return;
+        };
+        self.trace.change(packet, |packet| packet.to = Some(to));
+        match departure {
+            Departure::Sent { at, .. } => self.fly(
+                way,
+                at,
+                Head::Ip(alloc::boxed::Box::new(header)),
+                octets,
+                packet,
+            ),
+            Departure::Lost(why) => self.trace.lost(packet, self.now, why),
+            Departure::Held(_) => self.trace.lost(packet, self.now, Why::QueueFull),
+        }
+    }
+
+    /// A packet reaches a node on IP.
+    pub(super) fn come_by(
+        &mut self,
+        to: Node,
+        header: Header,
+        octets: Bytes,
+        packet: Option<PacketId>,
+    ) {
+        match to {
+            Node::Host(_) if header.is_corrupted && header.segment.is_some() => {
+                self.trace.lost(packet, self.now, Why::Checksum);
+            }
+            Node::Host(id) => self.receive_ip(id, header, &octets, packet),
+            Node::Nat(nat) if header.net == nat.0 + 1 => self.go_out(nat, header, octets, packet),
+            Node::Nat(nat) => self.come_in(nat, header, octets, packet),
+        }
+    }
+
+    /// A packet from behind a NAT reaches it.
+    fn go_out(&mut self, nat: NatId, header: Header, octets: Bytes, packet: Option<PacketId>) {
+        let now = self.now;
+        let gate = self.net.gate(nat);
+        let outer = gate.outer;
+        let flow = header.flow();
+        if gate.table.owns(header.dst.ip()) {
+            return match gate.table.hairpin(now, flow) {
+                Ok((src, dst)) => {
+                    let header = Header { src, dst, ..header };
+                    self.pass_on(Node::Nat(nat), header, octets, packet);
+                }
+                Err(refusal) => self.turn_away(nat, refusal, header, octets.len(), packet),
+            };
+        }
+        match gate.table.outbound(now, flow) {
+            Ok(src) => {
+                let header = Header {
+                    src,
+                    net: outer,
+                    ..header
+                };
+                self.pass_on(Node::Nat(nat), header, octets, packet);
+            }
+            Err(refusal) => self.turn_away(nat, refusal, header, octets.len(), packet),
+        }
+    }
+
+    /// A packet from outside reaches a NAT.
+    fn come_in(&mut self, nat: NatId, header: Header, octets: Bytes, packet: Option<PacketId>) {
+        let now = self.now;
+        match self.net.gate(nat).table.inbound(now, header.flow()) {
+            Ok(dst) => {
+                let header = Header {
+                    dst,
+                    net: nat.0 + 1,
+                    ..header
+                };
+                self.pass_on(Node::Nat(nat), header, octets, packet);
+            }
+            Err(refusal) => self.turn_away(nat, refusal, header, octets.len(), packet),
+        }
+    }
+
+    fn turn_away(
+        &mut self,
+        nat: NatId,
+        refusal: Refusal,
+        header: Header,
+        len: usize,
+        packet: Option<PacketId>,
+    ) {
+        self.trace.lost(packet, self.now, refusal.why);
+        let denied = Denied { nat, header, len };
+        match refusal.reset_after {
+            None => {}
+            Some(Duration::ZERO) => self.refuse(&denied),
+            Some(after) => self.agenda.enter(
+                self.now + after,
+                Happening::Refuse(alloc::boxed::Box::new(denied)),
+            ),
+        }
+    }
+
+    /// The time of patience is over: unless a SYN went out for the connection meanwhile, the one that came
+    /// in is refused (RFC 5382 REQ-4).
+    pub(super) fn refuse_denied(&mut self, denied: &Denied) {
+        let now = self.now;
+        let flow = denied.header.flow();
+        if !self.net.gate(denied.nat).table.has_opened(now, flow) {
+            self.refuse(denied);
+        }
+    }
+
+    fn refuse(&mut self, denied: &Denied) {
+        let Denied { nat, header, len } = *denied;
+        self.send_refusal(Node::Nat(nat), header, len);
+    }
+
+    /// Answers a segment of `len` octets of data with RST, as a closed port does, unless it is one itself.
+    fn send_refusal(&mut self, from: Node, header: Header, len: usize) {
+        let Some(segment) = header.segment.filter(|segment| !segment.flags.rst) else {
+            return;
+        };
+        let answer = Header {
+            src: header.dst,
+            dst: header.src,
+            segment: Some(segment.refusal(len)),
+            net: header.net,
+            is_corrupted: false,
+        };
+        self.send_segment(from, answer, Bytes::new(), false);
+    }
+
+    /// Sends a TCP segment and notes it in the trace.
+    fn send_segment(&mut self, from: Node, header: Header, data: Bytes, is_repeated: bool) {
+        let to = self.net.next_hop(header.net, header.dst.ip());
+        let place = Place::Path(Path::tcp(header.src, header.dst));
+        let packet = self.note_sent(from, to, place, header.carrier(), &data, Some(is_repeated));
+        if let Some(segment) = header.segment {
+            let numbers = (segment.seq, segment.ack);
+            self.trace
+                .change(packet, |packet| packet.numbers = Some(numbers));
+        }
+        self.pass_on(from, header, data, packet);
+    }
+}
+
+impl Header {
+    const fn flow(&self) -> table::Flow {
+        table::Flow {
+            proto: self.proto(),
+            src: self.src,
+            dst: self.dst,
+            flags: self.flags(),
+            seq: match self.segment {
+                Some(segment) => segment.seq,
+                None => 0,
+            },
+        }
+    }
+}
+
+impl Ip {
+    /// Its addresses with the networks that they are in.
+    fn into_homes(self) -> impl Iterator<Item = (IpAddr, usize)> {
+        let addresses = self.into_addresses();
+        addresses.map(|(address, behind)| (address, behind.map_or(PUBLIC, |nat| nat.0 + 1)))
+    }
+}

@@ -1,0 +1,428 @@
+//! Whether two hosts can reach each other without a relay: computed from the NATs alone.
+//!
+//! It plays the best that two peers could do, on NATs of the same kinds that have seen nothing yet. Both
+//! send to all that they know of each other, learn from what arrives, and begin again, until an exchange
+//! succeeds or nothing is left to learn. More knowledge never hurts, so no order of sends can do better.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::super::{Flags, HostId, NatId, Node, World};
+use super::table::{Flow, Table};
+use super::{Internet, PUBLIC};
+use crate::{Instant, Proto};
+
+/// How often both sides send to all they know. Each round can teach one more address of each side, and no
+/// exchange needs more than two that were learned one from the other.
+const ROUNDS: usize = 4;
+
+/// A packet passes fewer NATs than this, there and back.
+const MOST_HOPS: usize = 32;
+
+impl World {
+    /// Tells whether a direct path between two hosts on IP is possible, by UDP hole punching or, for TCP, by
+    /// connecting from one side or from both at once.
+    ///
+    /// A path is a pair of addresses `p` and `q`, such that what the first host sends to `q` comes from `p`
+    /// and reaches the second, and what the second one sends to `p` comes from `q` and reaches the first.
+    /// For TCP a whole handshake passes.
+    ///
+    /// Possible means that two peers can find one which
+    /// - have each a socket with a port of their own choice,
+    /// - exchange all they know by some other way,
+    /// - know the addresses of their hosts, what servers in the public network see of them, and from where
+    ///   packets of the other side came to them,
+    /// - know what kind of NATs they are behind, and hence the next mapping of one that chooses by a rule,
+    /// - send at the best moment, so that a NAT which refuses what comes too early does not matter.
+    ///
+    /// Guessing does not count, although many guesses may meet a random port. Neither the mappings that the
+    /// NATs have at present nor faults of lines matter.
+    ///
+    /// ```
+    /// use farlink::Proto;
+    /// use farlink::sim::{Ip, Nat, World};
+    /// # use farlink::{Ask, Instant, Link, Machine, Output, Path, Transmit};
+    /// # struct Idle;
+    /// # impl Machine for Idle {
+    /// #     type Addr = Path;
+    /// #     type Command = ();
+    /// #     type Event = ();
+    /// #     type Error = core::convert::Infallible;
+    /// #     fn receive(&mut self, _: Instant, _: Path, _: &[u8]) {}
+    /// #     fn link(&mut self, _: Instant, _: Path, _: Link) {}
+    /// #     fn command(&mut self, _: Instant, (): ()) -> Result<(), Self::Error> { Ok(()) }
+    /// #     fn poll(&mut self, _: Instant, tx: &mut Transmit<Path>) -> Output<Path, ()> {
+    /// #         tx.clear();
+    /// #         Output::Idle(None)
+    /// #     }
+    /// # }
+    ///
+    /// let mut world = World::new(1);
+    /// let cone = world.nat(Ip::at([198, 51, 100, 1]), Nat::restricted_cone());
+    /// let symmetric = world.nat(Ip::at([203, 0, 113, 1]), Nat::symmetric());
+    /// let alice = world.host(Ip::at([10, 0, 0, 1]).behind(cone), Idle);
+    /// let bob = world.host(Ip::at([10, 0, 0, 1]).behind(symmetric), Idle);
+    /// let eve = world.host(Ip::at([10, 0, 0, 2]).behind(symmetric), Idle);
+    ///
+    /// assert!(world.direct_path_possible(alice, bob, Proto::Udp));
+    /// assert!(world.direct_path_possible(bob, eve, Proto::Udp));
+    /// ```
+    #[must_use]
+    pub fn direct_path_possible(
+        &self,
+        one: impl Into<HostId>,
+        other: impl Into<HostId>,
+        proto: Proto,
+    ) -> bool {
+        let (one, other) = (one.into(), other.into());
+        let homes = |id| self.homes(id);
+        homes(one).iter().any(|one| {
+            homes(other).iter().any(|other| {
+                one.ip.is_ipv4() == other.ip.is_ipv4()
+                    && Peers::new(&self.net, proto, [*one, *other]).find_path()
+            })
+        })
+    }
+
+    fn homes(&self, id: HostId) -> Vec<Home> {
+        match self.hosts.get(id.0).map(|slot| &slot.lodging) {
+            Some(super::Lodging::Ip(stack)) => stack
+                .addresses()
+                .map(|(ip, net)| Home { id, ip, net })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A host with one of its addresses.
+#[derive(Debug, Clone, Copy)]
+struct Home {
+    id: HostId,
+    ip: IpAddr,
+    net: usize,
+}
+
+/// One of the two peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    One,
+    Other,
+}
+
+impl Side {
+    const BOTH: [Self; 2] = [Self::One, Self::Other];
+
+    const fn peer(self) -> Self {
+        match self {
+            Self::One => Self::Other,
+            Self::Other => Self::One,
+        }
+    }
+
+    /// The port that this side chose. They differ, in case both are behind one NAT.
+    const fn port(self) -> u16 {
+        match self {
+            Self::One => 40_000,
+            Self::Other => 41_000,
+        }
+    }
+}
+
+/// Two peers with the NATs before them.
+#[derive(Clone)]
+struct Peers<'w> {
+    net: &'w Internet,
+    proto: Proto,
+    homes: [Home; 2],
+    tables: BTreeMap<NatId, Table>,
+    known: [BTreeSet<SocketAddr>; 2],
+    /// Mappings that everybody could tell before they were made.
+    foreseen: BTreeSet<(NatId, SocketAddr)>,
+}
+
+/// How a packet fared.
+struct Passage {
+    /// From where it came, as far as it came.
+    source: SocketAddr,
+    /// Whom it reached.
+    reached: Option<Reached>,
+    /// Whether everybody could tell its source before.
+    was_foreseen: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    Server,
+    Peer(Side),
+}
+
+impl<'w> Peers<'w> {
+    fn new(net: &'w Internet, proto: Proto, homes: [Home; 2]) -> Self {
+        let gates = net.nats.iter().enumerate();
+        let above = gates.filter(|(index, _)| {
+            let mut behind = homes.iter().map(|home| home.net);
+            behind.any(|inner| net.is_within(inner, index + 1))
+        });
+        let mut peers = Self {
+            net,
+            proto,
+            homes,
+            tables: above
+                .map(|(index, gate)| (NatId(index), gate.table.fresh()))
+                .collect(),
+            known: [BTreeSet::new(), BTreeSet::new()],
+            foreseen: BTreeSet::new(),
+        };
+        for side in Side::BOTH {
+            let own = peers.socket(side);
+            peers.learn(side, own);
+            peers.ask_server(side);
+        }
+        peers
+    }
+
+    const fn home(&self, side: Side) -> Home {
+        let [one, other] = self.homes;
+        match side {
+            Side::One => one,
+            Side::Other => other,
+        }
+    }
+
+    const fn socket(&self, side: Side) -> SocketAddr {
+        SocketAddr::new(self.home(side).ip, side.port())
+    }
+
+    fn known(&self, side: Side) -> Vec<SocketAddr> {
+        let [one, other] = &self.known;
+        let known = match side {
+            Side::One => one,
+            Side::Other => other,
+        };
+        known.iter().copied().collect()
+    }
+
+    /// Notes an address of `side`; tells whether it was unknown.
+    fn learn(&mut self, side: Side, address: SocketAddr) -> bool {
+        let [one, other] = &mut self.known;
+        match side {
+            Side::One => one.insert(address),
+            Side::Other => other.insert(address),
+        }
+    }
+
+    fn server(&self, port: u16) -> SocketAddr {
+        // No host can have these addresses.
+        let ip = match self.homes[0].ip {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::BROADCAST),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from(u128::MAX)),
+        };
+        SocketAddr::new(ip, port)
+    }
+
+    fn ask_server(&mut self, side: Side) {
+        let server = self.server(3478);
+        let first = (self.proto == Proto::Tcp).then_some(Flags::SYN);
+        let passage = self.send(side, server, first);
+        if passage.reached == Some(Reached::Server) {
+            self.learn(side, passage.source);
+            if self.proto == Proto::Tcp {
+                self.send(side, server, Some(Flags::ACK));
+            }
+        }
+    }
+
+    fn find_path(&mut self) -> bool {
+        for _ in 0..ROUNDS {
+            if self.can_exchange() {
+                return true;
+            }
+            if !self.send_to_all() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Tries all pairs of addresses that the two may have for each other.
+    fn can_exchange(&self) -> bool {
+        self.candidates().any(|pair| self.clone().exchange(pair))
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = [SocketAddr; 2]> {
+        let [mut ones, mut others] = Side::BOTH.map(|side| self.known(side));
+        ones.extend(self.next_mappings(Side::One));
+        others.extend(self.next_mappings(Side::Other));
+        // Behind one NAT that counts, the second to send gets the mapping after that of the first.
+        for peer in self.addresses(Side::Other) {
+            let mut after = self.clone();
+            after.send(Side::One, SocketAddr::new(peer, 1), self.first_flags());
+            others.extend(after.next_mappings(Side::Other));
+        }
+        let pairs = ones.into_iter().map(move |one| (one, others.clone()));
+        pairs.flat_map(|(one, others)| others.into_iter().map(move |other| [one, other]))
+    }
+
+    fn addresses(&self, side: Side) -> BTreeSet<IpAddr> {
+        self.known(side).iter().map(SocketAddr::ip).collect()
+    }
+
+    /// What the next new mapping of `side` will be, for each address that the peer may have, if its NATs
+    /// choose by a rule.
+    fn next_mappings(&self, side: Side) -> Vec<SocketAddr> {
+        let peers: BTreeSet<IpAddr> = self.known(side.peer()).iter().map(SocketAddr::ip).collect();
+        let foreseen = peers.into_iter().filter_map(|ip| {
+            // A port to which nothing was sent before.
+            let somewhere = SocketAddr::new(ip, 1);
+            let passage = self.clone().send(side, somewhere, self.first_flags());
+            passage.was_foreseen.then_some(passage.source)
+        });
+        foreseen.collect()
+    }
+
+    fn first_flags(&self) -> Option<Flags> {
+        (self.proto == Proto::Tcp).then_some(Flags::SYN)
+    }
+
+    /// Both send to all they know of each other; tells whether anything was learned. Twice, since what one
+    /// side sends may only pass once the other side has sent.
+    fn send_to_all(&mut self) -> bool {
+        let mut has_learned = false;
+        for side in Side::BOTH.into_iter().chain(Side::BOTH) {
+            for target in self.known(side.peer()) {
+                let passage = self.send(side, target, self.first_flags());
+                let is_seen = passage.reached == Some(Reached::Peer(side.peer()));
+                if is_seen || passage.was_foreseen {
+                    has_learned |= self.learn(side, passage.source);
+                }
+            }
+        }
+        has_learned
+    }
+
+    /// Tells whether the two can exchange packets between these addresses of theirs.
+    fn exchange(mut self, addresses: [SocketAddr; 2]) -> bool {
+        match self.proto {
+            Proto::Udp => {
+                self.passes(Side::One, addresses, None);
+                self.passes(Side::Other, addresses, None);
+                self.passes(Side::One, addresses, None) && self.passes(Side::Other, addresses, None)
+            }
+            Proto::Tcp => {
+                let both = || Side::BOTH.into_iter();
+                let one_connects = |side| self.clone().shakes_hands(side, addresses);
+                if both().any(one_connects) {
+                    return true;
+                }
+                for side in Side::BOTH {
+                    self.passes(side, addresses, Some(Flags::SYN));
+                }
+                both().any(|side| self.clone().shakes_hands(side, addresses))
+            }
+        }
+    }
+
+    fn shakes_hands(mut self, from: Side, addresses: [SocketAddr; 2]) -> bool {
+        self.passes(from, addresses, Some(Flags::SYN))
+            && self.passes(from.peer(), addresses, Some(Flags::SYN_ACK))
+            && self.passes(from, addresses, Some(Flags::ACK))
+    }
+
+    /// Sends from one side to the other's address; tells whether it arrived as from the own one.
+    fn passes(&mut self, from: Side, addresses: [SocketAddr; 2], flags: Option<Flags>) -> bool {
+        let [one, other] = addresses;
+        let (own, target) = match from {
+            Side::One => (one, other),
+            Side::Other => (other, one),
+        };
+        let passage = self.send(from, target, flags);
+        passage.reached == Some(Reached::Peer(from.peer())) && passage.source == own
+    }
+
+    /// Sends a packet and follows it through the NATs.
+    fn send(&mut self, from: Side, to: SocketAddr, flags: Option<Flags>) -> Passage {
+        let home = self.home(from);
+        let mut flow = Flow {
+            proto: self.proto,
+            src: self.socket(from),
+            dst: to,
+            flags,
+            // One connection, however often its SYN is sent.
+            seq: u64::from(from.port()),
+        };
+        let mut net = home.net;
+        let mut passage = Passage {
+            source: flow.src,
+            reached: None,
+            was_foreseen: true,
+        };
+        for _ in 0..MOST_HOPS {
+            if net == PUBLIC && flow.dst.ip() == self.server(0).ip() {
+                passage.reached = Some(Reached::Server);
+                break;
+            }
+            match self.net.next_hop(net, flow.dst.ip()) {
+                Some(Node::Host(id)) => {
+                    passage.reached = self.who(id, flow.dst);
+                    break;
+                }
+                Some(Node::Nat(nat)) => match self.cross(nat, net, flow, &mut passage) {
+                    Some(crossed) => (flow, net) = crossed,
+                    None => break,
+                },
+                None => break,
+            }
+        }
+        passage
+    }
+
+    fn who(&self, id: HostId, dst: SocketAddr) -> Option<Reached> {
+        let mut sides = Side::BOTH.into_iter();
+        let side = sides.find(|side| self.home(*side).id == id && self.socket(*side) == dst)?;
+        Some(Reached::Peer(side))
+    }
+
+    /// Passes a NAT from either side, or turns round in it.
+    fn cross(
+        &mut self,
+        nat: NatId,
+        net: usize,
+        flow: Flow,
+        passage: &mut Passage,
+    ) -> Option<(Flow, usize)> {
+        let now = Instant::ZERO;
+        let outer = self.net.nats.get(nat.0)?.outer;
+        let inside = nat.0 + 1;
+        let table = self.tables.get_mut(&nat)?;
+        if net != inside {
+            let dst = table.inbound(now, flow).ok()?;
+            return Some((Flow { dst, ..flow }, inside));
+        }
+        let before = table.made();
+        let is_hairpin = table.owns(flow.dst.ip());
+        let mapped = table.outbound(now, flow).ok()?;
+        let is_new = table.made() > before;
+        if is_new && table.is_predictable(passage.was_foreseen) {
+            self.foreseen.insert((nat, mapped));
+        }
+        passage.was_foreseen = self.foreseen.contains(&(nat, mapped));
+        passage.source = mapped;
+        if !is_hairpin {
+            return Some((
+                Flow {
+                    src: mapped,
+                    ..flow
+                },
+                outer,
+            ));
+        }
+        let (src, dst) = table.hairpin(now, flow).ok()?;
+        passage.source = src;
+        Some((Flow { src, dst, ..flow }, inside))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,351 @@
+//! The TCP connections of a host: between segments, the machine, and streams that were handed over.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::super::pipe::Owner;
+use super::super::{Carrier, Handed, HostId, Node, Place, Why, World};
+use super::Header;
+use super::stack::Pair;
+use super::tcp::{Ending, Origin, Outgoing, Segment, State, Turn};
+use crate::{Cause, Link, Path, Tag};
+
+/// A connection of a host has a deadline.
+pub(in super::super) struct TcpWake {
+    pub(super) id: HostId,
+    pub(super) pair: Pair,
+}
+
+impl World {
+    /// Sends the SYN of a connection that was made.
+    pub(super) fn start(&mut self, id: HostId, pair: Pair) {
+        let now = self.now;
+        let mut out = Vec::new();
+        if let Some(conn) = self.stack(id).conns.get_mut(&pair) {
+            conn.open(now, &mut out);
+        }
+        self.go_on(id, pair, out);
+    }
+
+    /// A segment reaches a host.
+    pub(super) fn receive_segment(
+        &mut self,
+        id: HostId,
+        header: Header,
+        segment: Segment,
+        data: &Bytes,
+    ) {
+        let now = self.now;
+        let pair = (header.dst, header.src);
+        let is_syn = segment.flags.syn && !segment.flags.ack;
+        let stack = self.stack(id);
+        let is_listening = stack.listener(pair.0).is_some();
+        let mut out = Vec::new();
+        let turn = match stack.conns.get_mut(&pair) {
+            // A new connection may follow one that is over (RFC 9293 section 3.6.1).
+            Some(conn) if conn.state != State::TimeWait || !is_syn => {
+                conn.receive(now, segment, data, &mut out)
+            }
+            _ if is_syn && is_listening => {
+                stack.accept(pair).answer(now, segment, &mut out);
+                None
+            }
+            _ => return self.send_refusal(Node::Host(id), header, data.len()),
+        };
+        self.go_on(id, pair, out);
+        if let Some(turn) = turn {
+            self.turn(id, pair, turn);
+        }
+        self.settle(id);
+    }
+
+    /// Sends what a connection has to send, and looks at what became of it.
+    fn go_on(&mut self, id: HostId, pair: Pair, out: Vec<Outgoing>) {
+        let now = self.now;
+        let Some(net) = self.stack(id).net_of(pair.0.ip()) else {
+            return;
+        };
+        for outgoing in out {
+            let header = Header {
+                src: pair.0,
+                dst: pair.1,
+                segment: Some(outgoing.segment),
+                net,
+                is_corrupted: false,
+            };
+            self.send_segment(Node::Host(id), header, outgoing.data, outgoing.is_repeated);
+        }
+        let stack = self.stack(id);
+        let Some(conn) = stack.conns.get_mut(&pair) else {
+            return;
+        };
+        let owner = conn.owner;
+        let has_news = !conn.unread.is_empty() || conn.ending == Ending::Arrived;
+        if has_news && conn.state == State::Open {
+            stack.ready.insert(pair);
+        }
+        let is_free = conn.is_full && conn.has_room();
+        conn.is_full &= !is_free;
+        if conn.is_over() && !conn.rest(now) {
+            stack.conns.remove(&pair);
+            stack.ready.remove(&pair);
+        }
+        self.schedule_tcp(id, pair);
+        if is_free && owner == Owner::Machine {
+            self.tell(id, place(pair), Link::Free);
+        }
+        if let Owner::Script(index) = owner {
+            self.read_handed(id, pair, index);
+        }
+    }
+
+    /// Tells the owner of a connection what became of it.
+    fn turn(&mut self, id: HostId, pair: Pair, turn: Turn) {
+        let stack = self.stack(id);
+        let Some(conn) = stack.conns.get(&pair) else {
+            return;
+        };
+        let (owner, origin) = (conn.owner, conn.origin);
+        if turn != Turn::Opened {
+            stack.conns.remove(&pair);
+            stack.ready.remove(&pair);
+        }
+        let link = match (turn, origin) {
+            (Turn::Opened, Origin::Asked(tag)) => Link::Opened(tag),
+            (Turn::Opened, Origin::Dialled | Origin::Accepted) => Link::Up,
+            (Turn::Failed(cause), Origin::Asked(tag)) => Link::Failed(tag, cause),
+            (Turn::Failed(cause), Origin::Dialled) | (Turn::Down(cause), _) => Link::Down(cause),
+            // Nobody heard of it yet.
+            (Turn::Failed(_), Origin::Accepted) => return,
+        };
+        match owner {
+            Owner::Machine => {
+                self.tell(id, place(pair), link);
+            }
+            Owner::Script(index) => {
+                if let Some(handed) = self.slot(id).spare.handed.get_mut(index) {
+                    handed.is_ended = true;
+                }
+            }
+            Owner::Nobody => {}
+        }
+    }
+
+    pub(in super::super) fn tcp_wake(&mut self, wake: &TcpWake) {
+        let now = self.now;
+        let TcpWake { id, pair } = *wake;
+        let Some(conn) = self.stack(id).conns.get_mut(&pair) else {
+            return;
+        };
+        if conn.scheduled != Some(now) {
+            return;
+        }
+        conn.scheduled = None;
+        if conn.deadline.is_none_or(|deadline| deadline > now) {
+            return self.schedule_tcp(id, pair);
+        }
+        if conn.state == State::TimeWait {
+            self.stack(id).conns.remove(&pair);
+            return;
+        }
+        let mut out = Vec::new();
+        let turn = conn.time_out(now, &mut out);
+        self.go_on(id, pair, out);
+        if let Some(turn) = turn {
+            self.turn(id, pair, turn);
+            self.settle(id);
+        }
+    }
+
+    pub(in super::super) fn write_tcp(&mut self, id: HostId, path: Path, octets: &Bytes) {
+        let pair = (path.local, path.remote);
+        let conn = self.stack(id).conns.get_mut(&pair);
+        if conn.is_none_or(|conn| conn.state != State::Open || conn.owner != Owner::Machine) {
+            let from = Node::Host(id);
+            let carrier = Carrier::Stream;
+            let packet = self.note_sent(from, None, Place::Path(path), carrier, octets, None);
+            return self.trace.lost(packet, self.now, Why::NoSocket);
+        }
+        self.write_pair(id, pair, octets);
+        let conn = self.stack(id).conns.get_mut(&pair);
+        if let Some(conn) = conn.filter(|conn| conn.is_over_full() && !conn.is_full) {
+            conn.is_full = true;
+            self.tell(id, place(pair), Link::Full);
+        }
+    }
+
+    fn write_pair(&mut self, id: HostId, pair: Pair, octets: &[u8]) {
+        let now = self.now;
+        let mut out = Vec::new();
+        if let Some(conn) = self.stack(id).conns.get_mut(&pair) {
+            conn.write(now, octets, &mut out);
+        }
+        self.go_on(id, pair, out);
+    }
+
+    /// Gives the machine of `id` a chunk of a stream that it wants, or its end; false when there is none.
+    pub(in super::super) fn feed_tcp(&mut self, id: HostId) -> bool {
+        let stack = self.stack(id);
+        if stack.ready.is_empty() {
+            return false;
+        }
+        // The streams take turns, so that a busy one does not keep the others waiting.
+        let latest = stack.latest_read;
+        let ready: Vec<Pair> = stack.ready.iter().copied().collect();
+        let split = ready.partition_point(|pair| Some(*pair) <= latest);
+        let (before, after) = ready.split_at(split);
+        after
+            .iter()
+            .chain(before)
+            .any(|pair| self.feed_pair(id, *pair))
+    }
+
+    fn feed_pair(&mut self, id: HostId, pair: Pair) -> bool {
+        let now = self.now;
+        let stack = self.stack(id);
+        let conn = stack.conns.get(&pair);
+        if conn.is_none_or(|conn| conn.owner != Owner::Machine) {
+            stack.ready.remove(&pair);
+            return false;
+        }
+        if !self.slot(id).body.wants(place(pair)) {
+            return false;
+        }
+        let mut out = Vec::new();
+        let stack = self.stack(id);
+        stack.latest_read = Some(pair);
+        let len = stack.chunks.draw(&mut stack.dice);
+        let Some(conn) = stack.conns.get_mut(&pair) else {
+            return false;
+        };
+        let chunk = conn.take(len, &mut out);
+        let is_end = chunk.is_empty() && conn.ending == Ending::Arrived;
+        if is_end {
+            conn.ending = Ending::Told;
+        }
+        let is_read = conn.unread.is_empty() && conn.ending != Ending::Arrived;
+        if is_read {
+            self.stack(id).ready.remove(&pair);
+        }
+        if is_end {
+            self.tell(id, place(pair), Link::Ended);
+        } else if !chunk.is_empty() {
+            self.slot(id).body.receive(now, place(pair), &chunk);
+        }
+        self.go_on(id, pair, out);
+        is_end || !chunk.is_empty()
+    }
+
+    fn read_handed(&mut self, id: HostId, pair: Pair, index: usize) {
+        let stack = self.stack(id);
+        stack.ready.remove(&pair);
+        let Some(conn) = stack.conns.get_mut(&pair) else {
+            return;
+        };
+        let is_ended = conn.ending != Ending::No;
+        let len = conn.unread.len();
+        if len == 0 && !is_ended {
+            return;
+        }
+        let mut out = Vec::new();
+        let octets = conn.take(len, &mut out);
+        if let Some(handed) = self.slot(id).spare.handed.get_mut(index) {
+            handed.received.extend_from_slice(&octets);
+            handed.is_ended |= is_ended;
+        }
+        for outgoing in out {
+            self.go_on(id, pair, alloc::vec![outgoing]);
+        }
+    }
+
+    pub(in super::super) fn finish_tcp(&mut self, id: HostId, pair: Pair) {
+        let now = self.now;
+        let mut out = Vec::new();
+        if let Some(conn) = self.stack(id).conns.get_mut(&pair) {
+            conn.finish(now, &mut out);
+        }
+        self.go_on(id, pair, out);
+    }
+
+    pub(super) fn close_tcp(&mut self, id: HostId, pair: Pair) {
+        let Some(conn) = self.stack(id).conns.get_mut(&pair) else {
+            return;
+        };
+        if matches!(conn.state, State::SynSent | State::SynReceived) {
+            return self.abort_tcp(id, pair);
+        }
+        conn.owner = Owner::Nobody;
+        conn.unread.clear();
+        self.stack(id).ready.remove(&pair);
+        self.finish_tcp(id, pair);
+    }
+
+    pub(super) fn abort_tcp(&mut self, id: HostId, pair: Pair) {
+        let mut out = Vec::new();
+        let stack = self.stack(id);
+        if let Some(mut conn) = stack.conns.remove(&pair) {
+            conn.reset(&mut out);
+        }
+        stack.ready.remove(&pair);
+        self.go_on(id, pair, out);
+    }
+
+    pub(super) fn hand_tcp(&mut self, id: HostId, path: Path, tag: Tag, early: Bytes) {
+        let now = self.now;
+        let pair = (path.local, path.remote);
+        let slot = self.slot(id);
+        let index = slot.spare.handed.len();
+        slot.spare.handed.push(Handed {
+            tag,
+            place: Place::Path(path),
+            time: now,
+            early,
+            received: Vec::new(),
+            is_ended: false,
+        });
+        if let Some(conn) = self.stack(id).conns.get_mut(&pair) {
+            conn.owner = Owner::Script(index);
+        }
+        self.read_handed(id, pair, index);
+    }
+
+    pub(in super::super) fn write_handed_tcp(
+        &mut self,
+        id: HostId,
+        path: Path,
+        index: usize,
+        octets: &[u8],
+    ) {
+        let pair = (path.local, path.remote);
+        let conn = self.stack(id).conns.get(&pair);
+        if conn.is_some_and(|conn| conn.owner == Owner::Script(index)) {
+            self.write_pair(id, pair, octets);
+        }
+    }
+
+    pub(in super::super) fn close_handed_tcp(&mut self, id: HostId, path: Path, index: usize) {
+        let pair = (path.local, path.remote);
+        let conn = self.stack(id).conns.get(&pair);
+        if conn.is_some_and(|conn| conn.owner == Owner::Script(index)) {
+            self.close_tcp(id, pair);
+        }
+    }
+
+    /// Cuts a connection off as the network might: both ends hear of it.
+    pub(in super::super) fn reset_tcp(&mut self, id: HostId, path: Path) {
+        let pair = (path.local, path.remote);
+        let Some(conn) = self.stack(id).conns.get(&pair) else {
+            return;
+        };
+        let owner = conn.owner;
+        self.abort_tcp(id, pair);
+        if owner == Owner::Machine {
+            self.cue(id, place(pair), Link::Down(Cause::Reset));
+        }
+    }
+}
+
+const fn place((local, remote): Pair) -> Place {
+    Place::Path(Path::tcp(local, remote))
+}

@@ -1,0 +1,607 @@
+//! One TCP connection: sequence numbers, resending, windows, both ways of opening and of closing.
+//!
+//! Enough of TCP to meet lines that lose and NATs that filter as the real one does: handshake,
+//! simultaneous open, cumulative acknowledgements, resending after a time-out and after three duplicate
+//! acknowledgements, flow control with probes, FIN, RST. No congestion control. Sequence numbers have
+//! 64 bits and do not wrap.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use super::super::Flags;
+use super::super::pipe::Owner;
+use crate::{Cause, Instant, Tag};
+
+/// How the TCP of a host behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tcp {
+    /// How long the first SYN or segment waits for an answer before it is sent again; then twice that, and
+    /// so on. Later the round trips decide.
+    pub first_timeout: Duration,
+    /// The least that the round trips may decide.
+    pub least_timeout: Duration,
+    /// How often a SYN is sent again before the open fails.
+    pub syn_tries: u32,
+    /// How often data are sent again before the connection is given up.
+    pub tries: u32,
+    /// Octets of data in one segment.
+    pub segment: usize,
+    /// Octets written and not acknowledged at which a machine hears [`Link::Full`](crate::Link::Full).
+    pub send_buffer: usize,
+    /// Octets that may lie unread.
+    pub window: usize,
+    /// How long the end that closed first remembers the connection.
+    pub time_wait: Duration,
+}
+
+impl Tcp {
+    /// The numbers of Linux.
+    pub const LINUX: Self = Self {
+        first_timeout: Duration::from_secs(1),
+        least_timeout: Duration::from_millis(200),
+        syn_tries: 6,
+        tries: 15,
+        segment: 1460,
+        send_buffer: 1 << 17,
+        window: 1 << 17,
+        time_wait: Duration::from_secs(60),
+    };
+}
+
+impl Default for Tcp {
+    /// Gives the numbers of [`LINUX`](Self::LINUX).
+    fn default() -> Self {
+        Self::LINUX
+    }
+}
+
+/// The head of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Segment {
+    pub(in super::super) flags: Flags,
+    pub(super) seq: u64,
+    pub(super) ack: u64,
+    pub(super) window: usize,
+}
+
+impl Segment {
+    /// The answer of a closed port, or of a NAT.
+    pub(super) fn refusal(self, len: usize) -> Self {
+        let flags = Flags {
+            rst: true,
+            ack: !self.flags.ack,
+            ..Flags::default()
+        };
+        Self {
+            flags,
+            seq: self.ack,
+            ack: self.seq + self.sequence_len(len),
+            window: 0,
+        }
+    }
+
+    /// SYN and FIN count as an octet each.
+    fn sequence_len(self, len: usize) -> u64 {
+        wide(len) + u64::from(self.flags.syn) + u64::from(self.flags.fin)
+    }
+}
+
+/// A segment to send.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) segment: Segment,
+    pub(super) data: Bytes,
+    pub(super) is_repeated: bool,
+}
+
+/// What the owner of a connection must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Opened,
+    Failed(Cause),
+    Down(Cause),
+}
+
+/// Who wanted the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The machine.
+    Asked(Tag),
+    /// The script.
+    Dialled,
+    /// The peer.
+    Accepted,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    SynSent,
+    SynReceived,
+    Open,
+    /// Over, and remembered to answer a peer that did not hear the last acknowledgement.
+    TimeWait,
+}
+
+/// Where the peer's FIN is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    No,
+    Arrived,
+    Told,
+}
+
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) owner: Owner,
+    pub(super) origin: Origin,
+    pub(super) state: State,
+    pub(super) deadline: Option<Instant>,
+    /// The earliest entry in the agenda that will look at the deadline.
+    pub(super) scheduled: Option<Instant>,
+    pub(super) is_full: bool,
+    pub(super) unread: BytesMut,
+    pub(super) ending: Ending,
+    tcp: Tcp,
+    /// The oldest number that is not acknowledged; where `outbox` begins, once open.
+    una: u64,
+    /// The next number to send, and the end of what was sent before.
+    next: u64,
+    most: u64,
+    outbox: BytesMut,
+    fin: Fin,
+    peer_window: usize,
+    expected: u64,
+    early: BTreeMap<u64, Bytes>,
+    early_fin: Option<u64>,
+    is_first_to_close: bool,
+    timeout: Duration,
+    tries: u32,
+    round_trip: Option<(Duration, Duration)>,
+    timed: Option<(u64, Instant)>,
+    same_acks: u32,
+}
+
+/// Our own FIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fin {
+    No,
+    Wanted,
+    Acknowledged,
+}
+
+impl Conn {
+    pub(super) fn new(tcp: Tcp, first: u64, origin: Origin) -> Self {
+        Self {
+            owner: Owner::Machine,
+            origin,
+            state: State::SynSent,
+            deadline: None,
+            scheduled: None,
+            is_full: false,
+            unread: BytesMut::new(),
+            ending: Ending::No,
+            tcp,
+            una: first,
+            next: first + 1,
+            most: first,
+            outbox: BytesMut::new(),
+            fin: Fin::No,
+            peer_window: tcp.segment,
+            expected: 0,
+            early: BTreeMap::new(),
+            early_fin: None,
+            is_first_to_close: false,
+            timeout: tcp.first_timeout,
+            tries: 0,
+            round_trip: None,
+            timed: None,
+            same_acks: 0,
+        }
+    }
+
+    /// Sends the SYN of an active open.
+    pub(super) fn open(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+        self.send_syn(now, out);
+    }
+
+    /// Answers the SYN of a peer, for a listener or because both opened at once.
+    pub(super) fn answer(&mut self, now: Instant, syn: Segment, out: &mut Vec<Outgoing>) {
+        self.state = State::SynReceived;
+        self.expected = syn.seq + 1;
+        self.peer_window = syn.window;
+        self.send_syn(now, out);
+    }
+
+    fn send_syn(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+        let flags = match self.state {
+            State::SynReceived => Flags::SYN_ACK,
+            _ => Flags::SYN,
+        };
+        self.emit(self.una, flags, Bytes::new(), out);
+        self.deadline = Some(now + self.timeout);
+    }
+
+    fn emit(&mut self, seq: u64, flags: Flags, data: Bytes, out: &mut Vec<Outgoing>) {
+        let segment = Segment {
+            flags,
+            seq,
+            ack: self.expected,
+            window: self.window(),
+        };
+        let end = seq + segment.sequence_len(data.len());
+        out.push(Outgoing {
+            segment,
+            data,
+            // The SYN of an answer to a SYN is another one than was sent before, at its first try.
+            is_repeated: end > seq && end <= self.most && !(flags.syn && self.tries == 0),
+        });
+        self.most = self.most.max(end);
+    }
+
+    fn acknowledge(&mut self, out: &mut Vec<Outgoing>) {
+        self.emit(self.next, Flags::ACK, Bytes::new(), out);
+    }
+
+    fn window(&self) -> usize {
+        self.tcp.window.saturating_sub(self.unread.len())
+    }
+
+    pub(super) fn write(&mut self, now: Instant, octets: &[u8], out: &mut Vec<Outgoing>) {
+        if self.fin == Fin::No {
+            self.outbox.extend_from_slice(octets);
+            self.push(now, out);
+        }
+    }
+
+    /// Tells whether the writer has filled its buffer.
+    pub(super) fn is_over_full(&self) -> bool {
+        self.outbox.len() >= self.tcp.send_buffer
+    }
+
+    /// Tells whether a writer that filled its buffer may go on.
+    pub(super) fn has_room(&self) -> bool {
+        self.outbox.len() <= self.tcp.send_buffer / 2
+    }
+
+    pub(super) fn finish(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+        if self.fin == Fin::No {
+            self.fin = Fin::Wanted;
+            self.push(now, out);
+        }
+    }
+
+    pub(super) fn reset(&mut self, out: &mut Vec<Outgoing>) {
+        if matches!(self.state, State::SynReceived | State::Open) {
+            self.emit(self.next, Flags::RST, Bytes::new(), out);
+        }
+    }
+
+    /// Takes up to `len` unread octets; the peer hears of it when it was held up.
+    pub(super) fn take(&mut self, len: usize, out: &mut Vec<Outgoing>) -> BytesMut {
+        let before = self.window();
+        let chunk = self.unread.split_to(len.min(self.unread.len()));
+        if before < self.tcp.segment && self.window() >= self.tcp.segment {
+            self.acknowledge(out);
+        }
+        chunk
+    }
+
+    /// Tells whether nothing more can come of it; false while its owner has something to read.
+    pub(super) fn is_over(&self) -> bool {
+        let is_read = match self.owner {
+            Owner::Machine => self.ending == Ending::Told,
+            Owner::Script(_) | Owner::Nobody => self.ending != Ending::No,
+        };
+        self.state == State::Open && self.fin == Fin::Acknowledged && is_read
+    }
+
+    /// Ends it for good, or lets it wait for a peer that may ask again; tells whether it waits.
+    pub(super) fn rest(&mut self, now: Instant) -> bool {
+        self.state = State::TimeWait;
+        self.deadline = Some(now + self.tcp.time_wait);
+        self.is_first_to_close
+    }
+
+    fn data_end(&self) -> u64 {
+        self.una + wide(self.outbox.len())
+    }
+
+    /// Sends what the peer's window takes.
+    fn push(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+        if self.state != State::Open {
+            return;
+        }
+        let limit = self.data_end().min(self.una + wide(self.peer_window));
+        while self.next < limit {
+            let end = limit.min(self.next + wide(self.tcp.segment));
+            self.send_data(self.next, end, out);
+            if self.timed.is_none() && end == self.most {
+                self.timed = Some((end, now));
+            }
+            self.next = end;
+        }
+        if self.fin == Fin::Wanted && self.next == self.data_end() {
+            self.send_fin(out);
+            self.next += 1;
+        }
+        self.arm(now);
+    }
+
+    fn send_data(&mut self, from: u64, to: u64, out: &mut Vec<Outgoing>) {
+        let range = narrow(from - self.una)..narrow(to - self.una);
+        let data = self.outbox.get(range).map(Bytes::copy_from_slice);
+        self.emit(from, Flags::ACK, data.unwrap_or_default(), out);
+    }
+
+    fn send_fin(&mut self, out: &mut Vec<Outgoing>) {
+        let flags = Flags::FIN_ACK;
+        self.emit(self.data_end(), flags, Bytes::new(), out);
+    }
+
+    /// Waits for an acknowledgement of what is under way, or for a window that was shut.
+    fn arm(&mut self, now: Instant) {
+        let is_shut = !self.outbox.is_empty() && self.next == self.una;
+        if self.next > self.una || is_shut {
+            self.deadline = self.deadline.or(Some(now + self.timeout));
+        } else {
+            self.deadline = None;
+        }
+    }
+
+    /// The deadline came.
+    pub(super) fn time_out(&mut self, now: Instant, out: &mut Vec<Outgoing>) -> Option<Turn> {
+        self.tries += 1;
+        self.timeout = self.timeout.saturating_mul(2).min(Duration::from_secs(120));
+        self.timed = None;
+        match self.state {
+            State::TimeWait => return None,
+            State::SynSent | State::SynReceived if self.tries > self.tcp.syn_tries => {
+                return Some(Turn::Failed(Cause::TimedOut));
+            }
+            State::SynSent | State::SynReceived => self.send_syn(now, out),
+            State::Open if self.tries > self.tcp.tries => {
+                return Some(Turn::Down(Cause::TimedOut));
+            }
+            State::Open => {
+                self.resend(out);
+                self.deadline = Some(now + self.timeout);
+            }
+        }
+        None
+    }
+
+    /// Sends the first piece again, at least one octet whatever the window, and goes on from there.
+    fn resend(&mut self, out: &mut Vec<Outgoing>) {
+        if self.outbox.is_empty() {
+            if self.fin == Fin::Wanted {
+                self.send_fin(out);
+            }
+            return;
+        }
+        let len = self
+            .peer_window
+            .clamp(1, self.tcp.segment)
+            .min(self.outbox.len());
+        let end = self.una + wide(len);
+        self.send_data(self.una, end, out);
+        // With a shut window the octet is a probe, which counts as not sent.
+        self.next = if self.peer_window == 0 { self.una } else { end };
+    }
+
+    /// Takes a segment of the peer.
+    pub(super) fn receive(
+        &mut self,
+        now: Instant,
+        segment: Segment,
+        data: &Bytes,
+        out: &mut Vec<Outgoing>,
+    ) -> Option<Turn> {
+        match self.state {
+            State::SynSent => self.receive_in_syn_sent(now, segment, out),
+            State::SynReceived => self.receive_in_syn_received(segment, data, out),
+            State::Open => self.receive_open(now, segment, data, out),
+            State::TimeWait => {
+                if segment.flags.fin {
+                    self.acknowledge(out);
+                }
+                None
+            }
+        }
+    }
+
+    fn receive_in_syn_sent(
+        &mut self,
+        now: Instant,
+        segment: Segment,
+        out: &mut Vec<Outgoing>,
+    ) -> Option<Turn> {
+        let Flags { syn, ack, rst, .. } = segment.flags;
+        if ack && segment.ack != self.next {
+            // An acknowledgement of something else: of an earlier connection between the same ports.
+            if !rst {
+                out.push(Outgoing {
+                    segment: segment.refusal(0),
+                    data: Bytes::new(),
+                    is_repeated: false,
+                });
+            }
+            return None;
+        }
+        if rst {
+            return ack.then_some(Turn::Failed(Cause::Refused));
+        }
+        if !syn {
+            return None;
+        }
+        if !ack {
+            self.answer(now, segment, out);
+            return None;
+        }
+        self.expected = segment.seq + 1;
+        self.begin(segment);
+        self.acknowledge(out);
+        Some(Turn::Opened)
+    }
+
+    fn begin(&mut self, segment: Segment) {
+        self.state = State::Open;
+        self.peer_window = segment.window;
+        self.una = self.next;
+        self.tries = 0;
+        self.timeout = self.tcp.first_timeout;
+        self.deadline = None;
+    }
+
+    fn receive_in_syn_received(
+        &mut self,
+        segment: Segment,
+        data: &Bytes,
+        out: &mut Vec<Outgoing>,
+    ) -> Option<Turn> {
+        let Flags { syn, ack, rst, .. } = segment.flags;
+        if rst {
+            return (segment.seq == self.expected).then_some(Turn::Failed(Cause::Refused));
+        }
+        if syn && !ack {
+            self.emit(self.una, Flags::SYN_ACK, Bytes::new(), out);
+            return None;
+        }
+        if !ack || segment.ack != self.next {
+            return None;
+        }
+        self.begin(segment);
+        if syn {
+            self.acknowledge(out);
+        } else {
+            self.take_data(segment, data, out);
+        }
+        Some(Turn::Opened)
+    }
+
+    fn receive_open(
+        &mut self,
+        now: Instant,
+        segment: Segment,
+        data: &Bytes,
+        out: &mut Vec<Outgoing>,
+    ) -> Option<Turn> {
+        let Flags { syn, ack, rst, .. } = segment.flags;
+        if rst {
+            let window = self.expected..=self.expected + wide(self.window());
+            return window
+                .contains(&segment.seq)
+                .then_some(Turn::Down(Cause::Reset));
+        }
+        if syn {
+            // Our acknowledgement of it was lost.
+            self.acknowledge(out);
+            return None;
+        }
+        if ack {
+            self.take_ack(now, segment, data.is_empty(), out);
+        }
+        self.take_data(segment, data, out);
+        self.push(now, out);
+        None
+    }
+
+    fn take_ack(&mut self, now: Instant, segment: Segment, is_bare: bool, out: &mut Vec<Outgoing>) {
+        let before = self.peer_window;
+        self.peer_window = segment.window;
+        if segment.ack <= self.una || segment.ack > self.most {
+            // Whoever answers probes is alive, however long it reads nothing.
+            if segment.window == 0 {
+                self.tries = 0;
+            }
+            let is_same = is_bare && segment.ack == self.una && segment.window == before;
+            if is_same && self.next > self.una && !segment.flags.fin {
+                self.same_acks += 1;
+                if self.same_acks == 3 {
+                    let next = self.next;
+                    self.resend(out);
+                    self.next = next;
+                    self.timed = None;
+                }
+            }
+            return;
+        }
+        let taken = narrow(segment.ack - self.una);
+        if taken > self.outbox.len() {
+            self.fin = Fin::Acknowledged;
+        }
+        self.outbox.advance(taken.min(self.outbox.len()));
+        self.una = segment.ack;
+        self.next = self.next.max(self.una);
+        self.same_acks = 0;
+        self.tries = 0;
+        self.measure(now);
+        self.deadline = None;
+        self.arm(now);
+    }
+
+    /// Learns the time-out from a round trip (RFC 6298 section 2); what was sent twice teaches nothing.
+    fn measure(&mut self, now: Instant) {
+        let Some((end, sent)) = self.timed.filter(|(end, _)| *end <= self.una) else {
+            return;
+        };
+        debug_assert!(end <= self.una);
+        self.timed = None;
+        let took = now - sent;
+        let (mean, spread) = match self.round_trip {
+            None => (took, took / 2),
+            Some((mean, spread)) => {
+                let off = mean.abs_diff(took);
+                ((mean * 7 + took) / 8, (spread * 3 + off) / 4)
+            }
+        };
+        self.round_trip = Some((mean, spread));
+        self.timeout = (mean + spread * 4).max(self.tcp.least_timeout);
+    }
+
+    fn take_data(&mut self, segment: Segment, data: &Bytes, out: &mut Vec<Outgoing>) {
+        if data.is_empty() && !segment.flags.fin {
+            return;
+        }
+        let end = self.expected + wide(self.window());
+        let fits = narrow(end.saturating_sub(segment.seq)).min(data.len());
+        if fits > 0 {
+            self.early.insert(segment.seq, data.slice(..fits));
+        }
+        if segment.flags.fin && fits == data.len() {
+            self.early_fin = Some(segment.seq + wide(data.len()));
+        }
+        while let Some(entry) = self.early.first_entry() {
+            let (start, piece) = (*entry.key(), entry.get().clone());
+            if start > self.expected {
+                break;
+            }
+            entry.remove();
+            let fresh = piece
+                .get(narrow(self.expected - start)..)
+                .unwrap_or_default();
+            self.expected += wide(fresh.len());
+            // Nobody reads any more: what comes is taken and thrown away.
+            if self.owner != Owner::Nobody {
+                self.unread.extend_from_slice(fresh);
+            }
+        }
+        if self.early_fin == Some(self.expected) && self.ending == Ending::No {
+            self.expected += 1;
+            self.ending = Ending::Arrived;
+            self.is_first_to_close = self.next > self.data_end() || self.fin == Fin::Acknowledged;
+        }
+        self.acknowledge(out);
+    }
+}
+
+const fn wide(len: usize) -> u64 {
+    // Bound: no platform has more than 64 bits in a usize.
+    len as u64
+}
+
+fn narrow(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,304 @@
+//! Lines between hosts, wires and buses between interfaces, and what travels on them.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::trace::Contact;
+use super::way::{Flight, Medium};
+use super::world::{Happening, Lodging};
+use super::{HostId, Line, Node, Place, World, misuse};
+use crate::{Cause, Hop, Instant, Link};
+
+/// The link address that all neighbours on a bus hear.
+pub const BROADCAST: u16 = u16::MAX;
+
+/// A bus of one world, on which interfaces meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bus(pub(super) usize);
+
+/// All lines of a world.
+pub(super) struct Links {
+    pub(super) ways: Vec<Way>,
+    table: BTreeMap<(Point, Point), usize>,
+    pub(super) buses: Vec<BusState>,
+    pub(super) interfaces: BTreeMap<(HostId, u8), Attachment>,
+    /// Addresses of which a host heard that they are full, and when they are free again.
+    pub(super) full: BTreeMap<(HostId, Place), Instant>,
+}
+
+/// An end of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Point {
+    Node(Node),
+    Interface(HostId, u8),
+}
+
+impl Point {
+    pub(super) const fn node(self) -> Node {
+        match self {
+            Self::Node(node) => node,
+            Self::Interface(host, _) => Node::Host(host),
+        }
+    }
+}
+
+/// One direction of a line.
+pub(super) struct Way {
+    pub(super) from: Point,
+    pub(super) to: Point,
+    pub(super) line: Arc<Line>,
+    pub(super) medium: WayMedium,
+    pub(super) flight: Flight,
+    /// Counts the lines that were laid here, so that a former one's contact plan is not followed.
+    version: u32,
+}
+
+/// A line has a medium for each direction, a bus one for all.
+pub(super) enum WayMedium {
+    Own(Medium),
+    OfBus(usize),
+}
+
+pub(super) struct BusState {
+    line: Arc<Line>,
+    pub(super) medium: Medium,
+    pub(super) members: Vec<(HostId, u8)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Attachment {
+    Wire(HostId, u8),
+    Bus(Bus),
+}
+
+impl Way {
+    pub(super) const fn nodes(&self) -> (Node, Node) {
+        (self.from.node(), self.to.node())
+    }
+}
+
+impl Links {
+    pub(super) const fn new() -> Self {
+        Self {
+            ways: Vec::new(),
+            table: BTreeMap::new(),
+            buses: Vec::new(),
+            interfaces: BTreeMap::new(),
+            full: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn find(&self, from: Point, to: Point) -> Option<usize> {
+        self.table.get(&(from, to)).copied()
+    }
+}
+
+impl World {
+    /// Lays a line between two hosts that reach each other by number, or between two neighbours on IP: hosts
+    /// and NATs of one network, or a NAT and what is behind it. A line that lies there is replaced; what is
+    /// in flight arrives. Many hosts can share one line in an [`Arc`].
+    pub fn line(
+        &mut self,
+        one: impl Into<Node>,
+        other: impl Into<Node>,
+        line: impl Into<Arc<Line>>,
+    ) {
+        let line = line.into();
+        let (one, other) = (one.into(), other.into());
+        self.line_from(one, other, Arc::clone(&line));
+        self.line_from(other, one, line);
+    }
+
+    /// Lays one direction of a line.
+    pub fn line_from(
+        &mut self,
+        from: impl Into<Node>,
+        to: impl Into<Node>,
+        line: impl Into<Arc<Line>>,
+    ) {
+        let (from, to) = (from.into(), to.into());
+        if !self.are_neighbours(from, to) {
+            let (from, to) = (self.trace.name(from), self.trace.name(to));
+            misuse(&format!("{from} and {to} are no neighbours"));
+        }
+        self.lay(Point::Node(from), Point::Node(to), line.into(), None);
+    }
+
+    fn are_neighbours(&self, from: Node, to: Node) -> bool {
+        match (self.lodging(from), self.lodging(to)) {
+            (Some(Lodging::Name(..)), Some(Lodging::Name(..))) => true,
+            (Some(Lodging::Ip(_)) | None, Some(Lodging::Ip(_)) | None) => self.share_net(from, to),
+            _ => false,
+        }
+    }
+
+    pub(super) fn lodging(&self, node: Node) -> Option<&Lodging> {
+        match node {
+            Node::Host(id) => self.hosts.get(id.0).map(|slot| &slot.lodging),
+            Node::Nat(_) => None,
+        }
+    }
+
+    /// Joins two interfaces. Whatever `via` a machine sends to, the other end hears it.
+    pub fn wire(
+        &mut self,
+        one: (impl Into<HostId>, u8),
+        other: (impl Into<HostId>, u8),
+        line: Line,
+    ) {
+        let one = (one.0.into(), one.1);
+        let other = (other.0.into(), other.1);
+        self.attach(one, Attachment::Wire(other.0, other.1));
+        self.attach(other, Attachment::Wire(one.0, one.1));
+        let line = Arc::new(line);
+        let (from, to) = (
+            Point::Interface(one.0, one.1),
+            Point::Interface(other.0, other.1),
+        );
+        self.lay(from, to, Arc::clone(&line), None);
+        self.lay(to, from, line, None);
+    }
+
+    /// Replaces the line of one direction of a wire.
+    pub fn wire_from(
+        &mut self,
+        from: (impl Into<HostId>, u8),
+        to: (impl Into<HostId>, u8),
+        line: Line,
+    ) {
+        let from = Point::Interface(from.0.into(), from.1);
+        let to = Point::Interface(to.0.into(), to.1);
+        if self.links.find(from, to).is_none() {
+            misuse("no wire joins the two interfaces");
+        }
+        self.lay(from, to, Arc::new(line), None);
+    }
+
+    /// Makes a bus. Its members take turns: its rate and its queue are one for all.
+    pub fn bus(&mut self, line: Line) -> Bus {
+        self.links.buses.push(BusState {
+            line: Arc::new(line),
+            medium: Medium::default(),
+            members: Vec::new(),
+        });
+        Bus(self.links.buses.len() - 1)
+    }
+
+    /// Puts an interface on a bus. There it hears what is sent to its host's link address, and what is sent
+    /// to [`BROADCAST`].
+    pub fn join(&mut self, bus: Bus, host: impl Into<HostId>, interface: u8) {
+        let member = (host.into(), interface);
+        self.attach(member, Attachment::Bus(bus));
+        let Some(state) = self.links.buses.get_mut(bus.0) else {
+            misuse("the bus belongs to another world");
+        };
+        let line = Arc::clone(&state.line);
+        let others = state.members.clone();
+        state.members.push(member);
+        let point = Point::Interface(member.0, member.1);
+        for (host, interface) in others {
+            let other = Point::Interface(host, interface);
+            self.lay(point, other, Arc::clone(&line), Some(bus));
+            self.lay(other, point, Arc::clone(&line), Some(bus));
+        }
+    }
+
+    fn attach(&mut self, end: (HostId, u8), attachment: Attachment) {
+        if !matches!(self.lodging(Node::Host(end.0)), Some(Lodging::Link(_))) {
+            misuse("only a host whose machine speaks to hops has interfaces");
+        }
+        if self.links.interfaces.insert(end, attachment).is_some() {
+            let name = self.trace.name(end.0);
+            misuse(&format!("interface {} of {name} is taken", end.1));
+        }
+    }
+
+    /// Lays a way, on a medium of its own unless it belongs to a bus.
+    pub(super) fn lay(
+        &mut self,
+        from: Point,
+        to: Point,
+        line: Arc<Line>,
+        bus: Option<Bus>,
+    ) -> usize {
+        let seed = self.seed.child(&format!("way {from:?} {to:?}"));
+        let has_plan = !line.contacts.is_always();
+        let flight = Flight::new(&seed, &line);
+        let links = &mut self.links;
+        let found = links.find(from, to);
+        let way = found.unwrap_or(links.ways.len());
+        if found.is_none() {
+            links.ways.push(Way {
+                from,
+                to,
+                line: Arc::clone(&line),
+                medium: bus.map_or_else(
+                    || WayMedium::Own(Medium::default()),
+                    |bus| WayMedium::OfBus(bus.0),
+                ),
+                flight,
+                version: 0,
+            });
+            links.table.insert((from, to), way);
+        }
+        let Some(state) = links.ways.get_mut(way) else {
+            return way;
+        };
+        state.version += 1;
+        state.flight.turn_to(&line);
+        state.line = line;
+        if has_plan {
+            let version = state.version;
+            self.agenda
+                .enter(self.now, Happening::Contact(way, version));
+        }
+        way
+    }
+
+    /// A window begins or ends, or a line with a plan is laid.
+    pub(super) fn contact_changes(&mut self, way: usize, version: u32) {
+        let now = self.now;
+        let Some(state) = self
+            .links
+            .ways
+            .get(way)
+            .filter(|way| way.version == version)
+        else {
+            return;
+        };
+        let (from, to) = (state.from, state.to);
+        let window = state.line.contacts.window_at(now);
+        if let Some(next) = state.line.contacts.next_change(now) {
+            self.agenda.enter(next, Happening::Contact(way, version));
+        }
+        if let Some((opens, closes)) = window {
+            self.trace.contact(Contact {
+                from: from.node(),
+                to: to.node(),
+                opens: opens.max(now),
+                closes,
+            });
+        }
+        let link = window.map_or(Link::Down(Cause::Unreachable), |_| Link::Up);
+        if let Some((id, place)) = self.address_of(from, to) {
+            self.cue(id, place, link);
+        }
+    }
+
+    /// What the host at `from` calls the one at `to`; nothing on IP, where contacts are not told.
+    fn address_of(&self, from: Point, to: Point) -> Option<(HostId, Place)> {
+        let Node::Host(id) = from.node() else {
+            return None;
+        };
+        match (from, self.lodging(to.node())?) {
+            (_, Lodging::Name(name, _)) => Some((id, Place::Name(*name))),
+            (Point::Interface(_, interface), Lodging::Link(via)) => {
+                let via = *via;
+                Some((id, Place::Hop(Hop { interface, via })))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What a script does in a world: commands, callbacks, and looking at what came of them.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::mem;
+use core::ops::ControlFlow;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::world::Happening;
+use super::{Host, HostId, MarkKind, Node, Place, Placed, World, misuse};
+use crate::{Instant, Machine, Tag};
+
+/// A time of a world: an [`Instant`], or a [`Duration`] since the beginning.
+pub trait Moment {
+    /// Returns the time.
+    fn instant(self) -> Instant;
+}
+
+impl Moment for Instant {
+    fn instant(self) -> Instant {
+        self
+    }
+}
+
+impl Moment for Duration {
+    fn instant(self) -> Instant {
+        Instant::ZERO + self
+    }
+}
+
+/// What [`World::every`] repeats.
+pub(super) struct Tick {
+    period: Duration,
+    call: Box<Repeated>,
+}
+
+type Repeated = dyn FnMut(&mut World) -> ControlFlow<()>;
+
+/// What [`World::when`] waits for.
+pub(super) struct When {
+    holds: Box<dyn FnMut(&World) -> bool>,
+    call: Box<dyn FnOnce(&mut World)>,
+}
+
+/// A stream that a machine gave to its application, which is the script.
+#[derive(Debug, Clone)]
+pub struct Handed {
+    /// The name by which the application asked for it.
+    pub tag: Tag,
+    /// The address that the stream had.
+    pub place: Place,
+    /// When it was handed over.
+    pub time: Instant,
+    /// Octets that were read too far.
+    pub early: Bytes,
+    /// What came since.
+    pub received: Vec<u8>,
+    /// Whether the peer ended its direction, or cut the stream off.
+    pub is_ended: bool,
+}
+
+impl World {
+    /// Gives a machine a command at this time.
+    ///
+    /// # Errors
+    ///
+    /// The machine's refusal.
+    pub fn command<M>(&mut self, host: Host<M>, command: M::Command) -> Result<(), M::Error>
+    where
+        M: Machine<Addr: Placed, Event: fmt::Debug> + 'static,
+    {
+        let now = self.now;
+        let result = self.cell_mut(host).command(now, command);
+        if let Err(error) = &result {
+            let text = format!("{error}");
+            self.trace.mark(now, host.into(), MarkKind::Refusal, text);
+        }
+        self.settle(host.id());
+        result
+    }
+
+    /// Gives a machine a command at `time`. A refusal is kept for [`refusals`](Self::refusals).
+    pub fn command_at<M>(&mut self, time: impl Moment, host: Host<M>, command: M::Command)
+    where
+        M: Machine<Addr: Placed, Event: fmt::Debug, Command: 'static> + 'static,
+    {
+        self.at(time, move |world| {
+            if let Err(error) = world.command(host, command) {
+                let now = world.now;
+                world.cell_mut(host).spare.refusals.push((now, error));
+            }
+        });
+    }
+
+    /// Returns the refusals of scheduled commands, with their times.
+    #[must_use]
+    pub fn refusals<M: Machine + 'static>(
+        &self,
+        host: Host<M>,
+    ) -> impl ExactSizeIterator<Item = (Instant, &M::Error)> {
+        let refusals = self.cell(host).spare.refusals.iter();
+        refusals.map(|(time, error)| (*time, error))
+    }
+
+    /// Returns the events of a machine, with their times.
+    #[must_use]
+    pub fn events<M: Machine + 'static>(
+        &self,
+        host: Host<M>,
+    ) -> impl ExactSizeIterator<Item = (Instant, &M::Event)> + Clone {
+        let events = self.cell(host).events.iter();
+        events.map(|(time, event)| (*time, event))
+    }
+
+    /// Takes the events of a machine out of the world, with their times.
+    pub fn take_events<M: Machine + 'static>(&mut self, host: Host<M>) -> Vec<(Instant, M::Event)> {
+        mem::take(&mut self.cell_mut(host).events)
+    }
+
+    /// Returns a machine to look at.
+    #[must_use]
+    pub fn machine<M: Machine + 'static>(&self, host: Host<M>) -> &M {
+        &self.cell(host).machine
+    }
+
+    /// Calls methods of a machine, which is polled afterwards.
+    pub fn with<M, R>(&mut self, host: Host<M>, call: impl FnOnce(&mut M, Instant) -> R) -> R
+    where
+        M: Machine<Addr: Placed, Event: fmt::Debug> + 'static,
+    {
+        let now = self.now;
+        let result = self.cell_mut(host).lend(now, call);
+        self.settle(host.id());
+        result
+    }
+
+    /// Tells whether a machine said that it is done.
+    #[must_use]
+    pub fn is_done(&self, host: impl Into<HostId>) -> bool {
+        match self.hosts.get(host.into().0) {
+            Some(slot) => slot.is_done,
+            None => misuse("the host belongs to another world"),
+        }
+    }
+
+    /// Calls `call` at `time`, or at once when that is past.
+    pub fn at(&mut self, time: impl Moment, call: impl FnOnce(&mut Self) + 'static) {
+        let time = time.instant().max(self.now);
+        self.agenda.enter(time, Happening::Call(Box::new(call)));
+    }
+
+    /// Calls `call` each `period` from here on, until it breaks. A period of zero counts as a nanosecond.
+    pub fn every(
+        &mut self,
+        period: Duration,
+        call: impl FnMut(&mut Self) -> ControlFlow<()> + 'static,
+    ) {
+        let tick = Tick {
+            period: period.max(Duration::from_nanos(1)),
+            call: Box::new(call),
+        };
+        self.enter_tick(Box::new(tick));
+    }
+
+    fn enter_tick(&mut self, tick: Box<Tick>) {
+        self.ticks += 1;
+        self.agenda
+            .enter(self.now + tick.period, Happening::Tick(tick));
+    }
+
+    pub(super) fn tick(&mut self, mut tick: Box<Tick>) {
+        self.ticks -= 1;
+        if (tick.call)(self).is_continue() {
+            self.enter_tick(tick);
+        }
+    }
+
+    /// Calls `call` once, as soon as `holds`. It is asked after each thing that happens.
+    pub fn when(
+        &mut self,
+        holds: impl FnMut(&Self) -> bool + 'static,
+        call: impl FnOnce(&mut Self) + 'static,
+    ) {
+        self.whens.push(When {
+            holds: Box::new(holds),
+            call: Box::new(call),
+        });
+        self.look_whether();
+    }
+
+    pub(super) fn look_whether(&mut self) {
+        if self.whens.is_empty() {
+            return;
+        }
+        let mut waiting = Vec::new();
+        for mut when in mem::take(&mut self.whens) {
+            if (when.holds)(self) {
+                (when.call)(self);
+            } else {
+                waiting.push(when);
+            }
+        }
+        // What the calls registered comes behind what waited before.
+        waiting.append(&mut self.whens);
+        self.whens = waiting;
+    }
+
+    /// Writes a remark into the trace, at a host.
+    pub fn note(&mut self, host: impl Into<HostId>, text: impl Into<String>) {
+        let node = Node::Host(host.into());
+        self.trace.mark(self.now, node, MarkKind::Note, text.into());
+    }
+
+    /// Sets how the trace calls packets of hosts that have no labels of their own.
+    ///
+    /// The function gets the octets of a datagram, or of one write to a stream. Of datagrams from one host
+    /// to one address, those with equal labels are the same sent again; so are those with equal octets and
+    /// no label.
+    pub fn label(&mut self, label: impl FnMut(&[u8]) -> Option<String> + 'static) {
+        self.label = Some(Box::new(label));
+    }
+
+    /// Sets how the trace calls packets that `host` sends.
+    pub fn label_host(
+        &mut self,
+        host: impl Into<HostId>,
+        label: impl FnMut(&[u8]) -> Option<String> + 'static,
+    ) {
+        self.slot(host.into()).spare.label = Some(Box::new(label));
+    }
+
+    /// Sets how the trace calls events of a machine. Without it, that is the name of the variant.
+    pub fn label_events<M: Machine + 'static>(
+        &mut self,
+        host: Host<M>,
+        label: impl Fn(&M::Event) -> String + 'static,
+    ) {
+        self.cell_mut(host).spare.name_event = Some(Box::new(label));
+    }
+
+    /// Says which streams a machine may leave unread for as long as its application likes.
+    ///
+    /// Law 12 asks that a refused stream is wanted again once events are taken; a machine that waits for a
+    /// decision of the application is excused.
+    pub fn awaits<M: Machine + 'static>(
+        &mut self,
+        host: Host<M>,
+        awaits: impl Fn(M::Addr) -> bool + 'static,
+    ) {
+        self.cell_mut(host).spare.awaits = Some(Box::new(awaits));
+    }
+
+    /// Returns the streams that the machine of `host` handed over.
+    #[must_use]
+    pub fn handed(&self, host: impl Into<HostId>) -> &[Handed] {
+        match self.hosts.get(host.into().0) {
+            Some(slot) => &slot.spare.handed,
+            None => misuse("the host belongs to another world"),
+        }
+    }
+}
+
+/// Runs a randomised test once for each seed, each in worlds that it makes of its seed.
+///
+/// With `FARLINK_SEED` in the environment it runs with that seed alone. When the test fails, the seed that
+/// it failed with is printed.
+pub fn for_each_seed(seeds: impl IntoIterator<Item = u64>, test: impl Fn(u64)) {
+    let only = std::env::var("FARLINK_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    if let Some(seed) = only {
+        return Named(seed).run(test);
+    }
+    for seed in seeds {
+        Named(seed).run(&test);
+    }
+}
+
+/// Prints its seed when it is dropped in a panic.
+struct Named(u64);
+
+impl Named {
+    fn run(self, test: impl Fn(u64)) {
+        test(self.0);
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::eprintln!(
+                "failed with seed {}: run with FARLINK_SEED={}",
+                self.0,
+                self.0
+            );
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! What happened in a world: one record from which the ladders, the table and the packets are made.
+
+#[cfg(feature = "record")]
+mod capture;
+mod ladder;
+mod seen;
+mod statistics;
+mod svg;
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+
+pub use seen::Seen;
+pub use statistics::{Statistics, Traffic};
+pub use svg::{Axis, Bands, Drawing};
+
+use super::{HostId, NatId, Node, Place};
+use crate::Instant;
+
+/// How much a world notes of each packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keep {
+    /// Nothing at all, for runs of millions of packets.
+    Nothing,
+    /// Everything but the octets.
+    Lengths,
+    /// Everything.
+    #[default]
+    Octets,
+}
+
+/// Everything that happened in a world, in order.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    keep: Keep,
+    seed: u64,
+    hosts: Vec<String>,
+    nats: Vec<String>,
+    /// All nodes in the order of their making.
+    nodes: Vec<Node>,
+    packets: Vec<Packet>,
+    marks: Vec<Mark>,
+    contacts: Vec<Contact>,
+    /// Packets and marks in the order in which they came, which times alone do not tell.
+    order: Vec<Entry>,
+    sent_before: BTreeSet<(Node, Place, u64)>,
+}
+
+/// One packet: a datagram, a run of a stream, or a TCP segment.
+#[derive(Debug, Clone)]
+pub struct Packet {
+    /// Who sent it.
+    pub from: Node,
+    /// How far it came, or was on its way to.
+    pub to: Option<Node>,
+    /// The way on which the sender sent it, as it knows it.
+    pub addr: Place,
+    /// When it was sent.
+    pub time: Instant,
+    /// What carries it.
+    pub carrier: Carrier,
+    /// Of a TCP segment: the number of its first octet, and the number that its sender awaits next.
+    pub numbers: Option<(u64, u64)>,
+    /// How many octets it has; of a TCP segment, of data.
+    pub len: usize,
+    /// The octets as they were sent, if the world [keeps](Keep) them.
+    pub octets: Bytes,
+    /// What its protocol calls it.
+    pub label: Option<String>,
+    /// Whether the sender sent the same before.
+    pub is_repeated: bool,
+    /// Whether the line made it, as a copy.
+    pub is_copy: bool,
+    /// Whether a bit of it was flipped on the way.
+    pub is_corrupted: bool,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+impl Packet {
+    /// Returns when it arrived, if it did.
+    #[must_use]
+    pub const fn arrived(&self) -> Option<Instant> {
+        match self.fate {
+            Fate::Arrived(at) => Some(at),
+            Fate::InFlight | Fate::Lost(..) => None,
+        }
+    }
+
+    /// Returns when and why it was lost, if it was.
+    #[must_use]
+    pub const fn lost(&self) -> Option<(Instant, Why)> {
+        match self.fate {
+            Fate::Lost(at, why) => Some((at, why)),
+            Fate::InFlight | Fate::Arrived(_) => None,
+        }
+    }
+
+    /// Returns what a ladder calls it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match (&self.label, self.carrier) {
+            (Some(label), Carrier::Tcp(flags)) if !flags.is_plain() => format!("{flags} {label}"),
+            (Some(label), _) => label.clone(),
+            (None, Carrier::Tcp(flags)) if self.len == 0 => format!("{flags}"),
+            (None, Carrier::Tcp(flags)) if !flags.is_plain() => {
+                format!("{flags} {} octets", self.len)
+            }
+            (None, _) => format!("{} octets", self.len),
+        }
+    }
+
+    /// Tells whether it does nothing but keep TCP going: a bare acknowledgement.
+    #[must_use]
+    pub const fn is_bare_ack(&self) -> bool {
+        matches!(self.carrier, Carrier::Tcp(flags) if flags.is_plain()) && self.len == 0
+    }
+}
+
+/// What carries a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// A datagram.
+    Datagram,
+    /// A run of octets on a stream line.
+    Stream,
+    /// A segment of a TCP connection, or the end of a stream line.
+    Tcp(Flags),
+}
+
+/// The flags of a TCP segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "that is what flags are")]
+pub struct Flags {
+    /// It opens a direction.
+    pub syn: bool,
+    /// It acknowledges.
+    pub ack: bool,
+    /// It ends a direction.
+    pub fin: bool,
+    /// It cuts the connection off.
+    pub rst: bool,
+}
+
+impl Flags {
+    /// Opens a direction.
+    pub const SYN: Self = Self::of([true, false, false, false]);
+    /// Opens a direction and acknowledges the other's opening.
+    pub const SYN_ACK: Self = Self::of([true, true, false, false]);
+    /// Acknowledges.
+    pub const ACK: Self = Self::of([false, true, false, false]);
+    /// Ends a direction.
+    pub const FIN: Self = Self::of([false, false, true, false]);
+    /// Ends a direction and acknowledges what came the other way.
+    pub const FIN_ACK: Self = Self::of([false, true, true, false]);
+    /// Cuts the connection off.
+    pub const RST: Self = Self::of([false, false, false, true]);
+
+    const fn of([syn, ack, fin, rst]: [bool; 4]) -> Self {
+        Self { syn, ack, fin, rst }
+    }
+
+    const fn is_plain(self) -> bool {
+        !self.syn && !self.fin && !self.rst
+    }
+}
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = [
+            (self.syn, "SYN"),
+            (self.fin, "FIN"),
+            (self.rst, "RST"),
+            // A FIN or data carries an acknowledgement as a matter of course.
+            (self.ack && !self.fin, "ACK"),
+        ];
+        let mut between = "";
+        for (_, name) in named.iter().filter(|(is_set, _)| *is_set) {
+            write!(f, "{between}{name}")?;
+            between = "+";
+        }
+        Ok(())
+    }
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was on its way when the trace was read.
+    InFlight,
+    /// It reached a machine or its TCP then.
+    Arrived(Instant),
+    /// It was lost then.
+    Lost(Instant, Why),
+}
+
+/// Why a packet was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// The line lost it, on its own.
+    Chance,
+    /// The line lost it in a burst.
+    Burst,
+    /// The script chose it.
+    Chosen,
+    /// The queue of a line was full.
+    QueueFull,
+    /// It was longer than the line takes.
+    TooLong,
+    /// The line was down.
+    NoContact,
+    /// No line leads there.
+    NoLine,
+    /// Nobody has that address.
+    NoHost,
+    /// The sender has no such socket, or the receiver none for it.
+    NoSocket,
+    /// A NAT has no mapping for it.
+    NoMapping,
+    /// A NAT has a mapping, but lets nobody in from there.
+    Filtered,
+    /// A NAT has no port left for it.
+    NoPort,
+    /// TCP found a bit flipped.
+    Checksum,
+    /// The stream was cut off while it was on its way.
+    Cut,
+    /// The receiver was done.
+    Gone,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Chance => "lost by chance",
+            Self::Burst => "lost in a burst",
+            Self::Chosen => "lost by choice",
+            Self::QueueFull => "queue full",
+            Self::TooLong => "too long",
+            Self::NoContact => "no contact",
+            Self::NoLine => "no line",
+            Self::NoHost => "no such host",
+            Self::NoSocket => "no such socket",
+            Self::NoMapping => "no mapping",
+            Self::Filtered => "filtered",
+            Self::NoPort => "no port left",
+            Self::Checksum => "bad checksum",
+            Self::Cut => "cut off",
+            Self::Gone => "receiver done",
+        })
+    }
+}
+
+/// A moment at one node that is not a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// When.
+    pub time: Instant,
+    /// Where.
+    pub node: Node,
+    /// What kind of moment.
+    pub kind: MarkKind,
+    /// What is written beside it.
+    pub text: String,
+}
+
+/// Kinds of [`Mark`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MarkKind {
+    /// The machine told its application something.
+    Event,
+    /// The machine refused a command.
+    Refusal,
+    /// The machine was told of a link.
+    Link,
+    /// The script said so.
+    Note,
+}
+
+/// A window in which a line with a contact plan was up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// Who can send.
+    pub from: Node,
+    /// To whom.
+    pub to: Node,
+    /// When it began.
+    pub opens: Instant,
+    /// When it ends.
+    pub closes: Instant,
+}
+
+/// A packet or a mark, by its number.
+#[derive(Debug, Clone, Copy)]
+enum Entry {
+    Packet(usize),
+    Mark(usize),
+}
+
+/// What a ladder shows.
+#[derive(Debug, Clone, Copy)]
+pub enum Noted<'a> {
+    /// Something was sent.
+    Packet(&'a Packet),
+    /// Something else happened.
+    Mark(&'a Mark),
+}
+
+/// The number of a packet in its trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PacketId(usize);
+
+impl Trace {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the packets in the order in which they were sent.
+    #[must_use]
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = &Packet> + Clone {
+        self.packets.iter()
+    }
+
+    /// Returns the marks in order of time.
+    #[must_use]
+    pub fn marks(&self) -> impl ExactSizeIterator<Item = &Mark> + Clone {
+        self.marks.iter()
+    }
+
+    /// Returns the windows of contact plans that have begun, in order of their beginning.
+    #[must_use]
+    pub fn contacts(&self) -> impl ExactSizeIterator<Item = &Contact> + Clone {
+        self.contacts.iter()
+    }
+
+    /// Returns packets and marks in the order in which they came, but no bare acknowledgements of TCP.
+    pub fn notes(&self) -> impl Iterator<Item = Noted<'_>> {
+        self.order.iter().filter_map(|entry| match *entry {
+            Entry::Packet(index) => {
+                let packet = self.packets.get(index)?;
+                (!packet.is_bare_ack()).then_some(Noted::Packet(packet))
+            }
+            Entry::Mark(index) => self.marks.get(index).map(Noted::Mark),
+        })
+    }
+
+    /// The nodes that took part, in the order of their making.
+    fn lanes(&self) -> Vec<Node> {
+        let mut lanes = BTreeSet::new();
+        for note in self.notes() {
+            match note {
+                Noted::Packet(packet) => {
+                    lanes.insert(packet.from);
+                    lanes.extend(packet.to);
+                }
+                Noted::Mark(mark) => {
+                    lanes.insert(mark.node);
+                }
+            }
+        }
+        let made = self.nodes.iter().copied();
+        made.filter(|node| lanes.contains(node)).collect()
+    }
+
+    /// Returns the name of a node.
+    #[must_use]
+    pub fn name(&self, node: impl Into<Node>) -> &str {
+        let name = match node.into() {
+            Node::Host(HostId(index)) => self.hosts.get(index),
+            Node::Nat(NatId(index)) => self.nats.get(index),
+        };
+        name.map_or("?", String::as_str)
+    }
+
+    pub(super) fn add_name(&mut self, node: Node, name: String) {
+        let (names, index) = match node {
+            Node::Host(HostId(index)) => (&mut self.hosts, index),
+            Node::Nat(NatId(index)) => (&mut self.nats, index),
+        };
+        if let Some(place) = names.get_mut(index) {
+            *place = name;
+        } else {
+            names.push(name);
+            self.nodes.push(node);
+        }
+    }
+
+    pub(super) const fn keep(&mut self, keep: Keep) {
+        self.keep = keep;
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.keep != Keep::Nothing
+    }
+
+    /// Notes a packet; gives `None` when nothing is kept.
+    pub(super) fn sent(&mut self, mut packet: Packet) -> Option<PacketId> {
+        match self.keep {
+            Keep::Nothing => return None,
+            Keep::Lengths => packet.octets = Bytes::new(),
+            Keep::Octets => {}
+        }
+        self.order.push(Entry::Packet(self.packets.len()));
+        self.packets.push(packet);
+        Some(PacketId(self.packets.len() - 1))
+    }
+
+    /// Tells whether `from` sent the same to `addr` before: the same label, or without one the same octets.
+    pub(super) fn repeats(
+        &mut self,
+        from: Node,
+        addr: Place,
+        label: Option<&str>,
+        octets: &[u8],
+    ) -> bool {
+        let digest = match label {
+            Some(label) => fnv(1, label.as_bytes()),
+            None => fnv(0, octets),
+        };
+        !self.sent_before.insert((from, addr, digest))
+    }
+
+    pub(super) fn change(&mut self, id: Option<PacketId>, change: impl FnOnce(&mut Packet)) {
+        if let Some(packet) = id.and_then(|PacketId(index)| self.packets.get_mut(index)) {
+            change(packet);
+        }
+    }
+
+    pub(super) fn copied(&mut self, id: Option<PacketId>) -> Option<PacketId> {
+        let PacketId(index) = id?;
+        let mut copy = self.packets.get(index)?.clone();
+        copy.is_copy = true;
+        copy.is_corrupted = false;
+        copy.fate = Fate::InFlight;
+        self.sent(copy)
+    }
+
+    pub(super) fn lost(&mut self, id: Option<PacketId>, at: Instant, why: Why) {
+        self.change(id, |packet| packet.fate = Fate::Lost(at, why));
+    }
+
+    pub(super) fn arrived(&mut self, id: Option<PacketId>, at: Instant) {
+        self.change(id, |packet| packet.fate = Fate::Arrived(at));
+    }
+
+    pub(super) fn mark(&mut self, time: Instant, node: Node, kind: MarkKind, text: String) {
+        if self.is_kept() {
+            self.order.push(Entry::Mark(self.marks.len()));
+            self.marks.push(Mark {
+                time,
+                node,
+                kind,
+                text,
+            });
+        }
+    }
+
+    pub(super) fn contact(&mut self, contact: Contact) {
+        if self.is_kept() {
+            self.contacts.push(contact);
+        }
+    }
+}
+
+/// FNV-1a over 64 bits, with a first octet that keeps kinds apart.
+fn fnv(kind: u8, octets: &[u8]) -> u64 {
+    let first = (0xcbf2_9ce4_8422_2325_u64 ^ u64::from(kind)).wrapping_mul(0x0000_0100_0000_01b3);
+    octets.iter().fold(first, |hash, octet| {
+        (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

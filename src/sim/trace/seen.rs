@@ -1,0 +1,93 @@
+//! Traces of what was seen elsewhere: on a real network, in a capture or a recording.
+
+use alloc::string::String;
+
+use bytes::Bytes;
+
+use super::{Carrier, Fate, MarkKind, Packet, Trace};
+use crate::Instant;
+use crate::sim::{HostId, Node, Place};
+
+/// One message that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// When; who watches one end alone knows no time of travel.
+    pub time: Instant,
+    /// Who sent it.
+    pub from: HostId,
+    /// Who received it.
+    pub to: HostId,
+    /// What it is called.
+    pub label: Option<String>,
+    /// Its octets.
+    pub octets: Bytes,
+}
+
+impl Trace {
+    /// Starts a trace of what is seen elsewhere.
+    #[must_use]
+    pub fn of_elsewhere() -> Self {
+        Self::new(0)
+    }
+
+    /// Adds a lifeline.
+    pub fn add_host(&mut self, name: impl Into<String>) -> HostId {
+        let host = HostId(self.hosts.len());
+        self.add_name(Node::Host(host), name.into());
+        host
+    }
+
+    /// Adds a message.
+    pub fn add_message(&mut self, seen: Seen) {
+        self.sent(Packet {
+            from: Node::Host(seen.from),
+            to: Some(Node::Host(seen.to)),
+            addr: Place::Stream,
+            time: seen.time,
+            carrier: Carrier::Stream,
+            numbers: None,
+            len: seen.octets.len(),
+            octets: seen.octets,
+            label: seen.label,
+            is_repeated: false,
+            is_copy: false,
+            is_corrupted: false,
+            fate: Fate::Arrived(seen.time),
+        });
+    }
+
+    /// Adds what is to be said about a host at that time.
+    pub fn add_note(&mut self, time: Instant, host: HostId, text: impl Into<String>) {
+        self.mark(time, Node::Host(host), MarkKind::Note, text.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_elsewhere_is_drawn_like_a_world() {
+        let mut trace = Trace::of_elsewhere();
+        let (client, server) = (trace.add_host("client"), trace.add_host("server"));
+
+        trace.add_message(Seen {
+            time: Instant::from_nanos(1_000_000),
+            from: client,
+            to: server,
+            label: Some("CR".into()),
+            octets: Bytes::from_static(b"12345"),
+        });
+        trace.add_note(Instant::from_nanos(2_000_000), server, "refused");
+
+        let ladder = trace.ladder();
+        assert!(
+            ladder.contains("client") && ladder.contains("server"),
+            "{ladder}"
+        );
+        assert!(
+            ladder.contains("CR") && ladder.contains("# refused"),
+            "{ladder}"
+        );
+    }
+}

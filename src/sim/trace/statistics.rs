@@ -1,0 +1,175 @@
+//! The table of a run: who sent how much to whom, and what became of it.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use super::{Fate, Node, Trace, Why};
+
+/// What was sent in each direction. Prints as a table.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Statistics {
+    /// One row for each pair of nodes, in the order of the hosts.
+    pub traffic: Vec<Traffic>,
+}
+
+/// What one node sent to another. A packet that got no further than a NAT was sent to the NAT.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// The name of the sender.
+    pub from: String,
+    /// The name of the receiver; nothing when there was none.
+    pub to: String,
+    /// How many packets were sent, copies made by the line not counted.
+    pub packets: u64,
+    /// How many octets these had.
+    pub octets: u64,
+    /// How many arrived, copies counted.
+    pub arrived: u64,
+    /// How many were on their way at the end.
+    pub in_flight: u64,
+    /// How many were lost, by reason.
+    pub lost: BTreeMap<Why, u64>,
+    /// How many were sent again.
+    pub repeated: u64,
+    /// How many copies the line made.
+    pub copies: u64,
+    /// How many had a bit flipped.
+    pub corrupted: u64,
+    /// The shortest time on the way.
+    pub shortest: Duration,
+    /// The mean time on the way.
+    pub mean: Duration,
+    /// The longest time on the way.
+    pub longest: Duration,
+}
+
+impl Traffic {
+    /// Returns how many packets were lost, for whatever reason.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.values().sum()
+    }
+
+    fn count(&mut self, packet: &super::Packet, total: &mut Duration) {
+        if packet.is_copy {
+            self.copies += 1;
+        } else {
+            self.packets += 1;
+            self.octets += u64::try_from(packet.len).unwrap_or(u64::MAX);
+        }
+        self.repeated += u64::from(packet.is_repeated && !packet.is_copy);
+        self.corrupted += u64::from(packet.is_corrupted);
+        match packet.fate {
+            Fate::InFlight => self.in_flight += 1,
+            Fate::Lost(_, why) => *self.lost.entry(why).or_default() += 1,
+            Fate::Arrived(at) => {
+                let took = at - packet.time;
+                let is_first = self.arrived == 0;
+                self.arrived += 1;
+                *total += took;
+                self.longest = self.longest.max(took);
+                self.shortest = if is_first {
+                    took
+                } else {
+                    self.shortest.min(took)
+                };
+            }
+        }
+    }
+
+    fn cells(&self) -> [String; 10] {
+        let mut lost = self.lost().to_string();
+        for (why, count) in &self.lost {
+            let between = if lost.contains('(') { "," } else { " (" };
+            lost.push_str(&format!("{between} {count} {why}").replace("( ", "("));
+        }
+        if self.lost() > 0 {
+            lost.push(')');
+        }
+        [
+            self.from.clone(),
+            self.to.clone(),
+            self.packets.to_string(),
+            self.octets.to_string(),
+            self.arrived.to_string(),
+            self.repeated.to_string(),
+            self.copies.to_string(),
+            self.corrupted.to_string(),
+            format!("{:?} {:?} {:?}", self.shortest, self.mean, self.longest),
+            lost,
+        ]
+    }
+}
+
+impl Trace {
+    /// Returns what was sent in each direction.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let mut rows: BTreeMap<(Node, Option<Node>), (Traffic, Duration)> = BTreeMap::new();
+        for packet in self.packets() {
+            let (row, total) = rows.entry((packet.from, packet.to)).or_default();
+            row.count(packet, total);
+        }
+        let traffic = rows.into_iter().map(|((from, to), (row, total))| Traffic {
+            from: self.name(from).into(),
+            to: to.map(|to| self.name(to).into()).unwrap_or_default(),
+            mean: mean(total, row.arrived),
+            ..row
+        });
+        Statistics {
+            traffic: traffic.collect(),
+        }
+    }
+}
+
+fn mean(total: Duration, count: u64) -> Duration {
+    let nanos = total.as_nanos().checked_div(u128::from(count)).unwrap_or(0);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+const HEAD: [&str; 10] = [
+    "from",
+    "to",
+    "packets",
+    "octets",
+    "arrived",
+    "again",
+    "copies",
+    "corrupted",
+    "delay (least, mean, most)",
+    "lost",
+];
+
+impl fmt::Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<[String; 10]> = self.traffic.iter().map(Traffic::cells).collect();
+        let mut widths = HEAD.map(str::len);
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.len());
+            }
+        }
+        line(f, &HEAD.map(String::from), &widths)?;
+        for row in &rows {
+            line(f, row, &widths)?;
+        }
+        Ok(())
+    }
+}
+
+/// Names to the left, numbers to the right, and nothing behind the last.
+fn line(f: &mut fmt::Formatter<'_>, cells: &[String; 10], widths: &[usize; 10]) -> fmt::Result {
+    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        match column {
+            0 => write!(f, "{cell:<width$}")?,
+            1 => write!(f, "  {cell:<width$}")?,
+            9 => write!(f, "  {cell}")?,
+            _ => write!(f, "  {cell:>width$}")?,
+        }
+    }
+    writeln!(f)
+}

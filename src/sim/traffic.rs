@@ -1,0 +1,376 @@
+//! What travels on lines: how packets set off, fly and arrive.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem;
+
+use bytes::Bytes;
+
+use super::host::Sending;
+use super::ip::Header;
+use super::links::{Attachment, BROADCAST, Bus, Point, Way, WayMedium};
+use super::trace::{Packet, PacketId};
+use super::way::{Departure, Landing};
+use super::world::{Happening, Lodging, Route};
+use super::{Carrier, Fate, HostId, Node, Place, Why, World};
+use crate::{Hop, Instant, Link};
+
+/// A datagram that its host has not got rid of.
+pub(super) struct Held {
+    pub(super) to: Place,
+    pub(super) octets: Bytes,
+}
+
+/// A packet at the end of a line.
+pub(super) struct Arrival {
+    way: usize,
+    head: Head,
+    octets: Bytes,
+    packet: Option<PacketId>,
+    is_corrupted: bool,
+}
+
+/// What a packet carries beside its octets.
+#[derive(Clone)]
+pub(super) enum Head {
+    /// For this host, from this number.
+    Named(HostId, u64),
+    /// For this host, from this hop.
+    Hop(HostId, Hop),
+    Ip(Box<Header>),
+}
+
+/// Who puts a packet on a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Host,
+    Network,
+}
+
+/// What a host hears about a datagram that it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    Gone,
+    /// It must keep the datagram until then.
+    Held(Instant),
+    /// That was the last one for a while; until then.
+    Filled(Instant),
+}
+
+impl World {
+    /// Sends held datagrams as far as there is room.
+    pub(super) fn release(&mut self, id: HostId) {
+        let held = mem::take(&mut self.slot(id).spare.held);
+        self.slot(id).is_held = false;
+        self.send_all(id, held.into_iter());
+    }
+
+    /// Sends what a machine wrote to one destination.
+    pub(super) fn send_datagrams(&mut self, id: HostId, sending: Sending) {
+        let to = sending.to;
+        let datagrams = sending.into_datagrams();
+        self.send_all(id, datagrams.map(|octets| Held { to, octets }));
+    }
+
+    /// Sends as many as there is room for, and holds the rest.
+    fn send_all(&mut self, id: HostId, mut datagrams: impl Iterator<Item = Held>) {
+        while let Some(mut held) = datagrams.next() {
+            if let Some(until) = self.send_datagram(id, &mut held) {
+                let slot = self.slot(id);
+                slot.is_held = true;
+                slot.spare.held.push_back(held);
+                slot.spare.held.extend(datagrams);
+                return self.agenda.enter(until, Happening::Room(id));
+            }
+        }
+    }
+
+    fn fill(&mut self, id: HostId, place: Place, until: Instant) {
+        self.agenda
+            .enter(until, Happening::Free(id, Box::new(place)));
+        if self.links.full.insert((id, place), until).is_none() {
+            self.tell(id, place, Link::Full);
+        }
+    }
+
+    /// An address has room again, unless it was filled once more since.
+    pub(super) fn free(&mut self, id: HostId, place: Place) {
+        if self.links.full.get(&(id, place)) == Some(&self.now) {
+            self.links.full.remove(&(id, place));
+            self.cue(id, place, Link::Free);
+        }
+    }
+
+    /// Sends a datagram, unless it must be held until the time that is returned.
+    fn send_datagram(&mut self, id: HostId, held: &mut Held) -> Option<Instant> {
+        let sent = match held.to {
+            Place::Name(name) => self.send_by_name(id, name, &mut held.octets),
+            Place::Hop(hop) => self.send_by_hop(id, hop, &mut held.octets),
+            Place::Path(path) => self.send_udp(id, path, &mut held.octets),
+            Place::Stream => Sent::Gone,
+        };
+        match sent {
+            Sent::Gone => None,
+            Sent::Held(until) => Some(until),
+            Sent::Filled(until) => {
+                self.fill(id, held.to, until);
+                None
+            }
+        }
+    }
+
+    fn send_by_name(&mut self, id: HostId, name: u64, octets: &mut Bytes) -> Sent {
+        let place = Place::Name(name);
+        let from = Node::Host(id);
+        let route = match &self.slot(id).lodging {
+            Lodging::Name(own, routes) => (*own, routes.get(&name).copied()),
+            _ => return Sent::Gone,
+        };
+        let (own, route) = route;
+        let route = route.or_else(|| self.find_route(id, name));
+        let Some((to, way)) = route else {
+            let to = self.names.get(&name).map(|to| Node::Host(*to));
+            let why = to.map_or(Why::NoHost, |_| Why::NoLine);
+            self.note_lost(from, to, place, octets, why);
+            return Sent::Gone;
+        };
+        self.set_off(place, octets, &[(way, Head::Named(to, own))])
+    }
+
+    /// Finds the way to a number, and remembers it: ways and numbers stay as long as the world.
+    fn find_route(&mut self, id: HostId, name: u64) -> Option<Route> {
+        let to = *self.names.get(&name)?;
+        let from = Point::Node(Node::Host(id));
+        let way = self.links.find(from, Point::Node(Node::Host(to)))?;
+        if let Lodging::Name(_, routes) = &mut self.slot(id).lodging {
+            routes.insert(name, (to, way));
+        }
+        Some((to, way))
+    }
+
+    fn send_by_hop(&mut self, id: HostId, hop: Hop, octets: &mut Bytes) -> Sent {
+        let place = Place::Hop(hop);
+        let from = Node::Host(id);
+        let targets = self.targets(id, hop);
+        if targets.is_empty() {
+            let attached = self.links.interfaces.get(&(id, hop.interface));
+            let why = attached.map_or(Why::NoLine, |_| Why::NoHost);
+            self.note_lost(from, None, place, octets, why);
+            return Sent::Gone;
+        }
+        self.set_off(place, octets, &targets)
+    }
+
+    /// Who hears what a host sends to a hop, and on which way.
+    fn targets(&self, id: HostId, hop: Hop) -> Vec<(usize, Head)> {
+        let Some(Lodging::Link(own)) = self.lodging(Node::Host(id)) else {
+            return Vec::new();
+        };
+        let members = match self.links.interfaces.get(&(id, hop.interface)) {
+            Some(Attachment::Wire(host, interface)) => alloc::vec![(*host, *interface)],
+            Some(Attachment::Bus(bus)) => self.hearers(*bus, (id, hop.interface), hop.via),
+            None => Vec::new(),
+        };
+        let from = Point::Interface(id, hop.interface);
+        let heard = members.into_iter().filter_map(|(host, interface)| {
+            let way = self.links.find(from, Point::Interface(host, interface))?;
+            let sender = Hop {
+                interface,
+                via: *own,
+            };
+            Some((way, Head::Hop(host, sender)))
+        });
+        heard.collect()
+    }
+
+    fn hearers(&self, bus: Bus, sender: (HostId, u8), via: u16) -> Vec<(HostId, u8)> {
+        let Some(bus) = self.links.buses.get(bus.0) else {
+            return Vec::new();
+        };
+        let hears = |host: HostId| {
+            via == BROADCAST
+                || matches!(self.lodging(Node::Host(host)), Some(Lodging::Link(link)) if *link == via)
+        };
+        let members = bus.members.iter().copied();
+        members
+            .filter(|&member| member != sender && hears(member.0))
+            .collect()
+    }
+
+    /// Sends a host's datagram on all these ways, which share a medium that takes it once. Takes the octets,
+    /// unless the datagram is held.
+    pub(super) fn set_off(
+        &mut self,
+        place: Place,
+        octets: &mut Bytes,
+        targets: &[(usize, Head)],
+    ) -> Sent {
+        let first = targets.first().map(|(way, _)| *way);
+        let Some((from, to, departure)) =
+            first.and_then(|way| self.depart(way, octets.len(), By::Host))
+        else {
+            return Sent::Gone;
+        };
+        let (at, filled) = match departure {
+            Departure::Held(until) => return Sent::Held(until),
+            Departure::Lost(why) => {
+                self.note_lost(from, Some(to), place, octets, why);
+                return Sent::Gone;
+            }
+            Departure::Sent { at, filled } => (at, filled),
+        };
+        let octets = mem::take(octets);
+        let Some(((last, last_head), others)) = targets.split_last() else {
+            return Sent::Gone;
+        };
+        for (way, head) in others {
+            self.take_off(*way, at, head.clone(), place, octets.clone());
+        }
+        self.take_off(*last, at, last_head.clone(), place, octets);
+        filled.map_or(Sent::Gone, Sent::Filled)
+    }
+
+    fn take_off(&mut self, way: usize, at: Instant, head: Head, place: Place, octets: Bytes) {
+        let Some((from, to)) = self.links.ways.get(way).map(Way::nodes) else {
+            return;
+        };
+        let packet = self.note_sent(from, Some(to), place, Carrier::Datagram, &octets, None);
+        self.fly(way, at, head, octets, packet);
+    }
+
+    /// Takes a packet onto the medium of a way.
+    pub(super) fn depart(
+        &mut self,
+        way: usize,
+        len: usize,
+        by: By,
+    ) -> Option<(Node, Node, Departure)> {
+        let now = self.now;
+        let way = self.links.ways.get_mut(way)?;
+        let medium = match &mut way.medium {
+            WayMedium::Own(medium) => medium,
+            WayMedium::OfBus(bus) => &mut self.links.buses.get_mut(*bus)?.medium,
+        };
+        let departure = match by {
+            By::Host => medium.depart(&way.line, now, len),
+            By::Network => medium.depart_in_network(&way.line, now, len),
+        };
+        Some((way.from.node(), way.to.node(), departure))
+    }
+
+    /// Lets a packet that leaves at `sent` fly to the end of its way.
+    pub(super) fn fly(
+        &mut self,
+        way: usize,
+        sent: Instant,
+        head: Head,
+        octets: Bytes,
+        packet: Option<PacketId>,
+    ) {
+        let carrier = match &head {
+            Head::Ip(header) => header.carrier(),
+            Head::Named(..) | Head::Hop(..) => Carrier::Datagram,
+        };
+        let Some(state) = self.links.ways.get_mut(way) else {
+            return;
+        };
+        let flown = state.flight.fly(&state.line, sent, carrier, octets);
+        let copy = flown.copy.map(|landing| (landing, head.clone()));
+        match flown.fate {
+            Ok(landing) => self.land(way, head, landing, packet),
+            Err(why) => self.trace.lost(packet, sent, why),
+        }
+        if let Some((landing, head)) = copy {
+            let copy = self.trace.copied(packet);
+            self.land(way, head, landing, copy);
+        }
+    }
+
+    fn land(&mut self, way: usize, head: Head, landing: Landing, packet: Option<PacketId>) {
+        if landing.is_corrupted {
+            self.trace
+                .change(packet, |packet| packet.is_corrupted = true);
+        }
+        let arrival = Arrival {
+            way,
+            head,
+            octets: landing.octets,
+            packet,
+            is_corrupted: landing.is_corrupted,
+        };
+        self.agenda
+            .enter(landing.at, Happening::Arrive(Box::new(arrival)));
+    }
+
+    pub(super) fn arrival(&mut self, arrival: Arrival) {
+        let Arrival {
+            way,
+            head,
+            octets,
+            packet,
+            is_corrupted,
+        } = arrival;
+        match head {
+            Head::Named(to, from) => self.deliver(to, Place::Name(from), &octets, packet),
+            Head::Hop(to, from) => self.deliver(to, Place::Hop(from), &octets, packet),
+            Head::Ip(mut header) => {
+                header.is_corrupted |= is_corrupted;
+                if let Some(to) = self.links.ways.get(way).map(|way| way.to.node()) {
+                    self.come_by(to, *header, octets, packet);
+                }
+            }
+        }
+    }
+
+    /// Notes a packet in the trace. `repeated` is known for TCP; for datagrams the trace finds out.
+    pub(super) fn note_sent(
+        &mut self,
+        from: Node,
+        to: Option<Node>,
+        addr: Place,
+        carrier: Carrier,
+        octets: &Bytes,
+        repeated: Option<bool>,
+    ) -> Option<PacketId> {
+        if !self.trace.is_kept() {
+            return None;
+        }
+        let label = self.label_of(from, octets);
+        let is_repeated = repeated.unwrap_or_else(|| {
+            let label = label.as_deref();
+            carrier == Carrier::Datagram && self.trace.repeats(from, addr, label, octets)
+        });
+        self.trace.sent(Packet {
+            from,
+            to,
+            addr,
+            time: self.now,
+            carrier,
+            numbers: None,
+            len: octets.len(),
+            octets: octets.clone(),
+            label,
+            is_repeated,
+            is_copy: false,
+            is_corrupted: false,
+            fate: Fate::InFlight,
+        })
+    }
+
+    fn label_of(&mut self, from: Node, octets: &[u8]) -> Option<String> {
+        if octets.is_empty() {
+            return None;
+        }
+        let Node::Host(id) = from else {
+            return None;
+        };
+        let own = self.hosts.get_mut(id.0)?.spare.label.as_mut();
+        own.or(self.label.as_mut()).and_then(|label| label(octets))
+    }
+
+    fn note_lost(&mut self, from: Node, to: Option<Node>, addr: Place, octets: &Bytes, why: Why) {
+        let packet = self.note_sent(from, to, addr, Carrier::Datagram, octets, None);
+        self.trace.lost(packet, self.now, why);
+    }
+}

@@ -1,0 +1,25 @@
+//! The blocking drivers on real sockets, with machines that do what the test says.
+#![cfg(feature = "blocking")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests link the standard library anyway"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test"
+)]
+
+use std::time::Duration;
+
+#[cfg(feature = "cotp")]
+mod cotp;
+mod stream;
+mod toy;
+mod udp;
+
+/// How long a test waits for what must come before it fails.
+const AT_LAST: Duration = Duration::from_secs(60);

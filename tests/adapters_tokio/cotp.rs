@@ -1,0 +1,654 @@
+//! COTP connections as an application holds them.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use farlink::adapters::tokio::cotp::{
+    self, Arrival, Connection, Error, Incoming, Listener, Options, connect, listen,
+};
+use farlink::cotp::{
+    AfterHandshake, Config, Disconnect, DisconnectReason, Policy, Reason, Selector, TpduSize,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+#[tokio::test]
+async fn both_ends_know_addresses_selectors_and_size() {
+    let mut listener = server(Policy::AcceptAny).await;
+    let mut config = client();
+    config.tpdu_size = TpduSize::CLASS_0;
+
+    let (near, far) = tokio::join!(connect(listener.local_addr(), config), listener.accept());
+
+    let (near, far) = (near.unwrap(), far.unwrap());
+    let (near, far) = (near.info(), far.info());
+    assert_eq!(near.remote, listener.local_addr());
+    assert_eq!((near.local, near.remote), (far.remote, far.local));
+    assert_eq!(near.local_selector, Some(Selector::from(1)));
+    assert_eq!(near.remote_selector, Some(Selector::from(2)));
+    assert_eq!(far.local_selector, Some(Selector::from(2)));
+    assert_eq!(far.remote_selector, Some(Selector::from(1)));
+    assert_eq!((near.tpdu_size, far.tpdu_size), (2048, 2048));
+}
+
+#[tokio::test]
+async fn messages_of_any_size_come_whole_and_in_order() {
+    let (near, mut far) = pair(client()).await;
+    let sizes = [1, 2045, 2046, 4090, 8189, 8190, 65_528, 65_529, 1_000_000];
+
+    let sender = tokio::spawn(async move {
+        for (number, size) in (0_u8..).zip(sizes) {
+            near.send(vec![number; size]).await.unwrap();
+        }
+        near
+    });
+
+    for (number, size) in (0_u8..).zip(sizes) {
+        let message = far.receive().await.unwrap().unwrap();
+        assert!(message == vec![number; size], "message {number}");
+    }
+    sender.await.unwrap().close().await.unwrap();
+    assert_eq!(far.receive().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_wrong_selector_is_refused_in_words_on_both_sides() {
+    let policy = Policy::Selectors(vec![Selector::from(7)]);
+    let mut listener = server(policy).await;
+
+    let refused = connect(listener.local_addr(), client()).await.unwrap_err();
+    let arrival = listener.next().await.unwrap();
+
+    assert_eq!(
+        refused.to_string(),
+        "refused by the peer: selector unknown (3)"
+    );
+    let Arrival::Failed { error, .. } = arrival else {
+        panic!("{arrival:?}");
+    };
+    assert_eq!(
+        error.to_string(),
+        "refused by this side: selector unknown (3)"
+    );
+}
+
+#[tokio::test]
+async fn a_peer_that_closes_in_place_of_a_confirmation_is_told_in_words() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 100]).await;
+        drop(stream);
+        listener.accept().await
+    });
+
+    let error = connect(address, client()).await.unwrap_err();
+
+    assert_eq!(
+        error.to_string(),
+        "closed before the connection was confirmed: wrong selector?"
+    );
+}
+
+#[tokio::test]
+async fn nobody_listening_is_an_error_of_the_system() {
+    let address = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+
+    let error = io::Error::from(connect(address, client()).await.unwrap_err());
+
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_refused_before_anything_is_sent() {
+    let mut config = client();
+    config.receive_queue = 0;
+    let unreachable = "192.0.2.1:102";
+
+    let error = connect(unreachable, config).await.unwrap_err();
+    assert!(matches!(error, Error::Config(_)), "{error}");
+    let error = listen("127.0.0.1:0", client()).await.unwrap_err();
+    assert!(matches!(error, Error::Io(_)), "{error}");
+}
+
+#[tokio::test]
+async fn the_application_sees_the_selectors_and_accepts_or_refuses() {
+    let mut listener = server(Policy::Ask).await;
+    let address = listener.local_addr();
+
+    let connecting = tokio::spawn(connect(address, client()));
+    let request = request(&mut listener).await;
+    assert_eq!(request.indication().calling, Some(Selector::from(1)));
+    assert_eq!(request.indication().called, Some(Selector::from(2)));
+    assert_eq!(request.local(), address);
+    let mut far = request.accept().await.unwrap();
+    let near = connecting.await.unwrap().unwrap();
+    near.send("welcome").await.unwrap();
+    assert_eq!(far.receive().await.unwrap().unwrap(), "welcome");
+
+    let connecting = tokio::spawn(connect(address, client()));
+    let request = self::request(&mut listener).await;
+    request.refuse(DisconnectReason::CONGESTION).await.unwrap();
+    let Error::Ended(end) = connecting.await.unwrap().unwrap_err() else {
+        panic!("not refused");
+    };
+    let Reason::Refused(Disconnect { reason, .. }) = end.reason else {
+        panic!("{end}");
+    };
+    assert_eq!(reason, DisconnectReason::CONGESTION);
+}
+
+#[tokio::test]
+async fn a_peer_that_says_nothing_keeps_nobody_waiting() {
+    let mut listener = server(Policy::AcceptAny).await;
+    let address = listener.local_addr();
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+
+    let (near, far) = tokio::join!(connect(address, client()), listener.accept());
+
+    assert_eq!(near.unwrap().info().local, far.unwrap().info().remote);
+}
+
+#[tokio::test]
+async fn connections_that_nobody_takes_hold_up_further_ones_and_not_more() {
+    let mut options = Options::from(Config::responder(Policy::AcceptAny));
+    options.arrivals = 2;
+    let mut listener = listen("127.0.0.1:0", options).await.unwrap();
+    let address = listener.local_addr();
+    let _near = [
+        connect(address, client()).await.unwrap(),
+        connect(address, client()).await.unwrap(),
+    ];
+
+    let mut third = Box::pin(connect(address, client()));
+    settle().await;
+    assert!(is_pending(&mut third).await);
+    listener.accept().await.unwrap();
+
+    third.await.unwrap();
+}
+
+#[tokio::test]
+async fn send_waits_for_room_and_nothing_is_lost() {
+    const COUNT: usize = 20_000;
+    let mut config = client();
+    config.send_queue = 4096;
+    let (near, mut far) = pair(config).await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    let sender = tokio::spawn(async move {
+        for number in 0..COUNT {
+            let mut message = vec![0; 1000];
+            message[..8].copy_from_slice(&number.to_be_bytes());
+            near.send(message).await.unwrap();
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        near.flush().await.unwrap();
+        near
+    });
+
+    let taken = standstill(&sent).await;
+    assert!(taken < COUNT, "all was taken although nobody received");
+
+    for number in 0..COUNT {
+        let message = far.receive().await.unwrap().unwrap();
+        assert_eq!(message[..8], number.to_be_bytes());
+    }
+    sender.await.unwrap();
+}
+
+#[tokio::test]
+async fn two_ends_that_both_send_and_never_receive_stall_and_then_lose_nothing() {
+    const COUNT: usize = 10_000;
+    let (near, far) = pair(client()).await;
+    let mut senders = Vec::new();
+    let mut receivers = Vec::new();
+    for end in [near, far] {
+        let (sender, receiver) = end.split();
+        receivers.push(receiver);
+        senders.push(tokio::spawn(async move {
+            for _ in 0..COUNT {
+                sender.send(vec![1; 4000]).await.unwrap();
+            }
+            sender
+        }));
+    }
+
+    // What is between them holds less than they want to send.
+    for _ in 0..5 {
+        settle().await;
+    }
+    assert!(senders.iter().all(|sender| !sender.is_finished()));
+
+    let receivers = receivers.into_iter().map(|mut receiver| {
+        tokio::spawn(async move {
+            for _ in 0..COUNT {
+                assert_eq!(receiver.receive().await.unwrap().unwrap().len(), 4000);
+            }
+            receiver
+        })
+    });
+    let receivers: Vec<_> = receivers.collect();
+    let mut halves = Vec::new();
+    for receiver in receivers {
+        halves.push(receiver.await.unwrap());
+    }
+    for sender in senders {
+        sender.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_does_not_receive_makes_the_peer_stop() {
+    let (near, _far) = pair(client()).await;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    tokio::spawn(async move {
+        while near.send(vec![0; 100_000]).await.is_ok() {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+
+    let taken = standstill(&sent).await;
+
+    // Socket buffers, both queues, and little else.
+    assert!(taken < 200, "{taken} messages of 100,000 octets were taken");
+}
+
+#[tokio::test]
+async fn flush_waits_until_the_system_has_it_all() {
+    let (near, mut raw) = raw_peer(client()).await;
+    near.send(vec![7; 100_000]).await.unwrap();
+
+    let mut flush = Box::pin(near.flush());
+    while is_pending(&mut flush).await {
+        settle().await;
+    }
+
+    // No task but this one runs from here on, so what can be read is what the system had.
+    let packets = 100_000_usize.div_ceil(8189);
+    let mut all = vec![0; 100_000 + packets * 7];
+    let mut read = 0;
+    while read < all.len() {
+        read += raw.try_read(&mut all[read..]).unwrap();
+    }
+    assert!(raw.try_read(&mut [0]).is_err());
+    drop(flush);
+    raw.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flush_that_the_end_overtakes_says_so() {
+    let (near, raw) = raw_peer(client()).await;
+    let flood = tokio::spawn(async move {
+        for _ in 0..50 {
+            near.send(vec![7; 200_000]).await?;
+        }
+        near.flush().await
+    });
+    settle().await;
+    raw.set_zero_linger().unwrap();
+    drop(raw);
+
+    let error = flood.await.unwrap().unwrap_err();
+
+    assert!(matches!(error, Error::Ended(_)), "{error}");
+    assert!(error.to_string().contains("reset"), "{error}");
+}
+
+#[tokio::test]
+async fn a_flush_is_done_when_the_peer_closed_behind_the_last_message() {
+    let (near, mut far) = pair(client()).await;
+    near.send("all there is").await.unwrap();
+    far.receive().await.unwrap();
+    far.close().await.unwrap();
+
+    near.flush().await.unwrap();
+
+    let late = near.send("more").await.unwrap_err();
+    assert!(matches!(late, Error::Ended(_)), "{late}");
+}
+
+#[tokio::test]
+async fn close_sends_everything_first_and_waits_for_the_peer() {
+    let (near, mut far) = pair(client()).await;
+    for _ in 0..100 {
+        near.send(vec![5; 10_000]).await.unwrap();
+    }
+    let closing = tokio::spawn(near.close());
+
+    for _ in 0..100 {
+        assert_eq!(far.receive().await.unwrap().unwrap().len(), 10_000);
+    }
+    assert_eq!(far.receive().await.unwrap(), None);
+    assert_eq!(far.receive().await.unwrap(), None);
+
+    closing.await.unwrap().unwrap();
+    let late = far.send("late").await.unwrap_err();
+    assert!(matches!(late, Error::Ended(_)), "{late}");
+}
+
+#[tokio::test]
+async fn dropping_a_connection_sends_what_was_accepted_and_closes_it() {
+    let (near, mut far) = pair(client()).await;
+    for _ in 0..100 {
+        near.send(vec![5; 10_000]).await.unwrap();
+    }
+    drop(near);
+
+    for _ in 0..100 {
+        assert_eq!(far.receive().await.unwrap().unwrap().len(), 10_000);
+    }
+    assert_eq!(far.receive().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn one_half_alone_keeps_the_connection() {
+    let (near, far) = pair(client()).await;
+    let (sender, receiver) = near.split();
+    let (far_sender, mut far_receiver) = far.split();
+    drop(receiver);
+    drop(far_sender);
+
+    sender.send("still there").await.unwrap();
+    assert_eq!(
+        far_receiver.receive().await.unwrap().unwrap(),
+        "still there"
+    );
+    drop(sender);
+
+    assert_eq!(far_receiver.receive().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_does_not_hold_a_closed_connection_for_ever() {
+    let mut config = client();
+    config.drain_timeout = Duration::from_millis(50);
+    let (near, mut raw) = raw_peer(config).await;
+    let (sender, _receiver) = near.split();
+    let flooding = {
+        let sender = sender.clone();
+        tokio::spawn(async move { while sender.send(vec![7; 100_000]).await.is_ok() {} })
+    };
+    settle().await;
+    flooding.abort();
+    let _ = flooding.await;
+
+    let error = sender.close().await.unwrap_err();
+
+    let Error::Ended(end) = &error else {
+        panic!("{error}");
+    };
+    assert!(matches!(end.reason, Reason::SendStalled(_)), "{end}");
+    assert!(end.unsent > 0);
+    let mut all = Vec::new();
+    let cut_off = raw.read_to_end(&mut all).await.unwrap_err();
+    assert_eq!(cut_off.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_message_that_is_refused_leaves_the_connection_as_it_was() {
+    let (near, mut far) = pair(client()).await;
+
+    let empty = near.send(Bytes::new()).await.unwrap_err();
+    let long = near.send(vec![0; 1 << 21]).await.unwrap_err();
+    let expedited = near.send_expedited("now").await.unwrap_err();
+    near.send("after").await.unwrap();
+
+    assert_eq!(empty.to_string(), "empty messages are not sent");
+    assert_eq!(
+        long.to_string(),
+        "message of 2097152 octets exceeds the limit of 2097088"
+    );
+    assert_eq!(
+        expedited.to_string(),
+        "the peer did not agree to expedited data"
+    );
+    assert_eq!(far.receive().await.unwrap().unwrap(), "after");
+}
+
+#[tokio::test]
+async fn expedited_data_can_be_told_apart() {
+    let mut server = Config::responder(Policy::AcceptAny);
+    server.expedited = true;
+    let mut listener = listen("127.0.0.1:0", server).await.unwrap();
+    let mut config = client();
+    config.expedited = true;
+    let address = listener.local_addr();
+    let (near, far) = tokio::join!(connect(address, config), listener.accept());
+    let (near, mut far) = (near.unwrap(), far.unwrap());
+
+    near.send_expedited("hurry").await.unwrap();
+
+    let incoming = far.incoming().await.unwrap().unwrap();
+    assert_eq!(incoming, Incoming::Expedited(Bytes::from_static(b"hurry")));
+}
+
+#[tokio::test]
+async fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost() {
+    let mut server = Config::responder(Policy::AcceptAny);
+    server.after_handshake = AfterHandshake::Pause;
+    let mut listener = listen("127.0.0.1:0", server).await.unwrap();
+    let mut raw = TcpStream::connect(listener.local_addr()).await.unwrap();
+    // The CR and what follows the handshake in one go, as a hasty peer may do.
+    let mut hello = CR.to_vec();
+    hello.extend_from_slice(b"\x16\x03\x01client hello");
+    raw.write_all(&hello).await.unwrap();
+    let mut connection = listener.accept().await.unwrap();
+
+    let mut handed = connection.take_over().await.unwrap();
+    raw.write_all(b", more").await.unwrap();
+    let mut more = [0; 6];
+    handed.stream.read_exact(&mut more).await.unwrap();
+    handed.stream.write_all(b"server hello").await.unwrap();
+
+    assert_eq!(&handed.early[..], b"\x16\x03\x01client hello");
+    assert_eq!(&more, b", more");
+    let mut answer = vec![0; 14 + 12];
+    raw.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer[5], 0xD0, "a CC");
+    assert_eq!(&answer[14..], b"server hello");
+    assert_eq!(connection.receive().await.unwrap(), None);
+    assert!(connection.send("late").await.is_err());
+}
+
+#[tokio::test]
+async fn messages_that_came_before_a_take_over_can_still_be_received() {
+    let mut server = Config::responder(Policy::AcceptAny);
+    server.receive_queue = 1000;
+    let mut listener = listen("127.0.0.1:0", server).await.unwrap();
+    let mut raw = TcpStream::connect(listener.local_addr()).await.unwrap();
+    raw.write_all(CR).await.unwrap();
+    let mut connection = listener.accept().await.unwrap();
+    for _ in 0..30 {
+        raw.write_all(b"\x03\0\0\x0a\x02\xf0\x80abc").await.unwrap();
+    }
+    settle().await;
+
+    let handed = connection.take_over().await.unwrap();
+
+    let mut received = 0;
+    while let Some(message) = connection.receive().await.unwrap() {
+        assert_eq!(message, "abc");
+        received += 1;
+    }
+    let mut rest = handed.early.to_vec();
+    let mut stream = handed.stream;
+    raw.shutdown().await.unwrap();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(received > 0);
+    assert_eq!(received * 10 + rest.len(), 300);
+}
+
+#[tokio::test]
+async fn a_take_over_in_the_middle_of_a_message_is_refused_and_the_connection_goes_on() {
+    let mut listener = server(Policy::AcceptAny).await;
+    let mut raw = TcpStream::connect(listener.local_addr()).await.unwrap();
+    raw.write_all(CR).await.unwrap();
+    let mut connection = listener.accept().await.unwrap();
+    raw.write_all(b"\x03\0\0\x0a\x02\xf0\x00abc").await.unwrap();
+    settle().await;
+
+    let error = connection.take_over().await.unwrap_err();
+    raw.write_all(b"\x03\0\0\x0a\x02\xf0\x80def").await.unwrap();
+
+    assert!(matches!(error, Error::Refused(_)), "{error}");
+    assert_eq!(connection.receive().await.unwrap().unwrap(), "abcdef");
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_inside_a_message_is_no_clean_end() {
+    let mut listener = server(Policy::AcceptAny).await;
+    let mut raw = TcpStream::connect(listener.local_addr()).await.unwrap();
+    raw.write_all(CR).await.unwrap();
+    let mut connection = listener.accept().await.unwrap();
+    raw.write_all(b"\x03\0\0\x0a\x02\xf0\x80ab").await.unwrap();
+    drop(raw);
+
+    let error = connection.receive().await.unwrap_err();
+
+    let Error::Ended(end) = &error else {
+        panic!("{error}");
+    };
+    assert!(end.incomplete > 0, "{error}");
+}
+
+#[tokio::test]
+async fn many_connections_live_on_one_listener() {
+    const COUNT: usize = 300;
+    let mut listener = server(Policy::AcceptAny).await;
+    let address = listener.local_addr();
+    let serving = tokio::spawn(async move {
+        for _ in 0..COUNT {
+            let connection = listener.accept().await.unwrap();
+            tokio::spawn(echo(connection));
+        }
+    });
+    let clients: Vec<_> = (0..COUNT)
+        .map(|number| {
+            tokio::spawn(async move {
+                let mut connection = connect(address, client()).await.unwrap();
+                for round in 0..3 {
+                    let message = format!("{number} {round}");
+                    connection.send(message.clone()).await.unwrap();
+                    assert_eq!(connection.receive().await.unwrap().unwrap(), message);
+                }
+                connection.close().await.unwrap();
+            })
+        })
+        .collect();
+
+    for client in clients {
+        client.await.unwrap();
+    }
+    serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connect_that_is_given_up_closes() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut connecting = Box::pin(connect(address, client()));
+    assert!(is_pending(&mut connecting).await);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    while is_pending(&mut connecting).await {
+        let mut request = [0; 100];
+        if stream.try_read(&mut request).is_ok() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    drop(connecting);
+
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+}
+
+/// A CR without parameters.
+const CR: &[u8] = b"\x03\0\0\x0b\x06\xe0\0\0\x12\x34\0";
+
+fn client() -> Config {
+    Config::initiator(Some(Selector::from(1)), Some(Selector::from(2)))
+}
+
+async fn server(policy: Policy) -> Listener {
+    listen("127.0.0.1:0", Config::responder(policy))
+        .await
+        .unwrap()
+}
+
+async fn pair(config: Config) -> (Connection, Connection) {
+    let mut listener = server(Policy::AcceptAny).await;
+    let (near, far) = tokio::join!(connect(listener.local_addr(), config), listener.accept());
+    (near.unwrap(), far.unwrap())
+}
+
+/// An open connection and the bare stream at its other end.
+async fn raw_peer(config: Config) -> (Connection, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answering = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 100];
+        let count = stream.read(&mut request).await.unwrap();
+        assert!(count > 10);
+        let reference = [request[8], request[9]];
+        let mut confirm = *b"\x03\0\0\x0b\x06\xd0\0\0\0\x01\0";
+        confirm[6..8].copy_from_slice(&reference);
+        stream.write_all(&confirm).await.unwrap();
+        stream
+    });
+    let connection = connect(address, config).await.unwrap();
+    (connection, answering.await.unwrap())
+}
+
+async fn request(listener: &mut Listener) -> cotp::Request {
+    match listener.next().await.unwrap() {
+        Arrival::Request(request) => request,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn echo(mut connection: Connection) -> Result<(), Error> {
+    while let Some(message) = connection.receive().await? {
+        connection.send(message).await?;
+    }
+    Ok(())
+}
+
+/// Waits until the count moves no more, and returns it.
+async fn standstill(count: &AtomicUsize) -> usize {
+    let mut last = usize::MAX;
+    loop {
+        settle().await;
+        let now = count.load(Ordering::Relaxed);
+        if now == last {
+            return now;
+        }
+        last = now;
+    }
+}
+
+/// Lets every other task of this thread run until none of them can.
+async fn settle() {
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn is_pending(future: &mut (impl Future + Unpin)) -> bool {
+    std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_pending())).await
+}

@@ -1,0 +1,175 @@
+//! The bodies of the fuzz targets on seeds out of the vectors, as ordinary tests.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+extern crate alloc;
+
+#[path = "../fuzz/bodies.rs"]
+mod bodies;
+mod captures;
+mod ethernet;
+
+use alloc::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use captures::{CONVERSATIONS, Conversation, Odd, Rfc, Side, stream, unhex};
+use ethernet::{ACK, FIN, From, SYN, Tap};
+use farlink::cotp::Connection;
+use farlink::record::read_in_all_ways;
+
+/// Seeds are small; longer conversations are cut off in the middle of a packet.
+const LONGEST_SEED: usize = 2000;
+/// Longer files are cut by the fuzzer, which leaves little of a recording.
+const LONGEST_FILE: usize = 4096;
+
+#[test]
+fn the_seeds_decode_and_encode() {
+    runs("cotp_decode", bodies::decode);
+}
+
+#[test]
+fn the_seeds_are_framed_however_they_are_cut() {
+    runs("cotp_framing", bodies::framing);
+}
+
+#[test]
+fn the_seeds_keep_an_initiator_to_the_laws() {
+    runs("cotp_initiator", bodies::initiator);
+}
+
+#[test]
+fn the_seeds_keep_a_responder_to_the_laws() {
+    runs("cotp_responder", bodies::responder);
+}
+
+#[test]
+fn the_seeds_are_read_as_files() {
+    runs("record_read", read_in_all_ways::<Connection>);
+}
+
+/// What the fuzzer starts from is in the repository; this says when the vectors have moved on.
+#[test]
+fn the_committed_seeds_are_those_of_the_vectors() {
+    for (target, seeds) in seeds() {
+        let folder = folder(target);
+        let committed: BTreeMap<String, Vec<u8>> = fs::read_dir(&folder)
+            .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                let name = entry.file_name().into_string().unwrap();
+                (name, fs::read(entry.path()).unwrap())
+            })
+            .collect();
+        assert!(committed == seeds, "write them again: {target}");
+    }
+}
+
+#[test]
+#[ignore = "writes the seeds into the repository"]
+fn write_the_seeds() {
+    for (target, seeds) in seeds() {
+        let folder = folder(target);
+        fs::create_dir_all(&folder).unwrap();
+        for (name, seed) in seeds {
+            fs::write(folder.join(name), seed).unwrap();
+        }
+    }
+}
+
+fn runs(target: &str, body: fn(&[u8])) {
+    let seeds = &seeds()[target];
+    assert!(seeds.len() > 20, "of {target}: {}", seeds.len());
+    for seed in seeds.values() {
+        body(seed);
+    }
+}
+
+fn folder(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/seeds")
+        .join(target)
+}
+
+/// Returns the seeds of each target by name.
+fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
+    let mut seeds: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    let mut add = |target, name: &str, seed: Vec<u8>| {
+        seeds
+            .entry(target)
+            .or_default()
+            .insert(String::from(name), seed);
+    };
+    let rfc: Rfc = captures::read("rfc");
+    for vector in &rfc.vectors {
+        add("cotp_decode", &vector.name, vector.octets.to_vec());
+    }
+    for malformed in &rfc.malformed {
+        add("cotp_decode", &malformed.name, unhex(&malformed.octets));
+    }
+    for file in ["20_odd_clients", "21_odd_servers"] {
+        let odd: Odd = captures::read(file);
+        for case in &odd.cases {
+            let (target, side, reference) = match file {
+                "20_odd_clients" => ("cotp_responder", Side::Client, 1),
+                _ => ("cotp_initiator", Side::Server, case.reference.expect("one")),
+            };
+            let octets = short(stream(&case.records, side));
+            add("cotp_framing", &case.name, bodies::seed_of_stream(&octets));
+            let seed = bodies::seed_of_capture(reference, &octets);
+            add(target, &case.name, seed);
+        }
+    }
+    for name in CONVERSATIONS {
+        let conversation: Conversation = captures::read(name);
+        let client = short(stream(&conversation.records, Side::Client));
+        let server = short(stream(&conversation.records, Side::Server));
+        add("cotp_responder", name, bodies::seed_of_capture(1, &client));
+        let reference = u16::from_be_bytes([server[6], server[7]]);
+        let seed = bodies::seed_of_capture(reference, &server);
+        add("cotp_initiator", name, seed);
+        add("record_read", name, pcap(&client, &server));
+    }
+    for (name, recording) in recordings() {
+        add("record_read", &name, recording);
+    }
+    seeds
+}
+
+/// Captures a conversation: what the client says, then what the server does.
+fn pcap(client: &[u8], server: &[u8]) -> Vec<u8> {
+    let mut tap = Tap::new(102);
+    for (from, octets) in [(From::Client, client), (From::Server, server)] {
+        tap.segment(from, 0, SYN, b"");
+        let mut sequence = 1;
+        for piece in octets.chunks(400).take(4) {
+            tap.segment(from, sequence, ACK, piece);
+            sequence += u32::try_from(piece.len()).unwrap();
+        }
+        tap.segment(from, sequence, FIN, b"");
+    }
+    tap.file()
+}
+
+/// Returns the small ones of the kept recordings by name.
+fn recordings() -> BTreeMap<String, Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/recordings");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = files.map(|entry| {
+        let name = entry.file_name().into_string().unwrap();
+        (name, fs::read(entry.path()).unwrap())
+    });
+    files
+        .filter(|(_, file)| file.len() <= LONGEST_FILE)
+        .collect()
+}
+
+fn short(mut octets: Vec<u8>) -> Vec<u8> {
+    octets.truncate(LONGEST_SEED);
+    octets
+}

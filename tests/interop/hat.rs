@@ -1,0 +1,427 @@
+//! `hat-drivers`, the COTP of the Hat Open project, as client and as server.
+
+use std::future::Future;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use farlink::adapters::cotp::{Error, Info};
+use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Listener};
+use farlink::cotp::{Config, Disconnect, DisconnectReason, Policy, Reason, Selector, TpduSize};
+use serde_json::Value;
+
+const WHY: &str = "run tests/interop/setup.sh first";
+/// Around the borders of hat's TPDU size of 2048 and of the largest TPKT, and far beyond.
+const SIZES: [usize; 7] = [1, 2045, 2046, 4090, 65_528, 65_529, 1 << 20];
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `hat-drivers` process that tells what happens to it, one JSON object per line.
+struct Hat {
+    process: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Hat {
+    fn start(arguments: &[&str]) -> Self {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
+        let python: PathBuf = here.join(".venv/bin/python");
+        let mut process = Command::new(python)
+            .arg(here.join("hat_cotp_peer.py"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect(WHY);
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    fn serve(arguments: &[&str]) -> (Self, SocketAddr) {
+        let mut hat = Self::start(&[&["serve", "--until-eof", "--verbose"], arguments].concat());
+        let listening = hat.told("listening");
+        let port = u16::try_from(listening["port"].as_u64().unwrap()).unwrap();
+        (hat, SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    fn connect(to: SocketAddr, arguments: &[&str]) -> Self {
+        let port = to.port().to_string();
+        Self::start(&[&["connect", "--port", &port], arguments].concat())
+    }
+
+    /// Returns the next thing it tells, which is to be this event.
+    fn told(&mut self, event: &str) -> Value {
+        let line = self.lines.next().expect("hat told nothing more").unwrap();
+        let object: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["event"], event, "{object}");
+        object
+    }
+}
+
+impl Drop for Hat {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, test)
+            .await
+            .expect("the test hangs");
+    });
+}
+
+/// The payload of vectors/README.md, as hat makes it.
+fn pattern(size: usize, seed: usize) -> Bytes {
+    (0..size)
+        .map(|i| u8::try_from((7 * i + i / 251 + seed) % 256).unwrap())
+        .collect()
+}
+
+async fn listen(policy: Policy) -> Listener {
+    cotp::listen("127.0.0.1:0", Config::responder(policy))
+        .await
+        .unwrap()
+}
+
+async fn echo(mut connection: Connection) -> Result<(), Error> {
+    while let Some(message) = connection.receive().await? {
+        connection.send(message).await?;
+    }
+    Ok(())
+}
+
+/// Sends everything while everything comes back.
+async fn exchange(connection: Connection, messages: &[Bytes]) {
+    let (sender, mut receiver) = connection.split();
+    let sending = async {
+        for message in messages {
+            sender.send(message.clone()).await.unwrap();
+        }
+    };
+    let receiving = async {
+        for message in messages {
+            assert_eq!(receiver.receive().await.unwrap().as_ref(), Some(message));
+        }
+    };
+    tokio::join!(sending, receiving);
+    sender.close().await.unwrap();
+}
+
+async fn every_size_comes_back(config: Config) {
+    let (_hat, address) = Hat::serve(&["--do", "echo"]);
+    let connection = cotp::connect(address, config).await.unwrap();
+    let messages: Vec<Bytes> = SIZES.iter().map(|&size| pattern(size, 0)).collect();
+
+    exchange(connection, &messages).await;
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_hat_server_without_selectors_echoes_every_size() {
+    run(every_size_comes_back(Config::default()));
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_hat_server_with_selectors_echoes_every_size() {
+    let (calling, called) = (Selector::from(0x0100), Selector::from(0x0102));
+    run(every_size_comes_back(Config::initiator(
+        Some(calling),
+        Some(called),
+    )));
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_hat_server_agrees_to_every_tpdu_size_of_class_0() {
+    for octets in [128, 256, 512, 1024, 2048] {
+        let tpdu_size = TpduSize::from_octets(octets).unwrap();
+        run(async {
+            let (mut hat, address) = Hat::serve(&["--do", "echo"]);
+            let config = Config {
+                tpdu_size,
+                ..Config::default()
+            };
+            let connection = cotp::connect(address, config).await.unwrap();
+
+            assert_eq!(connection.info().tpdu_size, octets);
+            assert_eq!(hat.told("accepted")["tpdu_size"], octets);
+            exchange(connection, &[pattern(10_000, 3)]).await;
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_hat_server_sees_both_selectors_and_the_messages() {
+    run(async {
+        let (mut hat, address) = Hat::serve(&["--do", "sink"]);
+        let config = Config::initiator(Some(Selector::from(1)), Some(Selector::from(2)));
+        let connection = cotp::connect(address, config).await.unwrap();
+
+        connection.send("hello").await.unwrap();
+        connection.close().await.unwrap();
+
+        let accepted = hat.told("accepted");
+        assert_eq!(
+            (&accepted["remote_tsel"], &accepted["local_tsel"]),
+            (&1.into(), &2.into())
+        );
+        assert_eq!(hat.told("message")["hex"], "68656c6c6f");
+        assert_eq!(hat.told("closed")["messages"], 1);
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn two_hundred_messages_back_to_back_come_back_in_order_from_a_hat_server() {
+    run(async {
+        let (_hat, address) = Hat::serve(&["--do", "echo"]);
+        let connection = cotp::connect(address, Config::default()).await.unwrap();
+        let messages: Vec<Bytes> = (0..200).map(|n| pattern(1 + 37 * n, n)).collect();
+
+        exchange(connection, &messages).await;
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_refusal_by_dr_is_told_with_its_reason() {
+    run(async {
+        let (_hat, address) = Hat::serve(&["--do", "refuse", "--reason", "2"]);
+
+        let error = cotp::connect(address, Config::default()).await.unwrap_err();
+
+        let Error::Ended(end) = &error else {
+            panic!("{error:?}")
+        };
+        let Reason::Refused(Disconnect { reason, .. }) = end.reason else {
+            panic!("{end:?}")
+        };
+        assert_eq!(reason, DisconnectReason::NOT_ATTACHED);
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_refusal_by_the_end_of_tcp_asks_for_the_selector() {
+    run(async {
+        let (_hat, address) = Hat::serve(&["--do", "hang-up"]);
+
+        let error = cotp::connect(address, Config::default()).await.unwrap_err();
+
+        assert_eq!(
+            error.to_string(),
+            "closed before the connection was confirmed: wrong selector?"
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_server_that_never_answers_is_given_up() {
+    run(async {
+        let (_hat, address) = Hat::serve(&["--do", "silent"]);
+        let span = Duration::from_millis(300);
+        let config = Config {
+            answer_timeout: Some(span),
+            ..Config::default()
+        };
+
+        let error = cotp::connect(address, config).await.unwrap_err();
+
+        let Error::Ended(end) = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(end.reason, Reason::NoConfirm(span));
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_reset_is_told_apart_from_a_close() {
+    run(async {
+        let (_hat, address) = Hat::serve(&["--do", "reset"]);
+        let mut connection = cotp::connect(address, Config::default()).await.unwrap();
+        connection.send("go").await.unwrap();
+
+        let error = connection.receive().await.unwrap_err();
+
+        assert_eq!(error.to_string(), "connection reset by the peer");
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn an_end_inside_a_packet_is_told_as_truncation() {
+    run(async {
+        let (_hat, address) = Hat::serve(&["--do", "truncate"]);
+        let mut connection = cotp::connect(address, Config::default()).await.unwrap();
+        connection.send("go").await.unwrap();
+
+        let error = connection.receive().await.unwrap_err();
+
+        let Error::Ended(end) = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(end.reason, Reason::PeerClosed);
+        assert!(end.incomplete > 0, "{end:?}");
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn what_a_hat_server_sent_before_it_closed_arrives() {
+    run(async {
+        let arguments = ["--do", "close", "--send", "5", "--send", "5000"];
+        let (_hat, address) = Hat::serve(&arguments);
+        let mut connection = cotp::connect(address, Config::default()).await.unwrap();
+
+        assert_eq!(connection.receive().await.unwrap(), Some(pattern(5, 0)));
+        assert_eq!(connection.receive().await.unwrap(), Some(pattern(5000, 1)));
+        assert_eq!(connection.receive().await.unwrap(), None);
+    });
+}
+
+/// Lets a hat client send every size, wants all of it echoed, and returns what hat tells.
+async fn serve_a_hat_client(arguments: &[&str]) -> (Value, Info) {
+    let mut listener = listen(Policy::AcceptAny).await;
+    let sizes: Vec<String> = SIZES.iter().map(ToString::to_string).collect();
+    let sizes = sizes.iter().flat_map(|size| ["--size", size.as_str()]);
+    let all: Vec<&str> = arguments
+        .iter()
+        .copied()
+        .chain(["--echo"])
+        .chain(sizes)
+        .collect();
+    let mut hat = Hat::connect(listener.local_addr(), &all);
+
+    let connection = listener.accept().await.unwrap();
+    let info = connection.info().clone();
+    echo(connection).await.unwrap();
+
+    let result = tokio::task::spawn_blocking(move || hat.told("result"))
+        .await
+        .unwrap();
+    (result, info)
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_hat_client_without_selectors_gets_every_size_back() {
+    run(async {
+        let (result, info) = serve_a_hat_client(&[]).await;
+
+        assert_eq!(result["ok"], true, "{result}");
+        assert_eq!((info.local_selector, info.remote_selector), (None, None));
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_hat_client_with_selectors_gets_every_size_back() {
+    run(async {
+        let arguments = ["--local-tsel", "0x100", "--remote-tsel", "0x102"];
+        let (result, info) = serve_a_hat_client(&arguments).await;
+
+        assert_eq!(result["ok"], true, "{result}");
+        assert_eq!(
+            (&result["local_tsel"], &result["remote_tsel"]),
+            (&256.into(), &258.into())
+        );
+        assert_eq!(info.local_selector, Some(Selector::from(0x0102)));
+        assert_eq!(info.remote_selector, Some(Selector::from(0x0100)));
+        assert_eq!(info.tpdu_size, 2048);
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn two_hundred_messages_back_to_back_of_a_hat_client_arrive() {
+    run(async {
+        let mut listener = listen(Policy::AcceptAny).await;
+        let arguments = ["--echo", "--size", "100", "--count", "200"];
+        let mut hat = Hat::connect(listener.local_addr(), &arguments);
+
+        echo(listener.accept().await.unwrap()).await.unwrap();
+
+        let result = tokio::task::spawn_blocking(move || hat.told("result"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (&result["ok"], &result["received"]),
+            (&true.into(), &200.into()),
+            "{result}"
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_hat_client_with_the_wrong_selector_is_refused() {
+    run(async {
+        let mut listener = listen(Policy::Selectors(vec![Selector::from(7)])).await;
+        let mut hat = Hat::connect(listener.local_addr(), &["--remote-tsel", "8"]);
+
+        let arrival = listener.next().await.unwrap();
+
+        let Arrival::Failed { error, .. } = arrival else {
+            panic!("{arrival:?}")
+        };
+        assert_eq!(
+            error.to_string(),
+            "refused by this side: selector unknown (3)"
+        );
+        let result = tokio::task::spawn_blocking(move || hat.told("result"))
+            .await
+            .unwrap();
+        assert_eq!(
+            (&result["ok"], &result["connected"]),
+            (&false.into(), &false.into())
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_hat_client_that_resets_is_told_as_such() {
+    run(async {
+        let mut listener = listen(Policy::AcceptAny).await;
+        let _hat = Hat::connect(listener.local_addr(), &["--size", "3", "--reset"]);
+        let mut connection = listener.accept().await.unwrap();
+
+        assert_eq!(connection.receive().await.unwrap(), Some(pattern(3, 0)));
+        let error = connection.receive().await.unwrap_err();
+
+        assert_eq!(error.to_string(), "connection reset by the peer");
+    });
+}
+
+#[test]
+#[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
+fn a_close_of_ours_ends_a_hat_client_in_good_order() {
+    run(async {
+        let mut listener = listen(Policy::AcceptAny).await;
+        let arguments = ["--receive", "1", "--wait-closed"];
+        let mut hat = Hat::connect(listener.local_addr(), &arguments);
+        let connection = listener.accept().await.unwrap();
+
+        connection.send("last words").await.unwrap();
+        connection.close().await.unwrap();
+
+        let result = tokio::task::spawn_blocking(move || hat.told("result"))
+            .await
+            .unwrap();
+        assert_eq!(result["ok"], true, "{result}");
+    });
+}

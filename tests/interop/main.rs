@@ -1,0 +1,23 @@
+//! Programs of others, on this machine. `setup.sh` beside this file installs them.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests link the standard library anyway"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test"
+)]
+
+#[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
+mod hat;
+#[cfg(all(feature = "record", feature = "cotp"))]
+#[path = "../sink/mod.rs"]
+mod sink;
+#[cfg(all(feature = "record", feature = "sim", feature = "cotp"))]
+mod traces;
+#[cfg(all(feature = "record", feature = "cotp"))]
+mod tshark;

@@ -1,0 +1,250 @@
+//! A connection in both roles under the laws of every machine.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../fuzz/bodies.rs"]
+mod bodies;
+mod pair;
+
+use core::cell::Cell;
+use core::num::NonZeroU16;
+
+use arbitrary::Arbitrary as _;
+use arbtest::arbtest;
+use bytes::Bytes;
+use farlink::cotp::{
+    Command, Config, Connection, Data, DisconnectReason, DisconnectRequest, Event, Expedited,
+    Foreign, Policy, Tpdu, TpduCodec, TpduSize,
+};
+use farlink::laws::{self, Case, Step, Subject as _, codec};
+use farlink::{Cause, Limits, Link, Machine as _, Output, Seed, Tag, Transmit};
+use pair::Pair;
+
+/// Milliseconds of tries.
+const BUDGET: u64 = 4000;
+
+#[test]
+fn an_initiator_keeps_the_laws() {
+    keeps_the_laws(bodies::End::Initiator);
+}
+
+#[test]
+fn a_responder_keeps_the_laws() {
+    keeps_the_laws(bodies::End::Responder);
+}
+
+/// Found by a script: octets that were offered to the application kept the end of the stream away.
+#[test]
+fn a_stream_that_breaks_under_an_offer_ends() {
+    let reference = NonZeroU16::new(1).unwrap();
+    let config = Config {
+        foreign: Foreign::Offer,
+        reference: Some(reference),
+        ..Config::default()
+    };
+    let receive = |octets: &[u8]| Step::Receive {
+        from: (),
+        octets: octets.to_vec(),
+    };
+    let link = |state| Step::Link { at: (), state };
+    laws::check(Case::<Connection>::new(
+        config,
+        vec![
+            link(Link::Up),
+            Step::Drain,
+            receive(b"\x03\0\0\x0b\x06\xd0\0\x01\0\x02\0stranger"),
+            link(Link::Down(Cause::Reset)),
+            Step::Command(Command::HandOver(Tag(7))),
+            link(Link::Up),
+        ],
+    ));
+}
+
+/// The scripts of the general generator, which know nothing of a handshake.
+#[test]
+fn any_script_keeps_the_laws() {
+    arbtest(|u| {
+        laws::check(u.arbitrary::<Case<Connection>>()?);
+        Ok(())
+    })
+    .size_max(8000)
+    .budget_ms(BUDGET);
+}
+
+#[test]
+fn what_decodes_encodes_to_itself() {
+    arbtest(|u| {
+        bodies::decode(u.peek_bytes(u.len()).unwrap_or_default());
+        Ok(())
+    });
+}
+
+#[test]
+fn what_is_encoded_decodes_to_itself() {
+    arbtest(|u| {
+        let variable = <&[u8]>::arbitrary(u)?;
+        let user_data = <&[u8]>::arbitrary(u)?;
+        let number = u.int_in_range(0..=0x7F)?;
+        let tpdu = match u.int_in_range(0..=2)? {
+            0 => Tpdu::Data(Data {
+                is_last: u.arbitrary()?,
+                number,
+                wants_acknowledgement: u.arbitrary()?,
+                user_data,
+            }),
+            1 => Tpdu::Expedited(Expedited {
+                credit: number & 0x0F,
+                is_last: u.arbitrary()?,
+                number,
+                user_data,
+            }),
+            _ => Tpdu::DisconnectRequest(DisconnectRequest {
+                destination: u.arbitrary()?,
+                source: u.arbitrary()?,
+                reason: DisconnectReason(u.arbitrary()?),
+                variable: variable.get(..248).unwrap_or(variable),
+                user_data,
+            }),
+        };
+        codec::check_item::<TpduCodec>(&tpdu);
+        Ok(())
+    });
+}
+
+#[test]
+fn however_a_stream_is_cut_the_frames_are_the_same() {
+    arbtest(|u| {
+        bodies::framing(u.peek_bytes(u.len()).unwrap_or_default());
+        Ok(())
+    });
+}
+
+#[test]
+fn however_a_stream_is_cut_the_messages_are_the_same() {
+    arbtest(|u| {
+        let tpdu_size = u.arbitrary()?;
+        let lengths: Vec<u16> = u.arbitrary()?;
+        let messages: Vec<Bytes> = lengths.iter().map(|&length| pattern(length)).collect();
+        let mut pair = open(tpdu_size);
+        let stream = stream_of(&mut pair, &messages);
+
+        let mut received = Vec::new();
+        let mut rest = stream.as_slice();
+        while !rest.is_empty() {
+            let most = 1 << u.int_in_range(0..=16)?;
+            let size = u.int_in_range(1..=most)?;
+            let (piece, behind) = rest.split_at(size.min(rest.len()));
+            pair.responder.receive(pair.now, (), piece);
+            if u.ratio(3, 4)? {
+                take(&mut pair, &mut received);
+            }
+            rest = behind;
+        }
+        take(&mut pair, &mut received);
+
+        assert_eq!(received, messages);
+        Ok(())
+    })
+    .budget_ms(1000);
+}
+
+fn keeps_the_laws(end: bodies::End) {
+    let (tried, opened, talked) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    arbtest(|u| {
+        let case = bodies::case(u, end)?;
+        let seen = plain_run(&case);
+        tried.set(tried.get() + 1);
+        opened.set(opened.get() + usize::from(seen.is_open));
+        talked.set(talked.get() + usize::from(seen.messages > 0));
+        laws::check(case);
+        Ok(())
+    })
+    .size_max(8000)
+    .budget_ms(BUDGET);
+    let (tried, opened, talked) = (tried.get(), opened.get(), talked.get());
+    assert!(
+        opened * 3 > tried && talked * 10 > tried,
+        "the scripts get nowhere: of {tried} {opened} open, {talked} receive a message"
+    );
+}
+
+#[derive(Default)]
+struct Seen {
+    is_open: bool,
+    messages: usize,
+}
+
+/// Does the inputs of a script in order and notes how far it gets.
+fn plain_run(case: &Case<Connection>) -> Seen {
+    let mut seen = Seen::default();
+    let Some(mut machine) = Connection::make(&case.config, Seed::from(case.seed)) else {
+        return seen;
+    };
+    let mut tx = Transmit::new(Limits::stream(1 << 16));
+    let now = farlink::Instant::from_nanos(1);
+    for step in &case.script {
+        match step {
+            Step::Receive { octets, .. } => machine.receive(now, (), octets),
+            Step::Link {
+                state: state @ (Link::Up | Link::Free),
+                ..
+            } => machine.link(now, (), *state),
+            Step::Command(command) => drop(machine.command(now, command.clone())),
+            _ => (),
+        }
+        loop {
+            match machine.poll(now, &mut tx) {
+                Output::Event(Event::Connected(_)) => seen.is_open = true,
+                Output::Event(Event::Received(_)) => seen.messages += 1,
+                Output::Idle(_) | Output::Done => break,
+                _ => (),
+            }
+        }
+    }
+    seen
+}
+
+fn open(tpdu_size: TpduSize) -> Pair {
+    let config = |config| Config {
+        tpdu_size,
+        receive_queue: 1 << 26,
+        send_queue: 1 << 26,
+        ..config
+    };
+    Pair::open(
+        config(Config::default()),
+        config(Config::responder(Policy::AcceptAny)),
+    )
+}
+
+/// A message of a length, in which no two stretches are alike.
+fn pattern(length: u16) -> Bytes {
+    (0..=length)
+        .flat_map(u16::to_be_bytes)
+        .take(usize::from(length).max(1))
+        .collect()
+}
+
+fn stream_of(pair: &mut Pair, messages: &[Bytes]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for message in messages {
+        pair.initiator.send(pair.now, message.clone()).unwrap();
+    }
+    while let Output::Transmit = pair.initiator.poll(pair.now, &mut pair.tx) {
+        stream.extend_from_slice(pair.tx.octets());
+    }
+    stream
+}
+
+fn take(pair: &mut Pair, received: &mut Vec<Bytes>) {
+    loop {
+        match pair.responder.poll(pair.now, &mut pair.tx) {
+            Output::Event(Event::Received(message)) => received.push(message),
+            Output::Idle(_) => return,
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Ladders in text and as drawings, and the table.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use farlink::sim::{Axis, Bands, Chosen, Contacts, Drawing, Host, Ip, Line, Nat, World};
+use farlink::{Path, Proto};
+
+use crate::courier::{Courier, Deliver, label};
+use crate::puppet::{Do, Puppet};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const MILLI: Duration = Duration::from_millis(1);
+
+fn mars(seed: u64, line: Line) -> (World, Host<Courier>, Host<Courier>) {
+    let mut world = World::new(seed);
+    let earth = world.host(1, Courier::default());
+    let mars = world.host(2, Courier::default());
+    world.name(earth, "earth");
+    world.name(mars, "mars");
+    world.label(|octets| Some(label(octets)));
+    world.line(earth, mars, line);
+    (world, earth, mars)
+}
+
+/// Writes a drawing where `FARLINK_DRAWINGS` says, to be looked at.
+fn show(name: &str, svg: &str) {
+    if let Ok(folder) = std::env::var("FARLINK_DRAWINGS") {
+        std::fs::write(format!("{folder}/{name}.svg"), svg).unwrap();
+    }
+}
+
+fn small() -> World {
+    let line = |chosen| Line {
+        delay: 12 * MINUTE,
+        contacts: Contacts::windows([(Duration::ZERO, 30 * MINUTE), (50 * MINUTE, 300 * MINUTE)]),
+        chosen: vec![chosen],
+        ..Line::default()
+    };
+    let (mut world, earth, mars) = mars(3, line(Chosen::each([4, 5, 10])));
+    world.line_from(mars, earth, line(Chosen::nth(2)));
+    let (to, parcels, pace) = (2, 10, 500 * MILLI);
+    world.command(earth, Deliver { to, parcels, pace }).unwrap();
+    world.run_until_idle(300 * MINUTE);
+    world
+}
+
+fn large() -> World {
+    let line = Line {
+        delay: 12 * MINUTE,
+        jitter: 50 * MILLI,
+        loss: 0.05,
+        duplication: 0.002,
+        ..Line::default()
+    };
+    let (mut world, earth, _) = mars(7, line);
+    let (to, parcels, pace) = (2, 1900, 10 * MILLI);
+    world.command(earth, Deliver { to, parcels, pace }).unwrap();
+    world.run_until_idle(300 * MINUTE);
+    world
+}
+
+/// Questions and answers, quickly one after the other, through a NAT.
+fn chat() -> World {
+    let mut world = World::new(11);
+    world.internet(Line {
+        delay: 3 * MILLI,
+        jitter: MILLI,
+        loss: 0.01,
+        ..Line::default()
+    });
+    let home = world.nat(Ip::at([198, 51, 100, 1]), Nat::default());
+    let client = world.host(
+        Ip::at([10, 0, 0, 2]).behind(home),
+        Puppet::<Path>::default(),
+    );
+    let server = world.host(Ip::at([192, 0, 2, 1]), Puppet::<Path>::default());
+    world.name(client, "client");
+    world.name(server, "server");
+    world.bind(client, Proto::Udp, "10.0.0.2:5000".parse().unwrap());
+    world.bind(server, Proto::Udp, "192.0.2.1:53".parse().unwrap());
+    world.label_events(client, |_| String::from("answer"));
+    world.label_events(server, |_| String::from("question"));
+    world.command(server, Do::Echo).unwrap();
+    let path = Path::udp(
+        "10.0.0.2:5000".parse().unwrap(),
+        "192.0.2.1:53".parse().unwrap(),
+    );
+    for number in 0..1000_u32 {
+        let octets = Bytes::from(format!("question {number}"));
+        world.command_at(10 * MILLI * number, client, Do::Push(path, octets));
+    }
+    world.run_until_idle(300 * MINUTE);
+    world
+}
+
+#[test]
+fn a_drawing_is_one_well_formed_page() {
+    for (name, world) in [("small", small()), ("large", large()), ("chat", chat())] {
+        for axis in [Axis::Compressed, Axis::ToScale] {
+            for bands in [Bands::WhenMany, Bands::Never] {
+                let drawing = Drawing {
+                    title: format!("Parcels to Mars, {name} & \"odd\" <title>"),
+                    axis,
+                    bands,
+                };
+                let svg = world.trace().svg(&drawing);
+                show(&format!("{name}-{axis:?}-{bands:?}"), &svg);
+                assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+                assert_eq!(svg.matches("<g>").count(), svg.matches("</g>").count());
+                assert!(svg.contains("&amp; &quot;odd&quot; &lt;title&gt;"));
+                assert!(!svg.contains("NaN") && !svg.contains("inf"));
+            }
+        }
+    }
+}
+
+fn count(svg: &str, what: &str) -> usize {
+    svg.matches(what).count()
+}
+
+#[test]
+fn a_drawing_breaks_losses_colours_repeats_and_shades_contacts() {
+    let world = small();
+    let svg = world.trace().svg(&Drawing::default());
+
+    // Each arrow is a path and a head; the legend has one more of each kind.
+    assert_eq!(count(&svg, "class=\"arrow plain\""), 9 + 1);
+    assert_eq!(count(&svg, "class=\"arrow again\""), 6 + 1);
+    assert_eq!(count(&svg, "class=\"arrow lost ghost\""), 4 + 1);
+    // Two windows in each direction, and the legend.
+    assert_eq!(count(&svg, "class=\"contact\""), 2 * 2 + 1);
+    assert_eq!(count(&svg, ">DATA 4 (lost by choice)</text>"), 1);
+}
+
+#[test]
+fn two_thousand_messages_fit_a_page_as_bands_with_their_losses() {
+    let world = large();
+    let svg = world.trace().svg(&Drawing::default());
+
+    assert!(svg.len() < 100_000, "{} octets", svg.len());
+    assert_eq!(count(&svg, "middle\">1900 messages to mars, "), 1);
+    // Every loss is drawn: in its band, or broken off, of which the legend has one more.
+    let packets = world.trace().packets();
+    let lost = packets.filter(|packet| packet.lost().is_some()).count();
+    let (stubs, broken) = (
+        count(&svg, "arrow lost stub"),
+        count(&svg, "arrow lost ghost"),
+    );
+    assert_eq!(stubs + broken, lost + 1);
+    assert!(stubs > 80, "{stubs}");
+}
+
+#[test]
+fn a_scale_gives_equal_spans_equal_lengths_and_a_compressed_axis_shortens_waits() {
+    let height = |world: &World, axis| {
+        let drawing = Drawing {
+            axis,
+            ..Drawing::default()
+        };
+        let svg = world.trace().svg(&drawing);
+        let start = svg.find("height=\"").unwrap() + 8;
+        let text: String = svg[start..]
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
+        text.parse::<u32>().unwrap()
+    };
+    let quiet = |hours: u32| {
+        let (mut world, earth, _) = mars(1, Line::default());
+        let send = move |world: &mut World| {
+            let (to, parcels, pace) = (2, 1, MILLI);
+            world.command(earth, Deliver { to, parcels, pace }).unwrap();
+        };
+        send(&mut world);
+        world.at(60 * MINUTE * hours, send);
+        world.run_until_idle(60 * MINUTE * hours * 2);
+        world
+    };
+
+    assert_eq!(
+        height(&quiet(1), Axis::Compressed),
+        height(&quiet(100), Axis::Compressed)
+    );
+    let svg = quiet(1).trace().svg(&Drawing {
+        axis: Axis::ToScale,
+        ..Drawing::default()
+    });
+    let ticks: Vec<f64> = svg
+        .lines()
+        .filter(|line| line.contains("class=\"tick\""))
+        .map(|line| {
+            let start = line.find("y1=\"").unwrap() + 4;
+            let text: String = line[start..]
+                .chars()
+                .take_while(|letter| *letter != '"')
+                .collect();
+            text.parse().unwrap()
+        })
+        .collect();
+    assert!(ticks.len() > 10);
+    let first = ticks[1] - ticks[0];
+    assert!(
+        ticks
+            .windows(2)
+            .all(|two| (two[1] - two[0] - first).abs() < 0.21)
+    );
+}
+
+#[test]
+fn many_hosts_are_listed_in_words() {
+    let mut world = World::new(1);
+    let hosts: Vec<Host<Courier>> = (0..8)
+        .map(|name| world.host(name, Courier::default()))
+        .collect();
+    world.label(|octets| Some(label(octets)));
+    for (one, other) in hosts.iter().zip(&hosts[1..]) {
+        world.line(*one, *other, Line::delayed(MILLI));
+    }
+    for (to, from) in (1..).zip(&hosts[..7]) {
+        let (parcels, pace) = (1, MILLI);
+        world.command(*from, Deliver { to, parcels, pace }).unwrap();
+    }
+
+    world.run_until(2 * MILLI);
+
+    let ladder = world.ladder();
+    assert!(
+        ladder.starts_with("     0.000  0 -> 1: DATA 0  0.001\n"),
+        "{ladder}"
+    );
+}
+
+#[test]
+fn a_ladder_tells_the_story() {
+    insta::assert_snapshot!(small().ladder());
+}
+
+#[test]
+fn the_table_counts_everything() {
+    insta::assert_snapshot!(large().statistics().to_string());
+}

@@ -1,0 +1,188 @@
+//! A machine that does what the script says, and tells everything that it sees.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use core::convert::Infallible;
+
+use bytes::Bytes;
+use farlink::sim::Placed;
+use farlink::{Ask, Instant, Link, Machine, Output, Transmit};
+
+/// What a puppet is told to do.
+#[derive(Debug, Clone)]
+pub(crate) enum Do<A> {
+    /// Send a datagram.
+    Push(A, Bytes),
+    /// Write to a stream.
+    Append(A, Bytes),
+    Ask(Ask<A>),
+    /// Have a deadline.
+    WakeAt(Instant),
+    /// Refuse to read streams, or read again.
+    Want(bool),
+    /// Send each datagram back to where it came from.
+    Echo,
+    /// Be done.
+    Stop,
+}
+
+/// What a puppet saw.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Saw<A> {
+    Octets(A, Bytes),
+    Link(A, Link),
+    Woke,
+}
+
+#[derive(Debug)]
+pub(crate) struct Puppet<A> {
+    events: VecDeque<Saw<A>>,
+    asks: VecDeque<Ask<A>>,
+    sends: VecDeque<(A, Bytes, Kind)>,
+    /// Where nothing may be written for the time being.
+    full: BTreeSet<A>,
+    wake: Option<Instant>,
+    echoes: bool,
+    refuses: bool,
+    stops: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Datagram,
+    Stream,
+}
+
+impl<A> Default for Puppet<A> {
+    fn default() -> Self {
+        Self {
+            events: VecDeque::new(),
+            asks: VecDeque::new(),
+            sends: VecDeque::new(),
+            full: BTreeSet::new(),
+            wake: None,
+            echoes: false,
+            refuses: false,
+            stops: false,
+        }
+    }
+}
+
+impl<A: Placed> Machine for Puppet<A> {
+    type Addr = A;
+    type Command = Do<A>;
+    type Event = Saw<A>;
+    type Error = Infallible;
+
+    fn receive(&mut self, _: Instant, from: A, octets: &[u8]) {
+        let octets = Bytes::copy_from_slice(octets);
+        if self.echoes {
+            self.sends.push_back((from, octets.clone(), Kind::Datagram));
+        }
+        self.events.push_back(Saw::Octets(from, octets));
+    }
+
+    fn link(&mut self, _: Instant, at: A, state: Link) {
+        let _ = match state {
+            Link::Full | Link::Down(_) => self.full.insert(at),
+            Link::Free | Link::Up => self.full.remove(&at),
+            _ => false,
+        };
+        self.events.push_back(Saw::Link(at, state));
+    }
+
+    fn command(&mut self, _: Instant, command: Do<A>) -> Result<(), Infallible> {
+        match command {
+            Do::Push(to, octets) => self.sends.push_back((to, octets, Kind::Datagram)),
+            Do::Append(to, octets) => self.sends.push_back((to, octets, Kind::Stream)),
+            Do::Ask(ask) => self.asks.push_back(ask),
+            Do::WakeAt(at) => self.wake = Some(at),
+            Do::Want(wants) => self.refuses = !wants,
+            Do::Echo => self.echoes = true,
+            Do::Stop => self.stops = true,
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<A>) -> Output<A, Saw<A>> {
+        tx.clear();
+        if self.wake.is_some_and(|wake| wake <= now) {
+            self.wake = None;
+            self.events.push_back(Saw::Woke);
+        }
+        if let Some(event) = self.events.pop_front() {
+            return Output::Event(event);
+        }
+        if let Some(ask) = self.asks.pop_front() {
+            return Output::Ask(ask);
+        }
+        self.fill(tx);
+        if !tx.is_empty() {
+            return Output::Transmit;
+        }
+        if self.stops {
+            return Output::Done;
+        }
+        Output::Idle(self.wake)
+    }
+
+    fn wants(&self, _: A) -> bool {
+        !self.refuses
+    }
+}
+
+impl<A: Placed> Puppet<A> {
+    fn fill(&mut self, tx: &mut Transmit<A>) {
+        let mut waiting = VecDeque::new();
+        while let Some((to, mut octets, kind)) = self.sends.pop_front() {
+            let is_blocked = self.full.contains(&to)
+                || waiting
+                    .iter()
+                    .any(|(other, ..): &(A, Bytes, Kind)| *other == to);
+            let room = match kind {
+                Kind::Stream => tx.room_in_stream(to).min(octets.len()),
+                Kind::Datagram => octets.len(),
+            };
+            let part = octets.slice(..room);
+            let write = |out: &mut Vec<u8>| out.extend_from_slice(&part);
+            let is_sent = !is_blocked
+                && match kind {
+                    Kind::Datagram => tx.push(to, room, write),
+                    Kind::Stream => tx.append(to, room, write),
+                };
+            if !is_sent {
+                waiting.push_back((to, octets, kind));
+            } else if room < octets.len() {
+                waiting.push_back((to, octets.split_off(room), kind));
+            }
+        }
+        self.sends = waiting;
+    }
+}
+
+/// What came in, with its time.
+pub(crate) fn octets<A: Placed>(
+    world: &farlink::sim::World,
+    host: farlink::sim::Host<Puppet<A>>,
+) -> Vec<(Instant, Bytes)> {
+    let events = world.events(host);
+    events
+        .filter_map(|(time, event)| match event {
+            Saw::Octets(_, octets) => Some((time, octets.clone())),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What was heard of links, with its time.
+pub(crate) fn links<A: Placed>(
+    world: &farlink::sim::World,
+    host: farlink::sim::Host<Puppet<A>>,
+) -> Vec<(Instant, A, Link)> {
+    let events = world.events(host);
+    events
+        .filter_map(|(time, event)| match event {
+            Saw::Link(at, link) => Some((time, *at, *link)),
+            _ => None,
+        })
+        .collect()
+}

@@ -1,0 +1,100 @@
+//! COTP over lines that a seed decides: whatever happens, what arrives is what was sent, in order.
+
+use core::time::Duration;
+
+use farlink::cotp::{Command, Config, Policy, Reason};
+use farlink::sim::{Chunks, StreamLine, for_each_seed};
+use farlink::{Chance, Seed};
+
+use crate::scene::{SECOND, Scene, client, message};
+
+/// One direction of a line, drawn.
+fn line(chance: &mut Chance) -> StreamLine {
+    let span = |chance: &mut Chance, millis| Duration::from_millis(chance.below(millis));
+    StreamLine {
+        delay: span(chance, 500),
+        jitter: span(chance, 100),
+        moving: None,
+        rate: (chance.below(2) == 0).then(|| 10_000 + chance.below(1_000_000)),
+        chunks: match chance.below(4) {
+            0 => Chunks::Whole,
+            1 => Chunks::Fixed(1),
+            2 => Chunks::Fixed(1 + usize::try_from(chance.below(100)).unwrap()),
+            _ => Chunks::Random(1 + usize::try_from(chance.below(300)).unwrap()),
+        },
+        window: (chance.below(2) == 0).then(|| 500 + usize::try_from(chance.below(5000)).unwrap()),
+    }
+}
+
+#[test]
+fn whatever_the_line_messages_arrive_whole_and_in_order() {
+    for_each_seed(0..100, |seed| {
+        let mut chance = Seed::from(seed).child("chaos").chance();
+        let config = |config: Config| Config {
+            answer_timeout: None,
+            request_timeout: None,
+            packet_timeout: None,
+            ..config
+        };
+        let server = config(Config::responder(Policy::AcceptAny));
+        let mut scene = Scene::new(seed, config(client()), server, line(&mut chance));
+        scene.world.stream_from(scene.server, line(&mut chance));
+        scene.run(60 * SECOND);
+
+        let hosts = [scene.client, scene.server];
+        let mut sent = [Vec::new(), Vec::new()];
+        for number in 0..20_u8 {
+            let side = usize::try_from(chance.below(2)).unwrap();
+            let len = 1 + usize::try_from(chance.below(3000)).unwrap();
+            let message = message(len, number);
+            scene.send(hosts[side], &message);
+            sent[side].push(message);
+            scene.run(Duration::from_millis(chance.below(300)));
+        }
+        scene.run(600 * SECOND);
+
+        assert!(
+            scene.is_open(hosts[0]) && scene.is_open(hosts[1]),
+            "seed {seed}"
+        );
+        assert_eq!(scene.received(hosts[1]), sent[0], "seed {seed}");
+        assert_eq!(scene.received(hosts[0]), sent[1], "seed {seed}");
+    });
+}
+
+#[test]
+fn a_cut_at_any_time_leaves_a_beginning_of_what_was_sent() {
+    for_each_seed(0..100, |seed| {
+        let mut chance = Seed::from(seed).child("cut").chance();
+        let mut scene = Scene::plain(seed, line(&mut chance));
+        let (client, server) = (scene.client, scene.server);
+        let cut = Duration::from_millis(chance.below(20_000));
+        let ends = chance.below(3);
+        scene.world.at(cut, move |world| match ends {
+            0 => world.reset(client, ()),
+            1 => world.reset(server, ()),
+            _ => world.half_close(server, ()),
+        });
+        let mut sent = Vec::new();
+        for number in 0..30_u8 {
+            scene.run(Duration::from_millis(chance.below(1000)));
+            let message = message(1 + usize::try_from(chance.below(20_000)).unwrap(), number);
+            let command = Command::Send(message.clone());
+            if scene.world.command(client, command).is_ok() {
+                sent.push(message);
+            }
+        }
+        assert!(scene.world.run_until_idle(3600 * SECOND), "seed {seed}");
+
+        let received = scene.received(server);
+        assert!(sent.starts_with(&received), "seed {seed}");
+        for host in [client, server] {
+            assert!(scene.world.is_done(host), "seed {seed}");
+            let reason = scene.reason(host);
+            assert!(
+                reason.is_some_and(|reason| reason != Reason::Overrun),
+                "seed {seed}"
+            );
+        }
+    });
+}

@@ -1,0 +1,141 @@
+//! One connection whose peer is a list of octets.
+#![allow(dead_code, reason = "every user needs another part of it")]
+
+use bytes::Bytes;
+use farlink::cotp::{Command, Config, Connected, Connection, End, Event};
+use farlink::{Ask, Cause, Instant, Limits, Link, Machine, Output, Seed, Transmit};
+
+/// Outputs of one drain beside those that octets bring.
+const MOST_OUTPUTS: usize = 64;
+/// Bytes held beside those that octets bring.
+const MOST_HELD: usize = 4 << 10;
+/// Bytes that a message in a queue takes beside its octets.
+const PER_MESSAGE: usize = 64;
+/// Deadlines that a connection may wait for after its peer fell silent.
+const MOST_DEADLINES: usize = 8;
+
+/// A connection that is up, and what came of it.
+///
+/// Every call checks that the drain ends and that no more is held than the peer's octets account for.
+pub(crate) struct Talk<M = Connection> {
+    machine: M,
+    /// Tells how many bytes the machine holds.
+    held: fn(&M) -> usize,
+    tx: Transmit<()>,
+    now: Instant,
+    /// Sent as soon as the connection is open.
+    greeting: Vec<Bytes>,
+    fed: usize,
+    is_done: bool,
+    pub(crate) written: Vec<u8>,
+    pub(crate) connected: Option<Box<Connected>>,
+    pub(crate) messages: Vec<Bytes>,
+    pub(crate) end: Option<Box<End>>,
+}
+
+impl Talk {
+    /// Makes a connection and brings its stream up.
+    pub(crate) fn new(config: Config, greeting: Vec<Bytes>) -> Self {
+        let machine = Connection::new(config, &Seed::from(1)).unwrap();
+        Self::with(machine, Connection::held, greeting)
+    }
+}
+
+impl<M: Machine<Addr = (), Command = Command, Event = Event>> Talk<M> {
+    /// Brings the stream of a connection up, whatever it is in.
+    pub(crate) fn with(machine: M, held: fn(&M) -> usize, greeting: Vec<Bytes>) -> Self {
+        let sent: usize = greeting.iter().map(|sent| sent.len() + PER_MESSAGE).sum();
+        let mut talk = Self {
+            machine,
+            held,
+            tx: Transmit::new(Limits::stream(1 << 16)),
+            now: Instant::from_nanos(1),
+            greeting,
+            fed: sent,
+            is_done: false,
+            written: Vec::new(),
+            connected: None,
+            messages: Vec::new(),
+            end: None,
+        };
+        talk.link(Link::Up);
+        talk
+    }
+
+    /// Feeds octets of the peer, as long as they are wanted.
+    pub(crate) fn receive(&mut self, octets: &[u8]) {
+        if self.machine.wants(()) {
+            self.fed += octets.len();
+            self.machine.receive(self.now, (), octets);
+            self.drain();
+        }
+    }
+
+    pub(crate) fn link(&mut self, state: Link) {
+        if !self.is_done {
+            self.machine.link(self.now, (), state);
+            self.drain();
+        }
+    }
+
+    /// Lets time pass until nothing is left to wait for, and tells whether the connection is done then.
+    pub(crate) fn pass_time(&mut self) -> bool {
+        for _ in 0..MOST_DEADLINES {
+            match self.drain() {
+                Some(deadline) => self.now = deadline,
+                None => return self.is_done,
+            }
+        }
+        panic!("deadlines follow deadlines");
+    }
+
+    /// Drains the machine and returns its deadline.
+    fn drain(&mut self) -> Option<Instant> {
+        for _ in 0..MOST_OUTPUTS + self.fed {
+            let held = (self.held)(&self.machine);
+            let bound = MOST_HELD + 3 * self.fed;
+            assert!(
+                held <= bound,
+                "{held} bytes held, after {} octets",
+                self.fed
+            );
+            match self.machine.poll(self.now, &mut self.tx) {
+                Output::Transmit => self.written.extend_from_slice(self.tx.octets()),
+                Output::Event(event) => self.take(event),
+                Output::Ask(Ask::Close(()) | Ask::Abort(())) => {
+                    self.machine.link(self.now, (), Link::Down(Cause::Closed));
+                }
+                Output::Ask(_) => (),
+                Output::Idle(deadline) => return deadline,
+                Output::Done => {
+                    self.is_done = true;
+                    return None;
+                }
+            }
+        }
+        panic!("the drain does not end");
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Connected(connected) => {
+                self.connected = Some(connected);
+                for message in self.greeting.drain(..) {
+                    self.machine
+                        .command(self.now, Command::Send(message))
+                        .unwrap();
+                }
+            }
+            Event::Received(message) => self.messages.push(message),
+            Event::Failed(end) => {
+                assert!(self.connected.is_none(), "it was open");
+                self.end = Some(end);
+            }
+            Event::Closed(end) => {
+                assert!(self.connected.is_some(), "it was never open");
+                self.end = Some(end);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

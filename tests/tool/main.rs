@@ -1,0 +1,165 @@
+//! The command-line tool as its users meet it: output, messages, exit status.
+#![cfg(feature = "cli")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests link the standard library anyway"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test"
+)]
+
+mod calls;
+mod capture;
+mod decode;
+#[path = "../ethernet/mod.rs"]
+mod ethernet;
+mod replay;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// What came of a run.
+#[derive(Debug)]
+struct Ran {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn lines(&self) -> Vec<&str> {
+        self.out.lines().collect()
+    }
+
+    fn objects(&self) -> Vec<Value> {
+        let lines = self.out.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// Expects success without complaints.
+    fn well(self) -> Self {
+        assert_eq!((self.status, self.err.as_str()), (0, ""), "{}", self.out);
+        self
+    }
+
+    /// Expects that status, and `words` on standard error.
+    fn badly(self, status: i32, words: &str) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(self.err.contains(words), "{self:?}");
+        self
+    }
+}
+
+/// Runs the tool with nothing to read.
+fn farlink(arguments: &[&str]) -> Ran {
+    farlink_on(b"", arguments)
+}
+
+/// Runs the tool on that standard input.
+fn farlink_on(input: &[u8], arguments: &[&str]) -> Ran {
+    let mut child = tool(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    // It may end without reading everything.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    Ran {
+        status: output.status.code().expect("no signal"),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn tool(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_farlink"));
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// Returns the path of a kept recording.
+fn kept(name: &str) -> String {
+    format!(
+        "{}/vectors/recordings/{name}.pcapng",
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
+/// Returns a path for what a test writes.
+fn scratch(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    path.into_os_string().into_string().unwrap()
+}
+
+/// Writes a file for the tool to read.
+fn written(name: &str, octets: &[u8]) -> String {
+    let path = scratch(name);
+    fs::write(&path, octets).unwrap();
+    path
+}
+
+/// Replaces `old` by `new` of equal length, where it first stands.
+fn altered(file: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+    assert_eq!(old.len(), new.len());
+    let mut places = file.windows(old.len());
+    let at = places
+        .position(|window| window == old)
+        .expect("it is there");
+    let mut file = file.to_vec();
+    file[at..at + new.len()].copy_from_slice(new);
+    file
+}
+
+#[test]
+fn wrong_usage_is_told_apart_from_bad_input() {
+    farlink(&["decode", "--nonsense"]).badly(2, "--nonsense");
+    farlink(&["frobnicate"]).badly(2, "frobnicate");
+    farlink(&["decode", "no such file"]).badly(2, "no such file: ");
+    farlink(&["replay"]).badly(2, "<FILE>");
+    farlink(&["replay", "no such file"]).badly(2, "no such file: ");
+}
+
+#[test]
+fn the_help_of_a_command_names_the_fields_of_its_objects() {
+    for (command, field) in [
+        ("cotp", "`incomplete`"),
+        ("decode", "`field_offset`"),
+        ("replay", "`made_by`"),
+        ("sim", "`arrived_ns`"),
+    ] {
+        let help = farlink(&[command, "--help"]).well();
+
+        assert!(help.out.contains(field), "{command}: {}", help.out);
+    }
+}
+
+/// As under `farlink decode FILE | head -1`.
+#[test]
+fn a_reader_that_goes_away_ends_the_tool_quietly() {
+    let packet = [3, 0, 0, 8, 2, 0xF0, 0x80, 7];
+    let file = written("many.bin", &packet.repeat(100_000));
+    for arguments in [&["decode", &file][..], &["decode", "--json", &file]] {
+        let mut child = tool(arguments).spawn().unwrap();
+        drop(child.stdout.take());
+
+        let output = child.wait_with_output().unwrap();
+
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    }
+}

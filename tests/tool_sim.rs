@@ -1,0 +1,202 @@
+//! `farlink sim`, as a user runs it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use farlink::record::{Capture, Flows, What};
+use serde_json::Value;
+
+const SCENARIOS: [&str; 6] = [
+    "cotp-hello",
+    "cotp-refused",
+    "cotp-silent",
+    "cotp-far",
+    "cotp-reset",
+    "cotp-slow-reader",
+];
+
+fn sim(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_farlink"));
+    command.arg("sim").args(arguments).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn objects(name: &str) -> Vec<Value> {
+    let output = sim(&[name, "--json"]);
+    let text = text(&output);
+    let lines = text.lines().map(serde_json::from_str);
+    lines.collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn the_list_names_every_scenario_in_lines_that_fit_a_page() {
+    let output = sim(&["--list"]);
+
+    assert_eq!(output.status.code(), Some(0));
+    let list = text(&output);
+    let names: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(names, SCENARIOS);
+    assert!(list.lines().all(|line| line.len() < 85), "{list}");
+}
+
+#[test]
+fn every_scenario_comes_out_as_it_should_with_any_seed() {
+    for name in SCENARIOS {
+        for seed in ["1", "2", "18446744073709551615"] {
+            let output = sim(&[name, "--seed", seed]);
+
+            let text = text(&output);
+            assert_eq!(output.status.code(), Some(0), "{name} {seed}: {output:?}");
+            assert!(text.contains("as it should be: "), "{text}");
+            assert!(text.contains("CR calling"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_scenario_is_wrong_usage_and_the_known_ones_are_named() {
+    let output = sim(&["cotp-bye"]);
+
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8(output.stderr).unwrap();
+    for name in SCENARIOS {
+        assert!(message.contains(name), "{message}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_wrong_usage() {
+    let output = sim(&["cotp-hello", "--svg", "no/such/folder/ladder.svg"]);
+
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn equal_seeds_give_equal_output_to_the_octet() {
+    let run = |seed: &str, turn: &str| {
+        let (svg, pcap) = (
+            file(&format!("{turn}.svg")),
+            file(&format!("{turn}.pcapng")),
+        );
+        let (svg_name, pcap_name) = (svg.to_str().unwrap(), pcap.to_str().unwrap());
+        let files = ["--svg", svg_name, "--pcap", pcap_name];
+        let told = sim(&[&["cotp-slow-reader", "--seed", seed][..], &files].concat());
+        let as_json = sim(&["cotp-slow-reader", "--seed", seed, "--json"]);
+        let drawn = (fs::read(&svg).unwrap(), fs::read(&pcap).unwrap());
+        (told.stdout, as_json.stdout, drawn)
+    };
+
+    let one = run("7", "one");
+    let again = run("7", "again");
+    let other = run("8", "other");
+
+    assert!(one == again);
+    assert!(one.0 != other.0 && one.1 != other.1 && one.2.1 != other.2.1);
+}
+
+#[test]
+fn json_has_one_object_per_happening_and_the_outcome_last() {
+    let objects = objects("cotp-hello");
+
+    let kinds: Vec<&str> = objects
+        .iter()
+        .map(|object| object["event"].as_str().unwrap())
+        .collect();
+    let count = |kind: &str| kinds.iter().filter(|other| **other == kind).count();
+    assert_eq!(kinds[0], "scenario");
+    // CR, CC, two messages each way, and the end of each direction.
+    assert_eq!((count("packet"), count("traffic")), (8, 2));
+    // Up and the end of the peer's direction, at both ends.
+    assert_eq!(count("link"), 4);
+    // At both ends: connected, two messages, the end.
+    assert_eq!(count("told"), 8);
+    let last = objects.last().unwrap();
+    assert_eq!(
+        (&last["event"], &last["ok"]),
+        (&"outcome".into(), &true.into())
+    );
+}
+
+#[test]
+fn packets_carry_their_names_and_times() {
+    let objects = objects("cotp-hello");
+
+    let mut packets = objects.iter().filter(|object| object["event"] == "packet");
+    let cr = packets.next().unwrap();
+    assert_eq!(cr["label"], "CR calling 0100 called 0102");
+    assert_eq!(
+        (&cr["from"], &cr["to"]),
+        (&"client".into(), &"server".into())
+    );
+    assert_eq!(
+        (&cr["time_ns"], &cr["arrived_ns"], &cr["lost_ns"]),
+        (&0.into(), &20_000_000.into(), &Value::Null)
+    );
+    assert!(packets.any(|packet| packet["label"] == "DT 2045+2045+910 end"));
+}
+
+#[test]
+fn lost_packets_have_a_reason() {
+    let objects = objects("cotp-reset");
+
+    let lost = objects.iter().filter(|object| !object["lost_ns"].is_null());
+    let reasons: Vec<&Value> = lost.map(|object| &object["reason"]).collect();
+    assert_eq!(reasons, [&Value::from("cut off"); 2]);
+}
+
+#[test]
+fn the_capture_holds_both_streams_whole() {
+    let pcap = file("hello.pcapng");
+    sim(&["cotp-hello", "--pcap", pcap.to_str().unwrap()]);
+    let octets = fs::read(pcap).unwrap();
+
+    let mut capture = Capture::open(&octets).unwrap();
+    let mut flows = Flows::new();
+    let (mut began, mut ended, mut received) = (0, 0, [0, 0]);
+    while let Some(packet) = capture.next_packet().unwrap() {
+        flows.packet(&packet, |arrival| match arrival.what {
+            What::Began => began += 1,
+            What::Ended => ended += 1,
+            What::Octets(octets) => {
+                received[usize::from(arrival.path.local.port() == 102)] += octets.len();
+            }
+            other => assert_eq!(other, What::Began, "nothing else"),
+        });
+    }
+
+    // CR or CC, 5 octets in one packet, 5000 in three.
+    let expected = 22 + 5 + 7 + 5000 + 3 * 7;
+    assert_eq!((began, ended, received), (2, 2, [expected, expected]));
+}
+
+#[test]
+fn the_help_documents_every_field_of_the_json() {
+    let help = text(&sim(&["--help"]));
+
+    for object in objects("cotp-reset") {
+        for field in object.as_object().unwrap().keys() {
+            assert!(help.contains(&format!("`{field}`")), "{field} in {help}");
+        }
+    }
+}
+
+#[test]
+fn the_drawing_is_titled_with_what_it_shows() {
+    let svg = file("far.svg");
+    sim(&["cotp-far", "--svg", svg.to_str().unwrap()]);
+
+    let drawing = fs::read_to_string(svg).unwrap();
+    assert!(drawing.contains("cotp-far: twelve minutes to Mars"));
+}
