@@ -29,11 +29,13 @@
 //! | protocol | standard | module |
 //! |---|---|---|
 //! | COTP class 0 over TPKT | ISO 8073 (RFC 905), RFC 1006, RFC 2126 | [`cotp`] |
+//! | LTP | RFC 5326, RFC 5327, CCSDS 734.1-B-1 | [`ltp`] |
 //!
 //! | feature | adds |
 //! |---|---|
 //! | `std` (default) | the standard library, for panic capture in [`laws`] |
 //! | `cotp` (default) | [`cotp`] |
+//! | `ltp` (default) | [`ltp`] |
 //! | `blocking` | [`adapters::blocking`]: threads and sockets of the standard library |
 //! | `tokio` | [`adapters::tokio`]: tasks on a tokio runtime |
 //! | `arbitrary` | commands, configurations and scripts out of arbitrary octets |
@@ -58,6 +60,8 @@ mod framing;
 #[cfg(feature = "serde")]
 pub mod hex;
 pub mod laws;
+#[cfg(feature = "ltp")]
+pub mod ltp;
 mod machine;
 mod path;
 #[cfg(feature = "record")]
@@ -67,7 +71,7 @@ mod seed;
 pub mod sim;
 mod time;
 mod transmit;
-#[cfg(feature = "cotp")]
+#[cfg(any(feature = "cotp", feature = "ltp"))]
 pub mod wire;
 
 pub use framing::{Broken, Framing};

@@ -22,6 +22,26 @@ impl<'a> Cursor<'a> {
         self.rest
     }
 
+    /// Returns how many octets were read.
+    #[cfg(feature = "ltp")]
+    pub(crate) const fn offset(self) -> usize {
+        self.offset
+    }
+
+    /// Takes `len` octets as they are.
+    #[cfg(feature = "ltp")]
+    pub(crate) fn take(
+        &mut self,
+        len: usize,
+        field: &'static str,
+    ) -> Result<&'a [u8], DecodeError> {
+        let Some((octets, rest)) = self.rest.split_at_checked(len) else {
+            return Err(self.short(len, field));
+        };
+        self.advance(rest);
+        Ok(octets)
+    }
+
     pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         let Some((&octet, rest)) = self.rest.split_first() else {
             return Err(self.short(1, field));
@@ -31,6 +51,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a big-endian number of 16 bits.
+    #[cfg(feature = "cotp")]
     pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
         let Some((&octets, rest)) = self.rest.split_first_chunk() else {
             return Err(self.short(2, field));
@@ -56,7 +77,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cotp"))]
 mod tests {
     use super::*;
 

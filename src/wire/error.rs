@@ -36,6 +36,10 @@ pub enum Fault {
     Repeated,
     /// Octets follow where nothing may.
     Trailing(usize),
+    /// The number has more bits than are kept.
+    Overflow,
+    /// The range runs outside of what surrounds it.
+    Bounds,
 }
 
 impl DecodeError {
@@ -66,6 +70,8 @@ impl fmt::Display for Fault {
             Self::Length(length) => write!(f, "a length of {length} octets is not allowed"),
             Self::Repeated => f.write_str("given twice"),
             Self::Trailing(count) => write!(f, "{count} octets follow where none may"),
+            Self::Overflow => f.write_str("the number exceeds 64 bits"),
+            Self::Bounds => f.write_str("the range is out of bounds"),
         }
     }
 }

@@ -1,0 +1,298 @@
+//! How an engine and its spans behave: plain fields, and the gates that refuse bad ones.
+
+use core::error::Error as StdError;
+use core::fmt;
+use core::num::{NonZeroU32, NonZeroU64};
+use core::time::Duration;
+
+use super::auth::Auth;
+
+/// Octets that any control segment fits into, with numbers of 64 bits and one claim.
+pub const MIN_SEGMENT: usize = 96;
+
+/// What one engine is and may hold. `Default` is engine 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The engine ID, not 0, which is reserved (RFC 7116 section 3.1.2). Default 1.
+    pub engine: u64,
+    /// How session numbers are drawn. Default 32 bits, as the CCSDS profile wants.
+    pub numbers: Numbers,
+    /// Peers at a time. Default 16,384.
+    pub max_peers: u32,
+    /// Client services open at a time. Default 256.
+    pub max_services: u32,
+    /// Blocks being sent at a time, to all peers. Default 131,072.
+    pub max_exports: u32,
+    /// Blocks being received at a time, from all peers. Default 131,072.
+    pub max_imports: u32,
+    /// Octets of blocks being sent. Default 1 GiB.
+    pub export_octets: usize,
+    /// Octets allocated for blocks being received and for those the application has not taken. Default
+    /// 1 GiB.
+    pub import_octets: usize,
+    /// Events that may wait for the application before sessions are refused. Default 65,536.
+    pub max_events: u32,
+    /// Segments of control that may wait for one peer; more are dropped, and repeated by their timers.
+    /// Default 16,384.
+    pub max_control: u32,
+    /// Sessions that are remembered once closed, at least. Default 1000.
+    pub closed_least: u32,
+    /// Sessions that are remembered once closed, at most, while any timer of the peer could still ask for
+    /// them. Default 262,144.
+    pub closed_most: u32,
+    /// Whether [`Event::Sent`](super::Event::Sent) tells that every segment of a block has left once (RFC
+    /// 5326 section 7.7). Default false.
+    pub tell_sent: bool,
+}
+
+/// How session numbers are drawn: always at random, so that nobody can guess one (RFC 5326 section 9.1),
+/// and a restarted engine does not meet the memory of its peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Numbers {
+    /// From 1 to 2^32 - 1: what ION and the CCSDS profile accept.
+    #[default]
+    Bits32,
+    /// From 1 to 2^64 - 1.
+    Bits64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            engine: 1,
+            numbers: Numbers::Bits32,
+            max_peers: 1 << 14,
+            max_services: 256,
+            max_exports: 1 << 17,
+            max_imports: 1 << 17,
+            export_octets: 1 << 30,
+            import_octets: 1 << 30,
+            max_events: 1 << 16,
+            max_control: 1 << 14,
+            closed_least: 1000,
+            closed_most: 1 << 18,
+            tell_sent: false,
+        }
+    }
+}
+
+impl Config {
+    /// The default configuration for engine `engine`.
+    #[must_use]
+    pub fn engine(engine: u64) -> Self {
+        Self {
+            engine,
+            ..Self::default()
+        }
+    }
+
+    pub(super) const fn check(&self) -> Result<(), ConfigError> {
+        if self.engine == 0 {
+            return Err(ConfigError::EngineZero);
+        }
+        if self.closed_least > self.closed_most {
+            return Err(ConfigError::Closed {
+                least: self.closed_least,
+                most: self.closed_most,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What is known and wanted of one peer: a span. It can be changed at any time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer<A> {
+    /// Where segments for it go. No two peers share one.
+    pub address: A,
+    /// One-way light time to the peer. Default 0.
+    pub owlt_out: Duration,
+    /// One-way light time from the peer. Default 0.
+    pub owlt_in: Duration,
+    /// What the peer takes to queue and answer a segment. Default 1 s.
+    pub remote_delay: Duration,
+    /// What this end takes, half of it on the way out and half on the way in. Default 1 s.
+    pub own_delay: Duration,
+    /// Octets per second that may be sent, or `None` for no limit. Default `None`.
+    pub rate: Option<NonZeroU64>,
+    /// Octets that may leave at once under `rate`. Default 65,536.
+    pub burst: u32,
+    /// Octets of the longest segment, all headers included, at least 96. Default 1400.
+    pub segment: usize,
+    /// How often a checkpoint is repeated before the session is cancelled (RFC 5326 section 6.7).
+    /// Default 5.
+    pub checkpoint_retries: u8,
+    /// How often a report is repeated (RFC 5326 section 6.8). Default 5.
+    pub report_retries: u8,
+    /// How often a cancellation is repeated (RFC 5326 section 6.16). Default 5.
+    pub cancel_retries: u8,
+    /// Runs of retransmission, or reports with gaps, in one session (RFC 5326 sections 6.11 and 6.13).
+    /// Large blocks on lossy lines need many: each report of a split one counts. Default 65,536.
+    pub problem_limit: u32,
+    /// Generations of retransmission in one session: repairs of repairs (RFC 5326 section 6.22).
+    /// Default 64.
+    pub cycle_limit: u32,
+    /// Blocks being sent to this peer at a time; a red or green block more is refused. Default 16,384.
+    pub max_exports: u32,
+    /// Blocks being received from this peer at a time; segments of more are dropped. Default 16,384.
+    pub max_imports: u32,
+    /// Octets of the longest red part received. Default 128 MiB.
+    pub session_octets: usize,
+    /// Octets allocated for blocks being received from this peer. Default 512 MiB.
+    pub import_octets: usize,
+    /// Every how many segments of the red part a discretionary checkpoint stands. Default never.
+    pub checkpoint_every: Option<NonZeroU32>,
+    /// How long a report with gaps waits for segments under way, anew for each that fills a gap.
+    /// Default 0, not at all.
+    pub report_delay: Duration,
+    /// How long a retransmission waits for further reports of the same session. Default 0, not at all.
+    pub repair_delay: Duration,
+    /// Copies of each checkpoint, report and cancellation that follow it at once: worth a round trip each
+    /// time the first is lost. Default 0.
+    pub copies: u8,
+    /// How segments are authenticated (RFC 5327). Default not at all.
+    pub auth: Auth,
+}
+
+impl<A> Peer<A> {
+    /// A peer next door at `address`, all else by default.
+    #[must_use]
+    pub const fn new(address: A) -> Self {
+        Self {
+            address,
+            owlt_out: Duration::ZERO,
+            owlt_in: Duration::ZERO,
+            remote_delay: Duration::from_secs(1),
+            own_delay: Duration::from_secs(1),
+            rate: None,
+            burst: 1 << 16,
+            segment: 1400,
+            checkpoint_retries: 5,
+            report_retries: 5,
+            cancel_retries: 5,
+            problem_limit: 1 << 16,
+            cycle_limit: 64,
+            max_exports: 1 << 14,
+            max_imports: 1 << 14,
+            session_octets: 1 << 27,
+            import_octets: 1 << 29,
+            checkpoint_every: None,
+            report_delay: Duration::ZERO,
+            repair_delay: Duration::ZERO,
+            copies: 0,
+            auth: Auth::Off,
+        }
+    }
+
+    /// The same peer, `owlt` away both ways.
+    #[must_use]
+    pub fn at_distance(self, owlt: Duration) -> Self {
+        Self {
+            owlt_out: owlt,
+            owlt_in: owlt,
+            ..self
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let least = MIN_SEGMENT + self.auth.overhead();
+        if self.segment < least {
+            return Err(ConfigError::Segment {
+                len: self.segment,
+                least,
+            });
+        }
+        let longest = Duration::from_secs(LONGEST_SPAN);
+        let spans = [
+            self.owlt_out,
+            self.owlt_in,
+            self.remote_delay,
+            self.own_delay,
+            self.report_delay,
+            self.repair_delay,
+        ];
+        match spans.into_iter().find(|span| *span > longest) {
+            Some(span) => Err(ConfigError::Span { span, longest }),
+            None if self.round_trip() < SHORTEST_ROUND => Err(ConfigError::RoundTrip),
+            None => self.auth.check(),
+        }
+    }
+
+    /// How long an answer takes, margins included.
+    pub(super) fn round_trip(&self) -> Duration {
+        self.owlt_out + self.owlt_in + self.remote_delay + self.own_delay
+    }
+}
+
+/// Longest span of a peer, in seconds: a century, so that sums never saturate.
+const LONGEST_SPAN: u64 = 100 * 366 * 86_400;
+/// Shortest round trip, margins included: a timer that fires at once would never let a drain end.
+const SHORTEST_ROUND: Duration = Duration::from_micros(1);
+
+/// Why a configuration was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Engine ID 0 is reserved.
+    EngineZero,
+    /// More closed sessions are to be remembered at least than at most.
+    Closed {
+        /// At least.
+        least: u32,
+        /// At most.
+        most: u32,
+    },
+    /// Control segments would not fit.
+    Segment {
+        /// Octets given.
+        len: usize,
+        /// Octets needed.
+        least: usize,
+    },
+    /// A span is too long.
+    Span {
+        /// The span given.
+        span: Duration,
+        /// The longest that is taken.
+        longest: Duration,
+    },
+    /// Light times and delays are all zero.
+    RoundTrip,
+    /// A key or key ID is too long or empty.
+    Key {
+        /// Octets given.
+        len: usize,
+        /// Octets that are taken.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EngineZero => f.write_str("engine ID 0 is reserved"),
+            Self::Closed { least, most } => write!(
+                f,
+                "{least} closed sessions remembered at least exceed the limit of {most}"
+            ),
+            Self::Segment { len, least } => {
+                write!(f, "segments of {len} octets, {least} are needed")
+            }
+            Self::Span { span, longest } => {
+                write!(f, "a span of {span:?} exceeds the limit of {longest:?}")
+            }
+            Self::RoundTrip => {
+                write!(
+                    f,
+                    "a round trip with its delays takes at least {SHORTEST_ROUND:?}"
+                )
+            }
+            Self::Key { len, limit } => {
+                write!(f, "key or key ID of {len} octets, 1 to {limit} are taken")
+            }
+        }
+    }
+}
+
+impl StdError for ConfigError {}

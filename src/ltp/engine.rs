@@ -1,0 +1,622 @@
+//! The engine of one node: peers, services, time, and the way in and out.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
+use super::closed::Closed;
+use super::config::{Config, ConfigError, Peer};
+use super::receiver::Import;
+use super::sender::Export;
+use super::span::{Carrier, Control, Role, Span};
+use super::table::{Keyed, Table};
+use super::timers::{Due, TimerId, Timers};
+use super::wire::{Body, Reason, Segment, SessionId};
+use crate::{Addr, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
+
+/// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
+const KEEPALIVE: [u8; 4] = [0; 4];
+/// Addresses without a peer whose state is remembered.
+const MOST_STRANGERS: usize = 64;
+
+/// One node of LTP: both roles, any number of peers.
+#[derive(Debug)]
+pub struct Engine<A> {
+    pub(super) config: Config,
+    pub(super) chance: Chance,
+    pub(super) now: Instant,
+    pub(super) spans: Vec<Option<Box<Span<A>>>>,
+    pub(super) by_id: BTreeMap<u64, u32>,
+    by_addr: BTreeMap<A, u32>,
+    /// Addresses that are full or down, of peers or not.
+    links: BTreeMap<A, Carrier>,
+    pub(super) services: BTreeMap<u64, Service>,
+    pub(super) exports: Table<u64, Export>,
+    pub(super) tags: Table<Tag, u64>,
+    pub(super) imports: Table<SessionId, Import>,
+    pub(super) closed: Closed,
+    pub(super) timers: Timers<Key>,
+    /// Events, each with the octets of memory it holds.
+    pub(super) events: VecDeque<(Event, usize)>,
+    /// Sessions of streaming services with octets to hand over.
+    pub(super) streams: VecDeque<SessionId>,
+    pub(super) starved: VecDeque<u32>,
+    pub(super) ready: VecDeque<u32>,
+    pub(super) departed: Vec<u64>,
+    pub(super) export_octets: usize,
+    pub(super) import_octets: usize,
+    pub(super) event_octets: usize,
+    /// Octets of the longest datagram, as the last poll showed it.
+    pub(super) datagram: usize,
+    pub(super) stats: Stats,
+}
+
+/// What a timer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) slot: u32,
+    pub(super) what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Checkpoint { number: u64, serial: u64 },
+    Repair { number: u64 },
+    ExportGuard { number: u64 },
+    ExportCancel { number: u64 },
+    Report { session: SessionId, serial: u64 },
+    DelayedReport { session: SessionId },
+    ImportGuard { session: SessionId },
+    ImportCancel { session: SessionId },
+    Pace,
+}
+
+impl<A: Addr> Engine<A> {
+    /// Makes an engine without peers and services.
+    ///
+    /// Session and serial numbers come from the seed; nobody can guess them without it.
+    ///
+    /// # Errors
+    ///
+    /// Engine ID 0, and limits that contradict each other.
+    #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
+    pub fn new(config: Config, seed: Seed) -> Result<Self, ConfigError> {
+        config.check()?;
+        let hasher = Keyed(seed.child("tables").chance().next_u64());
+        Ok(Self {
+            closed: Closed::new(hasher, config.closed_least, config.closed_most),
+            config,
+            chance: seed.chance(),
+            now: Instant::ZERO,
+            spans: Vec::new(),
+            by_id: BTreeMap::new(),
+            by_addr: BTreeMap::new(),
+            links: BTreeMap::new(),
+            services: BTreeMap::new(),
+            exports: Table::with_hasher(hasher),
+            tags: Table::with_hasher(hasher),
+            imports: Table::with_hasher(hasher),
+            timers: Timers::new(),
+            events: VecDeque::new(),
+            streams: VecDeque::new(),
+            starved: VecDeque::new(),
+            ready: VecDeque::new(),
+            departed: Vec::new(),
+            export_octets: 0,
+            import_octets: 0,
+            event_octets: 0,
+            datagram: usize::MAX,
+            stats: Stats::default(),
+        })
+    }
+
+    /// Returns what was counted.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Returns how many sessions are alive, sending and receiving.
+    #[must_use]
+    pub fn sessions(&self) -> (usize, usize) {
+        (self.exports.len(), self.imports.len())
+    }
+
+    /// Returns how many timers run or stand still.
+    #[must_use]
+    pub const fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Returns the octets held for sessions and for events that were not taken.
+    #[must_use]
+    pub const fn octets_held(&self) -> usize {
+        self.export_octets + self.import_octets + self.event_octets
+    }
+
+    // Peers.
+
+    /// Gets to know a peer.
+    ///
+    /// # Errors
+    ///
+    /// A peer with the ID or the address exists, there are too many, or the configuration is bad.
+    pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
+        self.advance(now);
+        if id == 0 {
+            return Err(Error::EngineZero);
+        }
+        if self.by_id.contains_key(&id) {
+            return Err(Error::PeerExists(id));
+        }
+        if self.by_addr.contains_key(&peer.address) {
+            return Err(Error::AddressInUse);
+        }
+        peer.check().map_err(Error::Peer)?;
+        let limit = self.config.max_peers;
+        let vacant = self.spans.iter().position(Option::is_none);
+        let slot = vacant.unwrap_or(self.spans.len());
+        let number = u32::try_from(slot).ok().filter(|slot| *slot < limit);
+        let number = number.ok_or(Error::Many { limit })?;
+        let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
+        self.by_id.insert(id, number);
+        self.by_addr.insert(peer.address, number);
+        let span = Some(Box::new(Span::new(id, peer, carrier, self.now)));
+        match self.spans.get_mut(slot) {
+            Some(place) => *place = span,
+            None => self.spans.push(span),
+        }
+        Ok(())
+    }
+
+    /// Changes what is known of a peer. Sessions go on; timers that run keep their deadlines.
+    ///
+    /// # Errors
+    ///
+    /// No such peer, an address that another peer has, or a bad configuration.
+    pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
+        self.advance(now);
+        let slot = *self.by_id.get(&id).ok_or(Error::UnknownPeer(id))?;
+        if self
+            .by_addr
+            .get(&peer.address)
+            .is_some_and(|other| *other != slot)
+        {
+            return Err(Error::AddressInUse);
+        }
+        peer.check().map_err(Error::Peer)?;
+        let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
+        if let Some(address) = self.span(slot).map(|span| span.config.address) {
+            self.by_addr.remove(&address);
+        }
+        self.by_addr.insert(peer.address, slot);
+        self.cue(slot, |span| {
+            span.config = peer;
+            span.carrier = carrier;
+        });
+        self.unpace(slot);
+        self.relieve();
+        Ok(())
+    }
+
+    /// A higher rate takes effect at once.
+    fn unpace(&mut self, slot: u32) {
+        if let Some(timer) = self.span_mut(slot).and_then(|span| span.pace.take()) {
+            self.timers.stop(timer);
+        }
+        self.wake(slot);
+    }
+
+    /// Forgets a peer. Its sessions fail at once, and nothing is sent to it.
+    ///
+    /// # Errors
+    ///
+    /// No such peer.
+    pub fn remove_peer(&mut self, now: Instant, id: u64) -> Result<(), Error> {
+        self.advance(now);
+        let slot = self.by_id.remove(&id).ok_or(Error::UnknownPeer(id))?;
+        if let Some(span) = self.span_mut(slot) {
+            span.control.clear();
+            span.repairs.clear();
+            span.fresh.clear();
+        }
+        let mut numbers: Vec<u64> = self
+            .exports
+            .iter()
+            .filter(|(_, export)| export.slot == slot)
+            .map(|(number, _)| *number)
+            .collect();
+        numbers.sort_unstable();
+        for number in numbers {
+            self.fail(number, Side::Local, Reason::SYSTEM);
+            self.close_export(number);
+        }
+        for session in self.imports_where(|import| import.slot == slot) {
+            self.stop_import(session, Side::Local, Reason::SYSTEM);
+            self.close_import(session);
+        }
+        self.unpace(slot);
+        self.closed.forget(slot);
+        self.ready.retain(|other| *other != slot);
+        self.starved.retain(|other| *other != slot);
+        if let Some(address) = self.span(slot).map(|span| span.config.address) {
+            self.by_addr.remove(&address);
+        }
+        if let Some(place) = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| self.spans.get_mut(slot))
+        {
+            *place = None;
+        }
+        Ok(())
+    }
+
+    /// Sessions being received, in the order of their names.
+    pub(super) fn imports_where(&self, is_meant: impl Fn(&Import) -> bool) -> Vec<SessionId> {
+        let mut sessions: Vec<SessionId> = self
+            .imports
+            .iter()
+            .filter(|(_, import)| is_meant(import))
+            .map(|(session, _)| *session)
+            .collect();
+        sessions.sort_unstable();
+        sessions
+    }
+
+    // Services.
+
+    /// Receives blocks for a client service.
+    ///
+    /// # Errors
+    ///
+    /// The service is open or reserved, or there are too many.
+    pub fn open(&mut self, now: Instant, client: u64, service: Service) -> Result<(), Error> {
+        self.advance(now);
+        if client == 0 || self.services.contains_key(&client) {
+            return Err(Error::Service(client));
+        }
+        let limit = self.config.max_services;
+        if u32::try_from(self.services.len()).is_ok_and(|count| count >= limit) {
+            return Err(Error::Many { limit });
+        }
+        self.services.insert(client, service);
+        Ok(())
+    }
+
+    /// Receives no more for a client service. What is under way is cancelled with UNREACH.
+    ///
+    /// # Errors
+    ///
+    /// The service is not open.
+    pub fn close(&mut self, now: Instant, client: u64) -> Result<(), Error> {
+        self.advance(now);
+        self.services
+            .remove(&client)
+            .ok_or(Error::NotOpen(client))?;
+        for session in self.imports_where(|import| import.is_for(client)) {
+            self.cancel_import(session, Reason::UNREACHABLE);
+        }
+        Ok(())
+    }
+
+    // Contacts.
+
+    /// Tells one half of a contact: what may be sent, or whether the peer transmits.
+    ///
+    /// # Errors
+    ///
+    /// No such peer.
+    pub fn contact(&mut self, now: Instant, peer: u64, cue: Cue) -> Result<(), Error> {
+        self.advance(now);
+        let slot = *self.by_id.get(&peer).ok_or(Error::UnknownPeer(peer))?;
+        self.cue(slot, |span| match cue {
+            Cue::MayTransmit => span.must_stop = false,
+            Cue::MustStop => span.must_stop = true,
+            Cue::PeerTransmits => span.peer_stopped = false,
+            Cue::PeerStopped => span.peer_stopped = true,
+        });
+        Ok(())
+    }
+
+    /// Changes a span, and freezes or thaws its timers when that changes whether the peer transmits.
+    fn cue(&mut self, slot: u32, change: impl FnOnce(&mut Span<A>)) {
+        let now = self.now;
+        let Some(span) = self.span_mut(slot) else {
+            return;
+        };
+        let was_silent = span.is_silent();
+        change(span);
+        let is_silent = span.is_silent();
+        if was_silent && !is_silent {
+            span.resumed = now;
+        }
+        match (was_silent, is_silent) {
+            (false, true) => self.timers.freeze(now, |key| key.slot == slot),
+            (true, false) => self.timers.thaw(now, |key| key.slot == slot),
+            (false, false) | (true, true) => {}
+        }
+        self.wake(slot);
+    }
+
+    fn carry(&mut self, at: A, change: impl FnOnce(&mut Carrier)) {
+        let mut carrier = self.links.get(&at).copied().unwrap_or_default();
+        change(&mut carrier);
+        let slot = self.by_addr.get(&at).copied();
+        if carrier == Carrier::default() {
+            self.links.remove(&at);
+        } else if slot.is_some() || self.links.len() < self.by_id.len() + MOST_STRANGERS {
+            self.links.insert(at, carrier);
+        }
+        if let Some(slot) = slot {
+            self.cue(slot, |span| span.carrier = carrier);
+        }
+    }
+
+    /// Bytes of the trees of peers, addresses and links.
+    pub(super) fn trees(&self) -> usize {
+        let entries = self.by_id.len() + self.by_addr.len() + self.links.len();
+        entries * (size_of::<(A, Carrier)>() + size_of::<(u64, u32)>() + 64)
+    }
+
+    // What all parts use.
+
+    pub(super) fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    pub(super) fn span(&self, slot: u32) -> Option<&Span<A>> {
+        self.spans.get(usize::try_from(slot).ok()?)?.as_deref()
+    }
+
+    pub(super) fn span_mut(&mut self, slot: u32) -> Option<&mut Span<A>> {
+        self.spans
+            .get_mut(usize::try_from(slot).ok()?)?
+            .as_deref_mut()
+    }
+
+    /// Puts a span in line for sending.
+    pub(super) fn wake(&mut self, slot: u32) {
+        let Some(span) = self.span_mut(slot) else {
+            return;
+        };
+        if !span.is_ready && span.may_send() && span.has_work() {
+            span.is_ready = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Queues a segment of control. False when the queue is full: its timer, or the peer's, repeats it.
+    pub(super) fn queue(&mut self, slot: u32, control: Control) -> bool {
+        let limit = usize::try_from(self.config.max_control).unwrap_or(usize::MAX);
+        let Some(span) = self.span_mut(slot) else {
+            return false;
+        };
+        if span.control.len() >= limit {
+            self.stats.no_room += 1;
+            return false;
+        }
+        span.control.push_back(control);
+        self.wake(slot);
+        true
+    }
+
+    /// Starts a timer that stands still while the peer is silent.
+    pub(super) fn set(&mut self, slot: u32, due: Due, what: What) -> Option<TimerId> {
+        let is_frozen = self.span(slot).is_some_and(Span::is_silent);
+        self.timers.set(due, Key { slot, what }, is_frozen)
+    }
+
+    /// Starts a timer of this end's own, which silence does not touch.
+    pub(super) fn set_local(&mut self, slot: u32, at: Instant, what: What) -> Option<TimerId> {
+        let due = Due {
+            deadline: at,
+            nominal: Instant::ZERO,
+        };
+        self.timers.set(due, Key { slot, what }, false)
+    }
+
+    pub(super) fn stop(&mut self, timer: Option<TimerId>) {
+        if let Some(timer) = timer {
+            self.timers.stop(timer);
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: Event, octets: usize) {
+        self.event_octets += octets;
+        self.events.push_back((event, octets));
+    }
+
+    pub(super) fn has_event_room(&self) -> bool {
+        u32::try_from(self.events.len()).is_ok_and(|len| len < self.config.max_events)
+    }
+
+    // In.
+
+    fn take(&mut self, from: A, octets: &[u8]) {
+        if octets == KEEPALIVE {
+            self.stats.keepalives += 1;
+            return;
+        }
+        self.stats.segments_received += 1;
+        let Some((segment, octets)) = decode(octets) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        let Some(slot) = self.peer_of(from, &segment) else {
+            self.stats.unknown_peer += 1;
+            return;
+        };
+        let is_good = self
+            .span(slot)
+            .is_some_and(|span| span.config.auth.is_good(octets, &segment));
+        if !is_good {
+            self.stats.unauthentic += 1;
+            return;
+        }
+        self.dispatch(slot, &segment);
+    }
+
+    /// Finds who sent a segment. From a receiver of blocks the segment does not say; the session does, or
+    /// else the address it came from.
+    fn peer_of(&self, from: A, segment: &Segment<'_>) -> Option<u32> {
+        let session = segment.session;
+        match segment.body {
+            Body::Data(_)
+            | Body::ReportAck(_)
+            | Body::CancelBySender(_)
+            | Body::CancelAckToReceiver => self.by_id.get(&session.originator).copied(),
+            Body::Report(_) | Body::CancelAckToSender | Body::CancelByReceiver(_) => {
+                if session.originator != self.config.engine {
+                    return None;
+                }
+                let known = self.exports.get(&session.number).map(|export| export.slot);
+                known
+                    .or_else(|| self.closed.get((Role::Sender, session)).map(|old| old.slot))
+                    .or_else(|| self.by_addr.get(&from).copied())
+            }
+        }
+    }
+
+    fn dispatch(&mut self, slot: u32, segment: &Segment<'_>) {
+        let session = segment.session;
+        match segment.body {
+            Body::Data(data) => self.on_data(slot, session, &data),
+            Body::Report(report) => self.on_report(slot, session, &report),
+            Body::ReportAck(serial) => self.on_report_ack(session, serial),
+            Body::CancelBySender(reason) => self.on_cancel_by_sender(slot, session, reason),
+            Body::CancelAckToSender => self.on_cancel_ack_to_sender(session),
+            Body::CancelByReceiver(reason) => self.on_cancel_by_receiver(slot, session, reason),
+            Body::CancelAckToReceiver => self.on_cancel_ack_to_receiver(session),
+        }
+    }
+
+    // Time.
+
+    fn fire(&mut self) {
+        while let Some(key) = self.timers.pop(self.now) {
+            match key.what {
+                What::Checkpoint { number, serial } => self.checkpoint_expired(number, serial),
+                What::Repair { number } => self.repair_due(number),
+                What::ExportGuard { number } => self.export_guard_expired(number),
+                What::ExportCancel { number } => self.export_cancel_expired(number),
+                What::Report { session, serial } => self.report_expired(session, serial),
+                What::DelayedReport { session } => self.delayed_report_due(session),
+                What::ImportGuard { session } => self.import_guard_expired(session),
+                What::ImportCancel { session } => self.import_cancel_expired(session),
+                What::Pace => self.pace_over(key.slot),
+            }
+        }
+    }
+
+    fn pace_over(&mut self, slot: u32) {
+        if let Some(span) = self.span_mut(slot) {
+            span.pace = None;
+        }
+        self.wake(slot);
+    }
+
+    // Out.
+
+    fn next_event(&mut self) -> Option<Event> {
+        if let Some((event, octets)) = self.events.pop_front() {
+            self.event_octets -= octets;
+            if let Event::Failed { data, .. } = &event {
+                self.export_octets -= data.len();
+            }
+            self.relieve();
+            return Some(event);
+        }
+        self.next_piece()
+    }
+
+    /// Sends for one span after the other, so that none waits for another's backlog.
+    fn send(&mut self, tx: &mut Transmit<A>) -> bool {
+        let limits = tx.limits();
+        self.datagram = limits.datagram.get().min(limits.octets.get());
+        while let Some(slot) = self.ready.pop_front() {
+            if let Some(span) = self.span_mut(slot) {
+                span.is_ready = false;
+            }
+            self.fill(slot, tx);
+            self.wake(slot);
+            self.after_departures();
+            if !tx.is_empty() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Reads the one segment of a datagram, and cuts off what ION leaves behind it.
+///
+/// A datagram holds one segment (RFC 7122 section 3.3), and anything behind it makes it malformed. But the
+/// pieces of ION's split reports are as long as a piece can be, the rest being old memory (captures 15 and
+/// 28): without them no large block to ION would ever be repaired.
+fn decode(octets: &[u8]) -> Option<(Segment<'_>, &[u8])> {
+    let (segment, used) = Segment::decode_first(octets).ok()?;
+    let (whole, behind) = octets.split_at_checked(used)?;
+    let is_report = matches!(segment.body, Body::Report(_));
+    (behind.is_empty() || is_report).then_some((segment, whole))
+}
+
+impl<A: Addr> Machine for Engine<A> {
+    type Addr = A;
+    type Command = Command<A>;
+    type Event = Event;
+    type Error = Error;
+
+    fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
+        self.advance(now);
+        self.take(from, octets);
+    }
+
+    fn link(&mut self, now: Instant, at: A, state: Link) {
+        self.advance(now);
+        match state {
+            Link::Up | Link::Opened(_) => self.carry(at, |carrier| {
+                // A path that comes up again begins a life without a backlog.
+                if carrier.is_down {
+                    *carrier = Carrier::default();
+                }
+            }),
+            Link::Down(_) => self.carry(at, |carrier| carrier.is_down = true),
+            Link::Full => self.carry(at, |carrier| carrier.is_full = true),
+            Link::Free => self.carry(at, |carrier| carrier.is_full = false),
+            Link::Failed(..) | Link::Ended => {}
+        }
+    }
+
+    fn command(&mut self, now: Instant, command: Command<A>) -> Result<(), Error> {
+        match command {
+            Command::AddPeer(id, peer) => self.add_peer(now, id, *peer),
+            Command::ChangePeer(id, peer) => self.change_peer(now, id, *peer),
+            Command::RemovePeer(id) => self.remove_peer(now, id),
+            Command::Open(client, service) => self.open(now, client, service),
+            Command::Close(client) => self.close(now, client),
+            Command::Send(block) => self.send_block(now, block).map(drop),
+            Command::Checkpoint(tag) => self.checkpoint(now, tag),
+            Command::Cancel(tag) => self.cancel(now, tag),
+            Command::Refuse(session) => self.refuse(now, session),
+            Command::Contact(peer, cue) => self.contact(now, peer, cue),
+        }
+    }
+
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<A>) -> Output<A, Event> {
+        tx.clear();
+        self.advance(now);
+        self.fire();
+        if let Some(event) = self.next_event() {
+            return Output::Event(event);
+        }
+        if self.send(tx) {
+            return Output::Transmit;
+        }
+        // What left may have ended sessions.
+        match self.next_event() {
+            Some(event) => Output::Event(event),
+            None => Output::Idle(self.timers.next()),
+        }
+    }
+}

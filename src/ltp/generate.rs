@@ -1,0 +1,184 @@
+//! Configurations, commands and segments out of arbitrary octets: small ones, that meet each other.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::num::{NonZeroU32, NonZeroU64};
+use core::slice;
+use core::time::Duration;
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use bytes::Bytes;
+
+use super::api::{Block, Command, Red};
+use super::auth::{Auth, Key};
+use super::config::{Config, Peer};
+use super::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId};
+
+impl<'a> Arbitrary<'a> for Config {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let least = u.int_in_range(0..=8)?;
+        Ok(Self {
+            engine: u.int_in_range(0..=3)?,
+            numbers: u.arbitrary()?,
+            max_peers: u.int_in_range(0..=4)?,
+            max_services: u.int_in_range(0..=3)?,
+            max_exports: u.int_in_range(0..=12)?,
+            max_imports: u.int_in_range(0..=12)?,
+            export_octets: u.int_in_range(0..=20_000)?,
+            import_octets: u.int_in_range(0..=40_000)?,
+            max_events: u.int_in_range(0..=24)?,
+            max_control: u.int_in_range(0..=24)?,
+            closed_least: least,
+            closed_most: least + u.int_in_range(0..=8)?,
+            tell_sent: u.arbitrary()?,
+        })
+    }
+}
+
+impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self {
+            owlt_out: span(u)?,
+            owlt_in: span(u)?,
+            remote_delay: span(u)?,
+            own_delay: span(u)?,
+            rate: NonZeroU64::new(u.int_in_range(0..=10_000)?),
+            burst: u.int_in_range(0..=2000)?,
+            segment: u.int_in_range(60..=1500)?,
+            checkpoint_retries: u.int_in_range(0..=3)?,
+            report_retries: u.int_in_range(0..=3)?,
+            cancel_retries: u.int_in_range(0..=3)?,
+            problem_limit: u.int_in_range(0..=20)?,
+            cycle_limit: u.int_in_range(0..=10)?,
+            max_exports: u.int_in_range(0..=12)?,
+            max_imports: u.int_in_range(0..=12)?,
+            session_octets: u.int_in_range(0..=8000)?,
+            import_octets: u.int_in_range(0..=30_000)?,
+            checkpoint_every: NonZeroU32::new(u.int_in_range(0..=4)?),
+            report_delay: span(u)?,
+            repair_delay: span(u)?,
+            copies: u.int_in_range(0..=2)?,
+            auth: u.arbitrary()?,
+            ..Self::new(u.arbitrary()?)
+        })
+    }
+}
+
+/// None at all half of the time.
+fn span(u: &mut Unstructured<'_>) -> Result<Duration> {
+    let most = *u.choose(&[0, 0, 50, 60_000])?;
+    Ok(Duration::from_millis(u.int_in_range(0..=most)?))
+}
+
+impl<'a> Arbitrary<'a> for Auth {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(match u.int_in_range(0..=15)? {
+            0 => Self::Null,
+            1 => Self::HmacSha1(Key {
+                id: octets_of(u)?,
+                secret: octets_of(u)?,
+            }),
+            _ => Self::Off,
+        })
+    }
+}
+
+fn octets_of(u: &mut Unstructured<'_>) -> Result<Bytes> {
+    <&[u8]>::arbitrary(u).map(Bytes::copy_from_slice)
+}
+
+impl<'a> Arbitrary<'a> for Block {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self {
+            tag: crate::Tag(u.int_in_range(0..=5)?),
+            to: u.int_in_range(1..=3)?,
+            client: u.int_in_range(1..=3)?,
+            // Long blocks cost the generator nothing this way.
+            data: Bytes::from(vec![0x5A; u.int_in_range(0..=6000)?]),
+            red: match u.arbitrary()? {
+                Red::All => Red::All,
+                Red::Octets(red) => Red::Octets(red % 7000),
+            },
+        })
+    }
+}
+
+impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let id = u.int_in_range(0..=3)?;
+        let tag = crate::Tag(u.int_in_range(0..=5)?);
+        Ok(match u.int_in_range(0..=23)? {
+            0..=4 => Self::AddPeer(id, Box::new(u.arbitrary()?)),
+            5 => Self::ChangePeer(id, Box::new(u.arbitrary()?)),
+            6 => Self::RemovePeer(id),
+            7..=9 => Self::Open(id, u.arbitrary()?),
+            10 => Self::Close(id),
+            11 => Self::Checkpoint(tag),
+            12 => Self::Cancel(tag),
+            13 => Self::Refuse(session(u)?),
+            14..=15 => Self::Contact(id, u.arbitrary()?),
+            _ => Self::Send(u.arbitrary()?),
+        })
+    }
+}
+
+fn session(u: &mut Unstructured<'_>) -> Result<SessionId> {
+    Ok(SessionId {
+        originator: u.int_in_range(1..=3)?,
+        number: u.int_in_range(0..=6)?,
+    })
+}
+
+/// A segment of a few sessions, or anything.
+pub(super) fn octets(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    if u.ratio(1, 16)? {
+        return octets_of(u).map(Into::into);
+    }
+    let data = vec![0xA5; u.int_in_range(0..=40)?];
+    let serial = u.int_in_range(1..=6)?;
+    let start = u.int_in_range(0..=200)?;
+    let end = start + u.int_in_range(1..=200)?;
+    let claim = start..start + 1 + u.int_in_range(0..=end - start - 1)?;
+    let body = match u.int_in_range(0..=15)? {
+        0 => Body::Report(Report {
+            serial,
+            checkpoint: u.int_in_range(0..=6)?,
+            scope: (start..end).into(),
+            claims: Claims::new(slice::from_ref(&claim)),
+        }),
+        1 => Body::ReportAck(1 + u.int_in_range(0..=16_384)?),
+        2 => Body::CancelBySender(u.arbitrary()?),
+        3 => Body::CancelByReceiver(u.arbitrary()?),
+        4 => Body::CancelAckToReceiver,
+        5 => Body::CancelAckToSender,
+        _ => Body::Data(Data {
+            client: u.int_in_range(1..=2)?,
+            offset: u.int_in_range(0..=120)?,
+            color: color(u, serial)?,
+            octets: &data,
+        }),
+    };
+    let mut octets = Vec::new();
+    Segment::new(session(u)?, body).encode(&mut octets);
+    Ok(octets)
+}
+
+fn color(u: &mut Unstructured<'_>, serial: u64) -> Result<Color> {
+    let mark = match u.int_in_range(0..=9)? {
+        0..=3 => return Ok(Color::Red(None)),
+        4 => Mark::None,
+        5 => Mark::RedPart,
+        6..=7 => Mark::Block,
+        other => {
+            return Ok(Color::Green {
+                ends_block: other == 9,
+            });
+        }
+    };
+    Ok(Color::Red(Some(Checkpoint {
+        serial,
+        report: u.int_in_range(0..=3)?,
+        mark,
+    })))
+}

@@ -1,0 +1,137 @@
+//! The Licklider Transmission Protocol: blocks over links with long delays, losses and pauses.
+//!
+//! A block goes to a peer in one session: its red part is repeated until all of it was received, its green
+//! part is sent once. There is no handshake, and no answer is waited for: a session begins with its first
+//! segment and costs one light time. Half of the protocol is timers, which stand still while a peer cannot
+//! be reached.
+//!
+//! ```text
+//!   sender                                       receiver
+//!     |  red ------------------------------------> |
+//!     |  red ----------------------x               |
+//!     |  red, checkpoint, end of red part -------> |
+//!     |  green ----------------------------------> |  Event::Green
+//!     |  green, end of block --------------------> |  Event::Green
+//!     | <---- report for the checkpoint: one gap   |
+//!     |  report acknowledgment ------------------> |
+//!     |  the gap, checkpoint for the report -----> |  Event::Received
+//!     | <------ report for the checkpoint: all     |
+//!     |  report acknowledgment ------------------> |  closed
+//!     |  Event::Complete                           |
+//! ```
+//!
+//! [`Engine`] is one node with any number of peers. Each is a span: an address, light times, margins, limits
+//! ([`Peer`]). The application sends a [`Block`] under a tag of its own and hears [`Event::Complete`] or
+//! [`Event::Failed`] of it, exactly once. It opens client services and hears [`Event::Received`] for each red
+//! part, at most once, however often its segments come.
+//!
+//! ```
+//! use farlink::ltp::{Block, Config, Engine, Event, Peer, Service};
+//! use farlink::{Hop, Instant, Limits, Machine, Output, Seed, Tag, Transmit};
+//!
+//! let (earth_hop, mars_hop) = (Hop { interface: 0, via: 1 }, Hop { interface: 0, via: 2 });
+//! let now = Instant::ZERO;
+//! let mut earth = Engine::new(Config::engine(1), Seed::from(1))?;
+//! let mut mars = Engine::new(Config::engine(2), Seed::from(2))?;
+//! earth.add_peer(now, 2, Peer::new(mars_hop))?;
+//! mars.add_peer(now, 1, Peer::new(earth_hop))?;
+//! mars.open(now, 4, Service::Whole)?;
+//! earth.send_block(now, Block::red(Tag(7), 2, 4, "hello".into()))?;
+//!
+//! let mut tx = Transmit::new(Limits::default());
+//! let mut events = Vec::new();
+//! for _ in 0..3 {
+//!     exchange(&mut earth, &mut mars, earth_hop, &mut tx, &mut events);
+//!     exchange(&mut mars, &mut earth, mars_hop, &mut tx, &mut events);
+//! }
+//! assert!(matches!(&events[0], Event::Received { data, .. } if data == "hello"));
+//! assert!(matches!(events[1], Event::Complete { tag: Tag(7), .. }));
+//!
+//! fn exchange(
+//!     from: &mut Engine<Hop>, to: &mut Engine<Hop>, hop: Hop,
+//!     tx: &mut Transmit<Hop>, events: &mut Vec<Event>,
+//! ) {
+//!     loop {
+//!         match from.poll(Instant::ZERO, tx) {
+//!             Output::Transmit => tx.datagrams().for_each(|octets| to.receive(Instant::ZERO, hop, octets)),
+//!             Output::Event(event) => events.push(event),
+//!             Output::Ask(_) | Output::Done | Output::Idle(_) => return,
+//!         }
+//!     }
+//! }
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
+//! # What is done
+//!
+//! | RFC | what | done |
+//! |---|---|---|
+//! | 5326 3.1 to 3.3, 6256 | segments, extensions, SDNV of up to 64 bits | yes |
+//! | 5326 4.1 | transmission request: red, green and mixed blocks | yes |
+//! | 5326 4.2 | cancellation request, in both roles | yes |
+//! | 5326 5 | one segment in a datagram; several in a frame are read by [`Segment::decode_first`] alone | in part |
+//! | 5326 6, 6.1 to 6.22 | all internal procedures | yes |
+//! | 5326 7.1 | session start: the answer to [`Engine::send_block`]; for streaming services [`Event::Arriving`] | yes |
+//! | 5326 7.2 to 7.7 | all notices; 7.7 on demand | yes |
+//! | 5326 9.1 | random session and serial numbers | yes |
+//! | 5326 9.2 | closed sessions are remembered, and answered | yes |
+//! | 5327 2.1 | authentication: HMAC-SHA1-80 and NULL | yes |
+//! | 5327 2.1 | authentication: RSA-SHA256; several keys for one peer; a key ID chosen by the sender | no |
+//! | 5327 2.2 | cookies: read as [`Extensions`], neither checked nor sent (CCSDS forbids them) | no |
+//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and never sent | in part |
+//! | CCSDS 734.1-B-1 | number ranges, service data aggregation ([`Aggregator`], [`units`]) | yes |
+//!
+//! Beyond the RFCs: discretionary checkpoints every so many segments and on demand; reports that wait for
+//! segments under way and repairs that wait for further reports; copies of signals ([`Peer::copies`]);
+//! guards, so that no session hangs; pacing; contacts by [`Link`](crate::Link) or [`Cue`]. Not there: margins
+//! and copies that adapt to the line by themselves, receive-only engines, peers that were not added, and
+//! snapshots of sessions over a restart.
+//!
+//! # Where the RFCs leave a choice
+//!
+//! | place | here |
+//! |---|---|
+//! | 5326 6.7 and 6.11: a checkpoint that was overtaken may not be reported on, and is repeated to the end | its report starts at 0; its sender drops it once its octets are claimed |
+//! | 5326 6.8: a repeated checkpoint repeats its reports | those not acknowledged, and not within a light time there and back |
+//! | 5326 6.9: delivery waits for a checkpoint | any segment that completes the red part delivers it |
+//! | 5326 6.11 b: no asynchronous report behind the end of the red part | one tells that all came when no checkpoint did |
+//! | 5326 6.14 and 8.2: when a receiver closes | delivered, every report acknowledged, and the green part over |
+//! | 5326 6.21: miscolored by start offsets | by extents; two ends of the red part are miscolored too |
+//! | 5326 8.2: a green end of block without red data closes | and late red data open the session again |
+//! | 5325 3.2: repairs queue behind first passes | control first, then repairs, then first passes |
+//! | 5326 3.1: session number 0 | dropped, as ION does |
+//! | silence of the sender | the receiver cancels with `SYS_CNCLD`, nobody has asked for it |
+//! | octets behind a segment | malformed, but for reports: ION leaves old memory behind those it splits |
+//! | reports never acknowledged after delivery | the receiver closes without a word, as nobody has failed |
+
+mod aggregate;
+mod api;
+mod auth;
+mod closed;
+mod config;
+mod engine;
+#[cfg(feature = "arbitrary")]
+mod generate;
+mod outgoing;
+mod ranges;
+mod receiver;
+mod report;
+mod sdnv;
+mod sender;
+mod span;
+mod subject;
+mod table;
+mod timers;
+mod wire;
+
+pub use aggregate::{AGGREGATION, Aggregator, Undecodable, Unit, units};
+pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, Stats};
+pub use auth::{Auth, Key};
+pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer};
+pub use engine::Engine;
+pub use ranges::RangeSet;
+pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
+pub use wire::{
+    Body, Checkpoint, Claims, Color, Data, Extension, ExtensionTag, Extensions, MAX_EXTENSIONS,
+    Mark, Range64, Reason, Report, Segment, SessionId,
+};

@@ -1,0 +1,785 @@
+//! What leaves, in which order, and the timers that start with it.
+
+use alloc::vec::Vec;
+use core::mem;
+use core::ops::Range;
+use core::slice;
+
+use super::api::Side;
+use super::auth::Auth;
+use super::engine::{Engine, What};
+use super::receiver::Stage;
+use super::sdnv::{put_sdnv, sdnv_len};
+use super::sender::{Outstanding, Repair, Run, Sending, State};
+use super::span::{Control, Role, Span};
+use super::wire::{
+    Body, Checkpoint, Claims, Color, Data, Mark, Reason, Report, SessionId, data_header_len,
+    header_len,
+};
+use crate::{Addr, Transmit};
+
+/// What became of an attempt to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Put {
+    /// So many octets left.
+    Written(usize),
+    /// The batch is full.
+    Later,
+    /// No datagram can hold it, or there is nothing to write any more.
+    Never,
+}
+
+/// Whether to go on filling the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    More,
+    Full,
+}
+
+/// A piece of a block to write.
+#[derive(Debug)]
+struct Piece {
+    range: Range<u64>,
+    color: Color,
+}
+
+/// What a segment may be, and where it goes.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    session: SessionId,
+    client: u64,
+    /// Octets left for the content of the segment.
+    room: usize,
+}
+
+impl<A: Addr> Engine<A> {
+    /// Writes one batch for a peer: control first, so that no report waits behind a block, then repairs,
+    /// then first passes.
+    pub(super) fn fill(&mut self, slot: u32, tx: &mut Transmit<A>) {
+        while let Some(span) = self.span(slot) {
+            if !span.may_send() || !self.may_pace(slot) {
+                return;
+            }
+            let Some(span) = self.span(slot) else {
+                return;
+            };
+            let turn = if let Some(control) = span.control.front().copied() {
+                self.send_control(slot, control, tx)
+            } else if let Some(number) = span.repairs.front().copied() {
+                self.send_repair(slot, number, tx)
+            } else if let Some(number) = span.fresh.front().copied() {
+                self.send_fresh(slot, number, tx)
+            } else {
+                return;
+            };
+            if turn == Turn::Full {
+                return;
+            }
+        }
+    }
+
+    /// Whether the rate lets the next segment go; else a timer tells when.
+    fn may_pace(&mut self, slot: u32) -> bool {
+        let Some(at) = self.span(slot).and_then(|span| span.held_back(self.now)) else {
+            return true;
+        };
+        let pace = self.set_local(slot, at, What::Pace);
+        if let Some(span) = self.span_mut(slot) {
+            span.pace = pace;
+        }
+        false
+    }
+
+    // Control.
+
+    fn send_control(&mut self, slot: u32, control: Control, tx: &mut Transmit<A>) -> Turn {
+        let put = match control {
+            Control::ReportAck { session, serial } => {
+                self.put_body(slot, session, &Body::ReportAck(serial), tx)
+            }
+            Control::CancelAck { session, to } => {
+                let body = match to {
+                    Role::Sender => Body::CancelAckToSender,
+                    Role::Receiver => Body::CancelAckToReceiver,
+                };
+                self.put_body(slot, session, &body, tx)
+            }
+            Control::Report { session, serial }
+            | Control::ReportCopy {
+                session, serial, ..
+            } => self.put_report(slot, session, serial, tx),
+            Control::Final {
+                session,
+                serial,
+                checkpoint,
+                red,
+            } => {
+                let all = 0..red;
+                let body = Body::Report(Report {
+                    serial,
+                    checkpoint,
+                    scope: (0..red).into(),
+                    claims: Claims::new(slice::from_ref(&all)),
+                });
+                self.put_body(slot, session, &body, tx)
+            }
+            Control::Cancel { session, by } | Control::CancelCopy { session, by, .. } => {
+                self.put_cancel(slot, session, by, tx)
+            }
+        };
+        if put == Put::Later {
+            return Turn::Full;
+        }
+        if let Some(span) = self.span_mut(slot) {
+            span.control.pop_front();
+        }
+        let len = match put {
+            Put::Written(len) => len,
+            Put::Later | Put::Never => 0,
+        };
+        self.control_left(slot, control, len);
+        Turn::More
+    }
+
+    /// The cue "dequeued" of RFC 5326: timers start (P3, P15). What no datagram can hold is as good as lost.
+    fn control_left(&mut self, slot: u32, control: Control, len: usize) {
+        let copies = self.span(slot).map_or(0, |span| span.config.copies);
+        let further = match control {
+            Control::Report { session, serial } => self
+                .report_left(slot, session, serial, len)
+                .then_some(Control::ReportCopy {
+                    session,
+                    serial,
+                    left: copies,
+                }),
+            Control::Cancel { session, by } => {
+                match by {
+                    Role::Sender => self.export_cancel_left(slot, session.number, len),
+                    Role::Receiver => self.import_cancel_left(slot, session, len),
+                }
+                Some(Control::CancelCopy {
+                    session,
+                    by,
+                    left: copies,
+                })
+            }
+            Control::ReportCopy {
+                session,
+                serial,
+                left,
+            } => Some(Control::ReportCopy {
+                session,
+                serial,
+                left: left - 1,
+            }),
+            Control::CancelCopy { session, by, left } => Some(Control::CancelCopy {
+                session,
+                by,
+                left: left - 1,
+            }),
+            Control::ReportAck { .. } | Control::CancelAck { .. } | Control::Final { .. } => None,
+        };
+        if let Some(
+            copy @ (Control::ReportCopy { left: 1.., .. } | Control::CancelCopy { left: 1.., .. }),
+        ) = further
+        {
+            self.queue(slot, copy);
+        }
+    }
+
+    fn put_report(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        serial: u64,
+        tx: &mut Transmit<A>,
+    ) -> Put {
+        let Some(import) = self.imports.get(&session) else {
+            return Put::Never;
+        };
+        let Stage::Receiving(reception) = &import.stage else {
+            return Put::Never;
+        };
+        let Some(body) = reception.report_body(serial) else {
+            return Put::Never;
+        };
+        let span = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| self.spans.get_mut(slot));
+        let Some(span) = span.and_then(Option::as_deref_mut) else {
+            return Put::Never;
+        };
+        let put = put(span, session, 8, body.len(), tx, |out| {
+            out.extend_from_slice(body);
+        });
+        self.count(slot, put)
+    }
+
+    fn put_cancel(&mut self, slot: u32, session: SessionId, by: Role, tx: &mut Transmit<A>) -> Put {
+        let body = match by {
+            Role::Sender => match self
+                .exports
+                .get(&session.number)
+                .map(|export| &export.state)
+            {
+                Some(State::Cancelling(cancel)) => Body::CancelBySender(cancel.reason),
+                Some(State::Sending(_)) | None => return Put::Never,
+            },
+            Role::Receiver => match self.imports.get(&session).map(|import| &import.stage) {
+                Some(Stage::Cancelling(cancel)) => Body::CancelByReceiver(cancel.reason),
+                Some(Stage::Receiving(_)) | None => return Put::Never,
+            },
+        };
+        self.put_body(slot, session, &body, tx)
+    }
+
+    fn put_body(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        body: &Body<'_>,
+        tx: &mut Transmit<A>,
+    ) -> Put {
+        let Some(span) = self.span_mut(slot) else {
+            return Put::Never;
+        };
+        let put = put(span, session, body.code(), body.wire_len(), tx, |out| {
+            body.encode(out);
+        });
+        self.count(slot, put)
+    }
+
+    /// Accounts for what was written, to the statistics and to the rate.
+    fn count(&mut self, slot: u32, put: Put) -> Put {
+        let now = self.now;
+        match put {
+            Put::Written(len) => {
+                self.stats.segments_sent += 1;
+                if let Some(span) = self.span_mut(slot) {
+                    span.count(now, len);
+                }
+            }
+            Put::Never => self.stats.oversize += 1,
+            Put::Later => {}
+        }
+        put
+    }
+
+    // Repairs.
+
+    fn send_repair(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
+        let Some((_, sending)) = self.sending(number) else {
+            self.leave_line(slot, number);
+            return Turn::More;
+        };
+        match sending.repairs.front() {
+            None => {
+                sending.is_repairing = false;
+                self.leave_line(slot, number);
+                self.departed.push(number);
+                Turn::More
+            }
+            Some(Repair::Run(run)) if run.gaps.get(run.at).is_none() => {
+                sending.repairs.pop_front();
+                Turn::More
+            }
+            Some(Repair::Run(_)) => self.send_run(slot, number, tx),
+            Some(&Repair::Again(serial)) => self.send_again(slot, number, serial, None, tx),
+            Some(&Repair::Copies { serial, left }) => {
+                self.send_again(slot, number, serial, Some(left), tx)
+            }
+        }
+    }
+
+    fn leave_line(&mut self, slot: u32, number: u64) {
+        if let Some(span) = self.span_mut(slot)
+            && span.repairs.front() == Some(&number)
+        {
+            span.repairs.pop_front();
+        }
+    }
+
+    fn send_run(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
+        let Some(frame) = self.frame(slot, number) else {
+            return Turn::Full;
+        };
+        let Some((_, sending)) = self.sending(number) else {
+            return Turn::More;
+        };
+        let serial = sending.serial;
+        let (red, len) = (sending.red, sending.len);
+        let claimed = &sending.claimed;
+        let Some(Repair::Run(run)) = sending.repairs.front_mut() else {
+            return Turn::More;
+        };
+        if run.is_untouched() {
+            // Reports that came in the meantime may have claimed some of it.
+            run.gaps = run
+                .gaps
+                .iter()
+                .flat_map(|gap| claimed.gaps(gap.clone()))
+                .collect();
+            let Some(first) = run.gaps.first() else {
+                return Turn::More;
+            };
+            run.from = first.start;
+        }
+        let Some(piece) = run.next_piece(frame, serial, (red, len)) else {
+            self.fail(number, Side::Local, Reason::SYSTEM);
+            return Turn::More;
+        };
+        match self.put_piece(slot, number, frame, &piece, tx) {
+            Put::Later => Turn::Full,
+            Put::Never => {
+                self.fail(number, Side::Local, Reason::SYSTEM);
+                Turn::More
+            }
+            Put::Written(octets) => {
+                self.stats.octets_resent += piece.range.end - piece.range.start;
+                self.run_went_on(slot, number, &piece, octets);
+                Turn::More
+            }
+        }
+    }
+
+    fn run_went_on(&mut self, slot: u32, number: u64, piece: &Piece, octets: usize) {
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        let Some(Repair::Run(run)) = sending.repairs.front_mut() else {
+            return;
+        };
+        run.advance(piece.range.end);
+        if let Color::Red(Some(checkpoint)) = piece.color {
+            let (cycle, gaps) = (run.cycle, mem::take(&mut run.gaps));
+            sending.repairs.pop_front();
+            let range = piece.range.clone();
+            self.checkpoint_left(slot, number, (checkpoint, range), cycle, gaps, octets);
+        }
+    }
+
+    /// Writes a checkpoint that was written before, octet for octet (RFC 5326 section 3.2.1).
+    fn send_again(
+        &mut self,
+        slot: u32,
+        number: u64,
+        serial: u64,
+        copies: Option<u8>,
+        tx: &mut Transmit<A>,
+    ) -> Turn {
+        let frame = self.frame(slot, number);
+        let Some((_, sending)) = self.sending(number) else {
+            return Turn::More;
+        };
+        let checkpoint = sending.checkpoints.iter().find(|one| one.serial == serial);
+        let (Some(frame), Some(checkpoint)) = (frame, checkpoint) else {
+            sending.repairs.pop_front();
+            return Turn::More;
+        };
+        let piece = checkpoint.piece();
+        let put = self.put_piece(slot, number, frame, &piece, tx);
+        let len = match put {
+            Put::Later => return Turn::Full,
+            Put::Written(len) => len,
+            Put::Never => 0,
+        };
+        if let Some((_, sending)) = self.sending(number) {
+            sending.repairs.pop_front();
+            match copies {
+                Some(left @ 2..) => {
+                    let left = left - 1;
+                    sending.repairs.push_back(Repair::Copies { serial, left });
+                }
+                Some(_) => {}
+                None => {
+                    self.stats.checkpoints_resent += 1;
+                    self.time_checkpoint(slot, number, serial, len);
+                    self.copy_checkpoint(slot, number, serial);
+                }
+            }
+        }
+        Turn::More
+    }
+
+    // First passes.
+
+    fn send_fresh(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
+        self.send_plain(slot, number, tx);
+        let every = self
+            .span(slot)
+            .and_then(|span| span.config.checkpoint_every);
+        let frame = self.frame(slot, number);
+        let (Some((_, sending)), Some(frame)) = (self.sending(number), frame) else {
+            self.leave_fresh(slot);
+            return Turn::More;
+        };
+        let is_due = every.is_some_and(|every| sending.unchecked + 1 >= every.get());
+        let piece = sending.next_piece(frame, is_due || sending.wants_checkpoint);
+        let Some(piece) = piece else {
+            self.fail(number, Side::Local, Reason::SYSTEM);
+            return Turn::More;
+        };
+        let put = self.put_piece(slot, number, frame, &piece, tx);
+        match put {
+            Put::Later => Turn::Full,
+            Put::Never => {
+                self.fail(number, Side::Local, Reason::SYSTEM);
+                Turn::More
+            }
+            Put::Written(len) => {
+                self.fresh_left(slot, number, &piece, len);
+                Turn::More
+            }
+        }
+    }
+
+    /// Writes red segments that are no checkpoints, as many as fit: what nearly all segments are. They
+    /// start no timer and change nothing else, so the tables are looked into once for all of them.
+    fn send_plain(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) {
+        let Some(frame) = self.frame(slot, number) else {
+            return;
+        };
+        let span = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| self.spans.get(slot));
+        let Some(span) = span.and_then(Option::as_deref) else {
+            return;
+        };
+        let Some(export) = self.exports.get_mut(&number) else {
+            return;
+        };
+        let State::Sending(sending) = &mut export.state else {
+            return;
+        };
+        let is_simple = span.config.rate.is_none() && span.config.checkpoint_every.is_none();
+        if !is_simple || sending.wants_checkpoint {
+            return;
+        }
+        while sending.next < sending.red
+            && let Some(piece) = sending.next_piece(frame, false)
+            && piece.color == Color::Red(None)
+            && let Some(octets) = sending.octets(&piece.range)
+        {
+            let body = Body::Data(Data {
+                client: frame.client,
+                offset: piece.range.start,
+                color: piece.color,
+                octets,
+            });
+            let len = body.wire_len();
+            let put = put(span, frame.session, body.code(), len, tx, |out| {
+                body.encode(out);
+            });
+            if !matches!(put, Put::Written(_)) {
+                return;
+            }
+            sending.next = piece.range.end;
+            self.stats.segments_sent += 1;
+        }
+    }
+
+    fn leave_fresh(&mut self, slot: u32) {
+        if let Some(span) = self.span_mut(slot) {
+            span.fresh.pop_front();
+        }
+    }
+
+    fn fresh_left(&mut self, slot: u32, number: u64, piece: &Piece, len: usize) {
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        sending.next = piece.range.end;
+        sending.unchecked = sending.unchecked.saturating_add(1);
+        let is_over = sending.next == sending.len;
+        if let Color::Red(Some(checkpoint)) = piece.color {
+            sending.unchecked = 0;
+            sending.wants_checkpoint = false;
+            let range = piece.range.clone();
+            self.checkpoint_left(slot, number, (checkpoint, range), 0, Vec::new(), len);
+        }
+        if is_over {
+            self.leave_fresh(slot);
+            self.departed.push(number);
+        }
+    }
+
+    // Checkpoints.
+
+    fn checkpoint_left(
+        &mut self,
+        slot: u32,
+        number: u64,
+        (checkpoint, range): (Checkpoint, Range<u64>),
+        cycle: u32,
+        run: Vec<Range<u64>>,
+        len: usize,
+    ) {
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        sending.serial = checkpoint.serial.saturating_add(1);
+        sending.checkpoints.push(Outstanding {
+            serial: checkpoint.serial,
+            report: checkpoint.report,
+            range,
+            mark: checkpoint.mark,
+            cycle,
+            tries: 0,
+            timer: None,
+            run,
+        });
+        self.time_checkpoint(slot, number, checkpoint.serial, len);
+        self.copy_checkpoint(slot, number, checkpoint.serial);
+    }
+
+    /// P2, RFC 5326 section 6.2.
+    fn time_checkpoint(&mut self, slot: u32, number: u64, serial: u64, len: usize) {
+        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+            return;
+        };
+        let timer = self.set(slot, due, What::Checkpoint { number, serial });
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        if let Some(checkpoint) = sending
+            .checkpoints
+            .iter_mut()
+            .rfind(|one| one.serial == serial)
+        {
+            checkpoint.tries = checkpoint.tries.saturating_add(1);
+            checkpoint.timer = timer;
+        }
+    }
+
+    fn copy_checkpoint(&mut self, slot: u32, number: u64, serial: u64) {
+        let left = self.span(slot).map_or(0, |span| span.config.copies);
+        if left == 0 {
+            return;
+        }
+        if let Some((_, sending)) = self.sending(number) {
+            sending.repairs.push_back(Repair::Copies { serial, left });
+        }
+        self.line_up(number);
+    }
+
+    // Writing.
+
+    /// What a data segment of a session may be.
+    fn frame(&mut self, slot: u32, number: u64) -> Option<Frame> {
+        let session = SessionId {
+            originator: self.config.engine,
+            number,
+        };
+        let span = self.span(slot)?;
+        let head = header_len(session) + span.config.auth.overhead();
+        let room = span.config.segment.min(self.datagram).saturating_sub(head);
+        let (_, sending) = self.sending(number)?;
+        Some(Frame {
+            session,
+            client: sending.client,
+            room,
+        })
+    }
+
+    fn put_piece(
+        &mut self,
+        slot: u32,
+        number: u64,
+        frame: Frame,
+        piece: &Piece,
+        tx: &mut Transmit<A>,
+    ) -> Put {
+        let Some(export) = self.exports.get(&number) else {
+            return Put::Never;
+        };
+        let State::Sending(sending) = &export.state else {
+            return Put::Never;
+        };
+        let Some(octets) = sending.octets(&piece.range) else {
+            return Put::Never;
+        };
+        let body = Body::Data(Data {
+            client: frame.client,
+            offset: piece.range.start,
+            color: piece.color,
+            octets,
+        });
+        let span = usize::try_from(slot)
+            .ok()
+            .and_then(|slot| self.spans.get_mut(slot));
+        let Some(span) = span.and_then(Option::as_deref_mut) else {
+            return Put::Never;
+        };
+        let put = put(
+            span,
+            frame.session,
+            body.code(),
+            body.wire_len(),
+            tx,
+            |out| {
+                body.encode(out);
+            },
+        );
+        self.count(slot, put)
+    }
+}
+
+/// Writes one segment into the batch.
+fn put<A: Addr>(
+    span: &Span<A>,
+    session: SessionId,
+    code: u8,
+    len: usize,
+    tx: &mut Transmit<A>,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Put {
+    let auth: &Auth = &span.config.auth;
+    let whole = header_len(session) + auth.overhead() + len;
+    let is_written = tx.push(span.config.address, whole, |out| {
+        let start = out.len();
+        out.push(code);
+        put_sdnv(out, session.originator);
+        put_sdnv(out, session.number);
+        out.push(auth.counts());
+        auth.put_header(out);
+        write(out);
+        auth.put_trailer(out, start);
+    });
+    match is_written {
+        true => Put::Written(whole),
+        false if tx.is_empty() => Put::Never,
+        false => Put::Later,
+    }
+}
+
+impl Outstanding {
+    fn piece(&self) -> Piece {
+        Piece {
+            range: self.range.clone(),
+            color: Color::Red(Some(Checkpoint {
+                serial: self.serial,
+                report: self.report,
+                mark: self.mark,
+            })),
+        }
+    }
+}
+
+impl Sending {
+    fn octets(&self, range: &Range<u64>) -> Option<&[u8]> {
+        let start = usize::try_from(range.start).ok()?;
+        let end = usize::try_from(range.end).ok()?;
+        self.block.get(start..end)
+    }
+
+    /// The next segment of the first pass; `None` when a segment has no room for an octet.
+    ///
+    /// The last red segment is the checkpoint that ends the red part, and the last of all ends the block
+    /// (RFC 5326 section 4.1). No segment has two colors.
+    fn next_piece(&self, frame: Frame, wants_checkpoint: bool) -> Option<Piece> {
+        if self.next >= self.red {
+            let left = self.len - self.next;
+            let fit = frame.fit(self.next, Color::Green { ends_block: true })?;
+            let ends_block = left <= fit;
+            return Some(Piece {
+                range: self.next..self.next + left.min(fit),
+                color: Color::Green { ends_block },
+            });
+        }
+        let last = Checkpoint {
+            serial: self.serial,
+            report: 0,
+            mark: mark_at(self.red, self.red, self.len),
+        };
+        let checked = frame.cut(self.next..self.red, last)?;
+        if checked.range.end < self.red && wants_checkpoint {
+            let checkpoint = Checkpoint {
+                mark: Mark::None,
+                ..last
+            };
+            let fit = frame.fit(self.next, Color::Red(Some(checkpoint)))?;
+            return Some(Piece {
+                range: self.next..self.next + fit.min(self.red - self.next - 1),
+                color: Color::Red(Some(checkpoint)),
+            });
+        }
+        Some(checked)
+    }
+}
+
+impl Run {
+    fn is_untouched(&self) -> bool {
+        self.at == 0 && self.gaps.first().is_some_and(|gap| gap.start == self.from)
+    }
+
+    /// The next segment; the last one, and only that, is a checkpoint (RFC 5326 section 6.13).
+    fn next_piece(&self, frame: Frame, serial: u64, (red, len): (u64, u64)) -> Option<Piece> {
+        let gap = self.gaps.get(self.at)?;
+        let left = self.from..gap.end;
+        if self.at + 1 < self.gaps.len() {
+            let fit = frame.fit(left.start, Color::Red(None))?;
+            return Some(Piece {
+                range: left.start..left.end.min(left.start + fit),
+                color: Color::Red(None),
+            });
+        }
+        let checkpoint = Checkpoint {
+            serial,
+            report: self.report,
+            mark: mark_at(gap.end, red, len),
+        };
+        frame.cut(left, checkpoint)
+    }
+
+    fn advance(&mut self, end: u64) {
+        self.from = end;
+        if self.gaps.get(self.at).is_some_and(|gap| gap.end <= end) {
+            self.at += 1;
+            self.from = self.gaps.get(self.at).map_or(end, |gap| gap.start);
+        }
+    }
+}
+
+/// What ends with a red segment that ends at `end`. Marks of the first pass are repeated where they fit.
+const fn mark_at(end: u64, red: u64, len: u64) -> Mark {
+    if end < red {
+        Mark::None
+    } else if red < len {
+        Mark::RedPart
+    } else {
+        Mark::Block
+    }
+}
+
+impl Frame {
+    /// Octets of the block that fit a segment at `offset`; `None` when not even one does.
+    fn fit(self, offset: u64, color: Color) -> Option<u64> {
+        // The length field is taken off again, and added by its own size.
+        let head = data_header_len(self.client, offset, 0, color) - 1;
+        let room = self.room.checked_sub(head)?;
+        // Bound: usize has at most 64 bits.
+        let fit = (room as u64).checked_sub(sdnv_len(room as u64) as u64)?;
+        (fit > 0).then_some(fit)
+    }
+
+    /// The next segment of red octets that end in a checkpoint.
+    ///
+    /// ION leaves a checkpoint of one octet where the serial numbers just do not fit; here the rest is
+    /// halved.
+    fn cut(self, left: Range<u64>, last: Checkpoint) -> Option<Piece> {
+        let len = left.end - left.start;
+        let with_serials = self.fit(left.start, Color::Red(Some(last)))?;
+        if len <= with_serials {
+            return Some(Piece {
+                range: left,
+                color: Color::Red(Some(last)),
+            });
+        }
+        let plain = self.fit(left.start, Color::Red(None))?;
+        let fit = if len <= plain { len.div_ceil(2) } else { plain };
+        Some(Piece {
+            range: left.start..left.start + fit,
+            color: Color::Red(None),
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! How sessions of others end: cancelled by either side, or closed and remembered.
+
+use core::mem;
+
+use super::{Reception, Stage};
+use crate::ltp::api::{Error, Event, Side};
+use crate::ltp::closed::{End, Record};
+use crate::ltp::engine::{Engine, What};
+use crate::ltp::receiver::EVENT;
+use crate::ltp::sender::Cancel;
+use crate::ltp::span::{Control, Role, Span};
+use crate::ltp::wire::{Reason, SessionId};
+use crate::{Addr, Instant};
+
+impl<A: Addr> Engine<A> {
+    /// Cancels a reception (RFC 5326 section 4.2).
+    ///
+    /// # Errors
+    ///
+    /// No such session is being received.
+    pub fn refuse(&mut self, now: Instant, session: SessionId) -> Result<(), Error> {
+        self.advance(now);
+        if self.reception(session).is_none() {
+            return Err(Error::UnknownSession(session));
+        }
+        self.cancel_import(session, Reason::USER);
+        Ok(())
+    }
+
+    /// P19 at the receiver: everything goes, a CR is sent until it is acknowledged.
+    pub(in crate::ltp) fn cancel_import(&mut self, session: SessionId, reason: Reason) {
+        if let Some(slot) = self.stop_import(session, Side::Local, reason) {
+            self.cancel_import_again(slot, session, 0);
+        }
+    }
+
+    /// Drops all that a session holds and tells the application once.
+    pub(in crate::ltp) fn stop_import(
+        &mut self,
+        session: SessionId,
+        by: Side,
+        reason: Reason,
+    ) -> Option<u32> {
+        self.reception(session)?;
+        let import = self.imports.get_mut(&session)?;
+        let slot = import.slot;
+        let stage = mem::replace(&mut import.stage, Stage::Cancelling(Cancel::new(reason)));
+        let Stage::Receiving(reception) = stage else {
+            return None;
+        };
+        self.release(slot, &reception);
+        self.stats.imports_cancelled += 1;
+        let event = Event::Cancelled {
+            session,
+            client: reception.client,
+            by,
+            reason,
+            after_delivery: reception.is_delivered,
+        };
+        self.tell(event, EVENT);
+        Some(slot)
+    }
+
+    pub(super) fn release(&mut self, slot: u32, reception: &Reception) {
+        self.stop(reception.guard);
+        for timer in reception.reports.timers() {
+            self.stop(Some(timer));
+        }
+        self.charge(slot, reception.charge, 0);
+    }
+
+    pub(super) fn cancel_import_again(&mut self, slot: u32, session: SessionId, tries: u8) {
+        let limit = self.span(slot).map_or(0, |span| span.config.cancel_retries);
+        if tries > limit {
+            self.close_import(session);
+            return;
+        }
+        let by = Role::Receiver;
+        if !self.queue(slot, Control::Cancel { session, by }) {
+            // As good as lost on the line.
+            self.import_cancel_left(slot, session, 0);
+        }
+    }
+
+    /// P15, RFC 5326 section 6.15.
+    pub(in crate::ltp) fn import_cancel_left(&mut self, slot: u32, session: SessionId, len: usize) {
+        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+            return;
+        };
+        if !matches!(
+            self.imports.get(&session).map(|import| &import.stage),
+            Some(Stage::Cancelling(_))
+        ) {
+            return;
+        }
+        let timer = self.set(slot, due, What::ImportCancel { session });
+        if let Some(import) = self.imports.get_mut(&session)
+            && let Stage::Cancelling(cancel) = &mut import.stage
+        {
+            cancel.tries = cancel.tries.saturating_add(1);
+            cancel.timer = timer;
+        }
+    }
+
+    /// P16, RFC 5326 section 6.16.
+    pub(in crate::ltp) fn import_cancel_expired(&mut self, session: SessionId) {
+        let Some(import) = self.imports.get_mut(&session) else {
+            return;
+        };
+        let slot = import.slot;
+        let Stage::Cancelling(cancel) = &mut import.stage else {
+            return;
+        };
+        cancel.timer = None;
+        let tries = cancel.tries;
+        self.cancel_import_again(slot, session, tries);
+    }
+
+    /// CS (P17, RFC 5326 section 6.17).
+    pub(in crate::ltp) fn on_cancel_by_sender(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        reason: Reason,
+    ) {
+        let to = Role::Sender;
+        self.queue(slot, Control::CancelAck { session, to });
+        self.stop_import(session, Side::Remote, reason);
+        self.close_import(session);
+    }
+
+    /// CAR (P18, RFC 5326 section 6.18).
+    pub(in crate::ltp) fn on_cancel_ack_to_receiver(&mut self, session: SessionId) {
+        if self.reception(session).is_none() {
+            self.close_import(session);
+        }
+    }
+
+    /// Closes a session that was delivered once every report is acknowledged, and the green part is over.
+    ///
+    /// RFC 5326 section 6.14 closes without the first condition and section 8.2 without the second;
+    /// RFC 5325 section 3.2 has the reading that works.
+    pub(in crate::ltp) fn close_if_over(&mut self, session: SessionId) {
+        let Some(reception) = self.reception(session) else {
+            return;
+        };
+        let is_over = reception.is_delivered
+            && reception.reports.is_empty()
+            && (reception.ends_block || reception.is_green_over);
+        if is_over {
+            let end = reception.end();
+            self.close_import_as(session, end);
+        }
+    }
+
+    pub(in crate::ltp) fn close_import(&mut self, session: SessionId) {
+        self.close_import_as(session, End::Plain);
+    }
+
+    /// P20, RFC 5326 section 6.20, and remembers the session.
+    pub(in crate::ltp) fn close_import_as(&mut self, session: SessionId, end: End) {
+        let Some(import) = self.imports.remove(&session) else {
+            return;
+        };
+        let slot = import.slot;
+        match &import.stage {
+            Stage::Receiving(reception) => self.release(slot, reception),
+            Stage::Cancelling(cancel) => self.stop(cancel.timer),
+        }
+        if let Some(span) = self.span_mut(slot) {
+            span.imports -= 1;
+        }
+        self.remember(slot, session, end);
+    }
+
+    pub(super) fn remember(&mut self, slot: u32, session: SessionId, end: End) {
+        let memory = self.span(slot).map(Span::memory).unwrap_or_default();
+        let record = Record {
+            slot,
+            until: self.now + memory,
+            end,
+        };
+        self.closed
+            .insert(self.now, (Role::Receiver, session), record);
+    }
+}

@@ -1,0 +1,498 @@
+//! Reports on what was received: scopes, claims, and the timers that repeat them.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::engine::{Engine, What};
+use super::ranges::RangeSet;
+use super::receiver::Reception;
+use super::span::Control;
+use super::timers::TimerId;
+use super::wire::{
+    Body, Checkpoint, Claims, Reason, Report, SessionId, claim_len, header_len, report_head_len,
+};
+use crate::{Addr, Instant};
+
+/// Lower bounds of past reports that are kept, for checkpoints that cite them.
+const MOST_BOUNDS: usize = 256;
+/// Ranges of checkpoint serial numbers that are told apart: a peer counts up, so there are few.
+const MOST_SERIAL_RANGES: usize = 1024;
+/// Octets that the claim count takes at most: a segment has no room for 2^21 claims.
+const COUNT: usize = 3;
+
+/// The reports of one session, at its receiver.
+#[derive(Debug)]
+pub(super) struct Reports {
+    /// The serial number of the next one.
+    serial: u64,
+    /// Those not acknowledged.
+    pending: Vec<Issued>,
+    /// Serial numbers of the checkpoints seen.
+    checkpoints: RangeSet,
+    /// Where the last primary report ended.
+    primary: u64,
+    /// Serial numbers and lower bounds.
+    bounds: VecDeque<(u64, u64)>,
+    /// Reports with gaps.
+    problems: u32,
+    /// Checkpoints whose report waits for segments under way.
+    delayed: Vec<(u64, Range<u64>)>,
+    delay: Option<TimerId>,
+    /// When a gap was last filled.
+    pub(super) filled: Instant,
+    octets: usize,
+}
+
+/// A report that awaits its acknowledgment. A repeat has the same claims (RFC 5326 section 6.8).
+#[derive(Debug)]
+struct Issued {
+    serial: u64,
+    checkpoint: u64,
+    body: Vec<u8>,
+    tries: u8,
+    timer: Option<TimerId>,
+    is_queued: bool,
+    left: Instant,
+}
+
+impl Reports {
+    pub(super) const fn new(serial: u64) -> Self {
+        Self {
+            serial,
+            pending: Vec::new(),
+            checkpoints: RangeSet::new(),
+            primary: 0,
+            bounds: VecDeque::new(),
+            problems: 0,
+            delayed: Vec::new(),
+            delay: None,
+            filled: Instant::ZERO,
+            octets: 0,
+        }
+    }
+
+    /// Whether nothing awaits an acknowledgment or waits to be made.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.delayed.is_empty()
+    }
+
+    pub(super) const fn next_serial(&self) -> u64 {
+        self.serial
+    }
+
+    pub(super) fn body(&self, serial: u64) -> Option<&[u8]> {
+        self.pending
+            .iter()
+            .find(|one| one.serial == serial)
+            .map(|one| one.body.as_slice())
+    }
+
+    pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> {
+        self.pending
+            .iter()
+            .filter_map(|one| one.timer)
+            .chain(self.delay)
+    }
+
+    pub(super) fn allocated(&self) -> usize {
+        self.octets
+            + self.pending.capacity() * size_of::<Issued>()
+            + self.checkpoints.allocated()
+            + self.bounds.capacity() * size_of::<(u64, u64)>()
+            + self.delayed.capacity() * size_of::<(u64, Range<u64>)>()
+    }
+
+    fn find(&mut self, serial: u64) -> Option<&mut Issued> {
+        self.pending.iter_mut().find(|one| one.serial == serial)
+    }
+
+    /// The scope of the report that answers a checkpoint (RFC 5326 section 6.11).
+    fn scope(&mut self, checkpoint: Checkpoint, upper: u64) -> Range<u64> {
+        let lower = match checkpoint.report {
+            0 => {
+                let lower = self.primary;
+                self.primary = lower.max(upper);
+                lower
+            }
+            cited => {
+                let bound = self
+                    .bounds
+                    .iter()
+                    .rev()
+                    .find(|(serial, _)| *serial == cited);
+                bound.map_or(0, |(_, lower)| *lower)
+            }
+        };
+        // An overtaken checkpoint would have an empty scope, no report, and a sender that gives up by the
+        // letter of section 6.7. The lower bound may always be 0.
+        if lower < upper {
+            lower..upper
+        } else {
+            0..upper
+        }
+    }
+
+    fn note_bound(&mut self, serial: u64, lower: u64) {
+        if self.bounds.len() == MOST_BOUNDS {
+            self.bounds.pop_front();
+        }
+        self.bounds.push_back((serial, lower));
+    }
+}
+
+impl<A: Addr> Engine<A> {
+    /// P11, and P8 for a checkpoint seen before.
+    pub(super) fn on_checkpoint(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        checkpoint: Checkpoint,
+        upper: u64,
+    ) {
+        let delay = self
+            .span(slot)
+            .map(|span| span.config.report_delay)
+            .unwrap_or_default();
+        let Some(reception) = self.reception(session) else {
+            return;
+        };
+        let complete = reception.complete_red();
+        let reports = &mut reception.reports;
+        if reports.checkpoints.count() >= MOST_SERIAL_RANGES || upper == 0 {
+            return;
+        }
+        let serial = checkpoint.serial;
+        if reports.checkpoints.insert(serial..serial.saturating_add(1)) == 0 {
+            self.report_again(slot, session, serial);
+            return;
+        }
+        let scope = reports.scope(checkpoint, upper);
+        // Both bounds may be chosen so, and one claim then ends the session at the sender at once.
+        let scope = complete.map_or(scope, |red| 0..red);
+        if complete.is_some() || delay.is_zero() || reception.held.covers(&scope) {
+            self.report(slot, session, serial, scope);
+            return;
+        }
+        reports.delayed.push((serial, scope));
+        if reports.delay.is_none() {
+            let timer = self.set_local(slot, self.now + delay, What::DelayedReport { session });
+            if let Some(reception) = self.reception(session) {
+                reception.reports.delay = timer;
+            }
+        }
+    }
+
+    /// What waited for segments under way goes out: nothing came for a while.
+    pub(super) fn delayed_report_due(&mut self, session: SessionId) {
+        let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
+            return;
+        };
+        let delay = self
+            .span(slot)
+            .map(|span| span.config.report_delay)
+            .unwrap_or_default();
+        let now = self.now;
+        let Some(reception) = self.reception(session) else {
+            return;
+        };
+        reception.reports.delay = None;
+        let again = reception.reports.filled + delay;
+        if again > now {
+            let timer = self.set_local(slot, again, What::DelayedReport { session });
+            if let Some(reception) = self.reception(session) {
+                reception.reports.delay = timer;
+            }
+            return;
+        }
+        self.answer_delayed(session);
+        self.recharge(session);
+    }
+
+    /// Answers every checkpoint that waits, with all that was received by now. False when none waits.
+    pub(super) fn answer_delayed(&mut self, session: SessionId) -> bool {
+        let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
+            return false;
+        };
+        let Some(reception) = self.reception(session) else {
+            return false;
+        };
+        let timer = reception.reports.delay.take();
+        let delayed = core::mem::take(&mut reception.reports.delayed);
+        let complete = reception.complete_red();
+        self.stop(timer);
+        let any = !delayed.is_empty();
+        for (serial, scope) in delayed {
+            let scope = complete.map_or(scope, |red| 0..red);
+            self.report(slot, session, serial, scope);
+        }
+        any
+    }
+
+    /// Makes a report, in as many segments as it takes. Without memory for it, the checkpoint counts as not
+    /// received, and will come again.
+    pub(super) fn report(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        checkpoint: u64,
+        scope: Range<u64>,
+    ) {
+        let spare = self.spare(slot);
+        let datagram = self.datagram;
+        let Some(config) = self.span(slot).map(|span| &span.config) else {
+            return;
+        };
+        let room = config.segment.min(datagram);
+        let room = room.saturating_sub(header_len(session) + config.auth.overhead());
+        let problem_limit = config.problem_limit;
+        let Some(reception) = self.reception(session) else {
+            return;
+        };
+        let has_gaps = !reception.held.covers(&scope);
+        if has_gaps {
+            reception.reports.problems += 1;
+        }
+        if reception.reports.problems > problem_limit {
+            self.cancel_import(session, Reason::RETRANSMISSION_LIMIT);
+            return;
+        }
+        let Some(issued) = reception.issue(checkpoint, &scope, room, spare) else {
+            reception.reports.forget_checkpoint(checkpoint);
+            self.stats.no_room += 1;
+            return;
+        };
+        if has_gaps {
+            self.stats.negative_reports_sent += 1;
+        } else {
+            self.stats.positive_reports_sent += 1;
+        }
+        for serial in issued {
+            self.queue_report(slot, session, serial);
+        }
+    }
+
+    fn queue_report(&mut self, slot: u32, session: SessionId, serial: u64) {
+        if self.queue(slot, Control::Report { session, serial }) {
+            if let Some(issued) = self
+                .reception(session)
+                .and_then(|reception| reception.reports.find(serial))
+            {
+                issued.is_queued = true;
+            }
+        } else {
+            // As good as lost on the line.
+            self.report_left(slot, session, serial, 0);
+        }
+    }
+
+    /// P3, RFC 5326 section 6.3. False when the report was acknowledged in the meantime.
+    pub(super) fn report_left(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        serial: u64,
+        len: usize,
+    ) -> bool {
+        let now = self.now;
+        let Some(due) = self.span(slot).map(|span| span.answer(now, len)) else {
+            return false;
+        };
+        if self
+            .reception(session)
+            .is_none_or(|reception| reception.reports.find(serial).is_none())
+        {
+            return false;
+        }
+        let timer = self.set(slot, due, What::Report { session, serial });
+        let issued = self
+            .reception(session)
+            .and_then(|reception| reception.reports.find(serial));
+        let Some(issued) = issued else {
+            return false;
+        };
+        issued.is_queued = false;
+        issued.left = now;
+        issued.tries = issued.tries.saturating_add(1);
+        issued.timer = timer;
+        if issued.tries > 1 {
+            self.stats.reports_resent += 1;
+        }
+        true
+    }
+
+    /// P8 by its timer, RFC 5326 section 6.8.
+    pub(super) fn report_expired(&mut self, session: SessionId, serial: u64) {
+        let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
+            return;
+        };
+        let limit = self.span(slot).map_or(0, |span| span.config.report_retries);
+        let Some(reception) = self.reception(session) else {
+            return;
+        };
+        let is_delivered = reception.is_delivered;
+        let Some(issued) = reception.reports.find(serial) else {
+            return;
+        };
+        issued.timer = None;
+        if issued.tries <= limit {
+            self.queue_report(slot, session, serial);
+        } else if is_delivered {
+            // Some peers never acknowledge the reports of a session that they completed (ION): nobody has
+            // failed. A sender that still asks is answered out of memory.
+            reception.reports.acknowledge(serial);
+            self.recharge(session);
+            self.close_if_over(session);
+        } else {
+            self.cancel_import(session, Reason::RETRANSMISSION_LIMIT);
+        }
+    }
+
+    /// P8 by a checkpoint that came again: its reports not acknowledged go again, unless they are under way.
+    fn report_again(&mut self, slot: u32, session: SessionId, checkpoint: u64) {
+        let Some((limit, round)) = self.span(slot).map(|span| {
+            (
+                span.config.report_retries,
+                span.config.owlt_in + span.config.owlt_out,
+            )
+        }) else {
+            return;
+        };
+        let now = self.now;
+        let Some(reception) = self.reception(session) else {
+            return;
+        };
+        // A flood of copies must not use up the tries: the timers do that.
+        let due: Vec<(u64, Option<TimerId>)> = reception
+            .reports
+            .pending
+            .iter_mut()
+            .filter(|one| one.checkpoint == checkpoint && !one.is_queued && one.tries <= limit)
+            .filter(|one| now > one.left && now - one.left >= round)
+            .map(|one| (one.serial, one.timer.take()))
+            .collect();
+        for (serial, timer) in due {
+            self.stop(timer);
+            self.queue_report(slot, session, serial);
+        }
+    }
+
+    /// RA (P14, RFC 5326 section 6.14).
+    pub(super) fn on_report_ack(&mut self, session: SessionId, serial: u64) {
+        let Some(reception) = self.reception(session) else {
+            return;
+        };
+        let timer = reception.reports.acknowledge(serial);
+        self.stop(timer);
+        self.recharge(session);
+        self.close_if_over(session);
+    }
+}
+
+impl Reports {
+    /// Drops a report; returns the timer to stop.
+    fn acknowledge(&mut self, serial: u64) -> Option<TimerId> {
+        let place = self.pending.iter().position(|one| one.serial == serial)?;
+        let issued = self.pending.remove(place);
+        self.octets -= issued.body.capacity();
+        issued.timer
+    }
+
+    /// A checkpoint whose report could not be made counts as not seen.
+    fn forget_checkpoint(&mut self, serial: u64) {
+        let mut kept = RangeSet::new();
+        let before = self.checkpoints.within(0..serial);
+        for range in before.chain(self.checkpoints.within(serial.saturating_add(1)..u64::MAX)) {
+            kept.insert(range);
+        }
+        self.checkpoints = kept;
+    }
+}
+
+impl Reception {
+    /// Encodes the reports on a scope; `None` when there is no memory for them.
+    fn issue(
+        &mut self,
+        checkpoint: u64,
+        scope: &Range<u64>,
+        room: usize,
+        spare: usize,
+    ) -> Option<Range<u64>> {
+        let first = self.reports.serial;
+        let pieces = pieces(&self.held, scope, room, checkpoint, first);
+        let weight: usize = pieces
+            .iter()
+            .map(|(_, body)| body.capacity() + 2 * size_of::<Issued>())
+            .sum();
+        if weight > spare {
+            return None;
+        }
+        for (lower, body) in pieces {
+            let serial = self.reports.serial;
+            self.reports.serial = serial.saturating_add(1);
+            self.reports.note_bound(serial, lower);
+            self.reports.octets += body.capacity();
+            self.reports.pending.push(Issued {
+                serial,
+                checkpoint,
+                body,
+                tries: 0,
+                timer: None,
+                is_queued: false,
+                left: Instant::ZERO,
+            });
+        }
+        Some(first..self.reports.serial)
+    }
+}
+
+/// Cuts a report so that each piece fits `room` octets.
+///
+/// The pieces tile the scope: each ends where the first claim of the next one starts, so a gap between two
+/// belongs to the earlier, as with ION. Each has at least one claim (RFC 5326 section 3.2.2).
+fn pieces(
+    held: &RangeSet,
+    scope: &Range<u64>,
+    room: usize,
+    checkpoint: u64,
+    first: u64,
+) -> Vec<(u64, Vec<u8>)> {
+    let mut pieces = Vec::new();
+    let mut claims: Vec<Range<u64>> = Vec::new();
+    let mut lower = scope.start;
+    let mut serial = first;
+    let opening =
+        |serial, lower| report_head_len(serial, checkpoint, (lower..scope.end).into()) + COUNT;
+    let mut len = opening(serial, lower);
+    for claim in held.within(scope.clone()) {
+        let more = claim_len(&claim, lower);
+        if len + more > room && !claims.is_empty() {
+            pieces.push((
+                lower,
+                encode(serial, checkpoint, lower..claim.start, &claims),
+            ));
+            claims.clear();
+            lower = claim.start;
+            serial = serial.saturating_add(1);
+            len = opening(serial, lower);
+        }
+        len += claim_len(&claim, lower);
+        claims.push(claim);
+    }
+    if !claims.is_empty() {
+        pieces.push((lower, encode(serial, checkpoint, lower..scope.end, &claims)));
+    }
+    pieces
+}
+
+fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]) -> Vec<u8> {
+    let body = Body::Report(Report {
+        serial,
+        checkpoint,
+        scope: scope.into(),
+        claims: Claims::new(claims),
+    });
+    let mut octets = Vec::with_capacity(body.wire_len());
+    body.encode(&mut octets);
+    octets
+}

@@ -1,0 +1,709 @@
+//! The sending role: blocks on their way out, checkpoints, and what reports do to them.
+
+mod ends;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::iter::once;
+use core::mem;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+use super::api::{Block, Error, Event, Progress, Red, Side};
+use super::config::Numbers;
+use super::engine::{Engine, What};
+use super::ranges::RangeSet;
+use super::span::{Control, Role};
+use super::timers::TimerId;
+use super::wire::{Mark, Reason, Report, SessionId};
+use crate::{Addr, Instant, Tag};
+
+/// First serial numbers lie below this (CCSDS 734.1-B-1).
+pub(super) const FIRST_SERIALS: u64 = 1 << 14;
+/// Ranges of report serial numbers that are told apart: a peer counts up, so there are few.
+const MOST_SERIAL_RANGES: usize = 1024;
+
+/// A block on its way out.
+#[derive(Debug)]
+pub(super) struct Export {
+    pub(super) slot: u32,
+    pub(super) state: State,
+}
+
+#[derive(Debug)]
+pub(super) enum State {
+    Sending(Box<Sending>),
+    Cancelling(Cancel),
+}
+
+/// A cancellation that awaits its acknowledgment, in either role.
+#[derive(Debug)]
+pub(super) struct Cancel {
+    pub(super) reason: Reason,
+    pub(super) tries: u8,
+    pub(super) timer: Option<TimerId>,
+}
+
+impl Cancel {
+    pub(super) const fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            tries: 0,
+            timer: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) tag: Tag,
+    pub(super) client: u64,
+    pub(super) block: Bytes,
+    /// Octets of the block, and of its red part.
+    pub(super) len: u64,
+    pub(super) red: u64,
+    /// Octets that have left once.
+    pub(super) next: u64,
+    /// The serial number of the next checkpoint.
+    pub(super) serial: u64,
+    /// Segments since the last checkpoint of the first pass.
+    pub(super) unchecked: u32,
+    pub(super) wants_checkpoint: bool,
+    /// What the peer claims, by all reports taken together: claims are binding (RFC 5326 section 6.22).
+    pub(super) claimed: RangeSet,
+    /// Serial numbers of the reports that were taken in.
+    reports: RangeSet,
+    /// The report with the lowest lower bound: what to cite to hear of everything again.
+    lowest: Option<(u64, u64)>,
+    pub(super) checkpoints: Vec<Outstanding>,
+    pub(super) repairs: VecDeque<Repair>,
+    pub(super) is_repairing: bool,
+    problems: u32,
+    guard: Option<TimerId>,
+    guard_tries: u8,
+    /// Reports that wait for others before they are answered.
+    delayed: Vec<Wish>,
+    delay: Option<TimerId>,
+}
+
+/// A checkpoint that awaits its report.
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    pub(super) serial: u64,
+    pub(super) report: u64,
+    pub(super) range: Range<u64>,
+    pub(super) mark: Mark,
+    /// How many retransmissions led to it.
+    pub(super) cycle: u32,
+    pub(super) tries: u8,
+    pub(super) timer: Option<TimerId>,
+    /// What was sent again under it: the report that answers it tells of that.
+    pub(super) run: Vec<Range<u64>>,
+}
+
+/// What waits to be sent again.
+#[derive(Debug)]
+pub(super) enum Repair {
+    Run(Run),
+    /// A checkpoint whose timer ran out.
+    Again(u64),
+    /// Further copies of a checkpoint that has just left.
+    Copies {
+        serial: u64,
+        left: u8,
+    },
+}
+
+/// Missing octets, the last of which leave in a checkpoint.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) report: u64,
+    pub(super) cycle: u32,
+    pub(super) gaps: Vec<Range<u64>>,
+    /// The gap being sent, and where in it.
+    pub(super) at: usize,
+    pub(super) from: u64,
+}
+
+/// A report with gaps, to be answered.
+#[derive(Debug, Clone)]
+struct Wish {
+    report: u64,
+    scope: Range<u64>,
+    cycle: u32,
+}
+
+impl Sending {
+    fn is_claimed(&self) -> bool {
+        self.claimed.len() == self.red
+    }
+
+    /// Whether something will happen without the guard.
+    fn is_going_on(&self) -> bool {
+        self.next < self.red
+            || !self.checkpoints.is_empty()
+            || !self.repairs.is_empty()
+            || self.delay.is_some()
+    }
+
+    /// What lies in queued or outstanding retransmissions. A report made before they arrive says nothing of
+    /// them, and the one that they draw will.
+    fn under_repair(&self) -> RangeSet {
+        let mut set = RangeSet::new();
+        let queued = self.repairs.iter().filter_map(|repair| match repair {
+            Repair::Run(run) => Some(&run.gaps),
+            Repair::Again(_) | Repair::Copies { .. } => None,
+        });
+        let in_flight = self.checkpoints.iter().map(|checkpoint| &checkpoint.run);
+        for gap in in_flight.chain(queued).flatten() {
+            set.insert(gap.clone());
+        }
+        set
+    }
+
+    /// Bytes of memory beside the block.
+    pub(super) fn held(&self) -> usize {
+        let runs: usize = self
+            .checkpoints
+            .iter()
+            .map(|checkpoint| checkpoint.run.capacity())
+            .chain(self.repairs.iter().map(|repair| match repair {
+                Repair::Run(run) => run.gaps.capacity(),
+                Repair::Again(_) | Repair::Copies { .. } => 0,
+            }))
+            .sum();
+        size_of::<Self>()
+            + self.claimed.allocated()
+            + self.reports.allocated()
+            + self.checkpoints.capacity() * size_of::<Outstanding>()
+            + self.repairs.capacity() * size_of::<Repair>()
+            + self.delayed.capacity() * size_of::<Wish>()
+            + runs * size_of::<Range<u64>>()
+    }
+}
+
+impl<A: Addr> Engine<A> {
+    // Requests.
+
+    /// Sends a block, and returns the name of its session (RFC 5326 section 4.1).
+    ///
+    /// # Errors
+    ///
+    /// No such peer, a tag in use, a block that cannot be; or [`Error::Full`], and then [`Event::Room`]
+    /// follows when there is room for it.
+    pub fn send_block(&mut self, now: Instant, block: Block) -> Result<SessionId, Error> {
+        self.advance(now);
+        let slot = *self
+            .by_id
+            .get(&block.to)
+            .ok_or(Error::UnknownPeer(block.to))?;
+        let octets = block.data.len();
+        // Bound: usize has at most 64 bits.
+        let len = octets as u64;
+        let red = match block.red {
+            Red::All => len,
+            Red::Octets(red) => red,
+        };
+        if len == 0 {
+            return Err(Error::Empty);
+        }
+        if red > len {
+            return Err(Error::RedTooLong { red, len });
+        }
+        if octets > self.config.export_octets {
+            let limit = self.config.export_octets;
+            return Err(Error::TooLong { len: octets, limit });
+        }
+        if self.tags.contains_key(&block.tag) {
+            return Err(Error::TagInUse(block.tag));
+        }
+        if let Some(full) = self.export_limit(slot, octets) {
+            self.starve(slot, octets);
+            return Err(full);
+        }
+        let number = self.draw_number();
+        self.begin_export(slot, number, block, red);
+        Ok(SessionId {
+            originator: self.config.engine,
+            number,
+        })
+    }
+
+    fn begin_export(&mut self, slot: u32, number: u64, block: Block, red: u64) {
+        let octets = block.data.len();
+        let sending = Sending {
+            tag: block.tag,
+            client: block.client,
+            len: octets as u64,
+            red,
+            block: block.data,
+            next: 0,
+            serial: self.first_serial(),
+            unchecked: 0,
+            wants_checkpoint: false,
+            claimed: RangeSet::new(),
+            reports: RangeSet::new(),
+            lowest: None,
+            checkpoints: Vec::new(),
+            repairs: VecDeque::new(),
+            is_repairing: false,
+            problems: 0,
+            guard: None,
+            guard_tries: 0,
+            delayed: Vec::new(),
+            delay: None,
+        };
+        let state = State::Sending(Box::new(sending));
+        self.exports.insert(number, Export { slot, state });
+        self.tags.insert(block.tag, number);
+        self.export_octets += octets;
+        if let Some(span) = self.span_mut(slot) {
+            span.exports += 1;
+            span.fresh.push_back(number);
+        }
+        self.wake(slot);
+    }
+
+    /// Draws a number that no session has and no peer may remember (RFC 5326 sections 3.1 and 9.1).
+    fn draw_number(&mut self) -> u64 {
+        loop {
+            let number = match self.config.numbers {
+                Numbers::Bits32 => 1 + self.chance.below(u64::from(u32::MAX)),
+                Numbers::Bits64 => self.chance.next_u64().max(1),
+            };
+            let session = SessionId {
+                originator: self.config.engine,
+                number,
+            };
+            if !self.exports.contains_key(&number)
+                && self.closed.get((Role::Sender, session)).is_none()
+            {
+                return number;
+            }
+        }
+    }
+
+    /// From 1 to 16,383 (CCSDS 734.1-B-1), at random (RFC 5326 section 3.2.1).
+    pub(super) fn first_serial(&mut self) -> u64 {
+        1 + self.chance.below(FIRST_SERIALS - 1)
+    }
+
+    /// Which limit a block of `octets` would exceed.
+    fn export_limit(&self, slot: u32, octets: usize) -> Option<Error> {
+        let span = self.span(slot)?;
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let window = (count(span.exports), count(span.config.max_exports));
+        let sessions = (self.exports.len(), count(self.config.max_exports));
+        let events = (self.events.len(), count(self.config.max_events));
+        [window, sessions, events]
+            .into_iter()
+            .find(|(held, limit)| held >= limit)
+            .or_else(|| {
+                let limit = self.config.export_octets;
+                (octets > limit - self.export_octets).then_some((self.export_octets, limit))
+            })
+            .map(|(held, limit)| Error::Full { held, limit })
+    }
+
+    fn starve(&mut self, slot: u32, octets: usize) {
+        if let Some(span) = self.span_mut(slot)
+            && span.starved.replace(octets).is_none()
+        {
+            self.starved.push_back(slot);
+        }
+    }
+
+    /// Tells of room, once for each peer that was refused some.
+    pub(super) fn relieve(&mut self) {
+        for _ in 0..self.starved.len() {
+            let Some(slot) = self.starved.pop_front() else {
+                return;
+            };
+            let octets = self.span(slot).and_then(|span| span.starved).unwrap_or(0);
+            if self.export_limit(slot, octets).is_some() {
+                self.starved.push_back(slot);
+                continue;
+            }
+            let peer = self.span_mut(slot).map(|span| {
+                span.starved = None;
+                span.id
+            });
+            if let Some(peer) = peer {
+                self.tell(Event::Room { peer }, 0);
+            }
+        }
+    }
+
+    /// Makes the next red segment of a block a checkpoint (RFC 5325 section 3.3).
+    ///
+    /// # Errors
+    ///
+    /// No block being sent has the tag.
+    pub fn checkpoint(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
+        self.advance(now);
+        let number = *self.tags.get(&tag).ok_or(Error::UnknownTag(tag))?;
+        if let Some((_, sending)) = self.sending(number) {
+            sending.wants_checkpoint = true;
+        }
+        Ok(())
+    }
+
+    /// Cancels a block being sent (RFC 5326 section 4.2). If none of it has left, nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// No block being sent has the tag.
+    pub fn cancel(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
+        self.advance(now);
+        let number = *self.tags.get(&tag).ok_or(Error::UnknownTag(tag))?;
+        self.fail(number, Side::Local, Reason::USER);
+        Ok(())
+    }
+
+    /// Returns how far a block has got; `None` when no block being sent has the tag.
+    #[must_use]
+    pub fn progress(&self, tag: Tag) -> Option<Progress> {
+        let export = self.exports.get(self.tags.get(&tag)?)?;
+        match &export.state {
+            State::Sending(sending) => Some(Progress {
+                sent: sending.next,
+                claimed: sending.claimed.len(),
+                red: sending.red,
+                len: sending.len,
+            }),
+            State::Cancelling(_) => None,
+        }
+    }
+
+    pub(super) fn sending(&mut self, number: u64) -> Option<(u32, &mut Sending)> {
+        let export = self.exports.get_mut(&number)?;
+        match &mut export.state {
+            State::Sending(sending) => Some((export.slot, sending)),
+            State::Cancelling(_) => None,
+        }
+    }
+
+    // What comes in.
+
+    /// RS (P13, RFC 5326 section 6.13).
+    pub(super) fn on_report(&mut self, slot: u32, session: SessionId, report: &Report<'_>) {
+        let serial = report.serial;
+        let scope = Range::from(report.scope);
+        if let Some((_, sending)) = self.sending(session.number)
+            // Nobody can have received what never left.
+            && (scope.end > sending.red.min(sending.next)
+                || sending.reports.count() >= MOST_SERIAL_RANGES)
+        {
+            self.stats.malformed += 1;
+            return;
+        }
+        // Always, also when the session is unknown or the report a repeat: the peer repeats it until then.
+        self.queue(slot, Control::ReportAck { session, serial });
+        let Some((slot, sending)) = self.sending(session.number) else {
+            return;
+        };
+        if sending.reports.insert(serial..serial.saturating_add(1)) == 0 {
+            return;
+        }
+        for claim in report.claims.iter() {
+            sending.claimed.insert(claim);
+        }
+        if sending.lowest.is_none_or(|(lower, _)| scope.start < lower) {
+            sending.lowest = Some((scope.start, serial));
+        }
+        sending.guard_tries = 0;
+        let has_gaps = !sending.claimed.covers(&scope);
+        let cycle = self.settle_checkpoint(session.number, report.checkpoint);
+        if has_gaps {
+            self.stats.negative_reports_received += 1;
+            let wish = Wish {
+                report: serial,
+                scope,
+                cycle: cycle + 1,
+            };
+            self.wish(slot, session.number, wish);
+        } else {
+            self.stats.positive_reports_received += 1;
+        }
+        self.review(session.number);
+    }
+
+    /// The checkpoint is answered: its timer stops. Returns how many retransmissions led to it.
+    ///
+    /// An unknown one changes nothing: the claims are facts all the same.
+    fn settle_checkpoint(&mut self, number: u64, serial: u64) -> u32 {
+        let Some((_, sending)) = self.sending(number) else {
+            return 0;
+        };
+        let place = sending
+            .checkpoints
+            .iter()
+            .position(|one| one.serial == serial);
+        let Some(place) = place else {
+            return 0;
+        };
+        let checkpoint = sending.checkpoints.remove(place);
+        self.stop(checkpoint.timer);
+        checkpoint.cycle
+    }
+
+    /// Answers a report with gaps at once, or gathers it with others.
+    fn wish(&mut self, slot: u32, number: u64, wish: Wish) {
+        let delay = self
+            .span(slot)
+            .map(|span| span.config.repair_delay)
+            .unwrap_or_default();
+        if delay.is_zero() {
+            self.repair(number, &wish);
+            return;
+        }
+        let at = self.now + delay;
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        sending.delayed.push(wish);
+        if sending.delay.is_none() {
+            let timer = self.set_local(slot, at, What::Repair { number });
+            if let Some((_, sending)) = self.sending(number) {
+                sending.delay = timer;
+            }
+        }
+    }
+
+    pub(super) fn repair_due(&mut self, number: u64) {
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        sending.delay = None;
+        let mut wishes = mem::take(&mut sending.delayed);
+        wishes.sort_by_key(|wish| wish.scope.start);
+        for wish in &wishes {
+            self.repair(number, wish);
+        }
+        self.review(number);
+    }
+
+    /// Queues exactly what is missing: ION drops any segment that overlaps what it holds.
+    fn repair(&mut self, number: u64, wish: &Wish) {
+        let Some((slot, sending)) = self.sending(number) else {
+            return;
+        };
+        let under_repair = sending.under_repair();
+        let mut gaps = Vec::new();
+        for gap in sending.claimed.gaps(wish.scope.clone()) {
+            gaps.extend(under_repair.gaps(gap));
+        }
+        let Some(from) = gaps.first().map(|gap: &Range<u64>| gap.start) else {
+            return;
+        };
+        gaps.shrink_to_fit();
+        sending.problems += 1;
+        let problems = sending.problems;
+        sending.repairs.push_back(Repair::Run(Run {
+            report: wish.report,
+            cycle: wish.cycle,
+            gaps,
+            at: 0,
+            from,
+        }));
+        let Some(config) = self.span(slot).map(|span| &span.config) else {
+            return;
+        };
+        if problems > config.problem_limit {
+            self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
+        } else if wish.cycle > config.cycle_limit {
+            self.fail(number, Side::Local, Reason::CYCLE_LIMIT);
+        } else {
+            self.line_up(number);
+        }
+    }
+
+    /// Puts a session in line for repairs.
+    pub(super) fn line_up(&mut self, number: u64) {
+        let Some((slot, sending)) = self.sending(number) else {
+            return;
+        };
+        if mem::replace(&mut sending.is_repairing, true) {
+            return;
+        }
+        if let Some(span) = self.span_mut(slot) {
+            span.repairs.push_back(number);
+        }
+        self.wake(slot);
+    }
+
+    /// Completes a session that is done, and guards one in which nothing is left to happen: one of several
+    /// reports may be lost for good (ION issue 14).
+    pub(super) fn review(&mut self, number: u64) {
+        let Some((slot, sending)) = self.sending(number) else {
+            return;
+        };
+        if sending.is_claimed() {
+            sending.repairs.clear();
+            sending.delayed.clear();
+            if sending.next == sending.len {
+                self.complete(number);
+            } else {
+                self.stop_checkpoints(number);
+            }
+            return;
+        }
+        let guard = sending.guard.take();
+        let is_idle = !sending.is_going_on();
+        self.stop(guard);
+        if !is_idle {
+            return;
+        }
+        let Some(due) = self.span(slot).map(|span| span.answer(self.now, 0)) else {
+            return;
+        };
+        let timer = self.set(slot, due, What::ExportGuard { number });
+        if let Some((_, sending)) = self.sending(number) {
+            sending.guard = timer;
+        }
+    }
+
+    fn stop_checkpoints(&mut self, number: u64) {
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        for checkpoint in mem::take(&mut sending.checkpoints) {
+            self.stop(checkpoint.timer);
+        }
+    }
+
+    /// Sends the last missing octet as a checkpoint, citing the report that reaches lowest: it draws a report
+    /// on everything up to there.
+    pub(super) fn export_guard_expired(&mut self, number: u64) {
+        let Some((slot, sending)) = self.sending(number) else {
+            return;
+        };
+        sending.guard = None;
+        let tries = sending.guard_tries;
+        sending.guard_tries = tries.saturating_add(1);
+        let limit = self
+            .span(slot)
+            .map_or(0, |span| span.config.checkpoint_retries);
+        if tries >= limit {
+            self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
+            return;
+        }
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        let mut missing = sending.claimed.gaps(0..sending.red);
+        let Some(first) = missing.next() else {
+            return;
+        };
+        let end = missing.last().unwrap_or(first.clone()).end;
+        let cited = sending.lowest.filter(|(lower, _)| *lower <= first.start);
+        sending.repairs.push_back(Repair::Run(Run {
+            report: cited.map_or(0, |(_, serial)| serial),
+            cycle: 0,
+            gaps: once(end - 1..end).collect(),
+            at: 0,
+            from: end - 1,
+        }));
+        self.line_up(number);
+    }
+
+    /// P7, RFC 5326 section 6.7.
+    pub(super) fn checkpoint_expired(&mut self, number: u64, serial: u64) {
+        let Some((slot, sending)) = self.sending(number) else {
+            return;
+        };
+        let Some(place) = sending
+            .checkpoints
+            .iter()
+            .position(|one| one.serial == serial)
+        else {
+            return;
+        };
+        let Some(checkpoint) = sending.checkpoints.get_mut(place) else {
+            return;
+        };
+        checkpoint.timer = None;
+        let tries = checkpoint.tries;
+        // Overtaken: its report may be forbidden by section 6.11, and nothing hangs on it.
+        let is_moot = checkpoint.mark == Mark::None
+            && checkpoint.run.iter().all(|gap| sending.claimed.covers(gap))
+            && sending.claimed.covers(&checkpoint.range);
+        if is_moot {
+            sending.checkpoints.remove(place);
+            self.review(number);
+            return;
+        }
+        let limit = self
+            .span(slot)
+            .map_or(0, |span| span.config.checkpoint_retries);
+        if tries > limit {
+            self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
+            return;
+        }
+        if let Some((_, sending)) = self.sending(number) {
+            sending.repairs.push_back(Repair::Again(serial));
+        }
+        self.line_up(number);
+    }
+
+    /// CR (P17, RFC 5326 section 6.17).
+    pub(super) fn on_cancel_by_receiver(&mut self, slot: u32, session: SessionId, reason: Reason) {
+        let to = Role::Receiver;
+        self.queue(slot, Control::CancelAck { session, to });
+        self.fail(session.number, Side::Remote, reason);
+    }
+
+    /// CAS (P18, RFC 5326 section 6.18).
+    pub(super) fn on_cancel_ack_to_sender(&mut self, session: SessionId) {
+        if self.sending(session.number).is_none() {
+            self.close_export(session.number);
+        }
+    }
+
+    /// P16, RFC 5326 section 6.16.
+    pub(super) fn export_cancel_expired(&mut self, number: u64) {
+        let Some(export) = self.exports.get_mut(&number) else {
+            return;
+        };
+        let slot = export.slot;
+        let State::Cancelling(cancel) = &mut export.state else {
+            return;
+        };
+        cancel.timer = None;
+        let tries = cancel.tries;
+        self.cancel_export_again(slot, number, tries);
+    }
+
+    fn cancel_export_again(&mut self, slot: u32, number: u64, tries: u8) {
+        let limit = self.span(slot).map_or(0, |span| span.config.cancel_retries);
+        if tries > limit {
+            self.close_export(number);
+            return;
+        }
+        let session = SessionId {
+            originator: self.config.engine,
+            number,
+        };
+        let by = Role::Sender;
+        if !self.queue(slot, Control::Cancel { session, by }) {
+            // As good as lost on the line.
+            self.export_cancel_left(slot, number, 0);
+        }
+    }
+
+    /// P15, RFC 5326 section 6.15.
+    pub(super) fn export_cancel_left(&mut self, slot: u32, number: u64, len: usize) {
+        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+            return;
+        };
+        let timer = self.set(slot, due, What::ExportCancel { number });
+        if let Some(export) = self.exports.get_mut(&number)
+            && let State::Cancelling(cancel) = &mut export.state
+        {
+            cancel.tries = cancel.tries.saturating_add(1);
+            cancel.timer = timer;
+        }
+    }
+}

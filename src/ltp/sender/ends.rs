@@ -1,0 +1,141 @@
+//! How blocks being sent end: complete, given up, closed.
+
+use alloc::boxed::Box;
+use core::mem;
+
+use super::{Cancel, Sending, State};
+use crate::Addr;
+use crate::ltp::api::{Event, Side};
+use crate::ltp::closed::{End, Record};
+use crate::ltp::engine::Engine;
+use crate::ltp::span::{Role, Span};
+use crate::ltp::wire::{Reason, SessionId};
+
+impl<A: Addr> Engine<A> {
+    /// What left may have been all there was (P12, RFC 5326 section 6.12).
+    pub(in crate::ltp) fn after_departures(&mut self) {
+        let mut departed = mem::take(&mut self.departed);
+        for number in departed.drain(..) {
+            if let Some((_, sending)) = self.sending(number)
+                && sending.next == sending.len
+                && self.config.tell_sent
+            {
+                let tag = self.sending(number).map(|(_, sending)| sending.tag);
+                if let Some(tag) = tag {
+                    self.tell(Event::Sent { tag }, 0);
+                }
+            }
+            self.review(number);
+        }
+        self.departed = departed;
+    }
+
+    pub(super) fn complete(&mut self, number: u64) {
+        let session = SessionId {
+            originator: self.config.engine,
+            number,
+        };
+        if let Some((_, sending)) = self.end_sending(number) {
+            self.stats.exports_complete += 1;
+            self.export_octets -= sending.block.len();
+            let tag = sending.tag;
+            self.tell(Event::Complete { tag, session }, 0);
+        }
+        self.close_export(number);
+    }
+
+    /// Gives a block up (P19, RFC 5326 section 6.19): the application hears of it once, and the peer if a
+    /// segment has left and it does not know.
+    pub(in crate::ltp) fn fail(&mut self, number: u64, by: Side, reason: Reason) {
+        let session = SessionId {
+            originator: self.config.engine,
+            number,
+        };
+        let Some((slot, sending)) = self.end_sending(number) else {
+            if by == Side::Remote {
+                self.close_export(number);
+            }
+            return;
+        };
+        self.stats.exports_failed += 1;
+        let has_left = sending.next > 0;
+        if let Some(span) = self.span_mut(slot) {
+            forget(span, number, &sending);
+        }
+        // The block goes back with the event, and stays accounted for until that is taken.
+        let failed = Event::Failed {
+            tag: sending.tag,
+            session,
+            by,
+            reason,
+            data: sending.block,
+        };
+        self.tell(failed, 0);
+        if by == Side::Local && has_left {
+            if let Some(export) = self.exports.get_mut(&number) {
+                export.state = State::Cancelling(Cancel::new(reason));
+            }
+            self.cancel_export_again(slot, number, 0);
+        } else {
+            self.close_export(number);
+        }
+    }
+
+    /// Takes a session out of its work, with all timers stopped.
+    pub(super) fn end_sending(&mut self, number: u64) -> Option<(u32, Box<Sending>)> {
+        let export = self.exports.get_mut(&number)?;
+        let slot = export.slot;
+        let idle = State::Cancelling(Cancel::new(Reason::USER));
+        let sending = match mem::replace(&mut export.state, idle) {
+            State::Sending(sending) => sending,
+            cancelling @ State::Cancelling(_) => {
+                export.state = cancelling;
+                return None;
+            }
+        };
+        for checkpoint in &sending.checkpoints {
+            self.stop(checkpoint.timer);
+        }
+        self.stop(sending.guard);
+        self.stop(sending.delay);
+        self.tags.remove(&sending.tag);
+        Some((slot, sending))
+    }
+
+    /// P20, RFC 5326 section 6.20, and remembers that the number was used.
+    pub(in crate::ltp) fn close_export(&mut self, number: u64) {
+        let Some(export) = self.exports.remove(&number) else {
+            return;
+        };
+        if let State::Cancelling(cancel) = &export.state {
+            self.stop(cancel.timer);
+        }
+        let slot = export.slot;
+        let memory = self.span_mut(slot).map(|span| {
+            span.exports -= 1;
+            span.memory()
+        });
+        let session = SessionId {
+            originator: self.config.engine,
+            number,
+        };
+        let record = Record {
+            slot,
+            until: self.now + memory.unwrap_or_default(),
+            end: End::Plain,
+        };
+        self.closed
+            .insert(self.now, (Role::Sender, session), record);
+        self.relieve();
+    }
+}
+
+/// Takes a session out of the queues; the others keep their order.
+fn forget<A>(span: &mut Span<A>, number: u64, sending: &Sending) {
+    if sending.next < sending.len {
+        span.fresh.retain(|other| *other != number);
+    }
+    if sending.is_repairing {
+        span.repairs.retain(|other| *other != number);
+    }
+}

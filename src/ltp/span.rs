@@ -1,0 +1,185 @@
+//! What an engine keeps for one peer: its configuration, the state of the contact, and what waits to leave.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use super::config::Peer;
+use super::timers::{Due, TimerId};
+use super::wire::SessionId;
+use crate::Instant;
+
+/// One peer, in a slot of the engine's.
+#[derive(Debug)]
+pub(super) struct Span<A> {
+    pub(super) id: u64,
+    pub(super) config: Peer<A>,
+    pub(super) carrier: Carrier,
+    /// Cue P4: this end must not transmit.
+    pub(super) must_stop: bool,
+    /// Cue P5: the peer does not transmit.
+    pub(super) peer_stopped: bool,
+    /// When the peer last began to transmit.
+    pub(super) resumed: Instant,
+    /// Segments of control, ahead of all else.
+    pub(super) control: VecDeque<Control>,
+    /// Sessions with data or checkpoints to repeat, ahead of first passes (against RFC 5325 section 3.2:
+    /// a repair behind a long first pass costs round trips).
+    pub(super) repairs: VecDeque<u64>,
+    /// Sessions on their first pass.
+    pub(super) fresh: VecDeque<u64>,
+    pub(super) is_ready: bool,
+    /// When the octets sent so far have passed at the configured rate.
+    pub(super) passed: Instant,
+    pub(super) pace: Option<TimerId>,
+    pub(super) exports: u32,
+    pub(super) imports: u32,
+    pub(super) import_octets: usize,
+    /// Octets of the block that was refused for lack of room.
+    pub(super) starved: Option<usize>,
+}
+
+/// What the driver said about an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Carrier {
+    pub(super) is_full: bool,
+    pub(super) is_down: bool,
+}
+
+/// A segment of control that waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Control {
+    ReportAck {
+        session: SessionId,
+        serial: u64,
+    },
+    CancelAck {
+        session: SessionId,
+        to: Role,
+    },
+    Report {
+        session: SessionId,
+        serial: u64,
+    },
+    /// Further copies of a report that has just left.
+    ReportCopy {
+        session: SessionId,
+        serial: u64,
+        left: u8,
+    },
+    /// The last word on a session that was closed after delivery: all was received.
+    Final {
+        session: SessionId,
+        serial: u64,
+        checkpoint: u64,
+        red: u64,
+    },
+    Cancel {
+        session: SessionId,
+        by: Role,
+    },
+    CancelCopy {
+        session: SessionId,
+        by: Role,
+        left: u8,
+    },
+}
+
+/// The part an engine plays in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Role {
+    Sender,
+    Receiver,
+}
+
+impl<A> Span<A> {
+    pub(super) fn new(id: u64, config: Peer<A>, carrier: Carrier, now: Instant) -> Self {
+        Self {
+            id,
+            config,
+            carrier,
+            must_stop: false,
+            peer_stopped: false,
+            resumed: now,
+            control: VecDeque::new(),
+            repairs: VecDeque::new(),
+            fresh: VecDeque::new(),
+            is_ready: false,
+            passed: Instant::ZERO,
+            pace: None,
+            exports: 0,
+            imports: 0,
+            import_octets: 0,
+            starved: None,
+        }
+    }
+
+    pub(super) const fn may_send(&self) -> bool {
+        !self.carrier.is_full && !self.carrier.is_down && !self.must_stop && self.pace.is_none()
+    }
+
+    /// Whether timers that wait for the peer stand still.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.carrier.is_down || self.peer_stopped
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        !self.control.is_empty() || !self.repairs.is_empty() || !self.fresh.is_empty()
+    }
+
+    /// When the answer to a segment of `len` octets that leaves at `now` is due.
+    pub(super) fn answer(&self, now: Instant, len: usize) -> Due {
+        let half = self.config.own_delay / 2;
+        let nominal =
+            now + self.transmission(len) + self.config.owlt_out + half + self.config.remote_delay;
+        Due {
+            deadline: nominal + self.config.owlt_in + half,
+            nominal,
+        }
+    }
+
+    /// How long a session may be without a segment: as long as a peer takes to use up its retries.
+    pub(super) fn patience(&self) -> Duration {
+        let tries = u32::from(self.config.checkpoint_retries) + 1;
+        self.config.round_trip() * tries
+    }
+
+    /// How long closed sessions are remembered at least (twice the retries of the peer, which are supposed to
+    /// be ours).
+    pub(super) fn memory(&self) -> Duration {
+        self.patience() * 2
+    }
+
+    fn transmission(&self, len: usize) -> Duration {
+        let Some(rate) = self.config.rate else {
+            return Duration::ZERO;
+        };
+        let nanos = len as u128 * 1_000_000_000 / u128::from(rate.get());
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// When the rate allows the next segment, if not yet.
+    pub(super) fn held_back(&self, now: Instant) -> Option<Instant> {
+        self.config.rate?;
+        let burst = self.transmission(usize::try_from(self.config.burst).unwrap_or(usize::MAX));
+        // Elapsed allowance, so that the burst can be larger than the clock's reading.
+        let ahead = self.passed - now;
+        let excess = ahead
+            .checked_sub(burst)
+            .filter(|excess| !excess.is_zero())?;
+        Some(now + excess)
+    }
+
+    pub(super) fn count(&mut self, now: Instant, len: usize) {
+        if self.config.rate.is_some() {
+            self.passed = self.passed.max(now) + self.transmission(len);
+        }
+    }
+
+    /// Bytes of memory held, the export and import tables not counted.
+    pub(super) fn held(&self) -> usize {
+        size_of::<Self>()
+            + self.config.auth.held()
+            + self.control.capacity() * size_of::<Control>()
+            + (self.repairs.capacity() + self.fresh.capacity()) * size_of::<u64>()
+    }
+}

@@ -1,0 +1,152 @@
+//! The engine on trial under the laws: what it holds, what it may hold, and what it is fed.
+
+use alloc::boxed::Box;
+
+use super::api::{Event, Service};
+use super::closed::Closed;
+use super::config::Config;
+use super::engine::{Engine, Key};
+use super::receiver::{EVENT, Import, Stage};
+use super::sender::{Export, Sending, State};
+use super::span::{Carrier, Control, Span};
+use super::timers::Timers;
+use super::wire::SessionId;
+use crate::laws::Subject;
+use crate::{Addr, Hop, Seed, Tag};
+
+/// Bytes of a key and a key ID at most.
+const KEYS: usize = 512;
+/// Bytes that an entry of a tree takes at most beside its key and value: half-empty nodes and edges.
+const TREE: usize = 64;
+/// Bytes that an octet of a block being sent can cost beside itself, at worst: every other octet claimed,
+/// and a checkpoint of its own with a timer for each.
+const PER_OCTET: usize = 512;
+
+impl<A: Addr> Engine<A> {
+    /// Returns the bytes of memory held, counted as the limits of [`Config`] count them.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let exports: usize = self
+            .exports
+            .values()
+            .map(|export| match &export.state {
+                State::Sending(sending) => sending.held() + sending.block.len(),
+                State::Cancelling(_) => 0,
+            })
+            .sum();
+        let imports: usize = self
+            .imports
+            .values()
+            .map(|import| match &import.stage {
+                Stage::Receiving(reception) => reception.weight(),
+                Stage::Cancelling(_) => 0,
+            })
+            .sum();
+        let returned: usize = self
+            .events
+            .iter()
+            .map(|(event, _)| match event {
+                Event::Failed { data, .. } => data.len(),
+                _ => 0,
+            })
+            .sum();
+        let spans: usize = self.spans.iter().flatten().map(|span| span.held()).sum();
+        size_of::<Self>()
+            + exports
+            + imports
+            + returned
+            + spans
+            + self.tables()
+            + self.event_octets
+            + self.events.capacity() * size_of::<(Event, usize)>()
+            + self.timers.allocated()
+            + self.closed.held()
+    }
+
+    fn tables(&self) -> usize {
+        let slots = self.ready.capacity() + self.starved.capacity();
+        self.exports.allocation_size()
+            + self.tags.allocation_size()
+            + self.imports.allocation_size()
+            + self.streams.capacity() * size_of::<SessionId>()
+            + self.departed.capacity() * size_of::<u64>()
+            + slots * size_of::<u32>()
+            + self.spans.capacity() * size_of::<Option<Box<Span<A>>>>()
+            + self.services.len() * (size_of::<(u64, Service)>() + TREE)
+            + self.trees()
+    }
+}
+
+impl Subject for Engine<Hop> {
+    type Config = Config;
+
+    fn make(config: &Config, seed: Seed) -> Option<Self> {
+        Self::new(config.clone(), seed).ok()
+    }
+
+    fn ceiling(config: &Config) -> usize {
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let peers = count(config.max_peers);
+        let exports = count(config.max_exports);
+        let imports = count(config.max_imports);
+        let events = count(config.max_events)
+            .saturating_add(exports.saturating_add(imports).saturating_mul(4))
+            .saturating_add(peers);
+        // A table keeps an eighth free and doubles; a vector doubles. Some more are always there.
+        let per_export = 4 * (size_of::<(u64, Export)>() + size_of::<(Tag, u64)>() + 2)
+            + 4 * size_of::<(u64, u64)>()
+            + size_of::<Sending>()
+            + 4 * Timers::<Key>::weight()
+            + 1024;
+        let per_import = 4 * size_of::<(SessionId, Import)>() + 4 * Timers::<Key>::weight() + 512;
+        let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
+        let per_peer = (size_of::<Span<Hop>>() + KEYS + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
+            .saturating_add(2 * Timers::<Key>::weight() + 512)
+            .saturating_add(control);
+        [
+            (1, size_of::<Self>() + 16_384),
+            (peers, per_peer),
+            (exports, per_export),
+            (imports, per_import),
+            (events, 2 * size_of::<(Event, usize)>() + EVENT),
+            (
+                count(config.max_services),
+                size_of::<(u64, Service)>() + TREE,
+            ),
+            (
+                count(config.closed_most).saturating_add(1),
+                Closed::weight(),
+            ),
+            (config.export_octets, PER_OCTET),
+            // Reports have timers, and are larger than these.
+            (config.import_octets, 2),
+        ]
+        .into_iter()
+        .fold(0, |sum: usize, (count, each)| {
+            sum.saturating_add(count.saturating_mul(each))
+        })
+    }
+
+    fn held(&self) -> usize {
+        self.memory()
+    }
+
+    fn is_stream(_: &Config, _: Hop) -> bool {
+        false
+    }
+
+    fn route(at: Hop, _: &[Hop]) -> Hop {
+        Hop {
+            interface: 0,
+            via: at.via % 3,
+        }
+    }
+
+    #[cfg(feature = "arbitrary")]
+    fn arbitrary_octets(
+        _: &Config,
+        u: &mut arbitrary::Unstructured<'_>,
+    ) -> arbitrary::Result<alloc::vec::Vec<u8>> {
+        super::generate::octets(u)
+    }
+}

@@ -1,0 +1,680 @@
+//! Segments as they stand on the wire (RFC 5326 section 3).
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use super::sdnv::{put_sdnv, sdnv, sdnv_len};
+use crate::wire::{Cursor, DecodeError, Fault};
+
+/// Most extensions in a header, and in a trailer (RFC 5326 section 3.1.4).
+pub const MAX_EXTENSIONS: u8 = 15;
+
+/// The name of a session: the engine that sends the block, and the number it gave (RFC 5326 section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct SessionId {
+    /// The engine that sends the block, whichever way the segment goes.
+    pub originator: u64,
+    /// The number it gave the session.
+    pub number: u64,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.originator, self.number)
+    }
+}
+
+/// One segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// Its session.
+    pub session: SessionId,
+    /// Extensions before the content.
+    pub header: Extensions<'a>,
+    /// The content.
+    pub body: Body<'a>,
+    /// Extensions behind the content.
+    pub trailer: Extensions<'a>,
+}
+
+/// What a segment is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// Octets of the block, types 0 to 4 and 7.
+    Data(Data<'a>),
+    /// RS, type 8.
+    Report(Report<'a>),
+    /// RA, type 9, with the serial number of the report.
+    ReportAck(u64),
+    /// CS, type 12.
+    CancelBySender(Reason),
+    /// CAS, type 13.
+    CancelAckToSender,
+    /// CR, type 14.
+    CancelByReceiver(Reason),
+    /// CAR, type 15.
+    CancelAckToReceiver,
+}
+
+/// Octets of a block (RFC 5326 section 3.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Data<'a> {
+    /// The service at the receiver that the block is for.
+    pub client: u64,
+    /// Octets of the block before these.
+    pub offset: u64,
+    /// Red or green, and the marks.
+    pub color: Color,
+    /// The octets.
+    pub octets: &'a [u8],
+}
+
+/// The part of the block that a segment belongs to, and its marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    /// Delivered reliably.
+    Red(Option<Checkpoint>),
+    /// Delivered as it comes; `ends_block` on the last segment (type 7).
+    Green {
+        /// EOB.
+        ends_block: bool,
+    },
+}
+
+/// What makes a red segment ask for a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its serial number, never 0.
+    pub serial: u64,
+    /// The serial number of the report that it answers, or 0.
+    pub report: u64,
+    /// What ends with this segment.
+    pub mark: Mark,
+}
+
+/// What ends with a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// Nothing (type 1).
+    None,
+    /// EORP: the red part (type 2).
+    RedPart,
+    /// EORP and EOB: the red part and the block (type 3).
+    Block,
+}
+
+/// What was received within a scope (RFC 5326 section 3.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report<'a> {
+    /// Its serial number, never 0.
+    pub serial: u64,
+    /// The serial number of the checkpoint that caused it; 0 for an asynchronous report.
+    pub checkpoint: u64,
+    /// The scope, in octets of the block.
+    pub scope: Range64,
+    /// What was received of it.
+    pub claims: Claims<'a>,
+}
+
+/// A range of octets of a block that can be copied, unlike [`Range`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range64 {
+    /// The first octet.
+    pub start: u64,
+    /// The octet behind the last.
+    pub end: u64,
+}
+
+impl From<Range64> for Range<u64> {
+    fn from(range: Range64) -> Self {
+        range.start..range.end
+    }
+}
+
+impl From<Range<u64>> for Range64 {
+    fn from(range: Range<u64>) -> Self {
+        Self {
+            start: range.start,
+            end: range.end,
+        }
+    }
+}
+
+/// The claims of a report: octets of a block in ascending order, never touching.
+#[derive(Clone, Copy)]
+pub struct Claims<'a> {
+    from: Source<'a>,
+    count: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    /// As they stand on the wire, checked, relative to the lower bound.
+    Wire {
+        octets: &'a [u8],
+        lower: u64,
+    },
+    Ranges(&'a [Range<u64>]),
+}
+
+impl<'a> Claims<'a> {
+    /// Takes ranges of octets of the block, which ascend, do not touch and lie in the scope.
+    #[must_use]
+    pub fn new(ranges: &'a [Range<u64>]) -> Self {
+        Self {
+            from: Source::Ranges(ranges),
+            // Bound: usize has at most 64 bits.
+            count: ranges.len() as u64,
+        }
+    }
+
+    /// Returns how many there are.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Returns them as octets of the block.
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> + use<'a> {
+        let (wire, ranges) = match self.from {
+            Source::Wire { octets, lower } => (Some((Cursor::new(octets), lower)), [].as_slice()),
+            Source::Ranges(ranges) => (None, ranges),
+        };
+        let from_wire = wire.into_iter().flat_map(|(mut cursor, lower)| {
+            core::iter::from_fn(move || {
+                let start = lower + sdnv(&mut cursor, "claim offset").ok()?;
+                let len = sdnv(&mut cursor, "claim length").ok()?;
+                Some(start..start + len)
+            })
+        });
+        from_wire.chain(ranges.iter().cloned())
+    }
+}
+
+impl PartialEq for Claims<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.count == other.count && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Claims<'_> {}
+
+impl fmt::Debug for Claims<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// Why a session is cancelled (RFC 5326 section 3.2.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Reason(pub u8);
+
+impl Reason {
+    /// The client service asked for it (`USR_CNCLD`).
+    pub const USER: Self = Self(0);
+    /// There is no such client service (`UNREACH`).
+    pub const UNREACHABLE: Self = Self(1);
+    /// The retransmission limit was exceeded (`RLEXC`).
+    pub const RETRANSMISSION_LIMIT: Self = Self(2);
+    /// Red data lie behind green ones, or beyond the red part (`MISCOLORED`).
+    pub const MISCOLORED: Self = Self(3);
+    /// The engine could not go on (`SYS_CNCLD`).
+    pub const SYSTEM: Self = Self(4);
+    /// There were too many cycles of retransmission (`RXMTCYCEXC`).
+    pub const CYCLE_LIMIT: Self = Self(5);
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::USER => f.write_str("cancelled by the client service"),
+            Self::UNREACHABLE => f.write_str("no such client service"),
+            Self::RETRANSMISSION_LIMIT => f.write_str("retransmission limit exceeded"),
+            Self::MISCOLORED => f.write_str("miscolored segment"),
+            Self::SYSTEM => f.write_str("the engine could not go on"),
+            Self::CYCLE_LIMIT => f.write_str("retransmission cycle limit exceeded"),
+            Self(code) => write!(f, "reason {code}"),
+        }
+    }
+}
+
+/// Header or trailer extensions, as they stand on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extensions<'a> {
+    count: u8,
+    octets: &'a [u8],
+}
+
+/// One extension (RFC 5326 section 3.1.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extension<'a> {
+    /// What it is.
+    pub tag: ExtensionTag,
+    /// Its value.
+    pub value: &'a [u8],
+}
+
+/// The tag of an extension (RFC 5327, registry of RFC 7116).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExtensionTag(pub u8);
+
+impl ExtensionTag {
+    /// Authentication (RFC 5327 section 2.1).
+    pub const AUTHENTICATION: Self = Self(0);
+    /// Cookie (RFC 5327 section 2.2).
+    pub const COOKIE: Self = Self(1);
+}
+
+impl<'a> Extensions<'a> {
+    /// No extensions.
+    pub const NONE: Self = Self {
+        count: 0,
+        octets: &[],
+    };
+
+    /// Reads at most 15 extensions that take up all of `octets`.
+    ///
+    /// # Errors
+    ///
+    /// When the octets end within an extension, or there are more than 15.
+    pub fn new(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor::new(octets);
+        let mut count = 0;
+        while !cursor.rest().is_empty() {
+            if count == MAX_EXTENSIONS {
+                let fault = Fault::Trailing(cursor.rest().len());
+                return Err(DecodeError::new("extension", cursor.offset(), fault));
+            }
+            extension(&mut cursor)?;
+            count += 1;
+        }
+        Ok(Self { count, octets })
+    }
+
+    fn decode(cursor: &mut Cursor<'a>, count: u8) -> Result<Self, DecodeError> {
+        let before = *cursor;
+        for _ in 0..count {
+            extension(cursor)?;
+        }
+        let len = cursor.offset() - before.offset();
+        let octets = before.rest().get(..len).unwrap_or_default();
+        Ok(Self { count, octets })
+    }
+
+    /// Returns how many there are.
+    #[must_use]
+    pub const fn count(&self) -> u8 {
+        self.count
+    }
+
+    /// Returns them as they stand on the wire.
+    #[must_use]
+    pub const fn octets(&self) -> &'a [u8] {
+        self.octets
+    }
+
+    /// Returns them one by one.
+    pub fn iter(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
+        let mut cursor = Cursor::new(self.octets);
+        core::iter::from_fn(move || extension(&mut cursor).ok())
+    }
+
+    /// Returns the value of the first one with `tag`.
+    #[must_use]
+    pub fn find(&self, tag: ExtensionTag) -> Option<&'a [u8]> {
+        self.iter().find(|one| one.tag == tag).map(|one| one.value)
+    }
+}
+
+fn extension<'a>(cursor: &mut Cursor<'a>) -> Result<Extension<'a>, DecodeError> {
+    let tag = ExtensionTag(cursor.u8("extension tag")?);
+    let len = octet_count(cursor, "extension length")?;
+    let value = cursor.take(len, "extension value")?;
+    Ok(Extension { tag, value })
+}
+
+/// A length that does not fit a `usize` does not fit the segment either.
+fn octet_count(cursor: &mut Cursor<'_>, field: &'static str) -> Result<usize, DecodeError> {
+    let start = cursor.offset();
+    let len = sdnv(cursor, field)?;
+    usize::try_from(len).map_err(|_| DecodeError::new(field, start, Fault::Overflow))
+}
+
+impl<'a> Segment<'a> {
+    /// Makes a segment without extensions.
+    #[must_use]
+    pub const fn new(session: SessionId, body: Body<'a>) -> Self {
+        Self {
+            session,
+            header: Extensions::NONE,
+            body,
+            trailer: Extensions::NONE,
+        }
+    }
+
+    /// Reads a segment that takes up all of the octets.
+    ///
+    /// Over UDP and DCCP a datagram holds exactly one segment (RFC 7122 section 3.3, against the older and
+    /// looser RFC 5326 section 5).
+    ///
+    /// # Errors
+    ///
+    /// The field that is malformed.
+    pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        let (segment, used) = Self::decode_first(octets)?;
+        match octets.len() - used {
+            0 => Ok(segment),
+            left => Err(DecodeError::new("segment", used, Fault::Trailing(left))),
+        }
+    }
+
+    /// Reads the first segment of a frame, and tells how many octets it takes.
+    ///
+    /// # Errors
+    ///
+    /// The field that is malformed.
+    pub fn decode_first(octets: &'a [u8]) -> Result<(Self, usize), DecodeError> {
+        let mut cursor = Cursor::new(octets);
+        let control = cursor.u8("version and type")?;
+        if control >> 4 != 0 {
+            let fault = Fault::Value(u32::from(control >> 4));
+            return Err(DecodeError::new("version", 0, fault));
+        }
+        let session = SessionId {
+            originator: sdnv(&mut cursor, "session originator")?,
+            number: sdnv(&mut cursor, "session number")?,
+        };
+        let counts = cursor.u8("extension counts")?;
+        let header = Extensions::decode(&mut cursor, counts >> 4)?;
+        let body = Body::decode(&mut cursor, control)?;
+        let trailer = Extensions::decode(&mut cursor, counts & 0xF)?;
+        let segment = Self {
+            session,
+            header,
+            body,
+            trailer,
+        };
+        Ok((segment, cursor.offset()))
+    }
+
+    /// Returns how many octets [`encode`](Self::encode) appends.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        header_len(self.session)
+            + self.header.octets.len()
+            + self.body.wire_len()
+            + self.trailer.octets.len()
+    }
+
+    /// Appends the octets of the segment.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        put_header(
+            out,
+            self.body.code(),
+            self.session,
+            self.header,
+            self.trailer.count,
+        );
+        self.body.encode(out);
+        out.extend_from_slice(self.trailer.octets);
+    }
+}
+
+/// Octets of a header without extensions.
+pub(super) const fn header_len(session: SessionId) -> usize {
+    2 + sdnv_len(session.originator) + sdnv_len(session.number)
+}
+
+pub(super) fn put_header(
+    out: &mut Vec<u8>,
+    code: u8,
+    session: SessionId,
+    header: Extensions<'_>,
+    trailer_count: u8,
+) {
+    out.push(code);
+    put_sdnv(out, session.originator);
+    put_sdnv(out, session.number);
+    out.push(header.count << 4 | trailer_count);
+    out.extend_from_slice(header.octets);
+}
+
+impl<'a> Body<'a> {
+    /// The type code (RFC 5326 section 3.1.2: the table; the prose of 3.1.1 swaps cancels and their
+    /// acknowledgments).
+    #[must_use]
+    pub const fn code(&self) -> u8 {
+        match self {
+            Self::Data(data) => data.color.code(),
+            Self::Report(_) => 8,
+            Self::ReportAck(_) => 9,
+            Self::CancelBySender(_) => 12,
+            Self::CancelAckToSender => 13,
+            Self::CancelByReceiver(_) => 14,
+            Self::CancelAckToReceiver => 15,
+        }
+    }
+
+    fn decode(cursor: &mut Cursor<'a>, code: u8) -> Result<Self, DecodeError> {
+        Ok(match code {
+            0..=4 | 7 => Self::Data(Data::decode(cursor, code)?),
+            8 => Self::Report(Report::decode(cursor)?),
+            9 => Self::ReportAck(serial(cursor, "report serial number")?),
+            12 => Self::CancelBySender(Reason(cursor.u8("reason code")?)),
+            13 => Self::CancelAckToSender,
+            14 => Self::CancelByReceiver(Reason(cursor.u8("reason code")?)),
+            15 => Self::CancelAckToReceiver,
+            _ => {
+                let fault = Fault::Value(u32::from(code));
+                return Err(DecodeError::new("segment type", 0, fault));
+            }
+        })
+    }
+
+    /// Returns how many octets the content takes.
+    #[must_use]
+    pub fn wire_len(&self) -> usize {
+        match self {
+            Self::Data(data) => data.wire_len(),
+            Self::Report(report) => report.wire_len(),
+            Self::ReportAck(serial) => sdnv_len(*serial),
+            Self::CancelBySender(_) | Self::CancelByReceiver(_) => 1,
+            Self::CancelAckToSender | Self::CancelAckToReceiver => 0,
+        }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Data(data) => data.encode(out),
+            Self::Report(report) => report.encode(out),
+            Self::ReportAck(serial) => put_sdnv(out, *serial),
+            Self::CancelBySender(reason) | Self::CancelByReceiver(reason) => out.push(reason.0),
+            Self::CancelAckToSender | Self::CancelAckToReceiver => {}
+        }
+    }
+}
+
+impl Color {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Red(None) => 0,
+            Self::Red(Some(checkpoint)) => match checkpoint.mark {
+                Mark::None => 1,
+                Mark::RedPart => 2,
+                Mark::Block => 3,
+            },
+            Self::Green { ends_block: false } => 4,
+            Self::Green { ends_block: true } => 7,
+        }
+    }
+}
+
+/// A serial number that may not be 0 (RFC 5326 sections 3.2.1 to 3.2.3).
+fn serial(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
+    let start = cursor.offset();
+    match sdnv(cursor, field)? {
+        0 => Err(DecodeError::new(field, start, Fault::Value(0))),
+        serial => Ok(serial),
+    }
+}
+
+impl<'a> Data<'a> {
+    fn decode(cursor: &mut Cursor<'a>, code: u8) -> Result<Self, DecodeError> {
+        let client = sdnv(cursor, "client service ID")?;
+        let start = cursor.offset();
+        let offset = sdnv(cursor, "offset")?;
+        let len = octet_count(cursor, "length")?;
+        let color = match code {
+            0 => Color::Red(None),
+            4 | 7 => Color::Green {
+                ends_block: code == 7,
+            },
+            _ => Color::Red(Some(Checkpoint {
+                serial: serial(cursor, "checkpoint serial number")?,
+                report: sdnv(cursor, "report serial number")?,
+                mark: match code {
+                    1 => Mark::None,
+                    2 => Mark::RedPart,
+                    _ => Mark::Block,
+                },
+            })),
+        };
+        let octets = cursor.take(len, "data")?;
+        // Bound: usize has at most 64 bits.
+        if offset.checked_add(len as u64).is_none() {
+            return Err(DecodeError::new("offset", start, Fault::Overflow));
+        }
+        Ok(Self {
+            client,
+            offset,
+            color,
+            octets,
+        })
+    }
+
+    /// The octets of the block that it carries.
+    #[must_use]
+    pub const fn range(&self) -> Range<u64> {
+        // Bound: usize has at most 64 bits; the sum was checked when it was decoded.
+        self.offset..self.offset.saturating_add(self.octets.len() as u64)
+    }
+
+    fn wire_len(&self) -> usize {
+        data_header_len(self.client, self.offset, self.octets.len(), self.color) + self.octets.len()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_sdnv(out, self.client);
+        put_sdnv(out, self.offset);
+        put_sdnv(out, self.octets.len() as u64);
+        if let Color::Red(Some(checkpoint)) = self.color {
+            put_sdnv(out, checkpoint.serial);
+            put_sdnv(out, checkpoint.report);
+        }
+        out.extend_from_slice(self.octets);
+    }
+}
+
+/// Octets of the fields before the data.
+pub(super) const fn data_header_len(client: u64, offset: u64, len: usize, color: Color) -> usize {
+    let serials = match color {
+        Color::Red(Some(checkpoint)) => sdnv_len(checkpoint.serial) + sdnv_len(checkpoint.report),
+        Color::Red(None) | Color::Green { .. } => 0,
+    };
+    sdnv_len(client) + sdnv_len(offset) + sdnv_len(len as u64) + serials
+}
+
+impl<'a> Report<'a> {
+    fn decode(cursor: &mut Cursor<'a>) -> Result<Self, DecodeError> {
+        let serial = serial(cursor, "report serial number")?;
+        let checkpoint = sdnv(cursor, "checkpoint serial number")?;
+        let start = cursor.offset();
+        let upper = sdnv(cursor, "upper bound")?;
+        let lower = sdnv(cursor, "lower bound")?;
+        // An empty scope may not be reported (RFC 5326 section 6.11).
+        if lower >= upper {
+            return Err(DecodeError::new("upper bound", start, Fault::Bounds));
+        }
+        let count = sdnv(cursor, "claim count")?;
+        let claims = claims(cursor, count, lower, upper)?;
+        Ok(Self {
+            serial,
+            checkpoint,
+            scope: Range64 {
+                start: lower,
+                end: upper,
+            },
+            claims,
+        })
+    }
+
+    fn wire_len(&self) -> usize {
+        let lower = self.scope.start;
+        let claims: usize = self
+            .claims
+            .iter()
+            .map(|claim| claim_len(&claim, lower))
+            .sum();
+        report_head_len(self.serial, self.checkpoint, self.scope)
+            + sdnv_len(self.claims.count)
+            + claims
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_sdnv(out, self.serial);
+        put_sdnv(out, self.checkpoint);
+        put_sdnv(out, self.scope.end);
+        put_sdnv(out, self.scope.start);
+        put_sdnv(out, self.claims.count);
+        for claim in self.claims.iter() {
+            put_sdnv(out, claim.start.saturating_sub(self.scope.start));
+            put_sdnv(out, claim.end - claim.start);
+        }
+    }
+}
+
+/// Octets of a report before the claim count.
+pub(super) const fn report_head_len(serial: u64, checkpoint: u64, scope: Range64) -> usize {
+    sdnv_len(serial) + sdnv_len(checkpoint) + sdnv_len(scope.end) + sdnv_len(scope.start)
+}
+
+/// Octets of one claim.
+pub(super) const fn claim_len(claim: &Range<u64>, lower: u64) -> usize {
+    sdnv_len(claim.start.saturating_sub(lower)) + sdnv_len(claim.end - claim.start)
+}
+
+/// Checks every rule of RFC 5326 section 3.2.2, so that reading the claims later cannot fail.
+///
+/// A report without claims is not legal; it is let through as "nothing received", which is true.
+fn claims<'a>(
+    cursor: &mut Cursor<'a>,
+    count: u64,
+    lower: u64,
+    upper: u64,
+) -> Result<Claims<'a>, DecodeError> {
+    let before = *cursor;
+    let scope = upper - lower;
+    let mut behind = None;
+    for _ in 0..count {
+        let start = cursor.offset();
+        let offset = sdnv(cursor, "claim offset")?;
+        let length = sdnv(cursor, "claim length")?;
+        let ascends = behind.is_none_or(|end| offset > end);
+        let end = offset
+            .checked_add(length)
+            .filter(|&end| length > 0 && end <= scope && ascends);
+        if end.is_none() {
+            return Err(DecodeError::new("claim", start, Fault::Bounds));
+        }
+        behind = end;
+    }
+    let len = cursor.offset() - before.offset();
+    let octets = before.rest().get(..len).unwrap_or_default();
+    Ok(Claims {
+        from: Source::Wire { octets, lower },
+        count,
+    })
+}

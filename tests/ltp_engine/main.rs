@@ -1,0 +1,20 @@
+//! Two engines with a line between them: the rules of LTP one by one, and what losses do to whole sessions.
+#![cfg(feature = "ltp")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::std_instead_of_alloc,
+    clippy::single_range_in_vec_init,
+    clippy::naive_bytecount,
+    reason = "tests fail by panicking, on machines with an allocator"
+)]
+
+mod chaos;
+mod explore;
+mod line;
+mod losses;
+mod rules;
+mod secrets;

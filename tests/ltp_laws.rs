@@ -1,0 +1,80 @@
+//! The laws that every machine keeps, on engines of LTP.
+#![cfg(all(feature = "ltp", feature = "arbitrary"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::std_instead_of_alloc,
+    reason = "tests fail by panicking, on machines with an allocator"
+)]
+
+use farlink::laws::codec::{self, Codec};
+use farlink::laws::{self, Case};
+use farlink::ltp::{Engine, Segment};
+use farlink::{Hop, Seed};
+
+struct Wire;
+
+impl Codec for Wire {
+    type Item<'a> = Segment<'a>;
+
+    fn decode(octets: &[u8]) -> Option<Segment<'_>> {
+        Segment::decode(octets).ok()
+    }
+
+    fn wire_len(item: &Segment<'_>) -> usize {
+        item.wire_len()
+    }
+
+    fn encode(item: &Segment<'_>, out: &mut Vec<u8>) {
+        item.encode(out);
+    }
+
+    fn equal(one: &Segment<'_>, other: &Segment<'_>) -> bool {
+        one == other
+    }
+}
+
+#[test]
+fn an_engine_keeps_the_laws_whatever_is_done_to_it() {
+    let mut made = 0;
+    let mut events = 0;
+    let mut sends = 0;
+    arbtest::arbtest(|u| {
+        let case: Case<Engine<Hop>> = u.arbitrary()?;
+        match laws::try_check(&case) {
+            Ok(summary) => {
+                made += usize::from(summary.is_made);
+                events += summary.events;
+                sends += summary.sends;
+            }
+            Err(breach) => panic!("{breach}"),
+        }
+        Ok(())
+    })
+    .size_min(1 << 10)
+    .size_max(1 << 15)
+    .budget_ms(20_000);
+    assert!(
+        made > 50 && events > 100 && sends > 100,
+        "{made} {events} {sends}"
+    );
+}
+
+#[test]
+fn segments_of_chance_decode_to_what_encodes_to_the_same() {
+    let mut chance = Seed::from(3).chance();
+    for _ in 0..200_000 {
+        let mut octets = vec![0; usize::try_from(chance.below(48)).unwrap()];
+        chance.fill(&mut octets);
+        if let Some(first) = octets.first_mut() {
+            *first &= 0xF;
+        }
+        for octet in octets.iter_mut().skip(1).take(3) {
+            *octet &= 0x31;
+        }
+        codec::check_octets::<Wire>(&octets);
+    }
+}
