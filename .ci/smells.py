@@ -16,7 +16,7 @@ UNFINISHED = re.compile(r'\b(?:TO' r'DO|FIX' r'ME|XX' r'X)\b|\b(?:to' r'do|unimp
 PANICS = re.compile(r'\.unwrap\(\)|\.expect\(\s*"|\b(?:panic|unreachable)!|\bdbg!')
 MACHINE_PATH = re.compile(r'(?<![\w./])/(?:wo' r'rk|t' r'mp|ro' r'ot|ho' r'me|fa' r'rm)/')
 SILENCED = re.compile(r'#!?\[(?:allow|expect)\(([^]]*)\)\]', re.DOTALL)
-TEST_MODULE = re.compile(r'^\s*#\[cfg\(test\)\]\n\s*(?:pub(?:\([a-z]+\))? )?mod \w+ \{', re.MULTILINE)
+TEST_MODULE = re.compile(r'^\s*#\[cfg\((?:test|all\(test, [^\n]*\))\)\]\n\s*(?:pub(?:\([a-z]+\))? )?mod \w+ \{', re.MULTILINE)
 
 
 def tracked():
