@@ -34,6 +34,32 @@ fn both_ends_know_addresses_selectors_and_size() {
 }
 
 #[test]
+fn an_echo_that_sends_before_it_receives_does_not_wait_for_itself() {
+    let (near, mut far) = pair(client());
+    let echo = thread::spawn(move || {
+        while let Some(message) = far.receive()? {
+            far.send(message)?;
+        }
+        Ok::<_, Error>(())
+    });
+    let (sender, mut receiver) = near.split();
+
+    // Several times what all queues and the buffers of the system hold.
+    let sending = thread::spawn(move || {
+        for _ in 0..400 {
+            sender.send(vec![7; 1 << 16]).unwrap();
+        }
+        sender
+    });
+    for _ in 0..400 {
+        assert_eq!(receiver.receive().unwrap().unwrap().len(), 1 << 16);
+    }
+
+    sending.join().unwrap().close().unwrap();
+    echo.join().unwrap().unwrap();
+}
+
+#[test]
 fn messages_of_any_size_come_whole_and_in_order() {
     let (near, mut far) = pair(client());
     let sizes = [1, 2045, 2046, 4090, 8189, 8190, 65_528, 65_529, 1_000_000];

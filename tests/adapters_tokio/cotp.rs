@@ -38,6 +38,34 @@ async fn both_ends_know_addresses_selectors_and_size() {
 }
 
 #[tokio::test]
+async fn an_echo_that_sends_before_it_receives_does_not_wait_for_itself() {
+    let (near, mut far) = pair(client()).await;
+    let echo = tokio::spawn(async move {
+        while let Some(message) = far.receive().await? {
+            far.send(message).await?;
+        }
+        Ok::<_, Error>(())
+    });
+    let (sender, mut receiver) = near.split();
+
+    // Several times what all queues and the buffers of the system hold.
+    let sending = async {
+        for _ in 0..400 {
+            sender.send(vec![7; 1 << 16]).await.unwrap();
+        }
+    };
+    let receiving = async {
+        for _ in 0..400 {
+            assert_eq!(receiver.receive().await.unwrap().unwrap().len(), 1 << 16);
+        }
+    };
+    tokio::join!(sending, receiving);
+
+    sender.close().await.unwrap();
+    echo.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn messages_of_any_size_come_whole_and_in_order() {
     let (near, mut far) = pair(client()).await;
     let sizes = [1, 2045, 2046, 4090, 8189, 8190, 65_528, 65_529, 1_000_000];

@@ -15,6 +15,7 @@
 
 mod calls;
 mod capture;
+mod cotp;
 mod decode;
 #[path = "../ethernet/mod.rs"]
 mod ethernet;

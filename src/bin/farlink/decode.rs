@@ -6,12 +6,13 @@ mod cotp;
 mod dissector;
 mod printer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use farlink::record::{Capture, ReadError};
+use farlink::sim::Drawing;
 
 use crate::output::parse_hex;
-use crate::{Failure, input};
+use crate::{Failure, input, ladder};
 use capture::Scope;
 use dissector::{Ending, Protocol, Start};
 use printer::{Place, Printer, Style};
@@ -45,6 +46,9 @@ pub(crate) struct Arguments {
     /// Of a recording of farlink, print every call with its number, and the PDUs in it
     #[arg(long, conflicts_with_all = ["port", "raw"])]
     calls: bool,
+    /// Of a capture, draw the ladder of the COTP streams into this file, as SVG
+    #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+    ladder: Option<PathBuf>,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
@@ -67,6 +71,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.raw {
         return plain(&input, arguments.protocol, printer);
     }
+    let captured = arguments
+        .ladder
+        .as_ref()
+        .map(|_| input.clone())
+        .unwrap_or_default();
     let decoded = match Capture::open(&input) {
         _ if arguments.calls => calls::run(&input, printer),
         Ok(capture) => {
@@ -76,6 +85,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Err(ReadError::NotACapture) => plain(&unhex(input)?, arguments.protocol, printer),
         Err(error) => Err(broken(&error)),
     };
+    if let Some(path) = &arguments.ladder {
+        draw(&captured, &arguments.port, path)?;
+    }
     match decoded {
         Err(Failure::Protocol(message)) => {
             let name = input::name(&arguments.file);
@@ -83,6 +95,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         other => other,
     }
+}
+
+fn draw(capture: &[u8], ports: &[u16], path: &Path) -> Result<(), Failure> {
+    let ports = if ports.is_empty() {
+        &[ladder::COTP]
+    } else {
+        ports
+    };
+    let trace = ladder::of_capture(capture, ports, &[])
+        .map_err(|error| Failure::Protocol(format!("no ladder: {error}")))?;
+    std::fs::write(path, trace.svg(&Drawing::default()))
+        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 fn broken(error: &ReadError) -> Failure {
