@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use farlink::adapters::CommandError;
 use farlink::adapters::blocking::stream::{self, Events, Handle, Options, Sort};
-use farlink::{Ask, Cause, Link, Tag};
+use farlink::{Ask, Cause, Limits, Link, Tag};
 
 use super::AT_LAST;
 use super::toy::{Command, Event, No, QUEUE, Toy, Wish, pattern};
@@ -94,17 +94,13 @@ fn two_that_send_and_never_read_neither_deadlock_nor_grow() {
     until_full(&mut other_events);
     until_stuck(&one);
 
-    let written = one.look(|toy| toy.written).unwrap();
+    // Timers fire all the while. The system's buffers may still widen; beyond them nothing is written.
     for _ in 0..10 {
         one.command(Command::Timer(Duration::from_millis(1)))
             .unwrap();
         while next(&mut one_events) != Event::Fired {}
     }
-    assert_eq!(
-        one.look(|toy| toy.written),
-        Some(written),
-        "written while full"
-    );
+    assert!(one.look(|toy| toy.written).unwrap() < MANY);
 
     for handle in [&one, &other] {
         handle.command(Command::Want(Wish::Octets)).unwrap();
@@ -382,6 +378,8 @@ fn a_close_flushes_and_the_machine_lives_on() {
 fn a_peer_that_takes_nothing_delays_a_close_for_a_limited_time() {
     let options = Options {
         linger: Duration::from_millis(50),
+        // So much in one send that what is left of it never fits the buffers of the system.
+        limits: Limits::stream(MANY),
         ..Options::default()
     };
     let (handle, events, mut peer) = toy(options);
