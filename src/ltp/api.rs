@@ -12,6 +12,8 @@ use crate::Tag;
 
 /// What the application can ask of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Command<A> {
     /// Get to know a peer by its engine ID.
     AddPeer(u64, Box<Peer<A>>),
@@ -37,6 +39,7 @@ pub enum Command<A> {
 
 /// A block to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Block {
     /// The application's name for it, carried by every event about it. One at a time has it.
     pub tag: Tag,
@@ -45,6 +48,7 @@ pub struct Block {
     /// The client service it is for.
     pub client: u64,
     /// The octets. They are not copied until a segment leaves.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub data: Bytes,
     /// How much of it is delivered reliably.
     pub red: Red,
@@ -67,6 +71,8 @@ impl Block {
 /// How much of a block is red: its first octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Red {
     /// All of it.
     All,
@@ -77,6 +83,8 @@ pub enum Red {
 /// How blocks of a client service are handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Service {
     /// Whole red parts.
     #[default]
@@ -89,6 +97,8 @@ pub enum Service {
 /// What is known of a contact, one direction at a time (RFC 5326 sections 6.1, 6.4, 6.5 and 6.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Cue {
     /// This end may transmit to the peer.
     MayTransmit,
@@ -102,6 +112,8 @@ pub enum Cue {
 
 /// Which side did something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Side {
     /// This engine, or its application.
     Local,
@@ -115,6 +127,8 @@ pub enum Side {
 /// there is at most one `Received` and at most one `Cancelled`, and nothing follows a `Cancelled`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Event {
     /// Every segment of the block has left once (RFC 5326 section 7.7).
     Sent {
@@ -139,6 +153,7 @@ pub enum Event {
         /// Why.
         reason: Reason,
         /// The block, given back.
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
     },
     /// The peer has room again for blocks, after one was refused with [`Error::Full`].
@@ -162,6 +177,7 @@ pub enum Event {
         /// Octets of the block before these.
         offset: u64,
         /// The octets.
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
     },
     /// A whole red part (RFC 5326 section 7.3).
@@ -171,6 +187,7 @@ pub enum Event {
         /// The client service.
         client: u64,
         /// The octets.
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
         /// Whether the block ends here; otherwise a green part follows.
         ends_block: bool,
@@ -184,6 +201,7 @@ pub enum Event {
         /// Octets of the block before these.
         offset: u64,
         /// The octets.
+        #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
         /// Whether the block ends here.
         ends_block: bool,
@@ -288,6 +306,7 @@ impl StdError for Error {}
 
 /// How far a block has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Progress {
     /// Octets that have left once.
     pub sent: u64,
@@ -301,6 +320,7 @@ pub struct Progress {
 
 /// What an engine has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Stats {
     /// Segments written.
     pub segments_sent: u64,

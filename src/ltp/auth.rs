@@ -28,6 +28,8 @@ const NULL_KEY: [u8; 20] = [
 /// With any suite, what comes without a good value is dropped. A key is looked up by the peer; the key ID
 /// is sent, and one that differs on reception is not ours to verify.
 #[derive(Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Auth {
     /// Nothing is sent, and what comes is ignored, as RFC 5327 asks of an engine without it.
     #[default]
@@ -40,10 +42,13 @@ pub enum Auth {
 
 /// A shared key, and its name.
 #[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Key {
     /// What the peer finds the key by; may be empty.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub id: Bytes,
     /// The key, 1 to 256 octets.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub secret: Bytes,
 }
 

@@ -12,6 +12,8 @@ pub const MIN_SEGMENT: usize = 96;
 
 /// What one engine is and may hold. `Default` is engine 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Config {
     /// The engine ID, not 0, which is reserved (RFC 7116 section 3.1.2). Default 1.
     pub engine: u64,
@@ -49,6 +51,8 @@ pub struct Config {
 /// and a restarted engine does not meet the memory of its peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Numbers {
     /// From 1 to 2^32 - 1: what ION and the CCSDS profile accept.
     #[default]
@@ -103,6 +107,7 @@ impl Config {
 
 /// What is known and wanted of one peer: a span. It can be changed at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Peer<A> {
     /// Where segments for it go. No two peers share one.
     pub address: A,

@@ -13,6 +13,7 @@ pub const MAX_EXTENSIONS: u8 = 15;
 /// The name of a session: the engine that sends the block, and the number it gave (RFC 5326 section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SessionId {
     /// The engine that sends the block, whichever way the segment goes.
     pub originator: u64,
@@ -210,6 +211,8 @@ impl fmt::Debug for Claims<'_> {
 /// Why a session is cancelled (RFC 5326 section 3.2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Reason(pub u8);
 
 impl Reason {

@@ -18,3 +18,22 @@ mod cotp {
         }
     }
 }
+
+#[cfg(feature = "ltp")]
+mod ltp {
+    use crate::Seed;
+    use crate::ltp::{Config, ConfigError, Engine};
+    use crate::record::{Place, Recorded};
+
+    impl<A: Place> Recorded for Engine<A> {
+        const KIND: &'static str = "ltp";
+        /// The port of LTP over UDP (RFC 7122 section 5).
+        const PORT: u16 = 1113;
+        type Config = Config;
+        type Refusal = ConfigError;
+
+        fn make(config: Config, seed: Seed) -> Result<Self, ConfigError> {
+            Self::new(config, seed)
+        }
+    }
+}
