@@ -79,9 +79,13 @@ impl Closed {
         }
     }
 
-    /// Forgets the sessions of a peer.
+    /// Forgets the sessions sent to a peer, as nobody answers it any more.
+    ///
+    /// Those received stay: should the peer be added again, its late segments must not begin them anew, or
+    /// a block would be delivered twice, and one of which half was claimed never.
     pub(super) fn forget(&mut self, slot: u32) {
-        self.table.retain(|_, record| record.slot != slot);
+        self.table
+            .retain(|(role, _), record| *role == Role::Receiver || record.slot != slot);
         self.order.retain(|name| self.table.contains_key(name));
     }
 
