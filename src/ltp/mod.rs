@@ -131,6 +131,7 @@ pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer};
 pub use engine::Engine;
 pub use ranges::RangeSet;
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
+pub use subject::SegmentCodec;
 pub use wire::{
     Body, Checkpoint, Claims, Color, Data, Extension, ExtensionTag, Extensions, MAX_EXTENSIONS,
     Mark, Range64, Reason, Report, Segment, SessionId,
