@@ -216,7 +216,7 @@ mod tests {
         })
     }
 
-    fn report<'a>(serial: u64, scope: Range<u64>, claims: &'a [Range<u64>]) -> Body<'a> {
+    fn report(serial: u64, scope: Range<u64>, claims: &[Range<u64>]) -> Body<'_> {
         Body::Report(Report {
             serial,
             checkpoint: 0,
@@ -253,7 +253,7 @@ mod tests {
         let labels = labels(&[
             report(5, 0..100, &[0..10, 20..100]),
             Body::ReportAck(5),
-            report(6, 0..100, &[0..100]),
+            report(6, 0..100, core::slice::from_ref(&(0..100))),
             report(5, 0..100, &[0..10, 20..100]),
             Body::ReportAck(5),
             Body::CancelBySender(Reason::USER),
