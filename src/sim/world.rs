@@ -331,7 +331,11 @@ impl World {
         }
         slot.body.link(now, at, link);
         if self.trace.is_kept() {
-            let text = format!("{link:?}");
+            let text = match link {
+                // Nothing else is down without more words.
+                Link::Down(Cause::Unreachable) => "Down".into(),
+                link => format!("{link:?}"),
+            };
             self.trace.mark(now, Node::Host(id), MarkKind::Link, text);
         }
         true
