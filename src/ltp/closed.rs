@@ -151,10 +151,13 @@ impl Closed {
         }
     }
 
-    /// Forgets the sessions of a peer.
+    /// Forgets the sessions sent to a peer, as nobody answers it any more.
+    ///
+    /// Those received stay: should the peer be added again, its late segments must not begin them anew, or
+    /// a block would be delivered twice, and one of which half was claimed never.
     pub(super) fn forget(&mut self, slot: u32) {
-        for (_, record) in &mut self.ring {
-            record.take_if(|record| record.slot == slot);
+        for ((role, _), record) in &mut self.ring {
+            record.take_if(|record| *role == Role::Sender && record.slot == slot);
         }
         let (ring, first) = (&self.ring, self.first);
         self.index.retain(|number| {
@@ -260,19 +263,19 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_forgotten_takes_its_sessions_along() {
-        let mut closed = Closed::new(Keyed(1), 10, 10);
+    fn of_a_peer_that_is_forgotten_only_what_it_sent_is_remembered() {
+        let mut closed = Closed::new(Keyed(1), 20, 20);
+        let sent = |number| (Role::Sender, name(number).1);
         for number in 0..8 {
-            closed.insert(
-                Instant::ZERO,
-                name(number),
-                record(u32::from(number % 2 == 1), 10),
-            );
+            let record = record(u32::from(number % 2 == 1), 10);
+            closed.insert(Instant::ZERO, name(number), record);
+            closed.insert(Instant::ZERO, sent(number), record);
         }
 
         closed.forget(1);
-        closed.insert(Instant::ZERO, name(9), record(1, 10));
 
-        assert_eq!(known(&closed, 0..10), [0, 2, 4, 6, 9]);
+        assert_eq!(known(&closed, 0..8), [0, 1, 2, 3, 4, 5, 6, 7]);
+        let left = (0..8).filter(|number| closed.get(sent(*number)).is_some());
+        assert_eq!(left.collect::<alloc::vec::Vec<_>>(), [0, 2, 4, 6]);
     }
 }

@@ -263,7 +263,8 @@ impl<A: Addr> Engine<A> {
         self.admit(slot, session, Stage::Receiving(Box::new(reception)));
         self.recharge(session);
         self.guard_import(slot, session);
-        if service == Service::Streaming {
+        // One that is let in again has been told of.
+        if service == Service::Streaming && green.is_none() {
             let client = data.client;
             self.tell(Event::Arriving { session, client }, EVENT);
         }

@@ -1,6 +1,7 @@
 //! The engine on trial under the laws: what it holds, what it may hold, and what it is fed.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use super::api::{Event, Service};
 use super::closed::Closed;
@@ -11,8 +12,9 @@ use super::sender::{Export, Sending, State};
 use super::span::{Carrier, Control, Span};
 use super::table::Sessions;
 use super::timers::Timers;
-use super::wire::SessionId;
+use super::wire::{Segment, SessionId};
 use crate::laws::Subject;
+use crate::laws::codec::Codec;
 use crate::{Addr, Hop, Seed, Tag};
 
 /// Bytes of a key and a key ID at most.
@@ -149,7 +151,31 @@ impl Subject for Engine<Hop> {
     fn arbitrary_octets(
         _: &Config,
         u: &mut arbitrary::Unstructured<'_>,
-    ) -> arbitrary::Result<alloc::vec::Vec<u8>> {
+    ) -> arbitrary::Result<Vec<u8>> {
         super::generate::octets(u)
+    }
+}
+
+/// The codec of [`Segment`], for law 10.
+#[derive(Debug, Clone, Copy)]
+pub struct SegmentCodec;
+
+impl Codec for SegmentCodec {
+    type Item<'a> = Segment<'a>;
+
+    fn decode(octets: &[u8]) -> Option<Segment<'_>> {
+        Segment::decode(octets).ok()
+    }
+
+    fn wire_len(item: &Segment<'_>) -> usize {
+        item.wire_len()
+    }
+
+    fn encode(item: &Segment<'_>, out: &mut Vec<u8>) {
+        item.encode(out);
+    }
+
+    fn equal(one: &Segment<'_>, other: &Segment<'_>) -> bool {
+        one == other
     }
 }
