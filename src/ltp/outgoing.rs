@@ -390,8 +390,8 @@ impl<A: Addr> Engine<A> {
     // First passes.
 
     fn send_fresh(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
-        if self.send_plain(slot, number, tx) == Turn::Full {
-            return Turn::Full;
+        if let Some(turn) = self.send_plain(slot, number, tx) {
+            return turn;
         }
         let every = self
             .span(slot)

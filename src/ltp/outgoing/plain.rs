@@ -11,37 +11,36 @@ impl<A: Addr> Engine<A> {
     /// Writes plain segments of a block, as many as fit and may go.
     ///
     /// They start no timer and differ from each other in the offset alone, so tables are looked into, and the
-    /// header up to there is put together, once for all of them. Whatever comes next is left to the others.
-    pub(super) fn send_plain(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
-        let Some(frame) = self.frame(slot, number) else {
-            return Turn::More;
-        };
+    /// header up to there is put together, once for all of them. `None`: what comes next is no such segment.
+    pub(super) fn send_plain(
+        &mut self,
+        slot: u32,
+        number: u64,
+        tx: &mut Transmit<A>,
+    ) -> Option<Turn> {
+        let frame = self.frame(slot, number)?;
         let now = self.now;
-        let span = usize::try_from(slot)
-            .ok()
-            .and_then(|slot| self.spans.get_mut(slot));
-        let (Some(span), Some(export)) = (
-            span.and_then(Option::as_deref_mut),
-            self.exports.get_mut(&number),
-        ) else {
-            return Turn::More;
-        };
-        let State::Sending(sending) = &mut export.state else {
-            return Turn::More;
+        let span = self.spans.get_mut(usize::try_from(slot).ok()?)?;
+        let span = span.as_deref_mut()?;
+        let State::Sending(sending) = &mut self.exports.get_mut(&number)?.state else {
+            return None;
         };
         if sending.wants_checkpoint {
-            return Turn::More;
+            return None;
         }
+        let before = sending.next;
         let every = span.config.checkpoint_every;
         let color = Color::Red(None);
         let mut head = header(0, frame.session, 0);
         head.sdnv(frame.client);
-        while span.held_back(now).is_none()
-            && every.is_none_or(|every| sending.unchecked + 1 < every.get())
+        while every.is_none_or(|every| sending.unchecked + 1 < every.get())
             && let Some(fit) = frame.fit(sending.next, color)
             && fit < sending.red.saturating_sub(sending.next)
             && let Some(octets) = sending.octets(&(sending.next..sending.next + fit))
         {
+            if span.held_back(now).is_some() {
+                return Some(Turn::More);
+            }
             let put = if matches!(span.config.auth, Auth::Off) {
                 let mut head = head;
                 head.sdnv(sending.next);
@@ -76,17 +75,14 @@ impl<A: Addr> Engine<A> {
                 )
             };
             let Put::Written(len) = put else {
-                return if tx.is_empty() {
-                    Turn::More
-                } else {
-                    Turn::Full
-                };
+                return (!tx.is_empty()).then_some(Turn::Full);
             };
             sending.next += fit;
             sending.unchecked = sending.unchecked.saturating_add(1);
             span.count(now, len);
             self.stats.segments_sent += 1;
         }
-        Turn::More
+        // The rate is asked anew before whatever comes next.
+        (sending.next > before).then_some(Turn::More)
     }
 }
