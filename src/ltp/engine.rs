@@ -10,7 +10,7 @@ use super::config::{Config, ConfigError, Peer};
 use super::receiver::Import;
 use super::sender::Export;
 use super::span::{Carrier, Control, Role, Span};
-use super::table::{Keyed, Table};
+use super::table::{Keyed, Sessions, Table};
 use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
 use crate::{Addr, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
@@ -32,9 +32,9 @@ pub struct Engine<A> {
     /// Addresses that are full or down, of peers or not.
     links: BTreeMap<A, Carrier>,
     pub(super) services: BTreeMap<u64, Service>,
-    pub(super) exports: Table<u64, Export>,
+    pub(super) exports: Sessions<u64, Export>,
     pub(super) tags: Table<Tag, u64>,
-    pub(super) imports: Table<SessionId, Import>,
+    pub(super) imports: Sessions<SessionId, Import>,
     pub(super) closed: Closed,
     pub(super) timers: Timers<Key>,
     /// Events, each with the octets of memory it holds.
@@ -94,9 +94,9 @@ impl<A: Addr> Engine<A> {
             by_addr: BTreeMap::new(),
             links: BTreeMap::new(),
             services: BTreeMap::new(),
-            exports: Table::with_hasher(hasher),
+            exports: Sessions::with_hasher(hasher),
             tags: Table::with_hasher(hasher),
-            imports: Table::with_hasher(hasher),
+            imports: Sessions::with_hasher(hasher),
             timers: Timers::new(),
             events: VecDeque::new(),
             streams: VecDeque::new(),

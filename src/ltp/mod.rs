@@ -109,9 +109,11 @@ mod api;
 mod auth;
 mod closed;
 mod config;
+mod display;
 mod engine;
 #[cfg(feature = "arbitrary")]
 mod generate;
+mod label;
 mod outgoing;
 mod ranges;
 mod receiver;
@@ -129,6 +131,7 @@ pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, S
 pub use auth::{Auth, Key};
 pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer};
 pub use engine::Engine;
+pub use label::{Label, Labels};
 pub use ranges::RangeSet;
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
 pub use subject::SegmentCodec;

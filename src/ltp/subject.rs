@@ -10,6 +10,7 @@ use super::engine::{Engine, Key};
 use super::receiver::{EVENT, Import, Stage};
 use super::sender::{Export, Sending, State};
 use super::span::{Carrier, Control, Span};
+use super::table::Sessions;
 use super::timers::Timers;
 use super::wire::{Segment, SessionId};
 use crate::laws::Subject;
@@ -95,12 +96,14 @@ impl Subject for Engine<Hop> {
             .saturating_add(exports.saturating_add(imports).saturating_mul(4))
             .saturating_add(peers);
         // A table keeps an eighth free and doubles; a vector doubles. Some more are always there.
-        let per_export = 4 * (size_of::<(u64, Export)>() + size_of::<(Tag, u64)>() + 2)
+        let per_export = 4 * (size_of::<(Tag, u64)>() + 1)
+            + Sessions::<u64, Export>::weight()
             + 4 * size_of::<(u64, u64)>()
             + size_of::<Sending>()
             + 4 * Timers::<Key>::weight()
             + 1024;
-        let per_import = 4 * size_of::<(SessionId, Import)>() + 4 * Timers::<Key>::weight() + 512;
+        let per_import =
+            Sessions::<SessionId, Import>::weight() + 4 * Timers::<Key>::weight() + 512;
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
         let per_peer = (size_of::<Span<Hop>>() + KEYS + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
             .saturating_add(2 * Timers::<Key>::weight() + 512)
