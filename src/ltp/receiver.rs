@@ -559,7 +559,8 @@ impl<A: Addr> Engine<A> {
         };
         reception.guard = None;
         let is_silent = now - reception.active.max(resumed) >= patience;
-        let is_reporting = reception.is_delivered && !reception.reports.is_empty();
+        // Their own limit settles it.
+        let is_reporting = !reception.reports.is_empty();
         if !is_silent {
             self.guard_import(slot, session);
         } else if is_reporting {
