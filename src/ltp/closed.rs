@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 
+use super::auth::Name as KeyName;
 use super::span::Role;
 use super::table::{Keyed, Table};
 use super::wire::SessionId;
@@ -24,6 +25,8 @@ pub(super) struct Record {
     /// The slot of the peer.
     pub(super) slot: u32,
     pub(super) until: Instant,
+    /// What named the key of the session (RFC 5327 section 2.1).
+    pub(super) key_name: Option<KeyName>,
     pub(super) end: End,
 }
 
@@ -70,6 +73,10 @@ impl Closed {
 
     pub(super) fn get(&self, name: Name) -> Option<Record> {
         self.table.get(&name).copied()
+    }
+
+    pub(super) fn get_mut(&mut self, name: Name) -> Option<&mut Record> {
+        self.table.get_mut(&name)
     }
 
     /// Lets a session live again. Its place in the order stays, and is skipped or taken over later.
