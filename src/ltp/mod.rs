@@ -134,6 +134,7 @@ pub use engine::Engine;
 pub use label::{Label, Labels};
 pub use ranges::RangeSet;
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
+pub use subject::SegmentCodec;
 pub use wire::{
     Body, Checkpoint, Claims, Color, Data, Extension, ExtensionTag, Extensions, MAX_EXTENSIONS,
     Mark, Range64, Reason, Report, Segment, SessionId,

@@ -66,6 +66,8 @@ pub(super) struct Sending {
     pub(super) red: u64,
     /// Octets that have left once.
     pub(super) next: u64,
+    /// Whether the application is yet to hear that all of it left.
+    tells_sent: bool,
     /// The serial number of the next checkpoint.
     pub(super) serial: u64,
     /// Segments since the last checkpoint of the first pass.
@@ -240,6 +242,7 @@ impl<A: Addr> Engine<A> {
             red,
             block: block.data,
             next: 0,
+            tells_sent: self.config.tell_sent,
             serial: self.first_serial(),
             unchecked: 0,
             wants_checkpoint: false,
