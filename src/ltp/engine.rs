@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
 use super::closed::Closed;
 use super::config::{Config, ConfigError, Peer};
-use super::receiver::Import;
+use super::receiver::{Flow, Import};
 use super::sender::Export;
 use super::span::{Carrier, Control, Role, Span};
 use super::table::{Keyed, Sessions, Table};
@@ -35,6 +35,8 @@ pub struct Engine<A> {
     pub(super) exports: Sessions<u64, Export>,
     pub(super) tags: Table<Tag, u64>,
     pub(super) imports: Sessions<SessionId, Import>,
+    /// The session whose next segment is expected, as it is known to begin.
+    pub(super) flow: Option<Flow>,
     pub(super) closed: Closed,
     pub(super) timers: Timers<Key>,
     /// Events, each with the octets of memory it holds.
@@ -99,6 +101,7 @@ impl<A: Addr> Engine<A> {
             exports: Sessions::with_hasher(hasher),
             tags: Table::with_hasher(hasher),
             imports: Sessions::with_hasher(hasher),
+            flow: None,
             timers: Timers::new(),
             events: VecDeque::new(),
             streams: VecDeque::new(),
@@ -194,6 +197,8 @@ impl<A: Addr> Engine<A> {
             self.by_addr.remove(&address);
         }
         self.by_addr.insert(peer.address, slot);
+        // It may have to be authenticated from here on.
+        self.flow = None;
         self.cue(slot, |span| {
             span.config = peer;
             span.carrier = carrier;
@@ -591,7 +596,9 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
-        self.take(from, octets);
+        if !self.flows_on(octets) {
+            self.take(from, octets);
+        }
     }
 
     fn link(&mut self, now: Instant, at: A, state: Link) {
