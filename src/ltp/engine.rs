@@ -47,6 +47,8 @@ pub struct Engine<A> {
     pub(super) export_octets: usize,
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
+    /// Octets of events that were taken and wait outside.
+    waiting: usize,
     /// Octets of the longest datagram, as the last poll showed it.
     pub(super) datagram: usize,
     pub(super) stats: Stats,
@@ -106,6 +108,7 @@ impl<A: Addr> Engine<A> {
             export_octets: 0,
             import_octets: 0,
             event_octets: 0,
+            waiting: 0,
             datagram: usize::MAX,
             stats: Stats::default(),
         })
@@ -317,6 +320,25 @@ impl<A: Addr> Engine<A> {
             Cue::PeerStopped => span.peer_stopped = true,
         });
         Ok(())
+    }
+
+    // Memory.
+
+    /// Counts octets of events that were taken, and wait to be used up, against
+    /// [`Config::import_octets`].
+    ///
+    /// Whoever queues events for a slow application bounds them by this: while there is too much, segments
+    /// are refused as if the events had not been taken. Each call replaces what the last one said.
+    pub fn set_waiting(&mut self, now: Instant, octets: u64) {
+        self.advance(now);
+        self.waiting = usize::try_from(octets).unwrap_or(usize::MAX);
+    }
+
+    /// Octets that may yet be allocated for receiving, from all peers.
+    pub(super) const fn spare_of_all(&self) -> usize {
+        let held = self.import_octets + self.event_octets;
+        let held = held.saturating_add(self.waiting);
+        self.config.import_octets.saturating_sub(held)
     }
 
     /// Changes a span, and freezes or thaws its timers when that changes whether the peer transmits.
@@ -600,6 +622,10 @@ impl<A: Addr> Machine for Engine<A> {
             Command::Cancel(tag) => self.cancel(now, tag),
             Command::Refuse(session) => self.refuse(now, session),
             Command::Contact(peer, cue) => self.contact(now, peer, cue),
+            Command::Waiting(octets) => {
+                self.set_waiting(now, octets);
+                Ok(())
+            }
         }
     }
 
