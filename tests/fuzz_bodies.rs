@@ -13,6 +13,9 @@ extern crate alloc;
 mod bodies;
 mod captures;
 mod ethernet;
+#[path = "../fuzz/ltp_bodies.rs"]
+mod ltp_bodies;
+mod ltp_captures;
 
 use alloc::collections::BTreeMap;
 use std::fs;
@@ -21,6 +24,7 @@ use std::path::{Path, PathBuf};
 use captures::{CONVERSATIONS, Conversation, Odd, Rfc, Side, stream, unhex};
 use ethernet::{ACK, FIN, From, SYN, Tap};
 use farlink::cotp::Connection;
+use farlink::ltp::Segment;
 use farlink::record::read_in_all_ways;
 
 /// Seeds are small; longer conversations are cut off in the middle of a packet.
@@ -46,6 +50,21 @@ fn the_seeds_keep_an_initiator_to_the_laws() {
 #[test]
 fn the_seeds_keep_a_responder_to_the_laws() {
     runs("cotp_responder", bodies::responder);
+}
+
+#[test]
+fn the_seeds_keep_an_authenticated_engine_of_ltp_to_the_laws() {
+    runs("ltp_authenticated", ltp_bodies::authenticated);
+}
+
+#[test]
+fn the_seeds_keep_an_engine_of_ltp_to_the_laws() {
+    runs("ltp_engine", ltp_bodies::engine);
+}
+
+#[test]
+fn the_seeds_are_segments_of_ltp() {
+    runs("ltp_wire", ltp_bodies::wire);
 }
 
 #[test]
@@ -135,10 +154,54 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
         add("cotp_initiator", name, seed);
         add("record_read", name, pcap(&client, &server));
     }
+    for capture in ltp_captures::captures() {
+        for role in [1, 2] {
+            let name = format!("{}_to_{role}", capture.name);
+            let seed = ltp_seed(&capture, role);
+            add("ltp_authenticated", &name, seed.clone());
+            add("ltp_engine", &name, seed);
+        }
+        add("ltp_wire", &capture.name, ltp_frame(&capture));
+    }
     for (name, recording) in recordings() {
         add("record_read", &name, recording);
     }
     seeds
+}
+
+/// What arrived at one engine of a capture, as far as a seed is long.
+fn ltp_seed(capture: &ltp_captures::Capture, role: u64) -> Vec<u8> {
+    let segments: Vec<Vec<u8>> = capture
+        .segments
+        .iter()
+        .filter(|record| record.from != role && !record.dropped)
+        .map(|record| record.octets.joined())
+        .collect();
+    let client = capture.service();
+    let mut kept = segments.len();
+    loop {
+        let seed = ltp_bodies::seed_of_capture(role, client, &segments[..kept]);
+        if seed.len() <= LONGEST_SEED {
+            return seed;
+        }
+        kept -= 1;
+    }
+}
+
+/// One segment of each kind in a capture.
+fn ltp_frame(capture: &ltp_captures::Capture) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let mut kinds = Vec::new();
+    for record in &capture.segments {
+        let octets = record.octets.joined();
+        let (segment, used) = Segment::decode_first(&octets).unwrap();
+        let kind = segment.body.code();
+        if !kinds.contains(&kind) && frame.len() + used <= LONGEST_SEED {
+            kinds.push(kind);
+            frame.extend_from_slice(&octets[..used]);
+        }
+    }
+    frame
 }
 
 /// Captures a conversation: what the client says, then what the server does.

@@ -10,107 +10,14 @@
     reason = "tests fail by panicking, on machines with an allocator"
 )]
 
+mod ltp_captures;
+
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
 
 use farlink::ltp::{Body, Color, Config, Engine, Event, Peer, Segment, Service};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Transmit};
-use serde::Deserialize;
-
-#[derive(Deserialize)]
-struct Capture {
-    name: String,
-    #[serde(default)]
-    sender_notices: Vec<String>,
-    #[serde(default)]
-    receiver_notices: Vec<String>,
-    conditions: Conditions,
-    segments: Vec<Record>,
-}
-
-#[derive(Deserialize)]
-struct Conditions {
-    client_service: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Record {
-    t_us: u64,
-    from: u64,
-    octets: Octets,
-    #[serde(default)]
-    dropped: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Octets {
-    Hex(String),
-    Parts(Vec<Part>),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Part {
-    Hex(String),
-    Pattern { pattern: Pattern },
-}
-
-#[derive(Deserialize)]
-struct Pattern {
-    len: usize,
-    seed: usize,
-    start: usize,
-    every: usize,
-    times: usize,
-}
-
-impl Octets {
-    fn joined(&self) -> Vec<u8> {
-        match self {
-            Self::Hex(hex) => octets_of(hex),
-            Self::Parts(parts) => parts.iter().flat_map(Part::octets).collect(),
-        }
-    }
-}
-
-impl Part {
-    fn octets(&self) -> Vec<u8> {
-        match self {
-            Self::Hex(hex) => octets_of(hex),
-            Self::Pattern { pattern } => (pattern.start..pattern.start + pattern.len)
-                .map(|at| {
-                    let octet = 7 * at + pattern.times * (at / pattern.every) + pattern.seed;
-                    u8::try_from(octet % 256).unwrap()
-                })
-                .collect(),
-        }
-    }
-}
-
-fn octets_of(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
-}
-
-fn captures() -> Vec<Capture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/ltp");
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    let captures: Vec<Capture> = paths
-        .iter()
-        .map(|path| toml::from_str(&fs::read_to_string(path).unwrap()).unwrap())
-        .collect();
-    assert_eq!(captures.len(), 34);
-    captures
-}
+use ltp_captures::{Capture, captures};
 
 #[test]
 fn every_segment_decodes_and_encodes_to_the_same_octets() {
@@ -260,10 +167,7 @@ fn the_block_sender_of_each_capture_finds_a_receiver_in_ours() {
         if capture.name.starts_with("10") || capture.name.starts_with("14") {
             continue;
         }
-        let service = capture
-            .conditions
-            .client_service
-            .unwrap_or_else(|| service_of(&capture));
+        let service = capture.service();
         let (events, _) = replay(&capture, 2, service);
         let mut ours: Vec<String> = events.iter().filter_map(told).collect();
         let mut theirs: Vec<String> = capture
@@ -287,14 +191,6 @@ fn the_block_sender_of_each_capture_finds_a_receiver_in_ours() {
         ours.sort();
         theirs.sort();
         assert_eq!(ours, theirs, "{}", capture.name);
-    }
-}
-
-fn service_of(capture: &Capture) -> u64 {
-    let octets = capture.segments[0].octets.joined();
-    match Segment::decode(&octets).unwrap().body {
-        Body::Data(data) => data.client,
-        other => panic!("{other:?}"),
     }
 }
 
@@ -412,7 +308,7 @@ fn block_of(capture: &Capture) -> (Vec<u8>, u64, u64) {
             }
         }
     }
-    (block, red, service_of(capture))
+    (block, red, capture.service())
 }
 
 /// Sends the block of a capture, feeds what ION's receiver sent, and returns how it ended.

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use farlink::record::{Capture, Flows, What};
 use serde_json::Value;
 
-const SCENARIOS: [&str; 6] = [
+const COTP: [&str; 6] = [
     "cotp-hello",
     "cotp-refused",
     "cotp-silent",
@@ -16,6 +16,22 @@ const SCENARIOS: [&str; 6] = [
     "cotp-reset",
     "cotp-slow-reader",
 ];
+
+const LTP: [&str; 9] = [
+    "mars",
+    "moon",
+    "ltp-clean",
+    "ltp-mixed",
+    "ltp-lost-checkpoint",
+    "ltp-lost-report",
+    "ltp-lossy",
+    "ltp-silent",
+    "ltp-refused",
+];
+
+fn scenarios() -> impl Iterator<Item = &'static str> {
+    COTP.into_iter().chain(LTP)
+}
 
 fn sim(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_farlink"));
@@ -47,20 +63,22 @@ fn the_list_names_every_scenario_in_lines_that_fit_a_page() {
         .lines()
         .filter_map(|line| line.split(' ').next())
         .collect();
-    assert_eq!(names, SCENARIOS);
+    assert!(names.iter().copied().eq(scenarios()), "{names:?}");
     assert!(list.lines().all(|line| line.len() < 85), "{list}");
 }
 
 #[test]
 fn every_scenario_comes_out_as_it_should_with_any_seed() {
-    for name in SCENARIOS {
+    let cotp = COTP.map(|name| (name, "CR calling"));
+    let ltp = LTP.map(|name| (name, " EORP"));
+    for (name, word) in cotp.into_iter().chain(ltp) {
         for seed in ["1", "2", "18446744073709551615"] {
             let output = sim(&[name, "--seed", seed]);
 
             let text = text(&output);
             assert_eq!(output.status.code(), Some(0), "{name} {seed}: {output:?}");
             assert!(text.contains("as it should be: "), "{text}");
-            assert!(text.contains("CR calling"), "{text}");
+            assert!(text.contains(word), "{text}");
         }
     }
 }
@@ -71,7 +89,7 @@ fn an_unknown_scenario_is_wrong_usage_and_the_known_ones_are_named() {
 
     assert_eq!(output.status.code(), Some(2));
     let message = String::from_utf8(output.stderr).unwrap();
-    for name in SCENARIOS {
+    for name in scenarios() {
         assert!(message.contains(name), "{message}");
     }
 }
@@ -199,4 +217,66 @@ fn the_drawing_is_titled_with_what_it_shows() {
 
     let drawing = fs::read_to_string(svg).unwrap();
     assert!(drawing.contains("cotp-far: twelve minutes to Mars"));
+}
+
+#[test]
+fn the_file_to_mars_is_drawn_with_windows_losses_and_repairs() {
+    let svg = file("mars.svg");
+
+    let output = sim(&["mars", "--svg", svg.to_str().unwrap()]);
+
+    assert!(text(&output).contains("300000 octets are on Mars"));
+    let drawing = fs::read_to_string(svg).unwrap();
+    for part in [
+        "class=\"contact\"",
+        "(lost by chance)",
+        "class=\"arrow again\"",
+        " messages to mars, ",
+        "received 300000 red octets",
+        "CP 1998 EORP EOB, s1",
+    ] {
+        assert!(drawing.contains(part), "{part}");
+    }
+}
+
+/// Octets of a report or of data are what makes a repair, whatever serial numbers it has.
+#[test]
+fn segments_are_named_and_repairs_are_known() {
+    let objects = objects("ltp-mixed");
+
+    let packets = || objects.iter().filter(|object| object["event"] == "packet");
+    let labels: Vec<&str> = packets()
+        .map(|packet| packet["label"].as_str().unwrap())
+        .collect();
+    assert!(labels[0].starts_with("red 0.."), "{labels:?}");
+    assert!(labels[0].contains(", s1 is 1:"), "{labels:?}");
+    assert!(labels.iter().any(|label| label.contains(" EORP, s1")));
+    assert!(labels.iter().any(|label| label.contains("..9000 EOB, s1")));
+    let again: Vec<&str> = packets()
+        .filter(|packet| packet["repeated"] == true)
+        .map(|packet| packet["label"].as_str().unwrap())
+        .collect();
+    assert!(again.iter().all(|label| label.starts_with("red ")));
+    assert!(again.last().unwrap().contains(" for RS "), "{again:?}");
+    let lost = packets().filter(|packet| !packet["lost_ns"].is_null());
+    assert_eq!(lost.count(), 2, "one red, one green");
+}
+
+#[test]
+fn the_capture_of_an_ltp_scenario_is_read_by_decode() {
+    let pcap = file("lost.pcapng");
+    sim(&["ltp-lost-checkpoint", "--pcap", pcap.to_str().unwrap()]);
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_farlink"));
+    let output = command.arg("decode").arg(pcap).output().unwrap();
+
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = text(&output);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].contains("192.0.2.1:1113 > 192.0.2.2:1113  1:"));
+    assert!(
+        lines.iter().all(|line| !line.contains("malformed")),
+        "{text}"
+    );
+    assert!(lines.last().unwrap().contains(" RA "), "{text}");
 }

@@ -14,6 +14,8 @@ pub mod cotp;
 mod entropy;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod handle;
+#[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
+pub mod ltp;
 pub mod offload;
 #[cfg(feature = "tokio")]
 mod outbox;

@@ -5,12 +5,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
+use super::auth::Proof;
 use super::closed::Closed;
 use super::config::{Config, ConfigError, Peer};
-use super::receiver::Import;
+use super::receiver::{Flow, Import};
 use super::sender::Export;
 use super::span::{Carrier, Control, Role, Span};
-use super::table::{Keyed, Table};
+use super::table::{Keyed, Sessions, Table};
 use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
 use crate::{Addr, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
@@ -32,9 +33,11 @@ pub struct Engine<A> {
     /// Addresses that are full or down, of peers or not.
     links: BTreeMap<A, Carrier>,
     pub(super) services: BTreeMap<u64, Service>,
-    pub(super) exports: Table<u64, Export>,
+    pub(super) exports: Sessions<u64, Export>,
     pub(super) tags: Table<Tag, u64>,
-    pub(super) imports: Table<SessionId, Import>,
+    pub(super) imports: Sessions<SessionId, Import>,
+    /// The session whose next segment is expected, as it is known to begin.
+    pub(super) flow: Option<Flow>,
     pub(super) closed: Closed,
     pub(super) timers: Timers<Key>,
     /// Events, each with the octets of memory it holds.
@@ -47,6 +50,8 @@ pub struct Engine<A> {
     pub(super) export_octets: usize,
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
+    /// Octets of events that were taken and wait outside.
+    waiting: usize,
     /// Octets of the longest datagram, as the last poll showed it.
     pub(super) datagram: usize,
     pub(super) stats: Stats,
@@ -94,9 +99,10 @@ impl<A: Addr> Engine<A> {
             by_addr: BTreeMap::new(),
             links: BTreeMap::new(),
             services: BTreeMap::new(),
-            exports: Table::with_hasher(hasher),
+            exports: Sessions::with_hasher(hasher),
             tags: Table::with_hasher(hasher),
-            imports: Table::with_hasher(hasher),
+            imports: Sessions::with_hasher(hasher),
+            flow: None,
             timers: Timers::new(),
             events: VecDeque::new(),
             streams: VecDeque::new(),
@@ -106,6 +112,7 @@ impl<A: Addr> Engine<A> {
             export_octets: 0,
             import_octets: 0,
             event_octets: 0,
+            waiting: 0,
             datagram: usize::MAX,
             stats: Stats::default(),
         })
@@ -153,7 +160,7 @@ impl<A: Addr> Engine<A> {
         if self.by_addr.contains_key(&peer.address) {
             return Err(Error::AddressInUse);
         }
-        peer.check().map_err(Error::Peer)?;
+        let keys = peer.check().map_err(Error::Peer)?;
         let limit = self.config.max_peers;
         let vacant = self.spans.iter().position(Option::is_none);
         let slot = vacant.unwrap_or(self.spans.len());
@@ -162,7 +169,7 @@ impl<A: Addr> Engine<A> {
         let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
         self.by_id.insert(id, number);
         self.by_addr.insert(peer.address, number);
-        let span = Some(Box::new(Span::new(id, peer, carrier, self.now)));
+        let span = Some(Box::new(Span::new(id, peer, keys, carrier, self.now)));
         match self.spans.get_mut(slot) {
             Some(place) => *place = span,
             None => self.spans.push(span),
@@ -185,14 +192,17 @@ impl<A: Addr> Engine<A> {
         {
             return Err(Error::AddressInUse);
         }
-        peer.check().map_err(Error::Peer)?;
+        let keys = peer.check().map_err(Error::Peer)?;
         let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
         if let Some(address) = self.span(slot).map(|span| span.config.address) {
             self.by_addr.remove(&address);
         }
         self.by_addr.insert(peer.address, slot);
+        // It may have to be authenticated from here on.
+        self.flow = None;
         self.cue(slot, |span| {
             span.config = peer;
+            span.keys = keys;
             span.carrier = carrier;
         });
         self.unpace(slot);
@@ -317,6 +327,25 @@ impl<A: Addr> Engine<A> {
             Cue::PeerStopped => span.peer_stopped = true,
         });
         Ok(())
+    }
+
+    // Memory.
+
+    /// Counts octets of events that were taken, and wait to be used up, against
+    /// [`Config::import_octets`].
+    ///
+    /// Whoever queues events for a slow application bounds them by this: while there is too much, segments
+    /// are refused as if the events had not been taken. Each call replaces what the last one said.
+    pub fn set_waiting(&mut self, now: Instant, octets: u64) {
+        self.advance(now);
+        self.waiting = usize::try_from(octets).unwrap_or(usize::MAX);
+    }
+
+    /// Octets that may yet be allocated for receiving, from all peers.
+    pub(super) const fn spare_of_all(&self) -> usize {
+        let held = self.import_octets + self.event_octets;
+        let held = held.saturating_add(self.waiting);
+        self.config.import_octets.saturating_sub(held)
     }
 
     /// Changes a span, and freezes or thaws its timers when that changes whether the peer transmits.
@@ -447,14 +476,20 @@ impl<A: Addr> Engine<A> {
             self.stats.unknown_peer += 1;
             return;
         };
-        let is_good = self
-            .span(slot)
-            .is_some_and(|span| span.config.auth.is_good(octets, &segment));
-        if !is_good {
-            self.stats.unauthentic += 1;
+        let Some(span) = self.span(slot) else {
             return;
+        };
+        match span
+            .keys
+            .prove(octets, &segment, || self.key_name(&segment))
+        {
+            Proof::Good(name) => {
+                self.dispatch(slot, &segment);
+                self.keep_key_name(&segment, name);
+            }
+            Proof::UnknownKey => self.stats.unknown_key += 1,
+            Proof::Bad => self.stats.unauthentic += 1,
         }
-        self.dispatch(slot, &segment);
     }
 
     /// Finds who sent a segment. From a receiver of blocks the segment does not say; the session does, or
@@ -569,7 +604,9 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
-        self.take(from, octets);
+        if !self.flows_on(octets) {
+            self.take(from, octets);
+        }
     }
 
     fn link(&mut self, now: Instant, at: A, state: Link) {
@@ -600,6 +637,10 @@ impl<A: Addr> Machine for Engine<A> {
             Command::Cancel(tag) => self.cancel(now, tag),
             Command::Refuse(session) => self.refuse(now, session),
             Command::Contact(peer, cue) => self.contact(now, peer, cue),
+            Command::Waiting(octets) => {
+                self.set_waiting(now, octets);
+                Ok(())
+            }
         }
     }
 

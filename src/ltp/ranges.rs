@@ -2,41 +2,98 @@
 
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::slice;
 
 /// A set of numbers, kept as ranges that neither overlap nor touch.
 ///
 /// Growing at its end costs nothing; anywhere else it costs a binary search and moving what lies behind.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RangeSet {
-    ranges: Vec<Range<u64>>,
+    /// The only range: most sets never have another, and then allocate nothing.
+    only: Range<u64>,
+    /// All ranges, once there were two.
+    many: Vec<Range<u64>>,
     len: u64,
 }
+
+impl PartialEq for RangeSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.ranges() == other.ranges()
+    }
+}
+
+impl Eq for RangeSet {}
 
 impl RangeSet {
     /// Makes an empty set.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            ranges: Vec::new(),
+            only: 0..0,
+            many: Vec::new(),
             len: 0,
         }
     }
 
+    #[inline]
+    fn ranges(&self) -> &[Range<u64>] {
+        if !self.many.is_empty() {
+            &self.many
+        } else if self.len > 0 {
+            slice::from_ref(&self.only)
+        } else {
+            &[]
+        }
+    }
+
+    #[inline]
+    fn last_mut(&mut self) -> Option<&mut Range<u64>> {
+        match self.many.last_mut() {
+            None => (self.len > 0).then_some(&mut self.only),
+            last => last,
+        }
+    }
+
     /// Returns how many numbers of `range` were not in the set before, and adds them.
+    #[inline]
     pub fn insert(&mut self, range: Range<u64>) -> u64 {
         if range.start >= range.end {
             return 0;
         }
-        if self
-            .ranges
-            .last()
-            .is_none_or(|last| last.end <= range.start)
-        {
+        let Some(last) = self.last_mut() else {
+            return self.append(range);
+        };
+        if last.end == range.start {
+            let fresh = range.end - range.start;
+            last.end = range.end;
+            self.len += fresh;
+            return fresh;
+        }
+        if last.end < range.start {
             return self.append(range);
         }
-        let first = self.ranges.partition_point(|held| held.end < range.start);
-        let after = self.ranges.partition_point(|held| held.start <= range.end);
-        let touched = self.ranges.get(first..after).unwrap_or_default();
+        if self.many.is_empty() {
+            let only = self.only.clone();
+            if only.start <= range.end {
+                return self.widen(&only, &range);
+            }
+            self.many.push(only);
+        }
+        self.merge(&range)
+    }
+
+    /// The only range grows by one that it meets or touches.
+    fn widen(&mut self, only: &Range<u64>, range: &Range<u64>) -> u64 {
+        self.only = only.start.min(range.start)..only.end.max(range.end);
+        let before = self.len;
+        self.len = self.only.end - self.only.start;
+        self.len - before
+    }
+
+    fn merge(&mut self, range: &Range<u64>) -> u64 {
+        let first = self.many.partition_point(|held| held.end < range.start);
+        let after = self.many.partition_point(|held| held.start <= range.end);
+        let touched = self.many.get(first..after).unwrap_or_default();
         let had: u64 = touched.iter().map(|held| held.end - held.start).sum();
         let start = touched
             .first()
@@ -44,24 +101,29 @@ impl RangeSet {
         let end = touched
             .last()
             .map_or(range.end, |held| held.end.max(range.end));
-        match self.ranges.get_mut(first) {
+        match self.many.get_mut(first) {
             // The usual repair closes or narrows one gap: nothing behind it moves unless ranges merge.
             Some(held) if after > first => {
                 *held = start..end;
-                self.ranges.drain(first + 1..after);
+                self.many.drain(first + 1..after);
             }
-            _ => self.ranges.insert(first, start..end),
+            _ => self.many.insert(first, start..end),
         }
         let fresh = end - start - had;
         self.len += fresh;
         fresh
     }
 
+    /// Adds a range behind all others, which it does not touch.
     fn append(&mut self, range: Range<u64>) -> u64 {
         let fresh = range.end - range.start;
-        match self.ranges.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => self.ranges.push(range),
+        if self.len == 0 {
+            self.only = range;
+        } else {
+            if self.many.is_empty() {
+                self.many.push(self.only.clone());
+            }
+            self.many.push(range);
         }
         self.len += fresh;
         fresh
@@ -81,8 +143,9 @@ impl RangeSet {
 
     /// Returns the ranges of the set, each cut down to `scope`, in order.
     pub fn within(&self, scope: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-        let first = self.ranges.partition_point(|held| held.end <= scope.start);
-        self.ranges
+        let ranges = self.ranges();
+        let first = ranges.partition_point(|held| held.end <= scope.start);
+        ranges
             .iter()
             .skip(first)
             .take_while(move |held| held.start < scope.end)
@@ -127,19 +190,19 @@ impl RangeSet {
     /// Returns the number behind the last one, or 0.
     #[must_use]
     pub fn end(&self) -> u64 {
-        self.ranges.last().map_or(0, |last| last.end)
+        self.ranges().last().map_or(0, |last| last.end)
     }
 
     /// Returns how many ranges it takes.
     #[must_use]
-    pub const fn count(&self) -> usize {
-        self.ranges.len()
+    pub fn count(&self) -> usize {
+        self.ranges().len()
     }
 
     /// Returns the bytes of memory allocated.
     #[must_use]
     pub const fn allocated(&self) -> usize {
-        self.ranges.capacity() * size_of::<Range<u64>>()
+        self.many.capacity() * size_of::<Range<u64>>()
     }
 }
 

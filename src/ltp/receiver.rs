@@ -1,6 +1,7 @@
 //! The receiving role: blocks on their way in, and how sessions of others end.
 
 mod ends;
+mod flow;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -9,7 +10,9 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
+pub(super) use self::flow::Flow;
 use super::api::{Event, Service};
+use super::auth::Name;
 use super::closed::End;
 use super::engine::{Engine, What};
 use super::ranges::RangeSet;
@@ -27,6 +30,8 @@ pub(super) const EVENT: usize = size_of::<(Event, usize)>() + 64;
 #[derive(Debug)]
 pub(super) struct Import {
     pub(super) slot: u32,
+    /// What named the key of the session (RFC 5327 section 2.1).
+    pub(super) key_name: Option<Name>,
     pub(super) stage: Stage,
 }
 
@@ -93,24 +98,6 @@ impl Reception {
             + self.buffer.capacity()
             + self.held.allocated()
             + self.reports.allocated()
-    }
-
-    /// Whether a segment continues what is held, changes nothing else and needs no memory.
-    fn is_next(&self, data: &Data<'_>) -> bool {
-        let range = data.range();
-        let fits = usize::try_from(range.end).is_ok_and(|end| end <= self.buffer.capacity());
-        let follows = usize::try_from(range.start).is_ok_and(|start| start == self.buffer.len());
-        data.color == Color::Red(None)
-            && data.client == self.client
-            && fits
-            && follows
-            && !self.is_delivered
-            && self.held.end() == range.start
-            && !self.held.is_empty()
-            && !data.octets.is_empty()
-            && self.red.is_none()
-            && self.green.is_none()
-            && self.service == Service::Whole
     }
 
     /// Octets of the red part, once all of it is here.
@@ -192,7 +179,7 @@ impl Reception {
 impl<A: Addr> Engine<A> {
     /// Data, red or green.
     pub(super) fn on_data(&mut self, slot: u32, session: SessionId, data: &Data<'_>) {
-        if self.goes_on(session, data) {
+        if self.goes_on(slot, session, data) {
             return;
         }
         // The RFC gives no ground for this; ION and the CCSDS profile have no session 0.
@@ -222,26 +209,6 @@ impl<A: Addr> Engine<A> {
             Color::Red(checkpoint) => self.on_red(slot, session, data, checkpoint),
             Color::Green { ends_block } => self.on_green(session, data, ends_block),
         }
-    }
-
-    /// Takes the next octets of a red part that comes in order into memory that is there already: what
-    /// nearly all segments are. Nothing else changes, so one look into the table does.
-    fn goes_on(&mut self, session: SessionId, data: &Data<'_>) -> bool {
-        let Some(import) = self.imports.get_mut(&session) else {
-            return false;
-        };
-        let Stage::Receiving(reception) = &mut import.stage else {
-            return false;
-        };
-        if !reception.is_next(data) {
-            return false;
-        }
-        let fresh = reception.held.insert(data.range());
-        reception.buffer.extend_from_slice(data.octets);
-        reception.active = self.now;
-        reception.reports.filled = self.now;
-        self.stats.red_octets += fresh;
-        true
     }
 
     pub(super) fn reception(&mut self, session: SessionId) -> Option<&mut Reception> {
@@ -299,7 +266,8 @@ impl<A: Addr> Engine<A> {
         self.admit(slot, session, Stage::Receiving(Box::new(reception)));
         self.recharge(session);
         self.guard_import(slot, session);
-        if service == Service::Streaming {
+        // One that is let in again has been told of.
+        if service == Service::Streaming && green.is_none() {
             let client = data.client;
             self.tell(Event::Arriving { session, client }, EVENT);
         }
@@ -318,15 +286,19 @@ impl<A: Addr> Engine<A> {
 
     /// Bytes that may yet be allocated for receiving.
     pub(super) fn spare(&self, slot: u32) -> usize {
-        let total = self.config.import_octets;
-        let all = total.saturating_sub(self.import_octets + self.event_octets);
+        let all = self.spare_of_all();
         self.span(slot).map_or(0, |span| {
             all.min(span.config.import_octets.saturating_sub(span.import_octets))
         })
     }
 
     fn admit(&mut self, slot: u32, session: SessionId, stage: Stage) {
-        self.imports.insert(session, Import { slot, stage });
+        let import = Import {
+            slot,
+            key_name: None,
+            stage,
+        };
+        self.imports.insert(session, import);
         if let Some(span) = self.span_mut(slot) {
             span.imports += 1;
         }
@@ -348,7 +320,9 @@ impl<A: Addr> Engine<A> {
             {
                 self.hand_green(session, data, false);
                 let low = low.min(data.offset);
-                self.remember(slot, session, End::GreenOnly { low });
+                let name = (Role::Receiver, session);
+                let key_name = self.closed.get(name).and_then(|old| old.key_name);
+                self.remember(slot, session, End::GreenOnly { low }, key_name);
             }
             (End::Delivered { red, serial }, Color::Red(Some(checkpoint)))
                 if data.range().end <= red =>
@@ -539,9 +513,7 @@ impl<A: Addr> Engine<A> {
     /// P10 (RFC 5326 section 6.10): at once, neither ordered nor freed of duplicates.
     fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) {
         let octets = data.octets.len() + EVENT;
-        let total = self.config.import_octets;
-        let spare = total.saturating_sub(self.import_octets + self.event_octets);
-        if !self.has_event_room() || octets > spare {
+        if !self.has_event_room() || octets > self.spare_of_all() {
             self.stats.no_room += 1;
             return;
         }
@@ -594,7 +566,8 @@ impl<A: Addr> Engine<A> {
         };
         reception.guard = None;
         let is_silent = now - reception.active.max(resumed) >= patience;
-        let is_reporting = reception.is_delivered && !reception.reports.is_empty();
+        // Their own limit settles it.
+        let is_reporting = !reception.reports.is_empty();
         if !is_silent {
             self.guard_import(slot, session);
         } else if is_reporting {

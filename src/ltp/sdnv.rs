@@ -10,9 +10,9 @@ pub const MAX_SDNV: usize = 10;
 /// Returns how many octets `value` takes: 1 to 10.
 #[must_use]
 pub const fn sdnv_len(value: u64) -> usize {
+    // A seventh of the bits rounded up, without a division. Bound: 1 to 10.
     let bits = 64 - (value | 1).leading_zeros();
-    // Bound: 1 to 10.
-    bits.div_ceil(7) as usize
+    ((bits * 9 + 64) / 64) as usize
 }
 
 /// Appends `value` with as few octets as it needs (RFC 5326 section 2, item 20).
@@ -21,34 +21,128 @@ pub fn put_sdnv(out: &mut Vec<u8>, value: u64) {
         out.push(octet);
         return;
     }
-    let mut octets = [0; MAX_SDNV];
-    let mut left = value;
-    let mut len = 0;
-    let mut more = 0;
-    for place in octets.iter_mut().rev() {
-        *place = group(left) | more;
-        more = 0x80;
-        left >>= 7;
-        len += 1;
-        if left == 0 {
-            break;
+    let mut head = Head::new();
+    head.sdnv(value);
+    out.extend_from_slice(head.octets());
+}
+
+/// Octets of the longest header of a segment: control, session, counts, and the fields before the data.
+const LONGEST_HEAD: usize = 2 + 7 * MAX_SDNV;
+
+/// The fields before the data of a segment, put together where no vector has to grow.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    /// Eight more, as values are written in words.
+    octets: [u8; LONGEST_HEAD + 8],
+    len: usize,
+}
+
+impl Head {
+    pub(super) const fn new() -> Self {
+        Self {
+            octets: [0; LONGEST_HEAD + 8],
+            len: 0,
         }
     }
-    if let Some(tail) = octets.get(MAX_SDNV - len..) {
-        out.extend_from_slice(tail);
+
+    #[inline]
+    pub(super) fn octet(&mut self, octet: u8) {
+        if let Some(place) = self.octets.get_mut(self.len) {
+            *place = octet;
+            self.len += 1;
+        }
+    }
+
+    /// Appends a value. At most seven fit.
+    #[inline]
+    pub(super) fn sdnv(&mut self, value: u64) {
+        if let Ok(octet @ 0..=0x7F) = u8::try_from(value) {
+            self.octet(octet);
+        } else if value >> (7 * WORD) == 0 {
+            self.word(value);
+        } else {
+            self.groups(value);
+        }
+    }
+
+    /// A value of up to 56 bits: all of its groups at once.
+    #[inline]
+    fn word(&mut self, value: u64) {
+        let len = sdnv_len(value);
+        let behind = 8 * (WORD - len);
+        let more = CONTINUES >> behind & !0xFF;
+        let word = (spread(value) | more) << behind;
+        if let Some(place) = self.octets.get_mut(self.len..self.len + WORD) {
+            place.copy_from_slice(&word.to_be_bytes());
+            self.len += len;
+        }
+    }
+
+    fn groups(&mut self, value: u64) {
+        for group in (0..sdnv_len(value)).rev() {
+            // Bound: masked to seven bits.
+            let octet = (value >> (7 * group) & 0x7F) as u8;
+            self.octet(if group > 0 { octet | 0x80 } else { octet });
+        }
+    }
+
+    #[inline]
+    pub(super) fn octets(&self) -> &[u8] {
+        self.octets.get(..self.len).unwrap_or_default()
     }
 }
 
-/// The lowest seven bits.
-const fn group(value: u64) -> u8 {
-    // Bound: masked to seven bits.
-    (value & 0x7F) as u8
+/// Octets that are read and written at a time.
+const WORD: usize = 8;
+/// The bit of each octet that says that another follows.
+const CONTINUES: u64 = 0x8080_8080_8080_8080;
+
+/// Moves each group of seven bits into an octet of its own.
+const fn spread(value: u64) -> u64 {
+    let halves = value & 0x0FFF_FFFF | (value & 0xFF_FFFF_F000_0000) << 4;
+    let pairs = halves & 0x3FFF_0000_3FFF | (halves & 0x0FFF_C000_0FFF_C000) << 2;
+    pairs & 0x007F_007F_007F_007F | (pairs & 0x3F80_3F80_3F80_3F80) << 1
+}
+
+/// Moves the groups of seven bits together again.
+const fn gather(octets: u64) -> u64 {
+    let pairs = octets & 0x007F_007F_007F_007F | (octets & 0x7F00_7F00_7F00_7F00) >> 1;
+    let halves = pairs & 0x3FFF_0000_3FFF | (pairs & 0x3FFF_0000_3FFF_0000) >> 2;
+    halves & 0x0FFF_FFFF | (halves & 0x0FFF_FFFF_0000_0000) >> 4
+}
+
+/// Reads a value of up to eight octets off the front; `None` when it is longer, or the octets are fewer than
+/// eight and it is not the first of them.
+#[inline]
+pub(super) fn short_sdnv(octets: &[u8]) -> Option<(u64, usize)> {
+    let first = *octets.first()?;
+    if first & 0x80 == 0 {
+        return Some((u64::from(first), 1));
+    }
+    let word = u64::from_be_bytes(*octets.first_chunk::<WORD>()?);
+    let ends = !word & CONTINUES;
+    if ends == 0 {
+        return None;
+    }
+    // Bound: 0 to 7.
+    let len = ends.leading_zeros() as usize / 8 + 1;
+    Some((gather(word >> (8 * (WORD - len))), len))
 }
 
 /// Takes one value. Leading zero groups are let through up to ten octets in all (RFC 6256 section 3.2).
 ///
 /// LTP sets no maximum; 64 bits is ours, as RFC 6256 section 3.3 asks every protocol to name one.
+#[inline]
 pub(super) fn sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
+    match short_sdnv(cursor.rest()) {
+        Some((value, len)) => cursor.take(len, field).map(|_| value),
+        None => any_sdnv(cursor, field),
+    }
+}
+
+/// Octet by octet.
+#[cold]
+fn any_sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
     let start = cursor.offset();
     let mut value = 0_u64;
     for _ in 0..MAX_SDNV {
@@ -98,6 +192,26 @@ mod tests {
             assert_eq!(out, octets, "{value}");
             assert_eq!(sdnv_len(value), octets.len(), "{value}");
             assert_eq!(decode(octets), Ok(value));
+        }
+    }
+
+    #[test]
+    fn every_length_and_bit_survives_whatever_stands_behind() {
+        for value in
+            (0..64).flat_map(|bit| [1 << bit, u64::MAX >> bit, 0x5A5A_5A5A_5A5A_5A5A >> bit])
+        {
+            let mut out = Vec::new();
+            put_sdnv(&mut out, value);
+
+            assert_eq!(out.len(), sdnv_len(value), "{value:#x}");
+            assert_eq!(decode(&out), Ok(value), "{value:#x}");
+            for behind in [0, 0x80, 0xFF] {
+                let mut more = out.clone();
+                more.extend([behind; 9]);
+                let mut cursor = Cursor::new(&more);
+                assert_eq!(sdnv(&mut cursor, "value"), Ok(value), "{value:#x}");
+                assert_eq!(cursor.offset(), out.len(), "{value:#x}");
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use super::api::{Block, Error, Event, Progress, Red, Side};
+use super::auth::Name;
 use super::config::Numbers;
 use super::engine::{Engine, What};
 use super::ranges::RangeSet;
@@ -29,6 +30,8 @@ const MOST_SERIAL_RANGES: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Export {
     pub(super) slot: u32,
+    /// What named the key of the session (RFC 5327 section 2.1).
+    pub(super) key_name: Option<Name>,
     pub(super) state: State,
 }
 
@@ -66,6 +69,8 @@ pub(super) struct Sending {
     pub(super) red: u64,
     /// Octets that have left once.
     pub(super) next: u64,
+    /// Whether the application is yet to hear that all of it left.
+    tells_sent: bool,
     /// The serial number of the next checkpoint.
     pub(super) serial: u64,
     /// Segments since the last checkpoint of the first pass.
@@ -240,6 +245,7 @@ impl<A: Addr> Engine<A> {
             red,
             block: block.data,
             next: 0,
+            tells_sent: self.config.tell_sent,
             serial: self.first_serial(),
             unchecked: 0,
             wants_checkpoint: false,
@@ -256,7 +262,12 @@ impl<A: Addr> Engine<A> {
             delay: None,
         };
         let state = State::Sending(Box::new(sending));
-        self.exports.insert(number, Export { slot, state });
+        let export = Export {
+            slot,
+            key_name: None,
+            state,
+        };
+        self.exports.insert(number, export);
         self.tags.insert(block.tag, number);
         self.export_octets += octets;
         if let Some(span) = self.span_mut(slot) {

@@ -1,21 +1,23 @@
 //! The engine on trial under the laws: what it holds, what it may hold, and what it is fed.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 use super::api::{Event, Service};
+use super::auth::Keys;
 use super::closed::Closed;
 use super::config::Config;
 use super::engine::{Engine, Key};
 use super::receiver::{EVENT, Import, Stage};
 use super::sender::{Export, Sending, State};
 use super::span::{Carrier, Control, Span};
+use super::table::Sessions;
 use super::timers::Timers;
-use super::wire::SessionId;
+use super::wire::{Segment, SessionId};
 use crate::laws::Subject;
+use crate::laws::codec::Codec;
 use crate::{Addr, Hop, Seed, Tag};
 
-/// Bytes of a key and a key ID at most.
-const KEYS: usize = 512;
 /// Bytes that an entry of a tree takes at most beside its key and value: half-empty nodes and edges.
 const TREE: usize = 64;
 /// Bytes that an octet of a block being sent can cost beside itself, at worst: every other octet claimed,
@@ -93,16 +95,19 @@ impl Subject for Engine<Hop> {
             .saturating_add(exports.saturating_add(imports).saturating_mul(4))
             .saturating_add(peers);
         // A table keeps an eighth free and doubles; a vector doubles. Some more are always there.
-        let per_export = 4 * (size_of::<(u64, Export)>() + size_of::<(Tag, u64)>() + 2)
+        let per_export = 4 * (size_of::<(Tag, u64)>() + 1)
+            + Sessions::<u64, Export>::weight()
             + 4 * size_of::<(u64, u64)>()
             + size_of::<Sending>()
             + 4 * Timers::<Key>::weight()
             + 1024;
-        let per_import = 4 * size_of::<(SessionId, Import)>() + 4 * Timers::<Key>::weight() + 512;
+        let per_import =
+            Sessions::<SessionId, Import>::weight() + 4 * Timers::<Key>::weight() + 512;
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
-        let per_peer = (size_of::<Span<Hop>>() + KEYS + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
-            .saturating_add(2 * Timers::<Key>::weight() + 512)
-            .saturating_add(control);
+        let per_peer =
+            (size_of::<Span<Hop>>() + Keys::MOST + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
+                .saturating_add(2 * Timers::<Key>::weight() + 512)
+                .saturating_add(control);
         [
             (1, size_of::<Self>() + 16_384),
             (peers, per_peer),
@@ -146,7 +151,31 @@ impl Subject for Engine<Hop> {
     fn arbitrary_octets(
         _: &Config,
         u: &mut arbitrary::Unstructured<'_>,
-    ) -> arbitrary::Result<alloc::vec::Vec<u8>> {
+    ) -> arbitrary::Result<Vec<u8>> {
         super::generate::octets(u)
+    }
+}
+
+/// The codec of [`Segment`], for law 10.
+#[derive(Debug, Clone, Copy)]
+pub struct SegmentCodec;
+
+impl Codec for SegmentCodec {
+    type Item<'a> = Segment<'a>;
+
+    fn decode(octets: &[u8]) -> Option<Segment<'_>> {
+        Segment::decode(octets).ok()
+    }
+
+    fn wire_len(item: &Segment<'_>) -> usize {
+        item.wire_len()
+    }
+
+    fn encode(item: &Segment<'_>, out: &mut Vec<u8>) {
+        item.encode(out);
+    }
+
+    fn equal(one: &Segment<'_>, other: &Segment<'_>) -> bool {
+        one == other
     }
 }

@@ -1,9 +1,145 @@
 //! Hash tables that are equal in every run and that no peer can fill with collisions.
 
-use core::hash::{BuildHasher, Hasher};
+use alloc::vec::Vec;
+use core::hash::{BuildHasher, Hash, Hasher};
+
+use hashbrown::HashTable;
 
 /// A hash table under a key drawn from the seed. It is never iterated where order shows.
 pub(super) type Table<K, V> = hashbrown::HashMap<K, V, Keyed>;
+
+/// The sessions of one role by their names.
+///
+/// Most inputs are for the session that the one before was for, so that one is found without hashing. The
+/// sessions lie in a row, in about the order in which they began: walking through many of them in turn reads
+/// memory in order, and what the hashes lead to is a table of small numbers.
+#[derive(Debug)]
+pub(super) struct Sessions<K, V> {
+    index: HashTable<u32>,
+    row: Vec<Option<(K, V)>>,
+    free: Vec<u32>,
+    /// The place in the row of the one asked for last.
+    last: u32,
+    hasher: Keyed,
+}
+
+impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
+    pub(super) const fn with_hasher(hasher: Keyed) -> Self {
+        Self {
+            index: HashTable::new(),
+            row: Vec::new(),
+            free: Vec::new(),
+            last: 0,
+            hasher,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    pub(super) fn contains_key(&self, key: &K) -> bool {
+        self.place(key).is_some()
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: &K) -> Option<&V> {
+        self.at(self.place(key)?).map(|(_, value)| value)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let place = self.place(key)?;
+        self.last = place;
+        let one = self.row.get_mut(usize::try_from(place).ok()?)?;
+        one.as_mut().map(|(_, value)| value)
+    }
+
+    /// Adds a session that is not there yet; false once there are 2^32.
+    pub(super) fn insert(&mut self, key: K, value: V) -> bool {
+        let entry = Some((key, value));
+        let place = if let Some(place) = self.free.pop() {
+            if let Some(one) = usize::try_from(place)
+                .ok()
+                .and_then(|place| self.row.get_mut(place))
+            {
+                *one = entry;
+            }
+            place
+        } else {
+            let Ok(place) = u32::try_from(self.row.len()) else {
+                return false;
+            };
+            self.row.push(entry);
+            place
+        };
+        self.last = place;
+        let (row, hasher) = (&self.row, self.hasher);
+        self.index
+            .insert_unique(hasher.hash_one(key), place, |other| {
+                key_at(row, *other).map_or(0, |key| hasher.hash_one(key))
+            });
+        true
+    }
+
+    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        let hash = self.hasher.hash_one(key);
+        let row = &self.row;
+        let found = self
+            .index
+            .find_entry(hash, |place| key_at(row, *place) == Some(key))
+            .ok()?;
+        let (place, _) = found.remove();
+        self.free.push(place);
+        let one = self.row.get_mut(usize::try_from(place).ok()?)?;
+        one.take().map(|(_, value)| value)
+    }
+
+    /// In no order that may show.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.row.iter().flatten().map(|(key, value)| (key, value))
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.iter().map(|(_, value)| value)
+    }
+
+    /// Returns the bytes of memory allocated.
+    pub(super) fn allocation_size(&self) -> usize {
+        self.index.allocation_size()
+            + self.row.capacity() * size_of::<Option<(K, V)>>()
+            + self.free.capacity() * size_of::<u32>()
+    }
+
+    /// The bytes that one session takes at most, with what growing tables keep in reserve.
+    pub(super) const fn weight() -> usize {
+        2 * size_of::<Option<(K, V)>>() + 2 * size_of::<u32>() + 4 * (size_of::<u32>() + 1)
+    }
+
+    #[inline]
+    fn place(&self, key: &K) -> Option<u32> {
+        if key_at(&self.row, self.last) == Some(key) {
+            return Some(self.last);
+        }
+        let row = &self.row;
+        self.index
+            .find(self.hasher.hash_one(key), |place| {
+                key_at(row, *place) == Some(key)
+            })
+            .copied()
+    }
+
+    #[inline]
+    fn at(&self, place: u32) -> Option<&(K, V)> {
+        self.row.get(usize::try_from(place).ok()?)?.as_ref()
+    }
+}
+
+#[inline]
+fn key_at<K, V>(row: &[Option<(K, V)>], place: u32) -> Option<&K> {
+    let one = row.get(usize::try_from(place).ok()?)?.as_ref();
+    one.map(|(key, _)| key)
+}
 
 /// Makes hashers that nobody can foretell without the seed.
 #[derive(Debug, Clone, Copy)]
@@ -39,5 +175,35 @@ impl Hasher for Fold {
         let mut last = *self;
         last.write_u64(0xE703_7ED1_A0B4_28DB);
         last.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_found_whichever_was_asked_for_last_and_gone_once_removed() {
+        let mut sessions = Sessions::with_hasher(Keyed(7));
+        for key in 0..1000_u64 {
+            assert!(sessions.insert(key, key + 1));
+        }
+        for key in (0..1000).step_by(3) {
+            assert_eq!(sessions.remove(&key), Some(key + 1));
+            assert_eq!(sessions.remove(&key), None);
+        }
+        assert!(sessions.insert(3, 77));
+
+        for key in 0..1000 {
+            let there = match key {
+                3 => Some(77),
+                key => (key % 3 != 0).then_some(key + 1),
+            };
+            assert_eq!(sessions.get_mut(&key).copied(), there);
+            assert_eq!(sessions.get(&key).copied(), there);
+            assert_eq!(sessions.get(&999), None, "999 is a multiple of 3");
+        }
+        assert_eq!(sessions.len(), 667);
+        assert_eq!(sessions.values().count(), 667);
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-use super::sdnv::{put_sdnv, sdnv, sdnv_len};
+use super::sdnv::{Head, put_sdnv, sdnv, sdnv_len};
 use crate::wire::{Cursor, DecodeError, Fault};
 
 /// Most extensions in a header, and in a trailer (RFC 5326 section 3.1.4).
@@ -297,7 +297,11 @@ impl<'a> Extensions<'a> {
         Ok(Self { count, octets })
     }
 
+    #[inline]
     fn decode(cursor: &mut Cursor<'a>, count: u8) -> Result<Self, DecodeError> {
+        if count == 0 {
+            return Ok(Self::NONE);
+        }
         let before = *cursor;
         for _ in 0..count {
             extension(cursor)?;
@@ -323,6 +327,15 @@ impl<'a> Extensions<'a> {
     pub fn iter(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
         let mut cursor = Cursor::new(self.octets);
         core::iter::from_fn(move || extension(&mut cursor).ok())
+    }
+
+    /// Returns them one by one, each behind the count of octets up to its end.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (usize, Extension<'a>)> + use<'a> {
+        let mut cursor = Cursor::new(self.octets);
+        core::iter::from_fn(move || {
+            let one = extension(&mut cursor).ok()?;
+            Some((cursor.offset(), one))
+        })
     }
 
     /// Returns the value of the first one with `tag`.
@@ -366,6 +379,7 @@ impl<'a> Segment<'a> {
     /// # Errors
     ///
     /// The field that is malformed.
+    #[inline]
     pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
         let (segment, used) = Self::decode_first(octets)?;
         match octets.len() - used {
@@ -379,6 +393,7 @@ impl<'a> Segment<'a> {
     /// # Errors
     ///
     /// The field that is malformed.
+    #[inline]
     pub fn decode_first(octets: &'a [u8]) -> Result<(Self, usize), DecodeError> {
         let mut cursor = Cursor::new(octets);
         let control = cursor.u8("version and type")?;
@@ -414,13 +429,16 @@ impl<'a> Segment<'a> {
 
     /// Appends the octets of the segment.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        put_header(
-            out,
-            self.body.code(),
-            self.session,
-            self.header,
-            self.trailer.count,
-        );
+        let counts = self.header.count << 4 | self.trailer.count;
+        let mut head = header(self.body.code(), self.session, counts);
+        if let (Body::Data(data), 0) = (&self.body, counts) {
+            data.put_fields(&mut head);
+            out.extend_from_slice(head.octets());
+            out.extend_from_slice(data.octets);
+            return;
+        }
+        out.extend_from_slice(head.octets());
+        out.extend_from_slice(self.header.octets);
         self.body.encode(out);
         out.extend_from_slice(self.trailer.octets);
     }
@@ -431,18 +449,15 @@ pub(super) const fn header_len(session: SessionId) -> usize {
     2 + sdnv_len(session.originator) + sdnv_len(session.number)
 }
 
-pub(super) fn put_header(
-    out: &mut Vec<u8>,
-    code: u8,
-    session: SessionId,
-    header: Extensions<'_>,
-    trailer_count: u8,
-) {
-    out.push(code);
-    put_sdnv(out, session.originator);
-    put_sdnv(out, session.number);
-    out.push(header.count << 4 | trailer_count);
-    out.extend_from_slice(header.octets);
+/// A header up to its extensions; `counts` tells of them.
+#[inline]
+pub(super) fn header(code: u8, session: SessionId, counts: u8) -> Head {
+    let mut head = Head::new();
+    head.octet(code);
+    head.sdnv(session.originator);
+    head.sdnv(session.number);
+    head.octet(counts);
+    head
 }
 
 impl<'a> Body<'a> {
@@ -461,6 +476,7 @@ impl<'a> Body<'a> {
         }
     }
 
+    #[inline]
     fn decode(cursor: &mut Cursor<'a>, code: u8) -> Result<Self, DecodeError> {
         Ok(match code {
             0..=4 | 7 => Self::Data(Data::decode(cursor, code)?),
@@ -525,6 +541,7 @@ fn serial(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeErr
 }
 
 impl<'a> Data<'a> {
+    #[inline]
     fn decode(cursor: &mut Cursor<'a>, code: u8) -> Result<Self, DecodeError> {
         let client = sdnv(cursor, "client service ID")?;
         let start = cursor.offset();
@@ -569,14 +586,20 @@ impl<'a> Data<'a> {
         data_header_len(self.client, self.offset, self.octets.len(), self.color) + self.octets.len()
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
-        put_sdnv(out, self.client);
-        put_sdnv(out, self.offset);
-        put_sdnv(out, self.octets.len() as u64);
+    fn put_fields(&self, head: &mut Head) {
+        head.sdnv(self.client);
+        head.sdnv(self.offset);
+        head.sdnv(self.octets.len() as u64);
         if let Color::Red(Some(checkpoint)) = self.color {
-            put_sdnv(out, checkpoint.serial);
-            put_sdnv(out, checkpoint.report);
+            head.sdnv(checkpoint.serial);
+            head.sdnv(checkpoint.report);
         }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut head = Head::new();
+        self.put_fields(&mut head);
+        out.extend_from_slice(head.octets());
         out.extend_from_slice(self.octets);
     }
 }

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::world::Happening;
+use super::world::{Happening, Labels};
 use super::{Host, HostId, MarkKind, Node, Place, Placed, World, misuse};
 use crate::{Instant, Machine, Tag};
 
@@ -62,6 +62,28 @@ pub struct Handed {
     pub received: Vec<u8>,
     /// Whether the peer ended its direction, or cut the stream off.
     pub is_ended: bool,
+}
+
+/// What a packet is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub text: String,
+    /// Whether the sender sent the same before; `None` leaves that to the trace, and TCP knows it itself.
+    pub is_repeated: Option<bool>,
+}
+
+impl From<String> for Label {
+    fn from(text: String) -> Self {
+        Self {
+            text,
+            is_repeated: None,
+        }
+    }
+}
+
+fn boxed<L: Into<Label>>(mut label: impl FnMut(&[u8]) -> Option<L> + 'static) -> Labels {
+    Box::new(move |octets| label(octets).map(Into::into))
 }
 
 impl World {
@@ -218,20 +240,20 @@ impl World {
 
     /// Sets how the trace calls packets of hosts that have no labels of their own.
     ///
-    /// The function gets the octets of a datagram, or of one write to a stream. Of datagrams from one host
-    /// to one address, those with equal labels are the same sent again; so are those with equal octets and
-    /// no label.
-    pub fn label(&mut self, label: impl FnMut(&[u8]) -> Option<String> + 'static) {
-        self.label = Some(Box::new(label));
+    /// The function gets the octets of a datagram, or of one write to a stream. It says what is sent again,
+    /// or leaves that to the trace: of datagrams from one host to one address, those with equal labels are
+    /// the same; so are those with equal octets and no label.
+    pub fn label<L: Into<Label>>(&mut self, label: impl FnMut(&[u8]) -> Option<L> + 'static) {
+        self.label = Some(boxed(label));
     }
 
     /// Sets how the trace calls packets that `host` sends.
-    pub fn label_host(
+    pub fn label_host<L: Into<Label>>(
         &mut self,
         host: impl Into<HostId>,
-        label: impl FnMut(&[u8]) -> Option<String> + 'static,
+        label: impl FnMut(&[u8]) -> Option<L> + 'static,
     ) {
-        self.slot(host.into()).spare.label = Some(Box::new(label));
+        self.slot(host.into()).spare.label = Some(boxed(label));
     }
 
     /// Sets how the trace calls events of a machine. Without it, that is the name of the variant.

@@ -1,7 +1,6 @@
 //! What travels on lines: how packets set off, fly and arrive.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -10,6 +9,7 @@ use bytes::Bytes;
 use super::host::Sending;
 use super::ip::Header;
 use super::links::{Attachment, BROADCAST, Bus, Point, Way, WayMedium};
+use super::script::Label;
 use super::trace::{Packet, PacketId};
 use super::way::{Departure, Landing};
 use super::world::{Happening, Lodging, Route};
@@ -337,7 +337,9 @@ impl World {
             return None;
         }
         let label = self.label_of(from, octets);
-        let is_repeated = repeated.unwrap_or_else(|| {
+        let known = repeated.or(label.as_ref().and_then(|label| label.is_repeated));
+        let label = label.map(|label| label.text);
+        let is_repeated = known.unwrap_or_else(|| {
             let label = label.as_deref();
             carrier == Carrier::Datagram && self.trace.repeats(from, addr, label, octets)
         });
@@ -358,7 +360,7 @@ impl World {
         })
     }
 
-    fn label_of(&mut self, from: Node, octets: &[u8]) -> Option<String> {
+    fn label_of(&mut self, from: Node, octets: &[u8]) -> Option<Label> {
         if octets.is_empty() {
             return None;
         }

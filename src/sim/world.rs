@@ -16,7 +16,7 @@ use super::host::{Body, Cell, Step};
 use super::ip::{Internet, Stack};
 use super::links::Links;
 use super::pipe::{Lanes, News};
-use super::script::{Handed, Tick, When};
+use super::script::{Handed, Label, Tick, When};
 use super::trace::{PacketId, Trace};
 use super::traffic::{Arrival, Held};
 use super::{Host, HostId, Keep, MarkKind, Node, Place, Placed, Site, Statistics, Why, misuse};
@@ -48,7 +48,7 @@ pub struct World {
     busy: Option<HostId>,
 }
 
-pub(super) type Labels = Box<dyn FnMut(&[u8]) -> Option<String>>;
+pub(super) type Labels = Box<dyn FnMut(&[u8]) -> Option<Label>>;
 
 /// A host as the world sees it.
 pub(super) struct Slot {
@@ -331,7 +331,11 @@ impl World {
         }
         slot.body.link(now, at, link);
         if self.trace.is_kept() {
-            let text = format!("{link:?}");
+            let text = match link {
+                // Nothing else is down without more words.
+                Link::Down(Cause::Unreachable) => "Down".into(),
+                link => format!("{link:?}"),
+            };
             self.trace.mark(now, Node::Host(id), MarkKind::Link, text);
         }
         true

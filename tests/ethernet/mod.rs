@@ -55,10 +55,7 @@ impl Tap {
         payload: &[u8],
         captured: usize,
     ) {
-        let (source, destination, ports) = match from {
-            From::Client => ([10, 0, 0, 1], [10, 0, 0, 2], [50_000, self.port]),
-            From::Server => ([10, 0, 0, 2], [10, 0, 0, 1], [self.port, 50_000]),
-        };
+        let (source, destination, ports) = self.ends(from);
         let mut tcp = Vec::new();
         for port in ports {
             tcp.extend_from_slice(&port.to_be_bytes());
@@ -67,6 +64,31 @@ impl Tap {
         tcp.extend_from_slice(&[0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
         tcp.extend_from_slice(payload);
         self.packet(6, source, destination, &tcp, payload.len() - captured);
+    }
+
+    /// Captures one datagram of UDP, of which only so many octets are in the file.
+    pub(crate) fn datagram_cut(&mut self, from: From, payload: &[u8], captured: usize) {
+        let (source, destination, ports) = self.ends(from);
+        let mut udp = Vec::new();
+        for port in ports {
+            udp.extend_from_slice(&port.to_be_bytes());
+        }
+        udp.extend_from_slice(&u16::try_from(payload.len() + 8).unwrap().to_be_bytes());
+        udp.extend_from_slice(&[0, 0]);
+        udp.extend_from_slice(payload);
+        self.packet(17, source, destination, &udp, payload.len() - captured);
+    }
+
+    /// Captures one datagram of UDP.
+    pub(crate) fn datagram(&mut self, from: From, payload: &[u8]) {
+        self.datagram_cut(from, payload, payload.len());
+    }
+
+    fn ends(&self, from: From) -> ([u8; 4], [u8; 4], [u16; 2]) {
+        match from {
+            From::Client => ([10, 0, 0, 1], [10, 0, 0, 2], [50_000, self.port]),
+            From::Server => ([10, 0, 0, 2], [10, 0, 0, 1], [self.port, 50_000]),
+        }
     }
 
     /// Captures something that is neither UDP nor TCP.

@@ -18,3 +18,4 @@ mod line;
 mod losses;
 mod rules;
 mod secrets;
+mod seeds;

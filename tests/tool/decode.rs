@@ -88,7 +88,7 @@ fn a_malformed_tpdu_is_told_with_field_and_offset_and_the_next_is_read() {
     let objects = farlink_on(input.as_bytes(), &["decode", "--json"]);
 
     let told = ran.badly(1, "");
-    assert!(told.out.contains("malformed: "), "{}", told.out);
+    assert!(told.out.contains("malformed TPDU: "), "{}", told.out);
     assert_eq!(
         told.lines()[1],
         "       7      7  DT 0 octets, end of message"

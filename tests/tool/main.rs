@@ -19,7 +19,10 @@ mod cotp;
 mod decode;
 #[path = "../ethernet/mod.rs"]
 mod ethernet;
+mod ltp_files;
 mod replay;
+#[path = "../sink/mod.rs"]
+mod sink;
 
 use std::fs;
 use std::io::Write as _;

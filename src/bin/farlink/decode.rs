@@ -4,32 +4,42 @@ mod calls;
 mod capture;
 mod cotp;
 mod dissector;
+mod ltp;
 mod printer;
 
 use std::path::{Path, PathBuf};
 
+use farlink::Proto;
 use farlink::record::{Capture, ReadError};
 use farlink::sim::Drawing;
 
 use crate::output::parse_hex;
 use crate::{Failure, input, ladder};
+pub(crate) use capture::Cut;
 use capture::Scope;
-use dissector::{Ending, Protocol, Start};
+pub(crate) use dissector::Protocol;
+use dissector::{Ending, Start};
 use printer::{Place, Printer, Style};
 
 /// Prints captured octets, one line per protocol data unit.
 ///
-/// The input is hex digits, raw octets, or a pcap or pcapng file, which is known by how it begins.
+/// The input is hex digits, raw octets, or a pcap or pcapng file, which is known by how it begins. Of
+/// datagrams (ltp) each line of hex digits is one; of a stream (cotp) line breaks mean nothing.
 ///
-/// Of a capture, the streams and datagrams on the port of a known protocol are read (cotp: TCP 102), each
-/// direction put back in order. A line begins with the time and the two addresses. Times count from the
+/// Of a capture, the streams and datagrams on the port of a known protocol are read (cotp: TCP 102, ltp: UDP
+/// 1113), each direction of a stream put back in order. A line begins with the time and the two addresses. Times count from the
 /// first packet, in a recording of farlink from its origin. What was passed over is counted on standard
 /// error.
 ///
 /// With --json each line is an object with `protocol`, `offset` and `length` (octets, from the beginning of
-/// the input or of the stream), `tpdu` and the fields of that TPDU (`source`, `destination`, `class`,
-/// `calling`, `called`, `tpdu_size`, `reason`, `cause`, `end`, `user_data`, ...), octets as hex. A fault has
-/// `error` and `offset`, inside a TPDU also `field` and `field_offset`. Of a capture each object has
+/// the input, the stream or the datagram), and the fields of the PDU, octets as hex. Of cotp these are `tpdu`
+/// and what that TPDU has: `source`, `destination`, `class`, `calling`, `called`, `tpdu_size`, `reason`,
+/// `cause`, `end`, `user_data`, ... Of ltp they are `segment` (red, green, RS, RA, CS, CAS, CR, CAR,
+/// keep-alive), `type` (its code), `originator` and `session`, the extensions of `header` and `trailer`
+/// (`tag`, `value`), and by segment `client`, `from_octet` and `to_octet` (of the block), `checkpoint` and
+/// `report` (serial numbers, 0 for none), `ends_red_part`, `ends_block`, `data`, `lower`, `upper`, `claims`
+/// (pairs of first octet and the one behind the last), octets `behind` a report that say nothing, `reason`.
+/// A fault has `error` and `offset`, inside a PDU also `field` and `field_offset`. Of a capture each object has
 /// `time_ns` (nanoseconds since 1970, in a recording since its origin), `from` and `to`; octets that are
 /// not in it are a `gap`. With --calls an object has `call`, `time_ns`, and either `act` and what belongs to
 /// it, or a PDU with `way` and `peer`.
@@ -46,7 +56,7 @@ pub(crate) struct Arguments {
     /// Of a recording of farlink, print every call with its number, and the PDUs in it
     #[arg(long, conflicts_with_all = ["port", "raw"])]
     calls: bool,
-    /// Of a capture, draw the ladder of the COTP streams into this file, as SVG
+    /// Of a capture, draw the ladder of the streams and datagrams into this file, as SVG
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     ladder: Option<PathBuf>,
     /// Print one JSON object per line
@@ -69,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let printer = Printer::new(style);
     if arguments.raw {
-        return plain(&input, arguments.protocol, printer);
+        return plain(&[input], arguments.protocol, printer);
     }
     let captured = arguments
         .ladder
@@ -79,14 +89,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let decoded = match Capture::open(&input) {
         _ if arguments.calls => calls::run(&input, printer),
         Ok(capture) => {
-            let scope = Scope::new(arguments.protocol, &arguments.port);
+            let scope = Scope::new(&input, arguments.protocol, &arguments.port);
             capture::run(&input, capture, &scope, printer)
         }
-        Err(ReadError::NotACapture) => plain(&unhex(input)?, arguments.protocol, printer),
+        Err(ReadError::NotACapture) => {
+            let octets = unhex(input, arguments.protocol)?;
+            plain(&octets, arguments.protocol, printer)
+        }
         Err(error) => Err(broken(&error)),
     };
     if let Some(path) = &arguments.ladder {
-        draw(&captured, &arguments.port, path)?;
+        let scope = Scope::new(&captured, arguments.protocol, &arguments.port);
+        draw(&captured, &scope, path)?;
     }
     match decoded {
         Err(Failure::Protocol(message)) => {
@@ -97,13 +111,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn draw(capture: &[u8], ports: &[u16], path: &Path) -> Result<(), Failure> {
-    let ports = if ports.is_empty() {
-        &[ladder::COTP]
-    } else {
-        ports
-    };
-    let trace = ladder::of_capture(capture, ports, &[])
+fn draw(capture: &[u8], scope: &Scope, path: &Path) -> Result<(), Failure> {
+    let trace = ladder::of_capture(capture, |path| scope.protocol(path), &[])
         .map_err(|error| Failure::Protocol(format!("no ladder: {error}")))?;
     std::fs::write(path, trace.svg(&Drawing::default()))
         .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
@@ -114,24 +123,37 @@ fn broken(error: &ReadError) -> Failure {
 }
 
 /// Text is taken for hex digits, everything else for raw octets. No PDU consists of text alone: a TPKT
-/// begins with the octet 3.
-fn unhex(input: Vec<u8>) -> Result<Vec<u8>, Failure> {
+/// begins with the octet 3, a segment of LTP has an octet of 0 before its content.
+fn unhex(input: Vec<u8>, protocol: Protocol) -> Result<Vec<Vec<u8>>, Failure> {
     let is_text = input
         .iter()
         .all(|octet| octet.is_ascii_graphic() || octet.is_ascii_whitespace());
     match core::str::from_utf8(&input) {
-        Ok(text) if is_text => parse_hex(text).map_err(|message| {
-            Failure::Usage(format!("not hex: {message} (--raw for raw octets)"))
-        }),
-        _ => Ok(input),
+        Ok(text) if !is_text => Ok(vec![text.as_bytes().to_vec()]),
+        Ok(text) if protocol.goes_over(Proto::Udp) => text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .zip(1..)
+            .map(|(line, number)| digits(line, &format!(" in datagram {number}")))
+            .collect(),
+        Ok(text) => Ok(vec![digits(text, "")?]),
+        Err(_) => Ok(vec![input]),
     }
 }
 
-/// The octets of one stream, or one datagram.
-fn plain(octets: &[u8], protocol: Protocol, mut printer: Printer) -> Result<(), Failure> {
+fn digits(text: &str, place: &str) -> Result<Vec<u8>, Failure> {
+    parse_hex(text).map_err(|message| {
+        Failure::Usage(format!("not hex{place}: {message} (--raw for raw octets)"))
+    })
+}
+
+/// The octets of one stream, or datagrams.
+fn plain(input: &[Vec<u8>], protocol: Protocol, mut printer: Printer) -> Result<(), Failure> {
     printer.set_place(Place::Plain, protocol.kind());
     let mut dissector = protocol.start(Start::Beginning);
-    dissector.octets(octets, &mut printer);
+    for octets in input {
+        dissector.octets(octets, &mut printer);
+    }
     dissector.end(Ending::Whole, &mut printer);
     printer.finish()
 }

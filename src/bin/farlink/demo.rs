@@ -12,6 +12,7 @@ use farlink::cotp::{Config, Policy, Selector, TpduSize};
 use farlink::sim::Drawing;
 use farlink::{Instant, Seed};
 
+use crate::decode::Protocol;
 use crate::{Failure, ladder, output, progress, recording};
 
 /// Shows what the crate does, on this machine alone.
@@ -144,7 +145,7 @@ fn draw(recorded: &Path, drawing: &Path) -> Result<(), Failure> {
         Failure::Protocol(format!("{}: {error}", path.display()))
     };
     let capture = fs::read(recorded).map_err(|error| fault(recorded, &error))?;
-    let trace = ladder::of_capture(&capture, &[ladder::COTP], &["client", "server"])
+    let trace = ladder::of_capture(&capture, Protocol::on, &["client", "server"])
         .map_err(|error| fault(recorded, &error))?;
     output::line("a conversation, as the client saw it:\n");
     output::line(&trace.ladder());

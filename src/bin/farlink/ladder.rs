@@ -5,23 +5,26 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::cotp::Labels;
 use farlink::record::{Arrival, Capture, Flows, Recording, What};
-use farlink::sim::{HostId, Seen, Trace};
-use farlink::{Instant, Proto};
+use farlink::sim::{HostId, Label, Seen, Trace};
+use farlink::{Instant, Path, cotp, ltp};
 
-/// The port of COTP over TPKT.
-pub(crate) const COTP: u16 = 102;
+use crate::decode::{Cut, Protocol};
 
-/// Makes a trace of the streams on `ports`, one lifeline for each socket, `names` first come first served.
-pub(crate) fn of_capture(file: &[u8], ports: &[u16], names: &[&str]) -> Result<Trace, String> {
+/// Makes a trace of what goes over paths that have a protocol, one lifeline for each socket, `names` first
+/// come first served.
+pub(crate) fn of_capture(
+    file: &[u8],
+    protocol: impl Fn(&Path) -> Option<Protocol>,
+    names: &[&str],
+) -> Result<Trace, String> {
     let mut capture = Capture::open(file).map_err(|error| error.to_string())?;
     let mut sketch = Sketch {
         trace: Trace::of_elsewhere(),
-        ports,
+        protocol,
         names,
         hosts: BTreeMap::new(),
-        labels: BTreeMap::new(),
+        namer: Namer::default(),
         origin: Recording::open(file)
             .ok()
             .map(|recording| Instant::ZERO + Duration::from_secs(recording.head().epoch)),
@@ -30,45 +33,74 @@ pub(crate) fn of_capture(file: &[u8], ports: &[u16], names: &[&str]) -> Result<T
     let mut last = Instant::ZERO;
     while let Some(packet) = capture.next_packet().map_err(|error| error.to_string())? {
         last = packet.time;
+        if let Some(datagram) = Cut::of(&packet) {
+            sketch.cut(packet.time, &datagram);
+            continue;
+        }
         flows.packet(&packet, |arrival| sketch.add(&arrival));
     }
     flows.finish(last, |arrival| sketch.add(&arrival));
     Ok(sketch.trace)
 }
 
-struct Sketch<'a> {
+/// What the messages of each protocol are called.
+#[derive(Default)]
+struct Namer {
+    /// By receiver and sender.
+    cotp: BTreeMap<(SocketAddr, SocketAddr), cotp::Labels>,
+    ltp: ltp::Labels,
+}
+
+impl Namer {
+    fn name(&mut self, protocol: Protocol, path: &Path, octets: &[u8]) -> Option<Label> {
+        match protocol {
+            Protocol::Cotp => {
+                let labels = self.cotp.entry((path.local, path.remote)).or_default();
+                labels.name(octets).map(Label::from)
+            }
+            Protocol::Ltp => {
+                let label = self.ltp.name(octets);
+                Some(Label {
+                    text: label.text,
+                    is_repeated: Some(label.is_repeated),
+                })
+            }
+        }
+    }
+}
+
+struct Sketch<'a, P> {
     trace: Trace,
-    ports: &'a [u16],
+    protocol: P,
     names: &'a [&'a str],
     hosts: BTreeMap<SocketAddr, HostId>,
-    /// By receiver and sender.
-    labels: BTreeMap<(SocketAddr, SocketAddr), Labels>,
+    namer: Namer,
     /// What counts as the beginning of time: that of a recording, or the first packet.
     origin: Option<Instant>,
 }
 
-impl Sketch<'_> {
+impl<P: Fn(&Path) -> Option<Protocol>> Sketch<'_, P> {
     fn add(&mut self, arrival: &Arrival<'_>) {
         let (to, from) = (arrival.path.local, arrival.path.remote);
-        let is_ours = |address: SocketAddr| self.ports.contains(&address.port());
-        let is_beginning = arrival.what == What::Began;
-        if arrival.path.proto != Proto::Tcp || is_beginning || !(is_ours(to) || is_ours(from)) {
+        let Some(protocol) = (self.protocol)(&arrival.path) else {
+            return;
+        };
+        if arrival.what == What::Began {
             return;
         }
-        let origin = *self.origin.get_or_insert(arrival.time);
-        let time = Instant::ZERO + (arrival.time - origin);
+        let time = self.since_origin(arrival.time);
         // Who speaks first stands on the left; a recording of one end does not know who opened the stream.
         let (from_host, to_host) = (self.host(from), self.host(to));
         match arrival.what {
-            What::Octets(octets) => {
-                let label = self.labels.entry((to, from)).or_default().name(octets);
-                let octets = Bytes::copy_from_slice(octets);
+            What::Octets(octets) | What::Datagram(octets) => {
+                let label = self.namer.name(protocol, &arrival.path, octets);
                 self.trace.add_message(Seen {
                     time,
                     from: from_host,
                     to: to_host,
-                    label,
-                    octets,
+                    is_repeated: label.as_ref().and_then(|label| label.is_repeated) == Some(true),
+                    label: label.map(|label| label.text),
+                    octets: Bytes::copy_from_slice(octets),
                 });
             }
             What::Gap(count) => {
@@ -86,6 +118,31 @@ impl Sketch<'_> {
                 .add_note(time, from_host, "cuts the stream off (RST)"),
             _ => (),
         }
+    }
+
+    /// A datagram of which no more can be said.
+    fn cut(&mut self, time: Instant, datagram: &Cut) {
+        if (self.protocol)(&datagram.path).is_none() {
+            return;
+        }
+        let time = self.since_origin(time);
+        let (from, to) = (
+            self.host(datagram.path.remote),
+            self.host(datagram.path.local),
+        );
+        self.trace.add_message(Seen {
+            time,
+            from,
+            to,
+            is_repeated: false,
+            label: Some(format!("{} octets not captured", datagram.missing)),
+            octets: Bytes::new(),
+        });
+    }
+
+    fn since_origin(&mut self, time: Instant) -> Instant {
+        let origin = *self.origin.get_or_insert(time);
+        Instant::ZERO + (time - origin)
     }
 
     fn host(&mut self, address: SocketAddr) -> HostId {

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use farlink::cotp;
 use farlink::record::{
-    Difference, End, Outcome, Recorded as _, Recording, ReplayError, VERSION, redact, replay,
+    Act, Difference, End, Outcome, Recorded, Recording, ReplayError, VERSION, redact, replay,
 };
+use farlink::{Hop, Path as Way, cotp, ltp};
 use serde_json::{Value, json};
 
 use crate::{Failure, input, output};
@@ -42,7 +42,42 @@ pub(crate) struct Arguments {
 type Replay = fn(&[u8]) -> Result<Outcome, ReplayError>;
 
 /// How to replay each kind of machine. A further machine is one row here.
-const KINDS: [(&str, Replay); 1] = [(cotp::Connection::KIND, replay::<cotp::Connection>)];
+const KINDS: [(&str, Replay); 2] = [
+    (cotp::Connection::KIND, replay::<cotp::Connection>),
+    (<ltp::Engine<Way> as Recorded>::KIND, replay_ltp),
+];
+
+/// An engine has its peers on IP or on buses; the first address of the recording tells.
+fn replay_ltp(recording: &[u8]) -> Result<Outcome, ReplayError> {
+    let address = Recording::open(recording).ok().and_then(|recording| {
+        let mut calls = recording.calls().ok()?;
+        core::iter::from_fn(|| calls.next_entry().ok()?.map(|entry| address(&entry.act)))
+            .flatten()
+            .next()
+    });
+    match address.map(serde_json::from_value::<Hop>) {
+        Some(Ok(_)) => replay::<ltp::Engine<Hop>>(recording),
+        Some(Err(_)) | None => replay::<ltp::Engine<Way>>(recording),
+    }
+}
+
+/// Returns an address that is named in a call.
+fn address(act: &Act<'_>) -> Option<Value> {
+    let json = |text: &str| serde_json::from_str::<Value>(text).ok();
+    match act {
+        Act::Receive { from, .. } => json(from),
+        Act::Datagrams { to, .. } => json(to),
+        Act::Link(note) => json(note)?.get("at").cloned(),
+        Act::Command(note) => {
+            let note = json(note)?;
+            let peer = ["add_peer", "change_peer"]
+                .into_iter()
+                .find_map(|name| note.get("command")?.get(name)?.get(1));
+            peer?.get("address").cloned()
+        }
+        _ => None,
+    }
+}
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut recording = Vec::new();

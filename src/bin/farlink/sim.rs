@@ -1,6 +1,7 @@
 //! `farlink sim`: named scenarios in the simulator.
 
 mod cotp;
+mod ltp;
 mod told;
 
 use std::path::{Path, PathBuf};
@@ -12,8 +13,9 @@ use crate::output;
 
 /// Plays a scenario in the simulator.
 ///
-/// It prints the ladder of what happened, the table of the traffic, and how it came out. Equal seeds give equal output. Exit status: 0 the scenario came out as it should, 1 it did not (the
-/// message says why), 2 there is no such scenario.
+/// It prints the ladder of what happened, the table of the traffic, and how it came out. Equal seeds give
+/// equal output. Exit status: 0 the scenario came out as it should, 1 it did not (the message says why), 2
+/// there is no such scenario.
 ///
 /// With --json each line is an object, in the order in which things happened. `event` tells what it is:
 /// `scenario` (`name`, `shows`, `seed`), `packet` (`time_ns`, `from`, `to`, `octets`, `label`, `carrier`
@@ -57,7 +59,7 @@ struct Scenario {
 
 /// All scenarios, protocol by protocol.
 fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    cotp::SCENARIOS.iter()
+    cotp::SCENARIOS.iter().chain(ltp::SCENARIOS)
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {

@@ -18,12 +18,10 @@ impl<A: Addr> Engine<A> {
         for number in departed.drain(..) {
             if let Some((_, sending)) = self.sending(number)
                 && sending.next == sending.len
-                && self.config.tell_sent
+                && mem::take(&mut sending.tells_sent)
             {
-                let tag = self.sending(number).map(|(_, sending)| sending.tag);
-                if let Some(tag) = tag {
-                    self.tell(Event::Sent { tag }, 0);
-                }
+                let tag = sending.tag;
+                self.tell(Event::Sent { tag }, 0);
             }
             self.review(number);
         }
@@ -122,6 +120,7 @@ impl<A: Addr> Engine<A> {
         let record = Record {
             slot,
             until: self.now + memory.unwrap_or_default(),
+            key_name: export.key_name,
             end: End::Plain,
         };
         self.closed

@@ -15,6 +15,8 @@ const MOST_LANES: usize = 6;
 /// The least and the most columns between two lifelines.
 const NARROW: usize = 22;
 const WIDE: usize = 46;
+/// The most with two lifelines, which leave room on a page.
+const WIDEST: usize = 64;
 
 impl Trace {
     /// Draws what happened as text.
@@ -33,7 +35,7 @@ impl Trace {
         }
         let ladder = Ladder {
             trace: self,
-            gap: gap(&moments),
+            gap: gap(&moments, lanes.len()),
             lanes,
             digits,
         };
@@ -192,12 +194,13 @@ fn break_off(drawn: &mut [char], is_rightward: bool) {
     }
 }
 
-fn gap(moments: &[Noted<'_>]) -> usize {
+fn gap(moments: &[Noted<'_>], lanes: usize) -> usize {
+    let most = if lanes <= 2 { WIDEST } else { WIDE };
     let longest = moments.iter().map(|moment| match moment {
         Noted::Packet(packet) => packet.title().chars().count() + 10,
         Noted::Mark(_) => 0,
     });
-    longest.max().unwrap_or(0).clamp(NARROW, WIDE)
+    longest.max().unwrap_or(0).clamp(NARROW, most)
 }
 
 fn ending(packet: &Packet, digits: usize) -> String {

@@ -21,6 +21,8 @@ pub struct Seen {
     pub label: Option<String>,
     /// Its octets.
     pub octets: Bytes,
+    /// Whether the sender sent the same before.
+    pub is_repeated: bool,
 }
 
 impl Trace {
@@ -49,7 +51,7 @@ impl Trace {
             len: seen.octets.len(),
             octets: seen.octets,
             label: seen.label,
-            is_repeated: false,
+            is_repeated: seen.is_repeated,
             is_copy: false,
             is_corrupted: false,
             fate: Fate::Arrived(seen.time),
@@ -77,6 +79,7 @@ mod tests {
             to: server,
             label: Some("CR".into()),
             octets: Bytes::from_static(b"12345"),
+            is_repeated: false,
         });
         trace.add_note(Instant::from_nanos(2_000_000), server, "refused");
 

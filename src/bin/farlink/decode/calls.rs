@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use farlink::record::{Act, Calls, End, Entry, ReadError, Recording};
-use farlink::{Instant, Path};
+use farlink::{Instant, Path, Proto};
 use serde_json::{Map, Value, json};
 
 use super::dissector::{Dissector, Ending, Protocol, Start};
@@ -95,6 +95,13 @@ impl Reader {
         let peer = json_of(peer);
         let key = (peer.to_string(), way);
         self.stand(peer, way);
+        if protocol.goes_over(Proto::Udp) {
+            for octets in octets {
+                let mut dissector = protocol.start(Start::Beginning);
+                dissector.octets(octets, &mut self.printer);
+            }
+            return;
+        }
         let dissector = self
             .directions
             .entry(key)

@@ -21,18 +21,28 @@ const NOT_OF_THE_NETWORK: [u16; 2] = [147, 252];
 pub(super) struct Scope {
     protocol: Protocol,
     ports: Vec<u16>,
+    /// What the machine of a recording spoke, whatever its ports were.
+    recorded: Option<Protocol>,
 }
 
 impl Scope {
-    /// `ports` are read as `protocol`; without any, all protocols are read on the ports they have.
-    pub(super) fn new(protocol: Protocol, ports: &[u16]) -> Self {
-        let ports = ports.to_vec();
-        Self { protocol, ports }
+    /// `ports` are read as `protocol`; without any, a recording as what it is, and other captures as all
+    /// protocols on the ports they have.
+    pub(super) fn new(file: &[u8], protocol: Protocol, ports: &[u16]) -> Self {
+        let recording = Recording::open(file).ok();
+        Self {
+            protocol,
+            ports: ports.to_vec(),
+            recorded: recording.and_then(|recording| Protocol::of_kind(&recording.head().kind)),
+        }
     }
 
-    fn protocol(&self, path: &Path) -> Option<Protocol> {
+    pub(super) fn protocol(&self, path: &Path) -> Option<Protocol> {
         if self.ports.is_empty() {
-            return Protocol::on(path);
+            let recorded = self.recorded;
+            return recorded
+                .filter(|protocol| protocol.goes_over(path.proto))
+                .or_else(|| Protocol::on(path));
         }
         let is_ours = |port| self.ports.contains(&port);
         let fits = is_ours(path.local.port()) || is_ours(path.remote.port());
@@ -79,6 +89,10 @@ pub(super) fn run(
             other_ports += 1;
             continue;
         }
+        if let Some(datagram) = Cut::of(&packet) {
+            reader.cut(packet.time, &datagram);
+            continue;
+        }
         flows.packet(&packet, |arrival| reader.arrival(&arrival));
     };
     let at = last.map_or(0, |packet| packet.at);
@@ -92,6 +106,28 @@ pub(super) fn run(
             "the capture breaks off behind the packet at octet {at}"
         ))),
         None => reader.printer.finish(),
+    }
+}
+
+/// A datagram that is not whole in the capture.
+pub(crate) struct Cut {
+    pub(crate) path: Path,
+    /// Octets that are not there.
+    pub(crate) missing: u64,
+}
+
+impl Cut {
+    /// Returns the datagram of the packet, if it is one that was cut.
+    pub(crate) fn of(packet: &Packet<'_>) -> Option<Self> {
+        let frame = Frame::read(packet.link_type, packet.octets).ok()?;
+        if frame.transport != Transport::Udp {
+            return None;
+        }
+        let missing = u64::try_from(frame.missing)
+            .ok()
+            .filter(|&count| count > 0)?;
+        let path = Path::udp(frame.destination, frame.source);
+        Some(Self { path, missing })
     }
 }
 
@@ -123,6 +159,14 @@ impl Reader<'_> {
             remote: frame.source,
         };
         self.scope.protocol(&path).is_none()
+    }
+
+    /// Nobody can tell whether what is missing was in order.
+    fn cut(&mut self, time: Instant, datagram: &Cut) {
+        if let Some(protocol) = self.scope.protocol(&datagram.path) {
+            self.stand(time, &datagram.path, protocol);
+            self.printer.gap(datagram.missing);
+        }
     }
 
     fn arrival(&mut self, arrival: &Arrival<'_>) {

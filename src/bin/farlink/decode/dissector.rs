@@ -2,10 +2,12 @@
 
 use clap::ValueEnum;
 use farlink::cotp::Connection;
-use farlink::record::Recorded as _;
+use farlink::ltp::Engine;
+use farlink::record::Recorded;
 use farlink::{Path, Proto};
 
 use super::cotp::Cotp;
+use super::ltp::Ltp;
 use super::printer::Printer;
 
 /// Reads what came in one direction between two ends: a stream piece by piece, or datagrams one by one.
@@ -40,9 +42,11 @@ pub(super) enum Ending {
 
 /// How octets are read. A further protocol is a variant here and an arm of [`entry`](Self::entry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     /// TPKT packets with COTP TPDUs, as in a TCP stream
     Cotp,
+    /// LTP segments, as in UDP datagrams
+    Ltp,
 }
 
 /// What there is to know of a protocol.
@@ -63,6 +67,12 @@ impl Protocol {
                 port: Connection::PORT,
                 start: |start| Box::new(Cotp::new(start)),
             },
+            Self::Ltp => Entry {
+                kind: <Engine<Path> as Recorded>::KIND,
+                proto: Proto::Udp,
+                port: <Engine<Path> as Recorded>::PORT,
+                start: |_| Box::new(Ltp::default()),
+            },
         }
     }
 
@@ -72,7 +82,7 @@ impl Protocol {
     }
 
     /// Returns the protocol that has its port at either end.
-    pub(super) fn on(path: &Path) -> Option<Self> {
+    pub(crate) fn on(path: &Path) -> Option<Self> {
         let ports = [path.local.port(), path.remote.port()];
         Self::find(|entry| entry.proto == path.proto && ports.contains(&entry.port))
     }

@@ -116,10 +116,7 @@ impl Printer {
         self.faults += 1;
         match self.style {
             Style::Text => {
-                self.text(
-                    Some(span),
-                    &format_args!("malformed: {error} of the {name}"),
-                );
+                self.text(Some(span), &format_args!("malformed {name}: {error}"));
             }
             Style::Json => self.object(
                 Some(span),

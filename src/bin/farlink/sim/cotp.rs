@@ -29,7 +29,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "cotp-silent",
-        shows: "a peer that never answers the call, and the timer that gives it up",
+        shows: "a peer that never answers the call, and the timer for that",
         port: PORT,
         play: silent,
     },

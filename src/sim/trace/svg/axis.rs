@@ -120,8 +120,13 @@ impl Scale {
 
     /// Puts what is at one time below each other, each lifeline for itself.
     fn stack(&mut self, time: Instant, anchors: &[&Anchor<'_>]) {
+        let is_here = |place: &Cell<f64>| {
+            let mut here = anchors.iter();
+            here.any(|anchor| core::ptr::eq(anchor.place, place))
+        };
         let pushed = anchors.iter().filter_map(|anchor| {
-            let (above, room) = anchor.below?;
+            // What begins and ends at one time has its room below the others of that time.
+            let (above, room) = anchor.below.filter(|(above, _)| !is_here(above))?;
             Some(above.get() + room)
         });
         let top = pushed.fold(self.height, f64::max);

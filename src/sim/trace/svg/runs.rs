@@ -90,7 +90,13 @@ impl<'a> Runs<'a> {
         let key = (packet.from, to, kind(packet), packet.is_repeated);
         let is_over = open.get(&key).is_some_and(|run| {
             let times = run.packets.iter().map(|(_, packet)| packet.time);
-            !goes_on(times, packet.time)
+            // With one nothing is known of the pace, but that it is there before the next.
+            let is_gone = run.packets.len() == 1
+                && run
+                    .first
+                    .arrived()
+                    .is_some_and(|arrived| arrived < packet.time && run.first.time < arrived);
+            is_gone || !goes_on(times, packet.time)
         });
         if is_over && let Some(run) = open.remove(&key) {
             self.close(run);

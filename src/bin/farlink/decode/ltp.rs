@@ -1,0 +1,149 @@
+//! Segments of LTP.
+
+use farlink::ltp::{Body, Color, Data, Extensions, Mark, Report, Segment};
+use serde_json::{Value, json};
+
+use super::dissector::{Dissector, Ending};
+use super::printer::{Printer, Span};
+use crate::output::hex;
+
+/// A keep-alive (RFC 7122 section 3.4).
+const KEEPALIVE: [u8; 4] = [0; 4];
+
+/// Datagrams, or frames of several segments.
+#[derive(Default)]
+pub(super) struct Ltp {
+    /// Octets before those being read.
+    position: u64,
+}
+
+impl Dissector for Ltp {
+    fn octets(&mut self, octets: &[u8], out: &mut Printer) {
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let used = self.first(rest, out);
+            self.position += count(used);
+            rest = rest.get(used..).unwrap_or_default();
+        }
+    }
+
+    fn gap(&mut self, octets: u64, out: &mut Printer) {
+        out.gap(octets);
+    }
+
+    fn end(&mut self, _: Ending, _: &mut Printer) {}
+}
+
+impl Ltp {
+    /// Shows what comes first, and tells how many octets need no further look.
+    fn first(&self, octets: &[u8], out: &mut Printer) -> usize {
+        let offset = self.position;
+        let span = |length| Span { offset, length };
+        if octets == KEEPALIVE {
+            out.pdu(
+                span(octets.len()),
+                &"keep-alive",
+                || json!({ "segment": "keep-alive" }),
+            );
+            return octets.len();
+        }
+        let (segment, length) = match Segment::decode_first(octets) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                out.malformed(span(octets.len()), "segment", &error);
+                return octets.len();
+            }
+        };
+        // ION leaves old memory behind the reports that it splits.
+        let behind = match segment.body {
+            Body::Report(_) => octets.len() - length,
+            _ => 0,
+        };
+        out.pdu(span(length), &segment, || object(&segment, behind));
+        if behind > 0 {
+            out.remark(&format_args!(
+                "{behind} octets behind the report say nothing"
+            ));
+        }
+        length + behind
+    }
+}
+
+fn count(octets: usize) -> u64 {
+    u64::try_from(octets).unwrap_or(u64::MAX)
+}
+
+fn object(segment: &Segment<'_>, behind: usize) -> Value {
+    let (name, mut object) = match &segment.body {
+        Body::Data(data) => (color(data), data_object(data)),
+        Body::Report(report) => ("RS", report_object(report, behind)),
+        Body::ReportAck(serial) => ("RA", json!({ "report": serial })),
+        Body::CancelBySender(reason) => ("CS", json!({ "reason": reason })),
+        Body::CancelAckToSender => ("CAS", json!({})),
+        Body::CancelByReceiver(reason) => ("CR", json!({ "reason": reason })),
+        Body::CancelAckToReceiver => ("CAR", json!({})),
+    };
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("segment".into(), name.into());
+        fields.insert("type".into(), segment.body.code().into());
+        fields.insert("originator".into(), segment.session.originator.into());
+        fields.insert("session".into(), segment.session.number.into());
+        fields.insert("header".into(), extensions(&segment.header));
+        fields.insert("trailer".into(), extensions(&segment.trailer));
+    }
+    object
+}
+
+const fn color(data: &Data<'_>) -> &'static str {
+    match data.color {
+        Color::Red(_) => "red",
+        Color::Green { .. } => "green",
+    }
+}
+
+fn data_object(data: &Data<'_>) -> Value {
+    let (checkpoint, ends) = match data.color {
+        Color::Red(checkpoint) => {
+            let ends = match checkpoint.map(|checkpoint| checkpoint.mark) {
+                Some(Mark::Block) => (true, true),
+                Some(Mark::RedPart) => (true, false),
+                Some(Mark::None) | None => (false, false),
+            };
+            (checkpoint, ends)
+        }
+        Color::Green { ends_block } => (None, (false, ends_block)),
+    };
+    let range = data.range();
+    json!({
+        "client": data.client,
+        "from_octet": range.start,
+        "to_octet": range.end,
+        "checkpoint": checkpoint.map(|checkpoint| checkpoint.serial),
+        "report": checkpoint.map(|checkpoint| checkpoint.report),
+        "ends_red_part": ends.0,
+        "ends_block": ends.1,
+        "data": hex(data.octets),
+    })
+}
+
+fn report_object(report: &Report<'_>, behind: usize) -> Value {
+    let claims: Vec<[u64; 2]> = report
+        .claims
+        .iter()
+        .map(|claim| [claim.start, claim.end])
+        .collect();
+    json!({
+        "report": report.serial,
+        "checkpoint": report.checkpoint,
+        "lower": report.scope.start,
+        "upper": report.scope.end,
+        "claims": claims,
+        "behind": behind,
+    })
+}
+
+fn extensions(list: &Extensions<'_>) -> Value {
+    list.iter()
+        .map(|extension| json!({ "tag": extension.tag.0, "value": hex(extension.value) }))
+        .collect()
+}

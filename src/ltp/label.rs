@@ -1,0 +1,295 @@
+//! What ladders call segments, in few words, and which of them were sent before.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Write as _;
+use core::ops::Range;
+
+use super::ranges::RangeSet;
+use super::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId};
+
+/// Claims of a report that are named before they are only counted.
+const CLAIMS: usize = 3;
+
+/// Names the segments of all engines in a picture, for the ladders of a simulation or a capture.
+///
+/// Sessions are numbered in the order in which they are met; the first segment of each tells its whole name.
+/// Red octets, green ones and signals that were met before are sent again, whatever the segment looks like.
+///
+/// ```
+/// use farlink::ltp::Labels;
+///
+/// let mut labels = Labels::default();
+/// let data = labels.name(&[3, 1, 9, 0, 4, 0, 2, 7, 0, b'h', b'i']);
+/// let report = labels.name(&[8, 1, 9, 0, 5, 7, 2, 0, 1, 0, 2]);
+/// let again = labels.name(&[3, 1, 9, 0, 4, 0, 2, 7, 0, b'h', b'i']);
+///
+/// assert_eq!(data.text, "red 0..2 CP 7 EORP EOB, s1 is 1:9");
+/// assert_eq!(report.text, "RS 5 for CP 7: all of 0..2, s1");
+/// assert_eq!((data.is_repeated, again.is_repeated), (false, true));
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Labels {
+    sessions: BTreeMap<SessionId, Known>,
+}
+
+/// What a ladder calls one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub text: String,
+    /// Whether its octets, or the signal that it is, were sent before.
+    pub is_repeated: bool,
+}
+
+/// What was met of one session.
+#[derive(Debug, Clone)]
+struct Known {
+    /// Counted from 1.
+    number: usize,
+    octets: RangeSet,
+    /// By type and serial number.
+    signals: BTreeSet<(u8, u64)>,
+}
+
+impl Labels {
+    /// Names the next datagram.
+    pub fn name(&mut self, datagram: &[u8]) -> Label {
+        if datagram == [0; 4] {
+            return Label::of("keep-alive");
+        }
+        // Old memory may lie behind the reports of ION.
+        let Ok((segment, _)) = Segment::decode_first(datagram) else {
+            return Label::of("malformed segment");
+        };
+        let mut text = words(&segment.body);
+        let count = self.sessions.len();
+        let mut is_new = false;
+        let known = self.sessions.entry(segment.session).or_insert_with(|| {
+            is_new = true;
+            Known::new(count + 1)
+        });
+        // Writing to a string cannot fail.
+        let _ = write!(text, ", s{}", known.number);
+        if is_new {
+            let _ = write!(text, " is {}", segment.session);
+        }
+        Label {
+            text,
+            is_repeated: known.meets(&segment.body),
+        }
+    }
+}
+
+impl Label {
+    fn of(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            is_repeated: false,
+        }
+    }
+}
+
+impl Known {
+    const fn new(number: usize) -> Self {
+        Self {
+            number,
+            octets: RangeSet::new(),
+            signals: BTreeSet::new(),
+        }
+    }
+
+    /// Tells whether any of it was met before, and keeps it in mind.
+    fn meets(&mut self, body: &Body<'_>) -> bool {
+        let serial = match body {
+            Body::Data(data) if data.octets.is_empty() => data.offset,
+            Body::Data(data) => {
+                let range = data.range();
+                let is_repeated = self.octets.meets(range.clone());
+                self.octets.insert(range);
+                return is_repeated;
+            }
+            Body::Report(report) => report.serial,
+            Body::ReportAck(serial) => *serial,
+            _ => 0,
+        };
+        !self.signals.insert((body.code(), serial))
+    }
+}
+
+/// The kind of segment is the first word, so that drawings can fold runs of one kind.
+fn words(body: &Body<'_>) -> String {
+    match body {
+        Body::Data(data) => data_words(data),
+        Body::Report(report) => report_words(report),
+        Body::ReportAck(serial) => format!("RA {serial}"),
+        Body::CancelBySender(reason) => format!("CS {reason}"),
+        Body::CancelAckToSender => "CAS".into(),
+        Body::CancelByReceiver(reason) => format!("CR {reason}"),
+        Body::CancelAckToReceiver => "CAR".into(),
+    }
+}
+
+fn data_words(data: &Data<'_>) -> String {
+    let range = data.range();
+    match data.color {
+        Color::Red(None) => format!("red {range:?}"),
+        Color::Red(Some(checkpoint)) => format!("red {range:?} {}", checkpoint_words(checkpoint)),
+        Color::Green { ends_block: false } => format!("green {range:?}"),
+        Color::Green { ends_block: true } => format!("green {range:?} EOB"),
+    }
+}
+
+fn checkpoint_words(checkpoint: Checkpoint) -> String {
+    let mut text = format!("CP {}", checkpoint.serial);
+    if checkpoint.report != 0 {
+        let _ = write!(text, " for RS {}", checkpoint.report);
+    }
+    text.push_str(match checkpoint.mark {
+        Mark::None => "",
+        Mark::RedPart => " EORP",
+        Mark::Block => " EORP EOB",
+    });
+    text
+}
+
+fn report_words(report: &Report<'_>) -> String {
+    let scope: Range<u64> = report.scope.into();
+    let mut text = format!("RS {}", report.serial);
+    if report.checkpoint != 0 {
+        let _ = write!(text, " for CP {}", report.checkpoint);
+    }
+    let claims = claim_words(&report.claims, &scope);
+    let _ = write!(text, ": {claims} of {scope:?}");
+    text
+}
+
+fn claim_words(claims: &Claims<'_>, scope: &Range<u64>) -> String {
+    if claims.iter().eq([scope.clone()]) {
+        return "all".into();
+    }
+    if claims.count() == 0 {
+        return "nothing".into();
+    }
+    let mut text = String::new();
+    for claim in claims.iter().take(CLAIMS) {
+        let blank = if text.is_empty() { "" } else { " " };
+        let _ = write!(text, "{blank}{claim:?}");
+    }
+    // Bound: a small constant.
+    match claims.count().saturating_sub(CLAIMS as u64) {
+        0 => {}
+        more => {
+            let _ = write!(text, " and {more} more");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ltp::Reason;
+
+    const SESSION: SessionId = SessionId {
+        originator: 1,
+        number: 9,
+    };
+
+    fn labels(bodies: &[Body<'_>]) -> alloc::vec::Vec<Label> {
+        let mut labels = Labels::default();
+        let name = |body: &Body<'_>| {
+            let mut octets = alloc::vec::Vec::new();
+            Segment::new(SESSION, *body).encode(&mut octets);
+            labels.name(&octets)
+        };
+        bodies.iter().map(name).collect()
+    }
+
+    fn data(offset: u64, octets: &[u8], color: Color) -> Body<'_> {
+        Body::Data(Data {
+            client: 4,
+            offset,
+            color,
+            octets,
+        })
+    }
+
+    fn report(serial: u64, scope: Range<u64>, claims: &[Range<u64>]) -> Body<'_> {
+        Body::Report(Report {
+            serial,
+            checkpoint: 0,
+            scope: scope.into(),
+            claims: Claims::new(claims),
+        })
+    }
+
+    #[test]
+    fn a_repair_is_recognised_by_its_octets_and_not_by_its_marks() {
+        let checkpoint = Checkpoint {
+            serial: 8,
+            report: 3,
+            mark: Mark::None,
+        };
+
+        let labels = labels(&[
+            data(0, &[7; 20], Color::Red(None)),
+            data(20, &[7; 20], Color::Red(None)),
+            data(10, &[7; 5], Color::Red(Some(checkpoint))),
+            data(40, &[7; 5], Color::Green { ends_block: true }),
+        ]);
+
+        let repeated: alloc::vec::Vec<bool> =
+            labels.iter().map(|label| label.is_repeated).collect();
+        assert_eq!(repeated, [false, false, true, false]);
+        assert_eq!(labels[0].text, "red 0..20, s1 is 1:9");
+        assert_eq!(labels[2].text, "red 10..15 CP 8 for RS 3, s1");
+        assert_eq!(labels[3].text, "green 40..45 EOB, s1");
+    }
+
+    #[test]
+    fn signals_are_repeated_when_type_and_serial_are() {
+        let labels = labels(&[
+            report(5, 0..100, &[0..10, 20..100]),
+            Body::ReportAck(5),
+            report(6, 0..100, core::slice::from_ref(&(0..100))),
+            report(5, 0..100, &[0..10, 20..100]),
+            Body::ReportAck(5),
+            Body::CancelBySender(Reason::USER),
+            Body::CancelAckToSender,
+            Body::CancelBySender(Reason::USER),
+        ]);
+
+        let repeated: alloc::vec::Vec<bool> =
+            labels.iter().map(|label| label.is_repeated).collect();
+        assert_eq!(
+            repeated,
+            [false, false, false, true, true, false, false, true]
+        );
+        assert_eq!(labels[3].text, "RS 5: 0..10 20..100 of 0..100, s1");
+        assert_eq!(labels[5].text, "CS cancelled by the client service, s1");
+    }
+
+    #[test]
+    fn many_claims_are_counted_and_none_are_said_to_be() {
+        let claims: alloc::vec::Vec<Range<u64>> = (0..9).map(|at| 10 * at..10 * at + 5).collect();
+
+        let labels = labels(&[report(5, 0..100, &claims), report(6, 0..100, &[])]);
+
+        assert_eq!(
+            labels[0].text,
+            "RS 5: 0..5 10..15 20..25 and 6 more of 0..100, s1 is 1:9"
+        );
+        assert_eq!(labels[1].text, "RS 6: nothing of 0..100, s1");
+    }
+
+    #[test]
+    fn what_is_no_segment_is_called_so() {
+        let mut labels = Labels::default();
+
+        assert_eq!(labels.name(&[0; 4]).text, "keep-alive");
+        assert_eq!(labels.name(&[5, 1, 9, 0]).text, "malformed segment");
+        assert_eq!(labels.name(b"").text, "malformed segment");
+    }
+}
