@@ -223,6 +223,7 @@ fn pcap(client: &[u8], server: &[u8]) -> Vec<u8> {
 fn recordings() -> BTreeMap<String, Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/recordings");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = files.filter(|entry| entry.path().is_file());
     let files = files.map(|entry| {
         let name = entry.file_name().into_string().unwrap();
         (name, fs::read(entry.path()).unwrap())
