@@ -282,7 +282,7 @@ fn long_numbers_and_authentication_are_read() {
         id: Bytes::from_static(b"k1"),
         secret: Bytes::from_static(b"between us"),
     };
-    for (name, auth) in [("null", Auth::Null), ("hmac", Auth::HmacSha1(key))] {
+    for (name, auth) in [("null", Auth::null()), ("hmac", Auth::hmac_sha1(key))] {
         let config = Config {
             numbers: Numbers::Bits64,
             ..Config::default()
