@@ -32,7 +32,7 @@ pub struct Engine<A> {
     by_addr: BTreeMap<A, u32>,
     /// Addresses that are full or down, of peers or not.
     links: BTreeMap<A, Carrier>,
-    pub(super) services: BTreeMap<u64, Service>,
+    pub(super) services: BTreeMap<u64, Opened>,
     pub(super) exports: Sessions<u64, Export>,
     pub(super) tags: Table<Tag, u64>,
     pub(super) imports: Sessions<SessionId, Import>,
@@ -50,11 +50,19 @@ pub struct Engine<A> {
     pub(super) export_octets: usize,
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
-    /// Octets of events that were taken and wait outside.
+    /// Octets of events that were taken and wait outside, for all services.
     waiting: usize,
     /// Octets of the longest datagram, as the last poll showed it.
     pub(super) datagram: usize,
     pub(super) stats: Stats,
+}
+
+/// A client service that is open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened {
+    pub(super) service: Service,
+    /// Octets of events that were taken and wait outside.
+    waiting: usize,
 }
 
 /// What a timer is for.
@@ -128,6 +136,12 @@ impl<A: Addr> Engine<A> {
     #[must_use]
     pub fn sessions(&self) -> (usize, usize) {
         (self.exports.len(), self.imports.len())
+    }
+
+    /// Tells whether segments wait that could leave, but for the rate of their peer.
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        self.spans.iter().flatten().any(|span| span.is_held_back())
     }
 
     /// Returns how many timers run or stand still.
@@ -290,21 +304,22 @@ impl<A: Addr> Engine<A> {
         if u32::try_from(self.services.len()).is_ok_and(|count| count >= limit) {
             return Err(Error::Many { limit });
         }
-        self.services.insert(client, service);
+        let waiting = 0;
+        self.services.insert(client, Opened { service, waiting });
         Ok(())
     }
 
-    /// Receives no more for a client service. What is under way is cancelled with UNREACH.
+    /// Receives no more for a client service. What is under way is cancelled with UNREACH, but for red parts
+    /// that were delivered: their senders are yet to hear of it, and would take it for a failure.
     ///
     /// # Errors
     ///
     /// The service is not open.
     pub fn close(&mut self, now: Instant, client: u64) -> Result<(), Error> {
         self.advance(now);
-        self.services
-            .remove(&client)
-            .ok_or(Error::NotOpen(client))?;
-        for session in self.imports_where(|import| import.is_for(client)) {
+        let opened = self.services.remove(&client);
+        self.waiting -= opened.ok_or(Error::NotOpen(client))?.waiting;
+        for session in self.imports_where(|import| import.is_awaited_by(client)) {
             self.cancel_import(session, Reason::UNREACHABLE);
         }
         Ok(())
@@ -331,20 +346,37 @@ impl<A: Addr> Engine<A> {
 
     // Memory.
 
-    /// Counts octets of events that were taken, and wait to be used up, against
-    /// [`Config::import_octets`].
+    /// Counts octets of what was received for a client service, taken as events and not yet used up, against
+    /// [`Config::import_octets`]. Each call replaces what the last one said.
     ///
-    /// Whoever queues events for a slow application bounds them by this: while there is too much, segments
-    /// are refused as if the events had not been taken. Each call replaces what the last one said.
-    pub fn set_waiting(&mut self, now: Instant, octets: u64) {
+    /// Whoever queues events for slow applications bounds them by this: while there is too much, segments
+    /// are refused as if the events had not been taken. A service for which more waits than is free in all
+    /// takes nothing more in, so that there is room for the others.
+    ///
+    /// # Errors
+    ///
+    /// The service is not open.
+    pub fn set_waiting(&mut self, now: Instant, client: u64, octets: u64) -> Result<(), Error> {
         self.advance(now);
-        self.waiting = usize::try_from(octets).unwrap_or(usize::MAX);
+        // Two services that say the most there is do not overflow the sum.
+        let most = usize::MAX / usize::try_from(self.config.max_services.max(1)).unwrap_or(1);
+        let octets = usize::try_from(octets).map_or(most, |octets| octets.min(most));
+        let opened = self.services.get_mut(&client);
+        let before = &mut opened.ok_or(Error::NotOpen(client))?.waiting;
+        self.waiting = self.waiting - *before + octets;
+        *before = octets;
+        Ok(())
+    }
+
+    /// Whether more waits for a client service than is free.
+    pub(super) fn is_sated(&self, client: u64) -> bool {
+        let opened = self.services.get(&client);
+        self.waiting > 0 && opened.is_some_and(|opened| opened.waiting > self.spare_of_all())
     }
 
     /// Octets that may yet be allocated for receiving, from all peers.
     pub(super) const fn spare_of_all(&self) -> usize {
-        let held = self.import_octets + self.event_octets;
-        let held = held.saturating_add(self.waiting);
+        let held = (self.import_octets + self.event_octets).saturating_add(self.waiting);
         self.config.import_octets.saturating_sub(held)
     }
 
@@ -637,10 +669,7 @@ impl<A: Addr> Machine for Engine<A> {
             Command::Cancel(tag) => self.cancel(now, tag),
             Command::Refuse(session) => self.refuse(now, session),
             Command::Contact(peer, cue) => self.contact(now, peer, cue),
-            Command::Waiting(octets) => {
-                self.set_waiting(now, octets);
-                Ok(())
-            }
+            Command::Waiting(client, octets) => self.set_waiting(now, client, octets),
         }
     }
 

@@ -157,7 +157,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             12 => Self::Cancel(tag),
             13 => Self::Refuse(session(u)?),
             14..=15 => Self::Contact(id, u.arbitrary()?),
-            24 => Self::Waiting(u.int_in_range(0..=50_000)?),
+            24 => Self::Waiting(id, u.int_in_range(0..=50_000)?),
             _ => Self::Send(u.arbitrary()?),
         })
     }

@@ -131,6 +131,12 @@ impl<A> Span<A> {
         self.carrier.is_down || self.peer_stopped
     }
 
+    /// Whether nothing but the rate keeps work from leaving.
+    pub(super) fn is_held_back(&self) -> bool {
+        let is_stopped = self.carrier.is_full || self.carrier.is_down || self.must_stop;
+        self.has_work() && !is_stopped
+    }
+
     pub(super) fn has_work(&self) -> bool {
         !self.control.is_empty() || !self.repairs.is_empty() || !self.fresh.is_empty()
     }

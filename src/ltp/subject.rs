@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::api::{Event, Service};
+use super::api::Event;
 use super::auth::Keys;
 use super::closed::Closed;
 use super::config::Config;
-use super::engine::{Engine, Key};
+use super::engine::{Engine, Key, Opened};
 use super::receiver::{EVENT, Import, Stage};
 use super::sender::{Export, Sending, State};
 use super::span::{Carrier, Control, Span};
@@ -74,7 +74,7 @@ impl<A: Addr> Engine<A> {
             + self.departed.capacity() * size_of::<u64>()
             + slots * size_of::<u32>()
             + self.spans.capacity() * size_of::<Option<Box<Span<A>>>>()
-            + self.services.len() * (size_of::<(u64, Service)>() + TREE)
+            + self.services.len() * (size_of::<(u64, Opened)>() + TREE)
             + self.trees()
     }
 }
@@ -116,7 +116,7 @@ impl Subject for Engine<Hop> {
             (events, 2 * size_of::<(Event, usize)>() + EVENT),
             (
                 count(config.max_services),
-                size_of::<(u64, Service)>() + TREE,
+                size_of::<(u64, Opened)>() + TREE,
             ),
             (
                 count(config.closed_most).saturating_add(1),
