@@ -6,10 +6,10 @@ use super::{Inbox, batch, socket};
 
 #[test]
 fn neither_sending_nor_receiving_allocates() {
-    let (mut sender, mut receiver) = (socket(), socket());
+    let (sender, receiver) = (socket(), socket());
     let tx = batch(&sender, &receiver, (46, 1400, 1000));
     let mut inbox = Inbox::default();
-    let (mut sent, mut octets, mut received) = (0, 0, 0);
+    let (mut sent, mut octets, mut arrived) = (0, 0, 0);
 
     let info = measure(|| {
         for _ in 0..100 {
@@ -20,11 +20,11 @@ fn neither_sending_nor_receiving_allocates() {
                     .receive(&mut inbox, |_, datagram| octets += datagram.len())
                     .unwrap_or(0);
             }
-            received += count;
+            arrived += count;
         }
     });
 
-    assert_eq!(received, 4600);
+    assert_eq!(arrived, 4600);
     assert_eq!(octets, 100 * (45 * 1400 + 1000));
     assert_eq!(info.count_total, 0, "{info:?}");
 }

@@ -19,10 +19,11 @@ mod sending;
 #[cfg(feature = "tokio")]
 mod tokio;
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::time::{Duration, Instant};
-use std::{io, thread};
+use std::time::Duration;
 
+use farlink::adapters::Clock;
 use farlink::adapters::offload::{Inbox, Options, Socket};
 use farlink::{Limits, Path, Transmit};
 
@@ -55,26 +56,26 @@ fn batch(from: &Socket, to: &Socket, (count, len, last): (u8, usize, usize)) -> 
     tx
 }
 
-fn send(socket: &mut Socket, tx: &Transmit<Path>) {
+fn send(socket: &Socket, tx: &Transmit<Path>) {
     let mut sent = 0;
-    let start = Instant::now();
+    let start = Clock::new();
     while !socket.send(tx, &mut sent) {
-        assert!(start.elapsed() < AT_LAST, "the socket stays full");
-        thread::sleep(Duration::from_millis(1));
+        assert!(is_early(start), "the socket stays full");
+        pause();
     }
     assert_eq!(sent, 0, "ready for the next batch");
 }
 
-fn receive(socket: &mut Socket, inbox: &mut Inbox, count: usize) -> Vec<(Path, Vec<u8>)> {
+fn receive(socket: &Socket, inbox: &mut Inbox, count: usize) -> Vec<(Path, Vec<u8>)> {
     let mut datagrams = Vec::new();
-    let start = Instant::now();
+    let start = Clock::new();
     while datagrams.len() < count {
-        assert!(start.elapsed() < AT_LAST, "{} came", datagrams.len());
+        assert!(is_early(start), "{} came", datagrams.len());
         let mut take = |from, octets: &[u8]| datagrams.push((from, octets.to_vec()));
         match socket.receive(inbox, &mut take) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                thread::sleep(Duration::from_millis(1));
+                pause();
             }
             Err(error) => panic!("{error}"),
         }
@@ -83,7 +84,7 @@ fn receive(socket: &mut Socket, inbox: &mut Inbox, count: usize) -> Vec<(Path, V
 }
 
 /// Sends a batch and wants it back, whole and in order.
-fn passes(sender: &mut Socket, receiver: &mut Socket, shape: (u8, usize, usize)) {
+fn passes(sender: &Socket, receiver: &Socket, shape: (u8, usize, usize)) {
     let tx = batch(sender, receiver, shape);
 
     send(sender, &tx);
@@ -96,4 +97,16 @@ fn passes(sender: &mut Socket, receiver: &mut Socket, shape: (u8, usize, usize))
         .collect();
     assert_eq!(datagrams.len(), expected.len(), "{shape:?}");
     assert!(datagrams == expected, "{shape:?}");
+}
+
+fn is_early(start: Clock) -> bool {
+    start.now() - farlink::Instant::ZERO < AT_LAST
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "adapter tests meet the real clock"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(1));
 }

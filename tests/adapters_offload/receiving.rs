@@ -11,13 +11,13 @@ use super::{AT_LAST, batch, bound, receive, send, socket};
 #[test]
 #[cfg(target_os = "linux")]
 fn many_batches_come_in_one_call() {
-    let (mut sender, mut receiver) = (socket(), socket());
+    let (sender, receiver) = (socket(), socket());
     for _ in 0..8 {
         let tx = batch(&sender, &receiver, (40, 1400, 11));
-        send(&mut sender, &tx);
+        send(&sender, &tx);
     }
 
-    let datagrams = receive(&mut receiver, &mut Inbox::default(), 320);
+    let datagrams = receive(&receiver, &mut Inbox::default(), 320);
 
     assert_eq!(receiver.counts().receives, 1);
     assert_eq!(receiver.counts().received, 320);
@@ -30,14 +30,14 @@ fn many_batches_come_in_one_call() {
 
 #[test]
 fn datagrams_of_different_senders_are_told_apart() {
-    let mut receiver = socket();
-    let mut senders = [socket(), socket(), socket()];
-    for sender in &mut senders {
+    let receiver = socket();
+    let senders = [socket(), socket(), socket()];
+    for sender in &senders {
         let tx = batch(sender, &receiver, (10, 500, 500));
         send(sender, &tx);
     }
 
-    let datagrams = receive(&mut receiver, &mut Inbox::default(), 30);
+    let datagrams = receive(&receiver, &mut Inbox::default(), 30);
 
     for sender in &senders {
         let from = Path::udp(receiver.local_addr(), sender.local_addr());
@@ -56,12 +56,12 @@ fn without_trains_each_datagram_is_a_read() {
         coalesce: false,
         ..Options::default()
     };
-    let mut receiver = Socket::new(bound(), &options).unwrap();
-    let mut sender = socket();
+    let receiver = Socket::new(bound(), &options).unwrap();
+    let sender = socket();
     let tx = batch(&sender, &receiver, (40, 1000, 3));
-    send(&mut sender, &tx);
+    send(&sender, &tx);
 
-    let datagrams = receive(&mut receiver, &mut Inbox::new(4, 1 << 16), 40);
+    let datagrams = receive(&receiver, &mut Inbox::new(4, 1 << 16), 40);
 
     assert_eq!(datagrams.len(), 40);
     assert_eq!(datagrams[39].1, [39; 3]);
@@ -70,13 +70,13 @@ fn without_trains_each_datagram_is_a_read() {
 
 #[test]
 fn a_datagram_beyond_its_buffer_is_dropped_and_counted() {
-    let (mut sender, mut receiver) = (socket(), socket());
+    let (sender, receiver) = (socket(), socket());
     for len in [100, 101, 1000, 99] {
         let tx = batch(&sender, &receiver, (1, len, len));
-        send(&mut sender, &tx);
+        send(&sender, &tx);
     }
 
-    let datagrams = receive(&mut receiver, &mut Inbox::new(1, 101), 2);
+    let datagrams = receive(&receiver, &mut Inbox::new(1, 101), 2);
 
     let lengths: Vec<_> = datagrams.iter().map(|(_, octets)| octets.len()).collect();
     assert_eq!(lengths, [100, 99]);
@@ -86,11 +86,11 @@ fn a_datagram_beyond_its_buffer_is_dropped_and_counted() {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_datagrams_of_a_train_that_fit_are_kept() {
-    let (mut sender, mut receiver) = (socket(), socket());
+    let (sender, receiver) = (socket(), socket());
     let tx = batch(&sender, &receiver, (10, 1000, 1000));
-    send(&mut sender, &tx);
+    send(&sender, &tx);
 
-    let datagrams = receive(&mut receiver, &mut Inbox::new(1, 3500), 3);
+    let datagrams = receive(&receiver, &mut Inbox::new(1, 3500), 3);
 
     let numbers: Vec<_> = datagrams.iter().map(|(_, octets)| octets[0]).collect();
     assert_eq!(numbers, [0, 1, 2]);
@@ -100,11 +100,11 @@ fn the_datagrams_of_a_train_that_fit_are_kept() {
 
 #[test]
 fn empty_datagrams_come_too() {
-    let mut receiver = socket();
+    let receiver = socket();
     let peer = bound();
     peer.send_to(&[], receiver.local_addr()).unwrap();
 
-    let datagrams = receive(&mut receiver, &mut Inbox::default(), 1);
+    let datagrams = receive(&receiver, &mut Inbox::default(), 1);
 
     let from = Path::udp(receiver.local_addr(), peer.local_addr().unwrap());
     assert_eq!(datagrams, [(from, vec![])]);
@@ -137,14 +137,14 @@ fn the_buffers_granted_are_told() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_socket_taken_back_gives_datagrams_one_by_one() {
-    let mut sender = socket();
+    let sender = socket();
     let receiver = socket();
     let tx = batch(&sender, &receiver, (5, 1000, 1000));
     let receiver: UdpSocket = receiver.into_inner();
     receiver.set_nonblocking(false).unwrap();
     receiver.set_read_timeout(Some(AT_LAST)).unwrap();
 
-    send(&mut sender, &tx);
+    send(&sender, &tx);
 
     for number in 0..5 {
         let mut octets = [0; 4000];

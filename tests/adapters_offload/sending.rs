@@ -9,7 +9,7 @@ use super::{Inbox, batch, bound, bound_v6, passes, receive, send, socket};
 
 #[test]
 fn batches_arrive_whole_and_in_order() {
-    let (mut sender, mut receiver) = (socket(), socket());
+    let (sender, receiver) = (socket(), socket());
 
     for shape in [
         (1, 1, 1),
@@ -23,7 +23,7 @@ fn batches_arrive_whole_and_in_order() {
         (1, 65_507, 65_507),
         (2, 60_000, 5000),
     ] {
-        passes(&mut sender, &mut receiver, shape);
+        passes(&sender, &receiver, shape);
     }
 
     assert_eq!(sender.counts().unsent, 0);
@@ -33,44 +33,44 @@ fn batches_arrive_whole_and_in_order() {
 #[test]
 fn batches_arrive_over_ipv6() {
     let bound = || Socket::new(bound_v6(), &Options::default()).unwrap();
-    let (mut sender, mut receiver) = (bound(), bound());
+    let (sender, receiver) = (bound(), bound());
 
-    passes(&mut sender, &mut receiver, (40, 1400, 7));
-    passes(&mut sender, &mut receiver, (46, 1424, 1424));
-    passes(&mut sender, &mut receiver, (1, 65_000, 65_000));
+    passes(&sender, &receiver, (40, 1400, 7));
+    passes(&sender, &receiver, (46, 1424, 1424));
+    passes(&sender, &receiver, (1, 65_000, 65_000));
 }
 
 #[test]
 fn a_connected_socket_sends_batches_too() {
-    let mut receiver = socket();
+    let receiver = socket();
     let connected = bound();
     connected.connect(receiver.local_addr()).unwrap();
-    let mut sender = Socket::new(connected, &Options::default()).unwrap();
+    let sender = Socket::new(connected, &Options::default()).unwrap();
 
-    passes(&mut sender, &mut receiver, (30, 1400, 7));
-    passes(&mut sender, &mut receiver, (1, 5, 5));
+    passes(&sender, &receiver, (30, 1400, 7));
+    passes(&sender, &receiver, (1, 5, 5));
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn sixty_four_datagrams_are_one_call() {
-    let (mut sender, mut receiver) = (socket(), socket());
+    let (sender, receiver) = (socket(), socket());
     assert_eq!(sender.segments(), 64, "the kernel of this machine has GSO");
 
-    passes(&mut sender, &mut receiver, (64, 1000, 1000));
+    passes(&sender, &receiver, (64, 1000, 1000));
     assert_eq!(sender.counts().sends, 1);
     assert_eq!(sender.counts().sent, 64);
 
-    passes(&mut sender, &mut receiver, (65, 1000, 1000));
+    passes(&sender, &receiver, (65, 1000, 1000));
     assert_eq!(sender.counts().sends, 3, "one more than fit");
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn what_exceeds_an_ip_packet_takes_two_calls() {
-    let (mut sender, mut receiver) = (socket(), socket());
+    let (sender, receiver) = (socket(), socket());
 
-    passes(&mut sender, &mut receiver, (64, 1024, 1024));
+    passes(&sender, &receiver, (64, 1024, 1024));
 
     assert_eq!(sender.counts().sends, 2, "65,536 octets");
     assert_eq!(sender.counts().refused, 0);
@@ -84,15 +84,15 @@ fn a_refused_batch_is_sent_one_by_one_and_none_is_tried_again() {
         segments: NonZeroUsize::new(200).unwrap(),
         ..Options::default()
     };
-    let mut sender = Socket::new(bound(), &options).unwrap();
-    let mut receiver = socket();
+    let sender = Socket::new(bound(), &options).unwrap();
+    let receiver = socket();
 
-    passes(&mut sender, &mut receiver, (200, 100, 9));
+    passes(&sender, &receiver, (200, 100, 9));
     assert_eq!(sender.counts().refused, 1);
     assert_eq!(sender.counts().unsent, 0);
     assert_eq!(sender.segments(), 1);
 
-    passes(&mut sender, &mut receiver, (200, 100, 9));
+    passes(&sender, &receiver, (200, 100, 9));
     assert_eq!(sender.counts().refused, 1, "not tried again");
     assert_eq!(sender.counts().sent, 400);
     assert_eq!(sender.counts().sends, 401);
@@ -104,10 +104,10 @@ fn a_socket_told_to_send_singly_does() {
         segments: NonZeroUsize::MIN,
         ..Options::default()
     };
-    let mut sender = Socket::new(bound(), &options).unwrap();
-    let mut receiver = socket();
+    let sender = Socket::new(bound(), &options).unwrap();
+    let receiver = socket();
 
-    passes(&mut sender, &mut receiver, (50, 1000, 3));
+    passes(&sender, &receiver, (50, 1000, 3));
 
     assert_eq!(sender.counts().sends, 50);
 }
@@ -117,7 +117,7 @@ fn a_port_without_a_listener_is_counted_and_never_fatal() {
     let gone = bound().local_addr().unwrap();
     let connected = bound();
     connected.connect(gone).unwrap();
-    let mut sender = Socket::new(connected, &Options::default()).unwrap();
+    let sender = Socket::new(connected, &Options::default()).unwrap();
     let mut tx = Transmit::new(Limits::default());
     let path = Path::udp(sender.local_addr(), gone);
     for _ in 0..10 {
@@ -125,7 +125,7 @@ fn a_port_without_a_listener_is_counted_and_never_fatal() {
     }
 
     for _ in 0..5 {
-        send(&mut sender, &tx);
+        send(&sender, &tx);
     }
     let nothing = sender.receive(&mut Inbox::default(), |_, _| {
         panic!("nothing was sent here")
@@ -139,36 +139,36 @@ fn a_port_without_a_listener_is_counted_and_never_fatal() {
 
 #[test]
 fn a_datagram_that_is_too_long_is_left_out() {
-    let (mut sender, mut receiver) = (socket(), socket());
+    let (sender, receiver) = (socket(), socket());
     let path = Path::udp(sender.local_addr(), receiver.local_addr());
     let mut tx = Transmit::new(Limits::single(1 << 16));
     assert!(tx.push(path, 65_530, |out| out.resize(out.len() + 65_530, 0)));
 
-    send(&mut sender, &tx);
-    passes(&mut sender, &mut receiver, (1, 10, 10));
+    send(&sender, &tx);
+    passes(&sender, &receiver, (1, 10, 10));
 
     assert_eq!(sender.counts().unsent, 1);
 }
 
 #[test]
 fn sending_goes_on_where_it_was_held() {
-    let (mut sender, mut receiver) = (socket(), socket());
+    let (sender, receiver) = (socket(), socket());
     let tx = batch(&sender, &receiver, (100, 600, 5));
 
     // As if the socket had taken the first sixty and no more.
     let mut sent = 60;
     assert!(sender.send(&tx, &mut sent));
 
-    let datagrams = receive(&mut receiver, &mut Inbox::default(), 40);
+    let datagrams = receive(&receiver, &mut Inbox::default(), 40);
     let numbers: Vec<_> = datagrams.iter().map(|(_, octets)| octets[0]).collect();
     assert_eq!(numbers, (60..100).collect::<Vec<u8>>());
 }
 
 #[test]
 fn an_empty_transmit_is_sent_at_once() {
-    let mut sender = socket();
+    let sender = socket();
 
-    send(&mut sender, &Transmit::new(Limits::default()));
+    send(&sender, &Transmit::new(Limits::default()));
 
     assert_eq!(sender.counts().sends, 0);
 }

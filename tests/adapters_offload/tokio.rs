@@ -12,8 +12,8 @@ use super::{AT_LAST, LIMITS};
 
 #[tokio::test]
 async fn batches_pass_between_sockets_of_tokio() {
-    let mut sender = bound().await;
-    let mut receiver = bound().await;
+    let sender = bound().await;
+    let receiver = bound().await;
     let to = Path::udp(sender.local_addr(), receiver.local_addr());
     let mut tx = Transmit::new(LIMITS);
     for number in 0..46 {
@@ -25,17 +25,17 @@ async fn batches_pass_between_sockets_of_tokio() {
 
     let (mut inbox, mut numbers) = (Inbox::default(), Vec::new());
     while numbers.len() < 46 {
-        let received = poll_fn(|cx| {
+        let arrival = poll_fn(|cx| {
             receiver.poll_receive(cx, &mut inbox, |_, octets| numbers.push(octets[0]))
         });
-        timeout(AT_LAST, received).await.unwrap().unwrap();
+        timeout(AT_LAST, arrival).await.unwrap().unwrap();
     }
     assert_eq!(numbers, (0..46).collect::<Vec<u8>>());
 }
 
 #[tokio::test]
 async fn a_receiver_that_waits_is_woken() {
-    let mut receiver = bound().await;
+    let receiver = bound().await;
     let to = receiver.local_addr();
     let waiting = tokio::spawn(async move {
         let mut inbox = Inbox::default();

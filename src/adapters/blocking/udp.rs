@@ -153,7 +153,7 @@ impl<M: Machine<Addr = Path>> Driver<M> {
 
     /// Returns what was counted so far.
     #[must_use]
-    pub const fn counts(&self) -> Counts {
+    pub fn counts(&self) -> Counts {
         let counts = self.socket.counts();
         Counts {
             reported: counts.reported,
@@ -265,7 +265,7 @@ impl<M: Machine<Addr = Path>> Driver<M> {
         }
         socket.set_nonblocking(false)?;
         let (machine, clock) = (&mut self.machine, self.clock);
-        let received = self.socket.receive_one(&mut self.inbox, |from, octets| {
+        let received = self.socket.receive_train(&mut self.inbox, |from, octets| {
             machine.receive(clock.now(), from, octets);
         });
         self.socket.get_ref().set_nonblocking(true)?;

@@ -19,8 +19,8 @@
 //! use farlink::adapters::offload::{Inbox, Options, Socket};
 //! use farlink::{Limits, Path, Transmit};
 //!
-//! let mut sender = Socket::new(UdpSocket::bind("127.0.0.1:0")?, &Options::default())?;
-//! let mut receiver = Socket::new(UdpSocket::bind("127.0.0.1:0")?, &Options::default())?;
+//! let sender = Socket::new(UdpSocket::bind("127.0.0.1:0")?, &Options::default())?;
+//! let receiver = Socket::new(UdpSocket::bind("127.0.0.1:0")?, &Options::default())?;
 //! let to = Path::udp(sender.local_addr(), receiver.local_addr());
 //! let mut tx = Transmit::new(Limits::default());
 //! for number in 0..10 {
@@ -41,6 +41,7 @@
 //! ```
 
 mod buffers;
+mod counts;
 mod endpoint;
 mod inbox;
 #[cfg(feature = "offload")]
@@ -51,6 +52,8 @@ mod kernel;
 mod socket;
 
 pub use buffers::Buffers;
+pub use counts::Counts;
 pub use endpoint::{Endpoint, Side};
 pub use inbox::Inbox;
-pub use socket::{Counts, Options, Socket};
+#[cfg(all(feature = "blocking", feature = "ltp"))]
+pub use socket::{Options, Socket};

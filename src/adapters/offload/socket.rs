@@ -6,10 +6,11 @@ use core::num::NonZeroUsize;
 use core::task::{Context, Poll, ready};
 use std::io;
 
+use super::counts::{Tally, count_of};
 use super::endpoint::Endpoint;
 use super::inbox::Train;
 use super::kernel::Kernel;
-use super::{Buffers, Inbox};
+use super::{Buffers, Counts, Inbox};
 use crate::{Path, Transmit};
 
 /// Octets of the longest run of datagrams in one send: a datagram of that length must be possible.
@@ -44,32 +45,11 @@ impl Default for Options {
     }
 }
 
-/// What passed a socket, and what went wrong there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Counts {
-    /// Datagrams sent.
-    pub sent: u64,
-    /// Calls of the system that sent them.
-    pub sends: u64,
-    /// Datagrams received.
-    pub received: u64,
-    /// Calls of the system that received them.
-    pub receives: u64,
-    /// Datagrams that the system would not send.
-    pub unsent: u64,
-    /// Batches that the system would not send, and whose datagrams were sent one by one.
-    pub refused: u64,
-    /// Errors reported by the network (ICMP): port or host unreachable, datagram too long. Anybody can forge
-    /// one, so they never end anything.
-    pub reported: u64,
-    /// Datagrams dropped because they did not fit into the [`Inbox`].
-    pub truncated: u64,
-}
-
 /// A bound UDP socket that takes and gives batches, and never waits.
 ///
-/// `S` is the socket of the standard library or of tokio.
+/// `S` is the socket of the standard library or of tokio. Several threads may use it, each with an [`Inbox`]
+/// and a progress of its own. Whoever makes the socket inside block again has one whose sends wait, and
+/// reads from it with [`receive_train`](Self::receive_train).
 #[derive(Debug)]
 pub struct Socket<S = std::net::UdpSocket> {
     inner: S,
@@ -78,7 +58,7 @@ pub struct Socket<S = std::net::UdpSocket> {
     peer: Option<SocketAddr>,
     kernel: Kernel,
     buffers: Buffers,
-    counts: Counts,
+    tally: Tally,
 }
 
 impl<S: Endpoint> Socket<S> {
@@ -97,7 +77,7 @@ impl<S: Endpoint> Socket<S> {
             peer,
             kernel,
             buffers,
-            counts: Counts::default(),
+            tally: Tally::default(),
         })
     }
 
@@ -106,7 +86,7 @@ impl<S: Endpoint> Socket<S> {
     /// Returns true, and `sent` at 0 again, once all of it was given to the system; false when the socket is
     /// full. Then the same is to be called again once the socket takes more. What the system will not send is
     /// counted and left out.
-    pub fn send(&mut self, tx: &Transmit<Path>, sent: &mut usize) -> bool {
+    pub fn send(&self, tx: &Transmit<Path>, sent: &mut usize) -> bool {
         let Some(to) = tx.to() else {
             return true;
         };
@@ -116,14 +96,14 @@ impl<S: Endpoint> Socket<S> {
             let run = rest.get(..size.saturating_mul(most)).unwrap_or(rest);
             let count = run.len().div_ceil(size);
             match self.send_run(to.remote, run, size, count) {
-                Ok(()) => self.counts.sent += count_of(count),
+                Ok(()) => Tally::add(&self.tally.sent, count_of(count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(_) if count > 1 => {
-                    self.counts.refused += 1;
+                    Tally::add(&self.tally.refused, 1);
                     most = 1;
                     continue;
                 }
-                Err(_) => self.counts.unsent += 1,
+                Err(_) => Tally::add(&self.tally.unsent, 1),
             }
             *sent += count;
         }
@@ -133,17 +113,11 @@ impl<S: Endpoint> Socket<S> {
 
     /// Sends a run in one call. An error that the network reported is about another datagram, sent before;
     /// this one was not tried.
-    fn send_run(
-        &mut self,
-        to: SocketAddr,
-        run: &[u8],
-        size: usize,
-        count: usize,
-    ) -> io::Result<()> {
-        self.counts.sends += 1;
+    fn send_run(&self, to: SocketAddr, run: &[u8], size: usize, count: usize) -> io::Result<()> {
+        Tally::add(&self.tally.sends, 1);
         match self.send_once(to, run, size, count) {
             Err(error) if is_reported(&error) => {
-                self.counts.reported += 1;
+                Tally::add(&self.tally.reported, 1);
                 self.send_once(to, run, size, count)
             }
             other => other,
@@ -168,29 +142,35 @@ impl<S: Endpoint> Socket<S> {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is nothing, and the system's own when the socket
     /// is not usable. What the network reported is counted and is none.
     pub fn receive(
-        &mut self,
+        &self,
         inbox: &mut Inbox,
         mut each: impl FnMut(Path, &[u8]),
     ) -> io::Result<usize> {
         for _ in 0..ERRORS {
             match self.receive_once(inbox, usize::MAX, &mut each) {
-                Err(error) if is_reported(&error) => self.counts.reported += 1,
+                Err(error) if is_reported(&error) => Tally::add(&self.tally.reported, 1),
                 other => return other,
             }
         }
         Ok(0)
     }
 
-    /// Receives a single datagram, or a train of them. On a socket that was made blocking again this waits.
-    #[cfg(feature = "blocking")]
-    pub(in crate::adapters) fn receive_one(
-        &mut self,
+    /// Receives a single datagram, or a train of them, into one buffer.
+    ///
+    /// On a socket that was made blocking again it waits for them, as [`receive`](Self::receive) would wait
+    /// for all its buffers to be filled.
+    ///
+    /// # Errors
+    ///
+    /// As there. It returns 0 behind an error of the network.
+    pub fn receive_train(
+        &self,
         inbox: &mut Inbox,
         mut each: impl FnMut(Path, &[u8]),
     ) -> io::Result<usize> {
         match self.receive_once(inbox, 1, &mut each) {
             Err(error) if is_reported(&error) => {
-                self.counts.reported += 1;
+                Tally::add(&self.tally.reported, 1);
                 Ok(0)
             }
             other => other,
@@ -198,7 +178,7 @@ impl<S: Endpoint> Socket<S> {
     }
 
     fn receive_once(
-        &mut self,
+        &self,
         inbox: &mut Inbox,
         limit: usize,
         each: &mut impl FnMut(Path, &[u8]),
@@ -219,9 +199,9 @@ impl<S: Endpoint> Socket<S> {
             let octets = buffer.get(..len).unwrap_or_default();
             take(&Train { from, len, stride }, octets);
         }
-        self.counts.receives += 1;
-        self.counts.received += count_of(received);
-        self.counts.truncated += truncated;
+        Tally::add(&self.tally.receives, 1);
+        Tally::add(&self.tally.received, count_of(received));
+        Tally::add(&self.tally.truncated, truncated);
         Ok(received)
     }
 
@@ -245,8 +225,8 @@ impl<S: Endpoint> Socket<S> {
 
     /// Returns what was counted so far.
     #[must_use]
-    pub const fn counts(&self) -> Counts {
-        self.counts
+    pub fn counts(&self) -> Counts {
+        self.tally.counts()
     }
 
     /// Returns the socket inside, to wait on or to look at. Reading from it may give several datagrams as one.
@@ -267,7 +247,7 @@ impl<S: Endpoint> Socket<S> {
 impl Socket<tokio::net::UdpSocket> {
     /// Does what [`send`](Self::send) does, and arranges for a wake when the socket takes more.
     pub fn poll_send(
-        &mut self,
+        &self,
         cx: &mut Context<'_>,
         tx: &Transmit<Path>,
         sent: &mut usize,
@@ -275,7 +255,7 @@ impl Socket<tokio::net::UdpSocket> {
         while !self.send(tx, sent) {
             if ready!(self.inner.poll_send_ready(cx)).is_err() {
                 // The runtime is gone, and nothing will be sent any more.
-                self.counts.unsent += count_of(tx.datagrams().len() - *sent);
+                Tally::add(&self.tally.unsent, count_of(tx.datagrams().len() - *sent));
                 *sent = 0;
                 break;
             }
@@ -289,7 +269,7 @@ impl Socket<tokio::net::UdpSocket> {
     ///
     /// The system's own, when the socket is not usable.
     pub fn poll_receive(
-        &mut self,
+        &self,
         cx: &mut Context<'_>,
         inbox: &mut Inbox,
         mut each: impl FnMut(Path, &[u8]),
@@ -303,10 +283,6 @@ impl Socket<tokio::net::UdpSocket> {
             }
         }
     }
-}
-
-fn count_of(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// Tells whether the network reported it (ICMP), so that it says nothing about the socket.

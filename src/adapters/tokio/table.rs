@@ -455,7 +455,7 @@ impl<M: Machine<Addr = Path>> Carriers<M> for Table {
 
 /// Reads what is there, up to a number, so that one socket does not keep the others waiting.
 fn read_datagrams<M: Machine<Addr = Path>>(
-    socket: &mut offload::Socket<UdpSocket>,
+    socket: &offload::Socket<UdpSocket>,
     cx: &mut Context<'_>,
     now: Instant,
     machine: &mut M,

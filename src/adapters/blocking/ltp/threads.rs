@@ -5,7 +5,6 @@
 //! checkpoint that overtakes data would draw a report of gaps that are none.
 
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
@@ -74,10 +73,7 @@ impl Pump for Threads {
     }
 
     fn counts(&self) -> (u64, u64) {
-        (
-            self.counters.reported.load(Ordering::Relaxed),
-            self.counters.unsent.load(Ordering::Relaxed),
-        )
+        self.counters.get()
     }
 }
 
@@ -150,7 +146,7 @@ impl Threads {
         while steps < share {
             match hall.poll(tx) {
                 Output::Transmit => {
-                    if let Some(outlet) = &mut *lock(&self.outlet) {
+                    if let Some(outlet) = &*lock(&self.outlet) {
                         outlet.send(tx, &self.counters);
                     }
                     steps += 1;
@@ -269,7 +265,6 @@ fn read(hall: &Hall<Threads>, mut inlet: Inlet) {
             }
             Ok(false) => errors = 0,
             Err(error) => {
-                counters.reported.fetch_add(1, Ordering::Relaxed);
                 errors += 1;
                 if errors == MOST_ERRORS {
                     let itself = Path::socket(Proto::Udp, inlet.local());

@@ -1,5 +1,6 @@
 //! The socket of a node, as its threads use it: one hold to send on, one to receive on.
 
+use alloc::sync::Arc;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -16,55 +17,66 @@ const LONGEST_READ: Duration = Duration::from_millis(250);
 /// How long a write waits for room in the system. UDP drains at line rate, so this is long.
 const LONGEST_WRITE: Duration = Duration::from_millis(100);
 
-/// What went wrong at the socket, and is no concern of the machine.
+/// What went wrong at the socket, and is no concern of the machine. It outlives the socket.
 #[derive(Default)]
 pub(super) struct Counters {
-    pub(super) reported: AtomicU64,
-    pub(super) unsent: AtomicU64,
+    reported: AtomicU64,
+    /// By the socket's count.
+    unsent: AtomicU64,
+    /// What the socket was full for.
+    late: AtomicU64,
+}
+
+impl Counters {
+    /// Returns how many errors were reported, and how many datagrams did not leave.
+    pub(super) fn get(&self) -> (u64, u64) {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (get(&self.reported), get(&self.unsent) + get(&self.late))
+    }
+
+    fn note(&self, counts: offload::Counts) {
+        self.reported.fetch_max(counts.reported, Ordering::Relaxed);
+        self.unsent.fetch_max(counts.unsent, Ordering::Relaxed);
+    }
 }
 
 /// The hold to send on.
-pub(super) struct Outlet(Socket<UdpSocket>);
+pub(super) struct Outlet(Arc<Socket<UdpSocket>>);
 
 /// The hold to receive on.
 pub(super) struct Inlet {
-    socket: Socket<UdpSocket>,
+    socket: Arc<Socket<UdpSocket>>,
     inbox: Inbox,
 }
 
-/// Parts a bound socket in two.
+/// Takes two holds on a bound socket, for a thread of its own each.
 pub(super) fn part(socket: UdpSocket, options: &offload::Options) -> io::Result<(Outlet, Inlet)> {
-    let inlet = Socket::new(socket.try_clone()?, options)?;
-    let outlet = Socket::new(socket, options)?;
-    let socket = outlet.get_ref();
-    // A thread of its own waits for each direction.
-    socket.set_nonblocking(false)?;
-    socket.set_read_timeout(Some(LONGEST_READ))?;
-    socket.set_write_timeout(Some(LONGEST_WRITE))?;
+    let socket = Arc::new(Socket::new(socket, options)?);
+    let inner = socket.get_ref();
+    inner.set_nonblocking(false)?;
+    inner.set_read_timeout(Some(LONGEST_READ))?;
+    inner.set_write_timeout(Some(LONGEST_WRITE))?;
     let inlet = Inlet {
-        socket: inlet,
+        socket: Arc::clone(&socket),
         inbox: Inbox::default(),
     };
-    Ok((Outlet(outlet), inlet))
+    Ok((Outlet(socket), inlet))
 }
 
 impl Outlet {
-    pub(super) const fn local(&self) -> SocketAddr {
+    pub(super) fn local(&self) -> SocketAddr {
         self.0.local_addr()
     }
 
     /// Sends what is in `tx`, and waits while the system has no room. What it does not take is lost, like on
     /// the line.
-    pub(super) fn send(&mut self, tx: &Transmit<Path>, counters: &Counters) {
-        let before = self.0.counts();
+    pub(super) fn send(&self, tx: &Transmit<Path>, counters: &Counters) {
         let mut sent = 0;
-        let mut lost = 0;
         if !self.0.send(tx, &mut sent) {
-            lost = u64::try_from(tx.datagrams().len() - sent).unwrap_or(u64::MAX);
+            let late = u64::try_from(tx.datagrams().len() - sent).unwrap_or(u64::MAX);
+            counters.late.fetch_add(late, Ordering::Relaxed);
         }
-        let after = self.0.counts();
-        count(&counters.unsent, lost + after.unsent - before.unsent);
-        count(&counters.reported, after.reported - before.reported);
+        counters.note(self.0.counts());
     }
 
     /// Wakes whoever waits in [`Inlet::receive`].
@@ -83,7 +95,7 @@ impl Outlet {
 }
 
 impl Inlet {
-    pub(super) const fn local(&self) -> SocketAddr {
+    pub(super) fn local(&self) -> SocketAddr {
         self.socket.local_addr()
     }
 
@@ -97,20 +109,13 @@ impl Inlet {
         counters: &Counters,
         each: impl FnMut(Path, &[u8]),
     ) -> io::Result<bool> {
-        let before = self.socket.counts().reported;
-        let received = self.socket.receive_one(&mut self.inbox, each);
-        count(&counters.reported, self.socket.counts().reported - before);
+        let received = self.socket.receive_train(&mut self.inbox, each);
+        counters.note(self.socket.counts());
         match received {
             Ok(received) => Ok(received > 0),
             Err(error) if is_pause(&error) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-}
-
-fn count(counter: &AtomicU64, more: u64) {
-    if more > 0 {
-        counter.fetch_add(more, Ordering::Relaxed);
     }
 }
 
