@@ -10,6 +10,7 @@ use super::config::{Config, ConfigError, Peer};
 use super::receiver::{Flow, Import};
 use super::sender::Export;
 use super::span::{Carrier, Control, Role, Span};
+use super::spare::Spares;
 use super::table::{Keyed, Sessions, Table};
 use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
@@ -49,6 +50,7 @@ pub struct Engine<A> {
     pub(super) export_octets: usize,
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
+    pub(super) spares: Spares,
     /// Octets of the longest datagram, as the last poll showed it.
     pub(super) datagram: usize,
     pub(super) stats: Stats,
@@ -109,6 +111,7 @@ impl<A: Addr> Engine<A> {
             export_octets: 0,
             import_octets: 0,
             event_octets: 0,
+            spares: Spares::default(),
             datagram: usize::MAX,
             stats: Stats::default(),
         })
@@ -430,6 +433,7 @@ impl<A: Addr> Engine<A> {
     pub(super) fn tell(&mut self, event: Event, octets: usize) {
         self.event_octets += octets;
         self.events.push_back((event, octets));
+        self.yield_spares();
     }
 
     pub(super) fn has_event_room(&self) -> bool {
