@@ -356,8 +356,10 @@ pub struct Stats {
     pub redundant_octets: u64,
     /// Segments that could not be decoded or contradict their session.
     pub malformed: u64,
-    /// Segments whose authentication failed.
+    /// Segments with no authentication value that verifies.
     pub unauthentic: u64,
+    /// Segments under no suite and key that their peer may use.
+    pub unknown_key: u64,
     /// Segments of nobody known.
     pub unknown_peer: u64,
     /// Segments for a client service that is not open.

@@ -5,7 +5,7 @@ use core::fmt;
 use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
-use super::auth::Auth;
+use super::auth::{Auth, Keys};
 
 /// Octets that any control segment fits into, with numbers of 64 bits and one claim.
 pub const MIN_SEGMENT: usize = 96;
@@ -162,7 +162,7 @@ pub struct Peer<A> {
     /// Copies of each checkpoint, report and cancellation that follow it at once: worth a round trip each
     /// time the first is lost. Default 0.
     pub copies: u8,
-    /// How segments are authenticated (RFC 5327). Default not at all.
+    /// How segments are authenticated (RFC 5327 section 2.1). Default not at all.
     pub auth: Auth,
 }
 
@@ -192,7 +192,7 @@ impl<A> Peer<A> {
             report_delay: Duration::ZERO,
             repair_delay: Duration::ZERO,
             copies: 0,
-            auth: Auth::Off,
+            auth: Auth::OFF,
         }
     }
 
@@ -206,8 +206,10 @@ impl<A> Peer<A> {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let least = MIN_SEGMENT + self.auth.overhead();
+    /// Refuses what cannot be; else returns the keys, read.
+    pub(super) fn check(&self) -> Result<Keys, ConfigError> {
+        let keys = Keys::new(&self.auth)?;
+        let least = MIN_SEGMENT + keys.overhead();
         if self.segment < least {
             return Err(ConfigError::Segment {
                 len: self.segment,
@@ -226,7 +228,7 @@ impl<A> Peer<A> {
         match spans.into_iter().find(|span| *span > longest) {
             Some(span) => Err(ConfigError::Span { span, longest }),
             None if self.round_trip() < SHORTEST_ROUND => Err(ConfigError::RoundTrip),
-            None => self.auth.check(),
+            None => Ok(keys),
         }
     }
 
@@ -277,6 +279,19 @@ pub enum ConfigError {
         /// Octets that are taken.
         limit: usize,
     },
+    /// More keys than one peer can have.
+    Keys {
+        /// Keys given.
+        count: usize,
+        /// Keys that are taken.
+        limit: usize,
+    },
+    /// Not the DER of an RSA key of 1024 to 4096 bits.
+    #[cfg(feature = "ltp-rsa")]
+    RsaKey {
+        /// Octets given.
+        len: usize,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -301,6 +316,13 @@ impl fmt::Display for ConfigError {
             }
             Self::Key { len, limit } => {
                 write!(f, "key or key ID of {len} octets, 1 to {limit} are taken")
+            }
+            Self::Keys { count, limit } => {
+                write!(f, "{count} keys exceed the limit of {limit}")
+            }
+            #[cfg(feature = "ltp-rsa")]
+            Self::RsaKey { len } => {
+                write!(f, "{len} octets are no RSA key of 1024 to 4096 bits")
             }
         }
     }

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
+use super::auth::Proof;
 use super::closed::Closed;
 use super::config::{Config, ConfigError, Peer};
 use super::receiver::{Flow, Import};
@@ -159,7 +160,7 @@ impl<A: Addr> Engine<A> {
         if self.by_addr.contains_key(&peer.address) {
             return Err(Error::AddressInUse);
         }
-        peer.check().map_err(Error::Peer)?;
+        let keys = peer.check().map_err(Error::Peer)?;
         let limit = self.config.max_peers;
         let vacant = self.spans.iter().position(Option::is_none);
         let slot = vacant.unwrap_or(self.spans.len());
@@ -168,7 +169,7 @@ impl<A: Addr> Engine<A> {
         let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
         self.by_id.insert(id, number);
         self.by_addr.insert(peer.address, number);
-        let span = Some(Box::new(Span::new(id, peer, carrier, self.now)));
+        let span = Some(Box::new(Span::new(id, peer, keys, carrier, self.now)));
         match self.spans.get_mut(slot) {
             Some(place) => *place = span,
             None => self.spans.push(span),
@@ -191,7 +192,7 @@ impl<A: Addr> Engine<A> {
         {
             return Err(Error::AddressInUse);
         }
-        peer.check().map_err(Error::Peer)?;
+        let keys = peer.check().map_err(Error::Peer)?;
         let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
         if let Some(address) = self.span(slot).map(|span| span.config.address) {
             self.by_addr.remove(&address);
@@ -201,6 +202,7 @@ impl<A: Addr> Engine<A> {
         self.flow = None;
         self.cue(slot, |span| {
             span.config = peer;
+            span.keys = keys;
             span.carrier = carrier;
         });
         self.unpace(slot);
@@ -456,14 +458,20 @@ impl<A: Addr> Engine<A> {
             self.stats.unknown_peer += 1;
             return;
         };
-        let is_good = self
-            .span(slot)
-            .is_some_and(|span| span.config.auth.is_good(octets, &segment));
-        if !is_good {
-            self.stats.unauthentic += 1;
+        let Some(span) = self.span(slot) else {
             return;
+        };
+        match span
+            .keys
+            .prove(octets, &segment, || self.key_name(&segment))
+        {
+            Proof::Good(name) => {
+                self.dispatch(slot, &segment);
+                self.keep_key_name(&segment, name);
+            }
+            Proof::UnknownKey => self.stats.unknown_key += 1,
+            Proof::Bad => self.stats.unauthentic += 1,
         }
-        self.dispatch(slot, &segment);
     }
 
     /// Finds who sent a segment. From a receiver of blocks the segment does not say; the session does, or

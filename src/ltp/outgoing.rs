@@ -10,7 +10,6 @@ use core::slice;
 
 use self::pieces::{Frame, Piece};
 use super::api::Side;
-use super::auth::Auth;
 use super::engine::{Engine, What};
 use super::receiver::Stage;
 use super::sender::{Outstanding, Repair, State};
@@ -514,7 +513,7 @@ impl<A: Addr> Engine<A> {
             number,
         };
         let span = self.span(slot)?;
-        let head = header_len(session) + span.config.auth.overhead();
+        let head = header_len(session) + span.keys.overhead();
         let room = span.config.segment.min(self.datagram).saturating_sub(head);
         let (_, sending) = self.sending(number)?;
         Some(Frame {
@@ -576,14 +575,14 @@ fn put<A: Addr>(
     tx: &mut Transmit<A>,
     write: impl FnOnce(&mut Vec<u8>),
 ) -> Put {
-    let auth: &Auth = &span.config.auth;
-    let whole = header_len(session) + auth.overhead() + len;
+    let keys = &span.keys;
+    let whole = header_len(session) + keys.overhead() + len;
     let is_written = tx.push(span.config.address, whole, |out| {
         let start = out.len();
-        out.extend_from_slice(header(code, session, auth.counts()).octets());
-        auth.put_header(out);
+        out.extend_from_slice(header(code, session, keys.counts()).octets());
+        keys.put_header(out);
         write(out);
-        auth.put_trailer(out, start);
+        keys.put_trailer(out, start);
     });
     match is_written {
         true => Put::Written(whole),

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 pub(super) use self::flow::Flow;
 use super::api::{Event, Service};
+use super::auth::Name;
 use super::closed::End;
 use super::engine::{Engine, What};
 use super::ranges::RangeSet;
@@ -30,6 +31,8 @@ pub(super) const EVENT: usize = size_of::<(Event, usize)>() + 64;
 #[derive(Debug)]
 pub(super) struct Import {
     pub(super) slot: u32,
+    /// What named the key of the session (RFC 5327 section 2.1).
+    pub(super) key_name: Option<Name>,
     pub(super) stage: Stage,
 }
 
@@ -308,7 +311,12 @@ impl<A: Addr> Engine<A> {
     }
 
     fn admit(&mut self, slot: u32, session: SessionId, stage: Stage) {
-        self.imports.insert(session, Import { slot, stage });
+        let import = Import {
+            slot,
+            key_name: None,
+            stage,
+        };
+        self.imports.insert(session, import);
         if let Some(span) = self.span_mut(slot) {
             span.imports += 1;
         }
@@ -330,7 +338,9 @@ impl<A: Addr> Engine<A> {
             {
                 self.hand_green(session, data, false);
                 let low = low.min(data.offset);
-                self.remember(slot, session, End::GreenOnly { low });
+                let name = (Role::Receiver, session);
+                let key_name = self.closed.get(name).and_then(|old| old.key_name);
+                self.remember(slot, session, End::GreenOnly { low }, key_name);
             }
             (End::Delivered { red, serial }, Color::Red(Some(checkpoint)))
                 if data.range().end <= red =>
@@ -584,7 +594,8 @@ impl<A: Addr> Engine<A> {
         };
         reception.guard = None;
         let is_silent = now - reception.active.max(resumed) >= patience;
-        let is_reporting = reception.is_delivered && !reception.reports.is_empty();
+        // Their own limit settles it.
+        let is_reporting = !reception.reports.is_empty();
         if !is_silent {
             self.guard_import(slot, session);
         } else if is_reporting {

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::api::{Event, Service};
+use super::auth::Keys;
 use super::closed::Closed;
 use super::config::Config;
 use super::engine::{Engine, Key};
@@ -17,8 +18,6 @@ use crate::laws::Subject;
 use crate::laws::codec::Codec;
 use crate::{Addr, Hop, Seed, Tag};
 
-/// Bytes of a key and a key ID at most.
-const KEYS: usize = 512;
 /// Bytes that an entry of a tree takes at most beside its key and value: half-empty nodes and edges.
 const TREE: usize = 64;
 /// Bytes that an octet of a block being sent can cost beside itself, at worst: every other octet claimed,
@@ -106,9 +105,10 @@ impl Subject for Engine<Hop> {
         let per_import =
             Sessions::<SessionId, Import>::weight() + 4 * Timers::<Key>::weight() + 512;
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
-        let per_peer = (size_of::<Span<Hop>>() + KEYS + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
-            .saturating_add(2 * Timers::<Key>::weight() + 512)
-            .saturating_add(control);
+        let per_peer =
+            (size_of::<Span<Hop>>() + Keys::MOST + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
+                .saturating_add(2 * Timers::<Key>::weight() + 512)
+                .saturating_add(control);
         [
             (1, size_of::<Self>() + 16_384),
             (peers, per_peer),

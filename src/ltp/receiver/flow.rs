@@ -2,7 +2,6 @@
 
 use super::{Reception, Stage};
 use crate::ltp::api::Service;
-use crate::ltp::auth::Auth;
 use crate::ltp::engine::Engine;
 use crate::ltp::sdnv::short_sdnv;
 use crate::ltp::wire::{Color, Data, SessionId, header};
@@ -111,9 +110,7 @@ impl<A: Addr> Engine<A> {
             .flow
             .as_ref()
             .is_some_and(|flow| flow.session == session);
-        let is_open = self
-            .span(slot)
-            .is_some_and(|span| matches!(span.config.auth, Auth::Off));
+        let is_open = self.span(slot).is_some_and(|span| span.keys.accepts_all());
         let prefix = (is_again && is_open)
             .then(|| Flow::prefix(session, client))
             .flatten();
