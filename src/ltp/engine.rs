@@ -342,8 +342,8 @@ impl<A: Addr> Engine<A> {
             span.resumed = now;
         }
         match (was_silent, is_silent) {
-            (false, true) => self.timers.freeze(now, |key| key.slot == slot),
-            (true, false) => self.timers.thaw(now, |key| key.slot == slot),
+            (false, true) => self.timers.freeze(slot, now),
+            (true, false) => self.timers.thaw(slot, now),
             (false, false) | (true, true) => {}
         }
         self.wake(slot);
@@ -414,7 +414,7 @@ impl<A: Addr> Engine<A> {
     /// Starts a timer that stands still while the peer is silent.
     pub(super) fn set(&mut self, slot: u32, due: Due, what: What) -> Option<TimerId> {
         let is_frozen = self.span(slot).is_some_and(Span::is_silent);
-        self.timers.set(due, Key { slot, what }, is_frozen)
+        self.timers.set(due, slot, Key { slot, what }, is_frozen)
     }
 
     /// Starts a timer of this end's own, which silence does not touch.
@@ -423,7 +423,7 @@ impl<A: Addr> Engine<A> {
             deadline: at,
             nominal: Instant::ZERO,
         };
-        self.timers.set(due, Key { slot, what }, false)
+        self.timers.set(due, slot, Key { slot, what }, false)
     }
 
     pub(super) fn stop(&mut self, timer: Option<TimerId>) {
