@@ -35,6 +35,9 @@ pub enum Command<A> {
     Refuse(SessionId),
     /// Tell one half of what [`Link::Up`](crate::Link::Up) and [`Link::Down`](crate::Link::Down) tell.
     Contact(u64, Cue),
+    /// Count so many octets of events, taken but not yet used up, against
+    /// [`Config::import_octets`](super::Config::import_octets).
+    Waiting(u64),
 }
 
 /// A block to send.

@@ -206,6 +206,35 @@ impl<A> Peer<A> {
         }
     }
 
+    /// The same peer at another kind of address.
+    #[must_use]
+    pub fn map_address<B>(self, map: impl FnOnce(A) -> B) -> Peer<B> {
+        Peer {
+            address: map(self.address),
+            owlt_out: self.owlt_out,
+            owlt_in: self.owlt_in,
+            remote_delay: self.remote_delay,
+            own_delay: self.own_delay,
+            rate: self.rate,
+            burst: self.burst,
+            segment: self.segment,
+            checkpoint_retries: self.checkpoint_retries,
+            report_retries: self.report_retries,
+            cancel_retries: self.cancel_retries,
+            problem_limit: self.problem_limit,
+            cycle_limit: self.cycle_limit,
+            max_exports: self.max_exports,
+            max_imports: self.max_imports,
+            session_octets: self.session_octets,
+            import_octets: self.import_octets,
+            checkpoint_every: self.checkpoint_every,
+            report_delay: self.report_delay,
+            repair_delay: self.repair_delay,
+            copies: self.copies,
+            auth: self.auth,
+        }
+    }
+
     /// Refuses what cannot be; else returns the keys, read.
     pub(super) fn check(&self) -> Result<Keys, ConfigError> {
         let keys = Keys::new(&self.auth)?;

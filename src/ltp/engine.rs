@@ -52,6 +52,8 @@ pub struct Engine<A> {
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
     pub(super) spares: Spares,
+    /// Octets of events that were taken and wait outside.
+    waiting: usize,
     /// Octets of the longest datagram, as the last poll showed it.
     pub(super) datagram: usize,
     pub(super) stats: Stats,
@@ -113,6 +115,7 @@ impl<A: Addr> Engine<A> {
             import_octets: 0,
             event_octets: 0,
             spares: Spares::default(),
+            waiting: 0,
             datagram: usize::MAX,
             stats: Stats::default(),
         })
@@ -327,6 +330,25 @@ impl<A: Addr> Engine<A> {
             Cue::PeerStopped => span.peer_stopped = true,
         });
         Ok(())
+    }
+
+    // Memory.
+
+    /// Counts octets of events that were taken, and wait to be used up, against
+    /// [`Config::import_octets`].
+    ///
+    /// Whoever queues events for a slow application bounds them by this: while there is too much, segments
+    /// are refused as if the events had not been taken. Each call replaces what the last one said.
+    pub fn set_waiting(&mut self, now: Instant, octets: u64) {
+        self.advance(now);
+        self.waiting = usize::try_from(octets).unwrap_or(usize::MAX);
+    }
+
+    /// Octets that may yet be allocated for receiving, from all peers.
+    pub(super) const fn spare_of_all(&self) -> usize {
+        let held = self.import_octets + self.event_octets;
+        let held = held.saturating_add(self.waiting);
+        self.config.import_octets.saturating_sub(held)
     }
 
     /// Changes a span, and freezes or thaws its timers when that changes whether the peer transmits.
@@ -619,6 +641,10 @@ impl<A: Addr> Machine for Engine<A> {
             Command::Cancel(tag) => self.cancel(now, tag),
             Command::Refuse(session) => self.refuse(now, session),
             Command::Contact(peer, cue) => self.contact(now, peer, cue),
+            Command::Waiting(octets) => {
+                self.set_waiting(now, octets);
+                Ok(())
+            }
         }
     }
 

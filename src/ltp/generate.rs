@@ -148,7 +148,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let id = u.int_in_range(0..=3)?;
         let tag = crate::Tag(u.int_in_range(0..=5)?);
-        Ok(match u.int_in_range(0..=23)? {
+        Ok(match u.int_in_range(0..=24)? {
             0..=4 => Self::AddPeer(id, Box::new(u.arbitrary()?)),
             5 => Self::ChangePeer(id, Box::new(u.arbitrary()?)),
             6 => Self::RemovePeer(id),
@@ -158,6 +158,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             12 => Self::Cancel(tag),
             13 => Self::Refuse(session(u)?),
             14..=15 => Self::Contact(id, u.arbitrary()?),
+            24 => Self::Waiting(u.int_in_range(0..=50_000)?),
             _ => Self::Send(u.arbitrary()?),
         })
     }

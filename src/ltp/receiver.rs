@@ -303,8 +303,7 @@ impl<A: Addr> Engine<A> {
 
     /// Bytes that may yet be allocated for receiving.
     pub(super) fn spare(&self, slot: u32) -> usize {
-        let total = self.config.import_octets;
-        let all = total.saturating_sub(self.import_octets + self.event_octets);
+        let all = self.spare_of_all();
         self.span(slot).map_or(0, |span| {
             all.min(span.config.import_octets.saturating_sub(span.import_octets))
         })
@@ -539,9 +538,7 @@ impl<A: Addr> Engine<A> {
     /// P10 (RFC 5326 section 6.10): at once, neither ordered nor freed of duplicates.
     fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) {
         let octets = data.octets.len() + EVENT;
-        let total = self.config.import_octets;
-        let spare = total.saturating_sub(self.import_octets + self.event_octets);
-        if !self.has_event_room() || octets > spare {
+        if !self.has_event_room() || octets > self.spare_of_all() {
             self.stats.no_room += 1;
             return;
         }

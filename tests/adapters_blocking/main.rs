@@ -17,6 +17,8 @@ use std::time::Duration;
 
 #[cfg(feature = "cotp")]
 mod cotp;
+#[cfg(feature = "ltp")]
+mod ltp;
 mod stream;
 mod toy;
 mod udp;

@@ -14,6 +14,8 @@
 
 #[cfg(feature = "cotp")]
 mod cotp;
+#[cfg(feature = "ltp")]
+mod ltp;
 mod puppet;
 mod sockets;
 mod stream;
