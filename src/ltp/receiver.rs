@@ -632,8 +632,7 @@ impl<A: Addr> Engine<A> {
 
     /// What is kept for blocks to come gives way to all that counts.
     pub(super) fn yield_spares(&mut self) {
-        let held = self.import_octets + self.event_octets + self.spares.octets();
-        if self.spares.octets() == 0 || held <= self.config.import_octets {
+        if self.spares.octets() <= self.spare_of_all() {
             return;
         }
         self.spares.clear();
