@@ -7,6 +7,7 @@ use super::api::{Event, Service};
 use super::closed::Closed;
 use super::config::Config;
 use super::engine::{Engine, Key};
+use super::line::Line;
 use super::receiver::{EVENT, Import, Stage};
 use super::sender::{Export, Sending, State};
 use super::span::{Carrier, Control, Span};
@@ -106,7 +107,7 @@ impl Subject for Engine<Hop> {
             Sessions::<SessionId, Import>::weight() + 4 * Timers::<Key>::weight() + 512;
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
         let per_peer = (size_of::<Span<Hop>>() + KEYS + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
-            .saturating_add(2 * Timers::<Key>::weight() + 512)
+            .saturating_add(4 * Timers::<Key>::weight() + Line::weight() + 4 * TREE + 512)
             .saturating_add(control);
         [
             (1, size_of::<Self>() + 16_384),
