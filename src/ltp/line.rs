@@ -127,18 +127,10 @@ impl Line {
         self.inward.note(sent, lost);
     }
 
-    /// Nothing answered a signal that went out with `copies`. Whether they were lost or their answers were
-    /// is not known; the larger number of losses is the safer guess.
-    pub(super) fn unanswered(&mut self, copies: u8) {
-        let sent = u64::from(copies) + 1;
-        self.out.note(sent, sent);
-    }
-
-    /// A signal without copies was answered at its first try: it cannot have been lost.
-    pub(super) fn answered(&mut self, copies: u8) {
-        if copies == 0 {
-            self.out.note(1, 0);
-        }
+    /// A signal was answered, or was not: of two segments that took, none or one was lost, as it seems. Of
+    /// the ways each is as likely to have lost it.
+    pub(super) fn exchanged(&mut self, is_answered: bool) {
+        self.out.note(2, u64::from(!is_answered));
     }
 
     /// One segment of a report left; acknowledgments of it count until `until`.

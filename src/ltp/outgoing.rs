@@ -373,6 +373,7 @@ impl<A: Addr> Engine<A> {
             sending.repairs.pop_front();
             sending.left_again(serial, now);
             if let Some(left) = copies {
+                self.put_off_checkpoint(slot, number, serial, len);
                 self.copy_left(slot, number, serial, left);
             } else {
                 self.stats.checkpoints_resent += 1;

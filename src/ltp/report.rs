@@ -124,6 +124,14 @@ impl Reports {
         }
     }
 
+    /// Puts another timer in place of that of a report; returns the one that is to be stopped.
+    pub(super) fn put_off(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
+        match self.find(serial).filter(|issued| issued.timer.is_some()) {
+            Some(issued) => core::mem::replace(&mut issued.timer, timer),
+            None => timer,
+        }
+    }
+
     /// Keeps the timer of the next copy; gives it back when there is nothing to copy any more.
     pub(super) fn keep_copy(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
         match self.find(serial) {
@@ -388,8 +396,7 @@ impl<A: Addr> Engine<A> {
         issued.timer = None;
         if issued.tries <= limit {
             if let Some(span) = self.span_mut(slot) {
-                let copies = span.copies();
-                span.line.unanswered(copies);
+                span.line.exchanged(false);
             }
             self.queue_report(slot, session, serial);
         } else if is_delivered {
@@ -448,6 +455,9 @@ impl<A: Addr> Engine<A> {
             self.stop(issued.copy);
             if let Some(span) = self.span_mut(slot).filter(|_| issued.tries > 0) {
                 span.answered(now, issued.first, issued.latest, issued.len);
+                if issued.tries == 1 && issued.first == issued.latest {
+                    span.line.exchanged(true);
+                }
             }
         }
         self.recharge(session);

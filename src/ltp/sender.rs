@@ -700,8 +700,7 @@ impl<A: Addr> Engine<A> {
             return;
         }
         if let Some(span) = self.span_mut(slot) {
-            let copies = span.copies();
-            span.line.unanswered(copies);
+            span.line.exchanged(false);
         }
         if let Some((_, sending)) = self.sending(number) {
             sending.repairs.push_back(Repair::Again(serial));

@@ -56,6 +56,7 @@ impl<A: Addr> Engine<A> {
                 left,
             } => {
                 self.report_segment_left(slot, session, serial);
+                self.put_off_report(slot, session, serial, len);
                 self.copy_report(slot, session, serial, left - 1);
             }
             Control::Cancel { session, by } => {
@@ -153,6 +154,32 @@ impl<A: Addr> Engine<A> {
             let until = span.answer(now, 0).deadline;
             span.line.report_left(now, session, serial, until);
         }
+    }
+
+    /// What is answered may be the copy that has just left: the timer begins with it.
+    fn put_off_report(&mut self, slot: u32, session: SessionId, serial: u64, len: usize) {
+        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+            return;
+        };
+        let timer = self.set(slot, due, What::Report { session, serial });
+        let unused = match self.reception(session) {
+            Some(reception) => reception.reports.put_off(serial, timer),
+            None => timer,
+        };
+        self.stop(unused);
+    }
+
+    /// As for reports.
+    pub(super) fn put_off_checkpoint(&mut self, slot: u32, number: u64, serial: u64, len: usize) {
+        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+            return;
+        };
+        let timer = self.set(slot, due, What::Checkpoint { number, serial });
+        let unused = match self.sending(number) {
+            Some((_, sending)) => sending.put_off(serial, timer),
+            None => timer,
+        };
+        self.stop(unused);
     }
 
     /// How long one copy waits for the next.
@@ -291,6 +318,15 @@ impl Sending {
     pub(super) fn left_again(&mut self, serial: u64, now: Instant) {
         if let Some(one) = self.checkpoints.iter_mut().find(|one| one.serial == serial) {
             one.latest = now;
+        }
+    }
+
+    /// Puts another timer in place of that of a checkpoint; returns the one that is to be stopped.
+    fn put_off(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
+        let known = self.checkpoints.iter_mut().find(|one| one.serial == serial);
+        match known.filter(|one| one.timer.is_some()) {
+            Some(one) => mem::replace(&mut one.timer, timer),
+            None => timer,
         }
     }
 

@@ -16,7 +16,8 @@ const HEAD: u64 = 24;
 /// How many segments of at most `segment` octets a run of octets took, roughly.
 pub(in crate::ltp) fn segments(octets: u64, segment: usize) -> u64 {
     // Bound: usize has at most 64 bits.
-    octets.div_ceil((segment as u64).saturating_sub(HEAD).max(1))
+    let each = (segment as u64).saturating_sub(HEAD).max(1);
+    (octets.saturating_add(each / 2) / each).max(1)
 }
 
 impl<A: Addr> Engine<A> {
@@ -59,9 +60,8 @@ impl<A: Addr> Engine<A> {
             return;
         };
         span.answered(now, checkpoint.first, checkpoint.latest, checkpoint.len);
-        if checkpoint.tries == 1 {
-            let copies = span.copies();
-            span.line.answered(copies);
+        if checkpoint.tries == 1 && checkpoint.first == checkpoint.latest {
+            span.line.exchanged(true);
         }
     }
 
