@@ -17,6 +17,9 @@ const LONGEST_READ: Duration = Duration::from_millis(250);
 /// How long a write waits for room in the system. UDP drains at line rate, so this is long.
 const LONGEST_WRITE: Duration = Duration::from_millis(100);
 
+/// Octets that neither a datagram nor a train of them fills.
+const LONGEST: usize = 1 << 16;
+
 /// What went wrong at the socket, and is no concern of the machine. It outlives the socket.
 #[derive(Default)]
 pub(super) struct Counters {
@@ -58,7 +61,8 @@ pub(super) fn part(socket: UdpSocket, options: &offload::Options) -> io::Result<
     inner.set_write_timeout(Some(LONGEST_WRITE))?;
     let inlet = Inlet {
         socket: Arc::clone(&socket),
-        inbox: Inbox::default(),
+        // A read that waits fills one buffer.
+        inbox: Inbox::new(1, LONGEST),
     };
     Ok((Outlet(socket), inlet))
 }
