@@ -178,6 +178,7 @@ fn a_block_goes_from_standard_input_to_standard_output() {
     );
 }
 
+#[cfg(unix)]
 #[test]
 fn a_receiver_goes_on_with_further_blocks_and_senders_from_anywhere() {
     let out = folder("ltp_many");

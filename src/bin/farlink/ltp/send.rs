@@ -280,13 +280,10 @@ impl Watch<'_> {
                     .tell(String::new, || recv::failed(session, by, reason));
                 Err(Failure::Told)
             }
-            Err(error) => {
-                let cancelled = if is_cancelled { " by Ctrl-C" } else { "" };
-                Err(Failure::Protocol(format!(
-                    "{error}{cancelled}{}",
-                    self.remarks()
-                )))
-            }
+            Err(Error::Failed { session, peer, .. }) if is_cancelled => Err(Failure::Protocol(
+                format!("block {session} to engine {peer} was cancelled by Ctrl-C"),
+            )),
+            Err(error) => Err(Failure::Protocol(format!("{error}{}", self.remarks()))),
         }
     }
 
