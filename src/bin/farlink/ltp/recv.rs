@@ -77,6 +77,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         .open(arguments.client)
         .map_err(|error| super::refusal(&error))?;
     let address = node.local_addr();
+    let mut interrupt = Interrupt::new().await;
     form.tell(
         || {
             format!(
@@ -93,7 +94,6 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             })
         },
     );
-    let mut interrupt = Interrupt::new();
     let ended = taker.serve(&node, &point, &mut interrupt).await;
     // The sender of the last block has to hear that it came.
     let farewell = if interrupt.is_heard() {

@@ -76,7 +76,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let address = arguments.to.find(arguments.bind).await?;
     let node = start(arguments, address, form)?;
     let len = data.len() as u64;
-    let mut interrupt = Interrupt::new();
+    let mut interrupt = Interrupt::new().await;
     let mut watch = Watch {
         form,
         node: &node,
@@ -215,11 +215,15 @@ impl Watch<'_> {
         interrupt: &mut Interrupt,
     ) -> Result<SessionId, Error> {
         let mut tick = tokio::time::interval(TICK);
+        let mut is_cancelled = false;
         loop {
             tokio::select! {
                 outcome = sending.wait() => return outcome,
                 _ = tick.tick() => self.look(sending.progress()),
-                () = interrupt.wait(), if !interrupt.is_heard() => sending.cancel(),
+                () = interrupt.wait(), if !is_cancelled => {
+                    is_cancelled = true;
+                    sending.cancel();
+                }
             }
         }
     }
