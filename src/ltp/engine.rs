@@ -11,6 +11,7 @@ use super::config::{Config, ConfigError, Peer};
 use super::receiver::{Flow, Import};
 use super::sender::Export;
 use super::span::{Carrier, Control, Role, Span};
+use super::spare::Spares;
 use super::table::{Keyed, Sessions, Table};
 use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
@@ -50,6 +51,7 @@ pub struct Engine<A> {
     pub(super) export_octets: usize,
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
+    pub(super) spares: Spares,
     /// Octets of events that were taken and wait outside, for all services.
     waiting: usize,
     /// Octets of the longest datagram, as the last poll showed it.
@@ -120,6 +122,7 @@ impl<A: Addr> Engine<A> {
             export_octets: 0,
             import_octets: 0,
             event_octets: 0,
+            spares: Spares::default(),
             waiting: 0,
             datagram: usize::MAX,
             stats: Stats::default(),
@@ -393,8 +396,8 @@ impl<A: Addr> Engine<A> {
             span.resumed = now;
         }
         match (was_silent, is_silent) {
-            (false, true) => self.timers.freeze(now, |key| key.slot == slot),
-            (true, false) => self.timers.thaw(now, |key| key.slot == slot),
+            (false, true) => self.timers.freeze(slot, now),
+            (true, false) => self.timers.thaw(slot, now),
             (false, false) | (true, true) => {}
         }
         self.wake(slot);
@@ -465,7 +468,7 @@ impl<A: Addr> Engine<A> {
     /// Starts a timer that stands still while the peer is silent.
     pub(super) fn set(&mut self, slot: u32, due: Due, what: What) -> Option<TimerId> {
         let is_frozen = self.span(slot).is_some_and(Span::is_silent);
-        self.timers.set(due, Key { slot, what }, is_frozen)
+        self.timers.set(due, slot, Key { slot, what }, is_frozen)
     }
 
     /// Starts a timer of this end's own, which silence does not touch.
@@ -474,7 +477,7 @@ impl<A: Addr> Engine<A> {
             deadline: at,
             nominal: Instant::ZERO,
         };
-        self.timers.set(due, Key { slot, what }, false)
+        self.timers.set(due, slot, Key { slot, what }, false)
     }
 
     pub(super) fn stop(&mut self, timer: Option<TimerId>) {
@@ -486,6 +489,7 @@ impl<A: Addr> Engine<A> {
     pub(super) fn tell(&mut self, event: Event, octets: usize) {
         self.event_octets += octets;
         self.events.push_back((event, octets));
+        self.yield_spares();
     }
 
     pub(super) fn has_event_room(&self) -> bool {

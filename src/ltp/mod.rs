@@ -121,6 +121,7 @@ mod report;
 mod sdnv;
 mod sender;
 mod span;
+mod spare;
 mod subject;
 mod table;
 mod timers;

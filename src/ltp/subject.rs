@@ -60,6 +60,7 @@ impl<A: Addr> Engine<A> {
             + spans
             + self.tables()
             + self.event_octets
+            + self.spares.octets()
             + self.events.capacity() * size_of::<(Event, usize)>()
             + self.timers.allocated()
             + self.closed.held()

@@ -307,9 +307,8 @@ fn a_reset_reaches_a_machine_that_wants_nothing_once_it_sends() {
     reset(peer);
 
     // The system of the peer may have taken a little more before.
-    let heard = iter::from_fn(|| Some(next(&mut events)));
-    let is_flow = |event: &Event| matches!(event, Event::Cue(Link::Full | Link::Free));
-    let first = heard.skip_while(is_flow).next();
+    let mut heard = iter::from_fn(|| Some(next(&mut events)));
+    let first = heard.find(|event| !matches!(event, Event::Cue(Link::Full | Link::Free)));
     assert_eq!(first, Some(Event::Cue(Link::Down(Cause::Reset))));
 }
 

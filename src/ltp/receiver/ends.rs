@@ -67,6 +67,7 @@ impl<A: Addr> Engine<A> {
         for timer in reception.reports.timers() {
             self.stop(Some(timer));
         }
+        self.spares.exceed(reception.excess, 0);
         self.charge(slot, reception.charge, 0);
     }
 
