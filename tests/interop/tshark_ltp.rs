@@ -364,7 +364,10 @@ fn the_recording_of_an_engine_is_read() {
 fn the_recording_of_the_demo_is_read() {
     let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tshark_demo");
     let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_farlink"));
-    let output = demo.args(["demo", "--size", "1", "--out"]).arg(&folder).output();
+    let output = demo
+        .args(["demo", "--size", "1", "--out"])
+        .arg(&folder)
+        .output();
     assert!(output.unwrap().status.success());
 
     let types = both_read("demo", &std::fs::read(folder.join("ltp.pcapng")).unwrap());
