@@ -105,7 +105,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             })
         },
     );
-    // What comes for the client service here is for nobody; a node sends from open services alone.
+    // A node sends from open services alone.
     let point = node
         .open(arguments.client)
         .map_err(|error| super::refusal(&error))?;
@@ -132,6 +132,8 @@ fn start(arguments: &Arguments, address: SocketAddr, form: Form) -> Result<Node,
     )?;
     let peer = Peer {
         segment: arguments.segment,
+        // Nobody would take what is sent here, so it may not be acknowledged either.
+        max_imports: 0,
         rate: arguments.rate.and_then(|bits| NonZeroU64::new(bits / 8)),
         ..arguments.span.peer(address)
     };
