@@ -54,6 +54,8 @@ struct Issued {
     timer: Option<TimerId>,
     is_queued: bool,
     left: Instant,
+    /// Whether it claims the whole red part.
+    tells_all: bool,
 }
 
 impl Reports {
@@ -382,20 +384,42 @@ impl<A: Addr> Engine<A> {
         let Some(reception) = self.reception(session) else {
             return;
         };
-        let timer = reception.reports.acknowledge(serial);
-        self.stop(timer);
+        let Some(issued) = reception.reports.acknowledge(serial) else {
+            return;
+        };
+        self.stop(issued.timer);
+        if issued.tells_all {
+            self.drop_reports(session);
+        }
         self.recharge(session);
         self.close_if_over(session);
+    }
+
+    /// The sender knows that all came: no other report tells it more, and their repeats, whose
+    /// acknowledgments may be lost for good, would only keep the session.
+    fn drop_reports(&mut self, session: SessionId) {
+        while let Some(issued) = self
+            .reception(session)
+            .and_then(|reception| reception.reports.take_pending())
+        {
+            self.stop(issued.timer);
+        }
     }
 }
 
 impl Reports {
-    /// Drops a report; returns the timer to stop.
-    fn acknowledge(&mut self, serial: u64) -> Option<TimerId> {
+    /// Takes a report out; its timer is to be stopped.
+    fn acknowledge(&mut self, serial: u64) -> Option<Issued> {
         let place = self.pending.iter().position(|one| one.serial == serial)?;
         let issued = self.pending.remove(place);
         self.octets -= issued.body.capacity();
-        issued.timer
+        Some(issued)
+    }
+
+    fn take_pending(&mut self) -> Option<Issued> {
+        let issued = self.pending.pop()?;
+        self.octets -= issued.body.capacity();
+        Some(issued)
     }
 
     /// A checkpoint whose report could not be made counts as not seen.
@@ -427,6 +451,7 @@ impl Reception {
         if weight > spare {
             return None;
         }
+        let tells_all = self.complete_red().is_some_and(|red| *scope == (0..red));
         for (lower, body) in pieces {
             let serial = self.reports.serial;
             self.reports.serial = serial.saturating_add(1);
@@ -440,6 +465,7 @@ impl Reception {
                 timer: None,
                 is_queued: false,
                 left: Instant::ZERO,
+                tells_all,
             });
         }
         Some(first..self.reports.serial)

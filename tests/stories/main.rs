@@ -5,7 +5,13 @@
     reason = "a test fails by panicking"
 )]
 
+extern crate alloc;
+
 mod chaos;
 mod cotp;
+#[cfg(feature = "ltp")]
+mod ltp;
+#[cfg(feature = "ltp")]
+mod ltp_scene;
 mod resets;
 mod scene;
