@@ -5,7 +5,7 @@ use core::fmt;
 use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
-use super::auth::Auth;
+use super::auth::{Auth, Keys};
 
 /// Octets that any control segment fits into, with numbers of 64 bits and one claim.
 pub const MIN_SEGMENT: usize = 96;
@@ -32,6 +32,11 @@ pub struct Config {
     /// Octets allocated for blocks being received and for those the application has not taken. Default
     /// 1 GiB.
     pub import_octets: usize,
+    /// Octets of memory of delivered blocks that are kept for blocks to come, once the application has
+    /// dropped them; within `import_octets`. Large blocks in a row arrive several times faster with it. But
+    /// what is kept is shared, so `Vec::from` copies what [`Event::Received`](super::Event::Received) brings;
+    /// with 0 nothing is. Default 128 MiB.
+    pub spare_octets: usize,
     /// Events that may wait for the application before sessions are refused. Default 65,536.
     pub max_events: u32,
     /// Segments of control that may wait for one peer; more are dropped, and repeated by their timers.
@@ -72,6 +77,7 @@ impl Default for Config {
             max_imports: 1 << 17,
             export_octets: 1 << 30,
             import_octets: 1 << 30,
+            spare_octets: 1 << 27,
             max_events: 1 << 16,
             max_control: 1 << 14,
             closed_least: 1000,
@@ -156,7 +162,7 @@ pub struct Peer<A> {
     /// Copies of each checkpoint, report and cancellation that follow it at once: worth a round trip each
     /// time the first is lost. Default 0.
     pub copies: u8,
-    /// How segments are authenticated (RFC 5327). Default not at all.
+    /// How segments are authenticated (RFC 5327 section 2.1). Default not at all.
     pub auth: Auth,
 }
 
@@ -186,7 +192,7 @@ impl<A> Peer<A> {
             report_delay: Duration::ZERO,
             repair_delay: Duration::ZERO,
             copies: 0,
-            auth: Auth::Off,
+            auth: Auth::OFF,
         }
     }
 
@@ -229,8 +235,10 @@ impl<A> Peer<A> {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let least = MIN_SEGMENT + self.auth.overhead();
+    /// Refuses what cannot be; else returns the keys, read.
+    pub(super) fn check(&self) -> Result<Keys, ConfigError> {
+        let keys = Keys::new(&self.auth)?;
+        let least = MIN_SEGMENT + keys.overhead();
         if self.segment < least {
             return Err(ConfigError::Segment {
                 len: self.segment,
@@ -249,7 +257,7 @@ impl<A> Peer<A> {
         match spans.into_iter().find(|span| *span > longest) {
             Some(span) => Err(ConfigError::Span { span, longest }),
             None if self.round_trip() < SHORTEST_ROUND => Err(ConfigError::RoundTrip),
-            None => self.auth.check(),
+            None => Ok(keys),
         }
     }
 
@@ -300,6 +308,19 @@ pub enum ConfigError {
         /// Octets that are taken.
         limit: usize,
     },
+    /// More keys than one peer can have.
+    Keys {
+        /// Keys given.
+        count: usize,
+        /// Keys that are taken.
+        limit: usize,
+    },
+    /// Not the DER of an RSA key of 1024 to 4096 bits.
+    #[cfg(feature = "ltp-rsa")]
+    RsaKey {
+        /// Octets given.
+        len: usize,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -324,6 +345,13 @@ impl fmt::Display for ConfigError {
             }
             Self::Key { len, limit } => {
                 write!(f, "key or key ID of {len} octets, 1 to {limit} are taken")
+            }
+            Self::Keys { count, limit } => {
+                write!(f, "{count} keys exceed the limit of {limit}")
+            }
+            #[cfg(feature = "ltp-rsa")]
+            Self::RsaKey { len } => {
+                write!(f, "{len} octets are no RSA key of 1024 to 4096 bits")
             }
         }
     }

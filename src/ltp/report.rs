@@ -242,12 +242,12 @@ impl<A: Addr> Engine<A> {
     ) {
         let spare = self.spare(slot);
         let datagram = self.datagram;
-        let Some(config) = self.span(slot).map(|span| &span.config) else {
+        let Some(span) = self.span(slot) else {
             return;
         };
-        let room = config.segment.min(datagram);
-        let room = room.saturating_sub(header_len(session) + config.auth.overhead());
-        let problem_limit = config.problem_limit;
+        let room = span.config.segment.min(datagram);
+        let room = room.saturating_sub(header_len(session) + span.keys.overhead());
+        let problem_limit = span.config.problem_limit;
         let Some(reception) = self.reception(session) else {
             return;
         };

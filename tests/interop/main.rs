@@ -23,3 +23,5 @@ mod sink;
 mod traces;
 #[cfg(all(feature = "record", feature = "cotp"))]
 mod tshark;
+#[cfg(all(feature = "record", feature = "sim", feature = "cotp", feature = "ltp"))]
+mod tshark_ltp;

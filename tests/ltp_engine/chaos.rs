@@ -89,20 +89,17 @@ fn peer_by_chance(chance: &mut Chance, delay: Duration, auth: &Auth) -> Peer<Hop
 
 /// Segments of less than this many octets more would be refused.
 fn auth_overhead(auth: &Auth) -> usize {
-    match auth {
-        Auth::Off => 0,
-        _ => 20,
-    }
+    if *auth == Auth::OFF { 0 } else { 20 }
 }
 
 fn suite(chance: &mut Chance) -> Auth {
     match chance.below(8) {
-        0 => Auth::Null,
-        1 => Auth::HmacSha1(Key {
+        0 => Auth::null(),
+        1 => Auth::hmac_sha1(Key {
             id: b"k"[..].into(),
             secret: b"secret"[..].into(),
         }),
-        _ => Auth::Off,
+        _ => Auth::OFF,
     }
 }
 

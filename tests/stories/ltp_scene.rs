@@ -1,8 +1,8 @@
 //! Engines of LTP with lines between them, and what to ask of them when all is over.
 
-use alloc::rc::Rc;
 use core::cell::RefCell;
 use core::time::Duration;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use farlink::Tag;

@@ -159,7 +159,11 @@ fn p14_the_acknowledgment_of_a_report_that_claims_all_ends_the_others() {
     line.run();
 
     assert!(is_complete(&line.events(1), 1));
-    assert_eq!(count(&line, 8), 2, "neither is repeated");
+    assert_eq!(
+        count(&line, 8),
+        3,
+        "repeated once, before the other is acknowledged"
+    );
     assert_eq!(line.left(), (0, 0, 0));
 }
 

@@ -166,6 +166,8 @@ impl Threads {
                     steps += 1;
                 }
                 Output::Done => {
+                    // The keeper closes the socket, and does not know of this hold on it.
+                    drop(wire);
                     self.stop();
                     return;
                 }
