@@ -220,6 +220,7 @@ impl<A: Addr> Engine<A> {
             span.carrier = carrier;
         });
         self.unpace(slot);
+        self.let_go(slot);
         self.relieve();
         Ok(())
     }

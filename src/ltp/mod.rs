@@ -124,6 +124,7 @@ mod span;
 mod subject;
 mod table;
 mod timers;
+mod window;
 mod wire;
 
 pub use aggregate::{AGGREGATION, Aggregator, Undecodable, Unit, units};

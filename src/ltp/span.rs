@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::auth::Keys;
 use super::config::Peer;
 use super::timers::{Due, TimerId};
+use super::window::Flight;
 use super::wire::SessionId;
 use crate::Instant;
 
@@ -29,6 +30,7 @@ pub(super) struct Span<A> {
     pub(super) repairs: VecDeque<u64>,
     /// Sessions on their first pass.
     pub(super) fresh: VecDeque<u64>,
+    pub(super) flight: Flight,
     pub(super) is_ready: bool,
     /// When the octets sent so far have passed at the configured rate.
     pub(super) passed: Instant,
@@ -112,6 +114,7 @@ impl<A> Span<A> {
             control: VecDeque::new(),
             repairs: VecDeque::new(),
             fresh: VecDeque::new(),
+            flight: Flight::default(),
             is_ready: false,
             passed: Instant::ZERO,
             pace: None,
@@ -137,8 +140,14 @@ impl<A> Span<A> {
         self.has_work() && !is_stopped
     }
 
+    /// The session whose first pass goes on next, unless all wait.
+    pub(super) fn fresh_next(&self) -> Option<u64> {
+        let next = self.fresh.front().copied();
+        next.filter(|_| !self.flight.is_held)
+    }
+
     pub(super) fn has_work(&self) -> bool {
-        !self.control.is_empty() || !self.repairs.is_empty() || !self.fresh.is_empty()
+        !self.control.is_empty() || !self.repairs.is_empty() || self.fresh_next().is_some()
     }
 
     /// When the answer to a segment of `len` octets that leaves at `now` is due.

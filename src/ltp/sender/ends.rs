@@ -97,6 +97,7 @@ impl<A: Addr> Engine<A> {
         self.stop(sending.guard);
         self.stop(sending.delay);
         self.tags.remove(&sending.tag);
+        self.landed(slot, sending.in_flight());
         Some((slot, sending))
     }
 
