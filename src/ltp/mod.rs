@@ -129,6 +129,7 @@ mod spare;
 mod subject;
 mod table;
 mod timers;
+mod window;
 mod wire;
 
 pub use adapt::{AutoCopies, Copies, LearnedMargins, Margins};
