@@ -11,6 +11,8 @@ mod clock;
 pub mod cotp;
 mod entropy;
 mod handle;
+#[cfg(feature = "ltp")]
+pub mod ltp;
 #[cfg(feature = "tokio")]
 mod outbox;
 #[cfg(feature = "tokio")]

@@ -40,6 +40,9 @@ pub enum Command<A> {
     Welcome(Option<Box<Peer<A>>>, u32),
     /// Tell one half of what [`Link::Up`](crate::Link::Up) and [`Link::Down`](crate::Link::Down) tell.
     Contact(u64, Cue),
+    /// Count so many octets of what was received for a client service, taken as events but not yet used up,
+    /// against [`Config::import_octets`](super::Config::import_octets).
+    Waiting(u64, u64),
 }
 
 /// A block to send.
@@ -387,8 +390,10 @@ pub struct Stats {
     pub redundant_octets: u64,
     /// Segments that could not be decoded or contradict their session.
     pub malformed: u64,
-    /// Segments whose authentication failed.
+    /// Segments with no authentication value that verifies.
     pub unauthentic: u64,
+    /// Segments under no suite and key that their peer may use.
+    pub unknown_key: u64,
     /// Segments of nobody known.
     pub unknown_peer: u64,
     /// Segments for a client service that is not open.

@@ -6,7 +6,7 @@ use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
 use super::adapt::{AutoCopies, Copies, LearnedMargins, Margins};
-use super::auth::Auth;
+use super::auth::{Auth, Keys};
 
 /// Octets that any control segment fits into, with numbers of 64 bits and one claim.
 pub const MIN_SEGMENT: usize = 96;
@@ -33,6 +33,11 @@ pub struct Config {
     /// Octets allocated for blocks being received and for those the application has not taken. Default
     /// 1 GiB.
     pub import_octets: usize,
+    /// Octets of memory of delivered blocks that are kept for blocks to come, once the application has
+    /// dropped them; within `import_octets`. Large blocks in a row arrive several times faster with it. But
+    /// what is kept is shared, so `Vec::from` copies what [`Event::Received`](super::Event::Received) brings;
+    /// with 0 nothing is. Default 128 MiB.
+    pub spare_octets: usize,
     /// Events that may wait for the application before sessions are refused. Default 65,536.
     pub max_events: u32,
     /// Segments of control that may wait for one peer; more are dropped, and repeated by their timers.
@@ -73,6 +78,7 @@ impl Default for Config {
             max_imports: 1 << 17,
             export_octets: 1 << 30,
             import_octets: 1 << 30,
+            spare_octets: 1 << 27,
             max_events: 1 << 16,
             max_control: 1 << 14,
             closed_least: 1000,
@@ -164,7 +170,7 @@ pub struct Peer<A> {
     /// How long nothing is sent before a keep-alive is, for the sake of NATs and firewalls on the way: 15 s
     /// or more (RFC 7122 section 3.4). Default none is sent.
     pub keepalive: Option<Duration>,
-    /// How segments are authenticated (RFC 5327). Default not at all.
+    /// How segments are authenticated (RFC 5327 section 2.1). Default not at all.
     pub auth: Auth,
 }
 
@@ -197,7 +203,7 @@ impl<A> Peer<A> {
             margins: Margins::Fixed,
             ways: Ways::Both,
             keepalive: None,
-            auth: Auth::Off,
+            auth: Auth::OFF,
         }
     }
 
@@ -208,6 +214,38 @@ impl<A> Peer<A> {
             owlt_out: owlt,
             owlt_in: owlt,
             ..self
+        }
+    }
+
+    /// The same peer at another kind of address.
+    #[must_use]
+    pub fn map_address<B>(self, map: impl FnOnce(A) -> B) -> Peer<B> {
+        Peer {
+            address: map(self.address),
+            owlt_out: self.owlt_out,
+            owlt_in: self.owlt_in,
+            remote_delay: self.remote_delay,
+            own_delay: self.own_delay,
+            rate: self.rate,
+            burst: self.burst,
+            segment: self.segment,
+            checkpoint_retries: self.checkpoint_retries,
+            report_retries: self.report_retries,
+            cancel_retries: self.cancel_retries,
+            problem_limit: self.problem_limit,
+            cycle_limit: self.cycle_limit,
+            max_exports: self.max_exports,
+            max_imports: self.max_imports,
+            session_octets: self.session_octets,
+            import_octets: self.import_octets,
+            checkpoint_every: self.checkpoint_every,
+            report_delay: self.report_delay,
+            repair_delay: self.repair_delay,
+            copies: self.copies,
+            margins: self.margins,
+            ways: self.ways,
+            keepalive: self.keepalive,
+            auth: self.auth,
         }
     }
 
@@ -236,8 +274,10 @@ impl<A> Peer<A> {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let least = MIN_SEGMENT + self.auth.overhead();
+    /// Refuses what cannot be; else returns the keys, read.
+    pub(super) fn check(&self) -> Result<Keys, ConfigError> {
+        let keys = Keys::new(&self.auth)?;
+        let least = MIN_SEGMENT + keys.overhead();
         if self.segment < least {
             return Err(ConfigError::Segment {
                 len: self.segment,
@@ -264,7 +304,7 @@ impl<A> Peer<A> {
         match spans.into_iter().find(|span| *span > longest) {
             Some(span) => Err(ConfigError::Span { span, longest }),
             None if self.round_trip() < SHORTEST_ROUND => Err(ConfigError::RoundTrip),
-            None => self.auth.check(),
+            None => Ok(keys),
         }
     }
 
@@ -353,6 +393,19 @@ pub enum ConfigError {
         /// Octets that are taken.
         limit: usize,
     },
+    /// More keys than one peer can have.
+    Keys {
+        /// Keys given.
+        count: usize,
+        /// Keys that are taken.
+        limit: usize,
+    },
+    /// Not the DER of an RSA key of 1024 to 4096 bits.
+    #[cfg(feature = "ltp-rsa")]
+    RsaKey {
+        /// Octets given.
+        len: usize,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -395,6 +448,13 @@ impl fmt::Display for ConfigError {
             }
             Self::Key { len, limit } => {
                 write!(f, "key or key ID of {len} octets, 1 to {limit} are taken")
+            }
+            Self::Keys { count, limit } => {
+                write!(f, "{count} keys exceed the limit of {limit}")
+            }
+            #[cfg(feature = "ltp-rsa")]
+            Self::RsaKey { len } => {
+                write!(f, "{len} octets are no RSA key of 1024 to 4096 bits")
             }
         }
     }

@@ -5,12 +5,14 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
+use super::auth::Proof;
 use super::closed::Closed;
 use super::config::{Config, ConfigError, Peer, Ways};
 use super::presence::Welcome;
-use super::receiver::Import;
+use super::receiver::{Flow, Import};
 use super::sender::Export;
 use super::span::{Carrier, Control, Origin, Role, Span};
+use super::spare::Spares;
 use super::table::{Keyed, Sessions, Table};
 use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
@@ -32,10 +34,12 @@ pub struct Engine<A> {
     by_addr: BTreeMap<A, u32>,
     /// Addresses that are full or down, of peers or not.
     links: BTreeMap<A, Carrier>,
-    pub(super) services: BTreeMap<u64, Service>,
+    pub(super) services: BTreeMap<u64, Opened>,
     pub(super) exports: Sessions<u64, Export>,
     pub(super) tags: Table<Tag, u64>,
     pub(super) imports: Sessions<SessionId, Import>,
+    /// The session whose next segment is expected, as it is known to begin.
+    pub(super) flow: Option<Flow>,
     pub(super) closed: Closed,
     pub(super) timers: Timers<Key>,
     /// Events, each with the octets of memory it holds.
@@ -53,9 +57,20 @@ pub struct Engine<A> {
     pub(super) export_octets: usize,
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
+    pub(super) spares: Spares,
+    /// Octets of events that were taken and wait outside, for all services.
+    waiting: usize,
     /// Octets of the longest datagram, as the last poll showed it.
     pub(super) datagram: usize,
     pub(super) stats: Stats,
+}
+
+/// A client service that is open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened {
+    pub(super) service: Service,
+    /// Octets of events that were taken and wait outside.
+    waiting: usize,
 }
 
 /// What a timer is for.
@@ -133,6 +148,7 @@ impl<A: Addr> Engine<A> {
             exports: Sessions::with_hasher(hasher),
             tags: Table::with_hasher(hasher),
             imports: Sessions::with_hasher(hasher),
+            flow: None,
             timers: Timers::new(),
             events: VecDeque::new(),
             streams: VecDeque::new(),
@@ -145,6 +161,8 @@ impl<A: Addr> Engine<A> {
             export_octets: 0,
             import_octets: 0,
             event_octets: 0,
+            spares: Spares::default(),
+            waiting: 0,
             datagram: usize::MAX,
             stats: Stats::default(),
         })
@@ -160,6 +178,12 @@ impl<A: Addr> Engine<A> {
     #[must_use]
     pub fn sessions(&self) -> (usize, usize) {
         (self.exports.len(), self.imports.len())
+    }
+
+    /// Tells whether segments wait that could leave, but for the rate of their peer.
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        self.spans.iter().flatten().any(|span| span.is_held_back())
     }
 
     /// Returns how many timers run or stand still.
@@ -192,7 +216,7 @@ impl<A: Addr> Engine<A> {
         if self.by_addr.contains_key(&peer.address) {
             return Err(Error::AddressInUse);
         }
-        peer.check().map_err(Error::Peer)?;
+        let keys = peer.check().map_err(Error::Peer)?;
         let limit = self.config.max_peers;
         let vacant = self.spans.iter().position(Option::is_none);
         let slot = vacant.unwrap_or(self.spans.len());
@@ -201,7 +225,7 @@ impl<A: Addr> Engine<A> {
         let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
         self.by_id.insert(id, number);
         self.by_addr.insert(peer.address, number);
-        let span = Some(Box::new(Span::new(id, peer, carrier, self.now)));
+        let span = Some(Box::new(Span::new(id, peer, keys, carrier, self.now)));
         match self.spans.get_mut(slot) {
             Some(place) => *place = span,
             None => self.spans.push(span),
@@ -227,7 +251,7 @@ impl<A: Addr> Engine<A> {
         {
             return Err(Error::AddressInUse);
         }
-        peer.check().map_err(Error::Peer)?;
+        let keys = peer.check().map_err(Error::Peer)?;
         if self
             .span(slot)
             .is_some_and(|span| span.config.ways != peer.ways && span.exports + span.imports > 0)
@@ -239,8 +263,11 @@ impl<A: Addr> Engine<A> {
             self.by_addr.remove(&address);
         }
         self.by_addr.insert(peer.address, slot);
+        // It may have to be authenticated from here on.
+        self.flow = None;
         self.cue(slot, |span| {
             span.config = peer;
+            span.keys = keys;
             span.carrier = carrier;
         });
         self.adopt(slot);
@@ -355,21 +382,22 @@ impl<A: Addr> Engine<A> {
         if u32::try_from(self.services.len()).is_ok_and(|count| count >= limit) {
             return Err(Error::Many { limit });
         }
-        self.services.insert(client, service);
+        let waiting = 0;
+        self.services.insert(client, Opened { service, waiting });
         Ok(())
     }
 
-    /// Receives no more for a client service. What is under way is cancelled with UNREACH.
+    /// Receives no more for a client service. What is under way is cancelled with UNREACH, but for red parts
+    /// that were delivered: their senders are yet to hear of it, and would take it for a failure.
     ///
     /// # Errors
     ///
     /// The service is not open.
     pub fn close(&mut self, now: Instant, client: u64) -> Result<(), Error> {
         self.advance(now);
-        self.services
-            .remove(&client)
-            .ok_or(Error::NotOpen(client))?;
-        for session in self.imports_where(|import| import.is_for(client)) {
+        let opened = self.services.remove(&client);
+        self.waiting -= opened.ok_or(Error::NotOpen(client))?.waiting;
+        for session in self.imports_where(|import| import.is_awaited_by(client)) {
             self.cancel_import(session, Reason::UNREACHABLE);
         }
         Ok(())
@@ -395,6 +423,42 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
+    // Memory.
+
+    /// Counts octets of what was received for a client service, taken as events and not yet used up, against
+    /// [`Config::import_octets`]. Each call replaces what the last one said.
+    ///
+    /// Whoever queues events for slow applications bounds them by this: while there is too much, segments
+    /// are refused as if the events had not been taken. A service for which more waits than is free in all
+    /// takes nothing more in, so that there is room for the others.
+    ///
+    /// # Errors
+    ///
+    /// The service is not open.
+    pub fn set_waiting(&mut self, now: Instant, client: u64, octets: u64) -> Result<(), Error> {
+        self.advance(now);
+        // Two services that say the most there is do not overflow the sum.
+        let most = usize::MAX / usize::try_from(self.config.max_services.max(1)).unwrap_or(1);
+        let octets = usize::try_from(octets).map_or(most, |octets| octets.min(most));
+        let opened = self.services.get_mut(&client);
+        let before = &mut opened.ok_or(Error::NotOpen(client))?.waiting;
+        self.waiting = self.waiting - *before + octets;
+        *before = octets;
+        Ok(())
+    }
+
+    /// Whether more waits for a client service than is free.
+    pub(super) fn is_sated(&self, client: u64) -> bool {
+        let opened = self.services.get(&client);
+        self.waiting > 0 && opened.is_some_and(|opened| opened.waiting > self.spare_of_all())
+    }
+
+    /// Octets that may yet be allocated for receiving, from all peers.
+    pub(super) const fn spare_of_all(&self) -> usize {
+        let held = (self.import_octets + self.event_octets).saturating_add(self.waiting);
+        self.config.import_octets.saturating_sub(held)
+    }
+
     /// Changes a span, and freezes or thaws its timers when that changes whether the peer transmits.
     fn cue(&mut self, slot: u32, change: impl FnOnce(&mut Span<A>)) {
         let now = self.now;
@@ -408,8 +472,8 @@ impl<A: Addr> Engine<A> {
             span.resumed = now;
         }
         match (was_silent, is_silent) {
-            (false, true) => self.timers.freeze(now, |key| key.slot == slot),
-            (true, false) => self.timers.thaw(now, |key| key.slot == slot),
+            (false, true) => self.timers.freeze(slot, now),
+            (true, false) => self.timers.thaw(slot, now),
             (false, false) | (true, true) => {}
         }
         self.wake(slot);
@@ -484,7 +548,7 @@ impl<A: Addr> Engine<A> {
     /// Starts a timer that stands still while the peer is silent.
     pub(super) fn set(&mut self, slot: u32, due: Due, what: What) -> Option<TimerId> {
         let is_frozen = self.span(slot).is_some_and(Span::is_silent);
-        self.timers.set(due, Key { slot, what }, is_frozen)
+        self.timers.set(due, slot, Key { slot, what }, is_frozen)
     }
 
     /// Starts a timer of this end's own, which silence does not touch.
@@ -493,7 +557,7 @@ impl<A: Addr> Engine<A> {
             deadline: at,
             nominal: Instant::ZERO,
         };
-        self.timers.set(due, Key { slot, what }, false)
+        self.timers.set(due, slot, Key { slot, what }, false)
     }
 
     pub(super) fn stop(&mut self, timer: Option<TimerId>) {
@@ -505,6 +569,7 @@ impl<A: Addr> Engine<A> {
     pub(super) fn tell(&mut self, event: Event, octets: usize) {
         self.event_octets += octets;
         self.events.push_back((event, octets));
+        self.yield_spares();
     }
 
     pub(super) fn has_event_room(&self) -> bool {
@@ -528,17 +593,23 @@ impl<A: Addr> Engine<A> {
             self.stats.unknown_peer += 1;
             return;
         };
-        let is_good = self
-            .span(slot)
-            .is_some_and(|span| span.config.auth.is_good(octets, &segment));
-        if known.is_none() {
-            self.greet(slot, is_good);
-        }
-        if !is_good {
-            self.stats.unauthentic += 1;
+        let Some(span) = self.span(slot) else {
             return;
+        };
+        let proof = span
+            .keys
+            .prove(octets, &segment, || self.key_name(&segment));
+        if known.is_none() {
+            self.greet(slot, matches!(proof, Proof::Good(_)));
         }
-        self.dispatch(slot, &segment);
+        match proof {
+            Proof::Good(name) => {
+                self.dispatch(slot, &segment);
+                self.keep_key_name(&segment, name);
+            }
+            Proof::UnknownKey => self.stats.unknown_key += 1,
+            Proof::Bad => self.stats.unauthentic += 1,
+        }
     }
 
     /// Finds who sent a segment. From a receiver of blocks the segment does not say; the session does, or
@@ -670,7 +741,9 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
-        self.take(from, octets);
+        if !self.flows_on(octets) {
+            self.take(from, octets);
+        }
     }
 
     fn link(&mut self, now: Instant, at: A, state: Link) {
@@ -705,6 +778,7 @@ impl<A: Addr> Machine for Engine<A> {
                 self.welcome(now, template.map(|template| *template), most)
             }
             Command::Contact(peer, cue) => self.contact(now, peer, cue),
+            Command::Waiting(client, octets) => self.set_waiting(now, client, octets),
         }
     }
 

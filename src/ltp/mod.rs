@@ -75,8 +75,8 @@
 //! | 5326 7.2 to 7.7 | all notices; 7.7 on demand | yes |
 //! | 5326 9.1 | random session and serial numbers | yes |
 //! | 5326 9.2 | closed sessions are remembered, and answered | yes |
-//! | 5327 2.1 | authentication: HMAC-SHA1-80 and NULL | yes |
-//! | 5327 2.1 | authentication: RSA-SHA256; several keys for one peer; a key ID chosen by the sender | no |
+//! | 5327 2.1 | authentication ([`Auth`]): HMAC-SHA1-80 and NULL; several keys for one peer, and two values in a segment, while keys change; header extensions in first segments alone | yes |
+//! | 5327 2.1 | RSA-SHA256 | with the feature `ltp-rsa` |
 //! | 5327 2.2 | cookies: read as [`Extensions`], neither checked nor sent (CCSDS forbids them) | no |
 //! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and never sent | in part |
 //! | CCSDS 734.1-B-1 | number ranges, service data aggregation ([`Aggregator`], [`units`]) | yes |
@@ -126,6 +126,7 @@ mod report;
 mod sdnv;
 mod sender;
 mod span;
+mod spare;
 mod subject;
 mod table;
 mod timers;
@@ -134,7 +135,9 @@ mod wire;
 pub use adapt::{AutoCopies, Copies, LearnedMargins, Margins};
 pub use aggregate::{AGGREGATION, Aggregator, Undecodable, Unit, units};
 pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, Stats};
-pub use auth::{Auth, Key};
+pub use auth::{Auth, Key, Signer, Verifier};
+#[cfg(feature = "ltp-rsa")]
+pub use auth::{PrivateKey, PublicKey};
 pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer, Ways};
 pub use engine::Engine;
 pub use label::{Label, Labels};

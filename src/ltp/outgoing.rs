@@ -1,6 +1,8 @@
 //! What leaves, in which order, and the timers that start with it.
 
 mod copies;
+mod pieces;
+mod plain;
 
 use alloc::vec::Vec;
 use core::mem;
@@ -8,16 +10,14 @@ use core::ops::Range;
 use core::slice;
 
 pub(super) use self::copies::Spare;
+use self::pieces::{Frame, Piece};
 use super::api::Side;
-use super::auth::Auth;
 use super::engine::{Engine, KEEPALIVE, What};
 use super::receiver::Stage;
-use super::sdnv::{put_sdnv, sdnv_len};
-use super::sender::{Outstanding, Repair, Run, Sending, State};
+use super::sender::{Outstanding, Repair, State};
 use super::span::{Control, Role, Span};
 use super::wire::{
-    Body, Checkpoint, Claims, Color, Data, Mark, Reason, Report, SessionId, data_header_len,
-    header_len,
+    Body, Checkpoint, Claims, Color, Data, Reason, Report, SessionId, header, header_len,
 };
 use crate::{Addr, Transmit};
 
@@ -37,22 +37,6 @@ enum Put {
 enum Turn {
     More,
     Full,
-}
-
-/// A piece of a block to write.
-#[derive(Debug)]
-struct Piece {
-    range: Range<u64>,
-    color: Color,
-}
-
-/// What a segment may be, and where it goes.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    session: SessionId,
-    client: u64,
-    /// Octets left for the content of the segment.
-    room: usize,
 }
 
 impl<A: Addr> Engine<A> {
@@ -387,7 +371,9 @@ impl<A: Addr> Engine<A> {
     // First passes.
 
     fn send_fresh(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
-        self.send_plain(slot, number, tx);
+        if let Some(turn) = self.send_plain(slot, number, tx) {
+            return turn;
+        }
         let every = self
             .span(slot)
             .and_then(|span| span.config.checkpoint_every);
@@ -416,51 +402,6 @@ impl<A: Addr> Engine<A> {
                 self.fresh_left(slot, number, &piece, len);
                 Turn::More
             }
-        }
-    }
-
-    /// Writes red segments that are no checkpoints, as many as fit: what nearly all segments are. They
-    /// start no timer and change nothing else, so the tables are looked into once for all of them.
-    fn send_plain(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) {
-        let Some(frame) = self.frame(slot, number) else {
-            return;
-        };
-        let span = usize::try_from(slot)
-            .ok()
-            .and_then(|slot| self.spans.get(slot));
-        let Some(span) = span.and_then(Option::as_deref) else {
-            return;
-        };
-        let Some(export) = self.exports.get_mut(&number) else {
-            return;
-        };
-        let State::Sending(sending) = &mut export.state else {
-            return;
-        };
-        let is_simple = span.config.rate.is_none() && span.config.checkpoint_every.is_none();
-        if !is_simple || sending.wants_checkpoint {
-            return;
-        }
-        while sending.next < sending.red
-            && let Some(piece) = sending.next_piece(frame, false)
-            && piece.color == Color::Red(None)
-            && let Some(octets) = sending.octets(&piece.range)
-        {
-            let body = Body::Data(Data {
-                client: frame.client,
-                offset: piece.range.start,
-                color: piece.color,
-                octets,
-            });
-            let len = body.wire_len();
-            let put = put(span, frame.session, body.code(), len, tx, |out| {
-                body.encode(out);
-            });
-            if !matches!(put, Put::Written(_)) {
-                return;
-            }
-            sending.next = piece.range.end;
-            self.stats.segments_sent += 1;
         }
     }
 
@@ -552,7 +493,7 @@ impl<A: Addr> Engine<A> {
             number,
         };
         let span = self.span(slot)?;
-        let head = header_len(session) + span.config.auth.overhead();
+        let head = header_len(session) + span.keys.overhead();
         let room = span.config.segment.min(self.datagram).saturating_sub(head);
         let (_, sending) = self.sending(number)?;
         Some(Frame {
@@ -614,153 +555,18 @@ fn put<A: Addr>(
     tx: &mut Transmit<A>,
     write: impl FnOnce(&mut Vec<u8>),
 ) -> Put {
-    let auth: &Auth = &span.config.auth;
-    let whole = header_len(session) + auth.overhead() + len;
+    let keys = &span.keys;
+    let whole = header_len(session) + keys.overhead() + len;
     let is_written = tx.push(span.config.address, whole, |out| {
         let start = out.len();
-        out.push(code);
-        put_sdnv(out, session.originator);
-        put_sdnv(out, session.number);
-        out.push(auth.counts());
-        auth.put_header(out);
+        out.extend_from_slice(header(code, session, keys.counts()).octets());
+        keys.put_header(out);
         write(out);
-        auth.put_trailer(out, start);
+        keys.put_trailer(out, start);
     });
     match is_written {
         true => Put::Written(whole),
         false if tx.is_empty() => Put::Never,
         false => Put::Later,
-    }
-}
-
-impl Outstanding {
-    fn piece(&self) -> Piece {
-        Piece {
-            range: self.range.clone(),
-            color: Color::Red(Some(Checkpoint {
-                serial: self.serial,
-                report: self.report,
-                mark: self.mark,
-            })),
-        }
-    }
-}
-
-impl Sending {
-    fn octets(&self, range: &Range<u64>) -> Option<&[u8]> {
-        let start = usize::try_from(range.start).ok()?;
-        let end = usize::try_from(range.end).ok()?;
-        self.block.get(start..end)
-    }
-
-    /// The next segment of the first pass; `None` when a segment has no room for an octet.
-    ///
-    /// The last red segment is the checkpoint that ends the red part, and the last of all ends the block
-    /// (RFC 5326 section 4.1). No segment has two colors.
-    fn next_piece(&self, frame: Frame, wants_checkpoint: bool) -> Option<Piece> {
-        if self.next >= self.red {
-            let left = self.len - self.next;
-            let fit = frame.fit(self.next, Color::Green { ends_block: true })?;
-            let ends_block = left <= fit;
-            return Some(Piece {
-                range: self.next..self.next + left.min(fit),
-                color: Color::Green { ends_block },
-            });
-        }
-        let last = Checkpoint {
-            serial: self.serial,
-            report: 0,
-            mark: mark_at(self.red, self.red, self.len),
-        };
-        let checked = frame.cut(self.next..self.red, last)?;
-        if checked.range.end < self.red && wants_checkpoint {
-            let checkpoint = Checkpoint {
-                mark: Mark::None,
-                ..last
-            };
-            let fit = frame.fit(self.next, Color::Red(Some(checkpoint)))?;
-            return Some(Piece {
-                range: self.next..self.next + fit.min(self.red - self.next - 1),
-                color: Color::Red(Some(checkpoint)),
-            });
-        }
-        Some(checked)
-    }
-}
-
-impl Run {
-    fn is_untouched(&self) -> bool {
-        self.at == 0 && self.gaps.first().is_some_and(|gap| gap.start == self.from)
-    }
-
-    /// The next segment; the last one, and only that, is a checkpoint (RFC 5326 section 6.13).
-    fn next_piece(&self, frame: Frame, serial: u64, (red, len): (u64, u64)) -> Option<Piece> {
-        let gap = self.gaps.get(self.at)?;
-        let left = self.from..gap.end;
-        if self.at + 1 < self.gaps.len() {
-            let fit = frame.fit(left.start, Color::Red(None))?;
-            return Some(Piece {
-                range: left.start..left.end.min(left.start + fit),
-                color: Color::Red(None),
-            });
-        }
-        let checkpoint = Checkpoint {
-            serial,
-            report: self.report,
-            mark: mark_at(gap.end, red, len),
-        };
-        frame.cut(left, checkpoint)
-    }
-
-    fn advance(&mut self, end: u64) {
-        self.from = end;
-        if self.gaps.get(self.at).is_some_and(|gap| gap.end <= end) {
-            self.at += 1;
-            self.from = self.gaps.get(self.at).map_or(end, |gap| gap.start);
-        }
-    }
-}
-
-/// What ends with a red segment that ends at `end`. Marks of the first pass are repeated where they fit.
-const fn mark_at(end: u64, red: u64, len: u64) -> Mark {
-    if end < red {
-        Mark::None
-    } else if red < len {
-        Mark::RedPart
-    } else {
-        Mark::Block
-    }
-}
-
-impl Frame {
-    /// Octets of the block that fit a segment at `offset`; `None` when not even one does.
-    fn fit(self, offset: u64, color: Color) -> Option<u64> {
-        // The length field is taken off again, and added by its own size.
-        let head = data_header_len(self.client, offset, 0, color) - 1;
-        let room = self.room.checked_sub(head)?;
-        // Bound: usize has at most 64 bits.
-        let fit = (room as u64).checked_sub(sdnv_len(room as u64) as u64)?;
-        (fit > 0).then_some(fit)
-    }
-
-    /// The next segment of red octets that end in a checkpoint.
-    ///
-    /// ION leaves a checkpoint of one octet where the serial numbers just do not fit; here the rest is
-    /// halved.
-    fn cut(self, left: Range<u64>, last: Checkpoint) -> Option<Piece> {
-        let len = left.end - left.start;
-        let with_serials = self.fit(left.start, Color::Red(Some(last)))?;
-        if len <= with_serials {
-            return Some(Piece {
-                range: left,
-                color: Color::Red(Some(last)),
-            });
-        }
-        let plain = self.fit(left.start, Color::Red(None))?;
-        let fit = if len <= plain { len.div_ceil(2) } else { plain };
-        Some(Piece {
-            range: left.start..left.start + fit,
-            color: Color::Red(None),
-        })
     }
 }

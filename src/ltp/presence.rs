@@ -140,6 +140,7 @@ impl<A: Addr> Engine<A> {
         let record = Record {
             slot,
             until: self.now + memory,
+            key_name: None,
             end: End::Plain,
         };
         self.closed

@@ -296,10 +296,9 @@ impl<A: Addr> Engine<A> {
             // Receive-only: a report has no way back, and none is waited for.
             return;
         }
-        let config = &span.config;
-        let room = config.segment.min(datagram);
-        let room = room.saturating_sub(header_len(session) + config.auth.overhead());
-        let problem_limit = config.problem_limit;
+        let room = span.config.segment.min(datagram);
+        let room = room.saturating_sub(header_len(session) + span.keys.overhead());
+        let problem_limit = span.config.problem_limit;
         let Some(reception) = self.reception(session) else {
             return;
         };

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 pub(super) use self::learn::segments;
 use super::api::{Block, Error, Event, Progress, Red, Side};
+use super::auth::Name;
 use super::config::{Numbers, Ways};
 use super::engine::{Engine, What};
 use super::outgoing::Spare;
@@ -32,6 +33,8 @@ const MOST_SERIAL_RANGES: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Export {
     pub(super) slot: u32,
+    /// What named the key of the session (RFC 5327 section 2.1).
+    pub(super) key_name: Option<Name>,
     pub(super) state: State,
 }
 
@@ -297,7 +300,12 @@ impl<A: Addr> Engine<A> {
             delay: None,
         };
         let state = State::Sending(Box::new(sending));
-        self.exports.insert(number, Export { slot, state });
+        let export = Export {
+            slot,
+            key_name: None,
+            state,
+        };
+        self.exports.insert(number, export);
         self.tags.insert(block.tag, number);
         self.export_octets += octets;
         if let Some(span) = self.span_mut(slot) {

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use super::auth::Keys;
 use super::config::{Peer, Ways};
 use super::line::{Line, LineEstimate};
 use super::timers::{Due, TimerId};
@@ -14,6 +15,7 @@ use crate::Instant;
 pub(super) struct Span<A> {
     pub(super) id: u64,
     pub(super) config: Peer<A>,
+    pub(super) keys: Keys,
     pub(super) carrier: Carrier,
     /// Cue P4: this end must not transmit.
     pub(super) must_stop: bool,
@@ -129,10 +131,17 @@ pub(super) enum Role {
 }
 
 impl<A> Span<A> {
-    pub(super) fn new(id: u64, config: Peer<A>, carrier: Carrier, now: Instant) -> Self {
+    pub(super) fn new(
+        id: u64,
+        config: Peer<A>,
+        keys: Keys,
+        carrier: Carrier,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
             config,
+            keys,
             carrier,
             must_stop: false,
             peer_stopped: false,
@@ -173,6 +182,12 @@ impl<A> Span<A> {
     /// Whether timers that wait for the peer stand still.
     pub(super) const fn is_silent(&self) -> bool {
         self.carrier.is_down || self.peer_stopped
+    }
+
+    /// Whether nothing but the rate keeps work from leaving.
+    pub(super) fn is_held_back(&self) -> bool {
+        let is_stopped = self.carrier.is_full || self.carrier.is_down || self.must_stop;
+        self.has_work() && !is_stopped
     }
 
     pub(super) fn has_work(&self) -> bool {
@@ -269,7 +284,7 @@ impl<A> Span<A> {
     /// Bytes of memory held, the export and import tables not counted.
     pub(super) fn held(&self) -> usize {
         size_of::<Self>()
-            + self.config.auth.held()
+            + self.keys.held()
             + self.control.capacity() * size_of::<Control>()
             + self.line.held()
             + (self.repairs.capacity() + self.fresh.capacity() + self.spare.capacity())

@@ -1,8 +1,8 @@
 //! Many seeds: everything that an application, a line and time can do to two engines.
 
+use core::cell::Cell;
 use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Mutex;
@@ -106,20 +106,17 @@ fn copies_by_chance(chance: &mut Chance) -> Copies {
 
 /// Segments of less than this many octets more would be refused.
 fn auth_overhead(auth: &Auth) -> usize {
-    match auth {
-        Auth::Off => 0,
-        _ => 20,
-    }
+    if *auth == Auth::OFF { 0 } else { 20 }
 }
 
 fn suite(chance: &mut Chance) -> Auth {
     match chance.below(8) {
-        0 => Auth::Null,
-        1 => Auth::HmacSha1(Key {
+        0 => Auth::null(),
+        1 => Auth::hmac_sha1(Key {
             id: b"k"[..].into(),
             secret: b"secret"[..].into(),
         }),
-        _ => Auth::Off,
+        _ => Auth::OFF,
     }
 }
 
@@ -151,17 +148,17 @@ impl Storm {
         let auth = suite(&mut chance);
         let is_dark = Rc::new(Cell::new(false));
         let mut weather = Weather::new(seed, is_dark.clone());
-        let options = Cell::new(Some((chance.next_u64(), chance.next_u64())));
+        let options = (chance.next_u64(), chance.next_u64());
         let line = Line::with(
             seed,
             delay,
-            |config| config_by_chance(config, Seed::from(options.get().unwrap().0)),
+            |config| config_by_chance(config, options.0),
             |peer| {
-                let mut own = Seed::from(options.get().unwrap().1 ^ u64::from(peer.address.via));
-                let address = peer.address;
-                own = own.child("peer");
-                *peer = peer_by_chance(&mut own.chance(), delay, &auth);
-                peer.address = address;
+                let own = Seed::from(options.1 ^ u64::from(peer.address.via));
+                *peer = Peer {
+                    address: peer.address,
+                    ..peer_by_chance(&mut own.chance(), delay, &auth)
+                };
             },
         )
         .judged(move |_| weather.fate());
@@ -352,8 +349,8 @@ impl Storm {
     }
 }
 
-fn config_by_chance(config: &mut Config, seed: Seed) {
-    let mut chance = seed.chance();
+fn config_by_chance(config: &mut Config, seed: u64) {
+    let mut chance = Seed::from(seed).chance();
     *config = Config {
         engine: config.engine,
         numbers: pick(&mut chance, [Numbers::Bits32, Numbers::Bits64]),

@@ -10,6 +10,8 @@ mod carrier;
 #[cfg(feature = "cotp")]
 pub mod cotp;
 mod drive;
+#[cfg(feature = "ltp")]
+pub mod ltp;
 mod news;
 mod shared;
 pub mod stream;

@@ -300,13 +300,13 @@ impl<M: Machine<Addr = Path>> Driver<M> {
     }
 }
 
-fn is_pause(error: &io::Error) -> bool {
+pub(super) fn is_pause(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
 }
 
 /// Tells whether the network reported it (ICMP), so that it says nothing about the socket.
-fn is_reported(error: &io::Error) -> bool {
+pub(super) fn is_reported(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, PermissionDenied,
     };

@@ -19,6 +19,8 @@ pub mod cotp;
 mod driver;
 mod handle;
 mod line;
+#[cfg(feature = "ltp")]
+pub mod ltp;
 mod open;
 mod scratch;
 pub mod sockets;

@@ -125,6 +125,7 @@ impl<A: Addr> Engine<A> {
         let record = Record {
             slot,
             until: self.now + memory.unwrap_or_default(),
+            key_name: export.key_name,
             end: End::Plain,
         };
         self.closed
