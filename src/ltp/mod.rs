@@ -111,6 +111,8 @@ mod api;
 mod auth;
 mod closed;
 mod config;
+#[doc = include_str!("delivery.md")]
+pub mod delivery {}
 mod display;
 mod engine;
 #[cfg(feature = "arbitrary")]
