@@ -1,4 +1,9 @@
 //! Stories: protocols in a simulated world, each with a seed, an outcome and a ladder.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests link the standard library anyway"
+)]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
