@@ -1,4 +1,8 @@
 //! What the fuzz targets of the simulator do with their octets. The tests run the same on the seeds.
+#![allow(
+    clippy::std_instead_of_alloc,
+    reason = "fuzz targets link the standard library anyway"
+)]
 
 use core::time::Duration;
 use std::io;
