@@ -10,12 +10,14 @@ use core::mem;
 use core::ops::Range;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::api::{Block, Error, Event, Progress, Red, Side};
 use super::auth::Name;
 use super::config::Numbers;
 use super::engine::{Engine, What};
 use super::ranges::RangeSet;
+use super::report::spilled;
 use super::span::{Control, Role};
 use super::timers::TimerId;
 use super::wire::{Mark, Reason, Report, SessionId};
@@ -82,7 +84,7 @@ pub(super) struct Sending {
     reports: RangeSet,
     /// The report with the lowest lower bound: what to cite to hear of everything again.
     lowest: Option<(u64, u64)>,
-    pub(super) checkpoints: Vec<Outstanding>,
+    pub(super) checkpoints: SmallVec<[Outstanding; 1]>,
     pub(super) repairs: VecDeque<Repair>,
     pub(super) is_repairing: bool,
     problems: u32,
@@ -182,7 +184,7 @@ impl Sending {
         size_of::<Self>()
             + self.claimed.allocated()
             + self.reports.allocated()
-            + self.checkpoints.capacity() * size_of::<Outstanding>()
+            + spilled(&self.checkpoints) * size_of::<Outstanding>()
             + self.repairs.capacity() * size_of::<Repair>()
             + self.delayed.capacity() * size_of::<Wish>()
             + runs * size_of::<Range<u64>>()
@@ -252,7 +254,7 @@ impl<A: Addr> Engine<A> {
             claimed: RangeSet::new(),
             reports: RangeSet::new(),
             lowest: None,
-            checkpoints: Vec::new(),
+            checkpoints: SmallVec::new(),
             repairs: VecDeque::new(),
             is_repairing: false,
             problems: 0,
