@@ -16,6 +16,8 @@ mod ethernet;
 #[path = "../fuzz/ltp_bodies.rs"]
 mod ltp_bodies;
 mod ltp_captures;
+#[path = "../fuzz/sim_bodies.rs"]
+mod sim_bodies;
 
 use alloc::collections::BTreeMap;
 use std::fs;
@@ -23,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use captures::{CONVERSATIONS, Conversation, Odd, Rfc, Side, stream, unhex};
 use ethernet::{ACK, FIN, From, SYN, Tap};
+use farlink::Seed;
 use farlink::cotp::Connection;
 use farlink::ltp::Segment;
 use farlink::record::read_in_all_ways;
@@ -31,6 +34,8 @@ use farlink::record::read_in_all_ways;
 const LONGEST_SEED: usize = 2000;
 /// Longer files are cut by the fuzzer, which leaves little of a recording.
 const LONGEST_FILE: usize = 4096;
+/// Worlds to begin with.
+const WORLDS: u64 = 40;
 
 #[test]
 fn the_seeds_decode_and_encode() {
@@ -65,6 +70,11 @@ fn the_seeds_keep_an_engine_of_ltp_to_the_laws() {
 #[test]
 fn the_seeds_are_segments_of_ltp() {
     runs("ltp_wire", ltp_bodies::wire);
+}
+
+#[test]
+fn the_seeds_are_worlds_of_lawful_machines() {
+    runs("sim_cotp", sim_bodies::cotp);
 }
 
 #[test]
@@ -166,7 +176,17 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
     for (name, recording) in recordings() {
         add("record_read", &name, recording);
     }
+    for number in 0..WORLDS {
+        add("sim_cotp", &format!("{number:02}"), any_octets(number));
+    }
     seeds
+}
+
+/// Octets that a generator of scripts makes something of, whatever they are.
+fn any_octets(number: u64) -> Vec<u8> {
+    let mut chance = Seed::from(number).child("seed of a world").chance();
+    let octet = |_| u8::try_from(chance.below(256)).unwrap();
+    (0..LONGEST_SEED).map(octet).collect()
 }
 
 /// What arrived at one engine of a capture, as far as a seed is long.
@@ -223,6 +243,7 @@ fn pcap(client: &[u8], server: &[u8]) -> Vec<u8> {
 fn recordings() -> BTreeMap<String, Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/recordings");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = files.filter(|entry| entry.path().is_file());
     let files = files.map(|entry| {
         let name = entry.file_name().into_string().unwrap();
         (name, fs::read(entry.path()).unwrap())

@@ -86,9 +86,12 @@ enum Verdict {
 }
 
 impl Import {
-    /// Whether the session is live and for `client`.
-    pub(super) fn is_for(&self, client: u64) -> bool {
-        matches!(&self.stage, Stage::Receiving(reception) if reception.client == client)
+    /// Whether the session is live, for `client`, and has yet to be delivered.
+    pub(super) fn is_awaited_by(&self, client: u64) -> bool {
+        matches!(
+            &self.stage,
+            Stage::Receiving(reception) if reception.client == client && !reception.is_delivered
+        )
     }
 }
 
@@ -105,6 +108,11 @@ impl Reception {
     /// Octets of the red part, once all of it is here.
     pub(super) fn complete_red(&self) -> Option<u64> {
         self.red.filter(|red| self.held.len() == *red)
+    }
+
+    /// Whether the end of the red part has not come.
+    pub(super) const fn is_open_ended(&self) -> bool {
+        self.red.is_none()
     }
 
     /// Where the red part is known to end, or has reached.
@@ -249,11 +257,11 @@ impl<A: Addr> Engine<A> {
                 }
             }
         }
-        if !self.has_import_room(slot) {
+        if !self.has_import_room(slot) || self.is_sated(data.client) {
             self.stats.no_room += 1;
             return false;
         }
-        let Some(service) = self.services.get(&data.client).copied() else {
+        let Some(service) = self.services.get(&data.client).map(|open| open.service) else {
             self.stats.unknown_client += 1;
             self.refuse_unknown(slot, session);
             return false;
@@ -397,7 +405,11 @@ impl<A: Addr> Engine<A> {
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
     ) -> Verdict {
-        let spare = self.spare(slot);
+        let spare = if self.is_sated(data.client) {
+            0
+        } else {
+            self.spare(slot)
+        };
         let limit = self.span(slot).map_or(0, |span| span.config.session_octets);
         let now = self.now;
         let Some(Import {
@@ -538,7 +550,8 @@ impl<A: Addr> Engine<A> {
     /// P10 (RFC 5326 section 6.10): at once, neither ordered nor freed of duplicates.
     fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) {
         let octets = data.octets.len() + EVENT;
-        if !self.has_event_room() || octets > self.spare_of_all() {
+        let is_full = octets > self.spare_of_all() || self.is_sated(data.client);
+        if is_full || !self.has_event_room() {
             self.stats.no_room += 1;
             return;
         }

@@ -15,6 +15,9 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "ltp")]
+#[path = "../broken/mod.rs"]
+mod broken;
 #[cfg(feature = "cotp")]
 mod cotp;
 #[cfg(feature = "ltp")]

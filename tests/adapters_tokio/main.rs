@@ -12,6 +12,9 @@
     reason = "a helper of a test fails the test"
 )]
 
+#[cfg(feature = "ltp")]
+#[path = "../broken/mod.rs"]
+mod broken;
 #[cfg(feature = "cotp")]
 mod cotp;
 #[cfg(feature = "ltp")]

@@ -8,6 +8,9 @@ use farlink::{Chance, Seed};
 
 use crate::scene::{SECOND, Scene, client, message};
 
+/// Seeds below are recorded.
+const RECORDED: u64 = 5;
+
 /// One direction of a line, drawn.
 fn line(chance: &mut Chance) -> StreamLine {
     let span = |chance: &mut Chance, millis| Duration::from_millis(chance.below(millis));
@@ -38,6 +41,9 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
         };
         let server = config(Config::responder(Policy::AcceptAny));
         let mut scene = Scene::new(seed, config(client()), server, line(&mut chance));
+        if seed >= RECORDED {
+            scene.forget();
+        }
         scene.world.stream_from(scene.server, line(&mut chance));
         scene.run(60 * SECOND);
 
@@ -59,6 +65,7 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
         );
         assert_eq!(scene.received(hosts[1]), sent[0], "seed {seed}");
         assert_eq!(scene.received(hosts[0]), sent[1], "seed {seed}");
+        scene.replays();
     });
 }
 
@@ -67,6 +74,9 @@ fn a_cut_at_any_time_leaves_a_beginning_of_what_was_sent() {
     for_each_seed(0..100, |seed| {
         let mut chance = Seed::from(seed).child("cut").chance();
         let mut scene = Scene::plain(seed, line(&mut chance));
+        if seed >= RECORDED {
+            scene.forget();
+        }
         let (client, server) = (scene.client, scene.server);
         let cut = Duration::from_millis(chance.below(20_000));
         let ends = chance.below(3);
@@ -96,5 +106,6 @@ fn a_cut_at_any_time_leaves_a_beginning_of_what_was_sent() {
                 "seed {seed}"
             );
         }
+        scene.replays();
     });
 }

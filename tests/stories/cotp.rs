@@ -1,13 +1,23 @@
 //! COTP over streams that are cut, slow or far.
 
 use bytes::Bytes;
-use farlink::cotp::{
-    Command, Config, Connection, Error, Event, Policy, Reason, Selector, TpduSize,
-};
-use farlink::sim::{Chunks, Host, StreamLine};
+use farlink::cotp::{Command, Config, Error, Event, Policy, Reason, Selector, TpduSize};
+use farlink::sim::{Chunks, StreamLine};
 use farlink::{Instant, Tag};
 
-use crate::scene::{SECOND, Scene, client, message};
+use crate::scene::{Party, SECOND, Scene, client, message};
+
+/// Those whose recordings are kept.
+pub(crate) const KEPT: &[fn()] = &[
+    octet_by_octet_everything_is_said_and_understood,
+    chunks_of_any_size_give_the_same_events,
+    over_minutes_a_patient_initiator_connects,
+    over_minutes_a_hasty_initiator_gives_up_and_the_responder_hears_of_it,
+    a_slow_line_delivers_what_it_can_and_all_in_the_end,
+    a_refused_selector_is_told_to_the_initiator,
+    a_silent_application_holds_the_sender_up_and_loses_nothing,
+    an_application_takes_the_stream_over_with_what_was_read_too_far,
+];
 
 #[test]
 fn octet_by_octet_everything_is_said_and_understood() {
@@ -22,7 +32,7 @@ fn octet_by_octet_everything_is_said_and_understood() {
         ..Config::responder(Policy::AcceptAny)
     };
     let mut scene = Scene::new(1, client(), server, line);
-    let (forth, back) = (message(1000, 0), message(300, 7));
+    let (forth, back) = (message(400, 0), message(200, 7));
 
     scene.run(3 * SECOND);
     scene.send(scene.client, &forth);
@@ -36,39 +46,70 @@ fn octet_by_octet_everything_is_said_and_understood() {
     assert_eq!(scene.reason(scene.client), Some(Reason::Closed));
     assert_eq!(scene.reason(scene.server), Some(Reason::PeerClosed));
     insta::assert_snapshot!(scene.world.ladder());
+    scene.keep("octet_by_octet");
 }
 
 #[test]
 fn chunks_of_any_size_give_the_same_events() {
-    let mut stories = Vec::new();
-    for chunks in [
-        Chunks::Whole,
-        Chunks::Fixed(1),
-        Chunks::Fixed(5),
-        Chunks::Random(9),
-    ] {
-        let line = StreamLine {
-            chunks,
-            ..StreamLine::default()
-        };
-        let mut scene = Scene::plain(4, line);
-        scene.run(SECOND);
-        for len in [1, 2, 7, 200, 8190, 8200, 40_000] {
-            scene.send(scene.client, &message(len, 3));
-            scene.send(scene.server, &message(len, 5));
-        }
-        scene.run(SECOND);
-        scene.world.command(scene.server, Command::Close).unwrap();
-        assert!(scene.world.run_until_idle(60 * SECOND));
-        let told = |host: Host<Connection>| -> Vec<Event> {
-            let events = scene.world.events(host);
-            events.map(|(_, event)| event.clone()).collect()
-        };
-        stories.push((told(scene.client), told(scene.server)));
-    }
+    let told = CHUNKS.map(|(name, chunks)| {
+        let scene = chat(chunks, TpduSize::SMALLEST, &[1, 2, 7, 120, 121, 122, 300]);
+        let told = events(&scene);
+        scene.keep(&format!("chunks_{name}"));
+        told
+    });
 
-    assert_eq!(stories[0].1.len(), 9, "connected, seven messages, closed");
-    assert!(stories.iter().all(|story| *story == stories[0]));
+    assert_eq!(told[0][1].len(), 9, "connected, seven messages, closed");
+    assert!(told.iter().all(|events| *events == told[0]));
+}
+
+#[test]
+fn chunks_of_any_size_give_the_same_long_messages() {
+    let told = CHUNKS.map(|(_, chunks)| {
+        let scene = chat(chunks, client().tpdu_size, &[8184, 8185, 8186, 20_000]);
+        let told = events(&scene);
+        scene.replays();
+        told
+    });
+
+    assert_eq!(told[0][1].len(), 6, "connected, four messages, closed");
+    assert!(told.iter().all(|events| *events == told[0]));
+}
+
+const CHUNKS: [(&str, Chunks); 4] = [
+    ("whole", Chunks::Whole),
+    ("of_one_octet", Chunks::Fixed(1)),
+    ("of_five_octets", Chunks::Fixed(5)),
+    ("of_up_to_nine_octets", Chunks::Random(9)),
+];
+
+/// Messages of these lengths both ways, and a close by the server.
+fn chat(chunks: Chunks, tpdu_size: TpduSize, lengths: &[usize]) -> Scene {
+    let line = StreamLine {
+        chunks,
+        ..StreamLine::default()
+    };
+    let client = Config {
+        tpdu_size,
+        ..client()
+    };
+    let mut scene = Scene::new(4, client, Config::responder(Policy::AcceptAny), line);
+    scene.run(SECOND);
+    for &len in lengths {
+        scene.send(scene.client, &message(len, 3));
+        scene.send(scene.server, &message(len, 5));
+    }
+    scene.run(SECOND);
+    scene.world.command(scene.server, Command::Close).unwrap();
+    assert!(scene.world.run_until_idle(60 * SECOND));
+    scene
+}
+
+fn events(scene: &Scene) -> [Vec<Event>; 2] {
+    let told = |host: Party| {
+        let events = scene.world.events(host);
+        events.map(|(_, event)| event.clone()).collect()
+    };
+    [told(scene.client), told(scene.server)]
 }
 
 #[test]
@@ -86,7 +127,7 @@ fn over_minutes_a_patient_initiator_connects() {
     let mut scene = Scene::new(2, patient, server, StreamLine::delayed(12 * 60 * SECOND));
 
     scene.run(25 * 60 * SECOND);
-    scene.send(scene.client, &message(100_000, 0));
+    scene.send(scene.client, &message(30_000, 0));
     scene
         .world
         .command(scene.client, Command::Flush(Tag(1)))
@@ -94,10 +135,11 @@ fn over_minutes_a_patient_initiator_connects() {
     scene.world.command(scene.client, Command::Close).unwrap();
     assert!(scene.world.run_until_idle(4 * 3600 * SECOND));
 
-    assert_eq!(scene.received(scene.server), [message(100_000, 0)]);
+    assert_eq!(scene.received(scene.server), [message(30_000, 0)]);
     assert_eq!(scene.reason(scene.client), Some(Reason::Closed));
     assert_eq!(scene.reason(scene.server), Some(Reason::PeerClosed));
     insta::assert_snapshot!(scene.world.ladder());
+    scene.keep("minutes_away_and_patient");
 }
 
 #[test]
@@ -116,6 +158,7 @@ fn over_minutes_a_hasty_initiator_gives_up_and_the_responder_hears_of_it() {
     );
     assert!(scene.end(scene.server).is_some());
     insta::assert_snapshot!(scene.world.ladder());
+    scene.keep("minutes_away_and_hasty");
 }
 
 #[test]
@@ -123,7 +166,7 @@ fn a_slow_line_delivers_what_it_can_and_all_in_the_end() {
     let line = StreamLine {
         rate: Some(9600),
         window: Some(2000),
-        chunks: Chunks::Random(40),
+        chunks: Chunks::Random(100),
         ..StreamLine::default()
     };
     let mut scene = Scene::plain(5, line);
@@ -136,6 +179,7 @@ fn a_slow_line_delivers_what_it_can_and_all_in_the_end() {
 
     // 20000 octets and 5 * 7 for the headers of three TPDUs, at 1200 octets a second.
     assert_eq!(scene.received(scene.server).len(), 1);
+    scene.keep("slow_line");
 }
 
 #[test]
@@ -155,20 +199,21 @@ fn a_refused_selector_is_told_to_the_initiator() {
         Some(Reason::Declined(_))
     ));
     insta::assert_snapshot!(scene.world.ladder());
+    scene.keep("refused_selector");
 }
 
 #[test]
 fn a_silent_application_holds_the_sender_up_and_loses_nothing() {
     let line = StreamLine {
-        window: Some(1 << 16),
+        window: Some(1 << 13),
         ..StreamLine::default()
     };
     let client = Config {
-        send_queue: 1 << 17,
+        send_queue: 1 << 14,
         ..client()
     };
     let mut scene = Scene::new(7, client, Config::responder(Policy::AcceptAny), line);
-    let one = message(8000, 0);
+    let one = message(3000, 0);
 
     scene.run(SECOND);
     scene.world.stop_reading(scene.server);
@@ -193,6 +238,7 @@ fn a_silent_application_holds_the_sender_up_and_loses_nothing() {
     let rooms = scene.world.events(scene.client);
     let rooms = rooms.filter(|(_, event)| **event == Event::Room);
     assert_eq!(rooms.count(), 1);
+    scene.keep("silent_application");
 }
 
 #[test]
@@ -220,4 +266,5 @@ fn an_application_takes_the_stream_over_with_what_was_read_too_far() {
         .write(scene.client, tag, b"\x03\x00\x00\x09\x02\xf0\x80hi");
     scene.run(2 * SECOND);
     assert_eq!(scene.received(scene.server), [&b"hi"[..]]);
+    scene.keep("handed_over");
 }

@@ -2,10 +2,14 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test fails by panicking"
 )]
 
 mod chaos;
 mod cotp;
+mod kept;
 mod resets;
 mod scene;
+#[path = "../sink/mod.rs"]
+mod sink;

@@ -4,27 +4,44 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::cotp::{Command, Config, Connection, End, Event, Policy, Reason, Selector, Tpdu};
+use farlink::record::{Flush, Options, Recorder};
 use farlink::sim::{Host, StreamLine, World};
 
+use crate::kept;
+use crate::sink::Sink;
+
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+/// One end of a connection, recorded.
+pub(crate) type Party = Host<Recorder<Connection>>;
 
 /// An initiator and a responder.
 pub(crate) struct Scene {
     pub(crate) world: World,
-    pub(crate) client: Host<Connection>,
-    pub(crate) server: Host<Connection>,
+    pub(crate) client: Party,
+    pub(crate) server: Party,
+    /// The recordings of the two.
+    files: [Sink; 2],
 }
 
 impl Scene {
     /// Joins the two; the initiator's CR sets off at once.
     pub(crate) fn new(seed: u64, client: Config, server: Config, line: StreamLine) -> Self {
         let mut world = World::new(seed);
-        let client = Connection::new(client, &world.seed("client")).unwrap();
-        let server = Connection::new(server, &world.seed("server")).unwrap();
-        let client = world.host((), client);
-        let server = world.host((), server);
-        world.name(client, "client");
-        world.name(server, "server");
+        let files = [Sink::default(), Sink::default()];
+        let [client, server] = [("client", client, &files[0]), ("server", server, &files[1])].map(
+            |(name, config, file)| {
+                let options = Options {
+                    flush: Flush::Gathered(1 << 16),
+                    ..Options::default()
+                };
+                let seed = world.seed(name);
+                let machine = Recorder::new(config, seed, file.clone(), options).unwrap();
+                let host = world.host((), machine);
+                world.name(host, name);
+                host
+            },
+        );
         for host in [client, server] {
             let mut labels = Labels::default();
             world.label_host(host, move |octets| Some(labels.label(octets)));
@@ -35,6 +52,7 @@ impl Scene {
             world,
             client,
             server,
+            files,
         }
     }
 
@@ -43,7 +61,7 @@ impl Scene {
         Self::new(seed, client(), Config::responder(Policy::AcceptAny), line)
     }
 
-    pub(crate) fn send(&mut self, host: Host<Connection>, message: &Bytes) {
+    pub(crate) fn send(&mut self, host: Party, message: &Bytes) {
         let send = Command::Send(message.clone());
         self.world.command(host, send).unwrap();
     }
@@ -52,7 +70,7 @@ impl Scene {
         self.world.run_for(span);
     }
 
-    pub(crate) fn received(&self, host: Host<Connection>) -> Vec<Bytes> {
+    pub(crate) fn received(&self, host: Party) -> Vec<Bytes> {
         let events = self.world.events(host);
         events
             .filter_map(|(_, event)| match event {
@@ -62,7 +80,7 @@ impl Scene {
             .collect()
     }
 
-    pub(crate) fn end(&self, host: Host<Connection>) -> Option<End> {
+    pub(crate) fn end(&self, host: Party) -> Option<End> {
         let mut events = self.world.events(host);
         events.find_map(|(_, event)| match event {
             Event::Failed(end) | Event::Closed(end) => Some((**end).clone()),
@@ -70,11 +88,37 @@ impl Scene {
         })
     }
 
-    pub(crate) fn reason(&self, host: Host<Connection>) -> Option<Reason> {
+    pub(crate) fn reason(&self, host: Party) -> Option<Reason> {
         self.end(host).map(|end| end.reason)
     }
 
-    pub(crate) fn is_open(&self, host: Host<Connection>) -> bool {
+    /// Stops recording, for stories of which there are many.
+    pub(crate) fn forget(&mut self) {
+        for host in [self.client, self.server] {
+            self.world.with(host, |machine, _| machine.finish());
+        }
+    }
+
+    /// Ends the story: what was recorded of both ends replays.
+    pub(crate) fn replays(self) {
+        self.end_recordings()
+            .iter()
+            .for_each(|file| kept::replays(file));
+    }
+
+    /// Ends the story: what was recorded of both ends replays, and is kept under this name.
+    pub(crate) fn keep(self, name: &str) {
+        let [client, server] = self.end_recordings();
+        kept::keep(&format!("{name}.client"), &client);
+        kept::keep(&format!("{name}.server"), &server);
+    }
+
+    fn end_recordings(self) -> [Vec<u8>; 2] {
+        drop(self.world);
+        self.files.map(|file| file.octets())
+    }
+
+    pub(crate) fn is_open(&self, host: Party) -> bool {
         let mut events = self.world.events(host);
         events.any(|(_, event)| matches!(event, Event::Connected(_)))
     }

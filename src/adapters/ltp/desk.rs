@@ -41,6 +41,10 @@ pub(super) struct Point {
     pub(super) name: u64,
     /// What was received, each with its weight.
     queue: VecDeque<(Received, usize)>,
+    /// What all of it weighs.
+    pub(super) weight: usize,
+    /// What it weighed when the engine last heard of it.
+    pub(super) told: usize,
     pub(super) waiters: Waiters,
     /// An interruption that found nobody waiting.
     pub(super) is_interrupted: bool,
@@ -103,6 +107,8 @@ impl Desk {
         let point = Point {
             name,
             queue: VecDeque::new(),
+            weight: 0,
+            told: 0,
             waiters: Waiters::default(),
             is_interrupted: false,
         };
@@ -124,8 +130,7 @@ impl Desk {
         let Some(point) = self.points.remove(&client) else {
             return false;
         };
-        let weight: usize = point.queue.iter().map(|(_, weight)| weight).sum();
-        self.waiting -= weight;
+        self.waiting -= point.weight;
         point.waiters.call_all(&mut self.calls);
         self.call_rooms();
         true
@@ -147,6 +152,7 @@ impl Desk {
         if !point.queue.is_empty() {
             point.waiters.call_first(&mut self.calls);
         }
+        point.weight -= weight;
         self.waiting -= weight;
         Some(received)
     }
@@ -245,8 +251,11 @@ impl Desk {
                 };
                 self.lay((session, client), cancelled, Bytes::new());
             }
-            // Whoever wants to know looks at the progress.
-            Event::Sent { .. } => {}
+            // Whoever wants to know looks at the progress; and nobody asks for pings and strangers.
+            Event::Sent { .. }
+            | Event::Answered { .. }
+            | Event::Silent { .. }
+            | Event::Stranger { .. } => {}
         }
     }
 
@@ -266,6 +275,7 @@ impl Desk {
         };
         point.queue.push_back((received, weight));
         point.waiters.call_first(&mut self.calls);
+        point.weight += weight;
         self.waiting += weight;
     }
 

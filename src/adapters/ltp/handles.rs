@@ -1,9 +1,11 @@
 //! What the handles of a node do, short of waiting: that is another matter for tasks than for threads.
 
+use alloc::format;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
 use core::time::Duration;
+use std::io;
 
 use bytes::Bytes;
 
@@ -48,13 +50,23 @@ impl<P: Pump> Handle<P> {
     }
 
     pub(crate) fn add_peer(&self, id: u64, peer: Peer<SocketAddr>) -> Result<(), Error> {
-        let peer = peer.map_address(|remote| Path::udp(self.local(), remote));
+        let peer = self.place(peer)?;
         self.command(Command::AddPeer(id, peer.into()))
     }
 
     pub(crate) fn change_peer(&self, id: u64, peer: Peer<SocketAddr>) -> Result<(), Error> {
-        let peer = peer.map_address(|remote| Path::udp(self.local(), remote));
+        let peer = self.place(peer)?;
         self.command(Command::ChangePeer(id, peer.into()))
+    }
+
+    /// Says how the socket reaches a peer, if it can.
+    fn place(&self, peer: Peer<SocketAddr>) -> Result<Peer<Path>, Error> {
+        let (local, remote) = (self.local(), peer.address);
+        if local.is_ipv4() != remote.is_ipv4() || remote.port() == 0 {
+            let message = format!("a socket at {local} cannot reach a peer at {remote}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
+        }
+        Ok(peer.map_address(|remote| Path::udp(local, remote)))
     }
 
     pub(crate) fn remove_peer(&self, id: u64) -> Result<(), Error> {

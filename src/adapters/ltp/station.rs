@@ -10,12 +10,15 @@ use alloc::vec::Vec;
 use super::desk::{Course, Desk};
 use super::waiters::Ticket;
 use super::{Error, NodeStats, Received, Speaker};
-use crate::ltp::{self, Block, Command, Progress, Service, SessionId};
+use crate::ltp::{self, Block, Command, Event, Progress, Service, SessionId};
 use crate::{Instant, Link, Machine as _, Output, Path, Tag, Transmit};
 
 /// The part of [`Config::import_octets`](ltp::Config::import_octets) by which what waits may grow or shrink
 /// before the engine hears of it: small blocks then cost it nothing.
 const GRAIN: usize = 64;
+
+/// How long a node that ends waits for the rates of its peers before it has told them so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The machine of a node and its books.
 pub(super) struct Station {
@@ -24,9 +27,7 @@ pub(super) struct Station {
     local: SocketAddr,
     phase: Phase,
     desk: Desk,
-    /// How much waits in access points, as the engine last heard.
-    told: usize,
-    /// By how much that may be wrong.
+    /// By how much the engine may be wrong about what waits at an access point.
     grain: usize,
     /// What was counted when the speaker was let go.
     last: NodeStats,
@@ -38,8 +39,8 @@ enum Phase {
     Open,
     /// Nothing begins any more, and what is under way has until then.
     Closing(Instant),
-    /// What was cancelled is on its way.
-    Last,
+    /// Cancellations leave, as far as the rates of the peers let them until then.
+    Last(Instant),
 }
 
 impl Station {
@@ -49,7 +50,6 @@ impl Station {
             local,
             phase: Phase::Open,
             desk: Desk::default(),
-            told: 0,
             grain: import_octets / GRAIN,
             last: NodeStats::default(),
         }
@@ -85,8 +85,11 @@ impl Station {
                 Output::Transmit => return Output::Transmit,
                 Output::Ask(ask) => return Output::Ask(ask),
                 Output::Event(event) => {
+                    let client = client_of(&event);
                     self.desk.file(event);
-                    self.weigh(now);
+                    if let Some(client) = client {
+                        self.weigh(now, client);
+                    }
                 }
                 Output::Idle(deadline) => match self.rest(now, deadline) {
                     Rest::Until(deadline) => return Output::Idle(deadline),
@@ -106,11 +109,14 @@ impl Station {
                 Rest::Until(Some(deadline.map_or(until, |deadline| deadline.min(until))))
             }
             Phase::Closing(_) => {
-                self.phase = Phase::Last;
+                self.phase = Phase::Last(now + LAST_WORDS);
                 self.cancel_all(now);
                 Rest::More
             }
-            Phase::Last => Rest::Over,
+            Phase::Last(until) if now < until && self.has_backlog() => {
+                Rest::Until(Some(deadline.map_or(until, |deadline| deadline.min(until))))
+            }
+            Phase::Last(_) => Rest::Over,
         }
     }
 
@@ -118,6 +124,11 @@ impl Station {
         self.speaker
             .as_ref()
             .is_none_or(|speaker| speaker.engine().sessions() == (0, 0))
+    }
+
+    fn has_backlog(&self) -> bool {
+        let speaker = self.speaker.as_ref();
+        speaker.is_some_and(|speaker| speaker.engine().has_backlog())
     }
 
     fn cancel_all(&mut self, now: Instant) {
@@ -186,7 +197,6 @@ impl Station {
         if self.desk.close(client, name) {
             // Refused at the end only.
             let _ = self.command(now, Command::Close(client));
-            self.weigh(now);
         }
     }
 
@@ -218,7 +228,7 @@ impl Station {
             return Poll::Ready(Err(Error::Interrupted));
         }
         if let Some(received) = self.desk.take(client, name, ticket) {
-            self.weigh(now);
+            self.weigh(now, client);
             return Poll::Ready(Ok(received));
         }
         if is_over {
@@ -353,7 +363,7 @@ impl Station {
                 self.desk.call_rooms();
             }
             Phase::Closing(before) => *before = until.min(*before),
-            Phase::Last => {}
+            Phase::Last(_) => {}
         }
     }
 
@@ -373,16 +383,36 @@ impl Station {
         self.desk.leavers.leave(ticket);
     }
 
-    /// Tells the engine what waits outside of it, so that it takes in no more than it may hold in all.
-    fn weigh(&mut self, now: Instant) {
-        let waiting = self.desk.waiting;
-        if waiting.abs_diff(self.told) <= self.grain {
+    /// Tells the engine what waits at an access point, so that it takes in no more than it may hold in all.
+    fn weigh(&mut self, now: Instant, client: u64) {
+        let (Some(point), Some(speaker)) = (self.desk.points.get_mut(&client), &mut self.speaker)
+        else {
             return;
-        }
+        };
+        let is_known = point.weight.abs_diff(point.told) <= self.grain;
         // Bound: usize has at most 64 bits.
-        if self.command(now, Command::Waiting(waiting as u64)).is_ok() {
-            self.told = waiting;
+        let waiting = Command::Waiting(client, point.weight as u64);
+        if !is_known && speaker.command(now, waiting).is_ok() {
+            point.told = point.weight;
         }
+    }
+}
+
+/// Returns the client service for which something was received.
+const fn client_of(event: &Event) -> Option<u64> {
+    match event {
+        Event::Arriving { client, .. }
+        | Event::Piece { client, .. }
+        | Event::Received { client, .. }
+        | Event::Green { client, .. }
+        | Event::Cancelled { client, .. } => Some(*client),
+        Event::Sent { .. }
+        | Event::Complete { .. }
+        | Event::Failed { .. }
+        | Event::Room { .. }
+        | Event::Answered { .. }
+        | Event::Silent { .. }
+        | Event::Stranger { .. } => None,
     }
 }
 

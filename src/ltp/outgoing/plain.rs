@@ -33,6 +33,7 @@ impl<A: Addr> Engine<A> {
         let mut head = header(0, frame.session, 0);
         head.sdnv(frame.client);
         while every.is_none_or(|every| sending.unchecked + 1 < every.get())
+            && !span.is_last_of_contact(now)
             && let Some(fit) = frame.fit(sending.next, color)
             && fit < sending.red.saturating_sub(sending.next)
             && let Some(octets) = sending.octets(&(sending.next..sending.next + fit))

@@ -15,6 +15,7 @@ mod ends;
 mod odd;
 mod signals;
 mod timers;
+mod waiting;
 
 const OWLT: Duration = Duration::from_secs(3);
 const FOREIGN: SessionId = SessionId {

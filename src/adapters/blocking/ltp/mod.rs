@@ -222,8 +222,8 @@ impl AccessPoint {
         self.0.refuse(session)
     }
 
-    /// Receives no more: what is under way to it is cancelled, and what was not taken is lost. Blocks that
-    /// were accepted for sending go on.
+    /// Receives no more: what is under way to it is cancelled, and what was not taken is lost, though its
+    /// senders are told that it has arrived. Blocks that were accepted for sending go on.
     pub fn close(&self) {
         self.0.close();
     }

@@ -1,0 +1,7 @@
+//! Random worlds of COTP machines under the laws.
+#![no_main]
+
+#[path = "../sim_bodies.rs"]
+mod sim_bodies;
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| sim_bodies::cotp(octets));

@@ -1,0 +1,62 @@
+//! Recordings of the stories: each replays, and those that are kept in `vectors` tell the same.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use farlink::cotp::Connection;
+use farlink::record::{End, Recording, replay};
+
+use crate::{cotp, resets};
+
+std::thread_local! {
+    /// Whether this thread writes the recordings into the repository.
+    static WRITES: Cell<bool> = const { Cell::new(false) };
+}
+
+#[test]
+#[ignore = "writes the recordings into the repository"]
+fn write_the_recordings() {
+    fs::create_dir_all(folder()).unwrap();
+    WRITES.set(true);
+    for story in cotp::KEPT.iter().chain(resets::KEPT) {
+        story();
+    }
+}
+
+/// Expects that a recording replays to its end.
+pub(crate) fn replays(file: &[u8]) {
+    let outcome = replay::<Connection>(file).unwrap();
+    assert!(outcome.matches(), "{outcome}");
+    assert_eq!(outcome.end, End::Finished);
+}
+
+/// Expects that a recording is kept under this name, or keeps it.
+pub(crate) fn keep(name: &str, file: &[u8]) {
+    replays(file);
+    let path = folder().join(format!("{name}.pcapng"));
+    if WRITES.get() {
+        return fs::write(&path, file).unwrap();
+    }
+    let kept = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(tell_the_same(&kept, file), "write it again: {name}");
+}
+
+/// Compares the calls, not the octets, for those name the version that wrote them.
+fn tell_the_same(one: &[u8], other: &[u8]) -> bool {
+    let [one, other] = [one, other].map(|file| Recording::open(file).unwrap());
+    let (mut ones, mut others) = (one.calls().unwrap(), other.calls().unwrap());
+    loop {
+        let one = ones.next_entry().unwrap();
+        if one != others.next_entry().unwrap() {
+            return false;
+        }
+        if one.is_none() {
+            return true;
+        }
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/recordings/stories")
+}
