@@ -295,9 +295,8 @@ impl<A: Addr> Engine<A> {
 
     /// A higher rate takes effect at once.
     fn unpace(&mut self, slot: u32) {
-        if let Some(timer) = self.span_mut(slot).and_then(|span| span.pace.take()) {
-            self.timers.stop(timer);
-        }
+        let pace = self.span_mut(slot).and_then(|span| span.pace.take());
+        self.stop(pace);
         self.wake(slot);
     }
 
