@@ -110,6 +110,11 @@ impl Reception {
         self.red.filter(|red| self.held.len() == *red)
     }
 
+    /// Whether the end of the red part has not come.
+    pub(super) const fn is_open_ended(&self) -> bool {
+        self.red.is_none()
+    }
+
     /// Where the red part is known to end, or has reached.
     pub(super) fn red_reached(&self) -> u64 {
         self.red.unwrap_or_else(|| self.held.end())
@@ -564,7 +569,7 @@ impl<A: Addr> Engine<A> {
 
     // Guards.
 
-    /// A session whose sender fell silent must not stay for ever (HDTN issue 24). The timer is set once and
+    /// A session whose sender fell silent must not stay for ever (HDTN issue 19). The timer is set once and
     /// looks, when it fires, whether anything came; setting it with each segment would cost more.
     fn guard_import(&mut self, slot: u32, session: SessionId) {
         let Some(patience) = self.span(slot).map(Span::patience) else {
