@@ -12,8 +12,7 @@ use farlink::adapters::ltp::{Error, Kind, Maker, Options, Received};
 use farlink::ltp::{self, Config, Cue, Peer, Reason, Red, Service, Side};
 
 use super::AT_LAST;
-
-const CLIENT: u64 = 4;
+use super::ltp_nodes::{Broken, CLIENT, POISON, block_of, failure, hasty, here, numbered};
 
 #[test]
 fn a_block_is_sent_acknowledged_and_received_once() {
@@ -501,8 +500,7 @@ fn a_shutdown_cancels_what_takes_too_long() {
 #[test]
 fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     let mut options = Options::from(Config::engine(1));
-    options.maker =
-        Maker::new(|config, seed, _| Ok(Box::new(super::broken::Broken::new(config, seed)?)));
+    options.maker = Maker::new(|config, seed, _| Ok(Box::new(Broken::new(config, seed)?)));
     let node = Node::bind(here(), options).unwrap();
     node.add_peer(2, Peer::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))))
         .unwrap();
@@ -514,18 +512,12 @@ fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     let mut sending = near.start(2, "hello", Red::All).unwrap();
 
     let poison = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    poison
-        .send_to(super::broken::POISON, node.local_addr())
-        .unwrap();
+    poison.send_to(POISON, node.local_addr()).unwrap();
 
     assert!(matches!(receiving.join().unwrap(), Err(Error::Closed)));
     assert!(matches!(sending.wait(), Err(Error::Closed)));
     assert!(matches!(near.send(2, "hello"), Err(Error::Closed)));
     node.shutdown(AT_LAST);
-}
-
-fn here() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
 fn node(engine: u64) -> Node {
@@ -538,16 +530,6 @@ fn pair() -> (Node, Node) {
     one.add_peer(2, Peer::new(two.local_addr())).unwrap();
     two.add_peer(1, Peer::new(one.local_addr())).unwrap();
     (one, two)
-}
-
-/// A peer that soon counts as silent.
-fn hasty(address: SocketAddr) -> Peer<SocketAddr> {
-    let mut peer = Peer::new(address);
-    peer.own_delay = Duration::from_millis(20);
-    peer.remote_delay = Duration::from_millis(20);
-    peer.checkpoint_retries = 2;
-    peer.cancel_retries = 1;
-    peer
 }
 
 /// Makes `from` send 500 kB a second to `to`.
@@ -568,13 +550,6 @@ fn sending(near: &AccessPoint, block: Bytes) -> thread::JoinHandle<Result<(), Er
     thread::spawn(move || near.send(2, block).map(drop))
 }
 
-fn failure(error: Error) -> (Side, Reason) {
-    match error {
-        Error::Failed { by, reason, .. } => (by, reason),
-        other => panic!("{other:?}"),
-    }
-}
-
 /// Waits behind the pieces for the end of a reception.
 fn cancellation(far: &AccessPoint) -> (Side, Reason) {
     loop {
@@ -584,15 +559,4 @@ fn cancellation(far: &AccessPoint) -> (Side, Reason) {
             other => panic!("{other:?}"),
         }
     }
-}
-
-fn block_of(len: u32) -> Bytes {
-    (0..len).map(|at| (at % 251).to_le_bytes()[0]).collect()
-}
-
-/// Blocks of several sizes, no two alike.
-fn numbered(sender: u64, number: u64) -> Bytes {
-    let mut block = format!("{sender}/{number}:").into_bytes();
-    block.resize(block.len() + 300 * usize::try_from(number).unwrap(), b'.');
-    block.into()
 }

@@ -14,10 +14,10 @@ use farlink::adapters::tokio::ltp::{AccessPoint, Node};
 use farlink::ltp::{self, Config, Cue, Peer, Reason, Red, Service, Side};
 use tokio::task::JoinHandle;
 
+use super::ltp_nodes::{Broken, CLIENT, POISON, block_of, failure, hasty, here, numbered};
+
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);
-const CLIENT: u64 = 4;
-
 #[tokio::test]
 async fn a_block_is_sent_acknowledged_and_received_once() {
     let (earth, mars) = pair();
@@ -599,8 +599,7 @@ async fn a_shutdown_cancels_what_takes_too_long() {
 #[tokio::test]
 async fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     let mut options = Options::from(Config::engine(1));
-    options.maker =
-        Maker::new(|config, seed, _| Ok(Box::new(super::broken::Broken::new(config, seed)?)));
+    options.maker = Maker::new(|config, seed, _| Ok(Box::new(Broken::new(config, seed)?)));
     let node = Node::bind(here(), options).unwrap();
     node.add_peer(2, Peer::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))))
         .unwrap();
@@ -612,9 +611,7 @@ async fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     let mut sending = near.start(2, "hello", Red::All).await.unwrap();
 
     let poison = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    poison
-        .send_to(super::broken::POISON, node.local_addr())
-        .unwrap();
+    poison.send_to(POISON, node.local_addr()).unwrap();
 
     assert!(matches!(receiving.await.unwrap(), Err(Error::Closed)));
     assert!(matches!(sending.wait().await, Err(Error::Closed)));
@@ -628,10 +625,6 @@ async fn is_pending(future: impl Future) -> bool {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
-fn here() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-}
-
 fn node(engine: u64) -> Node {
     Node::bind(here(), Config::engine(engine)).unwrap()
 }
@@ -642,16 +635,6 @@ fn pair() -> (Node, Node) {
     one.add_peer(2, Peer::new(two.local_addr())).unwrap();
     two.add_peer(1, Peer::new(one.local_addr())).unwrap();
     (one, two)
-}
-
-/// A peer that soon counts as silent.
-fn hasty(address: SocketAddr) -> Peer<SocketAddr> {
-    let mut peer = Peer::new(address);
-    peer.own_delay = Duration::from_millis(20);
-    peer.remote_delay = Duration::from_millis(20);
-    peer.checkpoint_retries = 2;
-    peer.cancel_retries = 1;
-    peer
 }
 
 /// Makes `from` send 500 kB a second to `to`.
@@ -672,13 +655,6 @@ fn sending(near: &AccessPoint, block: Bytes) -> JoinHandle<Result<(), Error>> {
     tokio::spawn(async move { near.send(2, block).await.map(drop) })
 }
 
-fn failure(error: Error) -> (Side, Reason) {
-    match error {
-        Error::Failed { by, reason, .. } => (by, reason),
-        other => panic!("{other:?}"),
-    }
-}
-
 /// Waits behind the pieces for the end of a reception.
 async fn cancellation(far: &AccessPoint) -> (Side, Reason) {
     loop {
@@ -688,15 +664,4 @@ async fn cancellation(far: &AccessPoint) -> (Side, Reason) {
             other => panic!("{other:?}"),
         }
     }
-}
-
-fn block_of(len: u32) -> Bytes {
-    (0..len).map(|at| (at % 251).to_le_bytes()[0]).collect()
-}
-
-/// Blocks of several sizes, no two alike.
-fn numbered(sender: u64, number: u64) -> Bytes {
-    let mut block = format!("{sender}/{number}:").into_bytes();
-    block.resize(block.len() + 300 * usize::try_from(number).unwrap(), b'.');
-    block.into()
 }
