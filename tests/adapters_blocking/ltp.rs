@@ -27,6 +27,7 @@ fn a_block_is_sent_acknowledged_and_received_once() {
     assert_eq!(received.kind, Kind::Whole { ends_block: true });
     assert_eq!(received.data, "hello");
     assert_eq!(far.receive_timeout(Duration::ZERO).unwrap(), None);
+    assert_eq!(far.try_receive().unwrap(), None);
     assert_eq!(earth.stats().engine.exports_complete, 1);
 }
 
@@ -474,7 +475,9 @@ fn a_shutdown_lets_blocks_finish_and_begins_none() {
     Node::bind(address, Config::engine(1)).unwrap();
     // What was received before can be taken afterwards.
     mars.shutdown(AT_LAST);
-    assert_eq!(far.receive().unwrap().data.len(), 100_000);
+    let received = far.try_receive().unwrap().unwrap();
+    assert_eq!(received.data.len(), 100_000);
+    assert!(matches!(far.try_receive(), Err(Error::Closed)));
     assert!(matches!(far.receive(), Err(Error::Closed)));
 }
 
