@@ -43,7 +43,7 @@ pub(crate) fn wire(octets: &[u8]) {
 
 /// An engine under all the laws.
 pub(crate) fn engine(octets: &[u8]) {
-    check(octets, &Auth::Off);
+    check(octets, &Auth::OFF);
 }
 
 /// An engine that believes nobody without a good value.
@@ -52,7 +52,7 @@ pub(crate) fn authenticated(octets: &[u8]) {
         id: Bytes::from_static(KEY_ID),
         secret: Bytes::from_static(SECRET),
     };
-    check(octets, &Auth::HmacSha1(key));
+    check(octets, &Auth::hmac_sha1(key));
 }
 
 /// The first octet tells a capture from a generated script, so that captures can be seeds.
@@ -352,7 +352,7 @@ impl Aim {
         }
         let mut out = Vec::new();
         segment.encode(&mut out);
-        if *auth != Auth::Off && segment.header.count() == 0 && segment.trailer.count() == 0 {
+        if *auth != Auth::OFF && segment.header.count() == 0 && segment.trailer.count() == 0 {
             sign(&mut out, segment.body.wire_len());
         }
         out.extend_from_slice(octets.get(used..)?);

@@ -10,13 +10,17 @@
     reason = "tests fail by panicking, on machines with an allocator"
 )]
 
+#[path = "ltp_engine/seeds.rs"]
+mod seeds;
+
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use farlink::ltp::{Block, Config, Engine, Event, Peer, Red, Service};
+use farlink::ltp::{Block, Config, Copies, Engine, Event, Peer, Red, Service};
 use farlink::{Chance, Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 use licklider_core as other;
 use other::{EngineId, Input, Notice, Timestamp};
+use seeds::for_each_seed;
 
 const HOP: Hop = Hop {
     interface: 0,
@@ -49,8 +53,13 @@ impl World {
         let delay = Duration::from_millis(chance.below(2000));
         let segment = 120 + usize::try_from(chance.below(1200)).unwrap();
         let every = u32::try_from(chance.below(4)).unwrap();
+        let mut wait = || Duration::from_millis([0, 0, 20][index(&mut chance, 3)]);
+        let (report_delay, repair_delay) = (wait(), wait());
         let mut ours = Engine::new(Config::engine(OURS), Seed::from(seed)).unwrap();
         let peer = Peer {
+            report_delay,
+            repair_delay,
+            copies: Copies::Fixed([0, 0, 1][index(&mut chance, 3)]),
             segment,
             checkpoint_every: core::num::NonZeroU32::new(every),
             checkpoint_retries: 30,
@@ -250,6 +259,8 @@ fn transfer(seed: u64) {
             "seed {seed}: ours to theirs"
         );
     }
+    let completes = |notice: &Notice| matches!(notice, Notice::TransmissionSessionCompleted { .. });
+    assert!(world.notices.iter().any(completes), "seed {seed}: theirs");
     assert_eq!(
         ours,
         vec![&back[..cut]; wanted],
@@ -262,8 +273,5 @@ fn transfer(seed: u64) {
 
 #[test]
 fn blocks_pass_both_ways_whatever_the_line_loses_repeats_and_reorders() {
-    let seeds = std::env::var("LTP_SEEDS").map_or(1000, |seeds| seeds.parse().unwrap());
-    for seed in 0..seeds {
-        transfer(seed);
-    }
+    for_each_seed(2000, transfer);
 }

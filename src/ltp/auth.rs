@@ -1,65 +1,193 @@
-//! Authentication of segments (RFC 5327 section 2.1).
+//! Authentication of segments (RFC 5327 section 2.1): what is sent to a peer, and what is accepted.
+//!
+//! [`Auth`] is the policy as plain data, a field of [`Peer`](super::Peer). The engine reads the keys once, when
+//! the peer is added or changed, and keeps them beside it.
 
+mod keys;
+#[cfg(feature = "ltp-rsa")]
+mod rsa;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::Bytes;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha1::Sha1;
+
+pub(super) use keys::{Keys, Proof};
+pub(super) use sessions::Name;
 
 use super::config::ConfigError;
-use super::sdnv::{put_sdnv, sdnv_len};
-use super::wire::{Extension, ExtensionTag, Segment};
 
-/// Octets of an authentication value of suites 0 and 255.
-const VALUE: usize = 10;
-/// Octets of the trailer extension: tag, length and value.
-const TRAILER: usize = 2 + VALUE;
-/// Octets of the longest key and key ID.
+/// Octets of the longest key ID, and of the longest shared key.
 const LONGEST_KEY: usize = 256;
-/// The key of the NULL suite, known to all: it finds accidents, not forgers.
-const NULL_KEY: [u8; 20] = [
-    0xC3, 0x7B, 0x7E, 0x64, 0x92, 0x58, 0x43, 0x40, 0xBE, 0xD1, 0x22, 0x07, 0x80, 0x89, 0x41, 0x15,
-    0x50, 0x68, 0xF7, 0x38,
-];
+/// Signatures under one segment: the RFC knows of two, the old key's and the new one's.
+pub(super) const MOST_SIGNERS: usize = 2;
+/// Keys accepted from one peer.
+pub(super) const MOST_VERIFIERS: usize = 8;
 
-/// How the segments of one peer are authenticated, in both directions.
+/// How the segments of one peer are authenticated: what is sent to it, and what is accepted from it.
 ///
-/// With any suite, what comes without a good value is dropped. A key is looked up by the peer; the key ID
-/// is sent, and one that differs on reception is not ours to verify.
-#[derive(Clone, PartialEq, Eq, Default)]
+/// To change a key, first let both ends accept the new one beside the old one, then let both send with it,
+/// then drop the old one. A peer that accepts one key only is sent both for a while.
+///
+/// ```
+/// use farlink::ltp::{Auth, Key, Signer, Verifier};
+///
+/// let old = Key { id: "1".into(), secret: "a secret".into() };
+/// let new = Key { id: "2".into(), secret: "another".into() };
+/// let auth = Auth {
+///     send: vec![Signer::HmacSha1(new.clone())],
+///     accept: vec![Verifier::HmacSha1(old), Verifier::HmacSha1(new)],
+/// };
+/// # assert!(!format!("{auth:?}").contains("secret"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct Auth {
+    /// What signs every segment, at most 2: one, or two while keys change. Default none, nothing is added.
+    ///
+    /// Of two values each covers all that precedes it; a peer that looks at the first one alone sees no good
+    /// value.
+    pub send: Vec<Signer>,
+    /// What segments are accepted by, at most 8: one value that verifies is enough. Default none, and then
+    /// every segment is accepted and the extension ignored, as the RFC asks of an engine without it.
+    ///
+    /// A segment that names neither suite nor key is taken to mean those that its session named before.
+    pub accept: Vec<Verifier>,
+}
+
+/// What signs segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum Auth {
-    /// Nothing is sent, and what comes is ignored, as RFC 5327 asks of an engine without it.
-    #[default]
-    Off,
-    /// Suite 255: a checksum in the shape of a signature, against accidents.
+#[non_exhaustive]
+pub enum Signer {
+    /// Suite 255: a checksum in the shape of a signature, against accidents. Adds 16 octets.
+    Null,
+    /// Suite 0, HMAC-SHA1-80. Adds 16 octets and the key ID.
+    HmacSha1(Key),
+    /// Suite 1, RSA-SHA256, RSASSA-PKCS1-v1_5 (RFC 3447 section 8.2). Adds 7 octets, the key ID and the
+    /// modulus: 263 with 2048 bits.
+    ///
+    /// The same octets always get the same signature; no randomness is taken.
+    #[cfg(feature = "ltp-rsa")]
+    RsaSha256(PrivateKey),
+}
+
+/// What segments are accepted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Verifier {
+    /// Suite 255: finds accidents, not forgers.
     Null,
     /// Suite 0, HMAC-SHA1-80.
     HmacSha1(Key),
+    /// Suite 1, RSA-SHA256.
+    #[cfg(feature = "ltp-rsa")]
+    RsaSha256(PublicKey),
 }
 
 /// A shared key, and its name.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Key {
-    /// What the peer finds the key by; may be empty.
+    /// What the peer finds the key by, 0 to 256 octets; they mean nothing to the engine.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub id: Bytes,
-    /// The key, 1 to 256 octets.
+    /// The key, 1 to 256 octets. `Debug` hides it.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub secret: Bytes,
 }
 
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Off => f.write_str("Off"),
-            Self::Null => f.write_str("Null"),
-            Self::HmacSha1(key) => write!(f, "HmacSha1({key:?})"),
+/// A private RSA key, and the name of its public half.
+#[cfg(feature = "ltp-rsa")]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PrivateKey {
+    /// What the peer finds the public key by, 0 to 256 octets.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    pub id: Bytes,
+    /// The key of two primes, 1024 to 4096 bits, as DER of PKCS#8 or PKCS#1. `Debug` hides it.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    pub der: Bytes,
+}
+
+/// A public RSA key, and its name.
+#[cfg(feature = "ltp-rsa")]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PublicKey {
+    /// What the peer names the key by, 0 to 256 octets.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    pub id: Bytes,
+    /// The key, 1024 to 4096 bits, as DER of a `SubjectPublicKeyInfo` or of PKCS#1.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    pub der: Bytes,
+}
+
+impl Auth {
+    /// Nothing is sent, and what comes is ignored.
+    pub const OFF: Self = Self {
+        send: Vec::new(),
+        accept: Vec::new(),
+    };
+
+    /// The NULL suite both ways: against accidents on lines without a good checksum (RFC 7122 section 3.5.2).
+    #[must_use]
+    pub fn null() -> Self {
+        Self {
+            send: vec![Signer::Null],
+            accept: vec![Verifier::Null],
         }
     }
+
+    /// One shared key both ways.
+    #[must_use]
+    pub fn hmac_sha1(key: Key) -> Self {
+        Self {
+            send: vec![Signer::HmacSha1(key.clone())],
+            accept: vec![Verifier::HmacSha1(key)],
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for (count, limit) in [
+            (self.send.len(), MOST_SIGNERS),
+            (self.accept.len(), MOST_VERIFIERS),
+        ] {
+            if count > limit {
+                return Err(ConfigError::Keys { count, limit });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Key {
+    fn check(&self) -> Result<(), ConfigError> {
+        check_len(self.secret.len())?;
+        check_id(&self.id)
+    }
+}
+
+fn check_id(id: &[u8]) -> Result<(), ConfigError> {
+    check_len(id.len().max(1))
+}
+
+const fn check_len(len: usize) -> Result<(), ConfigError> {
+    if len == 0 || len > LONGEST_KEY {
+        return Err(ConfigError::Key {
+            len,
+            limit: LONGEST_KEY,
+        });
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Key {
@@ -68,159 +196,16 @@ impl fmt::Debug for Key {
     }
 }
 
-impl Auth {
-    const fn suite(&self) -> Option<u8> {
-        match self {
-            Self::Off => None,
-            Self::HmacSha1(_) => Some(0),
-            Self::Null => Some(255),
-        }
+#[cfg(feature = "ltp-rsa")]
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateKey({})", self.id.escape_ascii())
     }
+}
 
-    fn key(&self) -> (&[u8], &[u8]) {
-        match self {
-            Self::Off => (&[], &[]),
-            Self::Null => (&[], &NULL_KEY),
-            Self::HmacSha1(key) => (&key.id, &key.secret),
-        }
-    }
-
-    /// Octets that it adds to every segment.
-    ///
-    /// Header and trailer extension stand in all of them, so that no order of arrival matters.
-    pub(super) fn overhead(&self) -> usize {
-        match self.suite() {
-            None => 0,
-            Some(_) => self.header_len() + TRAILER,
-        }
-    }
-
-    fn header_len(&self) -> usize {
-        let value = 1 + self.key().0.len();
-        // Bound: usize has at most 64 bits.
-        1 + sdnv_len(value as u64) + value
-    }
-
-    /// Octets it holds.
-    pub(super) fn held(&self) -> usize {
-        match self {
-            Self::Off | Self::Null => 0,
-            Self::HmacSha1(key) => key.id.len() + key.secret.len(),
-        }
-    }
-
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let Self::HmacSha1(key) = self else {
-            return Ok(());
-        };
-        let lens = [key.secret.len(), key.id.len().max(1)];
-        match lens
-            .into_iter()
-            .find(|len| !(1..=LONGEST_KEY).contains(len))
-        {
-            Some(len) => Err(ConfigError::Key {
-                len,
-                limit: LONGEST_KEY,
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// The octet that counts the extensions.
-    pub(super) const fn counts(&self) -> u8 {
-        match self.suite() {
-            None => 0,
-            Some(_) => 0x11,
-        }
-    }
-
-    /// Appends the header extension.
-    pub(super) fn put_header(&self, out: &mut Vec<u8>) {
-        let Some(suite) = self.suite() else {
-            return;
-        };
-        let id = self.key().0;
-        out.push(ExtensionTag::AUTHENTICATION.0);
-        // Bound: usize has at most 64 bits.
-        put_sdnv(out, 1 + id.len() as u64);
-        out.push(suite);
-        out.extend_from_slice(id);
-    }
-
-    /// Appends the trailer extension, computed over what `out` holds from `start` on.
-    ///
-    /// It covers its own tag and length, and stands last: there the two readings of the RFC agree.
-    pub(super) fn put_trailer(&self, out: &mut Vec<u8>, start: usize) {
-        if self.suite().is_none() {
-            return;
-        }
-        out.push(ExtensionTag::AUTHENTICATION.0);
-        // Bound: 10 fits.
-        put_sdnv(out, VALUE as u64);
-        let value = self
-            .mac(out.get(start..).unwrap_or_default())
-            .map(|mac| mac.finalize().into_bytes());
-        match value.as_ref().and_then(|value| value.get(..VALUE)) {
-            Some(value) => out.extend_from_slice(value),
-            None => out.extend_from_slice(&[0; VALUE]),
-        }
-    }
-
-    /// Tells whether a received segment is good: it carries our suite and key ID, and a value that verifies.
-    ///
-    /// With several values each covers what precedes it, and one that verifies is enough.
-    pub(super) fn is_good(&self, octets: &[u8], segment: &Segment<'_>) -> bool {
-        let Some(suite) = self.suite() else {
-            return true;
-        };
-        let names_key = |extension: Extension<'_>| {
-            extension.tag == ExtensionTag::AUTHENTICATION
-                && extension.value.split_first() == Some((&suite, self.key().0))
-        };
-        segment.header.iter().any(names_key) && self.verifies(octets, segment)
-    }
-
-    fn verifies(&self, octets: &[u8], segment: &Segment<'_>) -> bool {
-        if cfg!(fuzzing) {
-            return true;
-        }
-        let whole = segment.trailer.octets();
-        let is_single = segment
-            .trailer
-            .iter()
-            .filter(|one| one.tag == ExtensionTag::AUTHENTICATION)
-            .count()
-            == 1;
-        let mut behind = whole.len();
-        for extension in segment.trailer.iter() {
-            let head = 1 + sdnv_len(extension.value.len() as u64);
-            let end = octets.len() - behind + head;
-            behind = behind.saturating_sub(head + extension.value.len());
-            if extension.tag != ExtensionTag::AUTHENTICATION {
-                continue;
-            }
-            // Alone, it covers the trailers behind it too: everything but the value, to the letter.
-            let rest = octets.len() - behind;
-            let tail = octets.get(rest..).filter(|_| is_single).unwrap_or_default();
-            if self.is_mac(octets.get(..end).unwrap_or_default(), tail, extension.value) {
-                return true;
-            }
-        }
-        false
-    }
-
-    fn is_mac(&self, covered: &[u8], tail: &[u8], value: &[u8]) -> bool {
-        let Some(mut mac) = self.mac(covered) else {
-            return false;
-        };
-        mac.update(tail);
-        // Constant time; the length is public.
-        value.len() == VALUE && mac.verify_truncated_left(value).is_ok()
-    }
-
-    fn mac(&self, covered: &[u8]) -> Option<Hmac<Sha1>> {
-        let mut mac = Hmac::<Sha1>::new_from_slice(self.key().1).ok()?;
-        mac.update(covered);
-        Some(mac)
+#[cfg(feature = "ltp-rsa")]
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.id.escape_ascii())
     }
 }

@@ -5,6 +5,7 @@ use core::hash::BuildHasher as _;
 
 use hashbrown::HashTable;
 
+use super::auth::Name as KeyName;
 use super::span::Role;
 use super::table::Keyed;
 use super::wire::SessionId;
@@ -34,6 +35,8 @@ pub(super) struct Record {
     /// The slot of the peer.
     pub(super) slot: u32,
     pub(super) until: Instant,
+    /// What named the key of the session (RFC 5327 section 2.1).
+    pub(super) key_name: Option<KeyName>,
     pub(super) end: End,
 }
 
@@ -135,6 +138,11 @@ impl Closed {
         entry(&self.ring, self.first, number)?.1
     }
 
+    pub(super) fn get_mut(&mut self, name: Name) -> Option<&mut Record> {
+        let number = self.find(name)?;
+        self.record_mut(number)?.as_mut()
+    }
+
     /// Lets a session live again.
     pub(super) fn reopen(&mut self, name: Name) {
         let Some(number) = self.find(name) else {
@@ -223,6 +231,7 @@ mod tests {
         Record {
             slot,
             until: Instant::ZERO + Duration::from_secs(until),
+            key_name: None,
             end: End::Plain,
         }
     }

@@ -5,18 +5,21 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
+use super::auth::Proof;
 use super::closed::Closed;
-use super::config::{Config, ConfigError, Peer};
-use super::receiver::Import;
+use super::config::{Config, ConfigError, Peer, Ways};
+use super::presence::Welcome;
+use super::receiver::{Flow, Import};
 use super::sender::Export;
-use super::span::{Carrier, Control, Role, Span};
+use super::span::{Carrier, Control, Origin, Role, Span};
+use super::spare::Spares;
 use super::table::{Keyed, Sessions, Table};
 use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
 use crate::{Addr, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
-const KEEPALIVE: [u8; 4] = [0; 4];
+pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
 /// Addresses without a peer whose state is remembered.
 const MOST_STRANGERS: usize = 64;
 
@@ -31,10 +34,12 @@ pub struct Engine<A> {
     by_addr: BTreeMap<A, u32>,
     /// Addresses that are full or down, of peers or not.
     links: BTreeMap<A, Carrier>,
-    pub(super) services: BTreeMap<u64, Service>,
+    pub(super) services: BTreeMap<u64, Opened>,
     pub(super) exports: Sessions<u64, Export>,
     pub(super) tags: Table<Tag, u64>,
     pub(super) imports: Sessions<SessionId, Import>,
+    /// The session whose next segment is expected, as it is known to begin.
+    pub(super) flow: Option<Flow>,
     pub(super) closed: Closed,
     pub(super) timers: Timers<Key>,
     /// Events, each with the octets of memory it holds.
@@ -44,12 +49,28 @@ pub struct Engine<A> {
     pub(super) starved: VecDeque<u32>,
     pub(super) ready: VecDeque<u32>,
     pub(super) departed: Vec<u64>,
+    /// Sessions that never were, and whom they ask.
+    pub(super) pings: BTreeMap<u64, u32>,
+    pub(super) welcome: Option<Welcome<A>>,
+    /// Peers that came by themselves.
+    pub(super) strangers: u32,
     pub(super) export_octets: usize,
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
+    pub(super) spares: Spares,
+    /// Octets of events that were taken and wait outside, for all services.
+    waiting: usize,
     /// Octets of the longest datagram, as the last poll showed it.
     pub(super) datagram: usize,
     pub(super) stats: Stats,
+}
+
+/// A client service that is open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Opened {
+    pub(super) service: Service,
+    /// Octets of events that were taken and wait outside.
+    waiting: usize,
 }
 
 /// What a timer is for.
@@ -61,14 +82,44 @@ pub(super) struct Key {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    Checkpoint { number: u64, serial: u64 },
-    Repair { number: u64 },
-    ExportGuard { number: u64 },
-    ExportCancel { number: u64 },
-    Report { session: SessionId, serial: u64 },
-    DelayedReport { session: SessionId },
-    ImportGuard { session: SessionId },
-    ImportCancel { session: SessionId },
+    Checkpoint {
+        number: u64,
+        serial: u64,
+    },
+    CheckpointCopy {
+        number: u64,
+        serial: u64,
+        left: u8,
+    },
+    Repair {
+        number: u64,
+    },
+    ExportGuard {
+        number: u64,
+    },
+    ExportCancel {
+        number: u64,
+    },
+    Report {
+        session: SessionId,
+        serial: u64,
+    },
+    ReportCopy {
+        session: SessionId,
+        serial: u64,
+        left: u8,
+    },
+    DelayedReport {
+        session: SessionId,
+    },
+    ImportGuard {
+        session: SessionId,
+    },
+    ImportCancel {
+        session: SessionId,
+    },
+    Ping,
+    KeepAlive,
     Pace,
 }
 
@@ -97,15 +148,21 @@ impl<A: Addr> Engine<A> {
             exports: Sessions::with_hasher(hasher),
             tags: Table::with_hasher(hasher),
             imports: Sessions::with_hasher(hasher),
+            flow: None,
             timers: Timers::new(),
             events: VecDeque::new(),
             streams: VecDeque::new(),
             starved: VecDeque::new(),
             ready: VecDeque::new(),
             departed: Vec::new(),
+            pings: BTreeMap::new(),
+            welcome: None,
+            strangers: 0,
             export_octets: 0,
             import_octets: 0,
             event_octets: 0,
+            spares: Spares::default(),
+            waiting: 0,
             datagram: usize::MAX,
             stats: Stats::default(),
         })
@@ -121,6 +178,12 @@ impl<A: Addr> Engine<A> {
     #[must_use]
     pub fn sessions(&self) -> (usize, usize) {
         (self.exports.len(), self.imports.len())
+    }
+
+    /// Tells whether segments wait that could leave, but for the rate of their peer.
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        self.spans.iter().flatten().any(|span| span.is_held_back())
     }
 
     /// Returns how many timers run or stand still.
@@ -153,7 +216,7 @@ impl<A: Addr> Engine<A> {
         if self.by_addr.contains_key(&peer.address) {
             return Err(Error::AddressInUse);
         }
-        peer.check().map_err(Error::Peer)?;
+        let keys = peer.check().map_err(Error::Peer)?;
         let limit = self.config.max_peers;
         let vacant = self.spans.iter().position(Option::is_none);
         let slot = vacant.unwrap_or(self.spans.len());
@@ -162,19 +225,22 @@ impl<A: Addr> Engine<A> {
         let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
         self.by_id.insert(id, number);
         self.by_addr.insert(peer.address, number);
-        let span = Some(Box::new(Span::new(id, peer, carrier, self.now)));
+        let span = Some(Box::new(Span::new(id, peer, keys, carrier, self.now)));
         match self.spans.get_mut(slot) {
             Some(place) => *place = span,
             None => self.spans.push(span),
         }
+        self.keep_alive(number);
         Ok(())
     }
 
-    /// Changes what is known of a peer. Sessions go on; timers that run keep their deadlines.
+    /// Changes what is known of a peer. Sessions go on; timers that run keep their deadlines. One that came by
+    /// itself is from here on like one that was added.
     ///
     /// # Errors
     ///
-    /// No such peer, an address that another peer has, or a bad configuration.
+    /// No such peer, an address that another peer has, a bad configuration, or other ways than before while
+    /// a session needs them.
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
         let slot = *self.by_id.get(&id).ok_or(Error::UnknownPeer(id))?;
@@ -185,19 +251,46 @@ impl<A: Addr> Engine<A> {
         {
             return Err(Error::AddressInUse);
         }
-        peer.check().map_err(Error::Peer)?;
+        let keys = peer.check().map_err(Error::Peer)?;
+        if self
+            .span(slot)
+            .is_some_and(|span| span.config.ways != peer.ways && span.exports + span.imports > 0)
+        {
+            return Err(Error::OneWay(id));
+        }
         let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
         if let Some(address) = self.span(slot).map(|span| span.config.address) {
             self.by_addr.remove(&address);
         }
         self.by_addr.insert(peer.address, slot);
+        // It may have to be authenticated from here on.
+        self.flow = None;
         self.cue(slot, |span| {
             span.config = peer;
+            span.keys = keys;
             span.carrier = carrier;
         });
+        self.adopt(slot);
+        self.keep_alive(slot);
         self.unpace(slot);
+        self.let_go(slot);
         self.relieve();
         Ok(())
+    }
+
+    /// A peer that came by itself has been configured. What cannot be sent any more is dropped.
+    fn adopt(&mut self, slot: u32) {
+        let Some(span) = self.span_mut(slot) else {
+            return;
+        };
+        let was_stranger = core::mem::take(&mut span.origin) == Origin::Stranger;
+        if !span.has_way() {
+            span.control.clear();
+        }
+        if span.config.ways != Ways::Both {
+            self.end_ping(slot);
+        }
+        self.strangers -= u32::from(was_stranger);
     }
 
     /// A higher rate takes effect at once.
@@ -216,10 +309,12 @@ impl<A: Addr> Engine<A> {
     pub fn remove_peer(&mut self, now: Instant, id: u64) -> Result<(), Error> {
         self.advance(now);
         let slot = self.by_id.remove(&id).ok_or(Error::UnknownPeer(id))?;
+        self.end_ping(slot);
         if let Some(span) = self.span_mut(slot) {
             span.control.clear();
             span.repairs.clear();
             span.fresh.clear();
+            span.spare.clear();
         }
         let mut numbers: Vec<u64> = self
             .exports
@@ -237,6 +332,14 @@ impl<A: Addr> Engine<A> {
             self.close_import(session);
         }
         self.unpace(slot);
+        let leaving = self.span_mut(slot).map(|span| {
+            let is_stranger = core::mem::take(&mut span.origin) == Origin::Stranger;
+            (span.keepalive.take(), is_stranger)
+        });
+        if let Some((keepalive, is_stranger)) = leaving {
+            self.stop(keepalive);
+            self.strangers -= u32::from(is_stranger);
+        }
         self.closed.forget(slot);
         self.ready.retain(|other| *other != slot);
         self.starved.retain(|other| *other != slot);
@@ -280,21 +383,22 @@ impl<A: Addr> Engine<A> {
         if u32::try_from(self.services.len()).is_ok_and(|count| count >= limit) {
             return Err(Error::Many { limit });
         }
-        self.services.insert(client, service);
+        let waiting = 0;
+        self.services.insert(client, Opened { service, waiting });
         Ok(())
     }
 
-    /// Receives no more for a client service. What is under way is cancelled with UNREACH.
+    /// Receives no more for a client service. What is under way is cancelled with UNREACH, but for red parts
+    /// that were delivered: their senders are yet to hear of it, and would take it for a failure.
     ///
     /// # Errors
     ///
     /// The service is not open.
     pub fn close(&mut self, now: Instant, client: u64) -> Result<(), Error> {
         self.advance(now);
-        self.services
-            .remove(&client)
-            .ok_or(Error::NotOpen(client))?;
-        for session in self.imports_where(|import| import.is_for(client)) {
+        let opened = self.services.remove(&client);
+        self.waiting -= opened.ok_or(Error::NotOpen(client))?.waiting;
+        for session in self.imports_where(|import| import.is_awaited_by(client)) {
             self.cancel_import(session, Reason::UNREACHABLE);
         }
         Ok(())
@@ -315,8 +419,45 @@ impl<A: Addr> Engine<A> {
             Cue::MustStop => span.must_stop = true,
             Cue::PeerTransmits => span.peer_stopped = false,
             Cue::PeerStopped => span.peer_stopped = true,
+            Cue::EndsAt(at) => span.ends = Some(at),
         });
         Ok(())
+    }
+
+    // Memory.
+
+    /// Counts octets of what was received for a client service, taken as events and not yet used up, against
+    /// [`Config::import_octets`]. Each call replaces what the last one said.
+    ///
+    /// Whoever queues events for slow applications bounds them by this: while there is too much, segments
+    /// are refused as if the events had not been taken. A service for which more waits than is free in all
+    /// takes nothing more in, so that there is room for the others.
+    ///
+    /// # Errors
+    ///
+    /// The service is not open.
+    pub fn set_waiting(&mut self, now: Instant, client: u64, octets: u64) -> Result<(), Error> {
+        self.advance(now);
+        // Two services that say the most there is do not overflow the sum.
+        let most = usize::MAX / usize::try_from(self.config.max_services.max(1)).unwrap_or(1);
+        let octets = usize::try_from(octets).map_or(most, |octets| octets.min(most));
+        let opened = self.services.get_mut(&client);
+        let before = &mut opened.ok_or(Error::NotOpen(client))?.waiting;
+        self.waiting = self.waiting - *before + octets;
+        *before = octets;
+        Ok(())
+    }
+
+    /// Whether more waits for a client service than is free.
+    pub(super) fn is_sated(&self, client: u64) -> bool {
+        let opened = self.services.get(&client);
+        self.waiting > 0 && opened.is_some_and(|opened| opened.waiting > self.spare_of_all())
+    }
+
+    /// Octets that may yet be allocated for receiving, from all peers.
+    pub(super) const fn spare_of_all(&self) -> usize {
+        let held = (self.import_octets + self.event_octets).saturating_add(self.waiting);
+        self.config.import_octets.saturating_sub(held)
     }
 
     /// Changes a span, and freezes or thaws its timers when that changes whether the peer transmits.
@@ -332,8 +473,8 @@ impl<A: Addr> Engine<A> {
             span.resumed = now;
         }
         match (was_silent, is_silent) {
-            (false, true) => self.timers.freeze(now, |key| key.slot == slot),
-            (true, false) => self.timers.thaw(now, |key| key.slot == slot),
+            (false, true) => self.timers.freeze(slot, now),
+            (true, false) => self.timers.thaw(slot, now),
             (false, false) | (true, true) => {}
         }
         self.wake(slot);
@@ -355,7 +496,7 @@ impl<A: Addr> Engine<A> {
 
     /// Bytes of the trees of peers, addresses and links.
     pub(super) fn trees(&self) -> usize {
-        let entries = self.by_id.len() + self.by_addr.len() + self.links.len();
+        let entries = self.by_id.len() + self.by_addr.len() + self.links.len() + self.pings.len();
         entries * (size_of::<(A, Carrier)>() + size_of::<(u64, u32)>() + 64)
     }
 
@@ -392,6 +533,10 @@ impl<A: Addr> Engine<A> {
         let Some(span) = self.span_mut(slot) else {
             return false;
         };
+        if !span.has_way() {
+            // Receive-only: nothing is owed to such a peer.
+            return true;
+        }
         if span.control.len() >= limit {
             self.stats.no_room += 1;
             return false;
@@ -404,7 +549,7 @@ impl<A: Addr> Engine<A> {
     /// Starts a timer that stands still while the peer is silent.
     pub(super) fn set(&mut self, slot: u32, due: Due, what: What) -> Option<TimerId> {
         let is_frozen = self.span(slot).is_some_and(Span::is_silent);
-        self.timers.set(due, Key { slot, what }, is_frozen)
+        self.timers.set(due, slot, Key { slot, what }, is_frozen)
     }
 
     /// Starts a timer of this end's own, which silence does not touch.
@@ -413,7 +558,7 @@ impl<A: Addr> Engine<A> {
             deadline: at,
             nominal: Instant::ZERO,
         };
-        self.timers.set(due, Key { slot, what }, false)
+        self.timers.set(due, slot, Key { slot, what }, false)
     }
 
     pub(super) fn stop(&mut self, timer: Option<TimerId>) {
@@ -425,6 +570,7 @@ impl<A: Addr> Engine<A> {
     pub(super) fn tell(&mut self, event: Event, octets: usize) {
         self.event_octets += octets;
         self.events.push_back((event, octets));
+        self.yield_spares();
     }
 
     pub(super) fn has_event_room(&self) -> bool {
@@ -443,18 +589,28 @@ impl<A: Addr> Engine<A> {
             self.stats.malformed += 1;
             return;
         };
-        let Some(slot) = self.peer_of(from, &segment) else {
+        let known = self.peer_of(from, &segment);
+        let Some(slot) = known.or_else(|| self.admit_stranger(from, &segment)) else {
             self.stats.unknown_peer += 1;
             return;
         };
-        let is_good = self
-            .span(slot)
-            .is_some_and(|span| span.config.auth.is_good(octets, &segment));
-        if !is_good {
-            self.stats.unauthentic += 1;
+        let Some(span) = self.span(slot) else {
             return;
+        };
+        let proof = span
+            .keys
+            .prove(octets, &segment, || self.key_name(&segment));
+        if known.is_none() {
+            self.greet(slot, matches!(proof, Proof::Good(_)));
         }
-        self.dispatch(slot, &segment);
+        match proof {
+            Proof::Good(name) => {
+                self.dispatch(slot, &segment);
+                self.keep_key_name(&segment, name);
+            }
+            Proof::UnknownKey => self.stats.unknown_key += 1,
+            Proof::Bad => self.stats.unauthentic += 1,
+        }
     }
 
     /// Finds who sent a segment. From a receiver of blocks the segment does not say; the session does, or
@@ -472,6 +628,7 @@ impl<A: Addr> Engine<A> {
                 }
                 let known = self.exports.get(&session.number).map(|export| export.slot);
                 known
+                    .or_else(|| self.pings.get(&session.number).copied())
                     .or_else(|| self.closed.get((Role::Sender, session)).map(|old| old.slot))
                     .or_else(|| self.by_addr.get(&from).copied())
             }
@@ -483,7 +640,7 @@ impl<A: Addr> Engine<A> {
         match segment.body {
             Body::Data(data) => self.on_data(slot, session, &data),
             Body::Report(report) => self.on_report(slot, session, &report),
-            Body::ReportAck(serial) => self.on_report_ack(session, serial),
+            Body::ReportAck(serial) => self.on_report_ack(slot, session, serial),
             Body::CancelBySender(reason) => self.on_cancel_by_sender(slot, session, reason),
             Body::CancelAckToSender => self.on_cancel_ack_to_sender(session),
             Body::CancelByReceiver(reason) => self.on_cancel_by_receiver(slot, session, reason),
@@ -497,13 +654,25 @@ impl<A: Addr> Engine<A> {
         while let Some(key) = self.timers.pop(self.now) {
             match key.what {
                 What::Checkpoint { number, serial } => self.checkpoint_expired(number, serial),
+                What::CheckpointCopy {
+                    number,
+                    serial,
+                    left,
+                } => self.copy_checkpoint_now(number, serial, left),
                 What::Repair { number } => self.repair_due(number),
                 What::ExportGuard { number } => self.export_guard_expired(number),
                 What::ExportCancel { number } => self.export_cancel_expired(number),
                 What::Report { session, serial } => self.report_expired(session, serial),
+                What::ReportCopy {
+                    session,
+                    serial,
+                    left,
+                } => self.copy_report_now(key.slot, session, serial, left),
                 What::DelayedReport { session } => self.delayed_report_due(session),
                 What::ImportGuard { session } => self.import_guard_expired(session),
                 What::ImportCancel { session } => self.import_cancel_expired(session),
+                What::Ping => self.ping_expired(key.slot),
+                What::KeepAlive => self.keepalive_due(key.slot),
                 What::Pace => self.pace_over(key.slot),
             }
         }
@@ -542,6 +711,10 @@ impl<A: Addr> Engine<A> {
             self.wake(slot);
             self.after_departures();
             if !tx.is_empty() {
+                let now = self.now;
+                if let Some(span) = self.span_mut(slot) {
+                    span.spoke = now;
+                }
                 return true;
             }
         }
@@ -569,7 +742,9 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
-        self.take(from, octets);
+        if !self.flows_on(octets) {
+            self.take(from, octets);
+        }
     }
 
     fn link(&mut self, now: Instant, at: A, state: Link) {
@@ -599,7 +774,12 @@ impl<A: Addr> Machine for Engine<A> {
             Command::Checkpoint(tag) => self.checkpoint(now, tag),
             Command::Cancel(tag) => self.cancel(now, tag),
             Command::Refuse(session) => self.refuse(now, session),
+            Command::Ping(peer) => self.ping(now, peer),
+            Command::Welcome(template, most) => {
+                self.welcome(now, template.map(|template| *template), most)
+            }
             Command::Contact(peer, cue) => self.contact(now, peer, cue),
+            Command::Waiting(client, octets) => self.set_waiting(now, client, octets),
         }
     }
 

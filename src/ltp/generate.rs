@@ -10,10 +10,13 @@ use core::time::Duration;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 
+use super::adapt::{AutoCopies, Copies, LearnedMargins};
 use super::api::{Block, Command, Red};
-use super::auth::{Auth, Key};
-use super::config::{Config, Peer};
-use super::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId};
+use super::auth::{Auth, Key, Signer, Verifier};
+use super::config::{Config, Peer, Ways};
+use super::wire::{
+    Body, Checkpoint, Claims, Color, Data, Extensions, Mark, Report, Segment, SessionId,
+};
 
 impl<'a> Arbitrary<'a> for Config {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
@@ -27,6 +30,7 @@ impl<'a> Arbitrary<'a> for Config {
             max_imports: u.int_in_range(0..=12)?,
             export_octets: u.int_in_range(0..=20_000)?,
             import_octets: u.int_in_range(0..=40_000)?,
+            spare_octets: u.int_in_range(0..=20_000)?,
             max_events: u.int_in_range(0..=24)?,
             max_control: u.int_in_range(0..=24)?,
             closed_least: least,
@@ -56,13 +60,62 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
             session_octets: u.int_in_range(0..=8000)?,
             import_octets: u.int_in_range(0..=30_000)?,
             checkpoint_every: NonZeroU32::new(u.int_in_range(0..=4)?),
+            window: NonZeroU64::new(u.int_in_range(0..=6000)?),
             report_delay: span(u)?,
             repair_delay: span(u)?,
-            copies: u.int_in_range(0..=2)?,
+            copies: u.arbitrary()?,
+            margins: u.arbitrary()?,
+            ways: ways(u)?,
+            keepalive: keepalive(u)?,
             auth: u.arbitrary()?,
             ..Self::new(u.arbitrary()?)
         })
     }
+}
+
+impl<'a> Arbitrary<'a> for Copies {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(if u.ratio(1, 3)? {
+            Self::Auto(u.arbitrary()?)
+        } else {
+            Self::Fixed(u.int_in_range(0..=2)?)
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for AutoCopies {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self {
+            odds: NonZeroU32::MIN.saturating_add(u.int_in_range(0..=10_000)?),
+            most: u.int_in_range(0..=3)?,
+            loss: u.int_in_range(0..=1_000_000)?,
+            spread: span(u)?,
+            repairs: u.int_in_range(0..=2)?,
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for LearnedMargins {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self {
+            least: span(u)?,
+            most: span(u)?,
+        })
+    }
+}
+
+/// Mostly both.
+fn ways(u: &mut Unstructured<'_>) -> Result<Ways> {
+    Ok(match u.int_in_range(0..=9)? {
+        0 => Ways::FromPeer,
+        1 => Ways::ToPeer,
+        _ => Ways::Both,
+    })
+}
+
+fn keepalive(u: &mut Unstructured<'_>) -> Result<Option<Duration>> {
+    let span = Duration::from_secs(u.int_in_range(0..=60)?);
+    Ok(u.ratio(1, 8)?.then_some(span))
 }
 
 /// None at all half of the time.
@@ -74,14 +127,51 @@ fn span(u: &mut Unstructured<'_>) -> Result<Duration> {
 impl<'a> Arbitrary<'a> for Auth {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.int_in_range(0..=15)? {
-            0 => Self::Null,
-            1 => Self::HmacSha1(Key {
-                id: octets_of(u)?,
-                secret: octets_of(u)?,
-            }),
-            _ => Self::Off,
+            0 => Self::null(),
+            1 => Self::hmac_sha1(key(u)?),
+            2 => Self {
+                send: many(u, |u| {
+                    Ok(if u.ratio(1, 4)? {
+                        Signer::Null
+                    } else {
+                        Signer::HmacSha1(key(u)?)
+                    })
+                })?,
+                accept: many(u, |u| {
+                    Ok(if u.ratio(1, 4)? {
+                        Verifier::Null
+                    } else {
+                        Verifier::HmacSha1(key(u)?)
+                    })
+                })?,
+            },
+            _ => Self::OFF,
         })
     }
+}
+
+/// None to three.
+fn many<T>(
+    u: &mut Unstructured<'_>,
+    mut one: impl FnMut(&mut Unstructured<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    (0..u.int_in_range(0..=3)?).map(|_| one(u)).collect()
+}
+
+/// One of a few that are met again, or anything.
+fn key(u: &mut Unstructured<'_>) -> Result<Key> {
+    let id = u.int_in_range(0..=3_u8)?;
+    Ok(Key {
+        id: match id {
+            0 => octets_of(u)?,
+            id => Bytes::copy_from_slice(&[id]),
+        },
+        secret: if u.ratio(1, 8)? {
+            octets_of(u)?
+        } else {
+            Bytes::from_static(b"secret")
+        },
+    })
 }
 
 fn octets_of(u: &mut Unstructured<'_>) -> Result<Bytes> {
@@ -108,7 +198,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let id = u.int_in_range(0..=3)?;
         let tag = crate::Tag(u.int_in_range(0..=5)?);
-        Ok(match u.int_in_range(0..=23)? {
+        Ok(match u.int_in_range(0..=27)? {
             0..=4 => Self::AddPeer(id, Box::new(u.arbitrary()?)),
             5 => Self::ChangePeer(id, Box::new(u.arbitrary()?)),
             6 => Self::RemovePeer(id),
@@ -117,7 +207,10 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             11 => Self::Checkpoint(tag),
             12 => Self::Cancel(tag),
             13 => Self::Refuse(session(u)?),
+            25 => Self::Ping(id),
+            26 => Self::Welcome(u.arbitrary()?, u.int_in_range(0..=3)?),
             14..=15 => Self::Contact(id, u.arbitrary()?),
+            24 => Self::Waiting(id, u.int_in_range(0..=50_000)?),
             _ => Self::Send(u.arbitrary()?),
         })
     }
@@ -159,9 +252,36 @@ pub(super) fn octets(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
             octets: &data,
         }),
     };
+    let (header, trailer) = match u.int_in_range(0..=7)? {
+        0 => extensions(u)?,
+        _ => (Vec::new(), Vec::new()),
+    };
     let mut octets = Vec::new();
-    Segment::new(session(u)?, body).encode(&mut octets);
+    let segment = Segment {
+        header: Extensions::new(&header).unwrap_or_default(),
+        trailer: Extensions::new(&trailer).unwrap_or_default(),
+        ..Segment::new(session(u)?, body)
+    };
+    segment.encode(&mut octets);
     Ok(octets)
+}
+
+/// Names of keys that [`key`] makes, values for them, and cookies that grow.
+fn extensions(u: &mut Unstructured<'_>) -> Result<(Vec<u8>, Vec<u8>)> {
+    let (mut header, mut trailer) = (Vec::new(), Vec::new());
+    for _ in 0..u.int_in_range(0..=2)? {
+        let id = u.int_in_range(1..=3)?;
+        match u.int_in_range(0..=3)? {
+            0 => header.extend_from_slice(&[0, 1, 255]),
+            1 => header.extend_from_slice(&[0, 2, 0, id]),
+            2 => header.extend_from_slice(&[1, 1, id]),
+            _ => header.extend_from_slice(&[1, 3, id, id, id]),
+        }
+    }
+    for _ in 0..u.int_in_range(0..=2)? {
+        trailer.extend_from_slice(&[0, 10, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+    Ok((header, trailer))
 }
 
 fn color(u: &mut Unstructured<'_>, serial: u64) -> Result<Color> {

@@ -1,20 +1,23 @@
 //! What leaves, in which order, and the timers that start with it.
 
+mod copies;
+mod pieces;
+mod plain;
+
 use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 use core::slice;
 
+pub(super) use self::copies::Spare;
+use self::pieces::{Frame, Piece};
 use super::api::Side;
-use super::auth::Auth;
-use super::engine::{Engine, What};
+use super::engine::{Engine, KEEPALIVE, What};
 use super::receiver::Stage;
-use super::sdnv::{put_sdnv, sdnv_len};
-use super::sender::{Outstanding, Repair, Run, Sending, State};
+use super::sender::{Outstanding, Repair, State};
 use super::span::{Control, Role, Span};
 use super::wire::{
-    Body, Checkpoint, Claims, Color, Data, Mark, Reason, Report, SessionId, data_header_len,
-    header_len,
+    Body, Checkpoint, Claims, Color, Data, Reason, Report, SessionId, header, header_len,
 };
 use crate::{Addr, Transmit};
 
@@ -36,22 +39,6 @@ enum Turn {
     Full,
 }
 
-/// A piece of a block to write.
-#[derive(Debug)]
-struct Piece {
-    range: Range<u64>,
-    color: Color,
-}
-
-/// What a segment may be, and where it goes.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    session: SessionId,
-    client: u64,
-    /// Octets left for the content of the segment.
-    room: usize,
-}
-
 impl<A: Addr> Engine<A> {
     /// Writes one batch for a peer: control first, so that no report waits behind a block, then repairs,
     /// then first passes.
@@ -67,8 +54,10 @@ impl<A: Addr> Engine<A> {
                 self.send_control(slot, control, tx)
             } else if let Some(number) = span.repairs.front().copied() {
                 self.send_repair(slot, number, tx)
-            } else if let Some(number) = span.fresh.front().copied() {
+            } else if let Some(number) = span.fresh_next() {
                 self.send_fresh(slot, number, tx)
+            } else if let Some(number) = span.spare.front().copied() {
+                self.send_spare(slot, number, tx)
             } else {
                 return;
             };
@@ -123,6 +112,8 @@ impl<A: Addr> Engine<A> {
                 });
                 self.put_body(slot, session, &body, tx)
             }
+            Control::Ping => self.put_ping(slot, tx),
+            Control::KeepAlive => self.put_keepalive(slot, tx),
             Control::Cancel { session, by } | Control::CancelCopy { session, by, .. } => {
                 self.put_cancel(slot, session, by, tx)
             }
@@ -139,52 +130,6 @@ impl<A: Addr> Engine<A> {
         };
         self.control_left(slot, control, len);
         Turn::More
-    }
-
-    /// The cue "dequeued" of RFC 5326: timers start (P3, P15). What no datagram can hold is as good as lost.
-    fn control_left(&mut self, slot: u32, control: Control, len: usize) {
-        let copies = self.span(slot).map_or(0, |span| span.config.copies);
-        let further = match control {
-            Control::Report { session, serial } => self
-                .report_left(slot, session, serial, len)
-                .then_some(Control::ReportCopy {
-                    session,
-                    serial,
-                    left: copies,
-                }),
-            Control::Cancel { session, by } => {
-                match by {
-                    Role::Sender => self.export_cancel_left(slot, session.number, len),
-                    Role::Receiver => self.import_cancel_left(slot, session, len),
-                }
-                Some(Control::CancelCopy {
-                    session,
-                    by,
-                    left: copies,
-                })
-            }
-            Control::ReportCopy {
-                session,
-                serial,
-                left,
-            } => Some(Control::ReportCopy {
-                session,
-                serial,
-                left: left - 1,
-            }),
-            Control::CancelCopy { session, by, left } => Some(Control::CancelCopy {
-                session,
-                by,
-                left: left - 1,
-            }),
-            Control::ReportAck { .. } | Control::CancelAck { .. } | Control::Final { .. } => None,
-        };
-        if let Some(
-            copy @ (Control::ReportCopy { left: 1.., .. } | Control::CancelCopy { left: 1.., .. }),
-        ) = further
-        {
-            self.queue(slot, copy);
-        }
     }
 
     fn put_report(
@@ -231,6 +176,30 @@ impl<A: Addr> Engine<A> {
             },
         };
         self.put_body(slot, session, &body, tx)
+    }
+
+    fn put_ping(&mut self, slot: u32, tx: &mut Transmit<A>) -> Put {
+        let ping = self.span(slot).and_then(|span| span.ping.as_ref());
+        let Some(number) = ping.map(|ping| ping.number) else {
+            return Put::Never;
+        };
+        let session = SessionId {
+            originator: self.config.engine,
+            number,
+        };
+        self.put_body(slot, session, &Body::CancelBySender(Reason::USER), tx)
+    }
+
+    fn put_keepalive(&mut self, slot: u32, tx: &mut Transmit<A>) -> Put {
+        let Some(to) = self.span(slot).map(|span| span.config.address) else {
+            return Put::Never;
+        };
+        let is_written = tx.push(to, KEEPALIVE.len(), |out| out.extend_from_slice(&KEEPALIVE));
+        match is_written {
+            true => Put::Written(KEEPALIVE.len()),
+            false if tx.is_empty() => Put::Never,
+            false => Put::Later,
+        }
     }
 
     fn put_body(
@@ -368,6 +337,7 @@ impl<A: Addr> Engine<A> {
         tx: &mut Transmit<A>,
     ) -> Turn {
         let frame = self.frame(slot, number);
+        let now = self.now;
         let Some((_, sending)) = self.sending(number) else {
             return Turn::More;
         };
@@ -385,17 +355,14 @@ impl<A: Addr> Engine<A> {
         };
         if let Some((_, sending)) = self.sending(number) {
             sending.repairs.pop_front();
-            match copies {
-                Some(left @ 2..) => {
-                    let left = left - 1;
-                    sending.repairs.push_back(Repair::Copies { serial, left });
-                }
-                Some(_) => {}
-                None => {
-                    self.stats.checkpoints_resent += 1;
-                    self.time_checkpoint(slot, number, serial, len);
-                    self.copy_checkpoint(slot, number, serial);
-                }
+            sending.left_again(serial, now);
+            if let Some(left) = copies {
+                self.put_off_checkpoint(slot, number, serial, len);
+                self.copy_left(slot, number, serial, left);
+            } else {
+                self.stats.checkpoints_resent += 1;
+                self.time_checkpoint(slot, number, serial, len);
+                self.copy_checkpoint(slot, number, serial);
             }
         }
         Turn::More
@@ -404,17 +371,19 @@ impl<A: Addr> Engine<A> {
     // First passes.
 
     fn send_fresh(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
-        self.send_plain(slot, number, tx);
-        let every = self
-            .span(slot)
-            .and_then(|span| span.config.checkpoint_every);
+        if self.must_wait(slot, number) {
+            return Turn::More;
+        }
+        if let Some(turn) = self.send_plain(slot, number, tx) {
+            return turn;
+        }
         let frame = self.frame(slot, number);
+        let is_due = frame.is_some_and(|frame| self.is_checkpoint_due(slot, number, frame));
         let (Some((_, sending)), Some(frame)) = (self.sending(number), frame) else {
             self.leave_fresh(slot);
             return Turn::More;
         };
-        let is_due = every.is_some_and(|every| sending.unchecked + 1 >= every.get());
-        let piece = sending.next_piece(frame, is_due || sending.wants_checkpoint);
+        let piece = sending.next_piece(frame, is_due);
         let Some(piece) = piece else {
             self.fail(number, Side::Local, Reason::SYSTEM);
             return Turn::More;
@@ -433,49 +402,20 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Writes red segments that are no checkpoints, as many as fit: what nearly all segments are. They
-    /// start no timer and change nothing else, so the tables are looked into once for all of them.
-    fn send_plain(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) {
-        let Some(frame) = self.frame(slot, number) else {
-            return;
+    /// Whether the next segment of a first pass is to be a checkpoint, wherever it ends.
+    fn is_checkpoint_due(&self, slot: u32, number: u64, frame: Frame) -> bool {
+        let (Some(span), Some(export)) = (self.span(slot), self.exports.get(&number)) else {
+            return false;
         };
-        let span = usize::try_from(slot)
-            .ok()
-            .and_then(|slot| self.spans.get(slot));
-        let Some(span) = span.and_then(Option::as_deref) else {
-            return;
+        let State::Sending(sending) = &export.state else {
+            return false;
         };
-        let Some(export) = self.exports.get_mut(&number) else {
-            return;
-        };
-        let State::Sending(sending) = &mut export.state else {
-            return;
-        };
-        let is_simple = span.config.rate.is_none() && span.config.checkpoint_every.is_none();
-        if !is_simple || sending.wants_checkpoint {
-            return;
-        }
-        while sending.next < sending.red
-            && let Some(piece) = sending.next_piece(frame, false)
-            && piece.color == Color::Red(None)
-            && let Some(octets) = sending.octets(&piece.range)
-        {
-            let body = Body::Data(Data {
-                client: frame.client,
-                offset: piece.range.start,
-                color: piece.color,
-                octets,
-            });
-            let len = body.wire_len();
-            let put = put(span, frame.session, body.code(), len, tx, |out| {
-                body.encode(out);
-            });
-            if !matches!(put, Put::Written(_)) {
-                return;
-            }
-            sending.next = piece.range.end;
-            self.stats.segments_sent += 1;
-        }
+        let every = span.config.checkpoint_every;
+        let window = span.checkpoint_due(sending);
+        sending.wants_checkpoint
+            || span.is_last_of_contact(self.now)
+            || every.is_some_and(|every| sending.unchecked + 1 >= every.get())
+            || window.is_some_and(|due| frame.reaches(sending.next, due))
     }
 
     fn leave_fresh(&mut self, slot: u32) {
@@ -491,8 +431,15 @@ impl<A: Addr> Engine<A> {
         sending.next = piece.range.end;
         sending.unchecked = sending.unchecked.saturating_add(1);
         let is_over = sending.next == sending.len;
+        if let Color::Red(_) = piece.color {
+            self.took_off(slot, piece.range.end - piece.range.start);
+        }
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
         if let Color::Red(Some(checkpoint)) = piece.color {
             sending.unchecked = 0;
+            sending.checked = piece.range.end;
             sending.wants_checkpoint = false;
             let range = piece.range.clone();
             self.checkpoint_left(slot, number, (checkpoint, range), 0, Vec::new(), len);
@@ -514,6 +461,7 @@ impl<A: Addr> Engine<A> {
         run: Vec<Range<u64>>,
         len: usize,
     ) {
+        let now = self.now;
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
@@ -526,8 +474,13 @@ impl<A: Addr> Engine<A> {
             cycle,
             tries: 0,
             timer: None,
+            copy: None,
+            first: now,
+            latest: now,
+            len,
             run,
         });
+        self.echo(slot, number, checkpoint.serial);
         self.time_checkpoint(slot, number, checkpoint.serial, len);
         self.copy_checkpoint(slot, number, checkpoint.serial);
     }
@@ -551,17 +504,6 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    fn copy_checkpoint(&mut self, slot: u32, number: u64, serial: u64) {
-        let left = self.span(slot).map_or(0, |span| span.config.copies);
-        if left == 0 {
-            return;
-        }
-        if let Some((_, sending)) = self.sending(number) {
-            sending.repairs.push_back(Repair::Copies { serial, left });
-        }
-        self.line_up(number);
-    }
-
     // Writing.
 
     /// What a data segment of a session may be.
@@ -571,7 +513,7 @@ impl<A: Addr> Engine<A> {
             number,
         };
         let span = self.span(slot)?;
-        let head = header_len(session) + span.config.auth.overhead();
+        let head = header_len(session) + span.keys.overhead();
         let room = span.config.segment.min(self.datagram).saturating_sub(head);
         let (_, sending) = self.sending(number)?;
         Some(Frame {
@@ -633,153 +575,18 @@ fn put<A: Addr>(
     tx: &mut Transmit<A>,
     write: impl FnOnce(&mut Vec<u8>),
 ) -> Put {
-    let auth: &Auth = &span.config.auth;
-    let whole = header_len(session) + auth.overhead() + len;
+    let keys = &span.keys;
+    let whole = header_len(session) + keys.overhead() + len;
     let is_written = tx.push(span.config.address, whole, |out| {
         let start = out.len();
-        out.push(code);
-        put_sdnv(out, session.originator);
-        put_sdnv(out, session.number);
-        out.push(auth.counts());
-        auth.put_header(out);
+        out.extend_from_slice(header(code, session, keys.counts()).octets());
+        keys.put_header(out);
         write(out);
-        auth.put_trailer(out, start);
+        keys.put_trailer(out, start);
     });
     match is_written {
         true => Put::Written(whole),
         false if tx.is_empty() => Put::Never,
         false => Put::Later,
-    }
-}
-
-impl Outstanding {
-    fn piece(&self) -> Piece {
-        Piece {
-            range: self.range.clone(),
-            color: Color::Red(Some(Checkpoint {
-                serial: self.serial,
-                report: self.report,
-                mark: self.mark,
-            })),
-        }
-    }
-}
-
-impl Sending {
-    fn octets(&self, range: &Range<u64>) -> Option<&[u8]> {
-        let start = usize::try_from(range.start).ok()?;
-        let end = usize::try_from(range.end).ok()?;
-        self.block.get(start..end)
-    }
-
-    /// The next segment of the first pass; `None` when a segment has no room for an octet.
-    ///
-    /// The last red segment is the checkpoint that ends the red part, and the last of all ends the block
-    /// (RFC 5326 section 4.1). No segment has two colors.
-    fn next_piece(&self, frame: Frame, wants_checkpoint: bool) -> Option<Piece> {
-        if self.next >= self.red {
-            let left = self.len - self.next;
-            let fit = frame.fit(self.next, Color::Green { ends_block: true })?;
-            let ends_block = left <= fit;
-            return Some(Piece {
-                range: self.next..self.next + left.min(fit),
-                color: Color::Green { ends_block },
-            });
-        }
-        let last = Checkpoint {
-            serial: self.serial,
-            report: 0,
-            mark: mark_at(self.red, self.red, self.len),
-        };
-        let checked = frame.cut(self.next..self.red, last)?;
-        if checked.range.end < self.red && wants_checkpoint {
-            let checkpoint = Checkpoint {
-                mark: Mark::None,
-                ..last
-            };
-            let fit = frame.fit(self.next, Color::Red(Some(checkpoint)))?;
-            return Some(Piece {
-                range: self.next..self.next + fit.min(self.red - self.next - 1),
-                color: Color::Red(Some(checkpoint)),
-            });
-        }
-        Some(checked)
-    }
-}
-
-impl Run {
-    fn is_untouched(&self) -> bool {
-        self.at == 0 && self.gaps.first().is_some_and(|gap| gap.start == self.from)
-    }
-
-    /// The next segment; the last one, and only that, is a checkpoint (RFC 5326 section 6.13).
-    fn next_piece(&self, frame: Frame, serial: u64, (red, len): (u64, u64)) -> Option<Piece> {
-        let gap = self.gaps.get(self.at)?;
-        let left = self.from..gap.end;
-        if self.at + 1 < self.gaps.len() {
-            let fit = frame.fit(left.start, Color::Red(None))?;
-            return Some(Piece {
-                range: left.start..left.end.min(left.start + fit),
-                color: Color::Red(None),
-            });
-        }
-        let checkpoint = Checkpoint {
-            serial,
-            report: self.report,
-            mark: mark_at(gap.end, red, len),
-        };
-        frame.cut(left, checkpoint)
-    }
-
-    fn advance(&mut self, end: u64) {
-        self.from = end;
-        if self.gaps.get(self.at).is_some_and(|gap| gap.end <= end) {
-            self.at += 1;
-            self.from = self.gaps.get(self.at).map_or(end, |gap| gap.start);
-        }
-    }
-}
-
-/// What ends with a red segment that ends at `end`. Marks of the first pass are repeated where they fit.
-const fn mark_at(end: u64, red: u64, len: u64) -> Mark {
-    if end < red {
-        Mark::None
-    } else if red < len {
-        Mark::RedPart
-    } else {
-        Mark::Block
-    }
-}
-
-impl Frame {
-    /// Octets of the block that fit a segment at `offset`; `None` when not even one does.
-    fn fit(self, offset: u64, color: Color) -> Option<u64> {
-        // The length field is taken off again, and added by its own size.
-        let head = data_header_len(self.client, offset, 0, color) - 1;
-        let room = self.room.checked_sub(head)?;
-        // Bound: usize has at most 64 bits.
-        let fit = (room as u64).checked_sub(sdnv_len(room as u64) as u64)?;
-        (fit > 0).then_some(fit)
-    }
-
-    /// The next segment of red octets that end in a checkpoint.
-    ///
-    /// ION leaves a checkpoint of one octet where the serial numbers just do not fit; here the rest is
-    /// halved.
-    fn cut(self, left: Range<u64>, last: Checkpoint) -> Option<Piece> {
-        let len = left.end - left.start;
-        let with_serials = self.fit(left.start, Color::Red(Some(last)))?;
-        if len <= with_serials {
-            return Some(Piece {
-                range: left,
-                color: Color::Red(Some(last)),
-            });
-        }
-        let plain = self.fit(left.start, Color::Red(None))?;
-        let fit = if len <= plain { len.div_ceil(2) } else { plain };
-        Some(Piece {
-            range: left.start..left.start + fit,
-            color: Color::Red(None),
-        })
     }
 }

@@ -1,6 +1,7 @@
 //! The receiving role: blocks on their way in, and how sessions of others end.
 
 mod ends;
+mod flow;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -9,13 +10,16 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
+pub(super) use self::flow::Flow;
 use super::api::{Event, Service};
+use super::auth::Name;
 use super::closed::End;
 use super::engine::{Engine, What};
 use super::ranges::RangeSet;
 use super::report::Reports;
 use super::sender::Cancel;
 use super::span::{Control, Role, Span};
+use super::spare::{Spares, deliver};
 use super::timers::{Due, TimerId};
 use super::wire::{Checkpoint, Color, Data, Mark, Reason, SessionId};
 use crate::{Addr, Instant};
@@ -27,6 +31,8 @@ pub(super) const EVENT: usize = size_of::<(Event, usize)>() + 64;
 #[derive(Debug)]
 pub(super) struct Import {
     pub(super) slot: u32,
+    /// What named the key of the session (RFC 5327 section 2.1).
+    pub(super) key_name: Option<Name>,
     pub(super) stage: Stage,
 }
 
@@ -47,6 +53,10 @@ pub(super) struct Reception {
     service: Service,
     /// The red part as far as it came, zeros in the gaps; empty once delivered.
     buffer: Vec<u8>,
+    /// Octets of the buffer that are accounted for. It has more when it served another block before.
+    granted: usize,
+    /// By how much, as far as that is accounted for.
+    excess: usize,
     pub(super) held: RangeSet,
     /// Octets of the red part, known from its last segment.
     red: Option<u64>,
@@ -76,9 +86,12 @@ enum Verdict {
 }
 
 impl Import {
-    /// Whether the session is live and for `client`.
-    pub(super) fn is_for(&self, client: u64) -> bool {
-        matches!(&self.stage, Stage::Receiving(reception) if reception.client == client)
+    /// Whether the session is live, for `client`, and has yet to be delivered.
+    pub(super) fn is_awaited_by(&self, client: u64) -> bool {
+        matches!(
+            &self.stage,
+            Stage::Receiving(reception) if reception.client == client && !reception.is_delivered
+        )
     }
 }
 
@@ -89,33 +102,17 @@ impl Reception {
     }
 
     pub(super) fn weight(&self) -> usize {
-        size_of::<Self>()
-            + self.buffer.capacity()
-            + self.held.allocated()
-            + self.reports.allocated()
-    }
-
-    /// Whether a segment continues what is held, changes nothing else and needs no memory.
-    fn is_next(&self, data: &Data<'_>) -> bool {
-        let range = data.range();
-        let fits = usize::try_from(range.end).is_ok_and(|end| end <= self.buffer.capacity());
-        let follows = usize::try_from(range.start).is_ok_and(|start| start == self.buffer.len());
-        data.color == Color::Red(None)
-            && data.client == self.client
-            && fits
-            && follows
-            && !self.is_delivered
-            && self.held.end() == range.start
-            && !self.held.is_empty()
-            && !data.octets.is_empty()
-            && self.red.is_none()
-            && self.green.is_none()
-            && self.service == Service::Whole
+        size_of::<Self>() + self.granted + self.held.allocated() + self.reports.allocated()
     }
 
     /// Octets of the red part, once all of it is here.
     pub(super) fn complete_red(&self) -> Option<u64> {
         self.red.filter(|red| self.held.len() == *red)
+    }
+
+    /// Whether the end of the red part has not come.
+    pub(super) const fn is_open_ended(&self) -> bool {
+        self.red.is_none()
     }
 
     /// Where the red part is known to end, or has reached.
@@ -152,12 +149,13 @@ impl Reception {
         octets: &[u8],
         spare: usize,
         limit: usize,
+        spares: &mut Spares,
     ) -> Option<u64> {
         let start = usize::try_from(range.start).ok()?;
         let end = usize::try_from(range.end).ok()?;
         // What the set of ranges may grow by.
         let spare = spare.checked_sub(self.held.allocated() + 64)?;
-        self.grow(end, spare, limit)?;
+        self.grow(end, spare, limit, spares)?;
         if start == self.buffer.len() {
             self.buffer.extend_from_slice(octets);
             return Some(self.held.insert(range.clone()));
@@ -173,8 +171,8 @@ impl Reception {
         Some(self.held.insert(range.clone()))
     }
 
-    fn grow(&mut self, end: usize, spare: usize, limit: usize) -> Option<()> {
-        let has = self.buffer.capacity();
+    fn grow(&mut self, end: usize, spare: usize, limit: usize, spares: &mut Spares) -> Option<()> {
+        let has = self.granted;
         if end <= has {
             return Some(());
         }
@@ -184,6 +182,18 @@ impl Reception {
         if wanted - has > spare {
             return None;
         }
+        self.granted = wanted;
+        if wanted <= self.buffer.capacity() {
+            return Some(());
+        }
+        if let Some(mut memory) = spares.take(wanted) {
+            memory.extend_from_slice(&self.buffer);
+            self.buffer = memory;
+            return Some(());
+        }
+        if wanted - has + spares.octets() > spare {
+            spares.clear();
+        }
         self.buffer.reserve_exact(wanted - self.buffer.len());
         Some(())
     }
@@ -192,7 +202,7 @@ impl Reception {
 impl<A: Addr> Engine<A> {
     /// Data, red or green.
     pub(super) fn on_data(&mut self, slot: u32, session: SessionId, data: &Data<'_>) {
-        if self.goes_on(session, data) {
+        if self.goes_on(slot, session, data) {
             return;
         }
         // The RFC gives no ground for this; ION and the CCSDS profile have no session 0.
@@ -224,26 +234,6 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Takes the next octets of a red part that comes in order into memory that is there already: what
-    /// nearly all segments are. Nothing else changes, so one look into the table does.
-    fn goes_on(&mut self, session: SessionId, data: &Data<'_>) -> bool {
-        let Some(import) = self.imports.get_mut(&session) else {
-            return false;
-        };
-        let Stage::Receiving(reception) = &mut import.stage else {
-            return false;
-        };
-        if !reception.is_next(data) {
-            return false;
-        }
-        let fresh = reception.held.insert(data.range());
-        reception.buffer.extend_from_slice(data.octets);
-        reception.active = self.now;
-        reception.reports.filled = self.now;
-        self.stats.red_octets += fresh;
-        true
-    }
-
     pub(super) fn reception(&mut self, session: SessionId) -> Option<&mut Reception> {
         match &mut self.imports.get_mut(&session)?.stage {
             Stage::Receiving(reception) => Some(reception),
@@ -267,11 +257,11 @@ impl<A: Addr> Engine<A> {
                 }
             }
         }
-        if !self.has_import_room(slot) {
+        if !self.has_import_room(slot) || self.is_sated(data.client) {
             self.stats.no_room += 1;
             return false;
         }
-        let Some(service) = self.services.get(&data.client).copied() else {
+        let Some(service) = self.services.get(&data.client).map(|open| open.service) else {
             self.stats.unknown_client += 1;
             self.refuse_unknown(slot, session);
             return false;
@@ -283,6 +273,8 @@ impl<A: Addr> Engine<A> {
             client: data.client,
             service,
             buffer: Vec::new(),
+            granted: 0,
+            excess: 0,
             held: RangeSet::new(),
             red: None,
             ends_block: false,
@@ -319,15 +311,19 @@ impl<A: Addr> Engine<A> {
 
     /// Bytes that may yet be allocated for receiving.
     pub(super) fn spare(&self, slot: u32) -> usize {
-        let total = self.config.import_octets;
-        let all = total.saturating_sub(self.import_octets + self.event_octets);
+        let all = self.spare_of_all();
         self.span(slot).map_or(0, |span| {
             all.min(span.config.import_octets.saturating_sub(span.import_octets))
         })
     }
 
     fn admit(&mut self, slot: u32, session: SessionId, stage: Stage) {
-        self.imports.insert(session, Import { slot, stage });
+        let import = Import {
+            slot,
+            key_name: None,
+            stage,
+        };
+        self.imports.insert(session, import);
         if let Some(span) = self.span_mut(slot) {
             span.imports += 1;
         }
@@ -349,7 +345,9 @@ impl<A: Addr> Engine<A> {
             {
                 self.hand_green(session, data, false);
                 let low = low.min(data.offset);
-                self.remember(slot, session, End::GreenOnly { low });
+                let name = (Role::Receiver, session);
+                let key_name = self.closed.get(name).and_then(|old| old.key_name);
+                self.remember(slot, session, End::GreenOnly { low }, key_name);
             }
             (End::Delivered { red, serial }, Color::Red(Some(checkpoint)))
                 if data.range().end <= red =>
@@ -407,10 +405,18 @@ impl<A: Addr> Engine<A> {
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
     ) -> Verdict {
-        let spare = self.spare(slot);
+        let spare = if self.is_sated(data.client) {
+            0
+        } else {
+            self.spare(slot)
+        };
         let limit = self.span(slot).map_or(0, |span| span.config.session_octets);
         let now = self.now;
-        let Some(reception) = self.reception(session) else {
+        let Some(Import {
+            stage: Stage::Receiving(reception),
+            ..
+        }) = self.imports.get_mut(&session)
+        else {
             return Verdict::NoRoom;
         };
         let range = data.range();
@@ -425,7 +431,8 @@ impl<A: Addr> Engine<A> {
         let fresh = if reception.is_delivered || data.octets.is_empty() {
             0
         } else {
-            let Some(fresh) = reception.store(&range, data.octets, spare, limit) else {
+            let Some(fresh) = reception.store(&range, data.octets, spare, limit, &mut self.spares)
+            else {
                 return Verdict::NoRoom;
             };
             fresh
@@ -455,17 +462,20 @@ impl<A: Addr> Engine<A> {
             return;
         };
         reception.is_delivered = true;
-        let data = mem::take(&mut reception.buffer);
-        let octets = data.capacity() + EVENT;
+        let memory = mem::take(&mut reception.buffer);
+        let counted = mem::take(&mut reception.granted);
+        let (client, ends_block) = (reception.client, reception.ends_block);
+        // The memory is no longer the session's, and what it has too much stays with the spares.
+        self.recharge(session);
+        let data = deliver(memory, counted, &mut self.spares, self.config.spare_octets);
         let event = Event::Received {
             session,
-            client: reception.client,
-            data: Bytes::from(data),
-            ends_block: reception.ends_block,
+            client,
+            data,
+            ends_block,
         };
         self.stats.imports_complete += 1;
-        self.tell(event, octets);
-        self.recharge(session);
+        self.tell(event, counted + EVENT);
         self.close_if_over(session);
     }
 
@@ -540,9 +550,8 @@ impl<A: Addr> Engine<A> {
     /// P10 (RFC 5326 section 6.10): at once, neither ordered nor freed of duplicates.
     fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) {
         let octets = data.octets.len() + EVENT;
-        let total = self.config.import_octets;
-        let spare = total.saturating_sub(self.import_octets + self.event_octets);
-        if !self.has_event_room() || octets > spare {
+        let is_full = octets > self.spare_of_all() || self.is_sated(data.client);
+        if is_full || !self.has_event_room() {
             self.stats.no_room += 1;
             return;
         }
@@ -560,7 +569,7 @@ impl<A: Addr> Engine<A> {
 
     // Guards.
 
-    /// A session whose sender fell silent must not stay for ever (HDTN issue 24). The timer is set once and
+    /// A session whose sender fell silent must not stay for ever (HDTN issue 19). The timer is set once and
     /// looks, when it fires, whether anything came; setting it with each segment would cost more.
     fn guard_import(&mut self, slot: u32, session: SessionId) {
         let Some(patience) = self.span(slot).map(Span::patience) else {
@@ -595,7 +604,8 @@ impl<A: Addr> Engine<A> {
         };
         reception.guard = None;
         let is_silent = now - reception.active.max(resumed) >= patience;
-        let is_reporting = reception.is_delivered && !reception.reports.is_empty();
+        // Their own limit settles it.
+        let is_reporting = !reception.reports.is_empty();
         if !is_silent {
             self.guard_import(slot, session);
         } else if is_reporting {
@@ -623,7 +633,31 @@ impl<A: Addr> Engine<A> {
         };
         let weight = reception.weight();
         let before = mem::replace(&mut reception.charge, weight);
+        let excess = reception
+            .buffer
+            .capacity()
+            .saturating_sub(reception.granted);
+        let exceeded = mem::replace(&mut reception.excess, excess);
+        self.spares.exceed(exceeded, excess);
         self.charge(slot, before, weight);
+        self.yield_spares();
+    }
+
+    /// What is kept for blocks to come gives way to all that counts.
+    pub(super) fn yield_spares(&mut self) {
+        if self.spares.octets() <= self.spare_of_all() {
+            return;
+        }
+        self.spares.clear();
+        if !self.spares.has_excess() {
+            return;
+        }
+        for import in self.imports.values_mut() {
+            if let Stage::Receiving(reception) = &mut import.stage {
+                reception.buffer.shrink_to(reception.granted);
+                self.spares.exceed(mem::take(&mut reception.excess), 0);
+            }
+        }
     }
 
     fn charge(&mut self, slot: u32, before: usize, after: usize) {

@@ -3,10 +3,12 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::api::{Event, Service};
+use super::api::Event;
+use super::auth::Keys;
 use super::closed::Closed;
 use super::config::Config;
-use super::engine::{Engine, Key};
+use super::engine::{Engine, Key, Opened};
+use super::line::Line;
 use super::receiver::{EVENT, Import, Stage};
 use super::sender::{Export, Sending, State};
 use super::span::{Carrier, Control, Span};
@@ -17,8 +19,6 @@ use crate::laws::Subject;
 use crate::laws::codec::Codec;
 use crate::{Addr, Hop, Seed, Tag};
 
-/// Bytes of a key and a key ID at most.
-const KEYS: usize = 512;
 /// Bytes that an entry of a tree takes at most beside its key and value: half-empty nodes and edges.
 const TREE: usize = 64;
 /// Bytes that an octet of a block being sent can cost beside itself, at worst: every other octet claimed,
@@ -61,6 +61,7 @@ impl<A: Addr> Engine<A> {
             + spans
             + self.tables()
             + self.event_octets
+            + self.spares.octets()
             + self.events.capacity() * size_of::<(Event, usize)>()
             + self.timers.allocated()
             + self.closed.held()
@@ -75,7 +76,7 @@ impl<A: Addr> Engine<A> {
             + self.departed.capacity() * size_of::<u64>()
             + slots * size_of::<u32>()
             + self.spans.capacity() * size_of::<Option<Box<Span<A>>>>()
-            + self.services.len() * (size_of::<(u64, Service)>() + TREE)
+            + self.services.len() * (size_of::<(u64, Opened)>() + TREE)
             + self.trees()
     }
 }
@@ -105,9 +106,10 @@ impl Subject for Engine<Hop> {
         let per_import =
             Sessions::<SessionId, Import>::weight() + 4 * Timers::<Key>::weight() + 512;
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
-        let per_peer = (size_of::<Span<Hop>>() + KEYS + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
-            .saturating_add(2 * Timers::<Key>::weight() + 512)
-            .saturating_add(control);
+        let per_peer =
+            (size_of::<Span<Hop>>() + Keys::MOST + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
+                .saturating_add(4 * Timers::<Key>::weight() + Line::weight() + 4 * TREE + 512)
+                .saturating_add(control);
         [
             (1, size_of::<Self>() + 16_384),
             (peers, per_peer),
@@ -116,7 +118,7 @@ impl Subject for Engine<Hop> {
             (events, 2 * size_of::<(Event, usize)>() + EVENT),
             (
                 count(config.max_services),
-                size_of::<(u64, Service)>() + TREE,
+                size_of::<(u64, Opened)>() + TREE,
             ),
             (
                 count(config.closed_most).saturating_add(1),

@@ -329,6 +329,15 @@ impl<'a> Extensions<'a> {
         core::iter::from_fn(move || extension(&mut cursor).ok())
     }
 
+    /// Returns them one by one, each behind the count of octets up to its end.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (usize, Extension<'a>)> + use<'a> {
+        let mut cursor = Cursor::new(self.octets);
+        core::iter::from_fn(move || {
+            let one = extension(&mut cursor).ok()?;
+            Some((cursor.offset(), one))
+        })
+    }
+
     /// Returns the value of the first one with `tag`.
     #[must_use]
     pub fn find(&self, tag: ExtensionTag) -> Option<&'a [u8]> {

@@ -15,8 +15,13 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "ltp")]
+#[path = "../broken/mod.rs"]
+mod broken;
 #[cfg(feature = "cotp")]
 mod cotp;
+#[cfg(feature = "ltp")]
+mod ltp;
 mod stream;
 mod toy;
 mod udp;

@@ -1,6 +1,7 @@
 //! One machine on one byte stream.
 
 use std::io::{self, Read, Write};
+use std::iter;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -305,7 +306,10 @@ fn a_reset_reaches_a_machine_that_wants_nothing_once_it_sends() {
 
     reset(peer);
 
-    assert_eq!(next(&mut events), Event::Cue(Link::Down(Cause::Reset)));
+    // The system of the peer may have taken a little more before.
+    let mut heard = iter::from_fn(|| Some(next(&mut events)));
+    let first = heard.find(|event| !matches!(event, Event::Cue(Link::Full | Link::Free)));
+    assert_eq!(first, Some(Event::Cue(Link::Down(Cause::Reset))));
 }
 
 #[test]

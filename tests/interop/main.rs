@@ -14,6 +14,8 @@
 
 #[cfg(all(feature = "tokio", feature = "cotp", feature = "record"))]
 mod hat;
+#[cfg(all(feature = "blocking", feature = "ltp"))]
+mod licklider;
 #[cfg(all(feature = "record", feature = "cotp"))]
 #[path = "../sink/mod.rs"]
 mod sink;
@@ -21,3 +23,5 @@ mod sink;
 mod traces;
 #[cfg(all(feature = "record", feature = "cotp"))]
 mod tshark;
+#[cfg(all(feature = "record", feature = "sim", feature = "cotp", feature = "ltp"))]
+mod tshark_ltp;

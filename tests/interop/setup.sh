@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Installs the programs that the interop tests talk to: hat-drivers in a venv beside this file, tshark from Debian.
+# Installs the programs that the interop tests talk to: hat-drivers in a venv and licklider in a folder beside this
+# file, tshark from Debian.
 # Run it again at will: what is there already is left alone.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 HAT_DRIVERS=0.10.10
+LICKLIDER=0.1.1
 VENV=.venv
+LICKLIDER_ROOT=.licklider
 
 have_hat() {
     [ -x "$VENV/bin/python" ] &&
@@ -13,6 +16,10 @@ have_hat() {
 import importlib.metadata, sys
 sys.exit(importlib.metadata.version('hat-drivers') != sys.argv[1])
 PY
+}
+
+have_licklider() {
+    [ "$("$LICKLIDER_ROOT/bin/licklider" --version 2>/dev/null)" = "licklider $LICKLIDER" ]
 }
 
 as_root() {
@@ -54,4 +61,12 @@ if ! have_hat; then
     }
 fi
 
-echo "hat-drivers $HAT_DRIVERS, $(tshark --version 2>/dev/null | head -n 1)"
+if ! have_licklider; then
+    cargo install --quiet --locked --force --root "$LICKLIDER_ROOT" "licklider-cli@$LICKLIDER"
+    have_licklider || {
+        echo "setup.sh: licklider $LICKLIDER does not run after its installation" >&2
+        exit 1
+    }
+fi
+
+echo "hat-drivers $HAT_DRIVERS, licklider $LICKLIDER, $(tshark --version 2>/dev/null | head -n 1)"

@@ -1,14 +1,15 @@
 //! Many seeds: everything that an application, a line and time can do to two engines.
 
+use core::cell::Cell;
 use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Mutex;
 
 use farlink::ltp::{
-    Auth, Block, Config, Cue, Engine, Error, Event, Key, Numbers, Peer, Red, Service, SessionId,
+    Auth, AutoCopies, Block, Config, Copies, Cue, Engine, Error, Event, Key, LearnedMargins,
+    Margins, Numbers, Peer, Red, Service, SessionId, Signer,
 };
 use farlink::{Cause, Chance, Hop, Link, Machine as _, Seed, Tag};
 
@@ -79,30 +80,52 @@ fn peer_by_chance(chance: &mut Chance, delay: Duration, auth: &Auth) -> Peer<Hop
         session_octets: pick(chance, [1500, 1 << 27, 1 << 27, 1 << 27]),
         import_octets: pick(chance, [6000, 1 << 29, 1 << 29]),
         checkpoint_every: NonZeroU32::new(pick(chance, [0, 0, 1, 2, 3])),
+        window: NonZeroU64::new(pick(chance, [0, 0, 1, 700, 3000])),
         report_delay: millis(chance, [0, 0, 20, 3000]),
         repair_delay: millis(chance, [0, 0, 20, 3000]),
-        copies: pick(chance, [0, 0, 0, 1, 2]),
+        copies: copies_by_chance(chance),
+        margins: pick(
+            chance,
+            [Margins::Fixed, Margins::Learned(LearnedMargins::default())],
+        ),
         auth: auth.clone(),
         ..Peer::new(hop(1)).at_distance(delay)
     }
 }
 
+fn copies_by_chance(chance: &mut Chance) -> Copies {
+    let auto = AutoCopies {
+        loss: pick(chance, [0, 10_000, 300_000]),
+        spread: Duration::from_millis(pick(chance, [0, 0, 500])),
+        repairs: pick(chance, [0, 1, 3]),
+        ..AutoCopies::default()
+    };
+    let auto = Copies::Auto(auto);
+    let fixed = Copies::Fixed;
+    pick(chance, [fixed(0), fixed(0), fixed(1), fixed(2), auto, auto])
+}
+
 /// Segments of less than this many octets more would be refused.
 fn auth_overhead(auth: &Auth) -> usize {
-    match auth {
-        Auth::Off => 0,
-        _ => 20,
+    match auth.send.first() {
+        None => 0,
+        Some(Signer::Null | Signer::HmacSha1(_)) => 20,
+        // A signature of 1024 bits.
+        Some(_) => 160,
     }
 }
 
-fn suite(chance: &mut Chance) -> Auth {
+/// How the segments of a storm are authenticated.
+type Suite = fn(&mut Chance) -> Auth;
+
+fn cheap(chance: &mut Chance) -> Auth {
     match chance.below(8) {
-        0 => Auth::Null,
-        1 => Auth::HmacSha1(Key {
+        0 => Auth::null(),
+        1 => Auth::hmac_sha1(Key {
             id: b"k"[..].into(),
             secret: b"secret"[..].into(),
         }),
-        _ => Auth::Off,
+        _ => Auth::OFF,
     }
 }
 
@@ -128,23 +151,23 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, suite: Suite) -> Self {
         let mut chance = Seed::from(seed).child("world").chance();
         let delay = Duration::from_nanos(chance.below(2_000_000_000));
         let auth = suite(&mut chance);
         let is_dark = Rc::new(Cell::new(false));
         let mut weather = Weather::new(seed, is_dark.clone());
-        let options = Cell::new(Some((chance.next_u64(), chance.next_u64())));
+        let options = (chance.next_u64(), chance.next_u64());
         let line = Line::with(
             seed,
             delay,
-            |config| config_by_chance(config, Seed::from(options.get().unwrap().0)),
+            |config| config_by_chance(config, options.0),
             |peer| {
-                let mut own = Seed::from(options.get().unwrap().1 ^ u64::from(peer.address.via));
-                let address = peer.address;
-                own = own.child("peer");
-                *peer = peer_by_chance(&mut own.chance(), delay, &auth);
-                peer.address = address;
+                let own = Seed::from(options.1 ^ u64::from(peer.address.via));
+                *peer = Peer {
+                    address: peer.address,
+                    ..peer_by_chance(&mut own.chance(), delay, &auth)
+                };
             },
         )
         .judged(move |_| weather.fate());
@@ -335,8 +358,8 @@ impl Storm {
     }
 }
 
-fn config_by_chance(config: &mut Config, seed: Seed) {
-    let mut chance = seed.chance();
+fn config_by_chance(config: &mut Config, seed: u64) {
+    let mut chance = Seed::from(seed).chance();
     *config = Config {
         engine: config.engine,
         numbers: pick(&mut chance, [Numbers::Bits32, Numbers::Bits64]),
@@ -410,8 +433,8 @@ fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<Session
 }
 
 /// Sends blocks of all kinds both ways through all that, and proves what must hold whatever happened.
-fn storm(seed: u64, tally: &Tally) {
-    let mut storm = Storm::new(seed);
+fn storm(seed: u64, suite: Suite, tally: &Tally) {
+    let mut storm = Storm::new(seed, suite);
     let acts = 4 + storm.chance.below(24);
     for _ in 0..acts {
         storm.act();
@@ -498,10 +521,21 @@ impl Tally {
 fn each_block_is_delivered_once_and_whole_or_reported_failed_and_nothing_is_left() {
     let tally = Tally::default();
 
-    for_each_seed(500, |seed| storm(seed, &tally));
+    for_each_seed(500, |seed| storm(seed, cheap, &tally));
 
     for (kind, count) in tally.0.lock().unwrap().iter() {
         println!("{count:>7} {kind}");
+    }
+}
+
+/// Signatures take long, so there are few seeds.
+#[cfg(all(feature = "ltp-rsa", feature = "serde"))]
+#[test]
+fn the_same_holds_when_every_segment_is_signed_with_rsa() {
+    let tally = Tally::default();
+
+    for seed in 0..3 {
+        storm(seed, |_| crate::secrets::rsa(0), &tally);
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) enum Fate {
     Drop,
     Twice,
     Late(Duration),
+    /// It passes, and a copy comes later.
+    Again(Duration),
 }
 
 /// A segment on the line.
@@ -227,6 +229,7 @@ impl Line {
                 Fate::Drop => &[],
                 Fate::Twice => &[at, at],
                 Fate::Late(span) => &[at + span],
+                Fate::Again(span) => &[at, at + span],
             };
             for (copy, at) in arrivals.iter().enumerate() {
                 let key = (*at, nth * 2 + copy);

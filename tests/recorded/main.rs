@@ -23,6 +23,8 @@ mod sink;
 
 #[cfg(feature = "blocking")]
 mod blocking_stream;
+#[cfg(feature = "ltp")]
+mod ltp_nodes;
 #[cfg(feature = "tokio")]
 mod tokio_stream;
 

@@ -14,6 +14,10 @@
 mod chaos;
 mod cotp;
 mod kept;
+#[cfg(feature = "ltp")]
+mod ltp;
+#[cfg(feature = "ltp")]
+mod ltp_scene;
 mod resets;
 mod scene;
 #[path = "../sink/mod.rs"]

@@ -1,56 +1,17 @@
-//! `farlink cotp` and `farlink demo`, over loopback.
-
-use std::io::{BufRead as _, BufReader};
-use std::process::Child;
+//! `farlink cotp`, over loopback.
 
 use super::*;
 
-/// A server that tells its address first.
-struct Server {
-    process: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    address: String,
-}
-
-impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let all = [
-            &["cotp", "listen", "--bind", "127.0.0.1:0", "--json"],
-            arguments,
-        ]
-        .concat();
-        let mut process = tool(&all).spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut server = Self {
-            process,
-            lines,
-            address: String::new(),
-        };
-        let address = server.told("listening")["address"].clone();
-        server.address = address.as_str().unwrap().into();
-        server
-    }
-
-    fn told(&mut self, event: &str) -> Value {
-        let line = self.lines.next().unwrap().unwrap();
-        let object: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(object["event"], event, "{object}");
-        object
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn serve(arguments: &[&str]) -> Server {
+    let all = ["cotp", "listen", "--bind", "127.0.0.1:0", "--json"];
+    Server::start(&[&all, arguments].concat())
 }
 
 #[test]
 fn a_file_is_sent_kept_and_echoed() {
     let (kept, data) = (scratch("kept.bin"), vec![0xA5; 300_000]);
     let sent = written("sent.bin", &data);
-    let mut server = Server::start(&["--echo", "--once", "--tsel", "0102", "--out", &kept]);
+    let mut server = serve(&["--echo", "--once", "--tsel", "0102", "--out", &kept]);
     let arguments = [
         "cotp",
         "connect",
@@ -84,7 +45,7 @@ fn a_file_is_sent_kept_and_echoed() {
 
 #[test]
 fn a_wrong_selector_is_a_failure_with_its_reason() {
-    let mut server = Server::start(&["--tsel", "0102"]);
+    let mut server = serve(&["--tsel", "0102"]);
 
     farlink(&["cotp", "connect", &server.address, "--remote-tsel", "0103"])
         .badly(1, "refused by the peer: selector unknown (3)");
@@ -112,7 +73,7 @@ fn wrong_values_are_wrong_usage() {
 
 #[test]
 fn what_is_recorded_replays_and_draws() {
-    let server = Server::start(&["--once"]);
+    let server = serve(&["--once"]);
     let (recording, drawing) = (scratch("tool.pcapng"), scratch("tool.svg"));
 
     farlink(&["cotp", "connect", &server.address, "--record", &recording]).well();
@@ -120,29 +81,4 @@ fn what_is_recorded_replays_and_draws() {
     farlink(&["replay", &recording]).well();
     farlink(&["decode", &recording, "--ladder", &drawing]).well();
     assert!(fs::read_to_string(drawing).unwrap().contains("CR"));
-}
-
-#[test]
-fn the_demo_names_a_recording_that_replays() {
-    let folder = scratch("demo");
-
-    let ran = farlink(&["demo", "--size", "2", "--out", &folder]).well();
-
-    assert!(
-        ran.out
-            .contains("refused by the peer: selector unknown (3)"),
-        "{}",
-        ran.out
-    );
-    assert!(
-        ran.out.contains("went there and back unchanged"),
-        "{}",
-        ran.out
-    );
-    farlink(&["replay", &format!("{folder}/cotp.pcapng")]).well();
-    assert!(
-        fs::read_to_string(format!("{folder}/cotp.svg"))
-            .unwrap()
-            .contains("<svg")
-    );
 }

@@ -17,17 +17,19 @@ mod calls;
 mod capture;
 mod cotp;
 mod decode;
+mod demo;
 #[path = "../ethernet/mod.rs"]
 mod ethernet;
+mod ltp;
 mod ltp_files;
 mod replay;
 #[path = "../sink/mod.rs"]
 mod sink;
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -96,6 +98,42 @@ fn tool(arguments: &[&str]) -> Command {
     command
 }
 
+/// A server that tells its address first.
+struct Server {
+    process: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    address: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = tool(arguments).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut server = Self {
+            process,
+            lines,
+            address: String::new(),
+        };
+        let address = server.told("listening")["address"].clone();
+        server.address = address.as_str().unwrap().into();
+        server
+    }
+
+    fn told(&mut self, event: &str) -> Value {
+        let line = self.lines.next().unwrap().unwrap();
+        let object: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["event"], event, "{object}");
+        object
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 /// Returns the path of a kept recording.
 fn kept(name: &str) -> String {
     format!(
@@ -142,6 +180,7 @@ fn wrong_usage_is_told_apart_from_bad_input() {
 fn the_help_of_a_command_names_the_fields_of_its_objects() {
     for (command, field) in [
         ("cotp", "`incomplete`"),
+        ("ltp", "`claimed`"),
         ("decode", "`field_offset`"),
         ("replay", "`made_by`"),
         ("sim", "`arrived_ns`"),

@@ -5,11 +5,17 @@
     feature = "cotp",
     doc = "[`cotp`] holds connections that carry whole messages."
 )]
+#![cfg_attr(
+    feature = "ltp",
+    doc = "[`ltp`] holds nodes that send blocks and wait for their acknowledgment."
+)]
 
 mod carrier;
 #[cfg(feature = "cotp")]
 pub mod cotp;
 mod drive;
+#[cfg(feature = "ltp")]
+pub mod ltp;
 mod news;
 mod shared;
 pub mod stream;

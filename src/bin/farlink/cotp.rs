@@ -12,7 +12,7 @@ use farlink::cotp::{Selector, TpduSize};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::output::{self, hex, parse_hex};
+use crate::output::{self, Form, hex, parse_hex};
 
 /// COTP class 0 over TPKT (ISO 8073, RFC 1006).
 ///
@@ -59,34 +59,6 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|span| !span.is_zero())
         .ok_or_else(|| String::from("seconds above 0, as in 2.5"))
-}
-
-/// How events are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Text,
-    Json,
-}
-
-impl Form {
-    const fn of(as_json: bool) -> Self {
-        if as_json { Self::Json } else { Self::Text }
-    }
-
-    fn tell(self, text: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
-        match self {
-            Self::Text => output::line(&text()),
-            Self::Json => output::json(&object()),
-        }
-    }
-
-    /// Tells what went wrong: to people on standard error.
-    fn tell_failure(self, text: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
-        match self {
-            Self::Text => eprintln!("farlink: {}", text()),
-            Self::Json => output::json(&object()),
-        }
-    }
 }
 
 /// What came on a connection.
@@ -139,7 +111,7 @@ fn connected(form: Form, number: u64, info: &Info) {
 
 /// People see the sum at the end; a line for each message would drown it.
 fn received(form: Form, number: u64, message: &[u8]) {
-    if form == Form::Json {
+    if form.is_json() {
         let data = (message.len() <= SHOWN).then(|| hex(message));
         output::json(&json!({
             "event": "received",

@@ -7,6 +7,7 @@ mod decode;
 mod demo;
 mod input;
 mod ladder;
+mod ltp;
 mod output;
 mod progress;
 mod recording;
@@ -33,6 +34,8 @@ enum Command {
     Demo(demo::Arguments),
     #[command(subcommand)]
     Cotp(cotp::Command),
+    #[command(subcommand)]
+    Ltp(ltp::Command),
     Decode(decode::Arguments),
     Replay(replay::Arguments),
     Sim(sim::Arguments),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Cotp(command) => cotp::run(command),
+        Command::Ltp(command) => ltp::run(command),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),

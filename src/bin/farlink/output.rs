@@ -20,6 +20,58 @@ pub(crate) fn line(text: &str) {
     }
 }
 
+/// How events are told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    is_json: bool,
+    is_aside: bool,
+}
+
+impl Form {
+    /// Tells on standard output, as text or as JSON.
+    pub(crate) const fn of(as_json: bool) -> Self {
+        Self {
+            is_json: as_json,
+            is_aside: false,
+        }
+    }
+
+    /// Tells on standard error: standard output is for data.
+    pub(crate) const fn aside(self) -> Self {
+        Self {
+            is_aside: true,
+            ..self
+        }
+    }
+
+    pub(crate) const fn is_json(self) -> bool {
+        self.is_json
+    }
+
+    /// Tells an event.
+    pub(crate) fn tell(self, text: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
+        match (self.is_json, self.is_aside) {
+            (false, false) => line(&text()),
+            (true, false) => json(&object()),
+            (false, true) => eprintln!("{}", text()),
+            (true, true) => eprintln!("{}", object()),
+        }
+    }
+
+    /// Tells what went wrong: to people on standard error.
+    pub(crate) fn tell_failure(
+        self,
+        text: impl FnOnce() -> String,
+        object: impl FnOnce() -> Value,
+    ) {
+        if self.is_json {
+            self.tell(text, object);
+        } else {
+            eprintln!("farlink: {}", text());
+        }
+    }
+}
+
 /// Returns octets as hex digits.
 pub(crate) fn hex(octets: &[u8]) -> String {
     format!("{:x}", Bytes::copy_from_slice(octets))

@@ -8,14 +8,29 @@ use std::time::SystemTime;
 
 use farlink::adapters::cotp::{Maker, Speaker};
 use farlink::cotp::Connection;
+use farlink::ltp::{self, Engine};
 use farlink::record::{Files, Options, Recorder};
+use farlink::{Path as Way, Seed};
 
 use crate::Failure;
 
+/// Makes the file for a recording, before anything happens that could not be recorded.
+pub(crate) fn file(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+}
+
+/// Records a node into `file`.
+pub(crate) fn node(
+    config: ltp::Config,
+    seed: Seed,
+    file: File,
+) -> Result<Recorder<Engine<Way>>, ltp::ConfigError> {
+    Recorder::new(config, seed, file, options())
+}
+
 /// Records the first connection into `path`, and further ones into numbered files beside it.
 pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
-    let fault = |error| Failure::Usage(format!("{}: {error}", path.display()));
-    File::create(path).map_err(fault)?;
+    file(path)?;
     let files = Files::new(path);
     let count = Arc::new(AtomicU32::new(0));
     Ok(Maker::new(move |config, seed, _| {

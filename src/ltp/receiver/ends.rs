@@ -4,6 +4,7 @@ use core::mem;
 
 use super::{Reception, Stage};
 use crate::ltp::api::{Error, Event, Side};
+use crate::ltp::auth::Name;
 use crate::ltp::closed::{End, Record};
 use crate::ltp::engine::{Engine, What};
 use crate::ltp::receiver::EVENT;
@@ -66,12 +67,15 @@ impl<A: Addr> Engine<A> {
         for timer in reception.reports.timers() {
             self.stop(Some(timer));
         }
+        self.spares.exceed(reception.excess, 0);
         self.charge(slot, reception.charge, 0);
     }
 
     pub(super) fn cancel_import_again(&mut self, slot: u32, session: SessionId, tries: u8) {
-        let limit = self.span(slot).map_or(0, |span| span.config.cancel_retries);
-        if tries > limit {
+        let span = self.span(slot).filter(|span| span.has_way());
+        let limit = span.map(|span| span.config.cancel_retries);
+        // Receive-only engines just close (RFC 5326 section 4.2).
+        if limit.is_none_or(|limit| tries > limit) {
             self.close_import(session);
             return;
         }
@@ -170,14 +174,21 @@ impl<A: Addr> Engine<A> {
         if let Some(span) = self.span_mut(slot) {
             span.imports -= 1;
         }
-        self.remember(slot, session, end);
+        self.remember(slot, session, end, import.key_name);
     }
 
-    pub(super) fn remember(&mut self, slot: u32, session: SessionId, end: End) {
+    pub(super) fn remember(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        end: End,
+        key_name: Option<Name>,
+    ) {
         let memory = self.span(slot).map(Span::memory).unwrap_or_default();
         let record = Record {
             slot,
             until: self.now + memory,
+            key_name,
             end,
         };
         self.closed

@@ -12,6 +12,11 @@ use farlink::{Cause, Instant, Link, Machine as _, Tag};
 use crate::line::{CLIENT, Fate, Line, Passing, block, is_complete, pattern, received};
 
 mod ends;
+mod odd;
+mod signals;
+mod timers;
+mod waiting;
+mod window;
 
 const OWLT: Duration = Duration::from_secs(3);
 const FOREIGN: SessionId = SessionId {

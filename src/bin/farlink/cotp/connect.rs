@@ -11,7 +11,8 @@ use farlink::cotp::{Config, Selector, TpduSize};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::{Form, Tally, seconds, selector, tpdu_size};
+use super::{Tally, seconds, selector, tpdu_size};
+use crate::output::Form;
 use crate::{Failure, progress, recording};
 
 /// Connects to a COTP service, sends a file and closes.

@@ -11,7 +11,8 @@ use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Error, Listener,
 use farlink::cotp::{Config, Policy, Selector, TpduSize};
 use serde_json::json;
 
-use super::{Form, Tally, selector, tpdu_size};
+use super::{Tally, selector, tpdu_size};
+use crate::output::Form;
 use crate::{Failure, recording};
 
 /// Waits for COTP connections and takes their messages.

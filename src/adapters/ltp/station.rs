@@ -1,0 +1,424 @@
+//! The machine of a node and its books, behind one lock.
+
+use core::convert::Infallible;
+use core::net::SocketAddr;
+use core::task::{Poll, Waker};
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use super::desk::{Course, Desk};
+use super::waiters::Ticket;
+use super::{Error, NodeStats, Received, Speaker};
+use crate::ltp::{self, Block, Command, Event, Progress, Service, SessionId};
+use crate::{Instant, Link, Machine as _, Output, Path, Tag, Transmit};
+
+/// The part of [`Config::import_octets`](ltp::Config::import_octets) by which what waits may grow or shrink
+/// before the engine hears of it: small blocks then cost it nothing.
+const GRAIN: usize = 64;
+
+/// How long a node that ends waits for the rates of its peers before it has told them so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The machine of a node and its books.
+pub(super) struct Station {
+    /// None once the node has come to its end.
+    speaker: Option<Speaker>,
+    local: SocketAddr,
+    phase: Phase,
+    desk: Desk,
+    /// By how much the engine may be wrong about what waits at an access point.
+    grain: usize,
+    /// What was counted when the speaker was let go.
+    last: NodeStats,
+}
+
+/// How far a node is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Nothing begins any more, and what is under way has until then.
+    Closing(Instant),
+    /// Cancellations leave, as far as the rates of the peers let them until then.
+    Last(Instant),
+}
+
+impl Station {
+    pub(super) fn new(speaker: Speaker, local: SocketAddr, import_octets: usize) -> Self {
+        Self {
+            speaker: Some(speaker),
+            local,
+            phase: Phase::Open,
+            desk: Desk::default(),
+            grain: import_octets / GRAIN,
+            last: NodeStats::default(),
+        }
+    }
+
+    // What the driver does.
+
+    pub(super) fn receive(&mut self, now: Instant, remote: SocketAddr, octets: &[u8]) {
+        let from = Path::udp(self.local, remote);
+        if let Some(speaker) = &mut self.speaker {
+            speaker.receive(now, from, octets);
+        }
+    }
+
+    pub(super) fn link(&mut self, now: Instant, at: Path, state: Link) {
+        if let Some(speaker) = &mut self.speaker {
+            speaker.link(now, at, state);
+        }
+    }
+
+    /// Gives the next output; events are filed on the way.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        tx: &mut Transmit<Path>,
+    ) -> Output<Path, Infallible> {
+        loop {
+            let Some(speaker) = &mut self.speaker else {
+                tx.clear();
+                return Output::Done;
+            };
+            match speaker.poll(now, tx) {
+                Output::Transmit => return Output::Transmit,
+                Output::Ask(ask) => return Output::Ask(ask),
+                Output::Event(event) => {
+                    let client = client_of(&event);
+                    self.desk.file(event);
+                    if let Some(client) = client {
+                        self.weigh(now, client);
+                    }
+                }
+                Output::Idle(deadline) => match self.rest(now, deadline) {
+                    Rest::Until(deadline) => return Output::Idle(deadline),
+                    Rest::More => {}
+                    Rest::Over => return Output::Done,
+                },
+                Output::Done => return Output::Done,
+            }
+        }
+    }
+
+    /// Looks, when the engine has nothing to say, whether the node is at its end.
+    fn rest(&mut self, now: Instant, deadline: Option<Instant>) -> Rest {
+        match self.phase {
+            Phase::Open => Rest::Until(deadline),
+            Phase::Closing(until) if now < until && !self.is_quiet() => {
+                Rest::Until(Some(deadline.map_or(until, |deadline| deadline.min(until))))
+            }
+            Phase::Closing(_) => {
+                self.phase = Phase::Last(now + LAST_WORDS);
+                self.cancel_all(now);
+                Rest::More
+            }
+            Phase::Last(until) if now < until && self.has_backlog() => {
+                Rest::Until(Some(deadline.map_or(until, |deadline| deadline.min(until))))
+            }
+            Phase::Last(_) => Rest::Over,
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.speaker
+            .as_ref()
+            .is_none_or(|speaker| speaker.engine().sessions() == (0, 0))
+    }
+
+    fn has_backlog(&self) -> bool {
+        let speaker = self.speaker.as_ref();
+        speaker.is_some_and(|speaker| speaker.engine().has_backlog())
+    }
+
+    fn cancel_all(&mut self, now: Instant) {
+        let Some(speaker) = &mut self.speaker else {
+            return;
+        };
+        // What the engine refuses is over already, and its event on the way.
+        for (tag, course) in &self.desk.courses {
+            if course.outcome.is_none() {
+                let _ = speaker.command(now, Command::Cancel(*tag));
+            }
+        }
+        for client in self.desk.points.keys() {
+            let _ = speaker.command(now, Command::Close(*client));
+        }
+    }
+
+    /// The driver has ended, or the machine has panicked: nothing more will come. What was received stays.
+    pub(super) fn end(&mut self) {
+        if self.speaker.is_some() {
+            self.last = self.stats();
+            self.speaker = None;
+            self.desk.end();
+        }
+    }
+
+    pub(super) fn take_calls(&mut self) -> Vec<Waker> {
+        self.desk.take_calls()
+    }
+
+    // What handles do.
+
+    pub(super) fn command(&mut self, now: Instant, command: Command<Path>) -> Result<(), Error> {
+        let speaker = self.speaker.as_mut().ok_or(Error::Closed)?;
+        Ok(speaker.command(now, command)?)
+    }
+
+    pub(super) fn remove_peer(&mut self, now: Instant, peer: u64) -> Result<(), Error> {
+        self.command(now, Command::RemovePeer(peer))?;
+        // No room will be told of.
+        self.desk.call_rooms();
+        Ok(())
+    }
+
+    /// Opens an access point, and returns its name.
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        client: u64,
+        service: Service,
+    ) -> Result<u64, Error> {
+        if self.phase != Phase::Open {
+            return Err(Error::Closed);
+        }
+        self.command(now, Command::Open(client, service))?;
+        Ok(self.desk.open(client))
+    }
+
+    pub(super) fn is_open(&mut self, (client, name): (u64, u64)) -> bool {
+        self.phase == Phase::Open
+            && self.speaker.is_some()
+            && self.desk.point(client, name).is_some()
+    }
+
+    pub(super) fn close_point(&mut self, now: Instant, (client, name): (u64, u64)) {
+        if self.desk.close(client, name) {
+            // Refused at the end only.
+            let _ = self.command(now, Command::Close(client));
+        }
+    }
+
+    pub(super) fn interrupt(&mut self, (client, name): (u64, u64)) {
+        let points = &mut self.desk.points;
+        let Some(point) = points.get_mut(&client).filter(|point| point.name == name) else {
+            return;
+        };
+        if point.waiters.is_empty() {
+            point.is_interrupted = true;
+        } else {
+            point.waiters.interrupt(&mut self.desk.calls);
+        }
+    }
+
+    pub(super) fn poll_receive(
+        &mut self,
+        now: Instant,
+        (client, name): (u64, u64),
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Poll<Result<Received, Error>> {
+        let is_over = self.speaker.is_none();
+        let Some(point) = self.desk.point(client, name) else {
+            return Poll::Ready(Err(Error::Closed));
+        };
+        if point.waiters.is_interrupted(*ticket) {
+            self.desk.stop_waiting(client, name, ticket);
+            return Poll::Ready(Err(Error::Interrupted));
+        }
+        if let Some(received) = self.desk.take(client, name, ticket) {
+            self.weigh(now, client);
+            return Poll::Ready(Ok(received));
+        }
+        if is_over {
+            return Poll::Ready(Err(Error::Closed));
+        }
+        let tickets = &mut self.desk.tickets;
+        let points = &mut self.desk.points;
+        let Some(point) = points.get_mut(&client) else {
+            return Poll::Ready(Err(Error::Closed));
+        };
+        if point.is_interrupted {
+            point.is_interrupted = false;
+            return Poll::Ready(Err(Error::Interrupted));
+        }
+        point.waiters.wait(ticket, tickets, waker);
+        Poll::Pending
+    }
+
+    pub(super) fn stop_receiving(
+        &mut self,
+        (client, name): (u64, u64),
+        ticket: &mut Option<Ticket>,
+    ) {
+        self.desk.stop_waiting(client, name, ticket);
+    }
+
+    /// Sends a block once there is room, behind those that wait for the same peer already.
+    pub(super) fn poll_start(
+        &mut self,
+        now: Instant,
+        point: (u64, u64),
+        block: &mut Block,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Poll<Result<Tag, Error>> {
+        let peer = block.to;
+        if !self.is_open(point) {
+            self.desk.leave_room(peer, ticket);
+            return Poll::Ready(Err(Error::Closed));
+        }
+        let line = self.desk.rooms.get(&peer);
+        let is_turn = line.is_none_or(|line| line.is_first(*ticket));
+        if is_turn {
+            block.tag = Tag(self.desk.draw_name());
+            match self.command(now, Command::Send(block.clone())) {
+                // A limit of 0 leaves room for nobody, ever.
+                Err(Error::Refused(ltp::Error::Full { limit: 1.., .. })) => {}
+                outcome => {
+                    self.desk.leave_room(peer, ticket);
+                    return Poll::Ready(outcome.map(|()| self.follow(block)));
+                }
+            }
+        }
+        let Desk { rooms, tickets, .. } = &mut self.desk;
+        rooms.entry(peer).or_default().wait(ticket, tickets, waker);
+        Poll::Pending
+    }
+
+    fn follow(&mut self, block: &Block) -> Tag {
+        let course = Course {
+            peer: block.to,
+            outcome: None,
+            waker: None,
+            is_watched: true,
+        };
+        self.desk.courses.insert(block.tag, course);
+        block.tag
+    }
+
+    pub(super) fn stop_starting(&mut self, peer: u64, ticket: &mut Option<Ticket>) {
+        self.desk.leave_room(peer, ticket);
+    }
+
+    pub(super) fn poll_outcome(
+        &mut self,
+        tag: Tag,
+        waker: &Waker,
+    ) -> Poll<Result<SessionId, Error>> {
+        let Some(course) = self.desk.courses.get_mut(&tag) else {
+            return Poll::Ready(Err(Error::Closed));
+        };
+        if let Some(result) = course.result() {
+            return Poll::Ready(result);
+        }
+        match &mut course.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Nobody will ask what became of a block.
+    pub(super) fn unwatch(&mut self, tag: Tag) {
+        let Some(course) = self.desk.courses.get_mut(&tag) else {
+            return;
+        };
+        course.is_watched = false;
+        if course.outcome.is_some() {
+            self.desk.courses.remove(&tag);
+        }
+    }
+
+    pub(super) fn progress(&self, tag: Tag) -> Option<Progress> {
+        self.speaker.as_ref()?.engine().progress(tag)
+    }
+
+    /// What only the socket knows is not in it.
+    pub(super) fn stats(&self) -> NodeStats {
+        let Some(speaker) = &self.speaker else {
+            return NodeStats {
+                waiting_octets: self.desk.waiting,
+                ..self.last
+            };
+        };
+        let engine = speaker.engine();
+        let (exports, imports) = engine.sessions();
+        NodeStats {
+            engine: engine.stats(),
+            exports,
+            imports,
+            waiting_octets: self.desk.waiting,
+            ..NodeStats::default()
+        }
+    }
+
+    /// Begins nothing any more, and ends once all that is under way is over, or after `limit`.
+    pub(super) fn close(&mut self, now: Instant, limit: Duration) {
+        let until = now + limit;
+        match &mut self.phase {
+            Phase::Open => {
+                self.phase = Phase::Closing(until);
+                self.desk.call_rooms();
+            }
+            Phase::Closing(before) => *before = until.min(*before),
+            Phase::Last(_) => {}
+        }
+    }
+
+    pub(super) fn poll_end(&mut self, ticket: &mut Option<Ticket>, waker: &Waker) -> Poll<()> {
+        let Desk {
+            leavers, tickets, ..
+        } = &mut self.desk;
+        if self.speaker.is_none() {
+            leavers.leave(ticket);
+            return Poll::Ready(());
+        }
+        leavers.wait(ticket, tickets, waker);
+        Poll::Pending
+    }
+
+    pub(super) fn stop_leaving(&mut self, ticket: &mut Option<Ticket>) {
+        self.desk.leavers.leave(ticket);
+    }
+
+    /// Tells the engine what waits at an access point, so that it takes in no more than it may hold in all.
+    fn weigh(&mut self, now: Instant, client: u64) {
+        let (Some(point), Some(speaker)) = (self.desk.points.get_mut(&client), &mut self.speaker)
+        else {
+            return;
+        };
+        let is_known = point.weight.abs_diff(point.told) <= self.grain;
+        // Bound: usize has at most 64 bits.
+        let waiting = Command::Waiting(client, point.weight as u64);
+        if !is_known && speaker.command(now, waiting).is_ok() {
+            point.told = point.weight;
+        }
+    }
+}
+
+/// Returns the client service for which something was received.
+const fn client_of(event: &Event) -> Option<u64> {
+    match event {
+        Event::Arriving { client, .. }
+        | Event::Piece { client, .. }
+        | Event::Received { client, .. }
+        | Event::Green { client, .. }
+        | Event::Cancelled { client, .. } => Some(*client),
+        Event::Sent { .. }
+        | Event::Complete { .. }
+        | Event::Failed { .. }
+        | Event::Room { .. }
+        | Event::Answered { .. }
+        | Event::Silent { .. }
+        | Event::Stranger { .. } => None,
+    }
+}
+
+/// What is to be done when the engine rests.
+enum Rest {
+    Until(Option<Instant>),
+    More,
+    Over,
+}

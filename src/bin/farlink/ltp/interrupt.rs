@@ -1,0 +1,49 @@
+//! Ctrl-C: the first one asks to end in good order, the second one ends at once.
+
+use core::future::poll_fn;
+use core::task::Poll;
+
+use tokio::sync::watch;
+
+/// What a shell expects of a program that Ctrl-C has ended.
+const STATUS: i32 = 130;
+
+/// Hears of the first Ctrl-C.
+#[derive(Debug, Clone)]
+pub(super) struct Interrupt(watch::Receiver<bool>);
+
+impl Interrupt {
+    /// Begins to listen, before anything is told that somebody could answer by Ctrl-C.
+    pub(super) async fn new() -> Self {
+        let (heard, receiver) = watch::channel(false);
+        let mut first = Box::pin(tokio::signal::ctrl_c());
+        // It listens once it is polled.
+        let before = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
+        tokio::spawn(async move {
+            let outcome = match before {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => first.await,
+            };
+            if outcome.is_err() {
+                // Nothing will be heard here; the system ends the program by itself.
+                return core::future::pending().await;
+            }
+            heard.send_replace(true);
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(STATUS);
+            }
+        });
+        Self(receiver)
+    }
+
+    /// Waits for the first Ctrl-C; returns at once when it was there.
+    pub(super) async fn wait(&mut self) {
+        if self.0.wait_for(|heard| *heard).await.is_err() {
+            core::future::pending::<()>().await;
+        }
+    }
+
+    pub(super) fn is_heard(&self) -> bool {
+        *self.0.borrow()
+    }
+}

@@ -1,0 +1,328 @@
+//! `farlink ltp recv`: takes blocks, and keeps them in files.
+
+use core::fmt::Write as _;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::path::PathBuf;
+
+use farlink::adapters::ltp::{Error, Kind, Received};
+use farlink::adapters::tokio::ltp::{AccessPoint, Node};
+use farlink::ltp::{Config, Peer, Reason, SessionId, Side};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use super::door::Door;
+use super::interrupt::Interrupt;
+use super::place::{Place, local, place};
+use super::shelf::{Color, Kept, Out, Part, Shelf};
+use super::{LIMIT, Span, id, maker};
+use crate::Failure;
+use crate::output::Form;
+
+/// Receives blocks for a client service, and writes each to a file of its own.
+///
+/// A file is named after the client service, the engine and the session of its block, and has that name only
+/// when everything is in it. Green octets that never come are zeros in it, and it is called incomplete. With
+/// --out - blocks go to standard output, and what is told to standard error.
+///
+/// Exit status 1: the address cannot be had, a file cannot be written, or with --once there was no block.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The address to receive on; 1113 is the port of the standard, and taken where none is said
+    #[arg(long, value_name = "ADDR", value_parser = local)]
+    bind: SocketAddr,
+    /// The ID of this engine
+    #[arg(long, value_name = "N", value_parser = id)]
+    engine: u64,
+    /// Receive from this engine, which is at this address; may be repeated. Without any, from
+    /// everybody, up to 1024 engines
+    #[arg(long = "peer", value_name = "N=ADDR", value_parser = place)]
+    peers: Vec<Place>,
+    /// The client service whose blocks are taken
+    #[arg(long, value_name = "N", value_parser = id)]
+    client: u64,
+    /// Write blocks into this folder, or to standard output for -
+    #[arg(long, value_name = "DIR|-")]
+    out: Option<PathBuf>,
+    /// End after the first block
+    #[arg(long)]
+    once: bool,
+    /// Octets of the longest block that is taken, and of all that wait
+    #[arg(long, value_name = "N", default_value_t = LIMIT)]
+    limit: usize,
+    #[command(flatten)]
+    span: Span,
+    /// Record the node into this file, as pcapng
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Print one JSON object per event
+    #[arg(long)]
+    json: bool,
+}
+
+/// How often blocks that wait are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// What a peer that answers needs beside the round trip, at the end.
+const FAREWELL: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let (form, out) = outputs(arguments);
+    let mut taker = Taker {
+        form,
+        shelf: Shelf::new(out, arguments.limit, arguments.span.round_trip())
+            .map_err(|error| written(&error, arguments))?,
+        once: arguments.once,
+    };
+    let node = start(arguments, form).await?;
+    let point = node
+        .open(arguments.client)
+        .map_err(|error| super::refusal(&error))?;
+    let address = node.local_addr();
+    let mut interrupt = Interrupt::new().await;
+    form.tell(
+        || {
+            format!(
+                "engine {} receives for client {} on {address}",
+                arguments.engine, arguments.client
+            )
+        },
+        || {
+            json!({
+                "event": "listening",
+                "address": address.to_string(),
+                "engine": arguments.engine,
+                "client": arguments.client,
+            })
+        },
+    );
+    let ended = taker.serve(&node, &point, &mut interrupt).await;
+    // The sender of the last block has to hear that it came.
+    let farewell = if interrupt.is_heard() {
+        Duration::ZERO
+    } else {
+        FAREWELL + 4 * arguments.span.round_trip()
+    };
+    tokio::select! {
+        () = node.shutdown(farewell) => {}
+        () = interrupt.wait() => node.shutdown(Duration::ZERO).await,
+    }
+    let ended = match ended {
+        Ok(is_well) => taker.take_rest(&point).await.map(|()| is_well),
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::Told),
+        Err(Error::Io(error)) => Err(written(&error, arguments)),
+        Err(error) => Err(Failure::Protocol(error.to_string())),
+    }
+}
+
+fn outputs(arguments: &Arguments) -> (Form, Out) {
+    let form = Form::of(arguments.json);
+    match &arguments.out {
+        None => (form, Out::Nowhere),
+        Some(out) if out.as_os_str() == "-" => (form.aside(), Out::Stdout),
+        Some(out) => (form, Out::Folder(out.clone())),
+    }
+}
+
+fn written(error: &std::io::Error, arguments: &Arguments) -> Failure {
+    let out = arguments.out.as_deref().unwrap_or("-".as_ref());
+    Failure::Protocol(format!("{}: {error}", out.display()))
+}
+
+async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
+    let (limit, most) = (arguments.limit, arguments.limit.saturating_mul(2));
+    let peer = || Peer {
+        session_octets: limit,
+        import_octets: most,
+        ..arguments.span.peer(())
+    };
+    let welcome = arguments.peers.is_empty().then(peer);
+    let config = Config {
+        import_octets: most,
+        ..Config::engine(arguments.engine)
+    };
+    let maker = maker(arguments.record.as_deref(), Door::new(welcome, form))?;
+    let mut found = Vec::new();
+    for place in &arguments.peers {
+        found.push((place.engine, place.find(Some(arguments.bind)).await?));
+    }
+    let node = super::bind(arguments.bind, config, maker)?;
+    for (engine, address) in found {
+        node.add_peer(engine, peer().map_address(|()| address))
+            .map_err(|error| Failure::Usage(format!("engine {engine} at {address}: {error}")))?;
+    }
+    Ok(node)
+}
+
+/// Takes what comes.
+struct Taker {
+    form: Form,
+    shelf: Shelf,
+    once: bool,
+}
+
+impl Taker {
+    /// Takes blocks until there was one, with --once, or somebody interrupts; tells whether that is as it
+    /// should be.
+    async fn serve(
+        &mut self,
+        node: &Node,
+        point: &AccessPoint,
+        interrupt: &mut Interrupt,
+    ) -> Result<bool, Error> {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            let ended = tokio::select! {
+                received = point.receive() => self.received(received?)?,
+                _ = tick.tick() => self.look(node.stats().imports)?,
+                () = interrupt.wait() => return Ok(!self.once),
+            };
+            if let Some(is_well) = ended.filter(|_| self.once) {
+                return Ok(is_well);
+            }
+        }
+    }
+
+    /// Takes what came while the node ended: it was acknowledged, so nobody else has it any more.
+    async fn take_rest(&mut self, point: &AccessPoint) -> Result<(), Error> {
+        while let Ok(Ok(received)) = timeout(Duration::ZERO, point.receive()).await {
+            self.received(received)?;
+        }
+        while let Some(session) = self.shelf.first() {
+            self.keep(session)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what an access point gives; tells of a block that is over whether it was received.
+    fn received(&mut self, received: Received) -> std::io::Result<Option<bool>> {
+        let (color, is_last) = match received.kind {
+            Kind::Whole { ends_block } => (Color::Red, ends_block),
+            Kind::Green { offset, ends_block } => (Color::Green(offset), ends_block),
+            Kind::Cancelled {
+                by,
+                reason,
+                after_delivery,
+            } => return self.cancelled(received.session, by, reason, after_delivery),
+            _ => return Ok(None),
+        };
+        let part = Part {
+            session: received.session,
+            client: received.client,
+            color,
+            data: received.data,
+            is_last,
+        };
+        let kept = self.shelf.take(part, Instant::now())?;
+        Ok(self.told(kept))
+    }
+
+    fn cancelled(
+        &mut self,
+        session: SessionId,
+        by: Side,
+        reason: Reason,
+        after_delivery: bool,
+    ) -> std::io::Result<Option<bool>> {
+        let who = match by {
+            Side::Local => "this engine".into(),
+            Side::Remote => format!("engine {}", session.originator),
+        };
+        let rest = if after_delivery {
+            ", its red part had come before"
+        } else {
+            ""
+        };
+        self.form.tell_failure(
+            || format!("{who} cancelled block {session}: {reason}{rest}"),
+            || failed(session, by, reason),
+        );
+        // Green segments that came are not lost.
+        self.keep(session)?;
+        Ok(Some(after_delivery))
+    }
+
+    fn look(&mut self, imports: usize) -> std::io::Result<Option<bool>> {
+        match self.shelf.due(Instant::now(), imports) {
+            Some(session) => self.keep(session),
+            None => Ok(None),
+        }
+    }
+
+    fn keep(&mut self, session: SessionId) -> std::io::Result<Option<bool>> {
+        let kept = self.shelf.keep(session)?;
+        Ok(self.told(kept))
+    }
+
+    fn told(&self, kept: Option<Kept>) -> Option<bool> {
+        let kept = kept?;
+        self.form.tell(|| words(&kept), || object(&kept));
+        Some(true)
+    }
+}
+
+fn words(kept: &Kept) -> String {
+    let Kept {
+        session,
+        client,
+        red,
+        green,
+        ..
+    } = kept;
+    let mut text = format!(
+        "block {session} from engine {} for client {client}: {} octets",
+        session.originator,
+        red + green
+    );
+    // Writing to a string cannot fail.
+    if *green > 0 {
+        let _ = write!(text, ", {red} red and {green} green");
+    }
+    for gap in &kept.missing {
+        let _ = write!(text, ", without {gap:?}");
+    }
+    if !kept.is_ended {
+        text.push_str(", without its end");
+    }
+    if let Some(file) = &kept.file {
+        let _ = write!(text, ", in {}", file.display());
+    }
+    text
+}
+
+fn object(kept: &Kept) -> Value {
+    let missing: Vec<[u64; 2]> = kept
+        .missing
+        .iter()
+        .map(|gap| [gap.start, gap.end])
+        .collect();
+    json!({
+        "event": "received",
+        "session": kept.session.number,
+        "from": kept.session.originator,
+        "client": kept.client,
+        "octets": kept.red + kept.green,
+        "red": kept.red,
+        "green": kept.green,
+        "missing": missing,
+        "ended": kept.is_ended,
+        "file": kept.file.as_ref().map(|file| file.display().to_string()),
+    })
+}
+
+/// Tells that a block was given up.
+pub(super) fn failed(session: SessionId, by: Side, reason: Reason) -> Value {
+    json!({
+        "event": "failed",
+        "session": session.number,
+        "by": match by {
+            Side::Local => "local",
+            Side::Remote => "remote",
+        },
+        "code": reason,
+        "reason": reason.to_string(),
+    })
+}

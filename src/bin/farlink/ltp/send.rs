@@ -1,0 +1,308 @@
+//! `farlink ltp send`: a file as one block.
+
+use core::fmt::Write as _;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::num::NonZeroU64;
+use core::time::Duration;
+use std::fs::File;
+use std::io::Read;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use farlink::adapters::ltp::Error;
+use farlink::adapters::tokio::ltp::{Node, Sending};
+use farlink::ltp::{Config, Peer, Progress, Red, SessionId};
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::door::Door;
+use super::interrupt::Interrupt;
+use super::place::{Place, local, place};
+use super::{LIMIT, Span, id, maker, recv};
+use crate::output::Form;
+use crate::{Failure, progress};
+
+/// Sends a file as one block, and waits until all of its red part is acknowledged.
+///
+/// Ctrl-C cancels the block, and tells the peer.
+///
+/// Exit status 1: the block was given up, by this side or by the peer, or cancelled.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The file to send, or - for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The ID of this engine
+    #[arg(long, value_name = "N", value_parser = id)]
+    engine: u64,
+    /// The engine to send to, and its address; its port is 1113 where none is said
+    #[arg(long, value_name = "N=ADDR", value_parser = place)]
+    to: Place,
+    /// The client service that the block is for
+    #[arg(long, value_name = "N", value_parser = id)]
+    client: u64,
+    /// The address to send from
+    #[arg(long, value_name = "ADDR", value_parser = local)]
+    bind: Option<SocketAddr>,
+    /// Send the last N octets green: once, and never again
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    green: u64,
+    #[command(flatten)]
+    span: Span,
+    /// Octets of the longest segment
+    #[arg(long, value_name = "N", default_value_t = 1400)]
+    segment: usize,
+    /// Bits per second that may be sent
+    #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8..))]
+    rate: Option<u64>,
+    /// Record the node into this file, as pcapng
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Print one JSON object per event
+    #[arg(long)]
+    json: bool,
+}
+
+/// How often progress is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How long the peer has to acknowledge the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let form = Form::of(arguments.json);
+    let data = read(&arguments.file)?;
+    let red = red(arguments, &data)?;
+    let address = arguments.to.find(arguments.bind).await?;
+    let node = start(arguments, address, form)?;
+    let len = data.len() as u64;
+    let mut interrupt = Interrupt::new().await;
+    let mut watch = Watch {
+        form,
+        node: &node,
+        bar: progress::bar(len, "acknowledged"),
+        address,
+        last: None,
+    };
+    form.tell(
+        || {
+            let Arguments { to, client, .. } = arguments;
+            format!(
+                "{len} octets to engine {} at {address} for client {client}, {red} of them red",
+                to.engine
+            )
+        },
+        || {
+            json!({
+                "event": "sending",
+                "address": node.local_addr().to_string(),
+                "to": arguments.to.engine,
+                "at": address.to_string(),
+                "client": arguments.client,
+                "octets": len,
+                "red": red,
+                "green": arguments.green,
+            })
+        },
+    );
+    // A node sends from open services alone.
+    let point = node
+        .open(arguments.client)
+        .map_err(|error| super::refusal(&error))?;
+    let sending = point
+        .start(arguments.to.engine, data, Red::Octets(red))
+        .await
+        .map_err(|error| super::refusal(&error))?;
+    let outcome = watch.wait(sending, &mut interrupt).await;
+    let told = watch.tell(outcome, len, interrupt.is_heard());
+    node.shutdown(FAREWELL).await;
+    told
+}
+
+fn start(arguments: &Arguments, address: SocketAddr, form: Form) -> Result<Node, Failure> {
+    let config = Config {
+        export_octets: LIMIT,
+        ..Config::engine(arguments.engine)
+    };
+    let maker = maker(arguments.record.as_deref(), Door::new(None, form))?;
+    let node = super::bind(
+        arguments.bind.unwrap_or_else(|| way_to(address)),
+        config,
+        maker,
+    )?;
+    let peer = Peer {
+        segment: arguments.segment,
+        // Nobody would take what is sent here, so it may not be acknowledged either.
+        max_imports: 0,
+        rate: arguments.rate.and_then(|bits| NonZeroU64::new(bits / 8)),
+        ..arguments.span.peer(address)
+    };
+    node.add_peer(arguments.to.engine, peer)
+        .map_err(|error| super::refusal(&error))?;
+    Ok(node)
+}
+
+/// Returns the address of this machine from which the peer is reached, as far as the system knows one.
+fn way_to(peer: SocketAddr) -> SocketAddr {
+    let any: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let looked_up = UdpSocket::bind((any, 0)).and_then(|socket| {
+        // Nothing is sent.
+        socket.connect(peer)?;
+        socket.local_addr()
+    });
+    SocketAddr::new(looked_up.map_or(any, |local| local.ip()), 0)
+}
+
+/// Reads no more than fits.
+fn read(path: &Path) -> Result<Bytes, Failure> {
+    let name = crate::input::name(path);
+    let fault = |error: &dyn core::fmt::Display| Failure::Usage(format!("{name}: {error}"));
+    let too_long = |len: u64| {
+        fault(&format!(
+            "a block of {len} octets exceeds the limit of {LIMIT}"
+        ))
+    };
+    let limit = LIMIT as u64;
+    let mut octets = Vec::new();
+    if path.as_os_str() == "-" {
+        std::io::stdin()
+            .take(limit + 1)
+            .read_to_end(&mut octets)
+            .map_err(|error| fault(&error))?;
+    } else {
+        let file = File::open(path).map_err(|error| fault(&error))?;
+        let len = file.metadata().map_err(|error| fault(&error))?.len();
+        if len > limit {
+            return Err(too_long(len));
+        }
+        file.take(limit + 1)
+            .read_to_end(&mut octets)
+            .map_err(|error| fault(&error))?;
+    }
+    match octets.len() {
+        0 => Err(fault(&"an empty block is not sent")),
+        len if len > LIMIT => Err(fault(&format!(
+            "a block of more than the limit of {LIMIT} octets"
+        ))),
+        _ => Ok(octets.into()),
+    }
+}
+
+/// Returns how many octets are red.
+fn red(arguments: &Arguments, data: &Bytes) -> Result<u64, Failure> {
+    let (green, len) = (arguments.green, data.len() as u64);
+    len.checked_sub(green).ok_or_else(|| {
+        Failure::Usage(format!(
+            "a green part of {green} octets exceeds the block of {len}"
+        ))
+    })
+}
+
+/// Looks at a block on its way.
+struct Watch<'a> {
+    form: Form,
+    node: &'a Node,
+    bar: ProgressBar,
+    address: SocketAddr,
+    last: Option<Progress>,
+}
+
+impl Watch<'_> {
+    async fn wait(
+        &mut self,
+        mut sending: Sending,
+        interrupt: &mut Interrupt,
+    ) -> Result<SessionId, Error> {
+        let mut tick = tokio::time::interval(TICK);
+        let mut is_cancelled = false;
+        loop {
+            tokio::select! {
+                outcome = sending.wait() => return outcome,
+                _ = tick.tick() => self.look(sending.progress()),
+                () = interrupt.wait(), if !is_cancelled => {
+                    is_cancelled = true;
+                    sending.cancel();
+                }
+            }
+        }
+    }
+
+    fn look(&mut self, progress: Option<Progress>) {
+        let Some(now) = progress.filter(|_| progress != self.last) else {
+            return;
+        };
+        self.last = progress;
+        // Green octets are done when they have left.
+        let green = now.sent.saturating_sub(now.red);
+        self.bar.set_position(now.claimed + green);
+        if self.form.is_json() {
+            self.form.tell(String::new, || {
+                json!({
+                    "event": "progress",
+                    "sent": now.sent,
+                    "claimed": now.claimed,
+                    "red": now.red,
+                    "octets": now.len,
+                })
+            });
+        }
+    }
+
+    fn tell(
+        &self,
+        outcome: Result<SessionId, Error>,
+        len: u64,
+        is_cancelled: bool,
+    ) -> Result<(), Failure> {
+        let seconds = self.bar.elapsed().as_secs_f64();
+        self.bar.finish_and_clear();
+        match outcome {
+            Ok(session) => {
+                let resent = self.node.stats().engine.octets_resent;
+                self.form.tell(
+                    || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again"),
+                    || {
+                        json!({
+                            "event": "complete",
+                            "session": session.number,
+                            "octets": len,
+                            "seconds": seconds,
+                            "resent": resent,
+                        })
+                    },
+                );
+                Ok(())
+            }
+            Err(Error::Failed {
+                session,
+                by,
+                reason,
+                ..
+            }) if self.form.is_json() => {
+                self.form
+                    .tell(String::new, || recv::failed(session, by, reason));
+                Err(Failure::Told)
+            }
+            Err(Error::Failed { session, peer, .. }) if is_cancelled => Err(Failure::Protocol(
+                format!("block {session} to engine {peer} was cancelled by Ctrl-C"),
+            )),
+            Err(error) => Err(Failure::Protocol(format!("{error}{}", self.remarks()))),
+        }
+    }
+
+    /// What else is known of a block that was given up.
+    fn remarks(&self) -> String {
+        let mut text = String::new();
+        if let Some(Progress { claimed, red, .. }) = self.last.filter(|last| last.red > 0) {
+            text = format!("; it claimed {claimed} of {red} red octets");
+        }
+        if self.node.stats().reported > 0 {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "; nobody seems to listen at {}", self.address);
+        }
+        text
+    }
+}

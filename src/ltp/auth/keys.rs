@@ -1,0 +1,334 @@
+//! Keys that were read once, and what they do to segments.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha1::Sha1;
+
+use super::sessions::Name;
+use super::{Auth, LONGEST_KEY, Signer, Verifier, check_id};
+use crate::ltp::config::ConfigError;
+use crate::ltp::sdnv::{put_sdnv, sdnv_len};
+use crate::ltp::wire::{Extension, ExtensionTag, Segment};
+
+/// Octets of an authentication value of suites 0 and 255.
+const MAC: usize = 10;
+/// The key of the NULL suite, known to all: it finds accidents, not forgers.
+const NULL_KEY: [u8; 20] = [
+    0xC3, 0x7B, 0x7E, 0x64, 0x92, 0x58, 0x43, 0x40, 0xBE, 0xD1, 0x22, 0x07, 0x80, 0x89, 0x41, 0x15,
+    0x50, 0x68, 0xF7, 0x38,
+];
+/// Most pairs of a value and a key that are tried: two values, of two keys named. More would let a forged
+/// segment cost dozens of RSA operations.
+const MOST_TRIES: usize = 4;
+/// Octets of the longest key as it is given.
+const LONGEST_DER: usize = 4096;
+/// Bytes that a key of 4096 bits takes once read: modulus, exponents, primes, and their Montgomery forms.
+const READ: usize = 16 * 1024;
+
+/// The keys of one peer, ready for use.
+#[derive(Default)]
+pub(in crate::ltp) struct Keys {
+    signers: Vec<Named>,
+    verifiers: Vec<Named>,
+    /// The header extensions, as they stand in every segment.
+    header: Vec<u8>,
+    overhead: usize,
+}
+
+/// A key, and what names it.
+struct Named {
+    suite: u8,
+    id: Bytes,
+    /// Octets of its values.
+    len: usize,
+    key: Ready,
+}
+
+enum Ready {
+    Mac(Hmac<Sha1>),
+    #[cfg(feature = "ltp-rsa")]
+    Private(super::rsa::Private),
+    #[cfg(feature = "ltp-rsa")]
+    Public(super::rsa::Public),
+}
+
+/// What a received segment proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ltp) enum Proof {
+    /// It may be processed; and what named the key, if that is to be kept for the session.
+    Good(Option<Name>),
+    /// It names no suite and key that are accepted, and its session named none before.
+    UnknownKey,
+    /// It has no value that verifies.
+    Bad,
+}
+
+impl Keys {
+    /// Bytes that the keys of one peer take at most.
+    pub(in crate::ltp) const MOST: usize =
+        (super::MOST_SIGNERS + super::MOST_VERIFIERS) * (2 * LONGEST_DER + READ + 1024);
+
+    /// Reads the keys of a policy.
+    pub(in crate::ltp) fn new(auth: &Auth) -> Result<Self, ConfigError> {
+        auth.check()?;
+        let signers: Vec<Named> = auth
+            .send
+            .iter()
+            .map(Named::signer)
+            .collect::<Result<_, _>>()?;
+        let verifiers = auth.accept.iter().map(Named::verifier);
+        let verifiers = verifiers.collect::<Result<_, _>>()?;
+        let mut header = Vec::new();
+        for signer in &signers {
+            header.push(ExtensionTag::AUTHENTICATION.0);
+            // Bound: usize has at most 64 bits.
+            put_sdnv(&mut header, 1 + signer.id.len() as u64);
+            header.push(signer.suite);
+            header.extend_from_slice(&signer.id);
+        }
+        let trailers: usize = signers.iter().map(Named::trailer_len).sum();
+        Ok(Self {
+            overhead: header.len() + trailers,
+            header,
+            signers,
+            verifiers,
+        })
+    }
+
+    /// Octets that it adds to every segment.
+    ///
+    /// Header and trailer extension stand in all of them, so that no order of arrival matters.
+    pub(in crate::ltp) const fn overhead(&self) -> usize {
+        self.overhead
+    }
+
+    /// Bytes of memory held at most, the policy that they were read from included.
+    pub(in crate::ltp) fn held(&self) -> usize {
+        let all = self.signers.iter().chain(&self.verifiers);
+        self.header.capacity() + all.map(Named::held).sum::<usize>()
+    }
+
+    /// Whether segments are taken without a proof.
+    pub(in crate::ltp) const fn accepts_all(&self) -> bool {
+        self.verifiers.is_empty()
+    }
+
+    /// The octet that counts the extensions.
+    pub(in crate::ltp) fn counts(&self) -> u8 {
+        // Bound: two at most.
+        let count = u8::try_from(self.signers.len()).unwrap_or(0);
+        count << 4 | count
+    }
+
+    /// Appends the header extensions.
+    pub(in crate::ltp) fn put_header(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.header);
+    }
+
+    /// Appends the trailer extensions, computed over what `out` holds from `start` on.
+    ///
+    /// A value covers its own tag and length, and stands last: there the two readings of the RFC agree. Of
+    /// two, each covers what precedes it, the only rule that is not circular.
+    pub(in crate::ltp) fn put_trailer(&self, out: &mut Vec<u8>, start: usize) {
+        for signer in &self.signers {
+            out.push(ExtensionTag::AUTHENTICATION.0);
+            // Bound: usize has at most 64 bits.
+            put_sdnv(out, signer.len as u64);
+            let end = out.len() + signer.len;
+            signer.put_value(out, start);
+            // A key that was tried when it was read does not fail; the length was promised.
+            out.resize(end, 0);
+        }
+    }
+
+    /// Tells what a received segment proves.
+    ///
+    /// `known` is what named the key of its session before: the header extension must be in the first segment
+    /// and may be left out later.
+    pub(in crate::ltp) fn prove(
+        &self,
+        octets: &[u8],
+        segment: &Segment<'_>,
+        known: impl FnOnce() -> Option<Name>,
+    ) -> Proof {
+        if self.accepts_all() {
+            return Proof::Good(None);
+        }
+        let has_names = segment.header.find(ExtensionTag::AUTHENTICATION).is_some();
+        let known = if has_names { None } else { known() };
+        let is_named = |key: &Named| {
+            if has_names {
+                key.is_named_in(segment)
+            } else {
+                known == Some(key.name())
+            }
+        };
+        let named = || self.verifiers.iter().filter(|key| is_named(key));
+        let Some(first) = named().next() else {
+            return Proof::UnknownKey;
+        };
+        let proven = values(octets, segment)
+            .flat_map(|value| named().map(move |key| (value, key)))
+            .filter(|(value, key)| value.mac.len() == key.len)
+            .take(MOST_TRIES)
+            .find(|(value, key)| key.verifies(value))
+            .map(|(_, key)| key.name());
+        match proven {
+            Some(name) => Proof::Good(Some(name)),
+            // The fuzzer gets past a value that it cannot compute, but not past the code that reads it.
+            None if cfg!(fuzzing) => Proof::Good(Some(first.name())),
+            None => Proof::Bad,
+        }
+    }
+}
+
+/// One authentication value of a received segment, and what it covers.
+#[derive(Debug, Clone, Copy)]
+struct Value<'a> {
+    before: &'a [u8],
+    behind: &'a [u8],
+    mac: &'a [u8],
+}
+
+/// The authentication values of a segment: RFC 5327 section 2.1 wants all of them looked at.
+///
+/// One alone covers the trailers behind it too, everything but the value, to the letter. Of several each
+/// covers what precedes it.
+fn values<'a>(octets: &'a [u8], segment: &Segment<'a>) -> impl Iterator<Item = Value<'a>> {
+    let is_value =
+        |(_, extension): &(usize, Extension<'_>)| extension.tag == ExtensionTag::AUTHENTICATION;
+    let is_single = segment.trailer.ends().filter(is_value).count() == 1;
+    let start = octets.len() - segment.trailer.octets().len();
+    segment
+        .trailer
+        .ends()
+        .filter(is_value)
+        .map(move |(end, extension)| {
+            let value = extension.value;
+            let (before, behind) = octets.split_at_checked(start + end).unwrap_or_default();
+            let before = before.get(..before.len() - value.len());
+            Value {
+                before: before.unwrap_or_default(),
+                behind: if is_single { behind } else { &[] },
+                mac: value,
+            }
+        })
+}
+
+impl Named {
+    fn signer(signer: &Signer) -> Result<Self, ConfigError> {
+        match signer {
+            Signer::Null => Self::mac(255, &Bytes::new(), &NULL_KEY),
+            Signer::HmacSha1(key) => {
+                key.check()?;
+                Self::mac(0, &key.id, &key.secret)
+            }
+            #[cfg(feature = "ltp-rsa")]
+            Signer::RsaSha256(key) => {
+                let private = super::rsa::Private::read(&key.der)?;
+                Self::new(1, &key.id, private.len(), Ready::Private(private))
+            }
+        }
+    }
+
+    fn verifier(verifier: &Verifier) -> Result<Self, ConfigError> {
+        match verifier {
+            Verifier::Null => Self::mac(255, &Bytes::new(), &NULL_KEY),
+            Verifier::HmacSha1(key) => {
+                key.check()?;
+                Self::mac(0, &key.id, &key.secret)
+            }
+            #[cfg(feature = "ltp-rsa")]
+            Verifier::RsaSha256(key) => {
+                let public = super::rsa::Public::read(&key.der)?;
+                Self::new(1, &key.id, public.len(), Ready::Public(public))
+            }
+        }
+    }
+
+    fn mac(suite: u8, id: &Bytes, secret: &[u8]) -> Result<Self, ConfigError> {
+        let len = secret.len();
+        // HMAC takes keys of any length; the limit is checked before.
+        let mac =
+            Hmac::<Sha1>::new_from_slice(secret).map_err(|_| ConfigError::Key { len, limit: 0 })?;
+        Self::new(suite, id, MAC, Ready::Mac(mac))
+    }
+
+    fn new(suite: u8, id: &Bytes, len: usize, key: Ready) -> Result<Self, ConfigError> {
+        check_id(id)?;
+        Ok(Self {
+            suite,
+            id: id.clone(),
+            len,
+            key,
+        })
+    }
+
+    fn is_named_in(&self, segment: &Segment<'_>) -> bool {
+        segment.header.iter().any(|extension| {
+            extension.tag == ExtensionTag::AUTHENTICATION
+                && extension.value.split_first() == Some((&self.suite, &self.id))
+        })
+    }
+
+    fn name(&self) -> Name {
+        Name::of(self.suite, &self.id)
+    }
+
+    const fn trailer_len(&self) -> usize {
+        // Bound: usize has at most 64 bits.
+        1 + sdnv_len(self.len as u64) + self.len
+    }
+
+    fn held(&self) -> usize {
+        let read = match self.key {
+            Ready::Mac(_) => 0,
+            #[cfg(feature = "ltp-rsa")]
+            Ready::Private(_) | Ready::Public(_) => LONGEST_DER + READ,
+        };
+        size_of::<Self>() + 2 * LONGEST_KEY + read
+    }
+
+    fn put_value(&self, out: &mut Vec<u8>, start: usize) {
+        let covered = out.get(start..).unwrap_or_default();
+        match &self.key {
+            Ready::Mac(mac) => {
+                let value = mac.clone().chain_update(covered).finalize().into_bytes();
+                out.extend(value.iter().take(MAC));
+            }
+            #[cfg(feature = "ltp-rsa")]
+            Ready::Private(private) => {
+                let value = private.sign(covered);
+                out.extend_from_slice(&value);
+            }
+            #[cfg(feature = "ltp-rsa")]
+            Ready::Public(_) => {}
+        }
+    }
+
+    /// The length of the value is that of the suite.
+    fn verifies(&self, one: &Value<'_>) -> bool {
+        match &self.key {
+            Ready::Mac(mac) => mac
+                .clone()
+                .chain_update(one.before)
+                .chain_update(one.behind)
+                // In constant time.
+                .verify_truncated_left(one.mac)
+                .is_ok(),
+            #[cfg(feature = "ltp-rsa")]
+            Ready::Public(public) => public.verifies([one.before, one.behind], one.mac),
+            #[cfg(feature = "ltp-rsa")]
+            Ready::Private(_) => false,
+        }
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(..)")
+    }
+}

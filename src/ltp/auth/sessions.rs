@@ -1,0 +1,84 @@
+//! Which key a session named: a peer names it in the first segment, and may leave it out later (RFC 5327
+//! section 2.1).
+
+use crate::Addr;
+use crate::ltp::engine::Engine;
+use crate::ltp::span::Role;
+use crate::ltp::wire::{Body, Segment};
+
+/// A suite and a key ID, as a number: it only chooses among keys that are accepted, so that another with the
+/// same number does no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub(in crate::ltp) struct Name(u64);
+
+impl Name {
+    /// FNV-1a over 64 bits: the same in every run, so that it can be kept on a disk.
+    pub(super) fn of(suite: u8, id: &[u8]) -> Self {
+        let all = [suite];
+        let all = all.iter().chain(id);
+        Self(all.fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
+            (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
+        }))
+    }
+}
+
+impl Body<'_> {
+    /// The part that whoever gets the segment plays in its session.
+    const fn role_of_taker(&self) -> Role {
+        match self {
+            Self::Data(_)
+            | Self::ReportAck(_)
+            | Self::CancelBySender(_)
+            | Self::CancelAckToReceiver => Role::Receiver,
+            Self::Report(_) | Self::CancelAckToSender | Self::CancelByReceiver(_) => Role::Sender,
+        }
+    }
+}
+
+impl<A: Addr> Engine<A> {
+    /// What named the key of a session before.
+    pub(in crate::ltp) fn key_name(&self, segment: &Segment<'_>) -> Option<Name> {
+        let session = segment.session;
+        let role = segment.body.role_of_taker();
+        let live = match role {
+            Role::Sender => self
+                .exports
+                .get(&session.number)
+                .map(|export| export.key_name),
+            Role::Receiver => self.imports.get(&session).map(|import| import.key_name),
+        };
+        live.or_else(|| self.closed.get((role, session)).map(|old| old.key_name))
+            .flatten()
+    }
+
+    /// Keeps what named the key of a session, for as long as anything of the session is kept.
+    pub(in crate::ltp) fn keep_key_name(&mut self, segment: &Segment<'_>, name: Option<Name>) {
+        let Some(name) = name else {
+            return;
+        };
+        let session = segment.session;
+        let role = segment.body.role_of_taker();
+        let live = match role {
+            Role::Sender => self
+                .exports
+                .get_mut(&session.number)
+                .map(|export| &mut export.key_name),
+            Role::Receiver => self
+                .imports
+                .get_mut(&session)
+                .map(|import| &mut import.key_name),
+        };
+        let place = match live {
+            Some(place) => Some(place),
+            None => self
+                .closed
+                .get_mut((role, session))
+                .map(|old| &mut old.key_name),
+        };
+        if let Some(place) = place {
+            *place = Some(name);
+        }
+    }
+}
