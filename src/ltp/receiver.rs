@@ -19,6 +19,7 @@ use super::ranges::RangeSet;
 use super::report::Reports;
 use super::sender::Cancel;
 use super::span::{Control, Role, Span};
+use super::spare::{Spares, deliver};
 use super::timers::{Due, TimerId};
 use super::wire::{Checkpoint, Color, Data, Mark, Reason, SessionId};
 use crate::{Addr, Instant};
@@ -52,6 +53,10 @@ pub(super) struct Reception {
     service: Service,
     /// The red part as far as it came, zeros in the gaps; empty once delivered.
     buffer: Vec<u8>,
+    /// Octets of the buffer that are accounted for. It has more when it served another block before.
+    granted: usize,
+    /// By how much, as far as that is accounted for.
+    excess: usize,
     pub(super) held: RangeSet,
     /// Octets of the red part, known from its last segment.
     red: Option<u64>,
@@ -97,15 +102,17 @@ impl Reception {
     }
 
     pub(super) fn weight(&self) -> usize {
-        size_of::<Self>()
-            + self.buffer.capacity()
-            + self.held.allocated()
-            + self.reports.allocated()
+        size_of::<Self>() + self.granted + self.held.allocated() + self.reports.allocated()
     }
 
     /// Octets of the red part, once all of it is here.
     pub(super) fn complete_red(&self) -> Option<u64> {
         self.red.filter(|red| self.held.len() == *red)
+    }
+
+    /// Whether the end of the red part has not come.
+    pub(super) const fn is_open_ended(&self) -> bool {
+        self.red.is_none()
     }
 
     /// Where the red part is known to end, or has reached.
@@ -142,12 +149,13 @@ impl Reception {
         octets: &[u8],
         spare: usize,
         limit: usize,
+        spares: &mut Spares,
     ) -> Option<u64> {
         let start = usize::try_from(range.start).ok()?;
         let end = usize::try_from(range.end).ok()?;
         // What the set of ranges may grow by.
         let spare = spare.checked_sub(self.held.allocated() + 64)?;
-        self.grow(end, spare, limit)?;
+        self.grow(end, spare, limit, spares)?;
         if start == self.buffer.len() {
             self.buffer.extend_from_slice(octets);
             return Some(self.held.insert(range.clone()));
@@ -163,8 +171,8 @@ impl Reception {
         Some(self.held.insert(range.clone()))
     }
 
-    fn grow(&mut self, end: usize, spare: usize, limit: usize) -> Option<()> {
-        let has = self.buffer.capacity();
+    fn grow(&mut self, end: usize, spare: usize, limit: usize, spares: &mut Spares) -> Option<()> {
+        let has = self.granted;
         if end <= has {
             return Some(());
         }
@@ -173,6 +181,18 @@ impl Reception {
         let wanted = if most - has <= spare { most } else { end };
         if wanted - has > spare {
             return None;
+        }
+        self.granted = wanted;
+        if wanted <= self.buffer.capacity() {
+            return Some(());
+        }
+        if let Some(mut memory) = spares.take(wanted) {
+            memory.extend_from_slice(&self.buffer);
+            self.buffer = memory;
+            return Some(());
+        }
+        if wanted - has + spares.octets() > spare {
+            spares.clear();
         }
         self.buffer.reserve_exact(wanted - self.buffer.len());
         Some(())
@@ -253,6 +273,8 @@ impl<A: Addr> Engine<A> {
             client: data.client,
             service,
             buffer: Vec::new(),
+            granted: 0,
+            excess: 0,
             held: RangeSet::new(),
             red: None,
             ends_block: false,
@@ -390,7 +412,11 @@ impl<A: Addr> Engine<A> {
         };
         let limit = self.span(slot).map_or(0, |span| span.config.session_octets);
         let now = self.now;
-        let Some(reception) = self.reception(session) else {
+        let Some(Import {
+            stage: Stage::Receiving(reception),
+            ..
+        }) = self.imports.get_mut(&session)
+        else {
             return Verdict::NoRoom;
         };
         let range = data.range();
@@ -405,7 +431,8 @@ impl<A: Addr> Engine<A> {
         let fresh = if reception.is_delivered || data.octets.is_empty() {
             0
         } else {
-            let Some(fresh) = reception.store(&range, data.octets, spare, limit) else {
+            let Some(fresh) = reception.store(&range, data.octets, spare, limit, &mut self.spares)
+            else {
                 return Verdict::NoRoom;
             };
             fresh
@@ -435,17 +462,20 @@ impl<A: Addr> Engine<A> {
             return;
         };
         reception.is_delivered = true;
-        let data = mem::take(&mut reception.buffer);
-        let octets = data.capacity() + EVENT;
+        let memory = mem::take(&mut reception.buffer);
+        let counted = mem::take(&mut reception.granted);
+        let (client, ends_block) = (reception.client, reception.ends_block);
+        // The memory is no longer the session's, and what it has too much stays with the spares.
+        self.recharge(session);
+        let data = deliver(memory, counted, &mut self.spares, self.config.spare_octets);
         let event = Event::Received {
             session,
-            client: reception.client,
-            data: Bytes::from(data),
-            ends_block: reception.ends_block,
+            client,
+            data,
+            ends_block,
         };
         self.stats.imports_complete += 1;
-        self.tell(event, octets);
-        self.recharge(session);
+        self.tell(event, counted + EVENT);
         self.close_if_over(session);
     }
 
@@ -539,7 +569,7 @@ impl<A: Addr> Engine<A> {
 
     // Guards.
 
-    /// A session whose sender fell silent must not stay for ever (HDTN issue 24). The timer is set once and
+    /// A session whose sender fell silent must not stay for ever (HDTN issue 19). The timer is set once and
     /// looks, when it fires, whether anything came; setting it with each segment would cost more.
     fn guard_import(&mut self, slot: u32, session: SessionId) {
         let Some(patience) = self.span(slot).map(Span::patience) else {
@@ -603,7 +633,31 @@ impl<A: Addr> Engine<A> {
         };
         let weight = reception.weight();
         let before = mem::replace(&mut reception.charge, weight);
+        let excess = reception
+            .buffer
+            .capacity()
+            .saturating_sub(reception.granted);
+        let exceeded = mem::replace(&mut reception.excess, excess);
+        self.spares.exceed(exceeded, excess);
         self.charge(slot, before, weight);
+        self.yield_spares();
+    }
+
+    /// What is kept for blocks to come gives way to all that counts.
+    pub(super) fn yield_spares(&mut self) {
+        if self.spares.octets() <= self.spare_of_all() {
+            return;
+        }
+        self.spares.clear();
+        if !self.spares.has_excess() {
+            return;
+        }
+        for import in self.imports.values_mut() {
+            if let Stage::Receiving(reception) = &mut import.stage {
+                reception.buffer.shrink_to(reception.granted);
+                self.spares.exceed(mem::take(&mut reception.excess), 0);
+            }
+        }
     }
 
     fn charge(&mut self, slot: u32, before: usize, after: usize) {

@@ -104,6 +104,11 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         self.iter().map(|(_, value)| value)
     }
 
+    /// In no order that may show.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.row.iter_mut().flatten().map(|(_, value)| value)
+    }
+
     /// Returns the bytes of memory allocated.
     pub(super) fn allocation_size(&self) -> usize {
         self.index.allocation_size()

@@ -1,20 +1,31 @@
 //! Deadlines that stand still while a peer is silent.
 
+use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use crate::Instant;
 
-/// A table of deadlines, each under a key of the owner's: the earliest costs nothing to see, and setting
-/// or stopping one costs a logarithm.
+/// No timer: the end of a list.
+const NONE: u32 = u32::MAX;
+
+/// A table of deadlines, each under a key of the owner's: the earliest costs nothing to see, setting one costs
+/// a logarithm at most, and stopping one nothing, as nearly all are stopped.
 ///
 /// A timer can be frozen over a contact window (RFC 5326 sections 6.5 and 6.6): it then falls due only
-/// after it was thawed.
+/// after it was thawed. Each belongs to a group, and freezing walks through the timers of one group alone.
 #[derive(Debug, Clone)]
 pub(super) struct Timers<K> {
-    /// A binary heap of what is due when; frozen timers lie at its end of time.
-    heap: Vec<(Instant, u32)>,
+    /// What is due when: deadline, stamp and place in the table. What was stopped or frozen stays until it
+    /// comes to the top, or until it is the most.
+    heap: BinaryHeap<Reverse<(Instant, u32, u32)>>,
     slots: Vec<Slot<K>>,
     free: Vec<u32>,
+    /// The first timer of each group.
+    groups: Vec<u32>,
+    running: usize,
+    frozen: usize,
+    stamp: u32,
 }
 
 /// The handle of a running timer. It is spent once the timer fires or is stopped.
@@ -24,11 +35,22 @@ pub(super) struct TimerId(u32);
 #[derive(Debug, Clone)]
 struct Slot<K> {
     key: K,
-    place: usize,
     deadline: Instant,
     /// When the peer is expected to transmit what the timer waits for.
     nominal: Instant,
-    is_frozen: bool,
+    group: u32,
+    /// Its neighbours in the group.
+    before: u32,
+    behind: u32,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// With the stamp of its entry in the heap.
+    Running(u32),
+    Frozen,
+    Spent,
 }
 
 /// When a timer falls due, and when its answer is expected to leave the peer.
@@ -41,182 +63,188 @@ pub(super) struct Due {
 impl<K: Copy> Timers<K> {
     pub(super) const fn new() -> Self {
         Self {
-            heap: Vec::new(),
+            heap: BinaryHeap::new(),
             slots: Vec::new(),
             free: Vec::new(),
+            groups: Vec::new(),
+            running: 0,
+            frozen: 0,
+            stamp: 0,
         }
     }
 
-    /// Starts a timer. `None` once 2^32 of them run.
-    pub(super) fn set(&mut self, due: Due, key: K, is_frozen: bool) -> Option<TimerId> {
-        let place = self.heap.len();
+    /// Starts a timer of `group`: a small number. `None` once 2^32 of them run.
+    pub(super) fn set(&mut self, due: Due, group: u32, key: K, is_frozen: bool) -> Option<TimerId> {
         let slot = Slot {
             key,
-            place,
             deadline: due.deadline,
             nominal: due.nominal,
-            is_frozen,
+            group,
+            before: NONE,
+            behind: NONE,
+            stage: Stage::Frozen,
         };
-        let at = slot.due();
         let id = if let Some(id) = self.free.pop() {
-            if let Some(old) = self.slot_mut(id) {
-                *old = slot;
-            }
+            *self.slot_mut(id)? = slot;
             id
         } else {
-            let id = u32::try_from(self.slots.len()).ok()?;
+            let id = u32::try_from(self.slots.len())
+                .ok()
+                .filter(|id| *id != NONE)?;
             self.slots.push(slot);
             id
         };
-        self.heap.push((at, id));
-        self.rise(place);
+        self.link(id, group);
+        if is_frozen {
+            self.frozen += 1;
+        } else {
+            self.run(id, due.deadline);
+        }
         Some(TimerId(id))
+    }
+
+    /// Puts a timer into the heap. Of several with one deadline, the first set is the first due.
+    fn run(&mut self, id: u32, deadline: Instant) {
+        self.stamp = self.stamp.wrapping_add(1);
+        let stamp = self.stamp;
+        if let Some(slot) = self.slot_mut(id) {
+            slot.stage = Stage::Running(stamp);
+        }
+        self.running += 1;
+        self.heap.push(Reverse((deadline, stamp, id)));
     }
 
     /// Stops a timer.
     pub(super) fn stop(&mut self, TimerId(id): TimerId) {
-        if let Some(place) = self.slot(id).map(|slot| slot.place) {
-            self.remove(place);
+        let Some(slot) = self.slot_mut(id) else {
+            return;
+        };
+        let (group, before, behind) = (slot.group, slot.before, slot.behind);
+        match core::mem::replace(&mut slot.stage, Stage::Spent) {
+            Stage::Running(_) => self.running -= 1,
+            Stage::Frozen => self.frozen -= 1,
+            Stage::Spent => return,
         }
+        self.unlink(group, before, behind);
+        self.free.push(id);
+        self.tidy();
     }
 
     /// Returns when the next timer falls due.
     pub(super) fn next(&self) -> Option<Instant> {
-        let (at, id) = *self.heap.first()?;
-        self.slot(id).filter(|slot| !slot.is_frozen).map(|_| at)
+        self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// Takes one timer that is due.
     pub(super) fn pop(&mut self, now: Instant) -> Option<K> {
-        if self.next()? > now {
+        let &Reverse((at, _, id)) = self.heap.peek()?;
+        if at > now {
             return None;
         }
-        let (_, id) = *self.heap.first()?;
         let key = self.slot(id)?.key;
-        self.remove(0);
+        self.stop(TimerId(id));
         Some(key)
     }
 
-    /// Freezes the chosen timers whose answer is not on its way yet (RFC 5326 section 6.5).
-    pub(super) fn freeze(&mut self, now: Instant, is_meant: impl Fn(&K) -> bool) {
-        self.change(|slot| {
-            if !slot.is_frozen && slot.nominal >= now && is_meant(&slot.key) {
-                slot.is_frozen = true;
-            }
-        });
-    }
-
-    /// Lets the chosen timers run again, later by as long as the peer was silent past the time at which its
-    /// answer was expected to leave (RFC 5326 section 6.6).
-    pub(super) fn thaw(&mut self, now: Instant, is_meant: impl Fn(&K) -> bool) {
-        self.change(|slot| {
-            if slot.is_frozen && is_meant(&slot.key) {
-                slot.is_frozen = false;
-                slot.deadline += now - slot.nominal;
-            }
-        });
-    }
-
-    /// Changes any timers, then puts the heap in order again.
-    fn change(&mut self, mut change: impl FnMut(&mut Slot<K>)) {
-        for (at, id) in &mut self.heap {
-            if let Some(slot) = usize::try_from(*id)
-                .ok()
-                .and_then(|id| self.slots.get_mut(id))
-            {
-                change(slot);
-                *at = slot.due();
+    /// Freezes the timers of a group whose answer is not on its way yet (RFC 5326 section 6.5).
+    pub(super) fn freeze(&mut self, group: u32, now: Instant) {
+        let mut next = self.first(group);
+        while let Some(slot) = self.slot_mut(next) {
+            next = slot.behind;
+            if matches!(slot.stage, Stage::Running(_)) && slot.nominal >= now {
+                slot.stage = Stage::Frozen;
+                self.running -= 1;
+                self.frozen += 1;
             }
         }
-        for place in (0..self.heap.len() / 2).rev() {
-            self.sink(place);
+        self.tidy();
+    }
+
+    /// Lets the timers of a group run again, later by as long as the peer was silent past the time at which
+    /// the answer was expected to leave (RFC 5326 section 6.6).
+    pub(super) fn thaw(&mut self, group: u32, now: Instant) {
+        let mut id = self.first(group);
+        while let Some(slot) = self.slot_mut(id) {
+            let behind = slot.behind;
+            if slot.stage == Stage::Frozen {
+                slot.deadline += now - slot.nominal;
+                let deadline = slot.deadline;
+                self.frozen -= 1;
+                self.run(id, deadline);
+            }
+            id = behind;
         }
     }
 
     /// Returns how many timers run or are frozen.
     pub(super) const fn len(&self) -> usize {
-        self.heap.len()
+        self.running + self.frozen
     }
 
     /// Returns the bytes of memory allocated.
-    pub(super) const fn allocated(&self) -> usize {
-        self.heap.capacity() * size_of::<(Instant, u32)>()
+    pub(super) fn allocated(&self) -> usize {
+        self.heap.capacity() * size_of::<(Instant, u32, u32)>()
             + self.slots.capacity() * size_of::<Slot<K>>()
-            + self.free.capacity() * size_of::<u32>()
+            + (self.free.capacity() + self.groups.capacity()) * size_of::<u32>()
     }
 
-    /// The bytes that one timer takes at most, with what growing vectors keep in reserve.
+    /// The bytes that one timer takes at most, with what growing vectors keep in reserve, and one that was
+    /// stopped beside it.
     pub(super) const fn weight() -> usize {
-        2 * (size_of::<(Instant, u32)>() + size_of::<Slot<K>>() + size_of::<u32>())
+        2 * (2 * size_of::<(Instant, u32, u32)>() + size_of::<Slot<K>>() + 2 * size_of::<u32>())
     }
 
-    fn remove(&mut self, place: usize) {
-        if place >= self.heap.len() {
-            return;
-        }
-        let (_, id) = self.heap.swap_remove(place);
-        self.free.push(id);
-        if let Some(slot) = self.slot_mut(id) {
-            slot.place = usize::MAX;
-        }
-        if place < self.heap.len() {
-            self.note(place);
-            self.rise(place);
-            self.sink(place);
-        }
-    }
-
-    fn rise(&mut self, mut place: usize) {
-        while place > 0 {
-            let above = (place - 1) / 2;
-            if self.at(above) <= self.at(place) {
-                break;
-            }
-            self.swap(place, above);
-            place = above;
-        }
-        self.note(place);
-    }
-
-    fn sink(&mut self, mut place: usize) {
-        loop {
-            let left = 2 * place + 1;
-            let right = left + 1;
-            if left >= self.heap.len() {
-                break;
-            }
-            let lower = if right < self.heap.len() && self.at(right) < self.at(left) {
-                right
-            } else {
-                left
-            };
-            if self.at(place) <= self.at(lower) {
-                break;
-            }
-            self.swap(place, lower);
-            place = lower;
-        }
-        self.note(place);
-    }
-
-    fn swap(&mut self, one: usize, other: usize) {
-        if one.max(other) < self.heap.len() {
-            self.heap.swap(one, other);
-            self.note(one);
-            self.note(other);
-        }
-    }
-
-    fn at(&self, place: usize) -> Instant {
-        self.heap.get(place).map_or(Instant::MAX, |(at, _)| *at)
-    }
-
-    /// Tells the slot at `place` of the heap where it lies.
-    fn note(&mut self, place: usize) {
-        if let Some(&(_, id)) = self.heap.get(place)
-            && let Some(slot) = self.slot_mut(id)
+    /// Drops entries of the heap that no timer stands for: those at the top, and all once they are the most.
+    fn tidy(&mut self) {
+        while let Some(Reverse((_, stamp, id))) = self.heap.peek()
+            && !is_live(&self.slots, *stamp, *id)
         {
-            slot.place = place;
+            self.heap.pop();
+        }
+        if self.heap.len() > 2 * self.running + 64 {
+            let slots = &self.slots;
+            self.heap
+                .retain(|Reverse((_, stamp, id))| is_live(slots, *stamp, *id));
+        }
+    }
+
+    fn first(&self, group: u32) -> u32 {
+        let first = usize::try_from(group)
+            .ok()
+            .and_then(|group| self.groups.get(group));
+        first.copied().unwrap_or(NONE)
+    }
+
+    fn set_first(&mut self, group: u32, id: u32) {
+        let Ok(group) = usize::try_from(group) else {
+            return;
+        };
+        if group >= self.groups.len() {
+            self.groups.resize(group + 1, NONE);
+        }
+        if let Some(first) = self.groups.get_mut(group) {
+            *first = id;
+        }
+    }
+
+    fn link(&mut self, id: u32, group: u32) {
+        let behind = self.first(group);
+        self.set_first(group, id);
+        if let Some(slot) = self.slot_mut(id) {
+            slot.behind = behind;
+        }
+        if let Some(slot) = self.slot_mut(behind) {
+            slot.before = id;
+        }
+    }
+
+    fn unlink(&mut self, group: u32, before: u32, behind: u32) {
+        match self.slot_mut(before) {
+            Some(slot) => slot.behind = behind,
+            None => self.set_first(group, behind),
+        }
+        if let Some(slot) = self.slot_mut(behind) {
+            slot.before = before;
         }
     }
 
@@ -229,14 +257,11 @@ impl<K: Copy> Timers<K> {
     }
 }
 
-impl<K> Slot<K> {
-    const fn due(&self) -> Instant {
-        if self.is_frozen {
-            Instant::MAX
-        } else {
-            self.deadline
-        }
-    }
+fn is_live<K>(slots: &[Slot<K>], stamp: u32, id: u32) -> bool {
+    usize::try_from(id)
+        .ok()
+        .and_then(|id| slots.get(id))
+        .is_some_and(|slot| slot.stage == Stage::Running(stamp))
 }
 
 #[cfg(test)]
@@ -262,7 +287,9 @@ mod tests {
             .map(|key| {
                 (
                     key,
-                    timers.set(due(1 + chance.below(1000)), key, false).unwrap(),
+                    timers
+                        .set(due(1 + chance.below(1000)), 0, key, false)
+                        .unwrap(),
                 )
             })
             .collect();
@@ -286,14 +313,14 @@ mod tests {
     #[test]
     fn a_frozen_timer_waits_for_the_thaw_and_gains_the_silence_behind_its_nominal_time() {
         let mut timers = Timers::new();
-        timers.set(due(100), 'a', false);
-        timers.set(due(20), 'b', false);
+        timers.set(due(100), 3, 'a', false);
+        timers.set(due(20), 3, 'b', false);
 
-        timers.freeze(at(30), |_| true);
+        timers.freeze(3, at(30));
         assert_eq!(timers.next(), Some(at(20)), "its answer is on the way");
         assert_eq!(timers.pop(at(500)), Some('b'));
         assert_eq!(timers.next(), None);
-        timers.thaw(at(80), |_| true);
+        timers.thaw(3, at(80));
 
         assert_eq!(
             timers.next(),
@@ -305,11 +332,54 @@ mod tests {
     #[test]
     fn a_thaw_never_shortens() {
         let mut timers = Timers::new();
-        timers.set(due(100), (), false);
+        timers.set(due(100), 0, (), false);
 
-        timers.freeze(at(10), |()| true);
-        timers.thaw(at(20), |()| true);
+        timers.freeze(0, at(10));
+        timers.thaw(0, at(20));
 
         assert_eq!(timers.next(), Some(at(100)));
+    }
+
+    #[test]
+    fn freezing_one_group_leaves_the_others_running() {
+        let mut timers = Timers::new();
+        let ids: Vec<_> = (0..30)
+            .map(|key| {
+                timers
+                    .set(due(100 + u64::from(key)), key % 3, key, false)
+                    .unwrap()
+            })
+            .collect();
+        timers.stop(ids[4]);
+        timers.stop(ids[28]);
+
+        timers.freeze(1, at(10));
+        timers.stop(ids[7]);
+        let frozen = timers.set(due(90), 1, 99, true).unwrap();
+        timers.stop(frozen);
+        let fired: Vec<u32> = core::iter::from_fn(|| timers.pop(at(1000))).collect();
+
+        assert_eq!(
+            fired,
+            (0..30).filter(|key| key % 3 != 1).collect::<Vec<_>>()
+        );
+        assert_eq!(timers.len(), 7);
+        timers.thaw(1, at(10));
+        let thawed: Vec<u32> = core::iter::from_fn(|| timers.pop(at(1000))).collect();
+        assert_eq!(thawed, [1, 10, 13, 16, 19, 22, 25]);
+        assert_eq!(timers.len(), 0);
+    }
+
+    #[test]
+    fn what_is_stopped_leaves_no_memory_behind() {
+        let mut timers = Timers::new();
+        timers.set(due(1), 0, 0, false);
+        for key in 0..100_000 {
+            let id = timers.set(due(1000 + key), 0, key, false).unwrap();
+            timers.stop(id);
+        }
+
+        assert_eq!(timers.len(), 1);
+        assert!(timers.allocated() < 8192, "{}", timers.allocated());
     }
 }

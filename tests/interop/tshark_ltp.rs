@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use farlink::ltp::{
-    Auth, Block, Body, Color, Command, Config, Engine, Extensions, Key, Numbers, Peer, Reason, Red,
-    Segment, Service, SessionId,
+    Auth, Block, Body, Color, Command, Config, Copies, Engine, Extensions, Key, Numbers, Peer,
+    Reason, Red, Segment, Service, SessionId,
 };
 use farlink::record::{Capture, Flows, Recorder, What, redact};
 use farlink::sim::{Chosen, Host, Line, World};
@@ -226,7 +226,7 @@ fn red_green_checkpoints_and_split_reports_have_the_same_bounds_and_claims() {
     let (mut world, [one, _]) = joined(&Config::default(), [lossy.clone(), lossy], |id| Peer {
         segment: 160,
         checkpoint_every: NonZeroU32::new(20),
-        copies: 1,
+        copies: Copies::Fixed(1),
         ..near(id)
     });
     for command in [
@@ -355,6 +355,24 @@ fn the_recording_of_an_engine_is_read() {
     let sizes = redacted.iter().filter(|row| row[0].contains("udp"));
     assert!(sizes.clone().all(|row| !row[1].is_empty()));
     assert!(sizes.count() > 10);
+}
+
+/// Over real sockets, with a segment that got lost.
+#[cfg(feature = "cli")]
+#[test]
+#[ignore = "needs tshark"]
+fn the_recording_of_the_demo_is_read() {
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tshark_demo");
+    let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_farlink"));
+    let output = demo
+        .args(["demo", "--size", "1", "--out"])
+        .arg(&folder)
+        .output();
+    assert!(output.unwrap().status.success());
+
+    let types = both_read("demo", &std::fs::read(folder.join("ltp.pcapng")).unwrap());
+
+    assert_eq!(types, BTreeSet::from([0, 1, 2, 4, 7, 8, 9]));
 }
 
 #[test]

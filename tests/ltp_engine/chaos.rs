@@ -8,7 +8,8 @@ use std::rc::Rc;
 use std::sync::Mutex;
 
 use farlink::ltp::{
-    Auth, Block, Config, Cue, Engine, Error, Event, Key, Numbers, Peer, Red, Service, SessionId,
+    Auth, AutoCopies, Block, Config, Copies, Cue, Engine, Error, Event, Key, LearnedMargins,
+    Margins, Numbers, Peer, Red, Service, SessionId, Signer,
 };
 use farlink::{Cause, Chance, Hop, Link, Machine as _, Seed, Tag};
 
@@ -82,18 +83,42 @@ fn peer_by_chance(chance: &mut Chance, delay: Duration, auth: &Auth) -> Peer<Hop
         window: NonZeroU64::new(pick(chance, [0, 0, 1, 700, 3000])),
         report_delay: millis(chance, [0, 0, 20, 3000]),
         repair_delay: millis(chance, [0, 0, 20, 3000]),
-        copies: pick(chance, [0, 0, 0, 1, 2]),
+        copies: copies_by_chance(chance),
+        margins: pick(
+            chance,
+            [Margins::Fixed, Margins::Learned(LearnedMargins::default())],
+        ),
         auth: auth.clone(),
         ..Peer::new(hop(1)).at_distance(delay)
     }
 }
 
-/// Segments of less than this many octets more would be refused.
-fn auth_overhead(auth: &Auth) -> usize {
-    if *auth == Auth::OFF { 0 } else { 20 }
+fn copies_by_chance(chance: &mut Chance) -> Copies {
+    let auto = AutoCopies {
+        loss: pick(chance, [0, 10_000, 300_000]),
+        spread: Duration::from_millis(pick(chance, [0, 0, 500])),
+        repairs: pick(chance, [0, 1, 3]),
+        ..AutoCopies::default()
+    };
+    let auto = Copies::Auto(auto);
+    let fixed = Copies::Fixed;
+    pick(chance, [fixed(0), fixed(0), fixed(1), fixed(2), auto, auto])
 }
 
-fn suite(chance: &mut Chance) -> Auth {
+/// Segments of less than this many octets more would be refused.
+fn auth_overhead(auth: &Auth) -> usize {
+    match auth.send.first() {
+        None => 0,
+        Some(Signer::Null | Signer::HmacSha1(_)) => 20,
+        // A signature of 1024 bits.
+        Some(_) => 160,
+    }
+}
+
+/// How the segments of a storm are authenticated.
+type Suite = fn(&mut Chance) -> Auth;
+
+fn cheap(chance: &mut Chance) -> Auth {
     match chance.below(8) {
         0 => Auth::null(),
         1 => Auth::hmac_sha1(Key {
@@ -126,7 +151,7 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, suite: Suite) -> Self {
         let mut chance = Seed::from(seed).child("world").chance();
         let delay = Duration::from_nanos(chance.below(2_000_000_000));
         let auth = suite(&mut chance);
@@ -408,8 +433,8 @@ fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<Session
 }
 
 /// Sends blocks of all kinds both ways through all that, and proves what must hold whatever happened.
-fn storm(seed: u64, tally: &Tally) {
-    let mut storm = Storm::new(seed);
+fn storm(seed: u64, suite: Suite, tally: &Tally) {
+    let mut storm = Storm::new(seed, suite);
     let acts = 4 + storm.chance.below(24);
     for _ in 0..acts {
         storm.act();
@@ -496,10 +521,21 @@ impl Tally {
 fn each_block_is_delivered_once_and_whole_or_reported_failed_and_nothing_is_left() {
     let tally = Tally::default();
 
-    for_each_seed(500, |seed| storm(seed, &tally));
+    for_each_seed(500, |seed| storm(seed, cheap, &tally));
 
     for (kind, count) in tally.0.lock().unwrap().iter() {
         println!("{count:>7} {kind}");
+    }
+}
+
+/// Signatures take long, so there are few seeds.
+#[cfg(all(feature = "ltp-rsa", feature = "serde"))]
+#[test]
+fn the_same_holds_when_every_segment_is_signed_with_rsa() {
+    let tally = Tally::default();
+
+    for seed in 0..3 {
+        storm(seed, |_| crate::secrets::rsa(0), &tally);
     }
 }
 

@@ -279,7 +279,7 @@ impl<M: Machine<Addr = Path>> Driver<M> {
     }
 }
 
-pub(super) fn is_pause(error: &io::Error) -> bool {
+fn is_pause(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
 }

@@ -55,6 +55,4 @@ pub use buffers::Buffers;
 pub use counts::Counts;
 pub use endpoint::{Endpoint, Side};
 pub use inbox::Inbox;
-#[cfg(all(feature = "blocking", feature = "ltp"))]
-pub(super) use socket::is_reported;
 pub use socket::{Options, Socket};

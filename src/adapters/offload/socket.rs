@@ -286,7 +286,7 @@ impl Socket<tokio::net::UdpSocket> {
 }
 
 /// Tells whether the network reported it (ICMP), so that it says nothing about the socket.
-pub(in crate::adapters) fn is_reported(error: &io::Error) -> bool {
+fn is_reported(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, PermissionDenied,
     };

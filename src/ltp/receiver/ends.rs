@@ -67,12 +67,15 @@ impl<A: Addr> Engine<A> {
         for timer in reception.reports.timers() {
             self.stop(Some(timer));
         }
+        self.spares.exceed(reception.excess, 0);
         self.charge(slot, reception.charge, 0);
     }
 
     pub(super) fn cancel_import_again(&mut self, slot: u32, session: SessionId, tries: u8) {
-        let limit = self.span(slot).map_or(0, |span| span.config.cancel_retries);
-        if tries > limit {
+        let span = self.span(slot).filter(|span| span.has_way());
+        let limit = span.map(|span| span.config.cancel_retries);
+        // Receive-only engines just close (RFC 5326 section 4.2).
+        if limit.is_none_or(|limit| tries > limit) {
             self.close_import(session);
             return;
         }

@@ -127,7 +127,7 @@ impl Reception {
     #[inline]
     fn is_next(&self, data: &Data<'_>) -> bool {
         let range = data.range();
-        let fits = usize::try_from(range.end).is_ok_and(|end| end <= self.buffer.capacity());
+        let fits = usize::try_from(range.end).is_ok_and(|end| end <= self.granted);
         let follows = usize::try_from(range.start).is_ok_and(|start| start == self.buffer.len());
         data.color == Color::Red(None)
             && data.client == self.client
