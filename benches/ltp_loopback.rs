@@ -3,8 +3,10 @@
 //! One iteration moves 64 MiB from one thread to another. The rows named `bare` send slices of a block with
 //! `quinn-udp` and copy once what comes; a counter shared by both threads keeps the receiver's socket from
 //! overflowing, which costs nothing. The rows named `ltp` send a block from engine to engine, each under a
-//! blocking driver, in segments of the same length, with a window of half of the receiver's socket buffer.
-//! `ltp_singly` does so without GSO and GRO. At the end a gigabyte is sent, and what was sent twice printed.
+//! blocking driver, in segments of the same length, with as much under way as between the bare sockets.
+//! `ltp_singly` does so without GSO and GRO. What ends in `in_turns` has both sides in one thread, which
+//! take turns: the sum of both, and a figure that other work on the machine disturbs less. At the end a
+//! gigabyte is sent, with a window of half of the receiver's socket buffer, and what was sent twice printed.
 #![allow(
     missing_docs,
     reason = "the functions that criterion's macros make have none"
@@ -46,8 +48,8 @@ fn loopback(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("ltp_loopback/{size}"));
         group.throughput(Throughput::Bytes(TOTAL as u64));
         group.sample_size(10);
-        group.warm_up_time(Duration::from_millis(500));
-        group.measurement_time(Duration::from_secs(2));
+        group.warm_up_time(Duration::from_millis(300));
+        group.measurement_time(Duration::from_secs(1));
         let mut bare = Bare::new(size);
         group.bench_function("bare", |bencher| bencher.iter(|| bare.transfer()));
         drop(bare);
@@ -62,6 +64,12 @@ fn loopback(criterion: &mut Criterion) {
         let mut ltp = Ltp::new(size, &singly);
         group.bench_function("ltp_singly", |bencher| bencher.iter(|| ltp.transfer()));
         drop(ltp);
+        let mut bare = BareTurns::new(size);
+        group.bench_function("bare_in_turns", |bencher| {
+            bencher.iter(|| bare.transfer());
+        });
+        let mut ltp = Pair::new(size, &offload::Options::default());
+        group.bench_function("ltp_in_turns", |bencher| bencher.iter(|| ltp.transfer()));
         group.finish();
         first_pass(size);
     }
@@ -69,7 +77,10 @@ fn loopback(criterion: &mut Criterion) {
 
 /// Sends a gigabyte, and tells how much of it was sent twice.
 fn first_pass(size: usize) {
-    let mut ltp = Ltp::new(size, &offload::Options::default());
+    let mut pair = Pair::new(size, &offload::Options::default());
+    let half = u64::try_from(pair.far.buffers().receive / 2).unwrap();
+    pair.set_window(half);
+    let mut ltp = Ltp::of(pair);
     for _ in 0..(1 << 30) / TOTAL {
         ltp.transfer();
     }
@@ -160,30 +171,155 @@ fn bare_socket() -> (UdpSocket, UdpSocketState) {
 }
 
 fn receive(socket: &UdpSocket, state: &UdpSocketState, progress: &Progress) {
-    let mut memory = vec![0; 16 << 16];
-    let mut block = vec![0; TOTAL];
-    let mut metas = [RecvMeta::default(); BATCH_SIZE];
-    let mut at = 0;
+    let mut sink = Sink::new();
     while !progress.is_over.load(Ordering::Acquire) {
-        let mut slices: Vec<_> = memory.chunks_mut(1 << 16).map(IoSliceMut::new).collect();
+        match sink.receive(socket, state) {
+            0 => thread::yield_now(),
+            octets => {
+                progress.received.fetch_add(octets, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// Where datagrams are copied to, once.
+struct Sink {
+    memory: Vec<u8>,
+    block: Vec<u8>,
+    at: usize,
+}
+
+impl Sink {
+    fn new() -> Self {
+        Self {
+            memory: vec![0; 16 << 16],
+            block: vec![0; TOTAL],
+            at: 0,
+        }
+    }
+
+    /// Takes what one call gives, and returns how many octets that was.
+    fn receive(&mut self, socket: &UdpSocket, state: &UdpSocketState) -> usize {
+        let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        let buffers = self.memory.chunks_mut(1 << 16);
+        let mut slices: Vec<_> = buffers.map(IoSliceMut::new).collect();
         let received = state.recv(UdpSockRef::from(socket), &mut slices, &mut metas);
-        let Ok(count) = received else {
-            thread::yield_now();
-            continue;
-        };
         let mut octets = 0;
-        for (meta, slice) in metas.iter().zip(&slices).take(count) {
-            let place = at.min(TOTAL - meta.len);
-            block[place..place + meta.len].copy_from_slice(&slice[..meta.len]);
-            at = if place + meta.len == TOTAL {
-                0
-            } else {
-                place + meta.len
-            };
+        for (meta, slice) in metas.iter().zip(&slices).take(received.unwrap_or(0)) {
+            let place = self.at.min(TOTAL - meta.len);
+            let end = place + meta.len;
+            self.block[place..end].copy_from_slice(&slice[..meta.len]);
+            self.at = if end == TOTAL { 0 } else { end };
             octets += meta.len;
         }
-        progress.received.fetch_add(octets, Ordering::Release);
-        black_box(&block);
+        black_box(&self.block);
+        octets
+    }
+}
+
+/// The bare sockets in one thread: as much is sent as may be under way, then it is read.
+struct BareTurns {
+    from: (UdpSocket, UdpSocketState),
+    to: (UdpSocket, UdpSocketState),
+    size: usize,
+    block: Vec<u8>,
+    sink: Sink,
+}
+
+impl BareTurns {
+    fn new(size: usize) -> Self {
+        Self {
+            from: bare_socket(),
+            to: bare_socket(),
+            size,
+            block: vec![7; TOTAL],
+            sink: Sink::new(),
+        }
+    }
+
+    fn transfer(&mut self) {
+        let destination = self.to.0.local_addr().unwrap();
+        let batch = BATCH / self.size * self.size;
+        for turn in self.block.chunks(CREDIT / batch * batch) {
+            for contents in turn.chunks(batch) {
+                let transmit = Transmit {
+                    destination,
+                    ecn: None,
+                    contents,
+                    segment_size: Some(self.size),
+                    src_ip: None,
+                };
+                let socket = UdpSockRef::from(&self.from.0);
+                self.from.1.try_send(socket, &transmit).unwrap();
+            }
+            let mut left = turn.len();
+            while left > 0 {
+                left -= self.sink.receive(&self.to.0, &self.to.1);
+            }
+        }
+    }
+}
+
+/// Two engines under drivers.
+struct Pair {
+    near: Driver<Engine<Path>>,
+    far: Driver<Engine<Path>>,
+    peer: Peer<Path>,
+    block: Bytes,
+    tag: u64,
+}
+
+impl Pair {
+    fn new(size: usize, socket: &offload::Options) -> Self {
+        let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let options = Options {
+            limits: Limits::new(size, 64, BATCH),
+            socket: socket.clone(),
+            ..Options::default()
+        };
+        let mut near = driver(1, bind(), &options);
+        let mut far = driver(2, bind(), &options);
+        let to_far = Path::udp(near.local_addr(), far.local_addr());
+        let to_near = Path::udp(far.local_addr(), near.local_addr());
+        let peer = |path| Peer {
+            segment: size,
+            window: NonZeroU64::new(CREDIT as u64),
+            own_delay: Duration::from_millis(100),
+            remote_delay: Duration::from_millis(100),
+            ..Peer::new(path)
+        };
+        let add = Command::AddPeer(2, peer(to_far).into());
+        near.command(add).unwrap();
+        let add = Command::AddPeer(1, peer(to_near).into());
+        far.command(add).unwrap();
+        let open = Command::Open(CLIENT, Service::Whole);
+        far.command(open).unwrap();
+        Self {
+            near,
+            far,
+            peer: peer(to_far),
+            block: vec![7; TOTAL].into(),
+            tag: 0,
+        }
+    }
+
+    fn set_window(&mut self, window: u64) {
+        self.peer.window = NonZeroU64::new(window);
+        let change = Command::ChangePeer(2, self.peer.clone().into());
+        self.near.command(change).unwrap();
+    }
+
+    fn transfer(&mut self) {
+        self.tag += 1;
+        let block = Block::red(Tag(self.tag), 2, CLIENT, self.block.clone());
+        self.near.command(Command::Send(block)).unwrap();
+        loop {
+            let turn = self.near.turn(Duration::ZERO).unwrap();
+            if let Turn::Event(Event::Complete { .. }) = turn {
+                return;
+            }
+            black_box(self.far.turn(Duration::ZERO).unwrap());
+        }
     }
 }
 
@@ -198,32 +334,26 @@ struct Ltp {
 
 impl Ltp {
     fn new(size: usize, socket: &offload::Options) -> Self {
-        let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
-        let (here, there) = (bind(), bind());
-        let near = here.local_addr().unwrap();
-        let far = there.local_addr().unwrap();
-        let options = Options {
-            limits: Limits::new(size, 64, BATCH),
-            socket: socket.clone(),
-            ..Options::default()
-        };
-        let mut receiver = driver(2, there, &options);
-        let window = u64::try_from(receiver.buffers().receive / 2).unwrap();
-        let mut sender = driver(1, here, &options);
-        add_peer(&mut sender, 2, Path::udp(near, far), (size, window));
-        add_peer(&mut receiver, 1, Path::udp(far, near), (size, window));
-        let open = Command::Open(CLIENT, Service::Whole);
-        receiver.command(open).unwrap();
+        Self::of(Pair::new(size, socket))
+    }
+
+    fn of(pair: Pair) -> Self {
+        let Pair {
+            near,
+            mut far,
+            block,
+            ..
+        } = pair;
         let is_over = Arc::new(AtomicBool::new(false));
         let shared = Arc::clone(&is_over);
         let receiver = thread::spawn(move || {
             while !shared.load(Ordering::Acquire) {
-                black_box(receiver.turn(Duration::from_millis(10)).unwrap());
+                black_box(far.turn(Duration::from_millis(10)).unwrap());
             }
         });
         Self {
-            near: sender,
-            block: vec![7; TOTAL].into(),
+            near,
+            block,
             tag: 0,
             is_over,
             receiver: Some(receiver),
@@ -254,23 +384,6 @@ impl Drop for Ltp {
 fn driver(engine: u64, socket: UdpSocket, options: &Options) -> Driver<Engine<Path>> {
     let engine = Engine::new(Config::engine(engine), Seed::from(engine)).unwrap();
     Driver::new(engine, socket, options).unwrap()
-}
-
-fn add_peer(
-    driver: &mut Driver<Engine<Path>>,
-    id: u64,
-    path: Path,
-    (segment, window): (usize, u64),
-) {
-    let peer = Peer {
-        segment,
-        window: NonZeroU64::new(window),
-        own_delay: Duration::from_millis(100),
-        remote_delay: Duration::from_millis(100),
-        ..Peer::new(path)
-    };
-    let add = Command::AddPeer(id, peer.into());
-    driver.command(add).unwrap();
 }
 
 criterion_group!(benches, loopback);
