@@ -35,6 +35,7 @@ impl<A: Addr> Engine<A> {
         head.sdnv(frame.client);
         while every.is_none_or(|every| sending.unchecked + 1 < every.get())
             && due.is_none_or(|due| !frame.reaches(sending.next, due))
+            && !span.is_last_of_contact(now)
             && let Some(fit) = frame.fit(sending.next, color)
             && fit < sending.red.saturating_sub(sending.next)
             && let Some(octets) = sending.octets(&(sending.next..sending.next + fit))
@@ -46,10 +47,9 @@ impl<A: Addr> Engine<A> {
                 let mut head = head;
                 head.sdnv(sending.next);
                 head.sdnv(fit);
-                let head = head.octets();
-                let len = head.len() + octets.len();
+                let len = head.octets().len() + octets.len();
                 let is_written = tx.push(span.config.address, len, |out| {
-                    out.extend_from_slice(head);
+                    head.put(out);
                     out.extend_from_slice(octets);
                 });
                 if is_written {
