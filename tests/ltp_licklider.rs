@@ -16,7 +16,7 @@ mod seeds;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use farlink::ltp::{Block, Config, Engine, Event, Peer, Red, Service};
+use farlink::ltp::{Block, Config, Copies, Engine, Event, Peer, Red, Service};
 use farlink::{Chance, Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 use licklider_core as other;
 use other::{EngineId, Input, Notice, Timestamp};
@@ -59,7 +59,7 @@ impl World {
         let peer = Peer {
             report_delay,
             repair_delay,
-            copies: [0, 0, 1][index(&mut chance, 3)],
+            copies: Copies::Fixed([0, 0, 1][index(&mut chance, 3)]),
             segment,
             checkpoint_every: core::num::NonZeroU32::new(every),
             checkpoint_retries: 30,

@@ -3,12 +3,13 @@
 use alloc::boxed::Box;
 use core::error::Error as StdError;
 use core::fmt;
+use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::config::{ConfigError, Peer};
 use super::wire::{Reason, SessionId};
-use crate::Tag;
+use crate::{Instant, Tag};
 
 /// What the application can ask of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,10 @@ pub enum Command<A> {
     Cancel(Tag),
     /// Cancel a block being received (RFC 5326 section 4.2).
     Refuse(SessionId),
+    /// Ask whether a peer is there.
+    Ping(u64),
+    /// Let peers in that were not added, so many at most, treated as the template says; or nobody.
+    Welcome(Option<Box<Peer<A>>>, u32),
     /// Tell one half of what [`Link::Up`](crate::Link::Up) and [`Link::Down`](crate::Link::Down) tell.
     Contact(u64, Cue),
     /// Count so many octets of what was received for a client service, taken as events but not yet used up,
@@ -111,6 +116,9 @@ pub enum Cue {
     PeerTransmits,
     /// The peer has stopped: timers that wait for it stand still.
     PeerStopped,
+    /// This end will have to stop at that time. Where a rate is set, the last red segment before is a
+    /// checkpoint, so that the peer can report while the contact is over (RFC 5325 section 3.3).
+    EndsAt(Instant),
 }
 
 /// Which side did something.
@@ -161,6 +169,23 @@ pub enum Event {
     },
     /// The peer has room again for blocks, after one was refused with [`Error::Full`].
     Room {
+        /// The engine ID of the peer.
+        peer: u64,
+    },
+    /// A peer that was asked by [`Command::Ping`] is there.
+    Answered {
+        /// The engine ID of the peer.
+        peer: u64,
+        /// How long its answer took, repeats included.
+        after: Duration,
+    },
+    /// A peer that was asked has not answered, however often.
+    Silent {
+        /// The engine ID of the peer.
+        peer: u64,
+    },
+    /// A peer that was not added came by itself, and was let in.
+    Stranger {
         /// The engine ID of the peer.
         peer: u64,
     },
@@ -236,6 +261,10 @@ pub enum Error {
     AddressInUse,
     /// What is said of the peer cannot be.
     Peer(ConfigError),
+    /// The ways that there are to and from the peer do not allow it.
+    OneWay(u64),
+    /// The peer is being asked already.
+    Pinging(u64),
     /// Engine ID 0 is reserved.
     EngineZero,
     /// There are as many peers or services as there may be.
@@ -285,6 +314,8 @@ impl fmt::Display for Error {
             Self::PeerExists(peer) => write!(f, "peer {peer} exists"),
             Self::AddressInUse => f.write_str("another peer has the address"),
             Self::Peer(error) => write!(f, "{error}"),
+            Self::OneWay(peer) => write!(f, "not with the ways to and from peer {peer}"),
+            Self::Pinging(peer) => write!(f, "peer {peer} is being asked already"),
             Self::EngineZero => f.write_str("engine ID 0 is reserved"),
             Self::Many { limit } => write!(f, "there are {limit} already, the limit"),
             Self::Service(0) => f.write_str("client service 0 is reserved"),

@@ -5,6 +5,7 @@ use core::fmt;
 use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
+use super::adapt::{AutoCopies, Copies, LearnedMargins, Margins};
 use super::auth::{Auth, Keys};
 
 /// Octets that any control segment fits into, with numbers of 64 bits and one claim.
@@ -159,9 +160,16 @@ pub struct Peer<A> {
     pub report_delay: Duration,
     /// How long a retransmission waits for further reports of the same session. Default 0, not at all.
     pub repair_delay: Duration,
-    /// Copies of each checkpoint, report and cancellation that follow it at once: worth a round trip each
-    /// time the first is lost. Default 0.
-    pub copies: u8,
+    /// Copies of each checkpoint, report and cancellation that follow it: worth a round trip each time the
+    /// first is lost. Default none.
+    pub copies: Copies,
+    /// How long answers may take beyond the light times. Default as `remote_delay` and `own_delay` say.
+    pub margins: Margins,
+    /// Which ways there are. Default both.
+    pub ways: Ways,
+    /// How long nothing is sent before a keep-alive is, for the sake of NATs and firewalls on the way: 15 s
+    /// or more (RFC 7122 section 3.4). Default none is sent.
+    pub keepalive: Option<Duration>,
     /// How segments are authenticated (RFC 5327 section 2.1). Default not at all.
     pub auth: Auth,
 }
@@ -191,7 +199,10 @@ impl<A> Peer<A> {
             checkpoint_every: None,
             report_delay: Duration::ZERO,
             repair_delay: Duration::ZERO,
-            copies: 0,
+            copies: Copies::Fixed(0),
+            margins: Margins::Fixed,
+            ways: Ways::Both,
+            keepalive: None,
             auth: Auth::OFF,
         }
     }
@@ -231,7 +242,35 @@ impl<A> Peer<A> {
             report_delay: self.report_delay,
             repair_delay: self.repair_delay,
             copies: self.copies,
+            margins: self.margins,
+            ways: self.ways,
+            keepalive: self.keepalive,
             auth: self.auth,
+        }
+    }
+
+    /// The same peer with all that adapts to the line: copies of signals and of repairs, margins, and, where
+    /// a rate is set, a discretionary checkpoint every quarter of a light time there and back.
+    ///
+    /// Blocks that take longer to send than the light takes are then repaired while they are sent.
+    #[must_use]
+    pub fn adaptive(self) -> Self {
+        let light = self.owlt_out + self.owlt_in;
+        let quarter = self.rate.map(|rate| {
+            let octets = light.as_nanos() * u128::from(rate.get()) / 4_000_000_000;
+            let segments = octets / (self.segment.max(1) as u128);
+            let segments = u32::try_from(segments).unwrap_or(u32::MAX);
+            NonZeroU32::MIN.saturating_add(segments.saturating_sub(1))
+        });
+        Self {
+            copies: Copies::Auto(AutoCopies {
+                spread: light / 32,
+                repairs: 3,
+                ..AutoCopies::default()
+            }),
+            margins: Margins::Learned(LearnedMargins::default()),
+            checkpoint_every: quarter.or(self.checkpoint_every),
+            ..self
         }
     }
 
@@ -253,7 +292,15 @@ impl<A> Peer<A> {
             self.own_delay,
             self.report_delay,
             self.repair_delay,
+            self.copies.spread(),
+            self.margins.longest(),
+            self.keepalive.unwrap_or_default(),
         ];
+        self.copies.check()?;
+        self.margins.check(SHORTEST_ROUND)?;
+        if let Some(span) = self.keepalive.filter(|span| *span < SHORTEST_KEEPALIVE) {
+            return Err(ConfigError::KeepAlive { span });
+        }
         match spans.into_iter().find(|span| *span > longest) {
             Some(span) => Err(ConfigError::Span { span, longest }),
             None if self.round_trip() < SHORTEST_ROUND => Err(ConfigError::RoundTrip),
@@ -267,10 +314,29 @@ impl<A> Peer<A> {
     }
 }
 
+/// Which ways there are between this engine and a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Ways {
+    /// Both.
+    #[default]
+    Both,
+    /// Only from the peer, a beacon to which nothing can be sent: this end is receive-only for it. What came
+    /// whole is delivered; nothing is reported, acknowledged or cancelled (RFC 5326 sections 4.2 and 6.21).
+    FromPeer,
+    /// Only to the peer: this end is a beacon. Blocks must be green, as nothing acknowledges red octets.
+    ToPeer,
+}
+
 /// Longest span of a peer, in seconds: a century, so that sums never saturate.
 const LONGEST_SPAN: u64 = 100 * 366 * 86_400;
 /// Shortest round trip, margins included: a timer that fires at once would never let a drain end.
 const SHORTEST_ROUND: Duration = Duration::from_micros(1);
+
+/// Shortest interval of keep-alives (RFC 7122 section 3.4).
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Why a configuration was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,8 +365,27 @@ pub enum ConfigError {
         /// The longest that is taken.
         longest: Duration,
     },
-    /// Light times and delays are all zero.
+    /// Light times and delays are all zero, or margins may be.
     RoundTrip,
+    /// A loss is too high to do anything against it.
+    Loss {
+        /// The loss given, of a million.
+        loss: u32,
+        /// The highest that is taken.
+        limit: u32,
+    },
+    /// The least margin is longer than the longest.
+    Margins {
+        /// The least.
+        least: Duration,
+        /// The longest.
+        most: Duration,
+    },
+    /// Keep-alives are too close to each other.
+    KeepAlive {
+        /// The interval given.
+        span: Duration,
+    },
     /// A key or key ID is too long or empty.
     Key {
         /// Octets given.
@@ -341,6 +426,24 @@ impl fmt::Display for ConfigError {
                 write!(
                     f,
                     "a round trip with its delays takes at least {SHORTEST_ROUND:?}"
+                )
+            }
+            Self::Loss { loss, limit } => {
+                write!(
+                    f,
+                    "a loss of {loss} in a million exceeds the limit of {limit}"
+                )
+            }
+            Self::Margins { least, most } => {
+                write!(
+                    f,
+                    "a least margin of {least:?} exceeds the longest of {most:?}"
+                )
+            }
+            Self::KeepAlive { span } => {
+                write!(
+                    f,
+                    "keep-alives every {span:?}, at least {SHORTEST_KEEPALIVE:?} is needed"
                 )
             }
             Self::Key { len, limit } => {

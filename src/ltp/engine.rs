@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
 use super::auth::Proof;
 use super::closed::Closed;
-use super::config::{Config, ConfigError, Peer};
+use super::config::{Config, ConfigError, Peer, Ways};
+use super::presence::Welcome;
 use super::receiver::{Flow, Import};
 use super::sender::Export;
-use super::span::{Carrier, Control, Role, Span};
+use super::span::{Carrier, Control, Origin, Role, Span};
 use super::spare::Spares;
 use super::table::{Keyed, Sessions, Table};
 use super::timers::{Due, TimerId, Timers};
@@ -18,7 +19,7 @@ use super::wire::{Body, Reason, Segment, SessionId};
 use crate::{Addr, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
-const KEEPALIVE: [u8; 4] = [0; 4];
+pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
 /// Addresses without a peer whose state is remembered.
 const MOST_STRANGERS: usize = 64;
 
@@ -48,6 +49,11 @@ pub struct Engine<A> {
     pub(super) starved: VecDeque<u32>,
     pub(super) ready: VecDeque<u32>,
     pub(super) departed: Vec<u64>,
+    /// Sessions that never were, and whom they ask.
+    pub(super) pings: BTreeMap<u64, u32>,
+    pub(super) welcome: Option<Welcome<A>>,
+    /// Peers that came by themselves.
+    pub(super) strangers: u32,
     pub(super) export_octets: usize,
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
@@ -76,14 +82,44 @@ pub(super) struct Key {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    Checkpoint { number: u64, serial: u64 },
-    Repair { number: u64 },
-    ExportGuard { number: u64 },
-    ExportCancel { number: u64 },
-    Report { session: SessionId, serial: u64 },
-    DelayedReport { session: SessionId },
-    ImportGuard { session: SessionId },
-    ImportCancel { session: SessionId },
+    Checkpoint {
+        number: u64,
+        serial: u64,
+    },
+    CheckpointCopy {
+        number: u64,
+        serial: u64,
+        left: u8,
+    },
+    Repair {
+        number: u64,
+    },
+    ExportGuard {
+        number: u64,
+    },
+    ExportCancel {
+        number: u64,
+    },
+    Report {
+        session: SessionId,
+        serial: u64,
+    },
+    ReportCopy {
+        session: SessionId,
+        serial: u64,
+        left: u8,
+    },
+    DelayedReport {
+        session: SessionId,
+    },
+    ImportGuard {
+        session: SessionId,
+    },
+    ImportCancel {
+        session: SessionId,
+    },
+    Ping,
+    KeepAlive,
     Pace,
 }
 
@@ -119,6 +155,9 @@ impl<A: Addr> Engine<A> {
             starved: VecDeque::new(),
             ready: VecDeque::new(),
             departed: Vec::new(),
+            pings: BTreeMap::new(),
+            welcome: None,
+            strangers: 0,
             export_octets: 0,
             import_octets: 0,
             event_octets: 0,
@@ -191,14 +230,17 @@ impl<A: Addr> Engine<A> {
             Some(place) => *place = span,
             None => self.spans.push(span),
         }
+        self.keep_alive(number);
         Ok(())
     }
 
-    /// Changes what is known of a peer. Sessions go on; timers that run keep their deadlines.
+    /// Changes what is known of a peer. Sessions go on; timers that run keep their deadlines. One that came by
+    /// itself is from here on like one that was added.
     ///
     /// # Errors
     ///
-    /// No such peer, an address that another peer has, or a bad configuration.
+    /// No such peer, an address that another peer has, a bad configuration, or other ways than before while
+    /// a session needs them.
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
         let slot = *self.by_id.get(&id).ok_or(Error::UnknownPeer(id))?;
@@ -210,6 +252,12 @@ impl<A: Addr> Engine<A> {
             return Err(Error::AddressInUse);
         }
         let keys = peer.check().map_err(Error::Peer)?;
+        if self
+            .span(slot)
+            .is_some_and(|span| span.config.ways != peer.ways && span.exports + span.imports > 0)
+        {
+            return Err(Error::OneWay(id));
+        }
         let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
         if let Some(address) = self.span(slot).map(|span| span.config.address) {
             self.by_addr.remove(&address);
@@ -222,9 +270,26 @@ impl<A: Addr> Engine<A> {
             span.keys = keys;
             span.carrier = carrier;
         });
+        self.adopt(slot);
+        self.keep_alive(slot);
         self.unpace(slot);
         self.relieve();
         Ok(())
+    }
+
+    /// A peer that came by itself has been configured. What cannot be sent any more is dropped.
+    fn adopt(&mut self, slot: u32) {
+        let Some(span) = self.span_mut(slot) else {
+            return;
+        };
+        let was_stranger = core::mem::take(&mut span.origin) == Origin::Stranger;
+        if !span.has_way() {
+            span.control.clear();
+        }
+        if span.config.ways != Ways::Both {
+            self.end_ping(slot);
+        }
+        self.strangers -= u32::from(was_stranger);
     }
 
     /// A higher rate takes effect at once.
@@ -243,10 +308,12 @@ impl<A: Addr> Engine<A> {
     pub fn remove_peer(&mut self, now: Instant, id: u64) -> Result<(), Error> {
         self.advance(now);
         let slot = self.by_id.remove(&id).ok_or(Error::UnknownPeer(id))?;
+        self.end_ping(slot);
         if let Some(span) = self.span_mut(slot) {
             span.control.clear();
             span.repairs.clear();
             span.fresh.clear();
+            span.spare.clear();
         }
         let mut numbers: Vec<u64> = self
             .exports
@@ -264,6 +331,14 @@ impl<A: Addr> Engine<A> {
             self.close_import(session);
         }
         self.unpace(slot);
+        let leaving = self.span_mut(slot).map(|span| {
+            let is_stranger = core::mem::take(&mut span.origin) == Origin::Stranger;
+            (span.keepalive.take(), is_stranger)
+        });
+        if let Some((keepalive, is_stranger)) = leaving {
+            self.stop(keepalive);
+            self.strangers -= u32::from(is_stranger);
+        }
         self.closed.forget(slot);
         self.ready.retain(|other| *other != slot);
         self.starved.retain(|other| *other != slot);
@@ -343,6 +418,7 @@ impl<A: Addr> Engine<A> {
             Cue::MustStop => span.must_stop = true,
             Cue::PeerTransmits => span.peer_stopped = false,
             Cue::PeerStopped => span.peer_stopped = true,
+            Cue::EndsAt(at) => span.ends = Some(at),
         });
         Ok(())
     }
@@ -419,7 +495,7 @@ impl<A: Addr> Engine<A> {
 
     /// Bytes of the trees of peers, addresses and links.
     pub(super) fn trees(&self) -> usize {
-        let entries = self.by_id.len() + self.by_addr.len() + self.links.len();
+        let entries = self.by_id.len() + self.by_addr.len() + self.links.len() + self.pings.len();
         entries * (size_of::<(A, Carrier)>() + size_of::<(u64, u32)>() + 64)
     }
 
@@ -456,6 +532,10 @@ impl<A: Addr> Engine<A> {
         let Some(span) = self.span_mut(slot) else {
             return false;
         };
+        if !span.has_way() {
+            // Receive-only: nothing is owed to such a peer.
+            return true;
+        }
         if span.control.len() >= limit {
             self.stats.no_room += 1;
             return false;
@@ -508,17 +588,21 @@ impl<A: Addr> Engine<A> {
             self.stats.malformed += 1;
             return;
         };
-        let Some(slot) = self.peer_of(from, &segment) else {
+        let known = self.peer_of(from, &segment);
+        let Some(slot) = known.or_else(|| self.admit_stranger(from, &segment)) else {
             self.stats.unknown_peer += 1;
             return;
         };
         let Some(span) = self.span(slot) else {
             return;
         };
-        match span
+        let proof = span
             .keys
-            .prove(octets, &segment, || self.key_name(&segment))
-        {
+            .prove(octets, &segment, || self.key_name(&segment));
+        if known.is_none() {
+            self.greet(slot, matches!(proof, Proof::Good(_)));
+        }
+        match proof {
             Proof::Good(name) => {
                 self.dispatch(slot, &segment);
                 self.keep_key_name(&segment, name);
@@ -543,6 +627,7 @@ impl<A: Addr> Engine<A> {
                 }
                 let known = self.exports.get(&session.number).map(|export| export.slot);
                 known
+                    .or_else(|| self.pings.get(&session.number).copied())
                     .or_else(|| self.closed.get((Role::Sender, session)).map(|old| old.slot))
                     .or_else(|| self.by_addr.get(&from).copied())
             }
@@ -554,7 +639,7 @@ impl<A: Addr> Engine<A> {
         match segment.body {
             Body::Data(data) => self.on_data(slot, session, &data),
             Body::Report(report) => self.on_report(slot, session, &report),
-            Body::ReportAck(serial) => self.on_report_ack(session, serial),
+            Body::ReportAck(serial) => self.on_report_ack(slot, session, serial),
             Body::CancelBySender(reason) => self.on_cancel_by_sender(slot, session, reason),
             Body::CancelAckToSender => self.on_cancel_ack_to_sender(session),
             Body::CancelByReceiver(reason) => self.on_cancel_by_receiver(slot, session, reason),
@@ -568,13 +653,25 @@ impl<A: Addr> Engine<A> {
         while let Some(key) = self.timers.pop(self.now) {
             match key.what {
                 What::Checkpoint { number, serial } => self.checkpoint_expired(number, serial),
+                What::CheckpointCopy {
+                    number,
+                    serial,
+                    left,
+                } => self.copy_checkpoint_now(number, serial, left),
                 What::Repair { number } => self.repair_due(number),
                 What::ExportGuard { number } => self.export_guard_expired(number),
                 What::ExportCancel { number } => self.export_cancel_expired(number),
                 What::Report { session, serial } => self.report_expired(session, serial),
+                What::ReportCopy {
+                    session,
+                    serial,
+                    left,
+                } => self.copy_report_now(key.slot, session, serial, left),
                 What::DelayedReport { session } => self.delayed_report_due(session),
                 What::ImportGuard { session } => self.import_guard_expired(session),
                 What::ImportCancel { session } => self.import_cancel_expired(session),
+                What::Ping => self.ping_expired(key.slot),
+                What::KeepAlive => self.keepalive_due(key.slot),
                 What::Pace => self.pace_over(key.slot),
             }
         }
@@ -613,6 +710,10 @@ impl<A: Addr> Engine<A> {
             self.wake(slot);
             self.after_departures();
             if !tx.is_empty() {
+                let now = self.now;
+                if let Some(span) = self.span_mut(slot) {
+                    span.spoke = now;
+                }
                 return true;
             }
         }
@@ -672,6 +773,10 @@ impl<A: Addr> Machine for Engine<A> {
             Command::Checkpoint(tag) => self.checkpoint(now, tag),
             Command::Cancel(tag) => self.cancel(now, tag),
             Command::Refuse(session) => self.refuse(now, session),
+            Command::Ping(peer) => self.ping(now, peer),
+            Command::Welcome(template, most) => {
+                self.welcome(now, template.map(|template| *template), most)
+            }
             Command::Contact(peer, cue) => self.contact(now, peer, cue),
             Command::Waiting(client, octets) => self.set_waiting(now, client, octets),
         }

@@ -10,9 +10,10 @@ use core::time::Duration;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 
+use super::adapt::{AutoCopies, Copies, LearnedMargins};
 use super::api::{Block, Command, Red};
 use super::auth::{Auth, Key, Signer, Verifier};
-use super::config::{Config, Peer};
+use super::config::{Config, Peer, Ways};
 use super::wire::{
     Body, Checkpoint, Claims, Color, Data, Extensions, Mark, Report, Segment, SessionId,
 };
@@ -61,11 +62,59 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
             checkpoint_every: NonZeroU32::new(u.int_in_range(0..=4)?),
             report_delay: span(u)?,
             repair_delay: span(u)?,
-            copies: u.int_in_range(0..=2)?,
+            copies: u.arbitrary()?,
+            margins: u.arbitrary()?,
+            ways: ways(u)?,
+            keepalive: keepalive(u)?,
             auth: u.arbitrary()?,
             ..Self::new(u.arbitrary()?)
         })
     }
+}
+
+impl<'a> Arbitrary<'a> for Copies {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(if u.ratio(1, 3)? {
+            Self::Auto(u.arbitrary()?)
+        } else {
+            Self::Fixed(u.int_in_range(0..=2)?)
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for AutoCopies {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self {
+            odds: NonZeroU32::MIN.saturating_add(u.int_in_range(0..=10_000)?),
+            most: u.int_in_range(0..=3)?,
+            loss: u.int_in_range(0..=1_000_000)?,
+            spread: span(u)?,
+            repairs: u.int_in_range(0..=2)?,
+        })
+    }
+}
+
+impl<'a> Arbitrary<'a> for LearnedMargins {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        Ok(Self {
+            least: span(u)?,
+            most: span(u)?,
+        })
+    }
+}
+
+/// Mostly both.
+fn ways(u: &mut Unstructured<'_>) -> Result<Ways> {
+    Ok(match u.int_in_range(0..=9)? {
+        0 => Ways::FromPeer,
+        1 => Ways::ToPeer,
+        _ => Ways::Both,
+    })
+}
+
+fn keepalive(u: &mut Unstructured<'_>) -> Result<Option<Duration>> {
+    let span = Duration::from_secs(u.int_in_range(0..=60)?);
+    Ok(u.ratio(1, 8)?.then_some(span))
 }
 
 /// None at all half of the time.
@@ -148,7 +197,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let id = u.int_in_range(0..=3)?;
         let tag = crate::Tag(u.int_in_range(0..=5)?);
-        Ok(match u.int_in_range(0..=24)? {
+        Ok(match u.int_in_range(0..=27)? {
             0..=4 => Self::AddPeer(id, Box::new(u.arbitrary()?)),
             5 => Self::ChangePeer(id, Box::new(u.arbitrary()?)),
             6 => Self::RemovePeer(id),
@@ -157,6 +206,8 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             11 => Self::Checkpoint(tag),
             12 => Self::Cancel(tag),
             13 => Self::Refuse(session(u)?),
+            25 => Self::Ping(id),
+            26 => Self::Welcome(u.arbitrary()?, u.int_in_range(0..=3)?),
             14..=15 => Self::Contact(id, u.arbitrary()?),
             24 => Self::Waiting(id, u.int_in_range(0..=50_000)?),
             _ => Self::Send(u.arbitrary()?),

@@ -105,6 +105,7 @@
 //! | octets behind a segment | malformed, but for reports: ION leaves old memory behind those it splits |
 //! | reports never acknowledged after delivery | the receiver closes without a word, as nobody has failed |
 
+mod adapt;
 mod aggregate;
 mod api;
 mod auth;
@@ -115,7 +116,9 @@ mod engine;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod label;
+mod line;
 mod outgoing;
+mod presence;
 mod ranges;
 mod receiver;
 mod report;
@@ -128,14 +131,16 @@ mod table;
 mod timers;
 mod wire;
 
+pub use adapt::{AutoCopies, Copies, LearnedMargins, Margins};
 pub use aggregate::{AGGREGATION, Aggregator, Undecodable, Unit, units};
 pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, Stats};
 pub use auth::{Auth, Key, Signer, Verifier};
 #[cfg(feature = "ltp-rsa")]
 pub use auth::{PrivateKey, PublicKey};
-pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer};
+pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer, Ways};
 pub use engine::Engine;
 pub use label::{Label, Labels};
+pub use line::LineEstimate;
 pub use ranges::RangeSet;
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
 pub use subject::SegmentCodec;

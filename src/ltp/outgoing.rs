@@ -1,5 +1,6 @@
 //! What leaves, in which order, and the timers that start with it.
 
+mod copies;
 mod pieces;
 mod plain;
 
@@ -8,9 +9,10 @@ use core::mem;
 use core::ops::Range;
 use core::slice;
 
+pub(super) use self::copies::Spare;
 use self::pieces::{Frame, Piece};
 use super::api::Side;
-use super::engine::{Engine, What};
+use super::engine::{Engine, KEEPALIVE, What};
 use super::receiver::Stage;
 use super::sender::{Outstanding, Repair, State};
 use super::span::{Control, Role, Span};
@@ -54,6 +56,8 @@ impl<A: Addr> Engine<A> {
                 self.send_repair(slot, number, tx)
             } else if let Some(number) = span.fresh.front().copied() {
                 self.send_fresh(slot, number, tx)
+            } else if let Some(number) = span.spare.front().copied() {
+                self.send_spare(slot, number, tx)
             } else {
                 return;
             };
@@ -108,6 +112,8 @@ impl<A: Addr> Engine<A> {
                 });
                 self.put_body(slot, session, &body, tx)
             }
+            Control::Ping => self.put_ping(slot, tx),
+            Control::KeepAlive => self.put_keepalive(slot, tx),
             Control::Cancel { session, by } | Control::CancelCopy { session, by, .. } => {
                 self.put_cancel(slot, session, by, tx)
             }
@@ -124,52 +130,6 @@ impl<A: Addr> Engine<A> {
         };
         self.control_left(slot, control, len);
         Turn::More
-    }
-
-    /// The cue "dequeued" of RFC 5326: timers start (P3, P15). What no datagram can hold is as good as lost.
-    fn control_left(&mut self, slot: u32, control: Control, len: usize) {
-        let copies = self.span(slot).map_or(0, |span| span.config.copies);
-        let further = match control {
-            Control::Report { session, serial } => self
-                .report_left(slot, session, serial, len)
-                .then_some(Control::ReportCopy {
-                    session,
-                    serial,
-                    left: copies,
-                }),
-            Control::Cancel { session, by } => {
-                match by {
-                    Role::Sender => self.export_cancel_left(slot, session.number, len),
-                    Role::Receiver => self.import_cancel_left(slot, session, len),
-                }
-                Some(Control::CancelCopy {
-                    session,
-                    by,
-                    left: copies,
-                })
-            }
-            Control::ReportCopy {
-                session,
-                serial,
-                left,
-            } => Some(Control::ReportCopy {
-                session,
-                serial,
-                left: left - 1,
-            }),
-            Control::CancelCopy { session, by, left } => Some(Control::CancelCopy {
-                session,
-                by,
-                left: left - 1,
-            }),
-            Control::ReportAck { .. } | Control::CancelAck { .. } | Control::Final { .. } => None,
-        };
-        if let Some(
-            copy @ (Control::ReportCopy { left: 1.., .. } | Control::CancelCopy { left: 1.., .. }),
-        ) = further
-        {
-            self.queue(slot, copy);
-        }
     }
 
     fn put_report(
@@ -216,6 +176,30 @@ impl<A: Addr> Engine<A> {
             },
         };
         self.put_body(slot, session, &body, tx)
+    }
+
+    fn put_ping(&mut self, slot: u32, tx: &mut Transmit<A>) -> Put {
+        let ping = self.span(slot).and_then(|span| span.ping.as_ref());
+        let Some(number) = ping.map(|ping| ping.number) else {
+            return Put::Never;
+        };
+        let session = SessionId {
+            originator: self.config.engine,
+            number,
+        };
+        self.put_body(slot, session, &Body::CancelBySender(Reason::USER), tx)
+    }
+
+    fn put_keepalive(&mut self, slot: u32, tx: &mut Transmit<A>) -> Put {
+        let Some(to) = self.span(slot).map(|span| span.config.address) else {
+            return Put::Never;
+        };
+        let is_written = tx.push(to, KEEPALIVE.len(), |out| out.extend_from_slice(&KEEPALIVE));
+        match is_written {
+            true => Put::Written(KEEPALIVE.len()),
+            false if tx.is_empty() => Put::Never,
+            false => Put::Later,
+        }
     }
 
     fn put_body(
@@ -353,6 +337,7 @@ impl<A: Addr> Engine<A> {
         tx: &mut Transmit<A>,
     ) -> Turn {
         let frame = self.frame(slot, number);
+        let now = self.now;
         let Some((_, sending)) = self.sending(number) else {
             return Turn::More;
         };
@@ -370,17 +355,14 @@ impl<A: Addr> Engine<A> {
         };
         if let Some((_, sending)) = self.sending(number) {
             sending.repairs.pop_front();
-            match copies {
-                Some(left @ 2..) => {
-                    let left = left - 1;
-                    sending.repairs.push_back(Repair::Copies { serial, left });
-                }
-                Some(_) => {}
-                None => {
-                    self.stats.checkpoints_resent += 1;
-                    self.time_checkpoint(slot, number, serial, len);
-                    self.copy_checkpoint(slot, number, serial);
-                }
+            sending.left_again(serial, now);
+            if let Some(left) = copies {
+                self.put_off_checkpoint(slot, number, serial, len);
+                self.copy_left(slot, number, serial, left);
+            } else {
+                self.stats.checkpoints_resent += 1;
+                self.time_checkpoint(slot, number, serial, len);
+                self.copy_checkpoint(slot, number, serial);
             }
         }
         Turn::More
@@ -395,13 +377,16 @@ impl<A: Addr> Engine<A> {
         let every = self
             .span(slot)
             .and_then(|span| span.config.checkpoint_every);
+        let is_last = self
+            .span(slot)
+            .is_some_and(|span| span.is_last_of_contact(self.now));
         let frame = self.frame(slot, number);
         let (Some((_, sending)), Some(frame)) = (self.sending(number), frame) else {
             self.leave_fresh(slot);
             return Turn::More;
         };
         let is_due = every.is_some_and(|every| sending.unchecked + 1 >= every.get());
-        let piece = sending.next_piece(frame, is_due || sending.wants_checkpoint);
+        let piece = sending.next_piece(frame, is_due || is_last || sending.wants_checkpoint);
         let Some(piece) = piece else {
             self.fail(number, Side::Local, Reason::SYSTEM);
             return Turn::More;
@@ -456,6 +441,7 @@ impl<A: Addr> Engine<A> {
         run: Vec<Range<u64>>,
         len: usize,
     ) {
+        let now = self.now;
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
@@ -468,8 +454,13 @@ impl<A: Addr> Engine<A> {
             cycle,
             tries: 0,
             timer: None,
+            copy: None,
+            first: now,
+            latest: now,
+            len,
             run,
         });
+        self.echo(slot, number, checkpoint.serial);
         self.time_checkpoint(slot, number, checkpoint.serial, len);
         self.copy_checkpoint(slot, number, checkpoint.serial);
     }
@@ -491,17 +482,6 @@ impl<A: Addr> Engine<A> {
             checkpoint.tries = checkpoint.tries.saturating_add(1);
             checkpoint.timer = timer;
         }
-    }
-
-    fn copy_checkpoint(&mut self, slot: u32, number: u64, serial: u64) {
-        let left = self.span(slot).map_or(0, |span| span.config.copies);
-        if left == 0 {
-            return;
-        }
-        if let Some((_, sending)) = self.sending(number) {
-            sending.repairs.push_back(Repair::Copies { serial, left });
-        }
-        self.line_up(number);
     }
 
     // Writing.

@@ -110,6 +110,11 @@ impl Reception {
         self.red.filter(|red| self.held.len() == *red)
     }
 
+    /// Whether the end of the red part has not come.
+    pub(super) const fn is_open_ended(&self) -> bool {
+        self.red.is_none()
+    }
+
     /// Where the red part is known to end, or has reached.
     pub(super) fn red_reached(&self) -> u64 {
         self.red.unwrap_or_else(|| self.held.end())

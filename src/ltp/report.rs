@@ -7,6 +7,7 @@ use core::ops::Range;
 use super::engine::{Engine, What};
 use super::ranges::RangeSet;
 use super::receiver::Reception;
+use super::sender::segments;
 use super::span::Control;
 use super::timers::TimerId;
 use super::wire::{
@@ -18,6 +19,8 @@ use crate::{Addr, Instant};
 const MOST_BOUNDS: usize = 256;
 /// Ranges of checkpoint serial numbers that are told apart: a peer counts up, so there are few.
 const MOST_SERIAL_RANGES: usize = 1024;
+/// Ranges held up to which a report begins at the first gap, and so tells again what others told.
+const MOST_TOLD_AGAIN: usize = 64;
 /// Octets that the claim count takes at most: a segment has no room for 2^21 claims.
 const COUNT: usize = 3;
 
@@ -36,6 +39,8 @@ pub(super) struct Reports {
     bounds: VecDeque<(u64, u64)>,
     /// Reports with gaps.
     problems: u32,
+    /// Up to where it is known how much of the first pass was lost.
+    judged: u64,
     /// Checkpoints whose report waits for segments under way.
     delayed: Vec<(u64, Range<u64>)>,
     delay: Option<TimerId>,
@@ -53,7 +58,13 @@ struct Issued {
     tries: u8,
     timer: Option<TimerId>,
     is_queued: bool,
+    /// When it first left, when it was last due to, and when its latest copy left.
+    first: Instant,
     left: Instant,
+    latest: Instant,
+    len: usize,
+    /// When its next copy leaves.
+    copy: Option<TimerId>,
     /// Whether it claims the whole red part.
     tells_all: bool,
 }
@@ -67,6 +78,7 @@ impl Reports {
             primary: 0,
             bounds: VecDeque::new(),
             problems: 0,
+            judged: 0,
             delayed: Vec::new(),
             delay: None,
             filled: Instant::ZERO,
@@ -93,7 +105,8 @@ impl Reports {
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> {
         self.pending
             .iter()
-            .filter_map(|one| one.timer)
+            .flat_map(|one| [one.timer, one.copy])
+            .flatten()
             .chain(self.delay)
     }
 
@@ -103,6 +116,30 @@ impl Reports {
             + self.checkpoints.allocated()
             + self.bounds.capacity() * size_of::<(u64, u64)>()
             + self.delayed.capacity() * size_of::<(u64, Range<u64>)>()
+    }
+
+    /// Notes that the first, or a copy, of a report left.
+    pub(super) fn copy_left(&mut self, serial: u64, now: Instant) {
+        if let Some(issued) = self.find(serial) {
+            issued.latest = now;
+            issued.copy = None;
+        }
+    }
+
+    /// Puts another timer in place of that of a report; returns the one that is to be stopped.
+    pub(super) fn put_off(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
+        match self.find(serial).filter(|issued| issued.timer.is_some()) {
+            Some(issued) => core::mem::replace(&mut issued.timer, timer),
+            None => timer,
+        }
+    }
+
+    /// Keeps the timer of the next copy; gives it back when there is nothing to copy any more.
+    pub(super) fn keep_copy(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
+        match self.find(serial) {
+            Some(issued) => core::mem::replace(&mut issued.copy, timer),
+            None => timer,
+        }
     }
 
     fn find(&mut self, serial: u64) -> Option<&mut Issued> {
@@ -152,10 +189,11 @@ impl<A: Addr> Engine<A> {
         checkpoint: Checkpoint,
         upper: u64,
     ) {
-        let delay = self
-            .span(slot)
-            .map(|span| span.config.report_delay)
-            .unwrap_or_default();
+        let Some(config) = self.span(slot).map(|span| &span.config) else {
+            return;
+        };
+        let (delay, segment) = (config.report_delay, config.segment);
+        let is_auto = config.copies.auto().is_some() && checkpoint.report == 0;
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -169,15 +207,26 @@ impl<A: Addr> Engine<A> {
             self.report_again(slot, session, serial);
             return;
         }
-        let scope = reports.scope(checkpoint, upper);
+        let mut scope = reports.scope(checkpoint, upper);
+        let missing = reception.held.run_from(0);
+        if is_auto && missing < scope.start && reception.held.count() <= MOST_TOLD_AGAIN {
+            scope.start = missing;
+        }
+        let (sent, lost) = reception.judge(checkpoint, upper, segment);
+        if let Some(span) = self.span_mut(slot).filter(|_| sent > 0) {
+            span.line.came(sent, lost);
+        }
+        let Some(reception) = self.reception(session) else {
+            return;
+        };
         // Both bounds may be chosen so, and one claim then ends the session at the sender at once.
         let scope = complete.map_or(scope, |red| 0..red);
         if complete.is_some() || delay.is_zero() || reception.held.covers(&scope) {
             self.report(slot, session, serial, scope);
             return;
         }
-        reports.delayed.push((serial, scope));
-        if reports.delay.is_none() {
+        reception.reports.delayed.push((serial, scope));
+        if reception.reports.delay.is_none() {
             let timer = self.set_local(slot, self.now + delay, What::DelayedReport { session });
             if let Some(reception) = self.reception(session) {
                 reception.reports.delay = timer;
@@ -245,6 +294,10 @@ impl<A: Addr> Engine<A> {
         let Some(span) = self.span(slot) else {
             return;
         };
+        if !span.has_way() {
+            // Receive-only: a report has no way back, and none is waited for.
+            return;
+        }
         let room = span.config.segment.min(datagram);
         let room = room.saturating_sub(header_len(session) + span.keys.overhead());
         let problem_limit = span.config.problem_limit;
@@ -317,9 +370,14 @@ impl<A: Addr> Engine<A> {
         issued.left = now;
         issued.tries = issued.tries.saturating_add(1);
         issued.timer = timer;
+        issued.len = len;
+        if issued.tries == 1 {
+            issued.first = now;
+        }
         if issued.tries > 1 {
             self.stats.reports_resent += 1;
         }
+        self.report_segment_left(slot, session, serial);
         true
     }
 
@@ -338,11 +396,15 @@ impl<A: Addr> Engine<A> {
         };
         issued.timer = None;
         if issued.tries <= limit {
+            if let Some(span) = self.span_mut(slot) {
+                span.line.exchanged(false);
+            }
             self.queue_report(slot, session, serial);
         } else if is_delivered {
             // Some peers never acknowledge the reports of a session that they completed (ION): nobody has
             // failed. A sender that still asks is answered out of memory.
-            reception.reports.acknowledge(serial);
+            let issued = reception.reports.acknowledge(serial);
+            self.stop(issued.and_then(|issued| issued.copy));
             self.recharge(session);
             self.close_if_over(session);
         } else {
@@ -380,16 +442,27 @@ impl<A: Addr> Engine<A> {
     }
 
     /// RA (P14, RFC 5326 section 6.14).
-    pub(super) fn on_report_ack(&mut self, session: SessionId, serial: u64) {
+    pub(super) fn on_report_ack(&mut self, slot: u32, session: SessionId, serial: u64) {
+        let now = self.now;
+        if let Some(span) = self.span_mut(slot) {
+            span.line.report_acknowledged(session, serial);
+        }
         let Some(reception) = self.reception(session) else {
             return;
         };
-        let Some(issued) = reception.reports.acknowledge(serial) else {
-            return;
-        };
-        self.stop(issued.timer);
-        if issued.tells_all {
-            self.drop_reports(session);
+        let issued = reception.reports.acknowledge(serial);
+        if let Some(issued) = issued {
+            self.stop(issued.timer);
+            self.stop(issued.copy);
+            if issued.tells_all {
+                self.drop_reports(session);
+            }
+            if let Some(span) = self.span_mut(slot).filter(|_| issued.tries > 0) {
+                span.answered(now, issued.first, issued.latest, issued.len);
+                if issued.tries == 1 && issued.first == issued.latest {
+                    span.line.exchanged(true);
+                }
+            }
         }
         self.recharge(session);
         self.close_if_over(session);
@@ -403,12 +476,13 @@ impl<A: Addr> Engine<A> {
             .and_then(|reception| reception.reports.take_pending())
         {
             self.stop(issued.timer);
+            self.stop(issued.copy);
         }
     }
 }
 
 impl Reports {
-    /// Takes a report out; its timer is to be stopped.
+    /// Drops a report; the timers of what is returned are to be stopped.
     fn acknowledge(&mut self, serial: u64) -> Option<Issued> {
         let place = self.pending.iter().position(|one| one.serial == serial)?;
         let issued = self.pending.remove(place);
@@ -434,6 +508,20 @@ impl Reports {
 }
 
 impl Reception {
+    /// How many segments of the first pass a checkpoint tells of that none told of before, and how many of
+    /// them did not come. It does not count itself: those that are lost tell nothing.
+    fn judge(&mut self, checkpoint: Checkpoint, upper: u64, segment: usize) -> (u64, u64) {
+        let told = self.reports.judged..upper;
+        if checkpoint.report != 0 || told.is_empty() {
+            return (0, 0);
+        }
+        self.reports.judged = upper;
+        let gaps = self.held.gaps(told.clone());
+        let lost = gaps.map(|gap| segments(gap.end - gap.start, segment)).sum();
+        let sent = segments(told.end - told.start, segment).saturating_sub(1);
+        (sent, lost)
+    }
+
     /// Encodes the reports on a scope; `None` when there is no memory for them.
     fn issue(
         &mut self,
@@ -464,7 +552,11 @@ impl Reception {
                 tries: 0,
                 timer: None,
                 is_queued: false,
+                first: Instant::ZERO,
                 left: Instant::ZERO,
+                latest: Instant::ZERO,
+                len: 0,
+                copy: None,
                 tells_all,
             });
         }

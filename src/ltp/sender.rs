@@ -1,6 +1,7 @@
 //! The sending role: blocks on their way out, checkpoints, and what reports do to them.
 
 mod ends;
+mod learn;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -11,10 +12,12 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
+pub(super) use self::learn::segments;
 use super::api::{Block, Error, Event, Progress, Red, Side};
 use super::auth::Name;
-use super::config::Numbers;
+use super::config::{Numbers, Ways};
 use super::engine::{Engine, What};
+use super::outgoing::Spare;
 use super::ranges::RangeSet;
 use super::span::{Control, Role};
 use super::timers::TimerId;
@@ -88,6 +91,10 @@ pub(super) struct Sending {
     problems: u32,
     guard: Option<TimerId>,
     guard_tries: u8,
+    /// Repairs to duplicate while nothing else waits.
+    pub(super) spare: Spare,
+    /// Up to where reports told how much of the first pass was lost.
+    judged: u64,
     /// Reports that wait for others before they are answered.
     delayed: Vec<Wish>,
     delay: Option<TimerId>,
@@ -104,8 +111,20 @@ pub(super) struct Outstanding {
     pub(super) cycle: u32,
     pub(super) tries: u8,
     pub(super) timer: Option<TimerId>,
+    /// When its next copy leaves.
+    pub(super) copy: Option<TimerId>,
+    /// When it left first, and last, and how long it was.
+    pub(super) first: Instant,
+    pub(super) latest: Instant,
+    pub(super) len: usize,
     /// What was sent again under it: the report that answers it tells of that.
     pub(super) run: Vec<Range<u64>>,
+}
+
+impl Outstanding {
+    pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
+        [self.timer, self.copy].into_iter().flatten()
+    }
 }
 
 /// What waits to be sent again.
@@ -136,6 +155,8 @@ pub(super) struct Run {
 #[derive(Debug, Clone)]
 struct Wish {
     report: u64,
+    /// The checkpoint that it answers.
+    checkpoint: u64,
     scope: Range<u64>,
     cycle: u32,
 }
@@ -153,15 +174,20 @@ impl Sending {
             || self.delay.is_some()
     }
 
-    /// What lies in queued or outstanding retransmissions. A report made before they arrive says nothing of
-    /// them, and the one that they draw will.
-    fn under_repair(&self) -> RangeSet {
+    /// What lies in queued or outstanding retransmissions that a report on `checkpoint` says nothing of, as
+    /// it was made before they arrived; the one that they draw will. Of those that left before the
+    /// checkpoint it does: what is still missing was lost again.
+    fn under_repair(&self, checkpoint: u64) -> RangeSet {
         let mut set = RangeSet::new();
         let queued = self.repairs.iter().filter_map(|repair| match repair {
             Repair::Run(run) => Some(&run.gaps),
             Repair::Again(_) | Repair::Copies { .. } => None,
         });
-        let in_flight = self.checkpoints.iter().map(|checkpoint| &checkpoint.run);
+        let in_flight = self
+            .checkpoints
+            .iter()
+            .filter(|one| one.serial >= checkpoint)
+            .map(|one| &one.run);
         for gap in in_flight.chain(queued).flatten() {
             set.insert(gap.clone());
         }
@@ -185,6 +211,7 @@ impl Sending {
             + self.checkpoints.capacity() * size_of::<Outstanding>()
             + self.repairs.capacity() * size_of::<Repair>()
             + self.delayed.capacity() * size_of::<Wish>()
+            + self.spare.allocated()
             + runs * size_of::<Range<u64>>()
     }
 }
@@ -224,6 +251,15 @@ impl<A: Addr> Engine<A> {
         if self.tags.contains_key(&block.tag) {
             return Err(Error::TagInUse(block.tag));
         }
+        let ways = self.span(slot).map(|span| span.config.ways);
+        let is_possible = match ways.unwrap_or_default() {
+            Ways::Both => true,
+            Ways::ToPeer => red == 0,
+            Ways::FromPeer => false,
+        };
+        if !is_possible {
+            return Err(Error::OneWay(block.to));
+        }
         if let Some(full) = self.export_limit(slot, octets) {
             self.starve(slot, octets);
             return Err(full);
@@ -258,6 +294,8 @@ impl<A: Addr> Engine<A> {
             problems: 0,
             guard: None,
             guard_tries: 0,
+            spare: Spare::default(),
+            judged: 0,
             delayed: Vec::new(),
             delay: None,
         };
@@ -278,7 +316,7 @@ impl<A: Addr> Engine<A> {
     }
 
     /// Draws a number that no session has and no peer may remember (RFC 5326 sections 3.1 and 9.1).
-    fn draw_number(&mut self) -> u64 {
+    pub(super) fn draw_number(&mut self) -> u64 {
         loop {
             let number = match self.config.numbers {
                 Numbers::Bits32 => 1 + self.chance.below(u64::from(u32::MAX)),
@@ -426,11 +464,13 @@ impl<A: Addr> Engine<A> {
         }
         sending.guard_tries = 0;
         let has_gaps = !sending.claimed.covers(&scope);
+        self.learn_losses(session.number, report.checkpoint, &scope);
         let cycle = self.settle_checkpoint(session.number, report.checkpoint);
         if has_gaps {
             self.stats.negative_reports_received += 1;
             let wish = Wish {
                 report: serial,
+                checkpoint: report.checkpoint,
                 scope,
                 cycle: cycle + 1,
             };
@@ -445,7 +485,7 @@ impl<A: Addr> Engine<A> {
     ///
     /// An unknown one changes nothing: the claims are facts all the same.
     fn settle_checkpoint(&mut self, number: u64, serial: u64) -> u32 {
-        let Some((_, sending)) = self.sending(number) else {
+        let Some((slot, sending)) = self.sending(number) else {
             return 0;
         };
         let place = sending
@@ -456,7 +496,10 @@ impl<A: Addr> Engine<A> {
             return 0;
         };
         let checkpoint = sending.checkpoints.remove(place);
-        self.stop(checkpoint.timer);
+        for timer in checkpoint.timers() {
+            self.stop(Some(timer));
+        }
+        self.learn_answer(slot, &checkpoint);
         checkpoint.cycle
     }
 
@@ -501,7 +544,12 @@ impl<A: Addr> Engine<A> {
         let Some((slot, sending)) = self.sending(number) else {
             return;
         };
-        let under_repair = sending.under_repair();
+        let told = if wish.checkpoint < sending.serial {
+            wish.checkpoint
+        } else {
+            0
+        };
+        let under_repair = sending.under_repair(told);
         let mut gaps = Vec::new();
         for gap in sending.claimed.gaps(wish.scope.clone()) {
             gaps.extend(under_repair.gaps(gap));
@@ -512,6 +560,7 @@ impl<A: Addr> Engine<A> {
         gaps.shrink_to_fit();
         sending.problems += 1;
         let problems = sending.problems;
+        let told = sending.forget_told(told, &wish.scope);
         sending.repairs.push_back(Repair::Run(Run {
             report: wish.report,
             cycle: wish.cycle,
@@ -519,6 +568,9 @@ impl<A: Addr> Engine<A> {
             at: 0,
             from,
         }));
+        for timer in told {
+            self.stop(Some(timer));
+        }
         let Some(config) = self.span(slot).map(|span| &span.config) else {
             return;
         };
@@ -580,8 +632,9 @@ impl<A: Addr> Engine<A> {
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
-        for checkpoint in mem::take(&mut sending.checkpoints) {
-            self.stop(checkpoint.timer);
+        let checkpoints = mem::take(&mut sending.checkpoints);
+        for timer in checkpoints.iter().flat_map(Outstanding::timers) {
+            self.stop(Some(timer));
         }
     }
 
@@ -642,7 +695,8 @@ impl<A: Addr> Engine<A> {
             && checkpoint.run.iter().all(|gap| sending.claimed.covers(gap))
             && sending.claimed.covers(&checkpoint.range);
         if is_moot {
-            sending.checkpoints.remove(place);
+            let checkpoint = sending.checkpoints.remove(place);
+            self.stop(checkpoint.copy);
             self.review(number);
             return;
         }
@@ -652,6 +706,9 @@ impl<A: Addr> Engine<A> {
         if tries > limit {
             self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
             return;
+        }
+        if let Some(span) = self.span_mut(slot) {
+            span.line.exchanged(false);
         }
         if let Some((_, sending)) = self.sending(number) {
             sending.repairs.push_back(Repair::Again(serial));
@@ -668,7 +725,7 @@ impl<A: Addr> Engine<A> {
 
     /// CAS (P18, RFC 5326 section 6.18).
     pub(super) fn on_cancel_ack_to_sender(&mut self, session: SessionId) {
-        if self.sending(session.number).is_none() {
+        if !self.on_pong(session) && self.sending(session.number).is_none() {
             self.close_export(session.number);
         }
     }
@@ -688,8 +745,12 @@ impl<A: Addr> Engine<A> {
     }
 
     fn cancel_export_again(&mut self, slot: u32, number: u64, tries: u8) {
-        let limit = self.span(slot).map_or(0, |span| span.config.cancel_retries);
-        if tries > limit {
+        let span = self
+            .span(slot)
+            .filter(|span| span.config.ways == Ways::Both);
+        let limit = span.map(|span| span.config.cancel_retries);
+        // One is sent where nobody can answer.
+        if limit.map_or(tries > 0, |limit| tries > limit) {
             self.close_export(number);
             return;
         }

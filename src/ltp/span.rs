@@ -4,7 +4,8 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::auth::Keys;
-use super::config::Peer;
+use super::config::{Peer, Ways};
+use super::line::{Line, LineEstimate};
 use super::timers::{Due, TimerId};
 use super::wire::SessionId;
 use crate::Instant;
@@ -38,6 +39,38 @@ pub(super) struct Span<A> {
     pub(super) import_octets: usize,
     /// Octets of the block that was refused for lack of room.
     pub(super) starved: Option<usize>,
+    /// What was learned of the line.
+    pub(super) line: Line,
+    /// Sessions with segments to duplicate while nothing else waits.
+    pub(super) spare: VecDeque<u64>,
+    /// When something last left.
+    pub(super) spoke: Instant,
+    pub(super) keepalive: Option<TimerId>,
+    pub(super) ping: Option<Ping>,
+    /// When transmission is known to have to stop.
+    pub(super) ends: Option<Instant>,
+    pub(super) origin: Origin,
+}
+
+/// How a peer got to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Origin {
+    #[default]
+    Added,
+    /// It came by itself.
+    Stranger,
+}
+
+/// A cancellation of a session that never was: its acknowledgment tells that the peer is there.
+#[derive(Debug)]
+pub(super) struct Ping {
+    pub(super) number: u64,
+    pub(super) tries: u8,
+    /// When the first one left.
+    pub(super) first: Instant,
+    /// When the latest one left.
+    pub(super) latest: Instant,
+    pub(super) timer: Option<TimerId>,
 }
 
 /// What the driver said about an address.
@@ -75,6 +108,10 @@ pub(super) enum Control {
         checkpoint: u64,
         red: u64,
     },
+    /// See [`Ping`].
+    Ping,
+    /// Four zeros (RFC 7122 section 3.4).
+    KeepAlive,
     Cancel {
         session: SessionId,
         by: Role,
@@ -119,11 +156,27 @@ impl<A> Span<A> {
             imports: 0,
             import_octets: 0,
             starved: None,
+            line: Line::default(),
+            spare: VecDeque::new(),
+            spoke: now,
+            keepalive: None,
+            ping: None,
+            ends: None,
+            origin: Origin::Added,
         }
     }
 
     pub(super) const fn may_send(&self) -> bool {
-        !self.carrier.is_full && !self.carrier.is_down && !self.must_stop && self.pace.is_none()
+        !self.carrier.is_full
+            && !self.carrier.is_down
+            && !self.must_stop
+            && self.pace.is_none()
+            && self.has_way()
+    }
+
+    /// Whether there is a way to the peer at all.
+    pub(super) const fn has_way(&self) -> bool {
+        !matches!(self.config.ways, Ways::FromPeer)
     }
 
     /// Whether timers that wait for the peer stand still.
@@ -138,24 +191,62 @@ impl<A> Span<A> {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !self.control.is_empty() || !self.repairs.is_empty() || !self.fresh.is_empty()
+        !self.control.is_empty()
+            || !self.repairs.is_empty()
+            || !self.fresh.is_empty()
+            || !self.spare.is_empty()
     }
 
     /// When the answer to a segment of `len` octets that leaves at `now` is due.
     pub(super) fn answer(&self, now: Instant, len: usize) -> Due {
-        let half = self.config.own_delay / 2;
-        let nominal =
-            now + self.transmission(len) + self.config.owlt_out + half + self.config.remote_delay;
+        let config = &self.config;
+        let light = config.owlt_out + config.owlt_in;
+        let half = config.own_delay / 2;
+        let fixed = (half + config.remote_delay, half);
+        let learned = self.line.margin(config.margins, light);
+        let (before, behind) = learned.map_or(fixed, |margin| (margin, Duration::ZERO));
+        let nominal = now + self.transmission(len) + config.owlt_out + before;
         Due {
-            deadline: nominal + self.config.owlt_in + half,
+            deadline: nominal + config.owlt_in + behind,
             nominal,
         }
+    }
+
+    /// How long an answer may take, margins included.
+    pub(super) fn timeout(&self) -> Duration {
+        self.answer(Instant::ZERO, 0).deadline - Instant::ZERO
+    }
+
+    /// How many copies a signal gets.
+    pub(super) fn copies(&self) -> u8 {
+        self.line.copies(&self.config.copies)
+    }
+
+    /// What was learned of the line.
+    pub(super) fn estimate(&self) -> LineEstimate {
+        self.line.estimate(&self.config.copies, self.timeout())
+    }
+
+    /// A signal that left at `first`, and the last time at `latest`, was answered. Contacts in between would
+    /// spoil the sample.
+    pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant, len: usize) {
+        if self.resumed <= first && !self.is_silent() {
+            let took = (now - first).saturating_sub(self.transmission(len));
+            self.line.took(took, latest - first);
+        }
+    }
+
+    /// Whether no further segment but one leaves before the contact ends, as far as the rate tells.
+    pub(super) fn is_last_of_contact(&self, now: Instant) -> bool {
+        let two = self.transmission(2 * self.config.segment);
+        self.ends
+            .is_some_and(|ends| now < ends && self.passed.max(now) + two > ends)
     }
 
     /// How long a session may be without a segment: as long as a peer takes to use up its retries.
     pub(super) fn patience(&self) -> Duration {
         let tries = u32::from(self.config.checkpoint_retries) + 1;
-        self.config.round_trip() * tries
+        self.config.round_trip().max(self.timeout()) * tries
     }
 
     /// How long closed sessions are remembered at least (twice the retries of the peer, which are supposed to
@@ -195,6 +286,8 @@ impl<A> Span<A> {
         size_of::<Self>()
             + self.keys.held()
             + self.control.capacity() * size_of::<Control>()
-            + (self.repairs.capacity() + self.fresh.capacity()) * size_of::<u64>()
+            + self.line.held()
+            + (self.repairs.capacity() + self.fresh.capacity() + self.spare.capacity())
+                * size_of::<u64>()
     }
 }

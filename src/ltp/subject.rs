@@ -8,6 +8,7 @@ use super::auth::Keys;
 use super::closed::Closed;
 use super::config::Config;
 use super::engine::{Engine, Key, Opened};
+use super::line::Line;
 use super::receiver::{EVENT, Import, Stage};
 use super::sender::{Export, Sending, State};
 use super::span::{Carrier, Control, Span};
@@ -107,7 +108,7 @@ impl Subject for Engine<Hop> {
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
         let per_peer =
             (size_of::<Span<Hop>>() + Keys::MOST + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
-                .saturating_add(2 * Timers::<Key>::weight() + 512)
+                .saturating_add(4 * Timers::<Key>::weight() + Line::weight() + 4 * TREE + 512)
                 .saturating_add(control);
         [
             (1, size_of::<Self>() + 16_384),

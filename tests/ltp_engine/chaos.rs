@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Mutex;
 
 use farlink::ltp::{
-    Auth, Block, Config, Cue, Engine, Error, Event, Key, Numbers, Peer, Red, Service, SessionId,
-    Signer,
+    Auth, AutoCopies, Block, Config, Copies, Cue, Engine, Error, Event, Key, LearnedMargins,
+    Margins, Numbers, Peer, Red, Service, SessionId, Signer,
 };
 use farlink::{Cause, Chance, Hop, Link, Machine as _, Seed, Tag};
 
@@ -82,10 +82,26 @@ fn peer_by_chance(chance: &mut Chance, delay: Duration, auth: &Auth) -> Peer<Hop
         checkpoint_every: NonZeroU32::new(pick(chance, [0, 0, 1, 2, 3])),
         report_delay: millis(chance, [0, 0, 20, 3000]),
         repair_delay: millis(chance, [0, 0, 20, 3000]),
-        copies: pick(chance, [0, 0, 0, 1, 2]),
+        copies: copies_by_chance(chance),
+        margins: pick(
+            chance,
+            [Margins::Fixed, Margins::Learned(LearnedMargins::default())],
+        ),
         auth: auth.clone(),
         ..Peer::new(hop(1)).at_distance(delay)
     }
+}
+
+fn copies_by_chance(chance: &mut Chance) -> Copies {
+    let auto = AutoCopies {
+        loss: pick(chance, [0, 10_000, 300_000]),
+        spread: Duration::from_millis(pick(chance, [0, 0, 500])),
+        repairs: pick(chance, [0, 1, 3]),
+        ..AutoCopies::default()
+    };
+    let auto = Copies::Auto(auto);
+    let fixed = Copies::Fixed;
+    pick(chance, [fixed(0), fixed(0), fixed(1), fixed(2), auto, auto])
 }
 
 /// Segments of less than this many octets more would be refused.

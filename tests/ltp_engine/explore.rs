@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::thread;
 
 use farlink::Hop;
-use farlink::ltp::{Peer, Red};
+use farlink::ltp::{Copies, Peer, Red};
 
 use crate::line::{Fate, Line, is_complete, pattern, received};
 
@@ -57,7 +57,9 @@ const MODELS: [Model; 9] = [
     model("a checkpoint in every segment", 230, 230, |peer| {
         peer.checkpoint_every = NonZeroU32::new(1);
     }),
-    model("copies of signals", 150, 150, |peer| peer.copies = 1),
+    model("copies of signals", 150, 150, |peer| {
+        peer.copies = Copies::Fixed(1)
+    }),
     model("delayed reports and repairs", 230, 230, |peer| {
         peer.checkpoint_every = NonZeroU32::new(2);
         peer.report_delay = Duration::from_millis(20);

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use farlink::ltp::{Event, Red};
+use farlink::ltp::{Copies, Event, Red};
 
 use crate::line::{Fate, Line, is_complete, pattern, received};
 
@@ -19,7 +19,7 @@ fn mixed(lost: &[usize], copies: u8) -> Line {
         |_| {},
         |peer| {
             peer.segment = 96;
-            peer.copies = copies;
+            peer.copies = Copies::Fixed(copies);
         },
     )
     .judged(move |passing| {

@@ -251,8 +251,11 @@ impl Desk {
                 };
                 self.lay((session, client), cancelled, Bytes::new());
             }
-            // Whoever wants to know looks at the progress.
-            Event::Sent { .. } => {}
+            // Whoever wants to know looks at the progress; and nobody asks for pings and strangers.
+            Event::Sent { .. }
+            | Event::Answered { .. }
+            | Event::Silent { .. }
+            | Event::Stranger { .. } => {}
         }
     }
 

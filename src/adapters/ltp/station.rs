@@ -406,9 +406,13 @@ const fn client_of(event: &Event) -> Option<u64> {
         | Event::Received { client, .. }
         | Event::Green { client, .. }
         | Event::Cancelled { client, .. } => Some(*client),
-        Event::Sent { .. } | Event::Complete { .. } | Event::Failed { .. } | Event::Room { .. } => {
-            None
-        }
+        Event::Sent { .. }
+        | Event::Complete { .. }
+        | Event::Failed { .. }
+        | Event::Room { .. }
+        | Event::Answered { .. }
+        | Event::Silent { .. }
+        | Event::Stranger { .. } => None,
     }
 }
 

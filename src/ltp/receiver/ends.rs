@@ -72,8 +72,10 @@ impl<A: Addr> Engine<A> {
     }
 
     pub(super) fn cancel_import_again(&mut self, slot: u32, session: SessionId, tries: u8) {
-        let limit = self.span(slot).map_or(0, |span| span.config.cancel_retries);
-        if tries > limit {
+        let span = self.span(slot).filter(|span| span.has_way());
+        let limit = span.map(|span| span.config.cancel_retries);
+        // Receive-only engines just close (RFC 5326 section 4.2).
+        if limit.is_none_or(|limit| tries > limit) {
             self.close_import(session);
             return;
         }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::mem;
 
-use super::{Cancel, Sending, State};
+use super::{Cancel, Outstanding, Sending, State};
 use crate::Addr;
 use crate::ltp::api::{Event, Side};
 use crate::ltp::closed::{End, Record};
@@ -91,12 +91,17 @@ impl<A: Addr> Engine<A> {
                 return None;
             }
         };
-        for checkpoint in &sending.checkpoints {
-            self.stop(checkpoint.timer);
+        for timer in sending.checkpoints.iter().flat_map(Outstanding::timers) {
+            self.stop(Some(timer));
         }
         self.stop(sending.guard);
         self.stop(sending.delay);
         self.tags.remove(&sending.tag);
+        if sending.spare.is_queued
+            && let Some(span) = self.span_mut(slot)
+        {
+            span.spare.retain(|other| *other != number);
+        }
         Some((slot, sending))
     }
 

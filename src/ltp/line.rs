@@ -1,0 +1,342 @@
+//! What an engine learns of the line to a peer: losses each way, and how long answers take.
+//!
+//! Losses come from what reports leave unclaimed of first passes, from acknowledgments that copies of
+//! reports drew, and from timers that ran out. Times come from answers (RFC 6298), and never from those
+//! that could be to either of two transmissions (Karn's rule).
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use super::adapt::{Copies, LearnedMargins, Margins, PARTS, bounded};
+use super::wire::SessionId;
+use crate::Instant;
+
+/// What was learned of the line to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct LineEstimate {
+    /// Segments to the peer that are lost, of a million.
+    pub loss_out: u32,
+    /// Segments from the peer that are lost, of a million.
+    pub loss_in: u32,
+    /// The smoothed time from a signal to its answer, once there was one.
+    pub round_trip: Option<Duration>,
+    /// How much that varies, smoothed.
+    pub variation: Duration,
+    /// How many answers were measured.
+    pub samples: u64,
+    /// Copies that a signal gets.
+    pub copies: u8,
+    /// How long an answer may take before a signal is repeated.
+    pub timeout: Duration,
+}
+
+/// Segments after which what was seen counts half.
+const WINDOW: u64 = 1024;
+/// Segments that what was configured counts for.
+const PRIOR: u64 = 8;
+/// Fractions of a segment that are counted: a long memory keeps rare losses.
+const FINE: u64 = 1 << 16;
+/// Reports whose acknowledgments are counted at a time.
+const MOST_WATCHED: usize = 16;
+/// A sample is taken from a repeated signal if its repeats left within this part of the time.
+const APART: u32 = 8;
+
+/// The state of the estimate, one for each span.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    out: Loss,
+    inward: Loss,
+    round: Option<Round>,
+    samples: u64,
+    watched: VecDeque<Watched>,
+}
+
+/// Segments that count, and those of them that were lost; of both the recent ones more.
+#[derive(Debug, Default, Clone, Copy)]
+struct Loss {
+    sent: u64,
+    lost: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    smoothed: Duration,
+    variation: Duration,
+}
+
+/// A report and its copies, each of which draws an acknowledgment if neither is lost.
+#[derive(Debug)]
+struct Watched {
+    session: SessionId,
+    serial: u64,
+    left: u32,
+    acknowledged: u32,
+    until: Instant,
+}
+
+impl Loss {
+    fn note(&mut self, sent: u64, lost: u64) {
+        let sent = sent.min(u64::MAX >> 20);
+        self.sent += sent * FINE;
+        self.lost += lost.min(sent) * FINE;
+        while self.sent > WINDOW * FINE {
+            self.sent /= 2;
+            self.lost /= 2;
+        }
+    }
+
+    const fn is_known(self) -> bool {
+        self.sent > 0
+    }
+
+    /// Lost segments of a million, if nothing but `prior` were known at first.
+    fn rate(self, prior: u32) -> u32 {
+        let lost = self.lost * u64::from(PARTS) + PRIOR * FINE * u64::from(prior);
+        bounded(lost / (self.sent + PRIOR * FINE))
+    }
+}
+
+impl Round {
+    /// RFC 6298 section 2.
+    fn note(round: Option<Self>, sample: Duration) -> Self {
+        let Some(round) = round else {
+            return Self {
+                smoothed: sample,
+                variation: sample / 2,
+            };
+        };
+        let apart = round.smoothed.abs_diff(sample);
+        Self {
+            variation: (round.variation * 3 + apart) / 4,
+            smoothed: (round.smoothed * 7 + sample) / 8,
+        }
+    }
+}
+
+impl Line {
+    // Losses.
+
+    /// Of `sent` segments to the peer, `lost` did not arrive.
+    pub(super) fn sent(&mut self, sent: u64, lost: u64) {
+        self.out.note(sent, lost);
+    }
+
+    /// Of `sent` segments from the peer, `lost` did not arrive.
+    pub(super) fn came(&mut self, sent: u64, lost: u64) {
+        self.inward.note(sent, lost);
+    }
+
+    /// A signal was answered, or was not: of two segments that took, none or one was lost, as it seems. Of
+    /// the ways each is as likely to have lost it.
+    pub(super) fn exchanged(&mut self, is_answered: bool) {
+        self.out.note(2, u64::from(!is_answered));
+    }
+
+    /// One segment of a report left; acknowledgments of it count until `until`.
+    pub(super) fn report_left(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        serial: u64,
+        until: Instant,
+    ) {
+        self.settle(now);
+        let known = self
+            .watched
+            .iter_mut()
+            .find(|one| one.serial == serial && one.session == session);
+        if let Some(known) = known {
+            known.left += 1;
+            known.until = until;
+        } else if self.watched.len() < MOST_WATCHED {
+            self.watched.push_back(Watched {
+                session,
+                serial,
+                left: 1,
+                acknowledged: 0,
+                until,
+            });
+        }
+    }
+
+    pub(super) fn report_acknowledged(&mut self, session: SessionId, serial: u64) {
+        let known = self
+            .watched
+            .iter_mut()
+            .find(|one| one.serial == serial && one.session == session);
+        if let Some(known) = known {
+            known.acknowledged = known.acknowledged.saturating_add(1).min(known.left);
+        }
+    }
+
+    /// Counts the reports whose acknowledgments must have come by now. Of those missing, the acknowledgment
+    /// was lost as often as segments from the peer are.
+    fn settle(&mut self, now: Instant) {
+        while let Some(oldest) = self.watched.front()
+            && oldest.until <= now
+        {
+            let came = u64::from(PARTS - self.inward.rate(0));
+            let arrived = u64::from(oldest.acknowledged) * u64::from(PARTS) / came.max(1);
+            let left = u64::from(oldest.left);
+            self.watched.pop_front();
+            self.out.note(left, left.saturating_sub(arrived));
+        }
+    }
+
+    /// Lost segments of a million to the peer. Without a word on that way, the other tells.
+    fn loss_out(&self, prior: u32) -> u32 {
+        if self.out.is_known() {
+            self.out.rate(prior)
+        } else {
+            self.inward.rate(prior)
+        }
+    }
+
+    /// How many copies a signal gets.
+    pub(super) fn copies(&self, copies: &Copies) -> u8 {
+        match copies {
+            Copies::Fixed(count) => *count,
+            Copies::Auto(auto) => auto.count(self.loss_out(auto.loss)),
+        }
+    }
+
+    // Times.
+
+    /// A signal was answered `took` after it first left, and its last repeat left `spread` after that.
+    pub(super) fn took(&mut self, took: Duration, spread: Duration) {
+        if took.is_zero() || spread > took / APART {
+            return;
+        }
+        self.samples += 1;
+        self.round = Some(Round::note(self.round, took));
+    }
+
+    /// How much longer than the light times an answer may take; `None` when nothing was learned.
+    pub(super) fn margin(&self, margins: Margins, light: Duration) -> Option<Duration> {
+        let Margins::Learned(LearnedMargins { least, most }) = margins else {
+            return None;
+        };
+        let round = self.round?;
+        let timeout = round.smoothed + (round.variation * 4).max(least);
+        Some(timeout.saturating_sub(light).clamp(least, most))
+    }
+
+    /// What was learned, under what is configured.
+    pub(super) fn estimate(&self, copies: &Copies, timeout: Duration) -> LineEstimate {
+        let prior = copies.auto().map_or(0, |auto| auto.loss);
+        LineEstimate {
+            loss_out: self.loss_out(prior),
+            loss_in: self.inward.rate(prior),
+            round_trip: self.round.map(|round| round.smoothed),
+            variation: self.round.map(|round| round.variation).unwrap_or_default(),
+            samples: self.samples,
+            copies: self.copies(copies),
+            timeout,
+        }
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.watched.capacity() * size_of::<Watched>()
+    }
+
+    /// Bytes that watched reports take at most.
+    pub(super) const fn weight() -> usize {
+        2 * MOST_WATCHED * size_of::<Watched>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn the_first_sample_sets_the_variation_to_half_of_it_as_rfc_6298_does() {
+        let mut line = Line::default();
+
+        line.took(ms(100), Duration::ZERO);
+        let first = line.estimate(&Copies::default(), Duration::ZERO);
+        line.took(ms(140), Duration::ZERO);
+        let second = line.estimate(&Copies::default(), Duration::ZERO);
+
+        assert_eq!(first.round_trip, Some(ms(100)));
+        assert_eq!(first.variation, ms(50));
+        assert_eq!(second.round_trip, Some(ms(105)));
+        assert_eq!(second.variation, Duration::from_micros(47_500));
+        assert_eq!(second.samples, 2);
+    }
+
+    #[test]
+    fn no_sample_is_taken_when_the_answer_could_be_to_either_of_two() {
+        let mut line = Line::default();
+
+        line.took(ms(100), ms(50));
+        assert_eq!(line.samples, 0);
+        line.took(ms(100), ms(12));
+
+        assert_eq!(line.samples, 1);
+    }
+
+    #[test]
+    fn a_learned_margin_stays_within_its_bounds() {
+        let bounds = LearnedMargins {
+            least: ms(10),
+            most: ms(200),
+        };
+        let learned = Margins::Learned(bounds);
+        let mut line = Line::default();
+        assert_eq!(line.margin(learned, ms(100)), None);
+
+        for _ in 0..100 {
+            line.took(ms(100), Duration::ZERO);
+        }
+        assert_eq!(line.margin(learned, ms(100)), Some(ms(10)));
+        assert_eq!(line.margin(learned, ms(50)), Some(ms(60)));
+        line.took(ms(5000), Duration::ZERO);
+        assert_eq!(line.margin(learned, ms(100)), Some(ms(200)));
+        assert_eq!(line.margin(Margins::Fixed, ms(100)), None);
+    }
+
+    #[test]
+    fn losses_are_learned_and_forgotten_again() {
+        let mut line = Line::default();
+        let loss = |line: &Line| line.estimate(&Copies::default(), Duration::ZERO).loss_out;
+
+        line.sent(1000, 300);
+        let high = loss(&line);
+        line.sent(10_000, 0);
+
+        assert!((290_000..=300_000).contains(&high), "{high}");
+        assert!(loss(&line) < 30_000, "{}", loss(&line));
+    }
+
+    #[test]
+    fn acknowledgments_of_copies_tell_the_loss_of_reports() {
+        let session = SessionId {
+            originator: 1,
+            number: 2,
+        };
+        let mut line = Line::default();
+        let at = |millis| Instant::ZERO + ms(millis);
+        // Of ten copies of each report, seven are acknowledged.
+        for serial in 1..=50 {
+            let now = at(serial * 100);
+            for _ in 0..10 {
+                line.report_left(now, session, serial, now + ms(50));
+            }
+            for _ in 0..7 {
+                line.report_acknowledged(session, serial);
+            }
+        }
+
+        let estimate = line.estimate(&Copies::default(), Duration::ZERO);
+        assert!(
+            (280_000..=310_000).contains(&estimate.loss_out),
+            "{estimate:?}"
+        );
+    }
+}

@@ -1,0 +1,371 @@
+//! Copies of what is lost at a price: signals, and repairs while the line has nothing else to carry.
+
+use alloc::collections::VecDeque;
+use core::mem;
+use core::ops::Range;
+use core::time::Duration;
+
+use super::{Piece, Put, Turn};
+use crate::ltp::engine::{Engine, What};
+use crate::ltp::sender::{Repair, Sending};
+use crate::ltp::span::{Control, Role, Span};
+use crate::ltp::timers::TimerId;
+use crate::ltp::wire::{Color, SessionId};
+use crate::{Addr, Instant, Transmit};
+
+/// The repairs of a session that are sent once more while nothing else waits.
+#[derive(Debug, Default)]
+pub(in crate::ltp) struct Spare {
+    echoes: VecDeque<Echo>,
+    /// Whether the session is in line for it.
+    pub(in crate::ltp) is_queued: bool,
+}
+
+impl Spare {
+    pub(in crate::ltp) fn allocated(&self) -> usize {
+        self.echoes.capacity() * size_of::<Echo>()
+    }
+}
+
+/// What was sent again under one checkpoint, and is once more, round by round.
+#[derive(Debug)]
+struct Echo {
+    /// The checkpoint that closed them.
+    serial: u64,
+    rounds: u8,
+    /// The gap that is next, and where in it.
+    at: usize,
+    from: u64,
+}
+
+impl<A: Addr> Engine<A> {
+    // Control.
+
+    /// The cue "dequeued" of RFC 5326: timers start (P3, P15). What no datagram can hold is as good as lost.
+    pub(super) fn control_left(&mut self, slot: u32, control: Control, len: usize) {
+        match control {
+            Control::Report { session, serial } => {
+                if self.report_left(slot, session, serial, len) {
+                    let left = self.report_copies(slot, session);
+                    self.copy_report(slot, session, serial, left);
+                }
+            }
+            Control::ReportCopy {
+                session,
+                serial,
+                left,
+            } => {
+                self.report_segment_left(slot, session, serial);
+                self.put_off_report(slot, session, serial, len);
+                self.copy_report(slot, session, serial, left - 1);
+            }
+            Control::Cancel { session, by } => {
+                match by {
+                    Role::Sender => self.export_cancel_left(slot, session.number, len),
+                    Role::Receiver => self.import_cancel_left(slot, session, len),
+                }
+                let left = self.span(slot).map_or(0, Span::copies);
+                self.copy_cancel(slot, session, by, left);
+            }
+            Control::CancelCopy { session, by, left } => {
+                self.copy_cancel(slot, session, by, left - 1);
+            }
+            Control::Ping => self.ping_left(slot, len),
+            Control::ReportAck { .. }
+            | Control::CancelAck { .. }
+            | Control::Final { .. }
+            | Control::KeepAlive => {}
+        }
+    }
+
+    fn copy_cancel(&mut self, slot: u32, session: SessionId, by: Role, left: u8) {
+        if left > 0 {
+            self.queue(slot, Control::CancelCopy { session, by, left });
+        }
+    }
+
+    /// How many copies a report gets. While the end of the red part has not come, further checkpoints will,
+    /// and their reports begin at the first gap: they tell the same.
+    fn report_copies(&mut self, slot: u32, session: SessionId) -> u8 {
+        let Some(span) = self.span(slot) else {
+            return 0;
+        };
+        let (copies, is_auto) = (span.copies(), span.config.copies.auto().is_some());
+        let goes_on = self
+            .reception(session)
+            .is_none_or(|reception| reception.is_open_ended());
+        if is_auto && goes_on { 0 } else { copies }
+    }
+
+    fn copy_report(&mut self, slot: u32, session: SessionId, serial: u64, left: u8) {
+        if left == 0 {
+            return;
+        }
+        let pause = self.pause(slot);
+        if pause.is_zero() {
+            self.copy_report_now(slot, session, serial, left);
+            return;
+        }
+        let what = What::ReportCopy {
+            session,
+            serial,
+            left,
+        };
+        let timer = self.set_local(slot, self.now + pause, what);
+        let unused = match self.reception(session) {
+            Some(reception) => reception.reports.keep_copy(serial, timer),
+            None => timer,
+        };
+        self.stop(unused);
+    }
+
+    pub(in crate::ltp) fn copy_report_now(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        serial: u64,
+        left: u8,
+    ) {
+        if let Some(reception) = self.reception(session) {
+            reception.reports.keep_copy(serial, None);
+        }
+        let copy = Control::ReportCopy {
+            session,
+            serial,
+            left,
+        };
+        self.queue(slot, copy);
+    }
+
+    /// Notes that a report, or a copy of it, left: each that arrives is acknowledged.
+    pub(in crate::ltp) fn report_segment_left(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        serial: u64,
+    ) {
+        let now = self.now;
+        if let Some(reception) = self.reception(session) {
+            reception.reports.copy_left(serial, now);
+        }
+        if let Some(span) = self.span_mut(slot)
+            && span.config.copies.auto().is_some()
+        {
+            let until = span.answer(now, 0).deadline;
+            span.line.report_left(now, session, serial, until);
+        }
+    }
+
+    /// What is answered may be the copy that has just left: the timer begins with it.
+    fn put_off_report(&mut self, slot: u32, session: SessionId, serial: u64, len: usize) {
+        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+            return;
+        };
+        let timer = self.set(slot, due, What::Report { session, serial });
+        let unused = match self.reception(session) {
+            Some(reception) => reception.reports.put_off(serial, timer),
+            None => timer,
+        };
+        self.stop(unused);
+    }
+
+    /// As for reports.
+    pub(super) fn put_off_checkpoint(&mut self, slot: u32, number: u64, serial: u64, len: usize) {
+        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+            return;
+        };
+        let timer = self.set(slot, due, What::Checkpoint { number, serial });
+        let unused = match self.sending(number) {
+            Some((_, sending)) => sending.put_off(serial, timer),
+            None => timer,
+        };
+        self.stop(unused);
+    }
+
+    /// How long one copy waits for the next.
+    fn pause(&self, slot: u32) -> Duration {
+        let Some(span) = self.span(slot) else {
+            return Duration::ZERO;
+        };
+        span.config.copies.spread() / u32::from(span.copies().max(1))
+    }
+
+    // Checkpoints.
+
+    /// Copies a checkpoint that has left for the first time, or by its timer. On the first pass of a block
+    /// later ones follow, and do as well.
+    pub(super) fn copy_checkpoint(&mut self, slot: u32, number: u64, serial: u64) {
+        let Some(span) = self.span(slot) else {
+            return;
+        };
+        let (left, is_auto) = (span.copies(), span.config.copies.auto().is_some());
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        if is_auto && sending.next < sending.red {
+            return;
+        }
+        self.copy_left(slot, number, serial, left.saturating_add(1));
+    }
+
+    /// One of `left` copies has left; the others follow.
+    pub(super) fn copy_left(&mut self, slot: u32, number: u64, serial: u64, left: u8) {
+        let left = left.saturating_sub(1);
+        if left == 0 {
+            return;
+        }
+        let pause = self.pause(slot);
+        if pause.is_zero() {
+            self.copy_checkpoint_now(number, serial, left);
+            return;
+        }
+        let what = What::CheckpointCopy {
+            number,
+            serial,
+            left,
+        };
+        let timer = self.set_local(slot, self.now + pause, what);
+        let unused = match self.sending(number) {
+            Some((_, sending)) => sending.keep_copy(serial, timer),
+            None => timer,
+        };
+        self.stop(unused);
+    }
+
+    pub(in crate::ltp) fn copy_checkpoint_now(&mut self, number: u64, serial: u64, left: u8) {
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        sending.keep_copy(serial, None);
+        sending.repairs.push_back(Repair::Copies { serial, left });
+        self.line_up(number);
+    }
+
+    // Repairs.
+
+    /// Has what was sent again under a checkpoint sent once more, if the line has nothing else to carry.
+    pub(super) fn echo(&mut self, slot: u32, number: u64, serial: u64) {
+        let Some(span) = self.span(slot) else {
+            return;
+        };
+        let most = span.config.copies.auto().map_or(0, |auto| auto.repairs);
+        let rounds = most.min(span.copies());
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
+        let from = sending
+            .checkpoints
+            .iter()
+            .rfind(|one| one.serial == serial)
+            .and_then(|one| one.run.first())
+            .map(|gap| gap.start);
+        let Some(from) = from.filter(|_| rounds > 0) else {
+            return;
+        };
+        sending.spare.echoes.push_back(Echo {
+            serial,
+            rounds,
+            at: 0,
+            from,
+        });
+        if !mem::replace(&mut sending.spare.is_queued, true)
+            && let Some(span) = self.span_mut(slot)
+        {
+            span.spare.push_back(number);
+        }
+    }
+
+    pub(super) fn send_spare(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
+        let frame = self.frame(slot, number);
+        let (Some((_, sending)), Some(frame)) = (self.sending(number), frame) else {
+            self.leave_spare(slot);
+            return Turn::More;
+        };
+        let Some(range) = sending.next_spare() else {
+            sending.spare.is_queued = false;
+            self.leave_spare(slot);
+            return Turn::More;
+        };
+        let color = Color::Red(None);
+        let fit = frame.fit(range.start, color).unwrap_or(range.end);
+        let end = range.end.min(range.start.saturating_add(fit));
+        let piece = Piece {
+            range: range.start..end,
+            color,
+        };
+        match self.put_piece(slot, number, frame, &piece, tx) {
+            Put::Later => return Turn::Full,
+            Put::Written(_) => self.stats.octets_resent += end - range.start,
+            Put::Never => {}
+        }
+        if let Some((_, sending)) = self.sending(number)
+            && let Some(echo) = sending.spare.echoes.front_mut()
+        {
+            echo.from = end;
+        }
+        Turn::More
+    }
+
+    fn leave_spare(&mut self, slot: u32) {
+        if let Some(span) = self.span_mut(slot) {
+            span.spare.pop_front();
+        }
+    }
+}
+
+impl Sending {
+    /// Notes that a checkpoint left once more.
+    pub(super) fn left_again(&mut self, serial: u64, now: Instant) {
+        if let Some(one) = self.checkpoints.iter_mut().find(|one| one.serial == serial) {
+            one.latest = now;
+        }
+    }
+
+    /// Puts another timer in place of that of a checkpoint; returns the one that is to be stopped.
+    fn put_off(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
+        let known = self.checkpoints.iter_mut().find(|one| one.serial == serial);
+        match known.filter(|one| one.timer.is_some()) {
+            Some(one) => mem::replace(&mut one.timer, timer),
+            None => timer,
+        }
+    }
+
+    /// Keeps the timer of the next copy; gives back what is not needed any more.
+    fn keep_copy(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
+        match self.checkpoints.iter_mut().find(|one| one.serial == serial) {
+            Some(one) => mem::replace(&mut one.copy, timer),
+            None => timer,
+        }
+    }
+
+    /// What is to be sent next of the repairs that nobody has claimed yet. Their last octets leave with the
+    /// checkpoint, and its copies.
+    fn next_spare(&mut self) -> Option<Range<u64>> {
+        while let Some(echo) = self.spare.echoes.front_mut() {
+            let checkpoint = self
+                .checkpoints
+                .iter()
+                .find(|one| one.serial == echo.serial);
+            let Some(checkpoint) = checkpoint.filter(|_| echo.rounds > 0) else {
+                self.spare.echoes.pop_front();
+                continue;
+            };
+            if let Some(gap) = checkpoint.run.get(echo.at) {
+                let end = gap.end.min(checkpoint.range.start.max(gap.start));
+                let left = echo.from.max(gap.start)..end;
+                if !left.is_empty()
+                    && let Some(next) = self.claimed.gaps(left).next()
+                {
+                    return Some(next);
+                }
+                echo.at += 1;
+                echo.from = 0;
+            } else {
+                echo.rounds -= 1;
+                echo.at = 0;
+                echo.from = 0;
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,96 @@
+//! What reports tell of the line, beside what they tell of the block.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::{Outstanding, Sending};
+use crate::Addr;
+use crate::ltp::engine::Engine;
+use crate::ltp::span::Span;
+use crate::ltp::timers::TimerId;
+use crate::ltp::wire::Mark;
+
+/// Octets of a segment that are not data, roughly.
+const HEAD: u64 = 24;
+
+/// How many segments of at most `segment` octets a run of octets took, roughly.
+pub(in crate::ltp) fn segments(octets: u64, segment: usize) -> u64 {
+    // Bound: usize has at most 64 bits.
+    let each = (segment as u64).saturating_sub(HEAD).max(1);
+    (octets.saturating_add(each / 2) / each).max(1)
+}
+
+impl<A: Addr> Engine<A> {
+    /// Counts what a report leaves unclaimed of the part of the first pass that no report told of before.
+    ///
+    /// The checkpoint itself does not count: one that was lost draws no report, so those that do say nothing.
+    pub(super) fn learn_losses(&mut self, number: u64, checkpoint: u64, scope: &Range<u64>) {
+        let Some((slot, sending)) = self.sending(number) else {
+            return;
+        };
+        let first_pass = sending
+            .checkpoints
+            .iter()
+            .find(|one| one.serial == checkpoint && one.report == 0 && one.run.is_empty());
+        let Some(end) = first_pass.map(|one| one.range.start) else {
+            return;
+        };
+        let told = sending.judged..end.min(scope.end);
+        if told.is_empty() || scope.start > told.start {
+            return;
+        }
+        sending.judged = scope.end;
+        let gaps: Vec<u64> = sending
+            .claimed
+            .gaps(told.clone())
+            .map(|gap| gap.end - gap.start)
+            .collect();
+        if let Some(span) = self.span_mut(slot) {
+            let segment = span.config.segment;
+            let lost = gaps.iter().map(|gap| segments(*gap, segment)).sum();
+            span.line
+                .sent(segments(told.end - told.start, segment), lost);
+        }
+    }
+
+    /// Takes the time that a report took to come.
+    pub(super) fn learn_answer(&mut self, slot: u32, checkpoint: &Outstanding) {
+        let now = self.now;
+        let Some(span) = self.span_mut(slot) else {
+            return;
+        };
+        span.answered(now, checkpoint.first, checkpoint.latest, checkpoint.len);
+        if checkpoint.tries == 1 && checkpoint.first == checkpoint.latest {
+            span.line.exchanged(true);
+        }
+    }
+
+    /// Returns what was learned of the line to a peer; `None` when there is no such peer.
+    #[must_use]
+    pub fn line(&self, peer: u64) -> Option<crate::ltp::LineEstimate> {
+        let slot = *self.by_id.get(&peer)?;
+        self.span(slot).map(Span::estimate)
+    }
+}
+
+impl Sending {
+    /// Forgets the checkpoints of repairs that left before `told` and lie within the scope of its report:
+    /// it tells what they asked for. Returns their timers.
+    pub(super) fn forget_told(&mut self, told: u64, scope: &Range<u64>) -> Vec<TimerId> {
+        let mut timers = Vec::new();
+        self.checkpoints.retain(|one| {
+            let is_told = one.serial < told
+                && one.mark == Mark::None
+                && !one.run.is_empty()
+                && one
+                    .run
+                    .iter()
+                    .all(|gap| scope.start <= gap.start && gap.end <= scope.end);
+            if is_told {
+                timers.extend(one.timers());
+            }
+            !is_told
+        });
+        timers
+    }
+}
