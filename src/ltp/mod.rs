@@ -111,6 +111,8 @@ mod api;
 mod auth;
 mod closed;
 mod config;
+#[doc = include_str!("delivery.md")]
+pub mod delivery {}
 mod display;
 mod engine;
 #[cfg(feature = "arbitrary")]
@@ -129,6 +131,7 @@ mod spare;
 mod subject;
 mod table;
 mod timers;
+mod window;
 mod wire;
 
 pub use adapt::{AutoCopies, Copies, LearnedMargins, Margins};

@@ -450,19 +450,19 @@ impl<A: Addr> Engine<A> {
         let Some(reception) = self.reception(session) else {
             return;
         };
-        let issued = reception.reports.acknowledge(serial);
-        if let Some(issued) = issued {
-            self.stop(issued.timer);
-            self.stop(issued.copy);
-            if issued.tells_all {
-                self.drop_reports(session);
+        let Some(issued) = reception.reports.acknowledge(serial) else {
+            return;
+        };
+        self.stop(issued.timer);
+        self.stop(issued.copy);
+        if let Some(span) = self.span_mut(slot).filter(|_| issued.tries > 0) {
+            span.answered(now, issued.first, issued.latest, issued.len);
+            if issued.tries == 1 && issued.first == issued.latest {
+                span.line.exchanged(true);
             }
-            if let Some(span) = self.span_mut(slot).filter(|_| issued.tries > 0) {
-                span.answered(now, issued.first, issued.latest, issued.len);
-                if issued.tries == 1 && issued.first == issued.latest {
-                    span.line.exchanged(true);
-                }
-            }
+        }
+        if issued.tells_all {
+            self.drop_reports(session);
         }
         self.recharge(session);
         self.close_if_over(session);
@@ -482,7 +482,7 @@ impl<A: Addr> Engine<A> {
 }
 
 impl Reports {
-    /// Drops a report; the timers of what is returned are to be stopped.
+    /// Takes a report out; its timers are to be stopped.
     fn acknowledge(&mut self, serial: u64) -> Option<Issued> {
         let place = self.pending.iter().position(|one| one.serial == serial)?;
         let issued = self.pending.remove(place);

@@ -80,6 +80,7 @@ fn peer_by_chance(chance: &mut Chance, delay: Duration, auth: &Auth) -> Peer<Hop
         session_octets: pick(chance, [1500, 1 << 27, 1 << 27, 1 << 27]),
         import_octets: pick(chance, [6000, 1 << 29, 1 << 29]),
         checkpoint_every: NonZeroU32::new(pick(chance, [0, 0, 1, 2, 3])),
+        window: NonZeroU64::new(pick(chance, [0, 0, 1, 700, 3000])),
         report_delay: millis(chance, [0, 0, 20, 3000]),
         repair_delay: millis(chance, [0, 0, 20, 3000]),
         copies: copies_by_chance(chance),
