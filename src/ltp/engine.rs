@@ -548,7 +548,7 @@ impl<A: Addr> Engine<A> {
             return;
         }
         self.stats.segments_received += 1;
-        let Some((segment, octets)) = decode(octets) else {
+        let Some((segment, octets)) = Segment::decode_datagram(octets) else {
             self.stats.malformed += 1;
             return;
         };
@@ -683,18 +683,6 @@ impl<A: Addr> Engine<A> {
         }
         false
     }
-}
-
-/// Reads the one segment of a datagram, and cuts off what ION leaves behind it.
-///
-/// A datagram holds one segment (RFC 7122 section 3.3), and anything behind it makes it malformed. But the
-/// pieces of ION's split reports are as long as a piece can be, the rest being old memory (captures 15 and
-/// 28): without them no large block to ION would ever be repaired.
-fn decode(octets: &[u8]) -> Option<(Segment<'_>, &[u8])> {
-    let (segment, used) = Segment::decode_first(octets).ok()?;
-    let (whole, behind) = octets.split_at_checked(used)?;
-    let is_report = matches!(segment.body, Body::Report(_));
-    (behind.is_empty() || is_report).then_some((segment, whole))
 }
 
 impl<A: Addr> Machine for Engine<A> {
