@@ -128,7 +128,7 @@
 //! | 5326 6.8: a repeated checkpoint repeats its reports | those not acknowledged, and not within a light time there and back |
 //! | 5326 6.9: delivery waits for a checkpoint | any segment that completes the red part delivers it |
 //! | 5326 6.11 b: no asynchronous report behind the end of the red part | one tells that all came when no checkpoint did |
-//! | 5326 6.22: claims are binding, but a receiver may forget them in a restart | a report whose serial number jumps takes back what it leaves out |
+//! | 5326 6.22: claims are binding, but a receiver may forget them in a restart | a report whose serial number jumps by more than 16,384 takes back all that was claimed before |
 //! | 5326 6.14: each report is acknowledged for itself | the acknowledgment of one that claims all ends the others |
 //! | 5326 6.14 and 8.2: when a receiver closes | delivered, every report acknowledged, and the green part over |
 //! | 5326 6.21: miscolored by start offsets | by extents; two ends of the red part are miscolored too |

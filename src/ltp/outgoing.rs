@@ -431,7 +431,8 @@ impl<A: Addr> Engine<A> {
         sending.next = piece.range.end;
         sending.unchecked = sending.unchecked.saturating_add(1);
         let is_over = sending.next == sending.len;
-        if let Color::Red(_) = piece.color {
+        let counts = sending.counts_in_flight();
+        if let (Color::Red(_), true) = (piece.color, counts) {
             self.took_off(slot, piece.range.end - piece.range.start);
         }
         let Some((_, sending)) = self.sending(number) else {

@@ -463,19 +463,20 @@ impl<A: Addr> Engine<A> {
         if sending.reports.meets(serial..serial.saturating_add(1)) {
             return;
         }
-        let denied = sending.heed_denials(report);
+        let denied = sending.heed_restart(serial);
         sending.reports.insert(serial..serial.saturating_add(1));
-        let claimed = report
+        let claimed: u64 = report
             .claims
             .iter()
             .map(|claim| sending.claimed.insert(claim))
             .sum();
+        let counted = u64::from(sending.counts_in_flight());
         if sending.lowest.is_none_or(|(lower, _)| scope.start < lower) {
             sending.lowest = Some((scope.start, serial));
         }
         sending.guard_tries = 0;
         let has_gaps = !sending.claimed.covers(&scope);
-        self.took_off(slot, denied);
+        self.took_off(slot, counted * denied);
         self.learn_losses(session.number, report.checkpoint, &scope);
         let cycle = self.settle_checkpoint(session.number, report.checkpoint);
         if has_gaps {
@@ -490,7 +491,7 @@ impl<A: Addr> Engine<A> {
         } else {
             self.stats.positive_reports_received += 1;
         }
-        self.landed(slot, claimed);
+        self.landed(slot, counted * claimed);
         self.review(session.number);
     }
 

@@ -27,8 +27,9 @@ impl<A> Span<A> {
     /// far as it likes.
     pub(super) fn checkpoint_due(&self, sending: &Sending) -> Option<u64> {
         let window = self.config.window?.get();
-        let used_up = sending.next + window.saturating_sub(self.flight.octets);
-        Some(used_up.min(sending.checked + window / CHECKPOINTS))
+        let left = window.saturating_sub(self.flight.octets);
+        let used_up = sending.next.saturating_add(left);
+        Some(used_up.min(sending.checked.saturating_add(window / CHECKPOINTS)))
     }
 
     fn is_used_up(&self) -> bool {
@@ -40,7 +41,8 @@ impl<A> Span<A> {
 impl Sending {
     /// Red octets that have left and were not claimed.
     pub(super) fn in_flight(&self) -> u64 {
-        self.next.min(self.red).saturating_sub(self.claimed.len())
+        let octets = self.next.min(self.red).saturating_sub(self.claimed.len());
+        if self.counts_in_flight() { octets } else { 0 }
     }
 }
 

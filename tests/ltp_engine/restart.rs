@@ -54,6 +54,8 @@ struct Plan {
     again: Option<usize>,
     /// Segments to a discretionary checkpoint.
     every: Option<NonZeroU32>,
+    /// Octets under way at most.
+    window: Option<NonZeroU64>,
 }
 
 impl Plan {
@@ -63,6 +65,7 @@ impl Plan {
         lag: 0,
         again: None,
         every: None,
+        window: None,
     };
 
     fn age(self) -> Age {
@@ -89,6 +92,7 @@ impl World {
                 // A first pass that lasts for many light times, so that claims come in its middle.
                 rate: plan.every.and(NonZeroU64::new(150)),
                 burst: 0,
+                window: plan.window,
                 checkpoint_retries: 12,
                 report_retries: 12,
                 cancel_retries: 12,
@@ -374,14 +378,18 @@ fn an_engine_killed_twice_goes_on_both_times() {
 
 #[test]
 fn a_sender_whose_disk_lags_delivers_no_block_twice_and_tells_the_end_of_each() {
-    for (seed, loss) in [(1, 0), (2, 150), (3, 300)] {
+    for (seed, loss, window) in [(1, 0, 0), (2, 150, 0), (3, 300, 600)] {
+        let plan = Plan {
+            window: NonZeroU64::new(window),
+            ..Plan::NONE
+        };
         for lag in [1, 7, 39] {
-            for step in 1..=steps_of(seed, loss, Plan::NONE) {
+            for step in 1..=steps_of(seed, loss, plan) {
                 let plan = Plan {
                     victim: 0,
                     step,
                     lag,
-                    ..Plan::NONE
+                    ..plan
                 };
                 let world = World::new(seed, loss, plan).transfer();
 
@@ -404,6 +412,11 @@ fn a_receiver_whose_disk_lags_loses_no_block_that_its_sender_takes_for_delivered
         every: NonZeroU32::new(3),
         ..Plan::NONE
     };
+    let windowed = Plan {
+        every: None,
+        window: NonZeroU64::new(600),
+        ..discretionary
+    };
     let first = Plan {
         every: None,
         ..discretionary
@@ -414,6 +427,7 @@ fn a_receiver_whose_disk_lags_loses_no_block_that_its_sender_takes_for_delivered
         (3, 300, first),
         (5, 0, discretionary),
         (6, 200, discretionary),
+        (7, 200, windowed),
     ] {
         for lag in [1, 7, 39] {
             for step in (1..=steps_of(seed, loss, plan)).step_by(2) {
@@ -458,7 +472,7 @@ fn a_report_of_a_receiver_that_began_anew_brings_back_what_it_denies_and_any_oth
     line.drain();
     assert_eq!(line.log.len(), sent + 3, "acknowledgments alone");
     assert_eq!(line.near().progress(Tag(1)).unwrap().claimed, 3000);
-    line.deliver(1, &report(7000, &[500..1000, 1200..3000]));
+    line.deliver(1, &report(70_000, &[500..1000, 1200..3000]));
     line.drain();
 
     assert_eq!(line.near().progress(Tag(1)).unwrap().claimed, 2300);

@@ -79,7 +79,9 @@ impl<A: Addr> Engine<A> {
                 return (!tx.is_empty()).then_some(Turn::Full);
             };
             sending.next += fit;
-            span.flight.octets += fit;
+            if sending.counts_in_flight() {
+                span.flight.octets += fit;
+            }
             sending.unchecked = sending.unchecked.saturating_add(1);
             span.count(now, len);
             self.stats.segments_sent += 1;

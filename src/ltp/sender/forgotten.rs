@@ -1,53 +1,31 @@
 //! Receivers that a restart made forget what they claimed.
 
-use core::ops::Range;
+use core::mem;
 
 use super::Sending;
-use crate::ltp::ranges::RangeSet;
-use crate::ltp::wire::Report;
 
 /// Reports that may be lost in a row before the next one counts as a jump.
-const MOST_LOST: u64 = 1024;
+const MOST_LOST: u64 = 1 << 14;
 
 impl Sending {
-    /// Gives up claims that the report denies, if its serial number jumps.
+    /// Gives up all claims when the serial number of a report jumps. Returns how many octets they were.
     ///
-    /// Claims are binding (RFC 5326 section 6.22), and a report that was overtaken, or that does not fit all of
-    /// them in, denies nothing. But serial numbers count up by one, and begin anew where a receiver lost its
-    /// memory; what such a one leaves out it does not have, and a sender that held on to the claim would take
-    /// the block for delivered.
-    ///
-    /// Returns how many octets that were.
-    pub(super) fn heed_denials(&mut self, report: &Report<'_>) -> u64 {
-        let jumps = report.serial > self.reports.end().saturating_add(MOST_LOST);
-        let is_anew = !self.reports.is_empty() && jumps;
-        let scope = Range::from(report.scope);
-        if !is_anew || !self.is_denied(report, &scope) {
+    /// Claims are binding (RFC 5326 section 6.22). But serial numbers count up by one, and begin anew where a
+    /// receiver lost its memory: it has nothing then but what it claims from here on, and a sender that held
+    /// on to the rest would take the block for delivered. Should that many reports have been lost in truth,
+    /// the session costs one more round of reports.
+    pub(super) fn heed_restart(&mut self, serial: u64) -> u64 {
+        let next = self.reports.end();
+        if next == 0 || serial <= next.saturating_add(MOST_LOST) {
             return 0;
         }
-        let mut left = RangeSet::new();
-        for claim in self.claimed.within(0..scope.start) {
-            left.insert(claim);
-        }
-        for claim in self.claimed.within(scope.end..u64::MAX) {
-            left.insert(claim);
-        }
-        let denied = self.claimed.len() - left.len();
-        self.claimed = left;
-        denied
+        // To cite what was forgotten would end the session.
+        self.lowest = None;
+        mem::take(&mut self.claimed).len()
     }
 
-    fn is_denied(&self, report: &Report<'_>, scope: &Range<u64>) -> bool {
-        let mut from = scope.start;
-        report
-            .claims
-            .iter()
-            .map(|claim| (claim.start, claim.end))
-            .chain([(scope.end, scope.end)])
-            .any(|(start, end)| {
-                let gap = from..start;
-                from = end;
-                gap.start < gap.end && self.claimed.meets(gap)
-            })
+    /// Whether its octets count as under way. Those that left before a restart are not known well enough.
+    pub(in crate::ltp) const fn counts_in_flight(&self) -> bool {
+        self.may_have_left == 0
     }
 }
