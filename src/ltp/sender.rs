@@ -80,6 +80,8 @@ pub(super) struct Sending {
     pub(super) serial: u64,
     /// Segments since the last checkpoint of the first pass.
     pub(super) unchecked: u32,
+    /// Where the last checkpoint of the first pass ends.
+    pub(super) checked: u64,
     pub(super) wants_checkpoint: bool,
     /// What the peer claims, by all reports taken together: claims are binding (RFC 5326 section 6.22).
     pub(super) claimed: RangeSet,
@@ -170,10 +172,12 @@ impl Sending {
 
     /// Whether something will happen without the guard.
     fn is_going_on(&self) -> bool {
-        self.next < self.red
-            || !self.checkpoints.is_empty()
-            || !self.repairs.is_empty()
-            || self.delay.is_some()
+        self.next < self.red || self.awaits_report()
+    }
+
+    /// Whether something will come back, or what was lost is about to be sent again.
+    pub(super) fn awaits_report(&self) -> bool {
+        !self.checkpoints.is_empty() || !self.repairs.is_empty() || self.delay.is_some()
     }
 
     /// What lies in queued or outstanding retransmissions that a report on `checkpoint` says nothing of, as
@@ -286,6 +290,7 @@ impl<A: Addr> Engine<A> {
             tells_sent: self.config.tell_sent,
             serial: self.first_serial(),
             unchecked: 0,
+            checked: 0,
             wants_checkpoint: false,
             claimed: RangeSet::new(),
             reports: RangeSet::new(),
@@ -458,9 +463,11 @@ impl<A: Addr> Engine<A> {
         if sending.reports.insert(serial..serial.saturating_add(1)) == 0 {
             return;
         }
-        for claim in report.claims.iter() {
-            sending.claimed.insert(claim);
-        }
+        let claimed = report
+            .claims
+            .iter()
+            .map(|claim| sending.claimed.insert(claim))
+            .sum();
         if sending.lowest.is_none_or(|(lower, _)| scope.start < lower) {
             sending.lowest = Some((scope.start, serial));
         }
@@ -480,6 +487,7 @@ impl<A: Addr> Engine<A> {
         } else {
             self.stats.positive_reports_received += 1;
         }
+        self.landed(slot, claimed);
         self.review(session.number);
     }
 
@@ -618,6 +626,7 @@ impl<A: Addr> Engine<A> {
         let guard = sending.guard.take();
         let is_idle = !sending.is_going_on();
         self.stop(guard);
+        self.let_go(slot);
         if !is_idle {
             return;
         }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use farlink::Seed;
-
 /// What a segment is, as far as its fate goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Way {
@@ -53,7 +51,6 @@ impl Coin {
 #[test]
 fn a_coin_loses_as_often_as_it_says() {
     let mut coin = Coin::new(u64::from_le_bytes([7; 8]), 300_000);
-    let _ = Seed::from(7);
 
     let lost = (0..100_000)
         .filter(|start| coin.loses(Way::Data(*start)))

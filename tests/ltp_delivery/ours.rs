@@ -1,11 +1,10 @@
 //! Two engines of ours on a line that loses, in simulated time.
 
+use core::mem;
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use farlink::ltp::{
-    Block, Body, Color, Config, Engine, Event, LineEstimate, Peer, Segment, Service,
-};
+use farlink::ltp::{Block, Body, Color, Config, Engine, Event, Peer, Segment, Service};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 
 use crate::coin::{Coin, Way};
@@ -25,7 +24,8 @@ pub(crate) struct Pair {
     tx: Transmit<Hop>,
     coin: Coin,
     /// First octets and wire lengths of the first pass.
-    sizes: BTreeMap<u64, usize>,
+    sizes: Vec<(u64, usize)>,
+    reached: u64,
     received: Option<Instant>,
     is_complete: bool,
     /// Octets that left towards the receiver.
@@ -74,7 +74,8 @@ impl Pair {
             now: Instant::ZERO,
             tx: Transmit::new(Limits::default()),
             coin: Coin::new(0, 0),
-            sizes: BTreeMap::new(),
+            sizes: Vec::new(),
+            reached: 0,
             received: None,
             is_complete: false,
             octets: 0,
@@ -85,7 +86,7 @@ impl Pair {
     pub(crate) fn block(&mut self, coin: Coin) -> Outcome {
         let start = self.now;
         self.coin = coin;
-        self.sizes.clear();
+        self.reached = 0;
         self.received = None;
         self.is_complete = false;
         self.octets = 0;
@@ -101,17 +102,9 @@ impl Pair {
         }
         Outcome {
             delivery: self.received.unwrap() - start,
-            sizes: self
-                .sizes
-                .iter()
-                .map(|(start, len)| (*start, *len))
-                .collect(),
+            sizes: mem::take(&mut self.sizes),
             octets: self.octets,
         }
-    }
-
-    pub(crate) fn line(&self) -> LineEstimate {
-        self.engines[0].line(2).unwrap()
     }
 
     fn step(&mut self) {
@@ -160,7 +153,10 @@ impl Pair {
                 Body::Data(data) => {
                     let color = data.color;
                     assert!(matches!(color, Color::Red(_)));
-                    self.sizes.entry(data.offset).or_insert(octets.len());
+                    if data.offset == self.reached {
+                        self.reached = data.range().end;
+                        self.sizes.push((data.offset, octets.len()));
+                    }
                     Way::Data(data.offset)
                 }
                 _ if id == 0 => Way::Out,

@@ -1,6 +1,8 @@
 //! Copies of what is lost at a price: signals, and repairs while the line has nothing else to carry.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::iter::once;
 use core::mem;
 use core::ops::Range;
 use core::time::Duration;
@@ -10,7 +12,7 @@ use crate::ltp::engine::{Engine, What};
 use crate::ltp::sender::{Repair, Sending};
 use crate::ltp::span::{Control, Role, Span};
 use crate::ltp::timers::TimerId;
-use crate::ltp::wire::{Color, SessionId};
+use crate::ltp::wire::{Color, Mark, SessionId};
 use crate::{Addr, Instant, Transmit};
 
 /// The repairs of a session that are sent once more while nothing else waits.
@@ -23,15 +25,16 @@ pub(in crate::ltp) struct Spare {
 
 impl Spare {
     pub(in crate::ltp) fn allocated(&self) -> usize {
-        self.echoes.capacity() * size_of::<Echo>()
+        let gaps: usize = self.echoes.iter().map(|echo| echo.gaps.capacity()).sum();
+        self.echoes.capacity() * size_of::<Echo>() + gaps * size_of::<Range<u64>>()
     }
 }
 
-/// What was sent again under one checkpoint, and is once more, round by round.
+/// What was sent under one checkpoint, and is once more, round by round, until that is answered.
 #[derive(Debug)]
 struct Echo {
-    /// The checkpoint that closed them.
     serial: u64,
+    gaps: Vec<Range<u64>>,
     rounds: u8,
     /// The gap that is next, and where in it.
     at: usize,
@@ -243,7 +246,9 @@ impl<A: Addr> Engine<A> {
 
     // Repairs.
 
-    /// Has what was sent again under a checkpoint sent once more, if the line has nothing else to carry.
+    /// Has what was sent again under a checkpoint sent once more, if the line has nothing else to carry; and
+    /// so the end of a first pass whose beginning was reported on, as it was sent faster than the light goes
+    /// there and back.
     pub(super) fn echo(&mut self, slot: u32, number: u64, serial: u64) {
         let Some(span) = self.span(slot) else {
             return;
@@ -253,20 +258,16 @@ impl<A: Addr> Engine<A> {
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
-        let from = sending
-            .checkpoints
-            .iter()
-            .rfind(|one| one.serial == serial)
-            .and_then(|one| one.run.first())
-            .map(|gap| gap.start);
-        let Some(from) = from.filter(|_| rounds > 0) else {
+        let gaps = sending.worth_an_echo(serial);
+        if rounds == 0 || gaps.is_empty() {
             return;
-        };
+        }
         sending.spare.echoes.push_back(Echo {
             serial,
+            gaps,
             rounds,
             at: 0,
-            from,
+            from: 0,
         });
         if !mem::replace(&mut sending.spare.is_queued, true)
             && let Some(span) = self.span_mut(slot)
@@ -338,21 +339,31 @@ impl Sending {
         }
     }
 
-    /// What is to be sent next of the repairs that nobody has claimed yet. Their last octets leave with the
-    /// checkpoint, and its copies.
+    /// What a checkpoint closes. Its own octets leave with it, and with its copies.
+    fn worth_an_echo(&self, serial: u64) -> Vec<Range<u64>> {
+        let Some(one) = self.checkpoints.iter().rfind(|one| one.serial == serial) else {
+            return Vec::new();
+        };
+        let begin = one.range.start;
+        if !one.run.is_empty() {
+            let before = one.run.iter().map(|gap| gap.start..gap.end.min(begin));
+            return before.filter(|gap| !gap.is_empty()).collect();
+        }
+        let reported = self.reported();
+        if one.mark == Mark::None || reported == 0 || reported >= begin {
+            return Vec::new();
+        }
+        once(reported..begin).collect()
+    }
+
+    /// What is to be sent next of all that nobody has claimed yet.
     fn next_spare(&mut self) -> Option<Range<u64>> {
         while let Some(echo) = self.spare.echoes.front_mut() {
-            let checkpoint = self
-                .checkpoints
-                .iter()
-                .find(|one| one.serial == echo.serial);
-            let Some(checkpoint) = checkpoint.filter(|_| echo.rounds > 0) else {
+            let is_open = self.checkpoints.iter().any(|one| one.serial == echo.serial);
+            if !is_open || echo.rounds == 0 {
                 self.spare.echoes.pop_front();
-                continue;
-            };
-            if let Some(gap) = checkpoint.run.get(echo.at) {
-                let end = gap.end.min(checkpoint.range.start.max(gap.start));
-                let left = echo.from.max(gap.start)..end;
+            } else if let Some(gap) = echo.gaps.get(echo.at) {
+                let left = echo.from.max(gap.start)..gap.end;
                 if !left.is_empty()
                     && let Some(next) = self.claimed.gaps(left).next()
                 {

@@ -102,6 +102,7 @@ impl<A: Addr> Engine<A> {
         {
             span.spare.retain(|other| *other != number);
         }
+        self.landed(slot, sending.in_flight());
         Some((slot, sending))
     }
 

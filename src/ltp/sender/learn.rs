@@ -74,6 +74,11 @@ impl<A: Addr> Engine<A> {
 }
 
 impl Sending {
+    /// Up to where the first pass was reported on.
+    pub(in crate::ltp) const fn reported(&self) -> u64 {
+        self.judged
+    }
+
     /// Forgets the checkpoints of repairs that left before `told` and lie within the scope of its report:
     /// it tells what they asked for. Returns their timers.
     pub(super) fn forget_told(&mut self, told: u64, scope: &Range<u64>) -> Vec<TimerId> {

@@ -16,6 +16,7 @@ mod odd;
 mod signals;
 mod timers;
 mod waiting;
+mod window;
 
 const OWLT: Duration = Duration::from_secs(3);
 const FOREIGN: SessionId = SessionId {
