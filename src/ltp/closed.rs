@@ -108,10 +108,10 @@ impl Closed {
     /// Takes the recent ones into the index, and forgets the oldest.
     fn settle(&mut self) {
         let (ring, first, hasher) = (&self.ring, self.first, self.hasher);
-        let anew =
+        let hash_of =
             |number: &u32| entry(ring, first, *number).map_or(0, |(name, _)| hash(hasher, *name));
         for number in self.recent.drain() {
-            self.index.insert_unique(anew(&number), number, anew);
+            self.index.insert_unique(hash_of(&number), number, hash_of);
         }
         let most = match self.batch() {
             1 => self.most,

@@ -93,7 +93,11 @@ fn table() -> String {
         for (lossy, loss) in LOSSES {
             let cell = Cell::measure(&Scene { owlt, loss });
             let ratio = cell.of_bound(cell.ours);
-            println!("{distance} {lossy} {ratio:.4} ion {:.2}", cell.of_bound(cell.ion)); assert!(ratio <= 11.01, "{distance}, loss {lossy}: {ratio}");
+            println!(
+                "{distance} {lossy} {ratio:.4} ion {:.2}",
+                cell.of_bound(cell.ion)
+            );
+            assert!(ratio <= 11.01, "{distance}, loss {lossy}: {ratio}");
             writeln!(
                 table,
                 "| {distance} | {lossy} | {} | {} | {ratio:.3} | {:.2} | {} | {:.2} |",
