@@ -28,6 +28,8 @@ pub(super) struct Closed {
     /// The number of the first record in the ring. Numbers wrap; far fewer are in use.
     first: u32,
     hasher: Keyed,
+    /// When a session last closed.
+    now: Instant,
     least: usize,
     most: usize,
 }
@@ -70,6 +72,7 @@ impl Closed {
             ring: VecDeque::new(),
             first: 0,
             hasher,
+            now: Instant::ZERO,
             least: usize::try_from(least).unwrap_or(usize::MAX),
             most: usize::try_from(most).unwrap_or(usize::MAX),
         }
@@ -77,6 +80,7 @@ impl Closed {
 
     /// Remembers a session, and forgets the oldest ones beyond what is kept.
     pub(super) fn insert(&mut self, now: Instant, name: Name, record: Record) {
+        self.now = now;
         match self.find(name) {
             Some(number) => {
                 if let Some(old) = self.record_mut(number) {
@@ -86,7 +90,7 @@ impl Closed {
             None => self.append(name, record),
         }
         if self.recent.len() >= self.batch() || self.len() > self.most {
-            self.settle(now);
+            self.settle();
         }
     }
 
@@ -104,7 +108,7 @@ impl Closed {
     }
 
     /// Takes the recent ones into the index, and forgets the oldest.
-    fn settle(&mut self, now: Instant) {
+    fn settle(&mut self) {
         let (ring, first, hasher) = (&self.ring, self.first, self.hasher);
         let hash_of =
             |number: &u32| entry(ring, first, *number).map_or(0, |(name, _)| hash(hasher, *name));
@@ -117,7 +121,7 @@ impl Closed {
         };
         while let Some(&(_, oldest)) = self.ring.front() {
             let len = self.index.len();
-            let is_over = oldest.is_none_or(|old| old.until <= now);
+            let is_over = oldest.is_none_or(|old| old.until <= self.now);
             if oldest.is_some() && (len <= self.least || (len <= most && !is_over)) {
                 break;
             }
@@ -187,7 +191,11 @@ impl Closed {
 
     pub(super) fn get(&self, name: Name) -> Option<Record> {
         let number = self.find(name)?;
-        entry(&self.ring, self.first, number)?.1
+        let place = usize::try_from(number.wrapping_sub(self.first)).ok()?;
+        let later = self.ring.len().checked_sub(place + 1)?;
+        // One that is over waits for others to leave with it, and is as good as forgotten.
+        let is_kept = |record: &Record| record.until > self.now || later < self.least;
+        self.ring.get(place)?.1.filter(is_kept)
     }
 
     pub(super) fn get_mut(&mut self, name: Name) -> Option<&mut Record> {

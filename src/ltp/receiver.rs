@@ -21,7 +21,7 @@ use super::ranges::RangeSet;
 use super::report::Reports;
 use super::sender::Cancel;
 use super::span::{Control, Role, Span};
-use super::spare::{Spares, deliver};
+use super::spare::{LEAST, Spares, deliver};
 use super::timers::{Due, TimerId};
 use super::wire::{Checkpoint, Color, Data, Mark, Reason, SessionId};
 use crate::{Addr, Instant};
@@ -179,7 +179,15 @@ impl Reception {
             return Some(());
         }
         let known = self.red.and_then(|red| usize::try_from(red).ok());
-        let most = known.unwrap_or(has.saturating_mul(2)).min(limit).max(end);
+        let more = if has < LEAST {
+            has.saturating_mul(2)
+        } else {
+            // The same steps for all blocks, so that the memory of one fits another.
+            has.saturating_add(1)
+                .checked_next_power_of_two()
+                .unwrap_or(has)
+        };
+        let most = known.unwrap_or(more).min(limit).max(end);
         let wanted = if most - has <= spare { most } else { end };
         if wanted - has > spare {
             return None;

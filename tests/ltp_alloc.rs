@@ -1,0 +1,191 @@
+//! Budgets of memory of LTP: what a segment and a session allocate, and what is kept for the next block.
+#![cfg(feature = "ltp")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use farlink::ltp::{Block, Config, Engine, Event, Peer, Service};
+use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
+
+const NEAR: Hop = Hop {
+    interface: 0,
+    via: 1,
+};
+const FAR: Hop = Hop {
+    interface: 0,
+    via: 2,
+};
+const CLIENT: u64 = 4;
+const MIB: usize = 1 << 20;
+
+struct Pair {
+    near: Engine<Hop>,
+    far: Engine<Hop>,
+    tx: Transmit<Hop>,
+    tag: u64,
+}
+
+#[test]
+fn a_segment_allocates_nothing_where_it_leaves_and_where_it_comes_in_order() {
+    let mut pair = Pair::new(Config::engine(2));
+    pair.transfer(&vec![0x5A; MIB].into());
+    pair.send(vec![0x5A; 4 * MIB].into());
+    // Past the half, the memory for all is there.
+    let mut batches = 0;
+    let mut left = 0;
+    let mut came = 0;
+
+    while let Output::Transmit = pair.near.poll(Instant::ZERO, &mut pair.tx) {
+        batches += 1;
+        let is_steady = (50..55).contains(&batches);
+        let info = measure(|| pair.hand_over());
+        if is_steady {
+            came += info.count_total;
+            let info = measure(|| {
+                assert_eq!(
+                    pair.near.poll(Instant::ZERO, &mut pair.tx),
+                    Output::Transmit
+                );
+            });
+            left += info.count_total;
+            pair.hand_over();
+        }
+    }
+
+    assert!(batches > 55, "{batches}");
+    assert_eq!(left, 0, "at the sender");
+    assert_eq!(came, 0, "at the receiver");
+}
+
+#[test]
+fn the_allocations_of_a_block_do_not_depend_on_its_segments() {
+    let mut pair = Pair::new(Config::engine(2));
+    let (short, long) = (Bytes::from(vec![1; 4 * MIB]), Bytes::from(vec![1; 8 * MIB]));
+    for data in [&short, &long] {
+        pair.transfer(data);
+    }
+
+    let counts = [&short, &long].map(|data| measure(|| pair.transfer(data)).count_total);
+
+    // Memory doubles until the spare one of the block before takes over.
+    assert!(counts.iter().all(|count| *count < 40), "{counts:?}");
+    assert!(counts[1] <= counts[0] + 2, "{counts:?}");
+}
+
+#[test]
+fn a_session_of_one_segment_allocates_both_ends_and_the_block_alone() {
+    const ROUNDS: u64 = 1000;
+    let mut pair = Pair::new(Config {
+        closed_least: 10,
+        closed_most: 10,
+        ..Config::engine(2)
+    });
+    let data = Bytes::from_static(&[0x5A; 100]);
+    for _ in 0..100 {
+        pair.transfer(&data);
+    }
+
+    let info = measure(|| (0..ROUNDS).for_each(|_| pair.transfer(&data)));
+
+    assert!(info.count_total <= 4 * ROUNDS, "{info:?}");
+}
+
+#[test]
+fn the_memory_of_a_delivered_block_serves_the_next_one() {
+    let mut pair = Pair::new(Config::engine(2));
+    let data = Bytes::from(vec![0x5A; 16 * MIB]);
+    pair.transfer(&data);
+
+    let info = measure(|| pair.transfer(&data));
+
+    let most = u64::try_from(4 * MIB).unwrap();
+    assert!(info.bytes_total < most, "no second block: {info:?}");
+}
+
+#[test]
+fn what_is_kept_for_the_next_block_can_be_limited_and_gives_way_to_other_blocks() {
+    let data = Bytes::from(vec![0x5A; 4 * MIB]);
+    for (spare_octets, import_octets) in [(0, 64 * MIB), (64 * MIB, 7 * MIB)] {
+        let mut pair = Pair::new(Config {
+            spare_octets,
+            import_octets,
+            ..Config::engine(2)
+        });
+
+        let info = measure(|| {
+            pair.transfer(&data);
+            pair.transfer(&data);
+        });
+
+        let kept = usize::try_from(info.bytes_current).unwrap();
+        assert!(kept < MIB, "{kept} octets are held within {import_octets}");
+        assert!(pair.far.memory() < MIB, "{}", pair.far.memory());
+    }
+}
+
+impl Pair {
+    fn new(far: Config) -> Self {
+        let now = Instant::ZERO;
+        let near = Config {
+            closed_least: 10,
+            closed_most: 10,
+            ..Config::engine(1)
+        };
+        let mut pair = Self {
+            near: Engine::new(near, Seed::from(1)).unwrap(),
+            far: Engine::new(far, Seed::from(2)).unwrap(),
+            tx: Transmit::new(Limits::default()),
+            tag: 0,
+        };
+        pair.near.add_peer(now, 2, Peer::new(FAR)).unwrap();
+        pair.far.add_peer(now, 1, Peer::new(NEAR)).unwrap();
+        pair.far.open(now, CLIENT, Service::Whole).unwrap();
+        pair
+    }
+
+    fn send(&mut self, data: Bytes) {
+        self.tag += 1;
+        let block = Block::red(Tag(self.tag), 2, CLIENT, data);
+        self.near.send_block(Instant::ZERO, block).unwrap();
+    }
+
+    fn hand_over(&mut self) {
+        for octets in self.tx.datagrams() {
+            self.far.receive(Instant::ZERO, NEAR, octets);
+        }
+    }
+
+    fn transfer(&mut self, data: &Bytes) {
+        self.send(data.clone());
+        let mut arrived = 0;
+        for _ in 0..2 {
+            let (near, far, tx) = (&mut self.near, &mut self.far, &mut self.tx);
+            exchange(near, far, NEAR, tx, &mut arrived);
+            exchange(far, near, FAR, tx, &mut arrived);
+        }
+        assert_eq!(arrived, data.len());
+        assert_eq!(self.near.sessions(), (0, 0));
+        assert_eq!(self.far.sessions(), (0, 0));
+    }
+}
+
+fn exchange(
+    from: &mut Engine<Hop>,
+    to: &mut Engine<Hop>,
+    hop: Hop,
+    tx: &mut Transmit<Hop>,
+    arrived: &mut usize,
+) {
+    loop {
+        match from.poll(Instant::ZERO, tx) {
+            Output::Transmit => {
+                for octets in tx.datagrams() {
+                    to.receive(Instant::ZERO, hop, octets);
+                }
+            }
+            Output::Event(Event::Received { data, .. }) => *arrived += data.len(),
+            Output::Event(_) => {}
+            Output::Ask(_) | Output::Idle(_) | Output::Done => return,
+        }
+    }
+}
