@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
 use super::auth::Proof;
 use super::closed::Closed;
-use super::config::{Config, ConfigError, Peer, Ways};
+use super::config::{Config, ConfigError, Peer};
 use super::presence::Welcome;
 use super::receiver::{Flow, Import};
 use super::sender::Export;
@@ -275,21 +275,6 @@ impl<A: Addr> Engine<A> {
         self.unpace(slot);
         self.relieve();
         Ok(())
-    }
-
-    /// A peer that came by itself has been configured. What cannot be sent any more is dropped.
-    fn adopt(&mut self, slot: u32) {
-        let Some(span) = self.span_mut(slot) else {
-            return;
-        };
-        let was_stranger = core::mem::take(&mut span.origin) == Origin::Stranger;
-        if !span.has_way() {
-            span.control.clear();
-        }
-        if span.config.ways != Ways::Both {
-            self.end_ping(slot);
-        }
-        self.strangers -= u32::from(was_stranger);
     }
 
     /// A higher rate takes effect at once.

@@ -10,7 +10,7 @@ use core::ops::Range;
 use core::slice;
 
 pub(super) use self::copies::Spare;
-use self::pieces::{Frame, Piece};
+use self::pieces::{Frame, MANY, Piece};
 use super::api::Side;
 use super::engine::{Engine, KEEPALIVE, What};
 use super::receiver::Stage;
@@ -386,6 +386,7 @@ impl<A: Addr> Engine<A> {
             return Turn::More;
         };
         let is_due = every.is_some_and(|every| sending.unchecked + 1 >= every.get());
+        let is_last = is_last && sending.unchecked > 0;
         let piece = sending.next_piece(frame, is_due || is_last || sending.wants_checkpoint);
         let Some(piece) = piece else {
             self.fail(number, Side::Local, Reason::SYSTEM);
@@ -495,11 +496,14 @@ impl<A: Addr> Engine<A> {
         let span = self.span(slot)?;
         let head = header_len(session) + span.keys.overhead();
         let room = span.config.segment.min(self.datagram).saturating_sub(head);
+        let is_copied = span.config.copies.auto().is_some() && span.copies() > 1;
         let (_, sending) = self.sending(number)?;
+        let is_long = usize::try_from(sending.red).is_ok_and(|red| red / MANY > room);
         Some(Frame {
             session,
             client: sending.client,
             room,
+            is_small: is_copied && is_long,
         })
     }
 

@@ -1,6 +1,8 @@
 //! Whether peers are there: pings, keep-alives, and peers that come by themselves.
 
 use alloc::boxed::Box;
+use core::mem;
+use core::time::Duration;
 
 use super::api::{Error, Event};
 use super::closed::{End, Record};
@@ -162,7 +164,7 @@ impl<A: Addr> Engine<A> {
             return;
         };
         // What is due is not due twice at one time.
-        let at = at.max(self.now + core::time::Duration::from_nanos(1));
+        let at = at.max(self.now + Duration::from_nanos(1));
         let timer = self.set_local(slot, at, What::KeepAlive);
         if let Some(span) = self.span_mut(slot) {
             span.keepalive = timer;
@@ -251,6 +253,21 @@ impl<A: Addr> Engine<A> {
             // It was let in a moment ago.
             let _ = self.remove_peer(self.now, peer);
         }
+    }
+
+    /// A peer that came by itself has been configured. What cannot be sent any more is dropped.
+    pub(super) fn adopt(&mut self, slot: u32) {
+        let Some(span) = self.span_mut(slot) else {
+            return;
+        };
+        let was_stranger = mem::take(&mut span.origin) == Origin::Stranger;
+        if !span.has_way() {
+            span.control.clear();
+        }
+        if span.config.ways != Ways::Both {
+            self.end_ping(slot);
+        }
+        self.strangers -= u32::from(was_stranger);
     }
 
     fn idle_stranger(&self) -> Option<u64> {

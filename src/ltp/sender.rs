@@ -466,6 +466,11 @@ impl<A: Addr> Engine<A> {
         let has_gaps = !sending.claimed.covers(&scope);
         self.learn_losses(session.number, report.checkpoint, &scope);
         let cycle = self.settle_checkpoint(session.number, report.checkpoint);
+        if let Some((_, sending)) = self.sending(session.number) {
+            for timer in sending.forget_told(report.checkpoint, &scope) {
+                self.stop(Some(timer));
+            }
+        }
         if has_gaps {
             self.stats.negative_reports_received += 1;
             let wish = Wish {
@@ -560,17 +565,18 @@ impl<A: Addr> Engine<A> {
         gaps.shrink_to_fit();
         sending.problems += 1;
         let problems = sending.problems;
-        let told = sending.forget_told(told, &wish.scope);
-        sending.repairs.push_back(Repair::Run(Run {
+        let run = Repair::Run(Run {
             report: wish.report,
             cycle: wish.cycle,
             gaps,
             at: 0,
             from,
-        }));
-        for timer in told {
-            self.stop(Some(timer));
-        }
+        });
+        // Copies wait for what has not been sent once.
+        let copies = |repair: &Repair| matches!(repair, Repair::Copies { .. });
+        let place = sending.repairs.iter().position(copies);
+        let place = place.unwrap_or(sending.repairs.len());
+        sending.repairs.insert(place, run);
         let Some(config) = self.span(slot).map(|span| &span.config) else {
             return;
         };
@@ -675,7 +681,13 @@ impl<A: Addr> Engine<A> {
 
     /// P7, RFC 5326 section 6.7.
     pub(super) fn checkpoint_expired(&mut self, number: u64, serial: u64) {
-        let Some((slot, sending)) = self.sending(number) else {
+        let Some((slot, _)) = self.sending(number) else {
+            return;
+        };
+        let is_auto = self
+            .span(slot)
+            .is_some_and(|span| span.config.copies.auto().is_some());
+        let Some((_, sending)) = self.sending(number) else {
             return;
         };
         let Some(place) = sending
@@ -694,9 +706,14 @@ impl<A: Addr> Engine<A> {
         let is_moot = checkpoint.mark == Mark::None
             && checkpoint.run.iter().all(|gap| sending.claimed.covers(gap))
             && sending.claimed.covers(&checkpoint.range);
-        if is_moot {
+        // Where reports begin at the first gap, the one on a later checkpoint tells as much, and sooner.
+        let is_overtaken = is_auto
+            && checkpoint.mark == Mark::None
+            && sending.checkpoints.iter().any(|one| one.serial > serial);
+        if is_moot || is_overtaken {
             let checkpoint = sending.checkpoints.remove(place);
             self.stop(checkpoint.copy);
+            self.learn_silence(slot);
             self.review(number);
             return;
         }
@@ -707,9 +724,7 @@ impl<A: Addr> Engine<A> {
             self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
             return;
         }
-        if let Some(span) = self.span_mut(slot) {
-            span.line.exchanged(false);
-        }
+        self.learn_silence(slot);
         if let Some((_, sending)) = self.sending(number) {
             sending.repairs.push_back(Repair::Again(serial));
         }

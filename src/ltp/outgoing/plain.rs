@@ -40,6 +40,9 @@ impl<A: Addr> Engine<A> {
             if span.held_back(now).is_some() {
                 return Some(Turn::More);
             }
+            if sending.unchecked > 0 && span.is_last_of_contact(now) {
+                return None;
+            }
             let put = if span.keys.overhead() == 0 {
                 let mut head = head;
                 head.sdnv(sending.next);
