@@ -1,7 +1,9 @@
 //! What one happening costs in worlds of 10 to 10,000 hosts.
 //!
-//! In instructions, counted by cachegrind, it is the same within 14 %: 1792, 1878, 1960 and 2038. In time
-//! the caches show: the hosts of the largest world take 15 MB, of which each happening touches other parts.
+//! In instructions, counted by cachegrind, it is the same within 16 %: 1623 with 10 hosts, 1879 with 10,000,
+//! the difference being the depth of the agenda. In time the caches show: the hosts of the largest world
+//! take more than 10 MB, of which each happening touches other parts. There it misses a cache of 1 MiB 15
+//! times, in a world of 1,000 hosts never.
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,

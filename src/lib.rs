@@ -38,6 +38,7 @@
 //! | `ltp` (default) | [`ltp`] |
 //! | `blocking` | [`adapters::blocking`]: threads and sockets of the standard library |
 //! | `tokio` | [`adapters::tokio`]: tasks on a tokio runtime |
+//! | `offload` | [`adapters::offload`]: batches of datagrams in single calls of the system, large socket buffers |
 //! | `arbitrary` | commands, configurations and scripts out of arbitrary octets |
 //! | `serde` | commands, events, configurations and addresses as JSON or alike |
 //! | `record` | [`record`]: recordings that open in Wireshark and replay octet by octet |
@@ -52,7 +53,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-#[cfg(any(feature = "blocking", feature = "tokio"))]
+#[cfg(any(feature = "blocking", feature = "offload", feature = "tokio"))]
 pub mod adapters;
 #[cfg(feature = "cotp")]
 pub mod cotp;

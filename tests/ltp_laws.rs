@@ -10,6 +10,9 @@
     reason = "tests fail by panicking, on machines with an allocator"
 )]
 
+#[path = "../fuzz/ltp_bodies.rs"]
+mod ltp_bodies;
+
 use farlink::laws::codec;
 use farlink::laws::{self, Case};
 use farlink::ltp::{Engine, SegmentCodec};
@@ -34,11 +37,31 @@ fn an_engine_keeps_the_laws_whatever_is_done_to_it() {
     })
     .size_min(1 << 10)
     .size_max(1 << 15)
-    .budget_ms(20_000);
+    .budget_ms(4_000);
     assert!(
         made > 50 && events > 100 && sends > 100,
         "{made} {events} {sends}"
     );
+}
+
+/// Here what arrives names sessions and serial numbers that the engine drew.
+#[test]
+fn an_engine_keeps_the_laws_whatever_its_sessions_are_told() {
+    for body in [ltp_bodies::engine, ltp_bodies::authenticated] {
+        arbtest::arbtest(|u| {
+            let len = u.len();
+            let mut octets = u.bytes(len)?.to_vec();
+            // A script, and not a capture.
+            if let Some(first) = octets.first_mut() {
+                *first |= 1;
+            }
+            body(&octets);
+            Ok(())
+        })
+        .size_min(1 << 9)
+        .size_max(1 << 13)
+        .budget_ms(3_000);
+    }
 }
 
 #[test]

@@ -155,6 +155,12 @@ pub struct Peer<A> {
     pub import_octets: usize,
     /// Every how many segments of the red part a discretionary checkpoint stands. Default never.
     pub checkpoint_every: Option<NonZeroU32>,
+    /// Red octets that may be under way, sent and not yet claimed by a report, before first passes wait for
+    /// reports. For peers so near that the line holds less than this: it keeps a fast sender from filling the
+    /// socket of its peer to overflowing. A discretionary checkpoint follows every quarter of it. Half of the
+    /// receive buffer of the peer is a good value; with light times it is to be far more than the rate times
+    /// the round trip. Default no limit, as in RFC 5326.
+    pub window: Option<NonZeroU64>,
     /// How long a report with gaps waits for segments under way, anew for each that fills a gap.
     /// Default 0, not at all.
     pub report_delay: Duration,
@@ -197,6 +203,7 @@ impl<A> Peer<A> {
             session_octets: 1 << 27,
             import_octets: 1 << 29,
             checkpoint_every: None,
+            window: None,
             report_delay: Duration::ZERO,
             repair_delay: Duration::ZERO,
             copies: Copies::Fixed(0),
@@ -239,6 +246,7 @@ impl<A> Peer<A> {
             session_octets: self.session_octets,
             import_octets: self.import_octets,
             checkpoint_every: self.checkpoint_every,
+            window: self.window,
             report_delay: self.report_delay,
             repair_delay: self.repair_delay,
             copies: self.copies,

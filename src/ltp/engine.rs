@@ -273,6 +273,7 @@ impl<A: Addr> Engine<A> {
         self.adopt(slot);
         self.keep_alive(slot);
         self.unpace(slot);
+        self.let_go(slot);
         self.relieve();
         Ok(())
     }

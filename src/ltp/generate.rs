@@ -60,6 +60,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
             session_octets: u.int_in_range(0..=8000)?,
             import_octets: u.int_in_range(0..=30_000)?,
             checkpoint_every: NonZeroU32::new(u.int_in_range(0..=4)?),
+            window: NonZeroU64::new(u.int_in_range(0..=6000)?),
             report_delay: span(u)?,
             repair_delay: span(u)?,
             copies: u.arbitrary()?,

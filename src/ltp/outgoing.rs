@@ -54,7 +54,7 @@ impl<A: Addr> Engine<A> {
                 self.send_control(slot, control, tx)
             } else if let Some(number) = span.repairs.front().copied() {
                 self.send_repair(slot, number, tx)
-            } else if let Some(number) = span.fresh.front().copied() {
+            } else if let Some(number) = span.fresh_next() {
                 self.send_fresh(slot, number, tx)
             } else if let Some(number) = span.spare.front().copied() {
                 self.send_spare(slot, number, tx)
@@ -371,23 +371,19 @@ impl<A: Addr> Engine<A> {
     // First passes.
 
     fn send_fresh(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
+        if self.must_wait(slot, number) {
+            return Turn::More;
+        }
         if let Some(turn) = self.send_plain(slot, number, tx) {
             return turn;
         }
-        let every = self
-            .span(slot)
-            .and_then(|span| span.config.checkpoint_every);
-        let is_last = self
-            .span(slot)
-            .is_some_and(|span| span.is_last_of_contact(self.now));
         let frame = self.frame(slot, number);
+        let is_due = frame.is_some_and(|frame| self.is_checkpoint_due(slot, number, frame));
         let (Some((_, sending)), Some(frame)) = (self.sending(number), frame) else {
             self.leave_fresh(slot);
             return Turn::More;
         };
-        let is_due = every.is_some_and(|every| sending.unchecked + 1 >= every.get());
-        let is_last = is_last && sending.unchecked > 0;
-        let piece = sending.next_piece(frame, is_due || is_last || sending.wants_checkpoint);
+        let piece = sending.next_piece(frame, is_due);
         let Some(piece) = piece else {
             self.fail(number, Side::Local, Reason::SYSTEM);
             return Turn::More;
@@ -406,6 +402,22 @@ impl<A: Addr> Engine<A> {
         }
     }
 
+    /// Whether the next segment of a first pass is to be a checkpoint, wherever it ends.
+    fn is_checkpoint_due(&self, slot: u32, number: u64, frame: Frame) -> bool {
+        let (Some(span), Some(export)) = (self.span(slot), self.exports.get(&number)) else {
+            return false;
+        };
+        let State::Sending(sending) = &export.state else {
+            return false;
+        };
+        let every = span.config.checkpoint_every;
+        let window = span.checkpoint_due(sending);
+        sending.wants_checkpoint
+            || span.is_last_of_contact(self.now)
+            || every.is_some_and(|every| sending.unchecked + 1 >= every.get())
+            || window.is_some_and(|due| frame.reaches(sending.next, due))
+    }
+
     fn leave_fresh(&mut self, slot: u32) {
         if let Some(span) = self.span_mut(slot) {
             span.fresh.pop_front();
@@ -419,8 +431,15 @@ impl<A: Addr> Engine<A> {
         sending.next = piece.range.end;
         sending.unchecked = sending.unchecked.saturating_add(1);
         let is_over = sending.next == sending.len;
+        if let Color::Red(_) = piece.color {
+            self.took_off(slot, piece.range.end - piece.range.start);
+        }
+        let Some((_, sending)) = self.sending(number) else {
+            return;
+        };
         if let Color::Red(Some(checkpoint)) = piece.color {
             sending.unchecked = 0;
+            sending.checked = piece.range.end;
             sending.wants_checkpoint = false;
             let range = piece.range.clone();
             self.checkpoint_left(slot, number, (checkpoint, range), 0, Vec::new(), len);

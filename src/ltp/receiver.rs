@@ -569,7 +569,7 @@ impl<A: Addr> Engine<A> {
 
     // Guards.
 
-    /// A session whose sender fell silent must not stay for ever (HDTN issue 24). The timer is set once and
+    /// A session whose sender fell silent must not stay for ever (HDTN issue 19). The timer is set once and
     /// looks, when it fires, whether anything came; setting it with each segment would cost more.
     fn guard_import(&mut self, slot: u32, session: SessionId) {
         let Some(patience) = self.span(slot).map(Span::patience) else {

@@ -65,6 +65,8 @@ struct Issued {
     len: usize,
     /// When its next copy leaves.
     copy: Option<TimerId>,
+    /// Whether it claims the whole red part.
+    tells_all: bool,
 }
 
 impl Reports {
@@ -448,27 +450,48 @@ impl<A: Addr> Engine<A> {
         let Some(reception) = self.reception(session) else {
             return;
         };
-        let issued = reception.reports.acknowledge(serial);
-        if let Some(issued) = issued {
-            self.stop(issued.timer);
-            self.stop(issued.copy);
-            if let Some(span) = self.span_mut(slot).filter(|_| issued.tries > 0) {
-                span.answered(now, issued.first, issued.latest, issued.len);
-                if issued.tries == 1 && issued.first == issued.latest {
-                    span.line.exchanged(true);
-                }
+        let Some(issued) = reception.reports.acknowledge(serial) else {
+            return;
+        };
+        self.stop(issued.timer);
+        self.stop(issued.copy);
+        if let Some(span) = self.span_mut(slot).filter(|_| issued.tries > 0) {
+            span.answered(now, issued.first, issued.latest, issued.len);
+            if issued.tries == 1 && issued.first == issued.latest {
+                span.line.exchanged(true);
             }
+        }
+        if issued.tells_all {
+            self.drop_reports(session);
         }
         self.recharge(session);
         self.close_if_over(session);
     }
+
+    /// The sender knows that all came: no other report tells it more, and their repeats, whose
+    /// acknowledgments may be lost for good, would only keep the session.
+    fn drop_reports(&mut self, session: SessionId) {
+        while let Some(issued) = self
+            .reception(session)
+            .and_then(|reception| reception.reports.take_pending())
+        {
+            self.stop(issued.timer);
+            self.stop(issued.copy);
+        }
+    }
 }
 
 impl Reports {
-    /// Drops a report; the timers of what is returned are to be stopped.
+    /// Takes a report out; its timers are to be stopped.
     fn acknowledge(&mut self, serial: u64) -> Option<Issued> {
         let place = self.pending.iter().position(|one| one.serial == serial)?;
         let issued = self.pending.remove(place);
+        self.octets -= issued.body.capacity();
+        Some(issued)
+    }
+
+    fn take_pending(&mut self) -> Option<Issued> {
+        let issued = self.pending.pop()?;
         self.octets -= issued.body.capacity();
         Some(issued)
     }
@@ -516,6 +539,7 @@ impl Reception {
         if weight > spare {
             return None;
         }
+        let tells_all = self.complete_red().is_some_and(|red| *scope == (0..red));
         for (lower, body) in pieces {
             let serial = self.reports.serial;
             self.reports.serial = serial.saturating_add(1);
@@ -533,6 +557,7 @@ impl Reception {
                 latest: Instant::ZERO,
                 len: 0,
                 copy: None,
+                tells_all,
             });
         }
         Some(first..self.reports.serial)

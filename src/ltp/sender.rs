@@ -78,6 +78,8 @@ pub(super) struct Sending {
     pub(super) serial: u64,
     /// Segments since the last checkpoint of the first pass.
     pub(super) unchecked: u32,
+    /// Where the last checkpoint of the first pass ends.
+    pub(super) checked: u64,
     pub(super) wants_checkpoint: bool,
     /// What the peer claims, by all reports taken together: claims are binding (RFC 5326 section 6.22).
     pub(super) claimed: RangeSet,
@@ -168,10 +170,12 @@ impl Sending {
 
     /// Whether something will happen without the guard.
     fn is_going_on(&self) -> bool {
-        self.next < self.red
-            || !self.checkpoints.is_empty()
-            || !self.repairs.is_empty()
-            || self.delay.is_some()
+        self.next < self.red || self.awaits_report()
+    }
+
+    /// Whether something will come back, or what was lost is about to be sent again.
+    pub(super) fn awaits_report(&self) -> bool {
+        !self.checkpoints.is_empty() || !self.repairs.is_empty() || self.delay.is_some()
     }
 
     /// What lies in queued or outstanding retransmissions that a report on `checkpoint` says nothing of, as
@@ -284,6 +288,7 @@ impl<A: Addr> Engine<A> {
             tells_sent: self.config.tell_sent,
             serial: self.first_serial(),
             unchecked: 0,
+            checked: 0,
             wants_checkpoint: false,
             claimed: RangeSet::new(),
             reports: RangeSet::new(),
@@ -456,9 +461,11 @@ impl<A: Addr> Engine<A> {
         if sending.reports.insert(serial..serial.saturating_add(1)) == 0 {
             return;
         }
-        for claim in report.claims.iter() {
-            sending.claimed.insert(claim);
-        }
+        let claimed = report
+            .claims
+            .iter()
+            .map(|claim| sending.claimed.insert(claim))
+            .sum();
         if sending.lowest.is_none_or(|(lower, _)| scope.start < lower) {
             sending.lowest = Some((scope.start, serial));
         }
@@ -483,6 +490,7 @@ impl<A: Addr> Engine<A> {
         } else {
             self.stats.positive_reports_received += 1;
         }
+        self.landed(slot, claimed);
         self.review(session.number);
     }
 
@@ -622,6 +630,7 @@ impl<A: Addr> Engine<A> {
         let guard = sending.guard.take();
         let is_idle = !sending.is_going_on();
         self.stop(guard);
+        self.let_go(slot);
         if !is_idle {
             return;
         }
@@ -742,55 +751,6 @@ impl<A: Addr> Engine<A> {
     pub(super) fn on_cancel_ack_to_sender(&mut self, session: SessionId) {
         if !self.on_pong(session) && self.sending(session.number).is_none() {
             self.close_export(session.number);
-        }
-    }
-
-    /// P16, RFC 5326 section 6.16.
-    pub(super) fn export_cancel_expired(&mut self, number: u64) {
-        let Some(export) = self.exports.get_mut(&number) else {
-            return;
-        };
-        let slot = export.slot;
-        let State::Cancelling(cancel) = &mut export.state else {
-            return;
-        };
-        cancel.timer = None;
-        let tries = cancel.tries;
-        self.cancel_export_again(slot, number, tries);
-    }
-
-    fn cancel_export_again(&mut self, slot: u32, number: u64, tries: u8) {
-        let span = self
-            .span(slot)
-            .filter(|span| span.config.ways == Ways::Both);
-        let limit = span.map(|span| span.config.cancel_retries);
-        // One is sent where nobody can answer.
-        if limit.map_or(tries > 0, |limit| tries > limit) {
-            self.close_export(number);
-            return;
-        }
-        let session = SessionId {
-            originator: self.config.engine,
-            number,
-        };
-        let by = Role::Sender;
-        if !self.queue(slot, Control::Cancel { session, by }) {
-            // As good as lost on the line.
-            self.export_cancel_left(slot, number, 0);
-        }
-    }
-
-    /// P15, RFC 5326 section 6.15.
-    pub(super) fn export_cancel_left(&mut self, slot: u32, number: u64, len: usize) {
-        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
-            return;
-        };
-        let timer = self.set(slot, due, What::ExportCancel { number });
-        if let Some(export) = self.exports.get_mut(&number)
-            && let State::Cancelling(cancel) = &mut export.state
-        {
-            cancel.tries = cancel.tries.saturating_add(1);
-            cancel.timer = timer;
         }
     }
 }

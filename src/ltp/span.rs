@@ -7,6 +7,7 @@ use super::auth::Keys;
 use super::config::{Peer, Ways};
 use super::line::{Line, LineEstimate};
 use super::timers::{Due, TimerId};
+use super::window::Flight;
 use super::wire::SessionId;
 use crate::Instant;
 
@@ -30,6 +31,7 @@ pub(super) struct Span<A> {
     pub(super) repairs: VecDeque<u64>,
     /// Sessions on their first pass.
     pub(super) fresh: VecDeque<u64>,
+    pub(super) flight: Flight,
     pub(super) is_ready: bool,
     /// When the octets sent so far have passed at the configured rate.
     pub(super) passed: Instant,
@@ -149,6 +151,7 @@ impl<A> Span<A> {
             control: VecDeque::new(),
             repairs: VecDeque::new(),
             fresh: VecDeque::new(),
+            flight: Flight::default(),
             is_ready: false,
             passed: Instant::ZERO,
             pace: None,
@@ -190,10 +193,16 @@ impl<A> Span<A> {
         self.has_work() && !is_stopped
     }
 
+    /// The session whose first pass goes on next, unless all wait.
+    pub(super) fn fresh_next(&self) -> Option<u64> {
+        let next = self.fresh.front().copied();
+        next.filter(|_| !self.flight.is_held)
+    }
+
     pub(super) fn has_work(&self) -> bool {
         !self.control.is_empty()
             || !self.repairs.is_empty()
-            || !self.fresh.is_empty()
+            || self.fresh_next().is_some()
             || !self.spare.is_empty()
     }
 

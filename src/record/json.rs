@@ -2,8 +2,10 @@
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
+use std::io;
 
 use serde::{Deserialize, Serialize};
+use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
@@ -53,20 +55,89 @@ pub(super) fn render(
     spill: &mut impl FnMut(Digest, &[u8]),
 ) -> Result<(), serde_json::Error> {
     text.clear();
-    serde_json::to_writer(&mut *text, note)?;
-    if text.len() <= 2 * INLINE {
-        return Ok(());
-    }
-    let mut value = serde_json::to_value(note)?;
-    spill_strings(&mut value, spill);
-    text.clear();
-    serde_json::to_writer(&mut *text, &value)?;
+    let formatter = Spilling { spill, held: None };
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *text, formatter);
+    note.serialize(&mut serializer)?;
     if text.len() > LONGEST {
+        // Sorted, so that the order of fields does not decide the digest.
+        let value: Value = serde_json::from_slice(text)?;
+        text.clear();
+        serde_json::to_writer(&mut *text, &value)?;
         let digest = digest_of(text);
         spill(digest, text);
         *text = blob_name(digest).to_string().into_bytes();
     }
     Ok(())
+}
+
+/// Writes JSON without spaces, in one pass, and large payloads elsewhere.
+struct Spilling<'s, S> {
+    spill: &'s mut S,
+    held: Option<Held>,
+}
+
+/// What is known of the string being written, while its opening quotation mark is not yet out.
+enum Held {
+    Nothing,
+    /// It began like a payload that is to be moved, and so far there was nothing else.
+    Payload(Vec<u8>),
+}
+
+impl<S: FnMut(Digest, &[u8])> Spilling<'_, S> {
+    /// Writes what was held back: the string is no large payload.
+    fn release<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        match self.held.take() {
+            None => Ok(()),
+            Some(Held::Nothing) => writer.write_all(b"\""),
+            Some(Held::Payload(octets)) => {
+                writer.write_all(b"\"")?;
+                writer.write_all(hex::encode(&octets).as_bytes())
+            }
+        }
+    }
+}
+
+impl<S: FnMut(Digest, &[u8])> Formatter for Spilling<'_, S> {
+    fn begin_string<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
+        self.held = Some(Held::Nothing);
+        Ok(())
+    }
+
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        if matches!(self.held, Some(Held::Nothing))
+            && fragment.len() > hex::PREFIX.len() + 2 * INLINE
+            && let Some(octets) = hex::decode(fragment)
+        {
+            self.held = Some(Held::Payload(octets));
+            return Ok(());
+        }
+        self.release(writer)?;
+        writer.write_all(fragment.as_bytes())
+    }
+
+    fn write_char_escape<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        escape: CharEscape,
+    ) -> io::Result<()> {
+        self.release(writer)?;
+        CompactFormatter.write_char_escape(writer, escape)
+    }
+
+    fn end_string<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        if let Some(Held::Payload(octets)) = &self.held {
+            let digest = digest_of(octets);
+            (self.spill)(digest, octets);
+            self.held = None;
+            return write!(writer, "{}", blob_name(digest));
+        }
+        self.release(writer)?;
+        writer.write_all(b"\"")
+    }
 }
 
 /// Puts the payloads back that [`render`] had moved elsewhere.
@@ -126,23 +197,6 @@ pub(super) fn digest_of(octets: &[u8]) -> Digest {
     digest
 }
 
-fn spill_strings(value: &mut Value, spill: &mut impl FnMut(Digest, &[u8])) {
-    match value {
-        Value::String(text) if text.len() > hex::PREFIX.len() + 2 * INLINE => {
-            if let Some(octets) = hex::decode(text) {
-                let digest = digest_of(&octets);
-                spill(digest, &octets);
-                *value = blob_name(digest);
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| spill_strings(item, spill)),
-        Value::Object(fields) => fields
-            .values_mut()
-            .for_each(|item| spill_strings(item, spill)),
-        _ => {}
-    }
-}
-
 fn restore_strings<'b>(
     value: &mut Value,
     find: &mut impl FnMut(&Digest) -> Option<&'b [u8]>,
@@ -192,4 +246,65 @@ pub(super) fn pretty(text: &[u8]) -> String {
     serde_json::from_slice::<Value>(text)
         .and_then(|value| serde_json::to_string_pretty(&value))
         .unwrap_or_else(|_| String::from_utf8_lossy(text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Note<'a> {
+        text: &'a str,
+        payload: &'a str,
+        end: u8,
+    }
+
+    fn rendered(text: &str, payload: &str) -> (String, Vec<Vec<u8>>) {
+        let mut out = Vec::new();
+        let mut spilled = Vec::new();
+        let note = Note {
+            text,
+            payload,
+            end: 1,
+        };
+        render(&mut out, &note, &mut |_, octets| {
+            spilled.push(octets.to_vec());
+        })
+        .unwrap();
+        (String::from_utf8(out).unwrap(), spilled)
+    }
+
+    #[test]
+    fn only_large_payloads_leave_the_text() {
+        let (small, large) = (hex::encode(&[7; INLINE]), hex::encode(&[7; INLINE + 1]));
+        let text = "x".repeat(3 * INLINE);
+
+        let (kept, nothing) = rendered(&text, &small);
+        let (moved, octets) = rendered("a \"b\"\n", &large);
+
+        assert_eq!(
+            kept,
+            format!("{{\"text\":\"{text}\",\"payload\":\"{small}\",\"end\":1}}")
+        );
+        assert!(nothing.is_empty());
+        assert_eq!(octets, [[7; INLINE + 1]]);
+        let name = blob_name(digest_of(&[7; INLINE + 1]));
+        assert_eq!(
+            moved,
+            format!("{{\"text\":\"a \\\"b\\\"\\n\",\"payload\":{name},\"end\":1}}")
+        );
+    }
+
+    #[test]
+    fn what_only_begins_like_a_payload_stays_as_it_is() {
+        let almost = [&hex::encode(&[7; INLINE + 1]), "\nand more"].concat();
+
+        let (text, spilled) = rendered("", &almost);
+
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value.get("payload").and_then(Value::as_str), Some(&*almost));
+        assert!(spilled.is_empty());
+    }
 }

@@ -94,6 +94,8 @@ pub enum ReplayError {
         calls: u64,
         /// The time of the last of them.
         time: Instant,
+        /// The version of the crate that wrote it, where that much can be read.
+        made_by: Option<String>,
     },
     /// Seed and payloads were taken out.
     Redacted,
@@ -105,6 +107,8 @@ pub enum ReplayError {
         recorded: String,
         /// The machine that was to replay it.
         expected: &'static str,
+        /// The version of the crate that wrote it.
+        made_by: String,
     },
     /// The machine cannot be made from the recorded configuration, or cannot read the recorded inputs.
     Unreadable {
@@ -118,12 +122,20 @@ pub enum ReplayError {
 impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read { error, calls, time } => {
+            Self::Read {
+                error,
+                calls,
+                time,
+                made_by,
+            } => {
                 write!(f, "{error}")?;
                 if *calls > 0 {
                     write!(f, ", behind call {calls} at {time}; all up to there match")?;
                 }
-                Ok(())
+                match made_by {
+                    Some(made_by) => write!(f, "{}", Versions(made_by)),
+                    None => Ok(()),
+                }
             }
             Self::Redacted => f.write_str(
                 "the recording is redacted: without seed and payloads it can be viewed, not replayed",
@@ -132,8 +144,13 @@ impl fmt::Display for ReplayError {
                 f,
                 "the file begins with part {part} of a recording; a replay begins with part 0"
             ),
-            Self::Kind { recorded, expected } => {
-                write!(f, "a recording of `{recorded}`, not of `{expected}`")
+            Self::Kind {
+                recorded,
+                expected,
+                made_by,
+            } => {
+                write!(f, "a recording of `{recorded}`, not of `{expected}`")?;
+                write!(f, "{}", Versions(made_by))
             }
             Self::Unreadable { what, made_by } => write!(f, "{what}{}", Versions(made_by)),
         }
@@ -151,20 +168,24 @@ impl Error for ReplayError {}
 ///
 /// [`ReplayError`], when there is nothing to compare.
 pub fn replay<M: Recorded>(file: &[u8]) -> Result<Outcome, ReplayError> {
-    let unread = |error| ReplayError::Read {
+    let unread = |error, made_by| ReplayError::Read {
         error,
         calls: 0,
         time: Instant::ZERO,
+        made_by,
     };
-    let recording = Recording::open(file).map_err(unread)?;
-    let mut calls = recording.calls().map_err(unread)?;
+    let recording = Recording::open(file).map_err(|error| unread(error, None))?;
     let made_by = recording.head().made_by.clone();
+    let mut calls = recording
+        .calls()
+        .map_err(|error| unread(error, Some(made_by.clone())))?;
     let mut player = Player::<M>::new(&recording)?;
     let difference = player.play(&mut calls).map_err(|stop| match stop {
         Stop::Read(error) => ReplayError::Read {
             error,
             calls: calls.count(),
             time: player.now,
+            made_by: Some(made_by.clone()),
         },
         Stop::Unreadable(what) => ReplayError::Unreadable {
             what: format!("call {} at {}: {what}", calls.count(), player.now),
@@ -228,6 +249,7 @@ impl<M: Recorded> Player<M> {
             return Err(ReplayError::Kind {
                 recorded: head.kind.clone(),
                 expected: M::KIND,
+                made_by: made_by.clone(),
             });
         }
         if head.part != 0 {

@@ -69,3 +69,38 @@ impl<T> PartialEq for Entry<T> {
 }
 
 impl<T> Eq for Entry<T> {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::Seed;
+
+    #[test]
+    fn what_is_due_first_leaves_first_and_equals_leave_as_they_came() {
+        let mut agenda = Agenda::new();
+        let mut chance = Seed::from(5).chance();
+        let mut expected = Vec::new();
+        let mut left = Vec::new();
+        for number in 0..5000_u64 {
+            let at = Instant::from_nanos(chance.below(300));
+            agenda.enter(at, number);
+            expected.push((at, number));
+            if chance.below(3) == 0 {
+                assert_eq!(agenda.next_time(), expected.iter().map(|due| due.0).min());
+                let first = agenda.take().unwrap();
+                expected.retain(|due| *due != first);
+                left.push(first);
+                assert!(expected.iter().all(|due| first < *due));
+            }
+        }
+        expected.sort_unstable();
+
+        let rest: Vec<_> = core::iter::from_fn(|| agenda.take()).collect();
+
+        assert!(left.len() > 1000);
+        assert_eq!(rest, expected);
+        assert_eq!(agenda.len(), 0);
+    }
+}

@@ -24,11 +24,11 @@ pub struct Host<M> {
 
 /// A host of one world, whatever its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostId(pub(super) usize);
+pub struct HostId(pub(super) u32);
 
 /// A NAT of one world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NatId(pub(super) usize);
+pub struct NatId(pub(super) u32);
 
 /// What lines join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +91,27 @@ impl<M> From<Host<M>> for HostId {
 impl<M> From<Host<M>> for Node {
     fn from(host: Host<M>) -> Self {
         Self::Host(host.id)
+    }
+}
+
+// Bound: a world of four billion nodes has no memory left for them.
+impl HostId {
+    pub(super) fn new(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl NatId {
+    pub(super) fn new(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 

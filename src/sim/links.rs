@@ -1,5 +1,6 @@
 //! Lines between hosts, wires and buses between interfaces, and what travels on them.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
@@ -128,7 +129,7 @@ impl World {
 
     fn are_neighbours(&self, from: Node, to: Node) -> bool {
         match (self.lodging(from), self.lodging(to)) {
-            (Some(Lodging::Name(..)), Some(Lodging::Name(..))) => true,
+            (Some(Lodging::Name(_)), Some(Lodging::Name(_))) => true,
             (Some(Lodging::Ip(_)) | None, Some(Lodging::Ip(_)) | None) => self.share_net(from, to),
             _ => false,
         }
@@ -136,7 +137,7 @@ impl World {
 
     pub(super) fn lodging(&self, node: Node) -> Option<&Lodging> {
         match node {
-            Node::Host(id) => self.hosts.get(id.0).map(|slot| &slot.lodging),
+            Node::Host(id) => self.hosts.get(id.index()).map(|slot| &slot.lodging),
             Node::Nat(_) => None,
         }
     }
@@ -252,7 +253,7 @@ impl World {
         if has_plan {
             let version = state.version;
             self.agenda
-                .enter(self.now, Happening::Contact(way, version));
+                .enter(self.now, Happening::Contact(Box::new((way, version))));
         }
         way
     }
@@ -271,7 +272,8 @@ impl World {
         let (from, to) = (state.from, state.to);
         let window = state.line.contacts.window_at(now);
         if let Some(next) = state.line.contacts.next_change(now) {
-            self.agenda.enter(next, Happening::Contact(way, version));
+            self.agenda
+                .enter(next, Happening::Contact(Box::new((way, version))));
         }
         if let Some((opens, closes)) = window {
             self.trace.contact(Contact {
@@ -293,7 +295,7 @@ impl World {
             return None;
         };
         match (from, self.lodging(to.node())?) {
-            (_, Lodging::Name(name, _)) => Some((id, Place::Name(*name))),
+            (_, Lodging::Name(named)) => Some((id, Place::Name(named.own))),
             (Point::Interface(_, interface), Lodging::Link(via)) => {
                 let via = *via;
                 Some((id, Place::Hop(Hop { interface, via })))

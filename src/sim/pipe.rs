@@ -70,6 +70,11 @@ pub(super) enum News {
     Free(u32),
 }
 
+/// The other direction of a stream: both lie side by side.
+pub(super) const fn other_way(lane: usize) -> usize {
+    lane ^ 1
+}
+
 impl Lanes {
     pub(super) const fn new() -> Self {
         Self(Vec::new())
@@ -116,11 +121,11 @@ impl World {
     pub fn connect(&mut self, one: impl Into<HostId>, other: impl Into<HostId>, line: StreamLine) {
         let (one, other) = (one.into(), other.into());
         let there = self.lanes.0.len();
-        let back = there + 1;
+        let back = other_way(there);
         self.add_lane(one, other, back, line.clone());
         self.add_lane(other, one, there, line);
-        self.board(one, there, back);
-        self.board(other, back, there);
+        self.board(one, there);
+        self.board(other, back);
         self.cue(one, Place::Stream, Link::Up);
         self.cue(other, Place::Stream, Link::Up);
     }
@@ -144,9 +149,9 @@ impl World {
         });
     }
 
-    fn board(&mut self, id: HostId, out: usize, back: usize) {
+    fn board(&mut self, id: HostId, out: usize) {
         match &mut self.slot(id).lodging {
-            Lodging::Stream(lanes @ None) => *lanes = Some((out, back)),
+            Lodging::Stream(lane @ None) => *lane = Some(out),
             Lodging::Stream(Some(_)) => misuse("a machine has one stream in its life"),
             _ => misuse("only machines whose address is () are joined by a stream"),
         }
@@ -161,8 +166,8 @@ impl World {
     }
 
     pub(super) fn lanes_of(&self, id: HostId) -> Option<(usize, usize)> {
-        match self.hosts.get(id.0)?.lodging {
-            Lodging::Stream(lanes) => lanes,
+        match self.hosts.get(id.index())?.lodging {
+            Lodging::Stream(out) => out.map(|out| (out, other_way(out))),
             _ => None,
         }
     }
@@ -193,7 +198,8 @@ impl World {
                 life: lane.life,
                 packet: packet.filter(|_| rest.is_empty()),
             };
-            self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
+            self.agenda
+                .enter(at, Happening::Lane(Box::new((out, news))));
         }
         self.fill_lane(out);
     }
@@ -326,7 +332,7 @@ impl World {
             // The news that there is room travels the other way.
             let at = now + self.lanes.get(back).line.delay;
             self.agenda
-                .enter(at, Happening::Lane(lane, Box::new(News::Free(life))));
+                .enter(at, Happening::Lane(Box::new((lane, News::Free(life)))));
         }
         chunk
     }
@@ -374,7 +380,8 @@ impl World {
         let at = lane.carry(now, 0);
         let packet = self.note_flags(out, Flags::FIN);
         let news = News::Fin(self.lanes.get(out).life, packet);
-        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
+        self.agenda
+            .enter(at, Happening::Lane(Box::new((out, news))));
     }
 
     /// A machine is done; what it handed over lives on.
@@ -402,7 +409,8 @@ impl World {
         let at = now + lane.line.delay;
         let packet = self.note_flags(out, Flags::RST);
         let news = News::Reset(self.lanes.get(out).life, packet);
-        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
+        self.agenda
+            .enter(at, Happening::Lane(Box::new((out, news))));
         let back = self.lanes.get(back);
         back.life += 1;
         back.unread.clear();
@@ -481,7 +489,8 @@ impl World {
         let at = self.now + lane.line.delay;
         let packet = self.note_flags(out, Flags::RST);
         let news = News::Reset(self.lanes.get(out).life, packet);
-        self.agenda.enter(at, Happening::Lane(out, Box::new(news)));
+        self.agenda
+            .enter(at, Happening::Lane(Box::new((out, news))));
     }
 
     pub(super) fn half_close_lane(&mut self, id: HostId) {

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::world::{Happening, Labels};
+use super::world::{Call, Happening, Labels};
 use super::{Host, HostId, MarkKind, Node, Place, Placed, World, misuse};
 use crate::{Instant, Machine, Tag};
 
@@ -164,7 +164,7 @@ impl World {
     /// Tells whether a machine said that it is done.
     #[must_use]
     pub fn is_done(&self, host: impl Into<HostId>) -> bool {
-        match self.hosts.get(host.into().0) {
+        match self.hosts.get(host.into().index()) {
             Some(slot) => slot.is_done,
             None => misuse("the host belongs to another world"),
         }
@@ -173,7 +173,8 @@ impl World {
     /// Calls `call` at `time`, or at once when that is past.
     pub fn at(&mut self, time: impl Moment, call: impl FnOnce(&mut Self) + 'static) {
         let time = time.instant().max(self.now);
-        self.agenda.enter(time, Happening::Call(Box::new(call)));
+        self.agenda
+            .enter(time, Happening::Call(Box::new(Call(Box::new(call)))));
     }
 
     /// Calls `call` each `period` from here on, until it breaks. A period of zero counts as a nanosecond.
@@ -280,7 +281,7 @@ impl World {
     /// Returns the streams that the machine of `host` handed over.
     #[must_use]
     pub fn handed(&self, host: impl Into<HostId>) -> &[Handed] {
-        match self.hosts.get(host.into().0) {
+        match self.hosts.get(host.into().index()) {
             Some(slot) => &slot.spare.handed,
             None => misuse("the host belongs to another world"),
         }

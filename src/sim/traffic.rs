@@ -124,12 +124,12 @@ impl World {
         let place = Place::Name(name);
         let from = Node::Host(id);
         let route = match &self.slot(id).lodging {
-            Lodging::Name(own, routes) => (*own, routes.get(&name).copied()),
+            Lodging::Name(named) => (named.own, named.route(name)),
             _ => return Sent::Gone,
         };
         let (own, route) = route;
         let route = route.or_else(|| self.find_route(id, name));
-        let Some((to, way)) = route else {
+        let Some(Route { to, way, .. }) = route else {
             let to = self.names.get(&name).map(|to| Node::Host(*to));
             let why = to.map_or(Why::NoHost, |_| Why::NoLine);
             self.note_lost(from, to, place, octets, why);
@@ -143,10 +143,11 @@ impl World {
         let to = *self.names.get(&name)?;
         let from = Point::Node(Node::Host(id));
         let way = self.links.find(from, Point::Node(Node::Host(to)))?;
-        if let Lodging::Name(_, routes) = &mut self.slot(id).lodging {
-            routes.insert(name, (to, way));
+        let route = Route { name, to, way };
+        if let Lodging::Name(named) = &mut self.slot(id).lodging {
+            named.learn(route);
         }
-        Some((to, way))
+        Some(route)
     }
 
     fn send_by_hop(&mut self, id: HostId, hop: Hop, octets: &mut Bytes) -> Sent {
@@ -367,7 +368,7 @@ impl World {
         let Node::Host(id) = from else {
             return None;
         };
-        let own = self.hosts.get_mut(id.0)?.spare.label.as_mut();
+        let own = self.hosts.get_mut(id.index())?.spare.label.as_mut();
         own.or(self.label.as_mut()).and_then(|label| label(octets))
     }
 

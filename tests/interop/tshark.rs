@@ -283,6 +283,10 @@ fn the_kept_recordings_are_dissected_without_a_complaint() {
     let mut dissected = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        // The stories say what analysers take for protocols on top, and find malformed.
+        if path.is_dir() {
+            continue;
+        }
         let name = path.file_stem().unwrap().to_str().unwrap();
         let file = fs::read(&path).unwrap();
 

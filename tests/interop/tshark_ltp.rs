@@ -357,6 +357,24 @@ fn the_recording_of_an_engine_is_read() {
     assert!(sizes.count() > 10);
 }
 
+/// Over real sockets, with a segment that got lost.
+#[cfg(feature = "cli")]
+#[test]
+#[ignore = "needs tshark"]
+fn the_recording_of_the_demo_is_read() {
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tshark_demo");
+    let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_farlink"));
+    let output = demo
+        .args(["demo", "--size", "1", "--out"])
+        .arg(&folder)
+        .output();
+    assert!(output.unwrap().status.success());
+
+    let types = both_read("demo", &std::fs::read(folder.join("ltp.pcapng")).unwrap());
+
+    assert_eq!(types, BTreeSet::from([0, 1, 2, 4, 7, 8, 9]));
+}
+
 #[test]
 #[ignore = "needs tshark"]
 fn every_reason_is_read_in_sessions_of_long_names() {

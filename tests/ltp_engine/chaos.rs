@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use farlink::ltp::{
     Auth, AutoCopies, Block, Config, Copies, Cue, Engine, Error, Event, Key, LearnedMargins,
-    Margins, Numbers, Peer, Red, Service, SessionId,
+    Margins, Numbers, Peer, Red, Service, SessionId, Signer,
 };
 use farlink::{Cause, Chance, Hop, Link, Machine as _, Seed, Tag};
 
@@ -80,6 +80,7 @@ fn peer_by_chance(chance: &mut Chance, delay: Duration, auth: &Auth) -> Peer<Hop
         session_octets: pick(chance, [1500, 1 << 27, 1 << 27, 1 << 27]),
         import_octets: pick(chance, [6000, 1 << 29, 1 << 29]),
         checkpoint_every: NonZeroU32::new(pick(chance, [0, 0, 1, 2, 3])),
+        window: NonZeroU64::new(pick(chance, [0, 0, 1, 700, 3000])),
         report_delay: millis(chance, [0, 0, 20, 3000]),
         repair_delay: millis(chance, [0, 0, 20, 3000]),
         copies: copies_by_chance(chance),
@@ -106,10 +107,18 @@ fn copies_by_chance(chance: &mut Chance) -> Copies {
 
 /// Segments of less than this many octets more would be refused.
 fn auth_overhead(auth: &Auth) -> usize {
-    if *auth == Auth::OFF { 0 } else { 20 }
+    match auth.send.first() {
+        None => 0,
+        Some(Signer::Null | Signer::HmacSha1(_)) => 20,
+        // A signature of 1024 bits.
+        Some(_) => 160,
+    }
 }
 
-fn suite(chance: &mut Chance) -> Auth {
+/// How the segments of a storm are authenticated.
+type Suite = fn(&mut Chance) -> Auth;
+
+fn cheap(chance: &mut Chance) -> Auth {
     match chance.below(8) {
         0 => Auth::null(),
         1 => Auth::hmac_sha1(Key {
@@ -142,7 +151,7 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, suite: Suite) -> Self {
         let mut chance = Seed::from(seed).child("world").chance();
         let delay = Duration::from_nanos(chance.below(2_000_000_000));
         let auth = suite(&mut chance);
@@ -424,8 +433,8 @@ fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<Session
 }
 
 /// Sends blocks of all kinds both ways through all that, and proves what must hold whatever happened.
-fn storm(seed: u64, tally: &Tally) {
-    let mut storm = Storm::new(seed);
+fn storm(seed: u64, suite: Suite, tally: &Tally) {
+    let mut storm = Storm::new(seed, suite);
     let acts = 4 + storm.chance.below(24);
     for _ in 0..acts {
         storm.act();
@@ -512,10 +521,21 @@ impl Tally {
 fn each_block_is_delivered_once_and_whole_or_reported_failed_and_nothing_is_left() {
     let tally = Tally::default();
 
-    for_each_seed(500, |seed| storm(seed, &tally));
+    for_each_seed(500, |seed| storm(seed, cheap, &tally));
 
     for (kind, count) in tally.0.lock().unwrap().iter() {
         println!("{count:>7} {kind}");
+    }
+}
+
+/// Signatures take long, so there are few seeds.
+#[cfg(all(feature = "ltp-rsa", feature = "serde"))]
+#[test]
+fn the_same_holds_when_every_segment_is_signed_with_rsa() {
+    let tally = Tally::default();
+
+    for seed in 0..3 {
+        storm(seed, |_| crate::secrets::rsa(0), &tally);
     }
 }
 

@@ -248,12 +248,12 @@ fn the_key_of_a_session_is_remembered_past_its_end_and_in_both_roles() {
     assert_eq!(line.near().stats().unknown_key, 0);
 }
 
+/// RSA-SHA256 both ways: 1024 bits, or 2048.
 #[cfg(all(feature = "ltp-rsa", feature = "serde"))]
-#[test]
-fn rsa_carries_a_block_both_ways_and_the_right_half_of_the_key_is_needed() {
+pub(crate) fn rsa(nth: usize) -> Auth {
     use farlink::ltp::{PrivateKey, PublicKey};
     let text = include_str!("../../vectors/ltp_auth/known_answers.toml");
-    let field = |name: &str, nth: usize| {
+    let field = |name: &str| {
         let line = text
             .lines()
             .filter_map(|line| line.strip_prefix(&format!("{name} = \"")))
@@ -261,17 +261,22 @@ fn rsa_carries_a_block_both_ways_and_the_right_half_of_the_key_is_needed() {
         let hex = line.unwrap().trim_end_matches('"');
         farlink::hex::decode(&format!("hex:{hex}")).unwrap()
     };
-    let auth = |nth| Auth {
+    Auth {
         send: vec![Signer::RsaSha256(PrivateKey {
             id: "a".into(),
-            der: field("pkcs8", nth).into(),
+            der: field("pkcs8").into(),
         })],
         accept: vec![Verifier::RsaSha256(PublicKey {
             id: "a".into(),
-            der: field("spki", nth).into(),
+            der: field("spki").into(),
         })],
-    };
-    let mut line = authentic(&auth(1));
+    }
+}
+
+#[cfg(all(feature = "ltp-rsa", feature = "serde"))]
+#[test]
+fn rsa_carries_a_block_both_ways_and_the_right_half_of_the_key_is_needed() {
+    let mut line = authentic(&rsa(1));
     line.send(1, &pattern(5000), Red::Octets(3000));
     line.run();
 
@@ -283,7 +288,7 @@ fn rsa_carries_a_block_both_ways_and_the_right_half_of_the_key_is_needed() {
         .map(|(_, segment)| segment.trailer.find(ExtensionTag::AUTHENTICATION));
     assert!(values.into_iter().all(|value| value.unwrap().len() == 256));
 
-    set(&mut line, 1, auth(0));
+    set(&mut line, 1, rsa(0));
     line.send(2, &pattern(10), Red::All);
     line.run_for(OWLT * 2);
     assert!(line.far().stats().unauthentic + line.far().stats().unknown_key > 0);

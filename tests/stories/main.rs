@@ -1,4 +1,9 @@
 //! Stories: protocols in a simulated world, each with a seed, an outcome and a ladder.
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests link the standard library anyway"
+)]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -9,6 +14,10 @@
 mod chaos;
 mod cotp;
 mod kept;
+#[cfg(feature = "ltp")]
+mod ltp;
+#[cfg(feature = "ltp")]
+mod ltp_scene;
 mod resets;
 mod scene;
 #[path = "../sink/mod.rs"]

@@ -1,4 +1,4 @@
-//! `farlink cotp` and `farlink demo`, over loopback.
+//! `farlink cotp`, over loopback.
 
 use super::*;
 
@@ -81,29 +81,4 @@ fn what_is_recorded_replays_and_draws() {
     farlink(&["replay", &recording]).well();
     farlink(&["decode", &recording, "--ladder", &drawing]).well();
     assert!(fs::read_to_string(drawing).unwrap().contains("CR"));
-}
-
-#[test]
-fn the_demo_names_a_recording_that_replays() {
-    let folder = scratch("demo");
-
-    let ran = farlink(&["demo", "--size", "2", "--out", &folder]).well();
-
-    assert!(
-        ran.out
-            .contains("refused by the peer: selector unknown (3)"),
-        "{}",
-        ran.out
-    );
-    assert!(
-        ran.out.contains("went there and back unchanged"),
-        "{}",
-        ran.out
-    );
-    farlink(&["replay", &format!("{folder}/cotp.pcapng")]).well();
-    assert!(
-        fs::read_to_string(format!("{folder}/cotp.svg"))
-            .unwrap()
-            .contains("<svg")
-    );
 }

@@ -178,6 +178,7 @@ fn a_block_goes_from_standard_input_to_standard_output() {
     );
 }
 
+#[cfg(unix)]
 #[test]
 fn a_receiver_goes_on_with_further_blocks_and_senders_from_anywhere() {
     let out = folder("ltp_many");
@@ -238,6 +239,85 @@ fn a_named_peer_is_heard_from_its_address() {
 
     assert_eq!(node.told("received")["octets"], 10);
     assert!(node.process.wait().unwrap().success());
+}
+
+/// What was acknowledged is nowhere else any more.
+#[test]
+fn every_block_that_was_acknowledged_is_kept_even_behind_the_last_one() {
+    let out = folder("ltp_behind");
+    let mut node = receive(&["--out", &out, "--once"]);
+    let to = format!("2={}", node.address);
+    let senders: Vec<Child> = (1..5)
+        .map(|engine: u32| {
+            let file = written(&format!("ltp_behind_{engine}.bin"), &pattern(40_000));
+            let engine = engine.to_string();
+            let arguments = [
+                "ltp",
+                "send",
+                &file,
+                "--engine",
+                &engine,
+                "--to",
+                &to,
+                "--client",
+                "4",
+                "--retries",
+                "0",
+            ];
+            tool(&arguments).spawn().unwrap()
+        })
+        .collect();
+
+    let succeeded = senders
+        .into_iter()
+        .map(|sender| sender.wait_with_output().unwrap().status.success())
+        .filter(|is_well| *is_well)
+        .count();
+
+    assert!(node.process.wait().unwrap().success());
+    let kept = files(&out);
+    assert!(
+        succeeded >= 1 && kept.len() >= succeeded,
+        "{succeeded} and {}",
+        kept.len()
+    );
+    assert!(kept.iter().all(|(_, octets)| *octets == pattern(40_000)));
+}
+
+/// A sender has nowhere to put a block, so it must not take one.
+#[test]
+fn two_senders_that_meet_do_not_acknowledge_each_other() {
+    let (one, two) = (silence().1, silence().1);
+    let file = written("ltp_meet.bin", &pattern(10));
+    let arguments = |engine, here: &str, other, there: &str| {
+        let to = format!("{other}={there}");
+        let arguments = [
+            "ltp",
+            "send",
+            &file,
+            "--engine",
+            engine,
+            "--bind",
+            here,
+            "--to",
+            &to,
+            "--client",
+            "4",
+            "--retries",
+            "0",
+        ];
+        tool(&arguments).spawn().unwrap()
+    };
+    let first = arguments("1", &one, "2", &two);
+
+    let second = arguments("2", &two, "1", &one);
+
+    for process in [first, second] {
+        let Output { status, stderr, .. } = process.wait_with_output().unwrap();
+        let told = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(1), "{told}");
+        assert!(told.contains("does not answer"), "{told}");
+    }
 }
 
 #[test]

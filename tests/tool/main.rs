@@ -17,6 +17,7 @@ mod calls;
 mod capture;
 mod cotp;
 mod decode;
+mod demo;
 #[path = "../ethernet/mod.rs"]
 mod ethernet;
 mod ltp;

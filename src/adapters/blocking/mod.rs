@@ -5,6 +5,10 @@
     feature = "cotp",
     doc = "[`cotp`] holds connections that carry whole messages."
 )]
+#![cfg_attr(
+    feature = "ltp",
+    doc = "[`ltp`] holds nodes that send blocks and wait for their acknowledgment."
+)]
 
 mod carrier;
 #[cfg(feature = "cotp")]

@@ -1,20 +1,17 @@
 //! One machine on one bound UDP socket, in the thread of the caller.
 
-use alloc::vec;
-use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
 
+use crate::adapters::offload::{self, Buffers, Inbox, Socket};
 use crate::adapters::{Clock, CommandError};
 use crate::{Ask, Cause, Instant, Limits, Link, Machine, Output, Path, Proto, Transmit};
 
 /// Sends and asks, or datagrams received, after which the loop looks at the other side.
 const FAIR_SHARE: usize = 64;
-/// Octets of the largest datagram there can be.
-const LARGEST: usize = 1 << 16;
 
 /// How a machine is driven.
 #[derive(Debug, Clone, Default)]
@@ -56,27 +53,24 @@ pub struct Counts {
 /// has commands to give at any time takes short turns; their length bounds how long a command waits.
 pub struct Driver<M: Machine<Addr = Path>> {
     machine: M,
-    socket: UdpSocket,
-    local: SocketAddr,
-    /// A connected socket sends without an address.
-    is_connected: bool,
+    socket: Socket,
     clock: Clock,
     tx: Transmit<Path>,
     /// How many datagrams of `tx` have left, while the socket does not take the rest.
     held: Option<usize>,
-    scratch: Vec<u8>,
+    inbox: Inbox,
     /// The limit of a blocking read that the socket was last given.
     limit: Duration,
     done: bool,
-    counts: Counts,
+    unanswered: u64,
 }
 
 impl<M: Machine<Addr = Path>> fmt::Debug for Driver<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Driver");
         debug
-            .field("local", &self.local)
-            .field("counts", &self.counts);
+            .field("local", &self.local_addr())
+            .field("counts", &self.counts());
         debug.finish_non_exhaustive()
     }
 }
@@ -98,22 +92,19 @@ impl<M: Machine<Addr = Path>> Driver<M> {
     ///
     /// The system's own.
     pub fn new(machine: M, socket: UdpSocket, options: &Options) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
-        let local = socket.local_addr()?;
+        let socket = Socket::new(socket, &offload::Options::default())?;
         let mut driver = Self {
             machine,
-            local,
-            is_connected: socket.peer_addr().is_ok(),
             socket,
             clock: options.clock,
             tx: Transmit::new(options.limits),
             held: None,
-            scratch: vec![0; LARGEST],
+            inbox: Inbox::default(),
             limit: Duration::ZERO,
             done: false,
-            counts: Counts::default(),
+            unanswered: 0,
         };
-        let itself = Path::socket(Proto::Udp, local);
+        let itself = Path::socket(Proto::Udp, driver.local_addr());
         driver.machine.link(driver.clock.now(), itself, Link::Up);
         Ok(driver)
     }
@@ -162,14 +153,25 @@ impl<M: Machine<Addr = Path>> Driver<M> {
 
     /// Returns what was counted so far.
     #[must_use]
-    pub const fn counts(&self) -> Counts {
-        self.counts
+    pub fn counts(&self) -> Counts {
+        let counts = self.socket.counts();
+        Counts {
+            reported: counts.reported,
+            unsent: counts.unsent,
+            unanswered: self.unanswered,
+        }
+    }
+
+    /// Returns the buffers that the system granted the socket.
+    #[must_use]
+    pub const fn buffers(&self) -> Buffers {
+        self.socket.buffers()
     }
 
     /// Returns what the socket is bound to.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.socket.local_addr()
     }
 
     /// Returns the socket, blocking without a limit, and the machine.
@@ -178,9 +180,10 @@ impl<M: Machine<Addr = Path>> Driver<M> {
     ///
     /// The system's own.
     pub fn into_parts(self) -> io::Result<(M, UdpSocket)> {
-        self.socket.set_nonblocking(false)?;
-        self.socket.set_read_timeout(None)?;
-        Ok((self.machine, self.socket))
+        let socket = self.socket.into_inner();
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(None)?;
+        Ok((self.machine, socket))
     }
 
     fn drain(&mut self) -> Drained<M::Event> {
@@ -212,7 +215,7 @@ impl<M: Machine<Addr = Path>> Driver<M> {
     }
 
     fn answer(&mut self, ask: &Ask<Path>) {
-        self.counts.unanswered += 1;
+        self.unanswered += 1;
         if let Ask::Open { tag, path } = *ask {
             let failed = Link::Failed(tag, Cause::Unreachable);
             self.machine.link(self.clock.now(), path, failed);
@@ -221,48 +224,32 @@ impl<M: Machine<Addr = Path>> Driver<M> {
 
     /// Sends what is held, and tells whether all of it has left. The machine is not polled before that.
     fn flush(&mut self) -> bool {
-        let (Some(mut sent), Some(to)) = (self.held, self.tx.to()) else {
-            return true;
-        };
-        for datagram in self.tx.datagrams().skip(sent) {
-            match self.send(to.remote, datagram) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.held = Some(sent);
-                    return false;
-                }
-                Err(_) => self.counts.unsent += 1,
+        if let Some(sent) = &mut self.held {
+            if !self.socket.send(&self.tx, sent) {
+                return false;
             }
-            sent += 1;
+            self.held = None;
         }
-        self.held = None;
         true
-    }
-
-    fn send(&self, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        let attempt = || {
-            let sent = if self.is_connected {
-                self.socket.send(datagram)
-            } else {
-                self.socket.send_to(datagram, to)
-            };
-            sent.map(drop)
-        };
-        match attempt() {
-            // An error that the network reported before, about another datagram; this one was not tried.
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => attempt(),
-            other => other,
-        }
     }
 
     /// Takes what the socket has, but for a limited number of datagrams, and tells whether that was any.
     fn receive(&mut self) -> io::Result<bool> {
-        for count in 0..FAIR_SHARE {
-            if !self.receive_one()? {
-                return Ok(count > 0);
+        let mut count = 0;
+        while count < FAIR_SHARE {
+            let now = self.clock.now();
+            let machine = &mut self.machine;
+            let received = self.socket.receive(&mut self.inbox, |from, octets| {
+                machine.receive(now, from, octets);
+            });
+            match received {
+                // Errors were read, but no datagram.
+                Ok(received) => count += received.max(1),
+                Err(error) if is_pause(&error) => break,
+                Err(error) => return Err(error),
             }
         }
-        Ok(true)
+        Ok(count > 0)
     }
 
     /// Waits for one datagram, and tells whether it came before `wake`.
@@ -271,60 +258,26 @@ impl<M: Machine<Addr = Path>> Driver<M> {
         if limit.is_zero() {
             return Ok(false);
         }
+        let socket = self.socket.get_ref();
         if limit != self.limit {
-            self.socket.set_read_timeout(Some(limit))?;
+            socket.set_read_timeout(Some(limit))?;
             self.limit = limit;
         }
-        self.socket.set_nonblocking(false)?;
-        let has_come = self.receive_one();
-        self.socket.set_nonblocking(true)?;
-        has_come
-    }
-
-    /// Feeds the machine one datagram, or counts one error, and tells whether there was any.
-    fn receive_one(&mut self) -> io::Result<bool> {
-        match self.socket.recv_from(&mut self.scratch) {
-            Ok((len, remote)) => {
-                let octets = self.scratch.get(..len).unwrap_or_default();
-                let from = Path::udp(self.local, remote);
-                self.machine.receive(self.clock.now(), from, octets);
-                Ok(true)
-            }
+        socket.set_nonblocking(false)?;
+        let (machine, clock) = (&mut self.machine, self.clock);
+        let received = self.socket.receive_train(&mut self.inbox, |from, octets| {
+            machine.receive(clock.now(), from, octets);
+        });
+        self.socket.get_ref().set_nonblocking(true)?;
+        match received {
+            Ok(_) => Ok(true),
             Err(error) if is_pause(&error) => Ok(false),
-            Err(error) if is_reported(&error) => {
-                self.counts.reported += 1;
-                Ok(true)
-            }
             Err(error) => Err(error),
         }
     }
 }
 
-pub(super) fn is_pause(error: &io::Error) -> bool {
+fn is_pause(error: &io::Error) -> bool {
     use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
     matches!(error.kind(), WouldBlock | TimedOut | Interrupted)
 }
-
-/// Tells whether the network reported it (ICMP), so that it says nothing about the socket.
-pub(super) fn is_reported(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, PermissionDenied,
-    };
-    matches!(
-        error.kind(),
-        ConnectionRefused
-            | ConnectionReset
-            | HostUnreachable
-            | NetworkUnreachable
-            | PermissionDenied
-    ) || error.raw_os_error() == Some(TOO_LONG)
-}
-
-/// `EMSGSIZE`, for which `std` has no name.
-const TOO_LONG: i32 = if cfg!(windows) {
-    10_040
-} else if cfg!(any(target_os = "linux", target_os = "android")) {
-    90
-} else {
-    40
-};

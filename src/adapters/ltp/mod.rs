@@ -106,6 +106,18 @@ pub struct Options {
     pub maker: Maker,
 }
 
+#[cfg(feature = "blocking")]
+impl Options {
+    /// Returns what the socket is set up with.
+    pub(crate) fn buffers(&self) -> super::offload::Options {
+        super::offload::Options {
+            receive_buffer: self.receive_buffer,
+            send_buffer: self.send_buffer,
+            ..super::offload::Options::default()
+        }
+    }
+}
+
 /// Octets of the longest datagram over IPv4.
 const LONGEST: usize = 65_507;
 

@@ -1,9 +1,8 @@
 //! Drivers on a tokio runtime.
 //!
 //! [`stream`] drives a machine over one byte stream, [`sockets`] over UDP sockets, listeners and streams,
-//! some of which it opens when the machine asks. On top stand handles that speak of connections and not of
-//! machines: `cotp`. A driver and what the application holds of it come from
-//! one call:
+//! some of which it opens when the machine asks. On top stand handles that speak of connections and blocks
+//! and not of machines: `cotp` and `ltp`. A driver and what the application holds of it come from one call:
 //!
 //! - the driver is a future, or a task when spawned. It owns the machine and the sockets;
 //! - the [`Handle`] takes commands, gives back what the machine refused, and gives events.

@@ -1,9 +1,11 @@
 //! Memory that belongs to the thread.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use std::thread_local;
 
 use alloc::vec::Vec;
+
+use crate::adapters::offload::Inbox;
 
 /// Octets of one buffer: the largest datagram, and one read or write of a stream.
 pub(super) const SIZE: usize = 1 << 16;
@@ -13,6 +15,17 @@ const SPARE: usize = 4;
 
 thread_local! {
     static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static INBOX: Cell<Option<Inbox>> = const { Cell::new(None) };
+}
+
+/// Takes the thread's inbox for datagrams, or makes one.
+pub(super) fn take_inbox() -> Inbox {
+    INBOX.take().unwrap_or_default()
+}
+
+/// Puts an inbox back.
+pub(super) fn give_inbox(inbox: Inbox) {
+    INBOX.set(Some(inbox));
 }
 
 /// Takes an empty buffer of at least [`SIZE`] out of the thread's store, or makes one.

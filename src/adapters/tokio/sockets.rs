@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 use super::driver::Driver;
 use super::handle::{Desk, Handle, Options};
 use super::table::{Socket, Table};
+use crate::adapters::offload;
 #[cfg(doc)]
 use crate::{Ask, Link};
 use crate::{Machine, Path, Proto};
@@ -54,7 +55,7 @@ impl Sockets {
     /// The system does not tell its address, or another socket has it.
     pub fn add_udp(&mut self, socket: UdpSocket) -> io::Result<Path> {
         let path = Path::socket(Proto::Udp, socket.local_addr()?);
-        self.add(path, Socket::Udp(socket))
+        self.add(path, Socket::udp(socket)?)
     }
 
     /// Adds a listener. Streams that it accepts get `TCP_NODELAY`.
@@ -124,6 +125,17 @@ impl Counters {
     #[must_use]
     pub fn unaccepted(&self) -> u64 {
         self.unaccepted.load(Ordering::Relaxed)
+    }
+
+    /// Notes what a UDP socket counted in between.
+    pub(super) fn note(&self, before: offload::Counts, after: offload::Counts) {
+        let add = |counter: &AtomicU64, count: u64| {
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
+            }
+        };
+        add(&self.ignored, after.reported - before.reported);
+        add(&self.lost, after.unsent - before.unsent);
     }
 
     pub(super) fn count(counter: &AtomicU64) {

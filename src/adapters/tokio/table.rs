@@ -10,7 +10,6 @@ use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 use std::io;
 
-use tokio::io::ReadBuf;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Sleep;
@@ -20,8 +19,8 @@ use super::driver::{Carriers, Outlook, Sent};
 use super::line::{End, Line, Visit};
 use super::sockets::{Counters, Sockets};
 use super::{open, scratch};
-use crate::adapters::Handed;
 use crate::adapters::cause::{cause_of, cause_of_failure};
+use crate::adapters::{Handed, offload};
 use crate::{Ask, Cause, Instant, Link, Machine, Path, Proto, Tag, Transmit};
 
 /// Sockets visited in a row before the machine is drained.
@@ -32,7 +31,7 @@ const DATAGRAMS: usize = 64;
 
 /// What there is at a path.
 pub(super) enum Socket {
-    Udp(UdpSocket),
+    Udp(Box<offload::Socket<UdpSocket>>),
     Listener {
         listener: TcpListener,
         rest: Option<Pin<Box<Sleep>>>,
@@ -41,6 +40,11 @@ pub(super) enum Socket {
 }
 
 impl Socket {
+    pub(super) fn udp(socket: UdpSocket) -> io::Result<Self> {
+        let socket = offload::Socket::new(socket, &offload::Options::default())?;
+        Ok(Self::Udp(Box::new(socket)))
+    }
+
     pub(super) fn listener(listener: TcpListener) -> Self {
         Self::Listener {
             listener,
@@ -164,7 +168,8 @@ impl Table {
         if path.proto == Proto::Udp {
             let socket = open::bind(path.local).map_err(failed)?;
             let path = open::with_port(path, socket.local_addr().map_err(failed)?);
-            return Ok(Some((path, Socket::Udp(socket))));
+            let socket = Socket::udp(socket).map_err(failed)?;
+            return Ok(Some((path, socket)));
         }
         if path.is_socket() {
             let listener = open::listen(path.local).map_err(failed)?;
@@ -273,9 +278,7 @@ impl Table {
         let visit = match &mut entry.socket {
             Socket::Stream(line) => line.visit(cx, (now, path), machine, may_read),
             Socket::Udp(_) | Socket::Listener { .. } if !may_read => Visit::Parked,
-            Socket::Udp(socket) => {
-                read_datagrams(socket, cx, (now, path.local), machine, &self.counters)
-            }
+            Socket::Udp(socket) => read_datagrams(socket, cx, now, machine, &self.counters),
             Socket::Listener { listener, rest } => {
                 match poll_accept(listener, rest, cx, &self.counters) {
                     Poll::Ready(Some((stream, remote))) => {
@@ -345,8 +348,10 @@ impl<M: Machine<Addr = Path>> Carriers<M> for Table {
         let cx = &mut Context::from_waker(&entry.waker);
         match &mut entry.socket {
             Socket::Udp(socket) => {
-                let progress = (&mut self.sent, &*self.counters);
-                match poll_datagrams(socket, cx, (tx, to), progress) {
+                let before = socket.counts();
+                let polled = socket.poll_send(cx, tx, &mut self.sent);
+                self.counters.note(before, socket.counts());
+                match polled {
                     Poll::Ready(()) => Sent::All,
                     Poll::Pending => Sent::Held,
                 }
@@ -448,55 +453,31 @@ impl<M: Machine<Addr = Path>> Carriers<M> for Table {
     }
 }
 
-/// Sends the datagrams of `tx` that were not sent yet.
-fn poll_datagrams(
-    socket: &UdpSocket,
-    cx: &mut Context<'_>,
-    (tx, to): (&Transmit<Path>, Path),
-    (sent, counters): (&mut usize, &Counters),
-) -> Poll<()> {
-    let mut has_tried = false;
-    while let Some(datagram) = tx.datagrams().nth(*sent) {
-        match socket.poll_send_to(cx, datagram, to.remote) {
-            Poll::Ready(Ok(_)) => {}
-            // The error of an earlier datagram; this one was not tried.
-            Poll::Ready(Err(error)) if is_from_afar(&error) && !has_tried => {
-                Counters::count(&counters.ignored);
-                has_tried = true;
-                continue;
-            }
-            Poll::Ready(Err(_)) => Counters::count(&counters.lost),
-            Poll::Pending => return Poll::Pending,
-        }
-        has_tried = false;
-        *sent += 1;
-    }
-    *sent = 0;
-    Poll::Ready(())
-}
-
 /// Reads what is there, up to a number, so that one socket does not keep the others waiting.
 fn read_datagrams<M: Machine<Addr = Path>>(
-    socket: &UdpSocket,
+    socket: &offload::Socket<UdpSocket>,
     cx: &mut Context<'_>,
-    (now, local): (Instant, SocketAddr),
+    now: Instant,
     machine: &mut M,
     counters: &Counters,
 ) -> Visit {
-    let mut memory = scratch::take();
+    let mut inbox = scratch::take_inbox();
+    let before = socket.counts();
     let mut visit = Visit::Busy;
-    let mut failures = 0;
-    for read in 0..DATAGRAMS {
-        let mut buffer = ReadBuf::uninit(memory.spare_capacity_mut());
-        match socket.poll_recv_from(cx, &mut buffer) {
-            Poll::Ready(Ok(remote)) => {
-                machine.receive(now, Path::udp(local, remote), buffer.filled());
-            }
+    let (mut read, mut failures) = (0, 0);
+    while read < DATAGRAMS {
+        let received = socket.poll_receive(cx, &mut inbox, |from, octets| {
+            machine.receive(now, from, octets);
+        });
+        match received {
+            // Errors were read, but no datagram.
+            Poll::Ready(Ok(count)) => read += count.max(1),
             Poll::Ready(Err(error)) => {
+                read += 1;
+                failures += 1;
                 Counters::count(&counters.ignored);
-                failures += usize::from(!is_from_afar(&error));
                 if failures == DATAGRAMS {
-                    let path = Path::socket(Proto::Udp, local);
+                    let path = Path::socket(Proto::Udp, socket.local_addr());
                     machine.link(now, path, Link::Down(cause_of(&error)));
                     visit = Visit::Down(error);
                 }
@@ -509,7 +490,8 @@ fn read_datagrams<M: Machine<Addr = Path>>(
             }
         }
     }
-    scratch::give(memory);
+    counters.note(before, socket.counts());
+    scratch::give_inbox(inbox);
     visit
 }
 
@@ -537,21 +519,6 @@ fn poll_accept(
             Poll::Ready(None)
         }
     }
-}
-
-/// Tells whether the error came by ICMP, which anybody can forge.
-///
-/// Reading clears such an error. One without a name here (EMSGSIZE is among them) ends the socket only if
-/// a whole visit finds nothing else.
-fn is_from_afar(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionRefused
-            | Kind::ConnectionReset
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-    )
 }
 
 /// Returns the path under which a socket stands in the table: datagrams of all peers share one.

@@ -1,39 +1,33 @@
 //! `farlink demo`: everything at work, on this machine alone.
 
-use core::net::SocketAddr;
-use core::time::Duration;
+mod cotp;
+mod ltp;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use farlink::adapters::Clock;
-use farlink::adapters::tokio::cotp::{self, Connection, Error, Listener, Options};
-use farlink::cotp::{Config, Policy, Selector, TpduSize};
+use farlink::Seed;
 use farlink::sim::Drawing;
-use farlink::{Instant, Seed};
 
 use crate::decode::Protocol;
-use crate::{Failure, ladder, output, progress, recording};
+use crate::{Failure, ladder, output};
 
 /// Shows what the crate does, on this machine alone.
 ///
 /// A COTP server and clients over loopback TCP: a wrong selector is refused, a short conversation is
-/// recorded and drawn, and a file goes both ways. The recording opens in Wireshark.
+/// recorded and drawn, and a file goes both ways. Two LTP engines over loopback UDP: a block whose second
+/// segment gets lost is repaired, recorded and drawn, a service that nobody has is refused, and a file goes
+/// over. The recordings open in Wireshark.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to write the recording and the drawing
+    /// Where to write the recordings and the drawings
     #[arg(long, value_name = "DIR", default_value = "target/demo")]
     out: PathBuf,
-    /// The size of the file that goes both ways, in MiB
+    /// The size of the files that go over, in MiB
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     size: u32,
 }
-
-/// Selectors as IEC 61850 devices have them.
-const CLIENT: u16 = 0x0001;
-const SERVER: u16 = 0x0102;
-const NOBODY: u16 = 0x0666;
-const MESSAGE: usize = 64 << 10;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     fs::create_dir_all(&arguments.out)
@@ -43,118 +37,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::Protocol(format!("no runtime: {error}")))?;
-    runtime.block_on(show(arguments))
+    runtime.block_on(async {
+        cotp::show(arguments).await?;
+        output::line("");
+        ltp::show(arguments).await
+    })
 }
 
-async fn show(arguments: &Arguments) -> Result<(), Failure> {
-    let policy = Policy::Selectors(vec![Selector::from(SERVER)]);
-    let config = Config {
-        tpdu_size: TpduSize::LARGEST,
-        ..Config::responder(policy)
-    };
-    let listener = cotp::listen("127.0.0.1:0", config)
-        .await
-        .map_err(failure("server"))?;
-    let address = listener.local_addr();
-    tokio::spawn(serve(listener));
-    output::line(&format!(
-        "COTP class 0 over TPKT; a server with selector {SERVER:04x} on {address}\n"
-    ));
-
-    refusal(address).await?;
-    let recorded = arguments.out.join("cotp.pcapng");
-    conversation(address, &recorded).await?;
-    draw(&recorded, &arguments.out.join("cotp.svg"))?;
-    file(
-        address,
-        usize::try_from(arguments.size).unwrap_or(usize::MAX) << 20,
-    )
-    .await
-}
-
-/// Sends every message back.
-async fn serve(mut listener: Listener) -> Result<(), Error> {
-    loop {
-        let connection = listener.accept().await?;
-        tokio::spawn(echo(connection));
-    }
-}
-
-async fn echo(mut connection: Connection) -> Result<(), Error> {
-    while let Some(message) = connection.receive().await? {
-        connection.send(message).await?;
-    }
-    Ok(())
-}
-
-fn failure(who: &'static str) -> impl Fn(Error) -> Failure {
-    move |error| Failure::Protocol(format!("{who}: {error}"))
-}
-
-fn client(called: u16) -> Config {
-    Config::initiator(Some(Selector::from(CLIENT)), Some(Selector::from(called)))
-}
-
-async fn refusal(address: SocketAddr) -> Result<(), Failure> {
-    match cotp::connect(address, client(NOBODY)).await {
-        Err(Error::Ended(end)) => {
-            output::line(&format!(
-                "a client that calls selector {NOBODY:04x} is told: {end}\n"
-            ));
-            Ok(())
-        }
-        Err(error) => Err(failure("client")(error)),
-        Ok(_) => Err(Failure::Protocol(String::from(
-            "a wrong selector was accepted",
-        ))),
-    }
-}
-
-/// A few messages, recorded by a machine around the machine.
-async fn conversation(address: SocketAddr, recorded: &Path) -> Result<(), Failure> {
-    let config = Config {
-        tpdu_size: TpduSize::CLASS_0,
-        ..client(SERVER)
-    };
-    let options = Options {
-        maker: recording::maker(recorded)?,
-        ..Options::from(config)
-    };
-    let mut connection = cotp::connect(address, options)
-        .await
-        .map_err(failure("client"))?;
-    for size in [5, 2045, 5000] {
-        let message = noise(size, 1);
-        connection
-            .send(message.clone())
-            .await
-            .map_err(failure("client"))?;
-        let echoed = connection.receive().await.map_err(failure("client"))?;
-        if echoed != Some(message) {
-            return Err(Failure::Protocol(format!(
-                "{size} octets came back changed"
-            )));
-        }
-    }
-    connection.close().await.map_err(failure("client"))
-}
-
-/// Draws what was recorded so far; the recording is finished when its machine is gone, a moment later.
-fn draw(recorded: &Path, drawing: &Path) -> Result<(), Failure> {
+/// Draws what was recorded so far; a recording is finished when its machine is gone, a moment later.
+fn draw(recorded: &Path, protocol: Protocol, names: &[&str], title: &str) -> Result<(), Failure> {
     let fault = |path: &Path, error: &dyn core::fmt::Display| {
         Failure::Protocol(format!("{}: {error}", path.display()))
     };
+    let drawing = recorded.with_extension("svg");
     let capture = fs::read(recorded).map_err(|error| fault(recorded, &error))?;
-    let trace = ladder::of_capture(&capture, Protocol::on, &["client", "server"])
-        .map_err(|error| fault(recorded, &error))?;
-    output::line("a conversation, as the client saw it:\n");
+    let is_ours = |path: &farlink::Path| protocol.goes_over(path.proto).then_some(protocol);
+    let trace =
+        ladder::of_capture(&capture, is_ours, names).map_err(|error| fault(recorded, &error))?;
     output::line(&trace.ladder());
-    let title = String::from("COTP over loopback, as the client saw it");
     let svg = trace.svg(&Drawing {
-        title,
+        title: title.into(),
         ..Drawing::default()
     });
-    fs::write(drawing, svg).map_err(|error| fault(drawing, &error))?;
+    fs::write(&drawing, svg).map_err(|error| fault(&drawing, &error))?;
     output::line(&format!(
         "  recording, for Wireshark and farlink replay: {}",
         recorded.display()
@@ -164,63 +69,6 @@ fn draw(recorded: &Path, drawing: &Path) -> Result<(), Failure> {
         drawing.display()
     ));
     Ok(())
-}
-
-/// Sends a file, receives it back, and compares.
-async fn file(address: SocketAddr, size: usize) -> Result<(), Failure> {
-    let data = noise(size, 2);
-    let config = Config {
-        tpdu_size: TpduSize::LARGEST,
-        ..client(SERVER)
-    };
-    let connection = cotp::connect(address, config)
-        .await
-        .map_err(failure("client"))?;
-    let tpdu_size = connection.info().tpdu_size;
-    let (sender, mut receiver) = connection.split();
-    let bar = progress::bar(data.len() as u64, "both ways");
-    let clock = Clock::new();
-    let sending = async {
-        let mut rest = data.clone();
-        while !rest.is_empty() {
-            sender.send(rest.split_to(MESSAGE.min(rest.len()))).await?;
-        }
-        Ok(())
-    };
-    let receiving = async {
-        let mut rest = data.clone();
-        while !rest.is_empty() {
-            let Some(message) = receiver.receive().await? else {
-                break;
-            };
-            if !rest.starts_with(&message) {
-                break;
-            }
-            rest = rest.split_off(message.len());
-            bar.inc(message.len() as u64);
-        }
-        Ok(rest.len())
-    };
-    let ((), left) = tokio::try_join!(sending, receiving).map_err(failure("client"))?;
-    let span = clock.now() - Instant::ZERO;
-    bar.finish_and_clear();
-    if left > 0 {
-        return Err(Failure::Protocol(format!(
-            "the last {left} octets came back changed or not at all"
-        )));
-    }
-    sender.close().await.map_err(failure("client"))?;
-    sum_up(size, tpdu_size, span);
-    Ok(())
-}
-
-fn sum_up(size: usize, tpdu_size: usize, span: Duration) {
-    let millions = u32::try_from(size / 1_000_000).unwrap_or(u32::MAX);
-    let rate = f64::from(millions) / span.as_secs_f64();
-    output::line(&format!(
-        "a file of {} MiB went there and back unchanged, TPDU size {tpdu_size}: {span:.2?}, {rate:.0} MB/s each way at once",
-        size >> 20
-    ));
 }
 
 /// Octets that do not repeat, equal in each run.

@@ -143,16 +143,20 @@ struct Verdict {
 enum Stop {
     Replay(ReplayError),
     /// A machine that this farlink does not have.
-    Kind(String),
+    Kind {
+        kind: String,
+        made_by: String,
+    },
 }
 
 impl core::fmt::Display for Stop {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Replay(error) => error.fmt(f),
-            Self::Kind(kind) => write!(
+            Self::Kind { kind, made_by } => write!(
                 f,
-                "a recording of `{kind}`, of which farlink {VERSION} knows nothing"
+                "a recording of `{kind}` made by farlink {made_by}; \
+                 farlink {VERSION} knows nothing of that machine"
             ),
         }
     }
@@ -163,9 +167,12 @@ impl Verdict {
         let head = Recording::open(recording);
         let head = head.as_ref().ok().map(Recording::head);
         let known = |kind: &str| KINDS.iter().find(|(known, _)| *known == kind);
-        let replayed = match head.map(|head| known(&head.kind).ok_or(&head.kind)) {
+        let replayed = match head.map(|head| known(&head.kind).ok_or(head)) {
             Some(Ok((_, replay))) => replay(recording).map_err(Stop::Replay),
-            Some(Err(kind)) => Err(Stop::Kind(kind.clone())),
+            Some(Err(head)) => Err(Stop::Kind {
+                kind: head.kind.clone(),
+                made_by: head.made_by.clone(),
+            }),
             // Any machine says what is wrong with the file.
             None => replay::<cotp::Connection>(recording).map_err(Stop::Replay),
         };

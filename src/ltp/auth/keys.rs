@@ -170,15 +170,18 @@ impl Keys {
         let Some(first) = named().next() else {
             return Proof::UnknownKey;
         };
-        if cfg!(fuzzing) {
-            return Proof::Good(Some(first.name()));
-        }
-        values(octets, segment)
+        let proven = values(octets, segment)
             .flat_map(|value| named().map(move |key| (value, key)))
             .filter(|(value, key)| value.mac.len() == key.len)
             .take(MOST_TRIES)
             .find(|(value, key)| key.verifies(value))
-            .map_or(Proof::Bad, |(_, key)| Proof::Good(Some(key.name())))
+            .map(|(_, key)| key.name());
+        match proven {
+            Some(name) => Proof::Good(Some(name)),
+            // The fuzzer gets past a value that it cannot compute, but not past the code that reads it.
+            None if cfg!(fuzzing) => Proof::Good(Some(first.name())),
+            None => Proof::Bad,
+        }
     }
 }
 

@@ -139,6 +139,12 @@ const fn mark_at(end: u64, red: u64, len: u64) -> Mark {
 }
 
 impl Frame {
+    /// Whether a segment at `offset` may come as far as `end`.
+    pub(super) fn reaches(self, offset: u64, end: u64) -> bool {
+        // Bound: usize has at most 64 bits.
+        offset.saturating_add(self.room as u64) >= end
+    }
+
     /// Octets of the block that fit a segment at `offset`; `None` when not even one does.
     pub(super) fn fit(self, offset: u64, color: Color) -> Option<u64> {
         // The length field is taken off again, and added by its own size.

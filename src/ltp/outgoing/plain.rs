@@ -29,19 +29,19 @@ impl<A: Addr> Engine<A> {
         }
         let before = sending.next;
         let every = span.config.checkpoint_every;
+        let due = span.checkpoint_due(sending);
         let color = Color::Red(None);
         let mut head = header(0, frame.session, 0);
         head.sdnv(frame.client);
         while every.is_none_or(|every| sending.unchecked + 1 < every.get())
+            && due.is_none_or(|due| !frame.reaches(sending.next, due))
+            && !span.is_last_of_contact(now)
             && let Some(fit) = frame.fit(sending.next, color)
             && fit < sending.red.saturating_sub(sending.next)
             && let Some(octets) = sending.octets(&(sending.next..sending.next + fit))
         {
             if span.held_back(now).is_some() {
                 return Some(Turn::More);
-            }
-            if sending.unchecked > 0 && span.is_last_of_contact(now) {
-                return None;
             }
             let put = if span.keys.overhead() == 0 {
                 let mut head = head;
@@ -80,6 +80,7 @@ impl<A: Addr> Engine<A> {
                 return (!tx.is_empty()).then_some(Turn::Full);
             };
             sending.next += fit;
+            span.flight.octets += fit;
             sending.unchecked = sending.unchecked.saturating_add(1);
             span.count(now, len);
             self.stats.segments_sent += 1;

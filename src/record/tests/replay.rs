@@ -249,6 +249,21 @@ fn a_recording_of_another_machine_is_refused() {
 }
 
 #[test]
+fn what_an_older_version_wrote_and_this_one_cannot_read_says_which_version_it_was() {
+    let file = older(&short_session());
+    let other = reseal(replace(&file, b"\"toy\"", b"\"top\"", 0));
+    let broken = &file[..file.len() - 30];
+    let broken = [broken, &[0xFF; 30]].concat();
+    let versions = format!("made by farlink {OLDER}, this is farlink {VERSION}");
+
+    for file in [other, broken] {
+        let error = replay::<Toy<()>>(&file).unwrap_err().to_string();
+
+        assert!(error.ends_with(&versions), "{error}");
+    }
+}
+
+#[test]
 fn a_capture_is_not_taken_for_a_recording() {
     let read = |file: &[u8]| match replay::<Toy<()>>(file) {
         Err(ReplayError::Read { error, .. }) => error,

@@ -117,7 +117,7 @@ impl Internet {
     }
 
     fn gate(&mut self, nat: NatId) -> &mut Gate {
-        match self.nats.get_mut(nat.0) {
+        match self.nats.get_mut(nat.index()) {
             Some(gate) => gate,
             None => misuse("the NAT belongs to another world"),
         }
@@ -140,7 +140,7 @@ impl Internet {
     /// Returns the neighbour that has `address`, or else the NAT that may know more.
     fn next_hop(&self, net: usize, address: IpAddr) -> Option<Node> {
         let member = self.nets.get(net)?.members.get(&address).copied();
-        member.or_else(|| Some(Node::Nat(NatId(net.checked_sub(1)?))))
+        member.or_else(|| Some(Node::Nat(NatId::new(net.checked_sub(1)?))))
     }
 }
 
@@ -148,7 +148,7 @@ impl World {
     /// Puts a NAT between its addresses and a network of its own, in which hosts live that are
     /// [`behind`](Ip::behind) it. A NAT whose addresses are behind another NAT is nested.
     pub fn nat(&mut self, ip: Ip, nat: Nat) -> NatId {
-        let id = NatId(self.net.nats.len());
+        let id = NatId::new(self.net.nats.len());
         let (addresses, nets): (Vec<IpAddr>, Vec<usize>) = ip.into_homes().unzip();
         let outer = nets.first().copied().unwrap_or(PUBLIC);
         if nets.iter().any(|net| *net != outer) {
@@ -179,7 +179,7 @@ impl World {
             misuse(&format!("two neighbours have the address {address}"));
         }
         // A firewall keeps addresses as they are, so its neighbours find them at the firewall.
-        if let Some(nat) = net.checked_sub(1).map(NatId) {
+        if let Some(nat) = net.checked_sub(1).map(NatId::new) {
             let gate = self.net.gate(nat);
             if gate.table.is_firewall() {
                 let outer = gate.outer;
@@ -207,7 +207,7 @@ impl World {
     /// Sets the line between neighbours behind a NAT, the NAT included, that have none of their own. Without
     /// it, it is perfect.
     pub fn inside(&mut self, nat: NatId, line: Line) {
-        match self.net.nets.get_mut(nat.0 + 1) {
+        match self.net.nets.get_mut(nat.index() + 1) {
             Some(net) => net.line = Arc::new(line),
             None => misuse("the NAT belongs to another world"),
         }
@@ -221,7 +221,7 @@ impl World {
     /// Returns the mappings that a NAT has at this time, in the order in which it made them.
     #[must_use]
     pub fn bindings(&self, nat: NatId) -> Vec<Binding> {
-        match self.net.nats.get(nat.0) {
+        match self.net.nats.get(nat.index()) {
             Some(gate) => gate.table.bindings(self.now),
             None => misuse("the NAT belongs to another world"),
         }
@@ -235,10 +235,10 @@ impl World {
     fn nets_of(&self, node: Node) -> Vec<usize> {
         match node {
             Node::Nat(nat) => {
-                let outer = self.net.nats.get(nat.0).map(|gate| gate.outer);
-                outer.into_iter().chain([nat.0 + 1]).collect()
+                let outer = self.net.nats.get(nat.index()).map(|gate| gate.outer);
+                outer.into_iter().chain([nat.index() + 1]).collect()
             }
-            Node::Host(id) => match self.hosts.get(id.0).map(|slot| &slot.lodging) {
+            Node::Host(id) => match self.hosts.get(id.index()).map(|slot| &slot.lodging) {
                 Some(Lodging::Ip(stack)) => stack.nets().collect(),
                 _ => Vec::new(),
             },
@@ -300,7 +300,9 @@ impl World {
                 self.trace.lost(packet, self.now, Why::Checksum);
             }
             Node::Host(id) => self.receive_ip(id, header, &octets, packet),
-            Node::Nat(nat) if header.net == nat.0 + 1 => self.go_out(nat, header, octets, packet),
+            Node::Nat(nat) if header.net == nat.index() + 1 => {
+                self.go_out(nat, header, octets, packet);
+            }
             Node::Nat(nat) => self.come_in(nat, header, octets, packet),
         }
     }
@@ -340,7 +342,7 @@ impl World {
             Ok(dst) => {
                 let header = Header {
                     dst,
-                    net: nat.0 + 1,
+                    net: nat.index() + 1,
                     ..header
                 };
                 self.pass_on(Node::Nat(nat), header, octets, packet);
@@ -432,6 +434,6 @@ impl Ip {
     /// Its addresses with the networks that they are in.
     fn into_homes(self) -> impl Iterator<Item = (IpAddr, usize)> {
         let addresses = self.into_addresses();
-        addresses.map(|(address, behind)| (address, behind.map_or(PUBLIC, |nat| nat.0 + 1)))
+        addresses.map(|(address, behind)| (address, behind.map_or(PUBLIC, |nat| nat.index() + 1)))
     }
 }

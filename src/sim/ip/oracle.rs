@@ -86,7 +86,7 @@ impl World {
     }
 
     fn homes(&self, id: HostId) -> Vec<Home> {
-        match self.hosts.get(id.0).map(|slot| &slot.lodging) {
+        match self.hosts.get(id.index()).map(|slot| &slot.lodging) {
             Some(super::Lodging::Ip(stack)) => stack
                 .addresses()
                 .map(|(ip, net)| Home { id, ip, net })
@@ -170,7 +170,7 @@ impl<'w> Peers<'w> {
             proto,
             homes,
             tables: above
-                .map(|(index, gate)| (NatId(index), gate.table.fresh()))
+                .map(|(index, gate)| (NatId::new(index), gate.table.fresh()))
                 .collect(),
             known: [BTreeSet::new(), BTreeSet::new()],
             foreseen: BTreeSet::new(),
@@ -393,8 +393,8 @@ impl<'w> Peers<'w> {
         passage: &mut Passage,
     ) -> Option<(Flow, usize)> {
         let now = Instant::ZERO;
-        let outer = self.net.nats.get(nat.0)?.outer;
-        let inside = nat.0 + 1;
+        let outer = self.net.nats.get(nat.index())?.outer;
+        let inside = nat.index() + 1;
         let table = self.tables.get_mut(&nat)?;
         if net != inside {
             let dst = table.inbound(now, flow).ok()?;

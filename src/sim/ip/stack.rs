@@ -160,7 +160,7 @@ impl Stack {
 
 impl World {
     pub(super) fn stack(&mut self, id: HostId) -> &mut Stack {
-        match self.hosts.get_mut(id.0).map(|slot| &mut slot.lodging) {
+        match self.hosts.get_mut(id.index()).map(|slot| &mut slot.lodging) {
             Some(Lodging::Ip(stack)) => stack,
             _ => misuse("only a host whose machine speaks to paths has sockets"),
         }

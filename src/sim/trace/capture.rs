@@ -236,12 +236,9 @@ fn address(node: Node) -> IpAddr {
     let Node::Host(HostId(index)) = node else {
         return NOBODY;
     };
-    let address = match u8::try_from(index + 1) {
-        Ok(last) if last < u8::MAX => Ipv4Addr::new(192, 0, 2, last),
-        _ => {
-            let within = u32::try_from(index & 0x1_ffff).unwrap_or_default();
-            Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) | within)
-        }
+    let address = match u8::try_from(index) {
+        Ok(index) if index < u8::MAX - 1 => Ipv4Addr::new(192, 0, 2, index + 1),
+        _ => Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) | (index & 0x1_ffff)),
     };
     IpAddr::V4(address)
 }

@@ -19,7 +19,7 @@ pub use seen::Seen;
 pub use statistics::{Statistics, Traffic};
 pub use svg::{Axis, Bands, Drawing};
 
-use super::{HostId, NatId, Node, Place};
+use super::{Node, Place};
 use crate::Instant;
 
 /// How much a world notes of each packet.
@@ -374,16 +374,16 @@ impl Trace {
     #[must_use]
     pub fn name(&self, node: impl Into<Node>) -> &str {
         let name = match node.into() {
-            Node::Host(HostId(index)) => self.hosts.get(index),
-            Node::Nat(NatId(index)) => self.nats.get(index),
+            Node::Host(id) => self.hosts.get(id.index()),
+            Node::Nat(id) => self.nats.get(id.index()),
         };
         name.map_or("?", String::as_str)
     }
 
     pub(super) fn add_name(&mut self, node: Node, name: String) {
         let (names, index) = match node {
-            Node::Host(HostId(index)) => (&mut self.hosts, index),
-            Node::Nat(NatId(index)) => (&mut self.nats, index),
+            Node::Host(id) => (&mut self.hosts, id.index()),
+            Node::Nat(id) => (&mut self.nats, id.index()),
         };
         if let Some(place) = names.get_mut(index) {
             *place = name;

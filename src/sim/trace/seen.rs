@@ -34,7 +34,7 @@ impl Trace {
 
     /// Adds a lifeline.
     pub fn add_host(&mut self, name: impl Into<String>) -> HostId {
-        let host = HostId(self.hosts.len());
+        let host = HostId::new(self.hosts.len());
         self.add_name(Node::Host(host), name.into());
         host
     }

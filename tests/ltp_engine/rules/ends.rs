@@ -154,7 +154,7 @@ fn p17_cancels_of_unknown_sessions_are_acknowledged() {
 
 #[test]
 fn a_session_whose_sender_fell_silent_is_cancelled_by_its_guard() {
-    // HDTN issue 24, and the leak of ION's receiver.
+    // HDTN issue 19, and the leak of ION's receiver.
     let mut line = Line::new(1, OWLT);
 
     line.give(2, FOREIGN, red(0, &[1; 10]));

@@ -18,6 +18,7 @@ mod presence;
 mod signals;
 mod timers;
 mod waiting;
+mod window;
 
 const OWLT: Duration = Duration::from_secs(3);
 const FOREIGN: SessionId = SessionId {

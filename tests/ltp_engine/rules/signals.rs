@@ -140,6 +140,33 @@ fn the_pieces_of_a_split_report_have_serial_numbers_in_a_row_and_timers_of_their
     assert_eq!(serials(&line)[first.len()..], first[1..]);
 }
 
+#[test]
+fn p14_the_acknowledgment_of_a_report_that_claims_all_ends_the_others() {
+    let mut line = Line::new(1, OWLT);
+    // The first report, with a gap, is never acknowledged.
+    let mut first = None;
+    line.judge(move |passing| match passing.segment().body {
+        Body::Report(report) => {
+            first.get_or_insert(report.serial);
+            Fate::Pass
+        }
+        Body::ReportAck(serial) if first == Some(serial) => Fate::Drop,
+        Body::Data(data) if passing.nth < 5 && data.offset == 0 => Fate::Drop,
+        _ => Fate::Pass,
+    });
+
+    line.send(1, &pattern(5000), Red::All);
+    line.run();
+
+    assert!(is_complete(&line.events(1), 1));
+    assert_eq!(
+        count(&line, 8),
+        3,
+        "repeated once, before the other is acknowledged"
+    );
+    assert_eq!(line.left(), (0, 0, 0));
+}
+
 // P12 and P13: what reports do to the sender.
 
 #[test]

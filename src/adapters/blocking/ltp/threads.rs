@@ -5,14 +5,13 @@
 //! checkpoint that overtakes data would draw a report of gaps that are none.
 
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::wire::{Counters, Inbox, Wire};
+use super::wire::{self, Counters, Inlet, Outlet};
 use crate::adapters::cause::cause_of;
 use crate::adapters::ltp::{Error, Hall, Options, Pump};
 use crate::{Instant, Limits, Link, Output, Path, Proto, Transmit};
@@ -24,8 +23,8 @@ const MOST_ERRORS: usize = 64;
 
 /// The threads of a node, and what they share.
 pub(super) struct Threads {
-    /// None once the socket is closed.
-    wire: Mutex<Option<Arc<Wire>>>,
+    /// Of whoever has the turn. None once the socket is closed.
+    outlet: Mutex<Option<Outlet>>,
     limits: Limits,
     counters: Counters,
     turn: Mutex<Turn>,
@@ -74,19 +73,16 @@ impl Pump for Threads {
     }
 
     fn counts(&self) -> (u64, u64) {
-        (
-            self.counters.reported.load(Ordering::Relaxed),
-            self.counters.unsent.load(Ordering::Relaxed),
-        )
+        self.counters.get()
     }
 }
 
 /// Starts the threads of a node on a bound socket.
 pub(super) fn spawn(socket: UdpSocket, options: &Options) -> Result<Arc<Hall<Threads>>, Error> {
-    let wire = Arc::new(Wire::new(socket)?);
-    let local = wire.local();
+    let (outlet, inlet) = wire::part(socket, &options.buffers())?;
+    let local = outlet.local();
     let threads = Threads {
-        wire: Mutex::new(Some(Arc::clone(&wire))),
+        outlet: Mutex::new(Some(outlet)),
         limits: options.limits,
         counters: Counters::default(),
         turn: Mutex::new(Turn::default()),
@@ -96,7 +92,7 @@ pub(super) fn spawn(socket: UdpSocket, options: &Options) -> Result<Arc<Hall<Thr
     let hall = Arc::new(Hall::new(local, options, threads)?);
     hall.link(Path::socket(Proto::Udp, local), Link::Up);
     let for_reader = Arc::clone(&hall);
-    let reader = start("farlink ltp reader", move || read(&for_reader, &wire))?;
+    let reader = start("farlink ltp reader", move || read(&for_reader, inlet))?;
     let for_keeper = Arc::clone(&hall);
     let keeper = start("farlink ltp keeper", move || keep(&for_keeper, reader));
     match keeper {
@@ -146,13 +142,12 @@ impl Drop for Relay<'_> {
 impl Threads {
     /// Polls until the machine rests, or `share` is used up.
     fn poll(&self, hall: &Hall<Self>, tx: &mut Transmit<Path>, share: usize) {
-        let wire = lock(&self.wire).clone();
         let mut steps = 0;
         while steps < share {
             match hall.poll(tx) {
                 Output::Transmit => {
-                    if let Some(wire) = &wire {
-                        wire.send(tx, &self.counters);
+                    if let Some(outlet) = &*lock(&self.outlet) {
+                        outlet.send(tx, &self.counters);
                     }
                     steps += 1;
                 }
@@ -166,8 +161,6 @@ impl Threads {
                     steps += 1;
                 }
                 Output::Done => {
-                    // The keeper closes the socket, and does not know of this hold on it.
-                    drop(wire);
                     self.stop();
                     return;
                 }
@@ -251,9 +244,9 @@ fn keep(hall: &Hall<Threads>, reader: JoinHandle<()>) {
     while threads.await_work(hall) {
         turn(hall, usize::MAX);
     }
-    let wire = lock(&threads.wire).take();
-    if let Some(wire) = wire {
-        wire.wake();
+    let outlet = lock(&threads.outlet).take();
+    if let Some(outlet) = outlet {
+        outlet.wake();
     }
     // One that panicked has ended all the same.
     let _ = reader.join();
@@ -261,25 +254,20 @@ fn keep(hall: &Hall<Threads>, reader: JoinHandle<()>) {
     hall.end();
 }
 
-fn read(hall: &Hall<Threads>, wire: &Wire) {
+fn read(hall: &Hall<Threads>, mut inlet: Inlet) {
     let counters = &hall.pump.counters;
-    let mut inbox = Inbox::new();
     let mut errors = 0;
     while !hall.pump.is_over() {
-        match wire.receive(&mut inbox, counters) {
-            Ok(Some(batch)) => {
+        match inlet.receive(counters, |from, octets| hall.receive(from.remote, octets)) {
+            Ok(true) => {
                 errors = 0;
-                for datagram in batch.datagrams() {
-                    hall.receive(batch.remote, datagram);
-                }
                 turn(hall, SHARE);
             }
-            Ok(None) => errors = 0,
+            Ok(false) => errors = 0,
             Err(error) => {
-                counters.reported.fetch_add(1, Ordering::Relaxed);
                 errors += 1;
                 if errors == MOST_ERRORS {
-                    let itself = Path::socket(Proto::Udp, wire.local());
+                    let itself = Path::socket(Proto::Udp, inlet.local());
                     hall.link(itself, Link::Down(cause_of(&error)));
                     turn(hall, SHARE);
                     return;

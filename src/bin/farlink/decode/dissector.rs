@@ -97,7 +97,7 @@ impl Protocol {
     }
 
     /// Tells whether it goes over this transport.
-    pub(super) fn goes_over(self, proto: Proto) -> bool {
+    pub(crate) fn goes_over(self, proto: Proto) -> bool {
         self.entry().proto == proto
     }
 

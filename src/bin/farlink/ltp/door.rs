@@ -13,7 +13,9 @@ use crate::output::Form;
 /// Peers that a node gets to know by itself.
 const MOST: usize = 1024;
 /// Strangers that are told of, each once.
-const TOLD: usize = 16;
+const STRANGERS: usize = 16;
+/// Guests that are told of: forgers come under many names.
+const TOLD: usize = 4096;
 
 /// Who may send to a node.
 #[derive(Clone)]
@@ -37,6 +39,7 @@ impl Door {
             named: BTreeSet::new(),
             guests: BTreeMap::new(),
             strangers: BTreeSet::new(),
+            told: 0,
         }
     }
 }
@@ -49,6 +52,8 @@ pub(super) struct Porter {
     /// Those who came by themselves, and from where.
     guests: BTreeMap<u64, Way>,
     strangers: BTreeSet<(u64, SocketAddr)>,
+    /// Guests that were told of.
+    told: usize,
 }
 
 impl Porter {
@@ -93,12 +98,15 @@ impl Porter {
         };
         if self.engine.command(now, command).is_ok() {
             self.guests.insert(id, from);
-            self.tell("peer", id, from.remote, "comes from");
+            self.told += 1;
+            if self.told <= TOLD {
+                self.tell("peer", id, from.remote, "comes from");
+            }
         }
     }
 
     fn turn_away(&mut self, id: u64, from: SocketAddr) {
-        if self.strangers.len() < TOLD && self.strangers.insert((id, from)) {
+        if self.strangers.len() < STRANGERS && self.strangers.insert((id, from)) {
             self.tell("stranger", id, from, "is no peer, and turned away:");
         }
     }

@@ -1,5 +1,8 @@
 //! Ctrl-C: the first one asks to end in good order, the second one ends at once.
 
+use core::future::poll_fn;
+use core::task::Poll;
+
 use tokio::sync::watch;
 
 /// What a shell expects of a program that Ctrl-C has ended.
@@ -10,11 +13,19 @@ const STATUS: i32 = 130;
 pub(super) struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
-    /// Begins to listen.
-    pub(super) fn new() -> Self {
+    /// Begins to listen, before anything is told that somebody could answer by Ctrl-C.
+    pub(super) async fn new() -> Self {
         let (heard, receiver) = watch::channel(false);
+        let mut first = Box::pin(tokio::signal::ctrl_c());
+        // It listens once it is polled.
+        let before = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
         tokio::spawn(async move {
-            if tokio::signal::ctrl_c().await.is_err() {
+            let outcome = match before {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => first.await,
+            };
+            if outcome.is_err() {
+                // Nothing will be heard here; the system ends the program by itself.
                 return core::future::pending().await;
             }
             heard.send_replace(true);

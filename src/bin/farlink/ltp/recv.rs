@@ -9,7 +9,7 @@ use farlink::adapters::ltp::{Error, Kind, Received};
 use farlink::adapters::tokio::ltp::{AccessPoint, Node};
 use farlink::ltp::{Config, Peer, Reason, SessionId, Side};
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::door::Door;
 use super::interrupt::Interrupt;
@@ -34,7 +34,8 @@ pub(crate) struct Arguments {
     /// The ID of this engine
     #[arg(long, value_name = "N", value_parser = id)]
     engine: u64,
-    /// Receive from this engine, which is at this address; may be repeated. Without any, from everybody
+    /// Receive from this engine, which is at this address; may be repeated. Without any, from
+    /// everybody, up to 1024 engines
     #[arg(long = "peer", value_name = "N=ADDR", value_parser = place)]
     peers: Vec<Place>,
     /// The client service whose blocks are taken
@@ -77,6 +78,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         .open(arguments.client)
         .map_err(|error| super::refusal(&error))?;
     let address = node.local_addr();
+    let mut interrupt = Interrupt::new().await;
     form.tell(
         || {
             format!(
@@ -93,7 +95,6 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             })
         },
     );
-    let mut interrupt = Interrupt::new();
     let ended = taker.serve(&node, &point, &mut interrupt).await;
     // The sender of the last block has to hear that it came.
     let farewell = if interrupt.is_heard() {
@@ -105,6 +106,10 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         () = node.shutdown(farewell) => {}
         () = interrupt.wait() => node.shutdown(Duration::ZERO).await,
     }
+    let ended = match ended {
+        Ok(is_well) => taker.take_rest(&point).await.map(|()| is_well),
+        Err(error) => Err(error),
+    };
     match ended {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::Told),
@@ -173,17 +178,23 @@ impl Taker {
             let ended = tokio::select! {
                 received = point.receive() => self.received(received?)?,
                 _ = tick.tick() => self.look(node.stats().imports)?,
-                () = interrupt.wait() => {
-                    while let Some(session) = self.shelf.first() {
-                        self.keep(session)?;
-                    }
-                    return Ok(!self.once);
-                }
+                () = interrupt.wait() => return Ok(!self.once),
             };
             if let Some(is_well) = ended.filter(|_| self.once) {
                 return Ok(is_well);
             }
         }
+    }
+
+    /// Takes what came while the node ended: it was acknowledged, so nobody else has it any more.
+    async fn take_rest(&mut self, point: &AccessPoint) -> Result<(), Error> {
+        while let Ok(Ok(received)) = timeout(Duration::ZERO, point.receive()).await {
+            self.received(received)?;
+        }
+        while let Some(session) = self.shelf.first() {
+            self.keep(session)?;
+        }
+        Ok(())
     }
 
     /// Takes what an access point gives; tells of a block that is over whether it was received.

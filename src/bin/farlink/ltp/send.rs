@@ -76,7 +76,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let address = arguments.to.find(arguments.bind).await?;
     let node = start(arguments, address, form)?;
     let len = data.len() as u64;
-    let mut interrupt = Interrupt::new();
+    let mut interrupt = Interrupt::new().await;
     let mut watch = Watch {
         form,
         node: &node,
@@ -105,7 +105,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             })
         },
     );
-    // What comes for the client service here is for nobody; a node sends from open services alone.
+    // A node sends from open services alone.
     let point = node
         .open(arguments.client)
         .map_err(|error| super::refusal(&error))?;
@@ -132,6 +132,8 @@ fn start(arguments: &Arguments, address: SocketAddr, form: Form) -> Result<Node,
     )?;
     let peer = Peer {
         segment: arguments.segment,
+        // Nobody would take what is sent here, so it may not be acknowledged either.
+        max_imports: 0,
         rate: arguments.rate.and_then(|bits| NonZeroU64::new(bits / 8)),
         ..arguments.span.peer(address)
     };
@@ -215,11 +217,15 @@ impl Watch<'_> {
         interrupt: &mut Interrupt,
     ) -> Result<SessionId, Error> {
         let mut tick = tokio::time::interval(TICK);
+        let mut is_cancelled = false;
         loop {
             tokio::select! {
                 outcome = sending.wait() => return outcome,
                 _ = tick.tick() => self.look(sending.progress()),
-                () = interrupt.wait(), if !interrupt.is_heard() => sending.cancel(),
+                () = interrupt.wait(), if !is_cancelled => {
+                    is_cancelled = true;
+                    sending.cancel();
+                }
             }
         }
     }
@@ -280,13 +286,10 @@ impl Watch<'_> {
                     .tell(String::new, || recv::failed(session, by, reason));
                 Err(Failure::Told)
             }
-            Err(error) => {
-                let cancelled = if is_cancelled { " by Ctrl-C" } else { "" };
-                Err(Failure::Protocol(format!(
-                    "{error}{cancelled}{}",
-                    self.remarks()
-                )))
-            }
+            Err(Error::Failed { session, peer, .. }) if is_cancelled => Err(Failure::Protocol(
+                format!("block {session} to engine {peer} was cancelled by Ctrl-C"),
+            )),
+            Err(error) => Err(Failure::Protocol(format!("{error}{}", self.remarks()))),
         }
     }
 

@@ -1,0 +1,214 @@
+//! LTP in the demo: a block that is repaired, recorded and drawn, a refusal, and a file.
+
+use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
+use std::path::Path;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use farlink::adapters::Clock;
+use farlink::adapters::ltp::{Around, Error, Kind, Maker, Options, Received, Speaker};
+use farlink::adapters::tokio::ltp::Node;
+use farlink::ltp::{self, Command, Config, Engine, Event, Peer, Red};
+use farlink::{Instant, Link, Machine, Output, Path as Way, Transmit};
+
+use super::{Arguments, draw, noise};
+use crate::decode::Protocol;
+use crate::{Failure, output, progress, recording};
+
+/// The port by which analysers know LTP.
+const PORT: u16 = 1113;
+const CLIENT: u64 = 4;
+const NOBODY: u64 = 9;
+/// Datagrams that are lost, counted from 1.
+const LOST: u64 = 2;
+/// How long engines may take to part.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+pub(super) async fn show(arguments: &Arguments) -> Result<(), Failure> {
+    repair(&arguments.out.join("ltp.pcapng")).await?;
+    let pair = Pair::start(Maker::default(), Maker::default())?;
+    refusal(&pair).await?;
+    let size = usize::try_from(arguments.size).unwrap_or(usize::MAX) << 20;
+    file(&pair, size).await?;
+    pair.end().await;
+    Ok(())
+}
+
+fn failure(who: &'static str) -> impl Fn(Error) -> Failure {
+    move |error| Failure::Protocol(format!("{who}: {error}"))
+}
+
+/// Two nodes that know each other.
+struct Pair {
+    one: Node,
+    two: Node,
+}
+
+impl Pair {
+    fn start(one: Maker, two: Maker) -> Result<Self, Failure> {
+        let node = |engine, port, maker| {
+            let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let options = Options {
+                maker,
+                ..Options::from(Config::engine(engine))
+            };
+            Node::bind(local, options)
+        };
+        let one = node(1, 0, one).map_err(failure("engine 1"))?;
+        // Who has the port of the standard may keep it.
+        let two = node(2, PORT, two.clone())
+            .or_else(|_| node(2, 0, two))
+            .map_err(failure("engine 2"))?;
+        one.add_peer(2, Peer::new(two.local_addr()))
+            .map_err(failure("engine 1"))?;
+        two.add_peer(1, Peer::new(one.local_addr()))
+            .map_err(failure("engine 2"))?;
+        Ok(Self { one, two })
+    }
+
+    async fn end(&self) {
+        tokio::join!(self.one.shutdown(FAREWELL), self.two.shutdown(FAREWELL));
+    }
+}
+
+/// A block of two parts, of which the second datagram is lost; a machine around the machine records it.
+async fn repair(recorded: &Path) -> Result<(), Failure> {
+    const RED: usize = 5000;
+    let sink = Mutex::new(Some(recording::file(recorded)?));
+    let one = Maker::new(move |config, seed, _| {
+        let sink = sink.lock().map_or(None, |mut sink| sink.take());
+        let speaker: Speaker = match sink {
+            Some(sink) => Box::new(recording::node(config, seed, sink)?),
+            None => Box::new(Engine::<Way>::new(config, seed)?),
+        };
+        Ok(speaker)
+    });
+    let two = Maker::new(|config, seed, _| {
+        let engine = Engine::new(config, seed)?;
+        Ok(Box::new(Deaf { engine, heard: 0 }))
+    });
+    let pair = Pair::start(one, two)?;
+    output::line(&format!(
+        "LTP; engine 1 on {}, and engine 2 on {}, which does not hear its second datagram\n",
+        pair.one.local_addr(),
+        pair.two.local_addr()
+    ));
+    let block = noise(RED + 2000, 3);
+    let from = pair.one.open(CLIENT).map_err(failure("engine 1"))?;
+    let to = pair.two.open(CLIENT).map_err(failure("engine 2"))?;
+    let red = Red::Octets(RED as u64);
+    let mut sending = from
+        .start(2, block.clone(), red)
+        .await
+        .map_err(failure("engine 1"))?;
+    let whole = async {
+        loop {
+            let Received { kind, data, .. } = to.receive().await?;
+            if let Kind::Whole { .. } = kind {
+                return Ok(data);
+            }
+        }
+    };
+    let (_, data) = tokio::try_join!(sending.wait(), whole).map_err(failure("the block"))?;
+    if data != block.slice(..RED) {
+        return Err(Failure::Protocol("the block came over changed".into()));
+    }
+    pair.end().await;
+    output::line("a block with a red and a green part, as engine 1 saw it:\n");
+    let title = "LTP over loopback, as engine 1 saw it";
+    draw(recorded, Protocol::Ltp, &["engine 1", "engine 2"], title)
+}
+
+async fn refusal(pair: &Pair) -> Result<(), Failure> {
+    let from = pair.one.open(NOBODY).map_err(failure("engine 1"))?;
+    match from.send(2, Bytes::from_static(b"is anybody there?")).await {
+        Err(error @ Error::Failed { .. }) => {
+            output::line(&format!(
+                "a block for client {NOBODY}, whom nobody has opened, is given up: {error}\n"
+            ));
+            Ok(())
+        }
+        Err(error) => Err(failure("engine 1")(error)),
+        Ok(_) => Err(Failure::Protocol(
+            "a block for nobody was acknowledged".into(),
+        )),
+    }
+}
+
+/// Sends a file, and compares what came.
+async fn file(pair: &Pair, size: usize) -> Result<(), Failure> {
+    let data = noise(size, 4);
+    let from = pair.one.open(CLIENT).map_err(failure("engine 1"))?;
+    let to = pair.two.open(CLIENT).map_err(failure("engine 2"))?;
+    let bar = progress::bar(data.len() as u64, "acknowledged");
+    let clock = Clock::new();
+    let mut sending = from
+        .start(2, data.clone(), Red::All)
+        .await
+        .map_err(failure("engine 1"))?;
+    let acknowledged = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                outcome = sending.wait() => return outcome,
+                _ = tick.tick() => if let Some(progress) = sending.progress() {
+                    bar.set_position(progress.claimed);
+                },
+            }
+        }
+    };
+    let (_, received) =
+        tokio::try_join!(acknowledged, to.receive()).map_err(failure("the file"))?;
+    let span = clock.now() - Instant::ZERO;
+    bar.finish_and_clear();
+    if received.data != data {
+        return Err(Failure::Protocol("the file came over changed".into()));
+    }
+    let millions = u32::try_from(size / 1_000_000).unwrap_or(u32::MAX);
+    let rate = f64::from(millions) / span.as_secs_f64();
+    let again = pair.one.stats().engine.octets_resent;
+    output::line(&format!(
+        "a file of {} MiB went over unchanged as one block, {again} octets of it twice: {span:.2?}, {rate:.0} MB/s",
+        size >> 20
+    ));
+    Ok(())
+}
+
+/// An engine that does not hear one datagram.
+struct Deaf {
+    engine: Engine<Way>,
+    heard: u64,
+}
+
+impl Machine for Deaf {
+    type Addr = Way;
+    type Command = Command<Way>;
+    type Event = Event;
+    type Error = ltp::Error;
+
+    fn receive(&mut self, now: Instant, from: Way, octets: &[u8]) {
+        self.heard += 1;
+        if self.heard != LOST {
+            self.engine.receive(now, from, octets);
+        }
+    }
+
+    fn link(&mut self, now: Instant, at: Way, state: Link) {
+        self.engine.link(now, at, state);
+    }
+
+    fn command(&mut self, now: Instant, command: Command<Way>) -> Result<(), ltp::Error> {
+        self.engine.command(now, command)
+    }
+
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<Way>) -> Output<Way, Event> {
+        self.engine.poll(now, tx)
+    }
+}
+
+impl Around for Deaf {
+    fn engine(&self) -> &Engine<Way> {
+        &self.engine
+    }
+}

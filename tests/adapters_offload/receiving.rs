@@ -1,0 +1,157 @@
+//! What comes in: trains, single datagrams, and what does not fit.
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use farlink::Path;
+use farlink::adapters::offload::{Inbox, Options, Socket};
+
+use super::{AT_LAST, batch, bound, receive, send, socket};
+
+#[test]
+#[cfg(target_os = "linux")]
+fn many_batches_come_in_one_call() {
+    let (sender, receiver) = (socket(), socket());
+    for _ in 0..8 {
+        let tx = batch(&sender, &receiver, (40, 1400, 11));
+        send(&sender, &tx);
+    }
+
+    let datagrams = receive(&receiver, &mut Inbox::default(), 320);
+
+    assert_eq!(receiver.counts().receives, 1);
+    assert_eq!(receiver.counts().received, 320);
+    for (place, (_, octets)) in datagrams.iter().enumerate() {
+        let len = if place % 40 == 39 { 11 } else { 1400 };
+        assert_eq!(octets.len(), len, "the last of each batch is short");
+        assert_eq!(usize::from(octets[0]), place % 40);
+    }
+}
+
+#[test]
+fn datagrams_of_different_senders_are_told_apart() {
+    let receiver = socket();
+    let senders = [socket(), socket(), socket()];
+    for sender in &senders {
+        let tx = batch(sender, &receiver, (10, 500, 500));
+        send(sender, &tx);
+    }
+
+    let datagrams = receive(&receiver, &mut Inbox::default(), 30);
+
+    for sender in &senders {
+        let from = Path::udp(receiver.local_addr(), sender.local_addr());
+        let numbers: Vec<_> = datagrams
+            .iter()
+            .filter(|(path, _)| *path == from)
+            .map(|(_, octets)| octets[0])
+            .collect();
+        assert_eq!(numbers, (0..10).collect::<Vec<u8>>());
+    }
+}
+
+#[test]
+fn without_trains_each_datagram_is_a_read() {
+    let options = Options {
+        coalesce: false,
+        ..Options::default()
+    };
+    let receiver = Socket::new(bound(), &options).unwrap();
+    let sender = socket();
+    let tx = batch(&sender, &receiver, (40, 1000, 3));
+    send(&sender, &tx);
+
+    let datagrams = receive(&receiver, &mut Inbox::new(4, 1 << 16), 40);
+
+    assert_eq!(datagrams.len(), 40);
+    assert_eq!(datagrams[39].1, [39; 3]);
+    assert_eq!(receiver.counts().receives, 10, "of four buffers each");
+}
+
+#[test]
+fn a_datagram_beyond_its_buffer_is_dropped_and_counted() {
+    let (sender, receiver) = (socket(), socket());
+    for len in [100, 101, 1000, 99] {
+        let tx = batch(&sender, &receiver, (1, len, len));
+        send(&sender, &tx);
+    }
+
+    let datagrams = receive(&receiver, &mut Inbox::new(1, 101), 2);
+
+    let lengths: Vec<_> = datagrams.iter().map(|(_, octets)| octets.len()).collect();
+    assert_eq!(lengths, [100, 99]);
+    assert_eq!(receiver.counts().truncated, 2);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_datagrams_of_a_train_that_fit_are_kept() {
+    let (sender, receiver) = (socket(), socket());
+    let tx = batch(&sender, &receiver, (10, 1000, 1000));
+    send(&sender, &tx);
+
+    let datagrams = receive(&receiver, &mut Inbox::new(1, 3500), 3);
+
+    let numbers: Vec<_> = datagrams.iter().map(|(_, octets)| octets[0]).collect();
+    assert_eq!(numbers, [0, 1, 2]);
+    assert!(datagrams.iter().all(|(_, octets)| octets.len() == 1000));
+    assert!(receiver.counts().truncated >= 1);
+}
+
+#[test]
+fn empty_datagrams_come_too() {
+    let receiver = socket();
+    let peer = bound();
+    peer.send_to(&[], receiver.local_addr()).unwrap();
+
+    let datagrams = receive(&receiver, &mut Inbox::default(), 1);
+
+    let from = Path::udp(receiver.local_addr(), peer.local_addr().unwrap());
+    assert_eq!(datagrams, [(from, vec![])]);
+}
+
+#[test]
+fn the_buffers_granted_are_told() {
+    let small = Options {
+        receive_buffer: 10_000,
+        send_buffer: 10_000,
+        ..Options::default()
+    };
+    let wide = Options {
+        receive_buffer: 200_000,
+        send_buffer: 200_000,
+        ..Options::default()
+    };
+
+    let kept = Socket::new(bound(), &small).unwrap().buffers();
+    let granted = Socket::new(bound(), &wide).unwrap();
+
+    assert!(kept.receive > 10_000, "a larger one stays: {kept:?}");
+    assert!(granted.buffers().receive >= 200_000);
+    assert!(granted.buffers().send >= 200_000);
+    let inner = socket2::SockRef::from(granted.get_ref());
+    assert_eq!(granted.buffers().receive, inner.recv_buffer_size().unwrap());
+    assert_eq!(granted.buffers().send, inner.send_buffer_size().unwrap());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_socket_taken_back_gives_datagrams_one_by_one() {
+    let sender = socket();
+    let receiver = socket();
+    let tx = batch(&sender, &receiver, (5, 1000, 1000));
+    let receiver: UdpSocket = receiver.into_inner();
+    receiver.set_nonblocking(false).unwrap();
+    receiver.set_read_timeout(Some(AT_LAST)).unwrap();
+
+    send(&sender, &tx);
+
+    for number in 0..5 {
+        let mut octets = [0; 4000];
+        assert_eq!(receiver.recv(&mut octets).unwrap(), 1000);
+        assert_eq!(octets[0], number);
+    }
+    let short = Some(Duration::from_millis(1));
+    receiver.set_read_timeout(short).unwrap();
+    assert!(receiver.recv(&mut [0; 10]).is_err(), "and that is all");
+}
