@@ -267,5 +267,5 @@ fn the_last_red_segment_before_an_announced_end_of_contact_is_a_checkpoint() {
     line.run_until(ends);
     line.near().contact(ends, 2, Cue::MustStop).unwrap();
 
-    assert_eq!(line.codes(), [0, 0, 0, 1, 0]);
+    assert_eq!(line.codes(), [0, 0, 0, 1, 1]);
 }
