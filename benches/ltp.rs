@@ -1,10 +1,17 @@
-//! Blocks from engine to engine in memory, beside `licklider-core` and a plain copy.
+//! Engine to engine in memory, beside `licklider-core` and a plain copy.
 
 use core::hint::black_box;
+use core::time::Duration;
 
 use bytes::Bytes;
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use farlink::ltp::{Block, Config, Engine, Event, Peer, Service};
+use criterion::measurement::WallTime;
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
+    criterion_main,
+};
+use farlink::ltp::{
+    Block, Body, Color, Config, Cue, Data, Engine, Event, Peer, Segment, Service, SessionId,
+};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 use licklider_core as other;
 
@@ -18,6 +25,9 @@ const FAR: Hop = Hop {
 };
 const CLIENT: u64 = 4;
 
+/// Octets of the longest block here, for the limits of memory.
+const LONGEST: usize = 1_000_000_000;
+
 struct Pair {
     near: Engine<Hop>,
     far: Engine<Hop>,
@@ -28,10 +38,10 @@ struct Pair {
 impl Pair {
     fn new() -> Option<Self> {
         let now = Instant::ZERO;
-        let mut near = Engine::new(Config::engine(1), Seed::from(1)).ok()?;
-        let mut far = Engine::new(Config::engine(2), Seed::from(2)).ok()?;
-        near.add_peer(now, 2, Peer::new(FAR)).ok()?;
-        far.add_peer(now, 1, Peer::new(NEAR)).ok()?;
+        let mut near = Engine::new(config(1), Seed::from(1)).ok()?;
+        let mut far = Engine::new(config(2), Seed::from(2)).ok()?;
+        near.add_peer(now, 2, peer(FAR)).ok()?;
+        far.add_peer(now, 1, peer(NEAR)).ok()?;
         far.open(now, CLIENT, Service::Whole).ok()?;
         let tx = Transmit::new(Limits::default());
         Some(Self {
@@ -42,15 +52,21 @@ impl Pair {
         })
     }
 
-    /// Sends a block, and returns the octets that arrived once it is complete.
-    fn transfer(&mut self, data: Bytes) -> usize {
+    fn send(&mut self, data: Bytes) -> bool {
         self.tag += 1;
         let block = Block::red(Tag(self.tag), 2, CLIENT, data);
-        if self.near.send_block(Instant::ZERO, block).is_err() {
-            return 0;
-        }
+        self.near.send_block(Instant::ZERO, block).is_ok()
+    }
+
+    /// Sends a block, and returns the octets that arrived once it is complete.
+    fn transfer(&mut self, data: Bytes) -> usize {
+        if self.send(data) { self.settle() } else { 0 }
+    }
+
+    /// Brings what was sent to its end: data, reports, acknowledgments, each for all blocks at once.
+    fn settle(&mut self) -> usize {
         let mut arrived = 0;
-        for _ in 0..3 {
+        for _ in 0..2 {
             exchange(
                 &mut self.near,
                 &mut self.far,
@@ -67,6 +83,28 @@ impl Pair {
             );
         }
         arrived
+    }
+}
+
+/// Limits that let 100,000 sessions and the longest block pass.
+fn config(engine: u64) -> Config {
+    Config {
+        export_octets: LONGEST,
+        import_octets: 3 * LONGEST,
+        spare_octets: LONGEST,
+        max_events: 1 << 18,
+        max_control: 1 << 18,
+        ..Config::engine(engine)
+    }
+}
+
+fn peer(at: Hop) -> Peer<Hop> {
+    Peer {
+        max_exports: 1 << 17,
+        max_imports: 1 << 17,
+        session_octets: LONGEST,
+        import_octets: 2 * LONGEST,
+        ..Peer::new(at)
     }
 }
 
@@ -128,7 +166,7 @@ impl Others {
             return 0;
         }
         let mut arrived = 0;
-        for _ in 0..3 {
+        for _ in 0..2 {
             pass(&mut self.near, &mut self.far, 1, &mut arrived);
             pass(&mut self.far, &mut self.near, 2, &mut arrived);
         }
@@ -158,35 +196,178 @@ fn pass(from: &mut other::Engine, to: &mut other::Engine, id: u64, arrived: &mut
     }
 }
 
+/// Whole blocks, beside a copy between two buffers that were written before.
 fn blocks(c: &mut Criterion) {
     let mut group = c.benchmark_group("ltp block");
-    group.sample_size(10);
-    for len in [100_usize, 100_000, 1_000_000, 60_000_000] {
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.measurement_time(Duration::from_secs(1));
+    group.warm_up_time(Duration::from_millis(300));
+    for len in [100_000, 1_000_000, 16_000_000, 60_000_000, 1 << 26, LONGEST] {
         let data = Bytes::from(vec![0x5A; len]);
         group.throughput(Throughput::Bytes(len as u64));
         if let Some(mut pair) = Pair::new() {
+            // The first block finds the memory for those that follow.
+            assert_eq!(pair.transfer(data.clone()), len);
             group.bench_function(BenchmarkId::new("farlink", len), |b| {
                 b.iter(|| assert_eq!(pair.transfer(data.clone()), len));
             });
         }
-        if let Some(mut others) = Others::new() {
+        if let Some(mut others) = Others::new().filter(|_| len <= 60_000_000) {
             group.bench_function(BenchmarkId::new("licklider-core", len), |b| {
                 b.iter(|| assert_eq!(others.transfer(data.clone()), len));
             });
         }
+        let mut target = vec![1_u8; len];
         group.bench_function(BenchmarkId::new("copy", len), |b| {
-            b.iter_batched(
-                || vec![0_u8; len],
-                |mut target| {
-                    target.copy_from_slice(&data);
-                    black_box(target)
-                },
-                BatchSize::PerIteration,
-            );
+            b.iter(|| {
+                target.copy_from_slice(&data);
+                black_box(&mut target);
+            });
         });
     }
     group.finish();
 }
 
-criterion_group!(benches, blocks);
+/// Sessions of one segment, from the request to the last acknowledgment.
+fn sessions(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ltp session of one segment");
+    quick(&mut group);
+    let data = Bytes::from(vec![0x5A; 100]);
+    if let Some(mut pair) = Pair::new() {
+        group.bench_function("farlink", |b| {
+            b.iter(|| assert_eq!(pair.transfer(data.clone()), 100));
+        });
+    }
+    if let Some(mut others) = Others::new() {
+        group.bench_function("licklider-core", |b| {
+            b.iter(|| assert_eq!(others.transfer(data.clone()), 100));
+        });
+    }
+    group.finish();
+}
+
+/// As many sessions at a time, each at the same step: every event is for another than the one before. The
+/// time is that of one session of nine events.
+fn concurrent_sessions(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ltp sessions at a time");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.measurement_time(Duration::from_secs(2));
+    group.warm_up_time(Duration::from_millis(300));
+    let data = Bytes::from(vec![0x5A; 100]);
+    for count in [100_u64, 1000, 10_000, 100_000] {
+        let Some(mut pair) = Pair::new() else {
+            continue;
+        };
+        group.throughput(Throughput::Elements(count));
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            b.iter(|| {
+                assert!((0..count).all(|_| pair.send(data.clone())));
+                assert_eq!(pair.settle() as u64, 100 * count);
+            });
+        });
+    }
+    group.finish();
+}
+
+/// One data segment, beside a copy of its octets.
+fn segments(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ltp segment");
+    quick(&mut group);
+    let payload = vec![0x5A; 1388];
+    let body = Body::Data(Data {
+        client: CLIENT,
+        offset: 13_880_000,
+        color: Color::Red(None),
+        octets: &payload,
+    });
+    let session = SessionId {
+        originator: 1,
+        number: 0x5A5A_5A5A,
+    };
+    let segment = Segment::new(session, body);
+    let mut octets = Vec::new();
+    segment.encode(&mut octets);
+    let mut out = Vec::with_capacity(4096);
+    group.bench_function("copy", |b| {
+        b.iter(|| {
+            out.clear();
+            out.extend_from_slice(black_box(&payload));
+            black_box(&mut out);
+        });
+    });
+    group.bench_function("encode", |b| {
+        b.iter(|| {
+            out.clear();
+            black_box(&segment).encode(&mut out);
+            black_box(&mut out);
+        });
+    });
+    group.bench_function("decode", |b| {
+        b.iter(|| black_box(Segment::decode(black_box(&octets)).is_ok()));
+    });
+    group.bench_function("decode and copy", |b| {
+        b.iter(|| {
+            out.clear();
+            if let Ok(Segment {
+                body: Body::Data(data),
+                ..
+            }) = Segment::decode(black_box(&octets))
+            {
+                out.extend_from_slice(data.octets);
+            }
+            black_box(&mut out);
+        });
+    });
+    group.finish();
+}
+
+/// A contact with one peer that ends and begins, among peers that all have a timer.
+fn contacts(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ltp contact among peers");
+    quick(&mut group);
+    for count in [10_u16, 10_000] {
+        let Some(mut engine) = engine_with_peers(count) else {
+            continue;
+        };
+        group.bench_function(BenchmarkId::from_parameter(count), |b| {
+            b.iter(|| {
+                for cue in [Cue::PeerStopped, Cue::PeerTransmits] {
+                    assert_eq!(engine.contact(Instant::ZERO, 9, cue), Ok(()));
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+/// An engine that waits for a report of each of its peers.
+fn engine_with_peers(count: u16) -> Option<Engine<Hop>> {
+    let now = Instant::ZERO;
+    let mut engine = Engine::new(config(1), Seed::from(1)).ok()?;
+    for via in 0..count {
+        let id = u64::from(via) + 2;
+        let hop = Hop { interface: 0, via };
+        engine.add_peer(now, id, Peer::new(hop)).ok()?;
+        let block = Block::red(Tag(id), id, CLIENT, Bytes::from_static(b"block"));
+        engine.send_block(now, block).ok()?;
+    }
+    let mut tx = Transmit::new(Limits::default());
+    while let Output::Transmit = engine.poll(now, &mut tx) {}
+    (engine.timers() == usize::from(count)).then_some(engine)
+}
+
+fn quick(group: &mut BenchmarkGroup<'_, WallTime>) {
+    group.measurement_time(Duration::from_millis(500));
+    group.warm_up_time(Duration::from_millis(300));
+    group.sample_size(20);
+}
+
+criterion_group!(
+    benches,
+    blocks,
+    sessions,
+    concurrent_sessions,
+    segments,
+    contacts
+);
 criterion_main!(benches);

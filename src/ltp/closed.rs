@@ -11,14 +11,19 @@ use super::table::Keyed;
 use super::wire::SessionId;
 use crate::Instant;
 
+/// Records that come into the index, and leave it, at a time, where it is large.
+const BATCH: usize = 256;
+
 /// Closed sessions, in the order in which they closed.
 ///
 /// The records lie in a ring, where closing writes behind the last and forgetting reads the first. What the
-/// hashes lead to are the small numbers of the records, so that a quarter of a million of them stays within
-/// the caches of a processor.
+/// hashes lead to are the small numbers of the records. In a table of a quarter of a million each look is a
+/// wait for memory, so records come into it and leave it many at a time: a processor waits for them together.
 #[derive(Debug)]
 pub(super) struct Closed {
     index: HashTable<u32>,
+    /// The last ones, which are not in the index yet.
+    recent: HashTable<u32>,
     ring: VecDeque<(Name, Option<Record>)>,
     /// The number of the first record in the ring. Numbers wrap; far fewer are in use.
     first: u32,
@@ -59,6 +64,7 @@ impl Closed {
     pub(super) fn new(hasher: Keyed, least: u32, most: u32) -> Self {
         Self {
             index: HashTable::new(),
+            recent: HashTable::new(),
             ring: VecDeque::new(),
             first: 0,
             hasher,
@@ -77,10 +83,40 @@ impl Closed {
             }
             None => self.append(name, record),
         }
+        if self.recent.len() >= self.batch() || self.len() > self.most {
+            self.settle(now);
+        }
+    }
+
+    /// A small memory keeps to its limits to the letter.
+    fn batch(&self) -> usize {
+        if (self.most - self.least) / BATCH >= BATCH {
+            BATCH
+        } else {
+            1
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.index.len() + self.recent.len()
+    }
+
+    /// Takes the recent ones into the index, and forgets the oldest.
+    fn settle(&mut self, now: Instant) {
+        let (ring, first, hasher) = (&self.ring, self.first, self.hasher);
+        let hash_of =
+            |number: &u32| entry(ring, first, *number).map_or(0, |(name, _)| hash(hasher, *name));
+        for number in self.recent.drain() {
+            self.index.insert_unique(hash_of(&number), number, hash_of);
+        }
+        let most = match self.batch() {
+            1 => self.most,
+            batch => self.most - batch,
+        };
         while let Some(&(_, oldest)) = self.ring.front() {
             let len = self.index.len();
             let is_over = oldest.is_none_or(|old| old.until <= now);
-            if oldest.is_some() && (len <= self.least || (len <= self.most && !is_over)) {
+            if oldest.is_some() && (len <= self.least || (len <= most && !is_over)) {
                 break;
             }
             self.forget_first();
@@ -94,7 +130,7 @@ impl Closed {
         };
         self.ring.push_back((name, Some(record)));
         let (ring, first, hasher) = (&self.ring, self.first, self.hasher);
-        self.index
+        self.recent
             .insert_unique(hash(hasher, name), first.wrapping_add(len), |number| {
                 entry(ring, first, *number).map_or(0, |(name, _)| hash(hasher, *name))
             });
@@ -106,21 +142,28 @@ impl Closed {
         };
         let number = self.first;
         self.first = number.wrapping_add(1);
-        if record.is_some()
-            && let Ok(found) = self
-                .index
-                .find_entry(hash(self.hasher, name), |other| *other == number)
-        {
-            found.remove();
+        if record.is_some() {
+            self.unlink(name, number);
+        }
+    }
+
+    fn unlink(&mut self, name: Name, number: u32) {
+        let hash = hash(self.hasher, name);
+        for table in [&mut self.recent, &mut self.index] {
+            if let Ok(found) = table.find_entry(hash, |other| *other == number) {
+                found.remove();
+                return;
+            }
         }
     }
 
     /// Drops records without a session once they are the most, and numbers the others anew.
     fn squeeze(&mut self) {
-        if self.ring.len() <= 2 * self.index.len() + 64 {
+        if self.ring.len() <= 2 * self.len() + 64 {
             return;
         }
         self.index.clear();
+        self.recent.clear();
         self.ring.retain(|(_, record)| record.is_some());
         let (ring, first, hasher) = (&self.ring, self.first, self.hasher);
         let mut number = first;
@@ -148,12 +191,7 @@ impl Closed {
         let Some(number) = self.find(name) else {
             return;
         };
-        if let Ok(found) = self
-            .index
-            .find_entry(hash(self.hasher, name), |other| *other == number)
-        {
-            found.remove();
-        }
+        self.unlink(name, number);
         if let Some(record) = self.record_mut(number) {
             *record = None;
         }
@@ -168,18 +206,20 @@ impl Closed {
             record.take_if(|record| *role == Role::Sender && record.slot == slot);
         }
         let (ring, first) = (&self.ring, self.first);
-        self.index.retain(|number| {
-            entry(ring, first, *number).is_some_and(|(_, record)| record.is_some())
-        });
+        for table in [&mut self.recent, &mut self.index] {
+            table.retain(|number| {
+                entry(ring, first, *number).is_some_and(|(_, record)| record.is_some())
+            });
+        }
     }
 
     fn find(&self, name: Name) -> Option<u32> {
         let (ring, first) = (&self.ring, self.first);
-        self.index
-            .find(hash(self.hasher, name), |number| {
-                entry(ring, first, *number).is_some_and(|(other, _)| *other == name)
-            })
-            .copied()
+        let hash = hash(self.hasher, name);
+        let is_it =
+            |number: &u32| entry(ring, first, *number).is_some_and(|(other, _)| *other == name);
+        let found = self.recent.find(hash, is_it);
+        found.or_else(|| self.index.find(hash, is_it)).copied()
     }
 
     fn record_mut(&mut self, number: u32) -> Option<&mut Option<Record>> {
@@ -188,7 +228,9 @@ impl Closed {
     }
 
     pub(super) fn held(&self) -> usize {
-        self.index.allocation_size() + self.ring.capacity() * size_of::<(Name, Option<Record>)>()
+        self.index.allocation_size()
+            + self.recent.allocation_size()
+            + self.ring.capacity() * size_of::<(Name, Option<Record>)>()
     }
 
     /// Bytes that one record takes at most.
@@ -254,6 +296,22 @@ mod tests {
         closed.insert(later, name(6), record(0, 20));
 
         assert_eq!(known(&closed, 0..9), [5, 6], "the least are two");
+    }
+
+    #[test]
+    fn a_large_memory_stays_within_the_most_and_knows_all_but_a_few_of_them() {
+        let most = 100_000;
+        let mut closed = Closed::new(Keyed(1), 10, most);
+        for number in 0..250_000 {
+            closed.insert(Instant::ZERO, name(number), record(0, 10));
+            assert!(closed.len() <= 100_000, "{}", closed.len());
+        }
+
+        let all = known(&closed, 0..250_000);
+
+        assert!(all.len() > 99_000, "{}", all.len());
+        assert_eq!(all.last(), Some(&249_999));
+        assert!(all.windows(2).all(|two| two[0] + 1 == two[1]));
     }
 
     #[test]

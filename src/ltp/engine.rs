@@ -59,7 +59,7 @@ pub struct Engine<A> {
     pub(super) event_octets: usize,
     pub(super) spares: Spares,
     /// Octets of events that were taken and wait outside, for all services.
-    waiting: usize,
+    pub(super) waiting: usize,
     /// Octets of the longest datagram, as the last poll showed it.
     pub(super) datagram: usize,
     pub(super) stats: Stats,
@@ -70,7 +70,7 @@ pub struct Engine<A> {
 pub(super) struct Opened {
     pub(super) service: Service,
     /// Octets of events that were taken and wait outside.
-    waiting: usize,
+    pub(super) waiting: usize,
 }
 
 /// What a timer is for.
@@ -280,9 +280,8 @@ impl<A: Addr> Engine<A> {
 
     /// A higher rate takes effect at once.
     fn unpace(&mut self, slot: u32) {
-        if let Some(timer) = self.span_mut(slot).and_then(|span| span.pace.take()) {
-            self.timers.stop(timer);
-        }
+        let pace = self.span_mut(slot).and_then(|span| span.pace.take());
+        self.stop(pace);
         self.wake(slot);
     }
 
@@ -407,42 +406,6 @@ impl<A: Addr> Engine<A> {
             Cue::EndsAt(at) => span.ends = Some(at),
         });
         Ok(())
-    }
-
-    // Memory.
-
-    /// Counts octets of what was received for a client service, taken as events and not yet used up, against
-    /// [`Config::import_octets`]. Each call replaces what the last one said.
-    ///
-    /// Whoever queues events for slow applications bounds them by this: while there is too much, segments
-    /// are refused as if the events had not been taken. A service for which more waits than is free in all
-    /// takes nothing more in, so that there is room for the others.
-    ///
-    /// # Errors
-    ///
-    /// The service is not open.
-    pub fn set_waiting(&mut self, now: Instant, client: u64, octets: u64) -> Result<(), Error> {
-        self.advance(now);
-        // Two services that say the most there is do not overflow the sum.
-        let most = usize::MAX / usize::try_from(self.config.max_services.max(1)).unwrap_or(1);
-        let octets = usize::try_from(octets).map_or(most, |octets| octets.min(most));
-        let opened = self.services.get_mut(&client);
-        let before = &mut opened.ok_or(Error::NotOpen(client))?.waiting;
-        self.waiting = self.waiting - *before + octets;
-        *before = octets;
-        Ok(())
-    }
-
-    /// Whether more waits for a client service than is free.
-    pub(super) fn is_sated(&self, client: u64) -> bool {
-        let opened = self.services.get(&client);
-        self.waiting > 0 && opened.is_some_and(|opened| opened.waiting > self.spare_of_all())
-    }
-
-    /// Octets that may yet be allocated for receiving, from all peers.
-    pub(super) const fn spare_of_all(&self) -> usize {
-        let held = (self.import_octets + self.event_octets).saturating_add(self.waiting);
-        self.config.import_octets.saturating_sub(held)
     }
 
     /// Changes a span, and freezes or thaws its timers when that changes whether the peer transmits.
@@ -570,7 +533,7 @@ impl<A: Addr> Engine<A> {
             return;
         }
         self.stats.segments_received += 1;
-        let Some((segment, octets)) = decode(octets) else {
+        let Some((segment, octets)) = Segment::decode_datagram(octets) else {
             self.stats.malformed += 1;
             return;
         };
@@ -705,18 +668,6 @@ impl<A: Addr> Engine<A> {
         }
         false
     }
-}
-
-/// Reads the one segment of a datagram, and cuts off what ION leaves behind it.
-///
-/// A datagram holds one segment (RFC 7122 section 3.3), and anything behind it makes it malformed. But the
-/// pieces of ION's split reports are as long as a piece can be, the rest being old memory (captures 15 and
-/// 28): without them no large block to ION would ever be repaired.
-fn decode(octets: &[u8]) -> Option<(Segment<'_>, &[u8])> {
-    let (segment, used) = Segment::decode_first(octets).ok()?;
-    let (whole, behind) = octets.split_at_checked(used)?;
-    let is_report = matches!(segment.body, Body::Report(_));
-    (behind.is_empty() || is_report).then_some((segment, whole))
 }
 
 impl<A: Addr> Machine for Engine<A> {

@@ -10,7 +10,7 @@ use super::ranges::RangeSet;
 use super::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId};
 
 /// Claims of a report that are named before they are only counted.
-const CLAIMS: usize = 3;
+const CLAIMS: usize = 2;
 
 /// Names the segments of all engines in a picture, for the ladders of a simulation or a capture.
 ///
@@ -26,7 +26,7 @@ const CLAIMS: usize = 3;
 /// let again = labels.name(&[3, 1, 9, 0, 4, 0, 2, 7, 0, b'h', b'i']);
 ///
 /// assert_eq!(data.text, "red 0..2 CP 7 EORP EOB, s1 is 1:9");
-/// assert_eq!(report.text, "RS 5 for CP 7: all of 0..2, s1");
+/// assert_eq!(report.text, "RS 5 for CP 7: all of 2, s1");
 /// assert_eq!((data.is_repeated, again.is_repeated), (false, true));
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -161,7 +161,10 @@ fn report_words(report: &Report<'_>) -> String {
         let _ = write!(text, " for CP {}", report.checkpoint);
     }
     let claims = claim_words(&report.claims, &scope);
-    let _ = write!(text, ": {claims} of {scope:?}");
+    let _ = match scope.start {
+        0 => write!(text, ": {claims} of {}", scope.end),
+        _ => write!(text, ": {claims} of {scope:?}"),
+    };
     text
 }
 
@@ -267,7 +270,7 @@ mod tests {
             repeated,
             [false, false, false, true, true, false, false, true]
         );
-        assert_eq!(labels[3].text, "RS 5: 0..10 20..100 of 0..100, s1");
+        assert_eq!(labels[3].text, "RS 5: 0..10 20..100 of 100, s1");
         assert_eq!(labels[5].text, "CS cancelled by the client service, s1");
     }
 
@@ -275,13 +278,13 @@ mod tests {
     fn many_claims_are_counted_and_none_are_said_to_be() {
         let claims: alloc::vec::Vec<Range<u64>> = (0..9).map(|at| 10 * at..10 * at + 5).collect();
 
-        let labels = labels(&[report(5, 0..100, &claims), report(6, 0..100, &[])]);
+        let labels = labels(&[report(5, 0..100, &claims), report(6, 10..100, &[])]);
 
         assert_eq!(
             labels[0].text,
-            "RS 5: 0..5 10..15 20..25 and 6 more of 0..100, s1 is 1:9"
+            "RS 5: 0..5 10..15 and 7 more of 100, s1 is 1:9"
         );
-        assert_eq!(labels[1].text, "RS 6: nothing of 0..100, s1");
+        assert_eq!(labels[1].text, "RS 6: nothing of 10..100, s1");
     }
 
     #[test]

@@ -582,7 +582,7 @@ fn put<A: Addr>(
     let whole = header_len(session) + keys.overhead() + len;
     let is_written = tx.push(span.config.address, whole, |out| {
         let start = out.len();
-        out.extend_from_slice(header(code, session, keys.counts()).octets());
+        header(code, session, keys.counts()).put(out);
         keys.put_header(out);
         write(out);
         keys.put_trailer(out, start);

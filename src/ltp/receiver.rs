@@ -2,6 +2,7 @@
 
 mod ends;
 mod flow;
+mod room;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -1,8 +1,9 @@
 //! Reports on what was received: scopes, claims, and the timers that repeat them.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
+
+use smallvec::SmallVec;
 
 use super::engine::{Engine, What};
 use super::ranges::RangeSet;
@@ -24,19 +25,22 @@ const MOST_TOLD_AGAIN: usize = 64;
 /// Octets that the claim count takes at most: a segment has no room for 2^21 claims.
 const COUNT: usize = 3;
 
+/// The octets of a report. Those with one claim take no memory of their own.
+type Octets = SmallVec<[u8; 32]>;
+
 /// The reports of one session, at its receiver.
 #[derive(Debug)]
 pub(super) struct Reports {
     /// The serial number of the next one.
     serial: u64,
     /// Those not acknowledged.
-    pending: Vec<Issued>,
+    pending: SmallVec<[Issued; 1]>,
     /// Serial numbers of the checkpoints seen.
     checkpoints: RangeSet,
     /// Where the last primary report ended.
     primary: u64,
     /// Serial numbers and lower bounds.
-    bounds: VecDeque<(u64, u64)>,
+    bounds: SmallVec<[(u64, u64); 1]>,
     /// Reports with gaps.
     problems: u32,
     /// Up to where it is known how much of the first pass was lost.
@@ -54,7 +58,7 @@ pub(super) struct Reports {
 struct Issued {
     serial: u64,
     checkpoint: u64,
-    body: Vec<u8>,
+    body: Octets,
     tries: u8,
     timer: Option<TimerId>,
     is_queued: bool,
@@ -70,13 +74,13 @@ struct Issued {
 }
 
 impl Reports {
-    pub(super) const fn new(serial: u64) -> Self {
+    pub(super) fn new(serial: u64) -> Self {
         Self {
             serial,
-            pending: Vec::new(),
+            pending: SmallVec::new(),
             checkpoints: RangeSet::new(),
             primary: 0,
-            bounds: VecDeque::new(),
+            bounds: SmallVec::new(),
             problems: 0,
             judged: 0,
             delayed: Vec::new(),
@@ -87,7 +91,7 @@ impl Reports {
     }
 
     /// Whether nothing awaits an acknowledgment or waits to be made.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.delayed.is_empty()
     }
 
@@ -112,9 +116,9 @@ impl Reports {
 
     pub(super) fn allocated(&self) -> usize {
         self.octets
-            + self.pending.capacity() * size_of::<Issued>()
+            + spilled(&self.pending) * size_of::<Issued>()
             + self.checkpoints.allocated()
-            + self.bounds.capacity() * size_of::<(u64, u64)>()
+            + spilled(&self.bounds) * size_of::<(u64, u64)>()
             + self.delayed.capacity() * size_of::<(u64, Range<u64>)>()
     }
 
@@ -174,9 +178,9 @@ impl Reports {
 
     fn note_bound(&mut self, serial: u64, lower: u64) {
         if self.bounds.len() == MOST_BOUNDS {
-            self.bounds.pop_front();
+            self.bounds.remove(0);
         }
-        self.bounds.push_back((serial, lower));
+        self.bounds.push((serial, lower));
     }
 }
 
@@ -486,13 +490,13 @@ impl Reports {
     fn acknowledge(&mut self, serial: u64) -> Option<Issued> {
         let place = self.pending.iter().position(|one| one.serial == serial)?;
         let issued = self.pending.remove(place);
-        self.octets -= issued.body.capacity();
+        self.octets -= spilled(&issued.body);
         Some(issued)
     }
 
     fn take_pending(&mut self) -> Option<Issued> {
         let issued = self.pending.pop()?;
-        self.octets -= issued.body.capacity();
+        self.octets -= spilled(&issued.body);
         Some(issued)
     }
 
@@ -534,7 +538,7 @@ impl Reception {
         let pieces = pieces(&self.held, scope, room, checkpoint, first);
         let weight: usize = pieces
             .iter()
-            .map(|(_, body)| body.capacity() + 2 * size_of::<Issued>())
+            .map(|(_, body)| spilled(body) + 2 * size_of::<Issued>())
             .sum();
         if weight > spare {
             return None;
@@ -544,7 +548,7 @@ impl Reception {
             let serial = self.reports.serial;
             self.reports.serial = serial.saturating_add(1);
             self.reports.note_bound(serial, lower);
-            self.reports.octets += body.capacity();
+            self.reports.octets += spilled(&body);
             self.reports.pending.push(Issued {
                 serial,
                 checkpoint,
@@ -574,9 +578,9 @@ fn pieces(
     room: usize,
     checkpoint: u64,
     first: u64,
-) -> Vec<(u64, Vec<u8>)> {
-    let mut pieces = Vec::new();
-    let mut claims: Vec<Range<u64>> = Vec::new();
+) -> SmallVec<[(u64, Octets); 1]> {
+    let mut pieces = SmallVec::new();
+    let mut claims: SmallVec<[Range<u64>; 4]> = SmallVec::new();
     let mut lower = scope.start;
     let mut serial = first;
     let opening =
@@ -603,14 +607,23 @@ fn pieces(
     pieces
 }
 
-fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]) -> Vec<u8> {
-    let body = Body::Report(Report {
+fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]) -> Octets {
+    let report = Report {
         serial,
         checkpoint,
         scope: scope.into(),
         claims: Claims::new(claims),
-    });
+    };
+    if let [claim] = claims {
+        return SmallVec::from_slice(report.head_with(claim).octets());
+    }
+    let body = Body::Report(report);
     let mut octets = Vec::with_capacity(body.wire_len());
     body.encode(&mut octets);
-    octets
+    SmallVec::from_vec(octets)
+}
+
+/// How many items lie in memory of their own.
+pub(super) fn spilled<A: smallvec::Array>(few: &SmallVec<A>) -> usize {
+    if few.spilled() { few.capacity() } else { 0 }
 }

@@ -23,11 +23,14 @@ pub fn put_sdnv(out: &mut Vec<u8>, value: u64) {
     }
     let mut head = Head::new();
     head.sdnv(value);
-    out.extend_from_slice(head.octets());
+    head.put(out);
 }
 
 /// Octets of the longest header of a segment: control, session, counts, and the fields before the data.
 const LONGEST_HEAD: usize = 2 + 7 * MAX_SDNV;
+
+/// Octets that most of them fit into.
+const USUAL: usize = 32;
 
 /// The fields before the data of a segment, put together where no vector has to grow.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +41,7 @@ pub(super) struct Head {
 }
 
 impl Head {
+    #[inline]
     pub(super) const fn new() -> Self {
         Self {
             octets: [0; LONGEST_HEAD + 8],
@@ -58,16 +62,19 @@ impl Head {
     pub(super) fn sdnv(&mut self, value: u64) {
         if let Ok(octet @ 0..=0x7F) = u8::try_from(value) {
             self.octet(octet);
-        } else if value >> (7 * WORD) == 0 {
-            self.word(value);
         } else {
-            self.groups(value);
+            self.word(value);
         }
     }
 
-    /// A value of up to 56 bits: all of its groups at once.
-    #[inline]
+    /// A value of up to 56 bits: all of its groups at once. It is a call, or the code of one session would not
+    /// fit the cache of a processor.
+    #[inline(never)]
     fn word(&mut self, value: u64) {
+        if value >> (7 * WORD) > 0 {
+            self.groups(value);
+            return;
+        }
         let len = sdnv_len(value);
         let behind = 8 * (WORD - len);
         let more = CONTINUES >> behind & !0xFF;
@@ -78,6 +85,7 @@ impl Head {
         }
     }
 
+    #[cold]
     fn groups(&mut self, value: u64) {
         for group in (0..sdnv_len(value)).rev() {
             // Bound: masked to seven bits.
@@ -89,6 +97,19 @@ impl Head {
     #[inline]
     pub(super) fn octets(&self) -> &[u8] {
         self.octets.get(..self.len).unwrap_or_default()
+    }
+
+    /// Appends what was put together: usually in one move of a fixed length, which takes no call.
+    #[inline]
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        match self.octets.first_chunk::<USUAL>() {
+            Some(head) if self.len <= USUAL && out.capacity() - out.len() >= USUAL => {
+                let end = out.len() + self.len;
+                out.extend_from_slice(head);
+                out.truncate(end);
+            }
+            _ => out.extend_from_slice(self.octets()),
+        }
     }
 }
 
@@ -119,6 +140,11 @@ pub(super) fn short_sdnv(octets: &[u8]) -> Option<(u64, usize)> {
     if first & 0x80 == 0 {
         return Some((u64::from(first), 1));
     }
+    word(octets)
+}
+
+#[inline]
+fn word(octets: &[u8]) -> Option<(u64, usize)> {
     let word = u64::from_be_bytes(*octets.first_chunk::<WORD>()?);
     let ends = !word & CONTINUES;
     if ends == 0 {
@@ -134,7 +160,15 @@ pub(super) fn short_sdnv(octets: &[u8]) -> Option<(u64, usize)> {
 /// LTP sets no maximum; 64 bits is ours, as RFC 6256 section 3.3 asks every protocol to name one.
 #[inline]
 pub(super) fn sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
-    match short_sdnv(cursor.rest()) {
+    match cursor.rest().first() {
+        Some(octet @ 0..=0x7F) => cursor.take(1, field).map(|_| u64::from(*octet)),
+        _ => long_sdnv(cursor, field),
+    }
+}
+
+#[inline(never)]
+fn long_sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
+    match word(cursor.rest()) {
         Some((value, len)) => cursor.take(len, field).map(|_| value),
         None => any_sdnv(cursor, field),
     }

@@ -11,6 +11,7 @@ use core::mem;
 use core::ops::Range;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 pub(super) use self::learn::segments;
 use super::api::{Block, Error, Event, Progress, Red, Side};
@@ -19,6 +20,7 @@ use super::config::{Numbers, Ways};
 use super::engine::{Engine, What};
 use super::outgoing::Spare;
 use super::ranges::RangeSet;
+use super::report::spilled;
 use super::span::{Control, Role};
 use super::timers::TimerId;
 use super::wire::{Mark, Reason, Report, SessionId};
@@ -87,7 +89,7 @@ pub(super) struct Sending {
     reports: RangeSet,
     /// The report with the lowest lower bound: what to cite to hear of everything again.
     lowest: Option<(u64, u64)>,
-    pub(super) checkpoints: Vec<Outstanding>,
+    pub(super) checkpoints: SmallVec<[Outstanding; 1]>,
     pub(super) repairs: VecDeque<Repair>,
     pub(super) is_repairing: bool,
     problems: u32,
@@ -212,7 +214,7 @@ impl Sending {
         size_of::<Self>()
             + self.claimed.allocated()
             + self.reports.allocated()
-            + self.checkpoints.capacity() * size_of::<Outstanding>()
+            + spilled(&self.checkpoints) * size_of::<Outstanding>()
             + self.repairs.capacity() * size_of::<Repair>()
             + self.delayed.capacity() * size_of::<Wish>()
             + self.spare.allocated()
@@ -293,7 +295,7 @@ impl<A: Addr> Engine<A> {
             claimed: RangeSet::new(),
             reports: RangeSet::new(),
             lowest: None,
-            checkpoints: Vec::new(),
+            checkpoints: SmallVec::new(),
             repairs: VecDeque::new(),
             is_repairing: false,
             problems: 0,
@@ -496,7 +498,8 @@ impl<A: Addr> Engine<A> {
 
     /// The checkpoint is answered: its timer stops. Returns how many retransmissions led to it.
     ///
-    /// An unknown one changes nothing: the claims are facts all the same.
+    /// An unknown one changes nothing: the claims are facts all the same. Nor does 0, by which ION and HDTN
+    /// tell that all came, also behind the end of the red part (capture 16).
     fn settle_checkpoint(&mut self, number: u64, serial: u64) -> u32 {
         let Some((slot, sending)) = self.sending(number) else {
             return 0;
@@ -740,7 +743,7 @@ impl<A: Addr> Engine<A> {
         self.line_up(number);
     }
 
-    /// CR (P17, RFC 5326 section 6.17).
+    /// CR (P17, RFC 5326 section 6.17). ION cancels once for each segment that comes (capture 10).
     pub(super) fn on_cancel_by_receiver(&mut self, slot: u32, session: SessionId, reason: Reason) {
         let to = Role::Receiver;
         self.queue(slot, Control::CancelAck { session, to });

@@ -388,6 +388,18 @@ impl<'a> Segment<'a> {
         }
     }
 
+    /// Reads the one segment of a datagram, and cuts off what ION leaves behind it.
+    ///
+    /// A datagram holds one segment (RFC 7122 section 3.3), and anything behind it makes it malformed. But the
+    /// pieces of ION's split reports are as long as a piece can be, the rest being old memory (captures 15 and
+    /// 28): without them no large block to ION would ever be repaired.
+    pub(super) fn decode_datagram(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (segment, used) = Self::decode_first(octets).ok()?;
+        let (whole, behind) = octets.split_at_checked(used)?;
+        let is_report = matches!(segment.body, Body::Report(_));
+        (behind.is_empty() || is_report).then_some((segment, whole))
+    }
+
     /// Reads the first segment of a frame, and tells how many octets it takes.
     ///
     /// # Errors
@@ -428,16 +440,17 @@ impl<'a> Segment<'a> {
     }
 
     /// Appends the octets of the segment.
+    #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
         let counts = self.header.count << 4 | self.trailer.count;
         let mut head = header(self.body.code(), self.session, counts);
         if let (Body::Data(data), 0) = (&self.body, counts) {
             data.put_fields(&mut head);
-            out.extend_from_slice(head.octets());
+            head.put(out);
             out.extend_from_slice(data.octets);
             return;
         }
-        out.extend_from_slice(head.octets());
+        head.put(out);
         out.extend_from_slice(self.header.octets);
         self.body.encode(out);
         out.extend_from_slice(self.trailer.octets);
@@ -586,6 +599,7 @@ impl<'a> Data<'a> {
         data_header_len(self.client, self.offset, self.octets.len(), self.color) + self.octets.len()
     }
 
+    #[inline]
     fn put_fields(&self, head: &mut Head) {
         head.sdnv(self.client);
         head.sdnv(self.offset);
@@ -599,7 +613,7 @@ impl<'a> Data<'a> {
     fn encode(&self, out: &mut Vec<u8>) {
         let mut head = Head::new();
         self.put_fields(&mut head);
-        out.extend_from_slice(head.octets());
+        head.put(out);
         out.extend_from_slice(self.octets);
     }
 }
@@ -647,6 +661,19 @@ impl<'a> Report<'a> {
         report_head_len(self.serial, self.checkpoint, self.scope)
             + sdnv_len(self.claims.count)
             + claims
+    }
+
+    /// The whole of a report that makes one claim.
+    pub(super) fn head_with(&self, claim: &Range<u64>) -> Head {
+        let mut head = Head::new();
+        head.sdnv(self.serial);
+        head.sdnv(self.checkpoint);
+        head.sdnv(self.scope.end);
+        head.sdnv(self.scope.start);
+        head.sdnv(1);
+        head.sdnv(claim.start.saturating_sub(self.scope.start));
+        head.sdnv(claim.end - claim.start);
+        head
     }
 
     fn encode(&self, out: &mut Vec<u8>) {

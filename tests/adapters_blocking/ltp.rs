@@ -12,8 +12,7 @@ use farlink::adapters::ltp::{Error, Kind, Maker, Options, Received};
 use farlink::ltp::{self, Config, Cue, Peer, Reason, Red, Service, Side};
 
 use super::AT_LAST;
-
-const CLIENT: u64 = 4;
+use super::ltp_nodes::{Broken, CLIENT, POISON, block_of, failure, hasty, here, numbered};
 
 #[test]
 fn a_block_is_sent_acknowledged_and_received_once() {
@@ -28,6 +27,7 @@ fn a_block_is_sent_acknowledged_and_received_once() {
     assert_eq!(received.kind, Kind::Whole { ends_block: true });
     assert_eq!(received.data, "hello");
     assert_eq!(far.receive_timeout(Duration::ZERO).unwrap(), None);
+    assert_eq!(far.try_receive().unwrap(), None);
     assert_eq!(earth.stats().engine.exports_complete, 1);
 }
 
@@ -367,26 +367,31 @@ fn who_waits_for_room_hears_of_the_end_of_the_peer_and_of_the_access_point() {
 #[test]
 fn a_silent_application_is_held_to_the_limit_and_stalls_nobody_else() {
     const LIMIT: usize = 200_000;
+    const GLANCE: Duration = Duration::from_millis(10);
     let mut config = Config::engine(2);
     config.import_octets = LIMIT;
     let earth = node(1);
     let mars = Node::bind(here(), config).unwrap();
-    earth.add_peer(2, hasty(mars.local_addr())).unwrap();
-    mars.add_peer(1, hasty(earth.local_addr())).unwrap();
+    earth.add_peer(2, Peer::new(mars.local_addr())).unwrap();
+    mars.add_peer(1, Peer::new(earth.local_addr())).unwrap();
     let (silent, busy) = (mars.open(1).unwrap(), mars.open(2).unwrap());
     let (to_silent, to_busy) = (earth.open(1).unwrap(), earth.open(2).unwrap());
     let block = block_of(10_000);
 
-    // Nobody takes these: they are accepted up to the limit, and then given up.
+    // Nobody takes these: they are accepted up to the limit, and then refused until they are given up.
     let mut accepted = 0;
-    let error = loop {
-        match to_silent.send(2, block.clone()) {
-            Ok(_) => accepted += 1,
-            Err(error) => break error,
+    let mut refused = loop {
+        let mut sending = to_silent.start(2, block.clone(), Red::All).unwrap();
+        while sending.wait_timeout(GLANCE).unwrap().is_none() && mars.stats().engine.no_room == 0 {}
+        if mars.stats().engine.no_room > 0 {
+            break sending;
         }
+        accepted += 1;
     };
+    refused.cancel();
 
-    assert_eq!(failure(error), (Side::Local, Reason::RETRANSMISSION_LIMIT));
+    let error = refused.wait().unwrap_err();
+    assert_eq!(failure(error), (Side::Local, Reason::USER));
     assert!((5..20).contains(&accepted), "{accepted}");
     assert!(mars.stats().waiting_octets <= LIMIT);
     for _ in 0..10 {
@@ -407,7 +412,7 @@ fn a_block_is_followed_and_cancelled_by_its_handle() {
     let (earth, mars) = pair();
     let near = earth.open(CLIENT).unwrap();
     let far = mars.open_with(CLIENT, Service::Streaming).unwrap();
-    slow_down(&earth, &mars);
+    slow_down(&earth, &mars, 20_000);
     let mut sending = near.start(2, block_of(1_000_000), Red::All).unwrap();
     assert_eq!(next(&far).kind, Kind::Arriving);
 
@@ -443,7 +448,7 @@ fn dropping_the_last_handle_of_a_node_cancels_what_is_under_way_and_tells_the_pe
     let (earth, mars) = pair();
     let near = earth.open(CLIENT).unwrap();
     let far = mars.open_with(CLIENT, Service::Streaming).unwrap();
-    slow_down(&earth, &mars);
+    slow_down(&earth, &mars, 20_000);
     let sending = near.start(2, block_of(1_000_000), Red::All).unwrap();
     assert_eq!(next(&far).kind, Kind::Arriving);
 
@@ -459,7 +464,7 @@ fn dropping_the_last_handle_of_a_node_cancels_what_is_under_way_and_tells_the_pe
 fn a_shutdown_lets_blocks_finish_and_begins_none() {
     let (earth, mars) = pair();
     let (near, far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
-    slow_down(&earth, &mars);
+    slow_down(&earth, &mars, 500_000);
     let mut sending = near.start(2, block_of(100_000), Red::All).unwrap();
     let address = earth.local_addr();
 
@@ -475,16 +480,20 @@ fn a_shutdown_lets_blocks_finish_and_begins_none() {
     Node::bind(address, Config::engine(1)).unwrap();
     // What was received before can be taken afterwards.
     mars.shutdown(AT_LAST);
-    assert_eq!(far.receive().unwrap().data.len(), 100_000);
+    let received = far.try_receive().unwrap().unwrap();
+    assert_eq!(received.data.len(), 100_000);
+    assert!(matches!(far.try_receive(), Err(Error::Closed)));
     assert!(matches!(far.receive(), Err(Error::Closed)));
 }
 
 #[test]
 fn a_shutdown_cancels_what_takes_too_long() {
     let (earth, mars) = pair();
-    let (near, far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
-    slow_down(&earth, &mars);
+    let near = earth.open(CLIENT).unwrap();
+    let far = mars.open_with(CLIENT, Service::Streaming).unwrap();
+    slow_down(&earth, &mars, 20_000);
     let mut sending = near.start(2, block_of(1_000_000), Red::All).unwrap();
+    assert_eq!(next(&far).kind, Kind::Arriving);
     let receiving = thread::spawn({
         let near = near.clone();
         move || near.receive()
@@ -501,8 +510,7 @@ fn a_shutdown_cancels_what_takes_too_long() {
 #[test]
 fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     let mut options = Options::from(Config::engine(1));
-    options.maker =
-        Maker::new(|config, seed, _| Ok(Box::new(super::broken::Broken::new(config, seed)?)));
+    options.maker = Maker::new(|config, seed, _| Ok(Box::new(Broken::new(config, seed)?)));
     let node = Node::bind(here(), options).unwrap();
     node.add_peer(2, Peer::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))))
         .unwrap();
@@ -514,18 +522,12 @@ fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     let mut sending = near.start(2, "hello", Red::All).unwrap();
 
     let poison = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    poison
-        .send_to(super::broken::POISON, node.local_addr())
-        .unwrap();
+    poison.send_to(POISON, node.local_addr()).unwrap();
 
     assert!(matches!(receiving.join().unwrap(), Err(Error::Closed)));
     assert!(matches!(sending.wait(), Err(Error::Closed)));
     assert!(matches!(near.send(2, "hello"), Err(Error::Closed)));
     node.shutdown(AT_LAST);
-}
-
-fn here() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
 fn node(engine: u64) -> Node {
@@ -540,20 +542,10 @@ fn pair() -> (Node, Node) {
     (one, two)
 }
 
-/// A peer that soon counts as silent.
-fn hasty(address: SocketAddr) -> Peer<SocketAddr> {
-    let mut peer = Peer::new(address);
-    peer.own_delay = Duration::from_millis(20);
-    peer.remote_delay = Duration::from_millis(20);
-    peer.checkpoint_retries = 2;
-    peer.cancel_retries = 1;
-    peer
-}
-
-/// Makes `from` send 500 kB a second to `to`.
-fn slow_down(from: &Node, to: &Node) {
+/// Makes `from` send so many octets a second to `to`.
+fn slow_down(from: &Node, to: &Node, rate: u64) {
     let mut peer = Peer::new(to.local_addr());
-    peer.rate = NonZeroU64::new(500_000);
+    peer.rate = NonZeroU64::new(rate);
     peer.burst = 10_000;
     from.change_peer(2, peer).unwrap();
 }
@@ -568,13 +560,6 @@ fn sending(near: &AccessPoint, block: Bytes) -> thread::JoinHandle<Result<(), Er
     thread::spawn(move || near.send(2, block).map(drop))
 }
 
-fn failure(error: Error) -> (Side, Reason) {
-    match error {
-        Error::Failed { by, reason, .. } => (by, reason),
-        other => panic!("{other:?}"),
-    }
-}
-
 /// Waits behind the pieces for the end of a reception.
 fn cancellation(far: &AccessPoint) -> (Side, Reason) {
     loop {
@@ -584,15 +569,4 @@ fn cancellation(far: &AccessPoint) -> (Side, Reason) {
             other => panic!("{other:?}"),
         }
     }
-}
-
-fn block_of(len: u32) -> Bytes {
-    (0..len).map(|at| (at % 251).to_le_bytes()[0]).collect()
-}
-
-/// Blocks of several sizes, no two alike.
-fn numbered(sender: u64, number: u64) -> Bytes {
-    let mut block = format!("{sender}/{number}:").into_bytes();
-    block.resize(block.len() + 300 * usize::try_from(number).unwrap(), b'.');
-    block.into()
 }

@@ -15,13 +15,13 @@
 
 use std::time::Duration;
 
-#[cfg(feature = "ltp")]
-#[path = "../broken/mod.rs"]
-mod broken;
 #[cfg(feature = "cotp")]
 mod cotp;
 #[cfg(feature = "ltp")]
 mod ltp;
+#[cfg(feature = "ltp")]
+#[path = "../ltp_nodes/mod.rs"]
+mod ltp_nodes;
 mod stream;
 mod toy;
 mod udp;

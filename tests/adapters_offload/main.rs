@@ -14,6 +14,8 @@
 )]
 
 mod budget;
+#[cfg(all(feature = "blocking", feature = "ltp"))]
+mod ltp;
 mod receiving;
 mod sending;
 #[cfg(feature = "tokio")]

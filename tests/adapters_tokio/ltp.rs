@@ -13,11 +13,12 @@ use farlink::adapters::ltp::{Error, Kind, Maker, Options, Received};
 use farlink::adapters::tokio::ltp::{AccessPoint, Node};
 use farlink::ltp::{self, Config, Cue, Peer, Reason, Red, Service, Side};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::ltp_nodes::{Broken, CLIENT, POISON, block_of, failure, hasty, here, numbered};
 
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);
-const CLIENT: u64 = 4;
-
 #[tokio::test]
 async fn a_block_is_sent_acknowledged_and_received_once() {
     let (earth, mars) = pair();
@@ -30,7 +31,7 @@ async fn a_block_is_sent_acknowledged_and_received_once() {
     assert_eq!(received.session, session);
     assert_eq!(received.kind, Kind::Whole { ends_block: true });
     assert_eq!(received.data, "hello");
-    assert!(is_pending(far.receive()).await);
+    assert_eq!(far.try_receive().unwrap(), None);
     assert_eq!(earth.stats().engine.exports_complete, 1);
 }
 
@@ -203,6 +204,7 @@ async fn an_interruption_loses_nothing_that_was_received() {
     far.interrupt();
 
     assert_eq!(far.receive().await.unwrap().data, "hello");
+    assert_eq!(far.try_receive().unwrap(), None);
     assert!(matches!(far.receive().await, Err(Error::Interrupted)));
 }
 
@@ -233,7 +235,7 @@ async fn a_receive_that_is_dropped_passes_what_it_was_called_for_to_the_next() {
         near.send(2, "hello").await.unwrap();
     }
 
-    let received = tokio::time::timeout(AT_LAST, other).await.unwrap();
+    let received = timeout(AT_LAST, other).await.unwrap();
     assert_eq!(received.unwrap().data, "hello");
 }
 
@@ -465,26 +467,31 @@ async fn who_waits_for_room_hears_of_the_end_of_the_peer_and_of_the_access_point
 #[tokio::test]
 async fn a_silent_application_is_held_to_the_limit_and_stalls_nobody_else() {
     const LIMIT: usize = 200_000;
+    const GLANCE: Duration = Duration::from_millis(10);
     let mut config = Config::engine(2);
     config.import_octets = LIMIT;
     let earth = node(1);
     let mars = Node::bind(here(), config).unwrap();
-    earth.add_peer(2, hasty(mars.local_addr())).unwrap();
-    mars.add_peer(1, hasty(earth.local_addr())).unwrap();
+    earth.add_peer(2, Peer::new(mars.local_addr())).unwrap();
+    mars.add_peer(1, Peer::new(earth.local_addr())).unwrap();
     let (silent, busy) = (mars.open(1).unwrap(), mars.open(2).unwrap());
     let (to_silent, to_busy) = (earth.open(1).unwrap(), earth.open(2).unwrap());
     let block = block_of(10_000);
 
-    // Nobody takes these: they are accepted up to the limit, and then given up.
+    // Nobody takes these: they are accepted up to the limit, and then refused until they are given up.
     let mut accepted = 0;
-    let error = loop {
-        match to_silent.send(2, block.clone()).await {
-            Ok(_) => accepted += 1,
-            Err(error) => break error,
+    let mut refused = loop {
+        let mut sending = to_silent.start(2, block.clone(), Red::All).await.unwrap();
+        while timeout(GLANCE, sending.wait()).await.is_err() && mars.stats().engine.no_room == 0 {}
+        if mars.stats().engine.no_room > 0 {
+            break sending;
         }
+        accepted += 1;
     };
+    refused.cancel();
 
-    assert_eq!(failure(error), (Side::Local, Reason::RETRANSMISSION_LIMIT));
+    let error = refused.wait().await.unwrap_err();
+    assert_eq!(failure(error), (Side::Local, Reason::USER));
     assert!((5..20).contains(&accepted), "{accepted}");
     assert!(mars.stats().waiting_octets <= LIMIT);
     for _ in 0..10 {
@@ -505,7 +512,7 @@ async fn a_block_is_followed_and_cancelled_by_its_handle() {
     let (earth, mars) = pair();
     let near = earth.open(CLIENT).unwrap();
     let far = mars.open_with(CLIENT, Service::Streaming).unwrap();
-    slow_down(&earth, &mars);
+    slow_down(&earth, &mars, 20_000);
     let mut sending = near.start(2, block_of(1_000_000), Red::All).await.unwrap();
     assert_eq!(next(&far).await.kind, Kind::Arriving);
 
@@ -541,7 +548,7 @@ async fn dropping_the_last_handle_of_a_node_cancels_what_is_under_way_and_tells_
     let (earth, mars) = pair();
     let near = earth.open(CLIENT).unwrap();
     let far = mars.open_with(CLIENT, Service::Streaming).unwrap();
-    slow_down(&earth, &mars);
+    slow_down(&earth, &mars, 20_000);
     let sending = near.start(2, block_of(1_000_000), Red::All).await.unwrap();
     assert_eq!(next(&far).await.kind, Kind::Arriving);
 
@@ -557,7 +564,7 @@ async fn dropping_the_last_handle_of_a_node_cancels_what_is_under_way_and_tells_
 async fn a_shutdown_lets_blocks_finish_and_begins_none() {
     let (earth, mars) = pair();
     let (near, far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
-    slow_down(&earth, &mars);
+    slow_down(&earth, &mars, 500_000);
     let mut sending = near.start(2, block_of(100_000), Red::All).await.unwrap();
     let address = earth.local_addr();
 
@@ -580,9 +587,11 @@ async fn a_shutdown_lets_blocks_finish_and_begins_none() {
 #[tokio::test]
 async fn a_shutdown_cancels_what_takes_too_long() {
     let (earth, mars) = pair();
-    let (near, far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
-    slow_down(&earth, &mars);
+    let near = earth.open(CLIENT).unwrap();
+    let far = mars.open_with(CLIENT, Service::Streaming).unwrap();
+    slow_down(&earth, &mars, 20_000);
     let mut sending = near.start(2, block_of(1_000_000), Red::All).await.unwrap();
+    assert_eq!(next(&far).await.kind, Kind::Arriving);
     let receiving = tokio::spawn({
         let near = near.clone();
         async move { near.receive().await }
@@ -599,8 +608,7 @@ async fn a_shutdown_cancels_what_takes_too_long() {
 #[tokio::test]
 async fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     let mut options = Options::from(Config::engine(1));
-    options.maker =
-        Maker::new(|config, seed, _| Ok(Box::new(super::broken::Broken::new(config, seed)?)));
+    options.maker = Maker::new(|config, seed, _| Ok(Box::new(Broken::new(config, seed)?)));
     let node = Node::bind(here(), options).unwrap();
     node.add_peer(2, Peer::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))))
         .unwrap();
@@ -612,9 +620,7 @@ async fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     let mut sending = near.start(2, "hello", Red::All).await.unwrap();
 
     let poison = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    poison
-        .send_to(super::broken::POISON, node.local_addr())
-        .unwrap();
+    poison.send_to(POISON, node.local_addr()).unwrap();
 
     assert!(matches!(receiving.await.unwrap(), Err(Error::Closed)));
     assert!(matches!(sending.wait().await, Err(Error::Closed)));
@@ -626,10 +632,6 @@ async fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
 async fn is_pending(future: impl Future) -> bool {
     let mut future = pin!(future);
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
-}
-
-fn here() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
 fn node(engine: u64) -> Node {
@@ -644,39 +646,22 @@ fn pair() -> (Node, Node) {
     (one, two)
 }
 
-/// A peer that soon counts as silent.
-fn hasty(address: SocketAddr) -> Peer<SocketAddr> {
-    let mut peer = Peer::new(address);
-    peer.own_delay = Duration::from_millis(20);
-    peer.remote_delay = Duration::from_millis(20);
-    peer.checkpoint_retries = 2;
-    peer.cancel_retries = 1;
-    peer
-}
-
-/// Makes `from` send 500 kB a second to `to`.
-fn slow_down(from: &Node, to: &Node) {
+/// Makes `from` send so many octets a second to `to`.
+fn slow_down(from: &Node, to: &Node, rate: u64) {
     let mut peer = Peer::new(to.local_addr());
-    peer.rate = NonZeroU64::new(500_000);
+    peer.rate = NonZeroU64::new(rate);
     peer.burst = 10_000;
     from.change_peer(2, peer).unwrap();
 }
 
 async fn next(point: &AccessPoint) -> Received {
-    let received = tokio::time::timeout(AT_LAST, point.receive()).await;
+    let received = timeout(AT_LAST, point.receive()).await;
     received.unwrap().unwrap()
 }
 
 fn sending(near: &AccessPoint, block: Bytes) -> JoinHandle<Result<(), Error>> {
     let near = near.clone();
     tokio::spawn(async move { near.send(2, block).await.map(drop) })
-}
-
-fn failure(error: Error) -> (Side, Reason) {
-    match error {
-        Error::Failed { by, reason, .. } => (by, reason),
-        other => panic!("{other:?}"),
-    }
 }
 
 /// Waits behind the pieces for the end of a reception.
@@ -688,15 +673,4 @@ async fn cancellation(far: &AccessPoint) -> (Side, Reason) {
             other => panic!("{other:?}"),
         }
     }
-}
-
-fn block_of(len: u32) -> Bytes {
-    (0..len).map(|at| (at % 251).to_le_bytes()[0]).collect()
-}
-
-/// Blocks of several sizes, no two alike.
-fn numbered(sender: u64, number: u64) -> Bytes {
-    let mut block = format!("{sender}/{number}:").into_bytes();
-    block.resize(block.len() + 300 * usize::try_from(number).unwrap(), b'.');
-    block.into()
 }

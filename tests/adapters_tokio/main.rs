@@ -12,13 +12,13 @@
     reason = "a helper of a test fails the test"
 )]
 
-#[cfg(feature = "ltp")]
-#[path = "../broken/mod.rs"]
-mod broken;
 #[cfg(feature = "cotp")]
 mod cotp;
 #[cfg(feature = "ltp")]
 mod ltp;
+#[cfg(feature = "ltp")]
+#[path = "../ltp_nodes/mod.rs"]
+mod ltp_nodes;
 mod puppet;
 mod sockets;
 mod stream;

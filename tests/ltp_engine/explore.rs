@@ -58,7 +58,7 @@ const MODELS: [Model; 9] = [
         peer.checkpoint_every = NonZeroU32::new(1);
     }),
     model("copies of signals", 150, 150, |peer| {
-        peer.copies = Copies::Fixed(1)
+        peer.copies = Copies::Fixed(1);
     }),
     model("delayed reports and repairs", 230, 230, |peer| {
         peer.checkpoint_every = NonZeroU32::new(2);

@@ -17,7 +17,7 @@ fn the_demo_names_recordings_that_replay() {
     ] {
         assert!(ran.out.contains(words), "{words}: {}", ran.out);
     }
-    for (name, word) in [("cotp", "CR calling"), ("ltp", "of 0..5000, s1")] {
+    for (name, word) in [("cotp", "CR calling"), ("ltp", "all of 5000, s1")] {
         let recording = format!("{folder}/{name}.pcapng");
         assert!(ran.out.contains(&recording), "{}", ran.out);
         farlink(&["replay", &recording]).well();

@@ -20,6 +20,8 @@ pub struct Options {
     pub clock: Clock,
     /// How much one poll may send.
     pub limits: Limits,
+    /// How the socket is set up.
+    pub socket: offload::Options,
 }
 
 /// What a turn ended with.
@@ -92,7 +94,7 @@ impl<M: Machine<Addr = Path>> Driver<M> {
     ///
     /// The system's own.
     pub fn new(machine: M, socket: UdpSocket, options: &Options) -> io::Result<Self> {
-        let socket = Socket::new(socket, &offload::Options::default())?;
+        let socket = Socket::new(socket, &options.socket)?;
         let mut driver = Self {
             machine,
             socket,

@@ -208,6 +208,12 @@ impl<P: Pump> Access<P> {
         }
     }
 
+    pub(crate) fn try_receive(&self) -> Result<Option<Received>, Error> {
+        let point = self.0.point;
+        self.hall()
+            .with(|station, now| station.try_receive(now, point))
+    }
+
     pub(crate) fn refuse(&self, session: SessionId) -> Result<(), Error> {
         self.0.handle.command(Command::Refuse(session))
     }

@@ -5,6 +5,8 @@ mod hall;
 mod handles;
 mod socket;
 mod station;
+#[cfg(test)]
+mod tests;
 mod waiters;
 
 use alloc::boxed::Box;
@@ -89,7 +91,9 @@ impl fmt::Debug for Maker {
 pub struct Options {
     /// How the protocol behaves, and what the node may hold.
     ///
-    /// [`Config::import_octets`] also bounds what waits to be taken from access points.
+    /// [`Config::import_octets`] also bounds, within 2 %, what waits to be taken from access points; one for
+    /// which more waits than is free gets nothing more, so a silent one leaves half of it to the others.
+    /// What is refused for that is repeated by its sender, until it gives up.
     pub config: Config,
     /// Where session and serial numbers come from. Default: the operating system's generator.
     pub seed: Option<Seed>,

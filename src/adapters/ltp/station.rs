@@ -18,7 +18,7 @@ use crate::{Instant, Link, Machine as _, Output, Path, Tag, Transmit};
 const GRAIN: usize = 64;
 
 /// How long a node that ends waits for the rates of its peers before it has told them so.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The machine of a node and its books.
 pub(super) struct Station {
@@ -76,6 +76,10 @@ impl Station {
         now: Instant,
         tx: &mut Transmit<Path>,
     ) -> Output<Path, Infallible> {
+        if self.is_late(now) {
+            tx.clear();
+            return Output::Done;
+        }
         loop {
             let Some(speaker) = &mut self.speaker else {
                 tx.clear();
@@ -86,7 +90,7 @@ impl Station {
                 Output::Ask(ask) => return Output::Ask(ask),
                 Output::Event(event) => {
                     let client = client_of(&event);
-                    self.desk.file(event);
+                    self.file(event);
                     if let Some(client) = client {
                         self.weigh(now, client);
                     }
@@ -101,6 +105,29 @@ impl Station {
         }
     }
 
+    pub(super) fn file(&mut self, event: Event) {
+        self.desk.file(event);
+    }
+
+    /// Cancels what is left when the time of a node is over, however much it has to send, and tells whether
+    /// the time for that is over too.
+    fn is_late(&mut self, now: Instant) -> bool {
+        match self.phase {
+            Phase::Closing(until) if now >= until => {
+                self.begin_last(now);
+                false
+            }
+            // Who comes late may still say it, but not for ever: a peer that floods draws more and more.
+            Phase::Last(until) => now >= until + LAST_WORDS,
+            Phase::Open | Phase::Closing(_) => false,
+        }
+    }
+
+    fn begin_last(&mut self, now: Instant) {
+        self.phase = Phase::Last(now + LAST_WORDS);
+        self.cancel_all(now);
+    }
+
     /// Looks, when the engine has nothing to say, whether the node is at its end.
     fn rest(&mut self, now: Instant, deadline: Option<Instant>) -> Rest {
         match self.phase {
@@ -109,8 +136,7 @@ impl Station {
                 Rest::Until(Some(deadline.map_or(until, |deadline| deadline.min(until))))
             }
             Phase::Closing(_) => {
-                self.phase = Phase::Last(now + LAST_WORDS);
-                self.cancel_all(now);
+                self.begin_last(now);
                 Rest::More
             }
             Phase::Last(until) if now < until && self.has_backlog() => {
@@ -245,6 +271,25 @@ impl Station {
         }
         point.waiters.wait(ticket, tickets, waker);
         Poll::Pending
+    }
+
+    /// Takes what is there, and waits for nothing: an interruption is left to those who do.
+    pub(super) fn try_receive(
+        &mut self,
+        now: Instant,
+        (client, name): (u64, u64),
+    ) -> Result<Option<Received>, Error> {
+        if self.desk.point(client, name).is_none() {
+            return Err(Error::Closed);
+        }
+        if let Some(received) = self.desk.take(client, name, &mut None) {
+            self.weigh(now, client);
+            return Ok(Some(received));
+        }
+        match self.speaker {
+            Some(_) => Ok(None),
+            None => Err(Error::Closed),
+        }
     }
 
     pub(super) fn stop_receiving(

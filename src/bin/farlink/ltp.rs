@@ -8,15 +8,14 @@ mod send;
 mod shelf;
 
 use core::time::Duration;
-use std::sync::Mutex;
 
 use clap::Subcommand;
-use farlink::Path as Way;
-use farlink::adapters::ltp::{Error, Maker, Options, Speaker};
+use farlink::adapters::ltp::{Error, Maker, Options};
 use farlink::adapters::tokio::ltp::Node;
-use farlink::ltp::{Config, Engine, Peer};
+use farlink::ltp::{Config, Peer};
 
-use crate::{Failure, recording};
+use crate::Failure;
+use crate::recording::Studio;
 use door::Door;
 
 /// The Licklider Transmission Protocol over UDP (RFC 5326, RFC 7122).
@@ -103,14 +102,9 @@ fn id(text: &str) -> Result<u64, String> {
 
 /// Makes the machine of the node: an engine behind a door, recorded if that is asked for.
 fn maker(record: Option<&std::path::Path>, door: Door) -> Result<Maker, Failure> {
-    let file = Mutex::new(record.map(recording::file).transpose()?);
+    let studio = Studio::new(record)?;
     Ok(Maker::new(move |config, seed, _| {
-        let file = file.lock().map_or(None, |mut file| file.take());
-        let engine: Speaker = match file {
-            Some(file) => Box::new(recording::node(config, seed, file)?),
-            None => Box::new(Engine::<Way>::new(config, seed)?),
-        };
-        Ok(Box::new(door.clone().around(engine)))
+        Ok(Box::new(door.clone().around(studio.engine(config, seed)?)))
     }))
 }
 

@@ -4,9 +4,13 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs::File;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::SystemTime;
 
-use farlink::adapters::cotp::{Maker, Speaker};
+use farlink::adapters::{
+    self,
+    cotp::{Maker, Speaker},
+};
 use farlink::cotp::Connection;
 use farlink::ltp::{self, Engine};
 use farlink::record::{Files, Options, Recorder};
@@ -14,23 +18,38 @@ use farlink::{Path as Way, Seed};
 
 use crate::Failure;
 
-/// Makes the file for a recording, before anything happens that could not be recorded.
-pub(crate) fn file(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+/// Makes the engine of a node, recorded if that was asked for.
+pub(crate) struct Studio(Mutex<Option<File>>);
+
+impl Studio {
+    /// Makes the file at once, before anything happens that could not be recorded.
+    pub(crate) fn new(path: Option<&Path>) -> Result<Self, Failure> {
+        path.map(create)
+            .transpose()
+            .map(|file| Self(Mutex::new(file)))
+    }
+
+    /// Makes the engine.
+    pub(crate) fn engine(
+        &self,
+        config: ltp::Config,
+        seed: Seed,
+    ) -> Result<adapters::ltp::Speaker, ltp::ConfigError> {
+        let file = self.0.lock().map_or(None, |mut file| file.take());
+        Ok(match file {
+            Some(file) => Box::new(Recorder::<Engine<Way>>::new(config, seed, file, options())?),
+            None => Box::new(Engine::<Way>::new(config, seed)?),
+        })
+    }
 }
 
-/// Records a node into `file`.
-pub(crate) fn node(
-    config: ltp::Config,
-    seed: Seed,
-    file: File,
-) -> Result<Recorder<Engine<Way>>, ltp::ConfigError> {
-    Recorder::new(config, seed, file, options())
+fn create(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 /// Records the first connection into `path`, and further ones into numbered files beside it.
 pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
-    file(path)?;
+    create(path)?;
     let files = Files::new(path);
     let count = Arc::new(AtomicU32::new(0));
     Ok(Maker::new(move |config, seed, _| {

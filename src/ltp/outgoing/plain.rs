@@ -47,10 +47,9 @@ impl<A: Addr> Engine<A> {
                 let mut head = head;
                 head.sdnv(sending.next);
                 head.sdnv(fit);
-                let head = head.octets();
-                let len = head.len() + octets.len();
+                let len = head.octets().len() + octets.len();
                 let is_written = tx.push(span.config.address, len, |out| {
-                    out.extend_from_slice(head);
+                    head.put(out);
                     out.extend_from_slice(octets);
                 });
                 if is_written {

@@ -207,6 +207,15 @@ impl AccessPoint {
         polled.transpose()
     }
 
+    /// Takes what has been received, if anything, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], once everything was taken.
+    pub fn try_receive(&self) -> Result<Option<Received>, Error> {
+        self.0.try_receive()
+    }
+
     /// Makes every receive that waits here return [`Error::Interrupted`]. If there is none, the next one
     /// that would have to wait does.
     pub fn interrupt(&self) {

@@ -3,18 +3,18 @@
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::path::Path;
-use std::sync::Mutex;
 
 use bytes::Bytes;
 use farlink::adapters::Clock;
-use farlink::adapters::ltp::{Around, Error, Kind, Maker, Options, Received, Speaker};
+use farlink::adapters::ltp::{Around, Error, Kind, Maker, Options, Received};
 use farlink::adapters::tokio::ltp::Node;
 use farlink::ltp::{self, Command, Config, Engine, Event, Peer, Red};
 use farlink::{Instant, Link, Machine, Output, Path as Way, Transmit};
 
 use super::{Arguments, draw, noise};
 use crate::decode::Protocol;
-use crate::{Failure, output, progress, recording};
+use crate::recording::Studio;
+use crate::{Failure, output, progress};
 
 /// The port by which analysers know LTP.
 const PORT: u16 = 1113;
@@ -75,15 +75,8 @@ impl Pair {
 /// A block of two parts, of which the second datagram is lost; a machine around the machine records it.
 async fn repair(recorded: &Path) -> Result<(), Failure> {
     const RED: usize = 5000;
-    let sink = Mutex::new(Some(recording::file(recorded)?));
-    let one = Maker::new(move |config, seed, _| {
-        let sink = sink.lock().map_or(None, |mut sink| sink.take());
-        let speaker: Speaker = match sink {
-            Some(sink) => Box::new(recording::node(config, seed, sink)?),
-            None => Box::new(Engine::<Way>::new(config, seed)?),
-        };
-        Ok(speaker)
-    });
+    let studio = Studio::new(Some(recorded))?;
+    let one = Maker::new(move |config, seed, _| studio.engine(config, seed));
     let two = Maker::new(|config, seed, _| {
         let engine = Engine::new(config, seed)?;
         Ok(Box::new(Deaf { engine, heard: 0 }))

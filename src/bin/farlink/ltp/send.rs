@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use farlink::adapters::ltp::Error;
 use farlink::adapters::tokio::ltp::{Node, Sending};
-use farlink::ltp::{Config, Peer, Progress, Red, SessionId};
+use farlink::ltp::{Config, Peer, Progress, Reason, Red, SessionId, Side};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -114,9 +114,22 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         .await
         .map_err(|error| super::refusal(&error))?;
     let outcome = watch.wait(sending, &mut interrupt).await;
+    let farewell = farewell(&outcome);
     let told = watch.tell(outcome, len, interrupt.is_heard());
-    node.shutdown(FAREWELL).await;
+    node.shutdown(farewell).await;
     told
+}
+
+/// Returns how long to wait for the peer to hear of the end: one that is silent is told once.
+fn farewell(outcome: &Result<SessionId, Error>) -> Duration {
+    match outcome {
+        Err(Error::Failed {
+            by: Side::Local,
+            reason: Reason::RETRANSMISSION_LIMIT,
+            ..
+        }) => Duration::ZERO,
+        _ => FAREWELL,
+    }
 }
 
 fn start(arguments: &Arguments, address: SocketAddr, form: Form) -> Result<Node, Failure> {
