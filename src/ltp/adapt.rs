@@ -33,8 +33,11 @@ impl Default for Copies {
 
 /// How the number of copies follows from the loss that was learned.
 ///
-/// While a block is on its first pass, its checkpoints have no copies: the next checkpoint asks the same.
-/// Reports begin at the first octet that is missing, so that each repeats what the ones before it said.
+/// Reports begin at the first octet that is missing, so that each repeats what the ones before it said. While a
+/// block is on its first pass, its checkpoints have no copies: the next checkpoint asks the same.
+/// [`Engine::line`](super::Engine::line) tells what was learned.
+///
+/// It is meant for lines that keep the order of segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]

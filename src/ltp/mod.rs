@@ -73,18 +73,24 @@
 //! | 5326 6, 6.1 to 6.22 | all internal procedures | yes |
 //! | 5326 7.1 | session start: the answer to [`Engine::send_block`]; for streaming services [`Event::Arriving`] | yes |
 //! | 5326 7.2 to 7.7 | all notices; 7.7 on demand | yes |
+//! | 5326 4.2, 6.11, 6.21 | receive-only engines and beacons ([`Ways`]) | yes |
 //! | 5326 9.1 | random session and serial numbers | yes |
 //! | 5326 9.2 | closed sessions are remembered, and answered | yes |
 //! | 5327 2.1 | authentication ([`Auth`]): HMAC-SHA1-80 and NULL; several keys for one peer, and two values in a segment, while keys change; header extensions in first segments alone | yes |
 //! | 5327 2.1 | RSA-SHA256 | with the feature `ltp-rsa` |
 //! | 5327 2.2 | cookies: shown by [`Engine::cookies`] if wanted, neither checked nor sent (CCSDS forbids them): a peer that insists on them drops what we send | in part |
-//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and never sent | in part |
+//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and sent on demand ([`Peer::keepalive`]) | yes |
 //! | CCSDS 734.1-B-1 | number ranges, service data aggregation ([`Aggregator`], [`units`]) | yes |
 //!
 //! Beyond the RFCs: discretionary checkpoints every so many segments and on demand; reports that wait for
-//! segments under way and repairs that wait for further reports; copies of signals ([`Peer::copies`]);
-//! guards, so that no session hangs; pacing; contacts by [`Link`](crate::Link) or [`Cue`]. Not there: margins
-//! and copies that adapt to the line by themselves, receive-only engines, peers that were not added.
+//! segments under way and repairs that wait for further reports; guards, so that no session hangs; pacing;
+//! contacts by [`Link`](crate::Link) or [`Cue`], with a checkpoint before an end that is announced.
+//!
+//! A span learns its losses and round trips ([`Engine::line`]), and if wanted takes from them how many copies a
+//! signal gets ([`Copies`]), how often repairs are sent in duplicate, and when an answer is late
+//! ([`Margins`]); [`Peer::adaptive`] sets all of it, and [`delivery`] tells what it comes to. Peers are asked
+//! whether they are there ([`Engine::ping`]), and those that were not added can be let in
+//! ([`Engine::welcome`]).
 //!
 //! # After a crash
 //!
@@ -125,6 +131,8 @@
 //! | place | here |
 //! |---|---|
 //! | 5326 6.7 and 6.11: a checkpoint that was overtaken may not be reported on, and is repeated to the end | its report starts at 0; its sender drops it once its octets are claimed |
+//! | 5326 6.7: every checkpoint is repeated until it is answered | with [`Copies::Auto`] not one that a later checkpoint overtook, as the report on that tells as much; the end of the red part always |
+//! | 5326 6.11: a report reaches from the end of the one before to its checkpoint | with [`Copies::Auto`] from the first octet that is missing, as far as anything came: what RFC 5326 allows with lower bound 0, without saying again what is done |
 //! | 5326 6.8: a repeated checkpoint repeats its reports | those not acknowledged, and not within a light time there and back |
 //! | 5326 6.9: delivery waits for a checkpoint | any segment that completes the red part delivers it |
 //! | 5326 6.11 b: no asynchronous report behind the end of the red part | one tells that all came when no checkpoint did |

@@ -10,7 +10,7 @@ use core::ops::Range;
 use core::slice;
 
 pub(super) use self::copies::Spare;
-use self::pieces::{Frame, Piece};
+use self::pieces::{Frame, MANY, Piece};
 use super::api::Side;
 use super::engine::{Engine, KEEPALIVE, What};
 use super::receiver::Stage;
@@ -516,11 +516,14 @@ impl<A: Addr> Engine<A> {
         let span = self.span(slot)?;
         let head = header_len(session) + span.keys.overhead();
         let room = span.config.segment.min(self.datagram).saturating_sub(head);
+        let is_copied = span.config.copies.auto().is_some() && span.copies() > 1;
         let (_, sending) = self.sending(number)?;
+        let is_long = usize::try_from(sending.red).is_ok_and(|red| red / MANY > room);
         Some(Frame {
             session,
             client: sending.client,
             room,
+            is_small: is_copied && is_long,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use super::api::{Error, Event};
 use super::auth::Keys;
@@ -165,7 +166,7 @@ impl<A: Addr> Engine<A> {
             return;
         };
         // What is due is not due twice at one time.
-        let at = at.max(self.now + core::time::Duration::from_nanos(1));
+        let at = at.max(self.now + Duration::from_nanos(1));
         let timer = self.set_local(slot, at, What::KeepAlive);
         if let Some(span) = self.span_mut(slot) {
             span.keepalive = timer;

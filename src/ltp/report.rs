@@ -242,7 +242,7 @@ impl<A: Addr> Engine<A> {
             return;
         };
         let (delay, segment) = (config.report_delay, config.segment);
-        let is_auto = config.copies.auto().is_some() && checkpoint.report == 0;
+        let is_auto = config.copies.auto().is_some();
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -264,8 +264,8 @@ impl<A: Addr> Engine<A> {
         }
         let mut scope = reports.scope(checkpoint, upper);
         let missing = reception.held.run_from(0);
-        if is_auto && missing < scope.start && reception.held.count() <= MOST_TOLD_AGAIN {
-            scope.start = missing;
+        if is_auto && reception.held.count() <= MOST_TOLD_AGAIN {
+            scope = scope.start.min(missing)..scope.end.max(reception.held.end());
         }
         let (sent, lost) = reception.judge(checkpoint, upper, segment);
         if let Some(span) = self.span_mut(slot).filter(|_| sent > 0) {

@@ -479,6 +479,11 @@ impl<A: Addr> Engine<A> {
         self.took_off(slot, counted * denied);
         self.learn_losses(session.number, report.checkpoint, &scope);
         let cycle = self.settle_checkpoint(session.number, report.checkpoint);
+        if let Some((_, sending)) = self.sending(session.number) {
+            for timer in sending.forget_told(report.checkpoint, &scope) {
+                self.stop(Some(timer));
+            }
+        }
         if has_gaps {
             self.stats.negative_reports_received += 1;
             let wish = Wish {
@@ -575,17 +580,18 @@ impl<A: Addr> Engine<A> {
         gaps.shrink_to_fit();
         sending.problems += 1;
         let problems = sending.problems;
-        let told = sending.forget_told(told, &wish.scope);
-        sending.repairs.push_back(Repair::Run(Run {
+        let run = Repair::Run(Run {
             report: wish.report,
             cycle: wish.cycle,
             gaps,
             at: 0,
             from,
-        }));
-        for timer in told {
-            self.stop(Some(timer));
-        }
+        });
+        // Copies wait for what has not been sent once.
+        let copies = |repair: &Repair| matches!(repair, Repair::Copies { .. });
+        let place = sending.repairs.iter().position(copies);
+        let place = place.unwrap_or(sending.repairs.len());
+        sending.repairs.insert(place, run);
         let Some(config) = self.span(slot).map(|span| &span.config) else {
             return;
         };
@@ -696,7 +702,13 @@ impl<A: Addr> Engine<A> {
 
     /// P7, RFC 5326 section 6.7.
     pub(super) fn checkpoint_expired(&mut self, number: u64, serial: u64) {
-        let Some((slot, sending)) = self.sending(number) else {
+        let Some((slot, _)) = self.sending(number) else {
+            return;
+        };
+        let is_auto = self
+            .span(slot)
+            .is_some_and(|span| span.config.copies.auto().is_some());
+        let Some((_, sending)) = self.sending(number) else {
             return;
         };
         let Some(place) = sending
@@ -715,9 +727,14 @@ impl<A: Addr> Engine<A> {
         let is_moot = checkpoint.mark == Mark::None
             && checkpoint.run.iter().all(|gap| sending.claimed.covers(gap))
             && sending.claimed.covers(&checkpoint.range);
-        if is_moot {
+        // Where reports begin at the first gap, the one on a later checkpoint tells as much, and sooner.
+        let is_overtaken = is_auto
+            && checkpoint.mark == Mark::None
+            && sending.checkpoints.iter().any(|one| one.serial > serial);
+        if is_moot || is_overtaken {
             let checkpoint = sending.checkpoints.remove(place);
             self.stop(checkpoint.copy);
+            self.learn_silence(slot);
             self.review(number);
             return;
         }
@@ -728,9 +745,7 @@ impl<A: Addr> Engine<A> {
             self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
             return;
         }
-        if let Some(span) = self.span_mut(slot) {
-            span.line.exchanged(false);
-        }
+        self.learn_silence(slot);
         if let Some((_, sending)) = self.sending(number) {
             sending.repairs.push_back(Repair::Again(serial));
         }
@@ -748,55 +763,6 @@ impl<A: Addr> Engine<A> {
     pub(super) fn on_cancel_ack_to_sender(&mut self, session: SessionId) {
         if !self.on_pong(session) && self.sending(session.number).is_none() {
             self.close_export(session.number);
-        }
-    }
-
-    /// P16, RFC 5326 section 6.16.
-    pub(super) fn export_cancel_expired(&mut self, number: u64) {
-        let Some(export) = self.exports.get_mut(&number) else {
-            return;
-        };
-        let slot = export.slot;
-        let State::Cancelling(cancel) = &mut export.state else {
-            return;
-        };
-        cancel.timer = None;
-        let tries = cancel.tries;
-        self.cancel_export_again(slot, number, tries);
-    }
-
-    fn cancel_export_again(&mut self, slot: u32, number: u64, tries: u8) {
-        let span = self
-            .span(slot)
-            .filter(|span| span.config.ways == Ways::Both);
-        let limit = span.map(|span| span.config.cancel_retries);
-        // One is sent where nobody can answer.
-        if limit.map_or(tries > 0, |limit| tries > limit) {
-            self.close_export(number);
-            return;
-        }
-        let session = SessionId {
-            originator: self.config.engine,
-            number,
-        };
-        let by = Role::Sender;
-        if !self.queue(slot, Control::Cancel { session, by }) {
-            // As good as lost on the line.
-            self.export_cancel_left(slot, number, 0);
-        }
-    }
-
-    /// P15, RFC 5326 section 6.15.
-    pub(super) fn export_cancel_left(&mut self, slot: u32, number: u64, len: usize) {
-        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
-            return;
-        };
-        let timer = self.set(slot, due, What::ExportCancel { number });
-        if let Some(export) = self.exports.get_mut(&number)
-            && let State::Cancelling(cancel) = &mut export.state
-        {
-            cancel.tries = cancel.tries.saturating_add(1);
-            cancel.timer = timer;
         }
     }
 }

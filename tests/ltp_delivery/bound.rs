@@ -30,7 +30,7 @@ pub(crate) fn delivery(scene: &Scene, coin: &mut Coin, sizes: &[(u64, usize)]) -
             now = *at;
             continue;
         };
-        now += scene.radiation(len);
+        now += Scene::radiation(len);
         if coin.loses(Way::Data(start)) {
             lost.push(Reverse((now + scene.owlt * 2, start, len)));
         } else {

@@ -108,7 +108,7 @@ impl Ion<'_> {
 
     fn send(&mut self, now: Duration, at: usize, checkpoint: Option<usize>) {
         let (start, len) = self.sizes[at];
-        self.free = self.free.max(now) + self.scene.radiation(len);
+        self.free = self.free.max(now) + Scene::radiation(len);
         if let Some(checkpoint) = checkpoint {
             self.plan(self.due(self.free), What::CheckpointDue(checkpoint));
         }
@@ -146,7 +146,7 @@ impl Ion<'_> {
     }
 
     fn send_report(&mut self, now: Duration, report: Report) {
-        let left = now + self.scene.radiation(REPORT);
+        let left = now + Scene::radiation(REPORT);
         if self.coin.loses(Way::Back) {
             self.plan(self.due(left), What::ReportDue(report));
         } else {

@@ -146,7 +146,7 @@ impl Pair {
     fn depart(&mut self, id: usize) {
         for octets in self.tx.datagrams() {
             let begins = self.free[id].max(self.now);
-            let left = begins + self.scene.radiation(octets.len());
+            let left = begins + Scene::radiation(octets.len());
             self.free[id] = left;
             let segment = Segment::decode(octets).unwrap();
             let way = match segment.body {

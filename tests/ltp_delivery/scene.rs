@@ -33,7 +33,7 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// How long a segment takes to leave.
-    pub(crate) fn radiation(&self, len: usize) -> Duration {
+    pub(crate) fn radiation(len: usize) -> Duration {
         Duration::from_nanos(len as u64 * 1_000_000_000 / RATE)
     }
 

@@ -208,6 +208,11 @@ impl<A: Addr> Engine<A> {
         if is_auto && sending.next < sending.red {
             return;
         }
+        if is_auto {
+            for timer in sending.drop_copies(serial) {
+                self.stop(Some(timer));
+            }
+        }
         self.copy_left(slot, number, serial, left.saturating_add(1));
     }
 
@@ -337,6 +342,22 @@ impl Sending {
             Some(one) => mem::replace(&mut one.copy, timer),
             None => timer,
         }
+    }
+
+    /// Drops the copies of repairs that are yet to leave: the report on a later checkpoint tells of them, too.
+    /// The end of the red part goes on, as only it tells the length. Returns timers to stop.
+    fn drop_copies(&mut self, but: u64) -> Vec<TimerId> {
+        let mut timers = Vec::new();
+        let mut dropped = Vec::new();
+        let old = self.checkpoints.iter_mut();
+        for one in old.filter(|one| one.mark == Mark::None && one.serial < but) {
+            timers.extend(one.copy.take());
+            dropped.push(one.serial);
+        }
+        self.repairs.retain(
+            |repair| !matches!(repair, Repair::Copies { serial, .. } if dropped.contains(serial)),
+        );
+        timers
     }
 
     /// What a checkpoint closes. Its own octets leave with it, and with its copies.

@@ -13,6 +13,11 @@ pub(super) struct Piece {
     pub(super) color: Color,
 }
 
+/// Octets of a checkpoint that is small for the sake of its copies.
+const SMALL: u64 = 32;
+/// Segments from which on a small checkpoint is worth one segment more.
+pub(super) const MANY: usize = 8;
+
 /// What a segment may be, and where it goes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
@@ -20,6 +25,8 @@ pub(super) struct Frame {
     pub(super) client: u64,
     /// Octets left for the content of the segment.
     pub(super) room: usize,
+    /// Whether the checkpoint that closes many segments is a small one, as it will be copied.
+    pub(super) is_small: bool,
 }
 
 impl Outstanding {
@@ -103,6 +110,11 @@ impl Run {
             report: self.report,
             mark: mark_at(gap.end, red, len),
         };
+        // The copies of the checkpoint of a short run are copies of its octets, too.
+        let frame = Frame {
+            is_small: frame.is_small && self.gaps.len() >= MANY,
+            ..frame
+        };
         frame.cut(left, checkpoint)
     }
 
@@ -150,6 +162,13 @@ impl Frame {
     fn cut(self, left: Range<u64>, last: Checkpoint) -> Option<Piece> {
         let len = left.end - left.start;
         let with_serials = self.fit(left.start, Color::Red(Some(last)))?;
+        if self.is_small && len > SMALL {
+            let plain = self.fit(left.start, Color::Red(None))?;
+            return Some(Piece {
+                range: left.start..left.start + plain.min(len - SMALL),
+                color: Color::Red(None),
+            });
+        }
         if len <= with_serials {
             return Some(Piece {
                 range: left,

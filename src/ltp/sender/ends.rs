@@ -7,8 +7,9 @@ use super::{Cancel, Outstanding, Sending, State};
 use crate::Addr;
 use crate::ltp::api::{Event, Side};
 use crate::ltp::closed::{End, Record};
-use crate::ltp::engine::Engine;
-use crate::ltp::span::{Role, Span};
+use crate::ltp::config::Ways;
+use crate::ltp::engine::{Engine, What};
+use crate::ltp::span::{Control, Role, Span};
 use crate::ltp::wire::{Reason, SessionId};
 
 impl<A: Addr> Engine<A> {
@@ -104,6 +105,55 @@ impl<A: Addr> Engine<A> {
         }
         self.landed(slot, sending.in_flight());
         Some((slot, sending))
+    }
+
+    /// P16, RFC 5326 section 6.16.
+    pub(in crate::ltp) fn export_cancel_expired(&mut self, number: u64) {
+        let Some(export) = self.exports.get_mut(&number) else {
+            return;
+        };
+        let slot = export.slot;
+        let State::Cancelling(cancel) = &mut export.state else {
+            return;
+        };
+        cancel.timer = None;
+        let tries = cancel.tries;
+        self.cancel_export_again(slot, number, tries);
+    }
+
+    pub(super) fn cancel_export_again(&mut self, slot: u32, number: u64, tries: u8) {
+        let span = self
+            .span(slot)
+            .filter(|span| span.config.ways == Ways::Both);
+        let limit = span.map(|span| span.config.cancel_retries);
+        // One is sent where nobody can answer.
+        if limit.map_or(tries > 0, |limit| tries > limit) {
+            self.close_export(number);
+            return;
+        }
+        let session = SessionId {
+            originator: self.config.engine,
+            number,
+        };
+        let by = Role::Sender;
+        if !self.queue(slot, Control::Cancel { session, by }) {
+            // As good as lost on the line.
+            self.export_cancel_left(slot, number, 0);
+        }
+    }
+
+    /// P15, RFC 5326 section 6.15.
+    pub(in crate::ltp) fn export_cancel_left(&mut self, slot: u32, number: u64, len: usize) {
+        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+            return;
+        };
+        let timer = self.set(slot, due, What::ExportCancel { number });
+        if let Some(export) = self.exports.get_mut(&number)
+            && let State::Cancelling(cancel) = &mut export.state
+        {
+            cancel.tries = cancel.tries.saturating_add(1);
+            cancel.timer = timer;
+        }
     }
 
     /// P20, RFC 5326 section 6.20, and remembers that the number was used.

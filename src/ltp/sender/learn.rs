@@ -65,6 +65,13 @@ impl<A: Addr> Engine<A> {
         }
     }
 
+    /// Nothing answered a checkpoint.
+    pub(super) fn learn_silence(&mut self, slot: u32) {
+        if let Some(span) = self.span_mut(slot) {
+            span.line.exchanged(false);
+        }
+    }
+
     /// Returns what was learned of the line to a peer; `None` when there is no such peer.
     #[must_use]
     pub fn line(&self, peer: u64) -> Option<crate::ltp::LineEstimate> {
@@ -79,22 +86,28 @@ impl Sending {
         self.judged
     }
 
-    /// Forgets the checkpoints of repairs that left before `told` and lie within the scope of its report:
-    /// it tells what they asked for. Returns their timers.
-    pub(super) fn forget_told(&mut self, told: u64, scope: &Range<u64>) -> Vec<TimerId> {
+    /// Forgets the checkpoints that left before the one that a report answers, if it tells what they asked
+    /// for: their octets lie within its scope, or were claimed. Returns their timers.
+    ///
+    /// The end of the red part is asked for until it is answered, as nothing else tells the length.
+    pub(super) fn forget_told(&mut self, checkpoint: u64, scope: &Range<u64>) -> Vec<TimerId> {
         let mut timers = Vec::new();
+        if checkpoint >= self.serial {
+            return timers;
+        }
+        let claimed = &self.claimed;
+        let is_told = |gap: &Range<u64>| {
+            scope.start <= gap.start && gap.end <= scope.end || claimed.covers(gap)
+        };
         self.checkpoints.retain(|one| {
-            let is_told = one.serial < told
+            let is_past = one.serial < checkpoint
                 && one.mark == Mark::None
-                && !one.run.is_empty()
-                && one
-                    .run
-                    .iter()
-                    .all(|gap| scope.start <= gap.start && gap.end <= scope.end);
-            if is_told {
+                && is_told(&one.range)
+                && one.run.iter().all(is_told);
+            if is_past {
                 timers.extend(one.timers());
             }
-            !is_told
+            !is_past
         });
         timers
     }

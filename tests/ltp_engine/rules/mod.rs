@@ -11,8 +11,10 @@ use farlink::{Cause, Instant, Link, Machine as _, Tag};
 
 use crate::line::{CLIENT, Fate, Line, Passing, block, is_complete, pattern, received};
 
+mod adapt;
 mod ends;
 mod odd;
+mod presence;
 mod signals;
 mod timers;
 mod waiting;
