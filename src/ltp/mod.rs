@@ -82,10 +82,10 @@
 //! | CCSDS 734.1-B-1 | number ranges, service data aggregation ([`Aggregator`], [`units`]) | yes |
 //!
 //! Beyond the RFCs: discretionary checkpoints every so many segments and on demand; reports that wait for
-//! segments under way and repairs that wait for further reports; copies of signals ([`Peer::copies`]);
-//! guards, so that no session hangs; pacing; contacts by [`Link`](crate::Link) or [`Cue`]. Not there: margins
-//! and copies that adapt to the line by themselves, receive-only engines, peers that were not added, and
-//! snapshots of sessions over a restart.
+//! segments under way and repairs that wait for further reports; copies of signals ([`Peer::copies`]); guards,
+//! so that no session hangs; pacing; windows for near peers ([`Peer::window`]); contacts by
+//! [`Link`](crate::Link) or [`Cue`]. Not there: margins and copies that adapt to the line by themselves,
+//! receive-only engines, peers that were not added, and snapshots of sessions over a restart.
 //!
 //! # Where the RFCs leave a choice
 //!
