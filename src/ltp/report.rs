@@ -496,7 +496,7 @@ impl Reports {
 
     fn take_pending(&mut self) -> Option<Issued> {
         let issued = self.pending.pop()?;
-        self.octets -= issued.body.capacity();
+        self.octets -= spilled(&issued.body);
         Some(issued)
     }
 
