@@ -138,7 +138,7 @@ pub enum Side {
 /// there is at most one `Received` and at most one `Cancelled`, and nothing follows a `Cancelled`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Event {
     /// Every segment of the block has left once (RFC 5326 section 7.7).
@@ -394,6 +394,8 @@ pub struct Stats {
     pub unauthentic: u64,
     /// Segments under no suite and key that their peer may use.
     pub unknown_key: u64,
+    /// Cookies that neither begin one nor extend the one that is kept, with [`Config::max_cookies`](super::Config::max_cookies).
+    pub odd_cookies: u64,
     /// Segments of nobody known.
     pub unknown_peer: u64,
     /// Segments for a client service that is not open.

@@ -47,6 +47,8 @@ pub(super) struct Record {
 
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub(super) enum End {
     Plain,
     /// The red part of so many octets was handed over; `serial` is that of a report not made yet.
@@ -174,6 +176,13 @@ impl Closed {
                 });
             number = number.wrapping_add(1);
         }
+    }
+
+    /// Returns all, in the order in which they closed.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Name, Record)> {
+        self.ring
+            .iter()
+            .filter_map(|(name, record)| Some((*name, (*record)?)))
     }
 
     pub(super) fn get(&self, name: Name) -> Option<Record> {

@@ -48,6 +48,9 @@ pub struct Config {
     /// Sessions that are remembered once closed, at most, while any timer of the peer could still ask for
     /// them. Default 262,144.
     pub closed_most: u32,
+    /// Sessions whose cookies are kept for [`Engine::cookies`](super::Engine::cookies) (RFC 5327 section 2.2).
+    /// Default 0, cookies are ignored.
+    pub max_cookies: u32,
     /// Whether [`Event::Sent`](super::Event::Sent) tells that every segment of a block has left once (RFC
     /// 5326 section 7.7). Default false.
     pub tell_sent: bool,
@@ -83,6 +86,7 @@ impl Default for Config {
             max_control: 1 << 14,
             closed_least: 1000,
             closed_most: 1 << 18,
+            max_cookies: 0,
             tell_sent: false,
         }
     }

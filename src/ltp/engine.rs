@@ -1,5 +1,7 @@
 //! The engine of one node: peers, services, time, and the way in and out.
 
+mod peers;
+
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -7,7 +9,8 @@ use alloc::vec::Vec;
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
 use super::auth::Proof;
 use super::closed::Closed;
-use super::config::{Config, ConfigError, Peer, Ways};
+use super::config::{Config, ConfigError};
+use super::cookies::Cookies;
 use super::presence::Welcome;
 use super::receiver::{Flow, Import};
 use super::sender::Export;
@@ -41,6 +44,7 @@ pub struct Engine<A> {
     /// The session whose next segment is expected, as it is known to begin.
     pub(super) flow: Option<Flow>,
     pub(super) closed: Closed,
+    pub(super) cookies: Cookies,
     pub(super) timers: Timers<Key>,
     /// Events, each with the octets of memory it holds.
     pub(super) events: VecDeque<(Event, usize)>,
@@ -62,6 +66,9 @@ pub struct Engine<A> {
     pub(super) waiting: usize,
     /// Octets of the longest datagram, as the last poll showed it.
     pub(super) datagram: usize,
+    /// Restarts behind it, and whether it may not know of sessions that it had before one of them.
+    pub(super) lives: u64,
+    pub(super) is_forgetful: bool,
     pub(super) stats: Stats,
 }
 
@@ -137,6 +144,7 @@ impl<A: Addr> Engine<A> {
         let hasher = Keyed(seed.child("tables").chance().next_u64());
         Ok(Self {
             closed: Closed::new(hasher, config.closed_least, config.closed_most),
+            cookies: Cookies::new(hasher),
             config,
             chance: seed.chance(),
             now: Instant::ZERO,
@@ -164,6 +172,8 @@ impl<A: Addr> Engine<A> {
             spares: Spares::default(),
             waiting: 0,
             datagram: usize::MAX,
+            lives: 0,
+            is_forgetful: false,
             stats: Stats::default(),
         })
     }
@@ -198,107 +208,7 @@ impl<A: Addr> Engine<A> {
         self.export_octets + self.import_octets + self.event_octets
     }
 
-    // Peers.
-
-    /// Gets to know a peer.
-    ///
-    /// # Errors
-    ///
-    /// A peer with the ID or the address exists, there are too many, or the configuration is bad.
-    pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
-        self.advance(now);
-        if id == 0 {
-            return Err(Error::EngineZero);
-        }
-        if self.by_id.contains_key(&id) {
-            return Err(Error::PeerExists(id));
-        }
-        if self.by_addr.contains_key(&peer.address) {
-            return Err(Error::AddressInUse);
-        }
-        let keys = peer.check().map_err(Error::Peer)?;
-        let limit = self.config.max_peers;
-        let vacant = self.spans.iter().position(Option::is_none);
-        let slot = vacant.unwrap_or(self.spans.len());
-        let number = u32::try_from(slot).ok().filter(|slot| *slot < limit);
-        let number = number.ok_or(Error::Many { limit })?;
-        let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
-        self.by_id.insert(id, number);
-        self.by_addr.insert(peer.address, number);
-        let span = Some(Box::new(Span::new(id, peer, keys, carrier, self.now)));
-        match self.spans.get_mut(slot) {
-            Some(place) => *place = span,
-            None => self.spans.push(span),
-        }
-        self.keep_alive(number);
-        Ok(())
-    }
-
-    /// Changes what is known of a peer. Sessions go on; timers that run keep their deadlines. One that came by
-    /// itself is from here on like one that was added.
-    ///
-    /// # Errors
-    ///
-    /// No such peer, an address that another peer has, a bad configuration, or other ways than before while
-    /// a session needs them.
-    pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
-        self.advance(now);
-        let slot = *self.by_id.get(&id).ok_or(Error::UnknownPeer(id))?;
-        if self
-            .by_addr
-            .get(&peer.address)
-            .is_some_and(|other| *other != slot)
-        {
-            return Err(Error::AddressInUse);
-        }
-        let keys = peer.check().map_err(Error::Peer)?;
-        if self
-            .span(slot)
-            .is_some_and(|span| span.config.ways != peer.ways && span.exports + span.imports > 0)
-        {
-            return Err(Error::OneWay(id));
-        }
-        let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
-        if let Some(address) = self.span(slot).map(|span| span.config.address) {
-            self.by_addr.remove(&address);
-        }
-        self.by_addr.insert(peer.address, slot);
-        // It may have to be authenticated from here on.
-        self.flow = None;
-        self.cue(slot, |span| {
-            span.config = peer;
-            span.keys = keys;
-            span.carrier = carrier;
-        });
-        self.adopt(slot);
-        self.keep_alive(slot);
-        self.unpace(slot);
-        self.let_go(slot);
-        self.relieve();
-        Ok(())
-    }
-
-    /// A peer that came by itself has been configured. What cannot be sent any more is dropped.
-    fn adopt(&mut self, slot: u32) {
-        let Some(span) = self.span_mut(slot) else {
-            return;
-        };
-        let was_stranger = core::mem::take(&mut span.origin) == Origin::Stranger;
-        if !span.has_way() {
-            span.control.clear();
-        }
-        if span.config.ways != Ways::Both {
-            self.end_ping(slot);
-        }
-        self.strangers -= u32::from(was_stranger);
-    }
-
-    /// A higher rate takes effect at once.
-    fn unpace(&mut self, slot: u32) {
-        let pace = self.span_mut(slot).and_then(|span| span.pace.take());
-        self.stop(pace);
-        self.wake(slot);
-    }
+    // Peers that go.
 
     /// Forgets a peer. Its sessions fail at once, and nothing is sent to it.
     ///
@@ -548,32 +458,39 @@ impl<A: Addr> Engine<A> {
             return;
         }
         self.stats.segments_received += 1;
-        let Some((segment, octets)) = decode(octets) else {
+        let Some((segment, octets)) = Segment::decode_datagram(octets) else {
             self.stats.malformed += 1;
             return;
         };
         let known = self.peer_of(from, &segment);
+        let keys = match known {
+            Some(slot) => self.span(slot).map(|span| &span.keys),
+            None => self.keys_of_strangers(&segment),
+        };
+        let Some(keys) = keys else {
+            self.stats.unknown_peer += 1;
+            return;
+        };
+        let name = match keys.prove(octets, &segment, || self.key_name(&segment)) {
+            Proof::Good(name) => name,
+            Proof::UnknownKey => {
+                self.stats.unknown_key += 1;
+                return;
+            }
+            Proof::Bad => {
+                self.stats.unauthentic += 1;
+                return;
+            }
+        };
+        // Only who proved it is let in, or a forged segment would cost a peer its place.
         let Some(slot) = known.or_else(|| self.admit_stranger(from, &segment)) else {
             self.stats.unknown_peer += 1;
             return;
         };
-        let Some(span) = self.span(slot) else {
-            return;
-        };
-        let proof = span
-            .keys
-            .prove(octets, &segment, || self.key_name(&segment));
-        if known.is_none() {
-            self.greet(slot, matches!(proof, Proof::Good(_)));
-        }
-        match proof {
-            Proof::Good(name) => {
-                self.dispatch(slot, &segment);
-                self.keep_key_name(&segment, name);
-            }
-            Proof::UnknownKey => self.stats.unknown_key += 1,
-            Proof::Bad => self.stats.unauthentic += 1,
-        }
+        self.dispatch(slot, &segment);
+        self.keep_key_name(&segment, name);
+        let role = segment.body.role_of_taker();
+        self.keep_cookies(role, segment.session, &segment.header);
     }
 
     /// Finds who sent a segment. From a receiver of blocks the segment does not say; the session does, or
@@ -683,18 +600,6 @@ impl<A: Addr> Engine<A> {
         }
         false
     }
-}
-
-/// Reads the one segment of a datagram, and cuts off what ION leaves behind it.
-///
-/// A datagram holds one segment (RFC 7122 section 3.3), and anything behind it makes it malformed. But the
-/// pieces of ION's split reports are as long as a piece can be, the rest being old memory (captures 15 and
-/// 28): without them no large block to ION would ever be repaired.
-fn decode(octets: &[u8]) -> Option<(Segment<'_>, &[u8])> {
-    let (segment, used) = Segment::decode_first(octets).ok()?;
-    let (whole, behind) = octets.split_at_checked(used)?;
-    let is_report = matches!(segment.body, Body::Report(_));
-    (behind.is_empty() || is_report).then_some((segment, whole))
 }
 
 impl<A: Addr> Machine for Engine<A> {

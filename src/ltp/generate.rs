@@ -35,6 +35,7 @@ impl<'a> Arbitrary<'a> for Config {
             max_control: u.int_in_range(0..=24)?,
             closed_least: least,
             closed_most: least + u.int_in_range(0..=8)?,
+            max_cookies: u.int_in_range(0..=3)?,
             tell_sent: u.arbitrary()?,
         })
     }

@@ -77,7 +77,7 @@
 //! | 5326 9.2 | closed sessions are remembered, and answered | yes |
 //! | 5327 2.1 | authentication ([`Auth`]): HMAC-SHA1-80 and NULL; several keys for one peer, and two values in a segment, while keys change; header extensions in first segments alone | yes |
 //! | 5327 2.1 | RSA-SHA256 | with the feature `ltp-rsa` |
-//! | 5327 2.2 | cookies: read as [`Extensions`], neither checked nor sent (CCSDS forbids them) | no |
+//! | 5327 2.2 | cookies: shown by [`Engine::cookies`] if wanted, neither checked nor sent (CCSDS forbids them): a peer that insists on them drops what we send | in part |
 //! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and never sent | in part |
 //! | CCSDS 734.1-B-1 | number ranges, service data aggregation ([`Aggregator`], [`units`]) | yes |
 //!
@@ -85,7 +85,41 @@
 //! segments under way and repairs that wait for further reports; copies of signals ([`Peer::copies`]); guards,
 //! so that no session hangs; pacing; windows for near peers ([`Peer::window`]); contacts by
 //! [`Link`](crate::Link) or [`Cue`]. Not there: margins and copies that adapt to the line by themselves,
-//! receive-only engines, peers that were not added, and snapshots of sessions over a restart.
+//! receive-only engines, peers that were not added.
+//!
+//! # After a crash
+//!
+//! [`Engine::snapshot`] gives what an engine knows as plain data, and [`Engine::restore`] makes an engine of it
+//! that goes on. Which promises hold depends on how far the disk is behind:
+//!
+//! | | the snapshot is current ([`Age::Current`]) | it may be behind ([`Age::Behind`]) |
+//! |---|---|---|
+//! | blocks being sent | go on; one end is told of each | go on; an end told since is told again, by the same tag |
+//! | blocks received in part | go on | cancelled with `SYS_CNCLD`; the sender hears of it |
+//! | blocks received whole | told of once | told of again if that was since, under the same session |
+//! | sessions begun since | there are none | cancelled when a checkpoint cites a report that was forgotten |
+//! | session numbers | never one that is in use or remembered | numbers used since are not known: 2^32 are drawn from, and a new seed is needed |
+//!
+//! No block that its sender takes for delivered is lost either way, if the sender is this engine: a receiver
+//! that forgot numbers its reports anew, and then what it does not claim again is sent again.
+//!
+//! A peer forgets closed sessions after twice the time that all repetitions take. Who comes back later than
+//! that may deliver a block twice, if its end was not in the snapshot.
+//!
+//! ```
+//! # use farlink::ltp::{Age, Block, Config, Engine, Peer};
+//! # use farlink::{Instant, Seed, Tag};
+//! let (now, mut earth) = (Instant::ZERO, Engine::new(Config::engine(1), Seed::from(1))?);
+//! earth.add_peer(now, 2, Peer::new(()))?;
+//! earth.send_block(now, Block::red(Tag(7), 2, 4, "hello".into()))?;
+//!
+//! let saved = earth.snapshot(now);
+//! drop(earth);
+//!
+//! let earth = Engine::restore(Config::engine(1), Seed::from(2), saved, Age::Current, now)?;
+//! assert_eq!(earth.progress(Tag(7)).map(|progress| progress.len), Some(5));
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 //!
 //! # Where the RFCs leave a choice
 //!
@@ -95,6 +129,7 @@
 //! | 5326 6.8: a repeated checkpoint repeats its reports | those not acknowledged, and not within a light time there and back |
 //! | 5326 6.9: delivery waits for a checkpoint | any segment that completes the red part delivers it |
 //! | 5326 6.11 b: no asynchronous report behind the end of the red part | one tells that all came when no checkpoint did |
+//! | 5326 6.22: claims are binding, but a receiver may forget them in a restart | a report whose serial number jumps takes back what it leaves out |
 //! | 5326 6.14: each report is acknowledged for itself | the acknowledgment of one that claims all ends the others |
 //! | 5326 6.14 and 8.2: when a receiver closes | delivered, every report acknowledged, and the green part over |
 //! | 5326 6.21: miscolored by start offsets | by extents; two ends of the red part are miscolored too |
@@ -111,6 +146,7 @@ mod api;
 mod auth;
 mod closed;
 mod config;
+mod cookies;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 mod display;
@@ -126,6 +162,7 @@ mod receiver;
 mod report;
 mod sdnv;
 mod sender;
+mod snapshot;
 mod span;
 mod spare;
 mod subject;
@@ -146,6 +183,7 @@ pub use label::{Label, Labels};
 pub use line::LineEstimate;
 pub use ranges::RangeSet;
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
+pub use snapshot::{Age, RestoreError, Snapshot};
 pub use subject::SegmentCodec;
 pub use wire::{
     Body, Checkpoint, Claims, Color, Data, Extension, ExtensionTag, Extensions, MAX_EXTENSIONS,

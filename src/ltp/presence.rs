@@ -1,8 +1,10 @@
 //! Whether peers are there: pings, keep-alives, and peers that come by themselves.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use super::api::{Error, Event};
+use super::auth::Keys;
 use super::closed::{End, Record};
 use super::config::{Peer, Ways};
 use super::engine::{Engine, What};
@@ -13,8 +15,9 @@ use crate::{Addr, Instant};
 /// What peers are like that come by themselves.
 #[derive(Debug)]
 pub(super) struct Welcome<A> {
-    template: Box<Peer<A>>,
-    most: u32,
+    pub(super) template: Box<Peer<A>>,
+    pub(super) most: u32,
+    keys: Arc<Keys>,
 }
 
 impl<A: Addr> Engine<A> {
@@ -211,20 +214,30 @@ impl<A: Addr> Engine<A> {
             self.welcome = None;
             return Ok(());
         };
-        template.check().map_err(Error::Peer)?;
-        let template = Box::new(template);
-        self.welcome = Some(Welcome { template, most });
+        let keys = template.check().map_err(Error::Peer)?;
+        self.welcome = Some(Welcome {
+            template: Box::new(template),
+            most,
+            keys: Arc::new(keys),
+        });
         Ok(())
     }
 
-    /// Lets in who sent a segment, if strangers are welcome.
-    pub(super) fn admit_stranger(&mut self, from: A, segment: &Segment<'_>) -> Option<u32> {
+    /// What the segment of a stranger has to be proved by; `None` if it lets nobody in.
+    pub(super) fn keys_of_strangers(&self, segment: &Segment<'_>) -> Option<&Arc<Keys>> {
         let welcome = self.welcome.as_ref()?;
         let id = segment.session.originator;
         let is_data = matches!(segment.body, Body::Data(_));
-        if !is_data || id == 0 || self.by_id.contains_key(&id) || !self.has_event_room() {
-            return None;
-        }
+        let is_new = is_data && id != 0 && !self.by_id.contains_key(&id);
+        (is_new && self.has_event_room()).then_some(&welcome.keys)
+    }
+
+    /// Lets in who sent a segment that was proved, under the keys of all strangers, which were read once.
+    pub(super) fn admit_stranger(&mut self, from: A, segment: &Segment<'_>) -> Option<u32> {
+        let welcome = self.welcome.as_ref()?;
+        let id = segment.session.originator;
+        let keys = Arc::clone(&welcome.keys);
+        self.may_add(id, from).ok()?;
         let peer = Peer {
             address: from,
             ..(*welcome.template).clone()
@@ -233,24 +246,12 @@ impl<A: Addr> Engine<A> {
             let idle = self.idle_stranger()?;
             self.remove_peer(self.now, idle).ok()?;
         }
-        self.add_peer(self.now, id, peer).ok()?;
+        self.insert_peer(id, peer, keys).ok()?;
         self.strangers += 1;
         let slot = *self.by_id.get(&id)?;
         self.span_mut(slot)?.origin = Origin::Stranger;
+        self.tell(Event::Stranger { peer: id }, 0);
         Some(slot)
-    }
-
-    /// Turns out a stranger whose first segment was not authentic, or tells of one whose was.
-    pub(super) fn greet(&mut self, slot: u32, is_good: bool) {
-        let Some(peer) = self.span(slot).map(|span| span.id) else {
-            return;
-        };
-        if is_good {
-            self.tell(Event::Stranger { peer }, 0);
-        } else {
-            // It was let in a moment ago.
-            let _ = self.remove_peer(self.now, peer);
-        }
     }
 
     fn idle_stranger(&self) -> Option<u64> {

@@ -3,6 +3,7 @@
 mod ends;
 mod flow;
 mod room;
+mod saved;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

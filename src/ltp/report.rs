@@ -31,8 +31,9 @@ type Octets = SmallVec<[u8; 32]>;
 /// The reports of one session, at its receiver.
 #[derive(Debug)]
 pub(super) struct Reports {
-    /// The serial number of the next one.
+    /// The serial number of the next one, and of the first.
     serial: u64,
+    first: u64,
     /// Those not acknowledged.
     pending: SmallVec<[Issued; 1]>,
     /// Serial numbers of the checkpoints seen.
@@ -77,6 +78,7 @@ impl Reports {
     pub(super) fn new(serial: u64) -> Self {
         Self {
             serial,
+            first: serial,
             pending: SmallVec::new(),
             checkpoints: RangeSet::new(),
             primary: 0,
@@ -97,6 +99,48 @@ impl Reports {
 
     pub(super) const fn next_serial(&self) -> u64 {
         self.serial
+    }
+
+    /// Serial numbers of the checkpoints whose reports were acknowledged.
+    pub(super) fn answered(&self) -> RangeSet {
+        let mut open: Vec<u64> = self.pending.iter().map(|one| one.checkpoint).collect();
+        open.extend(self.delayed.iter().map(|(serial, _)| *serial));
+        open.sort_unstable();
+        open.push(u64::MAX);
+        let mut answered = RangeSet::new();
+        let mut from = 0;
+        for serial in open {
+            for range in self.checkpoints.within(from..serial) {
+                answered.insert(range);
+            }
+            from = serial.saturating_add(1);
+        }
+        answered
+    }
+
+    pub(super) const fn primary(&self) -> u64 {
+        self.primary
+    }
+
+    pub(super) const fn problems(&self) -> u32 {
+        self.problems
+    }
+
+    /// Those of a session before a restart.
+    pub(super) fn restore(serial: u64, checkpoints: RangeSet, primary: u64, problems: u32) -> Self {
+        Self {
+            checkpoints,
+            primary,
+            problems,
+            // What was reported then may be cited.
+            first: 0,
+            ..Self::new(serial)
+        }
+    }
+
+    /// Whether a report may be one of these.
+    fn may_have_issued(&self, serial: u64) -> bool {
+        (self.first..self.serial).contains(&serial)
     }
 
     pub(super) fn body(&self, serial: u64) -> Option<&[u8]> {
@@ -193,6 +237,7 @@ impl<A: Addr> Engine<A> {
         checkpoint: Checkpoint,
         upper: u64,
     ) {
+        let is_forgetful = self.is_forgetful;
         let Some(config) = self.span(slot).map(|span| &span.config) else {
             return;
         };
@@ -209,6 +254,12 @@ impl<A: Addr> Engine<A> {
         let serial = checkpoint.serial;
         if reports.checkpoints.insert(serial..serial.saturating_add(1)) == 0 {
             self.report_again(slot, session, serial);
+            return;
+        }
+        // A report of a session that a restart made this engine forget, and so is what it claimed: the peer
+        // would never send that again, and take the block for delivered.
+        if is_forgetful && checkpoint.report != 0 && !reports.may_have_issued(checkpoint.report) {
+            self.cancel_import(session, Reason::SYSTEM);
             return;
         }
         let mut scope = reports.scope(checkpoint, upper);

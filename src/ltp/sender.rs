@@ -1,7 +1,9 @@
 //! The sending role: blocks on their way out, checkpoints, and what reports do to them.
 
 mod ends;
+mod forgotten;
 mod learn;
+mod saved;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -74,6 +76,8 @@ pub(super) struct Sending {
     pub(super) red: u64,
     /// Octets that have left once.
     pub(super) next: u64,
+    /// Octets that may have left before a restart; 0 without one.
+    may_have_left: u64,
     /// Whether the application is yet to hear that all of it left.
     tells_sent: bool,
     /// The serial number of the next checkpoint.
@@ -287,6 +291,7 @@ impl<A: Addr> Engine<A> {
             red,
             block: block.data,
             next: 0,
+            may_have_left: 0,
             tells_sent: self.config.tell_sent,
             serial: self.first_serial(),
             unchecked: 0,
@@ -341,11 +346,6 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// From 1 to 16,383 (CCSDS 734.1-B-1), at random (RFC 5326 section 3.2.1).
-    pub(super) fn first_serial(&mut self) -> u64 {
-        1 + self.chance.below(FIRST_SERIALS - 1)
-    }
-
     /// Which limit a block of `octets` would exceed.
     fn export_limit(&self, slot: u32, octets: usize) -> Option<Error> {
         let span = self.span(slot)?;
@@ -363,7 +363,7 @@ impl<A: Addr> Engine<A> {
             .map(|(held, limit)| Error::Full { held, limit })
     }
 
-    fn starve(&mut self, slot: u32, octets: usize) {
+    pub(super) fn starve(&mut self, slot: u32, octets: usize) {
         if let Some(span) = self.span_mut(slot)
             && span.starved.replace(octets).is_none()
         {
@@ -449,7 +449,7 @@ impl<A: Addr> Engine<A> {
         let scope = Range::from(report.scope);
         if let Some((_, sending)) = self.sending(session.number)
             // Nobody can have received what never left.
-            && (scope.end > sending.red.min(sending.next)
+            && (scope.end > sending.red.min(sending.next.max(sending.may_have_left))
                 || sending.reports.count() >= MOST_SERIAL_RANGES)
         {
             self.stats.malformed += 1;
@@ -460,9 +460,11 @@ impl<A: Addr> Engine<A> {
         let Some((slot, sending)) = self.sending(session.number) else {
             return;
         };
-        if sending.reports.insert(serial..serial.saturating_add(1)) == 0 {
+        if sending.reports.meets(serial..serial.saturating_add(1)) {
             return;
         }
+        let denied = sending.heed_denials(report);
+        sending.reports.insert(serial..serial.saturating_add(1));
         let claimed = report
             .claims
             .iter()
@@ -473,6 +475,7 @@ impl<A: Addr> Engine<A> {
         }
         sending.guard_tries = 0;
         let has_gaps = !sending.claimed.covers(&scope);
+        self.took_off(slot, denied);
         self.learn_losses(session.number, report.checkpoint, &scope);
         let cycle = self.settle_checkpoint(session.number, report.checkpoint);
         if has_gaps {
@@ -493,7 +496,8 @@ impl<A: Addr> Engine<A> {
 
     /// The checkpoint is answered: its timer stops. Returns how many retransmissions led to it.
     ///
-    /// An unknown one changes nothing: the claims are facts all the same.
+    /// An unknown one changes nothing: the claims are facts all the same. Nor does 0, by which ION and HDTN
+    /// tell that all came, also behind the end of the red part (capture 16).
     fn settle_checkpoint(&mut self, number: u64, serial: u64) -> u32 {
         let Some((slot, sending)) = self.sending(number) else {
             return 0;
@@ -665,6 +669,11 @@ impl<A: Addr> Engine<A> {
             self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
             return;
         }
+        self.probe(number);
+    }
+
+    /// Queues the last missing octet as a checkpoint.
+    fn probe(&mut self, number: u64) {
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
@@ -727,7 +736,7 @@ impl<A: Addr> Engine<A> {
         self.line_up(number);
     }
 
-    /// CR (P17, RFC 5326 section 6.17).
+    /// CR (P17, RFC 5326 section 6.17). ION cancels once for each segment that comes (capture 10).
     pub(super) fn on_cancel_by_receiver(&mut self, slot: u32, session: SessionId, reason: Reason) {
         let to = Role::Receiver;
         self.queue(slot, Control::CancelAck { session, to });

@@ -1,6 +1,7 @@
 //! What an engine keeps for one peer: its configuration, the state of the contact, and what waits to leave.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::auth::Keys;
@@ -16,7 +17,7 @@ use crate::Instant;
 pub(super) struct Span<A> {
     pub(super) id: u64,
     pub(super) config: Peer<A>,
-    pub(super) keys: Keys,
+    pub(super) keys: Arc<Keys>,
     pub(super) carrier: Carrier,
     /// Cue P4: this end must not transmit.
     pub(super) must_stop: bool,
@@ -127,6 +128,8 @@ pub(super) enum Control {
 
 /// The part an engine plays in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub(super) enum Role {
     Sender,
     Receiver,
@@ -136,7 +139,7 @@ impl<A> Span<A> {
     pub(super) fn new(
         id: u64,
         config: Peer<A>,
-        keys: Keys,
+        keys: Arc<Keys>,
         carrier: Carrier,
         now: Instant,
     ) -> Self {
@@ -247,7 +250,7 @@ impl<A> Span<A> {
 
     /// Whether no further segment but one leaves before the contact ends, as far as the rate tells.
     pub(super) fn is_last_of_contact(&self, now: Instant) -> bool {
-        let two = self.transmission(2 * self.config.segment);
+        let two = self.transmission(self.config.segment.saturating_mul(2));
         self.ends
             .is_some_and(|ends| now < ends && self.passed.max(now) + two > ends)
     }

@@ -7,6 +7,7 @@ use super::api::Event;
 use super::auth::Keys;
 use super::closed::Closed;
 use super::config::Config;
+use super::cookies::Cookies;
 use super::engine::{Engine, Key, Opened};
 use super::line::Line;
 use super::receiver::{EVENT, Import, Stage};
@@ -65,6 +66,7 @@ impl<A: Addr> Engine<A> {
             + self.events.capacity() * size_of::<(Event, usize)>()
             + self.timers.allocated()
             + self.closed.held()
+            + self.cookies.held()
     }
 
     fn tables(&self) -> usize {
@@ -124,6 +126,7 @@ impl Subject for Engine<Hop> {
                 count(config.closed_most).saturating_add(1),
                 Closed::weight(),
             ),
+            (count(config.max_cookies), Cookies::weight()),
             (config.export_octets, PER_OCTET),
             // Reports have timers, and are larger than these.
             (config.import_octets, 2),

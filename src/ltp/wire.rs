@@ -388,6 +388,18 @@ impl<'a> Segment<'a> {
         }
     }
 
+    /// Reads the one segment of a datagram, and cuts off what ION leaves behind it.
+    ///
+    /// A datagram holds one segment (RFC 7122 section 3.3), and anything behind it makes it malformed. But the
+    /// pieces of ION's split reports are as long as a piece can be, the rest being old memory (captures 15 and
+    /// 28): without them no large block to ION would ever be repaired.
+    pub(super) fn decode_datagram(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (segment, used) = Self::decode_first(octets).ok()?;
+        let (whole, behind) = octets.split_at_checked(used)?;
+        let is_report = matches!(segment.body, Body::Report(_));
+        (behind.is_empty() || is_report).then_some((segment, whole))
+    }
+
     /// Reads the first segment of a frame, and tells how many octets it takes.
     ///
     /// # Errors

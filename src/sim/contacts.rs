@@ -11,6 +11,19 @@ use crate::Instant;
 /// The host that sends in this direction hears [`Link::Up`](crate::Link::Up) and
 /// [`Link::Down`](crate::Link::Down) at the address of its peer when a window begins and ends, and once when
 /// the line is laid, whatever holds then. Hosts on IP hear nothing: there, `Down` is final for a path.
+///
+/// ```
+/// use core::time::Duration;
+/// use farlink::sim::{Contacts, Line};
+///
+/// let minutes = |count: u64| Duration::from_secs(60 * count);
+/// let passes = Contacts::periodic(minutes(5), minutes(10), minutes(90));
+/// let line = Line { contacts: passes.clone(), ..Line::default() };
+///
+/// let at = farlink::Instant::ZERO + minutes(100);
+/// assert_eq!(passes.window_at(at).map(|(opens, _)| opens.to_string()).as_deref(), Some("5700.000000000s"));
+/// # let _ = line;
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Contacts(Plan);
 

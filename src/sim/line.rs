@@ -67,6 +67,17 @@ impl Line {
 }
 
 /// A delay as a function of the time of sending.
+///
+/// ```
+/// use core::time::Duration;
+/// use farlink::Instant;
+/// use farlink::sim::{Line, Moving};
+///
+/// // A probe that leaves at 15 km/s: light takes 50 us more after each second.
+/// let leaving = Moving::by(|sent| (sent - Instant::ZERO) / 20_000);
+/// let line = Line { moving: Some(leaving), ..Line::delayed(Duration::from_secs(1)) };
+/// # let _ = line;
+/// ```
 #[derive(Clone)]
 pub struct Moving(Arc<dyn Fn(Instant) -> Duration + Send + Sync>);
 
@@ -93,6 +104,15 @@ impl fmt::Debug for Moving {
 /// The line is good or bad. Before each datagram it may change. In the good state only [`Line::loss`]
 /// counts; in the bad one `loss` here counts too. A burst lasts `1 / leave` datagrams on average, and the
 /// bad state takes `enter / (enter + leave)` of all.
+///
+/// ```
+/// use farlink::sim::{Bursts, Line};
+///
+/// // One datagram in a hundred begins a burst; five in a row are lost, on average.
+/// let bursts = Bursts { enter: 0.01, leave: 0.2, loss: 1.0 };
+/// let line = Line { bursts: Some(bursts), ..Line::default() };
+/// # let _ = line;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bursts {
     /// The probability of turning bad before a datagram.

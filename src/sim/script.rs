@@ -171,6 +171,21 @@ impl World {
     }
 
     /// Calls `call` at `time`, or at once when that is past.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use farlink::sim::World;
+    ///
+    /// let hour = Duration::from_secs(3600);
+    /// let mut world = World::new(1);
+    /// world.at(hour, move |world| {
+    ///     // What a script does here may be anything, such as planning more.
+    ///     world.at(2 * hour, |_| {});
+    /// });
+    ///
+    /// assert!(world.run_until_idle(10 * hour));
+    /// assert_eq!(world.now().to_string(), "7200.000000000s");
+    /// ```
     pub fn at(&mut self, time: impl Moment, call: impl FnOnce(&mut Self) + 'static) {
         let time = time.instant().max(self.now);
         self.agenda
@@ -178,6 +193,22 @@ impl World {
     }
 
     /// Calls `call` each `period` from here on, until it breaks. A period of zero counts as a nanosecond.
+    ///
+    /// ```
+    /// use core::ops::ControlFlow;
+    /// use core::time::Duration;
+    /// use farlink::sim::World;
+    ///
+    /// let mut world = World::new(1);
+    /// let mut left = 3;
+    /// world.every(Duration::from_secs(10), move |_| {
+    ///     left -= 1;
+    ///     if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// });
+    ///
+    /// while world.step() {}
+    /// assert_eq!(world.now().to_string(), "30.000000000s");
+    /// ```
     pub fn every(
         &mut self,
         period: Duration,
@@ -204,6 +235,24 @@ impl World {
     }
 
     /// Calls `call` once, as soon as `holds`. It is asked after each thing that happens.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use std::sync::mpsc::channel;
+    /// use farlink::Instant;
+    /// use farlink::sim::World;
+    ///
+    /// let mut world = World::new(1);
+    /// let (told, hears) = channel();
+    /// let noon = Instant::ZERO + Duration::from_secs(43_200);
+    /// world.when(move |world| world.now() >= noon, move |world| told.send(world.now()).unwrap());
+    /// world.at(Duration::from_secs(40_000), |_| {});
+    /// world.at(Duration::from_secs(50_000), |_| {});
+    ///
+    /// world.run_until(Duration::from_secs(60_000));
+    /// assert_eq!(hears.recv()?.to_string(), "50000.000000000s");
+    /// # Ok::<(), std::sync::mpsc::RecvError>(())
+    /// ```
     pub fn when(
         &mut self,
         holds: impl FnMut(&Self) -> bool + 'static,

@@ -13,9 +13,11 @@
 )]
 
 mod chaos;
+mod cookies;
 mod explore;
 mod line;
 mod losses;
+mod restart;
 mod rules;
 mod secrets;
 mod seeds;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use farlink::ltp::{Auth, ExtensionTag, Key, Peer, Red, Segment, Signer, Verifier};
-use farlink::{Hop, Instant};
+use farlink::{Hop, Instant, Machine as _};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
@@ -335,3 +335,34 @@ const TWO_VALUES: [u8; 37] = [
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0a, 0xee, 0xba, 0x9d, 0xfb, 0x7d,
     0xe1, 0xbe, 0x18, 0x0d, 0x59,
 ];
+
+#[test]
+fn a_forged_segment_lets_no_stranger_in_and_turns_none_out() {
+    let auth = shared(b"k", b"secret");
+    let mut line = authentic(&auth);
+    let template = Peer {
+        auth: auth.clone(),
+        ..Peer::new(hop(1)).at_distance(OWLT)
+    };
+    let now = line.now;
+    line.far().remove_peer(now, 1).unwrap();
+    line.far().welcome(now, Some(template), 1).unwrap();
+    line.send(1, &pattern(20), Red::All);
+    line.run();
+    assert!(is_complete(&line.events(1), 1), "a stranger with the key");
+
+    let mut forged = line.log[0].2.clone();
+    forged[1] = 7;
+    let from = hop(9);
+    let now = line.now;
+    line.far().receive(now, from, &forged);
+
+    assert_eq!(line.far().stats().unauthentic, 1);
+    let known = |line: &mut Line, id| {
+        line.far()
+            .contact(now, id, farlink::ltp::Cue::PeerTransmits)
+            .is_ok()
+    };
+    assert!(!known(&mut line, 7));
+    assert!(known(&mut line, 1));
+}

@@ -69,6 +69,25 @@ fn every_repeats_until_it_breaks_and_lets_the_world_rest() {
 }
 
 #[test]
+fn a_step_lets_one_thing_happen_at_its_time() {
+    let mut world = World::new(1);
+    for seconds in [2, 1, 2] {
+        world.at(seconds * SECOND, |_| {});
+    }
+
+    let mut times = Vec::new();
+    while world.step() {
+        times.push(world.now());
+    }
+
+    assert_eq!(
+        times,
+        [1, 2, 2].map(|seconds| Instant::ZERO + seconds * SECOND)
+    );
+    assert!(!world.step());
+}
+
+#[test]
 fn when_acts_once_as_soon_as_its_condition_holds() {
     let (mut world, one, two) = pair(1, Line::delayed(SECOND));
     world.command(two, Do::Echo).unwrap();

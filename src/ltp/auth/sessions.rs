@@ -26,7 +26,7 @@ impl Name {
 
 impl Body<'_> {
     /// The part that whoever gets the segment plays in its session.
-    const fn role_of_taker(&self) -> Role {
+    pub(in crate::ltp) const fn role_of_taker(&self) -> Role {
         match self {
             Self::Data(_)
             | Self::ReportAck(_)

@@ -174,6 +174,7 @@ impl<A: Addr> Engine<A> {
         if let Some(span) = self.span_mut(slot) {
             span.imports -= 1;
         }
+        self.cookies.forget(Role::Receiver, session);
         self.remember(slot, session, end, import.key_name);
     }
 

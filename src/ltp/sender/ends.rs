@@ -56,7 +56,7 @@ impl<A: Addr> Engine<A> {
             return;
         };
         self.stats.exports_failed += 1;
-        let has_left = sending.next > 0;
+        let has_left = sending.next.max(sending.may_have_left) > 0;
         if let Some(span) = self.span_mut(slot) {
             forget(span, number, &sending);
         }
@@ -129,6 +129,7 @@ impl<A: Addr> Engine<A> {
             key_name: export.key_name,
             end: End::Plain,
         };
+        self.cookies.forget(Role::Sender, session);
         self.closed
             .insert(self.now, (Role::Sender, session), record);
         self.relieve();

@@ -5,6 +5,17 @@ use core::time::Duration;
 
 /// The behaviour of a NAT. The default keeps every MUST of RFC 4787 and RFC 5382, and every RECOMMENDED
 /// that is not about the choice between transparency and strictness, where it is transparent.
+///
+/// ```
+/// use farlink::sim::{Hairpin, Ip, Nat, Ports, World};
+///
+/// let mut world = World::new(1);
+/// let step = Ports::Sequential { first: 1024, step: 2 };
+/// let carrier = world.nat(Ip::at([198, 51, 100, 1]), Nat { ports: step, ..Nat::symmetric() });
+/// let home = Nat { hairpin: Hairpin::Off, ..Nat::port_restricted_cone() };
+/// let home = world.nat(Ip::at([100, 64, 0, 1]).behind(carrier), home);
+/// # let _ = home;
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nat {
     /// What is translated: addresses and ports, or nothing (a firewall).

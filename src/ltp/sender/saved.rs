@@ -1,0 +1,256 @@
+//! Blocks being sent, saved and taken up again.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::{Cancel, Export, FIRST_SERIALS, MOST_SERIAL_RANGES, Repair, Run, Sending, State};
+use crate::Addr;
+use crate::ltp::engine::Engine;
+use crate::ltp::outgoing::Spare;
+use crate::ltp::ranges::RangeSet;
+use crate::ltp::snapshot::{
+    Age, Restored, SavedBlock, SavedExport, SavedRun, SavedSending, must, set_of,
+};
+use crate::ltp::span::Role;
+use crate::ltp::wire::SessionId;
+
+/// More serial numbers than are used in one session between two snapshots. With 65,535 restarts they stay
+/// below 2^32, which ION wants.
+const SERIALS: u64 = 1 << 16;
+
+impl Sending {
+    /// What is known to be missing at the peer, but for what is on its way: the checkpoint behind that is
+    /// outstanding, and is sent afresh.
+    fn save_runs(&self) -> Vec<SavedRun> {
+        let queued = self.repairs.iter().filter_map(|repair| match repair {
+            Repair::Run(run) => Some((run.report, run.cycle, run.gaps.clone())),
+            Repair::Again(_) | Repair::Copies { .. } => None,
+        });
+        let delayed = self.delayed.iter().map(|wish| {
+            let gaps = self.claimed.gaps(wish.scope.clone()).collect();
+            (wish.report, wish.cycle, gaps)
+        });
+        let mut known = self.claimed.clone();
+        for gap in self.checkpoints.iter().flat_map(|one| &one.run) {
+            known.insert(gap.clone());
+        }
+        let mut runs = Vec::new();
+        for (report, cycle, wanted) in queued.chain(delayed) {
+            let missing = wanted.into_iter();
+            let gaps: Vec<Range<u64>> = missing.flat_map(|gap| known.gaps(gap)).collect();
+            for gap in &gaps {
+                known.insert(gap.clone());
+            }
+            if !gaps.is_empty() {
+                runs.push(SavedRun {
+                    report,
+                    cycle,
+                    gaps,
+                });
+            }
+        }
+        runs
+    }
+
+    fn save(&self) -> SavedBlock {
+        SavedBlock {
+            tag: self.tag,
+            client: self.client,
+            block: self.block.clone(),
+            red: self.red,
+            next: self.next,
+            may_have_left: self.may_have_left,
+            tells_sent: self.tells_sent,
+            serial: self.serial,
+            wants_checkpoint: self.wants_checkpoint,
+            claimed: self.claimed.within(0..u64::MAX).collect(),
+            reports: self.reports.within(0..u64::MAX).collect(),
+            lowest: self.lowest,
+            runs: self.save_runs(),
+            problems: self.problems,
+        }
+    }
+
+    /// Reads a block, and refuses what contradicts itself.
+    fn restore(saved: SavedBlock, at: usize, age: Age) -> Restored<Self> {
+        // Bound: usize has at most 64 bits.
+        let len = saved.block.len() as u64;
+        must(len > 0, "exports.block", at)?;
+        must(saved.red <= len, "exports.red", at)?;
+        must(saved.next <= len, "exports.next", at)?;
+        must(saved.may_have_left <= len, "exports.may_have_left", at)?;
+        must(saved.serial > 0, "exports.serial", at)?;
+        let reached = saved.red.min(saved.next.max(saved.may_have_left));
+        let reports = set_of(&saved.reports, u64::MAX, "exports.reports", at)?;
+        let is_few = reports.count() <= MOST_SERIAL_RANGES;
+        must(is_few, "exports.reports", at)?;
+        let (may_have_left, serial) = match age {
+            Age::Current => (saved.may_have_left, saved.serial),
+            Age::Behind => (len, saved.serial.saturating_add(SERIALS)),
+        };
+        Ok(Self {
+            tag: saved.tag,
+            client: saved.client,
+            len,
+            red: saved.red,
+            block: saved.block,
+            next: saved.next,
+            may_have_left,
+            tells_sent: saved.tells_sent,
+            serial,
+            unchecked: 0,
+            wants_checkpoint: saved.wants_checkpoint,
+            claimed: set_of(&saved.claimed, reached, "exports.claimed", at)?,
+            reports,
+            lowest: saved.lowest,
+            checkpoints: SmallVec::new(),
+            repairs: restore_runs(saved.runs, reached, at)?,
+            spare: Spare::default(),
+            is_repairing: false,
+            judged: 0,
+            checked: saved.next,
+            problems: saved.problems,
+            guard: None,
+            guard_tries: 0,
+            delayed: Vec::new(),
+            delay: None,
+        })
+    }
+}
+
+/// Runs that do not overlap: so many octets as are red, at most.
+fn restore_runs(runs: Vec<SavedRun>, end: u64, at: usize) -> Restored<VecDeque<Repair>> {
+    let mut all = RangeSet::new();
+    let mut repairs = VecDeque::new();
+    for run in runs {
+        let field = "exports.runs";
+        let gaps = set_of(&run.gaps, end, field, at)?;
+        let fresh: u64 = run.gaps.iter().map(|gap| all.insert(gap.clone())).sum();
+        must(fresh == gaps.len() && fresh > 0, field, at)?;
+        repairs.push_back(Repair::Run(Run {
+            report: run.report,
+            cycle: run.cycle,
+            from: run.gaps.first().map_or(0, |gap| gap.start),
+            gaps: run.gaps,
+            at: 0,
+        }));
+    }
+    Ok(repairs)
+}
+
+impl<A: Addr> Engine<A> {
+    /// From 1 to 16,383 (CCSDS 734.1-B-1), at random (RFC 5326 section 3.2.1).
+    ///
+    /// An engine that forgot sessions begins beyond what it may have used in them, as they may come again.
+    pub(in crate::ltp) fn first_serial(&mut self) -> u64 {
+        let used = if self.is_forgetful {
+            SERIALS * (self.lives % SERIALS)
+        } else {
+            0
+        };
+        used + 1 + self.chance.below(FIRST_SERIALS - 1)
+    }
+
+    /// First passes in their order, then all others in the order of their numbers.
+    pub(in crate::ltp) fn save_exports(&self) -> Vec<SavedExport> {
+        let spans = self.spans.iter().flatten();
+        let mut numbers: Vec<u64> = spans.flat_map(|span| span.fresh.iter().copied()).collect();
+        let fresh: BTreeSet<u64> = numbers.iter().copied().collect();
+        let others: BTreeSet<u64> = self.exports.iter().map(|(number, _)| *number).collect();
+        numbers.extend(others.difference(&fresh));
+        let save = |number: u64| {
+            let export = self.exports.get(&number)?;
+            let state = match &export.state {
+                State::Sending(sending) => SavedSending::Sending(sending.save()),
+                State::Cancelling(cancel) => SavedSending::Cancelling {
+                    reason: cancel.reason,
+                    tries: cancel.tries,
+                },
+            };
+            Some(SavedExport {
+                number,
+                peer: self.peer_in(export.slot),
+                key_name: export.key_name,
+                state,
+            })
+        };
+        numbers.into_iter().filter_map(save).collect()
+    }
+
+    pub(in crate::ltp) fn restore_export(
+        &mut self,
+        at: usize,
+        saved: SavedExport,
+        age: Age,
+    ) -> Restored {
+        let number = saved.number;
+        let session = SessionId {
+            originator: self.config.engine,
+            number,
+        };
+        let is_free = number > 0
+            && !self.exports.contains_key(&number)
+            && self.closed.get((Role::Sender, session)).is_none();
+        must(is_free, "exports.number", at)?;
+        let slot = self.slot_of(saved.peer, "exports.peer", at)?;
+        let state = match saved.state {
+            SavedSending::Sending(sending) => {
+                let sending = Sending::restore(sending, at, age)?;
+                let tag = sending.tag;
+                must(!self.tags.contains_key(&tag), "exports.tag", at)?;
+                self.tags.insert(tag, number);
+                self.export_octets = self.export_octets.saturating_add(sending.block.len());
+                State::Sending(Box::new(sending))
+            }
+            SavedSending::Cancelling { reason, tries } => State::Cancelling(Cancel {
+                reason,
+                tries,
+                timer: None,
+            }),
+        };
+        let export = Export {
+            slot,
+            key_name: saved.key_name,
+            state,
+        };
+        self.exports.insert(number, export);
+        if let Some(span) = self.span_mut(slot) {
+            span.exports += 1;
+        }
+        self.resume_export(slot, number);
+        Ok(())
+    }
+
+    /// Lets a session go on: with its first pass, with what is known to be missing, and with a fresh checkpoint
+    /// that draws a report on all of the red part. What was outstanding before may have been answered since.
+    fn resume_export(&mut self, slot: u32, number: u64) {
+        let Some((_, sending)) = self.sending(number) else {
+            let tries = match self.exports.get(&number).map(|export| &export.state) {
+                Some(State::Cancelling(cancel)) => cancel.tries,
+                Some(State::Sending(_)) | None => 0,
+            };
+            self.cancel_export_again(slot, number, tries);
+            return;
+        };
+        let is_fresh = sending.next < sending.len;
+        let in_flight = sending.in_flight();
+        let has_repairs = !sending.repairs.is_empty();
+        if sending.next >= sending.red && !sending.is_claimed() {
+            self.probe(number);
+        } else if has_repairs {
+            self.line_up(number);
+        }
+        if let Some(span) = self.span_mut(slot) {
+            span.flight.octets = span.flight.octets.saturating_add(in_flight);
+            if is_fresh {
+                span.fresh.push_back(number);
+            }
+        }
+        self.review(number);
+        self.wake(slot);
+    }
+}

@@ -1,0 +1,541 @@
+//! What outlives a crash: the sessions of an engine as plain data, and an engine made of them again.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::error::Error as StdError;
+use core::fmt;
+use core::ops::Range;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::api::{Cue, Error, Event, Service};
+use super::auth::Name;
+use super::closed::{End, Record};
+use super::config::{Config, ConfigError, Peer};
+use super::engine::Engine;
+use super::ranges::RangeSet;
+use super::receiver::EVENT;
+use super::span::{Origin, Role};
+use super::wire::{Reason, SessionId};
+use crate::{Addr, Instant, Seed, Tag};
+
+/// What is written and read.
+const FORMAT: u16 = 1;
+
+/// What an engine knows at one moment, for [`Engine::restore`] after a crash.
+///
+/// It is plain data, and serialisable with the feature `serde`. It holds peers with their keys, open services,
+/// blocks being sent with what the peer claims of them, blocks being received, events that were not taken,
+/// and the memory of closed sessions. It does not hold control segments that wait and timers: to the peers
+/// they are as good as lost on the line. Times are kept as what is left of them, so the clock of the next life
+/// may begin anywhere.
+///
+/// Blocks being sent are shared with the engine. What was received in part is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Snapshot<A> {
+    format: u16,
+    engine: u64,
+    /// How many restarts lie behind the engine.
+    lives: u64,
+    /// Whether it was ever made of a snapshot that was behind.
+    is_forgetful: bool,
+    peers: Vec<SavedPeer<A>>,
+    /// How strangers are treated, and how many there may be.
+    welcome: Option<(Peer<A>, u32)>,
+    services: Vec<(u64, Service)>,
+    pub(super) exports: Vec<SavedExport>,
+    pub(super) imports: Vec<SavedImport>,
+    closed: Vec<SavedClosed>,
+    events: Vec<Event>,
+}
+
+/// How far a snapshot is behind the engine it was taken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Age {
+    /// Not at all: since it was taken, nothing left and no event was handled. So it is when each output of the
+    /// engine is acted upon only after a snapshot taken behind it is on the disk, with what an event leads to in
+    /// the same transaction. What was received since is as good as lost on the line.
+    ///
+    /// Blocks that were received in part go on.
+    Current,
+    /// The engine may have gone on, and peers may hold claims of it that it does not know of.
+    ///
+    /// Blocks that were received in part are cancelled with `SYS_CNCLD`, or the peer would never send what
+    /// it takes for received; so are sessions begun since, as soon as they show it.
+    Behind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct SavedPeer<A> {
+    id: u64,
+    config: Peer<A>,
+    must_stop: bool,
+    peer_stopped: bool,
+    /// When transmission has to stop.
+    ends_in: Option<Duration>,
+    is_stranger: bool,
+    starved: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct SavedExport {
+    pub(super) number: u64,
+    pub(super) peer: u64,
+    pub(super) key_name: Option<Name>,
+    pub(super) state: SavedSending,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub(super) enum SavedSending {
+    Sending(SavedBlock),
+    Cancelling { reason: Reason, tries: u8 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct SavedBlock {
+    pub(super) tag: Tag,
+    pub(super) client: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    pub(super) block: Bytes,
+    pub(super) red: u64,
+    pub(super) next: u64,
+    pub(super) may_have_left: u64,
+    pub(super) tells_sent: bool,
+    pub(super) serial: u64,
+    pub(super) wants_checkpoint: bool,
+    pub(super) claimed: Vec<Range<u64>>,
+    pub(super) reports: Vec<Range<u64>>,
+    pub(super) lowest: Option<(u64, u64)>,
+    pub(super) runs: Vec<SavedRun>,
+    pub(super) problems: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct SavedRun {
+    pub(super) report: u64,
+    pub(super) cycle: u32,
+    pub(super) gaps: Vec<Range<u64>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct SavedImport {
+    pub(super) session: SessionId,
+    pub(super) peer: u64,
+    pub(super) key_name: Option<Name>,
+    pub(super) stage: SavedStage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub(super) enum SavedStage {
+    Receiving(SavedReception),
+    Cancelling { reason: Reason, tries: u8 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct SavedReception {
+    pub(super) client: u64,
+    pub(super) pieces: Vec<SavedPiece>,
+    pub(super) red: Option<u64>,
+    pub(super) ends_block: bool,
+    pub(super) green: Option<u64>,
+    pub(super) is_green_over: bool,
+    pub(super) is_delivered: bool,
+    pub(super) streamed: u64,
+    pub(super) serial: u64,
+    pub(super) checkpoints: Vec<Range<u64>>,
+    pub(super) primary: u64,
+    pub(super) problems: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct SavedPiece {
+    pub(super) offset: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    pub(super) data: Bytes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct SavedClosed {
+    role: Role,
+    session: SessionId,
+    peer: u64,
+    left: Duration,
+    end: End,
+    key_name: Option<Name>,
+}
+
+/// Why no engine could be made of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestoreError {
+    /// The configuration itself is refused.
+    Config(ConfigError),
+    /// The snapshot was written by a version that this one does not know.
+    Format {
+        /// That of the snapshot.
+        format: u16,
+    },
+    /// The snapshot is that of another engine.
+    Engine {
+        /// The engine ID of the snapshot.
+        id: u64,
+        /// The engine ID of the configuration.
+        own: u64,
+    },
+    /// A peer or service that could not be added.
+    Refused {
+        /// The list it stands in.
+        field: &'static str,
+        /// Its place there.
+        at: usize,
+        /// Why.
+        error: Error,
+    },
+    /// No engine writes this.
+    Field {
+        /// The field.
+        field: &'static str,
+        /// The place of its entry in the list.
+        at: usize,
+    },
+    /// The snapshot holds more than the configuration allows.
+    Limit {
+        /// What there is too much of.
+        field: &'static str,
+        /// How much.
+        value: usize,
+        /// How much there may be.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for RestoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => write!(f, "{error}"),
+            Self::Format { format } => write!(f, "snapshot of format {format}, {FORMAT} is known"),
+            Self::Engine { id, own } => write!(f, "snapshot of engine {id}, this is engine {own}"),
+            Self::Refused { field, at, error } => write!(f, "{field}[{at}]: {error}"),
+            Self::Field { field, at } => write!(f, "{field} of entry {at} is damaged"),
+            Self::Limit {
+                field,
+                value,
+                limit,
+            } => write!(f, "{field}: {value} exceeds the limit of {limit}"),
+        }
+    }
+}
+
+impl StdError for RestoreError {}
+
+/// What a restored session meets.
+pub(super) type Restored<T = ()> = Result<T, RestoreError>;
+
+/// Refuses a field unless it holds what an engine can have written.
+pub(super) const fn must(is_so: bool, field: &'static str, at: usize) -> Restored {
+    if is_so {
+        Ok(())
+    } else {
+        Err(RestoreError::Field { field, at })
+    }
+}
+
+fn within(field: &'static str, value: usize, limit: usize) -> Restored {
+    if value <= limit {
+        Ok(())
+    } else {
+        Err(RestoreError::Limit {
+            field,
+            value,
+            limit,
+        })
+    }
+}
+
+/// Reads ranges that ascend, do not touch and end by `end`.
+pub(super) fn set_of(
+    ranges: &[Range<u64>],
+    end: u64,
+    field: &'static str,
+    at: usize,
+) -> Restored<RangeSet> {
+    let mut set = RangeSet::new();
+    for (count, range) in ranges.iter().enumerate() {
+        let is_behind = count == 0 || range.start > set.end();
+        must(
+            is_behind && range.start < range.end && range.end <= end,
+            field,
+            at,
+        )?;
+        set.insert(range.clone());
+    }
+    Ok(set)
+}
+
+fn count(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+impl<A> Snapshot<A> {
+    /// Returns the ID of the engine that it was taken of.
+    #[must_use]
+    pub const fn engine(&self) -> u64 {
+        self.engine
+    }
+
+    /// Returns the tags of the blocks that it will go on sending.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
+        self.exports
+            .iter()
+            .filter_map(|export| match &export.state {
+                SavedSending::Sending(block) => Some(block.tag),
+                SavedSending::Cancelling { .. } => None,
+            })
+    }
+}
+
+impl<A: Addr> Engine<A> {
+    /// Returns what [`restore`](Self::restore) makes the engine of again.
+    ///
+    /// It takes a time in proportion to the number of sessions, open and remembered, and to the octets
+    /// received in part. Between an input and the outputs it leads to is the best moment.
+    #[must_use]
+    pub fn snapshot(&self, now: Instant) -> Snapshot<A> {
+        let now = self.now.max(now);
+        Snapshot {
+            format: FORMAT,
+            engine: self.config.engine,
+            lives: self.lives,
+            is_forgetful: self.is_forgetful,
+            peers: self.save_peers(now),
+            welcome: self
+                .welcome
+                .as_ref()
+                .map(|welcome| ((*welcome.template).clone(), welcome.most)),
+            services: self
+                .services
+                .iter()
+                .map(|(client, opened)| (*client, opened.service))
+                .collect(),
+            exports: self.save_exports(),
+            imports: self.save_imports(),
+            closed: self.save_closed(now),
+            events: self.events.iter().map(|(event, _)| event.clone()).collect(),
+        }
+    }
+
+    /// Makes an engine of a snapshot: it goes on with the sessions in it.
+    ///
+    /// Each block being sent asks its peer by a fresh checkpoint what it has, and sends what it lacks. Paths
+    /// count as up until the driver says otherwise. The seed should not be that of an earlier life, or session
+    /// numbers come again that a snapshot which is [behind](Age::Behind) does not know of.
+    ///
+    /// What the application heard after the snapshot was taken it may hear again: the end of a block, by its
+    /// tag, and a block received, by its session.
+    ///
+    /// # Errors
+    ///
+    /// A field that no engine can have written, or more than `config` allows: a snapshot comes from a disk,
+    /// and a damaged one is refused whole.
+    #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
+    pub fn restore(
+        config: Config,
+        seed: Seed,
+        snapshot: Snapshot<A>,
+        age: Age,
+        now: Instant,
+    ) -> Result<Self, RestoreError> {
+        if snapshot.format != FORMAT {
+            let format = snapshot.format;
+            return Err(RestoreError::Format { format });
+        }
+        let (id, own) = (snapshot.engine, config.engine);
+        if id != own {
+            return Err(RestoreError::Engine { id, own });
+        }
+        let lives = snapshot.lives.saturating_add(1);
+        // A seed that is used again by mistake still gives other numbers than in the life before.
+        let seed = seed.child(&format!("life {lives}"));
+        let mut engine = Self::new(config, seed).map_err(RestoreError::Config)?;
+        engine.advance(now);
+        engine.lives = lives;
+        engine.is_forgetful = snapshot.is_forgetful || age == Age::Behind;
+        engine.admit_peers(&snapshot.peers)?;
+        if let Some((template, most)) = snapshot.welcome {
+            let welcomed = engine.welcome(now, Some(template), most);
+            welcomed.map_err(|error| RestoreError::Refused {
+                field: "welcome",
+                at: 0,
+                error,
+            })?;
+        }
+        for (at, (client, service)) in snapshot.services.iter().enumerate() {
+            let opened = engine.open(now, *client, *service);
+            opened.map_err(|error| RestoreError::Refused {
+                field: "services",
+                at,
+                error,
+            })?;
+        }
+        engine.restore_closed(&snapshot.closed)?;
+        engine.restore_events(snapshot.events)?;
+        let limits = (
+            count(engine.config.max_exports),
+            count(engine.config.max_imports),
+        );
+        within("exports", snapshot.exports.len(), limits.0)?;
+        within("imports", snapshot.imports.len(), limits.1)?;
+        for (at, export) in snapshot.exports.into_iter().enumerate() {
+            engine.restore_export(at, export, age)?;
+        }
+        within(
+            "export octets",
+            engine.export_octets,
+            engine.config.export_octets,
+        )?;
+        for (at, import) in snapshot.imports.into_iter().enumerate() {
+            engine.restore_import(at, import, age)?;
+        }
+        engine.relieve();
+        Ok(engine)
+    }
+
+    /// The slot of a peer that a session names.
+    pub(super) fn slot_of(&self, peer: u64, field: &'static str, at: usize) -> Restored<u32> {
+        let slot = self.by_id.get(&peer).copied();
+        slot.ok_or(RestoreError::Field { field, at })
+    }
+
+    /// The engine ID of the peer in a slot.
+    pub(super) fn peer_in(&self, slot: u32) -> u64 {
+        self.span(slot).map_or(0, |span| span.id)
+    }
+
+    fn save_peers(&self, now: Instant) -> Vec<SavedPeer<A>> {
+        let spans = self.spans.iter().flatten();
+        spans
+            .map(|span| SavedPeer {
+                id: span.id,
+                config: span.config.clone(),
+                must_stop: span.must_stop,
+                peer_stopped: span.peer_stopped,
+                ends_in: span.ends.filter(|ends| *ends > now).map(|ends| ends - now),
+                is_stranger: span.origin == Origin::Stranger,
+                starved: span.starved,
+            })
+            .collect()
+    }
+
+    fn admit_peers(&mut self, peers: &[SavedPeer<A>]) -> Restored {
+        let now = self.now;
+        for (at, peer) in peers.iter().enumerate() {
+            let field = "peers";
+            let refused = |error| RestoreError::Refused { field, at, error };
+            self.add_peer(now, peer.id, peer.config.clone())
+                .map_err(refused)?;
+            for (is_so, cue) in [
+                (peer.must_stop, Cue::MustStop),
+                (peer.peer_stopped, Cue::PeerStopped),
+            ] {
+                if is_so {
+                    self.contact(now, peer.id, cue).map_err(refused)?;
+                }
+            }
+            let slot = self.slot_of(peer.id, field, at)?;
+            if let Some(span) = self.span_mut(slot) {
+                span.ends = peer.ends_in.map(|span| now + span);
+                if peer.is_stranger {
+                    span.origin = Origin::Stranger;
+                    self.strangers += 1;
+                }
+            }
+            if let Some(octets) = peer.starved {
+                self.starve(slot, octets);
+            }
+        }
+        Ok(())
+    }
+
+    fn save_closed(&self, now: Instant) -> Vec<SavedClosed> {
+        // A session that was over before its red part came, for a service that has gone, is both.
+        let is_over = |(role, session): &(Role, SessionId)| match role {
+            Role::Sender => !self.exports.contains_key(&session.number),
+            Role::Receiver => !self.imports.contains_key(session),
+        };
+        let records = self.closed.iter().filter(|(name, _)| is_over(name));
+        records
+            .map(|((role, session), record)| SavedClosed {
+                role,
+                session,
+                peer: self.peer_in(record.slot),
+                left: record.until - now,
+                end: record.end,
+                key_name: record.key_name,
+            })
+            .collect()
+    }
+
+    fn restore_closed(&mut self, closed: &[SavedClosed]) -> Restored {
+        for (at, old) in closed.iter().enumerate() {
+            let name = (old.role, old.session);
+            let is_new = self.closed.get(name).is_none();
+            must(is_new, "closed session", at)?;
+            // A peer that was removed is remembered for the blocks it sent, should it come again.
+            let slot = match old.role {
+                Role::Sender => self.slot_of(old.peer, "closed peer", at)?,
+                Role::Receiver => self.by_id.get(&old.peer).copied().unwrap_or(u32::MAX),
+            };
+            let record = Record {
+                slot,
+                until: self.now + old.left,
+                end: old.end,
+                key_name: old.key_name,
+            };
+            self.closed.insert(self.now, name, record);
+        }
+        Ok(())
+    }
+
+    fn restore_events(&mut self, events: Vec<Event>) -> Restored {
+        let sessions =
+            count(self.config.max_exports).saturating_add(count(self.config.max_imports));
+        let limit = count(self.config.max_events)
+            .saturating_add(sessions.saturating_mul(4))
+            .saturating_add(count(self.config.max_peers).saturating_mul(4));
+        within("events", events.len(), limit)?;
+        for event in events {
+            let octets = match &event {
+                Event::Failed { data, .. } => {
+                    self.export_octets = self.export_octets.saturating_add(data.len());
+                    0
+                }
+                Event::Received { data, .. }
+                | Event::Piece { data, .. }
+                | Event::Green { data, .. } => data.len() + EVENT,
+                Event::Arriving { .. } | Event::Cancelled { .. } => EVENT,
+                _ => 0,
+            };
+            self.tell(event, octets);
+        }
+        let weightless = self.events.len().saturating_mul(EVENT);
+        within(
+            "event octets",
+            self.event_octets.saturating_sub(weightless),
+            self.config.import_octets.saturating_mul(2),
+        )
+    }
+}
