@@ -8,12 +8,18 @@
 //! take turns: the sum of both, and a figure that other work on the machine disturbs less. At the end a
 //! gigabyte is sent, with a window of half of the receiver's socket buffer, and what was sent twice printed.
 #![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "benchmarks link the standard library anyway"
+)]
+#![allow(
     missing_docs,
     reason = "the functions that criterion's macros make have none"
 )]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a benchmark stops by panicking"
 )]
 
@@ -86,8 +92,8 @@ fn first_pass(size: usize) {
     }
     let stats = ltp.near.machine().stats();
     let resent = stats.octets_resent;
-    let per_mille = 1000.0 * resent as f64 / f64::from(1 << 30);
-    println!("ltp_loopback/{size}: {resent} octets of 1 GiB resent ({per_mille:.3} per mille)");
+    let in_a_million = resent * 1_000_000 / (1 << 30);
+    println!("ltp_loopback/{size}: {resent} octets of 1 GiB resent ({in_a_million} in a million)");
 }
 
 /// Two sockets, and threads that know nothing of protocols.

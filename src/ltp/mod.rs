@@ -84,7 +84,8 @@
 //!
 //! Beyond the RFCs: discretionary checkpoints every so many segments and on demand; reports that wait for
 //! segments under way and repairs that wait for further reports; guards, so that no session hangs; pacing;
-//! contacts by [`Link`](crate::Link) or [`Cue`], with a checkpoint before an end that is announced.
+//! windows for near peers ([`Peer::window`]); contacts by [`Link`](crate::Link) or [`Cue`], with a checkpoint
+//! before an end that is announced.
 //!
 //! A span learns its losses and round trips ([`Engine::line`]), and if wanted takes from them how many copies a
 //! signal gets ([`Copies`]), how often repairs are sent in duplicate, and when an answer is late

@@ -58,7 +58,7 @@ fn transfer(segment: usize, len: usize, count: u64) -> u64 {
     far.command(Command::AddPeer(1, to_near)).unwrap();
     far.command(Command::Open(CLIENT, Service::Whole)).unwrap();
 
-    let data: Vec<u8> = (0..len).map(|place| (place % 251) as u8).collect();
+    let data: Vec<u8> = (0..=250).cycle().take(len).collect();
     for tag in 0..count {
         let block = Block::red(Tag(tag), 2, CLIENT, data.clone().into());
         near.command(Command::Send(block)).unwrap();

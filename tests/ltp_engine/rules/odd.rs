@@ -225,7 +225,10 @@ fn a_cancelled_reception_stays_cancelled_whatever_comes_late() {
 
 #[test]
 fn a_closed_session_is_forgotten_only_when_nobody_can_ask_for_it_any_more() {
-    let few = |config: &mut farlink::ltp::Config| config.closed_least = 0;
+    let few = |config: &mut farlink::ltp::Config| {
+        config.closed_least = 0;
+        config.closed_most = 8;
+    };
     let mut line = Line::with(1, OWLT, few, |_| {});
     line.judge(|_| Fate::Drop);
     let all = checkpoint(5, 0, Mark::Block, 0, &[1; 10]);
