@@ -42,6 +42,11 @@ impl Sending {
     pub(super) fn in_flight(&self) -> u64 {
         self.next.min(self.red).saturating_sub(self.claimed.len())
     }
+
+    /// Whether something will come back, or what was lost is about to be sent again.
+    pub(super) fn awaits_report(&self) -> bool {
+        !self.checkpoints.is_empty() || !self.repairs.is_empty() || self.delay.is_some()
+    }
 }
 
 impl<A: Addr> Engine<A> {
