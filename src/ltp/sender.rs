@@ -105,7 +105,7 @@ pub(super) struct Sending {
     judged: u64,
     /// Reports that wait for others before they are answered.
     delayed: Vec<Wish>,
-    delay: Option<TimerId>,
+    pub(super) delay: Option<TimerId>,
 }
 
 /// A checkpoint that awaits its report.
@@ -177,11 +177,6 @@ impl Sending {
     /// Whether something will happen without the guard.
     fn is_going_on(&self) -> bool {
         self.next < self.red || self.awaits_report()
-    }
-
-    /// Whether something will come back, or what was lost is about to be sent again.
-    pub(super) fn awaits_report(&self) -> bool {
-        !self.checkpoints.is_empty() || !self.repairs.is_empty() || self.delay.is_some()
     }
 
     /// What lies in queued or outstanding retransmissions that a report on `checkpoint` says nothing of, as

@@ -44,6 +44,11 @@ impl Sending {
         let octets = self.next.min(self.red).saturating_sub(self.claimed.len());
         if self.counts_in_flight() { octets } else { 0 }
     }
+
+    /// Whether something will come back, or what was lost is about to be sent again.
+    pub(super) fn awaits_report(&self) -> bool {
+        !self.checkpoints.is_empty() || !self.repairs.is_empty() || self.delay.is_some()
+    }
 }
 
 impl<A: Addr> Engine<A> {
