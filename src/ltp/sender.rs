@@ -16,7 +16,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 pub(super) use self::learn::segments;
-use super::api::{Block, Error, Event, Progress, Red, Side};
+use super::api::{Block, Error, Event, Red, Side};
 use super::auth::Name;
 use super::config::{Numbers, Ways};
 use super::engine::{Engine, What};
@@ -411,21 +411,6 @@ impl<A: Addr> Engine<A> {
         let number = *self.tags.get(&tag).ok_or(Error::UnknownTag(tag))?;
         self.fail(number, Side::Local, Reason::USER);
         Ok(())
-    }
-
-    /// Returns how far a block has got; `None` when no block being sent has the tag.
-    #[must_use]
-    pub fn progress(&self, tag: Tag) -> Option<Progress> {
-        let export = self.exports.get(self.tags.get(&tag)?)?;
-        match &export.state {
-            State::Sending(sending) => Some(Progress {
-                sent: sending.next,
-                claimed: sending.claimed.len(),
-                red: sending.red,
-                len: sending.len,
-            }),
-            State::Cancelling(_) => None,
-        }
     }
 
     pub(super) fn sending(&mut self, number: u64) -> Option<(u32, &mut Sending)> {

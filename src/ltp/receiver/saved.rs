@@ -162,7 +162,9 @@ impl<A: Addr> Engine<A> {
             }),
             SavedStage::Receiving(reception) => {
                 let opened = self.services.get(&reception.client);
-                must(opened.is_some(), "imports.client", at)?;
+                // One that was delivered outlives its service.
+                let is_served = opened.is_some() || reception.is_delivered;
+                must(is_served, "imports.client", at)?;
                 let service = opened.map(|open| open.service).unwrap_or_default();
                 let now = self.now;
                 let reception = Reception::restore(reception, service, at, now)?;

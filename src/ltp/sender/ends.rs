@@ -1,18 +1,33 @@
-//! How blocks being sent end: complete, given up, closed.
+//! How far blocks being sent get, and how they end: complete, given up, closed.
 
 use alloc::boxed::Box;
 use core::mem;
 
 use super::{Cancel, Outstanding, Sending, State};
-use crate::Addr;
-use crate::ltp::api::{Event, Side};
+use crate::ltp::api::{Event, Progress, Side};
 use crate::ltp::closed::{End, Record};
 use crate::ltp::config::Ways;
 use crate::ltp::engine::{Engine, What};
 use crate::ltp::span::{Control, Role, Span};
 use crate::ltp::wire::{Reason, SessionId};
+use crate::{Addr, Tag};
 
 impl<A: Addr> Engine<A> {
+    /// Returns how far a block has got; `None` when no block being sent has the tag.
+    #[must_use]
+    pub fn progress(&self, tag: Tag) -> Option<Progress> {
+        let export = self.exports.get(self.tags.get(&tag)?)?;
+        match &export.state {
+            State::Sending(sending) => Some(Progress {
+                sent: sending.next,
+                claimed: sending.claimed.len(),
+                red: sending.red,
+                len: sending.len,
+            }),
+            State::Cancelling(_) => None,
+        }
+    }
+
     /// What left may have been all there was (P12, RFC 5326 section 6.12).
     pub(in crate::ltp) fn after_departures(&mut self) {
         let mut departed = mem::take(&mut self.departed);
