@@ -163,7 +163,8 @@ pub struct Peer<A> {
     /// reports. For peers so near that the line holds less than this: it keeps a fast sender from filling the
     /// socket of its peer to overflowing. A discretionary checkpoint follows every quarter of it. Half of the
     /// receive buffer of the peer is a good value; with light times it is to be far more than the rate times
-    /// the round trip. Default no limit, as in RFC 5326.
+    /// the round trip. Receivers that allow few reports in a session, as ION does, are better served by
+    /// `rate`. Default no limit, as in RFC 5326.
     pub window: Option<NonZeroU64>,
     /// How long a report with gaps waits for segments under way, anew for each that fills a gap.
     /// Default 0, not at all.

@@ -412,6 +412,8 @@ fn the_span_is_as_the_options_say() {
         "200",
         "--rate",
         "80000",
+        "--window",
+        "5000",
         "--owlt",
         "0.25",
         "--retries",
@@ -438,6 +440,7 @@ fn the_span_is_as_the_options_say() {
         (&peer["segment"], &peer["rate"]),
         (&json!(200), &json!(10_000))
     );
+    assert_eq!(peer["window"], 5000);
     assert_eq!(peer["checkpoint_retries"], 0);
     assert_eq!(peer["owlt_out"], json!({ "secs": 0, "nanos": 250_000_000 }));
 }

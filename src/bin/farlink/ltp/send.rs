@@ -56,6 +56,10 @@ pub(crate) struct Arguments {
     /// Bits per second that may be sent
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8..))]
     rate: Option<u64>,
+    /// Octets under way before sending waits for reports: half of what the receiver's socket keeps, for near
+    /// and fast lines
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    window: Option<u64>,
     /// Record the node into this file, as pcapng
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -148,6 +152,7 @@ fn start(arguments: &Arguments, address: SocketAddr, form: Form) -> Result<Node,
         // Nobody would take what is sent here, so it may not be acknowledged either.
         max_imports: 0,
         rate: arguments.rate.and_then(|bits| NonZeroU64::new(bits / 8)),
+        window: arguments.window.and_then(NonZeroU64::new),
         ..arguments.span.peer(address)
     };
     node.add_peer(arguments.to.engine, peer)
