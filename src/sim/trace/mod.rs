@@ -38,7 +38,8 @@ pub enum Keep {
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
     keep: Keep,
-    seed: u64,
+    /// What the world grew from; a capture has none.
+    seed: Option<u64>,
     hosts: Vec<String>,
     nats: Vec<String>,
     /// All nodes in the order of their making.
@@ -318,7 +319,7 @@ pub(super) struct PacketId(usize);
 impl Trace {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            seed,
+            seed: Some(seed),
             ..Self::default()
         }
     }

@@ -160,9 +160,12 @@ impl Page<'_> {
         let packets = || self.trace.packets().filter(|packet| !packet.is_bare_ack());
         let lost = packets().filter(|packet| packet.lost().is_some()).count();
         let again = packets().filter(|packet| packet.is_repeated).count();
+        let seed = self
+            .trace
+            .seed
+            .map_or_else(String::new, |seed| format!("seed {seed}  \u{b7}  "));
         let facts = format!(
-            "seed {}  \u{b7}  {} messages, {lost} lost, {again} sent again  \u{b7}  {} to {}  \u{b7}  {}",
-            self.trace.seed,
+            "{seed}{} messages, {lost} lost, {again} sent again  \u{b7}  {} to {}  \u{b7}  {}",
             packets().count(),
             axis::clock(self.scale.first()),
             axis::clock(self.scale.last()),
