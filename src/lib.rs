@@ -36,6 +36,7 @@
 //! | `std` (default) | the standard library, for panic capture in [`laws`] |
 //! | `cotp` (default) | [`cotp`] |
 //! | `ltp` (default) | [`ltp`] |
+//! | `ltp-rsa` | signatures of LTP segments with RSA ([`ltp::Signer`]) |
 //! | `blocking` | [`adapters::blocking`]: threads and sockets of the standard library |
 //! | `tokio` | [`adapters::tokio`]: tasks on a tokio runtime |
 //! | `offload` | [`adapters::offload`]: batches of datagrams in single calls of the system, large socket buffers |
