@@ -37,7 +37,16 @@ struct Pair {
 
 impl Pair {
     fn new() -> Option<Self> {
+        Self::remembering(Config::default().closed_most)
+    }
+
+    /// A pair of which each remembers so many closed sessions.
+    fn remembering(closed_most: u32) -> Option<Self> {
         let now = Instant::ZERO;
+        let config = |engine| Config {
+            closed_most,
+            ..config(engine)
+        };
         let mut near = Engine::new(config(1), Seed::from(1)).ok()?;
         let mut far = Engine::new(config(2), Seed::from(2)).ok()?;
         near.add_peer(now, 2, peer(FAR)).ok()?;
@@ -235,6 +244,12 @@ fn sessions(c: &mut Criterion) {
     let data = Bytes::from(vec![0x5A; 100]);
     if let Some(mut pair) = Pair::new() {
         group.bench_function("farlink", |b| {
+            b.iter(|| assert_eq!(pair.transfer(data.clone()), 100));
+        });
+    }
+    // As many as the other engine remembers; ours does so for as long as a peer may still ask.
+    if let Some(mut pair) = Pair::remembering(1024) {
+        group.bench_function("farlink, 1024 remembered", |b| {
             b.iter(|| assert_eq!(pair.transfer(data.clone()), 100));
         });
     }
