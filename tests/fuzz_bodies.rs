@@ -18,6 +18,7 @@ mod ltp_bodies;
 mod ltp_captures;
 #[path = "../fuzz/sim_bodies.rs"]
 mod sim_bodies;
+mod vector_octets;
 
 use alloc::collections::BTreeMap;
 use std::fs;
@@ -195,7 +196,7 @@ fn ltp_seed(capture: &ltp_captures::Capture, role: u64) -> Vec<u8> {
         .segments
         .iter()
         .filter(|record| record.from != role && !record.dropped)
-        .map(|record| record.octets.joined())
+        .map(|record| record.octets.to_vec())
         .collect();
     let client = capture.service();
     let mut kept = segments.len();
@@ -213,7 +214,7 @@ fn ltp_frame(capture: &ltp_captures::Capture) -> Vec<u8> {
     let mut frame = Vec::new();
     let mut kinds = Vec::new();
     for record in &capture.segments {
-        let octets = record.octets.joined();
+        let octets = record.octets.to_vec();
         let (segment, used) = Segment::decode_first(&octets).unwrap();
         let kind = segment.body.code();
         if !kinds.contains(&kind) && frame.len() + used <= LONGEST_SEED {

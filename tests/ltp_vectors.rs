@@ -11,6 +11,7 @@
 )]
 
 mod ltp_captures;
+mod vector_octets;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ fn every_segment_decodes_and_encodes_to_the_same_octets() {
     let mut kinds = BTreeMap::new();
     for capture in captures() {
         for record in &capture.segments {
-            let octets = record.octets.joined();
+            let octets = record.octets.to_vec();
             let (segment, used) = Segment::decode_first(&octets).unwrap();
             let mut again = Vec::new();
             segment.encode(&mut again);
@@ -47,7 +48,7 @@ fn every_segment_decodes_and_encodes_to_the_same_octets() {
 #[test]
 fn a_cut_segment_never_decodes() {
     for capture in captures() {
-        let octets = capture.segments[0].octets.joined();
+        let octets = capture.segments[0].octets.to_vec();
         for len in 0..octets.len() {
             assert!(
                 Segment::decode(&octets[..len]).is_err(),
@@ -131,7 +132,7 @@ fn replay(capture: &Capture, role: u64, service: u64) -> (Vec<Event>, Vec<Vec<u8
     {
         now = now.max(Instant::ZERO + Duration::from_micros(record.t_us));
         drain(&mut engine, now, &mut sent);
-        let octets = record.octets.joined();
+        let octets = record.octets.to_vec();
         engine.receive(now, peer, &octets);
         // Serial numbers of reports are ours, so ION's acknowledgments name others.
         acknowledge(&mut engine, now, peer, &octets, &sent);
@@ -264,7 +265,7 @@ fn the_pieces_of_a_split_report_tile_its_scope() {
     for capture in captures() {
         let mut scopes: BTreeMap<u64, Vec<(u64, u64, u64)>> = BTreeMap::new();
         for record in &capture.segments {
-            let octets = record.octets.joined();
+            let octets = record.octets.to_vec();
             if let Body::Report(report) = Segment::decode_first(&octets).unwrap().0.body {
                 let scope = (report.serial, report.scope.start, report.scope.end);
                 let pieces = scopes.entry(report.checkpoint).or_default();
@@ -290,7 +291,7 @@ fn the_pieces_of_a_split_report_tile_its_scope() {
 #[test]
 fn the_worked_example_reads_as_the_specification_says() {
     let capture = &captures()[0];
-    let octets = capture.segments[0].octets.joined();
+    let octets = capture.segments[0].octets.to_vec();
     let Body::Data(data) = Segment::decode(&octets).unwrap().body else {
         panic!("not data");
     };
@@ -345,7 +346,7 @@ fn block_of(capture: &Capture) -> (Vec<u8>, u64, u64) {
     let mut block = Vec::new();
     let mut red = 0;
     for record in capture.segments.iter().filter(|record| record.from == 1) {
-        let octets = record.octets.joined();
+        let octets = record.octets.to_vec();
         if let Body::Data(data) = Segment::decode(&octets).unwrap().body {
             let range = data.range();
             let end = usize::try_from(range.end).unwrap();
@@ -418,7 +419,7 @@ impl Sender {
             .now
             .max(Instant::ZERO + Duration::from_micros(record.t_us));
         self.drain();
-        let octets = record.octets.joined();
+        let octets = record.octets.to_vec();
         if record.from == 1 {
             note_checkpoint(&mut self.translator.theirs, &octets);
         } else if !record.dropped {

@@ -9,6 +9,7 @@
 
 mod captures;
 mod talk;
+mod vector_octets;
 
 use core::fmt::Write as _;
 use core::num::NonZeroU16;

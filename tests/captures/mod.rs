@@ -9,6 +9,8 @@ use farlink::cotp::{Config, Parameter, ParameterOrder, Policy, Selector, TpduSiz
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use crate::vector_octets::{Octets, unhex};
+
 /// The conversations, by the names of their files.
 pub(crate) const CONVERSATIONS: [&str; 12] = [
     "01_connect_no_tsel",
@@ -24,39 +26,6 @@ pub(crate) const CONVERSATIONS: [&str; 12] = [
     "11_hat_client_libiec61850_echo",
     "12_libiec61850_client_hat_echo",
 ];
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Octets {
-    Hex(String),
-    Parts(Vec<Part>),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Part {
-    Hex(String),
-    Pattern { pattern: Pattern },
-    Repeat { repeat: Repeat },
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Pattern {
-    len: usize,
-    #[serde(default)]
-    seed: usize,
-    #[serde(default)]
-    start: usize,
-    every: Option<usize>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Repeat {
-    hex: String,
-    len: usize,
-    #[serde(default)]
-    start: usize,
-}
 
 #[derive(Deserialize)]
 pub(crate) struct Record {
@@ -309,51 +278,6 @@ pub(crate) fn order(codes: impl IntoIterator<Item = u8>) -> ParameterOrder {
         }
     }
     ParameterOrder(order.try_into().expect("each parameter once"))
-}
-
-/// Returns the octets that `text` spells.
-pub(crate) fn unhex(text: &str) -> Vec<u8> {
-    assert!(text.len().is_multiple_of(2), "half an octet: {text}");
-    (0..text.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex"))
-        .collect()
-}
-
-impl Octets {
-    pub(crate) fn to_vec(&self) -> Vec<u8> {
-        match self {
-            Self::Hex(text) => unhex(text),
-            Self::Parts(parts) => parts.iter().flat_map(Part::to_vec).collect(),
-        }
-    }
-}
-
-impl Part {
-    fn to_vec(&self) -> Vec<u8> {
-        match self {
-            Self::Hex(text) => unhex(text),
-            Self::Pattern { pattern } => pattern.to_vec(),
-            Self::Repeat { repeat } => {
-                let octets = unhex(&repeat.hex);
-                octets
-                    .into_iter()
-                    .cycle()
-                    .skip(repeat.start)
-                    .take(repeat.len)
-                    .collect()
-            }
-        }
-    }
-}
-
-impl Pattern {
-    fn to_vec(&self) -> Vec<u8> {
-        let every = self.every.unwrap_or(251);
-        (self.start..self.start + self.len)
-            .map(|i| u8::try_from((7 * i + i / every + self.seed) % 256).expect("under 256"))
-            .collect()
-    }
 }
 
 impl Connect {

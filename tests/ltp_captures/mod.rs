@@ -13,6 +13,8 @@ use std::path::Path;
 use farlink::ltp::{Body, Segment};
 use serde::Deserialize;
 
+pub(crate) use crate::vector_octets::Octets;
+
 #[derive(Deserialize)]
 pub(crate) struct Capture {
     pub(crate) name: String,
@@ -38,70 +40,17 @@ pub(crate) struct Record {
     pub(crate) dropped: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Octets {
-    Hex(String),
-    Parts(Vec<Part>),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Part {
-    Hex(String),
-    Pattern { pattern: Pattern },
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Pattern {
-    pub(crate) len: usize,
-    pub(crate) seed: usize,
-    pub(crate) start: usize,
-    pub(crate) every: usize,
-    pub(crate) times: usize,
-}
-
 impl Capture {
     /// The client service of the block.
     pub(crate) fn service(&self) -> u64 {
         self.conditions.client_service.unwrap_or_else(|| {
-            let octets = self.segments[0].octets.joined();
+            let octets = self.segments[0].octets.to_vec();
             match Segment::decode(&octets).unwrap().body {
                 Body::Data(data) => data.client,
                 other => panic!("{other:?}"),
             }
         })
     }
-}
-
-impl Octets {
-    pub(crate) fn joined(&self) -> Vec<u8> {
-        match self {
-            Self::Hex(hex) => octets_of(hex),
-            Self::Parts(parts) => parts.iter().flat_map(Part::octets).collect(),
-        }
-    }
-}
-
-impl Part {
-    fn octets(&self) -> Vec<u8> {
-        match self {
-            Self::Hex(hex) => octets_of(hex),
-            Self::Pattern { pattern } => (pattern.start..pattern.start + pattern.len)
-                .map(|at| {
-                    let octet = 7 * at + pattern.times * (at / pattern.every) + pattern.seed;
-                    u8::try_from(octet % 256).unwrap()
-                })
-                .collect(),
-        }
-    }
-}
-
-fn octets_of(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
 }
 
 pub(crate) fn captures() -> Vec<Capture> {

@@ -22,4 +22,6 @@ mod sink;
 mod stories;
 #[path = "../talk/mod.rs"]
 mod talk;
+#[path = "../vector_octets/mod.rs"]
+mod vector_octets;
 mod world;
