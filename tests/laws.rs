@@ -15,8 +15,8 @@ use arbitrary::{Arbitrary as _, Unstructured};
 use arbtest::arbtest;
 use bytes::Bytes;
 use farlink::cotp::{
-    Command, Config, Connection, Data, DisconnectReason, DisconnectRequest, Event, Expedited,
-    Foreign, Policy, Tpdu, TpduCodec, TpduSize,
+    AfterHandshake, Command, Config, Connection, Data, DisconnectReason, DisconnectRequest, Event,
+    Expedited, Farewell, Foreign, Policy, Tpdu, TpduCodec, TpduSize,
 };
 use farlink::laws::{self, Case, Step, Subject as _, codec};
 use farlink::{Cause, Limits, Link, Machine as _, Output, Seed, Tag, Transmit};
@@ -58,6 +58,31 @@ fn a_stream_that_breaks_under_an_offer_ends() {
             link(Link::Down(Cause::Reset)),
             Step::Command(Command::HandOver(Tag(7))),
             link(Link::Up),
+        ],
+    ));
+}
+
+/// Found by a script: a DC that was read before our DR was sent let the stream close unfinished.
+#[test]
+fn a_confirm_read_too_early_changes_nothing() {
+    let config = Config {
+        after_handshake: AfterHandshake::Pause,
+        farewell: Farewell::CLOSE,
+        ..Config::responder(Policy::AcceptAny)
+    };
+    let octets = b"\x03\0\0\x0b\x06\xe0\0\0\0\x01\0\x03\0\0\x0a\x05\xc0\0\x01\0\x02";
+    laws::check(Case::<Connection>::new(
+        config,
+        vec![
+            Step::Link {
+                at: (),
+                state: Link::Up,
+            },
+            Step::Receive {
+                from: (),
+                octets: octets.to_vec(),
+            },
+            Step::Command(Command::Close),
         ],
     ));
 }

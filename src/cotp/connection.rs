@@ -92,6 +92,8 @@ enum Carrier {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PeerEnd {
     Finished,
+    /// A DC came. Its stream is still open, so ours is finished before it is closed, whenever the DC was read.
+    Confirmed,
     Down(Cause),
 }
 

@@ -141,7 +141,7 @@ impl Connection {
             return;
         };
         let is_waiting = match end {
-            PeerEnd::Finished => self.is_holding() || self.is_paused(),
+            PeerEnd::Finished | PeerEnd::Confirmed => self.is_holding() || self.is_paused(),
             PeerEnd::Down(_) => self.is_holding() && self.is_reading(),
         };
         if self.discards() || is_waiting {
@@ -188,14 +188,22 @@ impl Connection {
                 self.finish_closing(reason);
                 Some(ask)
             }
-            State::Closing(_) if is_written && self.peer_end.is_some() => {
-                self.finish_closing(Reason::Closed);
-                Some(Ask::Close(()))
-            }
-            State::Closing(closing) if is_written && !closing.is_finished => {
-                closing.is_finished = true;
-                self.arm(Timer::Close, Some(self.rules.close_timeout));
-                Some(Ask::Finish(()))
+            State::Closing(closing) if is_written => {
+                let (is_over, awaits_ours) = match self.peer_end {
+                    None => (false, true),
+                    Some(PeerEnd::Confirmed) => (true, true),
+                    Some(PeerEnd::Finished | PeerEnd::Down(_)) => (true, false),
+                };
+                if awaits_ours && !closing.is_finished {
+                    closing.is_finished = true;
+                    self.arm(Timer::Close, Some(self.rules.close_timeout));
+                    Some(Ask::Finish(()))
+                } else if is_over {
+                    self.finish_closing(Reason::Closed);
+                    Some(Ask::Close(()))
+                } else {
+                    None
+                }
             }
             _ => None,
         }

@@ -63,7 +63,7 @@ impl Connection {
             if let Piece::Tpdu(tpdu) = piece
                 && let Ok(Tpdu::DisconnectConfirm(_)) = Tpdu::decode(tpdu)
             {
-                self.peer_end = Some(PeerEnd::Finished);
+                self.peer_end = Some(PeerEnd::Confirmed);
             }
         }
         self.framing.forget_given();
