@@ -21,3 +21,5 @@ mod restart;
 mod rules;
 mod secrets;
 mod seeds;
+#[path = "../tries/mod.rs"]
+mod tries;
