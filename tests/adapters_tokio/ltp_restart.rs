@@ -36,7 +36,7 @@ async fn a_sender_that_crashed_goes_on_with_its_blocks_by_their_handles() {
     let mars = Node::bind(mars_addr, Config::engine(2)).unwrap();
     mars.add_peer(1, Peer::new(earth_at)).unwrap();
     let far = mars.open(CLIENT).unwrap();
-    let mut earth = restored(earth_at, 1, saved);
+    let mut earth = restored(earth_at, 1, &saved);
 
     assert!(earth.sendings.iter().map(Sending::tag).eq(tags));
     for sending in &mut earth.sendings {
@@ -68,7 +68,7 @@ async fn a_node_that_was_suspended_goes_on_in_both_directions() {
     assert!(matches!(mars.snapshot(), Err(Error::Closed)));
     assert!(matches!(mars.open(9), Err(Error::Closed)));
     assert!(!far.is_open());
-    let mars = restored(mars_at, 2, saved);
+    let mars = restored(mars_at, 2, &saved);
     earth.change_peer(2, Peer::new(mars_at)).unwrap();
 
     timeout(AT_LAST, sending.wait()).await.unwrap().unwrap();
@@ -96,7 +96,7 @@ async fn a_receiver_that_crashed_cancels_what_it_had_in_part_and_keeps_what_it_h
 
     let saved = mars.snapshot().unwrap();
     crash(&mars).await;
-    let mars = restored(mars_at, 2, saved);
+    let mars = restored(mars_at, 2, &saved);
     earth.change_peer(2, Peer::new(mars_at)).unwrap();
 
     let outcome = timeout(AT_LAST, sending.wait()).await.unwrap();
@@ -122,7 +122,7 @@ async fn the_end_of_a_block_that_nobody_asked_for_is_told_after_a_restart() {
     }
 
     let saved = earth.suspend().await.unwrap();
-    let mut earth = restored(here(), 1, saved);
+    let mut earth = restored(here(), 1, &saved);
 
     assert_eq!(earth.sendings.len(), 1);
     assert_eq!(earth.sendings[0].tag(), sending.tag());
@@ -198,10 +198,11 @@ async fn crash(node: &Node) {
 }
 
 /// Takes a node up, from a disk where that can be.
-fn restored(at: SocketAddr, engine: u64, saved: NodeSnapshot) -> Restored {
+fn restored(at: SocketAddr, engine: u64, saved: &NodeSnapshot) -> Restored {
     #[cfg(feature = "serde")]
-    let saved = serde_json::from_str(&serde_json::to_string(&saved).unwrap()).unwrap();
-    Node::restore(at, Config::engine(engine), saved).unwrap()
+    let saved: &NodeSnapshot =
+        &serde_json::from_str(&serde_json::to_string(saved).unwrap()).unwrap();
+    Node::restore(at, Config::engine(engine), saved.clone()).unwrap()
 }
 
 async fn next(point: &AccessPoint) -> Vec<u8> {
