@@ -75,9 +75,7 @@ impl<T> Agenda<T> {
         if self.near.is_empty() {
             self.bring_near();
         }
-        self.near
-            .front()
-            .map(|entry| Instant::from_nanos(entry.at))
+        self.near.front().map(|entry| Instant::from_nanos(entry.at))
     }
 
     pub(super) fn take(&mut self) -> Option<(Instant, T)> {
@@ -250,7 +248,9 @@ mod tests {
         while let Some((_, number)) = agenda.take() {
             for others in 0..4 {
                 let ahead = agenda.ahead(others).copied();
-                assert!(ahead.is_none_or(|ahead| ahead == number + 1 + u64::try_from(others).unwrap()));
+                assert!(
+                    ahead.is_none_or(|ahead| ahead == number + 1 + u64::try_from(others).unwrap())
+                );
                 known += u32::from(ahead.is_some());
             }
         }
