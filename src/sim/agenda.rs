@@ -60,8 +60,12 @@ impl<T> Agenda<T> {
         if at > self.limit {
             return self.put(entry);
         }
-        let place = self.near.partition_point(|other| other.at <= at);
-        self.near.insert(place, entry);
+        if self.near.back().is_none_or(|last| last.at <= at) {
+            self.near.push_back(entry);
+        } else {
+            let place = self.near.partition_point(|other| other.at <= at);
+            self.near.insert(place, entry);
+        }
         if self.near.len() > MOST_NEAR {
             self.spill();
         }

@@ -273,9 +273,6 @@ where
     }
 
     fn settled(&mut self) -> Result<(), Breach> {
-        if !cfg!(debug_assertions) {
-            return Ok(());
-        }
         let awaits = self.spare.awaits.as_deref();
         self.spare
             .watch

@@ -84,22 +84,32 @@ impl World {
 
     /// Sends what a machine wrote to one destination.
     pub(super) fn send_datagrams(&mut self, id: HostId, sending: Sending) {
-        let to = sending.to;
-        let datagrams = sending.into_datagrams();
-        self.send_all(id, datagrams.map(|octets| Held { to, octets }));
+        if sending.octets.len() > sending.segment_size {
+            let to = sending.to;
+            let datagrams = sending.into_datagrams();
+            return self.send_all(id, datagrams.map(|octets| Held { to, octets }));
+        }
+        let Sending { to, mut octets, .. } = sending;
+        if let Some(until) = self.send_datagram(id, to, &mut octets) {
+            self.hold(id, until, Held { to, octets });
+        }
     }
 
     /// Sends as many as there is room for, and holds the rest.
     fn send_all(&mut self, id: HostId, mut datagrams: impl Iterator<Item = Held>) {
         while let Some(mut held) = datagrams.next() {
-            if let Some(until) = self.send_datagram(id, &mut held) {
-                let slot = self.slot(id);
-                slot.is_held = true;
-                slot.spare.held.push_back(held);
-                slot.spare.held.extend(datagrams);
-                return self.agenda.enter(until, Happening::Room(id));
+            if let Some(until) = self.send_datagram(id, held.to, &mut held.octets) {
+                self.hold(id, until, held);
+                return self.slot(id).spare.held.extend(datagrams);
             }
         }
+    }
+
+    fn hold(&mut self, id: HostId, until: Instant, held: Held) {
+        let slot = self.slot(id);
+        slot.is_held = true;
+        slot.spare.held.push_back(held);
+        self.agenda.enter(until, Happening::Room(id));
     }
 
     fn fill(&mut self, id: HostId, place: Place, until: Instant) {
@@ -118,18 +128,18 @@ impl World {
     }
 
     /// Sends a datagram, unless it must be held until the time that is returned.
-    fn send_datagram(&mut self, id: HostId, held: &mut Held) -> Option<Instant> {
-        let sent = match held.to {
-            Place::Name(name) => self.send_by_name(id, name, &mut held.octets),
-            Place::Hop(hop) => self.send_by_hop(id, hop, &mut held.octets),
-            Place::Path(path) => self.send_udp(id, path, &mut held.octets),
+    fn send_datagram(&mut self, id: HostId, to: Place, octets: &mut Bytes) -> Option<Instant> {
+        let sent = match to {
+            Place::Name(name) => self.send_by_name(id, name, octets),
+            Place::Hop(hop) => self.send_by_hop(id, hop, octets),
+            Place::Path(path) => self.send_udp(id, path, octets),
             Place::Stream => Sent::Gone,
         };
         match sent {
             Sent::Gone => None,
             Sent::Held(until) => Some(until),
             Sent::Filled(until) => {
-                self.fill(id, held.to, until);
+                self.fill(id, to, until);
                 None
             }
         }

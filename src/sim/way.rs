@@ -163,7 +163,11 @@ impl Flight {
             carrier,
             octets: &octets,
         };
-        for doom in chosen(line, self.counted.as_deref_mut(), &sight) {
+        let dooms = match self.counted.as_deref_mut() {
+            Some(counted) => chosen(line, counted, &sight),
+            None => Vec::new(),
+        };
+        for doom in dooms {
             match doom {
                 Doom::Lost => return Flown::lost(Why::Chosen),
                 Doom::Late(by) => late = Some(by),
@@ -251,9 +255,9 @@ fn counters(line: &Line) -> Option<Box<[u64]>> {
 }
 
 /// Counts a datagram, and tells what is to be done with it.
-fn chosen(line: &Line, counted: Option<&mut [u64]>, sight: &Sight<'_>) -> Vec<Doom> {
+fn chosen(line: &Line, counted: &mut [u64], sight: &Sight<'_>) -> Vec<Doom> {
     let mut dooms = Vec::new();
-    for (chosen, counted) in line.chosen.iter().zip(counted.unwrap_or_default()) {
+    for (chosen, counted) in line.chosen.iter().zip(counted) {
         if chosen.counts(sight) {
             *counted += 1;
             if chosen.takes(*counted) {
