@@ -109,6 +109,8 @@
 //! No block that its sender takes for delivered is lost either way, if the sender is this engine: a receiver
 //! that forgot numbers its reports anew, and then what it does not claim again is sent again.
 //!
+//! The handles of the drivers do the same: `snapshot`, `suspend` and `restore` of their nodes.
+//!
 //! A peer forgets closed sessions after twice the time that all repetitions take. Who comes back later than
 //! that may deliver a block twice, if its end was not in the snapshot.
 //!

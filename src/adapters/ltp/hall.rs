@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard};
 
 use super::station::Station;
-use super::{Error, NodeStats, Options};
+use super::{Error, NodeSnapshot, NodeStats, Options};
 use crate::adapters::{Clock, seed};
 use crate::{Instant, Link, Output, Path, Transmit};
 
@@ -32,7 +32,26 @@ pub(crate) struct Hall<P> {
 }
 
 impl<P: Pump> Hall<P> {
-    pub(crate) fn new(local: SocketAddr, options: &Options, pump: P) -> Result<Self, Error> {
+    /// Makes a node, or takes one up that was saved.
+    pub(crate) fn new(
+        local: SocketAddr,
+        options: &Options,
+        saved: Option<NodeSnapshot>,
+        pump: P,
+    ) -> Result<Self, Error> {
+        let station = match saved {
+            Some(saved) => saved.restore(local, options, options.clock.now())?,
+            None => Self::fresh(local, options)?,
+        };
+        Ok(Self {
+            station: Mutex::new(station),
+            clock: options.clock,
+            local,
+            pump,
+        })
+    }
+
+    fn fresh(local: SocketAddr, options: &Options) -> Result<Station, Error> {
         let seed = match &options.seed {
             Some(seed) => seed.clone(),
             None => seed()?,
@@ -40,12 +59,7 @@ impl<P: Pump> Hall<P> {
         let config = options.config.clone();
         let import_octets = config.import_octets;
         let speaker = options.maker.make(config, seed, local)?;
-        Ok(Self {
-            station: Mutex::new(Station::new(speaker, local, import_octets)),
-            clock: options.clock,
-            local,
-            pump,
-        })
+        Ok(Station::new(speaker, local, import_octets))
     }
 
     pub(crate) const fn local(&self) -> SocketAddr {

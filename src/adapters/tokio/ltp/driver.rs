@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::net::TcpStream;
 
 use crate::adapters::Handed;
-use crate::adapters::ltp::{Error, Hall, Options, Pump};
+use crate::adapters::ltp::{Error, Hall, NodeSnapshot, Options, Pump};
 use crate::adapters::tokio::driver::{Driver, Front};
 use crate::adapters::tokio::sockets::{Counters, Sockets};
 use crate::adapters::tokio::table::Table;
@@ -57,8 +57,12 @@ impl Pump for Bell {
     }
 }
 
-/// Starts the task of a node on a bound socket that does not block.
-pub(super) fn spawn(socket: UdpSocket, options: &Options) -> Result<Arc<Hall<Bell>>, Error> {
+/// Starts the task of a node, fresh or saved, on a bound socket that does not block.
+pub(super) fn spawn(
+    socket: UdpSocket,
+    options: &Options,
+    saved: Option<NodeSnapshot>,
+) -> Result<Arc<Hall<Bell>>, Error> {
     let socket = tokio::net::UdpSocket::from_std(socket)?;
     let local = socket.local_addr()?;
     let mut sockets = Sockets::new();
@@ -68,7 +72,7 @@ pub(super) fn spawn(socket: UdpSocket, options: &Options) -> Result<Arc<Hall<Bel
         driver: Mutex::new(None),
         counters: sockets.counters(),
     };
-    let hall = Arc::new(Hall::new(local, options, bell)?);
+    let hall = Arc::new(Hall::new(local, options, saved, bell)?);
     let machine = Shared(Arc::clone(&hall));
     let front = Porter(Arc::clone(&hall));
     let table = Table::new(sockets, core::time::Duration::ZERO);
