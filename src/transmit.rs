@@ -152,6 +152,38 @@ impl<A: Addr> Transmit<A> {
         true
     }
 
+    /// Adds up to `count` datagrams of `len` octets to `to`, as many as fit, and returns how many.
+    ///
+    /// `write` is called for each, and has to keep the same promise as with [`push`](Self::push). Of datagrams
+    /// that are shorter than those before them only one can be added.
+    pub fn push_row(
+        &mut self,
+        to: A,
+        len: usize,
+        count: usize,
+        mut write: impl FnMut(&mut Vec<u8>),
+    ) -> usize {
+        if count == 0 || !self.push(to, len, &mut write) {
+            return 0;
+        }
+        let Run::Datagrams {
+            count: taken,
+            sealed: false,
+            ..
+        } = &mut self.run
+        else {
+            return 1;
+        };
+        let left = (self.limits.octets.get() - self.octets.len()) / len;
+        let more = left.min(self.limits.batch.get() - *taken).min(count - 1);
+        *taken += more;
+        self.octets.reserve(more * len);
+        for _ in 0..more {
+            self.write(len, &mut write);
+        }
+        1 + more
+    }
+
     /// Adds `len` octets to the stream at `to`, written by `write`, without a boundary.
     ///
     /// Returns false under the same conditions as [`push`](Self::push), and keeps `write` to its promise
@@ -289,6 +321,30 @@ mod tests {
         let lengths: Vec<usize> = tx.datagrams().map(<[u8]>::len).collect();
         assert_eq!(lengths, [40, 40, 10]);
         assert_eq!(tx.segment_size(), 40);
+    }
+
+    #[test]
+    fn a_row_is_cut_to_what_fits() {
+        let row = |tx: &mut Transmit<Hop>, to, len, count| {
+            tx.push_row(to, len, count, |out| out.resize(out.len() + len, 7))
+        };
+        let mut tx = Transmit::new(Limits::new(100, 8, 350));
+
+        assert_eq!(row(&mut tx, NEAR, 40, 0), 0);
+        assert!(tx.is_empty());
+        assert_eq!(row(&mut tx, NEAR, 101, 3), 0, "longer than the limit");
+        assert_eq!(row(&mut tx, NEAR, 40, 3), 3);
+        assert_eq!(row(&mut tx, FAR, 40, 3), 0, "another destination");
+        assert_eq!(row(&mut tx, NEAR, 41, 3), 0, "longer than the first");
+        assert_eq!(row(&mut tx, NEAR, 40, 9), 5, "octets or batch are used up");
+        assert_eq!(tx.datagrams().len(), 8);
+
+        tx.clear();
+        assert_eq!(row(&mut tx, NEAR, 100, 9), 3, "the octets are used up");
+        assert_eq!(row(&mut tx, NEAR, 20, 9), 1, "a shorter one is the last");
+        assert_eq!(row(&mut tx, NEAR, 20, 9), 0);
+        let lengths: Vec<usize> = tx.datagrams().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [100, 100, 100, 20]);
     }
 
     #[test]

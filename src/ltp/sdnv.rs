@@ -76,9 +76,7 @@ impl Head {
             return;
         }
         let len = sdnv_len(value);
-        let behind = 8 * (WORD - len);
-        let more = CONTINUES >> behind & !0xFF;
-        let word = (spread(value) | more) << behind;
+        let word = groups_of(value, len) << (8 * (WORD - len));
         if let Some(place) = self.octets.get_mut(self.len..self.len + WORD) {
             place.copy_from_slice(&word.to_be_bytes());
             self.len += len;
@@ -113,6 +111,93 @@ impl Head {
     }
 }
 
+/// Octets before the offset that most headers have.
+const FRONT: usize = 16;
+
+/// Headers of segments that differ in the offset alone, as those of a block do: what stands before it and
+/// behind it is put together once. The offset takes equally many octets in all of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Series {
+    front: [u8; FRONT],
+    front_len: usize,
+    /// The bits of the front that count.
+    front_mask: u128,
+    /// How far up the offset goes in the word behind the front.
+    shift: usize,
+    /// What stands beside it: the bits that say that another octet follows, and the value behind it.
+    beside: u64,
+    /// The bits of the word that count.
+    mask: u64,
+    /// Octets of a header.
+    len: usize,
+    /// The least offset that takes more octets.
+    end: u64,
+}
+
+impl Series {
+    /// Headers of `front`, an offset as long as `offset`, and the value `behind`; `None` for very long ones.
+    pub(super) fn new(front: &Head, offset: u64, behind: u64) -> Option<Self> {
+        let (first, second) = (sdnv_len(offset), sdnv_len(behind));
+        let unused = WORD.checked_sub(first + second)?;
+        let mut octets = [0; FRONT];
+        let mut front_mask = [0; FRONT];
+        let front = front.octets();
+        octets.get_mut(..front.len())?.copy_from_slice(front);
+        front_mask.get_mut(..front.len())?.fill(0xFF);
+        // Bound: the first takes at most seven octets, as the second takes one.
+        let shift = 8 * (WORD - first);
+        let behind = groups_of(behind, second) << (8 * unused);
+        Some(Self {
+            front: octets,
+            front_len: front.len(),
+            front_mask: u128::from_ne_bytes(front_mask),
+            shift,
+            beside: groups_of(0, first) << shift | behind,
+            mask: u64::MAX << (8 * unused),
+            len: front.len() + first + second,
+            end: 1 << (7 * first),
+        })
+    }
+
+    /// Octets of each header.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The least offset that is too long.
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    #[inline]
+    const fn word(&self, offset: u64) -> u64 {
+        spread(offset) << self.shift | self.beside
+    }
+
+    /// Appends the header with an offset below the end.
+    #[inline]
+    pub(super) fn put(&self, out: &mut Vec<u8>, offset: u64) {
+        let begin = out.len();
+        out.extend_from_slice(&self.front);
+        out.truncate(begin + self.front_len);
+        out.extend_from_slice(&self.word(offset).to_be_bytes());
+        out.truncate(begin + self.len);
+    }
+
+    /// Returns what stands behind the header, if `octets` begin with the one with this offset.
+    #[inline]
+    pub(super) fn behind<'a>(&self, octets: &'a [u8], offset: u64) -> Option<&'a [u8]> {
+        let front = u128::from_ne_bytes(*octets.first_chunk()?) & self.front_mask;
+        let word = u64::from_be_bytes(*octets.get(self.front_len..)?.first_chunk()?) & self.mask;
+        let is_it = front == u128::from_ne_bytes(self.front) && word == self.word(offset);
+        if is_it && offset < self.end {
+            octets.get(self.len..)
+        } else {
+            None
+        }
+    }
+}
+
 /// Octets that are read and written at a time.
 const WORD: usize = 8;
 /// The bit of each octet that says that another follows.
@@ -125,6 +210,11 @@ const fn spread(value: u64) -> u64 {
     pairs & 0x007F_007F_007F_007F | (pairs & 0x3F80_3F80_3F80_3F80) << 1
 }
 
+/// The octets of a value that takes `len` of them, at most eight; all but the last say that another follows.
+const fn groups_of(value: u64, len: usize) -> u64 {
+    spread(value) | CONTINUES >> (8 * (WORD - len)) & !0xFF
+}
+
 /// Moves the groups of seven bits together again.
 const fn gather(octets: u64) -> u64 {
     let pairs = octets & 0x007F_007F_007F_007F | (octets & 0x7F00_7F00_7F00_7F00) >> 1;
@@ -132,17 +222,7 @@ const fn gather(octets: u64) -> u64 {
     halves & 0x0FFF_FFFF | (halves & 0x0FFF_FFFF_0000_0000) >> 4
 }
 
-/// Reads a value of up to eight octets off the front; `None` when it is longer, or the octets are fewer than
-/// eight and it is not the first of them.
-#[inline]
-pub(super) fn short_sdnv(octets: &[u8]) -> Option<(u64, usize)> {
-    let first = *octets.first()?;
-    if first & 0x80 == 0 {
-        return Some((u64::from(first), 1));
-    }
-    word(octets)
-}
-
+/// Reads a value of up to eight octets off the front; `None` when it is longer, or the octets are fewer.
 #[inline]
 fn word(octets: &[u8]) -> Option<(u64, usize)> {
     let word = u64::from_be_bytes(*octets.first_chunk::<WORD>()?);

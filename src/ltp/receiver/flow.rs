@@ -3,56 +3,56 @@
 use super::{Reception, Stage};
 use crate::ltp::api::Service;
 use crate::ltp::engine::Engine;
-use crate::ltp::sdnv::short_sdnv;
+use crate::ltp::sdnv::Series;
 use crate::ltp::wire::{Color, Data, SessionId, header};
 use crate::{Addr, Instant};
 
-/// Octets of a header that are compared at once. It is longer with numbers above 32 bits and large names, and
-/// such segments take the way of all others.
-const PREFIX: usize = 16;
-
-/// The session whose red part went on last, and how its plain segments begin: they all do alike, up to the
-/// offset, so one comparison tells that another one came.
+/// The session whose red part went on last, and what is to come next: plain segments do alike up to their
+/// offset, so that one is known by comparing it with what it should be.
 #[derive(Debug)]
 pub(in crate::ltp) struct Flow {
     session: SessionId,
     client: u64,
-    /// Prefix, mask and length, once two segments in a row were of this session.
-    prefix: Option<(u128, u128, usize)>,
+    /// Once two segments in a row were of this session.
+    next: Option<Next>,
+}
+
+/// The next segment, if it is as long as the last one.
+#[derive(Debug)]
+struct Next {
+    series: Series,
+    offset: u64,
+    /// Octets of the block in it.
+    len: usize,
+}
+
+impl Next {
+    fn behind(session: SessionId, last: &Data<'_>) -> Option<Self> {
+        let mut head = header(0, session, 0);
+        head.sdnv(last.client);
+        let (offset, len) = (last.range().end, last.octets.len());
+        Some(Self {
+            // Bound: usize has at most 64 bits.
+            series: Series::new(&head, offset, len as u64)?,
+            offset,
+            len,
+        })
+    }
 }
 
 impl Flow {
-    /// The header up to the offset, of segments without extensions.
-    fn prefix(session: SessionId, client: u64) -> Option<(u128, u128, usize)> {
-        let mut head = header(0, session, 0);
-        head.sdnv(client);
-        let octets = head.octets();
-        let mut prefix = [0; PREFIX];
-        let mut mask = [0; PREFIX];
-        prefix.get_mut(..octets.len())?.copy_from_slice(octets);
-        mask.get_mut(..octets.len())?.fill(0xFF);
-        Some((
-            u128::from_ne_bytes(prefix),
-            u128::from_ne_bytes(mask),
-            octets.len(),
-        ))
-    }
-
-    /// Reads a plain segment of the session; `None` for any other.
+    /// Reads the datagram if it is the next segment, and looks forward to the one behind it.
     #[inline]
-    fn data<'a>(&self, octets: &'a [u8]) -> Option<Data<'a>> {
-        let (prefix, mask, len) = self.prefix?;
-        let begin = u128::from_ne_bytes(*octets.first_chunk::<PREFIX>()?);
-        if begin & mask != prefix {
+    fn data<'a>(&mut self, datagram: &'a [u8]) -> Option<Data<'a>> {
+        let next = self.next.as_mut()?;
+        let octets = next.series.behind(datagram, next.offset)?;
+        if octets.len() != next.len {
             return None;
         }
-        let rest = octets.get(len..)?;
-        let (offset, len) = short_sdnv(rest)?;
-        let rest = rest.get(len..)?;
-        let (count, len) = short_sdnv(rest)?;
-        let octets = rest.get(len..)?;
+        let offset = next.offset;
         // Bound: usize has at most 64 bits.
-        (octets.len() as u64 == count).then_some(Data {
+        next.offset += next.len as u64;
+        Some(Data {
             client: self.client,
             offset,
             color: Color::Red(None),
@@ -65,12 +65,12 @@ impl<A: Addr> Engine<A> {
     /// Takes a datagram that is the next plain segment of the session that went on last. Nothing else can be
     /// said of it: its peer is known and needs no authentication, and it has no extensions.
     #[inline]
-    pub(in crate::ltp) fn flows_on(&mut self, octets: &[u8]) -> bool {
-        let Some(flow) = &self.flow else {
+    pub(in crate::ltp) fn flows_on(&mut self, datagram: &[u8]) -> bool {
+        let Some(flow) = &mut self.flow else {
             return false;
         };
         let session = flow.session;
-        let Some(data) = flow.data(octets) else {
+        let Some(data) = flow.data(datagram) else {
             return false;
         };
         let Some(import) = self.imports.get_mut(&session) else {
@@ -100,24 +100,22 @@ impl<A: Addr> Engine<A> {
             return false;
         }
         self.stats.red_octets += reception.go_on(data, self.now);
-        self.flow_from(slot, session, data.client);
+        self.flow_from(slot, session, data);
         true
     }
 
     /// Many sessions that take turns are no flow, and do not pay for one.
-    fn flow_from(&mut self, slot: u32, session: SessionId, client: u64) {
+    fn flow_from(&mut self, slot: u32, session: SessionId, last: &Data<'_>) {
         let is_again = self
             .flow
             .as_ref()
             .is_some_and(|flow| flow.session == session);
         let is_open = self.span(slot).is_some_and(|span| span.keys.accepts_all());
-        let prefix = (is_again && is_open)
-            .then(|| Flow::prefix(session, client))
-            .flatten();
+        let next = (is_again && is_open).then(|| Next::behind(session, last));
         self.flow = Some(Flow {
             session,
-            client,
-            prefix,
+            client: last.client,
+            next: next.flatten(),
         });
     }
 }
