@@ -111,13 +111,20 @@ impl<A: Addr> Span<A> {
         let step = usize::try_from(fit).ok()?;
         // Bound: no more than a block has octets.
         let octets = sending.octets(&(first..first + count * fit))?;
-        let mut pieces = octets.chunks(step);
+        let mut pieces = octets.chunks_exact(step);
         let mut offset = first;
         let len = series.len() + step;
-        let written = tx.push_row(self.config.address, len, pieces.len(), |out| {
-            series.put(out, offset);
-            out.extend_from_slice(pieces.next().unwrap_or_default());
+        if len < Series::LEAST {
+            return None;
+        }
+        let written = tx.push_row(self.config.address, len, pieces.len(), |datagram| {
+            series.write(datagram, offset);
             offset += fit;
+            if let Some(piece) = pieces.next()
+                && let Some(place) = datagram.get_mut(series.len()..)
+            {
+                place.copy_from_slice(piece);
+            }
         });
         // Bound: usize has at most 64 bits.
         Some((written as u64, len))

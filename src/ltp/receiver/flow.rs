@@ -40,51 +40,37 @@ impl Next {
     }
 }
 
-impl Flow {
-    /// Reads the datagram if it is the next segment, and looks forward to the one behind it.
-    #[inline]
-    fn data<'a>(&mut self, datagram: &'a [u8]) -> Option<Data<'a>> {
-        let next = self.next.as_mut()?;
-        let octets = next.series.behind(datagram, next.offset)?;
-        if octets.len() != next.len {
-            return None;
-        }
-        let offset = next.offset;
-        // Bound: usize has at most 64 bits.
-        next.offset += next.len as u64;
-        Some(Data {
-            client: self.client,
-            offset,
-            color: Color::Red(None),
-            octets,
-        })
-    }
-}
-
 impl<A: Addr> Engine<A> {
-    /// Takes a datagram that is the next plain segment of the session that went on last. Nothing else can be
-    /// said of it: its peer is known and needs no authentication, and it has no extensions.
+    /// Takes the next plain segments of the session that went on last, of datagrams of `size` octets back to
+    /// back, and returns how many octets of them it took. Nothing else can be said of these: their peer is
+    /// known and needs no authentication, and they have no extensions.
     #[inline]
-    pub(in crate::ltp) fn flows_on(&mut self, datagram: &[u8]) -> bool {
-        let Some(flow) = &mut self.flow else {
-            return false;
+    pub(in crate::ltp) fn flow_on(&mut self, train: &[u8], size: usize) -> usize {
+        let Some(Flow {
+            session,
+            client,
+            next: Some(next),
+        }) = &mut self.flow
+        else {
+            return 0;
         };
-        let session = flow.session;
-        let Some(data) = flow.data(datagram) else {
-            return false;
-        };
-        let Some(import) = self.imports.get_mut(&session) else {
-            return false;
+        if size != next.series.len() + next.len || next.series.behind(train, next.offset).is_none()
+        {
+            return 0;
+        }
+        let Some(import) = self.imports.get_mut(session) else {
+            return 0;
         };
         let Stage::Receiving(reception) = &mut import.stage else {
-            return false;
+            return 0;
         };
-        if !reception.is_next(&data) {
-            return false;
+        if !reception.is_plain(*client, next.offset) {
+            return 0;
         }
-        self.stats.segments_received += 1;
-        self.stats.red_octets += reception.go_on(&data, self.now);
-        true
+        let count = reception.go_on_with(next, train.chunks_exact(size), self.now);
+        self.stats.segments_received += count as u64;
+        self.stats.red_octets += (count * next.len) as u64;
+        count * size
     }
 
     /// Takes the next octets of a red part that comes in order into memory that is there already. Nothing
@@ -122,29 +108,61 @@ impl<A: Addr> Engine<A> {
 
 impl Reception {
     /// Whether a segment continues what is held, changes nothing else and needs no memory.
-    #[inline]
     fn is_next(&self, data: &Data<'_>) -> bool {
         let range = data.range();
-        let fits = usize::try_from(range.end).is_ok_and(|end| end <= self.granted);
-        let follows = usize::try_from(range.start).is_ok_and(|start| start == self.buffer.len());
         data.color == Color::Red(None)
-            && data.client == self.client
-            && fits
-            && follows
-            && !self.is_delivered
-            && self.held.end() == range.start
-            && !self.held.is_empty()
             && !data.octets.is_empty()
+            && usize::try_from(range.end).is_ok_and(|end| end <= self.granted)
+            && self.is_plain(data.client, range.start)
+    }
+
+    /// Whether all that is held ends at `offset`, and a red segment there would be like those before it.
+    #[inline]
+    fn is_plain(&self, client: u64, offset: u64) -> bool {
+        usize::try_from(offset).is_ok_and(|offset| offset == self.buffer.len())
+            && self.held.end() == offset
+            && !self.held.is_empty()
+            && client == self.client
+            && !self.is_delivered
             && self.red.is_none()
             && self.green.is_none()
             && self.service == Service::Whole
     }
 
-    #[inline]
     fn go_on(&mut self, data: &Data<'_>, now: Instant) -> u64 {
         self.buffer.extend_from_slice(data.octets);
         self.active = now;
         self.reports.filled = now;
         self.held.insert(data.range())
+    }
+
+    /// Takes datagrams for as long as they are what is to come next, and returns how many.
+    #[inline]
+    fn go_on_with<'a>(
+        &mut self,
+        next: &mut Next,
+        datagrams: impl Iterator<Item = &'a [u8]>,
+        now: Instant,
+    ) -> usize {
+        let begin = next.offset;
+        let mut count = 0;
+        for datagram in datagrams {
+            let Some(octets) = next.series.behind(datagram, next.offset) else {
+                break;
+            };
+            if octets.len() > self.granted.saturating_sub(self.buffer.len()) {
+                break;
+            }
+            self.buffer.extend_from_slice(octets);
+            // Bound: usize has at most 64 bits.
+            next.offset += octets.len() as u64;
+            count += 1;
+        }
+        if count > 0 {
+            self.active = now;
+            self.reports.filled = now;
+            self.held.insert(begin..next.offset);
+        }
+        count
     }
 }
