@@ -1,6 +1,7 @@
 //! Engine to engine in memory, beside `licklider-core` and a plain copy.
 
 use core::hint::black_box;
+use core::num::NonZeroUsize;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -127,8 +128,8 @@ fn exchange(
     loop {
         match from.poll(Instant::ZERO, tx) {
             Output::Transmit => {
-                for octets in tx.datagrams() {
-                    to.receive(Instant::ZERO, hop, octets);
+                if let Some(size) = NonZeroUsize::new(tx.segment_size()) {
+                    to.receive_train(Instant::ZERO, hop, tx.octets(), size);
                 }
             }
             Output::Event(Event::Received { data, .. }) => *arrived += data.len(),

@@ -32,8 +32,12 @@ pub trait Machine {
 
     /// Takes datagrams that came back to back, each of `size` octets but the last, which may be shorter.
     ///
-    /// It does what receiving them one by one does; a machine has its own only to be faster.
+    /// No octets are one empty datagram. It does what receiving them one by one does; a machine has its own
+    /// only to be faster.
     fn receive_train(&mut self, now: Instant, from: Self::Addr, octets: &[u8], size: NonZeroUsize) {
+        if octets.is_empty() {
+            self.receive(now, from, octets);
+        }
         for datagram in octets.chunks(size.get()) {
             self.receive(now, from, datagram);
         }

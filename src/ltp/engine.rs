@@ -617,6 +617,9 @@ impl<A: Addr> Machine for Engine<A> {
     }
 
     fn receive_train(&mut self, now: Instant, from: A, octets: &[u8], size: NonZeroUsize) {
+        if octets.is_empty() {
+            self.receive(now, from, octets);
+        }
         self.advance(now);
         let mut rest = octets;
         while !rest.is_empty() {

@@ -21,3 +21,4 @@ mod restart;
 mod rules;
 mod secrets;
 mod seeds;
+mod trains;
