@@ -273,14 +273,14 @@ impl<A: Addr> Engine<A> {
             self.stats.no_room += 1;
             return false;
         }
+        if green.is_some() {
+            self.closed.reopen(name);
+        }
         let Some(service) = self.services.get(&data.client).map(|open| open.service) else {
             self.stats.unknown_client += 1;
             self.refuse_unknown(slot, session);
             return false;
         };
-        if green.is_some() {
-            self.closed.reopen(name);
-        }
         if green.is_none() && self.take_whole(slot, session, service, data) {
             return false;
         }
@@ -360,9 +360,12 @@ impl<A: Addr> Engine<A> {
             {
                 self.hand_green(session, data, false);
                 let low = low.min(data.offset);
-                let name = (Role::Receiver, session);
-                let key_name = self.closed.get(name).and_then(|old| old.key_name);
-                self.remember(slot, session, End::GreenOnly { low }, key_name);
+                let memory = self.span(slot).map(Span::memory).unwrap_or_default();
+                let until = self.now + memory;
+                self.closed.change((Role::Receiver, session), |old| {
+                    old.until = until;
+                    old.end = End::GreenOnly { low };
+                });
             }
             (End::Delivered { red, serial }, Color::Red(Some(checkpoint)))
                 if data.range().end <= red =>

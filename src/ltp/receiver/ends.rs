@@ -197,6 +197,6 @@ impl<A: Addr> Engine<A> {
             end,
         };
         self.closed
-            .insert(self.now, (Role::Receiver, session), record);
+            .insert(self.now, (Role::Receiver, session), &record);
     }
 }

@@ -199,7 +199,7 @@ impl<A: Addr> Engine<A> {
         };
         self.cookies.forget(Role::Sender, session);
         self.closed
-            .insert(self.now, (Role::Sender, session), record);
+            .insert(self.now, (Role::Sender, session), &record);
         self.relieve();
     }
 }
