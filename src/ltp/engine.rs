@@ -144,7 +144,12 @@ impl<A: Addr> Engine<A> {
         config.check()?;
         let hasher = Keyed(seed.child("tables").chance().next_u64());
         Ok(Self {
-            closed: Closed::new(hasher, config.closed_least, config.closed_most),
+            closed: Closed::new(
+                hasher,
+                config.engine,
+                config.closed_least,
+                config.closed_most,
+            ),
             cookies: Cookies::new(hasher),
             config,
             chance: seed.chance(),
