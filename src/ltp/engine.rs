@@ -5,6 +5,7 @@ mod peers;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::num::NonZeroUsize;
 
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
 use super::auth::Proof;
@@ -143,7 +144,12 @@ impl<A: Addr> Engine<A> {
         config.check()?;
         let hasher = Keyed(seed.child("tables").chance().next_u64());
         Ok(Self {
-            closed: Closed::new(hasher, config.closed_least, config.closed_most),
+            closed: Closed::new(
+                hasher,
+                config.engine,
+                config.closed_least,
+                config.closed_most,
+            ),
             cookies: Cookies::new(hasher),
             config,
             chance: seed.chance(),
@@ -610,8 +616,26 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
-        if !self.flows_on(octets) {
+        if self.flow_on(octets, octets.len()) == 0 {
             self.take(from, octets);
+        }
+    }
+
+    fn receive_train(&mut self, now: Instant, from: A, octets: &[u8], size: NonZeroUsize) {
+        if octets.is_empty() {
+            self.receive(now, from, octets);
+        }
+        self.advance(now);
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let taken = self.flow_on(rest, size.get());
+            rest = rest.get(taken..).unwrap_or_default();
+            // The one that stopped the flow.
+            let (datagram, behind) = rest.split_at(size.get().min(rest.len()));
+            if !datagram.is_empty() {
+                self.take(from, datagram);
+            }
+            rest = behind;
         }
     }
 

@@ -1,5 +1,6 @@
 //! What leaves, in which order, and the timers that start with it.
 
+mod brief;
 mod copies;
 mod pieces;
 mod plain;
@@ -142,8 +143,16 @@ impl<A: Addr> Engine<A> {
         let Some(import) = self.imports.get(&session) else {
             return Put::Never;
         };
-        let Stage::Receiving(reception) = &import.stage else {
-            return Put::Never;
+        let reception = match &import.stage {
+            Stage::Receiving(reception) => reception,
+            Stage::Brief(brief) => {
+                let told = brief.told;
+                if told.serial != serial {
+                    return Put::Never;
+                }
+                return told.with_body(|body| self.put_body(slot, session, body, tx));
+            }
+            Stage::Cancelling(_) => return Put::Never,
         };
         let Some(body) = reception.report_body(serial) else {
             return Put::Never;
@@ -168,11 +177,11 @@ impl<A: Addr> Engine<A> {
                 .map(|export| &export.state)
             {
                 Some(State::Cancelling(cancel)) => Body::CancelBySender(cancel.reason),
-                Some(State::Sending(_)) | None => return Put::Never,
+                Some(State::Sending(_) | State::Brief(_)) | None => return Put::Never,
             },
             Role::Receiver => match self.imports.get(&session).map(|import| &import.stage) {
                 Some(Stage::Cancelling(cancel)) => Body::CancelByReceiver(cancel.reason),
-                Some(Stage::Receiving(_)) | None => return Put::Never,
+                Some(Stage::Receiving(_) | Stage::Brief(_)) | None => return Put::Never,
             },
         };
         self.put_body(slot, session, &body, tx)
@@ -373,6 +382,9 @@ impl<A: Addr> Engine<A> {
     fn send_fresh(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
         if self.must_wait(slot, number) {
             return Turn::More;
+        }
+        if let Some(turn) = self.send_brief(slot, number, tx) {
+            return turn;
         }
         if let Some(turn) = self.send_plain(slot, number, tx) {
             return turn;

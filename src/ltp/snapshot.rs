@@ -522,7 +522,10 @@ impl<A: Addr> Engine<A> {
             .map(|((role, session), record)| SavedClosed {
                 role,
                 session,
-                peer: self.peer_in(record.slot),
+                peer: match role {
+                    Role::Sender => self.peer_in(record.slot),
+                    Role::Receiver => session.originator,
+                },
                 left: record.until - now,
                 end: record.end,
                 key_name: record.key_name,
@@ -538,7 +541,7 @@ impl<A: Addr> Engine<A> {
             // A peer that was removed is remembered for the blocks it sent, should it come again.
             let slot = match old.role {
                 Role::Sender => self.slot_of(old.peer, "closed peer", at)?,
-                Role::Receiver => self.by_id.get(&old.peer).copied().unwrap_or(u32::MAX),
+                Role::Receiver => u32::MAX,
             };
             let record = Record {
                 slot,
@@ -546,7 +549,7 @@ impl<A: Addr> Engine<A> {
                 end: old.end,
                 key_name: old.key_name,
             };
-            self.closed.insert(self.now, name, record);
+            self.closed.insert(self.now, name, &record);
         }
         Ok(())
     }

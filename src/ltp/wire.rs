@@ -663,6 +663,12 @@ impl<'a> Report<'a> {
             + claims
     }
 
+    /// Whether it claims all of a red part of `red` octets.
+    pub(super) fn claims_all(&self, red: u64) -> bool {
+        let all = 0..red;
+        Range::from(self.scope) == all && self.claims.count == 1 && self.claims.iter().eq([all])
+    }
+
     /// The whole of a report that makes one claim.
     pub(super) fn head_with(&self, claim: &Range<u64>) -> Head {
         let mut head = Head::new();

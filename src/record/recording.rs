@@ -331,13 +331,23 @@ impl<'a> Calls<'a> {
             self.records = text;
             return Ok(());
         }
-        let note = serde_json::from_slice(text).map_err(|_| unknown)?;
+        let note = serde_json::from_slice(text).map_err(|_| ReadError::Malformed {
+            at: block.at,
+            what: "a note that cannot be read",
+        })?;
         self.note(note, block.at)
     }
 
     fn note(&mut self, mut note: Value, at: usize) -> Result<(), ReadError> {
         if let Some(head) = note.get_mut("head").filter(|_| !self.headed) {
-            return self.head(Head::read(head.take())?);
+            return match Head::read(head.take()) {
+                // A recording it is, as the magic says.
+                Err(ReadError::NotARecording) => Err(ReadError::Malformed {
+                    at,
+                    what: "a head without what belongs into it",
+                }),
+                head => self.head(head?),
+            };
         }
         if !self.headed {
             return Err(ReadError::NotARecording);
@@ -365,7 +375,7 @@ impl<'a> Calls<'a> {
             return Ok(());
         };
         let expected = before.part.saturating_add(1);
-        if head.part != expected || head.calls != self.number {
+        if head.part != expected || head.calls != self.number || !head.is_of_one_with(before) {
             return Err(ReadError::Part {
                 expected,
                 found: head.part,

@@ -75,6 +75,7 @@ mod agenda;
 mod contacts;
 mod dice;
 mod handed;
+mod happening;
 mod host;
 mod ip;
 mod line;

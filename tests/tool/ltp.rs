@@ -351,13 +351,6 @@ fn a_block_beyond_the_limit_of_the_receiver_is_refused_by_it() {
 }
 
 #[cfg(unix)]
-fn interrupt(process: &Child) {
-    let id = process.id().to_string();
-    let status = Command::new("kill").args(["-INT", &id]).status().unwrap();
-    assert!(status.success());
-}
-
-#[cfg(unix)]
 #[test]
 fn an_interrupted_sender_tells_the_peer() {
     let (socket, address) = silence();

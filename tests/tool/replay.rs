@@ -183,7 +183,7 @@ fn a_redacted_copy_never_replaces_the_recording() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let path = written("precious.pcapng", &file);
 
-    farlink(&["replay", "--redact", &path, &path]).badly(2, "would replace the recording");
+    farlink(&["replay", "--redact", &path, &path]).badly(2, "would replace what is read");
 
     assert_eq!(fs::read(&path).unwrap(), file);
 }

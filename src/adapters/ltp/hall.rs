@@ -2,6 +2,7 @@
 
 use core::convert::Infallible;
 use core::net::SocketAddr;
+use core::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard};
 
 use super::station::Station;
@@ -71,8 +72,8 @@ impl<P: Pump> Hall<P> {
         &self.clock
     }
 
-    pub(crate) fn receive(&self, remote: SocketAddr, octets: &[u8]) {
-        self.with(|station, now| station.receive(now, remote, octets));
+    pub(crate) fn receive_train(&self, remote: SocketAddr, train: &[u8], size: NonZeroUsize) {
+        self.with(|station, now| station.receive_train(now, remote, train, size));
     }
 
     pub(crate) fn link(&self, at: Path, state: Link) {

@@ -2,6 +2,7 @@
 
 use core::convert::Infallible;
 use core::net::SocketAddr;
+use core::num::NonZeroUsize;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
@@ -69,10 +70,16 @@ impl Station {
 
     // What the driver does.
 
-    pub(super) fn receive(&mut self, now: Instant, remote: SocketAddr, octets: &[u8]) {
+    pub(super) fn receive_train(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        train: &[u8],
+        size: NonZeroUsize,
+    ) {
         let from = Path::udp(self.local, remote);
         if let Some(speaker) = &mut self.speaker {
-            speaker.receive(now, from, octets);
+            speaker.receive_train(now, from, train, size);
         }
     }
 

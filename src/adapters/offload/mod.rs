@@ -59,4 +59,6 @@ pub use buffers::Buffers;
 pub use counts::Counts;
 pub use endpoint::{Endpoint, Side};
 pub use inbox::Inbox;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub(crate) use inbox::give_to;
 pub use socket::{Options, Socket};

@@ -72,6 +72,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let input = input::read(&arguments.file)?;
+    if let Some(ladder) = &arguments.ladder {
+        input::must_survive(&arguments.file, ladder)?;
+    }
     let style = if arguments.json {
         Style::Json
     } else {

@@ -1,7 +1,6 @@
 //! `farlink ltp`: blocks between nodes on real sockets.
 
 mod door;
-mod interrupt;
 mod place;
 mod recv;
 mod send;
@@ -14,8 +13,8 @@ use farlink::adapters::ltp::{Error, Maker, Options};
 use farlink::adapters::tokio::ltp::Node;
 use farlink::ltp::{Config, Peer};
 
-use crate::Failure;
 use crate::recording::Studio;
+use crate::{Failure, interrupt};
 use door::Door;
 
 /// The Licklider Transmission Protocol over UDP (RFC 5326, RFC 7122).

@@ -3,7 +3,8 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs::File;
-use std::path::Path;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
@@ -16,10 +17,10 @@ use farlink::ltp::{self, Engine};
 use farlink::record::{Files, Options, Recorder};
 use farlink::{Path as Way, Seed};
 
-use crate::Failure;
+use crate::{Failure, output};
 
 /// Makes the engine of a node, recorded if that was asked for.
-pub(crate) struct Studio(Mutex<Option<File>>);
+pub(crate) struct Studio(Mutex<Option<Paper>>);
 
 impl Studio {
     /// Makes the file at once, before anything happens that could not be recorded.
@@ -43,8 +44,36 @@ impl Studio {
     }
 }
 
-fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+/// The file of a recording, that says so when nothing can be written any more: the machine goes on.
+struct Paper {
+    file: File,
+    path: PathBuf,
+}
+
+impl Paper {
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: File::create(path)?,
+            path: path.into(),
+        })
+    }
+}
+
+impl Write for Paper {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.file.write(octets).inspect_err(|error| {
+            let path = self.path.display();
+            output::fault(&format!("{path}: {error}; the recording ends there"));
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn create(path: &Path) -> Result<Paper, Failure> {
+    Paper::create(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 /// Records the first connection into `path`, and further ones into numbered files beside it.
@@ -54,7 +83,7 @@ pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
     let count = Arc::new(AtomicU32::new(0));
     Ok(Maker::new(move |config, seed, _| {
         let path = files.path(count.fetch_add(1, Ordering::Relaxed));
-        let speaker: Speaker = match File::create(&path) {
+        let speaker: Speaker = match Paper::create(&path) {
             Ok(file) => Box::new(Recorder::<Connection>::new(
                 config,
                 seed.clone(),
@@ -62,7 +91,7 @@ pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
                 options(),
             )?),
             Err(error) => {
-                eprintln!("farlink: not recorded: {}: {error}", path.display());
+                output::fault(&format!("{}: {error}; not recorded", path.display()));
                 Box::new(Connection::new(config, seed)?)
             }
         };

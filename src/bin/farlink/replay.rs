@@ -117,15 +117,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn write_redacted(recording: &[u8], out: &Path, files: &[PathBuf]) -> Result<(), Failure> {
-    let same = |file: &PathBuf| {
-        let real = |path| fs::canonicalize(path).ok();
-        real(file.as_path()).is_some_and(|file| real(out) == Some(file))
-    };
-    if files.iter().any(same) {
-        return Err(Failure::Usage(format!(
-            "{}: the redacted copy would replace the recording",
-            out.display()
-        )));
+    for file in files {
+        input::must_survive(file, out)?;
     }
     let redacted =
         redact(recording).map_err(|error| Failure::Protocol(format!("not redacted: {error}")))?;

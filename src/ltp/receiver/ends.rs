@@ -169,6 +169,10 @@ impl<A: Addr> Engine<A> {
         let slot = import.slot;
         match &import.stage {
             Stage::Receiving(reception) => self.release(slot, reception),
+            Stage::Brief(brief) => {
+                self.stop(brief.told.timer());
+                self.charge(slot, size_of::<Reception>(), 0);
+            }
             Stage::Cancelling(cancel) => self.stop(cancel.timer),
         }
         if let Some(span) = self.span_mut(slot) {
@@ -193,6 +197,6 @@ impl<A: Addr> Engine<A> {
             end,
         };
         self.closed
-            .insert(self.now, (Role::Receiver, session), record);
+            .insert(self.now, (Role::Receiver, session), &record);
     }
 }

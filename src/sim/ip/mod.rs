@@ -30,11 +30,12 @@ pub use tcp::Tcp;
 pub(super) use sockets::TcpWake;
 pub(super) use stack::Stack;
 
-use super::links::Point;
+use super::happening::Rare;
+use super::links::{Point, WayId};
 use super::trace::PacketId;
 use super::traffic::{By, Head};
 use super::way::Departure;
-use super::world::{Happening, Lodging};
+use super::world::Lodging;
 use super::{Carrier, Flags, Ip, Line, NatId, Node, Place, Why, World, misuse};
 use crate::{Path, Proto};
 use table::{Refusal, Table};
@@ -246,7 +247,7 @@ impl World {
     }
 
     /// Finds the way to a neighbour, laying the network's own line when there is none.
-    fn way_in(&mut self, net: usize, from: Node, to: Node) -> Option<usize> {
+    fn way_in(&mut self, net: usize, from: Node, to: Node) -> Option<WayId> {
         let (start, end) = (Point::Node(from), Point::Node(to));
         if let Some(way) = self.links.find(start, end) {
             return Some(way);
@@ -260,17 +261,17 @@ impl World {
     }
 
     /// Returns the way on which a packet leaves `from`.
-    fn way_out(&mut self, from: Node, header: &Header) -> Option<usize> {
+    fn way_out(&mut self, from: Node, header: &Header) -> Option<(WayId, Node)> {
         let hop = self.net.next_hop(header.net, header.dst.ip())?;
-        self.way_in(header.net, from, hop)
+        Some((self.way_in(header.net, from, hop)?, hop))
     }
 
     /// Sends a packet on from `from`, who is not held up by a queue.
     fn pass_on(&mut self, from: Node, header: Header, octets: Bytes, packet: Option<PacketId>) {
-        let Some(way) = self.way_out(from, &header) else {
+        let Some((way, to)) = self.way_out(from, &header) else {
             return self.trace.lost(packet, self.now, Why::NoHost);
         };
-        let Some((_, to, departure)) = self.depart(way, octets.len(), By::Network) else {
+        let Some(departure) = self.depart(way, octets.len(), By::Network) else {
             return;
         };
         self.trace.change(packet, |packet| packet.to = Some(to));
@@ -278,7 +279,7 @@ impl World {
             Departure::Sent { at, .. } => self.fly(
                 way,
                 at,
-                Head::Ip(alloc::boxed::Box::new(header)),
+                Head::Ip(to, alloc::boxed::Box::new(header)),
                 octets,
                 packet,
             ),
@@ -364,9 +365,9 @@ impl World {
         match refusal.reset_after {
             None => {}
             Some(Duration::ZERO) => self.refuse(&denied),
-            Some(after) => self.agenda.enter(
+            Some(after) => self.plan(
                 self.now + after,
-                Happening::Refuse(alloc::boxed::Box::new(denied)),
+                Rare::Refuse(alloc::boxed::Box::new(denied)),
             ),
         }
     }

@@ -9,10 +9,11 @@ use core::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use super::super::dice::Dice;
+use super::super::happening::Rare;
 use super::super::pipe::Owner;
 use super::super::trace::PacketId;
 use super::super::traffic::{Head, Sent};
-use super::super::world::{Happening, Lodging};
+use super::super::world::Lodging;
 use super::super::{Carrier, Chunks, HostId, Node, Place, Why, World, misuse};
 use super::tcp::{Conn, Origin, State};
 use super::{Header, Tcp};
@@ -225,17 +226,13 @@ impl World {
             })
         });
         let way = header.and_then(|header| Some((self.way_out(from, &header)?, header)));
-        let Some((way, header)) = way else {
+        let Some(((way, to), header)) = way else {
             let why = header.map_or(Why::NoSocket, |_| Why::NoHost);
             let packet = self.note_sent(from, None, place, Carrier::Datagram, octets, None);
             self.trace.lost(packet, self.now, why);
             return Sent::Gone;
         };
-        self.set_off(
-            place,
-            octets,
-            &[(way, Head::Ip(alloc::boxed::Box::new(header)))],
-        )
+        self.set_off(place, octets, &[(way, Head::Ip(to, Box::new(header)))])
     }
 
     /// A packet reaches a host.
@@ -295,7 +292,7 @@ impl World {
         };
         let answer = answer.unwrap_or_else(|cause| (path, Link::Failed(tag, cause)));
         self.stack(id).opening.insert(tag, answer);
-        self.agenda.enter(self.now, Happening::Opened(id, tag));
+        self.plan(self.now, Rare::Opened(id, tag));
     }
 
     /// Gives the answer to an ask, unless it was cancelled.
@@ -356,7 +353,7 @@ impl World {
         if conn.scheduled.is_none_or(|scheduled| deadline < scheduled) {
             conn.scheduled = Some(deadline);
             let wake = super::TcpWake { id, pair };
-            self.agenda.enter(deadline, Happening::Tcp(Box::new(wake)));
+            self.plan_tcp(deadline, wake);
         }
     }
 }

@@ -264,7 +264,9 @@ fn read(hall: &Hall<Threads>, mut inlet: Inlet) {
     let counters = &hall.pump.counters;
     let mut errors = 0;
     while !hall.pump.is_over() {
-        match inlet.receive(counters, |from, octets| hall.receive(from.remote, octets)) {
+        match inlet.receive(counters, |from, train, size| {
+            hall.receive_train(from.remote, train, size);
+        }) {
             Ok(true) => {
                 errors = 0;
                 turn(hall, SHARE);

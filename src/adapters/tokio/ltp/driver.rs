@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::convert::Infallible;
+use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use std::net::UdpSocket;
@@ -91,8 +92,12 @@ impl Machine for Shared {
     type Event = Infallible;
     type Error = Infallible;
 
-    fn receive(&mut self, _: Instant, from: Path, octets: &[u8]) {
-        self.0.receive(from.remote, octets);
+    fn receive(&mut self, now: Instant, from: Path, octets: &[u8]) {
+        self.receive_train(now, from, octets, NonZeroUsize::MAX);
+    }
+
+    fn receive_train(&mut self, _: Instant, from: Path, train: &[u8], size: NonZeroUsize) {
+        self.0.receive_train(from.remote, train, size);
     }
 
     fn link(&mut self, _: Instant, at: Path, state: Link) {

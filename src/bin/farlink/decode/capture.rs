@@ -11,7 +11,7 @@ use farlink::{Instant, Path, Proto};
 
 use super::dissector::{Dissector, Ending, Protocol, Start};
 use super::printer::{Place, Printer};
-use crate::Failure;
+use crate::{Failure, output};
 
 /// `LINKTYPE_USER0` and `LINKTYPE_WIRESHARK_UPPER_PDU`: payloads and JSON of a recording.
 const NOT_OF_THE_NETWORK: [u16; 2] = [147, 252];
@@ -263,9 +263,9 @@ fn tell(skipped: &Skipped, other_ports: u64) {
     if !told.is_empty() {
         let packets: u64 = kinds.iter().take(5).map(|(count, _)| count).sum();
         let plural = if packets == 1 { "" } else { "s" };
-        eprintln!(
+        output::aside(&format!(
             "farlink: skipped {packets} packet{plural}: {}",
             told.join(", ")
-        );
+        ));
     }
 }

@@ -10,11 +10,11 @@ const STATUS: i32 = 130;
 
 /// Hears of the first Ctrl-C.
 #[derive(Debug, Clone)]
-pub(super) struct Interrupt(watch::Receiver<bool>);
+pub(crate) struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
     /// Begins to listen, before anything is told that somebody could answer by Ctrl-C.
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (heard, receiver) = watch::channel(false);
         let mut first = Box::pin(tokio::signal::ctrl_c());
         // It listens once it is polled.
@@ -37,13 +37,13 @@ impl Interrupt {
     }
 
     /// Waits for the first Ctrl-C; returns at once when it was there.
-    pub(super) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         if self.0.wait_for(|heard| *heard).await.is_err() {
             core::future::pending::<()>().await;
         }
     }
 
-    pub(super) fn is_heard(&self) -> bool {
+    pub(crate) fn is_heard(&self) -> bool {
         *self.0.borrow()
     }
 }
