@@ -407,7 +407,7 @@ mod tests {
             ] {
                 let series = Series::new(&front, from, behind).unwrap();
                 let most = series.end() - 1;
-                for offset in [from, from + 1, (from + most) / 2, most] {
+                for offset in [from, from + 1, u64::midpoint(from, most), most] {
                     let offset = offset.min(most);
                     let header = plainly(&front, offset, behind);
                     let mut out = vec![0; header.len() + Series::LEAST];
