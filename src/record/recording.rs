@@ -253,11 +253,11 @@ impl<'a> Calls<'a> {
     }
 
     fn section(&mut self, block: &Block<'a>) -> Result<(), ReadError> {
-        if self.head.is_some() && self.end != Some(End::Continued) {
-            return Err(ReadError::Malformed {
-                at: block.at,
-                what: "a section where the recording does not go on",
-            });
+        let malformed = |what| Err(ReadError::Malformed { at: block.at, what });
+        match (&self.head, self.end) {
+            (None, _) | (_, Some(End::Continued)) => {}
+            (_, Some(_)) => return malformed("another recording, behind the end of the first"),
+            (_, None) => return malformed("a further part, behind one that breaks off"),
         }
         self.headed = false;
         self.interfaces = 0;

@@ -7,7 +7,7 @@ mod dissector;
 mod ltp;
 mod printer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use farlink::Proto;
 use farlink::record::{Capture, ReadError};
@@ -101,24 +101,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Err(error) => Err(broken(&error)),
     };
+    let named = |message: String| format!("{}: {message}", input::name(&arguments.file));
     if let Some(path) = &arguments.ladder {
         let scope = Scope::new(&captured, arguments.protocol, &arguments.port);
-        draw(&captured, &scope, path)?;
+        let trace = ladder::of_capture(&captured, |path| scope.protocol(path), &[]);
+        let trace =
+            trace.map_err(|error| Failure::Protocol(named(format!("no ladder: {error}"))))?;
+        std::fs::write(path, trace.svg(&Drawing::default()))
+            .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
     }
     match decoded {
-        Err(Failure::Protocol(message)) => {
-            let name = input::name(&arguments.file);
-            Err(Failure::Protocol(format!("{name}: {message}")))
-        }
+        Err(Failure::Protocol(message)) => Err(Failure::Protocol(named(message))),
+        Err(Failure::Usage(message)) => Err(Failure::Usage(named(message))),
         other => other,
     }
-}
-
-fn draw(capture: &[u8], scope: &Scope, path: &Path) -> Result<(), Failure> {
-    let trace = ladder::of_capture(capture, |path| scope.protocol(path), &[])
-        .map_err(|error| Failure::Protocol(format!("no ladder: {error}")))?;
-    std::fs::write(path, trace.svg(&Drawing::default()))
-        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 fn broken(error: &ReadError) -> Failure {
