@@ -95,10 +95,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             let scope = Scope::new(&input, arguments.protocol, &arguments.port);
             capture::run(&input, capture, &scope, printer)
         }
-        Err(ReadError::NotACapture) => {
-            let octets = unhex(input, arguments.protocol)?;
-            plain(&octets, arguments.protocol, printer)
-        }
+        Err(ReadError::NotACapture) => unhex(input, arguments.protocol)
+            .and_then(|octets| plain(&octets, arguments.protocol, printer)),
         Err(error) => Err(broken(&error)),
     };
     let named = |message: String| format!("{}: {message}", input::name(&arguments.file));
