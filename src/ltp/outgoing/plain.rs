@@ -1,6 +1,6 @@
 //! The segments that nearly all are: red, on their first pass, as long as can be, and no checkpoints.
 
-use super::{Put, Turn, put};
+use super::{Put, Turn, put_body, written};
 use crate::ltp::engine::Engine;
 use crate::ltp::sender::State;
 use crate::ltp::wire::{Body, Color, Data, header};
@@ -52,11 +52,7 @@ impl<A: Addr> Engine<A> {
                     head.put(out);
                     out.extend_from_slice(octets);
                 });
-                if is_written {
-                    Put::Written(len)
-                } else {
-                    Put::Later
-                }
+                written(is_written, len, tx)
             } else {
                 let body = Body::Data(Data {
                     client: frame.client,
@@ -64,16 +60,7 @@ impl<A: Addr> Engine<A> {
                     color,
                     octets,
                 });
-                put(
-                    span,
-                    frame.session,
-                    body.code(),
-                    body.wire_len(),
-                    tx,
-                    |out| {
-                        body.encode(out);
-                    },
-                )
+                put_body(span, frame.session, &body, tx)
             };
             let Put::Written(len) = put else {
                 return (!tx.is_empty()).then_some(Turn::Full);
