@@ -151,7 +151,7 @@ fn narrow(octets: u64, serial: u64, kind: Kind) -> Option<(Kind, u32, u16)> {
 impl Closed {
     pub(super) fn new(hasher: Keyed, engine: u64, least: u32, most: u32) -> Self {
         Self {
-            index: Index::default(),
+            index: Index::new(usize::try_from(most).unwrap_or(usize::MAX)),
             ring: VecDeque::new(),
             first: 0,
             wide: BTreeMap::new(),

@@ -26,13 +26,16 @@ pub fn put_sdnv(out: &mut Vec<u8>, value: u64) {
     head.put(out);
 }
 
-/// Octets of the longest header of a segment: control, session, counts, and the fields before the data.
-const LONGEST_HEAD: usize = 2 + 7 * MAX_SDNV;
+/// Values of the longest head of a segment: two of the session, and seven of a report with one claim.
+const MOST_VALUES: usize = 9;
+
+/// Octets of the longest head: control, counts, and values.
+const LONGEST_HEAD: usize = 2 + MOST_VALUES * MAX_SDNV;
 
 /// Octets that most of them fit into.
 const USUAL: usize = 32;
 
-/// The fields before the data of a segment, put together where no vector has to grow.
+/// The fields before the data of a segment, or all of them, put together where no vector has to grow.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     /// Eight more, as values are written in words.
@@ -57,7 +60,7 @@ impl Head {
         }
     }
 
-    /// Appends a value. At most seven fit.
+    /// Appends a value. At most nine fit, beside two octets.
     #[inline]
     pub(super) fn sdnv(&mut self, value: u64) {
         if let Ok(octet @ 0..=0x7F) = u8::try_from(value) {
@@ -268,17 +271,24 @@ fn word(octets: &[u8]) -> Option<(u64, usize)> {
 /// LTP sets no maximum; 64 bits is ours, as RFC 6256 section 3.3 asks every protocol to name one.
 #[inline]
 pub(super) fn sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
-    match cursor.rest().first() {
-        Some(octet @ 0..=0x7F) => cursor.take(1, field).map(|_| u64::from(*octet)),
-        _ => long_sdnv(cursor, field),
+    match cursor.octet_up_to(0x7F) {
+        Some(octet) => Ok(u64::from(octet)),
+        None => long_sdnv(cursor, field),
     }
 }
 
 #[inline(never)]
 fn long_sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
-    match word(cursor.rest()) {
-        Some((value, len)) => cursor.take(len, field).map(|_| value),
-        None => any_sdnv(cursor, field),
+    match cursor.rest() {
+        // Also where they are the last two.
+        [high @ 0x80..=0xFF, low @ 0..=0x7F, ..] => {
+            let value = u64::from(high & 0x7F) << 7 | u64::from(*low);
+            cursor.take(2, field).map(|_| value)
+        }
+        rest => match word(rest) {
+            Some((value, len)) => cursor.take(len, field).map(|_| value),
+            None => any_sdnv(cursor, field),
+        },
     }
 }
 
@@ -407,7 +417,7 @@ mod tests {
             ] {
                 let series = Series::new(&front, from, behind).unwrap();
                 let most = series.end() - 1;
-                for offset in [from, from + 1, (from + most) / 2, most] {
+                for offset in [from, from + 1, u64::midpoint(from, most), most] {
                     let offset = offset.min(most);
                     let header = plainly(&front, offset, behind);
                     let mut out = vec![0; header.len() + Series::LEAST];

@@ -128,6 +128,17 @@ pub enum ReplayError {
     },
 }
 
+impl ReplayError {
+    /// Returns the first octets that are not what the recorder wrote, if such were seen.
+    #[must_use]
+    pub const fn damage(&self) -> Option<Damage> {
+        match self {
+            Self::Read { damage, .. } | Self::Unreadable { damage, .. } => *damage,
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

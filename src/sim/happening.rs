@@ -9,7 +9,7 @@ use super::ip::{Denied, TcpWake};
 use super::links::WayId;
 use super::pipe::{LaneId, News};
 use super::script::Tick;
-use super::traffic::Arrival;
+use super::traffic::{Arrival, IpArrival};
 use super::world::{Lodging, Slot};
 use super::{HostId, Place, World};
 use crate::{Instant, Link, Tag};
@@ -29,6 +29,7 @@ pub(super) enum Happening {
     /// The host tries its held datagrams again.
     Room(HostId),
     Arrive(Plan),
+    ArriveOnIp(Plan),
     Lane(Plan),
     Tcp(Plan),
     Rare(Plan),
@@ -43,6 +44,7 @@ pub(super) struct Plan(u32);
 #[derive(Default)]
 pub(super) struct Plans {
     arrivals: Slab<Arrival>,
+    ip_arrivals: Slab<IpArrival>,
     lanes: Slab<(LaneId, News)>,
     tcp: Slab<TcpWake>,
     rare: Slab<Rare>,
@@ -84,6 +86,11 @@ impl World {
         self.agenda.enter(at, Happening::Arrive(plan));
     }
 
+    pub(super) fn plan_ip_arrival(&mut self, at: Instant, arrival: IpArrival) {
+        let plan = Plan::new(self.plans.ip_arrivals.insert(arrival));
+        self.agenda.enter(at, Happening::ArriveOnIp(plan));
+    }
+
     pub(super) fn plan_lane(&mut self, at: Instant, lane: LaneId, news: News) {
         let plan = Plan::new(self.plans.lanes.insert((lane, news)));
         self.agenda.enter(at, Happening::Lane(plan));
@@ -102,7 +109,7 @@ impl World {
         }
         if let Some(Happening::Arrive(plan)) = self.agenda.ahead(FAR) {
             let arrival = self.plans.arrivals.get(plan.key());
-            black_box(arrival.map(Arrival::is_corrupted));
+            black_box(arrival.map(|arrival| arrival.to));
         }
         if let Some(happening) = self.agenda.ahead(MIDWAY)
             && let Some(slot) = self.host_of(*happening)
@@ -123,9 +130,12 @@ impl World {
             Happening::Arrive(plan) => {
                 let arrival = self.plans.arrivals.get(plan.key())?;
                 black_box((arrival.octets.first(), arrival.octets.last()));
-                arrival.host()?
+                arrival.to
             }
-            Happening::Lane(_) | Happening::Tcp(_) | Happening::Rare(_) => return None,
+            Happening::ArriveOnIp(_)
+            | Happening::Lane(_)
+            | Happening::Tcp(_)
+            | Happening::Rare(_) => return None,
         };
         self.hosts.get(id.index()).map(|slot| &**slot)
     }
@@ -137,6 +147,11 @@ impl World {
             Happening::Arrive(plan) => {
                 if let Some(arrival) = self.plans.arrivals.try_remove(plan.key()) {
                     self.arrival(arrival);
+                }
+            }
+            Happening::ArriveOnIp(plan) => {
+                if let Some(arrival) = self.plans.ip_arrivals.try_remove(plan.key()) {
+                    self.ip_arrival(arrival);
                 }
             }
             Happening::Lane(plan) => {

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::happening::Rare;
+use super::lookup::Lookup;
 use super::trace::Contact;
 use super::way::{Flight, Medium};
 use super::world::Lodging;
@@ -31,7 +32,7 @@ pub(super) struct Links {
     pub(super) ways: Vec<Way>,
     /// What each way joins, apart from what every datagram looks at.
     ends: Vec<Ends>,
-    table: BTreeMap<(Point, Point), WayId>,
+    table: Lookup<(Point, Point), WayId>,
     pub(super) buses: Vec<BusState>,
     pub(super) interfaces: BTreeMap<(HostId, u8), Attachment>,
     /// Addresses of which a host heard that they are full, and when they are free again.
@@ -39,7 +40,7 @@ pub(super) struct Links {
 }
 
 /// An end of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Point {
     Node(Node),
     Interface(HostId, u8),
@@ -104,11 +105,11 @@ impl WayId {
 }
 
 impl Links {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             ways: Vec::new(),
             ends: Vec::new(),
-            table: BTreeMap::new(),
+            table: Lookup::default(),
             buses: Vec::new(),
             interfaces: BTreeMap::new(),
             full: BTreeMap::new(),

@@ -80,6 +80,7 @@ mod host;
 mod ip;
 mod line;
 mod links;
+mod lookup;
 mod pipe;
 mod place;
 mod script;

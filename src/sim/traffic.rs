@@ -1,6 +1,5 @@
 //! What travels on lines: how packets set off, fly and arrive.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -23,27 +22,27 @@ pub(super) struct Held {
     pub(super) octets: Bytes,
 }
 
-/// A packet at the end of a line: one line of the cache, or two on IP.
+/// A datagram at the end of a line, in one line of the cache.
 #[repr(align(64))]
 pub(super) struct Arrival {
-    head: Head,
+    pub(super) to: HostId,
+    from: From,
     pub(super) octets: Bytes,
     packet: Option<PacketId>,
-    is_corrupted: bool,
 }
 
-impl Arrival {
-    pub(super) const fn is_corrupted(&self) -> bool {
-        self.is_corrupted
-    }
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Name(u64),
+    Hop(Hop),
+}
 
-    /// Returns the host that it reaches.
-    pub(super) const fn host(&self) -> Option<HostId> {
-        match self.head {
-            Head::Named(id, _) | Head::Hop(id, _) | Head::Ip(Node::Host(id), _) => Some(id),
-            Head::Ip(Node::Nat(_), _) => None,
-        }
-    }
+/// A packet at the end of a line on IP.
+pub(super) struct IpArrival {
+    pub(super) to: Node,
+    header: Header,
+    pub(super) octets: Bytes,
+    packet: Option<PacketId>,
 }
 
 /// What a packet carries beside its octets.
@@ -54,7 +53,7 @@ pub(super) enum Head {
     /// For this host, from this hop.
     Hop(HostId, Hop),
     /// For this node.
-    Ip(Node, Box<Header>),
+    Ip(Node, Header),
 }
 
 /// Who puts a packet on a line.
@@ -312,30 +311,40 @@ impl World {
             self.trace
                 .change(packet, |packet| packet.is_corrupted = true);
         }
+        let octets = landing.octets;
+        let (to, from) = match head {
+            Head::Named(to, from) => (to, From::Name(from)),
+            Head::Hop(to, from) => (to, From::Hop(from)),
+            Head::Ip(to, mut header) => {
+                header.is_corrupted |= landing.is_corrupted;
+                let arrival = IpArrival {
+                    to,
+                    header,
+                    octets,
+                    packet,
+                };
+                return self.plan_ip_arrival(landing.at, arrival);
+            }
+        };
         let arrival = Arrival {
-            head,
-            octets: landing.octets,
+            to,
+            from,
+            octets,
             packet,
-            is_corrupted: landing.is_corrupted,
         };
         self.plan_arrival(landing.at, arrival);
     }
 
     pub(super) fn arrival(&mut self, arrival: Arrival) {
-        let Arrival {
-            head,
-            octets,
-            packet,
-            is_corrupted,
-        } = arrival;
-        match head {
-            Head::Named(to, from) => self.deliver(to, Place::Name(from), &octets, packet),
-            Head::Hop(to, from) => self.deliver(to, Place::Hop(from), &octets, packet),
-            Head::Ip(to, mut header) => {
-                header.is_corrupted |= is_corrupted;
-                self.come_by(to, *header, octets, packet);
-            }
-        }
+        let from = match arrival.from {
+            From::Name(name) => Place::Name(name),
+            From::Hop(hop) => Place::Hop(hop),
+        };
+        self.deliver(arrival.to, from, &arrival.octets, arrival.packet);
+    }
+
+    pub(super) fn ip_arrival(&mut self, arrival: IpArrival) {
+        self.come_by(arrival.to, arrival.header, arrival.octets, arrival.packet);
     }
 
     /// Notes a packet in the trace. `repeated` is known for TCP; for datagrams the trace finds out.

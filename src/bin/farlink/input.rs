@@ -18,8 +18,8 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Refuses to write to `out` what would replace `read`, a file that is read.
 pub(crate) fn must_survive(read: &Path, out: &Path) -> Result<(), Failure> {
-    let real = |path: &Path| std::fs::canonicalize(path).ok();
-    if !is_stdin(read) && real(read).is_some_and(|read| real(out) == Some(read)) {
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    if !is_stdin(read) && place(read).is_some_and(|read| place(out) == Some(read)) {
         let out = out.display();
         return Err(Failure::Usage(format!("{out}: would replace what is read")));
     }

@@ -10,15 +10,16 @@ use core::hint::black_box;
 
 /// Numbers in one line.
 const LANES: usize = 10;
-/// Numbers in four lines, on the average, from which on the table grows.
-const FULL: usize = 35;
+/// Numbers in a line, on the average, beyond which the table grows: one line in twenty then has too many.
+const FULL: usize = 6;
 
 /// Numbers by their hashes. No number is in it twice.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
-    /// A power of two of them, or none.
     lines: Vec<Line>,
     len: usize,
+    /// Lines beyond which it does not grow, unless they are all full.
+    limit: usize,
 }
 
 /// The size of a line of a processor's cache.
@@ -77,6 +78,15 @@ const fn tag(hash: u64) -> u16 {
 }
 
 impl Index {
+    /// Makes a table for so many numbers at most.
+    pub(super) const fn new(most: usize) -> Self {
+        Self {
+            lines: Vec::new(),
+            len: 0,
+            limit: most / FULL + 1,
+        }
+    }
+
     pub(super) const fn len(&self) -> usize {
         self.len
     }
@@ -92,19 +102,23 @@ impl Index {
 
     /// Bytes that one number takes at most, in a table that has just grown.
     pub(super) const fn weight() -> usize {
-        4 * 2 * size_of::<Line>() / FULL + 2 * size_of::<Line>()
+        2 * size_of::<Line>() / FULL + 2 * size_of::<Line>()
     }
 
     /// Where a hash leads to.
     #[inline]
     const fn home(&self, hash: u64) -> usize {
-        // Bound: the mask; the lowest bits are the tag.
-        (hash >> 16) as usize & self.mask()
+        // Bound: below the count of lines, which is far below 2^32. The lowest bits are the tag.
+        ((hash >> 32) * self.lines.len() as u64 >> 32) as usize
     }
 
     #[inline]
-    const fn mask(&self) -> usize {
-        self.lines.len().wrapping_sub(1)
+    const fn behind(&self, place: usize) -> usize {
+        if place + 1 < self.lines.len() {
+            place + 1
+        } else {
+            0
+        }
     }
 
     /// Returns the number with a hash that is the right one.
@@ -122,7 +136,7 @@ impl Index {
                 }
                 left &= left - 1;
             }
-            place = (place + 1) & self.mask();
+            place = self.behind(place);
             if line.passed == 0 || place == home {
                 return None;
             }
@@ -132,8 +146,10 @@ impl Index {
     /// Adds a number that is not in it; `hash_of` tells the hashes of those that are.
     #[inline]
     pub(super) fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
-        if 4 * (self.len + 1) > FULL * self.lines.len() {
-            self.double(hash_of);
+        let count = self.lines.len();
+        let is_short = self.len >= FULL * count && count < self.limit;
+        if is_short || self.len >= LANES * count {
+            self.grow(hash_of);
         }
         self.put(hash, number);
     }
@@ -150,13 +166,13 @@ impl Index {
                 return;
             }
             line.passed = line.passed.saturating_add(1);
-            place = (place + 1) & self.mask();
+            place = self.behind(place);
         }
     }
 
     #[cold]
-    fn double(&mut self, hash_of: impl Fn(u32) -> u64) {
-        let count = (2 * self.lines.len()).max(1);
+    fn grow(&mut self, hash_of: impl Fn(u32) -> u64) {
+        let count = (2 * self.lines.len()).clamp(1, self.limit.max(self.lines.len() + 1));
         let old = core::mem::replace(&mut self.lines, alloc::vec![Line::default(); count]);
         self.len = 0;
         for line in &old {
@@ -184,7 +200,7 @@ impl Index {
                 u16::MAX => {}
                 _ => line.passed -= 1,
             }
-            place = (place + 1) & self.mask();
+            place = self.behind(place);
         }
     }
 
@@ -203,11 +219,12 @@ mod tests {
     #[test]
     fn it_agrees_with_a_tree_however_the_hashes_collide() {
         let mut chance = crate::Seed::from(3).chance();
-        for alike in [1, 2, 7, 300, u64::MAX] {
-            let (mut index, mut tree) = (Index::default(), BTreeMap::new());
+        for alike in [1, 2, 7, 300, 1 << 32] {
+            let (mut index, mut tree) = (Index::new(1000), BTreeMap::new());
             for number in 0..3000_u32 {
-                // Many of one home, and many of one tag.
-                let hash = chance.below(alike) << 16 | chance.below(alike.min(4));
+                // Many of one home, first or last, and many of one tag.
+                let hash = chance.below(alike) << 32 | chance.below(alike.min(4));
+                let hash = if number % 2 == 0 { hash } else { !hash };
                 let of = |number: u32, tree: &BTreeMap<u32, u64>| *tree.get(&number).unwrap();
                 tree.insert(number, hash);
                 index.insert(hash, number, |number| of(number, &tree));

@@ -1,6 +1,6 @@
 //! Blocks that are one red segment.
 
-use super::{Frame, Put, Turn, put};
+use super::{Frame, Put, Turn, put_body};
 use crate::ltp::engine::{Engine, Key, What};
 use crate::ltp::sender::{Left, State};
 use crate::ltp::wire::{Body, Color, Data, SessionId, header_len};
@@ -41,10 +41,7 @@ impl<A: Addr> Engine<A> {
             color,
             octets: &brief.block,
         });
-        let written = put(span, session, body.code(), body.wire_len(), tx, |out| {
-            body.encode(out);
-        });
-        let len = match written {
+        let len = match put_body(span, session, &body, tx) {
             Put::Written(len) => len,
             Put::Later => return Some(Turn::Full),
             Put::Never => return None,

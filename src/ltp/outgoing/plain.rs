@@ -1,7 +1,7 @@
 //! The segments that nearly all are: red, on their first pass, as long as can be, and no checkpoints.
 
 use super::pieces::Frame;
-use super::{Put, Turn, put};
+use super::{Put, Turn, put_body};
 use crate::ltp::engine::Engine;
 use crate::ltp::sdnv::Series;
 use crate::ltp::sender::{Sending, State};
@@ -144,9 +144,7 @@ impl<A: Addr> Span<A> {
             color: Color::Red(None),
             octets: sending.octets(&(sending.next..sending.next + fit))?,
         });
-        let (code, len) = (body.code(), body.wire_len());
-        let put = put(self, frame.session, code, len, tx, |out| body.encode(out));
-        Some(match put {
+        Some(match put_body(self, frame.session, &body, tx) {
             Put::Written(len) => (1, len),
             Put::Later | Put::Never => (0, 0),
         })

@@ -4,6 +4,7 @@
 //! neighbour; a packet for an address that nobody there has goes to the NAT, if there is one. Each step to
 //! a neighbour is a line of its own.
 
+mod bound;
 mod nat;
 mod oracle;
 mod sockets;
@@ -11,7 +12,6 @@ mod stack;
 mod table;
 mod tcp;
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -32,6 +32,7 @@ pub(super) use stack::Stack;
 
 use super::happening::Rare;
 use super::links::{Point, WayId};
+use super::lookup::Lookup;
 use super::trace::PacketId;
 use super::traffic::{By, Head};
 use super::way::Departure;
@@ -51,7 +52,7 @@ pub(super) struct Internet {
 }
 
 struct Net {
-    members: BTreeMap<IpAddr, Node>,
+    members: Lookup<IpAddr, Node>,
     /// Of neighbours that have no line of their own.
     line: Arc<Line>,
 }
@@ -108,7 +109,7 @@ pub(super) struct Denied {
 impl Internet {
     pub(super) fn new() -> Self {
         let public = Net {
-            members: BTreeMap::new(),
+            members: Lookup::default(),
             line: Arc::new(Line::delayed(Duration::from_millis(10))),
         };
         Self {
@@ -162,7 +163,7 @@ impl World {
         }
         let chance = self.seed.child(&format!("nat {}", id.0)).chance();
         self.net.nets.push(Net {
-            members: BTreeMap::new(),
+            members: Lookup::default(),
             line: Arc::new(Line::default()),
         });
         self.net.nats.push(Gate {
@@ -276,13 +277,7 @@ impl World {
         };
         self.trace.change(packet, |packet| packet.to = Some(to));
         match departure {
-            Departure::Sent { at, .. } => self.fly(
-                way,
-                at,
-                Head::Ip(to, alloc::boxed::Box::new(header)),
-                octets,
-                packet,
-            ),
+            Departure::Sent { at, .. } => self.fly(way, at, Head::Ip(to, header), octets, packet),
             Departure::Lost(why) => self.trace.lost(packet, self.now, why),
             Departure::Held(_) => self.trace.lost(packet, self.now, Why::QueueFull),
         }
