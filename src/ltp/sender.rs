@@ -1,5 +1,6 @@
 //! The sending role: blocks on their way out, checkpoints, and what reports do to them.
 
+mod brief;
 mod ends;
 mod forgotten;
 mod learn;
@@ -15,6 +16,7 @@ use core::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+pub(super) use self::brief::{Brief, Left};
 pub(super) use self::learn::segments;
 use super::api::{Block, Error, Event, Red, Side};
 use super::auth::Name;
@@ -45,6 +47,7 @@ pub(super) struct Export {
 #[derive(Debug)]
 pub(super) enum State {
     Sending(Box<Sending>),
+    Brief(Brief),
     Cancelling(Cancel),
 }
 
@@ -278,42 +281,32 @@ impl<A: Addr> Engine<A> {
     }
 
     fn begin_export(&mut self, slot: u32, number: u64, block: Block, red: u64) {
-        let octets = block.data.len();
-        let sending = Sending {
+        let (tag, octets) = (block.tag, block.data.len());
+        let brief = Brief {
             tag: block.tag,
             client: block.client,
-            len: octets as u64,
-            red,
             block: block.data,
-            next: 0,
-            may_have_left: 0,
-            tells_sent: self.config.tell_sent,
             serial: self.first_serial(),
-            unchecked: 0,
-            checked: 0,
-            wants_checkpoint: false,
-            claimed: RangeSet::new(),
-            reports: RangeSet::new(),
-            lowest: None,
-            checkpoints: SmallVec::new(),
-            repairs: VecDeque::new(),
-            is_repairing: false,
-            problems: 0,
-            guard: None,
-            guard_tries: 0,
-            spare: Spare::default(),
-            judged: 0,
-            delayed: Vec::new(),
-            delay: None,
+            left: None,
         };
-        let state = State::Sending(Box::new(sending));
+        let segment = self.span(slot).map_or(0, |span| span.config.segment);
+        let is_brief = octets <= segment && red == brief.len() && !self.config.tell_sent;
+        let state = if is_brief {
+            State::Brief(brief)
+        } else {
+            State::Sending(Box::new(Sending {
+                red,
+                tells_sent: self.config.tell_sent,
+                ..brief.unfold()
+            }))
+        };
         let export = Export {
             slot,
             key_name: None,
             state,
         };
         self.exports.insert(number, export);
-        self.tags.insert(block.tag, number);
+        self.tags.insert(tag, number);
         self.export_octets += octets;
         if let Some(span) = self.span_mut(slot) {
             span.exports += 1;
@@ -415,16 +408,16 @@ impl<A: Addr> Engine<A> {
 
     pub(super) fn sending(&mut self, number: u64) -> Option<(u32, &mut Sending)> {
         let export = self.exports.get_mut(&number)?;
-        match &mut export.state {
-            State::Sending(sending) => Some((export.slot, sending)),
-            State::Cancelling(_) => None,
-        }
+        Some((export.slot, export.state.sending()?))
     }
 
     // What comes in.
 
     /// RS (P13, RFC 5326 section 6.13).
     pub(super) fn on_report(&mut self, slot: u32, session: SessionId, report: &Report<'_>) {
+        if self.brief_told(slot, session, report) {
+            return;
+        }
         let serial = report.serial;
         let scope = Range::from(report.scope);
         if let Some((_, sending)) = self.sending(session.number)

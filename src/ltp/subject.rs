@@ -35,6 +35,7 @@ impl<A: Addr> Engine<A> {
             .values()
             .map(|export| match &export.state {
                 State::Sending(sending) => sending.held() + sending.block.len(),
+                State::Brief(brief) => brief.block.len(),
                 State::Cancelling(_) => 0,
             })
             .sum();
@@ -43,7 +44,7 @@ impl<A: Addr> Engine<A> {
             .values()
             .map(|import| match &import.stage {
                 Stage::Receiving(reception) => reception.weight(),
-                Stage::Cancelling(_) => 0,
+                Stage::Brief(_) | Stage::Cancelling(_) => 0,
             })
             .sum();
         let returned: usize = self

@@ -1,17 +1,17 @@
 //! The laws under generated scripts: sound toys pass, and the generator is good enough to find every fault.
 #![cfg(feature = "arbitrary")]
 
-use arbtest::arbitrary::{Arbitrary, Unstructured};
-use arbtest::arbtest;
+use arbitrary::{Arbitrary, Unstructured};
 
 use super::beacon::{self, Beacon};
 use super::lines::{Fault, Lines};
 use crate::Seed;
 use crate::laws::{Case, Law, Subject, Summary, check, try_check};
+use crate::tries::tries;
 
 #[test]
 fn a_sound_stream_machine_keeps_the_laws_under_any_script() {
-    arbtest(|u| {
+    tries(150, 32..=65_536, |u| {
         let mut case = Case::<Lines>::arbitrary(u)?;
         case.config.fault = Fault::None;
         check(case);
@@ -21,7 +21,7 @@ fn a_sound_stream_machine_keeps_the_laws_under_any_script() {
 
 #[test]
 fn a_sound_datagram_machine_keeps_the_laws_under_any_script() {
-    arbtest(|u| {
+    tries(150, 32..=65_536, |u| {
         let mut case = Case::<Beacon>::arbitrary(u)?;
         case.config = beacon::Fault::None;
         check(case);

@@ -127,6 +127,7 @@ impl<A: Addr> Engine<A> {
             let import = self.imports.get(&session)?;
             let stage = match &import.stage {
                 Stage::Receiving(reception) => SavedStage::Receiving(reception.save()),
+                Stage::Brief(brief) => SavedStage::Receiving(brief.unfold().save()),
                 Stage::Cancelling(cancel) => SavedStage::Cancelling {
                     reason: cancel.reason,
                     tries: cancel.tries,

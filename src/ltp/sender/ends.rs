@@ -24,6 +24,12 @@ impl<A: Addr> Engine<A> {
                 red: sending.red,
                 len: sending.len,
             }),
+            State::Brief(brief) => Some(Progress {
+                sent: brief.left.map_or(0, |_| brief.len()),
+                claimed: 0,
+                red: brief.len(),
+                len: brief.len(),
+            }),
             State::Cancelling(_) => None,
         }
     }
@@ -99,13 +105,10 @@ impl<A: Addr> Engine<A> {
     pub(super) fn end_sending(&mut self, number: u64) -> Option<(u32, Box<Sending>)> {
         let export = self.exports.get_mut(&number)?;
         let slot = export.slot;
+        export.state.sending()?;
         let idle = State::Cancelling(Cancel::new(Reason::USER));
-        let sending = match mem::replace(&mut export.state, idle) {
-            State::Sending(sending) => sending,
-            cancelling @ State::Cancelling(_) => {
-                export.state = cancelling;
-                return None;
-            }
+        let State::Sending(sending) = mem::replace(&mut export.state, idle) else {
+            return None;
         };
         for timer in sending.checkpoints.iter().flat_map(Outstanding::timers) {
             self.stop(Some(timer));
@@ -196,7 +199,7 @@ impl<A: Addr> Engine<A> {
         };
         self.cookies.forget(Role::Sender, session);
         self.closed
-            .insert(self.now, (Role::Sender, session), record);
+            .insert(self.now, (Role::Sender, session), &record);
         self.relieve();
     }
 }

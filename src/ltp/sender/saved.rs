@@ -166,6 +166,7 @@ impl<A: Addr> Engine<A> {
             let export = self.exports.get(&number)?;
             let state = match &export.state {
                 State::Sending(sending) => SavedSending::Sending(sending.save()),
+                State::Brief(brief) => SavedSending::Sending(brief.unfold().save()),
                 State::Cancelling(cancel) => SavedSending::Cancelling {
                     reason: cancel.reason,
                     tries: cancel.tries,
@@ -231,7 +232,7 @@ impl<A: Addr> Engine<A> {
         let Some((_, sending)) = self.sending(number) else {
             let tries = match self.exports.get(&number).map(|export| &export.state) {
                 Some(State::Cancelling(cancel)) => cancel.tries,
-                Some(State::Sending(_)) | None => 0,
+                Some(State::Sending(_) | State::Brief(_)) | None => 0,
             };
             self.cancel_export_again(slot, number, tries);
             return;

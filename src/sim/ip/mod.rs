@@ -4,6 +4,7 @@
 //! neighbour; a packet for an address that nobody there has goes to the NAT, if there is one. Each step to
 //! a neighbour is a line of its own.
 
+mod bound;
 mod nat;
 mod oracle;
 mod sockets;
@@ -11,7 +12,6 @@ mod stack;
 mod table;
 mod tcp;
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -30,11 +30,13 @@ pub use tcp::Tcp;
 pub(super) use sockets::TcpWake;
 pub(super) use stack::Stack;
 
-use super::links::Point;
+use super::happening::Rare;
+use super::links::{Point, WayId};
+use super::lookup::Lookup;
 use super::trace::PacketId;
 use super::traffic::{By, Head};
 use super::way::Departure;
-use super::world::{Happening, Lodging};
+use super::world::Lodging;
 use super::{Carrier, Flags, Ip, Line, NatId, Node, Place, Why, World, misuse};
 use crate::{Path, Proto};
 use table::{Refusal, Table};
@@ -50,7 +52,7 @@ pub(super) struct Internet {
 }
 
 struct Net {
-    members: BTreeMap<IpAddr, Node>,
+    members: Lookup<IpAddr, Node>,
     /// Of neighbours that have no line of their own.
     line: Arc<Line>,
 }
@@ -107,7 +109,7 @@ pub(super) struct Denied {
 impl Internet {
     pub(super) fn new() -> Self {
         let public = Net {
-            members: BTreeMap::new(),
+            members: Lookup::default(),
             line: Arc::new(Line::delayed(Duration::from_millis(10))),
         };
         Self {
@@ -161,7 +163,7 @@ impl World {
         }
         let chance = self.seed.child(&format!("nat {}", id.0)).chance();
         self.net.nets.push(Net {
-            members: BTreeMap::new(),
+            members: Lookup::default(),
             line: Arc::new(Line::default()),
         });
         self.net.nats.push(Gate {
@@ -246,7 +248,7 @@ impl World {
     }
 
     /// Finds the way to a neighbour, laying the network's own line when there is none.
-    fn way_in(&mut self, net: usize, from: Node, to: Node) -> Option<usize> {
+    fn way_in(&mut self, net: usize, from: Node, to: Node) -> Option<WayId> {
         let (start, end) = (Point::Node(from), Point::Node(to));
         if let Some(way) = self.links.find(start, end) {
             return Some(way);
@@ -260,28 +262,22 @@ impl World {
     }
 
     /// Returns the way on which a packet leaves `from`.
-    fn way_out(&mut self, from: Node, header: &Header) -> Option<usize> {
+    fn way_out(&mut self, from: Node, header: &Header) -> Option<(WayId, Node)> {
         let hop = self.net.next_hop(header.net, header.dst.ip())?;
-        self.way_in(header.net, from, hop)
+        Some((self.way_in(header.net, from, hop)?, hop))
     }
 
     /// Sends a packet on from `from`, who is not held up by a queue.
     fn pass_on(&mut self, from: Node, header: Header, octets: Bytes, packet: Option<PacketId>) {
-        let Some(way) = self.way_out(from, &header) else {
+        let Some((way, to)) = self.way_out(from, &header) else {
             return self.trace.lost(packet, self.now, Why::NoHost);
         };
-        let Some((_, to, departure)) = self.depart(way, octets.len(), By::Network) else {
+        let Some(departure) = self.depart(way, octets.len(), By::Network) else {
             return;
         };
         self.trace.change(packet, |packet| packet.to = Some(to));
         match departure {
-            Departure::Sent { at, .. } => self.fly(
-                way,
-                at,
-                Head::Ip(alloc::boxed::Box::new(header)),
-                octets,
-                packet,
-            ),
+            Departure::Sent { at, .. } => self.fly(way, at, Head::Ip(to, header), octets, packet),
             Departure::Lost(why) => self.trace.lost(packet, self.now, why),
             Departure::Held(_) => self.trace.lost(packet, self.now, Why::QueueFull),
         }
@@ -364,9 +360,9 @@ impl World {
         match refusal.reset_after {
             None => {}
             Some(Duration::ZERO) => self.refuse(&denied),
-            Some(after) => self.agenda.enter(
+            Some(after) => self.plan(
                 self.now + after,
-                Happening::Refuse(alloc::boxed::Box::new(denied)),
+                Rare::Refuse(alloc::boxed::Box::new(denied)),
             ),
         }
     }
