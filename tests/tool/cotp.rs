@@ -86,7 +86,9 @@ fn what_is_recorded_replays_and_draws() {
         "{}",
         decoded.out
     );
-    assert!(fs::read_to_string(drawing).unwrap().contains("CR"));
+    let drawing = fs::read_to_string(drawing).unwrap();
+    assert!(drawing.contains("CR"));
+    assert!(!drawing.contains("seed"), "only worlds grow from one");
 }
 
 #[test]
