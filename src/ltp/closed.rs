@@ -1,37 +1,41 @@
 //! What is remembered of closed sessions, against duplicates that come late (RFC 5326 section 9.2).
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::hash::BuildHasher as _;
 
-use hashbrown::HashTable;
-
 use super::auth::Name as KeyName;
+use super::index::Index;
 use super::span::Role;
 use super::table::Keyed;
 use super::wire::SessionId;
 use crate::Instant;
 
-/// Records that come into the index, and leave it, at a time, where it is large.
-const BATCH: usize = 256;
+/// Sessions that are forgotten at a time, where there are many.
+const BATCH: usize = 64;
 
 /// Closed sessions, in the order in which they closed.
 ///
-/// The records lie in a ring, where closing writes behind the last and forgetting reads the first. What the
-/// hashes lead to are the small numbers of the records. In a table of a quarter of a million each look is a
-/// wait for memory, so records come into it and leave it many at a time: a processor waits for them together.
+/// Each is looked for when it begins and never again, unless a duplicate comes late; so what counts is how
+/// much memory a quarter of a million of them take, and how much of it is touched. They lie in a ring, where
+/// closing writes behind the last and forgetting reads the first. What the hashes lead to are the small
+/// numbers of the entries. Of many, some are forgotten at a time: a processor waits for them together.
 #[derive(Debug)]
 pub(super) struct Closed {
-    index: HashTable<u32>,
-    /// The last ones, which are not in the index yet.
-    recent: HashTable<u32>,
-    ring: VecDeque<(Name, Option<Record>)>,
-    /// The number of the first record in the ring. Numbers wrap; far fewer are in use.
+    index: Index,
+    ring: VecDeque<Entry>,
+    /// The number of the first entry in the ring. Numbers wrap; far fewer are in use.
     first: u32,
+    /// What does not fit an entry, by its number.
+    wide: BTreeMap<u32, Wide>,
+    /// This engine, which began the sessions that were sent.
+    engine: u64,
     hasher: Keyed,
     /// When a session last closed.
     now: Instant,
     least: usize,
     most: usize,
+    /// How many closed since some were last forgotten.
+    fresh: usize,
 }
 
 pub(super) type Name = (Role, SessionId);
@@ -39,7 +43,8 @@ pub(super) type Name = (Role, SessionId);
 /// What is known of a closed session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record {
-    /// The slot of the peer.
+    /// The slot of the peer that the block was sent to. Of one that was received the name tells the peer, and
+    /// its slot is not kept.
     pub(super) slot: u32,
     pub(super) until: Instant,
     /// What named the key of the session (RFC 5327 section 2.1).
@@ -64,37 +69,129 @@ pub(super) enum End {
     },
 }
 
+/// A name and its record, as small as they nearly always can be.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    number: u64,
+    /// The slot of the peer that it was sent to, or the originator of one that was received.
+    whose: u64,
+    until: Instant,
+    /// The first number of its end.
+    octets: u32,
+    serial: u16,
+    role: Role,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It lives again.
+    Gone,
+    Plain,
+    Delivered,
+    GreenOnly,
+    /// The rest stands elsewhere.
+    Wide,
+}
+
+/// What few records have: a key, large numbers.
+type Wide = (Option<KeyName>, End);
+
+impl Entry {
+    /// The entry of a record, and what does not fit it.
+    fn new((role, session): Name, record: &Record) -> (Self, Option<Wide>) {
+        let narrow = match (record.key_name, record.end) {
+            (Some(_), _) => None,
+            (None, End::Plain) => Some((Kind::Plain, 0, 0)),
+            (None, End::Delivered { red, serial }) => narrow(red, serial, Kind::Delivered),
+            (None, End::GreenOnly { low }) => narrow(low, 0, Kind::GreenOnly),
+        };
+        let (kind, octets, serial) = narrow.unwrap_or((Kind::Wide, 0, 0));
+        let entry = Self {
+            number: session.number,
+            whose: match role {
+                Role::Sender => u64::from(record.slot),
+                Role::Receiver => session.originator,
+            },
+            until: record.until,
+            octets,
+            serial,
+            role,
+            kind,
+        };
+        let wide = (kind == Kind::Wide).then_some((record.key_name, record.end));
+        (entry, wide)
+    }
+
+    fn is(&self, (role, session): Name) -> bool {
+        self.number == session.number
+            && self.role == role
+            && (role == Role::Sender || self.whose == session.originator)
+    }
+
+    fn hash(&self, hasher: Keyed) -> u64 {
+        let session = SessionId {
+            originator: self.whose,
+            number: self.number,
+        };
+        hash(hasher, (self.role, session))
+    }
+
+    const fn is_gone(&self) -> bool {
+        matches!(self.kind, Kind::Gone)
+    }
+}
+
+fn narrow(octets: u64, serial: u64, kind: Kind) -> Option<(Kind, u32, u16)> {
+    Some((kind, octets.try_into().ok()?, serial.try_into().ok()?))
+}
+
 impl Closed {
-    pub(super) fn new(hasher: Keyed, least: u32, most: u32) -> Self {
+    pub(super) fn new(hasher: Keyed, engine: u64, least: u32, most: u32) -> Self {
         Self {
-            index: HashTable::new(),
-            recent: HashTable::new(),
+            index: Index::new(usize::try_from(most).unwrap_or(usize::MAX)),
             ring: VecDeque::new(),
             first: 0,
+            wide: BTreeMap::new(),
+            engine,
             hasher,
             now: Instant::ZERO,
             least: usize::try_from(least).unwrap_or(usize::MAX),
             most: usize::try_from(most).unwrap_or(usize::MAX),
+            fresh: 0,
         }
     }
 
-    /// Remembers a session, and forgets the oldest ones beyond what is kept.
-    pub(super) fn insert(&mut self, now: Instant, name: Name, record: Record) {
+    /// Remembers a session that is not remembered yet, and forgets the oldest ones beyond what is kept.
+    pub(super) fn insert(&mut self, now: Instant, name: Name, record: &Record) {
+        debug_assert!(self.find(name).is_none(), "no session closes twice");
         self.now = now;
-        match self.find(name) {
-            Some(number) => {
-                if let Some(old) = self.record_mut(number) {
-                    *old = Some(record);
-                }
-            }
-            None => self.append(name, record),
-        }
-        if self.recent.len() >= self.batch() || self.len() > self.most {
-            self.settle();
+        self.squeeze();
+        let (entry, wide) = Entry::new(name, record);
+        self.append(entry, wide);
+        self.fresh += 1;
+        if self.fresh >= self.batch() || self.index.len() > self.most {
+            self.fresh = 0;
+            self.forget_oldest();
         }
     }
 
-    /// A small memory keeps to its limits to the letter.
+    fn append(&mut self, entry: Entry, wide: Option<Wide>) {
+        let Ok(len) = u32::try_from(self.ring.len()) else {
+            return;
+        };
+        let number = self.first.wrapping_add(len);
+        if let Some(wide) = wide {
+            self.wide.insert(number, wide);
+        }
+        self.ring.push_back(entry);
+        let (ring, first, hasher) = (&self.ring, self.first, self.hasher);
+        self.index.insert(entry.hash(hasher), number, |number| {
+            entry_at(ring, first, number).map_or(0, |entry| entry.hash(hasher))
+        });
+    }
+
+    /// How many are forgotten at a time. A small memory keeps to its limits to the letter.
     fn batch(&self) -> usize {
         if (self.most - self.least) / BATCH >= BATCH {
             BATCH
@@ -103,114 +200,162 @@ impl Closed {
         }
     }
 
-    fn len(&self) -> usize {
-        self.index.len() + self.recent.len()
-    }
-
-    /// Takes the recent ones into the index, and forgets the oldest.
-    fn settle(&mut self) {
-        let (ring, first, hasher) = (&self.ring, self.first, self.hasher);
-        let hash_of =
-            |number: &u32| entry(ring, first, *number).map_or(0, |(name, _)| hash(hasher, *name));
-        for number in self.recent.drain() {
-            self.index.insert_unique(hash_of(&number), number, hash_of);
-        }
-        let most = match self.batch() {
-            1 => self.most,
-            batch => self.most - batch,
+    fn forget_oldest(&mut self) {
+        let batch = self.batch();
+        let most = if batch > 1 {
+            self.most - batch
+        } else {
+            self.most
         };
-        while let Some(&(_, oldest)) = self.ring.front() {
+        let hasher = self.hasher;
+        if batch > 1 {
+            let oldest = self.ring.iter().take(batch);
+            self.index.touch(oldest.map(|entry| entry.hash(hasher)));
+        }
+        while let Some(oldest) = self.ring.front().copied() {
             let len = self.index.len();
-            let is_over = oldest.is_none_or(|old| old.until <= self.now);
-            if oldest.is_some() && (len <= self.least || (len <= most && !is_over)) {
-                break;
-            }
-            self.forget_first();
-        }
-    }
-
-    fn append(&mut self, name: Name, record: Record) {
-        self.squeeze();
-        let Ok(len) = u32::try_from(self.ring.len()) else {
-            return;
-        };
-        self.ring.push_back((name, Some(record)));
-        let (ring, first, hasher) = (&self.ring, self.first, self.hasher);
-        self.recent
-            .insert_unique(hash(hasher, name), first.wrapping_add(len), |number| {
-                entry(ring, first, *number).map_or(0, |(name, _)| hash(hasher, *name))
-            });
-    }
-
-    fn forget_first(&mut self) {
-        let Some((name, record)) = self.ring.pop_front() else {
-            return;
-        };
-        let number = self.first;
-        self.first = number.wrapping_add(1);
-        if record.is_some() {
-            self.unlink(name, number);
-        }
-    }
-
-    fn unlink(&mut self, name: Name, number: u32) {
-        let hash = hash(self.hasher, name);
-        for table in [&mut self.recent, &mut self.index] {
-            if let Ok(found) = table.find_entry(hash, |other| *other == number) {
-                found.remove();
+            let is_over = oldest.until <= self.now;
+            let is_kept = len <= self.least || (len <= most && !is_over);
+            if !oldest.is_gone() && is_kept {
                 return;
             }
+            let number = self.first;
+            self.ring.pop_front();
+            self.first = number.wrapping_add(1);
+            if !oldest.is_gone() {
+                self.unlink(oldest.hash(hasher), number);
+            }
         }
     }
 
-    /// Drops records without a session once they are the most, and numbers the others anew.
-    fn squeeze(&mut self) {
-        if self.ring.len() <= 2 * self.len() + 64 {
-            return;
+    fn unlink(&mut self, hash: u64, number: u32) {
+        self.index.remove(hash, number);
+        if !self.wide.is_empty() {
+            self.wide.remove(&number);
         }
+    }
+
+    /// Drops entries without a session once they are the most.
+    fn squeeze(&mut self) {
+        if self.ring.len() > 2 * self.index.len() + 64 {
+            self.renumber();
+        }
+    }
+
+    /// Drops entries without a session, and numbers the others anew.
+    #[cold]
+    fn renumber(&mut self) {
         self.index.clear();
-        self.recent.clear();
-        self.ring.retain(|(_, record)| record.is_some());
-        let (ring, first, hasher) = (&self.ring, self.first, self.hasher);
-        let mut number = first;
-        for (name, _) in ring {
-            self.index
-                .insert_unique(hash(hasher, *name), number, |number| {
-                    entry(ring, first, *number).map_or(0, |(name, _)| hash(hasher, *name))
-                });
-            number = number.wrapping_add(1);
+        let mut wide = core::mem::take(&mut self.wide);
+        let old = core::mem::take(&mut self.ring);
+        for (place, entry) in (0..).zip(old) {
+            let rest = wide.remove(&self.first.wrapping_add(place));
+            if !entry.is_gone() {
+                self.append(entry, rest);
+            }
         }
     }
 
     /// Returns all, in the order in which they closed.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Name, Record)> {
-        self.ring
-            .iter()
-            .filter_map(|(name, record)| Some((*name, (*record)?)))
+        let entries = self.ring.iter().enumerate();
+        entries
+            .filter(|(_, entry)| !entry.is_gone())
+            .filter_map(|(place, entry)| {
+                let number = self.first.wrapping_add(u32::try_from(place).ok()?);
+                let originator = match entry.role {
+                    Role::Sender => self.engine,
+                    Role::Receiver => entry.whose,
+                };
+                let session = SessionId {
+                    originator,
+                    number: entry.number,
+                };
+                Some(((entry.role, session), self.record(number, entry)))
+            })
     }
 
+    fn record(&self, number: u32, entry: &Entry) -> Record {
+        let octets = u64::from(entry.octets);
+        let (key_name, end) = match entry.kind {
+            Kind::Gone | Kind::Plain => (None, End::Plain),
+            Kind::Delivered => {
+                let (red, serial) = (octets, u64::from(entry.serial));
+                (None, End::Delivered { red, serial })
+            }
+            Kind::GreenOnly => (None, End::GreenOnly { low: octets }),
+            Kind::Wide => self
+                .wide
+                .get(&number)
+                .copied()
+                .unwrap_or((None, End::Plain)),
+        };
+        let slot = match entry.role {
+            Role::Sender => u32::try_from(entry.whose).unwrap_or(u32::MAX),
+            Role::Receiver => u32::MAX,
+        };
+        Record {
+            slot,
+            until: entry.until,
+            key_name,
+            end,
+        }
+    }
+
+    #[inline]
     pub(super) fn get(&self, name: Name) -> Option<Record> {
         let number = self.find(name)?;
         let place = usize::try_from(number.wrapping_sub(self.first)).ok()?;
         let later = self.ring.len().checked_sub(place + 1)?;
-        // One that is over waits for others to leave with it, and is as good as forgotten.
-        let is_kept = |record: &Record| record.until > self.now || later < self.least;
-        self.ring.get(place)?.1.filter(is_kept)
+        // One that is over waits for those before it, and is as good as forgotten.
+        let is_kept = |entry: &&Entry| entry.until > self.now || later < self.least;
+        let entry = self.ring.get(place).filter(is_kept)?;
+        Some(self.record(number, entry))
     }
 
-    pub(super) fn get_mut(&mut self, name: Name) -> Option<&mut Record> {
+    /// As [`get`](Self::get), for a session that is about to begin if it is not remembered.
+    #[inline]
+    pub(super) fn admit(&mut self, name: Name) -> Option<Record> {
         let number = self.find(name)?;
-        self.record_mut(number)?.as_mut()
+        let kept = self.get(name);
+        if kept.is_none() {
+            self.drop_entry(name, number);
+        }
+        kept
+    }
+
+    #[cold]
+    fn drop_entry(&mut self, name: Name, number: u32) {
+        if let Some(entry) = self.entry_mut(number) {
+            entry.kind = Kind::Gone;
+        }
+        self.unlink(hash(self.hasher, name), number);
+    }
+
+    /// Changes what is known of a session, if it is remembered.
+    pub(super) fn change(&mut self, name: Name, change: impl FnOnce(&mut Record)) {
+        let Some(number) = self.find(name) else {
+            return;
+        };
+        let Some(entry) = entry_at(&self.ring, self.first, number) else {
+            return;
+        };
+        let mut record = self.record(number, entry);
+        change(&mut record);
+        let (entry, wide) = Entry::new(name, &record);
+        match wide {
+            Some(wide) => self.wide.insert(number, wide),
+            None => self.wide.remove(&number),
+        };
+        if let Some(place) = self.entry_mut(number) {
+            *place = entry;
+        }
     }
 
     /// Lets a session live again.
     pub(super) fn reopen(&mut self, name: Name) {
-        let Some(number) = self.find(name) else {
-            return;
-        };
-        self.unlink(name, number);
-        if let Some(record) = self.record_mut(number) {
-            *record = None;
+        if let Some(number) = self.find(name) {
+            self.drop_entry(name, number);
         }
     }
 
@@ -219,59 +364,52 @@ impl Closed {
     /// Those received stay: should the peer be added again, its late segments must not begin them anew, or
     /// a block would be delivered twice, and one of which half was claimed never.
     pub(super) fn forget(&mut self, slot: u32) {
-        for ((role, _), record) in &mut self.ring {
-            record.take_if(|record| *role == Role::Sender && record.slot == slot);
+        for entry in &mut self.ring {
+            if entry.role == Role::Sender && entry.whose == u64::from(slot) {
+                entry.kind = Kind::Gone;
+            }
         }
-        let (ring, first) = (&self.ring, self.first);
-        for table in [&mut self.recent, &mut self.index] {
-            table.retain(|number| {
-                entry(ring, first, *number).is_some_and(|(_, record)| record.is_some())
-            });
-        }
+        self.renumber();
     }
 
+    #[inline]
     fn find(&self, name: Name) -> Option<u32> {
         let (ring, first) = (&self.ring, self.first);
-        let hash = hash(self.hasher, name);
-        let is_it =
-            |number: &u32| entry(ring, first, *number).is_some_and(|(other, _)| *other == name);
-        let found = self.recent.find(hash, is_it);
-        found.or_else(|| self.index.find(hash, is_it)).copied()
+        self.index.find(hash(self.hasher, name), |number| {
+            entry_at(ring, first, number).is_some_and(|one| one.is(name))
+        })
     }
 
-    fn record_mut(&mut self, number: u32) -> Option<&mut Option<Record>> {
+    fn entry_mut(&mut self, number: u32) -> Option<&mut Entry> {
         let place = usize::try_from(number.wrapping_sub(self.first)).ok()?;
-        self.ring.get_mut(place).map(|(_, record)| record)
+        self.ring.get_mut(place)
     }
 
     pub(super) fn held(&self) -> usize {
-        self.index.allocation_size()
-            + self.recent.allocation_size()
-            + self.ring.capacity() * size_of::<(Name, Option<Record>)>()
+        self.index.allocated() + self.ring.capacity() * size_of::<Entry>() + self.wide.len() * WIDE
     }
 
     /// Bytes that one record takes at most.
     pub(super) const fn weight() -> usize {
-        4 * (size_of::<u32>() + 1) + 4 * size_of::<(Name, Option<Record>)>()
+        Index::weight() + 4 * size_of::<Entry>() + WIDE
     }
 }
 
-fn entry(
-    ring: &VecDeque<(Name, Option<Record>)>,
-    first: u32,
-    number: u32,
-) -> Option<&(Name, Option<Record>)> {
+/// Bytes that an entry of a tree takes at most, in half-empty nodes.
+const WIDE: usize = 2 * size_of::<(u32, Wide)>() + 64;
+
+fn entry_at(ring: &VecDeque<Entry>, first: u32, number: u32) -> Option<&Entry> {
     ring.get(usize::try_from(number.wrapping_sub(first)).ok()?)
 }
 
-/// One round for both halves of a name: the numbers of ours are random, and those of others meet the key.
+/// The numbers of ours are random, and those of others meet the key.
 fn hash(hasher: Keyed, (role, session): Name) -> u64 {
-    let role = match role {
+    let originator = match role {
         Role::Sender => 0,
-        Role::Receiver => u64::MAX,
+        Role::Receiver => session.originator,
     };
     hasher.hash_one(SessionId {
-        originator: session.originator ^ role,
+        originator,
         ..session
     })
 }
@@ -280,6 +418,40 @@ fn hash(hasher: Keyed, (role, session): Name) -> u64 {
 mod tests {
     use super::*;
     use core::time::Duration;
+
+    #[test]
+    fn whatever_a_record_says_is_remembered_to_the_letter() {
+        let mut closed = Closed::new(Keyed(1), 9, 100, 100);
+        let (small, large) = (7, u64::MAX - 7);
+        let delivered = |red, serial| End::Delivered { red, serial };
+        let ends = [
+            End::Plain,
+            delivered(small, small),
+            delivered(small, large),
+            delivered(large, small),
+            End::GreenOnly { low: small },
+            End::GreenOnly { low: large },
+        ];
+        let keys = [None, Some(KeyName::of(1, b"key"))];
+        let records = keys.into_iter().flat_map(|key_name| {
+            ends.map(|end| Record {
+                key_name,
+                end,
+                ..record(3, 10)
+            })
+        });
+        for (number, record) in (0..).zip(records.clone()) {
+            closed.insert(Instant::ZERO, name(number), &record);
+        }
+
+        for ((number, record), (listed, same)) in (0..).zip(records).zip(closed.iter()) {
+            let found = closed.get(name(number)).unwrap();
+            assert_eq!((found.key_name, found.end), (record.key_name, record.end));
+            assert_eq!((same.key_name, same.end), (record.key_name, record.end));
+            assert_eq!(listed, name(number));
+        }
+        assert_eq!(size_of::<Entry>(), 32);
+    }
 
     fn name(number: u64) -> Name {
         let originator = 1;
@@ -303,14 +475,14 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten_beyond_the_most_and_once_over_beyond_the_least() {
-        let mut closed = Closed::new(Keyed(1), 2, 4);
+        let mut closed = Closed::new(Keyed(1), 9, 2, 4);
         for number in 0..6 {
-            closed.insert(Instant::ZERO, name(number), record(0, 10));
+            closed.insert(Instant::ZERO, name(number), &record(0, 10));
         }
         assert_eq!(known(&closed, 0..9), [2, 3, 4, 5], "the most are four");
 
         let later = Instant::ZERO + Duration::from_secs(10);
-        closed.insert(later, name(6), record(0, 20));
+        closed.insert(later, name(6), &record(0, 20));
 
         assert_eq!(known(&closed, 0..9), [5, 6], "the least are two");
     }
@@ -318,42 +490,65 @@ mod tests {
     #[test]
     fn a_large_memory_stays_within_the_most_and_knows_all_but_a_few_of_them() {
         let most = 100_000;
-        let mut closed = Closed::new(Keyed(1), 10, most);
+        let mut closed = Closed::new(Keyed(1), 9, 10, most);
         for number in 0..250_000 {
-            closed.insert(Instant::ZERO, name(number), record(0, 10));
-            assert!(closed.len() <= 100_000, "{}", closed.len());
+            closed.insert(Instant::ZERO, name(number), &record(0, 10));
+            assert!(closed.index.len() <= 100_000, "{}", closed.index.len());
         }
 
         let all = known(&closed, 0..250_000);
 
-        assert!(all.len() > 99_000, "{}", all.len());
+        assert!(all.len() > 99_900, "{}", all.len());
         assert_eq!(all.last(), Some(&249_999));
         assert!(all.windows(2).all(|two| two[0] + 1 == two[1]));
     }
 
     #[test]
     fn a_session_that_lives_again_closes_anew_and_the_ring_stays_small() {
-        let mut closed = Closed::new(Keyed(1), 1000, 1000);
-        closed.insert(Instant::ZERO, name(0), record(0, 10));
+        let mut closed = Closed::new(Keyed(1), 9, 1000, 1000);
+        closed.insert(Instant::ZERO, name(0), &record(0, 10));
+        let wide = End::GreenOnly { low: u64::MAX };
         for _ in 0..10_000 {
-            closed.insert(Instant::ZERO, name(1), record(0, 10));
+            closed.insert(Instant::ZERO, name(1), &record(0, 10));
+            closed.change(name(1), |record| record.end = wide);
             closed.reopen(name(1));
             assert!(closed.get(name(1)).is_none());
         }
-        closed.insert(Instant::ZERO, name(1), record(0, 10));
+        closed.insert(Instant::ZERO, name(1), &record(0, 10));
+        closed.change(name(1), |record| record.end = wide);
 
         assert_eq!(known(&closed, 0..3), [0, 1]);
+        assert_eq!(closed.get(name(1)).map(|record| record.end), Some(wide));
+        assert_eq!(closed.wide.len(), 1);
         assert!(closed.ring.len() < 100, "{}", closed.ring.len());
     }
 
     #[test]
+    fn one_that_is_over_may_close_anew_before_it_is_forgotten() {
+        let mut closed = Closed::new(Keyed(1), 9, 2, 100);
+        closed.insert(Instant::ZERO, name(0), &record(0, 100));
+        closed.insert(Instant::ZERO, name(1), &record(0, 10));
+        let later = Instant::ZERO + Duration::from_secs(10);
+        for number in 2..5 {
+            closed.insert(later, name(number), &record(0, 100));
+        }
+
+        assert!(closed.admit(name(0)).is_some());
+        assert!(closed.admit(name(1)).is_none());
+        closed.insert(later, name(1), &record(0, 100));
+
+        assert_eq!(known(&closed, 0..9), [0, 1, 2, 3, 4]);
+        assert_eq!(closed.iter().count(), 5);
+    }
+
+    #[test]
     fn of_a_peer_that_is_forgotten_only_what_it_sent_is_remembered() {
-        let mut closed = Closed::new(Keyed(1), 20, 20);
+        let mut closed = Closed::new(Keyed(1), 9, 20, 20);
         let sent = |number| (Role::Sender, name(number).1);
         for number in 0..8 {
             let record = record(u32::from(number % 2 == 1), 10);
-            closed.insert(Instant::ZERO, name(number), record);
-            closed.insert(Instant::ZERO, sent(number), record);
+            closed.insert(Instant::ZERO, name(number), &record);
+            closed.insert(Instant::ZERO, sent(number), &record);
         }
 
         closed.forget(1);

@@ -5,6 +5,7 @@ mod peers;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::num::NonZeroUsize;
 
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
 use super::auth::Proof;
@@ -16,10 +17,10 @@ use super::receiver::{Flow, Import};
 use super::sender::Export;
 use super::span::{Carrier, Control, Origin, Role, Span};
 use super::spare::Spares;
-use super::table::{Keyed, Sessions, Table};
+use super::table::{Keyed, Sessions, Tags};
 use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
-use crate::{Addr, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
+use crate::{Addr, Chance, Instant, Link, Machine, Output, Seed, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
 pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
@@ -39,7 +40,7 @@ pub struct Engine<A> {
     links: BTreeMap<A, Carrier>,
     pub(super) services: BTreeMap<u64, Opened>,
     pub(super) exports: Sessions<u64, Export>,
-    pub(super) tags: Table<Tag, u64>,
+    pub(super) tags: Tags,
     pub(super) imports: Sessions<SessionId, Import>,
     /// The session whose next segment is expected, as it is known to begin.
     pub(super) flow: Option<Flow>,
@@ -143,9 +144,13 @@ impl<A: Addr> Engine<A> {
         config.check()?;
         let hasher = Keyed(seed.child("tables").chance().next_u64());
         Ok(Self {
-            closed: Closed::new(hasher, config.closed_least, config.closed_most),
+            closed: Closed::new(
+                hasher,
+                config.engine,
+                config.closed_least,
+                config.closed_most,
+            ),
             cookies: Cookies::new(hasher),
-            config,
             chance: seed.chance(),
             now: Instant::ZERO,
             spans: Vec::new(),
@@ -153,9 +158,9 @@ impl<A: Addr> Engine<A> {
             by_addr: BTreeMap::new(),
             links: BTreeMap::new(),
             services: BTreeMap::new(),
-            exports: Sessions::with_hasher(hasher),
-            tags: Table::with_hasher(hasher),
-            imports: Sessions::with_hasher(hasher),
+            exports: Sessions::new(hasher, config.max_exports),
+            tags: Tags::new(hasher, config.max_exports),
+            imports: Sessions::new(hasher, config.max_imports),
             flow: None,
             timers: Timers::new(),
             events: VecDeque::new(),
@@ -175,6 +180,7 @@ impl<A: Addr> Engine<A> {
             lives: 0,
             is_forgetful: false,
             stats: Stats::default(),
+            config,
         })
     }
 
@@ -458,20 +464,30 @@ impl<A: Addr> Engine<A> {
             return;
         }
         self.stats.segments_received += 1;
-        let Some((segment, octets)) = Segment::decode_datagram(octets) else {
-            self.stats.malformed += 1;
-            return;
-        };
-        let known = self.peer_of(from, &segment);
+        // It is large, and stays where it is.
+        let decoded = Segment::decode_first(octets);
+        match &decoded {
+            Ok((segment, used)) => match octets.split_at_checked(*used) {
+                Some((octets, behind)) if segment.may_precede(behind) => {
+                    self.take_segment(from, octets, segment);
+                }
+                _ => self.stats.malformed += 1,
+            },
+            Err(_) => self.stats.malformed += 1,
+        }
+    }
+
+    fn take_segment(&mut self, from: A, octets: &[u8], segment: &Segment<'_>) {
+        let known = self.peer_of(from, segment);
         let keys = match known {
             Some(slot) => self.span(slot).map(|span| &span.keys),
-            None => self.keys_of_strangers(&segment),
+            None => self.keys_of_strangers(segment),
         };
         let Some(keys) = keys else {
             self.stats.unknown_peer += 1;
             return;
         };
-        let name = match keys.prove(octets, &segment, || self.key_name(&segment)) {
+        let name = match keys.prove(octets, segment, || self.key_name(segment)) {
             Proof::Good(name) => name,
             Proof::UnknownKey => {
                 self.stats.unknown_key += 1;
@@ -483,12 +499,12 @@ impl<A: Addr> Engine<A> {
             }
         };
         // Only who proved it is let in, or a forged segment would cost a peer its place.
-        let Some(slot) = known.or_else(|| self.admit_stranger(from, &segment)) else {
+        let Some(slot) = known.or_else(|| self.admit_stranger(from, segment)) else {
             self.stats.unknown_peer += 1;
             return;
         };
-        self.dispatch(slot, &segment);
-        self.keep_key_name(&segment, name);
+        self.dispatch(slot, segment);
+        self.keep_key_name(segment, name);
         let role = segment.body.role_of_taker();
         self.keep_cookies(role, segment.session, &segment.header);
     }
@@ -530,7 +546,15 @@ impl<A: Addr> Engine<A> {
 
     // Time.
 
+    #[inline]
     fn fire(&mut self) {
+        if self.timers.next().is_some_and(|next| next <= self.now) {
+            self.fire_due();
+        }
+    }
+
+    #[inline(never)]
+    fn fire_due(&mut self) {
         while let Some(key) = self.timers.pop(self.now) {
             match key.what {
                 What::Checkpoint { number, serial } => self.checkpoint_expired(number, serial),
@@ -567,7 +591,11 @@ impl<A: Addr> Engine<A> {
 
     // Out.
 
+    #[inline]
     fn next_event(&mut self) -> Option<Event> {
+        if self.events.is_empty() && self.streams.is_empty() {
+            return None;
+        }
         if let Some((event, octets)) = self.events.pop_front() {
             self.event_octets -= octets;
             if let Event::Failed { data, .. } = &event {
@@ -581,15 +609,15 @@ impl<A: Addr> Engine<A> {
 
     /// Sends for one span after the other, so that none waits for another's backlog.
     fn send(&mut self, tx: &mut Transmit<A>) -> bool {
-        let limits = tx.limits();
-        self.datagram = limits.datagram.get().min(limits.octets.get());
         while let Some(slot) = self.ready.pop_front() {
             if let Some(span) = self.span_mut(slot) {
                 span.is_ready = false;
             }
             self.fill(slot, tx);
             self.wake(slot);
-            self.after_departures();
+            if !self.departed.is_empty() {
+                self.after_departures();
+            }
             if !tx.is_empty() {
                 let now = self.now;
                 if let Some(span) = self.span_mut(slot) {
@@ -610,8 +638,26 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
-        if !self.flows_on(octets) {
+        if self.flow_on(octets, octets.len()) == 0 {
             self.take(from, octets);
+        }
+    }
+
+    fn receive_train(&mut self, now: Instant, from: A, octets: &[u8], size: NonZeroUsize) {
+        if octets.is_empty() {
+            self.receive(now, from, octets);
+        }
+        self.advance(now);
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let taken = self.flow_on(rest, size.get());
+            rest = rest.get(taken..).unwrap_or_default();
+            // The one that stopped the flow.
+            let (datagram, behind) = rest.split_at(size.get().min(rest.len()));
+            if !datagram.is_empty() {
+                self.take(from, datagram);
+            }
+            rest = behind;
         }
     }
 
@@ -653,18 +699,22 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn poll(&mut self, now: Instant, tx: &mut Transmit<A>) -> Output<A, Event> {
         tx.clear();
+        let limits = tx.limits();
+        self.datagram = limits.datagram.get().min(limits.octets.get());
         self.advance(now);
         self.fire();
         if let Some(event) = self.next_event() {
             return Output::Event(event);
         }
-        if self.send(tx) {
-            return Output::Transmit;
+        if !self.ready.is_empty() {
+            if self.send(tx) {
+                return Output::Transmit;
+            }
+            // What left may have ended sessions.
+            if let Some(event) = self.next_event() {
+                return Output::Event(event);
+            }
         }
-        // What left may have ended sessions.
-        match self.next_event() {
-            Some(event) => Output::Event(event),
-            None => Output::Idle(self.timers.next()),
-        }
+        Output::Idle(self.timers.next())
     }
 }

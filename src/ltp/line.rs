@@ -203,13 +203,15 @@ impl Line {
 
     // Times.
 
-    /// A signal was answered `took` after it first left, and its last repeat left `spread` after that.
-    pub(super) fn took(&mut self, took: Duration, spread: Duration) {
+    /// A signal was answered `took` after it first left, and its last repeat left `spread` after that. False
+    /// when that tells nothing.
+    pub(super) fn took(&mut self, took: Duration, spread: Duration) -> bool {
         if took.is_zero() || spread > took / APART {
-            return;
+            return false;
         }
         self.samples += 1;
         self.round = Some(Round::note(self.round, took));
+        true
     }
 
     /// How much longer than the light times an answer may take; `None` when nothing was learned.

@@ -1,5 +1,6 @@
 //! What leaves, in which order, and the timers that start with it.
 
+mod brief;
 mod copies;
 mod pieces;
 mod plain;
@@ -32,6 +33,15 @@ enum Put {
     Never,
 }
 
+/// What leaves next; the numbers are those of sessions.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Control(Control),
+    Repair(u64),
+    Fresh(u64),
+    Spare(u64),
+}
+
 /// Whether to go on filling the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
@@ -43,27 +53,34 @@ impl<A: Addr> Engine<A> {
     /// Writes one batch for a peer: control first, so that no report waits behind a block, then repairs,
     /// then first passes.
     pub(super) fn fill(&mut self, slot: u32, tx: &mut Transmit<A>) {
-        while let Some(span) = self.span(slot) {
-            if !span.may_send() || !self.may_pace(slot) {
-                return;
-            }
-            let Some(span) = self.span(slot) else {
-                return;
-            };
-            let turn = if let Some(control) = span.control.front().copied() {
-                self.send_control(slot, control, tx)
-            } else if let Some(number) = span.repairs.front().copied() {
-                self.send_repair(slot, number, tx)
-            } else if let Some(number) = span.fresh_next() {
-                self.send_fresh(slot, number, tx)
-            } else if let Some(number) = span.spare.front().copied() {
-                self.send_spare(slot, number, tx)
-            } else {
-                return;
+        while let Some(work) = self.next_work(slot) {
+            let turn = match work {
+                Work::Control(control) => self.send_control(slot, control, tx),
+                Work::Fresh(number) => self.send_fresh(slot, number, tx),
+                Work::Repair(number) => self.send_repair(slot, number, tx),
+                Work::Spare(number) => self.send_spare(slot, number, tx),
             };
             if turn == Turn::Full {
                 return;
             }
+        }
+    }
+
+    #[inline]
+    fn next_work(&mut self, slot: u32) -> Option<Work> {
+        let span = self.span(slot)?;
+        if !span.may_send() || (span.config.rate.is_some() && !self.may_pace(slot)) {
+            return None;
+        }
+        let span = self.span(slot)?;
+        if let Some(control) = span.control.front() {
+            Some(Work::Control(*control))
+        } else if let Some(number) = span.repairs.front() {
+            Some(Work::Repair(*number))
+        } else if let Some(number) = span.fresh_next() {
+            Some(Work::Fresh(number))
+        } else {
+            span.spare.front().map(|number| Work::Spare(*number))
         }
     }
 
@@ -142,8 +159,16 @@ impl<A: Addr> Engine<A> {
         let Some(import) = self.imports.get(&session) else {
             return Put::Never;
         };
-        let Stage::Receiving(reception) = &import.stage else {
-            return Put::Never;
+        let reception = match &import.stage {
+            Stage::Receiving(reception) => reception,
+            Stage::Brief(brief) => {
+                let told = brief.told;
+                if told.serial != serial {
+                    return Put::Never;
+                }
+                return told.with_body(|body| self.put_body(slot, session, body, tx));
+            }
+            Stage::Cancelling(_) => return Put::Never,
         };
         let Some(body) = reception.report_body(serial) else {
             return Put::Never;
@@ -168,11 +193,11 @@ impl<A: Addr> Engine<A> {
                 .map(|export| &export.state)
             {
                 Some(State::Cancelling(cancel)) => Body::CancelBySender(cancel.reason),
-                Some(State::Sending(_)) | None => return Put::Never,
+                Some(State::Sending(_) | State::Brief(_)) | None => return Put::Never,
             },
             Role::Receiver => match self.imports.get(&session).map(|import| &import.stage) {
                 Some(Stage::Cancelling(cancel)) => Body::CancelByReceiver(cancel.reason),
-                Some(Stage::Receiving(_)) | None => return Put::Never,
+                Some(Stage::Receiving(_) | Stage::Brief(_)) | None => return Put::Never,
             },
         };
         self.put_body(slot, session, &body, tx)
@@ -195,11 +220,7 @@ impl<A: Addr> Engine<A> {
             return Put::Never;
         };
         let is_written = tx.push(to, KEEPALIVE.len(), |out| out.extend_from_slice(&KEEPALIVE));
-        match is_written {
-            true => Put::Written(KEEPALIVE.len()),
-            false if tx.is_empty() => Put::Never,
-            false => Put::Later,
-        }
+        written(is_written, KEEPALIVE.len(), tx)
     }
 
     fn put_body(
@@ -212,9 +233,7 @@ impl<A: Addr> Engine<A> {
         let Some(span) = self.span_mut(slot) else {
             return Put::Never;
         };
-        let put = put(span, session, body.code(), body.wire_len(), tx, |out| {
-            body.encode(out);
-        });
+        let put = put_body(span, session, body, tx);
         self.count(slot, put)
     }
 
@@ -373,6 +392,9 @@ impl<A: Addr> Engine<A> {
     fn send_fresh(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
         if self.must_wait(slot, number) {
             return Turn::More;
+        }
+        if let Some(turn) = self.send_brief(slot, number, tx) {
+            return turn;
         }
         if let Some(turn) = self.send_plain(slot, number, tx) {
             return turn;
@@ -556,17 +578,42 @@ impl<A: Addr> Engine<A> {
         let Some(span) = span.and_then(Option::as_deref_mut) else {
             return Put::Never;
         };
-        let put = put(
-            span,
-            frame.session,
-            body.code(),
-            body.wire_len(),
-            tx,
-            |out| {
-                body.encode(out);
-            },
-        );
+        let put = put_body(span, frame.session, &body, tx);
         self.count(slot, put)
+    }
+}
+
+/// Writes one segment into the batch, all but its data in one move if nothing has to be signed.
+#[inline]
+fn put_body<A: Addr>(
+    span: &Span<A>,
+    session: SessionId,
+    body: &Body<'_>,
+    tx: &mut Transmit<A>,
+) -> Put {
+    let mut head = header(body.code(), session, 0);
+    let behind = match span.keys.overhead() {
+        0 => body.put_fields(&mut head),
+        _ => None,
+    };
+    let Some(behind) = behind else {
+        return put(span, session, body.code(), body.wire_len(), tx, |out| {
+            body.encode(out);
+        });
+    };
+    let len = head.octets().len() + behind.len();
+    let is_written = tx.push(span.config.address, len, |out| {
+        head.put(out);
+        out.extend_from_slice(behind);
+    });
+    written(is_written, len, tx)
+}
+
+fn written<A: Addr>(is_written: bool, len: usize, tx: &Transmit<A>) -> Put {
+    match is_written {
+        true => Put::Written(len),
+        false if tx.is_empty() => Put::Never,
+        false => Put::Later,
     }
 }
 
@@ -588,9 +635,5 @@ fn put<A: Addr>(
         write(out);
         keys.put_trailer(out, start);
     });
-    match is_written {
-        true => Put::Written(whole),
-        false if tx.is_empty() => Put::Never,
-        false => Put::Later,
-    }
+    written(is_written, whole, tx)
 }

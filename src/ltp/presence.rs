@@ -148,7 +148,7 @@ impl<A: Addr> Engine<A> {
             end: End::Plain,
         };
         self.closed
-            .insert(self.now, (Role::Sender, session), record);
+            .insert(self.now, (Role::Sender, session), &record);
     }
 
     // Keep-alives.

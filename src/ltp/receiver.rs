@@ -1,5 +1,6 @@
 //! The receiving role: blocks on their way in, and how sessions of others end.
 
+mod brief;
 mod ends;
 mod flow;
 mod room;
@@ -12,6 +13,7 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
+pub(super) use self::brief::Brief;
 pub(super) use self::flow::Flow;
 use super::api::{Event, Service};
 use super::auth::Name;
@@ -41,6 +43,7 @@ pub(super) struct Import {
 #[derive(Debug)]
 pub(super) enum Stage {
     Receiving(Box<Reception>),
+    Brief(Brief),
     /// Also what is left of a session for a service that is not open: it draws one CR, not one per segment.
     Cancelling(Cancel),
 }
@@ -212,15 +215,16 @@ impl Reception {
 impl<A: Addr> Engine<A> {
     /// Data, red or green.
     pub(super) fn on_data(&mut self, slot: u32, session: SessionId, data: &Data<'_>) {
-        if self.goes_on(slot, session, data) {
-            return;
-        }
-        // The RFC gives no ground for this; ION and the CCSDS profile have no session 0.
-        if session.number == 0 {
-            self.stats.malformed += 1;
-            return;
-        }
-        if !self.imports.contains_key(&session) && !self.begin_import(slot, session, data) {
+        if !self.imports.contains_key(&session) {
+            // The RFC gives no ground for this; ION and the CCSDS profile have no session 0.
+            if session.number == 0 {
+                self.stats.malformed += 1;
+                return;
+            }
+            if !self.begin_import(slot, session, data) {
+                return;
+            }
+        } else if self.goes_on(slot, session, data) {
             return;
         }
         let now = self.now;
@@ -245,19 +249,17 @@ impl<A: Addr> Engine<A> {
     }
 
     pub(super) fn reception(&mut self, session: SessionId) -> Option<&mut Reception> {
-        match &mut self.imports.get_mut(&session)?.stage {
-            Stage::Receiving(reception) => Some(reception),
-            Stage::Cancelling(_) => None,
-        }
+        self.imports.get_mut(&session)?.stage.reception()
     }
 
     // Beginnings.
 
-    /// Begins a session, unless it is over, for nobody, or one too many.
+    /// Begins a session, unless it is over, for nobody, or one too many. False when there is no more to do
+    /// with the segment.
     fn begin_import(&mut self, slot: u32, session: SessionId, data: &Data<'_>) -> bool {
         let name = (Role::Receiver, session);
         let mut green = None;
-        if let Some(record) = self.closed.get(name) {
+        if let Some(record) = self.closed.admit(name) {
             match record.end {
                 // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
                 End::GreenOnly { low } if matches!(data.color, Color::Red(_)) => green = Some(low),
@@ -271,13 +273,16 @@ impl<A: Addr> Engine<A> {
             self.stats.no_room += 1;
             return false;
         }
+        if green.is_some() {
+            self.closed.reopen(name);
+        }
         let Some(service) = self.services.get(&data.client).map(|open| open.service) else {
             self.stats.unknown_client += 1;
             self.refuse_unknown(slot, session);
             return false;
         };
-        if green.is_some() {
-            self.closed.reopen(name);
+        if green.is_none() && self.take_whole(slot, session, service, data) {
+            return false;
         }
         let reception = Reception {
             client: data.client,
@@ -355,9 +360,12 @@ impl<A: Addr> Engine<A> {
             {
                 self.hand_green(session, data, false);
                 let low = low.min(data.offset);
-                let name = (Role::Receiver, session);
-                let key_name = self.closed.get(name).and_then(|old| old.key_name);
-                self.remember(slot, session, End::GreenOnly { low }, key_name);
+                let memory = self.span(slot).map(Span::memory).unwrap_or_default();
+                let until = self.now + memory;
+                self.closed.change((Role::Receiver, session), |old| {
+                    old.until = until;
+                    old.end = End::GreenOnly { low };
+                });
             }
             (End::Delivered { red, serial }, Color::Red(Some(checkpoint)))
                 if data.range().end <= red =>
@@ -546,9 +554,14 @@ impl<A: Addr> Engine<A> {
             .green
             .map_or(data.offset, |low| low.min(data.offset));
         reception.green = Some(low);
-        reception.is_green_over |= ends_block;
         let has_red = reception.red.is_some() || !reception.held.is_empty();
-        self.hand_green(session, data, ends_block);
+        if !self.hand_green(session, data, ends_block) {
+            // As good as lost on the line, and its end with it.
+            return;
+        }
+        if let Some(reception) = self.reception(session) {
+            reception.is_green_over |= ends_block;
+        }
         if ends_block && !has_red {
             // Whether a red part exists cannot be known (RFC 5326 section 8.2).
             self.close_import_as(session, End::GreenOnly { low });
@@ -558,12 +571,13 @@ impl<A: Addr> Engine<A> {
     }
 
     /// P10 (RFC 5326 section 6.10): at once, neither ordered nor freed of duplicates.
-    fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) {
+    /// False without room.
+    fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) -> bool {
         let octets = data.octets.len() + EVENT;
         let is_full = octets > self.spare_of_all() || self.is_sated(data.client);
         if is_full || !self.has_event_room() {
             self.stats.no_room += 1;
-            return;
+            return false;
         }
         // Bound: usize has at most 64 bits.
         self.stats.green_octets += data.octets.len() as u64;
@@ -575,6 +589,7 @@ impl<A: Addr> Engine<A> {
             ends_block,
         };
         self.tell(event, octets);
+        true
     }
 
     // Guards.
@@ -622,9 +637,7 @@ impl<A: Addr> Engine<A> {
             reception.active = now;
             self.guard_import(slot, session);
         } else if reception.is_delivered || reception.held.is_empty() {
-            // The EOB was lost: nothing that anybody waits for.
-            let end = reception.end();
-            self.close_import_as(session, end);
+            self.miss_end(session);
         } else {
             // The truthful code; the specification's first thought was USR_CNCLD, which nobody asked for.
             self.cancel_import(session, Reason::SYSTEM);

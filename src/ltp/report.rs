@@ -74,7 +74,55 @@ struct Issued {
     tells_all: bool,
 }
 
+/// The only report of a session that was whole with its first segment. It claims everything.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// Octets of the red part.
+    pub(super) red: u64,
+    pub(super) checkpoint: u64,
+    pub(super) serial: u64,
+    /// When it left, its octets and its timer.
+    pub(super) left: Option<(Instant, usize, Option<TimerId>)>,
+}
+
+impl Told {
+    pub(super) fn timer(&self) -> Option<TimerId> {
+        self.left.and_then(|(_, _, timer)| timer)
+    }
+}
+
 impl Reports {
+    /// Those of a session that made one report so far; its segment came at `filled`.
+    pub(super) fn after(told: &Told, filled: Instant) -> Self {
+        let all = 0..told.red;
+        let (at, len, timer) = told.left.unwrap_or((Instant::ZERO, 0, None));
+        let mut reports = Self::new(told.serial);
+        reports.serial = told.serial.saturating_add(1);
+        reports.filled = filled;
+        reports.primary = told.red;
+        reports.judged = told.red;
+        let seen = told.checkpoint..told.checkpoint.saturating_add(1);
+        reports.checkpoints.insert(seen);
+        reports.note_bound(told.serial, 0);
+        let body = encode(told.serial, told.checkpoint, all.clone(), &[all]);
+        reports.octets = spilled(&body);
+        reports.pending.push(Issued {
+            serial: told.serial,
+            checkpoint: told.checkpoint,
+            body,
+            tries: u8::from(told.left.is_some()),
+            timer,
+            is_queued: told.left.is_none(),
+            first: at,
+            left: at,
+            latest: at,
+            len,
+            copy: None,
+            tells_all: true,
+        });
+        reports
+    }
+
     pub(super) fn new(serial: u64) -> Self {
         Self {
             serial,
@@ -501,6 +549,9 @@ impl<A: Addr> Engine<A> {
         let now = self.now;
         if let Some(span) = self.span_mut(slot) {
             span.line.report_acknowledged(session, serial);
+        }
+        if self.brief_acknowledged(slot, session, serial) {
+            return;
         }
         let Some(reception) = self.reception(session) else {
             return;

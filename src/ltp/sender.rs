@@ -1,5 +1,6 @@
 //! The sending role: blocks on their way out, checkpoints, and what reports do to them.
 
+mod brief;
 mod ends;
 mod forgotten;
 mod learn;
@@ -15,6 +16,7 @@ use core::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+pub(super) use self::brief::{Brief, Left};
 pub(super) use self::learn::segments;
 use super::api::{Block, Error, Event, Red, Side};
 use super::auth::Name;
@@ -45,6 +47,7 @@ pub(super) struct Export {
 #[derive(Debug)]
 pub(super) enum State {
     Sending(Box<Sending>),
+    Brief(Brief),
     Cancelling(Cancel),
 }
 
@@ -169,6 +172,18 @@ struct Wish {
     cycle: u32,
 }
 
+impl State {
+    /// The tag of a block that is being sent.
+    #[inline]
+    pub(super) fn tag(&self) -> Option<Tag> {
+        match self {
+            Self::Sending(sending) => Some(sending.tag),
+            Self::Brief(brief) => Some(brief.tag),
+            Self::Cancelling(_) => None,
+        }
+    }
+}
+
 impl Sending {
     fn is_claimed(&self) -> bool {
         self.claimed.len() == self.red
@@ -253,7 +268,7 @@ impl<A: Addr> Engine<A> {
             let limit = self.config.export_octets;
             return Err(Error::TooLong { len: octets, limit });
         }
-        if self.tags.contains_key(&block.tag) {
+        if self.tags.get(block.tag, &self.exports).is_some() {
             return Err(Error::TagInUse(block.tag));
         }
         let ways = self.span(slot).map(|span| span.config.ways);
@@ -279,47 +294,50 @@ impl<A: Addr> Engine<A> {
 
     fn begin_export(&mut self, slot: u32, number: u64, block: Block, red: u64) {
         let octets = block.data.len();
-        let sending = Sending {
+        let brief = Brief {
             tag: block.tag,
             client: block.client,
-            len: octets as u64,
-            red,
             block: block.data,
-            next: 0,
-            may_have_left: 0,
-            tells_sent: self.config.tell_sent,
             serial: self.first_serial(),
-            unchecked: 0,
-            checked: 0,
-            wants_checkpoint: false,
-            claimed: RangeSet::new(),
-            reports: RangeSet::new(),
-            lowest: None,
-            checkpoints: SmallVec::new(),
-            repairs: VecDeque::new(),
-            is_repairing: false,
-            problems: 0,
-            guard: None,
-            guard_tries: 0,
-            spare: Spare::default(),
-            judged: 0,
-            delayed: Vec::new(),
-            delay: None,
+            left: None,
         };
-        let state = State::Sending(Box::new(sending));
+        let segment = self.span(slot).map_or(0, |span| span.config.segment);
+        let is_brief = octets <= segment && red == brief.len() && !self.config.tell_sent;
+        let state = if is_brief {
+            State::Brief(brief)
+        } else {
+            State::Sending(Box::new(Sending {
+                red,
+                tells_sent: self.config.tell_sent,
+                ..brief.unfold()
+            }))
+        };
         let export = Export {
             slot,
             key_name: None,
             state,
         };
-        self.exports.insert(number, export);
-        self.tags.insert(block.tag, number);
+        self.insert_export(number, export);
         self.export_octets += octets;
         if let Some(span) = self.span_mut(slot) {
             span.exports += 1;
             span.fresh.push_back(number);
         }
         self.wake(slot);
+    }
+
+    /// Adds a session, and the tag of its block if it is being sent.
+    pub(super) fn insert_export(&mut self, number: u64, export: Export) {
+        let tag = export.state.tag();
+        let place = self.exports.insert(number, export);
+        if let (Some(tag), Some(place)) = (tag, place) {
+            self.tags.insert(tag, place, &self.exports);
+        }
+    }
+
+    /// The session of the block with a tag.
+    pub(super) fn tagged(&self, tag: Tag) -> Option<u64> {
+        self.tags.get(tag, &self.exports)
     }
 
     /// Draws a number that no session has and no peer may remember (RFC 5326 sections 3.1 and 9.1).
@@ -334,7 +352,7 @@ impl<A: Addr> Engine<A> {
                 number,
             };
             if !self.exports.contains_key(&number)
-                && self.closed.get((Role::Sender, session)).is_none()
+                && self.closed.admit((Role::Sender, session)).is_none()
             {
                 return number;
             }
@@ -394,7 +412,7 @@ impl<A: Addr> Engine<A> {
     /// No block being sent has the tag.
     pub fn checkpoint(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
-        let number = *self.tags.get(&tag).ok_or(Error::UnknownTag(tag))?;
+        let number = self.tagged(tag).ok_or(Error::UnknownTag(tag))?;
         if let Some((_, sending)) = self.sending(number) {
             sending.wants_checkpoint = true;
         }
@@ -408,23 +426,23 @@ impl<A: Addr> Engine<A> {
     /// No block being sent has the tag.
     pub fn cancel(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
-        let number = *self.tags.get(&tag).ok_or(Error::UnknownTag(tag))?;
+        let number = self.tagged(tag).ok_or(Error::UnknownTag(tag))?;
         self.fail(number, Side::Local, Reason::USER);
         Ok(())
     }
 
     pub(super) fn sending(&mut self, number: u64) -> Option<(u32, &mut Sending)> {
         let export = self.exports.get_mut(&number)?;
-        match &mut export.state {
-            State::Sending(sending) => Some((export.slot, sending)),
-            State::Cancelling(_) => None,
-        }
+        Some((export.slot, export.state.sending()?))
     }
 
     // What comes in.
 
     /// RS (P13, RFC 5326 section 6.13).
     pub(super) fn on_report(&mut self, slot: u32, session: SessionId, report: &Report<'_>) {
+        if self.brief_told(slot, session, report) {
+            return;
+        }
         let serial = report.serial;
         let scope = Range::from(report.scope);
         if let Some((_, sending)) = self.sending(session.number)

@@ -297,14 +297,55 @@ impl<A> Snapshot<A> {
         self.engine
     }
 
-    /// Returns the tags of the blocks that it will go on sending.
+    /// Returns the tags of the blocks that it will tell the end of: those it goes on sending, and those whose
+    /// end was not taken.
     pub fn tags(&self) -> impl Iterator<Item = Tag> {
-        self.exports
+        let sending = self
+            .exports
             .iter()
             .filter_map(|export| match &export.state {
                 SavedSending::Sending(block) => Some(block.tag),
                 SavedSending::Cancelling { .. } => None,
-            })
+            });
+        let over = self.events.iter().filter_map(|event| match event {
+            Event::Complete { tag, .. } | Event::Failed { tag, .. } => Some(*tag),
+            _ => None,
+        });
+        sending.chain(over)
+    }
+
+    /// Returns the client services that are open, and how.
+    pub fn services(&self) -> impl Iterator<Item = (u64, Service)> {
+        self.services.iter().copied()
+    }
+
+    /// The same, with its peers at another kind of address.
+    #[must_use]
+    pub fn map_address<B>(self, mut map: impl FnMut(A) -> B) -> Snapshot<B> {
+        let peers = self.peers.into_iter().map(|peer| SavedPeer {
+            id: peer.id,
+            config: peer.config.map_address(&mut map),
+            must_stop: peer.must_stop,
+            peer_stopped: peer.peer_stopped,
+            ends_in: peer.ends_in,
+            is_stranger: peer.is_stranger,
+            starved: peer.starved,
+        });
+        Snapshot {
+            format: self.format,
+            engine: self.engine,
+            lives: self.lives,
+            is_forgetful: self.is_forgetful,
+            peers: peers.collect(),
+            welcome: self
+                .welcome
+                .map(|(template, most)| (template.map_address(&mut map), most)),
+            services: self.services,
+            exports: self.exports,
+            imports: self.imports,
+            closed: self.closed,
+            events: self.events,
+        }
     }
 }
 
@@ -481,7 +522,10 @@ impl<A: Addr> Engine<A> {
             .map(|((role, session), record)| SavedClosed {
                 role,
                 session,
-                peer: self.peer_in(record.slot),
+                peer: match role {
+                    Role::Sender => self.peer_in(record.slot),
+                    Role::Receiver => session.originator,
+                },
                 left: record.until - now,
                 end: record.end,
                 key_name: record.key_name,
@@ -492,12 +536,12 @@ impl<A: Addr> Engine<A> {
     fn restore_closed(&mut self, closed: &[SavedClosed]) -> Restored {
         for (at, old) in closed.iter().enumerate() {
             let name = (old.role, old.session);
-            let is_new = self.closed.get(name).is_none();
+            let is_new = self.closed.admit(name).is_none();
             must(is_new, "closed session", at)?;
             // A peer that was removed is remembered for the blocks it sent, should it come again.
             let slot = match old.role {
                 Role::Sender => self.slot_of(old.peer, "closed peer", at)?,
-                Role::Receiver => self.by_id.get(&old.peer).copied().unwrap_or(u32::MAX),
+                Role::Receiver => u32::MAX,
             };
             let record = Record {
                 slot,
@@ -505,7 +549,7 @@ impl<A: Addr> Engine<A> {
                 end: old.end,
                 key_name: old.key_name,
             };
-            self.closed.insert(self.now, name, record);
+            self.closed.insert(self.now, name, &record);
         }
         Ok(())
     }

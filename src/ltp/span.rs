@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
 
+use super::adapt::Margins;
 use super::auth::Keys;
 use super::config::{Peer, Ways};
 use super::line::{Line, LineEstimate};
@@ -53,6 +54,16 @@ pub(super) struct Span<A> {
     /// When transmission is known to have to stop.
     pub(super) ends: Option<Instant>,
     pub(super) origin: Origin,
+    times: Times,
+}
+
+/// What follows from the configuration and from what was learned, and is asked for with every signal.
+#[derive(Debug, Default)]
+struct Times {
+    /// From the end of a segment that leaves until the peer answers it, and from there on.
+    nominal: Duration,
+    behind: Duration,
+    patience: Duration,
 }
 
 /// How a peer got to be known.
@@ -143,7 +154,7 @@ impl<A> Span<A> {
         carrier: Carrier,
         now: Instant,
     ) -> Self {
-        Self {
+        let mut span = Self {
             id,
             config,
             keys,
@@ -169,7 +180,30 @@ impl<A> Span<A> {
             ping: None,
             ends: None,
             origin: Origin::Added,
-        }
+            times: Times::default(),
+        };
+        span.retime();
+        span
+    }
+
+    /// Changes what is known of the peer.
+    pub(super) fn configure(&mut self, config: Peer<A>, keys: Keys) {
+        self.config = config;
+        self.keys = Arc::new(keys);
+        self.retime();
+    }
+
+    fn retime(&mut self) {
+        let config = &self.config;
+        let light = config.owlt_out + config.owlt_in;
+        let half = config.own_delay / 2;
+        let fixed = (half + config.remote_delay, half);
+        let learned = self.line.margin(config.margins, light);
+        let (before, behind) = learned.map_or(fixed, |margin| (margin, Duration::ZERO));
+        let tries = u32::from(config.checkpoint_retries) + 1;
+        self.times.nominal = config.owlt_out + before;
+        self.times.behind = config.owlt_in + behind;
+        self.times.patience = config.round_trip().max(self.timeout()) * tries;
     }
 
     pub(super) const fn may_send(&self) -> bool {
@@ -211,22 +245,19 @@ impl<A> Span<A> {
 
     /// When the answer to a segment of `len` octets that leaves at `now` is due.
     pub(super) fn answer(&self, now: Instant, len: usize) -> Due {
-        let config = &self.config;
-        let light = config.owlt_out + config.owlt_in;
-        let half = config.own_delay / 2;
-        let fixed = (half + config.remote_delay, half);
-        let learned = self.line.margin(config.margins, light);
-        let (before, behind) = learned.map_or(fixed, |margin| (margin, Duration::ZERO));
-        let nominal = now + self.transmission(len) + config.owlt_out + before;
+        let nominal = match self.config.rate {
+            None => now,
+            Some(_) => now + self.transmission(len),
+        } + self.times.nominal;
         Due {
-            deadline: nominal + config.owlt_in + behind,
+            deadline: nominal + self.times.behind,
             nominal,
         }
     }
 
     /// How long an answer may take, margins included.
     pub(super) fn timeout(&self) -> Duration {
-        self.answer(Instant::ZERO, 0).deadline - Instant::ZERO
+        self.times.nominal + self.times.behind
     }
 
     /// How many copies a signal gets.
@@ -244,7 +275,9 @@ impl<A> Span<A> {
     pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant, len: usize) {
         if self.resumed <= first && !self.is_silent() {
             let took = (now - first).saturating_sub(self.transmission(len));
-            self.line.took(took, latest - first);
+            if self.line.took(took, latest - first) && self.config.margins != Margins::Fixed {
+                self.retime();
+            }
         }
     }
 
@@ -256,9 +289,8 @@ impl<A> Span<A> {
     }
 
     /// How long a session may be without a segment: as long as a peer takes to use up its retries.
-    pub(super) fn patience(&self) -> Duration {
-        let tries = u32::from(self.config.checkpoint_retries) + 1;
-        self.config.round_trip().max(self.timeout()) * tries
+    pub(super) const fn patience(&self) -> Duration {
+        self.times.patience
     }
 
     /// How long closed sessions are remembered at least (twice the retries of the peer, which are supposed to

@@ -183,13 +183,9 @@ impl<'a> Claims<'a> {
             Source::Wire { octets, lower } => (Some((Cursor::new(octets), lower)), [].as_slice()),
             Source::Ranges(ranges) => (None, ranges),
         };
-        let from_wire = wire.into_iter().flat_map(|(mut cursor, lower)| {
-            core::iter::from_fn(move || {
-                let start = lower + sdnv(&mut cursor, "claim offset").ok()?;
-                let len = sdnv(&mut cursor, "claim length").ok()?;
-                Some(start..start + len)
-            })
-        });
+        let from_wire = wire
+            .into_iter()
+            .flat_map(|(mut cursor, lower)| core::iter::from_fn(move || claim(&mut cursor, lower)));
         from_wire.chain(ranges.iter().cloned())
     }
 }
@@ -388,16 +384,14 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// Reads the one segment of a datagram, and cuts off what ION leaves behind it.
+    /// Whether it may be the one segment of a datagram, with so many octets behind it.
     ///
     /// A datagram holds one segment (RFC 7122 section 3.3), and anything behind it makes it malformed. But the
     /// pieces of ION's split reports are as long as a piece can be, the rest being old memory (captures 15 and
     /// 28): without them no large block to ION would ever be repaired.
-    pub(super) fn decode_datagram(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let (segment, used) = Self::decode_first(octets).ok()?;
-        let (whole, behind) = octets.split_at_checked(used)?;
-        let is_report = matches!(segment.body, Body::Report(_));
-        (behind.is_empty() || is_report).then_some((segment, whole))
+    #[inline]
+    pub(super) const fn may_precede(&self, behind: &[u8]) -> bool {
+        behind.is_empty() || matches!(self.body, Body::Report(_))
     }
 
     /// Reads the first segment of a frame, and tells how many octets it takes.
@@ -444,10 +438,11 @@ impl<'a> Segment<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let counts = self.header.count << 4 | self.trailer.count;
         let mut head = header(self.body.code(), self.session, counts);
-        if let (Body::Data(data), 0) = (&self.body, counts) {
-            data.put_fields(&mut head);
+        if counts == 0
+            && let Some(behind) = self.body.put_fields(&mut head)
+        {
             head.put(out);
-            out.extend_from_slice(data.octets);
+            out.extend_from_slice(behind);
             return;
         }
         head.put(out);
@@ -516,6 +511,26 @@ impl<'a> Body<'a> {
             Self::CancelBySender(_) | Self::CancelByReceiver(_) => 1,
             Self::CancelAckToSender | Self::CancelAckToReceiver => 0,
         }
+    }
+
+    /// Appends the fields, and returns the octets behind them. `None`, and nothing is appended, for reports with
+    /// several claims, which no head is long enough for.
+    #[inline]
+    pub(super) fn put_fields(&self, head: &mut Head) -> Option<&'a [u8]> {
+        match self {
+            Self::Data(data) => {
+                data.put_fields(head);
+                return Some(data.octets);
+            }
+            Self::Report(report) => {
+                let claim = report.only_claim()?;
+                report.put_fields(&claim, head);
+            }
+            Self::ReportAck(serial) => head.sdnv(*serial),
+            Self::CancelBySender(reason) | Self::CancelByReceiver(reason) => head.octet(reason.0),
+            Self::CancelAckToSender | Self::CancelAckToReceiver => {}
+        }
+        Some(&[])
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
@@ -663,9 +678,31 @@ impl<'a> Report<'a> {
             + claims
     }
 
+    /// Whether it claims all of a red part of `red` octets.
+    pub(super) fn claims_all(&self, red: u64) -> bool {
+        self.scope.start == 0 && self.scope.end == red && self.only_claim() == Some(0..red)
+    }
+
+    /// The claim, if there is one alone.
+    #[inline]
+    fn only_claim(&self) -> Option<Range<u64>> {
+        if self.claims.count != 1 {
+            return None;
+        }
+        match self.claims.from {
+            Source::Wire { octets, lower } => claim(&mut Cursor::new(octets), lower),
+            Source::Ranges(ranges) => ranges.first().cloned(),
+        }
+    }
+
     /// The whole of a report that makes one claim.
     pub(super) fn head_with(&self, claim: &Range<u64>) -> Head {
         let mut head = Head::new();
+        self.put_fields(claim, &mut head);
+        head
+    }
+
+    fn put_fields(&self, claim: &Range<u64>, head: &mut Head) {
         head.sdnv(self.serial);
         head.sdnv(self.checkpoint);
         head.sdnv(self.scope.end);
@@ -673,7 +710,6 @@ impl<'a> Report<'a> {
         head.sdnv(1);
         head.sdnv(claim.start.saturating_sub(self.scope.start));
         head.sdnv(claim.end - claim.start);
-        head
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
@@ -697,6 +733,14 @@ pub(super) const fn report_head_len(serial: u64, checkpoint: u64, scope: Range64
 /// Octets of one claim.
 pub(super) const fn claim_len(claim: &Range<u64>, lower: u64) -> usize {
     sdnv_len(claim.start.saturating_sub(lower)) + sdnv_len(claim.end - claim.start)
+}
+
+/// Takes one claim that was checked.
+#[inline]
+fn claim(cursor: &mut Cursor<'_>, lower: u64) -> Option<Range<u64>> {
+    let start = lower + sdnv(cursor, "claim offset").ok()?;
+    let len = sdnv(cursor, "claim length").ok()?;
+    Some(start..start + len)
 }
 
 /// Checks every rule of RFC 5326 section 3.2.2, so that reading the claims later cannot fail.

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::pcapng::{take, take_slice};
-use super::synth::{TCP, UDP};
+use super::synth::{TCP, UDP, tag, take_tag};
 
 /// What UDP or TCP carried in one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,8 @@ const DEPTH: usize = 8;
 
 impl<'a> Frame<'a> {
     /// Takes the layers off a packet that begins as `link_type` says: Ethernet with or without VLAN tags,
-    /// raw IP, BSD loopback, or Linux cooked capture, first and second version.
+    /// raw IP, BSD loopback, Linux cooked capture, first and second version, or a datagram that Wireshark has
+    /// exported.
     ///
     /// # Errors
     ///
@@ -65,6 +66,7 @@ impl<'a> Frame<'a> {
             12 | 14 | 101 | 228 | 229 => ip(packet),
             113 => cooked(packet, 14, 16),
             276 => cooked(packet, 0, 20),
+            252 => exported(packet),
             other => Err(Skip::LinkType(other)),
         }
     }
@@ -78,6 +80,48 @@ fn loopback(packet: &[u8]) -> Result<Frame<'_>, Skip> {
         [2 | 10 | 24 | 28 | 30, 0, 0, 0] | [0, 0, 0, 2 | 10 | 24 | 28 | 30] => ip(packet),
         _ => Err(Skip::Other),
     }
+}
+
+/// A PDU behind tags that say what it is, and where it came from and went to.
+fn exported(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+    let (mut rest, mut is_udp) = (packet, false);
+    let (mut source, mut destination) = ((None, None), (None, None));
+    loop {
+        let (code, value) = take_tag(&mut rest).ok_or(Skip::Malformed)?;
+        match code {
+            tag::END => break,
+            tag::IPV4_SOURCE | tag::IPV6_SOURCE => source.0 = ip_address(value),
+            tag::IPV4_DESTINATION | tag::IPV6_DESTINATION => destination.0 = ip_address(value),
+            tag::PORT_TYPE => is_udp = number(value) == Some(tag::UDP),
+            tag::SOURCE_PORT => source.1 = number(value),
+            tag::DESTINATION_PORT => destination.1 = number(value),
+            _ => {}
+        }
+    }
+    let socket = |(address, port): (Option<IpAddr>, Option<u32>)| {
+        let port = port.and_then(|port| u16::try_from(port).ok());
+        Some(SocketAddr::new(address?, port?))
+    };
+    match (socket(source), socket(destination)) {
+        (Some(source), Some(destination)) if is_udp => Ok(Frame {
+            source,
+            destination,
+            transport: Transport::Udp,
+            payload: rest,
+            missing: 0,
+        }),
+        _ => Err(Skip::Other),
+    }
+}
+
+fn ip_address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+        .ok()
+}
+
+fn number(octets: &[u8]) -> Option<u32> {
+    octets.try_into().map(u32::from_be_bytes).ok()
 }
 
 fn ethernet(packet: &[u8]) -> Result<Frame<'_>, Skip> {

@@ -5,21 +5,20 @@ use super::{DecodeError, Fault};
 /// The octets not read yet, and how many were.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
-    rest: &'a [u8],
+    octets: &'a [u8],
+    /// At most their count.
     offset: usize,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) const fn new(octets: &'a [u8]) -> Self {
-        Self {
-            rest: octets,
-            offset: 0,
-        }
+        Self { octets, offset: 0 }
     }
 
     /// Returns the octets not read yet.
-    pub(crate) const fn rest(self) -> &'a [u8] {
-        self.rest
+    #[inline]
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.octets.get(self.offset..).unwrap_or_default()
     }
 
     /// Returns how many octets were read.
@@ -35,43 +34,49 @@ impl<'a> Cursor<'a> {
         len: usize,
         field: &'static str,
     ) -> Result<&'a [u8], DecodeError> {
-        let Some((octets, rest)) = self.rest.split_at_checked(len) else {
+        let Some((octets, _)) = self.rest().split_at_checked(len) else {
             return Err(self.short(len, field));
         };
-        self.advance(rest);
+        self.offset += len;
         Ok(octets)
     }
 
+    /// Takes an octet that is no more than `most`; one that is more stays.
+    #[cfg(feature = "ltp")]
+    #[inline]
+    pub(crate) fn octet_up_to(&mut self, most: u8) -> Option<u8> {
+        let octet = self.octets.get(self.offset).copied();
+        let octet = octet.filter(|octet| *octet <= most)?;
+        self.offset += 1;
+        Some(octet)
+    }
+
     pub(crate) fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
-        let Some((&octet, rest)) = self.rest.split_first() else {
+        let Some(&octet) = self.octets.get(self.offset) else {
             return Err(self.short(1, field));
         };
-        self.advance(rest);
+        self.offset += 1;
         Ok(octet)
     }
 
     /// Takes a big-endian number of 16 bits.
     #[cfg(feature = "cotp")]
     pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
-        let Some((&octets, rest)) = self.rest.split_first_chunk() else {
+        let Some(&octets) = self.rest().first_chunk() else {
             return Err(self.short(2, field));
         };
-        self.advance(rest);
+        self.offset += 2;
         Ok(u16::from_be_bytes(octets))
     }
 
-    fn advance(&mut self, rest: &'a [u8]) {
-        self.offset += self.rest.len() - rest.len();
-        self.rest = rest;
-    }
-
+    #[cold]
     const fn short(&self, need: usize, field: &'static str) -> DecodeError {
         DecodeError::new(
             field,
             self.offset,
             Fault::Short {
                 need,
-                left: self.rest.len(),
+                left: self.octets.len() - self.offset,
             },
         )
     }

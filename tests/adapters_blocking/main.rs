@@ -24,6 +24,8 @@ mod ltp;
 #[cfg(feature = "ltp")]
 #[path = "../ltp_nodes/mod.rs"]
 mod ltp_nodes;
+#[cfg(feature = "ltp")]
+mod ltp_restart;
 mod stream;
 mod toy;
 mod udp;

@@ -21,6 +21,8 @@ mod ltp;
 #[cfg(feature = "ltp")]
 #[path = "../ltp_nodes/mod.rs"]
 mod ltp_nodes;
+#[cfg(feature = "ltp")]
+mod ltp_restart;
 mod puppet;
 mod sockets;
 mod stream;

@@ -15,7 +15,7 @@ pub(in crate::ltp) struct Name(u64);
 
 impl Name {
     /// FNV-1a over 64 bits: the same in every run, so that it can be kept on a disk.
-    pub(super) fn of(suite: u8, id: &[u8]) -> Self {
+    pub(in crate::ltp) fn of(suite: u8, id: &[u8]) -> Self {
         let all = [suite];
         let all = all.iter().chain(id);
         Self(all.fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
@@ -70,15 +70,11 @@ impl<A: Addr> Engine<A> {
                 .get_mut(&session)
                 .map(|import| &mut import.key_name),
         };
-        let place = match live {
-            Some(place) => Some(place),
+        match live {
+            Some(place) => *place = Some(name),
             None => self
                 .closed
-                .get_mut((role, session))
-                .map(|old| &mut old.key_name),
-        };
-        if let Some(place) = place {
-            *place = Some(name);
+                .change((role, session), |old| old.key_name = Some(name)),
         }
     }
 }

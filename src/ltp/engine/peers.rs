@@ -92,8 +92,7 @@ impl<A: Addr> Engine<A> {
         // It may have to be authenticated from here on.
         self.flow = None;
         self.cue(slot, |span| {
-            span.config = peer;
-            span.keys = Arc::new(keys);
+            span.configure(peer, keys);
             span.carrier = carrier;
         });
         self.adopt(slot);

@@ -48,6 +48,9 @@ impl<A: Addr> Engine<A> {
     pub(super) fn control_left(&mut self, slot: u32, control: Control, len: usize) {
         match control {
             Control::Report { session, serial } => {
+                if self.brief_report_left(slot, session, serial, len) {
+                    return;
+                }
                 if self.report_left(slot, session, serial, len) {
                     let left = self.report_copies(slot, session);
                     self.copy_report(slot, session, serial, left);

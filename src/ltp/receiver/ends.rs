@@ -62,6 +62,18 @@ impl<A: Addr> Engine<A> {
         Some(slot)
     }
 
+    /// The EOB was lost, and with it maybe green segments. The application hears that nothing more comes
+    /// (RFC 5326 section 7.6); the sender waits for nothing, and is not told.
+    pub(super) fn miss_end(&mut self, session: SessionId) {
+        let end = match self.reception(session).map(|reception| reception.end()) {
+            Some(end @ End::Delivered { .. }) => end,
+            // Red data that come later all the same may no longer be delivered.
+            _ => End::Plain,
+        };
+        self.stop_import(session, Side::Local, Reason::SYSTEM);
+        self.close_import_as(session, end);
+    }
+
     pub(super) fn release(&mut self, slot: u32, reception: &Reception) {
         self.stop(reception.guard);
         for timer in reception.reports.timers() {
@@ -169,6 +181,10 @@ impl<A: Addr> Engine<A> {
         let slot = import.slot;
         match &import.stage {
             Stage::Receiving(reception) => self.release(slot, reception),
+            Stage::Brief(brief) => {
+                self.stop(brief.told.timer());
+                self.charge(slot, size_of::<Reception>(), 0);
+            }
             Stage::Cancelling(cancel) => self.stop(cancel.timer),
         }
         if let Some(span) = self.span_mut(slot) {
@@ -193,6 +209,6 @@ impl<A: Addr> Engine<A> {
             end,
         };
         self.closed
-            .insert(self.now, (Role::Receiver, session), record);
+            .insert(self.now, (Role::Receiver, session), &record);
     }
 }

@@ -16,13 +16,19 @@ impl<A: Addr> Engine<A> {
     /// Returns how far a block has got; `None` when no block being sent has the tag.
     #[must_use]
     pub fn progress(&self, tag: Tag) -> Option<Progress> {
-        let export = self.exports.get(self.tags.get(&tag)?)?;
+        let export = self.exports.get(&self.tagged(tag)?)?;
         match &export.state {
             State::Sending(sending) => Some(Progress {
                 sent: sending.next,
                 claimed: sending.claimed.len(),
                 red: sending.red,
                 len: sending.len,
+            }),
+            State::Brief(brief) => Some(Progress {
+                sent: brief.left.map_or(0, |_| brief.len()),
+                claimed: 0,
+                red: brief.len(),
+                len: brief.len(),
             }),
             State::Cancelling(_) => None,
         }
@@ -99,20 +105,19 @@ impl<A: Addr> Engine<A> {
     pub(super) fn end_sending(&mut self, number: u64) -> Option<(u32, Box<Sending>)> {
         let export = self.exports.get_mut(&number)?;
         let slot = export.slot;
+        export.state.sending()?;
         let idle = State::Cancelling(Cancel::new(Reason::USER));
-        let sending = match mem::replace(&mut export.state, idle) {
-            State::Sending(sending) => sending,
-            cancelling @ State::Cancelling(_) => {
-                export.state = cancelling;
-                return None;
-            }
+        let State::Sending(sending) = mem::replace(&mut export.state, idle) else {
+            return None;
         };
         for timer in sending.checkpoints.iter().flat_map(Outstanding::timers) {
             self.stop(Some(timer));
         }
         self.stop(sending.guard);
         self.stop(sending.delay);
-        self.tags.remove(&sending.tag);
+        if let Some(place) = self.exports.place(&number) {
+            self.tags.remove(sending.tag, place);
+        }
         if sending.spare.is_queued
             && let Some(span) = self.span_mut(slot)
         {
@@ -196,7 +201,7 @@ impl<A: Addr> Engine<A> {
         };
         self.cookies.forget(Role::Sender, session);
         self.closed
-            .insert(self.now, (Role::Sender, session), record);
+            .insert(self.now, (Role::Sender, session), &record);
         self.relieve();
     }
 }

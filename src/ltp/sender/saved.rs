@@ -166,6 +166,7 @@ impl<A: Addr> Engine<A> {
             let export = self.exports.get(&number)?;
             let state = match &export.state {
                 State::Sending(sending) => SavedSending::Sending(sending.save()),
+                State::Brief(brief) => SavedSending::Sending(brief.unfold().save()),
                 State::Cancelling(cancel) => SavedSending::Cancelling {
                     reason: cancel.reason,
                     tries: cancel.tries,
@@ -194,15 +195,14 @@ impl<A: Addr> Engine<A> {
         };
         let is_free = number > 0
             && !self.exports.contains_key(&number)
-            && self.closed.get((Role::Sender, session)).is_none();
+            && self.closed.admit((Role::Sender, session)).is_none();
         must(is_free, "exports.number", at)?;
         let slot = self.slot_of(saved.peer, "exports.peer", at)?;
         let state = match saved.state {
             SavedSending::Sending(sending) => {
                 let sending = Sending::restore(sending, at, age)?;
                 let tag = sending.tag;
-                must(!self.tags.contains_key(&tag), "exports.tag", at)?;
-                self.tags.insert(tag, number);
+                must(self.tagged(tag).is_none(), "exports.tag", at)?;
                 self.export_octets = self.export_octets.saturating_add(sending.block.len());
                 State::Sending(Box::new(sending))
             }
@@ -217,7 +217,7 @@ impl<A: Addr> Engine<A> {
             key_name: saved.key_name,
             state,
         };
-        self.exports.insert(number, export);
+        self.insert_export(number, export);
         if let Some(span) = self.span_mut(slot) {
             span.exports += 1;
         }
@@ -231,7 +231,7 @@ impl<A: Addr> Engine<A> {
         let Some((_, sending)) = self.sending(number) else {
             let tries = match self.exports.get(&number).map(|export| &export.state) {
                 Some(State::Cancelling(cancel)) => cancel.tries,
-                Some(State::Sending(_)) | None => 0,
+                Some(State::Sending(_) | State::Brief(_)) | None => 0,
             };
             self.cancel_export_again(slot, number, tries);
             return;

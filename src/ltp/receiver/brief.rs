@@ -1,0 +1,233 @@
+//! Blocks that are one segment: delivered at once, and over once a single report is acknowledged.
+//!
+//! Most sessions of small blocks are nothing else. Such a session keeps what that takes and no more: no
+//! buffer, no sets, and no guard, as the timer of its report ends it in any case. As soon as anything else
+//! happens to it, it becomes a [`Reception`] like any other, and goes on as if it had been one all along.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::{EVENT, Reception, Stage};
+use crate::ltp::adapt::Copies;
+use crate::ltp::api::{Event, Service};
+use crate::ltp::closed::End;
+use crate::ltp::engine::{Engine, Key, What};
+use crate::ltp::ranges::RangeSet;
+use crate::ltp::report::{Reports, Told};
+use crate::ltp::sender::segments;
+use crate::ltp::span::{Control, Span};
+use crate::ltp::spare::LEAST;
+use crate::ltp::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, SessionId};
+use crate::{Addr, Instant};
+
+/// A block that came whole in one segment, and the one report on it.
+#[derive(Debug)]
+pub(in crate::ltp) struct Brief {
+    client: u64,
+    /// When it came.
+    came: Instant,
+    pub(in crate::ltp) told: Told,
+}
+
+impl Brief {
+    /// The same as any other session.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn unfold(&self) -> Reception {
+        let red = self.told.red;
+        let mut held = RangeSet::new();
+        held.insert(0..red);
+        Reception {
+            client: self.client,
+            service: Service::Whole,
+            buffer: Vec::new(),
+            granted: 0,
+            excess: 0,
+            held,
+            red: Some(red),
+            ends_block: true,
+            green: None,
+            is_green_over: false,
+            is_delivered: true,
+            streamed: 0,
+            is_streaming: false,
+            reports: Reports::after(&self.told, self.came),
+            active: self.came,
+            guard: None,
+            charge: size_of::<Reception>(),
+        }
+    }
+
+    pub(super) const fn end(&self) -> End {
+        End::Delivered {
+            red: self.told.red,
+            serial: self.told.serial.saturating_add(1),
+        }
+    }
+}
+
+impl Stage {
+    /// The session with all that can happen to it, unless it is being cancelled.
+    #[inline]
+    pub(super) fn reception(&mut self) -> Option<&mut Reception> {
+        if let Self::Brief(brief) = self {
+            *self = Self::Receiving(Box::new(brief.unfold()));
+        }
+        match self {
+            Self::Receiving(reception) => Some(reception),
+            Self::Brief(_) | Self::Cancelling(_) => None,
+        }
+    }
+}
+
+impl<A> Span<A> {
+    /// Whether signals leave once, and nothing is to be learned of their copies.
+    pub(in crate::ltp) fn is_plain(&self) -> bool {
+        self.config.copies == Copies::Fixed(0)
+    }
+}
+
+impl<A: Addr> Engine<A> {
+    /// Takes a segment that is a whole block and begins its session; false for any other, and where memory is
+    /// short.
+    ///
+    /// It counts for as much memory as it would take unfolded, so that it can be at any time.
+    pub(super) fn take_whole(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        service: Service,
+        data: &Data<'_>,
+    ) -> bool {
+        let Color::Red(Some(Checkpoint {
+            serial: checkpoint,
+            report: 0,
+            mark: Mark::Block,
+        })) = data.color
+        else {
+            return false;
+        };
+        let octets = data.octets.len();
+        let spare = self.spare(slot);
+        let Some(span) = self.span_mut(slot) else {
+            return false;
+        };
+        let is_possible = service == Service::Whole
+            && (1..LEAST).contains(&octets)
+            && data.offset == 0
+            && octets <= span.config.session_octets
+            && 2 * size_of::<Reception>() + 2 * EVENT + octets <= spare
+            && span.is_plain()
+            && span.has_way();
+        if !is_possible {
+            return false;
+        }
+        // Bound: usize has at most 64 bits.
+        let red = octets as u64;
+        // The one that came tells nothing of the line.
+        let others = segments(red, span.config.segment) - 1;
+        if others > 0 {
+            span.line.came(others, 0);
+        }
+        let serial = self.first_serial();
+        let brief = Brief {
+            client: data.client,
+            came: self.now,
+            told: Told {
+                red,
+                checkpoint,
+                serial,
+                left: None,
+            },
+        };
+        self.admit(slot, session, Stage::Brief(brief));
+        self.charge(slot, 0, size_of::<Reception>());
+        self.stats.red_octets += red;
+        self.stats.positive_reports_sent += 1;
+        self.stats.imports_complete += 1;
+        if !self.queue(slot, Control::Report { session, serial }) {
+            // As good as lost on the line.
+            self.report_left(slot, session, serial, 0);
+        }
+        let event = Event::Received {
+            session,
+            client: data.client,
+            data: Bytes::copy_from_slice(data.octets),
+            ends_block: true,
+        };
+        self.tell(event, octets + EVENT);
+        true
+    }
+
+    /// Notes that the report on such a block left for the first time (P3, RFC 5326 section 6.3); false for any
+    /// other report.
+    pub(in crate::ltp) fn brief_report_left(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        serial: u64,
+        len: usize,
+    ) -> bool {
+        let now = self.now;
+        let Some(due) = self
+            .span(slot)
+            .filter(|span| span.is_plain())
+            .map(|span| span.answer(now, len))
+        else {
+            return false;
+        };
+        let is_frozen = self.span(slot).is_some_and(Span::is_silent);
+        let Some(Stage::Brief(brief)) = self.imports.get_mut(&session).map(|one| &mut one.stage)
+        else {
+            return false;
+        };
+        if brief.told.serial != serial || brief.told.left.is_some() {
+            return false;
+        }
+        let what = What::Report { session, serial };
+        let timer = self.timers.set(due, slot, Key { slot, what }, is_frozen);
+        brief.told.left = Some((now, len, timer));
+        true
+    }
+
+    /// RA for the report on such a block; false for any other.
+    pub(in crate::ltp) fn brief_acknowledged(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        serial: u64,
+    ) -> bool {
+        let Some(Stage::Brief(brief)) = self.imports.get_mut(&session).map(|one| &mut one.stage)
+        else {
+            return false;
+        };
+        if brief.told.serial != serial {
+            return false;
+        }
+        let (left, end) = (brief.told.left, brief.end());
+        let now = self.now;
+        if let Some((at, len, _)) = left
+            && let Some(span) = self.span_mut(slot)
+        {
+            span.answered(now, at, at, len);
+            span.line.exchanged(true);
+        }
+        self.close_import_as(session, end);
+        true
+    }
+}
+
+impl Told {
+    /// It claims all there is.
+    pub(in crate::ltp) fn with_body<T>(&self, use_body: impl FnOnce(&Body<'_>) -> T) -> T {
+        let all = 0..self.red;
+        use_body(&Body::Report(Report {
+            serial: self.serial,
+            checkpoint: self.checkpoint,
+            scope: (0..self.red).into(),
+            claims: Claims::new(core::slice::from_ref(&all)),
+        }))
+    }
+}

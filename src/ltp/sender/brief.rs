@@ -1,0 +1,165 @@
+//! Blocks that are one red segment, of which one report tells that they came.
+//!
+//! Most sessions of small blocks are nothing else. Such a session keeps what that takes and no more. As soon as
+//! anything else happens to it, it becomes a [`Sending`] like any other, and goes on as if it had been one all
+//! along.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::{Outstanding, Sending, State};
+use crate::ltp::api::Event;
+use crate::ltp::engine::Engine;
+use crate::ltp::outgoing::Spare;
+use crate::ltp::ranges::RangeSet;
+use crate::ltp::span::Control;
+use crate::ltp::timers::TimerId;
+use crate::ltp::wire::{Checkpoint, Mark, Report, SessionId};
+use crate::{Addr, Instant, Tag};
+
+/// A block that is red, and so short that it may fit one segment.
+#[derive(Debug)]
+pub(in crate::ltp) struct Brief {
+    pub(in crate::ltp) tag: Tag,
+    pub(in crate::ltp) client: u64,
+    pub(in crate::ltp) block: Bytes,
+    /// The serial number of its checkpoint.
+    pub(in crate::ltp) serial: u64,
+    pub(in crate::ltp) left: Option<Left>,
+}
+
+/// The one segment, once it left.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::ltp) struct Left {
+    pub(in crate::ltp) at: Instant,
+    pub(in crate::ltp) len: usize,
+    pub(in crate::ltp) timer: Option<TimerId>,
+}
+
+impl Brief {
+    /// The checkpoint that the only segment is.
+    pub(in crate::ltp) const fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            serial: self.serial,
+            report: 0,
+            mark: Mark::Block,
+        }
+    }
+
+    pub(in crate::ltp) const fn len(&self) -> u64 {
+        // Bound: usize has at most 64 bits.
+        self.block.len() as u64
+    }
+
+    /// The same as any other session.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn unfold(&self) -> Sending {
+        let len = self.len();
+        let outstanding = |left: Left| Outstanding {
+            serial: self.serial,
+            report: 0,
+            range: 0..len,
+            mark: Mark::Block,
+            cycle: 0,
+            tries: 1,
+            timer: left.timer,
+            copy: None,
+            first: left.at,
+            latest: left.at,
+            len: left.len,
+            run: Vec::new(),
+        };
+        let checkpoints: SmallVec<[Outstanding; 1]> =
+            self.left.into_iter().map(outstanding).collect();
+        // Bound: 0 or 1.
+        let passes = checkpoints.len() as u64;
+        Sending {
+            tag: self.tag,
+            client: self.client,
+            block: self.block.clone(),
+            len,
+            red: len,
+            next: passes * len,
+            may_have_left: 0,
+            tells_sent: false,
+            serial: self.serial.saturating_add(passes),
+            unchecked: 0,
+            checked: passes * len,
+            wants_checkpoint: false,
+            claimed: RangeSet::new(),
+            reports: RangeSet::new(),
+            lowest: None,
+            checkpoints,
+            repairs: VecDeque::new(),
+            is_repairing: false,
+            problems: 0,
+            guard: None,
+            guard_tries: 0,
+            spare: Spare::default(),
+            judged: 0,
+            delayed: Vec::new(),
+            delay: None,
+        }
+    }
+}
+
+impl State {
+    /// The session with all that can happen to it, unless it is being cancelled.
+    #[inline]
+    pub(super) fn sending(&mut self) -> Option<&mut Box<Sending>> {
+        if let Self::Brief(brief) = self {
+            *self = Self::Sending(Box::new(brief.unfold()));
+        }
+        match self {
+            Self::Sending(sending) => Some(sending),
+            Self::Brief(_) | Self::Cancelling(_) => None,
+        }
+    }
+}
+
+impl<A: Addr> Engine<A> {
+    /// Takes the report that ends such a session: all came (P12, RFC 5326 section 6.12). False for any other.
+    pub(super) fn brief_told(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        report: &Report<'_>,
+    ) -> bool {
+        let number = session.number;
+        let Some(export) = self.exports.get_mut(&number) else {
+            return false;
+        };
+        let State::Brief(brief) = &export.state else {
+            return false;
+        };
+        let Some(left) = brief.left.filter(|_| report.claims_all(brief.len())) else {
+            return false;
+        };
+        let (tag, octets) = (brief.tag, brief.block.len());
+        let is_answer = report.checkpoint == brief.serial;
+        let serial = report.serial;
+        if let Some(place) = self.exports.place(&number) {
+            self.tags.remove(tag, place);
+        }
+        self.queue(slot, Control::ReportAck { session, serial });
+        self.stop(left.timer);
+        let now = self.now;
+        if let Some(span) = self.span_mut(slot).filter(|_| is_answer) {
+            span.answered(now, left.at, left.at, left.len);
+            span.line.exchanged(true);
+        }
+        self.stats.positive_reports_received += 1;
+        // Bound: usize has at most 64 bits.
+        self.landed(slot, octets as u64);
+        self.stats.exports_complete += 1;
+        self.export_octets -= octets;
+        self.tell(Event::Complete { tag, session }, 0);
+        self.close_export(number);
+        true
+    }
+}
