@@ -125,6 +125,9 @@ impl<A: Addr> Machine for Caller<A> {
     }
 }
 
+/// Makes a world of so many hosts.
+type Make = fn(u32) -> World;
+
 fn ring(hosts: u32, line: Line) -> World {
     let mut world = empty();
     let runners: Vec<Host<Runner>> = (0..hosts)
@@ -236,7 +239,7 @@ fn steps(world: &mut World) {
 }
 
 fn happenings(criterion: &mut Criterion) {
-    let kinds: [(&str, fn(u32) -> World); 5] = [
+    let kinds: [(&str, Make); 5] = [
         ("lossy", lossy),
         ("slow", slow),
         ("nat", |hosts| behind_nats(hosts, Proto::Udp)),
