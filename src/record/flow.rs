@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::capture::Packet;
-use super::frame::{Frame, Skip, Transport};
+use super::frame::{Frame, Piece, Skip, Transport};
+use super::pieces::Pieces;
 use super::synth::{FIN, RST, SYN};
 use crate::{Instant, Path};
 
@@ -51,7 +52,7 @@ pub struct Skipped {
     pub link_type: u64,
     /// Packets that are neither UDP nor TCP on IP.
     pub other: u64,
-    /// Fragments of IP packets.
+    /// Fragments of IP packets whose other fragments are not there, or not yet.
     pub fragments: u64,
     /// Packets shorter than their headers.
     pub malformed: u64,
@@ -61,12 +62,13 @@ pub struct Skipped {
 
 /// Puts the packets of a capture into order.
 ///
-/// Datagrams pass. Of streams, each direction comes in order and once: repeated octets are dropped, and
+/// Fragments of IP packets are put together. Datagrams pass. Of streams, each direction comes in order and once: repeated octets are dropped, and
 /// what never comes is reported as a gap when too much waits behind it, or at the end. A stream whose
 /// beginning is not in the capture begins with its first segment.
 #[derive(Debug, Clone, Default)]
 pub struct Flows {
     flows: BTreeMap<(SocketAddr, SocketAddr), Flow>,
+    pieces: Pieces,
     skipped: Skipped,
 }
 
@@ -94,8 +96,11 @@ impl Flows {
 
     /// Returns what was passed over so far.
     #[must_use]
-    pub const fn skipped(&self) -> Skipped {
-        self.skipped
+    pub fn skipped(&self) -> Skipped {
+        Skipped {
+            fragments: self.pieces.lost(),
+            ..self.skipped
+        }
     }
 
     /// Takes the next packet of a capture; `arrive` gets what it completes.
@@ -104,8 +109,22 @@ impl Flows {
             Ok(frame) => self.frame(packet.time, &frame, &mut arrive),
             Err(Skip::LinkType(_)) => self.skipped.link_type += 1,
             Err(Skip::Other) => self.skipped.other += 1,
-            Err(Skip::Fragment) => self.skipped.fragments += 1,
+            Err(Skip::Fragment) => self.piece(packet, &mut arrive),
             Err(Skip::Malformed) => self.skipped.malformed += 1,
+        }
+    }
+
+    /// What a fragmented packet carried comes with its last piece.
+    fn piece(&mut self, packet: &Packet<'_>, arrive: &mut dyn FnMut(Arrival<'_>)) {
+        let Some(piece) = Piece::read(packet.link_type, packet.octets) else {
+            return;
+        };
+        if let Some(whole) = self.pieces.take(packet.time, &piece) {
+            match Frame::of_pieces(piece.of, &whole) {
+                Ok(frame) => self.frame(packet.time, &frame, arrive),
+                Err(Skip::Malformed) => self.skipped.malformed += 1,
+                Err(_) => self.skipped.other += 1,
+            }
         }
     }
 
