@@ -129,6 +129,13 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
+//! # In Wireshark
+//!
+//! Recordings and captures on port 1113 dissect as LTP. Acknowledgments of a cancellation (CAS and CAR) do not, or
+//! are called malformed: they have no content (RFC 5326 section 3.2.4), so nothing stands behind the octet that
+//! counts their extensions, and Wireshark (4.0 at least) wants one octet more. Those of ION look the same to it.
+//! In segments with trailer extensions it gives up behind the content.
+//!
 //! # Where the RFCs leave a choice
 //!
 //! | place | here |
@@ -163,6 +170,7 @@ mod display;
 mod engine;
 #[cfg(feature = "arbitrary")]
 mod generate;
+mod index;
 mod label;
 mod line;
 mod outgoing;

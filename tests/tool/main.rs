@@ -139,8 +139,13 @@ impl Drop for Server {
 /// As Ctrl-C does.
 #[cfg(unix)]
 fn interrupt(process: &Child) {
+    signal(process, "-INT");
+}
+
+#[cfg(unix)]
+fn signal(process: &Child, name: &str) {
     let id = process.id().to_string();
-    let status = Command::new("kill").args(["-INT", &id]).status().unwrap();
+    let status = Command::new("kill").args([name, &id]).status().unwrap();
     assert!(status.success());
 }
 

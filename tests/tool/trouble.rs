@@ -135,3 +135,12 @@ fn a_killed_process_leaves_a_recording_of_all_it_had_received() {
         .count();
     assert_eq!(echoed, 2, "{}", calls.out);
 }
+
+/// Not behind the first block: that would have been acknowledged.
+#[test]
+fn a_folder_in_which_no_file_can_be_made_is_told_of_before_anything_is_received() {
+    let arguments = "ltp recv --bind 127.0.0.1:0 --engine 3 --client 4 --out /proc";
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+
+    farlink(&arguments).badly(1, "/proc: ");
+}

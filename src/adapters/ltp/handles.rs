@@ -89,6 +89,10 @@ impl<P: Pump> Handle<P> {
         self.hall().stats()
     }
 
+    pub(crate) fn cookies(&self, session: SessionId) -> Vec<Bytes> {
+        self.hall().with(|station, _| station.cookies(session))
+    }
+
     pub(crate) fn line(&self, peer: u64) -> Option<LineEstimate> {
         self.hall().with(|station, _| station.line(peer))
     }

@@ -8,6 +8,8 @@ use core::time::Duration;
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::desk::{Course, Desk};
 use super::waiters::Ticket;
 use super::{Error, NodeSnapshot, NodeStats, Received, Speaker};
@@ -471,6 +473,12 @@ impl Station {
 
     pub(super) fn stop_asking(&mut self, peer: u64, ticket: &mut Option<Ticket>) {
         self.desk.stop_asking(peer, ticket);
+    }
+
+    pub(super) fn cookies(&self, session: SessionId) -> Vec<Bytes> {
+        let speaker = self.speaker.iter();
+        let cookies = speaker.flat_map(|speaker| speaker.engine().cookies(session));
+        cookies.map(Bytes::copy_from_slice).collect()
     }
 
     pub(super) fn line(&self, peer: u64) -> Option<LineEstimate> {

@@ -37,6 +37,10 @@ impl Bound {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.first().is_none()
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

@@ -183,6 +183,13 @@ impl Node {
         self.0.line(peer)
     }
 
+    /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far as
+    /// [`Config::max_cookies`](crate::ltp::Config::max_cookies) lets them be kept.
+    #[must_use]
+    pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
+        self.0.cookies(session)
+    }
+
     /// Returns what was counted, and how much is under way.
     #[must_use]
     pub fn stats(&self) -> NodeStats {

@@ -25,6 +25,8 @@ use crate::output::Form;
 /// when everything is in it. Green octets that never come are zeros in it, and it is called incomplete. With
 /// --out - blocks go to standard output, and what is told to standard error.
 ///
+/// Ctrl-C and SIGTERM cancel what is under way, and what has come is kept.
+///
 /// Exit status 1: the address cannot be had, a file cannot be written, or with --once there was no block.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -227,6 +229,11 @@ impl Taker {
         reason: Reason,
         after_delivery: bool,
     ) -> std::io::Result<Option<bool>> {
+        // Nobody failed if the end alone did not come.
+        let is_unended = after_delivery || self.shelf.is_green(session);
+        if by == Side::Local && reason == Reason::SYSTEM && is_unended {
+            return self.keep(session);
+        }
         let who = match by {
             Side::Local => "this engine".into(),
             Side::Remote => format!("engine {}", session.originator),
