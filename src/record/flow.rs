@@ -67,7 +67,7 @@ pub struct Skipped {
 /// beginning is not in the capture begins with its first segment.
 #[derive(Debug, Clone, Default)]
 pub struct Flows {
-    flows: BTreeMap<(SocketAddr, SocketAddr), Flow>,
+    streams: BTreeMap<(SocketAddr, SocketAddr), Flow>,
     pieces: Pieces,
     skipped: Skipped,
 }
@@ -146,14 +146,14 @@ impl Flows {
         }
         let mut arrive = |what: What<'_>| arrive(Arrival { time, path, what });
         let key = (frame.source, frame.destination);
-        if !self.flows.contains_key(&key) {
+        if !self.streams.contains_key(&key) {
             // A probe of an idle stream is numbered one too low, and would make a bad beginning.
             if frame.payload.is_empty() && flags & SYN == 0 {
                 return;
             }
             self.make_room();
         }
-        let flow = self.flows.entry(key).or_insert_with(|| {
+        let flow = self.streams.entry(key).or_insert_with(|| {
             // A SYN counts one; a stream that is met half way begins where it is met.
             Flow::new(sequence, flags)
         });
@@ -165,25 +165,25 @@ impl Flows {
     }
 
     fn make_room(&mut self) {
-        if self.flows.len() >= FLOWS {
-            self.flows.pop_first();
+        if self.streams.len() >= FLOWS {
+            self.streams.pop_first();
             self.skipped.flows += 1;
         }
     }
 
     fn close(&mut self, time: Instant, path: Path, arrive: &mut dyn FnMut(Arrival<'_>)) {
-        if let Some(mut flow) = self.flows.remove(&(path.remote, path.local)) {
+        if let Some(mut flow) = self.streams.remove(&(path.remote, path.local)) {
             flow.finish(&mut |what: What<'_>| arrive(Arrival { time, path, what }));
         }
     }
 
     /// Gives what still waits behind gaps, at the end of a capture.
     pub fn finish(&mut self, time: Instant, mut arrive: impl FnMut(Arrival<'_>)) {
-        for ((source, destination), flow) in &mut self.flows {
+        for ((source, destination), flow) in &mut self.streams {
             let path = Path::tcp(*destination, *source);
             flow.finish(&mut |what: What<'_>| arrive(Arrival { time, path, what }));
         }
-        self.flows.clear();
+        self.streams.clear();
     }
 }
 

@@ -64,7 +64,7 @@ impl<'a> Frame<'a> {
             return exported(packet);
         }
         match packet_of_ip(link_type, packet)? {
-            Ip::Whole(next, carried) => transport(next, carried),
+            Ip::Whole(next, carried) => transport(next, &carried),
             Ip::Piece(_) => Err(Skip::Fragment),
         }
     }
@@ -78,7 +78,7 @@ impl<'a> Frame<'a> {
             missing: 0,
         };
         match extensions(of.next, carried)? {
-            Ip::Whole(next, carried) => transport(next, carried),
+            Ip::Whole(next, carried) => transport(next, &carried),
             Ip::Piece(_) => Err(Skip::Malformed),
         }
     }
@@ -288,16 +288,16 @@ fn ipv4(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     let carried = Carried::new(source, destination, octets, length);
     let fragment = [header[6], header[7]];
     // All but "don't fragment" and the bit that nobody has a use for.
-    if u16::from_be_bytes(fragment) & 0x3fff == 0 {
-        return Ok(Ip::Whole(header[9], carried));
+    if u16::from_be_bytes(fragment) & 0x3fff != 0 {
+        let of = Whose {
+            source,
+            destination,
+            next: header[9],
+            identification: u16::from_be_bytes([header[4], header[5]]).into(),
+        };
+        return Ok(Ip::Piece(Piece::new(of, fragment, Unit::V4, &carried)));
     }
-    let of = Whose {
-        source,
-        destination,
-        next: header[9],
-        identification: u16::from_be_bytes([header[4], header[5]]).into(),
-    };
-    Ok(Ip::Piece(Piece::new(of, fragment, Unit::V4, &carried)))
+    Ok(Ip::Whole(header[9], carried))
 }
 
 fn ipv6(packet: &[u8]) -> Result<Ip<'_>, Skip> {
@@ -353,7 +353,7 @@ fn extensions(mut next: u8, mut carried: Carried<'_>) -> Result<Ip<'_>, Skip> {
     Err(Skip::Other)
 }
 
-fn transport(proto: u8, carried: Carried<'_>) -> Result<Frame<'_>, Skip> {
+fn transport<'a>(proto: u8, carried: &Carried<'a>) -> Result<Frame<'a>, Skip> {
     let mut rest = carried.octets;
     if !matches!(proto, UDP | TCP) {
         return Err(Skip::Other);
