@@ -1,6 +1,8 @@
 //! The engine of one node: peers, services, time, and the way in and out.
 
 mod peers;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
