@@ -9,7 +9,8 @@ use farlink::adapters::ltp::{Error, Kind, Maker, Options};
 use farlink::ltp::{self, Config, Engine, Peer, Reason, Red, Side};
 
 use super::AT_LAST;
-use super::ltp_nodes::{CLIENT, block_of, failure, hasty, here};
+use super::loopback::here;
+use super::ltp_nodes::{CLIENT, block_of, failure, hasty};
 
 #[test]
 fn a_sender_that_crashed_goes_on_with_its_blocks_by_their_handles() {

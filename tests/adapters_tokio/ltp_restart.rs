@@ -9,7 +9,8 @@ use farlink::adapters::tokio::ltp::{AccessPoint, Node, NodeSnapshot, Restored, S
 use farlink::ltp::{self, Config, Engine, Peer, Reason, Red, Side};
 use tokio::time::{sleep, timeout};
 
-use super::ltp_nodes::{CLIENT, block_of, failure, hasty, here};
+use super::loopback::here;
+use super::ltp_nodes::{CLIENT, block_of, failure, hasty};
 
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);
