@@ -80,6 +80,37 @@ fn a_node_that_was_suspended_goes_on_in_both_directions() {
 }
 
 #[test]
+fn blocks_arrive_once_however_often_both_nodes_are_put_aside() {
+    let (earth, mars) = pair();
+    let (earth_at, mars_at) = (earth.local_addr(), mars.local_addr());
+    let (near, _far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
+    let blocks: Vec<_> = (1..=30).map(|number| block_of(number * 1000)).collect();
+    for block in &blocks {
+        near.start(2, block.clone(), Red::All).unwrap();
+    }
+
+    let mut far = restored(mars_at, 2, &mars.suspend().unwrap());
+    let mut near = restored(earth_at, 1, &earth.suspend().unwrap());
+    let mut received = Vec::new();
+    while received.len() < blocks.len() {
+        received.push(next(&far.points[0]));
+        if received.len() % 4 == 0 {
+            far = restored(mars_at, 2, &far.node.suspend().unwrap());
+        }
+        if received.len() % 5 == 0 {
+            near = restored(earth_at, 1, &near.node.suspend().unwrap());
+        }
+    }
+
+    for sending in &mut near.sendings {
+        sending.wait_timeout(AT_LAST).unwrap().unwrap();
+    }
+    received.sort_by_key(Vec::len);
+    assert_eq!(received, blocks);
+    assert_eq!(far.points[0].try_receive().unwrap(), None);
+}
+
+#[test]
 fn a_receiver_that_crashed_cancels_what_it_had_in_part_and_keeps_what_it_had_whole() {
     let (earth, mars) = pair();
     let (near, _far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
