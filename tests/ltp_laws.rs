@@ -33,7 +33,7 @@ fn an_engine_keeps_the_laws_whatever_is_done_to_it() {
 fn the_scripts_get_engines_to_send_and_to_tell() {
     let (mut made, mut events, mut sends) = (0, 0, 0);
     let mut chance = Seed::from(1).chance();
-    for _ in 0..150 {
+    for _ in 0..300 {
         let mut octets = [0; 1 << 14];
         chance.fill(&mut octets);
         let case = Unstructured::new(&octets).arbitrary().unwrap();
@@ -43,7 +43,7 @@ fn the_scripts_get_engines_to_send_and_to_tell() {
         sends += summary.sends;
     }
     assert!(
-        made > 100 && events > 20 && sends > 500,
+        made > 200 && events > 20 && sends > 1000,
         "{made} {events} {sends}"
     );
 }

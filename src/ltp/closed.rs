@@ -1,12 +1,10 @@
 //! What is remembered of closed sessions, against duplicates that come late (RFC 5326 section 9.2).
 
-mod index;
-
 use alloc::collections::{BTreeMap, VecDeque};
 use core::hash::BuildHasher as _;
 
-use self::index::Index;
 use super::auth::Name as KeyName;
+use super::index::Index;
 use super::span::Role;
 use super::table::Keyed;
 use super::wire::SessionId;
@@ -315,6 +313,25 @@ impl Closed {
         Some(self.record(number, entry))
     }
 
+    /// As [`get`](Self::get), for a session that is about to begin if it is not remembered.
+    #[inline]
+    pub(super) fn admit(&mut self, name: Name) -> Option<Record> {
+        let number = self.find(name)?;
+        let kept = self.get(name);
+        if kept.is_none() {
+            self.drop_entry(name, number);
+        }
+        kept
+    }
+
+    #[cold]
+    fn drop_entry(&mut self, name: Name, number: u32) {
+        if let Some(entry) = self.entry_mut(number) {
+            entry.kind = Kind::Gone;
+        }
+        self.unlink(hash(self.hasher, name), number);
+    }
+
     /// Changes what is known of a session, if it is remembered.
     pub(super) fn change(&mut self, name: Name, change: impl FnOnce(&mut Record)) {
         let Some(number) = self.find(name) else {
@@ -337,13 +354,9 @@ impl Closed {
 
     /// Lets a session live again.
     pub(super) fn reopen(&mut self, name: Name) {
-        let Some(number) = self.find(name) else {
-            return;
-        };
-        if let Some(entry) = self.entry_mut(number) {
-            entry.kind = Kind::Gone;
+        if let Some(number) = self.find(name) {
+            self.drop_entry(name, number);
         }
-        self.unlink(hash(self.hasher, name), number);
     }
 
     /// Forgets the sessions sent to a peer, as nobody answers it any more.
@@ -508,6 +521,24 @@ mod tests {
         assert_eq!(closed.get(name(1)).map(|record| record.end), Some(wide));
         assert_eq!(closed.wide.len(), 1);
         assert!(closed.ring.len() < 100, "{}", closed.ring.len());
+    }
+
+    #[test]
+    fn one_that_is_over_may_close_anew_before_it_is_forgotten() {
+        let mut closed = Closed::new(Keyed(1), 9, 2, 100);
+        closed.insert(Instant::ZERO, name(0), &record(0, 100));
+        closed.insert(Instant::ZERO, name(1), &record(0, 10));
+        let later = Instant::ZERO + Duration::from_secs(10);
+        for number in 2..5 {
+            closed.insert(later, name(number), &record(0, 100));
+        }
+
+        assert!(closed.admit(name(0)).is_some());
+        assert!(closed.admit(name(1)).is_none());
+        closed.insert(later, name(1), &record(0, 100));
+
+        assert_eq!(known(&closed, 0..9), [0, 1, 2, 3, 4]);
+        assert_eq!(closed.iter().count(), 5);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The engine of one node: peers, services, time, and the way in and out.
 
 mod peers;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -17,10 +19,10 @@ use super::receiver::{Flow, Import};
 use super::sender::Export;
 use super::span::{Carrier, Control, Origin, Role, Span};
 use super::spare::Spares;
-use super::table::{Keyed, Sessions, Table};
+use super::table::{Keyed, Sessions, Tags};
 use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
-use crate::{Addr, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
+use crate::{Addr, Chance, Instant, Link, Machine, Output, Seed, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
 pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
@@ -40,7 +42,7 @@ pub struct Engine<A> {
     links: BTreeMap<A, Carrier>,
     pub(super) services: BTreeMap<u64, Opened>,
     pub(super) exports: Sessions<u64, Export>,
-    pub(super) tags: Table<Tag, u64>,
+    pub(super) tags: Tags,
     pub(super) imports: Sessions<SessionId, Import>,
     /// The session whose next segment is expected, as it is known to begin.
     pub(super) flow: Option<Flow>,
@@ -151,7 +153,6 @@ impl<A: Addr> Engine<A> {
                 config.closed_most,
             ),
             cookies: Cookies::new(hasher),
-            config,
             chance: seed.chance(),
             now: Instant::ZERO,
             spans: Vec::new(),
@@ -159,9 +160,9 @@ impl<A: Addr> Engine<A> {
             by_addr: BTreeMap::new(),
             links: BTreeMap::new(),
             services: BTreeMap::new(),
-            exports: Sessions::with_hasher(hasher),
-            tags: Table::with_hasher(hasher),
-            imports: Sessions::with_hasher(hasher),
+            exports: Sessions::new(hasher, config.max_exports),
+            tags: Tags::new(hasher, config.max_exports),
+            imports: Sessions::new(hasher, config.max_imports),
             flow: None,
             timers: Timers::new(),
             events: VecDeque::new(),
@@ -181,6 +182,7 @@ impl<A: Addr> Engine<A> {
             lives: 0,
             is_forgetful: false,
             stats: Stats::default(),
+            config,
         })
     }
 
@@ -511,7 +513,7 @@ impl<A: Addr> Engine<A> {
 
     /// Finds who sent a segment. From a receiver of blocks the segment does not say; the session does, or
     /// else the address it came from.
-    fn peer_of(&self, from: A, segment: &Segment<'_>) -> Option<u32> {
+    fn peer_of(&mut self, from: A, segment: &Segment<'_>) -> Option<u32> {
         let session = segment.session;
         match segment.body {
             Body::Data(_)
@@ -522,7 +524,8 @@ impl<A: Addr> Engine<A> {
                 if session.originator != self.config.engine {
                     return None;
                 }
-                let known = self.exports.get(&session.number).map(|export| export.slot);
+                let known = self.exports.get_mut(&session.number);
+                let known = known.map(|export| export.slot);
                 known
                     .or_else(|| self.pings.get(&session.number).copied())
                     .or_else(|| self.closed.get((Role::Sender, session)).map(|old| old.slot))

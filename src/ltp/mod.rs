@@ -170,6 +170,7 @@ mod display;
 mod engine;
 #[cfg(feature = "arbitrary")]
 mod generate;
+mod index;
 mod label;
 mod line;
 mod outgoing;

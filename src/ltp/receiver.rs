@@ -259,7 +259,7 @@ impl<A: Addr> Engine<A> {
     fn begin_import(&mut self, slot: u32, session: SessionId, data: &Data<'_>) -> bool {
         let name = (Role::Receiver, session);
         let mut green = None;
-        if let Some(record) = self.closed.get(name) {
+        if let Some(record) = self.closed.admit(name) {
             match record.end {
                 // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
                 End::GreenOnly { low } if matches!(data.color, Color::Red(_)) => green = Some(low),

@@ -172,6 +172,18 @@ struct Wish {
     cycle: u32,
 }
 
+impl State {
+    /// The tag of a block that is being sent.
+    #[inline]
+    pub(super) fn tag(&self) -> Option<Tag> {
+        match self {
+            Self::Sending(sending) => Some(sending.tag),
+            Self::Brief(brief) => Some(brief.tag),
+            Self::Cancelling(_) => None,
+        }
+    }
+}
+
 impl Sending {
     fn is_claimed(&self) -> bool {
         self.claimed.len() == self.red
@@ -256,7 +268,7 @@ impl<A: Addr> Engine<A> {
             let limit = self.config.export_octets;
             return Err(Error::TooLong { len: octets, limit });
         }
-        if self.tags.contains_key(&block.tag) {
+        if self.tags.get(block.tag, &self.exports).is_some() {
             return Err(Error::TagInUse(block.tag));
         }
         let ways = self.span(slot).map(|span| span.config.ways);
@@ -281,7 +293,7 @@ impl<A: Addr> Engine<A> {
     }
 
     fn begin_export(&mut self, slot: u32, number: u64, block: Block, red: u64) {
-        let (tag, octets) = (block.tag, block.data.len());
+        let octets = block.data.len();
         let brief = Brief {
             tag: block.tag,
             client: block.client,
@@ -305,14 +317,27 @@ impl<A: Addr> Engine<A> {
             key_name: None,
             state,
         };
-        self.exports.insert(number, export);
-        self.tags.insert(tag, number);
+        self.insert_export(number, export);
         self.export_octets += octets;
         if let Some(span) = self.span_mut(slot) {
             span.exports += 1;
             span.fresh.push_back(number);
         }
         self.wake(slot);
+    }
+
+    /// Adds a session, and the tag of its block if it is being sent.
+    pub(super) fn insert_export(&mut self, number: u64, export: Export) {
+        let tag = export.state.tag();
+        let place = self.exports.insert(number, export);
+        if let (Some(tag), Some(place)) = (tag, place) {
+            self.tags.insert(tag, place, &self.exports);
+        }
+    }
+
+    /// The session of the block with a tag.
+    pub(super) fn tagged(&self, tag: Tag) -> Option<u64> {
+        self.tags.get(tag, &self.exports)
     }
 
     /// Draws a number that no session has and no peer may remember (RFC 5326 sections 3.1 and 9.1).
@@ -327,7 +352,7 @@ impl<A: Addr> Engine<A> {
                 number,
             };
             if !self.exports.contains_key(&number)
-                && self.closed.get((Role::Sender, session)).is_none()
+                && self.closed.admit((Role::Sender, session)).is_none()
             {
                 return number;
             }
@@ -387,7 +412,7 @@ impl<A: Addr> Engine<A> {
     /// No block being sent has the tag.
     pub fn checkpoint(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
-        let number = *self.tags.get(&tag).ok_or(Error::UnknownTag(tag))?;
+        let number = self.tagged(tag).ok_or(Error::UnknownTag(tag))?;
         if let Some((_, sending)) = self.sending(number) {
             sending.wants_checkpoint = true;
         }
@@ -401,7 +426,7 @@ impl<A: Addr> Engine<A> {
     /// No block being sent has the tag.
     pub fn cancel(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
-        let number = *self.tags.get(&tag).ok_or(Error::UnknownTag(tag))?;
+        let number = self.tagged(tag).ok_or(Error::UnknownTag(tag))?;
         self.fail(number, Side::Local, Reason::USER);
         Ok(())
     }

@@ -536,7 +536,7 @@ impl<A: Addr> Engine<A> {
     fn restore_closed(&mut self, closed: &[SavedClosed]) -> Restored {
         for (at, old) in closed.iter().enumerate() {
             let name = (old.role, old.session);
-            let is_new = self.closed.get(name).is_none();
+            let is_new = self.closed.admit(name).is_none();
             must(is_new, "closed session", at)?;
             // A peer that was removed is remembered for the blocks it sent, should it come again.
             let slot = match old.role {

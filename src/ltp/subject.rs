@@ -9,6 +9,7 @@ use super::closed::Closed;
 use super::config::Config;
 use super::cookies::Cookies;
 use super::engine::{Engine, Key, Opened};
+use super::index::Index;
 use super::line::Line;
 use super::receiver::{EVENT, Import, Stage};
 use super::sender::{Export, Sending, State};
@@ -18,7 +19,7 @@ use super::timers::Timers;
 use super::wire::{Segment, SessionId};
 use crate::laws::Subject;
 use crate::laws::codec::Codec;
-use crate::{Addr, Hop, Seed, Tag};
+use crate::{Addr, Hop, Seed};
 
 /// Bytes that an entry of a tree takes at most beside its key and value: half-empty nodes and edges.
 const TREE: usize = 64;
@@ -73,7 +74,7 @@ impl<A: Addr> Engine<A> {
     fn tables(&self) -> usize {
         let slots = self.ready.capacity() + self.starved.capacity();
         self.exports.allocation_size()
-            + self.tags.allocation_size()
+            + self.tags.allocated()
             + self.imports.allocation_size()
             + self.streams.capacity() * size_of::<SessionId>()
             + self.departed.capacity() * size_of::<u64>()
@@ -100,7 +101,7 @@ impl Subject for Engine<Hop> {
             .saturating_add(exports.saturating_add(imports).saturating_mul(4))
             .saturating_add(peers);
         // A table keeps an eighth free and doubles; a vector doubles. Some more are always there.
-        let per_export = 4 * (size_of::<(Tag, u64)>() + 1)
+        let per_export = Index::weight()
             + Sessions::<u64, Export>::weight()
             + 4 * size_of::<(u64, u64)>()
             + size_of::<Sending>()

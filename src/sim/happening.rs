@@ -1,7 +1,6 @@
 //! What happens, and when: the entries of the agenda and what they stand for.
 
 use alloc::boxed::Box;
-use core::hint::black_box;
 
 use slab::Slab;
 
@@ -10,17 +9,8 @@ use super::links::WayId;
 use super::pipe::{LaneId, News};
 use super::script::Tick;
 use super::traffic::{Arrival, IpArrival};
-use super::world::{Lodging, Slot};
 use super::{HostId, Place, World};
 use crate::{Instant, Link, Tag};
-
-/// With fewer hosts than this, all that is looked at stays in the cache.
-const FEW: usize = 64;
-
-/// How many other things happen between a look ahead and what it looks at.
-const FAR: usize = 5;
-const MIDWAY: usize = 3;
-const NEAR: usize = 1;
 
 /// What the agenda holds: eight octets, for a large agenda is much of what a large world touches.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +33,10 @@ pub(super) struct Plan(u32);
 /// taken, while it is still in the cache.
 #[derive(Default)]
 pub(super) struct Plans {
-    arrivals: Slab<Arrival>,
-    ip_arrivals: Slab<IpArrival>,
-    lanes: Slab<(LaneId, News)>,
-    tcp: Slab<TcpWake>,
+    pub(super) arrivals: Slab<Arrival>,
+    pub(super) ip_arrivals: Slab<IpArrival>,
+    pub(super) lanes: Slab<(LaneId, News)>,
+    pub(super) tcp: Slab<TcpWake>,
     rare: Slab<Rare>,
 }
 
@@ -70,7 +60,7 @@ impl Plan {
         Self(u32::try_from(key).unwrap_or(u32::MAX))
     }
 
-    fn key(self) -> usize {
+    pub(super) fn key(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -101,52 +91,13 @@ impl World {
         self.agenda.enter(at, Happening::Tcp(plan));
     }
 
-    /// Reads a little of what the next things that happen will look at, one stage after the other, so that it
-    /// comes into the cache while others happen. In a large world nothing of a host is there otherwise.
-    pub(super) fn look_ahead(&self) {
-        if self.hosts.len() < FEW {
-            return;
-        }
-        if let Some(Happening::Arrive(plan)) = self.agenda.ahead(FAR) {
-            let arrival = self.plans.arrivals.get(plan.key());
-            black_box(arrival.map(|arrival| arrival.to));
-        }
-        if let Some(happening) = self.agenda.ahead(MIDWAY)
-            && let Some(slot) = self.host_of(*happening)
-        {
-            black_box((slot.is_done, slot.body.glance()));
-        }
-        if let Some(happening) = self.agenda.ahead(NEAR)
-            && let Some(slot) = self.host_of(*happening)
-            && let Lodging::Name(named) = &slot.lodging
-        {
-            black_box(self.links.glance(named.latest_way()));
-        }
-    }
-
-    fn host_of(&self, happening: Happening) -> Option<&Slot> {
-        let id = match happening {
-            Happening::Wake(id) | Happening::Room(id) => id,
-            Happening::Arrive(plan) => {
-                let arrival = self.plans.arrivals.get(plan.key())?;
-                black_box((arrival.octets.first(), arrival.octets.last()));
-                arrival.to
-            }
-            Happening::ArriveOnIp(_)
-            | Happening::Lane(_)
-            | Happening::Tcp(_)
-            | Happening::Rare(_) => return None,
-        };
-        self.hosts.get(id.index()).map(|slot| &**slot)
-    }
-
     pub(super) fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Wake(id) => self.wake(id),
             Happening::Room(id) => self.make_room(id),
             Happening::Arrive(plan) => {
                 if let Some(arrival) = self.plans.arrivals.try_remove(plan.key()) {
-                    self.arrival(arrival);
+                    self.arrival(&arrival);
                 }
             }
             Happening::ArriveOnIp(plan) => {

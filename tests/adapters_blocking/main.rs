@@ -17,6 +17,8 @@ use std::time::Duration;
 
 #[cfg(feature = "cotp")]
 mod cotp;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 #[cfg(feature = "ltp")]
 mod ltp;
 #[cfg(feature = "ltp")]

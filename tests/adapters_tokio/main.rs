@@ -14,6 +14,8 @@
 
 #[cfg(feature = "cotp")]
 mod cotp;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 #[cfg(feature = "ltp")]
 mod ltp;
 #[cfg(feature = "ltp")]

@@ -79,8 +79,35 @@ fn what_is_recorded_replays_and_draws() {
     farlink(&["cotp", "connect", &server.address, "--record", &recording]).well();
 
     farlink(&["replay", &recording]).well();
-    farlink(&["decode", &recording, "--ladder", &drawing]).well();
-    assert!(fs::read_to_string(drawing).unwrap().contains("CR"));
+    let decoded = farlink(&["decode", &recording, "--ladder", &drawing]).well();
+    // The service is not on the port by which analysers know it, and shown there.
+    assert!(
+        decoded.lines()[0].contains(" > 127.0.0.1:102  CR "),
+        "{}",
+        decoded.out
+    );
+    let drawing = fs::read_to_string(drawing).unwrap();
+    assert!(drawing.contains("CR"));
+    assert!(!drawing.contains("seed"), "only worlds grow from one");
+}
+
+#[test]
+fn a_recording_shows_the_time_of_day() {
+    use farlink::record::Capture;
+
+    let wall = || std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let before = wall();
+    let recording = scratch("dated.pcapng");
+    let mut server = serve(&["--once", "--record", &recording]);
+    farlink(&["cotp", "connect", &server.address]).well();
+    assert!(server.process.wait().unwrap().success());
+
+    let file = fs::read(recording).unwrap();
+    let mut capture = Capture::open(&file).unwrap();
+    while let Some(packet) = capture.next_packet().unwrap() {
+        let shown = packet.time - farlink::Instant::ZERO;
+        assert!(before <= shown && shown <= wall(), "{before:?} {shown:?}");
+    }
 }
 
 #[test]

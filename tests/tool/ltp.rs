@@ -73,7 +73,7 @@ fn event<'a>(objects: &'a [Value], name: &str) -> &'a Value {
 fn silence() -> (UdpSocket, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket
-        .set_read_timeout(Some(Duration::from_secs(20)))
+        .set_read_timeout(Some(Duration::from_secs(100)))
         .unwrap();
     let address = socket.local_addr().unwrap().to_string();
     (socket, address)

@@ -14,7 +14,7 @@ use farlink::adapters::tokio::ltp::Node;
 use farlink::ltp::{Config, Peer};
 
 use crate::recording::Studio;
-use crate::{Failure, interrupt};
+use crate::{Failure, interrupt, recording};
 use door::Door;
 
 /// The Licklider Transmission Protocol over UDP (RFC 5326, RFC 7122).
@@ -109,6 +109,7 @@ fn maker(record: Option<&std::path::Path>, door: Door) -> Result<Maker, Failure>
 
 fn bind(address: core::net::SocketAddr, config: Config, maker: Maker) -> Result<Node, Failure> {
     let options = Options {
+        clock: recording::clock(),
         maker,
         ..Options::from(config)
     };

@@ -152,7 +152,7 @@ impl<A: Addr> Engine<A> {
         let session = saved.session;
         let is_free = session.number > 0
             && !self.imports.contains_key(&session)
-            && self.closed.get((Role::Receiver, session)).is_none();
+            && self.closed.admit((Role::Receiver, session)).is_none();
         must(is_free, "imports.session", at)?;
         let slot = self.slot_of(saved.peer, "imports.peer", at)?;
         let stage = match &saved.stage {

@@ -143,6 +143,9 @@ impl<A: Addr> Engine<A> {
         let (tag, octets) = (brief.tag, brief.block.len());
         let is_answer = report.checkpoint == brief.serial;
         let serial = report.serial;
+        if let Some(place) = self.exports.place(&number) {
+            self.tags.remove(tag, place);
+        }
         self.queue(slot, Control::ReportAck { session, serial });
         self.stop(left.timer);
         let now = self.now;
@@ -153,7 +156,6 @@ impl<A: Addr> Engine<A> {
         self.stats.positive_reports_received += 1;
         // Bound: usize has at most 64 bits.
         self.landed(slot, octets as u64);
-        self.tags.remove(&tag);
         self.stats.exports_complete += 1;
         self.export_octets -= octets;
         self.tell(Event::Complete { tag, session }, 0);

@@ -16,7 +16,7 @@ impl<A: Addr> Engine<A> {
     /// Returns how far a block has got; `None` when no block being sent has the tag.
     #[must_use]
     pub fn progress(&self, tag: Tag) -> Option<Progress> {
-        let export = self.exports.get(self.tags.get(&tag)?)?;
+        let export = self.exports.get(&self.tagged(tag)?)?;
         match &export.state {
             State::Sending(sending) => Some(Progress {
                 sent: sending.next,
@@ -115,7 +115,9 @@ impl<A: Addr> Engine<A> {
         }
         self.stop(sending.guard);
         self.stop(sending.delay);
-        self.tags.remove(&sending.tag);
+        if let Some(place) = self.exports.place(&number) {
+            self.tags.remove(sending.tag, place);
+        }
         if sending.spare.is_queued
             && let Some(span) = self.span_mut(slot)
         {

@@ -195,15 +195,14 @@ impl<A: Addr> Engine<A> {
         };
         let is_free = number > 0
             && !self.exports.contains_key(&number)
-            && self.closed.get((Role::Sender, session)).is_none();
+            && self.closed.admit((Role::Sender, session)).is_none();
         must(is_free, "exports.number", at)?;
         let slot = self.slot_of(saved.peer, "exports.peer", at)?;
         let state = match saved.state {
             SavedSending::Sending(sending) => {
                 let sending = Sending::restore(sending, at, age)?;
                 let tag = sending.tag;
-                must(!self.tags.contains_key(&tag), "exports.tag", at)?;
-                self.tags.insert(tag, number);
+                must(self.tagged(tag).is_none(), "exports.tag", at)?;
                 self.export_octets = self.export_octets.saturating_add(sending.block.len());
                 State::Sending(Box::new(sending))
             }
@@ -218,7 +217,7 @@ impl<A: Addr> Engine<A> {
             key_name: saved.key_name,
             state,
         };
-        self.exports.insert(number, export);
+        self.insert_export(number, export);
         if let Some(span) = self.span_mut(slot) {
             span.exports += 1;
         }

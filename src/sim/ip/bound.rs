@@ -37,6 +37,11 @@ impl Bound {
         }
     }
 
+    /// Returns the socket with the lowest port.
+    pub(super) fn first(&self) -> Option<&(u16, IpAddr)> {
+        self.0.first()
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

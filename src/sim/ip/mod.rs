@@ -15,6 +15,7 @@ mod tcp;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -49,6 +50,8 @@ const PUBLIC: usize = 0;
 pub(super) struct Internet {
     nets: Vec<Net>,
     nats: Vec<Gate>,
+    /// How many addresses were given to hosts and NATs.
+    addresses: u32,
 }
 
 struct Net {
@@ -60,7 +63,20 @@ struct Net {
 /// A NAT between the network of its index plus one and `outer`.
 struct Gate {
     outer: usize,
+    /// Of what it sent last outside, and inside.
+    routes: [Option<Route>; 2],
     table: Table,
+}
+
+/// The next hop of a node's packets to an address, kept for the next packet.
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    net: usize,
+    dst: IpAddr,
+    /// How many addresses there were in the world: a further one may be nearer.
+    addresses: u32,
+    hop: Node,
+    way: WayId,
 }
 
 /// What an IP packet carries beside its octets.
@@ -115,6 +131,22 @@ impl Internet {
         Self {
             nets: alloc::vec![public],
             nats: Vec::new(),
+            addresses: 0,
+        }
+    }
+
+    /// Reads something of a NAT.
+    pub(super) fn glance(&self, nat: NatId) {
+        if let Some(gate) = self.nats.get(nat.index()) {
+            black_box((gate.outer, gate.routes.first().map(Option::is_some)));
+            gate.table.glance();
+        }
+    }
+
+    /// Reads something of what a NAT knows.
+    pub(super) fn glance_further(&self, nat: NatId) {
+        if let Some(gate) = self.nats.get(nat.index()) {
+            gate.table.glance_further();
         }
     }
 
@@ -168,6 +200,7 @@ impl World {
         });
         self.net.nats.push(Gate {
             outer,
+            routes: [None; 2],
             table: Table::new(nat, addresses, chance),
         });
         id
@@ -177,6 +210,7 @@ impl World {
         let Some(members) = self.net.nets.get_mut(net).map(|net| &mut net.members) else {
             misuse("the NAT belongs to another world");
         };
+        self.net.addresses = self.net.addresses.wrapping_add(1);
         if members.insert(address, node).is_some() {
             misuse(&format!("two neighbours have the address {address}"));
         }
@@ -263,8 +297,33 @@ impl World {
 
     /// Returns the way on which a packet leaves `from`.
     fn way_out(&mut self, from: Node, header: &Header) -> Option<(WayId, Node)> {
-        let hop = self.net.next_hop(header.net, header.dst.ip())?;
-        Some((self.way_in(header.net, from, hop)?, hop))
+        let Header { net, dst, .. } = *header;
+        let (dst, addresses) = (dst.ip(), self.net.addresses);
+        if let Some(route) = *self.kept_route(from, net)?
+            && (route.net, route.dst, route.addresses) == (net, dst, addresses)
+        {
+            return Some((route.way, route.hop));
+        }
+        let hop = self.net.next_hop(net, dst)?;
+        let way = self.way_in(net, from, hop)?;
+        *self.kept_route(from, net)? = Some(Route {
+            net,
+            dst,
+            addresses,
+            hop,
+            way,
+        });
+        Some((way, hop))
+    }
+
+    fn kept_route(&mut self, from: Node, net: usize) -> Option<&mut Option<Route>> {
+        match from {
+            Node::Host(id) => Some(&mut self.stack(id).route),
+            Node::Nat(nat) => {
+                let side = usize::from(net == nat.index() + 1);
+                self.net.nats.get_mut(nat.index())?.routes.get_mut(side)
+            }
+        }
     }
 
     /// Sends a packet on from `from`, who is not held up by a queue.

@@ -13,7 +13,7 @@ use crate::{Cause, Link, Path, Tag};
 
 /// A connection of a host has a deadline.
 pub(in super::super) struct TcpWake {
-    pub(super) id: HostId,
+    pub(in super::super) id: HostId,
     pub(super) pair: Pair,
 }
 

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
+use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
 use core::ops::Bound as Unbound;
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 
 use super::super::dice::Dice;
 use super::super::happening::Rare;
+use super::super::links::WayId;
 use super::super::pipe::Owner;
 use super::super::trace::PacketId;
 use super::super::traffic::{Head, Sent};
@@ -18,7 +20,7 @@ use super::super::world::Lodging;
 use super::super::{Carrier, Chunks, HostId, Node, Place, Why, World, misuse};
 use super::bound::Bound;
 use super::tcp::{Conn, Origin, State};
-use super::{Header, Tcp};
+use super::{Header, Route, Tcp};
 use crate::{Ask, Cause, Chance, Link, Path, Proto, Seed, Tag};
 
 /// The ports that are given to sockets which ask for any (RFC 6335 section 6).
@@ -30,6 +32,8 @@ pub(in super::super) type Pair = (SocketAddr, SocketAddr);
 /// The sockets of one host.
 pub(in super::super) struct Stack {
     addresses: Vec<(IpAddr, usize)>,
+    /// Of what it sent last.
+    pub(super) route: Option<Route>,
     chance: Box<Chance>,
     /// Cuts streams.
     pub(super) dice: Dice,
@@ -50,6 +54,7 @@ impl Stack {
     pub(super) fn new(addresses: Vec<(IpAddr, usize)>, seed: &Seed) -> Self {
         Self {
             addresses,
+            route: None,
             chance: Box::new(seed.chance()),
             dice: Dice::new(seed),
             tcp: Tcp::LINUX,
@@ -61,6 +66,12 @@ impl Stack {
             latest_read: None,
             opening: BTreeMap::new(),
         }
+    }
+
+    /// Reads something of the sockets, and returns the way on which it sent last.
+    pub(in super::super) fn glance(&self) -> Option<WayId> {
+        black_box((self.udp.first().copied(), self.addresses.first().copied()));
+        self.route.map(|route| route.way)
     }
 
     pub(super) fn nets(&self) -> impl Iterator<Item = usize> {
@@ -319,7 +330,7 @@ impl World {
         match path.proto {
             Proto::Udp => stack.udp.remove(path.local),
             Proto::Tcp => stack.listeners.remove(path.local),
-        };
+        }
     }
 
     /// A machine is done: its sockets close, its streams are flushed first.

@@ -102,7 +102,10 @@ async fn open(arguments: &Arguments, maker: Option<Maker>) -> Result<Connection,
         answer_timeout: Some(arguments.timeout),
         ..Config::initiator(arguments.local_tsel.clone(), arguments.remote_tsel.clone())
     };
-    let mut options = Options::from(config);
+    let mut options = Options {
+        clock: recording::clock(),
+        ..Options::from(config)
+    };
     if let Some(maker) = maker {
         options.maker = maker;
     }

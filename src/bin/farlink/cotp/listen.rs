@@ -72,7 +72,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         echo: arguments.echo,
         out: arguments.out.as_ref().map(create).transpose()?,
     };
-    let mut options = Options::from(config);
+    let mut options = Options {
+        clock: recording::clock(),
+        ..Options::from(config)
+    };
     if let Some(path) = &arguments.record {
         options.maker = recording::maker(path)?;
     }

@@ -109,7 +109,7 @@ impl Index {
     #[inline]
     const fn home(&self, hash: u64) -> usize {
         // Bound: below the count of lines, which is far below 2^32. The lowest bits are the tag.
-        ((hash >> 32) * self.lines.len() as u64 >> 32) as usize
+        (((hash >> 32) * self.lines.len() as u64) >> 32) as usize
     }
 
     #[inline]
