@@ -9,7 +9,9 @@ use farlink::adapters::ltp::{Error, Kind, Maker, Options};
 use farlink::ltp::{self, Config, Engine, Peer, Reason, Red, Side};
 
 use super::AT_LAST;
-use super::ltp_nodes::{CLIENT, block_of, failure, hasty, here};
+use super::loopback::here;
+use super::ltp::{node, pair};
+use super::ltp_nodes::{CLIENT, block_of, failure, hasty};
 
 #[test]
 fn a_sender_that_crashed_goes_on_with_its_blocks_by_their_handles() {
@@ -54,12 +56,7 @@ fn a_node_that_was_suspended_goes_on_in_both_directions() {
     let (earth, mars) = pair();
     let (near, far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
     let mars_at = mars.local_addr();
-    near.send(2, "not taken").unwrap();
-    slow_down(&earth, &mars);
-    let mut sending = near.start(2, block_of(60_000), Red::All).unwrap();
-    while mars.stats().engine.red_octets < 5000 {
-        thread::yield_now();
-    }
+    let mut sending = begun(&earth, &mars, &near);
 
     let saved = mars.suspend().unwrap();
     assert!(matches!(mars.snapshot(), Err(Error::Closed)));
@@ -115,12 +112,7 @@ fn a_receiver_that_crashed_cancels_what_it_had_in_part_and_keeps_what_it_had_who
     let (earth, mars) = pair();
     let (near, _far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
     let mars_at = mars.local_addr();
-    near.send(2, "not taken").unwrap();
-    slow_down(&earth, &mars);
-    let mut sending = near.start(2, block_of(60_000), Red::All).unwrap();
-    while mars.stats().engine.red_octets < 5000 {
-        thread::yield_now();
-    }
+    let mut sending = begun(&earth, &mars, &near);
 
     let saved = mars.snapshot().unwrap();
     crash(&mars);
@@ -161,7 +153,8 @@ fn the_end_of_a_block_that_nobody_asked_for_is_told_after_a_restart() {
 #[test]
 fn a_snapshot_that_does_not_fit_is_refused() {
     let earth = node(1);
-    earth.add_peer(2, Peer::new(here_at(9))).unwrap();
+    let peer = "127.0.0.1:9".parse().unwrap();
+    earth.add_peer(2, Peer::new(peer)).unwrap();
     let saved = earth.snapshot().unwrap();
     let refused = |address, options: Options| Node::restore(address, options, saved.clone());
 
@@ -242,20 +235,15 @@ fn sorted(mut blocks: [Vec<u8>; 2]) -> [Vec<u8>; 2] {
     blocks
 }
 
-fn here_at(port: u16) -> SocketAddr {
-    SocketAddr::new(here().ip(), port)
-}
-
-fn node(engine: u64) -> Node {
-    Node::bind(here(), Config::engine(engine)).unwrap()
-}
-
-/// Two nodes that know each other.
-fn pair() -> (Node, Node) {
-    let (one, two) = (node(1), node(2));
-    one.add_peer(2, Peer::new(two.local_addr())).unwrap();
-    two.add_peer(1, Peer::new(one.local_addr())).unwrap();
-    (one, two)
+/// Sends a block that nobody takes, and the beginning of another one.
+fn begun(earth: &Node, mars: &Node, near: &AccessPoint) -> Sending {
+    near.send(2, "not taken").unwrap();
+    slow_down(earth, mars);
+    let sending = near.start(2, block_of(60_000), Red::All).unwrap();
+    while mars.stats().engine.red_octets < 5000 {
+        thread::yield_now();
+    }
+    sending
 }
 
 /// Lets `from` send a part of a block to `to`, and hardly any more.
