@@ -1,6 +1,7 @@
 //! Engine to engine in memory, beside `licklider-core` and a plain copy.
 
 use core::hint::black_box;
+use core::num::NonZeroUsize;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -127,8 +128,8 @@ fn exchange(
     loop {
         match from.poll(Instant::ZERO, tx) {
             Output::Transmit => {
-                for octets in tx.datagrams() {
-                    to.receive(Instant::ZERO, hop, octets);
+                if let Some(size) = NonZeroUsize::new(tx.segment_size()) {
+                    to.receive_train(Instant::ZERO, hop, tx.octets(), size);
                 }
             }
             Output::Event(Event::Received { data, .. }) => *arrived += data.len(),
@@ -233,8 +234,33 @@ fn blocks(c: &mut Criterion) {
                 black_box(&mut target);
             });
         });
+        let mut batch = Vec::with_capacity(1 << 16);
+        group.bench_function(BenchmarkId::new("two copies in pieces", len), |b| {
+            b.iter(|| copy_in_pieces(&data, &mut batch, &mut target));
+        });
     }
     group.finish();
+}
+
+/// Octets of a header of a data segment.
+const HEAD: usize = 12;
+/// Octets of a data segment behind its header.
+const PIECE: usize = 1388;
+
+/// The copies that no engine can do without: into batches of datagrams, and out of them.
+fn copy_in_pieces(data: &[u8], batch: &mut Vec<u8>, target: &mut Vec<u8>) {
+    target.clear();
+    for pieces in data.chunks(44 * PIECE) {
+        batch.clear();
+        for piece in pieces.chunks(PIECE) {
+            batch.extend_from_slice(&[0; HEAD]);
+            batch.extend_from_slice(piece);
+        }
+        for datagram in batch.chunks(HEAD + PIECE) {
+            target.extend_from_slice(datagram.get(HEAD..).unwrap_or_default());
+        }
+    }
+    black_box(target);
 }
 
 /// Sessions of one segment, from the request to the last acknowledgment.

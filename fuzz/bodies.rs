@@ -6,8 +6,8 @@ use core::num::NonZeroU16;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use farlink::cotp::{
-    Acceptance, Command, Config, Connect, Connection, MAX_PACKET, Policy, Proposal, Refusal, Role,
-    Selector, Tpdu, TpduCodec, Tpkt, TpktFault,
+    Acceptance, AfterHandshake, Command, Config, Connect, Connection, MAX_PACKET, Policy, Proposal,
+    Refusal, Role, Selector, Tpdu, TpduCodec, Tpkt, TpktFault,
 };
 use farlink::laws::codec;
 use farlink::laws::{self, Case, Step, Subject as _};
@@ -206,6 +206,9 @@ fn shake_hands(
                 information: Bytes::new(),
             })
         }));
+    }
+    if config.after_handshake == AfterHandshake::Pause && u.ratio(3, 4)? {
+        script.push(Step::Command(Command::Resume));
     }
     Ok(())
 }

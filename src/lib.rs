@@ -54,6 +54,9 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(test)]
+extern crate self as farlink;
+
 #[cfg(any(feature = "blocking", feature = "offload", feature = "tokio"))]
 pub mod adapters;
 #[cfg(feature = "cotp")]
@@ -73,6 +76,9 @@ mod seed;
 pub mod sim;
 mod time;
 mod transmit;
+#[cfg(all(test, feature = "std"))]
+#[path = "../tests/tries/mod.rs"]
+mod tries;
 #[cfg(any(feature = "cotp", feature = "ltp"))]
 pub mod wire;
 

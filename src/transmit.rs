@@ -64,7 +64,9 @@ const fn at_least_one(number: usize) -> NonZeroUsize {
 #[derive(Debug, Clone)]
 pub struct Transmit<A> {
     limits: Limits,
+    /// Behind what counts it keeps what was sent before: rows are written over that.
     octets: Vec<u8>,
+    len: usize,
     run: Run<A>,
 }
 
@@ -90,17 +92,18 @@ impl<A: Addr> Transmit<A> {
         Self {
             limits,
             octets: Vec::new(),
+            len: 0,
             run: Run::Empty,
         }
     }
 
     /// Makes an empty buffer out of memory that served before, so that many drivers share a few.
     #[must_use]
-    pub fn with_memory(limits: Limits, mut memory: Vec<u8>) -> Self {
-        memory.clear();
+    pub const fn with_memory(limits: Limits, memory: Vec<u8>) -> Self {
         Self {
             limits,
             octets: memory,
+            len: 0,
             run: Run::Empty,
         }
     }
@@ -108,6 +111,8 @@ impl<A: Addr> Transmit<A> {
     /// Takes the memory out, with the octets in it, and leaves the buffer empty.
     #[must_use]
     pub fn take_memory(&mut self) -> Vec<u8> {
+        self.octets.truncate(self.len);
+        self.len = 0;
         self.run = Run::Empty;
         core::mem::take(&mut self.octets)
     }
@@ -119,8 +124,8 @@ impl<A: Addr> Transmit<A> {
     }
 
     /// Empties the buffer.
-    pub fn clear(&mut self) {
-        self.octets.clear();
+    pub const fn clear(&mut self) {
+        self.len = 0;
         self.run = Run::Empty;
     }
 
@@ -150,6 +155,47 @@ impl<A: Addr> Transmit<A> {
             },
         };
         true
+    }
+
+    /// Adds up to `count` datagrams of `len` octets to `to`, as many as fit, and returns how many.
+    ///
+    /// `write` is called for each, with memory in which something was sent before: it has to write all of
+    /// it. Of datagrams that are shorter than those before them only one can be added.
+    pub fn push_row(
+        &mut self,
+        to: A,
+        len: usize,
+        count: usize,
+        write: impl FnMut(&mut [u8]),
+    ) -> usize {
+        if len == 0 || len > self.room_for_datagram(to) {
+            return 0;
+        }
+        let (size, before) = match self.run {
+            Run::Datagrams { size, count, .. } => (size, count),
+            Run::Empty | Run::Stream { .. } => (len, 0),
+        };
+        let octets = (self.limits.octets.get() - self.len) / len;
+        let batch = self.limits.batch.get() - before;
+        let most = if len < size { 1 } else { usize::MAX };
+        let added = count.min(octets).min(batch).min(most);
+        if added == 0 {
+            return 0;
+        }
+        let end = self.len + added * len;
+        if self.octets.len() < end {
+            self.octets.resize(end, 0);
+        }
+        let row = self.octets.get_mut(self.len..end).unwrap_or_default();
+        row.chunks_exact_mut(len).for_each(write);
+        self.len = end;
+        self.run = Run::Datagrams {
+            to,
+            size,
+            count: before + added,
+            sealed: len < size,
+        };
+        added
     }
 
     /// Adds `len` octets to the stream at `to`, written by `write`, without a boundary.
@@ -182,12 +228,12 @@ impl<A: Addr> Transmit<A> {
         match self.run {
             Run::Datagrams { .. } => 0,
             Run::Stream { to: taken } if taken != to => 0,
-            Run::Empty | Run::Stream { .. } => self.limits.octets.get() - self.octets.len(),
+            Run::Empty | Run::Stream { .. } => self.limits.octets.get() - self.len,
         }
     }
 
     fn room_for_datagram(&self, to: A) -> usize {
-        let left = self.limits.octets.get() - self.octets.len();
+        let left = self.limits.octets.get() - self.len;
         match self.run {
             Run::Empty => left.min(self.limits.datagram.get()),
             Run::Datagrams {
@@ -201,7 +247,8 @@ impl<A: Addr> Transmit<A> {
     }
 
     fn write(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        let end = self.octets.len() + len;
+        let end = self.len + len;
+        self.octets.truncate(self.len);
         self.octets.reserve(len);
         write(&mut self.octets);
         debug_assert_eq!(
@@ -210,6 +257,7 @@ impl<A: Addr> Transmit<A> {
             "the closure wrote another length than it promised"
         );
         self.octets.resize(end, 0);
+        self.len = end;
     }
 
     /// Tells whether it holds octets of a stream.
@@ -236,7 +284,7 @@ impl<A: Addr> Transmit<A> {
     /// Returns all octets, datagrams back to back.
     #[must_use]
     pub fn octets(&self) -> &[u8] {
-        &self.octets
+        self.octets.get(..self.len).unwrap_or_default()
     }
 
     /// Returns the length of every datagram but the last, which may be shorter; for a stream, of the whole.
@@ -244,13 +292,13 @@ impl<A: Addr> Transmit<A> {
     pub const fn segment_size(&self) -> usize {
         match self.run {
             Run::Datagrams { size, .. } => size,
-            Run::Empty | Run::Stream { .. } => self.octets.len(),
+            Run::Empty | Run::Stream { .. } => self.len,
         }
     }
 
     /// Returns the datagrams one by one; for a stream, the whole.
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.octets.chunks(self.segment_size().max(1))
+        self.octets().chunks(self.segment_size().max(1))
     }
 }
 
@@ -289,6 +337,42 @@ mod tests {
         let lengths: Vec<usize> = tx.datagrams().map(<[u8]>::len).collect();
         assert_eq!(lengths, [40, 40, 10]);
         assert_eq!(tx.segment_size(), 40);
+    }
+
+    #[test]
+    fn a_row_is_cut_to_what_fits() {
+        let row =
+            |tx: &mut Transmit<Hop>, to, len, count| tx.push_row(to, len, count, |out| out.fill(9));
+        let mut tx = Transmit::new(Limits::new(100, 8, 350));
+
+        assert_eq!(row(&mut tx, NEAR, 40, 0), 0);
+        assert!(tx.is_empty());
+        assert_eq!(row(&mut tx, NEAR, 101, 3), 0, "longer than the limit");
+        assert_eq!(row(&mut tx, NEAR, 40, 3), 3);
+        assert_eq!(row(&mut tx, FAR, 40, 3), 0, "another destination");
+        assert_eq!(row(&mut tx, NEAR, 41, 3), 0, "longer than the first");
+        assert_eq!(row(&mut tx, NEAR, 40, 9), 5, "octets or batch are used up");
+        assert_eq!(tx.datagrams().len(), 8);
+
+        tx.clear();
+        assert_eq!(row(&mut tx, NEAR, 100, 9), 3, "the octets are used up");
+        assert_eq!(row(&mut tx, NEAR, 20, 9), 1, "a shorter one is the last");
+        assert_eq!(row(&mut tx, NEAR, 20, 9), 0);
+        assert_eq!(tx.octets(), [9; 320]);
+        let lengths: Vec<usize> = tx.datagrams().map(<[u8]>::len).collect();
+        assert_eq!(lengths, [100, 100, 100, 20]);
+    }
+
+    #[test]
+    fn what_was_sent_before_is_not_sent_again() {
+        let mut tx = Transmit::new(Limits::new(100, 8, 1000));
+        assert_eq!(tx.push_row(NEAR, 100, 8, |out| out.fill(9)), 8);
+        tx.clear();
+        assert!(tx.octets().is_empty());
+        assert!(push(&mut tx, NEAR, 40));
+        assert_eq!(tx.push_row(NEAR, 40, 1, |out| out.fill(5)), 1);
+        assert_eq!(tx.octets(), [[7; 40], [5; 40]].concat());
+        assert_eq!(tx.take_memory(), [[7; 40], [5; 40]].concat());
     }
 
     #[test]

@@ -8,11 +8,11 @@
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
 mod pair;
+mod tries;
 
 use core::num::NonZeroU16;
 
 use arbitrary::{Arbitrary as _, Unstructured};
-use arbtest::arbtest;
 use bytes::Bytes;
 use farlink::cotp::{
     AfterHandshake, Command, Config, Connection, Data, DisconnectReason, DisconnectRequest, Event,
@@ -21,9 +21,7 @@ use farlink::cotp::{
 use farlink::laws::{self, Case, Step, Subject as _, codec};
 use farlink::{Cause, Limits, Link, Machine as _, Output, Seed, Tag, Transmit};
 use pair::Pair;
-
-/// Milliseconds of tries.
-const BUDGET: u64 = 4000;
+use tries::tries;
 
 #[test]
 fn an_initiator_keeps_the_laws() {
@@ -90,17 +88,15 @@ fn a_confirm_read_too_early_changes_nothing() {
 /// The scripts of the general generator, which know nothing of a handshake.
 #[test]
 fn any_script_keeps_the_laws() {
-    arbtest(|u| {
+    tries(6000, 32..=8000, |u| {
         laws::check(u.arbitrary::<Case<Connection>>()?);
         Ok(())
-    })
-    .size_max(8000)
-    .budget_ms(BUDGET);
+    });
 }
 
 #[test]
 fn what_decodes_encodes_to_itself() {
-    arbtest(|u| {
+    tries(300, 32..=65_536, |u| {
         bodies::decode(u.peek_bytes(u.len()).unwrap_or_default());
         Ok(())
     });
@@ -108,7 +104,7 @@ fn what_decodes_encodes_to_itself() {
 
 #[test]
 fn what_is_encoded_decodes_to_itself() {
-    arbtest(|u| {
+    tries(300, 32..=65_536, |u| {
         let variable = <&[u8]>::arbitrary(u)?;
         let user_data = <&[u8]>::arbitrary(u)?;
         let number = u.int_in_range(0..=0x7F)?;
@@ -140,7 +136,7 @@ fn what_is_encoded_decodes_to_itself() {
 
 #[test]
 fn however_a_stream_is_cut_the_frames_are_the_same() {
-    arbtest(|u| {
+    tries(300, 32..=65_536, |u| {
         bodies::framing(u.peek_bytes(u.len()).unwrap_or_default());
         Ok(())
     });
@@ -148,7 +144,7 @@ fn however_a_stream_is_cut_the_frames_are_the_same() {
 
 #[test]
 fn however_a_stream_is_cut_the_messages_are_the_same() {
-    arbtest(|u| {
+    tries(350, 32..=65_536, |u| {
         let tpdu_size = u.arbitrary()?;
         let lengths: Vec<u16> = u.arbitrary()?;
         let messages: Vec<Bytes> = lengths.iter().map(|&length| pattern(length)).collect();
@@ -171,17 +167,14 @@ fn however_a_stream_is_cut_the_messages_are_the_same() {
 
         assert_eq!(received, messages);
         Ok(())
-    })
-    .budget_ms(1000);
+    });
 }
 
 fn keeps_the_laws(end: bodies::End) {
-    arbtest(|u| {
+    tries(5000, 32..=8000, |u| {
         laws::check(bodies::case(u, end)?);
         Ok(())
-    })
-    .size_max(8000)
-    .budget_ms(BUDGET);
+    });
 }
 
 /// Laws that hold for connections that never open would prove little.

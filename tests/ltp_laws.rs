@@ -12,6 +12,7 @@
 
 #[path = "../fuzz/ltp_bodies.rs"]
 mod ltp_bodies;
+mod tries;
 
 use arbitrary::Unstructured;
 use farlink::laws::codec;
@@ -21,13 +22,10 @@ use farlink::{Hop, Seed};
 
 #[test]
 fn an_engine_keeps_the_laws_whatever_is_done_to_it() {
-    arbtest::arbtest(|u| {
+    tries::tries(5000, 1 << 10..=1 << 15, |u| {
         laws::check(u.arbitrary::<Case<Engine<Hop>>>()?);
         Ok(())
-    })
-    .size_min(1 << 10)
-    .size_max(1 << 15)
-    .budget_ms(4_000);
+    });
 }
 
 /// Laws that hold for engines that never send would prove little.
@@ -35,7 +33,7 @@ fn an_engine_keeps_the_laws_whatever_is_done_to_it() {
 fn the_scripts_get_engines_to_send_and_to_tell() {
     let (mut made, mut events, mut sends) = (0, 0, 0);
     let mut chance = Seed::from(1).chance();
-    for _ in 0..150 {
+    for _ in 0..300 {
         let mut octets = [0; 1 << 14];
         chance.fill(&mut octets);
         let case = Unstructured::new(&octets).arbitrary().unwrap();
@@ -45,7 +43,7 @@ fn the_scripts_get_engines_to_send_and_to_tell() {
         sends += summary.sends;
     }
     assert!(
-        made > 100 && events > 20 && sends > 500,
+        made > 200 && events > 20 && sends > 1000,
         "{made} {events} {sends}"
     );
 }
@@ -54,7 +52,7 @@ fn the_scripts_get_engines_to_send_and_to_tell() {
 #[test]
 fn an_engine_keeps_the_laws_whatever_its_sessions_are_told() {
     for body in [ltp_bodies::engine, ltp_bodies::authenticated] {
-        arbtest::arbtest(|u| {
+        tries::tries(2000, 1 << 9..=1 << 13, |u| {
             let len = u.len();
             let mut octets = u.bytes(len)?.to_vec();
             // A script, and not a capture.
@@ -63,10 +61,7 @@ fn an_engine_keeps_the_laws_whatever_its_sessions_are_told() {
             }
             body(&octets);
             Ok(())
-        })
-        .size_min(1 << 9)
-        .size_max(1 << 13)
-        .budget_ms(3_000);
+        });
     }
 }
 

@@ -12,6 +12,7 @@
 
 #[path = "ltp_engine/seeds.rs"]
 mod seeds;
+mod tries;
 
 use core::time::Duration;
 use std::collections::BTreeMap;

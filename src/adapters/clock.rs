@@ -26,6 +26,24 @@ impl Clock {
         }
     }
 
+    /// Anchors [`Instant::ZERO`] at the last whole second of the wall clock, and tells which that was, in
+    /// seconds since 1970.
+    ///
+    /// A recording of what lives by this clock, with that second as its epoch, shows the time of day to the
+    /// nanosecond. Should the wall clock be set later on, both stay as they are.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
+    pub fn since_epoch() -> (Self, u64) {
+        let Self { anchor } = Self::new();
+        let wall = std::time::SystemTime::now()
+            .duration_since(std::time::SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let begun = Duration::from_nanos(u64::from(wall.subsec_nanos()));
+        // The system's clock may have begun less than a second ago.
+        let anchor = anchor.checked_sub(begun).unwrap_or(anchor);
+        (Self { anchor }, wall.as_secs())
+    }
+
     /// Reads the clock.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
@@ -90,6 +108,18 @@ mod tests {
         assert!(clock.now() >= first);
         assert_eq!(clock.at(earlier), Instant::ZERO);
         assert_eq!(clock.at(clock.moment(first).unwrap()), first);
+    }
+
+    #[test]
+    fn a_clock_since_an_epoch_shows_the_part_of_the_second_that_has_passed() {
+        let before = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        let (clock, epoch) = Clock::since_epoch();
+        let shown = Duration::from_secs(epoch) + (clock.now() - Instant::ZERO);
+        let after = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+
+        // Two clocks that are not read at once, and may run a little apart.
+        let grace = Duration::from_millis(200);
+        assert!(before <= shown + grace && shown <= after + grace);
     }
 
     #[test]

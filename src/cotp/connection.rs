@@ -490,7 +490,8 @@ impl Machine for Connection {
             if matches!(self.state, State::Gone) {
                 return Output::Done;
             }
-            let deadline = self.timers.iter().flatten().min().copied();
+            self.time_silence();
+            let deadline = self.deadline();
             if deadline.is_none_or(|due| due > self.now) {
                 return Output::Idle(deadline);
             }

@@ -7,7 +7,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 
 use super::api::{Acceptance, Command, Refusal};
-use super::config::{Config, Farewell, ParameterOrder, Proposal, Role, Strict};
+use super::config::{AfterHandshake, Config, Farewell, ParameterOrder, Proposal, Role, Strict};
 use super::params::{self, Selector, TpduSize};
 use super::tpkt::{HEADER, VERSION};
 use super::wire::{
@@ -92,31 +92,31 @@ fn parameters(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
 
 fn any_packet(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
     let tpdu = match u.int_in_range(0..=31_u8)? {
-        0..=23 => Tpdu::Data(Data {
+        0..=22 => Tpdu::Data(Data {
             is_last: u.arbitrary()?,
             number: rarely(u, 0)? & 0x7F,
             wants_acknowledgement: u.ratio(1, 32)?,
             user_data: few(u, 300)?,
         }),
-        24..=25 => Tpdu::Expedited(Expedited {
+        23..=24 => Tpdu::Expedited(Expedited {
             credit: 0,
             is_last: true,
             number: 0,
             user_data: few(u, 18)?,
         }),
-        26 => Tpdu::DisconnectRequest(DisconnectRequest {
+        25 => Tpdu::DisconnectRequest(DisconnectRequest {
             destination: u.arbitrary()?,
             source: 0,
             reason: DisconnectReason(u.arbitrary()?),
             variable: few(u, 20)?,
             user_data: &[],
         }),
-        27 => Tpdu::Error(ErrorReport {
+        26 => Tpdu::Error(ErrorReport {
             destination: u.arbitrary()?,
             cause: RejectCause(u.arbitrary()?),
             variable: few(u, 20)?,
         }),
-        28 => Tpdu::DisconnectConfirm(DisconnectConfirm {
+        27..=28 => Tpdu::DisconnectConfirm(DisconnectConfirm {
             destination: u.arbitrary()?,
             source: u.arbitrary()?,
             variable: &[],
@@ -168,7 +168,11 @@ impl<'a> Arbitrary<'a> for Config {
             variable_part: rarely(u, usual.variable_part)?,
             absent_size: u.arbitrary()?,
             expedited: u.arbitrary()?,
-            after_handshake: rarely(u, usual.after_handshake)?,
+            after_handshake: if u.ratio(1, 6)? {
+                AfterHandshake::Pause
+            } else {
+                AfterHandshake::Receive
+            },
             foreign: u.arbitrary()?,
             empty: u.arbitrary()?,
             strict: rarely(u, usual.strict)?,
@@ -275,9 +279,9 @@ impl<'a> Arbitrary<'a> for Command {
             7..=10 => Self::Flush(u.arbitrary()?),
             11..=14 => Self::Resume,
             15 => Self::HandOver(u.arbitrary()?),
-            16 => Self::Close,
+            16..=17 => Self::Close,
             // Long messages cost the generator nothing this way.
-            17..=18 => Self::Send(Bytes::from(alloc::vec![0x5A; u.int_in_range(0..=200_000)?])),
+            18 => Self::Send(Bytes::from(alloc::vec![0x5A; u.int_in_range(0..=200_000)?])),
             _ => Self::Send(Bytes::copy_from_slice(few(u, 300)?)),
         })
     }

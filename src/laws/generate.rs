@@ -19,7 +19,7 @@ const LONGEST_RECEIVE: u32 = 12;
 
 impl<'a, A: Arbitrary<'a>, C: Arbitrary<'a>> Arbitrary<'a> for Step<A, C> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
-        step(u, A::arbitrary, any_octets)
+        step(u, &BUSY, A::arbitrary, any_octets)
     }
 }
 
@@ -45,10 +45,11 @@ where
         }
         // Short ones too: a long life seldom ends with everything still going on.
         let most_steps = 1_usize << u.int_in_range(0..=MOST_STEPS)?;
+        let mix = mix(u)?;
         while script.len() < most_steps && !u.is_empty() {
             let address = |u: &mut Unstructured<'a>| u.choose(&addresses).copied();
             let octets = |u: &mut Unstructured<'a>| M::arbitrary_octets(&config, u);
-            script.push(step(u, address, octets)?);
+            script.push(step(u, &mix, address, octets)?);
         }
         Ok(Self {
             config,
@@ -85,36 +86,66 @@ fn limits(u: &mut Unstructured<'_>) -> Result<Limits> {
     })
 }
 
-/// Inputs and drains in about the mix of a busy driver, with the rare ones rare.
+/// How often each kind of step comes, in the order of [`step`].
+type Mix = [u16; 10];
+
+/// The mix of a busy driver, with the rare ones rare.
+const BUSY: Mix = [18, 16, 10, 6, 3, 5, 2, 2, 1, 1];
+
+/// Half the scripts are lopsided: they lack some kinds, and of others they are full. What is rare meets what
+/// is rare in them, and what nothing drains or answers piles up.
+fn mix(u: &mut Unstructured<'_>) -> Result<Mix> {
+    let mut mix = BUSY;
+    if u.arbitrary()? {
+        for weight in &mut mix {
+            *weight = u.choose(&[0, *weight, *weight, 20]).copied()?;
+        }
+    }
+    Ok(mix)
+}
+
 fn step<'a, A, C: Arbitrary<'a>>(
     u: &mut Unstructured<'a>,
+    mix: &Mix,
     address: impl FnOnce(&mut Unstructured<'a>) -> Result<A>,
     octets: impl FnOnce(&mut Unstructured<'a>) -> Result<Vec<u8>>,
 ) -> Result<Step<A, C>> {
-    Ok(match u.int_in_range(0..=63_u8)? {
-        0..=17 => Step::Receive {
+    Ok(match kind(u, mix)? {
+        0 => Step::Receive {
             from: address(u)?,
             octets: octets(u)?,
         },
-        18..=33 => Step::Drain,
-        34..=43 => Step::Command(u.arbitrary()?),
-        44..=49 => Step::Wake,
-        50..=52 => Step::Wait(span(u)?),
-        53..=57 => Step::Link {
+        1 => Step::Drain,
+        2 => Step::Command(u.arbitrary()?),
+        3 => Step::Wake,
+        4 => Step::Wait(span(u)?),
+        5 => Step::Link {
             at: address(u)?,
             state: cue(u)?,
         },
-        58..=59 => Step::Answer {
+        6 => Step::Answer {
             open: u.arbitrary()?,
             failed: u.arbitrary::<Option<Cause>>()?,
         },
-        60..=61 => Step::Poll,
-        62 => Step::Back(span(u)?),
+        7 => Step::Poll,
+        8 => Step::Back(span(u)?),
         _ => Step::Flood {
             from: address(u)?,
             octets: octets(u)?,
         },
     })
+}
+
+fn kind(u: &mut Unstructured<'_>, mix: &Mix) -> Result<usize> {
+    let most = mix.iter().sum::<u16>().saturating_sub(1);
+    let mut place = u.int_in_range(0..=most)?;
+    for (kind, weight) in mix.iter().enumerate() {
+        match place.checked_sub(*weight) {
+            Some(rest) => place = rest,
+            None => return Ok(kind),
+        }
+    }
+    Ok(0)
 }
 
 /// A stall and its end come often in a life, an end once.

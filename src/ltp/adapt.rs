@@ -21,7 +21,7 @@ const CERTAIN: u64 = 1_000_000_000_000;
 pub enum Copies {
     /// So many, at once, whatever the line does.
     Fixed(u8),
-    /// As many as the loss on the span asks for.
+    /// As many as the loss on the span asks for, on lines that keep the order of segments.
     Auto(AutoCopies),
 }
 
@@ -37,7 +37,11 @@ impl Default for Copies {
 /// block is on its first pass, its checkpoints have no copies: the next checkpoint asks the same.
 /// [`Engine::line`](super::Engine::line) tells what was learned.
 ///
-/// It is meant for lines that keep the order of segments.
+/// It is meant for lines that keep the order of segments, as links and tunnels do. What is overtaken counts as
+/// lost: where segments overtake each other, it is sent again for nothing, and the loss that is learned is too
+/// high, so signals get more copies than they need. Nothing is lost or delivered twice by it. On such a line
+/// [`Peer::report_delay`](super::Peer::report_delay) at the receiver, of a little more than segments come late,
+/// lets them in first; then nothing is sent again that was not lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]

@@ -135,7 +135,9 @@ pub enum Side {
 /// What an engine tells the application.
 ///
 /// For each block accepted for sending, exactly one `Complete` or `Failed` comes. For each session received
-/// there is at most one `Received` and at most one `Cancelled`, and nothing follows a `Cancelled`.
+/// there is at most one `Received` and at most one `Cancelled`, and nothing follows a `Cancelled`. Each session of
+/// which something is told ends: by `Received` or `Green` with `ends_block`, and else by `Cancelled`. Green
+/// segments may still follow the one that ends the block, as they overtake each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -234,7 +236,11 @@ pub enum Event {
         /// Whether the block ends here.
         ends_block: bool,
     },
-    /// A reception was cancelled (RFC 5326 section 7.6).
+    /// A reception was cancelled (RFC 5326 section 7.6). Nothing more comes of the session.
+    ///
+    /// So ends a block too whose end is lost: with no segment for as long as a sender repeats signals, this side
+    /// gives it up with `SYS_CNCLD`, and does not tell the sender when no red octets are missing. What was handed
+    /// over of it stands.
     Cancelled {
         /// The session.
         session: SessionId,

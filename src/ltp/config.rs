@@ -187,6 +187,9 @@ pub struct Peer<A> {
 
 impl<A> Peer<A> {
     /// A peer next door at `address`, all else by default.
+    ///
+    /// Nothing holds a fast sender back from flooding it: what its socket has no room for is lost, and sent
+    /// again. Blocks longer than some 100 KB want a [`window`](Self::window) or a [`rate`](Self::rate).
     #[must_use]
     pub const fn new(address: A) -> Self {
         Self {
@@ -265,7 +268,8 @@ impl<A> Peer<A> {
     /// The same peer with all that adapts to the line: copies of signals and of repairs, margins, and, where
     /// a rate is set, a discretionary checkpoint every quarter of a light time there and back.
     ///
-    /// Blocks that take longer to send than the light takes are then repaired while they are sent.
+    /// Blocks that take longer to send than the light takes are then repaired while they are sent. The line is
+    /// taken to keep the order of segments ([`AutoCopies`]).
     #[must_use]
     pub fn adaptive(self) -> Self {
         let light = self.owlt_out + self.owlt_in;

@@ -7,6 +7,7 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::num::NonZeroUsize;
 
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
 use super::auth::Proof;
@@ -646,8 +647,26 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
-        if !self.flows_on(octets) {
+        if self.flow_on(octets, octets.len()) == 0 {
             self.take(from, octets);
+        }
+    }
+
+    fn receive_train(&mut self, now: Instant, from: A, octets: &[u8], size: NonZeroUsize) {
+        if octets.is_empty() {
+            self.receive(now, from, octets);
+        }
+        self.advance(now);
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let taken = self.flow_on(rest, size.get());
+            rest = rest.get(taken..).unwrap_or_default();
+            // The one that stopped the flow.
+            let (datagram, behind) = rest.split_at(size.get().min(rest.len()));
+            if !datagram.is_empty() {
+                self.take(from, datagram);
+            }
+            rest = behind;
         }
     }
 

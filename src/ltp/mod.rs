@@ -109,6 +109,8 @@
 //! No block that its sender takes for delivered is lost either way, if the sender is this engine: a receiver
 //! that forgot numbers its reports anew, and then what it does not claim again is sent again.
 //!
+//! The handles of the drivers do the same: `snapshot`, `suspend` and `restore` of their nodes.
+//!
 //! A peer forgets closed sessions after twice the time that all repetitions take. Who comes back later than
 //! that may deliver a block twice, if its end was not in the snapshot.
 //!
@@ -127,6 +129,13 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
+//! # In Wireshark
+//!
+//! Recordings and captures on port 1113 dissect as LTP. Acknowledgments of a cancellation (CAS and CAR) do not, or
+//! are called malformed: they have no content (RFC 5326 section 3.2.4), so nothing stands behind the octet that
+//! counts their extensions, and Wireshark (4.0 at least) wants one octet more. Those of ION look the same to it.
+//! In segments with trailer extensions it gives up behind the content.
+//!
 //! # Where the RFCs leave a choice
 //!
 //! | place | here |
@@ -144,7 +153,7 @@
 //! | 5326 8.2: a green end of block without red data closes | and late red data open the session again |
 //! | 5325 3.2: repairs queue behind first passes | control first, then repairs, then first passes |
 //! | 5326 3.1: session number 0 | dropped, as ION does |
-//! | silence of the sender | the receiver cancels with `SYS_CNCLD`, nobody has asked for it |
+//! | silence of the sender | the receiver cancels with `SYS_CNCLD`, nobody has asked for it; if only the end of a green part is missing, without a word to the sender, who waits for nothing |
 //! | octets behind a segment | malformed, but for reports: ION leaves old memory behind those it splits |
 //! | reports never acknowledged after delivery | the receiver closes without a word, as nobody has failed |
 

@@ -554,9 +554,14 @@ impl<A: Addr> Engine<A> {
             .green
             .map_or(data.offset, |low| low.min(data.offset));
         reception.green = Some(low);
-        reception.is_green_over |= ends_block;
         let has_red = reception.red.is_some() || !reception.held.is_empty();
-        self.hand_green(session, data, ends_block);
+        if !self.hand_green(session, data, ends_block) {
+            // As good as lost on the line, and its end with it.
+            return;
+        }
+        if let Some(reception) = self.reception(session) {
+            reception.is_green_over |= ends_block;
+        }
         if ends_block && !has_red {
             // Whether a red part exists cannot be known (RFC 5326 section 8.2).
             self.close_import_as(session, End::GreenOnly { low });
@@ -566,12 +571,13 @@ impl<A: Addr> Engine<A> {
     }
 
     /// P10 (RFC 5326 section 6.10): at once, neither ordered nor freed of duplicates.
-    fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) {
+    /// False without room.
+    fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) -> bool {
         let octets = data.octets.len() + EVENT;
         let is_full = octets > self.spare_of_all() || self.is_sated(data.client);
         if is_full || !self.has_event_room() {
             self.stats.no_room += 1;
-            return;
+            return false;
         }
         // Bound: usize has at most 64 bits.
         self.stats.green_octets += data.octets.len() as u64;
@@ -583,6 +589,7 @@ impl<A: Addr> Engine<A> {
             ends_block,
         };
         self.tell(event, octets);
+        true
     }
 
     // Guards.
@@ -630,9 +637,7 @@ impl<A: Addr> Engine<A> {
             reception.active = now;
             self.guard_import(slot, session);
         } else if reception.is_delivered || reception.held.is_empty() {
-            // The EOB was lost: nothing that anybody waits for.
-            let end = reception.end();
-            self.close_import_as(session, end);
+            self.miss_end(session);
         } else {
             // The truthful code; the specification's first thought was USR_CNCLD, which nobody asked for.
             self.cancel_import(session, Reason::SYSTEM);

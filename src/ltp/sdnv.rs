@@ -79,9 +79,7 @@ impl Head {
             return;
         }
         let len = sdnv_len(value);
-        let behind = 8 * (WORD - len);
-        let more = CONTINUES >> behind & !0xFF;
-        let word = (spread(value) | more) << behind;
+        let word = groups_of(value, len) << (8 * (WORD - len));
         if let Some(place) = self.octets.get_mut(self.len..self.len + WORD) {
             place.copy_from_slice(&word.to_be_bytes());
             self.len += len;
@@ -116,6 +114,121 @@ impl Head {
     }
 }
 
+/// Headers of segments that differ in the offset alone, as those of a block do: what stands before it and
+/// behind it is put together once. The offset takes equally many octets in all of them.
+///
+/// A header is one number, or two when it is long, its first octet the lowest: it is written, and compared,
+/// in one go.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Series {
+    /// What stands before the offset.
+    front: u128,
+    /// Bits of the front.
+    place: u32,
+    /// How far up the offset goes in the word behind the front.
+    shift: usize,
+    /// What stands beside it: the bits that say that another octet follows, and the value behind it.
+    beside: u64,
+    /// The bits that count of the header.
+    mask: (u128, u64),
+    /// Octets of a header.
+    len: usize,
+    /// The least offset that takes more octets.
+    end: u64,
+}
+
+/// Octets of a header that are one number.
+const FIRST: usize = size_of::<u128>();
+
+impl Series {
+    /// Octets of the shortest datagram into which a header can be written.
+    pub(super) const LEAST: usize = FIRST + WORD;
+
+    /// Headers of `front`, an offset as long as `offset`, and the value `behind`; `None` for very long ones.
+    pub(super) fn new(front: &Head, offset: u64, behind: u64) -> Option<Self> {
+        let (first, second) = (sdnv_len(offset), sdnv_len(behind));
+        let unused = WORD.checked_sub(first + second)?;
+        let front = front.octets();
+        // The word does not reach beyond two numbers.
+        let place = front.len();
+        if place >= FIRST {
+            return None;
+        }
+        let mut octets = [0; FIRST];
+        octets.get_mut(..place)?.copy_from_slice(front);
+        // Bound: the offset takes at most seven octets, as the other value takes one.
+        let shift = 8 * (WORD - first);
+        let behind = groups_of(behind, second) << (8 * unused);
+        let len = place + first + second;
+        Some(Self {
+            front: u128::from_le_bytes(octets),
+            place: u32::try_from(8 * place).ok()?,
+            shift,
+            beside: groups_of(0, first) << shift | behind,
+            mask: (
+                u128::MAX >> (8 * FIRST.saturating_sub(len)),
+                (1 << (8 * len.saturating_sub(FIRST))) - 1,
+            ),
+            len,
+            end: 1 << (7 * first),
+        })
+    }
+
+    /// Octets of each header.
+    #[inline]
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The least offset that is too long.
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The octets of the header, and more behind them.
+    #[inline]
+    fn header(&self, offset: u64) -> (u128, u64) {
+        let word = (spread(offset) << self.shift | self.beside).swap_bytes();
+        let first = self.front | u128::from(word) << self.place;
+        // What the first number has no room for. Behind a short front it has room for all.
+        let second = word >> (u128::BITS - self.place).min(u64::BITS - 1);
+        (first, second)
+    }
+
+    /// Writes the header with an offset below the end to the front of `out`, which has
+    /// [`LEAST`](Self::LEAST) octets or more; what it has behind the header may be overwritten.
+    #[inline]
+    pub(super) fn write(&self, out: &mut [u8], offset: u64) {
+        let (first, second) = self.header(offset);
+        let Some((place, rest)) = out.split_first_chunk_mut() else {
+            return;
+        };
+        *place = first.to_le_bytes();
+        if self.len > FIRST
+            && let Some(place) = rest.first_chunk_mut()
+        {
+            *place = second.to_le_bytes();
+        }
+    }
+
+    /// Returns what stands behind the header, if `octets` begin with the one with this offset.
+    #[inline]
+    pub(super) fn behind<'a>(&self, octets: &'a [u8], offset: u64) -> Option<&'a [u8]> {
+        let (first, second) = self.header(offset);
+        let begin = u128::from_le_bytes(*octets.first_chunk()?);
+        if (begin ^ first) & self.mask.0 != 0 || offset >= self.end {
+            return None;
+        }
+        if self.len > FIRST {
+            let rest = u64::from_le_bytes(*octets.get(FIRST..)?.first_chunk()?);
+            if (rest ^ second) & self.mask.1 != 0 {
+                return None;
+            }
+        }
+        octets.get(self.len..)
+    }
+}
+
 /// Octets that are read and written at a time.
 const WORD: usize = 8;
 /// The bit of each octet that says that another follows.
@@ -128,6 +241,11 @@ const fn spread(value: u64) -> u64 {
     pairs & 0x007F_007F_007F_007F | (pairs & 0x3F80_3F80_3F80_3F80) << 1
 }
 
+/// The octets of a value that takes `len` of them, at most eight; all but the last say that another follows.
+const fn groups_of(value: u64, len: usize) -> u64 {
+    spread(value) | CONTINUES >> (8 * (WORD - len)) & !0xFF
+}
+
 /// Moves the groups of seven bits together again.
 const fn gather(octets: u64) -> u64 {
     let pairs = octets & 0x007F_007F_007F_007F | (octets & 0x7F00_7F00_7F00_7F00) >> 1;
@@ -135,17 +253,7 @@ const fn gather(octets: u64) -> u64 {
     halves & 0x0FFF_FFFF | (halves & 0x0FFF_FFFF_0000_0000) >> 4
 }
 
-/// Reads a value of up to eight octets off the front; `None` when it is longer, or the octets are fewer than
-/// eight and it is not the first of them.
-#[inline]
-pub(super) fn short_sdnv(octets: &[u8]) -> Option<(u64, usize)> {
-    let first = *octets.first()?;
-    if first & 0x80 == 0 {
-        return Some((u64::from(first), 1));
-    }
-    word(octets)
-}
-
+/// Reads a value of up to eight octets off the front; `None` when it is longer, or the octets are fewer.
 #[inline]
 fn word(octets: &[u8]) -> Option<(u64, usize)> {
     let word = u64::from_be_bytes(*octets.first_chunk::<WORD>()?);
@@ -205,6 +313,7 @@ fn any_sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     fn decode(octets: &[u8]) -> Result<u64, DecodeError> {
         sdnv(&mut Cursor::new(octets), "value")
@@ -281,5 +390,65 @@ mod tests {
             decode(&[0x81]).map_err(|error| error.fault),
             Err(Fault::Short { need: 1, left: 0 })
         );
+    }
+
+    /// Puts a header together value by value.
+    fn plainly(front: &Head, offset: u64, behind: u64) -> Vec<u8> {
+        let mut out = Vec::from(front.octets());
+        put_sdnv(&mut out, offset);
+        put_sdnv(&mut out, behind);
+        out
+    }
+
+    #[test]
+    fn a_series_writes_and_knows_the_headers_of_all_its_offsets() {
+        for front_len in 1..FIRST {
+            let mut front = Head::new();
+            (0..front_len).for_each(|octet| front.octet(0x81 + u8::try_from(octet).unwrap()));
+            for (from, behind) in [
+                (0, 1),
+                (127, 127),
+                (128, 128),
+                (13_880, 1388),
+                (1_000_000, 16_383),
+                (2_097_152, 16_384),
+                (987_654_321, 65_000),
+                ((1 << 42) - 9, 100),
+            ] {
+                let series = Series::new(&front, from, behind).unwrap();
+                let most = series.end() - 1;
+                for offset in [from, from + 1, u64::midpoint(from, most), most] {
+                    let offset = offset.min(most);
+                    let header = plainly(&front, offset, behind);
+                    let mut out = vec![0; header.len() + Series::LEAST];
+                    series.write(&mut out, offset);
+                    let (begin, behind) = out.split_at(header.len());
+                    assert_eq!(begin, header, "{offset}");
+                    assert_eq!(series.len(), header.len());
+
+                    assert_eq!(series.behind(&out, offset), Some(behind));
+                    assert_eq!(series.behind(&out, offset ^ 1), None);
+                    for bit in 0..8 * header.len() {
+                        let mut other = out.clone();
+                        other[bit / 8] ^= 1 << (bit % 8);
+                        assert_eq!(series.behind(&other, offset), None, "{bit}");
+                    }
+                }
+                assert_eq!(sdnv_len(series.end()), sdnv_len(from) + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn headers_that_do_not_fit_are_no_series() {
+        let mut front = Head::new();
+        (0..FIRST).for_each(|_| front.octet(1));
+
+        assert!(Series::new(&front, 0, 1).is_none(), "a long front");
+        assert!(
+            Series::new(&Head::new(), 1 << 49, 1).is_none(),
+            "an offset of eight octets"
+        );
+        assert!(Series::new(&Head::new(), 1 << 42, 128).is_none());
     }
 }

@@ -297,14 +297,55 @@ impl<A> Snapshot<A> {
         self.engine
     }
 
-    /// Returns the tags of the blocks that it will go on sending.
+    /// Returns the tags of the blocks that it will tell the end of: those it goes on sending, and those whose
+    /// end was not taken.
     pub fn tags(&self) -> impl Iterator<Item = Tag> {
-        self.exports
+        let sending = self
+            .exports
             .iter()
             .filter_map(|export| match &export.state {
                 SavedSending::Sending(block) => Some(block.tag),
                 SavedSending::Cancelling { .. } => None,
-            })
+            });
+        let over = self.events.iter().filter_map(|event| match event {
+            Event::Complete { tag, .. } | Event::Failed { tag, .. } => Some(*tag),
+            _ => None,
+        });
+        sending.chain(over)
+    }
+
+    /// Returns the client services that are open, and how.
+    pub fn services(&self) -> impl Iterator<Item = (u64, Service)> {
+        self.services.iter().copied()
+    }
+
+    /// The same, with its peers at another kind of address.
+    #[must_use]
+    pub fn map_address<B>(self, mut map: impl FnMut(A) -> B) -> Snapshot<B> {
+        let peers = self.peers.into_iter().map(|peer| SavedPeer {
+            id: peer.id,
+            config: peer.config.map_address(&mut map),
+            must_stop: peer.must_stop,
+            peer_stopped: peer.peer_stopped,
+            ends_in: peer.ends_in,
+            is_stranger: peer.is_stranger,
+            starved: peer.starved,
+        });
+        Snapshot {
+            format: self.format,
+            engine: self.engine,
+            lives: self.lives,
+            is_forgetful: self.is_forgetful,
+            peers: peers.collect(),
+            welcome: self
+                .welcome
+                .map(|(template, most)| (template.map_address(&mut map), most)),
+            services: self.services,
+            exports: self.exports,
+            imports: self.imports,
+            closed: self.closed,
+            events: self.events,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 
 /// Octets of the least memory that is worth it. Blocks of fuzzers are small.
-pub(super) const LEAST: usize = if cfg!(fuzzing) { 1 << 11 } else { 1 << 20 };
+pub(super) const LEAST: usize = if cfg!(fuzzing) { 1 << 11 } else { 1 << 16 };
 /// Blocks whose memory is kept at most.
 const MOST: usize = 8;
 

@@ -28,7 +28,7 @@ pub enum ReadError {
         /// What is wrong.
         what: &'static str,
     },
-    /// A part that does not follow the one before.
+    /// A part that does not follow the one before, or is one of another recording.
     Part {
         /// The number it should have.
         expected: u32,
@@ -48,6 +48,10 @@ impl fmt::Display for ReadError {
                  farlink {VERSION} reads format {FORMAT}"
             ),
             Self::Malformed { at, what } => write!(f, "malformed at octet {at}: {what}"),
+            Self::Part { expected, found } if expected == found => write!(
+                f,
+                "part {found} of another recording, or one that does not follow the part before it"
+            ),
             Self::Part { expected, found } => {
                 write!(
                     f,

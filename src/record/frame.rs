@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::pcapng::{take, take_slice};
-use super::synth::{TCP, UDP};
+use super::synth::{TCP, UDP, tag, take_tag};
 
 /// What UDP or TCP carried in one packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,25 +53,113 @@ const DEPTH: usize = 8;
 
 impl<'a> Frame<'a> {
     /// Takes the layers off a packet that begins as `link_type` says: Ethernet with or without VLAN tags,
-    /// raw IP, BSD loopback, or Linux cooked capture, first and second version.
+    /// raw IP, BSD loopback, Linux cooked capture, first and second version, or a datagram that Wireshark has
+    /// exported.
     ///
     /// # Errors
     ///
     /// [`Skip`], when there is no UDP or TCP in it.
     pub fn read(link_type: u16, packet: &'a [u8]) -> Result<Self, Skip> {
-        match link_type {
-            0 | 108 => loopback(packet),
-            1 => ethernet(packet),
-            12 | 14 | 101 | 228 | 229 => ip(packet),
-            113 => cooked(packet, 14, 16),
-            276 => cooked(packet, 0, 20),
-            other => Err(Skip::LinkType(other)),
+        if link_type == EXPORTED {
+            return exported(packet);
+        }
+        match packet_of_ip(link_type, packet)? {
+            Ip::Whole(next, carried) => transport(next, &carried),
+            Ip::Piece(_) => Err(Skip::Fragment),
+        }
+    }
+
+    /// Takes the layers off what the pieces of an IP packet carried together.
+    pub(super) fn of_pieces(of: Whose, octets: &'a [u8]) -> Result<Self, Skip> {
+        let carried = Carried {
+            source: of.source,
+            destination: of.destination,
+            octets,
+            missing: 0,
+        };
+        match extensions(of.next, carried)? {
+            Ip::Whole(next, carried) => transport(next, &carried),
+            Ip::Piece(_) => Err(Skip::Malformed),
         }
     }
 }
 
+/// `LINKTYPE_WIRESHARK_UPPER_PDU`.
+const EXPORTED: u16 = 252;
+
+/// An IP packet, or a piece of one.
+enum Ip<'a> {
+    /// Of this protocol.
+    Whole(u8, Carried<'a>),
+    Piece(Piece<'a>),
+}
+
+/// A fragment of an IP packet (RFC 791 section 3.2, RFC 8200 section 4.5).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece<'a> {
+    pub(super) of: Whose,
+    /// Where it belongs in what the packet carries.
+    pub(super) offset: usize,
+    pub(super) is_last: bool,
+    /// Less than it carried, if the capture cut it.
+    pub(super) octets: &'a [u8],
+    pub(super) is_whole: bool,
+}
+
+/// The IP packet that a piece is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Whose {
+    source: IpAddr,
+    destination: IpAddr,
+    next: u8,
+    identification: u32,
+}
+
+impl<'a> Piece<'a> {
+    /// Finds the piece in a packet of which [`Frame::read`] says that it is a fragment.
+    pub(super) fn read(link_type: u16, packet: &'a [u8]) -> Option<Self> {
+        match packet_of_ip(link_type, packet) {
+            Ok(Ip::Piece(piece)) => Some(piece),
+            _ => None,
+        }
+    }
+
+    fn new(of: Whose, flags_and_offset: [u8; 2], unit: Unit, carried: &Carried<'a>) -> Self {
+        let field = u16::from_be_bytes(flags_and_offset);
+        let (offset, is_last) = match unit {
+            Unit::V4 => (usize::from(field & 0x1fff) * 8, field & 0x2000 == 0),
+            Unit::V6 => (usize::from(field & 0xfff8), field & 1 == 0),
+        };
+        Self {
+            of,
+            offset,
+            is_last,
+            octets: carried.octets,
+            is_whole: carried.missing == 0,
+        }
+    }
+}
+
+/// How offset and flag share their field.
+#[derive(Clone, Copy)]
+enum Unit {
+    V4,
+    V6,
+}
+
+fn packet_of_ip(link_type: u16, packet: &[u8]) -> Result<Ip<'_>, Skip> {
+    match link_type {
+        0 | 108 => loopback(packet),
+        1 => ethernet(packet),
+        12 | 14 | 101 | 228 | 229 => ip(packet),
+        113 => cooked(packet, 14, 16),
+        276 => cooked(packet, 0, 20),
+        other => Err(Skip::LinkType(other)),
+    }
+}
+
 /// Four octets of address family, in the order of whatever machine wrote them. IP says its version itself.
-fn loopback(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+fn loopback(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     let (family, packet) = packet.split_first_chunk::<4>().ok_or(Skip::Malformed)?;
     // 2 everywhere; for IPv6 10 on Linux, 24, 28 and 30 on the BSDs.
     match family {
@@ -80,25 +168,67 @@ fn loopback(packet: &[u8]) -> Result<Frame<'_>, Skip> {
     }
 }
 
-fn ethernet(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+/// A PDU behind tags that say what it is, and where it came from and went to.
+fn exported(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+    let (mut rest, mut is_udp) = (packet, false);
+    let (mut source, mut destination) = ((None, None), (None, None));
+    loop {
+        let (code, value) = take_tag(&mut rest).ok_or(Skip::Malformed)?;
+        match code {
+            tag::END => break,
+            tag::IPV4_SOURCE | tag::IPV6_SOURCE => source.0 = ip_address(value),
+            tag::IPV4_DESTINATION | tag::IPV6_DESTINATION => destination.0 = ip_address(value),
+            tag::PORT_TYPE => is_udp = number(value) == Some(tag::UDP),
+            tag::SOURCE_PORT => source.1 = number(value),
+            tag::DESTINATION_PORT => destination.1 = number(value),
+            _ => {}
+        }
+    }
+    let socket = |(address, port): (Option<IpAddr>, Option<u32>)| {
+        let port = port.and_then(|port| u16::try_from(port).ok());
+        Some(SocketAddr::new(address?, port?))
+    };
+    match (socket(source), socket(destination)) {
+        (Some(source), Some(destination)) if is_udp => Ok(Frame {
+            source,
+            destination,
+            transport: Transport::Udp,
+            payload: rest,
+            missing: 0,
+        }),
+        _ => Err(Skip::Other),
+    }
+}
+
+fn ip_address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from))
+        .ok()
+}
+
+fn number(octets: &[u8]) -> Option<u32> {
+    octets.try_into().map(u32::from_be_bytes).ok()
+}
+
+fn ethernet(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     let mut rest = packet;
     take::<12>(&mut rest).ok_or(Skip::Malformed)?;
     ethertype(rest)
 }
 
 /// `place` is where the `EtherType` stands, `header` how long the whole header is.
-fn cooked(packet: &[u8], place: usize, header: usize) -> Result<Frame<'_>, Skip> {
+fn cooked(packet: &[u8], place: usize, header: usize) -> Result<Ip<'_>, Skip> {
     let kind = packet.get(place..place + 2).ok_or(Skip::Malformed)?;
     let rest = packet.get(header..).ok_or(Skip::Malformed)?;
     by_ethertype(kind, rest, 0)
 }
 
-fn ethertype(mut rest: &[u8]) -> Result<Frame<'_>, Skip> {
+fn ethertype(mut rest: &[u8]) -> Result<Ip<'_>, Skip> {
     let kind = take_slice(&mut rest, 2).ok_or(Skip::Malformed)?;
     by_ethertype(kind, rest, 0)
 }
 
-fn by_ethertype<'a>(kind: &[u8], mut rest: &'a [u8], depth: usize) -> Result<Frame<'a>, Skip> {
+fn by_ethertype<'a>(kind: &[u8], mut rest: &'a [u8], depth: usize) -> Result<Ip<'a>, Skip> {
     match kind {
         [0x08, 0x00] | [0x86, 0xdd] => ip(rest),
         // Tags of VLANs, customer's, provider's and an early provider's: two octets, then another type.
@@ -111,7 +241,7 @@ fn by_ethertype<'a>(kind: &[u8], mut rest: &'a [u8], depth: usize) -> Result<Fra
     }
 }
 
-fn ip(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+fn ip(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     match packet.first().map(|first| first >> 4) {
         Some(4) => ipv4(packet),
         Some(6) => ipv6(packet),
@@ -139,45 +269,55 @@ impl<'a> Carried<'a> {
     }
 }
 
-fn ipv4(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+fn ipv4(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     let (header, _) = packet.split_first_chunk::<20>().ok_or(Skip::Malformed)?;
     let header_length = usize::from(header[0] & 15) * 4;
     let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
     // Offloaded sends are captured before anybody has filled the length in.
     let total = if total == 0 { packet.len() } else { total };
-    let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff;
     let length = total.checked_sub(header_length).ok_or(Skip::Malformed)?;
     let octets = packet.get(header_length..).ok_or(Skip::Malformed)?;
     if header_length < 20 {
         return Err(Skip::Malformed);
-    }
-    if fragment != 0 {
-        return Err(Skip::Fragment);
     }
     let mut addresses = header.get(12..).unwrap_or_default();
     let source = take::<4>(&mut addresses).ok_or(Skip::Malformed)?;
     let destination = take::<4>(&mut addresses).ok_or(Skip::Malformed)?;
     let source = Ipv4Addr::from(source).into();
     let destination = Ipv4Addr::from(destination).into();
-    transport(
-        header[9],
-        &Carried::new(source, destination, octets, length),
-    )
+    let carried = Carried::new(source, destination, octets, length);
+    let fragment = [header[6], header[7]];
+    // All but "don't fragment" and the bit that nobody has a use for.
+    if u16::from_be_bytes(fragment) & 0x3fff != 0 {
+        let of = Whose {
+            source,
+            destination,
+            next: header[9],
+            identification: u16::from_be_bytes([header[4], header[5]]).into(),
+        };
+        return Ok(Ip::Piece(Piece::new(of, fragment, Unit::V4, &carried)));
+    }
+    Ok(Ip::Whole(header[9], carried))
 }
 
-fn ipv6(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+fn ipv6(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     let mut rest = packet;
-    let [_, _, _, _, high, low, mut next, _] = take::<8>(&mut rest).ok_or(Skip::Malformed)?;
+    let [_, _, _, _, high, low, next, _] = take::<8>(&mut rest).ok_or(Skip::Malformed)?;
     let source = take::<16>(&mut rest).ok_or(Skip::Malformed)?;
     let destination = take::<16>(&mut rest).ok_or(Skip::Malformed)?;
     let length = usize::from(u16::from_be_bytes([high, low]));
     let length = if length == 0 { rest.len() } else { length };
-    let mut carried = Carried::new(
+    let carried = Carried::new(
         Ipv6Addr::from(source).into(),
         Ipv6Addr::from(destination).into(),
         rest,
         length,
     );
+    extensions(next, carried)
+}
+
+/// Passes over the extension headers of IPv6.
+fn extensions(mut next: u8, mut carried: Carried<'_>) -> Result<Ip<'_>, Skip> {
     for _ in 0..DEPTH {
         let mut rest = carried.octets;
         let [following, size] = match next {
@@ -185,13 +325,22 @@ fn ipv6(packet: &[u8]) -> Result<Frame<'_>, Skip> {
             0 | 43 | 60 | 51 => take::<2>(&mut rest).ok_or(Skip::Malformed)?,
             44 => {
                 let [following, _, high, low] = take::<4>(&mut rest).ok_or(Skip::Malformed)?;
+                let identification = take::<4>(&mut rest).ok_or(Skip::Malformed)?;
                 // All but the reserved bits: offset and "more".
                 if u16::from_be_bytes([high, low]) & 0xfff9 != 0 {
-                    return Err(Skip::Fragment);
+                    carried.octets = rest;
+                    let of = Whose {
+                        source: carried.source,
+                        destination: carried.destination,
+                        next: following,
+                        identification: u32::from_be_bytes(identification),
+                    };
+                    let piece = Piece::new(of, [high, low], Unit::V6, &carried);
+                    return Ok(Ip::Piece(piece));
                 }
                 [following, 0]
             }
-            _ => return transport(next, &carried),
+            _ => return Ok(Ip::Whole(next, carried)),
         };
         // RFC 4302 counts words of four octets, less two; the others count eight, less one.
         let size = match next {

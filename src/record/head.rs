@@ -36,6 +36,15 @@ impl Head {
         self.config.to_string()
     }
 
+    /// Tells whether both are of parts of one recording.
+    pub(super) fn is_of_one_with(&self, other: &Self) -> bool {
+        self.made_by == other.made_by
+            && self.kind == other.kind
+            && self.epoch == other.epoch
+            && self.seed == other.seed
+            && self.config == other.config
+    }
+
     pub(super) fn read(value: Value) -> Result<Self, ReadError> {
         #[derive(Deserialize)]
         struct Version {

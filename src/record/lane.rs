@@ -8,7 +8,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Addr, Hop, Path};
+use crate::{Addr, Hop, Path, Proto};
 
 /// The link type of a bus that no analyser knows: `LINKTYPE_USER1`.
 pub const BUS_LINK_TYPE: u16 = 148;
@@ -18,11 +18,20 @@ pub const BUS_LINK_TYPE: u16 = 148;
 pub enum Lane {
     /// On the network, between these two sockets.
     Network(Path),
+    /// Datagrams on the network, on ports by which no analyser knows their protocol: each says that it is to
+    /// be read as those on another port.
+    ReadAs {
+        /// The two sockets.
+        path: Path,
+        /// The UDP port of the protocol.
+        port: u16,
+    },
     /// On a bus: an interface of that name, with packets as they are.
     Bus {
         /// Shown as the name of the interface.
         name: Cow<'static, str>,
-        /// How an analyser reads the packets; [`BUS_LINK_TYPE`] if nothing fits.
+        /// How an analyser reads the packets; [`BUS_LINK_TYPE`] if nothing fits. Not 252, in whose packets
+        /// a recording says itself what they are.
         link_type: u16,
     },
 }
@@ -31,7 +40,7 @@ pub enum Lane {
 pub trait Place: Addr + Serialize + DeserializeOwned {
     /// Says where the octets of this address belong.
     ///
-    /// `port` is the one by which analysers know the protocol, for addresses that have none of their own.
+    /// `port` is the one by which analysers know the protocol, or 0 if there is none.
     fn lane(self, port: u16) -> Lane;
 
     /// Writes the address for a person.
@@ -41,8 +50,12 @@ pub trait Place: Addr + Serialize + DeserializeOwned {
 }
 
 impl Place for Path {
-    fn lane(self, _: u16) -> Lane {
-        Lane::Network(self)
+    fn lane(self, port: u16) -> Lane {
+        let is_known = [0, self.local.port(), self.remote.port()].contains(&port);
+        match self.proto {
+            Proto::Udp if !is_known => Lane::ReadAs { path: self, port },
+            _ => Lane::Network(self),
+        }
     }
 
     fn label(self) -> String {

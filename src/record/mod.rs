@@ -50,7 +50,8 @@
 //! | 0, network | `RAW` | octets of IP addresses behind synthetic IP and UDP or TCP headers, with the SYN, FIN and RST that link cues and asks stand for |
 //! | 1, commands and events | `WIRESHARK_UPPER_PDU` | one JSON object each: a `command`, an `event`, an `ask`, or a `link` cue and where it is `at` |
 //! | 2, payloads | `USER0` | octets over 4 KiB, once each; the JSON has `{"$blob": digest}` in their place, 128 bits of SHA-256 |
-//! | 3 and up | [`Lane::Bus`] | what went over a bus of that name, as it is |
+//! | 3 and up | `WIRESHARK_UPPER_PDU` | datagrams on ports of which no analyser knows the protocol: addresses and ports, and the port to read them as, stand in tags before each |
+//! | 3 and up | that of [`Lane::Bus`] | what went over a bus of that name, as it is |
 //!
 //! Custom blocks (the enterprise number 32473 is for documentation, so a magic follows it) hold JSON: the
 //! head with version, kind, configuration and seed at the beginning of a section, the limits of the
@@ -80,6 +81,7 @@ mod kinds;
 mod lane;
 mod pages;
 mod pcapng;
+mod pieces;
 mod recorder;
 mod recording;
 mod redact;

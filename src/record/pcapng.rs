@@ -172,7 +172,7 @@ impl<'a> Blocks<'a> {
             return self.broken_or_cut(false, "the length of a block");
         }
         let Some(mut body) = rest.get(..length - 8) else {
-            return Ok(None);
+            return self.broken_or_cut(!self.goes_on(left, length), "the length of a block");
         };
         let Some((inner, mut trailer)) = body.split_last_chunk::<4>().map(|(a, b)| (a, &b[..]))
         else {
@@ -190,6 +190,33 @@ impl<'a> Blocks<'a> {
         };
         self.at += length;
         Ok(Some(block))
+    }
+
+    /// Tells whether `left` is a run of whole blocks, of which only the first is wrong about its length, which
+    /// it says is `claimed`. Read from the end, for there are their lengths too.
+    fn goes_on(&self, left: &[u8], claimed: usize) -> bool {
+        let length_at = |at: usize| {
+            let length = self.order.u32(&mut left.get(at..)?)?;
+            usize::try_from(length).ok()
+        };
+        let mut end = left.len();
+        while end > 0 {
+            let Some(length) = end.checked_sub(4).and_then(length_at) else {
+                return false;
+            };
+            let Some(start) = end.checked_sub(length).filter(|_| length >= 12) else {
+                return false;
+            };
+            if start == 0 {
+                // Alone, it may be a number in a block that was cut; not when a single bit makes the difference.
+                return end < left.len() || (claimed ^ length).is_power_of_two();
+            }
+            if length_at(start + 4) != Some(length) {
+                return false;
+            }
+            end = start;
+        }
+        false
     }
 
     fn broken_or_cut(&self, cut: bool, what: &'static str) -> Result<Option<Block<'a>>, ReadError> {

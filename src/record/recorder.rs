@@ -22,7 +22,7 @@ pub trait Recorded:
 {
     /// Names the machine in a recording, as in `"cotp"`.
     const KIND: &'static str;
-    /// The port by which analysers know the protocol, for machines whose address has none; or 0.
+    /// The port by which analysers know the protocol, or 0 if there is none.
     const PORT: u16 = 0;
     /// What the machine is made from, besides a seed.
     type Config: Serialize + DeserializeOwned;

@@ -1,7 +1,7 @@
 //! Reads recordings call by call.
 
 use alloc::borrow::Cow;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use super::capture::Capture;
 use super::entry::{Act, Entry};
 use super::head::{Damage, End, Head};
 use super::json::{Digest, resolve};
-use super::pages::{BLOBS, CALLS, FIXED, JSON, NETWORK, NOTE, count};
+use super::pages::{BLOBS, CALLS, FIXED, JSON, LINK_PDU, NETWORK, NOTE, count};
 use super::pcapng::{
     Block, Blocks, CUSTOM, CUSTOM_OPTION, ENTERPRISE, INTERFACE, Order, PACKET, Packet, SECTION,
     padding, take,
@@ -88,6 +88,8 @@ pub struct Calls<'a> {
     /// Whether the section being read has shown its head.
     headed: bool,
     interfaces: u32,
+    /// Those whose packets say themselves what they are.
+    tagged: BTreeSet<u32>,
     /// What is left of the records of the current block.
     records: &'a [u8],
     base: Base,
@@ -117,6 +119,7 @@ impl<'a> Calls<'a> {
             head: None,
             headed: false,
             interfaces: 0,
+            tagged: BTreeSet::new(),
             records: &[],
             base: Base::default(),
             slips: Vec::new(),
@@ -250,14 +253,15 @@ impl<'a> Calls<'a> {
     }
 
     fn section(&mut self, block: &Block<'a>) -> Result<(), ReadError> {
-        if self.head.is_some() && self.end != Some(End::Continued) {
-            return Err(ReadError::Malformed {
-                at: block.at,
-                what: "a section where the recording does not go on",
-            });
+        let malformed = |what| Err(ReadError::Malformed { at: block.at, what });
+        match (&self.head, self.end) {
+            (None, _) | (_, Some(End::Continued)) => {}
+            (_, Some(_)) => return malformed("another recording, behind the end of the first"),
+            (_, None) => return malformed("a further part, behind one that breaks off"),
         }
         self.headed = false;
         self.interfaces = 0;
+        self.tagged.clear();
         self.base = Base::default();
         self.slips.clear();
         self.seal = Seal::new(block.at);
@@ -276,6 +280,9 @@ impl<'a> Calls<'a> {
         if fixed.is_some_and(|&(expected, _)| link_type != Some(expected)) {
             return Err(ReadError::NotARecording);
         }
+        if fixed.is_none() && link_type == Some(LINK_PDU) {
+            self.tagged.insert(self.interfaces);
+        }
         self.interfaces = self.interfaces.saturating_add(1);
         Ok(())
     }
@@ -286,6 +293,9 @@ impl<'a> Calls<'a> {
         let octets = match packet.interface {
             NETWORK => synth::payload(packet.octets),
             JSON => packet.octets.get(synth::JSON_TAGS.len()..),
+            tagged if self.tagged.contains(&tagged) => {
+                synth::split_tags(packet.octets).map(|(_, payload)| payload)
+            }
             _ => Some(packet.octets),
         };
         let octets = octets.ok_or(malformed("a packet shorter than its headers"))?;
@@ -331,13 +341,23 @@ impl<'a> Calls<'a> {
             self.records = text;
             return Ok(());
         }
-        let note = serde_json::from_slice(text).map_err(|_| unknown)?;
+        let note = serde_json::from_slice(text).map_err(|_| ReadError::Malformed {
+            at: block.at,
+            what: "a note that cannot be read",
+        })?;
         self.note(note, block.at)
     }
 
     fn note(&mut self, mut note: Value, at: usize) -> Result<(), ReadError> {
         if let Some(head) = note.get_mut("head").filter(|_| !self.headed) {
-            return self.head(Head::read(head.take())?);
+            return match Head::read(head.take()) {
+                // A recording it is, as the magic says.
+                Err(ReadError::NotARecording) => Err(ReadError::Malformed {
+                    at,
+                    what: "a head without what belongs into it",
+                }),
+                head => self.head(head?),
+            };
         }
         if !self.headed {
             return Err(ReadError::NotARecording);
@@ -365,7 +385,7 @@ impl<'a> Calls<'a> {
             return Ok(());
         };
         let expected = before.part.saturating_add(1);
-        if head.part != expected || head.calls != self.number {
+        if head.part != expected || head.calls != self.number || !head.is_of_one_with(before) {
             return Err(ReadError::Part {
                 expected,
                 found: head.part,

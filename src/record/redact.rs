@@ -1,13 +1,13 @@
 //! Takes out of a recording what nobody else should see.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use serde_json::Value;
 
 use super::call::{Base, Record, decode};
 use super::json::{DIGEST, Digest, blank};
-use super::pages::{BLOBS, CALLS, JSON, NETWORK, NOTE};
+use super::pages::{BLOBS, CALLS, JSON, LINK_PDU, NETWORK, NOTE};
 use super::pcapng::{
     Block, Blocks, CUSTOM, CUSTOM_OPTION, Direction, FLAGS, INTERFACE, NewPacket, Order, PACKET,
     Packet, SECTION, Sealer, take, write_custom, write_packet,
@@ -18,8 +18,8 @@ use super::{ReadError, Recording, synth};
 /// Returns the recording without its seed and its payloads, for viewing only.
 ///
 /// A seed tells all ids that a machine will ever draw. Octets in commands, events and the configuration
-/// become zeros of equal length, or their length where they were long; packets are cut behind their UDP or
-/// TCP header, those of buses to nothing. Times, addresses, lengths, texts and reasons stay. A replay
+/// become zeros of equal length, or their length where they were long; packets are cut behind their headers
+/// or tags, those of buses to nothing. Times, addresses, lengths, texts and reasons stay. A replay
 /// refuses what this returns.
 ///
 /// # Errors
@@ -34,6 +34,8 @@ pub fn redact(file: &[u8]) -> Result<Vec<u8>, ReadError> {
         seal: Seal::new(0),
         old: Base::default(),
         new: Base::default(),
+        interfaces: 0,
+        tagged: BTreeSet::new(),
         lengths: BTreeMap::new(),
         blob: 0,
     };
@@ -54,6 +56,9 @@ struct Redaction<'a> {
     /// The times of the records as they are read and written.
     old: Base,
     new: Base,
+    interfaces: u32,
+    /// Those whose packets begin with tags.
+    tagged: BTreeSet<u32>,
     /// How long the payload of each digest is.
     lengths: BTreeMap<Digest, usize>,
     /// Octets of the payload being read.
@@ -67,13 +72,23 @@ impl<'a> Redaction<'a> {
                 self.seal = Seal::new(self.out.len());
                 self.old = Base::default();
                 self.new = Base::default();
+                self.interfaces = 0;
+                self.tagged.clear();
                 self.copy(block)
             }
-            INTERFACE => self.copy(block),
+            INTERFACE => self.interface(block),
             CUSTOM => self.custom(block),
             PACKET => self.packet(block),
             _ => None,
         }
+    }
+
+    fn interface(&mut self, block: &Block<'a>) -> Option<()> {
+        if self.interfaces > BLOBS && Order::Little.u16(&mut { block.body }) == Some(LINK_PDU) {
+            self.tagged.insert(self.interfaces);
+        }
+        self.interfaces = self.interfaces.saturating_add(1);
+        self.copy(block)
     }
 
     fn copy(&mut self, block: &Block<'a>) -> Option<()> {
@@ -138,6 +153,7 @@ impl<'a> Redaction<'a> {
         let header = match packet.interface {
             NETWORK => synth::headers(packet.octets)?,
             JSON => self.json(packet.octets)?,
+            tagged if self.tagged.contains(&tagged) => synth::split_tags(packet.octets)?.0.to_vec(),
             _ => Vec::new(),
         };
         let length = (packet.interface != JSON).then_some(packet.length);

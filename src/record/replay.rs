@@ -52,9 +52,7 @@ impl fmt::Display for Outcome {
             Some(difference) => write!(f, "the replay differs\n{difference}")?,
             None => write!(f, "{calls} calls match")?,
         }
-        if let Some(damage) = self.damage {
-            write!(f, "\n{damage}")?;
-        }
+        write_damage(f, self.damage)?;
         if self.difference.is_none() && self.end != End::Finished {
             write!(f, "\n{}", self.end)?;
         }
@@ -62,6 +60,13 @@ impl fmt::Display for Outcome {
             write!(f, "{}", Versions(&self.made_by))?;
         }
         Ok(())
+    }
+}
+
+fn write_damage(f: &mut fmt::Formatter<'_>, damage: Option<Damage>) -> fmt::Result {
+    match damage {
+        Some(damage) => write!(f, "\n{damage}"),
+        None => Ok(()),
     }
 }
 
@@ -96,6 +101,8 @@ pub enum ReplayError {
         time: Instant,
         /// The version of the crate that wrote it, where that much can be read.
         made_by: Option<String>,
+        /// The first octets that are not what the recorder wrote.
+        damage: Option<Damage>,
     },
     /// Seed and payloads were taken out.
     Redacted,
@@ -116,7 +123,20 @@ pub enum ReplayError {
         what: String,
         /// The version of the crate that wrote it.
         made_by: String,
+        /// The first octets that are not what the recorder wrote.
+        damage: Option<Damage>,
     },
+}
+
+impl ReplayError {
+    /// Returns the first octets that are not what the recorder wrote, if such were seen.
+    #[must_use]
+    pub const fn damage(&self) -> Option<Damage> {
+        match self {
+            Self::Read { damage, .. } | Self::Unreadable { damage, .. } => *damage,
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for ReplayError {
@@ -127,11 +147,13 @@ impl fmt::Display for ReplayError {
                 calls,
                 time,
                 made_by,
+                damage,
             } => {
                 write!(f, "{error}")?;
                 if *calls > 0 {
                     write!(f, ", behind call {calls} at {time}; all up to there match")?;
                 }
+                write_damage(f, *damage)?;
                 match made_by {
                     Some(made_by) => write!(f, "{}", Versions(made_by)),
                     None => Ok(()),
@@ -152,7 +174,15 @@ impl fmt::Display for ReplayError {
                 write!(f, "a recording of `{recorded}`, not of `{expected}`")?;
                 write!(f, "{}", Versions(made_by))
             }
-            Self::Unreadable { what, made_by } => write!(f, "{what}{}", Versions(made_by)),
+            Self::Unreadable {
+                what,
+                made_by,
+                damage,
+            } => {
+                f.write_str(what)?;
+                write_damage(f, *damage)?;
+                write!(f, "{}", Versions(made_by))
+            }
         }
     }
 }
@@ -173,23 +203,26 @@ pub fn replay<M: Recorded>(file: &[u8]) -> Result<Outcome, ReplayError> {
         calls: 0,
         time: Instant::ZERO,
         made_by,
+        damage: None,
     };
     let recording = Recording::open(file).map_err(|error| unread(error, None))?;
     let made_by = recording.head().made_by.clone();
     let mut calls = recording
         .calls()
         .map_err(|error| unread(error, Some(made_by.clone())))?;
-    let mut player = Player::<M>::new(&recording)?;
+    let mut player = Player::<M>::new(&recording, calls.damage())?;
     let difference = player.play(&mut calls).map_err(|stop| match stop {
         Stop::Read(error) => ReplayError::Read {
             error,
             calls: calls.count(),
             time: player.now,
             made_by: Some(made_by.clone()),
+            damage: calls.damage(),
         },
         Stop::Unreadable(what) => ReplayError::Unreadable {
             what: format!("call {} at {}: {what}", calls.count(), player.now),
             made_by: made_by.clone(),
+            damage: calls.damage(),
         },
     })?;
     Ok(Outcome {
@@ -239,7 +272,7 @@ struct Player<M: Recorded> {
 }
 
 impl<M: Recorded> Player<M> {
-    fn new(recording: &Recording<'_>) -> Result<Self, ReplayError> {
+    fn new(recording: &Recording<'_>, damage: Option<Damage>) -> Result<Self, ReplayError> {
         let head = recording.head();
         let made_by = &head.made_by;
         if head.redacted {
@@ -258,6 +291,7 @@ impl<M: Recorded> Player<M> {
         let unreadable = |what: String| ReplayError::Unreadable {
             what,
             made_by: made_by.clone(),
+            damage,
         };
         let seed = head
             .seed

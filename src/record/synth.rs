@@ -6,6 +6,8 @@
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use super::pcapng::{take, take_slice};
+
 /// Octets of a stream in one synthetic segment; IPv4 has room for 65495.
 pub(super) const SEGMENT: usize = 60 << 10;
 
@@ -178,7 +180,67 @@ pub(super) fn headers(packet: &[u8]) -> Option<Vec<u8>> {
     Some(headers)
 }
 
-/// The tags of an exported PDU (`LINKTYPE_WIRESHARK_UPPER_PDU`) that name the JSON dissector.
+/// Codes of the tags before an exported PDU (`LINKTYPE_WIRESHARK_UPPER_PDU`), after `exported_pdu.h` of
+/// Wireshark.
+pub(super) mod tag {
+    pub(in super::super) const END: u16 = 0;
+    /// The table in which an analyser looks for what reads the PDU, and where in it.
+    pub(super) const TABLE: u16 = 14;
+    pub(super) const TABLE_VALUE: u16 = 32;
+    pub(in super::super) const IPV4_SOURCE: u16 = 20;
+    pub(in super::super) const IPV4_DESTINATION: u16 = 21;
+    pub(in super::super) const IPV6_SOURCE: u16 = 22;
+    pub(in super::super) const IPV6_DESTINATION: u16 = 23;
+    pub(in super::super) const PORT_TYPE: u16 = 24;
+    pub(in super::super) const SOURCE_PORT: u16 = 25;
+    pub(in super::super) const DESTINATION_PORT: u16 = 26;
+    /// The type of the ports of UDP.
+    pub(in super::super) const UDP: u32 = 3;
+}
+
+/// Writes the tags of a datagram that is to be read as those on `port` are, into `header`, which is cleared
+/// first.
+pub(super) fn tags(header: &mut Vec<u8>, from: SocketAddr, to: SocketAddr, port: u16) {
+    header.clear();
+    let mut write = |code: u16, value: &[u8]| {
+        header.extend_from_slice(&code.to_be_bytes());
+        header.extend_from_slice(&length_field(value.len()).to_be_bytes());
+        // All lengths here are multiples of four, as they must be.
+        header.extend_from_slice(value);
+    };
+    write(tag::TABLE, b"udp.port");
+    write(tag::TABLE_VALUE, &u32::from(port).to_be_bytes());
+    match (from.ip(), to.ip()) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            write(tag::IPV4_SOURCE, &from.octets());
+            write(tag::IPV4_DESTINATION, &to.octets());
+        }
+        (from, to) => {
+            write(tag::IPV6_SOURCE, &as_v6(from).octets());
+            write(tag::IPV6_DESTINATION, &as_v6(to).octets());
+        }
+    }
+    write(tag::PORT_TYPE, &tag::UDP.to_be_bytes());
+    write(tag::SOURCE_PORT, &u32::from(from.port()).to_be_bytes());
+    write(tag::DESTINATION_PORT, &u32::from(to.port()).to_be_bytes());
+    write(tag::END, &[]);
+}
+
+/// Takes the next tag off the front of an exported PDU.
+pub(super) fn take_tag<'a>(pdu: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
+    let [a, b, c, d] = take(pdu)?;
+    let value = take_slice(pdu, usize::from(u16::from_be_bytes([c, d])))?;
+    Some((u16::from_be_bytes([a, b]), value))
+}
+
+/// Splits an exported PDU behind its tags.
+pub(super) fn split_tags(packet: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut pdu = packet;
+    while take_tag(&mut pdu)?.0 != tag::END {}
+    packet.split_at_checked(packet.len() - pdu.len())
+}
+
+/// The tags of an exported PDU that name the JSON dissector.
 pub(super) const JSON_TAGS: [u8; 12] = {
     let [j, s, o, n] = *JSON;
     [0, 12, 0, 4, j, s, o, n, 0, 0, 0, 0]
@@ -277,6 +339,25 @@ mod tests {
 
         assert_eq!(header[0] >> 4, 6);
         assert!(header[24..40].ends_with(&[0xff, 0xff, 192, 0, 2, 1]));
+    }
+
+    #[test]
+    fn what_is_exported_is_found_behind_its_tags() {
+        for (from, to) in [
+            ("10.0.0.1:5000", "10.0.0.2:6000"),
+            ("[fe80::1]:5000", "[fe80::2]:6000"),
+        ] {
+            let mut packet = Vec::new();
+            tags(&mut packet, address(from), address(to), 1113);
+            let header = packet.len();
+            packet.extend_from_slice(b"abc");
+
+            let (tags, pdu) = split_tags(&packet).unwrap();
+
+            assert_eq!((tags.len(), pdu), (header, &b"abc"[..]));
+            assert_eq!(header % 4, 0);
+            assert!(split_tags(&packet[..header - 1]).is_none());
+        }
     }
 
     #[test]

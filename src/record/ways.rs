@@ -9,7 +9,7 @@ use std::io;
 
 use super::call::{Op, Record};
 use super::lane::{Lane, Place};
-use super::pages::{NETWORK, Pages, Sheet, count};
+use super::pages::{LINK_PDU, NETWORK, Pages, Sheet, count};
 use super::pcapng::Direction;
 use super::synth::{self, ACK, FIN, PSH, RST, SYN, Segment, Stream};
 use crate::{Ask, Cause, Instant, Link, Path, Proto};
@@ -18,6 +18,8 @@ use crate::{Ask, Cause, Instant, Link, Path, Proto};
 const NAME: usize = 4096;
 /// Addresses known at a time; beyond it, the table starts afresh.
 const ADDRESSES: usize = 1 << 14;
+/// The name of the interface with datagrams that say what they are.
+const OTHER_PORTS: &str = "network, other ports";
 /// Buses in one part.
 const BUSES: usize = 1 << 10;
 /// Octets of a run on a bus in one packet. Wireshark refuses packets over 256 KiB.
@@ -49,11 +51,11 @@ struct Known {
 pub(super) struct Ways<A> {
     lanes: Lanes<A>,
     known: BTreeMap<A, Known>,
-    /// The part that `named` and `buses` belong to.
+    /// The part that `named` and `named_interfaces` belong to.
     part: u32,
     /// Entries of the table, as the reader will count them.
     named: u32,
-    buses: BTreeMap<String, u32>,
+    named_interfaces: BTreeMap<(u16, String), u32>,
     /// Streams begun; spreads their sequence numbers, so that lives of one path can be told apart.
     births: u32,
     header: Vec<u8>,
@@ -66,7 +68,7 @@ impl<A: Place> Ways<A> {
             known: BTreeMap::new(),
             part: 0,
             named: 0,
-            buses: BTreeMap::new(),
+            named_interfaces: BTreeMap::new(),
             births: 0,
             header: Vec::new(),
         }
@@ -118,7 +120,7 @@ impl<A: Place> Ways<A> {
         if pages.part() != self.part {
             self.part = pages.part();
             self.named = 0;
-            self.buses.clear();
+            self.named_interfaces.clear();
         }
         if self
             .known
@@ -154,15 +156,13 @@ impl<A: Place> Ways<A> {
         let lane = (self.lanes)(at);
         let interface = match &lane {
             Lane::Network(_) => NETWORK,
-            Lane::Bus { name, link_type } => match self.buses.get(name.as_ref()) {
-                Some(&interface) => interface,
-                None if self.buses.len() < BUSES => {
-                    let interface = pages.interface(*link_type, name);
-                    self.buses.insert(name.as_ref().into(), interface);
-                    interface
-                }
-                None => return Err(io::Error::other("more buses than a recording holds")),
-            },
+            Lane::ReadAs { .. } => self.interface(pages, LINK_PDU, OTHER_PORTS)?,
+            Lane::Bus { link_type, .. } if *link_type == LINK_PDU => {
+                return Err(io::Error::other(
+                    "a bus cannot have packets that say what they are",
+                ));
+            }
+            Lane::Bus { name, link_type } => self.interface(pages, *link_type, name)?,
         };
         let name = serde_json::to_vec(&at)?;
         if name.len() > NAME {
@@ -172,6 +172,20 @@ impl<A: Place> Ways<A> {
         let index = self.named;
         self.named += 1;
         Ok((index, lane, interface))
+    }
+
+    /// Returns the interface of that name, described where it first comes up in a part.
+    fn interface(&mut self, pages: &mut Pages, link_type: u16, name: &str) -> io::Result<u32> {
+        if let Some(&interface) = self.named_interfaces.get(&(link_type, name.into())) {
+            return Ok(interface);
+        }
+        if self.named_interfaces.len() >= BUSES {
+            return Err(io::Error::other("more buses than a recording holds"));
+        }
+        let interface = pages.interface(link_type, name);
+        self.named_interfaces
+            .insert((link_type, name.into()), interface);
+        Ok(interface)
     }
 
     fn beget(&mut self) -> Stream {
@@ -254,15 +268,20 @@ impl Known {
     fn packet_size(&self) -> usize {
         match &self.lane {
             Lane::Network(path) if path.proto == Proto::Tcp => synth::SEGMENT,
-            Lane::Network(_) => usize::MAX,
+            Lane::Network(_) | Lane::ReadAs { .. } => usize::MAX,
             Lane::Bus { .. } => BUS_PACKET,
         }
     }
 
     /// Writes the synthetic headers around `payload`.
     fn wrap(&mut self, header: &mut Vec<u8>, direction: Direction, flags: u8, payload: &[u8]) {
-        let Lane::Network(path) = &self.lane else {
-            return header.clear();
+        let path = match &self.lane {
+            Lane::Network(path) => path,
+            Lane::ReadAs { path, port } => {
+                let (from, to) = ends(path, direction);
+                return synth::tags(header, from, to, *port);
+            }
+            Lane::Bus { .. } => return header.clear(),
         };
         let (from, to) = ends(path, direction);
         match path.proto {

@@ -162,23 +162,27 @@ impl Sending {
 pub(super) trait Body: Any {
     fn receive(&mut self, now: Instant, from: Place, octets: &[u8]);
     fn link(&mut self, now: Instant, at: Place, state: Link);
-    fn poll(&mut self, now: Instant) -> Result<Step, Breach>;
+    /// Polls the machine, which writes what it sends into `memory`.
+    fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<Step, Breach>;
     fn settled(&mut self) -> Result<(), Breach>;
     fn wants(&mut self, from: Place) -> bool;
     fn limit(&mut self, limits: Limits);
+    /// Reads something that lies beside the machine.
+    fn glance(&self) -> bool;
 }
 
 /// A machine with what the world keeps about it.
 pub(super) struct Cell<M: Machine> {
-    pub(super) machine: M,
-    pub(super) events: Vec<(Instant, M::Event)>,
-    tx: Transmit<M::Addr>,
     /// The rest is out of the way of what every happening looks at.
     pub(super) spare: Box<Spare<M>>,
+    /// Unless they are the usual ones.
+    limits: Option<Box<Limits>>,
+    pub(super) machine: M,
 }
 
 /// The less used part of a cell.
 pub(super) struct Spare<M: Machine> {
+    pub(super) events: Vec<(Instant, M::Event)>,
     pub(super) refusals: Vec<(Instant, M::Error)>,
     pub(super) name_event: Option<NameEvent<M::Event>>,
     pub(super) awaits: Option<Awaits<M::Addr>>,
@@ -190,16 +194,15 @@ pub(super) type Awaits<A> = Box<dyn Fn(A) -> bool>;
 
 impl<M: Machine> Cell<M> {
     pub(super) fn new(machine: M) -> Self {
-        let limits = Limits::default();
         Self {
             machine,
-            events: Vec::new(),
-            tx: Transmit::new(limits),
+            limits: None,
             spare: Box::new(Spare {
+                events: Vec::new(),
                 refusals: Vec::new(),
                 name_event: None,
                 awaits: None,
-                watch: Watch::new(limits),
+                watch: Watch::new(Limits::default()),
             }),
         }
     }
@@ -244,19 +247,23 @@ where
         self.machine.link(now, at, state);
     }
 
-    fn poll(&mut self, now: Instant) -> Result<Step, Breach> {
-        let output = self.machine.poll(now, &mut self.tx);
+    fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<Step, Breach> {
+        let limits = self.limits.as_deref().copied().unwrap_or_default();
+        let mut tx = Transmit::with_memory(limits, mem::take(memory));
+        let output = self.machine.poll(now, &mut tx);
         if cfg!(debug_assertions) {
-            self.spare.watch.polled(now, &output, &self.tx)?;
+            self.spare.watch.polled(now, &output, &tx)?;
         }
+        let sent = matches!(output, Output::Transmit).then(|| sending(&tx));
+        *memory = tx.take_memory();
         Ok(match output {
-            Output::Transmit => Step::Send(sending(&self.tx)),
+            Output::Transmit => sent.map_or(Step::Idle(None), Step::Send),
             Output::Event(event) => {
                 let name = match &self.spare.name_event {
                     Some(name) => name(&event),
                     None => variant(&event),
                 };
-                self.events.push((now, event));
+                self.spare.events.push((now, event));
                 Step::Event(name)
             }
             Output::Ask(ask) => Step::Ask(untyped(ask)),
@@ -266,9 +273,6 @@ where
     }
 
     fn settled(&mut self) -> Result<(), Breach> {
-        if !cfg!(debug_assertions) {
-            return Ok(());
-        }
         let awaits = self.spare.awaits.as_deref();
         self.spare
             .watch
@@ -287,8 +291,12 @@ where
     }
 
     fn limit(&mut self, limits: Limits) {
-        self.tx = Transmit::new(limits);
+        self.limits = Some(Box::new(limits));
         self.spare.watch = Watch::new(limits);
+    }
+
+    fn glance(&self) -> bool {
+        self.limits.is_some()
     }
 }
 

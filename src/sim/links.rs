@@ -1,14 +1,15 @@
 //! Lines between hosts, wires and buses between interfaces, and what travels on them.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::happening::Rare;
+use super::lookup::Lookup;
 use super::trace::Contact;
 use super::way::{Flight, Medium};
-use super::world::{Happening, Lodging};
+use super::world::Lodging;
 use super::{HostId, Line, Node, Place, World, misuse};
 use crate::{Cause, Hop, Instant, Link};
 
@@ -17,12 +18,21 @@ pub const BROADCAST: u16 = u16::MAX;
 
 /// A bus of one world, on which interfaces meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bus(pub(super) usize);
+pub struct Bus(u32);
+
+// Bound: a world of four billion buses has no memory left for them.
+impl Bus {
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
 
 /// All lines of a world.
 pub(super) struct Links {
     pub(super) ways: Vec<Way>,
-    table: BTreeMap<(Point, Point), usize>,
+    /// What each way joins, apart from what every datagram looks at.
+    ends: Vec<Ends>,
+    table: Lookup<(Point, Point), WayId>,
     pub(super) buses: Vec<BusState>,
     pub(super) interfaces: BTreeMap<(HostId, u8), Attachment>,
     /// Addresses of which a host heard that they are full, and when they are free again.
@@ -30,7 +40,7 @@ pub(super) struct Links {
 }
 
 /// An end of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Point {
     Node(Node),
     Interface(HostId, u8),
@@ -45,13 +55,22 @@ impl Point {
     }
 }
 
-/// One direction of a line.
+/// The number of a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WayId(u32);
+
+/// One direction of a line: what every datagram on it looks at, in one line of the cache.
+#[repr(align(64))]
 pub(super) struct Way {
-    pub(super) from: Point,
-    pub(super) to: Point,
     pub(super) line: Arc<Line>,
     pub(super) medium: WayMedium,
     pub(super) flight: Flight,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    from: Point,
+    to: Point,
     /// Counts the lines that were laid here, so that a former one's contact plan is not followed.
     version: u32,
 }
@@ -59,7 +78,7 @@ pub(super) struct Way {
 /// A line has a medium for each direction, a bus one for all.
 pub(super) enum WayMedium {
     Own(Medium),
-    OfBus(usize),
+    OfBus(Bus),
 }
 
 pub(super) struct BusState {
@@ -74,25 +93,47 @@ pub(super) enum Attachment {
     Bus(Bus),
 }
 
-impl Way {
-    pub(super) const fn nodes(&self) -> (Node, Node) {
-        (self.from.node(), self.to.node())
+// Bound: a world of four billion lines has no memory left for them.
+impl WayId {
+    fn new(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
 impl Links {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             ways: Vec::new(),
-            table: BTreeMap::new(),
+            ends: Vec::new(),
+            table: Lookup::default(),
             buses: Vec::new(),
             interfaces: BTreeMap::new(),
             full: BTreeMap::new(),
         }
     }
 
-    pub(super) fn find(&self, from: Point, to: Point) -> Option<usize> {
+    pub(super) fn find(&self, from: Point, to: Point) -> Option<WayId> {
         self.table.get(&(from, to)).copied()
+    }
+
+    pub(super) fn way(&mut self, way: WayId) -> Option<&mut Way> {
+        self.ways.get_mut(way.index())
+    }
+
+    /// Reads something of a way.
+    pub(super) fn glance(&self, way: Option<WayId>) -> bool {
+        let way = way.and_then(|way| self.ways.get(way.index()));
+        way.is_some_and(|way| matches!(way.medium, WayMedium::Own(_)))
+    }
+
+    /// Returns whom a way joins.
+    pub(super) fn nodes(&self, way: WayId) -> Option<(Node, Node)> {
+        let ends = self.ends.get(way.index())?;
+        Some((ends.from.node(), ends.to.node()))
     }
 }
 
@@ -179,12 +220,13 @@ impl World {
 
     /// Makes a bus. Its members take turns: its rate and its queue are one for all.
     pub fn bus(&mut self, line: Line) -> Bus {
+        let bus = Bus(u32::try_from(self.links.buses.len()).unwrap_or(u32::MAX));
         self.links.buses.push(BusState {
             line: Arc::new(line),
             medium: Medium::default(),
             members: Vec::new(),
         });
-        Bus(self.links.buses.len() - 1)
+        bus
     }
 
     /// Puts an interface on a bus. There it hears what is sent to its host's link address, and what is sent
@@ -192,7 +234,7 @@ impl World {
     pub fn join(&mut self, bus: Bus, host: impl Into<HostId>, interface: u8) {
         let member = (host.into(), interface);
         self.attach(member, Attachment::Bus(bus));
-        let Some(state) = self.links.buses.get_mut(bus.0) else {
+        let Some(state) = self.links.buses.get_mut(bus.index()) else {
             misuse("the bus belongs to another world");
         };
         let line = Arc::clone(&state.line);
@@ -223,57 +265,53 @@ impl World {
         to: Point,
         line: Arc<Line>,
         bus: Option<Bus>,
-    ) -> usize {
+    ) -> WayId {
         let seed = self.seed.child(&format!("way {from:?} {to:?}"));
         let has_plan = !line.contacts.is_always();
         let flight = Flight::new(&seed, &line);
         let links = &mut self.links;
         let found = links.find(from, to);
-        let way = found.unwrap_or(links.ways.len());
+        let way = found.unwrap_or(WayId::new(links.ways.len()));
         if found.is_none() {
-            links.ways.push(Way {
+            links.ends.push(Ends {
                 from,
                 to,
-                line: Arc::clone(&line),
-                medium: bus.map_or_else(
-                    || WayMedium::Own(Medium::default()),
-                    |bus| WayMedium::OfBus(bus.0),
-                ),
-                flight,
                 version: 0,
+            });
+            links.ways.push(Way {
+                line: Arc::clone(&line),
+                medium: bus.map_or_else(|| WayMedium::Own(Medium::default()), WayMedium::OfBus),
+                flight,
             });
             links.table.insert((from, to), way);
         }
-        let Some(state) = links.ways.get_mut(way) else {
+        let state = links.ways.get_mut(way.index());
+        let (Some(state), Some(ends)) = (state, links.ends.get_mut(way.index())) else {
             return way;
         };
-        state.version += 1;
         state.flight.turn_to(&line);
         state.line = line;
+        ends.version += 1;
         if has_plan {
-            let version = state.version;
-            self.agenda
-                .enter(self.now, Happening::Contact(Box::new((way, version))));
+            let version = ends.version;
+            self.plan(self.now, Rare::Contact(way, version));
         }
         way
     }
 
     /// A window begins or ends, or a line with a plan is laid.
-    pub(super) fn contact_changes(&mut self, way: usize, version: u32) {
+    pub(super) fn contact_changes(&mut self, way: WayId, version: u32) {
         let now = self.now;
-        let Some(state) = self
-            .links
-            .ways
-            .get(way)
-            .filter(|way| way.version == version)
-        else {
+        let ends = self.links.ends.get(way.index()).copied();
+        let (Some(state), Some(Ends { from, to, .. })) = (
+            self.links.ways.get(way.index()),
+            ends.filter(|ends| ends.version == version),
+        ) else {
             return;
         };
-        let (from, to) = (state.from, state.to);
         let window = state.line.contacts.window_at(now);
         if let Some(next) = state.line.contacts.next_change(now) {
-            self.agenda
-                .enter(next, Happening::Contact(Box::new((way, version))));
+            self.plan(next, Rare::Contact(way, version));
         }
         if let Some((opens, closes)) = window {
             self.trace.contact(Contact {

@@ -72,13 +72,16 @@
 //! [table](Trace::statistics), and the [packets](Trace::packets) one by one.
 
 mod agenda;
+mod ahead;
 mod contacts;
 mod dice;
 mod handed;
+mod happening;
 mod host;
 mod ip;
 mod line;
 mod links;
+mod lookup;
 mod pipe;
 mod place;
 mod script;

@@ -1,6 +1,5 @@
 //! Streams between machines whose address is `()`: reliable, ordered, cut as the script likes.
 
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,13 +7,18 @@ use core::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::dice::{Dice, wire_time};
+use super::happening::Rare;
 use super::trace::PacketId;
-use super::world::{Happening, Lodging};
+use super::world::Lodging;
 use super::{Carrier, Flags, Handed, HostId, Node, Place, StreamLine, Why, World, misuse};
 use crate::{Ask, Cause, Instant, Link, Tag};
 
 /// Octets that travel together when a line takes time over them: about a TCP segment's worth.
 const PIECE: usize = 1460;
+
+/// One direction of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LaneId(u32);
 
 /// All directions of all streams.
 pub(super) struct Lanes(Vec<Lane>);
@@ -24,7 +28,7 @@ struct Lane {
     writer: HostId,
     reader: HostId,
     /// The other direction.
-    back: usize,
+    back: LaneId,
     /// Who holds the writer's end, which is also the reader's end of `back`.
     owner: Owner,
     line: StreamLine,
@@ -71,8 +75,8 @@ pub(super) enum News {
 }
 
 /// The other direction of a stream: both lie side by side.
-pub(super) const fn other_way(lane: usize) -> usize {
-    lane ^ 1
+pub(super) const fn other_way(LaneId(lane): LaneId) -> LaneId {
+    LaneId(lane ^ 1)
 }
 
 impl Lanes {
@@ -80,8 +84,20 @@ impl Lanes {
         Self(Vec::new())
     }
 
-    fn get(&mut self, lane: usize) -> &mut Lane {
-        match self.0.get_mut(lane) {
+    // Bound: a world of four billion streams has no memory left for them.
+    fn next(&self) -> LaneId {
+        LaneId(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Reads something of a lane: who reads from it.
+    pub(super) fn glance(&self, LaneId(lane): LaneId) -> Option<HostId> {
+        let place = usize::try_from(lane).unwrap_or(usize::MAX);
+        self.0.get(place).map(|lane| lane.reader)
+    }
+
+    fn get(&mut self, LaneId(lane): LaneId) -> &mut Lane {
+        let place = usize::try_from(lane).unwrap_or(usize::MAX);
+        match self.0.get_mut(place) {
             Some(lane) => lane,
             None => misuse("the stream belongs to another world"),
         }
@@ -120,7 +136,7 @@ impl World {
     /// [`Link::Up`] at once, the first one first.
     pub fn connect(&mut self, one: impl Into<HostId>, other: impl Into<HostId>, line: StreamLine) {
         let (one, other) = (one.into(), other.into());
-        let there = self.lanes.0.len();
+        let there = self.lanes.next();
         let back = other_way(there);
         self.add_lane(one, other, back, line.clone());
         self.add_lane(other, one, there, line);
@@ -130,7 +146,7 @@ impl World {
         self.cue(other, Place::Stream, Link::Up);
     }
 
-    fn add_lane(&mut self, writer: HostId, reader: HostId, back: usize, line: StreamLine) {
+    fn add_lane(&mut self, writer: HostId, reader: HostId, back: LaneId, line: StreamLine) {
         let name = format!("lane {} to {}", writer.0, reader.0);
         self.lanes.0.push(Lane {
             writer,
@@ -149,7 +165,7 @@ impl World {
         });
     }
 
-    fn board(&mut self, id: HostId, out: usize) {
+    fn board(&mut self, id: HostId, out: LaneId) {
         match &mut self.slot(id).lodging {
             Lodging::Stream(lane @ None) => *lane = Some(out),
             Lodging::Stream(Some(_)) => misuse("a machine has one stream in its life"),
@@ -165,7 +181,7 @@ impl World {
         self.lanes.get(out).line = line;
     }
 
-    pub(super) fn lanes_of(&self, id: HostId) -> Option<(usize, usize)> {
+    pub(super) fn lanes_of(&self, id: HostId) -> Option<(LaneId, LaneId)> {
         match self.hosts.get(id.index())?.lodging {
             Lodging::Stream(out) => out.map(|out| (out, other_way(out))),
             _ => None,
@@ -198,13 +214,12 @@ impl World {
                 life: lane.life,
                 packet: packet.filter(|_| rest.is_empty()),
             };
-            self.agenda
-                .enter(at, Happening::Lane(Box::new((out, news))));
+            self.plan_lane(at, out, news);
         }
         self.fill_lane(out);
     }
 
-    fn fill_lane(&mut self, out: usize) {
+    fn fill_lane(&mut self, out: LaneId) {
         let lane = self.lanes.get(out);
         let is_over = lane
             .line
@@ -219,7 +234,7 @@ impl World {
         }
     }
 
-    pub(super) fn lane_news(&mut self, lane: usize, news: News) {
+    pub(super) fn lane_news(&mut self, lane: LaneId, news: News) {
         let life = self.lanes.get(lane).life;
         match news {
             News::Octets {
@@ -253,7 +268,7 @@ impl World {
         }
     }
 
-    fn octets_arrive(&mut self, lane: usize, octets: &Bytes, packet: Option<PacketId>) {
+    fn octets_arrive(&mut self, lane: LaneId, octets: &Bytes, packet: Option<PacketId>) {
         let now = self.now;
         let state = self.lanes.get(lane);
         state.flying -= octets.len();
@@ -296,7 +311,7 @@ impl World {
     }
 
     /// Gives the machine of `reader` the next chunk of its stream, or its end; false when there is none.
-    pub(super) fn feed_lane(&mut self, id: HostId, lane: usize) -> bool {
+    pub(super) fn feed_lane(&mut self, id: HostId, lane: LaneId) -> bool {
         let now = self.now;
         if self.owner_of(id) != Owner::Machine {
             return false;
@@ -321,7 +336,7 @@ impl World {
     }
 
     /// Takes octets out of the far end, which may let the writer go on.
-    fn consume(&mut self, lane: usize, len: usize) -> BytesMut {
+    fn consume(&mut self, lane: LaneId, len: usize) -> BytesMut {
         let now = self.now;
         let state = self.lanes.get(lane);
         let chunk = state.unread.split_to(len);
@@ -331,13 +346,12 @@ impl World {
             let (back, life) = (state.back, state.life);
             // The news that there is room travels the other way.
             let at = now + self.lanes.get(back).line.delay;
-            self.agenda
-                .enter(at, Happening::Lane(Box::new((lane, News::Free(life)))));
+            self.plan_lane(at, lane, News::Free(life));
         }
         chunk
     }
 
-    fn hand_octets(&mut self, lane: usize, index: usize) {
+    fn hand_octets(&mut self, lane: LaneId, index: usize) {
         let len = self.lanes.get(lane).unread.len();
         let octets = self.consume(lane, len);
         let state = self.lanes.get(lane);
@@ -357,10 +371,7 @@ impl World {
         match ask {
             Ask::Open { tag, .. } => {
                 let failed = Link::Failed(tag, Cause::Unreachable);
-                self.agenda.enter(
-                    self.now,
-                    Happening::Cue(id, Box::new((Place::Stream, failed))),
-                );
+                self.plan(self.now, Rare::Cue(id, Place::Stream, failed));
             }
             Ask::Cancel(_) => {}
             Ask::Finish(_) => self.finish_lane(out),
@@ -370,7 +381,7 @@ impl World {
         }
     }
 
-    fn finish_lane(&mut self, out: usize) {
+    fn finish_lane(&mut self, out: LaneId) {
         let now = self.now;
         let lane = self.lanes.get(out);
         if lane.end != End::Open {
@@ -380,25 +391,24 @@ impl World {
         let at = lane.carry(now, 0);
         let packet = self.note_flags(out, Flags::FIN);
         let news = News::Fin(self.lanes.get(out).life, packet);
-        self.agenda
-            .enter(at, Happening::Lane(Box::new((out, news))));
+        self.plan_lane(at, out, news);
     }
 
     /// A machine is done; what it handed over lives on.
-    pub(super) fn close_machine_lane(&mut self, out: usize, back: usize) {
+    pub(super) fn close_machine_lane(&mut self, out: LaneId, back: LaneId) {
         if self.lanes.get(out).owner == Owner::Machine {
             self.close_lane(out, back);
         }
     }
 
-    fn close_lane(&mut self, out: usize, back: usize) {
+    fn close_lane(&mut self, out: LaneId, back: LaneId) {
         self.finish_lane(out);
         self.lanes.get(out).owner = Owner::Nobody;
         let len = self.lanes.get(back).unread.len();
         self.consume(back, len);
     }
 
-    fn abort_lane(&mut self, out: usize, back: usize) {
+    fn abort_lane(&mut self, out: LaneId, back: LaneId) {
         let now = self.now;
         let lane = self.lanes.get(out);
         if lane.owner == Owner::Nobody {
@@ -409,15 +419,14 @@ impl World {
         let at = now + lane.line.delay;
         let packet = self.note_flags(out, Flags::RST);
         let news = News::Reset(self.lanes.get(out).life, packet);
-        self.agenda
-            .enter(at, Happening::Lane(Box::new((out, news))));
+        self.plan_lane(at, out, news);
         let back = self.lanes.get(back);
         back.life += 1;
         back.unread.clear();
     }
 
     /// Notes an end or a reset in the trace.
-    fn note_flags(&mut self, out: usize, flags: Flags) -> Option<PacketId> {
+    fn note_flags(&mut self, out: LaneId, flags: Flags) -> Option<PacketId> {
         let lane = self.lanes.get(out);
         let (from, to) = (Node::Host(lane.writer), Node::Host(lane.reader));
         let carrier = Carrier::Tcp(flags);
@@ -425,7 +434,7 @@ impl World {
     }
 
     /// A reset comes out of `lane`: both directions are dead.
-    fn cut_off(&mut self, lane: usize, cause: Cause) {
+    fn cut_off(&mut self, lane: LaneId, cause: Cause) {
         let state = self.lanes.get(lane);
         state.life += 1;
         state.unread.clear();
@@ -445,7 +454,7 @@ impl World {
         }
     }
 
-    fn hand_lane(&mut self, id: HostId, (out, back): (usize, usize), tag: Tag, early: Bytes) {
+    fn hand_lane(&mut self, id: HostId, (out, back): (LaneId, LaneId), tag: Tag, early: Bytes) {
         let now = self.now;
         let slot = self.slot(id);
         let index = slot.spare.handed.len();
@@ -489,8 +498,7 @@ impl World {
         let at = self.now + lane.line.delay;
         let packet = self.note_flags(out, Flags::RST);
         let news = News::Reset(self.lanes.get(out).life, packet);
-        self.agenda
-            .enter(at, Happening::Lane(Box::new((out, news))));
+        self.plan_lane(at, out, news);
     }
 
     pub(super) fn half_close_lane(&mut self, id: HostId) {

@@ -11,7 +11,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::world::{Call, Happening, Labels};
+use super::happening::Rare;
+use super::world::Labels;
 use super::{Host, HostId, MarkKind, Node, Place, Placed, World, misuse};
 use crate::{Instant, Machine, Tag};
 
@@ -135,13 +136,13 @@ impl World {
         &self,
         host: Host<M>,
     ) -> impl ExactSizeIterator<Item = (Instant, &M::Event)> + Clone {
-        let events = self.cell(host).events.iter();
+        let events = self.cell(host).spare.events.iter();
         events.map(|(time, event)| (*time, event))
     }
 
     /// Takes the events of a machine out of the world, with their times.
     pub fn take_events<M: Machine + 'static>(&mut self, host: Host<M>) -> Vec<(Instant, M::Event)> {
-        mem::take(&mut self.cell_mut(host).events)
+        mem::take(&mut self.cell_mut(host).spare.events)
     }
 
     /// Returns a machine to look at.
@@ -188,8 +189,7 @@ impl World {
     /// ```
     pub fn at(&mut self, time: impl Moment, call: impl FnOnce(&mut Self) + 'static) {
         let time = time.instant().max(self.now);
-        self.agenda
-            .enter(time, Happening::Call(Box::new(Call(Box::new(call)))));
+        self.plan(time, Rare::Call(Box::new(call)));
     }
 
     /// Calls `call` each `period` from here on, until it breaks. A period of zero counts as a nanosecond.
@@ -223,8 +223,7 @@ impl World {
 
     fn enter_tick(&mut self, tick: Box<Tick>) {
         self.ticks += 1;
-        self.agenda
-            .enter(self.now + tick.period, Happening::Tick(tick));
+        self.plan(self.now + tick.period, Rare::Tick(tick));
     }
 
     pub(super) fn tick(&mut self, mut tick: Box<Tick>) {

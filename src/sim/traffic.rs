@@ -1,18 +1,18 @@
 //! What travels on lines: how packets set off, fly and arrive.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
 use bytes::Bytes;
 
+use super::happening::{Happening, Rare};
 use super::host::Sending;
 use super::ip::Header;
-use super::links::{Attachment, BROADCAST, Bus, Point, Way, WayMedium};
+use super::links::{Attachment, BROADCAST, Bus, Links, Point, WayId, WayMedium};
 use super::script::Label;
 use super::trace::{Packet, PacketId};
 use super::way::{Departure, Landing};
-use super::world::{Happening, Lodging, Route};
+use super::world::{Lodging, Named, Route};
 use super::{Carrier, Fate, HostId, Node, Place, Why, World};
 use crate::{Hop, Instant, Link};
 
@@ -22,23 +22,38 @@ pub(super) struct Held {
     pub(super) octets: Bytes,
 }
 
-/// A packet at the end of a line.
+/// A datagram at the end of a line, in one line of the cache.
+#[repr(align(64))]
 pub(super) struct Arrival {
-    way: usize,
-    head: Head,
-    octets: Bytes,
+    pub(super) to: HostId,
+    from: From,
+    pub(super) octets: Bytes,
     packet: Option<PacketId>,
-    is_corrupted: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum From {
+    Name(u64),
+    Hop(Hop),
+}
+
+/// A packet at the end of a line on IP.
+pub(super) struct IpArrival {
+    pub(super) to: Node,
+    header: Header,
+    pub(super) octets: Bytes,
+    packet: Option<PacketId>,
 }
 
 /// What a packet carries beside its octets.
-#[derive(Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Head {
     /// For this host, from this number.
     Named(HostId, u64),
     /// For this host, from this hop.
     Hop(HostId, Hop),
-    Ip(Box<Header>),
+    /// For this node.
+    Ip(Node, Header),
 }
 
 /// Who puts a packet on a line.
@@ -68,27 +83,36 @@ impl World {
 
     /// Sends what a machine wrote to one destination.
     pub(super) fn send_datagrams(&mut self, id: HostId, sending: Sending) {
-        let to = sending.to;
-        let datagrams = sending.into_datagrams();
-        self.send_all(id, datagrams.map(|octets| Held { to, octets }));
+        if sending.octets.len() > sending.segment_size {
+            let to = sending.to;
+            let datagrams = sending.into_datagrams();
+            return self.send_all(id, datagrams.map(|octets| Held { to, octets }));
+        }
+        let Sending { to, mut octets, .. } = sending;
+        if let Some(until) = self.send_datagram(id, to, &mut octets) {
+            self.hold(id, until, Held { to, octets });
+        }
     }
 
     /// Sends as many as there is room for, and holds the rest.
     fn send_all(&mut self, id: HostId, mut datagrams: impl Iterator<Item = Held>) {
         while let Some(mut held) = datagrams.next() {
-            if let Some(until) = self.send_datagram(id, &mut held) {
-                let slot = self.slot(id);
-                slot.is_held = true;
-                slot.spare.held.push_back(held);
-                slot.spare.held.extend(datagrams);
-                return self.agenda.enter(until, Happening::Room(id));
+            if let Some(until) = self.send_datagram(id, held.to, &mut held.octets) {
+                self.hold(id, until, held);
+                return self.slot(id).spare.held.extend(datagrams);
             }
         }
     }
 
+    fn hold(&mut self, id: HostId, until: Instant, held: Held) {
+        let slot = self.slot(id);
+        slot.is_held = true;
+        slot.spare.held.push_back(held);
+        self.agenda.enter(until, Happening::Room(id));
+    }
+
     fn fill(&mut self, id: HostId, place: Place, until: Instant) {
-        self.agenda
-            .enter(until, Happening::Free(id, Box::new(place)));
+        self.plan(until, Rare::Free(id, place));
         if self.links.full.insert((id, place), until).is_none() {
             self.tell(id, place, Link::Full);
         }
@@ -103,18 +127,18 @@ impl World {
     }
 
     /// Sends a datagram, unless it must be held until the time that is returned.
-    fn send_datagram(&mut self, id: HostId, held: &mut Held) -> Option<Instant> {
-        let sent = match held.to {
-            Place::Name(name) => self.send_by_name(id, name, &mut held.octets),
-            Place::Hop(hop) => self.send_by_hop(id, hop, &mut held.octets),
-            Place::Path(path) => self.send_udp(id, path, &mut held.octets),
+    fn send_datagram(&mut self, id: HostId, to: Place, octets: &mut Bytes) -> Option<Instant> {
+        let sent = match to {
+            Place::Name(name) => self.send_by_name(id, name, octets),
+            Place::Hop(hop) => self.send_by_hop(id, hop, octets),
+            Place::Path(path) => self.send_udp(id, path, octets),
             Place::Stream => Sent::Gone,
         };
         match sent {
             Sent::Gone => None,
             Sent::Held(until) => Some(until),
             Sent::Filled(until) => {
-                self.fill(id, held.to, until);
+                self.fill(id, to, until);
                 None
             }
         }
@@ -123,12 +147,11 @@ impl World {
     fn send_by_name(&mut self, id: HostId, name: u64, octets: &mut Bytes) -> Sent {
         let place = Place::Name(name);
         let from = Node::Host(id);
-        let route = match &self.slot(id).lodging {
-            Lodging::Name(named) => (named.own, named.route(name)),
-            _ => return Sent::Gone,
+        let slot = self.slot(id);
+        let Lodging::Name(Named { own, .. }) = slot.lodging else {
+            return Sent::Gone;
         };
-        let (own, route) = route;
-        let route = route.or_else(|| self.find_route(id, name));
+        let route = slot.route(name).or_else(|| self.find_route(id, name));
         let Some(Route { to, way, .. }) = route else {
             let to = self.names.get(&name).map(|to| Node::Host(*to));
             let why = to.map_or(Why::NoHost, |_| Why::NoLine);
@@ -144,9 +167,7 @@ impl World {
         let from = Point::Node(Node::Host(id));
         let way = self.links.find(from, Point::Node(Node::Host(to)))?;
         let route = Route { name, to, way };
-        if let Lodging::Name(named) = &mut self.slot(id).lodging {
-            named.learn(route);
-        }
+        self.slot(id).learn(route);
         Some(route)
     }
 
@@ -164,7 +185,7 @@ impl World {
     }
 
     /// Who hears what a host sends to a hop, and on which way.
-    fn targets(&self, id: HostId, hop: Hop) -> Vec<(usize, Head)> {
+    fn targets(&self, id: HostId, hop: Hop) -> Vec<(WayId, Head)> {
         let Some(Lodging::Link(own)) = self.lodging(Node::Host(id)) else {
             return Vec::new();
         };
@@ -186,7 +207,7 @@ impl World {
     }
 
     fn hearers(&self, bus: Bus, sender: (HostId, u8), via: u16) -> Vec<(HostId, u8)> {
-        let Some(bus) = self.links.buses.get(bus.0) else {
+        let Some(bus) = self.links.buses.get(bus.index()) else {
             return Vec::new();
         };
         let hears = |host: HostId| {
@@ -205,18 +226,19 @@ impl World {
         &mut self,
         place: Place,
         octets: &mut Bytes,
-        targets: &[(usize, Head)],
+        targets: &[(WayId, Head)],
     ) -> Sent {
         let first = targets.first().map(|(way, _)| *way);
-        let Some((from, to, departure)) =
-            first.and_then(|way| self.depart(way, octets.len(), By::Host))
-        else {
+        let departure = first.and_then(|way| self.depart(way, octets.len(), By::Host));
+        let (Some(first), Some(departure)) = (first, departure) else {
             return Sent::Gone;
         };
         let (at, filled) = match departure {
             Departure::Held(until) => return Sent::Held(until),
             Departure::Lost(why) => {
-                self.note_lost(from, Some(to), place, octets, why);
+                if let Some((from, to)) = self.links.nodes(first) {
+                    self.note_lost(from, Some(to), place, octets, why);
+                }
                 return Sent::Gone;
             }
             Departure::Sent { at, filled } => (at, filled),
@@ -226,102 +248,103 @@ impl World {
             return Sent::Gone;
         };
         for (way, head) in others {
-            self.take_off(*way, at, head.clone(), place, octets.clone());
+            self.take_off(*way, at, *head, place, octets.clone());
         }
-        self.take_off(*last, at, last_head.clone(), place, octets);
+        self.take_off(*last, at, *last_head, place, octets);
         filled.map_or(Sent::Gone, Sent::Filled)
     }
 
-    fn take_off(&mut self, way: usize, at: Instant, head: Head, place: Place, octets: Bytes) {
-        let Some((from, to)) = self.links.ways.get(way).map(Way::nodes) else {
-            return;
-        };
-        let packet = self.note_sent(from, Some(to), place, Carrier::Datagram, &octets, None);
+    fn take_off(&mut self, way: WayId, at: Instant, head: Head, place: Place, octets: Bytes) {
+        let nodes = self.trace.is_kept().then(|| self.links.nodes(way));
+        let packet = nodes.flatten().and_then(|(from, to)| {
+            self.note_sent(from, Some(to), place, Carrier::Datagram, &octets, None)
+        });
         self.fly(way, at, head, octets, packet);
     }
 
     /// Takes a packet onto the medium of a way.
-    pub(super) fn depart(
-        &mut self,
-        way: usize,
-        len: usize,
-        by: By,
-    ) -> Option<(Node, Node, Departure)> {
+    pub(super) fn depart(&mut self, way: WayId, len: usize, by: By) -> Option<Departure> {
         let now = self.now;
-        let way = self.links.ways.get_mut(way)?;
+        let Links { ways, buses, .. } = &mut self.links;
+        let way = ways.get_mut(way.index())?;
         let medium = match &mut way.medium {
             WayMedium::Own(medium) => medium,
-            WayMedium::OfBus(bus) => &mut self.links.buses.get_mut(*bus)?.medium,
+            WayMedium::OfBus(bus) => &mut buses.get_mut(bus.index())?.medium,
         };
         let departure = match by {
             By::Host => medium.depart(&way.line, now, len),
             By::Network => medium.depart_in_network(&way.line, now, len),
         };
-        Some((way.from.node(), way.to.node(), departure))
+        Some(departure)
     }
 
     /// Lets a packet that leaves at `sent` fly to the end of its way.
     pub(super) fn fly(
         &mut self,
-        way: usize,
+        way: WayId,
         sent: Instant,
         head: Head,
         octets: Bytes,
         packet: Option<PacketId>,
     ) {
         let carrier = match &head {
-            Head::Ip(header) => header.carrier(),
+            Head::Ip(_, header) => header.carrier(),
             Head::Named(..) | Head::Hop(..) => Carrier::Datagram,
         };
-        let Some(state) = self.links.ways.get_mut(way) else {
+        let Some(state) = self.links.way(way) else {
             return;
         };
         let flown = state.flight.fly(&state.line, sent, carrier, octets);
-        let copy = flown.copy.map(|landing| (landing, head.clone()));
+        let copy = flown.copy.map(|landing| (landing, head));
         match flown.fate {
-            Ok(landing) => self.land(way, head, landing, packet),
+            Ok(landing) => self.land(head, landing, packet),
             Err(why) => self.trace.lost(packet, sent, why),
         }
         if let Some((landing, head)) = copy {
             let copy = self.trace.copied(packet);
-            self.land(way, head, landing, copy);
+            self.land(head, landing, copy);
         }
     }
 
-    fn land(&mut self, way: usize, head: Head, landing: Landing, packet: Option<PacketId>) {
+    fn land(&mut self, head: Head, landing: Landing, packet: Option<PacketId>) {
         if landing.is_corrupted {
             self.trace
                 .change(packet, |packet| packet.is_corrupted = true);
         }
-        let arrival = Arrival {
-            way,
-            head,
-            octets: landing.octets,
-            packet,
-            is_corrupted: landing.is_corrupted,
+        let octets = landing.octets;
+        let (to, from) = match head {
+            Head::Named(to, from) => (to, From::Name(from)),
+            Head::Hop(to, from) => (to, From::Hop(from)),
+            Head::Ip(to, mut header) => {
+                header.is_corrupted |= landing.is_corrupted;
+                let arrival = IpArrival {
+                    to,
+                    header,
+                    octets,
+                    packet,
+                };
+                return self.plan_ip_arrival(landing.at, arrival);
+            }
         };
-        self.agenda
-            .enter(landing.at, Happening::Arrive(Box::new(arrival)));
-    }
-
-    pub(super) fn arrival(&mut self, arrival: Arrival) {
-        let Arrival {
-            way,
-            head,
+        let arrival = Arrival {
+            to,
+            from,
             octets,
             packet,
-            is_corrupted,
-        } = arrival;
-        match head {
-            Head::Named(to, from) => self.deliver(to, Place::Name(from), &octets, packet),
-            Head::Hop(to, from) => self.deliver(to, Place::Hop(from), &octets, packet),
-            Head::Ip(mut header) => {
-                header.is_corrupted |= is_corrupted;
-                if let Some(to) = self.links.ways.get(way).map(|way| way.to.node()) {
-                    self.come_by(to, *header, octets, packet);
-                }
-            }
-        }
+        };
+        self.plan_arrival(landing.at, arrival);
+    }
+
+    pub(super) fn arrival(&mut self, arrival: &Arrival) {
+        let from = match arrival.from {
+            From::Name(name) => Place::Name(name),
+            From::Hop(hop) => Place::Hop(hop),
+        };
+        self.deliver(arrival.to, from, &arrival.octets, arrival.packet);
+    }
+
+    pub(super) fn ip_arrival(&mut self, arrival: IpArrival) {
+        self.come_by(arrival.to, arrival.header, arrival.octets, arrival.packet);
     }
 
     /// Notes a packet in the trace. `repeated` is known for TCP; for datagrams the trace finds out.

@@ -1,6 +1,7 @@
 //! One direction of a line at work: first the medium, which takes datagrams one after the other, then the
 //! flight, in which faults happen.
 
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -112,7 +113,8 @@ pub(super) struct Flight {
     dice: Dice,
     latest: Instant,
     is_bad: bool,
-    counted: Vec<u64>,
+    /// How many of each kind of chosen datagrams there were; most lines choose none.
+    counted: Option<Box<[u64]>>,
 }
 
 /// What comes of a datagram in flight.
@@ -135,13 +137,13 @@ impl Flight {
             dice: Dice::new(seed),
             latest: Instant::ZERO,
             is_bad: false,
-            counted: vec![0; line.chosen.len()],
+            counted: counters(line),
         }
     }
 
     /// Goes on with another line: its chosen datagrams are counted from 1.
     pub(super) fn turn_to(&mut self, line: &Line) {
-        self.counted = vec![0; line.chosen.len()];
+        self.counted = counters(line);
         self.is_bad = false;
     }
 
@@ -161,7 +163,11 @@ impl Flight {
             carrier,
             octets: &octets,
         };
-        for doom in self.chosen(line, &sight) {
+        let dooms = match self.counted.as_deref_mut() {
+            Some(counted) => chosen(line, counted, &sight),
+            None => Vec::new(),
+        };
+        for doom in dooms {
             match doom {
                 Doom::Lost => return Flown::lost(Why::Chosen),
                 Doom::Late(by) => late = Some(by),
@@ -197,19 +203,6 @@ impl Flight {
             fate: Ok(landing),
             copy,
         }
-    }
-
-    fn chosen(&mut self, line: &Line, sight: &Sight<'_>) -> Vec<Doom> {
-        let mut dooms = Vec::new();
-        for (chosen, counted) in line.chosen.iter().zip(&mut self.counted) {
-            if chosen.counts(sight) {
-                *counted += 1;
-                if chosen.takes(*counted) {
-                    dooms.push(chosen.fate);
-                }
-            }
-        }
-        dooms
     }
 
     fn loss(&mut self, line: &Line) -> Option<Why> {
@@ -254,6 +247,25 @@ impl Flown {
             copy: None,
         }
     }
+}
+
+fn counters(line: &Line) -> Option<Box<[u64]>> {
+    let kinds = line.chosen.len();
+    (kinds > 0).then(|| vec![0; kinds].into_boxed_slice())
+}
+
+/// Counts a datagram, and tells what is to be done with it.
+fn chosen(line: &Line, counted: &mut [u64], sight: &Sight<'_>) -> Vec<Doom> {
+    let mut dooms = Vec::new();
+    for (chosen, counted) in line.chosen.iter().zip(counted) {
+        if chosen.counts(sight) {
+            *counted += 1;
+            if chosen.takes(*counted) {
+                dooms.push(chosen.fate);
+            }
+        }
+    }
+    dooms
 }
 
 fn flipped(octets: &Bytes, bit: usize) -> Bytes {

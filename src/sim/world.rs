@@ -12,16 +12,17 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::agenda::Agenda;
+use super::happening::{Happening, Plans, Rare};
 use super::host::{Body, Cell, Step};
 use super::ip::{Internet, Stack};
-use super::links::Links;
-use super::pipe::{Lanes, News, other_way};
-use super::script::{Handed, Label, Tick, When};
+use super::links::{Links, WayId};
+use super::pipe::{LaneId, Lanes, other_way};
+use super::script::{Handed, Label, When};
 use super::trace::{PacketId, Trace};
-use super::traffic::{Arrival, Held};
+use super::traffic::Held;
 use super::{Host, HostId, Keep, MarkKind, Node, Place, Placed, Site, Statistics, Why, misuse};
 use crate::laws::Breach;
-use crate::{Ask, Cause, Instant, Limits, Link, Machine, Seed, Tag};
+use crate::{Ask, Cause, Instant, Limits, Link, Machine, Seed};
 
 /// Happenings at one instant before the world is said to stand still.
 const MOST_AT_ONCE: u64 = 20_000_000;
@@ -38,8 +39,9 @@ pub struct World {
     pub(super) seed: Seed,
     pub(super) now: Instant,
     pub(super) agenda: Agenda<Happening>,
+    pub(super) plans: Plans,
     pub(super) ticks: usize,
-    pub(super) hosts: Vec<Slot>,
+    pub(super) hosts: Vec<Box<Slot>>,
     pub(super) names: BTreeMap<u64, HostId>,
     pub(super) links: Links,
     pub(super) lanes: Lanes,
@@ -47,16 +49,17 @@ pub struct World {
     pub(super) whens: Vec<When>,
     pub(super) trace: Trace,
     pub(super) label: Option<Labels>,
+    /// In which each machine writes what it sends: one for all stays in the cache.
+    memory: Vec<u8>,
     at_once: u64,
     busy: Option<HostId>,
 }
 
 pub(super) type Labels = Box<dyn FnMut(&[u8]) -> Option<Label>>;
 
-/// A host as the world sees it: one cache line, which every happening looks at.
+/// A host as the world sees it: what every happening looks at, in one place with the machine.
 #[repr(align(64))]
-pub(super) struct Slot {
-    pub(super) body: Box<dyn Body>,
+pub(super) struct Slot<B: ?Sized = dyn Body> {
     pub(super) lodging: Lodging,
     pub(super) is_done: bool,
     pub(super) is_reading: bool,
@@ -68,6 +71,7 @@ pub(super) struct Slot {
     deadline: Instant,
     /// The earliest entry in the agenda that will look at the deadline, or `NEVER`.
     scheduled: Instant,
+    pub(super) body: B,
 }
 
 /// The less used part of a host.
@@ -75,6 +79,8 @@ pub(super) struct Slot {
 pub(super) struct Spare {
     pub(super) label: Option<Labels>,
     pub(super) handed: Vec<Handed>,
+    /// The ways to others that it used, by number.
+    routes: Vec<Route>,
     /// Datagrams that wait for room on a line.
     pub(super) held: VecDeque<Held>,
     /// Datagrams that wait for a host that does not read.
@@ -84,17 +90,18 @@ pub(super) struct Spare {
 /// What a host has beside its machine, by its kind of address.
 pub(super) enum Lodging {
     /// The lane to its peer, once connected.
-    Stream(Option<usize>),
-    Name(Box<Named>),
+    Stream(Option<LaneId>),
+    Name(Named),
     Link(u16),
     Ip(Box<Stack>),
 }
 
 /// A host that goes by number.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Named {
     pub(super) own: u64,
-    /// The ways to others that it used, by number.
-    routes: Vec<Route>,
+    /// The way that it used last.
+    latest: Option<Route>,
 }
 
 /// The host that a number names, and the way to it.
@@ -102,54 +109,37 @@ pub(super) struct Named {
 pub(super) struct Route {
     pub(super) name: u64,
     pub(super) to: HostId,
-    pub(super) way: usize,
+    pub(super) way: WayId,
 }
 
 impl Named {
-    const fn new(own: u64) -> Self {
-        Self {
-            own,
-            routes: Vec::new(),
-        }
-    }
-
-    pub(super) fn route(&self, name: u64) -> Option<Route> {
-        let place = self.find(name).ok()?;
-        self.routes.get(place).copied()
-    }
-
-    pub(super) fn learn(&mut self, route: Route) {
-        if let Err(place) = self.find(route.name) {
-            self.routes.insert(place, route);
-        }
-    }
-
-    fn find(&self, name: u64) -> Result<usize, usize> {
-        self.routes.binary_search_by_key(&name, |route| route.name)
+    pub(super) fn latest_way(&self) -> Option<WayId> {
+        self.latest.map(|route| route.way)
     }
 }
 
-/// What a script wants to be done.
-pub(super) struct Call(pub(super) Box<dyn FnOnce(&mut World)>);
+impl<B: ?Sized> Slot<B> {
+    /// Returns the way to the host that goes by `name`, if it was used before.
+    pub(super) fn route(&mut self, name: u64) -> Option<Route> {
+        let Lodging::Name(named) = &mut self.lodging else {
+            return None;
+        };
+        if let Some(latest) = named.latest.filter(|latest| latest.name == name) {
+            return Some(latest);
+        }
+        let routes = &self.spare.routes;
+        let place = routes.binary_search_by_key(&name, |route| route.name);
+        let found = routes.get(place.ok()?).copied();
+        named.latest = found;
+        found
+    }
 
-/// What the agenda holds. It is small, for a large agenda is much of what a large world touches.
-pub(super) enum Happening {
-    Wake(HostId),
-    Arrive(Box<Arrival>),
-    Cue(HostId, Box<(Place, Link)>),
-    /// The host tries its held datagrams again.
-    Room(HostId),
-    /// An address that was full has room, unless it was filled again.
-    Free(HostId, Box<Place>),
-    /// The answer to an ask for a socket.
-    Opened(HostId, Tag),
-    Lane(Box<(usize, News)>),
-    /// A contact plan of the way changes; the number is the way's version.
-    Contact(Box<(usize, u32)>),
-    Tcp(Box<super::ip::TcpWake>),
-    Refuse(Box<super::ip::Denied>),
-    Call(Box<Call>),
-    Tick(Box<Tick>),
+    pub(super) fn learn(&mut self, route: Route) {
+        let routes = &mut self.spare.routes;
+        if let Err(place) = routes.binary_search_by_key(&route.name, |route| route.name) {
+            routes.insert(place, route);
+        }
+    }
 }
 
 impl World {
@@ -162,6 +152,7 @@ impl World {
             number,
             now: Instant::ZERO,
             agenda: Agenda::new(),
+            plans: Plans::default(),
             ticks: 0,
             hosts: Vec::new(),
             names: BTreeMap::new(),
@@ -171,6 +162,7 @@ impl World {
             whens: Vec::new(),
             trace: Trace::new(number),
             label: None,
+            memory: Vec::new(),
             at_once: 0,
             busy: None,
             seed,
@@ -199,8 +191,8 @@ impl World {
         let id = HostId::new(self.hosts.len());
         let (lodging, name) = self.lodge(id, M::Addr::site(site));
         self.trace.add_name(Node::Host(id), name);
-        self.hosts.push(Slot {
-            body: Box::new(Cell::new(machine)),
+        self.hosts.push(Box::new(Slot {
+            body: Cell::new(machine),
             lodging,
             is_done: false,
             is_reading: true,
@@ -208,7 +200,7 @@ impl World {
             spare: Box::default(),
             deadline: self.now,
             scheduled: self.now,
-        });
+        }));
         self.agenda.enter(self.now, Happening::Wake(id));
         Host::new(id)
     }
@@ -220,7 +212,11 @@ impl World {
                 if self.names.insert(name, id).is_some() {
                     misuse(&format!("two hosts have the number {name}"));
                 }
-                (Lodging::Name(Box::new(Named::new(name))), format!("{name}"))
+                let named = Named {
+                    own: name,
+                    latest: None,
+                };
+                (Lodging::Name(named), format!("{name}"))
             }
             Site::Link(link) => (Lodging::Link(link), format!("{link}")),
             Site::Ip(ip) => {
@@ -276,6 +272,7 @@ impl World {
         let Some((at, happening)) = self.agenda.take() else {
             return false;
         };
+        self.look_ahead();
         if at > self.now {
             self.now = at;
             self.at_once = 0;
@@ -285,28 +282,13 @@ impl World {
             misuse(&format!("the world does not get past {at}"));
         }
         self.happen(happening);
-        self.look_whether();
+        if !self.whens.is_empty() {
+            self.look_whether();
+        }
         true
     }
 
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Wake(id) => self.wake(id),
-            Happening::Arrive(arrival) => self.arrival(*arrival),
-            Happening::Cue(id, cue) => self.cue(id, cue.0, cue.1),
-            Happening::Room(id) => self.make_room(id),
-            Happening::Free(id, place) => self.free(id, *place),
-            Happening::Opened(id, tag) => self.opened(id, tag),
-            Happening::Lane(news) => self.lane_news(news.0, news.1),
-            Happening::Contact(plan) => self.contact_changes(plan.0, plan.1),
-            Happening::Tcp(wake) => self.tcp_wake(&wake),
-            Happening::Refuse(denied) => self.refuse_denied(&denied),
-            Happening::Call(call) => call.0(self),
-            Happening::Tick(tick) => self.tick(tick),
-        }
-    }
-
-    fn wake(&mut self, id: HostId) {
+    pub(super) fn wake(&mut self, id: HostId) {
         let now = self.now;
         let slot = self.slot(id);
         if slot.scheduled != now {
@@ -395,9 +377,12 @@ impl World {
 
     fn drain(&mut self, id: HostId) {
         let now = self.now;
-        while !self.slot(id).is_held && !self.slot(id).is_done {
+        while let Some(slot) = self.hosts.get_mut(id.index())
+            && !slot.is_held
+            && !slot.is_done
+        {
             self.busy = Some(id);
-            let step = self.slot(id).body.poll(now);
+            let step = slot.body.poll(now, &mut self.memory);
             self.busy = None;
             match step.unwrap_or_else(|breach| self.broken(id, &breach)) {
                 Step::Send(sending) => self.send(id, sending),
@@ -413,17 +398,22 @@ impl World {
         // Only a machine that breaks law 2 names a time that has come; the world must get on even so.
         let soon = self.now + Duration::from_nanos(1);
         let deadline = deadline.map_or(NEVER, |at| at.max(soon));
+        self.settled(id);
         self.slot(id).deadline = deadline;
-        if let Err(breach) = self.slot(id).body.settled() {
-            self.broken(id, &breach);
-        }
         self.schedule(id, deadline);
     }
 
-    fn wind_up(&mut self, id: HostId) {
-        if let Err(breach) = self.slot(id).body.settled() {
+    /// Asserts the laws about a machine that has nothing more to do.
+    fn settled(&mut self, id: HostId) {
+        if cfg!(debug_assertions)
+            && let Err(breach) = self.slot(id).body.settled()
+        {
             self.broken(id, &breach);
         }
+    }
+
+    fn wind_up(&mut self, id: HostId) {
+        self.settled(id);
         let slot = self.slot(id);
         slot.is_done = true;
         slot.deadline = NEVER;
@@ -440,7 +430,7 @@ impl World {
         ))
     }
 
-    fn make_room(&mut self, id: HostId) {
+    pub(super) fn make_room(&mut self, id: HostId) {
         self.release(id);
         self.settle(id);
     }
@@ -453,8 +443,7 @@ impl World {
             Lodging::Name(_) | Lodging::Link(_) => {
                 if let Ask::Open { tag, path } = ask {
                     let failed = Link::Failed(tag, Cause::Unreachable);
-                    self.agenda
-                        .enter(self.now, Happening::Cue(id, Box::new((path, failed))));
+                    self.plan(self.now, Rare::Cue(id, path, failed));
                 }
             }
         }
@@ -537,7 +526,7 @@ impl World {
     }
 
     pub(super) fn cell<M: Machine + 'static>(&self, host: Host<M>) -> &Cell<M> {
-        let body = self.hosts.get(host.id().index()).map(|slot| &*slot.body);
+        let body = self.hosts.get(host.id().index()).map(|slot| &slot.body);
         match body.and_then(|body| (body as &dyn Any).downcast_ref()) {
             Some(cell) => cell,
             None => misuse("the host belongs to another world"),
@@ -548,7 +537,7 @@ impl World {
         let body = self
             .hosts
             .get_mut(host.id().index())
-            .map(|slot| &mut *slot.body as &mut dyn Any);
+            .map(|slot| &mut slot.body as &mut dyn Any);
         match body.and_then(|body| body.downcast_mut()) {
             Some(cell) => cell,
             None => misuse("the host belongs to another world"),

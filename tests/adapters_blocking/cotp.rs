@@ -1,7 +1,7 @@
 //! COTP connections as an application holds them.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,10 @@ use farlink::adapters::blocking::cotp::{
 };
 use farlink::cotp::{AfterHandshake, Config, DisconnectReason, Policy, Reason, Selector, TpduSize};
 
+use socket2::{Domain, Socket, Type};
+
 use super::AT_LAST;
+use super::loopback::here;
 
 #[test]
 fn both_ends_know_addresses_selectors_and_size() {
@@ -135,10 +138,9 @@ fn a_peer_that_closes_in_place_of_a_confirmation_is_told_in_words() {
 
 #[test]
 fn nobody_listening_is_an_error_of_the_system() {
-    let address = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let deaf = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    deaf.bind(&here().into()).unwrap();
+    let address = deaf.local_addr().unwrap().as_socket().unwrap();
 
     let error = io::Error::from(connect(address, client()).unwrap_err());
 
@@ -153,7 +155,7 @@ fn a_bad_configuration_is_refused_before_anything_is_sent() {
 
     let error = connect(unreachable, config).unwrap_err();
     assert!(matches!(error, Error::Config(_)), "{error}");
-    let error = listen("127.0.0.1:0", client()).unwrap_err();
+    let error = listen(here(), client()).unwrap_err();
     assert!(matches!(error, Error::Io(_)), "{error}");
 }
 
@@ -201,7 +203,7 @@ fn a_peer_that_says_nothing_keeps_nobody_waiting() {
 fn connections_that_nobody_takes_hold_up_further_ones_and_not_more() {
     let mut options = Options::from(Config::responder(Policy::AcceptAny));
     options.arrivals = 2;
-    let listener = listen("127.0.0.1:0", options).unwrap();
+    let listener = listen(here(), options).unwrap();
     let address = listener.local_addr();
     let _near = [
         connect(address, client()).unwrap(),
@@ -423,21 +425,12 @@ fn one_half_alone_keeps_the_connection() {
 fn a_peer_that_takes_nothing_does_not_hold_a_closed_connection_for_ever() {
     let mut config = client();
     config.drain_timeout = Duration::from_millis(50);
+    config.send_queue = 2 * TOO_MUCH;
     let (near, mut raw) = raw_peer(config);
     let (sender, _receiver) = near.split();
-    let sent = AtomicUsize::new(0);
+    sender.send(vec![7; TOO_MUCH]).unwrap();
 
-    let error = thread::scope(|scope| {
-        let flooding = sender.clone();
-        let sent = &sent;
-        scope.spawn(move || {
-            while flooding.send(vec![7; 100_000]).is_ok() {
-                sent.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        standstill(sent);
-        sender.close().unwrap_err()
-    });
+    let error = sender.close().unwrap_err();
 
     let Error::Ended(end) = &error else {
         panic!("{error}");
@@ -473,7 +466,7 @@ fn a_message_that_is_refused_leaves_the_connection_as_it_was() {
 fn expedited_data_can_be_told_apart() {
     let mut server = Config::responder(Policy::AcceptAny);
     server.expedited = true;
-    let listener = listen("127.0.0.1:0", server).unwrap();
+    let listener = listen(here(), server).unwrap();
     let mut config = client();
     config.expedited = true;
     let near = connect(listener.local_addr(), config).unwrap();
@@ -503,7 +496,7 @@ fn receiving_can_be_given_up_and_taken_up_again() {
 fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost() {
     let mut server = Config::responder(Policy::AcceptAny);
     server.after_handshake = AfterHandshake::Pause;
-    let listener = listen("127.0.0.1:0", server).unwrap();
+    let listener = listen(here(), server).unwrap();
     let mut raw = TcpStream::connect(listener.local_addr()).unwrap();
     // The CR and what follows the handshake in one go, as a hasty peer may do.
     let mut hello = CR.to_vec();
@@ -547,7 +540,7 @@ fn an_initiator_takes_a_stream_over_while_its_reader_waits_for_the_peer() {
 fn messages_that_came_before_a_take_over_can_still_be_received() {
     let mut server = Config::responder(Policy::AcceptAny);
     server.receive_queue = 1000;
-    let listener = listen("127.0.0.1:0", server).unwrap();
+    let listener = listen(here(), server).unwrap();
     let mut raw = TcpStream::connect(listener.local_addr()).unwrap();
     raw.write_all(CR).unwrap();
     let mut connection = listener.accept().unwrap();
@@ -642,6 +635,9 @@ fn a_connection_opens_on_a_stream_that_is_there_already() {
     assert_eq!(far.receive().unwrap().unwrap(), "hello");
 }
 
+/// More octets than fit the buffers of the system.
+const TOO_MUCH: usize = 1 << 26;
+
 /// A CR without parameters.
 const CR: &[u8] = b"\x03\0\0\x0b\x06\xe0\0\0\x12\x34\0";
 
@@ -650,7 +646,7 @@ fn client() -> Config {
 }
 
 fn server(policy: Policy) -> Listener {
-    listen((Ipv4Addr::LOCALHOST, 0), Config::responder(policy)).unwrap()
+    listen(here(), Config::responder(policy)).unwrap()
 }
 
 fn pair(config: Config) -> (Connection, Connection) {
@@ -663,7 +659,7 @@ fn pair(config: Config) -> (Connection, Connection) {
 fn bare_server<T: Send + 'static>(
     serve: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> (SocketAddr, thread::JoinHandle<T>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let listener = TcpListener::bind(here()).unwrap();
     let address = listener.local_addr().unwrap();
     let thread = thread::spawn(move || serve(listener.accept().unwrap().0));
     (address, thread)

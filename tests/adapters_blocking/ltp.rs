@@ -12,7 +12,8 @@ use farlink::adapters::ltp::{Error, Kind, Maker, Options, Received};
 use farlink::ltp::{self, Config, Cue, Peer, Reason, Red, Service, Side};
 
 use super::AT_LAST;
-use super::ltp_nodes::{Broken, CLIENT, POISON, block_of, failure, hasty, here, numbered};
+use super::loopback::here;
+use super::ltp_nodes::{Broken, CLIENT, POISON, block_of, failure, hasty, numbered};
 
 #[test]
 fn a_block_is_sent_acknowledged_and_received_once() {
@@ -91,11 +92,8 @@ fn a_streaming_access_point_gives_pieces_and_then_the_whole() {
 #[test]
 fn a_peer_that_does_not_answer_fails_the_block_with_the_reason_and_gives_it_back() {
     let earth = node(1);
-    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let gone = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let silent = UdpSocket::bind(here()).unwrap();
+    let gone = UdpSocket::bind(here()).unwrap().local_addr().unwrap();
     earth
         .add_peer(2, hasty(silent.local_addr().unwrap()))
         .unwrap();
@@ -521,7 +519,7 @@ fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     });
     let mut sending = near.start(2, "hello", Red::All).unwrap();
 
-    let poison = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let poison = UdpSocket::bind(here()).unwrap();
     poison.send_to(POISON, node.local_addr()).unwrap();
 
     assert!(matches!(receiving.join().unwrap(), Err(Error::Closed)));

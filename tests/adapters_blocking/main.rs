@@ -17,11 +17,15 @@ use std::time::Duration;
 
 #[cfg(feature = "cotp")]
 mod cotp;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 #[cfg(feature = "ltp")]
 mod ltp;
 #[cfg(feature = "ltp")]
 #[path = "../ltp_nodes/mod.rs"]
 mod ltp_nodes;
+#[cfg(feature = "ltp")]
+mod ltp_restart;
 mod stream;
 mod toy;
 mod udp;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::iter;
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use farlink::adapters::blocking::stream::{self, Events, Handle, Options, Sort};
 use farlink::{Ask, Cause, Limits, Link, Tag};
 
 use super::AT_LAST;
+use super::loopback::here;
 use super::toy::{Command, Event, No, QUEUE, Toy, Wish, pattern};
 
 #[test]
@@ -700,7 +701,7 @@ fn any_carrier_will_do() {
 const MANY: usize = 16_000_000;
 
 fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let listener = TcpListener::bind(here()).unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (far, _) = listener.accept().unwrap();
     (near, far)

@@ -2,7 +2,7 @@
 
 use core::convert::Infallible;
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use farlink::adapters::blocking::udp::{Driver, Options, Turn};
 use farlink::{Ask, Cause, Instant, Limits, Link, Machine, Output, Path, Proto, Tag, Transmit};
 
 use super::AT_LAST;
+use super::loopback::here;
 
 #[test]
 fn the_socket_is_up_before_anything_else() {
@@ -238,7 +239,7 @@ fn the_socket_can_be_taken_back() {
 }
 
 fn bound() -> UdpSocket {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let socket = UdpSocket::bind(here()).unwrap();
     socket.set_read_timeout(Some(AT_LAST)).unwrap();
     socket
 }

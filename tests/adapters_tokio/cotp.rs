@@ -16,7 +16,9 @@ use farlink::cotp::{
     AfterHandshake, Config, Disconnect, DisconnectReason, Policy, Reason, Selector, TpduSize,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::loopback::here;
 
 #[tokio::test]
 async fn both_ends_know_addresses_selectors_and_size() {
@@ -108,7 +110,7 @@ async fn a_wrong_selector_is_refused_in_words_on_both_sides() {
 
 #[tokio::test]
 async fn a_peer_that_closes_in_place_of_a_confirmation_is_told_in_words() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind(here()).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -127,10 +129,9 @@ async fn a_peer_that_closes_in_place_of_a_confirmation_is_told_in_words() {
 
 #[tokio::test]
 async fn nobody_listening_is_an_error_of_the_system() {
-    let address = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap()
-    };
+    let deaf = TcpSocket::new_v4().unwrap();
+    deaf.bind(here()).unwrap();
+    let address = deaf.local_addr().unwrap();
 
     let error = io::Error::from(connect(address, client()).await.unwrap_err());
 
@@ -145,7 +146,7 @@ async fn a_bad_configuration_is_refused_before_anything_is_sent() {
 
     let error = connect(unreachable, config).await.unwrap_err();
     assert!(matches!(error, Error::Config(_)), "{error}");
-    let error = listen("127.0.0.1:0", client()).await.unwrap_err();
+    let error = listen(here(), client()).await.unwrap_err();
     assert!(matches!(error, Error::Io(_)), "{error}");
 }
 
@@ -194,7 +195,7 @@ async fn a_peer_that_says_nothing_keeps_nobody_waiting() {
 async fn connections_that_nobody_takes_hold_up_further_ones_and_not_more() {
     let mut options = Options::from(Config::responder(Policy::AcceptAny));
     options.arrivals = 2;
-    let mut listener = listen("127.0.0.1:0", options).await.unwrap();
+    let mut listener = listen(here(), options).await.unwrap();
     let address = listener.local_addr();
     let _near = [
         connect(address, client()).await.unwrap(),
@@ -405,15 +406,10 @@ async fn one_half_alone_keeps_the_connection() {
 async fn a_peer_that_takes_nothing_does_not_hold_a_closed_connection_for_ever() {
     let mut config = client();
     config.drain_timeout = Duration::from_millis(50);
+    config.send_queue = 2 * TOO_MUCH;
     let (near, mut raw) = raw_peer(config).await;
     let (sender, _receiver) = near.split();
-    let flooding = {
-        let sender = sender.clone();
-        tokio::spawn(async move { while sender.send(vec![7; 100_000]).await.is_ok() {} })
-    };
-    settle().await;
-    flooding.abort();
-    let _ = flooding.await;
+    sender.send(vec![7; TOO_MUCH]).await.unwrap();
 
     let error = sender.close().await.unwrap_err();
 
@@ -452,7 +448,7 @@ async fn a_message_that_is_refused_leaves_the_connection_as_it_was() {
 async fn expedited_data_can_be_told_apart() {
     let mut server = Config::responder(Policy::AcceptAny);
     server.expedited = true;
-    let mut listener = listen("127.0.0.1:0", server).await.unwrap();
+    let mut listener = listen(here(), server).await.unwrap();
     let mut config = client();
     config.expedited = true;
     let address = listener.local_addr();
@@ -469,7 +465,7 @@ async fn expedited_data_can_be_told_apart() {
 async fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost() {
     let mut server = Config::responder(Policy::AcceptAny);
     server.after_handshake = AfterHandshake::Pause;
-    let mut listener = listen("127.0.0.1:0", server).await.unwrap();
+    let mut listener = listen(here(), server).await.unwrap();
     let mut raw = TcpStream::connect(listener.local_addr()).await.unwrap();
     // The CR and what follows the handshake in one go, as a hasty peer may do.
     let mut hello = CR.to_vec();
@@ -497,7 +493,7 @@ async fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost() {
 async fn messages_that_came_before_a_take_over_can_still_be_received() {
     let mut server = Config::responder(Policy::AcceptAny);
     server.receive_queue = 1000;
-    let mut listener = listen("127.0.0.1:0", server).await.unwrap();
+    let mut listener = listen(here(), server).await.unwrap();
     let mut raw = TcpStream::connect(listener.local_addr()).await.unwrap();
     raw.write_all(CR).await.unwrap();
     let mut connection = listener.accept().await.unwrap();
@@ -587,7 +583,7 @@ async fn many_connections_live_on_one_listener() {
 
 #[tokio::test]
 async fn a_connect_that_is_given_up_closes() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind(here()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut connecting = Box::pin(connect(address, client()));
     assert!(is_pending(&mut connecting).await);
@@ -605,6 +601,9 @@ async fn a_connect_that_is_given_up_closes() {
     stream.read_to_end(&mut rest).await.unwrap();
 }
 
+/// More octets than fit the buffers of the system.
+const TOO_MUCH: usize = 1 << 26;
+
 /// A CR without parameters.
 const CR: &[u8] = b"\x03\0\0\x0b\x06\xe0\0\0\x12\x34\0";
 
@@ -613,9 +612,7 @@ fn client() -> Config {
 }
 
 async fn server(policy: Policy) -> Listener {
-    listen("127.0.0.1:0", Config::responder(policy))
-        .await
-        .unwrap()
+    listen(here(), Config::responder(policy)).await.unwrap()
 }
 
 async fn pair(config: Config) -> (Connection, Connection) {
@@ -626,7 +623,7 @@ async fn pair(config: Config) -> (Connection, Connection) {
 
 /// An open connection and the bare stream at its other end.
 async fn raw_peer(config: Config) -> (Connection, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind(here()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let answering = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();

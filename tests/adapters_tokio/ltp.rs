@@ -15,7 +15,8 @@ use farlink::ltp::{self, Config, Cue, Peer, Reason, Red, Service, Side};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::ltp_nodes::{Broken, CLIENT, POISON, block_of, failure, hasty, here, numbered};
+use super::loopback::here;
+use super::ltp_nodes::{Broken, CLIENT, POISON, block_of, failure, hasty, numbered};
 
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);
@@ -95,11 +96,8 @@ async fn a_streaming_access_point_gives_pieces_and_then_the_whole() {
 #[tokio::test]
 async fn a_peer_that_does_not_answer_fails_the_block_with_the_reason_and_gives_it_back() {
     let earth = node(1);
-    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let gone = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let silent = UdpSocket::bind(here()).unwrap();
+    let gone = UdpSocket::bind(here()).unwrap().local_addr().unwrap();
     earth
         .add_peer(2, hasty(silent.local_addr().unwrap()))
         .unwrap();
@@ -619,7 +617,7 @@ async fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     });
     let mut sending = near.start(2, "hello", Red::All).await.unwrap();
 
-    let poison = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let poison = UdpSocket::bind(here()).unwrap();
     poison.send_to(POISON, node.local_addr()).unwrap();
 
     assert!(matches!(receiving.await.unwrap(), Err(Error::Closed)));

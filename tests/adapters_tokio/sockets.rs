@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
+use crate::loopback::here;
 use crate::puppet::{Do, Heard, Puppet};
 
 const TAG: Tag = Tag(1);
@@ -100,7 +101,7 @@ async fn a_udp_socket_on_demand_has_a_real_port_of_its_own() {
     let mut app = App::start(Sockets::new());
     let peer = udp().await;
 
-    let path = app.open(TAG, Path::socket(Proto::Udp, any())).await;
+    let path = app.open(TAG, Path::socket(Proto::Udp, here())).await;
     app.say(open(OTHER, path)).await;
 
     assert_ne!(path.local.port(), 0);
@@ -120,7 +121,7 @@ async fn a_udp_socket_on_demand_has_a_real_port_of_its_own() {
 #[tokio::test]
 async fn a_listener_on_demand_accepts() {
     let mut app = App::start(Sockets::new());
-    let listener = app.open(TAG, Path::socket(Proto::Tcp, any())).await;
+    let listener = app.open(TAG, Path::socket(Proto::Tcp, here())).await;
 
     let mut peer = TcpStream::connect(listener.local).await.unwrap();
     let path = Path::tcp(listener.local, peer.local_addr().unwrap());
@@ -136,11 +137,11 @@ async fn a_listener_on_demand_accepts() {
 #[tokio::test]
 async fn a_listener_that_is_closed_listens_no_longer() {
     let mut app = App::start(Sockets::new());
-    let listener = app.open(TAG, Path::socket(Proto::Tcp, any())).await;
+    let listener = app.open(TAG, Path::socket(Proto::Tcp, here())).await;
 
     app.say(Do::Ask(Ask::Close(listener))).await;
     // Behind the answer to this one the close was done.
-    app.open(OTHER, Path::socket(Proto::Udp, any())).await;
+    app.open(OTHER, Path::socket(Proto::Udp, here())).await;
 
     let error = TcpStream::connect(listener.local).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -149,8 +150,8 @@ async fn a_listener_that_is_closed_listens_no_longer() {
 #[tokio::test]
 async fn a_connection_comes_from_the_chosen_port_even_beside_a_listener() {
     let mut app = App::start(Sockets::new());
-    let listener = app.open(TAG, Path::socket(Proto::Tcp, any())).await;
-    let server = TcpListener::bind(any()).await.unwrap();
+    let listener = app.open(TAG, Path::socket(Proto::Tcp, here())).await;
+    let server = TcpListener::bind(here()).await.unwrap();
     let remote = server.local_addr().unwrap();
 
     let path = app.open(OTHER, Path::tcp(listener.local, remote)).await;
@@ -165,10 +166,10 @@ async fn a_connection_comes_from_the_chosen_port_even_beside_a_listener() {
 #[tokio::test]
 async fn a_connection_from_any_port_is_told_the_real_one() {
     let mut app = App::start(Sockets::new());
-    let server = TcpListener::bind(any()).await.unwrap();
+    let server = TcpListener::bind(here()).await.unwrap();
     let remote = server.local_addr().unwrap();
 
-    let path = app.open(TAG, Path::tcp(any(), remote)).await;
+    let path = app.open(TAG, Path::tcp(here(), remote)).await;
 
     let (_, from) = server.accept().await.unwrap();
     assert_eq!(path.local, from);
@@ -178,17 +179,17 @@ async fn a_connection_from_any_port_is_told_the_real_one() {
 async fn what_cannot_be_opened_is_failed_with_the_cause() {
     let mut app = App::start(Sockets::new());
     let closed = {
-        let listener = TcpListener::bind(any()).await.unwrap();
+        let listener = TcpListener::bind(here()).await.unwrap();
         listener.local_addr().unwrap()
     };
-    let taken = TcpListener::bind(any()).await.unwrap();
+    let taken = TcpListener::bind(here()).await.unwrap();
     let taken = taken.local_addr().map(|local| (taken, local)).unwrap();
     let v6: SocketAddr = "[::1]:9".parse().unwrap();
     let foreign: SocketAddr = "192.0.2.1:0".parse().unwrap();
     let cases = [
-        (Path::tcp(any(), closed), Cause::Refused),
+        (Path::tcp(here(), closed), Cause::Refused),
         (Path::socket(Proto::Tcp, taken.1), Cause::InUse),
-        (Path::tcp(any(), v6), Cause::Unreachable),
+        (Path::tcp(here(), v6), Cause::Unreachable),
         (Path::socket(Proto::Udp, foreign), Cause::Unreachable),
         (Path::socket(Proto::Tcp, foreign), Cause::Unreachable),
     ];
@@ -207,8 +208,8 @@ async fn what_cannot_be_opened_is_failed_with_the_cause() {
 async fn a_connection_that_is_given_up_frees_its_tag_and_is_not_heard_of_again() {
     let mut app = App::start(Sockets::new());
     let (_deaf, address, _fillers) = deaf().await;
-    app.say(open(TAG, Path::tcp(any(), address))).await;
-    app.say(open(TAG, Path::socket(Proto::Udp, any()))).await;
+    app.say(open(TAG, Path::tcp(here(), address))).await;
+    app.say(open(TAG, Path::socket(Proto::Udp, here()))).await;
     assert!(matches!(
         app.heard().await,
         Heard::Link(_, Link::Failed(TAG, Cause::InUse))
@@ -216,13 +217,13 @@ async fn a_connection_that_is_given_up_frees_its_tag_and_is_not_heard_of_again()
 
     app.say(Do::Ask(Ask::Cancel(TAG))).await;
 
-    app.open(TAG, Path::socket(Proto::Udp, any())).await;
+    app.open(TAG, Path::socket(Proto::Udp, here())).await;
 }
 
 #[tokio::test]
 async fn what_was_opened_under_a_tag_that_is_given_up_is_closed() {
     let mut app = App::start(Sockets::new());
-    let path = app.open(TAG, Path::socket(Proto::Udp, any())).await;
+    let path = app.open(TAG, Path::socket(Proto::Udp, here())).await;
 
     app.say(Do::Ask(Ask::Cancel(TAG))).await;
     // Cancelled before its answer was told: of this one nothing is heard at all.
@@ -270,7 +271,7 @@ async fn nothing_is_heard_of_a_path_that_was_closed() {
     peer.write_all(b"too late").await.unwrap();
     drop(peer);
 
-    app.open(OTHER, Path::socket(Proto::Udp, any())).await;
+    app.open(OTHER, Path::socket(Proto::Udp, here())).await;
     app.say(Do::Done).await;
 
     while let Some(notice) = app.events.next().await {
@@ -416,7 +417,7 @@ async fn a_slow_application_does_not_keep_an_ask_from_being_answered() {
     let mut sockets = Sockets::new();
     sockets.add_udp(udp().await).unwrap();
     let mut app = App::with(sockets, options);
-    let free = TcpListener::bind(any()).await.unwrap();
+    let free = TcpListener::bind(here()).await.unwrap();
     let local = free.local_addr().unwrap();
     drop(free);
     let ask = Ask::Open {
@@ -530,7 +531,7 @@ impl App {
     async fn accept(&mut self) -> (Path, TcpStream) {
         let listener = match self.listener {
             Some(listener) => listener,
-            None => self.open(Tag(99), Path::socket(Proto::Tcp, any())).await,
+            None => self.open(Tag(99), Path::socket(Proto::Tcp, here())).await,
         };
         self.listener = Some(listener);
         let peer = TcpStream::connect(listener.local).await.unwrap();
@@ -560,12 +561,8 @@ fn open(tag: Tag, path: Path) -> Do<Path> {
     Do::Ask(Ask::Open { tag, path })
 }
 
-fn any() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 0))
-}
-
 async fn udp() -> UdpSocket {
-    UdpSocket::bind(any()).await.unwrap()
+    UdpSocket::bind(here()).await.unwrap()
 }
 
 async fn datagram(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
@@ -584,7 +581,7 @@ async fn exactly(stream: &mut TcpStream, count: usize) -> Vec<u8> {
 /// A listener whose queue is full, so that a connection to it stays on its way.
 async fn deaf() -> (TcpListener, SocketAddr, Vec<JoinHandle<()>>) {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(any()).unwrap();
+    socket.bind(here()).unwrap();
     let listener = socket.listen(0).unwrap();
     let address = listener.local_addr().unwrap();
     let fillers = (0..4)

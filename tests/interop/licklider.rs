@@ -15,9 +15,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use farlink::Seed;
 use farlink::adapters::blocking::ltp::{AccessPoint, Error, Kind, Node};
 use farlink::ltp::{Config, Peer, Reason, Red};
-use farlink::{Chance, Seed};
+
+use crate::loopback::here;
 
 const WHY: &str = "run tests/interop/setup.sh first";
 const OURS: u64 = 1;
@@ -45,6 +47,22 @@ impl Licklider {
         Self(process)
     }
 
+    /// Waits until it has its socket. It does not say so, but the system does.
+    fn wait_at(&mut self, place: SocketAddr) {
+        let SocketAddr::V4(place) = place else {
+            panic!("{place}");
+        };
+        let host = u32::from_ne_bytes(place.ip().octets());
+        let entry = format!(" {host:08X}:{:04X} ", place.port());
+        while !fs::read_to_string("/proc/net/udp")
+            .unwrap()
+            .contains(&entry)
+        {
+            assert_eq!(self.0.try_wait().unwrap(), None, "it ended");
+            thread::yield_now();
+        }
+    }
+
     /// Waits for its end, and returns whether it was content and what it said.
     fn end(mut self) -> (bool, String) {
         let mut said = String::new();
@@ -61,9 +79,9 @@ impl Drop for Licklider {
     }
 }
 
-/// A port that nobody has at the moment.
+/// An address that nobody has, and nobody else takes.
 fn free() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind(here()).unwrap();
     socket.local_addr().unwrap()
 }
 
@@ -80,8 +98,7 @@ fn peer(of: SocketAddr) -> Peer<SocketAddr> {
 
 /// Our node, with their engine at an address.
 fn node(theirs: SocketAddr) -> (Node, AccessPoint) {
-    let here = "127.0.0.1:0".parse().unwrap();
-    let node = Node::bind(here, Config::engine(OURS)).unwrap();
+    let node = Node::bind(here(), Config::engine(OURS)).unwrap();
     node.add_peer(THEIRS, peer(theirs)).unwrap();
     let access = node.open(CLIENT).unwrap();
     (node, access)
@@ -161,7 +178,7 @@ fn send(name: &str, block: &[u8], red: Red, loss: u64) -> (Result<(), Error>, Ve
     let _ = fs::remove_file(&file);
     let from = format!("{OURS}@{}", relay.far);
     let (engine, listen) = (THEIRS.to_string(), theirs.to_string());
-    let receiver = Licklider::start(&[
+    let mut receiver = Licklider::start(&[
         "recv",
         "--engine",
         &engine,
@@ -172,7 +189,7 @@ fn send(name: &str, block: &[u8], red: Red, loss: u64) -> (Result<(), Error>, Ve
         "--out",
         file.to_str().unwrap(),
     ]);
-    // It does not say when it listens; what is sent before is lost, and repeated.
+    receiver.wait_at(theirs);
     let mut sending = access.start(THEIRS, block.to_vec(), red).unwrap();
     let ended = sending.wait().map(drop);
     if red == Red::Octets(0) {
@@ -213,7 +230,7 @@ struct Relay {
 
 impl Relay {
     fn new(to: SocketAddr, loss: u64) -> Self {
-        let sockets = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let sockets = [(); 2].map(|()| UdpSocket::bind(here()).unwrap());
         let [near, far] = [&sockets[0], &sockets[1]].map(|socket| socket.local_addr().unwrap());
         for socket in &sockets {
             let socket = socket2::SockRef::from(socket);
@@ -236,10 +253,10 @@ impl Relay {
     fn to(&self, ours: SocketAddr) -> [JoinHandle<()>; 2] {
         let ways = [(0, 1, self.to), (1, 0, ours)];
         ways.map(|(from, over, to)| {
+            let mut chance = Seed::from(u64::try_from(from).unwrap()).chance();
             let from = self.sockets[from].try_clone().unwrap();
             let over = self.sockets[over].try_clone().unwrap();
             let (loss, is_over) = (self.loss, Arc::clone(&self.is_over));
-            let mut chance: Chance = Seed::from(u64::from(to.port())).chance();
             thread::spawn(move || {
                 let mut octets = vec![0; 1 << 16];
                 while !is_over.load(Ordering::Relaxed) {

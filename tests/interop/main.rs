@@ -16,6 +16,9 @@
 mod hat;
 #[cfg(all(feature = "blocking", feature = "ltp"))]
 mod licklider;
+#[cfg(all(feature = "blocking", feature = "ltp"))]
+#[path = "../loopback/mod.rs"]
+mod loopback;
 #[cfg(all(feature = "record", feature = "cotp"))]
 #[path = "../sink/mod.rs"]
 mod sink;

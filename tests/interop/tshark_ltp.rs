@@ -304,8 +304,9 @@ fn long_numbers_and_authentication_are_read() {
 }
 
 /// Sends a block between engines on IP, and gives what the sender recorded.
-fn recording() -> Vec<u8> {
-    let (here, there) = (([10, 0, 0, 1], 1113).into(), ([10, 0, 0, 2], 1113).into());
+fn recording(ports: [u16; 2]) -> Vec<u8> {
+    let [near, far] = ports;
+    let (here, there) = (([10, 0, 0, 1], near).into(), ([10, 0, 0, 2], far).into());
     let (to_two, to_one) = (Path::udp(here, there), Path::udp(there, here));
     let sink = Sink::default();
     let now = Instant::from_nanos(1_000_000);
@@ -342,7 +343,7 @@ fn recording() -> Vec<u8> {
 #[test]
 #[ignore = "needs tshark"]
 fn the_recording_of_an_engine_is_read() {
-    let file = recording();
+    let file = recording([1113; 2]);
 
     let types = both_read("ltp_recording", &file);
     let redacted = tshark(
@@ -355,6 +356,26 @@ fn the_recording_of_an_engine_is_read() {
     let sizes = redacted.iter().filter(|row| row[0].contains("udp"));
     assert!(sizes.clone().all(|row| !row[1].is_empty()));
     assert!(sizes.count() > 10);
+}
+
+#[test]
+#[ignore = "needs tshark"]
+fn the_recording_of_an_engine_on_other_ports_is_read_as_well() {
+    let read = |name: &str, ports: [u16; 2]| {
+        let mut asked: Vec<&str> = FIELDS
+            .into_iter()
+            .filter(|it| it.starts_with("ltp."))
+            .collect();
+        asked.extend(["_ws.malformed", "_ws.col.Source"]);
+        let rows = tshark(name, &recording(ports), &asked).into_iter();
+        rows.filter(|row| !row[0].is_empty()).collect::<Vec<_>>()
+    };
+
+    let known = read("ltp_known_ports", [1113; 2]);
+    let others = read("ltp_other_ports", [4000, 5000]);
+
+    assert!(known.len() > 10);
+    assert_eq!(others, known);
 }
 
 /// Over real sockets, with a segment that got lost.

@@ -123,6 +123,89 @@ fn cookies_of_no_more_sessions_are_kept_than_wanted() {
     assert_eq!(line.far().stats().no_room, 1);
 }
 
+const COOKIE: &[u8] = b"abcd";
+
+fn of_color(color: Color) -> Body<'static> {
+    Body::Data(Data {
+        client: CLIENT,
+        offset: 10,
+        color,
+        octets: &[7; 10],
+    })
+}
+
+fn checkpoint(mark: Mark) -> Body<'static> {
+    let (serial, report) = (1, 0);
+    of_color(Color::Red(Some(Checkpoint {
+        serial,
+        report,
+        mark,
+    })))
+}
+
+/// All that a block sender says of a session which goes on.
+#[test]
+fn a_receiver_shows_the_cookies_of_every_segment_of_a_session() {
+    let bodies = [
+        of_color(Color::Red(None)),
+        checkpoint(Mark::None),
+        checkpoint(Mark::RedPart),
+        checkpoint(Mark::Block),
+        of_color(Color::Green { ends_block: false }),
+        of_color(Color::Green { ends_block: true }),
+        Body::ReportAck(9),
+    ];
+    for (number, body) in (10..).zip(bodies) {
+        let mut line = keeping(4);
+        // Of which nothing but the first octets is there.
+        if !matches!(body, Body::Data(data) if data.color == Color::Red(None)) {
+            line.deliver(2, &data(number, 0, &[]));
+        }
+
+        line.deliver(2, &with_cookies(number, &[COOKIE], body.clone()));
+
+        assert_eq!(kept(&mut line, number), [COOKIE], "{body:?}");
+    }
+}
+
+#[test]
+fn a_sender_shows_the_cookies_of_reports() {
+    let mut line = keeping(4);
+    let sent = line.send(1, &pattern(10), Red::All);
+    line.drain();
+    let report = Body::Report(Report {
+        serial: 1,
+        checkpoint: 0,
+        scope: (0..10).into(),
+        claims: Claims::new(&[0..5]),
+    });
+
+    line.deliver(1, &with_cookies(sent.number, &[COOKIE], report));
+
+    assert!(line.near().cookies(sent).eq([COOKIE]));
+}
+
+/// The session ends by them, and its cookies with it; they can still be read in the segment.
+#[test]
+fn cancellations_and_their_acknowledgments_are_read_with_their_cookies() {
+    for body in [
+        Body::CancelBySender(Reason::USER),
+        Body::CancelByReceiver(Reason::USER),
+        Body::CancelAckToSender,
+        Body::CancelAckToReceiver,
+    ] {
+        let octets = with_cookies(5, &[COOKIE], body.clone());
+
+        let segment = Segment::decode(&octets).unwrap();
+
+        let cookie = segment.header.find(ExtensionTag::COOKIE);
+        assert_eq!((cookie, segment.body), (Some(COOKIE), body));
+        let mut line = keeping(4);
+        line.deliver(2, &octets);
+        assert_eq!(line.far().stats().malformed, 0);
+    }
+}
+
 #[test]
 fn cookies_end_with_their_session_in_either_role() {
     let mut line = keeping(4);

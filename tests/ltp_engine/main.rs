@@ -21,3 +21,6 @@ mod restart;
 mod rules;
 mod secrets;
 mod seeds;
+mod trains;
+#[path = "../tries/mod.rs"]
+mod tries;

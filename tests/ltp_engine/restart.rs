@@ -12,6 +12,8 @@ use farlink::ltp::{
 use farlink::{Chance, Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 
 use crate::line::{CLIENT, Line, block, hop, pattern};
+#[cfg(feature = "arbitrary")]
+use crate::tries::{number, tries};
 
 const OWLT: Duration = Duration::from_secs(2);
 const DOWNTIME: Duration = Duration::from_secs(7);
@@ -691,7 +693,7 @@ fn whatever_was_done_to_an_engine_its_snapshot_is_taken_back() {
     use farlink::ltp::Command;
 
     let mut busy = 0;
-    arbtest::arbtest(|u| {
+    tries(2500, 1 << 10..=1 << 14, |u| {
         let config: Config = u.arbitrary()?;
         let Some(mut engine) = Engine::<Hop>::make(&config, Seed::from(9)) else {
             return Ok(());
@@ -723,11 +725,9 @@ fn whatever_was_done_to_an_engine_its_snapshot_is_taken_back() {
             }
         }
         Ok(())
-    })
-    .size_min(1 << 10)
-    .size_max(1 << 14)
-    .budget_ms(2000);
-    assert!(busy > 20, "{busy} snapshots with sessions");
+    });
+    let is_alone = number("FARLINK_SEED").is_some();
+    assert!(busy > 20 || is_alone, "{busy} snapshots with sessions");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the tests of LTP nodes share: blocks, peers and outcomes, and an engine with a fault.
 #![allow(dead_code, reason = "every user needs another part of it")]
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,11 +11,6 @@ use farlink::{Instant, Link, Machine, Output, Path, Seed, Transmit};
 
 /// The client service of most tests.
 pub(crate) const CLIENT: u64 = 4;
-
-/// An address of the system's choice.
-pub(crate) fn here() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-}
 
 /// A peer that soon counts as silent.
 pub(crate) fn hasty(address: SocketAddr) -> Peer<SocketAddr> {

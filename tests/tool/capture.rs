@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::ethernet::{ACK, EPOCH, FIN, From, RST, SYN, Tap};
-use super::{farlink, farlink_on, kept, written};
+use super::{farlink, farlink_on, kept, scratch, written};
 
 const CR: [u8; 11] = [3, 0, 0, 11, 6, 0xE0, 0, 0, 0, 1, 0];
 const CC: [u8; 11] = [3, 0, 0, 11, 6, 0xD0, 0, 1, 0, 2, 0];
@@ -202,8 +202,24 @@ fn a_broken_file_is_told_with_the_octet_at_fault() {
 }
 
 #[test]
+fn a_broken_file_is_drawn_as_far_as_it_goes() {
+    let mut file = fs::read(kept("messages.initiator")).unwrap();
+    let last = file.len() - 4;
+    file[last] ^= 1;
+    let (path, drawing) = (
+        written("broken_end.pcapng", &file),
+        scratch("broken_end.svg"),
+    );
+
+    farlink(&["decode", &path, "--ladder", &drawing])
+        .badly(1, "broken_end.pcapng: malformed at octet ");
+
+    assert!(fs::read_to_string(drawing).unwrap().contains("CR"));
+}
+
+#[test]
 fn a_redacted_recording_shows_when_how_much_went_where() {
-    let out = super::scratch("redacted_decode.pcapng");
+    let out = scratch("redacted_decode.pcapng");
     farlink(&["replay", "--redact", &out, &kept("messages.initiator")]).well();
 
     let ran = farlink(&["decode", &out]).well();

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn serve(arguments: &[&str]) -> Server {
+pub(super) fn serve(arguments: &[&str]) -> Server {
     let all = ["cotp", "listen", "--bind", "127.0.0.1:0", "--json"];
     Server::start(&[&all, arguments].concat())
 }
@@ -79,6 +79,124 @@ fn what_is_recorded_replays_and_draws() {
     farlink(&["cotp", "connect", &server.address, "--record", &recording]).well();
 
     farlink(&["replay", &recording]).well();
-    farlink(&["decode", &recording, "--ladder", &drawing]).well();
-    assert!(fs::read_to_string(drawing).unwrap().contains("CR"));
+    let decoded = farlink(&["decode", &recording, "--ladder", &drawing]).well();
+    // The service is not on the port by which analysers know it, and shown there.
+    assert!(
+        decoded.lines()[0].contains(" > 127.0.0.1:102  CR "),
+        "{}",
+        decoded.out
+    );
+    let drawing = fs::read_to_string(drawing).unwrap();
+    assert!(drawing.contains("CR"));
+    assert!(!drawing.contains("seed"), "only worlds grow from one");
+}
+
+#[test]
+fn a_recording_shows_the_time_of_day() {
+    use farlink::record::Capture;
+
+    let wall = || std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let before = wall();
+    let recording = scratch("dated.pcapng");
+    let mut server = serve(&["--once", "--record", &recording]);
+    farlink(&["cotp", "connect", &server.address]).well();
+    assert!(server.process.wait().unwrap().success());
+
+    let file = fs::read(recording).unwrap();
+    let mut capture = Capture::open(&file).unwrap();
+    while let Some(packet) = capture.next_packet().unwrap() {
+        let shown = packet.time - farlink::Instant::ZERO;
+        assert!(before <= shown && shown <= wall(), "{before:?} {shown:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_connection_has_the_same_fields_however_it_came() {
+    let mut server = serve(&["--tsel", "0102"]);
+    let connect = [
+        "cotp",
+        "connect",
+        &server.address,
+        "--json",
+        "--remote-tsel",
+    ];
+
+    let refused = farlink(&[&connect[..], &["0103"]].concat());
+    let closed = farlink(&[&connect[..], &["0102"]].concat()).well();
+
+    let fields = |object: &Value| {
+        let fields = object.as_object().unwrap();
+        fields.keys().cloned().collect::<Vec<_>>()
+    };
+    let expected = fields(closed.objects().last().unwrap());
+    assert_eq!(fields(refused.objects().last().unwrap()), expected);
+    assert_eq!(fields(&server.told("failed")), expected);
+    server.told("connected");
+    assert_eq!(fields(&server.told("closed")), expected);
+    let help = farlink(&["cotp", "--help"]).well().out;
+    for field in expected {
+        assert!(
+            field == "event" || help.contains(&format!("`{field}`")),
+            "{field}"
+        );
+    }
+}
+
+#[test]
+fn the_help_of_both_ends_says_when_the_status_is_1() {
+    for command in ["listen", "connect"] {
+        let help = farlink(&["cotp", command, "--help"]).well().out;
+
+        assert!(help.contains("Exit status 1: "), "{help}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_server_closes_its_connections_and_finishes_their_recordings() {
+    use farlink::adapters::blocking;
+    use farlink::cotp::Config;
+
+    let recording = scratch("interrupted.pcapng");
+    let mut server = serve(&["--record", &recording]);
+    let connection = blocking::cotp::connect(&*server.address, Config::initiator(None, None));
+    let mut connection = connection.unwrap();
+    server.told("connected");
+
+    interrupt(&server.process);
+
+    assert_eq!(connection.receive().unwrap(), None);
+    server.told("closed");
+    assert!(server.process.wait().unwrap().success());
+    let replayed = farlink(&["replay", "--json", &recording]).well();
+    assert_eq!(replayed.objects()[0]["end"], "finished");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_server_that_was_to_serve_once_has_failed() {
+    let mut server = serve(&["--once"]);
+
+    interrupt(&server.process);
+
+    assert_eq!(server.process.wait().unwrap().code(), Some(1));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_client_says_so() {
+    use std::net::TcpListener;
+
+    // It accepts, and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let process = tool(&["cotp", "connect", &address]).spawn().unwrap();
+    let _stream = listener.accept().unwrap();
+
+    interrupt(&process);
+
+    let output = process.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(told, format!("farlink: {address}: interrupted\n"));
 }

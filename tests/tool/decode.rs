@@ -143,7 +143,7 @@ fn a_packet_cut_short_is_told() {
 
 #[test]
 fn text_that_is_not_hex_is_wrong_usage() {
-    farlink_on(b"0300000x", &["decode"]).badly(2, "not hex: 'x' at place 7");
+    farlink_on(b"0300000x", &["decode"]).badly(2, "standard input: not hex: 'x' at place 7");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use std::process::Output;
 use std::time::Duration;
 
-use farlink::ltp::{Body, Segment};
+use farlink::ltp::{Body, Color, Data, Segment, SessionId};
 use serde_json::json;
 
 use super::*;
@@ -73,7 +73,7 @@ fn event<'a>(objects: &'a [Value], name: &str) -> &'a Value {
 fn silence() -> (UdpSocket, String) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket
-        .set_read_timeout(Some(Duration::from_secs(20)))
+        .set_read_timeout(Some(Duration::from_secs(100)))
         .unwrap();
     let address = socket.local_addr().unwrap().to_string();
     (socket, address)
@@ -345,16 +345,11 @@ fn a_service_that_nobody_has_is_told_with_the_words_of_the_peer() {
 #[test]
 fn a_block_beyond_the_limit_of_the_receiver_is_refused_by_it() {
     let file = written("ltp_limit.bin", &pattern(20_000));
-    let node = receive(&["--limit", "10000"]);
+    for limit in ["10000", "1", "0"] {
+        let node = receive(&["--limit", limit]);
 
-    send(&file, &node.address, &[]).badly(1, "engine 2 cancelled block 1:");
-}
-
-#[cfg(unix)]
-fn interrupt(process: &Child) {
-    let id = process.id().to_string();
-    let status = Command::new("kill").args(["-INT", &id]).status().unwrap();
-    assert!(status.success());
+        send(&file, &node.address, &[]).badly(1, "engine 2 cancelled block 1:");
+    }
 }
 
 #[cfg(unix)]
@@ -398,6 +393,67 @@ fn an_interrupted_receiver_that_was_to_take_a_block_has_failed() {
     interrupt(&node.process);
 
     assert_eq!(node.process.wait().unwrap().code(), Some(1));
+}
+
+/// As containers and system managers do.
+#[cfg(unix)]
+#[test]
+fn a_receiver_that_is_told_to_end_keeps_what_was_acknowledged_and_ends_in_good_order() {
+    let (file, out) = (written("ltp_term.bin", &pattern(10)), folder("ltp_term"));
+    let mut node = receive(&["--out", &out]);
+    send(&file, &node.address, &[]).well();
+
+    signal(&node.process, "-TERM");
+
+    assert_eq!(node.process.wait().unwrap().code(), Some(0));
+    assert_eq!(files(&out).len(), 1);
+}
+
+#[test]
+fn claims_are_told_while_a_block_is_being_sent() {
+    let file = written("ltp_claims.bin", &pattern(400_000));
+    let node = receive(&[]);
+
+    let options = ["--checkpoint", "10", "--rate", "4000000", "--json"];
+    let objects = send(&file, &node.address, &options).well().objects();
+
+    let told = |object: &Value, field: &str| object[field].as_u64().unwrap();
+    let mut progress = objects.iter().filter(|one| one["event"] == "progress");
+    assert!(
+        progress.any(|one| told(one, "claimed") > 0 && told(one, "sent") < 400_000),
+        "{objects:?}"
+    );
+}
+
+#[test]
+fn a_green_block_without_its_end_is_kept_as_incomplete() {
+    let out = folder("ltp_unended");
+    let mut node = receive(&["--once", "--retries", "0", "--out", &out]);
+    let session = SessionId {
+        originator: 1,
+        number: 9,
+    };
+    let data = Data {
+        client: 4,
+        offset: 0,
+        color: Color::Green { ends_block: false },
+        octets: b"the end is",
+    };
+    let mut octets = Vec::new();
+    Segment::new(session, Body::Data(data)).encode(&mut octets);
+    let (socket, _) = silence();
+
+    socket.send_to(&octets, &node.address).unwrap();
+
+    node.told("peer");
+    let kept = node.told("received");
+    assert_eq!(
+        (&kept["ended"], &kept["octets"]),
+        (&json!(false), &json!(10))
+    );
+    assert_eq!(node.process.wait().unwrap().code(), Some(0));
+    let name = String::from("client4-engine1-session9.incomplete");
+    assert_eq!(files(&out), [(name, b"the end is".to_vec())]);
 }
 
 #[test]
@@ -500,6 +556,19 @@ fn what_makes_no_sense_is_wrong_usage() {
         "ltp", "recv", "--engine", "1", "--client", "4", "--bind", "nowhere",
     ])
     .badly(2, "as in 0.0.0.0:1113");
+    farlink(&[
+        "ltp",
+        "recv",
+        "--engine",
+        "1",
+        "--client",
+        "4",
+        "--bind",
+        "127.0.0.1:0",
+        "--owlt",
+        "1e10",
+    ])
+    .badly(2, "a span of 10000000000s exceeds the limit of 3162240000s");
     fs::remove_file(huge).unwrap();
 }
 

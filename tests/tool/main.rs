@@ -25,6 +25,8 @@ mod ltp_files;
 mod replay;
 #[path = "../sink/mod.rs"]
 mod sink;
+#[cfg(target_os = "linux")]
+mod trouble;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -132,6 +134,19 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// As Ctrl-C does.
+#[cfg(unix)]
+fn interrupt(process: &Child) {
+    signal(process, "-INT");
+}
+
+#[cfg(unix)]
+fn signal(process: &Child, name: &str) {
+    let id = process.id().to_string();
+    let status = Command::new("kill").args([name, &id]).status().unwrap();
+    assert!(status.success());
 }
 
 /// Returns the path of a kept recording.

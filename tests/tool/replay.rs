@@ -92,6 +92,29 @@ fn damage_is_told_even_where_everything_matches() {
 }
 
 #[test]
+fn damage_that_stops_the_replay_is_told_with_what_it_made_of_the_file() {
+    let file = fs::read(kept("messages.initiator")).unwrap();
+    let path = written(
+        "no_command.pcapng",
+        &altered(&file, b"{\"command\":", b"{\"comnand\":"),
+    );
+
+    farlink(&["replay", &path]).badly(1, "the file is damaged between octets ");
+    let object = &farlink(&["replay", "--json", &path]).objects()[0];
+
+    assert_eq!(object["verdict"], "damaged");
+    assert!(object["damage"]["from"].as_u64() < object["damage"]["to"].as_u64());
+    assert!(object["error"].as_str().unwrap().contains("a command"));
+}
+
+#[test]
+fn two_recordings_are_not_parts_of_one() {
+    let path = kept("messages.initiator");
+
+    farlink(&["replay", &path, &path]).badly(1, "another recording, behind the end of the first");
+}
+
+#[test]
 fn the_version_that_made_a_recording_is_named_when_it_differs() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let ours = format!("\"farlink\":\"{VERSION}\"");
@@ -183,7 +206,7 @@ fn a_redacted_copy_never_replaces_the_recording() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let path = written("precious.pcapng", &file);
 
-    farlink(&["replay", "--redact", &path, &path]).badly(2, "would replace the recording");
+    farlink(&["replay", "--redact", &path, &path]).badly(2, "would replace what is read");
 
     assert_eq!(fs::read(&path).unwrap(), file);
 }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
 
-use crate::adapters::offload::{self, Buffers, Inbox, Socket};
+use crate::adapters::offload::{self, Buffers, Inbox, Socket, give_to};
 use crate::adapters::{Clock, CommandError};
 use crate::{Ask, Cause, Instant, Limits, Link, Machine, Output, Path, Proto, Transmit};
 
@@ -241,9 +241,8 @@ impl<M: Machine<Addr = Path>> Driver<M> {
         while count < FAIR_SHARE {
             let now = self.clock.now();
             let machine = &mut self.machine;
-            let received = self.socket.receive(&mut self.inbox, |from, octets| {
-                machine.receive(now, from, octets);
-            });
+            let give = give_to(machine, || now);
+            let received = self.socket.receive_trains(&mut self.inbox, give);
             match received {
                 // Errors were read, but no datagram.
                 Ok(received) => count += received.max(1),
@@ -266,10 +265,9 @@ impl<M: Machine<Addr = Path>> Driver<M> {
             self.limit = limit;
         }
         socket.set_nonblocking(false)?;
-        let (machine, clock) = (&mut self.machine, self.clock);
-        let received = self.socket.receive_train(&mut self.inbox, |from, octets| {
-            machine.receive(clock.now(), from, octets);
-        });
+        let clock = self.clock;
+        let give = give_to(&mut self.machine, || clock.now());
+        let received = self.socket.receive_one_train(&mut self.inbox, give);
         self.socket.get_ref().set_nonblocking(true)?;
         match received {
             Ok(_) => Ok(true),

@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 use core::task::Waker;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -22,6 +23,10 @@ pub(super) struct Desk {
     pub(super) courses: BTreeMap<Tag, Course>,
     /// By peer: who waits for room.
     pub(super) rooms: BTreeMap<u64, Waiters>,
+    /// By peer: who waits for it to answer.
+    pub(super) pings: BTreeMap<u64, Waiters>,
+    /// What they are told: how long the answer took, if there was one.
+    pub(super) answers: BTreeMap<Ticket, Option<Duration>>,
     /// Who waits for the end of the node.
     pub(super) leavers: Waiters,
     /// The last ticket that was drawn.
@@ -76,6 +81,16 @@ pub(super) enum Outcome {
 }
 
 impl Course {
+    /// Follows a block to `peer`.
+    pub(super) const fn new(peer: u64) -> Self {
+        Self {
+            peer,
+            outcome: None,
+            waker: None,
+            is_watched: true,
+        }
+    }
+
     pub(super) fn result(&self) -> Option<Result<SessionId, Error>> {
         Some(match self.outcome.clone()? {
             Outcome::Complete(session) => Ok(session),
@@ -96,7 +111,27 @@ impl Course {
     }
 }
 
+impl Point {
+    /// Returns what waits to be taken, in order.
+    pub(super) fn queue(&self) -> impl Iterator<Item = &Received> {
+        self.queue.iter().map(|(received, _)| received)
+    }
+}
+
 impl Desk {
+    /// Empty books, whose names are behind `names`.
+    pub(super) fn after(names: u64) -> Self {
+        Self {
+            names,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the last name that was given.
+    pub(super) const fn names(&self) -> u64 {
+        self.names
+    }
+
     pub(super) const fn draw_name(&mut self) -> u64 {
         self.names += 1;
         self.names
@@ -251,11 +286,10 @@ impl Desk {
                 };
                 self.lay((session, client), cancelled, Bytes::new());
             }
-            // Whoever wants to know looks at the progress; and nobody asks for pings and strangers.
-            Event::Sent { .. }
-            | Event::Answered { .. }
-            | Event::Silent { .. }
-            | Event::Stranger { .. } => {}
+            Event::Answered { peer, after } => self.answer(peer, Some(after)),
+            Event::Silent { peer } => self.answer(peer, None),
+            // Whoever wants to know looks at the progress; and nobody asks for strangers.
+            Event::Sent { .. } | Event::Stranger { .. } => {}
         }
     }
 
@@ -277,6 +311,25 @@ impl Desk {
         point.waiters.call_first(&mut self.calls);
         point.weight += weight;
         self.waiting += weight;
+    }
+
+    /// Tells all that have asked for a peer.
+    fn answer(&mut self, peer: u64, after: Option<Duration>) {
+        if let Some(line) = self.pings.remove(&peer) {
+            line.call_all(&mut self.calls);
+            self.answers
+                .extend(line.tickets().map(|ticket| (ticket, after)));
+        }
+    }
+
+    /// Asks no more for a peer.
+    pub(super) fn stop_asking(&mut self, peer: u64, ticket: &mut Option<Ticket>) {
+        if let Some(line) = self.pings.get_mut(&peer) {
+            line.leave(&mut ticket.clone());
+        }
+        if let Some(ticket) = ticket.take() {
+            self.answers.remove(&ticket);
+        }
     }
 
     fn settle(&mut self, tag: Tag, outcome: Outcome) {
@@ -302,7 +355,9 @@ impl Desk {
             point.waiters.call_all(&mut self.calls);
         }
         self.call_rooms();
-        self.leavers.call_all(&mut self.calls);
+        for line in self.pings.values() {
+            line.call_all(&mut self.calls);
+        }
     }
 
     /// Takes whom to wake.

@@ -2,10 +2,11 @@
 
 use core::convert::Infallible;
 use core::net::SocketAddr;
+use core::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard};
 
 use super::station::Station;
-use super::{Error, NodeStats, Options};
+use super::{Error, NodeSnapshot, NodeStats, Options};
 use crate::adapters::{Clock, seed};
 use crate::{Instant, Link, Output, Path, Transmit};
 
@@ -32,7 +33,26 @@ pub(crate) struct Hall<P> {
 }
 
 impl<P: Pump> Hall<P> {
-    pub(crate) fn new(local: SocketAddr, options: &Options, pump: P) -> Result<Self, Error> {
+    /// Makes a node, or takes one up that was saved.
+    pub(crate) fn new(
+        local: SocketAddr,
+        options: &Options,
+        saved: Option<NodeSnapshot>,
+        pump: P,
+    ) -> Result<Self, Error> {
+        let station = match saved {
+            Some(saved) => saved.restore(local, options, options.clock.now())?,
+            None => Self::fresh(local, options)?,
+        };
+        Ok(Self {
+            station: Mutex::new(station),
+            clock: options.clock,
+            local,
+            pump,
+        })
+    }
+
+    fn fresh(local: SocketAddr, options: &Options) -> Result<Station, Error> {
         let seed = match &options.seed {
             Some(seed) => seed.clone(),
             None => seed()?,
@@ -40,12 +60,7 @@ impl<P: Pump> Hall<P> {
         let config = options.config.clone();
         let import_octets = config.import_octets;
         let speaker = options.maker.make(config, seed, local)?;
-        Ok(Self {
-            station: Mutex::new(Station::new(speaker, local, import_octets)),
-            clock: options.clock,
-            local,
-            pump,
-        })
+        Ok(Station::new(speaker, local, import_octets))
     }
 
     pub(crate) const fn local(&self) -> SocketAddr {
@@ -57,8 +72,8 @@ impl<P: Pump> Hall<P> {
         &self.clock
     }
 
-    pub(crate) fn receive(&self, remote: SocketAddr, octets: &[u8]) {
-        self.with(|station, now| station.receive(now, remote, octets));
+    pub(crate) fn receive_train(&self, remote: SocketAddr, train: &[u8], size: NonZeroUsize) {
+        self.with(|station, now| station.receive_train(now, remote, train, size));
     }
 
     pub(crate) fn link(&self, at: Path, state: Link) {

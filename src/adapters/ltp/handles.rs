@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -10,11 +11,12 @@ use std::io;
 use bytes::Bytes;
 
 use super::hall::{Hall, Pump};
+use super::station::Station;
 use super::waiters::Ticket;
-use super::{Error, NodeStats, Received};
+use super::{Error, NodeSnapshot, NodeStats, Received};
 #[cfg(feature = "blocking")]
 use crate::adapters::Clock;
-use crate::ltp::{Block, Command, Cue, Peer, Progress, Red, Service, SessionId};
+use crate::ltp::{Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
 use crate::{Path, Tag};
 
 /// A hold on a node. The node ends when the last one is gone.
@@ -87,6 +89,52 @@ impl<P: Pump> Handle<P> {
         self.hall().stats()
     }
 
+    pub(crate) fn cookies(&self, session: SessionId) -> Vec<Bytes> {
+        self.hall().with(|station, _| station.cookies(session))
+    }
+
+    pub(crate) fn line(&self, peer: u64) -> Option<LineEstimate> {
+        self.hall().with(|station, _| station.line(peer))
+    }
+
+    /// Returns a handle for every access point and every block that the node has, as after a restart.
+    pub(crate) fn kept(&self) -> (Vec<Access<P>>, Vec<Tracked<P>>) {
+        let (points, tags) = self.hall().with(|station, _| station.kept());
+        let points = points.into_iter().map(|point| {
+            Access(Arc::new(Seat {
+                handle: self.clone(),
+                point,
+            }))
+        });
+        let blocks = tags.into_iter().map(|tag| Tracked {
+            handle: self.clone(),
+            tag,
+        });
+        (points.collect(), blocks.collect())
+    }
+
+    pub(crate) fn save(&self) -> Result<NodeSnapshot, Error> {
+        self.hall().with(|station, now| station.save(now))
+    }
+
+    /// Ends the node as it is; [`Leaving::poll`] tells when its socket is closed.
+    pub(crate) fn suspend(&self) -> Result<(NodeSnapshot, Leaving<'_, P>), Error> {
+        let saved = self.hall().order(Station::suspend)?;
+        let leaving = Leaving {
+            hall: self.hall(),
+            ticket: None,
+        };
+        Ok((saved, leaving))
+    }
+
+    pub(crate) fn ping(&self, peer: u64) -> Asking<'_, P> {
+        Asking {
+            hall: self.hall(),
+            peer,
+            ticket: None,
+        }
+    }
+
     pub(crate) fn open(&self, client: u64, service: Service) -> Result<Access<P>, Error> {
         let name = self
             .hall()
@@ -103,6 +151,37 @@ impl<P: Pump> Handle<P> {
         Leaving {
             hall: self.hall(),
             ticket: None,
+        }
+    }
+}
+
+/// Somebody who waits for a peer to answer.
+pub(crate) struct Asking<'a, P: Pump> {
+    hall: &'a Hall<P>,
+    peer: u64,
+    ticket: Option<Ticket>,
+}
+
+impl<P: Pump> Asking<'_, P> {
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Duration, Error>> {
+        let (peer, ticket) = (self.peer, &mut self.ticket);
+        let is_first = ticket.is_none();
+        let polled = self
+            .hall
+            .with(|station, now| station.poll_ping(now, peer, ticket, cx.waker()));
+        if is_first {
+            P::stir(self.hall);
+        }
+        polled
+    }
+}
+
+impl<P: Pump> Drop for Asking<'_, P> {
+    fn drop(&mut self) {
+        let (peer, ticket) = (self.peer, &mut self.ticket);
+        if ticket.is_some() {
+            self.hall
+                .with(|station, _| station.stop_asking(peer, ticket));
         }
     }
 }
@@ -304,6 +383,10 @@ impl<P: Pump> Tracked<P> {
     #[cfg(feature = "blocking")]
     pub(crate) fn clock(&self) -> &Clock {
         self.handle.hall().clock()
+    }
+
+    pub(crate) const fn tag(&self) -> Tag {
+        self.tag
     }
 
     pub(crate) fn progress(&self) -> Option<Progress> {

@@ -3,6 +3,7 @@
 mod desk;
 mod hall;
 mod handles;
+mod saved;
 mod socket;
 mod station;
 #[cfg(test)]
@@ -20,12 +21,13 @@ use bytes::Bytes;
 
 use super::Clock;
 use crate::ltp::{
-    self, Command, Config, ConfigError, Engine, Event, Reason, SessionId, Side, Stats,
+    self, Command, Config, ConfigError, Engine, Event, Reason, RestoreError, SessionId, Side, Stats,
 };
 use crate::{Limits, Machine, Path, Seed};
 
 pub(crate) use hall::{Hall, Pump};
 pub(crate) use handles::{Access, Handle, Tracked};
+pub use saved::NodeSnapshot;
 pub(crate) use socket::bind;
 
 /// The machine of a node: an [`Engine`], or one around it that shows the engine in it.
@@ -56,8 +58,8 @@ pub type Speaker = Box<dyn Around + Send>;
 ///
 /// [`Maker::default`] makes an [`Engine`]; another one puts a machine around it, which records what it sees
 /// and does, for example.
-#[derive(Clone)]
-pub struct Maker(Arc<Make>);
+#[derive(Clone, Default)]
+pub struct Maker(Option<Arc<Make>>);
 
 type Make = dyn Fn(Config, Seed, SocketAddr) -> Result<Speaker, ConfigError> + Send + Sync;
 
@@ -66,17 +68,19 @@ impl Maker {
     pub fn new(
         make: impl Fn(Config, Seed, SocketAddr) -> Result<Speaker, ConfigError> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(make))
+        Self(Some(Arc::new(make)))
     }
 
     fn make(&self, config: Config, seed: Seed, local: SocketAddr) -> Result<Speaker, ConfigError> {
-        (self.0)(config, seed, local)
+        match &self.0 {
+            Some(make) => make(config, seed, local),
+            None => Ok(Box::new(Engine::new(config, seed)?)),
+        }
     }
-}
 
-impl Default for Maker {
-    fn default() -> Self {
-        Self::new(|config, seed, _| Ok(Box::new(Engine::new(config, seed)?)))
+    /// Tells whether it is the default one.
+    const fn makes_engines(&self) -> bool {
+        self.0.is_none()
     }
 }
 
@@ -106,7 +110,7 @@ pub struct Options {
     pub receive_buffer: usize,
     /// Octets that the system is asked to keep of what is to leave; it may give less. Default 1 MiB.
     pub send_buffer: usize,
-    /// What makes the machine. Default: an [`Engine`].
+    /// What makes the machine. Default: an [`Engine`]. Nodes that are restored have no other one.
     pub maker: Maker,
 }
 
@@ -199,6 +203,8 @@ pub enum Error {
     Config(ConfigError),
     /// The engine refused what was asked, and nothing has changed.
     Refused(ltp::Error),
+    /// No node can be made of the snapshot.
+    Restore(RestoreError),
     /// A block was given up. What of it arrived is not known.
     Failed {
         /// The engine ID of the peer.
@@ -211,6 +217,11 @@ pub enum Error {
         reason: Reason,
         /// The block, given back.
         data: Bytes,
+    },
+    /// A peer that was asked whether it is there has not answered, however often.
+    Silent {
+        /// The engine ID of the peer.
+        peer: u64,
     },
     /// The receive was interrupted; the access point goes on.
     Interrupted,
@@ -247,6 +258,8 @@ impl fmt::Display for Error {
                 reason,
                 ..
             } => write!(f, "block {session} to engine {peer} was given up: {reason}"),
+            Self::Restore(error) => error.fmt(f),
+            Self::Silent { peer } => write!(f, "engine {peer} does not answer"),
             Self::Interrupted => f.write_str("interrupted"),
             Self::Closed => f.write_str("closed"),
         }
@@ -264,6 +277,12 @@ impl From<io::Error> for Error {
 impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
+    }
+}
+
+impl From<RestoreError> for Error {
+    fn from(error: RestoreError) -> Self {
+        Self::Restore(error)
     }
 }
 

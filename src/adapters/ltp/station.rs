@@ -2,15 +2,18 @@
 
 use core::convert::Infallible;
 use core::net::SocketAddr;
+use core::num::NonZeroUsize;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use super::desk::{Course, Desk};
 use super::waiters::Ticket;
-use super::{Error, NodeStats, Received, Speaker};
-use crate::ltp::{self, Block, Command, Event, Progress, Service, SessionId};
+use super::{Error, NodeSnapshot, NodeStats, Received, Speaker};
+use crate::ltp::{self, Block, Command, Event, LineEstimate, Progress, Service, SessionId};
 use crate::{Instant, Link, Machine as _, Output, Path, Tag, Transmit};
 
 /// The part of [`Config::import_octets`](ltp::Config::import_octets) by which what waits may grow or shrink
@@ -24,6 +27,8 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Station {
     /// None once the node has come to its end.
     speaker: Option<Speaker>,
+    /// Whether the driver has ended too.
+    is_closed: bool,
     local: SocketAddr,
     phase: Phase,
     desk: Desk,
@@ -47,6 +52,7 @@ impl Station {
     pub(super) fn new(speaker: Speaker, local: SocketAddr, import_octets: usize) -> Self {
         Self {
             speaker: Some(speaker),
+            is_closed: false,
             local,
             phase: Phase::Open,
             desk: Desk::default(),
@@ -55,12 +61,27 @@ impl Station {
         }
     }
 
+    /// Takes over the books of an earlier life.
+    pub(super) fn take_over(&mut self, now: Instant, desk: Desk) {
+        self.desk = desk;
+        let clients: Vec<u64> = self.desk.points.keys().copied().collect();
+        for client in clients {
+            self.weigh(now, client);
+        }
+    }
+
     // What the driver does.
 
-    pub(super) fn receive(&mut self, now: Instant, remote: SocketAddr, octets: &[u8]) {
+    pub(super) fn receive_train(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        train: &[u8],
+        size: NonZeroUsize,
+    ) {
         let from = Path::udp(self.local, remote);
         if let Some(speaker) = &mut self.speaker {
-            speaker.receive(now, from, octets);
+            speaker.receive_train(now, from, train, size);
         }
     }
 
@@ -174,6 +195,13 @@ impl Station {
 
     /// The driver has ended, or the machine has panicked: nothing more will come. What was received stays.
     pub(super) fn end(&mut self) {
+        self.fall_silent();
+        self.is_closed = true;
+        let Desk { leavers, calls, .. } = &mut self.desk;
+        leavers.call_all(calls);
+    }
+
+    fn fall_silent(&mut self) {
         if self.speaker.is_some() {
             self.last = self.stats();
             self.speaker = None;
@@ -333,13 +361,7 @@ impl Station {
     }
 
     fn follow(&mut self, block: &Block) -> Tag {
-        let course = Course {
-            peer: block.to,
-            outcome: None,
-            waker: None,
-            is_watched: true,
-        };
-        self.desk.courses.insert(block.tag, course);
+        self.desk.courses.insert(block.tag, Course::new(block.to));
         block.tag
     }
 
@@ -399,6 +421,70 @@ impl Station {
         }
     }
 
+    /// Returns all that the node knows.
+    pub(super) fn save(&self, now: Instant) -> Result<NodeSnapshot, Error> {
+        let speaker = self.speaker.as_ref().ok_or(Error::Closed)?;
+        let engine = speaker.engine().snapshot(now);
+        Ok(NodeSnapshot::new(engine, &self.desk, false))
+    }
+
+    /// Ends the node as it is, without a word to anybody, and returns all that it knew.
+    pub(super) fn suspend(&mut self, now: Instant) -> Result<NodeSnapshot, Error> {
+        let speaker = self.speaker.as_ref().ok_or(Error::Closed)?;
+        let engine = speaker.engine().snapshot(now);
+        let saved = NodeSnapshot::new(engine, &self.desk, true);
+        self.fall_silent();
+        Ok(saved)
+    }
+
+    /// Returns the client services and names of all access points, and the tags of all blocks.
+    pub(super) fn kept(&self) -> (Vec<(u64, u64)>, Vec<Tag>) {
+        let points = self.desk.points.iter();
+        let points = points.map(|(client, point)| (*client, point.name));
+        (
+            points.collect(),
+            self.desk.courses.keys().copied().collect(),
+        )
+    }
+
+    /// Asks a peer whether it is there, together with others who do.
+    pub(super) fn poll_ping(
+        &mut self,
+        now: Instant,
+        peer: u64,
+        ticket: &mut Option<Ticket>,
+        waker: &Waker,
+    ) -> Poll<Result<Duration, Error>> {
+        let answer = ticket.and_then(|ticket| self.desk.answers.remove(&ticket));
+        if let Some(after) = answer {
+            *ticket = None;
+            return Poll::Ready(after.ok_or(Error::Silent { peer }));
+        }
+        if self.speaker.is_none() {
+            return Poll::Ready(Err(Error::Closed));
+        }
+        if !self.desk.pings.contains_key(&peer) {
+            self.command(now, Command::Ping(peer))?;
+        }
+        let Desk { pings, tickets, .. } = &mut self.desk;
+        pings.entry(peer).or_default().wait(ticket, tickets, waker);
+        Poll::Pending
+    }
+
+    pub(super) fn stop_asking(&mut self, peer: u64, ticket: &mut Option<Ticket>) {
+        self.desk.stop_asking(peer, ticket);
+    }
+
+    pub(super) fn cookies(&self, session: SessionId) -> Vec<Bytes> {
+        let speaker = self.speaker.iter();
+        let cookies = speaker.flat_map(|speaker| speaker.engine().cookies(session));
+        cookies.map(Bytes::copy_from_slice).collect()
+    }
+
+    pub(super) fn line(&self, peer: u64) -> Option<LineEstimate> {
+        self.speaker.as_ref()?.engine().line(peer)
+    }
+
     /// Begins nothing any more, and ends once all that is under way is over, or after `limit`.
     pub(super) fn close(&mut self, now: Instant, limit: Duration) {
         let until = now + limit;
@@ -416,7 +502,7 @@ impl Station {
         let Desk {
             leavers, tickets, ..
         } = &mut self.desk;
-        if self.speaker.is_none() {
+        if self.is_closed {
             leavers.leave(ticket);
             return Poll::Ready(());
         }

@@ -65,6 +65,10 @@ impl Waiters {
         calls.extend(self.0.iter().map(|waiter| waiter.waker.clone()));
     }
 
+    pub(super) fn tickets(&self) -> impl Iterator<Item = Ticket> {
+        self.0.iter().map(|waiter| waiter.ticket)
+    }
+
     /// Calls all that wait, to hear that they were interrupted.
     pub(super) fn interrupt(&mut self, calls: &mut Vec<Waker>) {
         for waiter in &mut self.0 {

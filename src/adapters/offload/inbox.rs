@@ -4,6 +4,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
+use core::num::NonZeroUsize;
+
+use crate::{Instant, Machine, Path};
 
 /// Octets that no datagram and no train of them exceeds, and one more.
 const LARGEST: usize = 1 << 16;
@@ -78,16 +81,40 @@ impl Train {
         self.len.saturating_sub(1) / stride * stride
     }
 
-    /// Shows each datagram, and returns how many there were.
-    pub(super) fn show(&self, octets: &[u8], size: usize, mut each: impl FnMut(&[u8])) -> usize {
-        if self.len == 0 {
-            each(&[]);
-            return 1;
-        }
+    /// Shows the whole datagrams and the length of all but the last, and returns how many there were. An empty
+    /// datagram is a train of its own.
+    pub(super) fn show(
+        &self,
+        octets: &[u8],
+        size: usize,
+        mut each: impl FnMut(&[u8], NonZeroUsize),
+    ) -> usize {
         let whole = octets.get(..self.whole(size)).unwrap_or_default();
-        let datagrams = whole.chunks(self.stride.max(1));
-        let count = datagrams.len();
-        datagrams.for_each(each);
-        count
+        let stride = NonZeroUsize::new(self.stride).unwrap_or(NonZeroUsize::MIN);
+        if whole.is_empty() && self.len > 0 {
+            return 0;
+        }
+        each(whole, stride);
+        whole.len().div_ceil(stride.get()).max(1)
     }
+}
+
+/// Shows the datagrams of trains one by one.
+pub(super) fn singly(mut each: impl FnMut(Path, &[u8])) -> impl FnMut(Path, &[u8], NonZeroUsize) {
+    move |from, train, size| {
+        if train.is_empty() {
+            each(from, train);
+        }
+        for datagram in train.chunks(size.get()) {
+            each(from, datagram);
+        }
+    }
+}
+
+/// Gives trains to a machine.
+pub(crate) fn give_to<M: Machine<Addr = Path>>(
+    machine: &mut M,
+    mut now: impl FnMut() -> Instant,
+) -> impl FnMut(Path, &[u8], NonZeroUsize) {
+    move |from, train, size| machine.receive_train(now(), from, train, size)
 }

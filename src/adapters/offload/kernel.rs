@@ -20,7 +20,10 @@ pub(super) struct Kernel {
 
 impl Kernel {
     pub(super) fn new<S: Endpoint>(socket: &S, options: &Options) -> (Self, Buffers) {
+        let fragments = option::fragments(socket);
         let state = UdpSocketState::new(UdpSockRef::from(socket)).ok();
+        // It forbids them, for probes that nobody sends here; a long segment would never leave.
+        option::fragment(socket, &fragments);
         // Stamps that nobody reads.
         option::stamp(socket, false);
         option::coalesce(socket, options.coalesce && state.is_some());
@@ -153,10 +156,45 @@ fn socket_ref<S: Endpoint>(socket: &S) -> SockRef<'_> {
 /// Options that only Linux has. What is refused stays as it was.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod option {
-    use nix::sys::socket::setsockopt;
-    use nix::sys::socket::sockopt::{RcvBufForce, ReceiveTimestampns, SndBufForce, UdpGroSegment};
+    use nix::sys::socket::sockopt::{
+        Ipv6DontFrag, RcvBufForce, ReceiveTimestampns, SndBufForce, UdpGroSegment,
+    };
+    use nix::sys::socket::{getsockopt, setsockopt};
+    use rustix::net::sockopt::{
+        Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, ip_mtu_discover, ipv6_mtu_discover,
+        set_ip_mtu_discover, set_ipv6_mtu_discover,
+    };
 
     use super::Endpoint;
+
+    /// What a socket does with datagrams that exceed the MTU of the way. The answer for IPv4 is also that of
+    /// IPv6 sockets for peers in it.
+    #[derive(Debug, PartialEq, Eq)]
+    pub(super) struct Fragments {
+        v4: Option<Ipv4PathMtuDiscovery>,
+        v6: Option<Ipv6PathMtuDiscovery>,
+        is_v6_forbidden: Option<bool>,
+    }
+
+    pub(super) fn fragments<S: Endpoint>(socket: &S) -> Fragments {
+        Fragments {
+            v4: ip_mtu_discover(socket).ok(),
+            v6: ipv6_mtu_discover(socket).ok(),
+            is_v6_forbidden: getsockopt(socket, Ipv6DontFrag).ok(),
+        }
+    }
+
+    pub(super) fn fragment<S: Endpoint>(socket: &S, fragments: &Fragments) {
+        if let Some(v4) = fragments.v4 {
+            let _ = set_ip_mtu_discover(socket, v4);
+        }
+        if let Some(v6) = fragments.v6 {
+            let _ = set_ipv6_mtu_discover(socket, v6);
+        }
+        if let Some(is_forbidden) = fragments.is_v6_forbidden {
+            let _ = setsockopt(socket, Ipv6DontFrag, &is_forbidden);
+        }
+    }
 
     pub(super) fn stamp<S: Endpoint>(socket: &S, is_on: bool) {
         let _ = setsockopt(socket, ReceiveTimestampns, &is_on);
@@ -179,6 +217,10 @@ mod option {
 mod option {
     use super::Endpoint;
 
+    pub(super) const fn fragments<S: Endpoint>(_socket: &S) {}
+
+    pub(super) const fn fragment<S: Endpoint>(_socket: &S, (): &()) {}
+
     pub(super) fn stamp<S: Endpoint>(_socket: &S, _is_on: bool) {}
 
     pub(super) fn coalesce<S: Endpoint>(_socket: &S, _is_on: bool) {}
@@ -186,4 +228,39 @@ mod option {
     pub(super) fn force_receive<S: Endpoint>(_socket: &S, _octets: usize) {}
 
     pub(super) fn force_send<S: Endpoint>(_socket: &S, _octets: usize) {}
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use std::net::UdpSocket;
+
+    use rustix::net::sockopt::{Ipv4PathMtuDiscovery, ip_mtu_discover, set_ip_mtu_discover};
+
+    use super::super::{Options, Socket};
+    use super::option::fragments;
+
+    #[test]
+    fn long_datagrams_are_fragmented_as_without_the_help_of_the_kernel() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(plain) = UdpSocket::bind(address) else {
+                continue;
+            };
+            let before = fragments(&plain);
+
+            let helped = Socket::new(plain, &Options::default()).unwrap();
+
+            assert_eq!(fragments(helped.get_ref()), before, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_was_told_not_to_fragment_does_not() {
+        let plain = UdpSocket::bind("127.0.0.1:0").unwrap();
+        set_ip_mtu_discover(&plain, Ipv4PathMtuDiscovery::DO).unwrap();
+
+        let helped = Socket::new(plain, &Options::default()).unwrap();
+
+        let kept = ip_mtu_discover(helped.get_ref()).unwrap();
+        assert_eq!(kept, Ipv4PathMtuDiscovery::DO);
+    }
 }

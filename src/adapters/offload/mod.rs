@@ -11,8 +11,12 @@
 //! The drivers use these sockets by themselves. What the table says needs the feature `offload`; without it
 //! a [`Socket`] is the plain socket in it, and leaves its buffers alone.
 //!
-//! With the feature, datagrams are not fragmented by IP, and those of a batch leave with DSCP 0: both are
-//! the ways of `quinn-udp`.
+//! Datagrams that exceed the MTU of the way are fragmented by IP on Linux, with the feature as without, unless
+//! the socket was told otherwise; they leave one by one, and from the first refusal on all do. Elsewhere they are
+//! not sent with the feature, and counted as unsent: `quinn-udp` forbids it. Shorter datagrams are better in
+//! any case, as one lost fragment loses all of it.
+//!
+//! With the feature, the datagrams of a batch leave with DSCP 0, which is the way of `quinn-udp`.
 //!
 //! ```
 //! use std::net::UdpSocket;
@@ -55,4 +59,6 @@ pub use buffers::Buffers;
 pub use counts::Counts;
 pub use endpoint::{Endpoint, Side};
 pub use inbox::Inbox;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub(crate) use inbox::give_to;
 pub use socket::{Options, Socket};

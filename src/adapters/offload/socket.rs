@@ -8,7 +8,7 @@ use std::io;
 
 use super::counts::{Tally, count_of};
 use super::endpoint::Endpoint;
-use super::inbox::Train;
+use super::inbox::{Train, singly};
 use super::kernel::Kernel;
 use super::{Buffers, Counts, Inbox};
 use crate::{Path, Transmit};
@@ -141,10 +141,16 @@ impl<S: Endpoint> Socket<S> {
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is nothing, and the system's own when the socket
     /// is not usable. What the network reported is counted and is none.
-    pub fn receive(
+    pub fn receive(&self, inbox: &mut Inbox, each: impl FnMut(Path, &[u8])) -> io::Result<usize> {
+        self.receive_trains(inbox, singly(each))
+    }
+
+    /// Does what [`receive`](Self::receive) does, and shows trains: datagrams back to back, and the length of
+    /// all but the last. An empty datagram is a train of its own.
+    pub(crate) fn receive_trains(
         &self,
         inbox: &mut Inbox,
-        mut each: impl FnMut(Path, &[u8]),
+        mut each: impl FnMut(Path, &[u8], NonZeroUsize),
     ) -> io::Result<usize> {
         for _ in 0..ERRORS {
             match self.receive_once(inbox, usize::MAX, &mut each) {
@@ -166,7 +172,17 @@ impl<S: Endpoint> Socket<S> {
     pub fn receive_train(
         &self,
         inbox: &mut Inbox,
-        mut each: impl FnMut(Path, &[u8]),
+        each: impl FnMut(Path, &[u8]),
+    ) -> io::Result<usize> {
+        self.receive_one_train(inbox, singly(each))
+    }
+
+    /// Does what [`receive_train`](Self::receive_train) does, and shows the train as
+    /// [`receive_trains`](Self::receive_trains) does.
+    pub(crate) fn receive_one_train(
+        &self,
+        inbox: &mut Inbox,
+        mut each: impl FnMut(Path, &[u8], NonZeroUsize),
     ) -> io::Result<usize> {
         match self.receive_once(inbox, 1, &mut each) {
             Err(error) if is_reported(&error) => {
@@ -181,14 +197,14 @@ impl<S: Endpoint> Socket<S> {
         &self,
         inbox: &mut Inbox,
         limit: usize,
-        each: &mut impl FnMut(Path, &[u8]),
+        each: &mut impl FnMut(Path, &[u8], NonZeroUsize),
     ) -> io::Result<usize> {
         let (size, local) = (inbox.size(), self.local);
         let (mut received, mut truncated) = (0, 0);
         let mut take = |train: &Train, octets: &[u8]| {
             let from = Path::udp(local, train.from);
             truncated += u64::from(train.whole(size) < train.len);
-            received += train.show(octets, size, |octets| each(from, octets));
+            received += train.show(octets, size, |octets, size| each(from, octets, size));
         };
         if let Some(outcome) = self.kernel.receive(&self.inner, inbox, limit, &mut take) {
             outcome?;
@@ -272,10 +288,20 @@ impl Socket<tokio::net::UdpSocket> {
         &self,
         cx: &mut Context<'_>,
         inbox: &mut Inbox,
-        mut each: impl FnMut(Path, &[u8]),
+        each: impl FnMut(Path, &[u8]),
+    ) -> Poll<io::Result<usize>> {
+        self.poll_receive_trains(cx, inbox, singly(each))
+    }
+
+    /// Does what [`poll_receive`](Self::poll_receive) does, and shows trains.
+    pub(crate) fn poll_receive_trains(
+        &self,
+        cx: &mut Context<'_>,
+        inbox: &mut Inbox,
+        mut each: impl FnMut(Path, &[u8], NonZeroUsize),
     ) -> Poll<io::Result<usize>> {
         loop {
-            match self.receive(inbox, &mut each) {
+            match self.receive_trains(inbox, &mut each) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.inner.poll_recv_ready(cx))?;
                 }

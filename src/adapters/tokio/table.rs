@@ -19,8 +19,9 @@ use super::driver::{Carriers, Outlook, Sent};
 use super::line::{End, Line, Visit};
 use super::sockets::{Counters, Sockets};
 use super::{open, scratch};
+use crate::adapters::Handed;
 use crate::adapters::cause::{cause_of, cause_of_failure};
-use crate::adapters::{Handed, offload};
+use crate::adapters::offload::{self, give_to};
 use crate::{Ask, Cause, Instant, Link, Machine, Path, Proto, Tag, Transmit};
 
 /// Sockets visited in a row before the machine is drained.
@@ -466,9 +467,8 @@ fn read_datagrams<M: Machine<Addr = Path>>(
     let mut visit = Visit::Busy;
     let (mut read, mut failures) = (0, 0);
     while read < DATAGRAMS {
-        let received = socket.poll_receive(cx, &mut inbox, |from, octets| {
-            machine.receive(now, from, octets);
-        });
+        let give = give_to(machine, || now);
+        let received = socket.poll_receive_trains(cx, &mut inbox, give);
         match received {
             // Errors were read, but no datagram.
             Poll::Ready(Ok(count)) => read += count.max(1),

@@ -18,13 +18,13 @@ use crate::output::{self, Form, hex, parse_hex};
 ///
 /// With --json every event is one object per line: `listening` (`address`), `connected` (`connection`,
 /// `local`, `remote`, `calling`, `called`, `tpdu_size`), `received` (`connection`, `octets`, and `data` as
-/// hex up to 256 octets), `closed` and `failed` (`connection`, `reason`, `incomplete`, `unsent`, `messages`
-/// and `octets` received). Selectors are hex strings, or null when absent.
+/// hex up to 256 octets), `closed` and `failed` (`connection`, `reason`, octets `incomplete` of a message and
+/// `unsent`, `messages` and `octets` received, and the `remote` end of a connection that was never open).
+/// Selectors are hex strings; what is absent is null.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Waits for connections and takes their messages
+    // Words here would hide those at the arguments.
     Listen(listen::Arguments),
-    /// Connects, sends a file, waits for an echo
     Connect(connect::Arguments),
 }
 
@@ -122,13 +122,42 @@ fn received(form: Form, number: u64, message: &[u8]) {
     }
 }
 
-fn failed(number: u64, remote: Option<SocketAddr>, error: &Error) -> Value {
-    json!({
-        "event": "failed",
-        "connection": number,
-        "remote": remote.map(|remote| remote.to_string()),
-        "reason": error.to_string(),
-    })
+/// How a connection ended.
+struct Finish<'a> {
+    event: &'static str,
+    number: u64,
+    reason: &'a str,
+    /// Octets of a message that is not whole, and octets that were not sent.
+    lost: (usize, usize),
+    tally: &'a Tally,
+}
+
+impl Finish<'_> {
+    fn object(&self, remote: Option<SocketAddr>) -> Value {
+        let (incomplete, unsent) = self.lost;
+        json!({
+            "event": self.event,
+            "connection": self.number,
+            "remote": remote.map(|remote| remote.to_string()),
+            "reason": self.reason,
+            "incomplete": incomplete,
+            "unsent": unsent,
+            "messages": self.tally.messages,
+            "octets": self.tally.octets,
+        })
+    }
+}
+
+/// Tells that a connection came to nothing before it was open.
+fn failed(number: u64, remote: Option<SocketAddr>, reason: &str) -> Value {
+    let finish = Finish {
+        event: "failed",
+        number,
+        reason,
+        lost: (0, 0),
+        tally: &Tally::default(),
+    };
+    finish.object(remote)
 }
 
 /// Tells the end of an open connection: in good order, or with an error.
@@ -138,35 +167,33 @@ fn closed(form: Form, number: u64, tally: &Tally, error: Option<&Error>) {
         form.tell(
             || format!("#{number} closed, {messages} messages with {octets} octets received"),
             || {
-                json!({
-                    "event": "closed",
-                    "connection": number,
-                    "reason": "closed in good order",
-                    "incomplete": 0,
-                    "unsent": 0,
-                    "messages": messages,
-                    "octets": octets,
-                })
+                let finish = Finish {
+                    event: "closed",
+                    number,
+                    reason: "closed in good order",
+                    lost: (0, 0),
+                    tally,
+                };
+                finish.object(None)
             },
         );
         return;
     };
-    let (incomplete, unsent) = match error {
+    let lost = match error {
         Error::Ended(end) => (end.incomplete, end.unsent),
         _ => (0, 0),
     };
     form.tell_failure(
         || format!("#{number} failed: {error}; {messages} messages with {octets} octets received"),
         || {
-            json!({
-                "event": "failed",
-                "connection": number,
-                "reason": error.to_string(),
-                "incomplete": incomplete,
-                "unsent": unsent,
-                "messages": messages,
-                "octets": octets,
-            })
+            let finish = Finish {
+                event: "failed",
+                number,
+                reason: &error.to_string(),
+                lost,
+                tally,
+            };
+            finish.object(None)
         },
     );
 }

@@ -7,7 +7,8 @@ mod dissector;
 mod ltp;
 mod printer;
 
-use std::path::{Path, PathBuf};
+use alloc::borrow::Cow;
+use std::path::PathBuf;
 
 use farlink::Proto;
 use farlink::record::{Capture, ReadError};
@@ -72,50 +73,51 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let input = input::read(&arguments.file)?;
-    let style = if arguments.json {
+    if let Some(ladder) = &arguments.ladder {
+        input::must_survive(&arguments.file, ladder)?;
+    }
+    let named = |failure| {
+        let name = input::name(&arguments.file);
+        match failure {
+            Failure::Protocol(message) => Failure::Protocol(format!("{name}: {message}")),
+            Failure::Usage(message) => Failure::Usage(format!("{name}: {message}")),
+            Failure::Told => Failure::Told,
+        }
+    };
+    let decoded = decode(arguments, &input).map_err(named);
+    if let Some(path) = &arguments.ladder {
+        let scope = Scope::new(&input, arguments.protocol, &arguments.port);
+        let trace = ladder::of_capture(&input, |path| scope.protocol(path), &[])
+            .map_err(|error| named(Failure::Protocol(format!("no ladder: {error}"))))?;
+        std::fs::write(path, trace.svg(&Drawing::default()))
+            .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+    }
+    decoded
+}
+
+fn decode(arguments: &Arguments, input: &[u8]) -> Result<(), Failure> {
+    let printer = Printer::new(if arguments.json {
         Style::Json
     } else {
         Style::Text
-    };
-    let printer = Printer::new(style);
+    });
     if arguments.raw {
         return plain(&[input], arguments.protocol, printer);
     }
-    let captured = arguments
-        .ladder
-        .as_ref()
-        .map(|_| input.clone())
-        .unwrap_or_default();
-    let decoded = match Capture::open(&input) {
-        _ if arguments.calls => calls::run(&input, printer),
+    if arguments.calls {
+        return calls::run(input, printer);
+    }
+    match Capture::open(input) {
         Ok(capture) => {
-            let scope = Scope::new(&input, arguments.protocol, &arguments.port);
-            capture::run(&input, capture, &scope, printer)
+            let scope = Scope::new(input, arguments.protocol, &arguments.port);
+            capture::run(input, capture, &scope, printer)
         }
         Err(ReadError::NotACapture) => {
             let octets = unhex(input, arguments.protocol)?;
             plain(&octets, arguments.protocol, printer)
         }
         Err(error) => Err(broken(&error)),
-    };
-    if let Some(path) = &arguments.ladder {
-        let scope = Scope::new(&captured, arguments.protocol, &arguments.port);
-        draw(&captured, &scope, path)?;
     }
-    match decoded {
-        Err(Failure::Protocol(message)) => {
-            let name = input::name(&arguments.file);
-            Err(Failure::Protocol(format!("{name}: {message}")))
-        }
-        other => other,
-    }
-}
-
-fn draw(capture: &[u8], scope: &Scope, path: &Path) -> Result<(), Failure> {
-    let trace = ladder::of_capture(capture, |path| scope.protocol(path), &[])
-        .map_err(|error| Failure::Protocol(format!("no ladder: {error}")))?;
-    std::fs::write(path, trace.svg(&Drawing::default()))
-        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 fn broken(error: &ReadError) -> Failure {
@@ -124,35 +126,38 @@ fn broken(error: &ReadError) -> Failure {
 
 /// Text is taken for hex digits, everything else for raw octets. No PDU consists of text alone: a TPKT
 /// begins with the octet 3, a segment of LTP has an octet of 0 before its content.
-fn unhex(input: Vec<u8>, protocol: Protocol) -> Result<Vec<Vec<u8>>, Failure> {
+fn unhex(input: &[u8], protocol: Protocol) -> Result<Vec<Cow<'_, [u8]>>, Failure> {
     let is_text = input
         .iter()
         .all(|octet| octet.is_ascii_graphic() || octet.is_ascii_whitespace());
-    match core::str::from_utf8(&input) {
-        Ok(text) if !is_text => Ok(vec![text.as_bytes().to_vec()]),
-        Ok(text) if protocol.goes_over(Proto::Udp) => text
+    match core::str::from_utf8(input) {
+        Ok(text) if is_text && protocol.goes_over(Proto::Udp) => text
             .lines()
             .filter(|line| !line.trim().is_empty())
             .zip(1..)
             .map(|(line, number)| digits(line, &format!(" in datagram {number}")))
             .collect(),
-        Ok(text) => Ok(vec![digits(text, "")?]),
-        Err(_) => Ok(vec![input]),
+        Ok(text) if is_text => Ok(vec![digits(text, "")?]),
+        _ => Ok(vec![input.into()]),
     }
 }
 
-fn digits(text: &str, place: &str) -> Result<Vec<u8>, Failure> {
-    parse_hex(text).map_err(|message| {
+fn digits(text: &str, place: &str) -> Result<Cow<'static, [u8]>, Failure> {
+    parse_hex(text).map(Cow::Owned).map_err(|message| {
         Failure::Usage(format!("not hex{place}: {message} (--raw for raw octets)"))
     })
 }
 
 /// The octets of one stream, or datagrams.
-fn plain(input: &[Vec<u8>], protocol: Protocol, mut printer: Printer) -> Result<(), Failure> {
+fn plain(
+    input: &[impl AsRef<[u8]>],
+    protocol: Protocol,
+    mut printer: Printer,
+) -> Result<(), Failure> {
     printer.set_place(Place::Plain, protocol.kind());
     let mut dissector = protocol.start(Start::Beginning);
     for octets in input {
-        dissector.octets(octets, &mut printer);
+        dissector.octets(octets.as_ref(), &mut printer);
     }
     dissector.end(Ending::Whole, &mut printer);
     printer.finish()

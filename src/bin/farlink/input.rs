@@ -16,6 +16,16 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| Failure::Usage(format!("{}: {error}", name(file))))
 }
 
+/// Refuses to write to `out` what would replace `read`, a file that is read.
+pub(crate) fn must_survive(read: &Path, out: &Path) -> Result<(), Failure> {
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    if !is_stdin(read) && place(read).is_some_and(|read| place(out) == Some(read)) {
+        let out = out.display();
+        return Err(Failure::Usage(format!("{out}: would replace what is read")));
+    }
+    Ok(())
+}
+
 /// Names what was read, for messages.
 pub(crate) fn name(file: &Path) -> String {
     if is_stdin(file) {

@@ -31,7 +31,8 @@ pub(crate) fn of_capture(
     };
     let mut flows = Flows::new();
     let mut last = Instant::ZERO;
-    while let Some(packet) = capture.next_packet().map_err(|error| error.to_string())? {
+    // A broken capture is drawn as far as it goes.
+    while let Ok(Some(packet)) = capture.next_packet() {
         last = packet.time;
         if let Some(datagram) = Cut::of(&packet) {
             sketch.cut(packet.time, &datagram);

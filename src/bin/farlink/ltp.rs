@@ -1,7 +1,6 @@
 //! `farlink ltp`: blocks between nodes on real sockets.
 
 mod door;
-mod interrupt;
 mod place;
 mod recv;
 mod send;
@@ -14,8 +13,8 @@ use farlink::adapters::ltp::{Error, Maker, Options};
 use farlink::adapters::tokio::ltp::Node;
 use farlink::ltp::{Config, Peer};
 
-use crate::Failure;
 use crate::recording::Studio;
+use crate::{Failure, interrupt, recording};
 use door::Door;
 
 /// The Licklider Transmission Protocol over UDP (RFC 5326, RFC 7122).
@@ -110,6 +109,7 @@ fn maker(record: Option<&std::path::Path>, door: Door) -> Result<Maker, Failure>
 
 fn bind(address: core::net::SocketAddr, config: Config, maker: Maker) -> Result<Node, Failure> {
     let options = Options {
+        clock: recording::clock(),
         maker,
         ..Options::from(config)
     };

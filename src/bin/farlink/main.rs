@@ -6,6 +6,7 @@ mod cotp;
 mod decode;
 mod demo;
 mod input;
+mod interrupt;
 mod ladder;
 mod ltp;
 mod output;
@@ -20,7 +21,8 @@ use clap::{Parser, Subcommand};
 
 /// Transports for hard links, from the command line.
 ///
-/// Exit status: 0 done, 1 the protocol failed (the message says what the peer did), 2 wrong usage.
+/// Exit status: 0 done, 1 the protocol failed (the message says what the peer did) or something could not be
+/// written while it ran, 2 wrong usage, or a file that cannot be read or made.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true)]
 struct Arguments {
@@ -62,16 +64,14 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Told) => ExitCode::from(1),
-        Err(Failure::Protocol(message)) => {
-            eprintln!("farlink: {message}");
-            ExitCode::from(1)
-        }
-        Err(Failure::Usage(message)) => {
-            eprintln!("farlink: {message}");
-            ExitCode::from(2)
-        }
+    let (status, message) = match outcome {
+        Ok(()) => (u8::from(output::is_faulty()), None),
+        Err(Failure::Told) => (1, None),
+        Err(Failure::Protocol(message)) => (1, Some(message)),
+        Err(Failure::Usage(message)) => (2, Some(message)),
+    };
+    if let Some(message) = message {
+        output::aside(&format!("farlink: {message}"));
     }
+    ExitCode::from(status)
 }

@@ -1,23 +1,58 @@
 //! Lines for people and JSON objects for programs.
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::io::{ErrorKind, Write as _};
 
 use bytes::Bytes;
 use serde_json::Value;
 
-/// Prints one JSON object as one line, at once. A reader that went away ends the program quietly.
+/// Whether standard output takes nothing any more.
+static LOST: AtomicBool = AtomicBool::new(false);
+/// Whether something could not be written beside the work.
+static FAULTY: AtomicBool = AtomicBool::new(false);
+
+/// Prints one JSON object as one line, at once.
 pub(crate) fn json(object: &Value) {
     line(&object.to_string());
 }
 
-/// Prints one line, at once. A reader that went away ends the program quietly.
+/// Prints one line, at once. When nobody reads any more, the work goes on in silence.
 pub(crate) fn line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush())
-        && error.kind() == ErrorKind::BrokenPipe
-    {
-        std::process::exit(0);
+    if LOST.load(Relaxed) {
+        return;
     }
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+        LOST.store(true, Relaxed);
+        if error.kind() != ErrorKind::BrokenPipe {
+            fault(&format!("standard output: {error}"));
+        }
+    }
+}
+
+/// Prints one line of many, of a command that does nothing else: it ends when nobody reads any more.
+pub(crate) fn line_of_many(text: &str) {
+    line(text);
+    if LOST.load(Relaxed) {
+        std::process::exit(i32::from(is_faulty()));
+    }
+}
+
+/// Prints one line on standard error, if anybody reads that.
+pub(crate) fn aside(text: &str) {
+    // There is no third place to complain at.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Says what could not be written, beside the work that goes on.
+pub(crate) fn fault(text: &str) {
+    FAULTY.store(true, Relaxed);
+    aside(&format!("farlink: {text}"));
+}
+
+/// Tells whether something could not be written.
+pub(crate) fn is_faulty() -> bool {
+    FAULTY.load(Relaxed)
 }
 
 /// How events are told.
@@ -53,8 +88,8 @@ impl Form {
         match (self.is_json, self.is_aside) {
             (false, false) => line(&text()),
             (true, false) => json(&object()),
-            (false, true) => eprintln!("{}", text()),
-            (true, true) => eprintln!("{}", object()),
+            (false, true) => aside(&text()),
+            (true, true) => aside(&object().to_string()),
         }
     }
 
@@ -67,7 +102,7 @@ impl Form {
         if self.is_json {
             self.tell(text, object);
         } else {
-            eprintln!("farlink: {}", text());
+            aside(&format!("farlink: {}", text()));
         }
     }
 }

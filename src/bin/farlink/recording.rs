@@ -1,25 +1,26 @@
 //! Recordings of what a command does.
 
 use alloc::sync::Arc;
+use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs::File;
-use std::path::Path;
-use std::sync::Mutex;
-use std::time::SystemTime;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex};
 
 use farlink::adapters::{
-    self,
+    self, Clock,
     cotp::{Maker, Speaker},
 };
-use farlink::cotp::Connection;
+use farlink::cotp::{Connection, Role};
 use farlink::ltp::{self, Engine};
-use farlink::record::{Files, Options, Recorder};
+use farlink::record::{Files, Lane, Options, Recorded, Recorder};
 use farlink::{Path as Way, Seed};
 
-use crate::Failure;
+use crate::{Failure, output};
 
 /// Makes the engine of a node, recorded if that was asked for.
-pub(crate) struct Studio(Mutex<Option<File>>);
+pub(crate) struct Studio(Mutex<Option<Paper>>);
 
 impl Studio {
     /// Makes the file at once, before anything happens that could not be recorded.
@@ -43,8 +44,36 @@ impl Studio {
     }
 }
 
-fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+/// The file of a recording, that says so when nothing can be written any more: the machine goes on.
+struct Paper {
+    file: File,
+    path: PathBuf,
+}
+
+impl Paper {
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            file: File::create(path)?,
+            path: path.into(),
+        })
+    }
+}
+
+impl Write for Paper {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.file.write(octets).inspect_err(|error| {
+            let path = self.path.display();
+            output::fault(&format!("{path}: {error}; the recording ends there"));
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn create(path: &Path) -> Result<Paper, Failure> {
+    Paper::create(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 /// Records the first connection into `path`, and further ones into numbered files beside it.
@@ -52,17 +81,16 @@ pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
     create(path)?;
     let files = Files::new(path);
     let count = Arc::new(AtomicU32::new(0));
-    Ok(Maker::new(move |config, seed, _| {
+    Ok(Maker::new(move |config, seed, ends| {
         let path = files.path(count.fetch_add(1, Ordering::Relaxed));
-        let speaker: Speaker = match File::create(&path) {
-            Ok(file) => Box::new(Recorder::<Connection>::new(
-                config,
-                seed.clone(),
-                file,
-                options(),
-            )?),
+        let lane = lane(&config.role, ends);
+        let speaker: Speaker = match Paper::create(&path) {
+            Ok(file) => Box::new(
+                Recorder::<Connection>::new(config, seed.clone(), file, options())?
+                    .with_lanes(move |()| lane.clone()),
+            ),
             Err(error) => {
-                eprintln!("farlink: not recorded: {}: {error}", path.display());
+                output::fault(&format!("{}: {error}; not recorded", path.display()));
                 Box::new(Connection::new(config, seed)?)
             }
         };
@@ -70,16 +98,30 @@ pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
     }))
 }
 
-fn options() -> Options {
-    Options {
-        epoch: epoch(),
-        ..Options::default()
+/// Shows a connection between its two ends, the service on the port by which analysers know it.
+fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Lane {
+    let port = Connection::PORT;
+    if ![local.port(), remote.port()].contains(&port) {
+        match role {
+            Role::Initiator(_) => remote.set_port(port),
+            Role::Responder(_) => local.set_port(port),
+        }
     }
+    Lane::Network(Way::tcp(local, remote))
 }
 
-/// Analysers show the time of day.
-fn epoch() -> u64 {
-    SystemTime::UNIX_EPOCH
-        .elapsed()
-        .map_or(0, |span| span.as_secs())
+/// The clock of everything that may be recorded, and the second at which it was anchored: with both,
+/// analysers show the time of day.
+static CLOCK: LazyLock<(Clock, u64)> = LazyLock::new(Clock::since_epoch);
+
+/// The clock that what is recorded has to live by.
+pub(crate) fn clock() -> Clock {
+    CLOCK.0
+}
+
+fn options() -> Options {
+    Options {
+        epoch: CLOCK.1,
+        ..Options::default()
+    }
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use farlink::record::{
-    Act, Difference, End, Outcome, Recorded, Recording, ReplayError, VERSION, redact, replay,
+    Act, Damage, Difference, End, Outcome, Recorded, Recording, ReplayError, VERSION, redact,
+    replay,
 };
 use farlink::{Hop, Path as Way, cotp, ltp};
 use serde_json::{Value, json};
@@ -106,29 +107,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             }
         }
         Err(stop) => {
-            let names: Vec<String> = arguments
-                .file
-                .iter()
-                .map(|file| input::name(file))
-                .collect();
-            Err(Failure::Protocol(format!("{}: {stop}", names.join(", "))))
+            let name = name(&arguments.file);
+            Err(Failure::Protocol(format!("{name}: {stop}")))
         }
     }
 }
 
+/// Names what is replayed; of several parts, the octets are those of all of them.
+fn name(files: &[PathBuf]) -> String {
+    let names: Vec<String> = files.iter().map(|file| input::name(file)).collect();
+    let joined = if names.len() > 1 { " joined" } else { "" };
+    format!("{}{joined}", names.join(", "))
+}
+
 fn write_redacted(recording: &[u8], out: &Path, files: &[PathBuf]) -> Result<(), Failure> {
-    let same = |file: &PathBuf| {
-        let real = |path| fs::canonicalize(path).ok();
-        real(file.as_path()).is_some_and(|file| real(out) == Some(file))
-    };
-    if files.iter().any(same) {
-        return Err(Failure::Usage(format!(
-            "{}: the redacted copy would replace the recording",
-            out.display()
-        )));
+    for file in files {
+        input::must_survive(file, out)?;
     }
-    let redacted =
-        redact(recording).map_err(|error| Failure::Protocol(format!("not redacted: {error}")))?;
+    let redacted = redact(recording)
+        .map_err(|error| Failure::Protocol(format!("{}: {error}", name(files))))?;
     fs::write(out, redacted).map_err(|error| Failure::Usage(format!("{}: {error}", out.display())))
 }
 
@@ -196,6 +193,11 @@ impl Verdict {
         let fields = match &self.replayed {
             Ok(outcome) => outcome_object(outcome),
             Err(Stop::Replay(ReplayError::Redacted)) => json!({ "verdict": "redacted" }),
+            Err(Stop::Replay(error)) if error.damage().is_some() => json!({
+                "verdict": "damaged",
+                "error": error.to_string(),
+                "damage": error.damage().map(damage_object),
+            }),
             Err(stop) => json!({ "verdict": "unreadable", "error": stop.to_string() }),
         };
         if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
@@ -217,16 +219,17 @@ fn outcome_object(outcome: &Outcome) -> Value {
         End::Continued => "continued",
         End::Cut { .. } => "cut",
     };
-    let damage = outcome
-        .damage
-        .map(|damage| json!({ "from": damage.from, "to": damage.to }));
     json!({
         "verdict": verdict,
         "calls": outcome.calls,
         "end": end,
         "difference": outcome.difference.as_ref().map(difference_object),
-        "damage": damage,
+        "damage": outcome.damage.map(damage_object),
     })
+}
+
+fn damage_object(damage: Damage) -> Value {
+    json!({ "from": damage.from, "to": damage.to })
 }
 
 fn difference_object(difference: &Difference) -> Value {

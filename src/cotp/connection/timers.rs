@@ -19,7 +19,15 @@ pub(super) enum Timer {
 impl Timer {
     pub(super) const ALL: [Self; 4] = [Self::Handshake, Self::Packet, Self::Idle, Self::Close];
     pub(super) const COUNT: usize = Self::ALL.len();
+
+    /// Tells whether it times the peer's silence.
+    const fn is_of_peer(self) -> bool {
+        matches!(self, Self::Packet | Self::Idle)
+    }
 }
+
+/// When a timer of the peer is due that stands.
+const SUSPENDED: Instant = Instant::MAX;
 
 impl Connection {
     pub(super) fn note_activity(&mut self) {
@@ -79,11 +87,43 @@ impl Connection {
             }
             (Timer::Handshake | Timer::Close, _) => return,
         };
-        // Who is not read cannot be blamed for silence. At the end of time no timer waits.
-        if matches!(timer, Timer::Packet | Timer::Idle) && !self.wants(()) {
-            self.arm(timer, span.filter(|_| self.now < Instant::MAX));
-            return;
+        if timer.is_of_peer() && !self.wants(()) {
+            return self.suspend(timer);
         }
         self.end(reason(span.unwrap_or_default()));
+    }
+
+    /// Who is not read cannot be blamed for silence: while that is so the timers of the peer stand, and wake
+    /// nobody. They begin anew when reading goes on.
+    pub(super) fn time_silence(&mut self) {
+        let rules = &self.rules;
+        let spans = [
+            (Timer::Packet, rules.packet_timeout),
+            (Timer::Idle, rules.idle_timeout),
+        ];
+        let is_read = self.wants(());
+        for (timer, span) in spans {
+            match self.timer(timer) {
+                Some(_) if !is_read => self.suspend(timer),
+                Some(SUSPENDED) => self.arm(timer, span),
+                _ => {}
+            }
+        }
+    }
+
+    fn suspend(&mut self, timer: Timer) {
+        if let Some(place) = self.timers.get_mut(timer as usize) {
+            *place = Some(SUSPENDED);
+        }
+    }
+
+    /// Returns when the next timer is due.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let due = |timer: &Timer| {
+            let due = self.timer(*timer)?;
+            let stands = timer.is_of_peer() && due == SUSPENDED;
+            (!stands).then_some(due)
+        };
+        Timer::ALL.iter().filter_map(due).min()
     }
 }

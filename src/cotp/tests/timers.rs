@@ -206,11 +206,32 @@ fn who_is_not_read_cannot_be_blamed_for_silence() {
 
     probe.pass(5 * SECOND);
     assert_eq!(probe.events(), []);
-    assert_eq!(probe.wait(), Some(5 * SECOND));
     probe.run(Command::Resume).unwrap();
+    assert_eq!(probe.wait(), Some(5 * SECOND));
     probe.pass(5 * SECOND);
 
     assert_eq!(probe.events(), [closed(Reason::Idle(5 * SECOND))]);
+}
+
+#[test]
+fn a_stream_that_is_not_read_wakes_nobody() {
+    let mut probe = Probe::up(Config {
+        after_handshake: AfterHandshake::Pause,
+        packet_timeout: Some(Duration::from_nanos(1)),
+        idle_timeout: Some(Duration::from_nanos(1)),
+        ..anybody()
+    });
+
+    // The second packet waits in part while nothing is decoded.
+    probe.feed(&[BARE_CR, " 03 00 00 0A"].concat());
+    probe.connected();
+    assert_eq!(probe.wait(), None);
+    probe.pass(3600 * SECOND);
+    assert_eq!((probe.events(), probe.wait()), (Vec::new(), None));
+    probe.run(Command::Resume).unwrap();
+    assert_eq!(probe.events(), []);
+
+    assert_eq!(probe.wait(), Some(Duration::from_nanos(1)));
 }
 
 #[test]

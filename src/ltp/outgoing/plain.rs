@@ -1,16 +1,26 @@
 //! The segments that nearly all are: red, on their first pass, as long as can be, and no checkpoints.
 
-use super::{Put, Turn, put_body, written};
+use super::pieces::Frame;
+use super::{Put, Turn, put_body};
 use crate::ltp::engine::Engine;
-use crate::ltp::sender::State;
+use crate::ltp::sdnv::Series;
+use crate::ltp::sender::{Sending, State};
+use crate::ltp::span::Span;
 use crate::ltp::wire::{Body, Color, Data, header};
-use crate::{Addr, Transmit};
+use crate::{Addr, Instant, Transmit};
+
+/// Segments of equal length that may follow each other at once.
+struct Row {
+    /// Octets of the block in each.
+    fit: u64,
+    count: u64,
+}
 
 impl<A: Addr> Engine<A> {
     /// Writes plain segments of a block, as many as fit and may go.
     ///
     /// They start no timer and differ from each other in the offset alone, so tables are looked into, and the
-    /// header up to there is put together, once for all of them. `None`: what comes next is no such segment.
+    /// header is put together, once for all of them. `None`: what comes next is no such segment.
     pub(super) fn send_plain(
         &mut self,
         slot: u32,
@@ -24,56 +34,119 @@ impl<A: Addr> Engine<A> {
         let State::Sending(sending) = &mut self.exports.get_mut(&number)?.state else {
             return None;
         };
-        if sending.wants_checkpoint {
-            return None;
-        }
         let before = sending.next;
-        let every = span.config.checkpoint_every;
         let due = span.checkpoint_due(sending);
-        let color = Color::Red(None);
-        let mut head = header(0, frame.session, 0);
-        head.sdnv(frame.client);
-        while every.is_none_or(|every| sending.unchecked + 1 < every.get())
-            && due.is_none_or(|due| !frame.reaches(sending.next, due))
-            && !span.is_last_of_contact(now)
-            && let Some(fit) = frame.fit(sending.next, color)
-            && fit < sending.red.saturating_sub(sending.next)
-            && let Some(octets) = sending.octets(&(sending.next..sending.next + fit))
-        {
+        while let Some(row) = span.next_row(sending, frame, due, now) {
             if span.held_back(now).is_some() {
                 return Some(Turn::More);
             }
-            let put = if span.keys.overhead() == 0 {
-                let mut head = head;
-                head.sdnv(sending.next);
-                head.sdnv(fit);
-                let len = head.octets().len() + octets.len();
-                let is_written = tx.push(span.config.address, len, |out| {
-                    head.put(out);
-                    out.extend_from_slice(octets);
-                });
-                written(is_written, len, tx)
+            let (written, len) = if span.keys.overhead() == 0 {
+                span.write_row(sending, frame, &row, tx)?
             } else {
-                let body = Body::Data(Data {
-                    client: frame.client,
-                    offset: sending.next,
-                    color,
-                    octets,
-                });
-                put_body(span, frame.session, &body, tx)
+                span.write_signed(sending, frame, row.fit, tx)?
             };
-            let Put::Written(len) = put else {
+            if written == 0 {
                 return (!tx.is_empty()).then_some(Turn::Full);
-            };
-            sending.next += fit;
-            if sending.counts_in_flight() {
-                span.flight.octets += fit;
             }
-            sending.unchecked = sending.unchecked.saturating_add(1);
+            sending.next += written * row.fit;
+            if sending.counts_in_flight() {
+                span.flight.octets += written * row.fit;
+            }
+            let segments = u32::try_from(written).unwrap_or(u32::MAX);
+            sending.unchecked = sending.unchecked.saturating_add(segments);
             span.count(now, len);
-            self.stats.segments_sent += 1;
+            self.stats.segments_sent += written;
         }
         // The rate is asked anew before whatever comes next.
         (sending.next > before).then_some(Turn::More)
+    }
+}
+
+impl<A: Addr> Span<A> {
+    /// The next plain segments, `None` when what comes next is another one: the last of the red part, one
+    /// that is to be a checkpoint, or one that is longer for its offset.
+    fn next_row(
+        &self,
+        sending: &Sending,
+        frame: Frame,
+        due: Option<u64>,
+        now: Instant,
+    ) -> Option<Row> {
+        if sending.wants_checkpoint || self.is_last_of_contact(now) {
+            return None;
+        }
+        let fit = frame.fit(sending.next, Color::Red(None))?;
+        let left = sending.red.checked_sub(sending.next)?;
+        let mut count = left.checked_sub(1)? / fit;
+        if let Some(every) = self.config.checkpoint_every {
+            let most = every.get().saturating_sub(1);
+            count = count.min(u64::from(most.saturating_sub(sending.unchecked)));
+        }
+        if let Some(due) = due {
+            // Bound: usize has at most 64 bits.
+            let open = due.saturating_sub(sending.next.saturating_add(frame.room as u64));
+            count = count.min(open.div_ceil(fit));
+        }
+        // The rate is asked before each.
+        if self.config.rate.is_some() {
+            count = count.min(1);
+        }
+        (count > 0).then_some(Row { fit, count })
+    }
+
+    /// Writes a row as far as it fits, and returns how many segments did, and the length of each.
+    fn write_row(
+        &self,
+        sending: &Sending,
+        frame: Frame,
+        row: &Row,
+        tx: &mut Transmit<A>,
+    ) -> Option<(u64, usize)> {
+        let (first, fit) = (sending.next, row.fit);
+        let mut head = header(0, frame.session, 0);
+        head.sdnv(frame.client);
+        let series = Series::new(&head, first, fit)?;
+        let longer = series.end().checked_sub(first)?;
+        let count = row.count.min(longer.div_ceil(fit));
+        let step = usize::try_from(fit).ok()?;
+        // Bound: no more than a block has octets.
+        let octets = sending.octets(&(first..first + count * fit))?;
+        let mut pieces = octets.chunks_exact(step);
+        let mut offset = first;
+        let len = series.len() + step;
+        if len < Series::LEAST {
+            return None;
+        }
+        let written = tx.push_row(self.config.address, len, pieces.len(), |datagram| {
+            series.write(datagram, offset);
+            offset += fit;
+            if let Some(piece) = pieces.next()
+                && let Some(place) = datagram.get_mut(series.len()..)
+            {
+                place.copy_from_slice(piece);
+            }
+        });
+        // Bound: usize has at most 64 bits.
+        Some((written as u64, len))
+    }
+
+    /// Writes one segment with its signature.
+    fn write_signed(
+        &mut self,
+        sending: &Sending,
+        frame: Frame,
+        fit: u64,
+        tx: &mut Transmit<A>,
+    ) -> Option<(u64, usize)> {
+        let body = Body::Data(Data {
+            client: frame.client,
+            offset: sending.next,
+            color: Color::Red(None),
+            octets: sending.octets(&(sending.next..sending.next + fit))?,
+        });
+        Some(match put_body(self, frame.session, &body, tx) {
+            Put::Written(len) => (1, len),
+            Put::Later | Put::Never => (0, 0),
+        })
     }
 }

@@ -62,6 +62,18 @@ impl<A: Addr> Engine<A> {
         Some(slot)
     }
 
+    /// The EOB was lost, and with it maybe green segments. The application hears that nothing more comes
+    /// (RFC 5326 section 7.6); the sender waits for nothing, and is not told.
+    pub(super) fn miss_end(&mut self, session: SessionId) {
+        let end = match self.reception(session).map(|reception| reception.end()) {
+            Some(end @ End::Delivered { .. }) => end,
+            // Red data that come later all the same may no longer be delivered.
+            _ => End::Plain,
+        };
+        self.stop_import(session, Side::Local, Reason::SYSTEM);
+        self.close_import_as(session, end);
+    }
+
     pub(super) fn release(&mut self, slot: u32, reception: &Reception) {
         self.stop(reception.guard);
         for timer in reception.reports.timers() {

@@ -3,88 +3,74 @@
 use super::{Reception, Stage};
 use crate::ltp::api::Service;
 use crate::ltp::engine::Engine;
-use crate::ltp::sdnv::short_sdnv;
+use crate::ltp::sdnv::Series;
 use crate::ltp::wire::{Color, Data, SessionId, header};
 use crate::{Addr, Instant};
 
-/// Octets of a header that are compared at once. It is longer with numbers above 32 bits and large names, and
-/// such segments take the way of all others.
-const PREFIX: usize = 16;
-
-/// The session whose red part went on last, and how its plain segments begin: they all do alike, up to the
-/// offset, so one comparison tells that another one came.
+/// The session whose red part went on last, and what is to come next: plain segments do alike up to their
+/// offset, so that one is known by comparing it with what it should be.
 #[derive(Debug)]
 pub(in crate::ltp) struct Flow {
     session: SessionId,
     client: u64,
-    /// Prefix, mask and length, once two segments in a row were of this session.
-    prefix: Option<(u128, u128, usize)>,
+    /// Once two segments in a row were of this session.
+    next: Option<Next>,
 }
 
-impl Flow {
-    /// The header up to the offset, of segments without extensions.
-    fn prefix(session: SessionId, client: u64) -> Option<(u128, u128, usize)> {
-        let mut head = header(0, session, 0);
-        head.sdnv(client);
-        let octets = head.octets();
-        let mut prefix = [0; PREFIX];
-        let mut mask = [0; PREFIX];
-        prefix.get_mut(..octets.len())?.copy_from_slice(octets);
-        mask.get_mut(..octets.len())?.fill(0xFF);
-        Some((
-            u128::from_ne_bytes(prefix),
-            u128::from_ne_bytes(mask),
-            octets.len(),
-        ))
-    }
+/// The next segment, if it is as long as the last one.
+#[derive(Debug)]
+struct Next {
+    series: Series,
+    offset: u64,
+    /// Octets of the block in it.
+    len: usize,
+}
 
-    /// Reads a plain segment of the session; `None` for any other.
-    #[inline]
-    fn data<'a>(&self, octets: &'a [u8]) -> Option<Data<'a>> {
-        let (prefix, mask, len) = self.prefix?;
-        let begin = u128::from_ne_bytes(*octets.first_chunk::<PREFIX>()?);
-        if begin & mask != prefix {
-            return None;
-        }
-        let rest = octets.get(len..)?;
-        let (offset, len) = short_sdnv(rest)?;
-        let rest = rest.get(len..)?;
-        let (count, len) = short_sdnv(rest)?;
-        let octets = rest.get(len..)?;
-        // Bound: usize has at most 64 bits.
-        (octets.len() as u64 == count).then_some(Data {
-            client: self.client,
+impl Next {
+    fn behind(session: SessionId, last: &Data<'_>) -> Option<Self> {
+        let mut head = header(0, session, 0);
+        head.sdnv(last.client);
+        let (offset, len) = (last.range().end, last.octets.len());
+        Some(Self {
+            // Bound: usize has at most 64 bits.
+            series: Series::new(&head, offset, len as u64)?,
             offset,
-            color: Color::Red(None),
-            octets,
+            len,
         })
     }
 }
 
 impl<A: Addr> Engine<A> {
-    /// Takes a datagram that is the next plain segment of the session that went on last. Nothing else can be
-    /// said of it: its peer is known and needs no authentication, and it has no extensions.
+    /// Takes the next plain segments of the session that went on last, of datagrams of `size` octets back to
+    /// back, and returns how many octets of them it took. Nothing else can be said of these: their peer is
+    /// known and needs no authentication, and they have no extensions.
     #[inline]
-    pub(in crate::ltp) fn flows_on(&mut self, octets: &[u8]) -> bool {
-        let Some(flow) = &self.flow else {
-            return false;
+    pub(in crate::ltp) fn flow_on(&mut self, train: &[u8], size: usize) -> usize {
+        let Some(Flow {
+            session,
+            client,
+            next: Some(next),
+        }) = &mut self.flow
+        else {
+            return 0;
         };
-        let session = flow.session;
-        let Some(data) = flow.data(octets) else {
-            return false;
-        };
-        let Some(import) = self.imports.get_mut(&session) else {
-            return false;
+        if size != next.series.len() + next.len || next.series.behind(train, next.offset).is_none()
+        {
+            return 0;
+        }
+        let Some(import) = self.imports.get_mut(session) else {
+            return 0;
         };
         let Stage::Receiving(reception) = &mut import.stage else {
-            return false;
+            return 0;
         };
-        if !reception.is_next(&data) {
-            return false;
+        if !reception.is_plain(*client, next.offset) {
+            return 0;
         }
-        self.stats.segments_received += 1;
-        self.stats.red_octets += reception.go_on(&data, self.now);
-        true
+        let count = reception.go_on_with(next, train.chunks_exact(size), self.now);
+        self.stats.segments_received += count as u64;
+        self.stats.red_octets += (count * next.len) as u64;
+        count * size
     }
 
     /// Takes the next octets of a red part that comes in order into memory that is there already. Nothing
@@ -100,53 +86,83 @@ impl<A: Addr> Engine<A> {
             return false;
         }
         self.stats.red_octets += reception.go_on(data, self.now);
-        self.flow_from(slot, session, data.client);
+        self.flow_from(slot, session, data);
         true
     }
 
     /// Many sessions that take turns are no flow, and do not pay for one.
-    fn flow_from(&mut self, slot: u32, session: SessionId, client: u64) {
+    fn flow_from(&mut self, slot: u32, session: SessionId, last: &Data<'_>) {
         let is_again = self
             .flow
             .as_ref()
             .is_some_and(|flow| flow.session == session);
         let is_open = self.span(slot).is_some_and(|span| span.keys.accepts_all());
-        let prefix = (is_again && is_open)
-            .then(|| Flow::prefix(session, client))
-            .flatten();
+        let next = (is_again && is_open).then(|| Next::behind(session, last));
         self.flow = Some(Flow {
             session,
-            client,
-            prefix,
+            client: last.client,
+            next: next.flatten(),
         });
     }
 }
 
 impl Reception {
     /// Whether a segment continues what is held, changes nothing else and needs no memory.
-    #[inline]
     fn is_next(&self, data: &Data<'_>) -> bool {
         let range = data.range();
-        let fits = usize::try_from(range.end).is_ok_and(|end| end <= self.granted);
-        let follows = usize::try_from(range.start).is_ok_and(|start| start == self.buffer.len());
         data.color == Color::Red(None)
-            && data.client == self.client
-            && fits
-            && follows
-            && !self.is_delivered
-            && self.held.end() == range.start
-            && !self.held.is_empty()
             && !data.octets.is_empty()
+            && usize::try_from(range.end).is_ok_and(|end| end <= self.granted)
+            && self.is_plain(data.client, range.start)
+    }
+
+    /// Whether all that is held ends at `offset`, and a red segment there would be like those before it.
+    #[inline]
+    fn is_plain(&self, client: u64, offset: u64) -> bool {
+        usize::try_from(offset).is_ok_and(|offset| offset == self.buffer.len())
+            && self.held.end() == offset
+            && !self.held.is_empty()
+            && client == self.client
+            && !self.is_delivered
             && self.red.is_none()
             && self.green.is_none()
             && self.service == Service::Whole
     }
 
-    #[inline]
     fn go_on(&mut self, data: &Data<'_>, now: Instant) -> u64 {
         self.buffer.extend_from_slice(data.octets);
         self.active = now;
         self.reports.filled = now;
         self.held.insert(data.range())
+    }
+
+    /// Takes datagrams for as long as they are what is to come next, and returns how many.
+    #[inline]
+    fn go_on_with<'a>(
+        &mut self,
+        next: &mut Next,
+        datagrams: impl Iterator<Item = &'a [u8]>,
+        now: Instant,
+    ) -> usize {
+        let begin = next.offset;
+        let mut count = 0;
+        for datagram in datagrams {
+            let Some(octets) = next.series.behind(datagram, next.offset) else {
+                break;
+            };
+            if octets.len() > self.granted.saturating_sub(self.buffer.len()) {
+                break;
+            }
+            self.buffer.extend_from_slice(octets);
+            // Bound: usize has at most 64 bits.
+            next.offset += octets.len() as u64;
+            count += 1;
+        }
+        if count > 0 {
+            self.active = now;
+            self.reports.filled = now;
+            self.held.insert(begin..next.offset);
+        }
+        count
     }
 }

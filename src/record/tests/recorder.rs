@@ -13,8 +13,10 @@ use std::sync::Mutex;
 use super::toy::{
     DATAGRAMS, STREAM, Shared, Toy, ToyCommand, at, drain, recorder, send, socket, tcp, udp,
 };
-use crate::record::{Act, Capture, End, Files, Flush, Lane, Options, Recorder, Recording, replay};
-use crate::{Cause, Link, Machine as _, Output, Path, Seed, Tag};
+use crate::record::{
+    Act, Capture, End, Files, Flush, Frame, Lane, Options, Recorder, Recording, replay,
+};
+use crate::{Cause, Hop, Link, Machine as _, Output, Path, Seed, Tag};
 
 #[test]
 fn every_call_is_in_the_recording_in_its_order() {
@@ -398,4 +400,51 @@ fn packets(file: &[u8]) -> Vec<Vec<u8>> {
         packets.push(packet.octets.to_vec());
     }
     packets
+}
+
+#[test]
+fn datagrams_on_other_ports_say_what_to_read_them_as() {
+    let sink = Shared::default();
+    let mut toy = recorder::<Path>(DATAGRAMS, &sink);
+    let known = udp("10.0.0.1:7", "10.0.0.2:5000");
+    let others = [
+        udp("10.0.0.1:4000", "10.0.0.2:5000"),
+        udp("[2001:db8::1]:4000", "[2001:db8::2]:5000"),
+    ];
+    for path in [known, others[0], others[1]] {
+        toy.receive(at(1), path, b"read me");
+    }
+    drop(toy);
+
+    let file = sink.octets();
+    let mut capture = Capture::open(&file).unwrap();
+    let mut seen = Vec::new();
+    while let Some(packet) = capture.next_packet().unwrap() {
+        if let Ok(frame) = Frame::read(packet.link_type, packet.octets) {
+            assert_eq!(frame.payload, b"read me");
+            seen.push((packet.link_type, Path::udp(frame.destination, frame.source)));
+        }
+    }
+    assert_eq!(seen, [(101, known), (252, others[0]), (252, others[1])]);
+    assert!(replay::<Toy<Path>>(&file).unwrap().matches());
+}
+
+#[test]
+fn a_bus_cannot_pass_for_datagrams_that_say_what_they_are() {
+    let sink = Shared::default();
+    let mut toy = recorder::<Hop>(DATAGRAMS, &sink).with_lanes(|_| Lane::Bus {
+        name: "odd".into(),
+        link_type: 252,
+    });
+
+    toy.receive(
+        at(1),
+        Hop {
+            interface: 0,
+            via: 1,
+        },
+        b"frame",
+    );
+
+    assert!(toy.error().is_some());
 }

@@ -258,7 +258,8 @@ pub(super) fn short_session() -> Vec<u8> {
 pub(super) fn datagram_session() -> Vec<u8> {
     let sink = Shared::default();
     let mut toy = recorder::<Path>(DATAGRAMS, &sink);
-    let peer = udp("10.0.0.1:7000", "10.0.0.2:7000");
+    // One on the port of the toy, one on another.
+    let peer = udp("10.0.0.1:7", "10.0.0.2:7000");
     let other = udp("[2001:db8::1]:7000", "[2001:db8::2]:7000");
     toy.link(at(0), peer, Link::Up);
     drain(&mut toy, at(0));

@@ -4,6 +4,7 @@
 //! neighbour; a packet for an address that nobody there has goes to the NAT, if there is one. Each step to
 //! a neighbour is a line of its own.
 
+mod bound;
 mod nat;
 mod oracle;
 mod sockets;
@@ -11,10 +12,10 @@ mod stack;
 mod table;
 mod tcp;
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -30,11 +31,13 @@ pub use tcp::Tcp;
 pub(super) use sockets::TcpWake;
 pub(super) use stack::Stack;
 
-use super::links::Point;
+use super::happening::Rare;
+use super::links::{Point, WayId};
+use super::lookup::Lookup;
 use super::trace::PacketId;
 use super::traffic::{By, Head};
 use super::way::Departure;
-use super::world::{Happening, Lodging};
+use super::world::Lodging;
 use super::{Carrier, Flags, Ip, Line, NatId, Node, Place, Why, World, misuse};
 use crate::{Path, Proto};
 use table::{Refusal, Table};
@@ -47,10 +50,12 @@ const PUBLIC: usize = 0;
 pub(super) struct Internet {
     nets: Vec<Net>,
     nats: Vec<Gate>,
+    /// How many addresses were given to hosts and NATs.
+    addresses: u32,
 }
 
 struct Net {
-    members: BTreeMap<IpAddr, Node>,
+    members: Lookup<IpAddr, Node>,
     /// Of neighbours that have no line of their own.
     line: Arc<Line>,
 }
@@ -58,7 +63,20 @@ struct Net {
 /// A NAT between the network of its index plus one and `outer`.
 struct Gate {
     outer: usize,
+    /// Of what it sent last outside, and inside.
+    routes: [Option<Route>; 2],
     table: Table,
+}
+
+/// The next hop of a node's packets to an address, kept for the next packet.
+#[derive(Debug, Clone, Copy)]
+struct Route {
+    net: usize,
+    dst: IpAddr,
+    /// How many addresses there were in the world: a further one may be nearer.
+    addresses: u32,
+    hop: Node,
+    way: WayId,
 }
 
 /// What an IP packet carries beside its octets.
@@ -107,12 +125,28 @@ pub(super) struct Denied {
 impl Internet {
     pub(super) fn new() -> Self {
         let public = Net {
-            members: BTreeMap::new(),
+            members: Lookup::default(),
             line: Arc::new(Line::delayed(Duration::from_millis(10))),
         };
         Self {
             nets: alloc::vec![public],
             nats: Vec::new(),
+            addresses: 0,
+        }
+    }
+
+    /// Reads something of a NAT.
+    pub(super) fn glance(&self, nat: NatId) {
+        if let Some(gate) = self.nats.get(nat.index()) {
+            black_box((gate.outer, gate.routes.first().map(Option::is_some)));
+            gate.table.glance();
+        }
+    }
+
+    /// Reads something of what a NAT knows.
+    pub(super) fn glance_further(&self, nat: NatId) {
+        if let Some(gate) = self.nats.get(nat.index()) {
+            gate.table.glance_further();
         }
     }
 
@@ -161,11 +195,12 @@ impl World {
         }
         let chance = self.seed.child(&format!("nat {}", id.0)).chance();
         self.net.nets.push(Net {
-            members: BTreeMap::new(),
+            members: Lookup::default(),
             line: Arc::new(Line::default()),
         });
         self.net.nats.push(Gate {
             outer,
+            routes: [None; 2],
             table: Table::new(nat, addresses, chance),
         });
         id
@@ -175,6 +210,7 @@ impl World {
         let Some(members) = self.net.nets.get_mut(net).map(|net| &mut net.members) else {
             misuse("the NAT belongs to another world");
         };
+        self.net.addresses = self.net.addresses.wrapping_add(1);
         if members.insert(address, node).is_some() {
             misuse(&format!("two neighbours have the address {address}"));
         }
@@ -246,7 +282,7 @@ impl World {
     }
 
     /// Finds the way to a neighbour, laying the network's own line when there is none.
-    fn way_in(&mut self, net: usize, from: Node, to: Node) -> Option<usize> {
+    fn way_in(&mut self, net: usize, from: Node, to: Node) -> Option<WayId> {
         let (start, end) = (Point::Node(from), Point::Node(to));
         if let Some(way) = self.links.find(start, end) {
             return Some(way);
@@ -260,28 +296,47 @@ impl World {
     }
 
     /// Returns the way on which a packet leaves `from`.
-    fn way_out(&mut self, from: Node, header: &Header) -> Option<usize> {
-        let hop = self.net.next_hop(header.net, header.dst.ip())?;
-        self.way_in(header.net, from, hop)
+    fn way_out(&mut self, from: Node, header: &Header) -> Option<(WayId, Node)> {
+        let Header { net, dst, .. } = *header;
+        let (dst, addresses) = (dst.ip(), self.net.addresses);
+        if let Some(route) = *self.kept_route(from, net)?
+            && (route.net, route.dst, route.addresses) == (net, dst, addresses)
+        {
+            return Some((route.way, route.hop));
+        }
+        let hop = self.net.next_hop(net, dst)?;
+        let way = self.way_in(net, from, hop)?;
+        *self.kept_route(from, net)? = Some(Route {
+            net,
+            dst,
+            addresses,
+            hop,
+            way,
+        });
+        Some((way, hop))
+    }
+
+    fn kept_route(&mut self, from: Node, net: usize) -> Option<&mut Option<Route>> {
+        match from {
+            Node::Host(id) => Some(&mut self.stack(id).route),
+            Node::Nat(nat) => {
+                let side = usize::from(net == nat.index() + 1);
+                self.net.nats.get_mut(nat.index())?.routes.get_mut(side)
+            }
+        }
     }
 
     /// Sends a packet on from `from`, who is not held up by a queue.
     fn pass_on(&mut self, from: Node, header: Header, octets: Bytes, packet: Option<PacketId>) {
-        let Some(way) = self.way_out(from, &header) else {
+        let Some((way, to)) = self.way_out(from, &header) else {
             return self.trace.lost(packet, self.now, Why::NoHost);
         };
-        let Some((_, to, departure)) = self.depart(way, octets.len(), By::Network) else {
+        let Some(departure) = self.depart(way, octets.len(), By::Network) else {
             return;
         };
         self.trace.change(packet, |packet| packet.to = Some(to));
         match departure {
-            Departure::Sent { at, .. } => self.fly(
-                way,
-                at,
-                Head::Ip(alloc::boxed::Box::new(header)),
-                octets,
-                packet,
-            ),
+            Departure::Sent { at, .. } => self.fly(way, at, Head::Ip(to, header), octets, packet),
             Departure::Lost(why) => self.trace.lost(packet, self.now, why),
             Departure::Held(_) => self.trace.lost(packet, self.now, Why::QueueFull),
         }
@@ -364,9 +419,9 @@ impl World {
         match refusal.reset_after {
             None => {}
             Some(Duration::ZERO) => self.refuse(&denied),
-            Some(after) => self.agenda.enter(
+            Some(after) => self.plan(
                 self.now + after,
-                Happening::Refuse(alloc::boxed::Box::new(denied)),
+                Rare::Refuse(alloc::boxed::Box::new(denied)),
             ),
         }
     }

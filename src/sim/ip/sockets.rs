@@ -13,7 +13,7 @@ use crate::{Cause, Link, Path, Tag};
 
 /// A connection of a host has a deadline.
 pub(in super::super) struct TcpWake {
-    pub(super) id: HostId,
+    pub(in super::super) id: HostId,
     pub(super) pair: Pair,
 }
 
@@ -187,18 +187,18 @@ impl World {
     /// Gives the machine of `id` a chunk of a stream that it wants, or its end; false when there is none.
     pub(in super::super) fn feed_tcp(&mut self, id: HostId) -> bool {
         let stack = self.stack(id);
-        if stack.ready.is_empty() {
-            return false;
-        }
         // The streams take turns, so that a busy one does not keep the others waiting.
-        let latest = stack.latest_read;
-        let ready: Vec<Pair> = stack.ready.iter().copied().collect();
-        let split = ready.partition_point(|pair| Some(*pair) <= latest);
-        let (before, after) = ready.split_at(split);
-        after
-            .iter()
-            .chain(before)
-            .any(|pair| self.feed_pair(id, *pair))
+        let mut latest = stack.latest_read;
+        for _ in 0..stack.ready.len() {
+            let Some(pair) = self.stack(id).ready_after(latest) else {
+                return false;
+            };
+            if self.feed_pair(id, pair) {
+                return true;
+            }
+            latest = Some(pair);
+        }
+        false
     }
 
     fn feed_pair(&mut self, id: HostId, pair: Pair) -> bool {

@@ -4,18 +4,23 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
+use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
+use core::ops::Bound as Unbound;
 
 use bytes::Bytes;
 
 use super::super::dice::Dice;
+use super::super::happening::Rare;
+use super::super::links::WayId;
 use super::super::pipe::Owner;
 use super::super::trace::PacketId;
 use super::super::traffic::{Head, Sent};
-use super::super::world::{Happening, Lodging};
+use super::super::world::Lodging;
 use super::super::{Carrier, Chunks, HostId, Node, Place, Why, World, misuse};
+use super::bound::Bound;
 use super::tcp::{Conn, Origin, State};
-use super::{Header, Tcp};
+use super::{Header, Route, Tcp};
 use crate::{Ask, Cause, Chance, Link, Path, Proto, Seed, Tag};
 
 /// The ports that are given to sockets which ask for any (RFC 6335 section 6).
@@ -27,14 +32,17 @@ pub(in super::super) type Pair = (SocketAddr, SocketAddr);
 /// The sockets of one host.
 pub(in super::super) struct Stack {
     addresses: Vec<(IpAddr, usize)>,
-    chance: Chance,
+    /// Of what it sent last.
+    pub(super) route: Option<Route>,
+    chance: Box<Chance>,
     /// Cuts streams.
     pub(super) dice: Dice,
     pub(super) tcp: Tcp,
     pub(super) chunks: Chunks,
-    udp: BTreeSet<SocketAddr>,
-    pub(super) listeners: BTreeSet<SocketAddr>,
-    pub(super) conns: BTreeMap<Pair, Conn>,
+    udp: Bound,
+    pub(super) listeners: Bound,
+    /// Boxed, for a tree keeps room for eleven in one place.
+    pub(super) conns: BTreeMap<Pair, Box<Conn>>,
     /// Connections with something to read.
     pub(super) ready: BTreeSet<Pair>,
     pub(super) latest_read: Option<Pair>,
@@ -46,17 +54,24 @@ impl Stack {
     pub(super) fn new(addresses: Vec<(IpAddr, usize)>, seed: &Seed) -> Self {
         Self {
             addresses,
-            chance: seed.chance(),
+            route: None,
+            chance: Box::new(seed.chance()),
             dice: Dice::new(seed),
             tcp: Tcp::LINUX,
             chunks: Chunks::Whole,
-            udp: BTreeSet::new(),
-            listeners: BTreeSet::new(),
+            udp: Bound::default(),
+            listeners: Bound::default(),
             conns: BTreeMap::new(),
             ready: BTreeSet::new(),
             latest_read: None,
             opening: BTreeMap::new(),
         }
+    }
+
+    /// Reads something of the sockets, and returns the way on which it sent last.
+    pub(in super::super) fn glance(&self) -> Option<WayId> {
+        black_box((self.udp.first().copied(), self.addresses.first().copied()));
+        self.route.map(|route| route.way)
     }
 
     pub(super) fn nets(&self) -> impl Iterator<Item = usize> {
@@ -83,14 +98,21 @@ impl Stack {
     }
 
     /// Returns the UDP socket or listener that takes what is sent to `dst`.
-    fn bound(sockets: &BTreeSet<SocketAddr>, dst: SocketAddr) -> Option<SocketAddr> {
+    fn bound(sockets: &Bound, dst: SocketAddr) -> Option<SocketAddr> {
         let any = wildcard(dst);
         let mut candidates = [dst, any].into_iter();
-        candidates.find(|local| sockets.contains(local))
+        candidates.find(|local| sockets.contains(*local))
     }
 
     pub(super) fn listener(&self, dst: SocketAddr) -> Option<SocketAddr> {
         Self::bound(&self.listeners, dst)
+    }
+
+    /// Returns the next connection with something to read after `latest`, going round.
+    pub(super) fn ready_after(&self, latest: Option<Pair>) -> Option<Pair> {
+        let after = latest.map_or(Unbound::Unbounded, Unbound::Excluded);
+        let mut next = self.ready.range((after, Unbound::Unbounded));
+        next.next().or(self.ready.first()).copied()
     }
 
     /// Binds a UDP socket or a listener, and returns its address with the real port.
@@ -100,26 +122,13 @@ impl Stack {
             Proto::Udp => &mut self.udp,
             Proto::Tcp => &mut self.listeners,
         };
-        let overlaps = |local: SocketAddr| {
-            move |other: &SocketAddr| {
-                other.port() == local.port()
-                    && other.is_ipv4() == local.is_ipv4()
-                    && (other.ip() == local.ip()
-                        || other.ip().is_unspecified()
-                        || local.ip().is_unspecified())
-            }
-        };
         if local.port() != 0 {
-            if sockets.iter().any(overlaps(local)) {
-                return Err(Cause::InUse);
-            }
-            sockets.insert(local);
-            return Ok(local);
+            let is_free = sockets.insert(local);
+            return is_free.then_some(local).ok_or(Cause::InUse);
         }
         for _ in 0..1000 {
             let drawn = SocketAddr::new(local.ip(), ephemeral(&mut self.chance));
-            if !sockets.iter().any(overlaps(drawn)) {
-                sockets.insert(drawn);
+            if sockets.insert(drawn) {
                 return Ok(drawn);
             }
         }
@@ -140,7 +149,7 @@ impl Stack {
             let taken = self.conns.get(&pair);
             if taken.is_none_or(|conn| conn.state == State::TimeWait) {
                 let conn = Conn::new(self.tcp, self.chance.below(1 << 32), origin);
-                self.conns.insert(pair, conn);
+                self.conns.insert(pair, Box::new(conn));
                 return Ok(pair);
             }
             if source.port() != 0 {
@@ -154,7 +163,7 @@ impl Stack {
         let conn = Conn::new(self.tcp, self.chance.below(1 << 32), Origin::Accepted);
         // What stood there was over.
         self.conns.remove(&pair);
-        self.conns.entry(pair).or_insert(conn)
+        self.conns.entry(pair).or_insert(Box::new(conn))
     }
 }
 
@@ -213,7 +222,7 @@ impl World {
         let from = Node::Host(id);
         let place = Place::Path(path);
         let stack = self.stack(id);
-        let is_bound = stack.udp.contains(&path.local) && path.proto == Proto::Udp;
+        let is_bound = stack.udp.contains(path.local) && path.proto == Proto::Udp;
         let source = stack.source(path.local).filter(|_| is_bound);
         let header = source.and_then(|src| {
             Some(Header {
@@ -225,17 +234,13 @@ impl World {
             })
         });
         let way = header.and_then(|header| Some((self.way_out(from, &header)?, header)));
-        let Some((way, header)) = way else {
+        let Some(((way, to), header)) = way else {
             let why = header.map_or(Why::NoSocket, |_| Why::NoHost);
             let packet = self.note_sent(from, None, place, Carrier::Datagram, octets, None);
             self.trace.lost(packet, self.now, why);
             return Sent::Gone;
         };
-        self.set_off(
-            place,
-            octets,
-            &[(way, Head::Ip(alloc::boxed::Box::new(header)))],
-        )
+        self.set_off(place, octets, &[(way, Head::Ip(to, header))])
     }
 
     /// A packet reaches a host.
@@ -295,7 +300,7 @@ impl World {
         };
         let answer = answer.unwrap_or_else(|cause| (path, Link::Failed(tag, cause)));
         self.stack(id).opening.insert(tag, answer);
-        self.agenda.enter(self.now, Happening::Opened(id, tag));
+        self.plan(self.now, Rare::Opened(id, tag));
     }
 
     /// Gives the answer to an ask, unless it was cancelled.
@@ -323,9 +328,9 @@ impl World {
     fn unbind(&mut self, id: HostId, path: Path) {
         let stack = self.stack(id);
         match path.proto {
-            Proto::Udp => stack.udp.remove(&path.local),
-            Proto::Tcp => stack.listeners.remove(&path.local),
-        };
+            Proto::Udp => stack.udp.remove(path.local),
+            Proto::Tcp => stack.listeners.remove(path.local),
+        }
     }
 
     /// A machine is done: its sockets close, its streams are flushed first.
@@ -356,7 +361,7 @@ impl World {
         if conn.scheduled.is_none_or(|scheduled| deadline < scheduled) {
             conn.scheduled = Some(deadline);
             let wake = super::TcpWake { id, pair };
-            self.agenda.enter(deadline, Happening::Tcp(Box::new(wake)));
+            self.plan_tcp(deadline, wake);
         }
     }
 }

@@ -1,10 +1,15 @@
 //! The mappings of one NAT.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+use slab::Slab;
+
+use super::super::lookup::Lookup;
 use super::super::{Flags, Why};
 use super::nat::{
     Conflict, Filtering, Hairpin, Mapping, Nat, Parity, Pooling, Ports, Refresh, SimultaneousOpen,
@@ -68,25 +73,29 @@ pub struct Binding {
 pub(super) struct Table {
     nat: Nat,
     outside: Vec<IpAddr>,
-    chance: Chance,
-    entries: BTreeMap<u64, Entry>,
-    by_inside: BTreeMap<Inside, u64>,
-    by_outside: BTreeMap<(Proto, SocketAddr), Vec<u64>>,
+    chance: Box<Chance>,
+    entries: Slab<Entry>,
+    /// Where the entries are, while there are more than [`FEW`].
+    by_inside: Lookup<Inside, usize>,
+    by_outside: Lookup<(Proto, SocketAddr), Vec<usize>>,
     paired: BTreeMap<IpAddr, IpAddr>,
     latest: BTreeMap<(Proto, IpAddr), u16>,
     made: u64,
     sweep_at: usize,
 }
 
+/// So many entries are sooner read through than looked up.
+const FEW: usize = 8;
+
 /// By what a mapping is found again from inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Inside {
     proto: Proto,
     socket: SocketAddr,
     remote: Remote,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Remote {
     Any,
     Address(IpAddr),
@@ -95,10 +104,47 @@ enum Remote {
 
 #[derive(Debug, Clone)]
 struct Entry {
+    /// Counts the mappings of the NAT.
+    number: u64,
     inside: Inside,
     outside: SocketAddr,
     used: Instant,
-    peers: BTreeMap<SocketAddr, Session>,
+    peers: Peers,
+}
+
+/// What passed between an inner socket and each remote socket. Most inner sockets have few.
+#[derive(Debug, Clone, Default)]
+struct Peers {
+    few: Vec<(SocketAddr, Session)>,
+    more: BTreeMap<SocketAddr, Session>,
+}
+
+impl Peers {
+    fn get(&self, peer: &SocketAddr) -> Option<&Session> {
+        let mut few = self.few.iter();
+        let found = few.find(|(known, _)| known == peer);
+        found
+            .map(|(_, session)| session)
+            .or_else(|| self.more.get(peer))
+    }
+
+    /// Returns what passed with `peer`, which is nothing yet when it is new.
+    fn get_or_begin(&mut self, now: Instant, peer: SocketAddr) -> &mut Session {
+        let known = self.few.iter().position(|(known, _)| *known == peer);
+        let place = known.unwrap_or(self.few.len());
+        if known.is_none() && place < FEW {
+            self.few.push((peer, Session::new(now)));
+        }
+        match self.few.get_mut(place) {
+            Some((_, session)) => session,
+            None => self.more.entry(peer).or_insert_with(|| Session::new(now)),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&SocketAddr, &Session)> {
+        let few = self.few.iter().map(|(peer, session)| (peer, session));
+        few.chain(&self.more)
+    }
 }
 
 /// What passed between an inner socket and one remote socket.
@@ -180,7 +226,10 @@ impl Entry {
     fn is_alive(&self, now: Instant, nat: &Nat) -> bool {
         match self.inside.proto {
             Proto::Udp => now < self.used + nat.udp_lifetime,
-            Proto::Tcp => self.peers.values().any(|peer| now < peer.lives_until(nat)),
+            Proto::Tcp => self
+                .peers
+                .iter()
+                .any(|(_, peer)| now < peer.lives_until(nat)),
         }
     }
 
@@ -208,14 +257,14 @@ impl Entry {
 }
 
 impl Table {
-    pub(super) const fn new(nat: Nat, outside: Vec<IpAddr>, chance: Chance) -> Self {
+    pub(super) fn new(nat: Nat, outside: Vec<IpAddr>, chance: Chance) -> Self {
         Self {
             nat,
             outside,
-            chance,
-            entries: BTreeMap::new(),
-            by_inside: BTreeMap::new(),
-            by_outside: BTreeMap::new(),
+            chance: Box::new(chance),
+            entries: Slab::new(),
+            by_inside: Lookup::default(),
+            by_outside: Lookup::default(),
             paired: BTreeMap::new(),
             latest: BTreeMap::new(),
             made: 0,
@@ -225,7 +274,11 @@ impl Table {
 
     /// Returns the same NAT before it ever saw a packet.
     pub(super) fn fresh(&self) -> Self {
-        Self::new(self.nat.clone(), self.outside.clone(), self.chance.clone())
+        Self::new(
+            self.nat.clone(),
+            self.outside.clone(),
+            (*self.chance).clone(),
+        )
     }
 
     /// Tells whether others can tell the next mapping: whether address and port are chosen by a rule, and, if
@@ -253,6 +306,19 @@ impl Table {
         self.nat.translation == Translation::Nothing
     }
 
+    /// Reads something of what every packet looks at.
+    pub(super) fn glance(&self) {
+        black_box((self.nat.refresh, self.nat.mapping, self.outside.len()));
+    }
+
+    /// Reads something of the first mapping, most often the only one.
+    pub(super) fn glance_further(&self) {
+        let entry = self.entries.get(0);
+        let peers = entry.map(|entry| (entry.used, entry.outside.port(), &entry.peers));
+        black_box(peers.map(|(used, port, peers)| (used, port, peers.few.len())));
+        black_box(self.outside.first());
+    }
+
     /// Tells whether `address` is one of its external ones.
     pub(super) fn owns(&self, address: IpAddr) -> bool {
         self.outside.contains(&address)
@@ -265,11 +331,13 @@ impl Table {
     }
 
     pub(super) fn bindings(&self, now: Instant) -> Vec<Binding> {
-        let alive = self
-            .entries
-            .values()
-            .filter(|entry| entry.is_alive(now, &self.nat));
+        let entries = self.entries.iter().map(|(_, entry)| entry);
+        let mut alive: Vec<&Entry> = entries
+            .filter(|entry| entry.is_alive(now, &self.nat))
+            .collect();
+        alive.sort_unstable_by_key(|entry| entry.number);
         alive
+            .into_iter()
             .map(|entry| Binding {
                 proto: entry.inside.proto,
                 inside: entry.inside.socket,
@@ -281,7 +349,7 @@ impl Table {
     /// Passes a packet from inside, and returns what its source becomes.
     pub(super) fn outbound(&mut self, now: Instant, flow: Flow) -> Result<SocketAddr, Refusal> {
         let inside = self.key(&flow);
-        let found = self.by_inside.get(&inside).copied();
+        let found = self.find_inside(&inside);
         let alive = found.filter(|id| self.is_usable(now, *id, &flow));
         let id = match alive {
             Some(id) => id,
@@ -294,7 +362,7 @@ impl Table {
             }
         };
         let nat = &self.nat;
-        let Some(entry) = self.entries.get_mut(&id) else {
+        let Some(entry) = self.entries.get_mut(id) else {
             return Err(Refusal::silent(Why::NoMapping));
         };
         if let Some(flags) = flow.flags {
@@ -315,16 +383,41 @@ impl Table {
         if nat.refresh != Refresh::Inbound {
             entry.used = now;
         }
-        let session = entry.peers.entry(flow.dst);
-        session
-            .or_insert_with(|| Session::new(now))
-            .note(now, &flow, Way::Out);
+        let session = entry.peers.get_or_begin(now, flow.dst);
+        session.note(now, &flow, Way::Out);
         Ok(entry.outside)
     }
 
+    fn find_inside(&self, inside: &Inside) -> Option<usize> {
+        if self.entries.len() > FEW {
+            return self.by_inside.get(inside).copied();
+        }
+        let mut entries = self.entries.iter();
+        let found = entries.find(|(_, entry)| entry.inside == *inside);
+        found.map(|(id, _)| id)
+    }
+
+    /// Returns the living mappings that share an outer socket, in whatever order.
+    fn alive_at(
+        &self,
+        now: Instant,
+        proto: Proto,
+        place: SocketAddr,
+    ) -> impl Iterator<Item = (usize, &Entry)> + Clone {
+        let is_few = self.entries.len() <= FEW;
+        let all = is_few.then(|| self.entries.iter());
+        let listed = (!is_few).then(|| self.by_outside.get(&(proto, place)));
+        let listed = listed.flatten().into_iter().flatten();
+        let listed = listed.filter_map(|id| Some((*id, self.entries.get(*id)?)));
+        let found = all.into_iter().flatten().chain(listed);
+        found.filter(move |(_, entry)| {
+            entry.outside == place && entry.inside.proto == proto && entry.is_alive(now, &self.nat)
+        })
+    }
+
     /// Tells whether a mapping that was found serves this packet.
-    fn is_usable(&self, now: Instant, id: u64, flow: &Flow) -> bool {
-        let Some(entry) = self.entries.get(&id) else {
+    fn is_usable(&self, now: Instant, id: usize, flow: &Flow) -> bool {
+        let Some(entry) = self.entries.get(id) else {
             return false;
         };
         if !entry.is_alive(now, &self.nat) {
@@ -340,26 +433,12 @@ impl Table {
 
     /// Passes a packet from outside, and returns where it goes.
     pub(super) fn inbound(&mut self, now: Instant, flow: Flow) -> Result<SocketAddr, Refusal> {
-        let candidates = self.by_outside.get(&(flow.proto, flow.dst));
-        let alive: Vec<u64> = candidates
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(|id| {
-                let entry = self.entries.get(id);
-                entry.is_some_and(|entry| entry.is_alive(now, &self.nat))
-            })
-            .collect();
-        if alive.is_empty() {
+        let alive = self.alive_at(now, flow.proto, flow.dst);
+        // On an overloaded port, the remote socket tells whose packet it is; else the eldest takes it.
+        let rank =
+            |(_, entry): &(usize, &Entry)| (entry.peers.get(&flow.src).is_none(), entry.number);
+        let Some((id, _)) = alive.min_by_key(rank) else {
             return Err(self.refuse(&flow, Why::NoMapping));
-        }
-        // On an overloaded port, the remote socket tells whose packet it is.
-        let knows = |id: &&u64| {
-            let entry = self.entries.get(id);
-            entry.is_some_and(|entry| entry.peers.contains_key(&flow.src))
-        };
-        let Some(id) = alive.iter().find(knows).or(alive.first()).copied() else {
-            return Err(Refusal::silent(Why::NoMapping));
         };
         match flow.flags {
             None => self.let_in(now, id, &flow),
@@ -370,11 +449,11 @@ impl Table {
     fn let_segment_in(
         &mut self,
         now: Instant,
-        id: u64,
+        id: usize,
         flow: &Flow,
         flags: Flags,
     ) -> Result<SocketAddr, Refusal> {
-        let Some(entry) = self.entries.get(&id) else {
+        let Some(entry) = self.entries.get(id) else {
             return Err(Refusal::silent(Why::NoMapping));
         };
         let session = entry.peers.get(&flow.src).copied();
@@ -393,8 +472,8 @@ impl Table {
         self.let_in(now, id, flow)
     }
 
-    fn let_in(&mut self, now: Instant, id: u64, flow: &Flow) -> Result<SocketAddr, Refusal> {
-        let entry = self.entries.get(&id);
+    fn let_in(&mut self, now: Instant, id: usize, flow: &Flow) -> Result<SocketAddr, Refusal> {
+        let entry = self.entries.get(id);
         if entry.is_some_and(|entry| entry.admits(now, flow, &self.nat)) {
             self.pass_in(now, id, flow)
         } else {
@@ -402,8 +481,8 @@ impl Table {
         }
     }
 
-    fn pass_in(&mut self, now: Instant, id: u64, flow: &Flow) -> Result<SocketAddr, Refusal> {
-        let Some(entry) = self.entries.get_mut(&id) else {
+    fn pass_in(&mut self, now: Instant, id: usize, flow: &Flow) -> Result<SocketAddr, Refusal> {
+        let Some(entry) = self.entries.get_mut(id) else {
             return Err(Refusal::silent(Why::NoMapping));
         };
         if self.nat.refresh != Refresh::Outbound {
@@ -411,10 +490,8 @@ impl Table {
         }
         // UDP keeps no record of who came in: only what went out opens a filter.
         if flow.proto == Proto::Tcp {
-            let session = entry.peers.entry(flow.src);
-            session
-                .or_insert_with(|| Session::new(now))
-                .note(now, flow, Way::Back);
+            let session = entry.peers.get_or_begin(now, flow.src);
+            session.note(now, flow, Way::Back);
         }
         Ok(entry.inside.socket)
     }
@@ -445,12 +522,9 @@ impl Table {
 
     /// Tells whether a SYN went out for the connection that `flow`, from outside, belongs to.
     pub(super) fn has_opened(&self, now: Instant, flow: Flow) -> bool {
-        let ids = self.by_outside.get(&(flow.proto, flow.dst));
-        ids.into_iter().flatten().any(|id| {
-            let session = self
-                .entries
-                .get(id)
-                .and_then(|entry| entry.peers.get(&flow.src));
+        let mut alive = self.alive_at(now, flow.proto, flow.dst);
+        alive.any(|(_, entry)| {
+            let session = entry.peers.get(&flow.src);
             session.is_some_and(|session| {
                 session.syn_out.is_some() && now < session.lives_until(&self.nat)
             })
@@ -500,13 +574,15 @@ impl Table {
         Refusal { why, reset_after }
     }
 
-    fn remove(&mut self, id: u64) {
-        let Some(entry) = self.entries.remove(&id) else {
+    fn remove(&mut self, id: usize) {
+        let Some(entry) = self.entries.try_remove(id) else {
             return;
         };
-        if self.by_inside.get(&entry.inside) == Some(&id) {
-            self.by_inside.remove(&entry.inside);
+        if self.entries.len() <= FEW {
+            self.by_inside.clear();
+            return self.by_outside.clear();
         }
+        self.by_inside.remove(&entry.inside);
         let place = (entry.inside.proto, entry.outside);
         if let Some(ids) = self.by_outside.get_mut(&place) {
             ids.retain(|other| *other != id);
@@ -516,7 +592,7 @@ impl Table {
         }
     }
 
-    fn allocate(&mut self, now: Instant, inside: Inside, flow: &Flow) -> Result<u64, Refusal> {
+    fn allocate(&mut self, now: Instant, inside: Inside, flow: &Flow) -> Result<usize, Refusal> {
         self.sweep(now);
         let full = Refusal::silent(Why::NoPort);
         let outside = if self.is_firewall() {
@@ -526,20 +602,21 @@ impl Table {
             let port = self.port(now, address, flow).ok_or(full)?;
             SocketAddr::new(address, port)
         };
-        let id = self.made;
+        let id = self.entries.insert(Entry {
+            number: self.made,
+            inside,
+            outside,
+            used: now,
+            peers: Peers::default(),
+        });
         self.made += 1;
-        self.entries.insert(
-            id,
-            Entry {
-                inside,
-                outside,
-                used: now,
-                peers: BTreeMap::new(),
-            },
-        );
-        self.by_inside.insert(inside, id);
-        let place = (flow.proto, outside);
-        self.by_outside.entry(place).or_default().push(id);
+        if self.entries.len() == FEW + 1 {
+            for (id, entry) in &self.entries {
+                index(&mut self.by_inside, &mut self.by_outside, id, entry);
+            }
+        } else if let Some(entry) = self.entries.get(id).filter(|_| self.entries.len() > FEW) {
+            index(&mut self.by_inside, &mut self.by_outside, id, entry);
+        }
         Ok(id)
     }
 
@@ -548,11 +625,11 @@ impl Table {
         if self.entries.len() < self.sweep_at {
             return;
         }
-        let dead: Vec<u64> = self
+        let dead: Vec<usize> = self
             .entries
             .iter()
             .filter(|(_, entry)| !entry.is_alive(now, &self.nat))
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         for id in dead {
             self.remove(id);
@@ -598,8 +675,8 @@ impl Table {
                     }
                     Conflict::Random => self.random(now, flow, address),
                     Conflict::Overwrite => {
-                        let ids = self.by_outside.get(&(flow.proto, place)).cloned();
-                        for id in ids.unwrap_or_default() {
+                        let holders = self.alive_at(now, flow.proto, place);
+                        for id in holders.map(|(id, _)| id).collect::<Vec<usize>>() {
                             self.remove(id);
                         }
                         Some(wanted)
@@ -631,22 +708,13 @@ impl Table {
     }
 
     fn is_free(&self, now: Instant, proto: Proto, place: SocketAddr) -> bool {
-        let ids = self.by_outside.get(&(proto, place));
-        !ids.into_iter().flatten().any(|id| {
-            let entry = self.entries.get(id);
-            entry.is_some_and(|entry| entry.is_alive(now, &self.nat))
-        })
+        self.alive_at(now, proto, place).next().is_none()
     }
 
     /// Overloading works as long as no remote socket is in two mappings of the port.
     fn can_share(&self, now: Instant, flow: &Flow, place: SocketAddr) -> bool {
-        let ids = self.by_outside.get(&(flow.proto, place));
-        !ids.into_iter().flatten().any(|id| {
-            let entry = self.entries.get(id);
-            entry.is_some_and(|entry| {
-                entry.is_alive(now, &self.nat) && entry.peers.contains_key(&flow.dst)
-            })
-        })
+        let mut alive = self.alive_at(now, flow.proto, place);
+        !alive.any(|(_, entry)| entry.peers.get(&flow.dst).is_some())
     }
 
     fn first_and_count(&self) -> (i64, i64) {
@@ -704,4 +772,15 @@ impl Table {
         // Nearly full: take the first that suits.
         self.walk(now, flow, address, self.wrap(first), 1)
     }
+}
+
+fn index(
+    by_inside: &mut Lookup<Inside, usize>,
+    by_outside: &mut Lookup<(Proto, SocketAddr), Vec<usize>>,
+    id: usize,
+    entry: &Entry,
+) {
+    by_inside.insert(entry.inside, id);
+    let place = (entry.inside.proto, entry.outside);
+    by_outside.entry(place).or_default().push(id);
 }

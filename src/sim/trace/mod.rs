@@ -12,6 +12,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroUsize;
 
 use bytes::Bytes;
 
@@ -312,9 +313,15 @@ pub enum Noted<'a> {
     Mark(&'a Mark),
 }
 
-/// The number of a packet in its trace.
+/// The number of a packet in its trace, from 1, so that there is room for none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PacketId(usize);
+pub(super) struct PacketId(NonZeroUsize);
+
+impl PacketId {
+    fn index(self) -> usize {
+        self.0.get() - 1
+    }
+}
 
 impl Trace {
     pub(super) fn new(seed: u64) -> Self {
@@ -411,7 +418,7 @@ impl Trace {
         }
         self.order.push(Entry::Packet(self.packets.len()));
         self.packets.push(packet);
-        Some(PacketId(self.packets.len() - 1))
+        NonZeroUsize::new(self.packets.len()).map(PacketId)
     }
 
     /// Tells whether `from` sent the same to `addr` before: the same label, or without one the same octets.
@@ -430,14 +437,13 @@ impl Trace {
     }
 
     pub(super) fn change(&mut self, id: Option<PacketId>, change: impl FnOnce(&mut Packet)) {
-        if let Some(packet) = id.and_then(|PacketId(index)| self.packets.get_mut(index)) {
+        if let Some(packet) = id.and_then(|id| self.packets.get_mut(id.index())) {
             change(packet);
         }
     }
 
     pub(super) fn copied(&mut self, id: Option<PacketId>) -> Option<PacketId> {
-        let PacketId(index) = id?;
-        let mut copy = self.packets.get(index)?.clone();
+        let mut copy = self.packets.get(id?.index())?.clone();
         copy.is_copy = true;
         copy.is_corrupted = false;
         copy.fate = Fate::InFlight;

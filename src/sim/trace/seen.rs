@@ -29,7 +29,7 @@ impl Trace {
     /// Starts a trace of what is seen elsewhere.
     #[must_use]
     pub fn of_elsewhere() -> Self {
-        Self::new(0)
+        Self::default()
     }
 
     /// Adds a lifeline.

@@ -2,6 +2,8 @@
 
 use farlink::ltp::{AutoCopies, ConfigError, Copies, LearnedMargins, Margins, Peer};
 
+use core::num::NonZeroU64;
+
 use super::*;
 use crate::line::hop;
 
@@ -274,4 +276,34 @@ fn what_cannot_be_learned_by_is_refused_with_the_limit() {
         ),
         Err(Error::Peer(ConfigError::RoundTrip))
     ));
+}
+
+/// Where the order is not kept, what is overtaken counts as lost, unless the receiver waits for it.
+#[test]
+fn a_report_that_waits_lets_overtaken_segments_in_and_nothing_is_sent_again() {
+    let late = OWLT / 20;
+    for (wait, is_resent) in [(Duration::ZERO, true), (late * 2, false)] {
+        let mut line = Line::with(
+            1,
+            OWLT,
+            |_| {},
+            |peer| {
+                peer.rate = NonZeroU64::new(100_000);
+                peer.burst = 1400;
+                *peer = peer.clone().adaptive();
+                peer.report_delay = wait;
+            },
+        );
+        line.judge(move |passing| match passing.nth % 5 {
+            2 => Fate::Late(late),
+            _ => Fate::Pass,
+        });
+
+        line.send(1, &pattern(400_000), Red::All);
+        line.run();
+
+        assert_eq!(received(&line.events(2)), Some(&pattern(400_000)[..]));
+        let resent = line.near().stats().octets_resent;
+        assert_eq!(resent > 0, is_resent, "{resent} octets");
+    }
 }

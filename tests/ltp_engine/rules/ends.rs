@@ -322,6 +322,69 @@ fn a_session_closed_on_a_green_eob_lets_late_red_data_in_again() {
     assert_eq!(received(&line.events(2)), Some(&[1; 10][..]));
 }
 
+#[test]
+fn a_green_block_whose_end_is_lost_is_told_to_be_over_and_its_sender_hears_nothing() {
+    let mut line = Line::new(1, OWLT);
+    line.give(2, FOREIGN, green(0, &[9; 5], false));
+
+    line.run();
+
+    assert_eq!(ends(&line), [(Side::Local, Reason::SYSTEM, false)]);
+    assert_eq!(line.log.len(), 0);
+    assert_eq!(line.far().sessions(), (0, 0));
+    // Nothing follows.
+    line.give(2, FOREIGN, green(5, &[9; 5], true));
+    line.give(2, FOREIGN, checkpoint(5, 0, Mark::RedPart, 0, &[1; 10]));
+    line.run();
+    assert_eq!(line.events(2).len(), 2);
+    assert_eq!(line.far().stats().closed_session, 2);
+}
+
+#[test]
+fn a_mixed_block_whose_end_is_lost_is_told_to_be_over_behind_its_red_part() {
+    let mut line = Line::new(1, OWLT).judged(|passing| match passing.segment().body {
+        Body::Data(data) if data.color == (Color::Green { ends_block: true }) => Fate::Drop,
+        _ => Fate::Pass,
+    });
+    line.send(1, &pattern(5000), Red::Octets(2000));
+
+    line.run();
+
+    let end = (Side::Local, Reason::SYSTEM, true);
+    assert_eq!(ends(&line), [end], "what came stands");
+    assert_eq!(received(&line.events(2)), Some(&pattern(5000)[..2000]));
+    assert!(matches!(line.events(1)[..], [Event::Complete { .. }]));
+    assert_eq!(line.far().sessions(), (0, 0));
+}
+
+#[test]
+fn the_end_of_a_green_block_for_which_there_is_no_room_counts_as_lost() {
+    let mut line = Line::with(1, OWLT, |config| config.import_octets = 3000, |_| {});
+    line.give(2, FOREIGN, green(0, &[9; 1000], false));
+    line.give(2, FOREIGN, green(1000, &[9; 3000], true));
+
+    line.run();
+
+    assert_eq!(line.far().stats().no_room, 1);
+    assert_eq!(ends(&line), [(Side::Local, Reason::SYSTEM, false)]);
+}
+
+/// The cancellations that the receiver told of.
+fn ends(line: &Line) -> Vec<(Side, Reason, bool)> {
+    let events = line.nodes[1].events.iter();
+    events
+        .filter_map(|event| match event {
+            Event::Cancelled {
+                by,
+                reason,
+                after_delivery,
+                ..
+            } => Some((*by, *reason, *after_delivery)),
+            _ => None,
+        })
+        .collect()
+}
+
 // Requests.
 
 #[test]

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 
 use super::wire::{self, Counters, Inlet, Outlet};
 use crate::adapters::cause::cause_of;
-use crate::adapters::ltp::{Error, Hall, Options, Pump};
+use crate::adapters::ltp::{Error, Hall, NodeSnapshot, Options, Pump};
 use crate::{Instant, Limits, Link, Output, Path, Proto, Transmit};
 
 /// Sends, and inputs of others, of a thread that has other things to do; the rest is the keeper's.
@@ -77,8 +77,12 @@ impl Pump for Threads {
     }
 }
 
-/// Starts the threads of a node on a bound socket.
-pub(super) fn spawn(socket: UdpSocket, options: &Options) -> Result<Arc<Hall<Threads>>, Error> {
+/// Starts the threads of a node, fresh or saved, on a bound socket.
+pub(super) fn spawn(
+    socket: UdpSocket,
+    options: &Options,
+    saved: Option<NodeSnapshot>,
+) -> Result<Arc<Hall<Threads>>, Error> {
     let (outlet, inlet) = wire::part(socket, &options.buffers())?;
     let local = outlet.local();
     let threads = Threads {
@@ -89,7 +93,7 @@ pub(super) fn spawn(socket: UdpSocket, options: &Options) -> Result<Arc<Hall<Thr
         keeper: Condvar::new(),
         handles: Mutex::new(None),
     };
-    let hall = Arc::new(Hall::new(local, options, threads)?);
+    let hall = Arc::new(Hall::new(local, options, saved, threads)?);
     hall.link(Path::socket(Proto::Udp, local), Link::Up);
     let for_reader = Arc::clone(&hall);
     let reader = start("farlink ltp reader", move || read(&for_reader, inlet))?;
@@ -103,6 +107,8 @@ pub(super) fn spawn(socket: UdpSocket, options: &Options) -> Result<Arc<Hall<Thr
             return Err(error.into());
         }
     }
+    // One that was saved has something to send.
+    turn(&hall, SHARE);
     Ok(hall)
 }
 
@@ -258,7 +264,9 @@ fn read(hall: &Hall<Threads>, mut inlet: Inlet) {
     let counters = &hall.pump.counters;
     let mut errors = 0;
     while !hall.pump.is_over() {
-        match inlet.receive(counters, |from, octets| hall.receive(from.remote, octets)) {
+        match inlet.receive(counters, |from, train, size| {
+            hall.receive_train(from.remote, train, size);
+        }) {
             Ok(true) => {
                 errors = 0;
                 turn(hall, SHARE);

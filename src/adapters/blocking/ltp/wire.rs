@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::io;
@@ -111,9 +112,9 @@ impl Inlet {
     pub(super) fn receive(
         &mut self,
         counters: &Counters,
-        each: impl FnMut(Path, &[u8]),
+        each: impl FnMut(Path, &[u8], NonZeroUsize),
     ) -> io::Result<bool> {
-        let received = self.socket.receive_train(&mut self.inbox, each);
+        let received = self.socket.receive_one_train(&mut self.inbox, each);
         counters.note(self.socket.counts());
         match received {
             Ok(received) => Ok(received > 0),

@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::convert::Infallible;
+use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use std::net::UdpSocket;
@@ -10,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::net::TcpStream;
 
 use crate::adapters::Handed;
-use crate::adapters::ltp::{Error, Hall, Options, Pump};
+use crate::adapters::ltp::{Error, Hall, NodeSnapshot, Options, Pump};
 use crate::adapters::tokio::driver::{Driver, Front};
 use crate::adapters::tokio::sockets::{Counters, Sockets};
 use crate::adapters::tokio::table::Table;
@@ -57,8 +58,12 @@ impl Pump for Bell {
     }
 }
 
-/// Starts the task of a node on a bound socket that does not block.
-pub(super) fn spawn(socket: UdpSocket, options: &Options) -> Result<Arc<Hall<Bell>>, Error> {
+/// Starts the task of a node, fresh or saved, on a bound socket that does not block.
+pub(super) fn spawn(
+    socket: UdpSocket,
+    options: &Options,
+    saved: Option<NodeSnapshot>,
+) -> Result<Arc<Hall<Bell>>, Error> {
     let socket = tokio::net::UdpSocket::from_std(socket)?;
     let local = socket.local_addr()?;
     let mut sockets = Sockets::new();
@@ -68,7 +73,7 @@ pub(super) fn spawn(socket: UdpSocket, options: &Options) -> Result<Arc<Hall<Bel
         driver: Mutex::new(None),
         counters: sockets.counters(),
     };
-    let hall = Arc::new(Hall::new(local, options, bell)?);
+    let hall = Arc::new(Hall::new(local, options, saved, bell)?);
     let machine = Shared(Arc::clone(&hall));
     let front = Porter(Arc::clone(&hall));
     let table = Table::new(sockets, core::time::Duration::ZERO);
@@ -87,8 +92,12 @@ impl Machine for Shared {
     type Event = Infallible;
     type Error = Infallible;
 
-    fn receive(&mut self, _: Instant, from: Path, octets: &[u8]) {
-        self.0.receive(from.remote, octets);
+    fn receive(&mut self, now: Instant, from: Path, octets: &[u8]) {
+        self.receive_train(now, from, octets, NonZeroUsize::MAX);
+    }
+
+    fn receive_train(&mut self, _: Instant, from: Path, train: &[u8], size: NonZeroUsize) {
+        self.0.receive_train(from.remote, train, size);
     }
 
     fn link(&mut self, _: Instant, at: Path, state: Link) {

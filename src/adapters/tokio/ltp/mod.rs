@@ -23,6 +23,7 @@
 
 mod driver;
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::future::poll_fn;
 use core::net::SocketAddr;
@@ -30,10 +31,11 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-pub use crate::adapters::ltp::{Error, Kind, NodeStats, Options, Received};
+pub use crate::adapters::ltp::{Error, Kind, NodeSnapshot, NodeStats, Options, Received};
 
+use crate::Tag;
 use crate::adapters::ltp::{Access, Handle, Tracked, bind};
-use crate::ltp::{Cue, Peer, Progress, Red, Service, SessionId};
+use crate::ltp::{Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
 use driver::Bell;
 
 /// A node on a UDP socket, with any number of peers and access points.
@@ -60,8 +62,75 @@ impl Node {
         let options = options.into();
         let socket = bind(address, &options)?;
         socket.set_nonblocking(true)?;
-        let hall = driver::spawn(socket, &options)?;
+        let hall = driver::spawn(socket, &options, None)?;
         Ok(Self(Handle::new(hall)))
+    }
+
+    /// Binds a socket, and goes on with the node of a snapshot on it: with its peers, its access points, what
+    /// waited in them, and the blocks in both directions.
+    ///
+    /// The address may be another one, if the peers learn of it. Of `options`, the configuration is to name
+    /// the same engine.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be had, or the snapshot is damaged, of another engine, or more than the
+    /// configuration allows. Peers have to be reachable from the address, and [`Options::maker`] must be the
+    /// default one.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub fn restore(
+        address: SocketAddr,
+        options: impl Into<Options>,
+        saved: NodeSnapshot,
+    ) -> Result<Restored, Error> {
+        let options = options.into();
+        let socket = bind(address, &options)?;
+        socket.set_nonblocking(true)?;
+        let hall = driver::spawn(socket, &options, Some(saved))?;
+        let node = Self(Handle::new(hall));
+        let (points, sendings) = node.0.kept();
+        Ok(Restored {
+            node,
+            points: points.into_iter().map(AccessPoint).collect(),
+            sendings: sendings.into_iter().map(Sending).collect(),
+        })
+    }
+
+    /// Returns what [`restore`](Self::restore) goes on with, should everything end here without a word.
+    ///
+    /// The node goes on meanwhile, so the snapshot will be behind ([`Age::Behind`](crate::ltp::Age)): blocks
+    /// under way to peers go on; those under way from peers are cancelled, and their senders hear of it. What
+    /// was told since is told again, under the same [tag](Sending::tag) or session. Blocks that were received
+    /// whole since the snapshot was taken, and acknowledged, are lost with a node that crashes, unless the
+    /// application has kept them: a snapshot after each one is as good as that.
+    ///
+    /// Blocks under way to peers are shared with the node. What was received in part is copied, and the node
+    /// stands still meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the node has ended.
+    pub fn snapshot(&self) -> Result<NodeSnapshot, Error> {
+        self.0.save()
+    }
+
+    /// Ends the node as it is, without a word to its peers, and returns what [`restore`](Self::restore) goes
+    /// on with; nothing is lost on the way, and no peer is told of a failure, if that is soon enough. When it
+    /// returns, the socket is closed.
+    ///
+    /// Whoever waits for something of the node hears [`Error::Closed`]. What was received and not taken is in
+    /// the snapshot: what is taken afterwards all the same comes again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] when the node has ended.
+    pub async fn suspend(&self) -> Result<NodeSnapshot, Error> {
+        let (saved, mut leaving) = self.0.suspend()?;
+        poll_fn(|cx| leaving.poll(cx)).await;
+        Ok(saved)
     }
 
     /// Returns what the socket is bound to, with the real port.
@@ -106,6 +175,32 @@ impl Node {
         self.0.contact(peer, cue)
     }
 
+    /// Asks a peer whether it is there, and returns how long its answer took, repeats included.
+    ///
+    /// Every engine answers, with or without open services. Who asks while others do shares their answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Silent`] when it has not answered, however often ([`Peer::cancel_retries`]); no such peer, or
+    /// one that cannot answer.
+    pub async fn ping(&self, peer: u64) -> Result<Duration, Error> {
+        let mut asking = self.0.ping(peer);
+        poll_fn(|cx| asking.poll(cx)).await
+    }
+
+    /// Returns what was learned of the line to a peer: losses and round trips.
+    #[must_use]
+    pub fn line(&self, peer: u64) -> Option<LineEstimate> {
+        self.0.line(peer)
+    }
+
+    /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far as
+    /// [`Config::max_cookies`](crate::ltp::Config::max_cookies) lets them be kept.
+    #[must_use]
+    pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
+        self.0.cookies(session)
+    }
+
     /// Returns what was counted, and how much is under way.
     #[must_use]
     pub fn stats(&self) -> NodeStats {
@@ -147,6 +242,21 @@ impl fmt::Debug for Node {
             .field("local", &self.local_addr())
             .finish_non_exhaustive()
     }
+}
+
+/// A node that was taken up from a snapshot, with the handles that it had.
+///
+/// Dropping an access point closes it. Blocks go on without their handle.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Restored {
+    /// The node.
+    pub node: Node,
+    /// Its access points, in the order of their client services.
+    pub points: Vec<AccessPoint>,
+    /// The blocks that it sends, and those whose end nobody had asked for, in the order in which they were
+    /// started. [`Sending::tag`] tells them apart.
+    pub sendings: Vec<Sending>,
 }
 
 /// A client service that is open at a node.
@@ -257,6 +367,12 @@ impl Sending {
     /// [`Error::Failed`], with the reason and the block; [`Error::Closed`] when the node ended before.
     pub async fn wait(&mut self) -> Result<SessionId, Error> {
         poll_fn(|cx| self.0.poll(cx)).await
+    }
+
+    /// Returns the name of the block at its node, which it keeps when the node is [restored](Node::restore).
+    #[must_use]
+    pub const fn tag(&self) -> Tag {
+        self.0.tag()
     }
 
     /// Returns how far the block has got; `None` once it is over.

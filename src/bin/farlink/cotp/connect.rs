@@ -1,7 +1,6 @@
 //! `farlink cotp connect`: sends a file, and compares the echo if there is to be one.
 
 use core::time::Duration;
-use std::io::Read as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -9,15 +8,17 @@ use farlink::adapters::cotp::Maker;
 use farlink::adapters::tokio::cotp::{self, Connection, Error, Options, ReceiveHalf, SendHalf};
 use farlink::cotp::{Config, Selector, TpduSize};
 use indicatif::ProgressBar;
-use serde_json::json;
 
 use super::{Tally, seconds, selector, tpdu_size};
+use crate::interrupt::Interrupt;
 use crate::output::Form;
-use crate::{Failure, progress, recording};
+use crate::{Failure, input, progress, recording};
 
 /// Connects to a COTP service, sends a file and closes.
 ///
 /// Without --send it only connects and closes, which tells whether the selectors are right.
+///
+/// Exit status 1: there was no connection, it did not end in good order, the echo differs, or Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The address of the service, as host:port
@@ -57,45 +58,42 @@ const NUMBER: u64 = 1;
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let form = Form::of(arguments.json);
-    let data = arguments
-        .send
-        .as_ref()
-        .map(read)
-        .transpose()?
-        .unwrap_or_default();
+    let data = match &arguments.send {
+        Some(path) => Bytes::from(input::read(path)?),
+        None => Bytes::new(),
+    };
+    if let (Some(send), Some(record)) = (&arguments.send, &arguments.record) {
+        input::must_survive(send, record)?;
+    }
     let maker = arguments
         .record
         .as_deref()
         .map(recording::maker)
         .transpose()?;
-    let connection = match open(&arguments, maker).await {
+    let mut interrupt = Interrupt::new().await;
+    let opened = tokio::select! {
+        opened = open(&arguments, maker) => opened,
+        () = interrupt.wait() => Err("interrupted".into()),
+    };
+    let connection = match opened {
         Ok(connection) => connection,
         Err(message) => {
             form.tell_failure(
                 || format!("{}: {message}", arguments.address),
-                || json!({ "event": "failed", "connection": NUMBER, "reason": message }),
+                || super::failed(NUMBER, None, &message),
             );
             return Err(Failure::Told);
         }
     };
     super::connected(form, NUMBER, connection.info());
     let mut tally = Tally::default();
-    let outcome = transfer(&arguments, form, data, connection, &mut tally).await;
+    let outcome = tokio::select! {
+        outcome = transfer(&arguments, form, data, connection, &mut tally) => outcome,
+        () = interrupt.wait() => Err(broken("interrupted".into())),
+    };
     super::closed(form, NUMBER, &tally, outcome.as_ref().err());
     // What went wrong was told as an event.
     outcome.map_err(|_| Failure::Told)
-}
-
-fn read(path: &PathBuf) -> Result<Bytes, Failure> {
-    let mut octets = Vec::new();
-    let outcome = if path.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut octets).map(|_| octets)
-    } else {
-        std::fs::read(path)
-    };
-    outcome
-        .map(Bytes::from)
-        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 async fn open(arguments: &Arguments, maker: Option<Maker>) -> Result<Connection, String> {
@@ -104,7 +102,10 @@ async fn open(arguments: &Arguments, maker: Option<Maker>) -> Result<Connection,
         answer_timeout: Some(arguments.timeout),
         ..Config::initiator(arguments.local_tsel.clone(), arguments.remote_tsel.clone())
     };
-    let mut options = Options::from(config);
+    let mut options = Options {
+        clock: recording::clock(),
+        ..Options::from(config)
+    };
     if let Some(maker) = maker {
         options.maker = maker;
     }

@@ -10,14 +10,19 @@ use std::sync::{Mutex, PoisonError};
 use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Error, Listener, Options};
 use farlink::cotp::{Config, Policy, Selector, TpduSize};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::{Tally, selector, tpdu_size};
+use crate::interrupt::Interrupt;
 use crate::output::Form;
 use crate::{Failure, recording};
 
 /// Waits for COTP connections and takes their messages.
 ///
-/// Exit status 1: the address cannot be had, or with --once the connection did not end in good order.
+/// Ctrl-C closes the connections and ends.
+///
+/// Exit status 1: the address cannot be had, or with --once the connection did not end in good order, or never
+/// came.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The address to listen on; port 102 is that of the standard
@@ -67,7 +72,10 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         echo: arguments.echo,
         out: arguments.out.as_ref().map(create).transpose()?,
     };
-    let mut options = Options::from(config);
+    let mut options = Options {
+        clock: recording::clock(),
+        ..Options::from(config)
+    };
     if let Some(path) = &arguments.record {
         options.maker = recording::maker(path)?;
     }
@@ -75,23 +83,45 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .await
         .map_err(|error| Failure::Protocol(format!("{}: {error}", arguments.bind)))?;
     let address = listener.local_addr();
+    let mut interrupt = Interrupt::new().await;
     counter.form.tell(
         || format!("listening on {address}"),
         || json!({ "event": "listening", "address": address.to_string() }),
     );
     if arguments.once {
-        let (number, connection) = next(&mut listener, &counter, &mut 0).await?;
-        return counter.serve(number, connection).await;
+        let mut count = 0;
+        let (number, connection) = tokio::select! {
+            arrived = next(&mut listener, &counter, &mut count) => arrived?,
+            () = interrupt.wait() => return Err(Failure::Told),
+        };
+        return counter.serve(number, connection, interrupt).await;
     }
+    serve_all(&mut listener, &counter, interrupt).await
+}
+
+/// Serves everybody who comes, until somebody interrupts.
+async fn serve_all(
+    listener: &mut Listener,
+    counter: &Counter,
+    mut interrupt: Interrupt,
+) -> Result<(), Failure> {
     let mut count = 0;
+    let mut served = JoinSet::new();
     loop {
-        let (number, connection) = next(&mut listener, &counter, &mut count).await?;
-        let counter = counter.clone();
-        tokio::spawn(async move {
+        let (number, connection) = tokio::select! {
+            arrived = next(listener, counter, &mut count) => arrived?,
+            Some(_) = served.join_next() => continue,
+            () = interrupt.wait() => break,
+        };
+        let (counter, interrupt) = (counter.clone(), interrupt.clone());
+        served.spawn(async move {
             // What went wrong was told as an event of this connection; the others go on.
-            let _ = counter.serve(number, connection).await;
+            let _ = counter.serve(number, connection, interrupt).await;
         });
     }
+    // Each hears of the interrupt too.
+    while served.join_next().await.is_some() {}
+    Ok(())
 }
 
 fn create(path: &PathBuf) -> Result<Arc<Mutex<File>>, Failure> {
@@ -118,7 +148,7 @@ async fn next(
             Arrival::Failed { remote, error } => {
                 counter.form.tell(
                     || format!("#{number} from {remote} failed: {error}"),
-                    || super::failed(number, Some(remote), &error),
+                    || super::failed(number, Some(remote), &error.to_string()),
                 );
             }
             // No configuration made here asks the application.
@@ -128,11 +158,19 @@ async fn next(
 }
 
 impl Counter {
-    /// Takes what comes on one connection until it ends.
-    async fn serve(&self, number: u64, mut connection: Connection) -> Result<(), Failure> {
+    /// Takes what comes on one connection until it ends, or somebody interrupts.
+    async fn serve(
+        &self,
+        number: u64,
+        mut connection: Connection,
+        mut interrupt: Interrupt,
+    ) -> Result<(), Failure> {
         super::connected(self.form, number, connection.info());
         let mut tally = Tally::default();
-        let outcome = self.take(number, &mut connection, &mut tally).await;
+        let outcome = tokio::select! {
+            outcome = self.take(number, &mut connection, &mut tally) => outcome,
+            () = interrupt.wait() => connection.close().await,
+        };
         super::closed(self.form, number, &tally, outcome.as_ref().err());
         match outcome {
             Ok(()) => Ok(()),

@@ -63,13 +63,13 @@ impl Reader {
         while let Some(entry) = calls.next_entry()? {
             self.last = (entry.number, entry.time);
             match self.printer.style() {
-                Style::Text => output::line(&format!(
+                Style::Text => output::line_of_many(&format!(
                     "{:>6} {}  {}",
                     entry.number,
                     self.printer.time(entry.time),
                     words(&entry.act, self.payloads)
                 )),
-                Style::Json => output::json(&object(&entry, self.payloads)),
+                Style::Json => output::line_of_many(&object(&entry, self.payloads).to_string()),
             }
             if self.payloads == Payloads::There {
                 self.look_into(&entry.act);

@@ -11,10 +11,12 @@ use farlink::{Instant, Path, Proto};
 
 use super::dissector::{Dissector, Ending, Protocol, Start};
 use super::printer::{Place, Printer};
-use crate::Failure;
+use crate::{Failure, output};
 
-/// `LINKTYPE_USER0` and `LINKTYPE_WIRESHARK_UPPER_PDU`: payloads and JSON of a recording.
-const NOT_OF_THE_NETWORK: [u16; 2] = [147, 252];
+/// `LINKTYPE_USER0`: payloads of a recording.
+const PAYLOADS: u16 = 147;
+/// `LINKTYPE_WIRESHARK_UPPER_PDU`: JSON of a recording, or datagrams.
+const EXPORTED: u16 = 252;
 
 /// Which packets are read as what.
 #[derive(Debug)]
@@ -71,7 +73,7 @@ pub(super) fn run(
             Ok(None) => break None,
             Err(error) => break Some(error.to_string()),
         };
-        if recording.is_some() && NOT_OF_THE_NETWORK.contains(&packet.link_type) {
+        if recording.is_some() && !is_of_the_network(&packet) {
             continue;
         }
         let mut packet = packet;
@@ -109,6 +111,15 @@ pub(super) fn run(
     }
 }
 
+/// Tells whether a packet of a recording is more than a note beside the octets.
+fn is_of_the_network(packet: &Packet<'_>) -> bool {
+    match packet.link_type {
+        PAYLOADS => false,
+        EXPORTED => Frame::read(EXPORTED, packet.octets).is_ok(),
+        _ => true,
+    }
+}
+
 /// A datagram that is not whole in the capture.
 pub(crate) struct Cut {
     pub(crate) path: Path,
@@ -123,9 +134,12 @@ impl Cut {
         if frame.transport != Transport::Udp {
             return None;
         }
-        let missing = u64::try_from(frame.missing)
-            .ok()
-            .filter(|&count| count > 0)?;
+        // IP says how long its packets are, tags do not.
+        let missing = match packet.link_type {
+            EXPORTED => packet.length.saturating_sub(packet.octets.len()),
+            _ => frame.missing,
+        };
+        let missing = u64::try_from(missing).ok().filter(|&count| count > 0)?;
         let path = Path::udp(frame.destination, frame.source);
         Some(Self { path, missing })
     }
@@ -247,13 +261,15 @@ impl Direction {
 
 /// Says on standard error what was passed over.
 fn tell(skipped: &Skipped, other_ports: u64) {
-    let kinds: [(u64, &dyn Display); 6] = [
+    let kinds: [(u64, &dyn Display); 5] = [
         (other_ports, &"on other ports"),
         (skipped.other, &"neither UDP nor TCP"),
         (skipped.link_type, &"of an unknown link type"),
-        (skipped.fragments, &"fragments of IP packets"),
+        (
+            skipped.fragments,
+            &"fragments of IP packets that are not whole",
+        ),
         (skipped.malformed, &"shorter than their headers"),
-        (skipped.flows, &"streams too many at a time"),
     ];
     let told: Vec<String> = kinds
         .iter()
@@ -261,11 +277,17 @@ fn tell(skipped: &Skipped, other_ports: u64) {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     if !told.is_empty() {
-        let packets: u64 = kinds.iter().take(5).map(|(count, _)| count).sum();
+        let packets: u64 = kinds.iter().map(|(count, _)| count).sum();
         let plural = if packets == 1 { "" } else { "s" };
-        eprintln!(
+        output::aside(&format!(
             "farlink: skipped {packets} packet{plural}: {}",
             told.join(", ")
-        );
+        ));
+    }
+    let forgotten = skipped.flows;
+    if forgotten > 0 {
+        output::aside(&format!(
+            "farlink: {forgotten} streams were forgotten to make room for others"
+        ));
     }
 }

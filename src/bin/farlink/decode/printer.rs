@@ -107,7 +107,7 @@ impl Printer {
     /// Prints something about the PDU before, for people: an object has it already.
     pub(super) fn remark(&mut self, text: &impl fmt::Display) {
         if self.style == Style::Text {
-            output::line(&format!("{:>15}  {text}", ""));
+            output::line_of_many(&format!("{:>15}  {text}", ""));
         }
     }
 
@@ -180,7 +180,7 @@ impl Printer {
     }
 
     fn text(&self, span: Option<Span>, text: &dyn fmt::Display) {
-        output::line(&match (&self.place, span) {
+        output::line_of_many(&match (&self.place, span) {
             (Place::Plain, Some(Span { offset, length })) => {
                 format!("{offset:>8} {length:>6}  {text}")
             }
@@ -238,6 +238,6 @@ impl Printer {
         if let Value::Object(fields) = fields {
             object.extend(fields);
         }
-        output::json(&Value::Object(object));
+        output::line_of_many(&Value::Object(object).to_string());
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use core::num::NonZeroU64;
+use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 use std::fs::File;
 use std::io::Read;
@@ -25,7 +25,7 @@ use crate::{Failure, progress};
 
 /// Sends a file as one block, and waits until all of its red part is acknowledged.
 ///
-/// Ctrl-C cancels the block, and tells the peer.
+/// Ctrl-C and SIGTERM cancel the block, and tell the peer.
 ///
 /// Exit status 1: the block was given up, by this side or by the peer, or cancelled.
 #[derive(Debug, clap::Args)]
@@ -60,6 +60,11 @@ pub(crate) struct Arguments {
     /// and fast lines
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     window: Option<u64>,
+    /// Ask for a report every N segments of the red part, 0 for never before its end: reports show how far the
+    /// block has come, and let repairs begin. Without this, eight times in a block of 32 MiB or more; ION takes
+    /// few reports for a short one
+    #[arg(long, value_name = "N")]
+    checkpoint: Option<u32>,
     /// Record the node into this file, as pcapng
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -68,6 +73,9 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// Octets of blocks that are reported on while they are sent, and how often they are.
+const LONG: u64 = 32 << 20;
+const PARTS: u64 = 8;
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How long the peer has to acknowledge the end.
@@ -78,10 +86,11 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let data = read(&arguments.file)?;
     let red = red(arguments, &data)?;
     let address = arguments.to.find(arguments.bind).await?;
-    let node = start(arguments, address, form)?;
     let len = data.len() as u64;
+    let node = start(arguments, address, form, len)?;
     let mut interrupt = Interrupt::new().await;
     let mut watch = Watch {
+        is_free: arguments.rate.is_none() && arguments.window.is_none(),
         form,
         node: &node,
         bar: progress::bar(len, "acknowledged"),
@@ -136,7 +145,12 @@ fn farewell(outcome: &Result<SessionId, Error>) -> Duration {
     }
 }
 
-fn start(arguments: &Arguments, address: SocketAddr, form: Form) -> Result<Node, Failure> {
+fn start(
+    arguments: &Arguments,
+    address: SocketAddr,
+    form: Form,
+    len: u64,
+) -> Result<Node, Failure> {
     let config = Config {
         export_octets: LIMIT,
         ..Config::engine(arguments.engine)
@@ -153,11 +167,21 @@ fn start(arguments: &Arguments, address: SocketAddr, form: Form) -> Result<Node,
         max_imports: 0,
         rate: arguments.rate.and_then(|bits| NonZeroU64::new(bits / 8)),
         window: arguments.window.and_then(NonZeroU64::new),
+        checkpoint_every: checkpoint(arguments.checkpoint, arguments.segment, len),
         ..arguments.span.peer(address)
     };
     node.add_peer(arguments.to.engine, peer)
         .map_err(|error| super::refusal(&error))?;
     Ok(node)
+}
+
+/// Returns every how many segments a report is asked for.
+fn checkpoint(wanted: Option<u32>, segment: usize, len: u64) -> Option<NonZeroU32> {
+    if wanted.is_some() || len < LONG {
+        return wanted.and_then(NonZeroU32::new);
+    }
+    let segments = len / u64::try_from(segment.max(1)).unwrap_or(u64::MAX);
+    NonZeroU32::new(u32::try_from(segments / PARTS).unwrap_or(u32::MAX))
 }
 
 /// Returns the address of this machine from which the peer is reached, as far as the system knows one.
@@ -221,6 +245,8 @@ fn red(arguments: &Arguments, data: &Bytes) -> Result<u64, Failure> {
 
 /// Looks at a block on its way.
 struct Watch<'a> {
+    /// Whether nothing held the sending back.
+    is_free: bool,
     form: Form,
     node: &'a Node,
     bar: ProgressBar,
@@ -280,8 +306,14 @@ impl Watch<'_> {
         match outcome {
             Ok(session) => {
                 let resent = self.node.stats().engine.octets_resent;
+                // A flood, of which the receiver could take a part only.
+                let advice = if self.is_free && resent > len / 20 {
+                    "; less would be with --window or --rate"
+                } else {
+                    ""
+                };
                 self.form.tell(
-                    || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again"),
+                    || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{advice}"),
                     || {
                         json!({
                             "event": "complete",
@@ -305,7 +337,7 @@ impl Watch<'_> {
                 Err(Failure::Told)
             }
             Err(Error::Failed { session, peer, .. }) if is_cancelled => Err(Failure::Protocol(
-                format!("block {session} to engine {peer} was cancelled by Ctrl-C"),
+                format!("block {session} to engine {peer} was cancelled by Ctrl-C or SIGTERM"),
             )),
             Err(error) => Err(Failure::Protocol(format!("{error}{}", self.remarks()))),
         }
@@ -322,5 +354,21 @@ impl Watch<'_> {
             let _ = write!(text, "; nobody seems to listen at {}", self.address);
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_block_is_reported_on_eight_times_and_a_short_one_at_its_end() {
+        let every = |wanted, len| checkpoint(wanted, 1400, len).map(NonZeroU32::get);
+
+        assert_eq!(every(None, LONG - 1), None);
+        assert_eq!(every(None, LONG), Some(2995));
+        assert_eq!(every(None, 1 << 30), Some(95_869));
+        assert_eq!(every(Some(7), 10), Some(7));
+        assert_eq!(every(Some(0), 1 << 30), None);
     }
 }

@@ -94,6 +94,7 @@ impl Shelf {
     pub(super) fn new(out: Out, limit: usize, patience: core::time::Duration) -> io::Result<Self> {
         if let Out::Folder(folder) = &out {
             fs::create_dir_all(folder)?;
+            try_folder(folder)?;
         }
         Ok(Self {
             out,
@@ -146,6 +147,12 @@ impl Shelf {
         let is_red_there = block.red.is_some() || imports == 0;
         let is_over = is_red_there && waited >= self.patience || waited >= self.patience * 16;
         (is_over || self.held() > self.limit).then_some(*session)
+    }
+
+    /// Tells whether a block waits that has no red part, as its first octet is green.
+    pub(super) fn is_green(&self, session: SessionId) -> bool {
+        let block = self.blocks.get(&session);
+        block.is_some_and(|block| block.red.is_none() && block.have.run_from(0) > 0)
     }
 
     /// Returns any block that waits.
@@ -230,6 +237,16 @@ impl Block {
         let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         self.write(&mut file)
     }
+}
+
+/// Fails if no file can be made: better now than for a block that was acknowledged.
+fn try_folder(folder: &Path) -> io::Result<()> {
+    let path = folder.join(format!(".farlink.{}.part", std::process::id()));
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
+    fs::remove_file(path)
 }
 
 /// Gives a file its name, or one with a number behind it: other blocks may have had the same session.
@@ -370,6 +387,20 @@ mod tests {
         assert_eq!(shelf.due(soon, 1), None);
         assert_eq!(shelf.due(soon, 0), Some(SESSION));
         assert_eq!(shelf.due(now + Duration::from_secs(64), 1), Some(SESSION));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_block_whose_first_octet_is_green_has_no_red_part() {
+        let (mut shelf, folder) = shelf("green", 100);
+        let now = Instant::now();
+
+        shelf.take(part(Color::Green(3), b"def"), now).unwrap();
+        assert!(!shelf.is_green(SESSION));
+        shelf.take(part(Color::Green(0), b"abc"), now).unwrap();
+        assert!(shelf.is_green(SESSION));
+        shelf.take(part(Color::Red, b"abc"), now).unwrap();
+        assert!(!shelf.is_green(SESSION));
         fs::remove_dir_all(folder).unwrap();
     }
 

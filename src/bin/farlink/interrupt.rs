@@ -1,4 +1,5 @@
-//! Ctrl-C: the first one asks to end in good order, the second one ends at once.
+//! Ctrl-C, and the signal by which systems end services: the first one asks to end in good order, the second
+//! one ends at once.
 
 use core::future::poll_fn;
 use core::task::Poll;
@@ -10,13 +11,13 @@ const STATUS: i32 = 130;
 
 /// Hears of the first Ctrl-C.
 #[derive(Debug, Clone)]
-pub(super) struct Interrupt(watch::Receiver<bool>);
+pub(crate) struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
     /// Begins to listen, before anything is told that somebody could answer by Ctrl-C.
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let (heard, receiver) = watch::channel(false);
-        let mut first = Box::pin(tokio::signal::ctrl_c());
+        let mut first = Box::pin(asked());
         // It listens once it is polled.
         let before = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
         tokio::spawn(async move {
@@ -29,7 +30,7 @@ impl Interrupt {
                 return core::future::pending().await;
             }
             heard.send_replace(true);
-            if tokio::signal::ctrl_c().await.is_ok() {
+            if asked().await.is_ok() {
                 std::process::exit(STATUS);
             }
         });
@@ -37,13 +38,29 @@ impl Interrupt {
     }
 
     /// Waits for the first Ctrl-C; returns at once when it was there.
-    pub(super) async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         if self.0.wait_for(|heard| *heard).await.is_err() {
             core::future::pending::<()>().await;
         }
     }
 
-    pub(super) fn is_heard(&self) -> bool {
+    pub(crate) fn is_heard(&self) -> bool {
         *self.0.borrow()
     }
+}
+
+/// Waits until somebody asks for the end.
+async fn asked() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            outcome = tokio::signal::ctrl_c() => outcome,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
