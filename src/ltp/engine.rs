@@ -597,8 +597,14 @@ impl<A: Addr> Engine<A> {
     #[inline]
     fn next_event(&mut self) -> Option<Event> {
         if self.events.is_empty() && self.streams.is_empty() {
-            return None;
+            None
+        } else {
+            self.take_event()
         }
+    }
+
+    #[inline(never)]
+    fn take_event(&mut self) -> Option<Event> {
         if let Some((event, octets)) = self.events.pop_front() {
             self.event_octets -= octets;
             if let Event::Failed { data, .. } = &event {

@@ -154,13 +154,20 @@ impl<K: Copy> Timers<K> {
         }
         self.unlink(group, before, behind);
         self.free.push(id);
-        let is_it = |entry: Option<&Entry>| entry.is_some_and(|(.., first)| *first == id);
-        let mut firsts = self.lines.iter().map(VecDeque::front);
-        let top = self.heap.peek().map(|Reverse(entry)| entry);
-        let is_first = is_it(top) || firsts.any(is_it);
-        if is_first || self.is_wasteful() {
+        if self.running == 0 {
+            self.lines.iter_mut().for_each(VecDeque::clear);
+            self.heap.clear();
+            self.next = None;
+        } else if self.is_first(id) || self.is_wasteful() {
             self.tidy();
         }
+    }
+
+    /// Whether a timer comes first in a line or in the heap.
+    fn is_first(&self, id: u32) -> bool {
+        let is_it = |(.., first): &Entry| *first == id;
+        self.lines.iter().filter_map(VecDeque::front).any(is_it)
+            || self.heap.peek().is_some_and(|Reverse(top)| is_it(top))
     }
 
     /// Returns when the next timer falls due.
