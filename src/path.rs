@@ -6,10 +6,28 @@ use core::net::SocketAddr;
 
 /// What a machine is addressed by: [`Path`] on IP, [`Hop`] on a CSP network, `()` on one stream, a plain
 /// number where peers go by number.
-pub trait Addr: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {}
+pub trait Addr: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {
+    /// Returns the address of what carries the octets to this one, most often the address itself.
+    ///
+    /// All ways from one UDP socket have that socket as their carrier: what is said of it, such as
+    /// [`Link::Full`](crate::Link::Full), holds of them all. Addresses with the same carrier follow it in
+    /// their order without a gap.
+    #[must_use]
+    fn carrier(self) -> Self {
+        self
+    }
+}
 
 impl Addr for () {}
-impl Addr for Path {}
+impl Addr for Path {
+    fn carrier(self) -> Self {
+        match self.proto {
+            Proto::Udp => Self::socket(Proto::Udp, self.local),
+            // An accepted stream lives on when its listener is closed.
+            Proto::Tcp => self,
+        }
+    }
+}
 impl Addr for Hop {}
 impl Addr for u8 {}
 impl Addr for u16 {}

@@ -16,7 +16,7 @@
 //! | 8 | Memory stays under the bound of the config plus one chunk, and a stream fed on while not wanted is ended. | `MemoryIsBounded` | every run, by [`Subject::held`] or a meter; the watch |
 //! | 9 | The chunking of a stream never matters. | `ChunksVanish` | four runs: whole chunks, single octets, random pieces, random pieces with drains in between |
 //! | 10 | `decode(encode(x)) == x`, and re-encoding what decodes is a fixed point. | `CodecAgrees` | [`codec`] |
-//! | 11 | Nothing is written between `Full` and `Free`, nor after `Down`, `Hand`, `Finish`, `Close` or `Abort`. | `Silence` | the watch |
+//! | 11 | Nothing is written between `Full` and `Free`, nor after `Down`, `Hand`, `Finish`, `Close` or `Abort`, of the address or of its [carrier](crate::Addr::carrier). | `Silence` | the watch |
 //! | 12 | A refused stream is wanted again once events are taken, `Free` comes, or it is closed. | `WantedAgain` | the watch |
 //!
 //! # In tests and fuzz targets

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::{Breach, Law};
 use crate::{Addr, Ask, Instant, Limits, Link, Machine, Output, Transmit};
@@ -117,13 +118,20 @@ impl<A: Addr> Watch<A> {
     /// A driver gives every path one life, so nothing comes from a path that is gone.
     #[must_use]
     pub fn is_alive(&self, at: A) -> bool {
-        self.places.get(&at).is_none_or(Place::is_alive)
+        self.known(at).all(Place::is_alive)
     }
 
     /// Tells whether the carrier at `at` takes no octets for the time being.
     #[must_use]
     pub fn is_full(&self, at: A) -> bool {
-        self.places.get(&at).is_some_and(|place| place.full)
+        self.known(at).any(|place| place.full)
+    }
+
+    /// What is known of an address, and of what carries its octets.
+    fn known(&self, at: A) -> impl Iterator<Item = &Place> {
+        let carrier = Some(at.carrier()).filter(|carrier| *carrier != at);
+        let both = [Some(at), carrier].into_iter().flatten();
+        both.filter_map(|at| self.places.get(&at))
     }
 
     /// Tells whether the machine said `Idle`, and no input and no deadline has come since.
@@ -172,6 +180,9 @@ impl<A: Addr> Watch<A> {
         if matches!(state, Link::Failed(..)) {
             return;
         }
+        if matches!(state, Link::Up | Link::Opened(_)) && !self.is_alive(at) {
+            self.forget_carried(at);
+        }
         let place = self.places.entry(at).or_default();
         match state {
             Link::Up | Link::Opened(_) => place.begin(),
@@ -180,6 +191,18 @@ impl<A: Addr> Watch<A> {
             Link::Ended => place.ended = true,
             Link::Down(_) => place.end("Down"),
             Link::Failed(..) => {}
+        }
+    }
+
+    /// A socket begins another life, and with it all ways from it.
+    fn forget_carried(&mut self, socket: A) {
+        let behind = self.places.range(socket..).map(|(at, _)| *at);
+        let carried: Vec<A> = behind
+            .take_while(|at| at.carrier() == socket)
+            .filter(|at| *at != socket)
+            .collect();
+        for at in carried {
+            self.places.remove(&at);
         }
     }
 
@@ -327,14 +350,11 @@ impl<A: Addr> Watch<A> {
     }
 
     fn silence(&self, tx: &Transmit<A>) -> Result<(), (Law, String)> {
-        let Some((to, place)) = tx.to().and_then(|to| Some((to, self.places.get(&to)?))) else {
+        let Some(to) = tx.to() else {
             return Ok(());
         };
-        let after = match place.life {
-            Life::Gone(end) => end,
-            Life::Finished => "Finish",
-            Life::Unknown | Life::Up if place.full => "Full",
-            Life::Unknown | Life::Up => return Ok(()),
+        let Some(after) = self.known(to).find_map(Place::silenced_by) else {
+            return Ok(());
         };
         let octets = tx.octets().len();
         let detail = format!("{octets} octets were written to {to:?} after `{after}`");
@@ -403,6 +423,16 @@ impl<A: Addr> Watch<A> {
 impl Place {
     const fn is_alive(&self) -> bool {
         !matches!(self.life, Life::Gone(_))
+    }
+
+    /// After what nothing may be written there.
+    const fn silenced_by(&self) -> Option<&'static str> {
+        match self.life {
+            Life::Gone(end) => Some(end),
+            Life::Finished => Some("Finish"),
+            Life::Unknown | Life::Up if self.full => Some("Full"),
+            Life::Unknown | Life::Up => None,
+        }
     }
 
     /// A path that is gone, or was never up, begins a life; one that is up goes on with the one it has.

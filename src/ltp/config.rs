@@ -187,6 +187,9 @@ pub struct Peer<A> {
 
 impl<A> Peer<A> {
     /// A peer next door at `address`, all else by default.
+    ///
+    /// Nothing holds a fast sender back from flooding it: what its socket has no room for is lost, and sent
+    /// again. Blocks longer than some 100 KB want a [`window`](Self::window) or a [`rate`](Self::rate).
     #[must_use]
     pub const fn new(address: A) -> Self {
         Self {

@@ -1,6 +1,8 @@
 //! The engine of one node: peers, services, time, and the way in and out.
 
 mod peers;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -511,7 +513,7 @@ impl<A: Addr> Engine<A> {
 
     /// Finds who sent a segment. From a receiver of blocks the segment does not say; the session does, or
     /// else the address it came from.
-    fn peer_of(&self, from: A, segment: &Segment<'_>) -> Option<u32> {
+    fn peer_of(&mut self, from: A, segment: &Segment<'_>) -> Option<u32> {
         let session = segment.session;
         match segment.body {
             Body::Data(_)
@@ -522,7 +524,8 @@ impl<A: Addr> Engine<A> {
                 if session.originator != self.config.engine {
                     return None;
                 }
-                let known = self.exports.get(&session.number).map(|export| export.slot);
+                let known = self.exports.get_mut(&session.number);
+                let known = known.map(|export| export.slot);
                 known
                     .or_else(|| self.pings.get(&session.number).copied())
                     .or_else(|| self.closed.get((Role::Sender, session)).map(|old| old.slot))
@@ -594,8 +597,14 @@ impl<A: Addr> Engine<A> {
     #[inline]
     fn next_event(&mut self) -> Option<Event> {
         if self.events.is_empty() && self.streams.is_empty() {
-            return None;
+            None
+        } else {
+            self.take_event()
         }
+    }
+
+    #[inline(never)]
+    fn take_event(&mut self) -> Option<Event> {
         if let Some((event, octets)) = self.events.pop_front() {
             self.event_octets -= octets;
             if let Event::Failed { data, .. } = &event {

@@ -18,6 +18,8 @@ const FULL: usize = 6;
 pub(super) struct Index {
     lines: Vec<Line>,
     len: usize,
+    /// Numbers for which there is room without growing.
+    most: usize,
     /// Lines beyond which it does not grow, unless they are all full.
     limit: usize,
 }
@@ -83,6 +85,7 @@ impl Index {
         Self {
             lines: Vec::new(),
             len: 0,
+            most: 0,
             limit: most / FULL + 1,
         }
     }
@@ -109,7 +112,7 @@ impl Index {
     #[inline]
     const fn home(&self, hash: u64) -> usize {
         // Bound: below the count of lines, which is far below 2^32. The lowest bits are the tag.
-        ((hash >> 32) * self.lines.len() as u64 >> 32) as usize
+        (((hash >> 32) * self.lines.len() as u64) >> 32) as usize
     }
 
     #[inline]
@@ -146,9 +149,7 @@ impl Index {
     /// Adds a number that is not in it; `hash_of` tells the hashes of those that are.
     #[inline]
     pub(super) fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
-        let count = self.lines.len();
-        let is_short = self.len >= FULL * count && count < self.limit;
-        if is_short || self.len >= LANES * count {
+        if self.len >= self.most {
             self.grow(hash_of);
         }
         self.put(hash, number);
@@ -175,6 +176,7 @@ impl Index {
         let count = (2 * self.lines.len()).clamp(1, self.limit.max(self.lines.len() + 1));
         let old = core::mem::replace(&mut self.lines, alloc::vec![Line::default(); count]);
         self.len = 0;
+        self.most = count * if count < self.limit { FULL } else { LANES };
         for line in &old {
             let lanes = line.numbers.iter().zip(0_u32..);
             for (number, _) in lanes.filter(|(_, lane)| line.used >> lane & 1 == 1) {

@@ -156,7 +156,7 @@ impl<A: Addr> Engine<A> {
         serial: u64,
         tx: &mut Transmit<A>,
     ) -> Put {
-        let Some(import) = self.imports.get(&session) else {
+        let Some(import) = self.imports.get_mut(&session) else {
             return Put::Never;
         };
         let reception = match &import.stage {

@@ -12,7 +12,8 @@ pub(super) type Table<K, V> = hashbrown::HashMap<K, V, Keyed>;
 
 /// The sessions of one role by their names.
 ///
-/// Most inputs are for the session that the one before was for, so that one is found without hashing. The
+/// Most inputs are for the session that the one before was for, or for its neighbour, so these are found without
+/// hashing. The
 /// sessions lie in a row, in about the order in which they began: walking through many of them in turn reads
 /// memory in order, and what the hashes lead to is a table of places in the row.
 #[derive(Debug)]
@@ -52,8 +53,10 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     #[inline]
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        let place = self.place(key)?;
-        self.last = place;
+        if key_at(&self.row, self.last) != Some(key) {
+            self.last = self.place_near(key).or_else(|| self.find(key))?;
+        }
+        let place = self.last;
         let one = self.row.get_mut(usize::try_from(place).ok()?)?;
         one.as_mut().map(|(_, value)| value)
     }
@@ -122,6 +125,19 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         if key_at(&self.row, self.last) == Some(key) {
             return Some(self.last);
         }
+        self.find(key)
+    }
+
+    /// Where many sessions are at the same step, the one after or before that of the last input is next.
+    #[inline]
+    fn place_near(&self, key: &K) -> Option<u32> {
+        let near = [self.last.wrapping_add(1), self.last.wrapping_sub(1)];
+        near.into_iter()
+            .find(|place| key_at(&self.row, *place) == Some(key))
+    }
+
+    #[inline]
+    fn find(&self, key: &K) -> Option<u32> {
         let row = &self.row;
         self.index.find(self.hasher.hash_one(key), |place| {
             key_at(row, place) == Some(key)

@@ -1,6 +1,6 @@
 //! Deadlines that stand still while a peer is silent.
 
-use alloc::collections::BinaryHeap;
+use alloc::collections::{BinaryHeap, VecDeque};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -9,16 +9,24 @@ use crate::Instant;
 /// No timer: the end of a list.
 const NONE: u32 = u32::MAX;
 
-/// A table of deadlines, each under a key of the owner's: the earliest costs nothing to see, setting one costs
-/// a logarithm at most, and stopping one nothing, as nearly all are stopped.
+/// Lines of timers that ascend. Answers are waited for nearly always equally long, and guards longer.
+const LINES: usize = 2;
+
+/// A table of deadlines, each under a key of the owner's: the earliest costs nothing to see, and setting and
+/// stopping one hardly more, as nearly all are set in the order in which they would fall due, and stopped in
+/// it. Any other costs a logarithm.
 ///
 /// A timer can be frozen over a contact window (RFC 5326 sections 6.5 and 6.6): it then falls due only
 /// after it was thawed. Each belongs to a group, and freezing walks through the timers of one group alone.
 #[derive(Debug, Clone)]
 pub(super) struct Timers<K> {
-    /// What is due when: deadline, stamp and place in the table. What was stopped or frozen stays until it
-    /// comes to the top, or until it is the most.
-    heap: BinaryHeap<Reverse<(Instant, u32, u32)>>,
+    /// What is due when. What was stopped or frozen stays until it comes first, or until it is the most. The
+    /// first of each line and the top of the heap are live.
+    lines: [VecDeque<Entry>; LINES],
+    /// What falls due before the last of all lines.
+    heap: BinaryHeap<Reverse<Entry>>,
+    /// The earliest of all.
+    next: Option<Instant>,
     slots: Vec<Slot<K>>,
     free: Vec<u32>,
     /// The first timer of each group.
@@ -27,6 +35,9 @@ pub(super) struct Timers<K> {
     frozen: usize,
     stamp: u32,
 }
+
+/// Deadline, stamp and place in the table.
+type Entry = (Instant, u32, u32);
 
 /// The handle of a running timer. It is spent once the timer fires or is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +74,9 @@ pub(super) struct Due {
 impl<K: Copy> Timers<K> {
     pub(super) const fn new() -> Self {
         Self {
+            lines: [const { VecDeque::new() }; LINES],
             heap: BinaryHeap::new(),
+            next: None,
             slots: Vec::new(),
             free: Vec::new(),
             groups: Vec::new(),
@@ -103,7 +116,7 @@ impl<K: Copy> Timers<K> {
         Some(TimerId(id))
     }
 
-    /// Puts a timer into the heap. Of several with one deadline, the first set is the first due.
+    /// Puts a timer behind those due before it. Of several with one deadline, the first set is the first due.
     fn run(&mut self, id: u32, deadline: Instant) {
         self.stamp = self.stamp.wrapping_add(1);
         let stamp = self.stamp;
@@ -111,7 +124,21 @@ impl<K: Copy> Timers<K> {
             slot.stage = Stage::Running(stamp);
         }
         self.running += 1;
-        self.heap.push(Reverse((deadline, stamp, id)));
+        if self.next.is_none_or(|next| deadline < next) {
+            self.next = Some(deadline);
+        }
+        let entry = (deadline, stamp, id);
+        match self.line_for(deadline) {
+            Some(line) => line.push_back(entry),
+            None => self.heap.push(Reverse(entry)),
+        }
+    }
+
+    /// The line that a deadline continues with the shortest step, or else an empty one.
+    fn line_for(&mut self, deadline: Instant) -> Option<&mut VecDeque<Entry>> {
+        let lines = self.lines.iter_mut();
+        let fits = lines.filter(|line| line.back().is_none_or(|(last, ..)| *last <= deadline));
+        fits.max_by_key(|line| line.back().map(|(last, ..)| *last))
     }
 
     /// Stops a timer.
@@ -127,17 +154,36 @@ impl<K: Copy> Timers<K> {
         }
         self.unlink(group, before, behind);
         self.free.push(id);
-        self.tidy();
+        if self.running == 0 {
+            self.lines.iter_mut().for_each(VecDeque::clear);
+            self.heap.clear();
+            self.next = None;
+        } else if self.is_first(id) || self.is_wasteful() {
+            self.tidy();
+        }
+    }
+
+    /// Whether a timer comes first in a line or in the heap.
+    fn is_first(&self, id: u32) -> bool {
+        let is_it = |(.., first): &Entry| *first == id;
+        self.lines.iter().filter_map(VecDeque::front).any(is_it)
+            || self.heap.peek().is_some_and(|Reverse(top)| is_it(top))
     }
 
     /// Returns when the next timer falls due.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse((at, ..))| *at)
+    pub(super) const fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    fn first(&self) -> Option<&Entry> {
+        let firsts = self.lines.iter().filter_map(VecDeque::front);
+        let top = self.heap.peek().map(|Reverse(entry)| entry);
+        firsts.chain(top).min()
     }
 
     /// Takes one timer that is due.
     pub(super) fn pop(&mut self, now: Instant) -> Option<K> {
-        let &Reverse((at, _, id)) = self.heap.peek()?;
+        let &(at, _, id) = self.first()?;
         if at > now {
             return None;
         }
@@ -148,7 +194,7 @@ impl<K: Copy> Timers<K> {
 
     /// Freezes the timers of a group whose answer is not on its way yet (RFC 5326 section 6.5).
     pub(super) fn freeze(&mut self, group: u32, now: Instant) {
-        let mut next = self.first(group);
+        let mut next = self.first_of(group);
         while let Some(slot) = self.slot_mut(next) {
             next = slot.behind;
             if matches!(slot.stage, Stage::Running(_)) && slot.nominal >= now {
@@ -163,7 +209,7 @@ impl<K: Copy> Timers<K> {
     /// Lets the timers of a group run again, later by as long as the peer was silent past the time at which
     /// the answer was expected to leave (RFC 5326 section 6.6).
     pub(super) fn thaw(&mut self, group: u32, now: Instant) {
-        let mut id = self.first(group);
+        let mut id = self.first_of(group);
         while let Some(slot) = self.slot_mut(id) {
             let behind = slot.behind;
             if slot.stage == Stage::Frozen {
@@ -183,7 +229,8 @@ impl<K: Copy> Timers<K> {
 
     /// Returns the bytes of memory allocated.
     pub(super) fn allocated(&self) -> usize {
-        self.heap.capacity() * size_of::<(Instant, u32, u32)>()
+        let in_lines: usize = self.lines.iter().map(VecDeque::capacity).sum();
+        (self.heap.capacity() + in_lines) * size_of::<Entry>()
             + self.slots.capacity() * size_of::<Slot<K>>()
             + (self.free.capacity() + self.groups.capacity()) * size_of::<u32>()
     }
@@ -191,24 +238,40 @@ impl<K: Copy> Timers<K> {
     /// The bytes that one timer takes at most, with what growing vectors keep in reserve, and one that was
     /// stopped beside it.
     pub(super) const fn weight() -> usize {
-        2 * (2 * size_of::<(Instant, u32, u32)>() + size_of::<Slot<K>>() + 2 * size_of::<u32>())
+        let entries = (1 + LINES) * 2 * size_of::<Entry>();
+        2 * (entries + size_of::<Slot<K>>() + 2 * size_of::<u32>())
     }
 
-    /// Drops entries of the heap that no timer stands for: those at the top, and all once they are the most.
+    /// Whether entries that no timer stands for are the most.
+    fn is_wasteful(&self) -> bool {
+        let in_lines: usize = self.lines.iter().map(VecDeque::len).sum();
+        self.heap.len() + in_lines > 2 * self.running + 64
+    }
+
+    /// Drops entries that no timer stands for: those that come first, and all once they are the most.
     fn tidy(&mut self) {
-        while let Some(Reverse((_, stamp, id))) = self.heap.peek()
-            && !is_live(&self.slots, *stamp, *id)
+        let slots = &self.slots;
+        for line in &mut self.lines {
+            while line.front().is_some_and(|entry| !is_live(slots, entry)) {
+                line.pop_front();
+            }
+        }
+        while let Some(Reverse(entry)) = self.heap.peek()
+            && !is_live(slots, entry)
         {
             self.heap.pop();
         }
-        if self.heap.len() > 2 * self.running + 64 {
+        if self.is_wasteful() {
             let slots = &self.slots;
-            self.heap
-                .retain(|Reverse((_, stamp, id))| is_live(slots, *stamp, *id));
+            self.heap.retain(|Reverse(entry)| is_live(slots, entry));
+            for line in &mut self.lines {
+                line.retain(|entry| is_live(slots, entry));
+            }
         }
+        self.next = self.first().map(|(at, ..)| *at);
     }
 
-    fn first(&self, group: u32) -> u32 {
+    fn first_of(&self, group: u32) -> u32 {
         let first = usize::try_from(group)
             .ok()
             .and_then(|group| self.groups.get(group));
@@ -228,7 +291,7 @@ impl<K: Copy> Timers<K> {
     }
 
     fn link(&mut self, id: u32, group: u32) {
-        let behind = self.first(group);
+        let behind = self.first_of(group);
         self.set_first(group, id);
         if let Some(slot) = self.slot_mut(id) {
             slot.behind = behind;
@@ -257,11 +320,12 @@ impl<K: Copy> Timers<K> {
     }
 }
 
-fn is_live<K>(slots: &[Slot<K>], stamp: u32, id: u32) -> bool {
-    usize::try_from(id)
+#[inline]
+fn is_live<K>(slots: &[Slot<K>], (_, stamp, id): &Entry) -> bool {
+    usize::try_from(*id)
         .ok()
         .and_then(|id| slots.get(id))
-        .is_some_and(|slot| slot.stage == Stage::Running(stamp))
+        .is_some_and(|slot| slot.stage == Stage::Running(*stamp))
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::capture::Packet;
-use super::frame::{Frame, Skip, Transport};
+use super::frame::{Frame, Piece, Skip, Transport};
+use super::pieces::Pieces;
 use super::synth::{FIN, RST, SYN};
 use crate::{Instant, Path};
 
@@ -51,7 +52,7 @@ pub struct Skipped {
     pub link_type: u64,
     /// Packets that are neither UDP nor TCP on IP.
     pub other: u64,
-    /// Fragments of IP packets.
+    /// Fragments of IP packets whose other fragments are not there, or not yet.
     pub fragments: u64,
     /// Packets shorter than their headers.
     pub malformed: u64,
@@ -61,12 +62,13 @@ pub struct Skipped {
 
 /// Puts the packets of a capture into order.
 ///
-/// Datagrams pass. Of streams, each direction comes in order and once: repeated octets are dropped, and
+/// Fragments of IP packets are put together. Datagrams pass. Of streams, each direction comes in order and once: repeated octets are dropped, and
 /// what never comes is reported as a gap when too much waits behind it, or at the end. A stream whose
 /// beginning is not in the capture begins with its first segment.
 #[derive(Debug, Clone, Default)]
 pub struct Flows {
-    flows: BTreeMap<(SocketAddr, SocketAddr), Flow>,
+    streams: BTreeMap<(SocketAddr, SocketAddr), Flow>,
+    pieces: Pieces,
     skipped: Skipped,
 }
 
@@ -94,8 +96,11 @@ impl Flows {
 
     /// Returns what was passed over so far.
     #[must_use]
-    pub const fn skipped(&self) -> Skipped {
-        self.skipped
+    pub fn skipped(&self) -> Skipped {
+        Skipped {
+            fragments: self.pieces.lost(),
+            ..self.skipped
+        }
     }
 
     /// Takes the next packet of a capture; `arrive` gets what it completes.
@@ -104,8 +109,22 @@ impl Flows {
             Ok(frame) => self.frame(packet.time, &frame, &mut arrive),
             Err(Skip::LinkType(_)) => self.skipped.link_type += 1,
             Err(Skip::Other) => self.skipped.other += 1,
-            Err(Skip::Fragment) => self.skipped.fragments += 1,
+            Err(Skip::Fragment) => self.piece(packet, &mut arrive),
             Err(Skip::Malformed) => self.skipped.malformed += 1,
+        }
+    }
+
+    /// What a fragmented packet carried comes with its last piece.
+    fn piece(&mut self, packet: &Packet<'_>, arrive: &mut dyn FnMut(Arrival<'_>)) {
+        let Some(piece) = Piece::read(packet.link_type, packet.octets) else {
+            return;
+        };
+        if let Some(whole) = self.pieces.take(packet.time, &piece) {
+            match Frame::of_pieces(piece.of, &whole) {
+                Ok(frame) => self.frame(packet.time, &frame, arrive),
+                Err(Skip::Malformed) => self.skipped.malformed += 1,
+                Err(_) => self.skipped.other += 1,
+            }
         }
     }
 
@@ -127,14 +146,14 @@ impl Flows {
         }
         let mut arrive = |what: What<'_>| arrive(Arrival { time, path, what });
         let key = (frame.source, frame.destination);
-        if !self.flows.contains_key(&key) {
+        if !self.streams.contains_key(&key) {
             // A probe of an idle stream is numbered one too low, and would make a bad beginning.
             if frame.payload.is_empty() && flags & SYN == 0 {
                 return;
             }
             self.make_room();
         }
-        let flow = self.flows.entry(key).or_insert_with(|| {
+        let flow = self.streams.entry(key).or_insert_with(|| {
             // A SYN counts one; a stream that is met half way begins where it is met.
             Flow::new(sequence, flags)
         });
@@ -146,25 +165,25 @@ impl Flows {
     }
 
     fn make_room(&mut self) {
-        if self.flows.len() >= FLOWS {
-            self.flows.pop_first();
+        if self.streams.len() >= FLOWS {
+            self.streams.pop_first();
             self.skipped.flows += 1;
         }
     }
 
     fn close(&mut self, time: Instant, path: Path, arrive: &mut dyn FnMut(Arrival<'_>)) {
-        if let Some(mut flow) = self.flows.remove(&(path.remote, path.local)) {
+        if let Some(mut flow) = self.streams.remove(&(path.remote, path.local)) {
             flow.finish(&mut |what: What<'_>| arrive(Arrival { time, path, what }));
         }
     }
 
     /// Gives what still waits behind gaps, at the end of a capture.
     pub fn finish(&mut self, time: Instant, mut arrive: impl FnMut(Arrival<'_>)) {
-        for ((source, destination), flow) in &mut self.flows {
+        for ((source, destination), flow) in &mut self.streams {
             let path = Path::tcp(*destination, *source);
             flow.finish(&mut |what: What<'_>| arrive(Arrival { time, path, what }));
         }
-        self.flows.clear();
+        self.streams.clear();
     }
 }
 

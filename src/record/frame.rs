@@ -60,20 +60,106 @@ impl<'a> Frame<'a> {
     ///
     /// [`Skip`], when there is no UDP or TCP in it.
     pub fn read(link_type: u16, packet: &'a [u8]) -> Result<Self, Skip> {
-        match link_type {
-            0 | 108 => loopback(packet),
-            1 => ethernet(packet),
-            12 | 14 | 101 | 228 | 229 => ip(packet),
-            113 => cooked(packet, 14, 16),
-            276 => cooked(packet, 0, 20),
-            252 => exported(packet),
-            other => Err(Skip::LinkType(other)),
+        if link_type == EXPORTED {
+            return exported(packet);
+        }
+        match packet_of_ip(link_type, packet)? {
+            Ip::Whole(next, carried) => transport(next, &carried),
+            Ip::Piece(_) => Err(Skip::Fragment),
+        }
+    }
+
+    /// Takes the layers off what the pieces of an IP packet carried together.
+    pub(super) fn of_pieces(of: Whose, octets: &'a [u8]) -> Result<Self, Skip> {
+        let carried = Carried {
+            source: of.source,
+            destination: of.destination,
+            octets,
+            missing: 0,
+        };
+        match extensions(of.next, carried)? {
+            Ip::Whole(next, carried) => transport(next, &carried),
+            Ip::Piece(_) => Err(Skip::Malformed),
         }
     }
 }
 
+/// `LINKTYPE_WIRESHARK_UPPER_PDU`.
+const EXPORTED: u16 = 252;
+
+/// An IP packet, or a piece of one.
+enum Ip<'a> {
+    /// Of this protocol.
+    Whole(u8, Carried<'a>),
+    Piece(Piece<'a>),
+}
+
+/// A fragment of an IP packet (RFC 791 section 3.2, RFC 8200 section 4.5).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece<'a> {
+    pub(super) of: Whose,
+    /// Where it belongs in what the packet carries.
+    pub(super) offset: usize,
+    pub(super) is_last: bool,
+    /// Less than it carried, if the capture cut it.
+    pub(super) octets: &'a [u8],
+    pub(super) is_whole: bool,
+}
+
+/// The IP packet that a piece is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Whose {
+    source: IpAddr,
+    destination: IpAddr,
+    next: u8,
+    identification: u32,
+}
+
+impl<'a> Piece<'a> {
+    /// Finds the piece in a packet of which [`Frame::read`] says that it is a fragment.
+    pub(super) fn read(link_type: u16, packet: &'a [u8]) -> Option<Self> {
+        match packet_of_ip(link_type, packet) {
+            Ok(Ip::Piece(piece)) => Some(piece),
+            _ => None,
+        }
+    }
+
+    fn new(of: Whose, flags_and_offset: [u8; 2], unit: Unit, carried: &Carried<'a>) -> Self {
+        let field = u16::from_be_bytes(flags_and_offset);
+        let (offset, is_last) = match unit {
+            Unit::V4 => (usize::from(field & 0x1fff) * 8, field & 0x2000 == 0),
+            Unit::V6 => (usize::from(field & 0xfff8), field & 1 == 0),
+        };
+        Self {
+            of,
+            offset,
+            is_last,
+            octets: carried.octets,
+            is_whole: carried.missing == 0,
+        }
+    }
+}
+
+/// How offset and flag share their field.
+#[derive(Clone, Copy)]
+enum Unit {
+    V4,
+    V6,
+}
+
+fn packet_of_ip(link_type: u16, packet: &[u8]) -> Result<Ip<'_>, Skip> {
+    match link_type {
+        0 | 108 => loopback(packet),
+        1 => ethernet(packet),
+        12 | 14 | 101 | 228 | 229 => ip(packet),
+        113 => cooked(packet, 14, 16),
+        276 => cooked(packet, 0, 20),
+        other => Err(Skip::LinkType(other)),
+    }
+}
+
 /// Four octets of address family, in the order of whatever machine wrote them. IP says its version itself.
-fn loopback(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+fn loopback(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     let (family, packet) = packet.split_first_chunk::<4>().ok_or(Skip::Malformed)?;
     // 2 everywhere; for IPv6 10 on Linux, 24, 28 and 30 on the BSDs.
     match family {
@@ -124,25 +210,25 @@ fn number(octets: &[u8]) -> Option<u32> {
     octets.try_into().map(u32::from_be_bytes).ok()
 }
 
-fn ethernet(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+fn ethernet(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     let mut rest = packet;
     take::<12>(&mut rest).ok_or(Skip::Malformed)?;
     ethertype(rest)
 }
 
 /// `place` is where the `EtherType` stands, `header` how long the whole header is.
-fn cooked(packet: &[u8], place: usize, header: usize) -> Result<Frame<'_>, Skip> {
+fn cooked(packet: &[u8], place: usize, header: usize) -> Result<Ip<'_>, Skip> {
     let kind = packet.get(place..place + 2).ok_or(Skip::Malformed)?;
     let rest = packet.get(header..).ok_or(Skip::Malformed)?;
     by_ethertype(kind, rest, 0)
 }
 
-fn ethertype(mut rest: &[u8]) -> Result<Frame<'_>, Skip> {
+fn ethertype(mut rest: &[u8]) -> Result<Ip<'_>, Skip> {
     let kind = take_slice(&mut rest, 2).ok_or(Skip::Malformed)?;
     by_ethertype(kind, rest, 0)
 }
 
-fn by_ethertype<'a>(kind: &[u8], mut rest: &'a [u8], depth: usize) -> Result<Frame<'a>, Skip> {
+fn by_ethertype<'a>(kind: &[u8], mut rest: &'a [u8], depth: usize) -> Result<Ip<'a>, Skip> {
     match kind {
         [0x08, 0x00] | [0x86, 0xdd] => ip(rest),
         // Tags of VLANs, customer's, provider's and an early provider's: two octets, then another type.
@@ -155,7 +241,7 @@ fn by_ethertype<'a>(kind: &[u8], mut rest: &'a [u8], depth: usize) -> Result<Fra
     }
 }
 
-fn ip(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+fn ip(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     match packet.first().map(|first| first >> 4) {
         Some(4) => ipv4(packet),
         Some(6) => ipv6(packet),
@@ -183,45 +269,55 @@ impl<'a> Carried<'a> {
     }
 }
 
-fn ipv4(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+fn ipv4(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     let (header, _) = packet.split_first_chunk::<20>().ok_or(Skip::Malformed)?;
     let header_length = usize::from(header[0] & 15) * 4;
     let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
     // Offloaded sends are captured before anybody has filled the length in.
     let total = if total == 0 { packet.len() } else { total };
-    let fragment = u16::from_be_bytes([header[6], header[7]]) & 0x3fff;
     let length = total.checked_sub(header_length).ok_or(Skip::Malformed)?;
     let octets = packet.get(header_length..).ok_or(Skip::Malformed)?;
     if header_length < 20 {
         return Err(Skip::Malformed);
-    }
-    if fragment != 0 {
-        return Err(Skip::Fragment);
     }
     let mut addresses = header.get(12..).unwrap_or_default();
     let source = take::<4>(&mut addresses).ok_or(Skip::Malformed)?;
     let destination = take::<4>(&mut addresses).ok_or(Skip::Malformed)?;
     let source = Ipv4Addr::from(source).into();
     let destination = Ipv4Addr::from(destination).into();
-    transport(
-        header[9],
-        &Carried::new(source, destination, octets, length),
-    )
+    let carried = Carried::new(source, destination, octets, length);
+    let fragment = [header[6], header[7]];
+    // All but "don't fragment" and the bit that nobody has a use for.
+    if u16::from_be_bytes(fragment) & 0x3fff != 0 {
+        let of = Whose {
+            source,
+            destination,
+            next: header[9],
+            identification: u16::from_be_bytes([header[4], header[5]]).into(),
+        };
+        return Ok(Ip::Piece(Piece::new(of, fragment, Unit::V4, &carried)));
+    }
+    Ok(Ip::Whole(header[9], carried))
 }
 
-fn ipv6(packet: &[u8]) -> Result<Frame<'_>, Skip> {
+fn ipv6(packet: &[u8]) -> Result<Ip<'_>, Skip> {
     let mut rest = packet;
-    let [_, _, _, _, high, low, mut next, _] = take::<8>(&mut rest).ok_or(Skip::Malformed)?;
+    let [_, _, _, _, high, low, next, _] = take::<8>(&mut rest).ok_or(Skip::Malformed)?;
     let source = take::<16>(&mut rest).ok_or(Skip::Malformed)?;
     let destination = take::<16>(&mut rest).ok_or(Skip::Malformed)?;
     let length = usize::from(u16::from_be_bytes([high, low]));
     let length = if length == 0 { rest.len() } else { length };
-    let mut carried = Carried::new(
+    let carried = Carried::new(
         Ipv6Addr::from(source).into(),
         Ipv6Addr::from(destination).into(),
         rest,
         length,
     );
+    extensions(next, carried)
+}
+
+/// Passes over the extension headers of IPv6.
+fn extensions(mut next: u8, mut carried: Carried<'_>) -> Result<Ip<'_>, Skip> {
     for _ in 0..DEPTH {
         let mut rest = carried.octets;
         let [following, size] = match next {
@@ -229,13 +325,22 @@ fn ipv6(packet: &[u8]) -> Result<Frame<'_>, Skip> {
             0 | 43 | 60 | 51 => take::<2>(&mut rest).ok_or(Skip::Malformed)?,
             44 => {
                 let [following, _, high, low] = take::<4>(&mut rest).ok_or(Skip::Malformed)?;
+                let identification = take::<4>(&mut rest).ok_or(Skip::Malformed)?;
                 // All but the reserved bits: offset and "more".
                 if u16::from_be_bytes([high, low]) & 0xfff9 != 0 {
-                    return Err(Skip::Fragment);
+                    carried.octets = rest;
+                    let of = Whose {
+                        source: carried.source,
+                        destination: carried.destination,
+                        next: following,
+                        identification: u32::from_be_bytes(identification),
+                    };
+                    let piece = Piece::new(of, [high, low], Unit::V6, &carried);
+                    return Ok(Ip::Piece(piece));
                 }
                 [following, 0]
             }
-            _ => return transport(next, &carried),
+            _ => return Ok(Ip::Whole(next, carried)),
         };
         // RFC 4302 counts words of four octets, less two; the others count eight, less one.
         let size = match next {

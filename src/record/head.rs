@@ -127,7 +127,8 @@ impl fmt::Display for Damage {
         let Self { from, to } = self;
         write!(
             f,
-            "the file is damaged between octets {from} and {to}: the checksum does not match"
+            "the file is damaged between octets {from} and {to}, or another program has saved it anew: \
+             the checksum does not match"
         )
     }
 }

@@ -81,6 +81,7 @@ mod kinds;
 mod lane;
 mod pages;
 mod pcapng;
+mod pieces;
 mod recorder;
 mod recording;
 mod redact;

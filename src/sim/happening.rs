@@ -97,7 +97,7 @@ impl World {
             Happening::Room(id) => self.make_room(id),
             Happening::Arrive(plan) => {
                 if let Some(arrival) = self.plans.arrivals.try_remove(plan.key()) {
-                    self.arrival(arrival);
+                    self.arrival(&arrival);
                 }
             }
             Happening::ArriveOnIp(plan) => {

@@ -46,7 +46,7 @@ pub(super) struct IpArrival {
 }
 
 /// What a packet carries beside its octets.
-#[derive(Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Head {
     /// For this host, from this number.
     Named(HostId, u64),
@@ -248,9 +248,9 @@ impl World {
             return Sent::Gone;
         };
         for (way, head) in others {
-            self.take_off(*way, at, head.clone(), place, octets.clone());
+            self.take_off(*way, at, *head, place, octets.clone());
         }
-        self.take_off(*last, at, last_head.clone(), place, octets);
+        self.take_off(*last, at, *last_head, place, octets);
         filled.map_or(Sent::Gone, Sent::Filled)
     }
 
@@ -295,7 +295,7 @@ impl World {
             return;
         };
         let flown = state.flight.fly(&state.line, sent, carrier, octets);
-        let copy = flown.copy.map(|landing| (landing, head.clone()));
+        let copy = flown.copy.map(|landing| (landing, head));
         match flown.fate {
             Ok(landing) => self.land(head, landing, packet),
             Err(why) => self.trace.lost(packet, sent, why),
@@ -335,7 +335,7 @@ impl World {
         self.plan_arrival(landing.at, arrival);
     }
 
-    pub(super) fn arrival(&mut self, arrival: Arrival) {
+    pub(super) fn arrival(&mut self, arrival: &Arrival) {
         let from = match arrival.from {
             From::Name(name) => Place::Name(name),
             From::Hop(hop) => Place::Hop(hop),

@@ -528,12 +528,12 @@ fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     node.shutdown(AT_LAST);
 }
 
-fn node(engine: u64) -> Node {
+pub(crate) fn node(engine: u64) -> Node {
     Node::bind(here(), Config::engine(engine)).unwrap()
 }
 
 /// Two nodes that know each other.
-fn pair() -> (Node, Node) {
+pub(crate) fn pair() -> (Node, Node) {
     let (one, two) = (node(1), node(2));
     one.add_peer(2, Peer::new(two.local_addr())).unwrap();
     two.add_peer(1, Peer::new(one.local_addr())).unwrap();

@@ -632,12 +632,12 @@ async fn is_pending(future: impl Future) -> bool {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
 
-fn node(engine: u64) -> Node {
+pub(crate) fn node(engine: u64) -> Node {
     Node::bind(here(), Config::engine(engine)).unwrap()
 }
 
 /// Two nodes that know each other.
-fn pair() -> (Node, Node) {
+pub(crate) fn pair() -> (Node, Node) {
     let (one, two) = (node(1), node(2));
     one.add_peer(2, Peer::new(two.local_addr())).unwrap();
     two.add_peer(1, Peer::new(one.local_addr())).unwrap();

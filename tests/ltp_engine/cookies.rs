@@ -162,7 +162,7 @@ fn a_receiver_shows_the_cookies_of_every_segment_of_a_session() {
             line.deliver(2, &data(number, 0, &[]));
         }
 
-        line.deliver(2, &with_cookies(number, &[COOKIE], body.clone()));
+        line.deliver(2, &with_cookies(number, &[COOKIE], body));
 
         assert_eq!(kept(&mut line, number), [COOKIE], "{body:?}");
     }
@@ -194,7 +194,7 @@ fn cancellations_and_their_acknowledgments_are_read_with_their_cookies() {
         Body::CancelAckToSender,
         Body::CancelAckToReceiver,
     ] {
-        let octets = with_cookies(5, &[COOKIE], body.clone());
+        let octets = with_cookies(5, &[COOKIE], body);
 
         let segment = Segment::decode(&octets).unwrap();
 

@@ -90,6 +90,7 @@ fn what_is_recorded_replays_and_draws() {
     );
     let drawing = fs::read_to_string(drawing).unwrap();
     assert!(drawing.contains("CR"));
+    assert!(drawing.contains("tool.pcapng"), "its title");
     assert!(!drawing.contains("seed"), "only worlds grow from one");
 }
 

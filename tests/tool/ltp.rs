@@ -345,9 +345,11 @@ fn a_service_that_nobody_has_is_told_with_the_words_of_the_peer() {
 #[test]
 fn a_block_beyond_the_limit_of_the_receiver_is_refused_by_it() {
     let file = written("ltp_limit.bin", &pattern(20_000));
-    let node = receive(&["--limit", "10000"]);
+    for limit in ["10000", "1", "0"] {
+        let node = receive(&["--limit", limit]);
 
-    send(&file, &node.address, &[]).badly(1, "engine 2 cancelled block 1:");
+        send(&file, &node.address, &[]).badly(1, "engine 2 cancelled block 1:");
+    }
 }
 
 #[cfg(unix)]
@@ -554,6 +556,19 @@ fn what_makes_no_sense_is_wrong_usage() {
         "ltp", "recv", "--engine", "1", "--client", "4", "--bind", "nowhere",
     ])
     .badly(2, "as in 0.0.0.0:1113");
+    farlink(&[
+        "ltp",
+        "recv",
+        "--engine",
+        "1",
+        "--client",
+        "4",
+        "--bind",
+        "127.0.0.1:0",
+        "--owlt",
+        "1e10",
+    ])
+    .badly(2, "a span of 10000000000s exceeds the limit of 3162240000s");
     fs::remove_file(huge).unwrap();
 }
 

@@ -28,9 +28,10 @@ use printer::{Place, Printer, Style};
 /// datagrams (ltp) each line of hex digits is one; of a stream (cotp) line breaks mean nothing.
 ///
 /// Of a capture, the streams and datagrams on the port of a known protocol are read (cotp: TCP 102, ltp: UDP
-/// 1113), each direction of a stream put back in order. A line begins with the time and the two addresses. Times count from the
-/// first packet, in a recording of farlink from its origin. What was passed over is counted on standard
-/// error.
+/// 1113), fragments of IP put together, and each direction of a stream put back in order. Link types are
+/// Ethernet, raw IP, BSD loopback, Linux cooked capture and PDUs that Wireshark has exported. A line begins
+/// with the time and the two addresses. Times count from the first packet, in a recording of farlink from its
+/// origin. What was passed over is counted on standard error.
 ///
 /// With --json each line is an object with `protocol`, `offset` and `length` (octets, from the beginning of
 /// the input, the stream or the datagram), and the fields of the PDU, octets as hex. Of cotp these are `tpdu`
@@ -89,7 +90,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let scope = Scope::new(&input, arguments.protocol, &arguments.port);
         let trace = ladder::of_capture(&input, |path| scope.protocol(path), &[])
             .map_err(|error| named(Failure::Protocol(format!("no ladder: {error}"))))?;
-        std::fs::write(path, trace.svg(&Drawing::default()))
+        let drawing = Drawing {
+            title: input::name(&arguments.file),
+            ..Drawing::default()
+        };
+        std::fs::write(path, trace.svg(&drawing))
             .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
     }
     decoded

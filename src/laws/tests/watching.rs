@@ -1,10 +1,11 @@
 //! The watch around a live machine, as a driver holds it.
 
 use alloc::vec;
+use core::net::SocketAddr;
 
 use super::lines::{self, Command, Event, Fault, Lines, frames};
 use crate::laws::{Breach, Law, Subject, Watch};
-use crate::{Instant, Limits, Link, Machine, Output, Seed, Transmit};
+use crate::{Cause, Instant, Limits, Link, Machine, Output, Path, Proto, Seed, Transmit};
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 
@@ -135,4 +136,54 @@ fn another_buffer_than_the_driver_gave_is_found() {
 
     assert_eq!(breach.law, Law::SendFits);
     assert_eq!(breach.detail, "it exchanged the buffer that it was given");
+}
+
+#[test]
+fn what_is_said_of_a_udp_socket_holds_of_all_ways_from_it() {
+    let local = SocketAddr::from(([10, 0, 0, 1], 4000));
+    let socket = Path::socket(Proto::Udp, local);
+    let way = Path::udp(local, SocketAddr::from(([10, 0, 0, 2], 4000)));
+    let mut watch = Watch::new(Limits::default());
+    let mut tx = Transmit::new(Limits::default());
+    tx.push(way, 3, |out| out.extend_from_slice(b"abc"));
+    let sends = |watch: &mut Watch<Path>| {
+        let sent = watch.polled(NOW, &Output::<Path, ()>::Transmit, &tx);
+        sent.map_err(|breach| breach.detail)
+    };
+
+    watch.link(NOW, socket, Link::Up);
+    assert_eq!(sends(&mut watch), Ok(()));
+
+    watch.link(NOW, socket, Link::Full);
+    assert!(watch.is_full(way));
+    let detail = sends(&mut watch).unwrap_err();
+    assert!(detail.ends_with("after `Full`"), "{detail}");
+
+    watch.link(NOW, socket, Link::Free);
+    watch.link(NOW, way, Link::Full);
+    watch.link(NOW, socket, Link::Down(Cause::Closed));
+    assert!(!watch.is_alive(way));
+    let detail = sends(&mut watch).unwrap_err();
+    assert!(detail.contains("after"), "{detail}");
+
+    watch.link(NOW, socket, Link::Up);
+    assert!(watch.is_alive(way) && !watch.is_full(way));
+    assert_eq!(sends(&mut watch), Ok(()));
+}
+
+#[test]
+fn a_closed_listener_says_nothing_of_the_streams_it_accepted() {
+    let local = SocketAddr::from(([10, 0, 0, 1], 80));
+    let stream = Path::tcp(local, SocketAddr::from(([10, 0, 0, 2], 4000)));
+    let mut watch = Watch::new(Limits::default());
+    watch.link(NOW, Path::socket(Proto::Tcp, local), Link::Up);
+    watch.link(NOW, stream, Link::Up);
+
+    watch.link(
+        NOW,
+        Path::socket(Proto::Tcp, local),
+        Link::Down(Cause::Closed),
+    );
+
+    assert!(watch.is_alive(stream));
 }

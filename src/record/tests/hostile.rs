@@ -6,7 +6,8 @@ use arbitrary::Unstructured;
 
 use super::reseal::try_reseal;
 use super::toy::{Toy, datagram_session, short_session};
-use crate::record::read_in_all_ways;
+use crate::Instant;
+use crate::record::{Flows, Packet, read_in_all_ways};
 use crate::tries::tries;
 
 fn read_all(file: &[u8]) {
@@ -67,6 +68,46 @@ fn changed_recordings_with_seals_that_match_are_read_without_a_panic() {
         let mut file = u.choose(&files)?.clone();
         mutate(&mut file, u)?;
         read_all(&try_reseal(file));
+        Ok(())
+    });
+}
+
+#[test]
+fn arbitrary_packets_of_every_link_type_are_read_without_a_panic() {
+    let heads: [&[u8]; 5] = [
+        // IPv4 and IPv6, with fragments that look alike.
+        &[
+            0x45, 0, 0, 60, 0, 1, 0x20, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ],
+        &[0x60, 0, 0, 0, 0, 40, 44, 64],
+        // Tags of an exported PDU.
+        &[
+            0, 14, 0, 8, b'u', b'd', b'p', b'.', b'p', b'o', b'r', b't', 0, 24, 0, 4, 0, 0, 0, 3,
+        ],
+        &[
+            0x45, 0, 0, 0, 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ],
+        &[],
+    ];
+    tries(2000, 32..=2048, |u| {
+        let mut flows = Flows::new();
+        for _ in 0..u.int_in_range(1..=6)? {
+            let link_type = *u.choose(&[0, 1, 12, 101, 108, 113, 252, 276])?;
+            let mut octets = u.choose(&heads)?.to_vec();
+            let length = u.int_in_range(0..=80)?;
+            octets.extend_from_slice(u.bytes(length.min(u.len()))?);
+            let packet = Packet {
+                at: 0,
+                time: Instant::from_nanos(u.arbitrary()?),
+                link_type,
+                direction: None,
+                octets: &octets,
+                length: octets.len(),
+            };
+            flows.packet(&packet, |_| {});
+        }
+        flows.finish(Instant::MAX, |_| {});
+        assert!(flows.skipped().fragments <= 6);
         Ok(())
     });
 }

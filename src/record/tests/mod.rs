@@ -4,6 +4,7 @@
 mod cotp;
 mod flow;
 mod foreign;
+mod fragments;
 mod hostile;
 mod recorder;
 mod redact;

@@ -37,8 +37,9 @@ impl Bound {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.first().is_none()
+    /// Returns the socket with the lowest port.
+    pub(super) fn first(&self) -> Option<&(u16, IpAddr)> {
+        self.0.first()
     }
 
     pub(super) fn clear(&mut self) {

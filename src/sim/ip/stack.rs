@@ -70,7 +70,7 @@ impl Stack {
 
     /// Reads something of the sockets, and returns the way on which it sent last.
     pub(in super::super) fn glance(&self) -> Option<WayId> {
-        black_box((self.udp.is_empty(), self.addresses.first()));
+        black_box((self.udp.first().copied(), self.addresses.first().copied()));
         self.route.map(|route| route.way)
     }
 
@@ -330,7 +330,7 @@ impl World {
         match path.proto {
             Proto::Udp => stack.udp.remove(path.local),
             Proto::Tcp => stack.listeners.remove(path.local),
-        };
+        }
     }
 
     /// A machine is done: its sockets close, its streams are flushed first.

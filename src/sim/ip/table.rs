@@ -75,7 +75,7 @@ pub(super) struct Table {
     outside: Vec<IpAddr>,
     chance: Box<Chance>,
     entries: Slab<Entry>,
-    /// Where the entries are; looked at when there are more than [`FEW`].
+    /// Where the entries are, while there are more than [`FEW`].
     by_inside: Lookup<Inside, usize>,
     by_outside: Lookup<(Proto, SocketAddr), Vec<usize>>,
     paired: BTreeMap<IpAddr, IpAddr>,
@@ -578,9 +578,11 @@ impl Table {
         let Some(entry) = self.entries.try_remove(id) else {
             return;
         };
-        if self.by_inside.get(&entry.inside) == Some(&id) {
-            self.by_inside.remove(&entry.inside);
+        if self.entries.len() <= FEW {
+            self.by_inside.clear();
+            return self.by_outside.clear();
         }
+        self.by_inside.remove(&entry.inside);
         let place = (entry.inside.proto, entry.outside);
         if let Some(ids) = self.by_outside.get_mut(&place) {
             ids.retain(|other| *other != id);
@@ -608,9 +610,13 @@ impl Table {
             peers: Peers::default(),
         });
         self.made += 1;
-        self.by_inside.insert(inside, id);
-        let place = (flow.proto, outside);
-        self.by_outside.entry(place).or_default().push(id);
+        if self.entries.len() == FEW + 1 {
+            for (id, entry) in &self.entries {
+                index(&mut self.by_inside, &mut self.by_outside, id, entry);
+            }
+        } else if let Some(entry) = self.entries.get(id).filter(|_| self.entries.len() > FEW) {
+            index(&mut self.by_inside, &mut self.by_outside, id, entry);
+        }
         Ok(id)
     }
 
@@ -766,4 +772,15 @@ impl Table {
         // Nearly full: take the first that suits.
         self.walk(now, flow, address, self.wrap(first), 1)
     }
+}
+
+fn index(
+    by_inside: &mut Lookup<Inside, usize>,
+    by_outside: &mut Lookup<(Proto, SocketAddr), Vec<usize>>,
+    id: usize,
+    entry: &Entry,
+) {
+    by_inside.insert(entry.inside, id);
+    let place = (entry.inside.proto, entry.outside);
+    by_outside.entry(place).or_default().push(id);
 }

@@ -261,13 +261,15 @@ impl Direction {
 
 /// Says on standard error what was passed over.
 fn tell(skipped: &Skipped, other_ports: u64) {
-    let kinds: [(u64, &dyn Display); 6] = [
+    let kinds: [(u64, &dyn Display); 5] = [
         (other_ports, &"on other ports"),
         (skipped.other, &"neither UDP nor TCP"),
         (skipped.link_type, &"of an unknown link type"),
-        (skipped.fragments, &"fragments of IP packets"),
+        (
+            skipped.fragments,
+            &"fragments of IP packets that are not whole",
+        ),
         (skipped.malformed, &"shorter than their headers"),
-        (skipped.flows, &"streams too many at a time"),
     ];
     let told: Vec<String> = kinds
         .iter()
@@ -275,11 +277,17 @@ fn tell(skipped: &Skipped, other_ports: u64) {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     if !told.is_empty() {
-        let packets: u64 = kinds.iter().take(5).map(|(count, _)| count).sum();
+        let packets: u64 = kinds.iter().map(|(count, _)| count).sum();
         let plural = if packets == 1 { "" } else { "s" };
         output::aside(&format!(
             "farlink: skipped {packets} packet{plural}: {}",
             told.join(", ")
+        ));
+    }
+    let forgotten = skipped.flows;
+    if forgotten > 0 {
+        output::aside(&format!(
+            "farlink: {forgotten} streams were forgotten to make room for others"
         ));
     }
 }

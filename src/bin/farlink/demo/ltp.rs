@@ -1,6 +1,7 @@
 //! LTP in the demo: a block that is repaired, recorded and drawn, a refusal, and a file.
 
 use core::net::{Ipv4Addr, SocketAddr};
+use core::num::NonZeroU64;
 use core::time::Duration;
 use std::path::Path;
 
@@ -22,6 +23,8 @@ const CLIENT: u64 = 4;
 const NOBODY: u64 = 9;
 /// Datagrams that are lost, counted from 1.
 const LOST: u64 = 2;
+/// Octets under way: half of what Linux keeps for a socket that may not ask for more.
+const WINDOW: u64 = 100_000;
 /// How long engines may take to part.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -60,8 +63,11 @@ impl Pair {
         let two = node(2, PORT, two.clone())
             .or_else(|_| node(2, 0, two))
             .map_err(failure("engine 2"))?;
-        one.add_peer(2, Peer::new(two.local_addr()))
-            .map_err(failure("engine 1"))?;
+        let near = Peer {
+            window: NonZeroU64::new(WINDOW),
+            ..Peer::new(two.local_addr())
+        };
+        one.add_peer(2, near).map_err(failure("engine 1"))?;
         two.add_peer(1, Peer::new(one.local_addr()))
             .map_err(failure("engine 2"))?;
         Ok(Self { one, two })

@@ -5,9 +5,10 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::path::PathBuf;
 
+use farlink::Seed;
 use farlink::adapters::ltp::{Error, Kind, Received};
 use farlink::adapters::tokio::ltp::{AccessPoint, Node};
-use farlink::ltp::{Config, Peer, Reason, SessionId, Side};
+use farlink::ltp::{Config, Engine, Peer, Reason, SessionId, Side};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
@@ -62,6 +63,8 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// Octets for the books of sessions, beside those of blocks.
+const BOOKS: usize = 1 << 20;
 /// How often blocks that wait are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// What a peer that answers needs beside the round trip, at the end.
@@ -135,7 +138,8 @@ fn written(error: &std::io::Error, arguments: &Arguments) -> Failure {
 }
 
 async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
-    let (limit, most) = (arguments.limit, arguments.limit.saturating_mul(2));
+    let limit = arguments.limit;
+    let most = limit.saturating_mul(2).saturating_add(BOOKS);
     let peer = || Peer {
         session_octets: limit,
         import_octets: most,
@@ -146,6 +150,11 @@ async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
         import_octets: most,
         ..Config::engine(arguments.engine)
     };
+    // Those who come by themselves would be turned away one by one, in silence.
+    Engine::new(config.clone(), Seed::from(0))
+        .map_err(|error| Failure::Usage(error.to_string()))?
+        .welcome(farlink::Instant::ZERO, welcome.clone(), 1)
+        .map_err(|error| Failure::Usage(error.to_string()))?;
     let maker = maker(arguments.record.as_deref(), Door::new(welcome, form))?;
     let mut found = Vec::new();
     for place in &arguments.peers {

@@ -1,0 +1,245 @@
+//! What no driver can see: sessions that keep little, and what they become.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::Engine;
+use crate::ltp::adapt::{AutoCopies, Copies};
+use crate::ltp::api::{Block, Cue, Event, Red, Service};
+use crate::ltp::config::{Config, Peer};
+use crate::ltp::receiver::Stage;
+use crate::ltp::sender::State;
+use crate::{Chance, Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
+
+const CLIENT: u64 = 4;
+
+#[test]
+fn a_brief_session_does_what_it_would_if_it_had_never_been_brief() {
+    let mut brief = 0;
+    for seed in 0..150 {
+        let mut usual = World::new(seed, false);
+        let mut unfolded = World::new(seed, true);
+        let mut script = Seed::from(seed).child("script").chance();
+        for _ in 0..120 {
+            let steps = [script.next_u64(), script.next_u64()];
+            usual.step(steps);
+            brief += usual.brief();
+            unfolded.step(steps);
+
+            assert_eq!(usual.heard, unfolded.heard, "seed {seed}");
+            for (one, other) in usual.engines.iter().zip(&unfolded.engines) {
+                assert_eq!(one.stats(), other.stats(), "seed {seed}");
+                assert_eq!(one.timers(), other.timers(), "seed {seed}");
+                assert_eq!(one.octets_held(), other.octets_held(), "seed {seed}");
+                assert_eq!(
+                    one.snapshot(usual.now),
+                    other.snapshot(usual.now),
+                    "seed {seed}"
+                );
+            }
+        }
+    }
+    assert!(brief > 10_000, "{brief}");
+}
+
+/// Has all sessions of an engine keep all that any could need.
+fn unfold(engine: &mut Engine<Hop>) {
+    let numbers: Vec<u64> = engine.exports.iter().map(|(number, _)| *number).collect();
+    for number in numbers {
+        engine.sending(number);
+    }
+    let sessions: Vec<_> = engine.imports.iter().map(|(session, _)| *session).collect();
+    for session in sessions {
+        engine.reception(session);
+    }
+}
+
+/// Two engines, and datagrams that are lost, doubled and overtaken on the way.
+struct World {
+    engines: [Engine<Hop>; 2],
+    ways: [VecDeque<Vec<u8>>; 2],
+    chance: Chance,
+    now: Instant,
+    due: [Option<Instant>; 2],
+    tag: u64,
+    heard: Vec<Heard>,
+    /// Whether no session is left brief by any input.
+    unfolds: bool,
+}
+
+#[derive(Debug, PartialEq)]
+enum Heard {
+    Event(usize, Event),
+    Sent(usize, Vec<u8>),
+    Idle(usize, Option<Instant>),
+}
+
+fn hop(via: usize) -> Hop {
+    Hop {
+        interface: 0,
+        via: u16::try_from(via).unwrap(),
+    }
+}
+
+fn pick<T: Copy>(of: &[T], number: u64) -> T {
+    of[usize::try_from(number).unwrap() % of.len()]
+}
+
+impl World {
+    fn new(seed: u64, unfolds: bool) -> Self {
+        let mut chance = Seed::from(seed).child("world").chance();
+        let engines = [0, 1].map(|side| {
+            let config = Config {
+                max_control: 1 + u32::try_from(chance.below(6)).unwrap(),
+                import_octets: 3000 + usize::try_from(chance.below(40_000)).unwrap(),
+                tell_sent: chance.below(8) == 0,
+                ..Config::engine(1 + side as u64)
+            };
+            let mut engine = Engine::new(config, Seed::from(seed).child("engines")).unwrap();
+            let at = hop(1 - side);
+            engine
+                .add_peer(Instant::ZERO, 2 - side as u64, Peer::new(at))
+                .unwrap();
+            engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();
+            engine
+        });
+        Self {
+            engines,
+            ways: [VecDeque::new(), VecDeque::new()],
+            chance,
+            now: Instant::ZERO,
+            due: [None; 2],
+            tag: 0,
+            heard: Vec::new(),
+            unfolds,
+        }
+    }
+
+    fn brief(&self) -> usize {
+        let count = |engine: &Engine<Hop>| {
+            let exports = engine.exports.values();
+            let imports = engine.imports.values();
+            exports
+                .filter(|one| matches!(one.state, State::Brief(_)))
+                .count()
+                + imports
+                    .filter(|one| matches!(one.stage, Stage::Brief(_)))
+                    .count()
+        };
+        self.engines.iter().map(count).sum()
+    }
+
+    /// Does one thing, and lets both engines say what they have to.
+    fn step(&mut self, [what, which]: [u64; 2]) {
+        self.heard.clear();
+        let side = usize::from(which % 2 == 1);
+        let now = self.now;
+        match what % 16 {
+            0..=3 => self.send(side, which),
+            4..=10 => self.carry(side),
+            11 => {
+                self.now += Duration::from_millis(which % 1500);
+            }
+            12 => {
+                let due = self.due.iter().flatten().min();
+                self.now = due.copied().unwrap_or(now).max(now);
+            }
+            13 => {
+                let tag = Tag(1 + which % self.tag.max(1));
+                let _ = match which >> 8 & 1 {
+                    0 => self.engines[side].cancel(now, tag),
+                    _ => self.engines[side].checkpoint(now, tag),
+                };
+            }
+            14 => {
+                let silence = [Cue::PeerStopped, Cue::PeerTransmits];
+                let stop = [Cue::MustStop, Cue::MayTransmit];
+                let cue = pick(&pick(&[silence, stop], which >> 8), which >> 9);
+                let peer = 2 - side as u64;
+                self.engines[side].contact(now, peer, cue).unwrap();
+            }
+            _ => self.change(side, which),
+        }
+        for side in [0, 1] {
+            if self.unfolds {
+                unfold(&mut self.engines[side]);
+            }
+            self.drain(side);
+        }
+    }
+
+    fn send(&mut self, side: usize, which: u64) {
+        self.tag += 1;
+        let len = pick(&[1, 100, 1370, 1376, 1380, 3000], which >> 8 & 0xFF);
+        let red = match which >> 16 & 7 {
+            0 => Red::Octets(len as u64 / 2),
+            _ => Red::All,
+        };
+        let block = Block {
+            tag: Tag(self.tag),
+            to: 2 - side as u64,
+            client: CLIENT,
+            data: Bytes::from(alloc::vec![7; len]),
+            red,
+        };
+        let _ = self.engines[side].send_block(self.now, block);
+    }
+
+    fn change(&mut self, side: usize, which: u64) {
+        let copies = match which >> 8 & 7 {
+            0 => Copies::Fixed(1),
+            1 => Copies::Auto(AutoCopies::default()),
+            _ => Copies::Fixed(0),
+        };
+        let segment = pick(&[1400, 1000], which >> 16);
+        let peer = Peer {
+            segment,
+            copies,
+            ..Peer::new(hop(1 - side))
+        };
+        let id = 2 - side as u64;
+        self.engines[side].change_peer(self.now, id, peer).unwrap();
+    }
+
+    /// Lets a datagram arrive at `side`, or not, or twice.
+    fn carry(&mut self, side: usize) {
+        let way = &mut self.ways[side];
+        if way.len() > 1 && self.chance.below(5) == 0 {
+            way.swap(0, 1);
+        }
+        let Some(octets) = way.pop_front() else {
+            return;
+        };
+        let times = pick(&[0, 2, 1, 1, 1, 1, 1, 1], self.chance.below(8));
+        for _ in 0..times {
+            self.engines[side].receive(self.now, hop(1 - side), &octets);
+            if self.unfolds {
+                unfold(&mut self.engines[side]);
+            }
+        }
+    }
+
+    fn drain(&mut self, side: usize) {
+        let mut tx = Transmit::new(Limits::default());
+        loop {
+            match self.engines[side].poll(self.now, &mut tx) {
+                Output::Transmit => {
+                    for octets in tx.datagrams() {
+                        self.ways[1 - side].push_back(octets.to_vec());
+                        self.heard.push(Heard::Sent(side, octets.to_vec()));
+                    }
+                }
+                Output::Event(event) => self.heard.push(Heard::Event(side, event)),
+                Output::Idle(due) => {
+                    self.due[side] = due;
+                    self.heard.push(Heard::Idle(side, due));
+                    return;
+                }
+                Output::Ask(_) | Output::Done => return,
+            }
+        }
+    }
+}
