@@ -146,7 +146,7 @@ fn what_is_said_of_a_udp_socket_holds_of_all_ways_from_it() {
     let mut watch = Watch::new(Limits::default());
     let mut tx = Transmit::new(Limits::default());
     tx.push(way, 3, |out| out.extend_from_slice(b"abc"));
-    let mut sends = |watch: &mut Watch<Path>| {
+    let sends = |watch: &mut Watch<Path>| {
         let sent = watch.polled(NOW, &Output::<Path, ()>::Transmit, &tx);
         sent.map_err(|breach| breach.detail)
     };
