@@ -2,6 +2,11 @@
 //!
 //! Five kinds of worlds: a ring of numbered machines on lossy lines, the same on slow lines with every fault,
 //! clients behind a NAT each that speak UDP to servers, the same by TCP, and pairs joined by stream lines.
+//!
+//! In instructions, counted by cachegrind, one happening of the lossy ring takes 1390 with 10 hosts and 1760
+//! with 10,000: the difference is what the agenda moves between its bins, and the look ahead. In time the
+//! caches show, for 10,000 hosts are some megabytes of which each happening touches other parts; that is what
+//! the look ahead is for.
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,

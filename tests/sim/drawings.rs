@@ -208,6 +208,40 @@ fn a_scale_gives_equal_spans_equal_lengths_and_a_compressed_axis_shortens_waits(
 }
 
 #[test]
+fn what_is_written_on_bands_does_not_overlap() {
+    let (mut world, earth, mars) = mars(7, Line::delayed(MINUTE));
+    let (parcels, pace) = (500, 100 * MILLI);
+    for (from, to) in [(earth, 2), (mars, 1)] {
+        world.command(from, Deliver { to, parcels, pace }).unwrap();
+    }
+    world.run_until_idle(300 * MINUTE);
+
+    for axis in [Axis::ToScale, Axis::Compressed] {
+        let svg = world.trace().svg(&Drawing {
+            axis,
+            ..Drawing::default()
+        });
+
+        let texts = svg
+            .split("<text ")
+            .map(|text| text.split('>').next().unwrap())
+            .filter(|text| text.contains("class=\"count"));
+        let mut places: Vec<(&str, f64)> = texts
+            .map(|text| {
+                let mut values = text.split('"').skip(1).step_by(2);
+                let (x, y) = (values.next().unwrap(), values.next().unwrap());
+                (x, y.parse().unwrap())
+            })
+            .collect();
+        places.sort_by(|one, other| one.partial_cmp(other).unwrap());
+
+        assert!(places.len() >= 2, "{places:?}");
+        let apart = |pair: &[(&str, f64)]| pair[0].0 != pair[1].0 || pair[1].1 - pair[0].1 >= 10.0;
+        assert!(places.windows(2).all(apart), "{places:?}");
+    }
+}
+
+#[test]
 fn many_hosts_are_listed_in_words() {
     let mut world = World::new(1);
     let hosts: Vec<Host<Courier>> = (0..8)

@@ -288,7 +288,11 @@ impl Page<'_> {
             let start = f64::midpoint(starts.0, starts.1);
             let end = f64::midpoint(ends.0, ends.1);
             let middle = (f64::midpoint(from, to), f64::midpoint(start, end) + 4.0);
-            pen.text(Text::new(middle.0, middle.1, "count").middle(), &summary);
+            // Both directions often have a band at one time, and so one middle.
+            let between = Side::Between(band.from.min(band.to), band.from.max(band.to));
+            if let Some(y) = labels.place(between, middle.1) {
+                pen.text(Text::new(middle.0, y, "count").middle(), &summary);
+            }
         }
         pen.close();
         for lost in &band.lost {
@@ -391,6 +395,8 @@ enum Side {
     Right(Node),
     /// Where remarks stand.
     Outside(Node),
+    /// Half way to the other.
+    Between(Node, Node),
 }
 
 impl Side {
