@@ -152,6 +152,32 @@ fn two_thousand_messages_fit_a_page_as_bands_with_their_losses() {
 }
 
 #[test]
+fn what_a_line_copies_and_corrupts_is_counted_on_bands_and_does_not_lengthen_the_page() {
+    let drawn = |duplication, corruption| {
+        let line = Line {
+            delay: 12 * MINUTE,
+            duplication,
+            corruption,
+            ..Line::default()
+        };
+        let (mut world, earth, _) = mars(7, line);
+        let (to, parcels, pace) = (2, 1000, 10 * MILLI);
+        world.command(earth, Deliver { to, parcels, pace }).unwrap();
+        world.run_until_idle(300 * MINUTE);
+        let packets = world.trace().packets().filter(|packet| packet.is_copy);
+        (packets.count(), world.trace().svg(&Drawing::default()))
+    };
+    let (_, clean) = drawn(0.0, 0.0);
+    let (copies, copied) = drawn(0.1, 0.0);
+    let (_, spoilt) = drawn(0.0, 0.1);
+
+    assert!(copies > 50, "{copies}");
+    assert!(copied.contains(" copied by the line</text>"));
+    assert!(spoilt.contains(" corrupted"));
+    assert!(copied.len() < 2 * clean.len(), "{}", copied.len());
+}
+
+#[test]
 fn a_scale_gives_equal_spans_equal_lengths_and_a_compressed_axis_shortens_waits() {
     let height = |world: &World, axis| {
         let drawing = Drawing {

@@ -6,7 +6,9 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::num::NonZeroUsize;
 
-use crate::{Instant, Machine, Path};
+use crate::Path;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+use crate::{Instant, Machine};
 
 /// Octets that no datagram and no train of them exceeds, and one more.
 const LARGEST: usize = 1 << 16;
@@ -112,6 +114,7 @@ pub(super) fn singly(mut each: impl FnMut(Path, &[u8])) -> impl FnMut(Path, &[u8
 }
 
 /// Gives trains to a machine.
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 pub(crate) fn give_to<M: Machine<Addr = Path>>(
     machine: &mut M,
     mut now: impl FnMut() -> Instant,

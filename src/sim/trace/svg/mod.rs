@@ -39,7 +39,7 @@ pub enum Axis {
 /// When many messages are drawn as one band.
 ///
 /// A band stands for a run of messages in one direction that went well, or that were all sent again. Lost
-/// ones are drawn in it, each for itself.
+/// ones are drawn in it, each for itself; those that the line copied or corrupted are counted beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Bands {
     /// With more messages than a page shows.

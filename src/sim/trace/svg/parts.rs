@@ -40,6 +40,8 @@ pub(super) struct Band<'a> {
     pub(super) style: Style,
     pub(super) packets: Vec<&'a Packet>,
     pub(super) lost: Vec<LostOne<'a>>,
+    pub(super) copies: usize,
+    pub(super) corrupted: usize,
     pub(super) starts: (Cell<f64>, Cell<f64>),
     pub(super) ends: (Cell<f64>, Cell<f64>),
 }
@@ -87,7 +89,7 @@ impl Style {
 
     /// Tells whether messages of this style are drawn together when there are many.
     pub(super) const fn runs(self) -> bool {
-        matches!(self, Self::Plain | Self::Repeated | Self::Lost)
+        !matches!(self, Self::InFlight)
     }
 
     pub(super) const fn class(self) -> &'static str {
@@ -236,11 +238,17 @@ impl Band<'_> {
     }
 
     pub(super) fn summary(&self, trace: &Trace) -> String {
-        let (arrived, to) = (self.packets.len(), trace.name(self.to));
-        match self.lost.len() {
-            0 => format!("{arrived} messages to {to}"),
-            lost => format!("{} messages to {to}, {lost} lost", arrived + lost),
+        let (arrived, lost) = (self.packets.len() + self.corrupted, self.lost.len());
+        let mut summary = format!("{} messages to {}", arrived + lost, trace.name(self.to));
+        let fates = [
+            (lost, "lost"),
+            (self.corrupted, "corrupted"),
+            (self.copies, "copied by the line"),
+        ];
+        for (number, fate) in fates.into_iter().filter(|(number, _)| *number > 0) {
+            summary = format!("{summary}, {number} {fate}");
         }
+        summary
     }
 
     pub(super) fn title(&self, trace: &Trace) -> String {

@@ -46,6 +46,8 @@ pub(super) struct Run<'a> {
     packets: Vec<(usize, &'a Packet)>,
     /// Those that were lost, each with how many of `packets` were sent before.
     lost: Vec<(usize, usize, &'a Packet)>,
+    /// Those that the line copied or corrupted, which are only counted.
+    odd: Vec<(usize, Style)>,
 }
 
 /// Remarks of one kind at one node.
@@ -107,12 +109,19 @@ impl<'a> Runs<'a> {
             }
             return;
         }
+        if matches!(style, Style::Copy | Style::Corrupted) {
+            if let Some(run) = open.get_mut(&key) {
+                run.odd.push((number, style));
+            }
+            return;
+        }
         let run = open.entry(key).or_insert_with(|| Run {
             first: packet,
             to,
             style,
             packets: Vec::new(),
             lost: Vec::new(),
+            odd: Vec::new(),
         });
         run.packets.push((number, packet));
     }
@@ -143,8 +152,10 @@ impl<'a> Runs<'a> {
         }
         let numbers = run.packets.iter().map(|(number, _)| *number);
         let lost = run.lost.iter().map(|(number, ..)| *number);
+        let odd = run.odd.iter().map(|(number, _)| *number);
+        let inside = numbers.chain(lost).chain(odd);
         self.roles
-            .extend(numbers.chain(lost).map(|number| (number, Place::Inside)));
+            .extend(inside.map(|number| (number, Place::Inside)));
         if let Some((first, _)) = run.packets.first() {
             self.roles
                 .insert(*first, Place::FirstMessage(self.messages.len()));
@@ -200,12 +211,15 @@ impl<'a> Run<'a> {
             packet,
             part: (count(before + sent) / (all - 1.0).max(1.0)).min(1.0),
         });
+        let counted = |style| self.odd.iter().filter(|(_, odd)| *odd == style).count();
         Band {
             from: self.first.from,
             to: self.to,
             style: self.style,
             packets: self.packets.iter().map(|(_, packet)| *packet).collect(),
             lost: lost.collect(),
+            copies: counted(Style::Copy),
+            corrupted: counted(Style::Corrupted),
             starts: <(Cell<f64>, Cell<f64>)>::default(),
             ends: <(Cell<f64>, Cell<f64>)>::default(),
         }
