@@ -168,13 +168,13 @@ fn what_a_line_copies_and_corrupts_is_counted_on_bands_and_does_not_lengthen_the
         (packets.count(), world.trace().svg(&Drawing::default()))
     };
     let (_, clean) = drawn(0.0, 0.0);
-    let (copies, copied) = drawn(0.1, 0.0);
+    let (copies, doubled) = drawn(0.1, 0.0);
     let (_, spoilt) = drawn(0.0, 0.1);
 
     assert!(copies > 50, "{copies}");
-    assert!(copied.contains(" copied by the line</text>"));
+    assert!(doubled.contains(" copied by the line</text>"));
     assert!(spoilt.contains(" corrupted"));
-    assert!(copied.len() < 2 * clean.len(), "{}", copied.len());
+    assert!(doubled.len() < 2 * clean.len(), "{}", doubled.len());
 }
 
 #[test]

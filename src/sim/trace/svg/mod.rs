@@ -287,7 +287,12 @@ impl Page<'_> {
             }
             let start = f64::midpoint(starts.0, starts.1);
             let end = f64::midpoint(ends.0, ends.1);
-            let middle = (f64::midpoint(from, to), f64::midpoint(start, end) + 4.0);
+            // Behind the stubs of what was lost.
+            let part = if band.lost.is_empty() { 0.5 } else { 0.62 };
+            let middle = (
+                from + (to - from) * part,
+                start + (end - start) * part + 4.0,
+            );
             // Both directions often have a band at one time, and so one middle.
             let between = Side::Between(band.from.min(band.to), band.from.max(band.to));
             if let Some(y) = labels.place(between, middle.1) {
