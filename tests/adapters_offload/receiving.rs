@@ -4,9 +4,10 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use farlink::Path;
+use farlink::adapters::Clock;
 use farlink::adapters::offload::{Inbox, Options, Socket};
 
-use super::{AT_LAST, batch, bound, receive, send, socket};
+use super::{AT_LAST, batch, bound, is_early, receive, send, socket};
 
 #[test]
 #[cfg(target_os = "linux")]
@@ -96,6 +97,37 @@ fn the_datagrams_of_a_train_that_fit_are_kept() {
     assert_eq!(numbers, [0, 1, 2]);
     assert!(datagrams.iter().all(|(_, octets)| octets.len() == 1000));
     assert!(receiver.counts().truncated >= 1);
+}
+
+/// What counts is that the datagrams are the same, however many make a train.
+#[test]
+fn trains_are_the_datagrams_back_to_back() {
+    let (sender, receiver) = (socket(), socket());
+    let tx = batch(&sender, &receiver, (30, 1000, 77));
+    send(&sender, &tx);
+    sender
+        .get_ref()
+        .send_to(&[], receiver.local_addr())
+        .unwrap();
+
+    let (mut datagrams, mut count) = (Vec::new(), 0);
+    let start = Clock::new();
+    while count < 31 {
+        let came = receiver.receive_trains(&mut Inbox::default(), |from, train, size| {
+            assert_eq!(from.remote, sender.local_addr());
+            if train.is_empty() {
+                datagrams.push(Vec::new());
+            }
+            datagrams.extend(train.chunks(size.get()).map(Vec::from));
+        });
+        count += came.unwrap_or_default();
+        assert!(is_early(start), "{count} came");
+    }
+
+    let mut expected: Vec<Vec<u8>> = tx.datagrams().map(Vec::from).collect();
+    expected.push(Vec::new());
+    assert_eq!(datagrams.len(), count);
+    assert!(datagrams == expected);
 }
 
 #[test]

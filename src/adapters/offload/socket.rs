@@ -145,9 +145,16 @@ impl<S: Endpoint> Socket<S> {
         self.receive_trains(inbox, singly(each))
     }
 
-    /// Does what [`receive`](Self::receive) does, and shows trains: datagrams back to back, and the length of
-    /// all but the last. An empty datagram is a train of its own.
-    pub(crate) fn receive_trains(
+    /// Does what [`receive`](Self::receive) does, and shows trains as
+    /// [`Machine::receive_train`](crate::Machine::receive_train) takes them: datagrams back to back, and the
+    /// length of all but the last. An empty datagram is a train of its own.
+    ///
+    /// Returns how many datagrams there were.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn receive_trains(
         &self,
         inbox: &mut Inbox,
         mut each: impl FnMut(Path, &[u8], NonZeroUsize),
@@ -293,8 +300,12 @@ impl Socket<tokio::net::UdpSocket> {
         self.poll_receive_trains(cx, inbox, singly(each))
     }
 
-    /// Does what [`poll_receive`](Self::poll_receive) does, and shows trains.
-    pub(crate) fn poll_receive_trains(
+    /// Does what [`receive_trains`](Self::receive_trains) does, and arranges for a wake when there is something.
+    ///
+    /// # Errors
+    ///
+    /// The system's own, when the socket is not usable.
+    pub fn poll_receive_trains(
         &self,
         cx: &mut Context<'_>,
         inbox: &mut Inbox,

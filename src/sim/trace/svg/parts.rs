@@ -243,7 +243,7 @@ impl Band<'_> {
         let fates = [
             (lost, "lost"),
             (self.corrupted, "corrupted"),
-            (self.copies, "copied by the line"),
+            (self.copies, "copied"),
         ];
         for (number, fate) in fates.into_iter().filter(|(number, _)| *number > 0) {
             summary = format!("{summary}, {number} {fate}");
