@@ -70,6 +70,46 @@ fn p15_to_p18_a_cancelled_block_is_cancelled_at_the_receiver_and_acknowledged() 
 }
 
 #[test]
+fn p16_a_cancel_that_nobody_answers_is_sent_again_up_to_its_limit_and_then_closed_in_silence() {
+    for (canceller, code) in [(1, 12), (2, 14)] {
+        let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.cancel_retries = 3);
+        line.judge(lose(code, 100));
+        let session = line.send(1, &pattern(5000), Red::Octets(4999));
+        line.run_for(OWLT);
+        let now = line.now;
+        if canceller == 1 {
+            line.near().cancel(now, Tag(1)).unwrap();
+        } else {
+            line.far().refuse(now, session).unwrap();
+        }
+        line.run();
+
+        let sent = line.codes().iter().filter(|sent| **sent == code).count();
+        assert_eq!(sent, 1 + 3);
+        let told = |event: &&Event| matches!(event, Event::Failed { .. } | Event::Cancelled { .. });
+        let notices = line.events(canceller).iter().filter(told).count();
+        assert_eq!(notices, 1, "of the cancel itself, and none of its end");
+        assert_eq!(line.left(), (0, 0, 0));
+    }
+}
+
+#[test]
+fn p20_closing_frees_all_but_the_memory_that_the_session_was() {
+    let mut line = Line::new(1, OWLT);
+    let session = line.send(1, &pattern(5000), Red::All);
+    line.run();
+    assert!(is_complete(&line.events(1), 1));
+    assert_eq!(line.events(2).len(), 1);
+    assert_eq!(line.left(), (0, 0, 0));
+
+    line.give(2, session, red(0, &[1; 10]));
+    line.drain();
+
+    assert!(line.events(2).is_empty(), "it is no new session");
+    assert_eq!(line.far().sessions(), (0, 0));
+}
+
+#[test]
 fn p19_a_block_of_which_nothing_left_is_cancelled_in_silence() {
     let mut line = Line::new(1, OWLT);
     line.link(0, Link::Down(Cause::Closed));
