@@ -72,6 +72,8 @@ mod path;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;
+#[cfg(feature = "serde")]
+mod serde_duration;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod time;
