@@ -41,7 +41,7 @@ pub enum Command {
 /// What a CC carries beside the negotiated parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Acceptance {
     /// The whole variable part in place of all parameters: RDP's negotiation response.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex::option"))]
@@ -54,6 +54,7 @@ pub struct Acceptance {
 /// What a DR carries when a CR is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Refusal {
     /// Why. Class 0 has 0 to 3 (ISO 8073 13.5.3 d).
     pub reason: DisconnectReason,
@@ -93,9 +94,9 @@ pub enum Event {
     /// [`NonTpkt::Offer`](super::NonTpkt::Offer).
     NonTpkt(u8),
     /// The connection never opened.
-    Failed(Box<End>),
+    Failed(Box<ConnectionEnd>),
     /// The open connection ended.
-    Closed(Box<End>),
+    Closed(Box<ConnectionEnd>),
 }
 
 /// What a CR asks for.
@@ -145,16 +146,16 @@ pub struct Connected {
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct End {
+pub struct ConnectionEnd {
     /// Why.
-    pub reason: Reason,
+    pub reason: EndReason,
     /// Octets of an unfinished message or packet that came and were dropped.
     pub incomplete: usize,
     /// Octets of accepted messages that were not with the link by then.
     pub unsent: usize,
 }
 
-impl fmt::Display for End {
+impl fmt::Display for ConnectionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.reason)?;
         let Self {
@@ -177,7 +178,7 @@ impl fmt::Display for End {
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum Reason {
+pub enum EndReason {
     /// The application closed it.
     Closed,
     /// The application closed it, and the peer did not end too within the time given.
@@ -222,12 +223,12 @@ pub enum Reason {
         awaited: &'static str,
     },
     /// A rule of the protocol was broken.
-    Violation(Violation),
+    ProtocolError(ProtocolError),
     /// The driver went on feeding a stream that was not wanted.
     Overrun,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed by this side"),
@@ -263,7 +264,7 @@ impl fmt::Display for Reason {
             Self::Framing(fault) => write!(f, "not a TPKT stream: {fault}"),
             Self::Malformed(error) => write!(f, "malformed TPDU: {error}"),
             Self::Unexpected { tpdu, awaited } => write!(f, "{tpdu} where {awaited} was awaited"),
-            Self::Violation(violation) => write!(f, "protocol error: {violation}"),
+            Self::ProtocolError(violation) => write!(f, "protocol error: {violation}"),
             Self::Overrun => f.write_str("the driver fed on while the stream was not wanted"),
         }
     }
@@ -298,7 +299,7 @@ impl fmt::Display for Disconnect {
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum Violation {
+pub enum ProtocolError {
     /// The CR offers no class that this end has.
     Class(u8),
     /// The CC selects a class that was not offered.
@@ -363,7 +364,7 @@ pub enum Violation {
     ExpeditedSegment,
 }
 
-impl fmt::Display for Violation {
+impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Class(class) => write!(

@@ -15,7 +15,7 @@ use super::params::{Selector, TpduSize};
 /// Spans of `None` switch a timer off, and none may be 0. No RFC gives values for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
     /// Which end this is, and what only that end decides.
     pub role: Role,
@@ -46,7 +46,7 @@ pub struct Config {
     /// Deviations of the peer that end the connection. Deployed peers show all those that are off by default.
     pub strict: Strict,
     /// Which TPDUs of courtesy to send at an end.
-    pub farewell: SendDisconnect,
+    pub send_disconnect: SendDisconnect,
     /// Octets of the longest packet accepted, 7 to 65,535; never less than 4 more than `tpdu_size`.
     pub packet_limit: u16,
     /// Octets of the longest message accepted, whatever its segments. Default 1 MiB.
@@ -60,18 +60,24 @@ pub struct Config {
     /// that the longest message that a peer accepts by default fits.
     pub send_queue: usize,
     /// TS1: how long an initiator waits for the answer to its CR (ISO 8073 6.5.4). Default 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
     pub answer_timeout: Option<Duration>,
     /// How long a responder waits for a CR. Default 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
     pub request_timeout: Option<Duration>,
     /// How long a packet may stay unfinished. Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
     pub packet_timeout: Option<Duration>,
     /// How long nothing may come on an open connection. Default off.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
     pub idle_timeout: Option<Duration>,
     /// How long a connection that closes or is handed over may make no progress in sending what was
     /// accepted. Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
     pub drain_timeout: Duration,
     /// TS2: how long to wait for the peer's end after ours. Then the stream is closed without it; what was
     /// accepted is with the system by then. Default 2 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
     pub close_timeout: Duration,
 }
 
@@ -90,7 +96,7 @@ impl Default for Config {
             non_tpkt: NonTpkt::Close,
             empty: EmptyMessages::Refuse,
             strict: Strict::default(),
-            farewell: SendDisconnect::INVALID_REQUEST,
+            send_disconnect: SendDisconnect::INVALID_REQUEST,
             packet_limit: u16::MAX,
             message_limit: 1 << 20,
             empty_segment_limit: 16,
@@ -164,7 +170,7 @@ pub enum Role {
 /// What an initiator puts into its CR beside the sizes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Proposal {
     /// The selector of this end (0xC1).
     pub calling: Option<Selector>,

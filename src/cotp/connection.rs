@@ -7,10 +7,10 @@ use core::mem;
 
 use bytes::Bytes;
 
-use super::api::{Acceptance, Command, Error, Event, Reason, Refusal, Stats};
+use super::api::{Acceptance, Command, EndReason, Error, Event, Refusal, Stats};
 use super::config::{Config, ConfigError, EmptyMessages, Role, SendDisconnect, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
-use super::segment::{Assembly, ENTRY, Outbox};
+use super::segment::{Assembly, ENTRY_COST, Outbox};
 use super::tpkt::Tpkt;
 use super::wire::DATA_HEADER;
 use crate::{Cause, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
@@ -18,12 +18,12 @@ use crate::{Cause, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
 mod ending;
 mod inbound;
 mod memory;
-mod rules;
+mod open_config;
 mod timers;
 
-use ending::{Closing, Untold};
+use ending::{Closing, EndEvent};
 use inbound::{MAX_EXPEDITED, cost_of};
-use rules::Rules;
+use open_config::OpenConfig;
 use timers::Timer;
 
 /// Flushes that may be under way.
@@ -35,22 +35,22 @@ const MAX_FLUSHES: usize = 64;
 /// is [`Event::Failed`] or [`Event::Closed`]; the machine is done once the stream is closed too.
 #[derive(Debug)]
 pub struct Connection {
-    rules: Rules,
+    config: OpenConfig,
     reference: u16,
     now: Instant,
     state: State,
-    carrier: Carrier,
+    link_state: LinkState,
     /// How the peer ended the stream, until all that came before is dealt with.
     peer_end: Option<PeerEnd>,
     /// What was agreed on, as far as data transfer needs it.
-    agreed: Agreed,
+    negotiated: Negotiated,
     framing: Tpkt,
     assembly: Assembly,
     /// Whether the DT that is being passed on ends its message.
-    is_passing_last: bool,
+    is_last_segment: bool,
     /// Octets that came and are not to be decoded yet, from `held_at` on.
-    held: Vec<u8>,
-    held_at: usize,
+    unread: Vec<u8>,
+    unread_at: usize,
     outbox: Outbox,
     events: VecDeque<Event>,
     /// Octets of the messages in `events`, each with [`ENTRY`] more.
@@ -65,28 +65,28 @@ pub struct Connection {
 #[derive(Debug)]
 enum State {
     /// The stream is not up yet.
-    Waiting(Box<Config>),
+    AwaitingLink(Box<Config>),
     /// The CR is on its way.
-    Requesting(Box<Config>),
+    AwaitingCc(Box<Config>),
     /// A CR is due.
-    Listening(Box<Config>),
+    AwaitingCr(Box<Config>),
     /// The application decides on a CR.
     Deciding(Box<Config>, Box<Request>),
     Open {
         is_paused: bool,
     },
     /// The application takes the stream once everything is written.
-    Handing(Tag),
+    Detaching(Tag),
     Closing(Closing),
     /// The stream is somebody else's or nobody's.
-    Gone,
+    Done,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Carrier {
+enum LinkState {
     Ready,
     Full,
-    Dead,
+    Down,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ enum PeerEnd {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Agreed {
+struct Negotiated {
     tpdu_size: usize,
     expedited: bool,
     peer: u16,
@@ -123,25 +123,25 @@ impl Connection {
             reference,
             framing,
             now: Instant::ZERO,
-            carrier: Carrier::Ready,
+            link_state: LinkState::Ready,
             peer_end: None,
-            agreed: Agreed {
+            negotiated: Negotiated {
                 tpdu_size: config.tpdu_size.octets(),
                 expedited: false,
                 peer: 0,
             },
             assembly: Assembly::default(),
-            is_passing_last: false,
-            held: Vec::new(),
-            held_at: 0,
+            is_last_segment: false,
+            unread: Vec::new(),
+            unread_at: 0,
             outbox: Outbox::default(),
             events: VecDeque::new(),
             events_cost: 0,
             refused: None,
             timers: [None; Timer::COUNT],
             stats: Stats::default(),
-            rules: Rules::from(&config),
-            state: State::Waiting(Box::new(config)),
+            config: OpenConfig::from(&config),
+            state: State::AwaitingLink(Box::new(config)),
         })
     }
 
@@ -153,7 +153,7 @@ impl Connection {
     pub fn accept(&mut self, now: Instant, acceptance: &Acceptance) -> Result<(), Error> {
         self.advance(now);
         let State::Deciding(config, request) = &self.state else {
-            return Err(self.not_in_place(Error::NoIndication));
+            return Err(self.closed_or(Error::NoIndication));
         };
         let (cc, connected) = handshake::confirm(config, request, acceptance, self.reference)
             .map_err(Error::Acceptance)?;
@@ -169,7 +169,7 @@ impl Connection {
     pub fn refuse(&mut self, now: Instant, refusal: &Refusal) -> Result<(), Error> {
         self.advance(now);
         let State::Deciding(_, request) = &self.state else {
-            return Err(self.not_in_place(Error::NoIndication));
+            return Err(self.closed_or(Error::NoIndication));
         };
         let len = refusal.information.len();
         if len > MAX_INFORMATION {
@@ -179,12 +179,12 @@ impl Connection {
             });
         }
         let reference = request.indication.reference;
-        self.outbox.end_with(handshake::refuse(
+        self.outbox.set_disconnect(handshake::refuse(
             reference,
             refusal.reason,
             &refusal.information,
         ));
-        self.end(Reason::Declined(refusal.reason));
+        self.end(EndReason::Declined(refusal.reason));
         Ok(())
     }
 
@@ -195,11 +195,11 @@ impl Connection {
     /// The connection is not open, the message is empty or can never fit, or the queue is full.
     pub fn send(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
-        self.must_be_open()?;
-        if message.is_empty() && self.rules.empty == EmptyMessages::Refuse {
+        self.check_open()?;
+        if message.is_empty() && self.config.empty == EmptyMessages::Refuse {
             return Err(Error::Empty);
         }
-        self.must_fit(message.len())?;
+        self.check_fits(message.len())?;
         self.outbox.push(message);
         Ok(())
     }
@@ -211,8 +211,8 @@ impl Connection {
     /// Expedited data were not agreed on, have another length, or the queue is full.
     pub fn send_expedited(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
-        self.must_be_open()?;
-        if !self.agreed.expedited {
+        self.check_open()?;
+        if !self.negotiated.expedited {
             return Err(Error::NotAgreed);
         }
         let len = message.len();
@@ -222,7 +222,7 @@ impl Connection {
                 limit: MAX_EXPEDITED,
             });
         }
-        self.must_fit(len)?;
+        self.check_fits(len)?;
         self.outbox.push_expedited(message);
         Ok(())
     }
@@ -234,7 +234,7 @@ impl Connection {
     /// The connection is not open, or 64 flushes are under way.
     pub fn flush(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
-        self.must_be_open()?;
+        self.check_open()?;
         if self.outbox.flushes() >= MAX_FLUSHES {
             return Err(Error::Flushes { limit: MAX_FLUSHES });
         }
@@ -249,7 +249,7 @@ impl Connection {
     /// Nothing is paused.
     pub fn resume(&mut self, now: Instant) -> Result<(), Error> {
         self.advance(now);
-        self.must_be_open()?;
+        self.check_open()?;
         if !matches!(self.state, State::Open { is_paused: true }) {
             return Err(Error::NotPaused);
         }
@@ -263,17 +263,17 @@ impl Connection {
     /// # Errors
     ///
     /// The connection is not open, or a message has come in part and would be lost.
-    pub fn hand_over(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
+    pub fn detach(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
-        self.must_be_open()?;
-        if self.assembly.is_begun() || self.framing.is_passing() {
+        self.check_open()?;
+        if self.assembly.is_begun() || self.framing.is_inside_data() {
             return Err(Error::MidMessage {
                 len: self.assembly.len(),
             });
         }
-        self.state = State::Handing(tag);
+        self.state = State::Detaching(tag);
         self.timers = [None; Timer::COUNT];
-        self.arm(Timer::Close, Some(self.rules.drain_timeout));
+        self.arm(Timer::Close, Some(self.config.drain_timeout));
         Ok(())
     }
 
@@ -284,20 +284,22 @@ impl Connection {
     /// The stream is being handed over.
     pub fn close(&mut self, now: Instant) -> Result<(), Error> {
         self.advance(now);
-        let untold = match &self.state {
-            State::Handing(_) => return Err(Error::Closed),
-            State::Closing(_) | State::Gone => return Ok(()),
-            State::Open { .. } => Untold::Closed,
-            State::Waiting(_) => {
-                self.end(Reason::Closed);
+        let unreported = match &self.state {
+            State::Detaching(_) => return Err(Error::Closed),
+            State::Closing(_) | State::Done => return Ok(()),
+            State::Open { .. } => EndEvent::Closed,
+            State::AwaitingLink(_) => {
+                self.end(EndReason::Closed);
                 return Ok(());
             }
-            State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
+            State::AwaitingCc(_) | State::AwaitingCr(_) | State::Deciding(..) => EndEvent::Failed,
         };
-        if untold == Untold::Closed && self.rules.farewell.contains(SendDisconnect::CLOSE) {
+        if unreported == EndEvent::Closed
+            && self.config.send_disconnect.contains(SendDisconnect::CLOSE)
+        {
             self.close_by_dr();
         } else {
-            self.begin_closing(Some(untold));
+            self.begin_closing(Some(unreported));
         }
         Ok(())
     }
@@ -320,28 +322,28 @@ impl Connection {
         self.now = self.now.max(now);
     }
 
-    const fn not_in_place(&self, otherwise: Error) -> Error {
+    const fn closed_or(&self, otherwise: Error) -> Error {
         match self.state {
-            State::Closing(_) | State::Handing(_) | State::Gone => Error::Closed,
+            State::Closing(_) | State::Detaching(_) | State::Done => Error::Closed,
             _ => otherwise,
         }
     }
 
-    const fn must_be_open(&self) -> Result<(), Error> {
+    const fn check_open(&self) -> Result<(), Error> {
         match self.state {
             State::Open { .. } => Ok(()),
-            _ => Err(self.not_in_place(Error::NotOpen)),
+            _ => Err(self.closed_or(Error::NotOpen)),
         }
     }
 
-    fn must_fit(&mut self, len: usize) -> Result<(), Error> {
-        let limit = self.rules.send_queue;
-        if len + ENTRY > limit {
-            let limit = limit.saturating_sub(ENTRY);
+    fn check_fits(&mut self, len: usize) -> Result<(), Error> {
+        let limit = self.config.send_queue;
+        if len + ENTRY_COST > limit {
+            let limit = limit.saturating_sub(ENTRY_COST);
             return Err(Error::TooLong { len, limit });
         }
         let queued = self.outbox.cost();
-        if queued + len + ENTRY > limit {
+        if queued + len + ENTRY_COST > limit {
             self.refused = self.refused.max(Some(len));
             return Err(Error::Full { queued, limit });
         }
@@ -362,7 +364,7 @@ impl Connection {
     /// Takes a flush that is done. It is asked for after the send, when the driver has had its chance to say
     /// that it could not pass on all of it.
     fn next_flushed(&mut self) -> Option<Tag> {
-        if self.carrier == Carrier::Ready {
+        if self.link_state == LinkState::Ready {
             self.outbox.next_flushed()
         } else {
             None
@@ -371,62 +373,64 @@ impl Connection {
 
     /// Writes what fits; tells whether anything was written.
     fn write(&mut self, tx: &mut Transmit<()>) -> bool {
-        if self.carrier != Carrier::Ready {
+        if self.link_state != LinkState::Ready {
             return false;
         }
-        let written = self.outbox.write(tx, self.agreed.tpdu_size - DATA_HEADER);
+        let written = self
+            .outbox
+            .write(tx, self.negotiated.tpdu_size - DATA_HEADER);
         if tx.is_empty() {
             return false;
         }
         self.stats.octets_sent += written.octets as u64;
         self.stats.messages_sent += written.messages as u64;
         match &self.state {
-            State::Requesting(config) if written.is_opened => {
+            State::AwaitingCc(config) if written.is_connect_sent => {
                 let span = config.answer_timeout;
                 self.arm(Timer::Handshake, span);
             }
-            State::Closing(_) | State::Handing(_) => {
-                self.arm(Timer::Close, Some(self.rules.drain_timeout));
+            State::Closing(_) | State::Detaching(_) => {
+                self.arm(Timer::Close, Some(self.config.drain_timeout));
             }
             _ => (),
         }
-        self.settle_room();
+        self.report_room();
         true
     }
 
     /// Half the queue is to be free first, so that a sender that waits can send many and not one.
-    fn settle_room(&mut self) {
-        let limit = self.rules.send_queue;
+    fn report_room(&mut self) {
+        let limit = self.config.send_queue;
         let cost = self.outbox.cost();
         if let Some(len) = self.refused
-            && cost + len + ENTRY <= limit
+            && cost + len + ENTRY_COST <= limit
             && cost <= limit / 2
         {
             self.refused = None;
-            self.tell(Event::Room);
+            self.emit(Event::Room);
         }
     }
 
-    fn go_up(&mut self) {
-        if self.carrier == Carrier::Dead {
+    fn link_up(&mut self) {
+        if self.link_state == LinkState::Down {
             return;
         }
-        match mem::replace(&mut self.state, State::Gone) {
-            State::Waiting(config) => self.begin(config),
+        match mem::replace(&mut self.state, State::Done) {
+            State::AwaitingLink(config) => self.start_handshake(config),
             other => self.state = other,
         }
     }
 
-    fn begin(&mut self, config: Box<Config>) {
+    fn start_handshake(&mut self, config: Box<Config>) {
         match &config.role {
             Role::Initiator(proposal) => {
                 self.outbox
-                    .open_with(handshake::request(&config, proposal, self.reference));
-                self.state = State::Requesting(config);
+                    .set_connect(handshake::request(&config, proposal, self.reference));
+                self.state = State::AwaitingCc(config);
             }
             Role::Responder(_) => {
                 self.arm(Timer::Handshake, config.request_timeout);
-                self.state = State::Listening(config);
+                self.state = State::AwaitingCr(config);
             }
         }
     }
@@ -440,21 +444,21 @@ impl Machine for Connection {
 
     fn receive(&mut self, now: Instant, (): (), octets: &[u8]) {
         self.advance(now);
-        self.take_in(octets);
+        self.receive_octets(octets);
     }
 
     fn link(&mut self, now: Instant, (): (), state: Link) {
         self.advance(now);
-        match (state, self.carrier) {
-            (Link::Up | Link::Opened(_), _) => self.go_up(),
-            (Link::Full, Carrier::Ready) => self.carrier = Carrier::Full,
-            (Link::Free, Carrier::Full) => self.carrier = Carrier::Ready,
-            (Link::Ended, Carrier::Ready | Carrier::Full)
-                if !matches!(self.state, State::Waiting(_)) && self.peer_end.is_none() =>
+        match (state, self.link_state) {
+            (Link::Up | Link::Opened(_), _) => self.link_up(),
+            (Link::Full, LinkState::Ready) => self.link_state = LinkState::Full,
+            (Link::Free, LinkState::Full) => self.link_state = LinkState::Ready,
+            (Link::Ended, LinkState::Ready | LinkState::Full)
+                if !matches!(self.state, State::AwaitingLink(_)) && self.peer_end.is_none() =>
             {
                 self.peer_end = Some(PeerEnd::Finished);
             }
-            (Link::Down(cause), Carrier::Ready | Carrier::Full) => self.go_down(cause),
+            (Link::Down(cause), LinkState::Ready | LinkState::Full) => self.link_down(cause),
             _ => (),
         }
     }
@@ -467,7 +471,7 @@ impl Machine for Connection {
             Command::SendExpedited(message) => self.send_expedited(now, message),
             Command::Flush(tag) => self.flush(now, tag),
             Command::Resume => self.resume(now),
-            Command::Detach(tag) => self.hand_over(now, tag),
+            Command::Detach(tag) => self.detach(now, tag),
             Command::Close => self.close(now),
         }
     }
@@ -477,7 +481,7 @@ impl Machine for Connection {
         self.advance(now);
         loop {
             self.fire_timers();
-            self.catch_up();
+            self.decode_unread();
             if let Some(event) = self.next_event() {
                 return Output::Event(event);
             }
@@ -487,10 +491,10 @@ impl Machine for Connection {
             if self.write(tx) {
                 return Output::Transmit;
             }
-            if matches!(self.state, State::Gone) {
+            if matches!(self.state, State::Done) {
                 return Output::Done;
             }
-            self.time_silence();
+            self.update_peer_timers();
             let deadline = self.deadline();
             if deadline.is_none_or(|due| due > self.now) {
                 return Output::Idle(deadline);
@@ -501,8 +505,8 @@ impl Machine for Connection {
     fn wants(&self, (): ()) -> bool {
         match self.state {
             State::Closing(_) => self.peer_end.is_none(),
-            State::Deciding(..) => !self.is_holding(),
-            _ => !self.is_holding() && self.may_decode(),
+            State::Deciding(..) => !self.has_unread(),
+            _ => !self.has_unread() && self.may_decode(),
         }
     }
 }

@@ -13,8 +13,8 @@ use super::config::{
 use super::params::{self, Selector, TpduSize};
 use super::tpkt::{HEADER, VERSION};
 use super::wire::{
-    Connect, Data, DisconnectConfirm, DisconnectReason, DisconnectRequest, ErrorReport, Expedited,
-    MAX_VARIABLE, OtherClass, RejectCause, Tpdu,
+    Connect, DataTpdu, DisconnectConfirm, DisconnectReason, DisconnectRequest, ErrorReport,
+    Expedited, MAX_VARIABLE, OtherClass, RejectCause, Tpdu,
 };
 
 /// Octets of the reference of an initiator whose configuration leaves it to the seed: as good as any.
@@ -94,7 +94,7 @@ fn parameters(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
 
 fn any_packet(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
     let tpdu = match u.int_in_range(0..=31_u8)? {
-        0..=22 => Tpdu::Data(Data {
+        0..=22 => Tpdu::Data(DataTpdu {
             is_last: u.arbitrary()?,
             number: rarely(u, 0)? & 0x7F,
             wants_acknowledgement: u.ratio(1, 32)?,
@@ -178,7 +178,7 @@ impl<'a> Arbitrary<'a> for Config {
             non_tpkt: u.arbitrary()?,
             empty: u.arbitrary()?,
             strict: rarely(u, usual.strict)?,
-            farewell: u.arbitrary()?,
+            send_disconnect: u.arbitrary()?,
             packet_limit: rarely(u, usual.packet_limit)?,
             message_limit: limit(u, usual.message_limit)?,
             empty_segment_limit: u.int_in_range(0..=20)?,

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::api::{Acceptance, Connected, Indication, Reason, Violation};
+use super::api::{Acceptance, Connected, EndReason, Indication, ProtocolError};
 use super::config::{
     AbsentSize, Config, ConfigError, Parameter, Proposal, Role, Strict, VariablePart,
 };
@@ -191,28 +191,32 @@ fn variable_part(
 }
 
 /// Judges a CR. `tolerated` counts the deviations that are passed over.
-pub(super) fn judge_request(
+pub(super) fn negotiate_request(
     config: &Config,
     cr: &Connect<'_>,
     tolerated: &mut u64,
-) -> Result<Request, Reason> {
-    let parameters = parameters(config, cr).map_err(Reason::Malformed)?;
+) -> Result<Request, EndReason> {
+    let parameters = parameters(config, cr).map_err(EndReason::Malformed)?;
     for (is_off, flag, violation) in [
-        (cr.credit != 0, Strict::CREDIT, Violation::Credit(cr.credit)),
+        (
+            cr.credit != 0,
+            Strict::CREDIT,
+            ProtocolError::Credit(cr.credit),
+        ),
         (
             cr.destination != 0,
             Strict::REQUEST_REFERENCE,
-            Violation::RequestReference(cr.destination),
+            ProtocolError::RequestReference(cr.destination),
         ),
         (
             parameters.has_repeats,
             Strict::REPEATED,
-            Violation::Repeated,
+            ProtocolError::Repeated,
         ),
     ] {
         tolerate(config, is_off, flag, violation, tolerated)?;
     }
-    judge_class(cr, &parameters)?;
+    check_class(cr, &parameters)?;
     let size = answer_size(config, &parameters);
     Ok(Request {
         indication: Indication {
@@ -234,11 +238,11 @@ fn tolerate(
     config: &Config,
     is_off: bool,
     flag: Strict,
-    violation: Violation,
+    violation: ProtocolError,
     tolerated: &mut u64,
-) -> Result<(), Reason> {
+) -> Result<(), EndReason> {
     if is_off && config.strict.contains(flag) {
-        return Err(Reason::Violation(violation));
+        return Err(EndReason::ProtocolError(violation));
     }
     *tolerated += u64::from(is_off);
     Ok(())
@@ -258,7 +262,7 @@ fn is_list(config: &Config, variable: &[u8]) -> bool {
 }
 
 /// ISO 8073 table 3, for a responder that has class 0 alone.
-fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Reason> {
+fn check_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), EndReason> {
     let class = cr.class();
     let offers = |wanted: u8| {
         parameters
@@ -273,13 +277,13 @@ fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Reas
         3 | 4 => offers(0) || offers(1),
         _ => {
             let fault = Fault::Value(u32::from(cr.class_option));
-            return Err(Reason::Malformed(DecodeError::new("class", 6, fault)));
+            return Err(EndReason::Malformed(DecodeError::new("class", 6, fault)));
         }
     };
     if is_offered {
         Ok(())
     } else {
-        Err(Reason::Violation(Violation::Class(class)))
+        Err(EndReason::ProtocolError(ProtocolError::Class(class)))
     }
 }
 
@@ -380,29 +384,35 @@ fn minimal(octets: &[u8]) -> &[u8] {
 }
 
 /// Judges a CC. `tolerated` counts the deviations that are passed over.
-pub(super) fn judge_confirm(
+pub(super) fn negotiate_confirm(
     config: &Config,
     proposal: &Proposal,
     reference: u16,
     cc: &Connect<'_>,
     tolerated: &mut u64,
-) -> Result<Connected, Reason> {
+) -> Result<Connected, EndReason> {
     if cc.destination != reference {
-        return Err(Reason::Violation(Violation::Reference {
+        return Err(EndReason::ProtocolError(ProtocolError::Reference {
             expected: reference,
             found: cc.destination,
         }));
     }
     if cc.class() != 0 {
-        return Err(Reason::Violation(Violation::SelectedClass(cc.class())));
+        return Err(EndReason::ProtocolError(ProtocolError::SelectedClass(
+            cc.class(),
+        )));
     }
-    let parameters = parameters(config, cc).map_err(Reason::Malformed)?;
+    let parameters = parameters(config, cc).map_err(EndReason::Malformed)?;
     let mut judge = |is_off, flag, violation| tolerate(config, is_off, flag, violation, tolerated);
-    judge(cc.credit != 0, Strict::CREDIT, Violation::Credit(cc.credit))?;
+    judge(
+        cc.credit != 0,
+        Strict::CREDIT,
+        ProtocolError::Credit(cc.credit),
+    )?;
     judge(
         parameters.has_repeats,
         Strict::REPEATED,
-        Violation::Repeated,
+        ProtocolError::Repeated,
     )?;
     for (ours, theirs, flag) in [
         (&proposal.calling, parameters.calling, Strict::CALLING),
@@ -412,10 +422,10 @@ pub(super) fn judge_confirm(
         let found = theirs.map_or_else(|| expected.clone(), Selector::from);
         // A selector that was not asked for is the responder's to give (ISO 8073 13.3.4 a).
         let differs = ours.is_some() && found != expected;
-        judge(differs, flag, Violation::Selector { expected, found })?;
+        judge(differs, flag, ProtocolError::Selector { expected, found })?;
     }
     let (found, proposed) = selected_size(config, proposal, &parameters)?;
-    let violation = Violation::Size { found, proposed };
+    let violation = ProtocolError::Size { found, proposed };
     judge(found > proposed, Strict::CONFIRM_SIZE, violation)?;
     Ok(Connected {
         calling: parameters
@@ -439,7 +449,7 @@ fn selected_size(
     config: &Config,
     proposal: &Proposal,
     parameters: &Parameters<'_>,
-) -> Result<(usize, usize), Reason> {
+) -> Result<(usize, usize), EndReason> {
     // Whoever writes the variable part by hand proposes nothing that is known here.
     let is_known = proposal.variable.is_none();
     if let Some(units) = parameters.preferred_size {
@@ -447,7 +457,9 @@ fn selected_size(
         return match config.preferred_size {
             _ if !is_known => Ok((found, MAX_TPDU)),
             Some(ours) => Ok((found, octets_of(ours.get()))),
-            None => Err(Reason::Violation(Violation::PreferredSize(found))),
+            None => Err(EndReason::ProtocolError(ProtocolError::PreferredSize(
+                found,
+            ))),
         };
     }
     let proposed = if is_known {
@@ -494,8 +506,13 @@ pub(super) fn disconnect(
 
 /// Builds the ER that reports `tpdu`, when `reason` is a fault in it. It holds the TPDU up to and including
 /// the fault (ISO 8073 13.12.4), as far as `size` octets allow.
-pub(super) fn report(destination: u16, reason: &Reason, tpdu: &[u8], size: usize) -> Option<Bytes> {
-    let (cause, fault) = fault_of(reason, tpdu)?;
+pub(super) fn report(
+    destination: u16,
+    reason: &EndReason,
+    tpdu: &[u8],
+    size: usize,
+) -> Option<Bytes> {
+    let (cause, fault) = reject_cause(reason, tpdu)?;
     let most = MAX_INVALID_TPDU.min(size.saturating_sub(ERROR_HEADER));
     let len = fault.saturating_add(1).min(tpdu.len()).min(most);
     let mut variable = Vec::new();
@@ -513,29 +530,29 @@ pub(super) fn report(destination: u16, reason: &Reason, tpdu: &[u8], size: usize
 
 /// Returns why a TPDU is rejected, and where its fault lies. An ER is never answered by another (ISO 8073
 /// 6.22.3 note 2).
-fn fault_of(reason: &Reason, tpdu: &[u8]) -> Option<(RejectCause, usize)> {
+fn reject_cause(reason: &EndReason, tpdu: &[u8]) -> Option<(RejectCause, usize)> {
     let &[length, code, ..] = tpdu else {
         return None;
     };
     let fault = match reason {
         _ if code == ER => return None,
-        Reason::Unexpected { .. } | Reason::Violation(Violation::DataCode(_)) => {
+        EndReason::Unexpected { .. } | EndReason::ProtocolError(ProtocolError::DataCode(_)) => {
             return Some((RejectCause::TPDU_TYPE, 1));
         }
-        Reason::Malformed(error) if error.field == TPDU_CODE => {
+        EndReason::Malformed(error) if error.field == TPDU_CODE => {
             return Some((RejectCause::TPDU_TYPE, 1));
         }
-        Reason::Malformed(error) => error.offset,
-        Reason::Violation(violation) => match violation {
+        EndReason::Malformed(error) => error.offset,
+        EndReason::ProtocolError(violation) => match violation {
             // It is refused by a DR.
-            Violation::Class(_) => return None,
-            Violation::Credit(_) => 1,
-            Violation::Reference { .. } | Violation::RequestReference(_) => 3,
-            Violation::SelectedClass(_) => 6,
-            Violation::Repeated
-            | Violation::Selector { .. }
-            | Violation::PreferredSize(_)
-            | Violation::Size { .. } => usize::from(length),
+            ProtocolError::Class(_) => return None,
+            ProtocolError::Credit(_) => 1,
+            ProtocolError::Reference { .. } | ProtocolError::RequestReference(_) => 3,
+            ProtocolError::SelectedClass(_) => 6,
+            ProtocolError::Repeated
+            | ProtocolError::Selector { .. }
+            | ProtocolError::PreferredSize(_)
+            | ProtocolError::Size { .. } => usize::from(length),
             _ => 2,
         },
         _ => return None,

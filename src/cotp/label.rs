@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use super::tpkt::Tpkt;
-use super::wire::{Connect, Data, Tpdu};
+use super::wire::{Connect, DataTpdu, Tpdu};
 use crate::Framing as _;
 
 /// Things that one label names before it only counts.
@@ -79,7 +79,7 @@ impl Line {
         });
     }
 
-    fn data(&mut self, data: &Data<'_>) {
+    fn data(&mut self, data: &DataTpdu<'_>) {
         again_or_new(&mut self.sizes, data.user_data.len());
         if data.is_last {
             let text = format!("{} end", self.joined());

@@ -7,12 +7,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::tpkt::{HEADER, VERSION};
-use super::wire::{DATA_HEADER, Data, Tpdu};
+use super::wire::{DATA_HEADER, DataTpdu, Tpdu};
 use crate::{Tag, Transmit};
 
 /// What an entry of a queue costs beside its octets.
-pub(super) const ENTRY: usize = 64;
-const HEAD: usize = HEADER + DATA_HEADER;
+pub(super) const ENTRY_COST: usize = 64;
+const DATA_PACKET_HEADER: usize = HEADER + DATA_HEADER;
 
 /// A message of which a part has come.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +39,7 @@ impl Assembly {
     }
 
     /// Notes a segment without user data and returns how many there were.
-    pub(super) const fn note_empty(&mut self) -> u32 {
+    pub(super) const fn count_empty(&mut self) -> u32 {
         self.empty_segments = self.empty_segments.saturating_add(1);
         self.empty_segments
     }
@@ -47,7 +47,7 @@ impl Assembly {
     /// Adds user data. `ahead` tells what follows at once: with it counted in, a message that lies whole in
     /// what was read gets its memory in one piece. A longer one starts with as much as the last one took,
     /// which the peer has sent before.
-    pub(super) fn append(&mut self, octets: &[u8], ahead: impl FnOnce() -> Ahead) {
+    pub(super) fn append(&mut self, octets: &[u8], ahead: impl FnOnce() -> Lookahead) {
         self.is_begun = true;
         if self.octets.capacity() - self.octets.len() < octets.len() {
             let ahead = ahead();
@@ -71,7 +71,7 @@ impl Assembly {
 
 /// What is known to follow some user data of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Ahead {
+pub(super) struct Lookahead {
     /// Octets of user data.
     pub(super) octets: usize,
     /// Whether the message ends with them.
@@ -82,7 +82,7 @@ pub(super) struct Ahead {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Outbox {
     messages: VecDeque<Bytes>,
-    rare: Option<Box<Rare>>,
+    control: Option<Box<ControlQueues>>,
     /// Octets of the first message that are in packets already begun.
     cut: usize,
     packet: Option<Packet>,
@@ -90,31 +90,31 @@ pub(super) struct Outbox {
     cost: usize,
     /// Octets of all messages not written yet.
     unsent: usize,
-    written: Mark,
+    written: MessageCount,
 }
 
 /// What hardly ever waits: an idle connection pays for its pointer alone.
 #[derive(Debug, Clone, Default)]
-struct Rare {
+struct ControlQueues {
     /// CR or CC, which goes ahead of everything.
-    opening: Option<Bytes>,
+    connect: Option<Bytes>,
     /// Expedited data, which go ahead of the messages.
     expedited: VecDeque<Bytes>,
     /// DR or ER, which goes behind everything.
-    farewell: Option<Bytes>,
+    disconnect: Option<Bytes>,
     /// Flushes, each with what is to be written first.
-    flushes: VecDeque<(Mark, Tag)>,
+    flushes: VecDeque<(MessageCount, Tag)>,
 }
 
-impl Rare {
+impl ControlQueues {
     fn is_sent(&self) -> bool {
-        self.opening.is_none() && self.expedited.is_empty() && self.farewell.is_none()
+        self.connect.is_none() && self.expedited.is_empty() && self.disconnect.is_none()
     }
 }
 
 /// A count of messages. Expedited ones have their own, as they overtake the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Mark {
+struct MessageCount {
     messages: u64,
     expedited: u64,
 }
@@ -123,7 +123,7 @@ struct Mark {
 #[derive(Debug, Clone, Copy)]
 struct Packet {
     source: Source,
-    head: [u8; HEAD],
+    head: [u8; DATA_PACKET_HEADER],
     /// Octets of `head` in use.
     head_len: usize,
     /// Where the body lies in the front of its queue.
@@ -135,10 +135,10 @@ struct Packet {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
-    Opening,
+    Connect,
     Expedited,
     Message { is_last: bool },
-    SendDisconnect,
+    Disconnect,
 }
 
 /// What [`Outbox::write`] did.
@@ -149,16 +149,16 @@ pub(super) struct Written {
     /// Messages that are out whole.
     pub(super) messages: usize,
     /// Whether the CR or CC is out.
-    pub(super) is_opened: bool,
+    pub(super) is_connect_sent: bool,
 }
 
 impl Outbox {
-    pub(super) fn open_with(&mut self, packet: Bytes) {
-        self.rare().opening = Some(packet);
+    pub(super) fn set_connect(&mut self, packet: Bytes) {
+        self.control().connect = Some(packet);
     }
 
-    pub(super) fn end_with(&mut self, packet: Bytes) {
-        self.rare().farewell = Some(packet);
+    pub(super) fn set_disconnect(&mut self, packet: Bytes) {
+        self.control().disconnect = Some(packet);
     }
 
     pub(super) fn push(&mut self, message: Bytes) {
@@ -168,41 +168,43 @@ impl Outbox {
 
     pub(super) fn push_expedited(&mut self, message: Bytes) {
         self.account(&message);
-        self.rare().expedited.push_back(message);
+        self.control().expedited.push_back(message);
     }
 
     fn account(&mut self, message: &Bytes) {
-        self.cost += message.len() + ENTRY;
+        self.cost += message.len() + ENTRY_COST;
         self.unsent += message.len();
     }
 
-    fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    fn control(&mut self) -> &mut ControlQueues {
+        self.control.get_or_insert_default()
     }
 
     /// Notes a flush, which is done once everything accepted so far is written.
     pub(super) fn flush(&mut self, tag: Tag) {
-        let accepted = Mark {
+        let accepted = MessageCount {
             messages: self.written.messages + self.messages.len() as u64,
-            expedited: self.written.expedited + self.rare().expedited.len() as u64,
+            expedited: self.written.expedited + self.control().expedited.len() as u64,
         };
-        self.rare().flushes.push_back((accepted, tag));
+        self.control().flushes.push_back((accepted, tag));
     }
 
     /// Returns how many flushes are under way.
     pub(super) fn flushes(&self) -> usize {
-        self.rare.as_ref().map_or(0, |rare| rare.flushes.len())
+        self.control
+            .as_ref()
+            .map_or(0, |control| control.flushes.len())
     }
 
     /// Takes a flush that is done.
     pub(super) fn next_flushed(&mut self) -> Option<Tag> {
-        let flushes = &mut self.rare.as_mut()?.flushes;
-        let &(mark, tag) = flushes.front()?;
-        let Mark {
+        let flushes = &mut self.control.as_mut()?.flushes;
+        let &(count, tag) = flushes.front()?;
+        let MessageCount {
             messages,
             expedited,
         } = self.written;
-        if messages < mark.messages || expedited < mark.expedited {
+        if messages < count.messages || expedited < count.expedited {
             return None;
         }
         flushes.pop_front();
@@ -212,8 +214,8 @@ impl Outbox {
 
     /// Forgets the flushes that are not done.
     pub(super) fn forget_flushes(&mut self) {
-        if let Some(rare) = &mut self.rare {
-            rare.flushes = VecDeque::new();
+        if let Some(control) = &mut self.control {
+            control.flushes = VecDeque::new();
         }
         self.shrink();
     }
@@ -232,20 +234,23 @@ impl Outbox {
     pub(super) fn is_written(&self) -> bool {
         self.packet.is_none()
             && self.messages.is_empty()
-            && self.rare.as_ref().is_none_or(|rare| rare.is_sent())
+            && self
+                .control
+                .as_ref()
+                .is_none_or(|control| control.is_sent())
     }
 
     /// Returns the bytes of memory it holds beside the messages themselves.
     pub(super) fn memory_used(&self) -> usize {
         let of = |packet: &Option<Bytes>| packet.as_ref().map_or(0, Bytes::len);
-        let rare = self.rare.as_ref().map_or(0, |rare| {
-            size_of::<Rare>()
-                + of(&rare.opening)
-                + of(&rare.farewell)
-                + rare.expedited.capacity() * size_of::<Bytes>()
-                + rare.flushes.capacity() * size_of::<(Mark, Tag)>()
+        let control = self.control.as_ref().map_or(0, |control| {
+            size_of::<ControlQueues>()
+                + of(&control.connect)
+                + of(&control.disconnect)
+                + control.expedited.capacity() * size_of::<Bytes>()
+                + control.flushes.capacity() * size_of::<(MessageCount, Tag)>()
         });
-        rare + self.messages.capacity() * size_of::<Bytes>()
+        control + self.messages.capacity() * size_of::<Bytes>()
     }
 
     /// Forgets everything, as after the end of the link.
@@ -296,47 +301,48 @@ impl Outbox {
     }
 
     fn next_packet(&mut self, payload: usize) -> Option<Packet> {
-        let rare = self.rare.as_deref();
-        if let Some(packet) = rare.and_then(|rare| rare.opening.as_ref()) {
-            return Some(Packet::whole(Source::Opening, packet));
+        let control = self.control.as_deref();
+        if let Some(packet) = control.and_then(|control| control.connect.as_ref()) {
+            return Some(Packet::whole(Source::Connect, packet));
         }
-        if let Some(message) = rare.and_then(|rare| rare.expedited.front()) {
-            let head = expedited(Data::packet_header(message.len(), true));
+        if let Some(message) = control.and_then(|control| control.expedited.front()) {
+            let head = expedited(DataTpdu::packet_header(message.len(), true));
             return Some(Packet::new(Source::Expedited, head, 0, message.len()));
         }
         if let Some(message) = self.messages.front() {
             let left = message.len() - self.cut;
             let len = left.min(payload.max(1));
             let is_last = len == left;
-            let head = Data::packet_header(len, is_last);
+            let head = DataTpdu::packet_header(len, is_last);
             let start = self.cut;
             self.cut += len;
             return Some(Packet::new(Source::Message { is_last }, head, start, len));
         }
-        rare.and_then(|rare| rare.farewell.as_ref())
-            .map(|packet| Packet::whole(Source::SendDisconnect, packet))
+        control
+            .and_then(|control| control.disconnect.as_ref())
+            .map(|packet| Packet::whole(Source::Disconnect, packet))
     }
 
     fn body(&self, packet: &Packet) -> Option<&[u8]> {
-        let rare = self.rare.as_deref();
+        let control = self.control.as_deref();
         let queue = match packet.source {
-            Source::Opening => rare?.opening.as_ref(),
-            Source::Expedited => rare?.expedited.front(),
+            Source::Connect => control?.connect.as_ref(),
+            Source::Expedited => control?.expedited.front(),
             Source::Message { .. } => self.messages.front(),
-            Source::SendDisconnect => rare?.farewell.as_ref(),
+            Source::Disconnect => control?.disconnect.as_ref(),
         };
         queue?.get(packet.start..packet.start + packet.len)
     }
 
     fn finish(&mut self, packet: &Packet, written: &mut Written) {
         let message = match packet.source {
-            Source::Opening => {
-                self.rare().opening = None;
-                written.is_opened = true;
+            Source::Connect => {
+                self.control().connect = None;
+                written.is_connect_sent = true;
                 None
             }
-            Source::SendDisconnect => {
-                self.rare().farewell = None;
+            Source::Disconnect => {
+                self.control().disconnect = None;
                 None
             }
             Source::Message { is_last: false } => None,
@@ -347,11 +353,11 @@ impl Outbox {
             }
             Source::Expedited => {
                 self.written.expedited += 1;
-                self.rare().expedited.pop_front()
+                self.control().expedited.pop_front()
             }
         };
         if let Some(message) = message {
-            self.cost -= message.len() + ENTRY;
+            self.cost -= message.len() + ENTRY_COST;
             written.messages += 1;
         }
         self.shrink();
@@ -363,21 +369,21 @@ impl Outbox {
         if self.messages.is_empty() && self.messages.capacity() > 4 {
             self.messages = VecDeque::new();
         }
-        if let Some(rare) = &self.rare
-            && rare.is_sent()
-            && rare.flushes.is_empty()
+        if let Some(control) = &self.control
+            && control.is_sent()
+            && control.flushes.is_empty()
         {
-            self.rare = None;
+            self.control = None;
         }
     }
 }
 
 impl Packet {
-    const fn new(source: Source, head: [u8; HEAD], start: usize, len: usize) -> Self {
+    const fn new(source: Source, head: [u8; DATA_PACKET_HEADER], start: usize, len: usize) -> Self {
         Self {
             source,
             head,
-            head_len: HEAD,
+            head_len: DATA_PACKET_HEADER,
             start,
             len,
             at: 0,
@@ -387,7 +393,7 @@ impl Packet {
     fn whole(source: Source, packet: &Bytes) -> Self {
         Self {
             source,
-            head: [0; HEAD],
+            head: [0; DATA_PACKET_HEADER],
             head_len: 0,
             start: 0,
             len: packet.len(),
@@ -397,7 +403,7 @@ impl Packet {
 }
 
 /// The header of an ED is that of a DT with another code (RFC 1006 section 6).
-const fn expedited(mut head: [u8; HEAD]) -> [u8; HEAD] {
+const fn expedited(mut head: [u8; DATA_PACKET_HEADER]) -> [u8; DATA_PACKET_HEADER] {
     head[HEADER + 1] = 0x10;
     head
 }
@@ -434,9 +440,9 @@ mod tests {
     #[test]
     fn what_opens_goes_first_and_what_ends_goes_last() {
         let mut outbox = outbox(&[b"a"]);
-        outbox.end_with(Bytes::from_static(b"[end]"));
+        outbox.set_disconnect(Bytes::from_static(b"[end]"));
         outbox.push_expedited(Bytes::from_static(b"X"));
-        outbox.open_with(Bytes::from_static(b"[open]"));
+        outbox.set_connect(Bytes::from_static(b"[open]"));
 
         let (octets, written) = write(&mut outbox, 100, 10);
 
@@ -449,7 +455,7 @@ mod tests {
             Written {
                 octets: 2,
                 messages: 2,
-                is_opened: true
+                is_connect_sent: true
             }
         );
         assert!(outbox.is_written());
@@ -463,9 +469,9 @@ mod tests {
             let mut outbox = outbox(&[b"abcdefgh", b"", b"i"]);
             let mut octets = Vec::new();
             while !outbox.is_written() {
-                let (piece, _) = write(&mut outbox, room, 3);
-                assert!(!piece.is_empty() && piece.len() <= room);
-                octets.extend_from_slice(&piece);
+                let (next_item, _) = write(&mut outbox, room, 3);
+                assert!(!next_item.is_empty() && next_item.len() <= room);
+                octets.extend_from_slice(&next_item);
             }
             assert_eq!(octets, whole, "{room} octets at a time");
         }
@@ -474,12 +480,12 @@ mod tests {
     #[test]
     fn user_data_are_counted_and_headers_are_not() {
         let mut outbox = outbox(&[b"abcdef", b"gh"]);
-        assert_eq!((outbox.unsent(), outbox.cost()), (8, 8 + 2 * ENTRY));
+        assert_eq!((outbox.unsent(), outbox.cost()), (8, 8 + 2 * ENTRY_COST));
 
         write(&mut outbox, 7 + 4 + 7 + 1, 4);
-        assert_eq!((outbox.unsent(), outbox.cost()), (3, 8 + 2 * ENTRY));
+        assert_eq!((outbox.unsent(), outbox.cost()), (3, 8 + 2 * ENTRY_COST));
         write(&mut outbox, 3, 4);
-        assert_eq!((outbox.unsent(), outbox.cost()), (2, 2 + ENTRY));
+        assert_eq!((outbox.unsent(), outbox.cost()), (2, 2 + ENTRY_COST));
         write(&mut outbox, 100, 4);
 
         assert_eq!((outbox.unsent(), outbox.cost()), (0, 0));
@@ -528,9 +534,9 @@ mod tests {
     #[test]
     fn what_is_rare_gives_its_memory_back() {
         let mut outbox = Outbox::default();
-        outbox.open_with(Bytes::from_static(b"[open]"));
+        outbox.set_connect(Bytes::from_static(b"[open]"));
         outbox.push_expedited(Bytes::from_static(b"X"));
-        outbox.end_with(Bytes::from_static(b"[end]"));
+        outbox.set_disconnect(Bytes::from_static(b"[end]"));
         outbox.flush(Tag(1));
         assert!(outbox.memory_used() > 0);
 
@@ -546,10 +552,10 @@ mod tests {
         let mut assembly = Assembly::default();
         assert!(!assembly.is_begun());
 
-        assembly.append(b"", Ahead::default);
+        assembly.append(b"", Lookahead::default);
         assert!(assembly.is_begun(), "an empty segment begins it too");
-        assembly.append(b"ab", Ahead::default);
-        assembly.append(b"c", Ahead::default);
+        assembly.append(b"ab", Lookahead::default);
+        assembly.append(b"c", Lookahead::default);
 
         assert_eq!(assembly.len(), 3);
         assert_eq!(assembly.finish(), b"abc".as_slice());
@@ -559,7 +565,7 @@ mod tests {
     #[test]
     fn what_lies_ahead_gets_its_memory_in_one_piece() {
         let mut assembly = Assembly::default();
-        let ahead = || Ahead {
+        let ahead = || Lookahead {
             octets: 998,
             is_whole: true,
         };

@@ -10,8 +10,8 @@ use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
 
 /// What every connection may hold beside what its configuration bounds: its boxed configuration, CR or CC
-/// and farewell, flushes, and queues that have room for a few entries.
-const SMALL_CHANGE: usize = 1 << 14;
+/// and send_disconnect, flushes, and queues that have room for a few entries.
+const FIXED_ALLOWANCE: usize = 1 << 14;
 
 impl LawSubject for Connection {
     type Config = Config;
@@ -35,7 +35,7 @@ impl LawSubject for Connection {
             sent,
             packets,
             config.memory_used(),
-            SMALL_CHANGE,
+            FIXED_ALLOWANCE,
         ]
         .into_iter()
         .fold(0, usize::saturating_add)

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::segment::Ahead;
+use super::segment::Lookahead;
 use super::wire::DATA_HEADER;
 use crate::{Broken, Framing};
 
@@ -16,9 +16,9 @@ pub const MIN_PACKET: usize = 7;
 /// Octets of the longest packet.
 pub const MAX_PACKET: usize = 65_535;
 
-const HEAD: usize = HEADER + DATA_HEADER;
+const DATA_PACKET_HEADER: usize = HEADER + DATA_HEADER;
 /// A buffer that grew beyond this is given back once it is empty, so that an idle connection stays small.
-const KEEP: usize = 16;
+const KEPT_CAPACITY: usize = 16;
 
 /// Why a stream is no sequence of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub struct Tpkt {
     /// The part of a packet that has come.
     buffer: Vec<u8>,
     /// The packet in `buffer` was given out whole.
-    is_given: bool,
+    is_returned: bool,
     /// Octets that the DT under way still lacks.
     missing: usize,
     /// A packet came whole since somebody asked.
@@ -84,17 +84,17 @@ pub struct Tpkt {
 
 /// What the next octets of a stream are.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
+pub(super) enum StreamItem<'a> {
     /// A whole TPDU.
     Tpdu(&'a [u8]),
     /// The start of a DT of which more is to come: its header, its user data in all, and the first of it.
-    Begun {
+    DataStart {
         header: [u8; DATA_HEADER],
         length: usize,
         first: &'a [u8],
     },
     /// More user data of that DT, the rest of it if `is_end`.
-    More { octets: &'a [u8], is_end: bool },
+    DataMore { octets: &'a [u8], is_end: bool },
 }
 
 impl Tpkt {
@@ -106,7 +106,7 @@ impl Tpkt {
             limit,
             is_strict,
             buffer: Vec::new(),
-            is_given: false,
+            is_returned: false,
             missing: 0,
             has_progress: false,
             fault: None,
@@ -122,7 +122,7 @@ impl Tpkt {
     /// Returns how many octets of an unfinished packet have come.
     #[must_use]
     pub fn unfinished(&self) -> &[u8] {
-        if self.is_given { &[] } else { &self.buffer }
+        if self.is_returned { &[] } else { &self.buffer }
     }
 
     /// Tells whether the stream stands between two packets.
@@ -132,7 +132,7 @@ impl Tpkt {
     }
 
     /// Tells whether the user data of a DT is being passed on piece by piece.
-    pub(super) const fn is_passing(&self) -> bool {
+    pub(super) const fn is_inside_data(&self) -> bool {
         self.missing > 0
     }
 
@@ -148,11 +148,11 @@ impl Tpkt {
 
     /// Takes the next piece: like [`next`](Framing::next), but the user data of a DT that does not lie
     /// whole in `chunk` is passed on as it comes, so that it is copied once and not twice.
-    pub(super) fn piece<'a, 'c: 'a>(
+    pub(super) fn next_item<'a, 'c: 'a>(
         &'a mut self,
         chunk: &mut &'c [u8],
-    ) -> Result<Option<Piece<'a>>, TpktFault> {
-        self.forget_given();
+    ) -> Result<Option<StreamItem<'a>>, TpktFault> {
+        self.release_returned();
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -163,7 +163,7 @@ impl Tpkt {
             let octets = take(chunk, self.missing);
             self.missing -= octets.len();
             self.has_progress |= self.missing == 0;
-            return Ok(Some(Piece::More {
+            return Ok(Some(StreamItem::DataMore {
                 octets,
                 is_end: self.missing == 0,
             }));
@@ -171,27 +171,27 @@ impl Tpkt {
         if self.buffer.is_empty()
             && let Some(packet) = self.whole(chunk)?
         {
-            return Ok(Some(Piece::Tpdu(packet)));
+            return Ok(Some(StreamItem::Tpdu(packet)));
         }
-        self.gather(chunk, HEAD)?;
+        self.gather(chunk, DATA_PACKET_HEADER)?;
         let &[_, _, high, low, ref header @ ..] = self.buffer.as_slice() else {
             return Ok(None);
         };
         if let Some(&header @ [2, 0xF0 | 0xF1, _]) = header.first_chunk() {
             self.buffer.clear();
             let packet = usize::from(u16::from_be_bytes([high, low]));
-            let length = packet.saturating_sub(HEAD);
+            let length = packet.saturating_sub(DATA_PACKET_HEADER);
             let first = take(chunk, length);
             self.missing = length - first.len();
             self.has_progress |= self.missing == 0;
-            return Ok(Some(Piece::Begun {
+            return Ok(Some(StreamItem::DataStart {
                 header,
                 length,
                 first,
             }));
         }
         self.rest_of_packet(chunk)
-            .map(|packet| packet.map(Piece::Tpdu))
+            .map(|packet| packet.map(StreamItem::Tpdu))
     }
 
     /// Lends the packet at the start of `chunk` if it lies there whole.
@@ -217,7 +217,7 @@ impl Tpkt {
         if self.buffer.len() < length {
             return Ok(None);
         }
-        self.is_given = true;
+        self.is_returned = true;
         self.has_progress = true;
         Ok(self.buffer.get(HEADER..))
     }
@@ -235,12 +235,12 @@ impl Tpkt {
     }
 
     /// Gives back what the last packet took, once nobody reads it any more.
-    pub(super) fn forget_given(&mut self) {
-        if !self.is_given {
+    pub(super) fn release_returned(&mut self) {
+        if !self.is_returned {
             return;
         }
-        self.is_given = false;
-        if self.buffer.capacity() > KEEP {
+        self.is_returned = false;
+        if self.buffer.capacity() > KEPT_CAPACITY {
             self.buffer = Vec::new();
         } else {
             self.buffer.clear();
@@ -257,7 +257,7 @@ impl Default for Tpkt {
 
 impl Framing for Tpkt {
     fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8]) -> Result<Option<&'a [u8]>, Broken> {
-        self.forget_given();
+        self.release_returned();
         if self.fault.is_some() {
             return Err(Broken);
         }
@@ -271,10 +271,11 @@ impl Framing for Tpkt {
 }
 
 /// Looks for user data in the DTs at the start of `octets`, up to the end of a message.
-pub(super) fn look_ahead(mut octets: &[u8]) -> Ahead {
-    let mut ahead = Ahead::default();
+pub(super) fn look_ahead(mut octets: &[u8]) -> Lookahead {
+    let mut ahead = Lookahead::default();
     while let &[VERSION, _, high, low, 2, 0xF0 | 0xF1, last, ref rest @ ..] = octets {
-        let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(HEAD);
+        let length =
+            usize::from(u16::from_be_bytes([high, low])).saturating_sub(DATA_PACKET_HEADER);
         let (user_data, behind) = rest.split_at(length.min(rest.len()));
         ahead.octets += user_data.len();
         if last & 0x80 != 0 {
@@ -360,25 +361,25 @@ mod tests {
         let mut last = &[b'c', b'd', 3, 0][..];
 
         assert_eq!(
-            tpkt.piece(&mut first),
-            Ok(Some(Piece::Begun {
+            tpkt.next_item(&mut first),
+            Ok(Some(StreamItem::DataStart {
                 header: [2, 0xF0, 0x80],
                 length: 4,
                 first: b"ab"
             }))
         );
-        assert!(tpkt.is_passing() && !tpkt.is_between());
-        assert_eq!(tpkt.piece(&mut first), Ok(None));
+        assert!(tpkt.is_inside_data() && !tpkt.is_between());
+        assert_eq!(tpkt.next_item(&mut first), Ok(None));
         assert_eq!(
-            tpkt.piece(&mut last),
-            Ok(Some(Piece::More {
+            tpkt.next_item(&mut last),
+            Ok(Some(StreamItem::DataMore {
                 octets: b"cd",
                 is_end: true
             }))
         );
         assert!(tpkt.is_between());
         assert!(tpkt.take_progress() && !tpkt.take_progress());
-        assert_eq!(tpkt.piece(&mut last), Ok(None));
+        assert_eq!(tpkt.next_item(&mut last), Ok(None));
         assert_eq!(tpkt.unfinished(), [3, 0]);
     }
 
@@ -391,7 +392,7 @@ mod tests {
         assert_eq!(tpkt.fault(), Some(TpktFault::Version(4)));
         let mut chunk = &PACKETS[..];
         assert_eq!(tpkt.next(&mut chunk), Err(Broken));
-        assert_eq!(tpkt.piece(&mut chunk), Err(TpktFault::Version(4)));
+        assert_eq!(tpkt.next_item(&mut chunk), Err(TpktFault::Version(4)));
     }
 
     #[test]
@@ -439,7 +440,7 @@ mod tests {
         assert_eq!(frames(&mut tpkt, head, 100), Ok(Vec::new()));
         assert_eq!(tpkt.next(&mut tail).unwrap().map(<[u8]>::len), Some(0xFFC));
         assert!(tpkt.memory_used() >= 0xFFC);
-        tpkt.forget_given();
+        tpkt.release_returned();
 
         assert_eq!(tpkt.memory_used(), 0);
     }

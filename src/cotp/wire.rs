@@ -39,7 +39,7 @@ pub enum Tpdu<'a> {
     /// DC, disconnect confirm; no TPDU of class 0, but some servers answer a DR with it.
     DisconnectConfirm(DisconnectConfirm<'a>),
     /// DT, data.
-    Data(Data<'a>),
+    Data(DataTpdu<'a>),
     /// ED in the form of RFC 1006, expedited data.
     Expedited(Expedited<'a>),
     /// ER, error.
@@ -211,7 +211,7 @@ pub struct DisconnectConfirm<'a> {
 
 /// DT (ISO 8073 13.7.1 a).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Data<'a> {
+pub struct DataTpdu<'a> {
     /// Whether the user data ends a message (EOT).
     pub is_last: bool,
     /// TPDU-NR, 7 bits; zero in class 0.
@@ -222,7 +222,7 @@ pub struct Data<'a> {
     pub user_data: &'a [u8],
 }
 
-impl Data<'_> {
+impl DataTpdu<'_> {
     /// Writes the header of a DT in a TPKT, which `payload` octets of user data follow.
     ///
     /// Bound: `payload` is at most 65,528, so the packet length fits 16 bits; more saturates.
@@ -494,9 +494,9 @@ fn nothing_behind(body: &Body<'_>) -> Result<(), DecodeError> {
 }
 
 /// LI is 2: the only parameter a DT may have is the checksum of class 4 (ISO 8073 13.7.4).
-fn decode_dt(code: u8, octets: &[u8]) -> Result<Data<'_>, DecodeError> {
+fn decode_dt(code: u8, octets: &[u8]) -> Result<DataTpdu<'_>, DecodeError> {
     let (last, user_data) = data_fields(octets)?;
-    Ok(Data {
+    Ok(DataTpdu {
         is_last: last & END != 0,
         number: last & !END,
         wants_acknowledgement: code != DT,

@@ -13,7 +13,7 @@ impl Connection {
         self.state.memory_used()
             + self.framing.memory_used()
             + self.assembly.memory_used()
-            + self.held.capacity()
+            + self.unread.capacity()
             + self.outbox.memory_used()
             + self.outbox.cost()
             + self.events.capacity() * size_of::<Event>()
@@ -25,7 +25,7 @@ impl State {
     /// Returns the bytes of memory it holds beside its own size.
     fn memory_used(&self) -> usize {
         match self {
-            Self::Waiting(config) | Self::Requesting(config) | Self::Listening(config) => {
+            Self::AwaitingLink(config) | Self::AwaitingCc(config) | Self::AwaitingCr(config) => {
                 size_of::<Config>() + config.memory_used()
             }
             // The indication shares its octets with the event that showed it, or keeps them alone.
@@ -41,7 +41,7 @@ impl State {
                     + variable.len() * 2
                     + user_data.len()
             }
-            Self::Open { .. } | Self::Handing(_) | Self::Closing(_) | Self::Gone => 0,
+            Self::Open { .. } | Self::Detaching(_) | Self::Closing(_) | Self::Done => 0,
         }
     }
 }

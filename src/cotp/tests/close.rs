@@ -20,7 +20,7 @@ fn close_ends_our_side_and_waits_for_the_other() {
     assert_eq!(probe.events(), [], "not closed yet");
     probe.link(Link::Ended);
 
-    assert_eq!(probe.events(), [closed(Reason::Closed)]);
+    assert_eq!(probe.events(), [closed(EndReason::Closed)]);
     assert_eq!(probe.asks(), [Ask::Close(())]);
     assert_eq!(probe.sent(), "", "class 0 ends with its stream");
     assert!(probe.is_done);
@@ -66,7 +66,7 @@ fn no_fin_while_the_carrier_is_full() {
 #[test]
 fn a_dr_goes_ahead_of_the_close_when_configured() {
     let mut probe = Probe::responder(Config {
-        farewell: SendDisconnect::CLOSE,
+        send_disconnect: SendDisconnect::CLOSE,
         ..anybody()
     });
     probe
@@ -87,7 +87,7 @@ fn close_before_the_stream_is_up_is_done_at_once() {
     let mut probe = Probe::new(bare());
 
     probe.run(Command::Close).unwrap();
-    assert_eq!(probe.events(), [failed(Reason::Closed)]);
+    assert_eq!(probe.events(), [failed(EndReason::Closed)]);
     assert!(probe.is_done);
 
     probe.link(Link::Up);
@@ -110,7 +110,7 @@ fn close_before_the_connection_is_open_says_that_it_failed() {
         assert_eq!(probe.asks(), [Ask::Finish(())]);
         probe.link(Link::Ended);
 
-        assert_eq!(probe.events(), [failed(Reason::Closed)]);
+        assert_eq!(probe.events(), [failed(EndReason::Closed)]);
         assert!(probe.is_done);
     }
 }
@@ -137,30 +137,30 @@ fn fin_between_packets_is_clean_and_inside_one_is_truncation() {
         let Event::Closed(end) = probe.event() else {
             panic!("not closed after {octets}");
         };
-        assert_eq!(end.reason, Reason::PeerClosed);
+        assert_eq!(end.reason, EndReason::PeerClosed);
         assert_eq!(end.incomplete, incomplete, "after {octets}");
     }
 }
 
 #[test]
 fn truncation_has_words_of_its_own() {
-    let clean = End {
-        reason: Reason::PeerClosed,
+    let clean = ConnectionEnd {
+        reason: EndReason::PeerClosed,
         incomplete: 0,
         unsent: 0,
     };
-    let cut = End {
+    let cut = ConnectionEnd {
         incomplete: 8,
         unsent: 3,
         ..clean.clone()
     };
 
-    let lost = End {
+    let lost = ConnectionEnd {
         unsent: 3,
         ..clean.clone()
     };
-    let unanswered = End {
-        reason: Reason::ClosedBeforeConfirm,
+    let unanswered = ConnectionEnd {
+        reason: EndReason::ClosedBeforeConfirm,
         incomplete: 4,
         unsent: 0,
     };
@@ -187,7 +187,7 @@ fn messages_ahead_of_the_end_are_delivered() {
 
     assert_eq!(
         probe.events(),
-        [received(b"abc"), closed(Reason::PeerClosed)]
+        [received(b"abc"), closed(EndReason::PeerClosed)]
     );
 }
 
@@ -207,7 +207,7 @@ fn messages_ahead_of_a_reset_are_delivered_even_when_they_were_held() {
             received(b"abc"),
             received(b"abc"),
             received(b"abc"),
-            closed(Reason::Link(Cause::Reset))
+            closed(EndReason::Link(Cause::Reset))
         ]
     );
 }
@@ -224,7 +224,7 @@ fn what_could_not_be_sent_is_counted() {
 
     assert_eq!(
         probe.events(),
-        [cut_off(Reason::Link(Cause::Reset), 11)],
+        [cut_off(EndReason::Link(Cause::Reset), 11)],
         "3 of 14 octets are out"
     );
 }
@@ -239,7 +239,7 @@ fn accepted_messages_go_out_behind_the_fin_of_the_peer() {
     probe.link(Link::Ended);
 
     assert_eq!(probe.sent(), ABC);
-    assert_eq!(probe.events(), [cut_off(Reason::PeerClosed, 3)]);
+    assert_eq!(probe.events(), [cut_off(EndReason::PeerClosed, 3)]);
     assert_eq!(probe.asks(), [Ask::Close(())]);
 }
 
@@ -252,7 +252,7 @@ fn a_stream_that_breaks_while_closing_says_what_was_lost() {
 
     probe.link(Link::Down(Cause::Reset));
 
-    assert_eq!(probe.events(), [cut_off(Reason::Link(Cause::Reset), 3)]);
+    assert_eq!(probe.events(), [cut_off(EndReason::Link(Cause::Reset), 3)]);
     assert!(probe.is_done);
 }
 
@@ -265,7 +265,7 @@ fn a_stream_that_breaks_under_a_full_carrier_was_not_closed_in_order() {
 
     probe.link(Link::Down(Cause::Reset));
 
-    assert_eq!(probe.events(), [closed(Reason::Link(Cause::Reset))]);
+    assert_eq!(probe.events(), [closed(EndReason::Link(Cause::Reset))]);
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn a_stream_that_breaks_behind_our_fin_is_closed() {
 
     probe.link(Link::Down(Cause::Reset));
 
-    assert_eq!(probe.events(), [closed(Reason::Closed)]);
+    assert_eq!(probe.events(), [closed(EndReason::Closed)]);
     assert!(probe.is_done);
 }
 
@@ -283,7 +283,7 @@ fn a_stream_that_breaks_behind_our_fin_is_closed() {
 fn the_end_is_told_once() {
     let mut probe = Probe::responder(anybody());
     probe.feed("03 00 00 0B 06 80 00 01 12 34 00");
-    assert!(matches!(probe.reason(), Reason::Disconnected(_)));
+    assert!(matches!(probe.reason(), EndReason::Disconnected(_)));
 
     probe.run(Command::Close).unwrap();
     probe.link(Link::Ended);
@@ -302,10 +302,10 @@ fn both_ends_of_a_pair_close_in_order() {
     pair.initiator.run(Command::Close).unwrap();
     pair.pump();
 
-    assert_eq!(pair.initiator.events(), [closed(Reason::Closed)]);
+    assert_eq!(pair.initiator.events(), [closed(EndReason::Closed)]);
     assert_eq!(
         pair.responder.events(),
-        [received(b"last words"), closed(Reason::PeerClosed)]
+        [received(b"last words"), closed(EndReason::PeerClosed)]
     );
     assert!(pair.initiator.is_done && pair.responder.is_done);
 }
@@ -320,14 +320,14 @@ fn a_refused_initiator_learns_the_reason() {
 
     assert!(matches!(
         pair.initiator.reason(),
-        Reason::Refused(Disconnect {
+        EndReason::Refused(Disconnect {
             reason: DisconnectReason::ADDRESS_UNKNOWN,
             ..
         })
     ));
     assert_eq!(
         pair.responder.reason(),
-        Reason::Declined(DisconnectReason::ADDRESS_UNKNOWN)
+        EndReason::Declined(DisconnectReason::ADDRESS_UNKNOWN)
     );
     assert!(pair.initiator.is_done && pair.responder.is_done);
 }

@@ -49,7 +49,7 @@ fn a_confirm_for_another_reference_fails() {
 
     assert_eq!(
         probe.events(),
-        [failed(Reason::Violation(Violation::Reference {
+        [failed(EndReason::ProtocolError(ProtocolError::Reference {
             expected: 1,
             found: 2
         }))]
@@ -72,7 +72,7 @@ fn a_confirm_of_another_class_fails() {
         let class = u8::from_str_radix(class, 16).unwrap() >> 4;
         assert_eq!(
             probe.reason(),
-            Reason::Violation(Violation::SelectedClass(class))
+            EndReason::ProtocolError(ProtocolError::SelectedClass(class))
         );
     }
 }
@@ -92,7 +92,7 @@ fn another_called_selector_fails_unless_passed_over() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Violation(Violation::Selector {
+        EndReason::ProtocolError(ProtocolError::Selector {
             expected: Selector::from(0x0102),
             found: Selector::from(0x0103),
         })
@@ -111,7 +111,7 @@ fn another_calling_selector_is_passed_over_unless_strict() {
     assert_eq!(probe.machine.stats().tolerated, 1);
     assert_eq!(
         strict.reason(),
-        Reason::Violation(Violation::Selector {
+        EndReason::ProtocolError(ProtocolError::Selector {
             expected: Selector::from(0x0100),
             found: Selector::from(0x0103),
         })
@@ -144,7 +144,10 @@ fn a_repeated_parameter_of_a_confirm_is_passed_over_unless_strict() {
     let mut strict = answered(strictly(Strict::REPEATED, calling()), cc);
 
     assert_eq!(probe.connected().tpdu_size, 128);
-    assert_eq!(strict.reason(), Reason::Violation(Violation::Repeated));
+    assert_eq!(
+        strict.reason(),
+        EndReason::ProtocolError(ProtocolError::Repeated)
+    );
 }
 
 #[test]
@@ -155,7 +158,10 @@ fn credit_in_a_confirm_is_passed_over_unless_strict() {
 
     probe.connected();
     assert_eq!(probe.machine.stats().tolerated, 1);
-    assert_eq!(strict.reason(), Reason::Violation(Violation::Credit(5)));
+    assert_eq!(
+        strict.reason(),
+        EndReason::ProtocolError(ProtocolError::Credit(5))
+    );
 }
 
 #[test]
@@ -195,7 +201,7 @@ fn a_dr_in_answer_is_a_refusal_with_reason_and_information() {
 
     assert_eq!(
         probe.events(),
-        [failed(Reason::Refused(Disconnect {
+        [failed(EndReason::Refused(Disconnect {
             reason: DisconnectReason::ADDRESS_UNKNOWN,
             information: Bytes::from_static(b"busy"),
             user_data: Bytes::new(),
@@ -220,7 +226,7 @@ fn a_dr_ends_whatever_its_reason_and_references_say() {
 
         assert!(matches!(
             probe.reason(),
-            Reason::Refused(Disconnect { reason: found, .. }) if found.0 == reason
+            EndReason::Refused(Disconnect { reason: found, .. }) if found.0 == reason
         ));
     }
 }
@@ -231,7 +237,7 @@ fn user_data_of_a_dr_are_carried_up_beside_its_information() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Refused(Disconnect {
+        EndReason::Refused(Disconnect {
             reason: DisconnectReason::CONGESTION,
             information: Bytes::from_static(b"a"),
             user_data: Bytes::from_static(b"hi"),
@@ -245,7 +251,7 @@ fn an_er_in_answer_is_a_refusal_with_its_cause() {
 
     assert_eq!(
         probe.events(),
-        [failed(Reason::Rejected(RejectCause::PARAMETER_CODE))]
+        [failed(EndReason::Rejected(RejectCause::PARAMETER_CODE))]
     );
     assert_eq!(probe.asks(), [Ask::Finish(())]);
 }

@@ -121,7 +121,10 @@ fn an_empty_segment_in_the_middle_can_be_refused() {
 
     probe.feed("03 00 00 07 02 F0 00");
 
-    assert_eq!(probe.reason(), Reason::Violation(Violation::EmptySegment));
+    assert_eq!(
+        probe.reason(),
+        EndReason::ProtocolError(ProtocolError::EmptySegment)
+    );
 }
 
 #[test]
@@ -139,7 +142,7 @@ fn an_empty_segment_run_is_cut_at_its_limit() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Violation(Violation::EmptySegments { limit: 3 })
+        EndReason::ProtocolError(ProtocolError::EmptySegments { limit: 3 })
     );
 }
 
@@ -159,7 +162,7 @@ fn the_largest_limit_of_empty_segments_is_one_too() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Violation(Violation::EmptySegments { limit: u16::MAX })
+        EndReason::ProtocolError(ProtocolError::EmptySegments { limit: u16::MAX })
     );
 }
 
@@ -190,7 +193,7 @@ fn a_message_over_its_limit_ends_the_connection() {
     probe.feed("03 00 00 0A 02 F0 00 61 62 63 03 00 00 0A 02 F0 80 64 65 66");
     whole.feed("03 00 00 0D 02 F0 80");
 
-    let reason = Reason::Violation(Violation::MessageLimit { len: 6, limit: 5 });
+    let reason = EndReason::ProtocolError(ProtocolError::MessageLimit { len: 6, limit: 5 });
     assert!(matches!(probe.event(), Event::Closed(end) if end.reason == reason));
     assert_eq!(whole.reason(), reason, "as soon as the header says so");
 }
@@ -221,7 +224,7 @@ fn the_tpdu_number_is_sent_as_0_and_passed_over_unless_strict() {
     assert_eq!(lenient.machine.stats().tolerated, 1);
     assert_eq!(
         strict.reason(),
-        Reason::Violation(Violation::TpduNumber(127))
+        EndReason::ProtocolError(ProtocolError::TpduNumber(127))
     );
 }
 
@@ -233,7 +236,10 @@ fn a_data_code_of_class_1_is_refused_unless_passed_over() {
     probe.feed("03 00 00 08 02 F1 80 61");
     lenient.feed("03 00 00 08 02 F1 80 61");
 
-    assert_eq!(probe.reason(), Reason::Violation(Violation::DataCode(0xF1)));
+    assert_eq!(
+        probe.reason(),
+        EndReason::ProtocolError(ProtocolError::DataCode(0xF1))
+    );
     assert_eq!(lenient.events(), [received(b"a")]);
     assert_eq!(lenient.machine.stats().tolerated, 1);
 }
@@ -358,13 +364,13 @@ fn a_broken_frame_ends_the_connection_without_an_answer() {
         ("03 00 00 00", TpktFault::TooShort(0)),
     ] {
         let mut probe = Probe::responder(Config {
-            farewell: SendDisconnect::all(),
+            send_disconnect: SendDisconnect::all(),
             ..anybody()
         });
 
         probe.feed(octets);
 
-        assert_eq!(probe.events(), [closed(Reason::Framing(fault))]);
+        assert_eq!(probe.events(), [closed(EndReason::Framing(fault))]);
         assert_eq!(probe.sent(), "");
         assert_eq!(probe.asks(), [Ask::Finish(())]);
     }
@@ -382,7 +388,7 @@ fn what_follows_the_end_in_one_read_is_discarded_and_not_kept() {
 
         probe.feed_octets(&octets);
 
-        let reason = Reason::Framing(TpktFault::TooShort(6));
+        let reason = EndReason::Framing(TpktFault::TooShort(6));
         assert_eq!(probe.events(), [received(b"abc"), closed(reason)]);
         assert!(probe.machine.stats().discarded >= 5000);
         assert!(
@@ -405,7 +411,7 @@ fn a_packet_over_the_receive_limit_ends_the_connection() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Framing(TpktFault::TooLong {
+        EndReason::Framing(TpktFault::TooLong {
             length: 133,
             limit: 132
         })
@@ -421,5 +427,5 @@ fn the_reserved_octet_is_ignored_unless_strict() {
     strict.feed("03 07 00 08 02 F0 80 61");
 
     assert_eq!(lenient.events(), [received(b"a")]);
-    assert_eq!(strict.reason(), Reason::Framing(TpktFault::Reserved(7)));
+    assert_eq!(strict.reason(), EndReason::Framing(TpktFault::Reserved(7)));
 }

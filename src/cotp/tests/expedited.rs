@@ -159,7 +159,10 @@ fn it_has_1_to_16_octets() {
     probe.feed("03 00 00 17 02 10 80 00 01 02 03 04 05 06 07 08 09 0A 0B 0C 0D 0E 0F");
     assert!(matches!(probe.event(), Event::Expedited(message) if message.len() == 16));
     probe.feed("03 00 00 18 02 10 80 00 01 02 03 04 05 06 07 08 09 0A 0B 0C 0D 0E 0F 10");
-    assert_eq!(probe.reason(), Reason::Violation(Violation::Expedited(17)));
+    assert_eq!(
+        probe.reason(),
+        EndReason::ProtocolError(ProtocolError::Expedited(17))
+    );
 }
 
 #[test]
@@ -168,7 +171,10 @@ fn an_empty_one_is_an_error() {
 
     probe.feed("03 00 00 07 02 10 80");
 
-    assert_eq!(probe.reason(), Reason::Violation(Violation::Expedited(0)));
+    assert_eq!(
+        probe.reason(),
+        EndReason::ProtocolError(ProtocolError::Expedited(0))
+    );
 }
 
 #[test]
@@ -179,7 +185,7 @@ fn one_that_does_not_end_is_an_error() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Violation(Violation::ExpeditedSegment)
+        EndReason::ProtocolError(ProtocolError::ExpeditedSegment)
     );
 }
 
@@ -200,9 +206,12 @@ fn credit_and_number_bits_are_ignored_unless_strict() {
     assert_eq!(lenient.machine.stats().tolerated, 2);
     assert_eq!(
         number.reason(),
-        Reason::Violation(Violation::TpduNumber(127))
+        EndReason::ProtocolError(ProtocolError::TpduNumber(127))
     );
-    assert_eq!(credit.reason(), Reason::Violation(Violation::Credit(15)));
+    assert_eq!(
+        credit.reason(),
+        EndReason::ProtocolError(ProtocolError::Credit(15))
+    );
 }
 
 #[test]
@@ -214,7 +223,7 @@ fn without_agreement_it_is_neither_sent_nor_received() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Unexpected {
+        EndReason::Unexpected {
             tpdu: "ED",
             awaited: "DT"
         }
@@ -229,7 +238,7 @@ fn the_form_of_other_classes_is_refused_even_when_agreed() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Unexpected {
+        EndReason::Unexpected {
             tpdu: "ED",
             awaited: "DT"
         }

@@ -70,7 +70,7 @@ fn the_stream_is_handed_over_behind_the_confirm() {
     probe.run(Command::Detach(Tag(7))).unwrap();
 
     assert_eq!(probe.asks(), [hand(b"")]);
-    assert_eq!(probe.events(), [closed(Reason::Detached(Tag(7)))]);
+    assert_eq!(probe.events(), [closed(EndReason::Detached(Tag(7)))]);
     assert!(probe.is_done);
 }
 
@@ -113,7 +113,7 @@ fn part_of_a_packet_is_handed_over() {
         probe.run(Command::Detach(Tag(7))).unwrap();
 
         assert_eq!(probe.asks(), [hand(&hex(octets))]);
-        assert_eq!(probe.events(), [closed(Reason::Detached(Tag(7)))]);
+        assert_eq!(probe.events(), [closed(EndReason::Detached(Tag(7)))]);
     }
 }
 
@@ -149,7 +149,7 @@ fn messages_ahead_of_a_hand_over_are_told_and_none_behind() {
 
     assert_eq!(
         probe.events(),
-        [received(b"abc"), closed(Reason::Detached(Tag(7)))]
+        [received(b"abc"), closed(EndReason::Detached(Tag(7)))]
     );
     assert_eq!(probe.asks(), [hand(&hex("03 00 00 08 02 F0 80 7A"))]);
 }
@@ -195,7 +195,7 @@ fn a_stream_that_the_peer_finished_while_paused_ends_with_resume() {
 
     assert_eq!(
         probe.events(),
-        [received(b"abc"), closed(Reason::PeerClosed)]
+        [received(b"abc"), closed(EndReason::PeerClosed)]
     );
 }
 
@@ -208,7 +208,7 @@ fn a_paused_stream_that_breaks_is_nobodys() {
 
         probe.link(Link::Down(Cause::Reset));
 
-        assert_eq!(probe.events(), [closed(Reason::Link(Cause::Reset))]);
+        assert_eq!(probe.events(), [closed(EndReason::Link(Cause::Reset))]);
         assert!(probe.is_done);
     }
 }
@@ -223,7 +223,7 @@ fn a_stream_that_breaks_during_a_hand_over_is_nobodys() {
     probe.link(Link::Down(Cause::Reset));
 
     assert_eq!(probe.asks(), []);
-    assert_eq!(probe.events(), [cut_off(Reason::Link(Cause::Reset), 3)]);
+    assert_eq!(probe.events(), [cut_off(EndReason::Link(Cause::Reset), 3)]);
     assert!(probe.is_done);
 }
 
@@ -235,7 +235,7 @@ fn foreign_octets_end_the_connection_unless_they_are_offered() {
     closing.feed("04 80 0A 01");
     offering.feed("04 80 0A 01");
 
-    assert_eq!(closing.reason(), Reason::Framing(TpktFault::Version(4)));
+    assert_eq!(closing.reason(), EndReason::Framing(TpktFault::Version(4)));
     assert_eq!(offering.events(), [Event::NonTpkt(4)]);
     assert!(!offering.wants());
     offering.run(Command::Detach(Tag(7))).unwrap();
@@ -261,7 +261,7 @@ fn foreign_octets_in_the_middle_of_a_message_are_an_error() {
 
     probe.feed("03 00 00 08 02 F0 00 61 04 80");
 
-    assert_eq!(probe.reason(), Reason::Framing(TpktFault::Version(4)));
+    assert_eq!(probe.reason(), EndReason::Framing(TpktFault::Version(4)));
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn foreign_octets_ahead_of_the_handshake_are_an_error() {
 
     probe.feed("16 03 01");
 
-    assert_eq!(probe.reason(), Reason::Framing(TpktFault::Version(0x16)));
+    assert_eq!(probe.reason(), EndReason::Framing(TpktFault::Version(0x16)));
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn an_offered_stream_that_breaks_is_nobodys() {
         [
             received(b"abc"),
             Event::NonTpkt(4),
-            closed(Reason::Link(Cause::Reset))
+            closed(EndReason::Link(Cause::Reset))
         ]
     );
     assert!(probe.is_done);

@@ -228,7 +228,7 @@ impl Probe {
         }
     }
 
-    fn reason(&mut self) -> Reason {
+    fn reason(&mut self) -> EndReason {
         match self.event() {
             Event::Failed(end) | Event::Closed(end) => end.reason,
             other => panic!("not the end: {other:?}"),
@@ -300,25 +300,25 @@ fn hex(octets: &str) -> Vec<u8> {
         .collect()
 }
 
-const fn end_for(reason: Reason) -> End {
-    End {
+const fn end_for(reason: EndReason) -> ConnectionEnd {
+    ConnectionEnd {
         reason,
         incomplete: 0,
         unsent: 0,
     }
 }
 
-fn failed(reason: Reason) -> Event {
+fn failed(reason: EndReason) -> Event {
     Event::Failed(Box::new(end_for(reason)))
 }
 
-fn closed(reason: Reason) -> Event {
+fn closed(reason: EndReason) -> Event {
     Event::Closed(Box::new(end_for(reason)))
 }
 
 /// An end that leaves octets unsent.
-fn cut_off(reason: Reason, unsent: usize) -> Event {
-    Event::Closed(Box::new(End {
+fn cut_off(reason: EndReason, unsent: usize) -> Event {
+    Event::Closed(Box::new(ConnectionEnd {
         unsent,
         ..end_for(reason)
     }))

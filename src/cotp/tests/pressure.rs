@@ -230,7 +230,7 @@ fn a_stream_fed_on_while_not_wanted_is_ended() {
 
         probe.flood(b"x");
 
-        assert_eq!(probe.reason(), Reason::Overrun);
+        assert_eq!(probe.reason(), EndReason::Overrun);
         assert_eq!(probe.asks(), [Ask::Abort(())]);
     }
 }
@@ -377,7 +377,7 @@ fn flushes_ahead_of_a_close_are_told_before_it() {
 
     assert_eq!(
         probe.events(),
-        [Event::Flushed(Tag(1)), closed(Reason::Closed)]
+        [Event::Flushed(Tag(1)), closed(EndReason::Closed)]
     );
 }
 

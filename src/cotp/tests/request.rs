@@ -162,7 +162,10 @@ fn a_repeated_parameter_can_be_refused() {
 
     probe.feed("03 00 00 13 0E E0 00 00 12 34 00 C2 02 00 01 C2 02 00 02");
 
-    assert_eq!(probe.reason(), Reason::Violation(Violation::Repeated));
+    assert_eq!(
+        probe.reason(),
+        EndReason::ProtocolError(ProtocolError::Repeated)
+    );
     assert_eq!(
         probe.sent(),
         "03 00 00 1A 15 70 12 34 03 C1 0F 0E E0 00 00 12 34 00 C2 02 00 01 C2 02 00 02"
@@ -312,7 +315,7 @@ fn a_destination_reference_in_a_request_is_passed_over_unless_strict() {
     assert_eq!(lenient.machine.stats().tolerated, 1);
     assert_eq!(
         strict.reason(),
-        Reason::Violation(Violation::RequestReference(5))
+        EndReason::ProtocolError(ProtocolError::RequestReference(5))
     );
     assert_eq!(
         strict.sent(),
@@ -331,7 +334,10 @@ fn credit_in_a_request_is_passed_over_unless_strict() {
 
     lenient.connected();
     assert_eq!(lenient.machine.stats().tolerated, 1);
-    assert_eq!(strict.reason(), Reason::Violation(Violation::Credit(1)));
+    assert_eq!(
+        strict.reason(),
+        EndReason::ProtocolError(ProtocolError::Credit(1))
+    );
     assert_eq!(strict.sent(), "03 00 00 0D 08 70 12 34 03 C1 02 06 E1");
 }
 
@@ -345,7 +351,7 @@ fn option_bits_beside_class_0_are_passed_over() {
 }
 
 /// Answers a CR of class and alternatives: `None` is a CC of class 0.
-fn refusal_of(class: u8, alternatives: Option<&[u8]>) -> Option<Reason> {
+fn refusal_of(class: u8, alternatives: Option<&[u8]>) -> Option<EndReason> {
     let mut probe = Probe::up(anybody());
     let mut cr = hex("03 00 00 0B 06 E0 00 00 12 34");
     cr.push(class);
@@ -413,7 +419,7 @@ fn a_class_without_class_0_as_alternative_is_refused_by_dr_130() {
     ] {
         assert_eq!(
             refusal_of(class, alternatives),
-            Some(Reason::Violation(Violation::Class(class >> 4))),
+            Some(EndReason::ProtocolError(ProtocolError::Class(class >> 4))),
             "{class} {alternatives:?}"
         );
     }
@@ -447,7 +453,7 @@ fn an_indication_names_the_class_that_was_preferred() {
 #[test]
 fn an_invalid_request_gets_no_answer_when_silence_is_configured() {
     let mut probe = Probe::up(Config {
-        farewell: SendDisconnect::empty(),
+        send_disconnect: SendDisconnect::empty(),
         ..anybody()
     });
 
@@ -463,7 +469,7 @@ fn a_request_too_short_for_its_reference_gets_no_answer() {
 
     probe.feed("03 00 00 09 04 E0 00 00 12");
 
-    assert!(matches!(probe.reason(), Reason::Malformed(_)));
+    assert!(matches!(probe.reason(), EndReason::Malformed(_)));
     assert_eq!(probe.sent(), "");
 }
 
@@ -575,7 +581,9 @@ fn a_selector_nobody_has_is_refused_as_unknown() {
 
     assert_eq!(
         probe.events(),
-        [failed(Reason::Declined(DisconnectReason::ADDRESS_UNKNOWN))]
+        [failed(EndReason::Declined(
+            DisconnectReason::ADDRESS_UNKNOWN
+        ))]
     );
     assert_eq!(probe.sent(), "03 00 00 0B 06 80 12 34 00 00 03");
     assert_eq!(probe.asks(), [Ask::Finish(())]);
@@ -660,7 +668,7 @@ fn the_application_refuses_with_reason_and_information() {
     );
     assert_eq!(
         probe.events(),
-        [failed(Reason::Declined(DisconnectReason::CONGESTION))]
+        [failed(EndReason::Declined(DisconnectReason::CONGESTION))]
     );
     assert_eq!(probe.asks(), [Ask::Finish(())]);
 }

@@ -37,7 +37,7 @@ fn answer(config: Config, parameters: &str) -> (String, usize) {
 }
 
 /// Lets an initiator judge a CC with these parameters.
-fn judge(config: Config, parameters: &str) -> Result<usize, Reason> {
+fn judge(config: Config, parameters: &str) -> Result<usize, EndReason> {
     let mut probe = Probe::up(config);
     let parameters = hex(parameters);
     let len = u8::try_from(parameters.len()).unwrap();
@@ -99,8 +99,8 @@ fn size_codes_0_and_1_are_refused() {
         responder.feed(&["03 00 00 0E 09 E0 00 00 12 34 00 C0 01", code].join(" "));
         initiator.feed(&["03 00 00 0E 09 D0 00 01 56 78 00 C0 01", code].join(" "));
 
-        assert!(matches!(responder.reason(), Reason::Malformed(_)));
-        assert!(matches!(initiator.reason(), Reason::Malformed(_)));
+        assert!(matches!(responder.reason(), EndReason::Malformed(_)));
+        assert!(matches!(initiator.reason(), EndReason::Malformed(_)));
         assert_eq!(
             responder.sent(),
             [
@@ -170,7 +170,7 @@ fn sizes_that_no_code_has_are_refused_by_both_ends() {
                 proposing_size(8192, NonZeroU16::MIN.get().into()),
                 parameter
             ),
-            Err(Reason::Malformed(_))
+            Err(EndReason::Malformed(_))
         ));
     }
 }
@@ -266,7 +266,7 @@ fn the_confirmed_size_is_taken_by_the_table() {
 fn a_preferred_size_that_was_not_proposed_fails() {
     assert_eq!(
         judge(proposing_size(2048, None), "F0 01 10"),
-        Err(Reason::Violation(Violation::PreferredSize(2048)))
+        Err(EndReason::ProtocolError(ProtocolError::PreferredSize(2048)))
     );
 }
 
@@ -282,7 +282,10 @@ fn a_size_above_the_proposal_is_clamped_unless_strict() {
         assert_eq!(judge(config, parameters), Ok(proposed));
         assert_eq!(
             judge(strict, parameters),
-            Err(Reason::Violation(Violation::Size { found, proposed }))
+            Err(EndReason::ProtocolError(ProtocolError::Size {
+                found,
+                proposed
+            }))
         );
     }
 }
@@ -354,7 +357,7 @@ fn a_data_tpdu_larger_than_agreed_is_accepted_unless_strict() {
     assert_eq!(lenient.machine.stats().tolerated, 1);
     assert_eq!(
         strict.reason(),
-        Reason::Violation(Violation::DataSize {
+        EndReason::ProtocolError(ProtocolError::DataSize {
             len: 129,
             limit: 128
         })

@@ -17,12 +17,12 @@ const RJ: &str = "03 00 00 09 04 50 00 01 00";
 const UD: &str = "03 00 00 07 02 40 80";
 const BROKEN: &str = "03 00 00 04";
 
-fn unexpected(tpdu: &'static str, awaited: &'static str) -> Reason {
-    Reason::Unexpected { tpdu, awaited }
+fn unexpected(tpdu: &'static str, awaited: &'static str) -> EndReason {
+    EndReason::Unexpected { tpdu, awaited }
 }
 
-fn invalid_code() -> Reason {
-    Reason::Malformed(crate::wire::DecodeError {
+fn invalid_code() -> EndReason {
+    EndReason::Malformed(crate::wire::DecodeError {
         field: "TPDU code",
         offset: 1,
         fault: crate::wire::Fault::Value(0x40),
@@ -37,10 +37,10 @@ fn disconnect() -> Disconnect {
     }
 }
 
-/// Every farewell is on, so that what is sent is the most that can be.
+/// Every send_disconnect is on, so that what is sent is the most that can be.
 fn talkative(config: Config) -> Config {
     Config {
-        farewell: SendDisconnect::all(),
+        send_disconnect: SendDisconnect::all(),
         ..config
     }
 }
@@ -60,8 +60,8 @@ fn ends(mut probe: Probe, packet: &str, event: Event, answer: &str) {
 fn awaiting_a_confirm_anything_else_is_the_end() {
     for (packet, reason) in [
         (CR, unexpected("CR", "CC")),
-        (DR, Reason::Refused(disconnect())),
-        (ER, Reason::Rejected(RejectCause::TPDU_TYPE)),
+        (DR, EndReason::Refused(disconnect())),
+        (ER, EndReason::Rejected(RejectCause::TPDU_TYPE)),
         (DT, unexpected("DT", "CC")),
         (ED, unexpected("ED", "CC")),
         (DC, unexpected("DC", "CC")),
@@ -69,7 +69,7 @@ fn awaiting_a_confirm_anything_else_is_the_end() {
         (EA, unexpected("EA", "CC")),
         (RJ, unexpected("RJ", "CC")),
         (UD, invalid_code()),
-        (BROKEN, Reason::Framing(TpktFault::TooShort(4))),
+        (BROKEN, EndReason::Framing(TpktFault::TooShort(4))),
     ] {
         ends(Probe::up(talkative(bare())), packet, failed(reason), "");
     }
@@ -111,9 +111,9 @@ fn awaiting_a_confirm_the_end_of_the_stream_has_words_to_act_on() {
     probe.link(Link::Ended);
 
     let events = probe.events();
-    assert_eq!(events, [failed(Reason::ClosedBeforeConfirm)]);
+    assert_eq!(events, [failed(EndReason::ClosedBeforeConfirm)]);
     assert_eq!(
-        Reason::ClosedBeforeConfirm.to_string(),
+        EndReason::ClosedBeforeConfirm.to_string(),
         "closed before the connection was confirmed: wrong selector?"
     );
     assert_eq!(probe.asks(), [Ask::Close(())]);
@@ -123,9 +123,9 @@ fn awaiting_a_confirm_the_end_of_the_stream_has_words_to_act_on() {
 #[test]
 fn awaiting_a_confirm_a_lost_stream_is_named() {
     for (cause, reason) in [
-        (Cause::Reset, Reason::Link(Cause::Reset)),
-        (Cause::TimedOut, Reason::Link(Cause::TimedOut)),
-        (Cause::Closed, Reason::ClosedBeforeConfirm),
+        (Cause::Reset, EndReason::Link(Cause::Reset)),
+        (Cause::TimedOut, EndReason::Link(Cause::TimedOut)),
+        (Cause::Closed, EndReason::ClosedBeforeConfirm),
     ] {
         let mut probe = Probe::up(bare());
 
@@ -143,7 +143,7 @@ fn before_the_stream_is_up_its_failure_is_named() {
 
     probe.link(Link::Down(Cause::Refused));
 
-    assert_eq!(probe.events(), [failed(Reason::Link(Cause::Refused))]);
+    assert_eq!(probe.events(), [failed(EndReason::Link(Cause::Refused))]);
     assert!(probe.is_done);
 }
 
@@ -236,7 +236,7 @@ fn awaiting_a_request_anything_else_is_the_end_without_an_answer() {
         (EA, unexpected("EA", "CR")),
         (RJ, unexpected("RJ", "CR")),
         (UD, invalid_code()),
-        (BROKEN, Reason::Framing(TpktFault::TooShort(4))),
+        (BROKEN, EndReason::Framing(TpktFault::TooShort(4))),
     ] {
         ends(Probe::up(talkative(anybody())), packet, failed(reason), "");
     }
@@ -250,9 +250,9 @@ fn awaiting_a_request_the_end_of_the_stream_is_told() {
     finished.link(Link::Ended);
     reset.link(Link::Down(Cause::Reset));
 
-    assert_eq!(finished.events(), [failed(Reason::ClosedBeforeRequest)]);
+    assert_eq!(finished.events(), [failed(EndReason::ClosedBeforeRequest)]);
     assert_eq!(finished.asks(), [Ask::Close(())]);
-    assert_eq!(reset.events(), [failed(Reason::Link(Cause::Reset))]);
+    assert_eq!(reset.events(), [failed(EndReason::Link(Cause::Reset))]);
     assert!(finished.is_done && reset.is_done);
 }
 
@@ -260,9 +260,9 @@ fn awaiting_a_request_the_end_of_the_stream_is_told() {
 fn while_the_application_decides_octets_are_held() {
     for (packet, reason) in [
         (CR, unexpected("CR", "DT")),
-        (DR, Reason::Disconnected(disconnect())),
+        (DR, EndReason::Disconnected(disconnect())),
         (ED, unexpected("ED", "DT")),
-        (BROKEN, Reason::Framing(TpktFault::TooShort(4))),
+        (BROKEN, EndReason::Framing(TpktFault::TooShort(4))),
     ] {
         let mut probe = Probe::up(asking());
         probe.feed(CR);
@@ -319,15 +319,15 @@ fn pipelined_data_of_a_refused_request_are_dropped() {
 
     assert_eq!(
         probe.events(),
-        [failed(Reason::Declined(DisconnectReason::NOT_ATTACHED))]
+        [failed(EndReason::Declined(DisconnectReason::NOT_ATTACHED))]
     );
 }
 
 #[test]
 fn a_peer_that_leaves_before_the_decision_is_told() {
     for (end, reason) in [
-        (Link::Ended, Reason::PeerClosed),
-        (Link::Down(Cause::Reset), Reason::Link(Cause::Reset)),
+        (Link::Ended, EndReason::PeerClosed),
+        (Link::Down(Cause::Reset), EndReason::Link(Cause::Reset)),
     ] {
         let mut probe = Probe::up(asking());
         probe.feed(CR);
@@ -354,7 +354,10 @@ fn a_peer_that_leaves_behind_held_octets_waits_for_the_decision() {
     probe.run(Command::Accept(Acceptance::default())).unwrap();
 
     let events = probe.events();
-    assert_eq!(events[1..], [received(b"abc"), closed(Reason::PeerClosed)]);
+    assert_eq!(
+        events[1..],
+        [received(b"abc"), closed(EndReason::PeerClosed)]
+    );
 }
 
 #[test]
@@ -365,7 +368,7 @@ fn a_stream_that_breaks_before_the_decision_takes_what_is_held_along() {
 
     probe.link(Link::Down(Cause::Reset));
 
-    assert_eq!(probe.events(), [failed(Reason::Link(Cause::Reset))]);
+    assert_eq!(probe.events(), [failed(EndReason::Link(Cause::Reset))]);
     assert!(probe.is_done);
 }
 
@@ -377,15 +380,15 @@ fn on_an_open_connection_anything_but_data_is_the_end() {
         for (packet, reason) in [
             (CR, unexpected("CR", "DT")),
             (CC, unexpected("CC", "DT")),
-            (DR, Reason::Disconnected(disconnect())),
-            (ER, Reason::Rejected(RejectCause::TPDU_TYPE)),
+            (DR, EndReason::Disconnected(disconnect())),
+            (ER, EndReason::Rejected(RejectCause::TPDU_TYPE)),
             (ED, unexpected("ED", "DT")),
             (DC, unexpected("DC", "DT")),
             (AK, unexpected("AK", "DT")),
             (EA, unexpected("EA", "DT")),
             (RJ, unexpected("RJ", "DT")),
             (UD, invalid_code()),
-            (BROKEN, Reason::Framing(TpktFault::TooShort(4))),
+            (BROKEN, EndReason::Framing(TpktFault::TooShort(4))),
         ] {
             ends(make(), packet, closed(reason), "");
         }
@@ -418,7 +421,7 @@ fn an_error_report_goes_ahead_of_the_close_when_configured() {
         (BROKEN, ""),
     ] {
         let mut probe = Probe::responder(Config {
-            farewell: SendDisconnect::PROTOCOL_ERROR,
+            send_disconnect: SendDisconnect::PROTOCOL_ERROR,
             ..strictly(Strict::all(), anybody())
         });
 
@@ -432,7 +435,7 @@ fn an_error_report_goes_ahead_of_the_close_when_configured() {
 #[test]
 fn an_error_report_fits_the_agreed_size() {
     let mut probe = Probe::responder(Config {
-        farewell: SendDisconnect::PROTOCOL_ERROR,
+        send_disconnect: SendDisconnect::PROTOCOL_ERROR,
         tpdu_size: TpduSize::SMALLEST,
         ..anybody()
     });
@@ -449,9 +452,9 @@ fn an_error_report_fits_the_agreed_size() {
 #[test]
 fn the_end_of_the_stream_ends_an_open_connection() {
     for (end, reason) in [
-        (Link::Ended, Reason::PeerClosed),
-        (Link::Down(Cause::Closed), Reason::PeerClosed),
-        (Link::Down(Cause::Reset), Reason::Link(Cause::Reset)),
+        (Link::Ended, EndReason::PeerClosed),
+        (Link::Down(Cause::Closed), EndReason::PeerClosed),
+        (Link::Down(Cause::Reset), EndReason::Link(Cause::Reset)),
     ] {
         let mut probe = Probe::responder(anybody());
 
@@ -488,7 +491,7 @@ fn while_closing_everything_is_discarded() {
 fn a_dc_behind_our_dr_ends_the_wait() {
     for chunk in [1, 3, 100] {
         let mut probe = Probe::responder(Config {
-            farewell: SendDisconnect::CLOSE,
+            send_disconnect: SendDisconnect::CLOSE,
             ..anybody()
         });
         probe.feed("03 00 00");
@@ -500,7 +503,7 @@ fn a_dc_behind_our_dr_ends_the_wait() {
         rest.chunks(chunk)
             .for_each(|chunk| probe.feed_octets(chunk));
 
-        assert_eq!(probe.events(), [closed(Reason::Closed)]);
+        assert_eq!(probe.events(), [closed(EndReason::Closed)]);
         assert_eq!(probe.asks(), [Ask::Close(())]);
         assert!(probe.is_done);
     }
@@ -509,7 +512,7 @@ fn a_dc_behind_our_dr_ends_the_wait() {
 #[test]
 fn a_dc_behind_held_octets_ends_the_wait_too() {
     let mut probe = Probe::up(Config {
-        farewell: SendDisconnect::CLOSE,
+        send_disconnect: SendDisconnect::CLOSE,
         after_handshake: AfterHandshake::Pause,
         ..anybody()
     });
@@ -520,14 +523,14 @@ fn a_dc_behind_held_octets_ends_the_wait_too() {
 
     probe.feed(&["80 61 62 63", DC].join(" "));
 
-    assert_eq!(probe.events(), [closed(Reason::Closed)]);
+    assert_eq!(probe.events(), [closed(EndReason::Closed)]);
     assert_eq!(probe.asks(), [Ask::Close(())]);
 }
 
 #[test]
 fn what_follows_a_broken_frame_is_no_dc() {
     let mut probe = Probe::responder(Config {
-        farewell: SendDisconnect::CLOSE,
+        send_disconnect: SendDisconnect::CLOSE,
         ..anybody()
     });
     probe.run(Command::Close).unwrap();
@@ -547,7 +550,7 @@ fn octets_before_the_stream_is_up_come_from_a_driver_in_error() {
 
     probe.flood(&hex(CC));
 
-    assert_eq!(probe.events(), [failed(Reason::Overrun)]);
+    assert_eq!(probe.events(), [failed(EndReason::Overrun)]);
     assert!(probe.is_done);
 }
 

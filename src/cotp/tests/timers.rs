@@ -41,10 +41,10 @@ fn ts1_ends_an_unanswered_request() {
     assert_eq!(probe.events(), []);
     probe.pass(Duration::from_nanos(1));
 
-    assert_eq!(probe.events(), [failed(Reason::NoConfirm(3 * SECOND))]);
+    assert_eq!(probe.events(), [failed(EndReason::NoConfirm(3 * SECOND))]);
     assert_eq!(probe.asks(), [Ask::Finish(())]);
     assert_eq!(
-        Reason::NoConfirm(3 * SECOND).to_string(),
+        EndReason::NoConfirm(3 * SECOND).to_string(),
         "no answer to the connection request within 3s"
     );
 }
@@ -59,7 +59,7 @@ fn ts1_runs_on_while_a_confirm_comes_in_pieces() {
     }
     probe.pass(SECOND);
 
-    assert_eq!(probe.events(), [failed(Reason::NoConfirm(10 * SECOND))]);
+    assert_eq!(probe.events(), [failed(EndReason::NoConfirm(10 * SECOND))]);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_responder_does_not_wait_for_ever_for_a_request() {
     probe.feed("03 00 00 0B");
     probe.pass(10 * SECOND);
 
-    assert_eq!(probe.reason(), Reason::NoRequest(10 * SECOND));
+    assert_eq!(probe.reason(), EndReason::NoRequest(10 * SECOND));
     assert_eq!(probe.sent(), "");
     assert_eq!(probe.asks(), [Ask::Finish(())]);
 }
@@ -139,7 +139,7 @@ fn a_packet_is_to_be_finished_in_time() {
     let Event::Closed(end) = probe.event() else {
         panic!("not closed");
     };
-    assert_eq!(end.reason, Reason::PacketStalled(30 * SECOND));
+    assert_eq!(end.reason, EndReason::PacketStalled(30 * SECOND));
     assert_eq!(end.incomplete, 9);
     assert_eq!(probe.asks(), [Ask::Finish(())]);
 }
@@ -191,7 +191,7 @@ fn an_idle_connection_ends_when_configured() {
     probe.events();
     probe.pass(3 * SECOND);
 
-    assert_eq!(probe.events(), [closed(Reason::Idle(5 * SECOND))]);
+    assert_eq!(probe.events(), [closed(EndReason::Idle(5 * SECOND))]);
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn who_is_not_read_cannot_be_blamed_for_silence() {
     assert_eq!(probe.wait(), Some(5 * SECOND));
     probe.pass(5 * SECOND);
 
-    assert_eq!(probe.events(), [closed(Reason::Idle(5 * SECOND))]);
+    assert_eq!(probe.events(), [closed(EndReason::Idle(5 * SECOND))]);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_closing_connection_that_makes_no_progress_is_aborted() {
     assert_eq!(probe.asks(), [Ask::Abort(())]);
     assert_eq!(
         probe.events(),
-        [cut_off(Reason::SendStalled(30 * SECOND), 3)]
+        [cut_off(EndReason::SendStalled(30 * SECOND), 3)]
     );
     assert!(probe.is_done);
 }
@@ -283,7 +283,7 @@ fn ts2_starts_with_our_fin_and_closes_without_the_peer() {
     probe.pass(2 * SECOND);
 
     assert_eq!(probe.asks(), [Ask::Finish(()), Ask::Close(())]);
-    assert_eq!(probe.events(), [closed(Reason::HalfClosed(2 * SECOND))]);
+    assert_eq!(probe.events(), [closed(EndReason::HalfClosed(2 * SECOND))]);
     assert!(probe.is_done);
 }
 
@@ -321,7 +321,7 @@ fn a_hand_over_that_makes_no_progress_is_given_up() {
     assert_eq!(probe.asks(), [Ask::Abort(())]);
     assert_eq!(
         probe.events(),
-        [cut_off(Reason::SendStalled(30 * SECOND), 3)]
+        [cut_off(EndReason::SendStalled(30 * SECOND), 3)]
     );
     assert!(probe.is_done);
 }
@@ -336,7 +336,7 @@ fn time_that_goes_back_stands_still() {
     probe.now = Instant::from_nanos(11_000_000_000);
     probe.drain();
 
-    assert_eq!(probe.reason(), Reason::NoConfirm(10 * SECOND));
+    assert_eq!(probe.reason(), EndReason::NoConfirm(10 * SECOND));
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn disconnects_go_both_ways() {
 
 #[test]
 fn data_go_both_ways() {
-    let data = Data {
+    let data = DataTpdu {
         is_last: true,
         number: 0,
         wants_acknowledgement: false,
@@ -93,7 +93,7 @@ fn data_go_both_ways() {
     both_ways(b"\x02\xF0\x80abc", Tpdu::Data(data));
     both_ways(
         &[2, 0xF1, 0x7F],
-        Tpdu::Data(Data {
+        Tpdu::Data(DataTpdu {
             is_last: false,
             number: 127,
             wants_acknowledgement: true,
@@ -282,10 +282,16 @@ fn reasons_and_causes_have_words() {
 
 #[test]
 fn the_packet_header_of_data_counts_itself() {
-    assert_eq!(Data::packet_header(0, true), [3, 0, 0, 7, 2, 0xF0, 0x80]);
-    assert_eq!(Data::packet_header(125, false), [3, 0, 0, 0x84, 2, 0xF0, 0]);
     assert_eq!(
-        Data::packet_header(65_528, true),
+        DataTpdu::packet_header(0, true),
+        [3, 0, 0, 7, 2, 0xF0, 0x80]
+    );
+    assert_eq!(
+        DataTpdu::packet_header(125, false),
+        [3, 0, 0, 0x84, 2, 0xF0, 0]
+    );
+    assert_eq!(
+        DataTpdu::packet_header(65_528, true),
         [3, 0, 0xFF, 0xFF, 2, 0xF0, 0x80]
     );
 }

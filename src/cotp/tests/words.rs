@@ -7,28 +7,31 @@ use crate::wire::{DecodeError, Fault};
 fn every_reason_has_words() {
     let seconds = Duration::from_secs;
     for (reason, words) in [
-        (Reason::Closed, "closed by this side"),
+        (EndReason::Closed, "closed by this side"),
         (
-            Reason::HalfClosed(seconds(2)),
+            EndReason::HalfClosed(seconds(2)),
             "closed by this side, and the peer did not end too within 2s",
         ),
-        (Reason::Detached(Tag(7)), "the stream was handed over"),
+        (EndReason::Detached(Tag(7)), "the stream was handed over"),
         (
-            Reason::Declined(DisconnectReason::ADDRESS_UNKNOWN),
+            EndReason::Declined(DisconnectReason::ADDRESS_UNKNOWN),
             "refused by this side: selector unknown (3)",
         ),
-        (Reason::PeerClosed, "closed by the peer"),
+        (EndReason::PeerClosed, "closed by the peer"),
         (
-            Reason::ClosedBeforeConfirm,
+            EndReason::ClosedBeforeConfirm,
             "closed before the connection was confirmed: wrong selector?",
         ),
         (
-            Reason::ClosedBeforeRequest,
+            EndReason::ClosedBeforeRequest,
             "closed before a connection was requested",
         ),
-        (Reason::Link(Cause::Reset), "connection reset by the peer"),
         (
-            Reason::Disconnected(Disconnect {
+            EndReason::Link(Cause::Reset),
+            "connection reset by the peer",
+        ),
+        (
+            EndReason::Disconnected(Disconnect {
                 reason: DisconnectReason(136),
                 information: Bytes::from_static(b"no\n"),
                 user_data: Bytes::new(),
@@ -36,7 +39,7 @@ fn every_reason_has_words() {
             "disconnected by the peer: connection request refused on this network connection (136), \"no\\n\"",
         ),
         (
-            Reason::Disconnected(Disconnect {
+            EndReason::Disconnected(Disconnect {
                 reason: DisconnectReason(77),
                 information: Bytes::new(),
                 user_data: Bytes::new(),
@@ -44,38 +47,38 @@ fn every_reason_has_words() {
             "disconnected by the peer: a reason the standard does not have (77)",
         ),
         (
-            Reason::Rejected(RejectCause::TPDU_TYPE),
+            EndReason::Rejected(RejectCause::TPDU_TYPE),
             "the peer reported an error: invalid TPDU type (2)",
         ),
         (
-            Reason::NoConfirm(seconds(10)),
+            EndReason::NoConfirm(seconds(10)),
             "no answer to the connection request within 10s",
         ),
         (
-            Reason::NoRequest(seconds(10)),
+            EndReason::NoRequest(seconds(10)),
             "no connection request within 10s",
         ),
         (
-            Reason::PacketStalled(seconds(30)),
+            EndReason::PacketStalled(seconds(30)),
             "a packet was not finished within 30s",
         ),
         (
-            Reason::Idle(seconds(60)),
+            EndReason::Idle(seconds(60)),
             "nothing came from the peer for 60s",
         ),
         (
-            Reason::SendStalled(seconds(30)),
+            EndReason::SendStalled(seconds(30)),
             "the peer took nothing for 30s of what was still to be sent",
         ),
         (
-            Reason::Framing(TpktFault::TooLong {
+            EndReason::Framing(TpktFault::TooLong {
                 length: 700,
                 limit: 132,
             }),
             "not a TPKT stream: TPKT length at offset 2: 700 exceeds the limit of 132",
         ),
         (
-            Reason::Malformed(DecodeError {
+            EndReason::Malformed(DecodeError {
                 field: "class",
                 offset: 6,
                 fault: Fault::Short { need: 1, left: 0 },
@@ -83,18 +86,18 @@ fn every_reason_has_words() {
             "malformed TPDU: class at offset 6: needs 1 octets, 0 left",
         ),
         (
-            Reason::Unexpected {
+            EndReason::Unexpected {
                 tpdu: "DT",
                 awaited: "CC",
             },
             "DT where CC was awaited",
         ),
         (
-            Reason::Violation(Violation::TpduNumber(1)),
+            EndReason::ProtocolError(ProtocolError::TpduNumber(1)),
             "protocol error: TPDU number 1 in class 0",
         ),
         (
-            Reason::Overrun,
+            EndReason::Overrun,
             "the driver fed on while the stream was not wanted",
         ),
     ] {
@@ -106,74 +109,74 @@ fn every_reason_has_words() {
 fn every_violation_has_words() {
     for (violation, words) in [
         (
-            Violation::Class(4),
+            ProtocolError::Class(4),
             "class 4 requested without class 0 as an alternative",
         ),
         (
-            Violation::SelectedClass(2),
+            ProtocolError::SelectedClass(2),
             "class 2 selected, class 0 was offered",
         ),
         (
-            Violation::Reference {
+            ProtocolError::Reference {
                 expected: 1,
                 found: 2,
             },
             "confirmation for reference 2, ours is 1",
         ),
         (
-            Violation::RequestReference(5),
+            ProtocolError::RequestReference(5),
             "destination reference 5 in a connection request",
         ),
-        (Violation::Credit(5), "credit 5 in class 0"),
-        (Violation::Repeated, "a parameter stands twice"),
+        (ProtocolError::Credit(5), "credit 5 in class 0"),
+        (ProtocolError::Repeated, "a parameter stands twice"),
         (
-            Violation::Selector {
+            ProtocolError::Selector {
                 expected: Selector::from(1),
                 found: Selector::default(),
             },
             "selector \"\" confirmed, \"0001\" was requested",
         ),
         (
-            Violation::PreferredSize(2048),
+            ProtocolError::PreferredSize(2048),
             "preferred TPDU size 2048 confirmed, none was proposed",
         ),
         (
-            Violation::Size {
+            ProtocolError::Size {
                 found: 8192,
                 proposed: 128,
             },
             "TPDU size 8192 confirmed, 128 was proposed",
         ),
         (
-            Violation::DataSize {
+            ProtocolError::DataSize {
                 len: 129,
                 limit: 128,
             },
             "DT of 129 octets exceeds the agreed TPDU size of 128",
         ),
-        (Violation::TpduNumber(1), "TPDU number 1 in class 0"),
+        (ProtocolError::TpduNumber(1), "TPDU number 1 in class 0"),
         (
-            Violation::DataCode(0xF1),
+            ProtocolError::DataCode(0xF1),
             "DT with code 0xf1, class 0 has 0xf0",
         ),
         (
-            Violation::EmptySegment,
+            ProtocolError::EmptySegment,
             "DT without user data in the middle of a message",
         ),
         (
-            Violation::MessageLimit { len: 6, limit: 5 },
+            ProtocolError::MessageLimit { len: 6, limit: 5 },
             "message of 6 octets or more exceeds the limit of 5",
         ),
         (
-            Violation::EmptySegments { limit: 16 },
+            ProtocolError::EmptySegments { limit: 16 },
             "message with more than 16 segments without user data",
         ),
         (
-            Violation::Expedited(17),
+            ProtocolError::Expedited(17),
             "expedited data of 17 octets, 1 to 16 are allowed",
         ),
         (
-            Violation::ExpeditedSegment,
+            ProtocolError::ExpeditedSegment,
             "expedited data that do not end with their TPDU",
         ),
     ] {
