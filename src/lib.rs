@@ -69,6 +69,8 @@ pub mod laws;
 pub mod ltp;
 mod machine;
 mod path;
+#[cfg(any(feature = "cotp", feature = "ltp"))]
+mod preview;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;

@@ -36,7 +36,7 @@ fn a_responder_keeps_the_laws() {
 /// Found by a script: octets that were offered to the application kept the end of the stream away.
 #[test]
 fn a_stream_that_breaks_under_an_offer_ends() {
-    let reference = NonZeroU16::new(1).unwrap();
+    let reference = 1;
     let config = Config {
         non_tpkt: NonTpkt::Offer,
         reference: Some(reference),

@@ -75,7 +75,7 @@ fn rfc_messages_are_cut_by_the_agreed_size() {
     for cut in &rfc.segmentations {
         let config = Config {
             tpdu_size: TpduSize::from_octets(cut.tpdu_size).unwrap(),
-            reference: NonZeroU16::new(1),
+            reference: Some(1),
             ..Config::default()
         };
         let mut talk = Talk::new(config, vec![cut.message.to_vec().into()]);

@@ -1,4 +1,4 @@
-//! One transport connection as a machine.
+//! The state machine of one transport connection.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::api::{Acceptance, Command, EndReason, Error, Event, Refusal, Stats};
 use super::config::{Config, ConfigError, EmptyMessages, Role, SendDisconnect, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
-use super::segment::{Assembly, ENTRY_COST, Outbox};
+use super::segment::{ENTRY_COST, Outbox, Reassembly};
 use super::tpkt::Tpkt;
 use super::wire::DATA_HEADER;
 use crate::{Cause, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
@@ -26,13 +26,13 @@ use inbound::{MAX_EXPEDITED, cost_of};
 use open_config::OpenConfig;
 use timers::Timer;
 
-/// Flushes that may be under way.
+/// The limit of pending flushes.
 const MAX_FLUSHES: usize = 64;
 
 /// A transport connection of class 0 over one stream, in either role.
 ///
-/// It starts with [`Link::Up`]: an initiator sends its CR then, a responder waits for one. The last event
-/// is [`Event::Failed`] or [`Event::Closed`]; the machine is done once the stream is closed too.
+/// The handshake begins with [`Link::Up`]: an initiator sends its CR, a responder waits for one. The last event is
+/// [`Event::Failed`] or [`Event::Closed`]. [`Output::Done`] follows when the stream is closed.
 #[derive(Debug)]
 pub struct Connection {
     config: OpenConfig,
@@ -40,45 +40,45 @@ pub struct Connection {
     now: Instant,
     state: State,
     link_state: LinkState,
-    /// How the peer ended the stream, until all that came before is dealt with.
+    /// How the peer ended the stream. Octets before the end may wait to be decoded.
     peer_end: Option<PeerEnd>,
-    /// What was agreed on, as far as data transfer needs it.
     negotiated: Negotiated,
     framing: Tpkt,
-    assembly: Assembly,
-    /// Whether the DT that is being passed on ends its message.
+    reassembly: Reassembly,
+    /// Whether the current DT has EOT.
     is_last_segment: bool,
-    /// Octets that came and are not to be decoded yet, from `held_at` on.
+    /// Octets that are not to be decoded yet, from `unread_at` on.
     unread: Vec<u8>,
     unread_at: usize,
     outbox: Outbox,
     events: VecDeque<Event>,
-    /// Octets of the messages in `events`, each with [`ENTRY`] more.
+    /// Octets of the messages in `events`, with [`ENTRY_COST`] more for each.
     events_cost: usize,
-    /// Octets of the longest message that was refused for lack of room.
+    /// Octets of the longest message that was refused with [`Error::Full`].
     refused: Option<usize>,
     timers: [Option<Instant>; Timer::COUNT],
     stats: Stats,
 }
 
-/// The configuration goes with the handshake: an open connection has its [`Rules`], so that it stays small.
+/// The state of a connection. Only those before `Open` have the whole configuration, so that an open connection stays
+/// small.
 #[derive(Debug)]
 enum State {
-    /// The stream is not up yet.
+    /// The stream is not connected yet.
     AwaitingLink(Box<Config>),
-    /// The CR is on its way.
+    /// The initiator waits for the answer to its CR.
     AwaitingCc(Box<Config>),
-    /// A CR is due.
+    /// The responder waits for a CR.
     AwaitingCr(Box<Config>),
-    /// The application decides on a CR.
+    /// The responder waits for the application to answer a CR.
     Deciding(Box<Config>, Box<Request>),
     Open {
         is_paused: bool,
     },
-    /// The application takes the stream once everything is written.
+    /// The stream is detached when all messages are written.
     Detaching(Tag),
     Closing(Closing),
-    /// The stream is somebody else's or nobody's.
+    /// The stream is closed or detached.
     Done,
 }
 
@@ -92,7 +92,7 @@ enum LinkState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PeerEnd {
     Finished,
-    /// A DC came. Its stream is still open, so ours is finished before it is closed, whenever the DC was read.
+    /// A DC arrived. The stream is still open, so this end is finished before it is closed.
     Confirmed,
     Down(Cause),
 }
@@ -105,11 +105,11 @@ struct Negotiated {
 }
 
 impl Connection {
-    /// Makes one end of a connection. The seed gives its reference, unless the configuration does.
+    /// Makes one end of a connection. The seed determines its reference, unless the configuration does.
     ///
     /// # Errors
     ///
-    /// What no connection could work with; the error says the limit and the value.
+    /// The configuration is invalid; the error has the value and the limit.
     pub fn new(config: Config, seed: &Seed) -> Result<Self, ConfigError> {
         handshake::check(&config)?;
         let framing = Tpkt::new(
@@ -118,7 +118,7 @@ impl Connection {
         );
         let reference = config
             .reference
-            .map_or_else(|| draw_reference(&mut seed.rng()), u16::from);
+            .unwrap_or_else(|| draw_reference(&mut seed.rng()));
         Ok(Self {
             reference,
             framing,
@@ -130,7 +130,7 @@ impl Connection {
                 expedited: false,
                 peer: 0,
             },
-            assembly: Assembly::default(),
+            reassembly: Reassembly::default(),
             is_last_segment: false,
             unread: Vec::new(),
             unread_at: 0,
@@ -145,11 +145,11 @@ impl Connection {
         })
     }
 
-    /// Confirms the CR that [`Event::Indication`] showed.
+    /// Answers the CR of [`Event::Indication`] with a CC.
     ///
     /// # Errors
     ///
-    /// No CR waits, or the acceptance does not fit a CC.
+    /// No CR waits for an answer, or the acceptance does not fit a CC.
     pub fn accept(&mut self, now: Instant, acceptance: &Acceptance) -> Result<(), Error> {
         self.advance(now);
         let State::Deciding(config, request) = &self.state else {
@@ -161,11 +161,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Refuses the CR that [`Event::Indication`] showed, by a DR.
+    /// Answers the CR of [`Event::Indication`] with a DR.
     ///
     /// # Errors
     ///
-    /// No CR waits, or the information is too long.
+    /// No CR waits for an answer, or the information is too long.
     pub fn refuse(&mut self, now: Instant, refusal: &Refusal) -> Result<(), Error> {
         self.advance(now);
         let State::Deciding(_, request) = &self.state else {
@@ -188,11 +188,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends a message, segmented as was agreed. It is shared, not copied, until it is written.
+    /// Queues a message, which is sent in DTs of the negotiated size. It is copied when it is written, not before.
     ///
     /// # Errors
     ///
-    /// The connection is not open, the message is empty or can never fit, or the queue is full.
+    /// The connection is not open, the message is empty or longer than the queue, or the queue is full.
     pub fn send(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
         self.check_open()?;
@@ -204,11 +204,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends 1 to 16 octets ahead of the messages that wait (RFC 1006 section 6).
+    /// Queues 1 to 16 octets of expedited data ahead of the messages (RFC 1006 section 6).
     ///
     /// # Errors
     ///
-    /// Expedited data were not agreed on, have another length, or the queue is full.
+    /// The connection is not open, the handshake did not agree on expedited data, the data have another length, or
+    /// the queue is full.
     pub fn send_expedited(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
         self.check_open()?;
@@ -227,11 +228,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Asks for [`Event::Flushed`] once everything accepted so far is with the link.
+    /// Requests [`Event::Flushed`] when all messages queued before are written to the stream.
     ///
     /// # Errors
     ///
-    /// The connection is not open, or 64 flushes are under way.
+    /// The connection is not open, or 64 flushes are pending.
     pub fn flush(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         self.check_open()?;
@@ -242,11 +243,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads on after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
+    /// Continues reading after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
     ///
     /// # Errors
     ///
-    /// Nothing is paused.
+    /// The connection is not open, or not paused.
     pub fn resume(&mut self, now: Instant) -> Result<(), Error> {
         self.advance(now);
         self.check_open()?;
@@ -257,18 +258,19 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes the stream over with the octets that were read too far, once everything accepted is with the
-    /// link. [`Ask::Detach`](crate::Ask::Detach) gives it, and [`Event::Closed`] tells so.
+    /// Gives the stream to the application when all queued messages are written.
+    /// [`Ask::Detach`](crate::Ask::Detach) has the octets that were read and not decoded; [`Event::Closed`] is the
+    /// last event.
     ///
     /// # Errors
     ///
-    /// The connection is not open, or a message has come in part and would be lost.
+    /// The connection is not open, or a message has arrived in part and would be lost.
     pub fn detach(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         self.check_open()?;
-        if self.assembly.is_begun() || self.framing.is_inside_data() {
+        if self.reassembly.is_begun() || self.framing.is_inside_data() {
             return Err(Error::MidMessage {
-                len: self.assembly.len(),
+                len: self.reassembly.len(),
             });
         }
         self.state = State::Detaching(tag);
@@ -277,11 +279,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends what was accepted, then ends the connection. Closing twice is no error.
+    /// Sends all queued messages, then closes the connection. Closing twice is no error.
     ///
     /// # Errors
     ///
-    /// The stream is being handed over.
+    /// The stream is being detached.
     pub fn close(&mut self, now: Instant) -> Result<(), Error> {
         self.advance(now);
         let unreported = match &self.state {
@@ -304,13 +306,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns what was counted so far.
+    /// Returns the counters.
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// Tells whether octets wait for a decision of the application.
+    /// Tells whether reading waits for a command of the application.
     pub(super) const fn awaits_decision(&self) -> bool {
         matches!(
             self.state,
@@ -361,8 +363,8 @@ impl Connection {
         Some(event)
     }
 
-    /// Takes a flush that is done. It is asked for after the send, when the driver has had its chance to say
-    /// that it could not pass on all of it.
+    /// Removes a flush that is done. It is reported in the call after the send, since the driver may say
+    /// [`Link::Full`] in between.
     fn next_flushed(&mut self) -> Option<Tag> {
         if self.link_state == LinkState::Ready {
             self.outbox.next_flushed()
@@ -371,7 +373,7 @@ impl Connection {
         }
     }
 
-    /// Writes what fits; tells whether anything was written.
+    /// Writes packets to `tx`. Tells whether there were any.
     fn write(&mut self, tx: &mut Transmit<()>) -> bool {
         if self.link_state != LinkState::Ready {
             return false;
@@ -398,7 +400,7 @@ impl Connection {
         true
     }
 
-    /// Half the queue is to be free first, so that a sender that waits can send many and not one.
+    /// Reports [`Event::Room`] when half the queue is free, so that a sender can queue many messages and not one.
     fn report_room(&mut self) {
         let limit = self.config.send_queue;
         let cost = self.outbox.cost();
@@ -511,6 +513,6 @@ impl Machine for Connection {
     }
 }
 
-fn draw_reference(chance: &mut Rng) -> u16 {
-    u16::try_from(1 + chance.below(u64::from(u16::MAX))).unwrap_or(1)
+fn draw_reference(rng: &mut Rng) -> u16 {
+    u16::try_from(1 + rng.below(u64::from(u16::MAX))).unwrap_or(1)
 }

@@ -122,8 +122,6 @@ mod label;
 mod params;
 mod segment;
 mod subject;
-#[cfg(test)]
-mod tests;
 mod tpkt;
 mod wire;
 

@@ -1,4 +1,4 @@
-//! Messages to DTs and back (ISO 8073 6.3).
+//! Segmentation of messages into DTs, and reassembly (ISO 8073 6.3).
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -10,21 +10,21 @@ use super::tpkt::{HEADER, VERSION};
 use super::wire::{DATA_HEADER, DataTpdu, Tpdu};
 use crate::{Tag, Transmit};
 
-/// What an entry of a queue costs beside its octets.
+/// Octets that an entry of a queue counts beside its content.
 pub(super) const ENTRY_COST: usize = 64;
 const DATA_PACKET_HEADER: usize = HEADER + DATA_HEADER;
 
-/// A message of which a part has come.
+/// A message that has arrived in part.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Assembly {
+pub(super) struct Reassembly {
     octets: Vec<u8>,
-    /// Octets of the last message: the guess for one that goes on behind what was read.
+    /// Octets of the last message, reserved for one whose end was not read yet.
     last: usize,
     empty_segments: u32,
     is_begun: bool,
 }
 
-impl Assembly {
+impl Reassembly {
     pub(super) const fn is_begun(&self) -> bool {
         self.is_begun
     }
@@ -33,20 +33,20 @@ impl Assembly {
         self.octets.len()
     }
 
-    /// Returns the bytes of memory it holds.
+    /// Returns the bytes of memory that the message holds.
     pub(super) fn memory_used(&self) -> usize {
         self.octets.capacity()
     }
 
-    /// Notes a segment without user data and returns how many there were.
+    /// Counts a segment without user data, and returns the count of the message.
     pub(super) const fn count_empty(&mut self) -> u32 {
         self.empty_segments = self.empty_segments.saturating_add(1);
         self.empty_segments
     }
 
-    /// Adds user data. `ahead` tells what follows at once: with it counted in, a message that lies whole in
-    /// what was read gets its memory in one piece. A longer one starts with as much as the last one took,
-    /// which the peer has sent before.
+    /// Appends user data. `ahead` returns the user data that were read behind them, so that a message that was
+    /// read whole is allocated once. A longer one reserves the size of the last message, which the peer did
+    /// send.
     pub(super) fn append(&mut self, octets: &[u8], ahead: impl FnOnce() -> Lookahead) {
         self.is_begun = true;
         if self.octets.capacity() - self.octets.len() < octets.len() {
@@ -61,7 +61,7 @@ impl Assembly {
         self.octets.extend_from_slice(octets);
     }
 
-    /// Gives the message, in no more memory than it needs, and starts the next one.
+    /// Returns the message without spare capacity, and begins the next one.
     pub(super) fn finish(&mut self) -> Bytes {
         let message = core::mem::take(self).octets;
         self.last = message.len();
@@ -69,7 +69,7 @@ impl Assembly {
     }
 }
 
-/// What is known to follow some user data of a message.
+/// User data of a message that were read behind a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Lookahead {
     /// Octets of user data.
@@ -78,31 +78,31 @@ pub(super) struct Lookahead {
     pub(super) is_whole: bool,
 }
 
-/// Everything that waits to be written to the link.
+/// The messages and TPDUs that wait to be written to the stream.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Outbox {
     messages: VecDeque<Bytes>,
     control: Option<Box<ControlQueues>>,
-    /// Octets of the first message that are in packets already begun.
-    cut: usize,
+    /// Octets of the first message that are in packets which were begun.
+    segmented: usize,
     packet: Option<Packet>,
-    /// Octets of all messages, each with [`ENTRY`] more.
+    /// Octets of all messages, with [`ENTRY_COST`] more for each.
     cost: usize,
-    /// Octets of all messages not written yet.
+    /// Octets of all messages that are not written yet.
     unsent: usize,
     written: MessageCount,
 }
 
-/// What hardly ever waits: an idle connection pays for its pointer alone.
+/// Rarely used queues, boxed so that an idle connection holds one pointer.
 #[derive(Debug, Clone, Default)]
 struct ControlQueues {
-    /// CR or CC, which goes ahead of everything.
+    /// CR or CC, sent before all else.
     connect: Option<Bytes>,
-    /// Expedited data, which go ahead of the messages.
+    /// Expedited data, sent before the messages.
     expedited: VecDeque<Bytes>,
-    /// DR or ER, which goes behind everything.
+    /// DR or ER, sent after all else.
     disconnect: Option<Bytes>,
-    /// Flushes, each with what is to be written first.
+    /// Pending flushes, each with the messages that must be written before.
     flushes: VecDeque<(MessageCount, Tag)>,
 }
 
@@ -112,24 +112,24 @@ impl ControlQueues {
     }
 }
 
-/// A count of messages. Expedited ones have their own, as they overtake the others.
+/// A number of messages. Expedited ones are counted apart, since they overtake others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct MessageCount {
     messages: u64,
     expedited: u64,
 }
 
-/// A packet of which some octets may have been written.
+/// A packet that is written in part.
 #[derive(Debug, Clone, Copy)]
 struct Packet {
     source: Source,
     head: [u8; DATA_PACKET_HEADER],
     /// Octets of `head` in use.
     head_len: usize,
-    /// Where the body lies in the front of its queue.
+    /// Offset of the body in the first entry of its queue.
     start: usize,
     len: usize,
-    /// Octets written, of head and body.
+    /// Octets of head and body that are written.
     at: usize,
 }
 
@@ -141,14 +141,14 @@ enum Source {
     Disconnect,
 }
 
-/// What [`Outbox::write`] did.
+/// The result of [`Outbox::write`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Written {
+pub(super) struct WriteResult {
     /// Octets of user data.
     pub(super) octets: usize,
-    /// Messages that are out whole.
+    /// Messages that were completed.
     pub(super) messages: usize,
-    /// Whether the CR or CC is out.
+    /// Whether the CR or CC was completed.
     pub(super) is_connect_sent: bool,
 }
 
@@ -180,7 +180,7 @@ impl Outbox {
         self.control.get_or_insert_default()
     }
 
-    /// Notes a flush, which is done once everything accepted so far is written.
+    /// Adds a flush, which is done when all messages queued before it are written.
     pub(super) fn flush(&mut self, tag: Tag) {
         let accepted = MessageCount {
             messages: self.written.messages + self.messages.len() as u64,
@@ -189,14 +189,14 @@ impl Outbox {
         self.control().flushes.push_back((accepted, tag));
     }
 
-    /// Returns how many flushes are under way.
+    /// Returns the number of pending flushes.
     pub(super) fn flushes(&self) -> usize {
         self.control
             .as_ref()
             .map_or(0, |control| control.flushes.len())
     }
 
-    /// Takes a flush that is done.
+    /// Removes a flush that is done.
     pub(super) fn next_flushed(&mut self) -> Option<Tag> {
         let flushes = &mut self.control.as_mut()?.flushes;
         let &(count, tag) = flushes.front()?;
@@ -212,15 +212,15 @@ impl Outbox {
         Some(tag)
     }
 
-    /// Forgets the flushes that are not done.
-    pub(super) fn forget_flushes(&mut self) {
+    /// Removes all flushes.
+    pub(super) fn clear_flushes(&mut self) {
         if let Some(control) = &mut self.control {
             control.flushes = VecDeque::new();
         }
         self.shrink();
     }
 
-    /// Returns the octets of all messages, each with [`ENTRY`] more.
+    /// Returns the octets of all messages, with [`ENTRY_COST`] more for each.
     pub(super) const fn cost(&self) -> usize {
         self.cost
     }
@@ -230,7 +230,7 @@ impl Outbox {
         self.unsent
     }
 
-    /// Tells whether everything is written.
+    /// Tells whether nothing waits to be written.
     pub(super) fn is_written(&self) -> bool {
         self.packet.is_none()
             && self.messages.is_empty()
@@ -240,7 +240,7 @@ impl Outbox {
                 .is_none_or(|control| control.is_sent())
     }
 
-    /// Returns the bytes of memory it holds beside the messages themselves.
+    /// Returns the bytes of memory held beside the messages themselves.
     pub(super) fn memory_used(&self) -> usize {
         let of = |packet: &Option<Bytes>| packet.as_ref().map_or(0, Bytes::len);
         let control = self.control.as_ref().map_or(0, |control| {
@@ -253,14 +253,14 @@ impl Outbox {
         control + self.messages.capacity() * size_of::<Bytes>()
     }
 
-    /// Forgets everything, as after the end of the link.
+    /// Removes all messages and TPDUs.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Fills `tx` with DTs of at most `payload` octets of user data.
-    pub(super) fn write(&mut self, tx: &mut Transmit<()>, payload: usize) -> Written {
-        let mut written = Written::default();
+    /// Writes packets to `tx`. A DT has at most `payload` octets of user data.
+    pub(super) fn write(&mut self, tx: &mut Transmit<()>, payload: usize) -> WriteResult {
+        let mut written = WriteResult::default();
         loop {
             let room = tx.room_in_stream(());
             if room == 0 {
@@ -310,12 +310,12 @@ impl Outbox {
             return Some(Packet::new(Source::Expedited, head, 0, message.len()));
         }
         if let Some(message) = self.messages.front() {
-            let left = message.len() - self.cut;
+            let left = message.len() - self.segmented;
             let len = left.min(payload.max(1));
             let is_last = len == left;
             let head = DataTpdu::packet_header(len, is_last);
-            let start = self.cut;
-            self.cut += len;
+            let start = self.segmented;
+            self.segmented += len;
             return Some(Packet::new(Source::Message { is_last }, head, start, len));
         }
         control
@@ -334,7 +334,7 @@ impl Outbox {
         queue?.get(packet.start..packet.start + packet.len)
     }
 
-    fn finish(&mut self, packet: &Packet, written: &mut Written) {
+    fn finish(&mut self, packet: &Packet, written: &mut WriteResult) {
         let message = match packet.source {
             Source::Connect => {
                 self.control().connect = None;
@@ -347,7 +347,7 @@ impl Outbox {
             }
             Source::Message { is_last: false } => None,
             Source::Message { is_last: true } => {
-                self.cut = 0;
+                self.segmented = 0;
                 self.written.messages += 1;
                 self.messages.pop_front()
             }
@@ -363,8 +363,8 @@ impl Outbox {
         self.shrink();
     }
 
-    /// Gives memory back, so that an idle connection stays small. A queue for a few messages stays, so that
-    /// sending one at a time allocates nothing.
+    /// Frees memory, so that an idle connection stays small. A short queue is kept, so that sending one message at
+    /// a time does not allocate.
     fn shrink(&mut self) {
         if self.messages.is_empty() && self.messages.capacity() > 4 {
             self.messages = VecDeque::new();
@@ -402,13 +402,13 @@ impl Packet {
     }
 }
 
-/// The header of an ED is that of a DT with another code (RFC 1006 section 6).
+/// Changes the header of a DT into that of an ED (RFC 1006 section 6).
 const fn expedited(mut head: [u8; DATA_PACKET_HEADER]) -> [u8; DATA_PACKET_HEADER] {
     head[HEADER + 1] = 0x10;
     head
 }
 
-/// Puts a TPDU into a TPKT. Bound: TPDUs written this way are CR, CC, DR and ER, under 1000 octets.
+/// Returns a TPDU in a TPKT. Bound: it is a CR, CC, DR or ER of less than 1000 octets.
 pub(super) fn packet(tpdu: &Tpdu<'_>) -> Bytes {
     let length = HEADER + tpdu.wire_len();
     let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
@@ -431,14 +431,14 @@ mod tests {
         outbox
     }
 
-    fn write(outbox: &mut Outbox, room: usize, payload: usize) -> (Vec<u8>, Written) {
+    fn write(outbox: &mut Outbox, room: usize, payload: usize) -> (Vec<u8>, WriteResult) {
         let mut tx = Transmit::new(Limits::stream(room));
         let written = outbox.write(&mut tx, payload);
         (tx.octets().to_vec(), written)
     }
 
     #[test]
-    fn what_opens_goes_first_and_what_ends_goes_last() {
+    fn a_cr_goes_first_and_a_dr_goes_last() {
         let mut outbox = outbox(&[b"a"]);
         outbox.set_disconnect(Bytes::from_static(b"[end]"));
         outbox.push_expedited(Bytes::from_static(b"X"));
@@ -452,7 +452,7 @@ mod tests {
         );
         assert_eq!(
             written,
-            Written {
+            WriteResult {
                 octets: 2,
                 messages: 2,
                 is_connect_sent: true
@@ -469,9 +469,9 @@ mod tests {
             let mut outbox = outbox(&[b"abcdefgh", b"", b"i"]);
             let mut octets = Vec::new();
             while !outbox.is_written() {
-                let (next_item, _) = write(&mut outbox, room, 3);
-                assert!(!next_item.is_empty() && next_item.len() <= room);
-                octets.extend_from_slice(&next_item);
+                let (chunk, _) = write(&mut outbox, room, 3);
+                assert!(!chunk.is_empty() && chunk.len() <= room);
+                octets.extend_from_slice(&chunk);
             }
             assert_eq!(octets, whole, "{room} octets at a time");
         }
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_is_done_when_all_before_it_is_written() {
+    fn a_flush_is_done_when_all_messages_before_it_are_written() {
         let mut outbox = outbox(&[b"a"]);
         outbox.flush(Tag(1));
         outbox.push(Bytes::from_static(b"b"));
@@ -511,18 +511,18 @@ mod tests {
     }
 
     #[test]
-    fn flushes_can_be_forgotten() {
+    fn flushes_can_be_removed() {
         let mut outbox = outbox(&[b"a"]);
         outbox.flush(Tag(1));
 
-        outbox.forget_flushes();
+        outbox.clear_flushes();
         write(&mut outbox, 8, 10);
 
         assert_eq!(outbox.next_flushed(), None);
     }
 
     #[test]
-    fn a_long_queue_gives_its_memory_back() {
+    fn an_empty_queue_frees_its_memory() {
         let mut outbox = outbox(&[b"a".as_slice(); 100]);
         assert!(outbox.memory_used() >= 3200);
 
@@ -532,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rare_gives_its_memory_back() {
+    fn empty_control_queues_free_their_memory() {
         let mut outbox = Outbox::default();
         outbox.set_connect(Bytes::from_static(b"[open]"));
         outbox.push_expedited(Bytes::from_static(b"X"));
@@ -548,30 +548,30 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_put_together_once() {
-        let mut assembly = Assembly::default();
-        assert!(!assembly.is_begun());
+    fn segments_are_reassembled() {
+        let mut reassembly = Reassembly::default();
+        assert!(!reassembly.is_begun());
 
-        assembly.append(b"", Lookahead::default);
-        assert!(assembly.is_begun(), "an empty segment begins it too");
-        assembly.append(b"ab", Lookahead::default);
-        assembly.append(b"c", Lookahead::default);
+        reassembly.append(b"", Lookahead::default);
+        assert!(reassembly.is_begun(), "an empty segment begins it too");
+        reassembly.append(b"ab", Lookahead::default);
+        reassembly.append(b"c", Lookahead::default);
 
-        assert_eq!(assembly.len(), 3);
-        assert_eq!(assembly.finish(), b"abc".as_slice());
-        assert!(!assembly.is_begun());
+        assert_eq!(reassembly.len(), 3);
+        assert_eq!(reassembly.finish(), b"abc".as_slice());
+        assert!(!reassembly.is_begun());
     }
 
     #[test]
-    fn what_lies_ahead_gets_its_memory_in_one_piece() {
-        let mut assembly = Assembly::default();
+    fn a_message_that_was_read_whole_is_allocated_once() {
+        let mut reassembly = Reassembly::default();
         let ahead = || Lookahead {
             octets: 998,
             is_whole: true,
         };
 
-        assembly.append(b"ab", ahead);
+        reassembly.append(b"ab", ahead);
 
-        assert_eq!(assembly.memory_used(), 1000);
+        assert_eq!(reassembly.memory_used(), 1000);
     }
 }

@@ -1,4 +1,4 @@
-//! TPKT: packets in a byte stream (RFC 1006 section 6).
+//! TPKT: packets on a byte stream (RFC 1006 section 6).
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -7,7 +7,7 @@ use super::segment::Lookahead;
 use super::wire::DATA_HEADER;
 use crate::{Broken, Framing};
 
-/// The version in the first octet.
+/// The version number in the first octet of a packet.
 pub const VERSION: u8 = 3;
 /// Octets of the packet header.
 pub const HEADER: usize = 4;
@@ -17,26 +17,27 @@ pub const MIN_PACKET: usize = 7;
 pub const MAX_PACKET: usize = 65_535;
 
 const DATA_PACKET_HEADER: usize = HEADER + DATA_HEADER;
-/// A buffer that grew beyond this is given back once it is empty, so that an idle connection stays small.
+/// Octets of the largest buffer that is kept when it is empty. Larger ones are freed, so that an idle connection
+/// stays small.
 const KEPT_CAPACITY: usize = 16;
 
-/// Why a stream is no sequence of packets.
+/// Why a stream is not a sequence of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum TpktFault {
-    /// The first octet is not 3.
+    /// The version is not 3.
     Version(u8),
-    /// The second octet is not 0, and the configuration insists.
+    /// The reserved octet is not 0, and [`Strict::RESERVED`](super::Strict::RESERVED) is set.
     Reserved(u8),
-    /// The length is under 7.
+    /// The length is below 7.
     TooShort(u16),
-    /// The length is over what is accepted.
+    /// The length exceeds the limit.
     TooLong {
         /// The length in the header.
         length: u16,
-        /// Octets that are accepted.
+        /// The limit in octets.
         limit: u16,
     },
 }
@@ -49,7 +50,7 @@ impl fmt::Display for TpktFault {
             Self::TooShort(length) => {
                 write!(
                     f,
-                    "TPKT length at offset 2: {length} is under the minimum of {MIN_PACKET}"
+                    "TPKT length at offset 2: {length} is below the minimum of {MIN_PACKET}"
                 )
             }
             Self::TooLong { length, limit } => {
@@ -64,42 +65,42 @@ impl fmt::Display for TpktFault {
 
 impl core::error::Error for TpktFault {}
 
-/// Cuts a stream into packets and gives the TPDU of each.
+/// Splits a stream into packets and returns the TPDU of each.
 ///
-/// It never sets memory aside for a length that a header merely claims: the buffer grows with what comes.
+/// The buffer grows with the octets that arrive, never by the length in a header.
 #[derive(Debug, Clone)]
 pub struct Tpkt {
     limit: u16,
     is_strict: bool,
-    /// The part of a packet that has come.
+    /// The received part of a packet.
     buffer: Vec<u8>,
-    /// The packet in `buffer` was given out whole.
+    /// Whether the packet in `buffer` is complete and was returned.
     is_returned: bool,
-    /// Octets that the DT under way still lacks.
+    /// Octets of user data that the current DT lacks.
     missing: usize,
-    /// A packet came whole since somebody asked.
+    /// Whether a packet was completed since the last call of `take_progress`.
     has_progress: bool,
     fault: Option<TpktFault>,
 }
 
-/// What the next octets of a stream are.
+/// The next part of a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum StreamItem<'a> {
     /// A whole TPDU.
     Tpdu(&'a [u8]),
-    /// The start of a DT of which more is to come: its header, its user data in all, and the first of it.
+    /// The start of an incomplete DT: its header, the length of its user data, and the first octets of them.
     DataStart {
         header: [u8; DATA_HEADER],
         length: usize,
         first: &'a [u8],
     },
-    /// More user data of that DT, the rest of it if `is_end`.
+    /// Further user data of that DT, up to its end if `is_end`.
     DataMore { octets: &'a [u8], is_end: bool },
 }
 
 impl Tpkt {
-    /// Accepts packets of up to `limit` octets; `is_strict` refuses a reserved octet other than 0, against
-    /// RFC 2126 section 6.10.
+    /// Accepts packets of up to `limit` octets. With `is_strict`, a reserved octet other than 0 is refused
+    /// (against RFC 2126 section 6.10).
     #[must_use]
     pub const fn new(limit: u16, is_strict: bool) -> Self {
         Self {
@@ -113,41 +114,41 @@ impl Tpkt {
         }
     }
 
-    /// Returns why the framing is broken.
+    /// Returns the fault of the stream, if there was one.
     #[must_use]
     pub const fn fault(&self) -> Option<TpktFault> {
         self.fault
     }
 
-    /// Returns how many octets of an unfinished packet have come.
+    /// Returns the octets of an incomplete packet.
     #[must_use]
     pub fn unfinished(&self) -> &[u8] {
         if self.is_returned { &[] } else { &self.buffer }
     }
 
-    /// Tells whether the stream stands between two packets.
+    /// Tells whether the next octet begins a packet.
     #[must_use]
     pub fn is_between(&self) -> bool {
         self.missing == 0 && self.unfinished().is_empty()
     }
 
-    /// Tells whether the user data of a DT is being passed on piece by piece.
+    /// Tells whether the next octet is user data of an incomplete DT.
     pub(super) const fn is_inside_data(&self) -> bool {
         self.missing > 0
     }
 
-    /// Tells whether a packet came whole since the last call.
+    /// Tells whether a packet was completed since the last call.
     pub(super) const fn take_progress(&mut self) -> bool {
         core::mem::replace(&mut self.has_progress, false)
     }
 
-    /// Returns the bytes of memory it holds.
+    /// Returns the bytes of memory that the buffer holds.
     pub(super) fn memory_used(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// Takes the next piece: like [`next`](Framing::next), but the user data of a DT that does not lie
-    /// whole in `chunk` is passed on as it comes, so that it is copied once and not twice.
+    /// Returns the next part of the stream. Unlike [`next`](Framing::next), it returns the user data of a DT that
+    /// `chunk` does not hold whole as they arrive, so that they are copied once and not twice.
     pub(super) fn next_item<'a, 'c: 'a>(
         &'a mut self,
         chunk: &mut &'c [u8],
@@ -194,7 +195,7 @@ impl Tpkt {
             .map(|packet| packet.map(StreamItem::Tpdu))
     }
 
-    /// Lends the packet at the start of `chunk` if it lies there whole.
+    /// Returns the packet at the start of `chunk` if it is complete.
     fn whole<'c>(&mut self, chunk: &mut &'c [u8]) -> Result<Option<&'c [u8]>, TpktFault> {
         let verdict = check(chunk, self.limit, self.is_strict);
         let Some(length) = self.latch(verdict)? else {
@@ -208,7 +209,7 @@ impl Tpkt {
         Ok(packet.get(HEADER..))
     }
 
-    /// Buffers the rest of a packet, and gives it once it is whole.
+    /// Buffers the rest of a packet, and returns the packet when it is complete.
     fn rest_of_packet(&mut self, chunk: &mut &[u8]) -> Result<Option<&[u8]>, TpktFault> {
         let Some(length) = self.gather(chunk, HEADER)? else {
             return Ok(None);
@@ -222,7 +223,7 @@ impl Tpkt {
         Ok(self.buffer.get(HEADER..))
     }
 
-    /// Moves octets into the buffer until it holds `target`; returns the packet length once it is known.
+    /// Moves octets into the buffer until it holds `target`. Returns the packet length when it is known.
     fn gather(&mut self, chunk: &mut &[u8], target: usize) -> Result<Option<usize>, TpktFault> {
         let lacking = target.saturating_sub(self.buffer.len());
         self.buffer.extend_from_slice(take(chunk, lacking));
@@ -234,7 +235,7 @@ impl Tpkt {
         verdict.inspect_err(|&fault| self.fault = Some(fault))
     }
 
-    /// Gives back what the last packet took, once nobody reads it any more.
+    /// Frees the buffer of the packet that was returned last.
     pub(super) fn release_returned(&mut self) {
         if !self.is_returned {
             return;
@@ -249,7 +250,7 @@ impl Tpkt {
 }
 
 impl Default for Tpkt {
-    /// Accepts every packet that RFC 1006 allows.
+    /// Accepts every packet of RFC 1006.
     fn default() -> Self {
         Self::new(u16::MAX, false)
     }
@@ -270,7 +271,7 @@ impl Framing for Tpkt {
     }
 }
 
-/// Looks for user data in the DTs at the start of `octets`, up to the end of a message.
+/// Counts the user data in the DTs at the start of `octets`, up to the end of a message.
 pub(super) fn look_ahead(mut octets: &[u8]) -> Lookahead {
     let mut ahead = Lookahead::default();
     while let &[VERSION, _, high, low, 2, 0xF0 | 0xF1, last, ref rest @ ..] = octets {
@@ -287,7 +288,7 @@ pub(super) fn look_ahead(mut octets: &[u8]) -> Lookahead {
     ahead
 }
 
-/// Checks as much of a packet header as is there, and returns the length once it is.
+/// Checks the octets of a packet header, and returns the packet length when it is known.
 fn check(octets: &[u8], limit: u16, is_strict: bool) -> Result<Option<usize>, TpktFault> {
     match *octets {
         [version, ..] if version != VERSION => Err(TpktFault::Version(version)),
@@ -316,14 +317,14 @@ mod tests {
         0xF0, 0, b'b',
     ];
 
-    /// Cuts a stream that comes in chunks of this size.
+    /// Splits a stream that arrives in chunks of this size.
     fn frames(tpkt: &mut Tpkt, stream: &[u8], size: usize) -> Result<Vec<Vec<u8>>, Broken> {
         let mut found = Vec::new();
         for mut chunk in stream.chunks(size) {
             while let Some(frame) = tpkt.next(&mut chunk)? {
                 found.push(frame.to_vec());
             }
-            assert!(chunk.is_empty(), "it takes all of a chunk");
+            assert!(chunk.is_empty(), "the chunk is consumed");
         }
         Ok(found)
     }
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_lies_whole_in_a_chunk_is_lent() {
+    fn a_packet_that_is_whole_in_a_chunk_is_borrowed() {
         let mut tpkt = Tpkt::default();
         let stream = PACKETS;
         let mut chunk = &stream[..];
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn user_data_are_passed_on_as_they_come() {
+    fn user_data_of_a_dt_are_returned_as_they_arrive() {
         let mut tpkt = Tpkt::default();
         let mut first = &[3, 0, 0, 11, 2, 0xF0, 0x80, b'a', b'b'][..];
         let mut last = &[b'c', b'd', 3, 0][..];
@@ -431,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_buffer_is_given_back() {
+    fn a_large_buffer_is_freed() {
         let mut tpkt = Tpkt::default();
         let mut packet = Vec::from([3, 0, 0x10, 0, 6, 0xE0]);
         packet.resize(0x1000, 7);

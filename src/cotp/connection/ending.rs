@@ -1,4 +1,4 @@
-//! How a connection ends, and how its stream is closed or handed over.
+//! The end of a connection: closing and detaching the stream.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -10,20 +10,20 @@ use super::timers::Timer;
 use super::{Connection, LinkState, Negotiated, PeerEnd, State};
 use crate::cotp::api::{ConnectionEnd, EndReason, Event};
 use crate::cotp::handshake;
-use crate::cotp::segment::Assembly;
+use crate::cotp::segment::Reassembly;
 use crate::cotp::tpkt::{MIN_PACKET, Tpkt};
 use crate::cotp::wire::DisconnectReason;
 use crate::{Ask, Cause, Tag};
 
-/// A connection that ended, and whose stream is being closed.
+/// A connection that ended and closes its stream.
 #[derive(Debug)]
 pub(super) struct Closing {
-    /// What to tell at the end, unless it was told at once.
+    /// The event that is reported when the stream is closed. `None` if the end was reported before.
     unreported: Option<EndEvent>,
     is_finished: bool,
-    /// A timer ran out, so the stream is to be cut.
+    /// Whether a timer expired, so that the stream is closed at once.
     is_aborted: bool,
-    /// A DC would answer the DR that was sent.
+    /// Whether a DC may answer the DR that was sent.
     pub(super) awaits_dc: bool,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum EndEvent {
 }
 
 impl Connection {
-    /// Ends the connection for a reason of its own, tells it at once, and closes the stream.
+    /// Ends the connection, reports the reason, and closes the stream.
     pub(super) fn end(&mut self, reason: EndReason) {
         if matches!(self.state, State::AwaitingLink(_)) {
             self.emit_end(EndEvent::Failed, reason);
@@ -51,7 +51,7 @@ impl Connection {
         while let Some(tag) = self.next_flushed() {
             self.emit(Event::Flushed(tag));
         }
-        self.outbox.forget_flushes();
+        self.outbox.clear_flushes();
         self.emit_end(unreported, reason);
         self.begin_closing(None);
     }
@@ -73,7 +73,7 @@ impl Connection {
         };
         let end = Box::new(ConnectionEnd {
             reason,
-            incomplete: self.assembly.len() + packet,
+            incomplete: self.reassembly.len() + packet,
             unsent: self.outbox.unsent(),
         });
         self.emit(match unreported {
@@ -85,7 +85,7 @@ impl Connection {
     pub(super) fn begin_closing(&mut self, unreported: Option<EndEvent>) {
         self.timers = [None; Timer::COUNT];
         self.refused = None;
-        self.assembly = Assembly::default();
+        self.reassembly = Reassembly::default();
         self.framing = Tpkt::default();
         self.clear_unread();
         if self.link_state == LinkState::Down {
@@ -101,7 +101,7 @@ impl Connection {
         self.arm(Timer::Close, Some(self.config.drain_timeout));
     }
 
-    /// The stream is gone, or somebody else's.
+    /// Ends the machine: the stream is closed, or belongs to the application.
     pub(super) fn set_done(&mut self) {
         self.state = State::Done;
         self.timers = [None; Timer::COUNT];
@@ -111,7 +111,7 @@ impl Connection {
     }
 
     pub(super) fn close_by_dr(&mut self) {
-        // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
+        // Class 0 has only the reasons 0 to 3, and iec61850bean fails on reasons above 4.
         let reason = DisconnectReason::NOT_SPECIFIED;
         let Negotiated { peer, .. } = self.negotiated;
         self.outbox
@@ -127,15 +127,15 @@ impl Connection {
         }
     }
 
-    /// Waits for nothing any more.
+    /// Stops waiting for the stream to close.
     pub(super) const fn abort_stream(&mut self) {
         if let State::Closing(closing) = &mut self.state {
             closing.is_aborted = true;
         }
     }
 
-    /// Lets the end of the stream act, once everything before it is dealt with. What the peer finished and
-    /// the application has not decided on still belongs to it; what broke belongs to nobody.
+    /// Ends the connection after the end of the stream, when all octets before it are decoded. Octets that wait for
+    /// a decision of the application are kept if the peer closed the stream, and dropped if the stream failed.
     pub(super) fn handle_peer_end(&mut self) {
         let Some(end) = self.peer_end else {
             return;
@@ -175,8 +175,8 @@ impl Connection {
                 Some(self.detach_stream(tag))
             }
             State::Closing(closing) if closing.is_aborted => {
-                // Behind our FIN everything is with the system, which goes on sending it after a close. A
-                // reset would throw it away.
+                // Behind the FIN all octets are with the operating system, which sends them after a close. A reset
+                // would drop them.
                 let (reason, ask) = if closing.is_finished {
                     (
                         EndReason::HalfClosed(self.config.close_timeout),

@@ -1,4 +1,4 @@
-//! What a connection makes of the octets that come.
+//! Octets and TPDUs from the peer.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -16,15 +16,18 @@ use crate::cotp::handshake::{self, Request};
 use crate::cotp::params::MAX_TPDU;
 use crate::cotp::segment::{ENTRY_COST, Lookahead};
 use crate::cotp::tpkt::{StreamItem, VERSION, look_ahead};
-use crate::cotp::wire::{CC, CR, Connect, DATA_HEADER, DisconnectReason, Expedited, Tpdu};
+use crate::cotp::wire::{
+    CC, CR, Connect, DATA_HEADER, DR, DisconnectReason, DisconnectRequest, ER, ErrorReport,
+    Expedited, RejectCause, Tpdu,
+};
 
 /// Octets of expedited data (RFC 1006 section 6).
 pub(super) const MAX_EXPEDITED: usize = 16;
-/// Octets for which memory is set aside because a header claims them. What was sent gets more.
+/// Octets of memory that are reserved by the length in a header. Further memory follows the octets that arrive.
 const MAX_CLAIMED: usize = 256;
 
 impl Connection {
-    /// Takes octets of the stream: decodes them, or keeps them until they may be decoded.
+    /// Decodes octets of the stream, or keeps them until they may be decoded.
     pub(super) fn receive_octets(&mut self, octets: &[u8]) {
         if self.peer_end.is_some() || self.discards() {
             self.stats.discarded += octets.len() as u64;
@@ -49,8 +52,8 @@ impl Connection {
         self.update_packet_timer();
     }
 
-    /// A DC ends the wait for the peer: some answer a DR by it, though class 0 has none, and keep the stream
-    /// open.
+    /// Ends the wait for the peer on a DC. Some peers answer a DR with it, though class 0 has none, and keep the
+    /// stream open.
     pub(super) fn look_for_dc(&mut self, octets: &[u8]) {
         let State::Closing(Closing {
             awaits_dc: true, ..
@@ -69,13 +72,13 @@ impl Connection {
         self.framing.release_returned();
     }
 
-    /// What nobody wanted could only be lost or hoarded, and who feeds it would not wait for the peer's end.
+    /// Ends a connection whose driver ignores `wants`: the octets could only be dropped or kept without limit.
     fn fail_overrun(&mut self) {
         self.end(EndReason::Overrun);
         self.abort_stream();
     }
 
-    /// Decodes what was held back, as far as the state allows it, then deals with the end of the stream.
+    /// Decodes the octets that were kept, as far as the state allows, then handles the end of the stream.
     pub(super) fn decode_unread(&mut self) {
         if self.has_unread() && self.may_decode() {
             let unread = mem::take(&mut self.unread);
@@ -94,7 +97,7 @@ impl Connection {
         self.handle_peer_end();
     }
 
-    /// Tells whether octets that come are of no use any more.
+    /// Tells whether octets that arrive are discarded.
     pub(super) const fn discards(&self) -> bool {
         matches!(self.state, State::Closing(_) | State::Done)
     }
@@ -110,7 +113,7 @@ impl Connection {
         )
     }
 
-    /// Tells whether the state can do something with octets.
+    /// Tells whether the state decodes octets.
     pub(super) const fn is_reading(&self) -> bool {
         matches!(
             self.state,
@@ -164,10 +167,10 @@ impl Connection {
             && first != VERSION
             && matches!(self.state, State::Open { .. })
             && self.framing.is_between()
-            && !self.assembly.is_begun()
+            && !self.reassembly.is_begun()
     }
 
-    /// A whole TPDU, with what lies behind it.
+    /// Handles a whole TPDU, behind which `behind` was read.
     fn on_tpdu(&mut self, octets: &[u8], behind: &[u8]) -> Result<(), EndReason> {
         if let (State::Open { .. }, &[2, code @ (0xF0 | 0xF1), last, ref user_data @ ..]) =
             (&self.state, octets)
@@ -182,7 +185,7 @@ impl Connection {
         outcome.inspect_err(|reason| self.report(reason, octets))
     }
 
-    /// Puts an ER ahead of the close, where one is due (ISO 8073 6.6.3, 6.22.3).
+    /// Sends an ER before the close, if the configuration says so (ISO 8073 6.6.3, 6.22.3).
     fn report(&mut self, reason: &EndReason, tpdu: &[u8]) {
         let send_disconnect = self.config.send_disconnect;
         let (destination, size) = match self.state {
@@ -204,9 +207,9 @@ impl Connection {
         }
     }
 
-    /// An initiator awaits a CC.
+    /// Handles the answer to a CR.
     fn on_answer(&mut self, octets: &[u8]) -> Result<(), EndReason> {
-        match Tpdu::decode(octets).map_err(EndReason::Malformed)? {
+        match self.decode_tpdu(octets)? {
             Tpdu::ConnectionConfirm(cc) => self.on_confirm(&cc),
             other => Err(
                 ending(&other, EndReason::Refused).unwrap_or(EndReason::Unexpected {
@@ -215,6 +218,17 @@ impl Connection {
                 }),
             ),
         }
+    }
+
+    /// Decodes a TPDU. A malformed DR or ER counts as one without a reason: it ends the connection in any case.
+    fn decode_tpdu<'a>(&mut self, octets: &'a [u8]) -> Result<Tpdu<'a>, EndReason> {
+        Tpdu::decode(octets).or_else(|error| {
+            let tpdu = ending_without_reason(octets)
+                .filter(|_| !self.config.strict.contains(Strict::DISCONNECT))
+                .ok_or(EndReason::Malformed(error))?;
+            self.stats.tolerated += 1;
+            Ok(tpdu)
+        })
     }
 
     fn on_confirm(&mut self, cc: &Connect<'_>) -> Result<(), EndReason> {
@@ -236,7 +250,7 @@ impl Connection {
         Ok(())
     }
 
-    /// A responder awaits a CR. What is none gets no answer (ISO 8073 6.9.4.1 b).
+    /// Handles the first TPDU at a responder. One that is not a CR gets no answer (ISO 8073 6.9.4.1 b).
     fn on_first(&mut self, octets: &[u8]) -> Result<(), EndReason> {
         let cr = match Tpdu::decode(octets) {
             Ok(Tpdu::ConnectionRequest(cr)) => cr,
@@ -286,7 +300,7 @@ impl Connection {
                         self.confirm(cc, connected);
                         return Ok(());
                     }
-                    // A CC without anything of the application always fits.
+                    // A CC without content of the application always fits.
                     Err(_) => DisconnectReason::NOT_SPECIFIED,
                 }
             }
@@ -327,9 +341,9 @@ impl Connection {
         self.emit(Event::Connected(Box::new(connected)));
     }
 
-    /// A TPDU other than DT on an open connection.
+    /// Handles a TPDU other than DT on an open connection.
     fn on_open(&mut self, octets: &[u8]) -> Result<(), EndReason> {
-        match Tpdu::decode(octets).map_err(EndReason::Malformed)? {
+        match self.decode_tpdu(octets)? {
             Tpdu::Expedited(ed) if self.negotiated.expedited => {
                 self.on_expedited(&ed).map_err(EndReason::ProtocolError)
             }
@@ -342,7 +356,7 @@ impl Connection {
         }
     }
 
-    /// One TPDU with EOT holds one message of 1 to 16 octets (RFC 1006 section 6, RFC 2126 section 4.1.2).
+    /// Handles an ED: one message of 1 to 16 octets, with EOT (RFC 1006 section 6, RFC 2126 section 4.1.2).
     fn on_expedited(&mut self, ed: &Expedited<'_>) -> Result<(), ProtocolError> {
         let Expedited { credit, number, .. } = *ed;
         self.tolerate(credit != 0, Strict::CREDIT, || {
@@ -363,7 +377,8 @@ impl Connection {
         Ok(())
     }
 
-    /// A DT with `length` octets of user data in all, of which `first` are there, with what lies behind it.
+    /// Handles a DT with `length` octets of user data, of which `first` have arrived, and behind which `behind` was
+    /// read.
     fn on_data(
         &mut self,
         header: [u8; DATA_HEADER],
@@ -386,7 +401,7 @@ impl Connection {
         self.check_data(header, length, is_last)
             .map_err(EndReason::ProtocolError)
             .inspect_err(|reason| self.report(reason, &header))?;
-        if is_last && first.len() == length && !self.assembly.is_begun() {
+        if is_last && first.len() == length && !self.reassembly.is_begun() {
             self.count_message(length);
             self.emit(Event::Received(Bytes::copy_from_slice(first)));
             return Ok(());
@@ -428,11 +443,11 @@ impl Connection {
         if length == 0 && !is_last {
             self.tolerate(true, Strict::EMPTY_SEGMENT, || ProtocolError::EmptySegment)?;
             let limit = self.config.empty_segment_limit;
-            if self.assembly.count_empty() > u32::from(limit) {
+            if self.reassembly.count_empty() > u32::from(limit) {
                 return Err(ProtocolError::EmptySegments { limit });
             }
         }
-        let (len, limit) = (self.assembly.len() + length, self.config.message_limit);
+        let (len, limit) = (self.reassembly.len() + length, self.config.message_limit);
         if len > limit {
             return Err(ProtocolError::MessageLimit { len, limit });
         }
@@ -452,10 +467,10 @@ impl Connection {
         Ok(())
     }
 
-    /// User data of the DT under way; `is_end` with the last of it. `ahead` tells how many octets follow.
+    /// Handles user data of the current DT, up to its end if `is_end`. `ahead` returns the user data behind it.
     fn on_more(&mut self, octets: &[u8], is_end: bool, ahead: impl FnOnce() -> Lookahead) {
         let is_last = is_end && self.is_last_segment;
-        self.assembly.append(octets, || {
+        self.reassembly.append(octets, || {
             if is_last {
                 Lookahead::default()
             } else {
@@ -463,7 +478,7 @@ impl Connection {
             }
         });
         if is_last {
-            let message = self.assembly.finish();
+            let message = self.reassembly.finish();
             self.count_message(message.len());
             self.emit(Event::Received(message));
         }
@@ -480,7 +495,8 @@ impl Connection {
     }
 }
 
-/// DR and ER end a connection whatever their references say. There is no DC in class 0 to answer a DR.
+/// Returns the reason of a DR or ER, which end a connection whatever their references are. Class 0 has no DC to answer
+/// a DR.
 fn ending(tpdu: &Tpdu<'_>, by_dr: fn(Disconnect) -> EndReason) -> Option<EndReason> {
     match tpdu {
         Tpdu::DisconnectRequest(dr) => Some(by_dr(Disconnect {
@@ -493,12 +509,31 @@ fn ending(tpdu: &Tpdu<'_>, by_dr: fn(Disconnect) -> EndReason) -> Option<EndReas
     }
 }
 
-/// What an event counts against the receive queue: its octets, and more than its own size.
+/// Returns the DR or ER of these octets, whose other fields are malformed.
+fn ending_without_reason(octets: &[u8]) -> Option<Tpdu<'static>> {
+    match *octets.get(1)? {
+        DR => Some(Tpdu::DisconnectRequest(DisconnectRequest {
+            destination: 0,
+            source: 0,
+            reason: DisconnectReason::NOT_SPECIFIED,
+            variable: &[],
+            user_data: &[],
+        })),
+        ER => Some(Tpdu::Error(ErrorReport {
+            destination: 0,
+            cause: RejectCause::NOT_SPECIFIED,
+            variable: &[],
+        })),
+        _ => None,
+    }
+}
+
+/// Returns the octets that an event counts in the receive queue: its content, and at least its own size.
 pub(super) fn cost_of(event: &Event) -> usize {
     ENTRY_COST
         + match event {
             Event::Received(message) | Event::Expedited(message) => message.len(),
-            // The selectors are copies of what stands in the variable part.
+            // The selectors are copies of octets in the variable part.
             Event::Indication(indication) => {
                 size_of::<Indication>() + indication.variable.len() * 2 + indication.user_data.len()
             }

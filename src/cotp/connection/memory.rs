@@ -1,4 +1,4 @@
-//! What a connection holds.
+//! The memory that a connection holds.
 
 use super::{Connection, State};
 use crate::cotp::api::{Event, Indication};
@@ -6,13 +6,12 @@ use crate::cotp::config::Config;
 use crate::cotp::handshake::Request;
 
 impl Connection {
-    /// Returns the bytes of memory that the connection holds beside its own size: buffers, queues and the
-    /// messages in them.
+    /// Returns the bytes of memory that the connection holds on the heap: buffers, queues and the messages in them.
     #[must_use]
     pub fn memory_used(&self) -> usize {
         self.state.memory_used()
             + self.framing.memory_used()
-            + self.assembly.memory_used()
+            + self.reassembly.memory_used()
             + self.unread.capacity()
             + self.outbox.memory_used()
             + self.outbox.cost()
@@ -22,13 +21,13 @@ impl Connection {
 }
 
 impl State {
-    /// Returns the bytes of memory it holds beside its own size.
+    /// Returns the bytes of memory that the state holds on the heap.
     fn memory_used(&self) -> usize {
         match self {
             Self::AwaitingLink(config) | Self::AwaitingCc(config) | Self::AwaitingCr(config) => {
                 size_of::<Config>() + config.memory_used()
             }
-            // The indication shares its octets with the event that showed it, or keeps them alone.
+            // The octets of the indication are shared with the event, until the application drops it.
             Self::Deciding(config, request) => {
                 let Indication {
                     variable,

@@ -1,10 +1,10 @@
-//! What of its configuration a connection needs once it is open.
+//! The configuration of an open connection.
 
 use core::time::Duration;
 
 use crate::cotp::config::{AfterHandshake, Config, EmptyMessages, NonTpkt, SendDisconnect, Strict};
 
-/// The fields of a [`Config`] that the handshake does not use up, under the same names.
+/// The fields of a [`Config`] that are needed after the handshake. An idle connection is smaller without the others.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OpenConfig {
     pub(super) after_handshake: AfterHandshake,

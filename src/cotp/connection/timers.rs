@@ -1,4 +1,4 @@
-//! The four timers of a connection.
+//! The timers of a connection.
 
 use core::time::Duration;
 
@@ -12,7 +12,7 @@ pub(super) enum Timer {
     Handshake,
     Packet,
     Idle,
-    /// Progress of sending while closing or handing over, then TS2.
+    /// Progress of sending while closing or detaching, then TS2.
     Close,
 }
 
@@ -20,13 +20,13 @@ impl Timer {
     pub(super) const ALL: [Self; 4] = [Self::Handshake, Self::Packet, Self::Idle, Self::Close];
     pub(super) const COUNT: usize = Self::ALL.len();
 
-    /// Tells whether it times the peer's silence.
+    /// Tells whether the timer waits for octets of the peer.
     const fn is_peer_timer(self) -> bool {
         matches!(self, Self::Packet | Self::Idle)
     }
 }
 
-/// When a timer of the peer is due that stands.
+/// The deadline of a suspended timer.
 const SUSPENDED: Instant = Instant::MAX;
 
 impl Connection {
@@ -36,7 +36,7 @@ impl Connection {
         }
     }
 
-    /// A packet that has begun is to be finished in time, each in its own.
+    /// Restarts the packet timer when a packet begins, and stops it when none is incomplete.
     pub(super) fn update_packet_timer(&mut self) {
         let is_next = self.framing.take_progress();
         if self.framing.is_between() || self.discards() {
@@ -93,8 +93,8 @@ impl Connection {
         self.end(reason(span.unwrap_or_default()));
     }
 
-    /// Who is not read cannot be blamed for silence: while that is so the timers of the peer stand, and wake
-    /// nobody. They begin anew when reading goes on.
+    /// Suspends the timers that wait for octets of the peer while the stream is not read, and restarts them after
+    /// that: a peer that is not read cannot be blamed for silence.
     pub(super) fn update_peer_timers(&mut self) {
         let config = &self.config;
         let spans = [
@@ -117,12 +117,12 @@ impl Connection {
         }
     }
 
-    /// Returns when the next timer is due.
+    /// Returns the earliest deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let due = |timer: &Timer| {
             let due = self.timer(*timer)?;
-            let stands = timer.is_peer_timer() && due == SUSPENDED;
-            (!stands).then_some(due)
+            let is_suspended = timer.is_peer_timer() && due == SUSPENDED;
+            (!is_suspended).then_some(due)
         };
         Timer::ALL.iter().filter_map(due).min()
     }

@@ -1,18 +1,23 @@
-//! What a person reads.
+//! Texts of reasons, errors and selectors.
 
-use super::*;
-use crate::wire::{DecodeError, Fault};
+use std::time::Duration;
+
+use bytes::Bytes;
+use farlink::{Cause, Tag};
+
+use crate::cotp_probe::*;
+use farlink::wire::{DecodeError, Fault};
 
 #[test]
-fn every_reason_has_words() {
+fn every_end_reason_has_a_text() {
     let seconds = Duration::from_secs;
-    for (reason, words) in [
+    for (reason, text) in [
         (EndReason::Closed, "closed by this side"),
         (
             EndReason::HalfClosed(seconds(2)),
-            "closed by this side, and the peer did not end too within 2s",
+            "closed by this side; the peer did not close the stream within 2s",
         ),
-        (EndReason::Detached(Tag(7)), "the stream was handed over"),
+        (EndReason::Detached(Tag(7)), "the stream was detached"),
         (
             EndReason::Declined(DisconnectReason::ADDRESS_UNKNOWN),
             "refused by this side: selector unknown (3)",
@@ -20,11 +25,11 @@ fn every_reason_has_words() {
         (EndReason::PeerClosed, "closed by the peer"),
         (
             EndReason::ClosedBeforeConfirm,
-            "closed before the connection was confirmed: wrong selector?",
+            "closed by the peer before it confirmed the connection; likely causes: an unknown selector, a TPDU size or parameter order it does not take, no free connection",
         ),
         (
             EndReason::ClosedBeforeRequest,
-            "closed before a connection was requested",
+            "closed by the peer before it requested a connection",
         ),
         (
             EndReason::Link(Cause::Reset),
@@ -44,7 +49,7 @@ fn every_reason_has_words() {
                 information: Bytes::new(),
                 user_data: Bytes::new(),
             }),
-            "disconnected by the peer: a reason the standard does not have (77)",
+            "disconnected by the peer: reason unknown to ISO 8073 (77)",
         ),
         (
             EndReason::Rejected(RejectCause::TPDU_TYPE),
@@ -60,15 +65,15 @@ fn every_reason_has_words() {
         ),
         (
             EndReason::PacketStalled(seconds(30)),
-            "a packet was not finished within 30s",
+            "a packet was not complete within 30s",
         ),
         (
             EndReason::Idle(seconds(60)),
-            "nothing came from the peer for 60s",
+            "nothing arrived from the peer for 60s",
         ),
         (
             EndReason::SendStalled(seconds(30)),
-            "the peer took nothing for 30s of what was still to be sent",
+            "the peer read none of the queued messages for 30s",
         ),
         (
             EndReason::Framing(TpktFault::TooLong {
@@ -90,7 +95,7 @@ fn every_reason_has_words() {
                 tpdu: "DT",
                 awaited: "CC",
             },
-            "DT where CC was awaited",
+            "unexpected DT; CC is allowed here",
         ),
         (
             EndReason::ProtocolError(ProtocolError::TpduNumber(1)),
@@ -98,16 +103,16 @@ fn every_reason_has_words() {
         ),
         (
             EndReason::Overrun,
-            "the driver fed on while the stream was not wanted",
+            "the driver read the stream while the connection did not want octets",
         ),
     ] {
-        assert_eq!(reason.to_string(), words);
+        assert_eq!(reason.to_string(), text);
     }
 }
 
 #[test]
-fn every_violation_has_words() {
-    for (violation, words) in [
+fn every_protocol_error_has_a_text() {
+    for (error, text) in [
         (
             ProtocolError::Class(4),
             "class 4 requested without class 0 as an alternative",
@@ -121,14 +126,14 @@ fn every_violation_has_words() {
                 expected: 1,
                 found: 2,
             },
-            "confirmation for reference 2, ours is 1",
+            "confirmation for reference 2, the request had 1",
         ),
         (
             ProtocolError::RequestReference(5),
             "destination reference 5 in a connection request",
         ),
         (ProtocolError::Credit(5), "credit 5 in class 0"),
-        (ProtocolError::Repeated, "a parameter stands twice"),
+        (ProtocolError::Repeated, "a parameter occurs twice"),
         (
             ProtocolError::Selector {
                 expected: Selector::from(1),
@@ -152,7 +157,7 @@ fn every_violation_has_words() {
                 len: 129,
                 limit: 128,
             },
-            "DT of 129 octets exceeds the agreed TPDU size of 128",
+            "DT of 129 octets exceeds the negotiated TPDU size of 128",
         ),
         (ProtocolError::TpduNumber(1), "TPDU number 1 in class 0"),
         (
@@ -161,15 +166,15 @@ fn every_violation_has_words() {
         ),
         (
             ProtocolError::EmptySegment,
-            "DT without user data in the middle of a message",
+            "DT with neither user data nor end of message",
         ),
         (
             ProtocolError::MessageLimit { len: 6, limit: 5 },
-            "message of 6 octets or more exceeds the limit of 5",
+            "message of at least 6 octets exceeds the limit of 5",
         ),
         (
             ProtocolError::EmptySegments { limit: 16 },
-            "message with more than 16 segments without user data",
+            "message exceeds the limit of 16 segments without user data",
         ),
         (
             ProtocolError::Expedited(17),
@@ -177,16 +182,16 @@ fn every_violation_has_words() {
         ),
         (
             ProtocolError::ExpeditedSegment,
-            "expedited data that do not end with their TPDU",
+            "expedited data without end of message",
         ),
     ] {
-        assert_eq!(violation.to_string(), words);
+        assert_eq!(error.to_string(), text);
     }
 }
 
 #[test]
-fn every_refused_command_has_words() {
-    for (error, words) in [
+fn every_command_error_has_a_text() {
+    for (error, text) in [
         (Error::NotOpen, "the connection is not open yet"),
         (Error::Closed, "the connection is closed"),
         (
@@ -205,7 +210,10 @@ fn every_refused_command_has_words() {
             Error::TooLong { len: 37, limit: 36 },
             "message of 37 octets exceeds the limit of 36",
         ),
-        (Error::Empty, "empty messages are not sent"),
+        (
+            Error::Empty,
+            "empty messages are disabled by the configuration",
+        ),
         (Error::NotAgreed, "the peer did not agree to expedited data"),
         (
             Error::Expedited { len: 17, limit: 16 },
@@ -213,11 +221,11 @@ fn every_refused_command_has_words() {
         ),
         (
             Error::Flushes { limit: 64 },
-            "64 flushes are under way, the limit",
+            "limit of 64 pending flushes reached",
         ),
         (
             Error::MidMessage { len: 2 },
-            "2 octets of an unfinished message have come",
+            "2 octets of an unfinished message have arrived",
         ),
         (
             Error::Information {
@@ -231,13 +239,13 @@ fn every_refused_command_has_words() {
             "connect user data of 33 octets exceeds the limit of 32",
         ),
     ] {
-        assert_eq!(error.to_string(), words);
+        assert_eq!(error.to_string(), text);
     }
 }
 
 #[test]
-fn every_refused_configuration_has_words() {
-    for (error, words) in [
+fn every_configuration_error_has_a_text() {
+    for (error, text) in [
         (
             ConfigError::PreferredSize(512),
             "preferred size of 512 units exceeds the limit of 511",
@@ -265,26 +273,26 @@ fn every_refused_configuration_has_words() {
                 limit: 131,
                 least: 132,
             },
-            "packet limit of 131 octets is under the least of 132",
+            "packet limit of 131 octets is below the minimum of 132",
         ),
         (
             ConfigError::ReceiveQueue,
-            "receive queue of 0 octets is under the least of 1",
+            "receive queue of 0 octets is below the minimum of 1",
         ),
         (
-            ConfigError::NoTime {
+            ConfigError::ZeroTimeout {
                 timer: "idle_timeout",
             },
-            "idle_timeout of 0 s leaves no time",
+            "idle_timeout of 0 s is below the minimum of 1 ns",
         ),
     ] {
-        assert_eq!(error.to_string(), words);
+        assert_eq!(error.to_string(), text);
     }
 }
 
 #[test]
-fn a_broken_frame_has_words() {
-    for (fault, words) in [
+fn every_framing_fault_has_a_text() {
+    for (fault, text) in [
         (
             TpktFault::Version(22),
             "TPKT version at offset 0: 22 is not 3",
@@ -295,17 +303,61 @@ fn a_broken_frame_has_words() {
         ),
         (
             TpktFault::TooShort(6),
-            "TPKT length at offset 2: 6 is under the minimum of 7",
+            "TPKT length at offset 2: 6 is below the minimum of 7",
         ),
     ] {
-        assert_eq!(fault.to_string(), words);
+        assert_eq!(fault.to_string(), text);
     }
 }
 
 #[test]
-fn a_selector_prints_as_hex() {
+fn a_selector_is_printed_in_hex() {
     assert_eq!(Selector::from(0x0102).to_string(), "0102");
     assert_eq!(Selector::from(&[1][..]).to_string(), "01");
     assert_eq!(Selector::default().to_string(), "");
-    assert_eq!(alloc::format!("{:?}", Selector::from(1)), "Selector(0001)");
+    assert_eq!(format!("{:?}", Selector::from(1)), "Selector(0001)");
+}
+
+#[test]
+fn debug_output_shows_the_length_and_sixteen_octets_of_a_payload() {
+    let payload = Bytes::from(vec![b'a'; 5000]);
+    let shown = r#"b"aaaaaaaaaaaaaaaa".. (5000 octets)"#;
+    let end = ConnectionEnd {
+        reason: EndReason::Disconnected(Disconnect {
+            reason: DisconnectReason::NORMAL,
+            information: Bytes::new(),
+            user_data: payload.clone(),
+        }),
+        incomplete: 0,
+        unsent: 0,
+    };
+    let proposal = Proposal {
+        variable: Some(payload.clone()),
+        ..Proposal::default()
+    };
+    let acceptance = Acceptance {
+        user_data: payload.clone(),
+        ..Acceptance::default()
+    };
+
+    for text in [
+        format!("{:?}", Event::Received(payload.clone())),
+        format!("{:?}", Event::Expedited(payload.clone())),
+        format!("{:?}", Event::Closed(Box::new(end))),
+        format!("{:?}", Command::Send(payload.clone())),
+        format!("{:?}", Command::Accept(acceptance)),
+        format!("{proposal:?}"),
+        format!("{:?}", Selector::new(payload.clone())),
+    ] {
+        assert!(text.len() < 300, "{text}");
+        assert!(text.contains("5000 octets"), "{text}");
+    }
+    assert_eq!(
+        format!("{:?}", Event::Received(payload)),
+        format!("Received({shown})")
+    );
+    assert_eq!(
+        format!("{:?}", Command::Send("abc".into())),
+        r#"Send(b"abc")"#
+    );
 }

@@ -1,6 +1,11 @@
-//! Timers: what starts them, what stops them, and what comes of them.
+//! Timers: start, stop and expiry.
 
-use super::*;
+use std::time::Duration;
+
+use bytes::Bytes;
+use farlink::{Ask, Instant, Limits, Link, Output, Tag};
+
+use crate::cotp_probe::*;
 
 #[test]
 fn ts1_starts_when_the_request_is_written() {
@@ -50,7 +55,7 @@ fn ts1_ends_an_unanswered_request() {
 }
 
 #[test]
-fn ts1_runs_on_while_a_confirm_comes_in_pieces() {
+fn ts1_continues_while_a_confirm_arrives_in_parts() {
     let mut probe = Probe::up(bare());
 
     for octet in ["03", "00", "00", "0B", "06", "D0", "00", "01", "00"] {
@@ -73,7 +78,7 @@ fn ts1_stops_with_the_confirm() {
 }
 
 #[test]
-fn a_confirm_that_comes_with_the_end_of_ts1_counts() {
+fn a_confirm_that_arrives_with_the_end_of_ts1_counts() {
     let mut probe = Probe::up(bare());
     probe.now += 10 * SECOND;
 
@@ -83,7 +88,7 @@ fn a_confirm_that_comes_with_the_end_of_ts1_counts() {
 }
 
 #[test]
-fn a_responder_does_not_wait_for_ever_for_a_request() {
+fn the_wait_for_a_request_is_limited() {
     let mut probe = Probe::up(anybody());
     assert_eq!(probe.wait(), Some(10 * SECOND));
 
@@ -127,7 +132,7 @@ fn every_wait_can_be_switched_off() {
 }
 
 #[test]
-fn a_packet_is_to_be_finished_in_time() {
+fn an_incomplete_packet_ends_the_connection() {
     let mut probe = Probe::responder(anybody());
 
     probe.feed("03 00 00 0A 02 F0 80 61");
@@ -145,7 +150,7 @@ fn a_packet_is_to_be_finished_in_time() {
 }
 
 #[test]
-fn each_packet_has_its_own_time() {
+fn each_packet_restarts_the_packet_timer() {
     let mut probe = Probe::responder(anybody());
 
     probe.feed("03 00 00 08");
@@ -160,7 +165,7 @@ fn each_packet_has_its_own_time() {
 }
 
 #[test]
-fn between_the_segments_of_a_message_no_packet_is_late() {
+fn the_packet_timer_stops_between_the_segments_of_a_message() {
     let mut probe = Probe::responder(anybody());
 
     probe.feed("03 00 00 08 02 F0 00 61");
@@ -195,7 +200,7 @@ fn an_idle_connection_ends_when_configured() {
 }
 
 #[test]
-fn who_is_not_read_cannot_be_blamed_for_silence() {
+fn the_timers_of_the_peer_are_suspended_while_it_is_not_read() {
     let mut probe = Probe::up(Config {
         after_handshake: AfterHandshake::Pause,
         idle_timeout: Some(5 * SECOND),
@@ -214,7 +219,7 @@ fn who_is_not_read_cannot_be_blamed_for_silence() {
 }
 
 #[test]
-fn a_stream_that_is_not_read_wakes_nobody() {
+fn a_stream_that_is_not_read_has_no_deadline() {
     let mut probe = Probe::up(Config {
         after_handshake: AfterHandshake::Pause,
         packet_timeout: Some(Duration::from_nanos(1)),
@@ -309,7 +314,7 @@ fn a_refusal_waits_for_the_peer_too() {
 }
 
 #[test]
-fn a_hand_over_that_makes_no_progress_is_given_up() {
+fn a_detach_that_makes_no_progress_is_aborted() {
     let mut probe = Probe::responder(anybody());
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
@@ -327,7 +332,7 @@ fn a_hand_over_that_makes_no_progress_is_given_up() {
 }
 
 #[test]
-fn time_that_goes_back_stands_still() {
+fn time_never_goes_back() {
     let mut probe = Probe::up(bare());
 
     probe.now = Instant::ZERO;
@@ -340,7 +345,7 @@ fn time_that_goes_back_stands_still() {
 }
 
 #[test]
-fn at_the_end_of_time_nothing_waits() {
+fn at_the_end_of_time_suspended_timers_stay_suspended() {
     let mut probe = Probe::up(Config {
         after_handshake: AfterHandshake::Pause,
         idle_timeout: Some(5 * SECOND),

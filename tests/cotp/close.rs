@@ -1,6 +1,9 @@
-//! Closing: by this side, by the peer, in order and not.
+//! The end of a connection: closed by this side, closed by the peer, or failed.
 
-use super::*;
+use bytes::Bytes;
+use farlink::{Ask, Cause, Limits, Link, Output};
+
+use crate::cotp_probe::*;
 
 /// Chunks of 10 octets, so that a message takes several sends.
 fn slow() -> Probe {
@@ -50,7 +53,7 @@ fn close_flushes_before_fin() {
 }
 
 #[test]
-fn no_fin_while_the_carrier_is_full() {
+fn no_fin_while_the_link_is_full() {
     let mut probe = Probe::responder(anybody());
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
@@ -64,7 +67,7 @@ fn no_fin_while_the_carrier_is_full() {
 }
 
 #[test]
-fn a_dr_goes_ahead_of_the_close_when_configured() {
+fn a_dr_is_sent_before_the_close_when_configured() {
     let mut probe = Probe::responder(Config {
         send_disconnect: SendDisconnect::CLOSE,
         ..anybody()
@@ -95,7 +98,7 @@ fn close_before_the_stream_is_up_is_done_at_once() {
 }
 
 #[test]
-fn close_before_the_connection_is_open_says_that_it_failed() {
+fn close_before_the_connection_is_open_is_a_failure() {
     let deciding = || {
         let mut probe = Probe::up(asking());
         probe.feed(BARE_CR);
@@ -143,13 +146,13 @@ fn fin_between_packets_is_clean_and_inside_one_is_truncation() {
 }
 
 #[test]
-fn truncation_has_words_of_its_own() {
+fn the_text_of_an_end_counts_what_was_lost() {
     let clean = ConnectionEnd {
         reason: EndReason::PeerClosed,
         incomplete: 0,
         unsent: 0,
     };
-    let cut = ConnectionEnd {
+    let truncated = ConnectionEnd {
         incomplete: 8,
         unsent: 3,
         ..clean.clone()
@@ -167,14 +170,14 @@ fn truncation_has_words_of_its_own() {
 
     assert_eq!(clean.to_string(), "closed by the peer");
     assert_eq!(
-        cut.to_string(),
+        truncated.to_string(),
         "closed by the peer (8 octets of an unfinished message dropped, 3 octets not sent)"
     );
     assert_eq!(lost.to_string(), "closed by the peer (3 octets not sent)");
     assert_eq!(
         unanswered.to_string(),
-        "closed before the connection was confirmed: wrong selector? \
-         (4 octets of an unfinished message dropped)"
+        "closed by the peer before it confirmed the connection; likely causes: an unknown selector, \
+         a TPDU size or parameter order it does not take, no free connection (4 octets of an unfinished message dropped)"
     );
 }
 
@@ -192,7 +195,7 @@ fn messages_ahead_of_the_end_are_delivered() {
 }
 
 #[test]
-fn messages_ahead_of_a_reset_are_delivered_even_when_they_were_held() {
+fn messages_ahead_of_a_reset_are_delivered_even_when_they_were_not_read() {
     let mut probe = Probe::responder(Config {
         receive_queue: 1,
         ..anybody()
@@ -213,7 +216,7 @@ fn messages_ahead_of_a_reset_are_delivered_even_when_they_were_held() {
 }
 
 #[test]
-fn what_could_not_be_sent_is_counted() {
+fn unsent_octets_are_counted() {
     let mut probe = slow();
     probe
         .run_undrained(Command::Send(Bytes::from_static(b"a long message")))
@@ -230,7 +233,7 @@ fn what_could_not_be_sent_is_counted() {
 }
 
 #[test]
-fn accepted_messages_go_out_behind_the_fin_of_the_peer() {
+fn queued_messages_are_sent_after_the_fin_of_the_peer() {
     let mut probe = Probe::responder(anybody());
     probe
         .run_undrained(Command::Send(Bytes::from_static(b"abc")))
@@ -244,7 +247,7 @@ fn accepted_messages_go_out_behind_the_fin_of_the_peer() {
 }
 
 #[test]
-fn a_stream_that_breaks_while_closing_says_what_was_lost() {
+fn a_stream_that_fails_while_closing_reports_what_was_lost() {
     let mut probe = Probe::responder(anybody());
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
@@ -257,7 +260,7 @@ fn a_stream_that_breaks_while_closing_says_what_was_lost() {
 }
 
 #[test]
-fn a_stream_that_breaks_under_a_full_carrier_was_not_closed_in_order() {
+fn a_stream_that_fails_while_the_link_is_full_was_not_closed_by_this_side() {
     let mut probe = Probe::responder(anybody());
     probe.send(b"abc").unwrap();
     probe.link(Link::Full);
@@ -269,7 +272,7 @@ fn a_stream_that_breaks_under_a_full_carrier_was_not_closed_in_order() {
 }
 
 #[test]
-fn a_stream_that_breaks_behind_our_fin_is_closed() {
+fn a_stream_that_fails_after_our_fin_is_closed() {
     let mut probe = Probe::responder(anybody());
     probe.run(Command::Close).unwrap();
 
@@ -280,7 +283,7 @@ fn a_stream_that_breaks_behind_our_fin_is_closed() {
 }
 
 #[test]
-fn the_end_is_told_once() {
+fn the_end_is_reported_once() {
     let mut probe = Probe::responder(anybody());
     probe.feed("03 00 00 0B 06 80 00 01 12 34 00");
     assert!(matches!(probe.reason(), EndReason::Disconnected(_)));
@@ -295,7 +298,7 @@ fn the_end_is_told_once() {
 }
 
 #[test]
-fn both_ends_of_a_pair_close_in_order() {
+fn both_ends_of_a_pair_close() {
     let mut pair = Pair::open(Config::default(), anybody());
     pair.initiator.send(b"last words").unwrap();
 

@@ -1,6 +1,8 @@
 //! Messages: segmentation, reassembly and their limits.
 
-use super::*;
+use farlink::{Ask, Limits, Link};
+
+use crate::cotp_probe::*;
 
 fn of_128() -> Config {
     Config {
@@ -19,7 +21,7 @@ fn a_message_that_fits_goes_in_one_tpdu() {
 }
 
 #[test]
-fn a_long_message_is_cut_at_the_agreed_size() {
+fn a_long_message_is_segmented_at_the_negotiated_size() {
     let mut probe = Probe::responder(of_128());
 
     probe.send(&[7; 126]).unwrap();
@@ -50,7 +52,7 @@ fn the_largest_packet_carries_65528_octets_of_user_data() {
     let mut sender = Probe::responder(largest());
     let mut receiver = Probe::responder(largest());
 
-    let message = alloc::vec![7; 65_528];
+    let message = vec![7; 65_528];
     sender.send(&message).unwrap();
 
     assert_eq!(sender.sent.len(), 65_535);
@@ -60,7 +62,7 @@ fn the_largest_packet_carries_65528_octets_of_user_data() {
 }
 
 #[test]
-fn segments_are_put_together_and_told_once() {
+fn segments_are_reassembled_and_reported_once() {
     let mut probe = Probe::responder(anybody());
 
     probe.feed("03 00 00 09 02 F0 00 61 62");
@@ -81,7 +83,7 @@ fn an_empty_segment_ends_a_message() {
 }
 
 #[test]
-fn an_empty_message_is_told() {
+fn an_empty_message_is_reported() {
     let mut probe = Probe::responder(anybody());
 
     probe.feed("03 00 00 07 02 F0 80");
@@ -128,7 +130,7 @@ fn an_empty_segment_in_the_middle_can_be_refused() {
 }
 
 #[test]
-fn an_empty_segment_run_is_cut_at_its_limit() {
+fn empty_segments_of_a_message_are_limited() {
     let mut probe = Probe::responder(Config {
         empty_segment_limit: 3,
         ..anybody()
@@ -147,7 +149,7 @@ fn an_empty_segment_run_is_cut_at_its_limit() {
 }
 
 #[test]
-fn the_largest_limit_of_empty_segments_is_one_too() {
+fn the_largest_limit_of_empty_segments_holds() {
     let mut probe = Probe::responder(Config {
         empty_segment_limit: u16::MAX,
         ..anybody()
@@ -199,7 +201,7 @@ fn a_message_over_its_limit_ends_the_connection() {
 }
 
 #[test]
-fn no_memory_is_set_aside_for_a_length_that_is_only_claimed() {
+fn no_memory_is_reserved_for_a_length_in_a_header() {
     let mut probe = Probe::responder(anybody());
     let before = probe.machine.memory_used();
 
@@ -213,7 +215,7 @@ fn no_memory_is_set_aside_for_a_length_that_is_only_claimed() {
 }
 
 #[test]
-fn the_tpdu_number_is_sent_as_0_and_passed_over_unless_strict() {
+fn the_tpdu_number_is_sent_as_0_and_tolerated_unless_strict() {
     let mut lenient = Probe::responder(anybody());
     let mut strict = Probe::responder(strictly(Strict::TPDU_NUMBER, anybody()));
 
@@ -229,7 +231,7 @@ fn the_tpdu_number_is_sent_as_0_and_passed_over_unless_strict() {
 }
 
 #[test]
-fn a_data_code_of_class_1_is_refused_unless_passed_over() {
+fn a_data_code_of_class_1_is_refused_unless_tolerated() {
     let mut probe = Probe::responder(anybody());
     let mut lenient = Probe::responder(strictly(Strict::empty(), anybody()));
 
@@ -262,7 +264,7 @@ fn a_data_header_of_another_length_is_refused() {
 
         assert_eq!(
             probe.reason().to_string(),
-            alloc::format!("malformed TPDU: length indicator at offset 0: {words}")
+            format!("malformed TPDU: length indicator at offset 0: {words}")
         );
     }
 }
@@ -320,7 +322,7 @@ fn a_megabyte_crosses_in_pieces_of_any_size() {
 }
 
 #[test]
-fn a_small_buffer_cuts_packets_anywhere() {
+fn packets_are_split_to_fit_a_small_buffer() {
     for room in 1..20 {
         let mut probe = Probe::with_limits(of_128(), Limits::stream(room));
         probe.link(Link::Up);
@@ -342,16 +344,14 @@ fn messages_are_counted_both_ways() {
     probe.send(b"a").unwrap();
     probe.feed("03 00 00 08 02 F0 00 61 03 00 00 09 02 F0 80 62 63");
 
+    let stats = probe.machine.stats();
+    assert_eq!((stats.messages_received, stats.octets_received), (1, 3));
+    assert_eq!((stats.messages_sent, stats.octets_sent), (2, 301));
+    assert_eq!((stats.tolerated, stats.discarded), (0, 0));
     assert_eq!(
-        probe.machine.stats(),
-        Stats {
-            messages_received: 1,
-            octets_received: 3,
-            messages_sent: 2,
-            octets_sent: 301,
-            tolerated: 0,
-            discarded: 0,
-        }
+        stats.to_string(),
+        "1 messages (3 octets) received, 2 messages (301 octets) sent, 0 deviations tolerated, \
+         0 octets discarded"
     );
 }
 
@@ -377,7 +377,7 @@ fn a_broken_frame_ends_the_connection_without_an_answer() {
 }
 
 #[test]
-fn what_follows_the_end_in_one_read_is_discarded_and_not_kept() {
+fn octets_after_the_end_in_one_read_are_discarded() {
     for receive_queue in [1, 1 << 18] {
         let mut probe = Probe::responder(Config {
             receive_queue,
