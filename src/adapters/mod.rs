@@ -27,4 +27,4 @@ pub use clock::Clock;
 #[cfg(feature = "entropy")]
 pub use entropy::seed;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
-pub use handle::{CommandError, Handed};
+pub use handle::{CommandError, Detached};
