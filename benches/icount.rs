@@ -28,24 +28,26 @@ use gungraun::{
 };
 use pair::Pair;
 
-/// The ceilings: what Rust 1.95 needed on x86-64, and 5 % for the next compiler.
-mod ceiling {
-    pub(crate) const COTP_SEND_64: u64 = u64::MAX;
-    pub(crate) const COTP_SEND_16384: u64 = u64::MAX;
-    pub(crate) const COTP_RECEIVE_64: u64 = u64::MAX;
-    pub(crate) const COTP_RECEIVE_16384: u64 = u64::MAX;
-    pub(crate) const LTP_SESSION_OF_ONE_SEGMENT: u64 = u64::MAX;
-    pub(crate) const LTP_ENCODE_DATA: u64 = u64::MAX;
-    pub(crate) const LTP_DECODE_DATA: u64 = u64::MAX;
-    pub(crate) const LTP_THOUSAND_TIMERS: u64 = u64::MAX;
+/// What Rust 1.95 makes of it on x86-64. Whoever makes a path cheaper, or knows why it must cost more, writes
+/// the count that was measured.
+mod measured {
+    pub(crate) const COTP_SEND_64: u64 = 1_777;
+    pub(crate) const COTP_SEND_16384: u64 = 4_336;
+    pub(crate) const COTP_RECEIVE_64: u64 = 1_104;
+    pub(crate) const COTP_RECEIVE_16384: u64 = 3_422;
+    pub(crate) const LTP_SESSION_OF_ONE_SEGMENT: u64 = 9_424;
+    pub(crate) const LTP_ENCODE_DATA: u64 = 455;
+    pub(crate) const LTP_DECODE_DATA: u64 = 352;
+    pub(crate) const LTP_THOUSAND_TIMERS: u64 = 3_235_140;
 }
 
 const CLIENT: u64 = 4;
 const SEGMENT: usize = 1400;
 
-fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
+/// The ceiling is 5 % above, for the next compiler and for changes that cost next to nothing.
+fn at_most(measured: u64) -> LibraryBenchmarkConfig {
     let mut callgrind = Callgrind::default();
-    callgrind.hard_limits([(EventKind::Ir, instructions)]);
+    callgrind.hard_limits([(EventKind::Ir, measured + measured / 20)]);
     let mut config = LibraryBenchmarkConfig::default();
     config.tool(callgrind);
     config
@@ -53,8 +55,8 @@ fn at_most(instructions: u64) -> LibraryBenchmarkConfig {
 
 // A message becomes the octets of the stream.
 #[library_benchmark]
-#[bench::octets_64(args = (64), setup = cotp_sender, config = at_most(ceiling::COTP_SEND_64))]
-#[bench::octets_16384(args = (16384), setup = cotp_sender, config = at_most(ceiling::COTP_SEND_16384))]
+#[bench::octets_64(args = (64), setup = cotp_sender, config = at_most(measured::COTP_SEND_64))]
+#[bench::octets_16384(args = (16384), setup = cotp_sender, config = at_most(measured::COTP_SEND_16384))]
 fn cotp_send((mut pair, message): (Pair, Bytes)) -> Pair {
     pair.initiator.send(pair.now, message).unwrap();
     while let Output::Transmit = pair.initiator.poll(pair.now, &mut pair.tx) {
@@ -65,8 +67,8 @@ fn cotp_send((mut pair, message): (Pair, Bytes)) -> Pair {
 
 // The octets of the stream become a message.
 #[library_benchmark]
-#[bench::octets_64(args = (64), setup = cotp_receiver, config = at_most(ceiling::COTP_RECEIVE_64))]
-#[bench::octets_16384(args = (16384), setup = cotp_receiver, config = at_most(ceiling::COTP_RECEIVE_16384))]
+#[bench::octets_64(args = (64), setup = cotp_receiver, config = at_most(measured::COTP_RECEIVE_64))]
+#[bench::octets_16384(args = (16384), setup = cotp_receiver, config = at_most(measured::COTP_RECEIVE_16384))]
 fn cotp_receive((mut pair, reads): (Pair, Vec<Vec<u8>>)) -> (Pair, Vec<Vec<u8>>, Bytes) {
     for octets in &reads {
         pair.responder.receive(pair.now, (), octets);
@@ -79,7 +81,7 @@ fn cotp_receive((mut pair, reads): (Pair, Vec<Vec<u8>>)) -> (Pair, Vec<Vec<u8>>,
 
 // A block of one segment goes from engine to engine, its report and its acknowledgment come and go.
 #[library_benchmark]
-#[bench::octets_1000(setup = ltp_pair_and_block, config = at_most(ceiling::LTP_SESSION_OF_ONE_SEGMENT))]
+#[bench::octets_1000(setup = ltp_pair_and_block, config = at_most(measured::LTP_SESSION_OF_ONE_SEGMENT))]
 fn ltp_session((mut engines, block): (Engines, Block)) -> Engines {
     engines.near.send_block(Instant::ZERO, block).unwrap();
     for _ in 0..2 {
@@ -89,14 +91,14 @@ fn ltp_session((mut engines, block): (Engines, Block)) -> Engines {
 }
 
 #[library_benchmark]
-#[bench::octets_1400(setup = ltp_payload, config = at_most(ceiling::LTP_ENCODE_DATA))]
+#[bench::octets_1400(setup = ltp_payload, config = at_most(measured::LTP_ENCODE_DATA))]
 fn ltp_encode((payload, mut out): (Vec<u8>, Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
     ltp_segment(&payload).encode(&mut out);
     (payload, out)
 }
 
 #[library_benchmark]
-#[bench::octets_1400(setup = ltp_encoded, config = at_most(ceiling::LTP_DECODE_DATA))]
+#[bench::octets_1400(setup = ltp_encoded, config = at_most(measured::LTP_DECODE_DATA))]
 fn ltp_decode(octets: Vec<u8>) -> Vec<u8> {
     let _ = black_box(Segment::decode(&octets).unwrap());
     octets
@@ -104,7 +106,7 @@ fn ltp_decode(octets: Vec<u8>) -> Vec<u8> {
 
 // The checkpoints of 1000 sessions, all unanswered, are due at once and go again.
 #[library_benchmark]
-#[bench::sessions_1000(setup = ltp_unanswered, config = at_most(ceiling::LTP_THOUSAND_TIMERS))]
+#[bench::sessions_1000(setup = ltp_unanswered, config = at_most(measured::LTP_THOUSAND_TIMERS))]
 fn ltp_timers((mut engines, due): (Engines, Instant)) -> Engines {
     while let Output::Transmit | Output::Event(_) | Output::Yield =
         engines.near.poll(due, &mut engines.tx)
