@@ -66,6 +66,7 @@ pub mod adapters;
 #[cfg(feature = "cotp")]
 pub mod cotp;
 mod framing;
+pub mod guide;
 #[cfg(feature = "serde")]
 pub mod hex;
 pub mod laws;
