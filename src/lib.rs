@@ -89,7 +89,7 @@ mod tries;
 pub mod wire;
 
 pub use framing::{Broken, Framing};
-pub use machine::{Ask, Cause, Link, Machine, Output};
+pub use machine::{AsMachine, Ask, BoxedMachine, Cause, Link, Machine, Output};
 pub use path::{Addr, Hop, Path, Proto, Tag};
 pub use seed::{Rng, Seed};
 pub use time::Instant;
