@@ -64,13 +64,22 @@ extern crate self as farlink;
 #[cfg(feature = "std")]
 pub mod adapters;
 #[cfg(feature = "cotp")]
+#[cfg_attr(
+    not(any(test, feature = "laws")),
+    allow(dead_code, reason = "what only the laws measure")
+)]
 pub mod cotp;
 mod framing;
 pub mod guide;
 #[cfg(feature = "serde")]
 pub mod hex;
+#[cfg(any(test, feature = "laws"))]
 pub mod laws;
 #[cfg(feature = "ltp")]
+#[cfg_attr(
+    not(any(test, feature = "laws")),
+    allow(dead_code, reason = "what only the laws measure")
+)]
 pub mod ltp;
 mod machine;
 mod path;
@@ -83,8 +92,7 @@ pub mod sim;
 mod sync;
 mod time;
 mod transmit;
-#[cfg(all(test, feature = "std"))]
-#[path = "../tests/tries/mod.rs"]
+#[cfg(all(test, feature = "arbitrary"))]
 mod tries;
 #[cfg(any(feature = "cotp", feature = "ltp"))]
 pub mod wire;
