@@ -83,9 +83,13 @@ pub mod laws;
 pub mod ltp;
 mod machine;
 mod path;
+#[cfg(any(feature = "cotp", feature = "ltp"))]
+mod preview;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;
+#[cfg(feature = "serde")]
+mod serde_duration;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(feature = "ltp")]

@@ -1,6 +1,6 @@
-//! TPDUs as octets, both ways.
+//! Decoding and encoding of TPDUs.
 
-use super::*;
+use crate::cotp_probe::*;
 
 fn connect() -> Connect<'static> {
     Connect {
@@ -13,7 +13,7 @@ fn connect() -> Connect<'static> {
     }
 }
 
-/// Decodes and encodes back.
+/// Decodes a TPDU and encodes it again.
 fn both_ways(octets: &[u8], tpdu: Tpdu<'_>) {
     assert_eq!(Tpdu::decode(octets), Ok(tpdu));
 
@@ -24,7 +24,7 @@ fn both_ways(octets: &[u8], tpdu: Tpdu<'_>) {
 }
 
 #[test]
-fn requests_and_confirms_go_both_ways() {
+fn cr_and_cc_are_decoded_and_encoded() {
     both_ways(
         &[6, 0xE0, 0, 0, 0x12, 0x34, 0],
         Tpdu::ConnectionRequest(connect()),
@@ -51,7 +51,7 @@ fn requests_and_confirms_go_both_ways() {
 }
 
 #[test]
-fn disconnects_go_both_ways() {
+fn dr_and_dc_are_decoded_and_encoded() {
     both_ways(
         &[6, 0x80, 0x12, 0x34, 0, 0, 3],
         Tpdu::DisconnectRequest(DisconnectRequest {
@@ -83,8 +83,8 @@ fn disconnects_go_both_ways() {
 }
 
 #[test]
-fn data_go_both_ways() {
-    let data = Data {
+fn dt_and_ed_are_decoded_and_encoded() {
+    let data = DataTpdu {
         is_last: true,
         number: 0,
         wants_acknowledgement: false,
@@ -93,7 +93,7 @@ fn data_go_both_ways() {
     both_ways(b"\x02\xF0\x80abc", Tpdu::Data(data));
     both_ways(
         &[2, 0xF1, 0x7F],
-        Tpdu::Data(Data {
+        Tpdu::Data(DataTpdu {
             is_last: false,
             number: 127,
             wants_acknowledgement: true,
@@ -112,7 +112,7 @@ fn data_go_both_ways() {
 }
 
 #[test]
-fn error_reports_go_both_ways() {
+fn er_is_decoded_and_encoded() {
     let report = ErrorReport {
         destination: 0x1234,
         cause: RejectCause::PARAMETER_CODE,
@@ -135,7 +135,7 @@ fn error_reports_go_both_ways() {
 }
 
 #[test]
-fn tpdus_of_other_classes_are_named_and_kept() {
+fn tpdus_of_other_classes_are_kept_as_octets() {
     for (octets, name) in [
         (&[4, 0x61, 0, 1, 0][..], "AK"),
         (&[4, 0x5F, 0, 1, 0], "RJ"),
@@ -175,7 +175,7 @@ fn additional_information_is_found_among_parameters() {
 }
 
 #[test]
-fn a_fault_is_named_with_its_offset() {
+fn an_error_has_the_field_and_its_offset() {
     for (octets, words) in [
         (
             &[][..],
@@ -247,7 +247,7 @@ fn a_fault_is_named_with_its_offset() {
 }
 
 #[test]
-fn reasons_and_causes_have_words() {
+fn reasons_and_causes_have_a_text() {
     for (code, words) in [
         (0, "reason not specified (0)"),
         (1, "congestion at the selector (1)"),
@@ -259,7 +259,7 @@ fn reasons_and_causes_have_words() {
         (131, "duplicate source reference (131)"),
         (132, "mismatched references (132)"),
         (133, "protocol error (133)"),
-        (134, "a reason the standard does not have (134)"),
+        (134, "reason unknown to ISO 8073 (134)"),
         (135, "reference overflow (135)"),
         (
             136,
@@ -274,18 +274,8 @@ fn reasons_and_causes_have_words() {
         (1, "invalid parameter code (1)"),
         (2, "invalid TPDU type (2)"),
         (3, "invalid parameter value (3)"),
-        (4, "a cause the standard does not have (4)"),
+        (4, "cause unknown to ISO 8073 (4)"),
     ] {
         assert_eq!(RejectCause(code).to_string(), words);
     }
-}
-
-#[test]
-fn the_packet_header_of_data_counts_itself() {
-    assert_eq!(Data::packet_header(0, true), [3, 0, 0, 7, 2, 0xF0, 0x80]);
-    assert_eq!(Data::packet_header(125, false), [3, 0, 0, 0x84, 2, 0xF0, 0]);
-    assert_eq!(
-        Data::packet_header(65_528, true),
-        [3, 0, 0xFF, 0xFF, 2, 0xF0, 0x80]
-    );
 }

@@ -1,6 +1,9 @@
 //! Back-pressure both ways, flushes, and memory.
 
-use super::*;
+use bytes::Bytes;
+use farlink::{Ask, Cause, Limits, Link, Output, Tag};
+
+use crate::cotp_probe::*;
 
 fn queue_of(octets: usize) -> Config {
     Config {
@@ -9,7 +12,7 @@ fn queue_of(octets: usize) -> Config {
     }
 }
 
-/// An open responder whose carrier is full.
+/// An open responder whose link is full.
 fn stuck(config: Config) -> Probe {
     let mut probe = Probe::responder(config);
     probe.link(Link::Full);
@@ -17,7 +20,7 @@ fn stuck(config: Config) -> Probe {
 }
 
 #[test]
-fn a_full_queue_refuses_and_says_its_limit() {
+fn a_full_queue_refuses_a_message_with_its_limit() {
     let mut probe = stuck(queue_of(300));
 
     probe.send(&[7; 100]).unwrap();
@@ -50,7 +53,7 @@ fn room_follows_full_exactly_once() {
 }
 
 #[test]
-fn no_room_is_told_to_whom_nothing_was_refused() {
+fn room_is_not_reported_when_nothing_was_refused() {
     let mut probe = stuck(queue_of(300));
     probe.send(&[7; 200]).unwrap();
 
@@ -67,15 +70,15 @@ fn room_waits_until_the_longest_refused_message_fits() {
     probe.connected();
     for _ in 0..3 {
         probe
-            .run_undrained(Command::Send(alloc::vec![7; 200].into()))
+            .run_undrained(Command::Send(vec![7; 200].into()))
             .unwrap();
     }
     assert!(matches!(
-        probe.run_undrained(Command::Send(alloc::vec![7; 900].into())),
+        probe.run_undrained(Command::Send(vec![7; 900].into())),
         Err(Error::Full { .. })
     ));
     assert!(matches!(
-        probe.run_undrained(Command::Send(alloc::vec![7; 200].into())),
+        probe.run_undrained(Command::Send(vec![7; 200].into())),
         Err(Error::Full { .. })
     ));
 
@@ -86,13 +89,13 @@ fn room_waits_until_the_longest_refused_message_fits() {
 }
 
 #[test]
-fn half_the_queue_is_free_before_room_is_told() {
+fn half_the_queue_is_free_before_room_is_reported() {
     let mut probe = Probe::with_limits(queue_of(1000), Limits::stream(107));
     probe.link(Link::Up);
     probe.feed(BARE_CR);
     probe.connected();
     while probe
-        .run_undrained(Command::Send(alloc::vec![7; 100].into()))
+        .run_undrained(Command::Send(vec![7; 100].into()))
         .is_ok()
     {}
 
@@ -105,7 +108,7 @@ fn half_the_queue_is_free_before_room_is_told() {
 }
 
 #[test]
-fn a_message_that_can_never_fit_is_too_long_and_no_room_follows() {
+fn a_message_longer_than_the_queue_is_too_long_and_no_room_follows() {
     let mut probe = stuck(Config {
         empty: EmptyMessages::Send,
         ..queue_of(100)
@@ -127,7 +130,7 @@ fn a_message_that_can_never_fit_is_too_long_and_no_room_follows() {
 }
 
 #[test]
-fn expedited_data_count_too() {
+fn expedited_data_count_in_the_send_queue() {
     let mut probe = Probe::up(Config {
         expedited: true,
         ..queue_of(100)
@@ -145,7 +148,7 @@ fn expedited_data_count_too() {
 }
 
 #[test]
-fn nothing_is_written_while_the_carrier_is_full() {
+fn nothing_is_written_while_the_link_is_full() {
     let mut probe = stuck(anybody());
 
     probe.send(b"abc").unwrap();
@@ -156,7 +159,7 @@ fn nothing_is_written_while_the_carrier_is_full() {
 }
 
 #[test]
-fn messages_come_while_the_carrier_is_full() {
+fn messages_are_received_while_the_link_is_full() {
     let mut probe = stuck(anybody());
 
     probe.feed(ABC);
@@ -165,7 +168,7 @@ fn messages_come_while_the_carrier_is_full() {
 }
 
 #[test]
-fn a_silent_application_leaves_the_stream_unread() {
+fn the_stream_is_not_read_while_the_receive_queue_is_full() {
     let mut probe = Probe::responder(Config {
         receive_queue: 200,
         ..anybody()
@@ -183,7 +186,7 @@ fn a_silent_application_leaves_the_stream_unread() {
 }
 
 #[test]
-fn a_held_stream_is_not_wanted() {
+fn a_stream_with_octets_that_wait_is_not_wanted() {
     let mut probe = Probe::responder(Config {
         receive_queue: 1,
         ..anybody()
@@ -202,7 +205,7 @@ fn a_held_stream_is_not_wanted() {
 }
 
 #[test]
-fn a_stream_fed_on_while_not_wanted_is_ended() {
+fn octets_that_were_not_wanted_end_the_connection() {
     let held = || {
         let mut probe = Probe::up(asking());
         probe.feed(&[BARE_CR, ABC].join(" "));
@@ -230,13 +233,13 @@ fn a_stream_fed_on_while_not_wanted_is_ended() {
 
         probe.flood(b"x");
 
-        assert_eq!(probe.reason(), Reason::Overrun);
+        assert_eq!(probe.reason(), EndReason::Overrun);
         assert_eq!(probe.asks(), [Ask::Abort(())]);
     }
 }
 
 #[test]
-fn nothing_is_no_overrun_and_no_sign_of_life() {
+fn an_empty_receive_is_no_overrun_and_no_activity() {
     let mut paused = Probe::responder(Config {
         after_handshake: AfterHandshake::Pause,
         ..anybody()
@@ -255,7 +258,7 @@ fn nothing_is_no_overrun_and_no_sign_of_life() {
 }
 
 #[test]
-fn octets_that_are_held_and_taken_leave_no_memory_behind() {
+fn octets_that_waited_free_their_memory() {
     let mut probe = Probe::responder(Config {
         receive_queue: 1,
         ..anybody()
@@ -271,7 +274,7 @@ fn octets_that_are_held_and_taken_leave_no_memory_behind() {
 }
 
 #[test]
-fn memory_stays_under_the_bound_of_the_configuration() {
+fn memory_stays_below_the_limit_of_the_configuration() {
     let mut probe = Probe::responder(Config {
         receive_queue: 1000,
         message_limit: 1000,
@@ -292,7 +295,7 @@ fn memory_stays_under_the_bound_of_the_configuration() {
 }
 
 #[test]
-fn a_long_first_packet_leaves_no_memory_behind() {
+fn a_long_first_packet_frees_its_memory() {
     let mut probe = Probe::up(anybody());
     let mut cr = hex("03 00 FF FF 06 E0 00 00 12 34 00");
     cr.resize(0xFFFF, 7);
@@ -308,7 +311,7 @@ fn a_long_first_packet_leaves_no_memory_behind() {
 }
 
 #[test]
-fn a_flush_is_told_once_everything_is_with_the_link() {
+fn a_flush_is_reported_when_all_messages_are_written() {
     let mut probe = stuck(anybody());
     probe.send(b"abc").unwrap();
 
@@ -320,7 +323,7 @@ fn a_flush_is_told_once_everything_is_with_the_link() {
 }
 
 #[test]
-fn a_flush_of_nothing_is_told_at_once() {
+fn a_flush_of_an_empty_queue_is_reported_at_once() {
     let mut probe = Probe::responder(anybody());
 
     probe.run(Command::Flush(Tag(1))).unwrap();
@@ -329,7 +332,7 @@ fn a_flush_of_nothing_is_told_at_once() {
 }
 
 #[test]
-fn a_flush_waits_for_a_carrier_that_keeps_part_of_the_last_send() {
+fn a_flush_waits_for_a_link_that_keeps_part_of_the_last_send() {
     let mut probe = Probe::responder(anybody());
     probe
         .run_undrained(Command::Send(Bytes::from_static(b"abc")))
@@ -366,7 +369,7 @@ fn a_flush_does_not_wait_for_later_messages() {
 }
 
 #[test]
-fn flushes_ahead_of_a_close_are_told_before_it() {
+fn flushes_before_a_close_are_reported_before_it() {
     let mut probe = stuck(anybody());
     probe.send(b"abc").unwrap();
     probe.run(Command::Flush(Tag(1))).unwrap();
@@ -377,12 +380,12 @@ fn flushes_ahead_of_a_close_are_told_before_it() {
 
     assert_eq!(
         probe.events(),
-        [Event::Flushed(Tag(1)), closed(Reason::Closed)]
+        [Event::Flushed(Tag(1)), closed(EndReason::Closed)]
     );
 }
 
 #[test]
-fn a_flush_that_the_end_overtakes_is_not_told() {
+fn a_flush_that_the_end_overtakes_is_not_reported() {
     let mut probe = stuck(anybody());
     probe.send(b"abc").unwrap();
     probe.run(Command::Flush(Tag(1))).unwrap();
@@ -393,7 +396,7 @@ fn a_flush_that_the_end_overtakes_is_not_told() {
 }
 
 #[test]
-fn sixty_four_flushes_may_be_under_way() {
+fn sixty_four_flushes_may_be_pending() {
     let mut probe = Probe::responder(anybody());
     for tag in 0..64 {
         probe.run_undrained(Command::Flush(Tag(tag))).unwrap();
@@ -410,7 +413,7 @@ fn sixty_four_flushes_may_be_under_way() {
 }
 
 #[test]
-fn flushes_that_nobody_takes_do_not_pile_up() {
+fn flushes_that_are_not_polled_are_limited() {
     let mut probe = Probe::responder(anybody());
     let mut refused = 0;
 
@@ -435,10 +438,10 @@ fn an_idle_connection_stays_small_whatever_it_did() {
 
     for _ in 0..200 {
         pair.initiator
-            .run_undrained(Command::Send(alloc::vec![7; 5000].into()))
+            .run_undrained(Command::Send(vec![7; 5000].into()))
             .unwrap();
         pair.responder
-            .run_undrained(Command::Send(alloc::vec![7; 50].into()))
+            .run_undrained(Command::Send(vec![7; 50].into()))
             .unwrap();
     }
     for tag in 0..64 {
@@ -499,7 +502,7 @@ fn two_ends_that_send_and_never_read_do_not_grow() {
     let mut most = 0;
 
     for round in 0..1000 {
-        let _ = probe.run_undrained(Command::Send(alloc::vec![7; 100].into()));
+        let _ = probe.run_undrained(Command::Send(vec![7; 100].into()));
         if probe.wants() {
             probe.flood_undrained(&hex(ABC));
         }

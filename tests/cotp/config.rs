@@ -1,6 +1,12 @@
-//! The gate: which configurations are refused.
+//! Configurations that are refused.
 
-use super::*;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use bytes::Bytes;
+use farlink::{Instant, Seed};
+
+use crate::cotp_probe::*;
 
 fn refused(config: Config) -> Option<ConfigError> {
     Connection::new(config, &Seed::from(1)).err()
@@ -77,7 +83,7 @@ fn the_packet_limit_leaves_room_for_the_largest_tpdu() {
 fn a_variable_part_has_at_most_248_octets() {
     let raw = |len: usize| {
         proposing(Proposal {
-            variable: Some(alloc::vec![7; len].into()),
+            variable: Some(vec![7; len].into()),
             long_request: true,
             ..Proposal::default()
         })
@@ -85,7 +91,7 @@ fn a_variable_part_has_at_most_248_octets() {
     let calling = |len: usize| Config {
         tpdu_size: TpduSize::LARGEST,
         ..proposing(Proposal {
-            calling: selector(&alloc::vec![7; len]),
+            calling: selector(&vec![7; len]),
             long_request: true,
             ..Proposal::default()
         })
@@ -115,7 +121,7 @@ fn a_variable_part_has_at_most_248_octets() {
 fn a_request_has_at_most_128_octets_unless_long_ones_are_allowed() {
     let request = |len: usize, long_request| {
         proposing(Proposal {
-            variable: Some(alloc::vec![7; len].into()),
+            variable: Some(vec![7; len].into()),
             user_data: Bytes::from_static(b"a"),
             long_request,
             ..Proposal::default()
@@ -137,7 +143,7 @@ fn a_request_has_at_most_128_octets_unless_long_ones_are_allowed() {
 fn user_data_have_at_most_32_octets() {
     let user_data = |len: usize| {
         proposing(Proposal {
-            user_data: alloc::vec![7; len].into(),
+            user_data: vec![7; len].into(),
             ..Proposal::default()
         })
     };
@@ -150,7 +156,7 @@ fn user_data_have_at_most_32_octets() {
 }
 
 #[test]
-fn something_can_be_received() {
+fn the_receive_queue_holds_at_least_one_octet() {
     assert_eq!(
         refused(Config {
             receive_queue: 0,
@@ -161,7 +167,7 @@ fn something_can_be_received() {
 }
 
 #[test]
-fn a_span_of_no_time_is_refused() {
+fn a_timer_of_0_s_is_refused() {
     let zero = Some(Duration::ZERO);
     let usual = Config::default;
     for (timer, config) in [
@@ -208,12 +214,12 @@ fn a_span_of_no_time_is_refused() {
             },
         ),
     ] {
-        assert_eq!(refused(config), Some(ConfigError::NoTime { timer }));
+        assert_eq!(refused(config), Some(ConfigError::ZeroTimeout { timer }));
     }
 }
 
 #[test]
-fn a_span_beyond_the_end_of_time_never_ends() {
+fn a_timer_beyond_the_end_of_time_never_expires() {
     let mut probe = Probe::up(Config {
         answer_timeout: Some(Duration::MAX),
         ..bare()

@@ -1,6 +1,11 @@
-//! Timers: what starts them, what stops them, and what comes of them.
+//! Timers: start, stop and expiry.
 
-use super::*;
+use std::time::Duration;
+
+use bytes::Bytes;
+use farlink::{Ask, Instant, Limits, Link, Output, Tag};
+
+use crate::cotp_probe::*;
 
 #[test]
 fn ts1_starts_when_the_request_is_written() {
@@ -41,16 +46,16 @@ fn ts1_ends_an_unanswered_request() {
     assert_eq!(probe.events(), []);
     probe.pass(Duration::from_nanos(1));
 
-    assert_eq!(probe.events(), [failed(Reason::NoConfirm(3 * SECOND))]);
+    assert_eq!(probe.events(), [failed(EndReason::NoConfirm(3 * SECOND))]);
     assert_eq!(probe.asks(), [Ask::Finish(())]);
     assert_eq!(
-        Reason::NoConfirm(3 * SECOND).to_string(),
+        EndReason::NoConfirm(3 * SECOND).to_string(),
         "no answer to the connection request within 3s"
     );
 }
 
 #[test]
-fn ts1_runs_on_while_a_confirm_comes_in_pieces() {
+fn ts1_continues_while_a_confirm_arrives_in_parts() {
     let mut probe = Probe::up(bare());
 
     for octet in ["03", "00", "00", "0B", "06", "D0", "00", "01", "00"] {
@@ -59,7 +64,7 @@ fn ts1_runs_on_while_a_confirm_comes_in_pieces() {
     }
     probe.pass(SECOND);
 
-    assert_eq!(probe.events(), [failed(Reason::NoConfirm(10 * SECOND))]);
+    assert_eq!(probe.events(), [failed(EndReason::NoConfirm(10 * SECOND))]);
 }
 
 #[test]
@@ -73,7 +78,7 @@ fn ts1_stops_with_the_confirm() {
 }
 
 #[test]
-fn a_confirm_that_comes_with_the_end_of_ts1_counts() {
+fn a_confirm_that_arrives_with_the_end_of_ts1_counts() {
     let mut probe = Probe::up(bare());
     probe.now += 10 * SECOND;
 
@@ -83,14 +88,14 @@ fn a_confirm_that_comes_with_the_end_of_ts1_counts() {
 }
 
 #[test]
-fn a_responder_does_not_wait_for_ever_for_a_request() {
+fn the_wait_for_a_request_is_limited() {
     let mut probe = Probe::up(anybody());
     assert_eq!(probe.wait(), Some(10 * SECOND));
 
     probe.feed("03 00 00 0B");
     probe.pass(10 * SECOND);
 
-    assert_eq!(probe.reason(), Reason::NoRequest(10 * SECOND));
+    assert_eq!(probe.reason(), EndReason::NoRequest(10 * SECOND));
     assert_eq!(probe.sent(), "");
     assert_eq!(probe.asks(), [Ask::Finish(())]);
 }
@@ -127,7 +132,7 @@ fn every_wait_can_be_switched_off() {
 }
 
 #[test]
-fn a_packet_is_to_be_finished_in_time() {
+fn an_incomplete_packet_ends_the_connection() {
     let mut probe = Probe::responder(anybody());
 
     probe.feed("03 00 00 0A 02 F0 80 61");
@@ -139,13 +144,13 @@ fn a_packet_is_to_be_finished_in_time() {
     let Event::Closed(end) = probe.event() else {
         panic!("not closed");
     };
-    assert_eq!(end.reason, Reason::PacketStalled(30 * SECOND));
+    assert_eq!(end.reason, EndReason::PacketStalled(30 * SECOND));
     assert_eq!(end.incomplete, 9);
     assert_eq!(probe.asks(), [Ask::Finish(())]);
 }
 
 #[test]
-fn each_packet_has_its_own_time() {
+fn each_packet_restarts_the_packet_timer() {
     let mut probe = Probe::responder(anybody());
 
     probe.feed("03 00 00 08");
@@ -160,7 +165,7 @@ fn each_packet_has_its_own_time() {
 }
 
 #[test]
-fn between_the_segments_of_a_message_no_packet_is_late() {
+fn the_packet_timer_stops_between_the_segments_of_a_message() {
     let mut probe = Probe::responder(anybody());
 
     probe.feed("03 00 00 08 02 F0 00 61");
@@ -191,11 +196,11 @@ fn an_idle_connection_ends_when_configured() {
     probe.events();
     probe.pass(3 * SECOND);
 
-    assert_eq!(probe.events(), [closed(Reason::Idle(5 * SECOND))]);
+    assert_eq!(probe.events(), [closed(EndReason::Idle(5 * SECOND))]);
 }
 
 #[test]
-fn who_is_not_read_cannot_be_blamed_for_silence() {
+fn the_timers_of_the_peer_are_suspended_while_it_is_not_read() {
     let mut probe = Probe::up(Config {
         after_handshake: AfterHandshake::Pause,
         idle_timeout: Some(5 * SECOND),
@@ -210,11 +215,11 @@ fn who_is_not_read_cannot_be_blamed_for_silence() {
     assert_eq!(probe.wait(), Some(5 * SECOND));
     probe.pass(5 * SECOND);
 
-    assert_eq!(probe.events(), [closed(Reason::Idle(5 * SECOND))]);
+    assert_eq!(probe.events(), [closed(EndReason::Idle(5 * SECOND))]);
 }
 
 #[test]
-fn a_stream_that_is_not_read_wakes_nobody() {
+fn a_stream_that_is_not_read_has_no_deadline() {
     let mut probe = Probe::up(Config {
         after_handshake: AfterHandshake::Pause,
         packet_timeout: Some(Duration::from_nanos(1)),
@@ -247,7 +252,7 @@ fn a_closing_connection_that_makes_no_progress_is_aborted() {
     assert_eq!(probe.asks(), [Ask::Abort(())]);
     assert_eq!(
         probe.events(),
-        [cut_off(Reason::SendStalled(30 * SECOND), 3)]
+        [cut_off(EndReason::SendStalled(30 * SECOND), 3)]
     );
     assert!(probe.is_done);
 }
@@ -283,7 +288,7 @@ fn ts2_starts_with_our_fin_and_closes_without_the_peer() {
     probe.pass(2 * SECOND);
 
     assert_eq!(probe.asks(), [Ask::Finish(()), Ask::Close(())]);
-    assert_eq!(probe.events(), [closed(Reason::HalfClosed(2 * SECOND))]);
+    assert_eq!(probe.events(), [closed(EndReason::HalfClosed(2 * SECOND))]);
     assert!(probe.is_done);
 }
 
@@ -309,7 +314,7 @@ fn a_refusal_waits_for_the_peer_too() {
 }
 
 #[test]
-fn a_hand_over_that_makes_no_progress_is_given_up() {
+fn a_detach_that_makes_no_progress_is_aborted() {
     let mut probe = Probe::responder(anybody());
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
@@ -321,13 +326,13 @@ fn a_hand_over_that_makes_no_progress_is_given_up() {
     assert_eq!(probe.asks(), [Ask::Abort(())]);
     assert_eq!(
         probe.events(),
-        [cut_off(Reason::SendStalled(30 * SECOND), 3)]
+        [cut_off(EndReason::SendStalled(30 * SECOND), 3)]
     );
     assert!(probe.is_done);
 }
 
 #[test]
-fn time_that_goes_back_stands_still() {
+fn time_never_goes_back() {
     let mut probe = Probe::up(bare());
 
     probe.now = Instant::ZERO;
@@ -336,11 +341,11 @@ fn time_that_goes_back_stands_still() {
     probe.now = Instant::from_nanos(11_000_000_000);
     probe.drain();
 
-    assert_eq!(probe.reason(), Reason::NoConfirm(10 * SECOND));
+    assert_eq!(probe.reason(), EndReason::NoConfirm(10 * SECOND));
 }
 
 #[test]
-fn at_the_end_of_time_nothing_waits() {
+fn at_the_end_of_time_suspended_timers_stay_suspended() {
     let mut probe = Probe::up(Config {
         after_handshake: AfterHandshake::Pause,
         idle_timeout: Some(5 * SECOND),

@@ -1,6 +1,9 @@
-//! Closing: by this side, by the peer, in order and not.
+//! The end of a connection: closed by this side, closed by the peer, or failed.
 
-use super::*;
+use bytes::Bytes;
+use farlink::{Ask, Cause, Limits, Link, Output};
+
+use crate::cotp_probe::*;
 
 /// Chunks of 10 octets, so that a message takes several sends.
 fn slow() -> Probe {
@@ -20,7 +23,7 @@ fn close_ends_our_side_and_waits_for_the_other() {
     assert_eq!(probe.events(), [], "not closed yet");
     probe.link(Link::Ended);
 
-    assert_eq!(probe.events(), [closed(Reason::Closed)]);
+    assert_eq!(probe.events(), [closed(EndReason::Closed)]);
     assert_eq!(probe.asks(), [Ask::Close(())]);
     assert_eq!(probe.sent(), "", "class 0 ends with its stream");
     assert!(probe.is_done);
@@ -50,7 +53,7 @@ fn close_flushes_before_fin() {
 }
 
 #[test]
-fn no_fin_while_the_carrier_is_full() {
+fn no_fin_while_the_link_is_full() {
     let mut probe = Probe::responder(anybody());
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
@@ -64,9 +67,9 @@ fn no_fin_while_the_carrier_is_full() {
 }
 
 #[test]
-fn a_dr_goes_ahead_of_the_close_when_configured() {
+fn a_dr_is_sent_before_the_close_when_configured() {
     let mut probe = Probe::responder(Config {
-        farewell: SendDisconnect::CLOSE,
+        send_disconnect: SendDisconnect::CLOSE,
         ..anybody()
     });
     probe
@@ -87,7 +90,7 @@ fn close_before_the_stream_is_up_is_done_at_once() {
     let mut probe = Probe::new(bare());
 
     probe.run(Command::Close).unwrap();
-    assert_eq!(probe.events(), [failed(Reason::Closed)]);
+    assert_eq!(probe.events(), [failed(EndReason::Closed)]);
     assert!(probe.is_done);
 
     probe.link(Link::Up);
@@ -95,7 +98,7 @@ fn close_before_the_stream_is_up_is_done_at_once() {
 }
 
 #[test]
-fn close_before_the_connection_is_open_says_that_it_failed() {
+fn close_before_the_connection_is_open_is_a_failure() {
     let deciding = || {
         let mut probe = Probe::up(asking());
         probe.feed(BARE_CR);
@@ -110,7 +113,7 @@ fn close_before_the_connection_is_open_says_that_it_failed() {
         assert_eq!(probe.asks(), [Ask::Finish(())]);
         probe.link(Link::Ended);
 
-        assert_eq!(probe.events(), [failed(Reason::Closed)]);
+        assert_eq!(probe.events(), [failed(EndReason::Closed)]);
         assert!(probe.is_done);
     }
 }
@@ -137,44 +140,44 @@ fn fin_between_packets_is_clean_and_inside_one_is_truncation() {
         let Event::Closed(end) = probe.event() else {
             panic!("not closed after {octets}");
         };
-        assert_eq!(end.reason, Reason::PeerClosed);
+        assert_eq!(end.reason, EndReason::PeerClosed);
         assert_eq!(end.incomplete, incomplete, "after {octets}");
     }
 }
 
 #[test]
-fn truncation_has_words_of_its_own() {
-    let clean = End {
-        reason: Reason::PeerClosed,
+fn the_text_of_an_end_counts_what_was_lost() {
+    let clean = ConnectionEnd {
+        reason: EndReason::PeerClosed,
         incomplete: 0,
         unsent: 0,
     };
-    let cut = End {
+    let truncated = ConnectionEnd {
         incomplete: 8,
         unsent: 3,
         ..clean.clone()
     };
 
-    let lost = End {
+    let lost = ConnectionEnd {
         unsent: 3,
         ..clean.clone()
     };
-    let unanswered = End {
-        reason: Reason::ClosedBeforeConfirm,
+    let unanswered = ConnectionEnd {
+        reason: EndReason::ClosedBeforeConfirm,
         incomplete: 4,
         unsent: 0,
     };
 
     assert_eq!(clean.to_string(), "closed by the peer");
     assert_eq!(
-        cut.to_string(),
+        truncated.to_string(),
         "closed by the peer (8 octets of an unfinished message dropped, 3 octets not sent)"
     );
     assert_eq!(lost.to_string(), "closed by the peer (3 octets not sent)");
     assert_eq!(
         unanswered.to_string(),
-        "closed before the connection was confirmed: wrong selector? \
-         (4 octets of an unfinished message dropped)"
+        "closed by the peer before it confirmed the connection; likely causes: an unknown selector, \
+         a TPDU size or parameter order it does not take, no free connection (4 octets of an unfinished message dropped)"
     );
 }
 
@@ -187,12 +190,12 @@ fn messages_ahead_of_the_end_are_delivered() {
 
     assert_eq!(
         probe.events(),
-        [received(b"abc"), closed(Reason::PeerClosed)]
+        [received(b"abc"), closed(EndReason::PeerClosed)]
     );
 }
 
 #[test]
-fn messages_ahead_of_a_reset_are_delivered_even_when_they_were_held() {
+fn messages_ahead_of_a_reset_are_delivered_even_when_they_were_not_read() {
     let mut probe = Probe::responder(Config {
         receive_queue: 1,
         ..anybody()
@@ -207,13 +210,13 @@ fn messages_ahead_of_a_reset_are_delivered_even_when_they_were_held() {
             received(b"abc"),
             received(b"abc"),
             received(b"abc"),
-            closed(Reason::Link(Cause::Reset))
+            closed(EndReason::Link(Cause::Reset))
         ]
     );
 }
 
 #[test]
-fn what_could_not_be_sent_is_counted() {
+fn unsent_octets_are_counted() {
     let mut probe = slow();
     probe
         .run_undrained(Command::Send(Bytes::from_static(b"a long message")))
@@ -224,13 +227,13 @@ fn what_could_not_be_sent_is_counted() {
 
     assert_eq!(
         probe.events(),
-        [cut_off(Reason::Link(Cause::Reset), 11)],
+        [cut_off(EndReason::Link(Cause::Reset), 11)],
         "3 of 14 octets are out"
     );
 }
 
 #[test]
-fn accepted_messages_go_out_behind_the_fin_of_the_peer() {
+fn queued_messages_are_sent_after_the_fin_of_the_peer() {
     let mut probe = Probe::responder(anybody());
     probe
         .run_undrained(Command::Send(Bytes::from_static(b"abc")))
@@ -239,12 +242,12 @@ fn accepted_messages_go_out_behind_the_fin_of_the_peer() {
     probe.link(Link::Ended);
 
     assert_eq!(probe.sent(), ABC);
-    assert_eq!(probe.events(), [cut_off(Reason::PeerClosed, 3)]);
+    assert_eq!(probe.events(), [cut_off(EndReason::PeerClosed, 3)]);
     assert_eq!(probe.asks(), [Ask::Close(())]);
 }
 
 #[test]
-fn a_stream_that_breaks_while_closing_says_what_was_lost() {
+fn a_stream_that_fails_while_closing_reports_what_was_lost() {
     let mut probe = Probe::responder(anybody());
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
@@ -252,12 +255,12 @@ fn a_stream_that_breaks_while_closing_says_what_was_lost() {
 
     probe.link(Link::Down(Cause::Reset));
 
-    assert_eq!(probe.events(), [cut_off(Reason::Link(Cause::Reset), 3)]);
+    assert_eq!(probe.events(), [cut_off(EndReason::Link(Cause::Reset), 3)]);
     assert!(probe.is_done);
 }
 
 #[test]
-fn a_stream_that_breaks_under_a_full_carrier_was_not_closed_in_order() {
+fn a_stream_that_fails_while_the_link_is_full_was_not_closed_by_this_side() {
     let mut probe = Probe::responder(anybody());
     probe.send(b"abc").unwrap();
     probe.link(Link::Full);
@@ -265,25 +268,25 @@ fn a_stream_that_breaks_under_a_full_carrier_was_not_closed_in_order() {
 
     probe.link(Link::Down(Cause::Reset));
 
-    assert_eq!(probe.events(), [closed(Reason::Link(Cause::Reset))]);
+    assert_eq!(probe.events(), [closed(EndReason::Link(Cause::Reset))]);
 }
 
 #[test]
-fn a_stream_that_breaks_behind_our_fin_is_closed() {
+fn a_stream_that_fails_after_our_fin_is_closed() {
     let mut probe = Probe::responder(anybody());
     probe.run(Command::Close).unwrap();
 
     probe.link(Link::Down(Cause::Reset));
 
-    assert_eq!(probe.events(), [closed(Reason::Closed)]);
+    assert_eq!(probe.events(), [closed(EndReason::Closed)]);
     assert!(probe.is_done);
 }
 
 #[test]
-fn the_end_is_told_once() {
+fn the_end_is_reported_once() {
     let mut probe = Probe::responder(anybody());
     probe.feed("03 00 00 0B 06 80 00 01 12 34 00");
-    assert!(matches!(probe.reason(), Reason::Disconnected(_)));
+    assert!(matches!(probe.reason(), EndReason::Disconnected(_)));
 
     probe.run(Command::Close).unwrap();
     probe.link(Link::Ended);
@@ -295,17 +298,17 @@ fn the_end_is_told_once() {
 }
 
 #[test]
-fn both_ends_of_a_pair_close_in_order() {
+fn both_ends_of_a_pair_close() {
     let mut pair = Pair::open(Config::default(), anybody());
     pair.initiator.send(b"last words").unwrap();
 
     pair.initiator.run(Command::Close).unwrap();
     pair.pump();
 
-    assert_eq!(pair.initiator.events(), [closed(Reason::Closed)]);
+    assert_eq!(pair.initiator.events(), [closed(EndReason::Closed)]);
     assert_eq!(
         pair.responder.events(),
-        [received(b"last words"), closed(Reason::PeerClosed)]
+        [received(b"last words"), closed(EndReason::PeerClosed)]
     );
     assert!(pair.initiator.is_done && pair.responder.is_done);
 }
@@ -320,14 +323,14 @@ fn a_refused_initiator_learns_the_reason() {
 
     assert!(matches!(
         pair.initiator.reason(),
-        Reason::Refused(Disconnect {
+        EndReason::Refused(Disconnect {
             reason: DisconnectReason::ADDRESS_UNKNOWN,
             ..
         })
     ));
     assert_eq!(
         pair.responder.reason(),
-        Reason::Declined(DisconnectReason::ADDRESS_UNKNOWN)
+        EndReason::Declined(DisconnectReason::ADDRESS_UNKNOWN)
     );
     assert!(pair.initiator.is_done && pair.responder.is_done);
 }

@@ -1,6 +1,8 @@
 //! Messages: segmentation, reassembly and their limits.
 
-use super::*;
+use farlink::{Ask, Limits, Link};
+
+use crate::cotp_probe::*;
 
 fn of_128() -> Config {
     Config {
@@ -19,7 +21,7 @@ fn a_message_that_fits_goes_in_one_tpdu() {
 }
 
 #[test]
-fn a_long_message_is_cut_at_the_agreed_size() {
+fn a_long_message_is_segmented_at_the_negotiated_size() {
     let mut probe = Probe::responder(of_128());
 
     probe.send(&[7; 126]).unwrap();
@@ -50,7 +52,7 @@ fn the_largest_packet_carries_65528_octets_of_user_data() {
     let mut sender = Probe::responder(largest());
     let mut receiver = Probe::responder(largest());
 
-    let message = alloc::vec![7; 65_528];
+    let message = vec![7; 65_528];
     sender.send(&message).unwrap();
 
     assert_eq!(sender.sent.len(), 65_535);
@@ -60,7 +62,7 @@ fn the_largest_packet_carries_65528_octets_of_user_data() {
 }
 
 #[test]
-fn segments_are_put_together_and_told_once() {
+fn segments_are_reassembled_and_reported_once() {
     let mut probe = Probe::responder(anybody());
 
     probe.feed("03 00 00 09 02 F0 00 61 62");
@@ -81,7 +83,7 @@ fn an_empty_segment_ends_a_message() {
 }
 
 #[test]
-fn an_empty_message_is_told() {
+fn an_empty_message_is_reported() {
     let mut probe = Probe::responder(anybody());
 
     probe.feed("03 00 00 07 02 F0 80");
@@ -121,11 +123,14 @@ fn an_empty_segment_in_the_middle_can_be_refused() {
 
     probe.feed("03 00 00 07 02 F0 00");
 
-    assert_eq!(probe.reason(), Reason::Violation(Violation::EmptySegment));
+    assert_eq!(
+        probe.reason(),
+        EndReason::ProtocolError(ProtocolError::EmptySegment)
+    );
 }
 
 #[test]
-fn an_empty_segment_run_is_cut_at_its_limit() {
+fn empty_segments_of_a_message_are_limited() {
     let mut probe = Probe::responder(Config {
         empty_segment_limit: 3,
         ..anybody()
@@ -139,12 +144,12 @@ fn an_empty_segment_run_is_cut_at_its_limit() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Violation(Violation::EmptySegments { limit: 3 })
+        EndReason::ProtocolError(ProtocolError::EmptySegments { limit: 3 })
     );
 }
 
 #[test]
-fn the_largest_limit_of_empty_segments_is_one_too() {
+fn the_largest_limit_of_empty_segments_holds() {
     let mut probe = Probe::responder(Config {
         empty_segment_limit: u16::MAX,
         ..anybody()
@@ -159,7 +164,7 @@ fn the_largest_limit_of_empty_segments_is_one_too() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Violation(Violation::EmptySegments { limit: u16::MAX })
+        EndReason::ProtocolError(ProtocolError::EmptySegments { limit: u16::MAX })
     );
 }
 
@@ -190,13 +195,13 @@ fn a_message_over_its_limit_ends_the_connection() {
     probe.feed("03 00 00 0A 02 F0 00 61 62 63 03 00 00 0A 02 F0 80 64 65 66");
     whole.feed("03 00 00 0D 02 F0 80");
 
-    let reason = Reason::Violation(Violation::MessageLimit { len: 6, limit: 5 });
+    let reason = EndReason::ProtocolError(ProtocolError::MessageLimit { len: 6, limit: 5 });
     assert!(matches!(probe.event(), Event::Closed(end) if end.reason == reason));
     assert_eq!(whole.reason(), reason, "as soon as the header says so");
 }
 
 #[test]
-fn no_memory_is_set_aside_for_a_length_that_is_only_claimed() {
+fn no_memory_is_reserved_for_a_length_in_a_header() {
     let mut probe = Probe::responder(anybody());
     let before = probe.machine.memory_used();
 
@@ -210,7 +215,7 @@ fn no_memory_is_set_aside_for_a_length_that_is_only_claimed() {
 }
 
 #[test]
-fn the_tpdu_number_is_sent_as_0_and_passed_over_unless_strict() {
+fn the_tpdu_number_is_sent_as_0_and_tolerated_unless_strict() {
     let mut lenient = Probe::responder(anybody());
     let mut strict = Probe::responder(strictly(Strict::TPDU_NUMBER, anybody()));
 
@@ -221,19 +226,22 @@ fn the_tpdu_number_is_sent_as_0_and_passed_over_unless_strict() {
     assert_eq!(lenient.machine.stats().tolerated, 1);
     assert_eq!(
         strict.reason(),
-        Reason::Violation(Violation::TpduNumber(127))
+        EndReason::ProtocolError(ProtocolError::TpduNumber(127))
     );
 }
 
 #[test]
-fn a_data_code_of_class_1_is_refused_unless_passed_over() {
+fn a_data_code_of_class_1_is_refused_unless_tolerated() {
     let mut probe = Probe::responder(anybody());
     let mut lenient = Probe::responder(strictly(Strict::empty(), anybody()));
 
     probe.feed("03 00 00 08 02 F1 80 61");
     lenient.feed("03 00 00 08 02 F1 80 61");
 
-    assert_eq!(probe.reason(), Reason::Violation(Violation::DataCode(0xF1)));
+    assert_eq!(
+        probe.reason(),
+        EndReason::ProtocolError(ProtocolError::DataCode(0xF1))
+    );
     assert_eq!(lenient.events(), [received(b"a")]);
     assert_eq!(lenient.machine.stats().tolerated, 1);
 }
@@ -256,7 +264,7 @@ fn a_data_header_of_another_length_is_refused() {
 
         assert_eq!(
             probe.reason().to_string(),
-            alloc::format!("malformed TPDU: length indicator at offset 0: {words}")
+            format!("malformed TPDU: length indicator at offset 0: {words}")
         );
     }
 }
@@ -314,7 +322,7 @@ fn a_megabyte_crosses_in_pieces_of_any_size() {
 }
 
 #[test]
-fn a_small_buffer_cuts_packets_anywhere() {
+fn packets_are_split_to_fit_a_small_buffer() {
     for room in 1..20 {
         let mut probe = Probe::with_limits(of_128(), Limits::stream(room));
         probe.link(Link::Up);
@@ -336,16 +344,14 @@ fn messages_are_counted_both_ways() {
     probe.send(b"a").unwrap();
     probe.feed("03 00 00 08 02 F0 00 61 03 00 00 09 02 F0 80 62 63");
 
+    let stats = probe.machine.stats();
+    assert_eq!((stats.messages_received, stats.octets_received), (1, 3));
+    assert_eq!((stats.messages_sent, stats.octets_sent), (2, 301));
+    assert_eq!((stats.tolerated, stats.discarded), (0, 0));
     assert_eq!(
-        probe.machine.stats(),
-        Stats {
-            messages_received: 1,
-            octets_received: 3,
-            messages_sent: 2,
-            octets_sent: 301,
-            tolerated: 0,
-            discarded: 0,
-        }
+        stats.to_string(),
+        "1 messages (3 octets) received, 2 messages (301 octets) sent, 0 deviations tolerated, \
+         0 octets discarded"
     );
 }
 
@@ -358,20 +364,20 @@ fn a_broken_frame_ends_the_connection_without_an_answer() {
         ("03 00 00 00", TpktFault::TooShort(0)),
     ] {
         let mut probe = Probe::responder(Config {
-            farewell: SendDisconnect::all(),
+            send_disconnect: SendDisconnect::all(),
             ..anybody()
         });
 
         probe.feed(octets);
 
-        assert_eq!(probe.events(), [closed(Reason::Framing(fault))]);
+        assert_eq!(probe.events(), [closed(EndReason::Framing(fault))]);
         assert_eq!(probe.sent(), "");
         assert_eq!(probe.asks(), [Ask::Finish(())]);
     }
 }
 
 #[test]
-fn what_follows_the_end_in_one_read_is_discarded_and_not_kept() {
+fn octets_after_the_end_in_one_read_are_discarded() {
     for receive_queue in [1, 1 << 18] {
         let mut probe = Probe::responder(Config {
             receive_queue,
@@ -382,7 +388,7 @@ fn what_follows_the_end_in_one_read_is_discarded_and_not_kept() {
 
         probe.feed_octets(&octets);
 
-        let reason = Reason::Framing(TpktFault::TooShort(6));
+        let reason = EndReason::Framing(TpktFault::TooShort(6));
         assert_eq!(probe.events(), [received(b"abc"), closed(reason)]);
         assert!(probe.machine.stats().discarded >= 5000);
         assert!(
@@ -405,7 +411,7 @@ fn a_packet_over_the_receive_limit_ends_the_connection() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Framing(TpktFault::TooLong {
+        EndReason::Framing(TpktFault::TooLong {
             length: 133,
             limit: 132
         })
@@ -421,5 +427,5 @@ fn the_reserved_octet_is_ignored_unless_strict() {
     strict.feed("03 07 00 08 02 F0 80 61");
 
     assert_eq!(lenient.events(), [received(b"a")]);
-    assert_eq!(strict.reason(), Reason::Framing(TpktFault::Reserved(7)));
+    assert_eq!(strict.reason(), EndReason::Framing(TpktFault::Reserved(7)));
 }

@@ -1,6 +1,9 @@
-//! The CR: how an initiator words it, and what a responder makes of it.
+//! The CR as an initiator sends it and as a responder handles it.
 
-use super::*;
+use bytes::Bytes;
+use farlink::{Ask, Instant, Limits, Link, Machine as _, Output, Seed, Transmit};
+
+use crate::cotp_probe::*;
 
 #[test]
 fn a_bare_request_has_its_reference_and_class_0_alone() {
@@ -66,7 +69,7 @@ fn a_reference_that_is_not_configured_is_drawn_from_the_seed_and_never_0() {
 }
 
 #[test]
-fn further_parameters_stand_behind_the_known_ones() {
+fn further_parameters_follow_the_known_ones() {
     let mut probe = Probe::up(Config {
         tpdu_size: TpduSize::from_octets(1024).unwrap(),
         ..proposing(Proposal {
@@ -83,7 +86,7 @@ fn further_parameters_stand_behind_the_known_ones() {
 }
 
 #[test]
-fn user_data_stand_behind_the_header() {
+fn user_data_follow_the_header() {
     let mut probe = Probe::up(Config {
         tpdu_size: TpduSize::LARGEST,
         ..proposing(Proposal {
@@ -96,7 +99,7 @@ fn user_data_stand_behind_the_header() {
 }
 
 #[test]
-fn a_raw_variable_part_takes_the_place_of_all_parameters() {
+fn a_raw_variable_part_replaces_all_parameters() {
     let mut probe = Probe::up(Config {
         expedited: true,
         ..proposing(Proposal {
@@ -114,7 +117,7 @@ fn a_raw_variable_part_takes_the_place_of_all_parameters() {
 }
 
 #[test]
-fn an_indication_shows_what_the_request_says() {
+fn an_indication_has_the_content_of_the_request() {
     let mut probe = Probe::up(asking());
 
     probe.feed("03 00 00 18 11 E0 00 00 12 34 00 C1 02 01 00 C2 02 01 02 C0 01 0A 68 69");
@@ -162,7 +165,10 @@ fn a_repeated_parameter_can_be_refused() {
 
     probe.feed("03 00 00 13 0E E0 00 00 12 34 00 C2 02 00 01 C2 02 00 02");
 
-    assert_eq!(probe.reason(), Reason::Violation(Violation::Repeated));
+    assert_eq!(
+        probe.reason(),
+        EndReason::ProtocolError(ProtocolError::Repeated)
+    );
     assert_eq!(
         probe.sent(),
         "03 00 00 1A 15 70 12 34 03 C1 0F 0E E0 00 00 12 34 00 C2 02 00 01 C2 02 00 02"
@@ -170,7 +176,7 @@ fn a_repeated_parameter_can_be_refused() {
 }
 
 #[test]
-fn an_unknown_parameter_in_a_request_is_passed_over() {
+fn an_unknown_parameter_in_a_request_is_tolerated() {
     let mut probe = Probe::up(asking());
 
     probe.feed("03 00 00 17 12 E0 00 00 00 01 00 85 02 00 0A C2 02 00 01 89 00 FF 00");
@@ -213,7 +219,7 @@ fn octets_behind_the_length_indicator_are_user_data() {
 }
 
 #[test]
-fn user_data_of_any_length_are_handed_up() {
+fn user_data_of_any_length_are_reported() {
     let mut probe = Probe::up(asking());
     let mut cr = hex("03 00 01 0B 06 E0 00 00 00 01 00");
     cr.resize(0x10B, 7);
@@ -272,7 +278,7 @@ fn a_cookie_gets_no_parameters_back() {
 }
 
 #[test]
-fn an_opaque_variable_part_is_never_read_as_parameters() {
+fn an_opaque_variable_part_is_never_decoded() {
     let mut probe = Probe::up(Config {
         variable_part: VariablePart::Opaque,
         ..asking()
@@ -300,7 +306,7 @@ fn source_reference_0_is_accepted_and_echoed() {
 }
 
 #[test]
-fn a_destination_reference_in_a_request_is_passed_over_unless_strict() {
+fn a_destination_reference_in_a_request_is_tolerated_unless_strict() {
     let cr = "03 00 00 0B 06 E0 00 05 12 34 00";
     let mut lenient = Probe::up(anybody());
     let mut strict = Probe::up(strictly(Strict::REQUEST_REFERENCE, anybody()));
@@ -312,7 +318,7 @@ fn a_destination_reference_in_a_request_is_passed_over_unless_strict() {
     assert_eq!(lenient.machine.stats().tolerated, 1);
     assert_eq!(
         strict.reason(),
-        Reason::Violation(Violation::RequestReference(5))
+        EndReason::ProtocolError(ProtocolError::RequestReference(5))
     );
     assert_eq!(
         strict.sent(),
@@ -321,7 +327,7 @@ fn a_destination_reference_in_a_request_is_passed_over_unless_strict() {
 }
 
 #[test]
-fn credit_in_a_request_is_passed_over_unless_strict() {
+fn credit_in_a_request_is_tolerated_unless_strict() {
     let cr = "03 00 00 0B 06 E1 00 00 12 34 00";
     let mut lenient = Probe::up(anybody());
     let mut strict = Probe::up(strictly(Strict::CREDIT, anybody()));
@@ -331,12 +337,15 @@ fn credit_in_a_request_is_passed_over_unless_strict() {
 
     lenient.connected();
     assert_eq!(lenient.machine.stats().tolerated, 1);
-    assert_eq!(strict.reason(), Reason::Violation(Violation::Credit(1)));
+    assert_eq!(
+        strict.reason(),
+        EndReason::ProtocolError(ProtocolError::Credit(1))
+    );
     assert_eq!(strict.sent(), "03 00 00 0D 08 70 12 34 03 C1 02 06 E1");
 }
 
 #[test]
-fn option_bits_beside_class_0_are_passed_over() {
+fn option_bits_beside_class_0_are_tolerated() {
     let mut probe = Probe::up(asking());
 
     probe.feed("03 00 00 0B 06 E0 00 00 12 34 03");
@@ -344,8 +353,8 @@ fn option_bits_beside_class_0_are_passed_over() {
     assert_eq!(probe.indication().class, 0);
 }
 
-/// Answers a CR of class and alternatives: `None` is a CC of class 0.
-fn refusal_of(class: u8, alternatives: Option<&[u8]>) -> Option<Reason> {
+/// Returns the refusal of a CR of this class with these alternatives, or `None` for a CC of class 0.
+fn refusal_of(class: u8, alternatives: Option<&[u8]>) -> Option<EndReason> {
     let mut probe = Probe::up(anybody());
     let mut cr = hex("03 00 00 0B 06 E0 00 00 12 34");
     cr.push(class);
@@ -413,7 +422,7 @@ fn a_class_without_class_0_as_alternative_is_refused_by_dr_130() {
     ] {
         assert_eq!(
             refusal_of(class, alternatives),
-            Some(Reason::Violation(Violation::Class(class >> 4))),
+            Some(EndReason::ProtocolError(ProtocolError::Class(class >> 4))),
             "{class} {alternatives:?}"
         );
     }
@@ -447,7 +456,7 @@ fn an_indication_names_the_class_that_was_preferred() {
 #[test]
 fn an_invalid_request_gets_no_answer_when_silence_is_configured() {
     let mut probe = Probe::up(Config {
-        farewell: SendDisconnect::empty(),
+        send_disconnect: SendDisconnect::empty(),
         ..anybody()
     });
 
@@ -463,7 +472,7 @@ fn a_request_too_short_for_its_reference_gets_no_answer() {
 
     probe.feed("03 00 00 09 04 E0 00 00 12");
 
-    assert!(matches!(probe.reason(), Reason::Malformed(_)));
+    assert!(matches!(probe.reason(), EndReason::Malformed(_)));
     assert_eq!(probe.sent(), "");
 }
 
@@ -565,7 +574,7 @@ fn selectors_too_long_for_the_confirm_are_not_echoed() {
 }
 
 #[test]
-fn a_selector_nobody_has_is_refused_as_unknown() {
+fn an_unknown_selector_is_refused_as_unknown() {
     let mut probe = Probe::up(Config::responder(Policy::Selectors(Vec::from([
         Selector::from(1),
         Selector::from(2),
@@ -575,7 +584,9 @@ fn a_selector_nobody_has_is_refused_as_unknown() {
 
     assert_eq!(
         probe.events(),
-        [failed(Reason::Declined(DisconnectReason::ADDRESS_UNKNOWN))]
+        [failed(EndReason::Declined(
+            DisconnectReason::ADDRESS_UNKNOWN
+        ))]
     );
     assert_eq!(probe.sent(), "03 00 00 0B 06 80 12 34 00 00 03");
     assert_eq!(probe.asks(), [Ask::Finish(())]);
@@ -622,7 +633,7 @@ fn an_absent_selector_matches_an_empty_one() {
 }
 
 #[test]
-fn the_application_accepts_with_variable_part_and_user_data_of_its_own() {
+fn the_application_accepts_with_its_own_variable_part_and_user_data() {
     let mut probe = Probe::up(asking());
     probe.feed(BARE_CR);
     probe.indication();
@@ -660,7 +671,7 @@ fn the_application_refuses_with_reason_and_information() {
     );
     assert_eq!(
         probe.events(),
-        [failed(Reason::Declined(DisconnectReason::CONGESTION))]
+        [failed(EndReason::Declined(DisconnectReason::CONGESTION))]
     );
     assert_eq!(probe.asks(), [Ask::Finish(())]);
 }
@@ -673,7 +684,7 @@ fn information_that_exceeds_119_octets_is_refused_and_the_request_still_waits() 
     let refuse = |len| {
         Command::Refuse(Refusal {
             reason: DisconnectReason::NOT_SPECIFIED,
-            information: alloc::vec![7; len].into(),
+            information: vec![7; len].into(),
         })
     };
 
@@ -696,8 +707,8 @@ fn an_acceptance_that_fits_no_confirm_is_refused_and_the_request_still_waits() {
     probe.indication();
     let accept = |variable: usize, user_data: usize| {
         Command::Accept(Acceptance {
-            variable: Some(alloc::vec![0xC1; variable].into()),
-            user_data: alloc::vec![7; user_data].into(),
+            variable: Some(vec![0xC1; variable].into()),
+            user_data: vec![7; user_data].into(),
         })
     };
 

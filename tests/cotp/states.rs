@@ -1,7 +1,9 @@
-//! Each input in each state: the tables of states, cell by cell. The CR and CC themselves have files of
-//! their own.
+//! Each input in each state (ISO 8073 annex A). CR and CC have files of their own.
 
-use super::*;
+use bytes::Bytes;
+use farlink::{Ask, Cause, Link, Tag};
+
+use crate::cotp_probe::*;
 
 const CR: &str = BARE_CR;
 const CC: &str = BARE_CC;
@@ -13,19 +15,19 @@ const DC: &str = "03 00 00 0A 05 C0 00 01 56 78";
 const AK: &str = "03 00 00 09 04 61 00 01 00";
 const EA: &str = "03 00 00 09 04 20 00 01 00";
 const RJ: &str = "03 00 00 09 04 50 00 01 00";
-/// A code of no TPDU.
+/// A TPDU with an unknown code.
 const UD: &str = "03 00 00 07 02 40 80";
 const BROKEN: &str = "03 00 00 04";
 
-fn unexpected(tpdu: &'static str, awaited: &'static str) -> Reason {
-    Reason::Unexpected { tpdu, awaited }
+fn unexpected(tpdu: &'static str, awaited: &'static str) -> EndReason {
+    EndReason::Unexpected { tpdu, awaited }
 }
 
-fn invalid_code() -> Reason {
-    Reason::Malformed(crate::wire::DecodeError {
+fn invalid_code() -> EndReason {
+    EndReason::Malformed(farlink::wire::DecodeError {
         field: "TPDU code",
         offset: 1,
-        fault: crate::wire::Fault::Value(0x40),
+        fault: farlink::wire::Fault::Value(0x40),
     })
 }
 
@@ -37,15 +39,15 @@ fn disconnect() -> Disconnect {
     }
 }
 
-/// Every farewell is on, so that what is sent is the most that can be.
-fn talkative(config: Config) -> Config {
+/// Sends a DR or ER in every case in which one can be configured.
+fn reporting(config: Config) -> Config {
     Config {
-        farewell: SendDisconnect::all(),
+        send_disconnect: SendDisconnect::all(),
         ..config
     }
 }
 
-/// Feeds a packet, and checks the end that follows and what is sent before it.
+/// Passes a packet, and checks the end of the connection and the octets sent before it.
 fn ends(mut probe: Probe, packet: &str, event: Event, answer: &str) {
     probe.sent.clear();
 
@@ -57,11 +59,11 @@ fn ends(mut probe: Probe, packet: &str, event: Event, answer: &str) {
 }
 
 #[test]
-fn awaiting_a_confirm_anything_else_is_the_end() {
+fn awaiting_a_cc_any_other_tpdu_ends_the_connection() {
     for (packet, reason) in [
         (CR, unexpected("CR", "CC")),
-        (DR, Reason::Refused(disconnect())),
-        (ER, Reason::Rejected(RejectCause::TPDU_TYPE)),
+        (DR, EndReason::Refused(disconnect())),
+        (ER, EndReason::Rejected(RejectCause::TPDU_TYPE)),
         (DT, unexpected("DT", "CC")),
         (ED, unexpected("ED", "CC")),
         (DC, unexpected("DC", "CC")),
@@ -69,14 +71,14 @@ fn awaiting_a_confirm_anything_else_is_the_end() {
         (EA, unexpected("EA", "CC")),
         (RJ, unexpected("RJ", "CC")),
         (UD, invalid_code()),
-        (BROKEN, Reason::Framing(TpktFault::TooShort(4))),
+        (BROKEN, EndReason::Framing(TpktFault::TooShort(4))),
     ] {
-        ends(Probe::up(talkative(bare())), packet, failed(reason), "");
+        ends(Probe::up(reporting(bare())), packet, failed(reason), "");
     }
 }
 
 #[test]
-fn a_bad_confirm_is_reported_to_its_reference_when_configured() {
+fn an_er_answers_an_invalid_confirm_when_configured() {
     for (cc, er) in [
         (
             "03 00 00 0B 06 D0 00 02 56 78 00",
@@ -91,8 +93,9 @@ fn a_bad_confirm_is_reported_to_its_reference_when_configured() {
             "03 00 00 15 10 70 56 78 03 C1 0A 09 D0 00 01 56 78 00 C0 01 06",
         ),
     ] {
-        let mut probe = Probe::up(talkative(bare()));
-        let mut silent = Probe::up(bare());
+        let strict = || strictly(Strict::CONFIRM_REFERENCE, bare());
+        let mut probe = Probe::up(reporting(strict()));
+        let mut silent = Probe::up(strict());
         probe.sent.clear();
         silent.sent.clear();
 
@@ -105,27 +108,27 @@ fn a_bad_confirm_is_reported_to_its_reference_when_configured() {
 }
 
 #[test]
-fn awaiting_a_confirm_the_end_of_the_stream_has_words_to_act_on() {
+fn awaiting_a_cc_the_end_of_the_stream_is_reported_with_its_likely_causes() {
     let mut probe = Probe::up(bare());
 
     probe.link(Link::Ended);
 
     let events = probe.events();
-    assert_eq!(events, [failed(Reason::ClosedBeforeConfirm)]);
+    assert_eq!(events, [failed(EndReason::ClosedBeforeConfirm)]);
     assert_eq!(
-        Reason::ClosedBeforeConfirm.to_string(),
-        "closed before the connection was confirmed: wrong selector?"
+        EndReason::ClosedBeforeConfirm.to_string(),
+        "closed by the peer before it confirmed the connection; likely causes: an unknown selector, a TPDU size or parameter order it does not take, no free connection"
     );
     assert_eq!(probe.asks(), [Ask::Close(())]);
     assert!(probe.is_done);
 }
 
 #[test]
-fn awaiting_a_confirm_a_lost_stream_is_named() {
+fn awaiting_a_cc_the_cause_of_a_lost_stream_is_reported() {
     for (cause, reason) in [
-        (Cause::Reset, Reason::Link(Cause::Reset)),
-        (Cause::TimedOut, Reason::Link(Cause::TimedOut)),
-        (Cause::Closed, Reason::ClosedBeforeConfirm),
+        (Cause::Reset, EndReason::Link(Cause::Reset)),
+        (Cause::TimedOut, EndReason::Link(Cause::TimedOut)),
+        (Cause::Closed, EndReason::ClosedBeforeConfirm),
     ] {
         let mut probe = Probe::up(bare());
 
@@ -138,12 +141,12 @@ fn awaiting_a_confirm_a_lost_stream_is_named() {
 }
 
 #[test]
-fn before_the_stream_is_up_its_failure_is_named() {
+fn a_stream_that_cannot_be_connected_is_reported_with_its_cause() {
     let mut probe = Probe::new(bare());
 
     probe.link(Link::Down(Cause::Refused));
 
-    assert_eq!(probe.events(), [failed(Reason::Link(Cause::Refused))]);
+    assert_eq!(probe.events(), [failed(EndReason::Link(Cause::Refused))]);
     assert!(probe.is_done);
 }
 
@@ -201,7 +204,7 @@ fn on_an_open_connection_commands_that_fit_no_state_are_refused() {
 }
 
 #[test]
-fn after_the_end_commands_are_refused_and_close_is_idle() {
+fn after_the_end_commands_are_refused_and_close_has_no_effect() {
     let mut closing = Probe::responder(anybody());
     closing.run(Command::Close).unwrap();
     let mut gone = Probe::responder(anybody());
@@ -224,7 +227,7 @@ fn after_the_end_commands_are_refused_and_close_is_idle() {
 }
 
 #[test]
-fn awaiting_a_request_anything_else_is_the_end_without_an_answer() {
+fn awaiting_a_cr_any_other_tpdu_ends_the_connection_without_an_answer() {
     for (packet, reason) in [
         (CC, unexpected("CC", "CR")),
         (DR, unexpected("DR", "CR")),
@@ -236,33 +239,33 @@ fn awaiting_a_request_anything_else_is_the_end_without_an_answer() {
         (EA, unexpected("EA", "CR")),
         (RJ, unexpected("RJ", "CR")),
         (UD, invalid_code()),
-        (BROKEN, Reason::Framing(TpktFault::TooShort(4))),
+        (BROKEN, EndReason::Framing(TpktFault::TooShort(4))),
     ] {
-        ends(Probe::up(talkative(anybody())), packet, failed(reason), "");
+        ends(Probe::up(reporting(anybody())), packet, failed(reason), "");
     }
 }
 
 #[test]
-fn awaiting_a_request_the_end_of_the_stream_is_told() {
+fn awaiting_a_cr_the_end_of_the_stream_is_reported() {
     let mut finished = Probe::up(anybody());
     let mut reset = Probe::up(anybody());
 
     finished.link(Link::Ended);
     reset.link(Link::Down(Cause::Reset));
 
-    assert_eq!(finished.events(), [failed(Reason::ClosedBeforeRequest)]);
+    assert_eq!(finished.events(), [failed(EndReason::ClosedBeforeRequest)]);
     assert_eq!(finished.asks(), [Ask::Close(())]);
-    assert_eq!(reset.events(), [failed(Reason::Link(Cause::Reset))]);
+    assert_eq!(reset.events(), [failed(EndReason::Link(Cause::Reset))]);
     assert!(finished.is_done && reset.is_done);
 }
 
 #[test]
-fn while_the_application_decides_octets_are_held() {
+fn octets_wait_for_the_decision_of_the_application() {
     for (packet, reason) in [
         (CR, unexpected("CR", "DT")),
-        (DR, Reason::Disconnected(disconnect())),
+        (DR, EndReason::Disconnected(disconnect())),
         (ED, unexpected("ED", "DT")),
-        (BROKEN, Reason::Framing(TpktFault::TooShort(4))),
+        (BROKEN, EndReason::Framing(TpktFault::TooShort(4))),
     ] {
         let mut probe = Probe::up(asking());
         probe.feed(CR);
@@ -297,7 +300,7 @@ fn pipelined_data_is_delivered_after_accept() {
 }
 
 #[test]
-fn pipelined_data_is_delivered_at_once_where_everybody_is_welcome() {
+fn pipelined_data_is_delivered_at_once_where_every_request_is_accepted() {
     let mut probe = Probe::up(anybody());
 
     probe.feed(&[CR, ABC].join(" "));
@@ -319,15 +322,15 @@ fn pipelined_data_of_a_refused_request_are_dropped() {
 
     assert_eq!(
         probe.events(),
-        [failed(Reason::Declined(DisconnectReason::NOT_ATTACHED))]
+        [failed(EndReason::Declined(DisconnectReason::NOT_ATTACHED))]
     );
 }
 
 #[test]
-fn a_peer_that_leaves_before_the_decision_is_told() {
+fn a_peer_that_closes_before_the_decision_is_reported() {
     for (end, reason) in [
-        (Link::Ended, Reason::PeerClosed),
-        (Link::Down(Cause::Reset), Reason::Link(Cause::Reset)),
+        (Link::Ended, EndReason::PeerClosed),
+        (Link::Down(Cause::Reset), EndReason::Link(Cause::Reset)),
     ] {
         let mut probe = Probe::up(asking());
         probe.feed(CR);
@@ -344,7 +347,7 @@ fn a_peer_that_leaves_before_the_decision_is_told() {
 }
 
 #[test]
-fn a_peer_that_leaves_behind_held_octets_waits_for_the_decision() {
+fn the_close_of_a_peer_behind_unread_octets_waits_for_the_decision() {
     let mut probe = Probe::up(asking());
     probe.feed(&[CR, ABC].join(" "));
     probe.indication();
@@ -354,38 +357,41 @@ fn a_peer_that_leaves_behind_held_octets_waits_for_the_decision() {
     probe.run(Command::Accept(Acceptance::default())).unwrap();
 
     let events = probe.events();
-    assert_eq!(events[1..], [received(b"abc"), closed(Reason::PeerClosed)]);
+    assert_eq!(
+        events[1..],
+        [received(b"abc"), closed(EndReason::PeerClosed)]
+    );
 }
 
 #[test]
-fn a_stream_that_breaks_before_the_decision_takes_what_is_held_along() {
+fn a_stream_that_fails_before_the_decision_drops_unread_octets() {
     let mut probe = Probe::up(asking());
     probe.feed(&[CR, ABC].join(" "));
     probe.indication();
 
     probe.link(Link::Down(Cause::Reset));
 
-    assert_eq!(probe.events(), [failed(Reason::Link(Cause::Reset))]);
+    assert_eq!(probe.events(), [failed(EndReason::Link(Cause::Reset))]);
     assert!(probe.is_done);
 }
 
 #[test]
-fn on_an_open_connection_anything_but_data_is_the_end() {
+fn on_an_open_connection_any_tpdu_but_data_is_the_end() {
     let initiator = || Probe::initiator(bare());
     let responder = || Probe::responder(anybody());
     for make in [&initiator as &dyn Fn() -> Probe, &responder] {
         for (packet, reason) in [
             (CR, unexpected("CR", "DT")),
             (CC, unexpected("CC", "DT")),
-            (DR, Reason::Disconnected(disconnect())),
-            (ER, Reason::Rejected(RejectCause::TPDU_TYPE)),
+            (DR, EndReason::Disconnected(disconnect())),
+            (ER, EndReason::Rejected(RejectCause::TPDU_TYPE)),
             (ED, unexpected("ED", "DT")),
             (DC, unexpected("DC", "DT")),
             (AK, unexpected("AK", "DT")),
             (EA, unexpected("EA", "DT")),
             (RJ, unexpected("RJ", "DT")),
             (UD, invalid_code()),
-            (BROKEN, Reason::Framing(TpktFault::TooShort(4))),
+            (BROKEN, EndReason::Framing(TpktFault::TooShort(4))),
         ] {
             ends(make(), packet, closed(reason), "");
         }
@@ -393,7 +399,7 @@ fn on_an_open_connection_anything_but_data_is_the_end() {
 }
 
 #[test]
-fn an_error_report_goes_ahead_of_the_close_when_configured() {
+fn an_er_is_sent_before_the_close_when_configured() {
     for (packet, report) in [
         (CR, "03 00 00 0D 08 70 12 34 02 C1 02 06 E0"),
         (ED, "03 00 00 0D 08 70 12 34 02 C1 02 02 10"),
@@ -410,7 +416,7 @@ fn an_error_report_goes_ahead_of_the_close_when_configured() {
             "03 00 00 08 02 F0 81 61",
             "03 00 00 0E 09 70 12 34 03 C1 03 02 F0 81",
         ),
-        // Never for a DR or an ER, nor for octets that are no packet.
+        // Never for a DR or an ER, nor for octets that are not a packet.
         (DR, ""),
         (ER, ""),
         ("03 00 00 08 03 70 00 01", ""),
@@ -418,7 +424,7 @@ fn an_error_report_goes_ahead_of_the_close_when_configured() {
         (BROKEN, ""),
     ] {
         let mut probe = Probe::responder(Config {
-            farewell: SendDisconnect::PROTOCOL_ERROR,
+            send_disconnect: SendDisconnect::PROTOCOL_ERROR,
             ..strictly(Strict::all(), anybody())
         });
 
@@ -430,9 +436,9 @@ fn an_error_report_goes_ahead_of_the_close_when_configured() {
 }
 
 #[test]
-fn an_error_report_fits_the_agreed_size() {
+fn an_er_fits_the_negotiated_size() {
     let mut probe = Probe::responder(Config {
-        farewell: SendDisconnect::PROTOCOL_ERROR,
+        send_disconnect: SendDisconnect::PROTOCOL_ERROR,
         tpdu_size: TpduSize::SMALLEST,
         ..anybody()
     });
@@ -449,9 +455,9 @@ fn an_error_report_fits_the_agreed_size() {
 #[test]
 fn the_end_of_the_stream_ends_an_open_connection() {
     for (end, reason) in [
-        (Link::Ended, Reason::PeerClosed),
-        (Link::Down(Cause::Closed), Reason::PeerClosed),
-        (Link::Down(Cause::Reset), Reason::Link(Cause::Reset)),
+        (Link::Ended, EndReason::PeerClosed),
+        (Link::Down(Cause::Closed), EndReason::PeerClosed),
+        (Link::Down(Cause::Reset), EndReason::Link(Cause::Reset)),
     ] {
         let mut probe = Probe::responder(anybody());
 
@@ -488,7 +494,7 @@ fn while_closing_everything_is_discarded() {
 fn a_dc_behind_our_dr_ends_the_wait() {
     for chunk in [1, 3, 100] {
         let mut probe = Probe::responder(Config {
-            farewell: SendDisconnect::CLOSE,
+            send_disconnect: SendDisconnect::CLOSE,
             ..anybody()
         });
         probe.feed("03 00 00");
@@ -500,16 +506,16 @@ fn a_dc_behind_our_dr_ends_the_wait() {
         rest.chunks(chunk)
             .for_each(|chunk| probe.feed_octets(chunk));
 
-        assert_eq!(probe.events(), [closed(Reason::Closed)]);
+        assert_eq!(probe.events(), [closed(EndReason::Closed)]);
         assert_eq!(probe.asks(), [Ask::Close(())]);
         assert!(probe.is_done);
     }
 }
 
 #[test]
-fn a_dc_behind_held_octets_ends_the_wait_too() {
+fn a_dc_behind_unread_octets_ends_the_wait_too() {
     let mut probe = Probe::up(Config {
-        farewell: SendDisconnect::CLOSE,
+        send_disconnect: SendDisconnect::CLOSE,
         after_handshake: AfterHandshake::Pause,
         ..anybody()
     });
@@ -520,14 +526,14 @@ fn a_dc_behind_held_octets_ends_the_wait_too() {
 
     probe.feed(&["80 61 62 63", DC].join(" "));
 
-    assert_eq!(probe.events(), [closed(Reason::Closed)]);
+    assert_eq!(probe.events(), [closed(EndReason::Closed)]);
     assert_eq!(probe.asks(), [Ask::Close(())]);
 }
 
 #[test]
-fn what_follows_a_broken_frame_is_no_dc() {
+fn octets_behind_a_framing_fault_are_no_dc() {
     let mut probe = Probe::responder(Config {
-        farewell: SendDisconnect::CLOSE,
+        send_disconnect: SendDisconnect::CLOSE,
         ..anybody()
     });
     probe.run(Command::Close).unwrap();
@@ -541,18 +547,18 @@ fn what_follows_a_broken_frame_is_no_dc() {
 }
 
 #[test]
-fn octets_before_the_stream_is_up_come_from_a_driver_in_error() {
+fn octets_before_the_stream_is_up_are_an_overrun() {
     let mut probe = Probe::new(bare());
     assert!(!probe.wants());
 
     probe.flood(&hex(CC));
 
-    assert_eq!(probe.events(), [failed(Reason::Overrun)]);
+    assert_eq!(probe.events(), [failed(EndReason::Overrun)]);
     assert!(probe.is_done);
 }
 
 #[test]
-fn a_confirm_and_data_in_one_read_are_told_in_order() {
+fn a_confirm_and_data_in_one_read_are_reported_in_order() {
     let mut probe = Probe::up(bare());
 
     probe.feed(&[CC, ABC].join(" "));

@@ -1,6 +1,9 @@
 //! Expedited data (RFC 1006 section 5 and 6).
 
-use super::*;
+use bytes::Bytes;
+use farlink::{Limits, Link, Output};
+
+use crate::cotp_probe::*;
 
 fn expediting() -> Config {
     Config {
@@ -23,7 +26,7 @@ fn urgent(probe: &mut Probe, message: &[u8]) -> Result<(), Error> {
 }
 
 #[test]
-fn use_is_agreed_only_when_both_ends_say_so() {
+fn expedited_data_are_agreed_on_only_when_both_ends_offer_them() {
     for (is_willing, parameters, answer, is_agreed) in [
         (true, "C6 01 01", " C6 01 01", true),
         (true, "C6 01 00", " C6 01 00", false),
@@ -62,7 +65,7 @@ fn options_of_another_length_are_ignored() {
 }
 
 #[test]
-fn an_initiator_proposes_it_behind_everything_else() {
+fn an_initiator_proposes_expedited_data_behind_all_other_parameters() {
     let config = || Config {
         expedited: true,
         ..bare()
@@ -97,7 +100,7 @@ fn an_expedited_message_goes_in_an_ed() {
 }
 
 #[test]
-fn it_overtakes_what_waits_but_parts_no_packet() {
+fn an_expedited_message_overtakes_queued_messages_between_packets() {
     let mut probe = Probe::with_limits(
         Config {
             tpdu_size: TpduSize::SMALLEST,
@@ -109,7 +112,7 @@ fn it_overtakes_what_waits_but_parts_no_packet() {
     probe.feed("03 00 00 0E 09 E0 00 00 12 34 00 C6 01 01");
     probe.connected();
     probe
-        .run_undrained(Command::Send(alloc::vec![7; 250].into()))
+        .run_undrained(Command::Send(vec![7; 250].into()))
         .unwrap();
     probe
         .run_undrained(Command::Send(Bytes::from_static(b"z")))
@@ -123,14 +126,14 @@ fn it_overtakes_what_waits_but_parts_no_packet() {
 
     urgent(&mut probe, b"A").unwrap();
 
-    let mut expected = alloc::vec![7; 124];
+    let mut expected = vec![7; 124];
     expected.extend_from_slice(&hex("03 00 00 08 02 10 80 41"));
     expected.extend_from_slice(&hex("03 00 00 08 02 F0 80 7A"));
     assert_eq!(probe.sent[probe.sent.len() - expected.len()..], expected);
 }
 
 #[test]
-fn it_may_stand_between_the_segments_of_a_message() {
+fn an_ed_may_arrive_between_the_segments_of_a_message() {
     let mut probe = agreed(expediting());
 
     probe.feed("03 00 00 08 02 F0 00 61 03 00 00 08 02 10 80 41 03 00 00 08 02 F0 80 62");
@@ -142,7 +145,7 @@ fn it_may_stand_between_the_segments_of_a_message() {
 }
 
 #[test]
-fn it_has_1_to_16_octets() {
+fn an_expedited_message_has_1_to_16_octets() {
     let mut probe = agreed(expediting());
 
     assert_eq!(
@@ -159,32 +162,38 @@ fn it_has_1_to_16_octets() {
     probe.feed("03 00 00 17 02 10 80 00 01 02 03 04 05 06 07 08 09 0A 0B 0C 0D 0E 0F");
     assert!(matches!(probe.event(), Event::Expedited(message) if message.len() == 16));
     probe.feed("03 00 00 18 02 10 80 00 01 02 03 04 05 06 07 08 09 0A 0B 0C 0D 0E 0F 10");
-    assert_eq!(probe.reason(), Reason::Violation(Violation::Expedited(17)));
+    assert_eq!(
+        probe.reason(),
+        EndReason::ProtocolError(ProtocolError::Expedited(17))
+    );
 }
 
 #[test]
-fn an_empty_one_is_an_error() {
+fn an_empty_ed_is_an_error() {
     let mut probe = agreed(expediting());
 
     probe.feed("03 00 00 07 02 10 80");
 
-    assert_eq!(probe.reason(), Reason::Violation(Violation::Expedited(0)));
+    assert_eq!(
+        probe.reason(),
+        EndReason::ProtocolError(ProtocolError::Expedited(0))
+    );
 }
 
 #[test]
-fn one_that_does_not_end_is_an_error() {
+fn an_ed_without_end_of_message_is_an_error() {
     let mut probe = agreed(expediting());
 
     probe.feed("03 00 00 08 02 10 00 41");
 
     assert_eq!(
         probe.reason(),
-        Reason::Violation(Violation::ExpeditedSegment)
+        EndReason::ProtocolError(ProtocolError::ExpeditedSegment)
     );
 }
 
 #[test]
-fn credit_and_number_bits_are_ignored_unless_strict() {
+fn credit_and_number_of_an_ed_are_ignored_unless_strict() {
     let mut lenient = agreed(expediting());
     let mut number = agreed(strictly(Strict::TPDU_NUMBER, expediting()));
     let mut credit = agreed(strictly(Strict::CREDIT, expediting()));
@@ -200,13 +209,16 @@ fn credit_and_number_bits_are_ignored_unless_strict() {
     assert_eq!(lenient.machine.stats().tolerated, 2);
     assert_eq!(
         number.reason(),
-        Reason::Violation(Violation::TpduNumber(127))
+        EndReason::ProtocolError(ProtocolError::TpduNumber(127))
     );
-    assert_eq!(credit.reason(), Reason::Violation(Violation::Credit(15)));
+    assert_eq!(
+        credit.reason(),
+        EndReason::ProtocolError(ProtocolError::Credit(15))
+    );
 }
 
 #[test]
-fn without_agreement_it_is_neither_sent_nor_received() {
+fn without_agreement_expedited_data_are_neither_sent_nor_received() {
     let mut probe = Probe::responder(expediting());
 
     assert_eq!(urgent(&mut probe, b"A"), Err(Error::NotAgreed));
@@ -214,7 +226,7 @@ fn without_agreement_it_is_neither_sent_nor_received() {
 
     assert_eq!(
         probe.reason(),
-        Reason::Unexpected {
+        EndReason::Unexpected {
             tpdu: "ED",
             awaited: "DT"
         }
@@ -222,14 +234,14 @@ fn without_agreement_it_is_neither_sent_nor_received() {
 }
 
 #[test]
-fn the_form_of_other_classes_is_refused_even_when_agreed() {
+fn an_ed_of_another_class_is_refused_even_after_agreement() {
     let mut probe = agreed(expediting());
 
     probe.feed("03 00 00 0A 04 10 00 01 80 41");
 
     assert_eq!(
         probe.reason(),
-        Reason::Unexpected {
+        EndReason::Unexpected {
             tpdu: "ED",
             awaited: "DT"
         }

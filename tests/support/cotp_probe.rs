@@ -1,70 +1,51 @@
-//! Rules of COTP, one test each, through the public face of the machine.
+//! A COTP connection under test.
 //!
-//! A [`Probe`] is one connection fed by hand with octets in hex; a [`Pair`] is two of them that talk to
-//! each other. Both go through [`Checker`], so every test also checks the laws that one run can show.
+//! A [`Probe`] is one connection that gets octets in hex; a [`Pair`] is two of them, connected to each other.
+//! Both check the laws of a machine at every call.
 
-mod close;
-mod confirm;
-mod data;
-mod expedited;
-mod gate;
-mod handover;
-mod pressure;
-mod request;
-mod sizes;
-mod states;
-mod timers;
-mod wire;
-mod words;
-
-use alloc::boxed::Box;
-use alloc::string::{String, ToString as _};
-use alloc::vec::Vec;
-use core::num::NonZeroU16;
-use core::time::Duration;
+use std::time::Duration;
 
 use bytes::Bytes;
-
-use super::*;
-use crate::laws::Checker;
-use crate::{Ask, Cause, Instant, Limits, Link, Machine as _, Output, Seed, Tag, Transmit};
+pub(crate) use farlink::cotp::*;
+use farlink::laws::Checker;
+use farlink::{Ask, Cause, Instant, Limits, Link, Machine as _, Output, Seed, Transmit};
 
 /// A CR without parameters, from reference 0x1234.
-const BARE_CR: &str = "03 00 00 0B 06 E0 00 00 12 34 00";
+pub(crate) const BARE_CR: &str = "03 00 00 0B 06 E0 00 00 12 34 00";
 /// A CC without parameters, from reference 0x5678 to reference 1.
-const BARE_CC: &str = "03 00 00 0B 06 D0 00 01 56 78 00";
+pub(crate) const BARE_CC: &str = "03 00 00 0B 06 D0 00 01 56 78 00";
 /// A whole message.
-const ABC: &str = "03 00 00 0A 02 F0 80 61 62 63";
+pub(crate) const ABC: &str = "03 00 00 0A 02 F0 80 61 62 63";
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
-/// One connection, and everything that came out of it.
-struct Probe {
-    machine: Connection,
-    watch: Checker<()>,
-    tx: Transmit<()>,
-    now: Instant,
-    sent: Vec<u8>,
-    events: Vec<Event>,
-    asks: Vec<Ask<()>>,
-    deadline: Option<Instant>,
-    is_done: bool,
+/// One connection with hand-made input, and its collected output.
+pub(crate) struct Probe {
+    pub(crate) machine: Connection,
+    pub(crate) checker: Checker<()>,
+    pub(crate) tx: Transmit<()>,
+    pub(crate) now: Instant,
+    pub(crate) sent: Vec<u8>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) asks: Vec<Ask<()>>,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) is_done: bool,
 }
 
 impl Probe {
     /// Makes a connection with reference 1 unless the configuration says another.
-    fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         Self::with_limits(config, Limits::stream(1 << 16))
     }
 
-    fn with_limits(config: Config, limits: Limits) -> Self {
+    pub(crate) fn with_limits(config: Config, limits: Limits) -> Self {
         let config = Config {
-            reference: config.reference.or(NonZeroU16::new(1)),
+            reference: config.reference.or(Some(1)),
             ..config
         };
         Self {
             machine: Connection::new(config, &Seed::from(1)).expect("a configuration that works"),
-            watch: Checker::new(limits),
+            checker: Checker::new(limits),
             tx: Transmit::new(limits),
             now: Instant::from_nanos(1_000_000_000),
             sent: Vec::new(),
@@ -76,92 +57,92 @@ impl Probe {
     }
 
     /// Makes a connection whose stream is up.
-    fn up(config: Config) -> Self {
+    pub(crate) fn up(config: Config) -> Self {
         let mut probe = Self::new(config);
         probe.link(Link::Up);
         probe
     }
 
-    /// Makes an open initiator; what led there is forgotten.
-    fn initiator(config: Config) -> Self {
+    /// Makes an open initiator, without the output of its handshake.
+    pub(crate) fn initiator(config: Config) -> Self {
         let mut probe = Self::up(config);
         probe.feed(BARE_CC);
         probe.forget("Connected");
         probe
     }
 
-    /// Makes an open responder; what led there is forgotten.
-    fn responder(config: Config) -> Self {
+    /// Makes an open responder, without the output of its handshake.
+    pub(crate) fn responder(config: Config) -> Self {
         let mut probe = Self::up(config);
         probe.feed(BARE_CR);
         probe.forget("Connected");
         probe
     }
 
-    fn forget(&mut self, last: &str) {
+    pub(crate) fn forget(&mut self, last: &str) {
         let events = self.events();
-        assert!(alloc::format!("{events:?}").starts_with(&alloc::format!("[{last}")));
+        assert!(format!("{events:?}").starts_with(&format!("[{last}")));
         self.sent.clear();
         self.asks.clear();
     }
 
-    /// Gives octets that the machine wants.
-    fn feed(&mut self, octets: &str) {
+    /// Passes octets, in hex, which the machine must want.
+    pub(crate) fn feed(&mut self, octets: &str) {
         self.feed_octets(&hex(octets));
     }
 
-    fn feed_octets(&mut self, octets: &[u8]) {
-        assert!(self.wants(), "the stream is to be left unread");
+    pub(crate) fn feed_octets(&mut self, octets: &[u8]) {
+        assert!(self.wants(), "the machine wants octets");
         self.flood(octets);
     }
 
-    /// Gives octets, wanted or not.
-    fn flood(&mut self, octets: &[u8]) {
+    /// Passes octets, wanted or not.
+    pub(crate) fn flood(&mut self, octets: &[u8]) {
         self.flood_undrained(octets);
         self.drain();
     }
 
-    fn flood_undrained(&mut self, octets: &[u8]) {
-        self.watch.receive(&self.machine, self.now, ());
+    pub(crate) fn flood_undrained(&mut self, octets: &[u8]) {
+        self.checker.receive(&self.machine, self.now, ());
         self.machine.receive(self.now, (), octets);
     }
 
-    fn wants(&self) -> bool {
+    pub(crate) fn wants(&self) -> bool {
         self.machine.wants(())
     }
 
-    fn link(&mut self, state: Link) {
+    pub(crate) fn link(&mut self, state: Link) {
         self.link_undrained(state);
         self.drain();
     }
 
-    fn link_undrained(&mut self, state: Link) {
-        self.watch.link(self.now, (), state);
+    pub(crate) fn link_undrained(&mut self, state: Link) {
+        self.checker.link(self.now, (), state);
         self.machine.link(self.now, (), state);
     }
 
-    fn run(&mut self, command: Command) -> Result<(), Error> {
+    pub(crate) fn run(&mut self, command: Command) -> Result<(), Error> {
         let answer = self.run_undrained(command);
         self.drain();
         answer
     }
 
-    fn run_undrained(&mut self, command: Command) -> Result<(), Error> {
-        self.watch.command(self.now);
+    pub(crate) fn run_undrained(&mut self, command: Command) -> Result<(), Error> {
+        self.checker.command(self.now);
         self.machine.command(self.now, command)
     }
 
-    fn send(&mut self, message: &[u8]) -> Result<(), Error> {
+    pub(crate) fn send(&mut self, message: &[u8]) -> Result<(), Error> {
         self.run(Command::Send(Bytes::copy_from_slice(message)))
     }
 
-    /// Lets time pass, and fires what is due at the end of it.
-    fn pass(&mut self, span: Duration) {
+    /// Lets time pass, then fires the timers that are due.
+    pub(crate) fn pass(&mut self, span: Duration) {
         self.now += span;
         self.drain();
     }
 
-    fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         loop {
             match self.poll() {
                 Output::Transmit => self.sent.extend_from_slice(self.tx.octets()),
@@ -181,76 +162,73 @@ impl Probe {
         }
     }
 
-    fn poll(&mut self) -> Output<(), Event> {
+    pub(crate) fn poll(&mut self) -> Output<(), Event> {
         let output = self.machine.poll(self.now, &mut self.tx);
-        if let Err(breach) = self.watch.polled(self.now, &output, &self.tx) {
-            panic!("{breach}");
+        if let Err(violation) = self.checker.polled(self.now, &output, &self.tx) {
+            panic!("{violation}");
         }
         output
     }
 
-    /// Takes what was sent, in hex.
-    fn sent(&mut self) -> String {
+    /// Returns and removes the octets that were sent, in hex.
+    pub(crate) fn sent(&mut self) -> String {
         let sent = core::mem::take(&mut self.sent);
-        let octets: Vec<String> = sent
-            .iter()
-            .map(|octet| alloc::format!("{octet:02X}"))
-            .collect();
+        let octets: Vec<String> = sent.iter().map(|octet| format!("{octet:02X}")).collect();
         octets.join(" ")
     }
 
-    /// Takes what was told.
-    fn events(&mut self) -> Vec<Event> {
+    /// Returns and removes the events.
+    pub(crate) fn events(&mut self) -> Vec<Event> {
         core::mem::take(&mut self.events)
     }
 
-    fn event(&mut self) -> Event {
+    pub(crate) fn event(&mut self) -> Event {
         let mut events = self.events();
         assert_eq!(events.len(), 1, "{events:?}");
         events.remove(0)
     }
 
-    fn asks(&mut self) -> Vec<Ask<()>> {
+    pub(crate) fn asks(&mut self) -> Vec<Ask<()>> {
         core::mem::take(&mut self.asks)
     }
 
-    fn connected(&mut self) -> Connected {
+    pub(crate) fn connected(&mut self) -> Connected {
         match self.event() {
             Event::Connected(connected) => *connected,
             other => panic!("not connected: {other:?}"),
         }
     }
 
-    fn indication(&mut self) -> Indication {
+    pub(crate) fn indication(&mut self) -> Indication {
         match self.event() {
             Event::Indication(indication) => *indication,
             other => panic!("no indication: {other:?}"),
         }
     }
 
-    fn reason(&mut self) -> Reason {
+    pub(crate) fn reason(&mut self) -> EndReason {
         match self.event() {
             Event::Failed(end) | Event::Closed(end) => end.reason,
-            other => panic!("not the end: {other:?}"),
+            other => panic!("not an end: {other:?}"),
         }
     }
 
-    /// Returns how long it is until the machine wants to be polled.
-    fn wait(&self) -> Option<Duration> {
+    /// Returns the time until the deadline.
+    pub(crate) fn wait(&self) -> Option<Duration> {
         self.deadline.map(|due| due - self.now)
     }
 }
 
-/// Two connections that are each other's peers.
-struct Pair {
-    initiator: Probe,
-    responder: Probe,
-    /// Octets that one receive has at most.
-    chunk: usize,
+/// An initiator and a responder, connected to each other.
+pub(crate) struct Pair {
+    pub(crate) initiator: Probe,
+    pub(crate) responder: Probe,
+    /// The most octets of one call of `receive`.
+    pub(crate) chunk: usize,
 }
 
 impl Pair {
-    fn new(initiator: Config, responder: Config) -> Self {
+    pub(crate) fn new(initiator: Config, responder: Config) -> Self {
         let mut pair = Self {
             initiator: Probe::up(initiator),
             responder: Probe::up(responder),
@@ -260,23 +238,23 @@ impl Pair {
         pair
     }
 
-    /// Opens a pair; the events of the handshake are taken.
-    fn open(initiator: Config, responder: Config) -> Self {
+    /// Opens a pair, without the events of the handshake.
+    pub(crate) fn open(initiator: Config, responder: Config) -> Self {
         let mut pair = Self::new(initiator, responder);
         pair.initiator.connected();
         pair.responder.connected();
         pair
     }
 
-    /// Carries octets and ends to and fro until nothing moves.
-    fn pump(&mut self) {
+    /// Carries octets and closes both ways until both ends are idle.
+    pub(crate) fn pump(&mut self) {
         while carry(&mut self.initiator, &mut self.responder, self.chunk)
             || carry(&mut self.responder, &mut self.initiator, self.chunk)
         {}
     }
 }
 
-fn carry(from: &mut Probe, to: &mut Probe, chunk: usize) -> bool {
+pub(crate) fn carry(from: &mut Probe, to: &mut Probe, chunk: usize) -> bool {
     let octets = core::mem::take(&mut from.sent);
     for piece in octets.chunks(chunk.min(octets.len()).max(1)) {
         to.flood(piece);
@@ -293,32 +271,32 @@ fn carry(from: &mut Probe, to: &mut Probe, chunk: usize) -> bool {
     !octets.is_empty() || is_ended
 }
 
-fn hex(octets: &str) -> Vec<u8> {
+pub(crate) fn hex(octets: &str) -> Vec<u8> {
     octets
         .split_whitespace()
         .map(|octet| u8::from_str_radix(octet, 16).expect("hex"))
         .collect()
 }
 
-const fn end_for(reason: Reason) -> End {
-    End {
+pub(crate) const fn end_for(reason: EndReason) -> ConnectionEnd {
+    ConnectionEnd {
         reason,
         incomplete: 0,
         unsent: 0,
     }
 }
 
-fn failed(reason: Reason) -> Event {
+pub(crate) fn failed(reason: EndReason) -> Event {
     Event::Failed(Box::new(end_for(reason)))
 }
 
-fn closed(reason: Reason) -> Event {
+pub(crate) fn closed(reason: EndReason) -> Event {
     Event::Closed(Box::new(end_for(reason)))
 }
 
-/// An end that leaves octets unsent.
-fn cut_off(reason: Reason, unsent: usize) -> Event {
-    Event::Closed(Box::new(End {
+/// A close that leaves octets unsent.
+pub(crate) fn cut_off(reason: EndReason, unsent: usize) -> Event {
+    Event::Closed(Box::new(ConnectionEnd {
         unsent,
         ..end_for(reason)
     }))
@@ -328,38 +306,38 @@ fn cut_off(reason: Reason, unsent: usize) -> Event {
     clippy::unnecessary_wraps,
     reason = "every field that takes a selector may lack one"
 )]
-fn selector(octets: &[u8]) -> Option<Selector> {
+pub(crate) fn selector(octets: &[u8]) -> Option<Selector> {
     Some(Selector::from(octets))
 }
 
-fn received(message: &[u8]) -> Event {
+pub(crate) fn received(message: &[u8]) -> Event {
     Event::Received(Bytes::copy_from_slice(message))
 }
 
-fn anybody() -> Config {
+pub(crate) fn anybody() -> Config {
     Config::responder(Policy::AcceptAny)
 }
 
-fn asking() -> Config {
+pub(crate) fn asking() -> Config {
     Config::responder(Policy::Ask)
 }
 
-/// An initiator that says nothing but its reference.
-fn bare() -> Config {
+/// An initiator whose CR has no parameters.
+pub(crate) fn bare() -> Config {
     Config {
         tpdu_size: TpduSize::LARGEST,
         ..Config::default()
     }
 }
 
-/// An initiator with these words in its CR.
-fn proposing(proposal: Proposal) -> Config {
+/// An initiator with this content of the CR.
+pub(crate) fn proposing(proposal: Proposal) -> Config {
     Config {
         role: Role::Initiator(proposal),
         ..Config::default()
     }
 }
 
-fn strictly(strict: Strict, config: Config) -> Config {
+pub(crate) fn strictly(strict: Strict, config: Config) -> Config {
     Config { strict, ..config }
 }

@@ -1,6 +1,8 @@
-//! TPDU sizes: parameters 0xC0 and 0xF0, and what is agreed on.
+//! Negotiation of the TPDU size by parameters 0xC0 and 0xF0.
 
-use super::*;
+use std::num::NonZeroU16;
+
+use crate::cotp_probe::*;
 
 fn size(octets: usize) -> TpduSize {
     TpduSize::from_octets(octets).unwrap()
@@ -21,7 +23,7 @@ fn proposing_size(octets: usize, units: Option<u16>) -> Config {
     }
 }
 
-/// Answers a CR with these size parameters; returns those of the CC, and the size.
+/// Returns the size parameters of the CC to a CR with these parameters, and the negotiated size.
 fn answer(config: Config, parameters: &str) -> (String, usize) {
     let mut probe = Probe::up(config);
     let parameters = hex(parameters);
@@ -36,8 +38,8 @@ fn answer(config: Config, parameters: &str) -> (String, usize) {
     (String::from(cc.get(11 * 3..).unwrap_or_default()), size)
 }
 
-/// Lets an initiator judge a CC with these parameters.
-fn judge(config: Config, parameters: &str) -> Result<usize, Reason> {
+/// Returns the size that an initiator takes from a CC with these parameters.
+fn confirmed(config: Config, parameters: &str) -> Result<usize, EndReason> {
     let mut probe = Probe::up(config);
     let parameters = hex(parameters);
     let len = u8::try_from(parameters.len()).unwrap();
@@ -75,7 +77,7 @@ fn the_smaller_of_both_sizes_is_confirmed() {
 }
 
 #[test]
-fn a_size_beyond_the_standard_that_is_too_large_is_answered_by_one_of_the_standard() {
+fn a_size_beyond_the_standard_that_is_too_large_is_answered_by_a_standard_size() {
     for (own, proposed) in [
         (8192, "C0 01 10"),
         (16_384, "C0 01 10"),
@@ -99,8 +101,8 @@ fn size_codes_0_and_1_are_refused() {
         responder.feed(&["03 00 00 0E 09 E0 00 00 12 34 00 C0 01", code].join(" "));
         initiator.feed(&["03 00 00 0E 09 D0 00 01 56 78 00 C0 01", code].join(" "));
 
-        assert!(matches!(responder.reason(), Reason::Malformed(_)));
-        assert!(matches!(initiator.reason(), Reason::Malformed(_)));
+        assert!(matches!(responder.reason(), EndReason::Malformed(_)));
+        assert!(matches!(initiator.reason(), EndReason::Malformed(_)));
         assert_eq!(
             responder.sent(),
             [
@@ -113,7 +115,7 @@ fn size_codes_0_and_1_are_refused() {
 }
 
 #[test]
-fn sizes_that_no_code_has_are_refused_by_both_ends() {
+fn invalid_size_codes_are_refused_by_both_ends() {
     for (parameter, words) in [
         (
             "C0 01 06",
@@ -162,15 +164,15 @@ fn sizes_that_no_code_has_are_refused_by_both_ends() {
 
         assert_eq!(
             probe.reason().to_string(),
-            alloc::format!("malformed TPDU: {words}")
+            format!("malformed TPDU: {words}")
         );
         assert_eq!(probe.sent[5], 0x70, "an ER");
         assert!(matches!(
-            judge(
+            confirmed(
                 proposing_size(8192, NonZeroU16::MIN.get().into()),
                 parameter
             ),
-            Err(Reason::Malformed(_))
+            Err(EndReason::Malformed(_))
         ));
     }
 }
@@ -178,15 +180,15 @@ fn sizes_that_no_code_has_are_refused_by_both_ends() {
 #[test]
 fn no_size_on_either_side_is_65531_octets() {
     assert_eq!(answer(up_to(65_531), ""), (String::new(), 65_531));
-    assert_eq!(judge(bare(), ""), Ok(65_531));
+    assert_eq!(confirmed(bare(), ""), Ok(65_531));
 }
 
 #[test]
 fn a_size_that_was_not_proposed_is_confirmed_when_it_is_a_limit() {
     assert_eq!(answer(up_to(8192), ""), (String::from("C0 01 0D"), 8192));
     assert_eq!(answer(up_to(128), ""), (String::from("C0 01 07"), 128));
-    assert_eq!(judge(bare(), "C0 01 0B"), Ok(2048));
-    assert_eq!(judge(bare(), "C0 01 10"), Ok(65_531));
+    assert_eq!(confirmed(bare(), "C0 01 0B"), Ok(2048));
+    assert_eq!(confirmed(bare(), "C0 01 10"), Ok(65_531));
 }
 
 #[test]
@@ -244,7 +246,7 @@ fn a_preferred_size_is_proposed_beside_the_other_one() {
 }
 
 #[test]
-fn the_confirmed_size_is_taken_by_the_table() {
+fn the_confirmed_size_follows_the_table() {
     for (config, parameters, octets) in [
         // 0xF0 in the CC counts in units of 128.
         (proposing_size(2048, Some(100)), "F0 01 10", 2048),
@@ -252,21 +254,21 @@ fn the_confirmed_size_is_taken_by_the_table() {
         // 0xC0 in the CC: the peer does not know 0xF0.
         (proposing_size(2048, Some(100)), "C0 01 0A", 1024),
         (proposing_size(2048, None), "C0 01 0B", 2048),
-        // Neither: the proposal that everybody knows.
+        // Neither: the size that was proposed by 0xC0.
         (proposing_size(2048, Some(100)), "", 2048),
         (proposing_size(2048, None), "", 2048),
         // 16 is 65,531.
         (bare(), "C0 01 10", 65_531),
     ] {
-        assert_eq!(judge(config, parameters), Ok(octets), "{parameters}");
+        assert_eq!(confirmed(config, parameters), Ok(octets), "{parameters}");
     }
 }
 
 #[test]
 fn a_preferred_size_that_was_not_proposed_fails() {
     assert_eq!(
-        judge(proposing_size(2048, None), "F0 01 10"),
-        Err(Reason::Violation(Violation::PreferredSize(2048)))
+        confirmed(proposing_size(2048, None), "F0 01 10"),
+        Err(EndReason::ProtocolError(ProtocolError::PreferredSize(2048)))
     );
 }
 
@@ -279,10 +281,13 @@ fn a_size_above_the_proposal_is_clamped_unless_strict() {
     ] {
         let strict = strictly(Strict::CONFIRM_SIZE, config.clone());
 
-        assert_eq!(judge(config, parameters), Ok(proposed));
+        assert_eq!(confirmed(config, parameters), Ok(proposed));
         assert_eq!(
-            judge(strict, parameters),
-            Err(Reason::Violation(Violation::Size { found, proposed }))
+            confirmed(strict, parameters),
+            Err(EndReason::ProtocolError(ProtocolError::Size {
+                found,
+                proposed
+            }))
         );
     }
 }
@@ -294,10 +299,13 @@ fn a_size_absent_from_the_confirm_can_mean_each_of_three_things() {
         ..proposing_size(2048, None)
     };
 
-    assert_eq!(judge(reading(AbsentSize::Proposal), ""), Ok(2048));
-    assert_eq!(judge(reading(AbsentSize::Iso128), ""), Ok(128));
-    assert_eq!(judge(reading(AbsentSize::Rfc1006), ""), Ok(65_531));
-    assert_eq!(judge(reading(AbsentSize::Rfc1006), "C0 01 0A"), Ok(1024));
+    assert_eq!(confirmed(reading(AbsentSize::Proposal), ""), Ok(2048));
+    assert_eq!(confirmed(reading(AbsentSize::Iso128), ""), Ok(128));
+    assert_eq!(confirmed(reading(AbsentSize::Rfc1006), ""), Ok(65_531));
+    assert_eq!(
+        confirmed(reading(AbsentSize::Rfc1006), "C0 01 0A"),
+        Ok(1024)
+    );
 }
 
 #[test]
@@ -309,17 +317,17 @@ fn sizes_of_a_raw_request_are_unknown_so_what_is_confirmed_counts() {
         })
     };
 
-    assert_eq!(judge(raw(), "F0 01 64"), Ok(12_800));
-    assert_eq!(judge(raw(), "C0 01 0F"), Ok(32_768));
-    assert_eq!(judge(raw(), ""), Ok(65_531));
+    assert_eq!(confirmed(raw(), "F0 01 64"), Ok(12_800));
+    assert_eq!(confirmed(raw(), "C0 01 0F"), Ok(32_768));
+    assert_eq!(confirmed(raw(), ""), Ok(65_531));
 }
 
 #[test]
-fn both_ends_send_no_larger_than_agreed() {
+fn both_ends_send_no_larger_than_negotiated() {
     for (own, theirs) in [(128, 65_531), (8192, 128), (256, 256)] {
         let mut pair = Pair::open(proposing_size(own, None), up_to(theirs));
         let least = own.min(theirs);
-        let message = alloc::vec![7; 1000];
+        let message = vec![7; 1000];
 
         pair.initiator.send(&message).unwrap();
         pair.responder.send(&message).unwrap();
@@ -340,7 +348,7 @@ fn both_ends_send_no_larger_than_agreed() {
 }
 
 #[test]
-fn a_data_tpdu_larger_than_agreed_is_accepted_unless_strict() {
+fn a_data_tpdu_larger_than_negotiated_is_tolerated_unless_strict() {
     let limits = |strict| strictly(strict, up_to(128));
     let mut packet = hex("03 00 00 85 02 F0 80");
     packet.resize(0x85, 7);
@@ -354,7 +362,7 @@ fn a_data_tpdu_larger_than_agreed_is_accepted_unless_strict() {
     assert_eq!(lenient.machine.stats().tolerated, 1);
     assert_eq!(
         strict.reason(),
-        Reason::Violation(Violation::DataSize {
+        EndReason::ProtocolError(ProtocolError::DataSize {
             len: 129,
             limit: 128
         })
@@ -362,7 +370,7 @@ fn a_data_tpdu_larger_than_agreed_is_accepted_unless_strict() {
 }
 
 #[test]
-fn a_data_tpdu_as_large_as_agreed_breaks_no_rule() {
+fn a_data_tpdu_of_the_negotiated_size_breaks_no_rule() {
     let mut packet = hex("03 00 00 84 02 F0 80");
     packet.resize(0x84, 7);
     let mut probe = Probe::responder(strictly(Strict::all(), up_to(128)));

@@ -1,12 +1,15 @@
-//! The CC: what an initiator makes of it.
+//! The CC as an initiator handles it.
 
-use super::*;
+use bytes::Bytes;
+use farlink::Ask;
+
+use crate::cotp_probe::*;
 
 fn calling() -> Config {
     Config::initiator(selector(&[1, 0]), selector(&[1, 2]))
 }
 
-/// Gives the answer to an initiator.
+/// Makes an initiator that has received this answer.
 fn answered(config: Config, answer: &str) -> Probe {
     let mut probe = Probe::up(config);
     probe.feed(answer);
@@ -44,20 +47,6 @@ fn selectors_absent_from_the_confirm_are_the_ones_requested() {
 }
 
 #[test]
-fn a_confirm_for_another_reference_fails() {
-    let mut probe = answered(bare(), "03 00 00 0B 06 D0 00 02 56 78 00");
-
-    assert_eq!(
-        probe.events(),
-        [failed(Reason::Violation(Violation::Reference {
-            expected: 1,
-            found: 2
-        }))]
-    );
-    assert_eq!(probe.asks(), [Ask::Finish(())]);
-}
-
-#[test]
 fn a_confirm_from_reference_0_is_accepted() {
     let mut probe = answered(bare(), "03 00 00 0B 06 D0 00 01 00 00 00");
 
@@ -72,27 +61,27 @@ fn a_confirm_of_another_class_fails() {
         let class = u8::from_str_radix(class, 16).unwrap() >> 4;
         assert_eq!(
             probe.reason(),
-            Reason::Violation(Violation::SelectedClass(class))
+            EndReason::ProtocolError(ProtocolError::SelectedClass(class))
         );
     }
 }
 
 #[test]
-fn option_bits_of_a_confirm_are_passed_over() {
+fn option_bits_of_a_confirm_are_tolerated() {
     let mut probe = answered(bare(), "03 00 00 0B 06 D0 00 01 56 78 02");
 
     probe.connected();
 }
 
 #[test]
-fn another_called_selector_fails_unless_passed_over() {
+fn another_called_selector_fails_unless_tolerated() {
     let cc = "03 00 00 0F 0A D0 00 01 56 78 00 C2 02 01 03";
     let mut probe = answered(calling(), cc);
     let mut lenient = answered(strictly(Strict::empty(), calling()), cc);
 
     assert_eq!(
         probe.reason(),
-        Reason::Violation(Violation::Selector {
+        EndReason::ProtocolError(ProtocolError::Selector {
             expected: Selector::from(0x0102),
             found: Selector::from(0x0103),
         })
@@ -102,7 +91,7 @@ fn another_called_selector_fails_unless_passed_over() {
 }
 
 #[test]
-fn another_calling_selector_is_passed_over_unless_strict() {
+fn another_calling_selector_is_tolerated_unless_strict() {
     let cc = "03 00 00 0F 0A D0 00 01 56 78 00 C1 02 01 03";
     let mut probe = answered(calling(), cc);
     let mut strict = answered(strictly(Strict::CALLING, calling()), cc);
@@ -111,7 +100,7 @@ fn another_calling_selector_is_passed_over_unless_strict() {
     assert_eq!(probe.machine.stats().tolerated, 1);
     assert_eq!(
         strict.reason(),
-        Reason::Violation(Violation::Selector {
+        EndReason::ProtocolError(ProtocolError::Selector {
             expected: Selector::from(0x0100),
             found: Selector::from(0x0103),
         })
@@ -119,7 +108,7 @@ fn another_calling_selector_is_passed_over_unless_strict() {
 }
 
 #[test]
-fn selectors_that_were_not_asked_for_are_taken_over() {
+fn selectors_that_were_not_requested_are_accepted() {
     let mut probe = answered(
         bare(),
         "03 00 00 13 0E D0 00 01 56 78 00 C1 02 00 01 C2 02 00 02",
@@ -131,31 +120,37 @@ fn selectors_that_were_not_asked_for_are_taken_over() {
 }
 
 #[test]
-fn unknown_parameters_of_a_confirm_are_passed_over_and_kept_raw() {
+fn unknown_parameters_of_a_confirm_are_tolerated_and_kept_raw() {
     let mut probe = answered(bare(), "03 00 00 0F 0A D0 00 01 56 78 00 F2 02 00 01");
 
     assert_eq!(probe.connected().variable, hex("F2 02 00 01"));
 }
 
 #[test]
-fn a_repeated_parameter_of_a_confirm_is_passed_over_unless_strict() {
+fn a_repeated_parameter_of_a_confirm_is_tolerated_unless_strict() {
     let cc = "03 00 00 11 0C D0 00 01 56 78 00 C0 01 0D C0 01 07";
     let mut probe = answered(calling(), cc);
     let mut strict = answered(strictly(Strict::REPEATED, calling()), cc);
 
     assert_eq!(probe.connected().tpdu_size, 128);
-    assert_eq!(strict.reason(), Reason::Violation(Violation::Repeated));
+    assert_eq!(
+        strict.reason(),
+        EndReason::ProtocolError(ProtocolError::Repeated)
+    );
 }
 
 #[test]
-fn credit_in_a_confirm_is_passed_over_unless_strict() {
+fn credit_in_a_confirm_is_tolerated_unless_strict() {
     let cc = "03 00 00 0B 06 D5 00 01 56 78 00";
     let mut probe = answered(bare(), cc);
     let mut strict = answered(strictly(Strict::CREDIT, bare()), cc);
 
     probe.connected();
     assert_eq!(probe.machine.stats().tolerated, 1);
-    assert_eq!(strict.reason(), Reason::Violation(Violation::Credit(5)));
+    assert_eq!(
+        strict.reason(),
+        EndReason::ProtocolError(ProtocolError::Credit(5))
+    );
 }
 
 #[test]
@@ -195,7 +190,7 @@ fn a_dr_in_answer_is_a_refusal_with_reason_and_information() {
 
     assert_eq!(
         probe.events(),
-        [failed(Reason::Refused(Disconnect {
+        [failed(EndReason::Refused(Disconnect {
             reason: DisconnectReason::ADDRESS_UNKNOWN,
             information: Bytes::from_static(b"busy"),
             user_data: Bytes::new(),
@@ -210,7 +205,7 @@ fn a_dr_in_answer_is_a_refusal_with_reason_and_information() {
 }
 
 #[test]
-fn a_dr_ends_whatever_its_reason_and_references_say() {
+fn a_dr_ends_the_connection_whatever_its_reason_and_references() {
     for (dr, reason) in [
         ("03 00 00 0B 06 80 00 01 00 00 00", 0),
         ("03 00 00 0B 06 80 77 77 88 88 85", 133),
@@ -220,18 +215,18 @@ fn a_dr_ends_whatever_its_reason_and_references_say() {
 
         assert!(matches!(
             probe.reason(),
-            Reason::Refused(Disconnect { reason: found, .. }) if found.0 == reason
+            EndReason::Refused(Disconnect { reason: found, .. }) if found.0 == reason
         ));
     }
 }
 
 #[test]
-fn user_data_of_a_dr_are_carried_up_beside_its_information() {
+fn user_data_of_a_dr_are_reported_beside_its_information() {
     let mut probe = answered(bare(), "03 00 00 10 09 80 00 01 00 00 01 E0 01 61 68 69");
 
     assert_eq!(
         probe.reason(),
-        Reason::Refused(Disconnect {
+        EndReason::Refused(Disconnect {
             reason: DisconnectReason::CONGESTION,
             information: Bytes::from_static(b"a"),
             user_data: Bytes::from_static(b"hi"),
@@ -245,7 +240,7 @@ fn an_er_in_answer_is_a_refusal_with_its_cause() {
 
     assert_eq!(
         probe.events(),
-        [failed(Reason::Rejected(RejectCause::PARAMETER_CODE))]
+        [failed(EndReason::Rejected(RejectCause::PARAMETER_CODE))]
     );
     assert_eq!(probe.asks(), [Ask::Finish(())]);
 }

@@ -1,6 +1,9 @@
-//! Pausing after the handshake, foreign octets, and handing the stream over.
+//! Pausing after the handshake, octets that are not a TPKT, and detaching the stream.
 
-use super::*;
+use bytes::Bytes;
+use farlink::{Ask, Cause, Link, Tag};
+
+use crate::cotp_probe::*;
 
 fn pausing() -> Config {
     Config {
@@ -58,7 +61,7 @@ fn resume_reads_on_where_the_handshake_ended() {
 }
 
 #[test]
-fn the_stream_is_handed_over_behind_the_confirm() {
+fn the_stream_is_detached_after_the_confirm() {
     let mut probe = Probe::up(Config {
         variable_part: VariablePart::Opaque,
         ..pausing()
@@ -70,12 +73,12 @@ fn the_stream_is_handed_over_behind_the_confirm() {
     probe.run(Command::Detach(Tag(7))).unwrap();
 
     assert_eq!(probe.asks(), [hand(b"")]);
-    assert_eq!(probe.events(), [closed(Reason::Detached(Tag(7)))]);
+    assert_eq!(probe.events(), [closed(EndReason::Detached(Tag(7)))]);
     assert!(probe.is_done);
 }
 
 #[test]
-fn octets_read_too_far_are_handed_over() {
+fn octets_that_are_not_decoded_are_detached() {
     let mut probe = Probe::up(pausing());
     probe.feed(&[BARE_CR, "16 03 01 00 05"].join(" "));
     probe.connected();
@@ -86,7 +89,7 @@ fn octets_read_too_far_are_handed_over() {
 }
 
 #[test]
-fn an_initiator_hands_over_what_came_behind_the_confirm() {
+fn an_initiator_detaches_with_the_octets_behind_the_confirm() {
     let mut probe = Probe::up(Config {
         after_handshake: AfterHandshake::Pause,
         ..bare()
@@ -100,7 +103,7 @@ fn an_initiator_hands_over_what_came_behind_the_confirm() {
 }
 
 #[test]
-fn part_of_a_packet_is_handed_over() {
+fn part_of_a_packet_is_detached() {
     for octets in [
         "03",
         "03 00 00 0A",
@@ -113,12 +116,12 @@ fn part_of_a_packet_is_handed_over() {
         probe.run(Command::Detach(Tag(7))).unwrap();
 
         assert_eq!(probe.asks(), [hand(&hex(octets))]);
-        assert_eq!(probe.events(), [closed(Reason::Detached(Tag(7)))]);
+        assert_eq!(probe.events(), [closed(EndReason::Detached(Tag(7)))]);
     }
 }
 
 #[test]
-fn part_of_a_message_cannot_be_handed_over() {
+fn part_of_a_message_cannot_be_detached() {
     for (octets, len) in [
         ("03 00 00 0A 02 F0 80", 0),
         ("03 00 00 0A 02 F0 80 61", 1),
@@ -138,7 +141,7 @@ fn part_of_a_message_cannot_be_handed_over() {
 }
 
 #[test]
-fn messages_ahead_of_a_hand_over_are_told_and_none_behind() {
+fn messages_before_a_detach_are_reported_and_none_after_it() {
     let mut probe = Probe::responder(Config {
         receive_queue: 1,
         ..anybody()
@@ -149,13 +152,13 @@ fn messages_ahead_of_a_hand_over_are_told_and_none_behind() {
 
     assert_eq!(
         probe.events(),
-        [received(b"abc"), closed(Reason::Detached(Tag(7)))]
+        [received(b"abc"), closed(EndReason::Detached(Tag(7)))]
     );
     assert_eq!(probe.asks(), [hand(&hex("03 00 00 08 02 F0 80 7A"))]);
 }
 
 #[test]
-fn accepted_messages_go_out_ahead_of_a_hand_over() {
+fn queued_messages_are_sent_before_a_detach() {
     let mut probe = Probe::responder(anybody());
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
@@ -172,7 +175,7 @@ fn accepted_messages_go_out_ahead_of_a_hand_over() {
 }
 
 #[test]
-fn a_stream_that_the_peer_finished_is_handed_over_all_the_same() {
+fn a_stream_that_the_peer_finished_is_detached_all_the_same() {
     let mut probe = Probe::up(pausing());
     probe.feed(&[BARE_CR, "16 03"].join(" "));
     probe.connected();
@@ -195,12 +198,12 @@ fn a_stream_that_the_peer_finished_while_paused_ends_with_resume() {
 
     assert_eq!(
         probe.events(),
-        [received(b"abc"), closed(Reason::PeerClosed)]
+        [received(b"abc"), closed(EndReason::PeerClosed)]
     );
 }
 
 #[test]
-fn a_paused_stream_that_breaks_is_nobodys() {
+fn a_paused_stream_that_fails_cannot_be_detached() {
     for behind in ["", ABC] {
         let mut probe = Probe::up(pausing());
         probe.feed(&[BARE_CR, behind].join(" "));
@@ -208,13 +211,13 @@ fn a_paused_stream_that_breaks_is_nobodys() {
 
         probe.link(Link::Down(Cause::Reset));
 
-        assert_eq!(probe.events(), [closed(Reason::Link(Cause::Reset))]);
+        assert_eq!(probe.events(), [closed(EndReason::Link(Cause::Reset))]);
         assert!(probe.is_done);
     }
 }
 
 #[test]
-fn a_stream_that_breaks_during_a_hand_over_is_nobodys() {
+fn a_stream_that_fails_during_a_detach_is_not_detached() {
     let mut probe = Probe::responder(anybody());
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
@@ -223,19 +226,19 @@ fn a_stream_that_breaks_during_a_hand_over_is_nobodys() {
     probe.link(Link::Down(Cause::Reset));
 
     assert_eq!(probe.asks(), []);
-    assert_eq!(probe.events(), [cut_off(Reason::Link(Cause::Reset), 3)]);
+    assert_eq!(probe.events(), [cut_off(EndReason::Link(Cause::Reset), 3)]);
     assert!(probe.is_done);
 }
 
 #[test]
-fn foreign_octets_end_the_connection_unless_they_are_offered() {
+fn octets_that_are_not_a_tpkt_end_the_connection_unless_they_are_offered() {
     let mut closing = Probe::responder(anybody());
     let mut offering = Probe::responder(offering());
 
     closing.feed("04 80 0A 01");
     offering.feed("04 80 0A 01");
 
-    assert_eq!(closing.reason(), Reason::Framing(TpktFault::Version(4)));
+    assert_eq!(closing.reason(), EndReason::Framing(TpktFault::Version(4)));
     assert_eq!(offering.events(), [Event::NonTpkt(4)]);
     assert!(!offering.wants());
     offering.run(Command::Detach(Tag(7))).unwrap();
@@ -243,7 +246,7 @@ fn foreign_octets_end_the_connection_unless_they_are_offered() {
 }
 
 #[test]
-fn foreign_octets_are_offered_behind_the_messages_before_them() {
+fn octets_that_are_not_a_tpkt_are_offered_after_the_messages_before_them() {
     for chunk in 1..14 {
         let mut probe = Probe::responder(offering());
 
@@ -256,21 +259,21 @@ fn foreign_octets_are_offered_behind_the_messages_before_them() {
 }
 
 #[test]
-fn foreign_octets_in_the_middle_of_a_message_are_an_error() {
+fn octets_that_are_not_a_tpkt_in_the_middle_of_a_message_are_an_error() {
     let mut probe = Probe::responder(offering());
 
     probe.feed("03 00 00 08 02 F0 00 61 04 80");
 
-    assert_eq!(probe.reason(), Reason::Framing(TpktFault::Version(4)));
+    assert_eq!(probe.reason(), EndReason::Framing(TpktFault::Version(4)));
 }
 
 #[test]
-fn foreign_octets_ahead_of_the_handshake_are_an_error() {
+fn octets_that_are_not_a_tpkt_before_the_handshake_are_an_error() {
     let mut probe = Probe::up(offering());
 
     probe.feed("16 03 01");
 
-    assert_eq!(probe.reason(), Reason::Framing(TpktFault::Version(0x16)));
+    assert_eq!(probe.reason(), EndReason::Framing(TpktFault::Version(0x16)));
 }
 
 #[test]
@@ -288,7 +291,7 @@ fn an_offer_can_be_declined_by_closing_and_is_repeated_on_resume() {
 }
 
 #[test]
-fn an_offered_stream_that_breaks_is_nobodys() {
+fn an_offered_stream_that_fails_cannot_be_detached() {
     let mut probe = Probe::responder(Config {
         receive_queue: 1,
         ..offering()
@@ -302,7 +305,7 @@ fn an_offered_stream_that_breaks_is_nobodys() {
         [
             received(b"abc"),
             Event::NonTpkt(4),
-            closed(Reason::Link(Cause::Reset))
+            closed(EndReason::Link(Cause::Reset))
         ]
     );
     assert!(probe.is_done);

@@ -1,17 +1,17 @@
-//! What of its configuration a connection needs once it is open.
+//! The configuration of an open connection.
 
 use core::time::Duration;
 
 use crate::cotp::config::{AfterHandshake, Config, EmptyMessages, NonTpkt, SendDisconnect, Strict};
 
-/// The fields of a [`Config`] that the handshake does not use up, under the same names.
+/// The fields of a [`Config`] that are needed after the handshake. An idle connection is smaller without the others.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
+pub(super) struct OpenConfig {
     pub(super) after_handshake: AfterHandshake,
     pub(super) non_tpkt: NonTpkt,
     pub(super) empty: EmptyMessages,
     pub(super) strict: Strict,
-    pub(super) farewell: SendDisconnect,
+    pub(super) send_disconnect: SendDisconnect,
     pub(super) empty_segment_limit: u16,
     pub(super) message_limit: usize,
     pub(super) receive_queue: usize,
@@ -22,14 +22,14 @@ pub(super) struct Rules {
     pub(super) close_timeout: Duration,
 }
 
-impl From<&Config> for Rules {
+impl From<&Config> for OpenConfig {
     fn from(config: &Config) -> Self {
         Self {
             after_handshake: config.after_handshake,
             non_tpkt: config.non_tpkt,
             empty: config.empty,
             strict: config.strict,
-            farewell: config.farewell,
+            send_disconnect: config.send_disconnect,
             empty_segment_limit: config.empty_segment_limit,
             message_limit: config.message_limit,
             receive_queue: config.receive_queue,
