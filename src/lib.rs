@@ -77,6 +77,8 @@ mod path;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;
+#[cfg(feature = "serde")]
+pub mod serde_duration;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(feature = "ltp")]
