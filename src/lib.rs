@@ -69,6 +69,7 @@ mod framing;
 pub mod guide;
 #[cfg(feature = "serde")]
 pub mod hex;
+pub mod kit;
 pub mod laws;
 #[cfg(feature = "ltp")]
 pub mod ltp;

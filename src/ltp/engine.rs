@@ -23,8 +23,8 @@ use super::services::ClientService;
 use super::span::{Carrier, Control, Origin, Role, Span};
 use super::spare::Spares;
 use super::table::{Keyed, Sessions, Tags};
-use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
+use crate::kit::{Due, TimerId, Timers};
 use crate::{Addr, Instant, Link, Machine, Output, Rng, Seed, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
@@ -407,16 +407,12 @@ impl<A: Addr> Engine<A> {
     /// Starts a timer that stands still while the peer is silent.
     pub(super) fn set(&mut self, slot: u32, due: Due, what: What) -> Option<TimerId> {
         let is_frozen = self.span(slot).is_some_and(Span::is_silent);
-        self.timers.set(due, slot, Key { slot, what }, is_frozen)
+        start(&mut self.timers, due, Key { slot, what }, is_frozen)
     }
 
     /// Starts a timer of this end's own, which silence does not touch.
     pub(super) fn set_local(&mut self, slot: u32, at: Instant, what: What) -> Option<TimerId> {
-        let due = Due {
-            deadline: at,
-            nominal: Instant::ZERO,
-        };
-        self.timers.set(due, slot, Key { slot, what }, false)
+        self.timers.set(Due::local(at), slot, Key { slot, what })
     }
 
     pub(super) fn stop(&mut self, timer: Option<TimerId>) {
@@ -617,6 +613,20 @@ impl<A: Addr> Engine<A> {
             }
         }
         false
+    }
+}
+
+/// Starts a timer, frozen while the peer is silent.
+pub(super) fn start(
+    timers: &mut Timers<Key>,
+    due: Due,
+    key: Key,
+    is_frozen: bool,
+) -> Option<TimerId> {
+    if is_frozen {
+        timers.set_frozen(due, key.slot, key)
+    } else {
+        timers.set(due, key.slot, key)
     }
 }
 
