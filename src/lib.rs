@@ -73,6 +73,7 @@ mod framing;
 pub mod guide;
 #[cfg(feature = "serde")]
 pub mod hex;
+pub mod kit;
 #[cfg(any(test, feature = "laws"))]
 pub mod laws;
 #[cfg(feature = "ltp")]
