@@ -14,7 +14,7 @@ use crate::Instant;
 /// Entries with more before them than this are not kept in order.
 const MOST_NEAR: usize = 64;
 
-/// With fewer entries in order than this, more are brought near, so that [`Agenda::ahead`] can tell.
+/// With fewer entries in order than this, more are brought near.
 const LEAST_NEAR: usize = 8;
 
 /// A queue by time; what is due at one time leaves in the order in which it was entered.
@@ -89,11 +89,6 @@ impl<T> Agenda<T> {
         let entry = self.near.pop_front()?;
         self.len -= 1;
         Some((Instant::from_nanos(entry.at), entry.what))
-    }
-
-    /// Returns what leaves after so many others, as far as that is known.
-    pub(super) fn ahead(&self, others: usize) -> Option<&T> {
-        self.near.get(others).map(|entry| &entry.what)
     }
 
     /// Puts what is due after `limit` into its bin.
@@ -241,24 +236,5 @@ mod tests {
 
         let left: Vec<u64> = core::iter::from_fn(|| agenda.take().map(|due| due.1)).collect();
         assert!(left.into_iter().eq((1000..1500).chain(0..500)));
-    }
-
-    #[test]
-    fn what_comes_next_is_known_some_steps_ahead() {
-        let mut agenda = Agenda::new();
-        (0..1000).for_each(|number| agenda.enter(Instant::from_nanos(number * 1000), number));
-        let mut known = 0;
-
-        while let Some((_, number)) = agenda.take() {
-            for others in 0..4 {
-                let ahead = agenda.ahead(others).copied();
-                assert!(
-                    ahead.is_none_or(|ahead| ahead == number + 1 + u64::try_from(others).unwrap())
-                );
-                known += u32::from(ahead.is_some());
-            }
-        }
-
-        assert!(known > 3500, "{known} of 4000");
     }
 }

@@ -168,8 +168,6 @@ pub(super) trait Body: Any {
     fn settled(&mut self) -> Result<(), Violation>;
     fn wants(&mut self, from: Place) -> bool;
     fn limit(&mut self, limits: Limits);
-    /// Reads something that lies beside the machine.
-    fn glance(&self) -> bool;
 }
 
 /// A machine with what the world keeps about it.
@@ -295,10 +293,6 @@ where
     fn limit(&mut self, limits: Limits) {
         self.limits = Some(Box::new(limits));
         self.spare.watch = Checker::new(limits);
-    }
-
-    fn glance(&self) -> bool {
-        self.limits.is_some()
     }
 }
 

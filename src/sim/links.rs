@@ -124,12 +124,6 @@ impl Links {
         self.ways.get_mut(way.index())
     }
 
-    /// Reads something of a way.
-    pub(super) fn glance(&self, way: Option<WayId>) -> bool {
-        let way = way.and_then(|way| self.ways.get(way.index()));
-        way.is_some_and(|way| matches!(way.medium, WayMedium::Own(_)))
-    }
-
     /// Returns whom a way joins.
     pub(super) fn nodes(&self, way: WayId) -> Option<(Node, Node)> {
         let ends = self.ends.get(way.index())?;

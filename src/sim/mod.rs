@@ -72,7 +72,6 @@
 //! [table](Trace::statistics), and the [packets](Trace::packets) one by one.
 
 mod agenda;
-mod ahead;
 mod contacts;
 mod dice;
 mod handed;

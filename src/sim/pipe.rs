@@ -89,12 +89,6 @@ impl Lanes {
         LaneId(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
     }
 
-    /// Reads something of a lane: who reads from it.
-    pub(super) fn glance(&self, LaneId(lane): LaneId) -> Option<HostId> {
-        let place = usize::try_from(lane).unwrap_or(usize::MAX);
-        self.0.get(place).map(|lane| lane.reader)
-    }
-
     fn get(&mut self, LaneId(lane): LaneId) -> &mut Lane {
         let place = usize::try_from(lane).unwrap_or(usize::MAX);
         match self.0.get_mut(place) {

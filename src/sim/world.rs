@@ -112,12 +112,6 @@ pub(super) struct Route {
     pub(super) way: WayId,
 }
 
-impl Named {
-    pub(super) fn latest_way(&self) -> Option<WayId> {
-        self.latest.map(|route| route.way)
-    }
-}
-
 impl<B: ?Sized> Slot<B> {
     /// Returns the way to the host that goes by `name`, if it was used before.
     pub(super) fn route(&mut self, name: u64) -> Option<Route> {
@@ -272,7 +266,6 @@ impl World {
         let Some((at, happening)) = self.agenda.take() else {
             return false;
         };
-        self.look_ahead();
         if at > self.now {
             self.now = at;
             self.at_once = 0;

@@ -37,11 +37,6 @@ impl Bound {
         }
     }
 
-    /// Returns the socket with the lowest port.
-    pub(super) fn first(&self) -> Option<&(u16, IpAddr)> {
-        self.0.first()
-    }
-
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

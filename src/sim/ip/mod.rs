@@ -15,7 +15,6 @@ mod tcp;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -132,21 +131,6 @@ impl Internet {
             nets: alloc::vec![public],
             nats: Vec::new(),
             addresses: 0,
-        }
-    }
-
-    /// Reads something of a NAT.
-    pub(super) fn glance(&self, nat: NatId) {
-        if let Some(gate) = self.nats.get(nat.index()) {
-            black_box((gate.outer, gate.routes.first().map(Option::is_some)));
-            gate.table.glance();
-        }
-    }
-
-    /// Reads something of what a NAT knows.
-    pub(super) fn glance_further(&self, nat: NatId) {
-        if let Some(gate) = self.nats.get(nat.index()) {
-            gate.table.glance_further();
         }
     }
 

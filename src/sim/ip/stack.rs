@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
-use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
 use core::ops::Bound as Unbound;
 
@@ -12,7 +11,6 @@ use bytes::Bytes;
 
 use super::super::dice::Dice;
 use super::super::happening::Rare;
-use super::super::links::WayId;
 use super::super::pipe::Owner;
 use super::super::trace::PacketId;
 use super::super::traffic::{Head, Sent};
@@ -66,12 +64,6 @@ impl Stack {
             latest_read: None,
             opening: BTreeMap::new(),
         }
-    }
-
-    /// Reads something of the sockets, and returns the way on which it sent last.
-    pub(in super::super) fn glance(&self) -> Option<WayId> {
-        black_box((self.udp.first().copied(), self.addresses.first().copied()));
-        self.route.map(|route| route.way)
     }
 
     pub(super) fn nets(&self) -> impl Iterator<Item = usize> {

@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -304,19 +303,6 @@ impl Table {
 
     pub(super) fn is_firewall(&self) -> bool {
         self.nat.translation == Translation::Nothing
-    }
-
-    /// Reads something of what every packet looks at.
-    pub(super) fn glance(&self) {
-        black_box((self.nat.refresh, self.nat.mapping, self.outside.len()));
-    }
-
-    /// Reads something of the first mapping, most often the only one.
-    pub(super) fn glance_further(&self) {
-        let entry = self.entries.get(0);
-        let peers = entry.map(|entry| (entry.used, entry.outside.port(), &entry.peers));
-        black_box(peers.map(|(used, port, peers)| (used, port, peers.few.len())));
-        black_box(self.outside.first());
     }
 
     /// Tells whether `address` is one of its external ones.
