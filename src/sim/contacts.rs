@@ -8,9 +8,10 @@ use crate::Instant;
 
 /// The windows in which a line is up. The default is always.
 ///
-/// The host that sends in this direction hears [`Link::Up`](crate::Link::Up) and
-/// [`Link::Down`](crate::Link::Down) at the address of its peer when a window begins and ends, and once when
-/// the line is laid, whatever holds then. Hosts on IP hear nothing: there, `Down` is final for a path.
+/// The machine that sends in this direction gets [`Link::Up`](crate::Link::Up) or
+/// [`Link::Down`](crate::Link::Down) for the address of its peer when the line is added, and again at the
+/// beginning and the end of each contact. Machines on [`Path`](crate::Path) get no such cues, because `Down`
+/// is final for a path.
 ///
 /// ```
 /// use core::time::Duration;

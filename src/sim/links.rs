@@ -73,6 +73,8 @@ struct Ends {
     to: Point,
     /// Counts the lines that were laid here, so that a former one's contact plan is not followed.
     version: u32,
+    /// Whether the sender was told last that the line is up; `None` while it was told nothing.
+    told_up: Option<bool>,
 }
 
 /// A line has a medium for each direction, a bus one for all.
@@ -261,7 +263,6 @@ impl World {
         bus: Option<Bus>,
     ) -> WayId {
         let seed = self.seed.child(&format!("way {from:?} {to:?}"));
-        let has_plan = !line.contacts.is_always();
         let flight = Flight::new(&seed, &line);
         let links = &mut self.links;
         let found = links.find(from, to);
@@ -271,6 +272,7 @@ impl World {
                 from,
                 to,
                 version: 0,
+                told_up: None,
             });
             links.ways.push(Way {
                 line: Arc::clone(&line),
@@ -286,28 +288,32 @@ impl World {
         state.flight.turn_to(&line);
         state.line = line;
         ends.version += 1;
-        if has_plan {
-            let version = ends.version;
-            self.plan(self.now, Rare::Contact(way, version));
-        }
+        let version = ends.version;
+        // At once: what is sent in the same instant must know whether a contact is open.
+        self.contact_changes(way, version);
         way
     }
 
-    /// A window begins or ends, or a line with a plan is laid.
+    /// Follows the contact plan of a line that was added, or whose contact begins or ends.
     pub(super) fn contact_changes(&mut self, way: WayId, version: u32) {
         let now = self.now;
-        let ends = self.links.ends.get(way.index()).copied();
-        let (Some(state), Some(Ends { from, to, .. })) = (
-            self.links.ways.get(way.index()),
-            ends.filter(|ends| ends.version == version),
-        ) else {
+        let Links { ways, ends, .. } = &mut self.links;
+        let (Some(state), Some(ends)) = (ways.get(way.index()), ends.get_mut(way.index())) else {
             return;
         };
+        // Nobody hears of a line without a plan, unless it replaces one with a plan.
+        let is_always = state.line.contacts.is_always();
+        if ends.version != version || (is_always && ends.told_up.is_none()) {
+            return;
+        }
+        let (from, to) = (ends.from, ends.to);
         let window = state.line.contacts.window_at(now);
+        let is_news = ends.told_up.replace(window.is_some()) != Some(window.is_some());
         if let Some(next) = state.line.contacts.next_change(now) {
             self.plan(next, Rare::Contact(way, version));
         }
-        if let Some((opens, closes)) = window {
+        self.trace.end_contact(from.node(), to.node(), now);
+        if let Some((opens, closes)) = window.filter(|_| !is_always) {
             self.trace.contact(Contact {
                 from: from.node(),
                 to: to.node(),
@@ -316,7 +322,7 @@ impl World {
             });
         }
         let link = window.map_or(Link::Down(Cause::Unreachable), |_| Link::Up);
-        if let Some((id, place)) = self.address_of(from, to) {
+        if is_news && let Some((id, place)) = self.address_of(from, to) {
             self.cue(id, place, link);
         }
     }

@@ -261,6 +261,41 @@ impl World {
         true
     }
 
+    /// Runs until `holds` returns true, or until `bound`, and returns whether it holds.
+    ///
+    /// The condition is checked first, and again after each event. If it never holds, the time is `bound`
+    /// afterwards.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use farlink::sim::World;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let mut world = World::new(1);
+    /// world.every(second, |_| core::ops::ControlFlow::Continue(()));
+    ///
+    /// assert!(world.run_until_holds(60 * second, |world| world.now().as_nanos() >= 5_000_000_000));
+    /// assert!(!world.run_until_holds(60 * second, |_| false));
+    /// assert_eq!(world.now().to_string(), "60.000000000s");
+    /// ```
+    pub fn run_until_holds(
+        &mut self,
+        bound: impl super::Moment,
+        mut holds: impl FnMut(&Self) -> bool,
+    ) -> bool {
+        let bound = bound.instant();
+        loop {
+            if holds(self) {
+                return true;
+            }
+            if self.agenda.next_time().is_none_or(|next| next > bound) {
+                self.now = self.now.max(bound);
+                return holds(self);
+            }
+            self.step();
+        }
+    }
+
     /// Lets the next thing happen, and tells whether there was one.
     pub fn step(&mut self) -> bool {
         let Some((at, happening)) = self.agenda.take() else {

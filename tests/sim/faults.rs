@@ -481,6 +481,33 @@ fn a_contact_plan_passes_what_is_sent_within_a_window_and_tells_the_sender() {
 }
 
 #[test]
+fn a_contact_that_is_closed_when_the_line_is_added_is_closed_for_the_first_burst() {
+    let minute = 60 * SECOND;
+    let line = Line {
+        contacts: Contacts::periodic(minute, 10 * minute, 40 * minute),
+        ..Line::delayed(SECOND)
+    };
+    let (mut world, one, two) = pair(1, line);
+
+    for number in 0..3_u8 {
+        world
+            .command(one, Do::Push(2, vec![number].into()))
+            .unwrap();
+    }
+    world.run_until(Duration::ZERO);
+    assert_eq!(world.trace().packets().len(), 0);
+    world.run_until(2 * minute);
+
+    let expected = [0_u8, 1, 2].map(|number| (at(minute + SECOND), Bytes::from(vec![number])));
+    assert_eq!(octets(&world, two), expected);
+    let down = Link::Down(Cause::Unreachable);
+    assert_eq!(
+        links(&world, one),
+        [(at(Duration::ZERO), 2, down), (at(minute), 2, Link::Up)]
+    );
+}
+
+#[test]
 fn a_datagram_must_be_sent_whole_within_its_window() {
     let line = Line {
         rate: Some(8000),
@@ -520,6 +547,27 @@ fn a_line_that_is_laid_again_follows_its_own_plan_alone() {
         .map(|(time, ..)| *time)
         .collect();
     assert_eq!(ups, [at(8 * SECOND)]);
+}
+
+#[test]
+fn a_line_without_a_plan_that_replaces_a_closed_one_is_up() {
+    let closed = Line {
+        contacts: Contacts::windows([(9 * SECOND, 10 * SECOND)]),
+        ..Line::default()
+    };
+    let (mut world, one, two) = pair(1, closed);
+
+    world.at(SECOND, move |world| {
+        world.line_from(one, two, Line::default())
+    });
+    world.run_until_idle(100 * SECOND);
+
+    let told: Vec<(Instant, Link)> = links(&world, one)
+        .into_iter()
+        .map(|(time, _, link)| (time, link))
+        .collect();
+    let down = Link::Down(Cause::Unreachable);
+    assert_eq!(told, [(at(Duration::ZERO), down), (at(SECOND), Link::Up)]);
 }
 
 #[test]

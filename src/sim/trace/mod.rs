@@ -470,6 +470,20 @@ impl Trace {
         }
     }
 
+    /// Ends the contact that is open between two nodes, because it is over or its line is replaced.
+    pub(super) fn end_contact(&mut self, from: Node, to: Node, now: Instant) {
+        let joins = |contact: &Contact| contact.from == from && contact.to == to;
+        let last = self.contacts.iter().rposition(joins);
+        if let Some(index) = last
+            && let Some(contact) = self.contacts.get_mut(index)
+        {
+            contact.closes = contact.closes.min(now);
+            if contact.opens >= contact.closes {
+                self.contacts.remove(index);
+            }
+        }
+    }
+
     pub(super) fn contact(&mut self, contact: Contact) {
         if self.is_kept() {
             self.contacts.push(contact);
