@@ -5,9 +5,9 @@ use core::net::{IpAddr, SocketAddr};
 
 /// Bound sockets, sorted by port: those that may be in each other's way are neighbours.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Bound(Vec<(u16, IpAddr)>);
+pub(super) struct BoundSockets(Vec<(u16, IpAddr)>);
 
-impl Bound {
+impl BoundSockets {
     pub(super) fn contains(&self, socket: SocketAddr) -> bool {
         self.0.binary_search(&key(socket)).is_ok()
     }
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_port_is_taken_by_its_address_by_all_addresses_and_for_all() {
-        let mut bound = Bound::default();
+        let mut bound = BoundSockets::default();
         assert!(bound.insert(socket("10.0.0.1:53")));
 
         assert!(!bound.insert(socket("10.0.0.1:53")));
