@@ -10,12 +10,15 @@ mod cause;
 mod clock;
 #[cfg(all(feature = "cotp", any(feature = "blocking", feature = "tokio")))]
 pub mod cotp;
-#[cfg(any(feature = "blocking", feature = "tokio"))]
+#[cfg(feature = "entropy")]
 mod entropy;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod factory;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod handle;
 #[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
 pub mod ltp;
+#[cfg(any(feature = "blocking", feature = "offload", feature = "tokio"))]
 pub mod offload;
 #[cfg(feature = "tokio")]
 mod outbox;
@@ -23,7 +26,9 @@ mod outbox;
 pub mod tokio;
 
 pub use clock::Clock;
-#[cfg(any(feature = "blocking", feature = "tokio"))]
+#[cfg(feature = "entropy")]
 pub use entropy::seed;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub use factory::MachineFactory;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use handle::{CommandError, Detached};

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use farlink::cotp::{Command, Config, Policy, Reason};
+use farlink::cotp::{Command, Config, EndReason, Policy};
 use farlink::sim::{Chunks, StreamLine, for_each_seed};
 use farlink::{Rng, Seed};
 
@@ -102,7 +102,7 @@ fn a_cut_at_any_time_leaves_a_beginning_of_what_was_sent() {
             assert!(scene.world.is_done(host), "seed {seed}");
             let reason = scene.reason(host);
             assert!(
-                reason.is_some_and(|reason| reason != Reason::Overrun),
+                reason.is_some_and(|reason| reason != EndReason::Overrun),
                 "seed {seed}"
             );
         }
