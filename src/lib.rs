@@ -64,36 +64,46 @@ extern crate self as farlink;
 #[cfg(feature = "std")]
 pub mod adapters;
 #[cfg(feature = "cotp")]
+#[cfg_attr(
+    not(any(test, feature = "laws")),
+    allow(dead_code, reason = "what only the laws measure")
+)]
 pub mod cotp;
 mod framing;
 pub mod guide;
 #[cfg(feature = "serde")]
 pub mod hex;
 pub mod kit;
+#[cfg(any(test, feature = "laws"))]
 pub mod laws;
 #[cfg(feature = "ltp")]
+#[cfg_attr(
+    not(any(test, feature = "laws")),
+    allow(dead_code, reason = "what only the laws measure")
+)]
 pub mod ltp;
 mod machine;
 mod path;
+#[cfg(any(feature = "cotp", feature = "ltp"))]
+mod preview;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;
 #[cfg(feature = "serde")]
-pub mod serde_duration;
+mod serde_duration;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(feature = "ltp")]
 mod sync;
 mod time;
 mod transmit;
-#[cfg(all(test, feature = "std"))]
-#[path = "../tests/tries/mod.rs"]
+#[cfg(all(test, feature = "arbitrary"))]
 mod tries;
 #[cfg(any(feature = "cotp", feature = "ltp"))]
 pub mod wire;
 
 pub use framing::{Broken, Framing};
-pub use machine::{Ask, Cause, Link, Machine, Output};
+pub use machine::{AsMachine, Ask, BoxedMachine, Cause, Link, Machine, Output};
 pub use path::{Addr, Hop, Path, Proto, Tag};
 pub use seed::{Rng, Seed};
 pub use time::Instant;
