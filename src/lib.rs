@@ -87,6 +87,7 @@ mod framing;
 pub mod guide;
 #[cfg(feature = "serde")]
 pub mod hex;
+pub mod kit;
 #[cfg(any(test, feature = "laws"))]
 pub mod laws;
 #[cfg(feature = "ltp")]
@@ -97,9 +98,13 @@ pub mod laws;
 pub mod ltp;
 mod machine;
 mod path;
+#[cfg(any(feature = "cotp", feature = "ltp"))]
+mod preview;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;
+#[cfg(feature = "serde")]
+mod serde_duration;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(feature = "ltp")]

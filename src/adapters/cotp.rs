@@ -11,7 +11,9 @@ use std::io;
 use bytes::Bytes;
 
 use super::Clock;
-use crate::cotp::{self, Command, Config, ConfigError, Connected, End, Event, Reason, Selector};
+use crate::cotp::{
+    self, Command, Config, ConfigError, Connected, ConnectionEnd, EndReason, Event, Selector,
+};
 use crate::{Machine, Seed};
 
 /// The machine of a connection: a [`cotp::Connection`], or one around it.
@@ -168,7 +170,7 @@ pub enum Error {
     /// The connection refused what was asked, and goes on.
     Refused(cotp::Error),
     /// The connection is at its end, or never opened.
-    Ended(Arc<End>),
+    Ended(Arc<ConnectionEnd>),
     /// Octets came that are no TPKT, the first of which is given. The stream can be taken over.
     NonTpkt(u8),
     /// The driver of the connection was stopped before its time.
@@ -214,10 +216,10 @@ impl From<Error> for io::Error {
 }
 
 /// Tells whether a connection ended in good order, with nothing lost in either direction.
-pub(crate) fn is_clean(end: &End) -> bool {
+pub(crate) fn is_clean(end: &ConnectionEnd) -> bool {
     let is_orderly = matches!(
         end.reason,
-        Reason::Closed | Reason::PeerClosed | Reason::Detached(_)
+        EndReason::Closed | EndReason::PeerClosed | EndReason::Detached(_)
     );
     is_orderly && end.incomplete == 0 && end.unsent == 0
 }

@@ -124,14 +124,12 @@ mod params;
 mod segment;
 #[cfg(any(test, feature = "laws"))]
 mod subject;
-#[cfg(test)]
-mod tests;
 mod tpkt;
 mod wire;
 
 pub use api::{
-    Acceptance, Command, Connected, Disconnect, End, Error, Event, Indication, Reason, Refusal,
-    Stats, Violation,
+    Acceptance, Command, Connected, ConnectionEnd, Disconnect, EndReason, Error, Event, Indication,
+    ProtocolError, Refusal, Stats,
 };
 pub use config::{
     AbsentSize, AfterHandshake, Config, ConfigError, EmptyMessages, NonTpkt, Parameter,
@@ -145,6 +143,6 @@ pub use params::{MAX_TPDU, Parameters, Selector, TpduSize};
 pub use subject::TpduCodec;
 pub use tpkt::{HEADER, MAX_PACKET, MIN_PACKET, Tpkt, TpktFault, VERSION};
 pub use wire::{
-    Connect, DATA_HEADER, Data, DisconnectConfirm, DisconnectReason, DisconnectRequest,
+    Connect, DATA_HEADER, DataTpdu, DisconnectConfirm, DisconnectReason, DisconnectRequest,
     ErrorReport, Expedited, MAX_LI, MAX_VARIABLE, OtherClass, RejectCause, Tpdu,
 };

@@ -176,18 +176,17 @@ mod label;
 mod line;
 mod outgoing;
 mod presence;
-mod ranges;
 mod receiver;
 mod report;
 mod sdnv;
 mod sender;
+mod services;
 mod snapshot;
 mod span;
 mod spare;
 #[cfg(any(test, feature = "laws"))]
 mod subject;
 mod table;
-mod timers;
 mod window;
 mod wire;
 
@@ -202,7 +201,6 @@ pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
 pub use label::{Label, Labels};
 pub use line::LineEstimate;
-pub use ranges::RangeSet;
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
 pub use snapshot::{Age, RestoreError, Snapshot};
 #[cfg(any(test, feature = "laws"))]

@@ -13,7 +13,7 @@ use farlink::adapters::tokio::cotp::{
     self, Arrival, Connection, Error, Incoming, Listener, Options, connect, listen,
 };
 use farlink::cotp::{
-    AfterHandshake, Config, Disconnect, DisconnectReason, Policy, Reason, Selector, TpduSize,
+    AfterHandshake, Config, Disconnect, DisconnectReason, EndReason, Policy, Selector, TpduSize,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -171,7 +171,7 @@ async fn the_application_sees_the_selectors_and_accepts_or_refuses() {
     let Error::Ended(end) = connecting.await.unwrap().unwrap_err() else {
         panic!("not refused");
     };
-    let Reason::Refused(Disconnect { reason, .. }) = end.reason else {
+    let EndReason::Refused(Disconnect { reason, .. }) = end.reason else {
         panic!("{end}");
     };
     assert_eq!(reason, DisconnectReason::CONGESTION);
@@ -416,7 +416,7 @@ async fn a_peer_that_takes_nothing_does_not_hold_a_closed_connection_for_ever() 
     let Error::Ended(end) = &error else {
         panic!("{error}");
     };
-    assert!(matches!(end.reason, Reason::SendStalled(_)), "{end}");
+    assert!(matches!(end.reason, EndReason::SendStalled(_)), "{end}");
     assert!(end.unsent > 0);
     let mut all = Vec::new();
     let cut_off = raw.read_to_end(&mut all).await.unwrap_err();

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::sim::{BROADCAST, Contacts, Host, Line, Packet, Queue, Why, World};
+use farlink::sim::{BROADCAST, Contacts, DropReason, Host, Line, Queue, TracePacket, World};
 use farlink::{Hop, Instant, Link};
 
 use crate::puppet::{Do, Puppet, Saw, links, octets};
@@ -76,8 +76,11 @@ fn a_bus_delivers_by_link_address_or_to_all_others() {
         got(&world, nodes[2]),
         [(from(10), b"one".to_vec()), (from(20), b"all".to_vec())]
     );
-    let lost = world.trace().packets().filter_map(Packet::lost);
-    assert_eq!(lost.map(|(_, why)| why).collect::<Vec<_>>(), [Why::NoHost]);
+    let lost = world.trace().packets().filter_map(TracePacket::lost);
+    assert_eq!(
+        lost.map(|(_, why)| why).collect::<Vec<_>>(),
+        [DropReason::NoHost]
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ use core::ops::ControlFlow;
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::sim::{Bursts, Host, Keep, Line, Reorder, StreamLine, World, for_each_seed};
+use farlink::sim::{Bursts, Host, Line, Reorder, StreamLine, TraceDetail, World, for_each_seed};
 use farlink::{Hop, Instant};
 
 use crate::puppet::{Do, Puppet, Saw, octets};
@@ -202,7 +202,7 @@ fn keeping_less_changes_nothing_but_the_trace() {
             ..Line::default()
         },
     );
-    other.keep(Keep::Nothing);
+    other.trace_detail(TraceDetail::Nothing);
 
     for number in 0..100_u8 {
         let octets = Bytes::copy_from_slice(&[number]);

@@ -5,7 +5,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{
-    Carrier, Chosen, Chunks, Contacts, Fate, Flags, Host, Ip, Line, Nat, Packet, Tcp, Why, World,
+    Chunks, Contacts, Delivery, DropReason, FaultRule, Host, Ip, Line, Nat, PacketKind, Tcp,
+    TcpFlags, TracePacket, World,
 };
 use farlink::{Ask, Cause, Instant, Link, Path, Proto, Tag};
 
@@ -71,8 +72,8 @@ fn last_link(world: &World, host: Socketed) -> (Instant, Path, Link) {
     *links(world, host).last().expect("it heard nothing")
 }
 
-fn losses(world: &World) -> Vec<Why> {
-    let lost = world.trace().packets().filter_map(Packet::lost);
+fn losses(world: &World) -> Vec<DropReason> {
+    let lost = world.trace().packets().filter_map(TracePacket::lost);
     lost.map(|(_, why)| why).collect()
 }
 
@@ -120,7 +121,14 @@ fn datagrams_need_a_socket_at_both_ends_and_a_host() {
 
     world.run_until_idle(10 * SECOND);
 
-    assert_eq!(losses(&world), [Why::NoSocket, Why::NoSocket, Why::NoHost]);
+    assert_eq!(
+        losses(&world),
+        [
+            DropReason::NoSocket,
+            DropReason::NoSocket,
+            DropReason::NoHost
+        ]
+    );
 }
 
 #[test]
@@ -262,7 +270,7 @@ fn tcp_mends_losses_reordering_copies_and_flipped_bits() {
 
     assert_eq!(joined(&world, two), sent);
     assert_eq!(last_link(&world, two).2, Link::Ended);
-    assert!(losses(&world).contains(&Why::Checksum));
+    assert!(losses(&world).contains(&DropReason::Checksum));
     assert!(world.trace().packets().any(|packet| packet.is_repeated));
 }
 
@@ -300,15 +308,15 @@ fn nobody_there_is_a_time_out_after_all_tries() {
     // 1 + 2 + 4 + 8 seconds.
     let failed = Link::Failed(Tag(1), Cause::TimedOut);
     assert_eq!(last_link(&world, one), (at(15 * SECOND), path, failed));
-    assert_eq!(losses(&world), [Why::NoHost; 4]);
+    assert_eq!(losses(&world), [DropReason::NoHost; 4]);
 }
 
 #[test]
 fn a_lost_syn_is_sent_again() {
     let (mut world, one, two) = pair(1);
     world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
-    world.line_from(one, two, Line::delayed(MILLI).choosing(Chosen::nth(1)));
-    world.line_from(two, one, Line::delayed(MILLI).choosing(Chosen::nth(1)));
+    world.line_from(one, two, Line::delayed(MILLI).with_rule(FaultRule::nth(1)));
+    world.line_from(two, one, Line::delayed(MILLI).with_rule(FaultRule::nth(1)));
     let path = Path::tcp(addr("192.0.2.1:1"), addr("192.0.2.2:80"));
 
     open(&mut world, one, 1, path);
@@ -452,7 +460,7 @@ fn close_flushes_and_hears_nothing_more() {
 fn a_reader_that_wants_nothing_fills_the_windows_and_the_writer_hears_it() {
     let (mut world, one, two, there, _) = connected(1);
     for host in [one, two] {
-        world.awaits(host, |_| true);
+        world.allow_unread(host, |_| true);
     }
 
     world.command(two, Do::Want(false)).unwrap();
@@ -480,7 +488,11 @@ fn a_peer_that_falls_silent_is_given_up() {
     world.run_until_idle(100_000 * SECOND);
 
     assert_eq!(last_link(&world, one).2, Link::Down(Cause::TimedOut));
-    assert!(losses(&world).iter().all(|why| *why == Why::NoContact));
+    assert!(
+        losses(&world)
+            .iter()
+            .all(|why| *why == DropReason::NoContact)
+    );
     assert_eq!(losses(&world).len(), 16);
 }
 
@@ -518,9 +530,9 @@ fn a_handed_stream_goes_on_without_the_machine() {
     ask(&mut world, two, Ask::Close(back));
     assert!(world.run_until_idle(1000 * SECOND));
 
-    let handed = &world.handed(one)[0];
-    assert_eq!((&handed.early, handed.tag), (&early, tag));
-    assert_eq!(handed.received, b"for the application");
+    let detached = &world.detached(one)[0];
+    assert_eq!((&detached.early, detached.tag), (&early, tag));
+    assert_eq!(detached.received, b"for the application");
     assert_eq!(octets(&world, one), []);
 }
 
@@ -540,7 +552,7 @@ fn a_host_talks_to_itself_without_a_line() {
         world
             .trace()
             .packets()
-            .all(|packet| packet.fate == Fate::Arrived(packet.time))
+            .all(|packet| packet.delivery == Delivery::Arrived(packet.time))
     );
 }
 
@@ -596,10 +608,10 @@ fn a_dialled_connection_comes_up_or_goes_down() {
 #[test]
 fn a_segment_can_be_chosen_by_its_flags_and_its_data() {
     let (mut world, one, two, there, _) = connected(1);
-    let first_fin = Chosen::nth(1).of(|sight| sight.carrier == Carrier::Tcp(Flags::FIN_ACK));
-    let second_data = Chosen::nth(2).of(|sight| sight.octets.starts_with(b"data"));
+    let first_fin = FaultRule::nth(1).of(|sight| sight.kind == PacketKind::Tcp(TcpFlags::FIN_ACK));
+    let second_data = FaultRule::nth(2).of(|sight| sight.octets.starts_with(b"data"));
     let line = Line::delayed(SECOND);
-    world.line_from(one, two, line.choosing(first_fin).choosing(second_data));
+    world.line_from(one, two, line.with_rule(first_fin).with_rule(second_data));
 
     append(&mut world, one, there, b"data one");
     append(&mut world, one, there, b"data two");
@@ -609,9 +621,9 @@ fn a_segment_can_be_chosen_by_its_flags_and_its_data() {
 
     assert_eq!(joined(&world, two), b"data onedata two");
     assert_eq!(last_link(&world, two).2, Link::Ended);
-    assert_eq!(losses(&world), [Why::Chosen; 2]);
+    assert_eq!(losses(&world), [DropReason::Rule; 2]);
     let again = world.trace().packets().filter(|packet| packet.is_repeated);
-    let again: Vec<String> = again.map(Packet::title).collect();
+    let again: Vec<String> = again.map(TracePacket::title).collect();
     assert_eq!(again, ["8 octets", "FIN"]);
 }
 

@@ -1,7 +1,7 @@
 //! `farlink ltp`: blocks between nodes on real sockets.
 
 mod door;
-mod place;
+mod peer_addr;
 mod recv;
 mod send;
 mod shelf;

@@ -11,14 +11,16 @@ use super::connection::{Connection, Link};
 use super::prepare;
 use crate::adapters::blocking::stream::{self, Events, Handle, Sort};
 use crate::adapters::cotp::{Ends, Error, Options, Side, Speaker};
-use crate::cotp::{self, Acceptance, Command, DisconnectReason, End, Event, Indication, Refusal};
+use crate::cotp::{
+    self, Acceptance, Command, ConnectionEnd, DisconnectReason, Event, Indication, Refusal,
+};
 use crate::{Instant, Limits, Link as Cue, Machine, Output, Seed, Transmit};
 
 /// What an event weighs beside its octets.
 const ENTRY: usize = 64;
 
 /// How a connection ended, for whoever comes too late for the event.
-pub(super) type LastWord = Arc<OnceLock<Arc<End>>>;
+pub(super) type LastWord = Arc<OnceLock<Arc<ConnectionEnd>>>;
 
 /// The machine of a connection, overheard: the end is known to every handle as soon as it is told.
 pub(super) struct Overheard {

@@ -17,7 +17,7 @@ use crate::adapters::Detached;
 use crate::adapters::cotp::{Incoming, Speaker};
 use crate::adapters::tokio::channel::{Receiver, Sender};
 use crate::adapters::tokio::driver::Front;
-use crate::cotp::{Command, Connected, End, Error, Event, Indication, Reason};
+use crate::cotp::{Command, Connected, ConnectionEnd, EndReason, Error, Event, Indication};
 use crate::{Instant, Machine as _, Tag};
 
 /// What an item in a queue weighs beside its octets.
@@ -55,14 +55,14 @@ pub(super) enum Told {
     Connected(Box<Connected>),
     Incoming(Incoming),
     /// The last one.
-    End(Arc<End>),
+    End(Arc<ConnectionEnd>),
 }
 
 /// What all handles of a connection can see at any time.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     /// How the connection ended.
-    pub(super) end: OnceLock<Arc<End>>,
+    pub(super) end: OnceLock<Arc<ConnectionEnd>>,
     /// Why a message was refused that nobody waited for. Messages behind it would leave a hole.
     pub(super) refused: OnceLock<Error>,
     /// A close was ordered.
@@ -210,9 +210,9 @@ impl Clerk {
         self.orders = None;
     }
 
-    fn end(&mut self, end: Arc<End>) {
+    fn end(&mut self, end: Arc<ConnectionEnd>) {
         let _ = self.shared.end.set(Arc::clone(&end));
-        if !matches!(end.reason, Reason::Detached(_)) {
+        if !matches!(end.reason, EndReason::Detached(_)) {
             self.taker = None;
         }
         self.told.lay(Told::End(end), ENTRY);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::door::Door;
 use super::interrupt::Interrupt;
-use super::place::{Place, local, place};
+use super::peer_addr::{PeerAddr, local, peer_addr};
 use super::shelf::{Color, Kept, Out, Part, Shelf};
 use super::{LIMIT, Span, id, maker};
 use crate::Failure;
@@ -39,8 +39,8 @@ pub(crate) struct Arguments {
     engine: u64,
     /// Receive from this engine, which is at this address; may be repeated. Without any, from
     /// everybody, up to 1024 engines
-    #[arg(long = "peer", value_name = "N=ADDR", value_parser = place)]
-    peers: Vec<Place>,
+    #[arg(long = "peer", value_name = "N=ADDR", value_parser = peer_addr)]
+    peers: Vec<PeerAddr>,
     /// The client service whose blocks are taken
     #[arg(long, value_name = "N", value_parser = id)]
     client: u64,
@@ -157,8 +157,8 @@ async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let maker = maker(arguments.record.as_deref(), Door::new(welcome, form))?;
     let mut found = Vec::new();
-    for place in &arguments.peers {
-        found.push((place.engine, place.find(Some(arguments.bind)).await?));
+    for peer in &arguments.peers {
+        found.push((peer.engine, peer.resolve(Some(arguments.bind)).await?));
     }
     let node = super::bind(arguments.bind, config, maker)?;
     for (engine, address) in found {
