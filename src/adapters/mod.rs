@@ -13,6 +13,8 @@ pub mod cotp;
 #[cfg(feature = "entropy")]
 mod entropy;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
+mod factory;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 mod handle;
 #[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
 pub mod ltp;
@@ -26,5 +28,7 @@ pub mod tokio;
 pub use clock::Clock;
 #[cfg(feature = "entropy")]
 pub use entropy::seed;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub use factory::MachineFactory;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use handle::{CommandError, Detached};

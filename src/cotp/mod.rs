@@ -120,9 +120,11 @@ mod display;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod handshake;
+#[cfg(any(test, feature = "laws"))]
 mod label;
 mod params;
 mod segment;
+#[cfg(any(test, feature = "laws"))]
 mod subject;
 mod tpkt;
 mod wire;
@@ -136,8 +138,10 @@ pub use config::{
     ParameterOrder, Policy, Proposal, Role, SendDisconnect, Strict, VariablePart,
 };
 pub use connection::Connection;
+#[cfg(any(test, feature = "laws"))]
 pub use label::Labels;
 pub use params::{MAX_TPDU, Parameters, Selector, TpduSize};
+#[cfg(any(test, feature = "laws"))]
 pub use subject::TpduCodec;
 pub use tpkt::{HEADER, MAX_PACKET, MIN_PACKET, Tpkt, TpktFault, VERSION};
 pub use wire::{

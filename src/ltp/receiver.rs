@@ -3,7 +3,6 @@
 mod brief;
 mod ends;
 mod flow;
-mod room;
 mod saved;
 
 use alloc::boxed::Box;
@@ -19,13 +18,13 @@ use super::api::{Event, Service};
 use super::auth::Name;
 use super::closed::End;
 use super::engine::{Engine, What};
-use super::ranges::RangeSet;
 use super::report::Reports;
 use super::sender::Cancel;
 use super::span::{Control, Role, Span};
 use super::spare::{LEAST, Spares, deliver};
-use super::timers::{Due, TimerId};
 use super::wire::{Checkpoint, Color, Data, Mark, Reason, SessionId};
+use crate::kit::RangeSet;
+use crate::kit::{Due, TimerId};
 use crate::{Addr, Instant};
 
 /// Bytes that an event counts for beside its payload.
@@ -107,7 +106,7 @@ impl Reception {
     }
 
     pub(super) fn weight(&self) -> usize {
-        size_of::<Self>() + self.granted + self.held.allocated() + self.reports.allocated()
+        size_of::<Self>() + self.granted + self.held.memory_used() + self.reports.memory_used()
     }
 
     /// Octets of the red part, once all of it is here.
@@ -159,7 +158,7 @@ impl Reception {
         let start = usize::try_from(range.start).ok()?;
         let end = usize::try_from(range.end).ok()?;
         // What the set of ranges may grow by.
-        let spare = spare.checked_sub(self.held.allocated() + 64)?;
+        let spare = spare.checked_sub(self.held.memory_used() + 64)?;
         self.grow(end, spare, limit, spares)?;
         if start == self.buffer.len() {
             self.buffer.extend_from_slice(octets);
@@ -309,7 +308,7 @@ impl<A: Addr> Engine<A> {
         // One that is let in again has been told of.
         if service == Service::Streaming && green.is_none() {
             let client = data.client;
-            self.tell(Event::Arriving { session, client }, EVENT);
+            self.tell_service(client, Event::Arriving { session, client }, EVENT);
         }
         true
     }
@@ -326,7 +325,7 @@ impl<A: Addr> Engine<A> {
 
     /// Bytes that may yet be allocated for receiving.
     pub(super) fn spare(&self, slot: u32) -> usize {
-        let all = self.spare_of_all();
+        let all = self.free_octets();
         self.span(slot).map_or(0, |span| {
             all.min(span.config.import_octets.saturating_sub(span.import_octets))
         })
@@ -493,7 +492,7 @@ impl<A: Addr> Engine<A> {
             ends_block,
         };
         self.stats.imports_complete += 1;
-        self.tell(event, counted + EVENT);
+        self.tell_service(client, event, counted + EVENT);
         self.close_if_over(session);
     }
 
@@ -509,7 +508,8 @@ impl<A: Addr> Engine<A> {
         }
         if reception.service == Service::Streaming {
             reception.is_streaming = true;
-            self.streams.push_back(session);
+            let client = reception.client;
+            self.queue_stream(client, session);
         }
     }
 
@@ -519,8 +519,7 @@ impl<A: Addr> Engine<A> {
             let Some(reception) = self.reception(session) else {
                 continue;
             };
-            reception.is_streaming = false;
-            if let Some(piece) = reception.piece(session) {
+            if let Some(piece) = reception.next_piece(session) {
                 return Some(piece);
             }
         }
@@ -535,11 +534,12 @@ impl<A: Addr> Engine<A> {
         if reception.service != Service::Streaming {
             return;
         }
+        let client = reception.client;
         let piece = reception.piece(session);
         if let Some(Event::Piece { data, .. }) = &piece {
             let octets = data.len() + EVENT;
             if let Some(piece) = piece {
-                self.tell(piece, octets);
+                self.tell_service(client, piece, octets);
             }
         }
     }
@@ -574,7 +574,7 @@ impl<A: Addr> Engine<A> {
     /// False without room.
     fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) -> bool {
         let octets = data.octets.len() + EVENT;
-        let is_full = octets > self.spare_of_all() || self.is_sated(data.client);
+        let is_full = octets > self.free_octets() || self.is_sated(data.client);
         if is_full || !self.has_event_room() {
             self.stats.no_room += 1;
             return false;
@@ -588,7 +588,7 @@ impl<A: Addr> Engine<A> {
             data: Bytes::copy_from_slice(data.octets),
             ends_block,
         };
-        self.tell(event, octets);
+        self.tell_service(data.client, event, octets);
         true
     }
 
@@ -604,11 +604,7 @@ impl<A: Addr> Engine<A> {
             return;
         };
         let resumed = self.span(slot).map_or(active, |span| span.resumed);
-        let at = active.max(resumed) + patience;
-        let due = Due {
-            deadline: at,
-            nominal: at,
-        };
+        let due = Due::from(active.max(resumed) + patience);
         let guard = self.set(slot, due, What::ImportGuard { session });
         if let Some(reception) = self.reception(session) {
             reception.guard = guard;
@@ -668,7 +664,7 @@ impl<A: Addr> Engine<A> {
 
     /// What is kept for blocks to come gives way to all that counts.
     pub(super) fn yield_spares(&mut self) {
-        if self.spares.octets() <= self.spare_of_all() {
+        if self.spares.octets() <= self.free_octets() {
             return;
         }
         self.spares.clear();
@@ -701,6 +697,12 @@ impl Reception {
             (false, None, Some(low)) => End::GreenOnly { low },
             _ => End::Plain,
         }
+    }
+
+    /// Takes the session off the list of those with octets for a piece, and returns the piece.
+    pub(super) fn next_piece(&mut self, session: SessionId) -> Option<Event> {
+        self.is_streaming = false;
+        self.piece(session)
     }
 
     fn piece(&mut self, session: SessionId) -> Option<Event> {

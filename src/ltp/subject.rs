@@ -8,15 +8,16 @@ use super::auth::Keys;
 use super::closed::Closed;
 use super::config::Config;
 use super::cookies::Cookies;
-use super::engine::{Engine, Key, Opened};
+use super::engine::{Engine, Key};
 use super::index::Index;
 use super::line::Line;
 use super::receiver::{EVENT, Import, Stage};
 use super::sender::{Export, Sending, State};
+use super::services::{ClientService, KEPT_ENTRIES};
 use super::span::{Carrier, Control, Span};
 use super::table::Sessions;
-use super::timers::Timers;
 use super::wire::{Segment, SessionId};
+use crate::kit::Timers;
 use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
 use crate::{Addr, Hop, Seed};
@@ -71,21 +72,27 @@ impl<A: Addr> Engine<A> {
             + self.event_octets
             + self.spares.octets()
             + self.events.capacity() * size_of::<(Event, usize)>()
-            + self.timers.allocated()
+            + self.timers.memory_used()
             + self.closed.memory_used()
             + self.cookies.memory_used()
     }
 
     fn tables(&self) -> usize {
         let slots = self.ready.capacity() + self.starved.capacity();
-        self.exports.allocation_size()
-            + self.tags.allocated()
-            + self.imports.allocation_size()
+        self.exports.memory_used()
+            + self.tags.memory_used()
+            + self.imports.memory_used()
             + self.streams.capacity() * size_of::<SessionId>()
             + self.departed.capacity() * size_of::<u64>()
             + slots * size_of::<u32>()
             + self.spans.capacity() * size_of::<Option<Box<Span<A>>>>()
-            + self.services.len() * (size_of::<(u64, Opened)>() + TREE)
+            + self
+                .services
+                .values()
+                .map(ClientService::memory_used)
+                .sum::<usize>()
+            + self.services.len() * (size_of::<(u64, ClientService)>() + TREE)
+            + self.answerable.capacity() * size_of::<u64>()
             + self.trees()
     }
 }
@@ -106,19 +113,25 @@ impl LawSubject for Engine<Hop> {
             .saturating_add(exports.saturating_add(imports).saturating_mul(4))
             .saturating_add(peers);
         // A table keeps an eighth free and doubles; a vector doubles. Some more are always there.
-        let per_export = Index::weight()
-            + Sessions::<u64, Export>::weight()
+        let per_export = Index::memory_per_entry()
+            + Sessions::<u64, Export>::memory_per_entry()
             + 4 * size_of::<(u64, u64)>()
             + size_of::<Sending>()
-            + 4 * Timers::<Key>::weight()
+            + 4 * Timers::<Key>::memory_per_timer()
             + 1024;
-        let per_import =
-            Sessions::<SessionId, Import>::weight() + 4 * Timers::<Key>::weight() + 512;
+        let per_import = Sessions::<SessionId, Import>::memory_per_entry()
+            + 4 * Timers::<Key>::memory_per_timer()
+            + 8 * size_of::<SessionId>()
+            + 512;
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
-        let per_peer =
-            (size_of::<Span<Hop>>() + Keys::MOST + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
-                .saturating_add(4 * Timers::<Key>::weight() + Line::weight() + 4 * TREE + 512)
-                .saturating_add(control);
+        let per_peer = (size_of::<Span<Hop>>()
+            + Keys::MOST
+            + 4 * TREE
+            + 2 * size_of::<(Hop, Carrier)>())
+        .saturating_add(
+            4 * Timers::<Key>::memory_per_timer() + Line::memory_per_entry() + 4 * TREE + 512,
+        )
+        .saturating_add(control);
         [
             (1, size_of::<Self>() + 16_384),
             (peers, per_peer),
@@ -127,16 +140,20 @@ impl LawSubject for Engine<Hop> {
             (events, 2 * size_of::<(Event, usize)>() + EVENT),
             (
                 count(config.max_services),
-                size_of::<(u64, Opened)>() + TREE,
+                size_of::<(u64, ClientService)>()
+                    + TREE
+                    + 4 * size_of::<u64>()
+                    + KEPT_ENTRIES * size_of::<(Event, usize, SessionId)>(),
             ),
             (
                 count(config.closed_most).saturating_add(1),
-                Closed::weight(),
+                Closed::memory_per_entry(),
             ),
-            (count(config.max_cookies), Cookies::weight()),
+            (count(config.max_cookies), Cookies::memory_per_entry()),
             (config.export_octets, PER_OCTET),
-            // Reports have timers, and are larger than these.
-            (config.import_octets, 2),
+            // Reports have timers, and are larger than these. The queue of a service is up to four times as long
+            // as what is in it, and an entry is smaller than what it counts for.
+            (config.import_octets, 4),
         ]
         .into_iter()
         .fold(0, |sum: usize, (count, each)| {

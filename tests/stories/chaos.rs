@@ -17,7 +17,7 @@ fn line(chance: &mut Rng) -> StreamLine {
     StreamLine {
         delay: span(chance, 500),
         jitter: span(chance, 100),
-        moving: None,
+        variable_delay: None,
         rate: (chance.below(2) == 0).then(|| 10_000 + chance.below(1_000_000)),
         chunks: match chance.below(4) {
             0 => Chunks::Whole,

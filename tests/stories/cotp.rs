@@ -255,12 +255,12 @@ fn an_application_takes_the_stream_over_with_what_was_read_too_far() {
     scene.send(scene.server, &Bytes::from_static(b"hello"));
     scene.run(2 * SECOND);
 
-    let handed = &scene.world.handed(scene.client)[0];
-    assert_eq!(handed.tag, tag);
-    assert_eq!(handed.received, b"\x03\x00\x00\x0c\x02\xf0\x80hello");
+    let detached = &scene.world.detached(scene.client)[0];
+    assert_eq!(detached.tag, tag);
+    assert_eq!(detached.received, b"\x03\x00\x00\x0c\x02\xf0\x80hello");
     assert_eq!(scene.reason(scene.client), Some(EndReason::Detached(tag)));
     let time = Instant::ZERO + 3 * SECOND;
-    assert_eq!(handed.time, time);
+    assert_eq!(detached.time, time);
     scene
         .world
         .write(scene.client, tag, b"\x03\x00\x00\x09\x02\xf0\x80hi");

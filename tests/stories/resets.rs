@@ -71,10 +71,10 @@ fn reach(state: State) -> Scene {
     };
     let mut scene = Scene::new(1, client, Config::responder(policy), line);
     if state == State::Paused {
-        scene.world.awaits(scene.client, |()| true);
+        scene.world.allow_unread(scene.client, |()| true);
     }
     if state == State::Indicated {
-        scene.world.awaits(scene.server, |()| true);
+        scene.world.allow_unread(scene.server, |()| true);
     }
     let steps = match state {
         State::Requesting => 1,

@@ -48,8 +48,8 @@ pub(super) struct Point {
     queue: VecDeque<(Received, usize)>,
     /// What all of it weighs.
     pub(super) weight: usize,
-    /// What it weighed when the engine last heard of it.
-    pub(super) told: usize,
+    /// Items that the engine was asked for and has not given.
+    pub(super) asked: usize,
     pub(super) waiters: Waiters,
     /// An interruption that found nobody waiting.
     pub(super) is_interrupted: bool,
@@ -112,6 +112,10 @@ impl Course {
 }
 
 impl Point {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Returns what waits to be taken, in order.
     pub(super) fn queue(&self) -> impl Iterator<Item = &Received> {
         self.queue.iter().map(|(received, _)| received)
@@ -143,7 +147,7 @@ impl Desk {
             name,
             queue: VecDeque::new(),
             weight: 0,
-            told: 0,
+            asked: 0,
             waiters: Waiters::default(),
             is_interrupted: false,
         };
@@ -307,6 +311,7 @@ impl Desk {
             kind,
             data,
         };
+        point.asked = point.asked.saturating_sub(1);
         point.queue.push_back((received, weight));
         point.waiters.call_first(&mut self.calls);
         point.weight += weight;

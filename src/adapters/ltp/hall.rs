@@ -58,9 +58,8 @@ impl<P: Pump> Hall<P> {
             None => seed()?,
         };
         let config = options.config.clone();
-        let import_octets = config.import_octets;
         let speaker = options.maker.make(config, seed, local)?;
-        Ok(Station::new(speaker, local, import_octets))
+        Ok(Station::new(speaker, local))
     }
 
     pub(crate) const fn local(&self) -> SocketAddr {

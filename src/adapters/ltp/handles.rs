@@ -290,7 +290,7 @@ impl<P: Pump> Access<P> {
     pub(crate) fn try_receive(&self) -> Result<Option<Received>, Error> {
         let point = self.0.point;
         self.hall()
-            .with(|station, now| station.try_receive(now, point))
+            .order(|station, now| station.try_receive(now, point))
     }
 
     pub(crate) fn refuse(&self, session: SessionId) -> Result<(), Error> {
@@ -351,9 +351,13 @@ pub(crate) struct Receiving<'a, P: Pump> {
 impl<P: Pump> Receiving<'_, P> {
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Received, Error>> {
         let (point, ticket) = (self.access.0.point, &mut self.ticket);
-        self.access
-            .hall()
-            .with(|station, now| station.poll_receive(now, point, ticket, cx.waker()))
+        let hall = self.access.hall();
+        let polled = hall.with(|station, now| station.poll_receive(now, point, ticket, cx.waker()));
+        if polled.is_ready() {
+            // The engine was asked for the next item.
+            P::stir(hall);
+        }
+        polled
     }
 }
 

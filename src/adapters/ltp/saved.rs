@@ -82,7 +82,6 @@ impl NodeSnapshot {
         let services: Vec<u64> = snapshot.services().map(|(client, _)| client).collect();
         let going: Vec<Tag> = snapshot.tags().collect();
         let config = options.config.clone();
-        let import_octets = config.import_octets;
         let engine = Engine::restore(config, seed, snapshot, age, now)?;
         let mut desk = Desk::after(self.names);
         for client in &services {
@@ -99,7 +98,7 @@ impl NodeSnapshot {
                 course.outcome.get_or_insert(Outcome::Unknown);
             }
         }
-        let mut station = Station::new(Box::new(engine), local, import_octets);
+        let mut station = Station::new(Box::new(engine), local);
         station.take_over(now, desk);
         Ok(station)
     }

@@ -14,11 +14,10 @@ use super::desk::{Course, Desk};
 use super::waiters::Ticket;
 use super::{Error, NodeSnapshot, NodeStats, Received, Speaker};
 use crate::ltp::{self, Block, Command, Event, LineEstimate, Progress, Service, SessionId};
-use crate::{Instant, Link, Machine as _, Output, Path, Tag, Transmit};
+use crate::{Instant, Limits, Link, Machine as _, Output, Path, Tag, Transmit};
 
-/// The part of [`Config::import_octets`](ltp::Config::import_octets) by which what waits may grow or shrink
-/// before the engine hears of it: small blocks then cost it nothing.
-const GRAIN: usize = 64;
+/// Items of an access point that are taken from the engine ahead of whoever receives them.
+const TAKEN_AHEAD: usize = 2;
 
 /// How long a node that ends waits for the rates of its peers before it has told them so.
 pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -32,8 +31,6 @@ pub(super) struct Station {
     local: SocketAddr,
     phase: Phase,
     desk: Desk,
-    /// By how much the engine may be wrong about what waits at an access point.
-    grain: usize,
     /// What was counted when the speaker was let go.
     last: NodeStats,
 }
@@ -49,14 +46,13 @@ enum Phase {
 }
 
 impl Station {
-    pub(super) fn new(speaker: Speaker, local: SocketAddr, import_octets: usize) -> Self {
+    pub(super) fn new(speaker: Speaker, local: SocketAddr) -> Self {
         Self {
             speaker: Some(speaker),
             is_closed: false,
             local,
             phase: Phase::Open,
             desk: Desk::default(),
-            grain: import_octets / GRAIN,
             last: NodeStats::default(),
         }
     }
@@ -66,7 +62,7 @@ impl Station {
         self.desk = desk;
         let clients: Vec<u64> = self.desk.points.keys().copied().collect();
         for client in clients {
-            self.weigh(now, client);
+            self.take_ahead(now, client);
         }
     }
 
@@ -113,7 +109,7 @@ impl Station {
                     let client = client_of(&event);
                     self.file(event);
                     if let Some(client) = client {
-                        self.weigh(now, client);
+                        self.take_ahead(now, client);
                     }
                 }
                 Output::Yield => return Output::Yield,
@@ -203,9 +199,12 @@ impl Station {
     }
 
     fn fall_silent(&mut self) {
-        if self.speaker.is_some() {
-            self.last = self.stats();
-            self.speaker = None;
+        if let Some(mut speaker) = self.speaker.take() {
+            self.last.engine = speaker.engine().stats();
+            (self.last.exports, self.last.imports) = speaker.engine().sessions();
+            for client in self.desk.points.keys().copied().collect::<Vec<_>>() {
+                self.take_all(&mut speaker, client);
+            }
             self.desk.end();
         }
     }
@@ -238,8 +237,10 @@ impl Station {
         if self.phase != Phase::Open {
             return Err(Error::Closed);
         }
-        self.command(now, Command::Open(client, service))?;
-        Ok(self.desk.open(client))
+        self.command(now, Command::OpenOnDemand(client, service))?;
+        let name = self.desk.open(client);
+        self.take_ahead(now, client);
+        Ok(name)
     }
 
     pub(super) fn is_open(&mut self, (client, name): (u64, u64)) -> bool {
@@ -283,7 +284,7 @@ impl Station {
             return Poll::Ready(Err(Error::Interrupted));
         }
         if let Some(received) = self.desk.take(client, name, ticket) {
-            self.weigh(now, client);
+            self.take_ahead(now, client);
             return Poll::Ready(Ok(received));
         }
         if is_over {
@@ -312,7 +313,7 @@ impl Station {
             return Err(Error::Closed);
         }
         if let Some(received) = self.desk.take(client, name, &mut None) {
-            self.weigh(now, client);
+            self.take_ahead(now, client);
             return Ok(Some(received));
         }
         match self.speaker {
@@ -417,7 +418,7 @@ impl Station {
             engine: engine.stats(),
             exports,
             imports,
-            waiting_octets: self.desk.waiting,
+            waiting_octets: self.desk.waiting + engine.waiting_octets(),
             ..NodeStats::default()
         }
     }
@@ -515,17 +516,34 @@ impl Station {
         self.desk.leavers.leave(ticket);
     }
 
-    /// Tells the engine what waits at an access point, so that it takes in no more than it may hold in all.
-    fn weigh(&mut self, now: Instant, client: u64) {
+    /// Asks the engine for a few items of an access point, so that they are there when somebody receives.
+    fn take_ahead(&mut self, now: Instant, client: u64) {
         let (Some(point), Some(speaker)) = (self.desk.points.get_mut(&client), &mut self.speaker)
         else {
             return;
         };
-        let is_known = point.weight.abs_diff(point.told) <= self.grain;
-        // Bound: usize has at most 64 bits.
-        let waiting = Command::Waiting(client, point.weight as u64);
-        if !is_known && speaker.command(now, waiting).is_ok() {
-            point.told = point.weight;
+        while point.len() + point.asked < TAKEN_AHEAD
+            && speaker.command(now, Command::Take(client)).is_ok()
+        {
+            point.asked += 1;
+        }
+    }
+
+    /// Takes all that waits in the engine for an access point: the engine is at its end.
+    fn take_all(&mut self, speaker: &mut Speaker, client: u64) {
+        let mut tx = Transmit::new(Limits::default());
+        while speaker.engine().waiting_octets() > 0
+            && speaker
+                .command(Instant::ZERO, Command::Take(client))
+                .is_ok()
+        {
+            let before = speaker.engine().waiting_octets();
+            while let Output::Event(event) = speaker.poll(Instant::ZERO, &mut tx) {
+                self.file(event);
+            }
+            if speaker.engine().waiting_octets() == before {
+                return;
+            }
         }
     }
 }

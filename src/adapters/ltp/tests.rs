@@ -96,7 +96,7 @@ fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
 
 fn station() -> Station {
     let engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
-    let mut node = Station::new(Box::new(engine), near(), MEGABYTE);
+    let mut node = Station::new(Box::new(engine), near());
     let add = Command::AddPeer(2, Box::new(Peer::new(far())));
     node.command(now(), add).unwrap();
     node

@@ -1,15 +1,27 @@
-//! Sets of octets of a block: what is held, what is claimed, what is missing.
+//! Sets of numbers as ranges.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::slice;
 
-/// A set of numbers, kept as ranges that neither overlap nor touch.
+/// A set of `u64` numbers, kept as ranges that neither overlap nor touch: octets received, octets acknowledged,
+/// serial numbers seen.
 ///
-/// Growing at its end costs nothing; anywhere else it costs a binary search and moving what lies behind.
+/// Extending the last range takes constant time. Inserting anywhere else takes a binary search, and moves the
+/// ranges behind when the number of ranges changes. A set of one range allocates nothing.
+///
+/// ```
+/// use farlink::kit::RangeSet;
+///
+/// let mut set = RangeSet::new();
+/// assert_eq!(set.insert(0..10), 10);
+/// assert_eq!(set.insert(5..20), 10, "the octets that were not there before");
+/// set.insert(30..40);
+/// assert_eq!(set.gaps(0..50).collect::<Vec<_>>(), [20..30, 40..50]);
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct RangeSet {
-    /// The only range: most sets never have another, and then allocate nothing.
+    /// The only range, as long as there is one.
     only: Range<u64>,
     /// All ranges, once there were two.
     many: Vec<Range<u64>>,
@@ -82,7 +94,7 @@ impl RangeSet {
         self.merge(&range)
     }
 
-    /// The only range grows by one that it meets or touches.
+    /// Extends the only range by one that it overlaps or touches.
     fn widen(&mut self, only: &Range<u64>, range: &Range<u64>) -> u64 {
         self.only = only.start.min(range.start)..only.end.max(range.end);
         let before = self.len;
@@ -137,7 +149,7 @@ impl RangeSet {
 
     /// Tells whether any number of `range` is in the set.
     #[must_use]
-    pub fn meets(&self, range: Range<u64>) -> bool {
+    pub fn intersects(&self, range: Range<u64>) -> bool {
         self.within(range).next().is_some()
     }
 
@@ -193,7 +205,7 @@ impl RangeSet {
         self.ranges().last().map_or(0, |last| last.end)
     }
 
-    /// Returns how many ranges it takes.
+    /// Returns how many ranges the set consists of.
     #[must_use]
     pub fn count(&self) -> usize {
         self.ranges().len()
@@ -201,7 +213,7 @@ impl RangeSet {
 
     /// Returns the bytes of memory allocated.
     #[must_use]
-    pub const fn allocated(&self) -> usize {
+    pub const fn memory_used(&self) -> usize {
         self.many.capacity() * size_of::<Range<u64>>()
     }
 }
@@ -250,13 +262,13 @@ mod tests {
 
     #[test]
     fn a_set_agrees_with_a_table_of_marks() {
-        let mut chance = crate::Seed::from(5).rng();
+        let mut rng = crate::Seed::from(5).rng();
         for _ in 0..200 {
             let mut set = RangeSet::new();
             let mut marks = [false; 64];
             for _ in 0..12 {
-                let start = chance.below(64);
-                let end = start + chance.below(65 - start);
+                let start = rng.below(64);
+                let end = start + rng.below(65 - start);
                 let fresh = marks
                     .iter_mut()
                     .enumerate()

@@ -1,4 +1,4 @@
-//! One run of a script: a machine, the driver that the contract describes, and a watch around each call.
+//! One run of a script: a machine, a driver that keeps the contract, and a checker around each call.
 
 mod streams;
 
@@ -10,55 +10,55 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use streams::{Fin, Pipe};
+use streams::{Fin, StreamSocket};
 
-use super::log::{Log, Manner, Pieces, Run, Seen};
+use super::log::{Chunking, Log, Mode, Observed, SendKind};
 use super::{Case, Checker, DrainInput, Law, LawSubject, Step, Violation};
 use crate::{Ask, Cause, Instant, Link, Output, Rng, Seed, Tag, Transmit};
 
-/// Where time begins: late enough to go back from.
-const BEGINNING: Instant = Instant::from_nanos(3_600_000_000_000);
-/// Where time ends: 292 years on, and as far from the end of what an [`Instant`] can say, so that the sums
+/// The time at which a script begins. It is not 0, so that the clock can go back.
+const START: Instant = Instant::from_nanos(3_600_000_000_000);
+/// The time at which the clock stops: 292 years on, and as far from the largest [`Instant`], so that the sums
 /// of a machine do not saturate.
 const END: Instant = Instant::from_nanos(u64::MAX / 2);
-/// How often a finished script goes on to the next deadline, at most.
-const MOST_WAKES: usize = 1024;
+/// The largest number of deadlines that are reached after the script.
+const MAX_WAKES: usize = 1024;
 
-/// Reads how much memory is allocated, everywhere.
+/// Returns how many bytes are allocated.
 pub(super) type Meter<'m> = &'m mut dyn FnMut() -> usize;
 
-pub(super) struct Bench<'b, 'm, M: LawSubject> {
+pub(super) struct Runner<'b, 'm, M: LawSubject> {
     config: &'b M::Config,
     machine: M,
-    watch: Checker<M::Addr>,
+    checker: Checker<M::Addr>,
     tx: Transmit<M::Addr>,
-    manner: Manner,
-    ceiling: usize,
+    mode: Mode,
+    memory_limit: usize,
     clock: Instant,
-    /// The latest time that the machine was told.
-    told: Instant,
-    pipes: BTreeMap<M::Addr, Pipe>,
+    /// The latest time that the machine was latest.
+    latest: Instant,
+    sockets: BTreeMap<M::Addr, StreamSocket>,
     opens: Vec<(Tag, M::Addr)>,
     opened: Vec<M::Addr>,
-    fed: DrainInput,
+    input: DrainInput,
     datagram: usize,
-    chance: Rng,
+    rng: Rng,
     meter: Option<Meter<'m>>,
     metered: usize,
     step: &'b Cell<usize>,
     log: Log<M::Addr, M::Event>,
 }
 
-enum Turn {
+enum Drain {
     More,
     Rest,
 }
 
-impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
-    /// Makes the machine; `None` when the configuration is refused. `step` shows where the run has got to.
+impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
+    /// Makes the machine, or `None` when the configuration is refused. `step` is set to the current step.
     pub(super) fn new(
         case: &'b Case<M>,
-        manner: Manner,
+        mode: Mode,
         mut meter: Option<Meter<'m>>,
         step: &'b Cell<usize>,
     ) -> Option<Self> {
@@ -70,25 +70,25 @@ impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
         Some(Self {
             config: &case.config,
             machine,
-            watch: Checker::new(case.limits),
-            tx: warm(case),
-            manner,
-            ceiling: M::memory_limit(&case.config),
-            clock: BEGINNING,
-            told: Instant::ZERO,
-            pipes: BTreeMap::new(),
+            checker: Checker::new(case.limits),
+            tx: preallocated(case),
+            mode,
+            memory_limit: M::memory_limit(&case.config),
+            clock: START,
+            latest: Instant::ZERO,
+            sockets: BTreeMap::new(),
             opens: Vec::new(),
             opened: Vec::new(),
-            fed: DrainInput::default(),
+            input: DrainInput::default(),
             datagram: 0,
-            chance: Seed::from(case.seed).child("pieces").rng(),
+            rng: Seed::from(case.seed).child("chunking").rng(),
             meter,
             metered,
             step,
             log: Log {
-                seen: Vec::new(),
-                stalls: Vec::new(),
-                has_read: false,
+                entries: Vec::new(),
+                unread: Vec::new(),
+                has_read_streams: false,
             },
         })
     }
@@ -97,31 +97,31 @@ impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
         mut self,
         script: &[Step<M::Addr, M::Command>],
     ) -> Result<Log<M::Addr, M::Event>, Violation> {
-        self.go_through(script).map_err(|breach| Violation {
+        self.run_script(script).map_err(|violation| Violation {
             step: self.step.get(),
-            ..breach
+            ..violation
         })?;
         Ok(self.log)
     }
 
-    fn go_through(&mut self, script: &[Step<M::Addr, M::Command>]) -> Result<(), Violation> {
-        self.weigh()?;
+    fn run_script(&mut self, script: &[Step<M::Addr, M::Command>]) -> Result<(), Violation> {
+        self.check_memory()?;
         for (index, step) in script.iter().enumerate() {
             self.step.set(index);
-            if let Manner::Cut(pieces) = self.manner {
+            if let Mode::Chunked(chunking) = self.mode {
                 let next = script.get(index + 1);
-                self.settle_step(step, next, pieces)?;
+                self.settle_step(step, next, chunking)?;
             } else {
                 self.apply(step)?;
-                self.read_on(Pieces::Whole)?;
-                self.ask_wants();
+                self.read_streams(Chunking::Whole)?;
+                self.log_wants();
             }
         }
         self.step.set(script.len());
-        if let Manner::Cut(_) = self.manner {
+        if let Mode::Chunked(_) = self.mode {
             return Ok(());
         }
-        self.let_time_pass()
+        self.run_timers()
     }
 
     fn apply(&mut self, step: &Step<M::Addr, M::Command>) -> Result<(), Violation> {
@@ -145,38 +145,38 @@ impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
         }
     }
 
-    /// Once the script is over, deadlines come until none is left: time alone must fall silent.
-    fn let_time_pass(&mut self) -> Result<(), Violation> {
-        self.settle(Pieces::Whole)?;
-        let wakes = M::most_events(self.fed).saturating_add(1).min(MOST_WAKES);
+    /// Reaches deadline after deadline until none is left: events of time alone have to end.
+    fn run_timers(&mut self) -> Result<(), Violation> {
+        self.settle(Chunking::Whole)?;
+        let wakes = M::max_events(self.input).saturating_add(1).min(MAX_WAKES);
         for _ in 0..wakes {
-            if self.watch.deadline().is_none() {
+            if self.checker.deadline().is_none() {
                 break;
             }
             self.wake()?;
-            self.settle(Pieces::Whole)?;
+            self.settle(Chunking::Whole)?;
         }
         Ok(())
     }
 
     // Time.
 
-    /// Reads the clock for a call of the machine, and has it probed first if the run is one of probes.
+    /// Returns the time of a call of the machine, which is probed up to then in a probed run.
     fn now(&mut self) -> Result<Instant, Violation> {
-        let now = match self.manner {
-            Manner::Clamped => self.clock.max(self.told),
-            Manner::Plain | Manner::Probed | Manner::Cut(_) => self.clock,
+        let now = match self.mode {
+            Mode::Clamped => self.clock.max(self.latest),
+            Mode::Plain | Mode::Probed | Mode::Chunked(_) => self.clock,
         };
-        if self.manner == Manner::Probed {
+        if self.mode == Mode::Probed {
             self.probe_until(now)?;
         }
-        self.told = self.told.max(now);
+        self.latest = self.latest.max(now);
         Ok(now)
     }
 
     fn wake(&mut self) -> Result<(), Violation> {
         self.drain()?;
-        match self.watch.deadline() {
+        match self.checker.deadline() {
             Some(deadline) if deadline <= END => {
                 self.clock = deadline;
                 self.drain()
@@ -185,13 +185,13 @@ impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
         }
     }
 
-    /// Polls half way to where something may come, and right before it. The watch judges the answers.
+    /// Polls half way to the next call or deadline, and a nanosecond before it. The checker checks the answers.
     fn probe_until(&mut self, now: Instant) -> Result<(), Violation> {
-        if !self.watch.is_idle() {
+        if !self.checker.is_idle() {
             return Ok(());
         }
-        let from = self.told;
-        let ahead = self.watch.deadline().unwrap_or(now).min(now) - from;
+        let from = self.latest;
+        let ahead = self.checker.deadline().unwrap_or(now).min(now) - from;
         let Some(last) = ahead.checked_sub(Duration::from_nanos(1)) else {
             return Ok(());
         };
@@ -201,21 +201,21 @@ impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
 
     fn probe(&mut self, at: Instant) -> Result<(), Violation> {
         let output = self.machine.poll(at, &mut self.tx);
-        self.watch.polled(at, &output, &self.tx)
+        self.checker.polled(at, &output, &self.tx)
     }
 
     // Input.
 
     fn arrive(&mut self, from: M::Addr, octets: &[u8]) -> Result<(), Violation> {
-        if !self.watch.is_alive(from) {
+        if !self.checker.is_alive(from) {
             return Ok(());
         }
         if !M::is_stream(self.config, from) {
             return self.feed(from, octets);
         }
-        let pipe = self.pipes.entry(from).or_default();
-        if pipe.fin == Fin::None {
-            pipe.octets.extend_from_slice(octets);
+        let socket = self.sockets.entry(from).or_default();
+        if socket.fin == Fin::None {
+            socket.octets.extend_from_slice(octets);
         }
         Ok(())
     }
@@ -223,38 +223,38 @@ impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
     fn feed(&mut self, from: M::Addr, octets: &[u8]) -> Result<(), Violation> {
         if M::is_stream(self.config, from) {
             if octets.is_empty() {
-                // No read of a stream gives nothing, and ends nothing.
+                // A read of a stream returns no octets only at its end, which is a cue.
                 return Ok(());
             }
-            let pipe = self.pipes.entry(from).or_default();
-            pipe.largest = pipe.largest.max(octets.len());
+            let socket = self.sockets.entry(from).or_default();
+            socket.largest = socket.largest.max(octets.len());
         } else {
             self.datagram = self.datagram.max(octets.len());
         }
         let now = self.now()?;
         self.count(octets.len());
-        self.watch.receive(&self.machine, now, from);
+        self.checker.receive(&self.machine, now, from);
         self.metered(|machine, _| machine.receive(now, from, octets));
-        self.weigh()
+        self.check_memory()
     }
 
     fn cue(&mut self, at: M::Addr, state: Link) -> Result<(), Violation> {
         let opens = matches!(state, Link::Up | Link::Opened(_));
-        if !opens && !self.watch.is_alive(at) {
+        if !opens && !self.checker.is_alive(at) {
             return Ok(());
         }
         if M::is_stream(self.config, at) {
-            if opens && !self.watch.is_alive(at) {
-                self.pipes.remove(&at);
+            if opens && !self.checker.is_alive(at) {
+                self.sockets.remove(&at);
             }
-            let pipe = self.pipes.entry(at).or_default();
+            let socket = self.sockets.entry(at).or_default();
             match state {
-                Link::Ended if pipe.fin == Fin::None => {
-                    pipe.fin = Fin::Coming;
+                Link::Ended if socket.fin == Fin::None => {
+                    socket.fin = Fin::Pending;
                     return Ok(());
                 }
                 Link::Ended => return Ok(()),
-                Link::Down(_) => pipe.octets.clear(),
+                Link::Down(_) => socket.octets.clear(),
                 _ => {}
             }
         }
@@ -264,9 +264,9 @@ impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
     fn link(&mut self, at: M::Addr, state: Link) -> Result<(), Violation> {
         let now = self.now()?;
         self.count(0);
-        self.watch.link(now, at, state);
+        self.checker.link(now, at, state);
         self.metered(|machine, _| machine.link(now, at, state));
-        self.weigh()
+        self.check_memory()
     }
 
     fn answer(&mut self, open: u8, failed: Option<Cause>) -> Result<(), Violation> {
@@ -285,116 +285,122 @@ impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
     fn command(&mut self, command: &M::Command) -> Result<(), Violation> {
         let now = self.now()?;
         self.count(0);
-        self.watch.command(now);
+        self.checker.command(now);
         let refused = self.metered(|machine, _| machine.command(now, command.clone()).err());
         if let Some(error) = refused {
-            self.note(Seen::Refused(format!("{error:?}")));
+            self.note(Observed::Refused(format!("{error:?}")));
         }
-        self.weigh()
+        self.check_memory()
     }
 
     fn count(&mut self, octets: usize) {
-        if self.watch.is_idle() {
-            self.fed = DrainInput::default();
+        if self.checker.is_idle() {
+            self.input = DrainInput::default();
         }
-        self.fed.calls += 1;
-        self.fed.octets += octets;
+        self.input.calls += 1;
+        self.input.octets += octets;
     }
 
     // Output.
 
     fn drain(&mut self) -> Result<(), Violation> {
-        while let Turn::More = self.poll()? {}
+        while let Drain::More = self.poll()? {}
         Ok(())
     }
 
-    fn poll(&mut self) -> Result<Turn, Violation> {
+    fn poll(&mut self) -> Result<Drain, Violation> {
         let now = self.now()?;
         let output = self.metered(|machine, tx| machine.poll(now, tx));
-        self.watch.polled(now, &output, &self.tx)?;
-        self.weigh()?;
+        self.checker.polled(now, &output, &self.tx)?;
+        self.check_memory()?;
         match output {
             Output::Transmit => self.sent(),
             Output::Event(event) => self.take(event),
-            Output::Ask(ask) => self.asked(ask),
+            Output::Ask(ask) => self.carry_out(ask),
             Output::Yield => {}
             Output::Idle(deadline) => {
-                self.note(Seen::Idle(deadline));
-                if self.manner == Manner::Probed {
+                self.note(Observed::Idle(deadline));
+                if self.mode == Mode::Probed {
                     self.probe(now)?;
                 }
-                self.ask_wants();
+                self.log_wants();
                 let machine = &self.machine;
-                self.watch.settled(machine, |at| machine.awaits(at))?;
-                return Ok(Turn::Rest);
+                self.checker.settled(machine, |at| machine.awaits(at))?;
+                return Ok(Drain::Rest);
             }
             Output::Done => {
-                self.note(Seen::Done);
-                return Ok(Turn::Rest);
+                self.note(Observed::Done);
+                return Ok(Drain::Rest);
             }
         }
-        Ok(Turn::More)
+        Ok(Drain::More)
     }
 
     fn sent(&mut self) {
         let Some(to) = self.tx.to() else {
             return;
         };
-        let run = if self.tx.is_stream() {
-            Run::Stream
+        let kind = if self.tx.is_stream() {
+            SendKind::Stream
         } else {
             let size = self.tx.segment_size();
-            Run::Datagrams { size }
+            SendKind::Datagrams { size }
         };
         let octets = self.tx.octets().to_vec();
-        self.note(Seen::Sent { to, run, octets });
+        self.note(Observed::Sent { to, kind, octets });
     }
 
-    /// A metered event is dropped under the meter: its payload was weighed when the machine made it.
+    /// An event is dropped under the meter, which counted its payload when the machine made it.
     fn take(&mut self, event: M::Event) {
         if self.meter.is_some() {
             self.metered(|_, _| drop(event));
         } else {
-            self.note(Seen::Event(event));
+            self.note(Observed::Event(event));
         }
     }
 
-    fn asked(&mut self, ask: Ask<M::Addr>) {
+    fn carry_out(&mut self, ask: Ask<M::Addr>) {
         let ask = match ask {
             Ask::Open { tag, path } => {
                 self.opens.push((tag, path));
                 ask
             }
-            Ask::Close(at) | Ask::Abort(at) => {
-                self.pipes.remove(&at);
+            Ask::Cancel(tag) => {
+                self.opens.retain(|(open, _)| *open != tag);
+                let checker = &self.checker;
+                self.sockets.retain(|at, _| checker.is_alive(*at));
                 ask
             }
-            Ask::Detach { tag, path, early } => self.hand(tag, path, &early),
-            Ask::Cancel(_) | Ask::Finish(_) => ask,
+            Ask::Close(at) | Ask::Abort(at) => {
+                self.sockets.remove(&at);
+                ask
+            }
+            Ask::Detach { tag, path, early } => self.detach(tag, path, &early),
+            Ask::Finish(_) => ask,
         };
-        self.note(Seen::Ask(ask));
+        self.note(Observed::Ask(ask));
     }
 
-    /// The application reads what the machine read too far and then what lies in the socket; only the two
-    /// together do not depend on how the stream was cut.
-    fn hand(&mut self, tag: Tag, path: M::Addr, early: &Bytes) -> Ask<M::Addr> {
+    /// The application reads what the machine read too early and then what is in the socket; only the two
+    /// together are independent of the chunking.
+    fn detach(&mut self, tag: Tag, path: M::Addr, early: &Bytes) -> Ask<M::Addr> {
         let mut all = BytesMut::from(early.as_ref());
-        if let Some(pipe) = self.pipes.remove(&path) {
-            all.extend_from_slice(&pipe.octets);
+        if let Some(socket) = self.sockets.remove(&path) {
+            all.extend_from_slice(&socket.octets);
         }
         let early = all.freeze();
         Ask::Detach { tag, path, early }
     }
 
-    fn note(&mut self, seen: Seen<M::Addr, M::Event>) {
+    fn note(&mut self, seen: Observed<M::Addr, M::Event>) {
         if self.meter.is_none() {
-            self.log.seen.push((self.step.get(), seen));
+            self.log.entries.push((self.step.get(), seen));
         }
     }
 
     // Memory.
 
-    /// Runs a call of the machine under the meter.
+    /// Runs a call of the machine, and measures what it allocates.
     fn metered<T>(&mut self, call: impl FnOnce(&mut M, &mut Transmit<M::Addr>) -> T) -> T {
         let Some(meter) = &mut self.meter else {
             return call(&mut self.machine, &mut self.tx);
@@ -407,43 +413,39 @@ impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
         result
     }
 
-    /// Weighs the machine against its ceiling, and sets the bounds of the drain by what it holds.
-    fn weigh(&mut self) -> Result<(), Violation> {
+    /// Checks the memory of the machine against its limit, and sets the bounds of the drain accordingly.
+    fn check_memory(&mut self) -> Result<(), Violation> {
         let own = self.machine.memory_used();
-        // What a driver or an application gave away and the machine freed makes the sum negative.
+        // The sum is negative when the machine freed memory that came with its inputs.
         let metered = isize::try_from(self.metered).map_or(0, isize::unsigned_abs);
-        self.fed.held = self.fed.held.max(own);
-        self.watch
-            .allow(M::most_outputs(self.fed), M::most_events(self.fed));
+        self.input.memory = self.input.memory.max(own);
+        self.checker
+            .allow(M::max_outputs(self.input), M::max_events(self.input));
         let chunks = self
-            .pipes
+            .sockets
             .iter()
-            .filter(|(at, _)| self.watch.is_alive(**at))
-            .map(|(_, pipe)| pipe.largest)
+            .filter(|(at, _)| self.checker.is_alive(**at))
+            .map(|(_, socket)| socket.largest)
             .fold(self.datagram, usize::saturating_add);
-        let bound = self.ceiling.saturating_add(chunks);
-        let (held, by) = if metered > own {
-            (metered, "by the meter")
+        let bound = self.memory_limit.saturating_add(chunks);
+        let (used, by) = if metered > own {
+            (metered, "by the allocator")
         } else {
             (own, "by its own count")
         };
-        if held <= bound {
+        if used <= bound {
             return Ok(());
         }
         let detail = format!(
-            "{held} bytes held {by}, above the ceiling of {} and {chunks} for chunks",
-            self.ceiling
+            "{used} bytes used {by}, above the limit of {} and {chunks} for chunks",
+            self.memory_limit
         );
-        Err(Violation::new(
-            Law::MemoryIsBounded,
-            self.step.get(),
-            detail,
-        ))
+        Err(Violation::new(Law::BoundedMemory, self.step.get(), detail))
     }
 }
 
-/// Makes the buffer for sends and lets it grow, so that no meter takes its memory for the machine's.
-fn warm<M: LawSubject>(case: &Case<M>) -> Transmit<M::Addr> {
+/// Makes the buffer for sends with its memory allocated, so that no meter counts it as the machine's.
+fn preallocated<M: LawSubject>(case: &Case<M>) -> Transmit<M::Addr> {
     let mut tx = Transmit::new(case.limits);
     let address = case.script.iter().find_map(|step| match step {
         Step::Receive { from: at, .. } | Step::Flood { from: at, .. } | Step::Link { at, .. } => {

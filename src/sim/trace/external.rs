@@ -4,13 +4,13 @@ use alloc::string::String;
 
 use bytes::Bytes;
 
-use super::{Carrier, Fate, MarkKind, Packet, Trace};
+use super::{Delivery, MarkKind, PacketKind, Trace, TracePacket};
 use crate::Instant;
-use crate::sim::{HostId, Node, Place};
+use crate::sim::{AnyAddr, HostId, Node};
 
 /// One message that was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct ExternalMessage {
     /// When; who watches one end alone knows no time of travel.
     pub time: Instant,
     /// Who sent it.
@@ -28,7 +28,7 @@ pub struct Seen {
 impl Trace {
     /// Starts a trace of what is seen elsewhere.
     #[must_use]
-    pub fn of_elsewhere() -> Self {
+    pub fn external() -> Self {
         Self::default()
     }
 
@@ -40,21 +40,21 @@ impl Trace {
     }
 
     /// Adds a message.
-    pub fn add_message(&mut self, seen: Seen) {
-        self.sent(Packet {
-            from: Node::Host(seen.from),
-            to: Some(Node::Host(seen.to)),
-            addr: Place::Stream,
-            time: seen.time,
-            carrier: Carrier::Stream,
+    pub fn add_message(&mut self, external: ExternalMessage) {
+        self.sent(TracePacket {
+            from: Node::Host(external.from),
+            to: Some(Node::Host(external.to)),
+            addr: AnyAddr::Stream,
+            time: external.time,
+            kind: PacketKind::Stream,
             numbers: None,
-            len: seen.octets.len(),
-            octets: seen.octets,
-            label: seen.label,
-            is_repeated: seen.is_repeated,
+            len: external.octets.len(),
+            octets: external.octets,
+            label: external.label,
+            is_repeated: external.is_repeated,
             is_copy: false,
             is_corrupted: false,
-            fate: Fate::Arrived(seen.time),
+            delivery: Delivery::Arrived(external.time),
         });
     }
 
@@ -70,10 +70,10 @@ mod tests {
 
     #[test]
     fn what_was_seen_elsewhere_is_drawn_like_a_world() {
-        let mut trace = Trace::of_elsewhere();
+        let mut trace = Trace::external();
         let (client, server) = (trace.add_host("client"), trace.add_host("server"));
 
-        trace.add_message(Seen {
+        trace.add_message(ExternalMessage {
             time: Instant::from_nanos(1_000_000),
             from: client,
             to: server,

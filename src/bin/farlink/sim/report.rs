@@ -1,7 +1,7 @@
 //! What is printed of a scenario.
 
 use farlink::Instant;
-use farlink::sim::{Carrier, Mark, MarkKind, Noted, Packet, Trace, Traffic};
+use farlink::sim::{MarkKind, PacketKind, Trace, TraceEntry, TraceMark, TracePacket, Traffic};
 use serde_json::{Value, json};
 
 use super::Scenario;
@@ -25,10 +25,10 @@ pub(super) fn as_text(
 
 pub(super) fn as_json(of: &Scenario, seed: u64, trace: &Trace, outcome: &Result<String, String>) {
     output::json(&scenario(of, Some(seed)));
-    for note in trace.notes() {
+    for note in trace.entries() {
         output::json(&match note {
-            Noted::Packet(told) => packet(trace, told),
-            Noted::Mark(told) => mark(trace, told),
+            TraceEntry::Packet(told) => packet(trace, told),
+            TraceEntry::Mark(told) => mark(trace, told),
         });
     }
     for told in &trace.statistics().traffic {
@@ -47,11 +47,11 @@ pub(super) fn scenario(scenario: &Scenario, seed: Option<u64>) -> Value {
     })
 }
 
-fn packet(trace: &Trace, packet: &Packet) -> Value {
-    let (carrier, flags) = match packet.carrier {
-        Carrier::Datagram => ("datagram", None),
-        Carrier::Stream => ("stream", None),
-        Carrier::Tcp(flags) => ("tcp", Some(flags.to_string())),
+fn packet(trace: &Trace, packet: &TracePacket) -> Value {
+    let (carrier, flags) = match packet.kind {
+        PacketKind::Datagram => ("datagram", None),
+        PacketKind::Stream => ("stream", None),
+        PacketKind::Tcp(flags) => ("tcp", Some(flags.to_string())),
     };
     json!({
         "event": "packet",
@@ -71,11 +71,11 @@ fn packet(trace: &Trace, packet: &Packet) -> Value {
     })
 }
 
-fn mark(trace: &Trace, mark: &Mark) -> Value {
+fn mark(trace: &Trace, mark: &TraceMark) -> Value {
     let event = match mark.kind {
         MarkKind::Event => "told",
         MarkKind::Refusal => "refused",
-        MarkKind::Link => "link",
+        MarkKind::Link | MarkKind::Contact => "link",
         MarkKind::Note => "note",
     };
     json!({

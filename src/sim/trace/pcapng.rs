@@ -7,10 +7,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::{Carrier, Fate, Flags, Packet, Trace};
+use super::{Delivery, PacketKind, TcpFlags, Trace, TracePacket};
 use crate::Instant;
 use crate::record::{Composer, Numbers, Signals, Stamp};
-use crate::sim::{HostId, Node, Place};
+use crate::sim::{AnyAddr, HostId, Node};
 
 /// Of ends that have none: the first of the dynamic ones (RFC 6335 section 6).
 const CLIENT_PORT: u16 = 49152;
@@ -32,7 +32,7 @@ impl Trace {
     /// they are.
     #[must_use]
     pub fn pcapng(&self, port: u16) -> Vec<u8> {
-        let mut capture = Capture {
+        let mut capture = Export {
             trace: self,
             port,
             composer: Composer::new(),
@@ -45,16 +45,16 @@ impl Trace {
     }
 }
 
-struct Capture<'a> {
+struct Export<'a> {
     trace: &'a Trace,
     port: u16,
     composer: Composer,
     /// Stream lines by their ends, the one that spoke first in front.
-    streams: BTreeMap<(Node, Option<Node>), [Half; 2]>,
+    streams: BTreeMap<(Node, Option<Node>), [StreamHalf; 2]>,
 }
 
 /// One direction of a stream line.
-struct Half {
+struct StreamHalf {
     from: SocketAddr,
     /// The number of the next octet.
     next: u32,
@@ -64,7 +64,7 @@ struct Half {
     arrived: u32,
 }
 
-impl Half {
+impl StreamHalf {
     const fn new(from: SocketAddr) -> Self {
         Self {
             from,
@@ -95,8 +95,8 @@ impl Half {
     }
 }
 
-impl Capture<'_> {
-    fn packet(&mut self, packet: &Packet) {
+impl Export<'_> {
+    fn packet(&mut self, packet: &TracePacket) {
         let comment = comment(packet);
         let octets = octets(packet);
         let stamp = Stamp {
@@ -104,31 +104,31 @@ impl Capture<'_> {
             time: packet.time,
             comment: &comment,
         };
-        match (packet.addr, packet.carrier) {
-            (Place::Path(path), Carrier::Tcp(flags)) => {
+        match (packet.addr, packet.kind) {
+            (AnyAddr::Path(path), PacketKind::Tcp(flags)) => {
                 let ends = (path.local, path.remote);
                 self.composer
                     .run(stamp, ends, numbers(packet, flags), &octets);
             }
-            (Place::Path(path), _) => {
+            (AnyAddr::Path(path), _) => {
                 self.composer
                     .datagram(stamp, path.local, path.remote, &octets);
             }
-            (Place::Name(_), _) => {
+            (AnyAddr::Number(_), _) => {
                 let from = SocketAddr::new(address(packet.from), self.port);
                 let to = SocketAddr::new(packet.to.map_or(NOBODY, address), self.port);
                 self.composer.datagram(stamp, from, to, &octets);
             }
-            (Place::Hop(hop), _) => {
+            (AnyAddr::Hop(hop), _) => {
                 let interface = format!("{}, bus {}", stamp.interface, hop.interface);
                 let interface = &interface;
                 self.composer.frame(Stamp { interface, ..stamp }, &octets);
             }
-            (Place::Stream, carrier) => {
+            (AnyAddr::Stream, kind) => {
                 let ends = (packet.from, packet.to);
-                let signals = match carrier {
-                    Carrier::Tcp(flags) => signals(flags),
-                    Carrier::Datagram | Carrier::Stream => Signals::default(),
+                let signals = match kind {
+                    PacketKind::Tcp(flags) => signals(flags),
+                    PacketKind::Datagram | PacketKind::Stream => Signals::default(),
                 };
                 self.stream(stamp, ends, signals, (&octets, packet.arrived()));
             }
@@ -171,10 +171,10 @@ impl Capture<'_> {
     }
 
     /// Begins a stream line: without a handshake an analyser takes it for the rest of an older one.
-    fn shake_hands(&mut self, stamp: Stamp<'_>, from: Node, to: Option<Node>) -> [Half; 2] {
+    fn shake_hands(&mut self, stamp: Stamp<'_>, from: Node, to: Option<Node>) -> [StreamHalf; 2] {
         let client = SocketAddr::new(address(from), CLIENT_PORT);
         let server = SocketAddr::new(to.map_or(NOBODY, address), self.port);
-        let [mut out, mut back] = [client, server].map(Half::new);
+        let [mut out, mut back] = [client, server].map(StreamHalf::new);
         let syn = Signals {
             syn: true,
             ..Signals::default()
@@ -213,7 +213,7 @@ impl Capture<'_> {
 }
 
 /// The numbers of a segment of the world's own TCP. Wireshark has 32 bits for them, as the real one.
-fn numbers(packet: &Packet, flags: Flags) -> Numbers {
+fn numbers(packet: &TracePacket, flags: TcpFlags) -> Numbers {
     let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or_default();
     let (sequence, acknowledged) = packet.numbers.unwrap_or_default();
     Numbers {
@@ -223,7 +223,7 @@ fn numbers(packet: &Packet, flags: Flags) -> Numbers {
     }
 }
 
-const fn signals(flags: Flags) -> Signals {
+const fn signals(flags: TcpFlags) -> Signals {
     Signals {
         syn: flags.syn,
         fin: flags.fin,
@@ -244,7 +244,7 @@ fn address(node: Node) -> IpAddr {
 }
 
 /// The octets, or zeros for those that the world did not keep.
-fn octets(packet: &Packet) -> Cow<'_, [u8]> {
+fn octets(packet: &TracePacket) -> Cow<'_, [u8]> {
     if packet.octets.len() == packet.len {
         Cow::Borrowed(&packet.octets)
     } else {
@@ -252,7 +252,7 @@ fn octets(packet: &Packet) -> Cow<'_, [u8]> {
     }
 }
 
-fn comment(packet: &Packet) -> String {
+fn comment(packet: &TracePacket) -> String {
     let mut remarks: Vec<Cow<'static, str>> = Vec::new();
     if packet.is_copy {
         remarks.push("a copy that the line made".into());
@@ -262,11 +262,11 @@ fn comment(packet: &Packet) -> String {
     if packet.is_corrupted {
         remarks.push("a bit was flipped on the way".into());
     }
-    match packet.fate {
-        Fate::Arrived(_) => {}
-        Fate::InFlight => remarks.push("in flight at the end of the trace".into()),
-        Fate::Lost(at, why) if at == packet.time => remarks.push(format!("lost: {why}").into()),
-        Fate::Lost(at, why) => {
+    match packet.delivery {
+        Delivery::Arrived(_) => {}
+        Delivery::InFlight => remarks.push("in flight at the end of the trace".into()),
+        Delivery::Lost(at, why) if at == packet.time => remarks.push(format!("lost: {why}").into()),
+        Delivery::Lost(at, why) => {
             let after = at - packet.time;
             remarks.push(format!("lost after {after:?}: {why}").into());
         }

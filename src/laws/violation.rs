@@ -1,60 +1,60 @@
-//! The twelve laws by name, and what is said when one is broken.
+//! The twelve laws by name, and the report of a violation.
 
 use alloc::string::String;
 use core::error::Error;
 use core::fmt;
 
-/// One of the twelve laws.
+/// One of the twelve laws that the [module](crate::laws) lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Law {
     /// 1: drains end, and time alone yields a bounded number of events.
-    DrainEnds = 1,
+    FiniteDrain = 1,
     /// 2: an idle deadline lies ahead, and polling before it changes nothing.
-    IdleIsQuiet,
-    /// 3: a send is not empty and within the limits.
-    SendFits,
-    /// 4: done is done.
+    QuietUntilDeadline,
+    /// 3: a transmit is not empty and within the limits.
+    TransmitWithinLimits,
+    /// 4: a machine that is done stays done.
     DoneIsFused,
     /// 5: equal input gives equal output.
-    Determined,
-    /// 6: time going backwards is standing still.
-    TimeStandsStill,
-    /// 7: no panic.
+    Deterministic,
+    /// 6: time that goes backwards counts as time that stands still.
+    MonotonicTime,
+    /// 7: the machine never panics.
     NoPanic,
     /// 8: memory stays bounded.
-    MemoryIsBounded,
-    /// 9: chunking never matters.
-    ChunksVanish,
+    BoundedMemory,
+    /// 9: the chunking of a stream never matters.
+    ChunkingIndependent,
     /// 10: what is encoded decodes to the same.
-    CodecAgrees,
-    /// 11: nothing is written where it cannot go.
-    Silence,
+    CodecRoundTrip,
+    /// 11: nothing is written to an address that is full or closed.
+    NoWriteWhenClosed,
     /// 12: a refused stream is wanted again.
-    WantedAgain,
+    ReadResumes,
 }
 
 impl Law {
     /// All laws in order.
     pub const ALL: [Self; 12] = [
-        Self::DrainEnds,
-        Self::IdleIsQuiet,
-        Self::SendFits,
+        Self::FiniteDrain,
+        Self::QuietUntilDeadline,
+        Self::TransmitWithinLimits,
         Self::DoneIsFused,
-        Self::Determined,
-        Self::TimeStandsStill,
+        Self::Deterministic,
+        Self::MonotonicTime,
         Self::NoPanic,
-        Self::MemoryIsBounded,
-        Self::ChunksVanish,
-        Self::CodecAgrees,
-        Self::Silence,
-        Self::WantedAgain,
+        Self::BoundedMemory,
+        Self::ChunkingIndependent,
+        Self::CodecRoundTrip,
+        Self::NoWriteWhenClosed,
+        Self::ReadResumes,
     ];
 
     /// Returns the number that the table of the [module](crate::laws) gives it, from 1.
     #[must_use]
     pub const fn number(self) -> u8 {
-        // Bound: the discriminants are 1 to 12.
+        // The discriminants are 1 to 12.
         self as u8
     }
 
@@ -62,32 +62,32 @@ impl Law {
     #[must_use]
     pub const fn sentence(self) -> &'static str {
         match self {
-            Self::DrainEnds => {
+            Self::FiniteDrain => {
                 "drains end within a bound given by the input, and time alone yields a bounded number of events"
             }
-            Self::IdleIsQuiet => {
+            Self::QuietUntilDeadline => {
                 "`Idle(t)` means `t > now`, and polling at any earlier time gives the same answer and no output"
             }
-            Self::SendFits => {
-                "a send is not empty and within the limits, and `tx` holds nothing otherwise"
+            Self::TransmitWithinLimits => {
+                "a transmit is not empty and within the limits, and `tx` is empty under every other output"
             }
             Self::DoneIsFused => "`Done` is fused",
-            Self::Determined => {
+            Self::Deterministic => {
                 "equal seed, equal script and equal limits give equal octets, asks and events"
             }
-            Self::TimeStandsStill => "time going backwards is standing still",
-            Self::NoPanic => "no panic, ever",
-            Self::MemoryIsBounded => {
-                "memory stays under the bound of the config plus one chunk, and a stream fed on while not wanted is ended"
+            Self::MonotonicTime => "time that goes backwards counts as time that stands still",
+            Self::NoPanic => "the machine never panics",
+            Self::BoundedMemory => {
+                "memory stays under the limit of the configuration plus one chunk, and a stream that is fed while not wanted is ended"
             }
-            Self::ChunksVanish => "the chunking of a stream never matters",
-            Self::CodecAgrees => {
+            Self::ChunkingIndependent => "the chunking of a stream never matters",
+            Self::CodecRoundTrip => {
                 "`decode(encode(x)) == x`, and re-encoding what decodes is a fixed point"
             }
-            Self::Silence => {
-                "nothing is written between `Full` and `Free`, nor after `Down`, `Detach`, `Finish`, `Close` or `Abort`"
+            Self::NoWriteWhenClosed => {
+                "nothing is written between `Full` and `Free`, nor after `Down`, `Detach`, `Finish`, `Close`, `Abort` or `Cancel`"
             }
-            Self::WantedAgain => {
+            Self::ReadResumes => {
                 "a refused stream is wanted again once events are taken, `Free` comes, or it is closed"
             }
         }
@@ -100,22 +100,22 @@ impl fmt::Display for Law {
     }
 }
 
-/// A law broken: which, where, and by what.
+/// The violation of a law: which one, where, and by which script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The law.
     pub law: Law,
-    /// Which step of the script broke it, or which call of a watched machine, from 0. One past the script
-    /// is the time that passes behind it.
+    /// The step of the script, or the call of a live machine, counted from 0. The number of steps stands for
+    /// the time that passes after the script.
     pub step: usize,
-    /// What was seen.
+    /// What was observed.
     pub detail: String,
-    /// The script that broke it, in a form to paste into a test; empty from a bare [`Checker`](super::Checker).
+    /// The script, as an expression to paste into a test; empty from a [`Checker`](super::Checker).
     pub script: String,
 }
 
 impl Violation {
-    /// Reports `law` broken at `step`, without a script.
+    /// Reports a violation of `law` at `step`, without a script.
     #[must_use]
     pub const fn new(law: Law, step: usize, detail: String) -> Self {
         Self {
@@ -131,7 +131,7 @@ impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "broken at step {}, {}\n  {}",
+            "violated at step {}, {}\n  {}",
             self.step, self.law, self.detail
         )?;
         if self.script.is_empty() {

@@ -14,12 +14,12 @@ use crate::Instant;
 /// Entries with more before them than this are not kept in order.
 const MOST_NEAR: usize = 64;
 
-/// With fewer entries in order than this, more are brought near, so that [`Agenda::ahead`] can tell.
+/// With fewer entries in order than this, more are brought near.
 const LEAST_NEAR: usize = 8;
 
 /// A queue by time; what is due at one time leaves in the order in which it was entered.
 #[derive(Debug)]
-pub(super) struct Agenda<T> {
+pub(super) struct EventQueue<T> {
     /// Everything up to `limit`, in order.
     near: VecDeque<Entry<T>>,
     limit: u64,
@@ -30,7 +30,7 @@ pub(super) struct Agenda<T> {
     /// Which bins hold something, one bit each.
     filled: u64,
     /// What is about to change its bin; kept for its memory.
-    moving: Vec<Entry<T>>,
+    variable_delay: Vec<Entry<T>>,
     len: usize,
 }
 
@@ -40,7 +40,7 @@ struct Entry<T> {
     what: T,
 }
 
-impl<T> Agenda<T> {
+impl<T> EventQueue<T> {
     pub(super) const fn new() -> Self {
         Self {
             near: VecDeque::new(),
@@ -48,7 +48,7 @@ impl<T> Agenda<T> {
             base: 0,
             bins: [const { Vec::new() }; 64],
             filled: 0,
-            moving: Vec::new(),
+            variable_delay: Vec::new(),
             len: 0,
         }
     }
@@ -91,11 +91,6 @@ impl<T> Agenda<T> {
         Some((Instant::from_nanos(entry.at), entry.what))
     }
 
-    /// Returns what leaves after so many others, as far as that is known.
-    pub(super) fn ahead(&self, others: usize) -> Option<&T> {
-        self.near.get(others).map(|entry| &entry.what)
-    }
-
     /// Puts what is due after `limit` into its bin.
     fn put(&mut self, entry: Entry<T>) {
         let bin = highest(entry.at ^ self.base);
@@ -120,15 +115,18 @@ impl<T> Agenda<T> {
             if !is_small && !self.near.is_empty() {
                 return;
             }
-            mem::swap(entries, &mut self.moving);
+            mem::swap(entries, &mut self.variable_delay);
             self.filled &= !(1 << bin);
-            let times = self.moving.iter().map(|entry| entry.at);
+            let times = self.variable_delay.iter().map(|entry| entry.at);
             self.base = times.min().unwrap_or(self.base);
             if is_small {
                 // The sort keeps equals as they are.
-                self.moving.sort_by_key(|entry| entry.at);
-                self.limit = self.moving.last().map_or(self.base, |entry| entry.at);
-                self.near.extend(self.moving.drain(..));
+                self.variable_delay.sort_by_key(|entry| entry.at);
+                self.limit = self
+                    .variable_delay
+                    .last()
+                    .map_or(self.base, |entry| entry.at);
+                self.near.extend(self.variable_delay.drain(..));
             } else {
                 self.limit = self.base;
                 self.part();
@@ -138,15 +136,15 @@ impl<T> Agenda<T> {
 
     /// Puts what is moving where it belongs.
     fn part(&mut self) {
-        let mut moving = mem::take(&mut self.moving);
-        for entry in moving.drain(..) {
+        let mut variable_delay = mem::take(&mut self.variable_delay);
+        for entry in variable_delay.drain(..) {
             if entry.at <= self.limit {
                 self.near.push_back(entry);
             } else {
                 self.put(entry);
             }
         }
-        self.moving = moving;
+        self.variable_delay = variable_delay;
     }
 
     /// Puts the later half of what is in order into bins, but nothing that is due together with the earlier.
@@ -160,7 +158,7 @@ impl<T> Agenda<T> {
         }
         self.count_from(last);
         self.limit = last;
-        self.moving.extend(self.near.drain(kept..));
+        self.variable_delay.extend(self.near.drain(kept..));
         self.part();
     }
 
@@ -172,7 +170,7 @@ impl<T> Agenda<T> {
             if self.filled & (1 << bin) != 0
                 && let Some(entries) = self.bins.get_mut(bin)
             {
-                self.moving.append(entries);
+                self.variable_delay.append(entries);
                 self.filled &= !(1 << bin);
             }
         }
@@ -192,73 +190,54 @@ mod tests {
 
     /// Enters 20,000 numbers, each `ahead` of what left last, and takes them out now and then.
     fn run(mut ahead: impl FnMut(&mut Rng) -> u64) {
-        let mut agenda = Agenda::new();
-        let mut chance = Seed::from(5).rng();
+        let mut event_queue = EventQueue::new();
+        let mut rng = Seed::from(5).rng();
         let mut expected = alloc::collections::BTreeSet::new();
         let mut now = Instant::ZERO;
         for number in 0..20_000_u64 {
-            let at = Instant::from_nanos(now.as_nanos().saturating_add(ahead(&mut chance)));
-            agenda.enter(at, number);
+            let at = Instant::from_nanos(now.as_nanos().saturating_add(ahead(&mut rng)));
+            event_queue.enter(at, number);
             expected.insert((at, number));
             // Now more is entered than taken, now less.
             let takes = match number % 4000 {
-                0..2000 => chance.below(2),
-                _ => chance.below(4),
+                0..2000 => rng.below(2),
+                _ => rng.below(4),
             };
             for _ in 0..takes {
-                assert_eq!(agenda.next_time(), expected.first().map(|due| due.0));
-                assert_eq!(agenda.len(), expected.len());
+                assert_eq!(event_queue.next_time(), expected.first().map(|due| due.0));
+                assert_eq!(event_queue.len(), expected.len());
                 let first = expected.pop_first();
-                assert_eq!(agenda.take(), first);
+                assert_eq!(event_queue.take(), first);
                 now = first.map_or(now, |first| first.0);
             }
         }
 
-        let rest: Vec<_> = core::iter::from_fn(|| agenda.take()).collect();
+        let rest: Vec<_> = core::iter::from_fn(|| event_queue.take()).collect();
 
         assert!(rest.iter().eq(&expected));
-        assert_eq!(agenda.len(), 0);
+        assert_eq!(event_queue.len(), 0);
     }
 
     #[test]
     fn what_is_due_first_leaves_first_and_equals_leave_as_they_came() {
-        run(|chance| chance.below(20));
-        run(|chance| chance.below(300));
-        run(|chance| 1 << chance.below(64));
-        run(|chance| chance.next_u64() >> chance.below(64));
-        run(|chance| chance.below(3) * 1_000_000_000);
-        run(|chance| chance.below(2).wrapping_neg());
+        run(|rng| rng.below(20));
+        run(|rng| rng.below(300));
+        run(|rng| 1 << rng.below(64));
+        run(|rng| rng.next_u64() >> rng.below(64));
+        run(|rng| rng.below(3) * 1_000_000_000);
+        run(|rng| rng.below(2).wrapping_neg());
     }
 
     #[test]
     fn what_is_entered_before_all_that_was_looked_at_leaves_before_it() {
-        let mut agenda = Agenda::new();
+        let mut event_queue = EventQueue::new();
         let at = Instant::from_nanos;
-        (0..500).for_each(|number| agenda.enter(at(1 << 40 | number), number));
-        assert_eq!(agenda.next_time(), Some(at(1 << 40)));
+        (0..500).for_each(|number| event_queue.enter(at(1 << 40 | number), number));
+        assert_eq!(event_queue.next_time(), Some(at(1 << 40)));
 
-        (0..500).for_each(|number| agenda.enter(at(number), 1000 + number));
+        (0..500).for_each(|number| event_queue.enter(at(number), 1000 + number));
 
-        let left: Vec<u64> = core::iter::from_fn(|| agenda.take().map(|due| due.1)).collect();
+        let left: Vec<u64> = core::iter::from_fn(|| event_queue.take().map(|due| due.1)).collect();
         assert!(left.into_iter().eq((1000..1500).chain(0..500)));
-    }
-
-    #[test]
-    fn what_comes_next_is_known_some_steps_ahead() {
-        let mut agenda = Agenda::new();
-        (0..1000).for_each(|number| agenda.enter(Instant::from_nanos(number * 1000), number));
-        let mut known = 0;
-
-        while let Some((_, number)) = agenda.take() {
-            for others in 0..4 {
-                let ahead = agenda.ahead(others).copied();
-                assert!(
-                    ahead.is_none_or(|ahead| ahead == number + 1 + u64::try_from(others).unwrap())
-                );
-                known += u32::from(ahead.is_some());
-            }
-        }
-
-        assert!(known > 3500, "{known} of 4000");
     }
 }

@@ -2,36 +2,36 @@
 
 use bytes::Bytes;
 
-use super::{Host, HostId, Place, Placed, World, misuse};
+use super::{AnyAddr, Host, HostId, SimAddr, World, misuse};
 use crate::{Machine, Tag};
 
 impl World {
     /// Writes to a stream that the machine of `host` handed over under `tag`.
     pub fn write(&mut self, host: impl Into<HostId>, tag: Tag, octets: &[u8]) {
         let id = host.into();
-        let (index, place) = self.find_handed(id, tag);
-        match place {
-            Place::Path(path) => self.write_handed_tcp(id, path, index, octets),
-            _ => self.write_handed_lane(id, index, Bytes::copy_from_slice(octets)),
+        let (index, addr) = self.find_detached(id, tag);
+        match addr {
+            AnyAddr::Path(path) => self.write_detached_tcp(id, path, index, octets),
+            _ => self.write_detached_pipe(id, index, Bytes::copy_from_slice(octets)),
         }
     }
 
     /// Closes a stream that the machine of `host` handed over under `tag`; what was written is sent first.
     pub fn close(&mut self, host: impl Into<HostId>, tag: Tag) {
         let id = host.into();
-        let (index, place) = self.find_handed(id, tag);
-        match place {
-            Place::Path(path) => self.close_handed_tcp(id, path, index),
-            _ => self.close_handed_lane(id, index),
+        let (index, addr) = self.find_detached(id, tag);
+        match addr {
+            AnyAddr::Path(path) => self.close_detached_tcp(id, path, index),
+            _ => self.close_detached_pipe(id, index),
         }
     }
 
-    fn find_handed(&self, id: HostId, tag: Tag) -> (usize, Place) {
+    fn find_detached(&self, id: HostId, tag: Tag) -> (usize, AnyAddr) {
         // A tag may have been used again; the last stream is meant.
-        let handed = self.handed(id).iter().enumerate().rev();
-        let mut matching = handed.filter(|(_, handed)| handed.tag == tag);
+        let detached = self.detached(id).iter().enumerate().rev();
+        let mut matching = detached.filter(|(_, detached)| detached.tag == tag);
         match matching.next() {
-            Some((index, handed)) => (index, handed.place),
+            Some((index, detached)) => (index, detached.addr),
             None => misuse("no stream was handed over under this tag"),
         }
     }
@@ -41,12 +41,12 @@ impl World {
     /// is lost.
     pub fn reset<M>(&mut self, host: Host<M>, at: M::Addr)
     where
-        M: Machine<Addr: Placed>,
+        M: Machine<Addr: SimAddr>,
     {
-        match at.place() {
-            Place::Stream => self.reset_lane(host.id()),
-            Place::Path(path) => self.reset_tcp(host.id(), path),
-            Place::Name(_) | Place::Hop(_) => misuse("only streams can be reset"),
+        match at.to_any() {
+            AnyAddr::Stream => self.reset_pipe(host.id()),
+            AnyAddr::Path(path) => self.reset_tcp(host.id(), path),
+            AnyAddr::Number(_) | AnyAddr::Hop(_) => misuse("only streams can be reset"),
         }
     }
 
@@ -54,12 +54,12 @@ impl World {
     /// [`Link::Ended`](crate::Link::Ended) after what is in flight, and what the machine writes is lost.
     pub fn half_close<M>(&mut self, host: Host<M>, at: M::Addr)
     where
-        M: Machine<Addr: Placed>,
+        M: Machine<Addr: SimAddr>,
     {
-        match at.place() {
-            Place::Stream => self.half_close_lane(host.id()),
-            Place::Path(path) => self.finish_tcp(host.id(), (path.local, path.remote)),
-            Place::Name(_) | Place::Hop(_) => misuse("only streams have an end"),
+        match at.to_any() {
+            AnyAddr::Stream => self.half_close_pipe(host.id()),
+            AnyAddr::Path(path) => self.finish_tcp(host.id(), (path.local, path.remote)),
+            AnyAddr::Number(_) | AnyAddr::Hop(_) => misuse("only streams have an end"),
         }
     }
 }

@@ -11,9 +11,9 @@ const TWO_TO_32: f64 = 4_294_967_296.0;
 ///
 /// Lines need numbers without a pattern, not numbers that nobody can foretell, and a world has many lines.
 #[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+pub(super) struct LineRng(u64);
 
-impl Dice {
+impl LineRng {
     pub(super) fn new(seed: &Seed) -> Self {
         Self(seed.rng().next_u64())
     }
@@ -73,53 +73,53 @@ pub(super) fn wire_time(octets: usize, rate: u64) -> Duration {
 mod tests {
     use super::*;
 
-    fn dice() -> Dice {
-        Dice::new(&Seed::from(3))
+    fn rng() -> LineRng {
+        LineRng::new(&Seed::from(3))
     }
 
     #[test]
     fn the_numbers_are_those_of_splitmix64() {
         // The first of the generator from state 0, as its authors publish them.
-        let mut dice = Dice(0);
+        let mut rng = LineRng(0);
 
-        assert_eq!(dice.next(), 0xe220_a839_7b1d_cdaf);
-        assert_eq!(dice.next(), 0x6e78_9e6a_a1b9_65f4);
-        assert_eq!(dice.next(), 0x06c4_5d18_8009_454f);
+        assert_eq!(rng.next(), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(rng.next(), 0x6e78_9e6a_a1b9_65f4);
+        assert_eq!(rng.next(), 0x06c4_5d18_8009_454f);
     }
 
     #[test]
     fn a_probability_is_kept() {
-        let mut dice = dice();
+        let mut rng = rng();
 
-        let hits = (0..100_000).filter(|_| dice.happens(0.25)).count();
+        let hits = (0..100_000).filter(|_| rng.happens(0.25)).count();
 
         // Four standard deviations of a binomial distribution: 4 * sqrt(100000 * 0.25 * 0.75) = 548.
         assert!((24_452..=25_548).contains(&hits), "{hits}");
-        assert!((0..1000).all(|_| (0.0..1.0).contains(&dice.unit())));
+        assert!((0..1000).all(|_| (0.0..1.0).contains(&rng.unit())));
     }
 
     #[test]
     fn a_bounded_number_stays_below_its_bound_and_reaches_every_value() {
-        let mut dice = dice();
-        let mut seen = [0_u32; 5];
+        let mut rng = rng();
+        let mut external = [0_u32; 5];
 
         for _ in 0..1000 {
-            seen[usize::try_from(dice.below(5)).unwrap()] += 1;
+            external[usize::try_from(rng.below(5)).unwrap()] += 1;
         }
 
-        assert!(seen.iter().all(|&count| count > 150), "{seen:?}");
-        assert_eq!(dice.below(0), 0);
+        assert!(external.iter().all(|&count| count > 150), "{external:?}");
+        assert_eq!(rng.below(0), 0);
     }
 
     #[test]
     fn what_is_certain_draws_nothing() {
-        let (mut dice, mut other) = (dice(), dice());
+        let (mut rng, mut other) = (rng(), rng());
 
-        assert!(!dice.happens(0.0));
-        assert!(dice.happens(1.0));
-        assert_eq!(dice.spread(Duration::ZERO), Duration::ZERO);
+        assert!(!rng.happens(0.0));
+        assert!(rng.happens(1.0));
+        assert_eq!(rng.spread(Duration::ZERO), Duration::ZERO);
 
-        assert_eq!(dice.next(), other.next());
+        assert_eq!(rng.next(), other.next());
     }
 
     #[test]

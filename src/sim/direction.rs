@@ -8,9 +8,9 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::dice::{Dice, wire_time};
-use super::line::Doom;
-use super::{Carrier, Line, Queue, Sight, Why};
+use super::line::LineFault;
+use super::rng::{LineRng, wire_time};
+use super::{DropReason, Line, PacketKind, PacketView, Queue};
 use crate::{Instant, Seed};
 
 /// What sends bits on a line, one datagram at a time.
@@ -28,7 +28,7 @@ pub(super) enum Departure {
         at: Instant,
         filled: Option<Instant>,
     },
-    Lost(Why),
+    Lost(DropReason),
     /// There is room at that time.
     Held(Instant),
 }
@@ -36,7 +36,7 @@ pub(super) enum Departure {
 impl Medium {
     pub(super) fn depart(&mut self, line: &Line, now: Instant, len: usize) -> Departure {
         if line.mtu.is_some_and(|mtu| len > mtu) {
-            return Departure::Lost(Why::TooLong);
+            return Departure::Lost(DropReason::TooLong);
         }
         let starts = self.busy_until.max(now);
         let octets = len.saturating_add(line.overhead);
@@ -49,7 +49,7 @@ impl Medium {
         }
         let fits = |(opens, closes)| opens <= starts && ends <= closes;
         if !line.contacts.window_at(starts).is_some_and(fits) {
-            return Departure::Lost(Why::NoContact);
+            return Departure::Lost(DropReason::NoContact);
         }
         self.busy_until = ends;
         Departure::Sent {
@@ -75,7 +75,7 @@ impl Medium {
         Some(match line.queue {
             // The line is idle at the latest when all that waits is sent, and an idle line takes anything.
             Queue::Hold(_) => Departure::Held((now + excess).min(self.busy_until)),
-            _ => Departure::Lost(Why::QueueFull),
+            _ => Departure::Lost(DropReason::QueueFull),
         })
     }
 
@@ -83,9 +83,9 @@ impl Medium {
         let (Queue::Signal(limit), Some(rate)) = (line.queue, line.rate) else {
             return None;
         };
-        let waits = self.busy_until - now;
+        let buffered = self.busy_until - now;
         let full = wire_time(limit, rate);
-        (waits >= full).then(|| now + waits.saturating_sub(full / 2))
+        (buffered >= full).then(|| now + buffered.saturating_sub(full / 2))
     }
 
     /// Drops when the queue is over its limit, whatever the line says: nobody is there to be held.
@@ -98,10 +98,10 @@ impl Medium {
             _ => false,
         };
         if over {
-            return Departure::Lost(Why::QueueFull);
+            return Departure::Lost(DropReason::QueueFull);
         }
         match self.depart(line, now, len) {
-            Departure::Held(_) => Departure::Lost(Why::QueueFull),
+            Departure::Held(_) => Departure::Lost(DropReason::QueueFull),
             departure => departure,
         }
     }
@@ -109,8 +109,8 @@ impl Medium {
 
 /// The faults of one direction, with a chance of their own.
 #[derive(Debug)]
-pub(super) struct Flight {
-    dice: Dice,
+pub(super) struct Propagation {
+    rng: LineRng,
     latest: Instant,
     is_bad: bool,
     /// How many of each kind of chosen datagrams there were; most lines choose none.
@@ -119,22 +119,22 @@ pub(super) struct Flight {
 
 /// What comes of a datagram in flight.
 #[derive(Debug)]
-pub(super) struct Flown {
-    pub(super) fate: Result<Landing, Why>,
-    pub(super) copy: Option<Landing>,
+pub(super) struct Propagated {
+    pub(super) delivery: Result<Landed, DropReason>,
+    pub(super) copy: Option<Landed>,
 }
 
 #[derive(Debug)]
-pub(super) struct Landing {
+pub(super) struct Landed {
     pub(super) at: Instant,
     pub(super) octets: Bytes,
     pub(super) is_corrupted: bool,
 }
 
-impl Flight {
+impl Propagation {
     pub(super) fn new(seed: &Seed, line: &Line) -> Self {
         Self {
-            dice: Dice::new(seed),
+            rng: LineRng::new(seed),
             latest: Instant::ZERO,
             is_bad: false,
             counted: counters(line),
@@ -148,50 +148,50 @@ impl Flight {
     }
 
     /// Sends a datagram whose last bit leaves at `sent`.
-    pub(super) fn fly(
+    pub(super) fn propagate(
         &mut self,
         line: &Line,
         sent: Instant,
-        carrier: Carrier,
+        kind: PacketKind,
         octets: Bytes,
-    ) -> Flown {
+    ) -> Propagated {
         let mut late = None;
         let mut twice = false;
         let mut flip = None;
-        let sight = Sight {
+        let sight = PacketView {
             sent,
-            carrier,
+            kind,
             octets: &octets,
         };
-        let dooms = match self.counted.as_deref_mut() {
-            Some(counted) => chosen(line, counted, &sight),
+        let faults = match self.counted.as_deref_mut() {
+            Some(counted) => rules(line, counted, &sight),
             None => Vec::new(),
         };
-        for doom in dooms {
-            match doom {
-                Doom::Lost => return Flown::lost(Why::Chosen),
-                Doom::Late(by) => late = Some(by),
-                Doom::Twice => twice = true,
-                Doom::Flipped(bit) => flip = Some(bit),
+        for fault in faults {
+            match fault {
+                LineFault::Lost => return Propagated::lost(DropReason::Rule),
+                LineFault::Delayed(by) => late = Some(by),
+                LineFault::Duplicated => twice = true,
+                LineFault::BitFlipped(bit) => flip = Some(bit),
             }
         }
         if let Some(why) = self.loss(line) {
-            return Flown::lost(why);
+            return Propagated::lost(why);
         }
-        if flip.is_none() && self.dice.happens(line.corruption) {
+        if flip.is_none() && self.rng.happens(line.corruption) {
             let bits = u64::try_from(octets.len())
                 .unwrap_or(u64::MAX)
                 .saturating_mul(8);
-            flip = usize::try_from(self.dice.below(bits)).ok();
+            flip = usize::try_from(self.rng.below(bits)).ok();
         }
         let at = self.arrival(line, sent, late);
-        twice = twice || self.dice.happens(line.duplication);
-        let copy = twice.then(|| Landing {
+        twice = twice || self.rng.happens(line.duplication);
+        let copy = twice.then(|| Landed {
             at: self.arrival(line, sent, None),
             octets: octets.clone(),
             is_corrupted: false,
         });
-        let landing = Landing {
+        let landed = Landed {
             at,
             is_corrupted: flip.is_some() && !octets.is_empty(),
             octets: match flip {
@@ -199,73 +199,73 @@ impl Flight {
                 None => octets,
             },
         };
-        Flown {
-            fate: Ok(landing),
+        Propagated {
+            delivery: Ok(landed),
             copy,
         }
     }
 
-    fn loss(&mut self, line: &Line) -> Option<Why> {
+    fn loss(&mut self, line: &Line) -> Option<DropReason> {
         if let Some(bursts) = line.bursts {
-            let turn = if self.is_bad {
+            let tcp_event = if self.is_bad {
                 bursts.leave
             } else {
                 bursts.enter
             };
-            self.is_bad ^= self.dice.happens(turn);
-            if self.is_bad && self.dice.happens(bursts.loss) {
-                return Some(Why::Burst);
+            self.is_bad ^= self.rng.happens(tcp_event);
+            if self.is_bad && self.rng.happens(bursts.loss) {
+                return Some(DropReason::Burst);
             }
         }
-        self.dice.happens(line.loss).then_some(Why::Rng)
+        self.rng.happens(line.loss).then_some(DropReason::Random)
     }
 
     fn arrival(&mut self, line: &Line, sent: Instant, late: Option<Duration>) -> Instant {
-        let moving = line
-            .moving
+        let variable_delay = line
+            .variable_delay
             .as_ref()
-            .map_or(Duration::ZERO, |moving| moving.delay(sent));
-        let jitter = self.dice.spread(line.jitter);
-        let at = sent + line.delay + moving + jitter;
+            .map_or(Duration::ZERO, |variable_delay| variable_delay.delay(sent));
+        let jitter = self.rng.spread(line.jitter);
+        let at = sent + line.delay + variable_delay + jitter;
         if let Some(by) = late {
             return at + by;
         }
         if let Some(reorder) = line.reorder
-            && self.dice.happens(reorder.probability)
+            && self.rng.happens(reorder.probability)
         {
-            return at + self.dice.spread(reorder.by);
+            return at + self.rng.spread(reorder.by);
         }
         self.latest = self.latest.max(at);
         self.latest
     }
 }
 
-impl Flown {
-    const fn lost(why: Why) -> Self {
+impl Propagated {
+    const fn lost(why: DropReason) -> Self {
         Self {
-            fate: Err(why),
+            delivery: Err(why),
             copy: None,
         }
     }
 }
 
 fn counters(line: &Line) -> Option<Box<[u64]>> {
-    let kinds = line.chosen.len();
+    let kinds = line.rules.len();
     (kinds > 0).then(|| vec![0; kinds].into_boxed_slice())
 }
 
 /// Counts a datagram, and tells what is to be done with it.
-fn chosen(line: &Line, counted: &mut [u64], sight: &Sight<'_>) -> Vec<Doom> {
-    let mut dooms = Vec::new();
-    for (chosen, counted) in line.chosen.iter().zip(counted) {
-        if chosen.counts(sight) {
+fn rules(line: &Line, counted: &mut [u64], sight: &PacketView<'_>) -> Vec<LineFault> {
+    let mut faults = Vec::new();
+    for (rules, counted) in line.rules.iter().zip(counted) {
+        if rules.counts(sight) {
             *counted += 1;
-            if chosen.takes(*counted) {
-                dooms.push(chosen.fate);
+            if rules.takes(*counted) {
+                faults.push(rules.delivery);
             }
         }
     }
-    dooms
+    faults
 }
 
 fn flipped(octets: &Bytes, bit: usize) -> Bytes {

@@ -5,12 +5,12 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::happening::Rare;
-use super::lookup::Lookup;
+use super::direction::{Medium, Propagation};
+use super::event::RareEvent;
+use super::lookup_map::Lookup;
 use super::trace::Contact;
-use super::way::{Flight, Medium};
-use super::world::Lodging;
-use super::{HostId, Line, Node, Place, World, misuse};
+use super::world::AddressState;
+use super::{AnyAddr, HostId, Line, Node, World, misuse};
 use crate::{Cause, Hop, Instant, Link};
 
 /// The link address that all neighbours on a bus hear.
@@ -29,24 +29,24 @@ impl Bus {
 
 /// All lines of a world.
 pub(super) struct Links {
-    pub(super) ways: Vec<Way>,
+    pub(super) directions: Vec<LineDirection>,
     /// What each way joins, apart from what every datagram looks at.
-    ends: Vec<Ends>,
-    table: Lookup<(Point, Point), WayId>,
+    ends: Vec<Endpoints>,
+    table: Lookup<(LineEnd, LineEnd), DirectionId>,
     pub(super) buses: Vec<BusState>,
     pub(super) interfaces: BTreeMap<(HostId, u8), Attachment>,
     /// Addresses of which a host heard that they are full, and when they are free again.
-    pub(super) full: BTreeMap<(HostId, Place), Instant>,
+    pub(super) full: BTreeMap<(HostId, AnyAddr), Instant>,
 }
 
 /// An end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Point {
+pub(super) enum LineEnd {
     Node(Node),
     Interface(HostId, u8),
 }
 
-impl Point {
+impl LineEnd {
     pub(super) const fn node(self) -> Node {
         match self {
             Self::Node(node) => node,
@@ -57,26 +57,28 @@ impl Point {
 
 /// The number of a way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WayId(u32);
+pub(super) struct DirectionId(u32);
 
 /// One direction of a line: what every datagram on it looks at, in one line of the cache.
 #[repr(align(64))]
-pub(super) struct Way {
+pub(super) struct LineDirection {
     pub(super) line: Arc<Line>,
-    pub(super) medium: WayMedium,
-    pub(super) flight: Flight,
+    pub(super) medium: MediumRef,
+    pub(super) propagation: Propagation,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Ends {
-    from: Point,
-    to: Point,
+struct Endpoints {
+    from: LineEnd,
+    to: LineEnd,
     /// Counts the lines that were laid here, so that a former one's contact plan is not followed.
     version: u32,
+    /// Whether the sender was told last that the line is up; `None` while it was told nothing.
+    told_up: Option<bool>,
 }
 
 /// A line has a medium for each direction, a bus one for all.
-pub(super) enum WayMedium {
+pub(super) enum MediumRef {
     Own(Medium),
     OfBus(Bus),
 }
@@ -94,7 +96,7 @@ pub(super) enum Attachment {
 }
 
 // Bound: a world of four billion lines has no memory left for them.
-impl WayId {
+impl DirectionId {
     fn new(index: usize) -> Self {
         Self(u32::try_from(index).unwrap_or(u32::MAX))
     }
@@ -107,7 +109,7 @@ impl WayId {
 impl Links {
     pub(super) fn new() -> Self {
         Self {
-            ways: Vec::new(),
+            directions: Vec::new(),
             ends: Vec::new(),
             table: Lookup::default(),
             buses: Vec::new(),
@@ -116,23 +118,17 @@ impl Links {
         }
     }
 
-    pub(super) fn find(&self, from: Point, to: Point) -> Option<WayId> {
+    pub(super) fn find(&self, from: LineEnd, to: LineEnd) -> Option<DirectionId> {
         self.table.get(&(from, to)).copied()
     }
 
-    pub(super) fn way(&mut self, way: WayId) -> Option<&mut Way> {
-        self.ways.get_mut(way.index())
-    }
-
-    /// Reads something of a way.
-    pub(super) fn glance(&self, way: Option<WayId>) -> bool {
-        let way = way.and_then(|way| self.ways.get(way.index()));
-        way.is_some_and(|way| matches!(way.medium, WayMedium::Own(_)))
+    pub(super) fn direction(&mut self, direction: DirectionId) -> Option<&mut LineDirection> {
+        self.directions.get_mut(direction.index())
     }
 
     /// Returns whom a way joins.
-    pub(super) fn nodes(&self, way: WayId) -> Option<(Node, Node)> {
-        let ends = self.ends.get(way.index())?;
+    pub(super) fn nodes(&self, direction: DirectionId) -> Option<(Node, Node)> {
+        let ends = self.ends.get(direction.index())?;
         Some((ends.from.node(), ends.to.node()))
     }
 }
@@ -165,20 +161,22 @@ impl World {
             let (from, to) = (self.trace.name(from), self.trace.name(to));
             misuse(&format!("{from} and {to} are no neighbours"));
         }
-        self.lay(Point::Node(from), Point::Node(to), line.into(), None);
+        self.lay(LineEnd::Node(from), LineEnd::Node(to), line.into(), None);
     }
 
     fn are_neighbours(&self, from: Node, to: Node) -> bool {
-        match (self.lodging(from), self.lodging(to)) {
-            (Some(Lodging::Name(_)), Some(Lodging::Name(_))) => true,
-            (Some(Lodging::Ip(_)) | None, Some(Lodging::Ip(_)) | None) => self.share_net(from, to),
+        match (self.address(from), self.address(to)) {
+            (Some(AddressState::Number(_)), Some(AddressState::Number(_))) => true,
+            (Some(AddressState::Ip(_)) | None, Some(AddressState::Ip(_)) | None) => {
+                self.share_net(from, to)
+            }
             _ => false,
         }
     }
 
-    pub(super) fn lodging(&self, node: Node) -> Option<&Lodging> {
+    pub(super) fn address(&self, node: Node) -> Option<&AddressState> {
         match node {
-            Node::Host(id) => self.hosts.get(id.index()).map(|slot| &slot.lodging),
+            Node::Host(id) => self.hosts.get(id.index()).map(|slot| &slot.address),
             Node::Nat(_) => None,
         }
     }
@@ -196,8 +194,8 @@ impl World {
         self.attach(other, Attachment::Wire(one.0, one.1));
         let line = Arc::new(line);
         let (from, to) = (
-            Point::Interface(one.0, one.1),
-            Point::Interface(other.0, other.1),
+            LineEnd::Interface(one.0, one.1),
+            LineEnd::Interface(other.0, other.1),
         );
         self.lay(from, to, Arc::clone(&line), None);
         self.lay(to, from, line, None);
@@ -210,8 +208,8 @@ impl World {
         to: (impl Into<HostId>, u8),
         line: Line,
     ) {
-        let from = Point::Interface(from.0.into(), from.1);
-        let to = Point::Interface(to.0.into(), to.1);
+        let from = LineEnd::Interface(from.0.into(), from.1);
+        let to = LineEnd::Interface(to.0.into(), to.1);
         if self.links.find(from, to).is_none() {
             misuse("no wire joins the two interfaces");
         }
@@ -240,16 +238,16 @@ impl World {
         let line = Arc::clone(&state.line);
         let others = state.members.clone();
         state.members.push(member);
-        let point = Point::Interface(member.0, member.1);
+        let point = LineEnd::Interface(member.0, member.1);
         for (host, interface) in others {
-            let other = Point::Interface(host, interface);
+            let other = LineEnd::Interface(host, interface);
             self.lay(point, other, Arc::clone(&line), Some(bus));
             self.lay(other, point, Arc::clone(&line), Some(bus));
         }
     }
 
     fn attach(&mut self, end: (HostId, u8), attachment: Attachment) {
-        if !matches!(self.lodging(Node::Host(end.0)), Some(Lodging::Link(_))) {
+        if !matches!(self.address(Node::Host(end.0)), Some(AddressState::Link(_))) {
             misuse("only a host whose machine speaks to hops has interfaces");
         }
         if self.links.interfaces.insert(end, attachment).is_some() {
@@ -261,59 +259,68 @@ impl World {
     /// Lays a way, on a medium of its own unless it belongs to a bus.
     pub(super) fn lay(
         &mut self,
-        from: Point,
-        to: Point,
+        from: LineEnd,
+        to: LineEnd,
         line: Arc<Line>,
         bus: Option<Bus>,
-    ) -> WayId {
+    ) -> DirectionId {
         let seed = self.seed.child(&format!("way {from:?} {to:?}"));
-        let has_plan = !line.contacts.is_always();
-        let flight = Flight::new(&seed, &line);
+        let propagation = Propagation::new(&seed, &line);
         let links = &mut self.links;
         let found = links.find(from, to);
-        let way = found.unwrap_or(WayId::new(links.ways.len()));
+        let direction = found.unwrap_or(DirectionId::new(links.directions.len()));
         if found.is_none() {
-            links.ends.push(Ends {
+            links.ends.push(Endpoints {
                 from,
                 to,
                 version: 0,
+                told_up: None,
             });
-            links.ways.push(Way {
+            links.directions.push(LineDirection {
                 line: Arc::clone(&line),
-                medium: bus.map_or_else(|| WayMedium::Own(Medium::default()), WayMedium::OfBus),
-                flight,
+                medium: bus.map_or_else(|| MediumRef::Own(Medium::default()), MediumRef::OfBus),
+                propagation,
             });
-            links.table.insert((from, to), way);
+            links.table.insert((from, to), direction);
         }
-        let state = links.ways.get_mut(way.index());
-        let (Some(state), Some(ends)) = (state, links.ends.get_mut(way.index())) else {
-            return way;
+        let state = links.directions.get_mut(direction.index());
+        let (Some(state), Some(ends)) = (state, links.ends.get_mut(direction.index())) else {
+            return direction;
         };
-        state.flight.turn_to(&line);
+        state.propagation.turn_to(&line);
         state.line = line;
         ends.version += 1;
-        if has_plan {
-            let version = ends.version;
-            self.plan(self.now, Rare::Contact(way, version));
-        }
-        way
+        let version = ends.version;
+        // At once: what is sent in the same instant must know whether a contact is open.
+        self.contact_changes(direction, version);
+        direction
     }
 
-    /// A window begins or ends, or a line with a plan is laid.
-    pub(super) fn contact_changes(&mut self, way: WayId, version: u32) {
+    /// Follows the contact plan of a line that was added, or whose contact begins or ends.
+    pub(super) fn contact_changes(&mut self, direction: DirectionId, version: u32) {
         let now = self.now;
-        let ends = self.links.ends.get(way.index()).copied();
-        let (Some(state), Some(Ends { from, to, .. })) = (
-            self.links.ways.get(way.index()),
-            ends.filter(|ends| ends.version == version),
+        let Links {
+            directions, ends, ..
+        } = &mut self.links;
+        let (Some(state), Some(ends)) = (
+            directions.get(direction.index()),
+            ends.get_mut(direction.index()),
         ) else {
             return;
         };
-        let window = state.line.contacts.window_at(now);
-        if let Some(next) = state.line.contacts.next_change(now) {
-            self.plan(next, Rare::Contact(way, version));
+        // Nobody hears of a line without a plan, unless it replaces one with a plan.
+        let is_always = state.line.contacts.is_always();
+        if ends.version != version || (is_always && ends.told_up.is_none()) {
+            return;
         }
-        if let Some((opens, closes)) = window {
+        let (from, to) = (ends.from, ends.to);
+        let window = state.line.contacts.window_at(now);
+        let is_news = ends.told_up.replace(window.is_some()) != Some(window.is_some());
+        if let Some(next) = state.line.contacts.next_change(now) {
+            self.schedule_rare(next, RareEvent::Contact(direction, version));
+        }
+        self.trace.end_contact(from.node(), to.node(), now);
+        if let Some((opens, closes)) = window.filter(|_| !is_always) {
             self.trace.contact(Contact {
                 from: from.node(),
                 to: to.node(),
@@ -322,21 +329,21 @@ impl World {
             });
         }
         let link = window.map_or(Link::Down(Cause::Unreachable), |_| Link::Up);
-        if let Some((id, place)) = self.address_of(from, to) {
-            self.cue(id, place, link);
+        if is_news && let Some((id, addr)) = self.address_of(from, to) {
+            self.contact_cue(id, addr, link);
         }
     }
 
     /// What the host at `from` calls the one at `to`; nothing on IP, where contacts are not told.
-    fn address_of(&self, from: Point, to: Point) -> Option<(HostId, Place)> {
+    fn address_of(&self, from: LineEnd, to: LineEnd) -> Option<(HostId, AnyAddr)> {
         let Node::Host(id) = from.node() else {
             return None;
         };
-        match (from, self.lodging(to.node())?) {
-            (_, Lodging::Name(named)) => Some((id, Place::Name(named.own))),
-            (Point::Interface(_, interface), Lodging::Link(via)) => {
+        match (from, self.address(to.node())?) {
+            (_, AddressState::Number(named)) => Some((id, AnyAddr::Number(named.own))),
+            (LineEnd::Interface(_, interface), AddressState::Link(via)) => {
                 let via = *via;
-                Some((id, Place::Hop(Hop { interface, via })))
+                Some((id, AnyAddr::Hop(Hop { interface, via })))
             }
             _ => None,
         }

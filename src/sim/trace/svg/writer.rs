@@ -3,10 +3,10 @@
 use alloc::format;
 use alloc::string::String;
 
-pub(super) type Point = (f64, f64);
+pub(super) type Xy = (f64, f64);
 
 /// A drawing under way.
-pub(super) struct Pen {
+pub(super) struct SvgWriter {
     out: String,
 }
 
@@ -55,7 +55,7 @@ path.arrow{fill:none;stroke-width:1.4}.plain{stroke:#2f5d8a}.again{stroke:#e07b0
 path.copy{stroke-dasharray:6 3}path.bad{stroke-dasharray:1.5 2.5}path.ghost{stroke-dasharray:2 5;stroke-opacity:.35}
 path.again{stroke-width:1.8}path.stub{stroke-width:1;stroke-opacity:.5}
 .head-plain,.head-flying{fill:#2f5d8a}.head-again{fill:#e07b00}.head-copy{fill:#8455b0}.head-bad{fill:#b8336a}
-.sheet-plain{fill:#2f5d8a;fill-opacity:.13}.sheet-again{fill:#e07b00;fill-opacity:.2}
+.band-plain{fill:#2f5d8a;fill-opacity:.13}.band-again{fill:#e07b00;fill-opacity:.2}
 .t-again{fill:#a85c00}.t-copy{fill:#6a3f94}.t-bad{fill:#952654}.t-lost{fill:#b01f1f}
 .count{font-size:11.5px;font-weight:bold;fill:#33475b}
 .event{fill:#1d7a46}.refusal{fill:#b01f1f}.link{fill:#7a8794}.note{fill:#6a3f94}.faint{fill-opacity:.45}
@@ -63,7 +63,7 @@ g:hover>path.arrow{stroke-width:3;stroke-opacity:1}
 .dense path.arrow{stroke-width:.7;stroke-opacity:.55}.dense path.again,.dense path.lost{stroke-width:1.2;stroke-opacity:.9}
 ";
 
-impl Pen {
+impl SvgWriter {
     pub(super) const fn new() -> Self {
         Self { out: String::new() }
     }
@@ -104,7 +104,7 @@ impl Pen {
         ));
     }
 
-    pub(super) fn line(&mut self, from: Point, to: Point, class: &str) {
+    pub(super) fn line(&mut self, from: Xy, to: Xy, class: &str) {
         let ((x1, y1), (x2, y2)) = (from, to);
         self.write(&format!(
             "<line x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\" class=\"{class}\"/>\n"
@@ -121,7 +121,7 @@ impl Pen {
         self.text(Text::new(x, y + 4.5, "name").middle(), name);
     }
 
-    pub(super) fn area(&mut self, corner: Point, size: (f64, f64), title: &str) {
+    pub(super) fn area(&mut self, corner: Xy, size: (f64, f64), title: &str) {
         let ((x, y), (width, height)) = (corner, size);
         let title = escape(title);
         self.write(&format!(
@@ -130,7 +130,7 @@ impl Pen {
         ));
     }
 
-    pub(super) fn area_of(&mut self, class: &str, corner: Point, size: (f64, f64)) {
+    pub(super) fn area_of(&mut self, class: &str, corner: Xy, size: (f64, f64)) {
         let ((x, y), (width, height)) = (corner, size);
         self.write(&format!(
             "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" \
@@ -145,26 +145,26 @@ impl Pen {
         ));
     }
 
-    pub(super) fn dot(&mut self, at: Point, class: &str) {
+    pub(super) fn dot(&mut self, at: Xy, class: &str) {
         let (x, y) = at;
         self.write(&format!(
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.4\" class=\"{class}\"/>"
         ));
     }
 
-    pub(super) fn arrow(&mut self, from: Point, to: Point, class: &str) {
+    pub(super) fn arrow(&mut self, from: Xy, to: Xy, class: &str) {
         self.path(from, to, class, "");
         self.head(from, to, class);
     }
 
-    fn path(&mut self, from: Point, to: Point, class: &str, kind: &str) {
+    fn path(&mut self, from: Xy, to: Xy, class: &str, kind: &str) {
         let ((x1, y1), (x2, y2)) = (from, to);
         self.write(&format!(
             "<path class=\"arrow {class}{kind}\" d=\"M{x1:.1} {y1:.1}L{x2:.1} {y2:.1}\"/>"
         ));
     }
 
-    fn head(&mut self, from: Point, to: Point, class: &str) {
+    fn head(&mut self, from: Xy, to: Xy, class: &str) {
         let (ux, uy) = direction(from, to);
         let (x, y) = to;
         let (bx, by) = (x - ux * 8.0, y - uy * 8.0);
@@ -179,7 +179,7 @@ impl Pen {
     }
 
     /// A message that breaks off on its way.
-    pub(super) fn broken(&mut self, from: Point, to: Point) {
+    pub(super) fn broken(&mut self, from: Xy, to: Xy) {
         let stop = between(from, to, 0.6);
         self.path(from, stop, "lost", "");
         self.path(between(from, to, 0.66), to, "lost", " ghost");
@@ -187,13 +187,13 @@ impl Pen {
     }
 
     /// The same in a band, where there is little room.
-    pub(super) fn stub(&mut self, from: Point, to: Point) {
+    pub(super) fn stub(&mut self, from: Xy, to: Xy) {
         let stop = between(from, to, 0.22);
         self.path(from, stop, "lost", " stub");
         self.cross(stop, 3.0);
     }
 
-    fn cross(&mut self, at: Point, arm: f64) {
+    fn cross(&mut self, at: Xy, arm: f64) {
         let (x, y) = at;
         let (left, right, top, bottom) = (x - arm, x + arm, y - arm, y + arm);
         self.write(&format!(
@@ -203,7 +203,7 @@ impl Pen {
     }
 
     /// A message to the sender itself.
-    pub(super) fn curl(&mut self, from: Point, to: Point, class: &str) {
+    pub(super) fn curl(&mut self, from: Xy, to: Xy, class: &str) {
         let ((x, y1), (_, y2)) = (from, to);
         let (right, low) = (x + 34.0, y2.max(y1 + 8.0));
         self.write(&format!(
@@ -212,30 +212,23 @@ impl Pen {
         self.head((right, low), (x, low), class);
     }
 
-    /// The sheet between the first and the last of many messages.
-    pub(super) fn sheet(
+    /// Fills the area between the first and the last message of a band.
+    pub(super) fn band(
         &mut self,
         (x1, starts): (f64, (f64, f64)),
         (x2, ends): (f64, (f64, f64)),
         class: &str,
     ) {
         self.write(&format!(
-            "<path class=\"sheet-{class}\" d=\"M{x1:.1} {:.1}L{x2:.1} {:.1}L{x2:.1} {:.1}L{x1:.1} {:.1}Z\"/>",
+            "<path class=\"band-{class}\" d=\"M{x1:.1} {:.1}L{x2:.1} {:.1}L{x2:.1} {:.1}L{x1:.1} {:.1}Z\"/>",
             starts.0, ends.0, ends.1, starts.1
         ));
     }
 
-    /// A label on an arrow, near its start, along its slope.
-    pub(super) fn along(&mut self, from: Point, to: Point, label: &str, class: &str) {
-        let is_rightward = from.0 <= to.0;
-        let (ux, uy) = if is_rightward {
-            direction(from, to)
-        } else {
-            direction(to, from)
-        };
-        // A label on a steep arrow stands upright; it would run into those of its neighbours.
-        let (ux, uy) = if uy.abs() > 0.8 { (1.0, 0.0) } else { (ux, uy) };
-        let (sign, anchor) = if is_rightward {
+    /// Writes a label on an arrow, near its start.
+    pub(super) fn along(&mut self, from: Xy, to: Xy, label: &str, class: &str) {
+        let (ux, uy) = label_direction(from, to);
+        let (sign, anchor) = if from.0 <= to.0 {
             (1.0, "start")
         } else {
             (-1.0, "end")
@@ -257,7 +250,19 @@ impl Pen {
     }
 }
 
-fn between(from: Point, to: Point, part: f64) -> Point {
+/// Returns the direction in which the label of an arrow is written, with length 1 and to the right.
+///
+/// A label on a steep arrow is horizontal: along the arrow it would cover those of its neighbours.
+pub(super) fn label_direction(from: Xy, to: Xy) -> Xy {
+    let (ux, uy) = if from.0 <= to.0 {
+        direction(from, to)
+    } else {
+        direction(to, from)
+    };
+    if uy.abs() > 0.8 { (1.0, 0.0) } else { (ux, uy) }
+}
+
+fn between(from: Xy, to: Xy, part: f64) -> Xy {
     (
         from.0 + (to.0 - from.0) * part,
         from.1 + (to.1 - from.1) * part,
@@ -265,7 +270,7 @@ fn between(from: Point, to: Point, part: f64) -> Point {
 }
 
 /// The direction with length 1.
-fn direction(from: Point, to: Point) -> Point {
+fn direction(from: Xy, to: Xy) -> Xy {
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let length = (dx * dx + dy * dy).sqrt().max(1e-6);
     (dx / length, dy / length)

@@ -10,22 +10,33 @@ use crate::{Addr, Hop, Path};
 
 /// An address of any machine, as the trace shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
+pub enum AnyAddr {
     /// The one stream of a machine whose address is `()`.
     Stream,
     /// A peer that goes by number.
-    Name(u64),
+    Number(u64),
     /// A neighbour on a numbered interface.
     Hop(Hop),
     /// A way between two sockets.
     Path(Path),
 }
 
-impl fmt::Display for Place {
+impl AnyAddr {
+    /// Returns the address of what carries the octets to this one, as [`Addr::carrier`] does.
+    pub(super) fn carrier(self) -> Self {
+        match self {
+            Self::Stream | Self::Number(_) => self,
+            Self::Hop(hop) => Self::Hop(hop.carrier()),
+            Self::Path(path) => Self::Path(path.carrier()),
+        }
+    }
+}
+
+impl fmt::Display for AnyAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stream => f.write_str("stream"),
-            Self::Name(name) => write!(f, "{name}"),
+            Self::Number(number) => write!(f, "{number}"),
             Self::Hop(Hop { interface, via }) => write!(f, "{via} on interface {interface}"),
             Self::Path(path) => path.fmt(f),
         }
@@ -34,84 +45,84 @@ impl fmt::Display for Place {
 
 /// An address whose machines can live in a [`World`](super::World).
 ///
-/// A crate with an address type of its own implements it with [`Place::Name`] and [`Site::Name`], and its
+/// A crate with an address type of its own implements it with [`AnyAddr::Number`] and [`HostAddr::Number`], and its
 /// machines then reach each other by that number.
-pub trait Placed: Addr {
+pub trait SimAddr: Addr {
     /// What the world must know to give a machine its place.
-    type Site;
+    type HostAddr;
 
-    /// Tells which kind of place `site` is.
-    fn site(site: Self::Site) -> Site;
+    /// Tells which kind of place `host_addr` is.
+    fn host_addr(host_addr: Self::HostAddr) -> HostAddr;
 
     /// Returns the address without its type.
-    fn place(self) -> Place;
+    fn to_any(self) -> AnyAddr;
 
-    /// Returns the address that `place` names, unless it is of another kind.
-    fn from_place(place: Place) -> Option<Self>;
+    /// Returns the address that `to_any` names, unless it is of another kind.
+    fn from_any(to_any: AnyAddr) -> Option<Self>;
 }
 
 /// What a host is given when it moves into a world.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Site {
+pub enum HostAddr {
     /// Nothing: a stream end, joined to its peer by [`connect`](super::World::connect).
     Stream,
     /// The number by which peers send to it.
-    Name(u64),
+    Number(u64),
     /// The link address that it has on all its interfaces.
     Link(u16),
     /// Its IP addresses.
     Ip(Ip),
 }
 
-impl Placed for () {
-    type Site = ();
+impl SimAddr for () {
+    type HostAddr = ();
 
-    fn site((): ()) -> Site {
-        Site::Stream
+    fn host_addr((): ()) -> HostAddr {
+        HostAddr::Stream
     }
 
-    fn place(self) -> Place {
-        Place::Stream
+    fn to_any(self) -> AnyAddr {
+        AnyAddr::Stream
     }
 
-    fn from_place(place: Place) -> Option<Self> {
-        matches!(place, Place::Stream).then_some(())
+    fn from_any(to_any: AnyAddr) -> Option<Self> {
+        matches!(to_any, AnyAddr::Stream).then_some(())
     }
 }
 
-impl Placed for Path {
-    type Site = Ip;
+impl SimAddr for Path {
+    type HostAddr = Ip;
 
-    fn site(site: Ip) -> Site {
-        Site::Ip(site)
+    fn host_addr(host_addr: Ip) -> HostAddr {
+        HostAddr::Ip(host_addr)
     }
 
-    fn place(self) -> Place {
-        Place::Path(self)
+    fn to_any(self) -> AnyAddr {
+        AnyAddr::Path(self)
     }
 
-    fn from_place(place: Place) -> Option<Self> {
-        match place {
-            Place::Path(path) => Some(path),
+    fn from_any(to_any: AnyAddr) -> Option<Self> {
+        match to_any {
+            AnyAddr::Path(path) => Some(path),
             _ => None,
         }
     }
 }
 
-impl Placed for Hop {
-    type Site = u16;
+impl SimAddr for Hop {
+    type HostAddr = u16;
 
-    fn site(site: u16) -> Site {
-        Site::Link(site)
+    fn host_addr(host_addr: u16) -> HostAddr {
+        HostAddr::Link(host_addr)
     }
 
-    fn place(self) -> Place {
-        Place::Hop(self)
+    fn to_any(self) -> AnyAddr {
+        AnyAddr::Hop(self)
     }
 
-    fn from_place(place: Place) -> Option<Self> {
-        match place {
-            Place::Hop(hop) => Some(hop),
+    fn from_any(to_any: AnyAddr) -> Option<Self> {
+        match to_any {
+            AnyAddr::Hop(hop) => Some(hop),
             _ => None,
         }
     }
@@ -119,20 +130,20 @@ impl Placed for Hop {
 
 macro_rules! placed_by_number {
     ($($number:ty),*) => {$(
-        impl Placed for $number {
-            type Site = Self;
+        impl SimAddr for $number {
+            type HostAddr = Self;
 
-            fn site(site: Self) -> Site {
-                Site::Name(u64::from(site))
+            fn host_addr(host_addr: Self) -> HostAddr {
+                HostAddr::Number(u64::from(host_addr))
             }
 
-            fn place(self) -> Place {
-                Place::Name(u64::from(self))
+            fn to_any(self) -> AnyAddr {
+                AnyAddr::Number(u64::from(self))
             }
 
-            fn from_place(place: Place) -> Option<Self> {
-                match place {
-                    Place::Name(name) => Self::try_from(name).ok(),
+            fn from_any(to_any: AnyAddr) -> Option<Self> {
+                match to_any {
+                    AnyAddr::Number(number) => Self::try_from(number).ok(),
                     _ => None,
                 }
             }

@@ -3,14 +3,13 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use slab::Slab;
 
-use super::super::lookup::Lookup;
-use super::super::{Flags, Why};
+use super::super::lookup_map::Lookup;
+use super::super::{DropReason, TcpFlags};
 use super::nat::{
     Conflict, Filtering, Hairpin, Mapping, Nat, Parity, Pooling, Ports, Refresh, SimultaneousOpen,
     Stray, Translation, Unsolicited,
@@ -19,20 +18,20 @@ use crate::{Instant, Proto, Rng};
 
 /// What a NAT looks at in a packet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Flow {
+pub(super) struct NatPacket {
     pub(super) proto: Proto,
     pub(super) src: SocketAddr,
     pub(super) dst: SocketAddr,
     /// Of a TCP segment.
-    pub(super) flags: Option<Flags>,
+    pub(super) flags: Option<TcpFlags>,
     pub(super) seq: u64,
 }
 
-impl Flow {
+impl NatPacket {
     const fn is_syn(&self) -> bool {
         matches!(
             self.flags,
-            Some(Flags {
+            Some(TcpFlags {
                 syn: true,
                 ack: false,
                 ..
@@ -43,13 +42,13 @@ impl Flow {
 
 /// A packet that a NAT does not pass, and after how long it says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) why: Why,
+pub(super) struct NatDrop {
+    pub(super) why: DropReason,
     pub(super) reset_after: Option<Duration>,
 }
 
-impl Refusal {
-    const fn silent(why: Why) -> Self {
+impl NatDrop {
+    const fn silent(why: DropReason) -> Self {
         Self {
             why,
             reset_after: None,
@@ -70,13 +69,13 @@ pub struct Binding {
 
 /// The mappings of one NAT, with the NAT's chance.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
+pub(super) struct NatTable {
     nat: Nat,
     outside: Vec<IpAddr>,
-    chance: Box<Rng>,
-    entries: Slab<Entry>,
+    rng: Box<Rng>,
+    entries: Slab<MappingEntry>,
     /// Where the entries are, while there are more than [`FEW`].
-    by_inside: Lookup<Inside, usize>,
+    by_inside: Lookup<MappingKey, usize>,
     by_outside: Lookup<(Proto, SocketAddr), Vec<usize>>,
     paired: BTreeMap<IpAddr, IpAddr>,
     latest: BTreeMap<(Proto, IpAddr), u16>,
@@ -89,38 +88,38 @@ const FEW: usize = 8;
 
 /// By what a mapping is found again from inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Inside {
+struct MappingKey {
     proto: Proto,
     socket: SocketAddr,
-    remote: Remote,
+    remote: RemoteKey,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Remote {
+enum RemoteKey {
     Any,
     Address(IpAddr),
     Socket(SocketAddr),
 }
 
 #[derive(Debug, Clone)]
-struct Entry {
+struct MappingEntry {
     /// Counts the mappings of the NAT.
     number: u64,
-    inside: Inside,
+    inside: MappingKey,
     outside: SocketAddr,
     used: Instant,
-    peers: Peers,
+    peers: PeerSessions,
 }
 
 /// What passed between an inner socket and each remote socket. Most inner sockets have few.
 #[derive(Debug, Clone, Default)]
-struct Peers {
-    few: Vec<(SocketAddr, Session)>,
-    more: BTreeMap<SocketAddr, Session>,
+struct PeerSessions {
+    few: Vec<(SocketAddr, NatSession)>,
+    more: BTreeMap<SocketAddr, NatSession>,
 }
 
-impl Peers {
-    fn get(&self, peer: &SocketAddr) -> Option<&Session> {
+impl PeerSessions {
+    fn get(&self, peer: &SocketAddr) -> Option<&NatSession> {
         let mut few = self.few.iter();
         let found = few.find(|(known, _)| known == peer);
         found
@@ -129,19 +128,22 @@ impl Peers {
     }
 
     /// Returns what passed with `peer`, which is nothing yet when it is new.
-    fn get_or_begin(&mut self, now: Instant, peer: SocketAddr) -> &mut Session {
+    fn get_or_begin(&mut self, now: Instant, peer: SocketAddr) -> &mut NatSession {
         let known = self.few.iter().position(|(known, _)| *known == peer);
         let place = known.unwrap_or(self.few.len());
         if known.is_none() && place < FEW {
-            self.few.push((peer, Session::new(now)));
+            self.few.push((peer, NatSession::new(now)));
         }
         match self.few.get_mut(place) {
             Some((_, session)) => session,
-            None => self.more.entry(peer).or_insert_with(|| Session::new(now)),
+            None => self
+                .more
+                .entry(peer)
+                .or_insert_with(|| NatSession::new(now)),
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&SocketAddr, &Session)> {
+    fn iter(&self) -> impl Iterator<Item = (&SocketAddr, &NatSession)> {
         let few = self.few.iter().map(|(peer, session)| (peer, session));
         few.chain(&self.more)
     }
@@ -149,36 +151,36 @@ impl Peers {
 
 /// What passed between an inner socket and one remote socket.
 #[derive(Debug, Clone, Copy)]
-struct Session {
+struct NatSession {
     used: Instant,
     /// The number of the SYN that went out last.
     syn_out: Option<u64>,
     has_sent: bool,
-    ack: Sides,
-    fin: Sides,
+    ack: BothWays,
+    fin: BothWays,
     is_reset: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Sides {
+struct BothWays {
     out: bool,
     back: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Out,
-    Back,
+enum PacketDirection {
+    Outbound,
+    Inbound,
 }
 
-impl Session {
+impl NatSession {
     fn new(now: Instant) -> Self {
         Self {
             used: now,
             syn_out: None,
             has_sent: false,
-            ack: Sides::default(),
-            fin: Sides::default(),
+            ack: BothWays::default(),
+            fin: BothWays::default(),
             is_reset: false,
         }
     }
@@ -188,24 +190,24 @@ impl Session {
         self.ack.out && self.ack.back && !(self.fin.out && self.fin.back) && !self.is_reset
     }
 
-    fn note(&mut self, now: Instant, flow: &Flow, way: Way) {
+    fn note(&mut self, now: Instant, flow: &NatPacket, direction: PacketDirection) {
         self.used = now;
-        self.has_sent |= way == Way::Out;
+        self.has_sent |= direction == PacketDirection::Outbound;
         let Some(flags) = flow.flags else {
             return;
         };
         if flow.is_syn() {
             // Another connection between the same sockets.
-            self.ack = Sides::default();
-            self.fin = Sides::default();
+            self.ack = BothWays::default();
+            self.fin = BothWays::default();
             self.is_reset = false;
         }
-        if way == Way::Out && flow.is_syn() {
+        if direction == PacketDirection::Outbound && flow.is_syn() {
             self.syn_out = Some(flow.seq);
         }
-        let side = |sides: &mut Sides, is_set: bool| match way {
-            Way::Out => sides.out |= is_set,
-            Way::Back => sides.back |= is_set,
+        let side = |sides: &mut BothWays, is_set: bool| match direction {
+            PacketDirection::Outbound => sides.out |= is_set,
+            PacketDirection::Inbound => sides.back |= is_set,
         };
         side(&mut self.ack, flags.ack && !flags.rst);
         side(&mut self.fin, flags.fin);
@@ -222,7 +224,7 @@ impl Session {
     }
 }
 
-impl Entry {
+impl MappingEntry {
     fn is_alive(&self, now: Instant, nat: &Nat) -> bool {
         match self.inside.proto {
             Proto::Udp => now < self.used + nat.udp_lifetime,
@@ -233,12 +235,12 @@ impl Entry {
         }
     }
 
-    fn admits(&self, now: Instant, flow: &Flow, nat: &Nat) -> bool {
+    fn admits(&self, now: Instant, flow: &NatPacket, nat: &Nat) -> bool {
         let filtering = match flow.proto {
             Proto::Udp => nat.filtering,
             Proto::Tcp => nat.tcp_filtering.unwrap_or(nat.filtering),
         };
-        let lives = |session: &&Session| {
+        let lives = |session: &&NatSession| {
             session.has_sent && (flow.proto == Proto::Udp || now < session.lives_until(nat))
         };
         let known = self.peers.get(&flow.src).filter(lives);
@@ -256,12 +258,12 @@ impl Entry {
     }
 }
 
-impl Table {
-    pub(super) fn new(nat: Nat, outside: Vec<IpAddr>, chance: Rng) -> Self {
+impl NatTable {
+    pub(super) fn new(nat: Nat, outside: Vec<IpAddr>, rng: Rng) -> Self {
         Self {
             nat,
             outside,
-            chance: Box::new(chance),
+            rng: Box::new(rng),
             entries: Slab::new(),
             by_inside: Lookup::default(),
             by_outside: Lookup::default(),
@@ -274,11 +276,7 @@ impl Table {
 
     /// Returns the same NAT before it ever saw a packet.
     pub(super) fn fresh(&self) -> Self {
-        Self::new(
-            self.nat.clone(),
-            self.outside.clone(),
-            (*self.chance).clone(),
-        )
+        Self::new(self.nat.clone(), self.outside.clone(), (*self.rng).clone())
     }
 
     /// Tells whether others can tell the next mapping: whether address and port are chosen by a rule, and, if
@@ -306,19 +304,6 @@ impl Table {
         self.nat.translation == Translation::Nothing
     }
 
-    /// Reads something of what every packet looks at.
-    pub(super) fn glance(&self) {
-        black_box((self.nat.refresh, self.nat.mapping, self.outside.len()));
-    }
-
-    /// Reads something of the first mapping, most often the only one.
-    pub(super) fn glance_further(&self) {
-        let entry = self.entries.get(0);
-        let peers = entry.map(|entry| (entry.used, entry.outside.port(), &entry.peers));
-        black_box(peers.map(|(used, port, peers)| (used, port, peers.few.len())));
-        black_box(self.outside.first());
-    }
-
     /// Tells whether `address` is one of its external ones.
     pub(super) fn owns(&self, address: IpAddr) -> bool {
         self.outside.contains(&address)
@@ -332,7 +317,7 @@ impl Table {
 
     pub(super) fn bindings(&self, now: Instant) -> Vec<Binding> {
         let entries = self.entries.iter().map(|(_, entry)| entry);
-        let mut alive: Vec<&Entry> = entries
+        let mut alive: Vec<&MappingEntry> = entries
             .filter(|entry| entry.is_alive(now, &self.nat))
             .collect();
         alive.sort_unstable_by_key(|entry| entry.number);
@@ -347,7 +332,11 @@ impl Table {
     }
 
     /// Passes a packet from inside, and returns what its source becomes.
-    pub(super) fn outbound(&mut self, now: Instant, flow: Flow) -> Result<SocketAddr, Refusal> {
+    pub(super) fn outbound(
+        &mut self,
+        now: Instant,
+        flow: NatPacket,
+    ) -> Result<SocketAddr, NatDrop> {
         let inside = self.key(&flow);
         let found = self.find_inside(&inside);
         let alive = found.filter(|id| self.is_usable(now, *id, &flow));
@@ -363,7 +352,7 @@ impl Table {
         };
         let nat = &self.nat;
         let Some(entry) = self.entries.get_mut(id) else {
-            return Err(Refusal::silent(Why::NoMapping));
+            return Err(NatDrop::silent(DropReason::NoMapping));
         };
         if let Some(flags) = flow.flags {
             let session = entry.peers.get(&flow.dst);
@@ -377,18 +366,18 @@ impl Table {
                 && is_answer
                 && nat.simultaneous_open == SimultaneousOpen::OutboundSynAckBlocked
             {
-                return Err(Refusal::silent(Why::Filtered));
+                return Err(NatDrop::silent(DropReason::Filtered));
             }
         }
         if nat.refresh != Refresh::Inbound {
             entry.used = now;
         }
         let session = entry.peers.get_or_begin(now, flow.dst);
-        session.note(now, &flow, Way::Out);
+        session.note(now, &flow, PacketDirection::Outbound);
         Ok(entry.outside)
     }
 
-    fn find_inside(&self, inside: &Inside) -> Option<usize> {
+    fn find_inside(&self, inside: &MappingKey) -> Option<usize> {
         if self.entries.len() > FEW {
             return self.by_inside.get(inside).copied();
         }
@@ -403,7 +392,7 @@ impl Table {
         now: Instant,
         proto: Proto,
         place: SocketAddr,
-    ) -> impl Iterator<Item = (usize, &Entry)> + Clone {
+    ) -> impl Iterator<Item = (usize, &MappingEntry)> + Clone {
         let is_few = self.entries.len() <= FEW;
         let all = is_few.then(|| self.entries.iter());
         let listed = (!is_few).then(|| self.by_outside.get(&(proto, place)));
@@ -416,7 +405,7 @@ impl Table {
     }
 
     /// Tells whether a mapping that was found serves this packet.
-    fn is_usable(&self, now: Instant, id: usize, flow: &Flow) -> bool {
+    fn is_usable(&self, now: Instant, id: usize, flow: &NatPacket) -> bool {
         let Some(entry) = self.entries.get(id) else {
             return false;
         };
@@ -432,13 +421,14 @@ impl Table {
     }
 
     /// Passes a packet from outside, and returns where it goes.
-    pub(super) fn inbound(&mut self, now: Instant, flow: Flow) -> Result<SocketAddr, Refusal> {
+    pub(super) fn inbound(&mut self, now: Instant, flow: NatPacket) -> Result<SocketAddr, NatDrop> {
         let alive = self.alive_at(now, flow.proto, flow.dst);
         // On an overloaded port, the remote socket tells whose packet it is; else the eldest takes it.
-        let rank =
-            |(_, entry): &(usize, &Entry)| (entry.peers.get(&flow.src).is_none(), entry.number);
+        let rank = |(_, entry): &(usize, &MappingEntry)| {
+            (entry.peers.get(&flow.src).is_none(), entry.number)
+        };
         let Some((id, _)) = alive.min_by_key(rank) else {
-            return Err(self.refuse(&flow, Why::NoMapping));
+            return Err(self.refuse(&flow, DropReason::NoMapping));
         };
         match flow.flags {
             None => self.let_in(now, id, &flow),
@@ -450,11 +440,11 @@ impl Table {
         &mut self,
         now: Instant,
         id: usize,
-        flow: &Flow,
-        flags: Flags,
-    ) -> Result<SocketAddr, Refusal> {
+        flow: &NatPacket,
+        flags: TcpFlags,
+    ) -> Result<SocketAddr, NatDrop> {
         let Some(entry) = self.entries.get(id) else {
-            return Err(Refusal::silent(Why::NoMapping));
+            return Err(NatDrop::silent(DropReason::NoMapping));
         };
         let session = entry.peers.get(&flow.src).copied();
         let session = session.filter(|session| now < session.lives_until(&self.nat));
@@ -466,24 +456,29 @@ impl Table {
         }
         let crosses = session.is_some_and(|session| session.syn_out.is_some() && !session.ack.back);
         if crosses && self.nat.simultaneous_open == SimultaneousOpen::InboundSynBlocked {
-            return Err(Refusal::silent(Why::Filtered));
+            return Err(NatDrop::silent(DropReason::Filtered));
         }
         debug_assert!(flags.syn);
         self.let_in(now, id, flow)
     }
 
-    fn let_in(&mut self, now: Instant, id: usize, flow: &Flow) -> Result<SocketAddr, Refusal> {
+    fn let_in(&mut self, now: Instant, id: usize, flow: &NatPacket) -> Result<SocketAddr, NatDrop> {
         let entry = self.entries.get(id);
         if entry.is_some_and(|entry| entry.admits(now, flow, &self.nat)) {
             self.pass_in(now, id, flow)
         } else {
-            Err(self.refuse(flow, Why::Filtered))
+            Err(self.refuse(flow, DropReason::Filtered))
         }
     }
 
-    fn pass_in(&mut self, now: Instant, id: usize, flow: &Flow) -> Result<SocketAddr, Refusal> {
+    fn pass_in(
+        &mut self,
+        now: Instant,
+        id: usize,
+        flow: &NatPacket,
+    ) -> Result<SocketAddr, NatDrop> {
         let Some(entry) = self.entries.get_mut(id) else {
-            return Err(Refusal::silent(Why::NoMapping));
+            return Err(NatDrop::silent(DropReason::NoMapping));
         };
         if self.nat.refresh != Refresh::Outbound {
             entry.used = now;
@@ -491,7 +486,7 @@ impl Table {
         // UDP keeps no record of who came in: only what went out opens a filter.
         if flow.proto == Proto::Tcp {
             let session = entry.peers.get_or_begin(now, flow.src);
-            session.note(now, flow, Way::Back);
+            session.note(now, flow, PacketDirection::Inbound);
         }
         Ok(entry.inside.socket)
     }
@@ -501,15 +496,15 @@ impl Table {
     pub(super) fn hairpin(
         &mut self,
         now: Instant,
-        flow: Flow,
-    ) -> Result<(SocketAddr, SocketAddr), Refusal> {
+        flow: NatPacket,
+    ) -> Result<(SocketAddr, SocketAddr), NatDrop> {
         if self.nat.hairpin == Hairpin::Off {
-            return Err(Refusal::silent(Why::Filtered));
+            return Err(NatDrop::silent(DropReason::Filtered));
         }
         let outside = self.outbound(now, flow)?;
         let dst = self.inbound(
             now,
-            Flow {
+            NatPacket {
                 src: outside,
                 ..flow
             },
@@ -521,7 +516,7 @@ impl Table {
     }
 
     /// Tells whether a SYN went out for the connection that `flow`, from outside, belongs to.
-    pub(super) fn has_opened(&self, now: Instant, flow: Flow) -> bool {
+    pub(super) fn has_opened(&self, now: Instant, flow: NatPacket) -> bool {
         let mut alive = self.alive_at(now, flow.proto, flow.dst);
         alive.any(|(_, entry)| {
             let session = entry.peers.get(&flow.src);
@@ -538,24 +533,24 @@ impl Table {
         }
     }
 
-    fn key(&self, flow: &Flow) -> Inside {
+    fn key(&self, flow: &NatPacket) -> MappingKey {
         let remote = match self.mapping(flow.proto) {
-            Mapping::EndpointIndependent => Remote::Any,
-            Mapping::AddressDependent => Remote::Address(flow.dst.ip()),
+            Mapping::EndpointIndependent => RemoteKey::Any,
+            Mapping::AddressDependent => RemoteKey::Address(flow.dst.ip()),
             Mapping::AddressAndPortDependent | Mapping::ConnectionDependent => {
-                Remote::Socket(flow.dst)
+                RemoteKey::Socket(flow.dst)
             }
         };
-        Inside {
+        MappingKey {
             proto: flow.proto,
             socket: flow.src,
             remote,
         }
     }
 
-    const fn stray(&self) -> Refusal {
-        Refusal {
-            why: Why::NoMapping,
+    const fn stray(&self) -> NatDrop {
+        NatDrop {
+            why: DropReason::NoMapping,
             reset_after: match self.nat.stray {
                 Stray::Silent => None,
                 Stray::Reset => Some(Duration::ZERO),
@@ -563,7 +558,7 @@ impl Table {
         }
     }
 
-    const fn refuse(&self, flow: &Flow, why: Why) -> Refusal {
+    const fn refuse(&self, flow: &NatPacket, why: DropReason) -> NatDrop {
         if !flow.is_syn() && flow.flags.is_some() {
             return self.stray();
         }
@@ -571,7 +566,7 @@ impl Table {
             (Some(_), Unsolicited::Reset(after)) => Some(after),
             _ => None,
         };
-        Refusal { why, reset_after }
+        NatDrop { why, reset_after }
     }
 
     fn remove(&mut self, id: usize) {
@@ -592,9 +587,14 @@ impl Table {
         }
     }
 
-    fn allocate(&mut self, now: Instant, inside: Inside, flow: &Flow) -> Result<usize, Refusal> {
+    fn allocate(
+        &mut self,
+        now: Instant,
+        inside: MappingKey,
+        flow: &NatPacket,
+    ) -> Result<usize, NatDrop> {
         self.sweep(now);
-        let full = Refusal::silent(Why::NoPort);
+        let full = NatDrop::silent(DropReason::NoPort);
         let outside = if self.is_firewall() {
             flow.src
         } else {
@@ -602,12 +602,12 @@ impl Table {
             let port = self.port(now, address, flow).ok_or(full)?;
             SocketAddr::new(address, port)
         };
-        let id = self.entries.insert(Entry {
+        let id = self.entries.insert(MappingEntry {
             number: self.made,
             inside,
             outside,
             used: now,
-            peers: Peers::default(),
+            peers: PeerSessions::default(),
         });
         self.made += 1;
         if self.entries.len() == FEW + 1 {
@@ -653,7 +653,7 @@ impl Table {
             Pooling::Paired => self.paired.len().checked_rem(same_family.len())?,
             Pooling::Arbitrary => {
                 let count = u64::try_from(same_family.len()).ok()?;
-                usize::try_from(self.chance.below(count)).ok()?
+                usize::try_from(self.rng.below(count)).ok()?
             }
         };
         let address = *same_family.get(index)?;
@@ -661,7 +661,7 @@ impl Table {
         Some(address)
     }
 
-    fn port(&mut self, now: Instant, address: IpAddr, flow: &Flow) -> Option<u16> {
+    fn port(&mut self, now: Instant, address: IpAddr, flow: &NatPacket) -> Option<u16> {
         let wanted = flow.src.port();
         match self.nat.ports {
             Ports::Preserving(conflict) => {
@@ -712,7 +712,7 @@ impl Table {
     }
 
     /// Overloading works as long as no remote socket is in two mappings of the port.
-    fn can_share(&self, now: Instant, flow: &Flow, place: SocketAddr) -> bool {
+    fn can_share(&self, now: Instant, flow: &NatPacket, place: SocketAddr) -> bool {
         let mut alive = self.alive_at(now, flow.proto, place);
         !alive.any(|(_, entry)| entry.peers.get(&flow.dst).is_some())
     }
@@ -729,7 +729,7 @@ impl Table {
         u16::try_from(wrapped).unwrap_or(u16::MAX)
     }
 
-    fn suits(&self, now: Instant, flow: &Flow, address: IpAddr, port: u16) -> bool {
+    fn suits(&self, now: Instant, flow: &NatPacket, address: IpAddr, port: u16) -> bool {
         (self.nat.parity == Parity::Ignored || port % 2 == flow.src.port() % 2)
             && self.is_free(now, flow.proto, SocketAddr::new(address, port))
     }
@@ -739,7 +739,7 @@ impl Table {
     fn walk(
         &self,
         now: Instant,
-        flow: &Flow,
+        flow: &NatPacket,
         address: IpAddr,
         start: u16,
         step: i32,
@@ -759,11 +759,11 @@ impl Table {
         })
     }
 
-    fn random(&mut self, now: Instant, flow: &Flow, address: IpAddr) -> Option<u16> {
+    fn random(&mut self, now: Instant, flow: &NatPacket, address: IpAddr) -> Option<u16> {
         let (first, count) = self.first_and_count();
         let span = u64::try_from(count).ok()?;
         for _ in 0..64 {
-            let drawn = i64::try_from(self.chance.below(span)).ok()?;
+            let drawn = i64::try_from(self.rng.below(span)).ok()?;
             let port = self.wrap(first + drawn);
             if self.suits(now, flow, address, port) {
                 return Some(port);
@@ -775,10 +775,10 @@ impl Table {
 }
 
 fn index(
-    by_inside: &mut Lookup<Inside, usize>,
+    by_inside: &mut Lookup<MappingKey, usize>,
     by_outside: &mut Lookup<(Proto, SocketAddr), Vec<usize>>,
     id: usize,
-    entry: &Entry,
+    entry: &MappingEntry,
 ) {
     by_inside.insert(entry.inside, id);
     let place = (entry.inside.proto, entry.outside);
