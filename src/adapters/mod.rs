@@ -21,6 +21,8 @@ pub mod offload;
 mod outbox;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(feature = "offload")]
+pub mod udp;
 
 pub use clock::Clock;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
