@@ -64,6 +64,12 @@ impl Offload {
         &self.counters
     }
 
+    /// Counts datagrams that will never be sent.
+    #[cfg(any(feature = "blocking", feature = "tokio"))]
+    pub(super) fn count_unsent(&self, count: usize) {
+        add(&self.counters.unsent, count);
+    }
+
     /// Returns how many datagrams one send may have.
     pub(super) fn segments(&self) -> usize {
         self.segments.min(match self.state.max_gso_segments() {
@@ -143,7 +149,8 @@ impl Offload {
     }
 
     /// Receives what one call gives, and shows each batch: its sender, its datagrams back to back, and the
-    /// length of all but the last. Returns how many datagrams there are, 0 behind errors of the network alone.
+    /// length of all but the last. Returns how many datagrams there are, 0 behind errors of the network alone,
+    /// and whether the socket is known to have no more.
     ///
     /// # Errors
     ///
@@ -153,14 +160,14 @@ impl Offload {
         socket: &Socket,
         buffers: &mut RecvBuffers,
         each: &mut dyn FnMut(SocketAddr, &[u8], NonZeroUsize),
-    ) -> io::Result<usize> {
+    ) -> io::Result<(usize, bool)> {
         for _ in 0..ERRORS {
             match self.receive_once(socket, buffers, each) {
                 Err(error) if is_reported(&error) => add(&self.counters.reported, 1),
                 other => return other,
             }
         }
-        Ok(0)
+        Ok((0, false))
     }
 
     fn receive_once(
@@ -168,7 +175,7 @@ impl Offload {
         socket: &Socket,
         buffers: &mut RecvBuffers,
         each: &mut dyn FnMut(SocketAddr, &[u8], NonZeroUsize),
-    ) -> io::Result<usize> {
+    ) -> io::Result<(usize, bool)> {
         let room = buffers.size();
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         let mut count = 0;
@@ -201,7 +208,8 @@ impl Offload {
         add(&self.counters.receives, 1);
         add(&self.counters.received, received);
         add(&self.counters.truncated, truncated);
-        Ok(received)
+        // An error of the network ends a call early too, with datagrams left. Only connected sockets have them.
+        Ok((received, filled < count && self.peer.is_none()))
     }
 
     /// Makes the socket give datagrams one by one again.

@@ -108,7 +108,7 @@ impl Socket {
     }
 
     /// Receives like [`receive`](Self::receive), and shows batches as
-    /// [`Machine::receive_batch`](crate::Machine::receive_train) takes them: datagrams back to back, and the
+    /// [`Machine::receive_batch`](crate::Machine::receive_batch) takes them: datagrams back to back, and the
     /// length of all but the last. An empty datagram is a batch of its own.
     ///
     /// Returns how many datagrams there were.
@@ -122,10 +122,9 @@ impl Socket {
         mut each: impl FnMut(Path, &[u8], NonZeroUsize),
     ) -> io::Result<usize> {
         let (socket, local) = (SockRef::from(&self.inner), self.local_addr());
-        self.offload
-            .receive(&socket, buffers, &mut |from, octets, size| {
-                each(Path::udp(local, from), octets, size);
-            })
+        let each = &mut |from, octets: &[u8], size| each(Path::udp(local, from), octets, size);
+        let (count, _) = self.offload.receive(&socket, buffers, each)?;
+        Ok(count)
     }
 
     /// Returns what the socket is bound to.
@@ -167,7 +166,7 @@ impl Socket {
 }
 
 /// Shows the datagrams of batches one by one.
-fn singly(mut each: impl FnMut(Path, &[u8])) -> impl FnMut(Path, &[u8], NonZeroUsize) {
+pub(super) fn singly(mut each: impl FnMut(Path, &[u8])) -> impl FnMut(Path, &[u8], NonZeroUsize) {
     move |from, octets, size| {
         if octets.is_empty() {
             each(from, octets);
