@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use super::cause::cause_of;
 use super::event_loop::{Carrier, Liveness};
-use super::runtime::{ByteStream, DetachedStream};
+use super::handle::DetachedStream;
+use super::runtime::ByteStream;
 use super::scratch;
 use crate::{Addr, Ask, Cause, Instant, Link, Machine, Tag, Transmit};
 
@@ -490,7 +491,7 @@ impl<M: Machine<Addr = ()>, S: ByteStream> Carrier<M> for OneStream<S> {
             (Ask::Finish(()), Some(io)) => io.finish(),
             (Ask::Close(()), Some(io)) => io.close(now),
             (Ask::Abort(()), Some(io)) => io.abort(),
-            (Ask::Hand { tag, early, .. }, Some(io)) => io.detach(now, tag, early),
+            (Ask::Detach { tag, early, .. }, Some(io)) => io.detach(now, tag, early),
             (_, None) => {}
         }
     }
