@@ -309,7 +309,8 @@ impl<P: Port> Core<P> {
         }
     }
 
-    const fn over(&mut self) {
+    /// Ends the loop: the machine is not polled again.
+    pub(crate) const fn over(&mut self) {
         self.phase = Phase::Finishing;
         self.is_busy = true;
         self.deadline = None;

@@ -42,11 +42,21 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod async_socket;
+#[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
+mod carrier;
 mod offload;
 mod recv_buffers;
 mod socket;
 mod stats;
 
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub use async_socket::AsyncSocket;
+#[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
+pub(crate) use carrier::UdpCarrier;
 pub use recv_buffers::RecvBuffers;
 pub use socket::{BufferSizes, Socket, UdpOptions};
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub(crate) use stats::UdpCounters;
 pub use stats::UdpStats;

@@ -108,6 +108,11 @@ impl Received {
         })
     }
 
+    /// Returns how much memory it takes.
+    pub(super) const fn memory_used(&self) -> usize {
+        size_of::<Self>() + self.data.len()
+    }
+
     /// Tells it as the engine did.
     pub(super) fn into_event(self) -> Event {
         let Self {

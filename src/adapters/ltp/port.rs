@@ -9,11 +9,11 @@ use std::io;
 use bytes::Bytes;
 
 use super::snapshot::NodeSnapshot;
-use super::{Error, NodeMachine, NodeStats, Received, ReceivedKind, engine};
-use crate::adapters::event_loop::{Port, Rest};
+use super::{Error, NodeMachine, NodeStats, Received, engine};
+use crate::adapters::event_loop::{Core, Port, Rest};
 use crate::adapters::waiters::{Place, Wakes};
-use crate::ltp::{self, Block, Command, Event, Reason, SessionId, Side};
-use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
+use crate::ltp::{self, Age, Block, Command, Event, Reason, Service, SessionId, Side};
+use crate::{Instant, Machine as _, Tag};
 
 /// How long a node that ends waits for the rates of its peers before cancellations are dropped.
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_secs(1);
@@ -111,6 +111,13 @@ enum Phase {
     Suspended,
     /// The socket is closed.
     Over,
+}
+
+impl ServiceQueue {
+    pub(super) const fn reference(&self, client: u64) -> ServiceRef {
+        let id = self.id;
+        ServiceRef { client, id }
+    }
 }
 
 impl SendState {
@@ -282,7 +289,23 @@ impl NodePort {
 
     // Access points.
 
-    pub(super) fn open(&mut self, client: u64) -> ServiceRef {
+    /// Opens a client service.
+    pub(super) fn open(
+        &mut self,
+        machine: &mut NodeMachine,
+        now: Instant,
+        client: u64,
+        service: Service,
+    ) -> Result<ServiceRef, Error> {
+        if self.phase != Phase::Open {
+            return Err(Error::Closed);
+        }
+        machine.command(now, Command::Open(client, service))?;
+        Ok(self.add_service(client))
+    }
+
+    /// Adds an access point for a client service that is open at the engine.
+    pub(super) fn add_service(&mut self, client: u64) -> ServiceRef {
         let id = self.draw_id();
         let queue = ServiceQueue {
             id,
@@ -300,7 +323,7 @@ impl NodePort {
     /// Tells whether blocks can be sent and received.
     pub(super) fn is_open(&self, service: ServiceRef) -> bool {
         let queue = self.services.get(&service.client);
-        self.may_begin() && queue.is_some_and(|queue| queue.id == service.id)
+        self.phase == Phase::Open && queue.is_some_and(|queue| queue.id == service.id)
     }
 
     /// Drops an access point with all that was received and not taken.
@@ -330,54 +353,16 @@ impl NodePort {
         }
     }
 
-    /// Takes what was received next, or has the engine give it once there is something.
-    pub(super) fn receive(
-        &mut self,
-        machine: &mut NodeMachine,
-        now: Instant,
-        service: ServiceRef,
-        place: Place,
-        wakes: &mut Wakes<Line>,
-    ) -> Poll<Result<Received, Error>> {
-        if place.is_interrupted {
-            return Poll::Ready(Err(Error::Interrupted));
-        }
-        match self.try_receive(machine, now, service, wakes) {
-            Ok(None) => {}
-            Ok(Some(received)) => return Poll::Ready(Ok(received)),
-            Err(error) => return Poll::Ready(Err(error)),
-        }
-        if let Some(queue) = self.service(service) {
-            if core::mem::take(&mut queue.is_interrupted) {
-                return Poll::Ready(Err(Error::Interrupted));
-            }
-            if !queue.is_asked {
-                queue.is_asked = machine.command(now, Command::Take(service.client)).is_ok();
-            }
-        }
-        Poll::Pending
+    /// Takes what was received next, if anything.
+    fn take(&mut self, service: ServiceRef) -> Result<Option<Received>, Error> {
+        let is_suspended = self.phase == Phase::Suspended;
+        let queue = self.service(service).filter(|_| !is_suspended);
+        Ok(queue.ok_or(Error::Closed)?.received.pop_front())
     }
 
-    /// Takes what was received next, if anything. An interruption is left to those who wait.
-    pub(super) fn try_receive(
-        &mut self,
-        machine: &mut NodeMachine,
-        now: Instant,
-        service: ServiceRef,
-        wakes: &mut Wakes<Line>,
-    ) -> Result<Option<Received>, Error> {
-        let is_suspended = self.phase == Phase::Suspended;
-        let Some(queue) = self.service(service).filter(|_| !is_suspended) else {
-            return Err(Error::Closed);
-        };
-        if queue.received.is_empty() {
-            self.pull(machine, now, service.client, wakes);
-        }
-        let next = self.service(service).and_then(|queue| queue.received.pop_front());
-        match next {
-            None if self.phase == Phase::Over => Err(Error::Closed),
-            next => Ok(next),
-        }
+    /// Has the engine give what it holds for a client service, if anything.
+    fn pull(&mut self, machine: &mut NodeMachine, now: Instant, client: u64, wakes: &mut Wakes<Line>) {
+        let _ = (self, machine, now, client, wakes);
     }
 
     fn queue(&mut self, received: Received, wakes: &mut Wakes<Line>) {
@@ -386,43 +371,8 @@ impl NodePort {
         if let Some(queue) = self.services.get_mut(&client) {
             queue.is_asked = false;
             queue.received.push_back(received);
-            wakes.first(Line::Receive(ServiceRef {
-                client,
-                id: queue.id,
-            }));
+            wakes.first(Line::Receive(queue.reference(client)));
         }
-    }
-
-    // Pings.
-
-    /// Returns the answer to the ping of a round, or has the engine ask. `round` is set at the first call.
-    pub(super) fn ping(
-        &mut self,
-        machine: &mut NodeMachine,
-        now: Instant,
-        peer: u64,
-        round: &mut Option<u64>,
-    ) -> Poll<Result<Duration, Error>> {
-        let ping = self.pings.get(&peer);
-        if let Some(round) = *round {
-            match ping {
-                Some(ping) if ping.round > round => {
-                    return Poll::Ready(ping.answer.ok_or(Error::Silent { peer }));
-                }
-                Some(_) => {}
-                None => return Poll::Ready(Err(Error::Silent { peer })),
-            }
-        }
-        if matches!(self.phase, Phase::Suspended | Phase::Over) {
-            return Poll::Ready(Err(Error::Closed));
-        }
-        if ping.is_none_or(|ping| !ping.is_asking) {
-            machine.command(now, Command::Ping(peer))?;
-        }
-        let ping = self.pings.entry(peer).or_default();
-        ping.is_asking = true;
-        round.get_or_insert(ping.round);
-        Poll::Pending
     }
 
     fn answer(&mut self, peer: u64, answer: Option<Duration>, wakes: &mut Wakes<Line>) {
@@ -437,11 +387,6 @@ impl NodePort {
     }
 
     // The end.
-
-    /// Tells whether blocks can be sent and access points opened.
-    pub(super) fn may_begin(&self) -> bool {
-        self.phase == Phase::Open
-    }
 
     /// Tells whether the socket is closed.
     pub(super) fn is_over(&self) -> bool {
@@ -485,39 +430,118 @@ impl NodePort {
         }
     }
 
-    /// Ends the node as it is, without a word to anybody, and returns all that it knew.
-    pub(super) fn suspend(
-        &mut self,
-        machine: &NodeMachine,
-        now: Instant,
-        wakes: &mut Wakes<Line>,
-    ) -> Result<NodeSnapshot, Error> {
-        let saved = self.save(machine, now, true)?;
-        self.phase = Phase::Suspended;
-        self.settle_all();
-        wakes.everybody();
-        Ok(saved)
+    /// Tells whether the engine is not driven any more.
+    pub(super) const fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Suspended | Phase::Over)
     }
 
-    /// Returns all that the node knows; `is_current` if it will do nothing more.
+    /// Returns all that the node knows.
     pub(super) fn save(
         &self,
         machine: &NodeMachine,
         now: Instant,
-        is_current: bool,
+        age: Age,
     ) -> Result<NodeSnapshot, Error> {
-        if matches!(self.phase, Phase::Suspended | Phase::Over) {
+        if self.is_ended() {
             return Err(Error::Closed);
         }
         let engine = engine(machine).snapshot(now);
-        Ok(NodeSnapshot::new(engine, self, is_current))
+        Ok(NodeSnapshot::new(engine, self, age))
     }
 
-    /// Nothing more will become of the blocks.
+    /// Ends the node as it is; the engine is not polled again.
+    pub(super) fn suspend(&mut self, wakes: &mut Wakes<Line>) {
+        self.phase = Phase::Suspended;
+        self.settle_all();
+        wakes.everybody();
+    }
+
+    pub(super) fn stats(&self, machine: &NodeMachine) -> NodeStats {
+        let engine = engine(machine);
+        let (exports, imports) = engine.sessions();
+        let received = self.services.values().flat_map(|queue| &queue.received);
+        NodeStats {
+            engine: engine.stats(),
+            exports,
+            imports,
+            waiting_octets: received.map(Received::memory_used).sum(),
+            ..NodeStats::default()
+        }
+    }
+
+    /// No block will come to another end.
     fn settle_all(&mut self) {
         self.blocks.retain(|_, block| block.is_watched);
         for block in self.blocks.values_mut() {
             block.outcome.get_or_insert(SendOutcome::Unknown);
         }
     }
+}
+
+/// Takes what was received next at an access point, or has the engine give it once there is something.
+pub(super) fn poll_receive(
+    core: &mut Core<NodePort>,
+    now: Instant,
+    service: ServiceRef,
+    place: Place,
+) -> Poll<Result<Received, Error>> {
+    if place.is_interrupted {
+        return Poll::Ready(Err(Error::Interrupted));
+    }
+    if let Some(outcome) = try_receive(core, now, service).transpose() {
+        return Poll::Ready(outcome);
+    }
+    if let Some(queue) = core.port.service(service) {
+        if core::mem::take(&mut queue.is_interrupted) {
+            return Poll::Ready(Err(Error::Interrupted));
+        }
+        if !queue.is_asked {
+            queue.is_asked = true;
+        }
+    }
+    Poll::Pending
+}
+
+/// Takes what was received next at an access point, if anything. An interruption is left to those who wait.
+pub(super) fn try_receive(
+    core: &mut Core<NodePort>,
+    now: Instant,
+    service: ServiceRef,
+) -> Result<Option<Received>, Error> {
+    if let Some(received) = core.port.take(service)? {
+        return Ok(Some(received));
+    }
+    let (port, machine, wakes) = core.parts();
+    port.pull(machine, now, service.client, wakes);
+    match core.port.take(service)? {
+        None if core.port.is_ended() => Err(Error::Closed),
+        received => Ok(received),
+    }
+}
+
+/// Returns the answer to a ping, or has the engine ask. `round` is set at the first call.
+pub(super) fn poll_ping(
+    core: &mut Core<NodePort>,
+    now: Instant,
+    peer: u64,
+    round: &mut Option<u64>,
+) -> Poll<Result<Duration, Error>> {
+    let ping = core.port.pings.get(&peer);
+    match (*round, ping) {
+        (Some(round), Some(ping)) if ping.round > round => {
+            return Poll::Ready(ping.answer.ok_or(Error::Silent { peer }));
+        }
+        (Some(_), None) => return Poll::Ready(Err(Error::Silent { peer })),
+        _ => {}
+    }
+    if core.port.is_ended() {
+        return Poll::Ready(Err(Error::Closed));
+    }
+    if ping.is_none_or(|ping| !ping.is_asking) {
+        core.machine().command(now, Command::Ping(peer))?;
+    }
+    let ping = core.port.pings.entry(peer).or_default();
+    ping.is_asking = true;
+    round.get_or_insert(ping.round);
+    Poll::Pending
 }

@@ -7,8 +7,9 @@ use std::io;
 
 use super::port::{NodePort, SendOutcome, SendState};
 use super::{Error, Received};
+use crate::adapters::event_loop::Port as _;
 use crate::adapters::waiters::Wakes;
-use crate::ltp::{Event, Snapshot};
+use crate::ltp::{Age, Event, Snapshot};
 use crate::{Path, Tag};
 
 /// The state of a node at one moment, from which [`Node::restore`](super::Node::restore) resumes it.
@@ -42,7 +43,7 @@ impl NodeSnapshot {
     }
 
     /// Takes all that a node has; the snapshot of the engine is of the same moment.
-    pub(super) fn new(engine: Snapshot<Path>, port: &NodePort, is_current: bool) -> Self {
+    pub(super) fn new(engine: Snapshot<Path>, port: &NodePort, age: Age) -> Self {
         let ends = port.blocks.iter();
         let ends = ends.filter_map(|(tag, block)| block.outcome.clone()?.into_event(*tag));
         let received = port.services.values().flat_map(|queue| &queue.received);
@@ -50,7 +51,7 @@ impl NodeSnapshot {
         let blocks = port.blocks.iter();
         Self {
             engine: engine.map_address(|path| path.remote),
-            is_current,
+            is_current: age == Age::Current,
             ids: port.ids,
             events: ends.chain(received).collect(),
             blocks: blocks.map(|(tag, block)| (*tag, block.peer)).collect(),
@@ -58,17 +59,17 @@ impl NodeSnapshot {
     }
 
     /// Makes the port again, for an engine that is restored from `engine`.
-    pub(super) fn port(self, engine: &Snapshot<Path>) -> NodePort {
+    pub(super) fn into_port(self, engine: &Snapshot<Path>) -> NodePort {
         let mut port = NodePort::after(self.ids);
         for (client, _) in engine.services() {
-            port.open(client);
+            port.add_service(client);
         }
         for (tag, peer) in self.blocks {
             port.blocks.insert(tag, SendState::new(peer));
         }
         for event in self.events {
             // Nobody waits yet.
-            crate::adapters::event_loop::Port::deliver(&mut port, event, &mut Wakes::new());
+            port.deliver(event, &mut Wakes::new());
         }
         let under_way: Vec<Tag> = engine.tags().collect();
         for (tag, block) in &mut port.blocks {
