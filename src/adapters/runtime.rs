@@ -7,14 +7,14 @@
 use alloc::boxed::Box;
 use core::any::Any;
 use core::fmt;
-use core::future::Future;
+use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use socket2::{SockRef, Socket};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// What kind of socket a [`Source`] is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,12 +177,29 @@ impl TcpIo {
         self.source.socket()
     }
 
-    /// Starts to connect `socket`, which is non-blocking; [`poll_connected`](Self::poll_connected) follows.
-    pub(crate) fn connect(
+    /// Connects to `remote`.
+    ///
+    /// # Errors
+    ///
+    /// The connection is refused or times out, or the runtime cannot watch the socket.
+    pub async fn connect(runtime: &dyn Runtime, remote: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(remote),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        let stream = Self::begin(runtime, socket, remote)?;
+        poll_fn(|cx| stream.poll_connected(cx)).await?;
+        Ok(stream)
+    }
+
+    /// Begins to connect `socket`; [`poll_connected`](Self::poll_connected) follows.
+    pub(crate) fn begin(
         runtime: &dyn Runtime,
         socket: Socket,
         remote: SocketAddr,
     ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
         match socket.connect(&remote.into()) {
             Err(error) if !is_in_progress(&error) => Err(error),
             Ok(()) | Err(_) => Self::new(runtime, socket),
