@@ -19,13 +19,6 @@ use std::time::Duration;
 mod cotp;
 #[path = "../loopback/mod.rs"]
 mod loopback;
-#[cfg(feature = "ltp")]
-mod ltp;
-#[cfg(feature = "ltp")]
-#[path = "../ltp_nodes/mod.rs"]
-mod ltp_nodes;
-#[cfg(feature = "ltp")]
-mod ltp_restart;
 mod stream;
 mod toy;
 mod udp;

@@ -16,13 +16,6 @@
 mod cotp;
 #[path = "../loopback/mod.rs"]
 mod loopback;
-#[cfg(feature = "ltp")]
-mod ltp;
-#[cfg(feature = "ltp")]
-#[path = "../ltp_nodes/mod.rs"]
-mod ltp_nodes;
-#[cfg(feature = "ltp")]
-mod ltp_restart;
 mod puppet;
 mod sockets;
 mod stream;

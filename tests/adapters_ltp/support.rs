@@ -1,6 +1,4 @@
 //! What the tests of LTP nodes share: blocks, peers and outcomes, and an engine with a fault.
-#![allow(dead_code, reason = "every user needs another part of it")]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
