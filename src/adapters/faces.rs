@@ -7,6 +7,8 @@
 /// `io::ErrorKind::TimedOut`: the result's error type is made `From<io::Error>`. What a dropped future
 /// leaves behind is what a variant leaves behind whose time is over.
 ///
+/// Generics come first, in brackets: `impl [<T: Send>] Handle<T>, Blocking<T>`.
+///
 /// A method that returns a `Result` with a handle names the twin's result behind `as`; the twin of the handle
 /// is made `From` it.
 ///
@@ -22,8 +24,11 @@
 /// }
 /// ```
 macro_rules! faces {
+    (impl [$($generics:tt)*] $handle:ty, $blocking:ty { $($methods:tt)* }) => {
+        $crate::adapters::faces::faces!(@each ([$($generics)*] $handle, $blocking) $($methods)*);
+    };
     (impl $handle:ty, $blocking:ty { $($methods:tt)* }) => {
-        $crate::adapters::faces::faces!(@each ($handle, $blocking) $($methods)*);
+        $crate::adapters::faces::faces!(@each ([] $handle, $blocking) $($methods)*);
     };
     (@each $types:tt $(#[$meta:meta])* pub async fn $name:ident $([$timeout:ident])? ($($this:tt)*) $(-> $ret:ty $(as $twin:ty)?)? $body:block $($rest:tt)*) => {
         $crate::adapters::faces::faces!(@one $types [$(#[$meta])*] [async] $name [$($timeout)?] [$($ret)?] [$($($twin)?)?] $body $($this)*);
@@ -43,13 +48,13 @@ macro_rules! faces {
     (@one $t:tt $m:tt $a:tt $n:ident $l:tt $r:tt $w:tt $b:block $self:ident $(, $arg:ident: $ty:ty)* $(,)?) => {
         $crate::adapters::faces::faces!(@emit $t $m $a $n $l $r $w $b [$self] [$($arg: $ty),*] [$($arg),*]);
     };
-    (@emit ($handle:ty, $blocking:ty) [$(#[$meta:meta])*] [$($async:tt)?] $name:ident $timeout:tt $ret:tt $twin:tt $body:block [$($this:tt)+] [$($arg:ident: $ty:ty),*] [$($pass:ident),*]) => {
-        impl $handle {
+    (@emit ([$($generics:tt)*] $handle:ty, $blocking:ty) [$(#[$meta:meta])*] [$($async:tt)?] $name:ident $timeout:tt $ret:tt $twin:tt $body:block [$($this:tt)+] [$($arg:ident: $ty:ty),*] [$($pass:ident),*]) => {
+        impl $($generics)* $handle {
             $(#[$meta])*
             pub $($async)? fn $name($($this)+, $($arg: $ty),*) -> $crate::adapters::faces::faces!(@ret $ret []) $body
         }
         #[cfg(feature = "blocking")]
-        impl $blocking {
+        impl $($generics)* $blocking {
             $(#[$meta])*
             pub fn $name($($this)+, $($arg: $ty),*) -> $crate::adapters::faces::faces!(@ret $ret $twin) {
                 $crate::adapters::faces::faces!(@inner $($this)+; this);
@@ -57,12 +62,12 @@ macro_rules! faces {
                 $crate::adapters::faces::faces!(@wrap $twin result)
             }
         }
-        $crate::adapters::faces::faces!(@limited $blocking, $timeout $name $ret $twin [$($this)+] [$($arg: $ty),*] [$($pass),*]);
+        $crate::adapters::faces::faces!(@limited ([$($generics)*] $blocking) $timeout $name $ret $twin [$($this)+] [$($arg: $ty),*] [$($pass),*]);
     };
-    (@limited $blocking:ty, [] $($rest:tt)*) => {};
-    (@limited $blocking:ty, [$timeout:ident] $name:ident $ret:tt $twin:tt [$($this:tt)+] [$($arg:ident: $ty:ty),*] [$($pass:ident),*]) => {
+    (@limited $types:tt [] $($rest:tt)*) => {};
+    (@limited ([$($generics:tt)*] $blocking:ty) [$timeout:ident] $name:ident $ret:tt $twin:tt [$($this:tt)+] [$($arg:ident: $ty:ty),*] [$($pass:ident),*]) => {
         #[cfg(feature = "blocking")]
-        impl $blocking {
+        impl $($generics)* $blocking {
             #[doc = concat!("Does what `", stringify!($name), "` does, at most for `limit`.")]
             ///
             /// # Errors

@@ -155,6 +155,32 @@ pub trait ByteStream: Send + 'static {
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
 }
 
+impl ByteStream for Box<dyn ByteStream> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_read(cx, buffer)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_write(cx, octets)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_shutdown(cx)
+    }
+
+    fn reset(&mut self) {
+        (**self).reset();
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        (*self).into_any()
+    }
+}
+
 /// A TCP connection as a [`ByteStream`].
 pub struct TcpIo {
     source: Box<dyn Source>,
