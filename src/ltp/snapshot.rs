@@ -53,6 +53,8 @@ pub struct Snapshot<A> {
 
 /// How far a snapshot is behind the engine it was taken of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Age {
     /// Not at all: since it was taken, nothing left and no event was handled. So it is when each output of the
     /// engine is acted upon only after a snapshot taken behind it is on the disk, with what an event leads to in

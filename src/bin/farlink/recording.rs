@@ -81,17 +81,17 @@ pub(crate) fn maker(path: &Path) -> Result<ConnectionFactory, Failure> {
     create(path)?;
     let files = Files::new(path);
     let count = Arc::new(AtomicU32::new(0));
-    Ok(ConnectionFactory::new(move |config, seed, ends| {
+    Ok(ConnectionFactory::new(move |(config, seed, ends)| {
         let path = files.path(count.fetch_add(1, Ordering::Relaxed));
         let lane = lane(&config.role, ends);
         let machine: ConnectionMachine = match Paper::create(&path) {
-            Ok(file) => Box::new(
-                Recorder::<Connection>::new(config, seed.clone(), file, options())?
+            Ok(file) => ConnectionMachine::new(
+                Recorder::<Connection>::new(config, seed, file, options())?
                     .with_lanes(move |()| lane.clone()),
             ),
             Err(error) => {
                 output::fault(&format!("{}: {error}; not recorded", path.display()));
-                Box::new(Connection::new(config, seed)?)
+                ConnectionMachine::new(Connection::new(config, &seed)?)
             }
         };
         Ok(machine)
