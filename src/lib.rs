@@ -33,21 +33,21 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `std` (default) | the standard library: [`adapters::Clock`], panic capture in [`laws`] |
+//! | `std` (default) | the standard library: `adapters::Clock`, panic capture in `laws` |
 //! | `cotp` (default) | [`cotp`] |
 //! | `ltp` (default) | [`ltp`] |
-//! | `ltp-rsa` | signatures of LTP segments with RSA ([`ltp::Signer`]) |
-//! | `blocking` | [`adapters::blocking`]: threads and sockets of the standard library |
-//! | `tokio` | [`adapters::tokio`]: tasks on a tokio runtime |
-//! | `offload` | [`adapters::offload`]: batches of datagrams in single calls of the system, large socket buffers |
-//! | `entropy` | [`adapters::seed`]: a seed drawn from the operating system |
+//! | `ltp-rsa` | signatures of LTP segments with RSA (`ltp::Signer`) |
+//! | `blocking` | `adapters::blocking`: threads and sockets of the standard library |
+//! | `tokio` | `adapters::tokio`: tasks on a tokio runtime |
+//! | `offload` | `adapters::offload`: batches of datagrams in single calls of the system, large socket buffers |
+//! | `entropy` | `adapters::seed`: a seed drawn from the operating system |
 //! | `tracing` | reports of the adapters to `tracing` |
 //! | `portable-atomic` | builds for cores without compare-and-swap |
-//! | `laws` | [`laws`]: the rules of every machine as code |
+//! | `laws` | `laws`: the rules of every machine as code |
 //! | `arbitrary` | commands, configurations and scripts out of arbitrary octets |
 //! | `serde` | commands, events, configurations and addresses as JSON or alike |
-//! | `record` | [`record`]: recordings that open in Wireshark and replay octet by octet |
-//! | `sim` | [`sim`]: a deterministic world of lines, NATs and faults in which machines meet |
+//! | `record` | `record`: recordings that open in Wireshark and replay octet by octet |
+//! | `sim` | `sim`: a deterministic world of lines, NATs and faults in which machines meet |
 //! | `cli` | the `farlink` tool |
 //!
 //! Without default features the crate is `no_std` and needs `alloc` alone.
@@ -66,6 +66,7 @@ pub mod adapters;
 #[cfg(feature = "cotp")]
 pub mod cotp;
 mod framing;
+pub mod guide;
 #[cfg(feature = "serde")]
 pub mod hex;
 pub mod laws;

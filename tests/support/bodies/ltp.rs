@@ -159,7 +159,12 @@ fn case(u: &mut Unstructured<'_>, auth: &Auth) -> Result<Case<Engine<Hop>>> {
             script.push(Step::Command(Command::AddPeer(id, Box::new(peer))));
         }
         if u.ratio(3, 4)? {
-            script.push(Step::Command(Command::Open(id, u.arbitrary()?)));
+            let service = u.arbitrary()?;
+            script.push(Step::Command(if u.ratio(1, 3)? {
+                Command::OpenOnDemand(id, service)
+            } else {
+                Command::Open(id, service)
+            }));
         }
     }
     while script.len() < MOST_STEPS && !u.is_empty() {
