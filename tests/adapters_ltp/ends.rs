@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use farlink::adapters::ltp::{Error, MachineFactory, NodeOptions, ReceivedKind};
+use farlink::adapters::ltp::{Error, EngineFactory, EngineMachine, NodeOptions, ReceivedKind};
 use farlink::ltp::{Config, Cue, Peer, Reason, Red, Service, Side};
 
 use super::face::{Node, next, run, spawn};
@@ -119,8 +119,9 @@ fn a_shutdown_cancels_what_takes_too_long() {
 fn a_machine_that_panics_ends_its_node_and_nobody_waits_for_it() {
     run(async {
         let mut options = NodeOptions::from(Config::engine(1));
-        options.machine =
-            MachineFactory::new(|config, seed, _| Ok(Box::new(Broken::new(config, seed)?)));
+        options.factory = EngineFactory::new(|setup| {
+            Ok(EngineMachine::new(Broken::new(setup.config, setup.seed)?))
+        });
         let node = Node::bind(here(), options).unwrap();
         node.add_peer(2, Peer::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9))))
             .unwrap();

@@ -3,9 +3,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use farlink::adapters::ltp::{Around, Error as NodeError};
+use farlink::adapters::ltp::Error as NodeError;
 use farlink::ltp::{Command, Config, ConfigError, Engine, Error, Event, Peer, Reason, Side};
-use farlink::{Instant, Link, Machine, Output, Path, Seed, Transmit};
+use farlink::{AsMachine, Instant, Link, Machine, Output, Path, Seed, Transmit};
 
 /// The client service of most tests.
 pub(crate) const CLIENT: u64 = 4;
@@ -51,8 +51,8 @@ impl Broken {
     }
 }
 
-impl Around for Broken {
-    fn engine(&self) -> &Engine<Path> {
+impl AsMachine<Engine<Path>> for Broken {
+    fn as_machine(&self) -> &Engine<Path> {
         &self.0
     }
 }

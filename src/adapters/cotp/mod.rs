@@ -2,7 +2,6 @@
 //!
 //! `adapters::tokio::cotp` and `adapters::blocking::cotp` bind these to a runtime, with examples.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::error::Error as StdError;
 use core::fmt;
@@ -18,7 +17,7 @@ use super::factory::MachineFactory;
 use super::runtime::{Runtime, TcpIo};
 use super::{Clock, Closed};
 use crate::{BoxedMachine, Seed};
-use crate::cotp::{self, Config, ConfigError, Connected, End, Event, Reason, Selector};
+use crate::cotp::{self, Config, ConfigError, Connected, End, Reason, Selector};
 
 mod connection;
 mod listener;

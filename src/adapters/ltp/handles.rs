@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::port::{Line, NodePort, ServiceRef, poll_ping, poll_receive, try_receive};
 use super::snapshot::cannot_reach;
-use super::{Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket, engine};
+use super::{Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::ltp as blocking;
 use crate::adapters::event_loop::Core;
@@ -320,14 +320,14 @@ faces! {
 
         /// Returns what was learned of the line to a peer: losses and round trips.
         pub fn line(&self, peer: u64) -> Option<LineEstimate> {
-            self.with(|core, _| engine(core.peek()).line(peer)).ok()?
+            self.with(|core, _| core.peek().line(peer)).ok()?
         }
 
         /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far
         /// as [`Config::max_cookies`](crate::ltp::Config::max_cookies) lets them be kept.
         pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
             let cookies = self.with(|core, _| {
-                let cookies = engine(core.peek()).cookies(session);
+                let cookies = core.peek().cookies(session);
                 cookies.map(Bytes::copy_from_slice).collect()
             });
             cookies.unwrap_or_default()
@@ -547,7 +547,7 @@ faces! {
 
         /// Returns how far the block has got; `None` once it is over.
         pub fn progress(&self) -> Option<Progress> {
-            self.node.with(|core, _| engine(core.peek()).progress(self.tag)).ok()?
+            self.node.with(|core, _| core.peek().progress(self.tag)).ok()?
         }
 
         /// Cancels the block, unless it is over.

@@ -8,9 +8,7 @@ mod port;
 mod received;
 mod snapshot;
 
-use alloc::boxed::Box;
 use alloc::format;
-use alloc::sync::Arc;
 use core::error::Error as StdError;
 use core::fmt;
 use core::net::SocketAddr;
@@ -21,81 +19,51 @@ use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::udp::{UdpOptions, UdpStats};
-use super::{Clock, Closed, seed};
+use super::{Clock, Closed, MachineFactory, seed};
 use crate::ltp::{
-    self, Age, Command, Config, ConfigError, Engine, Event, Reason, RestoreError, SessionId, Side,
-    Stats,
+    self, Age, Config, ConfigError, Engine, Reason, RestoreError, SessionId, Side, Snapshot, Stats,
 };
-use crate::{Instant, Limits, Machine, Path, Seed};
+use crate::{BoxedMachine, Instant, Limits, Path, Seed};
 
 pub use handles::{AccessPoint, Node, Restored, Sending};
 use port::NodePort;
 pub use received::{Received, ReceivedKind};
 pub use snapshot::NodeSnapshot;
 
-/// The machine of a node: an [`Engine`], or one around it that shows the engine in it.
-pub trait Around:
-    Machine<Addr = Path, Command = Command<Path>, Event = Event, Error = ltp::Error>
-{
-    /// Returns the engine, to look at.
-    fn engine(&self) -> &Engine<Path>;
+/// The machine of a node: an [`Engine`], or one around it that records, for example.
+pub type EngineMachine = BoxedMachine<Engine<Path>>;
+
+/// Makes the machine of a node. Default: an [`Engine`].
+pub type EngineFactory = MachineFactory<Engine<Path>, EngineSetup, Error>;
+
+/// What the engine of a node is made from.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct EngineSetup {
+    /// The parameters of the protocol.
+    pub config: Config,
+    /// Where session and serial numbers come from.
+    pub seed: Seed,
+    /// What the socket of the node is bound to.
+    pub local: SocketAddr,
+    /// What the engine is to be restored from, and how far that is behind.
+    pub saved: Option<(Snapshot<Path>, Age)>,
+    /// The time.
+    pub now: Instant,
 }
 
-impl Around for Engine<Path> {
-    fn engine(&self) -> &Engine<Path> {
-        self
-    }
-}
-
-#[cfg(feature = "record")]
-impl Around for crate::record::Recorder<Engine<Path>> {
-    fn engine(&self) -> &Engine<Path> {
-        self.machine()
-    }
-}
-
-/// The machine of a node as its driver holds it.
-pub type BoxedMachine = Box<dyn Around + Send>;
-
-type NodeMachine = BoxedMachine;
-
-fn engine(machine: &NodeMachine) -> &Engine<Path> {
-    machine.engine()
-}
-
-/// Makes the machine of a node.
-///
-/// [`MachineFactory::default`] makes an [`Engine`]; another one puts a machine around it, which records what it sees
-/// and does, for example.
-#[derive(Clone, Default)]
-pub struct MachineFactory(Option<Arc<Make>>);
-
-type Make = dyn Fn(Config, Seed, SocketAddr) -> Result<BoxedMachine, ConfigError> + Send + Sync;
-
-impl MachineFactory {
-    /// Makes machines by `make`, which is told the address that the node is bound to.
-    pub fn new(
-        make: impl Fn(Config, Seed, SocketAddr) -> Result<BoxedMachine, ConfigError> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Some(Arc::new(make)))
-    }
-
-    fn make(
-        &self,
-        config: Config,
-        seed: Seed,
-        local: SocketAddr,
-    ) -> Result<BoxedMachine, ConfigError> {
-        match &self.0 {
-            Some(make) => make(config, seed, local),
-            None => Ok(Box::new(Engine::new(config, seed)?)),
-        }
-    }
-}
-
-impl fmt::Debug for MachineFactory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MachineFactory(..)")
+impl EngineSetup {
+    /// Makes the engine.
+    ///
+    /// # Errors
+    ///
+    /// The engine's own reason for refusing the configuration or the snapshot.
+    pub fn engine(self) -> Result<Engine<Path>, Error> {
+        let Self { config, seed, .. } = self;
+        Ok(match self.saved {
+            Some((saved, age)) => Engine::restore(config, seed, saved, age, self.now)?,
+            None => Engine::new(config, seed)?,
+        })
     }
 }
 
@@ -117,7 +85,7 @@ pub struct NodeOptions {
     /// receive buffer of 4 MiB and a send buffer of 1 MiB.
     pub udp: UdpOptions,
     /// What makes the machine. Default: an [`Engine`].
-    pub machine: MachineFactory,
+    pub factory: EngineFactory,
 }
 
 /// Octets of the longest datagram over IPv4.
@@ -134,7 +102,7 @@ impl From<Config> for NodeOptions {
                 send_buffer: 1 << 20,
                 ..UdpOptions::default()
             },
-            machine: MachineFactory::default(),
+            factory: EngineFactory::default(),
         }
     }
 }
@@ -146,25 +114,19 @@ impl NodeOptions {
         local: SocketAddr,
         saved: Option<NodeSnapshot>,
         now: Instant,
-    ) -> Result<(NodePort, NodeMachine), Error> {
-        let seed = match &self.seed {
-            Some(seed) => seed.clone(),
-            None => seed()?,
+    ) -> Result<(NodePort, EngineMachine), Error> {
+        let seed = self.seed.clone().map_or_else(seed, Ok)?;
+        let saved = saved.map(|saved| saved.into_parts(local)).transpose()?;
+        let (port, saved) = saved.unzip();
+        let setup = EngineSetup {
+            config: self.config.clone(),
+            seed,
+            local,
+            saved,
+            now,
         };
-        let config = self.config.clone();
-        let Some(saved) = saved else {
-            let machine = self.machine.make(config, seed, local)?;
-            return Ok((NodePort::default(), machine));
-        };
-        let age = if saved.is_current {
-            Age::Current
-        } else {
-            Age::Behind
-        };
-        let snapshot = snapshot::with_paths(saved.engine.clone(), local)?;
-        let port = saved.into_port(&snapshot);
-        let engine = Engine::restore(config, seed, snapshot, age, now)?;
-        Ok((port, Box::new(engine)))
+        let machine = self.factory.make(setup, EngineSetup::engine)?;
+        Ok((port.unwrap_or_default(), machine))
     }
 }
 

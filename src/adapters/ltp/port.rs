@@ -9,11 +9,11 @@ use std::io;
 use bytes::Bytes;
 
 use super::snapshot::NodeSnapshot;
-use super::{Error, NodeMachine, NodeStats, Received, engine};
+use super::{Error, EngineMachine, NodeStats, Received};
 use crate::adapters::event_loop::{Core, Port, Rest};
 use crate::adapters::waiters::{Place, Wakes};
 use crate::ltp::{self, Age, Block, Command, Event, Reason, Service, SessionId, Side};
-use crate::{Instant, Machine as _, Tag};
+use crate::{Instant, Limits, Machine as _, Output, Tag, Transmit};
 
 /// How long a node that ends waits for the rates of its peers before cancellations are dropped.
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_secs(1);
@@ -150,7 +150,7 @@ impl SendState {
 }
 
 impl Port for NodePort {
-    type Machine = NodeMachine;
+    type Machine = EngineMachine;
     type Line = Line;
 
     fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
@@ -186,7 +186,7 @@ impl Port for NodePort {
 
     fn tend(
         &mut self,
-        machine: &mut NodeMachine,
+        machine: &mut EngineMachine,
         now: Instant,
         is_idle: bool,
         wakes: &mut Wakes<Line>,
@@ -202,7 +202,7 @@ impl Port for NodePort {
             }
             // A peer that floods draws more and more: the engine need not become idle.
             Phase::Cancelling(until)
-                if now < until && !(is_idle && !engine(machine).has_backlog()) =>
+                if now < until && !(is_idle && !machine.has_backlog()) =>
             {
                 Rest::Until(Some(until))
             }
@@ -217,8 +217,8 @@ impl Port for NodePort {
 }
 
 /// Tells whether no block is under way.
-fn is_quiet(machine: &NodeMachine) -> bool {
-    engine(machine).sessions() == (0, 0)
+fn is_quiet(machine: &EngineMachine) -> bool {
+    machine.sessions() == (0, 0)
 }
 
 impl NodePort {
@@ -240,7 +240,7 @@ impl NodePort {
     /// Gives a block to the engine, if there is room for it.
     pub(super) fn send(
         &mut self,
-        machine: &mut NodeMachine,
+        machine: &mut EngineMachine,
         now: Instant,
         service: ServiceRef,
         block: &mut Block,
@@ -292,7 +292,7 @@ impl NodePort {
     /// Opens a client service.
     pub(super) fn open(
         &mut self,
-        machine: &mut NodeMachine,
+        machine: &mut EngineMachine,
         now: Instant,
         client: u64,
         service: Service,
@@ -300,7 +300,7 @@ impl NodePort {
         if self.phase != Phase::Open {
             return Err(Error::Closed);
         }
-        machine.command(now, Command::Open(client, service))?;
+        machine.command(now, Command::OpenOnDemand(client, service))?;
         Ok(self.add_service(client))
     }
 
@@ -329,7 +329,7 @@ impl NodePort {
     /// Drops an access point with all that was received and not taken.
     pub(super) fn close_service(
         &mut self,
-        machine: &mut NodeMachine,
+        machine: &mut EngineMachine,
         now: Instant,
         service: ServiceRef,
         wakes: &mut Wakes<Line>,
@@ -360,9 +360,33 @@ impl NodePort {
         Ok(queue.ok_or(Error::Closed)?.received.pop_front())
     }
 
-    /// Has the engine give what it holds for a client service, if anything.
-    fn pull(&mut self, machine: &mut NodeMachine, now: Instant, client: u64, wakes: &mut Wakes<Line>) {
-        let _ = (self, machine, now, client, wakes);
+    /// Takes the next item that waits in the engine for a client service, and tells whether there was one.
+    ///
+    /// The engine answers at its next polls, and before anything else that is not an event.
+    fn pull(
+        &mut self,
+        machine: &mut EngineMachine,
+        now: Instant,
+        client: u64,
+        wakes: &mut Wakes<Line>,
+    ) -> bool {
+        if !machine.has_waiting(client) || machine.command(now, Command::Take(client)).is_err() {
+            return false;
+        }
+        let mut tx = Transmit::new(Limits::default());
+        loop {
+            match machine.poll(now, &mut tx) {
+                Output::Event(event) => {
+                    let is_item = client_of(&event) == Some(client);
+                    self.deliver(event, wakes);
+                    if is_item {
+                        return true;
+                    }
+                }
+                Output::Yield => {}
+                _ => return false,
+            }
+        }
     }
 
     fn queue(&mut self, received: Received, wakes: &mut Wakes<Line>) {
@@ -396,7 +420,7 @@ impl NodePort {
     /// Begins nothing any more, and ends once all that is under way is over, or after `limit`.
     pub(super) fn close(
         &mut self,
-        machine: &mut NodeMachine,
+        machine: &mut EngineMachine,
         now: Instant,
         limit: Duration,
         wakes: &mut Wakes<Line>,
@@ -415,7 +439,7 @@ impl NodePort {
     }
 
     /// Cancels all blocks, in both directions. What was received stays.
-    fn cancel_all(&mut self, machine: &mut NodeMachine, now: Instant, wakes: &mut Wakes<Line>) {
+    fn cancel_all(&mut self, machine: &mut EngineMachine, now: Instant, wakes: &mut Wakes<Line>) {
         self.phase = Phase::Cancelling(now + CANCEL_LIMIT);
         // What the engine refuses is over already, and its event on the way.
         for (tag, block) in &self.blocks {
@@ -425,7 +449,7 @@ impl NodePort {
         }
         let clients: Vec<u64> = self.services.keys().copied().collect();
         for client in clients {
-            self.pull(machine, now, client, wakes);
+            while self.pull(machine, now, client, wakes) {}
             let _ = machine.command(now, Command::Close(client));
         }
     }
@@ -438,14 +462,14 @@ impl NodePort {
     /// Returns all that the node knows.
     pub(super) fn save(
         &self,
-        machine: &NodeMachine,
+        machine: &EngineMachine,
         now: Instant,
         age: Age,
     ) -> Result<NodeSnapshot, Error> {
         if self.is_ended() {
             return Err(Error::Closed);
         }
-        let engine = engine(machine).snapshot(now);
+        let engine = machine.snapshot(now);
         Ok(NodeSnapshot::new(engine, self, age))
     }
 
@@ -456,15 +480,14 @@ impl NodePort {
         wakes.everybody();
     }
 
-    pub(super) fn stats(&self, machine: &NodeMachine) -> NodeStats {
-        let engine = engine(machine);
-        let (exports, imports) = engine.sessions();
+    pub(super) fn stats(&self, machine: &EngineMachine) -> NodeStats {
+        let (exports, imports) = machine.sessions();
         let received = self.services.values().flat_map(|queue| &queue.received);
         NodeStats {
-            engine: engine.stats(),
+            engine: machine.stats(),
             exports,
             imports,
-            waiting_octets: received.map(Received::memory_used).sum(),
+            waiting_octets: machine.waiting_octets() + received.map(Received::memory_used).sum::<usize>(),
             ..NodeStats::default()
         }
     }
@@ -475,6 +498,18 @@ impl NodePort {
         for block in self.blocks.values_mut() {
             block.outcome.get_or_insert(SendOutcome::Unknown);
         }
+    }
+}
+
+/// Returns the client service that an event concerns.
+const fn client_of(event: &Event) -> Option<u64> {
+    match event {
+        Event::Arriving { client, .. }
+        | Event::Piece { client, .. }
+        | Event::Received { client, .. }
+        | Event::Green { client, .. }
+        | Event::Cancelled { client, .. } => Some(*client),
+        _ => None,
     }
 }
 
@@ -497,6 +532,8 @@ pub(super) fn poll_receive(
         }
         if !queue.is_asked {
             queue.is_asked = true;
+            // Refused once the service was closed at the engine; then nothing more comes.
+            let _ = core.machine().command(now, Command::Take(service.client));
         }
     }
     Poll::Pending
@@ -511,8 +548,10 @@ pub(super) fn try_receive(
     if let Some(received) = core.port.take(service)? {
         return Ok(Some(received));
     }
-    let (port, machine, wakes) = core.parts();
-    port.pull(machine, now, service.client, wakes);
+    if core.peek().has_waiting(service.client) {
+        let (port, machine, wakes) = core.parts();
+        port.pull(machine, now, service.client, wakes);
+    }
     match core.port.take(service)? {
         None if core.port.is_ended() => Err(Error::Closed),
         received => Ok(received),

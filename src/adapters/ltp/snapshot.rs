@@ -19,9 +19,9 @@ use crate::{Path, Tag};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct NodeSnapshot {
-    pub(super) engine: Snapshot<SocketAddr>,
+    engine: Snapshot<SocketAddr>,
     /// Whether the node has done nothing since.
-    pub(super) is_current: bool,
+    is_current: bool,
     /// The last ID that was given to a block or an access point.
     ids: u64,
     /// Blocks with a handle or under way, and their peers.
@@ -58,8 +58,21 @@ impl NodeSnapshot {
         }
     }
 
-    /// Makes the port again, for an engine that is restored from `engine`.
-    pub(super) fn into_port(self, engine: &Snapshot<Path>) -> NodePort {
+    /// Makes the port again, and says how the socket at `local` reaches the peers.
+    pub(super) fn into_parts(
+        self,
+        local: SocketAddr,
+    ) -> Result<(NodePort, (Snapshot<Path>, Age)), Error> {
+        let mut unreachable = None;
+        let engine = self.engine.map_address(|remote| {
+            if remote.is_ipv4() != local.is_ipv4() {
+                unreachable = Some(remote);
+            }
+            Path::udp(local, remote)
+        });
+        if let Some(remote) = unreachable {
+            return Err(cannot_reach(local, remote));
+        }
         let mut port = NodePort::after(self.ids);
         for (client, _) in engine.services() {
             port.add_service(client);
@@ -77,25 +90,12 @@ impl NodeSnapshot {
                 block.outcome.get_or_insert(SendOutcome::Unknown);
             }
         }
-        port
-    }
-}
-
-/// Says how a socket at `local` reaches the peers, if it can.
-pub(super) fn with_paths(
-    engine: Snapshot<SocketAddr>,
-    local: SocketAddr,
-) -> Result<Snapshot<Path>, Error> {
-    let mut unreachable = None;
-    let engine = engine.map_address(|remote| {
-        if remote.is_ipv4() != local.is_ipv4() {
-            unreachable = Some(remote);
-        }
-        Path::udp(local, remote)
-    });
-    match unreachable {
-        None => Ok(engine),
-        Some(remote) => Err(cannot_reach(local, remote)),
+        let age = if self.is_current {
+            Age::Current
+        } else {
+            Age::Behind
+        };
+        Ok((port, (engine, age)))
     }
 }
 
