@@ -184,7 +184,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
         // Rounded up to a millisecond: a timer that fires early would find nothing due and spin.
         let wait = wake.map(|deadline| clock.wait(deadline));
-        poll.poll(&mut ready, wait.map(|wait| wait.min(Duration::from_secs(60))))?;
+        poll.poll(
+            &mut ready,
+            wait.map(|wait| wait.min(Duration::from_secs(60))),
+        )?;
         let now = clock.now();
         for event in &ready {
             if let Some(node) = nodes.get_mut(event.token().0) {

@@ -220,14 +220,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for number in 0..1000 {
         let mut octets = [0; 512];
         Seed::from(number).rng().fill(&mut octets);
-        laws::check(Case::<StopAndWait>::arbitrary(&mut Unstructured::new(&octets))?);
+        laws::check(Case::<StopAndWait>::arbitrary(&mut Unstructured::new(
+            &octets,
+        ))?);
     }
     println!("1000 scripts keep the laws");
 
     // Two of them on a line that loses every fifth datagram, recorded at one end.
     let file = Memory::default();
     let mut world = World::new(7);
-    let sender = Recorder::<StopAndWait>::new(hop(2), Seed::from(1), file.clone(), Options::default())?;
+    let sender =
+        Recorder::<StopAndWait>::new(hop(2), Seed::from(1), file.clone(), Options::default())?;
     let sender = world.host(1, sender);
     let receiver = world.host(2, StopAndWait::new(hop(1)));
     let line = Line {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use farlink::adapters::ltp::{Error, EngineFactory, EngineMachine, NodeOptions, ReceivedKind};
+use farlink::adapters::ltp::{EngineFactory, EngineMachine, Error, NodeOptions, ReceivedKind};
 use farlink::ltp::{Config, Cue, Peer, Reason, Red, Service, Side};
 
 use super::face::{Node, next, run, spawn};

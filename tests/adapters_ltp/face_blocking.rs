@@ -61,7 +61,6 @@ pub(crate) async fn ends_within(sending: &mut Sending, limit: Duration) -> bool 
 #[derive(Clone, Debug)]
 pub(crate) struct Node(ltp::Node);
 
-
 #[derive(Debug)]
 pub(crate) struct Restored {
     pub(crate) node: Node,

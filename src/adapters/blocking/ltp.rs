@@ -24,7 +24,8 @@ use core::net::SocketAddr;
 use crate::adapters::{ltp, threads};
 
 pub use ltp::{
-    Error, NodeOptions, NodeSnapshot, NodeStats, Received, ReceivedKind,
+    EngineFactory, EngineMachine, EngineSetup, Error, NodeOptions, NodeSnapshot, NodeStats,
+    Received, ReceivedKind,
 };
 
 /// An LTP node on a UDP socket, with any number of peers and access points.

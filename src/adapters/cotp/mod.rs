@@ -16,8 +16,8 @@ use self::connection::Opening;
 use super::factory::MachineFactory;
 use super::runtime::{Runtime, TcpIo};
 use super::{Clock, Closed};
-use crate::{BoxedMachine, Seed};
 use crate::cotp::{self, Config, ConfigError, Connected, End, Reason, Selector};
+use crate::{BoxedMachine, Seed};
 
 mod connection;
 mod listener;

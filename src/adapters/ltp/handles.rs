@@ -20,9 +20,7 @@ use crate::adapters::faces::faces;
 use crate::adapters::runtime::Runtime;
 use crate::adapters::shared::{Setup, Shared};
 use crate::adapters::udp::{AsyncSocket, UdpCarrier, UdpCounters};
-use crate::ltp::{
-    Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId,
-};
+use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
 use crate::{Instant, Machine as _, Path, Tag};
 
 /// An LTP node on a UDP socket, with any number of peers and access points.
@@ -147,8 +145,13 @@ impl Node {
         let node = Self::start(runtime, address, &options.into(), Some(saved))?;
         let (services, tags) = node.with(|core, _| {
             let services = core.port.services.iter();
-            let services: Vec<_> = services.map(|(client, queue)| queue.reference(*client)).collect();
-            (services, core.port.blocks.keys().copied().collect::<Vec<_>>())
+            let services: Vec<_> = services
+                .map(|(client, queue)| queue.reference(*client))
+                .collect();
+            (
+                services,
+                core.port.blocks.keys().copied().collect::<Vec<_>>(),
+            )
         })?;
         let points = services.into_iter().map(|service| node.point(service));
         let points = points.collect();
@@ -213,9 +216,10 @@ impl Node {
         if local.is_ipv4() != remote.is_ipv4() || remote.port() == 0 {
             return Err(cannot_reach(local, remote));
         }
-        Ok(Box::new(peer.map_address(|remote| Path::udp(local, remote))))
+        Ok(Box::new(
+            peer.map_address(|remote| Path::udp(local, remote)),
+        ))
     }
-
 }
 
 faces! {

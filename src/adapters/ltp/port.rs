@@ -9,7 +9,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::snapshot::NodeSnapshot;
-use super::{Error, EngineMachine, NodeStats, Received};
+use super::{EngineMachine, Error, NodeStats, Received};
 use crate::adapters::event_loop::{Core, Port, Rest};
 use crate::adapters::waiters::{Place, Wakes};
 use crate::ltp::{self, Age, Block, Command, Event, Reason, Service, SessionId, Side};
@@ -201,9 +201,7 @@ impl Port for NodePort {
                 Rest::Again
             }
             // A peer that floods draws more and more: the engine need not become idle.
-            Phase::Cancelling(until)
-                if now < until && !(is_idle && !machine.has_backlog()) =>
-            {
+            Phase::Cancelling(until) if now < until && !(is_idle && !machine.has_backlog()) => {
                 Rest::Until(Some(until))
             }
             Phase::Cancelling(_) | Phase::Suspended | Phase::Over => Rest::Over,
@@ -487,7 +485,8 @@ impl NodePort {
             engine: machine.stats(),
             exports,
             imports,
-            waiting_octets: machine.waiting_octets() + received.map(Received::memory_used).sum::<usize>(),
+            waiting_octets: machine.waiting_octets()
+                + received.map(Received::memory_used).sum::<usize>(),
             ..NodeStats::default()
         }
     }

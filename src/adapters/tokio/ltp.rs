@@ -21,6 +21,6 @@
 //! ```
 
 pub use crate::adapters::ltp::{
-    AccessPoint, Error, Node, NodeOptions, NodeSnapshot, NodeStats, Received, ReceivedKind,
-    Restored, Sending,
+    AccessPoint, EngineFactory, EngineMachine, EngineSetup, Error, Node, NodeOptions, NodeSnapshot,
+    NodeStats, Received, ReceivedKind, Restored, Sending,
 };
