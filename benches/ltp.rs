@@ -129,11 +129,11 @@ fn exchange(
         match from.poll(Instant::ZERO, tx) {
             Output::Transmit => {
                 if let Some(size) = NonZeroUsize::new(tx.segment_size()) {
-                    to.receive_train(Instant::ZERO, hop, tx.octets(), size);
+                    to.receive_batch(Instant::ZERO, hop, tx.octets(), size);
                 }
             }
             Output::Event(Event::Received { data, .. }) => *arrived += data.len(),
-            Output::Event(_) => {}
+            Output::Event(_) | Output::Yield => {}
             Output::Ask(_) | Output::Idle(_) | Output::Done => return,
         }
     }

@@ -10,7 +10,7 @@ use farlink::cotp::{
     Refusal, Role, Selector, Tpdu, TpduCodec, Tpkt, TpktFault,
 };
 use farlink::laws::codec;
-use farlink::laws::{self, Case, Step, Subject as _};
+use farlink::laws::{self, Case, LawSubject as _, Step};
 use farlink::{Framing as _, Limits, Link};
 
 /// The first octet of a seed that holds a captured stream.

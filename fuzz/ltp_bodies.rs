@@ -4,7 +4,7 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use farlink::laws::codec;
-use farlink::laws::{self, Case, Step, Subject as _};
+use farlink::laws::{self, Case, LawSubject as _, Step};
 use farlink::ltp::{
     Auth, Block, Body, Color, Command, Config, Engine, Key, Peer, Red, Report, Segment,
     SegmentCodec, Service, SessionId,
@@ -292,7 +292,7 @@ impl Aim {
             match self.engine.poll(self.now, &mut self.tx) {
                 Output::Transmit => self.note(),
                 Output::Idle(deadline) => return deadline,
-                Output::Event(_) | Output::Ask(_) | Output::Done => {}
+                Output::Event(_) | Output::Ask(_) | Output::Yield | Output::Done => {}
             }
         }
         None

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use arbitrary::{Result, Unstructured};
 use bytes::Bytes;
 use farlink::cotp::{
-    AfterHandshake, Command, Config, Connection, Event, Foreign, Policy, Proposal, Role,
+    AfterHandshake, Command, Config, Connection, Event, NonTpkt, Policy, Proposal, Role,
 };
 use farlink::record::{Flush, Options, Recorder, read_in_all_ways, replay};
 use farlink::sim::{Chunks, Drawing, Host, Moving, StreamLine, World};
@@ -159,7 +159,7 @@ impl Script<'_> {
         };
         let may_wait = matches!(config.role, Role::Responder(Policy::Ask))
             || config.after_handshake == AfterHandshake::Pause
-            || config.foreign == Foreign::Offer;
+            || config.non_tpkt == NonTpkt::Offer;
         let Ok(machine) = recorder(config).or_else(|_| recorder(usual)) else {
             return Err(arbitrary::Error::IncorrectFormat);
         };

@@ -85,6 +85,6 @@ pub mod wire;
 pub use framing::{Broken, Framing};
 pub use machine::{Ask, Cause, Link, Machine, Output};
 pub use path::{Addr, Hop, Path, Proto, Tag};
-pub use seed::{Chance, Seed};
+pub use seed::{Rng, Seed};
 pub use time::Instant;
 pub use transmit::{Limits, Transmit};

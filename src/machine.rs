@@ -34,7 +34,7 @@ pub trait Machine {
     ///
     /// No octets are one empty datagram. It does what receiving them one by one does; a machine has its own
     /// only to be faster.
-    fn receive_train(&mut self, now: Instant, from: Self::Addr, octets: &[u8], size: NonZeroUsize) {
+    fn receive_batch(&mut self, now: Instant, from: Self::Addr, octets: &[u8], size: NonZeroUsize) {
         if octets.is_empty() {
             self.receive(now, from, octets);
         }
@@ -56,6 +56,7 @@ pub trait Machine {
     /// Gives the next output: due timers act first, then events, asks and sends follow.
     ///
     /// `tx` is cleared on entry and holds something only under [`Output::Transmit`].
+    #[must_use = "an output that is dropped is lost"]
     fn poll(
         &mut self,
         now: Instant,
@@ -81,8 +82,8 @@ impl<M: Machine + ?Sized> Machine for Box<M> {
         (**self).receive(now, from, octets);
     }
 
-    fn receive_train(&mut self, now: Instant, from: Self::Addr, octets: &[u8], size: NonZeroUsize) {
-        (**self).receive_train(now, from, octets, size);
+    fn receive_batch(&mut self, now: Instant, from: Self::Addr, octets: &[u8], size: NonZeroUsize) {
+        (**self).receive_batch(now, from, octets, size);
     }
 
     fn link(&mut self, now: Instant, at: Self::Addr, state: Link) {
@@ -107,6 +108,7 @@ impl<M: Machine + ?Sized> Machine for Box<M> {
 }
 
 /// What [`Machine::poll`] gives.
+#[must_use = "every output is work for the driver, and a drain ends at `Idle` or `Done` alone"]
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -117,6 +119,11 @@ pub enum Output<A, E> {
     Event(E),
     /// Do this with the sockets, then poll again. Never shown to the application.
     Ask(Ask<A>),
+    /// Work is left: look at the inputs once, without waiting, then poll again. `tx` is empty.
+    ///
+    /// It bounds the work of one poll: a machine says it after at most 256 due timers or cues, so that no
+    /// amount of them keeps a driver from its other inputs.
+    Yield,
     /// Nothing until the next input or until this time, which is later than now.
     Idle(Option<Instant>),
     /// Nothing ever again: flush what was sent, then close.
@@ -192,7 +199,10 @@ pub enum Ask<A> {
         /// What to open.
         path: A,
     },
-    /// Give up an `Open`. An answer under way may still come, and an opened path is then closed.
+    /// End what [`Ask::Open`] with this tag began, whether or not it was answered.
+    ///
+    /// The path is closed, octets written to it are lost, no cue of it follows, and no answer to the `Open`.
+    /// A tag under which nothing was opened is ignored.
     Cancel(Tag),
     /// Send what was written, then FIN; reading goes on.
     Finish(A),
@@ -201,7 +211,7 @@ pub enum Ask<A> {
     /// Send RST and be done with it; what was written and not sent is lost.
     Abort(A),
     /// Send what was written, then give the stream to the application.
-    Hand {
+    Detach {
         /// The name by which the application asked for it.
         tag: Tag,
         /// The stream.

@@ -16,6 +16,14 @@ pub trait Addr: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {
     fn carrier(self) -> Self {
         self
     }
+
+    /// Tells whether both addresses are of one host, whatever their ports.
+    ///
+    /// On a [`Path`] that is an equal remote IP address, with an equal scope id where IPv6 has one.
+    #[must_use]
+    fn same_host(self, other: Self) -> bool {
+        self == other
+    }
 }
 
 impl Addr for () {}
@@ -27,8 +35,21 @@ impl Addr for Path {
             Proto::Tcp => self,
         }
     }
+
+    fn same_host(self, other: Self) -> bool {
+        let scope = |address: SocketAddr| match address {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(address) => address.scope_id(),
+        };
+        self.remote.ip() == other.remote.ip() && scope(self.remote) == scope(other.remote)
+    }
 }
-impl Addr for Hop {}
+impl Addr for Hop {
+    /// The interface: what is said of it holds of every hop over it.
+    fn carrier(self) -> Self {
+        Self { via: 0, ..self }
+    }
+}
 impl Addr for u8 {}
 impl Addr for u16 {}
 impl Addr for u32 {}
@@ -136,3 +157,34 @@ pub struct Hop {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Tag(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(remote: &str) -> Path {
+        let local = SocketAddr::from(([127, 0, 0, 1], 1113));
+        Path::udp(local, remote.parse().unwrap())
+    }
+
+    #[test]
+    fn paths_to_two_ports_of_one_ip_address_are_to_the_same_host() {
+        assert!(path("192.0.2.1:1").same_host(path("192.0.2.1:2")));
+        assert!(!path("192.0.2.1:1").same_host(path("192.0.2.2:1")));
+    }
+
+    #[test]
+    fn equal_link_local_addresses_of_two_scopes_are_two_hosts() {
+        assert!(path("[fe80::1%2]:1").same_host(path("[fe80::1%2]:7")));
+        assert!(!path("[fe80::1%2]:1").same_host(path("[fe80::1%3]:1")));
+    }
+
+    #[test]
+    fn all_hops_over_an_interface_have_it_as_their_carrier() {
+        let hop = |interface, via| Hop { interface, via };
+
+        assert_eq!(hop(1, 7).carrier(), hop(1, 9).carrier());
+        assert_ne!(hop(1, 7).carrier(), hop(2, 7).carrier());
+        assert!(!hop(1, 7).same_host(hop(1, 9)));
+    }
+}

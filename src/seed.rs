@@ -42,8 +42,8 @@ impl Seed {
 
     /// Starts the generator of this seed.
     #[must_use]
-    pub fn chance(&self) -> Chance {
-        Chance(ChaCha12Rng::from_seed(self.0))
+    pub fn rng(&self) -> Rng {
+        Rng(ChaCha12Rng::from_seed(self.0))
     }
 }
 
@@ -74,9 +74,9 @@ fn stream_of(name: &str) -> u64 {
 
 /// A stream of numbers that nobody can foretell without the seed (`ChaCha12`).
 #[derive(Clone)]
-pub struct Chance(ChaCha12Rng);
+pub struct Rng(ChaCha12Rng);
 
-impl Chance {
+impl Rng {
     /// Returns 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
@@ -106,9 +106,9 @@ impl Chance {
     }
 }
 
-impl fmt::Debug for Chance {
+impl fmt::Debug for Rng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Chance(..)")
+        f.write_str("Rng(..)")
     }
 }
 
@@ -118,8 +118,8 @@ mod tests {
 
     #[test]
     fn equal_seeds_give_equal_numbers() {
-        let mut one = Seed::from(7).chance();
-        let mut other = Seed::from(7).chance();
+        let mut one = Seed::from(7).rng();
+        let mut other = Seed::from(7).rng();
 
         assert_eq!(one.next_u64(), other.next_u64());
     }
@@ -129,16 +129,13 @@ mod tests {
         let seed = Seed::from(7);
 
         assert_ne!(seed.child("stun"), seed.child("turn"));
-        assert_ne!(
-            seed.child("stun").chance().next_u64(),
-            seed.chance().next_u64()
-        );
+        assert_ne!(seed.child("stun").rng().next_u64(), seed.rng().next_u64());
         assert_eq!(seed.child("stun"), seed.child("stun"));
     }
 
     #[test]
     fn a_bounded_number_stays_below_its_bound_and_reaches_every_value() {
-        let mut chance = Seed::from(1).chance();
+        let mut chance = Seed::from(1).rng();
         let mut seen = [0_u32; 5];
 
         for _ in 0..1000 {

@@ -185,7 +185,7 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
 
 /// Octets that a generator of scripts makes something of, whatever they are.
 fn any_octets(number: u64) -> Vec<u8> {
-    let mut chance = Seed::from(number).child("seed of a world").chance();
+    let mut chance = Seed::from(number).child("seed of a world").rng();
     let octet = |_| u8::try_from(chance.below(256)).unwrap();
     (0..LONGEST_SEED).map(octet).collect()
 }

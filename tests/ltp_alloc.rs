@@ -168,7 +168,7 @@ impl Pair {
     fn hand_over_at_once(&mut self) {
         let size = NonZeroUsize::new(self.tx.segment_size()).unwrap();
         self.far
-            .receive_train(Instant::ZERO, NEAR, self.tx.octets(), size);
+            .receive_batch(Instant::ZERO, NEAR, self.tx.octets(), size);
     }
 
     fn transfer(&mut self, data: &Bytes) {
@@ -200,7 +200,7 @@ fn exchange(
                 }
             }
             Output::Event(Event::Received { data, .. }) => *arrived += data.len(),
-            Output::Event(_) => {}
+            Output::Event(_) | Output::Yield => {}
             Output::Ask(_) | Output::Idle(_) | Output::Done => return,
         }
     }

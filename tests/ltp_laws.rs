@@ -32,7 +32,7 @@ fn an_engine_keeps_the_laws_whatever_is_done_to_it() {
 #[test]
 fn the_scripts_get_engines_to_send_and_to_tell() {
     let (mut made, mut events, mut sends) = (0, 0, 0);
-    let mut chance = Seed::from(1).chance();
+    let mut chance = Seed::from(1).rng();
     for _ in 0..300 {
         let mut octets = [0; 1 << 14];
         chance.fill(&mut octets);
@@ -67,7 +67,7 @@ fn an_engine_keeps_the_laws_whatever_its_sessions_are_told() {
 
 #[test]
 fn segments_of_chance_decode_to_what_encodes_to_the_same() {
-    let mut chance = Seed::from(3).chance();
+    let mut chance = Seed::from(3).rng();
     for _ in 0..200_000 {
         let mut octets = vec![0; usize::try_from(chance.below(48)).unwrap()];
         chance.fill(&mut octets);

@@ -18,7 +18,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use farlink::ltp::{Block, Config, Copies, Engine, Event, Peer, Red, Service};
-use farlink::{Chance, Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
+use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 use licklider_core as other;
 use other::{EngineId, Input, Notice, Timestamp};
 use seeds::for_each_seed;
@@ -39,7 +39,7 @@ struct World {
     under_way: BTreeMap<(Instant, u64), (u64, Vec<u8>)>,
     sent: u64,
     delay: Duration,
-    chance: Chance,
+    chance: Rng,
     loss: u64,
     twice: u64,
     late: u64,
@@ -50,7 +50,7 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut chance = Seed::from(seed).child("line").chance();
+        let mut chance = Seed::from(seed).child("line").rng();
         let delay = Duration::from_millis(chance.below(2000));
         let segment = 120 + usize::try_from(chance.below(1200)).unwrap();
         let every = u32::try_from(chance.below(4)).unwrap();
@@ -117,6 +117,7 @@ impl World {
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Ask(_) | Output::Done => panic!("an engine asks for nothing"),
+                Output::Yield => {}
                 Output::Idle(deadline) => {
                     self.deadline = deadline;
                     break;
@@ -168,7 +169,7 @@ impl World {
     }
 }
 
-fn index(chance: &mut Chance, len: u64) -> usize {
+fn index(chance: &mut Rng, len: u64) -> usize {
     usize::try_from(chance.below(len)).unwrap()
 }
 

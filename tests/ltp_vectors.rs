@@ -121,6 +121,7 @@ fn replay(capture: &Capture, role: u64, service: u64) -> (Vec<Event>, Vec<Vec<u8
             Output::Transmit => sent.extend(tx.datagrams().map(<[u8]>::to_vec)),
             Output::Event(event) => events.push(event),
             Output::Ask(_) | Output::Done => panic!("an engine asks for nothing and is never done"),
+            Output::Yield => {}
             Output::Idle(_) => break,
         }
     };
@@ -464,6 +465,7 @@ fn drain(
                 .datagrams()
                 .for_each(|octets| note_checkpoint(serials, octets)),
             Output::Event(event) => events.push(event),
+            Output::Yield => {}
             Output::Ask(_) | Output::Done | Output::Idle(_) => return,
         }
     }

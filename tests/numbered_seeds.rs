@@ -90,6 +90,6 @@ fn shown(seed: usize) -> String {
 fn octets_of(seed: usize) -> Vec<u8> {
     let mut octets = vec![0; SIZES.get(seed).copied().unwrap()];
     let number = u64::try_from(seed).unwrap();
-    Seed::from(number).chance().fill(&mut octets);
+    Seed::from(number).rng().fill(&mut octets);
     octets
 }

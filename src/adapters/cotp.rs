@@ -153,8 +153,8 @@ pub enum Incoming {
     /// Expedited data.
     Expedited(Bytes),
     /// Octets that are no TPKT, the first of which is given: the stream can be taken over. See
-    /// [`Foreign::Offer`](cotp::Foreign::Offer).
-    Foreign(u8),
+    /// [`NonTpkt::Offer`](cotp::NonTpkt::Offer).
+    NonTpkt(u8),
 }
 
 /// Why something with a connection came to nothing.
@@ -170,7 +170,7 @@ pub enum Error {
     /// The connection is at its end, or never opened.
     Ended(Arc<End>),
     /// Octets came that are no TPKT, the first of which is given. The stream can be taken over.
-    Foreign(u8),
+    NonTpkt(u8),
     /// The driver of the connection was stopped before its time.
     Gone,
 }
@@ -182,7 +182,7 @@ impl fmt::Display for Error {
             Self::Config(error) => error.fmt(f),
             Self::Refused(error) => error.fmt(f),
             Self::Ended(end) => end.fmt(f),
-            Self::Foreign(first) => {
+            Self::NonTpkt(first) => {
                 write!(f, "octets that are no TPKT, the first is 0x{first:02x}")
             }
             Self::Gone => f.write_str("the driver of the connection was stopped"),
@@ -217,7 +217,7 @@ impl From<Error> for io::Error {
 pub(crate) fn is_clean(end: &End) -> bool {
     let is_orderly = matches!(
         end.reason,
-        Reason::Closed | Reason::PeerClosed | Reason::HandedOver(_)
+        Reason::Closed | Reason::PeerClosed | Reason::Detached(_)
     );
     is_orderly && end.incomplete == 0 && end.unsent == 0
 }

@@ -36,7 +36,7 @@ impl<E: Error + 'static> Error for CommandError<E> {
 
 /// A stream that left its machine.
 #[derive(Debug)]
-pub struct Handed<S> {
+pub struct Detached<S> {
     /// The name by which the application asked for it.
     pub tag: Tag,
     /// The stream itself. What the machine wrote to it was sent.

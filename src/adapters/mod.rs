@@ -26,4 +26,4 @@ pub use clock::Clock;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use entropy::seed;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
-pub use handle::{CommandError, Handed};
+pub use handle::{CommandError, Detached};

@@ -33,7 +33,7 @@ pub enum Command {
     Resume,
     /// Take the stream over, with the octets that were read too far, once everything accepted so far is
     /// with the link.
-    HandOver(Tag),
+    Detach(Tag),
     /// Send what was accepted, then end the connection.
     Close,
 }
@@ -90,8 +90,8 @@ pub enum Event {
     /// Everything accepted before [`Command::Flush`] is with the link.
     Flushed(Tag),
     /// The peer sent octets that are no TPKT, the first of which is given; see
-    /// [`Foreign::Offer`](super::Foreign::Offer).
-    Foreign(u8),
+    /// [`NonTpkt::Offer`](super::NonTpkt::Offer).
+    NonTpkt(u8),
     /// The connection never opened.
     Failed(Box<End>),
     /// The open connection ended.
@@ -183,7 +183,7 @@ pub enum Reason {
     /// The application closed it, and the peer did not end too within the time given.
     HalfClosed(Duration),
     /// The application took the stream over.
-    HandedOver(Tag),
+    Detached(Tag),
     /// The application, or the policy, refused the CR.
     Declined(DisconnectReason),
     /// The peer ended the stream.
@@ -237,7 +237,7 @@ impl fmt::Display for Reason {
                     "closed by this side, and the peer did not end too within {span:?}"
                 )
             }
-            Self::HandedOver(_) => f.write_str("the stream was handed over"),
+            Self::Detached(_) => f.write_str("the stream was handed over"),
             Self::Declined(reason) => write!(f, "refused by this side: {reason}"),
             Self::PeerClosed => f.write_str("closed by the peer"),
             Self::ClosedBeforeConfirm => {

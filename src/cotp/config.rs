@@ -39,14 +39,14 @@ pub struct Config {
     /// What follows the handshake.
     pub after_handshake: AfterHandshake,
     /// What a packet that is no TPKT does to an open connection.
-    pub foreign: Foreign,
+    pub non_tpkt: NonTpkt,
     /// Whether the application may send empty messages. Default refused: libiec61850 and others close on
     /// one.
     pub empty: EmptyMessages,
     /// Deviations of the peer that end the connection. Deployed peers show all those that are off by default.
     pub strict: Strict,
     /// Which TPDUs of courtesy to send at an end.
-    pub farewell: Farewell,
+    pub farewell: SendDisconnect,
     /// Octets of the longest packet accepted, 7 to 65,535; never less than 4 more than `tpdu_size`.
     pub packet_limit: u16,
     /// Octets of the longest message accepted, whatever its segments. Default 1 MiB.
@@ -87,10 +87,10 @@ impl Default for Config {
             absent_size: AbsentSize::Proposal,
             expedited: false,
             after_handshake: AfterHandshake::Receive,
-            foreign: Foreign::Close,
+            non_tpkt: NonTpkt::Close,
             empty: EmptyMessages::Refuse,
             strict: Strict::default(),
-            farewell: Farewell::INVALID_REQUEST,
+            farewell: SendDisconnect::INVALID_REQUEST,
             packet_limit: u16::MAX,
             message_limit: 1 << 20,
             empty_segment_limit: 16,
@@ -130,7 +130,7 @@ impl Config {
     }
 
     /// Returns the bytes of memory that it holds beside its own size.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         let of = |selector: &Selector| selector.octets().len();
         match &self.role {
             Role::Initiator(proposal) => {
@@ -262,7 +262,7 @@ pub enum AfterHandshake {
     /// Messages.
     Receive,
     /// Nothing is read until [`Command::Resume`](super::Command::Resume) or
-    /// [`Command::HandOver`](super::Command::HandOver): RDP starts TLS on the stream.
+    /// [`Command::Detach`](super::Command::Detach): RDP starts TLS on the stream.
     Pause,
 }
 
@@ -271,11 +271,11 @@ pub enum AfterHandshake {
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum Foreign {
+pub enum NonTpkt {
     /// They end it.
     Close,
-    /// [`Event::Foreign`](super::Event::Foreign) offers the stream, and nothing is read until the
-    /// application answers by [`Command::HandOver`](super::Command::HandOver) or
+    /// [`Event::NonTpkt`](super::Event::NonTpkt) offers the stream, and nothing is read until the
+    /// application answers by [`Command::Detach`](super::Command::Detach) or
     /// [`Command::Close`](super::Command::Close). RDP's fast path looks like this.
     Offer,
 }
@@ -326,7 +326,7 @@ bitflags::bitflags! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
     #[cfg_attr(feature = "serde", serde(transparent))]
-    pub struct Farewell: u8 {
+    pub struct SendDisconnect: u8 {
         /// An ER answers an invalid CR (ISO 8073 6.6.3). On by default.
         const INVALID_REQUEST = 1;
         /// An ER goes before the close when a CC is not in order, or the peer breaks the protocol on an open

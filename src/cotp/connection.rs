@@ -8,12 +8,12 @@ use core::mem;
 use bytes::Bytes;
 
 use super::api::{Acceptance, Command, Error, Event, Reason, Refusal, Stats};
-use super::config::{Config, ConfigError, EmptyMessages, Farewell, Role, Strict};
+use super::config::{Config, ConfigError, EmptyMessages, Role, SendDisconnect, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
 use super::segment::{Assembly, ENTRY, Outbox};
 use super::tpkt::Tpkt;
 use super::wire::DATA_HEADER;
-use crate::{Cause, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
+use crate::{Cause, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
 
 mod ending;
 mod inbound;
@@ -118,7 +118,7 @@ impl Connection {
         );
         let reference = config
             .reference
-            .map_or_else(|| draw_reference(&mut seed.chance()), u16::from);
+            .map_or_else(|| draw_reference(&mut seed.rng()), u16::from);
         Ok(Self {
             reference,
             framing,
@@ -258,7 +258,7 @@ impl Connection {
     }
 
     /// Takes the stream over with the octets that were read too far, once everything accepted is with the
-    /// link. [`Ask::Hand`](crate::Ask::Hand) gives it, and [`Event::Closed`] tells so.
+    /// link. [`Ask::Detach`](crate::Ask::Detach) gives it, and [`Event::Closed`] tells so.
     ///
     /// # Errors
     ///
@@ -294,7 +294,7 @@ impl Connection {
             }
             State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
         };
-        if untold == Untold::Closed && self.rules.farewell.contains(Farewell::CLOSE) {
+        if untold == Untold::Closed && self.rules.farewell.contains(SendDisconnect::CLOSE) {
             self.close_by_dr();
         } else {
             self.begin_closing(Some(untold));
@@ -467,7 +467,7 @@ impl Machine for Connection {
             Command::SendExpedited(message) => self.send_expedited(now, message),
             Command::Flush(tag) => self.flush(now, tag),
             Command::Resume => self.resume(now),
-            Command::HandOver(tag) => self.hand_over(now, tag),
+            Command::Detach(tag) => self.hand_over(now, tag),
             Command::Close => self.close(now),
         }
     }
@@ -507,6 +507,6 @@ impl Machine for Connection {
     }
 }
 
-fn draw_reference(chance: &mut Chance) -> u16 {
+fn draw_reference(chance: &mut Rng) -> u16 {
     u16::try_from(1 + chance.below(u64::from(u16::MAX))).unwrap_or(1)
 }

@@ -7,7 +7,9 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 
 use super::api::{Acceptance, Command, Refusal};
-use super::config::{AfterHandshake, Config, Farewell, ParameterOrder, Proposal, Role, Strict};
+use super::config::{
+    AfterHandshake, Config, ParameterOrder, Proposal, Role, SendDisconnect, Strict,
+};
 use super::params::{self, Selector, TpduSize};
 use super::tpkt::{HEADER, VERSION};
 use super::wire::{
@@ -173,7 +175,7 @@ impl<'a> Arbitrary<'a> for Config {
             } else {
                 AfterHandshake::Receive
             },
-            foreign: u.arbitrary()?,
+            non_tpkt: u.arbitrary()?,
             empty: u.arbitrary()?,
             strict: rarely(u, usual.strict)?,
             farewell: u.arbitrary()?,
@@ -227,7 +229,7 @@ impl<'a> Arbitrary<'a> for Strict {
     }
 }
 
-impl<'a> Arbitrary<'a> for Farewell {
+impl<'a> Arbitrary<'a> for SendDisconnect {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         u.arbitrary().map(Self::from_bits_truncate)
     }
@@ -278,7 +280,7 @@ impl<'a> Arbitrary<'a> for Command {
             3..=6 => Self::SendExpedited(Bytes::copy_from_slice(few(u, 18)?)),
             7..=10 => Self::Flush(u.arbitrary()?),
             11..=14 => Self::Resume,
-            15 => Self::HandOver(u.arbitrary()?),
+            15 => Self::Detach(u.arbitrary()?),
             16..=17 => Self::Close,
             // Long messages cost the generator nothing this way.
             18 => Self::Send(Bytes::from(alloc::vec![0x5A; u.int_in_range(0..=200_000)?])),

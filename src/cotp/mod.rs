@@ -65,7 +65,7 @@
 //! | IEC 61850 MMS, ICCP | [`Config::initiator`] with both selectors, e.g. `0001` |
 //! | hat-drivers | [`Selector::from`] an integer; [`Selector::to_number`] reads any width |
 //! | S7comm | selectors `0100` and `01` with rack and slot, [`Config::tpdu_size`] 1024, [`Proposal::extra`] for routing; the default [`Config::order`] is the one that LOGO! takes |
-//! | RDP | [`VariablePart::Opaque`], [`AfterHandshake::Pause`], [`Proposal::variable`] with [`Proposal::long_request`], [`Acceptance::variable`]; then [`Command::HandOver`] for TLS, or [`Foreign::Offer`] for fast-path packets |
+//! | RDP | [`VariablePart::Opaque`], [`AfterHandshake::Pause`], [`Proposal::variable`] with [`Proposal::long_request`], [`Acceptance::variable`]; then [`Command::Detach`] for TLS, or [`NonTpkt::Offer`] for fast-path packets |
 //!
 //! # What is done
 //!
@@ -105,7 +105,7 @@
 //! * A request is accepted at any length, and sent up to 128 octets (13.3) unless
 //!   [`Proposal::long_request`] is set. Selectors have no limit of their own.
 //! * An error on an open connection closes it without a word (6.22.3 has four choices), or behind an ER
-//!   with [`Farewell::PROTOCOL_ERROR`]. Nothing is ever ignored: two ends could then disagree on where a
+//!   with [`SendDisconnect::PROTOCOL_ERROR`]. Nothing is ever ignored: two ends could then disagree on where a
 //!   message ends.
 //! * Both selectors are echoed in the CC, which 13.3.4 a leaves open; clients of the snap7 family insist.
 //! * While the application decides on a request, what follows is held unread, a broken frame included. A
@@ -132,8 +132,8 @@ pub use api::{
     Stats, Violation,
 };
 pub use config::{
-    AbsentSize, AfterHandshake, Config, ConfigError, EmptyMessages, Farewell, Foreign, Parameter,
-    ParameterOrder, Policy, Proposal, Role, Strict, VariablePart,
+    AbsentSize, AfterHandshake, Config, ConfigError, EmptyMessages, NonTpkt, Parameter,
+    ParameterOrder, Policy, Proposal, Role, SendDisconnect, Strict, VariablePart,
 };
 pub use connection::Connection;
 pub use label::Labels;

@@ -34,7 +34,7 @@ impl Assembly {
     }
 
     /// Returns the bytes of memory it holds.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         self.octets.capacity()
     }
 
@@ -138,7 +138,7 @@ enum Source {
     Opening,
     Expedited,
     Message { is_last: bool },
-    Farewell,
+    SendDisconnect,
 }
 
 /// What [`Outbox::write`] did.
@@ -236,7 +236,7 @@ impl Outbox {
     }
 
     /// Returns the bytes of memory it holds beside the messages themselves.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         let of = |packet: &Option<Bytes>| packet.as_ref().map_or(0, Bytes::len);
         let rare = self.rare.as_ref().map_or(0, |rare| {
             size_of::<Rare>()
@@ -314,7 +314,7 @@ impl Outbox {
             return Some(Packet::new(Source::Message { is_last }, head, start, len));
         }
         rare.and_then(|rare| rare.farewell.as_ref())
-            .map(|packet| Packet::whole(Source::Farewell, packet))
+            .map(|packet| Packet::whole(Source::SendDisconnect, packet))
     }
 
     fn body(&self, packet: &Packet) -> Option<&[u8]> {
@@ -323,7 +323,7 @@ impl Outbox {
             Source::Opening => rare?.opening.as_ref(),
             Source::Expedited => rare?.expedited.front(),
             Source::Message { .. } => self.messages.front(),
-            Source::Farewell => rare?.farewell.as_ref(),
+            Source::SendDisconnect => rare?.farewell.as_ref(),
         };
         queue?.get(packet.start..packet.start + packet.len)
     }
@@ -335,7 +335,7 @@ impl Outbox {
                 written.is_opened = true;
                 None
             }
-            Source::Farewell => {
+            Source::SendDisconnect => {
                 self.rare().farewell = None;
                 None
             }
@@ -518,11 +518,11 @@ mod tests {
     #[test]
     fn a_long_queue_gives_its_memory_back() {
         let mut outbox = outbox(&[b"a".as_slice(); 100]);
-        assert!(outbox.held() >= 3200);
+        assert!(outbox.memory_used() >= 3200);
 
         write(&mut outbox, 1000, 10);
 
-        assert_eq!(outbox.held(), 0);
+        assert_eq!(outbox.memory_used(), 0);
     }
 
     #[test]
@@ -532,13 +532,13 @@ mod tests {
         outbox.push_expedited(Bytes::from_static(b"X"));
         outbox.end_with(Bytes::from_static(b"[end]"));
         outbox.flush(Tag(1));
-        assert!(outbox.held() > 0);
+        assert!(outbox.memory_used() > 0);
 
         write(&mut outbox, 1000, 10);
         assert!(outbox.is_written());
         outbox.next_flushed();
 
-        assert_eq!(outbox.held(), 0);
+        assert_eq!(outbox.memory_used(), 0);
     }
 
     #[test]
@@ -566,6 +566,6 @@ mod tests {
 
         assembly.append(b"ab", ahead);
 
-        assert_eq!(assembly.held(), 1000);
+        assert_eq!(assembly.memory_used(), 1000);
     }
 }

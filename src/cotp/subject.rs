@@ -6,14 +6,14 @@ use super::config::Config;
 use super::connection::Connection;
 use super::wire::Tpdu;
 use crate::Seed;
-use crate::laws::Subject;
+use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
 
 /// What every connection may hold beside what its configuration bounds: its boxed configuration, CR or CC
 /// and farewell, flushes, and queues that have room for a few entries.
 const SMALL_CHANGE: usize = 1 << 14;
 
-impl Subject for Connection {
+impl LawSubject for Connection {
     type Config = Config;
 
     fn make(config: &Config, seed: Seed) -> Option<Self> {
@@ -21,7 +21,7 @@ impl Subject for Connection {
     }
 
     /// Queues and vectors double, so their memory may be twice what is in them.
-    fn ceiling(config: &Config) -> usize {
+    fn memory_limit(config: &Config) -> usize {
         // Messages that wait and one more; octets that are held back.
         let received = config.receive_queue.saturating_mul(4);
         // The message under way, and the one that came last.
@@ -34,15 +34,15 @@ impl Subject for Connection {
             messages,
             sent,
             packets,
-            config.held(),
+            config.memory_used(),
             SMALL_CHANGE,
         ]
         .into_iter()
         .fold(0, usize::saturating_add)
     }
 
-    fn held(&self) -> usize {
-        Self::held(self)
+    fn memory_used(&self) -> usize {
+        Self::memory_used(self)
     }
 
     fn is_stream(_: &Config, (): ()) -> bool {

@@ -142,7 +142,7 @@ impl Tpkt {
     }
 
     /// Returns the bytes of memory it holds.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         self.buffer.capacity()
     }
 
@@ -350,7 +350,7 @@ mod tests {
         let frame = tpkt.next(&mut chunk).unwrap().unwrap();
 
         assert!(core::ptr::eq(frame, &raw const stream[4..8]));
-        assert_eq!(tpkt.held(), 0);
+        assert_eq!(tpkt.memory_used(), 0);
     }
 
     #[test]
@@ -438,9 +438,9 @@ mod tests {
         let (head, mut tail) = packet.split_at(100);
         assert_eq!(frames(&mut tpkt, head, 100), Ok(Vec::new()));
         assert_eq!(tpkt.next(&mut tail).unwrap().map(<[u8]>::len), Some(0xFFC));
-        assert!(tpkt.held() >= 0xFFC);
+        assert!(tpkt.memory_used() >= 0xFFC);
         tpkt.forget_given();
 
-        assert_eq!(tpkt.held(), 0);
+        assert_eq!(tpkt.memory_used(), 0);
     }
 }

@@ -13,8 +13,8 @@ use bytes::{Bytes, BytesMut};
 use streams::{Fin, Pipe};
 
 use super::log::{Log, Manner, Pieces, Run, Seen};
-use super::{Breach, Case, Fed, Law, Step, Subject, Watch};
-use crate::{Ask, Cause, Chance, Instant, Link, Output, Seed, Tag, Transmit};
+use super::{Case, Checker, DrainInput, Law, LawSubject, Step, Violation};
+use crate::{Ask, Cause, Instant, Link, Output, Rng, Seed, Tag, Transmit};
 
 /// Where time begins: late enough to go back from.
 const BEGINNING: Instant = Instant::from_nanos(3_600_000_000_000);
@@ -27,10 +27,10 @@ const MOST_WAKES: usize = 1024;
 /// Reads how much memory is allocated, everywhere.
 pub(super) type Meter<'m> = &'m mut dyn FnMut() -> usize;
 
-pub(super) struct Bench<'b, 'm, M: Subject> {
+pub(super) struct Bench<'b, 'm, M: LawSubject> {
     config: &'b M::Config,
     machine: M,
-    watch: Watch<M::Addr>,
+    watch: Checker<M::Addr>,
     tx: Transmit<M::Addr>,
     manner: Manner,
     ceiling: usize,
@@ -40,9 +40,9 @@ pub(super) struct Bench<'b, 'm, M: Subject> {
     pipes: BTreeMap<M::Addr, Pipe>,
     opens: Vec<(Tag, M::Addr)>,
     opened: Vec<M::Addr>,
-    fed: Fed,
+    fed: DrainInput,
     datagram: usize,
-    chance: Chance,
+    chance: Rng,
     meter: Option<Meter<'m>>,
     metered: usize,
     step: &'b Cell<usize>,
@@ -54,7 +54,7 @@ enum Turn {
     Rest,
 }
 
-impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
+impl<'b, 'm, M: LawSubject> Bench<'b, 'm, M> {
     /// Makes the machine; `None` when the configuration is refused. `step` shows where the run has got to.
     pub(super) fn new(
         case: &'b Case<M>,
@@ -70,18 +70,18 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         Some(Self {
             config: &case.config,
             machine,
-            watch: Watch::new(case.limits),
+            watch: Checker::new(case.limits),
             tx: warm(case),
             manner,
-            ceiling: M::ceiling(&case.config),
+            ceiling: M::memory_limit(&case.config),
             clock: BEGINNING,
             told: Instant::ZERO,
             pipes: BTreeMap::new(),
             opens: Vec::new(),
             opened: Vec::new(),
-            fed: Fed::default(),
+            fed: DrainInput::default(),
             datagram: 0,
-            chance: Seed::from(case.seed).child("pieces").chance(),
+            chance: Seed::from(case.seed).child("pieces").rng(),
             meter,
             metered,
             step,
@@ -96,15 +96,15 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
     pub(super) fn run(
         mut self,
         script: &[Step<M::Addr, M::Command>],
-    ) -> Result<Log<M::Addr, M::Event>, Breach> {
-        self.go_through(script).map_err(|breach| Breach {
+    ) -> Result<Log<M::Addr, M::Event>, Violation> {
+        self.go_through(script).map_err(|breach| Violation {
             step: self.step.get(),
             ..breach
         })?;
         Ok(self.log)
     }
 
-    fn go_through(&mut self, script: &[Step<M::Addr, M::Command>]) -> Result<(), Breach> {
+    fn go_through(&mut self, script: &[Step<M::Addr, M::Command>]) -> Result<(), Violation> {
         self.weigh()?;
         for (index, step) in script.iter().enumerate() {
             self.step.set(index);
@@ -124,7 +124,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         self.let_time_pass()
     }
 
-    fn apply(&mut self, step: &Step<M::Addr, M::Command>) -> Result<(), Breach> {
+    fn apply(&mut self, step: &Step<M::Addr, M::Command>) -> Result<(), Violation> {
         match step {
             Step::Receive { from, octets } => self.arrive(M::route(*from, &self.opened), octets),
             Step::Flood { from, octets } => self.feed(M::route(*from, &self.opened), octets),
@@ -146,7 +146,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
     }
 
     /// Once the script is over, deadlines come until none is left: time alone must fall silent.
-    fn let_time_pass(&mut self) -> Result<(), Breach> {
+    fn let_time_pass(&mut self) -> Result<(), Violation> {
         self.settle(Pieces::Whole)?;
         let wakes = M::most_events(self.fed).saturating_add(1).min(MOST_WAKES);
         for _ in 0..wakes {
@@ -162,7 +162,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
     // Time.
 
     /// Reads the clock for a call of the machine, and has it probed first if the run is one of probes.
-    fn now(&mut self) -> Result<Instant, Breach> {
+    fn now(&mut self) -> Result<Instant, Violation> {
         let now = match self.manner {
             Manner::Clamped => self.clock.max(self.told),
             Manner::Plain | Manner::Probed | Manner::Cut(_) => self.clock,
@@ -174,7 +174,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         Ok(now)
     }
 
-    fn wake(&mut self) -> Result<(), Breach> {
+    fn wake(&mut self) -> Result<(), Violation> {
         self.drain()?;
         match self.watch.deadline() {
             Some(deadline) if deadline <= END => {
@@ -186,7 +186,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
     }
 
     /// Polls half way to where something may come, and right before it. The watch judges the answers.
-    fn probe_until(&mut self, now: Instant) -> Result<(), Breach> {
+    fn probe_until(&mut self, now: Instant) -> Result<(), Violation> {
         if !self.watch.is_idle() {
             return Ok(());
         }
@@ -199,14 +199,14 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         self.probe(from + last)
     }
 
-    fn probe(&mut self, at: Instant) -> Result<(), Breach> {
+    fn probe(&mut self, at: Instant) -> Result<(), Violation> {
         let output = self.machine.poll(at, &mut self.tx);
         self.watch.polled(at, &output, &self.tx)
     }
 
     // Input.
 
-    fn arrive(&mut self, from: M::Addr, octets: &[u8]) -> Result<(), Breach> {
+    fn arrive(&mut self, from: M::Addr, octets: &[u8]) -> Result<(), Violation> {
         if !self.watch.is_alive(from) {
             return Ok(());
         }
@@ -220,7 +220,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         Ok(())
     }
 
-    fn feed(&mut self, from: M::Addr, octets: &[u8]) -> Result<(), Breach> {
+    fn feed(&mut self, from: M::Addr, octets: &[u8]) -> Result<(), Violation> {
         if M::is_stream(self.config, from) {
             if octets.is_empty() {
                 // No read of a stream gives nothing, and ends nothing.
@@ -238,7 +238,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         self.weigh()
     }
 
-    fn cue(&mut self, at: M::Addr, state: Link) -> Result<(), Breach> {
+    fn cue(&mut self, at: M::Addr, state: Link) -> Result<(), Violation> {
         let opens = matches!(state, Link::Up | Link::Opened(_));
         if !opens && !self.watch.is_alive(at) {
             return Ok(());
@@ -261,7 +261,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         self.link(at, state)
     }
 
-    fn link(&mut self, at: M::Addr, state: Link) -> Result<(), Breach> {
+    fn link(&mut self, at: M::Addr, state: Link) -> Result<(), Violation> {
         let now = self.now()?;
         self.count(0);
         self.watch.link(now, at, state);
@@ -269,7 +269,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         self.weigh()
     }
 
-    fn answer(&mut self, open: u8, failed: Option<Cause>) -> Result<(), Breach> {
+    fn answer(&mut self, open: u8, failed: Option<Cause>) -> Result<(), Violation> {
         let Some(nth) = usize::from(open).checked_rem(self.opens.len()) else {
             return Ok(());
         };
@@ -282,7 +282,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
         self.cue(path, Link::Opened(tag))
     }
 
-    fn command(&mut self, command: &M::Command) -> Result<(), Breach> {
+    fn command(&mut self, command: &M::Command) -> Result<(), Violation> {
         let now = self.now()?;
         self.count(0);
         self.watch.command(now);
@@ -295,7 +295,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
 
     fn count(&mut self, octets: usize) {
         if self.watch.is_idle() {
-            self.fed = Fed::default();
+            self.fed = DrainInput::default();
         }
         self.fed.calls += 1;
         self.fed.octets += octets;
@@ -303,12 +303,12 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
 
     // Output.
 
-    fn drain(&mut self) -> Result<(), Breach> {
+    fn drain(&mut self) -> Result<(), Violation> {
         while let Turn::More = self.poll()? {}
         Ok(())
     }
 
-    fn poll(&mut self) -> Result<Turn, Breach> {
+    fn poll(&mut self) -> Result<Turn, Violation> {
         let now = self.now()?;
         let output = self.metered(|machine, tx| machine.poll(now, tx));
         self.watch.polled(now, &output, &self.tx)?;
@@ -317,6 +317,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
             Output::Transmit => self.sent(),
             Output::Event(event) => self.take(event),
             Output::Ask(ask) => self.asked(ask),
+            Output::Yield => {}
             Output::Idle(deadline) => {
                 self.note(Seen::Idle(deadline));
                 if self.manner == Manner::Probed {
@@ -368,7 +369,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
                 self.pipes.remove(&at);
                 ask
             }
-            Ask::Hand { tag, path, early } => self.hand(tag, path, &early),
+            Ask::Detach { tag, path, early } => self.hand(tag, path, &early),
             Ask::Cancel(_) | Ask::Finish(_) => ask,
         };
         self.note(Seen::Ask(ask));
@@ -382,7 +383,7 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
             all.extend_from_slice(&pipe.octets);
         }
         let early = all.freeze();
-        Ask::Hand { tag, path, early }
+        Ask::Detach { tag, path, early }
     }
 
     fn note(&mut self, seen: Seen<M::Addr, M::Event>) {
@@ -407,8 +408,8 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
     }
 
     /// Weighs the machine against its ceiling, and sets the bounds of the drain by what it holds.
-    fn weigh(&mut self) -> Result<(), Breach> {
-        let own = self.machine.held();
+    fn weigh(&mut self) -> Result<(), Violation> {
+        let own = self.machine.memory_used();
         // What a driver or an application gave away and the machine freed makes the sum negative.
         let metered = isize::try_from(self.metered).map_or(0, isize::unsigned_abs);
         self.fed.held = self.fed.held.max(own);
@@ -433,12 +434,16 @@ impl<'b, 'm, M: Subject> Bench<'b, 'm, M> {
             "{held} bytes held {by}, above the ceiling of {} and {chunks} for chunks",
             self.ceiling
         );
-        Err(Breach::new(Law::MemoryIsBounded, self.step.get(), detail))
+        Err(Violation::new(
+            Law::MemoryIsBounded,
+            self.step.get(),
+            detail,
+        ))
     }
 }
 
 /// Makes the buffer for sends and lets it grow, so that no meter takes its memory for the machine's.
-fn warm<M: Subject>(case: &Case<M>) -> Transmit<M::Addr> {
+fn warm<M: LawSubject>(case: &Case<M>) -> Transmit<M::Addr> {
     let mut tx = Transmit::new(case.limits);
     let address = case.script.iter().find_map(|step| match step {
         Step::Receive { from: at, .. } | Step::Flood { from: at, .. } | Step::Link { at, .. } => {

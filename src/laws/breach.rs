@@ -85,7 +85,7 @@ impl Law {
                 "`decode(encode(x)) == x`, and re-encoding what decodes is a fixed point"
             }
             Self::Silence => {
-                "nothing is written between `Full` and `Free`, nor after `Down`, `Hand`, `Finish`, `Close` or `Abort`"
+                "nothing is written between `Full` and `Free`, nor after `Down`, `Detach`, `Finish`, `Close` or `Abort`"
             }
             Self::WantedAgain => {
                 "a refused stream is wanted again once events are taken, `Free` comes, or it is closed"
@@ -102,7 +102,7 @@ impl fmt::Display for Law {
 
 /// A law broken: which, where, and by what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Breach {
+pub struct Violation {
     /// The law.
     pub law: Law,
     /// Which step of the script broke it, or which call of a watched machine, from 0. One past the script
@@ -110,11 +110,11 @@ pub struct Breach {
     pub step: usize,
     /// What was seen.
     pub detail: String,
-    /// The script that broke it, in a form to paste into a test; empty from a bare [`Watch`](super::Watch).
+    /// The script that broke it, in a form to paste into a test; empty from a bare [`Checker`](super::Checker).
     pub script: String,
 }
 
-impl Breach {
+impl Violation {
     /// Reports `law` broken at `step`, without a script.
     #[must_use]
     pub const fn new(law: Law, step: usize, detail: String) -> Self {
@@ -127,7 +127,7 @@ impl Breach {
     }
 }
 
-impl fmt::Display for Breach {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -142,4 +142,4 @@ impl fmt::Display for Breach {
     }
 }
 
-impl Error for Breach {}
+impl Error for Violation {}

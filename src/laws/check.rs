@@ -7,7 +7,7 @@ use core::cell::Cell;
 use super::bench::{Bench, Meter};
 use super::log::{Log, Manner, Pieces, Seen};
 use super::shrink::shrink;
-use super::{Breach, Case, Law, Step, Subject, chunks};
+use super::{Case, Law, LawSubject, Step, Violation, chunks};
 
 /// What a case that keeps the laws did, to see that scripts get anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,9 +30,9 @@ pub struct Summary {
 ///
 /// # Panics
 ///
-/// When a law is broken, with the [`Breach`] and a script made small.
+/// When a law is broken, with the [`Violation`] and a script made small.
 #[expect(clippy::panic, reason = "a test and a fuzz target fail by panicking")]
-pub fn check<M: Subject>(case: Case<M>) {
+pub fn check<M: LawSubject>(case: Case<M>) {
     if let Err(breach) = try_check(&case) {
         // Dropped first, so that the report stands last.
         drop(case);
@@ -45,7 +45,7 @@ pub fn check<M: Subject>(case: Case<M>) {
 /// # Errors
 ///
 /// The first law broken, with a script made small by leaving out whatever the breach can do without.
-pub fn try_check<M: Subject>(case: &Case<M>) -> Result<Summary, Breach> {
+pub fn try_check<M: LawSubject>(case: &Case<M>) -> Result<Summary, Violation> {
     judge(case).map_err(|breach| shrink(case, breach, judge))
 }
 
@@ -53,9 +53,9 @@ pub fn try_check<M: Subject>(case: &Case<M>) -> Result<Summary, Breach> {
 ///
 /// # Panics
 ///
-/// When a law is broken, with the [`Breach`] and a script made small.
+/// When a law is broken, with the [`Violation`] and a script made small.
 #[expect(clippy::panic, reason = "a test and a fuzz target fail by panicking")]
-pub fn check_metered<M: Subject>(case: &Case<M>, allocated: impl FnMut() -> usize) {
+pub fn check_metered<M: LawSubject>(case: &Case<M>, allocated: impl FnMut() -> usize) {
     if let Err(breach) = try_check_metered(case, allocated) {
         panic!("{breach}");
     }
@@ -70,10 +70,10 @@ pub fn check_metered<M: Subject>(case: &Case<M>, allocated: impl FnMut() -> usiz
 /// # Errors
 ///
 /// The first law broken of those that one run can show.
-pub fn try_check_metered<M: Subject>(
+pub fn try_check_metered<M: LawSubject>(
     case: &Case<M>,
     mut allocated: impl FnMut() -> usize,
-) -> Result<(), Breach> {
+) -> Result<(), Violation> {
     let mut run_metered = |case: &Case<M>| {
         let meter: Meter<'_> = &mut allocated;
         run(case, Manner::Plain, Some(meter)).map(drop)
@@ -82,7 +82,7 @@ pub fn try_check_metered<M: Subject>(
 }
 
 /// Every law that needs a machine. Each run is watched, so the laws of one run are judged in all of them.
-fn judge<M: Subject>(case: &Case<M>) -> Result<Summary, Breach> {
+fn judge<M: LawSubject>(case: &Case<M>) -> Result<Summary, Violation> {
     let goes_back = case.script.iter().any(|step| matches!(step, Step::Back(_)));
     let plain = run(case, Manner::Plain, None).map_err(|breach| {
         if goes_back && run(case, Manner::Clamped, None).is_ok() {
@@ -126,17 +126,17 @@ fn judge<M: Subject>(case: &Case<M>) -> Result<Summary, Breach> {
 }
 
 /// What breaks only while the clock goes back breaks law 6, whatever it looks like.
-fn blame_the_clock(breach: Breach) -> Breach {
-    let Breach {
+fn blame_the_clock(breach: Violation) -> Violation {
+    let Violation {
         law, step, detail, ..
     } = breach;
     let number = law.number();
     let detail = format!("law {number} holds while the clock stands still, and not here: {detail}");
-    Breach::new(Law::TimeStandsStill, step, detail)
+    Violation::new(Law::TimeStandsStill, step, detail)
 }
 
 /// Law 9: the same octets in other pieces.
-fn judge_chunks<M: Subject>(case: &Case<M>) -> Result<usize, Breach> {
+fn judge_chunks<M: LawSubject>(case: &Case<M>) -> Result<usize, Violation> {
     let Some(whole) = run(case, Manner::Cut(Pieces::Whole), None)? else {
         return Ok(0);
     };
@@ -152,11 +152,11 @@ fn judge_chunks<M: Subject>(case: &Case<M>) -> Result<usize, Breach> {
 type Ran<M> = Option<Log<<M as crate::Machine>::Addr, <M as crate::Machine>::Event>>;
 
 /// Runs the script once; `None` when the configuration is refused.
-fn run<M: Subject>(
+fn run<M: LawSubject>(
     case: &Case<M>,
     manner: Manner,
     meter: Option<Meter<'_>>,
-) -> Result<Ran<M>, Breach> {
+) -> Result<Ran<M>, Violation> {
     let step = Cell::new(0);
     let ran = caught(|| {
         Bench::new(case, manner, meter, &step)
@@ -165,7 +165,7 @@ fn run<M: Subject>(
     });
     ran.unwrap_or_else(|message| {
         let detail = format!("it panicked: {message}");
-        Err(Breach::new(Law::NoPanic, step.get(), detail))
+        Err(Violation::new(Law::NoPanic, step.get(), detail))
     })
 }
 
@@ -200,10 +200,10 @@ fn compare<A: crate::Addr, E: core::fmt::Debug + PartialEq>(
     plain: &Log<A, E>,
     twin: Option<&Log<A, E>>,
     twist: &str,
-) -> Result<(), Breach> {
+) -> Result<(), Violation> {
     let Some(twin) = twin else {
         let detail = String::from("the configuration was accepted once and refused once");
-        return Err(Breach::new(law, 0, detail));
+        return Err(Violation::new(law, 0, detail));
     };
     let mut others = twin.seen.iter();
     for entry in &plain.seen {
@@ -223,7 +223,7 @@ fn differ<A: crate::Addr, E: core::fmt::Debug>(
     plain: Option<&(usize, Seen<A, E>)>,
     twin: Option<&(usize, Seen<A, E>)>,
     twist: &str,
-) -> Breach {
+) -> Violation {
     let step = plain.into_iter().chain(twin).map(|(step, _)| *step).min();
     let text = |entry: Option<&(usize, Seen<A, E>)>| {
         entry.map_or_else(
@@ -232,7 +232,7 @@ fn differ<A: crate::Addr, E: core::fmt::Debug>(
         )
     };
     let detail = format!("{twist} {}, where it gave {}", text(twin), text(plain));
-    Breach::new(law, step.unwrap_or(0), detail)
+    Violation::new(law, step.unwrap_or(0), detail)
 }
 
 fn summary<A, E>(log: &Log<A, E>) -> Summary {

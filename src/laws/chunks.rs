@@ -8,7 +8,7 @@ use core::fmt::Debug;
 use core::mem::{Discriminant, discriminant};
 
 use super::log::{Log, Pieces, Run, Seen, Stall};
-use super::{Breach, Law, Step};
+use super::{Law, Step, Violation};
 use crate::{Addr, Ask, Link};
 
 /// Compares a run on whole chunks with one on pieces, and returns how many steps could be compared.
@@ -25,7 +25,7 @@ pub(super) fn compare<A: Addr, C, E: Debug + PartialEq>(
     whole: &Log<A, E>,
     cut: &Log<A, E>,
     pieces: Pieces,
-) -> Result<usize, Breach> {
+) -> Result<usize, Violation> {
     let mut one = Tale::new(whole);
     let mut other = Tale::new(cut);
     let mut before = Stall::None;
@@ -46,7 +46,7 @@ pub(super) fn compare<A: Addr, C, E: Debug + PartialEq>(
                 Order::Strict
             };
             one.match_with(&other, pieces, order)
-                .map_err(|detail| Breach::new(Law::ChunksVanish, index, detail))?;
+                .map_err(|detail| Violation::new(Law::ChunksVanish, index, detail))?;
             one.forget();
             other.forget();
         }

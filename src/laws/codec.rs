@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 
-use super::{Breach, Law};
+use super::{Law, Violation};
 
 /// A codec on trial: the three functions of a wire type.
 ///
@@ -77,15 +77,15 @@ pub fn check_item<C: Codec>(item: &C::Item<'_>) {
 /// # Errors
 ///
 /// Law 10, with the octets in place of a script.
-pub fn try_octets<C: Codec>(octets: &[u8]) -> Result<bool, Breach> {
+pub fn try_octets<C: Codec>(octets: &[u8]) -> Result<bool, Violation> {
     let Some(item) = C::decode(octets) else {
         return Ok(false);
     };
     round_trip::<C>(&item)
         .map(|()| true)
-        .map_err(|detail| Breach {
+        .map_err(|detail| Violation {
             script: format!("&{octets:?}"),
-            ..Breach::new(Law::CodecAgrees, 0, detail)
+            ..Violation::new(Law::CodecAgrees, 0, detail)
         })
 }
 
@@ -94,10 +94,10 @@ pub fn try_octets<C: Codec>(octets: &[u8]) -> Result<bool, Breach> {
 /// # Errors
 ///
 /// Law 10, with the item in place of a script.
-pub fn try_item<C: Codec>(item: &C::Item<'_>) -> Result<(), Breach> {
-    round_trip::<C>(item).map_err(|detail| Breach {
+pub fn try_item<C: Codec>(item: &C::Item<'_>) -> Result<(), Violation> {
+    round_trip::<C>(item).map_err(|detail| Violation {
         script: format!("{item:?}"),
-        ..Breach::new(Law::CodecAgrees, 0, detail)
+        ..Violation::new(Law::CodecAgrees, 0, detail)
     })
 }
 

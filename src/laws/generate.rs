@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-use super::{Case, Step, Subject};
+use super::{Case, LawSubject, Step};
 use crate::{Cause, Limits, Link};
 
 /// Most steps of one script, as a power of two. Longer ones find nothing that these do not.
@@ -25,7 +25,7 @@ impl<'a, A: Arbitrary<'a>, C: Arbitrary<'a>> Arbitrary<'a> for Step<A, C> {
 
 impl<'a, M> Arbitrary<'a> for Case<M>
 where
-    M: Subject<Config: Arbitrary<'a>>,
+    M: LawSubject<Config: Arbitrary<'a>>,
     M::Addr: Arbitrary<'a>,
     M::Command: Arbitrary<'a>,
 {
@@ -62,7 +62,7 @@ where
 
 fn addresses<'a, M>(u: &mut Unstructured<'a>) -> Result<Vec<M::Addr>>
 where
-    M: Subject<Addr: Arbitrary<'a>>,
+    M: LawSubject<Addr: Arbitrary<'a>>,
 {
     let count = u.int_in_range(1..=MOST_ADDRESSES)?;
     let mut addresses = (0..count)

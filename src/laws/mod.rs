@@ -13,15 +13,15 @@
 //! | 5 | Equal seed, equal script and equal limits give equal octets, asks and events. | `Determined` | a second run |
 //! | 6 | Time going backwards is standing still. | `TimeStandsStill` | a second run whose clock stands still where the script's goes back |
 //! | 7 | No panic, ever. | `NoPanic` | every run; caught with the feature `std` |
-//! | 8 | Memory stays under the bound of the config plus one chunk, and a stream fed on while not wanted is ended. | `MemoryIsBounded` | every run, by [`Subject::held`] or a meter; the watch |
+//! | 8 | Memory stays under the bound of the config plus one chunk, and a stream fed on while not wanted is ended. | `MemoryIsBounded` | every run, by [`LawLawSubject::memory_used`] or a meter; the watch |
 //! | 9 | The chunking of a stream never matters. | `ChunksVanish` | four runs: whole chunks, single octets, random pieces, random pieces with drains in between |
 //! | 10 | `decode(encode(x)) == x`, and re-encoding what decodes is a fixed point. | `CodecAgrees` | [`codec`] |
-//! | 11 | Nothing is written between `Full` and `Free`, nor after `Down`, `Hand`, `Finish`, `Close` or `Abort`, of the address or of its [carrier](crate::Addr::carrier). | `Silence` | the watch |
+//! | 11 | Nothing is written between `Full` and `Free`, nor after `Down`, `Detach`, `Finish`, `Close` or `Abort`, of the address or of its [carrier](crate::Addr::carrier). | `Silence` | the watch |
 //! | 12 | A refused stream is wanted again once events are taken, `Free` comes, or it is closed. | `WantedAgain` | the watch |
 //!
 //! # In tests and fuzz targets
 //!
-//! A protocol implements [`Subject`] for its machine. A [`Case`] is a configuration, a seed, the limits of
+//! A protocol implements [`LawSubject`] for its machine. A [`Case`] is a configuration, a seed, the limits of
 //! `tx` and a script of [`Step`]s: written by hand, or with the feature `arbitrary` generated. [`check`]
 //! runs it under every law, and a law that fails says which, and gives a small script that breaks it as an
 //! expression to paste into a test:
@@ -45,12 +45,12 @@
 //!
 //! # Around a live machine
 //!
-//! [`Watch`] checks what a single run can show, call by call, for whoever drives the machine.
+//! [`Checker`] checks what a single run can show, call by call, for whoever drives the machine.
 //!
 //! # What a script's driver does
 //!
 //! It keeps the contract. Octets of a stream lie in a socket until the machine wants them, and the end of
-//! the stream lies behind them. Nothing comes from a path after `Down`, `Hand`, `Close` or `Abort`, until
+//! the stream lies behind them. Nothing comes from a path after `Down`, `Detach`, `Close` or `Abort`, until
 //! `Up` or `Opened` begins another life. Only [`Step::Flood`] breaks these rules, and then the laws 8 and 9
 //! ask less of the machine: to end the stream, and nothing about chunks.
 //!
@@ -65,7 +65,7 @@
 //!
 //! * A machine may want no more after some of the pieces, and have read too far with the whole. While
 //!   such octets lie unread the runs cannot be compared, nor ever after once anything but `Free` comes.
-//! * Where the machine [awaits](Subject::awaits) somebody's decision, what it read too far may make no
+//! * Where the machine [awaits](LawSubject::awaits) somebody's decision, what it read too far may make no
 //!   difference until time passes or a cue comes; so commands are compared.
 //! * What was to be sent to a stream that is aborted is lost, and one run may have sent more of it.
 //! * A stream that is handed over is its early octets followed by those still in the socket.
@@ -85,8 +85,8 @@ mod subject;
 mod tests;
 mod watch;
 
-pub use breach::{Breach, Law};
+pub use breach::{Law, Violation};
 pub use check::{Summary, check, check_metered, try_check, try_check_metered};
 pub use script::{Case, Step};
-pub use subject::{Fed, Subject};
-pub use watch::Watch;
+pub use subject::{DrainInput, LawSubject};
+pub use watch::Checker;

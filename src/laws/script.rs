@@ -5,7 +5,7 @@ use core::any::type_name;
 use core::fmt;
 use core::time::Duration;
 
-use super::Subject;
+use super::LawSubject;
 use crate::{Cause, Limits, Link};
 
 /// One step of a script.
@@ -61,7 +61,7 @@ pub enum Step<A, C> {
 ///
 /// `Debug` prints it as an expression to paste into a test. With the feature `arbitrary` it is generated
 /// when addresses, commands and configuration are.
-pub struct Case<M: Subject> {
+pub struct Case<M: LawSubject> {
     /// What the machine is made from.
     pub config: M::Config,
     /// The seed, by its number.
@@ -72,7 +72,7 @@ pub struct Case<M: Subject> {
     pub script: Vec<Step<M::Addr, M::Command>>,
 }
 
-impl<M: Subject> Case<M> {
+impl<M: LawSubject> Case<M> {
     /// Puts together a case with seed 0 and the usual limits.
     #[must_use]
     pub fn new(config: M::Config, script: Vec<Step<M::Addr, M::Command>>) -> Self {
@@ -85,7 +85,7 @@ impl<M: Subject> Case<M> {
     }
 }
 
-impl<M: Subject> Clone for Case<M> {
+impl<M: LawSubject> Clone for Case<M> {
     fn clone(&self) -> Self {
         Self {
             config: self.config.clone(),
@@ -96,7 +96,7 @@ impl<M: Subject> Clone for Case<M> {
     }
 }
 
-impl<M: Subject> fmt::Debug for Case<M> {
+impl<M: LawSubject> fmt::Debug for Case<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Limits {
             datagram,

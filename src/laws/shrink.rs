@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use super::{Breach, Case, Law, Step, Subject};
+use super::{Case, Law, LawSubject, Step, Violation};
 use crate::Limits;
 
 /// Runs spent on making a script smaller.
@@ -15,11 +15,11 @@ const MOST_PANICS: usize = 40;
 /// Makes the case of a breach smaller as long as the same law breaks, and puts it into the breach.
 ///
 /// What stands behind the step goes first, then runs of steps, halves before single ones, then octets.
-pub(super) fn shrink<M: Subject, T>(
+pub(super) fn shrink<M: LawSubject, T>(
     case: &Case<M>,
-    breach: Breach,
-    verdict: impl FnMut(&Case<M>) -> Result<T, Breach>,
-) -> Breach {
+    breach: Violation,
+    verdict: impl FnMut(&Case<M>) -> Result<T, Violation>,
+) -> Violation {
     let tries = match breach.law {
         Law::NoPanic => MOST_PANICS,
         _ => MOST_TRIES,
@@ -46,20 +46,20 @@ pub(super) fn shrink<M: Subject, T>(
             },
         );
     }
-    Breach {
+    Violation {
         script: format!("{:?}", shrinker.small),
         ..shrinker.breach
     }
 }
 
-struct Shrinker<M: Subject, V> {
+struct Shrinker<M: LawSubject, V> {
     small: Case<M>,
-    breach: Breach,
+    breach: Violation,
     tries: usize,
     verdict: V,
 }
 
-impl<M: Subject, T, V: FnMut(&Case<M>) -> Result<T, Breach>> Shrinker<M, V> {
+impl<M: LawSubject, T, V: FnMut(&Case<M>) -> Result<T, Violation>> Shrinker<M, V> {
     /// Takes `candidate` in place of the smallest case so far, if it breaks the same law.
     fn attempt(&mut self, candidate: Case<M>) -> bool {
         if self.tries == 0 {
@@ -110,14 +110,14 @@ impl<M: Subject, T, V: FnMut(&Case<M>) -> Result<T, Breach>> Shrinker<M, V> {
     }
 }
 
-fn octets<M: Subject>(case: &Case<M>, index: usize) -> Option<&Vec<u8>> {
+fn octets<M: LawSubject>(case: &Case<M>, index: usize) -> Option<&Vec<u8>> {
     match case.script.get(index)? {
         Step::Receive { octets, .. } | Step::Flood { octets, .. } => Some(octets),
         _ => None,
     }
 }
 
-fn octets_mut<M: Subject>(case: &mut Case<M>, index: usize) -> Option<&mut Vec<u8>> {
+fn octets_mut<M: LawSubject>(case: &mut Case<M>, index: usize) -> Option<&mut Vec<u8>> {
     match case.script.get_mut(index)? {
         Step::Receive { octets, .. } | Step::Flood { octets, .. } => Some(octets),
         _ => None,

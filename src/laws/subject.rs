@@ -10,7 +10,7 @@ use crate::{Machine, Seed};
 /// for; the defaults suit a machine on one stream.
 ///
 /// ```
-/// use farlink::laws::{self, Case, Step, Subject};
+/// use farlink::laws::{self, Case, Step, LawSubject};
 /// # use farlink::{Instant, Link, Machine, Output, Seed, Transmit};
 /// # use core::convert::Infallible;
 ///
@@ -40,16 +40,16 @@ use crate::{Machine, Seed};
 /// #     }
 /// # }
 ///
-/// impl Subject for Counter {
+/// impl LawSubject for Counter {
 ///     type Config = usize;
 ///
 ///     fn make(most: &usize, _: Seed) -> Option<Self> {
 ///         (*most > 0).then_some(Self { most: *most, seen: 0, told: 0 })
 ///     }
-///     fn ceiling(_: &usize) -> usize {
+///     fn memory_limit(_: &usize) -> usize {
 ///         size_of::<Self>()
 ///     }
-///     fn held(&self) -> usize {
+///     fn memory_used(&self) -> usize {
 ///         size_of::<Self>()
 ///     }
 ///     fn is_stream(_: &usize, (): ()) -> bool {
@@ -60,7 +60,7 @@ use crate::{Machine, Seed};
 /// let octets = vec![0; 20];
 /// laws::check(Case::<Counter>::new(12, vec![Step::Receive { from: (), octets }]));
 /// ```
-pub trait Subject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> + Sized {
+pub trait LawSubject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> + Sized {
     /// What a machine is made from, beside the seed.
     type Config: Clone + Debug;
 
@@ -71,10 +71,10 @@ pub trait Subject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> + S
     ///
     /// Allocated bytes count, useful or not. One chunk more is granted on top for each stream that is read,
     /// and one for datagrams.
-    fn ceiling(config: &Self::Config) -> usize;
+    fn memory_limit(config: &Self::Config) -> usize;
 
-    /// Returns how many bytes of memory the machine holds, counted as for [`ceiling`](Self::ceiling).
-    fn held(&self) -> usize;
+    /// Returns how many bytes of memory the machine holds, counted as for [`ceiling`](Self::memory_limit).
+    fn memory_used(&self) -> usize;
 
     /// Tells whether octets from `at` are a stream; otherwise each receive is a datagram.
     ///
@@ -97,7 +97,7 @@ pub trait Subject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> + S
     /// default grants 16 to a call and 4 to each of the others, which holds for sends of one octet and for
     /// a protocol that frames each octet on its own.
     #[must_use]
-    fn most_outputs(fed: Fed) -> usize {
+    fn most_outputs(fed: DrainInput) -> usize {
         let weight = fed.octets.saturating_add(fed.held).saturating_mul(4);
         fed.calls
             .saturating_mul(16)
@@ -110,7 +110,7 @@ pub trait Subject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> + S
     /// Such an event tells the end of something that the machine holds, and the smallest thing to hold is a
     /// word of 8 bytes. What goes on for ever, such as keepalives, is no event.
     #[must_use]
-    fn most_events(fed: Fed) -> usize {
+    fn most_events(fed: DrainInput) -> usize {
         (fed.held / 8).saturating_add(64)
     }
 
@@ -154,7 +154,7 @@ pub trait Subject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> + S
 
 /// What a machine was given since it was last idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Fed {
+pub struct DrainInput {
     /// Calls that brought input: receives, cues and commands.
     pub calls: usize,
     /// Octets received.

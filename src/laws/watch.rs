@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Breach, Law};
+use super::{Law, Violation};
 use crate::{Addr, Ask, Instant, Limits, Link, Machine, Output, Transmit};
 
 /// Watches a live machine and tells when it breaks a law that a single run can show.
@@ -15,9 +15,9 @@ use crate::{Addr, Ask, Instant, Limits, Link, Machine, Output, Transmit};
 /// after. It never calls the machine except for [`Machine::wants`], so watching changes nothing.
 ///
 /// ```
-/// # use farlink::laws::{Breach, Watch};
+/// # use farlink::laws::{Violation, Checker};
 /// # use farlink::{Instant, Machine, Output, Transmit};
-/// fn drain<M: Machine>(machine: &mut M, watch: &mut Watch<M::Addr>, now: Instant) -> Result<(), Breach> {
+/// fn drain<M: Machine>(machine: &mut M, watch: &mut Checker<M::Addr>, now: Instant) -> Result<(), Violation> {
 ///     let mut tx = Transmit::new(watch.limits());
 ///     loop {
 ///         let output = machine.poll(now, &mut tx);
@@ -29,7 +29,7 @@ use crate::{Addr, Ask, Instant, Limits, Link, Machine, Output, Transmit};
 /// }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Watch<A> {
+pub struct Checker<A> {
     limits: Limits,
     most_outputs: usize,
     most_events: usize,
@@ -46,7 +46,7 @@ pub struct Watch<A> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Input came since the last `Idle`.
-    Fed,
+    DrainInput,
     /// It said `Idle`, and only time has passed since.
     Idle(Option<Instant>),
     /// A deadline came, and no input since the last `Idle`.
@@ -78,7 +78,7 @@ enum Life {
     Gone(&'static str),
 }
 
-impl<A: Addr> Watch<A> {
+impl<A: Addr> Checker<A> {
     /// Outputs of one drain that nobody sets a [closer bound](Self::allow) for.
     pub const MOST_OUTPUTS: usize = 1 << 20;
     /// Events of time alone that nobody sets a [closer bound](Self::allow) for.
@@ -93,7 +93,7 @@ impl<A: Addr> Watch<A> {
             most_events: Self::MOST_EVENTS,
             calls: 0,
             latest: Instant::ZERO,
-            phase: Phase::Fed,
+            phase: Phase::DrainInput,
             outputs: 0,
             events_of_time: 0,
             places: BTreeMap::new(),
@@ -145,7 +145,7 @@ impl<A: Addr> Watch<A> {
     pub const fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Idle(deadline) => deadline,
-            Phase::Fed | Phase::Woken | Phase::Done => None,
+            Phase::DrainInput | Phase::Woken | Phase::Done => None,
         }
     }
 
@@ -216,7 +216,7 @@ impl<A: Addr> Watch<A> {
         self.latest = self.latest.max(now);
         self.events_of_time = 0;
         if self.phase != Phase::Done {
-            self.phase = Phase::Fed;
+            self.phase = Phase::DrainInput;
         }
     }
 
@@ -230,11 +230,11 @@ impl<A: Addr> Watch<A> {
         now: Instant,
         output: &Output<A, E>,
         tx: &Transmit<A>,
-    ) -> Result<(), Breach> {
+    ) -> Result<(), Violation> {
         self.calls += 1;
         self.latest = self.latest.max(now);
         self.judge(output, tx)
-            .map_err(|(law, detail)| Breach::new(law, self.calls - 1, detail))
+            .map_err(|(law, detail)| Violation::new(law, self.calls - 1, detail))
     }
 
     fn judge<E>(&mut self, output: &Output<A, E>, tx: &Transmit<A>) -> Result<(), (Law, String)> {
@@ -248,7 +248,7 @@ impl<A: Addr> Watch<A> {
                 self.asked(ask);
                 Ok(())
             }
-            Output::Event(_) | Output::Idle(_) | Output::Done => Ok(()),
+            Output::Event(_) | Output::Yield | Output::Idle(_) | Output::Done => Ok(()),
         }
     }
 
@@ -333,7 +333,9 @@ impl<A: Addr> Watch<A> {
                 self.phase = Phase::Done;
                 return Ok(());
             }
-            Output::Transmit | Output::Event(_) | Output::Ask(_) => self.outputs += 1,
+            Output::Transmit | Output::Event(_) | Output::Ask(_) | Output::Yield => {
+                self.outputs += 1;
+            }
         }
         if self.outputs > self.most_outputs {
             let detail = format!("more than {} outputs in one drain", self.most_outputs);
@@ -367,7 +369,7 @@ impl<A: Addr> Watch<A> {
             Ask::Finish(at) => return self.places.entry(*at).or_default().finish(),
             Ask::Close(at) => (*at, "Close"),
             Ask::Abort(at) => (*at, "Abort"),
-            Ask::Hand { path, .. } => (*path, "Hand"),
+            Ask::Detach { path, .. } => (*path, "Detach"),
         };
         self.places.entry(at).or_default().end(end);
     }
@@ -386,7 +388,7 @@ impl<A: Addr> Watch<A> {
         &mut self,
         machine: &M,
         awaits: impl Fn(A) -> bool,
-    ) -> Result<(), Breach> {
+    ) -> Result<(), Violation> {
         let step = self.calls.saturating_sub(1);
         if self.phase == Phase::Done || self.refused.is_empty() {
             self.refused.clear();
@@ -404,7 +406,7 @@ impl<A: Addr> Watch<A> {
             match machine.wants(at) {
                 true if place.flooded => {
                     let detail = format!("{at:?} was fed on while not wanted, and is read on");
-                    return Err(Breach::new(Law::MemoryIsBounded, step, detail));
+                    return Err(Violation::new(Law::MemoryIsBounded, step, detail));
                 }
                 true => {}
                 false if place.flooded || is_full || awaits(at) => {
@@ -412,7 +414,7 @@ impl<A: Addr> Watch<A> {
                 }
                 false => {
                     let detail = format!("{at:?} is not wanted, and nothing is left to wait for");
-                    return Err(Breach::new(Law::WantedAgain, step, detail));
+                    return Err(Violation::new(Law::WantedAgain, step, detail));
                 }
             }
         }
@@ -468,6 +470,7 @@ const fn kind<A, E>(output: &Output<A, E>) -> &'static str {
         Output::Transmit => "a send",
         Output::Event(_) => "an event",
         Output::Ask(_) => "an ask",
+        Output::Yield => "`Yield`",
         Output::Idle(Some(_)) => "another deadline",
         Output::Idle(None) => "no deadline",
         Output::Done => "`Done`",

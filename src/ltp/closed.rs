@@ -385,7 +385,7 @@ impl Closed {
         self.ring.get_mut(place)
     }
 
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         self.index.allocated() + self.ring.capacity() * size_of::<Entry>() + self.wide.len() * WIDE
     }
 

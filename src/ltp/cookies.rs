@@ -33,7 +33,7 @@ impl Cookies {
         }
     }
 
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         let octets = self.0.values().flatten().map(Bytes::len);
         self.0.allocation_size() + octets.sum::<usize>()
     }

@@ -9,6 +9,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::num::NonZeroUsize;
 
+use smallvec::SmallVec;
+
 use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
 use super::auth::Proof;
 use super::closed::Closed;
@@ -22,7 +24,7 @@ use super::spare::Spares;
 use super::table::{Keyed, Sessions, Tags};
 use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
-use crate::{Addr, Chance, Instant, Link, Machine, Output, Seed, Transmit};
+use crate::{Addr, Instant, Link, Machine, Output, Rng, Seed, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
 pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
@@ -33,7 +35,7 @@ const MOST_STRANGERS: usize = 64;
 #[derive(Debug)]
 pub struct Engine<A> {
     pub(super) config: Config,
-    pub(super) chance: Chance,
+    pub(super) chance: Rng,
     pub(super) now: Instant,
     pub(super) spans: Vec<Option<Box<Span<A>>>>,
     pub(super) by_id: BTreeMap<u64, u32>,
@@ -144,7 +146,7 @@ impl<A: Addr> Engine<A> {
     #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
     pub fn new(config: Config, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
-        let hasher = Keyed(seed.child("tables").chance().next_u64());
+        let hasher = Keyed(seed.child("tables").rng().next_u64());
         Ok(Self {
             closed: Closed::new(
                 hasher,
@@ -153,7 +155,7 @@ impl<A: Addr> Engine<A> {
                 config.closed_most,
             ),
             cookies: Cookies::new(hasher),
-            chance: seed.chance(),
+            chance: seed.rng(),
             now: Instant::ZERO,
             spans: Vec::new(),
             by_id: BTreeMap::new(),
@@ -364,14 +366,30 @@ impl<A: Addr> Engine<A> {
     fn carry(&mut self, at: A, change: impl FnOnce(&mut Carrier)) {
         let mut carrier = self.links.get(&at).copied().unwrap_or_default();
         change(&mut carrier);
-        let slot = self.by_addr.get(&at).copied();
+        // What is said of a carrier holds of all addresses over it, which follow it in their order.
+        let over = |address: &A| *address == at || address.carrier() == at;
+        let concerned = self.by_addr.range(at..);
+        let concerned = concerned.take_while(|(address, _)| over(address));
+        let slots: SmallVec<[u32; 4]> = concerned.map(|(_, slot)| *slot).collect();
         if carrier == Carrier::default() {
             self.links.remove(&at);
-        } else if slot.is_some() || self.links.len() < self.by_id.len() + MOST_STRANGERS {
+        } else if !slots.is_empty() || self.links.len() < self.by_id.len() + MOST_STRANGERS {
             self.links.insert(at, carrier);
         }
-        if let Some(slot) = slot {
-            self.cue(slot, |span| span.carrier = carrier);
+        for slot in slots {
+            let address = self.span(slot).map(|span| span.config.address);
+            let carrier = address.map(|address| self.carrier_of(address));
+            self.cue(slot, |span| span.carrier = carrier.unwrap_or_default());
+        }
+    }
+
+    /// Returns what was said of an address and of its carrier.
+    pub(super) fn carrier_of(&self, at: A) -> Carrier {
+        let said = |at: A| self.links.get(&at).copied().unwrap_or_default();
+        let (own, carrier) = (said(at), said(at.carrier()));
+        Carrier {
+            is_full: own.is_full || carrier.is_full,
+            is_down: own.is_down || carrier.is_down,
         }
     }
 
@@ -652,7 +670,7 @@ impl<A: Addr> Machine for Engine<A> {
         }
     }
 
-    fn receive_train(&mut self, now: Instant, from: A, octets: &[u8], size: NonZeroUsize) {
+    fn receive_batch(&mut self, now: Instant, from: A, octets: &[u8], size: NonZeroUsize) {
         if octets.is_empty() {
             self.receive(now, from, octets);
         }

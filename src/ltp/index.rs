@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn it_agrees_with_a_tree_however_the_hashes_collide() {
-        let mut chance = crate::Seed::from(3).chance();
+        let mut chance = crate::Seed::from(3).rng();
         for alike in [1, 2, 7, 300, 1 << 32] {
             let (mut index, mut tree) = (Index::new(1000), BTreeMap::new());
             for number in 0..3000_u32 {

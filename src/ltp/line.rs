@@ -238,7 +238,7 @@ impl Line {
         }
     }
 
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         self.watched.capacity() * size_of::<Watched>()
     }
 

@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_set_agrees_with_a_table_of_marks() {
-        let mut chance = crate::Seed::from(5).chance();
+        let mut chance = crate::Seed::from(5).rng();
         for _ in 0..200 {
             let mut set = RangeSet::new();
             let mut marks = [false; 64];

@@ -215,7 +215,7 @@ impl Sending {
     }
 
     /// Bytes of memory beside the block.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         let runs: usize = self
             .checkpoints
             .iter()

@@ -326,11 +326,11 @@ impl<A> Span<A> {
     }
 
     /// Bytes of memory held, the export and import tables not counted.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         size_of::<Self>()
-            + self.keys.held()
+            + self.keys.memory_used()
             + self.control.capacity() * size_of::<Control>()
-            + self.line.held()
+            + self.line.memory_used()
             + (self.repairs.capacity() + self.fresh.capacity() + self.spare.capacity())
                 * size_of::<u64>()
     }

@@ -17,7 +17,7 @@ use super::span::{Carrier, Control, Span};
 use super::table::Sessions;
 use super::timers::Timers;
 use super::wire::{Segment, SessionId};
-use crate::laws::Subject;
+use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
 use crate::{Addr, Hop, Seed};
 
@@ -35,7 +35,7 @@ impl<A: Addr> Engine<A> {
             .exports
             .values()
             .map(|export| match &export.state {
-                State::Sending(sending) => sending.held() + sending.block.len(),
+                State::Sending(sending) => sending.memory_used() + sending.block.len(),
                 State::Brief(brief) => brief.block.len(),
                 State::Cancelling(_) => 0,
             })
@@ -56,7 +56,12 @@ impl<A: Addr> Engine<A> {
                 _ => 0,
             })
             .sum();
-        let spans: usize = self.spans.iter().flatten().map(|span| span.held()).sum();
+        let spans: usize = self
+            .spans
+            .iter()
+            .flatten()
+            .map(|span| span.memory_used())
+            .sum();
         size_of::<Self>()
             + exports
             + imports
@@ -67,8 +72,8 @@ impl<A: Addr> Engine<A> {
             + self.spares.octets()
             + self.events.capacity() * size_of::<(Event, usize)>()
             + self.timers.allocated()
-            + self.closed.held()
-            + self.cookies.held()
+            + self.closed.memory_used()
+            + self.cookies.memory_used()
     }
 
     fn tables(&self) -> usize {
@@ -85,14 +90,14 @@ impl<A: Addr> Engine<A> {
     }
 }
 
-impl Subject for Engine<Hop> {
+impl LawSubject for Engine<Hop> {
     type Config = Config;
 
     fn make(config: &Config, seed: Seed) -> Option<Self> {
         Self::new(config.clone(), seed).ok()
     }
 
-    fn ceiling(config: &Config) -> usize {
+    fn memory_limit(config: &Config) -> usize {
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
         let peers = count(config.max_peers);
         let exports = count(config.max_exports);
@@ -139,7 +144,7 @@ impl Subject for Engine<Hop> {
         })
     }
 
-    fn held(&self) -> usize {
+    fn memory_used(&self) -> usize {
         self.memory()
     }
 

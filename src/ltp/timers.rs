@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn timers_fall_due_in_order_and_stopped_ones_never() {
         let mut timers = Timers::new();
-        let mut chance = crate::Seed::from(9).chance();
+        let mut chance = crate::Seed::from(9).rng();
         let ids: Vec<_> = (0..200_u64)
             .map(|key| {
                 (

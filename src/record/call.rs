@@ -45,6 +45,8 @@ pub(super) enum Op<'a> {
     Event,
     /// `poll` gave an ask; a JSON packet says which.
     Ask,
+    /// `poll` gave `Yield`.
+    Yield,
     /// `poll` gave `Idle`.
     Idle(Option<Instant>),
     /// `poll` gave `Done`.
@@ -71,6 +73,7 @@ const IDLE: u8 = 14;
 const IDLE_UNTIL: u8 = 15;
 const DONE: u8 = 16;
 const NO_RETURN: u8 = 17;
+const YIELD: u8 = 18;
 
 /// The time of the record before, which the next one counts from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -107,6 +110,7 @@ fn encode_call(time: Instant, op: Op<'_>, base: &mut Base, out: &mut Vec<u8>) {
         Op::Nothing => NOTHING,
         Op::Event => EVENT,
         Op::Ask => ASK,
+        Op::Yield => YIELD,
         Op::Idle(None) => IDLE,
         Op::Idle(Some(_)) => IDLE_UNTIL,
         Op::Done => DONE,
@@ -179,6 +183,7 @@ fn decode_one<'a>(opcode: u8, records: &mut &'a [u8], base: &mut Base) -> Option
         NOTHING => Op::Nothing,
         EVENT => Op::Event,
         ASK => Op::Ask,
+        YIELD => Op::Yield,
         IDLE => Op::Idle(None),
         IDLE_UNTIL => Op::Idle(Some(Instant::from_nanos(read_span(records, time)?))),
         DONE => Op::Done,
@@ -285,6 +290,7 @@ mod tests {
             Record::Call(at(8), Op::Nothing),
             Record::Call(at(8), Op::Event),
             Record::Call(at(8), Op::Ask),
+            Record::Call(at(8), Op::Yield),
             Record::Call(at(8), Op::Idle(None)),
             Record::Call(at(8), Op::Idle(Some(at(3)))),
             Record::Call(at(8), Op::Idle(Some(Instant::MAX))),

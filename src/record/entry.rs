@@ -57,6 +57,8 @@ pub enum Act<'c> {
     Event(Cow<'c, str>),
     /// A poll gave an ask: `{"ask":..}`.
     Ask(Cow<'c, str>),
+    /// A poll gave way to other inputs, with work left.
+    Yield,
     /// A poll gave nothing but a deadline.
     Idle(Option<Instant>),
     /// A poll gave the end.
@@ -91,6 +93,7 @@ impl<'c> Act<'c> {
             Op::Nothing => Self::Nothing,
             Op::Event => Self::Event(text()?),
             Op::Ask => Self::Ask(text()?),
+            Op::Yield => Self::Yield,
             Op::Idle(deadline) => Self::Idle(deadline),
             Op::Done => Self::Done,
             Op::NoReturn => Self::NoReturn,

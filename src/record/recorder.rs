@@ -54,7 +54,7 @@ pub struct Options {
 /// before the inner machine sees them, so a recording ends with what broke it. Dropping the recorder
 /// finishes the recording.
 ///
-/// Octets of a stream that was handed over ([`Ask::Hand`](crate::Ask::Hand)) are not written down, should
+/// Octets of a stream that was handed over ([`Ask::Detach`](crate::Ask::Detach)) are not written down, should
 /// a driver bring any. What [`wants`](Machine::wants) says is not either: it follows from the calls.
 ///
 /// Trouble with the sink never disturbs the machine: recording stops, and [`error`](Self::error) tells.

@@ -432,7 +432,7 @@ impl<M: Recorded> Player<M> {
                 same(&self.text, calls.text()?)
             }
             (Op::Idle(recorded), Output::Idle(replayed)) => recorded == *replayed,
-            (Op::Done, Output::Done) => true,
+            (Op::Yield, Output::Yield) | (Op::Done, Output::Done) => true,
             _ => false,
         };
         if equal {
@@ -490,6 +490,7 @@ impl<M: Recorded> Player<M> {
             }
             Op::Event => Side::Json("event", calls.text()?.to_vec()),
             Op::Ask => Side::Json("ask", calls.text()?.to_vec()),
+            Op::Yield => Side::Line("yield".into()),
             Op::Idle(deadline) => idle_side(deadline),
             Op::Done => Side::Line("done".into()),
             Op::Nothing => Side::Line("an empty transmit".into()),
@@ -514,6 +515,7 @@ impl<M: Recorded> Player<M> {
                 self.write(&AskNote { ask })?;
                 Side::Json("ask", self.text.clone())
             }
+            Output::Yield => Side::Line("yield".into()),
             Output::Idle(deadline) => idle_side(*deadline),
             Output::Done => Side::Line("done".into()),
         })

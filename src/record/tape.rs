@@ -125,7 +125,7 @@ impl<A: Place> Tape<A> {
         output: &Output<A, E>,
         tx: &Transmit<A>,
     ) {
-        if let Output::Ask(Ask::Hand { path, .. }) = output {
+        if let Output::Ask(Ask::Detach { path, .. }) = output {
             self.hand_over(*path);
         }
         if self.polling.take().is_none() {
@@ -142,6 +142,7 @@ impl<A: Place> Tape<A> {
                 self.pages
                     .json(now, Direction::Out, &AskNote { ask }, Op::Ask);
             }
+            Output::Yield => self.record(now, Op::Yield),
             Output::Idle(deadline) => self.record(now, Op::Idle(*deadline)),
             Output::Done => self.record(now, Op::Done),
         }

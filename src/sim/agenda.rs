@@ -188,12 +188,12 @@ fn highest(bits: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Chance, Seed};
+    use crate::{Rng, Seed};
 
     /// Enters 20,000 numbers, each `ahead` of what left last, and takes them out now and then.
-    fn run(mut ahead: impl FnMut(&mut Chance) -> u64) {
+    fn run(mut ahead: impl FnMut(&mut Rng) -> u64) {
         let mut agenda = Agenda::new();
-        let mut chance = Seed::from(5).chance();
+        let mut chance = Seed::from(5).rng();
         let mut expected = alloc::collections::BTreeSet::new();
         let mut now = Instant::ZERO;
         for number in 0..20_000_u64 {

@@ -1,4 +1,4 @@
-//! Chance and time in the amounts that lines need.
+//! Rng and time in the amounts that lines need.
 
 use core::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::Seed;
 const TWO_TO_53: f64 = 9_007_199_254_740_992.0;
 const TWO_TO_32: f64 = 4_294_967_296.0;
 
-/// The chance of one line: `SplitMix64`, eight bytes where [`Chance`](crate::Chance) has three hundred.
+/// The chance of one line: `SplitMix64`, eight bytes where [`Rng`](crate::Rng) has three hundred.
 ///
 /// Lines need numbers without a pattern, not numbers that nobody can foretell, and a world has many lines.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub(super) struct Dice(u64);
 
 impl Dice {
     pub(super) fn new(seed: &Seed) -> Self {
-        Self(seed.chance().next_u64())
+        Self(seed.rng().next_u64())
     }
 
     fn next(&mut self) -> u64 {

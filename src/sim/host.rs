@@ -13,7 +13,7 @@ use core::mem;
 use bytes::Bytes;
 
 use super::{Place, Placed};
-use crate::laws::{Breach, Watch};
+use crate::laws::{Checker, Violation};
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Transmit};
 
 /// A host of one world, with the type of its machine.
@@ -133,6 +133,7 @@ pub(super) enum Step {
     /// What the event is called in the trace.
     Event(String),
     Ask(Ask<Place>),
+    Yield,
     Idle(Option<Instant>),
     Done,
 }
@@ -163,8 +164,8 @@ pub(super) trait Body: Any {
     fn receive(&mut self, now: Instant, from: Place, octets: &[u8]);
     fn link(&mut self, now: Instant, at: Place, state: Link);
     /// Polls the machine, which writes what it sends into `memory`.
-    fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<Step, Breach>;
-    fn settled(&mut self) -> Result<(), Breach>;
+    fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<Step, Violation>;
+    fn settled(&mut self) -> Result<(), Violation>;
     fn wants(&mut self, from: Place) -> bool;
     fn limit(&mut self, limits: Limits);
     /// Reads something that lies beside the machine.
@@ -186,7 +187,7 @@ pub(super) struct Spare<M: Machine> {
     pub(super) refusals: Vec<(Instant, M::Error)>,
     pub(super) name_event: Option<NameEvent<M::Event>>,
     pub(super) awaits: Option<Awaits<M::Addr>>,
-    watch: Watch<M::Addr>,
+    watch: Checker<M::Addr>,
 }
 
 pub(super) type NameEvent<E> = Box<dyn Fn(&E) -> String>;
@@ -202,7 +203,7 @@ impl<M: Machine> Cell<M> {
                 refusals: Vec::new(),
                 name_event: None,
                 awaits: None,
-                watch: Watch::new(Limits::default()),
+                watch: Checker::new(Limits::default()),
             }),
         }
     }
@@ -247,7 +248,7 @@ where
         self.machine.link(now, at, state);
     }
 
-    fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<Step, Breach> {
+    fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<Step, Violation> {
         let limits = self.limits.as_deref().copied().unwrap_or_default();
         let mut tx = Transmit::with_memory(limits, mem::take(memory));
         let output = self.machine.poll(now, &mut tx);
@@ -267,12 +268,13 @@ where
                 Step::Event(name)
             }
             Output::Ask(ask) => Step::Ask(untyped(ask)),
+            Output::Yield => Step::Yield,
             Output::Idle(deadline) => Step::Idle(deadline),
             Output::Done => Step::Done,
         })
     }
 
-    fn settled(&mut self) -> Result<(), Breach> {
+    fn settled(&mut self) -> Result<(), Violation> {
         let awaits = self.spare.awaits.as_deref();
         self.spare
             .watch
@@ -292,7 +294,7 @@ where
 
     fn limit(&mut self, limits: Limits) {
         self.limits = Some(Box::new(limits));
-        self.spare.watch = Watch::new(limits);
+        self.spare.watch = Checker::new(limits);
     }
 
     fn glance(&self) -> bool {
@@ -320,7 +322,7 @@ fn untyped<A: Placed>(ask: Ask<A>) -> Ask<Place> {
         Ask::Finish(path) => Ask::Finish(path.place()),
         Ask::Close(path) => Ask::Close(path.place()),
         Ask::Abort(path) => Ask::Abort(path.place()),
-        Ask::Hand { tag, path, early } => Ask::Hand {
+        Ask::Detach { tag, path, early } => Ask::Detach {
             tag,
             path: path.place(),
             early,

@@ -99,7 +99,7 @@ pub use ip::{
 pub use line::{Bursts, Chosen, Chunks, Line, Moving, Queue, Reorder, Sight, StreamLine};
 pub use links::{BROADCAST, Bus};
 pub use place::{Ip, Place, Placed, Site};
-pub use script::{Handed, Label, Moment, for_each_seed};
+pub use script::{Detached, Label, Moment, for_each_seed};
 pub use trace::{
     Axis, Bands, Carrier, Contact, Drawing, Fate, Flags, Keep, Mark, MarkKind, Noted, Packet, Seen,
     Statistics, Trace, Traffic, Why,

@@ -10,7 +10,7 @@ use super::dice::{Dice, wire_time};
 use super::happening::Rare;
 use super::trace::PacketId;
 use super::world::Lodging;
-use super::{Carrier, Flags, Handed, HostId, Node, Place, StreamLine, Why, World, misuse};
+use super::{Carrier, Detached, Flags, HostId, Node, Place, StreamLine, Why, World, misuse};
 use crate::{Ask, Cause, Instant, Link, Tag};
 
 /// Octets that travel together when a line takes time over them: about a TCP segment's worth.
@@ -377,7 +377,7 @@ impl World {
             Ask::Finish(_) => self.finish_lane(out),
             Ask::Close(_) => self.close_lane(out, back),
             Ask::Abort(_) => self.abort_lane(out, back),
-            Ask::Hand { tag, early, .. } => self.hand_lane(id, (out, back), tag, early),
+            Ask::Detach { tag, early, .. } => self.hand_lane(id, (out, back), tag, early),
         }
     }
 
@@ -458,7 +458,7 @@ impl World {
         let now = self.now;
         let slot = self.slot(id);
         let index = slot.spare.handed.len();
-        slot.spare.handed.push(Handed {
+        slot.spare.handed.push(Detached {
             tag,
             place: Place::Stream,
             time: now,

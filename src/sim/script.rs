@@ -50,7 +50,7 @@ pub(super) struct When {
 
 /// A stream that a machine gave to its application, which is the script.
 #[derive(Debug, Clone)]
-pub struct Handed {
+pub struct Detached {
     /// The name by which the application asked for it.
     pub tag: Tag,
     /// The address that the stream had.
@@ -328,7 +328,7 @@ impl World {
 
     /// Returns the streams that the machine of `host` handed over.
     #[must_use]
-    pub fn handed(&self, host: impl Into<HostId>) -> &[Handed] {
+    pub fn handed(&self, host: impl Into<HostId>) -> &[Detached] {
         match self.hosts.get(host.into().index()) {
             Some(slot) => &slot.spare.handed,
             None => misuse("the host belongs to another world"),

@@ -217,7 +217,7 @@ impl Flight {
                 return Some(Why::Burst);
             }
         }
-        self.dice.happens(line.loss).then_some(Why::Chance)
+        self.dice.happens(line.loss).then_some(Why::Rng)
     }
 
     fn arrival(&mut self, line: &Line, sent: Instant, late: Option<Duration>) -> Instant {

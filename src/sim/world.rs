@@ -17,11 +17,11 @@ use super::host::{Body, Cell, Step};
 use super::ip::{Internet, Stack};
 use super::links::{Links, WayId};
 use super::pipe::{LaneId, Lanes, other_way};
-use super::script::{Handed, Label, When};
+use super::script::{Detached, Label, When};
 use super::trace::{PacketId, Trace};
 use super::traffic::Held;
 use super::{Host, HostId, Keep, MarkKind, Node, Place, Placed, Site, Statistics, Why, misuse};
-use crate::laws::Breach;
+use crate::laws::Violation;
 use crate::{Ask, Cause, Instant, Limits, Link, Machine, Seed};
 
 /// Happenings at one instant before the world is said to stand still.
@@ -78,7 +78,7 @@ pub(super) struct Slot<B: ?Sized = dyn Body> {
 #[derive(Default)]
 pub(super) struct Spare {
     pub(super) label: Option<Labels>,
-    pub(super) handed: Vec<Handed>,
+    pub(super) handed: Vec<Detached>,
     /// The ways to others that it used, by number.
     routes: Vec<Route>,
     /// Datagrams that wait for room on a line.
@@ -368,14 +368,15 @@ impl World {
     /// Polls a machine until it is idle, and feeds it what waits in its streams.
     pub(super) fn settle(&mut self, id: HostId) {
         loop {
-            self.drain(id);
-            if !self.feed(id) {
+            let has_work = self.drain(id);
+            if !self.feed(id) && !has_work {
                 return;
             }
         }
     }
 
-    fn drain(&mut self, id: HostId) {
+    /// Polls a machine until it is idle, or until it yields: then work is left.
+    fn drain(&mut self, id: HostId) -> bool {
         let now = self.now;
         while let Some(slot) = self.hosts.get_mut(id.index())
             && !slot.is_held
@@ -388,10 +389,18 @@ impl World {
                 Step::Send(sending) => self.send(id, sending),
                 Step::Event(name) => self.trace.mark(now, Node::Host(id), MarkKind::Event, name),
                 Step::Ask(ask) => self.answer(id, ask),
-                Step::Idle(deadline) => return self.rest(id, deadline),
-                Step::Done => return self.wind_up(id),
+                Step::Yield => return true,
+                Step::Idle(deadline) => {
+                    self.rest(id, deadline);
+                    return false;
+                }
+                Step::Done => {
+                    self.wind_up(id);
+                    return false;
+                }
             }
         }
+        false
     }
 
     fn rest(&mut self, id: HostId, deadline: Option<Instant>) {
@@ -421,7 +430,7 @@ impl World {
         self.close_all(id);
     }
 
-    fn broken(&self, id: HostId, breach: &Breach) -> ! {
+    fn broken(&self, id: HostId, breach: &Violation) -> ! {
         misuse(&format!(
             "{} broke a law at {} in the world of seed {}: {breach}",
             self.trace.name(id),

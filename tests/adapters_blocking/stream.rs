@@ -450,7 +450,7 @@ fn a_stream_on_which_nothing_comes_is_handed_over_too() {
 
     let early = Bytes::from_static(b"early ");
     handle
-        .command(Command::Ask(Ask::Hand {
+        .command(Command::Ask(Ask::Detach {
             tag: Tag(1),
             path: (),
             early,
@@ -486,7 +486,7 @@ fn octets_that_came_while_nothing_was_wanted_leave_with_the_stream() {
 
         let early = Bytes::new();
         handle
-            .command(Command::Ask(Ask::Hand {
+            .command(Command::Ask(Ask::Detach {
                 tag: Tag(1),
                 path: (),
                 early,
@@ -642,7 +642,7 @@ fn no_thread_outlives_the_connection() {
         |handle, _peer| {
             let early = Bytes::new();
             handle
-                .command(Command::Ask(Ask::Hand {
+                .command(Command::Ask(Ask::Detach {
                     tag: Tag(1),
                     path: (),
                     early,

@@ -170,7 +170,7 @@ impl Machine for Toy {
         self.line.extend(octets);
         if let Some(end) = self.line.iter().position(|&octet| octet == b'\n') {
             let early = Bytes::from(self.line.split_off(end + 1));
-            self.asks.push_back(Ask::Hand {
+            self.asks.push_back(Ask::Detach {
                 tag,
                 path: (),
                 early,

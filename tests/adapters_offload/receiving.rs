@@ -113,7 +113,7 @@ fn trains_are_the_datagrams_back_to_back() {
     let (mut datagrams, mut count) = (Vec::new(), 0);
     let start = Clock::new();
     while count < 31 {
-        let came = receiver.receive_trains(&mut Inbox::default(), |from, train, size| {
+        let came = receiver.receive_batches(&mut Inbox::default(), |from, train, size| {
             assert_eq!(from.remote, sender.local_addr());
             if train.is_empty() {
                 datagrams.push(Vec::new());

@@ -161,7 +161,7 @@ impl<A: Addr> Puppet<A> {
     /// Asks come only once nothing waits to be written at that address: they act behind the writes.
     fn next_ask(&mut self) -> Option<Ask<A>> {
         let at = match self.asks.front()? {
-            Ask::Finish(at) | Ask::Close(at) | Ask::Hand { path: at, .. } => *at,
+            Ask::Finish(at) | Ask::Close(at) | Ask::Detach { path: at, .. } => *at,
             Ask::Open { .. } | Ask::Cancel(_) | Ask::Abort(_) => return self.asks.pop_front(),
         };
         if self.writes.get(&at).is_some_and(|queue| !queue.is_empty()) {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use farlink::adapters::Handed;
+use farlink::adapters::Detached;
 use farlink::adapters::tokio::sockets::{self, Sockets};
 use farlink::adapters::tokio::{Notice, Options};
 use farlink::{Ask, Cause, Link, Path, Proto, Tag};
@@ -319,7 +319,7 @@ async fn a_stream_is_handed_over_and_the_others_stay() {
     peer.write_all(b"theirs").await.unwrap();
     app.say(Do::Write(path, Bytes::from_static(b"machine, ")))
         .await;
-    let hand = Ask::Hand {
+    let hand = Ask::Detach {
         tag: OTHER,
         path,
         early: Bytes::from_static(b"early"),
@@ -506,14 +506,14 @@ impl App {
     async fn heard(&mut self) -> Heard<Path> {
         match self.events.next().await {
             Some(Notice::Event(event)) => event,
-            Some(Notice::Handed(_)) => panic!("handed over"),
+            Some(Notice::Detached(_)) => panic!("handed over"),
             None => panic!("ended"),
         }
     }
 
-    async fn handed(&mut self) -> Handed<TcpStream> {
+    async fn handed(&mut self) -> Detached<TcpStream> {
         match self.events.next().await {
-            Some(Notice::Handed(handed)) => handed,
+            Some(Notice::Detached(handed)) => handed,
             Some(Notice::Event(event)) => panic!("{event:?}"),
             None => panic!("ended"),
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farlink::adapters::tokio::{Handle, Notice, Options, stream};
-use farlink::adapters::{CommandError, Handed};
+use farlink::adapters::{CommandError, Detached};
 use farlink::{Ask, Cause, Instant, Link, Machine, Output, Tag, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -152,7 +152,7 @@ async fn a_stream_is_handed_over_with_what_was_read_too_far_and_goes_on_working(
         Do::Write((), Bytes::from_static(b"from the machine, ")),
     )
     .await;
-    let ask = Ask::Hand {
+    let ask = Ask::Detach {
         tag: Tag(3),
         path: (),
         early: Bytes::from_static(b"read too far"),
@@ -182,7 +182,7 @@ async fn a_hand_over_waits_for_what_was_written() {
     let (near, mut far) = tokio::io::duplex(64);
     let (mut handle, _driver) = drive(near);
     say(&handle, Do::Write((), Bytes::from(vec![1; 100_000]))).await;
-    let ask = Ask::Hand {
+    let ask = Ask::Detach {
         tag: Tag(3),
         path: (),
         early: Bytes::new(),
@@ -636,7 +636,7 @@ async fn say<S>(handle: &Held<S>, what: Do<()>) {
 async fn heard<S>(handle: &mut Held<S>) -> Heard<()> {
     match handle.event().await {
         Some(Notice::Event(event)) => event,
-        Some(Notice::Handed(_)) => panic!("handed over"),
+        Some(Notice::Detached(_)) => panic!("handed over"),
         None => panic!("ended"),
     }
 }
@@ -659,11 +659,11 @@ async fn octets<S>(handle: &mut Held<S>, count: usize) -> Vec<u8> {
     all
 }
 
-async fn handed<S>(handle: &mut Held<S>) -> Handed<S> {
+async fn handed<S>(handle: &mut Held<S>) -> Detached<S> {
     loop {
         match handle.event().await {
             Some(Notice::Event(_)) => {}
-            Some(Notice::Handed(handed)) => return handed,
+            Some(Notice::Detached(handed)) => return handed,
             None => panic!("ended"),
         }
     }

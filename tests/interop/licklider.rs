@@ -253,7 +253,7 @@ impl Relay {
     fn to(&self, ours: SocketAddr) -> [JoinHandle<()>; 2] {
         let ways = [(0, 1, self.to), (1, 0, ours)];
         ways.map(|(from, over, to)| {
-            let mut chance = Seed::from(u64::try_from(from).unwrap()).chance();
+            let mut chance = Seed::from(u64::try_from(from).unwrap()).rng();
             let from = self.sockets[from].try_clone().unwrap();
             let over = self.sockets[over].try_clone().unwrap();
             let (loss, is_over) = (self.loss, Arc::clone(&self.is_over));

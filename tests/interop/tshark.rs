@@ -109,7 +109,7 @@ fn ltp_and_stun_are_dissected_by_name() {
         Say(udp(3478), stun.into()),
     ] {
         speaker.command(now, say).unwrap();
-        speaker.poll(now, &mut Transmit::new(Limits::default()));
+        let _ = speaker.poll(now, &mut Transmit::new(Limits::default()));
     }
     drop(speaker);
 
@@ -169,7 +169,7 @@ fn carry(from: &mut impl Machine<Addr = ()>, to: &mut impl Machine<Addr = ()>) {
         match from.poll(now, &mut tx) {
             Output::Transmit => to.receive(now, (), tx.octets()),
             Output::Ask(Ask::Close(()) | Ask::Finish(())) => to.link(now, (), Link::Ended),
-            Output::Event(_) | Output::Ask(_) => {}
+            Output::Event(_) | Output::Ask(_) | Output::Yield => {}
             Output::Idle(_) | Output::Done => return,
         }
     }
@@ -239,7 +239,7 @@ fn buses_are_interfaces_of_their_own() {
         speaker
             .command(now, Say(hop, Bytes::from_static(b"frame")))
             .unwrap();
-        speaker.poll(now, &mut Transmit::new(Limits::default()));
+        let _ = speaker.poll(now, &mut Transmit::new(Limits::default()));
     }
     drop(speaker);
 

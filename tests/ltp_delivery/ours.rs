@@ -133,6 +133,7 @@ impl Pair {
                     Output::Transmit => self.depart(id),
                     Output::Event(Event::Received { .. }) => self.received = Some(self.now),
                     Output::Event(Event::Complete { .. }) => self.is_complete = true,
+                    Output::Yield => {}
                     Output::Idle(deadline) => {
                         self.deadlines[id] = deadline;
                         break;

@@ -11,7 +11,7 @@ use farlink::ltp::{
     Auth, AutoCopies, Block, Config, Copies, Cue, Engine, Error, Event, Key, LearnedMargins,
     Margins, Numbers, Peer, Red, Service, SessionId, Signer,
 };
-use farlink::{Cause, Chance, Hop, Link, Machine as _, Seed, Tag};
+use farlink::{Cause, Hop, Link, Machine as _, Rng, Seed, Tag};
 
 use crate::line::{CLIENT, Fate, Line, block, hop, pattern};
 use crate::seeds::for_each_seed;
@@ -21,7 +21,7 @@ const CLIENTS: [u64; 3] = [CLIENT, CLIENT + 1, CLIENT + 2];
 
 /// What the line does to segments.
 struct Weather {
-    chance: Chance,
+    chance: Rng,
     loss: u64,
     twice: u64,
     late: u64,
@@ -32,7 +32,7 @@ struct Weather {
 
 impl Weather {
     fn new(seed: u64, is_dark: Rc<Cell<bool>>) -> Self {
-        let mut chance = Seed::from(seed).child("weather").chance();
+        let mut chance = Seed::from(seed).child("weather").rng();
         Self {
             loss: pick(&mut chance, [0, 10, 100, 300]),
             twice: pick(&mut chance, [0, 50, 300]),
@@ -57,14 +57,14 @@ impl Weather {
     }
 }
 
-fn pick<T, const N: usize>(chance: &mut Chance, choices: [T; N]) -> T {
+fn pick<T, const N: usize>(chance: &mut Rng, choices: [T; N]) -> T {
     let at = chance.below(N as u64) as usize;
     choices.into_iter().nth(at).unwrap()
 }
 
 /// A peer with any of the options there are.
-fn peer_by_chance(chance: &mut Chance, delay: Duration, auth: &Auth) -> Peer<Hop> {
-    let millis = |chance: &mut Chance, choices| Duration::from_millis(pick(chance, choices));
+fn peer_by_chance(chance: &mut Rng, delay: Duration, auth: &Auth) -> Peer<Hop> {
+    let millis = |chance: &mut Rng, choices| Duration::from_millis(pick(chance, choices));
     let retries = pick(chance, [2, 5, 30]);
     Peer {
         rate: NonZeroU64::new(pick(chance, [0, 0, 0, 2000, 100_000])),
@@ -93,7 +93,7 @@ fn peer_by_chance(chance: &mut Chance, delay: Duration, auth: &Auth) -> Peer<Hop
     }
 }
 
-fn copies_by_chance(chance: &mut Chance) -> Copies {
+fn copies_by_chance(chance: &mut Rng) -> Copies {
     let auto = AutoCopies {
         loss: pick(chance, [0, 10_000, 300_000]),
         spread: Duration::from_millis(pick(chance, [0, 0, 500])),
@@ -116,9 +116,9 @@ fn auth_overhead(auth: &Auth) -> usize {
 }
 
 /// How the segments of a storm are authenticated.
-type Suite = fn(&mut Chance) -> Auth;
+type Suite = fn(&mut Rng) -> Auth;
 
-fn cheap(chance: &mut Chance) -> Auth {
+fn cheap(chance: &mut Rng) -> Auth {
     match chance.below(8) {
         0 => Auth::null(),
         1 => Auth::hmac_sha1(Key {
@@ -140,7 +140,7 @@ struct Sent {
 
 struct Storm {
     line: Line,
-    chance: Chance,
+    chance: Rng,
     is_dark: Rc<Cell<bool>>,
     delay: Duration,
     auth: Auth,
@@ -152,7 +152,7 @@ struct Storm {
 
 impl Storm {
     fn new(seed: u64, suite: Suite) -> Self {
-        let mut chance = Seed::from(seed).child("world").chance();
+        let mut chance = Seed::from(seed).child("world").rng();
         let delay = Duration::from_nanos(chance.below(2_000_000_000));
         let auth = suite(&mut chance);
         let is_dark = Rc::new(Cell::new(false));
@@ -166,7 +166,7 @@ impl Storm {
                 let own = Seed::from(options.1 ^ u64::from(peer.address.via));
                 *peer = Peer {
                     address: peer.address,
-                    ..peer_by_chance(&mut own.chance(), delay, &auth)
+                    ..peer_by_chance(&mut own.rng(), delay, &auth)
                 };
             },
         )
@@ -359,7 +359,7 @@ impl Storm {
 }
 
 fn config_by_chance(config: &mut Config, seed: u64) {
-    let mut chance = Seed::from(seed).chance();
+    let mut chance = Seed::from(seed).rng();
     *config = Config {
         engine: config.engine,
         numbers: pick(&mut chance, [Numbers::Bits32, Numbers::Bits64]),
@@ -541,7 +541,7 @@ fn the_same_holds_when_every_segment_is_signed_with_rsa() {
 
 #[test]
 fn octets_of_chance_never_hurt() {
-    let mut chance = Seed::from(1).chance();
+    let mut chance = Seed::from(1).rng();
     let mut line = Line::new(1, Duration::ZERO);
     let now = line.now;
     line.near()

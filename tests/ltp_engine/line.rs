@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use farlink::laws::Watch;
+use farlink::laws::Checker;
 use farlink::ltp::{Block, Body, Config, Engine, Event, Peer, Red, Segment, Service, SessionId};
 use farlink::{Hop, Instant, Limits, Link, Machine, Output, Seed, Tag, Transmit};
 
@@ -42,7 +42,7 @@ type Judge = Box<dyn FnMut(&Passing<'_>) -> Fate>;
 pub(crate) struct Node {
     pub(crate) engine: Engine<Hop>,
     pub(crate) events: Vec<Event>,
-    watch: Watch<Hop>,
+    watch: Checker<Hop>,
     deadline: Option<Instant>,
 }
 
@@ -88,7 +88,7 @@ impl Line {
             Node {
                 engine,
                 events: Vec::new(),
-                watch: Watch::new(limits),
+                watch: Checker::new(limits),
                 deadline: None,
             }
         });
@@ -207,6 +207,7 @@ impl Line {
                     Output::Transmit => self.depart(id),
                     Output::Event(event) => node.events.push(event),
                     Output::Ask(ask) => panic!("{ask:?}"),
+                    Output::Yield => {}
                     Output::Idle(deadline) => {
                         node.deadline = deadline;
                         break;

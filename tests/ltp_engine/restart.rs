@@ -9,7 +9,7 @@ use farlink::ltp::{
     Age, Body, Claims, Color, Config, Cue, Data, Engine, Error, Event, Peer, Red, Report,
     RestoreError, Segment, Service, SessionId, Snapshot,
 };
-use farlink::{Chance, Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
+use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
 use crate::line::{CLIENT, Line, block, hop, pattern};
 #[cfg(feature = "arbitrary")]
@@ -36,7 +36,7 @@ struct World {
     nodes: [Node; 2],
     now: Instant,
     under_way: BTreeMap<(Instant, usize), (usize, Vec<u8>)>,
-    weather: Chance,
+    weather: Rng,
     loss: u64,
     sent: usize,
     steps: usize,
@@ -115,7 +115,7 @@ impl World {
             nodes,
             now: Instant::ZERO,
             under_way: BTreeMap::new(),
-            weather: Seed::from(seed).child("weather").chance(),
+            weather: Seed::from(seed).child("weather").rng(),
             loss,
             sent: 0,
             steps: 0,
@@ -218,6 +218,7 @@ impl World {
             // What an event leads to is written in one go with the snapshot; segments leave behind it.
             match output {
                 Output::Event(event) => self.nodes[id].events.push(event),
+                Output::Yield => {}
                 Output::Idle(deadline) => {
                     self.nodes[id].deadline = deadline;
                     return;
@@ -634,7 +635,7 @@ fn damage(document: &serde_json::Value, each: &mut dyn FnMut(&str, serde_json::V
 #[cfg(feature = "serde")]
 #[test]
 fn a_damaged_snapshot_is_refused_or_makes_an_engine_that_works_within_its_limits() {
-    use farlink::laws::Subject as _;
+    use farlink::laws::LawSubject as _;
 
     let small = |id| Config {
         max_exports: 4,
@@ -654,7 +655,7 @@ fn a_damaged_snapshot_is_refused_or_makes_an_engine_that_works_within_its_limits
                 return;
             };
             let config = small(id);
-            let ceiling = Engine::<Hop>::ceiling(&config);
+            let ceiling = Engine::<Hop>::memory_limit(&config);
             let Ok(mut engine) = restored(config.clone(), snapshot, Age::Current) else {
                 refused += 1;
                 return;
@@ -689,7 +690,7 @@ fn live_on(engine: &mut Engine<Hop>, at: &str) {
 #[cfg(feature = "arbitrary")]
 #[test]
 fn whatever_was_done_to_an_engine_its_snapshot_is_taken_back() {
-    use farlink::laws::Subject as _;
+    use farlink::laws::LawSubject as _;
     use farlink::ltp::Command;
 
     let mut busy = 0;
@@ -698,7 +699,7 @@ fn whatever_was_done_to_an_engine_its_snapshot_is_taken_back() {
         let Some(mut engine) = Engine::<Hop>::make(&config, Seed::from(9)) else {
             return Ok(());
         };
-        let ceiling = Engine::<Hop>::ceiling(&config);
+        let ceiling = Engine::<Hop>::memory_limit(&config);
         let mut tx = Transmit::new(Limits::default());
         let mut now = Instant::ZERO;
         while !u.is_empty() {

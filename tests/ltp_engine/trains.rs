@@ -4,7 +4,7 @@ use core::num::NonZeroUsize;
 
 use bytes::Bytes;
 use farlink::ltp::{Block, Config, Engine, Event, Peer, Red, Service};
-use farlink::{Chance, Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
+use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
 const NEAR: Hop = Hop {
     interface: 0,
@@ -38,13 +38,14 @@ fn drained(engine: &mut Engine<Hop>, tx: &mut Transmit<Hop>) -> (Vec<Event>, Vec
         match engine.poll(Instant::ZERO, tx) {
             Output::Transmit => sent.extend(tx.datagrams().map(Vec::from)),
             Output::Event(event) => events.push(event),
+            Output::Yield => {}
             Output::Ask(_) | Output::Idle(_) | Output::Done => return (events, sent),
         }
     }
 }
 
 /// Loses, repeats, swaps and damages datagrams of a train, and keeps their length.
-fn spoil(train: &[u8], size: usize, chance: &mut Chance) -> Vec<u8> {
+fn spoil(train: &[u8], size: usize, chance: &mut Rng) -> Vec<u8> {
     let mut datagrams: Vec<Vec<u8>> = train.chunks(size).map(Vec::from).collect();
     let last = datagrams.pop();
     for _ in 0..chance.below(3) {
@@ -74,7 +75,7 @@ fn spoil(train: &[u8], size: usize, chance: &mut Chance) -> Vec<u8> {
 fn a_train_does_what_its_datagrams_do_one_by_one() {
     let mut plain = 0;
     for number in 0..300 {
-        let mut chance = Seed::from(number).chance();
+        let mut chance = Seed::from(number).rng();
         let segment = 96 + chance.below(200) as usize;
         let mut sender = engine(1, 2, FAR, segment);
         let mut receivers = [engine(2, 1, NEAR, segment), engine(2, 1, NEAR, segment)];
@@ -94,7 +95,7 @@ fn a_train_does_what_its_datagrams_do_one_by_one() {
             };
             let train = spoil(tx.octets(), size.get(), &mut chance);
             let [whole, single] = &mut receivers;
-            whole.receive_train(Instant::ZERO, NEAR, &train, size);
+            whole.receive_batch(Instant::ZERO, NEAR, &train, size);
             for datagram in train.chunks(size.get()) {
                 single.receive(Instant::ZERO, NEAR, datagram);
             }
@@ -111,7 +112,7 @@ fn a_train_does_what_its_datagrams_do_one_by_one() {
 #[test]
 fn an_empty_train_is_an_empty_datagram() {
     let mut engine = engine(2, 1, NEAR, 1400);
-    engine.receive_train(Instant::ZERO, NEAR, &[], NonZeroUsize::MIN);
+    engine.receive_batch(Instant::ZERO, NEAR, &[], NonZeroUsize::MIN);
     assert_eq!(engine.stats().malformed, 1);
 }
 

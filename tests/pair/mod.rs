@@ -86,6 +86,7 @@ pub(crate) fn run(
             Output::Ask(Ask::Finish(())) => to.link(now, (), Link::Ended),
             Output::Ask(Ask::Abort(())) => to.link(now, (), Link::Down(Cause::Reset)),
             Output::Ask(_) => to.link(now, (), Link::Down(Cause::Closed)),
+            Output::Yield => {}
             Output::Idle(_) | Output::Done => return count,
         }
     }

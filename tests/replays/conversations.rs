@@ -40,7 +40,7 @@ fn talk(conversation: &Conversation, side: Side, sink: &Sink) -> Talk<Recorder<C
     let machine = sink.recorder(conversation.config(side), 1);
     Talk::with(
         machine,
-        |machine| machine.machine().held(),
+        |machine| machine.machine().memory_used(),
         greeting.collect(),
     )
 }

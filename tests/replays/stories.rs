@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use farlink::Tag;
 use farlink::cotp::{
-    Acceptance, Command, Config, DisconnectReason, Event, Farewell, Policy, Refusal, Selector,
-    TpduSize,
+    Acceptance, Command, Config, DisconnectReason, Event, Policy, Refusal, Selector,
+    SendDisconnect, TpduSize,
 };
 
 use crate::world::Side::{Initiator, Responder};
@@ -107,7 +107,7 @@ fn minutes_away() -> World {
 fn expedited() -> World {
     let eager = |config| Config {
         expedited: true,
-        farewell: Farewell::all(),
+        farewell: SendDisconnect::all(),
         ..config
     };
     let mut world = World::settled(eager(caller()), eager(anybody()), NEAR);

@@ -235,7 +235,7 @@ impl World {
                 Output::Ask(Ask::Abort(())) => {
                     self.post(1 - index, Parcel::Cue(Link::Down(Cause::Reset)));
                 }
-                Output::Ask(_) => {}
+                Output::Ask(_) | Output::Yield => {}
                 Output::Idle(deadline) => return end.deadline = deadline,
                 Output::Done => return end.done = true,
             }

@@ -146,7 +146,7 @@ fn independent_losses_keep_their_rate_and_do_not_cluster() {
     assert!((1830..=2170).contains(&losses), "{losses}");
     assert!((143..=257).contains(&pairs), "{pairs}");
     assert_eq!(numbers(&world, two).len(), 20_000 - losses);
-    assert_eq!(lost(&world, Why::Chance), losses);
+    assert_eq!(lost(&world, Why::Rng), losses);
 }
 
 #[test]

@@ -505,7 +505,7 @@ fn a_handed_stream_goes_on_without_the_machine() {
     ask(
         &mut world,
         one,
-        Ask::Hand {
+        Ask::Detach {
             tag,
             path: there,
             early: early.clone(),

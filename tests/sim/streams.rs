@@ -324,7 +324,7 @@ fn a_handed_stream_is_the_scripts_to_read_and_write() {
     ask(
         &mut world,
         one,
-        Ask::Hand {
+        Ask::Detach {
             tag,
             path: (),
             early: early.clone(),

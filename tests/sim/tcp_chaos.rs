@@ -6,23 +6,23 @@ use bytes::Bytes;
 use farlink::sim::{
     Bursts, Chunks, Filtering, Ip, Line, Mapping, Nat, Reorder, World, for_each_seed,
 };
-use farlink::{Ask, Chance, Link, Path, Proto, Seed, Tag};
+use farlink::{Ask, Link, Path, Proto, Rng, Seed, Tag};
 
 use crate::nats::{Socketed, addr};
 use crate::puppet::{Do, Puppet, Saw, links};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn number(chance: &mut Chance, below: u64) -> usize {
+fn number(chance: &mut Rng, below: u64) -> usize {
     usize::try_from(chance.below(below)).unwrap()
 }
 
-fn part(chance: &mut Chance, most: u32) -> f64 {
+fn part(chance: &mut Rng, most: u32) -> f64 {
     f64::from(u32::try_from(chance.below(u64::from(most))).unwrap()) / 100.0
 }
 
-fn line(chance: &mut Chance) -> Line {
-    let millis = |chance: &mut Chance, below| Duration::from_millis(chance.below(below));
+fn line(chance: &mut Rng) -> Line {
+    let millis = |chance: &mut Rng, below| Duration::from_millis(chance.below(below));
     Line {
         delay: millis(chance, 300),
         jitter: millis(chance, 50),
@@ -53,7 +53,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(seed: u64, chance: &mut Chance) -> Option<Self> {
+    fn new(seed: u64, chance: &mut Rng) -> Option<Self> {
         let mut world = World::new(seed);
         world.internet(line(chance));
         let kind = [
@@ -130,7 +130,7 @@ impl Stage {
 fn whatever_the_line_a_stream_is_what_was_written() {
     let mut opened = 0;
     for seed in 0..120 {
-        let mut chance = Seed::from(seed).child("tcp").chance();
+        let mut chance = Seed::from(seed).child("tcp").rng();
         let Some(mut stage) = Stage::new(seed, &mut chance) else {
             continue;
         };
@@ -182,7 +182,7 @@ fn whatever_the_line_a_stream_is_what_was_written() {
 #[test]
 fn however_it_ends_a_stream_is_a_beginning_of_what_was_written() {
     for_each_seed(0..150, |seed| {
-        let mut chance = Seed::from(seed).child("end").chance();
+        let mut chance = Seed::from(seed).child("end").rng();
         let Some(mut stage) = Stage::new(seed, &mut chance) else {
             return;
         };

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use farlink::cotp::{Command, Config, Policy, Reason};
 use farlink::sim::{Chunks, StreamLine, for_each_seed};
-use farlink::{Chance, Seed};
+use farlink::{Rng, Seed};
 
 use crate::scene::{SECOND, Scene, client, message};
 
@@ -12,8 +12,8 @@ use crate::scene::{SECOND, Scene, client, message};
 const RECORDED: u64 = 5;
 
 /// One direction of a line, drawn.
-fn line(chance: &mut Chance) -> StreamLine {
-    let span = |chance: &mut Chance, millis| Duration::from_millis(chance.below(millis));
+fn line(chance: &mut Rng) -> StreamLine {
+    let span = |chance: &mut Rng, millis| Duration::from_millis(chance.below(millis));
     StreamLine {
         delay: span(chance, 500),
         jitter: span(chance, 100),
@@ -32,7 +32,7 @@ fn line(chance: &mut Chance) -> StreamLine {
 #[test]
 fn whatever_the_line_messages_arrive_whole_and_in_order() {
     for_each_seed(0..100, |seed| {
-        let mut chance = Seed::from(seed).child("chaos").chance();
+        let mut chance = Seed::from(seed).child("chaos").rng();
         let config = |config: Config| Config {
             answer_timeout: None,
             request_timeout: None,
@@ -72,7 +72,7 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
 #[test]
 fn a_cut_at_any_time_leaves_a_beginning_of_what_was_sent() {
     for_each_seed(0..100, |seed| {
-        let mut chance = Seed::from(seed).child("cut").chance();
+        let mut chance = Seed::from(seed).child("cut").rng();
         let mut scene = Scene::plain(seed, line(&mut chance));
         if seed >= RECORDED {
             scene.forget();

@@ -249,7 +249,7 @@ fn an_application_takes_the_stream_over_with_what_was_read_too_far() {
     scene.run(3 * SECOND);
     scene
         .world
-        .command(scene.client, Command::HandOver(tag))
+        .command(scene.client, Command::Detach(tag))
         .unwrap();
     scene.run(SECOND);
     scene.send(scene.server, &Bytes::from_static(b"hello"));
@@ -258,7 +258,7 @@ fn an_application_takes_the_stream_over_with_what_was_read_too_far() {
     let handed = &scene.world.handed(scene.client)[0];
     assert_eq!(handed.tag, tag);
     assert_eq!(handed.received, b"\x03\x00\x00\x0c\x02\xf0\x80hello");
-    assert_eq!(scene.reason(scene.client), Some(Reason::HandedOver(tag)));
+    assert_eq!(scene.reason(scene.client), Some(Reason::Detached(tag)));
     let time = Instant::ZERO + 3 * SECOND;
     assert_eq!(handed.time, time);
     scene

@@ -37,7 +37,7 @@ impl Talk {
     /// Makes a connection and brings its stream up.
     pub(crate) fn new(config: Config, greeting: Vec<Bytes>) -> Self {
         let machine = Connection::new(config, &Seed::from(1)).unwrap();
-        Self::with(machine, Connection::held, greeting)
+        Self::with(machine, Connection::memory_used, greeting)
     }
 }
 
@@ -106,6 +106,7 @@ impl<M: Machine<Addr = (), Command = Command, Event = Event>> Talk<M> {
                     self.machine.link(self.now, (), Link::Down(Cause::Closed));
                 }
                 Output::Ask(_) => (),
+                Output::Yield => {}
                 Output::Idle(deadline) => return deadline,
                 Output::Done => {
                     self.is_done = true;

@@ -206,7 +206,7 @@ fn recorded<A: Place>(near: A, far: A) -> Vec<u8> {
                 Output::Transmit => tx
                     .datagrams()
                     .for_each(|octets| two.receive(now, near, octets)),
-                Output::Event(_) | Output::Ask(_) => {}
+                Output::Event(_) | Output::Ask(_) | Output::Yield => {}
                 Output::Idle(_) | Output::Done => break,
             }
         }
@@ -215,7 +215,7 @@ fn recorded<A: Place>(near: A, far: A) -> Vec<u8> {
                 Output::Transmit => tx
                     .datagrams()
                     .for_each(|octets| one.receive(now, far, octets)),
-                Output::Event(_) | Output::Ask(_) => {}
+                Output::Event(_) | Output::Ask(_) | Output::Yield => {}
                 Output::Idle(_) | Output::Done => break,
             }
         }

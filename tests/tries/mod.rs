@@ -85,6 +85,6 @@ fn ladder(sizes: RangeInclusive<usize>) -> Vec<usize> {
 fn octets(seed: u64, ladder: &[usize]) -> Vec<u8> {
     let step = usize::try_from(seed / ALIKE).unwrap() % ladder.len();
     let mut octets = vec![0; ladder[step]];
-    Seed::from(seed).chance().fill(&mut octets);
+    Seed::from(seed).rng().fill(&mut octets);
     octets
 }

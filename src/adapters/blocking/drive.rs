@@ -14,7 +14,7 @@ use super::Carrier;
 use super::news::News;
 use super::stream::{Options, WhenFull};
 use crate::adapters::cause::cause_of;
-use crate::adapters::{Clock, CommandError, Handed};
+use crate::adapters::{Clock, CommandError, Detached};
 use crate::{Ask, Cause, Instant, Limits, Link, Machine, Output, Tag, Transmit};
 
 /// Sends and asks after which the loop looks at its inputs, so that one busy peer cannot starve reading.
@@ -46,7 +46,7 @@ pub(super) struct Drive<M: Machine<Addr = ()>, S> {
     news: News<M::Event>,
     on_drop: Option<M::Command>,
     when_full: WhenFull,
-    handed: Option<Handed<S>>,
+    handed: Option<Detached<S>>,
     reader: Reader,
     /// Something went on since the callers were woken for the last time.
     moved: bool,
@@ -96,7 +96,7 @@ pub(super) enum End {
         late: Vec<u8>,
     },
     /// The application has it, or is about to get it.
-    Handed,
+    Detached,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,6 +238,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                     outputs += 1;
                     self.answer(ask);
                 }
+                Output::Yield => outputs = OUTPUTS_PER_TURN,
                 Output::Idle(deadline) => {
                     if !self.bury() {
                         self.deadline = deadline;
@@ -293,7 +294,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
             }
             Ask::Close(()) => self.leave(End::Close),
             Ask::Abort(()) => self.cut_off(End::Abort),
-            Ask::Hand { tag, early, .. } => self.leave(End::Hand {
+            Ask::Detach { tag, early, .. } => self.leave(End::Hand {
                 tag,
                 early,
                 late: Vec::new(),
@@ -364,7 +365,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
                 self.cut.store(true, Ordering::Relaxed);
                 stream.hush();
             }
-            End::Hand { .. } | End::Handed => {}
+            End::Hand { .. } | End::Detached => {}
         }
         self.stream = Stream::Gone(end);
         self.give_up = None;
@@ -495,14 +496,14 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
             return End::Drop;
         };
         let rest = match end {
-            End::Hand { .. } => End::Handed,
+            End::Hand { .. } => End::Detached,
             _ => End::Drop,
         };
         mem::replace(end, rest)
     }
 
     /// Keeps a stream for the application, or gives it back when nobody waits for it.
-    pub(super) fn hand(&mut self, handed: Handed<S>) -> Option<Handed<S>> {
+    pub(super) fn hand(&mut self, handed: Detached<S>) -> Option<Detached<S>> {
         if self.news.is_unwanted() {
             return Some(handed);
         }
@@ -639,7 +640,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
     }
 
     /// Wants no more events, and returns what waited: whatever that is, it is not dropped under the lock.
-    pub(super) fn discard_news(&mut self) -> (VecDeque<M::Event>, Option<Handed<S>>) {
+    pub(super) fn discard_news(&mut self) -> (VecDeque<M::Event>, Option<Detached<S>>) {
         self.moved = true;
         (self.news.refuse(), self.take_handed())
     }
@@ -649,7 +650,7 @@ impl<M: Machine<Addr = ()>, S: Carrier> Drive<M, S> {
         self.news.rooms()
     }
 
-    pub(super) fn take_handed(&mut self) -> Option<Handed<S>> {
+    pub(super) fn take_handed(&mut self) -> Option<Detached<S>> {
         let handed = self.handed.take();
         if handed.is_some() {
             self.stream = Stream::Gone(End::Drop);

@@ -13,7 +13,7 @@ use super::Carrier;
 use super::drive::Drive;
 use super::shared::{Found, Shared};
 use super::threads;
-use crate::adapters::{Clock, CommandError, Handed};
+use crate::adapters::{Clock, CommandError, Detached};
 use crate::{Instant, Limits, Machine, Tag};
 
 /// What becomes of commands while too much waits for the application.
@@ -319,9 +319,9 @@ impl<M: Machine<Addr = ()>, S: Carrier> Events<M, S> {
 
     /// Waits until the machine hands its stream over. `None` says that it will not: the stream is closed.
     ///
-    /// What had been read from the stream and was not seen by the machine is in [`Handed::early`].
+    /// What had been read from the stream and was not seen by the machine is in [`Detached::early`].
     #[must_use]
-    pub fn handed(&self) -> Option<Handed<S>> {
+    pub fn handed(&self) -> Option<Detached<S>> {
         self.shared
             .when(&self.shared.bells.application, |drive| {
                 let handed = drive.take_handed();

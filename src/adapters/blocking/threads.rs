@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use super::Carrier;
 use super::drive::{Drive, End, Reading};
 use super::shared::{Found, Shared};
-use crate::adapters::Handed;
+use crate::adapters::Detached;
 use crate::adapters::cause::cause_of;
 use crate::{Machine, Transmit};
 
@@ -204,7 +204,7 @@ fn part_with<M: Machine<Addr = ()>, S: Carrier>(shared: &Shared<M, S>, stream: A
             // Should it fail, the application's first read finds out why.
             let _ = stream.block(None, None);
             let early = join(early, late);
-            shared.with(|drive| drive.hand(Handed { tag, stream, early }));
+            shared.with(|drive| drive.hand(Detached { tag, stream, early }));
         }
         _ => drop(stream),
     }

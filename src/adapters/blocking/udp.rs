@@ -210,6 +210,7 @@ impl<M: Machine<Addr = Path>> Driver<M> {
                     self.answer(&ask);
                     outputs += 1;
                 }
+                Output::Yield => return Drained::More,
                 Output::Idle(deadline) => return Drained::Idle(deadline),
                 Output::Done => self.done = true,
             }
@@ -242,7 +243,7 @@ impl<M: Machine<Addr = Path>> Driver<M> {
             let now = self.clock.now();
             let machine = &mut self.machine;
             let give = give_to(machine, || now);
-            let received = self.socket.receive_trains(&mut self.inbox, give);
+            let received = self.socket.receive_batches(&mut self.inbox, give);
             match received {
                 // Errors were read, but no datagram.
                 Ok(received) => count += received.max(1),

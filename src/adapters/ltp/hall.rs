@@ -72,8 +72,8 @@ impl<P: Pump> Hall<P> {
         &self.clock
     }
 
-    pub(crate) fn receive_train(&self, remote: SocketAddr, train: &[u8], size: NonZeroUsize) {
-        self.with(|station, now| station.receive_train(now, remote, train, size));
+    pub(crate) fn receive_batch(&self, remote: SocketAddr, train: &[u8], size: NonZeroUsize) {
+        self.with(|station, now| station.receive_batch(now, remote, train, size));
     }
 
     pub(crate) fn link(&self, at: Path, state: Link) {

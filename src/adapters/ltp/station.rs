@@ -72,7 +72,7 @@ impl Station {
 
     // What the driver does.
 
-    pub(super) fn receive_train(
+    pub(super) fn receive_batch(
         &mut self,
         now: Instant,
         remote: SocketAddr,
@@ -81,7 +81,7 @@ impl Station {
     ) {
         let from = Path::udp(self.local, remote);
         if let Some(speaker) = &mut self.speaker {
-            speaker.receive_train(now, from, train, size);
+            speaker.receive_batch(now, from, train, size);
         }
     }
 
@@ -116,6 +116,7 @@ impl Station {
                         self.weigh(now, client);
                     }
                 }
+                Output::Yield => return Output::Yield,
                 Output::Idle(deadline) => match self.rest(now, deadline) {
                     Rest::Until(deadline) => return Output::Idle(deadline),
                     Rest::More => {}

@@ -119,5 +119,5 @@ pub(crate) fn give_to<M: Machine<Addr = Path>>(
     machine: &mut M,
     mut now: impl FnMut() -> Instant,
 ) -> impl FnMut(Path, &[u8], NonZeroUsize) {
-    move |from, train, size| machine.receive_train(now(), from, train, size)
+    move |from, train, size| machine.receive_batch(now(), from, train, size)
 }

@@ -49,7 +49,7 @@ impl Default for Options {
 ///
 /// `S` is the socket of the standard library or of tokio. Several threads may use it, each with an [`Inbox`]
 /// and a progress of its own. Whoever makes the socket inside block again has one whose sends wait, and
-/// reads from it with [`receive_train`](Self::receive_train).
+/// reads from it with [`receive_batch`](Self::receive_batch).
 #[derive(Debug)]
 pub struct Socket<S = std::net::UdpSocket> {
     inner: S,
@@ -142,11 +142,11 @@ impl<S: Endpoint> Socket<S> {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is nothing, and the system's own when the socket
     /// is not usable. What the network reported is counted and is none.
     pub fn receive(&self, inbox: &mut Inbox, each: impl FnMut(Path, &[u8])) -> io::Result<usize> {
-        self.receive_trains(inbox, singly(each))
+        self.receive_batches(inbox, singly(each))
     }
 
     /// Does what [`receive`](Self::receive) does, and shows trains as
-    /// [`Machine::receive_train`](crate::Machine::receive_train) takes them: datagrams back to back, and the
+    /// [`Machine::receive_batch`](crate::Machine::receive_batch) takes them: datagrams back to back, and the
     /// length of all but the last. An empty datagram is a train of its own.
     ///
     /// Returns how many datagrams there were.
@@ -154,7 +154,7 @@ impl<S: Endpoint> Socket<S> {
     /// # Errors
     ///
     /// As there.
-    pub fn receive_trains(
+    pub fn receive_batches(
         &self,
         inbox: &mut Inbox,
         mut each: impl FnMut(Path, &[u8], NonZeroUsize),
@@ -176,7 +176,7 @@ impl<S: Endpoint> Socket<S> {
     /// # Errors
     ///
     /// As there. It returns 0 behind an error of the network.
-    pub fn receive_train(
+    pub fn receive_batch(
         &self,
         inbox: &mut Inbox,
         each: impl FnMut(Path, &[u8]),
@@ -184,8 +184,8 @@ impl<S: Endpoint> Socket<S> {
         self.receive_one_train(inbox, singly(each))
     }
 
-    /// Does what [`receive_train`](Self::receive_train) does, and shows the train as
-    /// [`receive_trains`](Self::receive_trains) does.
+    /// Does what [`receive_batch`](Self::receive_batch) does, and shows the train as
+    /// [`receive_batches`](Self::receive_batches) does.
     pub(crate) fn receive_one_train(
         &self,
         inbox: &mut Inbox,
@@ -300,7 +300,7 @@ impl Socket<tokio::net::UdpSocket> {
         self.poll_receive_trains(cx, inbox, singly(each))
     }
 
-    /// Does what [`receive_trains`](Self::receive_trains) does, and arranges for a wake when there is something.
+    /// Does what [`receive_batches`](Self::receive_batches) does, and arranges for a wake when there is something.
     ///
     /// # Errors
     ///
@@ -312,7 +312,7 @@ impl Socket<tokio::net::UdpSocket> {
         mut each: impl FnMut(Path, &[u8], NonZeroUsize),
     ) -> Poll<io::Result<usize>> {
         loop {
-            match self.receive_trains(inbox, &mut each) {
+            match self.receive_batches(inbox, &mut each) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.inner.poll_recv_ready(cx))?;
                 }

@@ -13,7 +13,7 @@ use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::Sleep;
 
 use super::scratch;
-use crate::adapters::{Clock, Handed};
+use crate::adapters::{Clock, Detached};
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Transmit};
 
 /// Sends in a row before the inputs are looked at, so that a busy sender still hears its peers.
@@ -48,7 +48,7 @@ pub(super) trait Carriers<M: Machine> {
     ) -> bool;
 
     /// Returns a stream that the machine gave away.
-    fn handed(&mut self) -> Option<Handed<Self::Stream>>;
+    fn handed(&mut self) -> Option<Detached<Self::Stream>>;
 
     /// Tells whether all that was sent is known to be with the system.
     fn is_flushed(&self) -> bool {
@@ -83,7 +83,7 @@ pub(super) enum Outlook {
     /// Nothing, unless the machine asks for it.
     Empty,
     /// Nothing: the only stream was given away.
-    HandedOver,
+    Detached,
 }
 
 /// The application as the loop sees it.
@@ -92,7 +92,7 @@ pub(super) trait Front<M: Machine, S> {
     fn event(&mut self, event: M::Event);
 
     /// Takes a stream that the machine gave away.
-    fn handed(&mut self, handed: Handed<S>);
+    fn handed(&mut self, handed: Detached<S>);
 
     /// Waits until few enough events wait for the application.
     fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()>;
@@ -337,6 +337,7 @@ impl<M: Machine, F> Running<M, F> {
                     carriers.answer(ask);
                     continue;
                 }
+                Output::Yield => return Drained::Paused,
                 Output::Idle(deadline) => return Drained::Idle(deadline),
                 Output::Done => return Drained::Done,
             }
@@ -371,7 +372,7 @@ fn take_commands<M: Machine, S>(
 /// Tells whether the machine is done, or nothing can reach it any more.
 fn is_over(drained: &Drained, outlook: Outlook, is_gone: bool) -> bool {
     match (drained, outlook) {
-        (Drained::Done, _) | (Drained::Idle(_), Outlook::HandedOver) => true,
+        (Drained::Done, _) | (Drained::Idle(_), Outlook::Detached) => true,
         (Drained::Idle(deadline), Outlook::Empty) => deadline.is_none() && is_gone,
         (Drained::Idle(_), Outlook::Alive) | (Drained::Paused | Drained::Held, _) => false,
     }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::channel::{NotSent, Receiver, Sender, channel};
 use super::driver::Front;
-use crate::adapters::{Clock, CommandError, Handed};
+use crate::adapters::{Clock, CommandError, Detached};
 use crate::{Instant, Limits, Machine};
 
 /// How a driver treats its machine and its application.
@@ -57,7 +57,7 @@ pub enum Notice<E, S> {
     /// The machine has something to tell.
     Event(E),
     /// The machine gave a stream away; it belongs to the application.
-    Handed(Handed<S>),
+    Detached(Detached<S>),
 }
 
 /// Both ends of an application's talk with a machine.
@@ -253,8 +253,8 @@ impl<M: Machine, S> Front<M, S> for Desk<M, S> {
         self.events.lay(Notice::Event(event), weight);
     }
 
-    fn handed(&mut self, handed: Handed<S>) {
-        self.events.lay(Notice::Handed(handed), 1);
+    fn handed(&mut self, handed: Detached<S>) {
+        self.events.lay(Notice::Detached(handed), 1);
     }
 
     fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::scratch;
-use crate::adapters::Handed;
+use crate::adapters::Detached;
 use crate::adapters::cause::cause_of;
 use crate::adapters::outbox::Outbox;
 use crate::{Addr, Instant, Link, Machine, Tag, Transmit};
@@ -60,7 +60,7 @@ pub(super) enum Visit {
     /// The machine was told of the end.
     Down(io::Error),
     /// Everything was sent, and the application may have the stream.
-    Handed,
+    Detached,
 }
 
 impl<S: ByteStream> Line<S> {
@@ -156,7 +156,7 @@ impl<S: ByteStream> Line<S> {
         if let Goal::Hand { .. } = self.goal {
             // Broken or not, the application learns from the stream itself.
             return if self.is_flushed() || self.broken.is_some() {
-                Visit::Handed
+                Visit::Detached
             } else {
                 Visit::Quiet
             };
@@ -235,9 +235,9 @@ impl<S: ByteStream> Line<S> {
     }
 
     /// Takes the stream for the application.
-    pub(super) fn into_handed(self) -> Option<Handed<S>> {
+    pub(super) fn into_handed(self) -> Option<Detached<S>> {
         match self.goal {
-            Goal::Hand { tag, early } => Some(Handed {
+            Goal::Hand { tag, early } => Some(Detached {
                 tag,
                 stream: self.stream,
                 early,
@@ -263,7 +263,7 @@ impl<S: ByteStream> Line<S> {
         if let Goal::Hand { tag, early } = self.goal {
             // Broken or not, the application learns from the stream itself.
             let stream = self.stream;
-            return Ok(End::Handed(Handed { tag, stream, early }));
+            return Ok(End::Detached(Detached { tag, stream, early }));
         }
         let Self {
             stream, has_ended, ..
@@ -305,7 +305,7 @@ pub(super) enum End<S> {
     /// To be closed.
     Closing(Closing<S>),
     /// To be given to the application.
-    Handed(Handed<S>),
+    Detached(Detached<S>),
 }
 
 /// A stream with its FIN sent.

@@ -2,7 +2,7 @@
 //!
 //! The machine hears [`Link::Up`] first, [`Link::Ended`] at the peer's end, and [`Link::Down`] when the
 //! stream breaks. There is nothing to open here: [`Ask::Open`] fails as unreachable. Once the machine gave
-//! the stream away ([`Ask::Hand`]), the application gets it and the driver ends.
+//! the stream away ([`Ask::Detach`]), the application gets it and the driver ends.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::driver::{Carriers, Driver, Outlook, Sent};
 use super::handle::{Desk, Handle, Options};
 use super::line::{ByteStream, End, Line, Visit};
-use crate::adapters::Handed;
+use crate::adapters::Detached;
 use crate::{Ask, Cause, Instant, Link, Machine, Transmit};
 
 /// Connects a machine to a stream.
@@ -80,7 +80,7 @@ pub(super) struct OneStream<S> {
     state: State<S>,
     /// What the machine is still to be told.
     cues: VecDeque<Link>,
-    handed: Option<Handed<S>>,
+    handed: Option<Detached<S>>,
     was_handed: bool,
     /// What broke the stream.
     error: Option<io::Error>,
@@ -131,7 +131,7 @@ impl<S: ByteStream> OneStream<S> {
         }
     }
 
-    fn give(&mut self, handed: Handed<S>) {
+    fn give(&mut self, handed: Detached<S>) {
         self.handed = Some(handed);
         self.was_handed = true;
     }
@@ -147,7 +147,7 @@ impl<S: ByteStream> OneStream<S> {
             Ok(End::Closing(closing)) => {
                 self.state = State::Lingering(Box::pin(closing.linger(self.linger)));
             }
-            Ok(End::Handed(handed)) => self.give(handed),
+            Ok(End::Detached(handed)) => self.give(handed),
             Err(error) => self.error = Some(error),
         }
         Poll::Ready(())
@@ -191,7 +191,7 @@ impl<M: Machine<Addr = ()>, S: ByteStream> Carriers<M> for OneStream<S> {
                     line.abort();
                 }
             }
-            Ask::Hand { tag, early, .. } => {
+            Ask::Detach { tag, early, .. } => {
                 if let Some(line) = self.line() {
                     line.hand(tag, early);
                 }
@@ -220,7 +220,7 @@ impl<M: Machine<Addr = ()>, S: ByteStream> Carriers<M> for OneStream<S> {
                     self.state = State::Gone;
                     is_busy = true;
                 }
-                Visit::Handed => {
+                Visit::Detached => {
                     if let Some(handed) = self.take_line().and_then(Line::into_handed) {
                         self.give(handed);
                     }
@@ -237,7 +237,7 @@ impl<M: Machine<Addr = ()>, S: ByteStream> Carriers<M> for OneStream<S> {
         is_busy
     }
 
-    fn handed(&mut self) -> Option<Handed<S>> {
+    fn handed(&mut self) -> Option<Detached<S>> {
         self.handed.take()
     }
 
@@ -253,7 +253,7 @@ impl<M: Machine<Addr = ()>, S: ByteStream> Carriers<M> for OneStream<S> {
         match &self.state {
             State::Carried(line) if line.is_silent() => Outlook::Empty,
             State::Carried(_) | State::Ending(_) => Outlook::Alive,
-            State::Lingering(_) | State::Gone if self.was_handed => Outlook::HandedOver,
+            State::Lingering(_) | State::Gone if self.was_handed => Outlook::Detached,
             State::Lingering(_) | State::Gone => Outlook::Empty,
         }
     }

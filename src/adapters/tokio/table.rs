@@ -19,7 +19,7 @@ use super::driver::{Carriers, Outlook, Sent};
 use super::line::{End, Line, Visit};
 use super::sockets::{Counters, Sockets};
 use super::{open, scratch};
-use crate::adapters::Handed;
+use crate::adapters::Detached;
 use crate::adapters::cause::{cause_of, cause_of_failure};
 use crate::adapters::offload::{self, give_to};
 use crate::{Ask, Cause, Instant, Link, Machine, Path, Proto, Tag, Transmit};
@@ -87,7 +87,7 @@ pub(super) struct Table {
     opened: BTreeMap<Tag, Path>,
     ending: JoinSet<io::Result<End<TcpStream>>>,
     lingering: JoinSet<()>,
-    handed: VecDeque<Handed<TcpStream>>,
+    handed: VecDeque<Detached<TcpStream>>,
     /// Datagrams of the held send that are gone already.
     sent: usize,
     counters: Arc<Counters>,
@@ -230,7 +230,7 @@ impl Table {
                 Poll::Ready(Some(Ok(Ok(End::Closing(closing))))) => {
                     self.lingering.spawn(closing.linger(self.linger));
                 }
-                Poll::Ready(Some(Ok(Ok(End::Handed(handed))))) => self.handed.push_back(handed),
+                Poll::Ready(Some(Ok(Ok(End::Detached(handed))))) => self.handed.push_back(handed),
                 // The machine let go of it and hears no more of it.
                 Poll::Ready(Some(Ok(Err(_)) | Err(_))) => {}
                 Poll::Ready(None) => return Poll::Ready(()),
@@ -310,7 +310,7 @@ impl Table {
             Visit::Down(_) => {
                 self.remove(path);
             }
-            Visit::Handed => {
+            Visit::Detached => {
                 if let Some(Socket::Stream(line)) = self.remove(path) {
                     self.handed.extend(line.into_handed());
                 }
@@ -388,7 +388,7 @@ impl<M: Machine<Addr = Path>> Carriers<M> for Table {
                     line.abort();
                 }
             }
-            Ask::Hand { tag, path, early } => {
+            Ask::Detach { tag, path, early } => {
                 if let Some(entry) = self.entries.get_mut(&key(path))
                     && let Socket::Stream(line) = &mut entry.socket
                 {
@@ -428,7 +428,7 @@ impl<M: Machine<Addr = Path>> Carriers<M> for Table {
         is_busy || !self.bells.is_silent()
     }
 
-    fn handed(&mut self) -> Option<Handed<TcpStream>> {
+    fn handed(&mut self) -> Option<Detached<TcpStream>> {
         self.handed.pop_front()
     }
 

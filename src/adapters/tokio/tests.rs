@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 use super::driver::{Carriers, Driver, Front, Outlook, Sent};
 use super::sockets::Sockets;
 use super::table::Table;
-use crate::adapters::{Clock, Handed};
+use crate::adapters::{Clock, Detached};
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Path, Transmit};
 
 /// A machine that sends its numbers, and is done when it heard often enough.
@@ -159,7 +159,7 @@ impl Carriers<Counting> for Narrow {
         true
     }
 
-    fn handed(&mut self) -> Option<Handed<()>> {
+    fn handed(&mut self) -> Option<Detached<()>> {
         None
     }
 
@@ -183,7 +183,7 @@ struct Eager;
 impl Front<Counting, ()> for Eager {
     fn event(&mut self, (): ()) {}
 
-    fn handed(&mut self, _: Handed<()>) {}
+    fn handed(&mut self, _: Detached<()>) {}
 
     fn poll_room(&mut self, _: &Context<'_>) -> Poll<()> {
         Poll::Ready(())

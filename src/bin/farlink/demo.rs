@@ -74,6 +74,6 @@ fn draw(recorded: &Path, protocol: Protocol, names: &[&str], title: &str) -> Res
 /// Octets that do not repeat, equal in each run.
 fn noise(size: usize, seed: u64) -> Bytes {
     let mut octets = vec![0; size];
-    Seed::from(seed).chance().fill(&mut octets);
+    Seed::from(seed).rng().fill(&mut octets);
     Bytes::from(octets)
 }

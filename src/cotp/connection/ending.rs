@@ -212,9 +212,9 @@ impl Connection {
     fn hand(&mut self, tag: Tag) -> Ask<()> {
         let mut early = Vec::from(self.framing.unfinished());
         early.extend_from_slice(self.held.get(self.held_at..).unwrap_or_default());
-        self.tell_end(Untold::Closed, Reason::HandedOver(tag));
+        self.tell_end(Untold::Closed, Reason::Detached(tag));
         self.leave();
-        Ask::Hand {
+        Ask::Detach {
             tag,
             path: (),
             early: Bytes::from(early),

@@ -11,7 +11,7 @@ use crate::Machine as _;
 use crate::cotp::api::{
     Acceptance, Connected, Disconnect, End, Event, Indication, Reason, Violation,
 };
-use crate::cotp::config::{AfterHandshake, Farewell, Foreign, Policy, Role, Strict};
+use crate::cotp::config::{AfterHandshake, NonTpkt, Policy, Role, SendDisconnect, Strict};
 use crate::cotp::handshake::{self, Request};
 use crate::cotp::params::MAX_TPDU;
 use crate::cotp::segment::{Ahead, ENTRY};
@@ -133,7 +133,7 @@ impl Connection {
         {
             if self.is_foreign(first) {
                 self.state = State::Open { is_paused: true };
-                self.tell(Event::Foreign(first));
+                self.tell(Event::NonTpkt(first));
                 return;
             }
             let mut framing = mem::take(&mut self.framing);
@@ -160,7 +160,7 @@ impl Connection {
     }
 
     fn is_foreign(&self, first: u8) -> bool {
-        self.rules.foreign == Foreign::Offer
+        self.rules.non_tpkt == NonTpkt::Offer
             && first != VERSION
             && matches!(self.state, State::Open { .. })
             && self.framing.is_between()
@@ -186,13 +186,13 @@ impl Connection {
     fn report(&mut self, reason: &Reason, tpdu: &[u8]) {
         let farewell = self.rules.farewell;
         let (destination, size) = match self.state {
-            State::Listening(_) if farewell.contains(Farewell::INVALID_REQUEST) => {
+            State::Listening(_) if farewell.contains(SendDisconnect::INVALID_REQUEST) => {
                 (handshake::source_of(tpdu, CR), MAX_TPDU)
             }
-            State::Requesting(_) if farewell.contains(Farewell::PROTOCOL_ERROR) => {
+            State::Requesting(_) if farewell.contains(SendDisconnect::PROTOCOL_ERROR) => {
                 (handshake::source_of(tpdu, CC), MAX_TPDU)
             }
-            State::Open { .. } if farewell.contains(Farewell::PROTOCOL_ERROR) => {
+            State::Open { .. } if farewell.contains(SendDisconnect::PROTOCOL_ERROR) => {
                 (Some(self.agreed.peer), self.agreed.tpdu_size)
             }
             _ => return,
@@ -505,6 +505,6 @@ pub(super) fn cost_of(event: &Event) -> usize {
                 };
                 size_of::<End>() + carried
             }
-            Event::Room | Event::Flushed(_) | Event::Foreign(_) => 0,
+            Event::Room | Event::Flushed(_) | Event::NonTpkt(_) => 0,
         }
 }

@@ -9,12 +9,12 @@ impl Connection {
     /// Returns the bytes of memory that the connection holds beside its own size: buffers, queues and the
     /// messages in them.
     #[must_use]
-    pub fn held(&self) -> usize {
-        self.state.held()
-            + self.framing.held()
-            + self.assembly.held()
+    pub fn memory_used(&self) -> usize {
+        self.state.memory_used()
+            + self.framing.memory_used()
+            + self.assembly.memory_used()
             + self.held.capacity()
-            + self.outbox.held()
+            + self.outbox.memory_used()
             + self.outbox.cost()
             + self.events.capacity() * size_of::<Event>()
             + self.events_cost
@@ -23,10 +23,10 @@ impl Connection {
 
 impl State {
     /// Returns the bytes of memory it holds beside its own size.
-    fn held(&self) -> usize {
+    fn memory_used(&self) -> usize {
         match self {
             Self::Waiting(config) | Self::Requesting(config) | Self::Listening(config) => {
-                size_of::<Config>() + config.held()
+                size_of::<Config>() + config.memory_used()
             }
             // The indication shares its octets with the event that showed it, or keeps them alone.
             Self::Deciding(config, request) => {
@@ -36,7 +36,7 @@ impl State {
                     ..
                 } = &request.indication;
                 size_of::<Config>()
-                    + config.held()
+                    + config.memory_used()
                     + size_of::<Request>()
                     + variable.len() * 2
                     + user_data.len()

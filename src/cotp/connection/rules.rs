@@ -2,16 +2,16 @@
 
 use core::time::Duration;
 
-use crate::cotp::config::{AfterHandshake, Config, EmptyMessages, Farewell, Foreign, Strict};
+use crate::cotp::config::{AfterHandshake, Config, EmptyMessages, NonTpkt, SendDisconnect, Strict};
 
 /// The fields of a [`Config`] that the handshake does not use up, under the same names.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
     pub(super) after_handshake: AfterHandshake,
-    pub(super) foreign: Foreign,
+    pub(super) non_tpkt: NonTpkt,
     pub(super) empty: EmptyMessages,
     pub(super) strict: Strict,
-    pub(super) farewell: Farewell,
+    pub(super) farewell: SendDisconnect,
     pub(super) empty_segment_limit: u16,
     pub(super) message_limit: usize,
     pub(super) receive_queue: usize,
@@ -26,7 +26,7 @@ impl From<&Config> for Rules {
     fn from(config: &Config) -> Self {
         Self {
             after_handshake: config.after_handshake,
-            foreign: config.foreign,
+            non_tpkt: config.non_tpkt,
             empty: config.empty,
             strict: config.strict,
             farewell: config.farewell,

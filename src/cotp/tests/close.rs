@@ -66,7 +66,7 @@ fn no_fin_while_the_carrier_is_full() {
 #[test]
 fn a_dr_goes_ahead_of_the_close_when_configured() {
     let mut probe = Probe::responder(Config {
-        farewell: Farewell::CLOSE,
+        farewell: SendDisconnect::CLOSE,
         ..anybody()
     });
     probe

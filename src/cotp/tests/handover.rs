@@ -11,13 +11,13 @@ fn pausing() -> Config {
 
 fn offering() -> Config {
     Config {
-        foreign: Foreign::Offer,
+        non_tpkt: NonTpkt::Offer,
         ..anybody()
     }
 }
 
 fn hand(early: &[u8]) -> Ask<()> {
-    Ask::Hand {
+    Ask::Detach {
         tag: Tag(7),
         path: (),
         early: Bytes::copy_from_slice(early),
@@ -67,10 +67,10 @@ fn the_stream_is_handed_over_behind_the_confirm() {
     probe.connected();
     probe.sent.clear();
 
-    probe.run(Command::HandOver(Tag(7))).unwrap();
+    probe.run(Command::Detach(Tag(7))).unwrap();
 
     assert_eq!(probe.asks(), [hand(b"")]);
-    assert_eq!(probe.events(), [closed(Reason::HandedOver(Tag(7)))]);
+    assert_eq!(probe.events(), [closed(Reason::Detached(Tag(7)))]);
     assert!(probe.is_done);
 }
 
@@ -80,7 +80,7 @@ fn octets_read_too_far_are_handed_over() {
     probe.feed(&[BARE_CR, "16 03 01 00 05"].join(" "));
     probe.connected();
 
-    probe.run(Command::HandOver(Tag(7))).unwrap();
+    probe.run(Command::Detach(Tag(7))).unwrap();
 
     assert_eq!(probe.asks(), [hand(&[0x16, 3, 1, 0, 5])]);
 }
@@ -94,7 +94,7 @@ fn an_initiator_hands_over_what_came_behind_the_confirm() {
     probe.feed(&[BARE_CC, "16 03"].join(" "));
     probe.connected();
 
-    probe.run(Command::HandOver(Tag(7))).unwrap();
+    probe.run(Command::Detach(Tag(7))).unwrap();
 
     assert_eq!(probe.asks(), [hand(&[0x16, 3])]);
 }
@@ -110,10 +110,10 @@ fn part_of_a_packet_is_handed_over() {
         let mut probe = Probe::responder(anybody());
         probe.feed(octets);
 
-        probe.run(Command::HandOver(Tag(7))).unwrap();
+        probe.run(Command::Detach(Tag(7))).unwrap();
 
         assert_eq!(probe.asks(), [hand(&hex(octets))]);
-        assert_eq!(probe.events(), [closed(Reason::HandedOver(Tag(7)))]);
+        assert_eq!(probe.events(), [closed(Reason::Detached(Tag(7)))]);
     }
 }
 
@@ -128,7 +128,7 @@ fn part_of_a_message_cannot_be_handed_over() {
         probe.feed(octets);
 
         assert_eq!(
-            probe.run(Command::HandOver(Tag(7))),
+            probe.run(Command::Detach(Tag(7))),
             Err(Error::MidMessage { len })
         );
 
@@ -145,11 +145,11 @@ fn messages_ahead_of_a_hand_over_are_told_and_none_behind() {
     });
     probe.flood_undrained(&hex(&[ABC, "03 00 00 08 02 F0 80 7A"].join(" ")));
 
-    probe.run(Command::HandOver(Tag(7))).unwrap();
+    probe.run(Command::Detach(Tag(7))).unwrap();
 
     assert_eq!(
         probe.events(),
-        [received(b"abc"), closed(Reason::HandedOver(Tag(7)))]
+        [received(b"abc"), closed(Reason::Detached(Tag(7)))]
     );
     assert_eq!(probe.asks(), [hand(&hex("03 00 00 08 02 F0 80 7A"))]);
 }
@@ -160,7 +160,7 @@ fn accepted_messages_go_out_ahead_of_a_hand_over() {
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
 
-    probe.run(Command::HandOver(Tag(7))).unwrap();
+    probe.run(Command::Detach(Tag(7))).unwrap();
     assert_eq!(probe.asks(), []);
     assert!(!probe.wants(), "it is the application's already");
     assert_eq!(probe.send(b"more"), Err(Error::Closed));
@@ -179,7 +179,7 @@ fn a_stream_that_the_peer_finished_is_handed_over_all_the_same() {
     probe.link(Link::Ended);
     assert_eq!(probe.events(), []);
 
-    probe.run(Command::HandOver(Tag(7))).unwrap();
+    probe.run(Command::Detach(Tag(7))).unwrap();
 
     assert_eq!(probe.asks(), [hand(&[0x16, 3])]);
 }
@@ -218,7 +218,7 @@ fn a_stream_that_breaks_during_a_hand_over_is_nobodys() {
     let mut probe = Probe::responder(anybody());
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
-    probe.run(Command::HandOver(Tag(7))).unwrap();
+    probe.run(Command::Detach(Tag(7))).unwrap();
 
     probe.link(Link::Down(Cause::Reset));
 
@@ -236,9 +236,9 @@ fn foreign_octets_end_the_connection_unless_they_are_offered() {
     offering.feed("04 80 0A 01");
 
     assert_eq!(closing.reason(), Reason::Framing(TpktFault::Version(4)));
-    assert_eq!(offering.events(), [Event::Foreign(4)]);
+    assert_eq!(offering.events(), [Event::NonTpkt(4)]);
     assert!(!offering.wants());
-    offering.run(Command::HandOver(Tag(7))).unwrap();
+    offering.run(Command::Detach(Tag(7))).unwrap();
     assert_eq!(offering.asks(), [hand(&[4, 0x80, 0x0A, 1])]);
 }
 
@@ -251,7 +251,7 @@ fn foreign_octets_are_offered_behind_the_messages_before_them() {
             probe.feed_octets(piece);
         }
 
-        assert_eq!(probe.events(), [received(b"abc"), Event::Foreign(4)]);
+        assert_eq!(probe.events(), [received(b"abc"), Event::NonTpkt(4)]);
     }
 }
 
@@ -277,10 +277,10 @@ fn foreign_octets_ahead_of_the_handshake_are_an_error() {
 fn an_offer_can_be_declined_by_closing_and_is_repeated_on_resume() {
     let mut probe = Probe::responder(offering());
     probe.feed("04 80");
-    assert_eq!(probe.events(), [Event::Foreign(4)]);
+    assert_eq!(probe.events(), [Event::NonTpkt(4)]);
 
     probe.run(Command::Resume).unwrap();
-    assert_eq!(probe.events(), [Event::Foreign(4)]);
+    assert_eq!(probe.events(), [Event::NonTpkt(4)]);
     probe.run(Command::Close).unwrap();
 
     assert_eq!(probe.asks(), [Ask::Finish(())]);
@@ -301,7 +301,7 @@ fn an_offered_stream_that_breaks_is_nobodys() {
         probe.events(),
         [
             received(b"abc"),
-            Event::Foreign(4),
+            Event::NonTpkt(4),
             closed(Reason::Link(Cause::Reset))
         ]
     );

@@ -1,7 +1,7 @@
 //! Rules of COTP, one test each, through the public face of the machine.
 //!
 //! A [`Probe`] is one connection fed by hand with octets in hex; a [`Pair`] is two of them that talk to
-//! each other. Both go through [`Watch`], so every test also checks the laws that one run can show.
+//! each other. Both go through [`Checker`], so every test also checks the laws that one run can show.
 
 mod close;
 mod confirm;
@@ -26,7 +26,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::laws::Watch;
+use crate::laws::Checker;
 use crate::{Ask, Cause, Instant, Limits, Link, Machine as _, Output, Seed, Tag, Transmit};
 
 /// A CR without parameters, from reference 0x1234.
@@ -41,7 +41,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// One connection, and everything that came out of it.
 struct Probe {
     machine: Connection,
-    watch: Watch<()>,
+    watch: Checker<()>,
     tx: Transmit<()>,
     now: Instant,
     sent: Vec<u8>,
@@ -64,7 +64,7 @@ impl Probe {
         };
         Self {
             machine: Connection::new(config, &Seed::from(1)).expect("a configuration that works"),
-            watch: Watch::new(limits),
+            watch: Checker::new(limits),
             tx: Transmit::new(limits),
             now: Instant::from_nanos(1_000_000_000),
             sent: Vec::new(),
@@ -167,6 +167,7 @@ impl Probe {
                 Output::Transmit => self.sent.extend_from_slice(self.tx.octets()),
                 Output::Event(event) => self.events.push(event),
                 Output::Ask(ask) => self.asks.push(ask),
+                Output::Yield => {}
                 Output::Idle(deadline) => {
                     self.deadline = deadline;
                     break;

@@ -221,7 +221,7 @@ fn a_stream_fed_on_while_not_wanted_is_ended() {
     let handing = || {
         let mut probe = stuck(anybody());
         probe.send(b"abc").unwrap();
-        probe.run(Command::HandOver(Tag(7))).unwrap();
+        probe.run(Command::Detach(Tag(7))).unwrap();
         probe.link(Link::Full);
         probe
     };
@@ -260,14 +260,14 @@ fn octets_that_are_held_and_taken_leave_no_memory_behind() {
         receive_queue: 1,
         ..anybody()
     });
-    let idle = probe.machine.held();
+    let idle = probe.machine.memory_used();
 
     for _ in 0..100 {
         probe.feed(&[ABC; 50].join(" "));
         assert_eq!(probe.events().len(), 50);
     }
 
-    assert_eq!(probe.machine.held(), idle);
+    assert_eq!(probe.machine.memory_used(), idle);
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn memory_stays_under_the_bound_of_the_configuration() {
         if probe.wants() {
             probe.flood_undrained(if round % 300 == 299 { &last } else { &segment });
         }
-        most = most.max(probe.machine.held());
+        most = most.max(probe.machine.memory_used());
     }
 
     assert!(most < 6000, "{most} bytes");
@@ -301,9 +301,9 @@ fn a_long_first_packet_leaves_no_memory_behind() {
 
     assert_eq!(probe.connected().user_data.len(), 0xFFFF - 11);
     assert!(
-        probe.machine.held() < 1000,
+        probe.machine.memory_used() < 1000,
         "{} bytes",
-        probe.machine.held()
+        probe.machine.memory_used()
     );
 }
 
@@ -423,9 +423,9 @@ fn flushes_that_nobody_takes_do_not_pile_up() {
 
     assert!(refused > 9000);
     assert!(
-        probe.machine.held() < 5000,
+        probe.machine.memory_used() < 5000,
         "{} bytes",
-        probe.machine.held()
+        probe.machine.memory_used()
     );
 }
 
@@ -451,7 +451,7 @@ fn an_idle_connection_stays_small_whatever_it_did() {
     pair.pump();
 
     for probe in [&pair.initiator, &pair.responder] {
-        let bytes = size_of::<Connection>() + probe.machine.held();
+        let bytes = size_of::<Connection>() + probe.machine.memory_used();
         assert!(bytes <= 1024, "{bytes} bytes");
     }
 }
@@ -482,7 +482,7 @@ fn bursts_of_everything_leave_an_idle_connection_small() {
         }
         probe.drain();
 
-        let bytes = size_of::<Connection>() + probe.machine.held();
+        let bytes = size_of::<Connection>() + probe.machine.memory_used();
         assert!(bytes <= 1024, "{bytes} bytes after bursts of {burst}");
     }
 }
@@ -506,7 +506,7 @@ fn two_ends_that_send_and_never_read_do_not_grow() {
         if round == 10 {
             probe.link_undrained(Link::Full);
         }
-        most = most.max(probe.machine.held());
+        most = most.max(probe.machine.memory_used());
     }
 
     assert!(most < 8000, "{most} bytes");

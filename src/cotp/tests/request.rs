@@ -447,7 +447,7 @@ fn an_indication_names_the_class_that_was_preferred() {
 #[test]
 fn an_invalid_request_gets_no_answer_when_silence_is_configured() {
     let mut probe = Probe::up(Config {
-        farewell: Farewell::empty(),
+        farewell: SendDisconnect::empty(),
         ..anybody()
     });
 

@@ -40,7 +40,7 @@ fn disconnect() -> Disconnect {
 /// Every farewell is on, so that what is sent is the most that can be.
 fn talkative(config: Config) -> Config {
     Config {
-        farewell: Farewell::all(),
+        farewell: SendDisconnect::all(),
         ..config
     }
 }
@@ -170,7 +170,7 @@ fn before_the_connection_is_open_commands_are_refused() {
             Command::SendExpedited(Bytes::from_static(b"a")),
             Command::Flush(Tag(1)),
             Command::Resume,
-            Command::HandOver(Tag(1)),
+            Command::Detach(Tag(1)),
         ] {
             assert_eq!(probe.run(command), Err(Error::NotOpen));
         }
@@ -215,7 +215,7 @@ fn after_the_end_commands_are_refused_and_close_is_idle() {
             Command::SendExpedited(Bytes::from_static(b"a")),
             Command::Flush(Tag(1)),
             Command::Resume,
-            Command::HandOver(Tag(1)),
+            Command::Detach(Tag(1)),
         ] {
             assert_eq!(probe.run(command), Err(Error::Closed));
         }
@@ -418,7 +418,7 @@ fn an_error_report_goes_ahead_of_the_close_when_configured() {
         (BROKEN, ""),
     ] {
         let mut probe = Probe::responder(Config {
-            farewell: Farewell::PROTOCOL_ERROR,
+            farewell: SendDisconnect::PROTOCOL_ERROR,
             ..strictly(Strict::all(), anybody())
         });
 
@@ -432,7 +432,7 @@ fn an_error_report_goes_ahead_of_the_close_when_configured() {
 #[test]
 fn an_error_report_fits_the_agreed_size() {
     let mut probe = Probe::responder(Config {
-        farewell: Farewell::PROTOCOL_ERROR,
+        farewell: SendDisconnect::PROTOCOL_ERROR,
         tpdu_size: TpduSize::SMALLEST,
         ..anybody()
     });
@@ -488,7 +488,7 @@ fn while_closing_everything_is_discarded() {
 fn a_dc_behind_our_dr_ends_the_wait() {
     for chunk in [1, 3, 100] {
         let mut probe = Probe::responder(Config {
-            farewell: Farewell::CLOSE,
+            farewell: SendDisconnect::CLOSE,
             ..anybody()
         });
         probe.feed("03 00 00");
@@ -509,7 +509,7 @@ fn a_dc_behind_our_dr_ends_the_wait() {
 #[test]
 fn a_dc_behind_held_octets_ends_the_wait_too() {
     let mut probe = Probe::up(Config {
-        farewell: Farewell::CLOSE,
+        farewell: SendDisconnect::CLOSE,
         after_handshake: AfterHandshake::Pause,
         ..anybody()
     });
@@ -527,7 +527,7 @@ fn a_dc_behind_held_octets_ends_the_wait_too() {
 #[test]
 fn what_follows_a_broken_frame_is_no_dc() {
     let mut probe = Probe::responder(Config {
-        farewell: Farewell::CLOSE,
+        farewell: SendDisconnect::CLOSE,
         ..anybody()
     });
     probe.run(Command::Close).unwrap();

@@ -314,7 +314,7 @@ fn a_hand_over_that_makes_no_progress_is_given_up() {
     probe.link(Link::Full);
     probe.send(b"abc").unwrap();
 
-    probe.run(Command::HandOver(Tag(7))).unwrap();
+    probe.run(Command::Detach(Tag(7))).unwrap();
     assert_eq!(probe.wait(), Some(30 * SECOND));
     probe.pass(30 * SECOND);
 

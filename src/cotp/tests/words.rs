@@ -12,7 +12,7 @@ fn every_reason_has_words() {
             Reason::HalfClosed(seconds(2)),
             "closed by this side, and the peer did not end too within 2s",
         ),
-        (Reason::HandedOver(Tag(7)), "the stream was handed over"),
+        (Reason::Detached(Tag(7)), "the stream was handed over"),
         (
             Reason::Declined(DisconnectReason::ADDRESS_UNKNOWN),
             "refused by this side: selector unknown (3)",

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::Bench;
 use crate::Link;
 use crate::laws::log::{Pieces, Seen, Stall};
-use crate::laws::{Breach, Step, Subject};
+use crate::laws::{LawSubject, Step, Violation};
 
 /// What the socket of a stream holds.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(super) enum Fin {
     Given,
 }
 
-impl<M: Subject> Bench<'_, '_, M> {
+impl<M: LawSubject> Bench<'_, '_, M> {
     pub(super) fn ask_wants(&mut self) {
         let streams: Vec<M::Addr> = self.pipes.keys().copied().collect();
         for at in streams {
@@ -38,7 +38,7 @@ impl<M: Subject> Bench<'_, '_, M> {
     }
 
     /// Reads every stream while it is wanted, and tells whether there was anything to read.
-    pub(super) fn read_on(&mut self, pieces: Pieces) -> Result<bool, Breach> {
+    pub(super) fn read_on(&mut self, pieces: Pieces) -> Result<bool, Violation> {
         let mut has_read = false;
         let streams: Vec<M::Addr> = self.pipes.keys().copied().collect();
         for from in streams {
@@ -82,7 +82,7 @@ impl<M: Subject> Bench<'_, '_, M> {
     }
 
     /// Drains and reads in turns until nothing moves.
-    pub(super) fn settle(&mut self, pieces: Pieces) -> Result<(), Breach> {
+    pub(super) fn settle(&mut self, pieces: Pieces) -> Result<(), Violation> {
         self.drain()?;
         while self.read_on(pieces)? {
             self.drain()?;
@@ -96,7 +96,7 @@ impl<M: Subject> Bench<'_, '_, M> {
         step: &Step<M::Addr, M::Command>,
         next: Option<&Step<M::Addr, M::Command>>,
         pieces: Pieces,
-    ) -> Result<(), Breach> {
+    ) -> Result<(), Violation> {
         if !matches!(step, Step::Poll | Step::Drain | Step::Flood { .. }) {
             self.apply(step)?;
         }

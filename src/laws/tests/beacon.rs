@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::lines::Refused;
-use crate::laws::Subject;
-use crate::{Ask, Chance, Hop, Instant, Limits, Link, Machine, Output, Seed, Transmit};
+use crate::laws::LawSubject;
+use crate::{Addr as _, Ask, Hop, Instant, Limits, Link, Machine, Output, Rng, Seed, Transmit};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const MOST_TRIES: u8 = 3;
@@ -60,7 +60,7 @@ pub(super) const fn neighbour(number: u8) -> Hop {
 
 pub(super) struct Beacon {
     fault: Fault,
-    chance: Chance,
+    chance: Rng,
     now: Instant,
     probes: BTreeMap<Hop, Probe>,
     answers: VecDeque<Hop>,
@@ -72,10 +72,15 @@ pub(super) struct Beacon {
     is_stopped: bool,
 }
 
+/// Tells whether something was said of an address or of its carrier.
+fn has(said: &BTreeSet<Hop>, at: Hop) -> bool {
+    said.contains(&at) || said.contains(&at.carrier())
+}
+
 impl Beacon {
     fn may_write(&self, to: Hop) -> bool {
-        let is_full = self.full.contains(&to) && self.fault != Fault::AnswersWhenFull;
-        let is_down = self.down.contains(&to) && self.fault != Fault::WritesWhenDown;
+        let is_full = has(&self.full, to) && self.fault != Fault::AnswersWhenFull;
+        let is_down = has(&self.down, to) && self.fault != Fault::WritesWhenDown;
         !is_full && !is_down
     }
 
@@ -87,8 +92,7 @@ impl Beacon {
     /// Probes of a neighbour that is down stand still.
     fn fire_timers(&mut self) {
         for (at, probe) in &mut self.probes {
-            if !self.down.contains(at)
-                && probe.deadline.is_some_and(|deadline| deadline <= self.now)
+            if !has(&self.down, *at) && probe.deadline.is_some_and(|deadline| deadline <= self.now)
             {
                 probe.deadline = None;
             }
@@ -108,7 +112,7 @@ impl Beacon {
     fn deadline(&self) -> Option<Instant> {
         self.probes
             .iter()
-            .filter(|(at, _)| !self.down.contains(at))
+            .filter(|(at, _)| !has(&self.down, at))
             .filter_map(|(_, probe)| probe.deadline)
             .min()
     }
@@ -254,13 +258,13 @@ impl Machine for Beacon {
     }
 }
 
-impl Subject for Beacon {
+impl LawSubject for Beacon {
     type Config = Fault;
 
     fn make(fault: &Fault, seed: Seed) -> Option<Self> {
         Some(Self {
             fault: *fault,
-            chance: seed.child("beacon").chance(),
+            chance: seed.child("beacon").rng(),
             now: Instant::ZERO,
             probes: BTreeMap::new(),
             answers: VecDeque::new(),
@@ -273,11 +277,11 @@ impl Subject for Beacon {
         })
     }
 
-    fn ceiling(_: &Fault) -> usize {
+    fn memory_limit(_: &Fault) -> usize {
         1024
     }
 
-    fn held(&self) -> usize {
+    fn memory_used(&self) -> usize {
         self.probes.len() * size_of::<(Hop, Probe)>()
             + (self.answers.len() + self.known.len()) * size_of::<Hop>()
             + self.events.len() * size_of::<Event>()

@@ -12,8 +12,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use crate::laws::Subject;
-use crate::{Ask, Chance, Instant, Link, Machine, Output, Seed, Tag, Transmit};
+use crate::laws::LawSubject;
+use crate::{Ask, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
 
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
 pub(super) const MOST_EVENTS: usize = 2;
@@ -90,7 +90,7 @@ enum State {
 
 pub(super) struct Lines {
     config: Config,
-    chance: Chance,
+    chance: Rng,
     now: Instant,
     heard: Option<Instant>,
     state: State,
@@ -320,7 +320,7 @@ impl Machine for Lines {
             Command::Close => self.state = State::Closing,
             Command::Take(tag) => {
                 let early = Bytes::from(Vec::from(core::mem::take(&mut self.read)));
-                self.asks.push_back(Ask::Hand {
+                self.asks.push_back(Ask::Detach {
                     tag,
                     path: (),
                     early,
@@ -360,13 +360,13 @@ impl Machine for Lines {
     }
 }
 
-impl Subject for Lines {
+impl LawSubject for Lines {
     type Config = Config;
 
     fn make(config: &Config, seed: Seed) -> Option<Self> {
         Some(Self {
             config: *config,
-            chance: seed.child("lines").chance(),
+            chance: seed.child("lines").rng(),
             now: Instant::ZERO,
             heard: None,
             state: State::Open,
@@ -381,11 +381,11 @@ impl Subject for Lines {
         })
     }
 
-    fn ceiling(_: &Config) -> usize {
+    fn memory_limit(_: &Config) -> usize {
         1024
     }
 
-    fn held(&self) -> usize {
+    fn memory_used(&self) -> usize {
         let events: usize = self.events.iter().map(Event::weight).sum();
         self.read.len() + events + self.out.len() + self.faulty.hoard.len()
     }

@@ -48,13 +48,13 @@ fn cue(state: Link) -> Step<(), Command> {
 
 /// Gives the breach of a script on a machine with `fault`, which the script does not find without it.
 #[track_caller]
-fn breach(fault: Fault, script: Script) -> Breach {
+fn breach(fault: Fault, script: Script) -> Violation {
     try_check(&lines(Fault::None, script.clone())).expect("the toy keeps the laws");
     try_check(&lines(fault, script)).expect_err("the fault is found")
 }
 
 #[track_caller]
-fn beacon_breach(fault: beacon::Fault, script: Vec<Step<Hop, beacon::Command>>) -> Breach {
+fn beacon_breach(fault: beacon::Fault, script: Vec<Step<Hop, beacon::Command>>) -> Violation {
     let case = Case::<Beacon>::new(beacon::Fault::None, script);
     try_check(&case).expect("the toy keeps the laws");
     let config = fault;

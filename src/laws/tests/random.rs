@@ -6,7 +6,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use super::beacon::{self, Beacon};
 use super::lines::{Fault, Lines};
 use crate::Seed;
-use crate::laws::{Case, Law, Subject, Summary, check, try_check};
+use crate::laws::{Case, Law, LawSubject, Summary, check, try_check};
 use crate::tries::tries;
 
 #[test]
@@ -32,19 +32,19 @@ fn a_sound_datagram_machine_keeps_the_laws_under_any_script() {
 /// Generates the case of this number.
 fn case<M>(number: u64) -> Case<M>
 where
-    M: Subject<Config: for<'a> Arbitrary<'a>>,
+    M: LawSubject<Config: for<'a> Arbitrary<'a>>,
     M::Addr: for<'a> Arbitrary<'a>,
     M::Command: for<'a> Arbitrary<'a>,
 {
     let mut octets = [0; 2000];
-    Seed::from(number).chance().fill(&mut octets);
+    Seed::from(number).rng().fill(&mut octets);
     Case::arbitrary(&mut Unstructured::new(&octets)).unwrap()
 }
 
 /// Returns the laws that generated cases break, in the order in which they do. A fault may break several.
 fn hunt<M>(config: &M::Config, cases: u64) -> impl Iterator<Item = Law>
 where
-    M: Subject<Config: for<'a> Arbitrary<'a>>,
+    M: LawSubject<Config: for<'a> Arbitrary<'a>>,
     M::Addr: for<'a> Arbitrary<'a>,
     M::Command: for<'a> Arbitrary<'a>,
 {

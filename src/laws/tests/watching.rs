@@ -4,21 +4,21 @@ use alloc::vec;
 use core::net::SocketAddr;
 
 use super::lines::{self, Command, Event, Fault, Lines, frames};
-use crate::laws::{Breach, Law, Subject, Watch};
+use crate::laws::{Checker, Law, LawSubject, Violation};
 use crate::{Cause, Instant, Limits, Link, Machine, Output, Path, Proto, Seed, Transmit};
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000);
 
-fn machine(fault: Fault) -> (Lines, Watch<()>) {
+fn machine(fault: Fault) -> (Lines, Checker<()>) {
     let config = lines::Config {
         fault,
         has_gate: false,
     };
     let machine = Lines::make(&config, Seed::from(1)).unwrap();
-    (machine, Watch::new(Limits::stream(100)))
+    (machine, Checker::new(Limits::stream(100)))
 }
 
-fn drain(machine: &mut Lines, watch: &mut Watch<()>) -> Result<(), Breach> {
+fn drain(machine: &mut Lines, watch: &mut Checker<()>) -> Result<(), Violation> {
     let mut tx = Transmit::new(watch.limits());
     loop {
         let output = machine.poll(NOW, &mut tx);
@@ -29,17 +29,17 @@ fn drain(machine: &mut Lines, watch: &mut Watch<()>) -> Result<(), Breach> {
     }
 }
 
-fn link(machine: &mut Lines, watch: &mut Watch<()>, state: Link) {
+fn link(machine: &mut Lines, watch: &mut Checker<()>, state: Link) {
     watch.link(NOW, (), state);
     machine.link(NOW, (), state);
 }
 
-fn receive(machine: &mut Lines, watch: &mut Watch<()>, octets: &[u8]) {
+fn receive(machine: &mut Lines, watch: &mut Checker<()>, octets: &[u8]) {
     watch.receive(machine, NOW, ());
     machine.receive(NOW, (), octets);
 }
 
-fn send(machine: &mut Lines, watch: &mut Watch<()>, len: usize) {
+fn send(machine: &mut Lines, watch: &mut Checker<()>, len: usize) {
     watch.command(NOW);
     machine.command(NOW, Command::Send(vec![0; len])).unwrap();
 }
@@ -92,7 +92,7 @@ fn a_full_carrier_excuses_a_stream_that_is_not_wanted() {
 
 #[test]
 fn a_path_that_comes_up_again_begins_a_life() {
-    let mut watch = Watch::<()>::new(Limits::default());
+    let mut watch = Checker::<()>::new(Limits::default());
     let mut tx = Transmit::new(Limits::default());
     tx.append((), 1, |out| out.push(1));
     let sent = Output::<(), Event>::Transmit;
@@ -110,7 +110,7 @@ fn a_path_that_comes_up_again_begins_a_life() {
 
 #[test]
 fn a_finished_stream_is_silent_and_still_alive() {
-    let mut watch = Watch::<()>::new(Limits::default());
+    let mut watch = Checker::<()>::new(Limits::default());
     let mut tx = Transmit::new(Limits::default());
     let finish = Output::<(), Event>::Ask(crate::Ask::Finish(()));
 
@@ -127,7 +127,7 @@ fn a_finished_stream_is_silent_and_still_alive() {
 
 #[test]
 fn another_buffer_than_the_driver_gave_is_found() {
-    let mut watch = Watch::<()>::new(Limits::default());
+    let mut watch = Checker::<()>::new(Limits::default());
     let tx = Transmit::new(Limits::stream(7));
 
     let breach = watch
@@ -143,10 +143,10 @@ fn what_is_said_of_a_udp_socket_holds_of_all_ways_from_it() {
     let local = SocketAddr::from(([10, 0, 0, 1], 4000));
     let socket = Path::socket(Proto::Udp, local);
     let way = Path::udp(local, SocketAddr::from(([10, 0, 0, 2], 4000)));
-    let mut watch = Watch::new(Limits::default());
+    let mut watch = Checker::new(Limits::default());
     let mut tx = Transmit::new(Limits::default());
     tx.push(way, 3, |out| out.extend_from_slice(b"abc"));
-    let sends = |watch: &mut Watch<Path>| {
+    let sends = |watch: &mut Checker<Path>| {
         let sent = watch.polled(NOW, &Output::<Path, ()>::Transmit, &tx);
         sent.map_err(|breach| breach.detail)
     };
@@ -175,7 +175,7 @@ fn what_is_said_of_a_udp_socket_holds_of_all_ways_from_it() {
 fn a_closed_listener_says_nothing_of_the_streams_it_accepted() {
     let local = SocketAddr::from(([10, 0, 0, 1], 80));
     let stream = Path::tcp(local, SocketAddr::from(([10, 0, 0, 2], 4000)));
-    let mut watch = Watch::new(Limits::default());
+    let mut watch = Checker::new(Limits::default());
     watch.link(NOW, Path::socket(Proto::Tcp, local), Link::Up);
     watch.link(NOW, stream, Link::Up);
 

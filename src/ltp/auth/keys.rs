@@ -106,9 +106,9 @@ impl Keys {
     }
 
     /// Bytes of memory held at most, the policy that they were read from included.
-    pub(in crate::ltp) fn held(&self) -> usize {
+    pub(in crate::ltp) fn memory_used(&self) -> usize {
         let all = self.signers.iter().chain(&self.verifiers);
-        self.header.capacity() + all.map(Named::held).sum::<usize>()
+        self.header.capacity() + all.map(Named::memory_used).sum::<usize>()
     }
 
     /// Whether segments are taken without a proof.
@@ -283,7 +283,7 @@ impl Named {
         1 + sdnv_len(self.len as u64) + self.len
     }
 
-    fn held(&self) -> usize {
+    fn memory_used(&self) -> usize {
         let read = match self.key {
             Ready::Mac(_) => 0,
             #[cfg(feature = "ltp-rsa")]

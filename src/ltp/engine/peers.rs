@@ -48,7 +48,7 @@ impl<A: Addr> Engine<A> {
         let slot = vacant.unwrap_or(self.spans.len());
         let number = u32::try_from(slot).ok().filter(|slot| *slot < limit);
         let number = number.ok_or(Error::Many { limit })?;
-        let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
+        let carrier = self.carrier_of(peer.address);
         self.by_id.insert(id, number);
         self.by_addr.insert(peer.address, number);
         let span = Some(Box::new(Span::new(id, peer, keys, carrier, self.now)));
@@ -84,7 +84,7 @@ impl<A: Addr> Engine<A> {
         {
             return Err(Error::OneWay(id));
         }
-        let carrier = self.links.get(&peer.address).copied().unwrap_or_default();
+        let carrier = self.carrier_of(peer.address);
         if let Some(address) = self.span(slot).map(|span| span.config.address) {
             self.by_addr.remove(&address);
         }

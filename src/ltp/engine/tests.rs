@@ -12,7 +12,7 @@ use crate::ltp::api::{Block, Cue, Event, Red, Service};
 use crate::ltp::config::{Config, Peer};
 use crate::ltp::receiver::Stage;
 use crate::ltp::sender::State;
-use crate::{Chance, Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
+use crate::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
 const CLIENT: u64 = 4;
 
@@ -22,7 +22,7 @@ fn a_brief_session_does_what_it_would_if_it_had_never_been_brief() {
     for seed in 0..150 {
         let mut usual = World::new(seed, false);
         let mut unfolded = World::new(seed, true);
-        let mut script = Seed::from(seed).child("script").chance();
+        let mut script = Seed::from(seed).child("script").rng();
         for _ in 0..120 {
             let steps = [script.next_u64(), script.next_u64()];
             usual.step(steps);
@@ -61,7 +61,7 @@ fn unfold(engine: &mut Engine<Hop>) {
 struct World {
     engines: [Engine<Hop>; 2],
     ways: [VecDeque<Vec<u8>>; 2],
-    chance: Chance,
+    chance: Rng,
     now: Instant,
     due: [Option<Instant>; 2],
     tag: u64,
@@ -90,7 +90,7 @@ fn pick<T: Copy>(of: &[T], number: u64) -> T {
 
 impl World {
     fn new(seed: u64, unfolds: bool) -> Self {
-        let mut chance = Seed::from(seed).child("world").chance();
+        let mut chance = Seed::from(seed).child("world").rng();
         let engines = [0, 1].map(|side| {
             let config = Config {
                 max_control: 1 + u32::try_from(chance.below(6)).unwrap(),
@@ -233,6 +233,7 @@ impl World {
                     }
                 }
                 Output::Event(event) => self.heard.push(Heard::Event(side, event)),
+                Output::Yield => {}
                 Output::Idle(due) => {
                     self.due[side] = due;
                     self.heard.push(Heard::Idle(side, due));

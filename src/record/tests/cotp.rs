@@ -82,7 +82,7 @@ impl Pair {
                 Output::Ask(Ask::Close(()) | Ask::Finish(())) => {
                     self.ends[1 - from].link(now, (), Link::Ended);
                 }
-                Output::Ask(_) => {}
+                Output::Ask(_) | Output::Yield => {}
                 Output::Idle(_) | Output::Done => return quiet,
             }
             quiet = false;
@@ -108,7 +108,7 @@ fn unusual() -> Config {
     );
     config.tpdu_size = crate::cotp::TpduSize::SMALLEST;
     config.expedited = true;
-    config.farewell = crate::cotp::Farewell::all();
+    config.farewell = crate::cotp::SendDisconnect::all();
     config.strict = crate::cotp::Strict::all();
     config.idle_timeout = Some(core::time::Duration::from_millis(1_500));
     config

@@ -268,7 +268,7 @@ fn a_stream_is_not_recorded_once_it_was_handed_over() {
     let path = tcp("10.0.0.1:7", "10.0.0.2:50000");
     toy.link(at(0), path, Link::Up);
     toy.receive(at(1), path, b"public");
-    toy.command(at(2), ToyCommand::Hand(path)).unwrap();
+    toy.command(at(2), ToyCommand::Detach(path)).unwrap();
     drain(&mut toy, at(3));
     toy.receive(at(4), path, b"private");
     toy.link(at(5), path, Link::Up);

@@ -15,13 +15,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::record::{Options, Place, Recorded, Recorder};
-use crate::{Ask, Chance, Instant, Limits, Link, Machine, Output, Path, Seed, Tag, Transmit};
+use crate::{Ask, Instant, Limits, Link, Machine, Output, Path, Rng, Seed, Tag, Transmit};
 
 /// Sends back what it receives, later and behind an octet of chance, and does what it is told.
 #[derive(Debug)]
 pub(super) struct Toy<A> {
     config: ToyConfig,
-    chance: Chance,
+    chance: Rng,
     events: VecDeque<ToyEvent<A>>,
     asks: VecDeque<Ask<A>>,
     echoes: VecDeque<(Instant, A, Vec<u8>)>,
@@ -47,7 +47,7 @@ pub(super) enum ToyCommand<A> {
     Open(Tag, A),
     Close(A),
     Abort(A),
-    Hand(A),
+    Detach(A),
     Quit,
     Break,
 }
@@ -82,7 +82,7 @@ impl<A: Place> Recorded for Toy<A> {
     fn make(config: ToyConfig, seed: Seed) -> Result<Self, Infallible> {
         Ok(Self {
             config,
-            chance: seed.chance(),
+            chance: seed.rng(),
             events: VecDeque::new(),
             asks: VecDeque::new(),
             echoes: VecDeque::new(),
@@ -122,7 +122,7 @@ impl<A: Place> Machine for Toy<A> {
             ToyCommand::Open(tag, path) => self.asks.push_back(Ask::Open { tag, path }),
             ToyCommand::Close(at) => self.asks.push_back(Ask::Close(at)),
             ToyCommand::Abort(at) => self.asks.push_back(Ask::Abort(at)),
-            ToyCommand::Hand(path) => self.asks.push_back(Ask::Hand {
+            ToyCommand::Detach(path) => self.asks.push_back(Ask::Detach {
                 tag: Tag(9),
                 path,
                 early: Bytes::from_static(b"early"),
@@ -235,7 +235,7 @@ pub(super) fn drain<M: Machine>(machine: &mut M, now: Instant) -> Vec<Vec<u8>> {
     loop {
         match machine.poll(now, &mut tx) {
             Output::Transmit => sent.extend(tx.datagrams().map(<[u8]>::to_vec)),
-            Output::Event(_) | Output::Ask(_) => {}
+            Output::Event(_) | Output::Ask(_) | Output::Yield => {}
             Output::Idle(_) | Output::Done => return sent,
         }
     }

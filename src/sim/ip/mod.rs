@@ -193,7 +193,7 @@ impl World {
         for address in &addresses {
             self.register(outer, *address, Node::Nat(id));
         }
-        let chance = self.seed.child(&format!("nat {}", id.0)).chance();
+        let chance = self.seed.child(&format!("nat {}", id.0)).rng();
         self.net.nets.push(Net {
             members: Lookup::default(),
             line: Arc::new(Line::default()),

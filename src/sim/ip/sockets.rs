@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::super::pipe::Owner;
-use super::super::{Carrier, Handed, HostId, Node, Place, Why, World};
+use super::super::{Carrier, Detached, HostId, Node, Place, Why, World};
 use super::Header;
 use super::stack::Pair;
 use super::tcp::{Ending, Origin, Outgoing, Segment, State, Turn};
@@ -296,7 +296,7 @@ impl World {
         let pair = (path.local, path.remote);
         let slot = self.slot(id);
         let index = slot.spare.handed.len();
-        slot.spare.handed.push(Handed {
+        slot.spare.handed.push(Detached {
             tag,
             place: Place::Path(path),
             time: now,

@@ -21,7 +21,7 @@ use super::super::{Carrier, Chunks, HostId, Node, Place, Why, World, misuse};
 use super::bound::Bound;
 use super::tcp::{Conn, Origin, State};
 use super::{Header, Route, Tcp};
-use crate::{Ask, Cause, Chance, Link, Path, Proto, Seed, Tag};
+use crate::{Ask, Cause, Link, Path, Proto, Rng, Seed, Tag};
 
 /// The ports that are given to sockets which ask for any (RFC 6335 section 6).
 const EPHEMERAL: u16 = 49152;
@@ -34,7 +34,7 @@ pub(in super::super) struct Stack {
     addresses: Vec<(IpAddr, usize)>,
     /// Of what it sent last.
     pub(super) route: Option<Route>,
-    chance: Box<Chance>,
+    chance: Box<Rng>,
     /// Cuts streams.
     pub(super) dice: Dice,
     pub(super) tcp: Tcp,
@@ -55,7 +55,7 @@ impl Stack {
         Self {
             addresses,
             route: None,
-            chance: Box::new(seed.chance()),
+            chance: Box::new(seed.rng()),
             dice: Dice::new(seed),
             tcp: Tcp::LINUX,
             chunks: Chunks::Whole,
@@ -276,12 +276,12 @@ impl World {
             }
             Ask::Close(Place::Path(path)) => self.close_tcp(id, (path.local, path.remote)),
             Ask::Abort(Place::Path(path)) => self.abort_tcp(id, (path.local, path.remote)),
-            Ask::Hand {
+            Ask::Detach {
                 tag,
                 path: Place::Path(path),
                 early,
             } => self.hand_tcp(id, path, tag, early),
-            Ask::Finish(_) | Ask::Close(_) | Ask::Abort(_) | Ask::Hand { .. } => {}
+            Ask::Finish(_) | Ask::Close(_) | Ask::Abort(_) | Ask::Detach { .. } => {}
         }
     }
 
@@ -366,7 +366,7 @@ impl World {
     }
 }
 
-fn ephemeral(chance: &mut Chance) -> u16 {
+fn ephemeral(chance: &mut Rng) -> u16 {
     let count = u64::from(u16::MAX - EPHEMERAL) + 1;
     EPHEMERAL + u16::try_from(chance.below(count)).unwrap_or(0)
 }

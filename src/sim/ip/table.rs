@@ -15,7 +15,7 @@ use super::nat::{
     Conflict, Filtering, Hairpin, Mapping, Nat, Parity, Pooling, Ports, Refresh, SimultaneousOpen,
     Stray, Translation, Unsolicited,
 };
-use crate::{Chance, Instant, Proto};
+use crate::{Instant, Proto, Rng};
 
 /// What a NAT looks at in a packet.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +73,7 @@ pub struct Binding {
 pub(super) struct Table {
     nat: Nat,
     outside: Vec<IpAddr>,
-    chance: Box<Chance>,
+    chance: Box<Rng>,
     entries: Slab<Entry>,
     /// Where the entries are, while there are more than [`FEW`].
     by_inside: Lookup<Inside, usize>,
@@ -257,7 +257,7 @@ impl Entry {
 }
 
 impl Table {
-    pub(super) fn new(nat: Nat, outside: Vec<IpAddr>, chance: Chance) -> Self {
+    pub(super) fn new(nat: Nat, outside: Vec<IpAddr>, chance: Rng) -> Self {
         Self {
             nat,
             outside,

@@ -205,7 +205,7 @@ pub enum Fate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Why {
     /// The line lost it, on its own.
-    Chance,
+    Rng,
     /// The line lost it in a burst.
     Burst,
     /// The script chose it.
@@ -239,7 +239,7 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Chance => "lost by chance",
+            Self::Rng => "lost by chance",
             Self::Burst => "lost in a burst",
             Self::Chosen => "lost by choice",
             Self::QueueFull => "queue full",

@@ -150,7 +150,7 @@ fn a_window_that_is_lifted_lets_the_rest_go_at_once() {
 #[test]
 fn losses_of_any_kind_neither_stall_nor_exceed_the_window() {
     for seed in 0..200 {
-        let mut chance = Seed::from(seed).chance();
+        let mut chance = Seed::from(seed).rng();
         let window = 1 + chance.below(30_000);
         let mut line = windowed(window);
         line.judge(move |_| match chance.below(10) {

@@ -13,7 +13,7 @@ use super::opening::{LastWord, Overheard, ended, refused};
 use crate::Tag;
 use crate::adapters::blocking::stream::{Events, Handle};
 use crate::adapters::cotp::{Ends, Error, Incoming, Info, Side, is_clean};
-use crate::adapters::{CommandError, Handed};
+use crate::adapters::{CommandError, Detached};
 use crate::cotp::{self, Command, Connected, Event};
 
 /// An open connection; messages go both ways.
@@ -123,9 +123,9 @@ impl Connection {
     /// # Errors
     ///
     /// Part of a message has come, which would be lost; the connection goes on then. Or it has ended.
-    pub fn take_over(&mut self) -> Result<Handed<TcpStream>, Error> {
+    pub fn take_over(&mut self) -> Result<Detached<TcpStream>, Error> {
         let link = &self.sender.link;
-        let outcome = link.handle.command_last(Command::HandOver(link.tag()));
+        let outcome = link.handle.command_last(Command::Detach(link.tag()));
         outcome.map_err(|error| link.refused(error))?;
         self.receiver.events.handed().ok_or_else(|| link.ended())
     }
@@ -284,7 +284,7 @@ impl ReceiveHalf {
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] says why the connection broke; [`Error::Foreign`] offers the stream.
+    /// [`Error::Ended`] says why the connection broke; [`Error::NonTpkt`] offers the stream.
     pub fn receive(&mut self) -> Result<Option<Bytes>, Error> {
         message_of(self.incoming()?)
     }
@@ -327,7 +327,7 @@ impl ReceiveHalf {
         match event {
             Event::Received(octets) => Ok(Some(Incoming::Message(octets))),
             Event::Expedited(octets) => Ok(Some(Incoming::Expedited(octets))),
-            Event::Foreign(first) => Ok(Some(Incoming::Foreign(first))),
+            Event::NonTpkt(first) => Ok(Some(Incoming::NonTpkt(first))),
             // Of an open connection there is nothing else left but the end.
             _ => self.nothing_more(),
         }
@@ -345,7 +345,7 @@ impl ReceiveHalf {
 fn message_of(incoming: Option<Incoming>) -> Result<Option<Bytes>, Error> {
     match incoming {
         Some(Incoming::Message(octets) | Incoming::Expedited(octets)) => Ok(Some(octets)),
-        Some(Incoming::Foreign(first)) => Err(Error::Foreign(first)),
+        Some(Incoming::NonTpkt(first)) => Err(Error::NonTpkt(first)),
         None => Ok(None),
     }
 }

@@ -18,7 +18,7 @@ use super::opening::{Opened, Opening, Overheard, Request};
 use crate::adapters::blocking::stream::Handle;
 use crate::adapters::cotp::{Error, Options};
 use crate::cotp::Command;
-use crate::{Chance, Seed};
+use crate::{Rng, Seed};
 
 /// How long a listener rests after an error such as a lack of files, which would come again at once.
 const REST: Duration = Duration::from_millis(100);
@@ -57,7 +57,7 @@ impl Listener {
         let local = socket.local_addr()?;
         let socket = Arc::new(socket);
         let hall = Arc::new(Hall::new(options.arrivals));
-        let chance = seed.chance();
+        let chance = seed.rng();
         let (door, inside) = (Arc::clone(&socket), Arc::clone(&hall));
         let thread = thread::Builder::new()
             .name("farlink listener".into())
@@ -264,7 +264,7 @@ impl Hall {
     }
 }
 
-fn take_in(socket: &TcpListener, hall: &Arc<Hall>, options: &Arc<Options>, mut chance: Chance) {
+fn take_in(socket: &TcpListener, hall: &Arc<Hall>, options: &Arc<Options>, mut chance: Rng) {
     for number in 0.. {
         if hall.reserve().is_none() {
             return;

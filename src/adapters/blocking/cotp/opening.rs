@@ -64,7 +64,7 @@ fn sort(event: &Event) -> Sort {
         Event::Room => Sort::Room,
         Event::Flushed(tag) => Sort::Answer(*tag),
         Event::Failed(_) | Event::Closed(_) => Sort::End(ENTRY),
-        Event::Indication(_) | Event::Connected(_) | Event::Foreign(_) => Sort::Event(ENTRY),
+        Event::Indication(_) | Event::Connected(_) | Event::NonTpkt(_) => Sort::Event(ENTRY),
     }
 }
 

@@ -160,6 +160,7 @@ impl Threads {
                 // An engine asks for no sockets, and tells nothing past its books.
                 Output::Ask(_) => {}
                 Output::Event(event) => match event {},
+                Output::Yield => return,
                 Output::Idle(deadline) => {
                     if self.end_turn(deadline) {
                         return;
@@ -265,7 +266,7 @@ fn read(hall: &Hall<Threads>, mut inlet: Inlet) {
     let mut errors = 0;
     while !hall.pump.is_over() {
         match inlet.receive(counters, |from, train, size| {
-            hall.receive_train(from.remote, train, size);
+            hall.receive_batch(from.remote, train, size);
         }) {
             Ok(true) => {
                 errors = 0;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use crate::adapters::Handed;
+use crate::adapters::Detached;
 use crate::adapters::cotp::{Incoming, Speaker};
 use crate::adapters::tokio::channel::{Receiver, Sender};
 use crate::adapters::tokio::driver::Front;
@@ -34,7 +34,7 @@ pub(super) enum Order {
     Command(Command, Option<Reply>),
     /// Tell when everything ordered so far is with the system.
     Flush(Reply),
-    HandOver(oneshot::Sender<Result<Handed<TcpStream>, Error>>),
+    Detach(oneshot::Sender<Result<Detached<TcpStream>, Error>>),
     /// Close behind everything ordered so far. The reply is dropped at the end.
     Close(oneshot::Sender<()>),
 }
@@ -44,7 +44,7 @@ impl Order {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Command(Command::Send(message), _) => message.len() + ENTRY,
-            Self::Command(..) | Self::Flush(_) | Self::HandOver(_) | Self::Close(_) => ENTRY,
+            Self::Command(..) | Self::Flush(_) | Self::Detach(_) | Self::Close(_) => ENTRY,
         }
     }
 }
@@ -86,7 +86,7 @@ pub(super) struct Clerk {
     flush_count: u64,
     /// Flushes of which the last octet may still be in the outbox.
     written: Vec<Reply>,
-    taker: Option<oneshot::Sender<Result<Handed<TcpStream>, Error>>>,
+    taker: Option<oneshot::Sender<Result<Detached<TcpStream>, Error>>>,
     closers: Vec<oneshot::Sender<()>>,
 }
 
@@ -142,7 +142,7 @@ impl Clerk {
                     refused => self.answer(Some(reply), refused),
                 }
             }
-            Order::HandOver(taker) => match machine.command(now, Command::HandOver(HAND_OVER)) {
+            Order::Detach(taker) => match machine.command(now, Command::Detach(HAND_OVER)) {
                 Ok(()) => self.taker = Some(taker),
                 Err(error) => {
                     let _ = taker.send(Err(error));
@@ -204,7 +204,7 @@ impl Clerk {
                 Order::Command(_, None) => self.answer(None, Err(Error::Closed)),
                 Order::Close(closer) => self.closers.push(closer),
                 // Those who wait for a reply find the end in its place.
-                Order::Command(_, Some(_)) | Order::Flush(_) | Order::HandOver(_) => {}
+                Order::Command(_, Some(_)) | Order::Flush(_) | Order::Detach(_) => {}
             }
         }
         self.orders = None;
@@ -212,7 +212,7 @@ impl Clerk {
 
     fn end(&mut self, end: Arc<End>) {
         let _ = self.shared.end.set(Arc::clone(&end));
-        if !matches!(end.reason, Reason::HandedOver(_)) {
+        if !matches!(end.reason, Reason::Detached(_)) {
             self.taker = None;
         }
         self.told.lay(Told::End(end), ENTRY);
@@ -226,7 +226,7 @@ impl Clerk {
     fn incoming(&mut self, incoming: Incoming) {
         let weight = match &incoming {
             Incoming::Message(octets) | Incoming::Expedited(octets) => octets.len() + ENTRY,
-            Incoming::Foreign(_) => ENTRY,
+            Incoming::NonTpkt(_) => ENTRY,
         };
         self.told.lay(Told::Incoming(incoming), weight);
     }
@@ -239,7 +239,7 @@ impl Front<Speaker, TcpStream> for Clerk {
             Event::Connected(connected) => self.told.lay(Told::Connected(connected), ENTRY),
             Event::Received(message) => self.incoming(Incoming::Message(message)),
             Event::Expedited(message) => self.incoming(Incoming::Expedited(message)),
-            Event::Foreign(first) => self.incoming(Incoming::Foreign(first)),
+            Event::NonTpkt(first) => self.incoming(Incoming::NonTpkt(first)),
             Event::Room => {
                 self.is_full = false;
                 self.give_up = None;
@@ -254,7 +254,7 @@ impl Front<Speaker, TcpStream> for Clerk {
         }
     }
 
-    fn handed(&mut self, handed: Handed<TcpStream>) {
+    fn handed(&mut self, handed: Detached<TcpStream>) {
         if let Some(taker) = self.taker.take() {
             // Who does not wait for it any more has dropped the connection, and the stream with it.
             let _ = taker.send(Ok(handed));

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::clerk::{Clerk, Order, Reply, Shared, Told, is_sure};
 use crate::Limits;
 use crate::Seed;
-use crate::adapters::Handed;
+use crate::adapters::Detached;
 use crate::adapters::cotp::{Ends, Error, Incoming, Info, Options, Side, is_clean};
 use crate::adapters::tokio::channel::{self, Receiver, Sender};
 use crate::adapters::tokio::driver::Driver;
@@ -117,9 +117,9 @@ impl Connection {
     /// # Errors
     ///
     /// Part of a message has come, which would be lost; the connection goes on then. Or it has ended.
-    pub async fn take_over(&mut self) -> Result<Handed<TcpStream>, Error> {
+    pub async fn take_over(&mut self) -> Result<Detached<TcpStream>, Error> {
         let (taker, answer) = oneshot::channel();
-        self.sender.order(Order::HandOver(taker)).await?;
+        self.sender.order(Order::Detach(taker)).await?;
         match answer.await {
             Ok(handed) => handed.map_err(|error| self.sender.link.refused(error)),
             Err(_) => Err(self.sender.link.ended()),
@@ -307,11 +307,11 @@ impl ReceiveHalf {
     ///
     /// # Errors
     ///
-    /// [`Error::Ended`] says why the connection broke; [`Error::Foreign`] offers the stream.
+    /// [`Error::Ended`] says why the connection broke; [`Error::NonTpkt`] offers the stream.
     pub async fn receive(&mut self) -> Result<Option<Bytes>, Error> {
         match self.incoming().await? {
             Some(Incoming::Message(octets) | Incoming::Expedited(octets)) => Ok(Some(octets)),
-            Some(Incoming::Foreign(first)) => Err(Error::Foreign(first)),
+            Some(Incoming::NonTpkt(first)) => Err(Error::NonTpkt(first)),
             None => Ok(None),
         }
     }

@@ -14,7 +14,7 @@ use super::prepare;
 use crate::adapters::cotp::{Error, Options};
 use crate::adapters::tokio::channel::{self, Receiver, Sender};
 use crate::adapters::tokio::open;
-use crate::{Chance, Seed};
+use crate::{Rng, Seed};
 
 /// Takes connections in, all at once: a peer that is slow in its handshake keeps nobody waiting.
 ///
@@ -45,7 +45,7 @@ impl Listener {
     pub(super) fn start(listener: TcpListener, options: Options, seed: &Seed) -> io::Result<Self> {
         let local = listener.local_addr()?;
         let (sender, arrivals) = channel::channel(usize::MAX);
-        let chance = seed.chance();
+        let chance = seed.rng();
         let task = tokio::spawn(take_in(listener, options, chance, sender)).abort_handle();
         Ok(Self {
             local,
@@ -107,7 +107,7 @@ impl fmt::Debug for Listener {
 async fn take_in(
     listener: TcpListener,
     options: Options,
-    mut chance: Chance,
+    mut chance: Rng,
     arrivals: Sender<(Arrival, OwnedSemaphorePermit)>,
 ) {
     let places = Arc::new(Semaphore::new(options.arrivals.max(1)));

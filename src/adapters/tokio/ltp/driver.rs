@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::net::TcpStream;
 
-use crate::adapters::Handed;
+use crate::adapters::Detached;
 use crate::adapters::ltp::{Error, Hall, NodeSnapshot, Options, Pump};
 use crate::adapters::tokio::driver::{Driver, Front};
 use crate::adapters::tokio::sockets::{Counters, Sockets};
@@ -93,11 +93,11 @@ impl Machine for Shared {
     type Error = Infallible;
 
     fn receive(&mut self, now: Instant, from: Path, octets: &[u8]) {
-        self.receive_train(now, from, octets, NonZeroUsize::MAX);
+        self.receive_batch(now, from, octets, NonZeroUsize::MAX);
     }
 
-    fn receive_train(&mut self, _: Instant, from: Path, train: &[u8], size: NonZeroUsize) {
-        self.0.receive_train(from.remote, train, size);
+    fn receive_batch(&mut self, _: Instant, from: Path, train: &[u8], size: NonZeroUsize) {
+        self.0.receive_batch(from.remote, train, size);
     }
 
     fn link(&mut self, _: Instant, at: Path, state: Link) {
@@ -121,7 +121,7 @@ impl Front<Shared, TcpStream> for Porter {
         match event {}
     }
 
-    fn handed(&mut self, _: Handed<TcpStream>) {}
+    fn handed(&mut self, _: Detached<TcpStream>) {}
 
     fn poll_room(&mut self, _: &Context<'_>) -> Poll<()> {
         Poll::Ready(())
