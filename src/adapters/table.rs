@@ -278,6 +278,7 @@ impl<A: Addr> Table<A> {
         };
         match outcome {
             Outcome::Busy => entry.ready.insert(),
+            Outcome::Drained => {}
             Outcome::Quiet => {
                 self.update(id);
                 return false;
@@ -374,15 +375,15 @@ impl<A: Addr> Table<A> {
 
 impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
     fn send(&mut self, _: &mut Context<'_>, tx: &mut Transmit<A>) -> Option<A> {
-        let to = tx.to()?;
-        let Some((id, entry)) = self.entry(to) else {
+        let id = self.ids.get(&tx.to()?.carrier()).copied();
+        let Some((id, entry)) = id.and_then(|id| Some((id, self.entries.get_mut(&id)?))) else {
             SocketCounters::add(&self.counters.unroutable, tx.datagrams().len());
             return None;
         };
         let cx = &mut Context::from_waker(&entry.waker);
-        let is_full = entry.socket.send(cx, tx, &counters);
+        let is_full = entry.socket.send(cx, tx, &self.counters);
         let full = is_full.then_some(entry.at.carrier());
-        if full.is_some() {
+        if is_full && matches!(entry.socket, Socket::Stream(_)) {
             // A stream that broke has last words to be read.
             entry.ready.insert();
         }

@@ -66,7 +66,9 @@ pub(in crate::adapters) struct Listener {
 pub(super) enum Outcome {
     /// Something happened; there may be more.
     Busy,
-    /// The waker is called when there is more.
+    /// Something happened; the waker is called when there is more.
+    Drained,
+    /// The waker is called when there is something.
     Quiet,
     /// Something may wait that is not wanted; the waker is not called for it.
     Blocked,
@@ -264,7 +266,7 @@ impl<A: Addr> Datagrams<A> {
             return if is_freed { Outcome::Busy } else { Outcome::Blocked };
         }
         match self.read(cx, (now, at), machine, counters) {
-            Outcome::Quiet if is_freed => Outcome::Busy,
+            Outcome::Quiet if is_freed => Outcome::Drained,
             outcome => outcome,
         }
     }
@@ -293,7 +295,7 @@ impl<A: Addr> Datagrams<A> {
                     }
                 }
                 Poll::Pending if read == 0 => return Outcome::Quiet,
-                Poll::Pending => return Outcome::Busy,
+                Poll::Pending => return Outcome::Drained,
             }
         }
         Outcome::Busy
