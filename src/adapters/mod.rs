@@ -13,17 +13,35 @@ pub mod cotp;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod entropy;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
+mod event_loop;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod faces;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 mod handle;
 #[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
 pub mod ltp;
 pub mod offload;
 #[cfg(feature = "tokio")]
 mod outbox;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod runtime;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod scratch;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod shared;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod stream;
+#[cfg(feature = "blocking")]
+mod threads;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod waiters;
 
 pub use clock::Clock;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use entropy::seed;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use handle::{CommandError, Detached};
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub use shared::Closed;

@@ -22,4 +22,5 @@ pub mod stream;
 mod threads;
 pub mod udp;
 
+pub use super::threads::runtime;
 pub use carrier::Carrier;

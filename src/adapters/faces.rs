@@ -1,0 +1,66 @@
+//! How one list of methods gets its two faces: awaited, and blocking.
+
+/// Implements methods of a handle, written once as `async fn`, for the handle itself and for its blocking
+/// twin, which wraps it: `struct Blocking(Handle)`. Both get the same documentation.
+///
+/// A second name in brackets adds a blocking variant with a limit of time, whose error is that of
+/// `io::ErrorKind::TimedOut`: the result's error type is made `From<io::Error>`. What a dropped future
+/// leaves behind is what a variant leaves behind whose time is over.
+///
+/// ```ignore
+/// faces! {
+///     impl Connection, crate::adapters::blocking::cotp::Connection {
+///         /// Receives the next message.
+///         pub async fn receive[receive_timeout](&mut self) -> Result<Option<Bytes>, Error> { .. }
+///     }
+/// }
+/// ```
+macro_rules! faces {
+    (impl $handle:ty, $blocking:ty { $($methods:tt)* }) => {
+        $crate::adapters::faces::faces!(@each ($handle, $blocking) $($methods)*);
+    };
+    (@each $types:tt $(#[$meta:meta])* pub async fn $name:ident $([$timeout:ident])? ($($this:tt)*) -> $ret:ty $body:block $($rest:tt)*) => {
+        $crate::adapters::faces::faces!(@one $types [$(#[$meta])*] $name [$($timeout)?] [$ret] $body $($this)*);
+        $crate::adapters::faces::faces!(@each $types $($rest)*);
+    };
+    (@each $types:tt) => {};
+    (@one $t:tt $m:tt $n:ident $l:tt $r:tt $b:block & $self:ident $(, $arg:ident: $ty:ty)*) => {
+        $crate::adapters::faces::faces!(@emit $t $m $n $l $r $b [& $self] [$($arg: $ty),*] [$($arg),*]);
+    };
+    (@one $t:tt $m:tt $n:ident $l:tt $r:tt $b:block &mut $self:ident $(, $arg:ident: $ty:ty)*) => {
+        $crate::adapters::faces::faces!(@emit $t $m $n $l $r $b [&mut $self] [$($arg: $ty),*] [$($arg),*]);
+    };
+    (@one $t:tt $m:tt $n:ident $l:tt $r:tt $b:block $self:ident $(, $arg:ident: $ty:ty)*) => {
+        $crate::adapters::faces::faces!(@emit $t $m $n $l $r $b [$self] [$($arg: $ty),*] [$($arg),*]);
+    };
+    (@emit ($handle:ty, $blocking:ty) [$(#[$meta:meta])*] $name:ident [$($timeout:ident)?] [$ret:ty] $body:block [$($this:tt)+] [$($arg:ident: $ty:ty),*] [$($pass:ident),*]) => {
+        impl $handle {
+            $(#[$meta])*
+            pub async fn $name($($this)+, $($arg: $ty),*) -> $ret $body
+        }
+        #[cfg(feature = "blocking")]
+        impl $blocking {
+            $(#[$meta])*
+            pub fn $name($($this)+, $($arg: $ty),*) -> $ret {
+                $crate::adapters::faces::faces!(@inner $($this)+; this);
+                $crate::adapters::threads::block_on(this.$name($($pass),*))
+            }
+            $(
+                #[doc = concat!("Does what `", stringify!($name), "` does, at most for `limit`.")]
+                ///
+                /// # Errors
+                ///
+                /// As there, and one of the kind `TimedOut`.
+                pub fn $timeout($($this)+, $($arg: $ty,)* limit: core::time::Duration) -> $ret {
+                    $crate::adapters::faces::faces!(@inner $($this)+; this);
+                    $crate::adapters::threads::block_on_timeout(this.$name($($pass),*), limit)?
+                }
+            )?
+        }
+    };
+    (@inner & $self:ident; $this:ident) => { let $this = &$self.0; };
+    (@inner &mut $self:ident; $this:ident) => { let $this = &mut $self.0; };
+    (@inner $self:ident; $this:ident) => { let $this = $self.0; };
+}
+
+pub(crate) use faces;
