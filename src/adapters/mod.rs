@@ -35,6 +35,8 @@ mod stream;
 mod threads;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(feature = "offload")]
+pub mod udp;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod waiters;
 
