@@ -490,7 +490,7 @@ impl<M: Machine<Addr = ()>, S: ByteStream> Carrier<M> for OneStream<S> {
             (Ask::Finish(()), Some(io)) => io.finish(),
             (Ask::Close(()), Some(io)) => io.close(now),
             (Ask::Abort(()), Some(io)) => io.abort(),
-            (Ask::Hand { tag, early, .. }, Some(io)) => io.detach(now, tag, early),
+            (Ask::Detach { tag, early, .. }, Some(io)) => io.detach(now, tag, early),
             (_, None) => {}
         }
     }
