@@ -8,7 +8,7 @@ use alloc::boxed::Box;
 use core::task::{Context, Poll};
 use std::io;
 
-use super::runtime::DetachedStream;
+use super::handle::DetachedStream;
 use super::scratch;
 use super::waiters::Wakes;
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Transmit};
@@ -402,6 +402,7 @@ impl<P: Port> Core<P> {
                     carrier.answer(now, ask);
                     self.is_busy = true;
                 }
+                Output::Yield => return Drained::Paused,
                 Output::Idle(deadline) => return Drained::Idle(deadline),
                 Output::Done => return Drained::Done,
             }

@@ -14,10 +14,7 @@ use core::task::{Context, Poll, ready};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use bytes::Bytes;
 use socket2::{SockRef, Socket};
-
-use crate::Tag;
 
 /// What kind of socket a [`Source`] is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -281,49 +278,5 @@ impl ByteStream for TcpIo {
 impl fmt::Debug for TcpIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TcpIo(..)")
-    }
-}
-
-/// A stream that its machine gave to the application (`Ask::Detach`).
-pub struct DetachedStream {
-    /// The tag of the command that asked for it.
-    pub tag: Tag,
-    /// The stream. Everything that the machine wrote was sent.
-    pub stream: Box<dyn ByteStream>,
-    /// Octets that were read from the stream and not used; they precede all others.
-    pub early: Bytes,
-}
-
-impl DetachedStream {
-    /// Returns the stream as the type it was started with, and the octets that precede the others.
-    ///
-    /// # Errors
-    ///
-    /// `self`, when the stream is of another type.
-    pub fn downcast<S: ByteStream>(self) -> Result<(S, Bytes), Box<dyn Any + Send>> {
-        let Self { stream, early, .. } = self;
-        stream.into_any().downcast().map(|stream| (*stream, early))
-    }
-
-    /// Returns the TCP connection, non-blocking and free of the runtime, and the octets that precede the
-    /// others.
-    ///
-    /// # Errors
-    ///
-    /// The stream is none of TCP, or the runtime cannot deregister it.
-    pub fn into_tcp(self) -> io::Result<(TcpStream, Bytes)> {
-        let (stream, early) = self
-            .downcast::<TcpIo>()
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a TCP connection"))?;
-        Ok((stream.into_std()?, early))
-    }
-}
-
-impl fmt::Debug for DetachedStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DetachedStream")
-            .field("tag", &self.tag)
-            .field("early", &self.early.len())
-            .finish_non_exhaustive()
     }
 }

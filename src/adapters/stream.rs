@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use super::cause::cause_of;
 use super::event_loop::{Carrier, Liveness};
-use super::runtime::{ByteStream, DetachedStream};
+use super::handle::DetachedStream;
+use super::runtime::ByteStream;
 use super::scratch;
 use crate::{Addr, Ask, Cause, Instant, Link, Machine, Tag, Transmit};
 
