@@ -229,6 +229,12 @@ impl<P: Port> Core<P> {
         self.phase != Phase::Running
     }
 
+    /// Tells whether all that the machine has to say so far is with the system.
+    pub(crate) fn is_flushed(&self) -> bool {
+        let is_settled = !self.is_dirty && !self.is_busy;
+        is_settled && self.carrier.as_ref().is_some_and(|carrier| carrier.is_flushed())
+    }
+
     /// Asks for a turn although the machine was given nothing: the carrier has to look at something.
     pub(crate) const fn touch(&mut self) {
         self.is_dirty = true;

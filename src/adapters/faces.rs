@@ -1,7 +1,8 @@
 //! How one list of methods gets its two faces: awaited, and blocking.
 
 /// Implements methods of a handle, written once as `async fn`, for the handle itself and for its blocking
-/// twin, which wraps it: `struct Blocking(Handle)`. Both get the same documentation.
+/// twin, which wraps it: `struct Blocking(Handle)`. Both get the same documentation. Generics come first, in
+/// brackets: `impl [<T: Send>] Handle<T>, Blocking<T>`.
 ///
 /// A second name in brackets adds a blocking variant with a limit of time, whose error is that of
 /// `io::ErrorKind::TimedOut`: the result's error type is made `From<io::Error>`. What a dropped future
@@ -16,8 +17,11 @@
 /// }
 /// ```
 macro_rules! faces {
+    (impl [$($generics:tt)*] $handle:ty, $blocking:ty { $($methods:tt)* }) => {
+        $crate::adapters::faces::faces!(@each ([$($generics)*] $handle, $blocking) $($methods)*);
+    };
     (impl $handle:ty, $blocking:ty { $($methods:tt)* }) => {
-        $crate::adapters::faces::faces!(@each ($handle, $blocking) $($methods)*);
+        $crate::adapters::faces::faces!(@each ([] $handle, $blocking) $($methods)*);
     };
     (@each $types:tt $(#[$meta:meta])* pub async fn $name:ident $([$timeout:ident])? ($($this:tt)*) -> $ret:ty $body:block $($rest:tt)*) => {
         $crate::adapters::faces::faces!(@one $types [$(#[$meta])*] $name [$($timeout)?] [$ret] $body $($this)*);
@@ -33,13 +37,13 @@ macro_rules! faces {
     (@one $t:tt $m:tt $n:ident $l:tt $r:tt $b:block $self:ident $(, $arg:ident: $ty:ty)*) => {
         $crate::adapters::faces::faces!(@emit $t $m $n $l $r $b [$self] [$($arg: $ty),*] [$($arg),*]);
     };
-    (@emit ($handle:ty, $blocking:ty) [$(#[$meta:meta])*] $name:ident [$($timeout:ident)?] [$ret:ty] $body:block [$($this:tt)+] [$($arg:ident: $ty:ty),*] [$($pass:ident),*]) => {
-        impl $handle {
+    (@emit ([$($generics:tt)*] $handle:ty, $blocking:ty) [$(#[$meta:meta])*] $name:ident [$($timeout:ident)?] [$ret:ty] $body:block [$($this:tt)+] [$($arg:ident: $ty:ty),*] [$($pass:ident),*]) => {
+        impl $($generics)* $handle {
             $(#[$meta])*
             pub async fn $name($($this)+, $($arg: $ty),*) -> $ret $body
         }
         #[cfg(feature = "blocking")]
-        impl $blocking {
+        impl $($generics)* $blocking {
             $(#[$meta])*
             pub fn $name($($this)+, $($arg: $ty),*) -> $ret {
                 $crate::adapters::faces::faces!(@inner $($this)+; this);

@@ -1,8 +1,9 @@
 //! The interfaces of a machine on [`Hop`]s: numbered, each a UDP socket, a byte stream or a packet device.
 //!
 //! The machine hears [`Link::Up`] of each interface first, [`Link::Full`] when it would block, [`Link::Free`]
-//! when it takes more, and [`Link::Down`] when it is gone, all at the [carrier](crate::Addr::carrier): the
-//! interface with `via` 0. An interface that is down or closed stays so. [`Ask::Open`] fails as unreachable.
+//! when it takes more, and [`Link::Down`] when it is gone: of a byte stream at the hop to its node, of the
+//! others at their [carrier](crate::Addr::carrier), with `via` 0. An interface that is down or closed stays so.
+//! [`Ask::Open`] fails as unreachable.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -16,9 +17,9 @@ use std::io;
 use std::net::{TcpStream, UdpSocket};
 
 use super::runtime::{ByteStream, Runtime, TcpIo};
-use super::scratch;
+use super::scratch::{with_buffer, with_recv_buffers};
 use super::table::{DatagramIo, Opener, Socket, SocketCounters, Table};
-use super::udp::{AsyncSocket, UdpOptions, with_recv_buffers};
+use super::udp::{AsyncSocket, UdpOptions};
 use crate::{Addr as _, Hop, Transmit};
 #[cfg(doc)]
 use crate::{Ask, Link};
@@ -266,7 +267,7 @@ impl DatagramIo<Hop> for PacketInterface {
         let via = tx.to().map_or(0, |to| to.via);
         for packet in tx.datagrams().skip(*sent) {
             if ready!(self.device.poll_send(cx, via, packet)).is_err() {
-                SocketCounters::add(&self.counters.unsent_packets, 1);
+                self.counters.udp.count_unsent(1);
             }
             *sent += 1;
         }
@@ -282,7 +283,7 @@ impl DatagramIo<Hop> for PacketInterface {
         let Self {
             interface, device, ..
         } = self;
-        scratch::with_buffer(|buffer| {
+        with_buffer(|buffer| {
             let (len, via) = ready!(device.poll_receive(cx, buffer))?;
             let from = Hop {
                 interface: *interface,

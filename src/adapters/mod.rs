@@ -18,11 +18,15 @@ mod event_loop;
 mod faces;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod handle;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod interfaces;
 #[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
 pub mod ltp;
 pub mod offload;
 #[cfg(feature = "tokio")]
 mod outbox;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod raw;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub mod runtime;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
@@ -30,7 +34,11 @@ mod scratch;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod shared;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod sockets;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 mod stream;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod table;
 #[cfg(feature = "blocking")]
 mod threads;
 #[cfg(feature = "tokio")]

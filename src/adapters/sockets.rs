@@ -17,7 +17,7 @@
 //! be made from the port of a listener. UDP sockets have neither and share their port with nobody.
 //!
 //! The errors of UDP that anybody can cause from afar (`ECONNREFUSED`, `ECONNRESET`, `EMSGSIZE`) are counted
-//! in [`SocketStats`](super::SocketStats) and end nothing, and so is every error of sending a datagram. A UDP
+//! in [`SocketStats`] and end nothing, and so is every error of sending a datagram. A UDP
 //! socket is down after 64 other errors in a row.
 
 use alloc::boxed::Box;
@@ -35,8 +35,10 @@ use socket2::{Domain, Protocol, Type};
 
 use super::cause::cause_of_failure;
 use super::runtime::{ByteStream, Kind, Runtime, TcpIo};
-use super::table::{DatagramIo, Opener, Socket, SocketCounters, Table, cause_of_connect};
-use super::udp::{AsyncSocket, UdpOptions, with_recv_buffers};
+use super::scratch::with_recv_buffers;
+use super::table::{DatagramIo, Opener, Socket, Table, cause_of_connect};
+pub use super::table::{SocketCounters, SocketStats};
+use super::udp::{AsyncSocket, UdpOptions};
 use crate::{Cause, Path, Proto, Transmit};
 #[cfg(doc)]
 use crate::{Ask, Link};

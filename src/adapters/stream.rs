@@ -379,6 +379,17 @@ impl<S: ByteStream> StreamIo<S> {
         }
     }
 
+    /// Goes on with giving the stream away when no machine is polled; ready once the application may have it,
+    /// broken or not.
+    pub(crate) fn poll_detached(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let is_late = self.deadline().is_none_or(|give_up| now >= give_up);
+        if self.poll_written(cx).is_ready() || is_late {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
     /// Takes the stream for the application, if it was to have it.
     pub(crate) fn into_detached(self) -> Option<DetachedStream> {
         match self.state {
@@ -550,11 +561,8 @@ impl<M: Machine<Addr = ()>, S: ByteStream> Carrier<M> for OneStream<S> {
         let Some(io) = &mut self.io else {
             return Poll::Ready(());
         };
-        if let ShutdownState::Detach { give_up, .. } = io.state {
-            let is_written = io.poll_written(cx).is_ready();
-            if !is_written && now < give_up {
-                return Poll::Pending;
-            }
+        if io.is_detaching() {
+            ready!(io.poll_detached(cx, now));
             self.give();
             return Poll::Ready(());
         }

@@ -19,7 +19,7 @@ use core::time::Duration;
 use std::io;
 
 pub use counters::{SocketCounters, SocketStats};
-pub(super) use socket::{DatagramIo, Socket};
+pub(super) use socket::{DatagramIo, Socket, cause_of_connect};
 
 use super::event_loop::{Carrier, Liveness};
 use super::runtime::{ByteStream, DetachedStream};
@@ -69,7 +69,7 @@ struct Entry<A> {
     tag: Option<Tag>,
     /// When it is to be polled without having become ready.
     deadline: Option<Instant>,
-    /// The machine is done with it; what would block at this time is not sent.
+    /// The machine is done with it; datagrams that would block at this time are not sent.
     give_up: Option<Instant>,
 }
 
@@ -382,13 +382,14 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
         };
         let cx = &mut Context::from_waker(&entry.waker);
         let is_full = entry.socket.send(cx, tx, &self.counters);
-        let full = is_full.then_some(entry.at.carrier());
-        if is_full && matches!(entry.socket, Socket::Stream(_)) {
+        let is_stream = matches!(entry.socket, Socket::Stream(_));
+        let at = if is_stream { entry.at } else { entry.at.carrier() };
+        if is_full && is_stream {
             // A stream that broke has last words to be read.
             entry.ready.insert();
         }
         self.update(id);
-        full
+        is_full.then_some(at)
     }
 
     fn answer(&mut self, now: Instant, ask: Ask<A>) {

@@ -41,7 +41,7 @@ impl SocketCounters {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SocketStats {
-    /// The sums of all UDP sockets.
+    /// The sums of all UDP sockets and packet devices.
     pub udp: UdpStats,
     /// Connections that a listener could not accept: they were gone already, or the process ran out of
     /// files. The listener tries again after 100 ms.

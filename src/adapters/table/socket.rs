@@ -171,7 +171,7 @@ impl<A: Addr> Socket<A> {
         }
     }
 
-    /// Goes on with closing. What would block at `give_up` is not sent.
+    /// Goes on with closing. Datagrams that would block at `give_up` are not sent.
     pub(super) fn poll_closed(
         &mut self,
         cx: &mut Context<'_>,
@@ -181,7 +181,7 @@ impl<A: Addr> Socket<A> {
         let is_late = now >= give_up;
         match self {
             Self::Stream(stream) if stream.is_detaching() => {
-                if stream.poll_detached(cx).is_ready() || is_late {
+                if stream.poll_detached(cx, now).is_ready() {
                     return Outcome::Detached;
                 }
             }
@@ -290,7 +290,7 @@ impl<A: Addr> Datagrams<A> {
                     failures += 1;
                     SocketCounters::add(&counters.failed_reads, 1);
                     if failures == DATAGRAMS {
-                        machine.link(now, at, Link::Down(cause_of(&error)));
+                        machine.link(now, at.carrier(), Link::Down(cause_of(&error)));
                         return Outcome::Gone;
                     }
                 }
