@@ -151,6 +151,11 @@ impl AsyncSocket {
         self.offload.counters()
     }
 
+    /// Counts in `counters` from here on, which several sockets may share.
+    pub(crate) fn count_in(&mut self, counters: &Arc<UdpCounters>) {
+        self.offload.count_in(Arc::clone(counters));
+    }
+
     /// Takes the socket out of the runtime. It gives datagrams one by one again and stays non-blocking.
     ///
     /// # Errors
