@@ -27,6 +27,20 @@ macro_rules! faces {
         $crate::adapters::faces::faces!(@one $types [$(#[$meta])*] $name [$($timeout)?] [$ret] $body $($this)*);
         $crate::adapters::faces::faces!(@each $types $($rest)*);
     };
+    (@each ([$($generics:tt)*] $handle:ty, $blocking:ty) $(#[$meta:meta])* pub fn $name:ident(&$this:ident) -> $ret:ty $body:block $($rest:tt)*) => {
+        impl $($generics)* $handle {
+            $(#[$meta])*
+            pub fn $name(&$this) -> $ret $body
+        }
+        #[cfg(feature = "blocking")]
+        impl $($generics)* $blocking {
+            $(#[$meta])*
+            pub fn $name(&self) -> $ret {
+                self.0.$name()
+            }
+        }
+        $crate::adapters::faces::faces!(@each ([$($generics)*] $handle, $blocking) $($rest)*);
+    };
     (@each $types:tt) => {};
     (@one $t:tt $m:tt $n:ident $l:tt $r:tt $b:block & $self:ident $(, $arg:ident: $ty:ty)*) => {
         $crate::adapters::faces::faces!(@emit $t $m $n $l $r $b [& $self] [$($arg: $ty),*] [$($arg),*]);
@@ -37,7 +51,7 @@ macro_rules! faces {
     (@one $t:tt $m:tt $n:ident $l:tt $r:tt $b:block $self:ident $(, $arg:ident: $ty:ty)*) => {
         $crate::adapters::faces::faces!(@emit $t $m $n $l $r $b [$self] [$($arg: $ty),*] [$($arg),*]);
     };
-    (@emit ([$($generics:tt)*] $handle:ty, $blocking:ty) [$(#[$meta:meta])*] $name:ident [$($timeout:ident)?] [$ret:ty] $body:block [$($this:tt)+] [$($arg:ident: $ty:ty),*] [$($pass:ident),*]) => {
+    (@emit ([$($generics:tt)*] $handle:ty, $blocking:ty) [$(#[$meta:meta])*] $name:ident $limited:tt [$ret:ty] $body:block [$($this:tt)+] [$($arg:ident: $ty:ty),*] [$($pass:ident),*]) => {
         impl $($generics)* $handle {
             $(#[$meta])*
             pub async fn $name($($this)+, $($arg: $ty),*) -> $ret $body
@@ -46,25 +60,29 @@ macro_rules! faces {
         impl $($generics)* $blocking {
             $(#[$meta])*
             pub fn $name($($this)+, $($arg: $ty),*) -> $ret {
-                $crate::adapters::faces::faces!(@inner $($this)+; this);
-                $crate::adapters::threads::block_on(this.$name($($pass),*))
+                $crate::adapters::threads::block_on($crate::adapters::faces::faces!(@inner $($this)+).$name($($pass),*))
             }
-            $(
-                #[doc = concat!("Does what `", stringify!($name), "` does, at most for `limit`.")]
-                ///
-                /// # Errors
-                ///
-                /// As there, and one of the kind `TimedOut`.
-                pub fn $timeout($($this)+, $($arg: $ty,)* limit: core::time::Duration) -> $ret {
-                    $crate::adapters::faces::faces!(@inner $($this)+; this);
-                    $crate::adapters::threads::block_on_timeout(this.$name($($pass),*), limit)?
-                }
-            )?
+        }
+        $crate::adapters::faces::faces!(@limit $limited [$($generics)*] $blocking, $name [$ret] [$($this)+] [$($arg: $ty),*] [$($pass),*]);
+    };
+    (@limit [] $($rest:tt)*) => {};
+    (@limit [$timeout:ident] [$($generics:tt)*] $blocking:ty, $name:ident [$ret:ty] [$($this:tt)+] [$($arg:ident: $ty:ty),*] [$($pass:ident),*]) => {
+        #[cfg(feature = "blocking")]
+        impl $($generics)* $blocking {
+            #[doc = concat!("Does what `", stringify!($name), "` does, at most for `limit`.")]
+            ///
+            /// # Errors
+            ///
+            /// As there, and one of the kind `TimedOut`.
+            pub fn $timeout($($this)+, $($arg: $ty,)* limit: core::time::Duration) -> $ret {
+                let call = $crate::adapters::faces::faces!(@inner $($this)+).$name($($pass),*);
+                $crate::adapters::threads::block_on_timeout(call, limit)?
+            }
         }
     };
-    (@inner & $self:ident; $this:ident) => { let $this = &$self.0; };
-    (@inner &mut $self:ident; $this:ident) => { let $this = &mut $self.0; };
-    (@inner $self:ident; $this:ident) => { let $this = $self.0; };
+    (@inner & $self:ident) => { $self.0 };
+    (@inner &mut $self:ident) => { $self.0 };
+    (@inner $self:ident) => { $self.0 };
 }
 
 pub(crate) use faces;

@@ -17,6 +17,8 @@ mod event_loop;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod faces;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
+mod factory;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 mod handle;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub mod interfaces;
@@ -51,6 +53,8 @@ mod waiters;
 pub use clock::Clock;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use entropy::seed;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub use factory::{BoxedMachine, MachineFactory};
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use handle::{CommandError, Detached};
 #[cfg(any(feature = "blocking", feature = "tokio"))]

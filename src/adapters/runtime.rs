@@ -7,14 +7,14 @@
 use alloc::boxed::Box;
 use core::any::Any;
 use core::fmt;
-use core::future::Future;
+use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
-use socket2::{SockRef, Socket};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// What kind of socket a [`Source`] is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +155,32 @@ pub trait ByteStream: Send + 'static {
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
 }
 
+impl ByteStream for Box<dyn ByteStream> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_read(cx, buffer)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_write(cx, octets)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_shutdown(cx)
+    }
+
+    fn reset(&mut self) {
+        (**self).reset();
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        (*self).into_any()
+    }
+}
+
 /// A TCP connection as a [`ByteStream`].
 pub struct TcpIo {
     source: Box<dyn Source>,
@@ -177,12 +203,29 @@ impl TcpIo {
         self.source.socket()
     }
 
-    /// Starts to connect `socket`, which is non-blocking; [`poll_connected`](Self::poll_connected) follows.
-    pub(crate) fn connect(
+    /// Connects to `remote`.
+    ///
+    /// # Errors
+    ///
+    /// The connection is refused or times out, or the runtime cannot watch the socket.
+    pub async fn connect(runtime: &dyn Runtime, remote: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(remote),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        let stream = Self::begin(runtime, socket, remote)?;
+        poll_fn(|cx| stream.poll_connected(cx)).await?;
+        Ok(stream)
+    }
+
+    /// Begins to connect `socket`; [`poll_connected`](Self::poll_connected) follows.
+    pub(crate) fn begin(
         runtime: &dyn Runtime,
         socket: Socket,
         remote: SocketAddr,
     ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
         match socket.connect(&remote.into()) {
             Err(error) if !is_in_progress(&error) => Err(error),
             Ok(()) | Err(_) => Self::new(runtime, socket),

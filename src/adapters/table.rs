@@ -22,7 +22,8 @@ pub use counters::{SocketCounters, SocketStats};
 pub(super) use socket::{DatagramIo, Socket, cause_of_connect};
 
 use super::event_loop::{Carrier, Liveness};
-use super::runtime::{ByteStream, DetachedStream};
+use super::handle::DetachedStream;
+use super::runtime::ByteStream;
 use super::stream::StreamIo;
 use crate::{Addr, Ask, Cause, Instant, Link, Machine, Tag, Transmit};
 use ready::{ReadySet, SocketWaker};

@@ -1,13 +1,12 @@
 //! Blocking handles for any machine: commands in, events out. See [`raw`](crate::adapters::raw).
 
-use alloc::sync::Arc;
 use core::time::Duration;
 use std::io;
 
 use crate::adapters::CommandError;
 use crate::adapters::interfaces::Interfaces;
 use crate::adapters::raw::{self, DriverOptions, Notice, SendMachine};
-use crate::adapters::runtime::{ByteStream, Runtime};
+use crate::adapters::runtime::ByteStream;
 use crate::adapters::sockets::Sockets;
 use crate::adapters::threads::{self, block_on_timeout};
 use crate::{Hop, Machine, Path};
