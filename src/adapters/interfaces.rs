@@ -20,7 +20,7 @@ use super::runtime::{ByteStream, Runtime, TcpIo};
 use super::scratch::{with_buffer, with_recv_buffers};
 use super::table::{DatagramIo, Opener, Socket, SocketCounters, Table};
 use super::udp::{AsyncSocket, UdpOptions};
-use crate::{Addr as _, Hop, Transmit};
+use crate::{Hop, Transmit};
 #[cfg(doc)]
 use crate::{Ask, Link};
 

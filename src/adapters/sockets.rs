@@ -220,7 +220,7 @@ impl Opener<Path> for PathOpener {
             Proto::Tcp if asked.is_socket() => self.listen(asked),
             Proto::Tcp => {
                 let (path, socket) = Self::prepare(asked).map_err(|error| cause_of_failure(&error))?;
-                let connecting = TcpIo::connect(&*self.runtime, socket, path.remote);
+                let connecting = TcpIo::begin(&*self.runtime, socket, path.remote);
                 let connecting = connecting.map_err(|error| cause_of_connect(&error))?;
                 return Ok((path, Socket::Connecting(Some(connecting))));
             }

@@ -411,7 +411,7 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
                 }
             }
             Ask::Detach { tag, path, early } => {
-                self.shut(path, |stream| stream.detach(tag, early));
+                self.shut(path, |stream| stream.detach(now, tag, early));
             }
         }
     }

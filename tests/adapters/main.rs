@@ -1,0 +1,21 @@
+//! The adapters on real sockets, with machines that do what the test says.
+#![cfg(all(feature = "blocking", feature = "tokio"))]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests link the standard library anyway"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test"
+)]
+
+#[macro_use]
+mod both;
+#[path = "../loopback/mod.rs"]
+mod loopback;
+mod puppet;
+mod sockets;
