@@ -232,7 +232,11 @@ impl<P: Port> Core<P> {
     /// Tells whether all that the machine has to say so far is with the system.
     pub(crate) fn is_flushed(&self) -> bool {
         let is_settled = !self.is_dirty && !self.is_busy;
-        is_settled && self.carrier.as_ref().is_some_and(|carrier| carrier.is_flushed())
+        is_settled
+            && self
+                .carrier
+                .as_ref()
+                .is_some_and(|carrier| carrier.is_flushed())
     }
 
     /// Asks for a turn although the machine was given nothing: the carrier has to look at something.
@@ -315,7 +319,8 @@ impl<P: Port> Core<P> {
         }
     }
 
-    const fn over(&mut self) {
+    /// Ends the loop: the machine is not polled again.
+    pub(crate) const fn over(&mut self) {
         self.phase = Phase::Finishing;
         self.is_busy = true;
         self.deadline = None;

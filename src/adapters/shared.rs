@@ -154,10 +154,12 @@ impl<P: Port> Shared<P> {
     }
 
     fn enter<T>(&self, act: impl FnOnce(&mut State<P>, Instant) -> T) -> Result<T, Closed> {
+        // Before the lock, so that it is dropped behind it.
+        let guard = PanicGuard { shared: self };
         let Ok(mut state) = self.state.lock() else {
+            core::mem::forget(guard);
             return Err(Closed);
         };
-        let guard = PanicGuard { shared: self };
         // Under the lock: the machine sees time go on from call to call.
         let result = act(&mut state, self.now());
         let woken = state.core.wakes.take();

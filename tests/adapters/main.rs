@@ -1,5 +1,5 @@
-//! The adapters on real sockets, with machines that do what the test says.
-#![cfg(all(feature = "blocking", feature = "tokio"))]
+//! The adapters on real sockets.
+#![cfg(all(feature = "cotp", feature = "blocking", feature = "tokio"))]
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
@@ -13,9 +13,16 @@
     reason = "a helper of a test fails the test"
 )]
 
+use std::time::Duration;
+
 #[macro_use]
 mod both;
+mod cotp_blocking;
+mod cotp_tokio;
 #[path = "../loopback/mod.rs"]
 mod loopback;
 mod puppet;
 mod sockets;
+
+/// How long a test waits for what must come before it fails.
+const AT_LAST: Duration = Duration::from_secs(60);

@@ -163,7 +163,9 @@ impl<A: Addr> Puppet<A> {
                 return true;
             }
         }
-        let Some((to, datagram)) = self.datagrams.pop_front() else {
+        let full = &self.full;
+        let next = self.datagrams.pop_front_if(|(to, _)| !full.contains(&to.carrier()));
+        let Some((to, datagram)) = next else {
             return false;
         };
         tx.push(to, datagram.len(), |out| out.extend_from_slice(&datagram))

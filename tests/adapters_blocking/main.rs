@@ -15,8 +15,6 @@
 
 use std::time::Duration;
 
-#[cfg(feature = "cotp")]
-mod cotp;
 #[path = "../loopback/mod.rs"]
 mod loopback;
 #[cfg(feature = "ltp")]

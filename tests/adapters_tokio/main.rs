@@ -12,8 +12,6 @@
     reason = "a helper of a test fails the test"
 )]
 
-#[cfg(feature = "cotp")]
-mod cotp;
 #[path = "../loopback/mod.rs"]
 mod loopback;
 #[cfg(feature = "ltp")]

@@ -114,7 +114,6 @@ pub struct Listener(pub(in crate::adapters) cotp::Listener);
 
 /// What a listener has to tell.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Arrival {
     /// A connection is open; the policy of the configuration accepted it.
     Connection(Connection),

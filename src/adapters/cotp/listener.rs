@@ -37,7 +37,6 @@ pub struct Listener {
 
 /// What a listener has to tell.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Arrival {
     /// A connection is open; the policy of the configuration accepted it.
     Connection(Connection),

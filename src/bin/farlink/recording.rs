@@ -10,7 +10,7 @@ use std::sync::{LazyLock, Mutex};
 
 use farlink::adapters::{
     self, Clock,
-    cotp::{Maker, Speaker},
+    cotp::{ConnectionFactory, ConnectionMachine},
 };
 use farlink::cotp::{Connection, Role};
 use farlink::ltp::{self, Engine};
@@ -77,14 +77,14 @@ fn create(path: &Path) -> Result<Paper, Failure> {
 }
 
 /// Records the first connection into `path`, and further ones into numbered files beside it.
-pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
+pub(crate) fn maker(path: &Path) -> Result<ConnectionFactory, Failure> {
     create(path)?;
     let files = Files::new(path);
     let count = Arc::new(AtomicU32::new(0));
-    Ok(Maker::new(move |config, seed, ends| {
+    Ok(ConnectionFactory::new(move |config, seed, ends| {
         let path = files.path(count.fetch_add(1, Ordering::Relaxed));
         let lane = lane(&config.role, ends);
-        let speaker: Speaker = match Paper::create(&path) {
+        let machine: ConnectionMachine = match Paper::create(&path) {
             Ok(file) => Box::new(
                 Recorder::<Connection>::new(config, seed.clone(), file, options())?
                     .with_lanes(move |()| lane.clone()),
@@ -94,7 +94,7 @@ pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
                 Box::new(Connection::new(config, seed)?)
             }
         };
-        Ok(speaker)
+        Ok(machine)
     }))
 }
 

@@ -112,7 +112,7 @@ impl Beacon {
     fn deadline(&self) -> Option<Instant> {
         self.probes
             .iter()
-            .filter(|(at, _)| !has(&self.down, at))
+            .filter(|(at, _)| !has(&self.down, **at))
             .filter_map(|(_, probe)| probe.deadline)
             .min()
     }

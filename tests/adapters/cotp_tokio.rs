@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farlink::adapters::tokio::cotp::{
-    self, Arrival, Connection, Error, Incoming, Listener, Options, connect, listen,
+    self, Arrival, Connection, ConnectionOptions, Error, Incoming, Listener, connect, listen,
 };
 use farlink::cotp::{
     AfterHandshake, Config, Disconnect, DisconnectReason, Policy, Reason, Selector, TpduSize,
@@ -22,7 +22,7 @@ use crate::loopback::here;
 
 #[tokio::test]
 async fn both_ends_know_addresses_selectors_and_size() {
-    let mut listener = server(Policy::AcceptAny).await;
+    let listener = server(Policy::AcceptAny).await;
     let mut config = client();
     config.tpdu_size = TpduSize::CLASS_0;
 
@@ -90,7 +90,7 @@ async fn messages_of_any_size_come_whole_and_in_order() {
 #[tokio::test]
 async fn a_wrong_selector_is_refused_in_words_on_both_sides() {
     let policy = Policy::Selectors(vec![Selector::from(7)]);
-    let mut listener = server(policy).await;
+    let listener = server(policy).await;
 
     let refused = connect(listener.local_addr(), client()).await.unwrap_err();
     let arrival = listener.next().await.unwrap();
@@ -152,11 +152,11 @@ async fn a_bad_configuration_is_refused_before_anything_is_sent() {
 
 #[tokio::test]
 async fn the_application_sees_the_selectors_and_accepts_or_refuses() {
-    let mut listener = server(Policy::Ask).await;
+    let listener = server(Policy::Ask).await;
     let address = listener.local_addr();
 
     let connecting = tokio::spawn(connect(address, client()));
-    let request = request(&mut listener).await;
+    let request = request(&listener).await;
     assert_eq!(request.indication().calling, Some(Selector::from(1)));
     assert_eq!(request.indication().called, Some(Selector::from(2)));
     assert_eq!(request.local(), address);
@@ -166,7 +166,7 @@ async fn the_application_sees_the_selectors_and_accepts_or_refuses() {
     assert_eq!(far.receive().await.unwrap().unwrap(), "welcome");
 
     let connecting = tokio::spawn(connect(address, client()));
-    let request = self::request(&mut listener).await;
+    let request = self::request(&listener).await;
     request.refuse(DisconnectReason::CONGESTION).await.unwrap();
     let Error::Ended(end) = connecting.await.unwrap().unwrap_err() else {
         panic!("not refused");
@@ -179,7 +179,7 @@ async fn the_application_sees_the_selectors_and_accepts_or_refuses() {
 
 #[tokio::test]
 async fn a_peer_that_says_nothing_keeps_nobody_waiting() {
-    let mut listener = server(Policy::AcceptAny).await;
+    let listener = server(Policy::AcceptAny).await;
     let address = listener.local_addr();
     let mut silent = Vec::new();
     for _ in 0..20 {
@@ -193,9 +193,9 @@ async fn a_peer_that_says_nothing_keeps_nobody_waiting() {
 
 #[tokio::test]
 async fn connections_that_nobody_takes_hold_up_further_ones_and_not_more() {
-    let mut options = Options::from(Config::responder(Policy::AcceptAny));
+    let mut options = ConnectionOptions::from(Config::responder(Policy::AcceptAny));
     options.arrivals = 2;
-    let mut listener = listen(here(), options).await.unwrap();
+    let listener = listen(here(), options).await.unwrap();
     let address = listener.local_addr();
     let _near = [
         connect(address, client()).await.unwrap(),
@@ -448,7 +448,7 @@ async fn a_message_that_is_refused_leaves_the_connection_as_it_was() {
 async fn expedited_data_can_be_told_apart() {
     let mut server = Config::responder(Policy::AcceptAny);
     server.expedited = true;
-    let mut listener = listen(here(), server).await.unwrap();
+    let listener = listen(here(), server).await.unwrap();
     let mut config = client();
     config.expedited = true;
     let address = listener.local_addr();
@@ -465,7 +465,7 @@ async fn expedited_data_can_be_told_apart() {
 async fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost() {
     let mut server = Config::responder(Policy::AcceptAny);
     server.after_handshake = AfterHandshake::Pause;
-    let mut listener = listen(here(), server).await.unwrap();
+    let listener = listen(here(), server).await.unwrap();
     let mut raw = TcpStream::connect(listener.local_addr()).await.unwrap();
     // The CR and what follows the handshake in one go, as a hasty peer may do.
     let mut hello = CR.to_vec();
@@ -473,11 +473,12 @@ async fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost() {
     raw.write_all(&hello).await.unwrap();
     let mut connection = listener.accept().await.unwrap();
 
-    let mut handed = connection.take_over().await.unwrap();
+    let handed = connection.detach().await.unwrap();
+    let mut stream = TcpStream::from_std(handed.stream).unwrap();
     raw.write_all(b", more").await.unwrap();
     let mut more = [0; 6];
-    handed.stream.read_exact(&mut more).await.unwrap();
-    handed.stream.write_all(b"server hello").await.unwrap();
+    stream.read_exact(&mut more).await.unwrap();
+    stream.write_all(b"server hello").await.unwrap();
 
     assert_eq!(&handed.early[..], b"\x16\x03\x01client hello");
     assert_eq!(&more, b", more");
@@ -493,7 +494,7 @@ async fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost() {
 async fn messages_that_came_before_a_take_over_can_still_be_received() {
     let mut server = Config::responder(Policy::AcceptAny);
     server.receive_queue = 1000;
-    let mut listener = listen(here(), server).await.unwrap();
+    let listener = listen(here(), server).await.unwrap();
     let mut raw = TcpStream::connect(listener.local_addr()).await.unwrap();
     raw.write_all(CR).await.unwrap();
     let mut connection = listener.accept().await.unwrap();
@@ -502,7 +503,7 @@ async fn messages_that_came_before_a_take_over_can_still_be_received() {
     }
     settle().await;
 
-    let handed = connection.take_over().await.unwrap();
+    let handed = connection.detach().await.unwrap();
 
     let mut received = 0;
     while let Some(message) = connection.receive().await.unwrap() {
@@ -510,7 +511,7 @@ async fn messages_that_came_before_a_take_over_can_still_be_received() {
         received += 1;
     }
     let mut rest = handed.early.to_vec();
-    let mut stream = handed.stream;
+    let mut stream = TcpStream::from_std(handed.stream).unwrap();
     raw.shutdown().await.unwrap();
     stream.read_to_end(&mut rest).await.unwrap();
     assert!(received > 0);
@@ -519,14 +520,14 @@ async fn messages_that_came_before_a_take_over_can_still_be_received() {
 
 #[tokio::test]
 async fn a_take_over_in_the_middle_of_a_message_is_refused_and_the_connection_goes_on() {
-    let mut listener = server(Policy::AcceptAny).await;
+    let listener = server(Policy::AcceptAny).await;
     let mut raw = TcpStream::connect(listener.local_addr()).await.unwrap();
     raw.write_all(CR).await.unwrap();
     let mut connection = listener.accept().await.unwrap();
     raw.write_all(b"\x03\0\0\x0a\x02\xf0\x00abc").await.unwrap();
     settle().await;
 
-    let error = connection.take_over().await.unwrap_err();
+    let error = connection.detach().await.unwrap_err();
     raw.write_all(b"\x03\0\0\x0a\x02\xf0\x80def").await.unwrap();
 
     assert!(matches!(error, Error::Refused(_)), "{error}");
@@ -535,7 +536,7 @@ async fn a_take_over_in_the_middle_of_a_message_is_refused_and_the_connection_go
 
 #[tokio::test]
 async fn a_stream_that_breaks_off_inside_a_message_is_no_clean_end() {
-    let mut listener = server(Policy::AcceptAny).await;
+    let listener = server(Policy::AcceptAny).await;
     let mut raw = TcpStream::connect(listener.local_addr()).await.unwrap();
     raw.write_all(CR).await.unwrap();
     let mut connection = listener.accept().await.unwrap();
@@ -553,7 +554,7 @@ async fn a_stream_that_breaks_off_inside_a_message_is_no_clean_end() {
 #[tokio::test]
 async fn many_connections_live_on_one_listener() {
     const COUNT: usize = 300;
-    let mut listener = server(Policy::AcceptAny).await;
+    let listener = server(Policy::AcceptAny).await;
     let address = listener.local_addr();
     let serving = tokio::spawn(async move {
         for _ in 0..COUNT {
@@ -616,7 +617,7 @@ async fn server(policy: Policy) -> Listener {
 }
 
 async fn pair(config: Config) -> (Connection, Connection) {
-    let mut listener = server(Policy::AcceptAny).await;
+    let listener = server(Policy::AcceptAny).await;
     let (near, far) = tokio::join!(connect(listener.local_addr(), config), listener.accept());
     (near.unwrap(), far.unwrap())
 }
@@ -640,7 +641,7 @@ async fn raw_peer(config: Config) -> (Connection, TcpStream) {
     (connection, answering.await.unwrap())
 }
 
-async fn request(listener: &mut Listener) -> cotp::Request {
+async fn request(listener: &Listener) -> cotp::Request {
     match listener.next().await.unwrap() {
         Arrival::Request(request) => request,
         other => panic!("{other:?}"),

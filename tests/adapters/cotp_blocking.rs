@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farlink::adapters::blocking::cotp::{
-    self, Arrival, Connection, Error, Incoming, Listener, Options, connect, connect_on, listen,
+    self, Arrival, Connection, ConnectionOptions, Error, Incoming, Listener, connect, connect_on,
+    listen,
 };
 use farlink::cotp::{AfterHandshake, Config, DisconnectReason, Policy, Reason, Selector, TpduSize};
 
@@ -201,7 +202,7 @@ fn a_peer_that_says_nothing_keeps_nobody_waiting() {
 
 #[test]
 fn connections_that_nobody_takes_hold_up_further_ones_and_not_more() {
-    let mut options = Options::from(Config::responder(Policy::AcceptAny));
+    let mut options = ConnectionOptions::from(Config::responder(Policy::AcceptAny));
     options.arrivals = 2;
     let listener = listen(here(), options).unwrap();
     let address = listener.local_addr();
@@ -504,7 +505,7 @@ fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost() {
     raw.write_all(&hello).unwrap();
     let mut connection = listener.accept().unwrap();
 
-    let mut handed = connection.take_over().unwrap();
+    let mut handed = connection.detach().unwrap();
     raw.write_all(b", more").unwrap();
     let mut all = vec![0; 15 + 6];
     let early = handed.early.len();
@@ -525,7 +526,7 @@ fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost() {
 fn an_initiator_takes_a_stream_over_while_its_reader_waits_for_the_peer() {
     let (mut near, mut raw) = raw_peer(client());
 
-    let mut handed = near.take_over().unwrap();
+    let mut handed = near.detach().unwrap();
     handed.stream.write_all(b"client hello").unwrap();
     let mut hello = [0; 12];
     raw.read_exact(&mut hello).unwrap();
@@ -548,7 +549,7 @@ fn messages_that_came_before_a_take_over_can_still_be_received() {
         raw.write_all(b"\x03\0\0\x0a\x02\xf0\x80abc").unwrap();
     }
 
-    let handed = connection.take_over().unwrap();
+    let handed = connection.detach().unwrap();
 
     let mut received = 0;
     while let Some(message) = connection.receive().unwrap() {
@@ -573,7 +574,7 @@ fn a_take_over_in_the_middle_of_a_message_is_refused_and_the_connection_goes_on(
         .unwrap();
     assert_eq!(connection.receive().unwrap().unwrap(), "!");
 
-    let error = connection.take_over().unwrap_err();
+    let error = connection.detach().unwrap_err();
     raw.write_all(b"\x03\0\0\x0a\x02\xf0\x80def").unwrap();
 
     assert!(matches!(error, Error::Refused(_)), "{error}");
