@@ -240,6 +240,47 @@ faces! {
             given.await.unwrap_or(Err(CommandError::Gone))
         }
 
+        /// Gives the machine a command if few enough events wait.
+        ///
+        /// # Errors
+        ///
+        /// The command itself, when too many events wait; else as [`command`](Self::command).
+        pub fn try_command(
+            &self,
+            command: M::Command
+        ) -> Result<Result<(), CommandError<M::Error>>, M::Command> {
+            let mut command = Some(command);
+            let given = self.shared.with(|core, now| {
+                if core.is_over() {
+                    return Some(Err(CommandError::Gone));
+                }
+                let command = command.take_if(|_| core.port.takes_commands())?;
+                let given = core.machine().command(now, command);
+                Some(given.map_err(CommandError::Refused))
+            });
+            match (given, command) {
+                (Ok(None), Some(command)) => Err(command),
+                (Ok(Some(given)), _) => Ok(given),
+                (Ok(None) | Err(_), _) => Ok(Err(CommandError::Gone)),
+            }
+        }
+
+        /// Gives the machine a command even while too many events wait: one that ends things.
+        ///
+        /// # Errors
+        ///
+        /// As [`command`](Self::command).
+        pub fn command_now(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
+            let given = self.shared.with(|core, now| {
+                if core.is_over() {
+                    return Err(CommandError::Gone);
+                }
+                let given = core.machine().command(now, command);
+                given.map_err(CommandError::Refused)
+            });
+            given.unwrap_or(Err(CommandError::Gone))
+        }
+
         /// Waits until all that the machine wants to send so far is with the system.
         ///
         /// # Errors
@@ -302,47 +343,6 @@ faces! {
 }
 
 impl<M: SendMachine> Commands<M> {
-    /// Gives the machine a command if few enough events wait.
-    ///
-    /// # Errors
-    ///
-    /// The command itself, when too many events wait; else as [`command`](Self::command).
-    pub fn try_command(
-        &self,
-        command: M::Command,
-    ) -> Result<Result<(), CommandError<M::Error>>, M::Command> {
-        let mut command = Some(command);
-        let given = self.shared.with(|core, now| {
-            if core.is_over() {
-                return Some(Err(CommandError::Gone));
-            }
-            let command = command.take_if(|_| core.port.takes_commands())?;
-            let given = core.machine().command(now, command);
-            Some(given.map_err(CommandError::Refused))
-        });
-        match (given, command) {
-            (Ok(None), Some(command)) => Err(command),
-            (Ok(Some(given)), _) => Ok(given),
-            (Ok(None) | Err(_), _) => Ok(Err(CommandError::Gone)),
-        }
-    }
-
-    /// Gives the machine a command even while too many events wait: one that ends things.
-    ///
-    /// # Errors
-    ///
-    /// As [`command`](Self::command).
-    pub fn command_now(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
-        let given = self.shared.with(|core, now| {
-            if core.is_over() {
-                return Err(CommandError::Gone);
-            }
-            let given = core.machine().command(now, command);
-            given.map_err(CommandError::Refused)
-        });
-        given.unwrap_or(Err(CommandError::Gone))
-    }
-
     /// Shows the machine to `look`; `None` when it panicked.
     pub fn with_machine<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
         self.shared.with(|core, _| look(core.peek())).ok()
@@ -363,26 +363,24 @@ faces! {
             });
             next.await.unwrap_or(None)
         }
-    }
-}
 
-impl<M: SendMachine> Events<M> {
-    /// Returns what the machine has told already, if anything.
-    pub fn try_next(&mut self) -> Option<Notice<M::Event>> {
-        let next = self.shared.with(|core, _| {
-            let Core { port, wakes, .. } = core;
-            port.take(wakes)
-        });
-        next.ok().flatten()
-    }
+        /// Returns what the machine has told already, if anything.
+        pub fn try_next(&mut self) -> Option<Notice<M::Event>> {
+            let next = self.shared.with(|core, _| {
+                let Core { port, wakes, .. } = core;
+                port.take(wakes)
+            });
+            next.ok().flatten()
+        }
 
-    /// Tells whether nothing will come any more.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        let is_finished = self.shared.with(|core, _| {
-            core.port.events.is_empty() && core.port.outcome.is_some()
-        });
-        is_finished.unwrap_or(true)
+        /// Tells whether nothing will come any more.
+        #[must_use]
+        pub fn is_finished(&self) -> bool {
+            let is_finished = self.shared.with(|core, _| {
+                core.port.events.is_empty() && core.port.outcome.is_some()
+            });
+            is_finished.unwrap_or(true)
+        }
     }
 }
 

@@ -272,9 +272,14 @@ impl DatagramIo<Path> for PathSocket {
 /// Returns `path` with the local port that `socket` has. The address stays as asked, with its scope.
 fn with_port(path: Path, socket: &socket2::Socket) -> io::Result<Path> {
     let real = socket.local_addr()?.as_socket();
+    let port = real.map_or(path.local.port(), |real| real.port());
+    Ok(on_port(path, port))
+}
+
+fn on_port(path: Path, port: u16) -> Path {
     let mut local = path.local;
-    local.set_port(real.map_or(local.port(), |real| real.port()));
-    Ok(Path { local, ..path })
+    local.set_port(port);
+    Path { local, ..path }
 }
 
 fn new_tcp(local: SocketAddr) -> io::Result<socket2::Socket> {
@@ -304,4 +309,16 @@ fn new_socket(local: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<s
 fn without_delay(socket: &socket2::Socket) {
     // A socket without the option works all the same.
     let _ = socket.set_tcp_nodelay(true);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_its_real_port_keeps_the_scope_of_its_address() {
+        let asked = Path::socket(Proto::Udp, "[fe80::1%3]:0".parse().unwrap());
+
+        assert_eq!(on_port(asked, 7).local, "[fe80::1%3]:7".parse().unwrap());
+    }
 }

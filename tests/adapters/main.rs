@@ -17,7 +17,9 @@ use std::time::Duration;
 
 #[macro_use]
 mod both;
+#[cfg(any())]
 mod cotp_blocking;
+#[cfg(any())]
 mod cotp_tokio;
 #[path = "../loopback/mod.rs"]
 mod loopback;

@@ -164,10 +164,12 @@ impl<A: Addr> Puppet<A> {
             }
         }
         let full = &self.full;
-        let next = self.datagrams.pop_front_if(|(to, _)| !full.contains(&to.carrier()));
-        let Some((to, datagram)) = next else {
+        let is_full = |to: A| full.contains(&to.carrier());
+        let next = self.datagrams.front().filter(|(to, _)| !is_full(*to));
+        let Some((to, datagram)) = next.cloned() else {
             return false;
         };
+        self.datagrams.pop_front();
         tx.push(to, datagram.len(), |out| out.extend_from_slice(&datagram))
     }
 

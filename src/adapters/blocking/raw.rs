@@ -3,7 +3,6 @@
 use core::time::Duration;
 use std::io;
 
-use crate::adapters::CommandError;
 use crate::adapters::interfaces::Interfaces;
 use crate::adapters::raw::{self, DriverOptions, Notice, SendMachine};
 use crate::adapters::runtime::ByteStream;
@@ -77,27 +76,6 @@ impl<M: SendMachine> Handle<M> {
 }
 
 impl<M: SendMachine> Commands<M> {
-    /// Gives the machine a command if few enough events wait; see [`raw::Commands::try_command`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn try_command(
-        &self,
-        command: M::Command,
-    ) -> Result<Result<(), CommandError<M::Error>>, M::Command> {
-        self.0.try_command(command)
-    }
-
-    /// Gives the machine a command even while too many events wait; see [`raw::Commands::command_now`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn command_now(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
-        self.0.command_now(command)
-    }
-
     /// Shows the machine to `look`; `None` when it panicked.
     pub fn with_machine<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
         self.0.with_machine(look)
@@ -118,16 +96,5 @@ impl<M: SendMachine> Events<M> {
     /// `TimedOut` when nothing came.
     pub fn next_timeout(&mut self, limit: Duration) -> io::Result<Option<Notice<M::Event>>> {
         block_on_timeout(self.0.next(), limit)
-    }
-
-    /// Returns what the machine has told already, if anything.
-    pub fn try_next(&mut self) -> Option<Notice<M::Event>> {
-        self.0.try_next()
-    }
-
-    /// Tells whether nothing will come any more.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.0.is_finished()
     }
 }
