@@ -257,6 +257,15 @@ impl<A: Addr> Table<A> {
         }
     }
 
+    /// Tells the machine what waits to be told, and returns whether anything did.
+    fn tell<M: Machine<Addr = A>>(&mut self, now: Instant, machine: &mut M) -> bool {
+        let is_any = !self.cues.is_empty();
+        for (at, cue) in self.cues.drain(..) {
+            machine.link(now, at, cue);
+        }
+        is_any
+    }
+
     /// Polls the socket `id`, and tells whether the machine got something.
     fn poll<M: Machine<Addr = A>>(
         &mut self,
@@ -375,6 +384,10 @@ impl<A: Addr> Table<A> {
 }
 
 impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
+    fn begin(&mut self, now: Instant, machine: &mut M) {
+        self.tell(now, machine);
+    }
+
     fn send(&mut self, _: &mut Context<'_>, tx: &mut Transmit<A>) -> Option<A> {
         let id = self.ids.get(&tx.to()?.carrier()).copied();
         let Some((id, entry)) = id.and_then(|id| Some((id, self.entries.get_mut(&id)?))) else {
@@ -425,11 +438,7 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
     ) -> bool {
         self.ready.register(cx);
         self.wake_due(now);
-        let mut is_busy = !self.detached.is_empty();
-        while let Some((at, cue)) = self.cues.pop_front() {
-            machine.link(now, at, cue);
-            is_busy = true;
-        }
+        let mut is_busy = self.tell(now, machine) || !self.detached.is_empty();
         if may_read {
             self.unblock(machine);
         }

@@ -52,7 +52,7 @@ impl UdpCarrier {
             itself,
             buffers: RecvBuffers::default(),
             unsent: None,
-            cues: VecDeque::from([(itself, Link::Up)]),
+            cues: VecDeque::new(),
             failures: 0,
             error: None,
             flush_until: None,
@@ -79,6 +79,10 @@ impl UdpCarrier {
 }
 
 impl<M: Machine<Addr = Path>> Carrier<M> for UdpCarrier {
+    fn begin(&mut self, now: Instant, machine: &mut M) {
+        machine.link(now, self.itself, Link::Up);
+    }
+
     fn send(&mut self, cx: &mut Context<'_>, tx: &mut Transmit<Path>) -> Option<Path> {
         let (Some(socket), Some(to)) = (&self.socket, tx.to()) else {
             return None;
