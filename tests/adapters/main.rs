@@ -21,6 +21,7 @@ mod both;
 mod cotp_blocking;
 #[cfg(any())]
 mod cotp_tokio;
+mod interfaces;
 #[path = "../loopback/mod.rs"]
 mod loopback;
 mod puppet;

@@ -145,7 +145,7 @@ impl<A: Addr> Puppet<A> {
 
     fn write(&mut self, tx: &mut Transmit<A>) -> bool {
         for (&at, queue) in &mut self.writes {
-            if self.full.contains(&at) {
+            if self.full.contains(&at.carrier()) {
                 continue;
             }
             while let Some(next) = queue.front_mut() {
@@ -199,8 +199,8 @@ impl<A: Addr> Machine for Puppet<A> {
 
     fn link(&mut self, _: Instant, at: A, state: Link) {
         match state {
-            Link::Full => self.full.push(at),
-            Link::Free => self.full.retain(|full| *full != at),
+            Link::Full => self.full.push(at.carrier()),
+            Link::Free => self.full.retain(|full| *full != at.carrier()),
             Link::Down(_) => {
                 self.writes.remove(&at);
             }
