@@ -26,6 +26,7 @@ mod interfaces;
 mod loopback;
 mod puppet;
 mod sockets;
+mod stream;
 
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);
