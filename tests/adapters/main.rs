@@ -15,10 +15,18 @@
 
 use std::time::Duration;
 
+#[macro_use]
+mod both;
+#[cfg(any())]
 mod cotp_blocking;
+#[cfg(any())]
 mod cotp_tokio;
+mod interfaces;
 #[path = "../loopback/mod.rs"]
 mod loopback;
+mod puppet;
+mod sockets;
+mod stream;
 
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);

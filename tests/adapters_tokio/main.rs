@@ -15,5 +15,5 @@
 #[path = "../loopback/mod.rs"]
 mod loopback;
 mod puppet;
-mod sockets;
+
 mod stream;

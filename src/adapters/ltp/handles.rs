@@ -19,9 +19,12 @@ use crate::adapters::event_loop::Core;
 use crate::adapters::faces::faces;
 use crate::adapters::runtime::Runtime;
 use crate::adapters::shared::{Setup, Shared};
-use crate::adapters::udp::{AsyncSocket, UdpCarrier, UdpCounters};
+use crate::adapters::sockets::{SocketCounters, Sockets};
 use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
 use crate::{Instant, Machine as _, Path, Tag};
+
+/// How long a node that ends waits for a full socket. UDP leaves at line rate, so this is long.
+const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
 /// An LTP node on a UDP socket, with any number of peers and access points.
 ///
@@ -37,7 +40,7 @@ pub struct Node(Arc<NodeRef>);
 struct NodeRef {
     shared: Arc<Shared<NodePort>>,
     local: SocketAddr,
-    counters: Arc<UdpCounters>,
+    counters: Arc<SocketCounters>,
 }
 
 /// A node that was restored from a snapshot, with the handles that it had.
@@ -169,16 +172,17 @@ impl Node {
         options: &NodeOptions,
         saved: Option<NodeSnapshot>,
     ) -> Result<Self, Error> {
-        let socket = bind_socket(address)?;
-        let socket = AsyncSocket::new(&**runtime, socket, &options.udp)?;
-        let (local, counters) = (socket.local_addr(), Arc::clone(socket.counters()));
+        let mut sockets = Sockets::new();
+        sockets.set_udp_options(options.udp.clone());
+        let local = sockets.add_udp(bind_socket(address)?)?.local;
+        let counters = sockets.counters();
+        let carrier = Box::new(sockets.into_table(runtime, FLUSH_LIMIT)?);
         let setup = Setup {
             clock: options.clock,
             limits: options.limits,
         };
         let now = setup.clock.at(runtime.now());
         let (port, machine) = options.make(local, saved, now)?;
-        let carrier = Box::new(UdpCarrier::new(socket));
         let shared = Shared::start(runtime, setup, port, machine, carrier);
         Ok(Self(Arc::new(NodeRef {
             shared,
@@ -341,7 +345,7 @@ faces! {
         pub fn stats(&self) -> NodeStats {
             let stats = self.with(|core, _| core.port.stats(core.peek()));
             NodeStats {
-                udp: self.0.counters.stats(),
+                udp: self.0.counters.stats().udp,
                 ..stats.unwrap_or_default()
             }
         }

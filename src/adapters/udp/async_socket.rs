@@ -137,14 +137,14 @@ impl AsyncSocket {
         self.counters().stats()
     }
 
-    /// Counts datagrams that will never be sent.
-    pub(super) fn count_unsent(&self, count: usize) {
-        self.offload.count_unsent(count);
-    }
-
     /// Returns the counters, which outlive the socket.
     pub(crate) const fn counters(&self) -> &Arc<UdpCounters> {
         self.offload.counters()
+    }
+
+    /// Counts in `counters` from here on, which several sockets may share.
+    pub(crate) fn count_in(&mut self, counters: &Arc<UdpCounters>) {
+        self.offload.count_in(Arc::clone(counters));
     }
 
     /// Takes the socket out of the runtime. It gives datagrams one by one again and stays non-blocking.

@@ -44,8 +44,6 @@
 
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod async_socket;
-#[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
-mod carrier;
 mod offload;
 mod recv_buffers;
 mod socket;
@@ -53,8 +51,6 @@ mod stats;
 
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use async_socket::AsyncSocket;
-#[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
-pub(crate) use carrier::UdpCarrier;
 pub use recv_buffers::RecvBuffers;
 pub use socket::{BufferSizes, Socket, UdpOptions};
 #[cfg(any(feature = "blocking", feature = "tokio"))]

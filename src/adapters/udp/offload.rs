@@ -64,6 +64,12 @@ impl Offload {
         &self.counters
     }
 
+    /// Counts in `counters` from here on.
+    #[cfg(any(feature = "blocking", feature = "tokio"))]
+    pub(super) fn count_in(&mut self, counters: Arc<UdpCounters>) {
+        self.counters = counters;
+    }
+
     /// Counts datagrams that will never be sent.
     #[cfg(any(feature = "blocking", feature = "tokio"))]
     pub(super) fn count_unsent(&self, count: usize) {

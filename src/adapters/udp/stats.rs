@@ -20,6 +20,11 @@ macro_rules! counters {
         }
 
         impl UdpCounters {
+            /// Counts datagrams that were not sent.
+            pub(crate) fn count_unsent(&self, count: usize) {
+                add(&self.unsent, count);
+            }
+
             /// Reads all counters.
             pub(crate) fn stats(&self) -> UdpStats {
                 UdpStats {
