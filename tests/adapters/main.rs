@@ -15,10 +15,12 @@
 
 use std::time::Duration;
 
+mod clock;
+mod cotp;
 mod cotp_blocking;
-mod cotp_tokio;
 #[path = "../loopback/mod.rs"]
 mod loopback;
+mod on;
 
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);
