@@ -7,6 +7,8 @@ mod handles;
 mod port;
 mod received;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use alloc::format;
 use core::error::Error as StdError;

@@ -58,7 +58,7 @@ pub(super) struct ServiceQueue {
     id: u64,
     /// What the engine gave and nobody has taken yet.
     pub(super) received: VecDeque<Received>,
-    /// The engine gives the next block unasked, because somebody waits for it.
+    /// The engine has not answered the last take: it gives the next item as soon as there is one.
     is_asked: bool,
     /// An interruption that found nobody waiting.
     is_interrupted: bool,
@@ -352,10 +352,9 @@ impl NodePort {
     }
 
     /// Takes what was received next, if anything.
-    fn take(&mut self, service: ServiceRef) -> Result<Option<Received>, Error> {
-        let is_suspended = self.phase == Phase::Suspended;
-        let queue = self.service(service).filter(|_| !is_suspended);
-        Ok(queue.ok_or(Error::Closed)?.received.pop_front())
+    pub(super) fn take(&mut self, service: ServiceRef) -> Result<Option<Received>, Error> {
+        let queue = self.service(service).ok_or(Error::Closed)?;
+        Ok(queue.received.pop_front())
     }
 
     /// Takes the next item that waits in the engine for a client service, and tells whether there was one.
@@ -368,7 +367,7 @@ impl NodePort {
         client: u64,
         wakes: &mut Wakes<Line>,
     ) -> bool {
-        if !machine.has_waiting(client) || machine.command(now, Command::Take(client)).is_err() {
+        if !machine.has_waiting(client) || !self.ask(machine, now, client) {
             return false;
         }
         let mut tx = Transmit::new(Limits::default());
@@ -385,6 +384,19 @@ impl NodePort {
                 _ => return false,
             }
         }
+    }
+
+    /// Asks the engine for the next item of a client service, unless it was asked already, and tells whether
+    /// it will answer.
+    fn ask(&mut self, machine: &mut EngineMachine, now: Instant, client: u64) -> bool {
+        let Some(queue) = self.services.get_mut(&client) else {
+            return false;
+        };
+        if !queue.is_asked {
+            // Refused once the service was closed at the engine.
+            queue.is_asked = machine.command(now, Command::Take(client)).is_ok();
+        }
+        queue.is_asked
     }
 
     fn queue(&mut self, received: Received, wakes: &mut Wakes<Line>) {
@@ -474,6 +486,8 @@ impl NodePort {
     /// Ends the node as it is; the engine is not polled again.
     pub(super) fn suspend(&mut self, wakes: &mut Wakes<Line>) {
         self.phase = Phase::Suspended;
+        // What was not taken is in the snapshot, and comes again.
+        self.services.clear();
         self.settle_all();
         wakes.everybody();
     }
@@ -530,9 +544,8 @@ pub(super) fn poll_receive(
             return Poll::Ready(Err(Error::Interrupted));
         }
         if !queue.is_asked {
-            queue.is_asked = true;
-            // Refused once the service was closed at the engine; then nothing more comes.
-            let _ = core.machine().command(now, Command::Take(service.client));
+            let (port, machine, _) = core.parts();
+            port.ask(machine, now, service.client);
         }
     }
     Poll::Pending
