@@ -91,6 +91,9 @@ pub(crate) enum Rest {
 ///
 /// All polls use the waker of the driver, whoever takes the turn.
 pub(crate) trait Carrier<M: Machine>: Send {
+    /// Tells the machine what it has from the start (`Link::Up`), before anything else reaches it.
+    fn begin(&mut self, now: Instant, machine: &mut M);
+
     /// Sends what is in `tx` and never waits. Returns the address that would block (`Link::Full`); what was
     /// not sent is kept, and `Link::Free` follows.
     fn send(&mut self, cx: &mut Context<'_>, tx: &mut Transmit<M::Addr>) -> Option<M::Addr>;

@@ -20,11 +20,15 @@ mod faces;
 mod factory;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod handle;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod interfaces;
 #[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
 pub mod ltp;
 pub mod offload;
 #[cfg(feature = "tokio")]
 mod outbox;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod raw;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub mod runtime;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
@@ -32,11 +36,17 @@ mod scratch;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod shared;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod sockets;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 mod stream;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod table;
 #[cfg(feature = "blocking")]
 mod threads;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(feature = "offload")]
+pub mod udp;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod waiters;
 

@@ -6,6 +6,8 @@ use std::thread_local;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::udp::RecvBuffers;
+
 /// Octets of one buffer: the largest datagram, and one read or write of a stream.
 pub(super) const SIZE: usize = 1 << 16;
 
@@ -13,6 +15,7 @@ pub(super) const SIZE: usize = 1 << 16;
 const SPARE: usize = 3;
 
 thread_local! {
+    static DATAGRAMS: Cell<Option<RecvBuffers>> = const { Cell::new(None) };
     static SENDING: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static RECEIVING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
@@ -48,6 +51,14 @@ pub(super) fn with_buffer<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
     }
     let result = read(&mut buffer);
     RECEIVING.set(buffer);
+    result
+}
+
+/// Calls `receive` with the thread's buffers for datagrams.
+pub(super) fn with_recv_buffers<T>(receive: impl FnOnce(&mut RecvBuffers) -> T) -> T {
+    let mut buffers = DATAGRAMS.take().unwrap_or_default();
+    let result = receive(&mut buffers);
+    DATAGRAMS.set(Some(buffers));
     result
 }
 

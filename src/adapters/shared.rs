@@ -84,9 +84,10 @@ impl<P: Port> Shared<P> {
         runtime: &Arc<dyn Runtime>,
         setup: Setup,
         port: P,
-        machine: P::Machine,
-        carrier: Box<dyn Carrier<P::Machine>>,
+        mut machine: P::Machine,
+        mut carrier: Box<dyn Carrier<P::Machine>>,
     ) -> (Arc<Self>, Driver<P>) {
+        carrier.begin(setup.clock.at(runtime.now()), &mut machine);
         let shared = Arc::new(Self {
             state: Mutex::new(State {
                 core: Core::new(port, machine, carrier, setup.limits),

@@ -460,7 +460,7 @@ impl<S: ByteStream> OneStream<S> {
     pub(crate) fn new(stream: S, linger: Duration) -> Self {
         Self {
             io: Some(StreamIo::new(stream, linger)),
-            cues: VecDeque::from([Link::Up]),
+            cues: VecDeque::new(),
             detached: None,
             was_detached: false,
             error: None,
@@ -486,6 +486,10 @@ impl<S: ByteStream> OneStream<S> {
 }
 
 impl<M: Machine<Addr = ()>, S: ByteStream> Carrier<M> for OneStream<S> {
+    fn begin(&mut self, now: Instant, machine: &mut M) {
+        machine.link(now, (), Link::Up);
+    }
+
     fn send(&mut self, cx: &mut Context<'_>, tx: &mut Transmit<()>) -> Option<()> {
         let io = self.io.as_mut().filter(|io| !io.is_closing())?;
         io.send(cx, tx).then_some(())

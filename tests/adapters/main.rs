@@ -15,12 +15,18 @@
 
 use std::time::Duration;
 
+#[macro_use]
+mod both;
 mod clock;
 mod cotp;
 mod cotp_blocking;
+mod interfaces;
 #[path = "../loopback/mod.rs"]
 mod loopback;
 mod on;
+mod puppet;
+mod sockets;
+mod stream;
 
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);

@@ -22,5 +22,5 @@ mod ltp_nodes;
 #[cfg(feature = "ltp")]
 mod ltp_restart;
 mod puppet;
-mod sockets;
+
 mod stream;

@@ -17,6 +17,7 @@ mod drive;
 #[cfg(feature = "ltp")]
 pub mod ltp;
 mod news;
+pub mod raw;
 mod shared;
 pub mod stream;
 mod threads;

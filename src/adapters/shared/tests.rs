@@ -98,6 +98,8 @@ struct Counts {
 struct Counter(Arc<Counts>);
 
 impl Carrier<Puppet> for Counter {
+    fn begin(&mut self, _: Instant, _: &mut Puppet) {}
+
     fn send(&mut self, _: &mut Context<'_>, tx: &mut Transmit<()>) -> Option<()> {
         self.0.sends.fetch_add(1, Ordering::Relaxed);
         self.0

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::fmt;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +17,8 @@ pub(crate) const QUEUE: usize = 1 << 18;
 pub(crate) enum Do<A> {
     /// Ask the driver.
     Ask(Ask<A>),
+    /// Ask the driver two things at once.
+    Asks([Ask<A>; 2]),
     /// Write to a stream.
     Write(A, Bytes),
     /// Send a datagram.
@@ -78,6 +81,8 @@ pub(crate) struct Puppet<A> {
     unwanted: Vec<A>,
     alarm: Option<Alarm<A>>,
     is_done: bool,
+    /// Lives as long as the machine.
+    probe: Arc<()>,
 }
 
 impl<A: Addr> Puppet<A> {
@@ -91,7 +96,13 @@ impl<A: Addr> Puppet<A> {
             unwanted: Vec::new(),
             alarm: None,
             is_done: false,
+            probe: Arc::default(),
         }
+    }
+
+    /// Returns what tells whether the machine was dropped.
+    pub(crate) fn probe(&self) -> Weak<()> {
+        Arc::downgrade(&self.probe)
     }
 
     fn set_alarm(
@@ -134,7 +145,7 @@ impl<A: Addr> Puppet<A> {
 
     fn write(&mut self, tx: &mut Transmit<A>) -> bool {
         for (&at, queue) in &mut self.writes {
-            if self.full.contains(&at) {
+            if self.full.contains(&at.carrier()) {
                 continue;
             }
             while let Some(next) = queue.front_mut() {
@@ -152,9 +163,13 @@ impl<A: Addr> Puppet<A> {
                 return true;
             }
         }
-        let Some((to, datagram)) = self.datagrams.pop_front() else {
+        let full = &self.full;
+        let is_full = |to: A| full.contains(&to.carrier());
+        let next = self.datagrams.front().filter(|(to, _)| !is_full(*to));
+        let Some((to, datagram)) = next.cloned() else {
             return false;
         };
+        self.datagrams.pop_front();
         tx.push(to, datagram.len(), |out| out.extend_from_slice(&datagram))
     }
 
@@ -184,8 +199,8 @@ impl<A: Addr> Machine for Puppet<A> {
 
     fn link(&mut self, _: Instant, at: A, state: Link) {
         match state {
-            Link::Full => self.full.push(at),
-            Link::Free => self.full.retain(|full| *full != at),
+            Link::Full => self.full.push(at.carrier()),
+            Link::Free => self.full.retain(|full| *full != at.carrier()),
             Link::Down(_) => {
                 self.writes.remove(&at);
             }
@@ -197,6 +212,7 @@ impl<A: Addr> Machine for Puppet<A> {
     fn command(&mut self, now: Instant, command: Do<A>) -> Result<(), Refusal> {
         match command {
             Do::Ask(ask) => self.asks.push_back(ask),
+            Do::Asks(asks) => self.asks.extend(asks),
             Do::Write(at, octets) => {
                 let queue = self.writes.entry(at).or_default();
                 if queue.iter().map(Bytes::len).sum::<usize>() >= QUEUE {

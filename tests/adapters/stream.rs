@@ -1,32 +1,32 @@
 //! One machine on one byte stream.
 
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use farlink::adapters::tokio::{Handle, Notice, Options, stream};
+use farlink::adapters::raw::{self, DriverOptions, Handle, Notice};
+use farlink::adapters::runtime::{ByteStream, Runtime, TcpIo};
+use farlink::adapters::tokio::TokioIo;
 use farlink::adapters::{CommandError, Detached};
 use farlink::{Ask, Cause, Instant, Link, Machine, Output, Tag, Transmit};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
 use crate::loopback::here;
 use crate::puppet::{Do, Heard, Puppet, Refusal};
 
-type Held<S> = Handle<Puppet<()>, S>;
-type Driven<S> = (Held<S>, JoinHandle<io::Result<()>>);
+type Held = Handle<Puppet<()>>;
 
-#[tokio::test]
-async fn up_comes_first_and_octets_go_both_ways() {
-    let (near, mut far) = tcp().await;
+async fn up_comes_first_and_octets_go_both_ways(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = tcp(&runtime).await;
     far.write_all(b"early bird").await.unwrap();
-    let (mut handle, _driver) = drive(near);
+    let mut handle = drive(&runtime, near);
 
     assert_eq!(cue(&mut handle).await, Link::Up);
     assert_eq!(octets(&mut handle, 10).await, b"early bird");
@@ -35,10 +35,9 @@ async fn up_comes_first_and_octets_go_both_ways() {
     assert_eq!(exactly(&mut far, 4).await, b"worm");
 }
 
-#[tokio::test]
-async fn any_byte_stream_will_do() {
-    let (near, mut far) = tokio::io::duplex(16);
-    let (mut handle, _driver) = drive(near);
+async fn any_byte_stream_will_do(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = duplex(16);
+    let mut handle = drive(&runtime, near);
     let long: Vec<u8> = (0..=255).collect();
 
     say(&handle, Do::Write((), Bytes::from(long.clone()))).await;
@@ -48,10 +47,9 @@ async fn any_byte_stream_will_do() {
     assert_eq!(octets(&mut handle, 6).await, b"answer");
 }
 
-#[tokio::test]
-async fn the_peers_fin_is_ended_and_writing_goes_on() {
-    let (near, mut far) = tcp().await;
-    let (mut handle, _driver) = drive(near);
+async fn the_peers_fin_is_ended_and_writing_goes_on(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = tcp(&runtime).await;
+    let mut handle = drive(&runtime, near);
     far.write_all(b"last").await.unwrap();
     far.shutdown().await.unwrap();
 
@@ -63,10 +61,9 @@ async fn the_peers_fin_is_ended_and_writing_goes_on() {
     assert_eq!(exactly(&mut far, 10).await, b"still here");
 }
 
-#[tokio::test]
-async fn finish_sends_fin_behind_what_was_written_and_reading_goes_on() {
-    let (near, mut far) = tcp().await;
-    let (mut handle, _driver) = drive(near);
+async fn finish_sends_fin_behind_what_was_written_and_reading_goes_on(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = tcp(&runtime).await;
+    let mut handle = drive(&runtime, near);
     say(&handle, Do::Write((), Bytes::from(vec![7; 1 << 22]))).await;
     say(&handle, Do::Ask(Ask::Finish(()))).await;
 
@@ -78,10 +75,9 @@ async fn finish_sends_fin_behind_what_was_written_and_reading_goes_on() {
     assert_eq!(octets(&mut handle, 9).await, b"heard you");
 }
 
-#[tokio::test]
-async fn abort_sends_rst() {
-    let (near, mut far) = tcp().await;
-    let (handle, _driver) = drive(near);
+async fn abort_sends_rst(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = tcp(&runtime).await;
+    let handle = drive(&runtime, near);
     say(&handle, Do::Ask(Ask::Abort(()))).await;
 
     let error = far.read_u8().await.unwrap_err();
@@ -89,10 +85,9 @@ async fn abort_sends_rst() {
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
-#[tokio::test]
-async fn an_rst_of_the_peer_is_down_and_nothing_follows() {
-    let (near, far) = tcp().await;
-    let (mut handle, driver) = drive(near);
+async fn an_rst_of_the_peer_is_down_and_nothing_follows(runtime: Arc<dyn Runtime>) {
+    let (near, far) = tcp(&runtime).await;
+    let mut handle = drive(&runtime, near);
     assert_eq!(cue(&mut handle).await, Link::Up);
     far.set_zero_linger().unwrap();
     drop(far);
@@ -100,15 +95,14 @@ async fn an_rst_of_the_peer_is_down_and_nothing_follows() {
     assert_eq!(cue(&mut handle).await, Link::Down(Cause::Reset));
     say(&handle, Do::Done).await;
 
-    assert!(handle.event().await.is_none());
-    let broken = driver.await.unwrap().unwrap_err();
+    assert!(handle.next().await.is_none());
+    let broken = handle.commands().closed().await.unwrap_err();
     assert_eq!(broken.kind(), io::ErrorKind::ConnectionReset);
 }
 
-#[tokio::test]
-async fn what_the_peer_said_before_it_reset_is_heard_first() {
-    let (near, mut far) = tcp().await;
-    let (mut handle, _driver) = drive(near);
+async fn what_the_peer_said_before_it_reset_is_heard_first(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = tcp(&runtime).await;
+    let mut handle = drive(&runtime, near);
     assert_eq!(cue(&mut handle).await, Link::Up);
     say(&handle, Do::Want((), false)).await;
     far.write_all(b"wrong selector").await.unwrap();
@@ -126,10 +120,9 @@ async fn what_the_peer_said_before_it_reset_is_heard_first() {
     assert_eq!(cue(&mut handle).await, Link::Down(Cause::Reset));
 }
 
-#[tokio::test]
-async fn there_is_nothing_to_open_on_a_stream() {
-    let (near, _far) = tokio::io::duplex(16);
-    let (mut handle, _driver) = drive(near);
+async fn there_is_nothing_to_open_on_a_stream(runtime: Arc<dyn Runtime>) {
+    let (near, _far) = duplex(16);
+    let mut handle = drive(&runtime, near);
     let (tag, path) = (Tag(7), ());
     assert_eq!(cue(&mut handle).await, Link::Up);
 
@@ -139,11 +132,12 @@ async fn there_is_nothing_to_open_on_a_stream() {
     assert_eq!(cue(&mut handle).await, answer);
 }
 
-#[tokio::test]
-async fn a_stream_is_handed_over_with_what_was_read_too_far_and_goes_on_working() {
-    let (near, mut far) = tcp().await;
-    let local = near.local_addr().unwrap();
-    let (mut handle, driver) = drive(near);
+async fn a_stream_is_detached_with_what_was_read_too_far_and_goes_on_working(
+    runtime: Arc<dyn Runtime>,
+) {
+    let (near, mut far) = tcp(&runtime).await;
+    let local = near.socket().local_addr().unwrap().as_socket().unwrap();
+    let mut handle = drive(&runtime, near);
     assert_eq!(cue(&mut handle).await, Link::Up);
     say(&handle, Do::Want((), false)).await;
     far.write_all(b"to the application").await.unwrap();
@@ -159,28 +153,24 @@ async fn a_stream_is_handed_over_with_what_was_read_too_far_and_goes_on_working(
     };
     say(&handle, Do::Ask(ask)).await;
 
-    let mut handed = handed(&mut handle).await;
-    let theirs = exactly(&mut handed.stream, 18).await;
-    handed
-        .stream
-        .write_all(b"from the application")
-        .await
-        .unwrap();
+    let Detached { tag, stream, early } = detached(&mut handle).await.into_tcp().unwrap();
+    let mut stream = TcpStream::from_std(stream).unwrap();
+    let theirs = exactly(&mut stream, 18).await;
+    stream.write_all(b"from the application").await.unwrap();
 
-    assert_eq!(handed.tag, Tag(3));
-    assert_eq!(&handed.early[..], b"read too far");
-    assert_eq!(handed.stream.local_addr().unwrap(), local);
+    assert_eq!(tag, Tag(3));
+    assert_eq!(&early[..], b"read too far");
+    assert_eq!(stream.local_addr().unwrap(), local);
     assert_eq!(theirs, b"to the application");
     let ours = exactly(&mut far, 38).await;
     assert_eq!(ours, b"from the machine, from the application");
-    assert!(handle.event().await.is_none());
-    driver.await.unwrap().unwrap();
+    assert!(handle.next().await.is_none());
+    handle.commands().closed().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_hand_over_waits_for_what_was_written() {
-    let (near, mut far) = tokio::io::duplex(64);
-    let (mut handle, _driver) = drive(near);
+async fn detaching_waits_for_what_was_written(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = duplex(64);
+    let mut handle = drive(&runtime, near);
     say(&handle, Do::Write((), Bytes::from(vec![1; 100_000]))).await;
     let ask = Ask::Detach {
         tag: Tag(3),
@@ -192,18 +182,18 @@ async fn a_hand_over_waits_for_what_was_written() {
     say(&handle, Do::Done).await;
 
     let reader = tokio::spawn(async move { exactly(&mut far, 100_001).await });
-    let mut handed = handed(&mut handle).await;
-    handed.stream.write_all(&[2]).await.unwrap();
+    let detached = detached(&mut handle).await;
+    let mut stream = detached.downcast::<DuplexStream>().unwrap().stream;
+    stream.write_all(&[2]).await.unwrap();
 
     let all = reader.await.unwrap();
     assert_eq!(all[..100_000], vec![1; 100_000]);
     assert_eq!(all[100_000], 2);
 }
 
-#[tokio::test]
-async fn a_stream_that_blocks_is_full_and_later_free() {
-    let (near, mut far) = tokio::io::duplex(64);
-    let (mut handle, _driver) = drive(near);
+async fn a_stream_that_blocks_is_full_and_later_free(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = duplex(64);
+    let mut handle = drive(&runtime, near);
     assert_eq!(cue(&mut handle).await, Link::Up);
 
     say(&handle, Do::Write((), Bytes::from(vec![9; 200_000]))).await;
@@ -216,10 +206,11 @@ async fn a_stream_that_blocks_is_full_and_later_free() {
 
 #[tokio::test]
 async fn two_peers_that_send_and_never_read_stall_and_then_lose_nothing() {
+    let runtime = farlink::adapters::tokio::runtime();
     const MOST: usize = 3_000;
-    let (near, far) = tokio::io::duplex(1 << 12);
-    let [one, other] = [near, far].map(|stream| {
-        let (handle, _) = stream::spawn(Puppet::new(), stream, few_events());
+    let (near, far) = duplex(1 << 12);
+    let [one, other] = [near, TokioIo(far)].map(|stream| {
+        let handle = raw::stream(&runtime, Puppet::new(), stream, few_events());
         handle.split()
     });
     let sent: [Arc<AtomicUsize>; 2] = Default::default();
@@ -260,12 +251,13 @@ async fn two_peers_that_send_and_never_read_stall_and_then_lose_nothing() {
     }
 }
 
-#[tokio::test]
-async fn two_peers_that_send_at_once_over_tcp_do_not_deadlock() {
+async fn two_peers_that_send_at_once_over_tcp_do_not_deadlock(runtime: Arc<dyn Runtime>) {
     const ALL: usize = 1 << 25;
-    let (near, far) = tcp().await;
+    let (near, far) = tcp(&runtime).await;
+    let far = far.into_std().unwrap();
+    let far = TcpIo::new(&*runtime, far.into()).unwrap();
     let sides = [near, far].map(|stream| {
-        let (handle, _) = stream::spawn(Puppet::new(), stream, Options::default());
+        let handle = raw::stream(&runtime, Puppet::new(), stream, DriverOptions::default());
         let (commands, mut events) = handle.split();
         let sender = tokio::spawn(async move {
             let part = Bytes::from(vec![3; 1 << 16]);
@@ -295,10 +287,9 @@ async fn two_peers_that_send_at_once_over_tcp_do_not_deadlock() {
     }
 }
 
-#[tokio::test]
-async fn timers_fire() {
-    let (near, _far) = tokio::io::duplex(16);
-    let (mut handle, _driver) = drive(near);
+async fn timers_fire(runtime: Arc<dyn Runtime>) {
+    let (near, _far) = duplex(16);
+    let mut handle = drive(&runtime, near);
     assert_eq!(cue(&mut handle).await, Link::Up);
 
     say(&handle, Do::Wake(Duration::from_micros(1500), 3)).await;
@@ -310,8 +301,9 @@ async fn timers_fire() {
 
 #[tokio::test(start_paused = true)]
 async fn timers_follow_a_clock_that_a_test_pauses() {
-    let (near, _far) = tokio::io::duplex(16);
-    let (mut handle, _driver) = drive(near);
+    let runtime = farlink::adapters::tokio::runtime();
+    let (near, _far) = duplex(16);
+    let mut handle = drive(&runtime, near);
     assert_eq!(cue(&mut handle).await, Link::Up);
 
     say(&handle, Do::Wake(Duration::from_secs(86_400), 3)).await;
@@ -321,10 +313,9 @@ async fn timers_follow_a_clock_that_a_test_pauses() {
     }
 }
 
-#[tokio::test]
-async fn a_full_event_channel_stops_neither_timers_nor_sends() {
-    let (near, mut far) = tokio::io::duplex(16);
-    let (mut handle, _driver) = stream::spawn(Puppet::new(), near, few_events());
+async fn a_full_event_channel_stops_neither_timers_nor_sends(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = duplex(16);
+    let mut handle = raw::stream(&runtime, Puppet::new(), near, few_events());
     say(&handle, Do::Beat((), Duration::from_millis(1), 20)).await;
 
     // Nobody takes an event, and yet every beat is written.
@@ -338,8 +329,9 @@ async fn a_full_event_channel_stops_neither_timers_nor_sends() {
 
 #[tokio::test]
 async fn while_events_wait_nothing_is_read_and_no_command_is_taken() {
-    let (near, mut far) = tokio::io::duplex(8);
-    let (handle, _driver) = stream::spawn(Puppet::new(), near, few_events());
+    let runtime = farlink::adapters::tokio::runtime();
+    let (near, mut far) = duplex(8);
+    let handle = raw::stream(&runtime, Puppet::new(), near, few_events());
     let (commands, mut events) = handle.split();
     let sent = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&sent);
@@ -353,7 +345,7 @@ async fn while_events_wait_nothing_is_read_and_no_command_is_taken() {
     let stalled = sent.load(Ordering::Relaxed);
     assert!(stalled < 100, "{stalled} octets were taken");
 
-    let mut answer = commands.try_submit(Do::Want((), true)).unwrap();
+    let mut answer = Box::pin(commands.command(Do::Want((), true)));
     settle().await;
     assert!(is_pending(&mut answer).await);
     assert_eq!(sent.load(Ordering::Relaxed), stalled);
@@ -366,22 +358,23 @@ async fn while_events_wait_nothing_is_read_and_no_command_is_taken() {
 
 #[tokio::test]
 async fn events_count_as_much_as_they_weigh() {
-    let (near, mut far) = tokio::io::duplex(1 << 20);
-    let options = Options {
+    let runtime = farlink::adapters::tokio::runtime();
+    let (near, mut far) = duplex(1 << 20);
+    let options = DriverOptions {
         events: 1000,
         weigh: |heard| match heard {
             Heard::Octets((), octets) => octets.len(),
             Heard::Link(..) | Heard::Woken(_) => 1,
         },
-        ..Options::default()
+        ..DriverOptions::default()
     };
-    let (handle, _driver) = stream::spawn(Puppet::new(), near, options);
+    let handle = raw::stream(&runtime, Puppet::new(), near, options);
     let (commands, mut events) = handle.split();
     far.write_all(&[7; 5000]).await.unwrap();
     settle().await;
 
     // One event of 5000 octets is more than fits, so the command waits until it is taken.
-    let mut answer = commands.try_submit(Do::Want((), true)).unwrap();
+    let mut answer = Box::pin(commands.command(Do::Want((), true)));
     settle().await;
     assert!(is_pending(&mut answer).await);
     while !matches!(
@@ -392,36 +385,33 @@ async fn events_count_as_much_as_they_weigh() {
     assert_eq!(answer.await, Ok(()));
 }
 
-#[tokio::test]
-async fn a_refused_command_comes_back_to_its_sender() {
-    let (near, _far) = tokio::io::duplex(8);
-    let (handle, _driver) = drive(near);
+async fn a_refused_command_comes_back_to_its_sender(runtime: Arc<dyn Runtime>) {
+    let (near, _far) = duplex(8);
+    let handle = drive(&runtime, near);
     let (commands, _events) = handle.split();
 
-    let good = commands.submit(Do::Want((), true)).await.unwrap();
-    let bad = commands.try_submit(Do::Fail).unwrap();
+    let good = commands.command(Do::Want((), true));
+    let bad = commands.try_command(Do::Fail).unwrap();
 
-    assert_eq!(bad.await, Err(CommandError::Refused(Refusal::Told)));
+    assert_eq!(bad, Err(CommandError::Refused(Refusal::Told)));
     assert_eq!(good.await, Ok(()));
 }
 
-#[tokio::test]
-async fn commands_after_the_end_are_told_so() {
-    let (near, far) = tokio::io::duplex(8);
-    let (handle, driver) = drive(near);
+async fn commands_after_the_end_are_told_so(runtime: Arc<dyn Runtime>) {
+    let (near, far) = duplex(8);
+    let handle = drive(&runtime, near);
     say(&handle, Do::Done).await;
     drop(far);
-    driver.await.unwrap().unwrap();
+    handle.commands().closed().await.unwrap();
 
     let late = handle.command(Do::Fail).await;
 
     assert_eq!(late, Err(CommandError::Gone));
 }
 
-#[tokio::test]
-async fn events_are_discarded_once_nobody_takes_them() {
-    let (near, mut far) = tokio::io::duplex(1 << 10);
-    let (handle, _driver) = stream::spawn(Puppet::new(), near, few_events());
+async fn events_are_discarded_once_nobody_takes_them(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = duplex(1 << 10);
+    let handle = raw::stream(&runtime, Puppet::new(), near, few_events());
     let (commands, events) = handle.split();
     drop(events);
 
@@ -434,17 +424,17 @@ async fn events_are_discarded_once_nobody_takes_them() {
     assert_eq!(exactly(&mut far, 4).await, b"done");
 }
 
-#[tokio::test]
-async fn dropping_every_handle_gives_the_machine_the_chosen_command() {
-    let (near, mut far) = tokio::io::duplex(64);
-    let options = Options {
+async fn dropping_every_handle_gives_the_machine_the_chosen_command(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = duplex(64);
+    let options = DriverOptions {
         on_drop: Some(Do::Done),
-        ..Options::default()
+        ..DriverOptions::default()
     };
-    let (handle, driver) = stream::spawn(Puppet::new(), near, options);
-    let (commands, _events) = handle.split();
+    let handle = raw::stream(&runtime, Puppet::new(), near, options);
+    let (commands, events) = handle.split();
+    let probe = commands.with_machine(Puppet::probe).unwrap();
     let write = Do::Write((), Bytes::from_static(b"sent before the end"));
-    let answer = commands.try_submit(write).unwrap();
+    commands.command(write).await.unwrap();
     let clone = commands.clone();
     drop(commands);
     drop(clone);
@@ -453,34 +443,33 @@ async fn dropping_every_handle_gives_the_machine_the_chosen_command() {
     far.read_to_end(&mut all).await.unwrap();
 
     assert_eq!(all, b"sent before the end");
-    assert_eq!(answer.await, Ok(()));
-    drop(far);
-    driver.await.unwrap().unwrap();
+    drop((far, events));
+    until_dropped(&probe).await;
 }
 
-#[tokio::test]
-async fn without_a_command_for_it_dropped_handles_change_nothing() {
-    let (near, mut far) = tokio::io::duplex(64);
-    let (handle, driver) = drive(near);
+async fn without_a_command_for_it_dropped_handles_change_nothing(runtime: Arc<dyn Runtime>) {
+    let (near, mut far) = duplex(64);
+    let handle = drive(&runtime, near);
     say(&handle, Do::Beat((), Duration::from_millis(1), 5)).await;
+    let probe = handle.commands().with_machine(Puppet::probe).unwrap();
     drop(handle);
 
     assert_eq!(exactly(&mut far, 5).await, b".....");
 
     // Behind the peer's end nothing can reach the machine: the driver must not stay for ever.
     drop(far);
-    let _ = driver.await.unwrap();
+    until_dropped(&probe).await;
 }
 
-#[tokio::test]
-async fn done_flushes_and_closes_even_while_the_peer_keeps_sending() {
-    let (near, far) = tcp().await;
-    let (handle, driver) = drive(near);
+async fn done_flushes_and_closes_even_while_the_peer_keeps_sending(runtime: Arc<dyn Runtime>) {
+    let (near, far) = tcp(&runtime).await;
+    let handle = drive(&runtime, near);
     let (mut from, mut to) = far.into_split();
     let flood = tokio::spawn(async move { while to.write_all(&[0; 4096]).await.is_ok() {} });
     say(&handle, Do::Write((), Bytes::from(vec![8; 1 << 23]))).await;
     say(&handle, Do::Done).await;
-    drop(handle);
+    let (commands, events) = handle.split();
+    drop(events);
 
     let mut all = Vec::new();
     from.read_to_end(&mut all).await.unwrap();
@@ -488,26 +477,28 @@ async fn done_flushes_and_closes_even_while_the_peer_keeps_sending() {
     assert_eq!(all.len(), 1 << 23);
     flood.abort();
     let _ = flood.await;
-    driver.await.unwrap().unwrap();
+    commands.closed().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_takes_nothing_holds_up_the_end_only_for_a_while() {
-    let (near, _far) = tokio::io::duplex(8);
-    let (handle, driver) = drive(near);
+    let runtime = farlink::adapters::tokio::runtime();
+    let (near, _far) = duplex(8);
+    let handle = drive(&runtime, near);
     say(&handle, Do::Write((), Bytes::from(vec![8; 50_000]))).await;
     say(&handle, Do::Ask(Ask::Close(()))).await;
     say(&handle, Do::Done).await;
 
-    let error = driver.await.unwrap().unwrap_err();
+    let error = handle.commands().closed().await.unwrap_err();
 
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }
 
 #[tokio::test]
 async fn an_unwanted_stream_is_left_unread() {
-    let (near, mut far) = tokio::io::duplex(8);
-    let (mut handle, _driver) = drive(near);
+    let runtime = farlink::adapters::tokio::runtime();
+    let (near, mut far) = duplex(8);
+    let mut handle = drive(&runtime, near);
     assert_eq!(cue(&mut handle).await, Link::Up);
     say(&handle, Do::Want((), false)).await;
     far.write_all(b"12345678").await.unwrap();
@@ -522,21 +513,20 @@ async fn an_unwanted_stream_is_left_unread() {
     assert_eq!(octets(&mut handle, 9).await, b"123456789");
 }
 
-#[tokio::test]
-async fn after_64_sends_the_inputs_are_looked_at() {
+async fn after_64_sends_the_inputs_are_looked_at(runtime: Arc<dyn Runtime>) {
     let longest = Arc::new(AtomicUsize::new(0));
     let chatterbox = Chatterbox {
         in_a_row: 0,
         heard: 0,
         longest: Arc::clone(&longest),
     };
-    let options = Options {
+    let options = DriverOptions {
         linger: Duration::ZERO,
-        ..Options::default()
+        ..DriverOptions::default()
     };
-    let (_handle, driver) = stream::spawn(chatterbox, Bottomless, options);
+    let handle = raw::stream(&runtime, chatterbox, Bottomless, options);
 
-    driver.await.unwrap().unwrap();
+    handle.commands().closed().await.unwrap();
 
     assert_eq!(longest.load(Ordering::Relaxed), 64);
 }
@@ -582,66 +572,69 @@ impl Machine for Chatterbox {
 /// A stream that takes everything and always has an octet to read, until it is shut down.
 struct Bottomless;
 
-impl AsyncRead for Bottomless {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        buffer.put_slice(b"x");
-        Poll::Ready(Ok(()))
+impl ByteStream for Bottomless {
+    fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        buffer[0] = b'x';
+        Poll::Ready(Ok(1))
     }
-}
 
-impl AsyncWrite for Bottomless {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, _: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(octets.len()))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
     }
 }
 
-fn drive<S: farlink::adapters::tokio::ByteStream>(stream: S) -> Driven<S> {
-    stream::spawn(Puppet::new(), stream, Options::default())
+fn drive(runtime: &Arc<dyn Runtime>, stream: impl ByteStream) -> Held {
+    raw::stream(runtime, Puppet::new(), stream, DriverOptions::default())
 }
 
-fn few_events() -> Options<Puppet<()>> {
-    Options {
+fn duplex(size: usize) -> (TokioIo<DuplexStream>, DuplexStream) {
+    let (near, far) = tokio::io::duplex(size);
+    (TokioIo(near), far)
+}
+
+fn few_events() -> DriverOptions<Puppet<()>> {
+    DriverOptions {
         events: 4,
-        ..Options::default()
+        ..DriverOptions::default()
     }
 }
 
-async fn tcp() -> (TcpStream, TcpStream) {
+async fn tcp(runtime: &Arc<dyn Runtime>) -> (TcpIo, TcpStream) {
     let listener = TcpListener::bind(here()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
-    (near.unwrap(), far.unwrap().0)
+    let near = near.unwrap().into_std().unwrap();
+    let near = TcpIo::new(&**runtime, near.into()).unwrap();
+    (near, far.unwrap().0)
 }
 
-async fn say<S>(handle: &Held<S>, what: Do<()>) {
+async fn say(handle: &Held, what: Do<()>) {
     handle.command(what).await.unwrap();
+    // The driver may be a task of this thread.
+    tokio::task::yield_now().await;
 }
 
-async fn heard<S>(handle: &mut Held<S>) -> Heard<()> {
-    match handle.event().await {
+async fn heard(handle: &mut Held) -> Heard<()> {
+    match handle.next().await {
         Some(Notice::Event(event)) => event,
-        Some(Notice::Detached(_)) => panic!("handed over"),
+        Some(Notice::Detached(_)) => panic!("detached"),
         None => panic!("ended"),
     }
 }
 
-async fn cue<S>(handle: &mut Held<S>) -> Link {
+async fn cue(handle: &mut Held) -> Link {
     match heard(handle).await {
         Heard::Link((), link) => link,
         other => panic!("{other:?}"),
@@ -649,7 +642,7 @@ async fn cue<S>(handle: &mut Held<S>) -> Link {
 }
 
 /// Collects octets; cues of a full stream in between do not matter.
-async fn octets<S>(handle: &mut Held<S>, count: usize) -> Vec<u8> {
+async fn octets(handle: &mut Held, count: usize) -> Vec<u8> {
     let mut all = Vec::new();
     while all.len() < count {
         if let Heard::Octets((), octets) = heard(handle).await {
@@ -659,11 +652,17 @@ async fn octets<S>(handle: &mut Held<S>, count: usize) -> Vec<u8> {
     all
 }
 
-async fn handed<S>(handle: &mut Held<S>) -> Detached<S> {
+async fn until_dropped(probe: &Weak<()>) {
+    while probe.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn detached(handle: &mut Held) -> Detached<Box<dyn ByteStream>> {
     loop {
-        match handle.event().await {
+        match handle.next().await {
             Some(Notice::Event(_)) => {}
-            Some(Notice::Detached(handed)) => return handed,
+            Some(Notice::Detached(detached)) => return detached,
             None => panic!("ended"),
         }
     }
@@ -685,3 +684,27 @@ async fn settle() {
 async fn is_pending(future: &mut (impl Future + Unpin)) -> bool {
     std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx).is_pending())).await
 }
+
+on_both_runtimes!(
+    up_comes_first_and_octets_go_both_ways,
+    any_byte_stream_will_do,
+    the_peers_fin_is_ended_and_writing_goes_on,
+    finish_sends_fin_behind_what_was_written_and_reading_goes_on,
+    abort_sends_rst,
+    an_rst_of_the_peer_is_down_and_nothing_follows,
+    what_the_peer_said_before_it_reset_is_heard_first,
+    there_is_nothing_to_open_on_a_stream,
+    a_stream_is_detached_with_what_was_read_too_far_and_goes_on_working,
+    detaching_waits_for_what_was_written,
+    a_stream_that_blocks_is_full_and_later_free,
+    two_peers_that_send_at_once_over_tcp_do_not_deadlock,
+    timers_fire,
+    a_full_event_channel_stops_neither_timers_nor_sends,
+    a_refused_command_comes_back_to_its_sender,
+    commands_after_the_end_are_told_so,
+    events_are_discarded_once_nobody_takes_them,
+    dropping_every_handle_gives_the_machine_the_chosen_command,
+    without_a_command_for_it_dropped_handles_change_nothing,
+    done_flushes_and_closes_even_while_the_peer_keeps_sending,
+    after_64_sends_the_inputs_are_looked_at,
+);
