@@ -24,9 +24,6 @@ mod ltp;
 mod ltp_nodes;
 #[cfg(feature = "ltp")]
 mod ltp_restart;
-mod stream;
-mod toy;
-mod udp;
 
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);

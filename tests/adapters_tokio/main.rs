@@ -21,6 +21,4 @@ mod ltp;
 mod ltp_nodes;
 #[cfg(feature = "ltp")]
 mod ltp_restart;
-mod puppet;
 
-mod stream;
