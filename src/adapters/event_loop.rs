@@ -221,6 +221,12 @@ impl<P: Port> Core<P> {
         &self.machine
     }
 
+    /// Returns the machine as if it had been given nothing.
+    #[cfg(test)]
+    pub(super) const fn peek_mut(&mut self) -> &mut P::Machine {
+        &mut self.machine
+    }
+
     /// Returns port, machine and wakes at once. The machine counts as having been given something.
     pub(crate) const fn parts(&mut self) -> (&mut P, &mut P::Machine, &mut Wakes<P::Line>) {
         self.is_dirty = true;

@@ -20,9 +20,9 @@ use super::runtime::{ByteStream, Runtime, TcpIo};
 use super::scratch::{with_buffer, with_recv_buffers};
 use super::table::{DatagramIo, Opener, Socket, SocketCounters, Table};
 use super::udp::{AsyncSocket, UdpOptions};
-use crate::{Hop, Transmit};
 #[cfg(doc)]
 use crate::{Ask, Link};
+use crate::{Hop, Transmit};
 
 /// A device that carries whole packets between nodes with link addresses: a CAN controller, a radio, a
 /// message queue.
@@ -33,12 +33,7 @@ pub trait PacketDevice: Send + 'static {
     /// # Errors
     ///
     /// The packet cannot be sent. It is counted as unsent and dropped.
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        via: u16,
-        packet: &[u8],
-    ) -> Poll<io::Result<()>>;
+    fn poll_send(&mut self, cx: &mut Context<'_>, via: u16, packet: &[u8]) -> Poll<io::Result<()>>;
 
     /// Receives one packet into `buffer`, of 65,536 octets, and returns its length and the node that sent
     /// it. `Pending` when there is none; it wakes the waker of `cx` when there is.

@@ -29,10 +29,7 @@ use super::{interfaces::Interfaces, sockets::Sockets};
 use crate::{Hop, Limits, Machine, Path};
 
 /// What a machine needs to be driven: it and what goes in and out of it can be sent to another thread.
-pub trait SendMachine:
-    Machine<Command: Send, Event: Send> + Send + 'static
-{
-}
+pub trait SendMachine: Machine<Command: Send, Event: Send> + Send + 'static {}
 
 impl<M: Machine<Command: Send, Event: Send> + Send + 'static> SendMachine for M {}
 

@@ -155,17 +155,20 @@ impl<P: Port> Shared<P> {
     }
 
     fn enter<T>(&self, act: impl FnOnce(&mut State<P>, Instant) -> T) -> Result<T, Closed> {
-        // Before the lock, so that it is dropped behind it.
-        let guard = PanicGuard { shared: self };
+        // Dropped behind the lock, which is released first.
+        let mut guard = PanicGuard {
+            shared: self,
+            is_set: false,
+        };
         let Ok(mut state) = self.state.lock() else {
-            core::mem::forget(guard);
             return Err(Closed);
         };
+        guard.is_set = true;
         // Under the lock: the machine sees time go on from call to call.
         let result = act(&mut state, self.now());
         let woken = state.core.wakes.take();
         drop(state);
-        core::mem::forget(guard);
+        guard.is_set = false;
         woken.wake();
         Ok(result)
     }
@@ -179,10 +182,14 @@ impl<P: Port> Shared<P> {
 /// Wakes everybody when the machine panics under the lock: they find the connection closed.
 struct PanicGuard<'a, P: Port> {
     shared: &'a Shared<P>,
+    is_set: bool,
 }
 
 impl<P: Port> Drop for PanicGuard<'_, P> {
     fn drop(&mut self) {
+        if !self.is_set {
+            return;
+        }
         let woken = {
             let mut state = self.shared.lock_anyway();
             let State { core, driver } = &mut *state;
@@ -421,3 +428,6 @@ impl<P: Port> Drop for Driver<P> {
         drop((carrier, waker));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,9 +39,9 @@ use super::scratch::with_recv_buffers;
 use super::table::{DatagramIo, Opener, Socket, Table, cause_of_connect};
 pub use super::table::{SocketCounters, SocketStats};
 use super::udp::{AsyncSocket, UdpOptions};
-use crate::{Cause, Path, Proto, Transmit};
 #[cfg(doc)]
 use crate::{Ask, Link};
+use crate::{Cause, Path, Proto, Transmit};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -219,7 +219,8 @@ impl Opener<Path> for PathOpener {
             Proto::Udp => self.bind_udp(asked),
             Proto::Tcp if asked.is_socket() => self.listen(asked),
             Proto::Tcp => {
-                let (path, socket) = Self::prepare(asked).map_err(|error| cause_of_failure(&error))?;
+                let (path, socket) =
+                    Self::prepare(asked).map_err(|error| cause_of_failure(&error))?;
                 let connecting = TcpIo::begin(&*self.runtime, socket, path.remote);
                 let connecting = connecting.map_err(|error| cause_of_connect(&error))?;
                 return Ok((path, Socket::Connecting(Some(connecting))));

@@ -227,8 +227,8 @@ impl<A: Addr> Table<A> {
             let entry = self.entries.get(id);
             entry.is_some_and(|entry| matches!(entry.socket, Socket::Connecting(_)))
         };
-        let is_taken = self.tags.get(&tag).is_some_and(is_opening)
-            || self.ids.contains_key(&asked.carrier());
+        let is_taken =
+            self.tags.get(&tag).is_some_and(is_opening) || self.ids.contains_key(&asked.carrier());
         let opened = if is_taken {
             Err(Cause::InUse)
         } else {
@@ -397,7 +397,11 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
         let cx = &mut Context::from_waker(&entry.waker);
         let is_full = entry.socket.send(cx, tx, &self.counters);
         let is_stream = matches!(entry.socket, Socket::Stream(_));
-        let at = if is_stream { entry.at } else { entry.at.carrier() };
+        let at = if is_stream {
+            entry.at
+        } else {
+            entry.at.carrier()
+        };
         if is_full && is_stream {
             // A stream that broke has last words to be read.
             entry.ready.insert();

@@ -23,7 +23,11 @@ async fn a_udp_interface_reaches_its_nodes_by_link_address(runtime: Arc<dyn Runt
     let nodes = [&one, &other].map(|peer| peer.local_addr().unwrap());
     let mut interfaces = Interfaces::new();
     interfaces
-        .add_udp(3, socket.into_std().unwrap(), [(10, nodes[0]), (20, nodes[1])])
+        .add_udp(
+            3,
+            socket.into_std().unwrap(),
+            [(10, nodes[0]), (20, nodes[1])],
+        )
         .unwrap();
     let mut app = App::start(&runtime, interfaces);
     assert_eq!(app.heard().await, Heard::Link(hop(3, 0), Link::Up));
@@ -87,9 +91,7 @@ async fn a_byte_stream_is_an_interface_to_one_node(runtime: Arc<dyn Runtime>) {
 async fn a_connection_is_an_interface_to_one_node_and_close_sends_fin(runtime: Arc<dyn Runtime>) {
     let (near, mut far) = tcp().await;
     let mut interfaces = Interfaces::new();
-    interfaces
-        .add_tcp(1, 4, near.into_std().unwrap())
-        .unwrap();
+    interfaces.add_tcp(1, 4, near.into_std().unwrap()).unwrap();
     let mut app = App::start(&runtime, interfaces);
 
     far.write_all(b"hello").await.unwrap();
@@ -268,12 +270,7 @@ impl Device {
 }
 
 impl PacketDevice for Device {
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        via: u16,
-        packet: &[u8],
-    ) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, via: u16, packet: &[u8]) -> Poll<io::Result<()>> {
         let mut state = self.0.lock().unwrap();
         if state.room == 0 {
             state.wakers.push(cx.waker().clone());

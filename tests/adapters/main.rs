@@ -17,13 +17,13 @@ use std::time::Duration;
 
 #[macro_use]
 mod both;
-#[cfg(any())]
+mod clock;
+mod cotp;
 mod cotp_blocking;
-#[cfg(any())]
-mod cotp_tokio;
 mod interfaces;
 #[path = "../loopback/mod.rs"]
 mod loopback;
+mod on;
 mod puppet;
 mod sockets;
 mod stream;

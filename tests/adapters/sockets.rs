@@ -69,7 +69,10 @@ async fn an_icmp_error_is_counted_and_the_socket_goes_on(runtime: Arc<dyn Runtim
 
 async fn a_datagram_that_is_too_long_is_lost_and_nothing_else(runtime: Arc<dyn Runtime>) {
     let mut sockets = Sockets::new();
-    let local = sockets.add_udp(udp().await.into_std().unwrap()).unwrap().local;
+    let local = sockets
+        .add_udp(udp().await.into_std().unwrap())
+        .unwrap()
+        .local;
     let counters = sockets.counters();
     let options = DriverOptions {
         limits: farlink::Limits::single(1 << 16),
@@ -191,7 +194,9 @@ async fn what_cannot_be_opened_is_failed_with_the_cause(runtime: Arc<dyn Runtime
     }
 }
 
-async fn a_connection_that_is_given_up_frees_its_tag_and_is_not_heard_of_again(runtime: Arc<dyn Runtime>) {
+async fn a_connection_that_is_given_up_frees_its_tag_and_is_not_heard_of_again(
+    runtime: Arc<dyn Runtime>,
+) {
     let mut app = App::start(&runtime, Sockets::new());
     let (_deaf, address, _fillers) = deaf().await;
     app.say(open(TAG, Path::tcp(here(), address))).await;
@@ -314,7 +319,10 @@ async fn a_stream_is_detached_and_the_others_stay(runtime: Arc<dyn Runtime>) {
 
 async fn a_stream_that_stalls_holds_up_nobody_else_and_recovers(runtime: Arc<dyn Runtime>) {
     let mut sockets = Sockets::new();
-    let local = sockets.add_udp(udp().await.into_std().unwrap()).unwrap().local;
+    let local = sockets
+        .add_udp(udp().await.into_std().unwrap())
+        .unwrap()
+        .local;
     let mut app = App::start(&runtime, sockets);
     app.heard().await;
     let (path, mut slow) = app.accept().await;

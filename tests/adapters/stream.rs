@@ -4,16 +4,16 @@ use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use farlink::adapters::{CommandError, Detached};
 use farlink::adapters::raw::{self, DriverOptions, Handle, Notice};
 use farlink::adapters::runtime::{ByteStream, Runtime, TcpIo};
 use farlink::adapters::tokio::TokioIo;
+use farlink::adapters::{CommandError, Detached};
 use farlink::{Ask, Cause, Instant, Link, Machine, Output, Tag, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -132,7 +132,9 @@ async fn there_is_nothing_to_open_on_a_stream(runtime: Arc<dyn Runtime>) {
     assert_eq!(cue(&mut handle).await, answer);
 }
 
-async fn a_stream_is_detached_with_what_was_read_too_far_and_goes_on_working(runtime: Arc<dyn Runtime>) {
+async fn a_stream_is_detached_with_what_was_read_too_far_and_goes_on_working(
+    runtime: Arc<dyn Runtime>,
+) {
     let (near, mut far) = tcp(&runtime).await;
     let local = near.socket().local_addr().unwrap().as_socket().unwrap();
     let mut handle = drive(&runtime, near);

@@ -263,7 +263,11 @@ impl<A: Addr> Datagrams<A> {
             machine.link(now, at.carrier(), Link::Free);
         }
         if !may_read {
-            return if is_freed { Outcome::Busy } else { Outcome::Blocked };
+            return if is_freed {
+                Outcome::Busy
+            } else {
+                Outcome::Blocked
+            };
         }
         match self.read(cx, (now, at), machine, counters) {
             Outcome::Quiet if is_freed => Outcome::Drained,
@@ -281,7 +285,8 @@ impl<A: Addr> Datagrams<A> {
     ) -> Outcome {
         let (mut read, mut failures) = (0, 0);
         while read < DATAGRAMS {
-            let each = &mut |from, octets: &[u8], size| machine.receive_batch(now, from, octets, size);
+            let each =
+                &mut |from, octets: &[u8], size| machine.receive_batch(now, from, octets, size);
             match self.io.poll_receive(cx, each) {
                 // Errors were read, but no datagram.
                 Poll::Ready(Ok(count)) => read += count.max(1),
@@ -303,12 +308,7 @@ impl<A: Addr> Datagrams<A> {
 }
 
 impl Listener {
-    fn accept(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        counters: &SocketCounters,
-    ) -> Outcome {
+    fn accept(&mut self, cx: &mut Context<'_>, now: Instant, counters: &SocketCounters) -> Outcome {
         if self.retry_at.is_some_and(|retry_at| now < retry_at) {
             return Outcome::Quiet;
         }

@@ -91,7 +91,10 @@ fn a_full_udp_socket_that_is_closed_sends_the_rest_first() {
     assert_eq!(socket.sent(), [0, 1]);
     assert!(socket.is_dropped());
     assert_eq!(bench.machine.cues, []);
-    assert!(bench.machine.received.is_empty(), "the machine let go of it");
+    assert!(
+        bench.machine.received.is_empty(),
+        "the machine let go of it"
+    );
 }
 
 #[test]
@@ -133,7 +136,10 @@ fn a_cancel_closes_what_was_opened_and_no_answer_follows() {
     assert_eq!(bench.machine.cues.len(), 1);
     assert!(bench.machine.received.is_empty());
     assert!(bench.opened().iter().all(Fake::is_dropped));
-    assert_eq!(Carrier::<Listening>::liveness(&bench.table), Liveness::Empty);
+    assert_eq!(
+        Carrier::<Listening>::liveness(&bench.table),
+        Liveness::Empty
+    );
 }
 
 #[test]

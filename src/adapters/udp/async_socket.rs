@@ -30,11 +30,7 @@ impl AsyncSocket {
     /// # Errors
     ///
     /// As [`Socket::new`](super::Socket::new), or the runtime cannot watch it.
-    pub fn new(
-        runtime: &dyn Runtime,
-        socket: UdpSocket,
-        options: &UdpOptions,
-    ) -> io::Result<Self> {
+    pub fn new(runtime: &dyn Runtime, socket: UdpSocket, options: &UdpOptions) -> io::Result<Self> {
         let offload = Offload::new(&SockRef::from(&socket), options)?;
         let source = runtime.watch(socket.into(), Kind::Datagram)?;
         Ok(Self { source, offload })
