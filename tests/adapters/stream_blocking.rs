@@ -517,6 +517,13 @@ fn a_stream_that_is_closed_is_not_detached() {
     let (handle, mut events, _peer) = toy(DriverOptions::default());
 
     handle.command(Command::Ask(Ask::Close(()))).unwrap();
+    let ask = Ask::Detach {
+        tag: Tag(1),
+        path: (),
+        early: Bytes::new(),
+    };
+    handle.command(Command::Ask(ask)).unwrap();
+    handle.command(Command::Done).unwrap();
 
     assert!(wait_detached(&mut events).is_none());
 }
