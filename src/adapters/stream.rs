@@ -28,9 +28,16 @@ pub(crate) struct StreamIo<S> {
     has_ended: bool,
     /// Why nothing can be written any more. The machine hears of it once the last octet was read: a peer
     /// that refuses and closes would otherwise be known by its RST, and not by its reason.
-    broken: Option<io::Error>,
+    broken: Option<Box<Broken>>,
     /// How long a stream that is to be closed waits for a peer that takes nothing, and then for its end.
     linger: Duration,
+}
+
+/// What is left of a stream that cannot be written to any more.
+struct Broken {
+    error: io::Error,
+    /// What was read to see whether anything is left to be read, while the machine wanted nothing.
+    unread: Vec<u8>,
 }
 
 /// How far the sending direction has come on its way to its end.
@@ -247,8 +254,19 @@ impl<S: ByteStream> StreamIo<S> {
         if self.has_ended && self.broken.is_none() {
             return IoEvent::Quiet;
         }
-        if !may_read || !(self.has_ended || machine.wants(at)) {
-            return IoEvent::Blocked;
+        let is_wanted = self.has_ended || machine.wants(at);
+        let unread = self.broken.as_mut().map(|broken| &mut broken.unread);
+        match unread {
+            _ if !may_read => return IoEvent::Blocked,
+            None if !is_wanted => return IoEvent::Blocked,
+            Some(unread) if !unread.is_empty() => {
+                if !is_wanted {
+                    return IoEvent::Blocked;
+                }
+                machine.receive(now, at, &mem::take(unread));
+                return IoEvent::Busy;
+            }
+            _ => {}
         }
         let polled = if self.has_ended {
             Poll::Ready(Ok(0))
@@ -256,17 +274,24 @@ impl<S: ByteStream> StreamIo<S> {
             scratch::with_buffer(|buffer| {
                 let polled = self.stream.poll_read(cx, buffer);
                 if let Poll::Ready(Ok(count @ 1..)) = polled {
-                    machine.receive(now, at, buffer.get(..count).unwrap_or_default());
+                    let octets = buffer.get(..count).unwrap_or_default();
+                    match &mut self.broken {
+                        // Only behind the last octet the machine hears that the stream is down.
+                        Some(broken) if !is_wanted => broken.unread = octets.to_vec(),
+                        _ => machine.receive(now, at, octets),
+                    }
                 }
                 polled
             })
         };
+        let broken = |broken: Box<Broken>| broken.error;
         let error = match polled {
+            Poll::Ready(Ok(1..)) if !is_wanted => return IoEvent::Blocked,
             Poll::Ready(Ok(1..)) => return IoEvent::Busy,
-            Poll::Ready(Err(error)) => self.broken.take().unwrap_or(error),
+            Poll::Ready(Err(error)) => self.broken.take().map_or(error, broken),
             Poll::Ready(Ok(0)) | Poll::Pending => match self.broken.take() {
                 // Behind a failed write there is nothing to wait for.
-                Some(error) => error,
+                Some(broken) => broken.error,
                 None if polled.is_pending() => return IoEvent::Quiet,
                 None => {
                     self.has_ended = true;
@@ -305,7 +330,8 @@ impl<S: ByteStream> StreamIo<S> {
 
     fn report_broken(&mut self, error: io::Error) {
         self.outbox.clear();
-        self.broken = Some(error);
+        let unread = Vec::new();
+        self.broken = Some(Box::new(Broken { error, unread }));
     }
 
     /// Goes on with closing, after [`close`](Self::close) or [`abort`](Self::abort); ready once the stream
@@ -322,7 +348,7 @@ impl<S: ByteStream> StreamIo<S> {
         if let ShutdownState::Close { give_up } = self.state {
             let left = self.outbox.rest().len();
             let written = match self.broken.take() {
-                Some(error) => Poll::Ready(Err(error)),
+                Some(broken) => Poll::Ready(Err(broken.error)),
                 None => self.poll_written(cx),
             };
             let shut = match written {
@@ -396,7 +422,10 @@ impl<S: ByteStream> StreamIo<S> {
             ShutdownState::Detach { tag, early, .. } => Some(DetachedStream {
                 tag,
                 stream: Box::new(self.stream),
-                early,
+                early: match self.broken {
+                    Some(broken) => [&early[..], &broken.unread[..]].concat().into(),
+                    None => early,
+                },
             }),
             _ => None,
         }

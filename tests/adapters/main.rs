@@ -27,6 +27,8 @@ mod on;
 mod puppet;
 mod sockets;
 mod stream;
+mod stream_blocking;
+mod toy;
 
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);

@@ -208,7 +208,8 @@ impl Port for NodePort {
         }
     }
 
-    fn end(&mut self, _: io::Result<()>) {
+    fn end(&mut self, machine: &mut EngineMachine, _: io::Result<()>) {
+        machine.finish();
         self.settle_all();
         self.phase = Phase::Over;
     }

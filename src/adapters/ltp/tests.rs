@@ -83,7 +83,7 @@ fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
         node.port.deliver(green(data), &mut node.wakes);
     }
 
-    node.port.end(Ok(()));
+    node.port.end(&mut node.machine, Ok(()));
 
     for expected in ["first", "second"] {
         let received = node.port.take(node.service).unwrap().unwrap();

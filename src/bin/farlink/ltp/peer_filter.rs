@@ -145,4 +145,8 @@ impl AsMachine<Engine<Way>> for PeerFilter {
     fn as_machine(&self) -> &Engine<Way> {
         &self.engine
     }
+
+    fn finish(&mut self) {
+        self.engine.finish();
+    }
 }

@@ -1,4 +1,4 @@
-//! One machine on one byte stream.
+//! One machine on one byte stream, by threads that block.
 
 use std::io::{self, Read, Write};
 use std::iter;
@@ -8,8 +8,11 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use farlink::adapters::CommandError;
-use farlink::adapters::blocking::stream::{self, Events, Handle, Options, Sort};
+use farlink::adapters::blocking::raw::{self, Commands, Events};
+use farlink::adapters::blocking::runtime;
+use farlink::adapters::raw::{DriverOptions, Notice};
+use farlink::adapters::runtime::TcpIo;
+use farlink::adapters::{CommandError, Detached};
 use farlink::{Ask, Cause, Limits, Link, Tag};
 
 use super::AT_LAST;
@@ -18,7 +21,7 @@ use super::toy::{Command, Event, No, QUEUE, Toy, Wish, pattern};
 
 #[test]
 fn the_link_is_up_before_anything_else() {
-    let (_handle, mut events, mut peer) = toy(Options::default());
+    let (_handle, mut events, mut peer) = toy(DriverOptions::default());
 
     peer.write_all(b"hello").unwrap();
 
@@ -28,7 +31,7 @@ fn the_link_is_up_before_anything_else() {
 
 #[test]
 fn an_echo_gives_back_what_it_got() {
-    let (handle, events, mut peer) = toy(Options::default());
+    let (handle, events, mut peer) = toy(DriverOptions::default());
     handle.command(Command::Echo).unwrap();
     drop(events);
     let mut reading = peer.try_clone().unwrap();
@@ -46,7 +49,7 @@ fn an_echo_gives_back_what_it_got() {
 
 #[test]
 fn a_timer_fires_while_nothing_comes() {
-    let (handle, mut events, _peer) = toy(Options::default());
+    let (handle, mut events, _peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
 
     for _ in 0..3 {
@@ -59,7 +62,7 @@ fn a_timer_fires_while_nothing_comes() {
 
 #[test]
 fn an_earlier_timer_wakes_a_driver_that_sleeps_for_a_later_one() {
-    let (handle, mut events, _peer) = toy(Options::default());
+    let (handle, mut events, _peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
 
     handle.command(Command::Timer(AT_LAST * 10)).unwrap();
@@ -72,7 +75,7 @@ fn an_earlier_timer_wakes_a_driver_that_sleeps_for_a_later_one() {
 
 #[test]
 fn a_stream_that_takes_no_more_is_full_and_later_free() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
 
     handle.command(Command::Send(MANY)).unwrap();
@@ -88,9 +91,9 @@ fn a_stream_that_takes_no_more_is_full_and_later_free() {
 #[test]
 fn two_that_send_and_never_read_neither_deadlock_nor_grow() {
     let (near, far) = pair();
-    let (one, mut one_events) = stream::start(Toy::sender(MANY), near, Options::default()).unwrap();
+    let (one, mut one_events) = raw::stream(Toy::sender(MANY), io(near), DriverOptions::default()).split();
     let (other, mut other_events) =
-        stream::start(Toy::sender(MANY), far, Options::default()).unwrap();
+        raw::stream(Toy::sender(MANY), io(far), DriverOptions::default()).split();
     let until_full = |events: &mut Events<Toy>| while next(events) != Event::Cue(Link::Full) {};
     until_full(&mut one_events);
     until_full(&mut other_events);
@@ -102,7 +105,7 @@ fn two_that_send_and_never_read_neither_deadlock_nor_grow() {
             .unwrap();
         while next(&mut one_events) != Event::Fired {}
     }
-    assert!(one.look(|toy| toy.written).unwrap() < MANY);
+    assert!(one.with_machine(|toy| toy.written).unwrap() < MANY);
 
     for handle in [&one, &other] {
         handle.command(Command::Want(Wish::Octets)).unwrap();
@@ -124,7 +127,7 @@ fn two_that_send_and_never_read_neither_deadlock_nor_grow() {
 
 #[test]
 fn a_full_stream_stops_neither_events_nor_reading() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     handle.command(Command::Send(MANY)).unwrap();
     while next(&mut events) != Event::Cue(Link::Full) {}
 
@@ -135,7 +138,7 @@ fn a_full_stream_stops_neither_events_nor_reading() {
 
 #[test]
 fn a_refusal_goes_back_to_who_gave_the_command() {
-    let (handle, _events, _peer) = toy(Options::default());
+    let (handle, _events, _peer) = toy(DriverOptions::default());
 
     assert_eq!(
         handle.command(Command::Refuse),
@@ -145,16 +148,16 @@ fn a_refusal_goes_back_to_who_gave_the_command() {
 
 #[test]
 fn a_command_that_is_refused_for_now_is_given_again_once_there_is_room() {
-    let (handle, events, mut peer) = toy(sorted());
+    let (handle, events, mut peer) = toy(DriverOptions::default());
     drop(events);
     let total = 20 * QUEUE;
 
     let sender = thread::spawn(move || {
         for _ in 0..total / 10_000 {
             handle
-                .command_when(&Command::Queue(10_000), |&No| true)
+                .command_when(Command::Queue(10_000), |&No| true)
                 .unwrap();
-            assert!(handle.look(|toy| toy.queued).unwrap() <= QUEUE);
+            assert!(handle.with_machine(|toy| toy.queued).unwrap() <= QUEUE);
         }
         handle
     });
@@ -167,16 +170,16 @@ fn a_command_that_is_refused_for_now_is_given_again_once_there_is_room() {
 
 #[test]
 fn whoever_waits_for_room_is_told_of_the_end() {
-    let (handle, _events, peer) = toy(sorted());
+    let (handle, _events, peer) = toy(DriverOptions::default());
     let endless = handle.clone();
 
     let sender = thread::spawn(move || {
         while endless
-            .command_when(&Command::Queue(10_000), |&No| true)
+            .command_when(Command::Queue(10_000), |&No| true)
             .is_ok()
         {}
     });
-    while handle.look(|toy| toy.queued).unwrap() < QUEUE {
+    while handle.with_machine(|toy| toy.queued).unwrap() < QUEUE {
         thread::yield_now();
     }
     reset(peer);
@@ -185,39 +188,42 @@ fn whoever_waits_for_room_is_told_of_the_end() {
 }
 
 #[test]
-fn an_answer_is_given_when_what_was_written_before_has_left() {
-    let (handle, mut events, mut peer) = toy(sorted());
+fn a_flush_ends_when_what_was_written_before_has_left() {
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
     handle.command(Command::Send(MANY)).unwrap();
-    let asking = handle.clone();
+    handle.command(Command::Note(Tag(5))).unwrap();
+    let flushing = handle.clone();
 
-    let asker = thread::spawn(move || {
-        asking.ask(Command::Note(Tag(5)), Tag(5)).unwrap();
-        asking.look(|toy| toy.queued)
+    let flusher = thread::spawn(move || {
+        flushing.flush().unwrap();
+        flushing.with_machine(|toy| toy.queued)
     });
     let mut got = vec![0; MANY];
     peer.read_exact(&mut got).unwrap();
 
-    assert_eq!(asker.join().unwrap(), Some(0));
+    assert_eq!(flusher.join().unwrap(), Some(0));
+    while next(&mut events) != Event::Sent(Tag(5)) {}
     handle.command(Command::Note(Tag(6))).unwrap();
     handle.command(Command::Tell(1)).unwrap();
     while next(&mut events) != Event::Told {}
 }
 
 #[test]
-fn an_answer_that_the_end_overtakes_is_not_waited_for() {
-    let (handle, _events, peer) = toy(sorted());
+fn a_flush_that_the_end_overtakes_fails() {
+    let (handle, _events, peer) = toy(DriverOptions::default());
     handle.command(Command::Send(MANY)).unwrap();
 
-    let asker = thread::spawn(move || handle.ask(Command::Note(Tag(5)), Tag(5)));
+    let flusher = thread::spawn(move || handle.flush());
     reset(peer);
 
-    assert_eq!(asker.join().unwrap(), Err(CommandError::Gone));
+    let error = flusher.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
 }
 
 #[test]
 fn nothing_can_be_opened_on_a_stream() {
-    let (handle, mut events, _peer) = toy(Options::default());
+    let (handle, mut events, _peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
 
     handle
@@ -233,7 +239,7 @@ fn nothing_can_be_opened_on_a_stream() {
 
 #[test]
 fn the_peers_end_is_not_ours() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
 
     peer.shutdown(Shutdown::Write).unwrap();
     while next(&mut events) != Event::Cue(Link::Ended) {}
@@ -247,7 +253,7 @@ fn the_peers_end_is_not_ours() {
 
 #[test]
 fn after_our_end_reading_goes_on() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
 
     handle.command(Command::Send(MANY)).unwrap();
@@ -263,7 +269,7 @@ fn after_our_end_reading_goes_on() {
 
 #[test]
 fn a_reset_by_the_peer_takes_the_link_down() {
-    let (_handle, mut events, peer) = toy(Options::default());
+    let (_handle, mut events, peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
 
     reset(peer);
@@ -278,7 +284,7 @@ fn a_reset_by_the_peer_takes_the_link_down() {
 
 #[test]
 fn a_reset_is_told_after_what_came_before_it() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     handle.command(Command::Want(Wish::Nothing)).unwrap();
     handle.command(Command::Send(1)).unwrap();
     peer.write_all(b"last words").unwrap();
@@ -300,7 +306,7 @@ fn a_reset_is_told_after_what_came_before_it() {
 
 #[test]
 fn a_reset_reaches_a_machine_that_wants_nothing_once_it_sends() {
-    let (handle, mut events, peer) = toy(Options::default());
+    let (handle, mut events, peer) = toy(DriverOptions::default());
     handle.command(Command::Want(Wish::Nothing)).unwrap();
     handle.command(Command::Send(MANY)).unwrap();
     while next(&mut events) != Event::Cue(Link::Full) {}
@@ -315,7 +321,7 @@ fn a_reset_reaches_a_machine_that_wants_nothing_once_it_sends() {
 
 #[test]
 fn an_abort_is_a_reset_to_the_peer() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
 
     handle.command(Command::Ask(Ask::Abort(()))).unwrap();
 
@@ -328,13 +334,13 @@ fn an_abort_is_a_reset_to_the_peer() {
 
 #[test]
 fn an_abort_does_not_wait_for_a_full_stream() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     handle.command(Command::Send(MANY)).unwrap();
     while next(&mut events) != Event::Cue(Link::Full) {}
 
     handle.command(Command::Ask(Ask::Abort(()))).unwrap();
     handle.command(Command::Done).unwrap();
-    handle.wait();
+    let _ = handle.closed();
 
     let mut got = Vec::new();
     let error = peer.read_to_end(&mut got).unwrap_err();
@@ -343,7 +349,7 @@ fn an_abort_does_not_wait_for_a_full_stream() {
 
 #[test]
 fn done_flushes_before_it_closes() {
-    let (handle, events, mut peer) = toy(Options::default());
+    let (handle, events, mut peer) = toy(DriverOptions::default());
     drop(events);
     // Octets nobody reads here: closing on them must not destroy what is on its way.
     handle.command(Command::Want(Wish::Nothing)).unwrap();
@@ -360,7 +366,7 @@ fn done_flushes_before_it_closes() {
 
 #[test]
 fn a_close_flushes_and_the_machine_lives_on() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
 
     handle.command(Command::Send(100_000)).unwrap();
@@ -381,11 +387,11 @@ fn a_close_flushes_and_the_machine_lives_on() {
 
 #[test]
 fn a_peer_that_takes_nothing_delays_a_close_for_a_limited_time() {
-    let options = Options {
+    let options = DriverOptions {
         linger: Duration::from_millis(50),
         // So much in one send that what is left of it never fits the buffers of the system.
         limits: Limits::stream(MANY),
-        ..Options::default()
+        ..DriverOptions::default()
     };
     let (handle, events, mut peer) = toy(options);
     drop(events);
@@ -393,31 +399,33 @@ fn a_peer_that_takes_nothing_delays_a_close_for_a_limited_time() {
     until_stuck(&handle);
 
     handle.command(Command::Done).unwrap();
-    handle.wait();
+    let _ = handle.closed();
 
     let error = peer.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
 #[test]
-fn what_a_broken_stream_did_not_take_is_not_answered_for() {
+fn what_a_broken_stream_did_not_take_is_not_flushed() {
     for _ in 0..20 {
-        let (handle, _events, peer) = toy(sorted());
+        let (handle, _events, peer) = toy(DriverOptions::default());
         handle.command(Command::Want(Wish::Nothing)).unwrap();
         reset(peer);
 
-        let asker = thread::spawn(move || {
-            let sent = handle.command(Command::Send(10 * MANY));
-            sent.and_then(|()| handle.ask(Command::Note(Tag(5)), Tag(5)))
+        let flusher = thread::spawn(move || {
+            // The end may come before it.
+            let _ = handle.command(Command::Send(10 * MANY));
+            handle.flush()
         });
 
-        assert_eq!(asker.join().unwrap(), Err(CommandError::Gone));
+        let error = flusher.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }
 
 #[test]
-fn a_stream_is_handed_over_with_the_octets_read_too_far() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+fn a_stream_is_detached_with_the_octets_read_too_far() {
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
     handle.command(Command::Want(Wish::Line(Tag(3)))).unwrap();
     let mut writing = peer.try_clone().unwrap();
@@ -428,24 +436,24 @@ fn a_stream_is_handed_over_with_the_octets_read_too_far() {
         writing.write_all(&all).unwrap();
         writing.shutdown(Shutdown::Write).unwrap();
     });
-    let mut handed = events.handed().unwrap();
-    let mut got = handed.early.to_vec();
-    handed.stream.read_to_end(&mut got).unwrap();
-    handed.stream.write_all(b"and back").unwrap();
-    drop(handed.stream);
+    let mut detached = wait_detached(&mut events).unwrap();
+    let mut got = detached.early.to_vec();
+    detached.stream.read_to_end(&mut got).unwrap();
+    detached.stream.write_all(b"and back").unwrap();
+    drop(detached.stream);
 
-    assert_eq!(handed.tag, Tag(3));
+    assert_eq!(detached.tag, Tag(3));
     assert!(got == pattern(0, MANY));
     let mut back = Vec::new();
     peer.read_to_end(&mut back).unwrap();
     assert_eq!(back, b"and back");
     writer.join().unwrap();
-    assert!(events.handed().is_none(), "it is handed over once");
+    assert!(wait_detached(&mut events).is_none(), "it is detached once");
 }
 
 #[test]
-fn a_stream_on_which_nothing_comes_is_handed_over_too() {
-    let (handle, events, mut peer) = toy(Options::default());
+fn a_stream_on_which_nothing_comes_is_detached_too() {
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     handle.command(Command::Send(70_000)).unwrap();
 
     let early = Bytes::from_static(b"early ");
@@ -456,18 +464,18 @@ fn a_stream_on_which_nothing_comes_is_handed_over_too() {
             early,
         }))
         .unwrap();
-    let mut handed = events.handed().unwrap();
+    let mut detached = wait_detached(&mut events).unwrap();
     let mut first = vec![0; 70_000];
     peer.read_exact(&mut first).unwrap();
     peer.write_all(b"late").unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
-    let mut got = handed.early.to_vec();
-    handed.stream.read_to_end(&mut got).unwrap();
+    let mut got = detached.early.to_vec();
+    detached.stream.read_to_end(&mut got).unwrap();
 
     assert_eq!(first, pattern(0, 70_000));
     assert_eq!(got, b"early late");
     assert_eq!(
-        handed.stream.read_timeout().unwrap(),
+        detached.stream.read_timeout().unwrap(),
         None,
         "it blocks without limit"
     );
@@ -476,7 +484,7 @@ fn a_stream_on_which_nothing_comes_is_handed_over_too() {
 #[test]
 fn octets_that_came_while_nothing_was_wanted_leave_with_the_stream() {
     for round in 0..20 {
-        let (handle, events, mut peer) = toy(Options::default());
+        let (handle, mut events, mut peer) = toy(DriverOptions::default());
         handle.command(Command::Want(Wish::Nothing)).unwrap();
         // The reader waits in a read that was allowed before, or has come out of it: both must do.
         peer.write_all(&pattern(0, 1000)).unwrap();
@@ -494,36 +502,43 @@ fn octets_that_came_while_nothing_was_wanted_leave_with_the_stream() {
             .unwrap();
         peer.write_all(&pattern(1000, 1000)).unwrap();
         peer.shutdown(Shutdown::Write).unwrap();
-        let mut handed = events.handed().unwrap();
-        let mut got = handed.early.to_vec();
-        handed.stream.read_to_end(&mut got).unwrap();
+        let mut detached = wait_detached(&mut events).unwrap();
+        let mut got = detached.early.to_vec();
+        detached.stream.read_to_end(&mut got).unwrap();
 
-        let seen = handle.look(|toy| toy.received).unwrap();
+        let seen = handle.with_machine(|toy| toy.received).unwrap();
         assert_eq!(seen, 0, "round {round}");
         assert!(got == pattern(0, 2000), "round {round}");
     }
 }
 
 #[test]
-fn a_stream_that_is_closed_is_not_handed_over() {
-    let (handle, events, _peer) = toy(Options::default());
+fn a_stream_that_is_closed_is_not_detached() {
+    let (handle, mut events, _peer) = toy(DriverOptions::default());
 
     handle.command(Command::Ask(Ask::Close(()))).unwrap();
+    let ask = Ask::Detach {
+        tag: Tag(1),
+        path: (),
+        early: Bytes::new(),
+    };
+    handle.command(Command::Ask(ask)).unwrap();
+    handle.command(Command::Done).unwrap();
 
-    assert!(events.handed().is_none());
+    assert!(wait_detached(&mut events).is_none());
 }
 
 #[test]
 fn while_events_wait_in_a_full_channel_timers_fire_but_nothing_is_read_or_commanded() {
-    let options = Options {
+    let options = DriverOptions {
         events: 2,
-        ..Options::default()
+        ..DriverOptions::default()
     };
     let (handle, mut events, mut peer) = toy(options);
     handle
         .command(Command::Ticks(Duration::from_millis(1)))
         .unwrap();
-    while handle.look(|toy| toy.ticks).unwrap() < 2 {
+    while handle.with_machine(|toy| toy.ticks).unwrap() < 2 {
         thread::yield_now();
     }
     handle.command(Command::Tell(2)).unwrap();
@@ -531,13 +546,13 @@ fn while_events_wait_in_a_full_channel_timers_fire_but_nothing_is_read_or_comman
     let commander = thread::spawn(move || waiting.command(Command::Tell(1)));
     peer.write_all(b"unread").unwrap();
 
-    let ticks = handle.look(|toy| toy.ticks).unwrap();
-    while handle.look(|toy| toy.ticks).unwrap() < ticks + 50 {
+    let ticks = handle.with_machine(|toy| toy.ticks).unwrap();
+    while handle.with_machine(|toy| toy.ticks).unwrap() < ticks + 50 {
         thread::yield_now();
     }
 
-    assert_eq!(handle.look(|toy| toy.received), Some(0));
-    assert_eq!(handle.look(|toy| toy.told), Some(2), "a command was taken");
+    assert_eq!(handle.with_machine(|toy| toy.received), Some(0));
+    assert_eq!(handle.with_machine(|toy| toy.told), Some(2), "a command was taken");
     let mut told = 0;
     let mut heard = false;
     while told < 3 || !heard {
@@ -552,7 +567,7 @@ fn while_events_wait_in_a_full_channel_timers_fire_but_nothing_is_read_or_comman
 
 #[test]
 fn a_busy_sender_does_not_starve_reading_commands_or_events() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
     let mut reading = peer.try_clone().unwrap();
     let sink = thread::spawn(move || {
@@ -573,9 +588,9 @@ fn a_busy_sender_does_not_starve_reading_commands_or_events() {
 
 #[test]
 fn dropping_the_last_handle_gives_the_last_command() {
-    let options = Options {
+    let options = DriverOptions {
         on_drop: Some(Command::DoneWhenSent),
-        ..Options::default()
+        ..DriverOptions::default()
     };
     let (handle, mut events, mut peer) = toy(options);
     let clone = handle.clone();
@@ -593,9 +608,9 @@ fn dropping_the_last_handle_gives_the_last_command() {
 
 #[test]
 fn without_a_last_command_the_machine_goes_on_until_it_is_done() {
-    let (handle, events, mut peer) = toy(Options::default());
+    let (handle, events, mut peer) = toy(DriverOptions::default());
     handle.command(Command::Echo).unwrap();
-    let probe = handle.look(|toy| Arc::downgrade(&toy.probe)).unwrap();
+    let probe = handle.with_machine(|toy| Arc::downgrade(&toy.probe)).unwrap();
 
     drop(handle);
     drop(events);
@@ -610,9 +625,9 @@ fn without_a_last_command_the_machine_goes_on_until_it_is_done() {
 
 #[test]
 fn events_that_nobody_takes_are_discarded() {
-    let options = Options {
+    let options = DriverOptions {
         events: 1,
-        ..Options::default()
+        ..DriverOptions::default()
     };
     let (handle, events, mut peer) = toy(options);
 
@@ -620,14 +635,14 @@ fn events_that_nobody_takes_are_discarded() {
     peer.write_all(&pattern(0, MANY)).unwrap();
     handle.command(Command::Tell(1000)).unwrap();
 
-    while handle.look(|toy| toy.received).unwrap() < MANY {
+    while handle.with_machine(|toy| toy.received).unwrap() < MANY {
         thread::yield_now();
     }
 }
 
 #[test]
-fn no_thread_outlives_the_connection() {
-    let endings: [fn(&Handle<Toy>, TcpStream); 5] = [
+fn nothing_outlives_the_connection() {
+    let endings: [fn(&Commands<Toy>, TcpStream); 5] = [
         |handle, _peer| handle.command(Command::Done).unwrap(),
         |_, peer| reset(peer),
         |handle, _peer| {
@@ -652,22 +667,22 @@ fn no_thread_outlives_the_connection() {
         },
     ];
     for end in endings {
-        let (handle, events, peer) = toy(Options::default());
-        let probe = handle.look(|toy| Arc::downgrade(&toy.probe)).unwrap();
+        let (handle, events, peer) = toy(DriverOptions::default());
+        let probe = handle.with_machine(|toy| Arc::downgrade(&toy.probe)).unwrap();
 
         end(&handle, peer);
-        handle.wait();
+        let _ = handle.closed();
 
         drop(handle);
         drop(events);
-        // A thread has to return from its last call only.
+        // The driver has to return from its last call only.
         until_dropped(&probe);
     }
 }
 
 #[test]
 fn a_machine_that_panics_ends_everything() {
-    let (handle, mut events, mut peer) = toy(Options::default());
+    let (handle, mut events, mut peer) = toy(DriverOptions::default());
     assert_eq!(next(&mut events), Event::Cue(Link::Up));
     let waiting = thread::spawn(move || next_or_end(&mut events));
 
@@ -682,9 +697,11 @@ fn a_machine_that_panics_ends_everything() {
 
 #[cfg(unix)]
 #[test]
-fn any_carrier_will_do() {
+fn any_stream_socket_will_do() {
     let (near, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
-    let (handle, events) = stream::start(Toy::default(), near, Options::default()).unwrap();
+    near.set_nonblocking(true).unwrap();
+    let near = TcpIo::new(&*runtime(), near.into()).unwrap();
+    let (handle, events) = raw::stream(Toy::default(), near, DriverOptions::default()).split();
     handle.command(Command::Echo).unwrap();
     drop(events);
     let mut reading = peer.try_clone().unwrap();
@@ -707,40 +724,43 @@ fn pair() -> (TcpStream, TcpStream) {
     (near, far)
 }
 
-fn toy(options: Options<Toy>) -> (Handle<Toy>, Events<Toy>, TcpStream) {
+fn io(stream: TcpStream) -> TcpIo {
+    stream.set_nonblocking(true).unwrap();
+    TcpIo::new(&*runtime(), stream.into()).unwrap()
+}
+
+fn toy(options: DriverOptions<Toy>) -> (Commands<Toy>, Events<Toy>, TcpStream) {
     let (near, peer) = pair();
     peer.set_read_timeout(Some(AT_LAST)).unwrap();
-    let (handle, events) = stream::start(Toy::default(), near, options).unwrap();
+    let (handle, events) = raw::stream(Toy::default(), io(near), options).split();
     (handle, events, peer)
 }
 
-/// Answers and room are the driver's.
-fn sorted() -> Options<Toy> {
-    let sort = |event: &Event| match event {
-        Event::Room => Sort::Room,
-        Event::Sent(tag) => Sort::Answer(*tag),
-        Event::Cue(Link::Down(_)) => Sort::End(1),
-        _ => Sort::Event(1),
-    };
-    Options {
-        sort,
-        ..Options::default()
-    }
-}
-
 fn next(events: &mut Events<Toy>) -> Event {
-    let event = events.event_timeout(AT_LAST);
-    event.expect("an event in time")
+    next_or_end(events).expect("an event")
 }
 
 /// Like `next`, but the end is fine too; only a driver that hangs is not.
 fn next_or_end(events: &mut Events<Toy>) -> Option<Event> {
-    let event = events.event_timeout(AT_LAST);
-    assert!(
-        event.is_some() || events.is_over(),
-        "nothing came, and no end"
-    );
-    event
+    match events.next_timeout(AT_LAST).unwrap() {
+        Some(Notice::Event(event)) => Some(event),
+        Some(Notice::Detached(_)) => panic!("detached"),
+        None => {
+            assert!(events.is_finished());
+            None
+        }
+    }
+}
+
+/// Passes over events; `None` at the end.
+fn wait_detached(events: &mut Events<Toy>) -> Option<Detached<TcpStream>> {
+    loop {
+        if let Notice::Detached(detached) = events.next_timeout(AT_LAST).unwrap()? {
+            let detached = detached.into_tcp().unwrap();
+            detached.stream.set_nonblocking(false).unwrap();
+            return Some(detached);
+        }
+    }
 }
 
 /// Passes over everything else: a stream may be full and free more than once.
@@ -753,10 +773,10 @@ fn next_octets(events: &mut Events<Toy>) -> Bytes {
 }
 
 /// Waits until the system takes no more: it may find memory for a while.
-fn until_stuck(handle: &Handle<Toy>) {
+fn until_stuck(handle: &Commands<Toy>) {
     let tick = Duration::from_millis(1);
     handle.command(Command::Ticks(tick)).unwrap();
-    let progress = || handle.look(|toy| (toy.ticks, toy.written)).unwrap();
+    let progress = || handle.with_machine(|toy| (toy.ticks, toy.written)).unwrap();
     let (mut since, mut last) = progress();
     loop {
         let (ticks, written) = progress();
