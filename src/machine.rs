@@ -143,7 +143,8 @@ impl<M: Machine> BoxedMachine<M> {
 
     /// Finishes what is done beside driving `M`; see [`AsMachine::finish`].
     pub fn finish(&mut self) {
-        self.0.finish();
+        // Of what is in the box: a box is a machine too.
+        (*self.0).finish();
     }
 }
 
