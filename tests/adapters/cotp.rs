@@ -15,8 +15,8 @@ use farlink::adapters::cotp::{
     Request,
 };
 use farlink::cotp::{
-    AfterHandshake, Command, Config, Disconnect, DisconnectReason, Event, Policy, Reason, Selector,
-    TpduSize,
+    AfterHandshake, Command, Config, Disconnect, DisconnectReason, EndReason, Event, Policy,
+    Selector, TpduSize,
 };
 use farlink::{Instant, Link, Machine, Output, Transmit};
 use socket2::{Domain, Socket, Type};
@@ -168,7 +168,7 @@ async fn the_application_sees_the_selectors_and_accepts_or_refuses(on: On) {
     let Error::Ended(end) = connecting.await.unwrap().unwrap_err() else {
         panic!("not refused");
     };
-    let Reason::Refused(Disconnect { reason, .. }) = end.reason else {
+    let EndReason::Refused(Disconnect { reason, .. }) = end.reason else {
         panic!("{end}");
     };
     assert_eq!(reason, DisconnectReason::CONGESTION);
@@ -394,7 +394,7 @@ async fn a_peer_that_takes_nothing_does_not_hold_a_closed_connection_for_ever(on
     let Error::Ended(end) = &error else {
         panic!("{error}");
     };
-    assert!(matches!(end.reason, Reason::SendStalled(_)), "{end}");
+    assert!(matches!(end.reason, EndReason::SendStalled(_)), "{end}");
     assert!(end.unsent > 0);
     let mut all = Vec::new();
     let cut_off = raw.read_to_end(&mut all).unwrap_err();
