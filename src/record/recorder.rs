@@ -217,6 +217,10 @@ impl<M: Recorded> AsMachine<M> for Recorder<M> {
     fn as_machine(&self) -> &M {
         &self.machine
     }
+
+    fn finish(&mut self) {
+        self.tape.finish();
+    }
 }
 
 impl<M: Recorded> Drop for Recorder<M> {
