@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use farlink::Path;
 use farlink::adapters::ltp::{Maker, Options};
 use farlink::ltp::{Config, Engine};
-use farlink::record::{self, End, Recorder, replay};
+use farlink::record::{self, Recorder, RecordingEnd, replay};
 
 use crate::sink::Sink;
 
@@ -73,7 +73,7 @@ fn recorded(engine: u64, file: &Sink) -> Options {
     let mut options = Options::from(config);
     let file = file.clone();
     options.maker = Maker::new(move |config, seed, _| {
-        let (file, options) = (file.clone(), record::Options::default());
+        let (file, options) = (file.clone(), record::RecordOptions::default());
         let recorder = Recorder::<Engine<Path>>::new(config, seed, file, options)?;
         Ok(Box::new(recorder))
     });
@@ -85,6 +85,6 @@ fn assert_replays(files: &[Sink; 2]) {
         let outcome = replay::<Engine<Path>>(&file.octets()).unwrap();
         assert!(outcome.matches(), "{outcome}");
         assert!(outcome.calls > 100, "{outcome}");
-        assert_eq!(outcome.end, End::Finished);
+        assert_eq!(outcome.end, RecordingEnd::Finished);
     }
 }

@@ -14,7 +14,7 @@ use farlink::adapters::{
 };
 use farlink::cotp::{Connection, Role};
 use farlink::ltp::{self, Engine};
-use farlink::record::{Files, Lane, Options, Recorded, Recorder};
+use farlink::record::{Files, Interface, RecordOptions, Recorded, Recorder};
 use farlink::{Path as Way, Seed};
 
 use crate::{Failure, output};
@@ -87,7 +87,7 @@ pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
         let speaker: Speaker = match Paper::create(&path) {
             Ok(file) => Box::new(
                 Recorder::<Connection>::new(config, seed.clone(), file, options())?
-                    .with_lanes(move |()| lane.clone()),
+                    .with_interfaces(move |()| lane.clone()),
             ),
             Err(error) => {
                 output::fault(&format!("{}: {error}; not recorded", path.display()));
@@ -99,7 +99,7 @@ pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
 }
 
 /// Shows a connection between its two ends, the service on the port by which analysers know it.
-fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Lane {
+fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Interface {
     let port = Connection::PORT;
     if ![local.port(), remote.port()].contains(&port) {
         match role {
@@ -107,7 +107,7 @@ fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Lane 
             Role::Responder(_) => local.set_port(port),
         }
     }
-    Lane::Network(Way::tcp(local, remote))
+    Interface::Network(Way::tcp(local, remote))
 }
 
 /// The clock of everything that may be recorded, and the second at which it was anchored: with both,
@@ -119,9 +119,9 @@ pub(crate) fn clock() -> Clock {
     CLOCK.0
 }
 
-fn options() -> Options {
-    Options {
+fn options() -> RecordOptions {
+    RecordOptions {
         epoch: CLOCK.1,
-        ..Options::default()
+        ..RecordOptions::default()
     }
 }
