@@ -118,29 +118,31 @@ mod display;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod handshake;
+#[cfg(any(test, feature = "laws"))]
 mod label;
 mod params;
 mod segment;
+#[cfg(any(test, feature = "laws"))]
 mod subject;
-#[cfg(test)]
-mod tests;
 mod tpkt;
 mod wire;
 
 pub use api::{
-    Acceptance, Command, Connected, Disconnect, End, Error, Event, Indication, Reason, Refusal,
-    Stats, Violation,
+    Acceptance, Command, Connected, ConnectionEnd, Disconnect, EndReason, Error, Event, Indication,
+    ProtocolError, Refusal, Stats,
 };
 pub use config::{
     AbsentSize, AfterHandshake, Config, ConfigError, EmptyMessages, NonTpkt, Parameter,
     ParameterOrder, Policy, Proposal, Role, SendDisconnect, Strict, VariablePart,
 };
 pub use connection::Connection;
+#[cfg(any(test, feature = "laws"))]
 pub use label::Labels;
 pub use params::{MAX_TPDU, Parameters, Selector, TpduSize};
+#[cfg(any(test, feature = "laws"))]
 pub use subject::TpduCodec;
 pub use tpkt::{HEADER, MAX_PACKET, MIN_PACKET, Tpkt, TpktFault, VERSION};
 pub use wire::{
-    Connect, DATA_HEADER, Data, DisconnectConfirm, DisconnectReason, DisconnectRequest,
+    Connect, DATA_HEADER, DataTpdu, DisconnectConfirm, DisconnectReason, DisconnectRequest,
     ErrorReport, Expedited, MAX_LI, MAX_VARIABLE, OtherClass, RejectCause, Tpdu,
 };

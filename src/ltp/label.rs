@@ -6,8 +6,8 @@ use alloc::string::String;
 use core::fmt::Write as _;
 use core::ops::Range;
 
-use super::ranges::RangeSet;
 use super::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId};
+use crate::kit::RangeSet;
 
 /// Claims of a report that are named before they are only counted.
 const CLAIMS: usize = 2;
@@ -106,7 +106,7 @@ impl Known {
             Body::Data(data) if data.octets.is_empty() => data.offset,
             Body::Data(data) => {
                 let range = data.range();
-                let is_repeated = self.octets.meets(range.clone());
+                let is_repeated = self.octets.intersects(range.clone());
                 self.octets.insert(range);
                 return is_repeated;
             }

@@ -236,7 +236,7 @@ impl Conversation {
             ),
         };
         Config {
-            reference: NonZeroU16::new(opening.src_ref),
+            reference: Some(opening.src_ref),
             order: order(parameters().map(|field| field.code)),
             tpdu_size,
             ..base

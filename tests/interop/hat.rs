@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use farlink::adapters::cotp::{Error, Info};
 use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Listener};
-use farlink::cotp::{Config, Disconnect, DisconnectReason, Policy, Reason, Selector, TpduSize};
+use farlink::cotp::{Config, Disconnect, DisconnectReason, EndReason, Policy, Selector, TpduSize};
 use serde_json::Value;
 
 const WHY: &str = "run tests/interop/setup.sh first";
@@ -205,7 +205,7 @@ fn a_refusal_by_dr_is_told_with_its_reason() {
         let Error::Ended(end) = &error else {
             panic!("{error:?}")
         };
-        let Reason::Refused(Disconnect { reason, .. }) = end.reason else {
+        let EndReason::Refused(Disconnect { reason, .. }) = end.reason else {
             panic!("{end:?}")
         };
         assert_eq!(reason, DisconnectReason::NOT_ATTACHED);
@@ -243,7 +243,7 @@ fn a_server_that_never_answers_is_given_up() {
         let Error::Ended(end) = &error else {
             panic!("{error:?}")
         };
-        assert_eq!(end.reason, Reason::NoConfirm(span));
+        assert_eq!(end.reason, EndReason::NoConfirm(span));
     });
 }
 
@@ -274,7 +274,7 @@ fn an_end_inside_a_packet_is_told_as_truncation() {
         let Error::Ended(end) = &error else {
             panic!("{error:?}")
         };
-        assert_eq!(end.reason, Reason::PeerClosed);
+        assert_eq!(end.reason, EndReason::PeerClosed);
         assert!(end.incomplete > 0, "{end:?}");
     });
 }

@@ -11,7 +11,7 @@ use farlink::ltp::{
     Reason, Red, Segment, Service, SessionId,
 };
 use farlink::record::{Capture, Flows, Recorder, What, redact};
-use farlink::sim::{Chosen, Host, Line, World};
+use farlink::sim::{FaultRule, Host, Line, World};
 use farlink::{Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 
 use crate::sink::Sink;
@@ -266,7 +266,7 @@ fn cancels_of_both_sides_and_their_acknowledgments_are_read() {
 #[test]
 #[ignore = "needs tshark"]
 fn a_sender_that_gives_up_is_read() {
-    let gone = Line::delayed(LIGHT).choosing(Chosen::every().lost());
+    let gone = Line::delayed(LIGHT).with_rule(FaultRule::every().lost());
     let (mut world, [one, _]) = joined(&Config::default(), [Line::delayed(LIGHT), gone], near);
     world.command(one, block(2, Red::All, 3_000)).unwrap();
 

@@ -107,7 +107,7 @@ fn minutes_away() -> World {
 fn expedited() -> World {
     let eager = |config| Config {
         expedited: true,
-        farewell: SendDisconnect::all(),
+        send_disconnect: SendDisconnect::all(),
         ..config
     };
     let mut world = World::settled(eager(caller()), eager(anybody()), NEAR);

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::record::{BUS_LINK_TYPE, Capture, Flows, Frame, Packet, Transport, What};
-use farlink::sim::{Chosen, Host, Ip, Keep, Line, StreamLine, World};
+use farlink::sim::{FaultRule, Host, Ip, Line, StreamLine, TraceDetail, World};
 use farlink::{Ask, Hop, Instant, Path, Proto};
 
 use crate::puppet::{Do, Puppet};
@@ -75,7 +75,7 @@ fn numbered_machines_are_shown_as_udp_at_the_time_of_sending() {
 
 #[test]
 fn a_lost_packet_stands_there_once_and_says_why() {
-    let (mut world, one) = numbered(Line::delayed(SECOND).choosing(Chosen::nth(2).lost()));
+    let (mut world, one) = numbered(Line::delayed(SECOND).with_rule(FaultRule::nth(2).lost()));
     for octets in [b"one", b"two", b"six"] {
         push(&mut world, one, octets);
     }
@@ -90,8 +90,8 @@ fn a_lost_packet_stands_there_once_and_says_why() {
 #[test]
 fn copies_flipped_bits_and_packets_in_flight_are_marked() {
     let line = Line::delayed(SECOND)
-        .choosing(Chosen::nth(1).twice())
-        .choosing(Chosen::nth(2).flipped(3));
+        .with_rule(FaultRule::nth(1).duplicated())
+        .with_rule(FaultRule::nth(2).bit_flipped(3));
     let (mut world, one) = numbered(line);
     push(&mut world, one, b"one");
     push(&mut world, one, b"two");
@@ -117,7 +117,7 @@ fn copies_flipped_bits_and_packets_in_flight_are_marked() {
 #[test]
 fn octets_that_were_not_kept_are_zeros_and_say_so() {
     let (mut world, one) = numbered(Line::default());
-    world.keep(Keep::Lengths);
+    world.trace_detail(TraceDetail::Lengths);
     push(&mut world, one, b"secret");
     world.run_until_idle(10 * SECOND);
 
@@ -230,9 +230,9 @@ fn a_stream_that_is_cut_off_ends_in_a_reset() {
 
 #[test]
 fn tcp_of_the_world_keeps_its_numbers_when_it_sends_again() {
-    let has_data = |sight: &farlink::sim::Sight<'_>| !sight.octets.is_empty();
+    let has_data = |sight: &farlink::sim::PacketView<'_>| !sight.octets.is_empty();
     let mut world = World::new(3);
-    world.internet(Line::delayed(SECOND).choosing(Chosen::nth(2).of(has_data).lost()));
+    world.internet(Line::delayed(SECOND).with_rule(FaultRule::nth(2).of(has_data).lost()));
     let [near, far] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(Ip::at);
     let near = world.host(near, Puppet::<Path>::default());
     let far = world.host(far, Puppet::<Path>::default());

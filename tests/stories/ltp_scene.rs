@@ -9,7 +9,7 @@ use farlink::Tag;
 use farlink::ltp::{
     Block, Body, Color, Command, Config, Engine, Event, Labels, Peer, Red, Segment, Service, Side,
 };
-use farlink::sim::{Fate, Host, Label, Line, Sight, World};
+use farlink::sim::{Delivery, Host, Label, Line, PacketView, World};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -106,7 +106,7 @@ impl Scene {
                     .world
                     .trace()
                     .packets()
-                    .all(|packet| packet.fate != Fate::InFlight)
+                    .all(|packet| packet.delivery != Delivery::InFlight)
         };
         while !is_over(self) {
             assert!(self.world.step(), "nothing more happens");
@@ -147,7 +147,7 @@ pub(crate) fn pattern(len: usize) -> Bytes {
 /// Tells a kind of segment, for lines that choose what they lose.
 pub(crate) fn is(
     which: impl Fn(&Body<'_>) -> bool + Send + Sync + 'static,
-) -> impl Fn(&Sight<'_>) -> bool + Send + Sync + 'static {
+) -> impl Fn(&PacketView<'_>) -> bool + Send + Sync + 'static {
     move |seen| Segment::decode(seen.octets).is_ok_and(|segment| which(&segment.body))
 }
 

@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::cotp::{Command, Config, Connection, End, Event, Policy, Reason, Selector, Tpdu};
+use farlink::cotp::{
+    Command, Config, Connection, ConnectionEnd, EndReason, Event, Policy, Selector, Tpdu,
+};
 use farlink::record::{Flush, Options, Recorder};
 use farlink::sim::{Host, StreamLine, World};
 
@@ -80,7 +82,7 @@ impl Scene {
             .collect()
     }
 
-    pub(crate) fn end(&self, host: Party) -> Option<End> {
+    pub(crate) fn end(&self, host: Party) -> Option<ConnectionEnd> {
         let mut events = self.world.events(host);
         events.find_map(|(_, event)| match event {
             Event::Failed(end) | Event::Closed(end) => Some((**end).clone()),
@@ -88,7 +90,7 @@ impl Scene {
         })
     }
 
-    pub(crate) fn reason(&self, host: Party) -> Option<Reason> {
+    pub(crate) fn reason(&self, host: Party) -> Option<EndReason> {
         self.end(host).map(|end| end.reason)
     }
 

@@ -11,7 +11,7 @@ use super::{ConnectionMachine, Error, Incoming};
 use crate::adapters::event_loop::{Core, Port, Rest};
 use crate::adapters::handle::DetachedStream;
 use crate::adapters::waiters::{Place, Wakes};
-use crate::cotp::{self, Command, Config, Connected, End, Event, Indication};
+use crate::cotp::{self, Command, Config, Connected, ConnectionEnd, Event, Indication};
 use crate::{Instant, Machine as _, Tag};
 
 /// What an item in the queue counts beside its octets.
@@ -54,7 +54,7 @@ pub(super) struct ConnectionPort {
     /// Flushes asked for, done by the machine, and with the system.
     flushes: [u64; 3],
     detached: Option<DetachedStream>,
-    end: Option<Arc<End>>,
+    end: Option<Arc<ConnectionEnd>>,
     /// Nothing is driven any more.
     is_ended: bool,
     /// Somebody waits to close behind the messages that wait for room.
@@ -85,7 +85,7 @@ impl ConnectionPort {
     }
 
     /// Returns how the connection ended, if it has.
-    pub(super) const fn end(&self) -> Option<&Arc<End>> {
+    pub(super) const fn end(&self) -> Option<&Arc<ConnectionEnd>> {
         self.end.as_ref()
     }
 

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::record::{Arrival, Capture, Flows, Recording, What};
-use farlink::sim::{HostId, Label, Seen, Trace};
+use farlink::sim::{ExternalMessage, HostId, Label, Trace};
 use farlink::{Instant, Path, cotp, ltp};
 
 use crate::decode::{Cut, Protocol};
@@ -20,7 +20,7 @@ pub(crate) fn of_capture(
 ) -> Result<Trace, String> {
     let mut capture = Capture::open(file).map_err(|error| error.to_string())?;
     let mut sketch = Sketch {
-        trace: Trace::of_elsewhere(),
+        trace: Trace::external(),
         protocol,
         names,
         hosts: BTreeMap::new(),
@@ -95,7 +95,7 @@ impl<P: Fn(&Path) -> Option<Protocol>> Sketch<'_, P> {
         match arrival.what {
             What::Octets(octets) | What::Datagram(octets) => {
                 let label = self.namer.name(protocol, &arrival.path, octets);
-                self.trace.add_message(Seen {
+                self.trace.add_message(ExternalMessage {
                     time,
                     from: from_host,
                     to: to_host,
@@ -131,7 +131,7 @@ impl<P: Fn(&Path) -> Option<Protocol>> Sketch<'_, P> {
             self.host(datagram.path.remote),
             self.host(datagram.path.local),
         );
-        self.trace.add_message(Seen {
+        self.trace.add_message(ExternalMessage {
             time,
             from,
             to,

@@ -2,6 +2,7 @@
 
 extern crate alloc;
 
+mod address;
 mod cotp;
 mod decode;
 mod demo;

@@ -2,7 +2,7 @@
 
 mod cotp;
 mod ltp;
-mod told;
+mod report;
 
 use std::path::{Path, PathBuf};
 
@@ -83,9 +83,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         write(path, &world.trace().pcapng(scenario.port))?;
     }
     if arguments.json {
-        told::as_json(scenario, arguments.seed, world.trace(), &outcome);
+        report::as_json(scenario, arguments.seed, world.trace(), &outcome);
     } else {
-        told::as_text(scenario, arguments.seed, world.trace(), &outcome);
+        report::as_text(scenario, arguments.seed, world.trace(), &outcome);
     }
     match outcome {
         Ok(_) => Ok(()),
@@ -100,7 +100,7 @@ fn list(as_json: bool) {
     for scenario in scenarios() {
         let Scenario { name, shows, .. } = scenario;
         if as_json {
-            output::json(&told::scenario(scenario, None));
+            output::json(&report::scenario(scenario, None));
         } else {
             output::line(&format!("{name:width$}  {shows}"));
         }

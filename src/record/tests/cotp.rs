@@ -108,7 +108,7 @@ fn unusual() -> Config {
     );
     config.tpdu_size = crate::cotp::TpduSize::SMALLEST;
     config.expedited = true;
-    config.farewell = crate::cotp::SendDisconnect::all();
+    config.send_disconnect = crate::cotp::SendDisconnect::all();
     config.strict = crate::cotp::Strict::all();
     config.idle_timeout = Some(core::time::Duration::from_millis(1_500));
     config

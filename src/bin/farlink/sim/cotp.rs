@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::cotp::{
-    Command, Config, Connection, End, Error, Event, Labels, Policy, Reason, Selector, TpduSize,
+    Command, Config, Connection, ConnectionEnd, EndReason, Error, Event, Labels, Policy, Selector,
+    TpduSize,
 };
 use farlink::sim::{Chunks, Host, StreamLine, World};
 use farlink::{Cause, Instant};
@@ -83,7 +84,7 @@ fn refused(world: &mut World) -> Result<String, String> {
     pair.end(world)?;
     let end = failure(world, pair.client)?;
     match &end.reason {
-        Reason::Refused(_) => Ok(format!("the client was told: {end}")),
+        EndReason::Refused(_) => Ok(format!("the client was told: {end}")),
         _ => Err(format!("the client was not refused, but: {end}")),
     }
 }
@@ -93,12 +94,12 @@ fn silent(world: &mut World) -> Result<String, String> {
     let server = Config::responder(Policy::Ask);
     let pair = Pair::make(world, ["client", "server"], config, server)?;
     // Until the application answers, the machine need not read on.
-    world.awaits(pair.server, |()| true);
+    world.allow_unread(pair.server, |()| true);
     world.connect(pair.client, pair.server, StreamLine::delayed(20 * MILLI));
     pair.end(world)?;
     let end = failure(world, pair.client)?;
     match &end.reason {
-        Reason::NoConfirm(_) => Ok(format!("the client gave up: {end}")),
+        EndReason::NoConfirm(_) => Ok(format!("the client gave up: {end}")),
         _ => Err(format!("the client did not give up, but: {end}")),
     }
 }
@@ -141,7 +142,7 @@ fn reset(world: &mut World) -> Result<String, String> {
     let ends = [closure(world, pair.client)?, closure(world, pair.server)?];
     if !ends
         .iter()
-        .all(|end| end.reason == Reason::Link(Cause::Reset))
+        .all(|end| end.reason == EndReason::Link(Cause::Reset))
     {
         let [client, server] = ends;
         return Err(format!("the ends say \"{client}\" and \"{server}\""));
@@ -276,7 +277,7 @@ impl Pair {
         self.end(world)?;
         let ends = [closure(world, self.client)?, closure(world, self.server)?];
         let [client, server] = ends.map(|end| end.reason);
-        if (&client, &server) == (&Reason::Closed, &Reason::PeerClosed) {
+        if (&client, &server) == (&EndReason::Closed, &EndReason::PeerClosed) {
             Ok("both ends closed in good order".into())
         } else {
             Err(format!("the ends say \"{client}\" and \"{server}\""))
@@ -311,11 +312,11 @@ fn tell(event: &Event) -> String {
 }
 
 /// Tells the end in the few words that a drawing has room for.
-fn tell_end(end: &End) -> String {
+fn tell_end(end: &ConnectionEnd) -> String {
     let reason = match &end.reason {
-        Reason::NoConfirm(span) => format!("no answer within {span:?}"),
-        Reason::Refused(dr) => format!("refused: {}", dr.reason),
-        Reason::Declined(reason) => format!("declined: {reason}"),
+        EndReason::NoConfirm(span) => format!("no answer within {span:?}"),
+        EndReason::Refused(dr) => format!("refused: {}", dr.reason),
+        EndReason::Declined(reason) => format!("declined: {reason}"),
         other => other.to_string(),
     };
     match end.incomplete {
@@ -367,14 +368,14 @@ fn received(world: &World, host: Peer) -> impl Iterator<Item = &Bytes> {
     })
 }
 
-fn closure(world: &World, host: Peer) -> Result<End, String> {
+fn closure(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
     ending(world, host, |event| match event {
         Event::Closed(end) => Some(end),
         _ => None,
     })
 }
 
-fn failure(world: &World, host: Peer) -> Result<End, String> {
+fn failure(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
     ending(world, host, |event| match event {
         Event::Failed(end) => Some(end),
         _ => None,
@@ -384,8 +385,8 @@ fn failure(world: &World, host: Peer) -> Result<End, String> {
 fn ending(
     world: &World,
     host: Peer,
-    which: impl Fn(&Event) -> Option<&End>,
-) -> Result<End, String> {
+    which: impl Fn(&Event) -> Option<&ConnectionEnd>,
+) -> Result<ConnectionEnd, String> {
     let last = world.events(host).last();
     let end = last.and_then(|(_, event)| which(event));
     end.cloned().ok_or_else(|| {

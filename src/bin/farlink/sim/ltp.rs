@@ -8,7 +8,7 @@ use farlink::ltp::{
     Block, Body, Color, Command, Config, Engine, Event, Labels, Peer, Reason, Red, Segment,
     Service, Side,
 };
-use farlink::sim::{Chosen, Contacts, Fate, Host, Label, Line, Sight, World};
+use farlink::sim::{Contacts, Delivery, FaultRule, Host, Label, Line, PacketView, World};
 use farlink::{Instant, Tag};
 
 use super::Scenario;
@@ -169,8 +169,8 @@ fn clean(world: &mut World) -> Result<String, String> {
 
 fn mixed(world: &mut World) -> Result<String, String> {
     let there = Line::delayed(LUNAR)
-        .choosing(Chosen::nth(2).lost())
-        .choosing(Chosen::nth(2).of(is_green).lost());
+        .with_rule(FaultRule::nth(2).lost())
+        .with_rule(FaultRule::nth(2).of(is_green).lost());
     let (earth, moon) = pair(world, there, Line::delayed(LUNAR))?;
     let block = pattern(9000);
     send(world, earth, 2, block.clone(), Red::Octets(5000))?;
@@ -193,7 +193,7 @@ fn mixed(world: &mut World) -> Result<String, String> {
 }
 
 fn lost_checkpoint(world: &mut World) -> Result<String, String> {
-    let there = Line::delayed(LUNAR).choosing(Chosen::nth(1).of(is_checkpoint).lost());
+    let there = Line::delayed(LUNAR).with_rule(FaultRule::nth(1).of(is_checkpoint).lost());
     let (earth, moon) = pair(world, there, Line::delayed(LUNAR))?;
     let block = pattern(5000);
     send(world, earth, 2, block.clone(), Red::All)?;
@@ -207,8 +207,10 @@ fn lost_checkpoint(world: &mut World) -> Result<String, String> {
 }
 
 fn lost_report(world: &mut World) -> Result<String, String> {
-    let back = Line::delayed(LUNAR).choosing(Chosen::nth(1).of(|seen| is(seen, is_report)).lost());
-    let there = Line::delayed(LUNAR).choosing(Chosen::nth(1).of(|seen| is(seen, is_ack)).lost());
+    let back =
+        Line::delayed(LUNAR).with_rule(FaultRule::nth(1).of(|seen| is(seen, is_report)).lost());
+    let there =
+        Line::delayed(LUNAR).with_rule(FaultRule::nth(1).of(|seen| is(seen, is_ack)).lost());
     let (earth, moon) = pair(world, there, back)?;
     let block = pattern(5000);
     send(world, earth, 2, block.clone(), Red::All)?;
@@ -227,8 +229,8 @@ fn lost_report(world: &mut World) -> Result<String, String> {
 fn lossy(world: &mut World) -> Result<String, String> {
     const SEGMENT: usize = 150;
     let there = Line::delayed(LUNAR)
-        .choosing(Chosen::each((1..60).map(|pair| 2 * pair)).lost())
-        .choosing(Chosen::each((1..12).map(|third| 120 + 3 * third)).lost());
+        .with_rule(FaultRule::each((1..60).map(|pair| 2 * pair)).lost())
+        .with_rule(FaultRule::each((1..12).map(|third| 120 + 3 * third)).lost());
     let [earth, moon] = named(world, ["earth", "moon"])?;
     world.line_from(earth, moon, there);
     world.line_from(moon, earth, Line::delayed(LUNAR));
@@ -252,7 +254,7 @@ fn lossy(world: &mut World) -> Result<String, String> {
 }
 
 fn silent(world: &mut World) -> Result<String, String> {
-    let gone = Line::delayed(LUNAR).choosing(Chosen::every().lost());
+    let gone = Line::delayed(LUNAR).with_rule(FaultRule::every().lost());
     let (earth, moon) = pair(world, Line::delayed(LUNAR), gone)?;
     let block = pattern(3000);
     send(world, earth, 2, block.clone(), Red::All)?;
@@ -354,18 +356,18 @@ fn tell(event: &Event) -> String {
     }
 }
 
-fn is(seen: &Sight<'_>, which: impl Fn(&Body<'_>) -> bool) -> bool {
+fn is(seen: &PacketView<'_>, which: impl Fn(&Body<'_>) -> bool) -> bool {
     Segment::decode(seen.octets).is_ok_and(|segment| which(&segment.body))
 }
 
-fn is_checkpoint(seen: &Sight<'_>) -> bool {
+fn is_checkpoint(seen: &PacketView<'_>) -> bool {
     is(seen, |body| match body {
         Body::Data(data) => matches!(data.color, Color::Red(Some(_))),
         _ => false,
     })
 }
 
-fn is_green(seen: &Sight<'_>) -> bool {
+fn is_green(seen: &PacketView<'_>) -> bool {
     is(seen, |body| match body {
         Body::Data(data) => matches!(data.color, Color::Green { .. }),
         _ => false,
@@ -453,7 +455,7 @@ fn rest(world: &mut World, nodes: &[Node]) -> Result<(), String> {
             && world
                 .trace()
                 .packets()
-                .all(|packet| packet.fate != Fate::InFlight)
+                .all(|packet| packet.delivery != Delivery::InFlight)
     })
 }
 
