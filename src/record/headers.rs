@@ -1,14 +1,14 @@
-//! Synthetic IP, UDP and TCP headers around what machines send and receive.
+//! Synthetic IP, UDP and TCP headers of the octets that machines send and receive.
 //!
-//! No packet on the wire looked like this: there may not even have been a wire. The headers say which way
-//! the octets went in a language that every analyser reads.
+//! No such packet was on a wire; there may not have been a wire. The headers tell every analyser from where to
+//! where the octets went.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::pcapng::{take, take_slice};
 
-/// Octets of a stream in one synthetic segment; IPv4 has room for 65495.
+/// The most octets of a stream in one synthetic segment; IPv4 has room for 65495.
 pub(super) const SEGMENT: usize = 60 << 10;
 
 pub(super) const FIN: u8 = 0x01;
@@ -25,10 +25,10 @@ const IPV6_HEADER: usize = 40;
 const UDP_HEADER: usize = 8;
 const TCP_HEADER: usize = 20;
 const HOPS: u8 = 64;
-/// The name by which an exported PDU asks for the JSON dissector.
+/// The name of the JSON dissector in an exported PDU.
 const JSON: &[u8; 4] = b"json";
 
-/// The numbers of one TCP segment.
+/// Sequence number, acknowledgement and flags of one TCP segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
     pub(super) sequence: u32,
@@ -46,7 +46,7 @@ pub(super) fn udp(header: &mut Vec<u8>, from: SocketAddr, to: SocketAddr, payloa
     header.extend_from_slice(&length_field(length).to_be_bytes());
     header.extend_from_slice(&[0; 2]);
     let sum = checksum(sum + sum_of(tail(header, start)) + sum_of(payload));
-    // RFC 768: a computed checksum of zero is sent as all ones, for zero says that there is none.
+    // RFC 768: a computed checksum of zero is sent as all ones, since zero means that there is none.
     let sum = if sum == 0 { u16::MAX } else { sum };
     put(header, start + 6, sum);
 }
@@ -65,7 +65,7 @@ pub(super) fn tcp(
     header.extend_from_slice(&to.port().to_be_bytes());
     header.extend_from_slice(&segment.sequence.to_be_bytes());
     header.extend_from_slice(&segment.acknowledged.to_be_bytes());
-    // Five words of header, then a window that never closes.
+    // Five words of header, then the largest window.
     header.extend_from_slice(&[5 << 4, segment.flags, 0xff, 0xff, 0, 0, 0, 0]);
     let sum = checksum(sum + sum_of(tail(header, start)) + sum_of(payload));
     put(header, start + 16, sum);
@@ -102,7 +102,7 @@ fn as_v6(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// Zero stands for a length that the field cannot hold, as in captures of offloaded sends.
+/// Returns the value of a length field; 0 for what it cannot hold, as in captures of offloaded sends.
 fn length_field(length: usize) -> u16 {
     u16::try_from(length).unwrap_or(0)
 }
@@ -112,8 +112,8 @@ fn pseudo_sum(addresses: &[u8], proto: u8, length: usize) -> u64 {
     sum_of(addresses) + sum_of(&[0, proto]) + sum_of(&length.to_be_bytes())
 }
 
-/// Adds up the octets in native words: the ones' complement sum does not mind the order of octets, nor
-/// how many words are added at once (RFC 1071 section 2).
+/// Returns the sum of the octets in native words: the ones' complement sum is independent of the byte order
+/// and of how many words are added at once (RFC 1071 section 2).
 fn sum_of(octets: &[u8]) -> u64 {
     let (words, rest) = octets.as_chunks::<4>();
     let sum: u64 = words
@@ -121,24 +121,24 @@ fn sum_of(octets: &[u8]) -> u64 {
         .map(|&word| u64::from(u32::from_ne_bytes(word)))
         .sum();
     let mut last = [0; 4];
-    for (place, octet) in last.iter_mut().zip(rest) {
-        *place = *octet;
+    for (to, octet) in last.iter_mut().zip(rest) {
+        *to = *octet;
     }
     sum + u64::from(u32::from_ne_bytes(last))
 }
 
-/// Folds a sum into the checksum, in the order of octets in which [`put`] writes it.
+/// Folds a sum into the checksum, in the byte order in which [`put`] writes it.
 fn checksum(mut sum: u64) -> u16 {
     while sum > u64::from(u16::MAX) {
         sum = (sum >> 16) + (sum & 0xffff);
     }
-    // Bound: the loop ends at 16 bits.
+    // The loop ends when 16 bits are left.
     !u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
 fn put(header: &mut [u8], at: usize, sum: u16) {
-    if let Some(place) = header.get_mut(at..at + 2) {
-        place.copy_from_slice(&sum.to_ne_bytes());
+    if let Some(field) = header.get_mut(at..at + 2) {
+        field.copy_from_slice(&sum.to_ne_bytes());
     }
 }
 
@@ -146,9 +146,9 @@ fn tail(header: &[u8], start: usize) -> &[u8] {
     header.get(start..).unwrap_or_default()
 }
 
-/// Returns the payload behind headers as [`udp`] and [`tcp`] write them.
+/// Returns the payload after headers that [`udp`] or [`tcp`] wrote.
 ///
-/// The lengths in the headers are not asked: they may be zero, and the packet is exactly as long as it is.
+/// The lengths in the headers are ignored, since they may be zero; the payload ends with the packet.
 pub(super) fn payload(packet: &[u8]) -> Option<&[u8]> {
     let (proto, start) = match packet.first()? >> 4 {
         4 => (packet.get(9)?, IPV4_HEADER),
@@ -162,12 +162,12 @@ pub(super) fn payload(packet: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Returns the headers alone, with no checksum over the payload: it would tell two octets of it.
+/// Returns the headers without the checksum over the payload, which would reveal two octets of it.
 pub(super) fn headers(packet: &[u8]) -> Option<Vec<u8>> {
     let payload = payload(packet)?;
     let mut headers = packet.get(..packet.len() - payload.len())?.to_vec();
     // Last in UDP, last but two octets in TCP.
-    let place = match headers.len()
+    let at = match headers.len()
         - if headers.first()? >> 4 == 4 {
             IPV4_HEADER
         } else {
@@ -176,7 +176,7 @@ pub(super) fn headers(packet: &[u8]) -> Option<Vec<u8>> {
         UDP_HEADER => headers.len() - 2,
         _ => headers.len() - 4,
     };
-    headers.get_mut(place..place + 2)?.fill(0);
+    headers.get_mut(at..at + 2)?.fill(0);
     Some(headers)
 }
 
@@ -184,7 +184,7 @@ pub(super) fn headers(packet: &[u8]) -> Option<Vec<u8>> {
 /// Wireshark.
 pub(super) mod tag {
     pub(in super::super) const END: u16 = 0;
-    /// The table in which an analyser looks for what reads the PDU, and where in it.
+    /// The dissector table that has the dissector of the PDU, and the key in the table.
     pub(super) const TABLE: u16 = 14;
     pub(super) const TABLE_VALUE: u16 = 32;
     pub(in super::super) const IPV4_SOURCE: u16 = 20;
@@ -198,14 +198,13 @@ pub(super) mod tag {
     pub(in super::super) const UDP: u32 = 3;
 }
 
-/// Writes the tags of a datagram that is to be read as those on `port` are, into `header`, which is cleared
-/// first.
+/// Writes the tags of a datagram that analysers read as one on `port` into `header`, which is cleared first.
 pub(super) fn tags(header: &mut Vec<u8>, from: SocketAddr, to: SocketAddr, port: u16) {
     header.clear();
     let mut write = |code: u16, value: &[u8]| {
         header.extend_from_slice(&code.to_be_bytes());
         header.extend_from_slice(&length_field(value.len()).to_be_bytes());
-        // All lengths here are multiples of four, as they must be.
+        // All lengths here are multiples of four, as the format requires.
         header.extend_from_slice(value);
     };
     write(tag::TABLE, b"udp.port");
@@ -226,27 +225,27 @@ pub(super) fn tags(header: &mut Vec<u8>, from: SocketAddr, to: SocketAddr, port:
     write(tag::END, &[]);
 }
 
-/// Takes the next tag off the front of an exported PDU.
+/// Takes the next tag from the front of an exported PDU.
 pub(super) fn take_tag<'a>(pdu: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
     let [a, b, c, d] = take(pdu)?;
     let value = take_slice(pdu, usize::from(u16::from_be_bytes([c, d])))?;
     Some((u16::from_be_bytes([a, b]), value))
 }
 
-/// Splits an exported PDU behind its tags.
+/// Splits an exported PDU after its tags.
 pub(super) fn split_tags(packet: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut pdu = packet;
     while take_tag(&mut pdu)?.0 != tag::END {}
     packet.split_at_checked(packet.len() - pdu.len())
 }
 
-/// The tags of an exported PDU that name the JSON dissector.
+/// The tags of an exported PDU for the JSON dissector.
 pub(super) const JSON_TAGS: [u8; 12] = {
     let [j, s, o, n] = *JSON;
     [0, 12, 0, 4, j, s, o, n, 0, 0, 0, 0]
 };
 
-/// One life of a stream: how far both directions have come.
+/// The sequence numbers of both directions of a stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stream {
     sent: u32,
@@ -256,7 +255,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// `start` is the first sequence number of both sides; lives of one path differ in it.
+    /// `start` is the first sequence number of both directions; successive streams of one path differ in it.
     pub(super) const fn new(start: u32) -> Self {
         Self {
             sent: start,
@@ -266,7 +265,7 @@ impl Stream {
         }
     }
 
-    /// Numbers a segment that this side sends. SYN and FIN count one each.
+    /// Returns the numbers of a segment that this side sends. SYN and FIN count one each.
     pub(super) fn send(&mut self, flags: u8, length: usize) -> Segment {
         let segment = Segment {
             sequence: self.sent,
@@ -278,7 +277,7 @@ impl Stream {
         segment
     }
 
-    /// Numbers a segment that the peer sends.
+    /// Returns the numbers of a segment that the peer sends.
     pub(super) fn receive(&mut self, flags: u8, length: usize) -> Segment {
         let segment = Segment {
             sequence: self.received,
@@ -323,7 +322,7 @@ mod tests {
             b"abc",
         );
 
-        // Checksums worked out apart from this code, after RFC 1071.
+        // Checksums computed independently by RFC 1071.
         let expected = [
             0x45, 0, 0, 31, 0, 0, 0x40, 0, 64, 17, 0x26, 0xcc, 10, 0, 0, 1, 10, 0, 0, 2, //
             4, 0x59, 4, 0x59, 0, 11, 0x1e, 0xc1,
@@ -342,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exported_is_found_behind_its_tags() {
+    fn an_exported_pdu_is_found_after_its_tags() {
         for (from, to) in [
             ("10.0.0.1:5000", "10.0.0.2:6000"),
             ("[fe80::1]:5000", "[fe80::2]:6000"),

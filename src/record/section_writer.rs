@@ -1,4 +1,4 @@
-//! The parts of a recording: packets, the records that ride on them, notes and blobs.
+//! Writes the parts of a recording, each a pcapng section: packets with their records, JSON and payloads.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -10,15 +10,15 @@ use std::io;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Options;
-use super::call::{Base, Op, Record};
+use super::RecordOptions;
+use super::call::{Op, Record, TimeBase};
+use super::headers::JSON_TAGS;
 use super::json::{Digest, render};
-use super::pcapng::{self, Direction, NewPacket};
+use super::pcapng::{self, NewPacket, PacketDirection};
 use super::sink::{Once, Rotate, Sink};
-use super::synth::JSON_TAGS;
 use crate::{Instant, Limits};
 
-/// What stands in the section header.
+/// The application that the section header names.
 pub(super) const APPLICATION: &str = concat!("farlink ", env!("CARGO_PKG_VERSION"));
 /// The magic of a custom block that holds JSON.
 pub(super) const NOTE: [u8; 8] = *b"farlink\n";
@@ -42,63 +42,63 @@ pub(super) const LINK_PDU: u16 = 252;
 /// `LINKTYPE_USER0`.
 pub(super) const LINK_BLOB: u16 = 147;
 
-/// Octets of a blob in one packet. Wireshark refuses packets over 256 KiB.
+/// The most octets of a large payload in one packet. Wireshark refuses packets over 256 KiB.
 const BLOB_PACKET: usize = 128 << 10;
-/// Octets of records that may wait for a packet to ride on; an option has room for 64 KiB.
-const PENDING: usize = 16 << 10;
-/// Digests known at a time; beyond it, a blob may be written again.
-const DIGESTS: usize = 1 << 12;
+/// The most octets of records that wait for a packet; an option has room for 64 KiB.
+const MAX_PENDING: usize = 16 << 10;
+/// The most digests that are remembered; beyond it, a payload may be written again.
+const MAX_DIGESTS: usize = 1 << 12;
 
-/// A packet before it is known which record rides on it.
+/// A packet to be written, with or without a record.
 #[derive(Clone, Copy)]
-pub(super) struct Sheet<'a> {
+pub(super) struct PendingPacket<'a> {
     pub(super) interface: u32,
     pub(super) now: Instant,
-    pub(super) direction: Direction,
+    pub(super) direction: PacketDirection,
     pub(super) header: &'a [u8],
     pub(super) payload: &'a [u8],
 }
 
-/// Writes parts, one after the other.
-pub(super) struct Pages {
+/// Writes the parts of a recording.
+pub(super) struct SectionWriter {
     sink: Sink,
-    options: Options,
-    /// What every part begins with, less its number.
+    options: RecordOptions,
+    /// The head of every part, without the fields that differ.
     head: Value,
     calls: u64,
     limits: Option<Limits>,
-    /// Records that wait for a packet to ride on.
+    /// Records that wait for a packet.
     pending: Vec<u8>,
-    base: Base,
+    base: TimeBase,
     interfaces: u32,
     blobs: BTreeSet<Digest>,
     text: Vec<u8>,
 }
 
-impl Pages {
-    /// `head` is an object; the number of the part is added to it.
-    pub(super) fn new(rotate: Box<dyn Rotate>, options: Options, head: Value) -> Self {
-        let mut pages = Self {
+impl SectionWriter {
+    /// `head` is an object, to which each part adds its number.
+    pub(super) fn new(rotate: Box<dyn Rotate>, options: RecordOptions, head: Value) -> Self {
+        let mut writer = Self {
             sink: Sink::new(rotate, options.flush),
             options,
             head,
             calls: 0,
             limits: None,
             pending: Vec::new(),
-            base: Base::default(),
+            base: TimeBase::default(),
             interfaces: 0,
             blobs: BTreeSet::new(),
             text: Vec::new(),
         };
-        pages.begin_part();
-        pages
+        writer.begin_part();
+        writer
     }
 
-    /// Writes nothing, for the reason given.
+    /// Returns a writer that failed with `error`.
     pub(super) fn broken(error: io::Error) -> Self {
-        let mut pages = Self::new(Box::new(Once(None)), Options::default(), Value::Null);
-        pages.fail(error);
-        pages
+        let mut writer = Self::new(Box::new(Once(None)), RecordOptions::default(), Value::Null);
+        writer.fail(error);
+        writer
     }
 
     pub(super) const fn error(&self) -> Option<&io::Error> {
@@ -109,7 +109,7 @@ impl Pages {
         self.sink.is_writing()
     }
 
-    /// Which part is being written; addresses and buses are named anew in each.
+    /// Returns the number of the current part; each part has its own tables.
     pub(super) const fn part(&self) -> u32 {
         self.sink.part()
     }
@@ -129,12 +129,12 @@ impl Pages {
             fields.insert("epoch".into(), epoch.into());
         }
         self.note(&json!({ "head": head }));
-        self.base = Base::default();
+        self.base = TimeBase::default();
         self.blobs.clear();
         self.limits = None;
     }
 
-    /// Describes one more interface and returns its number.
+    /// Writes the description of an interface and returns its number.
     pub(super) fn interface(&mut self, link_type: u16, name: &str) -> u32 {
         let epoch = self.options.epoch;
         self.sink
@@ -144,27 +144,27 @@ impl Pages {
         number
     }
 
-    /// Begins a call, in the next part if this one is full; false when nothing is to be recorded.
+    /// Begins a call, in the next part if this one is full. Returns false when nothing is recorded.
     pub(super) fn begin_call(&mut self) -> bool {
         let full = self
             .options
             .part_octets
             .is_some_and(|most| self.sink.part_octets() >= most);
         if full && self.sink.is_writing() {
-            self.turn();
+            self.next_part();
         }
         if !self.sink.is_writing() {
             return false;
         }
-        // Only between calls: a block of records in the middle of a batch would claim its packets.
-        if self.pending.len() > PENDING {
+        // Only between calls: a block of records within a batch would take its packets.
+        if self.pending.len() > MAX_PENDING {
             self.flush_pending();
         }
         self.calls += 1;
         true
     }
 
-    fn turn(&mut self) {
+    fn next_part(&mut self) {
         let another = self.sink.prepare();
         self.end_part(if another { "continued" } else { "limit" });
         self.sink.switch();
@@ -179,7 +179,7 @@ impl Pages {
         self.note(&json!({ "end": how, "calls": calls }));
     }
 
-    /// Writes what is still to be written and the mark that says that nothing is missing.
+    /// Writes the waiting records and the end mark.
     pub(super) fn finish(&mut self) {
         if self.sink.is_writing() {
             self.end_part("finished");
@@ -187,13 +187,13 @@ impl Pages {
         }
     }
 
-    /// Gives up and remembers why.
+    /// Ends the recording with an error.
     pub(super) fn fail(&mut self, error: io::Error) {
         self.flush_pending();
         self.sink.fail(error);
     }
 
-    /// Hands everything so far to the sink.
+    /// Passes everything so far to the sink.
     pub(super) fn flush(&mut self) {
         self.flush_pending();
         self.sink.flush();
@@ -201,8 +201,9 @@ impl Pages {
 
     fn note(&mut self, note: &Value) {
         let text = format!("{note}");
-        self.sink
-            .block(|out, seal| pcapng::write_custom(out, NOTE, text.as_bytes(), b' ', seal));
+        self.sink.block(|out, checksum| {
+            pcapng::write_custom(out, NOTE, text.as_bytes(), b' ', checksum)
+        });
     }
 
     fn flush_pending(&mut self) {
@@ -211,11 +212,11 @@ impl Pages {
         }
         let pending = &self.pending;
         self.sink
-            .block(|out, seal| pcapng::write_custom(out, CALLS, pending, 0, seal));
+            .block(|out, checksum| pcapng::write_custom(out, CALLS, pending, 0, checksum));
         self.pending.clear();
     }
 
-    /// Notes the limits that polls get from here on.
+    /// Writes the limits of the following polls, if they have changed.
     pub(super) fn limits(&mut self, limits: Limits) {
         if self.limits != Some(limits) {
             self.limits = Some(limits);
@@ -224,7 +225,7 @@ impl Pages {
         }
     }
 
-    /// Writes a record that needs no packet; it rides on the next one.
+    /// Writes a record without a packet; the next packet carries it.
     pub(super) fn record(&mut self, record: &Record<'_>) {
         if !self.sink.is_writing() {
             return;
@@ -232,27 +233,27 @@ impl Pages {
         record.encode(&mut self.base, &mut self.pending);
     }
 
-    /// Writes a packet that a later record, or none, speaks of.
-    pub(super) fn packet(&mut self, sheet: Sheet<'_>) {
+    /// Writes a packet without a record.
+    pub(super) fn packet(&mut self, packet: PendingPacket<'_>) {
         self.sink
-            .block(|out, _| pcapng::write_packet(out, new_packet(sheet), None));
+            .block(|out, _| pcapng::write_packet(out, new_packet(packet), None));
     }
 
-    /// Writes a packet with the record that it belongs to.
-    pub(super) fn packet_with(&mut self, sheet: Sheet<'_>, record: &Record<'_>) {
+    /// Writes a packet with its record.
+    pub(super) fn packet_with(&mut self, packet: PendingPacket<'_>, record: &Record<'_>) {
         self.record(record);
         let pending = &self.pending;
-        self.sink.block(|out, seal| {
-            pcapng::write_packet(out, new_packet(sheet), Some((pending, seal)));
+        self.sink.block(|out, checksum| {
+            pcapng::write_packet(out, new_packet(packet), Some((pending, checksum)));
         });
         self.pending.clear();
     }
 
-    /// Writes a note into the JSON lane, with the record that it belongs to.
+    /// Writes a JSON packet with its record.
     pub(super) fn json(
         &mut self,
         now: Instant,
-        direction: Direction,
+        direction: PacketDirection,
         note: &impl Serialize,
         op: Op<'_>,
     ) {
@@ -262,55 +263,55 @@ impl Pages {
         });
         match rendered {
             Ok(()) => {
-                let sheet = Sheet {
+                let packet = PendingPacket {
                     interface: JSON,
                     now,
                     direction,
                     header: &JSON_TAGS,
                     payload: &text,
                 };
-                self.packet_with(sheet, &Record::Call(now, op));
+                self.packet_with(packet, &Record::Call(now, op));
             }
             Err(error) => self.fail(error.into()),
         }
         self.text = text;
     }
 
-    fn blob(&mut self, now: Instant, direction: Direction, digest: Digest, octets: &[u8]) {
+    fn blob(&mut self, now: Instant, direction: PacketDirection, digest: Digest, octets: &[u8]) {
         if self.blobs.contains(&digest) {
             return;
         }
-        if self.blobs.len() >= DIGESTS {
+        if self.blobs.len() >= MAX_DIGESTS {
             self.blobs.clear();
         }
         self.blobs.insert(digest);
         let packets = octets.len().div_ceil(BLOB_PACKET);
-        for (place, payload) in octets.chunks(BLOB_PACKET).enumerate() {
-            let sheet = Sheet {
+        for (number, payload) in octets.chunks(BLOB_PACKET).enumerate() {
+            let packet = PendingPacket {
                 interface: BLOBS,
                 now,
                 direction,
                 header: &[],
                 payload,
             };
-            if place + 1 < packets {
-                self.packet(sheet);
+            if number + 1 < packets {
+                self.packet(packet);
             } else {
                 let packets = count(packets);
-                self.packet_with(sheet, &Record::Blob { digest, packets });
+                self.packet_with(packet, &Record::Blob { digest, packets });
             }
         }
     }
 }
 
-fn new_packet(sheet: Sheet<'_>) -> NewPacket<'_> {
+fn new_packet(packet: PendingPacket<'_>) -> NewPacket<'_> {
     NewPacket {
-        interface: sheet.interface,
-        time: sheet.now.as_nanos(),
-        direction: Some(sheet.direction),
+        interface: packet.interface,
+        time: packet.now.as_nanos(),
+        direction: Some(packet.direction),
         comment: "",
-        header: sheet.header,
-        payload: sheet.payload,
+        header: packet.header,
+        payload: packet.payload,
         length: None,
     }
 }

@@ -33,10 +33,10 @@ mod cotp {
 #[cfg(feature = "ltp")]
 mod ltp {
     use crate::ltp::{Age, Config, ConfigError, Engine, RestoreError, Snapshot};
-    use crate::record::{Place, Recorded};
+    use crate::record::{RecordAddr, Recorded};
     use crate::{Instant, Seed};
 
-    impl<A: Place> Recorded for Engine<A> {
+    impl<A: RecordAddr> Recorded for Engine<A> {
         const KIND: &'static str = "ltp";
         /// The port of LTP over UDP (RFC 7122 section 5).
         const PORT: u16 = 1113;

@@ -1,52 +1,52 @@
-//! Composes captures of packets that were on no wire, as those of a simulation.
+//! Writes captures of packets that were on no wire, such as those of a simulation.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::lane::BUS_LINK_TYPE;
-use super::pages::{APPLICATION, LINK_RAW};
+use super::headers::{self, ACK, FIN, PSH, RST, SEGMENT, SYN, Segment};
+use super::interface::BUS_LINK_TYPE;
 use super::pcapng::{NewPacket, write_interface, write_packet, write_section};
-use super::synth::{self, ACK, FIN, PSH, RST, SEGMENT, SYN, Segment};
+use super::section_writer::{APPLICATION, LINK_RAW};
 use crate::Instant;
 
-/// Writes a capture into memory. Interfaces are described as they come up.
-pub(crate) struct Composer {
+/// Writes a capture into memory. An interface is described at its first use.
+pub(crate) struct TraceWriter {
     file: Vec<u8>,
     interfaces: BTreeMap<(u16, String), u32>,
     header: Vec<u8>,
 }
 
-/// What stands beside the octets of a packet.
+/// Time, interface and comment of a packet.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stamp<'a> {
-    /// The name of the interface that it was seen at.
+pub(crate) struct PacketInfo<'a> {
+    /// The name of its interface.
     pub(crate) interface: &'a str,
-    /// When.
+    /// Its time.
     pub(crate) time: Instant,
-    /// What is to be said about it; may be empty.
+    /// A comment; may be empty.
     pub(crate) comment: &'a str,
 }
 
 /// The numbers of a TCP segment.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Numbers {
+pub(crate) struct SegmentNumbers {
     pub(crate) sequence: u32,
-    /// Of a segment that acknowledges.
+    /// `None` if it acknowledges nothing.
     pub(crate) acknowledged: Option<u32>,
-    pub(crate) signals: Signals,
+    pub(crate) flags: SegmentFlags,
 }
 
-/// What a TCP segment does beside carrying and acknowledging octets.
+/// The flags of a TCP segment other than ACK and PSH.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Signals {
+pub(crate) struct SegmentFlags {
     pub(crate) syn: bool,
     pub(crate) fin: bool,
     pub(crate) rst: bool,
 }
 
-impl Composer {
+impl TraceWriter {
     pub(crate) fn new() -> Self {
         let mut file = Vec::new();
         write_section(&mut file, APPLICATION);
@@ -60,57 +60,57 @@ impl Composer {
     /// Adds a datagram between two sockets.
     pub(crate) fn datagram(
         &mut self,
-        stamp: Stamp<'_>,
+        info: PacketInfo<'_>,
         from: SocketAddr,
         to: SocketAddr,
         octets: &[u8],
     ) {
-        synth::udp(&mut self.header, from, to, octets);
-        self.write(LINK_RAW, stamp, octets);
+        headers::udp(&mut self.header, from, to, octets);
+        self.write(LINK_RAW, info, octets);
     }
 
-    /// Adds a run of a stream, in as many segments as it takes.
-    pub(crate) fn run(
+    /// Adds octets of a stream, in as many segments as they need.
+    pub(crate) fn stream(
         &mut self,
-        stamp: Stamp<'_>,
+        info: PacketInfo<'_>,
         (from, to): (SocketAddr, SocketAddr),
-        numbers: Numbers,
+        numbers: SegmentNumbers,
         octets: &[u8],
     ) {
-        let pieces = octets.len().div_ceil(SEGMENT).max(1);
+        let segments = octets.len().div_ceil(SEGMENT).max(1);
         let mut rest = octets;
         let mut sequence = numbers.sequence;
-        for piece in 1..=pieces {
+        for number in 1..=segments {
             let (octets, later) = rest.split_at(rest.len().min(SEGMENT));
             rest = later;
             let segment = Segment {
                 sequence,
                 acknowledged: numbers.acknowledged.unwrap_or(0),
-                flags: flags(numbers, !octets.is_empty(), piece == pieces),
+                flags: flags(numbers, !octets.is_empty(), number == segments),
             };
-            synth::tcp(&mut self.header, from, to, segment, octets);
-            self.write(LINK_RAW, stamp, octets);
+            headers::tcp(&mut self.header, from, to, segment, octets);
+            self.write(LINK_RAW, info, octets);
             let length = u32::try_from(octets.len()).unwrap_or(u32::MAX);
             sequence = sequence.wrapping_add(length);
         }
     }
 
-    /// Adds a packet as it is, on a bus.
-    pub(crate) fn frame(&mut self, stamp: Stamp<'_>, octets: &[u8]) {
+    /// Adds a packet of a bus, without headers.
+    pub(crate) fn frame(&mut self, info: PacketInfo<'_>, octets: &[u8]) {
         self.header.clear();
-        self.write(BUS_LINK_TYPE, stamp, octets);
+        self.write(BUS_LINK_TYPE, info, octets);
     }
 
     pub(crate) fn finish(self) -> Vec<u8> {
         self.file
     }
 
-    fn write(&mut self, link_type: u16, stamp: Stamp<'_>, payload: &[u8]) {
+    fn write(&mut self, link_type: u16, info: PacketInfo<'_>, payload: &[u8]) {
         let packet = NewPacket {
-            interface: self.interface(link_type, stamp.interface),
-            time: stamp.time.as_nanos(),
+            interface: self.interface(link_type, info.interface),
+            time: info.time.as_nanos(),
             direction: None,
-            comment: stamp.comment,
+            comment: info.comment,
             header: &self.header,
             payload,
             length: None,
@@ -119,7 +119,7 @@ impl Composer {
     }
 
     fn interface(&mut self, link_type: u16, name: &str) -> u32 {
-        // Bound: whoever makes four billion interfaces has no memory left for the file.
+        // Four billion interfaces do not fit into memory.
         let next = u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
         let key = (link_type, String::from(name));
         *self.interfaces.entry(key).or_insert_with(|| {
@@ -129,9 +129,9 @@ impl Composer {
     }
 }
 
-/// The flags of one segment of a run; a FIN rides on the last.
-fn flags(numbers: Numbers, has_octets: bool, is_last: bool) -> u8 {
-    let Signals { syn, fin, rst } = numbers.signals;
+/// Returns the flags of one segment; only the last has the FIN.
+fn flags(numbers: SegmentNumbers, has_octets: bool, is_last: bool) -> u8 {
+    let SegmentFlags { syn, fin, rst } = numbers.flags;
     let set = [
         (numbers.acknowledged.is_some(), ACK),
         (has_octets, PSH),
