@@ -48,8 +48,8 @@ pub(crate) fn of_capture(
 #[derive(Default)]
 struct Namer {
     /// By receiver and sender.
-    cotp: BTreeMap<(SocketAddr, SocketAddr), cotp::Labels>,
-    ltp: ltp::Labels,
+    cotp: BTreeMap<(SocketAddr, SocketAddr), cotp::TpduLabels>,
+    ltp: ltp::SegmentLabels,
 }
 
 impl Namer {
@@ -59,13 +59,7 @@ impl Namer {
                 let labels = self.cotp.entry((path.local, path.remote)).or_default();
                 labels.name(octets).map(Label::from)
             }
-            Protocol::Ltp => {
-                let label = self.ltp.name(octets);
-                Some(Label {
-                    text: label.text,
-                    is_repeated: Some(label.is_repeated),
-                })
-            }
+            Protocol::Ltp => Some(self.ltp.name(octets).into()),
         }
     }
 }
