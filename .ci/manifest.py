@@ -3,7 +3,11 @@
 
   features        every feature but default, one a line
   core-features   those that do not pull in std, one a line
+  portable        those that need neither sockets nor the randomness of a system, one a line
   targets KIND    names of the targets of a kind (test, bench, bin), one a line
+  rust-version    the oldest Rust that the crate promises to build with
+  package         name and version, joined as in the name of the published file
+  previous        the last commit of the version before this one, and that version
   msrv            fails if a dependency needs a newer Rust than the crate promises
   std-free        fails if the core features turn a dependency's std feature on
 """
@@ -11,8 +15,10 @@
 import json
 import subprocess
 import sys
+import tomllib
 
 LINKS_STD = 'std'
+NEEDS_A_SYSTEM = {'dep:getrandom', 'dep:socket2'}
 
 
 def cargo(*arguments):
@@ -38,13 +44,33 @@ def closure(features, name):
         feature = rest.pop()
         if feature not in seen:
             seen.add(feature)
-            rest += [f for f in features[feature] if f in features]
+            rest += features.get(feature, [])
     return seen
 
 
 def core_features():
     features = this_crate()['features']
     return [f for f in features if f != 'default' and LINKS_STD not in closure(features, f)]
+
+
+def portable_features():
+    features = this_crate()['features']
+    return [f for f in features if f != 'default' and not closure(features, f) & NEEDS_A_SYSTEM]
+
+
+def git(*arguments):
+    return subprocess.run(['git', *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def previous_version():
+    """The version is raised by the first change after a release, so what precedes that change was released."""
+    current = this_crate()['version']
+    for commit in git('log', '--first-parent', '--format=%H', '--', 'Cargo.toml').split():
+        before = git('rev-parse', '--verify', f'{commit}^').strip()
+        manifest = tomllib.loads(git('show', f'{before}:Cargo.toml'))
+        if manifest['package']['version'] != current:
+            return before, manifest['package']['version']
+    raise SystemExit('no commit has another version')
 
 
 def version(text):
@@ -86,6 +112,14 @@ def main():
         print('\n'.join(f for f in this_crate()['features'] if f != 'default'))
     elif question == 'core-features':
         print('\n'.join(core_features()))
+    elif question == 'portable':
+        print('\n'.join(portable_features()))
+    elif question == 'rust-version':
+        print(this_crate()['rust_version'])
+    elif question == 'package':
+        print('{name}-{version}'.format_map(this_crate()))
+    elif question == 'previous':
+        print(*previous_version())
     elif question == 'targets':
         print('\n'.join(t['name'] for t in this_crate()['targets'] if rest[0] in t['kind']))
     elif question == 'msrv':

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use farlink::record::{Flush, Options, Recorded, Recorder, replay};
+use farlink::record::{Flush, NoSnapshot, Options, Recorded, Recorder, replay};
 use farlink::{Instant, Limits, Link, Machine, Output, Path, Seed, Transmit};
 
 /// Datagrams in one recording; each makes a receive, a send and an idle poll.
@@ -63,7 +63,9 @@ impl Machine for Echo {
 impl Recorded for Echo {
     const KIND: &'static str = "echo";
     type Config = bool;
-    type Refusal = Infallible;
+    type ConfigError = Infallible;
+    type Snapshot = NoSnapshot;
+    type RestoreError = Infallible;
 
     fn make(tells: bool, _: Seed) -> Result<Self, Infallible> {
         Ok(Self {
@@ -71,6 +73,10 @@ impl Recorded for Echo {
             back: None,
             event: None,
         })
+    }
+
+    fn restore(_: bool, _: Seed, none: NoSnapshot, _: Instant) -> Result<Self, Infallible> {
+        match none {}
     }
 }
 

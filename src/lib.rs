@@ -33,17 +33,21 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `std` (default) | the standard library, for panic capture in [`laws`] |
+//! | `std` (default) | the standard library: `adapters::Clock`, panic capture in `laws` |
 //! | `cotp` (default) | [`cotp`] |
 //! | `ltp` (default) | [`ltp`] |
-//! | `ltp-rsa` | signatures of LTP segments with RSA ([`ltp::Signer`]) |
-//! | `blocking` | [`adapters::blocking`]: threads and sockets of the standard library |
-//! | `tokio` | [`adapters::tokio`]: tasks on a tokio runtime |
-//! | `offload` | [`adapters::offload`]: batches of datagrams in single calls of the system, large socket buffers |
+//! | `ltp-rsa` | signatures of LTP segments with RSA (`ltp::Signer`) |
+//! | `blocking` | `adapters::blocking`: threads and sockets of the standard library |
+//! | `tokio` | `adapters::tokio`: tasks on a tokio runtime |
+//! | `offload` | `adapters::offload`: batches of datagrams in single calls of the system, large socket buffers |
+//! | `entropy` | `adapters::seed`: a seed drawn from the operating system |
+//! | `tracing` | reports of the adapters to `tracing` |
+//! | `portable-atomic` | builds for cores without compare-and-swap |
+//! | `laws` | `laws`: the rules of every machine as code |
 //! | `arbitrary` | commands, configurations and scripts out of arbitrary octets |
 //! | `serde` | commands, events, configurations and addresses as JSON or alike |
-//! | `record` | [`record`]: recordings that open in Wireshark and replay octet by octet |
-//! | `sim` | [`sim`]: a deterministic world of lines, NATs and faults in which machines meet |
+//! | `record` | `record`: recordings that open in Wireshark and replay octet by octet |
+//! | `sim` | `sim`: a deterministic world of lines, NATs and faults in which machines meet |
 //! | `cli` | the `farlink` tool |
 //!
 //! Without default features the crate is `no_std` and needs `alloc` alone.
@@ -57,11 +61,12 @@ extern crate std;
 #[cfg(test)]
 extern crate self as farlink;
 
-#[cfg(any(feature = "blocking", feature = "offload", feature = "tokio"))]
+#[cfg(feature = "std")]
 pub mod adapters;
 #[cfg(feature = "cotp")]
 pub mod cotp;
 mod framing;
+pub mod guide;
 #[cfg(feature = "serde")]
 pub mod hex;
 pub mod laws;
@@ -74,6 +79,8 @@ pub mod record;
 mod seed;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(feature = "ltp")]
+mod sync;
 mod time;
 mod transmit;
 #[cfg(all(test, feature = "std"))]
@@ -83,7 +90,7 @@ mod tries;
 pub mod wire;
 
 pub use framing::{Broken, Framing};
-pub use machine::{Ask, Cause, Link, Machine, Output};
+pub use machine::{AsMachine, Ask, BoxedMachine, Cause, Link, Machine, Output};
 pub use path::{Addr, Hop, Path, Proto, Tag};
 pub use seed::{Rng, Seed};
 pub use time::Instant;

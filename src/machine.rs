@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::error::Error;
 use core::fmt;
 use core::num::NonZeroUsize;
+use core::ops::Deref;
 
 use bytes::Bytes;
 
@@ -104,6 +105,91 @@ impl<M: Machine + ?Sized> Machine for Box<M> {
 
     fn wants(&self, from: Self::Addr) -> bool {
         (**self).wants(from)
+    }
+}
+
+/// A machine `M`, or a machine around one that has the same interface and lends it.
+///
+/// Every machine implements it for itself, and a [`Recorder`](crate::record::Recorder) for the machine that
+/// it records.
+pub trait AsMachine<M: Machine>:
+    Machine<Addr = M::Addr, Command = M::Command, Event = M::Event, Error = M::Error>
+{
+    /// Lends the machine `M` for reading: whatever changes it goes through [`Machine`].
+    fn as_machine(&self) -> &M;
+
+    /// Finishes what is done beside driving `M`, such as a recording. Drivers call it at their end, when
+    /// handles may still hold the machine.
+    fn finish(&mut self) {}
+}
+
+impl<M: Machine> AsMachine<M> for M {
+    fn as_machine(&self) -> &M {
+        self
+    }
+}
+
+/// A machine `M` on the heap, recorded or not.
+///
+/// It is driven through [`Machine`], and dereferences to `M` for reading.
+pub struct BoxedMachine<M: Machine>(Box<dyn AsMachine<M> + Send>);
+
+impl<M: Machine> BoxedMachine<M> {
+    /// Boxes the machine `M`, or a machine around it.
+    #[must_use]
+    pub fn new(machine: impl AsMachine<M> + Send + 'static) -> Self {
+        Self(Box::new(machine))
+    }
+
+    /// Finishes what is done beside driving `M`; see [`AsMachine::finish`].
+    pub fn finish(&mut self) {
+        // Of what is in the box: a box is a machine too.
+        (*self.0).finish();
+    }
+}
+
+impl<M: Machine> Deref for BoxedMachine<M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        (*self.0).as_machine()
+    }
+}
+
+impl<M: Machine + fmt::Debug> fmt::Debug for BoxedMachine<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<M: Machine> Machine for BoxedMachine<M> {
+    type Addr = M::Addr;
+    type Command = M::Command;
+    type Event = M::Event;
+    type Error = M::Error;
+
+    fn receive(&mut self, now: Instant, from: M::Addr, octets: &[u8]) {
+        self.0.receive(now, from, octets);
+    }
+
+    fn receive_batch(&mut self, now: Instant, from: M::Addr, octets: &[u8], size: NonZeroUsize) {
+        self.0.receive_batch(now, from, octets, size);
+    }
+
+    fn link(&mut self, now: Instant, at: M::Addr, state: Link) {
+        self.0.link(now, at, state);
+    }
+
+    fn command(&mut self, now: Instant, command: M::Command) -> Result<(), M::Error> {
+        self.0.command(now, command)
+    }
+
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<M::Addr>) -> Output<M::Addr, M::Event> {
+        self.0.poll(now, tx)
+    }
+
+    fn wants(&self, from: M::Addr) -> bool {
+        self.0.wants(from)
     }
 }
 

@@ -9,14 +9,14 @@
 
 extern crate alloc;
 
-#[path = "../fuzz/bodies.rs"]
+#[path = "support/bodies/cotp.rs"]
 mod bodies;
 mod captures;
 mod ethernet;
-#[path = "../fuzz/ltp_bodies.rs"]
+#[path = "support/bodies/ltp.rs"]
 mod ltp_bodies;
 mod ltp_captures;
-#[path = "../fuzz/sim_bodies.rs"]
+#[path = "support/bodies/sim.rs"]
 mod sim_bodies;
 mod vector_octets;
 
@@ -84,8 +84,13 @@ fn the_seeds_are_read_as_files() {
 }
 
 /// What the fuzzer starts from is in the repository; this says when the vectors have moved on.
+///
+/// The published crate is without the fuzz targets, which are a package of their own, and so without seeds.
 #[test]
 fn the_committed_seeds_are_those_of_the_vectors() {
+    if !root().join("fuzz/Cargo.toml").exists() {
+        return;
+    }
     for (target, seeds) in seeds() {
         let folder = folder(target);
         let committed: BTreeMap<String, Vec<u8>> = fs::read_dir(&folder)
@@ -120,10 +125,12 @@ fn runs(target: &str, body: fn(&[u8])) {
     }
 }
 
-fn folder(target: &str) -> PathBuf {
+fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fuzz/seeds")
-        .join(target)
+}
+
+fn folder(target: &str) -> PathBuf {
+    root().join("fuzz/seeds").join(target)
 }
 
 /// Returns the seeds of each target by name.

@@ -5,7 +5,7 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "../fuzz/bodies.rs"]
+#[path = "support/bodies/cotp.rs"]
 mod bodies;
 mod pair;
 mod tries;

@@ -2,7 +2,7 @@
 //!
 //! The allocator counts for the whole process, so this file holds one test.
 
-#[path = "../fuzz/bodies.rs"]
+#[path = "support/bodies/cotp.rs"]
 mod bodies;
 mod tries;
 

@@ -100,6 +100,31 @@ fn a_session_of_one_segment_allocates_the_block_alone() {
 }
 
 #[test]
+fn a_block_that_is_taken_on_demand_allocates_no_more_than_one_that_comes_unasked() {
+    const ROUNDS: u64 = 1000;
+    let closed = Config {
+        closed_least: 10,
+        closed_most: 10,
+        ..Config::engine(2)
+    };
+    let mut pair = Pair::new(closed);
+    pair.far.close(Instant::ZERO, CLIENT).unwrap();
+    pair.far
+        .open_on_demand(Instant::ZERO, CLIENT, Service::Whole)
+        .unwrap();
+    let data = Bytes::from_static(&[0x5A; 100]);
+    let transfer = |pair: &mut Pair| {
+        pair.far.take(Instant::ZERO, CLIENT).unwrap();
+        pair.transfer(&data);
+    };
+    (0..100).for_each(|_| transfer(&mut pair));
+
+    let info = measure(|| (0..ROUNDS).for_each(|_| transfer(&mut pair)));
+
+    assert_eq!(info.count_total, ROUNDS, "{info:?}");
+}
+
+#[test]
 fn the_memory_of_a_delivered_block_serves_the_next_one() {
     let mut pair = Pair::new(Config::engine(2));
     let data = Bytes::from(vec![0x5A; 16 * MIB]);

@@ -10,7 +10,7 @@
     reason = "tests fail by panicking, on machines with an allocator"
 )]
 
-#[path = "../fuzz/ltp_bodies.rs"]
+#[path = "support/bodies/ltp.rs"]
 mod ltp_bodies;
 mod tries;
 

@@ -1,7 +1,7 @@
 //! An initiator under the laws.
 #![no_main]
 
-#[path = "../bodies.rs"]
+#[path = "../../tests/support/bodies/cotp.rs"]
 mod bodies;
 
 libfuzzer_sys::fuzz_target!(|octets: &[u8]| bodies::initiator(octets));

@@ -1,7 +1,7 @@
 //! A responder under the laws.
 #![no_main]
 
-#[path = "../bodies.rs"]
+#[path = "../../tests/support/bodies/cotp.rs"]
 mod bodies;
 
 libfuzzer_sys::fuzz_target!(|octets: &[u8]| bodies::responder(octets));

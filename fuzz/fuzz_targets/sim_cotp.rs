@@ -1,7 +1,7 @@
 //! Random worlds of COTP machines under the laws.
 #![no_main]
 
-#[path = "../sim_bodies.rs"]
+#[path = "../../tests/support/bodies/sim.rs"]
 mod sim_bodies;
 
 libfuzzer_sys::fuzz_target!(|octets: &[u8]| sim_bodies::cotp(octets));

@@ -73,7 +73,7 @@ pub(crate) trait Port: Send + Sized + 'static {
     }
 
     /// Hears that the machine is not driven any more, and what broke its carrier. Everybody is woken.
-    fn end(&mut self, outcome: io::Result<()>);
+    fn end(&mut self, machine: &mut Self::Machine, outcome: io::Result<()>);
 }
 
 /// What [`Port::tend`] wants.
@@ -366,7 +366,7 @@ impl<P: Port> Core<P> {
             .carrier
             .as_mut()
             .and_then(|carrier| carrier.take_error());
-        self.port.end(error.map_or(Ok(()), Err));
+        self.port.end(&mut self.machine, error.map_or(Ok(()), Err));
         self.wakes.everybody();
     }
 

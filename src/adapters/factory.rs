@@ -1,40 +1,56 @@
-//! Machines that a factory of the application makes.
+//! What makes the machines that a driver runs.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::fmt;
 
-use crate::{Machine, Seed};
+use crate::{BoxedMachine, Machine};
 
-/// A machine of any type that speaks a protocol: the crate's own, or one around it that records.
-pub type BoxedMachine<A, C, E, R> =
-    Box<dyn Machine<Addr = A, Command = C, Event = E, Error = R> + Send>;
-
-/// Makes the machines of a protocol out of a configuration `C`, a seed and the addresses `A` of its socket.
+/// Makes the machines `M` of a driver from `T`: a configuration, a seed and what else the protocol names.
 ///
-/// The default makes the crate's own machine. Another one wraps it, in a recorder for example.
-pub struct MachineFactory<C, A, M, R>(Arc<Make<C, A, M, R>>);
+/// The default makes a bare machine. A factory of one's own puts a machine around it, such as a recorder.
+pub struct MachineFactory<M: Machine, T, E>(Option<Arc<Make<M, T, E>>>);
 
-type Make<C, A, M, R> = dyn Fn(C, &Seed, A) -> Result<M, R> + Send + Sync;
+type Make<M, T, E> = dyn Fn(T) -> Result<BoxedMachine<M>, E> + Send + Sync;
 
-impl<C, A, M, R> MachineFactory<C, A, M, R> {
-    /// Makes machines by `make`, whose error refuses the configuration.
-    pub fn new(make: impl Fn(C, &Seed, A) -> Result<M, R> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(make))
+impl<M: Machine, T, E> MachineFactory<M, T, E> {
+    /// Makes machines by calling `make`.
+    pub fn new(make: impl Fn(T) -> Result<BoxedMachine<M>, E> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(make)))
     }
 
-    pub(crate) fn make(&self, config: C, seed: &Seed, addresses: A) -> Result<M, R> {
-        (self.0)(config, seed, addresses)
+    /// Makes a machine; `bare` makes it unless another factory was given.
+    #[allow(
+        dead_code,
+        reason = "called by the ports of protocols, which are features"
+    )]
+    pub(crate) fn make(
+        &self,
+        from: T,
+        bare: impl FnOnce(T) -> Result<M, E>,
+    ) -> Result<BoxedMachine<M>, E>
+    where
+        M: Send + 'static,
+    {
+        match &self.0 {
+            Some(make) => make(from),
+            None => bare(from).map(BoxedMachine::new),
+        }
     }
 }
 
-impl<C, A, M, R> Clone for MachineFactory<C, A, M, R> {
+impl<M: Machine, T, E> Default for MachineFactory<M, T, E> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<M: Machine, T, E> Clone for MachineFactory<M, T, E> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(self.0.clone())
     }
 }
 
-impl<C, A, M, R> fmt::Debug for MachineFactory<C, A, M, R> {
+impl<M: Machine, T, E> fmt::Debug for MachineFactory<M, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MachineFactory(..)")
     }

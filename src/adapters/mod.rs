@@ -10,7 +10,7 @@ mod cause;
 mod clock;
 #[cfg(all(feature = "cotp", any(feature = "blocking", feature = "tokio")))]
 pub mod cotp;
-#[cfg(any(feature = "blocking", feature = "tokio"))]
+#[cfg(feature = "entropy")]
 mod entropy;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod event_loop;
@@ -24,6 +24,7 @@ mod handle;
 pub mod interfaces;
 #[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
 pub mod ltp;
+#[cfg(any(feature = "blocking", feature = "offload", feature = "tokio"))]
 pub mod offload;
 #[cfg(feature = "tokio")]
 mod outbox;
@@ -51,10 +52,10 @@ pub mod udp;
 mod waiters;
 
 pub use clock::Clock;
-#[cfg(any(feature = "blocking", feature = "tokio"))]
+#[cfg(feature = "entropy")]
 pub use entropy::seed;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
-pub use factory::{BoxedMachine, MachineFactory};
+pub use factory::MachineFactory;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use handle::{CommandError, Detached};
 #[cfg(any(feature = "blocking", feature = "tokio"))]

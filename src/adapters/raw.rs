@@ -529,7 +529,7 @@ impl<M: SendMachine> Port for RawPort<M> {
         self.commands == 0
     }
 
-    fn end(&mut self, outcome: io::Result<()>) {
+    fn end(&mut self, _: &mut M, outcome: io::Result<()>) {
         self.outcome = Some(outcome);
     }
 }

@@ -7,6 +7,7 @@ use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Clock;
@@ -283,35 +284,43 @@ where
         let callers_drive = shared.runtime.callers_drive();
         // Dropped outside the lock: a waker may be the last hold on a task, and that on handles.
         let mut mine = None;
-        let outcome = shared.enter(|state, now| {
-            mine = state.core.wakes.lift(*line, *ticket);
-            let mut turns = if callers_drive { CALLER_TURNS } else { 0 };
-            let outcome = loop {
-                let place = state.core.wakes.place(*line, *ticket);
-                let outcome = state.act(|core| look(core, now, place));
-                if outcome.is_ready() || turns == 0 {
-                    break outcome;
+        let mut entered = || {
+            shared.enter(|state, now| {
+                mine = state.core.wakes.lift(*line, *ticket);
+                let mut turns = if callers_drive { CALLER_TURNS } else { 0 };
+                let outcome = loop {
+                    let place = state.core.wakes.place(*line, *ticket);
+                    let outcome = state.act(|core| look(core, now, place));
+                    if outcome.is_ready() || turns == 0 {
+                        break outcome;
+                    }
+                    turns -= 1;
+                    if !state.turn(now) {
+                        // What it brought may be just what is waited for.
+                        turns = 0;
+                    }
+                };
+                if callers_drive {
+                    state.write(now);
                 }
-                turns -= 1;
-                if !state.turn(now) {
-                    // What it brought may be just what is waited for.
-                    turns = 0;
+                if outcome.is_pending() {
+                    let known = mine.take_if(|known| known.will_wake(cx.waker()));
+                    let waker = known.unwrap_or_else(|| cx.waker().clone());
+                    state.core.wakes.wait(*line, ticket, waker);
+                } else {
+                    // Lifted already.
+                    let _ = state.core.wakes.leave(*line, ticket);
                 }
-            };
-            if callers_drive {
-                state.write(now);
-            }
-            if outcome.is_pending() {
-                let known = mine.take_if(|known| known.will_wake(cx.waker()));
-                let waker = known.unwrap_or_else(|| cx.waker().clone());
-                state.core.wakes.wait(*line, ticket, waker);
-            } else {
-                // Lifted already.
-                let _ = state.core.wakes.leave(*line, ticket);
-            }
-            state.call_driver();
-            outcome
-        });
+                state.call_driver();
+                outcome
+            })
+        };
+        // A machine that panics in a turn which the caller took for the driver is no fault of the caller.
+        let outcome = if callers_drive {
+            catch_unwind(AssertUnwindSafe(entered)).unwrap_or(Err(Closed))
+        } else {
+            entered()
+        };
         drop(mine);
         match outcome {
             Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),

@@ -22,8 +22,10 @@ pub enum Command<A> {
     ChangePeer(u64, Box<Peer<A>>),
     /// Forget a peer; its sessions fail.
     RemovePeer(u64),
-    /// Receive blocks for a client service.
+    /// Open a client service. Its blocks are delivered unasked.
     Open(u64, Service),
+    /// Open a client service whose blocks wait in the engine until [`Take`](Self::Take) asks for them.
+    OpenOnDemand(u64, Service),
     /// Receive no more for a client service; what is under way is cancelled.
     Close(u64),
     /// Send a block.
@@ -40,9 +42,11 @@ pub enum Command<A> {
     Welcome(Option<Box<Peer<A>>>, u32),
     /// Tell one half of what [`Link::Up`](crate::Link::Up) and [`Link::Down`](crate::Link::Down) tell.
     Contact(u64, Cue),
-    /// Count so many octets of what was received for a client service, taken as events but not yet used up,
-    /// against [`Config::import_octets`](super::Config::import_octets).
-    Waiting(u64, u64),
+    /// Ask for the next item of a client service that was opened on demand. See
+    /// [`Engine::take`](super::Engine::take).
+    Take(u64),
+    /// Withdraw one `Take` that no event has answered. See [`Engine::untake`](super::Engine::untake).
+    Untake(u64),
 }
 
 /// A block to send.
@@ -282,6 +286,10 @@ pub enum Error {
     Service(u64),
     /// The service is not open.
     NotOpen(u64),
+    /// The service delivers its blocks unasked.
+    NotOnDemand(u64),
+    /// Every take of the service was answered.
+    NotTaking(u64),
     /// A block has at least one octet.
     Empty,
     /// The red part is longer than the block.
@@ -327,6 +335,15 @@ impl fmt::Display for Error {
             Self::Service(0) => f.write_str("client service 0 is reserved"),
             Self::Service(client) => write!(f, "client service {client} is open already"),
             Self::NotOpen(client) => write!(f, "client service {client} is not open"),
+            Self::NotOnDemand(client) => {
+                write!(f, "client service {client} delivers its blocks unasked")
+            }
+            Self::NotTaking(client) => {
+                write!(
+                    f,
+                    "client service {client} has no take that was not answered"
+                )
+            }
             Self::Empty => f.write_str("an empty block is not sent"),
             Self::RedTooLong { red, len } => {
                 write!(f, "red part of {red} octets exceeds the block of {len}")

@@ -11,7 +11,7 @@ use core::num::NonZeroUsize;
 
 use smallvec::SmallVec;
 
-use super::api::{Command, Cue, Error, Event, Service, Side, Stats};
+use super::api::{Command, Cue, Error, Event, Side, Stats};
 use super::auth::Proof;
 use super::closed::Closed;
 use super::config::{Config, ConfigError};
@@ -19,6 +19,7 @@ use super::cookies::Cookies;
 use super::presence::Welcome;
 use super::receiver::{Flow, Import};
 use super::sender::Export;
+use super::services::ClientService;
 use super::span::{Carrier, Control, Origin, Role, Span};
 use super::spare::Spares;
 use super::table::{Keyed, Sessions, Tags};
@@ -42,7 +43,7 @@ pub struct Engine<A> {
     by_addr: BTreeMap<A, u32>,
     /// Addresses that are full or down, of peers or not.
     links: BTreeMap<A, Carrier>,
-    pub(super) services: BTreeMap<u64, Opened>,
+    pub(super) services: BTreeMap<u64, ClientService>,
     pub(super) exports: Sessions<u64, Export>,
     pub(super) tags: Tags,
     pub(super) imports: Sessions<SessionId, Import>,
@@ -67,22 +68,16 @@ pub struct Engine<A> {
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
     pub(super) spares: Spares,
-    /// Octets of events that were taken and wait outside, for all services.
-    pub(super) waiting: usize,
+    /// Octets that wait in services opened on demand; `event_octets` has them too.
+    pub(super) waiting_octets: usize,
+    /// Services with an item and a take for it.
+    pub(super) answerable: VecDeque<u64>,
     /// Octets of the longest datagram, as the last poll showed it.
     pub(super) datagram: usize,
     /// Restarts behind it, and whether it may not know of sessions that it had before one of them.
     pub(super) lives: u64,
     pub(super) is_forgetful: bool,
     pub(super) stats: Stats,
-}
-
-/// A client service that is open.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Opened {
-    pub(super) service: Service,
-    /// Octets of events that were taken and wait outside.
-    pub(super) waiting: usize,
 }
 
 /// What a timer is for.
@@ -179,7 +174,8 @@ impl<A: Addr> Engine<A> {
             import_octets: 0,
             event_octets: 0,
             spares: Spares::default(),
-            waiting: 0,
+            waiting_octets: 0,
+            answerable: VecDeque::new(),
             datagram: usize::MAX,
             lives: 0,
             is_forgetful: false,
@@ -284,43 +280,6 @@ impl<A: Addr> Engine<A> {
             .collect();
         sessions.sort_unstable();
         sessions
-    }
-
-    // Services.
-
-    /// Receives blocks for a client service.
-    ///
-    /// # Errors
-    ///
-    /// The service is open or reserved, or there are too many.
-    pub fn open(&mut self, now: Instant, client: u64, service: Service) -> Result<(), Error> {
-        self.advance(now);
-        if client == 0 || self.services.contains_key(&client) {
-            return Err(Error::Service(client));
-        }
-        let limit = self.config.max_services;
-        if u32::try_from(self.services.len()).is_ok_and(|count| count >= limit) {
-            return Err(Error::Many { limit });
-        }
-        let waiting = 0;
-        self.services.insert(client, Opened { service, waiting });
-        Ok(())
-    }
-
-    /// Receives no more for a client service. What is under way is cancelled with UNREACH, but for red parts
-    /// that were delivered: their senders are yet to hear of it, and would take it for a failure.
-    ///
-    /// # Errors
-    ///
-    /// The service is not open.
-    pub fn close(&mut self, now: Instant, client: u64) -> Result<(), Error> {
-        self.advance(now);
-        let opened = self.services.remove(&client);
-        self.waiting -= opened.ok_or(Error::NotOpen(client))?.waiting;
-        for session in self.imports_where(|import| import.is_awaited_by(client)) {
-            self.cancel_import(session, Reason::UNREACHABLE);
-        }
-        Ok(())
     }
 
     // Contacts.
@@ -478,7 +437,7 @@ impl<A: Addr> Engine<A> {
 
     // In.
 
-    fn take(&mut self, from: A, octets: &[u8]) {
+    fn read_datagram(&mut self, from: A, octets: &[u8]) {
         if octets == KEEPALIVE {
             self.stats.keepalives += 1;
             return;
@@ -489,7 +448,7 @@ impl<A: Addr> Engine<A> {
         match &decoded {
             Ok((segment, used)) => match octets.split_at_checked(*used) {
                 Some((octets, behind)) if segment.may_precede(behind) => {
-                    self.take_segment(from, octets, segment);
+                    self.read_segment(from, octets, segment);
                 }
                 _ => self.stats.malformed += 1,
             },
@@ -497,7 +456,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    fn take_segment(&mut self, from: A, octets: &[u8], segment: &Segment<'_>) {
+    fn read_segment(&mut self, from: A, octets: &[u8], segment: &Segment<'_>) {
         let known = self.peer_of(from, segment);
         let keys = match known {
             Some(slot) => self.span(slot).map(|span| &span.keys),
@@ -614,7 +573,7 @@ impl<A: Addr> Engine<A> {
 
     #[inline]
     fn next_event(&mut self) -> Option<Event> {
-        if self.events.is_empty() && self.streams.is_empty() {
+        if self.events.is_empty() && self.answerable.is_empty() && self.streams.is_empty() {
             None
         } else {
             self.take_event()
@@ -628,6 +587,10 @@ impl<A: Addr> Engine<A> {
             if let Event::Failed { data, .. } = &event {
                 self.export_octets -= data.len();
             }
+            self.relieve();
+            return Some(event);
+        }
+        if let Some(event) = self.next_taken() {
             self.relieve();
             return Some(event);
         }
@@ -666,7 +629,7 @@ impl<A: Addr> Machine for Engine<A> {
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
         if self.flow_on(octets, octets.len()) == 0 {
-            self.take(from, octets);
+            self.read_datagram(from, octets);
         }
     }
 
@@ -682,7 +645,7 @@ impl<A: Addr> Machine for Engine<A> {
             // The one that stopped the flow.
             let (datagram, behind) = rest.split_at(size.get().min(rest.len()));
             if !datagram.is_empty() {
-                self.take(from, datagram);
+                self.read_datagram(from, datagram);
             }
             rest = behind;
         }
@@ -710,6 +673,7 @@ impl<A: Addr> Machine for Engine<A> {
             Command::ChangePeer(id, peer) => self.change_peer(now, id, *peer),
             Command::RemovePeer(id) => self.remove_peer(now, id),
             Command::Open(client, service) => self.open(now, client, service),
+            Command::OpenOnDemand(client, service) => self.open_on_demand(now, client, service),
             Command::Close(client) => self.close(now, client),
             Command::Send(block) => self.send_block(now, block).map(drop),
             Command::Checkpoint(tag) => self.checkpoint(now, tag),
@@ -720,7 +684,8 @@ impl<A: Addr> Machine for Engine<A> {
                 self.welcome(now, template.map(|template| *template), most)
             }
             Command::Contact(peer, cue) => self.contact(now, peer, cue),
-            Command::Waiting(client, octets) => self.set_waiting(now, client, octets),
+            Command::Take(client) => self.take(now, client),
+            Command::Untake(client) => self.untake(now, client),
         }
     }
 

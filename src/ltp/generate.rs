@@ -199,7 +199,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let id = u.int_in_range(0..=3)?;
         let tag = crate::Tag(u.int_in_range(0..=5)?);
-        Ok(match u.int_in_range(0..=27)? {
+        Ok(match u.int_in_range(0..=30)? {
             0..=4 => Self::AddPeer(id, Box::new(u.arbitrary()?)),
             5 => Self::ChangePeer(id, Box::new(u.arbitrary()?)),
             6 => Self::RemovePeer(id),
@@ -211,7 +211,9 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             25 => Self::Ping(id),
             26 => Self::Welcome(u.arbitrary()?, u.int_in_range(0..=3)?),
             14..=15 => Self::Contact(id, u.arbitrary()?),
-            24 => Self::Waiting(id, u.int_in_range(0..=50_000)?),
+            24 => Self::OpenOnDemand(id, u.arbitrary()?),
+            27..=29 => Self::Take(id),
+            30 => Self::Untake(id),
             _ => Self::Send(u.arbitrary()?),
         })
     }

@@ -180,6 +180,7 @@ mod receiver;
 mod report;
 mod sdnv;
 mod sender;
+mod services;
 mod snapshot;
 mod span;
 mod spare;

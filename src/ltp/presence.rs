@@ -1,7 +1,6 @@
 //! Whether peers are there: pings, keep-alives, and peers that come by themselves.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::api::{Error, Event};
@@ -11,6 +10,7 @@ use super::config::{Peer, Ways};
 use super::engine::{Engine, What};
 use super::span::{Control, Origin, Ping, Role, Span};
 use super::wire::{Body, Segment, SessionId};
+use crate::sync::Arc;
 use crate::{Addr, Instant};
 
 /// What peers are like that come by themselves.

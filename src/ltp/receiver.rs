@@ -3,7 +3,6 @@
 mod brief;
 mod ends;
 mod flow;
-mod room;
 mod saved;
 
 use alloc::boxed::Box;
@@ -309,7 +308,7 @@ impl<A: Addr> Engine<A> {
         // One that is let in again has been told of.
         if service == Service::Streaming && green.is_none() {
             let client = data.client;
-            self.tell(Event::Arriving { session, client }, EVENT);
+            self.tell_service(client, Event::Arriving { session, client }, EVENT);
         }
         true
     }
@@ -326,7 +325,7 @@ impl<A: Addr> Engine<A> {
 
     /// Bytes that may yet be allocated for receiving.
     pub(super) fn spare(&self, slot: u32) -> usize {
-        let all = self.spare_of_all();
+        let all = self.free_octets();
         self.span(slot).map_or(0, |span| {
             all.min(span.config.import_octets.saturating_sub(span.import_octets))
         })
@@ -493,7 +492,7 @@ impl<A: Addr> Engine<A> {
             ends_block,
         };
         self.stats.imports_complete += 1;
-        self.tell(event, counted + EVENT);
+        self.tell_service(client, event, counted + EVENT);
         self.close_if_over(session);
     }
 
@@ -509,7 +508,8 @@ impl<A: Addr> Engine<A> {
         }
         if reception.service == Service::Streaming {
             reception.is_streaming = true;
-            self.streams.push_back(session);
+            let client = reception.client;
+            self.queue_stream(client, session);
         }
     }
 
@@ -519,8 +519,7 @@ impl<A: Addr> Engine<A> {
             let Some(reception) = self.reception(session) else {
                 continue;
             };
-            reception.is_streaming = false;
-            if let Some(piece) = reception.piece(session) {
+            if let Some(piece) = reception.next_piece(session) {
                 return Some(piece);
             }
         }
@@ -535,11 +534,12 @@ impl<A: Addr> Engine<A> {
         if reception.service != Service::Streaming {
             return;
         }
+        let client = reception.client;
         let piece = reception.piece(session);
         if let Some(Event::Piece { data, .. }) = &piece {
             let octets = data.len() + EVENT;
             if let Some(piece) = piece {
-                self.tell(piece, octets);
+                self.tell_service(client, piece, octets);
             }
         }
     }
@@ -574,7 +574,7 @@ impl<A: Addr> Engine<A> {
     /// False without room.
     fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) -> bool {
         let octets = data.octets.len() + EVENT;
-        let is_full = octets > self.spare_of_all() || self.is_sated(data.client);
+        let is_full = octets > self.free_octets() || self.is_sated(data.client);
         if is_full || !self.has_event_room() {
             self.stats.no_room += 1;
             return false;
@@ -588,7 +588,7 @@ impl<A: Addr> Engine<A> {
             data: Bytes::copy_from_slice(data.octets),
             ends_block,
         };
-        self.tell(event, octets);
+        self.tell_service(data.client, event, octets);
         true
     }
 
@@ -668,7 +668,7 @@ impl<A: Addr> Engine<A> {
 
     /// What is kept for blocks to come gives way to all that counts.
     pub(super) fn yield_spares(&mut self) {
-        if self.spares.octets() <= self.spare_of_all() {
+        if self.spares.octets() <= self.free_octets() {
             return;
         }
         self.spares.clear();
@@ -701,6 +701,12 @@ impl Reception {
             (false, None, Some(low)) => End::GreenOnly { low },
             _ => End::Plain,
         }
+    }
+
+    /// Takes the session off the list of those with octets for a piece, and returns the piece.
+    pub(super) fn next_piece(&mut self, session: SessionId) -> Option<Event> {
+        self.is_streaming = false;
+        self.piece(session)
     }
 
     fn piece(&mut self, session: SessionId) -> Option<Event> {

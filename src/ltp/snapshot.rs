@@ -16,12 +16,13 @@ use super::config::{Config, ConfigError, Peer};
 use super::engine::Engine;
 use super::ranges::RangeSet;
 use super::receiver::EVENT;
+use super::services::Delivery;
 use super::span::{Origin, Role};
 use super::wire::{Reason, SessionId};
 use crate::{Addr, Instant, Seed, Tag};
 
 /// What is written and read.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 
 /// What an engine knows at one moment, for [`Engine::restore`] after a crash.
 ///
@@ -44,7 +45,7 @@ pub struct Snapshot<A> {
     peers: Vec<SavedPeer<A>>,
     /// How strangers are treated, and how many there may be.
     welcome: Option<(Peer<A>, u32)>,
-    services: Vec<(u64, Service)>,
+    services: Vec<SavedService>,
     pub(super) exports: Vec<SavedExport>,
     pub(super) imports: Vec<SavedImport>,
     closed: Vec<SavedClosed>,
@@ -53,6 +54,8 @@ pub struct Snapshot<A> {
 
 /// How far a snapshot is behind the engine it was taken of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Age {
     /// Not at all: since it was taken, nothing left and no event was handled. So it is when each output of the
     /// engine is acted upon only after a snapshot taken behind it is on the disk, with what an event leads to in
@@ -78,6 +81,16 @@ struct SavedPeer<A> {
     ends_in: Option<Duration>,
     is_stranger: bool,
     starved: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct SavedService {
+    client: u64,
+    service: Service,
+    delivery: Delivery,
+    /// What waits to be taken.
+    waiting: Vec<Event>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -316,7 +329,9 @@ impl<A> Snapshot<A> {
 
     /// Returns the client services that are open, and how.
     pub fn services(&self) -> impl Iterator<Item = (u64, Service)> {
-        self.services.iter().copied()
+        self.services
+            .iter()
+            .map(|saved| (saved.client, saved.service))
     }
 
     /// The same, with its peers at another kind of address.
@@ -370,7 +385,12 @@ impl<A: Addr> Engine<A> {
             services: self
                 .services
                 .iter()
-                .map(|(client, opened)| (*client, opened.service))
+                .map(|(client, opened)| SavedService {
+                    client: *client,
+                    service: opened.service,
+                    delivery: opened.delivery,
+                    waiting: opened.waiting().cloned().collect(),
+                })
                 .collect(),
             exports: self.save_exports(),
             imports: self.save_imports(),
@@ -424,8 +444,8 @@ impl<A: Addr> Engine<A> {
                 error,
             })?;
         }
-        for (at, (client, service)) in snapshot.services.iter().enumerate() {
-            let opened = engine.open(now, *client, *service);
+        for (at, saved) in snapshot.services.iter().enumerate() {
+            let opened = engine.open_service(now, saved.client, saved.service, saved.delivery);
             opened.map_err(|error| RestoreError::Refused {
                 field: "services",
                 at,
@@ -434,6 +454,7 @@ impl<A: Addr> Engine<A> {
         }
         engine.restore_closed(&snapshot.closed)?;
         engine.restore_events(snapshot.events)?;
+        engine.restore_waiting(snapshot.services)?;
         let limits = (
             count(engine.config.max_exports),
             count(engine.config.max_imports),
@@ -562,17 +583,10 @@ impl<A: Addr> Engine<A> {
             .saturating_add(count(self.config.max_peers).saturating_mul(4));
         within("events", events.len(), limit)?;
         for event in events {
-            let octets = match &event {
-                Event::Failed { data, .. } => {
-                    self.export_octets = self.export_octets.saturating_add(data.len());
-                    0
-                }
-                Event::Received { data, .. }
-                | Event::Piece { data, .. }
-                | Event::Green { data, .. } => data.len() + EVENT,
-                Event::Arriving { .. } | Event::Cancelled { .. } => EVENT,
-                _ => 0,
-            };
+            if let Event::Failed { data, .. } = &event {
+                self.export_octets = self.export_octets.saturating_add(data.len());
+            }
+            let octets = item_of(&event).map_or(0, |(_, len)| len + EVENT);
             self.tell(event, octets);
         }
         let weightless = self.events.len().saturating_mul(EVENT);
@@ -581,5 +595,35 @@ impl<A: Addr> Engine<A> {
             self.event_octets.saturating_sub(weightless),
             self.config.import_octets.saturating_mul(2),
         )
+    }
+
+    fn restore_waiting(&mut self, services: Vec<SavedService>) -> Restored {
+        let sessions =
+            count(self.config.max_exports).saturating_add(count(self.config.max_imports));
+        let limit = self.config.import_octets.saturating_mul(2);
+        let limit = limit.saturating_add(sessions.saturating_mul(4 * EVENT));
+        for (at, saved) in services.into_iter().enumerate() {
+            let may_wait = saved.delivery == Delivery::OnDemand || saved.waiting.is_empty();
+            must(may_wait, "services.waiting", at)?;
+            for event in saved.waiting {
+                let item = item_of(&event).filter(|(client, _)| *client == saved.client);
+                must(item.is_some(), "services.waiting", at)?;
+                let octets = item.map_or(0, |(_, len)| len + EVENT);
+                self.tell_service(saved.client, event, octets);
+                within("waiting octets", self.waiting_octets(), limit)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the client service of an event that answers a take, and the octets of its payload.
+const fn item_of(event: &Event) -> Option<(u64, usize)> {
+    match event {
+        Event::Received { client, data, .. }
+        | Event::Piece { client, data, .. }
+        | Event::Green { client, data, .. } => Some((*client, data.len())),
+        Event::Arriving { client, .. } | Event::Cancelled { client, .. } => Some((*client, 0)),
+        _ => None,
     }
 }

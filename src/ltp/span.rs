@@ -1,7 +1,6 @@
 //! What an engine keeps for one peer: its configuration, the state of the contact, and what waits to leave.
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use core::time::Duration;
 
 use super::adapt::Margins;
@@ -12,6 +11,7 @@ use super::timers::{Due, TimerId};
 use super::window::Flight;
 use super::wire::SessionId;
 use crate::Instant;
+use crate::sync::Arc;
 
 /// One peer, in a slot of the engine's.
 #[derive(Debug)]

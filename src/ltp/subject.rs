@@ -8,11 +8,12 @@ use super::auth::Keys;
 use super::closed::Closed;
 use super::config::Config;
 use super::cookies::Cookies;
-use super::engine::{Engine, Key, Opened};
+use super::engine::{Engine, Key};
 use super::index::Index;
 use super::line::Line;
 use super::receiver::{EVENT, Import, Stage};
 use super::sender::{Export, Sending, State};
+use super::services::{ClientService, KEPT_ENTRIES};
 use super::span::{Carrier, Control, Span};
 use super::table::Sessions;
 use super::timers::Timers;
@@ -85,7 +86,13 @@ impl<A: Addr> Engine<A> {
             + self.departed.capacity() * size_of::<u64>()
             + slots * size_of::<u32>()
             + self.spans.capacity() * size_of::<Option<Box<Span<A>>>>()
-            + self.services.len() * (size_of::<(u64, Opened)>() + TREE)
+            + self
+                .services
+                .values()
+                .map(ClientService::memory_used)
+                .sum::<usize>()
+            + self.services.len() * (size_of::<(u64, ClientService)>() + TREE)
+            + self.answerable.capacity() * size_of::<u64>()
             + self.trees()
     }
 }
@@ -112,8 +119,10 @@ impl LawSubject for Engine<Hop> {
             + size_of::<Sending>()
             + 4 * Timers::<Key>::weight()
             + 1024;
-        let per_import =
-            Sessions::<SessionId, Import>::weight() + 4 * Timers::<Key>::weight() + 512;
+        let per_import = Sessions::<SessionId, Import>::weight()
+            + 4 * Timers::<Key>::weight()
+            + 8 * size_of::<SessionId>()
+            + 512;
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
         let per_peer =
             (size_of::<Span<Hop>>() + Keys::MOST + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
@@ -127,7 +136,10 @@ impl LawSubject for Engine<Hop> {
             (events, 2 * size_of::<(Event, usize)>() + EVENT),
             (
                 count(config.max_services),
-                size_of::<(u64, Opened)>() + TREE,
+                size_of::<(u64, ClientService)>()
+                    + TREE
+                    + 4 * size_of::<u64>()
+                    + KEPT_ENTRIES * size_of::<(Event, usize, SessionId)>(),
             ),
             (
                 count(config.closed_most).saturating_add(1),
@@ -135,8 +147,9 @@ impl LawSubject for Engine<Hop> {
             ),
             (count(config.max_cookies), Cookies::weight()),
             (config.export_octets, PER_OCTET),
-            // Reports have timers, and are larger than these.
-            (config.import_octets, 2),
+            // Reports have timers, and are larger than these. The queue of a service is up to four times as long
+            // as what is in it, and an entry is smaller than what it counts for.
+            (config.import_octets, 4),
         ]
         .into_iter()
         .fold(0, |sum: usize, (count, each)| {

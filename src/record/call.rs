@@ -25,6 +25,8 @@ pub(super) enum Record<'a> {
 /// What was called, or what came back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Op<'a> {
+    /// The machine was restored; a JSON packet says from what.
+    Restore,
     /// `receive`, with the octets of that many packets as one chunk.
     Receive { from: u32, packets: u64 },
     /// `link`; a JSON packet says which.
@@ -74,6 +76,7 @@ const IDLE_UNTIL: u8 = 15;
 const DONE: u8 = 16;
 const NO_RETURN: u8 = 17;
 const YIELD: u8 = 18;
+const RESTORE: u8 = 19;
 
 /// The time of the record before, which the next one counts from.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,6 +103,7 @@ impl Record<'_> {
 
 fn encode_call(time: Instant, op: Op<'_>, base: &mut Base, out: &mut Vec<u8>) {
     out.push(match op {
+        Op::Restore => RESTORE,
         Op::Receive { .. } => RECEIVE,
         Op::Link => LINK,
         Op::Command => COMMAND,
@@ -176,6 +180,7 @@ fn decode_one<'a>(opcode: u8, records: &mut &'a [u8], base: &mut Base) -> Option
             let (to, packets) = read_place(records)?;
             Op::Stream { to, packets }
         }
+        RESTORE => Op::Restore,
         LINK => Op::Link,
         COMMAND => Op::Command,
         ACCEPTED => Op::Accepted,
@@ -269,6 +274,7 @@ mod tests {
                     packets: 1,
                 },
             ),
+            Record::Call(at(5), Op::Restore),
             Record::Call(at(5), Op::Link),
             Record::Call(at(u64::MAX), Op::Command),
             Record::Call(at(0), Op::Accepted),

@@ -24,6 +24,8 @@ pub struct Entry<'c> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Act<'c> {
+    /// The machine was restored: `{"snapshot":..}`. Payloads over 4 KiB appear as `{"$blob":..}`.
+    Restore(Cow<'c, str>),
     /// Octets came.
     Receive {
         /// From where.
@@ -78,6 +80,7 @@ impl<'c> Act<'c> {
                 from: name(from)?,
                 octets: calls.packets(packets)?.joined(),
             },
+            Op::Restore => Self::Restore(text()?),
             Op::Link => Self::Link(text()?),
             Op::Command => Self::Command(text()?),
             Op::Accepted => Self::Accepted,

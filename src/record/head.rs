@@ -25,6 +25,8 @@ pub struct Head {
     pub epoch: u64,
     /// Whether seed and payloads were taken out.
     pub redacted: bool,
+    /// Whether the machine was restored from a snapshot, which is the first entry.
+    pub restored: bool,
     pub(super) seed: Option<Seed>,
     pub(super) config: Value,
 }
@@ -61,6 +63,8 @@ impl Head {
             config: Value,
             #[serde(default)]
             redacted: bool,
+            #[serde(default)]
+            restored: bool,
         }
         let version = Version::deserialize(&value).map_err(|_| ReadError::NotARecording)?;
         if version.format != FORMAT {
@@ -77,6 +81,7 @@ impl Head {
             calls: rest.calls,
             epoch: rest.epoch,
             redacted: rest.redacted,
+            restored: rest.restored,
             seed: rest.seed,
             config: rest.config,
         })

@@ -23,7 +23,12 @@ const LONGEST: usize = 128 << 10;
 const BLOB: &str = "$blob";
 const CUT: &str = "$cut";
 
-/// The names of the four objects in the JSON lane.
+/// What is in the JSON object that a restored machine begins with.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SnapshotNote<S> {
+    pub(super) snapshot: S,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct CommandNote<C> {
     pub(super) command: C,

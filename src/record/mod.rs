@@ -105,11 +105,11 @@ pub use fuzz::read_in_all_ways;
 pub use head::{Damage, End, Head};
 pub use lane::{BUS_LINK_TYPE, Lane, Place};
 pub use pcapng::Direction;
-pub use recorder::{Options, Recorded, Recorder};
+pub use recorder::{NoSnapshot, Options, Recorded, Recorder};
 pub use recording::{Calls, Recording};
 pub use redact::redact;
 pub use replay::{Outcome, ReplayError, replay};
-pub use sink::{Files, Flush, Rotate};
+pub use sink::{Files, Flush, Rotate, single_part};
 
 /// The version of this crate, as recordings name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -5,16 +5,16 @@ use core::error::Error;
 use core::fmt;
 use std::io::{self, Write};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::lane::{Lane, Place};
 use super::pages::Pages;
-use super::sink::{Flush, Once, Rotate};
+use super::sink::{Flush, Rotate, single_part};
 use super::tape::Tape;
 use super::{FORMAT, VERSION};
-use crate::{Instant, Link, Machine, Output, Seed, Transmit};
+use crate::{AsMachine, Instant, Link, Machine, Output, Seed, Transmit};
 
 /// A machine that can be recorded and replayed.
 pub trait Recorded:
@@ -27,15 +27,35 @@ pub trait Recorded:
     /// What the machine is made from, besides a seed.
     type Config: Serialize + DeserializeOwned;
     /// Why a configuration was refused.
-    type Refusal: Error;
+    type ConfigError: Error;
+    /// What a machine is restored from after a crash; [`NoSnapshot`] where it cannot be.
+    type Snapshot: Serialize + DeserializeOwned;
+    /// Why a machine cannot be restored.
+    type RestoreError: Error;
 
     /// Makes the machine. Equal arguments make equal machines.
     ///
     /// # Errors
     ///
     /// The machine's own reason for refusing the configuration.
-    fn make(config: Self::Config, seed: Seed) -> Result<Self, Self::Refusal>;
+    fn make(config: Self::Config, seed: Seed) -> Result<Self, Self::ConfigError>;
+
+    /// Restores the machine at the time `now`. Equal arguments make equal machines.
+    ///
+    /// # Errors
+    ///
+    /// The machine's own reason for refusing the configuration or the snapshot.
+    fn restore(
+        config: Self::Config,
+        seed: Seed,
+        snapshot: Self::Snapshot,
+        now: Instant,
+    ) -> Result<Self, Self::RestoreError>;
 }
+
+/// The snapshot of a machine that cannot be restored: there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoSnapshot {}
 
 /// How a recording is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,8 +94,8 @@ impl<M: Recorded> Recorder<M> {
         seed: Seed,
         sink: impl Write + Send + 'static,
         options: Options,
-    ) -> Result<Self, M::Refusal> {
-        Self::rotating(config, seed, Once(Some(Box::new(sink))), options)
+    ) -> Result<Self, M::ConfigError> {
+        Self::rotating(config, seed, single_part(sink), options)
     }
 
     /// Makes the machine, and records it into the sinks that `rotate` gives, one for each part.
@@ -88,23 +108,51 @@ impl<M: Recorded> Recorder<M> {
         seed: Seed,
         rotate: impl Rotate + 'static,
         options: Options,
-    ) -> Result<Self, M::Refusal> {
-        let head = serde_json::to_value(&config).map(|config| {
-            json!({
-                "farlink": VERSION,
-                "format": FORMAT,
-                "kind": M::KIND,
-                "seed": seed,
-                "config": config,
-            })
-        });
+    ) -> Result<Self, M::ConfigError> {
+        let head = head::<M>(&config, &seed, false);
         let machine = M::make(config, seed)?;
+        Ok(Self::begin(machine, head, Box::new(rotate), options))
+    }
+
+    /// Restores the machine at the time `now`, and records it from there on.
+    ///
+    /// The recording begins with the snapshot, so it holds what the machine was doing when the snapshot was
+    /// taken. [`single_part`](super::single_part) makes a `rotate` of one sink.
+    ///
+    /// # Errors
+    ///
+    /// The machine's own reason for refusing the configuration or the snapshot.
+    pub fn restore(
+        config: M::Config,
+        seed: Seed,
+        snapshot: M::Snapshot,
+        now: Instant,
+        rotate: impl Rotate + 'static,
+        options: Options,
+    ) -> Result<Self, M::RestoreError> {
+        let head = head::<M>(&config, &seed, true);
+        let note = serde_json::to_value(&snapshot);
+        let machine = M::restore(config, seed, snapshot, now)?;
+        let mut recorder = Self::begin(machine, head, Box::new(rotate), options);
+        match note {
+            Ok(snapshot) => recorder.tape.restore(now, &snapshot),
+            Err(error) => recorder.tape.pages_mut().fail(error.into()),
+        }
+        Ok(recorder)
+    }
+
+    fn begin(
+        machine: M,
+        head: serde_json::Result<Value>,
+        rotate: Box<dyn Rotate>,
+        options: Options,
+    ) -> Self {
         let pages = match head {
-            Ok(head) => Pages::new(Box::new(rotate), options, head),
+            Ok(head) => Pages::new(rotate, options, head),
             Err(error) => Pages::broken(error.into()),
         };
         let tape = Tape::new(pages, Box::new(|at: M::Addr| at.lane(M::PORT)));
-        Ok(Self { machine, tape })
+        Self { machine, tape }
     }
 
     /// Lets `lanes` say where the octets of an address belong, before anything is recorded.
@@ -136,6 +184,41 @@ impl<M: Recorded> Recorder<M> {
 
     /// Ends the recording; calls go on to the inner machine, unrecorded.
     pub fn finish(&mut self) {
+        self.tape.finish();
+    }
+}
+
+/// Returns what every part begins with, less its number.
+fn head<M: Recorded>(
+    config: &M::Config,
+    seed: &Seed,
+    is_restored: bool,
+) -> serde_json::Result<Value> {
+    let mut head = json!({
+        "farlink": VERSION,
+        "format": FORMAT,
+        "kind": M::KIND,
+        "seed": seed,
+        "config": serde_json::to_value(config)?,
+    });
+    if is_restored && let Some(fields) = head.as_object_mut() {
+        fields.insert("restored".into(), true.into());
+    }
+    Ok(head)
+}
+
+impl<M: Recorded> AsRef<M> for Recorder<M> {
+    fn as_ref(&self) -> &M {
+        &self.machine
+    }
+}
+
+impl<M: Recorded> AsMachine<M> for Recorder<M> {
+    fn as_machine(&self) -> &M {
+        &self.machine
+    }
+
+    fn finish(&mut self) {
         self.tape.finish();
     }
 }

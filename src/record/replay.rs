@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::call::Op;
 use super::diff::{Difference, Side, lay_out};
-use super::head::{Damage, End};
-use super::json::{AskNote, CommandNote, EventNote, LinkNote, render, same};
+use super::head::{Damage, End, Head};
+use super::json::{AskNote, CommandNote, EventNote, LinkNote, SnapshotNote, render, same};
 use super::lane::Place;
 use super::recording::{Calls, Packets, Recording, Step};
 use super::tape::refusal;
@@ -210,20 +210,31 @@ pub fn replay<M: Recorded>(file: &[u8]) -> Result<Outcome, ReplayError> {
     let mut calls = recording
         .calls()
         .map_err(|error| unread(error, Some(made_by.clone())))?;
-    let mut player = Player::<M>::new(&recording, calls.damage())?;
-    let difference = player.play(&mut calls).map_err(|stop| match stop {
+    check::<M>(recording.head())?;
+    let stopped = |stop, calls: &Calls<'_>, time| match stop {
         Stop::Read(error) => ReplayError::Read {
             error,
             calls: calls.count(),
-            time: player.now,
+            time,
             made_by: Some(made_by.clone()),
             damage: calls.damage(),
         },
         Stop::Unreadable(what) => ReplayError::Unreadable {
-            what: format!("call {} at {}: {what}", calls.count(), player.now),
+            what,
             made_by: made_by.clone(),
             damage: calls.damage(),
         },
+    };
+    let mut player = Player::<M>::new(recording.head(), &mut calls)
+        .map_err(|stop| stopped(stop, &calls, Instant::ZERO))?;
+    let difference = player.play(&mut calls).map_err(|stop| {
+        let stop = match stop {
+            Stop::Unreadable(what) => {
+                Stop::Unreadable(format!("call {} at {}: {what}", calls.count(), player.now))
+            }
+            other => other,
+        };
+        stopped(stop, &calls, player.now)
     })?;
     Ok(Outcome {
         made_by,
@@ -271,38 +282,50 @@ struct Player<M: Recorded> {
     text: Vec<u8>,
 }
 
+/// Refuses a recording that cannot be replayed on a machine `M`.
+fn check<M: Recorded>(head: &Head) -> Result<(), ReplayError> {
+    if head.redacted {
+        return Err(ReplayError::Redacted);
+    }
+    if head.kind != M::KIND {
+        return Err(ReplayError::Kind {
+            recorded: head.kind.clone(),
+            expected: M::KIND,
+            made_by: head.made_by.clone(),
+        });
+    }
+    if head.part != 0 {
+        return Err(ReplayError::Part(head.part));
+    }
+    Ok(())
+}
+
+/// Makes the machine just as it was made for the recording; a snapshot is the first step of `calls`.
+fn make<M: Recorded>(head: &Head, calls: &mut Calls<'_>) -> Result<M, Stop> {
+    let refused =
+        |error: &dyn fmt::Display| Stop::Unreadable(format!("the recorded configuration: {error}"));
+    let seed = head
+        .seed
+        .clone()
+        .ok_or_else(|| Stop::Unreadable("the recording has no seed".into()))?;
+    let config = serde_json::from_value(head.config.clone()).map_err(|error| refused(&error))?;
+    if !head.restored {
+        return M::make(config, seed).map_err(|error| refused(&error));
+    }
+    let Some(Step::Call(now, Op::Restore)) = calls.step()? else {
+        return Err(calls
+            .malformed("a restored machine without its snapshot")
+            .into());
+    };
+    let note: SnapshotNote<M::Snapshot> = read(calls, "a snapshot")?;
+    M::restore(config, seed, note.snapshot, now)
+        .map_err(|error| Stop::Unreadable(format!("the recorded snapshot: {error}")))
+}
+
 impl<M: Recorded> Player<M> {
-    fn new(recording: &Recording<'_>, damage: Option<Damage>) -> Result<Self, ReplayError> {
-        let head = recording.head();
-        let made_by = &head.made_by;
-        if head.redacted {
-            return Err(ReplayError::Redacted);
-        }
-        if head.kind != M::KIND {
-            return Err(ReplayError::Kind {
-                recorded: head.kind.clone(),
-                expected: M::KIND,
-                made_by: made_by.clone(),
-            });
-        }
-        if head.part != 0 {
-            return Err(ReplayError::Part(head.part));
-        }
-        let unreadable = |what: String| ReplayError::Unreadable {
-            what,
-            made_by: made_by.clone(),
-            damage,
-        };
-        let seed = head
-            .seed
-            .clone()
-            .ok_or_else(|| unreadable("the recording has no seed".into()))?;
-        let config = serde_json::from_value(head.config.clone())
-            .map_err(|error| unreadable(format!("the recorded configuration: {error}")))?;
-        let machine = M::make(config, seed)
-            .map_err(|error| unreadable(format!("the recorded configuration: {error}")))?;
+    fn new(head: &Head, calls: &mut Calls<'_>) -> Result<Self, Stop> {
         Ok(Self {
-            machine,
+            machine: make(head, calls)?,
             now: Instant::ZERO,
             tx: Transmit::new(Limits::default()),
             addresses: Vec::new(),
@@ -365,6 +388,7 @@ impl<M: Recorded> Player<M> {
                 self.answer = answer.map_err(|error| refusal(&error));
                 Ok(None)
             }
+            Op::Restore => Err(calls.malformed("a snapshot behind the first call").into()),
             Op::Accepted => Ok(self.compare_answer(calls, Ok(()))),
             Op::Refused(reason) => {
                 let reason = String::from_utf8_lossy(reason);

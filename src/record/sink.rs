@@ -74,6 +74,11 @@ where
     }
 }
 
+/// Gives `sink` to a recording of one part.
+pub fn single_part(sink: impl Write + Send + 'static) -> impl Rotate {
+    Once(Some(Box::new(sink)))
+}
+
 /// One sink, for a recording of one part.
 pub(super) struct Once(pub(super) Option<Box<dyn Write + Send>>);
 

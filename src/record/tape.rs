@@ -7,7 +7,7 @@ use core::fmt::Display;
 use serde::Serialize;
 
 use super::call::{Op, Record};
-use super::json::{AskNote, CommandNote, EventNote, LinkNote};
+use super::json::{AskNote, CommandNote, EventNote, LinkNote, SnapshotNote};
 use super::lane::Place;
 use super::pages::Pages;
 use super::pcapng::Direction;
@@ -64,6 +64,14 @@ impl<A: Place> Tape<A> {
 
     fn record(&mut self, now: Instant, op: Op<'_>) {
         self.pages.record(&Record::Call(now, op));
+    }
+
+    /// Writes what the machine was restored from, before its first call.
+    pub(super) fn restore(&mut self, now: Instant, snapshot: &impl Serialize) {
+        if self.pages.begin_call() {
+            self.pages
+                .json(now, Direction::In, &SnapshotNote { snapshot }, Op::Restore);
+        }
     }
 
     pub(super) fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {

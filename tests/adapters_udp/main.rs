@@ -14,8 +14,15 @@
 )]
 
 mod budget;
+#[cfg(feature = "ltp")]
+#[path = "../support/engine_loop.rs"]
+mod engine_loop;
+#[cfg(feature = "ltp")]
+mod ltp;
 mod receiving;
 mod sending;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod watched;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};

@@ -7,7 +7,7 @@ use std::process::Command as Process;
 
 use bytes::Bytes;
 use farlink::cotp::{Command, Config, Connection, Policy, Selector};
-use farlink::record::{Recorded, Recorder, redact};
+use farlink::record::{NoSnapshot, Recorded, Recorder, redact};
 use farlink::{Ask, Hop, Instant, Limits, Link, Machine, Output, Path, Seed, Transmit};
 use serde::{Deserialize, Serialize};
 
@@ -47,10 +47,16 @@ impl<A: farlink::Addr> Machine for Speaker<A> {
 impl<A: farlink::record::Place> Recorded for Speaker<A> {
     const KIND: &'static str = "speaker";
     type Config = ();
-    type Refusal = Infallible;
+    type ConfigError = Infallible;
+    type Snapshot = NoSnapshot;
+    type RestoreError = Infallible;
 
     fn make((): (), _: Seed) -> Result<Self, Infallible> {
         Ok(Self(Vec::new()))
+    }
+
+    fn restore((): (), _: Seed, none: NoSnapshot, _: Instant) -> Result<Self, Infallible> {
+        match none {}
     }
 }
 

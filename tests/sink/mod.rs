@@ -32,7 +32,7 @@ impl Sink {
     /// Makes a machine that is recorded here.
     pub(crate) fn recorder<M>(&self, config: M::Config, seed: u64) -> Recorder<M>
     where
-        M: Recorded<Refusal: Debug>,
+        M: Recorded<ConfigError: Debug>,
     {
         Recorder::new(config, Seed::from(seed), self.clone(), Options::default()).unwrap()
     }

@@ -402,7 +402,8 @@ impl Opening {
         let config = options.config.clone();
         let (side, linger) = (Side::of(&config), config.close_timeout);
         let port = ConnectionPort::new(&config);
-        let machine = options.factory.make(config, seed, ends)?;
+        let bare = |(config, seed, _)| crate::cotp::Connection::new(config, &seed);
+        let machine = options.factory.make((config, seed.clone(), ends), bare)?;
         let setup = Setup {
             clock: options.clock,
             limits: Limits::default(),

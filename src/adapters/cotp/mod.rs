@@ -2,7 +2,6 @@
 //!
 //! `adapters::tokio::cotp` and `adapters::blocking::cotp` bind these to a runtime, with examples.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::error::Error as StdError;
 use core::fmt;
@@ -14,11 +13,11 @@ use bytes::Bytes;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use self::connection::Opening;
-use super::factory::{BoxedMachine, MachineFactory};
+use super::factory::MachineFactory;
 use super::runtime::{Runtime, TcpIo};
 use super::{Clock, Closed};
-use crate::Seed;
-use crate::cotp::{self, Command, Config, ConfigError, Connected, End, Event, Reason, Selector};
+use crate::cotp::{self, Config, ConfigError, Connected, End, Reason, Selector};
+use crate::{BoxedMachine, Seed};
 
 mod connection;
 mod listener;
@@ -140,19 +139,13 @@ fn prepare(socket: &SockRef<'_>, options: &ConnectionOptions) {
 }
 
 /// The machine of a connection: a [`cotp::Connection`], or one around it.
-pub type ConnectionMachine = BoxedMachine<(), Command, Event, cotp::Error>;
+pub type ConnectionMachine = BoxedMachine<cotp::Connection>;
 
 /// The local and the remote address of a TCP connection.
 pub type Ends = (SocketAddr, SocketAddr);
 
 /// Makes the machine of each connection.
-pub type ConnectionFactory = MachineFactory<Config, Ends, ConnectionMachine, ConfigError>;
-
-impl Default for ConnectionFactory {
-    fn default() -> Self {
-        Self::new(|config, seed, _| Ok(Box::new(cotp::Connection::new(config, seed)?)))
-    }
-}
+pub type ConnectionFactory = MachineFactory<cotp::Connection, (Config, Seed, Ends), ConfigError>;
 
 /// How connections are made or answered. A [`Config`] alone has all else by default.
 #[derive(Debug, Clone)]

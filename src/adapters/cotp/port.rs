@@ -318,7 +318,8 @@ impl Port for ConnectionPort {
         Rest::Again
     }
 
-    fn end(&mut self, _: io::Result<()>) {
+    fn end(&mut self, machine: &mut ConnectionMachine, _: io::Result<()>) {
+        machine.finish();
         // What broke the stream is known to the machine, which says it in words of its own.
         self.is_ended = true;
     }

@@ -79,7 +79,7 @@ impl Port for Numbers {
         wakes.first(0);
     }
 
-    fn end(&mut self, _: io::Result<()>) {
+    fn end(&mut self, _: &mut Puppet, _: io::Result<()>) {
         self.is_ended = true;
     }
 }

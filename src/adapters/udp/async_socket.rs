@@ -137,11 +137,6 @@ impl AsyncSocket {
         self.counters().stats()
     }
 
-    /// Counts datagrams that will never be sent.
-    pub(super) fn count_unsent(&self, count: usize) {
-        self.offload.count_unsent(count);
-    }
-
     /// Returns the counters, which outlive the socket.
     pub(crate) const fn counters(&self) -> &Arc<UdpCounters> {
         self.offload.counters()

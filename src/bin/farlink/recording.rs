@@ -8,14 +8,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
+use farlink::Path as Way;
 use farlink::adapters::{
     self, Clock,
     cotp::{ConnectionFactory, ConnectionMachine},
+    ltp::{EngineMachine, EngineSetup},
 };
 use farlink::cotp::{Connection, Role};
-use farlink::ltp::{self, Engine};
+use farlink::ltp::Engine;
 use farlink::record::{Files, Lane, Options, Recorded, Recorder};
-use farlink::{Path as Way, Seed};
 
 use crate::{Failure, output};
 
@@ -31,16 +32,14 @@ impl Studio {
     }
 
     /// Makes the engine.
-    pub(crate) fn engine(
-        &self,
-        config: ltp::Config,
-        seed: Seed,
-    ) -> Result<adapters::ltp::Speaker, ltp::ConfigError> {
+    pub(crate) fn engine(&self, setup: EngineSetup) -> Result<EngineMachine, adapters::ltp::Error> {
         let file = self.0.lock().map_or(None, |mut file| file.take());
-        Ok(match file {
-            Some(file) => Box::new(Recorder::<Engine<Way>>::new(config, seed, file, options())?),
-            None => Box::new(Engine::<Way>::new(config, seed)?),
-        })
+        let Some(file) = file else {
+            return setup.engine().map(EngineMachine::new);
+        };
+        let EngineSetup { config, seed, .. } = setup;
+        let recorder = Recorder::<Engine<Way>>::new(config, seed, file, options())?;
+        Ok(EngineMachine::new(recorder))
     }
 }
 
@@ -81,17 +80,17 @@ pub(crate) fn maker(path: &Path) -> Result<ConnectionFactory, Failure> {
     create(path)?;
     let files = Files::new(path);
     let count = Arc::new(AtomicU32::new(0));
-    Ok(ConnectionFactory::new(move |config, seed, ends| {
+    Ok(ConnectionFactory::new(move |(config, seed, ends)| {
         let path = files.path(count.fetch_add(1, Ordering::Relaxed));
         let lane = lane(&config.role, ends);
         let machine: ConnectionMachine = match Paper::create(&path) {
-            Ok(file) => Box::new(
-                Recorder::<Connection>::new(config, seed.clone(), file, options())?
+            Ok(file) => ConnectionMachine::new(
+                Recorder::<Connection>::new(config, seed, file, options())?
                     .with_lanes(move |()| lane.clone()),
             ),
             Err(error) => {
                 output::fault(&format!("{}: {error}; not recorded", path.display()));
-                Box::new(Connection::new(config, seed)?)
+                ConnectionMachine::new(Connection::new(config, &seed)?)
             }
         };
         Ok(machine)

@@ -1,13 +1,13 @@
 //! Peers as they come and change.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 use super::Engine;
 use crate::ltp::api::Error;
 use crate::ltp::auth::Keys;
 use crate::ltp::config::{Peer, Ways};
 use crate::ltp::span::{Origin, Span};
+use crate::sync::Arc;
 use crate::{Addr, Instant};
 
 impl<A: Addr> Engine<A> {

@@ -71,7 +71,7 @@ impl Brief {
 impl Stage {
     /// The session with all that can happen to it, unless it is being cancelled.
     #[inline]
-    pub(super) fn reception(&mut self) -> Option<&mut Reception> {
+    pub(in crate::ltp) fn reception(&mut self) -> Option<&mut Reception> {
         if let Self::Brief(brief) = self {
             *self = Self::Receiving(Box::new(brief.unfold()));
         }
@@ -157,7 +157,7 @@ impl<A: Addr> Engine<A> {
             data: Bytes::copy_from_slice(data.octets),
             ends_block: true,
         };
-        self.tell(event, octets + EVENT);
+        self.tell_service(data.client, event, octets + EVENT);
         true
     }
 

@@ -51,14 +51,15 @@ impl<A: Addr> Engine<A> {
         };
         self.release(slot, &reception);
         self.stats.imports_cancelled += 1;
+        let client = reception.client;
         let event = Event::Cancelled {
             session,
-            client: reception.client,
+            client,
             by,
             reason,
             after_delivery: reception.is_delivered,
         };
-        self.tell(event, EVENT);
+        self.tell_service(client, event, EVENT);
         Some(slot)
     }
 
@@ -78,6 +79,9 @@ impl<A: Addr> Engine<A> {
         self.stop(reception.guard);
         for timer in reception.reports.timers() {
             self.stop(Some(timer));
+        }
+        if reception.is_streaming {
+            self.end_stream(reception.client);
         }
         self.spares.exceed(reception.excess, 0);
         self.charge(slot, reception.charge, 0);

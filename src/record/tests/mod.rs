@@ -10,4 +10,5 @@ mod recorder;
 mod redact;
 mod replay;
 mod reseal;
+mod restored;
 mod toy;

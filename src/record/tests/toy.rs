@@ -30,6 +30,19 @@ pub(super) struct Toy<A> {
     broken: bool,
 }
 
+impl<A> Toy<A> {
+    pub(super) fn delay(&self) -> u64 {
+        self.config.delay
+    }
+}
+
+impl<A: Place> From<ToyConfig> for Toy<A> {
+    fn from(config: ToyConfig) -> Self {
+        let Ok(toy) = Self::make(config, Seed::from(7));
+        toy
+    }
+}
+
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct ToyConfig {
     pub(super) stream: bool,
@@ -62,6 +75,14 @@ pub(super) enum ToyEvent<A> {
     Cue(A, Link),
 }
 
+/// A payload that is left to send.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ToySnapshot<A> {
+    pub(super) to: A,
+    #[serde(with = "crate::hex")]
+    pub(super) payload: Bytes,
+}
+
 #[derive(Debug)]
 pub(super) struct Quitting;
 
@@ -77,7 +98,9 @@ impl<A: Place> Recorded for Toy<A> {
     const KIND: &'static str = "toy";
     const PORT: u16 = 7;
     type Config = ToyConfig;
-    type Refusal = Infallible;
+    type ConfigError = Infallible;
+    type Snapshot = ToySnapshot<A>;
+    type RestoreError = Quitting;
 
     fn make(config: ToyConfig, seed: Seed) -> Result<Self, Infallible> {
         Ok(Self {
@@ -90,6 +113,20 @@ impl<A: Place> Recorded for Toy<A> {
             quitting: false,
             broken: false,
         })
+    }
+
+    fn restore(
+        config: ToyConfig,
+        seed: Seed,
+        ToySnapshot { to, payload }: ToySnapshot<A>,
+        now: Instant,
+    ) -> Result<Self, Quitting> {
+        if payload == b"\0"[..] {
+            return Err(Quitting);
+        }
+        let Ok(mut toy) = Self::make(config, seed);
+        toy.echoes.push_back((now, to, payload.to_vec()));
+        Ok(toy)
     }
 }
 

@@ -16,8 +16,9 @@ mod ends;
 mod odd;
 mod presence;
 mod signals;
+mod take;
 mod timers;
-mod waiting;
+
 mod window;
 
 const OWLT: Duration = Duration::from_secs(3);

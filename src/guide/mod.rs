@@ -1,0 +1,39 @@
+//! How to use the crate: its map, a driver of one's own, a machine of one's own, recordings.
+//!
+//! | page | answers |
+//! |---|---|
+//! | [`map`] | What is each module for, what may it import, and where is a given thing? |
+//! | [`driver`] | How do I run a machine in an event loop that the crate has no adapter for? |
+//! | [`machine`] | How do I write a protocol, and what do I get for it? |
+//! | [`recording`] | How do I record what happens in production, and replay it in a test? |
+//!
+//! The programs on these pages are those of the folder `examples`; each is compiled and run by CI.
+
+#[doc = include_str!("map.md")]
+pub mod map {}
+
+#[cfg(all(feature = "std", feature = "cotp", feature = "ltp"))]
+#[doc = include_str!("driver.md")]
+///
+/// # A loop for datagrams
+///
+#[doc = concat!("```no_run\n", include_str!("../../examples/ltp_mio.rs"), "\n```")]
+///
+/// # A loop for a byte stream
+///
+#[doc = concat!("```no_run\n", include_str!("../../examples/cotp_std.rs"), "\n```")]
+pub mod driver {}
+
+#[cfg(all(feature = "arbitrary", feature = "record", feature = "sim"))]
+#[doc = include_str!("machine.md")]
+///
+#[doc = concat!("```\n", include_str!("../../examples/stop_and_wait.rs"), "\n```")]
+pub mod machine {}
+
+#[cfg(all(feature = "cotp", feature = "record"))]
+#[doc = include_str!("recording.md")]
+///
+/// # A replay in a test
+///
+#[doc = concat!("```\n", include_str!("../../examples/replay_in_a_test.rs"), "\n```")]
+pub mod recording {}
