@@ -39,7 +39,7 @@
 //! | `ltp-rsa` | signatures of LTP segments with RSA (`ltp::Signer`) |
 //! | `blocking` | `adapters::blocking`: threads and sockets of the standard library |
 //! | `tokio` | `adapters::tokio`: tasks on a tokio runtime |
-//! | `offload` | `adapters::offload`: batches of datagrams in single calls of the system, large socket buffers |
+//! | `offload` | `adapters::udp`: batches of datagrams in single system calls, large socket buffers |
 //! | `entropy` | `adapters::seed`: a seed drawn from the operating system |
 //! | `tracing` | reports of the adapters to `tracing` |
 //! | `portable-atomic` | builds for cores without compare-and-swap |
