@@ -134,7 +134,7 @@ fn a_peer_that_closes_in_place_of_a_confirmation_is_told_in_words() {
 
     assert_eq!(
         error.to_string(),
-        "closed before the connection was confirmed: wrong selector?"
+        EndReason::ClosedBeforeConfirm.to_string()
     );
     peer.join().unwrap();
 }

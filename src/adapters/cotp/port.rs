@@ -122,7 +122,7 @@ impl ConnectionPort {
             return Poll::Ready(Ok(Some(incoming)));
         }
         match (&self.end, self.ended()) {
-            (Some(end), _) if super::is_clean(end) => Poll::Ready(Ok(None)),
+            (Some(end), _) if end.is_clean() => Poll::Ready(Ok(None)),
             (_, Some(error)) => Poll::Ready(Err(error)),
             (_, None) => Poll::Pending,
         }
@@ -149,7 +149,7 @@ impl ConnectionPort {
     pub(super) fn poll_end(&self) -> Poll<Result<(), Error>> {
         match (&self.end, self.is_ended) {
             (_, false) => Poll::Pending,
-            (Some(end), true) if super::is_clean(end) => Poll::Ready(Ok(())),
+            (Some(end), true) if end.is_clean() => Poll::Ready(Ok(())),
             (_, true) => Poll::Ready(Err(self.ended().unwrap_or(Error::Closed))),
         }
     }
