@@ -153,6 +153,10 @@ pub trait AsMachine<M: Machine>:
 {
     /// Lends the machine `M` for reading: whatever changes it goes through [`Machine`].
     fn as_machine(&self) -> &M;
+
+    /// Finishes what is done beside driving `M`, such as a recording. Drivers call it at their end, when
+    /// handles may still hold the machine.
+    fn finish(&mut self) {}
 }
 
 impl<M: Machine> AsMachine<M> for M {
@@ -171,6 +175,12 @@ impl<M: Machine> BoxedMachine<M> {
     #[must_use]
     pub fn new(machine: impl AsMachine<M> + Send + 'static) -> Self {
         Self(Box::new(machine))
+    }
+
+    /// Finishes what is done beside driving `M`; see [`AsMachine::finish`].
+    pub fn finish(&mut self) {
+        // Of what is in the box: a box is a machine too.
+        (*self.0).finish();
     }
 }
 

@@ -222,6 +222,10 @@ impl<M: Recorded> AsMachine<M> for Recorder<M> {
     fn as_machine(&self) -> &M {
         &self.machine
     }
+
+    fn finish(&mut self) {
+        self.calls.finish();
+    }
 }
 
 impl<M: Recorded> Drop for Recorder<M> {

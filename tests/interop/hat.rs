@@ -222,7 +222,7 @@ fn a_refusal_by_the_end_of_tcp_asks_for_the_selector() {
 
         assert_eq!(
             error.to_string(),
-            "closed before the connection was confirmed: wrong selector?"
+            EndReason::ClosedBeforeConfirm.to_string()
         );
     });
 }

@@ -17,9 +17,11 @@ mod drive;
 #[cfg(feature = "ltp")]
 pub mod ltp;
 mod news;
+pub mod raw;
 mod shared;
 pub mod stream;
 mod threads;
 pub mod udp;
 
+pub use super::threads::runtime;
 pub use carrier::Carrier;

@@ -21,6 +21,7 @@ mod line;
 #[cfg(feature = "ltp")]
 pub mod ltp;
 mod open;
+mod runtime;
 mod scratch;
 pub mod sockets;
 pub mod stream;
@@ -30,3 +31,4 @@ mod tests;
 
 pub use handle::{Answer, Commands, Events, Gone, Handle, Notice, Options};
 pub use line::ByteStream;
+pub use runtime::{TokioIo, runtime};

@@ -1,6 +1,5 @@
 //! Time: what stands still, what counts in a deadline, and what a change of the peer does to it.
 
-
 use farlink::ltp::{Block, Config, Engine, Peer};
 use farlink::{Hop, Limits, Output, Seed, Transmit};
 
