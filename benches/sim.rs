@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use farlink::sim::{Bursts, Host, Ip, Keep, Line, Nat, Queue, Reorder, StreamLine, World};
+use farlink::sim::{Bursts, Host, Ip, Line, Nat, Queue, Reorder, StreamLine, TraceDetail, World};
 use farlink::{Addr, Instant, Link, Machine, Output, Path, Proto, Transmit};
 
 /// What happens in one run, however many hosts share it.
@@ -228,7 +228,7 @@ fn streams(hosts: u32) -> World {
 
 fn empty() -> World {
     let mut world = World::new(1);
-    world.keep(Keep::Nothing);
+    world.trace_detail(TraceDetail::Nothing);
     world
 }
 

@@ -10,13 +10,11 @@ mod bodies;
 mod pair;
 mod tries;
 
-use core::num::NonZeroU16;
-
 use arbitrary::{Arbitrary as _, Unstructured};
 use bytes::Bytes;
 use farlink::cotp::{
-    AfterHandshake, Command, Config, Connection, Data, DisconnectReason, DisconnectRequest, Event,
-    Expedited, NonTpkt, Policy, SendDisconnect, Tpdu, TpduCodec, TpduSize,
+    AfterHandshake, Command, Config, Connection, DataTpdu, DisconnectReason, DisconnectRequest,
+    Event, Expedited, NonTpkt, Policy, SendDisconnect, Tpdu, TpduCodec, TpduSize,
 };
 use farlink::laws::{self, Case, LawSubject as _, Step, codec};
 use farlink::{Cause, Limits, Link, Machine as _, Output, Seed, Tag, Transmit};
@@ -36,7 +34,7 @@ fn a_responder_keeps_the_laws() {
 /// Found by a script: octets that were offered to the application kept the end of the stream away.
 #[test]
 fn a_stream_that_breaks_under_an_offer_ends() {
-    let reference = NonZeroU16::new(1).unwrap();
+    let reference = 1;
     let config = Config {
         non_tpkt: NonTpkt::Offer,
         reference: Some(reference),
@@ -65,7 +63,7 @@ fn a_stream_that_breaks_under_an_offer_ends() {
 fn a_confirm_read_too_early_changes_nothing() {
     let config = Config {
         after_handshake: AfterHandshake::Pause,
-        farewell: SendDisconnect::CLOSE,
+        send_disconnect: SendDisconnect::CLOSE,
         ..Config::responder(Policy::AcceptAny)
     };
     let octets = b"\x03\0\0\x0b\x06\xe0\0\0\0\x01\0\x03\0\0\x0a\x05\xc0\0\x01\0\x02";
@@ -109,7 +107,7 @@ fn what_is_encoded_decodes_to_itself() {
         let user_data = <&[u8]>::arbitrary(u)?;
         let number = u.int_in_range(0..=0x7F)?;
         let tpdu = match u.int_in_range(0..=2)? {
-            0 => Tpdu::Data(Data {
+            0 => Tpdu::Data(DataTpdu {
                 is_last: u.arbitrary()?,
                 number,
                 wants_acknowledgement: u.arbitrary()?,

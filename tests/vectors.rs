@@ -12,7 +12,6 @@ mod talk;
 mod vector_octets;
 
 use core::fmt::Write as _;
-use core::num::NonZeroU16;
 
 use bytes::Bytes;
 use captures::{
@@ -20,8 +19,8 @@ use captures::{
     order, stream, unhex,
 };
 use farlink::cotp::{
-    Config, Data, DisconnectReason, DisconnectRequest, End, ErrorReport, Expedited, HEADER, Policy,
-    Reason, RejectCause, Selector, Tpdu, TpduSize, Tpkt, Violation,
+    Config, ConnectionEnd, DataTpdu, DisconnectReason, DisconnectRequest, EndReason, ErrorReport,
+    Expedited, HEADER, Policy, ProtocolError, RejectCause, Selector, Strict, Tpdu, TpduSize, Tpkt,
 };
 use farlink::{Cause, Framing as _, Link};
 use talk::Talk;
@@ -75,7 +74,7 @@ fn rfc_messages_are_cut_by_the_agreed_size() {
     for cut in &rfc.segmentations {
         let config = Config {
             tpdu_size: TpduSize::from_octets(cut.tpdu_size).unwrap(),
-            reference: NonZeroU16::new(1),
+            reference: Some(1),
             ..Config::default()
         };
         let mut talk = Talk::new(config, vec![cut.message.to_vec().into()]);
@@ -185,7 +184,7 @@ fn plays(name: &str, conversation: &Conversation, side: Side, config: &Config) {
             "{name}, as the {side:?}"
         );
         let end = talk.end.as_ref().expect(name);
-        assert_eq!((&end.reason, end.incomplete), (&Reason::PeerClosed, 0));
+        assert_eq!((&end.reason, end.incomplete), (&EndReason::PeerClosed, 0));
         assert!(talk.pass_time(), "{name}: it ends");
     }
 }
@@ -339,18 +338,29 @@ mod odd_servers {
     }
 }
 
+/// Returns the deviations that are refused in a case.
+fn strict(case: &Case) -> Strict {
+    let refused = case
+        .ours
+        .strict
+        .as_deref()
+        .map(|name| Strict::from_name(name).expect("a flag"));
+    Strict::default() | refused.unwrap_or(Strict::empty())
+}
+
 /// A responder against the octets of an odd client.
 fn judge_client(file: &str, name: &str) {
     let (odd, at) = odd_case(file, name);
     let case = &odd.cases[at];
     let setup = &odd.setup;
     let config = Config {
-        reference: setup.reference.and_then(NonZeroU16::new),
+        reference: setup.reference,
         tpdu_size: setup
             .largest_tpdu
             .and_then(TpduSize::from_octets)
             .expect("a size"),
         order: order(setup.order.iter().copied()),
+        strict: strict(case),
         ..responder()
     };
     for pieces in [whole, singly] {
@@ -378,12 +388,13 @@ fn judge_server(file: &str, name: &str) {
     let setup = &odd.setup;
     let selector = |text: &Option<String>| text.as_deref().map(|text| Selector::new(unhex(text)));
     let config = Config {
-        reference: case.reference.and_then(NonZeroU16::new),
+        reference: case.reference,
         tpdu_size: setup
             .tpdu_size
             .and_then(TpduSize::from_octets)
             .expect("a size"),
         order: order(setup.order.iter().copied()),
+        strict: strict(case),
         ..Config::initiator(selector(&setup.calling), selector(&setup.called))
     };
     let greeting: Vec<Bytes> = case
@@ -470,7 +481,7 @@ fn judge_agreed(ours: &Ours, talk: &Talk) {
     }
 }
 
-fn judge_end(ours: &Ours, end: &End, was_open: bool) {
+fn judge_end(ours: &Ours, end: &ConnectionEnd, was_open: bool) {
     // An ER is the other way to refuse.
     let named = match name_of(end, was_open) {
         "protocol_error" if ours.outcome == "refuse_er" => "refused",
@@ -478,7 +489,7 @@ fn judge_end(ours: &Ours, end: &End, was_open: bool) {
     };
     assert_eq!(named, ours.end, "{end:?}: {}", ours.why);
     match &end.reason {
-        Reason::Refused(dr) | Reason::Disconnected(dr) => {
+        EndReason::Refused(dr) | EndReason::Disconnected(dr) => {
             assert_eq!(Some(dr.reason.0), ours.reason, "{}", ours.why);
             assert_eq!(hex(&dr.information), ours.info.clone().unwrap_or_default());
             assert_eq!(
@@ -486,30 +497,36 @@ fn judge_end(ours: &Ours, end: &End, was_open: bool) {
                 ours.user_data.clone().unwrap_or_default()
             );
         }
-        Reason::Rejected(cause) => assert_eq!(Some(cause.0), ours.cause, "{}", ours.why),
+        EndReason::Rejected(cause) => assert_eq!(Some(cause.0), ours.cause, "{}", ours.why),
         _ => (),
     }
 }
 
 /// Returns the word of `vectors/README.md` for an end.
-fn name_of(end: &End, was_open: bool) -> &'static str {
+fn name_of(end: &ConnectionEnd, was_open: bool) -> &'static str {
     match &end.reason {
-        _ if end.incomplete > 0 && end.reason != Reason::Link(Cause::Reset) => match end.reason {
-            Reason::NoConfirm(_) | Reason::NoRequest(_) => "timed_out",
-            _ => "truncated",
-        },
-        Reason::PeerClosed => "peer_closed",
-        Reason::Link(Cause::Reset) if was_open => "reset",
-        Reason::ClosedBeforeConfirm | Reason::ClosedBeforeRequest | Reason::Link(_) => "unanswered",
-        Reason::Framing(_) => "framing",
-        Reason::Disconnected(_) | Reason::Rejected(_) if was_open => "disconnected",
-        Reason::Refused(_)
-        | Reason::Disconnected(_)
-        | Reason::Rejected(_)
-        | Reason::Violation(Violation::Class(_))
-        | Reason::Declined(_) => "refused",
-        Reason::NoConfirm(_) | Reason::NoRequest(_) => "timed_out",
-        Reason::Malformed(_) | Reason::Unexpected { .. } | Reason::Violation(_) => "protocol_error",
+        _ if end.incomplete > 0 && end.reason != EndReason::Link(Cause::Reset) => {
+            match end.reason {
+                EndReason::NoConfirm(_) | EndReason::NoRequest(_) => "timed_out",
+                _ => "truncated",
+            }
+        }
+        EndReason::PeerClosed => "peer_closed",
+        EndReason::Link(Cause::Reset) if was_open => "reset",
+        EndReason::ClosedBeforeConfirm | EndReason::ClosedBeforeRequest | EndReason::Link(_) => {
+            "unanswered"
+        }
+        EndReason::Framing(_) => "framing",
+        EndReason::Disconnected(_) | EndReason::Rejected(_) if was_open => "disconnected",
+        EndReason::Refused(_)
+        | EndReason::Disconnected(_)
+        | EndReason::Rejected(_)
+        | EndReason::ProtocolError(ProtocolError::Class(_))
+        | EndReason::Declined(_) => "refused",
+        EndReason::NoConfirm(_) | EndReason::NoRequest(_) => "timed_out",
+        EndReason::Malformed(_) | EndReason::Unexpected { .. } | EndReason::ProtocolError(_) => {
+            "protocol_error"
+        }
         _ => "something else",
     }
 }
@@ -615,7 +632,7 @@ fn with_expected(tpdu: &captures::Tpdu, act: impl FnOnce(Tpdu<'_>)) {
             cause: RejectCause(*cause),
             variable: &fields(parameters),
         })),
-        captures::Tpdu::Dt { eot, data } => act(Tpdu::Data(Data {
+        captures::Tpdu::Dt { eot, data } => act(Tpdu::Data(DataTpdu {
             is_last: *eot,
             number: 0,
             wants_acknowledgement: false,

@@ -1,4 +1,4 @@
-//! What goes into a connection and what comes out of it, as data.
+//! Commands, events, errors and statistics of a connection.
 
 use alloc::boxed::Box;
 use core::error::Error as StdError;
@@ -11,39 +11,58 @@ use super::config::ConfigError;
 use super::params::Selector;
 use super::tpkt::TpktFault;
 use super::wire::{DisconnectReason, RejectCause};
+use crate::preview::Preview;
 use crate::wire::DecodeError;
 use crate::{Cause, Tag};
 
-/// What the application can ask of a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A request of the application to a connection.
+#[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Command {
-    /// Confirm the CR that [`Event::Indication`] showed.
+    /// Answer the CR of [`Event::Indication`] with a CC.
     Accept(Acceptance),
-    /// Refuse it.
+    /// Answer the CR of [`Event::Indication`] with a DR.
     Refuse(Refusal),
     /// Send a message of any length up to the queue limit.
     Send(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
-    /// Send 1 to 16 octets ahead of the messages that wait.
+    /// Send 1 to 16 octets of expedited data ahead of the queued messages (RFC 1006 section 6).
     SendExpedited(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
-    /// Ask for [`Event::Flushed`] once everything accepted so far is with the link.
+    /// Report [`Event::Flushed`] when all messages queued before this command are written to the stream.
     Flush(Tag),
-    /// Read on after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
+    /// Continue reading after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
     Resume,
-    /// Take the stream over, with the octets that were read too far, once everything accepted so far is
-    /// with the link.
+    /// Give the stream to the application when all queued messages are written, with the octets that were
+    /// read from it and not decoded.
     Detach(Tag),
-    /// Send what was accepted, then end the connection.
+    /// Send all queued messages, then close the connection.
     Close,
 }
 
-/// What a CC carries beside the negotiated parameters.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accept(acceptance) => f.debug_tuple("Accept").field(acceptance).finish(),
+            Self::Refuse(refusal) => f.debug_tuple("Refuse").field(refusal).finish(),
+            Self::Send(message) => f.debug_tuple("Send").field(&Preview(message)).finish(),
+            Self::SendExpedited(message) => {
+                let message = Preview(message);
+                f.debug_tuple("SendExpedited").field(&message).finish()
+            }
+            Self::Flush(tag) => f.debug_tuple("Flush").field(tag).finish(),
+            Self::Resume => f.write_str("Resume"),
+            Self::Detach(tag) => f.debug_tuple("Detach").field(tag).finish(),
+            Self::Close => f.write_str("Close"),
+        }
+    }
+}
+
+/// The content of a CC beside the negotiated parameters.
+#[derive(Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Acceptance {
-    /// The whole variable part in place of all parameters: RDP's negotiation response.
+    /// Octets that replace the whole variable part, such as the negotiation response of RDP.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex::option"))]
     pub variable: Option<Bytes>,
     /// User data behind the header, at most 32 octets.
@@ -51,15 +70,34 @@ pub struct Acceptance {
     pub user_data: Bytes,
 }
 
-/// What a DR carries when a CR is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl fmt::Debug for Acceptance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptance")
+            .field("variable", &self.variable.as_deref().map(Preview))
+            .field("user_data", &Preview(&self.user_data))
+            .finish()
+    }
+}
+
+/// The content of a DR that refuses a CR.
+#[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Refusal {
-    /// Why. Class 0 has 0 to 3 (ISO 8073 13.5.3 d).
+    /// The reason. Class 0 has 0 to 3 (ISO 8073 13.5.3 d).
     pub reason: DisconnectReason,
     /// Additional information, at most 119 octets (ISO 8073 13.5.4).
-    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::hex"))]
     pub information: Bytes,
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("reason", &self.reason)
+            .field("information", &Preview(&self.information))
+            .finish()
+    }
 }
 
 impl From<DisconnectReason> for Refusal {
@@ -71,48 +109,66 @@ impl From<DisconnectReason> for Refusal {
     }
 }
 
-/// What a connection tells the application. `Failed` or `Closed` comes once, as the last one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a connection reports to the application. `Failed` or `Closed` is the last event, and comes once.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Event {
-    /// A peer wants to connect; answer with [`Command::Accept`] or [`Command::Refuse`].
+    /// A CR arrived. Answer it with [`Command::Accept`] or [`Command::Refuse`].
     Indication(Box<Indication>),
     /// The connection is open.
     Connected(Box<Connected>),
-    /// A whole message came.
+    /// A whole message arrived.
     Received(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
-    /// Expedited data came.
+    /// Expedited data arrived.
     Expedited(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes),
-    /// There is room again, after a command was refused with [`Error::Full`].
+    /// The send queue has room again, after a command was refused with [`Error::Full`].
     Room,
-    /// Everything accepted before [`Command::Flush`] is with the link.
+    /// All messages queued before [`Command::Flush`] are written to the stream.
     Flushed(Tag),
-    /// The peer sent octets that are no TPKT, the first of which is given; see
+    /// The peer sent octets that are not a TPKT, beginning with this one. See
     /// [`NonTpkt::Offer`](super::NonTpkt::Offer).
     NonTpkt(u8),
-    /// The connection never opened.
-    Failed(Box<End>),
+    /// The connection could not be opened.
+    Failed(Box<ConnectionEnd>),
     /// The open connection ended.
-    Closed(Box<End>),
+    Closed(Box<ConnectionEnd>),
 }
 
-/// What a CR asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Indication(indication) => f.debug_tuple("Indication").field(indication).finish(),
+            Self::Connected(connected) => f.debug_tuple("Connected").field(connected).finish(),
+            Self::Received(message) => f.debug_tuple("Received").field(&Preview(message)).finish(),
+            Self::Expedited(message) => {
+                f.debug_tuple("Expedited").field(&Preview(message)).finish()
+            }
+            Self::Room => f.write_str("Room"),
+            Self::Flushed(tag) => f.debug_tuple("Flushed").field(tag).finish(),
+            Self::NonTpkt(octet) => f.debug_tuple("NonTpkt").field(octet).finish(),
+            Self::Failed(end) => f.debug_tuple("Failed").field(end).finish(),
+            Self::Closed(end) => f.debug_tuple("Closed").field(end).finish(),
+        }
+    }
+}
+
+/// The content of a CR.
+#[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Indication {
-    /// The selector of the initiator (0xC1).
+    /// The selector of the initiator (parameter 0xC1).
     pub calling: Option<Selector>,
-    /// The selector it wants to reach (0xC2).
+    /// The requested selector (parameter 0xC2).
     pub called: Option<Selector>,
-    /// Octets of the largest TPDU, as this end would confirm it.
+    /// The TPDU size in octets that the CC will confirm.
     pub tpdu_size: usize,
-    /// The class that was preferred; class 0 was offered at least as an alternative.
+    /// The preferred class. Class 0 was offered, at least as an alternative.
     pub class: u8,
-    /// The reference of the initiator.
+    /// SRC-REF, the reference of the initiator.
     pub reference: u16,
-    /// The variable part as it stands in the CR.
+    /// The variable part as received.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub variable: Bytes,
     /// User data behind the header.
@@ -120,21 +176,35 @@ pub struct Indication {
     pub user_data: Bytes,
 }
 
-/// What was agreed on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl fmt::Debug for Indication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Indication")
+            .field("calling", &self.calling)
+            .field("called", &self.called)
+            .field("tpdu_size", &self.tpdu_size)
+            .field("class", &self.class)
+            .field("reference", &self.reference)
+            .field("variable", &Preview(&self.variable))
+            .field("user_data", &Preview(&self.user_data))
+            .finish()
+    }
+}
+
+/// The result of the handshake.
+#[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Connected {
     /// The selector of the initiator, if one was given.
     pub calling: Option<Selector>,
     /// The selector of the responder, if one was given.
     pub called: Option<Selector>,
-    /// Octets of the largest TPDU this end sends, header included.
+    /// Octets of the largest TPDU that this end sends, header included.
     pub tpdu_size: usize,
     /// Whether expedited data may be sent.
     pub expedited: bool,
     /// The reference of the peer.
     pub reference: u16,
-    /// The variable part of the peer's CR or CC as it stands there.
+    /// The variable part of the peer's CR or CC as received.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub variable: Bytes,
     /// User data of the peer's CR or CC.
@@ -142,19 +212,55 @@ pub struct Connected {
     pub user_data: Bytes,
 }
 
-/// How a connection ended.
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connected")
+            .field("calling", &self.calling)
+            .field("called", &self.called)
+            .field("tpdu_size", &self.tpdu_size)
+            .field("expedited", &self.expedited)
+            .field("reference", &self.reference)
+            .field("variable", &Preview(&self.variable))
+            .field("user_data", &Preview(&self.user_data))
+            .finish()
+    }
+}
+
+/// How a connection ended, and what was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct End {
-    /// Why.
-    pub reason: Reason,
-    /// Octets of an unfinished message or packet that came and were dropped.
+pub struct ConnectionEnd {
+    /// Why the connection ended.
+    pub reason: EndReason,
+    /// Octets of an unfinished message or packet that arrived and were dropped.
     pub incomplete: usize,
-    /// Octets of accepted messages that were not with the link by then.
+    /// Octets of queued messages that were not written to the stream.
     pub unsent: usize,
 }
 
-impl fmt::Display for End {
+impl ConnectionEnd {
+    /// Tells whether the connection was closed normally: by either end, and without loss.
+    ///
+    /// A DR that says "normal disconnect" (128) or gives no reason (0) is a normal close: peers send one before
+    /// they close the stream, though class 0 ends with the stream alone (ISO 8073 6.7.4).
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let is_normal = match &self.reason {
+            EndReason::Closed
+            | EndReason::HalfClosed(_)
+            | EndReason::Detached(_)
+            | EndReason::PeerClosed => true,
+            EndReason::Disconnected(disconnect) => matches!(
+                disconnect.reason,
+                DisconnectReason::NOT_SPECIFIED | DisconnectReason::NORMAL
+            ),
+            _ => false,
+        };
+        is_normal && self.incomplete == 0 && self.unsent == 0
+    }
+}
+
+impl fmt::Display for ConnectionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.reason)?;
         let Self {
@@ -177,73 +283,75 @@ impl fmt::Display for End {
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum Reason {
-    /// The application closed it.
+pub enum EndReason {
+    /// The application closed the connection.
     Closed,
-    /// The application closed it, and the peer did not end too within the time given.
+    /// The application closed the connection, and the peer did not close its end of the stream within this
+    /// time.
     HalfClosed(Duration),
-    /// The application took the stream over.
+    /// The application detached the stream.
     Detached(Tag),
-    /// The application, or the policy, refused the CR.
+    /// The application or the policy refused the CR.
     Declined(DisconnectReason),
-    /// The peer ended the stream.
+    /// The peer closed the stream.
     PeerClosed,
-    /// The peer ended the stream where its CC was due.
+    /// The peer closed the stream before it sent a CC.
     ClosedBeforeConfirm,
-    /// The peer ended the stream before it sent a whole CR.
+    /// The peer closed the stream before it sent a whole CR.
     ClosedBeforeRequest,
-    /// The link broke.
+    /// The stream failed.
     Link(Cause),
-    /// The peer refused the connection by a DR.
+    /// The peer refused the CR with a DR.
     Refused(Disconnect),
-    /// The peer ended the open connection by a DR.
+    /// The peer ended the open connection with a DR.
     Disconnected(Disconnect),
     /// The peer sent an ER.
     Rejected(RejectCause),
-    /// No answer came to the CR (TS1).
+    /// No answer to the CR arrived within this time (TS1).
     NoConfirm(Duration),
-    /// No CR came.
+    /// No CR arrived within this time.
     NoRequest(Duration),
-    /// A packet was not finished in time.
+    /// A packet was not complete within this time.
     PacketStalled(Duration),
-    /// Nothing came for too long.
+    /// Nothing arrived on the open connection for this time.
     Idle(Duration),
-    /// The peer did not take what was accepted for sending.
+    /// The peer read none of the queued messages for this time.
     SendStalled(Duration),
-    /// The octets are no TPKT.
+    /// The stream is not a sequence of TPKTs.
     Framing(TpktFault),
-    /// A TPDU cannot be read.
+    /// A TPDU could not be decoded.
     Malformed(DecodeError),
-    /// A TPDU that may not come here.
+    /// A TPDU arrived that the state does not allow.
     Unexpected {
-        /// Its name.
+        /// The short name of the TPDU.
         tpdu: &'static str,
-        /// What was awaited.
+        /// The short name of the TPDU that the state allows.
         awaited: &'static str,
     },
-    /// A rule of the protocol was broken.
-    Violation(Violation),
-    /// The driver went on feeding a stream that was not wanted.
+    /// The peer broke a rule of the protocol.
+    ProtocolError(ProtocolError),
+    /// The driver passed octets to the connection while [`wants`](crate::Machine::wants) returned false.
     Overrun,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed by this side"),
-            Self::HalfClosed(span) => {
-                write!(
-                    f,
-                    "closed by this side, and the peer did not end too within {span:?}"
-                )
-            }
-            Self::Detached(_) => f.write_str("the stream was handed over"),
+            Self::HalfClosed(span) => write!(
+                f,
+                "closed by this side; the peer did not close the stream within {span:?}"
+            ),
+            Self::Detached(_) => f.write_str("the stream was detached"),
             Self::Declined(reason) => write!(f, "refused by this side: {reason}"),
             Self::PeerClosed => f.write_str("closed by the peer"),
-            Self::ClosedBeforeConfirm => {
-                f.write_str("closed before the connection was confirmed: wrong selector?")
+            Self::ClosedBeforeConfirm => f.write_str(
+                "closed by the peer before it confirmed the connection; likely causes: \
+                 an unknown selector, a TPDU size or parameter order it does not take, no free connection",
+            ),
+            Self::ClosedBeforeRequest => {
+                f.write_str("closed by the peer before it requested a connection")
             }
-            Self::ClosedBeforeRequest => f.write_str("closed before a connection was requested"),
             Self::Link(cause) => write!(f, "{cause}"),
             Self::Refused(disconnect) => write!(f, "refused by the peer: {disconnect}"),
             Self::Disconnected(disconnect) => write!(f, "disconnected by the peer: {disconnect}"),
@@ -252,35 +360,46 @@ impl fmt::Display for Reason {
                 write!(f, "no answer to the connection request within {span:?}")
             }
             Self::NoRequest(span) => write!(f, "no connection request within {span:?}"),
-            Self::PacketStalled(span) => write!(f, "a packet was not finished within {span:?}"),
-            Self::Idle(span) => write!(f, "nothing came from the peer for {span:?}"),
+            Self::PacketStalled(span) => write!(f, "a packet was not complete within {span:?}"),
+            Self::Idle(span) => write!(f, "nothing arrived from the peer for {span:?}"),
             Self::SendStalled(span) => {
-                write!(
-                    f,
-                    "the peer took nothing for {span:?} of what was still to be sent"
-                )
+                write!(f, "the peer read none of the queued messages for {span:?}")
             }
             Self::Framing(fault) => write!(f, "not a TPKT stream: {fault}"),
             Self::Malformed(error) => write!(f, "malformed TPDU: {error}"),
-            Self::Unexpected { tpdu, awaited } => write!(f, "{tpdu} where {awaited} was awaited"),
-            Self::Violation(violation) => write!(f, "protocol error: {violation}"),
-            Self::Overrun => f.write_str("the driver fed on while the stream was not wanted"),
+            Self::Unexpected { tpdu, awaited } => {
+                write!(f, "unexpected {tpdu}; {awaited} is allowed here")
+            }
+            Self::ProtocolError(error) => write!(f, "protocol error: {error}"),
+            Self::Overrun => {
+                f.write_str("the driver read the stream while the connection did not want octets")
+            }
         }
     }
 }
 
-/// What a DR of the peer says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The content of a DR from the peer.
+#[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Disconnect {
-    /// The peer's reason.
+    /// The reason.
     pub reason: DisconnectReason,
     /// Additional information (ISO 8073 13.5.4).
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub information: Bytes,
-    /// User data, which class 0 does not have (ISO 8073 13.5.5).
+    /// User data, which a DR of class 0 does not have (ISO 8073 13.5.5).
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub user_data: Bytes,
+}
+
+impl fmt::Debug for Disconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disconnect")
+            .field("reason", &self.reason)
+            .field("information", &Preview(&self.information))
+            .field("user_data", &Preview(&self.user_data))
+            .finish()
+    }
 }
 
 impl fmt::Display for Disconnect {
@@ -293,77 +412,77 @@ impl fmt::Display for Disconnect {
     }
 }
 
-/// A rule of the protocol that the peer broke.
+/// A rule of the protocol that the peer broke (ISO 8073 6.22).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum Violation {
-    /// The CR offers no class that this end has.
+pub enum ProtocolError {
+    /// The CR does not offer class 0.
     Class(u8),
-    /// The CC selects a class that was not offered.
+    /// The CC selects a class other than 0.
     SelectedClass(u8),
-    /// The CC answers another CR.
+    /// DST-REF of the CC is not the reference of the CR.
     Reference {
-        /// The reference of our CR.
+        /// SRC-REF of the CR.
         expected: u16,
-        /// The reference in the CC.
+        /// DST-REF of the CC.
         found: u16,
     },
-    /// The CR has a destination reference.
+    /// DST-REF of the CR is not 0.
     RequestReference(u16),
-    /// A CR, CC or ED gives credit.
+    /// The credit of a CR, CC or ED is not 0.
     Credit(u8),
-    /// A parameter stands twice.
+    /// A parameter occurs twice.
     Repeated,
     /// The CC has another selector than the CR.
     Selector {
-        /// Ours.
+        /// The selector in the CR.
         expected: Selector,
-        /// The peer's.
+        /// The selector in the CC.
         found: Selector,
     },
-    /// The CC has a preferred TPDU size of so many octets, and none was proposed (X.224 6.5.4 k).
+    /// The CC has a preferred TPDU size, in octets, and the CR has none (X.224 6.5.4 k).
     PreferredSize(usize),
-    /// The CC has a larger TPDU size than was proposed.
+    /// The TPDU size in the CC is larger than that in the CR.
     Size {
         /// Octets in the CC.
         found: usize,
-        /// Octets proposed.
+        /// Octets in the CR.
         proposed: usize,
     },
-    /// A DT is larger than agreed.
+    /// A DT is larger than the negotiated TPDU size.
     DataSize {
         /// Octets of the TPDU.
         len: usize,
-        /// Octets agreed on.
+        /// The negotiated TPDU size in octets.
         limit: usize,
     },
-    /// The TPDU number of a DT is not 0.
+    /// TPDU-NR of a DT is not 0.
     TpduNumber(u8),
-    /// A DT has the code of class 1.
+    /// The code of a DT is that of class 1.
     DataCode(u8),
-    /// A DT without user data does not end a message.
+    /// A DT has neither user data nor EOT.
     EmptySegment,
-    /// A message grew too long.
+    /// A message exceeds `message_limit`.
     MessageLimit {
-        /// Octets of it so far.
+        /// Octets of the message so far.
         len: usize,
-        /// Octets accepted.
+        /// The limit in octets.
         limit: usize,
     },
-    /// A message had too many segments without user data.
+    /// A message has more segments without user data than `empty_segment_limit`.
     EmptySegments {
-        /// Segments accepted.
+        /// The limit.
         limit: u16,
     },
-    /// Expedited data have 1 to 16 octets.
+    /// Expedited data have no octets, or more than 16.
     Expedited(usize),
-    /// Expedited data end with their TPDU.
+    /// An ED does not have EOT.
     ExpeditedSegment,
 }
 
-impl fmt::Display for Violation {
+impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Class(class) => write!(
@@ -372,100 +491,93 @@ impl fmt::Display for Violation {
             ),
             Self::SelectedClass(class) => write!(f, "class {class} selected, class 0 was offered"),
             Self::Reference { expected, found } => {
-                write!(f, "confirmation for reference {found}, ours is {expected}")
+                write!(
+                    f,
+                    "confirmation for reference {found}, the request had {expected}"
+                )
             }
             Self::RequestReference(found) => {
                 write!(f, "destination reference {found} in a connection request")
             }
             Self::Credit(credit) => write!(f, "credit {credit} in class 0"),
-            Self::Repeated => f.write_str("a parameter stands twice"),
-            Self::Selector { expected, found } => {
-                write!(
-                    f,
-                    "selector \"{found}\" confirmed, \"{expected}\" was requested"
-                )
-            }
-            Self::PreferredSize(found) => {
-                write!(
-                    f,
-                    "preferred TPDU size {found} confirmed, none was proposed"
-                )
-            }
+            Self::Repeated => f.write_str("a parameter occurs twice"),
+            Self::Selector { expected, found } => write!(
+                f,
+                "selector \"{found}\" confirmed, \"{expected}\" was requested"
+            ),
+            Self::PreferredSize(found) => write!(
+                f,
+                "preferred TPDU size {found} confirmed, none was proposed"
+            ),
             Self::Size { found, proposed } => {
                 write!(f, "TPDU size {found} confirmed, {proposed} was proposed")
             }
-            Self::DataSize { len, limit } => {
-                write!(
-                    f,
-                    "DT of {len} octets exceeds the agreed TPDU size of {limit}"
-                )
-            }
+            Self::DataSize { len, limit } => write!(
+                f,
+                "DT of {len} octets exceeds the negotiated TPDU size of {limit}"
+            ),
             Self::TpduNumber(number) => write!(f, "TPDU number {number} in class 0"),
             Self::DataCode(code) => write!(f, "DT with code 0x{code:02x}, class 0 has 0xf0"),
-            Self::EmptySegment => f.write_str("DT without user data in the middle of a message"),
-            Self::MessageLimit { len, limit } => {
-                write!(
-                    f,
-                    "message of {len} octets or more exceeds the limit of {limit}"
-                )
-            }
-            Self::EmptySegments { limit } => {
-                write!(
-                    f,
-                    "message with more than {limit} segments without user data"
-                )
-            }
+            Self::EmptySegment => f.write_str("DT with neither user data nor end of message"),
+            Self::MessageLimit { len, limit } => write!(
+                f,
+                "message of at least {len} octets exceeds the limit of {limit}"
+            ),
+            Self::EmptySegments { limit } => write!(
+                f,
+                "message exceeds the limit of {limit} segments without user data"
+            ),
             Self::Expedited(len) => {
                 write!(f, "expedited data of {len} octets, 1 to 16 are allowed")
             }
-            Self::ExpeditedSegment => f.write_str("expedited data that do not end with their TPDU"),
+            Self::ExpeditedSegment => f.write_str("expedited data without end of message"),
         }
     }
 }
 
-/// Why a command was refused. The connection goes on as if it had not been given.
+/// Why a command was refused. The command has no effect on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The connection is not open yet.
     NotOpen,
-    /// The connection has ended or is ending.
+    /// The connection has ended, or is closing.
     Closed,
     /// No CR waits for an answer.
     NoIndication,
-    /// Nothing is paused.
+    /// The connection is not paused.
     NotPaused,
-    /// The send queue has no room for it. [`Event::Room`] follows when there is.
+    /// The send queue is full. [`Event::Room`] follows when it has room.
     Full {
         /// Octets in the queue.
         queued: usize,
-        /// Octets it may hold.
+        /// The limit of the queue in octets.
         limit: usize,
     },
-    /// The message can never fit the send queue.
+    /// The message is longer than the send queue.
     TooLong {
         /// Octets of the message.
         len: usize,
-        /// Octets a message may have.
+        /// Octets of the longest message that the queue holds.
         limit: usize,
     },
-    /// The message is empty, and the configuration refuses empty ones.
+    /// The message is empty, and the configuration refuses empty messages.
     Empty,
-    /// Expedited data were not agreed on.
+    /// The handshake did not agree on expedited data.
     NotAgreed,
-    /// Expedited data have 1 to 16 octets (RFC 1006 section 6).
+    /// Expedited data have no octets, or more than 16 (RFC 1006 section 6).
     Expedited {
         /// Octets given.
         len: usize,
-        /// Octets allowed.
+        /// The limit in octets.
         limit: usize,
     },
-    /// Too many flushes are under way.
+    /// Too many flushes are pending.
     Flushes {
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
-    /// Part of a message has come, which a hand-over would lose.
+    /// A message has arrived in part, which detaching the stream would lose.
     MidMessage {
         /// Octets of it so far.
         len: usize,
@@ -474,10 +586,10 @@ pub enum Error {
     Information {
         /// Octets given.
         len: usize,
-        /// Octets allowed.
+        /// The limit in octets.
         limit: usize,
     },
-    /// The parameters of an acceptance do not fit a CC.
+    /// The acceptance does not fit a CC.
     Acceptance(ConfigError),
 }
 
@@ -497,7 +609,7 @@ impl fmt::Display for Error {
             Self::TooLong { len, limit } => {
                 write!(f, "message of {len} octets exceeds the limit of {limit}")
             }
-            Self::Empty => f.write_str("empty messages are not sent"),
+            Self::Empty => f.write_str("empty messages are disabled by the configuration"),
             Self::NotAgreed => f.write_str("the peer did not agree to expedited data"),
             Self::Expedited { len, limit } => {
                 write!(
@@ -505,9 +617,9 @@ impl fmt::Display for Error {
                     "expedited data of {len} octets, 1 to {limit} are allowed"
                 )
             }
-            Self::Flushes { limit } => write!(f, "{limit} flushes are under way, the limit"),
+            Self::Flushes { limit } => write!(f, "limit of {limit} pending flushes reached"),
             Self::MidMessage { len } => {
-                write!(f, "{len} octets of an unfinished message have come")
+                write!(f, "{len} octets of an unfinished message have arrived")
             }
             Self::Information { len, limit } => {
                 write!(
@@ -522,19 +634,40 @@ impl fmt::Display for Error {
 
 impl StdError for Error {}
 
-/// What a connection has counted.
+/// The counters of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Stats {
     /// Messages received whole.
     pub messages_received: u64,
     /// Octets of user data received.
     pub octets_received: u64,
-    /// Messages written to the link whole.
+    /// Messages written to the stream whole.
     pub messages_sent: u64,
-    /// Octets of user data written to the link.
+    /// Octets of user data written to the stream.
     pub octets_sent: u64,
-    /// Deviations of the peer that were passed over.
+    /// Deviations of the peer from the standards that [`Strict`](super::Strict) does not refuse.
     pub tolerated: u64,
-    /// Octets that came when nothing could be done with them any more.
+    /// Octets that arrived while the connection was closing, and were dropped.
     pub discarded: u64,
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            messages_received,
+            octets_received,
+            messages_sent,
+            octets_sent,
+            tolerated,
+            discarded,
+        } = self;
+        write!(
+            f,
+            "{messages_received} messages ({octets_received} octets) received, \
+             {messages_sent} messages ({octets_sent} octets) sent, \
+             {tolerated} deviations tolerated, {discarded} octets discarded"
+        )
+    }
 }

@@ -1,4 +1,4 @@
-//! How a connection behaves: the configuration, and the one gate that refuses a bad one.
+//! The configuration of a connection, and the errors of an invalid one.
 
 use alloc::vec::Vec;
 use core::error::Error as StdError;
@@ -9,69 +9,82 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::params::{Selector, TpduSize};
+use crate::preview::Preview;
 
-/// How one connection behaves. `Default` is an initiator without selectors.
+/// The configuration of one connection. `Default` is an initiator without selectors.
 ///
-/// Spans of `None` switch a timer off, and none may be 0. No RFC gives values for them.
+/// `None` switches a timer off; a timer of 0 s is refused. No RFC gives values for the timers.
+///
+/// With the feature `serde`, a configuration file needs only the fields that differ from the default. Durations
+/// are texts such as `"1.3s"`, numbers of seconds, or `"off"` for `None`; octets are `"hex:0102"`.
+/// Unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// Which end this is, and what only that end decides.
+    /// Initiator or responder, with the settings that only one of them has.
     pub role: Role,
-    /// The largest TPDU to propose or to agree to. [`TpduSize::LARGEST`] proposes by leaving the parameter
-    /// out (RFC 1006 section 5). Default 8192 octets.
+    /// The largest TPDU to propose or to agree to. [`TpduSize::LARGEST`] is proposed by leaving the parameter
+    /// out (RFC 1006 section 5). Default 8192 octets; class 0 of ISO 8073 ends at 2048 octets (13.3.4 b), and
+    /// some peers refuse more.
     pub tpdu_size: TpduSize,
-    /// The preferred maximum TPDU size in units of 128 octets, 1 to 511: what an initiator proposes beside
-    /// `tpdu_size` (X.224 6.5.4 k). A responder uses the parameter whenever a CR has it, up to this many
-    /// units, or as many as `tpdu_size` holds when it is `None`. Default `None`.
+    /// The preferred maximum TPDU size in units of 128 octets, 1 to 511 (X.224 6.5.4 k). An initiator proposes
+    /// it beside `tpdu_size`. A responder answers the parameter with at most this many units, or with those
+    /// that fit `tpdu_size` if this is `None`. Default `None`.
     pub preferred_size: Option<NonZeroU16>,
-    /// This end's reference, or `None` to draw one from the seed (ISO 8073 6.5.4 a).
-    pub reference: Option<NonZeroU16>,
-    /// The order in which CR or CC carry their parameters; LOGO! controllers drop others than the default.
+    /// SRC-REF of the CR or CC (ISO 8073 6.5.4 a). `None` draws a number from 1 to 65,535 from the seed. RDP
+    /// clients send 0.
+    pub reference: Option<u16>,
+    /// The order of the parameters in CR and CC. LOGO! controllers refuse any but the default.
     pub order: ParameterOrder,
-    /// What the variable part of the peer's CR or CC is read as.
+    /// How the variable part of the peer's CR or CC is decoded.
     pub variable_part: VariablePart,
-    /// What a missing TPDU size in the CC means for an initiator that proposed one.
+    /// The TPDU size that an initiator takes from a CC without one, after it proposed one.
     pub absent_size: AbsentSize,
-    /// Whether to agree to expedited data (RFC 1006 section 5). Default false.
+    /// Whether expedited data are offered and agreed to (RFC 1006 section 5). Default false.
     pub expedited: bool,
-    /// What follows the handshake.
+    /// Whether messages are read as soon as the connection is open.
     pub after_handshake: AfterHandshake,
-    /// What a packet that is no TPKT does to an open connection.
+    /// What happens when octets that are not a TPKT arrive on an open connection.
     pub non_tpkt: NonTpkt,
-    /// Whether the application may send empty messages. Default refused: libiec61850 and others close on
-    /// one.
+    /// Whether the application may send empty messages. Refused by default, since libiec61850 and others close
+    /// the connection on one.
     pub empty: EmptyMessages,
-    /// Deviations of the peer that end the connection. Deployed peers show all those that are off by default.
+    /// Deviations of the peer that end the connection. Those that deployed peers show are off by default.
     pub strict: Strict,
-    /// Which TPDUs of courtesy to send at an end.
-    pub farewell: SendDisconnect,
-    /// Octets of the longest packet accepted, 7 to 65,535; never less than 4 more than `tpdu_size`.
+    /// When a DR or ER is sent before the connection ends.
+    pub send_disconnect: SendDisconnect,
+    /// Octets of the longest packet accepted, at least 4 more than `tpdu_size`. Default 65,535.
     pub packet_limit: u16,
-    /// Octets of the longest message accepted, whatever its segments. Default 1 MiB.
+    /// Octets of the longest message accepted. Default 1 MiB.
     pub message_limit: usize,
-    /// Segments without user data accepted in one message. Default 16.
+    /// The most segments without user data accepted in one message. Default 16.
     pub empty_segment_limit: u16,
-    /// Octets of received messages that wait for the application, each counted with 64 more; at the limit
-    /// the stream is left unread. Default 256 KiB.
+    /// Octets of received messages that may wait for the application, with 64 more for each message. At the
+    /// limit the stream is not read. Default 256 KiB.
     pub receive_queue: usize,
-    /// Octets of accepted messages that wait to be sent, each counted with 64 more. Default 2 MiB, so
-    /// that the longest message that a peer accepts by default fits.
+    /// Octets of messages that may wait to be sent, with 64 more for each message. Default 2 MiB, in which the
+    /// longest message that a peer accepts by default has room.
     pub send_queue: usize,
     /// TS1: how long an initiator waits for the answer to its CR (ISO 8073 6.5.4). Default 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
     pub answer_timeout: Option<Duration>,
     /// How long a responder waits for a CR. Default 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
     pub request_timeout: Option<Duration>,
-    /// How long a packet may stay unfinished. Default 30 s.
+    /// How long a packet may stay incomplete. Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
     pub packet_timeout: Option<Duration>,
-    /// How long nothing may come on an open connection. Default off.
+    /// How long an open connection may receive nothing. Off by default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration::option"))]
     pub idle_timeout: Option<Duration>,
-    /// How long a connection that closes or is handed over may make no progress in sending what was
-    /// accepted. Default 30 s.
+    /// How long sending the queued messages may make no progress while the connection is closed or detached.
+    /// Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
     pub drain_timeout: Duration,
-    /// TS2: how long to wait for the peer's end after ours. Then the stream is closed without it; what was
-    /// accepted is with the system by then. Default 2 s.
+    /// TS2: how long to wait for the peer to close its end of the stream after this end closed its own. The
+    /// stream is closed after that; all queued messages are with the operating system by then. Default 2 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
     pub close_timeout: Duration,
 }
 
@@ -90,7 +103,7 @@ impl Default for Config {
             non_tpkt: NonTpkt::Close,
             empty: EmptyMessages::Refuse,
             strict: Strict::default(),
-            farewell: SendDisconnect::INVALID_REQUEST,
+            send_disconnect: SendDisconnect::INVALID_REQUEST,
             packet_limit: u16::MAX,
             message_limit: 1 << 20,
             empty_segment_limit: 16,
@@ -107,7 +120,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// An initiator that calls `called` from `calling`; all else by default.
+    /// Configures an initiator with these selectors; all else by default.
     #[must_use]
     pub fn initiator(calling: Option<Selector>, called: Option<Selector>) -> Self {
         Self {
@@ -120,7 +133,7 @@ impl Config {
         }
     }
 
-    /// A responder; all else by default.
+    /// Configures a responder; all else by default.
     #[must_use]
     pub fn responder(policy: Policy) -> Self {
         Self {
@@ -129,7 +142,7 @@ impl Config {
         }
     }
 
-    /// Returns the bytes of memory that it holds beside its own size.
+    /// Returns the bytes of memory that the configuration holds on the heap.
     pub(super) fn memory_used(&self) -> usize {
         let of = |selector: &Selector| selector.octets().len();
         match &self.role {
@@ -149,71 +162,84 @@ impl Config {
     }
 }
 
-/// Which end of the connection this is.
+/// The role of this end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Role {
-    /// Sends the CR as soon as the stream is up.
+    /// Sends a CR as soon as the stream is up.
     Initiator(Proposal),
     /// Waits for a CR.
     Responder(Policy),
 }
 
-/// What an initiator puts into its CR beside the sizes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// The content of a CR beside the sizes.
+#[derive(Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Proposal {
-    /// The selector of this end (0xC1).
+    /// The selector of this end (parameter 0xC1).
     pub calling: Option<Selector>,
-    /// The selector to be reached (0xC2).
+    /// The requested selector (parameter 0xC2).
     pub called: Option<Selector>,
-    /// Octets behind the parameters, inside the header: further parameters as S7 routing has them.
+    /// Further parameters behind those of this crate, already encoded. S7 routing needs some.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub extra: Bytes,
-    /// The whole variable part in place of all parameters: RDP's cookie and negotiation request.
+    /// Octets that replace the whole variable part, such as the cookie and negotiation request of RDP.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex::option"))]
     pub variable: Option<Bytes>,
     /// User data behind the header (RFC 2126 section 4.1.1), at most 32 octets.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub user_data: Bytes,
-    /// Whether the CR may exceed the 128 octets of ISO 8073 13.3, as RDP and long selectors do.
+    /// Whether the CR may exceed the 128 octets of ISO 8073 13.3, as RDP and long selectors need.
     pub long_request: bool,
 }
 
-/// How a responder decides on a CR that is in order.
+impl fmt::Debug for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposal")
+            .field("calling", &self.calling)
+            .field("called", &self.called)
+            .field("extra", &Preview(&self.extra))
+            .field("variable", &self.variable.as_deref().map(Preview))
+            .field("user_data", &Preview(&self.user_data))
+            .field("long_request", &self.long_request)
+            .finish()
+    }
+}
+
+/// How a responder answers a valid CR.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Policy {
-    /// [`Event::Indication`](super::Event::Indication) asks the application, which answers
+    /// [`Event::Indication`](super::Event::Indication) shows the CR to the application, which answers with
     /// [`Command::Accept`](super::Command::Accept) or [`Command::Refuse`](super::Command::Refuse).
     Ask,
-    /// Everybody is accepted.
+    /// Accepts every CR.
     AcceptAny,
-    /// A CR is accepted when its called selector is one of these, and refused as unknown otherwise. An
-    /// absent selector matches an empty one.
+    /// Accepts a CR if its called selector is one of these, and refuses others with reason 3. A CR without a
+    /// called selector counts as one with an empty selector.
     Selectors(Vec<Selector>),
 }
 
-/// The parameters of a CR or CC.
+/// A parameter of a CR or CC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Parameter {
-    /// 0xC1.
+    /// The calling selector, 0xC1.
     Calling,
-    /// 0xC2.
+    /// The called selector, 0xC2.
     Called,
-    /// 0xC0, with 0xF0 behind it.
+    /// The TPDU size, 0xC0, followed by the preferred size, 0xF0.
     TpduSize,
 }
 
-/// An order of the three parameters; `extra` octets and options always come last.
+/// The order of the three parameters. Options and [`Proposal::extra`] always come last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -227,25 +253,27 @@ impl Default for ParameterOrder {
     }
 }
 
-/// What a variable part is read as.
+/// How a variable part is decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum VariablePart {
-    /// A list of parameters. One that begins with `Cookie: ` is RDP's and counts as none.
+    /// As a list of parameters. No parameter code is below 0x40 (ISO 8073 13.2.3), and none below 0x80 is in
+    /// use, so a variable part that begins with such an octet is a cookie, token or negotiation of RDP
+    /// (MS-RDPBCGR 2.2.1.1) and handled as `Opaque`.
     Parameters,
-    /// Opaque octets for the application; there are no selectors and no size then.
+    /// As octets for the application, without selectors and TPDU size.
     Opaque,
 }
 
-/// What a CC without a TPDU size has selected, after a CR that proposed one (RFC 2126 section 6.4).
+/// The TPDU size of a CC without one, after a CR that proposed one (RFC 2126 section 6.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum AbsentSize {
-    /// The size that was proposed, as hat-drivers and libiec61850 read it.
+    /// The size that was proposed, as in hat-drivers and libiec61850.
     Proposal,
     /// 128 octets (ISO 8073 13.3.4 b).
     Iso128,
@@ -253,34 +281,34 @@ pub enum AbsentSize {
     Rfc1006,
 }
 
-/// What follows the handshake.
+/// Whether messages are read as soon as the connection is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum AfterHandshake {
-    /// Messages.
+    /// Messages are read at once.
     Receive,
     /// Nothing is read until [`Command::Resume`](super::Command::Resume) or
-    /// [`Command::Detach`](super::Command::Detach): RDP starts TLS on the stream.
+    /// [`Command::Detach`](super::Command::Detach). RDP starts TLS on the detached stream.
     Pause,
 }
 
-/// What octets that are no TPKT do to an open connection, when they stand where a packet may begin.
+/// What happens when octets that are not a TPKT arrive between two packets of an open connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum NonTpkt {
-    /// They end it.
+    /// The connection ends.
     Close,
-    /// [`Event::NonTpkt`](super::Event::NonTpkt) offers the stream, and nothing is read until the
-    /// application answers by [`Command::Detach`](super::Command::Detach) or
-    /// [`Command::Close`](super::Command::Close). RDP's fast path looks like this.
+    /// [`Event::NonTpkt`](super::Event::NonTpkt) offers the stream to the application. Nothing is read until
+    /// [`Command::Detach`](super::Command::Detach) or [`Command::Close`](super::Command::Close). Fast-path
+    /// packets of RDP arrive in this way.
     Offer,
 }
 
-/// Whether empty messages may be sent. They are always received.
+/// Whether empty messages may be sent. Receiving them is always possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -288,12 +316,13 @@ pub enum NonTpkt {
 pub enum EmptyMessages {
     /// Refused with [`Error::Empty`](super::Error::Empty).
     Refuse,
-    /// Sent as one DT without user data.
+    /// Sent, each as one DT without user data.
     Send,
 }
 
 bitflags::bitflags! {
-    /// Deviations from the letter that end the connection instead of being passed over.
+    /// Deviations from the standards that end the connection. Others are tolerated and counted in
+    /// [`Stats::tolerated`](super::Stats::tolerated).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
     #[cfg_attr(feature = "serde", serde(transparent))]
@@ -310,29 +339,38 @@ bitflags::bitflags! {
         const REQUEST_REFERENCE = 1 << 4;
         /// The credit of a CR, CC or ED is not 0 (ISO 8073 13.3.3 b, RFC 2126 section 6.5).
         const CREDIT = 1 << 5;
-        /// A parameter stands twice (against ISO 8073 13.2.3).
+        /// A parameter occurs twice (against ISO 8073 13.2.3).
         const REPEATED = 1 << 6;
         /// The CC has another calling selector than the CR.
         const CALLING = 1 << 7;
-        /// A DT has no user data and does not end a message (ISO 8073 6.3.3).
+        /// A DT has neither user data nor EOT (ISO 8073 6.3.3).
         const EMPTY_SEGMENT = 1 << 8;
-        /// The CC has another called selector than the CR; the default refuses this one.
+        /// The CC has another called selector than the CR. On by default.
         const RESPONDING = 1 << 9;
-        /// The code of a DT has bit 1 set, which is class 1 of later X.224; the default refuses this one.
+        /// The code of a DT has bit 1 set, as in class 1 of later X.224. On by default.
         const DATA_CODE = 1 << 10;
+        /// DST-REF of the CC is not SRC-REF of the CR (ISO 8073 6.5.4 a). References identify nothing where each
+        /// connection has a stream of its own.
+        const CONFIRM_REFERENCE = 1 << 11;
+        /// One octet follows the parameter list of a CR or CC, too short for a parameter (ISO 8073 13.2.3).
+        const TRAILING_OCTET = 1 << 12;
+        /// A DR or ER is malformed (ISO 8073 13.5, 13.12), and ends the connection as a malformed TPDU. Others
+        /// end it as a DR or ER without a reason.
+        const DISCONNECT = 1 << 13;
     }
 
-    /// TPDUs of courtesy. Class 0 ends with its TCP connection and needs none of them.
+    /// When a DR or ER is sent before the connection ends. Class 0 ends with the stream and needs neither (ISO
+    /// 8073 6.7.4).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
     #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
     #[cfg_attr(feature = "serde", serde(transparent))]
     pub struct SendDisconnect: u8 {
-        /// An ER answers an invalid CR (ISO 8073 6.6.3). On by default.
+        /// An ER is the answer to an invalid CR (ISO 8073 6.6.3). On by default.
         const INVALID_REQUEST = 1;
-        /// An ER goes before the close when a CC is not in order, or the peer breaks the protocol on an open
-        /// connection (ISO 8073 6.22.3).
+        /// An ER is sent when a CC is invalid or the peer breaks the protocol on an open connection (ISO 8073
+        /// 6.22.3).
         const PROTOCOL_ERROR = 1 << 1;
-        /// A DR goes before a close by the application, as iec61850bean and python-snap7 do.
+        /// A DR is sent when the application closes the connection, as iec61850bean and python-snap7 do.
         const CLOSE = 1 << 2;
     }
 }
@@ -343,47 +381,47 @@ impl Default for Strict {
     }
 }
 
-/// Why a [`Config`] or the parameters of a CC were refused.
+/// Why a [`Config`] or an [`Acceptance`](super::Acceptance) is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// `preferred_size` is over 511 units, the most that a TPKT holds.
+    /// `preferred_size` exceeds 511 units, the most that a TPKT holds.
     PreferredSize(u16),
     /// `order` does not name each parameter once.
     Order,
-    /// The variable part is longer than a header can be.
+    /// The variable part is too long for the header.
     Variable {
-        /// Its octets.
+        /// Octets of the variable part.
         len: usize,
-        /// Octets there is room for.
+        /// The limit in octets.
         limit: usize,
     },
     /// The CR is longer than ISO 8073 13.3 allows, and `long_request` is not set.
     Request {
-        /// Its octets.
+        /// Octets of the CR.
         len: usize,
-        /// Octets allowed.
+        /// The limit in octets.
         limit: usize,
     },
-    /// The user data of CR or CC are longer than 32 octets.
+    /// The user data of a CR or CC are longer than 32 octets (ISO 8073 13.3.5).
     UserData {
-        /// Its octets.
+        /// Octets of the user data.
         len: usize,
-        /// Octets allowed.
+        /// The limit in octets.
         limit: usize,
     },
-    /// `packet_limit` is under what `tpdu_size` can agree to.
+    /// `packet_limit` is too small for `tpdu_size` or `preferred_size`.
     PacketLimit {
-        /// The configured limit.
+        /// The configured limit in octets.
         limit: u16,
-        /// The least that is allowed.
+        /// The smallest valid limit in octets.
         least: usize,
     },
-    /// `receive_queue` is 0, so that nothing could ever be read.
+    /// `receive_queue` is 0, so that nothing could be read.
     ReceiveQueue,
-    /// A timer of no time at all would run out before anything could happen; `None` switches one off.
-    NoTime {
-        /// The field.
+    /// A timer has 0 s. `None` switches a timer off.
+    ZeroTimeout {
+        /// The name of the field.
         timer: &'static str,
     },
 }
@@ -417,12 +455,14 @@ impl fmt::Display for ConfigError {
             Self::PacketLimit { limit, least } => {
                 write!(
                     f,
-                    "packet limit of {limit} octets is under the least of {least}"
+                    "packet limit of {limit} octets is below the minimum of {least}"
                 )
             }
-            Self::ReceiveQueue => f.write_str("receive queue of 0 octets is under the least of 1"),
-            Self::NoTime { timer } => {
-                write!(f, "{timer} of 0 s leaves no time")
+            Self::ReceiveQueue => {
+                f.write_str("receive queue of 0 octets is below the minimum of 1")
+            }
+            Self::ZeroTimeout { timer } => {
+                write!(f, "{timer} of 0 s is below the minimum of 1 ns")
             }
         }
     }

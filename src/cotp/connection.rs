@@ -1,4 +1,4 @@
-//! One transport connection as a machine.
+//! The state machine of one transport connection.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -7,10 +7,10 @@ use core::mem;
 
 use bytes::Bytes;
 
-use super::api::{Acceptance, Command, Error, Event, Reason, Refusal, Stats};
+use super::api::{Acceptance, Command, EndReason, Error, Event, Refusal, Stats};
 use super::config::{Config, ConfigError, EmptyMessages, Role, SendDisconnect, Strict};
 use super::handshake::{self, MAX_INFORMATION, Request};
-use super::segment::{Assembly, ENTRY, Outbox};
+use super::segment::{ENTRY_COST, Outbox, Reassembly};
 use super::tpkt::Tpkt;
 use super::wire::DATA_HEADER;
 use crate::{Cause, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
@@ -18,98 +18,98 @@ use crate::{Cause, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
 mod ending;
 mod inbound;
 mod memory;
-mod rules;
+mod open_config;
 mod timers;
 
-use ending::{Closing, Untold};
+use ending::{Closing, EndEvent};
 use inbound::{MAX_EXPEDITED, cost_of};
-use rules::Rules;
+use open_config::OpenConfig;
 use timers::Timer;
 
-/// Flushes that may be under way.
+/// The limit of pending flushes.
 const MAX_FLUSHES: usize = 64;
 
 /// A transport connection of class 0 over one stream, in either role.
 ///
-/// It starts with [`Link::Up`]: an initiator sends its CR then, a responder waits for one. The last event
-/// is [`Event::Failed`] or [`Event::Closed`]; the machine is done once the stream is closed too.
+/// The handshake begins with [`Link::Up`]: an initiator sends its CR, a responder waits for one. The last event is
+/// [`Event::Failed`] or [`Event::Closed`]. [`Output::Done`] follows when the stream is closed.
 #[derive(Debug)]
 pub struct Connection {
-    rules: Rules,
+    config: OpenConfig,
     reference: u16,
     now: Instant,
     state: State,
-    carrier: Carrier,
-    /// How the peer ended the stream, until all that came before is dealt with.
+    link_state: LinkState,
+    /// How the peer ended the stream. Octets before the end may wait to be decoded.
     peer_end: Option<PeerEnd>,
-    /// What was agreed on, as far as data transfer needs it.
-    agreed: Agreed,
+    negotiated: Negotiated,
     framing: Tpkt,
-    assembly: Assembly,
-    /// Whether the DT that is being passed on ends its message.
-    is_passing_last: bool,
-    /// Octets that came and are not to be decoded yet, from `held_at` on.
-    held: Vec<u8>,
-    held_at: usize,
+    reassembly: Reassembly,
+    /// Whether the current DT has EOT.
+    is_last_segment: bool,
+    /// Octets that are not to be decoded yet, from `unread_at` on.
+    unread: Vec<u8>,
+    unread_at: usize,
     outbox: Outbox,
     events: VecDeque<Event>,
-    /// Octets of the messages in `events`, each with [`ENTRY`] more.
+    /// Octets of the messages in `events`, with [`ENTRY_COST`] more for each.
     events_cost: usize,
-    /// Octets of the longest message that was refused for lack of room.
+    /// Octets of the longest message that was refused with [`Error::Full`].
     refused: Option<usize>,
     timers: [Option<Instant>; Timer::COUNT],
     stats: Stats,
 }
 
-/// The configuration goes with the handshake: an open connection has its [`Rules`], so that it stays small.
+/// The state of a connection. Only those before `Open` have the whole configuration, so that an open connection stays
+/// small.
 #[derive(Debug)]
 enum State {
-    /// The stream is not up yet.
-    Waiting(Box<Config>),
-    /// The CR is on its way.
-    Requesting(Box<Config>),
-    /// A CR is due.
-    Listening(Box<Config>),
-    /// The application decides on a CR.
+    /// The stream is not connected yet.
+    AwaitingLink(Box<Config>),
+    /// The initiator waits for the answer to its CR.
+    AwaitingCc(Box<Config>),
+    /// The responder waits for a CR.
+    AwaitingCr(Box<Config>),
+    /// The responder waits for the application to answer a CR.
     Deciding(Box<Config>, Box<Request>),
     Open {
         is_paused: bool,
     },
-    /// The application takes the stream once everything is written.
-    Handing(Tag),
+    /// The stream is detached when all messages are written.
+    Detaching(Tag),
     Closing(Closing),
-    /// The stream is somebody else's or nobody's.
-    Gone,
+    /// The stream is closed or detached.
+    Done,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Carrier {
+enum LinkState {
     Ready,
     Full,
-    Dead,
+    Down,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PeerEnd {
     Finished,
-    /// A DC came. Its stream is still open, so ours is finished before it is closed, whenever the DC was read.
+    /// A DC arrived. The stream is still open, so this end is finished before it is closed.
     Confirmed,
     Down(Cause),
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Agreed {
+struct Negotiated {
     tpdu_size: usize,
     expedited: bool,
     peer: u16,
 }
 
 impl Connection {
-    /// Makes one end of a connection. The seed gives its reference, unless the configuration does.
+    /// Makes one end of a connection. The seed determines its reference, unless the configuration does.
     ///
     /// # Errors
     ///
-    /// What no connection could work with; the error says the limit and the value.
+    /// The configuration is invalid; the error has the value and the limit.
     pub fn new(config: Config, seed: &Seed) -> Result<Self, ConfigError> {
         handshake::check(&config)?;
         let framing = Tpkt::new(
@@ -118,42 +118,42 @@ impl Connection {
         );
         let reference = config
             .reference
-            .map_or_else(|| draw_reference(&mut seed.rng()), u16::from);
+            .unwrap_or_else(|| draw_reference(&mut seed.rng()));
         Ok(Self {
             reference,
             framing,
             now: Instant::ZERO,
-            carrier: Carrier::Ready,
+            link_state: LinkState::Ready,
             peer_end: None,
-            agreed: Agreed {
+            negotiated: Negotiated {
                 tpdu_size: config.tpdu_size.octets(),
                 expedited: false,
                 peer: 0,
             },
-            assembly: Assembly::default(),
-            is_passing_last: false,
-            held: Vec::new(),
-            held_at: 0,
+            reassembly: Reassembly::default(),
+            is_last_segment: false,
+            unread: Vec::new(),
+            unread_at: 0,
             outbox: Outbox::default(),
             events: VecDeque::new(),
             events_cost: 0,
             refused: None,
             timers: [None; Timer::COUNT],
             stats: Stats::default(),
-            rules: Rules::from(&config),
-            state: State::Waiting(Box::new(config)),
+            config: OpenConfig::from(&config),
+            state: State::AwaitingLink(Box::new(config)),
         })
     }
 
-    /// Confirms the CR that [`Event::Indication`] showed.
+    /// Answers the CR of [`Event::Indication`] with a CC.
     ///
     /// # Errors
     ///
-    /// No CR waits, or the acceptance does not fit a CC.
+    /// No CR waits for an answer, or the acceptance does not fit a CC.
     pub fn accept(&mut self, now: Instant, acceptance: &Acceptance) -> Result<(), Error> {
         self.advance(now);
         let State::Deciding(config, request) = &self.state else {
-            return Err(self.not_in_place(Error::NoIndication));
+            return Err(self.closed_or(Error::NoIndication));
         };
         let (cc, connected) = handshake::confirm(config, request, acceptance, self.reference)
             .map_err(Error::Acceptance)?;
@@ -161,15 +161,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Refuses the CR that [`Event::Indication`] showed, by a DR.
+    /// Answers the CR of [`Event::Indication`] with a DR.
     ///
     /// # Errors
     ///
-    /// No CR waits, or the information is too long.
+    /// No CR waits for an answer, or the information is too long.
     pub fn refuse(&mut self, now: Instant, refusal: &Refusal) -> Result<(), Error> {
         self.advance(now);
         let State::Deciding(_, request) = &self.state else {
-            return Err(self.not_in_place(Error::NoIndication));
+            return Err(self.closed_or(Error::NoIndication));
         };
         let len = refusal.information.len();
         if len > MAX_INFORMATION {
@@ -179,40 +179,41 @@ impl Connection {
             });
         }
         let reference = request.indication.reference;
-        self.outbox.end_with(handshake::refuse(
+        self.outbox.set_disconnect(handshake::refuse(
             reference,
             refusal.reason,
             &refusal.information,
         ));
-        self.end(Reason::Declined(refusal.reason));
+        self.end(EndReason::Declined(refusal.reason));
         Ok(())
     }
 
-    /// Sends a message, segmented as was agreed. It is shared, not copied, until it is written.
+    /// Queues a message, which is sent in DTs of the negotiated size. It is copied when it is written, not before.
     ///
     /// # Errors
     ///
-    /// The connection is not open, the message is empty or can never fit, or the queue is full.
+    /// The connection is not open, the message is empty or longer than the queue, or the queue is full.
     pub fn send(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
-        self.must_be_open()?;
-        if message.is_empty() && self.rules.empty == EmptyMessages::Refuse {
+        self.check_open()?;
+        if message.is_empty() && self.config.empty == EmptyMessages::Refuse {
             return Err(Error::Empty);
         }
-        self.must_fit(message.len())?;
+        self.check_fits(message.len())?;
         self.outbox.push(message);
         Ok(())
     }
 
-    /// Sends 1 to 16 octets ahead of the messages that wait (RFC 1006 section 6).
+    /// Queues 1 to 16 octets of expedited data ahead of the messages (RFC 1006 section 6).
     ///
     /// # Errors
     ///
-    /// Expedited data were not agreed on, have another length, or the queue is full.
+    /// The connection is not open, the handshake did not agree on expedited data, the data have another length, or
+    /// the queue is full.
     pub fn send_expedited(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
-        self.must_be_open()?;
-        if !self.agreed.expedited {
+        self.check_open()?;
+        if !self.negotiated.expedited {
             return Err(Error::NotAgreed);
         }
         let len = message.len();
@@ -222,19 +223,19 @@ impl Connection {
                 limit: MAX_EXPEDITED,
             });
         }
-        self.must_fit(len)?;
+        self.check_fits(len)?;
         self.outbox.push_expedited(message);
         Ok(())
     }
 
-    /// Asks for [`Event::Flushed`] once everything accepted so far is with the link.
+    /// Requests [`Event::Flushed`] when all messages queued before are written to the stream.
     ///
     /// # Errors
     ///
-    /// The connection is not open, or 64 flushes are under way.
+    /// The connection is not open, or 64 flushes are pending.
     pub fn flush(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
-        self.must_be_open()?;
+        self.check_open()?;
         if self.outbox.flushes() >= MAX_FLUSHES {
             return Err(Error::Flushes { limit: MAX_FLUSHES });
         }
@@ -242,14 +243,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads on after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
+    /// Continues reading after [`AfterHandshake::Pause`](super::AfterHandshake::Pause).
     ///
     /// # Errors
     ///
-    /// Nothing is paused.
+    /// The connection is not open, or not paused.
     pub fn resume(&mut self, now: Instant) -> Result<(), Error> {
         self.advance(now);
-        self.must_be_open()?;
+        self.check_open()?;
         if !matches!(self.state, State::Open { is_paused: true }) {
             return Err(Error::NotPaused);
         }
@@ -257,58 +258,61 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes the stream over with the octets that were read too far, once everything accepted is with the
-    /// link. [`Ask::Detach`](crate::Ask::Detach) gives it, and [`Event::Closed`] tells so.
+    /// Gives the stream to the application when all queued messages are written.
+    /// [`Ask::Detach`](crate::Ask::Detach) has the octets that were read and not decoded; [`Event::Closed`] is the
+    /// last event.
     ///
     /// # Errors
     ///
-    /// The connection is not open, or a message has come in part and would be lost.
-    pub fn hand_over(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
+    /// The connection is not open, or a message has arrived in part and would be lost.
+    pub fn detach(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
-        self.must_be_open()?;
-        if self.assembly.is_begun() || self.framing.is_passing() {
+        self.check_open()?;
+        if self.reassembly.is_begun() || self.framing.is_inside_data() {
             return Err(Error::MidMessage {
-                len: self.assembly.len(),
+                len: self.reassembly.len(),
             });
         }
-        self.state = State::Handing(tag);
+        self.state = State::Detaching(tag);
         self.timers = [None; Timer::COUNT];
-        self.arm(Timer::Close, Some(self.rules.drain_timeout));
+        self.arm(Timer::Close, Some(self.config.drain_timeout));
         Ok(())
     }
 
-    /// Sends what was accepted, then ends the connection. Closing twice is no error.
+    /// Sends all queued messages, then closes the connection. Closing twice is no error.
     ///
     /// # Errors
     ///
-    /// The stream is being handed over.
+    /// The stream is being detached.
     pub fn close(&mut self, now: Instant) -> Result<(), Error> {
         self.advance(now);
-        let untold = match &self.state {
-            State::Handing(_) => return Err(Error::Closed),
-            State::Closing(_) | State::Gone => return Ok(()),
-            State::Open { .. } => Untold::Closed,
-            State::Waiting(_) => {
-                self.end(Reason::Closed);
+        let unreported = match &self.state {
+            State::Detaching(_) => return Err(Error::Closed),
+            State::Closing(_) | State::Done => return Ok(()),
+            State::Open { .. } => EndEvent::Closed,
+            State::AwaitingLink(_) => {
+                self.end(EndReason::Closed);
                 return Ok(());
             }
-            State::Requesting(_) | State::Listening(_) | State::Deciding(..) => Untold::Failed,
+            State::AwaitingCc(_) | State::AwaitingCr(_) | State::Deciding(..) => EndEvent::Failed,
         };
-        if untold == Untold::Closed && self.rules.farewell.contains(SendDisconnect::CLOSE) {
+        if unreported == EndEvent::Closed
+            && self.config.send_disconnect.contains(SendDisconnect::CLOSE)
+        {
             self.close_by_dr();
         } else {
-            self.begin_closing(Some(untold));
+            self.begin_closing(Some(unreported));
         }
         Ok(())
     }
 
-    /// Returns what was counted so far.
+    /// Returns the counters.
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// Tells whether octets wait for a decision of the application.
+    /// Tells whether reading waits for a command of the application.
     pub(super) const fn awaits_decision(&self) -> bool {
         matches!(
             self.state,
@@ -320,28 +324,28 @@ impl Connection {
         self.now = self.now.max(now);
     }
 
-    const fn not_in_place(&self, otherwise: Error) -> Error {
+    const fn closed_or(&self, otherwise: Error) -> Error {
         match self.state {
-            State::Closing(_) | State::Handing(_) | State::Gone => Error::Closed,
+            State::Closing(_) | State::Detaching(_) | State::Done => Error::Closed,
             _ => otherwise,
         }
     }
 
-    const fn must_be_open(&self) -> Result<(), Error> {
+    const fn check_open(&self) -> Result<(), Error> {
         match self.state {
             State::Open { .. } => Ok(()),
-            _ => Err(self.not_in_place(Error::NotOpen)),
+            _ => Err(self.closed_or(Error::NotOpen)),
         }
     }
 
-    fn must_fit(&mut self, len: usize) -> Result<(), Error> {
-        let limit = self.rules.send_queue;
-        if len + ENTRY > limit {
-            let limit = limit.saturating_sub(ENTRY);
+    fn check_fits(&mut self, len: usize) -> Result<(), Error> {
+        let limit = self.config.send_queue;
+        if len + ENTRY_COST > limit {
+            let limit = limit.saturating_sub(ENTRY_COST);
             return Err(Error::TooLong { len, limit });
         }
         let queued = self.outbox.cost();
-        if queued + len + ENTRY > limit {
+        if queued + len + ENTRY_COST > limit {
             self.refused = self.refused.max(Some(len));
             return Err(Error::Full { queued, limit });
         }
@@ -359,74 +363,76 @@ impl Connection {
         Some(event)
     }
 
-    /// Takes a flush that is done. It is asked for after the send, when the driver has had its chance to say
-    /// that it could not pass on all of it.
+    /// Removes a flush that is done. It is reported in the call after the send, since the driver may say
+    /// [`Link::Full`] in between.
     fn next_flushed(&mut self) -> Option<Tag> {
-        if self.carrier == Carrier::Ready {
+        if self.link_state == LinkState::Ready {
             self.outbox.next_flushed()
         } else {
             None
         }
     }
 
-    /// Writes what fits; tells whether anything was written.
+    /// Writes packets to `tx`. Tells whether there were any.
     fn write(&mut self, tx: &mut Transmit<()>) -> bool {
-        if self.carrier != Carrier::Ready {
+        if self.link_state != LinkState::Ready {
             return false;
         }
-        let written = self.outbox.write(tx, self.agreed.tpdu_size - DATA_HEADER);
+        let written = self
+            .outbox
+            .write(tx, self.negotiated.tpdu_size - DATA_HEADER);
         if tx.is_empty() {
             return false;
         }
         self.stats.octets_sent += written.octets as u64;
         self.stats.messages_sent += written.messages as u64;
         match &self.state {
-            State::Requesting(config) if written.is_opened => {
+            State::AwaitingCc(config) if written.is_connect_sent => {
                 let span = config.answer_timeout;
                 self.arm(Timer::Handshake, span);
             }
-            State::Closing(_) | State::Handing(_) => {
-                self.arm(Timer::Close, Some(self.rules.drain_timeout));
+            State::Closing(_) | State::Detaching(_) => {
+                self.arm(Timer::Close, Some(self.config.drain_timeout));
             }
             _ => (),
         }
-        self.settle_room();
+        self.report_room();
         true
     }
 
-    /// Half the queue is to be free first, so that a sender that waits can send many and not one.
-    fn settle_room(&mut self) {
-        let limit = self.rules.send_queue;
+    /// Reports [`Event::Room`] when half the queue is free, so that a sender can queue many messages and not one.
+    fn report_room(&mut self) {
+        let limit = self.config.send_queue;
         let cost = self.outbox.cost();
         if let Some(len) = self.refused
-            && cost + len + ENTRY <= limit
+            && cost + len + ENTRY_COST <= limit
             && cost <= limit / 2
         {
             self.refused = None;
-            self.tell(Event::Room);
+            self.emit(Event::Room);
         }
     }
 
-    fn go_up(&mut self) {
-        if self.carrier == Carrier::Dead {
+    fn link_up(&mut self) {
+        if self.link_state == LinkState::Down {
             return;
         }
-        match mem::replace(&mut self.state, State::Gone) {
-            State::Waiting(config) => self.begin(config),
+        match mem::replace(&mut self.state, State::Done) {
+            State::AwaitingLink(config) => self.start_handshake(config),
             other => self.state = other,
         }
     }
 
-    fn begin(&mut self, config: Box<Config>) {
+    fn start_handshake(&mut self, config: Box<Config>) {
         match &config.role {
             Role::Initiator(proposal) => {
                 self.outbox
-                    .open_with(handshake::request(&config, proposal, self.reference));
-                self.state = State::Requesting(config);
+                    .set_connect(handshake::request(&config, proposal, self.reference));
+                self.state = State::AwaitingCc(config);
             }
             Role::Responder(_) => {
                 self.arm(Timer::Handshake, config.request_timeout);
-                self.state = State::Listening(config);
+                self.state = State::AwaitingCr(config);
             }
         }
     }
@@ -440,21 +446,21 @@ impl Machine for Connection {
 
     fn receive(&mut self, now: Instant, (): (), octets: &[u8]) {
         self.advance(now);
-        self.take_in(octets);
+        self.receive_octets(octets);
     }
 
     fn link(&mut self, now: Instant, (): (), state: Link) {
         self.advance(now);
-        match (state, self.carrier) {
-            (Link::Up | Link::Opened(_), _) => self.go_up(),
-            (Link::Full, Carrier::Ready) => self.carrier = Carrier::Full,
-            (Link::Free, Carrier::Full) => self.carrier = Carrier::Ready,
-            (Link::Ended, Carrier::Ready | Carrier::Full)
-                if !matches!(self.state, State::Waiting(_)) && self.peer_end.is_none() =>
+        match (state, self.link_state) {
+            (Link::Up | Link::Opened(_), _) => self.link_up(),
+            (Link::Full, LinkState::Ready) => self.link_state = LinkState::Full,
+            (Link::Free, LinkState::Full) => self.link_state = LinkState::Ready,
+            (Link::Ended, LinkState::Ready | LinkState::Full)
+                if !matches!(self.state, State::AwaitingLink(_)) && self.peer_end.is_none() =>
             {
                 self.peer_end = Some(PeerEnd::Finished);
             }
-            (Link::Down(cause), Carrier::Ready | Carrier::Full) => self.go_down(cause),
+            (Link::Down(cause), LinkState::Ready | LinkState::Full) => self.link_down(cause),
             _ => (),
         }
     }
@@ -467,7 +473,7 @@ impl Machine for Connection {
             Command::SendExpedited(message) => self.send_expedited(now, message),
             Command::Flush(tag) => self.flush(now, tag),
             Command::Resume => self.resume(now),
-            Command::Detach(tag) => self.hand_over(now, tag),
+            Command::Detach(tag) => self.detach(now, tag),
             Command::Close => self.close(now),
         }
     }
@@ -477,7 +483,7 @@ impl Machine for Connection {
         self.advance(now);
         loop {
             self.fire_timers();
-            self.catch_up();
+            self.decode_unread();
             if let Some(event) = self.next_event() {
                 return Output::Event(event);
             }
@@ -487,10 +493,10 @@ impl Machine for Connection {
             if self.write(tx) {
                 return Output::Transmit;
             }
-            if matches!(self.state, State::Gone) {
+            if matches!(self.state, State::Done) {
                 return Output::Done;
             }
-            self.time_silence();
+            self.update_peer_timers();
             let deadline = self.deadline();
             if deadline.is_none_or(|due| due > self.now) {
                 return Output::Idle(deadline);
@@ -501,12 +507,12 @@ impl Machine for Connection {
     fn wants(&self, (): ()) -> bool {
         match self.state {
             State::Closing(_) => self.peer_end.is_none(),
-            State::Deciding(..) => !self.is_holding(),
-            _ => !self.is_holding() && self.may_decode(),
+            State::Deciding(..) => !self.has_unread(),
+            _ => !self.has_unread() && self.may_decode(),
         }
     }
 }
 
-fn draw_reference(chance: &mut Rng) -> u16 {
-    u16::try_from(1 + chance.below(u64::from(u16::MAX))).unwrap_or(1)
+fn draw_reference(rng: &mut Rng) -> u16 {
+    u16::try_from(1 + rng.below(u64::from(u16::MAX))).unwrap_or(1)
 }

@@ -1,11 +1,11 @@
-//! TPDUs in a line that a person reads: for ladders, `farlink decode` and logs.
+//! TPDUs as one line of text, for `farlink decode` and logs.
 
 use core::fmt;
 
 use super::params::Parameters;
 use super::wire::{Connect, Tpdu};
 
-/// Octets that are shown of user data and unread variable parts.
+/// Octets shown of user data and of variable parts that are not decoded.
 const SHOWN: usize = 16;
 
 impl fmt::Display for Tpdu<'_> {
@@ -96,7 +96,7 @@ fn selector_as(name: &str, selector: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::
     hex(selector, f)
 }
 
-/// Writes nothing for no octets.
+/// Writes the first octets, or nothing if there are none.
 fn octets(name: &str, octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if octets.is_empty() {
         return Ok(());
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tpdu_prints_its_fields_in_one_line() {
+    fn a_tpdu_is_printed_in_one_line() {
         let cr = [
             0x11, 0xE0, 0, 0, 0x12, 0x34, 0, 0xC1, 2, 1, 0, 0xC2, 2, 1, 2, 0xC0, 1, 10,
         ];
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_part_that_is_no_list_prints_as_octets() {
+    fn a_variable_part_that_is_no_list_is_printed_as_octets() {
         let mut octets = alloc::vec![6 + 8, 0xE0, 0, 0, 0, 0, 0];
         octets.extend_from_slice(b"Cookie: ");
 

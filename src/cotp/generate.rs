@@ -1,4 +1,4 @@
-//! Plausible configurations and streams of packets out of arbitrary octets.
+//! Arbitrary configurations, commands and streams of packets, most of them valid, for fuzzing.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -13,16 +13,16 @@ use super::config::{
 use super::params::{self, Selector, TpduSize};
 use super::tpkt::{HEADER, VERSION};
 use super::wire::{
-    Connect, Data, DisconnectConfirm, DisconnectReason, DisconnectRequest, ErrorReport, Expedited,
-    MAX_VARIABLE, OtherClass, RejectCause, Tpdu,
+    Connect, DataTpdu, DisconnectConfirm, DisconnectReason, DisconnectRequest, ErrorReport,
+    Expedited, MAX_VARIABLE, OtherClass, RejectCause, Tpdu,
 };
 
-/// Octets of the reference of an initiator whose configuration leaves it to the seed: as good as any.
+/// The reference of a CC where the configuration draws that of the CR from the seed.
 const ANY_REFERENCE: u16 = 1;
-/// Packets of one receive.
+/// The most packets of one call of `receive`.
 const MOST_PACKETS: usize = 6;
 
-/// Generates the octets of one receive: a few packets, most of them in order, sometimes cut or spoilt.
+/// Generates the octets of one call of `receive`: a few packets, most of them valid, some cut or corrupted.
 pub(super) fn octets(config: &Config, u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let mut out = Vec::new();
     if u.ratio(1, 3)? {
@@ -43,7 +43,7 @@ pub(super) fn octets(config: &Config, u: &mut Unstructured<'_>) -> Result<Vec<u8
     Ok(out)
 }
 
-/// The CR or CC that the configuration waits for.
+/// Appends the CR or CC that the configuration waits for.
 fn handshake(config: &Config, u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
     let mut variable = Vec::new();
     let tpdu = match &config.role {
@@ -53,7 +53,7 @@ fn handshake(config: &Config, u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Re
             }
             parameters(u, &mut variable)?;
             Tpdu::ConnectionConfirm(Connect {
-                destination: config.reference.map_or(ANY_REFERENCE, u16::from),
+                destination: config.reference.unwrap_or(ANY_REFERENCE),
                 ..connect(u, &variable)?
             })
         }
@@ -94,7 +94,7 @@ fn parameters(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
 
 fn any_packet(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
     let tpdu = match u.int_in_range(0..=31_u8)? {
-        0..=22 => Tpdu::Data(Data {
+        0..=22 => Tpdu::Data(DataTpdu {
             is_last: u.arbitrary()?,
             number: rarely(u, 0)? & 0x7F,
             wants_acknowledgement: u.ratio(1, 32)?,
@@ -134,7 +134,7 @@ fn any_packet(u: &mut Unstructured<'_>, out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
-/// Bound: a TPDU out of this generator is far shorter than a packet.
+/// Appends a TPDU in a packet. Bound: TPDUs of this generator are shorter than 1000 octets.
 fn packet(tpdu: &Tpdu<'_>, out: &mut Vec<u8>) {
     let [high, low] = u16::try_from(HEADER + tpdu.wire_len())
         .unwrap_or(u16::MAX)
@@ -143,7 +143,7 @@ fn packet(tpdu: &Tpdu<'_>, out: &mut Vec<u8>) {
     tpdu.encode(out);
 }
 
-/// The usual value, and any other once in a while.
+/// Returns the usual value, and any other in one of 16 calls.
 fn rarely<'a, T: Arbitrary<'a>>(u: &mut Unstructured<'a>, usual: T) -> Result<T> {
     if u.ratio(1, 16)? {
         u.arbitrary()
@@ -157,7 +157,7 @@ fn few<'a>(u: &mut Unstructured<'a>, most: usize) -> Result<&'a [u8]> {
     u.bytes(len)
 }
 
-/// Most configurations that the derived generator would make are refused.
+/// Written by hand, since most configurations of a derived generator would be refused.
 impl<'a> Arbitrary<'a> for Config {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let usual = Self::default();
@@ -178,7 +178,7 @@ impl<'a> Arbitrary<'a> for Config {
             non_tpkt: u.arbitrary()?,
             empty: u.arbitrary()?,
             strict: rarely(u, usual.strict)?,
-            farewell: u.arbitrary()?,
+            send_disconnect: u.arbitrary()?,
             packet_limit: rarely(u, usual.packet_limit)?,
             message_limit: limit(u, usual.message_limit)?,
             empty_segment_limit: u.int_in_range(0..=20)?,
@@ -202,7 +202,7 @@ fn any_order(u: &mut Unstructured<'_>, usual: ParameterOrder) -> Result<Paramete
     rarely(u, ParameterOrder(order))
 }
 
-/// As usual, small enough to be met, or any.
+/// Returns the usual limit, a small one, or any.
 fn limit(u: &mut Unstructured<'_>, usual: usize) -> Result<usize> {
     match u.int_in_range(0..=7)? {
         0 => u.arbitrary(),
@@ -211,7 +211,7 @@ fn limit(u: &mut Unstructured<'_>, usual: usize) -> Result<usize> {
     }
 }
 
-/// As usual, or off, or of any order of magnitude up to 19 hours, nothing included.
+/// Returns the usual duration, `None`, or one of any magnitude from 0 to 19 hours.
 fn span(u: &mut Unstructured<'_>, usual: Option<Duration>) -> Result<Option<Duration>> {
     Ok(match u.int_in_range(0..=3)? {
         0 => None,
@@ -282,14 +282,14 @@ impl<'a> Arbitrary<'a> for Command {
             11..=14 => Self::Resume,
             15 => Self::Detach(u.arbitrary()?),
             16..=17 => Self::Close,
-            // Long messages cost the generator nothing this way.
+            // Long messages use up no octets of the input in this way.
             18 => Self::Send(Bytes::from(alloc::vec![0x5A; u.int_in_range(0..=200_000)?])),
             _ => Self::Send(Bytes::copy_from_slice(few(u, 300)?)),
         })
     }
 }
 
-/// A few octets, or more than fit where they are meant to go.
+/// Returns a few octets, or more than a header has room for.
 fn short<'a>(u: &mut Unstructured<'a>) -> Result<&'a [u8]> {
     if u.ratio(15, 16)? {
         few(u, 20)

@@ -1,11 +1,11 @@
-//! What CR and CC say: negotiation, without state and without time.
+//! Negotiation by CR and CC (ISO 8073 6.5), and the content of DR and ER.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::api::{Acceptance, Connected, Indication, Reason, Violation};
+use super::api::{Acceptance, Connected, EndReason, Indication, ProtocolError};
 use super::config::{
     AbsentSize, Config, ConfigError, Parameter, Proposal, Role, Strict, VariablePart,
 };
@@ -17,26 +17,28 @@ use super::wire::{
 };
 use crate::wire::{DecodeError, Fault};
 
-/// User data of CR and CC (ISO 8073 13.3.5, RFC 2126 section 4.1.1).
+/// Octets of user data of CR and CC (ISO 8073 13.3.5, RFC 2126 section 4.1.1).
 const MAX_USER_DATA: usize = 32;
-/// The whole CR (ISO 8073 13.3).
+/// Octets of a CR (ISO 8073 13.3).
 const MAX_REQUEST: usize = 128;
-/// Additional information of a DR that stays within 128 octets (ISO 8073 13.5.4).
+/// Octets of additional information in a DR, which has at most 128 octets (ISO 8073 13.5.4).
 pub(super) const MAX_INFORMATION: usize = 119;
-/// The copy of the rejected TPDU in an ER.
+/// Octets of the rejected TPDU that an ER has room for.
 const MAX_INVALID_TPDU: usize = 248;
-/// Octets of an ER before that copy.
+/// Octets of an ER before the rejected TPDU.
 const ERROR_HEADER: usize = 7;
-/// The unit of parameter 0xF0.
+/// Octets in a unit of parameter 0xF0.
 const UNIT: usize = 128;
 /// The most units that fit a TPKT.
 const MAX_UNITS: u16 = 511;
-const COOKIE: &[u8] = b"Cookie: ";
+/// The lowest octet that begins a list of parameters. No parameter code is below 0x40 (ISO 8073 13.2.3), and no
+/// peer uses one below 0x80; cookies, tokens and negotiations of RDP are ASCII or begin with 1 to 3.
+const MIN_PARAMETER_CODE: u8 = 0x80;
 
-/// How the size in the CC is expressed.
+/// The TPDU size in a CC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SizeAnswer {
-    /// Neither proposed nor limited: both sides take 65,531.
+    /// No parameter: 65,531 octets.
     Absent,
     Code(TpduSize),
     Preferred(u16),
@@ -52,16 +54,16 @@ impl SizeAnswer {
     }
 }
 
-/// A CR that is in order, as the responder keeps it until it is answered.
+/// A valid CR that waits for its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) indication: Indication,
     size: SizeAnswer,
-    /// Whether the CR asked for expedited data, if it has the parameter at all.
+    /// Whether the CR requests expedited data. `None` if it lacks the parameter.
     expedited: Option<bool>,
 }
 
-/// Refuses what no connection could work with.
+/// Checks a configuration.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if let Some(units) = config.preferred_size
         && units.get() > MAX_UNITS
@@ -95,7 +97,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         ("close_timeout", Some(config.close_timeout)),
     ] {
         if span == Some(Duration::ZERO) {
-            return Err(ConfigError::NoTime { timer });
+            return Err(ConfigError::ZeroTimeout { timer });
         }
     }
     match &config.role {
@@ -133,7 +135,7 @@ fn check_connect(variable: &[u8], user_data: &[u8]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Builds the CR.
+/// Builds a CR.
 pub(super) fn request(config: &Config, proposal: &Proposal, reference: u16) -> Bytes {
     packet(&Tpdu::ConnectionRequest(Connect {
         source: reference,
@@ -190,29 +192,33 @@ fn variable_part(
     out
 }
 
-/// Judges a CR. `tolerated` counts the deviations that are passed over.
-pub(super) fn judge_request(
+/// Checks a CR and negotiates the parameters of its CC. `tolerated` counts the deviations that are tolerated.
+pub(super) fn negotiate_request(
     config: &Config,
     cr: &Connect<'_>,
     tolerated: &mut u64,
-) -> Result<Request, Reason> {
-    let parameters = parameters(config, cr).map_err(Reason::Malformed)?;
+) -> Result<Request, EndReason> {
+    let parameters = parameters(config, cr, tolerated).map_err(EndReason::Malformed)?;
     for (is_off, flag, violation) in [
-        (cr.credit != 0, Strict::CREDIT, Violation::Credit(cr.credit)),
+        (
+            cr.credit != 0,
+            Strict::CREDIT,
+            ProtocolError::Credit(cr.credit),
+        ),
         (
             cr.destination != 0,
             Strict::REQUEST_REFERENCE,
-            Violation::RequestReference(cr.destination),
+            ProtocolError::RequestReference(cr.destination),
         ),
         (
             parameters.has_repeats,
             Strict::REPEATED,
-            Violation::Repeated,
+            ProtocolError::Repeated,
         ),
     ] {
         tolerate(config, is_off, flag, violation, tolerated)?;
     }
-    judge_class(cr, &parameters)?;
+    check_class(cr, &parameters)?;
     let size = answer_size(config, &parameters);
     Ok(Request {
         indication: Indication {
@@ -229,36 +235,52 @@ pub(super) fn judge_request(
     })
 }
 
-/// Passes a deviation over and counts it, unless the configuration insists.
+/// Counts a deviation, or refuses it if the configuration says so.
 fn tolerate(
     config: &Config,
     is_off: bool,
     flag: Strict,
-    violation: Violation,
+    violation: ProtocolError,
     tolerated: &mut u64,
-) -> Result<(), Reason> {
+) -> Result<(), EndReason> {
     if is_off && config.strict.contains(flag) {
-        return Err(Reason::Violation(violation));
+        return Err(EndReason::ProtocolError(violation));
     }
     *tolerated += u64::from(is_off);
     Ok(())
 }
 
-fn parameters<'a>(config: &Config, connect: &Connect<'a>) -> Result<Parameters<'a>, DecodeError> {
-    if is_list(config, connect.variable) {
-        connect.parameters()
-    } else {
-        Ok(Parameters::default())
+fn parameters<'a>(
+    config: &Config,
+    connect: &Connect<'a>,
+    tolerated: &mut u64,
+) -> Result<Parameters<'a>, DecodeError> {
+    if !is_list(config, connect.variable) {
+        return Ok(Parameters::default());
+    }
+    match params::without_trailing_octet(connect.variable) {
+        Some(variable) if !config.strict.contains(Strict::TRAILING_OCTET) => {
+            *tolerated += 1;
+            Connect {
+                variable,
+                ..*connect
+            }
+            .parameters()
+        }
+        _ => connect.parameters(),
     }
 }
 
-/// RDP puts a cookie where the parameters belong, and sets no selector and no size then.
+/// Tells whether a variable part is a list of parameters.
 fn is_list(config: &Config, variable: &[u8]) -> bool {
-    config.variable_part == VariablePart::Parameters && !variable.starts_with(COOKIE)
+    config.variable_part == VariablePart::Parameters
+        && variable
+            .first()
+            .is_none_or(|&first| first >= MIN_PARAMETER_CODE)
 }
 
-/// ISO 8073 table 3, for a responder that has class 0 alone.
-fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Reason> {
+/// Checks that a CR offers class 0 (ISO 8073 table 3).
+fn check_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), EndReason> {
     let class = cr.class();
     let offers = |wanted: u8| {
         parameters
@@ -273,18 +295,18 @@ fn judge_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), Reas
         3 | 4 => offers(0) || offers(1),
         _ => {
             let fault = Fault::Value(u32::from(cr.class_option));
-            return Err(Reason::Malformed(DecodeError::new("class", 6, fault)));
+            return Err(EndReason::Malformed(DecodeError::new("class", 6, fault)));
         }
     };
     if is_offered {
         Ok(())
     } else {
-        Err(Reason::Violation(Violation::Class(class)))
+        Err(EndReason::ProtocolError(ProtocolError::Class(class)))
     }
 }
 
-/// A size in the CR always gets one in the CC (RFC 2126 section 6.4), and 0xF0 answers 0xF0
-/// (X.224 6.5.4 k).
+/// Returns the size for the CC. A size in the CR is always answered (RFC 2126 section 6.4), and 0xF0 by 0xF0 (X.224
+/// 6.5.4 k).
 fn answer_size(config: &Config, parameters: &Parameters<'_>) -> SizeAnswer {
     if let Some(proposed) = parameters.preferred_size {
         let own = config
@@ -294,7 +316,7 @@ fn answer_size(config: &Config, parameters: &Parameters<'_>) -> SizeAnswer {
     }
     match parameters.tpdu_size {
         Some(proposed) if proposed > config.tpdu_size => {
-            // Who knows 65,536 need not know 16,384: only the sizes of ISO 8073 are common ground.
+            // A peer that takes 65,536 may not take 16,384: all peers know the sizes of ISO 8073 alone.
             SizeAnswer::Code(config.tpdu_size.min(TpduSize::ISO))
         }
         Some(proposed) => SizeAnswer::Code(proposed),
@@ -312,9 +334,9 @@ fn units_of(size: TpduSize) -> u16 {
     u16::try_from(size.octets() / UNIT).unwrap_or(MAX_UNITS)
 }
 
-/// Builds the CC and what it agrees to. Both selectors are echoed whenever the CR has them, as clients of
-/// the snap7 family take nothing else. Where they leave no room for a size that the CR itself did not have,
-/// they stay away: an echo may, a size must be there (ISO 8073 13.3.4 a, RFC 2126 section 6.4).
+/// Builds a CC, and returns the result of the handshake. The CC repeats both selectors of the CR, as clients of the
+/// snap7 family require. If they leave no room for a size that the CR lacks, they are left out, since the size is
+/// required and they are not (ISO 8073 13.3.4 a, RFC 2126 section 6.4).
 pub(super) fn confirm(
     config: &Config,
     request: &Request,
@@ -371,7 +393,7 @@ pub(super) fn confirm(
     Ok((cc, connected))
 }
 
-/// Drops leading zeros, as implementations write 0xF0.
+/// Removes leading zeros, as implementations encode 0xF0.
 fn minimal(octets: &[u8]) -> &[u8] {
     match octets {
         [0, rest @ ..] => rest,
@@ -379,30 +401,38 @@ fn minimal(octets: &[u8]) -> &[u8] {
     }
 }
 
-/// Judges a CC. `tolerated` counts the deviations that are passed over.
-pub(super) fn judge_confirm(
+/// Checks a CC and returns the result of the handshake. `tolerated` counts the deviations that are tolerated.
+pub(super) fn negotiate_confirm(
     config: &Config,
     proposal: &Proposal,
     reference: u16,
     cc: &Connect<'_>,
     tolerated: &mut u64,
-) -> Result<Connected, Reason> {
-    if cc.destination != reference {
-        return Err(Reason::Violation(Violation::Reference {
+) -> Result<Connected, EndReason> {
+    if cc.class() != 0 {
+        return Err(EndReason::ProtocolError(ProtocolError::SelectedClass(
+            cc.class(),
+        )));
+    }
+    let parameters = parameters(config, cc, tolerated).map_err(EndReason::Malformed)?;
+    let mut tolerate = |is_off, flag, error| tolerate(config, is_off, flag, error, tolerated);
+    tolerate(
+        cc.destination != reference,
+        Strict::CONFIRM_REFERENCE,
+        ProtocolError::Reference {
             expected: reference,
             found: cc.destination,
-        }));
-    }
-    if cc.class() != 0 {
-        return Err(Reason::Violation(Violation::SelectedClass(cc.class())));
-    }
-    let parameters = parameters(config, cc).map_err(Reason::Malformed)?;
-    let mut judge = |is_off, flag, violation| tolerate(config, is_off, flag, violation, tolerated);
-    judge(cc.credit != 0, Strict::CREDIT, Violation::Credit(cc.credit))?;
-    judge(
+        },
+    )?;
+    tolerate(
+        cc.credit != 0,
+        Strict::CREDIT,
+        ProtocolError::Credit(cc.credit),
+    )?;
+    tolerate(
         parameters.has_repeats,
         Strict::REPEATED,
-        Violation::Repeated,
+        ProtocolError::Repeated,
     )?;
     for (ours, theirs, flag) in [
         (&proposal.calling, parameters.calling, Strict::CALLING),
@@ -410,13 +440,13 @@ pub(super) fn judge_confirm(
     ] {
         let expected = ours.clone().unwrap_or_default();
         let found = theirs.map_or_else(|| expected.clone(), Selector::from);
-        // A selector that was not asked for is the responder's to give (ISO 8073 13.3.4 a).
+        // A responder may give a selector that was not requested (ISO 8073 13.3.4 a).
         let differs = ours.is_some() && found != expected;
-        judge(differs, flag, Violation::Selector { expected, found })?;
+        tolerate(differs, flag, ProtocolError::Selector { expected, found })?;
     }
     let (found, proposed) = selected_size(config, proposal, &parameters)?;
-    let violation = Violation::Size { found, proposed };
-    judge(found > proposed, Strict::CONFIRM_SIZE, violation)?;
+    let error = ProtocolError::Size { found, proposed };
+    tolerate(found > proposed, Strict::CONFIRM_SIZE, error)?;
     Ok(Connected {
         calling: parameters
             .calling
@@ -434,20 +464,22 @@ pub(super) fn judge_confirm(
     })
 }
 
-/// Returns the size that the CC selects, and the most that it may be.
+/// Returns the size that the CC selects, and the size that was proposed, in octets.
 fn selected_size(
     config: &Config,
     proposal: &Proposal,
     parameters: &Parameters<'_>,
-) -> Result<(usize, usize), Reason> {
-    // Whoever writes the variable part by hand proposes nothing that is known here.
+) -> Result<(usize, usize), EndReason> {
+    // A variable part of the application may propose any size.
     let is_known = proposal.variable.is_none();
     if let Some(units) = parameters.preferred_size {
         let found = octets_of(units);
         return match config.preferred_size {
             _ if !is_known => Ok((found, MAX_TPDU)),
             Some(ours) => Ok((found, octets_of(ours.get()))),
-            None => Err(Reason::Violation(Violation::PreferredSize(found))),
+            None => Err(EndReason::ProtocolError(ProtocolError::PreferredSize(
+                found,
+            ))),
         };
     }
     let proposed = if is_known {
@@ -467,7 +499,7 @@ fn selected_size(
     Ok((absent, absent))
 }
 
-/// Builds the DR that refuses a CR: no reference was assigned, so the source is 0 (ISO 8073 6.6.3).
+/// Builds the DR that refuses a CR. SRC-REF is 0, since no reference was assigned (ISO 8073 6.6.3).
 pub(super) fn refuse(destination: u16, reason: DisconnectReason, information: &[u8]) -> Bytes {
     disconnect(destination, 0, reason, information)
 }
@@ -492,10 +524,15 @@ pub(super) fn disconnect(
     }))
 }
 
-/// Builds the ER that reports `tpdu`, when `reason` is a fault in it. It holds the TPDU up to and including
-/// the fault (ISO 8073 13.12.4), as far as `size` octets allow.
-pub(super) fn report(destination: u16, reason: &Reason, tpdu: &[u8], size: usize) -> Option<Bytes> {
-    let (cause, fault) = fault_of(reason, tpdu)?;
+/// Builds the ER that rejects `tpdu`, if `reason` is a fault in it. The ER has the TPDU up to and including the
+/// fault (ISO 8073 13.12.4), as far as `size` octets allow.
+pub(super) fn report(
+    destination: u16,
+    reason: &EndReason,
+    tpdu: &[u8],
+    size: usize,
+) -> Option<Bytes> {
+    let (cause, fault) = reject_cause(reason, tpdu)?;
     let most = MAX_INVALID_TPDU.min(size.saturating_sub(ERROR_HEADER));
     let len = fault.saturating_add(1).min(tpdu.len()).min(most);
     let mut variable = Vec::new();
@@ -511,31 +548,31 @@ pub(super) fn report(destination: u16, reason: &Reason, tpdu: &[u8], size: usize
     })))
 }
 
-/// Returns why a TPDU is rejected, and where its fault lies. An ER is never answered by another (ISO 8073
+/// Returns the reject cause of a TPDU and the offset of its fault. An ER is never answered by another (ISO 8073
 /// 6.22.3 note 2).
-fn fault_of(reason: &Reason, tpdu: &[u8]) -> Option<(RejectCause, usize)> {
+fn reject_cause(reason: &EndReason, tpdu: &[u8]) -> Option<(RejectCause, usize)> {
     let &[length, code, ..] = tpdu else {
         return None;
     };
     let fault = match reason {
         _ if code == ER => return None,
-        Reason::Unexpected { .. } | Reason::Violation(Violation::DataCode(_)) => {
+        EndReason::Unexpected { .. } | EndReason::ProtocolError(ProtocolError::DataCode(_)) => {
             return Some((RejectCause::TPDU_TYPE, 1));
         }
-        Reason::Malformed(error) if error.field == TPDU_CODE => {
+        EndReason::Malformed(error) if error.field == TPDU_CODE => {
             return Some((RejectCause::TPDU_TYPE, 1));
         }
-        Reason::Malformed(error) => error.offset,
-        Reason::Violation(violation) => match violation {
-            // It is refused by a DR.
-            Violation::Class(_) => return None,
-            Violation::Credit(_) => 1,
-            Violation::Reference { .. } | Violation::RequestReference(_) => 3,
-            Violation::SelectedClass(_) => 6,
-            Violation::Repeated
-            | Violation::Selector { .. }
-            | Violation::PreferredSize(_)
-            | Violation::Size { .. } => usize::from(length),
+        EndReason::Malformed(error) => error.offset,
+        EndReason::ProtocolError(violation) => match violation {
+            // The answer is a DR.
+            ProtocolError::Class(_) => return None,
+            ProtocolError::Credit(_) => 1,
+            ProtocolError::Reference { .. } | ProtocolError::RequestReference(_) => 3,
+            ProtocolError::SelectedClass(_) => 6,
+            ProtocolError::Repeated
+            | ProtocolError::Selector { .. }
+            | ProtocolError::PreferredSize(_)
+            | ProtocolError::Size { .. } => usize::from(length),
             _ => 2,
         },
         _ => return None,
@@ -543,7 +580,7 @@ fn fault_of(reason: &Reason, tpdu: &[u8]) -> Option<(RejectCause, usize)> {
     Some((RejectCause::PARAMETER_VALUE, fault))
 }
 
-/// Returns the source reference of a CR or CC, if its octets are there; nothing else need be in order.
+/// Returns SRC-REF of a CR or CC, which may be malformed otherwise.
 pub(super) fn source_of(tpdu: &[u8], code: u8) -> Option<u16> {
     match *tpdu {
         [_, first, _, _, high, low, ..] if first & 0xF0 == code => {

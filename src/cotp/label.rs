@@ -1,74 +1,106 @@
-//! What ladders call the runs of a stream: the TPDUs in them, in few words.
+//! Short labels for the TPDUs of a stream, for ladder diagrams.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
+use super::api::{ConnectionEnd, EndReason, Event};
 use super::tpkt::Tpkt;
-use super::wire::{Connect, Data, Tpdu};
+use super::wire::{Connect, DataTpdu, Tpdu};
 use crate::Framing as _;
 
-/// Things that one label names before it only counts.
-const MOST: usize = 4;
+/// TPDUs and messages that one label lists. Further ones are counted.
+const MAX_ITEMS: usize = 4;
 
-/// Names the runs of one direction of a stream by their TPDUs, for the ladders of a simulation.
+/// TpduLabels the chunks of one direction of a stream by their TPDUs.
 ///
-/// A run is named by what ends in it; what only begins in it is shown as `..`. The sizes of DTs are octets
-/// of user data, joined up to the `end` of their message.
+/// A label lists the TPDUs that end in a chunk; `..` stands for one that only begins in it. The sizes of DTs are
+/// octets of user data, joined up to the `end` of their message.
 ///
 /// ```
-/// use farlink::cotp::Labels;
+/// use farlink::cotp::TpduLabels;
 ///
-/// let mut labels = Labels::default();
+/// let mut labels = TpduLabels::default();
 /// let run = [3, 0, 0, 8, 2, 0xf0, 0, b'a', 3, 0, 0, 9, 2, 0xf0, 0x80, b'b', b'c', 3];
 /// assert_eq!(labels.name(&run).as_deref(), Some("DT 1+2 end .."));
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Labels {
+pub struct TpduLabels {
     framing: Tpkt,
 }
 
-impl Labels {
-    /// Names the next run; `None` when there is nothing in it.
-    pub fn name(&mut self, run: &[u8]) -> Option<String> {
-        let mut line = Line::default();
-        let mut rest = run;
+impl TpduLabels {
+    /// Returns the label of the next chunk, or `None` if it is empty.
+    pub fn name(&mut self, chunk: &[u8]) -> Option<String> {
+        let mut line = LabelText::default();
+        let mut rest = chunk;
         while !rest.is_empty() {
             match self.framing.next(&mut rest) {
                 Ok(Some(tpdu)) => line.add(tpdu),
                 Ok(None) => break,
                 Err(_) => {
-                    line.thing(format!("{} octets that are no TPKT", rest.len()));
+                    line.push_item(format!("{} octets that are not a TPKT", rest.len()));
                     return line.finish();
                 }
             }
         }
-        line.message();
+        line.end_chunk();
         if !self.framing.is_between() {
-            line.things.push((String::from(".."), 1));
+            line.items.push((String::from(".."), 1));
         }
         line.finish()
     }
 }
 
-/// What one run is called, as it grows.
+/// Returns a short label for an event, for ladder diagrams and logs.
+#[must_use]
+pub fn event_label(event: &Event) -> String {
+    match event {
+        Event::Indication(indication) => match &indication.called {
+            Some(called) => format!("called as {called}"),
+            None => "called".into(),
+        },
+        Event::Connected(agreed) => format!("connected, TPDU size {}", agreed.tpdu_size),
+        Event::Received(message) => format!("received {} octets", message.len()),
+        Event::Expedited(message) => format!("expedited {} octets", message.len()),
+        Event::Room => "room".into(),
+        Event::Flushed(_) => "flushed".into(),
+        Event::Failed(end) | Event::Closed(end) => end_label(end),
+        other @ Event::NonTpkt(_) => format!("{other:?}"),
+    }
+}
+
+fn end_label(end: &ConnectionEnd) -> String {
+    let reason = match &end.reason {
+        EndReason::NoConfirm(after) => format!("no answer within {after:?}"),
+        EndReason::Refused(request) => format!("refused: {}", request.reason),
+        EndReason::Declined(reason) => format!("declined: {reason}"),
+        other => other.to_string(),
+    };
+    match end.incomplete {
+        0 => reason,
+        octets => format!("{reason}, {octets} octets dropped"),
+    }
+}
+
+/// The label of one chunk while it is built.
 #[derive(Debug, Default)]
-struct Line {
-    /// Each with how often it stands there in a row.
-    things: Vec<(String, usize)>,
-    /// The sizes of the DTs of the message under way, each with how often it comes in a row.
+struct LabelText {
+    /// TPDUs and messages, each with the number of its repetitions in a row.
+    items: Vec<(String, usize)>,
+    /// The sizes of the DTs of the current message, each with the number of its repetitions in a row.
     sizes: Vec<(usize, usize)>,
 }
 
-impl Line {
+impl LabelText {
     fn add(&mut self, tpdu: &[u8]) {
         let tpdu = Tpdu::decode(tpdu);
         if let Ok(Tpdu::Data(data)) = &tpdu {
             return self.data(data);
         }
-        self.message();
-        self.thing(match tpdu {
+        self.end_chunk();
+        self.push_item(match tpdu {
             Ok(Tpdu::ConnectionRequest(connect)) => connection("CR", &connect),
             Ok(Tpdu::ConnectionConfirm(connect)) => connection("CC", &connect),
             Ok(Tpdu::DisconnectRequest(request)) => format!("DR {}", request.reason),
@@ -79,28 +111,28 @@ impl Line {
         });
     }
 
-    fn data(&mut self, data: &Data<'_>) {
-        again_or_new(&mut self.sizes, data.user_data.len());
+    fn data(&mut self, data: &DataTpdu<'_>) {
+        push_run(&mut self.sizes, data.user_data.len());
         if data.is_last {
             let text = format!("{} end", self.joined());
             self.sizes.clear();
-            self.thing(text);
+            self.push_item(text);
         }
     }
 
-    /// Names the DTs of a message that goes on in another run.
-    fn message(&mut self) {
+    /// Adds the DTs of a message that continues in another chunk.
+    fn end_chunk(&mut self) {
         if !self.sizes.is_empty() {
             let text = format!("{} more", self.joined());
             self.sizes.clear();
-            self.thing(text);
+            self.push_item(text);
         }
     }
 
     fn joined(&self) -> String {
         let mut text = String::from("DT ");
-        for (place, (size, count)) in self.sizes.iter().enumerate() {
-            let plus = if place > 0 { "+" } else { "" };
+        for (index, (size, count)) in self.sizes.iter().enumerate() {
+            let plus = if index > 0 { "+" } else { "" };
             // Writing to a string cannot fail.
             let _ = match count {
                 1 => write!(text, "{plus}{size}"),
@@ -111,22 +143,27 @@ impl Line {
         text
     }
 
-    fn thing(&mut self, text: String) {
-        again_or_new(&mut self.things, text);
+    fn push_item(&mut self, text: String) {
+        push_run(&mut self.items, text);
     }
 
     fn finish(self) -> Option<String> {
         let mut text = String::new();
-        for (place, (thing, count)) in self.things.iter().take(MOST).enumerate() {
-            if place > 0 {
-                text.push_str(if thing == ".." { " " } else { ", " });
+        for (index, (item, count)) in self.items.iter().take(MAX_ITEMS).enumerate() {
+            if index > 0 {
+                text.push_str(if item == ".." { " " } else { ", " });
             }
-            text.push_str(thing);
+            text.push_str(item);
             if *count > 1 {
                 let _ = write!(text, " ({count} times)");
             }
         }
-        let rest: usize = self.things.iter().skip(MOST).map(|(_, count)| count).sum();
+        let rest: usize = self
+            .items
+            .iter()
+            .skip(MAX_ITEMS)
+            .map(|(_, count)| count)
+            .sum();
         if rest > 0 {
             let _ = write!(text, ", {rest} more");
         }
@@ -134,14 +171,14 @@ impl Line {
     }
 }
 
-fn again_or_new<T: PartialEq>(row: &mut Vec<(T, usize)>, thing: T) {
+fn push_run<T: PartialEq>(row: &mut Vec<(T, usize)>, item: T) {
     match row.last_mut() {
-        Some((before, count)) if *before == thing => *count += 1,
-        _ => row.push((thing, 1)),
+        Some((before, count)) if *before == item => *count += 1,
+        _ => row.push((item, 1)),
     }
 }
 
-/// Whom it names; the sizes stand in the events of both ends.
+/// Returns the selectors of a CR or CC. The sizes are in the events of both ends.
 fn connection(name: &str, connect: &Connect<'_>) -> String {
     let mut text = String::from(name);
     if let Ok(list) = connect.parameters() {
@@ -175,11 +212,11 @@ mod tests {
     }
 
     fn name(packets: &[Vec<u8>]) -> String {
-        Labels::default().name(&packets.concat()).unwrap()
+        TpduLabels::default().name(&packets.concat()).unwrap()
     }
 
     #[test]
-    fn a_request_is_named_with_its_selectors() {
+    fn the_label_of_a_request_has_its_selectors() {
         assert_eq!(name(&[CR.to_vec()]), "CR calling 0100 called 0102");
     }
 
@@ -196,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_one_run_are_counted() {
+    fn equal_messages_of_one_chunk_are_counted() {
         let many: Vec<Vec<u8>> = (0..40).map(|_| dt(12, true)).collect();
         let odd: Vec<Vec<u8>> = (1..8).map(|len| dt(len, true)).collect();
 
@@ -205,9 +242,9 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_is_cut_belongs_to_the_run_in_which_it_ends() {
+    fn a_packet_belongs_to_the_chunk_in_which_it_ends() {
         let packets = [dt(10, true), dt(20, true)].concat();
-        let mut labels = Labels::default();
+        let mut labels = TpduLabels::default();
 
         assert_eq!(labels.name(&packets[..20]).unwrap(), "DT 10 end ..");
         assert_eq!(labels.name(&packets[20..25]).unwrap(), "..");
@@ -215,16 +252,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_packet_is_counted_in_octets() {
+    fn octets_that_are_not_a_packet_are_counted() {
         let mut octets = CR.to_vec();
         octets.extend_from_slice(b"GET /");
-        let mut labels = Labels::default();
+        let mut labels = TpduLabels::default();
 
         let named = labels.name(&octets).unwrap();
 
         assert!(named.starts_with("CR calling"), "{named}");
-        assert!(named.ends_with("octets that are no TPKT"), "{named}");
-        assert!(labels.name(b"more").unwrap().ends_with("no TPKT"));
+        assert!(named.ends_with("octets that are not a TPKT"), "{named}");
+        assert!(labels.name(b"more").unwrap().ends_with("not a TPKT"));
         assert_eq!(labels.name(b""), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The variable part of CR and CC: a list of parameters, or whatever else a user puts there.
+//! The parameters in the variable part of CR, CC, DR and ER (ISO 8073 13.2.3).
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -16,22 +16,25 @@ pub(super) const CALLED: u8 = 0xC2;
 pub(super) const OPTIONS: u8 = 0xC6;
 pub(super) const ALTERNATIVES: u8 = 0xC7;
 pub(super) const PREFERRED: u8 = 0xF0;
-/// In an ER: the rejected TPDU (ISO 8073 13.12.4). The same code as the calling selector of a CR.
+/// The rejected TPDU in an ER (ISO 8073 13.12.4), with the code of the calling selector.
 pub(super) const INVALID_TPDU: u8 = 0xC1;
-/// In a DR: additional information (ISO 8073 13.5.4).
+/// Additional information in a DR (ISO 8073 13.5.4).
 pub(super) const INFORMATION: u8 = 0xE0;
 
-/// A T-selector (TSAP-ID): an octet string that names the service at one end.
+/// A T-selector (TSAP-ID): an octet string that identifies the service at one end.
 ///
-/// Selectors are compared octet by octet: `0001`, `01` and `00000001` are three different ones. The
-/// standard sets no length; a CR or CC has room for 246 octets in all (ISO 8073 13.3.4 a).
+/// Selectors are compared octet by octet: `0001`, `01` and `00000001` differ. The standard sets no length; a
+/// CR or CC has room for 246 octets in all (ISO 8073 13.3.4 a).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Selector(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] Bytes);
 
+/// Octets that `Debug` shows of a selector.
+const SHOWN: usize = 16;
+
 impl Selector {
-    /// Takes the octets as they are.
+    /// Makes a selector of these octets.
     pub fn new(octets: impl Into<Bytes>) -> Self {
         Self(octets.into())
     }
@@ -42,8 +45,8 @@ impl Selector {
         &self.0
     }
 
-    /// Returns the octets as a big-endian number, the way hat-drivers shows selectors, or `None` when
-    /// there are more than 8 of them.
+    /// Returns the octets as a big-endian number, as hat-drivers shows selectors. `None` if there are more than
+    /// 8.
     #[must_use]
     pub fn to_number(&self) -> Option<u64> {
         (self.0.len() <= 8).then(|| {
@@ -55,7 +58,7 @@ impl Selector {
 }
 
 impl From<u16> for Selector {
-    /// Makes the two-octet selector that hat-drivers makes of an integer.
+    /// Makes the selector of two octets that hat-drivers uses for an integer.
     fn from(number: u16) -> Self {
         Self(Bytes::copy_from_slice(&number.to_be_bytes()))
     }
@@ -68,7 +71,7 @@ impl From<&[u8]> for Selector {
 }
 
 impl fmt::Display for Selector {
-    /// Writes the octets in hex, and nothing for an empty selector.
+    /// Writes the octets in hex. An empty selector is an empty text.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }
@@ -76,27 +79,35 @@ impl fmt::Display for Selector {
 
 impl fmt::Debug for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Selector({self})")
+        let shown = self.0.get(..SHOWN).unwrap_or(&self.0);
+        f.write_str("Selector(")?;
+        shown
+            .iter()
+            .try_for_each(|octet| write!(f, "{octet:02x}"))?;
+        if self.0.len() > SHOWN {
+            write!(f, ".. ({} octets)", self.0.len())?;
+        }
+        f.write_str(")")
     }
 }
 
-/// A maximum TPDU size, header included, as parameter 0xC0 expresses it (ISO 8073 13.3.4 b).
+/// A maximum TPDU size, header included, as in parameter 0xC0 (ISO 8073 13.3.4 b).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "usize", into = "usize"))]
 pub struct TpduSize(u8);
 
 impl TpduSize {
-    /// 128 octets, which everybody handles.
+    /// 128 octets, which every implementation supports.
     pub const SMALLEST: Self = Self(7);
-    /// 2048 octets, the largest that class 0 of ISO 8073 has.
+    /// 2048 octets, the largest size of class 0 in ISO 8073.
     pub const CLASS_0: Self = Self(11);
-    /// 8192 octets, the largest of ISO 8073.
+    /// 8192 octets, the largest size in ISO 8073.
     pub const ISO: Self = Self(13);
-    /// 65,531 octets, all that a TPKT holds. RFC 1006 section 5 expresses it by leaving the parameter out.
+    /// 65,531 octets, the most that a TPKT holds. A CR without the parameter proposes it (RFC 1006 section 5).
     pub const LARGEST: Self = Self(16);
 
-    /// Returns the size of `octets`: a power of two from 128 to 65,536, or 65,531.
+    /// Returns the size of `octets`, which are a power of two from 128 to 65,536, or 65,531.
     #[must_use]
     pub const fn from_octets(octets: usize) -> Option<Self> {
         match octets {
@@ -114,10 +125,10 @@ impl TpduSize {
         }
     }
 
-    /// Returns the size of a code on the wire, 7 to 16.
+    /// Returns the size of a parameter value, which is the binary logarithm of the size, 7 to 16.
     ///
-    /// ISO 8073 ends at 13; 14 to 16 are practice. Everything else is refused: codes 0 and 1 would leave
-    /// no room for user data, and 162 would mean 2 to the power of 162.
+    /// ISO 8073 ends at 13; peers use 14 to 16 as well. Other values are refused: 0 and 1 leave no room for
+    /// user data, and 162 would be 2 to the power of 162.
     #[must_use]
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
@@ -126,7 +137,7 @@ impl TpduSize {
         }
     }
 
-    /// Returns the code on the wire.
+    /// Returns the parameter value.
     #[must_use]
     pub const fn code(self) -> u8 {
         self.0
@@ -165,34 +176,34 @@ impl<'a> arbitrary::Arbitrary<'a> for TpduSize {
     }
 }
 
-/// The parameters of a CR or CC that class 0 over TCP knows.
+/// The parameters of a CR or CC that class 0 over TCP uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Parameters<'a> {
     /// 0xC0, the maximum TPDU size.
     pub tpdu_size: Option<TpduSize>,
-    /// 0xF0, the preferred maximum TPDU size in units of 128 octets; saturates (X.224 13.3.4 c).
+    /// 0xF0, the preferred maximum TPDU size in units of 128 octets. Saturates at 65,535 (X.224 13.3.4 c).
     pub preferred_size: Option<u16>,
     /// 0xC1, the calling selector.
     pub calling: Option<&'a [u8]>,
-    /// 0xC2, the called (in a CC: responding) selector.
+    /// 0xC2, the called selector, or the responding selector of a CC.
     pub called: Option<&'a [u8]>,
     /// 0xC6, additional options; bit 1 is the use of expedited data (RFC 1006 section 5).
     pub options: Option<u8>,
     /// 0xC7, alternative protocol classes, one octet each with the class in bits 8-5.
     pub alternatives: Option<&'a [u8]>,
-    /// Whether a parameter stands there twice. The last one counts (ISO 8073 13.2.3).
+    /// Whether a parameter occurs twice. The last one counts (ISO 8073 13.2.3).
     pub has_repeats: bool,
 }
 
 impl<'a> Parameters<'a> {
-    /// Reads the parameter list in `variable`, which lies at `offset` of its TPDU.
+    /// Decodes the parameter list in `variable`, which begins at `offset` of its TPDU.
     ///
-    /// Unknown parameters are skipped (ISO 8073 13.2.3), as is a 0xC6 that is not one octet long: S7
-    /// routing puts a subnet there.
+    /// Unknown parameters are ignored (ISO 8073 13.2.3), as is a 0xC6 that is not one octet long: S7 routing
+    /// carries a subnet in it.
     ///
     /// # Errors
     ///
-    /// A parameter that runs past the end, and sizes of an impossible value or length.
+    /// A parameter extends beyond the end, or a size has an invalid value or length.
     pub fn decode(variable: &'a [u8], offset: usize) -> Result<Self, DecodeError> {
         let mut parameters = Self::default();
         for parameter in list(variable, offset) {
@@ -223,7 +234,7 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// Returns the value of the last parameter with this code, if all of `variable` is a list.
+/// Returns the value of the last parameter with this code, if `variable` is a list of parameters.
 pub(super) fn find(code: u8, variable: &[u8]) -> Option<&[u8]> {
     list(variable, 0).try_fold(None, |found, parameter| match parameter {
         Ok((_, other, value)) if other == code => Some(Some(value)),
@@ -232,8 +243,8 @@ pub(super) fn find(code: u8, variable: &[u8]) -> Option<&[u8]> {
     })?
 }
 
-/// Returns the parameters of a list that lies at `offset`: where each is, its code and its value. The list
-/// ends with the first error.
+/// Returns offset, code and value of each parameter of a list that begins at `offset`. The iterator ends with
+/// the first error.
 fn list(
     variable: &[u8],
     offset: usize,
@@ -252,7 +263,19 @@ fn list(
     })
 }
 
-/// Code, length, value (ISO 8073 13.2.3).
+/// Returns a list of parameters without the one octet behind it, if there is such an octet.
+pub(super) fn without_trailing_octet(variable: &[u8]) -> Option<&[u8]> {
+    let mut rest = variable;
+    while let Ok((behind, _)) = parameter(rest) {
+        rest = behind;
+    }
+    match (rest, variable) {
+        ([_], [list @ .., _]) => Some(list),
+        _ => None,
+    }
+}
+
+/// Splits off one parameter: code, length, value (ISO 8073 13.2.3).
 fn parameter(octets: &[u8]) -> IResult<&[u8], (u8, &[u8])> {
     let (rest, (code, length)) = (octet, octet).parse(octets)?;
     let (rest, value) = take(length).parse(rest)?;
@@ -305,7 +328,8 @@ fn preferred_size(value: &[u8], at: usize) -> Result<u16, DecodeError> {
     Ok(u16::try_from(number).unwrap_or(u16::MAX))
 }
 
-/// Writes one parameter. `value` has at most 255 octets; the caller has checked the whole header.
+/// Appends one parameter. Bound: the caller has checked the length of the header, so `value` has at most 255
+/// octets.
 pub(super) fn encode(code: u8, value: &[u8], out: &mut Vec<u8>) {
     let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
     out.extend_from_slice(&[code, length]);

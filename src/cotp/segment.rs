@@ -1,4 +1,4 @@
-//! Messages to DTs and back (ISO 8073 6.3).
+//! Segmentation of messages into DTs, and reassembly (ISO 8073 6.3).
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -7,24 +7,24 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::tpkt::{HEADER, VERSION};
-use super::wire::{DATA_HEADER, Data, Tpdu};
+use super::wire::{DATA_HEADER, DataTpdu, Tpdu};
 use crate::{Tag, Transmit};
 
-/// What an entry of a queue costs beside its octets.
-pub(super) const ENTRY: usize = 64;
-const HEAD: usize = HEADER + DATA_HEADER;
+/// Octets that an entry of a queue counts beside its content.
+pub(super) const ENTRY_COST: usize = 64;
+const DATA_PACKET_HEADER: usize = HEADER + DATA_HEADER;
 
-/// A message of which a part has come.
+/// A message that has arrived in part.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Assembly {
+pub(super) struct Reassembly {
     octets: Vec<u8>,
-    /// Octets of the last message: the guess for one that goes on behind what was read.
+    /// Octets of the last message, reserved for one whose end was not read yet.
     last: usize,
     empty_segments: u32,
     is_begun: bool,
 }
 
-impl Assembly {
+impl Reassembly {
     pub(super) const fn is_begun(&self) -> bool {
         self.is_begun
     }
@@ -33,21 +33,21 @@ impl Assembly {
         self.octets.len()
     }
 
-    /// Returns the bytes of memory it holds.
+    /// Returns the bytes of memory that the message holds.
     pub(super) fn memory_used(&self) -> usize {
         self.octets.capacity()
     }
 
-    /// Notes a segment without user data and returns how many there were.
-    pub(super) const fn note_empty(&mut self) -> u32 {
+    /// Counts a segment without user data, and returns the count of the message.
+    pub(super) const fn count_empty(&mut self) -> u32 {
         self.empty_segments = self.empty_segments.saturating_add(1);
         self.empty_segments
     }
 
-    /// Adds user data. `ahead` tells what follows at once: with it counted in, a message that lies whole in
-    /// what was read gets its memory in one piece. A longer one starts with as much as the last one took,
-    /// which the peer has sent before.
-    pub(super) fn append(&mut self, octets: &[u8], ahead: impl FnOnce() -> Ahead) {
+    /// Appends user data. `ahead` returns the user data that were read behind them, so that a message that was
+    /// read whole is allocated once. A longer one reserves the size of the last message, which the peer did
+    /// send.
+    pub(super) fn append(&mut self, octets: &[u8], ahead: impl FnOnce() -> Lookahead) {
         self.is_begun = true;
         if self.octets.capacity() - self.octets.len() < octets.len() {
             let ahead = ahead();
@@ -61,7 +61,7 @@ impl Assembly {
         self.octets.extend_from_slice(octets);
     }
 
-    /// Gives the message, in no more memory than it needs, and starts the next one.
+    /// Returns the message without spare capacity, and begins the next one.
     pub(super) fn finish(&mut self) -> Bytes {
         let message = core::mem::take(self).octets;
         self.last = message.len();
@@ -69,96 +69,96 @@ impl Assembly {
     }
 }
 
-/// What is known to follow some user data of a message.
+/// User data of a message that were read behind a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Ahead {
+pub(super) struct Lookahead {
     /// Octets of user data.
     pub(super) octets: usize,
     /// Whether the message ends with them.
     pub(super) is_whole: bool,
 }
 
-/// Everything that waits to be written to the link.
+/// The messages and TPDUs that wait to be written to the stream.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Outbox {
     messages: VecDeque<Bytes>,
-    rare: Option<Box<Rare>>,
-    /// Octets of the first message that are in packets already begun.
-    cut: usize,
+    control: Option<Box<ControlQueues>>,
+    /// Octets of the first message that are in packets which were begun.
+    segmented: usize,
     packet: Option<Packet>,
-    /// Octets of all messages, each with [`ENTRY`] more.
+    /// Octets of all messages, with [`ENTRY_COST`] more for each.
     cost: usize,
-    /// Octets of all messages not written yet.
+    /// Octets of all messages that are not written yet.
     unsent: usize,
-    written: Mark,
+    written: MessageCount,
 }
 
-/// What hardly ever waits: an idle connection pays for its pointer alone.
+/// Rarely used queues, boxed so that an idle connection holds one pointer.
 #[derive(Debug, Clone, Default)]
-struct Rare {
-    /// CR or CC, which goes ahead of everything.
-    opening: Option<Bytes>,
-    /// Expedited data, which go ahead of the messages.
+struct ControlQueues {
+    /// CR or CC, sent before all else.
+    connect: Option<Bytes>,
+    /// Expedited data, sent before the messages.
     expedited: VecDeque<Bytes>,
-    /// DR or ER, which goes behind everything.
-    farewell: Option<Bytes>,
-    /// Flushes, each with what is to be written first.
-    flushes: VecDeque<(Mark, Tag)>,
+    /// DR or ER, sent after all else.
+    disconnect: Option<Bytes>,
+    /// Pending flushes, each with the messages that must be written before.
+    flushes: VecDeque<(MessageCount, Tag)>,
 }
 
-impl Rare {
+impl ControlQueues {
     fn is_sent(&self) -> bool {
-        self.opening.is_none() && self.expedited.is_empty() && self.farewell.is_none()
+        self.connect.is_none() && self.expedited.is_empty() && self.disconnect.is_none()
     }
 }
 
-/// A count of messages. Expedited ones have their own, as they overtake the others.
+/// A number of messages. Expedited ones are counted apart, since they overtake others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Mark {
+struct MessageCount {
     messages: u64,
     expedited: u64,
 }
 
-/// A packet of which some octets may have been written.
+/// A packet that is written in part.
 #[derive(Debug, Clone, Copy)]
 struct Packet {
     source: Source,
-    head: [u8; HEAD],
+    head: [u8; DATA_PACKET_HEADER],
     /// Octets of `head` in use.
     head_len: usize,
-    /// Where the body lies in the front of its queue.
+    /// Offset of the body in the first entry of its queue.
     start: usize,
     len: usize,
-    /// Octets written, of head and body.
+    /// Octets of head and body that are written.
     at: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
-    Opening,
+    Connect,
     Expedited,
     Message { is_last: bool },
-    SendDisconnect,
+    Disconnect,
 }
 
-/// What [`Outbox::write`] did.
+/// The result of [`Outbox::write`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Written {
+pub(super) struct WriteResult {
     /// Octets of user data.
     pub(super) octets: usize,
-    /// Messages that are out whole.
+    /// Messages that were completed.
     pub(super) messages: usize,
-    /// Whether the CR or CC is out.
-    pub(super) is_opened: bool,
+    /// Whether the CR or CC was completed.
+    pub(super) is_connect_sent: bool,
 }
 
 impl Outbox {
-    pub(super) fn open_with(&mut self, packet: Bytes) {
-        self.rare().opening = Some(packet);
+    pub(super) fn set_connect(&mut self, packet: Bytes) {
+        self.control().connect = Some(packet);
     }
 
-    pub(super) fn end_with(&mut self, packet: Bytes) {
-        self.rare().farewell = Some(packet);
+    pub(super) fn set_disconnect(&mut self, packet: Bytes) {
+        self.control().disconnect = Some(packet);
     }
 
     pub(super) fn push(&mut self, message: Bytes) {
@@ -168,41 +168,43 @@ impl Outbox {
 
     pub(super) fn push_expedited(&mut self, message: Bytes) {
         self.account(&message);
-        self.rare().expedited.push_back(message);
+        self.control().expedited.push_back(message);
     }
 
     fn account(&mut self, message: &Bytes) {
-        self.cost += message.len() + ENTRY;
+        self.cost += message.len() + ENTRY_COST;
         self.unsent += message.len();
     }
 
-    fn rare(&mut self) -> &mut Rare {
-        self.rare.get_or_insert_default()
+    fn control(&mut self) -> &mut ControlQueues {
+        self.control.get_or_insert_default()
     }
 
-    /// Notes a flush, which is done once everything accepted so far is written.
+    /// Adds a flush, which is done when all messages queued before it are written.
     pub(super) fn flush(&mut self, tag: Tag) {
-        let accepted = Mark {
+        let accepted = MessageCount {
             messages: self.written.messages + self.messages.len() as u64,
-            expedited: self.written.expedited + self.rare().expedited.len() as u64,
+            expedited: self.written.expedited + self.control().expedited.len() as u64,
         };
-        self.rare().flushes.push_back((accepted, tag));
+        self.control().flushes.push_back((accepted, tag));
     }
 
-    /// Returns how many flushes are under way.
+    /// Returns the number of pending flushes.
     pub(super) fn flushes(&self) -> usize {
-        self.rare.as_ref().map_or(0, |rare| rare.flushes.len())
+        self.control
+            .as_ref()
+            .map_or(0, |control| control.flushes.len())
     }
 
-    /// Takes a flush that is done.
+    /// Removes a flush that is done.
     pub(super) fn next_flushed(&mut self) -> Option<Tag> {
-        let flushes = &mut self.rare.as_mut()?.flushes;
-        let &(mark, tag) = flushes.front()?;
-        let Mark {
+        let flushes = &mut self.control.as_mut()?.flushes;
+        let &(count, tag) = flushes.front()?;
+        let MessageCount {
             messages,
             expedited,
         } = self.written;
-        if messages < mark.messages || expedited < mark.expedited {
+        if messages < count.messages || expedited < count.expedited {
             return None;
         }
         flushes.pop_front();
@@ -210,15 +212,15 @@ impl Outbox {
         Some(tag)
     }
 
-    /// Forgets the flushes that are not done.
-    pub(super) fn forget_flushes(&mut self) {
-        if let Some(rare) = &mut self.rare {
-            rare.flushes = VecDeque::new();
+    /// Removes all flushes.
+    pub(super) fn clear_flushes(&mut self) {
+        if let Some(control) = &mut self.control {
+            control.flushes = VecDeque::new();
         }
         self.shrink();
     }
 
-    /// Returns the octets of all messages, each with [`ENTRY`] more.
+    /// Returns the octets of all messages, with [`ENTRY_COST`] more for each.
     pub(super) const fn cost(&self) -> usize {
         self.cost
     }
@@ -228,34 +230,37 @@ impl Outbox {
         self.unsent
     }
 
-    /// Tells whether everything is written.
+    /// Tells whether nothing waits to be written.
     pub(super) fn is_written(&self) -> bool {
         self.packet.is_none()
             && self.messages.is_empty()
-            && self.rare.as_ref().is_none_or(|rare| rare.is_sent())
+            && self
+                .control
+                .as_ref()
+                .is_none_or(|control| control.is_sent())
     }
 
-    /// Returns the bytes of memory it holds beside the messages themselves.
+    /// Returns the bytes of memory held beside the messages themselves.
     pub(super) fn memory_used(&self) -> usize {
         let of = |packet: &Option<Bytes>| packet.as_ref().map_or(0, Bytes::len);
-        let rare = self.rare.as_ref().map_or(0, |rare| {
-            size_of::<Rare>()
-                + of(&rare.opening)
-                + of(&rare.farewell)
-                + rare.expedited.capacity() * size_of::<Bytes>()
-                + rare.flushes.capacity() * size_of::<(Mark, Tag)>()
+        let control = self.control.as_ref().map_or(0, |control| {
+            size_of::<ControlQueues>()
+                + of(&control.connect)
+                + of(&control.disconnect)
+                + control.expedited.capacity() * size_of::<Bytes>()
+                + control.flushes.capacity() * size_of::<(MessageCount, Tag)>()
         });
-        rare + self.messages.capacity() * size_of::<Bytes>()
+        control + self.messages.capacity() * size_of::<Bytes>()
     }
 
-    /// Forgets everything, as after the end of the link.
+    /// Removes all messages and TPDUs.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Fills `tx` with DTs of at most `payload` octets of user data.
-    pub(super) fn write(&mut self, tx: &mut Transmit<()>, payload: usize) -> Written {
-        let mut written = Written::default();
+    /// Writes packets to `tx`. A DT has at most `payload` octets of user data.
+    pub(super) fn write(&mut self, tx: &mut Transmit<()>, payload: usize) -> WriteResult {
+        let mut written = WriteResult::default();
         loop {
             let room = tx.room_in_stream(());
             if room == 0 {
@@ -296,88 +301,89 @@ impl Outbox {
     }
 
     fn next_packet(&mut self, payload: usize) -> Option<Packet> {
-        let rare = self.rare.as_deref();
-        if let Some(packet) = rare.and_then(|rare| rare.opening.as_ref()) {
-            return Some(Packet::whole(Source::Opening, packet));
+        let control = self.control.as_deref();
+        if let Some(packet) = control.and_then(|control| control.connect.as_ref()) {
+            return Some(Packet::whole(Source::Connect, packet));
         }
-        if let Some(message) = rare.and_then(|rare| rare.expedited.front()) {
-            let head = expedited(Data::packet_header(message.len(), true));
+        if let Some(message) = control.and_then(|control| control.expedited.front()) {
+            let head = expedited(DataTpdu::packet_header(message.len(), true));
             return Some(Packet::new(Source::Expedited, head, 0, message.len()));
         }
         if let Some(message) = self.messages.front() {
-            let left = message.len() - self.cut;
+            let left = message.len() - self.segmented;
             let len = left.min(payload.max(1));
             let is_last = len == left;
-            let head = Data::packet_header(len, is_last);
-            let start = self.cut;
-            self.cut += len;
+            let head = DataTpdu::packet_header(len, is_last);
+            let start = self.segmented;
+            self.segmented += len;
             return Some(Packet::new(Source::Message { is_last }, head, start, len));
         }
-        rare.and_then(|rare| rare.farewell.as_ref())
-            .map(|packet| Packet::whole(Source::SendDisconnect, packet))
+        control
+            .and_then(|control| control.disconnect.as_ref())
+            .map(|packet| Packet::whole(Source::Disconnect, packet))
     }
 
     fn body(&self, packet: &Packet) -> Option<&[u8]> {
-        let rare = self.rare.as_deref();
+        let control = self.control.as_deref();
         let queue = match packet.source {
-            Source::Opening => rare?.opening.as_ref(),
-            Source::Expedited => rare?.expedited.front(),
+            Source::Connect => control?.connect.as_ref(),
+            Source::Expedited => control?.expedited.front(),
             Source::Message { .. } => self.messages.front(),
-            Source::SendDisconnect => rare?.farewell.as_ref(),
+            Source::Disconnect => control?.disconnect.as_ref(),
         };
         queue?.get(packet.start..packet.start + packet.len)
     }
 
-    fn finish(&mut self, packet: &Packet, written: &mut Written) {
+    fn finish(&mut self, packet: &Packet, written: &mut WriteResult) {
         let message = match packet.source {
-            Source::Opening => {
-                self.rare().opening = None;
-                written.is_opened = true;
+            Source::Connect => {
+                self.control().connect = None;
+                written.is_connect_sent = true;
                 None
             }
-            Source::SendDisconnect => {
-                self.rare().farewell = None;
+            Source::Disconnect => {
+                self.control().disconnect = None;
                 None
             }
             Source::Message { is_last: false } => None,
             Source::Message { is_last: true } => {
-                self.cut = 0;
+                self.segmented = 0;
                 self.written.messages += 1;
                 self.messages.pop_front()
             }
             Source::Expedited => {
                 self.written.expedited += 1;
-                self.rare().expedited.pop_front()
+                self.control().expedited.pop_front()
             }
         };
         if let Some(message) = message {
-            self.cost -= message.len() + ENTRY;
+            self.cost -= message.len() + ENTRY_COST;
             written.messages += 1;
         }
         self.shrink();
     }
 
-    /// Gives memory back, so that an idle connection stays small. A queue for a few messages stays, so that
-    /// sending one at a time allocates nothing.
+    /// Frees memory, so that an idle connection stays small. A short queue is kept, so that sending one message at
+    /// a time does not allocate.
     fn shrink(&mut self) {
         if self.messages.is_empty() && self.messages.capacity() > 4 {
             self.messages = VecDeque::new();
         }
-        if let Some(rare) = &self.rare
-            && rare.is_sent()
-            && rare.flushes.is_empty()
+        if let Some(control) = &self.control
+            && control.is_sent()
+            && control.flushes.is_empty()
         {
-            self.rare = None;
+            self.control = None;
         }
     }
 }
 
 impl Packet {
-    const fn new(source: Source, head: [u8; HEAD], start: usize, len: usize) -> Self {
+    const fn new(source: Source, head: [u8; DATA_PACKET_HEADER], start: usize, len: usize) -> Self {
         Self {
             source,
             head,
-            head_len: HEAD,
+            head_len: DATA_PACKET_HEADER,
             start,
             len,
             at: 0,
@@ -387,7 +393,7 @@ impl Packet {
     fn whole(source: Source, packet: &Bytes) -> Self {
         Self {
             source,
-            head: [0; HEAD],
+            head: [0; DATA_PACKET_HEADER],
             head_len: 0,
             start: 0,
             len: packet.len(),
@@ -396,13 +402,13 @@ impl Packet {
     }
 }
 
-/// The header of an ED is that of a DT with another code (RFC 1006 section 6).
-const fn expedited(mut head: [u8; HEAD]) -> [u8; HEAD] {
+/// Changes the header of a DT into that of an ED (RFC 1006 section 6).
+const fn expedited(mut head: [u8; DATA_PACKET_HEADER]) -> [u8; DATA_PACKET_HEADER] {
     head[HEADER + 1] = 0x10;
     head
 }
 
-/// Puts a TPDU into a TPKT. Bound: TPDUs written this way are CR, CC, DR and ER, under 1000 octets.
+/// Returns a TPDU in a TPKT. Bound: it is a CR, CC, DR or ER of less than 1000 octets.
 pub(super) fn packet(tpdu: &Tpdu<'_>) -> Bytes {
     let length = HEADER + tpdu.wire_len();
     let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
@@ -425,18 +431,18 @@ mod tests {
         outbox
     }
 
-    fn write(outbox: &mut Outbox, room: usize, payload: usize) -> (Vec<u8>, Written) {
+    fn write(outbox: &mut Outbox, room: usize, payload: usize) -> (Vec<u8>, WriteResult) {
         let mut tx = Transmit::new(Limits::stream(room));
         let written = outbox.write(&mut tx, payload);
         (tx.octets().to_vec(), written)
     }
 
     #[test]
-    fn what_opens_goes_first_and_what_ends_goes_last() {
+    fn a_cr_goes_first_and_a_dr_goes_last() {
         let mut outbox = outbox(&[b"a"]);
-        outbox.end_with(Bytes::from_static(b"[end]"));
+        outbox.set_disconnect(Bytes::from_static(b"[end]"));
         outbox.push_expedited(Bytes::from_static(b"X"));
-        outbox.open_with(Bytes::from_static(b"[open]"));
+        outbox.set_connect(Bytes::from_static(b"[open]"));
 
         let (octets, written) = write(&mut outbox, 100, 10);
 
@@ -446,10 +452,10 @@ mod tests {
         );
         assert_eq!(
             written,
-            Written {
+            WriteResult {
                 octets: 2,
                 messages: 2,
-                is_opened: true
+                is_connect_sent: true
             }
         );
         assert!(outbox.is_written());
@@ -463,9 +469,9 @@ mod tests {
             let mut outbox = outbox(&[b"abcdefgh", b"", b"i"]);
             let mut octets = Vec::new();
             while !outbox.is_written() {
-                let (piece, _) = write(&mut outbox, room, 3);
-                assert!(!piece.is_empty() && piece.len() <= room);
-                octets.extend_from_slice(&piece);
+                let (chunk, _) = write(&mut outbox, room, 3);
+                assert!(!chunk.is_empty() && chunk.len() <= room);
+                octets.extend_from_slice(&chunk);
             }
             assert_eq!(octets, whole, "{room} octets at a time");
         }
@@ -474,19 +480,19 @@ mod tests {
     #[test]
     fn user_data_are_counted_and_headers_are_not() {
         let mut outbox = outbox(&[b"abcdef", b"gh"]);
-        assert_eq!((outbox.unsent(), outbox.cost()), (8, 8 + 2 * ENTRY));
+        assert_eq!((outbox.unsent(), outbox.cost()), (8, 8 + 2 * ENTRY_COST));
 
         write(&mut outbox, 7 + 4 + 7 + 1, 4);
-        assert_eq!((outbox.unsent(), outbox.cost()), (3, 8 + 2 * ENTRY));
+        assert_eq!((outbox.unsent(), outbox.cost()), (3, 8 + 2 * ENTRY_COST));
         write(&mut outbox, 3, 4);
-        assert_eq!((outbox.unsent(), outbox.cost()), (2, 2 + ENTRY));
+        assert_eq!((outbox.unsent(), outbox.cost()), (2, 2 + ENTRY_COST));
         write(&mut outbox, 100, 4);
 
         assert_eq!((outbox.unsent(), outbox.cost()), (0, 0));
     }
 
     #[test]
-    fn a_flush_is_done_when_all_before_it_is_written() {
+    fn a_flush_is_done_when_all_messages_before_it_are_written() {
         let mut outbox = outbox(&[b"a"]);
         outbox.flush(Tag(1));
         outbox.push(Bytes::from_static(b"b"));
@@ -505,18 +511,18 @@ mod tests {
     }
 
     #[test]
-    fn flushes_can_be_forgotten() {
+    fn flushes_can_be_removed() {
         let mut outbox = outbox(&[b"a"]);
         outbox.flush(Tag(1));
 
-        outbox.forget_flushes();
+        outbox.clear_flushes();
         write(&mut outbox, 8, 10);
 
         assert_eq!(outbox.next_flushed(), None);
     }
 
     #[test]
-    fn a_long_queue_gives_its_memory_back() {
+    fn an_empty_queue_frees_its_memory() {
         let mut outbox = outbox(&[b"a".as_slice(); 100]);
         assert!(outbox.memory_used() >= 3200);
 
@@ -526,11 +532,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rare_gives_its_memory_back() {
+    fn empty_control_queues_free_their_memory() {
         let mut outbox = Outbox::default();
-        outbox.open_with(Bytes::from_static(b"[open]"));
+        outbox.set_connect(Bytes::from_static(b"[open]"));
         outbox.push_expedited(Bytes::from_static(b"X"));
-        outbox.end_with(Bytes::from_static(b"[end]"));
+        outbox.set_disconnect(Bytes::from_static(b"[end]"));
         outbox.flush(Tag(1));
         assert!(outbox.memory_used() > 0);
 
@@ -542,30 +548,30 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_put_together_once() {
-        let mut assembly = Assembly::default();
-        assert!(!assembly.is_begun());
+    fn segments_are_reassembled() {
+        let mut reassembly = Reassembly::default();
+        assert!(!reassembly.is_begun());
 
-        assembly.append(b"", Ahead::default);
-        assert!(assembly.is_begun(), "an empty segment begins it too");
-        assembly.append(b"ab", Ahead::default);
-        assembly.append(b"c", Ahead::default);
+        reassembly.append(b"", Lookahead::default);
+        assert!(reassembly.is_begun(), "an empty segment begins it too");
+        reassembly.append(b"ab", Lookahead::default);
+        reassembly.append(b"c", Lookahead::default);
 
-        assert_eq!(assembly.len(), 3);
-        assert_eq!(assembly.finish(), b"abc".as_slice());
-        assert!(!assembly.is_begun());
+        assert_eq!(reassembly.len(), 3);
+        assert_eq!(reassembly.finish(), b"abc".as_slice());
+        assert!(!reassembly.is_begun());
     }
 
     #[test]
-    fn what_lies_ahead_gets_its_memory_in_one_piece() {
-        let mut assembly = Assembly::default();
-        let ahead = || Ahead {
+    fn a_message_that_was_read_whole_is_allocated_once() {
+        let mut reassembly = Reassembly::default();
+        let ahead = || Lookahead {
             octets: 998,
             is_whole: true,
         };
 
-        assembly.append(b"ab", ahead);
+        reassembly.append(b"ab", ahead);
 
-        assert_eq!(assembly.memory_used(), 1000);
+        assert_eq!(reassembly.memory_used(), 1000);
     }
 }

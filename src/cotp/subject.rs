@@ -1,4 +1,4 @@
-//! A connection and its wire format on trial under the laws.
+//! The laws for a connection and for the wire format.
 
 use alloc::vec::Vec;
 
@@ -9,9 +9,9 @@ use crate::Seed;
 use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
 
-/// What every connection may hold beside what its configuration bounds: its boxed configuration, CR or CC
-/// and farewell, flushes, and queues that have room for a few entries.
-const SMALL_CHANGE: usize = 1 << 14;
+/// Bytes of memory that no limit of the configuration covers: the configuration itself, CR or CC, DR or ER,
+/// flushes, and the entries of short queues.
+const FIXED_ALLOWANCE: usize = 1 << 14;
 
 impl LawSubject for Connection {
     type Config = Config;
@@ -20,14 +20,14 @@ impl LawSubject for Connection {
         Self::new(config.clone(), &seed).ok()
     }
 
-    /// Queues and vectors double, so their memory may be twice what is in them.
+    /// Queues and vectors double their capacity, so their memory may be twice their content.
     fn memory_limit(config: &Config) -> usize {
-        // Messages that wait and one more; octets that are held back.
+        // Messages that wait and one more; octets that are not decoded yet.
         let received = config.receive_queue.saturating_mul(4);
-        // The message under way, and the one that came last.
+        // The current message, and the capacity reserved after the size of the last one.
         let messages = config.message_limit.saturating_mul(3);
         let sent = config.send_queue.saturating_mul(2);
-        // An unfinished packet, and what a CR may hand up: its variable part and its user data.
+        // An incomplete packet, and variable part and user data of a CR in an event.
         let packets = usize::from(config.packet_limit) * 4;
         [
             received,
@@ -35,7 +35,7 @@ impl LawSubject for Connection {
             sent,
             packets,
             config.memory_used(),
-            SMALL_CHANGE,
+            FIXED_ALLOWANCE,
         ]
         .into_iter()
         .fold(0, usize::saturating_add)
@@ -62,7 +62,7 @@ impl LawSubject for Connection {
     }
 }
 
-/// The codec of [`Tpdu`], for law 10.
+/// The codec of [`Tpdu`], for the law that decoding and encoding are inverse.
 #[derive(Debug, Clone, Copy)]
 pub struct TpduCodec;
 

@@ -1,13 +1,13 @@
-//! TPKT: packets in a byte stream (RFC 1006 section 6).
+//! TPKT: packets on a byte stream (RFC 1006 section 6).
 
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::segment::Ahead;
+use super::segment::Lookahead;
 use super::wire::DATA_HEADER;
 use crate::{Broken, Framing};
 
-/// The version in the first octet.
+/// The version number in the first octet of a packet.
 pub const VERSION: u8 = 3;
 /// Octets of the packet header.
 pub const HEADER: usize = 4;
@@ -16,27 +16,28 @@ pub const MIN_PACKET: usize = 7;
 /// Octets of the longest packet.
 pub const MAX_PACKET: usize = 65_535;
 
-const HEAD: usize = HEADER + DATA_HEADER;
-/// A buffer that grew beyond this is given back once it is empty, so that an idle connection stays small.
-const KEEP: usize = 16;
+const DATA_PACKET_HEADER: usize = HEADER + DATA_HEADER;
+/// Octets of the largest buffer that is kept when it is empty. Larger ones are freed, so that an idle connection
+/// stays small.
+const KEPT_CAPACITY: usize = 16;
 
-/// Why a stream is no sequence of packets.
+/// Why a stream is not a sequence of packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum TpktFault {
-    /// The first octet is not 3.
+    /// The version is not 3.
     Version(u8),
-    /// The second octet is not 0, and the configuration insists.
+    /// The reserved octet is not 0, and [`Strict::RESERVED`](super::Strict::RESERVED) is set.
     Reserved(u8),
-    /// The length is under 7.
+    /// The length is below 7.
     TooShort(u16),
-    /// The length is over what is accepted.
+    /// The length exceeds the limit.
     TooLong {
         /// The length in the header.
         length: u16,
-        /// Octets that are accepted.
+        /// The limit in octets.
         limit: u16,
     },
 }
@@ -49,7 +50,7 @@ impl fmt::Display for TpktFault {
             Self::TooShort(length) => {
                 write!(
                     f,
-                    "TPKT length at offset 2: {length} is under the minimum of {MIN_PACKET}"
+                    "TPKT length at offset 2: {length} is below the minimum of {MIN_PACKET}"
                 )
             }
             Self::TooLong { length, limit } => {
@@ -64,95 +65,95 @@ impl fmt::Display for TpktFault {
 
 impl core::error::Error for TpktFault {}
 
-/// Cuts a stream into packets and gives the TPDU of each.
+/// Splits a stream into packets and returns the TPDU of each.
 ///
-/// It never sets memory aside for a length that a header merely claims: the buffer grows with what comes.
+/// The buffer grows with the octets that arrive, never by the length in a header.
 #[derive(Debug, Clone)]
 pub struct Tpkt {
     limit: u16,
     is_strict: bool,
-    /// The part of a packet that has come.
+    /// The received part of a packet.
     buffer: Vec<u8>,
-    /// The packet in `buffer` was given out whole.
-    is_given: bool,
-    /// Octets that the DT under way still lacks.
+    /// Whether the packet in `buffer` is complete and was returned.
+    is_returned: bool,
+    /// Octets of user data that the current DT lacks.
     missing: usize,
-    /// A packet came whole since somebody asked.
+    /// Whether a packet was completed since the last call of `take_progress`.
     has_progress: bool,
     fault: Option<TpktFault>,
 }
 
-/// What the next octets of a stream are.
+/// The next part of a stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
+pub(super) enum StreamItem<'a> {
     /// A whole TPDU.
     Tpdu(&'a [u8]),
-    /// The start of a DT of which more is to come: its header, its user data in all, and the first of it.
-    Begun {
+    /// The start of an incomplete DT: its header, the length of its user data, and the first octets of them.
+    DataStart {
         header: [u8; DATA_HEADER],
         length: usize,
         first: &'a [u8],
     },
-    /// More user data of that DT, the rest of it if `is_end`.
-    More { octets: &'a [u8], is_end: bool },
+    /// Further user data of that DT, up to its end if `is_end`.
+    DataMore { octets: &'a [u8], is_end: bool },
 }
 
 impl Tpkt {
-    /// Accepts packets of up to `limit` octets; `is_strict` refuses a reserved octet other than 0, against
-    /// RFC 2126 section 6.10.
+    /// Accepts packets of up to `limit` octets. With `is_strict`, a reserved octet other than 0 is refused
+    /// (against RFC 2126 section 6.10).
     #[must_use]
     pub const fn new(limit: u16, is_strict: bool) -> Self {
         Self {
             limit,
             is_strict,
             buffer: Vec::new(),
-            is_given: false,
+            is_returned: false,
             missing: 0,
             has_progress: false,
             fault: None,
         }
     }
 
-    /// Returns why the framing is broken.
+    /// Returns the fault of the stream, if there was one.
     #[must_use]
     pub const fn fault(&self) -> Option<TpktFault> {
         self.fault
     }
 
-    /// Returns how many octets of an unfinished packet have come.
+    /// Returns the octets of an incomplete packet.
     #[must_use]
     pub fn unfinished(&self) -> &[u8] {
-        if self.is_given { &[] } else { &self.buffer }
+        if self.is_returned { &[] } else { &self.buffer }
     }
 
-    /// Tells whether the stream stands between two packets.
+    /// Tells whether the next octet begins a packet.
     #[must_use]
     pub fn is_between(&self) -> bool {
         self.missing == 0 && self.unfinished().is_empty()
     }
 
-    /// Tells whether the user data of a DT is being passed on piece by piece.
-    pub(super) const fn is_passing(&self) -> bool {
+    /// Tells whether the next octet is user data of an incomplete DT.
+    pub(super) const fn is_inside_data(&self) -> bool {
         self.missing > 0
     }
 
-    /// Tells whether a packet came whole since the last call.
+    /// Tells whether a packet was completed since the last call.
     pub(super) const fn take_progress(&mut self) -> bool {
         core::mem::replace(&mut self.has_progress, false)
     }
 
-    /// Returns the bytes of memory it holds.
+    /// Returns the bytes of memory that the buffer holds.
     pub(super) fn memory_used(&self) -> usize {
         self.buffer.capacity()
     }
 
-    /// Takes the next piece: like [`next`](Framing::next), but the user data of a DT that does not lie
-    /// whole in `chunk` is passed on as it comes, so that it is copied once and not twice.
-    pub(super) fn piece<'a, 'c: 'a>(
+    /// Returns the next part of the stream. Unlike [`next`](Framing::next), it returns the user data of a DT that
+    /// `chunk` does not hold whole as they arrive, so that they are copied once and not twice.
+    pub(super) fn next_item<'a, 'c: 'a>(
         &'a mut self,
         chunk: &mut &'c [u8],
-    ) -> Result<Option<Piece<'a>>, TpktFault> {
-        self.forget_given();
+    ) -> Result<Option<StreamItem<'a>>, TpktFault> {
+        self.release_returned();
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -163,7 +164,7 @@ impl Tpkt {
             let octets = take(chunk, self.missing);
             self.missing -= octets.len();
             self.has_progress |= self.missing == 0;
-            return Ok(Some(Piece::More {
+            return Ok(Some(StreamItem::DataMore {
                 octets,
                 is_end: self.missing == 0,
             }));
@@ -171,30 +172,30 @@ impl Tpkt {
         if self.buffer.is_empty()
             && let Some(packet) = self.whole(chunk)?
         {
-            return Ok(Some(Piece::Tpdu(packet)));
+            return Ok(Some(StreamItem::Tpdu(packet)));
         }
-        self.gather(chunk, HEAD)?;
+        self.gather(chunk, DATA_PACKET_HEADER)?;
         let &[_, _, high, low, ref header @ ..] = self.buffer.as_slice() else {
             return Ok(None);
         };
         if let Some(&header @ [2, 0xF0 | 0xF1, _]) = header.first_chunk() {
             self.buffer.clear();
             let packet = usize::from(u16::from_be_bytes([high, low]));
-            let length = packet.saturating_sub(HEAD);
+            let length = packet.saturating_sub(DATA_PACKET_HEADER);
             let first = take(chunk, length);
             self.missing = length - first.len();
             self.has_progress |= self.missing == 0;
-            return Ok(Some(Piece::Begun {
+            return Ok(Some(StreamItem::DataStart {
                 header,
                 length,
                 first,
             }));
         }
         self.rest_of_packet(chunk)
-            .map(|packet| packet.map(Piece::Tpdu))
+            .map(|packet| packet.map(StreamItem::Tpdu))
     }
 
-    /// Lends the packet at the start of `chunk` if it lies there whole.
+    /// Returns the packet at the start of `chunk` if it is complete.
     fn whole<'c>(&mut self, chunk: &mut &'c [u8]) -> Result<Option<&'c [u8]>, TpktFault> {
         let verdict = check(chunk, self.limit, self.is_strict);
         let Some(length) = self.latch(verdict)? else {
@@ -208,7 +209,7 @@ impl Tpkt {
         Ok(packet.get(HEADER..))
     }
 
-    /// Buffers the rest of a packet, and gives it once it is whole.
+    /// Buffers the rest of a packet, and returns the packet when it is complete.
     fn rest_of_packet(&mut self, chunk: &mut &[u8]) -> Result<Option<&[u8]>, TpktFault> {
         let Some(length) = self.gather(chunk, HEADER)? else {
             return Ok(None);
@@ -217,12 +218,12 @@ impl Tpkt {
         if self.buffer.len() < length {
             return Ok(None);
         }
-        self.is_given = true;
+        self.is_returned = true;
         self.has_progress = true;
         Ok(self.buffer.get(HEADER..))
     }
 
-    /// Moves octets into the buffer until it holds `target`; returns the packet length once it is known.
+    /// Moves octets into the buffer until it holds `target`. Returns the packet length when it is known.
     fn gather(&mut self, chunk: &mut &[u8], target: usize) -> Result<Option<usize>, TpktFault> {
         let lacking = target.saturating_sub(self.buffer.len());
         self.buffer.extend_from_slice(take(chunk, lacking));
@@ -234,13 +235,13 @@ impl Tpkt {
         verdict.inspect_err(|&fault| self.fault = Some(fault))
     }
 
-    /// Gives back what the last packet took, once nobody reads it any more.
-    pub(super) fn forget_given(&mut self) {
-        if !self.is_given {
+    /// Frees the buffer of the packet that was returned last.
+    pub(super) fn release_returned(&mut self) {
+        if !self.is_returned {
             return;
         }
-        self.is_given = false;
-        if self.buffer.capacity() > KEEP {
+        self.is_returned = false;
+        if self.buffer.capacity() > KEPT_CAPACITY {
             self.buffer = Vec::new();
         } else {
             self.buffer.clear();
@@ -249,7 +250,7 @@ impl Tpkt {
 }
 
 impl Default for Tpkt {
-    /// Accepts every packet that RFC 1006 allows.
+    /// Accepts every packet of RFC 1006.
     fn default() -> Self {
         Self::new(u16::MAX, false)
     }
@@ -257,7 +258,7 @@ impl Default for Tpkt {
 
 impl Framing for Tpkt {
     fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8]) -> Result<Option<&'a [u8]>, Broken> {
-        self.forget_given();
+        self.release_returned();
         if self.fault.is_some() {
             return Err(Broken);
         }
@@ -270,11 +271,12 @@ impl Framing for Tpkt {
     }
 }
 
-/// Looks for user data in the DTs at the start of `octets`, up to the end of a message.
-pub(super) fn look_ahead(mut octets: &[u8]) -> Ahead {
-    let mut ahead = Ahead::default();
+/// Counts the user data in the DTs at the start of `octets`, up to the end of a message.
+pub(super) fn look_ahead(mut octets: &[u8]) -> Lookahead {
+    let mut ahead = Lookahead::default();
     while let &[VERSION, _, high, low, 2, 0xF0 | 0xF1, last, ref rest @ ..] = octets {
-        let length = usize::from(u16::from_be_bytes([high, low])).saturating_sub(HEAD);
+        let length =
+            usize::from(u16::from_be_bytes([high, low])).saturating_sub(DATA_PACKET_HEADER);
         let (user_data, behind) = rest.split_at(length.min(rest.len()));
         ahead.octets += user_data.len();
         if last & 0x80 != 0 {
@@ -286,7 +288,7 @@ pub(super) fn look_ahead(mut octets: &[u8]) -> Ahead {
     ahead
 }
 
-/// Checks as much of a packet header as is there, and returns the length once it is.
+/// Checks the octets of a packet header, and returns the packet length when it is known.
 fn check(octets: &[u8], limit: u16, is_strict: bool) -> Result<Option<usize>, TpktFault> {
     match *octets {
         [version, ..] if version != VERSION => Err(TpktFault::Version(version)),
@@ -315,14 +317,14 @@ mod tests {
         0xF0, 0, b'b',
     ];
 
-    /// Cuts a stream that comes in chunks of this size.
+    /// Splits a stream that arrives in chunks of this size.
     fn frames(tpkt: &mut Tpkt, stream: &[u8], size: usize) -> Result<Vec<Vec<u8>>, Broken> {
         let mut found = Vec::new();
         for mut chunk in stream.chunks(size) {
             while let Some(frame) = tpkt.next(&mut chunk)? {
                 found.push(frame.to_vec());
             }
-            assert!(chunk.is_empty(), "it takes all of a chunk");
+            assert!(chunk.is_empty(), "the chunk is consumed");
         }
         Ok(found)
     }
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_lies_whole_in_a_chunk_is_lent() {
+    fn a_packet_that_is_whole_in_a_chunk_is_borrowed() {
         let mut tpkt = Tpkt::default();
         let stream = PACKETS;
         let mut chunk = &stream[..];
@@ -354,31 +356,31 @@ mod tests {
     }
 
     #[test]
-    fn user_data_are_passed_on_as_they_come() {
+    fn user_data_of_a_dt_are_returned_as_they_arrive() {
         let mut tpkt = Tpkt::default();
         let mut first = &[3, 0, 0, 11, 2, 0xF0, 0x80, b'a', b'b'][..];
         let mut last = &[b'c', b'd', 3, 0][..];
 
         assert_eq!(
-            tpkt.piece(&mut first),
-            Ok(Some(Piece::Begun {
+            tpkt.next_item(&mut first),
+            Ok(Some(StreamItem::DataStart {
                 header: [2, 0xF0, 0x80],
                 length: 4,
                 first: b"ab"
             }))
         );
-        assert!(tpkt.is_passing() && !tpkt.is_between());
-        assert_eq!(tpkt.piece(&mut first), Ok(None));
+        assert!(tpkt.is_inside_data() && !tpkt.is_between());
+        assert_eq!(tpkt.next_item(&mut first), Ok(None));
         assert_eq!(
-            tpkt.piece(&mut last),
-            Ok(Some(Piece::More {
+            tpkt.next_item(&mut last),
+            Ok(Some(StreamItem::DataMore {
                 octets: b"cd",
                 is_end: true
             }))
         );
         assert!(tpkt.is_between());
         assert!(tpkt.take_progress() && !tpkt.take_progress());
-        assert_eq!(tpkt.piece(&mut last), Ok(None));
+        assert_eq!(tpkt.next_item(&mut last), Ok(None));
         assert_eq!(tpkt.unfinished(), [3, 0]);
     }
 
@@ -391,7 +393,7 @@ mod tests {
         assert_eq!(tpkt.fault(), Some(TpktFault::Version(4)));
         let mut chunk = &PACKETS[..];
         assert_eq!(tpkt.next(&mut chunk), Err(Broken));
-        assert_eq!(tpkt.piece(&mut chunk), Err(TpktFault::Version(4)));
+        assert_eq!(tpkt.next_item(&mut chunk), Err(TpktFault::Version(4)));
     }
 
     #[test]
@@ -430,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_buffer_is_given_back() {
+    fn a_large_buffer_is_freed() {
         let mut tpkt = Tpkt::default();
         let mut packet = Vec::from([3, 0, 0x10, 0, 6, 0xE0]);
         packet.resize(0x1000, 7);
@@ -439,7 +441,7 @@ mod tests {
         assert_eq!(frames(&mut tpkt, head, 100), Ok(Vec::new()));
         assert_eq!(tpkt.next(&mut tail).unwrap().map(<[u8]>::len), Some(0xFFC));
         assert!(tpkt.memory_used() >= 0xFFC);
-        tpkt.forget_given();
+        tpkt.release_returned();
 
         assert_eq!(tpkt.memory_used(), 0);
     }

@@ -1,4 +1,4 @@
-//! The TPDUs of class 0 as octets (ISO 8073 section 13, RFC 1006 section 6).
+//! Encoding and decoding of the TPDUs of class 0 (ISO 8073 section 13, RFC 1006 section 6).
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,7 +8,7 @@ use crate::wire::{Cursor, DecodeError, Fault};
 
 pub(super) const CR: u8 = 0xE0;
 pub(super) const CC: u8 = 0xD0;
-const DR: u8 = 0x80;
+pub(super) const DR: u8 = 0x80;
 const DC: u8 = 0xC0;
 const DT: u8 = 0xF0;
 const ED: u8 = 0x10;
@@ -19,12 +19,12 @@ const AK: u8 = 0x60;
 
 /// The largest length indicator; 255 is reserved (ISO 8073 13.2.1).
 pub const MAX_LI: usize = 254;
-/// Octets of a variable part behind the fixed part of a CR, CC or DR.
+/// Octets of the longest variable part of a CR, CC or DR.
 pub const MAX_VARIABLE: usize = MAX_LI - 6;
 /// Octets before the user data of a DT: length indicator, code, EOT and number.
 pub const DATA_HEADER: usize = 3;
 const END: u8 = 0x80;
-/// The name of the octet behind the length indicator.
+/// The name of the octet behind the length indicator, in errors.
 pub(super) const TPDU_CODE: &str = "TPDU code";
 
 /// One transport protocol data unit.
@@ -36,30 +36,30 @@ pub enum Tpdu<'a> {
     ConnectionConfirm(Connect<'a>),
     /// DR, disconnect request: in class 0 the refusal of a CR.
     DisconnectRequest(DisconnectRequest<'a>),
-    /// DC, disconnect confirm; no TPDU of class 0, but some servers answer a DR with it.
+    /// DC, disconnect confirm. Class 0 has none, but some servers answer a DR with it.
     DisconnectConfirm(DisconnectConfirm<'a>),
     /// DT, data.
-    Data(Data<'a>),
-    /// ED in the form of RFC 1006, expedited data.
+    Data(DataTpdu<'a>),
+    /// ED as in RFC 1006, expedited data.
     Expedited(Expedited<'a>),
     /// ER, error.
     Error(ErrorReport<'a>),
-    /// A TPDU of another class (AK, RJ, EA, or ED with a reference), named but not read.
+    /// A TPDU of another class: AK, RJ, EA, or ED with a reference. It is not decoded.
     OtherClass(OtherClass<'a>),
 }
 
-/// CR and CC, which have one layout (ISO 8073 13.3, 13.4).
+/// CR and CC, which have the same fields (ISO 8073 13.3, 13.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Connect<'a> {
     /// Credit, 4 bits; zero in class 0.
     pub credit: u8,
-    /// DST-REF: zero in a CR, the reference of the CR in a CC.
+    /// DST-REF: zero in a CR; in a CC the reference of the CR.
     pub destination: u16,
-    /// SRC-REF: the reference that the sender chose.
+    /// SRC-REF: the reference chosen by the sender.
     pub source: u16,
     /// Class in bits 8-5, options in bits 4-1.
     pub class_option: u8,
-    /// The variable part as it stands there, at most 248 octets.
+    /// The variable part, not decoded, at most 248 octets.
     pub variable: &'a [u8],
     /// User data behind the header.
     pub user_data: &'a [u8],
@@ -75,11 +75,11 @@ impl<'a> Connect<'a> {
         self.class_option >> 4
     }
 
-    /// Reads the variable part as a list of parameters.
+    /// Decodes the variable part as a list of parameters.
     ///
     /// # Errors
     ///
-    /// When it is no such list; RDP puts other things there.
+    /// The variable part is not a list of valid parameters; that of RDP is none.
     pub fn parameters(&self) -> Result<Parameters<'a>, DecodeError> {
         Parameters::decode(self.variable, Self::FIXED)
     }
@@ -118,16 +118,18 @@ pub struct DisconnectReason(pub u8);
 impl DisconnectReason {
     /// No reason given.
     pub const NOT_SPECIFIED: Self = Self(0);
-    /// The service at that selector is congested.
+    /// The service with the selector is congested.
     pub const CONGESTION: Self = Self(1);
-    /// Nobody is attached at that selector.
+    /// No session entity is attached to the selector.
     pub const NOT_ATTACHED: Self = Self(2);
-    /// There is no such selector.
+    /// The selector is unknown.
     pub const ADDRESS_UNKNOWN: Self = Self(3);
-    /// The proposed class is not supported; only for a CR of classes 1 to 4.
+    /// Normal disconnect by the session entity. Class 0 does not have it, but some peers send it.
+    pub const NORMAL: Self = Self(128);
+    /// The proposed class is not supported. Only for a CR of classes 1 to 4.
     pub const NEGOTIATION_FAILED: Self = Self(130);
 
-    const fn words(self) -> &'static str {
+    const fn text(self) -> &'static str {
         match self.0 {
             0 => "reason not specified",
             1 => "congestion at the selector",
@@ -142,14 +144,14 @@ impl DisconnectReason {
             135 => "reference overflow",
             136 => "connection request refused on this network connection",
             138 => "header or parameter length invalid",
-            _ => "a reason the standard does not have",
+            _ => "reason unknown to ISO 8073",
         }
     }
 }
 
 impl fmt::Display for DisconnectReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.words(), self.0)
+        write!(f, "{} ({})", self.text(), self.0)
     }
 }
 
@@ -160,16 +162,17 @@ pub struct DisconnectRequest<'a> {
     pub destination: u16,
     /// SRC-REF: zero when a CR is refused.
     pub source: u16,
-    /// Why.
+    /// The reason.
     pub reason: DisconnectReason,
-    /// The variable part as it stands there.
+    /// The variable part, not decoded.
     pub variable: &'a [u8],
     /// User data behind the header.
     pub user_data: &'a [u8],
 }
 
 impl<'a> DisconnectRequest<'a> {
-    /// Returns the additional information (parameter 0xE0), or what stands there when it is no parameter.
+    /// Returns the additional information (parameter 0xE0), or the whole variable part if it is no list of
+    /// parameters.
     #[must_use]
     pub fn information(&self) -> &'a [u8] {
         params::find(params::INFORMATION, self.variable).unwrap_or(self.variable)
@@ -205,25 +208,25 @@ pub struct DisconnectConfirm<'a> {
     pub destination: u16,
     /// SRC-REF.
     pub source: u16,
-    /// The variable part as it stands there.
+    /// The variable part, not decoded.
     pub variable: &'a [u8],
 }
 
 /// DT (ISO 8073 13.7.1 a).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Data<'a> {
+pub struct DataTpdu<'a> {
     /// Whether the user data ends a message (EOT).
     pub is_last: bool,
     /// TPDU-NR, 7 bits; zero in class 0.
     pub number: u8,
-    /// Bit 1 of the code: request of acknowledgement, which is class 1 of later X.224.
+    /// Bit 1 of the code: request of acknowledgement, in class 1 of later X.224.
     pub wants_acknowledgement: bool,
     /// Part of a message.
     pub user_data: &'a [u8],
 }
 
-impl Data<'_> {
-    /// Writes the header of a DT in a TPKT, which `payload` octets of user data follow.
+impl DataTpdu<'_> {
+    /// Returns the headers of TPKT and DT for `payload` octets of user data.
     ///
     /// Bound: `payload` is at most 65,528, so the packet length fits 16 bits; more saturates.
     pub(super) fn packet_header(
@@ -244,12 +247,12 @@ impl Data<'_> {
     }
 }
 
-/// ED in the form of RFC 1006 section 6: a DT with another code and 1 to 16 octets.
+/// ED of RFC 1006 section 6: a DT with another code and 1 to 16 octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expedited<'a> {
     /// Credit, 4 bits; zero when sent, ignored when received.
     pub credit: u8,
-    /// Whether EOT is set, as it always is.
+    /// Whether EOT is set. Senders always set it.
     pub is_last: bool,
     /// The 7 bits beside EOT; zero when sent, ignored when received.
     pub number: u8,
@@ -267,11 +270,11 @@ pub struct RejectCause(pub u8);
 impl RejectCause {
     /// No cause given.
     pub const NOT_SPECIFIED: Self = Self(0);
-    /// A parameter code that may not stand there.
+    /// A parameter code is not allowed.
     pub const PARAMETER_CODE: Self = Self(1);
-    /// A TPDU of a type that is not expected.
+    /// The type of the TPDU is not allowed.
     pub const TPDU_TYPE: Self = Self(2);
-    /// A value that is not allowed.
+    /// A parameter value is not allowed.
     pub const PARAMETER_VALUE: Self = Self(3);
 }
 
@@ -282,7 +285,7 @@ impl fmt::Display for RejectCause {
             1 => "invalid parameter code",
             2 => "invalid TPDU type",
             3 => "invalid parameter value",
-            _ => "a cause the standard does not have",
+            _ => "cause unknown to ISO 8073",
         };
         write!(f, "{words} ({})", self.0)
     }
@@ -293,30 +296,30 @@ impl fmt::Display for RejectCause {
 pub struct ErrorReport<'a> {
     /// DST-REF: the reference of the receiver.
     pub destination: u16,
-    /// Why.
+    /// The cause.
     pub cause: RejectCause,
-    /// The variable part as it stands there.
+    /// The variable part, not decoded.
     pub variable: &'a [u8],
 }
 
 impl<'a> ErrorReport<'a> {
-    /// Returns the rejected TPDU up to its fault (parameter 0xC1), if it is there.
+    /// Returns the rejected TPDU up to its fault (parameter 0xC1), if present.
     #[must_use]
     pub fn invalid_tpdu(&self) -> Option<&'a [u8]> {
         params::find(params::INVALID_TPDU, self.variable)
     }
 }
 
-/// A TPDU that class 0 does not have.
+/// A TPDU of another class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OtherClass<'a> {
-    /// Its code, credit included.
+    /// The code, credit included.
     pub code: u8,
-    /// The whole of it.
+    /// All octets of the TPDU.
     pub octets: &'a [u8],
 }
 
-/// A header behind its code, and what follows it.
+/// The header behind the length indicator, and the user data.
 struct Body<'a> {
     header: Cursor<'a>,
     /// Octets of the header, length indicator and code included.
@@ -325,14 +328,14 @@ struct Body<'a> {
 }
 
 impl<'a> Tpdu<'a> {
-    /// Reads the one TPDU that `octets` are.
+    /// Decodes one TPDU.
     ///
     /// # Errors
     ///
-    /// What ISO 8073 13.2 calls an invalid TPDU: a length indicator that fits neither the octets nor the
-    /// fixed part, a code of no TPDU, octets where none may be.
+    /// The TPDU is invalid (ISO 8073 13.2): the length indicator fits neither the octets nor the fixed part, the
+    /// code is unknown, or user data follow a header that has none.
     pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
-        Self::read(octets).map_err(|error| blame_length(octets, error))
+        Self::read(octets).map_err(|error| length_error(octets, error))
     }
 
     fn read(octets: &'a [u8]) -> Result<Self, DecodeError> {
@@ -355,7 +358,7 @@ impl<'a> Tpdu<'a> {
         }
     }
 
-    /// Returns how many octets [`encode`](Self::encode) writes.
+    /// Returns the number of octets that [`encode`](Self::encode) appends.
     #[must_use]
     pub const fn wire_len(&self) -> usize {
         match self {
@@ -371,7 +374,7 @@ impl<'a> Tpdu<'a> {
         }
     }
 
-    /// Appends the TPDU to `out`. A variable part has at most [`MAX_VARIABLE`] octets (in an ER 250).
+    /// Appends the TPDU to `out`. The variable part must not exceed [`MAX_VARIABLE`] octets, in an ER 250.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::ConnectionRequest(tpdu) => tpdu.encode(CR, out),
@@ -451,8 +454,8 @@ fn split(octets: &[u8]) -> Result<Body<'_>, DecodeError> {
     })
 }
 
-/// A header that ends before its fixed part does is the fault of its length indicator (ISO 8073 13.2.2.1).
-fn blame_length(octets: &[u8], error: DecodeError) -> DecodeError {
+/// Reports a header that is shorter than its fixed part as an error of its length indicator (ISO 8073 13.2.2.1).
+fn length_error(octets: &[u8], error: DecodeError) -> DecodeError {
     match (error.fault, octets.first()) {
         (Fault::Short { .. }, Some(&length)) if error.offset > 0 => {
             DecodeError::new("length indicator", 0, Fault::Value(u32::from(length)))
@@ -493,10 +496,10 @@ fn nothing_behind(body: &Body<'_>) -> Result<(), DecodeError> {
     }
 }
 
-/// LI is 2: the only parameter a DT may have is the checksum of class 4 (ISO 8073 13.7.4).
-fn decode_dt(code: u8, octets: &[u8]) -> Result<Data<'_>, DecodeError> {
+/// LI is 2, since the only parameter of a DT is the checksum of class 4 (ISO 8073 13.7.4).
+fn decode_dt(code: u8, octets: &[u8]) -> Result<DataTpdu<'_>, DecodeError> {
     let (last, user_data) = data_fields(octets)?;
-    Ok(Data {
+    Ok(DataTpdu {
         is_last: last & END != 0,
         number: last & !END,
         wants_acknowledgement: code != DT,
@@ -529,11 +532,33 @@ fn data_fields(octets: &[u8]) -> Result<(u8, &[u8]), DecodeError> {
     Ok((last, cursor.rest()))
 }
 
-/// Bound: callers keep the length at or below [`MAX_LI`]; more saturates to the reserved value.
+/// Appends length indicator and code. Bound: callers keep the length at or below [`MAX_LI`]; more saturates to
+/// the reserved value.
 fn header(length: usize, code: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&[u8::try_from(length).unwrap_or(u8::MAX), code]);
 }
 
 const fn last_and_number(is_last: bool, number: u8) -> u8 {
     (if is_last { END } else { 0 }) | (number & !END)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packet_header_of_data_counts_itself() {
+        assert_eq!(
+            DataTpdu::packet_header(0, true),
+            [3, 0, 0, 7, 2, 0xF0, 0x80]
+        );
+        assert_eq!(
+            DataTpdu::packet_header(125, false),
+            [3, 0, 0, 0x84, 2, 0xF0, 0]
+        );
+        assert_eq!(
+            DataTpdu::packet_header(65_528, true),
+            [3, 0, 0xFF, 0xFF, 2, 0xF0, 0x80]
+        );
+    }
 }

@@ -1,18 +1,18 @@
-//! The judgement of a case: every law, by as many runs as it takes, and a small script for what is broken.
+//! Checks a case against every law, in as many runs as that takes, and shrinks the script of a violation.
 
 use alloc::format;
 use alloc::string::String;
 use core::cell::Cell;
 
-use super::bench::{Bench, Meter};
-use super::log::{Log, Manner, Pieces, Seen};
+use super::log::{Chunking, Log, Mode, Observed};
+use super::runner::{Meter, Runner};
 use super::shrink::shrink;
-use super::{Case, Law, LawSubject, Step, Violation, chunks};
+use super::{Case, Law, LawSubject, Step, Violation, chunking};
 
-/// What a case that keeps the laws did, to see that scripts get anywhere.
+/// Counts what a machine did in a case that violates no law, to see that scripts reach something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
-    /// Whether the configuration was accepted; nothing else happens otherwise.
+    /// Whether the configuration was accepted. If not, nothing was run.
     pub is_made: bool,
     /// Events of the plain run.
     pub events: usize,
@@ -22,21 +22,21 @@ pub struct Summary {
     pub asks: usize,
     /// Commands refused in the plain run.
     pub refusals: usize,
-    /// Steps over which cut streams were compared, of those in the script.
-    pub cut: usize,
+    /// Steps of the script over which different chunkings were compared.
+    pub chunked_steps: usize,
 }
 
 /// Runs a case under every law: the body of a fuzz target, and of a property test.
 ///
 /// # Panics
 ///
-/// When a law is broken, with the [`Violation`] and a script made small.
+/// When a law is violated, with the [`Violation`] and a short script.
 #[expect(clippy::panic, reason = "a test and a fuzz target fail by panicking")]
 pub fn check<M: LawSubject>(case: Case<M>) {
-    if let Err(breach) = try_check(&case) {
+    if let Err(violation) = try_check(&case) {
         // Dropped first, so that the report stands last.
         drop(case);
-        panic!("{breach}");
+        panic!("{violation}");
     }
 }
 
@@ -44,80 +44,81 @@ pub fn check<M: LawSubject>(case: Case<M>) {
 ///
 /// # Errors
 ///
-/// The first law broken, with a script made small by leaving out whatever the breach can do without.
+/// The first law violated, with a script from which everything was removed that the violation does not need.
 pub fn try_check<M: LawSubject>(case: &Case<M>) -> Result<Summary, Violation> {
-    judge(case).map_err(|breach| shrink(case, breach, judge))
+    check_all(case).map_err(|violation| shrink(case, violation, check_all))
 }
 
 /// Runs [`try_check_metered`].
 ///
 /// # Panics
 ///
-/// When a law is broken, with the [`Violation`] and a script made small.
+/// When a law is violated, with the [`Violation`] and a short script.
 #[expect(clippy::panic, reason = "a test and a fuzz target fail by panicking")]
 pub fn check_metered<M: LawSubject>(case: &Case<M>, allocated: impl FnMut() -> usize) {
-    if let Err(breach) = try_check_metered(case, allocated) {
-        panic!("{breach}");
+    if let Err(violation) = try_check_metered(case, allocated) {
+        panic!("{violation}");
     }
 }
 
-/// Runs a case once, and weighs the machine by `allocated` instead of trusting its own count: law 8.
+/// Runs a case once, and checks law 8 by `allocated` in place of the machine's own count.
 ///
-/// `allocated` returns how many bytes are allocated at present, by an allocator which counts for this
-/// thread alone. What the machine allocates in its calls is its own until it frees it or gives it away in
-/// an event. Memory that came with a command belongs to the script.
+/// `allocated` returns how many bytes this thread has allocated at present. What the machine allocates in
+/// its calls counts as its own until it frees it or gives it away in an event. Memory that came with a
+/// command belongs to the script.
 ///
 /// # Errors
 ///
-/// The first law broken of those that one run can show.
+/// The first law violated, of those that one run can violate.
 pub fn try_check_metered<M: LawSubject>(
     case: &Case<M>,
     mut allocated: impl FnMut() -> usize,
 ) -> Result<(), Violation> {
     let mut run_metered = |case: &Case<M>| {
         let meter: Meter<'_> = &mut allocated;
-        run(case, Manner::Plain, Some(meter)).map(drop)
+        run(case, Mode::Plain, Some(meter)).map(drop)
     };
-    run_metered(case).map_err(|breach| shrink(case, breach, run_metered))
+    run_metered(case).map_err(|violation| shrink(case, violation, run_metered))
 }
 
-/// Every law that needs a machine. Each run is watched, so the laws of one run are judged in all of them.
-fn judge<M: LawSubject>(case: &Case<M>) -> Result<Summary, Violation> {
+/// Checks every law that needs a machine. Each run has a checker, so the laws of a single run are checked in
+/// all of them.
+fn check_all<M: LawSubject>(case: &Case<M>) -> Result<Summary, Violation> {
     let goes_back = case.script.iter().any(|step| matches!(step, Step::Back(_)));
-    let plain = run(case, Manner::Plain, None).map_err(|breach| {
-        if goes_back && run(case, Manner::Clamped, None).is_ok() {
-            blame_the_clock(breach)
+    let plain = run(case, Mode::Plain, None).map_err(|violation| {
+        if goes_back && run(case, Mode::Clamped, None).is_ok() {
+            attribute_to_clock(violation)
         } else {
-            breach
+            violation
         }
     })?;
     let Some(plain) = plain else {
         return Ok(Summary::default());
     };
-    let twins = [
-        (Law::Determined, Manner::Plain, "a second run gave"),
+    let reruns = [
+        (Law::Deterministic, Mode::Plain, "a second run gave"),
         (
-            Law::IdleIsQuiet,
-            Manner::Probed,
+            Law::QuietUntilDeadline,
+            Mode::Probed,
             "polled before its deadlines it gave",
         ),
         (
-            Law::TimeStandsStill,
-            Manner::Clamped,
+            Law::MonotonicTime,
+            Mode::Clamped,
             "with the clock standing still it gave",
         ),
     ];
-    for (law, manner, twist) in twins {
-        // Without a step back the clamped run is the plain one.
-        if manner != Manner::Clamped || goes_back {
-            let twin = run(case, manner, None)?;
-            compare(law, &plain, twin.as_ref(), twist)?;
+    for (law, mode, context) in reruns {
+        // If the clock never goes back, the clamped run equals the plain one.
+        if mode != Mode::Clamped || goes_back {
+            let rerun = run(case, mode, None)?;
+            compare(law, &plain, rerun.as_ref(), context)?;
         }
     }
     Ok(Summary {
-        // Where no stream was read, nothing can be cut.
-        cut: if plain.has_read {
-            judge_chunks(case)?
+        // If no stream was read, there are no chunks to compare.
+        chunked_steps: if plain.has_read_streams {
+            compare_chunkings(case)?
         } else {
             0
         },
@@ -125,25 +126,34 @@ fn judge<M: LawSubject>(case: &Case<M>) -> Result<Summary, Violation> {
     })
 }
 
-/// What breaks only while the clock goes back breaks law 6, whatever it looks like.
-fn blame_the_clock(breach: Violation) -> Violation {
+/// A violation that occurs only while the clock goes back is one of law 6, whichever law it looks like.
+fn attribute_to_clock(violation: Violation) -> Violation {
     let Violation {
         law, step, detail, ..
-    } = breach;
+    } = violation;
     let number = law.number();
     let detail = format!("law {number} holds while the clock stands still, and not here: {detail}");
-    Violation::new(Law::TimeStandsStill, step, detail)
+    Violation::new(Law::MonotonicTime, step, detail)
 }
 
-/// Law 9: the same octets in other pieces.
-fn judge_chunks<M: LawSubject>(case: &Case<M>) -> Result<usize, Violation> {
-    let Some(whole) = run(case, Manner::Cut(Pieces::Whole), None)? else {
+/// Checks law 9: the same octets in other chunks.
+fn compare_chunkings<M: LawSubject>(case: &Case<M>) -> Result<usize, Violation> {
+    let Some(whole) = run(case, Mode::Chunked(Chunking::Whole), None)? else {
         return Ok(0);
     };
     let mut compared = case.script.len();
-    for pieces in [Pieces::Octets, Pieces::Random, Pieces::RandomDrained] {
-        if let Some(cut) = run(case, Manner::Cut(pieces), None)? {
-            compared = compared.min(chunks::compare(&case.script, &whole, &cut, pieces)?);
+    for chunking_mode in [
+        Chunking::SingleOctets,
+        Chunking::Random,
+        Chunking::RandomDrained,
+    ] {
+        if let Some(cut) = run(case, Mode::Chunked(chunking_mode), None)? {
+            compared = compared.min(chunking::compare(
+                &case.script,
+                &whole,
+                &cut,
+                chunking_mode,
+            )?);
         }
     }
     Ok(compared)
@@ -154,13 +164,13 @@ type Ran<M> = Option<Log<<M as crate::Machine>::Addr, <M as crate::Machine>::Eve
 /// Runs the script once; `None` when the configuration is refused.
 fn run<M: LawSubject>(
     case: &Case<M>,
-    manner: Manner,
+    mode: Mode,
     meter: Option<Meter<'_>>,
 ) -> Result<Ran<M>, Violation> {
     let step = Cell::new(0);
     let ran = caught(|| {
-        Bench::new(case, manner, meter, &step)
-            .map(|bench| bench.run(&case.script))
+        Runner::new(case, mode, meter, &step)
+            .map(|runner| runner.run(&case.script))
             .transpose()
     });
     ran.unwrap_or_else(|message| {
@@ -169,12 +179,12 @@ fn run<M: LawSubject>(
     })
 }
 
-/// Runs `trial`, and gives the message of a panic as the error.
+/// Runs `trial`, and returns the message of a panic as the error.
 ///
-/// Under libFuzzer a panic never gets here: its hook aborts, and the fuzzer reports the input.
+/// Under libFuzzer a panic aborts in the panic hook before it can be caught, and the fuzzer reports the input.
 #[cfg(feature = "std")]
 fn caught<T>(trial: impl FnOnce() -> T) -> Result<T, String> {
-    // Whatever a panic leaves half done belongs to the run, and goes with it.
+    // The state that a panic leaves behind belongs to the run, and is dropped with it.
     std::panic::catch_unwind(core::panic::AssertUnwindSafe(trial)).map_err(|payload| {
         let text = payload
             .downcast_ref::<&str>()
@@ -184,66 +194,67 @@ fn caught<T>(trial: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Without the standard library a panic cannot be caught, and fails the test on its own.
+/// Without the standard library a panic cannot be caught, and fails the test itself.
 #[cfg(not(feature = "std"))]
 #[expect(
     clippy::unnecessary_wraps,
-    reason = "the same face with and without `std`"
+    reason = "the same signature with and without `std`"
 )]
 fn caught<T>(trial: impl FnOnce() -> T) -> Result<T, String> {
     Ok(trial())
 }
 
-/// Finds the first difference between two logs that have to be equal.
+/// Returns the first difference between two logs that have to be equal.
 fn compare<A: crate::Addr, E: core::fmt::Debug + PartialEq>(
     law: Law,
     plain: &Log<A, E>,
-    twin: Option<&Log<A, E>>,
-    twist: &str,
+    rerun: Option<&Log<A, E>>,
+    context: &str,
 ) -> Result<(), Violation> {
-    let Some(twin) = twin else {
+    let Some(rerun) = rerun else {
         let detail = String::from("the configuration was accepted once and refused once");
         return Err(Violation::new(law, 0, detail));
     };
-    let mut others = twin.seen.iter();
-    for entry in &plain.seen {
+    let mut others = rerun.entries.iter();
+    for entry in &plain.entries {
         let other = others.next();
         if other != Some(entry) {
-            return Err(differ(law, Some(entry), other, twist));
+            return Err(differ(law, Some(entry), other, context));
         }
     }
     match others.next() {
-        Some(other) => Err(differ(law, None, Some(other), twist)),
+        Some(other) => Err(differ(law, None, Some(other), context)),
         None => Ok(()),
     }
 }
 
 fn differ<A: crate::Addr, E: core::fmt::Debug>(
     law: Law,
-    plain: Option<&(usize, Seen<A, E>)>,
-    twin: Option<&(usize, Seen<A, E>)>,
-    twist: &str,
+    plain: Option<&(usize, Observed<A, E>)>,
+    rerun: Option<&(usize, Observed<A, E>)>,
+    context: &str,
 ) -> Violation {
-    let step = plain.into_iter().chain(twin).map(|(step, _)| *step).min();
-    let text = |entry: Option<&(usize, Seen<A, E>)>| {
+    let step = plain.into_iter().chain(rerun).map(|(step, _)| *step).min();
+    let text = |entry: Option<&(usize, Observed<A, E>)>| {
         entry.map_or_else(
             || String::from("nothing more"),
-            |(step, seen)| format!("{seen:?} at step {step}"),
+            |(step, entry)| format!("{entry:?} at step {step}"),
         )
     };
-    let detail = format!("{twist} {}, where it gave {}", text(twin), text(plain));
+    let detail = format!("{context} {}, where it gave {}", text(rerun), text(plain));
     Violation::new(law, step.unwrap_or(0), detail)
 }
 
 fn summary<A, E>(log: &Log<A, E>) -> Summary {
-    let count =
-        |kind: fn(&Seen<A, E>) -> bool| log.seen.iter().filter(|(_, seen)| kind(seen)).count();
+    let count = |kind: fn(&Observed<A, E>) -> bool| {
+        log.entries.iter().filter(|(_, entry)| kind(entry)).count()
+    };
     Summary {
         is_made: true,
-        events: count(|seen| matches!(seen, Seen::Event(_))),
-        sends: count(|seen| matches!(seen, Seen::Sent { .. })),
-        asks: count(|seen| matches!(seen, Seen::Ask(_))),
-        refusals: count(|seen| matches!(seen, Seen::Refused(_))),
-        cut: 0,
+        events: count(|entry| matches!(entry, Observed::Event(_))),
+        sends: count(|entry| matches!(entry, Observed::Sent { .. })),
+        asks: count(|entry| matches!(entry, Observed::Ask(_))),
+        refusals: count(|entry| matches!(entry, Observed::Refused(_))),
+        chunked_steps: 0,
     }
 }

@@ -1,4 +1,4 @@
-//! Law 10: what a codec owes.
+//! Law 10: the round trip of a codec.
 
 use alloc::format;
 use alloc::string::String;
@@ -7,7 +7,7 @@ use core::fmt::Debug;
 
 use super::{Law, Violation};
 
-/// A codec on trial: the three functions of a wire type.
+/// The codec of a wire type: its three functions.
 ///
 /// ```
 /// # use farlink::laws::codec::{self, Codec};
@@ -34,16 +34,16 @@ use super::{Law, Violation};
 /// codec::check_item::<Short>(&258);
 /// ```
 pub trait Codec {
-    /// What is decoded; it may borrow from the octets.
+    /// The decoded type, which may borrow from the octets.
     type Item<'a>: Debug;
 
-    /// Decodes one item that takes up all the octets; `None` when they are malformed.
+    /// Decodes one item that takes all the octets, or returns `None` when they are malformed.
     fn decode(octets: &[u8]) -> Option<Self::Item<'_>>;
-    /// Returns how many octets [`encode`](Self::encode) appends.
+    /// Returns the number of octets that [`encode`](Self::encode) appends.
     fn wire_len(item: &Self::Item<'_>) -> usize;
     /// Appends the octets of an item.
     fn encode(item: &Self::Item<'_>, out: &mut Vec<u8>);
-    /// Returns `one == other`; only a concrete type can compare items that borrow from two places.
+    /// Returns `one == other`. Only a concrete type can compare items of two lifetimes.
     fn equal(one: &Self::Item<'_>, other: &Self::Item<'_>) -> bool;
 }
 
@@ -51,11 +51,11 @@ pub trait Codec {
 ///
 /// # Panics
 ///
-/// When law 10 is broken.
+/// When law 10 is violated.
 #[expect(clippy::panic, reason = "a test and a fuzz target fail by panicking")]
 pub fn check_octets<C: Codec>(octets: &[u8]) {
-    if let Err(breach) = try_octets::<C>(octets) {
-        panic!("{breach}");
+    if let Err(violation) = try_octets::<C>(octets) {
+        panic!("{violation}");
     }
 }
 
@@ -63,20 +63,20 @@ pub fn check_octets<C: Codec>(octets: &[u8]) {
 ///
 /// # Panics
 ///
-/// When law 10 is broken.
+/// When law 10 is violated.
 #[expect(clippy::panic, reason = "a test and a fuzz target fail by panicking")]
 pub fn check_item<C: Codec>(item: &C::Item<'_>) {
-    if let Err(breach) = try_item::<C>(item) {
-        panic!("{breach}");
+    if let Err(violation) = try_item::<C>(item) {
+        panic!("{violation}");
     }
 }
 
-/// Checks octets of any origin: when they decode, what re-encodes them decodes to the same item and
-/// encodes to itself. Returns whether they decode.
+/// Checks octets: if they decode, the item encodes to octets that decode to the same item and re-encode to
+/// themselves. Returns whether they decode.
 ///
 /// # Errors
 ///
-/// Law 10, with the octets in place of a script.
+/// A violation of law 10, with the octets in place of a script.
 pub fn try_octets<C: Codec>(octets: &[u8]) -> Result<bool, Violation> {
     let Some(item) = C::decode(octets) else {
         return Ok(false);
@@ -85,19 +85,19 @@ pub fn try_octets<C: Codec>(octets: &[u8]) -> Result<bool, Violation> {
         .map(|()| true)
         .map_err(|detail| Violation {
             script: format!("&{octets:?}"),
-            ..Violation::new(Law::CodecAgrees, 0, detail)
+            ..Violation::new(Law::CodecRoundTrip, 0, detail)
         })
 }
 
-/// Checks an item of any origin: its octets decode to it, and encode to themselves.
+/// Checks an item: its octets decode to it, and re-encode to themselves.
 ///
 /// # Errors
 ///
-/// Law 10, with the item in place of a script.
+/// A violation of law 10, with the item in place of a script.
 pub fn try_item<C: Codec>(item: &C::Item<'_>) -> Result<(), Violation> {
     round_trip::<C>(item).map_err(|detail| Violation {
         script: format!("{item:?}"),
-        ..Violation::new(Law::CodecAgrees, 0, detail)
+        ..Violation::new(Law::CodecRoundTrip, 0, detail)
     })
 }
 

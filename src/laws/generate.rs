@@ -1,4 +1,4 @@
-//! Scripts out of arbitrary octets.
+//! Generates scripts from arbitrary octets.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,11 +8,11 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use super::{Case, LawSubject, Step};
 use crate::{Cause, Limits, Link};
 
-/// Most steps of one script, as a power of two. Longer ones find nothing that these do not.
-const MOST_STEPS: u32 = 8;
-/// Addresses of one script: few, or no two steps would ever meet.
-const MOST_ADDRESSES: usize = 4;
-/// Longest single wait, as a power of two of nanoseconds: 19 hours.
+/// Most steps of one script, as a power of two. Longer scripts find no more violations.
+const MAX_STEPS: u32 = 8;
+/// Most addresses of one script. With more, hardly any two steps would concern one address.
+const MAX_ADDRESSES: usize = 4;
+/// Longest single wait, as a power of two in nanoseconds: 19 hours.
 const LONGEST_WAIT: u32 = 46;
 /// Most octets of one receive, as a power of two.
 const LONGEST_RECEIVE: u32 = 12;
@@ -43,13 +43,13 @@ where
                 });
             }
         }
-        // Short ones too: a long life seldom ends with everything still going on.
-        let most_steps = 1_usize << u.int_in_range(0..=MOST_STEPS)?;
-        let mix = mix(u)?;
-        while script.len() < most_steps && !u.is_empty() {
+        // Short ones too: a long script seldom ends with everything still in progress.
+        let max_steps = 1_usize << u.int_in_range(0..=MAX_STEPS)?;
+        let weights = weights(u)?;
+        while script.len() < max_steps && !u.is_empty() {
             let address = |u: &mut Unstructured<'a>| u.choose(&addresses).copied();
             let octets = |u: &mut Unstructured<'a>| M::arbitrary_octets(&config, u);
-            script.push(step(u, &mix, address, octets)?);
+            script.push(step(u, &weights, address, octets)?);
         }
         Ok(Self {
             config,
@@ -64,7 +64,7 @@ fn addresses<'a, M>(u: &mut Unstructured<'a>) -> Result<Vec<M::Addr>>
 where
     M: LawSubject<Addr: Arbitrary<'a>>,
 {
-    let count = u.int_in_range(1..=MOST_ADDRESSES)?;
+    let count = u.int_in_range(1..=MAX_ADDRESSES)?;
     let mut addresses = (0..count)
         .map(|_| Ok(M::route(u.arbitrary()?, &[])))
         .collect::<Result<Vec<_>>>()?;
@@ -73,7 +73,7 @@ where
     Ok(addresses)
 }
 
-/// The usual limits, very small ones, and any.
+/// Generates the default limits, very small ones, and arbitrary ones.
 fn limits(u: &mut Unstructured<'_>) -> Result<Limits> {
     Ok(match u.int_in_range(0..=3)? {
         0 => Limits::default(),
@@ -86,31 +86,31 @@ fn limits(u: &mut Unstructured<'_>) -> Result<Limits> {
     })
 }
 
-/// How often each kind of step comes, in the order of [`step`].
-type Mix = [u16; 10];
+/// The weight of each kind of step, in the order of [`step`].
+type Weights = [u16; 10];
 
-/// The mix of a busy driver, with the rare ones rare.
-const BUSY: Mix = [18, 16, 10, 6, 3, 5, 2, 2, 1, 1];
+/// The weights of a busy driver.
+const BUSY: Weights = [18, 16, 10, 6, 3, 5, 2, 2, 1, 1];
 
-/// Half the scripts are lopsided: they lack some kinds, and of others they are full. What is rare meets what
-/// is rare in them, and what nothing drains or answers piles up.
-fn mix(u: &mut Unstructured<'_>) -> Result<Mix> {
-    let mut mix = BUSY;
+/// Half of the scripts lack some kinds of steps and have many of others, so that rare kinds follow each other,
+/// and outputs and asks that nothing takes accumulate.
+fn weights(u: &mut Unstructured<'_>) -> Result<Weights> {
+    let mut weights = BUSY;
     if u.arbitrary()? {
-        for weight in &mut mix {
+        for weight in &mut weights {
             *weight = u.choose(&[0, *weight, *weight, 20]).copied()?;
         }
     }
-    Ok(mix)
+    Ok(weights)
 }
 
 fn step<'a, A, C: Arbitrary<'a>>(
     u: &mut Unstructured<'a>,
-    mix: &Mix,
+    weights: &Weights,
     address: impl FnOnce(&mut Unstructured<'a>) -> Result<A>,
     octets: impl FnOnce(&mut Unstructured<'a>) -> Result<Vec<u8>>,
 ) -> Result<Step<A, C>> {
-    Ok(match kind(u, mix)? {
+    Ok(match kind(u, weights)? {
         0 => Step::Receive {
             from: address(u)?,
             octets: octets(u)?,
@@ -136,19 +136,19 @@ fn step<'a, A, C: Arbitrary<'a>>(
     })
 }
 
-fn kind(u: &mut Unstructured<'_>, mix: &Mix) -> Result<usize> {
-    let most = mix.iter().sum::<u16>().saturating_sub(1);
-    let mut place = u.int_in_range(0..=most)?;
-    for (kind, weight) in mix.iter().enumerate() {
-        match place.checked_sub(*weight) {
-            Some(rest) => place = rest,
+fn kind(u: &mut Unstructured<'_>, weights: &Weights) -> Result<usize> {
+    let most = weights.iter().sum::<u16>().saturating_sub(1);
+    let mut point = u.int_in_range(0..=most)?;
+    for (kind, weight) in weights.iter().enumerate() {
+        match point.checked_sub(*weight) {
+            Some(rest) => point = rest,
             None => return Ok(kind),
         }
     }
     Ok(0)
 }
 
-/// A stall and its end come often in a life, an end once.
+/// Generates a cue: `Full` and `Free` often, since they recur in the life of a path.
 fn cue(u: &mut Unstructured<'_>) -> Result<Link> {
     Ok(match u.int_in_range(0..=7_u8)? {
         0..=1 => Link::Full,
@@ -158,13 +158,13 @@ fn cue(u: &mut Unstructured<'_>) -> Result<Link> {
     })
 }
 
-/// Every order of magnitude is as likely as the others.
+/// Generates a span of time; every order of magnitude is equally likely.
 fn span(u: &mut Unstructured<'_>) -> Result<Duration> {
     let scale = u.int_in_range(0..=LONGEST_WAIT)?;
     Ok(Duration::from_nanos(u.int_in_range(0..=1_u64 << scale)?))
 }
 
-/// Short and long runs of any octets. `Vec::arbitrary` gives two octets on average.
+/// Generates few or many arbitrary octets. `Vec::arbitrary` gives two octets on average.
 pub(super) fn any_octets(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let scale = u.int_in_range(0..=LONGEST_RECEIVE)?;
     let len = u.int_in_range(0..=1_usize << scale)?.min(u.len());

@@ -1,4 +1,4 @@
-//! How a script is run, and what a run gives.
+//! The modes in which a script is run, and the log of a run.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -7,43 +7,47 @@ use crate::{Ask, Instant};
 
 /// How a script is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum Mode {
     /// As it is written.
     Plain,
     /// The clock stands still where it would go back.
     Clamped,
-    /// The machine is polled where it said that nothing would come.
+    /// The machine is also polled before its deadlines.
     Probed,
-    /// Every step is settled, and streams are cut like this.
-    Cut(Pieces),
+    /// Every step is settled, and streams are read in these chunks.
+    Chunked(Chunking),
 }
 
-/// How the octets of a stream that lie ready are cut.
+/// How the octets of a stream that are ready are divided into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pieces {
+pub(super) enum Chunking {
     Whole,
-    Octets,
-    /// Any lengths, and no poll in between.
+    SingleOctets,
+    /// Random lengths, and no poll in between.
     Random,
-    /// Any lengths, drained after each.
+    /// Random lengths, drained after each.
     RandomDrained,
 }
 
-/// What a run gave.
+/// The log of a run.
 #[derive(Debug)]
 pub(super) struct Log<A, E> {
-    /// Everything, each with the step it came at.
-    pub(super) seen: Vec<(usize, Seen<A, E>)>,
-    /// How each step left the streams; under [`Manner::Cut`] only.
-    pub(super) stalls: Vec<Stall>,
-    /// Whether any stream brought octets.
-    pub(super) has_read: bool,
+    /// All outputs and refusals, each with the step at which it came.
+    pub(super) entries: Vec<(usize, Observed<A, E>)>,
+    /// Why octets were unread after each step; under [`Mode::Chunked`] only.
+    pub(super) unread: Vec<Unread>,
+    /// Whether octets of any stream were read.
+    pub(super) has_read_streams: bool,
 }
 
-/// Something that the outside sees of a machine.
+/// An output, a refusal or an answer of `wants`.
 #[derive(Debug, PartialEq)]
-pub(super) enum Seen<A, E> {
-    Sent { to: A, run: Run, octets: Vec<u8> },
+pub(super) enum Observed<A, E> {
+    Sent {
+        to: A,
+        kind: SendKind,
+        octets: Vec<u8>,
+    },
     Event(E),
     Ask(Ask<A>),
     Idle(Option<Instant>),
@@ -54,19 +58,19 @@ pub(super) enum Seen<A, E> {
 
 /// What the octets of a send are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Run {
+pub(super) enum SendKind {
     Stream,
     Datagrams { size: usize },
 }
 
-/// Why octets of a stream lie unread, the gravest first.
+/// Why octets of a stream are unread, in descending order of weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stall {
+pub(super) enum Unread {
     /// The machine has no room.
-    Blocked,
-    /// Somebody has to decide.
+    NoRoom,
+    /// The machine awaits a decision.
     Awaiting,
-    /// More of the same chunk is about to come.
-    Joined,
+    /// More octets of the same chunk follow.
+    MoreFollows,
     None,
 }

@@ -1,4 +1,4 @@
-//! Scripts: what is done to a machine on trial, as data.
+//! Scripts: the inputs of a machine and the passage of time, as data.
 
 use alloc::vec::Vec;
 use core::any::type_name;
@@ -13,41 +13,41 @@ use crate::{Cause, Limits, Link};
 /// `Debug` prints it as an expression to paste into a test.
 #[derive(Clone, PartialEq)]
 pub enum Step<A, C> {
-    /// Octets arrive. Those of a stream wait, as in a socket, until the machine wants them; those of a
-    /// path that is gone are lost.
+    /// Octets arrive. Those of a stream wait in a socket until the machine wants them; those of a path that is
+    /// closed are lost.
     Receive {
         /// Where they come from.
         from: A,
         /// A datagram, or octets of a stream.
         octets: Vec<u8>,
     },
-    /// Octets are fed by a driver which keeps no rules: wanted or not, path gone or not.
+    /// Octets are fed by a driver that breaks the contract: even if they are not wanted or the path is closed.
     Flood {
         /// Where they come from.
         from: A,
         /// A datagram, or octets of a stream.
         octets: Vec<u8>,
     },
-    /// A cue about a link. The end of a stream is read behind its octets; no cue but `Up` and `Opened`
-    /// comes from a path that is gone.
+    /// A cue about a link. `Ended` comes after the octets of the stream. Only `Up` and `Opened` come from a path
+    /// that is closed.
     Link {
         /// Which link.
         at: A,
-        /// What is known.
+        /// The cue.
         state: Link,
     },
-    /// One of the paths which the machine asked to open is opened, or fails.
+    /// An [`Ask::Open`](crate::Ask::Open) of the machine is answered.
     Answer {
-        /// Which of those without an answer, modulo their number.
+        /// The index of the ask among those without an answer, modulo their number.
         open: u8,
-        /// Why it fails.
+        /// Why the open failed, or `None` if it succeeded.
         failed: Option<Cause>,
     },
-    /// The application commands.
+    /// The application gives a command.
     Command(C),
     /// Time passes.
     Wait(Duration),
-    /// Time passes until the deadline of the machine, which is drained before and after.
+    /// Time passes until the deadline of the machine, which is drained before and afterwards.
     Wake,
     /// The clock goes back.
     Back(Duration),
@@ -57,10 +57,10 @@ pub enum Step<A, C> {
     Drain,
 }
 
-/// All that decides a run: machine, configuration, seed, limits and script.
+/// A machine with its configuration and seed, the limits of `tx`, and a script: all that determines a run.
 ///
-/// `Debug` prints it as an expression to paste into a test. With the feature `arbitrary` it is generated
-/// when addresses, commands and configuration are.
+/// `Debug` prints it as an expression to paste into a test. With the feature `arbitrary` it can be generated
+/// if addresses, commands and configuration can.
 pub struct Case<M: LawSubject> {
     /// What the machine is made from.
     pub config: M::Config,
@@ -68,12 +68,12 @@ pub struct Case<M: LawSubject> {
     pub seed: u64,
     /// The limits of `tx`.
     pub limits: Limits,
-    /// What is done.
+    /// The steps.
     pub script: Vec<Step<M::Addr, M::Command>>,
 }
 
 impl<M: LawSubject> Case<M> {
-    /// Puts together a case with seed 0 and the usual limits.
+    /// Makes a case with seed 0 and the default limits.
     #[must_use]
     pub fn new(config: M::Config, script: Vec<Step<M::Addr, M::Command>>) -> Self {
         Self {
@@ -153,7 +153,7 @@ impl<A: fmt::Debug, C: fmt::Debug> fmt::Debug for Step<A, C> {
     }
 }
 
-/// A derived `Debug` names the variant of an enum and not the enum, without which it cannot be pasted.
+/// Returns the name of the enum of a command, which its derived `Debug` omits.
 fn prefix<C: fmt::Debug>(command: &C) -> alloc::string::String {
     let path = type_name::<C>().split('<').next().unwrap_or_default();
     let name = path.rsplit("::").next().unwrap_or_default();
@@ -164,7 +164,7 @@ fn prefix<C: fmt::Debug>(command: &C) -> alloc::string::String {
     alloc::format!("{name}::")
 }
 
-/// Prints a value as the expression that makes it.
+/// Prints a value as an expression.
 struct Pasted<T>(T);
 
 impl fmt::Display for Pasted<Link> {

@@ -1,4 +1,4 @@
-//! A small script for a breach.
+//! Shrinks the script of a violation.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -7,37 +7,38 @@ use core::ops::Range;
 use super::{Case, Law, LawSubject, Step, Violation};
 use crate::Limits;
 
-/// Runs spent on making a script smaller.
-const MOST_TRIES: usize = 300;
-/// The same for panics, each of which prints a report.
-const MOST_PANICS: usize = 40;
+/// The most runs in which a script is shrunk.
+const MAX_TRIES: usize = 300;
+/// The same for panics, since each prints a report.
+const MAX_PANICS: usize = 40;
 
-/// Makes the case of a breach smaller as long as the same law breaks, and puts it into the breach.
+/// Shrinks the case of a violation as long as the same law is violated, and adds it to the violation.
 ///
-/// What stands behind the step goes first, then runs of steps, halves before single ones, then octets.
+/// It removes the steps after the violation first, then spans of steps from half of them down to single ones,
+/// then octets.
 pub(super) fn shrink<M: LawSubject, T>(
     case: &Case<M>,
-    breach: Violation,
+    violation: Violation,
     verdict: impl FnMut(&Case<M>) -> Result<T, Violation>,
 ) -> Violation {
-    let tries = match breach.law {
-        Law::NoPanic => MOST_PANICS,
-        _ => MOST_TRIES,
+    let tries = match violation.law {
+        Law::NoPanic => MAX_PANICS,
+        _ => MAX_TRIES,
     };
     let mut shrinker = Shrinker {
         small: case.clone(),
-        breach,
+        violation,
         tries,
         verdict,
     };
-    shrinker.cut_off_the_rest();
-    shrinker.use_plain_settings();
-    shrinker.thin(
+    shrinker.truncate();
+    shrinker.use_default_settings();
+    shrinker.remove_spans(
         |case| case.script.len(),
         |case, span| drop(case.script.drain(span)),
     );
     for index in 0..shrinker.small.script.len() {
-        shrinker.thin(
+        shrinker.remove_spans(
             |case| octets(case, index).map_or(0, Vec::len),
             |case, span| {
                 if let Some(octets) = octets_mut(case, index) {
@@ -48,48 +49,48 @@ pub(super) fn shrink<M: LawSubject, T>(
     }
     Violation {
         script: format!("{:?}", shrinker.small),
-        ..shrinker.breach
+        ..shrinker.violation
     }
 }
 
 struct Shrinker<M: LawSubject, V> {
     small: Case<M>,
-    breach: Violation,
+    violation: Violation,
     tries: usize,
     verdict: V,
 }
 
 impl<M: LawSubject, T, V: FnMut(&Case<M>) -> Result<T, Violation>> Shrinker<M, V> {
-    /// Takes `candidate` in place of the smallest case so far, if it breaks the same law.
+    /// Replaces the smallest case so far by `candidate`, if that violates the same law.
     fn attempt(&mut self, candidate: Case<M>) -> bool {
         if self.tries == 0 {
             return false;
         }
         self.tries -= 1;
         match (self.verdict)(&candidate) {
-            Err(again) if again.law == self.breach.law => {
+            Err(again) if again.law == self.violation.law => {
                 self.small = candidate;
-                self.breach = again;
+                self.violation = again;
                 true
             }
             _ => false,
         }
     }
 
-    fn cut_off_the_rest(&mut self) {
+    fn truncate(&mut self) {
         let mut shorter = self.small.clone();
-        shorter.script.truncate(self.breach.step + 1);
+        shorter.script.truncate(self.violation.step + 1);
         self.attempt(shorter);
     }
 
-    fn use_plain_settings(&mut self) {
+    fn use_default_settings(&mut self) {
         let mut plainer = self.small.clone();
         (plainer.seed, plainer.limits) = (0, Limits::default());
         self.attempt(plainer);
     }
 
-    /// Removes spans, each half as long as the ones tried before.
-    fn thin(
+    /// Removes spans, of half the length in each round.
+    fn remove_spans(
         &mut self,
         len: impl Fn(&Case<M>) -> usize,
         remove: impl Fn(&mut Case<M>, Range<usize>),

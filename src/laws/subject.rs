@@ -1,20 +1,20 @@
-//! How a machine is put on trial.
+//! What a machine implements to be checked against the laws.
 
 use core::fmt::Debug;
 
 use crate::{Machine, Seed};
 
-/// A machine that can be put on trial: made from a configuration, weighed, and fed scripts.
+/// A machine that can be checked against the laws: made from a configuration, fed a script, and measured.
 ///
-/// Implemented by every protocol, next to its machine. Only what the laws cannot see from outside is asked
-/// for; the defaults suit a machine on one stream.
+/// Every protocol implements it beside its machine. It gives the laws what they cannot observe from outside;
+/// the defaults suit a machine on one stream.
 ///
 /// ```
 /// use farlink::laws::{self, Case, Step, LawSubject};
 /// # use farlink::{Instant, Link, Machine, Output, Seed, Transmit};
 /// # use core::convert::Infallible;
 ///
-/// /// Tells how many octets came.
+/// /// Counts octets, and tells the count after each.
 /// struct Counter {
 ///     most: usize,
 ///     seen: usize,
@@ -61,73 +61,74 @@ use crate::{Machine, Seed};
 /// laws::check(Case::<Counter>::new(12, vec![Step::Receive { from: (), octets }]));
 /// ```
 pub trait LawSubject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> + Sized {
-    /// What a machine is made from, beside the seed.
+    /// What a machine is made from, besides a seed.
     type Config: Clone + Debug;
 
     /// Makes a machine, or `None` when the configuration is refused.
     fn make(config: &Self::Config, seed: Seed) -> Option<Self>;
 
-    /// Returns how many bytes of memory the configuration allows the machine to hold.
+    /// Returns the largest number of bytes that a machine of this configuration may allocate.
     ///
-    /// Allocated bytes count, useful or not. One chunk more is granted on top for each stream that is read,
-    /// and one for datagrams.
+    /// Allocated bytes count, useful or not. One chunk is added for each stream that is read, and one
+    /// for datagrams.
     fn memory_limit(config: &Self::Config) -> usize;
 
-    /// Returns how many bytes of memory the machine holds, counted as for [`ceiling`](Self::memory_limit).
+    /// Returns the number of bytes that the machine has allocated, counted as for
+    /// [`memory_limit`](Self::memory_limit).
     fn memory_used(&self) -> usize;
 
-    /// Tells whether octets from `at` are a stream; otherwise each receive is a datagram.
+    /// Tells whether octets from `at` are a stream. If not, each receive is a datagram.
     ///
-    /// The configuration decides for a numbered interface: a serial line is a stream, a CAN bus is not.
+    /// For a numbered interface the configuration decides: a serial line is a stream, a CAN bus is not.
     fn is_stream(config: &Self::Config, at: Self::Addr) -> bool;
 
     /// Tells whether the stream at `from` is left unread until somebody decides.
     ///
-    /// An application that has to accept, a second stream that has to be bound: the machine cannot want
-    /// octets on its own account then, and law 12 waits with it. A full queue and events to be taken are no
-    /// such reasons.
+    /// For example, the application has to accept a connection, or a second stream has to be bound. Law 12
+    /// does not apply until then. A full queue and events that were not taken are no such decisions.
     fn awaits(&self, from: Self::Addr) -> bool {
         let _ = from;
         false
     }
 
-    /// Returns how many outputs one drain may have, for law 1.
+    /// Returns the largest number of outputs of one drain, for law 1.
     ///
-    /// Every output needs something to come from: a call, an octet that came in, a byte of state. The
-    /// default grants 16 to a call and 4 to each of the others, which holds for sends of one octet and for
-    /// a protocol that frames each octet on its own.
+    /// Every output has a cause: a call, an octet received, or a byte of state. The default allows 16 for a
+    /// call and 4 for each of the others, which suits sends of one octet and a protocol that frames every
+    /// octet.
     #[must_use]
-    fn most_outputs(fed: DrainInput) -> usize {
-        let weight = fed.octets.saturating_add(fed.held).saturating_mul(4);
-        fed.calls
+    fn max_outputs(input: DrainInput) -> usize {
+        let weight = input.octets.saturating_add(input.memory).saturating_mul(4);
+        input
+            .calls
             .saturating_mul(16)
             .saturating_add(weight)
             .saturating_add(64)
     }
 
-    /// Returns how many events may come from time alone, for law 1.
+    /// Returns the largest number of events that time alone may yield, for law 1.
     ///
-    /// Such an event tells the end of something that the machine holds, and the smallest thing to hold is a
-    /// word of 8 bytes. What goes on for ever, such as keepalives, is no event.
+    /// Such an event reports the end of something in memory, of which the smallest is a word of 8 bytes. What
+    /// recurs without end, such as a keepalive, is no event.
     #[must_use]
-    fn most_events(fed: DrainInput) -> usize {
-        (fed.held / 8).saturating_add(64)
+    fn max_events(input: DrainInput) -> usize {
+        (input.memory / 8).saturating_add(64)
     }
 
-    /// Fills in what a driver knows of a path that it opened: the real local port.
+    /// Returns the address of a path that the driver opened, with the real local port.
     ///
-    /// `nth` counts the paths opened before. The default leaves the path as it was asked for.
+    /// `nth` is the number of paths opened before. The default returns `path` unchanged.
     #[must_use]
     fn bound(path: Self::Addr, nth: usize) -> Self::Addr {
         let _ = nth;
         path
     }
 
-    /// Turns an address of a script into one of this run.
+    /// Maps an address of a script to one of this run.
     ///
-    /// Scripts are generated with any addresses, and written before the machine chooses its sockets. A
-    /// machine that knows few addresses, or opens paths of its own, maps them here, or hardly any step
-    /// meets another. The default changes nothing.
+    /// Scripts are generated with arbitrary addresses, before the machine opens its sockets. A machine that
+    /// knows few addresses, or opens paths itself, maps them to those here, or few steps of a script would
+    /// concern one address. The default returns `at` unchanged.
     #[must_use]
     fn route(at: Self::Addr, opened: &[Self::Addr]) -> Self::Addr {
         let _ = opened;
@@ -136,12 +137,12 @@ pub trait LawSubject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> 
 
     /// Generates the octets of one receive.
     ///
-    /// The default takes any. A protocol with checksums or long headers mixes valid packets in, or random
-    /// scripts never get past its door.
+    /// The default generates arbitrary ones. A protocol with checksums or long headers mixes valid packets in,
+    /// since it would drop all others at once.
     ///
     /// # Errors
     ///
-    /// As those of `arbitrary`.
+    /// The errors of `arbitrary`.
     #[cfg(feature = "arbitrary")]
     fn arbitrary_octets(
         config: &Self::Config,
@@ -152,13 +153,13 @@ pub trait LawSubject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> 
     }
 }
 
-/// What a machine was given since it was last idle.
+/// The input of a machine since it was last idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DrainInput {
-    /// Calls that brought input: receives, cues and commands.
+    /// Number of receives, cues and commands.
     pub calls: usize,
     /// Octets received.
     pub octets: usize,
-    /// The most bytes it held since, what commands brought included.
-    pub held: usize,
+    /// The most bytes that the machine had allocated since, those that came with commands included.
+    pub memory: usize,
 }

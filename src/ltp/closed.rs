@@ -386,12 +386,14 @@ impl Closed {
     }
 
     pub(super) fn memory_used(&self) -> usize {
-        self.index.allocated() + self.ring.capacity() * size_of::<Entry>() + self.wide.len() * WIDE
+        self.index.memory_used()
+            + self.ring.capacity() * size_of::<Entry>()
+            + self.wide.len() * WIDE
     }
 
     /// Bytes that one record takes at most.
-    pub(super) const fn weight() -> usize {
-        Index::weight() + 4 * size_of::<Entry>() + WIDE
+    pub(super) const fn memory_per_entry() -> usize {
+        Index::memory_per_entry() + 4 * size_of::<Entry>() + WIDE
     }
 }
 

@@ -39,7 +39,7 @@ impl Cookies {
     }
 
     /// Bytes that the cookies of one session take at most.
-    pub(super) const fn weight() -> usize {
+    pub(super) const fn memory_per_entry() -> usize {
         4 * (size_of::<((Role, SessionId), [Bytes; MOST])>() + 1) + MOST * LONGEST
     }
 }

@@ -23,12 +23,14 @@ use super::services::ClientService;
 use super::span::{Carrier, Control, Origin, Role, Span};
 use super::spare::Spares;
 use super::table::{Keyed, Sessions, Tags};
-use super::timers::{Due, TimerId, Timers};
 use super::wire::{Body, Reason, Segment, SessionId};
+use crate::kit::{Due, TimerId, Timers};
 use crate::{Addr, Instant, Link, Machine, Output, Rng, Seed, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
 pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
+/// Due timers that one poll fires, so that a driver looks at its inputs in between.
+const MOST_TIMERS: usize = 256;
 /// Addresses without a peer whose state is remembered.
 const MOST_STRANGERS: usize = 64;
 
@@ -407,16 +409,12 @@ impl<A: Addr> Engine<A> {
     /// Starts a timer that stands still while the peer is silent.
     pub(super) fn set(&mut self, slot: u32, due: Due, what: What) -> Option<TimerId> {
         let is_frozen = self.span(slot).is_some_and(Span::is_silent);
-        self.timers.set(due, slot, Key { slot, what }, is_frozen)
+        start(&mut self.timers, due, Key { slot, what }, is_frozen)
     }
 
     /// Starts a timer of this end's own, which silence does not touch.
     pub(super) fn set_local(&mut self, slot: u32, at: Instant, what: What) -> Option<TimerId> {
-        let due = Due {
-            deadline: at,
-            nominal: Instant::ZERO,
-        };
-        self.timers.set(due, slot, Key { slot, what }, false)
+        self.timers.set(Due::local(at), slot, Key { slot, what })
     }
 
     pub(super) fn stop(&mut self, timer: Option<TimerId>) {
@@ -527,15 +525,17 @@ impl<A: Addr> Engine<A> {
     // Time.
 
     #[inline]
-    fn fire(&mut self) {
-        if self.timers.next().is_some_and(|next| next <= self.now) {
-            self.fire_due();
-        }
+    fn is_due(&self) -> bool {
+        self.timers.next().is_some_and(|next| next <= self.now)
     }
 
+    /// Fires due timers, as many as one poll may.
     #[inline(never)]
     fn fire_due(&mut self) {
-        while let Some(key) = self.timers.pop(self.now) {
+        for _ in 0..MOST_TIMERS {
+            let Some(key) = self.timers.pop(self.now) else {
+                return;
+            };
             match key.what {
                 What::Checkpoint { number, serial } => self.checkpoint_expired(number, serial),
                 What::CheckpointCopy {
@@ -620,6 +620,20 @@ impl<A: Addr> Engine<A> {
     }
 }
 
+/// Starts a timer, frozen while the peer is silent.
+pub(super) fn start(
+    timers: &mut Timers<Key>,
+    due: Due,
+    key: Key,
+    is_frozen: bool,
+) -> Option<TimerId> {
+    if is_frozen {
+        timers.set_frozen(due, key.slot, key)
+    } else {
+        timers.set(due, key.slot, key)
+    }
+}
+
 impl<A: Addr> Machine for Engine<A> {
     type Addr = A;
     type Command = Command<A>;
@@ -694,7 +708,12 @@ impl<A: Addr> Machine for Engine<A> {
         let limits = tx.limits();
         self.datagram = limits.datagram.get().min(limits.octets.get());
         self.advance(now);
-        self.fire();
+        if self.is_due() {
+            self.fire_due();
+            if self.is_due() {
+                return Output::Yield;
+            }
+        }
         if let Some(event) = self.next_event() {
             return Output::Event(event);
         }

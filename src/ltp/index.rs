@@ -99,12 +99,12 @@ impl Index {
         self.len = 0;
     }
 
-    pub(super) const fn allocated(&self) -> usize {
+    pub(super) const fn memory_used(&self) -> usize {
         self.lines.capacity() * size_of::<Line>()
     }
 
     /// Bytes that one number takes at most, in a table that has just grown.
-    pub(super) const fn weight() -> usize {
+    pub(super) const fn memory_per_entry() -> usize {
         2 * size_of::<Line>() / FULL + 2 * size_of::<Line>()
     }
 

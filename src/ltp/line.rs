@@ -10,6 +10,7 @@ use core::time::Duration;
 use super::adapt::{Copies, LearnedMargins, Margins, PARTS, bounded};
 use super::wire::SessionId;
 use crate::Instant;
+use crate::kit::Rtt;
 
 /// What was learned of the line to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +48,7 @@ const APART: u32 = 8;
 pub(super) struct Line {
     out: Loss,
     inward: Loss,
-    round: Option<Round>,
-    samples: u64,
+    rtt: Rtt,
     watched: VecDeque<Watched>,
 }
 
@@ -57,12 +57,6 @@ pub(super) struct Line {
 struct Loss {
     sent: u64,
     lost: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Round {
-    smoothed: Duration,
-    variation: Duration,
 }
 
 /// A report and its copies, each of which draws an acknowledgment if neither is lost.
@@ -94,23 +88,6 @@ impl Loss {
     fn rate(self, prior: u32) -> u32 {
         let lost = self.lost * u64::from(PARTS) + PRIOR * FINE * u64::from(prior);
         bounded(lost / (self.sent + PRIOR * FINE))
-    }
-}
-
-impl Round {
-    /// RFC 6298 section 2.
-    fn note(round: Option<Self>, sample: Duration) -> Self {
-        let Some(round) = round else {
-            return Self {
-                smoothed: sample,
-                variation: sample / 2,
-            };
-        };
-        let apart = round.smoothed.abs_diff(sample);
-        Self {
-            variation: (round.variation * 3 + apart) / 4,
-            smoothed: (round.smoothed * 7 + sample) / 8,
-        }
     }
 }
 
@@ -209,8 +186,7 @@ impl Line {
         if took.is_zero() || spread > took / APART {
             return false;
         }
-        self.samples += 1;
-        self.round = Some(Round::note(self.round, took));
+        self.rtt.on_sample(took);
         true
     }
 
@@ -219,8 +195,7 @@ impl Line {
         let Margins::Learned(LearnedMargins { least, most }) = margins else {
             return None;
         };
-        let round = self.round?;
-        let timeout = round.smoothed + (round.variation * 4).max(least);
+        let timeout = self.rtt.timeout(least)?;
         Some(timeout.saturating_sub(light).clamp(least, most))
     }
 
@@ -230,9 +205,9 @@ impl Line {
         LineEstimate {
             loss_out: self.loss_out(prior),
             loss_in: self.inward.rate(prior),
-            round_trip: self.round.map(|round| round.smoothed),
-            variation: self.round.map(|round| round.variation).unwrap_or_default(),
-            samples: self.samples,
+            round_trip: self.rtt.smoothed(),
+            variation: self.rtt.variation(),
+            samples: self.rtt.samples(),
             copies: self.copies(copies),
             timeout,
         }
@@ -243,7 +218,7 @@ impl Line {
     }
 
     /// Bytes that watched reports take at most.
-    pub(super) const fn weight() -> usize {
+    pub(super) const fn memory_per_entry() -> usize {
         2 * MOST_WATCHED * size_of::<Watched>()
     }
 }
@@ -257,30 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_sample_sets_the_variation_to_half_of_it_as_rfc_6298_does() {
-        let mut line = Line::default();
-
-        line.took(ms(100), Duration::ZERO);
-        let first = line.estimate(&Copies::default(), Duration::ZERO);
-        line.took(ms(140), Duration::ZERO);
-        let second = line.estimate(&Copies::default(), Duration::ZERO);
-
-        assert_eq!(first.round_trip, Some(ms(100)));
-        assert_eq!(first.variation, ms(50));
-        assert_eq!(second.round_trip, Some(ms(105)));
-        assert_eq!(second.variation, Duration::from_micros(47_500));
-        assert_eq!(second.samples, 2);
-    }
-
-    #[test]
     fn no_sample_is_taken_when_the_answer_could_be_to_either_of_two() {
         let mut line = Line::default();
 
         line.took(ms(100), ms(50));
-        assert_eq!(line.samples, 0);
+        assert_eq!(line.rtt.samples(), 0);
         line.took(ms(100), ms(12));
 
-        assert_eq!(line.samples, 1);
+        assert_eq!(line.rtt.samples(), 1);
     }
 
     #[test]

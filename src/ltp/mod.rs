@@ -171,11 +171,11 @@ mod engine;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod index;
+#[cfg(any(test, feature = "laws"))]
 mod label;
 mod line;
 mod outgoing;
 mod presence;
-mod ranges;
 mod receiver;
 mod report;
 mod sdnv;
@@ -184,9 +184,9 @@ mod services;
 mod snapshot;
 mod span;
 mod spare;
+#[cfg(any(test, feature = "laws"))]
 mod subject;
 mod table;
-mod timers;
 mod window;
 mod wire;
 
@@ -198,11 +198,12 @@ pub use auth::{Auth, Key, Signer, Verifier};
 pub use auth::{PrivateKey, PublicKey};
 pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer, Ways};
 pub use engine::Engine;
-pub use label::{Label, Labels};
+#[cfg(any(test, feature = "laws"))]
+pub use label::{SegmentLabel, SegmentLabels, event_label};
 pub use line::LineEstimate;
-pub use ranges::RangeSet;
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
 pub use snapshot::{Age, RestoreError, Snapshot};
+#[cfg(any(test, feature = "laws"))]
 pub use subject::SegmentCodec;
 pub use wire::{
     Body, Checkpoint, Claims, Color, Data, Extension, ExtensionTag, Extensions, MAX_EXTENSIONS,

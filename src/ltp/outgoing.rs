@@ -86,7 +86,10 @@ impl<A: Addr> Engine<A> {
 
     /// Whether the rate lets the next segment go; else a timer tells when.
     fn may_pace(&mut self, slot: u32) -> bool {
-        let Some(at) = self.span(slot).and_then(|span| span.held_back(self.now)) else {
+        let Some(at) = self
+            .span(slot)
+            .and_then(|span| span.pacer.blocked_until(self.now))
+        else {
             return true;
         };
         let pace = self.set_local(slot, at, What::Pace);
@@ -244,7 +247,7 @@ impl<A: Addr> Engine<A> {
             Put::Written(len) => {
                 self.stats.segments_sent += 1;
                 if let Some(span) = self.span_mut(slot) {
-                    span.count(now, len);
+                    span.pacer.on_sent(now, len);
                 }
             }
             Put::Never => self.stats.oversize += 1,

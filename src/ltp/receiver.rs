@@ -18,13 +18,13 @@ use super::api::{Event, Service};
 use super::auth::Name;
 use super::closed::End;
 use super::engine::{Engine, What};
-use super::ranges::RangeSet;
 use super::report::Reports;
 use super::sender::Cancel;
 use super::span::{Control, Role, Span};
 use super::spare::{LEAST, Spares, deliver};
-use super::timers::{Due, TimerId};
 use super::wire::{Checkpoint, Color, Data, Mark, Reason, SessionId};
+use crate::kit::RangeSet;
+use crate::kit::{Due, TimerId};
 use crate::{Addr, Instant};
 
 /// Bytes that an event counts for beside its payload.
@@ -106,7 +106,7 @@ impl Reception {
     }
 
     pub(super) fn weight(&self) -> usize {
-        size_of::<Self>() + self.granted + self.held.allocated() + self.reports.allocated()
+        size_of::<Self>() + self.granted + self.held.memory_used() + self.reports.memory_used()
     }
 
     /// Octets of the red part, once all of it is here.
@@ -158,7 +158,7 @@ impl Reception {
         let start = usize::try_from(range.start).ok()?;
         let end = usize::try_from(range.end).ok()?;
         // What the set of ranges may grow by.
-        let spare = spare.checked_sub(self.held.allocated() + 64)?;
+        let spare = spare.checked_sub(self.held.memory_used() + 64)?;
         self.grow(end, spare, limit, spares)?;
         if start == self.buffer.len() {
             self.buffer.extend_from_slice(octets);
@@ -604,11 +604,7 @@ impl<A: Addr> Engine<A> {
             return;
         };
         let resumed = self.span(slot).map_or(active, |span| span.resumed);
-        let at = active.max(resumed) + patience;
-        let due = Due {
-            deadline: at,
-            nominal: at,
-        };
+        let due = Due::from(active.max(resumed) + patience);
         let guard = self.set(slot, due, What::ImportGuard { session });
         if let Some(reception) = self.reception(session) {
             reception.guard = guard;

@@ -6,14 +6,14 @@ use core::ops::Range;
 use smallvec::SmallVec;
 
 use super::engine::{Engine, What};
-use super::ranges::RangeSet;
 use super::receiver::Reception;
 use super::sender::segments;
 use super::span::Control;
-use super::timers::TimerId;
 use super::wire::{
     Body, Checkpoint, Claims, Reason, Report, SessionId, claim_len, header_len, report_head_len,
 };
+use crate::kit::RangeSet;
+use crate::kit::TimerId;
 use crate::{Addr, Instant};
 
 /// Lower bounds of past reports that are kept, for checkpoints that cite them.
@@ -206,10 +206,10 @@ impl Reports {
             .chain(self.delay)
     }
 
-    pub(super) fn allocated(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         self.octets
             + spilled(&self.pending) * size_of::<Issued>()
-            + self.checkpoints.allocated()
+            + self.checkpoints.memory_used()
             + spilled(&self.bounds) * size_of::<(u64, u64)>()
             + self.delayed.capacity() * size_of::<(u64, Range<u64>)>()
     }

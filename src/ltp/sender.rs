@@ -23,11 +23,11 @@ use super::auth::Name;
 use super::config::{Numbers, Ways};
 use super::engine::{Engine, What};
 use super::outgoing::Spare;
-use super::ranges::RangeSet;
 use super::report::spilled;
 use super::span::{Control, Role};
-use super::timers::TimerId;
 use super::wire::{Mark, Reason, Report, SessionId};
+use crate::kit::RangeSet;
+use crate::kit::TimerId;
 use crate::{Addr, Instant, Tag};
 
 /// First serial numbers lie below this (CCSDS 734.1-B-1).
@@ -226,12 +226,12 @@ impl Sending {
             }))
             .sum();
         size_of::<Self>()
-            + self.claimed.allocated()
-            + self.reports.allocated()
+            + self.claimed.memory_used()
+            + self.reports.memory_used()
             + spilled(&self.checkpoints) * size_of::<Outstanding>()
             + self.repairs.capacity() * size_of::<Repair>()
             + self.delayed.capacity() * size_of::<Wish>()
-            + self.spare.allocated()
+            + self.spare.memory_used()
             + runs * size_of::<Range<u64>>()
     }
 }
@@ -458,7 +458,7 @@ impl<A: Addr> Engine<A> {
         let Some((slot, sending)) = self.sending(session.number) else {
             return;
         };
-        if sending.reports.meets(serial..serial.saturating_add(1)) {
+        if sending.reports.intersects(serial..serial.saturating_add(1)) {
             return;
         }
         let denied = sending.heed_restart(serial);

@@ -14,11 +14,11 @@ use super::auth::Name;
 use super::closed::{End, Record};
 use super::config::{Config, ConfigError, Peer};
 use super::engine::Engine;
-use super::ranges::RangeSet;
 use super::receiver::EVENT;
 use super::services::Delivery;
 use super::span::{Origin, Role};
 use super::wire::{Reason, SessionId};
+use crate::kit::RangeSet;
 use crate::{Addr, Instant, Seed, Tag};
 
 /// What is written and read.

@@ -7,10 +7,10 @@ use super::adapt::Margins;
 use super::auth::Keys;
 use super::config::{Peer, Ways};
 use super::line::{Line, LineEstimate};
-use super::timers::{Due, TimerId};
 use super::window::Flight;
 use super::wire::SessionId;
 use crate::Instant;
+use crate::kit::{Due, Pacer, TimerId};
 use crate::sync::Arc;
 
 /// One peer, in a slot of the engine's.
@@ -35,8 +35,7 @@ pub(super) struct Span<A> {
     pub(super) fresh: VecDeque<u64>,
     pub(super) flight: Flight,
     pub(super) is_ready: bool,
-    /// When the octets sent so far have passed at the configured rate.
-    pub(super) passed: Instant,
+    pub(super) pacer: Pacer,
     pub(super) pace: Option<TimerId>,
     pub(super) exports: u32,
     pub(super) imports: u32,
@@ -154,6 +153,7 @@ impl<A> Span<A> {
         carrier: Carrier,
         now: Instant,
     ) -> Self {
+        let pacer = Pacer::new(config.rate, config.burst);
         let mut span = Self {
             id,
             config,
@@ -167,7 +167,7 @@ impl<A> Span<A> {
             fresh: VecDeque::new(),
             flight: Flight::default(),
             is_ready: false,
-            passed: Instant::ZERO,
+            pacer,
             pace: None,
             exports: 0,
             imports: 0,
@@ -188,6 +188,7 @@ impl<A> Span<A> {
 
     /// Changes what is known of the peer.
     pub(super) fn configure(&mut self, config: Peer<A>, keys: Keys) {
+        self.pacer.set_rate(config.rate, config.burst);
         self.config = config;
         self.keys = Arc::new(keys);
         self.retime();
@@ -245,13 +246,10 @@ impl<A> Span<A> {
 
     /// When the answer to a segment of `len` octets that leaves at `now` is due.
     pub(super) fn answer(&self, now: Instant, len: usize) -> Due {
-        let nominal = match self.config.rate {
-            None => now,
-            Some(_) => now + self.transmission(len),
-        } + self.times.nominal;
+        let expected = now + self.pacer.transmission_time(len) + self.times.nominal;
         Due {
-            deadline: nominal + self.times.behind,
-            nominal,
+            deadline: expected + self.times.behind,
+            expected,
         }
     }
 
@@ -274,7 +272,7 @@ impl<A> Span<A> {
     /// spoil the sample.
     pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant, len: usize) {
         if self.resumed <= first && !self.is_silent() {
-            let took = (now - first).saturating_sub(self.transmission(len));
+            let took = (now - first).saturating_sub(self.pacer.transmission_time(len));
             if self.line.took(took, latest - first) && self.config.margins != Margins::Fixed {
                 self.retime();
             }
@@ -283,9 +281,10 @@ impl<A> Span<A> {
 
     /// Whether no further segment but one leaves before the contact ends, as far as the rate tells.
     pub(super) fn is_last_of_contact(&self, now: Instant) -> bool {
-        let two = self.transmission(self.config.segment.saturating_mul(2));
+        let two = self.config.segment.saturating_mul(2);
+        let two = self.pacer.transmission_time(two);
         self.ends
-            .is_some_and(|ends| now < ends && self.passed.max(now) + two > ends)
+            .is_some_and(|ends| now < ends && self.pacer.tx_clock(now) + two > ends)
     }
 
     /// How long a session may be without a segment: as long as a peer takes to use up its retries.
@@ -297,32 +296,6 @@ impl<A> Span<A> {
     /// be ours).
     pub(super) fn memory(&self) -> Duration {
         self.patience() * 2
-    }
-
-    fn transmission(&self, len: usize) -> Duration {
-        let Some(rate) = self.config.rate else {
-            return Duration::ZERO;
-        };
-        let nanos = len as u128 * 1_000_000_000 / u128::from(rate.get());
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    /// When the rate allows the next segment, if not yet.
-    pub(super) fn held_back(&self, now: Instant) -> Option<Instant> {
-        self.config.rate?;
-        let burst = self.transmission(usize::try_from(self.config.burst).unwrap_or(usize::MAX));
-        // Elapsed allowance, so that the burst can be larger than the clock's reading.
-        let ahead = self.passed - now;
-        let excess = ahead
-            .checked_sub(burst)
-            .filter(|excess| !excess.is_zero())?;
-        Some(now + excess)
-    }
-
-    pub(super) fn count(&mut self, now: Instant, len: usize) {
-        if self.config.rate.is_some() {
-            self.passed = self.passed.max(now) + self.transmission(len);
-        }
     }
 
     /// Bytes of memory held, the export and import tables not counted.

@@ -16,8 +16,8 @@ use super::sender::{Export, Sending, State};
 use super::services::{ClientService, KEPT_ENTRIES};
 use super::span::{Carrier, Control, Span};
 use super::table::Sessions;
-use super::timers::Timers;
 use super::wire::{Segment, SessionId};
+use crate::kit::Timers;
 use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
 use crate::{Addr, Hop, Seed};
@@ -72,16 +72,16 @@ impl<A: Addr> Engine<A> {
             + self.event_octets
             + self.spares.octets()
             + self.events.capacity() * size_of::<(Event, usize)>()
-            + self.timers.allocated()
+            + self.timers.memory_used()
             + self.closed.memory_used()
             + self.cookies.memory_used()
     }
 
     fn tables(&self) -> usize {
         let slots = self.ready.capacity() + self.starved.capacity();
-        self.exports.allocation_size()
-            + self.tags.allocated()
-            + self.imports.allocation_size()
+        self.exports.memory_used()
+            + self.tags.memory_used()
+            + self.imports.memory_used()
             + self.streams.capacity() * size_of::<SessionId>()
             + self.departed.capacity() * size_of::<u64>()
             + slots * size_of::<u32>()
@@ -113,21 +113,25 @@ impl LawSubject for Engine<Hop> {
             .saturating_add(exports.saturating_add(imports).saturating_mul(4))
             .saturating_add(peers);
         // A table keeps an eighth free and doubles; a vector doubles. Some more are always there.
-        let per_export = Index::weight()
-            + Sessions::<u64, Export>::weight()
+        let per_export = Index::memory_per_entry()
+            + Sessions::<u64, Export>::memory_per_entry()
             + 4 * size_of::<(u64, u64)>()
             + size_of::<Sending>()
-            + 4 * Timers::<Key>::weight()
+            + 4 * Timers::<Key>::memory_per_timer()
             + 1024;
-        let per_import = Sessions::<SessionId, Import>::weight()
-            + 4 * Timers::<Key>::weight()
+        let per_import = Sessions::<SessionId, Import>::memory_per_entry()
+            + 4 * Timers::<Key>::memory_per_timer()
             + 8 * size_of::<SessionId>()
             + 512;
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
-        let per_peer =
-            (size_of::<Span<Hop>>() + Keys::MOST + 4 * TREE + 2 * size_of::<(Hop, Carrier)>())
-                .saturating_add(4 * Timers::<Key>::weight() + Line::weight() + 4 * TREE + 512)
-                .saturating_add(control);
+        let per_peer = (size_of::<Span<Hop>>()
+            + Keys::MOST
+            + 4 * TREE
+            + 2 * size_of::<(Hop, Carrier)>())
+        .saturating_add(
+            4 * Timers::<Key>::memory_per_timer() + Line::memory_per_entry() + 4 * TREE + 512,
+        )
+        .saturating_add(control);
         [
             (1, size_of::<Self>() + 16_384),
             (peers, per_peer),
@@ -143,9 +147,9 @@ impl LawSubject for Engine<Hop> {
             ),
             (
                 count(config.closed_most).saturating_add(1),
-                Closed::weight(),
+                Closed::memory_per_entry(),
             ),
-            (count(config.max_cookies), Cookies::weight()),
+            (count(config.max_cookies), Cookies::memory_per_entry()),
             (config.export_octets, PER_OCTET),
             // Reports have timers, and are larger than these. The queue of a service is up to four times as long
             // as what is in it, and an entry is smaller than what it counts for.

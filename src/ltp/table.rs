@@ -111,15 +111,15 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     }
 
     /// Returns the bytes of memory allocated.
-    pub(super) fn allocation_size(&self) -> usize {
-        self.index.allocated()
+    pub(super) fn memory_used(&self) -> usize {
+        self.index.memory_used()
             + self.row.capacity() * size_of::<Option<(K, V)>>()
             + self.free.capacity() * size_of::<u32>()
     }
 
     /// The bytes that one session takes at most, with what growing tables keep in reserve.
-    pub(super) const fn weight() -> usize {
-        2 * size_of::<Option<(K, V)>>() + 2 * size_of::<u32>() + Index::weight()
+    pub(super) const fn memory_per_entry() -> usize {
+        2 * size_of::<Option<(K, V)>>() + 2 * size_of::<u32>() + Index::memory_per_entry()
     }
 
     #[inline]
@@ -191,8 +191,8 @@ impl Tags {
         self.index.remove(self.hasher.hash_one(tag.0), place);
     }
 
-    pub(super) const fn allocated(&self) -> usize {
-        self.index.allocated()
+    pub(super) const fn memory_used(&self) -> usize {
+        self.index.memory_used()
     }
 }
 

@@ -3,14 +3,15 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Moment;
+use super::When;
 use crate::Instant;
 
 /// The windows in which a line is up. The default is always.
 ///
-/// The host that sends in this direction hears [`Link::Up`](crate::Link::Up) and
-/// [`Link::Down`](crate::Link::Down) at the address of its peer when a window begins and ends, and once when
-/// the line is laid, whatever holds then. Hosts on IP hear nothing: there, `Down` is final for a path.
+/// The machine that sends in this direction gets [`Link::Up`](crate::Link::Up) or
+/// [`Link::Down`](crate::Link::Down) for the address of its peer when the line is added, and again at the
+/// beginning and the end of each contact. Machines on [`Path`](crate::Path) get no such cues, because `Down`
+/// is final for a path.
 ///
 /// ```
 /// use core::time::Duration;
@@ -25,10 +26,10 @@ use crate::Instant;
 /// # let _ = line;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Contacts(Plan);
+pub struct Contacts(ContactPlan);
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-enum Plan {
+enum ContactPlan {
     #[default]
     Always,
     /// In order, apart from each other, none empty.
@@ -42,11 +43,11 @@ enum Plan {
 
 impl Contacts {
     /// The line is always up, and nobody hears of it.
-    pub const ALWAYS: Self = Self(Plan::Always);
+    pub const ALWAYS: Self = Self(ContactPlan::Always);
 
     /// Takes windows from a first moment up to, not including, a second one. Windows that touch or overlap
     /// are one; empty ones are none.
-    pub fn windows<T: Moment>(windows: impl IntoIterator<Item = (T, T)>) -> Self {
+    pub fn windows<T: When>(windows: impl IntoIterator<Item = (T, T)>) -> Self {
         let mut sorted: Vec<(Instant, Instant)> = windows
             .into_iter()
             .map(|(opens, closes)| (opens.instant(), closes.instant()))
@@ -60,20 +61,20 @@ impl Contacts {
                 _ => merged.push((opens, closes)),
             }
         }
-        Self(Plan::Windows(merged))
+        Self(ContactPlan::Windows(merged))
     }
 
     /// A window of length `open` begins at `first` and again each `period`, for ever. A window not shorter
     /// than the period never closes.
-    pub fn periodic(first: impl Moment, open: Duration, period: Duration) -> Self {
+    pub fn periodic(first: impl When, open: Duration, period: Duration) -> Self {
         let first = first.instant();
         if open.is_zero() {
-            return Self(Plan::Windows(Vec::new()));
+            return Self(ContactPlan::Windows(Vec::new()));
         }
         if open >= period {
             return Self::windows([(first, Instant::MAX)]);
         }
-        Self(Plan::Periodic {
+        Self(ContactPlan::Periodic {
             first,
             open,
             period,
@@ -83,20 +84,20 @@ impl Contacts {
     /// Tells whether the line is up without a plan.
     #[must_use]
     pub fn is_always(&self) -> bool {
-        self.0 == Plan::Always
+        self.0 == ContactPlan::Always
     }
 
     /// Returns the beginning and the end of the window in which `now` lies.
     #[must_use]
     pub fn window_at(&self, now: Instant) -> Option<(Instant, Instant)> {
         match &self.0 {
-            Plan::Always => Some((Instant::ZERO, Instant::MAX)),
-            Plan::Windows(windows) => {
+            ContactPlan::Always => Some((Instant::ZERO, Instant::MAX)),
+            ContactPlan::Windows(windows) => {
                 let after = windows.partition_point(|&(opens, _)| opens <= now);
                 let window = *windows.get(after.checked_sub(1)?)?;
                 (now < window.1).then_some(window)
             }
-            Plan::Periodic {
+            ContactPlan::Periodic {
                 first,
                 open,
                 period,
@@ -114,12 +115,12 @@ impl Contacts {
             return (closes < Instant::MAX).then_some(closes);
         }
         match &self.0 {
-            Plan::Always => None,
-            Plan::Windows(windows) => {
+            ContactPlan::Always => None,
+            ContactPlan::Windows(windows) => {
                 let after = windows.partition_point(|&(opens, _)| opens <= now);
                 windows.get(after).map(|&(opens, _)| opens)
             }
-            Plan::Periodic { first, period, .. } => {
+            ContactPlan::Periodic { first, period, .. } => {
                 Some(last_start(*first, *period, now).map_or(*first, |opens| opens + *period))
             }
         }

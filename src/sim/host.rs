@@ -12,7 +12,7 @@ use core::mem;
 
 use bytes::Bytes;
 
-use super::{Place, Placed};
+use super::{AnyAddr, SimAddr};
 use crate::laws::{Checker, Violation};
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Transmit};
 
@@ -128,25 +128,25 @@ impl From<NatId> for Node {
 }
 
 /// What one poll gave, without types.
-pub(super) enum Step {
-    Send(Sending),
+pub(super) enum PollStep {
+    Send(SendBatch),
     /// What the event is called in the trace.
     Event(String),
-    Ask(Ask<Place>),
+    Ask(Ask<AnyAddr>),
     Yield,
     Idle(Option<Instant>),
     Done,
 }
 
 /// The contents of one [`Transmit`].
-pub(super) struct Sending {
-    pub(super) to: Place,
+pub(super) struct SendBatch {
+    pub(super) to: AnyAddr,
     pub(super) is_stream: bool,
     pub(super) octets: Bytes,
     pub(super) segment_size: usize,
 }
 
-impl Sending {
+impl SendBatch {
     /// The datagrams one by one. A single one is not copied, nor shared.
     pub(super) fn into_datagrams(self) -> impl Iterator<Item = Bytes> {
         let size = self.segment_size.max(1);
@@ -160,49 +160,47 @@ impl Sending {
 }
 
 /// A machine without its type.
-pub(super) trait Body: Any {
-    fn receive(&mut self, now: Instant, from: Place, octets: &[u8]);
-    fn link(&mut self, now: Instant, at: Place, state: Link);
+pub(super) trait ErasedMachine: Any {
+    fn receive(&mut self, now: Instant, from: AnyAddr, octets: &[u8]);
+    fn link(&mut self, now: Instant, at: AnyAddr, state: Link);
     /// Polls the machine, which writes what it sends into `memory`.
-    fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<Step, Violation>;
-    fn settled(&mut self) -> Result<(), Violation>;
-    fn wants(&mut self, from: Place) -> bool;
+    fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<PollStep, Violation>;
+    fn check_idle_laws(&mut self) -> Result<(), Violation>;
+    fn wants(&mut self, from: AnyAddr) -> bool;
     fn limit(&mut self, limits: Limits);
-    /// Reads something that lies beside the machine.
-    fn glance(&self) -> bool;
 }
 
 /// A machine with what the world keeps about it.
-pub(super) struct Cell<M: Machine> {
+pub(super) struct MachineCell<M: Machine> {
     /// The rest is out of the way of what every happening looks at.
-    pub(super) spare: Box<Spare<M>>,
+    pub(super) extras: Box<MachineExtras<M>>,
     /// Unless they are the usual ones.
     limits: Option<Box<Limits>>,
     pub(super) machine: M,
 }
 
 /// The less used part of a cell.
-pub(super) struct Spare<M: Machine> {
+pub(super) struct MachineExtras<M: Machine> {
     pub(super) events: Vec<(Instant, M::Event)>,
     pub(super) refusals: Vec<(Instant, M::Error)>,
-    pub(super) name_event: Option<NameEvent<M::Event>>,
-    pub(super) awaits: Option<Awaits<M::Addr>>,
+    pub(super) label_event: Option<EventLabeler<M::Event>>,
+    pub(super) allow_unread: Option<UnreadAllowed<M::Addr>>,
     watch: Checker<M::Addr>,
 }
 
-pub(super) type NameEvent<E> = Box<dyn Fn(&E) -> String>;
-pub(super) type Awaits<A> = Box<dyn Fn(A) -> bool>;
+pub(super) type EventLabeler<E> = Box<dyn Fn(&E) -> String>;
+pub(super) type UnreadAllowed<A> = Box<dyn Fn(A) -> bool>;
 
-impl<M: Machine> Cell<M> {
+impl<M: Machine> MachineCell<M> {
     pub(super) fn new(machine: M) -> Self {
         Self {
             machine,
             limits: None,
-            spare: Box::new(Spare {
+            extras: Box::new(MachineExtras {
                 events: Vec::new(),
                 refusals: Vec::new(),
-                name_event: None,
-                awaits: None,
+                label_event: None,
+                allow_unread: None,
                 watch: Checker::new(Limits::default()),
             }),
         }
@@ -210,7 +208,7 @@ impl<M: Machine> Cell<M> {
 
     pub(super) fn command(&mut self, now: Instant, command: M::Command) -> Result<(), M::Error> {
         if cfg!(debug_assertions) {
-            self.spare.watch.command(now);
+            self.extras.watch.command(now);
         }
         self.machine.command(now, command)
     }
@@ -218,75 +216,75 @@ impl<M: Machine> Cell<M> {
     /// Lends the machine for a call of its own methods, which the laws see as a command.
     pub(super) fn lend<R>(&mut self, now: Instant, call: impl FnOnce(&mut M, Instant) -> R) -> R {
         if cfg!(debug_assertions) {
-            self.spare.watch.command(now);
+            self.extras.watch.command(now);
         }
         call(&mut self.machine, now)
     }
 }
 
-impl<M> Body for Cell<M>
+impl<M> ErasedMachine for MachineCell<M>
 where
-    M: Machine<Addr: Placed, Event: fmt::Debug> + 'static,
+    M: Machine<Addr: SimAddr, Event: fmt::Debug> + 'static,
 {
-    fn receive(&mut self, now: Instant, from: Place, octets: &[u8]) {
-        let Some(from) = M::Addr::from_place(from) else {
+    fn receive(&mut self, now: Instant, from: AnyAddr, octets: &[u8]) {
+        let Some(from) = M::Addr::from_any(from) else {
             return;
         };
         if cfg!(debug_assertions) {
-            self.spare.watch.receive(&self.machine, now, from);
+            self.extras.watch.receive(&self.machine, now, from);
         }
         self.machine.receive(now, from, octets);
     }
 
-    fn link(&mut self, now: Instant, at: Place, state: Link) {
-        let Some(at) = M::Addr::from_place(at) else {
+    fn link(&mut self, now: Instant, at: AnyAddr, state: Link) {
+        let Some(at) = M::Addr::from_any(at) else {
             return;
         };
         if cfg!(debug_assertions) {
-            self.spare.watch.link(now, at, state);
+            self.extras.watch.link(now, at, state);
         }
         self.machine.link(now, at, state);
     }
 
-    fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<Step, Violation> {
+    fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<PollStep, Violation> {
         let limits = self.limits.as_deref().copied().unwrap_or_default();
         let mut tx = Transmit::with_memory(limits, mem::take(memory));
         let output = self.machine.poll(now, &mut tx);
         if cfg!(debug_assertions) {
-            self.spare.watch.polled(now, &output, &tx)?;
+            self.extras.watch.polled(now, &output, &tx)?;
         }
-        let sent = matches!(output, Output::Transmit).then(|| sending(&tx));
+        let sent = matches!(output, Output::Transmit).then(|| batch(&tx));
         *memory = tx.take_memory();
         Ok(match output {
-            Output::Transmit => sent.map_or(Step::Idle(None), Step::Send),
+            Output::Transmit => sent.map_or(PollStep::Idle(None), PollStep::Send),
             Output::Event(event) => {
-                let name = match &self.spare.name_event {
+                let name = match &self.extras.label_event {
                     Some(name) => name(&event),
                     None => variant(&event),
                 };
-                self.spare.events.push((now, event));
-                Step::Event(name)
+                self.extras.events.push((now, event));
+                PollStep::Event(name)
             }
-            Output::Ask(ask) => Step::Ask(untyped(ask)),
-            Output::Yield => Step::Yield,
-            Output::Idle(deadline) => Step::Idle(deadline),
-            Output::Done => Step::Done,
+            Output::Ask(ask) => PollStep::Ask(untyped(ask)),
+            Output::Yield => PollStep::Yield,
+            Output::Idle(deadline) => PollStep::Idle(deadline),
+            Output::Done => PollStep::Done,
         })
     }
 
-    fn settled(&mut self) -> Result<(), Violation> {
-        let awaits = self.spare.awaits.as_deref();
-        self.spare
-            .watch
-            .settled(&self.machine, |at| awaits.is_some_and(|awaits| awaits(at)))
+    fn check_idle_laws(&mut self) -> Result<(), Violation> {
+        let allow_unread = self.extras.allow_unread.as_deref();
+        self.extras.watch.settled(&self.machine, |at| {
+            allow_unread.is_some_and(|allow_unread| allow_unread(at))
+        })
     }
 
-    fn wants(&mut self, from: Place) -> bool {
-        let Some(from) = M::Addr::from_place(from) else {
+    fn wants(&mut self, from: AnyAddr) -> bool {
+        let Some(from) = M::Addr::from_any(from) else {
             return false;
         };
         if cfg!(debug_assertions) {
-            self.spare.watch.wants(&self.machine, from)
+            self.extras.watch.wants(&self.machine, from)
         } else {
             self.machine.wants(from)
         }
@@ -294,37 +292,33 @@ where
 
     fn limit(&mut self, limits: Limits) {
         self.limits = Some(Box::new(limits));
-        self.spare.watch = Checker::new(limits);
-    }
-
-    fn glance(&self) -> bool {
-        self.limits.is_some()
+        self.extras.watch = Checker::new(limits);
     }
 }
 
-fn sending<A: Placed>(tx: &Transmit<A>) -> Sending {
-    Sending {
+fn batch<A: SimAddr>(tx: &Transmit<A>) -> SendBatch {
+    SendBatch {
         // An empty send breaks law 3; where laws are not watched, it goes nowhere.
-        to: tx.to().map_or(Place::Stream, A::place),
+        to: tx.to().map_or(AnyAddr::Stream, A::to_any),
         is_stream: tx.is_stream(),
         octets: Bytes::copy_from_slice(tx.octets()),
         segment_size: tx.segment_size(),
     }
 }
 
-fn untyped<A: Placed>(ask: Ask<A>) -> Ask<Place> {
+fn untyped<A: SimAddr>(ask: Ask<A>) -> Ask<AnyAddr> {
     match ask {
         Ask::Open { tag, path } => Ask::Open {
             tag,
-            path: path.place(),
+            path: path.to_any(),
         },
         Ask::Cancel(tag) => Ask::Cancel(tag),
-        Ask::Finish(path) => Ask::Finish(path.place()),
-        Ask::Close(path) => Ask::Close(path.place()),
-        Ask::Abort(path) => Ask::Abort(path.place()),
+        Ask::Finish(path) => Ask::Finish(path.to_any()),
+        Ask::Close(path) => Ask::Close(path.to_any()),
+        Ask::Abort(path) => Ask::Abort(path.to_any()),
         Ask::Detach { tag, path, early } => Ask::Detach {
             tag,
-            path: path.place(),
+            path: path.to_any(),
             early,
         },
     }
@@ -332,7 +326,7 @@ fn untyped<A: Placed>(ask: Ask<A>) -> Ask<Place> {
 
 /// The name of the variant: a whole event, payload and all, would drown the ladder.
 fn variant(event: &impl fmt::Debug) -> String {
-    let mut word = Word(String::new());
+    let mut word = VariantName(String::new());
     // The error is how the word ends the formatting, which may be long.
     let _ = write!(word, "{event:?}");
     if word.0.is_empty() {
@@ -341,9 +335,9 @@ fn variant(event: &impl fmt::Debug) -> String {
     word.0
 }
 
-struct Word(String);
+struct VariantName(String);
 
-impl fmt::Write for Word {
+impl fmt::Write for VariantName {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for letter in text.chars() {
             if !letter.is_alphanumeric() && letter != '_' {

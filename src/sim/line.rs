@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::dice::Dice;
-use super::{Carrier, Contacts};
+use super::rng::LineRng;
+use super::{Contacts, PacketKind};
 use crate::Instant;
 
 /// One direction of a line for datagrams. The default is perfect: no delay, no loss, no limit.
 ///
-/// A datagram meets the faults in this order: `mtu`, `contacts`, `queue` and `rate`, `chosen`, `loss` and
+/// A datagram meets the faults in this order: `mtu`, `contacts`, `queue` and `rate`, `rules`, `loss` and
 /// `bursts`, `corruption`, the delay with `reorder`, `duplication`. What is lost on the way has occupied the
 /// line all the same. All probabilities are from 0 to 1.
 #[derive(Debug, Clone, Default)]
@@ -22,13 +22,13 @@ pub struct Line {
     /// A random addition to the delay, evenly spread from zero to this. Order is kept.
     pub jitter: Duration,
     /// A further delay as a function of the time of sending, for ends that move. Order is kept.
-    pub moving: Option<Moving>,
+    pub variable_delay: Option<VariableDelay>,
     /// The probability that a datagram is lost, each for itself.
     pub loss: f64,
     /// Losses that come in bursts, beside `loss`.
     pub bursts: Option<Bursts>,
     /// Faults of single datagrams.
-    pub chosen: Vec<Chosen>,
+    pub rules: Vec<FaultRule>,
     /// Datagrams that others overtake. Without it, order is kept.
     pub reorder: Option<Reorder>,
     /// The probability that a datagram arrives twice; the copy has a jitter of its own.
@@ -60,8 +60,8 @@ impl Line {
 
     /// Adds a fault of single datagrams.
     #[must_use]
-    pub fn choosing(mut self, chosen: Chosen) -> Self {
-        self.chosen.push(chosen);
+    pub fn with_rule(mut self, rule: FaultRule) -> Self {
+        self.rules.push(rule);
         self
     }
 }
@@ -71,20 +71,20 @@ impl Line {
 /// ```
 /// use core::time::Duration;
 /// use farlink::Instant;
-/// use farlink::sim::{Line, Moving};
+/// use farlink::sim::{Line, VariableDelay};
 ///
 /// // A probe that leaves at 15 km/s: light takes 50 us more after each second.
-/// let leaving = Moving::by(|sent| (sent - Instant::ZERO) / 20_000);
-/// let line = Line { moving: Some(leaving), ..Line::delayed(Duration::from_secs(1)) };
+/// let leaving = VariableDelay::new(|sent| (sent - Instant::ZERO) / 20_000);
+/// let line = Line { variable_delay: Some(leaving), ..Line::delayed(Duration::from_secs(1)) };
 /// # let _ = line;
 /// ```
 #[derive(Clone)]
-pub struct Moving(Arc<dyn Fn(Instant) -> Duration + Send + Sync>);
+pub struct VariableDelay(Arc<dyn Fn(Instant) -> Duration + Send + Sync>);
 
-impl Moving {
+impl VariableDelay {
     /// Takes the function. Equal times must give equal delays, or equal seeds no longer give equal runs.
     #[must_use]
-    pub fn by(delay: impl Fn(Instant) -> Duration + Send + Sync + 'static) -> Self {
+    pub fn new(delay: impl Fn(Instant) -> Duration + Send + Sync + 'static) -> Self {
         Self(Arc::new(delay))
     }
 
@@ -93,7 +93,7 @@ impl Moving {
     }
 }
 
-impl fmt::Debug for Moving {
+impl fmt::Debug for VariableDelay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Moving(..)")
     }
@@ -153,20 +153,20 @@ pub enum Queue {
 /// A fault of single datagrams: the ones that match, counted from 1.
 ///
 /// ```
-/// use farlink::sim::{Chosen, Line};
+/// use farlink::sim::{FaultRule, Line};
 ///
-/// let third_long_one = Chosen::nth(3).of(|sight| sight.octets.len() > 100).lost();
-/// let line = Line::default().choosing(third_long_one);
+/// let third_long_one = FaultRule::nth(3).matching(|sight| sight.octets.len() > 100).lost();
+/// let line = Line::default().with_rule(third_long_one);
 /// # let _ = line;
 /// ```
 #[derive(Clone)]
-pub struct Chosen {
+pub struct FaultRule {
     which: Which,
     matches: Option<Predicate>,
-    pub(super) fate: Doom,
+    pub(super) delivery: LineFault,
 }
 
-type Predicate = Arc<dyn Fn(&Sight<'_>) -> bool + Send + Sync>;
+type Predicate = Arc<dyn Fn(&PacketView<'_>) -> bool + Send + Sync>;
 
 #[derive(Debug, Clone)]
 enum Which {
@@ -175,25 +175,25 @@ enum Which {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Doom {
+pub(super) enum LineFault {
     Lost,
-    Late(Duration),
-    Twice,
-    Flipped(usize),
+    Delayed(Duration),
+    Duplicated,
+    BitFlipped(usize),
 }
 
-/// What a [`Chosen`] sees of a datagram or a TCP segment.
+/// What a [`FaultRule`] sees of a datagram or a TCP segment.
 #[derive(Debug, Clone, Copy)]
-pub struct Sight<'a> {
+pub struct PacketView<'a> {
     /// When its last bit leaves.
     pub sent: Instant,
     /// What carries it.
-    pub carrier: Carrier,
+    pub kind: PacketKind,
     /// Its octets; of a TCP segment, the data.
     pub octets: &'a [u8],
 }
 
-impl Chosen {
+impl FaultRule {
     /// Chooses the `n`th.
     #[must_use]
     pub fn nth(n: u64) -> Self {
@@ -216,13 +216,16 @@ impl Chosen {
         Self {
             which,
             matches: None,
-            fate: Doom::Lost,
+            delivery: LineFault::Lost,
         }
     }
 
     /// Counts only those that `matches`.
     #[must_use]
-    pub fn of(mut self, matches: impl Fn(&Sight<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn matching(
+        mut self,
+        matches: impl Fn(&PacketView<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.matches = Some(Arc::new(matches));
         self
     }
@@ -230,33 +233,33 @@ impl Chosen {
     /// Loses them, which is also what happens when nothing else is said.
     #[must_use]
     pub const fn lost(mut self) -> Self {
-        self.fate = Doom::Lost;
+        self.delivery = LineFault::Lost;
         self
     }
 
     /// Delays them by so much more; others overtake them.
     #[must_use]
-    pub const fn late(mut self, by: Duration) -> Self {
-        self.fate = Doom::Late(by);
+    pub const fn delayed(mut self, by: Duration) -> Self {
+        self.delivery = LineFault::Delayed(by);
         self
     }
 
     /// Lets them arrive twice.
     #[must_use]
-    pub const fn twice(mut self) -> Self {
-        self.fate = Doom::Twice;
+    pub const fn duplicated(mut self) -> Self {
+        self.delivery = LineFault::Duplicated;
         self
     }
 
     /// Flips one bit, counted from the first octet's most significant one and round the end.
     #[must_use]
-    pub const fn flipped(mut self, bit: usize) -> Self {
-        self.fate = Doom::Flipped(bit);
+    pub const fn bit_flipped(mut self, bit: usize) -> Self {
+        self.delivery = LineFault::BitFlipped(bit);
         self
     }
 
     /// Tells whether `sight` is of the kind that is counted.
-    pub(super) fn counts(&self, sight: &Sight<'_>) -> bool {
+    pub(super) fn counts(&self, sight: &PacketView<'_>) -> bool {
         self.matches.as_ref().is_none_or(|matches| matches(sight))
     }
 
@@ -269,11 +272,11 @@ impl Chosen {
     }
 }
 
-impl fmt::Debug for Chosen {
+impl fmt::Debug for FaultRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chosen")
             .field("which", &self.which)
-            .field("fate", &self.fate)
+            .field("fate", &self.delivery)
             .finish_non_exhaustive()
     }
 }
@@ -286,7 +289,7 @@ pub struct StreamLine {
     /// A random addition to the delay of each chunk, evenly spread from zero to this. Order is kept.
     pub jitter: Duration,
     /// A further delay as a function of the time of sending.
-    pub moving: Option<Moving>,
+    pub variable_delay: Option<VariableDelay>,
     /// Bits per second.
     pub rate: Option<u64>,
     /// How the stream is cut before the receiver sees it.
@@ -321,13 +324,13 @@ pub enum Chunks {
 
 impl Chunks {
     /// Draws the length of the next chunk, if that much is there.
-    pub(super) fn draw(self, dice: &mut Dice) -> usize {
+    pub(super) fn draw(self, rng: &mut LineRng) -> usize {
         match self {
             Self::Whole => usize::MAX,
             Self::Fixed(size) => size.max(1),
             Self::Random(most) => {
                 let most = u64::try_from(most.max(1)).unwrap_or(u64::MAX);
-                usize::try_from(dice.below(most)).map_or(usize::MAX, |size| size + 1)
+                usize::try_from(rng.below(most)).map_or(usize::MAX, |size| size + 1)
             }
         }
     }

@@ -26,13 +26,13 @@
 //! #     }
 //! # }
 //! use core::time::Duration;
-//! use farlink::sim::{Chosen, Line, World};
+//! use farlink::sim::{FaultRule, Line, World};
 //!
 //! let mut world = World::new(7);
 //! let earth = world.host(1, Post::default());
 //! let mars = world.host(2, Post::default());
 //! let delay = Duration::from_secs(12 * 60);
-//! world.line(earth, mars, Line { delay, ..Line::default() }.choosing(Chosen::nth(1)));
+//! world.line(earth, mars, Line { delay, ..Line::default() }.with_rule(FaultRule::nth(1)));
 //!
 //! world.command(earth, 2)?;
 //! world.command_at(Duration::from_secs(60), earth, 2);
@@ -71,38 +71,39 @@
 //! One [`Trace`] gives a [ladder](Trace::ladder) of text for snapshots, a [drawing](Trace::svg), a
 //! [table](Trace::statistics), and the [packets](Trace::packets) one by one.
 
-mod agenda;
-mod ahead;
+mod address;
 mod contacts;
-mod dice;
-mod handed;
-mod happening;
+mod detached;
+mod direction;
+mod event;
+mod event_queue;
 mod host;
 mod ip;
 mod line;
-mod links;
-mod lookup;
+mod lines;
+mod lookup_map;
 mod pipe;
-mod place;
+mod rng;
 mod script;
 mod trace;
 mod traffic;
-mod way;
 mod world;
 
+pub use address::{AnyAddr, HostAddr, Ip, SimAddr};
 pub use contacts::Contacts;
 pub use host::{Host, HostId, NatId, Node};
 pub use ip::{
     Binding, Conflict, Filtering, Hairpin, Mapping, Nat, Parity, Pooling, Ports, Refresh,
     SimultaneousOpen, Stray, Tcp, Translation, Unsolicited,
 };
-pub use line::{Bursts, Chosen, Chunks, Line, Moving, Queue, Reorder, Sight, StreamLine};
-pub use links::{BROADCAST, Bus};
-pub use place::{Ip, Place, Placed, Site};
-pub use script::{Detached, Label, Moment, for_each_seed};
+pub use line::{
+    Bursts, Chunks, FaultRule, Line, PacketView, Queue, Reorder, StreamLine, VariableDelay,
+};
+pub use lines::{BROADCAST, Bus};
+pub use script::{DetachedStream, Label, When, for_each_seed};
 pub use trace::{
-    Axis, Bands, Carrier, Contact, Drawing, Fate, Flags, Keep, Mark, MarkKind, Noted, Packet, Seen,
-    Statistics, Trace, Traffic, Why,
+    Axis, Bands, Contact, Delivery, Drawing, DropReason, ExternalMessage, MarkKind, PacketKind,
+    Statistics, TcpFlags, Trace, TraceDetail, TraceEntry, TraceMark, TracePacket, Traffic,
 };
 pub use world::World;
 

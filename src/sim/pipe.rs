@@ -6,11 +6,13 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::dice::{Dice, wire_time};
-use super::happening::Rare;
+use super::rng::{LineRng, wire_time};
 use super::trace::PacketId;
-use super::world::Lodging;
-use super::{Carrier, Detached, Flags, HostId, Node, Place, StreamLine, Why, World, misuse};
+use super::world::AddressState;
+use super::{
+    AnyAddr, DetachedStream, DropReason, HostId, Node, PacketKind, StreamLine, TcpFlags, World,
+    misuse,
+};
 use crate::{Ask, Cause, Instant, Link, Tag};
 
 /// Octets that travel together when a line takes time over them: about a TCP segment's worth.
@@ -18,29 +20,29 @@ const PIECE: usize = 1460;
 
 /// One direction of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LaneId(u32);
+pub(super) struct PipeId(u32);
 
 /// All directions of all streams.
-pub(super) struct Lanes(Vec<Lane>);
+pub(super) struct Pipes(Vec<Pipe>);
 
 /// One direction of a stream.
-struct Lane {
+struct Pipe {
     writer: HostId,
     reader: HostId,
     /// The other direction.
-    back: LaneId,
+    back: PipeId,
     /// Who holds the writer's end, which is also the reader's end of `back`.
     owner: Owner,
     line: StreamLine,
-    dice: Dice,
+    rng: LineRng,
     busy_until: Instant,
     latest: Instant,
     flying: usize,
     unread: BytesMut,
     is_full: bool,
-    end: End,
+    end: WriteState,
     /// Counts cuts; what set off in an earlier life never arrives.
-    life: u32,
+    generation: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,18 +55,18 @@ pub(super) enum Owner {
 
 /// How far the writer's end of a direction has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum WriteState {
     Open,
     Finished,
     Arrived,
-    Told,
+    Reported,
 }
 
 /// What comes out of a lane.
-pub(super) enum News {
+pub(super) enum PipeEvent {
     Octets {
         octets: Bytes,
-        life: u32,
+        generation: u32,
         /// Of the last piece of a write.
         packet: Option<PacketId>,
     },
@@ -75,58 +77,54 @@ pub(super) enum News {
 }
 
 /// The other direction of a stream: both lie side by side.
-pub(super) const fn other_way(LaneId(lane): LaneId) -> LaneId {
-    LaneId(lane ^ 1)
+pub(super) const fn reverse(PipeId(pipe): PipeId) -> PipeId {
+    PipeId(pipe ^ 1)
 }
 
-impl Lanes {
+impl Pipes {
     pub(super) const fn new() -> Self {
         Self(Vec::new())
     }
 
     // Bound: a world of four billion streams has no memory left for them.
-    fn next(&self) -> LaneId {
-        LaneId(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
+    fn next(&self) -> PipeId {
+        PipeId(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
     }
 
-    /// Reads something of a lane: who reads from it.
-    pub(super) fn glance(&self, LaneId(lane): LaneId) -> Option<HostId> {
-        let place = usize::try_from(lane).unwrap_or(usize::MAX);
-        self.0.get(place).map(|lane| lane.reader)
-    }
-
-    fn get(&mut self, LaneId(lane): LaneId) -> &mut Lane {
-        let place = usize::try_from(lane).unwrap_or(usize::MAX);
-        match self.0.get_mut(place) {
-            Some(lane) => lane,
+    fn get(&mut self, PipeId(pipe): PipeId) -> &mut Pipe {
+        let addr = usize::try_from(pipe).unwrap_or(usize::MAX);
+        match self.0.get_mut(addr) {
+            Some(pipe) => pipe,
             None => misuse("the stream belongs to another world"),
         }
     }
 }
 
-impl Lane {
-    fn waits(&self) -> usize {
+impl Pipe {
+    fn buffered(&self) -> usize {
         self.flying + self.unread.len()
     }
 
     /// When a piece of `len` octets that is written at `now` arrives.
-    fn carry(&mut self, now: Instant, len: usize) -> Instant {
+    fn arrival_time(&mut self, now: Instant, len: usize) -> Instant {
         let line = &self.line;
         let takes = line
             .rate
             .map_or(Duration::ZERO, |rate| wire_time(len, rate));
         self.busy_until = self.busy_until.max(now) + takes;
-        let moving = line.moving.as_ref();
-        let moving = moving.map_or(Duration::ZERO, |moving| moving.delay(self.busy_until));
-        let jitter = self.dice.spread(line.jitter);
+        let variable_delay = line.variable_delay.as_ref();
+        let variable_delay = variable_delay.map_or(Duration::ZERO, |variable_delay| {
+            variable_delay.delay(self.busy_until)
+        });
+        let jitter = self.rng.spread(line.jitter);
         self.latest = self
             .latest
-            .max(self.busy_until + line.delay + moving + jitter);
+            .max(self.busy_until + line.delay + variable_delay + jitter);
         self.latest
     }
 
     fn chunk(&mut self) -> usize {
-        let size = self.line.chunks.draw(&mut self.dice);
+        let size = self.line.chunks.draw(&mut self.rng);
         size.min(self.unread.len())
     }
 }
@@ -137,140 +135,149 @@ impl World {
     pub fn connect(&mut self, one: impl Into<HostId>, other: impl Into<HostId>, line: StreamLine) {
         let (one, other) = (one.into(), other.into());
         let there = self.lanes.next();
-        let back = other_way(there);
-        self.add_lane(one, other, back, line.clone());
-        self.add_lane(other, one, there, line);
-        self.board(one, there);
-        self.board(other, back);
-        self.cue(one, Place::Stream, Link::Up);
-        self.cue(other, Place::Stream, Link::Up);
+        let back = reverse(there);
+        self.add_pipe(one, other, back, line.clone());
+        self.add_pipe(other, one, there, line);
+        self.join_pipe(one, there);
+        self.join_pipe(other, back);
+        self.cue(one, AnyAddr::Stream, Link::Up);
+        self.cue(other, AnyAddr::Stream, Link::Up);
     }
 
-    fn add_lane(&mut self, writer: HostId, reader: HostId, back: LaneId, line: StreamLine) {
+    fn add_pipe(&mut self, writer: HostId, reader: HostId, back: PipeId, line: StreamLine) {
         let name = format!("lane {} to {}", writer.0, reader.0);
-        self.lanes.0.push(Lane {
+        self.lanes.0.push(Pipe {
             writer,
             reader,
             back,
             owner: Owner::Machine,
             line,
-            dice: Dice::new(&self.seed.child(&name)),
+            rng: LineRng::new(&self.seed.child(&name)),
             busy_until: self.now,
             latest: self.now,
             flying: 0,
             unread: BytesMut::new(),
             is_full: false,
-            end: End::Open,
-            life: 0,
+            end: WriteState::Open,
+            generation: 0,
         });
     }
 
-    fn board(&mut self, id: HostId, out: LaneId) {
-        match &mut self.slot(id).lodging {
-            Lodging::Stream(lane @ None) => *lane = Some(out),
-            Lodging::Stream(Some(_)) => misuse("a machine has one stream in its life"),
+    fn join_pipe(&mut self, id: HostId, out: PipeId) {
+        match &mut self.slot(id).address {
+            AddressState::Stream(pipe @ None) => *pipe = Some(out),
+            AddressState::Stream(Some(_)) => misuse("a machine has one stream in its life"),
             _ => misuse("only machines whose address is () are joined by a stream"),
         }
     }
 
     /// Changes one direction of a stream: what `from` writes from here on.
     pub fn stream_from(&mut self, from: impl Into<HostId>, line: StreamLine) {
-        let Some((out, _)) = self.lanes_of(from.into()) else {
+        let Some((out, _)) = self.pipes_of(from.into()) else {
             misuse("the host has no stream yet");
         };
         self.lanes.get(out).line = line;
     }
 
-    pub(super) fn lanes_of(&self, id: HostId) -> Option<(LaneId, LaneId)> {
-        match self.hosts.get(id.index())?.lodging {
-            Lodging::Stream(out) => out.map(|out| (out, other_way(out))),
+    pub(super) fn pipes_of(&self, id: HostId) -> Option<(PipeId, PipeId)> {
+        match self.hosts.get(id.index())?.address {
+            AddressState::Stream(out) => out.map(|out| (out, reverse(out))),
             _ => None,
         }
     }
 
-    pub(super) fn write_lane(&mut self, id: HostId, octets: Bytes) {
+    pub(super) fn write_pipe(&mut self, id: HostId, octets: Bytes) {
         let from = Node::Host(id);
-        let Some((out, _)) = self.lanes_of(id) else {
-            let packet = self.note_sent(from, None, Place::Stream, Carrier::Stream, &octets, None);
-            return self.trace.lost(packet, self.now, Why::NoLine);
+        let Some((out, _)) = self.pipes_of(id) else {
+            let packet = self.trace_sent(
+                from,
+                None,
+                AnyAddr::Stream,
+                PacketKind::Stream,
+                &octets,
+                None,
+            );
+            return self.trace.lost(packet, self.now, DropReason::NoLine);
         };
         let now = self.now;
         let to = Some(Node::Host(self.lanes.get(out).reader));
-        let packet = self.note_sent(from, to, Place::Stream, Carrier::Stream, &octets, None);
-        let lane = self.lanes.get(out);
-        if lane.end != End::Open {
-            return self.trace.lost(packet, now, Why::Cut);
+        let packet = self.trace_sent(from, to, AnyAddr::Stream, PacketKind::Stream, &octets, None);
+        let pipe = self.lanes.get(out);
+        if pipe.end != WriteState::Open {
+            return self.trace.lost(packet, now, DropReason::Reset);
         }
-        let takes_time = lane.line.rate.is_some() || !lane.line.jitter.is_zero();
+        let takes_time = pipe.line.rate.is_some() || !pipe.line.jitter.is_zero();
         let most = if takes_time { PIECE } else { usize::MAX };
         let mut rest = octets;
         while !rest.is_empty() {
             let piece = rest.split_to(most.min(rest.len()));
-            let lane = self.lanes.get(out);
-            lane.flying += piece.len();
-            let at = lane.carry(now, piece.len());
-            let news = News::Octets {
+            let pipe = self.lanes.get(out);
+            pipe.flying += piece.len();
+            let at = pipe.arrival_time(now, piece.len());
+            let event = PipeEvent::Octets {
                 octets: piece,
-                life: lane.life,
+                generation: pipe.generation,
                 packet: packet.filter(|_| rest.is_empty()),
             };
-            self.plan_lane(at, out, news);
+            self.schedule_pipe(at, out, event);
         }
-        self.fill_lane(out);
+        self.signal_full_pipe(out);
     }
 
-    fn fill_lane(&mut self, out: LaneId) {
-        let lane = self.lanes.get(out);
-        let is_over = lane
+    fn signal_full_pipe(&mut self, out: PipeId) {
+        let pipe = self.lanes.get(out);
+        let is_over = pipe
             .line
             .window
-            .is_some_and(|window| lane.waits() >= window);
-        if is_over && !lane.is_full {
-            lane.is_full = true;
-            let (writer, owner) = (lane.writer, lane.owner);
+            .is_some_and(|window| pipe.buffered() >= window);
+        if is_over && !pipe.is_full {
+            pipe.is_full = true;
+            let (writer, owner) = (pipe.writer, pipe.owner);
             if owner == Owner::Machine {
-                self.tell(writer, Place::Stream, Link::Full);
+                self.tell(writer, AnyAddr::Stream, Link::Full);
             }
         }
     }
 
-    pub(super) fn lane_news(&mut self, lane: LaneId, news: News) {
-        let life = self.lanes.get(lane).life;
-        match news {
-            News::Octets {
-                life: old, packet, ..
-            } if old != life => {
-                self.trace.lost(packet, self.now, Why::Cut);
+    pub(super) fn pipe_event(&mut self, pipe: PipeId, event: PipeEvent) {
+        let generation = self.lanes.get(pipe).generation;
+        match event {
+            PipeEvent::Octets {
+                generation: old,
+                packet,
+                ..
+            } if old != generation => {
+                self.trace.lost(packet, self.now, DropReason::Reset);
             }
-            News::Octets { octets, packet, .. } => self.octets_arrive(lane, &octets, packet),
-            News::Fin(old, packet) if old == life => {
+            PipeEvent::Octets { octets, packet, .. } => self.octets_arrive(pipe, &octets, packet),
+            PipeEvent::Fin(old, packet) if old == generation => {
                 self.trace.arrived(packet, self.now);
-                let state = self.lanes.get(lane);
-                state.end = End::Arrived;
+                let state = self.lanes.get(pipe);
+                state.end = WriteState::Arrived;
                 let reader = state.reader;
                 self.read_on(reader);
             }
-            News::Reset(old, packet) if old == life => {
+            PipeEvent::Reset(old, packet) if old == generation => {
                 self.trace.arrived(packet, self.now);
-                self.cut_off(lane, Cause::Reset);
+                self.reset_received(pipe, Cause::Reset);
             }
-            News::Free(old) if old == life => {
-                let state = self.lanes.get(lane);
+            PipeEvent::Free(old) if old == generation => {
+                let state = self.lanes.get(pipe);
                 let (writer, owner) = (state.writer, state.owner);
-                if owner == Owner::Machine && state.end == End::Open {
-                    self.cue(writer, Place::Stream, Link::Free);
+                if owner == Owner::Machine && state.end == WriteState::Open {
+                    self.cue(writer, AnyAddr::Stream, Link::Free);
                 }
             }
-            News::Fin(_, packet) | News::Reset(_, packet) => {
-                self.trace.lost(packet, self.now, Why::Cut);
+            PipeEvent::Fin(_, packet) | PipeEvent::Reset(_, packet) => {
+                self.trace.lost(packet, self.now, DropReason::Reset);
             }
-            News::Free(_) => {}
+            PipeEvent::Free(_) => {}
         }
     }
 
-    fn octets_arrive(&mut self, lane: LaneId, octets: &Bytes, packet: Option<PacketId>) {
+    fn octets_arrive(&mut self, pipe: PipeId, octets: &Bytes, packet: Option<PacketId>) {
         let now = self.now;
-        let state = self.lanes.get(lane);
+        let state = self.lanes.get(pipe);
         state.flying -= octets.len();
         state.unread.extend_from_slice(octets);
         let (reader, back) = (state.reader, state.back);
@@ -283,227 +290,223 @@ impl World {
             }
             Owner::Script(index) => {
                 self.trace.arrived(packet, now);
-                self.hand_octets(lane, index);
+                self.receive_detached(pipe, index);
             }
             Owner::Machine | Owner::Nobody => {
-                self.trace.lost(packet, now, Why::Gone);
-                let len = self.lanes.get(lane).unread.len();
-                self.consume(lane, len);
+                self.trace.lost(packet, now, DropReason::Closed);
+                let len = self.lanes.get(pipe).unread.len();
+                self.consume(pipe, len);
             }
         }
     }
 
     /// Lets a host read what waits for it; a held one reads on, although it is not polled.
     fn read_on(&mut self, id: HostId) {
-        if let Some((_, back)) = self.lanes_of(id)
+        if let Some((_, back)) = self.pipes_of(id)
             && let Owner::Script(index) = self.owner_of(id)
         {
-            return self.hand_octets(back, index);
+            return self.receive_detached(back, index);
         }
-        self.settle(id);
+        self.poll_until_idle(id);
     }
 
     fn owner_of(&mut self, id: HostId) -> Owner {
-        match self.lanes_of(id) {
+        match self.pipes_of(id) {
             Some((out, _)) => self.lanes.get(out).owner,
             None => Owner::Nobody,
         }
     }
 
     /// Gives the machine of `reader` the next chunk of its stream, or its end; false when there is none.
-    pub(super) fn feed_lane(&mut self, id: HostId, lane: LaneId) -> bool {
+    pub(super) fn feed_pipe(&mut self, id: HostId, pipe: PipeId) -> bool {
         let now = self.now;
         if self.owner_of(id) != Owner::Machine {
             return false;
         }
-        let state = self.lanes.get(lane);
-        let has_end = state.end == End::Arrived;
+        let state = self.lanes.get(pipe);
+        let has_end = state.end == WriteState::Arrived;
         if state.unread.is_empty() && !has_end {
             return false;
         }
-        if !self.slot(id).body.wants(Place::Stream) {
+        if !self.slot(id).body.wants(AnyAddr::Stream) {
             return false;
         }
-        let state = self.lanes.get(lane);
+        let state = self.lanes.get(pipe);
         if state.unread.is_empty() {
-            state.end = End::Told;
-            return self.tell(id, Place::Stream, Link::Ended);
+            state.end = WriteState::Reported;
+            return self.tell(id, AnyAddr::Stream, Link::Ended);
         }
         let size = state.chunk();
-        let chunk = self.consume(lane, size);
-        self.slot(id).body.receive(now, Place::Stream, &chunk);
+        let chunk = self.consume(pipe, size);
+        self.slot(id).body.receive(now, AnyAddr::Stream, &chunk);
         true
     }
 
     /// Takes octets out of the far end, which may let the writer go on.
-    fn consume(&mut self, lane: LaneId, len: usize) -> BytesMut {
+    fn consume(&mut self, pipe: PipeId, len: usize) -> BytesMut {
         let now = self.now;
-        let state = self.lanes.get(lane);
+        let state = self.lanes.get(pipe);
         let chunk = state.unread.split_to(len);
         let half = state.line.window.map(|window| window / 2);
-        if state.is_full && half.is_none_or(|half| state.waits() <= half) {
+        if state.is_full && half.is_none_or(|half| state.buffered() <= half) {
             state.is_full = false;
-            let (back, life) = (state.back, state.life);
+            let (back, generation) = (state.back, state.generation);
             // The news that there is room travels the other way.
             let at = now + self.lanes.get(back).line.delay;
-            self.plan_lane(at, lane, News::Free(life));
+            self.schedule_pipe(at, pipe, PipeEvent::Free(generation));
         }
         chunk
     }
 
-    fn hand_octets(&mut self, lane: LaneId, index: usize) {
-        let len = self.lanes.get(lane).unread.len();
-        let octets = self.consume(lane, len);
-        let state = self.lanes.get(lane);
+    fn receive_detached(&mut self, pipe: PipeId, index: usize) {
+        let len = self.lanes.get(pipe).unread.len();
+        let octets = self.consume(pipe, len);
+        let state = self.lanes.get(pipe);
         let reader = state.reader;
-        let is_ended = state.end == End::Arrived;
-        if let Some(handed) = self.slot(reader).spare.handed.get_mut(index) {
-            handed.received.extend_from_slice(&octets);
-            handed.is_ended |= is_ended;
+        let is_ended = state.end == WriteState::Arrived;
+        if let Some(detached) = self.slot(reader).extras.detached.get_mut(index) {
+            detached.received.extend_from_slice(&octets);
+            detached.is_ended |= is_ended;
         }
     }
 
     /// A machine asks something about its stream.
-    pub(super) fn answer_stream(&mut self, id: HostId, ask: Ask<Place>) {
-        let Some((out, back)) = self.lanes_of(id) else {
+    pub(super) fn answer_stream(&mut self, id: HostId, ask: Ask<AnyAddr>) {
+        let Some((out, back)) = self.pipes_of(id) else {
             return;
         };
         match ask {
-            Ask::Open { tag, .. } => {
-                let failed = Link::Failed(tag, Cause::Unreachable);
-                self.plan(self.now, Rare::Cue(id, Place::Stream, failed));
-            }
-            Ask::Cancel(_) => {}
-            Ask::Finish(_) => self.finish_lane(out),
-            Ask::Close(_) => self.close_lane(out, back),
-            Ask::Abort(_) => self.abort_lane(out, back),
-            Ask::Detach { tag, early, .. } => self.hand_lane(id, (out, back), tag, early),
+            Ask::Open { .. } | Ask::Cancel(_) => self.answer_without_sockets(id, ask),
+            Ask::Finish(_) => self.finish_pipe(out),
+            Ask::Close(_) => self.close_pipe(out, back),
+            Ask::Abort(_) => self.abort_pipe(out, back),
+            Ask::Detach { tag, early, .. } => self.detach_pipe(id, (out, back), tag, early),
         }
     }
 
-    fn finish_lane(&mut self, out: LaneId) {
+    fn finish_pipe(&mut self, out: PipeId) {
         let now = self.now;
-        let lane = self.lanes.get(out);
-        if lane.end != End::Open {
+        let pipe = self.lanes.get(out);
+        if pipe.end != WriteState::Open {
             return;
         }
-        lane.end = End::Finished;
-        let at = lane.carry(now, 0);
-        let packet = self.note_flags(out, Flags::FIN);
-        let news = News::Fin(self.lanes.get(out).life, packet);
-        self.plan_lane(at, out, news);
+        pipe.end = WriteState::Finished;
+        let at = pipe.arrival_time(now, 0);
+        let packet = self.note_flags(out, TcpFlags::FIN);
+        let event = PipeEvent::Fin(self.lanes.get(out).generation, packet);
+        self.schedule_pipe(at, out, event);
     }
 
     /// A machine is done; what it handed over lives on.
-    pub(super) fn close_machine_lane(&mut self, out: LaneId, back: LaneId) {
+    pub(super) fn close_machine_pipe(&mut self, out: PipeId, back: PipeId) {
         if self.lanes.get(out).owner == Owner::Machine {
-            self.close_lane(out, back);
+            self.close_pipe(out, back);
         }
     }
 
-    fn close_lane(&mut self, out: LaneId, back: LaneId) {
-        self.finish_lane(out);
+    fn close_pipe(&mut self, out: PipeId, back: PipeId) {
+        self.finish_pipe(out);
         self.lanes.get(out).owner = Owner::Nobody;
         let len = self.lanes.get(back).unread.len();
         self.consume(back, len);
     }
 
-    fn abort_lane(&mut self, out: LaneId, back: LaneId) {
+    fn abort_pipe(&mut self, out: PipeId, back: PipeId) {
         let now = self.now;
-        let lane = self.lanes.get(out);
-        if lane.owner == Owner::Nobody {
+        let pipe = self.lanes.get(out);
+        if pipe.owner == Owner::Nobody {
             return;
         }
-        lane.owner = Owner::Nobody;
-        lane.end = End::Told;
-        let at = now + lane.line.delay;
-        let packet = self.note_flags(out, Flags::RST);
-        let news = News::Reset(self.lanes.get(out).life, packet);
-        self.plan_lane(at, out, news);
+        pipe.owner = Owner::Nobody;
+        pipe.end = WriteState::Reported;
+        let at = now + pipe.line.delay;
+        let packet = self.note_flags(out, TcpFlags::RST);
+        let event = PipeEvent::Reset(self.lanes.get(out).generation, packet);
+        self.schedule_pipe(at, out, event);
         let back = self.lanes.get(back);
-        back.life += 1;
+        back.generation += 1;
         back.unread.clear();
     }
 
     /// Notes an end or a reset in the trace.
-    fn note_flags(&mut self, out: LaneId, flags: Flags) -> Option<PacketId> {
-        let lane = self.lanes.get(out);
-        let (from, to) = (Node::Host(lane.writer), Node::Host(lane.reader));
-        let carrier = Carrier::Tcp(flags);
-        self.note_sent(from, Some(to), Place::Stream, carrier, &Bytes::new(), None)
+    fn note_flags(&mut self, out: PipeId, flags: TcpFlags) -> Option<PacketId> {
+        let pipe = self.lanes.get(out);
+        let (from, to) = (Node::Host(pipe.writer), Node::Host(pipe.reader));
+        let kind = PacketKind::Tcp(flags);
+        self.trace_sent(from, Some(to), AnyAddr::Stream, kind, &Bytes::new(), None)
     }
 
-    /// A reset comes out of `lane`: both directions are dead.
-    fn cut_off(&mut self, lane: LaneId, cause: Cause) {
-        let state = self.lanes.get(lane);
-        state.life += 1;
+    /// A reset comes out of `pipe`: both directions are dead.
+    fn reset_received(&mut self, pipe: PipeId, cause: Cause) {
+        let state = self.lanes.get(pipe);
+        state.generation += 1;
         state.unread.clear();
         let (reader, back) = (state.reader, state.back);
         let state = self.lanes.get(back);
-        state.life += 1;
+        state.generation += 1;
         state.unread.clear();
-        state.end = End::Told;
+        state.end = WriteState::Reported;
         match core::mem::replace(&mut state.owner, Owner::Nobody) {
-            Owner::Machine => self.cue(reader, Place::Stream, Link::Down(cause)),
+            Owner::Machine => self.cue(reader, AnyAddr::Stream, Link::Down(cause)),
             Owner::Script(index) => {
-                if let Some(handed) = self.slot(reader).spare.handed.get_mut(index) {
-                    handed.is_ended = true;
+                if let Some(detached) = self.slot(reader).extras.detached.get_mut(index) {
+                    detached.is_ended = true;
                 }
             }
             Owner::Nobody => {}
         }
     }
 
-    fn hand_lane(&mut self, id: HostId, (out, back): (LaneId, LaneId), tag: Tag, early: Bytes) {
+    fn detach_pipe(&mut self, id: HostId, (out, back): (PipeId, PipeId), tag: Tag, early: Bytes) {
         let now = self.now;
         let slot = self.slot(id);
-        let index = slot.spare.handed.len();
-        slot.spare.handed.push(Detached {
+        let index = slot.extras.detached.len();
+        slot.extras.detached.push(DetachedStream {
             tag,
-            place: Place::Stream,
+            addr: AnyAddr::Stream,
             time: now,
             early,
             received: Vec::new(),
             is_ended: false,
         });
         self.lanes.get(out).owner = Owner::Script(index);
-        self.hand_octets(back, index);
+        self.receive_detached(back, index);
     }
 
-    pub(super) fn write_handed_lane(&mut self, id: HostId, index: usize, octets: Bytes) {
+    pub(super) fn write_detached_pipe(&mut self, id: HostId, index: usize, octets: Bytes) {
         if self.owner_of(id) == Owner::Script(index) {
-            self.write_lane(id, octets);
+            self.write_pipe(id, octets);
         }
     }
 
-    pub(super) fn close_handed_lane(&mut self, id: HostId, index: usize) {
+    pub(super) fn close_detached_pipe(&mut self, id: HostId, index: usize) {
         if self.owner_of(id) == Owner::Script(index)
-            && let Some((out, back)) = self.lanes_of(id)
+            && let Some((out, back)) = self.pipes_of(id)
         {
-            self.close_lane(out, back);
+            self.close_pipe(out, back);
         }
     }
 
     /// Cuts a stream off as the network might: its host hears [`Link::Down`] with [`Cause::Reset`] at once,
     /// its peer after the delay of the line, and what is in flight is lost.
-    pub(super) fn reset_lane(&mut self, id: HostId) {
-        let Some((out, back)) = self.lanes_of(id) else {
+    pub(super) fn reset_pipe(&mut self, id: HostId) {
+        let Some((out, back)) = self.pipes_of(id) else {
             return;
         };
         if self.owner_of(id) == Owner::Nobody {
             return;
         }
-        self.cut_off(back, Cause::Reset);
-        let lane = self.lanes.get(out);
-        let at = self.now + lane.line.delay;
-        let packet = self.note_flags(out, Flags::RST);
-        let news = News::Reset(self.lanes.get(out).life, packet);
-        self.plan_lane(at, out, news);
+        self.reset_received(back, Cause::Reset);
+        let pipe = self.lanes.get(out);
+        let at = self.now + pipe.line.delay;
+        let packet = self.note_flags(out, TcpFlags::RST);
+        let event = PipeEvent::Reset(self.lanes.get(out).generation, packet);
+        self.schedule_pipe(at, out, event);
     }
 
-    pub(super) fn half_close_lane(&mut self, id: HostId) {
-        if let Some((out, _)) = self.lanes_of(id) {
-            self.finish_lane(out);
+    pub(super) fn half_close_pipe(&mut self, id: HostId) {
+        if let Some((out, _)) = self.pipes_of(id) {
+            self.finish_pipe(out);
         }
     }
 }

@@ -11,50 +11,50 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::happening::Rare;
-use super::world::Labels;
-use super::{Host, HostId, MarkKind, Node, Place, Placed, World, misuse};
+use super::event::RareEvent;
+use super::world::PacketLabeler;
+use super::{AnyAddr, Host, HostId, MarkKind, Node, SimAddr, World, misuse};
 use crate::{Instant, Machine, Tag};
 
 /// A time of a world: an [`Instant`], or a [`Duration`] since the beginning.
-pub trait Moment {
+pub trait When {
     /// Returns the time.
     fn instant(self) -> Instant;
 }
 
-impl Moment for Instant {
+impl When for Instant {
     fn instant(self) -> Instant {
         self
     }
 }
 
-impl Moment for Duration {
+impl When for Duration {
     fn instant(self) -> Instant {
         Instant::ZERO + self
     }
 }
 
 /// What [`World::every`] repeats.
-pub(super) struct Tick {
+pub(super) struct Repeating {
     period: Duration,
-    call: Box<Repeated>,
+    call: Box<RepeatedCall>,
 }
 
-type Repeated = dyn FnMut(&mut World) -> ControlFlow<()>;
+type RepeatedCall = dyn FnMut(&mut World) -> ControlFlow<()>;
 
 /// What [`World::when`] waits for.
-pub(super) struct When {
+pub(super) struct Condition {
     holds: Box<dyn FnMut(&World) -> bool>,
     call: Box<dyn FnOnce(&mut World)>,
 }
 
 /// A stream that a machine gave to its application, which is the script.
 #[derive(Debug, Clone)]
-pub struct Detached {
+pub struct DetachedStream {
     /// The name by which the application asked for it.
     pub tag: Tag,
     /// The address that the stream had.
-    pub place: Place,
+    pub addr: AnyAddr,
     /// When it was handed over.
     pub time: Instant,
     /// Octets that were read too far.
@@ -83,7 +83,7 @@ impl From<String> for Label {
     }
 }
 
-fn boxed<L: Into<Label>>(mut label: impl FnMut(&[u8]) -> Option<L> + 'static) -> Labels {
+fn boxed<L: Into<Label>>(mut label: impl FnMut(&[u8]) -> Option<L> + 'static) -> PacketLabeler {
     Box::new(move |octets| label(octets).map(Into::into))
 }
 
@@ -95,7 +95,7 @@ impl World {
     /// The machine's refusal.
     pub fn command<M>(&mut self, host: Host<M>, command: M::Command) -> Result<(), M::Error>
     where
-        M: Machine<Addr: Placed, Event: fmt::Debug> + 'static,
+        M: Machine<Addr: SimAddr, Event: fmt::Debug> + 'static,
     {
         let now = self.now;
         let result = self.cell_mut(host).command(now, command);
@@ -103,19 +103,19 @@ impl World {
             let text = format!("{error}");
             self.trace.mark(now, host.into(), MarkKind::Refusal, text);
         }
-        self.settle(host.id());
+        self.poll_until_idle(host.id());
         result
     }
 
     /// Gives a machine a command at `time`. A refusal is kept for [`refusals`](Self::refusals).
-    pub fn command_at<M>(&mut self, time: impl Moment, host: Host<M>, command: M::Command)
+    pub fn command_at<M>(&mut self, time: impl When, host: Host<M>, command: M::Command)
     where
-        M: Machine<Addr: Placed, Event: fmt::Debug, Command: 'static> + 'static,
+        M: Machine<Addr: SimAddr, Event: fmt::Debug, Command: 'static> + 'static,
     {
         self.at(time, move |world| {
             if let Err(error) = world.command(host, command) {
                 let now = world.now;
-                world.cell_mut(host).spare.refusals.push((now, error));
+                world.cell_mut(host).extras.refusals.push((now, error));
             }
         });
     }
@@ -126,7 +126,7 @@ impl World {
         &self,
         host: Host<M>,
     ) -> impl ExactSizeIterator<Item = (Instant, &M::Error)> {
-        let refusals = self.cell(host).spare.refusals.iter();
+        let refusals = self.cell(host).extras.refusals.iter();
         refusals.map(|(time, error)| (*time, error))
     }
 
@@ -136,13 +136,13 @@ impl World {
         &self,
         host: Host<M>,
     ) -> impl ExactSizeIterator<Item = (Instant, &M::Event)> + Clone {
-        let events = self.cell(host).spare.events.iter();
+        let events = self.cell(host).extras.events.iter();
         events.map(|(time, event)| (*time, event))
     }
 
     /// Takes the events of a machine out of the world, with their times.
     pub fn take_events<M: Machine + 'static>(&mut self, host: Host<M>) -> Vec<(Instant, M::Event)> {
-        mem::take(&mut self.cell_mut(host).spare.events)
+        mem::take(&mut self.cell_mut(host).extras.events)
     }
 
     /// Returns a machine to look at.
@@ -154,11 +154,11 @@ impl World {
     /// Calls methods of a machine, which is polled afterwards.
     pub fn with<M, R>(&mut self, host: Host<M>, call: impl FnOnce(&mut M, Instant) -> R) -> R
     where
-        M: Machine<Addr: Placed, Event: fmt::Debug> + 'static,
+        M: Machine<Addr: SimAddr, Event: fmt::Debug> + 'static,
     {
         let now = self.now;
         let result = self.cell_mut(host).lend(now, call);
-        self.settle(host.id());
+        self.poll_until_idle(host.id());
         result
     }
 
@@ -187,9 +187,9 @@ impl World {
     /// assert!(world.run_until_idle(10 * hour));
     /// assert_eq!(world.now().to_string(), "7200.000000000s");
     /// ```
-    pub fn at(&mut self, time: impl Moment, call: impl FnOnce(&mut Self) + 'static) {
+    pub fn at(&mut self, time: impl When, call: impl FnOnce(&mut Self) + 'static) {
         let time = time.instant().max(self.now);
-        self.plan(time, Rare::Call(Box::new(call)));
+        self.schedule_rare(time, RareEvent::Call(Box::new(call)));
     }
 
     /// Calls `call` each `period` from here on, until it breaks. A period of zero counts as a nanosecond.
@@ -214,22 +214,22 @@ impl World {
         period: Duration,
         call: impl FnMut(&mut Self) -> ControlFlow<()> + 'static,
     ) {
-        let tick = Tick {
+        let repeat = Repeating {
             period: period.max(Duration::from_nanos(1)),
             call: Box::new(call),
         };
-        self.enter_tick(Box::new(tick));
+        self.schedule_repeating(Box::new(repeat));
     }
 
-    fn enter_tick(&mut self, tick: Box<Tick>) {
-        self.ticks += 1;
-        self.plan(self.now + tick.period, Rare::Tick(tick));
+    fn schedule_repeating(&mut self, repeat: Box<Repeating>) {
+        self.repeating += 1;
+        self.schedule_rare(self.now + repeat.period, RareEvent::Repeat(repeat));
     }
 
-    pub(super) fn tick(&mut self, mut tick: Box<Tick>) {
-        self.ticks -= 1;
-        if (tick.call)(self).is_continue() {
-            self.enter_tick(tick);
+    pub(super) fn repeat(&mut self, mut repeat: Box<Repeating>) {
+        self.repeating -= 1;
+        if (repeat.call)(self).is_continue() {
+            self.schedule_repeating(repeat);
         }
     }
 
@@ -257,19 +257,19 @@ impl World {
         holds: impl FnMut(&Self) -> bool + 'static,
         call: impl FnOnce(&mut Self) + 'static,
     ) {
-        self.whens.push(When {
+        self.conditions.push(Condition {
             holds: Box::new(holds),
             call: Box::new(call),
         });
-        self.look_whether();
+        self.check_conditions();
     }
 
-    pub(super) fn look_whether(&mut self) {
-        if self.whens.is_empty() {
+    pub(super) fn check_conditions(&mut self) {
+        if self.conditions.is_empty() {
             return;
         }
         let mut waiting = Vec::new();
-        for mut when in mem::take(&mut self.whens) {
+        for mut when in mem::take(&mut self.conditions) {
             if (when.holds)(self) {
                 (when.call)(self);
             } else {
@@ -277,8 +277,8 @@ impl World {
             }
         }
         // What the calls registered comes behind what waited before.
-        waiting.append(&mut self.whens);
-        self.whens = waiting;
+        waiting.append(&mut self.conditions);
+        self.conditions = waiting;
     }
 
     /// Writes a remark into the trace, at a host.
@@ -302,7 +302,7 @@ impl World {
         host: impl Into<HostId>,
         label: impl FnMut(&[u8]) -> Option<L> + 'static,
     ) {
-        self.slot(host.into()).spare.label = Some(boxed(label));
+        self.slot(host.into()).extras.label = Some(boxed(label));
     }
 
     /// Sets how the trace calls events of a machine. Without it, that is the name of the variant.
@@ -311,26 +311,26 @@ impl World {
         host: Host<M>,
         label: impl Fn(&M::Event) -> String + 'static,
     ) {
-        self.cell_mut(host).spare.name_event = Some(Box::new(label));
+        self.cell_mut(host).extras.label_event = Some(Box::new(label));
     }
 
     /// Says which streams a machine may leave unread for as long as its application likes.
     ///
     /// Law 12 asks that a refused stream is wanted again once events are taken; a machine that waits for a
     /// decision of the application is excused.
-    pub fn awaits<M: Machine + 'static>(
+    pub fn allow_unread<M: Machine + 'static>(
         &mut self,
         host: Host<M>,
-        awaits: impl Fn(M::Addr) -> bool + 'static,
+        allow_unread: impl Fn(M::Addr) -> bool + 'static,
     ) {
-        self.cell_mut(host).spare.awaits = Some(Box::new(awaits));
+        self.cell_mut(host).extras.allow_unread = Some(Box::new(allow_unread));
     }
 
     /// Returns the streams that the machine of `host` handed over.
     #[must_use]
-    pub fn handed(&self, host: impl Into<HostId>) -> &[Detached] {
+    pub fn detached(&self, host: impl Into<HostId>) -> &[DetachedStream] {
         match self.hosts.get(host.into().index()) {
-            Some(slot) => &slot.spare.handed,
+            Some(slot) => &slot.extras.detached,
             None => misuse("the host belongs to another world"),
         }
     }
@@ -345,23 +345,23 @@ pub fn for_each_seed(seeds: impl IntoIterator<Item = u64>, test: impl Fn(u64)) {
         .ok()
         .and_then(|text| text.parse().ok());
     if let Some(seed) = only {
-        return Named(seed).run(test);
+        return SeedGuard(seed).run(test);
     }
     for seed in seeds {
-        Named(seed).run(&test);
+        SeedGuard(seed).run(&test);
     }
 }
 
 /// Prints its seed when it is dropped in a panic.
-struct Named(u64);
+struct SeedGuard(u64);
 
-impl Named {
+impl SeedGuard {
     fn run(self, test: impl Fn(u64)) {
         test(self.0);
     }
 }
 
-impl Drop for Named {
+impl Drop for SeedGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             std::eprintln!(

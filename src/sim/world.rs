@@ -11,18 +11,21 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::agenda::Agenda;
-use super::happening::{Happening, Plans, Rare};
-use super::host::{Body, Cell, Step};
-use super::ip::{Internet, Stack};
-use super::links::{Links, WayId};
-use super::pipe::{LaneId, Lanes, other_way};
-use super::script::{Detached, Label, When};
+use super::event::{Event, EventStore, RareEvent};
+use super::event_queue::EventQueue;
+use super::host::{ErasedMachine, MachineCell, PollStep};
+use super::ip::{Internet, IpStack};
+use super::lines::{DirectionId, Links};
+use super::pipe::{PipeId, Pipes, reverse};
+use super::script::{Condition, DetachedStream, Label};
 use super::trace::{PacketId, Trace};
-use super::traffic::Held;
-use super::{Host, HostId, Keep, MarkKind, Node, Place, Placed, Site, Statistics, Why, misuse};
+use super::traffic::HeldDatagram;
+use super::{
+    AnyAddr, DropReason, Host, HostAddr, HostId, MarkKind, Node, SimAddr, Statistics, TraceDetail,
+    misuse,
+};
 use crate::laws::Violation;
-use crate::{Ask, Cause, Instant, Limits, Link, Machine, Seed};
+use crate::{Ask, Cause, Instant, Limits, Link, Machine, Seed, Tag};
 
 /// Happenings at one instant before the world is said to stand still.
 const MOST_AT_ONCE: u64 = 20_000_000;
@@ -38,35 +41,35 @@ pub struct World {
     pub(super) number: u64,
     pub(super) seed: Seed,
     pub(super) now: Instant,
-    pub(super) agenda: Agenda<Happening>,
-    pub(super) plans: Plans,
-    pub(super) ticks: usize,
-    pub(super) hosts: Vec<Box<Slot>>,
-    pub(super) names: BTreeMap<u64, HostId>,
+    pub(super) event_queue: EventQueue<Event>,
+    pub(super) event_store: EventStore,
+    pub(super) repeating: usize,
+    pub(super) hosts: Vec<Box<HostSlot>>,
+    pub(super) numbers: BTreeMap<u64, HostId>,
     pub(super) links: Links,
-    pub(super) lanes: Lanes,
+    pub(super) lanes: Pipes,
     pub(super) net: Internet,
-    pub(super) whens: Vec<When>,
+    pub(super) conditions: Vec<Condition>,
     pub(super) trace: Trace,
-    pub(super) label: Option<Labels>,
+    pub(super) label: Option<PacketLabeler>,
     /// In which each machine writes what it sends: one for all stays in the cache.
     memory: Vec<u8>,
     at_once: u64,
     busy: Option<HostId>,
 }
 
-pub(super) type Labels = Box<dyn FnMut(&[u8]) -> Option<Label>>;
+pub(super) type PacketLabeler = Box<dyn FnMut(&[u8]) -> Option<Label>>;
 
 /// A host as the world sees it: what every happening looks at, in one place with the machine.
 #[repr(align(64))]
-pub(super) struct Slot<B: ?Sized = dyn Body> {
-    pub(super) lodging: Lodging,
+pub(super) struct HostSlot<B: ?Sized = dyn ErasedMachine> {
+    pub(super) address: AddressState,
     pub(super) is_done: bool,
     pub(super) is_reading: bool,
     /// Whether datagrams are held; while they are, the machine is not polled.
     pub(super) is_held: bool,
     /// What most hosts never use, out of the way of what every happening looks at.
-    pub(super) spare: Box<Spare>,
+    pub(super) extras: Box<HostExtras>,
     /// `NEVER` if the machine has none.
     deadline: Instant,
     /// The earliest entry in the agenda that will look at the deadline, or `NEVER`.
@@ -76,68 +79,71 @@ pub(super) struct Slot<B: ?Sized = dyn Body> {
 
 /// The less used part of a host.
 #[derive(Default)]
-pub(super) struct Spare {
-    pub(super) label: Option<Labels>,
-    pub(super) handed: Vec<Detached>,
+pub(super) struct HostExtras {
+    pub(super) label: Option<PacketLabeler>,
+    pub(super) detached: Vec<DetachedStream>,
     /// The ways to others that it used, by number.
-    routes: Vec<Route>,
+    routes: Vec<NumberRoute>,
     /// Datagrams that wait for room on a line.
-    pub(super) held: VecDeque<Held>,
+    pub(super) held: VecDeque<HeldDatagram>,
+    /// Answers to [`Ask::Open`] that are not given yet.
+    pub(super) answers: BTreeMap<Tag, (AnyAddr, Link)>,
     /// Datagrams that wait for a host that does not read.
-    inbox: VecDeque<(Place, Bytes, Option<PacketId>)>,
+    pub(super) inbox: VecDeque<(AnyAddr, Bytes, Option<PacketId>)>,
 }
 
 /// What a host has beside its machine, by its kind of address.
-pub(super) enum Lodging {
+pub(super) enum AddressState {
     /// The lane to its peer, once connected.
-    Stream(Option<LaneId>),
-    Name(Named),
+    Stream(Option<PipeId>),
+    Number(NumberedHost),
     Link(u16),
-    Ip(Box<Stack>),
+    Ip(Box<IpStack>),
 }
 
 /// A host that goes by number.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Named {
+pub(super) struct NumberedHost {
     pub(super) own: u64,
     /// The way that it used last.
-    latest: Option<Route>,
+    latest: Option<NumberRoute>,
 }
 
 /// The host that a number names, and the way to it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Route {
+pub(super) struct NumberRoute {
     pub(super) name: u64,
     pub(super) to: HostId,
-    pub(super) way: WayId,
+    pub(super) direction: DirectionId,
 }
 
-impl Named {
-    pub(super) fn latest_way(&self) -> Option<WayId> {
-        self.latest.map(|route| route.way)
-    }
+/// How polling a machine ended.
+#[derive(Debug, Clone, Copy)]
+enum Drained {
+    Idle,
+    Yielded,
 }
 
-impl<B: ?Sized> Slot<B> {
+impl<B: ?Sized> HostSlot<B> {
     /// Returns the way to the host that goes by `name`, if it was used before.
-    pub(super) fn route(&mut self, name: u64) -> Option<Route> {
-        let Lodging::Name(named) = &mut self.lodging else {
+    pub(super) fn route(&mut self, name: u64) -> Option<NumberRoute> {
+        let AddressState::Number(named) = &mut self.address else {
             return None;
         };
         if let Some(latest) = named.latest.filter(|latest| latest.name == name) {
             return Some(latest);
         }
-        let routes = &self.spare.routes;
-        let place = routes.binary_search_by_key(&name, |route| route.name);
-        let found = routes.get(place.ok()?).copied();
+        let routes = &self.extras.routes;
+        let addr = routes.binary_search_by_key(&name, |route| route.name);
+        let found = routes.get(addr.ok()?).copied();
         named.latest = found;
         found
     }
 
-    pub(super) fn learn(&mut self, route: Route) {
-        let routes = &mut self.spare.routes;
-        if let Err(place) = routes.binary_search_by_key(&route.name, |route| route.name) {
-            routes.insert(place, route);
+    pub(super) fn learn(&mut self, route: NumberRoute) {
+        let routes = &mut self.extras.routes;
+        if let Err(addr) = routes.binary_search_by_key(&route.name, |route| route.name) {
+            routes.insert(addr, route);
         }
     }
 }
@@ -151,15 +157,15 @@ impl World {
         Self {
             number,
             now: Instant::ZERO,
-            agenda: Agenda::new(),
-            plans: Plans::default(),
-            ticks: 0,
+            event_queue: EventQueue::new(),
+            event_store: EventStore::default(),
+            repeating: 0,
             hosts: Vec::new(),
-            names: BTreeMap::new(),
+            numbers: BTreeMap::new(),
             links: Links::new(),
-            lanes: Lanes::new(),
+            lanes: Pipes::new(),
             net: Internet::new(),
-            whens: Vec::new(),
+            conditions: Vec::new(),
             trace: Trace::new(number),
             label: None,
             memory: Vec::new(),
@@ -184,45 +190,45 @@ impl World {
     /// Gives a machine a place: nothing for `()`, its own number, its link address, or its IP addresses.
     ///
     /// It is first polled when the world next runs, or with its first input.
-    pub fn host<M>(&mut self, site: <M::Addr as Placed>::Site, machine: M) -> Host<M>
+    pub fn host<M>(&mut self, site: <M::Addr as SimAddr>::HostAddr, machine: M) -> Host<M>
     where
-        M: Machine<Addr: Placed, Event: fmt::Debug> + 'static,
+        M: Machine<Addr: SimAddr, Event: fmt::Debug> + 'static,
     {
         let id = HostId::new(self.hosts.len());
-        let (lodging, name) = self.lodge(id, M::Addr::site(site));
+        let (address, name) = self.register(id, M::Addr::host_addr(site));
         self.trace.add_name(Node::Host(id), name);
-        self.hosts.push(Box::new(Slot {
-            body: Cell::new(machine),
-            lodging,
+        self.hosts.push(Box::new(HostSlot {
+            body: MachineCell::new(machine),
+            address,
             is_done: false,
             is_reading: true,
             is_held: false,
-            spare: Box::default(),
+            extras: Box::default(),
             deadline: self.now,
             scheduled: self.now,
         }));
-        self.agenda.enter(self.now, Happening::Wake(id));
+        self.event_queue.enter(self.now, Event::Wake(id));
         Host::new(id)
     }
 
-    fn lodge(&mut self, id: HostId, site: Site) -> (Lodging, String) {
+    fn register(&mut self, id: HostId, site: HostAddr) -> (AddressState, String) {
         match site {
-            Site::Stream => (Lodging::Stream(None), format!("host {}", id.0)),
-            Site::Name(name) => {
-                if self.names.insert(name, id).is_some() {
+            HostAddr::Stream => (AddressState::Stream(None), format!("host {}", id.0)),
+            HostAddr::Number(name) => {
+                if self.numbers.insert(name, id).is_some() {
                     misuse(&format!("two hosts have the number {name}"));
                 }
-                let named = Named {
+                let named = NumberedHost {
                     own: name,
                     latest: None,
                 };
-                (Lodging::Name(named), format!("{name}"))
+                (AddressState::Number(named), format!("{name}"))
             }
-            Site::Link(link) => (Lodging::Link(link), format!("{link}")),
-            Site::Ip(ip) => {
+            HostAddr::Link(link) => (AddressState::Link(link), format!("{link}")),
+            HostAddr::Ip(ip) => {
                 let name = ip.first().map(|address| format!("{address}"));
-                let stack = self.settle_in(id, ip);
-                (Lodging::Ip(Box::new(stack)), name.unwrap_or_default())
+                let stack = self.register_ip(id, ip);
+                (AddressState::Ip(Box::new(stack)), name.unwrap_or_default())
             }
         }
     }
@@ -238,9 +244,13 @@ impl World {
     }
 
     /// Runs until `time`, which is then the time.
-    pub fn run_until(&mut self, time: impl super::Moment) {
+    pub fn run_until(&mut self, time: impl super::When) {
         let time = time.instant();
-        while self.agenda.next_time().is_some_and(|next| next <= time) {
+        while self
+            .event_queue
+            .next_time()
+            .is_some_and(|next| next <= time)
+        {
             self.step();
         }
         self.now = self.now.max(time);
@@ -255,10 +265,10 @@ impl World {
     ///
     /// Tells whether the world came to rest. What [`every`](Self::every) repeats does not count; periodic
     /// contact plans do.
-    pub fn run_until_idle(&mut self, bound: impl super::Moment) -> bool {
+    pub fn run_until_idle(&mut self, bound: impl super::When) -> bool {
         let bound = bound.instant();
-        while self.agenda.len() > self.ticks {
-            if self.agenda.next_time().is_none_or(|next| next > bound) {
+        while self.event_queue.len() > self.repeating {
+            if self.event_queue.next_time().is_none_or(|next| next > bound) {
                 self.now = self.now.max(bound);
                 return false;
             }
@@ -267,12 +277,46 @@ impl World {
         true
     }
 
+    /// Runs until `holds` returns true, or until `bound`, and returns whether it holds.
+    ///
+    /// The condition is checked first, and again after each event. If it never holds, the time is `bound`
+    /// afterwards.
+    ///
+    /// ```
+    /// use core::time::Duration;
+    /// use farlink::sim::World;
+    ///
+    /// let second = Duration::from_secs(1);
+    /// let mut world = World::new(1);
+    /// world.every(second, |_| core::ops::ControlFlow::Continue(()));
+    ///
+    /// assert!(world.run_until_holds(60 * second, |world| world.now().as_nanos() >= 5_000_000_000));
+    /// assert!(!world.run_until_holds(60 * second, |_| false));
+    /// assert_eq!(world.now().to_string(), "60.000000000s");
+    /// ```
+    pub fn run_until_holds(
+        &mut self,
+        bound: impl super::When,
+        mut holds: impl FnMut(&Self) -> bool,
+    ) -> bool {
+        let bound = bound.instant();
+        loop {
+            if holds(self) {
+                return true;
+            }
+            if self.event_queue.next_time().is_none_or(|next| next > bound) {
+                self.now = self.now.max(bound);
+                return holds(self);
+            }
+            self.step();
+        }
+    }
+
     /// Lets the next thing happen, and tells whether there was one.
     pub fn step(&mut self) -> bool {
-        let Some((at, happening)) = self.agenda.take() else {
+        let Some((at, event)) = self.event_queue.take() else {
             return false;
         };
-        self.look_ahead();
         if at > self.now {
             self.now = at;
             self.at_once = 0;
@@ -281,9 +325,9 @@ impl World {
         if self.at_once > MOST_AT_ONCE {
             misuse(&format!("the world does not get past {at}"));
         }
-        self.happen(happening);
-        if !self.whens.is_empty() {
-            self.look_whether();
+        self.handle(event);
+        if !self.conditions.is_empty() {
+            self.check_conditions();
         }
         true
     }
@@ -296,7 +340,7 @@ impl World {
         }
         slot.scheduled = NEVER;
         match slot.deadline {
-            deadline if deadline <= now => self.settle(id),
+            deadline if deadline <= now => self.poll_until_idle(id),
             deadline => self.schedule(id, deadline),
         }
     }
@@ -305,7 +349,7 @@ impl World {
         let slot = self.slot(id);
         if deadline < slot.scheduled {
             slot.scheduled = deadline;
-            self.agenda.enter(deadline, Happening::Wake(id));
+            self.event_queue.enter(deadline, Event::Wake(id));
         }
     }
 
@@ -313,41 +357,52 @@ impl World {
     pub(super) fn deliver(
         &mut self,
         id: HostId,
-        from: Place,
+        from: AnyAddr,
         octets: &Bytes,
         packet: Option<PacketId>,
     ) {
         let now = self.now;
         let slot = self.slot(id);
         if slot.is_done {
-            return self.trace.lost(packet, now, Why::Gone);
+            return self.trace.lost(packet, now, DropReason::Closed);
         }
         if !slot.is_reading {
-            let waits: usize = slot
-                .spare
+            let buffered: usize = slot
+                .extras
                 .inbox
                 .iter()
                 .map(|(_, octets, _)| octets.len())
                 .sum();
-            if waits + octets.len() > INBOX {
-                return self.trace.lost(packet, now, Why::QueueFull);
+            if buffered + octets.len() > INBOX {
+                return self.trace.lost(packet, now, DropReason::QueueFull);
             }
-            return slot.spare.inbox.push_back((from, octets.clone(), packet));
+            return slot.extras.inbox.push_back((from, octets.clone(), packet));
         }
         slot.body.receive(now, from, octets);
         self.trace.arrived(packet, now);
-        self.settle(id);
+        self.poll_until_idle(id);
     }
 
     /// Tells a machine about a link.
-    pub(super) fn cue(&mut self, id: HostId, at: Place, link: Link) {
+    pub(super) fn cue(&mut self, id: HostId, at: AnyAddr, link: Link) {
         if self.tell(id, at, link) {
-            self.settle(id);
+            self.poll_until_idle(id);
         }
     }
 
-    /// Tells a machine about a link without polling it; false when it is done and hears nothing.
-    pub(super) fn tell(&mut self, id: HostId, at: Place, link: Link) -> bool {
+    /// Gives a machine the cue of a contact plan.
+    pub(super) fn contact_cue(&mut self, id: HostId, at: AnyAddr, link: Link) {
+        if self.tell_as(MarkKind::Contact, id, at, link) {
+            self.poll_until_idle(id);
+        }
+    }
+
+    /// Gives a machine a cue without polling it. Returns false if it is done, and gets none.
+    pub(super) fn tell(&mut self, id: HostId, at: AnyAddr, link: Link) -> bool {
+        self.tell_as(MarkKind::Link, id, at, link)
+    }
+
+    fn tell_as(&mut self, kind: MarkKind, id: HostId, at: AnyAddr, link: Link) -> bool {
         let now = self.now;
         let slot = self.slot(id);
         if slot.is_done {
@@ -356,27 +411,37 @@ impl World {
         slot.body.link(now, at, link);
         if self.trace.is_kept() {
             let text = match link {
-                // Nothing else is down without more words.
+                // The cause of a contact that is over is always the same.
                 Link::Down(Cause::Unreachable) => "Down".into(),
                 link => format!("{link:?}"),
             };
-            self.trace.mark(now, Node::Host(id), MarkKind::Link, text);
+            self.trace.mark(now, Node::Host(id), kind, text);
         }
         true
     }
 
-    /// Polls a machine until it is idle, and feeds it what waits in its streams.
-    pub(super) fn settle(&mut self, id: HostId) {
+    /// Polls a machine until it is idle, and gives it what its streams hold.
+    ///
+    /// A machine that yields gets one more input, and is polled again after the others whose events are due
+    /// at this time.
+    pub(super) fn poll_until_idle(&mut self, id: HostId) {
         loop {
-            let has_work = self.drain(id);
-            if !self.feed(id) && !has_work {
-                return;
+            let state = self.drain(id);
+            let was_fed = self.feed(id);
+            match state {
+                Drained::Yielded => {
+                    let now = self.now;
+                    self.slot(id).deadline = now;
+                    return self.schedule(id, now);
+                }
+                Drained::Idle if was_fed => {}
+                Drained::Idle => return,
             }
         }
     }
 
-    /// Polls a machine until it is idle, or until it yields: then work is left.
-    fn drain(&mut self, id: HostId) -> bool {
+    /// Polls a machine until it is idle or yields.
+    fn drain(&mut self, id: HostId) -> Drained {
         let now = self.now;
         while let Some(slot) = self.hosts.get_mut(id.index())
             && !slot.is_held
@@ -385,76 +450,99 @@ impl World {
             self.busy = Some(id);
             let step = slot.body.poll(now, &mut self.memory);
             self.busy = None;
-            match step.unwrap_or_else(|breach| self.broken(id, &breach)) {
-                Step::Send(sending) => self.send(id, sending),
-                Step::Event(name) => self.trace.mark(now, Node::Host(id), MarkKind::Event, name),
-                Step::Ask(ask) => self.answer(id, ask),
-                Step::Yield => return true,
-                Step::Idle(deadline) => {
-                    self.rest(id, deadline);
-                    return false;
+            match step.unwrap_or_else(|violation| self.law_broken(id, &violation)) {
+                PollStep::Send(batch) => self.send(id, batch),
+                PollStep::Event(name) => {
+                    self.trace.mark(now, Node::Host(id), MarkKind::Event, name);
                 }
-                Step::Done => {
-                    self.wind_up(id);
-                    return false;
+                PollStep::Ask(ask) => self.answer(id, ask),
+                PollStep::Yield => return Drained::Yielded,
+                PollStep::Idle(deadline) => {
+                    self.rest(id, deadline);
+                    break;
+                }
+                PollStep::Done => {
+                    self.machine_done(id);
+                    break;
                 }
             }
         }
-        false
+        Drained::Idle
     }
 
     fn rest(&mut self, id: HostId, deadline: Option<Instant>) {
         // Only a machine that breaks law 2 names a time that has come; the world must get on even so.
         let soon = self.now + Duration::from_nanos(1);
         let deadline = deadline.map_or(NEVER, |at| at.max(soon));
-        self.settled(id);
+        self.check_idle_laws(id);
         self.slot(id).deadline = deadline;
         self.schedule(id, deadline);
     }
 
     /// Asserts the laws about a machine that has nothing more to do.
-    fn settled(&mut self, id: HostId) {
+    fn check_idle_laws(&mut self, id: HostId) {
         if cfg!(debug_assertions)
-            && let Err(breach) = self.slot(id).body.settled()
+            && let Err(violation) = self.slot(id).body.check_idle_laws()
         {
-            self.broken(id, &breach);
+            self.law_broken(id, &violation);
         }
     }
 
-    fn wind_up(&mut self, id: HostId) {
-        self.settled(id);
+    fn machine_done(&mut self, id: HostId) {
+        self.check_idle_laws(id);
         let slot = self.slot(id);
         slot.is_done = true;
         slot.deadline = NEVER;
-        slot.spare.inbox.clear();
+        slot.extras.inbox.clear();
+        slot.extras.answers.clear();
         self.close_all(id);
     }
 
-    fn broken(&self, id: HostId, breach: &Violation) -> ! {
+    fn law_broken(&self, id: HostId, violation: &Violation) -> ! {
         misuse(&format!(
-            "{} broke a law at {} in the world of seed {}: {breach}",
+            "{} broke a law at {} in the world of seed {}: {violation}",
             self.trace.name(id),
             self.now,
             self.number
         ))
     }
 
-    pub(super) fn make_room(&mut self, id: HostId) {
+    pub(super) fn retry_held(&mut self, id: HostId) {
         self.release(id);
-        self.settle(id);
+        self.poll_until_idle(id);
     }
 
-    fn answer(&mut self, id: HostId, ask: Ask<Place>) {
-        match self.slot(id).lodging {
-            Lodging::Stream(_) => self.answer_stream(id, ask),
-            Lodging::Ip(_) => self.answer_ip(id, ask),
+    fn answer(&mut self, id: HostId, ask: Ask<AnyAddr>) {
+        match self.slot(id).address {
+            AddressState::Stream(_) => self.answer_stream(id, ask),
+            AddressState::Ip(_) => self.answer_ip(id, ask),
             // Numbers and hops have no sockets.
-            Lodging::Name(_) | Lodging::Link(_) => {
-                if let Ask::Open { tag, path } = ask {
-                    let failed = Link::Failed(tag, Cause::Unreachable);
-                    self.plan(self.now, Rare::Cue(id, path, failed));
-                }
+            AddressState::Number(_) | AddressState::Link(_) => self.answer_without_sockets(id, ask),
+        }
+    }
+
+    /// Fails what a machine without sockets asks to open.
+    pub(super) fn answer_without_sockets(&mut self, id: HostId, ask: Ask<AnyAddr>) {
+        match ask {
+            Ask::Open { tag, path } => {
+                let failed = Link::Failed(tag, Cause::Unreachable);
+                self.schedule_answer(id, tag, path, failed);
             }
+            Ask::Cancel(tag) => drop(self.slot(id).extras.answers.remove(&tag)),
+            _ => {}
+        }
+    }
+
+    /// Schedules the answer to [`Ask::Open`], which can still be cancelled.
+    pub(super) fn schedule_answer(&mut self, id: HostId, tag: Tag, at: AnyAddr, link: Link) {
+        self.slot(id).extras.answers.insert(tag, (at, link));
+        self.schedule_rare(self.now, RareEvent::Answer(id, tag));
+    }
+
+    /// Gives the answer to [`Ask::Open`], unless it was cancelled.
+    pub(super) fn answer_open(&mut self, id: HostId, tag: Tag) {
+        if let Some((at, link)) = self.slot(id).extras.answers.remove(&tag) {
+            self.cue(id, at, link);
         }
     }
 
@@ -464,27 +552,29 @@ impl World {
         if slot.is_done || !slot.is_reading {
             return false;
         }
-        match slot.lodging {
-            Lodging::Stream(Some(out)) => self.feed_lane(id, other_way(out)),
-            Lodging::Ip(_) => self.feed_tcp(id),
+        match slot.address {
+            AddressState::Stream(Some(out)) => self.feed_pipe(id, reverse(out)),
+            AddressState::Ip(_) => self.feed_tcp(id),
             _ => false,
         }
     }
 
     fn close_all(&mut self, id: HostId) {
-        match self.slot(id).lodging {
-            Lodging::Stream(Some(out)) => self.close_machine_lane(out, other_way(out)),
-            Lodging::Ip(_) => self.close_sockets(id),
+        match self.slot(id).address {
+            AddressState::Stream(Some(out)) => self.close_machine_pipe(out, reverse(out)),
+            AddressState::Ip(_) => self.close_sockets(id),
             _ => {}
         }
     }
 
     /// Takes octets that a machine wrote.
-    fn send(&mut self, id: HostId, sending: super::host::Sending) {
-        match sending.to {
-            Place::Stream => self.write_lane(id, sending.octets),
-            Place::Path(path) if sending.is_stream => self.write_tcp(id, path, &sending.octets),
-            Place::Name(_) | Place::Hop(_) | Place::Path(_) => self.send_datagrams(id, sending),
+    fn send(&mut self, id: HostId, batch: super::host::SendBatch) {
+        match batch.to {
+            AnyAddr::Stream => self.write_pipe(id, batch.octets),
+            AnyAddr::Path(path) if batch.is_stream => self.write_tcp(id, path, &batch.octets),
+            AnyAddr::Number(_) | AnyAddr::Hop(_) | AnyAddr::Path(_) => {
+                self.send_datagrams(id, batch)
+            }
         }
     }
 
@@ -498,15 +588,15 @@ impl World {
     pub fn resume_reading(&mut self, host: impl Into<HostId>) {
         let id = host.into();
         self.slot(id).is_reading = true;
-        while let Some((from, octets, packet)) = self.slot(id).spare.inbox.pop_front() {
+        while let Some((from, octets, packet)) = self.slot(id).extras.inbox.pop_front() {
             self.deliver(id, from, &octets, packet);
         }
-        self.settle(id);
+        self.poll_until_idle(id);
     }
 
     /// Says how much of each packet the trace keeps from here on.
-    pub const fn keep(&mut self, keep: Keep) {
-        self.trace.keep(keep);
+    pub const fn trace_detail(&mut self, detail: TraceDetail) {
+        self.trace.set_detail(detail);
     }
 
     /// Returns everything that happened so far.
@@ -527,14 +617,14 @@ impl World {
         self.trace.statistics()
     }
 
-    pub(super) fn slot(&mut self, id: HostId) -> &mut Slot {
+    pub(super) fn slot(&mut self, id: HostId) -> &mut HostSlot {
         match self.hosts.get_mut(id.index()) {
             Some(slot) => slot,
             None => misuse("the host belongs to another world"),
         }
     }
 
-    pub(super) fn cell<M: Machine + 'static>(&self, host: Host<M>) -> &Cell<M> {
+    pub(super) fn cell<M: Machine + 'static>(&self, host: Host<M>) -> &MachineCell<M> {
         let body = self.hosts.get(host.id().index()).map(|slot| &slot.body);
         match body.and_then(|body| (body as &dyn Any).downcast_ref()) {
             Some(cell) => cell,
@@ -542,7 +632,7 @@ impl World {
         }
     }
 
-    pub(super) fn cell_mut<M: Machine + 'static>(&mut self, host: Host<M>) -> &mut Cell<M> {
+    pub(super) fn cell_mut<M: Machine + 'static>(&mut self, host: Host<M>) -> &mut MachineCell<M> {
         let body = self
             .hosts
             .get_mut(host.id().index())
@@ -558,11 +648,11 @@ impl Drop for World {
     /// Names the seed of a world in which a test fails, so that the seed alone reproduces it.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let place = self.busy.map_or_else(String::new, |id| {
+            let addr = self.busy.map_or_else(String::new, |id| {
                 format!(", while polling {}", self.trace.name(id))
             });
             std::eprintln!(
-                "the world of seed {} stood at {}{place}",
+                "the world of seed {} stood at {}{addr}",
                 self.number,
                 self.now
             );

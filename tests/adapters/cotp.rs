@@ -15,10 +15,10 @@ use farlink::adapters::cotp::{
     Request,
 };
 use farlink::cotp::{
-    AfterHandshake, Command, Config, Disconnect, DisconnectReason, Event, Policy, Reason, Selector,
+    AfterHandshake, Command, Config, Disconnect, DisconnectReason, Event, EndReason, Policy, Selector,
     TpduSize,
 };
-use farlink::{Instant, Link, Machine, Output, Transmit};
+use farlink::{AsMachine, BoxedMachine, Instant, Link, Machine, Output, Transmit};
 use socket2::{Domain, Socket, Type};
 
 use crate::loopback::here;
@@ -168,7 +168,7 @@ async fn the_application_sees_the_selectors_and_accepts_or_refuses(on: On) {
     let Error::Ended(end) = connecting.await.unwrap().unwrap_err() else {
         panic!("not refused");
     };
-    let Reason::Refused(Disconnect { reason, .. }) = end.reason else {
+    let EndReason::Refused(Disconnect { reason, .. }) = end.reason else {
         panic!("{end}");
     };
     assert_eq!(reason, DisconnectReason::CONGESTION);
@@ -394,7 +394,7 @@ async fn a_peer_that_takes_nothing_does_not_hold_a_closed_connection_for_ever(on
     let Error::Ended(end) = &error else {
         panic!("{error}");
     };
-    assert!(matches!(end.reason, Reason::SendStalled(_)), "{end}");
+    assert!(matches!(end.reason, EndReason::SendStalled(_)), "{end}");
     assert!(end.unsent > 0);
     let mut all = Vec::new();
     let cut_off = raw.read_to_end(&mut all).unwrap_err();
@@ -754,8 +754,9 @@ async fn a_connection_opens_on_a_stream_that_is_there_already(on: On) {
 async fn a_machine_that_panics_ends_its_connection_alone(on: On) {
     let (mut near, mut far) = on.pair(client()).await;
     let mut options = ConnectionOptions::from(Config::responder(Policy::AcceptAny));
-    options.factory = ConnectionFactory::new(|config, seed, _| {
-        Ok(Box::new(Panics(farlink::cotp::Connection::new(config, seed)?)))
+    options.factory = ConnectionFactory::new(|(config, seed, _)| {
+        let inner = farlink::cotp::Connection::new(config, &seed)?;
+        Ok(BoxedMachine::new(Panics(inner)))
     });
     let listener = on.listen(options).unwrap();
     let address = listener.local_addr();
@@ -826,6 +827,12 @@ impl Machine for Panics {
             "a panic of the test"
         );
         output
+    }
+}
+
+impl AsMachine<farlink::cotp::Connection> for Panics {
+    fn as_machine(&self) -> &farlink::cotp::Connection {
+        &self.0
     }
 }
 

@@ -11,7 +11,9 @@ use farlink::adapters::blocking::cotp::{
     self, Arrival, Connection, ConnectionOptions, Error, Incoming, Listener, connect, connect_on,
     listen,
 };
-use farlink::cotp::{AfterHandshake, Config, DisconnectReason, Policy, Reason, Selector, TpduSize};
+use farlink::cotp::{
+    AfterHandshake, Config, DisconnectReason, EndReason, Policy, Selector, TpduSize,
+};
 
 use socket2::{Domain, Socket, Type};
 
@@ -132,7 +134,7 @@ fn a_peer_that_closes_in_place_of_a_confirmation_is_told_in_words() {
 
     assert_eq!(
         error.to_string(),
-        "closed before the connection was confirmed: wrong selector?"
+        EndReason::ClosedBeforeConfirm.to_string()
     );
     peer.join().unwrap();
 }
@@ -181,7 +183,7 @@ fn the_application_sees_the_selectors_and_accepts_or_refuses() {
     let Error::Ended(end) = connecting.join().unwrap().unwrap_err() else {
         panic!("not refused");
     };
-    let Reason::Refused(farlink::cotp::Disconnect { reason, .. }) = end.reason else {
+    let EndReason::Refused(farlink::cotp::Disconnect { reason, .. }) = end.reason else {
         panic!("{end}");
     };
     assert_eq!(reason, DisconnectReason::CONGESTION);
@@ -436,7 +438,7 @@ fn a_peer_that_takes_nothing_does_not_hold_a_closed_connection_for_ever() {
     let Error::Ended(end) = &error else {
         panic!("{error}");
     };
-    assert!(matches!(end.reason, Reason::SendStalled(_)), "{end}");
+    assert!(matches!(end.reason, EndReason::SendStalled(_)), "{end}");
     assert!(end.unsent > 0);
     let cut_off = raw.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(cut_off.kind(), io::ErrorKind::ConnectionReset);

@@ -91,7 +91,8 @@ fn a_stream_that_takes_no_more_is_full_and_later_free() {
 #[test]
 fn two_that_send_and_never_read_neither_deadlock_nor_grow() {
     let (near, far) = pair();
-    let (one, mut one_events) = raw::stream(Toy::sender(MANY), io(near), DriverOptions::default()).split();
+    let (one, mut one_events) =
+        raw::stream(Toy::sender(MANY), io(near), DriverOptions::default()).split();
     let (other, mut other_events) =
         raw::stream(Toy::sender(MANY), io(far), DriverOptions::default()).split();
     let until_full = |events: &mut Events<Toy>| while next(events) != Event::Cue(Link::Full) {};
@@ -552,7 +553,11 @@ fn while_events_wait_in_a_full_channel_timers_fire_but_nothing_is_read_or_comman
     }
 
     assert_eq!(handle.with_machine(|toy| toy.received), Some(0));
-    assert_eq!(handle.with_machine(|toy| toy.told), Some(2), "a command was taken");
+    assert_eq!(
+        handle.with_machine(|toy| toy.told),
+        Some(2),
+        "a command was taken"
+    );
     let mut told = 0;
     let mut heard = false;
     while told < 3 || !heard {
@@ -610,7 +615,9 @@ fn dropping_the_last_handle_gives_the_last_command() {
 fn without_a_last_command_the_machine_goes_on_until_it_is_done() {
     let (handle, events, mut peer) = toy(DriverOptions::default());
     handle.command(Command::Echo).unwrap();
-    let probe = handle.with_machine(|toy| Arc::downgrade(&toy.probe)).unwrap();
+    let probe = handle
+        .with_machine(|toy| Arc::downgrade(&toy.probe))
+        .unwrap();
 
     drop(handle);
     drop(events);
@@ -669,7 +676,9 @@ fn nothing_outlives_the_connection() {
     ];
     for end in endings {
         let (handle, events, peer) = toy(DriverOptions::default());
-        let probe = handle.with_machine(|toy| Arc::downgrade(&toy.probe)).unwrap();
+        let probe = handle
+            .with_machine(|toy| Arc::downgrade(&toy.probe))
+            .unwrap();
 
         end(&handle, peer);
         let _ = handle.closed();

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::cotp::{Command, Config, Connection, Policy};
-use farlink::sim::{Chosen, Host, Line, StreamLine, World};
+use farlink::sim::{FaultRule, Host, Line, StreamLine, World};
 use farlink::{Instant, Link, Machine, Output, Transmit};
 
 use crate::tshark::tshark;
@@ -123,7 +123,7 @@ fn numbered_machines_are_dissected_by_their_port_and_losses_are_marked() {
     let mut world = World::new(1);
     let earth = world.host(1, Speaker::default());
     let mars = world.host(2, Speaker::default());
-    let line = Line::delayed(Duration::from_secs(720)).choosing(Chosen::nth(2).lost());
+    let line = Line::delayed(Duration::from_secs(720)).with_rule(FaultRule::nth(2).lost());
     world.line(earth, mars, line);
     for _ in 0..3 {
         world.command(earth, ()).unwrap();

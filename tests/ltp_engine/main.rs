@@ -1,5 +1,5 @@
 //! Two engines with a line between them: the rules of LTP one by one, and what losses do to whole sessions.
-#![cfg(feature = "ltp")]
+#![cfg(all(feature = "ltp", feature = "laws"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

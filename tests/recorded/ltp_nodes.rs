@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use farlink::Path;
 use farlink::adapters::ltp::{EngineFactory, EngineMachine, NodeOptions};
 use farlink::ltp::{Config, Engine};
-use farlink::record::{self, End, Recorder, replay};
+use farlink::record::{self, Recorder, RecordingEnd, replay};
 
 use crate::sink::Sink;
 
@@ -106,7 +106,7 @@ fn recorded(engine: u64, file: &Sink) -> NodeOptions {
     NodeOptions {
         factory: EngineFactory::new(move |setup| {
             let (config, seed, now) = (setup.config, setup.seed, setup.now);
-            let options = record::Options::default();
+            let options = record::RecordOptions::default();
             let recorder = match setup.saved {
                 Some(saved) => {
                     let sink = record::single_part(file.clone());
@@ -125,6 +125,6 @@ fn assert_replays(files: &[Sink; 2]) {
         let outcome = replay::<Engine<Path>>(&file.octets()).unwrap();
         assert!(outcome.matches(), "{outcome}");
         assert!(outcome.calls > 100, "{outcome}");
-        assert_eq!(outcome.end, End::Finished);
+        assert_eq!(outcome.end, RecordingEnd::Finished);
     }
 }

@@ -5,7 +5,7 @@ use farlink::adapters::raw::{self, DriverOptions, Handle, Notice};
 use farlink::adapters::runtime::TcpIo;
 use farlink::adapters::tokio::runtime;
 use farlink::cotp::{Command, Config, Connection, Event, Policy};
-use farlink::record::{End, Recorder};
+use farlink::record::{Recorder, RecordingEnd};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::replayed;
@@ -44,7 +44,7 @@ async fn a_session_over_loopback_replays_at_both_ends() {
     for file in &files {
         let outcome = replayed(file);
         assert!(outcome.calls > 20);
-        assert_eq!(outcome.end, End::Finished);
+        assert_eq!(outcome.end, RecordingEnd::Finished);
     }
 }
 

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::sim::{Axis, Bands, Chosen, Contacts, Drawing, Host, Ip, Line, Nat, World};
+use farlink::sim::{Axis, Bands, Contacts, Drawing, FaultRule, Host, Ip, Line, Nat, World};
 use farlink::{Path, Proto};
 
 use crate::courier::{Courier, Deliver, label};
@@ -31,14 +31,14 @@ fn show(name: &str, svg: &str) {
 }
 
 fn small() -> World {
-    let line = |chosen| Line {
+    let line = |rules| Line {
         delay: 12 * MINUTE,
         contacts: Contacts::windows([(Duration::ZERO, 30 * MINUTE), (50 * MINUTE, 300 * MINUTE)]),
-        chosen: vec![chosen],
+        rules: vec![rules],
         ..Line::default()
     };
-    let (mut world, earth, mars) = mars(3, line(Chosen::each([4, 5, 10])));
-    world.line_from(mars, earth, line(Chosen::nth(2)));
+    let (mut world, earth, mars) = mars(3, line(FaultRule::each([4, 5, 10])));
+    world.line_from(mars, earth, line(FaultRule::nth(2)));
     let (to, parcels, pace) = (2, 10, 500 * MILLI);
     world.command(earth, Deliver { to, parcels, pace }).unwrap();
     world.run_until_idle(300 * MINUTE);
@@ -231,6 +231,81 @@ fn a_scale_gives_equal_spans_equal_lengths_and_a_compressed_axis_shortens_waits(
             .windows(2)
             .all(|two| (two[1] - two[0] - first).abs() < 0.21)
     );
+}
+
+#[test]
+fn contacts_after_the_last_packet_are_not_drawn() {
+    let drawn = |hours: u32| {
+        let line = Line {
+            contacts: Contacts::periodic(Duration::ZERO, 4 * MINUTE, 40 * MINUTE),
+            ..Line::delayed(MINUTE)
+        };
+        let (mut world, earth, _) = mars(1, line);
+        let (to, parcels, pace) = (2, 1, MILLI);
+        world.command(earth, Deliver { to, parcels, pace }).unwrap();
+        world.run_until(60 * MINUTE * hours);
+        (world.ladder(), world.trace().svg(&Drawing::default()))
+    };
+
+    let (hour, day) = (drawn(1), drawn(24));
+
+    assert!(hour.0.ends_with("* Delivered          |\n"), "{}", hour.0);
+    assert_eq!(hour, day);
+}
+
+#[test]
+fn a_contact_is_drawn_above_what_arrives_at_its_beginning() {
+    let (mut world, earth, mars) = mars(1, Line::delayed(12 * MINUTE));
+    let back = Line {
+        contacts: Contacts::windows([(12 * MINUTE, 20 * MINUTE)]),
+        ..Line::default()
+    };
+    world.line_from(mars, earth, back);
+    let (to, parcels, pace) = (2, 1, MILLI);
+    world.command(earth, Deliver { to, parcels, pace }).unwrap();
+    world.run_until(60 * MINUTE);
+
+    let svg = world.trace().svg(&Drawing::default());
+
+    let after = |start: &str, key: &str| {
+        let text = &svg[svg.find(start).unwrap()..];
+        let text = &text[text.find(key).unwrap() + key.len()..];
+        let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
+        text[..end.unwrap()].parse::<f64>().unwrap()
+    };
+    let up = after("<title>12:00: Up</title>", "cy=\"");
+    let arrow = &svg[svg.find("<title>DATA 0: ").unwrap()..];
+    let path = arrow.split('"').find(|part| part.starts_with('M')).unwrap();
+    let arrival: f64 = path.rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(up < arrival, "{up} {arrival}");
+}
+
+#[test]
+fn a_long_ladder_shows_the_first_and_the_last_of_like_messages() {
+    let ladder = large().ladder();
+
+    let rows: Vec<&str> = ladder.lines().take(5).map(str::trim_end).collect();
+    assert!(rows[1].contains(" DATA 0 "), "{ladder}");
+    assert!(
+        rows[2].trim_start().starts_with("|  ... 1898 more, "),
+        "{ladder}"
+    );
+    assert!(ladder.lines().count() < 100, "{ladder}");
+}
+
+#[test]
+fn a_label_is_cut_only_where_its_arrow_ends() {
+    let label = |len: usize| {
+        let (mut world, earth, _) = mars(1, Line::delayed(MINUTE));
+        world.label(move |_| Some("x".repeat(len)));
+        let (to, parcels, pace) = (2, 1, MILLI);
+        world.command(earth, Deliver { to, parcels, pace }).unwrap();
+        world.run_until(MINUTE);
+        world.trace().svg(&Drawing::default())
+    };
+
+    assert!(label(60).contains(&format!(">{}</text>", "x".repeat(60))));
+    assert!(label(100).contains("xx..</text>"));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::sim::{Bursts, Chosen, Contacts, Host, Line, Moving, Queue, Reorder, Why, World};
+use farlink::sim::{
+    Bursts, Contacts, DropReason, FaultRule, Host, Line, Queue, Reorder, VariableDelay, World,
+};
 use farlink::{Cause, Instant, Link};
 
 use crate::puppet::{Do, Puppet, Saw, links, octets};
@@ -50,7 +52,7 @@ fn fates(world: &World) -> Vec<bool> {
     packets.map(|packet| packet.lost().is_some()).collect()
 }
 
-fn lost(world: &World, why: Why) -> usize {
+fn lost(world: &World, why: DropReason) -> usize {
     let packets = world.trace().packets();
     packets
         .filter(|packet| packet.lost().is_some_and(|(_, other)| other == why))
@@ -116,7 +118,7 @@ fn jitter_wider_than_the_spacing_keeps_the_order_too() {
 fn a_moving_delay_is_a_function_of_the_time_of_sending() {
     let line = Line {
         delay: SECOND,
-        moving: Some(Moving::by(|sent| (sent - Instant::ZERO) * 2)),
+        variable_delay: Some(VariableDelay::new(|sent| (sent - Instant::ZERO) * 2)),
         ..Line::default()
     };
     let (mut world, one, two) = pair(1, line);
@@ -146,7 +148,7 @@ fn independent_losses_keep_their_rate_and_do_not_cluster() {
     assert!((1830..=2170).contains(&losses), "{losses}");
     assert!((143..=257).contains(&pairs), "{pairs}");
     assert_eq!(numbers(&world, two).len(), 20_000 - losses);
-    assert_eq!(lost(&world, Why::Rng), losses);
+    assert_eq!(lost(&world, DropReason::Random), losses);
 }
 
 #[test]
@@ -171,7 +173,7 @@ fn bursts_have_the_length_and_the_share_of_the_gilbert_elliott_model() {
     assert!((2000..=2800).contains(&losses), "{losses}");
     let tenths = losses * 10 / starts;
     assert!((43..=57).contains(&tenths), "{tenths} tenths");
-    assert_eq!(lost(&world, Why::Burst), losses);
+    assert_eq!(lost(&world, DropReason::Burst), losses);
 }
 
 #[test]
@@ -196,8 +198,8 @@ fn a_burst_that_loses_half_loses_half() {
 
 #[test]
 fn a_chosen_datagram_is_lost_and_no_other() {
-    let is_long = Chosen::nth(3).of(|sight| sight.octets.len() > 10);
-    let (mut world, one, two) = pair(1, Line::default().choosing(is_long));
+    let is_long = FaultRule::nth(3).matching(|sight| sight.octets.len() > 10);
+    let (mut world, one, two) = pair(1, Line::default().with_rule(is_long));
 
     for len in [20, 5, 20, 5, 20, 20] {
         let octets = Bytes::from(vec![0; len]);
@@ -212,15 +214,15 @@ fn a_chosen_datagram_is_lost_and_no_other() {
     assert_eq!(lengths, [20, 5, 20, 5, 20]);
     let fates = fates(&world);
     assert_eq!(fates, [false, false, false, false, true, false]);
-    assert_eq!(lost(&world, Why::Chosen), 1);
+    assert_eq!(lost(&world, DropReason::Rule), 1);
 }
 
 #[test]
 fn chosen_datagrams_come_late_twice_or_flipped() {
     let line = Line::default()
-        .choosing(Chosen::nth(1).late(SECOND))
-        .choosing(Chosen::each([2]).twice())
-        .choosing(Chosen::nth(3).flipped(0));
+        .with_rule(FaultRule::nth(1).delayed(SECOND))
+        .with_rule(FaultRule::each([2]).duplicated())
+        .with_rule(FaultRule::nth(3).bit_flipped(0));
     let (mut world, one, two) = pair(1, line);
 
     send(&mut world, one, 3, MILLI, 4);
@@ -351,7 +353,7 @@ fn a_full_queue_drops_what_comes_beyond_its_limit() {
 
     // Three fit at first; after 150 ms half of the second is sent, so one more fits, and no second one.
     assert_eq!(octets(&world, two).len(), 4);
-    assert_eq!(lost(&world, Why::QueueFull), 8);
+    assert_eq!(lost(&world, DropReason::QueueFull), 8);
 }
 
 #[test]
@@ -386,7 +388,7 @@ fn a_holding_queue_loses_nothing_and_the_machine_goes_on_hearing() {
     let times: Vec<Instant> = octets(&world, two).iter().map(|(time, _)| *time).collect();
     let expected: Vec<Instant> = (1..=20).map(|number| at(100 * MILLI * number)).collect();
     assert_eq!(times, expected);
-    assert_eq!(lost(&world, Why::QueueFull), 0);
+    assert_eq!(lost(&world, DropReason::QueueFull), 0);
     // It is polled again once there is room for the last datagrams of its send.
     assert_eq!(octets(&world, one).len(), 1);
 }
@@ -435,7 +437,7 @@ fn what_is_longer_than_the_mtu_is_dropped() {
     world.run_until_idle(SECOND);
 
     assert_eq!(octets(&world, two).len(), 2);
-    assert_eq!(lost(&world, Why::TooLong), 1);
+    assert_eq!(lost(&world, DropReason::TooLong), 1);
 }
 
 #[test]
@@ -462,7 +464,7 @@ fn a_contact_plan_passes_what_is_sent_within_a_window_and_tells_the_sender() {
         got,
         expected.map(|(time, number)| (at(time * SECOND), number))
     );
-    assert_eq!(lost(&world, Why::NoContact), 2);
+    assert_eq!(lost(&world, DropReason::NoContact), 2);
     let down = Link::Down(Cause::Unreachable);
     assert_eq!(
         links(&world, one),
@@ -477,6 +479,33 @@ fn a_contact_plan_passes_what_is_sent_within_a_window_and_tells_the_sender() {
     assert!(
         links(&world, two).is_empty(),
         "the other direction has no plan"
+    );
+}
+
+#[test]
+fn a_contact_that_is_closed_when_the_line_is_added_is_closed_for_the_first_burst() {
+    let minute = 60 * SECOND;
+    let line = Line {
+        contacts: Contacts::periodic(minute, 10 * minute, 40 * minute),
+        ..Line::delayed(SECOND)
+    };
+    let (mut world, one, two) = pair(1, line);
+
+    for number in 0..3_u8 {
+        world
+            .command(one, Do::Push(2, vec![number].into()))
+            .unwrap();
+    }
+    world.run_until(Duration::ZERO);
+    assert_eq!(world.trace().packets().len(), 0);
+    world.run_until(2 * minute);
+
+    let expected = [0_u8, 1, 2].map(|number| (at(minute + SECOND), Bytes::from(vec![number])));
+    assert_eq!(octets(&world, two), expected);
+    let down = Link::Down(Cause::Unreachable);
+    assert_eq!(
+        links(&world, one),
+        [(at(Duration::ZERO), 2, down), (at(minute), 2, Link::Up)]
     );
 }
 
@@ -523,6 +552,27 @@ fn a_line_that_is_laid_again_follows_its_own_plan_alone() {
 }
 
 #[test]
+fn a_line_without_a_plan_that_replaces_a_closed_one_is_up() {
+    let closed = Line {
+        contacts: Contacts::windows([(9 * SECOND, 10 * SECOND)]),
+        ..Line::default()
+    };
+    let (mut world, one, two) = pair(1, closed);
+
+    world.at(SECOND, move |world| {
+        world.line_from(one, two, Line::default())
+    });
+    world.run_until_idle(100 * SECOND);
+
+    let told: Vec<(Instant, Link)> = links(&world, one)
+        .into_iter()
+        .map(|(time, _, link)| (time, link))
+        .collect();
+    let down = Link::Down(Cause::Unreachable);
+    assert_eq!(told, [(at(Duration::ZERO), down), (at(SECOND), Link::Up)]);
+}
+
+#[test]
 fn each_direction_has_its_own_faults() {
     let (mut world, one, two) = pair(1, Line::delayed(SECOND));
     world.line_from(two, one, Line::delayed(3 * SECOND));
@@ -547,8 +597,8 @@ fn nobody_and_nothing_between_are_told_apart() {
         .unwrap();
     world.run_until_idle(SECOND);
 
-    assert_eq!(lost(&world, Why::NoHost), 1);
-    assert_eq!(lost(&world, Why::NoLine), 1);
+    assert_eq!(lost(&world, DropReason::NoHost), 1);
+    assert_eq!(lost(&world, DropReason::NoLine), 1);
 }
 
 #[test]
@@ -560,7 +610,7 @@ fn what_comes_for_a_machine_that_is_done_is_lost() {
     world.run_until_idle(SECOND);
 
     assert!(world.is_done(two));
-    assert_eq!(lost(&world, Why::Gone), 1);
+    assert_eq!(lost(&world, DropReason::Closed), 1);
 }
 
 #[test]
@@ -574,7 +624,7 @@ fn a_deaf_application_gets_what_its_socket_held_and_loses_the_rest() {
     world.resume_reading(two);
 
     assert_eq!(octets(&world, two).len(), 212);
-    assert_eq!(lost(&world, Why::QueueFull), 88);
+    assert_eq!(lost(&world, DropReason::QueueFull), 88);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::sim::{BROADCAST, Contacts, Host, Line, Packet, Queue, Why, World};
-use farlink::{Hop, Instant, Link};
+use farlink::sim::{BROADCAST, Contacts, DropReason, Host, Line, Queue, TracePacket, World};
+use farlink::{Addr as _, Ask, Cause, Hop, Instant, Link, Tag};
 
 use crate::puppet::{Do, Puppet, Saw, links, octets};
 
@@ -76,8 +76,11 @@ fn a_bus_delivers_by_link_address_or_to_all_others() {
         got(&world, nodes[2]),
         [(from(10), b"one".to_vec()), (from(20), b"all".to_vec())]
     );
-    let lost = world.trace().packets().filter_map(Packet::lost);
-    assert_eq!(lost.map(|(_, why)| why).collect::<Vec<_>>(), [Why::NoHost]);
+    let lost = world.trace().packets().filter_map(TracePacket::lost);
+    assert_eq!(
+        lost.map(|(_, why)| why).collect::<Vec<_>>(),
+        [DropReason::NoHost]
+    );
 }
 
 #[test]
@@ -125,10 +128,12 @@ fn an_interface_that_is_full_leaves_the_others_alone() {
     }
     world.run_until_idle(100 * SECOND);
 
+    // The interface, which carries all hops over it.
     let slow = Hop {
         interface: 0,
         via: 2,
-    };
+    }
+    .carrier();
     assert!(links(&world, one).iter().all(|(_, at, _)| *at == slow));
     assert_eq!(links(&world, one)[0], (Instant::ZERO, slow, Link::Full));
     assert_eq!(got(&world, two).len(), 3);
@@ -137,6 +142,26 @@ fn an_interface_that_is_full_leaves_the_others_alone() {
         .map(|(time, _)| *time)
         .collect();
     assert_eq!(times, [Instant::ZERO; 3]);
+}
+
+#[test]
+fn an_open_without_sockets_fails_unless_it_is_cancelled() {
+    let mut world = World::new(1);
+    let one = node(&mut world, 1);
+    let path = Hop {
+        interface: 0,
+        via: 2,
+    };
+
+    for tag in [Tag(1), Tag(2)] {
+        let open = Ask::Open { tag, path };
+        world.command(one, Do::Ask(open)).unwrap();
+    }
+    world.command(one, Do::Ask(Ask::Cancel(Tag(1)))).unwrap();
+    world.run_until_idle(SECOND);
+
+    let failed = Link::Failed(Tag(2), Cause::Unreachable);
+    assert_eq!(links(&world, one), [(Instant::ZERO, path, failed)]);
 }
 
 #[test]

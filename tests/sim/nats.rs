@@ -6,8 +6,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{
-    Conflict, Filtering, Hairpin, Host, Ip, Line, Mapping, Nat, NatId, Packet, Parity, Pooling,
-    Ports, Refresh, Why, World,
+    Conflict, DropReason, Filtering, Hairpin, Host, Ip, Line, Mapping, Nat, NatId, Parity, Pooling,
+    Ports, Refresh, TracePacket, World,
 };
 use farlink::{Path, Proto};
 
@@ -196,10 +196,10 @@ fn without_a_mapping_nothing_gets_in() {
     let mut lab = Lab::new(1, Nat::full_cone());
 
     assert!(!lab.gets_in(0, addr("198.51.100.1:5000")));
-    let lost = lab.world.trace().packets().filter_map(Packet::lost);
+    let lost = lab.world.trace().packets().filter_map(TracePacket::lost);
     assert_eq!(
         lost.map(|(_, why)| why).collect::<Vec<_>>(),
-        [Why::NoMapping]
+        [DropReason::NoMapping]
     );
 }
 
@@ -277,8 +277,11 @@ fn sequential_ports_go_round_in_their_range_and_pass_taken_ones_by() {
     assert_eq!(ports(mapped), [4002, 4003, 4000, 4001]);
 
     assert_eq!(lab.map(5, 0), None, "no port is left");
-    let lost = lab.world.trace().packets().filter_map(Packet::lost);
-    assert_eq!(lost.map(|(_, why)| why).collect::<Vec<_>>(), [Why::NoPort]);
+    let lost = lab.world.trace().packets().filter_map(TracePacket::lost);
+    assert_eq!(
+        lost.map(|(_, why)| why).collect::<Vec<_>>(),
+        [DropReason::NoPort]
+    );
 }
 
 #[test]

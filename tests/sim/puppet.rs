@@ -4,7 +4,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use core::convert::Infallible;
 
 use bytes::Bytes;
-use farlink::sim::Placed;
+use farlink::sim::SimAddr;
 use farlink::{Ask, Instant, Link, Machine, Output, Transmit};
 
 /// What a puppet is told to do.
@@ -67,7 +67,7 @@ impl<A> Default for Puppet<A> {
     }
 }
 
-impl<A: Placed> Machine for Puppet<A> {
+impl<A: SimAddr> Machine for Puppet<A> {
     type Addr = A;
     type Command = Do<A>;
     type Event = Saw<A>;
@@ -130,11 +130,12 @@ impl<A: Placed> Machine for Puppet<A> {
     }
 }
 
-impl<A: Placed> Puppet<A> {
+impl<A: SimAddr> Puppet<A> {
     fn fill(&mut self, tx: &mut Transmit<A>) {
         let mut waiting = VecDeque::new();
         while let Some((to, mut octets, kind)) = self.sends.pop_front() {
             let is_blocked = self.full.contains(&to)
+                || self.full.contains(&to.carrier())
                 || waiting
                     .iter()
                     .any(|(other, ..): &(A, Bytes, Kind)| *other == to);
@@ -160,7 +161,7 @@ impl<A: Placed> Puppet<A> {
 }
 
 /// What came in, with its time.
-pub(crate) fn octets<A: Placed>(
+pub(crate) fn octets<A: SimAddr>(
     world: &farlink::sim::World,
     host: farlink::sim::Host<Puppet<A>>,
 ) -> Vec<(Instant, Bytes)> {
@@ -174,7 +175,7 @@ pub(crate) fn octets<A: Placed>(
 }
 
 /// What was heard of links, with its time.
-pub(crate) fn links<A: Placed>(
+pub(crate) fn links<A: SimAddr>(
     world: &farlink::sim::World,
     host: farlink::sim::Host<Puppet<A>>,
 ) -> Vec<(Instant, A, Link)> {

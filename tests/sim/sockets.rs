@@ -5,7 +5,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{
-    Carrier, Chosen, Chunks, Contacts, Fate, Flags, Host, Ip, Line, Nat, Packet, Tcp, Why, World,
+    Chunks, Contacts, Delivery, DropReason, FaultRule, Host, Ip, Line, Nat, PacketKind, Queue, Tcp,
+    TcpFlags, TracePacket, World,
 };
 use farlink::{Ask, Cause, Instant, Link, Path, Proto, Tag};
 
@@ -71,8 +72,8 @@ fn last_link(world: &World, host: Socketed) -> (Instant, Path, Link) {
     *links(world, host).last().expect("it heard nothing")
 }
 
-fn losses(world: &World) -> Vec<Why> {
-    let lost = world.trace().packets().filter_map(Packet::lost);
+fn losses(world: &World) -> Vec<DropReason> {
+    let lost = world.trace().packets().filter_map(TracePacket::lost);
     lost.map(|(_, why)| why).collect()
 }
 
@@ -120,7 +121,14 @@ fn datagrams_need_a_socket_at_both_ends_and_a_host() {
 
     world.run_until_idle(10 * SECOND);
 
-    assert_eq!(losses(&world), [Why::NoSocket, Why::NoSocket, Why::NoHost]);
+    assert_eq!(
+        losses(&world),
+        [
+            DropReason::NoSocket,
+            DropReason::NoSocket,
+            DropReason::NoHost
+        ]
+    );
 }
 
 #[test]
@@ -215,6 +223,232 @@ fn a_cancelled_open_is_not_answered_and_its_port_is_free() {
 }
 
 #[test]
+fn a_udp_socket_that_was_opened_can_be_cancelled() {
+    let (mut world, one, two) = pair(1);
+    let socket = Path::socket(Proto::Udp, addr("192.0.2.1:500"));
+    let there = Path::udp(addr("192.0.2.1:500"), addr("192.0.2.2:53"));
+    world.bind(two, Proto::Udp, addr("192.0.2.2:53"));
+    world.command(two, Do::Echo).unwrap();
+
+    open(&mut world, one, 1, socket);
+    world.run_until(SECOND);
+    push(&mut world, one, there, b"asked");
+    world.run_until(2 * SECOND);
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    push(&mut world, one, there, b"lost");
+    open(&mut world, one, 2, socket);
+    world.run_until_idle(100 * SECOND);
+
+    assert_eq!(losses(&world), [DropReason::NoSocket]);
+    let answers: Vec<Link> = links(&world, one).iter().map(|heard| heard.2).collect();
+    assert_eq!(answers, [Link::Opened(Tag(1)), Link::Opened(Tag(2))]);
+    assert_eq!(
+        joined(&world, one),
+        b"asked",
+        "by the socket that was opened again"
+    );
+}
+
+#[test]
+fn what_waits_in_a_cancelled_udp_socket_is_lost() {
+    let (mut world, one, two) = pair(1);
+    world.bind(two, Proto::Udp, addr("192.0.2.2:53"));
+    open(
+        &mut world,
+        one,
+        1,
+        Path::socket(Proto::Udp, addr("192.0.2.1:500")),
+    );
+    world.run_until(SECOND);
+
+    world.stop_reading(one);
+    let back = Path::udp(addr("192.0.2.2:53"), addr("192.0.2.1:500"));
+    push(&mut world, two, back, b"unread");
+    world.run_until(3 * SECOND);
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    world.resume_reading(one);
+    world.run_until_idle(100 * SECOND);
+
+    assert_eq!(joined(&world, one), b"");
+}
+
+#[test]
+fn a_cancelled_udp_socket_is_not_told_that_its_line_is_free() {
+    let (mut world, one, two) = pair(1);
+    let slow = Line {
+        rate: Some(8000),
+        queue: Queue::Signal(100),
+        ..Line::delayed(SECOND)
+    };
+    world.line_from(one, two, slow);
+    let socket = Path::socket(Proto::Udp, addr("192.0.2.1:500"));
+    open(&mut world, one, 1, socket);
+    world.run_until(SECOND);
+
+    for port in [53, 54] {
+        let there = Path::udp(
+            addr("192.0.2.1:500"),
+            (addr("192.0.2.2:0").ip(), port).into(),
+        );
+        push(&mut world, one, there, &[7; 100]);
+    }
+    world.run_until(SECOND + 10 * MILLI);
+    assert_eq!(last_link(&world, one), (at(SECOND), socket, Link::Full));
+    assert_eq!(
+        world.trace().packets().len(),
+        1,
+        "the socket carries both ways"
+    );
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    world.run_until_idle(100 * SECOND);
+
+    assert_eq!(last_link(&world, one).2, Link::Full);
+}
+
+#[test]
+fn a_full_line_is_told_at_the_udp_socket_which_carries_all_paths_from_it() {
+    let (mut world, one, two) = pair(1);
+    let three = world.host(Ip::at([192, 0, 2, 3]), Puppet::<Path>::default());
+    let slow = |rate| Line {
+        rate: Some(rate),
+        queue: Queue::Signal(100),
+        ..Line::default()
+    };
+    world.line_from(one, two, slow(8000));
+    world.line_from(one, three, slow(800));
+    let socket = world.bind(one, Proto::Udp, addr("192.0.2.1:500"));
+    let there = |host: u8| {
+        let remote = SocketAddr::from(([192, 0, 2, host], 53));
+        Path::udp(addr("192.0.2.1:500"), remote)
+    };
+
+    // The second waits until the line of the first is half empty.
+    push(&mut world, one, there(3), &[7; 100]);
+    push(&mut world, one, there(2), &[7; 100]);
+    world.run_until_idle(100 * SECOND);
+
+    let heard: Vec<(Instant, Path, Link)> = links(&world, one);
+    let expected = [
+        (Instant::ZERO, socket, Link::Up),
+        (Instant::ZERO, socket, Link::Full),
+        (at(500 * MILLI), socket, Link::Free),
+        (at(500 * MILLI), socket, Link::Full),
+        (at(550 * MILLI), socket, Link::Free),
+    ];
+    assert_eq!(heard, expected);
+}
+
+#[test]
+fn a_connection_that_was_opened_can_be_cancelled() {
+    let (mut world, one, two) = pair(1);
+    world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
+    let path = Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80"));
+    open(&mut world, one, 1, path);
+    world.run_until(10 * SECOND);
+    let heard = links(&world, one).len();
+
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    append(&mut world, one, path, b"lost");
+    assert!(world.run_until_idle(1000 * SECOND));
+
+    assert_eq!(links(&world, one).len(), heard, "no cue follows");
+    assert_eq!(joined(&world, two), b"");
+    assert_eq!(last_link(&world, two).2, Link::Down(Cause::Reset));
+}
+
+#[test]
+fn a_connection_that_is_cancelled_in_its_handshake_is_not_answered() {
+    let (mut world, one, two) = pair(1);
+    world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
+    let path = Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80"));
+    open(&mut world, one, 1, path);
+    // The SYN has arrived, its answer is in flight.
+    world.run_until(SECOND + 500 * MILLI);
+
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    assert!(world.run_until_idle(1000 * SECOND));
+
+    assert_eq!(links(&world, one), []);
+    let up = links(&world, two)
+        .iter()
+        .filter(|heard| heard.2 == Link::Up)
+        .count();
+    assert_eq!(up, 1, "the listener alone");
+}
+
+#[test]
+fn a_listener_can_be_cancelled_before_and_after_it_is_told() {
+    for is_told in [false, true] {
+        let (mut world, one, two) = pair(1);
+        let listener = Path::socket(Proto::Tcp, addr("192.0.2.2:80"));
+        open(&mut world, two, 1, listener);
+        if is_told {
+            world.run_until(SECOND);
+        }
+        let heard = links(&world, two).len();
+        assert_eq!(heard, usize::from(is_told));
+
+        ask(&mut world, two, Ask::Cancel(Tag(1)));
+        open(
+            &mut world,
+            one,
+            2,
+            Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80")),
+        );
+        assert!(world.run_until_idle(1000 * SECOND));
+
+        assert_eq!(links(&world, two).len(), heard);
+        let answer = Link::Failed(Tag(2), Cause::Refused);
+        assert_eq!(last_link(&world, one).2, answer);
+    }
+}
+
+#[test]
+fn a_cancelled_listener_refuses_whom_it_has_not_accepted() {
+    let (mut world, one, two) = pair(1);
+    open(
+        &mut world,
+        two,
+        1,
+        Path::socket(Proto::Tcp, addr("192.0.2.2:80")),
+    );
+    open(
+        &mut world,
+        one,
+        2,
+        Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80")),
+    );
+    // Its SYN has arrived, and the handshake is not over.
+    world.run_until(SECOND + 500 * MILLI);
+
+    ask(&mut world, two, Ask::Cancel(Tag(1)));
+    assert!(world.run_until_idle(1000 * SECOND));
+
+    assert_eq!(links(&world, two).len(), 1, "nobody was accepted");
+    assert!(matches!(
+        last_link(&world, one).2,
+        Link::Failed(Tag(2), _) | Link::Down(_)
+    ));
+}
+
+#[test]
+fn a_stream_that_was_detached_outlives_the_cancel_of_its_tag() {
+    let (mut world, one, two) = pair(1);
+    world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
+    let path = Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80"));
+    open(&mut world, one, 1, path);
+    world.run_until(10 * SECOND);
+
+    let (tag, early) = (Tag(9), Bytes::new());
+    ask(&mut world, one, Ask::Detach { tag, path, early });
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    world.write(one, tag, b"from the application");
+    world.run_until(20 * SECOND);
+
+    assert_eq!(joined(&world, two), b"from the application");
+}
+
+#[test]
 fn tcp_carries_octets_both_ways_and_ends_each_way_by_itself() {
     let (mut world, one, two, there, back) = connected(1);
     let sent: Vec<u8> = (0..=255).cycle().take(100_000).collect();
@@ -262,7 +496,7 @@ fn tcp_mends_losses_reordering_copies_and_flipped_bits() {
 
     assert_eq!(joined(&world, two), sent);
     assert_eq!(last_link(&world, two).2, Link::Ended);
-    assert!(losses(&world).contains(&Why::Checksum));
+    assert!(losses(&world).contains(&DropReason::Checksum));
     assert!(world.trace().packets().any(|packet| packet.is_repeated));
 }
 
@@ -300,15 +534,15 @@ fn nobody_there_is_a_time_out_after_all_tries() {
     // 1 + 2 + 4 + 8 seconds.
     let failed = Link::Failed(Tag(1), Cause::TimedOut);
     assert_eq!(last_link(&world, one), (at(15 * SECOND), path, failed));
-    assert_eq!(losses(&world), [Why::NoHost; 4]);
+    assert_eq!(losses(&world), [DropReason::NoHost; 4]);
 }
 
 #[test]
 fn a_lost_syn_is_sent_again() {
     let (mut world, one, two) = pair(1);
     world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
-    world.line_from(one, two, Line::delayed(MILLI).choosing(Chosen::nth(1)));
-    world.line_from(two, one, Line::delayed(MILLI).choosing(Chosen::nth(1)));
+    world.line_from(one, two, Line::delayed(MILLI).with_rule(FaultRule::nth(1)));
+    world.line_from(two, one, Line::delayed(MILLI).with_rule(FaultRule::nth(1)));
     let path = Path::tcp(addr("192.0.2.1:1"), addr("192.0.2.2:80"));
 
     open(&mut world, one, 1, path);
@@ -452,7 +686,7 @@ fn close_flushes_and_hears_nothing_more() {
 fn a_reader_that_wants_nothing_fills_the_windows_and_the_writer_hears_it() {
     let (mut world, one, two, there, _) = connected(1);
     for host in [one, two] {
-        world.awaits(host, |_| true);
+        world.allow_unread(host, |_| true);
     }
 
     world.command(two, Do::Want(false)).unwrap();
@@ -480,7 +714,11 @@ fn a_peer_that_falls_silent_is_given_up() {
     world.run_until_idle(100_000 * SECOND);
 
     assert_eq!(last_link(&world, one).2, Link::Down(Cause::TimedOut));
-    assert!(losses(&world).iter().all(|why| *why == Why::NoContact));
+    assert!(
+        losses(&world)
+            .iter()
+            .all(|why| *why == DropReason::NoContact)
+    );
     assert_eq!(losses(&world).len(), 16);
 }
 
@@ -518,9 +756,9 @@ fn a_handed_stream_goes_on_without_the_machine() {
     ask(&mut world, two, Ask::Close(back));
     assert!(world.run_until_idle(1000 * SECOND));
 
-    let handed = &world.handed(one)[0];
-    assert_eq!((&handed.early, handed.tag), (&early, tag));
-    assert_eq!(handed.received, b"for the application");
+    let detached = &world.detached(one)[0];
+    assert_eq!((&detached.early, detached.tag), (&early, tag));
+    assert_eq!(detached.received, b"for the application");
     assert_eq!(octets(&world, one), []);
 }
 
@@ -540,7 +778,7 @@ fn a_host_talks_to_itself_without_a_line() {
         world
             .trace()
             .packets()
-            .all(|packet| packet.fate == Fate::Arrived(packet.time))
+            .all(|packet| packet.delivery == Delivery::Arrived(packet.time))
     );
 }
 
@@ -596,10 +834,11 @@ fn a_dialled_connection_comes_up_or_goes_down() {
 #[test]
 fn a_segment_can_be_chosen_by_its_flags_and_its_data() {
     let (mut world, one, two, there, _) = connected(1);
-    let first_fin = Chosen::nth(1).of(|sight| sight.carrier == Carrier::Tcp(Flags::FIN_ACK));
-    let second_data = Chosen::nth(2).of(|sight| sight.octets.starts_with(b"data"));
+    let first_fin =
+        FaultRule::nth(1).matching(|sight| sight.kind == PacketKind::Tcp(TcpFlags::FIN_ACK));
+    let second_data = FaultRule::nth(2).matching(|sight| sight.octets.starts_with(b"data"));
     let line = Line::delayed(SECOND);
-    world.line_from(one, two, line.choosing(first_fin).choosing(second_data));
+    world.line_from(one, two, line.with_rule(first_fin).with_rule(second_data));
 
     append(&mut world, one, there, b"data one");
     append(&mut world, one, there, b"data two");
@@ -609,9 +848,9 @@ fn a_segment_can_be_chosen_by_its_flags_and_its_data() {
 
     assert_eq!(joined(&world, two), b"data onedata two");
     assert_eq!(last_link(&world, two).2, Link::Ended);
-    assert_eq!(losses(&world), [Why::Chosen; 2]);
+    assert_eq!(losses(&world), [DropReason::Rule; 2]);
     let again = world.trace().packets().filter(|packet| packet.is_repeated);
-    let again: Vec<String> = again.map(Packet::title).collect();
+    let again: Vec<String> = again.map(TracePacket::title).collect();
     assert_eq!(again, ["8 octets", "FIN"]);
 }
 

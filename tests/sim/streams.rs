@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::sim::{Chunks, Host, StreamLine, Why, World};
+use farlink::sim::{Chunks, DropReason, Host, StreamLine, World};
 use farlink::{Ask, Cause, Instant, Link, Tag};
 
 use crate::puppet::{Do, Puppet, links, octets};
@@ -183,7 +183,7 @@ fn what_is_not_wanted_stays_in_the_stream_and_fills_the_window() {
         ..StreamLine::default()
     };
     let (mut world, one, two) = pair(1, line);
-    world.awaits(two, |()| true);
+    world.allow_unread(two, |()| true);
 
     world.command(two, Do::Want(false)).unwrap();
     write(&mut world, one, 1000);
@@ -253,10 +253,11 @@ fn abort_resets_the_peer_and_loses_what_comes_back() {
         [(at(SECOND), Link::Down(Cause::Reset))]
     );
     assert!(octets(&world, one).is_empty());
-    let cut = world
-        .trace()
-        .packets()
-        .filter(|packet| packet.lost().is_some_and(|(_, why)| why == Why::Cut));
+    let cut = world.trace().packets().filter(|packet| {
+        packet
+            .lost()
+            .is_some_and(|(_, why)| why == DropReason::Reset)
+    });
     assert_eq!(cut.count(), 1);
 }
 
@@ -336,10 +337,10 @@ fn a_handed_stream_is_the_scripts_to_read_and_write() {
     ask(&mut world, two, Ask::Finish(()));
     world.run_until_idle(100 * SECOND);
 
-    let handed = &world.handed(one)[0];
-    assert_eq!(handed.early, early);
-    assert_eq!(handed.received, [0, 1, 2]);
-    assert!(handed.is_ended);
+    let detached = &world.detached(one)[0];
+    assert_eq!(detached.early, early);
+    assert_eq!(detached.received, [0, 1, 2]);
+    assert!(detached.is_ended);
     assert_eq!(octets(&world, one).len(), 1, "the machine reads no more");
     assert_eq!(joined(&world, two), b"hello");
     world.close(one, tag);

@@ -66,7 +66,7 @@ impl Stage {
         let client: Socketed = world.host(home, Puppet::default());
         let server: Socketed = world.host(Ip::at([192, 0, 2, 1]), Puppet::default());
         for host in [client, server] {
-            world.awaits(host, |_| true);
+            world.allow_unread(host, |_| true);
             let cut = [Chunks::Whole, Chunks::Fixed(7), Chunks::Random(3000)];
             world.chunks(host, cut[number(chance, 3)]);
         }

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{
-    Filtering, Ip, Line, Mapping, Nat, NatId, Packet, Ports, SimultaneousOpen, Stray, Tcp,
-    Unsolicited, Why, World,
+    DropReason, Filtering, Ip, Line, Mapping, Nat, NatId, Ports, SimultaneousOpen, Stray, Tcp,
+    TracePacket, Unsolicited, World,
 };
 use farlink::{Ask, Cause, Instant, Link, Path, Proto, Tag};
 
@@ -88,8 +88,8 @@ fn answer(world: &World, host: Socketed, tag: u64) -> Option<(Instant, Link)> {
     })
 }
 
-fn losses(world: &World) -> Vec<Why> {
-    let lost = world.trace().packets().filter_map(Packet::lost);
+fn losses(world: &World) -> Vec<DropReason> {
+    let lost = world.trace().packets().filter_map(TracePacket::lost);
     lost.map(|(_, why)| why).collect()
 }
 
@@ -229,7 +229,7 @@ fn a_silent_nat_forgives_a_syn_that_came_too_early() {
     );
 
     assert_eq!(answers, [Some(Link::Opened(Tag(1))); 2]);
-    assert_eq!(losses(&world), [Why::NoMapping]);
+    assert_eq!(losses(&world), [DropReason::NoMapping]);
 }
 
 #[test]
@@ -282,7 +282,11 @@ fn a_nat_that_blocks_one_half_of_a_simultaneous_open_prevents_it() {
             [Some(Link::Failed(Tag(1), Cause::TimedOut)); 2],
             "{blocked:?}"
         );
-        assert!(losses(&world).iter().all(|why| *why == Why::Filtered));
+        assert!(
+            losses(&world)
+                .iter()
+                .all(|why| *why == DropReason::Filtered)
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use farlink::cotp::{Command, Config, Policy, Reason};
+use farlink::cotp::{Command, Config, EndReason, Policy};
 use farlink::sim::{Chunks, StreamLine, for_each_seed};
 use farlink::{Rng, Seed};
 
@@ -17,7 +17,7 @@ fn line(chance: &mut Rng) -> StreamLine {
     StreamLine {
         delay: span(chance, 500),
         jitter: span(chance, 100),
-        moving: None,
+        variable_delay: None,
         rate: (chance.below(2) == 0).then(|| 10_000 + chance.below(1_000_000)),
         chunks: match chance.below(4) {
             0 => Chunks::Whole,
@@ -102,7 +102,7 @@ fn a_cut_at_any_time_leaves_a_beginning_of_what_was_sent() {
             assert!(scene.world.is_done(host), "seed {seed}");
             let reason = scene.reason(host);
             assert!(
-                reason.is_some_and(|reason| reason != Reason::Overrun),
+                reason.is_some_and(|reason| reason != EndReason::Overrun),
                 "seed {seed}"
             );
         }

@@ -1,7 +1,7 @@
 //! COTP over streams that are cut, slow or far.
 
 use bytes::Bytes;
-use farlink::cotp::{Command, Config, Error, Event, Policy, Reason, Selector, TpduSize};
+use farlink::cotp::{Command, Config, EndReason, Error, Event, Policy, Selector, TpduSize};
 use farlink::sim::{Chunks, StreamLine};
 use farlink::{Instant, Tag};
 
@@ -43,8 +43,8 @@ fn octet_by_octet_everything_is_said_and_understood() {
 
     assert_eq!(scene.received(scene.server), [forth]);
     assert_eq!(scene.received(scene.client), [back]);
-    assert_eq!(scene.reason(scene.client), Some(Reason::Closed));
-    assert_eq!(scene.reason(scene.server), Some(Reason::PeerClosed));
+    assert_eq!(scene.reason(scene.client), Some(EndReason::Closed));
+    assert_eq!(scene.reason(scene.server), Some(EndReason::PeerClosed));
     insta::assert_snapshot!(scene.world.ladder());
     scene.keep("octet_by_octet");
 }
@@ -136,8 +136,8 @@ fn over_minutes_a_patient_initiator_connects() {
     assert!(scene.world.run_until_idle(4 * 3600 * SECOND));
 
     assert_eq!(scene.received(scene.server), [message(30_000, 0)]);
-    assert_eq!(scene.reason(scene.client), Some(Reason::Closed));
-    assert_eq!(scene.reason(scene.server), Some(Reason::PeerClosed));
+    assert_eq!(scene.reason(scene.client), Some(EndReason::Closed));
+    assert_eq!(scene.reason(scene.server), Some(EndReason::PeerClosed));
     insta::assert_snapshot!(scene.world.ladder());
     scene.keep("minutes_away_and_patient");
 }
@@ -154,7 +154,7 @@ fn over_minutes_a_hasty_initiator_gives_up_and_the_responder_hears_of_it() {
 
     assert_eq!(
         scene.reason(scene.client),
-        Some(Reason::NoConfirm(10 * SECOND))
+        Some(EndReason::NoConfirm(10 * SECOND))
     );
     assert!(scene.end(scene.server).is_some());
     insta::assert_snapshot!(scene.world.ladder());
@@ -192,11 +192,11 @@ fn a_refused_selector_is_told_to_the_initiator() {
 
     assert!(matches!(
         scene.reason(scene.client),
-        Some(Reason::Refused(_))
+        Some(EndReason::Refused(_))
     ));
     assert!(matches!(
         scene.reason(scene.server),
-        Some(Reason::Declined(_))
+        Some(EndReason::Declined(_))
     ));
     insta::assert_snapshot!(scene.world.ladder());
     scene.keep("refused_selector");
@@ -255,12 +255,12 @@ fn an_application_takes_the_stream_over_with_what_was_read_too_far() {
     scene.send(scene.server, &Bytes::from_static(b"hello"));
     scene.run(2 * SECOND);
 
-    let handed = &scene.world.handed(scene.client)[0];
-    assert_eq!(handed.tag, tag);
-    assert_eq!(handed.received, b"\x03\x00\x00\x0c\x02\xf0\x80hello");
-    assert_eq!(scene.reason(scene.client), Some(Reason::Detached(tag)));
+    let detached = &scene.world.detached(scene.client)[0];
+    assert_eq!(detached.tag, tag);
+    assert_eq!(detached.received, b"\x03\x00\x00\x0c\x02\xf0\x80hello");
+    assert_eq!(scene.reason(scene.client), Some(EndReason::Detached(tag)));
     let time = Instant::ZERO + 3 * SECOND;
-    assert_eq!(handed.time, time);
+    assert_eq!(detached.time, time);
     scene
         .world
         .write(scene.client, tag, b"\x03\x00\x00\x09\x02\xf0\x80hi");

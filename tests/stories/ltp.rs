@@ -6,9 +6,10 @@ use core::time::Duration;
 
 use farlink::Instant;
 use farlink::ltp::{Body, Command, Event, Peer, Reason, Red, Side};
-use farlink::sim::{Chosen, Contacts, Line};
+use farlink::sim::{Contacts, FaultRule, Line};
 
-use crate::ltp_scene::{MINUTE, SECOND, Scene, is, is_checkpoint, is_report, pattern};
+use crate::ltp_scene::{MINUTE, SECOND, Scene, pattern};
+use crate::scenarios::ltp::{is, is_checkpoint, is_report};
 
 const LUNAR: Duration = Duration::from_millis(1300);
 
@@ -21,9 +22,9 @@ fn lunar(id: u64) -> Peer<u64> {
 }
 
 /// Loses every second of the first segments with red data and no checkpoint.
-fn holes() -> Chosen {
-    Chosen::each((1..60).filter(|nth| nth % 2 == 0))
-        .of(is(|body| {
+fn holes() -> FaultRule {
+    FaultRule::each((1..60).filter(|nth| nth % 2 == 0))
+        .matching(is(|body| {
             matches!(body, Body::Data(_)) && !is_checkpoint(body)
         }))
         .lost()
@@ -39,8 +40,9 @@ const fn is_later_piece(body: &Body<'_>) -> bool {
 #[test]
 fn ion_14_a_piece_of_a_split_report_is_lost_for_good_and_the_sender_asks_again() {
     // Only the first answer is split; when the sender asks again, one piece tells all.
-    let back = Line::delayed(LUNAR).choosing(Chosen::every().of(is(is_later_piece)).lost());
-    let there = Line::delayed(LUNAR).choosing(holes());
+    let back =
+        Line::delayed(LUNAR).with_rule(FaultRule::every().matching(is(is_later_piece)).lost());
+    let there = Line::delayed(LUNAR).with_rule(holes());
     let mut scene = Scene::pair(14, there, back, |id| Peer {
         segment: 96,
         ..lunar(id)
@@ -52,6 +54,7 @@ fn ion_14_a_piece_of_a_split_report_is_lost_for_good_and_the_sender_asks_again()
 
     assert_eq!(scene.received(2), [block]);
     assert!(matches!(scene.events(1)[..], [Event::Complete { .. }]));
+    assert_eq!(scene.resent(1), 2438, "the holes and nothing else");
     insta::assert_snapshot!(from_the_first_report(&scene.world.ladder()));
 }
 
@@ -64,8 +67,9 @@ fn from_the_first_report(ladder: &str) -> String {
 /// The rest of ION issue 14: the cancels of the receiver are lost too.
 #[test]
 fn ion_14_when_nothing_comes_back_any_more_both_ends_give_up_and_keep_nothing() {
-    let there = Line::delayed(LUNAR).choosing(Chosen::each([2, 3]).lost());
-    let back = Line::delayed(LUNAR).choosing(Chosen::every().of(is_behind_the_first()).lost());
+    let there = Line::delayed(LUNAR).with_rule(FaultRule::each([2, 3]).lost());
+    let back =
+        Line::delayed(LUNAR).with_rule(FaultRule::every().matching(is_behind_the_first()).lost());
     let mut scene = Scene::pair(15, there, back, lunar);
     let block = pattern(1000);
 
@@ -85,7 +89,7 @@ fn ion_14_when_nothing_comes_back_any_more_both_ends_give_up_and_keep_nothing() 
 }
 
 /// Everything but the first report.
-fn is_behind_the_first() -> impl Fn(&farlink::sim::Sight<'_>) -> bool + Send + Sync + 'static {
+fn is_behind_the_first() -> impl Fn(&farlink::sim::PacketView<'_>) -> bool + Send + Sync + 'static {
     let edge = Instant::ZERO + LUNAR + Duration::from_millis(1);
     move |seen| seen.sent > edge
 }
@@ -95,7 +99,7 @@ fn is_behind_the_first() -> impl Fn(&farlink::sim::Sight<'_>) -> bool + Send + S
 fn hdtn_19_sessions_that_only_began_do_not_stay() {
     for red in [1000, 0] {
         // The line breaks behind the first segment.
-        let there = Line::delayed(LUNAR).choosing(Chosen::each(2..100).lost());
+        let there = Line::delayed(LUNAR).with_rule(FaultRule::each(2..100).lost());
         let mut scene = Scene::pair(19, there, Line::delayed(LUNAR), lunar);
 
         scene.send(1, 2, &pattern(1000), Red::Octets(red));
@@ -125,7 +129,7 @@ fn hdtn_19_sessions_that_only_began_do_not_stay() {
 /// has a gap; one that nobody asked for says that all is here, and what was queued is not sent.
 #[test]
 fn hdtn_23_an_overtaken_segment_completes_the_block_and_a_report_says_so() {
-    let there = Line::delayed(LUNAR).choosing(Chosen::nth(2).late(SECOND));
+    let there = Line::delayed(LUNAR).with_rule(FaultRule::nth(2).delayed(SECOND));
     let mut scene = Scene::pair(23, there, Line::delayed(LUNAR), |id| Peer {
         repair_delay: 2 * SECOND,
         ..lunar(id)
@@ -143,8 +147,9 @@ fn hdtn_23_an_overtaken_segment_completes_the_block_and_a_report_says_so() {
 /// HDTN issue 24: reports of one session come out of order, and what one calls missing another claims.
 #[test]
 fn hdtn_24_reports_out_of_order_make_nothing_go_twice() {
-    let there = Line::delayed(LUNAR).choosing(Chosen::nth(2).late(Duration::from_millis(300)));
-    let back = Line::delayed(LUNAR).choosing(Chosen::nth(1).late(SECOND));
+    let there =
+        Line::delayed(LUNAR).with_rule(FaultRule::nth(2).delayed(Duration::from_millis(300)));
+    let back = Line::delayed(LUNAR).with_rule(FaultRule::nth(1).delayed(SECOND));
     let mut scene = Scene::pair(24, there, back, |id| Peer {
         checkpoint_every: NonZeroU32::new(3),
         repair_delay: SECOND,
@@ -166,9 +171,10 @@ fn hdtn_31_a_cancel_that_comes_again_and_again_is_told_once() {
     let is_cancel = |body: &Body<'_>| matches!(body, Body::CancelByReceiver(_));
     let is_answer = |body: &Body<'_>| matches!(body, Body::CancelAckToReceiver);
     let there = Line::delayed(LUNAR)
-        .choosing(Chosen::every().of(is(is_checkpoint)).lost())
-        .choosing(Chosen::each([1, 2, 3, 4]).of(is(is_answer)).lost());
-    let back = Line::delayed(LUNAR).choosing(Chosen::every().of(is(is_cancel)).twice());
+        .with_rule(FaultRule::every().matching(is(is_checkpoint)).lost())
+        .with_rule(FaultRule::each([1, 2, 3, 4]).matching(is(is_answer)).lost());
+    let back =
+        Line::delayed(LUNAR).with_rule(FaultRule::every().matching(is(is_cancel)).duplicated());
     let mut scene = Scene::pair(31, there, back, lunar);
 
     scene.send(1, 2, &pattern(500), Red::All);
@@ -218,7 +224,7 @@ fn a_file_reaches_mars_through_contact_windows() {
     const PERIOD: Duration = Duration::from_secs(40 * 60);
     let there = Line {
         contacts: Contacts::periodic(Duration::ZERO, 4 * MINUTE, PERIOD),
-        ..Line::delayed(LIGHT).choosing(Chosen::each([3, 9, 14, 21]).lost())
+        ..Line::delayed(LIGHT).with_rule(FaultRule::each([3, 9, 14, 21]).lost())
     };
     // Mars speaks when what came from Earth has come.
     let back = Line {
@@ -244,7 +250,7 @@ fn a_file_reaches_mars_through_contact_windows() {
 
 #[test]
 fn both_send_at_once_and_both_repair() {
-    let line = || Line::delayed(LUNAR).choosing(Chosen::each([2, 5, 8]).lost());
+    let line = || Line::delayed(LUNAR).with_rule(FaultRule::each([2, 5, 8]).lost());
     let mut scene = Scene::pair(2, line(), line(), lunar);
     let (out, back) = (pattern(900), pattern(700));
 
@@ -264,12 +270,12 @@ fn many_peers_do_not_wait_for_each_other() {
     for id in 2..=6 {
         let light = SECOND * u32::try_from(id - 1).unwrap();
         let there = match id {
-            4 => Line::delayed(light).choosing(Chosen::nth(1).lost()),
-            6 => Line::delayed(light).choosing(Chosen::every().lost()),
+            4 => Line::delayed(light).with_rule(FaultRule::nth(1).lost()),
+            6 => Line::delayed(light).with_rule(FaultRule::every().lost()),
             _ => Line::delayed(light),
         };
         let back = match id {
-            5 => Line::delayed(light).choosing(Chosen::nth(1).of(is(is_report)).lost()),
+            5 => Line::delayed(light).with_rule(FaultRule::nth(1).matching(is(is_report)).lost()),
             _ => Line::delayed(light),
         };
         scene.join(1, id, there, back, move |peer| {

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use farlink::cotp::{Acceptance, AfterHandshake, Command, Config, Policy, Reason};
+use farlink::cotp::{Acceptance, AfterHandshake, Command, Config, EndReason, Policy};
 use farlink::sim::StreamLine;
 use farlink::{Cause, Tag};
 
@@ -71,10 +71,10 @@ fn reach(state: State) -> Scene {
     };
     let mut scene = Scene::new(1, client, Config::responder(policy), line);
     if state == State::Paused {
-        scene.world.awaits(scene.client, |()| true);
+        scene.world.allow_unread(scene.client, |()| true);
     }
     if state == State::Indicated {
-        scene.world.awaits(scene.server, |()| true);
+        scene.world.allow_unread(scene.server, |()| true);
     }
     let steps = match state {
         State::Requesting => 1,
@@ -121,7 +121,7 @@ fn cut(state: State, host: impl Fn(&Scene) -> Party) -> Scene {
 
 #[test]
 fn a_reset_in_any_state_ends_both_sides_and_says_so() {
-    let reset = Some(Reason::Link(Cause::Reset));
+    let reset = Some(EndReason::Link(Cause::Reset));
     for state in STATES {
         for is_client in [true, false] {
             let scene = cut(state, |scene| {
@@ -135,7 +135,7 @@ fn a_reset_in_any_state_ends_both_sides_and_says_so() {
             let (client, server) = (scene.reason(scene.client), scene.reason(scene.server));
             // Who has said its last word is not interested in how the stream ends.
             let expected = if state == State::Closing {
-                Some(Reason::Closed)
+                Some(EndReason::Closed)
             } else {
                 reset.clone()
             };
@@ -223,7 +223,7 @@ fn an_end_where_the_confirmation_was_due_is_told_apart() {
 
     assert_eq!(
         scene.reason(scene.client),
-        Some(Reason::ClosedBeforeConfirm)
+        Some(EndReason::ClosedBeforeConfirm)
     );
 }
 
@@ -235,7 +235,7 @@ fn an_end_in_the_middle_of_a_message_is_no_clean_close() {
     // What was on the line arrives, and the end behind it.
     assert!(scene.end(scene.server).is_some());
     assert_eq!(whole.end(whole.server).unwrap().incomplete, 0);
-    assert_eq!(whole.reason(whole.server), Some(Reason::PeerClosed));
+    assert_eq!(whole.reason(whole.server), Some(EndReason::PeerClosed));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "every user needs another part of it")]
 
 use bytes::Bytes;
-use farlink::cotp::{Command, Config, Connected, Connection, End, Event};
+use farlink::cotp::{Command, Config, Connected, Connection, ConnectionEnd, Event};
 use farlink::{Ask, Cause, Instant, Limits, Link, Machine, Output, Seed, Transmit};
 
 /// Outputs of one drain beside those that octets bring.
@@ -30,7 +30,7 @@ pub(crate) struct Talk<M = Connection> {
     pub(crate) written: Vec<u8>,
     pub(crate) connected: Option<Box<Connected>>,
     pub(crate) messages: Vec<Bytes>,
-    pub(crate) end: Option<Box<End>>,
+    pub(crate) end: Option<Box<ConnectionEnd>>,
 }
 
 impl Talk {

@@ -542,7 +542,8 @@ fn what_makes_no_sense_is_wrong_usage() {
     send(&file, &address, &["--segment", "95"]).badly(2, "segments of 95 octets, 96 are needed");
     send(&file, &address, &["--rate", "7"]).badly(2, "--rate");
     send(&file, &address, &["--owlt=-1"]).badly(2, "--owlt");
-    send(&file, "127.0.0.1:0", &[]).badly(2, "engine 2 at 127.0.0.1:0: port 0 is nobody's");
+    send(&file, "127.0.0.1:0", &[])
+        .badly(2, "engine 2 at 127.0.0.1:0: nothing can be sent to port 0");
     send(&file, &address, &["--bind", "[::1]:0"]).badly(2, "no address of the family of --bind");
     farlink(&[
         "ltp", "send", &file, "--engine", "0", "--to", "2=::1", "--client", "4",
@@ -555,7 +556,7 @@ fn what_makes_no_sense_is_wrong_usage() {
     farlink(&[
         "ltp", "recv", "--engine", "1", "--client", "4", "--bind", "nowhere",
     ])
-    .badly(2, "as in 0.0.0.0:1113");
+    .badly(2, "`nowhere` is a name; an IP address is needed here");
     farlink(&[
         "ltp",
         "recv",

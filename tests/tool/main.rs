@@ -13,6 +13,7 @@
     reason = "a helper of a test fails the test"
 )]
 
+mod address;
 mod calls;
 mod capture;
 mod cotp;

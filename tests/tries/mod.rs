@@ -1,90 +1,11 @@
-//! Random tests that are the same on every machine: a fixed count of numbered seeds, and no clock.
-//!
-//! The number of a seed gives the octets and how many there are. `FARLINK_SEED` in the environment runs the
-//! seed of that number alone, as in all random tests; `FARLINK_TRIES` multiplies the count of every test,
-//! and so goes on to seeds that the usual run never sees.
+//! Random tests by numbered seeds, as the unit tests have them.
 #![allow(
     dead_code,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "each test uses its part, and fails by panicking"
+    unused_imports,
+    reason = "every test target uses another part of it"
 )]
 
-extern crate alloc;
+#[path = "../../src/tries.rs"]
+mod numbered;
 
-use alloc::vec;
-use alloc::vec::Vec;
-use core::iter;
-use core::ops::{Range, RangeInclusive};
-use std::{env, eprintln, thread};
-
-use arbitrary::{Result, Unstructured};
-use farlink::Seed;
-
-/// Seeds in a row with equally many octets.
-const ALIKE: u64 = 3;
-
-/// Runs `property` with the seeds below `count`. The octets of a seed grow by a quarter from the fewest to
-/// the most of `sizes`, and then begin again. The seed of a panic is printed, and reproduces it.
-pub(crate) fn tries(
-    count: u64,
-    sizes: RangeInclusive<usize>,
-    mut property: impl FnMut(&mut Unstructured<'_>) -> Result<()>,
-) {
-    let ladder = ladder(sizes);
-    let mut complete = 0;
-    for seed in seeds(count) {
-        let octets = octets(seed, &ladder);
-        Named(seed).run(|_| {
-            let outcome = property(&mut Unstructured::new(&octets));
-            complete += u64::from(outcome.is_ok());
-        });
-    }
-    assert!(complete > 0, "no seed has octets enough");
-}
-
-/// Returns the seeds to run where `usual` are run as a rule.
-pub(crate) fn seeds(usual: u64) -> Range<u64> {
-    match number("FARLINK_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..usual * number("FARLINK_TRIES").unwrap_or(1),
-    }
-}
-
-/// Reads a number from the environment.
-pub(crate) fn number(name: &str) -> Option<u64> {
-    let digits = env::var(name).ok()?;
-    let number = digits.parse();
-    assert!(number.is_ok(), "{name}={digits} is no number");
-    number.ok()
-}
-
-/// A seed that is printed when its test panics.
-pub(crate) struct Named(pub(crate) u64);
-
-impl Named {
-    pub(crate) fn run(self, test: impl FnOnce(u64)) {
-        test(self.0);
-    }
-}
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("failed with seed {0}: run with FARLINK_SEED={0}", self.0);
-        }
-    }
-}
-
-fn ladder(sizes: RangeInclusive<usize>) -> Vec<usize> {
-    let grown =
-        |&size: &usize| (size < *sizes.end()).then(|| (size + size / 4 + 1).min(*sizes.end()));
-    iter::successors(Some(*sizes.start()), grown).collect()
-}
-
-fn octets(seed: u64, ladder: &[usize]) -> Vec<u8> {
-    let step = usize::try_from(seed / ALIKE).unwrap() % ladder.len();
-    let mut octets = vec![0; ladder[step]];
-    Seed::from(seed).rng().fill(&mut octets);
-    octets
-}
+pub(crate) use numbered::{Named, number, seeds, tries};

@@ -16,7 +16,7 @@ use self::connection::Opening;
 use super::factory::MachineFactory;
 use super::runtime::{Runtime, TcpIo};
 use super::{Clock, Closed};
-use crate::cotp::{self, Config, ConfigError, Connected, End, Reason, Selector};
+use crate::cotp::{self, Config, ConfigError, Connected, ConnectionEnd, EndReason, Selector};
 use crate::{BoxedMachine, Seed};
 
 mod connection;
@@ -264,7 +264,7 @@ pub enum Error {
     /// The connection refused what was asked, and goes on.
     Refused(cotp::Error),
     /// The connection is at its end, or never opened.
-    Ended(Arc<End>),
+    Ended(Arc<ConnectionEnd>),
     /// Octets came that are no TPKT, the first of which is given. The stream can be detached.
     NonTpkt(u8),
     /// The connection or listener is not driven any more: its runtime ended, or its machine panicked.
@@ -316,10 +316,10 @@ impl From<Error> for io::Error {
 }
 
 /// Tells whether a connection ended in good order, with nothing lost in either direction.
-pub(crate) fn is_clean(end: &End) -> bool {
+pub(crate) fn is_clean(end: &ConnectionEnd) -> bool {
     let is_orderly = matches!(
         end.reason,
-        Reason::Closed | Reason::PeerClosed | Reason::Detached(_)
+        EndReason::Closed | EndReason::PeerClosed | EndReason::Detached(_)
     );
     is_orderly && end.incomplete == 0 && end.unsent == 0
 }

@@ -11,7 +11,7 @@ use super::{ConnectionMachine, Error, Incoming};
 use crate::adapters::event_loop::{Core, Port, Rest};
 use crate::adapters::handle::DetachedStream;
 use crate::adapters::waiters::{Place, Wakes};
-use crate::cotp::{self, Command, Config, Connected, End, Event, Indication};
+use crate::cotp::{self, Command, Config, Connected, ConnectionEnd, Event, Indication};
 use crate::{Instant, Machine as _, Tag};
 
 /// What an item in the queue counts beside its octets.
@@ -54,7 +54,7 @@ pub(super) struct ConnectionPort {
     /// Flushes asked for, done by the machine, and with the system.
     flushes: [u64; 3],
     detached: Option<DetachedStream>,
-    end: Option<Arc<End>>,
+    end: Option<Arc<ConnectionEnd>>,
     /// Nothing is driven any more.
     is_ended: bool,
     /// Somebody waits to close behind the messages that wait for room.
@@ -85,7 +85,7 @@ impl ConnectionPort {
     }
 
     /// Returns how the connection ended, if it has.
-    pub(super) const fn end(&self) -> Option<&Arc<End>> {
+    pub(super) const fn end(&self) -> Option<&Arc<ConnectionEnd>> {
         self.end.as_ref()
     }
 
@@ -122,7 +122,7 @@ impl ConnectionPort {
             return Poll::Ready(Ok(Some(incoming)));
         }
         match (&self.end, self.ended()) {
-            (Some(end), _) if super::is_clean(end) => Poll::Ready(Ok(None)),
+            (Some(end), _) if end.is_clean() => Poll::Ready(Ok(None)),
             (_, Some(error)) => Poll::Ready(Err(error)),
             (_, None) => Poll::Pending,
         }
@@ -149,7 +149,7 @@ impl ConnectionPort {
     pub(super) fn poll_end(&self) -> Poll<Result<(), Error>> {
         match (&self.end, self.is_ended) {
             (_, false) => Poll::Pending,
-            (Some(end), true) if super::is_clean(end) => Poll::Ready(Ok(())),
+            (Some(end), true) if end.is_clean() => Poll::Ready(Ok(())),
             (_, true) => Poll::Ready(Err(self.ended().unwrap_or(Error::Closed))),
         }
     }

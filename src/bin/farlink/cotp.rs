@@ -8,10 +8,12 @@ use core::time::Duration;
 
 use clap::Subcommand;
 use farlink::adapters::cotp::{Error, Info};
-use farlink::cotp::{Selector, TpduSize};
+use farlink::cotp::{Connection, Selector, TpduSize};
+use farlink::record::Recorded;
 use serde_json::{Value, json};
 
 use crate::Failure;
+use crate::address::Address;
 use crate::output::{self, Form, hex, parse_hex};
 
 /// COTP class 0 over TPKT (ISO 8073, RFC 1006).
@@ -37,6 +39,19 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Listen(arguments) => runtime.block_on(listen::run(arguments)),
         Command::Connect(arguments) => runtime.block_on(connect::run(arguments)),
     }
+}
+
+/// The port of TPKT (RFC 1006 section 3).
+const PORT: u16 = <Connection as Recorded>::PORT;
+
+/// Parses the address of a service.
+fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text, PORT)
+}
+
+/// Parses the address of a socket to listen on.
+fn local(text: &str) -> Result<SocketAddr, String> {
+    Address::parse_local(text, PORT)
 }
 
 /// Reads a selector from hex digits.

@@ -1,7 +1,7 @@
 //! `farlink ltp`: blocks between nodes on real sockets.
 
+mod peer_addr;
 mod peer_filter;
-mod place;
 mod recv;
 mod send;
 mod shelf;

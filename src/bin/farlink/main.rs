@@ -2,6 +2,7 @@
 
 extern crate alloc;
 
+mod address;
 mod cotp;
 mod decode;
 mod demo;
@@ -13,6 +14,7 @@ mod output;
 mod progress;
 mod recording;
 mod replay;
+mod scenarios;
 mod sim;
 
 use std::process::ExitCode;

@@ -16,7 +16,7 @@ use farlink::adapters::{
 };
 use farlink::cotp::{Connection, Role};
 use farlink::ltp::Engine;
-use farlink::record::{Files, Lane, Options, Recorded, Recorder};
+use farlink::record::{Files, Interface, RecordOptions, Recorded, Recorder};
 
 use crate::{Failure, output};
 
@@ -86,7 +86,7 @@ pub(crate) fn maker(path: &Path) -> Result<ConnectionFactory, Failure> {
         let machine: ConnectionMachine = match Paper::create(&path) {
             Ok(file) => ConnectionMachine::new(
                 Recorder::<Connection>::new(config, seed, file, options())?
-                    .with_lanes(move |()| lane.clone()),
+                    .with_interfaces(move |()| lane.clone()),
             ),
             Err(error) => {
                 output::fault(&format!("{}: {error}; not recorded", path.display()));
@@ -98,7 +98,7 @@ pub(crate) fn maker(path: &Path) -> Result<ConnectionFactory, Failure> {
 }
 
 /// Shows a connection between its two ends, the service on the port by which analysers know it.
-fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Lane {
+fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Interface {
     let port = Connection::PORT;
     if ![local.port(), remote.port()].contains(&port) {
         match role {
@@ -106,7 +106,7 @@ fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Lane 
             Role::Responder(_) => local.set_port(port),
         }
     }
-    Lane::Network(Way::tcp(local, remote))
+    Interface::Network(Way::tcp(local, remote))
 }
 
 /// The clock of everything that may be recorded, and the second at which it was anchored: with both,
@@ -118,9 +118,9 @@ pub(crate) fn clock() -> Clock {
     CLOCK.0
 }
 
-fn options() -> Options {
-    Options {
+fn options() -> RecordOptions {
+    RecordOptions {
         epoch: CLOCK.1,
-        ..Options::default()
+        ..RecordOptions::default()
     }
 }

@@ -1,4 +1,4 @@
-//! How a connection ends, and how its stream is closed or handed over.
+//! The end of a connection: closing and detaching the stream.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -7,181 +7,184 @@ use core::mem;
 use bytes::Bytes;
 
 use super::timers::Timer;
-use super::{Agreed, Carrier, Connection, PeerEnd, State};
-use crate::cotp::api::{End, Event, Reason};
+use super::{Connection, LinkState, Negotiated, PeerEnd, State};
+use crate::cotp::api::{ConnectionEnd, EndReason, Event};
 use crate::cotp::handshake;
-use crate::cotp::segment::Assembly;
+use crate::cotp::segment::Reassembly;
 use crate::cotp::tpkt::{MIN_PACKET, Tpkt};
 use crate::cotp::wire::DisconnectReason;
 use crate::{Ask, Cause, Tag};
 
-/// A connection that ended, and whose stream is being closed.
+/// A connection that ended and closes its stream.
 #[derive(Debug)]
 pub(super) struct Closing {
-    /// What to tell at the end, unless it was told at once.
-    untold: Option<Untold>,
+    /// The event that is reported when the stream is closed. `None` if the end was reported before.
+    unreported: Option<EndEvent>,
     is_finished: bool,
-    /// A timer ran out, so the stream is to be cut.
+    /// Whether a timer expired, so that the stream is closed at once.
     is_aborted: bool,
-    /// A DC would answer the DR that was sent.
+    /// Whether a DC may answer the DR that was sent.
     pub(super) awaits_dc: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Untold {
+pub(super) enum EndEvent {
     Failed,
     Closed,
 }
 
 impl Connection {
-    /// Ends the connection for a reason of its own, tells it at once, and closes the stream.
-    pub(super) fn end(&mut self, reason: Reason) {
-        if matches!(self.state, State::Waiting(_)) {
-            self.tell_end(Untold::Failed, reason);
-            self.leave();
+    /// Ends the connection, reports the reason, and closes the stream.
+    pub(super) fn end(&mut self, reason: EndReason) {
+        if matches!(self.state, State::AwaitingLink(_)) {
+            self.emit_end(EndEvent::Failed, reason);
+            self.set_done();
             return;
         }
         if self.discards() {
             return;
         }
-        let untold = match self.state {
-            State::Open { .. } | State::Handing(_) => Untold::Closed,
-            _ => Untold::Failed,
+        let unreported = match self.state {
+            State::Open { .. } | State::Detaching(_) => EndEvent::Closed,
+            _ => EndEvent::Failed,
         };
         while let Some(tag) = self.next_flushed() {
-            self.tell(Event::Flushed(tag));
+            self.emit(Event::Flushed(tag));
         }
-        self.outbox.forget_flushes();
-        self.tell_end(untold, reason);
+        self.outbox.clear_flushes();
+        self.emit_end(unreported, reason);
         self.begin_closing(None);
     }
 
-    fn tell_end(&mut self, untold: Untold, reason: Reason) {
+    fn emit_end(&mut self, unreported: EndEvent, reason: EndReason) {
         let is_cut_short = matches!(
             reason,
-            Reason::PeerClosed
-                | Reason::ClosedBeforeConfirm
-                | Reason::ClosedBeforeRequest
-                | Reason::Link(_)
-                | Reason::PacketStalled(_)
-                | Reason::Idle(_)
+            EndReason::PeerClosed
+                | EndReason::ClosedBeforeConfirm
+                | EndReason::ClosedBeforeRequest
+                | EndReason::Link(_)
+                | EndReason::PacketStalled(_)
+                | EndReason::Idle(_)
         );
         let packet = match self.framing.unfinished().len() {
             _ if !is_cut_short => 0,
-            _ if self.framing.is_passing() => MIN_PACKET,
+            _ if self.framing.is_inside_data() => MIN_PACKET,
             len => len,
         };
-        let end = Box::new(End {
+        let end = Box::new(ConnectionEnd {
             reason,
-            incomplete: self.assembly.len() + packet,
+            incomplete: self.reassembly.len() + packet,
             unsent: self.outbox.unsent(),
         });
-        self.tell(match untold {
-            Untold::Failed => Event::Failed(end),
-            Untold::Closed => Event::Closed(end),
+        self.emit(match unreported {
+            EndEvent::Failed => Event::Failed(end),
+            EndEvent::Closed => Event::Closed(end),
         });
     }
 
-    pub(super) fn begin_closing(&mut self, untold: Option<Untold>) {
+    pub(super) fn begin_closing(&mut self, unreported: Option<EndEvent>) {
         self.timers = [None; Timer::COUNT];
         self.refused = None;
-        self.assembly = Assembly::default();
+        self.reassembly = Reassembly::default();
         self.framing = Tpkt::default();
-        self.drop_held();
-        if self.carrier == Carrier::Dead {
-            self.leave();
+        self.clear_unread();
+        if self.link_state == LinkState::Down {
+            self.set_done();
             return;
         }
         self.state = State::Closing(Closing {
-            untold,
+            unreported,
             is_finished: false,
             is_aborted: false,
             awaits_dc: false,
         });
-        self.arm(Timer::Close, Some(self.rules.drain_timeout));
+        self.arm(Timer::Close, Some(self.config.drain_timeout));
     }
 
-    /// The stream is gone, or somebody else's.
-    pub(super) fn leave(&mut self) {
-        self.state = State::Gone;
+    /// Ends the machine: the stream is closed, or belongs to the application.
+    pub(super) fn set_done(&mut self) {
+        self.state = State::Done;
         self.timers = [None; Timer::COUNT];
         self.outbox.clear();
         self.framing = Tpkt::default();
-        self.drop_held();
+        self.clear_unread();
     }
 
     pub(super) fn close_by_dr(&mut self) {
-        // Class 0 has the reasons 0 to 3 alone, and iec61850bean fails on those above 4.
+        // Class 0 has only the reasons 0 to 3, and iec61850bean fails on reasons above 4.
         let reason = DisconnectReason::NOT_SPECIFIED;
-        let Agreed { peer, .. } = self.agreed;
+        let Negotiated { peer, .. } = self.negotiated;
         self.outbox
-            .end_with(handshake::disconnect(peer, self.reference, reason, &[]));
+            .set_disconnect(handshake::disconnect(peer, self.reference, reason, &[]));
         let framing = mem::take(&mut self.framing);
-        let held = mem::take(&mut self.held);
-        let held_at = self.held_at;
-        self.begin_closing(Some(Untold::Closed));
+        let unread = mem::take(&mut self.unread);
+        let unread_at = self.unread_at;
+        self.begin_closing(Some(EndEvent::Closed));
         if let State::Closing(closing) = &mut self.state {
             closing.awaits_dc = true;
             self.framing = framing;
-            self.look_for_dc(held.get(held_at..).unwrap_or_default());
+            self.look_for_dc(unread.get(unread_at..).unwrap_or_default());
         }
     }
 
-    /// Waits for nothing any more.
-    pub(super) const fn abort(&mut self) {
+    /// Stops waiting for the stream to close.
+    pub(super) const fn abort_stream(&mut self) {
         if let State::Closing(closing) = &mut self.state {
             closing.is_aborted = true;
         }
     }
 
-    /// Lets the end of the stream act, once everything before it is dealt with. What the peer finished and
-    /// the application has not decided on still belongs to it; what broke belongs to nobody.
-    pub(super) fn meet_end(&mut self) {
+    /// Ends the connection after the end of the stream, when all octets before it are decoded. Octets that wait for
+    /// a decision of the application are kept if the peer closed the stream, and dropped if the stream failed.
+    pub(super) fn handle_peer_end(&mut self) {
         let Some(end) = self.peer_end else {
             return;
         };
         let is_waiting = match end {
-            PeerEnd::Finished | PeerEnd::Confirmed => self.is_holding() || self.is_paused(),
-            PeerEnd::Down(_) => self.is_holding() && self.is_reading(),
+            PeerEnd::Finished | PeerEnd::Confirmed => self.has_unread() || self.is_paused(),
+            PeerEnd::Down(_) => self.has_unread() && self.is_reading(),
         };
         if self.discards() || is_waiting {
             return;
         }
         self.end(match (end, &self.state) {
-            (PeerEnd::Down(cause), _) if cause != Cause::Closed => Reason::Link(cause),
-            (_, State::Requesting(_)) => Reason::ClosedBeforeConfirm,
-            (_, State::Listening(_)) => Reason::ClosedBeforeRequest,
-            _ => Reason::PeerClosed,
+            (PeerEnd::Down(cause), _) if cause != Cause::Closed => EndReason::Link(cause),
+            (_, State::AwaitingCc(_)) => EndReason::ClosedBeforeConfirm,
+            (_, State::AwaitingCr(_)) => EndReason::ClosedBeforeRequest,
+            _ => EndReason::PeerClosed,
         });
     }
 
-    pub(super) fn go_down(&mut self, cause: Cause) {
-        let is_cut_short = self.carrier == Carrier::Full || self.outbox.unsent() > 0;
-        self.carrier = Carrier::Dead;
+    pub(super) fn link_down(&mut self, cause: Cause) {
+        let is_cut_short = self.link_state == LinkState::Full || self.outbox.unsent() > 0;
+        self.link_state = LinkState::Down;
         self.peer_end = Some(PeerEnd::Down(cause));
         match &self.state {
-            State::Waiting(_) => self.end(Reason::Link(cause)),
-            State::Closing(_) if is_cut_short => self.finish_closing(Reason::Link(cause)),
-            State::Closing(_) => self.finish_closing(Reason::Closed),
+            State::AwaitingLink(_) => self.end(EndReason::Link(cause)),
+            State::Closing(_) if is_cut_short => self.finish_closing(EndReason::Link(cause)),
+            State::Closing(_) => self.finish_closing(EndReason::Closed),
             _ => (),
         }
     }
 
     pub(super) fn next_ask(&mut self) -> Option<Ask<()>> {
-        let is_written = self.outbox.is_written() && self.carrier == Carrier::Ready;
+        let is_written = self.outbox.is_written() && self.link_state == LinkState::Ready;
         match &mut self.state {
-            State::Handing(tag) if is_written => {
+            State::Detaching(tag) if is_written => {
                 let tag = *tag;
-                Some(self.hand(tag))
+                Some(self.detach_stream(tag))
             }
             State::Closing(closing) if closing.is_aborted => {
-                // Behind our FIN everything is with the system, which goes on sending it after a close. A
-                // reset would throw it away.
+                // Behind the FIN all octets are with the operating system, which sends them after a close. A reset
+                // would drop them.
                 let (reason, ask) = if closing.is_finished {
-                    (Reason::HalfClosed(self.rules.close_timeout), Ask::Close(()))
+                    (
+                        EndReason::HalfClosed(self.config.close_timeout),
+                        Ask::Close(()),
+                    )
                 } else {
                     (
-                        Reason::SendStalled(self.rules.drain_timeout),
+                        EndReason::SendStalled(self.config.drain_timeout),
                         Ask::Abort(()),
                     )
                 };
@@ -196,10 +199,10 @@ impl Connection {
                 };
                 if awaits_ours && !closing.is_finished {
                     closing.is_finished = true;
-                    self.arm(Timer::Close, Some(self.rules.close_timeout));
+                    self.arm(Timer::Close, Some(self.config.close_timeout));
                     Some(Ask::Finish(()))
                 } else if is_over {
-                    self.finish_closing(Reason::Closed);
+                    self.finish_closing(EndReason::Closed);
                     Some(Ask::Close(()))
                 } else {
                     None
@@ -209,11 +212,11 @@ impl Connection {
         }
     }
 
-    fn hand(&mut self, tag: Tag) -> Ask<()> {
+    fn detach_stream(&mut self, tag: Tag) -> Ask<()> {
         let mut early = Vec::from(self.framing.unfinished());
-        early.extend_from_slice(self.held.get(self.held_at..).unwrap_or_default());
-        self.tell_end(Untold::Closed, Reason::Detached(tag));
-        self.leave();
+        early.extend_from_slice(self.unread.get(self.unread_at..).unwrap_or_default());
+        self.emit_end(EndEvent::Closed, EndReason::Detached(tag));
+        self.set_done();
         Ask::Detach {
             tag,
             path: (),
@@ -221,14 +224,14 @@ impl Connection {
         }
     }
 
-    fn finish_closing(&mut self, reason: Reason) {
+    fn finish_closing(&mut self, reason: EndReason) {
         if let State::Closing(Closing {
-            untold: Some(untold),
+            unreported: Some(unreported),
             ..
         }) = self.state
         {
-            self.tell_end(untold, reason);
+            self.emit_end(unreported, reason);
         }
-        self.leave();
+        self.set_done();
     }
 }

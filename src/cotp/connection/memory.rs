@@ -1,4 +1,4 @@
-//! What a connection holds.
+//! The memory that a connection holds.
 
 use super::{Connection, State};
 use crate::cotp::api::{Event, Indication};
@@ -6,14 +6,13 @@ use crate::cotp::config::Config;
 use crate::cotp::handshake::Request;
 
 impl Connection {
-    /// Returns the bytes of memory that the connection holds beside its own size: buffers, queues and the
-    /// messages in them.
+    /// Returns the bytes of memory that the connection holds on the heap: buffers, queues and the messages in them.
     #[must_use]
     pub fn memory_used(&self) -> usize {
         self.state.memory_used()
             + self.framing.memory_used()
-            + self.assembly.memory_used()
-            + self.held.capacity()
+            + self.reassembly.memory_used()
+            + self.unread.capacity()
             + self.outbox.memory_used()
             + self.outbox.cost()
             + self.events.capacity() * size_of::<Event>()
@@ -22,13 +21,13 @@ impl Connection {
 }
 
 impl State {
-    /// Returns the bytes of memory it holds beside its own size.
+    /// Returns the bytes of memory that the state holds on the heap.
     fn memory_used(&self) -> usize {
         match self {
-            Self::Waiting(config) | Self::Requesting(config) | Self::Listening(config) => {
+            Self::AwaitingLink(config) | Self::AwaitingCc(config) | Self::AwaitingCr(config) => {
                 size_of::<Config>() + config.memory_used()
             }
-            // The indication shares its octets with the event that showed it, or keeps them alone.
+            // The octets of the indication are shared with the event, until the application drops it.
             Self::Deciding(config, request) => {
                 let Indication {
                     variable,
@@ -41,7 +40,7 @@ impl State {
                     + variable.len() * 2
                     + user_data.len()
             }
-            Self::Open { .. } | Self::Handing(_) | Self::Closing(_) | Self::Gone => 0,
+            Self::Open { .. } | Self::Detaching(_) | Self::Closing(_) | Self::Done => 0,
         }
     }
 }

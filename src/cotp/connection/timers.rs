@@ -1,9 +1,9 @@
-//! The four timers of a connection.
+//! The timers of a connection.
 
 use core::time::Duration;
 
 use super::{Connection, State};
-use crate::cotp::api::Reason;
+use crate::cotp::api::EndReason;
 use crate::{Instant, Machine as _};
 
 #[derive(Debug, Clone, Copy)]
@@ -12,7 +12,7 @@ pub(super) enum Timer {
     Handshake,
     Packet,
     Idle,
-    /// Progress of sending while closing or handing over, then TS2.
+    /// Progress of sending while closing or detaching, then TS2.
     Close,
 }
 
@@ -20,29 +20,29 @@ impl Timer {
     pub(super) const ALL: [Self; 4] = [Self::Handshake, Self::Packet, Self::Idle, Self::Close];
     pub(super) const COUNT: usize = Self::ALL.len();
 
-    /// Tells whether it times the peer's silence.
-    const fn is_of_peer(self) -> bool {
+    /// Tells whether the timer waits for octets of the peer.
+    const fn is_peer_timer(self) -> bool {
         matches!(self, Self::Packet | Self::Idle)
     }
 }
 
-/// When a timer of the peer is due that stands.
+/// The deadline of a suspended timer.
 const SUSPENDED: Instant = Instant::MAX;
 
 impl Connection {
-    pub(super) fn note_activity(&mut self) {
+    pub(super) fn restart_idle_timer(&mut self) {
         if matches!(self.state, State::Open { .. }) {
-            self.arm(Timer::Idle, self.rules.idle_timeout);
+            self.arm(Timer::Idle, self.config.idle_timeout);
         }
     }
 
-    /// A packet that has begun is to be finished in time, each in its own.
-    pub(super) fn watch_packet(&mut self) {
+    /// Restarts the packet timer when a packet begins, and stops it when none is incomplete.
+    pub(super) fn update_packet_timer(&mut self) {
         let is_next = self.framing.take_progress();
         if self.framing.is_between() || self.discards() {
             self.disarm(Timer::Packet);
         } else if is_next || self.timer(Timer::Packet).is_none() {
-            self.arm(Timer::Packet, self.rules.packet_timeout);
+            self.arm(Timer::Packet, self.config.packet_timeout);
         }
     }
 
@@ -70,36 +70,36 @@ impl Connection {
     }
 
     fn fire(&mut self, timer: Timer) {
-        let rules = &self.rules;
-        let (span, reason): (_, fn(Duration) -> Reason) = match (timer, &mut self.state) {
-            (Timer::Handshake, State::Listening(config)) => {
-                (config.request_timeout, Reason::NoRequest)
+        let config = &self.config;
+        let (span, reason): (_, fn(Duration) -> EndReason) = match (timer, &mut self.state) {
+            (Timer::Handshake, State::AwaitingCr(config)) => {
+                (config.request_timeout, EndReason::NoRequest)
             }
-            (Timer::Handshake, State::Requesting(config)) => {
-                (config.answer_timeout, Reason::NoConfirm)
+            (Timer::Handshake, State::AwaitingCc(config)) => {
+                (config.answer_timeout, EndReason::NoConfirm)
             }
-            (Timer::Packet, _) => (rules.packet_timeout, Reason::PacketStalled),
-            (Timer::Idle, _) => (rules.idle_timeout, Reason::Idle),
-            (Timer::Close, State::Closing(_)) => return self.abort(),
-            (Timer::Close, State::Handing(_)) => {
-                self.end(Reason::SendStalled(rules.drain_timeout));
-                return self.abort();
+            (Timer::Packet, _) => (config.packet_timeout, EndReason::PacketStalled),
+            (Timer::Idle, _) => (config.idle_timeout, EndReason::Idle),
+            (Timer::Close, State::Closing(_)) => return self.abort_stream(),
+            (Timer::Close, State::Detaching(_)) => {
+                self.end(EndReason::SendStalled(config.drain_timeout));
+                return self.abort_stream();
             }
             (Timer::Handshake | Timer::Close, _) => return,
         };
-        if timer.is_of_peer() && !self.wants(()) {
+        if timer.is_peer_timer() && !self.wants(()) {
             return self.suspend(timer);
         }
         self.end(reason(span.unwrap_or_default()));
     }
 
-    /// Who is not read cannot be blamed for silence: while that is so the timers of the peer stand, and wake
-    /// nobody. They begin anew when reading goes on.
-    pub(super) fn time_silence(&mut self) {
-        let rules = &self.rules;
+    /// Suspends the timers that wait for octets of the peer while the stream is not read, and restarts them after
+    /// that: a peer that is not read cannot be blamed for silence.
+    pub(super) fn update_peer_timers(&mut self) {
+        let config = &self.config;
         let spans = [
-            (Timer::Packet, rules.packet_timeout),
-            (Timer::Idle, rules.idle_timeout),
+            (Timer::Packet, config.packet_timeout),
+            (Timer::Idle, config.idle_timeout),
         ];
         let is_read = self.wants(());
         for (timer, span) in spans {
@@ -117,12 +117,12 @@ impl Connection {
         }
     }
 
-    /// Returns when the next timer is due.
+    /// Returns the earliest deadline.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let due = |timer: &Timer| {
             let due = self.timer(*timer)?;
-            let stands = timer.is_of_peer() && due == SUSPENDED;
-            (!stands).then_some(due)
+            let is_suspended = timer.is_peer_timer() && due == SUSPENDED;
+            (!is_suspended).then_some(due)
         };
         Timer::ALL.iter().filter_map(due).min()
     }

@@ -1,4 +1,4 @@
-//! A toy on datagrams that keeps the laws, and can be told to break one.
+//! A machine on datagrams that keeps the laws, and can be made to violate one.
 //!
 //! It probes its neighbours: a number from the seed, sent up to three times, and answered by the same
 //! number. A datagram `?` is answered by `!`.
@@ -9,12 +9,16 @@ use core::time::Duration;
 
 use super::lines::Refused;
 use crate::laws::LawSubject;
-use crate::{Addr as _, Ask, Hop, Instant, Limits, Link, Machine, Output, Rng, Seed, Transmit};
+use crate::{
+    Addr as _, Ask, Hop, Instant, Limits, Link, Machine, Output, Rng, Seed, Tag, Transmit,
+};
 
-const PATIENCE: Duration = Duration::from_secs(2);
-const MOST_TRIES: u8 = 3;
-const MOST_PROBES: usize = 8;
-const MOST_ANSWERS: usize = 8;
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_TRIES: u8 = 3;
+const MAX_PROBES: usize = 8;
+/// Probes that one call gives up.
+const MAX_GIVEN_UP: usize = 2;
+const MAX_ANSWERS: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -26,14 +30,19 @@ pub(super) enum Fault {
     AnswersWhenFull,
     RemembersAll,
     TimerFromTheClock,
+    WritesAfterCancel,
+    YieldsForEver,
+    OctetsUnderYield,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub(super) enum Command {
-    /// Counted round the few neighbours, so that generated commands meet generated cues.
+    /// Probes one of the four neighbours, by this number modulo 4.
     Probe(u8),
-    Open(crate::Tag),
+    Open(Tag),
+    /// Cancels one of the opens, by this number modulo their count.
+    Cancel(u8),
     Stop,
 }
 
@@ -47,7 +56,7 @@ pub(super) enum Event {
 struct Probe {
     number: [u8; 8],
     tries: u8,
-    /// Set while the answer is awaited; otherwise the probe wants to be sent.
+    /// Set while the answer is awaited; otherwise the probe is to be sent.
     deadline: Option<Instant>,
 }
 
@@ -58,9 +67,12 @@ pub(super) const fn neighbour(number: u8) -> Hop {
     }
 }
 
+/// The first path that it opens: a neighbour, so that generated steps concern it.
+pub(super) const OPENED: Hop = neighbour(1);
+
 pub(super) struct Beacon {
     fault: Fault,
-    chance: Rng,
+    rng: Rng,
     now: Instant,
     probes: BTreeMap<Hop, Probe>,
     answers: VecDeque<Hop>,
@@ -69,30 +81,34 @@ pub(super) struct Beacon {
     full: BTreeSet<Hop>,
     down: BTreeSet<Hop>,
     known: Vec<Hop>,
+    /// The paths that were asked for; `None` until they are opened.
+    opens: BTreeMap<Tag, Option<Hop>>,
     is_stopped: bool,
 }
 
-/// Tells whether something was said of an address or of its carrier.
-fn has(said: &BTreeSet<Hop>, at: Hop) -> bool {
-    said.contains(&at) || said.contains(&at.carrier())
+/// Tells whether the set has an address or its carrier.
+fn applies_to(set: &BTreeSet<Hop>, at: Hop) -> bool {
+    set.contains(&at) || set.contains(&at.carrier())
 }
 
 impl Beacon {
     fn may_write(&self, to: Hop) -> bool {
-        let is_full = has(&self.full, to) && self.fault != Fault::AnswersWhenFull;
-        let is_down = has(&self.down, to) && self.fault != Fault::WritesWhenDown;
+        let is_full = applies_to(&self.full, to) && self.fault != Fault::AnswersWhenFull;
+        let is_down = applies_to(&self.down, to) && self.fault != Fault::WritesWhenDown;
         !is_full && !is_down
     }
 
     /// A probe ends in an event, so both count.
     fn has_room(&self) -> bool {
-        self.probes.len() + self.events.len() < MOST_PROBES
+        self.probes.len() + self.events.len() < MAX_PROBES
     }
 
-    /// Probes of a neighbour that is down stand still.
-    fn fire_timers(&mut self) {
+    /// Fires the timers that are due; those of a neighbour that is down are frozen. Returns whether more
+    /// probes are to be given up than one call does.
+    fn fire_timers(&mut self) -> bool {
         for (at, probe) in &mut self.probes {
-            if !has(&self.down, *at) && probe.deadline.is_some_and(|deadline| deadline <= self.now)
+            if !applies_to(&self.down, *at)
+                && probe.deadline.is_some_and(|deadline| deadline <= self.now)
             {
                 probe.deadline = None;
             }
@@ -100,19 +116,20 @@ impl Beacon {
         let given_up: Vec<Hop> = self
             .probes
             .iter()
-            .filter(|(_, probe)| probe.tries == MOST_TRIES && probe.deadline.is_none())
+            .filter(|(_, probe)| probe.tries == MAX_TRIES && probe.deadline.is_none())
             .map(|(at, _)| *at)
             .collect();
-        for at in given_up {
-            self.probes.remove(&at);
-            self.events.push_back(Event::Silent(at));
+        for at in given_up.iter().take(MAX_GIVEN_UP) {
+            self.probes.remove(at);
+            self.events.push_back(Event::Silent(*at));
         }
+        given_up.len() > MAX_GIVEN_UP
     }
 
     fn deadline(&self) -> Option<Instant> {
         self.probes
             .iter()
-            .filter(|(at, _)| !has(&self.down, **at))
+            .filter(|(at, _)| !applies_to(&self.down, **at))
             .filter_map(|(_, probe)| probe.deadline)
             .min()
     }
@@ -146,13 +163,13 @@ impl Beacon {
         let probe = self.probes.get_mut(&to).unwrap();
         let number = probe.number;
         if !tx.push(to, number.len(), |out| out.extend_from_slice(&number)) {
-            // The limits are too small for a probe: nobody will ever answer.
+            // A probe exceeds the limits, so it can never be answered.
             self.probes.remove(&to);
             self.events.push_back(Event::Silent(to));
             return false;
         }
         probe.tries += 1;
-        probe.deadline = Some(self.now + PATIENCE * u32::from(probe.tries));
+        probe.deadline = Some(self.now + ANSWER_TIMEOUT * u32::from(probe.tries));
         true
     }
 }
@@ -168,7 +185,7 @@ impl Machine for Beacon {
         if self.fault == Fault::RemembersAll {
             self.known.extend([from; 16]);
         }
-        if octets == b"?" && self.answers.len() < MOST_ANSWERS && !self.is_stopped {
+        if octets == b"?" && self.answers.len() < MAX_ANSWERS && !self.is_stopped {
             self.answers.push_back(from);
         } else if self
             .probes
@@ -185,13 +202,22 @@ impl Machine for Beacon {
         match state {
             Link::Full => drop(self.full.insert(at)),
             Link::Free => drop(self.full.remove(&at)),
-            Link::Down(_) => drop(self.down.insert(at)),
-            Link::Opened(_) if self.has_room() && !self.is_stopped => {
-                self.down.remove(&at);
-                self.events.push_back(Event::Opened(at));
+            Link::Down(_) => {
+                self.down.insert(at);
+                self.opens.retain(|_, path| *path != Some(at));
             }
-            Link::Up | Link::Opened(_) => drop(self.down.remove(&at)),
-            Link::Failed(..) | Link::Ended => {}
+            Link::Failed(tag, _) => drop(self.opens.remove(&tag)),
+            Link::Opened(tag) => {
+                self.down.remove(&at);
+                if let Some(path) = self.opens.get_mut(&tag) {
+                    *path = Some(at);
+                }
+                if self.has_room() && !self.is_stopped {
+                    self.events.push_back(Event::Opened(at));
+                }
+            }
+            Link::Up => drop(self.down.remove(&at)),
+            Link::Ended => {}
         }
     }
 
@@ -209,19 +235,29 @@ impl Machine for Beacon {
                 self.probes.clear();
                 Ok(())
             }
-            Command::Open(tag) if self.asks.len() < MOST_PROBES => {
-                let path = Hop {
-                    interface: 9,
-                    via: 0,
-                };
+            Command::Cancel(number) => {
+                let nth = usize::from(number).checked_rem(self.opens.len());
+                let tag = nth.and_then(|nth| self.opens.keys().nth(nth).copied());
+                let tag = tag.ok_or(Refused)?;
+                let path = self.opens.remove(&tag).flatten();
+                self.asks.push_back(Ask::Cancel(tag));
+                if let Some(path) = path.filter(|_| self.fault != Fault::WritesAfterCancel) {
+                    self.down.insert(path);
+                }
+                Ok(())
+            }
+            Command::Open(tag) if self.asks.len().max(self.opens.len()) < MAX_PROBES => {
+                self.opens.insert(tag, None);
+                let path = neighbour(0);
                 self.asks.push_back(Ask::Open { tag, path });
                 Ok(())
             }
             Command::Probe(number) if self.has_room() => {
                 let at = neighbour(number);
-                let number = self.chance.next_u64().to_be_bytes();
+                let number = self.rng.next_u64().to_be_bytes();
                 // The fault starts the timer before the probe is written, and from an unchecked clock.
-                let deadline = (self.fault == Fault::TimerFromTheClock).then_some(now + PATIENCE);
+                let deadline =
+                    (self.fault == Fault::TimerFromTheClock).then_some(now + ANSWER_TIMEOUT);
                 self.probes.insert(
                     at,
                     Probe {
@@ -239,7 +275,15 @@ impl Machine for Beacon {
     fn poll(&mut self, now: Instant, tx: &mut Transmit<Hop>) -> Output<Hop, Event> {
         tx.clear();
         self.now = self.now.max(now);
-        self.fire_timers();
+        if self.fire_timers() {
+            return Output::Yield;
+        }
+        if self.fault == Fault::YieldsForEver && !self.answers.is_empty() {
+            return Output::Yield;
+        }
+        if self.fault == Fault::OctetsUnderYield && self.write_answers(tx) {
+            return Output::Yield;
+        }
         if self.events.is_empty() {
             if let Some(ask) = self.asks.pop_front() {
                 return Output::Ask(ask);
@@ -264,7 +308,7 @@ impl LawSubject for Beacon {
     fn make(fault: &Fault, seed: Seed) -> Option<Self> {
         Some(Self {
             fault: *fault,
-            chance: seed.child("beacon").rng(),
+            rng: seed.child("beacon").rng(),
             now: Instant::ZERO,
             probes: BTreeMap::new(),
             answers: VecDeque::new(),
@@ -273,6 +317,7 @@ impl LawSubject for Beacon {
             full: BTreeSet::new(),
             down: BTreeSet::new(),
             known: Vec::new(),
+            opens: BTreeMap::new(),
             is_stopped: false,
         })
     }
@@ -286,24 +331,19 @@ impl LawSubject for Beacon {
             + (self.answers.len() + self.known.len()) * size_of::<Hop>()
             + self.events.len() * size_of::<Event>()
             + self.asks.len() * size_of::<Ask<Hop>>()
+            + self.opens.len() * size_of::<(Tag, Option<Hop>)>()
     }
 
     fn is_stream(_: &Fault, _: Hop) -> bool {
         false
     }
 
-    fn route(at: Hop, opened: &[Hop]) -> Hop {
-        if at.interface == 0 || opened.is_empty() {
-            return neighbour(at.via.to_le_bytes()[0]);
-        }
-        opened[usize::from(at.via) % opened.len()]
+    fn route(at: Hop, _: &[Hop]) -> Hop {
+        neighbour(at.via.to_le_bytes()[0])
     }
 
-    fn bound(path: Hop, nth: usize) -> Hop {
-        Hop {
-            via: u16::try_from(nth).unwrap_or(u16::MAX),
-            ..path
-        }
+    fn bound(_: Hop, nth: usize) -> Hop {
+        neighbour(nth.to_le_bytes()[0].wrapping_add(1))
     }
 
     #[cfg(feature = "arbitrary")]

@@ -1,7 +1,7 @@
-//! A toy on one stream that keeps the laws, and can be told to break one.
+//! A machine on one stream that keeps the laws, and can be made to violate one.
 //!
 //! A frame is a length octet, not 0, and as many octets. One that begins with `?` is answered by a number
-//! from the seed. The first frame may wait for the application's word; bursts of frames wait for room.
+//! from the seed. The first frame may have to be accepted; more frames than two wait for room.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -16,8 +16,8 @@ use crate::laws::LawSubject;
 use crate::{Ask, Instant, Link, Machine, Output, Rng, Seed, Tag, Transmit};
 
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
-pub(super) const MOST_EVENTS: usize = 2;
-pub(super) const MOST_OUT: usize = 64;
+pub(super) const MAX_EVENTS: usize = 2;
+pub(super) const MAX_OUT: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
@@ -27,15 +27,15 @@ pub(super) enum Fault {
     EventEverySecond,
     DeadlineInThePast,
     DeadlineSlides,
-    PollIsFelt,
+    PollChangesState,
     EmptySend,
     LongSend,
     OctetsUnderIdle,
     WakesAfterDone,
-    ChanceOfItsOwn,
+    RandomOutsideSeed,
     ClockGoesBack,
     Panics,
-    Hoards,
+    NeverFrees,
     ReadsOnWhenFlooded,
     EventPerChunk,
     LosesSplitHeads,
@@ -49,8 +49,8 @@ pub(super) enum Fault {
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub(super) struct Config {
     pub(super) fault: Fault,
-    /// The application has to accept the first frame.
-    pub(super) has_gate: bool,
+    /// The application applies_to to accept the first frame.
+    pub(super) must_accept: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -90,7 +90,7 @@ enum State {
 
 pub(super) struct Lines {
     config: Config,
-    chance: Rng,
+    rng: Rng,
     now: Instant,
     heard: Option<Instant>,
     state: State,
@@ -104,14 +104,14 @@ pub(super) struct Lines {
     faulty: Faulty,
 }
 
-/// What a broken machine remembers.
+/// The state of a faulty machine.
 #[derive(Default)]
 struct Faulty {
-    /// A frame `boom` came, on which most faults wait.
+    /// A frame `boom` came, which triggers most faults.
     is_hit: bool,
     has_refused: bool,
     has_said_done: bool,
-    hoard: Vec<u8>,
+    unfreed: Vec<u8>,
 }
 
 /// Differs from run to run, as the order of a `HashMap` does.
@@ -135,7 +135,7 @@ impl Lines {
     }
 
     fn has_room(&self) -> bool {
-        self.events.len() < MOST_EVENTS && self.out.len() < MOST_OUT && !self.is_waiting
+        self.events.len() < MAX_EVENTS && self.out.len() < MAX_OUT && !self.is_waiting
     }
 
     fn cut_frames(&mut self) {
@@ -156,18 +156,21 @@ impl Lines {
 
     fn on_frame(&mut self, frame: Vec<u8>) {
         self.faulty.is_hit |= frame == b"boom";
-        assert!(!self.is_hit(Fault::Panics), "a frame it cannot bear");
-        if self.is(Fault::Hoards) {
-            self.faulty.hoard.extend([0; 200]);
+        assert!(
+            !self.is_hit(Fault::Panics),
+            "a frame that it does not handle"
+        );
+        if self.is(Fault::NeverFrees) {
+            self.faulty.unfreed.extend([0; 200]);
         }
         if frame.first() == Some(&b'?') {
-            let mut number = self.chance.next_u64();
-            if self.is(Fault::ChanceOfItsOwn) {
+            let mut number = self.rng.next_u64();
+            if self.is(Fault::RandomOutsideSeed) {
                 number ^= OUTSIDE.fetch_add(1, Ordering::Relaxed);
             }
             self.out.extend(number.to_be_bytes());
         }
-        self.is_waiting = core::mem::take(&mut self.config.has_gate);
+        self.is_waiting = core::mem::take(&mut self.config.must_accept);
         self.events.push_back(Event::Frame(frame));
         self.faulty.has_refused |= self.is(Fault::NeverWantsAgain) && !self.has_room();
     }
@@ -214,7 +217,7 @@ impl Lines {
             return self.events.front().cloned();
         }
         let event = self.events.pop_front();
-        if event.is_none() && self.owes_room && self.out.len() <= MOST_OUT / 2 {
+        if event.is_none() && self.owes_room && self.out.len() <= MAX_OUT / 2 {
             self.owes_room = false;
             return Some(Event::Room);
         }
@@ -312,7 +315,7 @@ impl Machine for Lines {
                 self.cut_frames();
             }
             Command::Accept => return Err(Refused),
-            Command::Send(octets) if self.out.len() + octets.len() > MOST_OUT => {
+            Command::Send(octets) if self.out.len() + octets.len() > MAX_OUT => {
                 self.owes_room = true;
                 return Err(Refused);
             }
@@ -335,8 +338,8 @@ impl Machine for Lines {
         tx.clear();
         self.advance(now);
         self.fire_timers();
-        if self.is(Fault::PollIsFelt) {
-            self.chance.next_u64();
+        if self.is(Fault::PollChangesState) {
+            self.rng.next_u64();
         }
         if let Some(event) = self.next_event() {
             self.cut_frames();
@@ -366,7 +369,7 @@ impl LawSubject for Lines {
     fn make(config: &Config, seed: Seed) -> Option<Self> {
         Some(Self {
             config: *config,
-            chance: seed.child("lines").rng(),
+            rng: seed.child("lines").rng(),
             now: Instant::ZERO,
             heard: None,
             state: State::Open,
@@ -387,7 +390,7 @@ impl LawSubject for Lines {
 
     fn memory_used(&self) -> usize {
         let events: usize = self.events.iter().map(Event::weight).sum();
-        self.read.len() + events + self.out.len() + self.faulty.hoard.len()
+        self.read.len() + events + self.out.len() + self.faulty.unfreed.len()
     }
 
     fn is_stream(_: &Config, (): ()) -> bool {

@@ -1,10 +1,10 @@
-//! The laws on trial: toys that keep them all, and toys that break one each.
+//! The laws find their faults: machines that keep all laws, and machines that violate one each.
 
 mod beacon;
+mod checker;
 mod codecs;
 mod lines;
 mod random;
-mod watching;
 
 use alloc::string::ToString;
 use alloc::vec;
@@ -27,7 +27,7 @@ const NEAR: Hop = beacon::neighbour(1);
 fn lines(fault: Fault, script: Script) -> Case<Lines> {
     let config = lines::Config {
         fault,
-        has_gate: false,
+        must_accept: false,
     };
     Case {
         limits: Limits::stream(8),
@@ -46,69 +46,119 @@ fn cue(state: Link) -> Step<(), Command> {
     Step::Link { at: (), state }
 }
 
-/// Gives the breach of a script on a machine with `fault`, which the script does not find without it.
+/// Returns the violation of a script by a machine with `fault`; without it there is none.
 #[track_caller]
-fn breach(fault: Fault, script: Script) -> Violation {
-    try_check(&lines(Fault::None, script.clone())).expect("the toy keeps the laws");
+fn violation(fault: Fault, script: Script) -> Violation {
+    try_check(&lines(Fault::None, script.clone())).expect("the sound machine keeps the laws");
     try_check(&lines(fault, script)).expect_err("the fault is found")
 }
 
 #[track_caller]
-fn beacon_breach(fault: beacon::Fault, script: Vec<Step<Hop, beacon::Command>>) -> Violation {
+fn beacon_violation(fault: beacon::Fault, script: Vec<Step<Hop, beacon::Command>>) -> Violation {
     let case = Case::<Beacon>::new(beacon::Fault::None, script);
-    try_check(&case).expect("the toy keeps the laws");
+    try_check(&case).expect("the sound machine keeps the laws");
     let config = fault;
     try_check(&Case { config, ..case }).expect_err("the fault is found")
+}
+
+/// The first open is answered.
+const OPENED: Step<Hop, beacon::Command> = Step::Answer {
+    open: 0,
+    failed: None,
+};
+
+/// A datagram that the beacon answers.
+fn asked(from: Hop) -> Step<Hop, beacon::Command> {
+    let octets = b"?".to_vec();
+    Step::Receive { from, octets }
 }
 
 #[test]
 fn law_1_finds_a_drain_that_never_ends() {
     let script = vec![UP, arrive(&[b"boom"]), Step::Drain];
 
-    let breach = breach(Fault::EventsWithoutEnd, script);
+    let violation = violation(Fault::EventsWithoutEnd, script);
 
-    assert_eq!(breach.law, Law::DrainEnds, "{breach}");
-    assert!(breach.detail.ends_with("outputs in one drain"), "{breach}");
+    assert_eq!(violation.law, Law::FiniteDrain, "{violation}");
+    assert!(
+        violation.detail.ends_with("outputs in one drain"),
+        "{violation}"
+    );
 }
 
 #[test]
 fn law_1_finds_events_that_time_alone_yields_for_ever() {
-    let breach = breach(Fault::EventEverySecond, vec![UP, arrive(&[b"boom"])]);
+    let violation = violation(Fault::EventEverySecond, vec![UP, arrive(&[b"boom"])]);
 
-    assert_eq!(breach.law, Law::DrainEnds, "{breach}");
-    assert!(breach.detail.ends_with("events of time alone"), "{breach}");
+    assert_eq!(violation.law, Law::FiniteDrain, "{violation}");
+    assert!(
+        violation.detail.ends_with("events of time alone"),
+        "{violation}"
+    );
+}
+
+#[test]
+fn law_1_finds_a_machine_that_yields_for_ever() {
+    let violation = beacon_violation(beacon::Fault::YieldsForEver, vec![asked(NEAR), Step::Drain]);
+
+    assert_eq!(violation.law, Law::FiniteDrain, "{violation}");
+    assert!(
+        violation.detail.ends_with("outputs in one drain"),
+        "{violation}"
+    );
+}
+
+#[test]
+fn a_machine_that_yields_with_work_left_keeps_the_laws() {
+    let mut script = vec![];
+    for neighbour in 0..4 {
+        script.push(Step::Command(beacon::Command::Probe(neighbour)));
+    }
+    script.extend([Step::Wake, Step::Wake, Step::Wake, Step::Wake]);
+
+    let summary = try_check(&Case::<Beacon>::new(beacon::Fault::None, script)).unwrap();
+
+    assert_eq!((summary.sends, summary.events), (12, 4));
+}
+
+#[test]
+fn law_3_finds_octets_under_yield() {
+    let violation = beacon_violation(beacon::Fault::OctetsUnderYield, vec![asked(NEAR)]);
+
+    assert_eq!(violation.law, Law::TransmitWithinLimits, "{violation}");
+    assert_eq!(violation.detail, "1 octets are in `tx` under `Yield`");
 }
 
 #[test]
 fn law_2_finds_a_deadline_that_is_not_ahead() {
-    let breach = breach(
+    let violation = violation(
         Fault::DeadlineInThePast,
         vec![UP, arrive(&[b"boom"]), Step::Drain],
     );
 
-    assert_eq!(breach.law, Law::IdleIsQuiet, "{breach}");
+    assert_eq!(violation.law, Law::QuietUntilDeadline, "{violation}");
     assert_eq!(
-        breach.detail,
+        violation.detail,
         "idle until 3600.000000000s, polled at 3600.000000000s"
     );
 }
 
 #[test]
 fn law_2_finds_a_deadline_that_slides_when_polled_early() {
-    let breach = breach(
+    let violation = violation(
         Fault::DeadlineSlides,
         vec![UP, arrive(&[b"boom"]), Step::Wake],
     );
 
-    assert_eq!(breach.law, Law::IdleIsQuiet, "{breach}");
+    assert_eq!(violation.law, Law::QuietUntilDeadline, "{violation}");
     assert!(
-        breach.detail.ends_with("it gave another deadline"),
-        "{breach}"
+        violation.detail.ends_with("it gave another deadline"),
+        "{violation}"
     );
 }
 
 #[test]
-fn law_2_finds_that_an_early_poll_is_felt_later() {
+fn law_2_finds_that_an_early_poll_changes_a_later_output() {
     let script = vec![
         UP,
         Step::Drain,
@@ -116,60 +166,66 @@ fn law_2_finds_that_an_early_poll_is_felt_later() {
         arrive(&[b"?"]),
     ];
 
-    let breach = breach(Fault::PollIsFelt, script);
+    let violation = violation(Fault::PollChangesState, script);
 
-    assert_eq!(breach.law, Law::IdleIsQuiet, "{breach}");
+    assert_eq!(violation.law, Law::QuietUntilDeadline, "{violation}");
     assert!(
-        breach
+        violation
             .detail
             .starts_with("polled before its deadlines it gave Sent"),
-        "{breach}"
+        "{violation}"
     );
 }
 
 #[test]
 fn law_3_finds_an_empty_send() {
-    let breach = breach(Fault::EmptySend, vec![arrive(&[b"boom"]), Step::Drain]);
+    let violation = violation(Fault::EmptySend, vec![arrive(&[b"boom"]), Step::Drain]);
 
-    assert_eq!(breach.law, Law::SendFits, "{breach}");
-    assert_eq!(breach.detail, "it gave a send with nothing in `tx`");
+    assert_eq!(violation.law, Law::TransmitWithinLimits, "{violation}");
+    assert_eq!(violation.detail, "it gave `Transmit` with an empty `tx`");
 }
 
 #[test]
 fn law_3_finds_a_send_beyond_the_limits() {
     let send = Step::Command(Command::Send(vec![1; 9]));
 
-    let breach = breach(
+    let violation = violation(
         Fault::LongSend,
         vec![UP, arrive(&[b"boom"]), Step::Drain, send],
     );
 
-    assert_eq!(breach.law, Law::SendFits, "{breach}");
-    assert_eq!(breach.detail, "a send of 9 octets exceeds the limit of 8");
+    assert_eq!(violation.law, Law::TransmitWithinLimits, "{violation}");
+    assert_eq!(
+        violation.detail,
+        "a send of 9 octets exceeds the limit of 8"
+    );
 }
 
 #[test]
-fn law_3_finds_octets_that_nobody_will_send() {
-    let breach = breach(
+fn law_3_finds_octets_under_an_output_that_sends_none() {
+    let violation = violation(
         Fault::OctetsUnderIdle,
         vec![arrive(&[b"boom"]), Step::Drain],
     );
 
-    assert_eq!(breach.law, Law::SendFits, "{breach}");
-    assert_eq!(breach.detail, "1 octets lie in `tx` under another deadline");
+    assert_eq!(violation.law, Law::TransmitWithinLimits, "{violation}");
+    assert_eq!(
+        violation.detail,
+        "1 octets are in `tx` under another deadline"
+    );
 }
 
 #[test]
 fn law_3_finds_long_datagrams_and_long_batches() {
-    let asked = Step::Receive {
-        from: NEAR,
-        octets: b"?".to_vec(),
-    };
+    let asked = asked(NEAR);
 
-    let datagram = beacon_breach(beacon::Fault::LongDatagram, vec![asked.clone()]);
-    let batch = beacon_breach(beacon::Fault::LongBatch, vec![asked]);
+    let datagram = beacon_violation(beacon::Fault::LongDatagram, vec![asked.clone()]);
+    let batch = beacon_violation(beacon::Fault::LongBatch, vec![asked]);
 
-    assert_eq!((datagram.law, batch.law), (Law::SendFits, Law::SendFits));
+    assert_eq!(
+        (datagram.law, batch.law),
+        (Law::TransmitWithinLimits, Law::TransmitWithinLimits)
+    );
     assert_eq!(
         datagram.detail,
         "a datagram of 2000 octets exceeds the limit of 1472"
@@ -184,20 +240,20 @@ fn law_3_finds_long_datagrams_and_long_batches() {
 fn law_4_finds_a_machine_that_wakes_after_done() {
     let script = vec![UP, Step::Command(Command::Close), Step::Drain, Step::Drain];
 
-    let breach = breach(Fault::WakesAfterDone, script);
+    let violation = violation(Fault::WakesAfterDone, script);
 
-    assert_eq!(breach.law, Law::DoneIsFused, "{breach}");
-    assert_eq!(breach.detail, "after `Done` it gave no deadline");
+    assert_eq!(violation.law, Law::DoneIsFused, "{violation}");
+    assert_eq!(violation.detail, "after `Done` it gave no deadline");
 }
 
 #[test]
-fn law_5_finds_chance_that_does_not_come_from_the_seed() {
-    let breach = breach(Fault::ChanceOfItsOwn, vec![UP, arrive(&[b"?"])]);
+fn law_5_finds_random_numbers_that_do_not_come_from_the_seed() {
+    let violation = violation(Fault::RandomOutsideSeed, vec![UP, arrive(&[b"?"])]);
 
-    assert_eq!(breach.law, Law::Determined, "{breach}");
+    assert_eq!(violation.law, Law::Deterministic, "{violation}");
     assert!(
-        breach.detail.starts_with("a second run gave Sent"),
-        "{breach}"
+        violation.detail.starts_with("a second run gave Sent"),
+        "{violation}"
     );
 }
 
@@ -211,19 +267,19 @@ fn law_6_finds_a_stream_that_follows_the_clock_back() {
         arrive(&[b"late"]),
     ];
 
-    let breach = breach(Fault::ClockGoesBack, script);
+    let violation = violation(Fault::ClockGoesBack, script);
 
-    assert_eq!(breach.law, Law::TimeStandsStill, "{breach}");
+    assert_eq!(violation.law, Law::MonotonicTime, "{violation}");
     assert!(
-        breach
+        violation
             .detail
             .starts_with("with the clock standing still it gave"),
-        "{breach}"
+        "{violation}"
     );
 }
 
 #[test]
-fn law_6_is_blamed_for_what_breaks_only_while_the_clock_goes_back() {
+fn law_6_is_reported_for_a_violation_that_occurs_only_while_the_clock_goes_back() {
     let script = vec![
         UP,
         Step::Wait(Duration::from_secs(29)),
@@ -233,14 +289,15 @@ fn law_6_is_blamed_for_what_breaks_only_while_the_clock_goes_back() {
         Step::Drain,
     ];
 
-    let breach = try_check(&lines(Fault::ClockGoesBack, script)).expect_err("the fault is found");
+    let violation =
+        try_check(&lines(Fault::ClockGoesBack, script)).expect_err("the fault is found");
 
-    assert_eq!(breach.law, Law::TimeStandsStill, "{breach}");
+    assert_eq!(violation.law, Law::MonotonicTime, "{violation}");
     assert!(
-        breach
+        violation
             .detail
             .starts_with("law 2 holds while the clock stands still, and not here: idle until"),
-        "{breach}"
+        "{violation}"
     );
 }
 
@@ -253,38 +310,41 @@ fn law_6_finds_a_timer_set_from_an_unchecked_clock() {
         Step::Command(beacon::Command::Probe(1)),
     ];
 
-    let breach = beacon_breach(beacon::Fault::TimerFromTheClock, script);
+    let violation = beacon_violation(beacon::Fault::TimerFromTheClock, script);
 
-    assert_eq!(breach.law, Law::TimeStandsStill, "{breach}");
+    assert_eq!(violation.law, Law::MonotonicTime, "{violation}");
 }
 
 #[test]
 #[cfg(feature = "std")]
 fn law_7_finds_a_panic_and_quotes_it() {
-    let breach = breach(
+    let violation = violation(
         Fault::Panics,
         vec![UP, Step::Drain, arrive(&[b"fine", b"boom"])],
     );
 
-    assert_eq!(breach.law, Law::NoPanic, "{breach}");
-    assert_eq!(breach.detail, "it panicked: a frame it cannot bear");
+    assert_eq!(violation.law, Law::NoPanic, "{violation}");
+    assert_eq!(
+        violation.detail,
+        "it panicked: a frame that it does not handle"
+    );
 }
 
 #[test]
-fn law_8_finds_a_hoard() {
+fn law_8_finds_memory_that_is_never_freed() {
     let mut script = vec![UP];
     for _ in 0..12 {
         script.extend([arrive(&[&[1; 100]]), Step::Drain]);
     }
 
-    let breach = breach(Fault::Hoards, script);
+    let violation = violation(Fault::NeverFrees, script);
 
-    assert_eq!(breach.law, Law::MemoryIsBounded, "{breach}");
+    assert_eq!(violation.law, Law::BoundedMemory, "{violation}");
     assert!(
-        breach
+        violation
             .detail
-            .contains("bytes held by its own count, above the ceiling of 1024 and"),
-        "{breach}"
+            .contains("bytes used by its own count, above the limit of 1024 and"),
+        "{violation}"
     );
 }
 
@@ -296,9 +356,9 @@ fn law_8_finds_memory_that_every_datagram_takes() {
     };
     let script = vec![datagram; 300];
 
-    let breach = beacon_breach(beacon::Fault::RemembersAll, script);
+    let violation = beacon_violation(beacon::Fault::RemembersAll, script);
 
-    assert_eq!(breach.law, Law::MemoryIsBounded, "{breach}");
+    assert_eq!(violation.law, Law::BoundedMemory, "{violation}");
 }
 
 #[test]
@@ -309,31 +369,31 @@ fn law_8_finds_a_flooded_stream_that_is_read_on() {
     };
     let script = vec![UP, arrive(&[b"a", b"b"]), flood, Step::Drain];
 
-    let breach = breach(Fault::ReadsOnWhenFlooded, script);
+    let violation = violation(Fault::ReadsOnWhenFlooded, script);
 
-    assert_eq!(breach.law, Law::MemoryIsBounded, "{breach}");
+    assert_eq!(violation.law, Law::BoundedMemory, "{violation}");
     assert_eq!(
-        breach.detail,
-        "() was fed on while not wanted, and is read on"
+        violation.detail,
+        "() was fed while not wanted, and is still read"
     );
 }
 
 #[test]
-fn law_8_is_weighed_by_a_meter_too() {
-    // A meter that sees half a kilobyte more at each look stands for an allocator that counts.
+fn law_8_is_checked_by_an_allocator_that_counts_too() {
+    // Stands for the count of an allocator, which grows by half a kilobyte at each call.
     let mut allocated = 500;
     let meter = || {
         allocated += 512;
         allocated
     };
 
-    let breach = try_check_metered(&lines(Fault::None, vec![UP, Step::Drain]), meter);
+    let violation = try_check_metered(&lines(Fault::None, vec![UP, Step::Drain]), meter);
 
-    let breach = breach.expect_err("it grows");
-    assert_eq!(breach.law, Law::MemoryIsBounded, "{breach}");
+    let violation = violation.expect_err("it grows");
+    assert_eq!(violation.law, Law::BoundedMemory, "{violation}");
     assert!(
-        breach.detail.contains("bytes held by the meter"),
-        "{breach}"
+        violation.detail.contains("bytes used by the allocator"),
+        "{violation}"
     );
     assert_eq!(
         try_check_metered(&lines(Fault::None, vec![UP, Step::Drain]), || 500),
@@ -343,25 +403,27 @@ fn law_8_is_weighed_by_a_meter_too() {
 
 #[test]
 fn law_9_finds_a_machine_that_takes_chunks_for_frames() {
-    let breach = breach(Fault::EventPerChunk, vec![UP, arrive(&[b"one", b"two"])]);
+    let violation = violation(Fault::EventPerChunk, vec![UP, arrive(&[b"one", b"two"])]);
 
-    assert_eq!(breach.law, Law::ChunksVanish, "{breach}");
+    assert_eq!(violation.law, Law::ChunkingIndependent, "{violation}");
     assert!(
-        breach
+        violation
             .detail
             .starts_with("read whole the events were [Frame("),
-        "{breach}"
+        "{violation}"
     );
 }
 
 #[test]
 fn law_9_finds_heads_lost_when_split() {
-    let breach = breach(Fault::LosesSplitHeads, vec![UP, arrive(&[b"one"])]);
+    let violation = violation(Fault::LosesSplitHeads, vec![UP, arrive(&[b"one"])]);
 
-    assert_eq!(breach.law, Law::ChunksVanish, "{breach}");
+    assert_eq!(violation.law, Law::ChunkingIndependent, "{violation}");
     assert!(
-        breach.detail.contains("read octet by octet they were []"),
-        "{breach}"
+        violation
+            .detail
+            .contains("read octet by octet they were []"),
+        "{violation}"
     );
 }
 
@@ -369,41 +431,92 @@ fn law_9_finds_heads_lost_when_split() {
 fn law_11_finds_octets_between_full_and_free() {
     let send = Step::Command(Command::Send(b"now".to_vec()));
 
-    let breach = breach(
+    let violation = violation(
         Fault::WritesWhenFull,
         vec![UP, cue(Link::Full), send, Step::Drain, cue(Link::Free)],
     );
 
-    assert_eq!(breach.law, Law::Silence, "{breach}");
-    assert_eq!(breach.detail, "3 octets were written to () after `Full`");
+    assert_eq!(violation.law, Law::NoWriteWhenClosed, "{violation}");
+    assert_eq!(violation.detail, "3 octets were written to () after `Full`");
 }
 
 #[test]
 fn law_11_finds_octets_after_down() {
     let send = Step::Command(Command::Send(b"now".to_vec()));
 
-    let breach = breach(
+    let violation = violation(
         Fault::WritesAfterDown,
         vec![UP, send, cue(Link::Down(Cause::Reset)), Step::Drain],
     );
 
-    assert_eq!(breach.law, Law::Silence, "{breach}");
-    assert_eq!(breach.detail, "3 octets were written to () after `Down`");
+    assert_eq!(violation.law, Law::NoWriteWhenClosed, "{violation}");
+    assert_eq!(violation.detail, "3 octets were written to () after `Down`");
 }
 
 #[test]
 fn law_11_finds_octets_after_close() {
-    let breach = breach(
+    let violation = violation(
         Fault::WritesAfterClose,
         vec![UP, Step::Command(Command::Close), Step::Drain],
     );
 
-    assert_eq!(breach.law, Law::Silence, "{breach}");
-    assert_eq!(breach.detail, "1 octets were written to () after `Close`");
+    assert_eq!(violation.law, Law::NoWriteWhenClosed, "{violation}");
+    assert_eq!(
+        violation.detail,
+        "1 octets were written to () after `Close`"
+    );
 }
 
 #[test]
-fn law_11_holds_for_a_contact_until_it_comes_up() {
+fn law_11_finds_octets_after_cancel() {
+    let script = vec![
+        Step::Command(beacon::Command::Open(Tag(5))),
+        Step::Drain,
+        OPENED,
+        Step::Drain,
+        asked(beacon::OPENED),
+        Step::Command(beacon::Command::Cancel(0)),
+        Step::Drain,
+    ];
+
+    let violation = beacon_violation(beacon::Fault::WritesAfterCancel, script);
+
+    assert_eq!(violation.law, Law::NoWriteWhenClosed, "{violation}");
+    assert!(violation.detail.ends_with("after `Cancel`"), "{violation}");
+}
+
+#[test]
+fn a_cancelled_open_is_not_answered_and_its_path_brings_nothing() {
+    let open = Step::Command(beacon::Command::Open(Tag(5)));
+    let cancel = Step::Command(beacon::Command::Cancel(0));
+    let before = vec![
+        open.clone(),
+        Step::Drain,
+        cancel.clone(),
+        Step::Drain,
+        OPENED,
+        Step::Drain,
+    ];
+    let after = vec![
+        open,
+        Step::Drain,
+        OPENED,
+        Step::Drain,
+        cancel,
+        Step::Drain,
+        asked(beacon::OPENED),
+        Step::Drain,
+    ];
+
+    let before = try_check(&Case::<Beacon>::new(beacon::Fault::None, before)).unwrap();
+    let after = try_check(&Case::<Beacon>::new(beacon::Fault::None, after)).unwrap();
+
+    assert_eq!((before.asks, before.events, before.sends), (2, 0, 0));
+    assert_eq!((after.asks, after.events, after.sends), (2, 1, 0));
+}
+
+#[test]
+fn law_11_applies_to_a_contact_until_it_comes_up() {
     let down = Step::Link {
         at: NEAR,
         state: Link::Down(Cause::Closed),
@@ -415,9 +528,9 @@ fn law_11_holds_for_a_contact_until_it_comes_up() {
     let probe = Step::Command(beacon::Command::Probe(1));
 
     let script = vec![down, probe, Step::Drain, up, Step::Drain];
-    let breach = beacon_breach(beacon::Fault::WritesWhenDown, script.clone());
+    let violation = beacon_violation(beacon::Fault::WritesWhenDown, script.clone());
 
-    assert_eq!(breach.law, Law::Silence, "{breach}");
+    assert_eq!(violation.law, Law::NoWriteWhenClosed, "{violation}");
     let sound = try_check(&Case::<Beacon>::new(beacon::Fault::None, script)).unwrap();
     assert_eq!(sound.sends, 3, "the probe goes out once it is up");
 }
@@ -426,11 +539,11 @@ fn law_11_holds_for_a_contact_until_it_comes_up() {
 fn law_12_finds_a_stream_that_is_never_wanted_again() {
     let script = vec![UP, arrive(&[b"a", b"b", b"c"]), Step::Drain];
 
-    let breach = breach(Fault::NeverWantsAgain, script);
+    let violation = violation(Fault::NeverWantsAgain, script);
 
-    assert_eq!(breach.law, Law::WantedAgain, "{breach}");
+    assert_eq!(violation.law, Law::ReadResumes, "{violation}");
     assert_eq!(
-        breach.detail,
+        violation.detail,
         "() is not wanted, and nothing is left to wait for"
     );
 }
@@ -449,16 +562,16 @@ fn a_breach_names_law_and_step_and_gives_a_small_script_to_paste() {
         Step::Back(Duration::from_secs(1)),
     ];
 
-    let breach = breach(Fault::WakesAfterDone, script);
+    let violation = violation(Fault::WakesAfterDone, script);
 
     assert_eq!(
-        breach.to_string(),
+        violation.to_string(),
         "\
-broken at step 2, law 4: `Done` is fused
+violated at step 2, law 4: `Done` is fused
   after `Done` it gave no deadline
 by this script:
 Case::<farlink::laws::tests::lines::Lines> {
-    config: Config { fault: WakesAfterDone, has_gate: false },
+    config: Config { fault: WakesAfterDone, must_accept: false },
     seed: 0,
     limits: Limits::new(1472, 44, 65536),
     script: vec![
@@ -518,10 +631,10 @@ fn check_panics_with_the_breach() {
 }
 
 #[test]
-fn octets_behind_a_gate_are_held_however_they_are_cut() {
+fn octets_behind_a_decision_are_kept_however_they_are_chunked() {
     let config = lines::Config {
         fault: Fault::None,
-        has_gate: true,
+        must_accept: true,
     };
     let script = vec![
         UP,
@@ -533,15 +646,15 @@ fn octets_behind_a_gate_are_held_however_they_are_cut() {
 
     let summary = try_check(&Case::<Lines>::new(config, script)).unwrap();
 
-    // The last event is the end, after the silence that follows the script.
-    assert_eq!((summary.events, summary.cut), (5, 5));
+    // The last event is the loss, after the silence that follows the script.
+    assert_eq!((summary.events, summary.chunked_steps), (5, 5));
 }
 
 #[test]
-fn a_stream_is_handed_over_with_the_same_octets_however_it_was_cut() {
+fn a_stream_is_detached_with_the_same_octets_however_it_was_chunked() {
     let config = lines::Config {
         fault: Fault::None,
-        has_gate: true,
+        must_accept: true,
     };
     let script = vec![
         UP,
@@ -551,11 +664,11 @@ fn a_stream_is_handed_over_with_the_same_octets_however_it_was_cut() {
 
     let summary = try_check(&Case::<Lines>::new(config, script)).unwrap();
 
-    assert_eq!((summary.asks, summary.cut), (1, 3));
+    assert_eq!((summary.asks, summary.chunked_steps), (1, 3));
 }
 
 #[test]
-fn octets_that_waited_for_room_may_speak_before_or_behind_it() {
+fn events_of_octets_that_waited_for_room_may_come_before_or_after_it() {
     let send = |len| Step::Command(Command::Send(vec![b'-'; len]));
     let script = vec![
         UP,
@@ -570,8 +683,8 @@ fn octets_that_waited_for_room_may_speak_before_or_behind_it() {
 
     let summary = try_check(&lines(Fault::None, script)).unwrap();
 
-    // Four frames, the room and the end.
-    assert_eq!((summary.events, summary.cut), (6, 8));
+    // Four frames, the room and the loss.
+    assert_eq!((summary.events, summary.chunked_steps), (6, 8));
 }
 
 #[test]
@@ -580,7 +693,7 @@ fn an_abort_may_lose_what_another_chunking_has_sent() {
 
     let summary = try_check(&lines(Fault::None, vec![UP, reset])).unwrap();
 
-    assert_eq!((summary.events, summary.cut), (3, 2));
+    assert_eq!((summary.events, summary.chunked_steps), (3, 2));
 }
 
 #[test]
@@ -602,11 +715,8 @@ fn an_open_is_answered_where_it_was_asked() {
 }
 
 #[test]
-fn what_was_to_be_written_delays_done_and_not_for_ever() {
-    let asked = Step::Receive {
-        from: NEAR,
-        octets: b"?".to_vec(),
-    };
+fn unsent_answers_delay_done_until_they_can_be_sent() {
+    let asked = asked(NEAR);
     let cue = |state| Step::Link { at: NEAR, state };
     let stop = Step::Command(beacon::Command::Stop);
     let full = vec![cue(Link::Full), asked, stop, Step::Drain];
@@ -625,7 +735,7 @@ fn the_laws_are_numbered_as_they_are_listed() {
 
     assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
     assert!(
-        Law::Silence
+        Law::NoWriteWhenClosed
             .to_string()
             .starts_with("law 11: nothing is written between")
     );

@@ -1,7 +1,7 @@
 //! Blocks that are one red segment.
 
 use super::{Frame, Put, Turn, put_body};
-use crate::ltp::engine::{Engine, Key, What};
+use crate::ltp::engine::{Engine, Key, What, start};
 use crate::ltp::sender::{Left, State};
 use crate::ltp::wire::{Body, Color, Data, SessionId, header_len};
 use crate::{Addr, Transmit};
@@ -47,7 +47,7 @@ impl<A: Addr> Engine<A> {
             Put::Never => return None,
         };
         self.stats.segments_sent += 1;
-        span.count(now, len);
+        span.pacer.on_sent(now, len);
         span.flight.octets += brief.len();
         span.fresh.pop_front();
         let serial = brief.serial;
@@ -56,7 +56,7 @@ impl<A: Addr> Engine<A> {
         brief.left = Some(Left {
             at: now,
             len,
-            timer: self.timers.set(due, slot, Key { slot, what }, is_frozen),
+            timer: start(&mut self.timers, due, Key { slot, what }, is_frozen),
         });
         Some(Turn::More)
     }

@@ -8,10 +8,10 @@ use core::ops::Range;
 use core::time::Duration;
 
 use super::{Piece, Put, Turn};
+use crate::kit::TimerId;
 use crate::ltp::engine::{Engine, What};
 use crate::ltp::sender::{Repair, Sending};
 use crate::ltp::span::{Control, Role, Span};
-use crate::ltp::timers::TimerId;
 use crate::ltp::wire::{Color, Mark, SessionId};
 use crate::{Addr, Instant, Transmit};
 
@@ -24,7 +24,7 @@ pub(in crate::ltp) struct Spare {
 }
 
 impl Spare {
-    pub(in crate::ltp) fn allocated(&self) -> usize {
+    pub(in crate::ltp) fn memory_used(&self) -> usize {
         let gaps: usize = self.echoes.iter().map(|echo| echo.gaps.capacity()).sum();
         self.echoes.capacity() * size_of::<Echo>() + gaps * size_of::<Range<u64>>()
     }

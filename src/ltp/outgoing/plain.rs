@@ -37,7 +37,7 @@ impl<A: Addr> Engine<A> {
         let before = sending.next;
         let due = span.checkpoint_due(sending);
         while let Some(row) = span.next_row(sending, frame, due, now) {
-            if span.held_back(now).is_some() {
+            if span.pacer.blocked_until(now).is_some() {
                 return Some(Turn::More);
             }
             let (written, len) = if span.keys.overhead() == 0 {
@@ -54,7 +54,7 @@ impl<A: Addr> Engine<A> {
             }
             let segments = u32::try_from(written).unwrap_or(u32::MAX);
             sending.unchecked = sending.unchecked.saturating_add(segments);
-            span.count(now, len);
+            span.pacer.on_sent(now, len);
             self.stats.segments_sent += written;
         }
         // The rate is asked anew before whatever comes next.

@@ -10,11 +10,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{EVENT, Reception, Stage};
+use crate::kit::RangeSet;
 use crate::ltp::adapt::Copies;
 use crate::ltp::api::{Event, Service};
 use crate::ltp::closed::End;
-use crate::ltp::engine::{Engine, Key, What};
-use crate::ltp::ranges::RangeSet;
+use crate::ltp::engine::{Engine, Key, What, start};
 use crate::ltp::report::{Reports, Told};
 use crate::ltp::sender::segments;
 use crate::ltp::span::{Control, Span};
@@ -187,7 +187,7 @@ impl<A: Addr> Engine<A> {
             return false;
         }
         let what = What::Report { session, serial };
-        let timer = self.timers.set(due, slot, Key { slot, what }, is_frozen);
+        let timer = start(&mut self.timers, due, Key { slot, what }, is_frozen);
         brief.told.left = Some((now, len, timer));
         true
     }

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::{Cancel, Reception, Reports, Stage};
+use crate::kit::RangeSet;
 use crate::ltp::api::Service;
 use crate::ltp::engine::Engine;
-use crate::ltp::ranges::RangeSet;
 use crate::ltp::snapshot::{
     Age, Restored, SavedImport, SavedPiece, SavedReception, SavedStage, must, set_of,
 };

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{Outstanding, Sending, State};
+use crate::kit::RangeSet;
+use crate::kit::TimerId;
 use crate::ltp::api::Event;
 use crate::ltp::engine::Engine;
 use crate::ltp::outgoing::Spare;
-use crate::ltp::ranges::RangeSet;
 use crate::ltp::span::Control;
-use crate::ltp::timers::TimerId;
 use crate::ltp::wire::{Checkpoint, Mark, Report, SessionId};
 use crate::{Addr, Instant, Tag};
 

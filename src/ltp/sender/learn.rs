@@ -5,9 +5,9 @@ use core::ops::Range;
 
 use super::{Outstanding, Sending};
 use crate::Addr;
+use crate::kit::TimerId;
 use crate::ltp::engine::Engine;
 use crate::ltp::span::Span;
-use crate::ltp::timers::TimerId;
 use crate::ltp::wire::Mark;
 
 /// Octets of a segment that are not data, roughly.

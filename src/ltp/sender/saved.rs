@@ -9,9 +9,9 @@ use smallvec::SmallVec;
 
 use super::{Cancel, Export, FIRST_SERIALS, MOST_SERIAL_RANGES, Repair, Run, Sending, State};
 use crate::Addr;
+use crate::kit::RangeSet;
 use crate::ltp::engine::Engine;
 use crate::ltp::outgoing::Spare;
-use crate::ltp::ranges::RangeSet;
 use crate::ltp::snapshot::{
     Age, Restored, SavedBlock, SavedExport, SavedRun, SavedSending, must, set_of,
 };

@@ -5,9 +5,9 @@ use core::net::{IpAddr, SocketAddr};
 
 /// Bound sockets, sorted by port: those that may be in each other's way are neighbours.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Bound(Vec<(u16, IpAddr)>);
+pub(super) struct BoundSockets(Vec<(u16, IpAddr)>);
 
-impl Bound {
+impl BoundSockets {
     pub(super) fn contains(&self, socket: SocketAddr) -> bool {
         self.0.binary_search(&key(socket)).is_ok()
     }
@@ -37,11 +37,6 @@ impl Bound {
         }
     }
 
-    /// Returns the socket with the lowest port.
-    pub(super) fn first(&self) -> Option<&(u16, IpAddr)> {
-        self.0.first()
-    }
-
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }
@@ -61,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_port_is_taken_by_its_address_by_all_addresses_and_for_all() {
-        let mut bound = Bound::default();
+        let mut bound = BoundSockets::default();
         assert!(bound.insert(socket("10.0.0.1:53")));
 
         assert!(!bound.insert(socket("10.0.0.1:53")));

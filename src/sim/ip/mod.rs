@@ -6,16 +6,15 @@
 
 mod bound;
 mod nat;
+mod nat_table;
 mod oracle;
 mod sockets;
 mod stack;
-mod table;
 mod tcp;
 
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
@@ -25,78 +24,78 @@ pub use nat::{
     Conflict, Filtering, Hairpin, Mapping, Nat, Parity, Pooling, Ports, Refresh, SimultaneousOpen,
     Stray, Translation, Unsolicited,
 };
-pub use table::Binding;
+pub use nat_table::Binding;
 pub use tcp::Tcp;
 
-pub(super) use sockets::TcpWake;
-pub(super) use stack::Stack;
+pub(super) use sockets::TcpTimer;
+pub(super) use stack::IpStack;
 
-use super::happening::Rare;
-use super::links::{Point, WayId};
-use super::lookup::Lookup;
+use super::direction::Departure;
+use super::event::RareEvent;
+use super::lines::{DirectionId, LineEnd};
+use super::lookup_map::Lookup;
 use super::trace::PacketId;
-use super::traffic::{By, Head};
-use super::way::Departure;
-use super::world::Lodging;
-use super::{Carrier, Flags, Ip, Line, NatId, Node, Place, Why, World, misuse};
+use super::traffic::{PacketHeader, SentBy};
+use super::world::AddressState;
+use super::{AnyAddr, DropReason, Ip, Line, NatId, Node, PacketKind, TcpFlags, World, misuse};
 use crate::{Path, Proto};
-use table::{Refusal, Table};
-use tcp::Segment;
+use nat_table::{NatDrop, NatPacket, NatTable};
+use tcp::TcpHeader;
 
 /// The public network; the one behind the NAT of index n has index n + 1.
 const PUBLIC: usize = 0;
 
 /// All networks and NATs of a world.
 pub(super) struct Internet {
-    nets: Vec<Net>,
-    nats: Vec<Gate>,
+    nets: Vec<Network>,
+    nats: Vec<NatState>,
     /// How many addresses were given to hosts and NATs.
     addresses: u32,
 }
 
-struct Net {
+struct Network {
     members: Lookup<IpAddr, Node>,
     /// Of neighbours that have no line of their own.
     line: Arc<Line>,
 }
 
 /// A NAT between the network of its index plus one and `outer`.
-struct Gate {
+struct NatState {
     outer: usize,
     /// Of what it sent last outside, and inside.
-    routes: [Option<Route>; 2],
-    table: Table,
+    routes: [Option<IpRoute>; 2],
+    table: NatTable,
 }
 
 /// The next hop of a node's packets to an address, kept for the next packet.
 #[derive(Debug, Clone, Copy)]
-struct Route {
+struct IpRoute {
     net: usize,
     dst: IpAddr,
     /// How many addresses there were in the world: a further one may be nearer.
     addresses: u32,
     hop: Node,
-    way: WayId,
+    direction: DirectionId,
 }
 
 /// What an IP packet carries beside its octets.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Header {
+pub(super) struct IpHeader {
     src: SocketAddr,
     dst: SocketAddr,
     /// Of a TCP segment.
-    segment: Option<Segment>,
+    segment: Option<TcpHeader>,
     /// The network that it is in.
     net: usize,
     /// Whether a line flipped a bit: its checksum is wrong from there on, whatever NATs do to it.
     pub(super) is_corrupted: bool,
 }
 
-impl Header {
-    pub(super) const fn carrier(&self) -> Carrier {
+impl IpHeader {
+    pub(super) const fn kind(&self) -> PacketKind {
         match self.segment {
-            Some(segment) => Carrier::Tcp(segment.flags),
-            None => Carrier::Datagram,
+            Some(segment) => PacketKind::Tcp(segment.flags),
+            None => PacketKind::Datagram,
         }
     }
 
@@ -107,7 +106,7 @@ impl Header {
         }
     }
 
-    const fn flags(&self) -> Option<Flags> {
+    const fn flags(&self) -> Option<TcpFlags> {
         match self.segment {
             Some(segment) => Some(segment.flags),
             None => None,
@@ -116,15 +115,15 @@ impl Header {
 }
 
 /// A SYN that a NAT let nobody in for, and that it has not answered.
-pub(super) struct Denied {
+pub(super) struct DeniedSyn {
     nat: NatId,
-    header: Header,
+    header: IpHeader,
     len: usize,
 }
 
 impl Internet {
     pub(super) fn new() -> Self {
-        let public = Net {
+        let public = Network {
             members: Lookup::default(),
             line: Arc::new(Line::delayed(Duration::from_millis(10))),
         };
@@ -135,24 +134,9 @@ impl Internet {
         }
     }
 
-    /// Reads something of a NAT.
-    pub(super) fn glance(&self, nat: NatId) {
-        if let Some(gate) = self.nats.get(nat.index()) {
-            black_box((gate.outer, gate.routes.first().map(Option::is_some)));
-            gate.table.glance();
-        }
-    }
-
-    /// Reads something of what a NAT knows.
-    pub(super) fn glance_further(&self, nat: NatId) {
-        if let Some(gate) = self.nats.get(nat.index()) {
-            gate.table.glance_further();
-        }
-    }
-
-    fn gate(&mut self, nat: NatId) -> &mut Gate {
+    fn nat_state(&mut self, nat: NatId) -> &mut NatState {
         match self.nats.get_mut(nat.index()) {
-            Some(gate) => gate,
+            Some(nat_state) => nat_state,
             None => misuse("the NAT belongs to another world"),
         }
     }
@@ -165,7 +149,7 @@ impl Internet {
             }
             // NATs are made after those that they are behind, so this ends.
             match net.checked_sub(1).and_then(|nat| self.nats.get(nat)) {
-                Some(gate) => net = gate.outer,
+                Some(nat_state) => net = nat_state.outer,
                 None => return false,
             }
         }
@@ -191,22 +175,22 @@ impl World {
         let name = addresses.first().map(|address| format!("NAT {address}"));
         self.trace.add_name(Node::Nat(id), name.unwrap_or_default());
         for address in &addresses {
-            self.register(outer, *address, Node::Nat(id));
+            self.register_address(outer, *address, Node::Nat(id));
         }
-        let chance = self.seed.child(&format!("nat {}", id.0)).rng();
-        self.net.nets.push(Net {
+        let rng = self.seed.child(&format!("nat {}", id.0)).rng();
+        self.net.nets.push(Network {
             members: Lookup::default(),
             line: Arc::new(Line::default()),
         });
-        self.net.nats.push(Gate {
+        self.net.nats.push(NatState {
             outer,
             routes: [None; 2],
-            table: Table::new(nat, addresses, chance),
+            table: NatTable::new(nat, addresses, rng),
         });
         id
     }
 
-    fn register(&mut self, net: usize, address: IpAddr, node: Node) {
+    fn register_address(&mut self, net: usize, address: IpAddr, node: Node) {
         let Some(members) = self.net.nets.get_mut(net).map(|net| &mut net.members) else {
             misuse("the NAT belongs to another world");
         };
@@ -216,20 +200,20 @@ impl World {
         }
         // A firewall keeps addresses as they are, so its neighbours find them at the firewall.
         if let Some(nat) = net.checked_sub(1).map(NatId::new) {
-            let gate = self.net.gate(nat);
-            if gate.table.is_firewall() {
-                let outer = gate.outer;
-                self.register(outer, address, Node::Nat(nat));
+            let nat_state = self.net.nat_state(nat);
+            if nat_state.table.is_firewall() {
+                let outer = nat_state.outer;
+                self.register_address(outer, address, Node::Nat(nat));
             }
         }
     }
 
-    pub(super) fn settle_in(&mut self, id: super::HostId, ip: Ip) -> Stack {
+    pub(super) fn register_ip(&mut self, id: super::HostId, ip: Ip) -> IpStack {
         let addresses: Vec<(IpAddr, usize)> = ip.into_homes().collect();
         for (address, net) in &addresses {
-            self.register(*net, *address, Node::Host(id));
+            self.register_address(*net, *address, Node::Host(id));
         }
-        Stack::new(addresses, &self.seed.child(&format!("stack {}", id.0)))
+        IpStack::new(addresses, &self.seed.child(&format!("stack {}", id.0)))
     }
 
     /// Sets the line between neighbours in the public network that have none of their own. Without it, it
@@ -251,14 +235,14 @@ impl World {
 
     /// Lets a NAT forget all its mappings, as when its power fails.
     pub fn forget(&mut self, nat: NatId) {
-        self.net.gate(nat).table.forget();
+        self.net.nat_state(nat).table.forget();
     }
 
     /// Returns the mappings that a NAT has at this time, in the order in which it made them.
     #[must_use]
     pub fn bindings(&self, nat: NatId) -> Vec<Binding> {
         match self.net.nats.get(nat.index()) {
-            Some(gate) => gate.table.bindings(self.now),
+            Some(nat_state) => nat_state.table.bindings(self.now),
             None => misuse("the NAT belongs to another world"),
         }
     }
@@ -271,21 +255,25 @@ impl World {
     fn nets_of(&self, node: Node) -> Vec<usize> {
         match node {
             Node::Nat(nat) => {
-                let outer = self.net.nats.get(nat.index()).map(|gate| gate.outer);
+                let outer = self
+                    .net
+                    .nats
+                    .get(nat.index())
+                    .map(|nat_state| nat_state.outer);
                 outer.into_iter().chain([nat.index() + 1]).collect()
             }
-            Node::Host(id) => match self.hosts.get(id.index()).map(|slot| &slot.lodging) {
-                Some(Lodging::Ip(stack)) => stack.nets().collect(),
+            Node::Host(id) => match self.hosts.get(id.index()).map(|slot| &slot.address) {
+                Some(AddressState::Ip(stack)) => stack.nets().collect(),
                 _ => Vec::new(),
             },
         }
     }
 
     /// Finds the way to a neighbour, laying the network's own line when there is none.
-    fn way_in(&mut self, net: usize, from: Node, to: Node) -> Option<WayId> {
-        let (start, end) = (Point::Node(from), Point::Node(to));
-        if let Some(way) = self.links.find(start, end) {
-            return Some(way);
+    fn direction_in(&mut self, net: usize, from: Node, to: Node) -> Option<DirectionId> {
+        let (start, end) = (LineEnd::Node(from), LineEnd::Node(to));
+        if let Some(direction) = self.links.find(start, end) {
+            return Some(direction);
         }
         let line = if from == to {
             Arc::new(Line::default())
@@ -296,27 +284,27 @@ impl World {
     }
 
     /// Returns the way on which a packet leaves `from`.
-    fn way_out(&mut self, from: Node, header: &Header) -> Option<(WayId, Node)> {
-        let Header { net, dst, .. } = *header;
+    fn direction_out(&mut self, from: Node, header: &IpHeader) -> Option<(DirectionId, Node)> {
+        let IpHeader { net, dst, .. } = *header;
         let (dst, addresses) = (dst.ip(), self.net.addresses);
-        if let Some(route) = *self.kept_route(from, net)?
+        if let Some(route) = *self.cached_route(from, net)?
             && (route.net, route.dst, route.addresses) == (net, dst, addresses)
         {
-            return Some((route.way, route.hop));
+            return Some((route.direction, route.hop));
         }
         let hop = self.net.next_hop(net, dst)?;
-        let way = self.way_in(net, from, hop)?;
-        *self.kept_route(from, net)? = Some(Route {
+        let direction = self.direction_in(net, from, hop)?;
+        *self.cached_route(from, net)? = Some(IpRoute {
             net,
             dst,
             addresses,
             hop,
-            way,
+            direction,
         });
-        Some((way, hop))
+        Some((direction, hop))
     }
 
-    fn kept_route(&mut self, from: Node, net: usize) -> Option<&mut Option<Route>> {
+    fn cached_route(&mut self, from: Node, net: usize) -> Option<&mut Option<IpRoute>> {
         match from {
             Node::Host(id) => Some(&mut self.stack(id).route),
             Node::Nat(nat) => {
@@ -327,126 +315,140 @@ impl World {
     }
 
     /// Sends a packet on from `from`, who is not held up by a queue.
-    fn pass_on(&mut self, from: Node, header: Header, octets: Bytes, packet: Option<PacketId>) {
-        let Some((way, to)) = self.way_out(from, &header) else {
-            return self.trace.lost(packet, self.now, Why::NoHost);
+    fn forward(&mut self, from: Node, header: IpHeader, octets: Bytes, packet: Option<PacketId>) {
+        let Some((direction, to)) = self.direction_out(from, &header) else {
+            return self.trace.lost(packet, self.now, DropReason::NoHost);
         };
-        let Some(departure) = self.depart(way, octets.len(), By::Network) else {
+        let Some(departure) = self.depart(direction, octets.len(), SentBy::Network) else {
             return;
         };
         self.trace.change(packet, |packet| packet.to = Some(to));
         match departure {
-            Departure::Sent { at, .. } => self.fly(way, at, Head::Ip(to, header), octets, packet),
+            Departure::Sent { at, .. } => {
+                self.propagate(direction, at, PacketHeader::Ip(to, header), octets, packet)
+            }
             Departure::Lost(why) => self.trace.lost(packet, self.now, why),
-            Departure::Held(_) => self.trace.lost(packet, self.now, Why::QueueFull),
+            Departure::Held(_) => self.trace.lost(packet, self.now, DropReason::QueueFull),
         }
     }
 
     /// A packet reaches a node on IP.
-    pub(super) fn come_by(
+    pub(super) fn ip_arrives(
         &mut self,
         to: Node,
-        header: Header,
+        header: IpHeader,
         octets: Bytes,
         packet: Option<PacketId>,
     ) {
         match to {
             Node::Host(_) if header.is_corrupted && header.segment.is_some() => {
-                self.trace.lost(packet, self.now, Why::Checksum);
+                self.trace.lost(packet, self.now, DropReason::Checksum);
             }
             Node::Host(id) => self.receive_ip(id, header, &octets, packet),
             Node::Nat(nat) if header.net == nat.index() + 1 => {
-                self.go_out(nat, header, octets, packet);
+                self.nat_outbound(nat, header, octets, packet);
             }
-            Node::Nat(nat) => self.come_in(nat, header, octets, packet),
+            Node::Nat(nat) => self.nat_inbound(nat, header, octets, packet),
         }
     }
 
     /// A packet from behind a NAT reaches it.
-    fn go_out(&mut self, nat: NatId, header: Header, octets: Bytes, packet: Option<PacketId>) {
+    fn nat_outbound(
+        &mut self,
+        nat: NatId,
+        header: IpHeader,
+        octets: Bytes,
+        packet: Option<PacketId>,
+    ) {
         let now = self.now;
-        let gate = self.net.gate(nat);
-        let outer = gate.outer;
+        let nat_state = self.net.nat_state(nat);
+        let outer = nat_state.outer;
         let flow = header.flow();
-        if gate.table.owns(header.dst.ip()) {
-            return match gate.table.hairpin(now, flow) {
+        if nat_state.table.owns(header.dst.ip()) {
+            return match nat_state.table.hairpin(now, flow) {
                 Ok((src, dst)) => {
-                    let header = Header { src, dst, ..header };
-                    self.pass_on(Node::Nat(nat), header, octets, packet);
+                    let header = IpHeader { src, dst, ..header };
+                    self.forward(Node::Nat(nat), header, octets, packet);
                 }
-                Err(refusal) => self.turn_away(nat, refusal, header, octets.len(), packet),
+                Err(refusal) => self.nat_drop(nat, refusal, header, octets.len(), packet),
             };
         }
-        match gate.table.outbound(now, flow) {
+        match nat_state.table.outbound(now, flow) {
             Ok(src) => {
-                let header = Header {
+                let header = IpHeader {
                     src,
                     net: outer,
                     ..header
                 };
-                self.pass_on(Node::Nat(nat), header, octets, packet);
+                self.forward(Node::Nat(nat), header, octets, packet);
             }
-            Err(refusal) => self.turn_away(nat, refusal, header, octets.len(), packet),
+            Err(refusal) => self.nat_drop(nat, refusal, header, octets.len(), packet),
         }
     }
 
     /// A packet from outside reaches a NAT.
-    fn come_in(&mut self, nat: NatId, header: Header, octets: Bytes, packet: Option<PacketId>) {
+    fn nat_inbound(
+        &mut self,
+        nat: NatId,
+        header: IpHeader,
+        octets: Bytes,
+        packet: Option<PacketId>,
+    ) {
         let now = self.now;
-        match self.net.gate(nat).table.inbound(now, header.flow()) {
+        match self.net.nat_state(nat).table.inbound(now, header.flow()) {
             Ok(dst) => {
-                let header = Header {
+                let header = IpHeader {
                     dst,
                     net: nat.index() + 1,
                     ..header
                 };
-                self.pass_on(Node::Nat(nat), header, octets, packet);
+                self.forward(Node::Nat(nat), header, octets, packet);
             }
-            Err(refusal) => self.turn_away(nat, refusal, header, octets.len(), packet),
+            Err(refusal) => self.nat_drop(nat, refusal, header, octets.len(), packet),
         }
     }
 
-    fn turn_away(
+    fn nat_drop(
         &mut self,
         nat: NatId,
-        refusal: Refusal,
-        header: Header,
+        refusal: NatDrop,
+        header: IpHeader,
         len: usize,
         packet: Option<PacketId>,
     ) {
         self.trace.lost(packet, self.now, refusal.why);
-        let denied = Denied { nat, header, len };
+        let denied = DeniedSyn { nat, header, len };
         match refusal.reset_after {
             None => {}
             Some(Duration::ZERO) => self.refuse(&denied),
-            Some(after) => self.plan(
+            Some(after) => self.schedule_rare(
                 self.now + after,
-                Rare::Refuse(alloc::boxed::Box::new(denied)),
+                RareEvent::Refuse(alloc::boxed::Box::new(denied)),
             ),
         }
     }
 
     /// The time of patience is over: unless a SYN went out for the connection meanwhile, the one that came
     /// in is refused (RFC 5382 REQ-4).
-    pub(super) fn refuse_denied(&mut self, denied: &Denied) {
+    pub(super) fn refuse_denied(&mut self, denied: &DeniedSyn) {
         let now = self.now;
         let flow = denied.header.flow();
-        if !self.net.gate(denied.nat).table.has_opened(now, flow) {
+        if !self.net.nat_state(denied.nat).table.has_opened(now, flow) {
             self.refuse(denied);
         }
     }
 
-    fn refuse(&mut self, denied: &Denied) {
-        let Denied { nat, header, len } = *denied;
+    fn refuse(&mut self, denied: &DeniedSyn) {
+        let DeniedSyn { nat, header, len } = *denied;
         self.send_refusal(Node::Nat(nat), header, len);
     }
 
     /// Answers a segment of `len` octets of data with RST, as a closed port does, unless it is one itself.
-    fn send_refusal(&mut self, from: Node, header: Header, len: usize) {
+    fn send_refusal(&mut self, from: Node, header: IpHeader, len: usize) {
         let Some(segment) = header.segment.filter(|segment| !segment.flags.rst) else {
             return;
         };
-        let answer = Header {
+        let answer = IpHeader {
             src: header.dst,
             dst: header.src,
             segment: Some(segment.refusal(len)),
@@ -457,22 +459,22 @@ impl World {
     }
 
     /// Sends a TCP segment and notes it in the trace.
-    fn send_segment(&mut self, from: Node, header: Header, data: Bytes, is_repeated: bool) {
+    fn send_segment(&mut self, from: Node, header: IpHeader, data: Bytes, is_repeated: bool) {
         let to = self.net.next_hop(header.net, header.dst.ip());
-        let place = Place::Path(Path::tcp(header.src, header.dst));
-        let packet = self.note_sent(from, to, place, header.carrier(), &data, Some(is_repeated));
+        let addr = AnyAddr::Path(Path::tcp(header.src, header.dst));
+        let packet = self.trace_sent(from, to, addr, header.kind(), &data, Some(is_repeated));
         if let Some(segment) = header.segment {
             let numbers = (segment.seq, segment.ack);
             self.trace
                 .change(packet, |packet| packet.numbers = Some(numbers));
         }
-        self.pass_on(from, header, data, packet);
+        self.forward(from, header, data, packet);
     }
 }
 
-impl Header {
-    const fn flow(&self) -> table::Flow {
-        table::Flow {
+impl IpHeader {
+    const fn flow(&self) -> NatPacket {
+        NatPacket {
             proto: self.proto(),
             src: self.src,
             dst: self.dst,

@@ -11,9 +11,9 @@ use core::time::Duration;
 ///
 /// let mut world = World::new(1);
 /// let step = Ports::Sequential { first: 1024, step: 2 };
-/// let carrier = world.nat(Ip::at([198, 51, 100, 1]), Nat { ports: step, ..Nat::symmetric() });
+/// let kind = world.nat(Ip::at([198, 51, 100, 1]), Nat { ports: step, ..Nat::symmetric() });
 /// let home = Nat { hairpin: Hairpin::Off, ..Nat::port_restricted_cone() };
-/// let home = world.nat(Ip::at([100, 64, 0, 1]).behind(carrier), home);
+/// let home = world.nat(Ip::at([100, 64, 0, 1]).behind(kind), home);
 /// # let _ = home;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]

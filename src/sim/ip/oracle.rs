@@ -8,8 +8,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::super::{Flags, HostId, NatId, Node, World};
-use super::table::{Flow, Table};
+use super::super::{HostId, NatId, Node, TcpFlags, World};
+use super::nat_table::{NatPacket, NatTable};
 use super::{Internet, PUBLIC};
 use crate::{Instant, Proto};
 
@@ -80,16 +80,16 @@ impl World {
         homes(one).iter().any(|one| {
             homes(other).iter().any(|other| {
                 one.ip.is_ipv4() == other.ip.is_ipv4()
-                    && Peers::new(&self.net, proto, [*one, *other]).find_path()
+                    && PeerPair::new(&self.net, proto, [*one, *other]).find_path()
             })
         })
     }
 
-    fn homes(&self, id: HostId) -> Vec<Home> {
-        match self.hosts.get(id.index()).map(|slot| &slot.lodging) {
-            Some(super::Lodging::Ip(stack)) => stack
+    fn homes(&self, id: HostId) -> Vec<HostAddress> {
+        match self.hosts.get(id.index()).map(|slot| &slot.address) {
+            Some(super::AddressState::Ip(stack)) => stack
                 .addresses()
-                .map(|(ip, net)| Home { id, ip, net })
+                .map(|(ip, net)| HostAddress { id, ip, net })
                 .collect(),
             _ => Vec::new(),
         }
@@ -98,7 +98,7 @@ impl World {
 
 /// A host with one of its addresses.
 #[derive(Debug, Clone, Copy)]
-struct Home {
+struct HostAddress {
     id: HostId,
     ip: IpAddr,
     net: usize,
@@ -106,12 +106,12 @@ struct Home {
 
 /// One of the two peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum PeerSide {
     One,
     Other,
 }
 
-impl Side {
+impl PeerSide {
     const BOTH: [Self; 2] = [Self::One, Self::Other];
 
     const fn peer(self) -> Self {
@@ -132,18 +132,18 @@ impl Side {
 
 /// Two peers with the NATs before them.
 #[derive(Clone)]
-struct Peers<'w> {
+struct PeerPair<'w> {
     net: &'w Internet,
     proto: Proto,
-    homes: [Home; 2],
-    tables: BTreeMap<NatId, Table>,
+    homes: [HostAddress; 2],
+    tables: BTreeMap<NatId, NatTable>,
     known: [BTreeSet<SocketAddr>; 2],
     /// Mappings that everybody could tell before they were made.
     foreseen: BTreeSet<(NatId, SocketAddr)>,
 }
 
 /// How a packet fared.
-struct Passage {
+struct PacketPath {
     /// From where it came, as far as it came.
     source: SocketAddr,
     /// Whom it reached.
@@ -155,11 +155,11 @@ struct Passage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reached {
     Server,
-    Peer(Side),
+    Peer(PeerSide),
 }
 
-impl<'w> Peers<'w> {
-    fn new(net: &'w Internet, proto: Proto, homes: [Home; 2]) -> Self {
+impl<'w> PeerPair<'w> {
+    fn new(net: &'w Internet, proto: Proto, homes: [HostAddress; 2]) -> Self {
         let gates = net.nats.iter().enumerate();
         let above = gates.filter(|(index, _)| {
             let mut behind = homes.iter().map(|home| home.net);
@@ -175,7 +175,7 @@ impl<'w> Peers<'w> {
             known: [BTreeSet::new(), BTreeSet::new()],
             foreseen: BTreeSet::new(),
         };
-        for side in Side::BOTH {
+        for side in PeerSide::BOTH {
             let own = peers.socket(side);
             peers.learn(side, own);
             peers.ask_server(side);
@@ -183,33 +183,33 @@ impl<'w> Peers<'w> {
         peers
     }
 
-    const fn home(&self, side: Side) -> Home {
+    const fn home(&self, side: PeerSide) -> HostAddress {
         let [one, other] = self.homes;
         match side {
-            Side::One => one,
-            Side::Other => other,
+            PeerSide::One => one,
+            PeerSide::Other => other,
         }
     }
 
-    const fn socket(&self, side: Side) -> SocketAddr {
+    const fn socket(&self, side: PeerSide) -> SocketAddr {
         SocketAddr::new(self.home(side).ip, side.port())
     }
 
-    fn known(&self, side: Side) -> Vec<SocketAddr> {
+    fn known(&self, side: PeerSide) -> Vec<SocketAddr> {
         let [one, other] = &self.known;
         let known = match side {
-            Side::One => one,
-            Side::Other => other,
+            PeerSide::One => one,
+            PeerSide::Other => other,
         };
         known.iter().copied().collect()
     }
 
     /// Notes an address of `side`; tells whether it was unknown.
-    fn learn(&mut self, side: Side, address: SocketAddr) -> bool {
+    fn learn(&mut self, side: PeerSide, address: SocketAddr) -> bool {
         let [one, other] = &mut self.known;
         match side {
-            Side::One => one.insert(address),
-            Side::Other => other.insert(address),
+            PeerSide::One => one.insert(address),
+            PeerSide::Other => other.insert(address),
         }
     }
 
@@ -222,14 +222,14 @@ impl<'w> Peers<'w> {
         SocketAddr::new(ip, port)
     }
 
-    fn ask_server(&mut self, side: Side) {
+    fn ask_server(&mut self, side: PeerSide) {
         let server = self.server(3478);
-        let first = (self.proto == Proto::Tcp).then_some(Flags::SYN);
+        let first = (self.proto == Proto::Tcp).then_some(TcpFlags::SYN);
         let passage = self.send(side, server, first);
         if passage.reached == Some(Reached::Server) {
             self.learn(side, passage.source);
             if self.proto == Proto::Tcp {
-                self.send(side, server, Some(Flags::ACK));
+                self.send(side, server, Some(TcpFlags::ACK));
             }
         }
     }
@@ -252,26 +252,26 @@ impl<'w> Peers<'w> {
     }
 
     fn candidates(&self) -> impl Iterator<Item = [SocketAddr; 2]> {
-        let [mut ones, mut others] = Side::BOTH.map(|side| self.known(side));
-        ones.extend(self.next_mappings(Side::One));
-        others.extend(self.next_mappings(Side::Other));
+        let [mut ones, mut others] = PeerSide::BOTH.map(|side| self.known(side));
+        ones.extend(self.next_mappings(PeerSide::One));
+        others.extend(self.next_mappings(PeerSide::Other));
         // Behind one NAT that counts, the second to send gets the mapping after that of the first.
-        for peer in self.addresses(Side::Other) {
+        for peer in self.addresses(PeerSide::Other) {
             let mut after = self.clone();
-            after.send(Side::One, SocketAddr::new(peer, 1), self.first_flags());
-            others.extend(after.next_mappings(Side::Other));
+            after.send(PeerSide::One, SocketAddr::new(peer, 1), self.first_flags());
+            others.extend(after.next_mappings(PeerSide::Other));
         }
         let pairs = ones.into_iter().map(move |one| (one, others.clone()));
         pairs.flat_map(|(one, others)| others.into_iter().map(move |other| [one, other]))
     }
 
-    fn addresses(&self, side: Side) -> BTreeSet<IpAddr> {
+    fn addresses(&self, side: PeerSide) -> BTreeSet<IpAddr> {
         self.known(side).iter().map(SocketAddr::ip).collect()
     }
 
     /// What the next new mapping of `side` will be, for each address that the peer may have, if its NATs
     /// choose by a rule.
-    fn next_mappings(&self, side: Side) -> Vec<SocketAddr> {
+    fn next_mappings(&self, side: PeerSide) -> Vec<SocketAddr> {
         let peers: BTreeSet<IpAddr> = self.known(side.peer()).iter().map(SocketAddr::ip).collect();
         let foreseen = peers.into_iter().filter_map(|ip| {
             // A port to which nothing was sent before.
@@ -282,15 +282,15 @@ impl<'w> Peers<'w> {
         foreseen.collect()
     }
 
-    fn first_flags(&self) -> Option<Flags> {
-        (self.proto == Proto::Tcp).then_some(Flags::SYN)
+    fn first_flags(&self) -> Option<TcpFlags> {
+        (self.proto == Proto::Tcp).then_some(TcpFlags::SYN)
     }
 
     /// Both send to all they know of each other; tells whether anything was learned. Twice, since what one
     /// side sends may only pass once the other side has sent.
     fn send_to_all(&mut self) -> bool {
         let mut has_learned = false;
-        for side in Side::BOTH.into_iter().chain(Side::BOTH) {
+        for side in PeerSide::BOTH.into_iter().chain(PeerSide::BOTH) {
             for target in self.known(side.peer()) {
                 let passage = self.send(side, target, self.first_flags());
                 let is_seen = passage.reached == Some(Reached::Peer(side.peer()));
@@ -306,45 +306,51 @@ impl<'w> Peers<'w> {
     fn exchange(mut self, addresses: [SocketAddr; 2]) -> bool {
         match self.proto {
             Proto::Udp => {
-                self.passes(Side::One, addresses, None);
-                self.passes(Side::Other, addresses, None);
-                self.passes(Side::One, addresses, None) && self.passes(Side::Other, addresses, None)
+                self.passes(PeerSide::One, addresses, None);
+                self.passes(PeerSide::Other, addresses, None);
+                self.passes(PeerSide::One, addresses, None)
+                    && self.passes(PeerSide::Other, addresses, None)
             }
             Proto::Tcp => {
-                let both = || Side::BOTH.into_iter();
+                let both = || PeerSide::BOTH.into_iter();
                 let one_connects = |side| self.clone().shakes_hands(side, addresses);
                 if both().any(one_connects) {
                     return true;
                 }
-                for side in Side::BOTH {
-                    self.passes(side, addresses, Some(Flags::SYN));
+                for side in PeerSide::BOTH {
+                    self.passes(side, addresses, Some(TcpFlags::SYN));
                 }
                 both().any(|side| self.clone().shakes_hands(side, addresses))
             }
         }
     }
 
-    fn shakes_hands(mut self, from: Side, addresses: [SocketAddr; 2]) -> bool {
-        self.passes(from, addresses, Some(Flags::SYN))
-            && self.passes(from.peer(), addresses, Some(Flags::SYN_ACK))
-            && self.passes(from, addresses, Some(Flags::ACK))
+    fn shakes_hands(mut self, from: PeerSide, addresses: [SocketAddr; 2]) -> bool {
+        self.passes(from, addresses, Some(TcpFlags::SYN))
+            && self.passes(from.peer(), addresses, Some(TcpFlags::SYN_ACK))
+            && self.passes(from, addresses, Some(TcpFlags::ACK))
     }
 
     /// Sends from one side to the other's address; tells whether it arrived as from the own one.
-    fn passes(&mut self, from: Side, addresses: [SocketAddr; 2], flags: Option<Flags>) -> bool {
+    fn passes(
+        &mut self,
+        from: PeerSide,
+        addresses: [SocketAddr; 2],
+        flags: Option<TcpFlags>,
+    ) -> bool {
         let [one, other] = addresses;
         let (own, target) = match from {
-            Side::One => (one, other),
-            Side::Other => (other, one),
+            PeerSide::One => (one, other),
+            PeerSide::Other => (other, one),
         };
         let passage = self.send(from, target, flags);
         passage.reached == Some(Reached::Peer(from.peer())) && passage.source == own
     }
 
     /// Sends a packet and follows it through the NATs.
-    fn send(&mut self, from: Side, to: SocketAddr, flags: Option<Flags>) -> Passage {
+    fn send(&mut self, from: PeerSide, to: SocketAddr, flags: Option<TcpFlags>) -> PacketPath {
         let home = self.home(from);
-        let mut flow = Flow {
+        let mut flow = NatPacket {
             proto: self.proto,
             src: self.socket(from),
             dst: to,
@@ -353,7 +359,7 @@ impl<'w> Peers<'w> {
             seq: u64::from(from.port()),
         };
         let mut net = home.net;
-        let mut passage = Passage {
+        let mut passage = PacketPath {
             source: flow.src,
             reached: None,
             was_foreseen: true,
@@ -379,7 +385,7 @@ impl<'w> Peers<'w> {
     }
 
     fn who(&self, id: HostId, dst: SocketAddr) -> Option<Reached> {
-        let mut sides = Side::BOTH.into_iter();
+        let mut sides = PeerSide::BOTH.into_iter();
         let side = sides.find(|side| self.home(*side).id == id && self.socket(*side) == dst)?;
         Some(Reached::Peer(side))
     }
@@ -389,16 +395,16 @@ impl<'w> Peers<'w> {
         &mut self,
         nat: NatId,
         net: usize,
-        flow: Flow,
-        passage: &mut Passage,
-    ) -> Option<(Flow, usize)> {
+        flow: NatPacket,
+        passage: &mut PacketPath,
+    ) -> Option<(NatPacket, usize)> {
         let now = Instant::ZERO;
         let outer = self.net.nats.get(nat.index())?.outer;
         let inside = nat.index() + 1;
         let table = self.tables.get_mut(&nat)?;
         if net != inside {
             let dst = table.inbound(now, flow).ok()?;
-            return Some((Flow { dst, ..flow }, inside));
+            return Some((NatPacket { dst, ..flow }, inside));
         }
         let before = table.made();
         let is_hairpin = table.owns(flow.dst.ip());
@@ -411,7 +417,7 @@ impl<'w> Peers<'w> {
         passage.source = mapped;
         if !is_hairpin {
             return Some((
-                Flow {
+                NatPacket {
                     src: mapped,
                     ..flow
                 },
@@ -420,7 +426,7 @@ impl<'w> Peers<'w> {
         }
         let (src, dst) = table.hairpin(now, flow).ok()?;
         passage.source = src;
-        Some((Flow { src, dst, ..flow }, inside))
+        Some((NatPacket { src, dst, ..flow }, inside))
     }
 }
 

@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::super::pipe::Owner;
-use super::super::{Carrier, Detached, HostId, Node, Place, Why, World};
-use super::Header;
+use super::super::{AnyAddr, DetachedStream, DropReason, HostId, Node, PacketKind, World};
+use super::IpHeader;
 use super::stack::Pair;
-use super::tcp::{Ending, Origin, Outgoing, Segment, State, Turn};
+use super::tcp::{OpenedBy, OutgoingSegment, PeerFin, TcpEvent, TcpHeader, TcpState};
 use crate::{Cause, Link, Path, Tag};
 
 /// A connection of a host has a deadline.
-pub(in super::super) struct TcpWake {
+pub(in super::super) struct TcpTimer {
     pub(in super::super) id: HostId,
     pub(super) pair: Pair,
 }
@@ -25,15 +25,15 @@ impl World {
         if let Some(conn) = self.stack(id).conns.get_mut(&pair) {
             conn.open(now, &mut out);
         }
-        self.go_on(id, pair, out);
+        self.send_segments(id, pair, out);
     }
 
     /// A segment reaches a host.
     pub(super) fn receive_segment(
         &mut self,
         id: HostId,
-        header: Header,
-        segment: Segment,
+        header: IpHeader,
+        segment: TcpHeader,
         data: &Bytes,
     ) {
         let now = self.now;
@@ -42,9 +42,9 @@ impl World {
         let stack = self.stack(id);
         let is_listening = stack.listener(pair.0).is_some();
         let mut out = Vec::new();
-        let turn = match stack.conns.get_mut(&pair) {
+        let tcp_event = match stack.conns.get_mut(&pair) {
             // A new connection may follow one that is over (RFC 9293 section 3.6.1).
-            Some(conn) if conn.state != State::TimeWait || !is_syn => {
+            Some(conn) if conn.state != TcpState::TimeWait || !is_syn => {
                 conn.receive(now, segment, data, &mut out)
             }
             _ if is_syn && is_listening => {
@@ -53,21 +53,21 @@ impl World {
             }
             _ => return self.send_refusal(Node::Host(id), header, data.len()),
         };
-        self.go_on(id, pair, out);
-        if let Some(turn) = turn {
-            self.turn(id, pair, turn);
+        self.send_segments(id, pair, out);
+        if let Some(tcp_event) = tcp_event {
+            self.tcp_event(id, pair, tcp_event);
         }
-        self.settle(id);
+        self.poll_until_idle(id);
     }
 
     /// Sends what a connection has to send, and looks at what became of it.
-    fn go_on(&mut self, id: HostId, pair: Pair, out: Vec<Outgoing>) {
+    fn send_segments(&mut self, id: HostId, pair: Pair, out: Vec<OutgoingSegment>) {
         let now = self.now;
         let Some(net) = self.stack(id).net_of(pair.0.ip()) else {
             return;
         };
         for outgoing in out {
-            let header = Header {
+            let header = IpHeader {
                 src: pair.0,
                 dst: pair.1,
                 segment: Some(outgoing.segment),
@@ -81,8 +81,8 @@ impl World {
             return;
         };
         let owner = conn.owner;
-        let has_news = !conn.unread.is_empty() || conn.ending == Ending::Arrived;
-        if has_news && conn.state == State::Open {
+        let has_news = !conn.unread.is_empty() || conn.ending == PeerFin::Arrived;
+        if has_news && conn.state == TcpState::Open {
             stack.ready.insert(pair);
         }
         let is_free = conn.is_full && conn.has_room();
@@ -93,48 +93,50 @@ impl World {
         }
         self.schedule_tcp(id, pair);
         if is_free && owner == Owner::Machine {
-            self.tell(id, place(pair), Link::Free);
+            self.tell(id, addr(pair), Link::Free);
         }
         if let Owner::Script(index) = owner {
-            self.read_handed(id, pair, index);
+            self.receive_detached_tcp(id, pair, index);
         }
     }
 
     /// Tells the owner of a connection what became of it.
-    fn turn(&mut self, id: HostId, pair: Pair, turn: Turn) {
+    fn tcp_event(&mut self, id: HostId, pair: Pair, tcp_event: TcpEvent) {
         let stack = self.stack(id);
         let Some(conn) = stack.conns.get(&pair) else {
             return;
         };
         let (owner, origin) = (conn.owner, conn.origin);
-        if turn != Turn::Opened {
+        if tcp_event != TcpEvent::Opened {
             stack.conns.remove(&pair);
             stack.ready.remove(&pair);
         }
-        let link = match (turn, origin) {
-            (Turn::Opened, Origin::Asked(tag)) => Link::Opened(tag),
-            (Turn::Opened, Origin::Dialled | Origin::Accepted) => Link::Up,
-            (Turn::Failed(cause), Origin::Asked(tag)) => Link::Failed(tag, cause),
-            (Turn::Failed(cause), Origin::Dialled) | (Turn::Down(cause), _) => Link::Down(cause),
+        let link = match (tcp_event, origin) {
+            (TcpEvent::Opened, OpenedBy::Asked(tag)) => Link::Opened(tag),
+            (TcpEvent::Opened, OpenedBy::Dialled | OpenedBy::Accepted) => Link::Up,
+            (TcpEvent::Failed(cause), OpenedBy::Asked(tag)) => Link::Failed(tag, cause),
+            (TcpEvent::Failed(cause), OpenedBy::Dialled) | (TcpEvent::Down(cause), _) => {
+                Link::Down(cause)
+            }
             // Nobody heard of it yet.
-            (Turn::Failed(_), Origin::Accepted) => return,
+            (TcpEvent::Failed(_), OpenedBy::Accepted) => return,
         };
         match owner {
             Owner::Machine => {
-                self.tell(id, place(pair), link);
+                self.tell(id, addr(pair), link);
             }
             Owner::Script(index) => {
-                if let Some(handed) = self.slot(id).spare.handed.get_mut(index) {
-                    handed.is_ended = true;
+                if let Some(detached) = self.slot(id).extras.detached.get_mut(index) {
+                    detached.is_ended = true;
                 }
             }
             Owner::Nobody => {}
         }
     }
 
-    pub(in super::super) fn tcp_wake(&mut self, wake: &TcpWake) {
+    pub(in super::super) fn tcp_timer(&mut self, wake: &TcpTimer) {
         let now = self.now;
-        let TcpWake { id, pair } = *wake;
+        let TcpTimer { id, pair } = *wake;
         let Some(conn) = self.stack(id).conns.get_mut(&pair) else {
             return;
         };
@@ -145,33 +147,33 @@ impl World {
         if conn.deadline.is_none_or(|deadline| deadline > now) {
             return self.schedule_tcp(id, pair);
         }
-        if conn.state == State::TimeWait {
+        if conn.state == TcpState::TimeWait {
             self.stack(id).conns.remove(&pair);
             return;
         }
         let mut out = Vec::new();
-        let turn = conn.time_out(now, &mut out);
-        self.go_on(id, pair, out);
-        if let Some(turn) = turn {
-            self.turn(id, pair, turn);
-            self.settle(id);
+        let tcp_event = conn.time_out(now, &mut out);
+        self.send_segments(id, pair, out);
+        if let Some(tcp_event) = tcp_event {
+            self.tcp_event(id, pair, tcp_event);
+            self.poll_until_idle(id);
         }
     }
 
     pub(in super::super) fn write_tcp(&mut self, id: HostId, path: Path, octets: &Bytes) {
         let pair = (path.local, path.remote);
         let conn = self.stack(id).conns.get_mut(&pair);
-        if conn.is_none_or(|conn| conn.state != State::Open || conn.owner != Owner::Machine) {
+        if conn.is_none_or(|conn| conn.state != TcpState::Open || conn.owner != Owner::Machine) {
             let from = Node::Host(id);
-            let carrier = Carrier::Stream;
-            let packet = self.note_sent(from, None, Place::Path(path), carrier, octets, None);
-            return self.trace.lost(packet, self.now, Why::NoSocket);
+            let kind = PacketKind::Stream;
+            let packet = self.trace_sent(from, None, AnyAddr::Path(path), kind, octets, None);
+            return self.trace.lost(packet, self.now, DropReason::NoSocket);
         }
         self.write_pair(id, pair, octets);
         let conn = self.stack(id).conns.get_mut(&pair);
         if let Some(conn) = conn.filter(|conn| conn.is_over_full() && !conn.is_full) {
             conn.is_full = true;
-            self.tell(id, place(pair), Link::Full);
+            self.tell(id, addr(pair), Link::Full);
         }
     }
 
@@ -181,7 +183,7 @@ impl World {
         if let Some(conn) = self.stack(id).conns.get_mut(&pair) {
             conn.write(now, octets, &mut out);
         }
-        self.go_on(id, pair, out);
+        self.send_segments(id, pair, out);
     }
 
     /// Gives the machine of `id` a chunk of a stream that it wants, or its end; false when there is none.
@@ -209,53 +211,53 @@ impl World {
             stack.ready.remove(&pair);
             return false;
         }
-        if !self.slot(id).body.wants(place(pair)) {
+        if !self.slot(id).body.wants(addr(pair)) {
             return false;
         }
         let mut out = Vec::new();
         let stack = self.stack(id);
         stack.latest_read = Some(pair);
-        let len = stack.chunks.draw(&mut stack.dice);
+        let len = stack.chunks.draw(&mut stack.chunk_rng);
         let Some(conn) = stack.conns.get_mut(&pair) else {
             return false;
         };
         let chunk = conn.take(len, &mut out);
-        let is_end = chunk.is_empty() && conn.ending == Ending::Arrived;
+        let is_end = chunk.is_empty() && conn.ending == PeerFin::Arrived;
         if is_end {
-            conn.ending = Ending::Told;
+            conn.ending = PeerFin::Reported;
         }
-        let is_read = conn.unread.is_empty() && conn.ending != Ending::Arrived;
+        let is_read = conn.unread.is_empty() && conn.ending != PeerFin::Arrived;
         if is_read {
             self.stack(id).ready.remove(&pair);
         }
         if is_end {
-            self.tell(id, place(pair), Link::Ended);
+            self.tell(id, addr(pair), Link::Ended);
         } else if !chunk.is_empty() {
-            self.slot(id).body.receive(now, place(pair), &chunk);
+            self.slot(id).body.receive(now, addr(pair), &chunk);
         }
-        self.go_on(id, pair, out);
+        self.send_segments(id, pair, out);
         is_end || !chunk.is_empty()
     }
 
-    fn read_handed(&mut self, id: HostId, pair: Pair, index: usize) {
+    fn receive_detached_tcp(&mut self, id: HostId, pair: Pair, index: usize) {
         let stack = self.stack(id);
         stack.ready.remove(&pair);
         let Some(conn) = stack.conns.get_mut(&pair) else {
             return;
         };
-        let is_ended = conn.ending != Ending::No;
+        let is_ended = conn.ending != PeerFin::No;
         let len = conn.unread.len();
         if len == 0 && !is_ended {
             return;
         }
         let mut out = Vec::new();
         let octets = conn.take(len, &mut out);
-        if let Some(handed) = self.slot(id).spare.handed.get_mut(index) {
-            handed.received.extend_from_slice(&octets);
-            handed.is_ended |= is_ended;
+        if let Some(detached) = self.slot(id).extras.detached.get_mut(index) {
+            detached.received.extend_from_slice(&octets);
+            detached.is_ended |= is_ended;
         }
         for outgoing in out {
-            self.go_on(id, pair, alloc::vec![outgoing]);
+            self.send_segments(id, pair, alloc::vec![outgoing]);
         }
     }
 
@@ -265,14 +267,14 @@ impl World {
         if let Some(conn) = self.stack(id).conns.get_mut(&pair) {
             conn.finish(now, &mut out);
         }
-        self.go_on(id, pair, out);
+        self.send_segments(id, pair, out);
     }
 
     pub(super) fn close_tcp(&mut self, id: HostId, pair: Pair) {
         let Some(conn) = self.stack(id).conns.get_mut(&pair) else {
             return;
         };
-        if matches!(conn.state, State::SynSent | State::SynReceived) {
+        if matches!(conn.state, TcpState::SynSent | TcpState::SynReceived) {
             return self.abort_tcp(id, pair);
         }
         conn.owner = Owner::Nobody;
@@ -288,17 +290,17 @@ impl World {
             conn.reset(&mut out);
         }
         stack.ready.remove(&pair);
-        self.go_on(id, pair, out);
+        self.send_segments(id, pair, out);
     }
 
-    pub(super) fn hand_tcp(&mut self, id: HostId, path: Path, tag: Tag, early: Bytes) {
+    pub(super) fn detach_tcp(&mut self, id: HostId, path: Path, tag: Tag, early: Bytes) {
         let now = self.now;
         let pair = (path.local, path.remote);
         let slot = self.slot(id);
-        let index = slot.spare.handed.len();
-        slot.spare.handed.push(Detached {
+        let index = slot.extras.detached.len();
+        slot.extras.detached.push(DetachedStream {
             tag,
-            place: Place::Path(path),
+            addr: AnyAddr::Path(path),
             time: now,
             early,
             received: Vec::new(),
@@ -307,10 +309,10 @@ impl World {
         if let Some(conn) = self.stack(id).conns.get_mut(&pair) {
             conn.owner = Owner::Script(index);
         }
-        self.read_handed(id, pair, index);
+        self.receive_detached_tcp(id, pair, index);
     }
 
-    pub(in super::super) fn write_handed_tcp(
+    pub(in super::super) fn write_detached_tcp(
         &mut self,
         id: HostId,
         path: Path,
@@ -324,7 +326,7 @@ impl World {
         }
     }
 
-    pub(in super::super) fn close_handed_tcp(&mut self, id: HostId, path: Path, index: usize) {
+    pub(in super::super) fn close_detached_tcp(&mut self, id: HostId, path: Path, index: usize) {
         let pair = (path.local, path.remote);
         let conn = self.stack(id).conns.get(&pair);
         if conn.is_some_and(|conn| conn.owner == Owner::Script(index)) {
@@ -341,11 +343,11 @@ impl World {
         let owner = conn.owner;
         self.abort_tcp(id, pair);
         if owner == Owner::Machine {
-            self.cue(id, place(pair), Link::Down(Cause::Reset));
+            self.cue(id, addr(pair), Link::Down(Cause::Reset));
         }
     }
 }
 
-const fn place((local, remote): Pair) -> Place {
-    Place::Path(Path::tcp(local, remote))
+const fn addr((local, remote): Pair) -> AnyAddr {
+    AnyAddr::Path(Path::tcp(local, remote))
 }

@@ -4,24 +4,21 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
-use core::hint::black_box;
 use core::net::{IpAddr, SocketAddr};
-use core::ops::Bound as Unbound;
+use core::ops::Bound as RangeBound;
 
 use bytes::Bytes;
 
-use super::super::dice::Dice;
-use super::super::happening::Rare;
-use super::super::links::WayId;
 use super::super::pipe::Owner;
+use super::super::rng::LineRng;
 use super::super::trace::PacketId;
-use super::super::traffic::{Head, Sent};
-use super::super::world::Lodging;
-use super::super::{Carrier, Chunks, HostId, Node, Place, Why, World, misuse};
-use super::bound::Bound;
-use super::tcp::{Conn, Origin, State};
-use super::{Header, Route, Tcp};
-use crate::{Ask, Cause, Link, Path, Proto, Rng, Seed, Tag};
+use super::super::traffic::{PacketHeader, SendResult};
+use super::super::world::AddressState;
+use super::super::{AnyAddr, Chunks, DropReason, HostId, Node, PacketKind, World, misuse};
+use super::bound::BoundSockets;
+use super::tcp::{OpenedBy, TcpConnection, TcpState};
+use super::{IpHeader, IpRoute, Tcp};
+use crate::{Addr as _, Ask, Cause, Link, Path, Proto, Rng, Seed, Tag};
 
 /// The ports that are given to sockets which ask for any (RFC 6335 section 6).
 const EPHEMERAL: u16 = 49152;
@@ -30,48 +27,42 @@ const EPHEMERAL: u16 = 49152;
 pub(in super::super) type Pair = (SocketAddr, SocketAddr);
 
 /// The sockets of one host.
-pub(in super::super) struct Stack {
+pub(in super::super) struct IpStack {
     addresses: Vec<(IpAddr, usize)>,
     /// Of what it sent last.
-    pub(super) route: Option<Route>,
-    chance: Box<Rng>,
+    pub(super) route: Option<IpRoute>,
+    pub(super) rng: Box<Rng>,
     /// Cuts streams.
-    pub(super) dice: Dice,
+    pub(super) chunk_rng: LineRng,
     pub(super) tcp: Tcp,
     pub(super) chunks: Chunks,
-    udp: Bound,
-    pub(super) listeners: Bound,
+    udp: BoundSockets,
+    pub(super) listeners: BoundSockets,
     /// Boxed, for a tree keeps room for eleven in one place.
-    pub(super) conns: BTreeMap<Pair, Box<Conn>>,
+    pub(super) conns: BTreeMap<Pair, Box<TcpConnection>>,
     /// Connections with something to read.
     pub(super) ready: BTreeSet<Pair>,
     pub(super) latest_read: Option<Pair>,
-    /// Answers that are still to be given.
-    opening: BTreeMap<Tag, (Path, Link)>,
+    /// UDP sockets and listeners that the machine opened.
+    opened: BTreeMap<Tag, Path>,
 }
 
-impl Stack {
+impl IpStack {
     pub(super) fn new(addresses: Vec<(IpAddr, usize)>, seed: &Seed) -> Self {
         Self {
             addresses,
             route: None,
-            chance: Box::new(seed.rng()),
-            dice: Dice::new(seed),
+            rng: Box::new(seed.rng()),
+            chunk_rng: LineRng::new(seed),
             tcp: Tcp::LINUX,
             chunks: Chunks::Whole,
-            udp: Bound::default(),
-            listeners: Bound::default(),
+            udp: BoundSockets::default(),
+            listeners: BoundSockets::default(),
             conns: BTreeMap::new(),
             ready: BTreeSet::new(),
             latest_read: None,
-            opening: BTreeMap::new(),
+            opened: BTreeMap::new(),
         }
-    }
-
-    /// Reads something of the sockets, and returns the way on which it sent last.
-    pub(in super::super) fn glance(&self) -> Option<WayId> {
-        black_box((self.udp.first().copied(), self.addresses.first().copied()));
-        self.route.map(|route| route.way)
     }
 
     pub(super) fn nets(&self) -> impl Iterator<Item = usize> {
@@ -98,7 +89,7 @@ impl Stack {
     }
 
     /// Returns the UDP socket or listener that takes what is sent to `dst`.
-    fn bound(sockets: &Bound, dst: SocketAddr) -> Option<SocketAddr> {
+    fn bound(sockets: &BoundSockets, dst: SocketAddr) -> Option<SocketAddr> {
         let any = wildcard(dst);
         let mut candidates = [dst, any].into_iter();
         candidates.find(|local| sockets.contains(*local))
@@ -110,8 +101,8 @@ impl Stack {
 
     /// Returns the next connection with something to read after `latest`, going round.
     pub(super) fn ready_after(&self, latest: Option<Pair>) -> Option<Pair> {
-        let after = latest.map_or(Unbound::Unbounded, Unbound::Excluded);
-        let mut next = self.ready.range((after, Unbound::Unbounded));
+        let after = latest.map_or(RangeBound::Unbounded, RangeBound::Excluded);
+        let mut next = self.ready.range((after, RangeBound::Unbounded));
         next.next().or(self.ready.first()).copied()
     }
 
@@ -127,7 +118,7 @@ impl Stack {
             return is_free.then_some(local).ok_or(Cause::InUse);
         }
         for _ in 0..1000 {
-            let drawn = SocketAddr::new(local.ip(), ephemeral(&mut self.chance));
+            let drawn = SocketAddr::new(local.ip(), ephemeral(&mut self.rng));
             if sockets.insert(drawn) {
                 return Ok(drawn);
             }
@@ -136,7 +127,7 @@ impl Stack {
     }
 
     /// Makes a connection that is about to open, and returns its sockets.
-    pub(super) fn connect(&mut self, path: Path, origin: Origin) -> Result<Pair, Cause> {
+    pub(super) fn connect(&mut self, path: Path, origin: OpenedBy) -> Result<Pair, Cause> {
         let source = self.source(path.local).ok_or(Cause::Unreachable)?;
         if source.is_ipv4() != path.remote.is_ipv4() {
             return Err(Cause::Unreachable);
@@ -144,11 +135,11 @@ impl Stack {
         let mut pair = (source, path.remote);
         for _ in 0..1000 {
             if source.port() == 0 {
-                pair.0 = SocketAddr::new(source.ip(), ephemeral(&mut self.chance));
+                pair.0 = SocketAddr::new(source.ip(), ephemeral(&mut self.rng));
             }
             let taken = self.conns.get(&pair);
-            if taken.is_none_or(|conn| conn.state == State::TimeWait) {
-                let conn = Conn::new(self.tcp, self.chance.below(1 << 32), origin);
+            if taken.is_none_or(|conn| conn.state == TcpState::TimeWait) {
+                let conn = TcpConnection::new(self.tcp, self.rng.below(1 << 32), origin);
                 self.conns.insert(pair, Box::new(conn));
                 return Ok(pair);
             }
@@ -159,8 +150,8 @@ impl Stack {
         Err(Cause::InUse)
     }
 
-    pub(super) fn accept(&mut self, pair: Pair) -> &mut Conn {
-        let conn = Conn::new(self.tcp, self.chance.below(1 << 32), Origin::Accepted);
+    pub(super) fn accept(&mut self, pair: Pair) -> &mut TcpConnection {
+        let conn = TcpConnection::new(self.tcp, self.rng.below(1 << 32), OpenedBy::Accepted);
         // What stood there was over.
         self.conns.remove(&pair);
         self.conns.entry(pair).or_insert(Box::new(conn))
@@ -168,9 +159,9 @@ impl Stack {
 }
 
 impl World {
-    pub(super) fn stack(&mut self, id: HostId) -> &mut Stack {
-        match self.hosts.get_mut(id.index()).map(|slot| &mut slot.lodging) {
-            Some(Lodging::Ip(stack)) => stack,
+    pub(super) fn stack(&mut self, id: HostId) -> &mut IpStack {
+        match self.hosts.get_mut(id.index()).map(|slot| &mut slot.address) {
+            Some(AddressState::Ip(stack)) => stack,
             _ => misuse("only a host whose machine speaks to paths has sockets"),
         }
     }
@@ -192,7 +183,7 @@ impl World {
         match self.stack(id).bind(proto, local) {
             Ok(local) => {
                 let path = Path::socket(proto, local);
-                self.cue(id, Place::Path(path), Link::Up);
+                self.cue(id, AnyAddr::Path(path), Link::Up);
                 path
             }
             Err(cause) => misuse(&format!("cannot bind {local}: {cause}")),
@@ -204,7 +195,7 @@ impl World {
     pub fn dial(&mut self, host: impl Into<HostId>, local: SocketAddr, remote: SocketAddr) -> Path {
         let id = host.into();
         let path = Path::tcp(local, remote);
-        match self.stack(id).connect(path, Origin::Dialled) {
+        match self.stack(id).connect(path, OpenedBy::Dialled) {
             Ok(pair) => {
                 self.start(id, pair);
                 Path::tcp(pair.0, pair.1)
@@ -218,14 +209,14 @@ impl World {
         id: HostId,
         path: Path,
         octets: &mut Bytes,
-    ) -> Sent {
+    ) -> SendResult {
         let from = Node::Host(id);
-        let place = Place::Path(path);
+        let addr = AnyAddr::Path(path);
         let stack = self.stack(id);
         let is_bound = stack.udp.contains(path.local) && path.proto == Proto::Udp;
         let source = stack.source(path.local).filter(|_| is_bound);
         let header = source.and_then(|src| {
-            Some(Header {
+            Some(IpHeader {
                 src,
                 dst: path.remote,
                 segment: None,
@@ -233,21 +224,22 @@ impl World {
                 is_corrupted: false,
             })
         });
-        let way = header.and_then(|header| Some((self.way_out(from, &header)?, header)));
-        let Some(((way, to), header)) = way else {
-            let why = header.map_or(Why::NoSocket, |_| Why::NoHost);
-            let packet = self.note_sent(from, None, place, Carrier::Datagram, octets, None);
+        let direction =
+            header.and_then(|header| Some((self.direction_out(from, &header)?, header)));
+        let Some(((direction, to), header)) = direction else {
+            let why = header.map_or(DropReason::NoSocket, |_| DropReason::NoHost);
+            let packet = self.trace_sent(from, None, addr, PacketKind::Datagram, octets, None);
             self.trace.lost(packet, self.now, why);
-            return Sent::Gone;
+            return SendResult::Gone;
         };
-        self.set_off(place, octets, &[(way, Head::Ip(to, header))])
+        self.send_on(addr, octets, &[(direction, PacketHeader::Ip(to, header))])
     }
 
     /// A packet reaches a host.
     pub(super) fn receive_ip(
         &mut self,
         id: HostId,
-        header: Header,
+        header: IpHeader,
         octets: &Bytes,
         packet: Option<PacketId>,
     ) {
@@ -256,80 +248,109 @@ impl World {
             return self.receive_segment(id, header, segment, octets);
         }
         let stack = self.stack(id);
-        match Stack::bound(&stack.udp, header.dst) {
+        match IpStack::bound(&stack.udp, header.dst) {
             Some(local) => {
-                let from = Place::Path(Path::udp(local, header.src));
+                let from = AnyAddr::Path(Path::udp(local, header.src));
                 self.deliver(id, from, octets, packet);
             }
-            None => self.trace.lost(packet, self.now, Why::NoSocket),
+            None => self.trace.lost(packet, self.now, DropReason::NoSocket),
         }
     }
 
     /// A machine asks something about its sockets.
-    pub(in super::super) fn answer_ip(&mut self, id: HostId, ask: Ask<Place>) {
+    pub(in super::super) fn answer_ip(&mut self, id: HostId, ask: Ask<AnyAddr>) {
         match ask {
             Ask::Open { tag, path } => self.open(id, tag, path),
             Ask::Cancel(tag) => self.cancel(id, tag),
-            Ask::Finish(Place::Path(path)) => self.finish_tcp(id, (path.local, path.remote)),
-            Ask::Close(Place::Path(path)) | Ask::Abort(Place::Path(path)) if path.is_socket() => {
+            Ask::Finish(AnyAddr::Path(path)) => self.finish_tcp(id, (path.local, path.remote)),
+            Ask::Close(AnyAddr::Path(path)) | Ask::Abort(AnyAddr::Path(path))
+                if path.is_socket() =>
+            {
                 self.unbind(id, path);
             }
-            Ask::Close(Place::Path(path)) => self.close_tcp(id, (path.local, path.remote)),
-            Ask::Abort(Place::Path(path)) => self.abort_tcp(id, (path.local, path.remote)),
+            Ask::Close(AnyAddr::Path(path)) => self.close_tcp(id, (path.local, path.remote)),
+            Ask::Abort(AnyAddr::Path(path)) => self.abort_tcp(id, (path.local, path.remote)),
             Ask::Detach {
                 tag,
-                path: Place::Path(path),
+                path: AnyAddr::Path(path),
                 early,
-            } => self.hand_tcp(id, path, tag, early),
+            } => self.detach_tcp(id, path, tag, early),
             Ask::Finish(_) | Ask::Close(_) | Ask::Abort(_) | Ask::Detach { .. } => {}
         }
     }
 
-    fn open(&mut self, id: HostId, tag: Tag, place: Place) {
-        let Place::Path(path) = place else {
+    fn open(&mut self, id: HostId, tag: Tag, addr: AnyAddr) {
+        let AnyAddr::Path(path) = addr else {
             return;
         };
+        let stack = self.stack(id);
         let answer = if path.proto == Proto::Udp || path.is_socket() {
-            let bound = self.stack(id).bind(path.proto, path.local);
-            bound.map(|local| (Path { local, ..path }, Link::Opened(tag)))
+            stack.bind(path.proto, path.local).map(|local| {
+                let path = Path { local, ..path };
+                stack.opened.insert(tag, path);
+                (path, Link::Opened(tag))
+            })
         } else {
-            match self.stack(id).connect(path, Origin::Asked(tag)) {
+            match stack.connect(path, OpenedBy::Asked(tag)) {
                 Ok(pair) => return self.start(id, pair),
                 Err(cause) => Err(cause),
             }
         };
-        let answer = answer.unwrap_or_else(|cause| (path, Link::Failed(tag, cause)));
-        self.stack(id).opening.insert(tag, answer);
-        self.plan(self.now, Rare::Opened(id, tag));
+        let (path, link) = answer.unwrap_or_else(|cause| (path, Link::Failed(tag, cause)));
+        self.schedule_answer(id, tag, AnyAddr::Path(path), link);
     }
 
-    /// Gives the answer to an ask, unless it was cancelled.
-    pub(in super::super) fn opened(&mut self, id: HostId, tag: Tag) {
-        if let Some((path, link)) = self.stack(id).opening.remove(&tag) {
-            self.cue(id, Place::Path(path), link);
-        }
-    }
-
+    /// Ends what was opened under a tag. A stream that was closed or detached since is left alone.
     fn cancel(&mut self, id: HostId, tag: Tag) {
+        self.slot(id).extras.answers.remove(&tag);
         let stack = self.stack(id);
-        if let Some((path, Link::Opened(_))) = stack.opening.remove(&tag) {
+        if let Some(path) = stack.opened.get(&tag).copied() {
             return self.unbind(id, path);
         }
         let mut conns = stack.conns.iter();
-        let opening = conns.find(|(_, conn)| {
-            conn.origin == Origin::Asked(tag)
-                && matches!(conn.state, State::SynSent | State::SynReceived)
+        let opened = conns.find(|(_, conn)| {
+            conn.origin == OpenedBy::Asked(tag)
+                && conn.owner == Owner::Machine
+                && conn.state != TcpState::TimeWait
         });
-        if let Some(pair) = opening.map(|(pair, _)| *pair) {
+        if let Some(pair) = opened.map(|(pair, _)| *pair) {
             self.abort_tcp(id, pair);
         }
     }
 
+    /// Closes a UDP socket or a listener, after which the machine gets no cue of it.
     fn unbind(&mut self, id: HostId, path: Path) {
         let stack = self.stack(id);
+        stack.opened.retain(|_, opened| *opened != path);
         match path.proto {
-            Proto::Udp => stack.udp.remove(path.local),
-            Proto::Tcp => stack.listeners.remove(path.local),
+            Proto::Udp => {
+                stack.udp.remove(path.local);
+                self.links.full.remove(&(id, AnyAddr::Path(path.carrier())));
+                let is_open = |from: &AnyAddr| match from {
+                    AnyAddr::Path(from) => from.local != path.local,
+                    _ => true,
+                };
+                let inbox = &mut self.slot(id).extras.inbox;
+                inbox.retain(|(from, ..)| is_open(from));
+            }
+            Proto::Tcp => {
+                stack.listeners.remove(path.local);
+                self.abort_unaccepted(id, path);
+            }
+        }
+    }
+
+    /// Refuses the connections that a closed listener has not yet accepted.
+    fn abort_unaccepted(&mut self, id: HostId, listener: Path) {
+        let stack = self.stack(id);
+        let is_unaccepted = |(pair, conn): &(&Pair, &Box<TcpConnection>)| {
+            let is_here = pair.0 == listener.local || wildcard(pair.0) == listener.local;
+            is_here && conn.origin == OpenedBy::Accepted && conn.state == TcpState::SynReceived
+        };
+        let pairs = stack.conns.iter().filter(is_unaccepted);
+        let pairs: Vec<Pair> = pairs.map(|(pair, _)| *pair).collect();
+        for pair in pairs {
+            self.abort_tcp(id, pair);
         }
     }
 
@@ -338,7 +359,7 @@ impl World {
         let stack = self.stack(id);
         stack.udp.clear();
         stack.listeners.clear();
-        stack.opening.clear();
+        stack.opened.clear();
         let owned: Vec<Pair> = stack
             .conns
             .iter()
@@ -360,15 +381,15 @@ impl World {
         };
         if conn.scheduled.is_none_or(|scheduled| deadline < scheduled) {
             conn.scheduled = Some(deadline);
-            let wake = super::TcpWake { id, pair };
-            self.plan_tcp(deadline, wake);
+            let wake = super::TcpTimer { id, pair };
+            self.schedule_tcp_timer(deadline, wake);
         }
     }
 }
 
-fn ephemeral(chance: &mut Rng) -> u16 {
+fn ephemeral(rng: &mut Rng) -> u16 {
     let count = u64::from(u16::MAX - EPHEMERAL) + 1;
-    EPHEMERAL + u16::try_from(chance.below(count)).unwrap_or(0)
+    EPHEMERAL + u16::try_from(rng.below(count)).unwrap_or(0)
 }
 
 const fn wildcard(socket: SocketAddr) -> SocketAddr {

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::super::Flags;
+use super::super::TcpFlags;
 use super::super::pipe::Owner;
 use crate::{Cause, Instant, Tag};
 
@@ -60,20 +60,20 @@ impl Default for Tcp {
 
 /// The head of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Segment {
-    pub(in super::super) flags: Flags,
+pub(in super::super) struct TcpHeader {
+    pub(in super::super) flags: TcpFlags,
     pub(super) seq: u64,
     pub(super) ack: u64,
     pub(super) window: usize,
 }
 
-impl Segment {
+impl TcpHeader {
     /// The answer of a closed port, or of a NAT.
     pub(super) fn refusal(self, len: usize) -> Self {
-        let flags = Flags {
+        let flags = TcpFlags {
             rst: true,
             ack: !self.flags.ack,
-            ..Flags::default()
+            ..TcpFlags::default()
         };
         Self {
             flags,
@@ -91,15 +91,15 @@ impl Segment {
 
 /// A segment to send.
 #[derive(Debug)]
-pub(super) struct Outgoing {
-    pub(super) segment: Segment,
+pub(super) struct OutgoingSegment {
+    pub(super) segment: TcpHeader,
     pub(super) data: Bytes,
     pub(super) is_repeated: bool,
 }
 
 /// What the owner of a connection must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum TcpEvent {
     Opened,
     Failed(Cause),
     Down(Cause),
@@ -107,7 +107,7 @@ pub(super) enum Turn {
 
 /// Who wanted the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum OpenedBy {
     /// The machine.
     Asked(Tag),
     /// The script.
@@ -117,7 +117,7 @@ pub(super) enum Origin {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum TcpState {
     SynSent,
     SynReceived,
     Open,
@@ -127,23 +127,23 @@ pub(super) enum State {
 
 /// Where the peer's FIN is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum PeerFin {
     No,
     Arrived,
-    Told,
+    Reported,
 }
 
 #[derive(Debug)]
-pub(super) struct Conn {
+pub(super) struct TcpConnection {
     pub(super) owner: Owner,
-    pub(super) origin: Origin,
-    pub(super) state: State,
+    pub(super) origin: OpenedBy,
+    pub(super) state: TcpState,
     pub(super) deadline: Option<Instant>,
     /// The earliest entry in the agenda that will look at the deadline.
     pub(super) scheduled: Option<Instant>,
     pub(super) is_full: bool,
     pub(super) unread: BytesMut,
-    pub(super) ending: Ending,
+    pub(super) ending: PeerFin,
     tcp: Tcp,
     /// The oldest number that is not acknowledged; where `outbox` begins, once open.
     una: u64,
@@ -151,7 +151,7 @@ pub(super) struct Conn {
     next: u64,
     most: u64,
     outbox: BytesMut,
-    fin: Fin,
+    fin: OwnFin,
     peer_window: usize,
     expected: u64,
     early: BTreeMap<u64, Bytes>,
@@ -166,29 +166,29 @@ pub(super) struct Conn {
 
 /// Our own FIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fin {
+enum OwnFin {
     No,
     Wanted,
     Acknowledged,
 }
 
-impl Conn {
-    pub(super) fn new(tcp: Tcp, first: u64, origin: Origin) -> Self {
+impl TcpConnection {
+    pub(super) fn new(tcp: Tcp, first: u64, origin: OpenedBy) -> Self {
         Self {
             owner: Owner::Machine,
             origin,
-            state: State::SynSent,
+            state: TcpState::SynSent,
             deadline: None,
             scheduled: None,
             is_full: false,
             unread: BytesMut::new(),
-            ending: Ending::No,
+            ending: PeerFin::No,
             tcp,
             una: first,
             next: first + 1,
             most: first,
             outbox: BytesMut::new(),
-            fin: Fin::No,
+            fin: OwnFin::No,
             peer_window: tcp.segment,
             expected: 0,
             early: BTreeMap::new(),
@@ -203,36 +203,36 @@ impl Conn {
     }
 
     /// Sends the SYN of an active open.
-    pub(super) fn open(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+    pub(super) fn open(&mut self, now: Instant, out: &mut Vec<OutgoingSegment>) {
         self.send_syn(now, out);
     }
 
     /// Answers the SYN of a peer, for a listener or because both opened at once.
-    pub(super) fn answer(&mut self, now: Instant, syn: Segment, out: &mut Vec<Outgoing>) {
-        self.state = State::SynReceived;
+    pub(super) fn answer(&mut self, now: Instant, syn: TcpHeader, out: &mut Vec<OutgoingSegment>) {
+        self.state = TcpState::SynReceived;
         self.expected = syn.seq + 1;
         self.peer_window = syn.window;
         self.send_syn(now, out);
     }
 
-    fn send_syn(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
+    fn send_syn(&mut self, now: Instant, out: &mut Vec<OutgoingSegment>) {
         let flags = match self.state {
-            State::SynReceived => Flags::SYN_ACK,
-            _ => Flags::SYN,
+            TcpState::SynReceived => TcpFlags::SYN_ACK,
+            _ => TcpFlags::SYN,
         };
         self.emit(self.una, flags, Bytes::new(), out);
         self.deadline = Some(now + self.timeout);
     }
 
-    fn emit(&mut self, seq: u64, flags: Flags, data: Bytes, out: &mut Vec<Outgoing>) {
-        let segment = Segment {
+    fn emit(&mut self, seq: u64, flags: TcpFlags, data: Bytes, out: &mut Vec<OutgoingSegment>) {
+        let segment = TcpHeader {
             flags,
             seq,
             ack: self.expected,
             window: self.window(),
         };
         let end = seq + segment.sequence_len(data.len());
-        out.push(Outgoing {
+        out.push(OutgoingSegment {
             segment,
             data,
             // The SYN of an answer to a SYN is another one than was sent before, at its first try.
@@ -241,16 +241,16 @@ impl Conn {
         self.most = self.most.max(end);
     }
 
-    fn acknowledge(&mut self, out: &mut Vec<Outgoing>) {
-        self.emit(self.next, Flags::ACK, Bytes::new(), out);
+    fn acknowledge(&mut self, out: &mut Vec<OutgoingSegment>) {
+        self.emit(self.next, TcpFlags::ACK, Bytes::new(), out);
     }
 
     fn window(&self) -> usize {
         self.tcp.window.saturating_sub(self.unread.len())
     }
 
-    pub(super) fn write(&mut self, now: Instant, octets: &[u8], out: &mut Vec<Outgoing>) {
-        if self.fin == Fin::No {
+    pub(super) fn write(&mut self, now: Instant, octets: &[u8], out: &mut Vec<OutgoingSegment>) {
+        if self.fin == OwnFin::No {
             self.outbox.extend_from_slice(octets);
             self.push(now, out);
         }
@@ -266,21 +266,21 @@ impl Conn {
         self.outbox.len() <= self.tcp.send_buffer / 2
     }
 
-    pub(super) fn finish(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
-        if self.fin == Fin::No {
-            self.fin = Fin::Wanted;
+    pub(super) fn finish(&mut self, now: Instant, out: &mut Vec<OutgoingSegment>) {
+        if self.fin == OwnFin::No {
+            self.fin = OwnFin::Wanted;
             self.push(now, out);
         }
     }
 
-    pub(super) fn reset(&mut self, out: &mut Vec<Outgoing>) {
-        if matches!(self.state, State::SynReceived | State::Open) {
-            self.emit(self.next, Flags::RST, Bytes::new(), out);
+    pub(super) fn reset(&mut self, out: &mut Vec<OutgoingSegment>) {
+        if matches!(self.state, TcpState::SynReceived | TcpState::Open) {
+            self.emit(self.next, TcpFlags::RST, Bytes::new(), out);
         }
     }
 
     /// Takes up to `len` unread octets; the peer hears of it when it was held up.
-    pub(super) fn take(&mut self, len: usize, out: &mut Vec<Outgoing>) -> BytesMut {
+    pub(super) fn take(&mut self, len: usize, out: &mut Vec<OutgoingSegment>) -> BytesMut {
         let before = self.window();
         let chunk = self.unread.split_to(len.min(self.unread.len()));
         if before < self.tcp.segment && self.window() >= self.tcp.segment {
@@ -292,15 +292,15 @@ impl Conn {
     /// Tells whether nothing more can come of it; false while its owner has something to read.
     pub(super) fn is_over(&self) -> bool {
         let is_read = match self.owner {
-            Owner::Machine => self.ending == Ending::Told,
-            Owner::Script(_) | Owner::Nobody => self.ending != Ending::No,
+            Owner::Machine => self.ending == PeerFin::Reported,
+            Owner::Script(_) | Owner::Nobody => self.ending != PeerFin::No,
         };
-        self.state == State::Open && self.fin == Fin::Acknowledged && is_read
+        self.state == TcpState::Open && self.fin == OwnFin::Acknowledged && is_read
     }
 
     /// Ends it for good, or lets it wait for a peer that may ask again; tells whether it waits.
     pub(super) fn rest(&mut self, now: Instant) -> bool {
-        self.state = State::TimeWait;
+        self.state = TcpState::TimeWait;
         self.deadline = Some(now + self.tcp.time_wait);
         self.is_first_to_close
     }
@@ -310,8 +310,8 @@ impl Conn {
     }
 
     /// Sends what the peer's window takes.
-    fn push(&mut self, now: Instant, out: &mut Vec<Outgoing>) {
-        if self.state != State::Open {
+    fn push(&mut self, now: Instant, out: &mut Vec<OutgoingSegment>) {
+        if self.state != TcpState::Open {
             return;
         }
         let limit = self.data_end().min(self.una + wide(self.peer_window));
@@ -323,21 +323,21 @@ impl Conn {
             }
             self.next = end;
         }
-        if self.fin == Fin::Wanted && self.next == self.data_end() {
+        if self.fin == OwnFin::Wanted && self.next == self.data_end() {
             self.send_fin(out);
             self.next += 1;
         }
         self.arm(now);
     }
 
-    fn send_data(&mut self, from: u64, to: u64, out: &mut Vec<Outgoing>) {
+    fn send_data(&mut self, from: u64, to: u64, out: &mut Vec<OutgoingSegment>) {
         let range = narrow(from - self.una)..narrow(to - self.una);
         let data = self.outbox.get(range).map(Bytes::copy_from_slice);
-        self.emit(from, Flags::ACK, data.unwrap_or_default(), out);
+        self.emit(from, TcpFlags::ACK, data.unwrap_or_default(), out);
     }
 
-    fn send_fin(&mut self, out: &mut Vec<Outgoing>) {
-        let flags = Flags::FIN_ACK;
+    fn send_fin(&mut self, out: &mut Vec<OutgoingSegment>) {
+        let flags = TcpFlags::FIN_ACK;
         self.emit(self.data_end(), flags, Bytes::new(), out);
     }
 
@@ -352,20 +352,24 @@ impl Conn {
     }
 
     /// The deadline came.
-    pub(super) fn time_out(&mut self, now: Instant, out: &mut Vec<Outgoing>) -> Option<Turn> {
+    pub(super) fn time_out(
+        &mut self,
+        now: Instant,
+        out: &mut Vec<OutgoingSegment>,
+    ) -> Option<TcpEvent> {
         self.tries += 1;
         self.timeout = self.timeout.saturating_mul(2).min(Duration::from_secs(120));
         self.timed = None;
         match self.state {
-            State::TimeWait => return None,
-            State::SynSent | State::SynReceived if self.tries > self.tcp.syn_tries => {
-                return Some(Turn::Failed(Cause::TimedOut));
+            TcpState::TimeWait => return None,
+            TcpState::SynSent | TcpState::SynReceived if self.tries > self.tcp.syn_tries => {
+                return Some(TcpEvent::Failed(Cause::TimedOut));
             }
-            State::SynSent | State::SynReceived => self.send_syn(now, out),
-            State::Open if self.tries > self.tcp.tries => {
-                return Some(Turn::Down(Cause::TimedOut));
+            TcpState::SynSent | TcpState::SynReceived => self.send_syn(now, out),
+            TcpState::Open if self.tries > self.tcp.tries => {
+                return Some(TcpEvent::Down(Cause::TimedOut));
             }
-            State::Open => {
+            TcpState::Open => {
                 self.resend(out);
                 self.deadline = Some(now + self.timeout);
             }
@@ -374,9 +378,9 @@ impl Conn {
     }
 
     /// Sends the first piece again, at least one octet whatever the window, and goes on from there.
-    fn resend(&mut self, out: &mut Vec<Outgoing>) {
+    fn resend(&mut self, out: &mut Vec<OutgoingSegment>) {
         if self.outbox.is_empty() {
-            if self.fin == Fin::Wanted {
+            if self.fin == OwnFin::Wanted {
                 self.send_fin(out);
             }
             return;
@@ -395,15 +399,15 @@ impl Conn {
     pub(super) fn receive(
         &mut self,
         now: Instant,
-        segment: Segment,
+        segment: TcpHeader,
         data: &Bytes,
-        out: &mut Vec<Outgoing>,
-    ) -> Option<Turn> {
+        out: &mut Vec<OutgoingSegment>,
+    ) -> Option<TcpEvent> {
         match self.state {
-            State::SynSent => self.receive_in_syn_sent(now, segment, out),
-            State::SynReceived => self.receive_in_syn_received(segment, data, out),
-            State::Open => self.receive_open(now, segment, data, out),
-            State::TimeWait => {
+            TcpState::SynSent => self.receive_in_syn_sent(now, segment, out),
+            TcpState::SynReceived => self.receive_in_syn_received(segment, data, out),
+            TcpState::Open => self.receive_open(now, segment, data, out),
+            TcpState::TimeWait => {
                 if segment.flags.fin {
                     self.acknowledge(out);
                 }
@@ -415,14 +419,14 @@ impl Conn {
     fn receive_in_syn_sent(
         &mut self,
         now: Instant,
-        segment: Segment,
-        out: &mut Vec<Outgoing>,
-    ) -> Option<Turn> {
-        let Flags { syn, ack, rst, .. } = segment.flags;
+        segment: TcpHeader,
+        out: &mut Vec<OutgoingSegment>,
+    ) -> Option<TcpEvent> {
+        let TcpFlags { syn, ack, rst, .. } = segment.flags;
         if ack && segment.ack != self.next {
             // An acknowledgement of something else: of an earlier connection between the same ports.
             if !rst {
-                out.push(Outgoing {
+                out.push(OutgoingSegment {
                     segment: segment.refusal(0),
                     data: Bytes::new(),
                     is_repeated: false,
@@ -431,7 +435,7 @@ impl Conn {
             return None;
         }
         if rst {
-            return ack.then_some(Turn::Failed(Cause::Refused));
+            return ack.then_some(TcpEvent::Failed(Cause::Refused));
         }
         if !syn {
             return None;
@@ -443,11 +447,11 @@ impl Conn {
         self.expected = segment.seq + 1;
         self.begin(segment);
         self.acknowledge(out);
-        Some(Turn::Opened)
+        Some(TcpEvent::Opened)
     }
 
-    fn begin(&mut self, segment: Segment) {
-        self.state = State::Open;
+    fn begin(&mut self, segment: TcpHeader) {
+        self.state = TcpState::Open;
         self.peer_window = segment.window;
         self.una = self.next;
         self.tries = 0;
@@ -457,16 +461,16 @@ impl Conn {
 
     fn receive_in_syn_received(
         &mut self,
-        segment: Segment,
+        segment: TcpHeader,
         data: &Bytes,
-        out: &mut Vec<Outgoing>,
-    ) -> Option<Turn> {
-        let Flags { syn, ack, rst, .. } = segment.flags;
+        out: &mut Vec<OutgoingSegment>,
+    ) -> Option<TcpEvent> {
+        let TcpFlags { syn, ack, rst, .. } = segment.flags;
         if rst {
-            return (segment.seq == self.expected).then_some(Turn::Failed(Cause::Refused));
+            return (segment.seq == self.expected).then_some(TcpEvent::Failed(Cause::Refused));
         }
         if syn && !ack {
-            self.emit(self.una, Flags::SYN_ACK, Bytes::new(), out);
+            self.emit(self.una, TcpFlags::SYN_ACK, Bytes::new(), out);
             return None;
         }
         if !ack || segment.ack != self.next {
@@ -478,22 +482,22 @@ impl Conn {
         } else {
             self.take_data(segment, data, out);
         }
-        Some(Turn::Opened)
+        Some(TcpEvent::Opened)
     }
 
     fn receive_open(
         &mut self,
         now: Instant,
-        segment: Segment,
+        segment: TcpHeader,
         data: &Bytes,
-        out: &mut Vec<Outgoing>,
-    ) -> Option<Turn> {
-        let Flags { syn, ack, rst, .. } = segment.flags;
+        out: &mut Vec<OutgoingSegment>,
+    ) -> Option<TcpEvent> {
+        let TcpFlags { syn, ack, rst, .. } = segment.flags;
         if rst {
             let window = self.expected..=self.expected + wide(self.window());
             return window
                 .contains(&segment.seq)
-                .then_some(Turn::Down(Cause::Reset));
+                .then_some(TcpEvent::Down(Cause::Reset));
         }
         if syn {
             // Our acknowledgement of it was lost.
@@ -508,7 +512,13 @@ impl Conn {
         None
     }
 
-    fn take_ack(&mut self, now: Instant, segment: Segment, is_bare: bool, out: &mut Vec<Outgoing>) {
+    fn take_ack(
+        &mut self,
+        now: Instant,
+        segment: TcpHeader,
+        is_bare: bool,
+        out: &mut Vec<OutgoingSegment>,
+    ) {
         let before = self.peer_window;
         self.peer_window = segment.window;
         if segment.ack <= self.una || segment.ack > self.most {
@@ -530,7 +540,7 @@ impl Conn {
         }
         let taken = narrow(segment.ack - self.una);
         if taken > self.outbox.len() {
-            self.fin = Fin::Acknowledged;
+            self.fin = OwnFin::Acknowledged;
         }
         self.outbox.advance(taken.min(self.outbox.len()));
         self.una = segment.ack;
@@ -561,7 +571,7 @@ impl Conn {
         self.timeout = (mean + spread * 4).max(self.tcp.least_timeout);
     }
 
-    fn take_data(&mut self, segment: Segment, data: &Bytes, out: &mut Vec<Outgoing>) {
+    fn take_data(&mut self, segment: TcpHeader, data: &Bytes, out: &mut Vec<OutgoingSegment>) {
         if data.is_empty() && !segment.flags.fin {
             return;
         }
@@ -588,10 +598,11 @@ impl Conn {
                 self.unread.extend_from_slice(fresh);
             }
         }
-        if self.early_fin == Some(self.expected) && self.ending == Ending::No {
+        if self.early_fin == Some(self.expected) && self.ending == PeerFin::No {
             self.expected += 1;
-            self.ending = Ending::Arrived;
-            self.is_first_to_close = self.next > self.data_end() || self.fin == Fin::Acknowledged;
+            self.ending = PeerFin::Arrived;
+            self.is_first_to_close =
+                self.next > self.data_end() || self.fin == OwnFin::Acknowledged;
         }
         self.acknowledge(out);
     }

@@ -6,87 +6,64 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-use super::{Fate, Mark, MarkKind, Node, Noted, Packet, Trace};
+use super::runs::{PacketRun, RunRole, Runs, Style};
+use super::{Delivery, MarkKind, Node, Trace, TraceEntry, TraceMark, TracePacket};
 use crate::Instant;
 
-/// With more nodes than this, arrows become words.
-const MOST_LANES: usize = 6;
+/// With more nodes than this, messages are listed in words.
+const MAX_LANES: usize = 6;
 
-/// The least and the most columns between two lifelines.
-const NARROW: usize = 22;
-const WIDE: usize = 46;
-/// The most with two lifelines, which leave room on a page.
-const WIDEST: usize = 64;
+/// The columns between two lifelines: the fewest, the most, and the most where there are only two.
+const MIN_GAP: usize = 22;
+const MAX_GAP: usize = 46;
+const MAX_GAP_OF_TWO: usize = 64;
 
 impl Trace {
     /// Draws what happened as text.
     ///
     /// Each packet is a line at the time of its sending, with the time of its arrival at the end. A
     /// packet that was sent before is drawn with `=`, a lost one ends in `x` with the reason beside it.
-    /// Events are marked `*`, refused commands `!`, link cues `[..]` and remarks `#`. Bare
-    /// acknowledgements of TCP are left out.
+    /// Events are marked `*`, refused commands `!`, link cues `[..]` and notes `#`. Bare acknowledgements
+    /// of TCP are left out, and so are contacts after everything else.
+    ///
+    /// A ladder of more than 80 entries shows the first and the last of eight or more like messages, and
+    /// how many are between them.
     #[must_use]
     pub fn ladder(&self) -> String {
         let lanes = self.lanes();
-        let digits = self.digits();
-        let moments: Vec<Noted<'_>> = self.notes().collect();
-        if lanes.len() > MOST_LANES {
-            return self.listing(&moments, digits);
-        }
+        let entries = self.shown();
         let ladder = Ladder {
             trace: self,
-            gap: gap(&moments, lanes.len()),
+            gap: gap(&entries, lanes.len()),
+            digits: digits(&entries),
+            runs: Runs::of_long(&entries),
             lanes,
-            digits,
         };
-        ladder.draw(&moments)
+        ladder.draw(&entries)
     }
+}
 
-    /// The fewest decimals, by threes, that tell all times exactly.
-    fn digits(&self) -> usize {
-        let mut digits = 3;
-        let mut look = |time: Instant| {
-            let nanos = time.as_nanos();
-            if !nanos.is_multiple_of(1_000) {
-                digits = 9;
-            } else if !nanos.is_multiple_of(1_000_000) {
-                digits = digits.max(6);
-            }
-        };
-        for moment in self.notes() {
-            match moment {
-                Noted::Packet(packet) => {
-                    look(packet.time);
-                    packet.arrived().map(&mut look);
-                }
-                Noted::Mark(mark) => look(mark.time),
-            }
+/// Returns the fewest decimals, by threes, that show all times exactly.
+fn digits(entries: &[TraceEntry<'_>]) -> usize {
+    let mut digits = 3;
+    let mut look = |time: Instant| {
+        let nanos = time.as_nanos();
+        if !nanos.is_multiple_of(1_000) {
+            digits = 9;
+        } else if !nanos.is_multiple_of(1_000_000) {
+            digits = digits.max(6);
         }
-        digits
-    }
-
-    fn listing(&self, moments: &[Noted<'_>], digits: usize) -> String {
-        let mut text = String::new();
-        for moment in moments {
-            match moment {
-                Noted::Packet(packet) => {
-                    let from = self.name(packet.from);
-                    let to = packet.to.map_or("?", |to| self.name(to));
-                    let (title, end) = (packet.title(), ending(packet, digits));
-                    let time = clock(packet.time, digits);
-                    line(
-                        &mut text,
-                        &format!("{time}  {from} -> {to}: {title}  {end}"),
-                    );
-                }
-                Noted::Mark(mark) => {
-                    let (time, node) = (clock(mark.time, digits), self.name(mark.node));
-                    line(&mut text, &format!("{time}  {node} {}", remark(mark)));
-                }
+    };
+    for entry in entries {
+        match entry {
+            TraceEntry::Packet(packet) => {
+                look(packet.time);
+                packet.arrived().map(&mut look);
             }
+            TraceEntry::Mark(mark) => look(mark.time),
         }
-        text
     }
+    digits
 }
 
 struct Ladder<'a> {
@@ -94,20 +71,90 @@ struct Ladder<'a> {
     lanes: Vec<Node>,
     gap: usize,
     digits: usize,
+    runs: Runs<'a>,
 }
 
 impl Ladder<'_> {
-    fn draw(&self, moments: &[Noted<'_>]) -> String {
+    fn draw(&self, entries: &[TraceEntry<'_>]) -> String {
+        let is_list = self.lanes.len() > MAX_LANES;
         let mut text = String::new();
-        line(&mut text, &self.header());
-        for moment in moments {
-            let (time, row) = match moment {
-                Noted::Packet(packet) => (packet.time, self.arrow(packet)),
-                Noted::Mark(mark) => (mark.time, self.remark(mark)),
+        if !is_list {
+            line(&mut text, &self.header());
+        }
+        for (number, entry) in entries.iter().enumerate() {
+            let role = self.runs.role(number);
+            if matches!(role, RunRole::Inside) {
+                continue;
+            }
+            let suffix = match role {
+                RunRole::FirstMark(run) => {
+                    let last = run
+                        .marks
+                        .last()
+                        .map_or(Instant::ZERO, |(_, mark)| mark.time);
+                    let last = clock(last, self.digits);
+                    format!(" ({} times until {})", run.marks.len(), last.trim_start())
+                }
+                _ => String::new(),
             };
-            line(&mut text, &format!("{}  {row}", clock(time, self.digits)));
+            let (time, row) = match entry {
+                TraceEntry::Packet(packet) if is_list => {
+                    (packet.time, self.message_in_words(packet))
+                }
+                TraceEntry::Packet(packet) => (packet.time, self.arrow(packet)),
+                TraceEntry::Mark(mark) if is_list => {
+                    let name = self.trace.name(mark.node);
+                    (mark.time, format!("{name} {}{suffix}", mark_text(mark)))
+                }
+                TraceEntry::Mark(mark) => (mark.time, self.mark(mark, &suffix)),
+            };
+            let time = clock(time, self.digits);
+            line(&mut text, &format!("{time}  {row}"));
+            if let RunRole::FirstPacket(run) = role {
+                let blank = time.len();
+                line(
+                    &mut text,
+                    &format!("{:blank$}  {}", "", self.middle_of(run, is_list)),
+                );
+            }
         }
         text
+    }
+
+    fn message_in_words(&self, packet: &TracePacket) -> String {
+        let from = self.trace.name(packet.from);
+        let to = packet.to.map_or("?", |to| self.trace.name(to));
+        format!(
+            "{from} -> {to}: {}  {}",
+            packet.title(),
+            ending(packet, self.digits)
+        )
+    }
+
+    /// Counts what is between the first and the last message of a run.
+    fn middle_of(&self, run: &PacketRun<'_>, is_list: bool) -> String {
+        let (lost, corrupted) = (run.lost.len(), run.count(Style::Corrupted));
+        let more = run.packets.len().saturating_sub(2) + lost + corrupted;
+        let mut text = format!("... {more} more");
+        let counts = [
+            (lost, "lost"),
+            (corrupted, "corrupted"),
+            (run.count(Style::Copy), "copied"),
+        ];
+        for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
+            let _ = write!(text, ", {count} {what}");
+        }
+        if is_list {
+            return text;
+        }
+        let mut row = self.bars();
+        let from = run
+            .packets
+            .first()
+            .and_then(|(_, first)| self.lane(first.from));
+        let left = from.into_iter().chain(self.lane(run.to)).min();
+        put(&mut row, left.unwrap_or_default() + 3, &text);
+        row.into_iter().collect()
     }
 
     fn header(&self) -> String {
@@ -135,7 +182,7 @@ impl Ladder<'_> {
         row
     }
 
-    fn arrow(&self, packet: &Packet) -> String {
+    fn arrow(&self, packet: &TracePacket) -> String {
         let mut row = self.bars();
         let end = ending(packet, self.digits);
         let from = self.lane(packet.from);
@@ -176,10 +223,10 @@ impl Ladder<'_> {
         format!("{}  {end}", row.iter().collect::<String>())
     }
 
-    fn remark(&self, mark: &Mark) -> String {
+    fn mark(&self, mark: &TraceMark, suffix: &str) -> String {
         let mut row = self.bars();
         let at = self.lane(mark.node).unwrap_or_default();
-        put(&mut row, at + 2, &remark(mark));
+        put(&mut row, at + 2, &format!("{}{suffix}", mark_text(mark)));
         row.iter().collect()
     }
 }
@@ -194,20 +241,20 @@ fn break_off(drawn: &mut [char], is_rightward: bool) {
     }
 }
 
-fn gap(moments: &[Noted<'_>], lanes: usize) -> usize {
-    let most = if lanes <= 2 { WIDEST } else { WIDE };
-    let longest = moments.iter().map(|moment| match moment {
-        Noted::Packet(packet) => packet.title().chars().count() + 10,
-        Noted::Mark(_) => 0,
+fn gap(entries: &[TraceEntry<'_>], lanes: usize) -> usize {
+    let most = if lanes <= 2 { MAX_GAP_OF_TWO } else { MAX_GAP };
+    let longest = entries.iter().map(|entry| match entry {
+        TraceEntry::Packet(packet) => packet.title().chars().count() + 10,
+        TraceEntry::Mark(_) => 0,
     });
-    longest.max().unwrap_or(0).clamp(NARROW, most)
+    longest.max().unwrap_or(0).clamp(MIN_GAP, most)
 }
 
-fn ending(packet: &Packet, digits: usize) -> String {
-    let mut end = match packet.fate {
-        Fate::InFlight => String::from("in flight"),
-        Fate::Arrived(at) => clock(at, digits).trim_start().into(),
-        Fate::Lost(_, why) => format!("{why}"),
+fn ending(packet: &TracePacket, digits: usize) -> String {
+    let mut end = match packet.delivery {
+        Delivery::InFlight => String::from("in flight"),
+        Delivery::Arrived(at) => clock(at, digits).trim_start().into(),
+        Delivery::Lost(_, why) => format!("{why}"),
     };
     if packet.is_copy {
         end.push_str(" (copy)");
@@ -218,12 +265,12 @@ fn ending(packet: &Packet, digits: usize) -> String {
     end
 }
 
-fn remark(mark: &Mark) -> String {
+fn mark_text(mark: &TraceMark) -> String {
     let text = &mark.text;
     match mark.kind {
         MarkKind::Event => format!("* {text}"),
         MarkKind::Refusal => format!("! {text}"),
-        MarkKind::Link => format!("[{text}]"),
+        MarkKind::Link | MarkKind::Contact => format!("[{text}]"),
         MarkKind::Note => format!("# {text}"),
     }
 }
@@ -236,17 +283,17 @@ fn clock(time: Instant, digits: usize) -> String {
 }
 
 /// Writes over what stands there; what goes beyond the end is added.
-fn put(row: &mut (impl Row + ?Sized), at: usize, text: &str) {
+fn put(row: &mut (impl TextRow + ?Sized), at: usize, text: &str) {
     for (index, letter) in text.chars().enumerate() {
         row.set(at + index, letter);
     }
 }
 
-trait Row {
+trait TextRow {
     fn set(&mut self, at: usize, letter: char);
 }
 
-impl Row for [char] {
+impl TextRow for [char] {
     fn set(&mut self, at: usize, letter: char) {
         if let Some(place) = self.get_mut(at) {
             *place = letter;
@@ -254,7 +301,7 @@ impl Row for [char] {
     }
 }
 
-impl Row for Vec<char> {
+impl TextRow for Vec<char> {
     fn set(&mut self, at: usize, letter: char) {
         while self.len() <= at {
             self.push(' ');

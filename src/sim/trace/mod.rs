@@ -1,9 +1,10 @@
 //! What happened in a world: one record from which the ladders, the table and the packets are made.
 
-#[cfg(feature = "record")]
-mod capture;
+mod external;
 mod ladder;
-mod seen;
+#[cfg(feature = "record")]
+mod pcapng;
+mod runs;
 mod statistics;
 mod svg;
 
@@ -16,16 +17,16 @@ use core::num::NonZeroUsize;
 
 use bytes::Bytes;
 
-pub use seen::Seen;
+pub use external::ExternalMessage;
 pub use statistics::{Statistics, Traffic};
 pub use svg::{Axis, Bands, Drawing};
 
-use super::{Node, Place};
+use super::{AnyAddr, Node};
 use crate::Instant;
 
 /// How much a world notes of each packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Keep {
+pub enum TraceDetail {
     /// Nothing at all, for runs of millions of packets.
     Nothing,
     /// Everything but the octets.
@@ -38,34 +39,34 @@ pub enum Keep {
 /// Everything that happened in a world, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
-    keep: Keep,
+    detail: TraceDetail,
     /// What the world grew from; a capture has none.
     seed: Option<u64>,
     hosts: Vec<String>,
     nats: Vec<String>,
     /// All nodes in the order of their making.
     nodes: Vec<Node>,
-    packets: Vec<Packet>,
-    marks: Vec<Mark>,
+    packets: Vec<TracePacket>,
+    marks: Vec<TraceMark>,
     contacts: Vec<Contact>,
     /// Packets and marks in the order in which they came, which times alone do not tell.
-    order: Vec<Entry>,
-    sent_before: BTreeSet<(Node, Place, u64)>,
+    order: Vec<EntryIndex>,
+    sent_before: BTreeSet<(Node, AnyAddr, u64)>,
 }
 
 /// One packet: a datagram, a run of a stream, or a TCP segment.
 #[derive(Debug, Clone)]
-pub struct Packet {
+pub struct TracePacket {
     /// Who sent it.
     pub from: Node,
     /// How far it came, or was on its way to.
     pub to: Option<Node>,
     /// The way on which the sender sent it, as it knows it.
-    pub addr: Place,
+    pub addr: AnyAddr,
     /// When it was sent.
     pub time: Instant,
     /// What carries it.
-    pub carrier: Carrier,
+    pub kind: PacketKind,
     /// Of a TCP segment: the number of its first octet, and the number that its sender awaits next.
     pub numbers: Option<(u64, u64)>,
     /// How many octets it has; of a TCP segment, of data.
@@ -81,36 +82,38 @@ pub struct Packet {
     /// Whether a bit of it was flipped on the way.
     pub is_corrupted: bool,
     /// What became of it.
-    pub fate: Fate,
+    pub delivery: Delivery,
 }
 
-impl Packet {
+impl TracePacket {
     /// Returns when it arrived, if it did.
     #[must_use]
     pub const fn arrived(&self) -> Option<Instant> {
-        match self.fate {
-            Fate::Arrived(at) => Some(at),
-            Fate::InFlight | Fate::Lost(..) => None,
+        match self.delivery {
+            Delivery::Arrived(at) => Some(at),
+            Delivery::InFlight | Delivery::Lost(..) => None,
         }
     }
 
     /// Returns when and why it was lost, if it was.
     #[must_use]
-    pub const fn lost(&self) -> Option<(Instant, Why)> {
-        match self.fate {
-            Fate::Lost(at, why) => Some((at, why)),
-            Fate::InFlight | Fate::Arrived(_) => None,
+    pub const fn lost(&self) -> Option<(Instant, DropReason)> {
+        match self.delivery {
+            Delivery::Lost(at, why) => Some((at, why)),
+            Delivery::InFlight | Delivery::Arrived(_) => None,
         }
     }
 
     /// Returns what a ladder calls it.
     #[must_use]
     pub fn title(&self) -> String {
-        match (&self.label, self.carrier) {
-            (Some(label), Carrier::Tcp(flags)) if !flags.is_plain() => format!("{flags} {label}"),
+        match (&self.label, self.kind) {
+            (Some(label), PacketKind::Tcp(flags)) if !flags.is_plain() => {
+                format!("{flags} {label}")
+            }
             (Some(label), _) => label.clone(),
-            (None, Carrier::Tcp(flags)) if self.len == 0 => format!("{flags}"),
-            (None, Carrier::Tcp(flags)) if !flags.is_plain() => {
+            (None, PacketKind::Tcp(flags)) if self.len == 0 => format!("{flags}"),
+            (None, PacketKind::Tcp(flags)) if !flags.is_plain() => {
                 format!("{flags} {} octets", self.len)
             }
             (None, _) => format!("{} octets", self.len),
@@ -120,25 +123,25 @@ impl Packet {
     /// Tells whether it does nothing but keep TCP going: a bare acknowledgement.
     #[must_use]
     pub const fn is_bare_ack(&self) -> bool {
-        matches!(self.carrier, Carrier::Tcp(flags) if flags.is_plain()) && self.len == 0
+        matches!(self.kind, PacketKind::Tcp(flags) if flags.is_plain()) && self.len == 0
     }
 }
 
 /// What carries a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
+pub enum PacketKind {
     /// A datagram.
     Datagram,
     /// A run of octets on a stream line.
     Stream,
     /// A segment of a TCP connection, or the end of a stream line.
-    Tcp(Flags),
+    Tcp(TcpFlags),
 }
 
 /// The flags of a TCP segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "that is what flags are")]
-pub struct Flags {
+pub struct TcpFlags {
     /// It opens a direction.
     pub syn: bool,
     /// It acknowledges.
@@ -149,7 +152,7 @@ pub struct Flags {
     pub rst: bool,
 }
 
-impl Flags {
+impl TcpFlags {
     /// Opens a direction.
     pub const SYN: Self = Self::of([true, false, false, false]);
     /// Opens a direction and acknowledges the other's opening.
@@ -172,7 +175,7 @@ impl Flags {
     }
 }
 
-impl fmt::Display for Flags {
+impl fmt::Display for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = [
             (self.syn, "SYN"),
@@ -192,24 +195,24 @@ impl fmt::Display for Flags {
 
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Delivery {
     /// It was on its way when the trace was read.
     InFlight,
     /// It reached a machine or its TCP then.
     Arrived(Instant),
     /// It was lost then.
-    Lost(Instant, Why),
+    Lost(Instant, DropReason),
 }
 
 /// Why a packet was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Why {
+pub enum DropReason {
     /// The line lost it, on its own.
-    Rng,
+    Random,
     /// The line lost it in a burst.
     Burst,
     /// The script chose it.
-    Chosen,
+    Rule,
     /// The queue of a line was full.
     QueueFull,
     /// It was longer than the line takes.
@@ -231,17 +234,17 @@ pub enum Why {
     /// TCP found a bit flipped.
     Checksum,
     /// The stream was cut off while it was on its way.
-    Cut,
+    Reset,
     /// The receiver was done.
-    Gone,
+    Closed,
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for DropReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Rng => "lost by chance",
+            Self::Random => "lost by chance",
             Self::Burst => "lost in a burst",
-            Self::Chosen => "lost by choice",
+            Self::Rule => "lost by choice",
             Self::QueueFull => "queue full",
             Self::TooLong => "too long",
             Self::NoContact => "no contact",
@@ -252,15 +255,15 @@ impl fmt::Display for Why {
             Self::Filtered => "filtered",
             Self::NoPort => "no port left",
             Self::Checksum => "bad checksum",
-            Self::Cut => "cut off",
-            Self::Gone => "receiver done",
+            Self::Reset => "cut off",
+            Self::Closed => "receiver done",
         })
     }
 }
 
 /// A moment at one node that is not a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
+pub struct TraceMark {
     /// When.
     pub time: Instant,
     /// Where.
@@ -271,7 +274,7 @@ pub struct Mark {
     pub text: String,
 }
 
-/// Kinds of [`Mark`].
+/// Kinds of [`TraceMark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MarkKind {
     /// The machine told its application something.
@@ -280,6 +283,8 @@ pub enum MarkKind {
     Refusal,
     /// The machine was told of a link.
     Link,
+    /// The machine was told that a contact begins or ends.
+    Contact,
     /// The script said so.
     Note,
 }
@@ -299,18 +304,18 @@ pub struct Contact {
 
 /// A packet or a mark, by its number.
 #[derive(Debug, Clone, Copy)]
-enum Entry {
+enum EntryIndex {
     Packet(usize),
     Mark(usize),
 }
 
 /// What a ladder shows.
 #[derive(Debug, Clone, Copy)]
-pub enum Noted<'a> {
+pub enum TraceEntry<'a> {
     /// Something was sent.
-    Packet(&'a Packet),
+    Packet(&'a TracePacket),
     /// Something else happened.
-    Mark(&'a Mark),
+    Mark(&'a TraceMark),
 }
 
 /// The number of a packet in its trace, from 1, so that there is room for none.
@@ -333,13 +338,13 @@ impl Trace {
 
     /// Returns the packets in the order in which they were sent.
     #[must_use]
-    pub fn packets(&self) -> impl ExactSizeIterator<Item = &Packet> + Clone {
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = &TracePacket> + Clone {
         self.packets.iter()
     }
 
     /// Returns the marks in order of time.
     #[must_use]
-    pub fn marks(&self) -> impl ExactSizeIterator<Item = &Mark> + Clone {
+    pub fn marks(&self) -> impl ExactSizeIterator<Item = &TraceMark> + Clone {
         self.marks.iter()
     }
 
@@ -350,26 +355,42 @@ impl Trace {
     }
 
     /// Returns packets and marks in the order in which they came, but no bare acknowledgements of TCP.
-    pub fn notes(&self) -> impl Iterator<Item = Noted<'_>> {
+    pub fn entries(&self) -> impl Iterator<Item = TraceEntry<'_>> {
         self.order.iter().filter_map(|entry| match *entry {
-            Entry::Packet(index) => {
+            EntryIndex::Packet(index) => {
                 let packet = self.packets.get(index)?;
-                (!packet.is_bare_ack()).then_some(Noted::Packet(packet))
+                (!packet.is_bare_ack()).then_some(TraceEntry::Packet(packet))
             }
-            Entry::Mark(index) => self.marks.get(index).map(Noted::Mark),
+            EntryIndex::Mark(index) => self.marks.get(index).map(TraceEntry::Mark),
         })
     }
 
-    /// The nodes that took part, in the order of their making.
+    /// Returns what ladders show: the entries up to the last that is no mark of a contact.
+    ///
+    /// Contacts go on for as long as a simulation runs, even if nothing is sent in them.
+    fn shown(&self) -> Vec<TraceEntry<'_>> {
+        let ends = self.entries().filter_map(|entry| match entry {
+            TraceEntry::Packet(packet) => Some(packet.arrived().unwrap_or(packet.time)),
+            TraceEntry::Mark(mark) => (mark.kind != MarkKind::Contact).then_some(mark.time),
+        });
+        let end = ends.max().unwrap_or(Instant::ZERO);
+        let is_shown = |entry: &TraceEntry<'_>| match entry {
+            TraceEntry::Packet(_) => true,
+            TraceEntry::Mark(mark) => mark.time <= end,
+        };
+        self.entries().filter(is_shown).collect()
+    }
+
+    /// The nodes that took part, in the order in which they were added.
     fn lanes(&self) -> Vec<Node> {
         let mut lanes = BTreeSet::new();
-        for note in self.notes() {
-            match note {
-                Noted::Packet(packet) => {
+        for entry in self.entries() {
+            match entry {
+                TraceEntry::Packet(packet) => {
                     lanes.insert(packet.from);
                     lanes.extend(packet.to);
                 }
-                Noted::Mark(mark) => {
+                TraceEntry::Mark(mark) => {
                     lanes.insert(mark.node);
                 }
             }
@@ -393,30 +414,30 @@ impl Trace {
             Node::Host(id) => (&mut self.hosts, id.index()),
             Node::Nat(id) => (&mut self.nats, id.index()),
         };
-        if let Some(place) = names.get_mut(index) {
-            *place = name;
+        if let Some(addr) = names.get_mut(index) {
+            *addr = name;
         } else {
             names.push(name);
             self.nodes.push(node);
         }
     }
 
-    pub(super) const fn keep(&mut self, keep: Keep) {
-        self.keep = keep;
+    pub(super) const fn set_detail(&mut self, detail: TraceDetail) {
+        self.detail = detail;
     }
 
     pub(super) fn is_kept(&self) -> bool {
-        self.keep != Keep::Nothing
+        self.detail != TraceDetail::Nothing
     }
 
     /// Notes a packet; gives `None` when nothing is kept.
-    pub(super) fn sent(&mut self, mut packet: Packet) -> Option<PacketId> {
-        match self.keep {
-            Keep::Nothing => return None,
-            Keep::Lengths => packet.octets = Bytes::new(),
-            Keep::Octets => {}
+    pub(super) fn sent(&mut self, mut packet: TracePacket) -> Option<PacketId> {
+        match self.detail {
+            TraceDetail::Nothing => return None,
+            TraceDetail::Lengths => packet.octets = Bytes::new(),
+            TraceDetail::Octets => {}
         }
-        self.order.push(Entry::Packet(self.packets.len()));
+        self.order.push(EntryIndex::Packet(self.packets.len()));
         self.packets.push(packet);
         NonZeroUsize::new(self.packets.len()).map(PacketId)
     }
@@ -425,7 +446,7 @@ impl Trace {
     pub(super) fn repeats(
         &mut self,
         from: Node,
-        addr: Place,
+        addr: AnyAddr,
         label: Option<&str>,
         octets: &[u8],
     ) -> bool {
@@ -436,7 +457,7 @@ impl Trace {
         !self.sent_before.insert((from, addr, digest))
     }
 
-    pub(super) fn change(&mut self, id: Option<PacketId>, change: impl FnOnce(&mut Packet)) {
+    pub(super) fn change(&mut self, id: Option<PacketId>, change: impl FnOnce(&mut TracePacket)) {
         if let Some(packet) = id.and_then(|id| self.packets.get_mut(id.index())) {
             change(packet);
         }
@@ -446,27 +467,41 @@ impl Trace {
         let mut copy = self.packets.get(id?.index())?.clone();
         copy.is_copy = true;
         copy.is_corrupted = false;
-        copy.fate = Fate::InFlight;
+        copy.delivery = Delivery::InFlight;
         self.sent(copy)
     }
 
-    pub(super) fn lost(&mut self, id: Option<PacketId>, at: Instant, why: Why) {
-        self.change(id, |packet| packet.fate = Fate::Lost(at, why));
+    pub(super) fn lost(&mut self, id: Option<PacketId>, at: Instant, why: DropReason) {
+        self.change(id, |packet| packet.delivery = Delivery::Lost(at, why));
     }
 
     pub(super) fn arrived(&mut self, id: Option<PacketId>, at: Instant) {
-        self.change(id, |packet| packet.fate = Fate::Arrived(at));
+        self.change(id, |packet| packet.delivery = Delivery::Arrived(at));
     }
 
     pub(super) fn mark(&mut self, time: Instant, node: Node, kind: MarkKind, text: String) {
         if self.is_kept() {
-            self.order.push(Entry::Mark(self.marks.len()));
-            self.marks.push(Mark {
+            self.order.push(EntryIndex::Mark(self.marks.len()));
+            self.marks.push(TraceMark {
                 time,
                 node,
                 kind,
                 text,
             });
+        }
+    }
+
+    /// Ends the contact that is open between two nodes, because it is over or its line is replaced.
+    pub(super) fn end_contact(&mut self, from: Node, to: Node, now: Instant) {
+        let joins = |contact: &Contact| contact.from == from && contact.to == to;
+        let last = self.contacts.iter().rposition(joins);
+        if let Some(index) = last
+            && let Some(contact) = self.contacts.get_mut(index)
+        {
+            contact.closes = contact.closes.min(now);
+            if contact.opens >= contact.closes {
+                self.contacts.remove(index);
+            }
         }
     }
 

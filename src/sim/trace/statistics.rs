@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use super::{Fate, Node, Trace, Why};
+use super::{Delivery, DropReason, Node, Trace};
 
 /// What was sent in each direction. Prints as a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,7 +32,7 @@ pub struct Traffic {
     /// How many were on their way at the end.
     pub in_flight: u64,
     /// How many were lost, by reason.
-    pub lost: BTreeMap<Why, u64>,
+    pub lost: BTreeMap<DropReason, u64>,
     /// How many were sent again.
     pub repeated: u64,
     /// How many copies the line made.
@@ -54,7 +54,7 @@ impl Traffic {
         self.lost.values().sum()
     }
 
-    fn count(&mut self, packet: &super::Packet, total: &mut Duration) {
+    fn count(&mut self, packet: &super::TracePacket, total: &mut Duration) {
         if packet.is_copy {
             self.copies += 1;
         } else {
@@ -63,10 +63,10 @@ impl Traffic {
         }
         self.repeated += u64::from(packet.is_repeated && !packet.is_copy);
         self.corrupted += u64::from(packet.is_corrupted);
-        match packet.fate {
-            Fate::InFlight => self.in_flight += 1,
-            Fate::Lost(_, why) => *self.lost.entry(why).or_default() += 1,
-            Fate::Arrived(at) => {
+        match packet.delivery {
+            Delivery::InFlight => self.in_flight += 1,
+            Delivery::Lost(_, why) => *self.lost.entry(why).or_default() += 1,
+            Delivery::Arrived(at) => {
                 let took = at - packet.time;
                 let is_first = self.arrived == 0;
                 self.arrived += 1;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use farlink::ltp::{Peer, RangeSet};
+use farlink::kit::RangeSet;
+use farlink::ltp::Peer;
 use farlink::{Hop, Seed};
 
 use super::*;

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use farlink::cotp::{
     AfterHandshake, Command, Config, Connection, Event, NonTpkt, Policy, Proposal, Role,
 };
-use farlink::record::{Flush, Options, Recorder, read_in_all_ways, replay};
-use farlink::sim::{Chunks, Drawing, Host, Moving, StreamLine, World};
+use farlink::record::{Flush, RecordOptions, Recorder, read_in_all_ways, replay};
+use farlink::sim::{Chunks, Drawing, Host, StreamLine, VariableDelay, World};
 use farlink::{Instant, Limits};
 
 /// Connections in one world.
@@ -151,9 +151,9 @@ impl Script<'_> {
         let file = Sink::default();
         let seed = self.world.seed(&format!("party {}", self.parties.len()));
         let recorder = |config| {
-            let options = Options {
+            let options = RecordOptions {
                 flush: Flush::Gathered(1 << 16),
-                ..Options::default()
+                ..RecordOptions::default()
             };
             Recorder::new(config, seed.clone(), file.clone(), options)
         };
@@ -165,7 +165,7 @@ impl Script<'_> {
         };
         let host = self.world.host((), machine);
         if may_wait {
-            self.world.awaits(host, |()| true);
+            self.world.allow_unread(host, |()| true);
         }
         if self.u.arbitrary()? {
             let octets = self.u.int_in_range(1..=4000)?;
@@ -249,10 +249,10 @@ impl Script<'_> {
     /// Writes to a stream that was handed over, or closes it.
     fn meddle(&mut self, index: usize) -> Result<()> {
         let party = &mut self.parties[index];
-        let Some(handed) = self.world.handed(party.host).last() else {
+        let Some(detached) = self.world.detached(party.host).last() else {
             return Ok(());
         };
-        let tag = handed.tag;
+        let tag = detached.tag;
         if self.u.ratio(1, 4)? {
             self.world.close(party.host, tag);
         } else {
@@ -314,16 +314,16 @@ fn patient(config: Config) -> Config {
 
 /// One direction of a stream.
 fn line(u: &mut Unstructured<'_>) -> Result<StreamLine> {
-    let moving = if u.ratio(1, 8)? {
+    let variable_delay = if u.ratio(1, 8)? {
         let (period, most) = (span(u)?.max(Duration::from_nanos(1)), span(u)?);
-        Some(Moving::by(move |sent| far(sent, period, most)))
+        Some(VariableDelay::new(move |sent| far(sent, period, most)))
     } else {
         None
     };
     Ok(StreamLine {
         delay: span(u)?,
         jitter: span(u)?,
-        moving,
+        variable_delay,
         rate: match u.int_in_range(0..=7)? {
             0 => Some(u.arbitrary()?),
             1 | 2 => Some(u.int_in_range(100..=1_000_000)?),

@@ -11,7 +11,8 @@ use farlink::adapters::tokio::cotp::{
 use farlink::cotp::{Config, Selector, TpduSize};
 use indicatif::ProgressBar;
 
-use super::{Tally, seconds, selector, tpdu_size};
+use super::{Tally, address, seconds, selector, tpdu_size};
+use crate::address::Address;
 use crate::interrupt::Interrupt;
 use crate::output::Form;
 use crate::{Failure, input, progress, recording};
@@ -23,9 +24,9 @@ use crate::{Failure, input, progress, recording};
 /// Exit status 1: there was no connection, it did not end in good order, the echo differs, or Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The address of the service, as host:port
-    #[arg(value_name = "ADDR")]
-    address: String,
+    /// The host or IP address of the service, and its port, 102 by default
+    #[arg(value_name = "ADDR", value_parser = address)]
+    address: Address,
     /// The selector of this end, in hex
     #[arg(long, value_name = "HEX", value_parser = selector)]
     local_tsel: Option<Selector>,
@@ -114,7 +115,10 @@ async fn open(
     if let Some(maker) = maker {
         options.factory = maker;
     }
-    let connecting = cotp::connect(&arguments.address, options);
+    let connecting = async {
+        let found = arguments.address.clone().lookup().await?;
+        cotp::connect(&found[..], options).await
+    };
     // The answer has the same time once TCP is there, so that its own words are heard.
     match tokio::time::timeout(arguments.timeout * 2, connecting).await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),

@@ -14,7 +14,7 @@ use farlink::cotp::{Config, Policy, Selector, TpduSize};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Tally, selector, tpdu_size};
+use super::{Tally, local, selector, tpdu_size};
 use crate::interrupt::Interrupt;
 use crate::output::Form;
 use crate::{Failure, recording};
@@ -27,8 +27,8 @@ use crate::{Failure, recording};
 /// came.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The address to listen on; port 102 is that of the standard
-    #[arg(long, value_name = "ADDR")]
+    /// The IP address and port to listen on, port 102 by default
+    #[arg(long, value_name = "ADDR", value_parser = local)]
     bind: SocketAddr,
     /// Accept only this called selector, in hex; others are refused
     #[arg(long, value_name = "HEX", value_parser = selector)]

@@ -13,7 +13,7 @@ use farlink::adapters::tokio::ltp::{
 use farlink::ltp::{self, Command, Config, Engine, Event, Peer, Red};
 use farlink::{AsMachine, Instant, Link, Machine, Output, Path as Way, Transmit};
 
-use super::{Arguments, draw, noise};
+use super::{Arguments, draw, random_octets};
 use crate::decode::Protocol;
 use crate::recording::Studio;
 use crate::{Failure, output, progress};
@@ -94,7 +94,7 @@ async fn repair(recorded: &Path) -> Result<(), Failure> {
         pair.one.local_addr(),
         pair.two.local_addr()
     ));
-    let block = noise(RED + 2000, 3);
+    let block = random_octets(RED + 2000, 3);
     let from = pair.one.open(CLIENT).map_err(failure("engine 1"))?;
     let to = pair.two.open(CLIENT).map_err(failure("engine 2"))?;
     let red = Red::Octets(RED as u64);
@@ -138,7 +138,7 @@ async fn refusal(pair: &Pair) -> Result<(), Failure> {
 
 /// Sends a file, and compares what came.
 async fn file(pair: &Pair, size: usize) -> Result<(), Failure> {
-    let data = noise(size, 4);
+    let data = random_octets(size, 4);
     let from = pair.one.open(CLIENT).map_err(failure("engine 1"))?;
     let to = pair.two.open(CLIENT).map_err(failure("engine 2"))?;
     let bar = progress::bar(data.len() as u64, "acknowledged");

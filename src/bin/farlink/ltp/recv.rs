@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::interrupt::Interrupt;
-use super::place::{Place, local, place};
+use super::peer_addr::{PeerAddr, local, peer_addr};
 use super::shelf::{Color, Kept, Out, Part, Shelf};
 use super::{LIMIT, Span, factory, id};
 use crate::Failure;
@@ -37,8 +37,8 @@ pub(crate) struct Arguments {
     engine: u64,
     /// Receive from this engine, which is at this address; may be repeated. Without any, from
     /// everybody, up to 1024 engines
-    #[arg(long = "peer", value_name = "N=ADDR", value_parser = place)]
-    peers: Vec<Place>,
+    #[arg(long = "peer", value_name = "N=ADDR", value_parser = peer_addr)]
+    peers: Vec<PeerAddr>,
     /// The client service whose blocks are taken
     #[arg(long, value_name = "N", value_parser = id)]
     client: u64,
@@ -155,8 +155,8 @@ async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let factory = factory(arguments.record.as_deref(), template, form)?;
     let mut found = Vec::new();
-    for place in &arguments.peers {
-        found.push((place.engine, place.find(Some(arguments.bind)).await?));
+    for peer in &arguments.peers {
+        found.push((peer.engine, peer.resolve(Some(arguments.bind)).await?));
     }
     let node = super::bind(arguments.bind, config, factory)?;
     for (engine, address) in found {

@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::interrupt::Interrupt;
-use super::place::{Place, local, place};
+use super::peer_addr::{PeerAddr, local, peer_addr};
 use super::{LIMIT, Span, factory, id, recv};
 use crate::output::Form;
 use crate::{Failure, progress};
@@ -35,8 +35,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = id)]
     engine: u64,
     /// The engine to send to, and its address; its port is 1113 where none is said
-    #[arg(long, value_name = "N=ADDR", value_parser = place)]
-    to: Place,
+    #[arg(long, value_name = "N=ADDR", value_parser = peer_addr)]
+    to: PeerAddr,
     /// The client service that the block is for
     #[arg(long, value_name = "N", value_parser = id)]
     client: u64,
@@ -83,7 +83,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let form = Form::of(arguments.json);
     let data = read(&arguments.file)?;
     let red = red(arguments, &data)?;
-    let address = arguments.to.find(arguments.bind).await?;
+    let address = arguments.to.resolve(arguments.bind).await?;
     let len = data.len() as u64;
     let node = start(arguments, address, form, len)?;
     let mut interrupt = Interrupt::new().await;

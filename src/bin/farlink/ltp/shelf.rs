@@ -7,7 +7,8 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use farlink::ltp::{RangeSet, SessionId};
+use farlink::kit::RangeSet;
+use farlink::ltp::SessionId;
 use tokio::time::Instant;
 
 /// Sessions that are remembered once their block was kept, for green segments that come late.

@@ -36,7 +36,7 @@ impl Machine for Idle {
 /// How many sends in any order are tried, before an exchange of two.
 const SENDS: usize = 3;
 
-impl Peers<'_> {
+impl PeerPair<'_> {
     /// Tries all sequences of sends.
     fn search(&self, left: usize) -> bool {
         if self.is_connected() {
@@ -45,12 +45,12 @@ impl Peers<'_> {
         if left == 0 {
             return false;
         }
-        Side::BOTH.into_iter().any(|side| {
+        PeerSide::BOTH.into_iter().any(|side| {
             let targets: BTreeSet<SocketAddr> = self
                 .candidates()
                 .map(|[one, other]| match side {
-                    Side::One => other,
-                    Side::Other => one,
+                    PeerSide::One => other,
+                    PeerSide::Other => one,
                 })
                 .collect();
             targets.into_iter().any(|target| {
@@ -68,7 +68,7 @@ impl Peers<'_> {
     /// Tells whether packets pass both ways without any more preparation.
     fn is_connected(&self) -> bool {
         self.candidates().any(|pair| {
-            Side::BOTH.into_iter().any(|side| {
+            PeerSide::BOTH.into_iter().any(|side| {
                 let mut peers = self.clone();
                 match self.proto {
                     Proto::Udp => {
@@ -93,7 +93,7 @@ fn apart(one: Nat, other: Nat) -> (World, HostId, HostId) {
 
 fn brute(world: &World, one: HostId, other: HostId, proto: Proto) -> bool {
     let (one, other) = (world.homes(one)[0], world.homes(other)[0]);
-    Peers::new(&world.net, proto, [one, other]).search(SENDS)
+    PeerPair::new(&world.net, proto, [one, other]).search(SENDS)
 }
 
 /// All kinds of mapping and filtering with these ways of choosing ports.
@@ -194,7 +194,7 @@ fn no_order_of_sends_does_better_or_worse_than_the_oracle() {
 
 #[test]
 fn ways_of_choosing_ports_and_addresses_agree_with_all_orders_of_sends() {
-    let ways = [
+    let directions = [
         Ports::Preserving(Conflict::NextFree),
         Ports::Preserving(Conflict::Overwrite),
         Ports::Preserving(Conflict::Overload),
@@ -204,7 +204,7 @@ fn ways_of_choosing_ports_and_addresses_agree_with_all_orders_of_sends() {
         },
     ];
     let symmetric = Mapping::AddressAndPortDependent;
-    for ports in ways {
+    for ports in directions {
         for other in kinds(&[Ports::Random]) {
             let nat = Nat {
                 ports,
@@ -259,11 +259,11 @@ fn without_a_nat_on_one_side_everything_is_possible() {
 }
 
 /// Two homes behind one carrier.
-fn neighbours(carrier: Nat, home: &Nat) -> (World, HostId, HostId) {
+fn neighbours(kind: Nat, home: &Nat) -> (World, HostId, HostId) {
     let mut world = World::new(1);
-    let carrier = world.nat(Ip::at([198, 51, 100, 1]), carrier);
+    let kind = world.nat(Ip::at([198, 51, 100, 1]), kind);
     let hosts = [5, 6].map(|last| {
-        let home = world.nat(Ip::at([100, 64, 0, last]).behind(carrier), home.clone());
+        let home = world.nat(Ip::at([100, 64, 0, last]).behind(kind), home.clone());
         world.host(Ip::at([192, 168, 0, 2]).behind(home), Idle).id()
     });
     (world, hosts[0], hosts[1])
@@ -273,16 +273,16 @@ fn neighbours(carrier: Nat, home: &Nat) -> (World, HostId, HostId) {
 fn neighbours_behind_a_carrier_need_its_hairpin() {
     for (hairpin, expected) in [(Hairpin::ExternalSource, true), (Hairpin::Off, false)] {
         for home in kinds(&[SEQUENTIAL]) {
-            let carrier = Nat {
+            let kind = Nat {
                 hairpin,
                 ..Nat::full_cone()
             };
             // A mapping for each remote socket at home makes a new one at the carrier, which counts on.
-            let carrier = Nat {
+            let kind = Nat {
                 ports: SEQUENTIAL,
-                ..carrier
+                ..kind
             };
-            let (world, one, other) = neighbours(carrier, &home);
+            let (world, one, other) = neighbours(kind, &home);
 
             let oracle = world.direct_path_possible(one, other, Proto::Udp);
 
@@ -294,32 +294,32 @@ fn neighbours_behind_a_carrier_need_its_hairpin() {
 
 #[test]
 fn a_hairpin_with_the_inner_source_shows_neighbours_a_way_without_the_carrier() {
-    let carrier = Nat {
+    let kind = Nat {
         hairpin: Hairpin::InternalSource,
         ..Nat::full_cone()
     };
     for home in kinds(&[Ports::Random]) {
-        let (world, one, other) = neighbours(carrier.clone(), &home);
+        let (world, one, other) = neighbours(kind.clone(), &home);
 
         let oracle = world.direct_path_possible(one, other, Proto::Udp);
 
         assert_eq!(oracle, brute(&world, one, other, Proto::Udp), "{home:?}");
     }
-    let (world, one, other) = neighbours(carrier, &Nat::full_cone());
+    let (world, one, other) = neighbours(kind, &Nat::full_cone());
     assert!(world.direct_path_possible(one, other, Proto::Udp));
 }
 
 #[test]
 fn the_stricter_of_two_nested_nats_decides() {
     let strict = Nat::symmetric();
-    for (carrier, home, expected) in [
+    for (kind, home, expected) in [
         (Nat::full_cone(), Nat::full_cone(), true),
         (strict.clone(), Nat::full_cone(), false),
         (Nat::full_cone(), strict, false),
     ] {
         let mut world = World::new(1);
-        let carrier = world.nat(Ip::at([198, 51, 100, 1]), carrier);
-        let home = world.nat(Ip::at([100, 64, 0, 5]).behind(carrier), home);
+        let kind = world.nat(Ip::at([198, 51, 100, 1]), kind);
+        let home = world.nat(Ip::at([100, 64, 0, 5]).behind(kind), home);
         let far = world.nat(Ip::at([203, 0, 113, 1]), Nat::port_restricted_cone());
         let one = world.host(Ip::at([192, 168, 0, 2]).behind(home), Idle).id();
         let other = world.host(Ip::at([10, 0, 0, 2]).behind(far), Idle).id();

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use core::time::Duration;
 
-use super::super::{Node, Trace};
-use super::parts::{Part, Parts};
+use super::super::{MarkKind, Node, Trace, TraceMark, TracePacket};
+use super::shapes::{Shape, Shapes};
 use super::{Axis, count};
 use crate::Instant;
 
@@ -25,26 +25,44 @@ const MARKED_WAIT: f64 = 38.0;
 /// Times and their heights, ascending in both.
 pub(super) struct Scale {
     points: Vec<(Instant, f64)>,
-    ticks: Vec<(Instant, f64)>,
+    repeating: Vec<(Instant, f64)>,
     breaks: Vec<(f64, Duration)>,
     height: f64,
+}
+
+/// What is drawn above what at one time and node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// The beginning or end of a contact, which comes before what is sent or received in it.
+    Contact,
+    Other,
+}
+
+impl Rank {
+    fn of(mark: &TraceMark) -> Self {
+        match mark.kind {
+            MarkKind::Contact => Self::Contact,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Something that begins, ends or is at a time on a lifeline.
 struct Anchor<'p> {
     time: Instant,
     node: Node,
-    place: &'p Cell<f64>,
+    y: &'p Cell<f64>,
+    rank: Rank,
     /// What must be at least this far above it.
     below: Option<(&'p Cell<f64>, f64)>,
 }
 
 impl Scale {
     /// Finds the heights of all parts.
-    pub(super) fn lay(trace: &Trace, parts: &Parts<'_>, axis: Axis) -> Self {
-        let mut anchors = anchors(parts);
+    pub(super) fn lay_out(trace: &Trace, shapes: &Shapes<'_>, axis: Axis) -> Self {
+        let mut anchors = anchors(shapes);
         // A stable sort: what happened at one time stays in its order.
-        anchors.sort_by_key(|anchor| anchor.time);
+        anchors.sort_by_key(|anchor| (anchor.time, anchor.rank));
         let mut edges: Vec<Instant> = Vec::new();
         let last = anchors.last().map_or(Instant::ZERO, |anchor| anchor.time);
         for contact in trace.contacts() {
@@ -55,12 +73,12 @@ impl Scale {
             );
         }
         match axis {
-            Axis::Compressed => Self::compress(&anchors, edges, &busy(parts)),
+            Axis::Compressed => Self::compress(&anchors, edges, &busy(shapes)),
             Axis::ToScale => Self::to_scale(&anchors),
         }
     }
 
-    fn compress(anchors: &[Anchor<'_>], edges: Vec<Instant>, busy: &[Span]) -> Self {
+    fn compress(anchors: &[Anchor<'_>], edges: Vec<Instant>, busy: &[TimeSpan]) -> Self {
         let mut times: BTreeMap<Instant, Vec<&Anchor<'_>>> = BTreeMap::new();
         for edge in edges {
             times.entry(edge).or_default();
@@ -71,7 +89,7 @@ impl Scale {
         let shortest = shortest_wait(times.keys().copied());
         let mut scale = Self {
             points: Vec::new(),
-            ticks: Vec::new(),
+            repeating: Vec::new(),
             breaks: Vec::new(),
             height: 0.0,
         };
@@ -98,9 +116,9 @@ impl Scale {
 
     fn shrink(&mut self, anchors: &[Anchor<'_>], by: f64) {
         for anchor in anchors {
-            anchor.place.set(anchor.place.get() * by);
+            anchor.y.set(anchor.y.get() * by);
         }
-        for (_, y) in self.points.iter_mut().chain(&mut self.ticks) {
+        for (_, y) in self.points.iter_mut().chain(&mut self.repeating) {
             *y *= by;
         }
         for (y, _) in &mut self.breaks {
@@ -122,7 +140,7 @@ impl Scale {
     fn stack(&mut self, time: Instant, anchors: &[&Anchor<'_>]) {
         let is_here = |place: &Cell<f64>| {
             let mut here = anchors.iter();
-            here.any(|anchor| core::ptr::eq(anchor.place, place))
+            here.any(|anchor| core::ptr::eq(anchor.y, place))
         };
         let pushed = anchors.iter().filter_map(|anchor| {
             // What begins and ends at one time has its room below the others of that time.
@@ -131,13 +149,13 @@ impl Scale {
         });
         let top = pushed.fold(self.height, f64::max);
         self.points.push((time, top));
-        self.ticks.push((time, top));
+        self.repeating.push((time, top));
         let mut filled: BTreeMap<Node, f64> = BTreeMap::new();
         for anchor in anchors {
             let height = filled.entry(anchor.node).or_insert(0.0);
             let above = anchor.below.map_or(top, |(above, room)| above.get() + room);
             let place = (top + *height).max(above);
-            anchor.place.set(place);
+            anchor.y.set(place);
             *height = place - top + ROW;
         }
         let tallest = filled.values().copied().fold(0.0, f64::max);
@@ -159,16 +177,16 @@ impl Scale {
             }
         };
         for anchor in anchors {
-            anchor.place.set(place(anchor.time));
+            anchor.y.set(place(anchor.time));
         }
         let step = round_step((last - first) / 24);
         let whole = |number: u32| Instant::ZERO + step * number;
         let begin = (first - Instant::ZERO).as_nanos() / step.as_nanos().max(1);
         let begin = u32::try_from(begin).unwrap_or(u32::MAX);
-        let ticks = (0..=26).map(|number| whole(begin.saturating_add(number)));
+        let repeating = (0..=26).map(|number| whole(begin.saturating_add(number)));
         Self {
             points: [first, last].map(|time| (time, place(time))).into(),
-            ticks: ticks
+            repeating: repeating
                 .filter(|time| (first..=last).contains(time))
                 .map(|time| (time, place(time)))
                 .collect(),
@@ -208,8 +226,8 @@ impl Scale {
     }
 
     /// The times that are written at the side.
-    pub(super) fn ticks(&self) -> impl Iterator<Item = (Instant, f64)> {
-        self.ticks.iter().copied()
+    pub(super) fn repeating(&self) -> impl Iterator<Item = (Instant, f64)> {
+        self.repeating.iter().copied()
     }
 
     /// Where waits were shortened much, and how long they were.
@@ -218,44 +236,52 @@ impl Scale {
     }
 }
 
-fn anchors<'p>(parts: &'p Parts<'_>) -> Vec<Anchor<'p>> {
+fn anchors<'p>(shapes: &'p Shapes<'_>) -> Vec<Anchor<'p>> {
     let mut anchors = Vec::new();
-    let mut add = |time, node, place, below| {
+    let mut add = |time, node, y, rank, below| {
         anchors.push(Anchor {
             time,
             node,
-            place,
+            y,
+            rank,
             below,
         });
     };
-    for part in &parts.list {
-        match part {
-            Part::Arrow(arrow) => {
+    let arrived = |packet: &TracePacket| packet.arrived().unwrap_or(packet.time);
+    for shape in &shapes.list {
+        match shape {
+            Shape::Arrow(arrow) => {
                 let packet = arrow.packet;
-                add(packet.time, packet.from, &arrow.starts, None);
                 let to = packet.to.unwrap_or(packet.from);
-                add(arrow.aims, to, &arrow.ends, None);
+                add(packet.time, packet.from, &arrow.starts, Rank::Other, None);
+                add(arrow.end_time, to, &arrow.ends, Rank::Other, None);
             }
-            Part::Remark(remark) => add(remark.mark.time, remark.mark.node, &remark.at, None),
-            Part::Bracket(bracket) => {
+            Shape::Mark(dot) => {
+                let rank = Rank::of(dot.mark);
+                add(dot.mark.time, dot.mark.node, &dot.y, rank, None);
+            }
+            Shape::Bracket(bracket) => {
                 let (first, last) = (bracket.first, bracket.last);
-                add(first.time, first.node, &bracket.ends.0, None);
-                let below = Some((&bracket.ends.0, 2.0 * ROW));
-                add(last.time, last.node, &bracket.ends.1, below);
+                let (top, bottom) = &bracket.ends;
+                let rank = Rank::of(first);
+                add(first.time, first.node, top, rank, None);
+                add(last.time, last.node, bottom, rank, Some((top, 2.0 * ROW)));
             }
-            Part::Band(band) => {
-                let (Some(first), Some(last)) = (band.packets.first(), band.packets.last()) else {
-                    continue;
-                };
-                let room = band.room();
-                add(first.time, band.from, &band.starts.0, None);
-                let start = Some((&band.starts.0, room));
-                add(last.time, band.from, &band.starts.1, start);
-                let arrived =
-                    |packet: &super::super::Packet| packet.arrived().unwrap_or(packet.time);
-                add(arrived(first), band.to, &band.ends.0, None);
-                let end = Some((&band.ends.0, room));
-                add(arrived(last), band.to, &band.ends.1, end);
+            Shape::Band(band) => {
+                let (first, last, from) = (band.first, band.last, band.first.from);
+                let (top, bottom) = &band.starts;
+                add(first.time, from, top, Rank::Other, None);
+                add(
+                    last.time,
+                    from,
+                    bottom,
+                    Rank::Other,
+                    Some((top, band.room())),
+                );
+                let (top, bottom) = &band.ends;
+                add(arrived(first), band.to, top, Rank::Other, None);
+                let below = Some((top, band.room()));
+                add(arrived(last), band.to, bottom, Rank::Other, below);
             }
         }
     }
@@ -263,15 +289,14 @@ fn anchors<'p>(parts: &'p Parts<'_>) -> Vec<Anchor<'p>> {
 }
 
 /// From when to when.
-type Span = (Instant, Instant);
+type TimeSpan = (Instant, Instant);
 
 /// When the messages of bands set off or arrive: that is no waiting.
-fn busy(parts: &Parts<'_>) -> Vec<Span> {
+fn busy(shapes: &Shapes<'_>) -> Vec<TimeSpan> {
     let mut busy = Vec::new();
-    for part in &parts.list {
-        if let Part::Band(band) = part
-            && let (Some(first), Some(last)) = (band.packets.first(), band.packets.last())
-        {
+    for shape in &shapes.list {
+        if let Shape::Band(band) = shape {
+            let (first, last) = (band.first, band.last);
             busy.push((first.time, last.time));
             busy.extend(first.arrived().zip(last.arrived()));
         }

@@ -1,60 +1,60 @@
 //! The ladder as a drawing.
 
 mod axis;
-mod parts;
-mod pen;
-mod runs;
+mod labels;
+mod shapes;
+mod writer;
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::runs::{Runs, Style};
 use super::{MarkKind, Node, Trace};
 use axis::Scale;
-use parts::{Arrow, Band, Bracket, Part, Parts, Remark, Style};
-use pen::{Pen, Text};
+use labels::{LabelPlaces, LabelSide, fit};
+use shapes::{Arrow, Band, Bracket, MarkDot, Shape, Shapes};
+use writer::{SvgWriter, Text};
 
-/// How a ladder is drawn.
+/// Options of a drawing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Drawing {
-    /// What is written over it.
+    /// The title. An empty one is shown as `Ladder`.
     pub title: String,
-    /// How time runs down the page.
+    /// The scale of time.
     pub axis: Axis,
-    /// When many messages are drawn as one band.
+    /// When like messages are drawn as one band.
     pub bands: Bands,
 }
 
-/// How time runs down the page.
+/// The scale of time of a drawing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Axis {
-    /// Each moment has the room that it needs; long waits are shortened, the longer the more.
+    /// Each time has the height that its labels need. The height of a pause grows with the logarithm of its
+    /// length.
     #[default]
     Compressed,
-    /// Equal spans are equally long.
+    /// Equal times have equal heights.
     ToScale,
 }
 
-/// When many messages are drawn as one band.
+/// When eight or more like messages are drawn as one band.
 ///
-/// A band stands for a run of messages in one direction that went well, or that were all sent again. Lost
-/// ones are drawn in it, each for itself; those that the line copied or corrupted are counted beside it.
+/// Like messages have one direction and one kind, and all of them, or none, are repetitions. The lost ones
+/// are drawn in the band one by one. Those that the line copied or corrupted are counted beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Bands {
-    /// With more messages than a page shows.
+    /// If the drawing has more than 80 messages and marks.
     #[default]
     WhenMany,
     /// Never.
     Never,
 }
 
-/// Messages that a ladder shows one by one.
-const FEW: usize = 80;
-
-/// With more on one page, lines are thin.
+/// With more shapes on a page, lines are thin.
 const DENSE: usize = 400;
 
+/// The heights and widths of the margins in pixels.
 const TOP: f64 = 96.0;
 const TIMES: f64 = 92.0;
 const OUTSIDE: f64 = 190.0;
@@ -73,39 +73,40 @@ impl Trace {
     /// Draws what happened as an SVG: a lifeline for each node, time running down, an arrow for each
     /// message from its sending to its arrival.
     ///
-    /// Lost messages are broken off, messages that were sent again stand out, contact windows are shaded on
-    /// the side of who can send. Pointing at something tells all about it. Bare acknowledgements of TCP are
-    /// left out.
+    /// Arrows of lost messages are broken off, and repeated messages have a colour of their own. Contacts
+    /// are shaded on the side of the node that can send. A tooltip describes each shape in full. Bare
+    /// acknowledgements of TCP are left out, and so are contacts after everything else.
     #[must_use]
     pub fn svg(&self, drawing: &Drawing) -> String {
         let lanes = self.lanes();
-        let messages = self.notes().count();
-        let fold = drawing.bands == Bands::WhenMany && messages > FEW;
-        let parts = Parts::of(self, fold);
-        let scale = Scale::lay(self, &parts, drawing.axis);
+        let entries = self.shown();
+        let runs = match drawing.bands {
+            Bands::WhenMany => Runs::of_long(&entries),
+            Bands::Never => Runs::default(),
+        };
+        let shapes = Shapes::of(self, &entries, &runs);
+        let scale = Scale::lay_out(self, &shapes, drawing.axis);
         let gap = match lanes.len() {
             0..=2 => 420.0,
             3 => 320.0,
             4 | 5 => 250.0,
             _ => 190.0,
         };
-        let has_outside = |node: Option<&Node>| {
-            node.is_some_and(|node| self.marks().any(|mark| mark.node == *node))
+        let has_marks = |node: &Node| self.marks().any(|mark| mark.node == *node);
+        let margin = if lanes.first().is_some_and(has_marks) {
+            OUTSIDE
+        } else {
+            30.0
         };
         let page = Page {
             trace: self,
-            left: TIMES
-                + if has_outside(lanes.first()) {
-                    OUTSIDE
-                } else {
-                    30.0
-                },
+            left: TIMES + margin,
             gap,
             bottom: TOP + scale.height() + 30.0,
             scale,
             lanes,
         };
-        page.draw(drawing, &parts)
+        page.draw(drawing, &shapes)
     }
 }
 
@@ -119,44 +120,44 @@ impl Page<'_> {
         self.left + self.gap * count(self.lanes.len().saturating_sub(1))
     }
 
-    fn draw(&self, drawing: &Drawing, parts: &Parts<'_>) -> String {
-        let mut pen = Pen::new();
-        let mut labels = Labels::default();
+    fn draw(&self, drawing: &Drawing, shapes: &Shapes<'_>) -> String {
+        let mut writer = SvgWriter::new();
+        let mut labels = LabelPlaces::default();
         let (width, height) = (self.right() + OUTSIDE, self.bottom + 80.0);
-        let class = if parts.list.len() > DENSE {
+        let class = if shapes.list.len() > DENSE {
             "dense"
         } else {
             ""
         };
-        pen.begin(width, height, class);
-        self.heading(&mut pen, drawing);
-        self.contacts(&mut pen);
-        self.times(&mut pen);
-        self.lifelines(&mut pen);
-        for part in &parts.list {
-            if let Part::Band(band) = part {
-                self.band(&mut pen, &mut labels, band);
+        writer.begin(width, height, class);
+        self.heading(&mut writer, drawing);
+        self.contacts(&mut writer);
+        self.times(&mut writer);
+        self.lifelines(&mut writer);
+        for shape in &shapes.list {
+            if let Shape::Band(band) = shape {
+                self.band(&mut writer, &mut labels, band);
             }
         }
-        for part in &parts.list {
-            match part {
-                Part::Arrow(arrow) => self.arrow(&mut pen, &mut labels, arrow),
-                Part::Remark(remark) => self.remark(&mut pen, &mut labels, remark),
-                Part::Bracket(bracket) => self.bracket(&mut pen, &mut labels, bracket),
-                Part::Band(_) => {}
+        for shape in &shapes.list {
+            match shape {
+                Shape::Arrow(arrow) => self.arrow(&mut writer, &mut labels, arrow),
+                Shape::Mark(dot) => self.mark(&mut writer, &mut labels, dot),
+                Shape::Bracket(bracket) => self.bracket(&mut writer, &mut labels, bracket),
+                Shape::Band(_) => {}
             }
         }
-        self.legend(&mut pen, parts);
-        pen.end()
+        self.legend(&mut writer, shapes);
+        writer.end()
     }
 
-    fn heading(&self, pen: &mut Pen, drawing: &Drawing) {
+    fn heading(&self, writer: &mut SvgWriter, drawing: &Drawing) {
         let title = if drawing.title.is_empty() {
             "Ladder"
         } else {
             &drawing.title
         };
-        pen.text(Text::new(20.0, 28.0, "title"), title);
+        writer.text(Text::new(20.0, 28.0, "title"), title);
         let packets = || self.trace.packets().filter(|packet| !packet.is_bare_ack());
         let lost = packets().filter(|packet| packet.lost().is_some()).count();
         let again = packets().filter(|packet| packet.is_repeated).count();
@@ -174,24 +175,24 @@ impl Page<'_> {
                 Axis::ToScale => "time to scale",
             }
         );
-        pen.text(Text::new(20.0, 46.0, "facts"), &facts);
+        writer.text(Text::new(20.0, 46.0, "facts"), &facts);
     }
 
-    fn lifelines(&self, pen: &mut Pen) {
+    fn lifelines(&self, writer: &mut SvgWriter) {
         for lane in &self.lanes {
             let (x, name) = (self.x(*lane), self.trace.name(*lane));
             let class = match lane {
                 Node::Host(_) => "host",
                 Node::Nat(_) => "nat",
             };
-            pen.line((x, TOP - 14.0), (x, self.bottom), "life");
-            pen.boxed(x, TOP - 28.0, name, class);
-            pen.boxed(x, self.bottom + 14.0, name, class);
+            writer.line((x, TOP - 14.0), (x, self.bottom), "life");
+            writer.boxed(x, TOP - 28.0, name, class);
+            writer.boxed(x, self.bottom + 14.0, name, class);
         }
     }
 
     /// Shades the half of the gap that is nearer to who can send.
-    fn contacts(&self, pen: &mut Pen) {
+    fn contacts(&self, writer: &mut SvgWriter) {
         for contact in self.trace.contacts() {
             let (from, to) = (self.x(contact.from), self.x(contact.to));
             let middle = f64::midpoint(from, to);
@@ -209,7 +210,7 @@ impl Page<'_> {
                 axis::clock(contact.closes)
             );
             let corner = (from.min(middle), top);
-            pen.area(
+            writer.area(
                 corner,
                 ((middle - from).abs(), (bottom - top).max(1.0)),
                 &title,
@@ -217,163 +218,202 @@ impl Page<'_> {
         }
     }
 
-    fn times(&self, pen: &mut Pen) {
+    fn times(&self, writer: &mut SvgWriter) {
         let mut free = 0.0;
-        for (time, y) in self.scale.ticks() {
+        for (time, y) in self.scale.repeating() {
             let y = TOP + y;
             if y < free {
                 continue;
             }
             free = y + 15.0;
-            pen.line((TIMES - 4.0, y), (self.right() + 20.0, y), "tick");
-            pen.text(
+            writer.line((TIMES - 4.0, y), (self.right() + 20.0, y), "tick");
+            writer.text(
                 Text::new(TIMES - 10.0, y + 3.5, "time").right(),
                 &axis::clock(time),
             );
         }
         for (y, text) in self.scale.breaks() {
-            pen.zigzag(TIMES - 4.0, TOP + y);
-            pen.text(
+            writer.zigzag(TIMES - 4.0, TOP + y);
+            writer.text(
                 Text::new(TIMES - 16.0, TOP + y + 3.5, "wait").right(),
                 &text,
             );
         }
     }
 
-    fn arrow(&self, pen: &mut Pen, labels: &mut Labels, arrow: &Arrow<'_>) {
+    fn arrow(&self, writer: &mut SvgWriter, labels: &mut LabelPlaces, arrow: &Arrow<'_>) {
         let packet = arrow.packet;
         let start = (self.x(packet.from), TOP + arrow.starts.get());
         let aim = packet.to.map_or(start.0 + self.gap / 2.0, |to| self.x(to));
         let end = (aim, TOP + arrow.ends.get());
         let class = arrow.style.class();
-        pen.open(&arrow.title(self.trace));
+        writer.open(&shapes::tooltip(self.trace, packet));
         if start.0.total_cmp(&end.0).is_eq() {
-            pen.curl(start, end, class);
+            writer.curl(start, end, class);
         } else if arrow.style == Style::Lost {
-            pen.broken(start, end);
+            writer.broken(start, end);
         } else {
-            pen.arrow(start, end, class);
+            writer.arrow(start, end, class);
         }
-        if labels.takes(Side::of(packet.from, start.0 <= end.0), start.1) {
-            pen.along(start, end, &arrow.label(), class);
-        }
-        pen.close();
+        self.label(
+            writer,
+            labels,
+            (packet.from, start, end),
+            &arrow.label(),
+            class,
+        );
+        writer.close();
     }
 
-    fn band(&self, pen: &mut Pen, labels: &mut Labels, band: &Band<'_>) {
-        let (from, to) = (self.x(band.from), self.x(band.to));
+    /// Writes along an arrow, unless another label is in the way.
+    fn label(
+        &self,
+        writer: &mut SvgWriter,
+        labels: &mut LabelPlaces,
+        (from, start, end): (Node, (f64, f64), (f64, f64)),
+        label: &str,
+        class: &str,
+    ) {
+        let slope = writer::label_direction(start, end);
+        let side = LabelSide::of(from, start.0 <= end.0);
+        if labels.take(side, start.1, slope.0) {
+            let length = (end.0 - start.0).abs().max(self.gap / 2.0) / slope.0;
+            writer.along(start, end, &fit(label, length - 36.0), class);
+        }
+    }
+
+    fn band(&self, writer: &mut SvgWriter, labels: &mut LabelPlaces, band: &Band<'_>) {
+        let node = band.first.from;
+        let (from, to) = (self.x(node), self.x(band.to));
         let starts = (TOP + band.starts.0.get(), TOP + band.starts.1.get());
         let ends = (TOP + band.ends.0.get(), TOP + band.ends.1.get());
-        pen.open(&band.title(self.trace));
-        pen.sheet((from, starts), (to, ends), band.style.class());
-        pen.arrow((from, starts.0), (to, ends.0), band.style.class());
-        pen.arrow((from, starts.1), (to, ends.1), band.style.class());
-        let side = Side::of(band.from, from <= to);
-        let summary = band.summary(self.trace);
         let class = band.style.class();
+        let (first, last) = (band.first.title(), band.last.title());
+        let summary = band.summary(self.trace);
+        let upper = (node, (from, starts.0), (to, ends.0));
+        let lower = (node, (from, starts.1), (to, ends.1));
+        writer.open(&band.tooltip(self.trace));
+        writer.band((from, starts), (to, ends), class);
+        writer.arrow(upper.1, upper.2, class);
+        writer.arrow(lower.1, lower.2, class);
         if starts.1 - starts.0 < 28.0 {
-            let label = format!("{}: {summary}", band.first_label());
-            if labels.takes(side, starts.0) {
-                pen.along((from, starts.0), (to, ends.0), &label, class);
-            }
+            self.label(writer, labels, upper, &format!("{first}: {summary}"), class);
         } else {
-            for (start, end, label) in [
-                (starts.0, ends.0, band.first_label()),
-                (starts.1, ends.1, band.last_label()),
-            ] {
-                if labels.takes(side, start) {
-                    pen.along((from, start), (to, end), &label, class);
-                }
-            }
-            let start = f64::midpoint(starts.0, starts.1);
-            let end = f64::midpoint(ends.0, ends.1);
-            // Behind the stubs of what was lost.
-            let part = if band.lost.is_empty() { 0.5 } else { 0.62 };
-            let middle = (
-                from + (to - from) * part,
-                start + (end - start) * part + 4.0,
-            );
-            // Both directions often have a band at one time, and so one middle.
-            let between = Side::Between(band.from.min(band.to), band.from.max(band.to));
-            if let Some(y) = labels.place(between, middle.1) {
-                pen.text(Text::new(middle.0, y, "count").middle(), &summary);
-            }
+            self.label(writer, labels, upper, &first, class);
+            self.label(writer, labels, lower, &last, class);
+            self.band_summary(writer, labels, band, &summary);
         }
-        pen.close();
+        writer.close();
         for lost in &band.lost {
-            // Their order gives their place along the edge: many may share one time.
-            let part = lost.part;
-            let start = starts.0 + (starts.1 - starts.0) * part;
-            let end = ends.0 + (ends.1 - ends.0) * part;
-            pen.open(&parts::title(self.trace, lost.packet));
-            pen.stub((from, start), (to, end));
-            pen.close();
+            // In the order of sending: many may have one time.
+            let start = starts.0 + (starts.1 - starts.0) * lost.part;
+            let end = ends.0 + (ends.1 - ends.0) * lost.part;
+            writer.open(&shapes::tooltip(self.trace, lost.packet));
+            writer.stub((from, start), (to, end));
+            writer.close();
         }
     }
 
-    fn remark(&self, pen: &mut Pen, labels: &mut Labels, remark: &Remark<'_>) {
-        let mark = remark.mark;
+    /// Writes in the middle of a band, past the label of its lower edge and the stubs of lost messages.
+    fn band_summary(
+        &self,
+        writer: &mut SvgWriter,
+        labels: &mut LabelPlaces,
+        band: &Band<'_>,
+        summary: &str,
+    ) {
+        let (from, to) = (self.x(band.first.from), self.x(band.to));
+        let start = TOP + f64::midpoint(band.starts.0.get(), band.starts.1.get());
+        let end = TOP + f64::midpoint(band.ends.0.get(), band.ends.1.get());
+        let slope = writer::label_direction((from, start), (to, end));
+        let length = (to - from).abs().max(1.0);
+        let half = labels::bold_width(summary) / 2.0;
+        let label_end = 12.0 + labels::width(&band.last.title()) * slope.0;
+        let least = if band.lost.is_empty() { 0.5 } else { 0.62 };
+        let most = (1.0 - (half + 6.0) / length).max(least);
+        let part = ((label_end + half + 6.0) / length).clamp(least, most);
+        let middle = (
+            from + (to - from) * part,
+            start + (end - start) * part + 4.0,
+        );
+        // Both directions may have a band at one time, and then the same middle.
+        let between =
+            LabelSide::Between(band.first.from.min(band.to), band.first.from.max(band.to));
+        if let Some(y) = labels.take_near(between, middle.1) {
+            writer.text(Text::new(middle.0, y, "count").middle(), summary);
+        }
+    }
+
+    fn mark(&self, writer: &mut SvgWriter, labels: &mut LabelPlaces, dot: &MarkDot<'_>) {
+        let mark = dot.mark;
         let x = self.x(mark.node);
-        let y = TOP + remark.at.get();
+        let y = TOP + dot.y.get();
         let class = class(mark.kind);
-        pen.open(&format!("{}: {}", axis::clock(mark.time), mark.text));
-        pen.dot((x, y), class);
-        let text = remark.text();
-        if let Some(y) = labels.place(Side::Outside(mark.node), y) {
-            self.outside(pen, mark.node, (x, y), class, &text);
+        writer.open(&format!("{}: {}", axis::clock(mark.time), mark.text));
+        writer.dot((x, y), class);
+        if let Some(y) = labels.take_near(LabelSide::Outside(mark.node), y) {
+            self.outside(writer, mark.node, (x, y), class, &mark.text);
         }
-        pen.close();
+        writer.close();
     }
 
-    fn bracket(&self, pen: &mut Pen, labels: &mut Labels, bracket: &Bracket<'_>) {
+    fn bracket(&self, writer: &mut SvgWriter, labels: &mut LabelPlaces, bracket: &Bracket<'_>) {
         let node = bracket.first.node;
         let x = self.x(node);
         let (top, bottom) = (TOP + bracket.ends.0.get(), TOP + bracket.ends.1.get());
         let class = class(bracket.first.kind);
-        pen.open(&bracket.title());
+        writer.open(&bracket.tooltip());
         for y in [top, bottom] {
-            pen.dot((x, y), class);
+            writer.dot((x, y), class);
         }
-        pen.area_of(class, (x - 2.5, top), (5.0, bottom - top));
-        if let Some(y) = labels.place(Side::Outside(node), f64::midpoint(top, bottom)) {
-            self.outside(pen, node, (x, y), class, &bracket.text());
+        writer.area_of(class, (x - 2.5, top), (5.0, bottom - top));
+        let middle = f64::midpoint(top, bottom);
+        if let Some(y) = labels.take_near(LabelSide::Outside(node), middle) {
+            self.outside(writer, node, (x, y), class, &bracket.text());
         }
-        pen.close();
+        writer.close();
     }
 
     /// Writes beside a lifeline: to the left of the first, to the right of the others.
     fn outside(
         &self,
-        pen: &mut Pen,
+        writer: &mut SvgWriter,
         node: Node,
         (x, y): (f64, f64),
         class: &'static str,
         text: &str,
     ) {
         let is_first = self.lanes.first() == Some(&node) && self.lanes.len() > 1;
-        if is_first {
-            pen.text(Text::new(x - 9.0, y + 3.5, class).right(), text);
+        let is_last = self.lanes.last() == Some(&node);
+        let room = if is_first || is_last {
+            OUTSIDE
         } else {
-            pen.text(Text::new(x + 9.0, y + 3.5, class), text);
+            self.gap
+        };
+        let text = &fit(text, room - 14.0);
+        if is_first {
+            writer.text(Text::new(x - 9.0, y + 3.5, class).right(), text);
+        } else {
+            writer.text(Text::new(x + 9.0, y + 3.5, class), text);
         }
     }
 
-    fn legend(&self, pen: &mut Pen, parts: &Parts<'_>) {
+    fn legend(&self, writer: &mut SvgWriter, shapes: &Shapes<'_>) {
         let y = self.bottom + 56.0;
         let mut x = 20.0;
-        for (style, name) in parts.styles() {
+        for (style, name) in shapes.styles() {
             let start = (x, y);
             let end = (x + 34.0, y);
             match style {
-                Style::Lost => pen.broken(start, end),
-                _ => pen.arrow(start, end, style.class()),
+                Style::Lost => writer.broken(start, end),
+                _ => writer.arrow(start, end, style.class()),
             }
-            pen.text(Text::new(x + 42.0, y + 3.5, "facts"), name);
+            writer.text(Text::new(x + 42.0, y + 3.5, "facts"), name);
             x += 70.0 + 6.4 * count(name.len());
         }
         if self.trace.contacts().next().is_some() {
-            pen.area((x, y - 8.0), (34.0, 16.0), "contact");
-            pen.text(Text::new(x + 42.0, y + 3.5, "facts"), "contact window");
+            writer.area((x, y - 8.0), (34.0, 16.0), "contact");
+            writer.text(Text::new(x + 42.0, y + 3.5, "facts"), "contact window");
         }
     }
 }
@@ -382,59 +422,12 @@ const fn class(kind: MarkKind) -> &'static str {
     match kind {
         MarkKind::Event => "event",
         MarkKind::Refusal => "refusal",
-        MarkKind::Link => "link",
+        MarkKind::Link | MarkKind::Contact => "link",
         MarkKind::Note => "note",
     }
 }
 
-/// Where labels stand, so that none covers another.
-#[derive(Default)]
-struct Labels {
-    filled: BTreeMap<Side, Vec<f64>>,
-}
-
-/// A side of a lifeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Side {
-    Left(Node),
-    Right(Node),
-    /// Where remarks stand.
-    Outside(Node),
-    /// Half way to the other.
-    Between(Node, Node),
-}
-
-impl Side {
-    const fn of(node: Node, is_rightward: bool) -> Self {
-        if is_rightward {
-            Self::Right(node)
-        } else {
-            Self::Left(node)
-        }
-    }
-}
-
-impl Labels {
-    /// Takes the place at `y`, unless it is taken.
-    fn takes(&mut self, side: Side, y: f64) -> bool {
-        let filled = self.filled.entry(side).or_default();
-        // Labels come nearly in order, so the last few are the ones that can be near.
-        let mut near = filled.iter().rev().take(8);
-        let is_free = near.all(|other| (y - other).abs() >= 10.5);
-        if is_free {
-            filled.push(y);
-        }
-        is_free
-    }
-
-    /// Takes the place at `y`, or a little below.
-    fn place(&mut self, side: Side, y: f64) -> Option<f64> {
-        let below = [0.0, 11.0, 22.0].map(|down| y + down);
-        below.into_iter().find(|y| self.takes(side, *y))
-    }
-}
-
-/// A number of things as a length; beyond 32 bits no page would hold them.
+/// Converts a number of things to a length. Bound: no page holds more than 32 bits of them.
 fn count(things: usize) -> f64 {
     f64::from(u32::try_from(things).unwrap_or(u32::MAX))
 }

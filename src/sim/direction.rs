@@ -1,0 +1,278 @@
+//! One direction of a line at work: first the medium, which takes datagrams one after the other, then the
+//! flight, in which faults happen.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::line::LineFault;
+use super::rng::{LineRng, wire_time};
+use super::{DropReason, Line, PacketKind, PacketView, Queue};
+use crate::{Instant, Seed};
+
+/// What sends bits on a line, one datagram at a time.
+#[derive(Debug, Default)]
+pub(super) struct Medium {
+    busy_until: Instant,
+}
+
+/// What the medium does with a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// Its last bit is sent then. The time of `filled` is when a queue that this datagram filled is half
+    /// empty again.
+    Sent {
+        at: Instant,
+        filled: Option<Instant>,
+    },
+    Lost(DropReason),
+    /// There is room at that time.
+    Held(Instant),
+}
+
+impl Medium {
+    pub(super) fn depart(&mut self, line: &Line, now: Instant, len: usize) -> Departure {
+        if line.mtu.is_some_and(|mtu| len > mtu) {
+            return Departure::Lost(DropReason::TooLong);
+        }
+        let starts = self.busy_until.max(now);
+        let octets = len.saturating_add(line.overhead);
+        let takes = line
+            .rate
+            .map_or(Duration::ZERO, |rate| wire_time(octets, rate));
+        let ends = starts + takes;
+        if let Some(refusal) = self.refuse(line, now, ends) {
+            return refusal;
+        }
+        let fits = |(opens, closes)| opens <= starts && ends <= closes;
+        if !line.contacts.window_at(starts).is_some_and(fits) {
+            return Departure::Lost(DropReason::NoContact);
+        }
+        self.busy_until = ends;
+        Departure::Sent {
+            at: ends,
+            filled: self.filled(line, now),
+        }
+    }
+
+    /// A queue is measured in the time that the line needs for it, which saves keeping its entries.
+    fn refuse(&self, line: &Line, now: Instant, ends: Instant) -> Option<Departure> {
+        let rate = line.rate?;
+        if self.busy_until <= now {
+            return None;
+        }
+        let limit = match line.queue {
+            Queue::Unlimited | Queue::Signal(_) => return None,
+            Queue::Drop(limit) | Queue::Hold(limit) => wire_time(limit, rate),
+        };
+        let excess = (ends - now).saturating_sub(limit);
+        if excess.is_zero() {
+            return None;
+        }
+        Some(match line.queue {
+            // The line is idle at the latest when all that waits is sent, and an idle line takes anything.
+            Queue::Hold(_) => Departure::Held((now + excess).min(self.busy_until)),
+            _ => Departure::Lost(DropReason::QueueFull),
+        })
+    }
+
+    fn filled(&self, line: &Line, now: Instant) -> Option<Instant> {
+        let (Queue::Signal(limit), Some(rate)) = (line.queue, line.rate) else {
+            return None;
+        };
+        let buffered = self.busy_until - now;
+        let full = wire_time(limit, rate);
+        (buffered >= full).then(|| now + buffered.saturating_sub(full / 2))
+    }
+
+    /// Drops when the queue is over its limit, whatever the line says: nobody is there to be held.
+    pub(super) fn depart_in_network(&mut self, line: &Line, now: Instant, len: usize) -> Departure {
+        let over = match (line.queue, line.rate) {
+            (Queue::Hold(limit) | Queue::Signal(limit), Some(rate)) if self.busy_until > now => {
+                let octets = len.saturating_add(line.overhead);
+                (self.busy_until - now) + wire_time(octets, rate) > wire_time(limit, rate)
+            }
+            _ => false,
+        };
+        if over {
+            return Departure::Lost(DropReason::QueueFull);
+        }
+        match self.depart(line, now, len) {
+            Departure::Held(_) => Departure::Lost(DropReason::QueueFull),
+            departure => departure,
+        }
+    }
+}
+
+/// The faults of one direction, with a chance of their own.
+#[derive(Debug)]
+pub(super) struct Propagation {
+    rng: LineRng,
+    latest: Instant,
+    is_bad: bool,
+    /// How many of each kind of chosen datagrams there were; most lines choose none.
+    counted: Option<Box<[u64]>>,
+}
+
+/// What comes of a datagram in flight.
+#[derive(Debug)]
+pub(super) struct Propagated {
+    pub(super) delivery: Result<Landed, DropReason>,
+    pub(super) copy: Option<Landed>,
+}
+
+#[derive(Debug)]
+pub(super) struct Landed {
+    pub(super) at: Instant,
+    pub(super) octets: Bytes,
+    pub(super) is_corrupted: bool,
+}
+
+impl Propagation {
+    pub(super) fn new(seed: &Seed, line: &Line) -> Self {
+        Self {
+            rng: LineRng::new(seed),
+            latest: Instant::ZERO,
+            is_bad: false,
+            counted: counters(line),
+        }
+    }
+
+    /// Goes on with another line: its chosen datagrams are counted from 1.
+    pub(super) fn turn_to(&mut self, line: &Line) {
+        self.counted = counters(line);
+        self.is_bad = false;
+    }
+
+    /// Sends a datagram whose last bit leaves at `sent`.
+    pub(super) fn propagate(
+        &mut self,
+        line: &Line,
+        sent: Instant,
+        kind: PacketKind,
+        octets: Bytes,
+    ) -> Propagated {
+        let mut late = None;
+        let mut twice = false;
+        let mut flip = None;
+        let sight = PacketView {
+            sent,
+            kind,
+            octets: &octets,
+        };
+        let faults = match self.counted.as_deref_mut() {
+            Some(counted) => rules(line, counted, &sight),
+            None => Vec::new(),
+        };
+        for fault in faults {
+            match fault {
+                LineFault::Lost => return Propagated::lost(DropReason::Rule),
+                LineFault::Delayed(by) => late = Some(by),
+                LineFault::Duplicated => twice = true,
+                LineFault::BitFlipped(bit) => flip = Some(bit),
+            }
+        }
+        if let Some(why) = self.loss(line) {
+            return Propagated::lost(why);
+        }
+        if flip.is_none() && self.rng.happens(line.corruption) {
+            let bits = u64::try_from(octets.len())
+                .unwrap_or(u64::MAX)
+                .saturating_mul(8);
+            flip = usize::try_from(self.rng.below(bits)).ok();
+        }
+        let at = self.arrival(line, sent, late);
+        twice = twice || self.rng.happens(line.duplication);
+        let copy = twice.then(|| Landed {
+            at: self.arrival(line, sent, None),
+            octets: octets.clone(),
+            is_corrupted: false,
+        });
+        let landed = Landed {
+            at,
+            is_corrupted: flip.is_some() && !octets.is_empty(),
+            octets: match flip {
+                Some(bit) => flipped(&octets, bit),
+                None => octets,
+            },
+        };
+        Propagated {
+            delivery: Ok(landed),
+            copy,
+        }
+    }
+
+    fn loss(&mut self, line: &Line) -> Option<DropReason> {
+        if let Some(bursts) = line.bursts {
+            let tcp_event = if self.is_bad {
+                bursts.leave
+            } else {
+                bursts.enter
+            };
+            self.is_bad ^= self.rng.happens(tcp_event);
+            if self.is_bad && self.rng.happens(bursts.loss) {
+                return Some(DropReason::Burst);
+            }
+        }
+        self.rng.happens(line.loss).then_some(DropReason::Random)
+    }
+
+    fn arrival(&mut self, line: &Line, sent: Instant, late: Option<Duration>) -> Instant {
+        let variable_delay = line
+            .variable_delay
+            .as_ref()
+            .map_or(Duration::ZERO, |variable_delay| variable_delay.delay(sent));
+        let jitter = self.rng.spread(line.jitter);
+        let at = sent + line.delay + variable_delay + jitter;
+        if let Some(by) = late {
+            return at + by;
+        }
+        if let Some(reorder) = line.reorder
+            && self.rng.happens(reorder.probability)
+        {
+            return at + self.rng.spread(reorder.by);
+        }
+        self.latest = self.latest.max(at);
+        self.latest
+    }
+}
+
+impl Propagated {
+    const fn lost(why: DropReason) -> Self {
+        Self {
+            delivery: Err(why),
+            copy: None,
+        }
+    }
+}
+
+fn counters(line: &Line) -> Option<Box<[u64]>> {
+    let kinds = line.rules.len();
+    (kinds > 0).then(|| vec![0; kinds].into_boxed_slice())
+}
+
+/// Counts a datagram, and tells what is to be done with it.
+fn rules(line: &Line, counted: &mut [u64], sight: &PacketView<'_>) -> Vec<LineFault> {
+    let mut faults = Vec::new();
+    for (rules, counted) in line.rules.iter().zip(counted) {
+        if rules.counts(sight) {
+            *counted += 1;
+            if rules.takes(*counted) {
+                faults.push(rules.delivery);
+            }
+        }
+    }
+    faults
+}
+
+fn flipped(octets: &Bytes, bit: usize) -> Bytes {
+    let mut changed = octets.to_vec();
+    let place = (bit / 8).checked_rem(changed.len());
+    if let Some(octet) = place.and_then(|place| changed.get_mut(place)) {
+        *octet ^= 0x80 >> (bit % 8);
+    }
+    Bytes::from(changed)
+}

@@ -1,0 +1,96 @@
+//! Traces of what was seen elsewhere: on a real network, in a capture or a recording.
+
+use alloc::string::String;
+
+use bytes::Bytes;
+
+use super::{Delivery, MarkKind, PacketKind, Trace, TracePacket};
+use crate::Instant;
+use crate::sim::{AnyAddr, HostId, Node};
+
+/// One message that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExternalMessage {
+    /// When; who watches one end alone knows no time of travel.
+    pub time: Instant,
+    /// Who sent it.
+    pub from: HostId,
+    /// Who received it.
+    pub to: HostId,
+    /// What it is called.
+    pub label: Option<String>,
+    /// Its octets.
+    pub octets: Bytes,
+    /// Whether the sender sent the same before.
+    pub is_repeated: bool,
+}
+
+impl Trace {
+    /// Starts a trace of what is seen elsewhere.
+    #[must_use]
+    pub fn external() -> Self {
+        Self::default()
+    }
+
+    /// Adds a lifeline.
+    pub fn add_host(&mut self, name: impl Into<String>) -> HostId {
+        let host = HostId::new(self.hosts.len());
+        self.add_name(Node::Host(host), name.into());
+        host
+    }
+
+    /// Adds a message.
+    pub fn add_message(&mut self, external: ExternalMessage) {
+        self.sent(TracePacket {
+            from: Node::Host(external.from),
+            to: Some(Node::Host(external.to)),
+            addr: AnyAddr::Stream,
+            time: external.time,
+            kind: PacketKind::Stream,
+            numbers: None,
+            len: external.octets.len(),
+            octets: external.octets,
+            label: external.label,
+            is_repeated: external.is_repeated,
+            is_copy: false,
+            is_corrupted: false,
+            delivery: Delivery::Arrived(external.time),
+        });
+    }
+
+    /// Adds what is to be said about a host at that time.
+    pub fn add_note(&mut self, time: Instant, host: HostId, text: impl Into<String>) {
+        self.mark(time, Node::Host(host), MarkKind::Note, text.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_elsewhere_is_drawn_like_a_world() {
+        let mut trace = Trace::external();
+        let (client, server) = (trace.add_host("client"), trace.add_host("server"));
+
+        trace.add_message(ExternalMessage {
+            time: Instant::from_nanos(1_000_000),
+            from: client,
+            to: server,
+            label: Some("CR".into()),
+            octets: Bytes::from_static(b"12345"),
+            is_repeated: false,
+        });
+        trace.add_note(Instant::from_nanos(2_000_000), server, "refused");
+
+        let ladder = trace.ladder();
+        assert!(
+            ladder.contains("client") && ladder.contains("server"),
+            "{ladder}"
+        );
+        assert!(
+            ladder.contains("CR") && ladder.contains("# refused"),
+            "{ladder}"
+        );
+    }
+}
