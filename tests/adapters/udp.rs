@@ -12,7 +12,7 @@ use farlink::adapters::CommandError;
 use farlink::adapters::blocking::raw::{self, Commands, Events};
 use farlink::adapters::raw::{DriverOptions, Notice};
 use farlink::adapters::sockets::{SocketCounters, SocketStats, Sockets};
-use farlink::{Ask, Cause, Instant, Limits, Link, Machine, Output, Path, Proto, Tag, Transmit};
+use farlink::{Ask, Instant, Limits, Link, Machine, Output, Path, Proto, Tag, Transmit};
 
 use super::AT_LAST;
 use super::loopback::here;
