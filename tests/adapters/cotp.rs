@@ -15,8 +15,8 @@ use farlink::adapters::cotp::{
     Request,
 };
 use farlink::cotp::{
-    AfterHandshake, Command, Config, Disconnect, DisconnectReason, Event, EndReason, Policy, Selector,
-    TpduSize,
+    AfterHandshake, Command, Config, Disconnect, DisconnectReason, EndReason, Event, Policy,
+    Selector, TpduSize,
 };
 use farlink::{AsMachine, BoxedMachine, Instant, Link, Machine, Output, Transmit};
 use socket2::{Domain, Socket, Type};
@@ -123,7 +123,7 @@ async fn a_peer_that_closes_in_place_of_a_confirmation_is_told_in_words(on: On) 
 
     assert_eq!(
         error.to_string(),
-        "closed before the connection was confirmed: wrong selector?"
+        EndReason::ClosedBeforeConfirm.to_string()
     );
 }
 
