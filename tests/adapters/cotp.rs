@@ -123,7 +123,7 @@ async fn a_peer_that_closes_in_place_of_a_confirmation_is_told_in_words(on: On) 
 
     assert_eq!(
         error.to_string(),
-        "closed before the connection was confirmed: wrong selector?"
+        EndReason::ClosedBeforeConfirm.to_string()
     );
 }
 
