@@ -82,11 +82,11 @@ pub(crate) fn maker(path: &Path) -> Result<ConnectionFactory, Failure> {
     let count = Arc::new(AtomicU32::new(0));
     Ok(ConnectionFactory::new(move |(config, seed, ends)| {
         let path = files.path(count.fetch_add(1, Ordering::Relaxed));
-        let lane = lane(&config.role, ends);
+        let interface = interface(&config.role, ends);
         let machine: ConnectionMachine = match Paper::create(&path) {
             Ok(file) => ConnectionMachine::new(
                 Recorder::<Connection>::new(config, seed, file, options())?
-                    .with_interfaces(move |()| lane.clone()),
+                    .with_interfaces(move |()| interface.clone()),
             ),
             Err(error) => {
                 output::fault(&format!("{}: {error}; not recorded", path.display()));
@@ -98,7 +98,7 @@ pub(crate) fn maker(path: &Path) -> Result<ConnectionFactory, Failure> {
 }
 
 /// Shows a connection between its two ends, the service on the port by which analysers know it.
-fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Interface {
+fn interface(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Interface {
     let port = Connection::PORT;
     if ![local.port(), remote.port()].contains(&port) {
         match role {
