@@ -29,6 +29,8 @@ use crate::{Addr, Instant, Link, Machine, Output, Rng, Seed, Transmit};
 
 /// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
 pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
+/// Due timers that one poll fires, so that a driver looks at its inputs in between.
+const MOST_TIMERS: usize = 256;
 /// Addresses without a peer whose state is remembered.
 const MOST_STRANGERS: usize = 64;
 
@@ -523,15 +525,17 @@ impl<A: Addr> Engine<A> {
     // Time.
 
     #[inline]
-    fn fire(&mut self) {
-        if self.timers.next().is_some_and(|next| next <= self.now) {
-            self.fire_due();
-        }
+    fn is_due(&self) -> bool {
+        self.timers.next().is_some_and(|next| next <= self.now)
     }
 
+    /// Fires due timers, as many as one poll may.
     #[inline(never)]
     fn fire_due(&mut self) {
-        while let Some(key) = self.timers.pop(self.now) {
+        for _ in 0..MOST_TIMERS {
+            let Some(key) = self.timers.pop(self.now) else {
+                return;
+            };
             match key.what {
                 What::Checkpoint { number, serial } => self.checkpoint_expired(number, serial),
                 What::CheckpointCopy {
@@ -704,7 +708,12 @@ impl<A: Addr> Machine for Engine<A> {
         let limits = tx.limits();
         self.datagram = limits.datagram.get().min(limits.octets.get());
         self.advance(now);
-        self.fire();
+        if self.is_due() {
+            self.fire_due();
+            if self.is_due() {
+                return Output::Yield;
+            }
+        }
         if let Some(event) = self.next_event() {
             return Output::Event(event);
         }

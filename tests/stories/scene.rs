@@ -7,7 +7,7 @@ use farlink::cotp::{
     Command, Config, Connection, ConnectionEnd, EndReason, Event, Policy, Selector, TpduLabels,
     event_label,
 };
-use farlink::record::{Flush, Options, Recorder};
+use farlink::record::{Flush, RecordOptions, Recorder};
 use farlink::sim::{Host, StreamLine, World};
 
 use crate::kept;
@@ -34,9 +34,9 @@ impl Scene {
         let files = [Sink::default(), Sink::default()];
         let [client, server] = [("client", client, &files[0]), ("server", server, &files[1])].map(
             |(name, config, file)| {
-                let options = Options {
+                let options = RecordOptions {
                     flush: Flush::Gathered(1 << 16),
-                    ..Options::default()
+                    ..RecordOptions::default()
                 };
                 let seed = world.seed(name);
                 let machine = Recorder::new(config, seed, file.clone(), options).unwrap();

@@ -8,21 +8,22 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
+use farlink::Path as NetPath;
 use farlink::adapters::{
     self, Clock,
-    cotp::{Maker, Speaker},
+    cotp::{ConnectionFactory, ConnectionMachine},
+    ltp::{EngineMachine, EngineSetup},
 };
 use farlink::cotp::{Connection, Role};
-use farlink::ltp::{self, Engine};
-use farlink::record::{Files, Lane, Options, Recorded, Recorder};
-use farlink::{Path as Way, Seed};
+use farlink::ltp::Engine;
+use farlink::record::{Files, Interface, RecordOptions, Recorded, Recorder};
 
 use crate::{Failure, output};
 
 /// Makes the engine of a node, recorded if that was asked for.
-pub(crate) struct Studio(Mutex<Option<Paper>>);
+pub(crate) struct EngineRecorder(Mutex<Option<RecordingFile>>);
 
-impl Studio {
+impl EngineRecorder {
     /// Makes the file at once, before anything happens that could not be recorded.
     pub(crate) fn new(path: Option<&Path>) -> Result<Self, Failure> {
         path.map(create)
@@ -31,26 +32,24 @@ impl Studio {
     }
 
     /// Makes the engine.
-    pub(crate) fn engine(
-        &self,
-        config: ltp::Config,
-        seed: Seed,
-    ) -> Result<adapters::ltp::Speaker, ltp::ConfigError> {
+    pub(crate) fn engine(&self, setup: EngineSetup) -> Result<EngineMachine, adapters::ltp::Error> {
         let file = self.0.lock().map_or(None, |mut file| file.take());
-        Ok(match file {
-            Some(file) => Box::new(Recorder::<Engine<Way>>::new(config, seed, file, options())?),
-            None => Box::new(Engine::<Way>::new(config, seed)?),
-        })
+        let Some(file) = file else {
+            return setup.engine().map(EngineMachine::new);
+        };
+        let EngineSetup { config, seed, .. } = setup;
+        let recorder = Recorder::<Engine<NetPath>>::new(config, seed, file, options())?;
+        Ok(EngineMachine::new(recorder))
     }
 }
 
 /// The file of a recording, that says so when nothing can be written any more: the machine goes on.
-struct Paper {
+struct RecordingFile {
     file: File,
     path: PathBuf,
 }
 
-impl Paper {
+impl RecordingFile {
     fn create(path: &Path) -> io::Result<Self> {
         Ok(Self {
             file: File::create(path)?,
@@ -59,11 +58,11 @@ impl Paper {
     }
 }
 
-impl Write for Paper {
+impl Write for RecordingFile {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         self.file.write(octets).inspect_err(|error| {
             let path = self.path.display();
-            output::fault(&format!("{path}: {error}; the recording ends there"));
+            output::write_error(&format!("{path}: {error}; the recording ends there"));
         })
     }
 
@@ -72,34 +71,35 @@ impl Write for Paper {
     }
 }
 
-fn create(path: &Path) -> Result<Paper, Failure> {
-    Paper::create(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+fn create(path: &Path) -> Result<RecordingFile, Failure> {
+    RecordingFile::create(path)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 /// Records the first connection into `path`, and further ones into numbered files beside it.
-pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
+pub(crate) fn connection_factory(path: &Path) -> Result<ConnectionFactory, Failure> {
     create(path)?;
     let files = Files::new(path);
     let count = Arc::new(AtomicU32::new(0));
-    Ok(Maker::new(move |config, seed, ends| {
+    Ok(ConnectionFactory::new(move |(config, seed, ends)| {
         let path = files.path(count.fetch_add(1, Ordering::Relaxed));
-        let lane = lane(&config.role, ends);
-        let speaker: Speaker = match Paper::create(&path) {
-            Ok(file) => Box::new(
-                Recorder::<Connection>::new(config, seed.clone(), file, options())?
-                    .with_lanes(move |()| lane.clone()),
+        let interface = interface(&config.role, ends);
+        let machine: ConnectionMachine = match RecordingFile::create(&path) {
+            Ok(file) => ConnectionMachine::new(
+                Recorder::<Connection>::new(config, seed, file, options())?
+                    .with_interfaces(move |()| interface.clone()),
             ),
             Err(error) => {
-                output::fault(&format!("{}: {error}; not recorded", path.display()));
-                Box::new(Connection::new(config, seed)?)
+                output::write_error(&format!("{}: {error}; not recorded", path.display()));
+                ConnectionMachine::new(Connection::new(config, &seed)?)
             }
         };
-        Ok(speaker)
+        Ok(machine)
     }))
 }
 
 /// Shows a connection between its two ends, the service on the port by which analysers know it.
-fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Lane {
+fn interface(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Interface {
     let port = Connection::PORT;
     if ![local.port(), remote.port()].contains(&port) {
         match role {
@@ -107,7 +107,7 @@ fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Lane 
             Role::Responder(_) => local.set_port(port),
         }
     }
-    Lane::Network(Way::tcp(local, remote))
+    Interface::Network(NetPath::tcp(local, remote))
 }
 
 /// The clock of everything that may be recorded, and the second at which it was anchored: with both,
@@ -119,9 +119,9 @@ pub(crate) fn clock() -> Clock {
     CLOCK.0
 }
 
-fn options() -> Options {
-    Options {
+fn options() -> RecordOptions {
+    RecordOptions {
         epoch: CLOCK.1,
-        ..Options::default()
+        ..RecordOptions::default()
     }
 }

@@ -1,7 +1,7 @@
 //! Time: what stands still, what counts in a deadline, and what a change of the peer does to it.
 
-use farlink::Hop;
-use farlink::ltp::Peer;
+use farlink::ltp::{Block, Config, Engine, Peer};
+use farlink::{Hop, Limits, Output, Seed, Transmit};
 
 use super::*;
 use crate::line::hop;
@@ -198,4 +198,33 @@ fn a_session_that_nobody_answers_asks_again_with_its_last_missing_octet() {
     assert_eq!(asks.report, 0);
     line.run();
     assert_eq!(line.near().sessions(), (0, 0));
+}
+
+#[test]
+fn one_poll_fires_at_most_256_due_timers_and_then_yields() {
+    let now = Instant::ZERO;
+    let peer = Hop {
+        interface: 0,
+        via: 2,
+    };
+    let mut engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
+    engine.add_peer(now, 2, Peer::new(peer)).unwrap();
+    for tag in 1..=1000 {
+        let block = Block::red(Tag(tag), 2, CLIENT, "block".into());
+        engine.send_block(now, block).unwrap();
+    }
+    let mut tx = Transmit::new(Limits::default());
+    while let Output::Transmit = engine.poll(now, &mut tx) {}
+    assert_eq!(engine.timers(), 1000);
+
+    let late = now + Duration::from_secs(100);
+    let mut left = Vec::new();
+    while let Output::Yield = engine.poll(late, &mut tx) {
+        assert!(tx.is_empty());
+        left.push(engine.timers());
+    }
+
+    assert_eq!(left, [744, 488, 232]);
+    // The poll behind the last yield sends.
+    assert_eq!(engine.timers(), tx.datagrams().len());
 }

@@ -2,16 +2,16 @@
 
 use alloc::collections::BTreeMap;
 
-use farlink::record::{Act, Calls, End, Entry, ReadError, Recording};
+use farlink::record::{Calls, Entry, EntryKind, ReadError, Recording, RecordingEnd};
 use farlink::{Instant, Path, Proto};
 use serde_json::{Map, Value, json};
 
-use super::dissector::{Dissector, Ending, Protocol, Start};
-use super::printer::{Place, Printer, Style, Way};
+use super::dissector::{Dissector, Protocol, Start, StreamEnd};
+use super::printer::{Context, Direction, Printer, Style};
 use crate::{Failure, output};
 
 /// Characters of a command or event that a person gets to see.
-const SHOWN: usize = 120;
+const MAX_SHOWN: usize = 120;
 
 pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
     let recording = Recording::open(file).map_err(|error| super::broken(&error))?;
@@ -34,7 +34,7 @@ pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
     if let Some(damage) = calls.damage() {
         return Err(Failure::Protocol(damage.to_string()));
     }
-    if let End::Cut { .. } = calls.end() {
+    if let RecordingEnd::Cut { .. } = calls.end() {
         return Err(Failure::Protocol(calls.end().to_string()));
     }
     reader.printer.finish()
@@ -53,7 +53,7 @@ struct Reader {
     payloads: Payloads,
     printer: Printer,
     /// By the address as JSON.
-    directions: BTreeMap<(String, Way), Box<dyn Dissector>>,
+    directions: BTreeMap<(String, Direction), Box<dyn Dissector>>,
     /// Number and time of the last call.
     last: (u64, Instant),
 }
@@ -67,34 +67,34 @@ impl Reader {
                     "{:>6} {}  {}",
                     entry.number,
                     self.printer.time(entry.time),
-                    words(&entry.act, self.payloads)
+                    text_of(&entry.kind, self.payloads)
                 )),
                 Style::Json => output::line_of_many(&object(&entry, self.payloads).to_string()),
             }
             if self.payloads == Payloads::There {
-                self.look_into(&entry.act);
+                self.decode_payload(&entry.kind);
             }
         }
         Ok(())
     }
 
-    fn look_into(&mut self, act: &Act<'_>) {
+    fn decode_payload(&mut self, act: &EntryKind<'_>) {
         match act {
-            Act::Receive { from, octets } => self.pdus(from, Way::In, &[octets]),
-            Act::Stream { to, octets } => self.pdus(to, Way::Out, &[octets]),
-            Act::Datagrams { to, datagrams } => self.pdus(to, Way::Out, datagrams),
-            Act::Link(note) => self.link(&json_of(note)),
+            EntryKind::Receive { from, octets } => self.pdus(from, Direction::In, &[octets]),
+            EntryKind::Stream { to, octets } => self.pdus(to, Direction::Out, &[octets]),
+            EntryKind::Datagrams { to, datagrams } => self.pdus(to, Direction::Out, datagrams),
+            EntryKind::Link(note) => self.link(&json_of(note)),
             _ => {}
         }
     }
 
-    fn pdus(&mut self, peer: &str, way: Way, octets: &[&[u8]]) {
+    fn pdus(&mut self, peer: &str, way: Direction, octets: &[&[u8]]) {
         let Some(protocol) = self.protocol else {
             return;
         };
         let peer = json_of(peer);
         let key = (peer.to_string(), way);
-        self.stand(peer, way);
+        self.set_context(peer, way);
         if protocol.goes_over(Proto::Udp) {
             for octets in octets {
                 let mut dissector = protocol.start(Start::Beginning);
@@ -116,57 +116,62 @@ impl Reader {
         let (cue, peer) = (&note["link"], &note["at"]);
         let key = |way| (peer.to_string(), way);
         if cue == "up" || cue.get("opened").is_some() {
-            self.directions.remove(&key(Way::In));
-            self.directions.remove(&key(Way::Out));
+            self.directions.remove(&key(Direction::In));
+            self.directions.remove(&key(Direction::Out));
         } else if cue == "ended"
-            && let Some(mut dissector) = self.directions.remove(&key(Way::In))
+            && let Some(mut dissector) = self.directions.remove(&key(Direction::In))
         {
-            self.stand(peer.clone(), Way::In);
-            dissector.end(Ending::Whole, &mut self.printer);
+            self.set_context(peer.clone(), Direction::In);
+            dissector.end(StreamEnd::Whole, &mut self.printer);
         }
     }
 
     fn end(&mut self) {
         while let Some(((peer, way), mut dissector)) = self.directions.pop_first() {
-            self.stand(json_of(&peer), way);
-            dissector.end(Ending::Cut, &mut self.printer);
+            self.set_context(json_of(&peer), way);
+            dissector.end(StreamEnd::Truncated, &mut self.printer);
         }
     }
 
-    fn stand(&mut self, peer: Value, way: Way) {
+    fn set_context(&mut self, peer: Value, way: Direction) {
         let (number, time) = self.last;
-        let place = Place::Call {
+        let context = Context::Call {
             number,
             time,
             way,
             peer,
         };
         let protocol = self.protocol.map_or("", Protocol::kind);
-        self.printer.set_place(place, protocol);
+        self.printer.set_context(context, protocol);
     }
 }
 
 /// Writes a call for a person.
-fn words(act: &Act<'_>, payloads: Payloads) -> String {
+fn text_of(act: &EntryKind<'_>, payloads: Payloads) -> String {
     let count = |octets: &[u8]| match payloads {
         Payloads::There => format!("{} octets", octets.len()),
         Payloads::Redacted => "redacted octets".into(),
     };
     match act {
-        Act::Receive { from, octets } => format!("received {} from {}", count(octets), label(from)),
-        Act::Link(note) | Act::Command(note) | Act::Event(note) | Act::Ask(note) => {
-            clip(&json_of(note).to_string())
+        EntryKind::Receive { from, octets } => {
+            format!("received {} from {}", count(octets), label(from))
         }
-        Act::Accepted => "accepted".into(),
-        Act::Refused(reason) => clip(&format!("refused: {}", reason.escape_debug())),
-        Act::Datagrams { to, datagrams } => {
+        EntryKind::Restore(note)
+        | EntryKind::Link(note)
+        | EntryKind::Command(note)
+        | EntryKind::Event(note)
+        | EntryKind::Ask(note) => clip(&json_of(note).to_string()),
+        EntryKind::Accepted => "accepted".into(),
+        EntryKind::Refused(reason) => clip(&format!("refused: {}", reason.escape_debug())),
+        EntryKind::Datagrams { to, datagrams } => {
             format!("sent {} datagrams to {}", datagrams.len(), label(to))
         }
-        Act::Stream { to, octets } => format!("sent {} to {}", count(octets), label(to)),
-        Act::Idle(Some(deadline)) => format!("idle until {deadline}"),
-        Act::Idle(None) => "idle".into(),
-        Act::Done => "done".into(),
-        Act::NoReturn => "no return: the machine panicked".into(),
+        EntryKind::Stream { to, octets } => format!("sent {} to {}", count(octets), label(to)),
+        EntryKind::Yield => "yield".into(),
+        EntryKind::Idle(Some(deadline)) => format!("idle until {deadline}"),
+        EntryKind::Idle(None) => "idle".into(),
+        EntryKind::Done => "done".into(),
+        EntryKind::NoReturn => "no return: the machine panicked".into(),
         _ => "nothing".into(),
     }
 }
@@ -176,28 +181,30 @@ fn object(entry: &Entry<'_>, payloads: Payloads) -> Value {
         Payloads::There => octets.len().into(),
         Payloads::Redacted => Value::Null,
     };
-    let mut object = match &entry.act {
-        Act::Receive { from, octets } => {
+    let mut object = match &entry.kind {
+        EntryKind::Receive { from, octets } => {
             json!({ "act": "receive", "from": json_of(from), "octets": count(octets) })
         }
-        Act::Link(note) => acted("link", note),
-        Act::Command(note) => acted("command", note),
-        Act::Event(note) => acted("event", note),
-        Act::Ask(note) => acted("ask", note),
-        Act::Accepted => json!({ "act": "accepted" }),
-        Act::Refused(reason) => json!({ "act": "refused", "reason": reason }),
-        Act::Datagrams { to, datagrams } => {
+        EntryKind::Restore(note) => acted("restore", note),
+        EntryKind::Link(note) => acted("link", note),
+        EntryKind::Command(note) => acted("command", note),
+        EntryKind::Event(note) => acted("event", note),
+        EntryKind::Ask(note) => acted("ask", note),
+        EntryKind::Accepted => json!({ "act": "accepted" }),
+        EntryKind::Refused(reason) => json!({ "act": "refused", "reason": reason }),
+        EntryKind::Datagrams { to, datagrams } => {
             let octets: Vec<Value> = datagrams.iter().map(|octets| count(octets)).collect();
             json!({ "act": "datagrams", "to": json_of(to), "octets": octets })
         }
-        Act::Stream { to, octets } => {
+        EntryKind::Stream { to, octets } => {
             json!({ "act": "stream", "to": json_of(to), "octets": count(octets) })
         }
-        Act::Idle(deadline) => {
+        EntryKind::Yield => json!({ "act": "yield" }),
+        EntryKind::Idle(deadline) => {
             json!({ "act": "idle", "deadline_ns": deadline.map(Instant::as_nanos) })
         }
-        Act::Done => json!({ "act": "done" }),
-        Act::NoReturn => json!({ "act": "no_return" }),
+        EntryKind::Done => json!({ "act": "done" }),
+        EntryKind::NoReturn => json!({ "act": "no_return" }),
         _ => json!({ "act": "nothing" }),
     };
     if let Some(fields) = object.as_object_mut() {
@@ -235,7 +242,7 @@ fn label(address: &str) -> String {
 }
 
 fn clip(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}..", text.get(..end).unwrap_or(text)),
         None => text.to_owned(),
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use farlink::Instant;
 use farlink::adapters::Clock;
-use farlink::adapters::tokio::cotp::{self, Connection, Error, Listener, Options};
+use farlink::adapters::tokio::cotp::{self, Connection, ConnectionOptions, Error, Listener};
 use farlink::cotp::{Config, Policy, Selector, TpduSize};
 
 use super::{Arguments, draw, random_octets};
@@ -48,7 +48,7 @@ pub(super) async fn show(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Sends every message back.
-async fn serve(mut listener: Listener) -> Result<(), Error> {
+async fn serve(listener: Listener) -> Result<(), Error> {
     loop {
         let connection = listener.accept().await?;
         tokio::spawn(echo(connection));
@@ -91,9 +91,9 @@ async fn conversation(address: SocketAddr, recorded: &Path) -> Result<(), Failur
         tpdu_size: TpduSize::CLASS_0,
         ..client(SERVER)
     };
-    let options = Options {
-        maker: recording::maker(recorded)?,
-        ..Options::from(config)
+    let options = ConnectionOptions {
+        factory: recording::connection_factory(recorded)?,
+        ..ConnectionOptions::from(config)
     };
     let mut connection = cotp::connect(address, options)
         .await

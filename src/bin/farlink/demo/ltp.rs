@@ -7,14 +7,15 @@ use std::path::Path;
 
 use bytes::Bytes;
 use farlink::adapters::Clock;
-use farlink::adapters::ltp::{Around, Error, Kind, Maker, Options, Received};
-use farlink::adapters::tokio::ltp::Node;
+use farlink::adapters::tokio::ltp::{
+    EngineFactory, EngineMachine, Error, Node, NodeOptions, Received, ReceivedKind,
+};
 use farlink::ltp::{self, Command, Config, Engine, Event, Peer, Red};
-use farlink::{Instant, Link, Machine, Output, Path as Way, Transmit};
+use farlink::{AsMachine, Instant, Link, Machine, Output, Path as NetPath, Transmit};
 
 use super::{Arguments, draw, random_octets};
 use crate::decode::Protocol;
-use crate::recording::Studio;
+use crate::recording::EngineRecorder;
 use crate::{Failure, output, progress};
 
 /// The port by which analysers know LTP.
@@ -30,7 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) async fn show(arguments: &Arguments) -> Result<(), Failure> {
     repair(&arguments.out.join("ltp.pcapng")).await?;
-    let pair = Pair::start(Maker::default(), Maker::default())?;
+    let pair = Pair::start(EngineFactory::default(), EngineFactory::default())?;
     refusal(&pair).await?;
     let size = usize::try_from(arguments.size).unwrap_or(usize::MAX) << 20;
     file(&pair, size).await?;
@@ -49,12 +50,12 @@ struct Pair {
 }
 
 impl Pair {
-    fn start(one: Maker, two: Maker) -> Result<Self, Failure> {
-        let node = |engine, port, maker| {
+    fn start(one: EngineFactory, two: EngineFactory) -> Result<Self, Failure> {
+        let node = |engine, port, factory| {
             let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let options = Options {
-                maker,
-                ..Options::from(Config::engine(engine))
+            let options = NodeOptions {
+                factory,
+                ..NodeOptions::from(Config::engine(engine))
             };
             Node::bind(local, options)
         };
@@ -81,11 +82,11 @@ impl Pair {
 /// A block of two parts, of which the second datagram is lost; a machine around the machine records it.
 async fn repair(recorded: &Path) -> Result<(), Failure> {
     const RED: usize = 5000;
-    let studio = Studio::new(Some(recorded))?;
-    let one = Maker::new(move |config, seed, _| studio.engine(config, seed));
-    let two = Maker::new(|config, seed, _| {
-        let engine = Engine::new(config, seed)?;
-        Ok(Box::new(Deaf { engine, heard: 0 }))
+    let recorder = EngineRecorder::new(Some(recorded))?;
+    let one = EngineFactory::new(move |setup| recorder.engine(setup));
+    let two = EngineFactory::new(|setup| {
+        let engine = setup.engine()?;
+        Ok(EngineMachine::new(Deaf { engine, heard: 0 }))
     });
     let pair = Pair::start(one, two)?;
     output::line(&format!(
@@ -104,7 +105,7 @@ async fn repair(recorded: &Path) -> Result<(), Failure> {
     let whole = async {
         loop {
             let Received { kind, data, .. } = to.receive().await?;
-            if let Kind::Whole { .. } = kind {
+            if let ReceivedKind::Whole { .. } = kind {
                 return Ok(data);
             }
         }
@@ -176,38 +177,38 @@ async fn file(pair: &Pair, size: usize) -> Result<(), Failure> {
 
 /// An engine that does not hear one datagram.
 struct Deaf {
-    engine: Engine<Way>,
+    engine: Engine<NetPath>,
     heard: u64,
 }
 
 impl Machine for Deaf {
-    type Addr = Way;
-    type Command = Command<Way>;
+    type Addr = NetPath;
+    type Command = Command<NetPath>;
     type Event = Event;
     type Error = ltp::Error;
 
-    fn receive(&mut self, now: Instant, from: Way, octets: &[u8]) {
+    fn receive(&mut self, now: Instant, from: NetPath, octets: &[u8]) {
         self.heard += 1;
         if self.heard != LOST {
             self.engine.receive(now, from, octets);
         }
     }
 
-    fn link(&mut self, now: Instant, at: Way, state: Link) {
+    fn link(&mut self, now: Instant, at: NetPath, state: Link) {
         self.engine.link(now, at, state);
     }
 
-    fn command(&mut self, now: Instant, command: Command<Way>) -> Result<(), ltp::Error> {
+    fn command(&mut self, now: Instant, command: Command<NetPath>) -> Result<(), ltp::Error> {
         self.engine.command(now, command)
     }
 
-    fn poll(&mut self, now: Instant, tx: &mut Transmit<Way>) -> Output<Way, Event> {
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<NetPath>) -> Output<NetPath, Event> {
         self.engine.poll(now, tx)
     }
 }
 
-impl Around for Deaf {
-    fn engine(&self) -> &Engine<Way> {
+impl AsMachine<Engine<NetPath>> for Deaf {
+    fn as_machine(&self) -> &Engine<NetPath> {
         &self.engine
     }
 }
