@@ -122,3 +122,15 @@ pub use path::{Addr, Hop, Path, Proto, Tag};
 pub use seed::{Rng, Seed};
 pub use time::Instant;
 pub use transmit::{Limits, Transmit};
+
+/// The blocks of the README, compiled as tests.
+#[cfg(all(
+    doctest,
+    feature = "blocking",
+    feature = "cotp",
+    feature = "ltp",
+    feature = "record",
+    feature = "tokio"
+))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -95,6 +95,18 @@ fn an_unknown_scenario_is_wrong_usage_and_the_known_ones_are_named() {
 }
 
 #[test]
+fn a_name_with_a_typing_error_gets_a_suggestion_and_no_name_gets_the_list() {
+    let stderr = |arguments: &[&str]| {
+        let output = sim(arguments);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+
+    assert!(stderr(&["mras"]).contains("'mars'"));
+    assert!(stderr(&[]).contains("--list"));
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_wrong_usage() {
     let output = sim(&["cotp-hello", "--svg", "no/such/folder/ladder.svg"]);
 

@@ -139,7 +139,7 @@ pub use config::{
 };
 pub use connection::Connection;
 #[cfg(any(test, feature = "laws"))]
-pub use label::Labels;
+pub use label::{TpduLabels, event_label};
 pub use params::{MAX_TPDU, Parameters, Selector, TpduSize};
 #[cfg(any(test, feature = "laws"))]
 pub use subject::TpduCodec;

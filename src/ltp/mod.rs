@@ -199,7 +199,7 @@ pub use auth::{PrivateKey, PublicKey};
 pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer, Ways};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
-pub use label::{Label, Labels};
+pub use label::{SegmentLabel, SegmentLabels, event_label};
 pub use line::LineEstimate;
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
 pub use snapshot::{Age, RestoreError, Snapshot};

@@ -1,4 +1,4 @@
-//! Streams between machines whose address is `()`: reliable, ordered, cut as the script likes.
+//! Streams between machines whose address is `()`: reliable and ordered, in chunks of any length.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -15,14 +15,14 @@ use super::{
 };
 use crate::{Ask, Cause, Instant, Link, Tag};
 
-/// Octets that travel together when a line takes time over them: about a TCP segment's worth.
+/// The longest piece that travels alone if a line has a rate or jitter: about a TCP segment.
 const PIECE: usize = 1460;
 
-/// One direction of a stream.
+/// The index of a pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PipeId(u32);
 
-/// All directions of all streams.
+/// All pipes of a world.
 pub(super) struct Pipes(Vec<Pipe>);
 
 /// One direction of a stream.
@@ -31,7 +31,7 @@ struct Pipe {
     reader: HostId,
     /// The other direction.
     back: PipeId,
-    /// Who holds the writer's end, which is also the reader's end of `back`.
+    /// The owner of the writer's end, which is also the reader's end of `back`.
     owner: Owner,
     line: StreamLine,
     rng: LineRng,
@@ -41,19 +41,19 @@ struct Pipe {
     unread: BytesMut,
     is_full: bool,
     end: WriteState,
-    /// Counts cuts; what set off in an earlier life never arrives.
+    /// Counts resets. What was sent in an earlier generation never arrives.
     generation: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     Machine,
-    /// The script, by its place in the list of streams that were handed over.
+    /// The script, with the index of the detached stream.
     Script(usize),
     Nobody,
 }
 
-/// How far the writer's end of a direction has come.
+/// The state of the writer's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriteState {
     Open,
@@ -62,21 +62,21 @@ enum WriteState {
     Reported,
 }
 
-/// What comes out of a lane.
+/// What arrives at the end of a pipe.
 pub(super) enum PipeEvent {
     Octets {
         octets: Bytes,
         generation: u32,
-        /// Of the last piece of a write.
+        /// The packet that ends with these octets.
         packet: Option<PacketId>,
     },
     Fin(u32, Option<PacketId>),
     Reset(u32, Option<PacketId>),
-    /// The writer may go on.
+    /// The writer may continue.
     Free(u32),
 }
 
-/// The other direction of a stream: both lie side by side.
+/// Returns the other direction of a stream, which has the neighbouring index.
 pub(super) const fn reverse(PipeId(pipe): PipeId) -> PipeId {
     PipeId(pipe ^ 1)
 }
@@ -105,7 +105,7 @@ impl Pipe {
         self.flying + self.unread.len()
     }
 
-    /// When a piece of `len` octets that is written at `now` arrives.
+    /// Returns when a piece of `len` octets that is written at `now` arrives.
     fn arrival_time(&mut self, now: Instant, len: usize) -> Instant {
         let line = &self.line;
         let takes = line
@@ -130,8 +130,8 @@ impl Pipe {
 }
 
 impl World {
-    /// Joins two machines whose address is `()` by a stream, both directions alike. Both hear
-    /// [`Link::Up`] at once, the first one first.
+    /// Connects two machines whose address is `()` by a stream, with equal directions. Both get [`Link::Up`],
+    /// `one` first.
     pub fn connect(&mut self, one: impl Into<HostId>, other: impl Into<HostId>, line: StreamLine) {
         let (one, other) = (one.into(), other.into());
         let there = self.lanes.next();
@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    /// Changes one direction of a stream: what `from` writes from here on.
+    /// Replaces one direction of a stream: what `from` writes from now on.
     pub fn stream_from(&mut self, from: impl Into<HostId>, line: StreamLine) {
         let Some((out, _)) = self.pipes_of(from.into()) else {
             misuse("the host has no stream yet");
@@ -300,7 +300,7 @@ impl World {
         }
     }
 
-    /// Lets a host read what waits for it; a held one reads on, although it is not polled.
+    /// Lets a host read. A host with held datagrams reads although it is not polled.
     fn read_on(&mut self, id: HostId) {
         if let Some((_, back)) = self.pipes_of(id)
             && let Owner::Script(index) = self.owner_of(id)
@@ -317,7 +317,7 @@ impl World {
         }
     }
 
-    /// Gives the machine of `reader` the next chunk of its stream, or its end; false when there is none.
+    /// Gives a machine the next chunk of its stream, or its end. Returns false if there is none.
     pub(super) fn feed_pipe(&mut self, id: HostId, pipe: PipeId) -> bool {
         let now = self.now;
         if self.owner_of(id) != Owner::Machine {
@@ -342,7 +342,7 @@ impl World {
         true
     }
 
-    /// Takes octets out of the far end, which may let the writer go on.
+    /// Removes octets at the reader's end, after which the writer may continue.
     fn consume(&mut self, pipe: PipeId, len: usize) -> BytesMut {
         let now = self.now;
         let state = self.lanes.get(pipe);
@@ -351,7 +351,7 @@ impl World {
         if state.is_full && half.is_none_or(|half| state.buffered() <= half) {
             state.is_full = false;
             let (back, generation) = (state.back, state.generation);
-            // The news that there is room travels the other way.
+            // That there is room is told in the other direction.
             let at = now + self.lanes.get(back).line.delay;
             self.schedule_pipe(at, pipe, PipeEvent::Free(generation));
         }
@@ -370,7 +370,7 @@ impl World {
         }
     }
 
-    /// A machine asks something about its stream.
+    /// Carries out what a machine asks about its stream.
     pub(super) fn answer_stream(&mut self, id: HostId, ask: Ask<AnyAddr>) {
         let Some((out, back)) = self.pipes_of(id) else {
             return;
@@ -397,7 +397,7 @@ impl World {
         self.schedule_pipe(at, out, event);
     }
 
-    /// A machine is done; what it handed over lives on.
+    /// Closes the stream of a machine that is done, unless it is detached.
     pub(super) fn close_machine_pipe(&mut self, out: PipeId, back: PipeId) {
         if self.lanes.get(out).owner == Owner::Machine {
             self.close_pipe(out, back);
@@ -428,7 +428,7 @@ impl World {
         back.unread.clear();
     }
 
-    /// Notes an end or a reset in the trace.
+    /// Adds a FIN or a reset to the trace.
     fn note_flags(&mut self, out: PipeId, flags: TcpFlags) -> Option<PacketId> {
         let pipe = self.lanes.get(out);
         let (from, to) = (Node::Host(pipe.writer), Node::Host(pipe.reader));
@@ -436,7 +436,7 @@ impl World {
         self.trace_sent(from, Some(to), AnyAddr::Stream, kind, &Bytes::new(), None)
     }
 
-    /// A reset comes out of `pipe`: both directions are dead.
+    /// Ends both directions, because a reset arrived.
     fn reset_received(&mut self, pipe: PipeId, cause: Cause) {
         let state = self.lanes.get(pipe);
         state.generation += 1;
@@ -487,8 +487,8 @@ impl World {
         }
     }
 
-    /// Cuts a stream off as the network might: its host hears [`Link::Down`] with [`Cause::Reset`] at once,
-    /// its peer after the delay of the line, and what is in flight is lost.
+    /// Resets a stream: its host is told at once, the peer after the delay of the line. Octets in flight are
+    /// lost.
     pub(super) fn reset_pipe(&mut self, id: HostId) {
         let Some((out, back)) = self.pipes_of(id) else {
             return;

@@ -670,7 +670,8 @@ fn nothing_outlives_the_connection() {
                     early,
                 }))
                 .unwrap();
-            handle.command(Command::Done).unwrap();
+            // The driver may have ended with its stream.
+            let _ = handle.command(Command::Done);
         },
     ];
     for end in endings {

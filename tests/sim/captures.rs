@@ -234,7 +234,7 @@ fn a_stream_that_is_cut_off_ends_in_a_reset() {
 fn tcp_of_the_world_keeps_its_numbers_when_it_sends_again() {
     let has_data = |sight: &farlink::sim::PacketView<'_>| !sight.octets.is_empty();
     let mut world = World::new(3);
-    world.internet(Line::delayed(SECOND).with_rule(FaultRule::nth(2).of(has_data).lost()));
+    world.internet(Line::delayed(SECOND).with_rule(FaultRule::nth(2).matching(has_data).lost()));
     let [near, far] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(Ip::at);
     let near = world.host(near, Puppet::<Path>::default());
     let far = world.host(far, Puppet::<Path>::default());

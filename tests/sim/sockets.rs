@@ -834,8 +834,9 @@ fn a_dialled_connection_comes_up_or_goes_down() {
 #[test]
 fn a_segment_can_be_chosen_by_its_flags_and_its_data() {
     let (mut world, one, two, there, _) = connected(1);
-    let first_fin = FaultRule::nth(1).of(|sight| sight.kind == PacketKind::Tcp(TcpFlags::FIN_ACK));
-    let second_data = FaultRule::nth(2).of(|sight| sight.octets.starts_with(b"data"));
+    let first_fin =
+        FaultRule::nth(1).matching(|sight| sight.kind == PacketKind::Tcp(TcpFlags::FIN_ACK));
+    let second_data = FaultRule::nth(2).matching(|sight| sight.octets.starts_with(b"data"));
     let line = Line::delayed(SECOND);
     world.line_from(one, two, line.with_rule(first_fin).with_rule(second_data));
 

@@ -1,4 +1,4 @@
-//! The ladder as text: one line for each packet and mark, for snapshots and terminals.
+//! Ladder diagrams as text: one line for each packet and mark.
 
 use alloc::format;
 use alloc::string::String;
@@ -158,7 +158,7 @@ impl Ladder<'_> {
     }
 
     fn header(&self) -> String {
-        // The names stand over the lifelines, cut to what there is room for.
+        // Names are cut to the distance of the lifelines.
         let time = clock(Instant::ZERO, self.digits).len();
         let mut header = format!("{:>time$}  ", "time");
         for lane in &self.lanes {
@@ -215,7 +215,7 @@ impl Ladder<'_> {
             put(&mut drawn, 0, "<");
         }
         for (place, letter) in row.iter_mut().skip(left).zip(drawn) {
-            // An arrow across a lifeline lets it show.
+            // A lifeline that an arrow crosses stays visible.
             if letter != shaft || *place != '|' {
                 *place = letter;
             }
@@ -231,7 +231,7 @@ impl Ladder<'_> {
     }
 }
 
-/// Ends a lost packet's arrow three columns before its aim.
+/// Ends the arrow of a lost packet three columns before its receiver.
 fn break_off(drawn: &mut [char], is_rightward: bool) {
     let span = drawn.len();
     if is_rightward {
@@ -282,7 +282,7 @@ fn clock(time: Instant, digits: usize) -> String {
     format!("{whole:>6}.{decimals}")
 }
 
-/// Writes over what stands there; what goes beyond the end is added.
+/// Writes text at a column, over what is there.
 fn put(row: &mut (impl TextRow + ?Sized), at: usize, text: &str) {
     for (index, letter) in text.chars().enumerate() {
         row.set(at + index, letter);

@@ -5,13 +5,13 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::ltp::{
-    Block, Body, Color, Command, Config, Engine, Event, Labels, Peer, Reason, Red, Segment,
-    Service, Side,
+    Block, Body, Color, Command, Config, Engine, Event, Peer, Reason, Red, Segment, SegmentLabels,
+    Service, Side, event_label,
 };
-use farlink::sim::{Contacts, Delivery, FaultRule, Host, Label, Line, PacketView, World};
+use farlink::sim::{Contacts, Delivery, FaultRule, Host, Line, PacketView, World};
 use farlink::{Instant, Tag};
 
-use super::Scenario;
+use super::{Scenario, command, pattern, until};
 
 /// LTP over UDP (RFC 7122).
 const PORT: u16 = 1113;
@@ -19,55 +19,55 @@ const PORT: u16 = 1113;
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "mars",
-        shows: "a file to Mars: twelve minutes, contact windows, losses",
+        summary: "a file to Mars: twelve minutes, contact windows, losses",
         port: PORT,
         play: mars,
     },
     Scenario {
         name: "moon",
-        shows: "a relay takes a block to the far side of the Moon",
+        summary: "a relay takes a block to the far side of the Moon",
         port: PORT,
         play: moon,
     },
     Scenario {
         name: "ltp-clean",
-        shows: "a red block, its report, and the acknowledgment of that",
+        summary: "a red block, its report, and the acknowledgment of that",
         port: PORT,
         play: clean,
     },
     Scenario {
         name: "ltp-mixed",
-        shows: "a red part that is repaired, a green part that is not",
+        summary: "a red part that is repaired, a green part that is not",
         port: PORT,
         play: mixed,
     },
     Scenario {
         name: "ltp-lost-checkpoint",
-        shows: "a checkpoint that is lost, and the timer that repeats it",
+        summary: "a checkpoint that is lost, and the timer that repeats it",
         port: PORT,
         play: lost_checkpoint,
     },
     Scenario {
         name: "ltp-lost-report",
-        shows: "a report, then its acknowledgment lost, and timers for both",
+        summary: "a report, then its acknowledgment lost, and timers for both",
         port: PORT,
         play: lost_report,
     },
     Scenario {
         name: "ltp-lossy",
-        shows: "every second segment lost, some twice: where ION gives up",
+        summary: "every second segment lost, some twice: where ION gives up",
         port: PORT,
         play: lossy,
     },
     Scenario {
         name: "ltp-silent",
-        shows: "a peer that went silent, and a sender that gives up",
+        summary: "a peer that went silent, and a sender that gives up",
         port: PORT,
         play: silent,
     },
     Scenario {
         name: "ltp-refused",
-        shows: "a block for a service that nobody has opened",
+        summary: "a block for a service that nobody has opened",
         port: PORT,
         play: refused,
     },
@@ -79,32 +79,31 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// A scenario that takes longer has gone wrong.
 const BOUND: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The client service of the blocks.
-const CLIENT: u64 = 4;
+/// The client service that all engines open.
+pub(crate) const CLIENT: u64 = 4;
 /// The only block of most scenarios.
 const TAG: Tag = Tag(1);
 
-type Node = Host<Engine<u64>>;
+pub(crate) type Node = Host<Engine<u64>>;
 
 fn mars(world: &mut World) -> Result<String, String> {
     const FILE: usize = 300_000;
     const LIGHT: Duration = Duration::from_secs(12 * 60);
     const PERIOD: Duration = Duration::from_secs(40 * 60);
-    let [earth, mars] = named(world, ["earth", "mars"])?;
+    let [earth, mars] = add_engines(world, ["earth", "mars"])?;
     let line = |first, open| Line {
         loss: 0.03,
         contacts: Contacts::periodic(first, open, PERIOD),
         ..Line::delayed(LIGHT)
     };
     // Mars speaks when what came from Earth has come, and Earth listens all the time.
-    world.line_from(earth, mars, line(Duration::ZERO, 4 * MINUTE));
-    world.line_from(mars, earth, line(LIGHT, 6 * MINUTE));
+    let lines = [line(Duration::ZERO, 4 * MINUTE), line(LIGHT, 6 * MINUTE)];
     let peer = |id| Peer {
         rate: NonZeroU64::new(1000),
         burst: 1400,
         ..Peer::new(id).at_distance(LIGHT)
     };
-    meet(world, (earth, 1), (mars, 2), peer)?;
+    connect(world, [(earth, 1), (mars, 2)], lines, peer)?;
     let file = pattern(FILE);
     send(world, earth, 2, file.clone(), Red::All)?;
     complete(world, earth)?;
@@ -122,7 +121,7 @@ fn mars(world: &mut World) -> Result<String, String> {
 fn moon(world: &mut World) -> Result<String, String> {
     const LIGHT: Duration = Duration::from_millis(1300);
     const DOWN: Duration = Duration::from_millis(30);
-    let [earth, relay, moon] = named(world, ["earth", "relay", "moon"])?;
+    let [earth, relay, moon] = add_engines(world, ["earth", "relay", "moon"])?;
     let far = Line {
         loss: 0.05,
         ..Line::delayed(LIGHT)
@@ -131,14 +130,11 @@ fn moon(world: &mut World) -> Result<String, String> {
         contacts: Contacts::periodic(20 * SECOND, 30 * SECOND, 2 * MINUTE),
         ..Line::delayed(DOWN)
     };
-    world.line_from(earth, relay, far.clone());
-    world.line_from(relay, earth, far);
-    world.line_from(relay, moon, near.clone());
-    world.line_from(moon, relay, near);
-    meet(world, (earth, 1), (relay, 2), |id| {
+    let (far, near) = ([far.clone(), far], [near.clone(), near]);
+    connect(world, [(earth, 1), (relay, 2)], far, |id| {
         Peer::new(id).at_distance(LIGHT)
     })?;
-    meet(world, (relay, 2), (moon, 3), |id| {
+    connect(world, [(relay, 2), (moon, 3)], near, |id| {
         Peer::new(id).at_distance(DOWN)
     })?;
     let block = pattern(12_000);
@@ -170,7 +166,7 @@ fn clean(world: &mut World) -> Result<String, String> {
 fn mixed(world: &mut World) -> Result<String, String> {
     let there = Line::delayed(LUNAR)
         .with_rule(FaultRule::nth(2).lost())
-        .with_rule(FaultRule::nth(2).of(is_green).lost());
+        .with_rule(FaultRule::nth(2).matching(is(is_green)).lost());
     let (earth, moon) = pair(world, there, Line::delayed(LUNAR))?;
     let block = pattern(9000);
     send(world, earth, 2, block.clone(), Red::Octets(5000))?;
@@ -193,7 +189,8 @@ fn mixed(world: &mut World) -> Result<String, String> {
 }
 
 fn lost_checkpoint(world: &mut World) -> Result<String, String> {
-    let there = Line::delayed(LUNAR).with_rule(FaultRule::nth(1).of(is_checkpoint).lost());
+    let there =
+        Line::delayed(LUNAR).with_rule(FaultRule::nth(1).matching(is(is_checkpoint)).lost());
     let (earth, moon) = pair(world, there, Line::delayed(LUNAR))?;
     let block = pattern(5000);
     send(world, earth, 2, block.clone(), Red::All)?;
@@ -207,10 +204,8 @@ fn lost_checkpoint(world: &mut World) -> Result<String, String> {
 }
 
 fn lost_report(world: &mut World) -> Result<String, String> {
-    let back =
-        Line::delayed(LUNAR).with_rule(FaultRule::nth(1).of(|seen| is(seen, is_report)).lost());
-    let there =
-        Line::delayed(LUNAR).with_rule(FaultRule::nth(1).of(|seen| is(seen, is_ack)).lost());
+    let back = Line::delayed(LUNAR).with_rule(FaultRule::nth(1).matching(is(is_report)).lost());
+    let there = Line::delayed(LUNAR).with_rule(FaultRule::nth(1).matching(is(is_ack)).lost());
     let (earth, moon) = pair(world, there, back)?;
     let block = pattern(5000);
     send(world, earth, 2, block.clone(), Red::All)?;
@@ -231,10 +226,9 @@ fn lossy(world: &mut World) -> Result<String, String> {
     let there = Line::delayed(LUNAR)
         .with_rule(FaultRule::each((1..60).map(|pair| 2 * pair)).lost())
         .with_rule(FaultRule::each((1..12).map(|third| 120 + 3 * third)).lost());
-    let [earth, moon] = named(world, ["earth", "moon"])?;
-    world.line_from(earth, moon, there);
-    world.line_from(moon, earth, Line::delayed(LUNAR));
-    meet(world, (earth, 1), (moon, 2), |id| Peer {
+    let [earth, moon] = add_engines(world, ["earth", "moon"])?;
+    let lines = [there, Line::delayed(LUNAR)];
+    connect(world, [(earth, 1), (moon, 2)], lines, |id| Peer {
         segment: SEGMENT,
         ..Peer::new(id).at_distance(LUNAR)
     })?;
@@ -287,36 +281,28 @@ const LUNAR: Duration = Duration::from_millis(1300);
 
 /// Makes engine 1 and engine 2, which know each other.
 fn pair(world: &mut World, there: Line, back: Line) -> Result<(Node, Node), String> {
-    let [earth, moon] = named(world, ["earth", "moon"])?;
-    world.line_from(earth, moon, there);
-    world.line_from(moon, earth, back);
-    meet(world, (earth, 1), (moon, 2), |id| {
+    let [earth, moon] = add_engines(world, ["earth", "moon"])?;
+    connect(world, [(earth, 1), (moon, 2)], [there, back], |id| {
         Peer::new(id).at_distance(LUNAR)
     })?;
     Ok((earth, moon))
 }
 
-/// Makes engines 1, 2 and so on.
-fn named<const N: usize>(world: &mut World, names: [&'static str; N]) -> Result<[Node; N], String> {
-    let mut labels = Labels::default();
-    world.label(move |octets| {
-        let label = labels.name(octets);
-        Some(Label {
-            text: label.text,
-            is_repeated: Some(label.is_repeated),
-        })
-    });
+/// Adds engines 1, 2 and so on, with an open client service.
+pub(crate) fn add_engines<const N: usize>(
+    world: &mut World,
+    names: [&str; N],
+) -> Result<[Node; N], String> {
+    let mut labels = SegmentLabels::default();
+    world.label(move |octets| Some(labels.name(octets)));
     let mut nodes = Vec::new();
     for (name, id) in names.into_iter().zip(1..) {
         let seed = world.seed(name);
-        let mut engine =
-            Engine::new(Config::engine(id), seed).map_err(|error| error.to_string())?;
-        engine
-            .open(world.now(), CLIENT, Service::Whole)
-            .map_err(|error| error.to_string())?;
+        let engine = Engine::new(Config::engine(id), seed).map_err(|error| error.to_string())?;
         let node = world.host(id, engine);
         world.name(node, name);
-        world.label_events(node, tell);
+        world.label_events(node, event_label);
+        command(world, node, Command::Open(CLIENT, Service::Whole))?;
         nodes.push(node);
     }
     nodes
@@ -324,68 +310,42 @@ fn named<const N: usize>(world: &mut World, names: [&'static str; N]) -> Result<
         .map_err(|_| String::from("one engine for each name"))
 }
 
-/// Lets two engines know each other; their numbers are their addresses.
-fn meet(
+/// Adds a line in each direction between two engines, and makes them peers by their numbers.
+pub(crate) fn connect(
     world: &mut World,
-    (one, first): (Node, u64),
-    (other, second): (Node, u64),
+    [(one, first), (other, second)]: [(Node, u64); 2],
+    [there, back]: [Line; 2],
     peer: impl Fn(u64) -> Peer<u64>,
 ) -> Result<(), String> {
+    world.line_from(one, other, there);
+    world.line_from(other, one, back);
     for (node, id) in [(one, second), (other, first)] {
         command(world, node, Command::AddPeer(id, Box::new(peer(id))))?;
     }
     Ok(())
 }
 
-fn tell(event: &Event) -> String {
-    match event {
-        Event::Complete { .. } => "complete".into(),
-        Event::Failed { by, reason, .. } => match by {
-            Side::Local => format!("gave up: {reason}"),
-            Side::Remote => format!("cancelled by the peer: {reason}"),
-        },
-        Event::Received { data, .. } => format!("received {} red octets", data.len()),
-        Event::Green { data, offset, .. } => {
-            format!("green {offset}..{}", offset + data.len() as u64)
-        }
-        Event::Cancelled { by, reason, .. } => match by {
-            Side::Local => format!("reception cancelled: {reason}"),
-            Side::Remote => format!("cancelled by the sender: {reason}"),
-        },
-        other => format!("{other:?}"),
-    }
+/// Matches packets by the kind of segment in them, for the rules of a line.
+pub(crate) fn is(
+    which: impl Fn(&Body<'_>) -> bool + Send + Sync + 'static,
+) -> impl Fn(&PacketView<'_>) -> bool + Send + Sync + 'static {
+    move |packet| Segment::decode(packet.octets).is_ok_and(|segment| which(&segment.body))
 }
 
-fn is(seen: &PacketView<'_>, which: impl Fn(&Body<'_>) -> bool) -> bool {
-    Segment::decode(seen.octets).is_ok_and(|segment| which(&segment.body))
+pub(crate) const fn is_checkpoint(body: &Body<'_>) -> bool {
+    matches!(body, Body::Data(data) if matches!(data.color, Color::Red(Some(_))))
 }
 
-fn is_checkpoint(seen: &PacketView<'_>) -> bool {
-    is(seen, |body| match body {
-        Body::Data(data) => matches!(data.color, Color::Red(Some(_))),
-        _ => false,
-    })
+const fn is_green(body: &Body<'_>) -> bool {
+    matches!(body, Body::Data(data) if matches!(data.color, Color::Green { .. }))
 }
 
-fn is_green(seen: &PacketView<'_>) -> bool {
-    is(seen, |body| match body {
-        Body::Data(data) => matches!(data.color, Color::Green { .. }),
-        _ => false,
-    })
-}
-
-const fn is_report(body: &Body<'_>) -> bool {
+pub(crate) const fn is_report(body: &Body<'_>) -> bool {
     matches!(body, Body::Report(_))
 }
 
 const fn is_ack(body: &Body<'_>) -> bool {
     matches!(body, Body::ReportAck(_))
-}
-
-/// Makes a block that no analyser takes for one of a protocol on top of LTP.
-fn pattern(len: usize) -> Bytes {
-    let octets = core::iter::once(0xfe).chain((0..=u8::MAX).cycle());
-    octets.take(len).collect()
 }
 
 fn send(world: &mut World, from: Node, to: u64, data: Bytes, red: Red) -> Result<(), String> {
@@ -396,15 +356,8 @@ fn send(world: &mut World, from: Node, to: u64, data: Bytes, red: Red) -> Result
     command(world, from, Command::Send(block))
 }
 
-fn command(world: &mut World, node: Node, command: Command<u64>) -> Result<(), String> {
-    world.command(node, command).map_err(|error| {
-        let name = world.trace().name(node);
-        format!("{name} refused a command: {error}")
-    })
-}
-
 fn complete(world: &mut World, node: Node) -> Result<(), String> {
-    until(world, "the end of the block", |world| {
+    until(world, BOUND, "the end of the block", |world| {
         world
             .events(node)
             .any(|(_, event)| matches!(event, Event::Complete { .. } | Event::Failed { .. }))
@@ -414,7 +367,11 @@ fn complete(world: &mut World, node: Node) -> Result<(), String> {
         .find(|(_, event)| matches!(event, Event::Failed { .. }));
     match failed {
         None => Ok(()),
-        Some((_, event)) => Err(format!("{} {}", world.trace().name(node), tell(event))),
+        Some((_, event)) => Err(format!(
+            "{} {}",
+            world.trace().name(node),
+            event_label(event)
+        )),
     }
 }
 
@@ -427,12 +384,12 @@ fn failure(world: &mut World, node: Node) -> Result<(Side, Reason, Bytes), Strin
             _ => None,
         })
     };
-    until(world, "the failure", |world| failed(world).is_some())?;
+    until(world, BOUND, "the failure", |world| failed(world).is_some())?;
     failed(world).ok_or_else(|| "there was no failure".into())
 }
 
 fn received_by(world: &mut World, node: Node) -> Result<(), String> {
-    until(world, "the block", |world| {
+    until(world, BOUND, "the block", |world| {
         received(world, node).next().is_some()
     })
 }
@@ -449,7 +406,7 @@ fn delivered(world: &mut World, node: Node, block: &Bytes) -> Result<(), String>
 
 /// Runs until no engine holds a session and nothing is in flight.
 fn rest(world: &mut World, nodes: &[Node]) -> Result<(), String> {
-    until(world, "the end of all sessions", |world| {
+    until(world, BOUND, "the end of all sessions", |world| {
         let is_idle = |node: &Node| world.machine(*node).sessions() == (0, 0);
         nodes.iter().all(is_idle)
             && world
@@ -457,16 +414,6 @@ fn rest(world: &mut World, nodes: &[Node]) -> Result<(), String> {
                 .packets()
                 .all(|packet| packet.delivery != Delivery::InFlight)
     })
-}
-
-/// Runs until `holds`.
-fn until(world: &mut World, what: &str, holds: impl Fn(&World) -> bool) -> Result<(), String> {
-    while !holds(world) {
-        if world.now() > Instant::ZERO + BOUND || !world.step() {
-            return Err(format!("{what} did not come by {}", world.now()));
-        }
-    }
-    Ok(())
 }
 
 fn received(world: &World, node: Node) -> impl Iterator<Item = &Bytes> {

@@ -3,14 +3,14 @@
 use core::time::Duration;
 
 use bytes::Bytes;
+use farlink::Cause;
 use farlink::cotp::{
-    Command, Config, Connection, ConnectionEnd, EndReason, Error, Event, Labels, Policy, Selector,
-    TpduSize,
+    Command, Config, Connection, ConnectionEnd, EndReason, Error, Event, Policy, Selector,
+    TpduLabels, TpduSize, event_label,
 };
 use farlink::sim::{Chunks, Host, StreamLine, World};
-use farlink::{Cause, Instant};
 
-use super::Scenario;
+use super::{Scenario, command, pattern, until};
 
 /// ISO transport over TCP (RFC 1006).
 const PORT: u16 = 102;
@@ -18,37 +18,37 @@ const PORT: u16 = 102;
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "cotp-hello",
-        shows: "a handshake, messages there and back, and a close in good order",
+        summary: "a handshake, messages there and back, and a close in good order",
         port: PORT,
         play: hello,
     },
     Scenario {
         name: "cotp-refused",
-        shows: "a call for a selector that nobody has, and the refusal",
+        summary: "a call for a selector that nobody has, and the refusal",
         port: PORT,
         play: refused,
     },
     Scenario {
         name: "cotp-silent",
-        shows: "a peer that never answers the call, and the timer for that",
+        summary: "a peer that never answers the call, and the timer for that",
         port: PORT,
         play: silent,
     },
     Scenario {
         name: "cotp-far",
-        shows: "twelve minutes to Mars, twelve back, and one octet at a time",
+        summary: "twelve minutes to Mars, twelve back, and one octet at a time",
         port: PORT,
         play: far,
     },
     Scenario {
         name: "cotp-reset",
-        shows: "a peer that is cut off in the middle of a message",
+        summary: "a peer that is cut off in the middle of a message",
         port: PORT,
         play: reset,
     },
     Scenario {
         name: "cotp-slow-reader",
-        shows: "a peer that reads nothing for a while, and queues that fill up",
+        summary: "a peer that reads nothing for a while, and queues that fill up",
         port: PORT,
         play: slow_reader,
     },
@@ -180,7 +180,7 @@ fn slow_reader(world: &mut World) -> Result<String, String> {
         world.resume_reading(server);
     });
     let refusals = pour(world, pair.client, MESSAGES)?;
-    until(world, "the last message", |world| {
+    until(world, BOUND, "the last message", |world| {
         received(world, server).count() == MESSAGES
     })?;
     if received(world, server).any(|message| *message != pattern(2000)) {
@@ -202,7 +202,9 @@ fn pour(world: &mut World, client: Peer, messages: usize) -> Result<usize, Strin
             Ok(()) => sent += 1,
             Err(Error::Full { .. }) => {
                 refusals += 1;
-                until(world, "room", |world| rooms(world, client) >= refusals)?;
+                until(world, BOUND, "room", |world| {
+                    rooms(world, client) >= refusals
+                })?;
             }
             Err(error) => return Err(format!("the client refused to send: {error}")),
         }
@@ -238,7 +240,7 @@ impl Pair {
     /// Joins both ends and lets them shake hands.
     fn join(self, world: &mut World, line: StreamLine) -> Result<(), String> {
         world.connect(self.client, self.server, line);
-        until(world, "the connection", |world| {
+        until(world, BOUND, "the connection", |world| {
             let is_open = |(_, event): (_, &Event)| matches!(event, Event::Connected(_));
             let mut hosts = [self.client, self.server].into_iter();
             hosts.all(|host| world.events(host).any(is_open))
@@ -250,7 +252,7 @@ impl Pair {
         for (from, to) in [(self.client, self.server), (self.server, self.client)] {
             let before = received(world, to).count();
             send(world, from, message.clone())?;
-            until(world, "the message", |world| {
+            until(world, BOUND, "the message", |world| {
                 received(world, to).count() > before
             })?;
             if received(world, to).last() != Some(message) {
@@ -263,7 +265,7 @@ impl Pair {
 
     /// Waits until both machines are done and nothing is in flight.
     fn end(self, world: &mut World) -> Result<(), String> {
-        until(world, "the end of both", |world| {
+        until(world, BOUND, "the end of both", |world| {
             world.is_done(self.client) && world.is_done(self.server)
         })?;
         // What was in flight to a machine that is done gets lost, and the ladder tells how.
@@ -289,40 +291,10 @@ fn peer(world: &mut World, name: &'static str, config: Config) -> Result<Peer, S
     let machine = Connection::new(config, &world.seed(name)).map_err(|error| error.to_string())?;
     let host = world.host((), machine);
     world.name(host, name);
-    let mut labels = Labels::default();
-    world.label_host(host, move |run| labels.name(run));
-    world.label_events(host, tell);
+    let mut labels = TpduLabels::default();
+    world.label_host(host, move |chunk| labels.name(chunk));
+    world.label_events(host, event_label);
     Ok(host)
-}
-
-fn tell(event: &Event) -> String {
-    match event {
-        Event::Indication(asked) => match &asked.called {
-            Some(called) => format!("called as {called}"),
-            None => "called".into(),
-        },
-        Event::Connected(agreed) => format!("connected, TPDU size {}", agreed.tpdu_size),
-        Event::Received(message) => format!("received {} octets", message.len()),
-        Event::Expedited(message) => format!("expedited {} octets", message.len()),
-        Event::Room => "room".into(),
-        Event::Flushed(_) => "flushed".into(),
-        Event::Failed(end) | Event::Closed(end) => tell_end(end),
-        other => format!("{other:?}"),
-    }
-}
-
-/// Tells the end in the few words that a drawing has room for.
-fn tell_end(end: &ConnectionEnd) -> String {
-    let reason = match &end.reason {
-        EndReason::NoConfirm(span) => format!("no answer within {span:?}"),
-        EndReason::Refused(dr) => format!("refused: {}", dr.reason),
-        EndReason::Declined(reason) => format!("declined: {reason}"),
-        other => other.to_string(),
-    };
-    match end.incomplete {
-        0 => reason,
-        octets => format!("{reason}, {octets} octets dropped"),
-    }
 }
 
 /// A responder that answers to one selector.
@@ -334,31 +306,8 @@ fn selector(number: u16) -> Selector {
     Selector::new(number.to_be_bytes().to_vec())
 }
 
-/// Makes a message that no analyser takes for one of a protocol on top of COTP.
-fn pattern(len: usize) -> Bytes {
-    let octets = core::iter::once(0xfe).chain((0..=u8::MAX).cycle());
-    octets.take(len).collect()
-}
-
 fn send(world: &mut World, from: Peer, message: Bytes) -> Result<(), String> {
     command(world, from, Command::Send(message))
-}
-
-fn command(world: &mut World, host: Peer, command: Command) -> Result<(), String> {
-    world.command(host, command).map_err(|error| {
-        let name = world.trace().name(host);
-        format!("{name} refused a command: {error}")
-    })
-}
-
-/// Runs until `holds`.
-fn until(world: &mut World, what: &str, holds: impl Fn(&World) -> bool) -> Result<(), String> {
-    while !holds(world) {
-        if world.now() > Instant::ZERO + BOUND || !world.step() {
-            return Err(format!("{what} did not come by {}", world.now()));
-        }
-    }
-    Ok(())
 }
 
 fn received(world: &World, host: Peer) -> impl Iterator<Item = &Bytes> {
@@ -393,7 +342,7 @@ fn ending(
         let name = world.trace().name(host);
         format!(
             "{name} ended otherwise: {:?}",
-            last.map(|(_, event)| tell(event))
+            last.map(|(_, event)| event_label(event))
         )
     })
 }
