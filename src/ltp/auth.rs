@@ -16,7 +16,7 @@ use core::fmt;
 
 use bytes::Bytes;
 
-pub(super) use keys::{Keys, Proof};
+pub(super) use keys::{Keys, Verification};
 pub(super) use sessions::Name;
 
 use super::config::ConfigError;

@@ -3,9 +3,9 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use core::hash::BuildHasher as _;
 
-use super::auth::Name as KeyName;
+use super::auth::Name as KeyHash;
 use super::index::Index;
-use super::span::Role;
+use super::peer::Role;
 use super::table::Keyed;
 use super::wire::SessionId;
 use crate::Instant;
@@ -48,7 +48,7 @@ pub(super) struct Record {
     pub(super) slot: u32,
     pub(super) until: Instant,
     /// What named the key of the session (RFC 5327 section 2.1).
-    pub(super) key_name: Option<KeyName>,
+    pub(super) key_hash: Option<KeyHash>,
     pub(super) end: End,
 }
 
@@ -95,12 +95,12 @@ enum Kind {
 }
 
 /// What few records have: a key, large numbers.
-type Wide = (Option<KeyName>, End);
+type Wide = (Option<KeyHash>, End);
 
 impl Entry {
     /// The entry of a record, and what does not fit it.
     fn new((role, session): Name, record: &Record) -> (Self, Option<Wide>) {
-        let narrow = match (record.key_name, record.end) {
+        let narrow = match (record.key_hash, record.end) {
             (Some(_), _) => None,
             (None, End::Plain) => Some((Kind::Plain, 0, 0)),
             (None, End::Delivered { red, serial }) => narrow(red, serial, Kind::Delivered),
@@ -119,7 +119,7 @@ impl Entry {
             role,
             kind,
         };
-        let wide = (kind == Kind::Wide).then_some((record.key_name, record.end));
+        let wide = (kind == Kind::Wide).then_some((record.key_hash, record.end));
         (entry, wide)
     }
 
@@ -166,7 +166,7 @@ impl Closed {
     pub(super) fn insert(&mut self, now: Instant, name: Name, record: &Record) {
         debug_assert!(self.find(name).is_none(), "no session closes twice");
         self.now = now;
-        self.squeeze();
+        self.compact_ring();
         let (entry, wide) = Entry::new(name, record);
         self.append(entry, wide);
         self.fresh += 1;
@@ -236,7 +236,7 @@ impl Closed {
     }
 
     /// Drops entries without a session once they are the most.
-    fn squeeze(&mut self) {
+    fn compact_ring(&mut self) {
         if self.ring.len() > 2 * self.index.len() + 64 {
             self.renumber();
         }
@@ -277,7 +277,7 @@ impl Closed {
 
     fn record(&self, number: u32, entry: &Entry) -> Record {
         let octets = u64::from(entry.octets);
-        let (key_name, end) = match entry.kind {
+        let (key_hash, end) = match entry.kind {
             Kind::Gone | Kind::Plain => (None, End::Plain),
             Kind::Delivered => {
                 let (red, serial) = (octets, u64::from(entry.serial));
@@ -297,7 +297,7 @@ impl Closed {
         Record {
             slot,
             until: entry.until,
-            key_name,
+            key_hash,
             end,
         }
     }
@@ -434,10 +434,10 @@ mod tests {
             End::GreenOnly { low: small },
             End::GreenOnly { low: large },
         ];
-        let keys = [None, Some(KeyName::of(1, b"key"))];
-        let records = keys.into_iter().flat_map(|key_name| {
+        let keys = [None, Some(KeyHash::of(1, b"key"))];
+        let records = keys.into_iter().flat_map(|key_hash| {
             ends.map(|end| Record {
-                key_name,
+                key_hash,
                 end,
                 ..record(3, 10)
             })
@@ -448,8 +448,8 @@ mod tests {
 
         for ((number, record), (listed, same)) in (0..).zip(records).zip(closed.iter()) {
             let found = closed.get(name(number)).unwrap();
-            assert_eq!((found.key_name, found.end), (record.key_name, record.end));
-            assert_eq!((same.key_name, same.end), (record.key_name, record.end));
+            assert_eq!((found.key_hash, found.end), (record.key_hash, record.end));
+            assert_eq!((same.key_hash, same.end), (record.key_hash, record.end));
             assert_eq!(listed, name(number));
         }
         assert_eq!(size_of::<Entry>(), 32);
@@ -464,7 +464,7 @@ mod tests {
         Record {
             slot,
             until: Instant::ZERO + Duration::from_secs(until),
-            key_name: None,
+            key_hash: None,
             end: End::Plain,
         }
     }

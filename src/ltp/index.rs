@@ -220,17 +220,17 @@ mod tests {
 
     #[test]
     fn it_agrees_with_a_tree_however_the_hashes_collide() {
-        let mut chance = crate::Seed::from(3).rng();
+        let mut rng = crate::Seed::from(3).rng();
         for alike in [1, 2, 7, 300, 1 << 32] {
             let (mut index, mut tree) = (Index::new(1000), BTreeMap::new());
             for number in 0..3000_u32 {
                 // Many of one home, first or last, and many of one tag.
-                let hash = chance.below(alike) << 32 | chance.below(alike.min(4));
+                let hash = rng.below(alike) << 32 | rng.below(alike.min(4));
                 let hash = if number % 2 == 0 { hash } else { !hash };
                 let of = |number: u32, tree: &BTreeMap<u32, u64>| *tree.get(&number).unwrap();
                 tree.insert(number, hash);
                 index.insert(hash, number, |number| of(number, &tree));
-                let other = u32::try_from(chance.below(u64::from(number) + 1)).unwrap();
+                let other = u32::try_from(rng.below(u64::from(number) + 1)).unwrap();
                 if let Some(hash) = tree.remove(&other) {
                     index.remove(hash, other);
                 }
@@ -239,7 +239,7 @@ mod tests {
             assert_eq!(index.len(), tree.len());
             for number in 0..3000 {
                 let hash = tree.get(&number).copied();
-                let some = hash.unwrap_or_else(|| chance.next_u64());
+                let some = hash.unwrap_or_else(|| rng.next_u64());
                 let found = index.find(some, |other| other == number);
                 assert_eq!(found, hash.map(|_| number), "{number}");
             }

@@ -7,7 +7,8 @@
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use super::adapt::{Copies, LearnedMargins, Margins, PARTS, bounded};
+use super::redundancy::{PARTS, Redundancy, bounded};
+use super::rto::{RtoBounds, RtoPolicy};
 use super::wire::SessionId;
 use crate::Instant;
 use crate::kit::Rtt;
@@ -111,7 +112,7 @@ impl Line {
     }
 
     /// One segment of a report left; acknowledgments of it count until `until`.
-    pub(super) fn report_left(
+    pub(super) fn on_report_sent(
         &mut self,
         now: Instant,
         session: SessionId,
@@ -171,10 +172,10 @@ impl Line {
     }
 
     /// How many copies a signal gets.
-    pub(super) fn copies(&self, copies: &Copies) -> u8 {
+    pub(super) fn copies(&self, copies: &Redundancy) -> u8 {
         match copies {
-            Copies::Fixed(count) => *count,
-            Copies::Auto(auto) => auto.count(self.loss_out(auto.loss)),
+            Redundancy::Fixed(count) => *count,
+            Redundancy::Adaptive(adaptive) => adaptive.count(self.loss_out(adaptive.initial_loss)),
         }
     }
 
@@ -191,17 +192,19 @@ impl Line {
     }
 
     /// How much longer than the light times an answer may take; `None` when nothing was learned.
-    pub(super) fn margin(&self, margins: Margins, light: Duration) -> Option<Duration> {
-        let Margins::Learned(LearnedMargins { least, most }) = margins else {
+    pub(super) fn rto_margin(&self, rto: RtoPolicy, light: Duration) -> Option<Duration> {
+        let RtoPolicy::Learned(RtoBounds { min, max }) = rto else {
             return None;
         };
-        let timeout = self.rtt.timeout(least)?;
-        Some(timeout.saturating_sub(light).clamp(least, most))
+        let timeout = self.rtt.timeout(min)?;
+        Some(timeout.saturating_sub(light).clamp(min, max))
     }
 
     /// What was learned, under what is configured.
-    pub(super) fn estimate(&self, copies: &Copies, timeout: Duration) -> LineEstimate {
-        let prior = copies.auto().map_or(0, |auto| auto.loss);
+    pub(super) fn estimate(&self, copies: &Redundancy, timeout: Duration) -> LineEstimate {
+        let prior = copies
+            .adaptive()
+            .map_or(0, |adaptive| adaptive.initial_loss);
         LineEstimate {
             loss_out: self.loss_out(prior),
             loss_in: self.inward.rate(prior),
@@ -244,28 +247,31 @@ mod tests {
 
     #[test]
     fn a_learned_margin_stays_within_its_bounds() {
-        let bounds = LearnedMargins {
-            least: ms(10),
-            most: ms(200),
+        let bounds = RtoBounds {
+            min: ms(10),
+            max: ms(200),
         };
-        let learned = Margins::Learned(bounds);
+        let learned = RtoPolicy::Learned(bounds);
         let mut line = Line::default();
-        assert_eq!(line.margin(learned, ms(100)), None);
+        assert_eq!(line.rto_margin(learned, ms(100)), None);
 
         for _ in 0..100 {
             line.took(ms(100), Duration::ZERO);
         }
-        assert_eq!(line.margin(learned, ms(100)), Some(ms(10)));
-        assert_eq!(line.margin(learned, ms(50)), Some(ms(60)));
+        assert_eq!(line.rto_margin(learned, ms(100)), Some(ms(10)));
+        assert_eq!(line.rto_margin(learned, ms(50)), Some(ms(60)));
         line.took(ms(5000), Duration::ZERO);
-        assert_eq!(line.margin(learned, ms(100)), Some(ms(200)));
-        assert_eq!(line.margin(Margins::Fixed, ms(100)), None);
+        assert_eq!(line.rto_margin(learned, ms(100)), Some(ms(200)));
+        assert_eq!(line.rto_margin(RtoPolicy::Fixed, ms(100)), None);
     }
 
     #[test]
     fn losses_are_learned_and_forgotten_again() {
         let mut line = Line::default();
-        let loss = |line: &Line| line.estimate(&Copies::default(), Duration::ZERO).loss_out;
+        let loss = |line: &Line| {
+            line.estimate(&Redundancy::default(), Duration::ZERO)
+                .loss_out
+        };
 
         line.sent(1000, 300);
         let high = loss(&line);
@@ -287,14 +293,14 @@ mod tests {
         for serial in 1..=50 {
             let now = at(serial * 100);
             for _ in 0..10 {
-                line.report_left(now, session, serial, now + ms(50));
+                line.on_report_sent(now, session, serial, now + ms(50));
             }
             for _ in 0..7 {
                 line.report_acknowledged(session, serial);
             }
         }
 
-        let estimate = line.estimate(&Copies::default(), Duration::ZERO);
+        let estimate = line.estimate(&Redundancy::default(), Duration::ZERO);
         assert!(
             (280_000..=310_000).contains(&estimate.loss_out),
             "{estimate:?}"

@@ -1,9 +1,9 @@
 //! The receiving role: blocks on their way in, and how sessions of others end.
 
-mod brief;
 mod ends;
-mod flow;
+mod prediction;
 mod saved;
+mod single_segment;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -12,37 +12,37 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-pub(super) use self::brief::Brief;
-pub(super) use self::flow::Flow;
+pub(super) use self::prediction::Prediction;
+pub(super) use self::single_segment::SingleSegment;
 use super::api::{Event, Service};
 use super::auth::Name;
+use super::buffer_pool::{BufferPool, LEAST, deliver};
 use super::closed::End;
-use super::engine::{Engine, What};
+use super::engine::{Engine, TimerKind};
+use super::peer::{Control, PeerState, Role};
 use super::report::Reports;
 use super::sender::Cancel;
-use super::span::{Control, Role, Span};
-use super::spare::{LEAST, Spares, deliver};
 use super::wire::{Checkpoint, Color, Data, Mark, Reason, SessionId};
 use crate::kit::RangeSet;
 use crate::kit::{Due, TimerId};
 use crate::{Addr, Instant};
 
 /// Bytes that an event counts for beside its payload.
-pub(super) const EVENT: usize = size_of::<(Event, usize)>() + 64;
+pub(super) const EVENT_OVERHEAD: usize = size_of::<(Event, usize)>() + 64;
 
 /// A session of a peer's.
 #[derive(Debug)]
 pub(super) struct Import {
     pub(super) slot: u32,
     /// What named the key of the session (RFC 5327 section 2.1).
-    pub(super) key_name: Option<Name>,
+    pub(super) key_hash: Option<Name>,
     pub(super) stage: Stage,
 }
 
 #[derive(Debug)]
 pub(super) enum Stage {
     Receiving(Box<Reception>),
-    Brief(Brief),
+    Single(SingleSegment),
     /// Also what is left of a session for a service that is not open: it draws one CR, not one per segment.
     Cancelling(Cancel),
 }
@@ -153,13 +153,13 @@ impl Reception {
         octets: &[u8],
         spare: usize,
         limit: usize,
-        spares: &mut Spares,
+        pool: &mut BufferPool,
     ) -> Option<u64> {
         let start = usize::try_from(range.start).ok()?;
         let end = usize::try_from(range.end).ok()?;
         // What the set of ranges may grow by.
         let spare = spare.checked_sub(self.held.memory_used() + 64)?;
-        self.grow(end, spare, limit, spares)?;
+        self.grow(end, spare, limit, pool)?;
         if start == self.buffer.len() {
             self.buffer.extend_from_slice(octets);
             return Some(self.held.insert(range.clone()));
@@ -175,7 +175,13 @@ impl Reception {
         Some(self.held.insert(range.clone()))
     }
 
-    fn grow(&mut self, end: usize, spare: usize, limit: usize, spares: &mut Spares) -> Option<()> {
+    fn grow(
+        &mut self,
+        end: usize,
+        spare: usize,
+        limit: usize,
+        pool: &mut BufferPool,
+    ) -> Option<()> {
         let has = self.granted;
         if end <= has {
             return Some(());
@@ -198,13 +204,13 @@ impl Reception {
         if wanted <= self.buffer.capacity() {
             return Some(());
         }
-        if let Some(mut memory) = spares.take(wanted) {
+        if let Some(mut memory) = pool.take(wanted) {
             memory.extend_from_slice(&self.buffer);
             self.buffer = memory;
             return Some(());
         }
-        if wanted - has + spares.octets() > spare {
-            spares.clear();
+        if wanted - has + pool.octets() > spare {
+            pool.clear();
         }
         self.buffer.reserve_exact(wanted - self.buffer.len());
         Some(())
@@ -223,7 +229,7 @@ impl<A: Addr> Engine<A> {
             if !self.begin_import(slot, session, data) {
                 return;
             }
-        } else if self.goes_on(slot, session, data) {
+        } else if self.append_predicted(slot, session, data) {
             return;
         }
         let now = self.now;
@@ -268,7 +274,7 @@ impl<A: Addr> Engine<A> {
                 }
             }
         }
-        if !self.has_import_room(slot) || self.is_sated(data.client) {
+        if !self.has_import_room(slot) || self.is_over_share(data.client) {
             self.stats.no_room += 1;
             return false;
         }
@@ -308,7 +314,7 @@ impl<A: Addr> Engine<A> {
         // One that is let in again has been told of.
         if service == Service::Streaming && green.is_none() {
             let client = data.client;
-            self.tell_service(client, Event::Arriving { session, client }, EVENT);
+            self.push_service_event(client, Event::Started { session, client }, EVENT_OVERHEAD);
         }
         true
     }
@@ -318,28 +324,28 @@ impl<A: Addr> Engine<A> {
         is_below(self.imports.len(), self.config.max_imports)
             && self.has_event_room()
             && self
-                .span(slot)
-                .is_some_and(|span| span.imports < span.config.max_imports)
-            && self.spare(slot) >= size_of::<Reception>() + 2 * EVENT
+                .peer(slot)
+                .is_some_and(|peer| peer.imports < peer.config.max_imports)
+            && self.spare(slot) >= size_of::<Reception>() + 2 * EVENT_OVERHEAD
     }
 
     /// Bytes that may yet be allocated for receiving.
     pub(super) fn spare(&self, slot: u32) -> usize {
         let all = self.free_octets();
-        self.span(slot).map_or(0, |span| {
-            all.min(span.config.import_octets.saturating_sub(span.import_octets))
+        self.peer(slot).map_or(0, |peer| {
+            all.min(peer.config.import_octets.saturating_sub(peer.import_octets))
         })
     }
 
     fn admit(&mut self, slot: u32, session: SessionId, stage: Stage) {
         let import = Import {
             slot,
-            key_name: None,
+            key_hash: None,
             stage,
         };
         self.imports.insert(session, import);
-        if let Some(span) = self.span_mut(slot) {
-            span.imports += 1;
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.imports += 1;
         }
     }
 
@@ -359,7 +365,7 @@ impl<A: Addr> Engine<A> {
             {
                 self.hand_green(session, data, false);
                 let low = low.min(data.offset);
-                let memory = self.span(slot).map(Span::memory).unwrap_or_default();
+                let memory = self.peer(slot).map(PeerState::memory).unwrap_or_default();
                 let until = self.now + memory;
                 self.closed.change((Role::Receiver, session), |old| {
                     old.until = until;
@@ -410,7 +416,7 @@ impl<A: Addr> Engine<A> {
             self.on_checkpoint(slot, session, checkpoint, data.range().end);
         }
         if let Some(red) = red {
-            self.all_came(slot, session, red, checkpoint.is_some());
+            self.deliver_red(slot, session, red, checkpoint.is_some());
         }
         self.recharge(session);
     }
@@ -422,12 +428,12 @@ impl<A: Addr> Engine<A> {
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
     ) -> Verdict {
-        let spare = if self.is_sated(data.client) {
+        let spare = if self.is_over_share(data.client) {
             0
         } else {
             self.spare(slot)
         };
-        let limit = self.span(slot).map_or(0, |span| span.config.session_octets);
+        let limit = self.peer(slot).map_or(0, |peer| peer.config.session_octets);
         let now = self.now;
         let Some(Import {
             stage: Stage::Receiving(reception),
@@ -448,7 +454,7 @@ impl<A: Addr> Engine<A> {
         let fresh = if reception.is_delivered || data.octets.is_empty() {
             0
         } else {
-            let Some(fresh) = reception.store(&range, data.octets, spare, limit, &mut self.spares)
+            let Some(fresh) = reception.store(&range, data.octets, spare, limit, &mut self.pool)
             else {
                 return Verdict::NoRoom;
             };
@@ -460,13 +466,13 @@ impl<A: Addr> Engine<A> {
         self.stats.red_octets += fresh;
         // Bound: usize has at most 64 bits.
         self.stats.redundant_octets += data.octets.len() as u64 - fresh;
-        self.stream_later(session);
+        self.schedule_piece(session);
         Verdict::Kept
     }
 
     /// P9 (RFC 5326 section 6.9), on whichever segment completes the red part: waiting for a checkpoint would
     /// cost a round trip.
-    fn all_came(&mut self, slot: u32, session: SessionId, red: u64, by_checkpoint: bool) {
+    fn deliver_red(&mut self, slot: u32, session: SessionId, red: u64, by_checkpoint: bool) {
         // A delayed report that goes out here tells as much as an asynchronous one.
         let is_answered = self.answer_delayed(session);
         if !is_answered && !by_checkpoint {
@@ -484,7 +490,7 @@ impl<A: Addr> Engine<A> {
         let (client, ends_block) = (reception.client, reception.ends_block);
         // The memory is no longer the session's, and what it has too much stays with the spares.
         self.recharge(session);
-        let data = deliver(memory, counted, &mut self.spares, self.config.spare_octets);
+        let data = deliver(memory, counted, &mut self.pool, self.config.pool_octets);
         let event = Event::Received {
             session,
             client,
@@ -492,13 +498,13 @@ impl<A: Addr> Engine<A> {
             ends_block,
         };
         self.stats.imports_complete += 1;
-        self.tell_service(client, event, counted + EVENT);
+        self.push_service_event(client, event, counted + EVENT_OVERHEAD);
         self.close_if_over(session);
     }
 
     // Pieces of streaming services.
 
-    fn stream_later(&mut self, session: SessionId) {
+    fn schedule_piece(&mut self, session: SessionId) {
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -537,9 +543,9 @@ impl<A: Addr> Engine<A> {
         let client = reception.client;
         let piece = reception.piece(session);
         if let Some(Event::Piece { data, .. }) = &piece {
-            let octets = data.len() + EVENT;
+            let octets = data.len() + EVENT_OVERHEAD;
             if let Some(piece) = piece {
-                self.tell_service(client, piece, octets);
+                self.push_service_event(client, piece, octets);
             }
         }
     }
@@ -573,8 +579,8 @@ impl<A: Addr> Engine<A> {
     /// P10 (RFC 5326 section 6.10): at once, neither ordered nor freed of duplicates.
     /// False without room.
     fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) -> bool {
-        let octets = data.octets.len() + EVENT;
-        let is_full = octets > self.free_octets() || self.is_sated(data.client);
+        let octets = data.octets.len() + EVENT_OVERHEAD;
+        let is_full = octets > self.free_octets() || self.is_over_share(data.client);
         if is_full || !self.has_event_room() {
             self.stats.no_room += 1;
             return false;
@@ -588,7 +594,7 @@ impl<A: Addr> Engine<A> {
             data: Bytes::copy_from_slice(data.octets),
             ends_block,
         };
-        self.tell_service(data.client, event, octets);
+        self.push_service_event(data.client, event, octets);
         true
     }
 
@@ -597,15 +603,15 @@ impl<A: Addr> Engine<A> {
     /// A session whose sender fell silent must not stay for ever (HDTN issue 19). The timer is set once and
     /// looks, when it fires, whether anything came; setting it with each segment would cost more.
     fn guard_import(&mut self, slot: u32, session: SessionId) {
-        let Some(patience) = self.span(slot).map(Span::patience) else {
+        let Some(patience) = self.peer(slot).map(PeerState::patience) else {
             return;
         };
         let Some(active) = self.reception(session).map(|reception| reception.active) else {
             return;
         };
-        let resumed = self.span(slot).map_or(active, |span| span.resumed);
-        let due = Due::from(active.max(resumed) + patience);
-        let guard = self.set(slot, due, What::ImportGuard { session });
+        let contact_start = self.peer(slot).map_or(active, |peer| peer.contact_start);
+        let due = Due::from(active.max(contact_start) + patience);
+        let guard = self.set(slot, due, TimerKind::ImportGuard { session });
         if let Some(reception) = self.reception(session) {
             reception.guard = guard;
         }
@@ -615,7 +621,9 @@ impl<A: Addr> Engine<A> {
         let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
             return;
         };
-        let Some((patience, resumed)) = self.span(slot).map(|span| (span.patience(), span.resumed))
+        let Some((patience, contact_start)) = self
+            .peer(slot)
+            .map(|peer| (peer.patience(), peer.contact_start))
         else {
             return;
         };
@@ -624,7 +632,7 @@ impl<A: Addr> Engine<A> {
             return;
         };
         reception.guard = None;
-        let is_silent = now - reception.active.max(resumed) >= patience;
+        let is_silent = now - reception.active.max(contact_start) >= patience;
         // Their own limit settles it.
         let is_reporting = !reception.reports.is_empty();
         if !is_silent {
@@ -633,7 +641,7 @@ impl<A: Addr> Engine<A> {
             reception.active = now;
             self.guard_import(slot, session);
         } else if reception.is_delivered || reception.held.is_empty() {
-            self.miss_end(session);
+            self.give_up_end(session);
         } else {
             // The truthful code; the specification's first thought was USR_CNCLD, which nobody asked for.
             self.cancel_import(session, Reason::SYSTEM);
@@ -657,32 +665,32 @@ impl<A: Addr> Engine<A> {
             .capacity()
             .saturating_sub(reception.granted);
         let exceeded = mem::replace(&mut reception.excess, excess);
-        self.spares.exceed(exceeded, excess);
+        self.pool.exceed(exceeded, excess);
         self.charge(slot, before, weight);
-        self.yield_spares();
+        self.shrink_pool();
     }
 
     /// What is kept for blocks to come gives way to all that counts.
-    pub(super) fn yield_spares(&mut self) {
-        if self.spares.octets() <= self.free_octets() {
+    pub(super) fn shrink_pool(&mut self) {
+        if self.pool.octets() <= self.free_octets() {
             return;
         }
-        self.spares.clear();
-        if !self.spares.has_excess() {
+        self.pool.clear();
+        if !self.pool.has_excess() {
             return;
         }
         for import in self.imports.values_mut() {
             if let Stage::Receiving(reception) = &mut import.stage {
                 reception.buffer.shrink_to(reception.granted);
-                self.spares.exceed(mem::take(&mut reception.excess), 0);
+                self.pool.exceed(mem::take(&mut reception.excess), 0);
             }
         }
     }
 
     fn charge(&mut self, slot: u32, before: usize, after: usize) {
         self.import_octets = self.import_octets - before + after;
-        if let Some(span) = self.span_mut(slot) {
-            span.import_octets = span.import_octets - before + after;
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.import_octets = peer.import_octets - before + after;
         }
     }
 }

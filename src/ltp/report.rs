@@ -5,10 +5,10 @@ use core::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::engine::{Engine, What};
+use super::engine::{Engine, TimerKind};
+use super::peer::Control;
 use super::receiver::Reception;
 use super::sender::segments;
-use super::span::Control;
 use super::wire::{
     Body, Checkpoint, Claims, Reason, Report, SessionId, claim_len, header_len, report_head_len,
 };
@@ -45,7 +45,7 @@ pub(super) struct Reports {
     /// Reports with gaps.
     problems: u32,
     /// Up to where it is known how much of the first pass was lost.
-    judged: u64,
+    reported_up_to: u64,
     /// Checkpoints whose report waits for segments under way.
     delayed: Vec<(u64, Range<u64>)>,
     delay: Option<TimerId>,
@@ -76,7 +76,7 @@ struct Issued {
 
 /// The only report of a session that was whole with its first segment. It claims everything.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct SentReport {
     /// Octets of the red part.
     pub(super) red: u64,
     pub(super) checkpoint: u64,
@@ -85,7 +85,7 @@ pub(super) struct Told {
     pub(super) left: Option<(Instant, usize, Option<TimerId>)>,
 }
 
-impl Told {
+impl SentReport {
     pub(super) fn timer(&self) -> Option<TimerId> {
         self.left.and_then(|(_, _, timer)| timer)
     }
@@ -93,14 +93,14 @@ impl Told {
 
 impl Reports {
     /// Those of a session that made one report so far; its segment came at `filled`.
-    pub(super) fn after(told: &Told, filled: Instant) -> Self {
+    pub(super) fn after(told: &SentReport, filled: Instant) -> Self {
         let all = 0..told.red;
         let (at, len, timer) = told.left.unwrap_or((Instant::ZERO, 0, None));
         let mut reports = Self::new(told.serial);
         reports.serial = told.serial.saturating_add(1);
         reports.filled = filled;
         reports.primary = told.red;
-        reports.judged = told.red;
+        reports.reported_up_to = told.red;
         let seen = told.checkpoint..told.checkpoint.saturating_add(1);
         reports.checkpoints.insert(seen);
         reports.note_bound(told.serial, 0);
@@ -132,7 +132,7 @@ impl Reports {
             primary: 0,
             bounds: SmallVec::new(),
             problems: 0,
-            judged: 0,
+            reported_up_to: 0,
             delayed: Vec::new(),
             delay: None,
             filled: Instant::ZERO,
@@ -215,7 +215,7 @@ impl Reports {
     }
 
     /// Notes that the first, or a copy, of a report left.
-    pub(super) fn copy_left(&mut self, serial: u64, now: Instant) {
+    pub(super) fn on_copy_sent(&mut self, serial: u64, now: Instant) {
         if let Some(issued) = self.find(serial) {
             issued.latest = now;
             issued.copy = None;
@@ -223,7 +223,7 @@ impl Reports {
     }
 
     /// Puts another timer in place of that of a report; returns the one that is to be stopped.
-    pub(super) fn put_off(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
+    pub(super) fn replace_timer(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
         match self.find(serial).filter(|issued| issued.timer.is_some()) {
             Some(issued) => core::mem::replace(&mut issued.timer, timer),
             None => timer,
@@ -231,7 +231,11 @@ impl Reports {
     }
 
     /// Keeps the timer of the next copy; gives it back when there is nothing to copy any more.
-    pub(super) fn keep_copy(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
+    pub(super) fn set_copy_timer(
+        &mut self,
+        serial: u64,
+        timer: Option<TimerId>,
+    ) -> Option<TimerId> {
         match self.find(serial) {
             Some(issued) => core::mem::replace(&mut issued.copy, timer),
             None => timer,
@@ -286,11 +290,11 @@ impl<A: Addr> Engine<A> {
         upper: u64,
     ) {
         let is_forgetful = self.is_forgetful;
-        let Some(config) = self.span(slot).map(|span| &span.config) else {
+        let Some(config) = self.peer(slot).map(|peer| &peer.config) else {
             return;
         };
         let (delay, segment) = (config.report_delay, config.segment);
-        let is_auto = config.copies.auto().is_some();
+        let is_auto = config.redundancy.adaptive().is_some();
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -315,9 +319,9 @@ impl<A: Addr> Engine<A> {
         if is_auto && reception.held.count() <= MOST_TOLD_AGAIN {
             scope = scope.start.min(missing)..scope.end.max(reception.held.end());
         }
-        let (sent, lost) = reception.judge(checkpoint, upper, segment);
-        if let Some(span) = self.span_mut(slot).filter(|_| sent > 0) {
-            span.line.came(sent, lost);
+        let (sent, lost) = reception.count_losses(checkpoint, upper, segment);
+        if let Some(peer) = self.peer_mut(slot).filter(|_| sent > 0) {
+            peer.line.came(sent, lost);
         }
         let Some(reception) = self.reception(session) else {
             return;
@@ -330,7 +334,8 @@ impl<A: Addr> Engine<A> {
         }
         reception.reports.delayed.push((serial, scope));
         if reception.reports.delay.is_none() {
-            let timer = self.set_local(slot, self.now + delay, What::DelayedReport { session });
+            let timer =
+                self.set_local(slot, self.now + delay, TimerKind::DelayedReport { session });
             if let Some(reception) = self.reception(session) {
                 reception.reports.delay = timer;
             }
@@ -343,8 +348,8 @@ impl<A: Addr> Engine<A> {
             return;
         };
         let delay = self
-            .span(slot)
-            .map(|span| span.config.report_delay)
+            .peer(slot)
+            .map(|peer| peer.config.report_delay)
             .unwrap_or_default();
         let now = self.now;
         let Some(reception) = self.reception(session) else {
@@ -353,7 +358,7 @@ impl<A: Addr> Engine<A> {
         reception.reports.delay = None;
         let again = reception.reports.filled + delay;
         if again > now {
-            let timer = self.set_local(slot, again, What::DelayedReport { session });
+            let timer = self.set_local(slot, again, TimerKind::DelayedReport { session });
             if let Some(reception) = self.reception(session) {
                 reception.reports.delay = timer;
             }
@@ -394,16 +399,16 @@ impl<A: Addr> Engine<A> {
     ) {
         let spare = self.spare(slot);
         let datagram = self.datagram;
-        let Some(span) = self.span(slot) else {
+        let Some(peer) = self.peer(slot) else {
             return;
         };
-        if !span.has_way() {
+        if !peer.can_send() {
             // Receive-only: a report has no way back, and none is waited for.
             return;
         }
-        let room = span.config.segment.min(datagram);
-        let room = room.saturating_sub(header_len(session) + span.keys.overhead());
-        let problem_limit = span.config.problem_limit;
+        let room = peer.config.segment.min(datagram);
+        let room = room.saturating_sub(header_len(session) + peer.keys.overhead());
+        let problem_limit = peer.config.problem_limit;
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -440,12 +445,12 @@ impl<A: Addr> Engine<A> {
             }
         } else {
             // As good as lost on the line.
-            self.report_left(slot, session, serial, 0);
+            self.on_report_sent(slot, session, serial, 0);
         }
     }
 
     /// P3, RFC 5326 section 6.3. False when the report was acknowledged in the meantime.
-    pub(super) fn report_left(
+    pub(super) fn on_report_sent(
         &mut self,
         slot: u32,
         session: SessionId,
@@ -453,7 +458,7 @@ impl<A: Addr> Engine<A> {
         len: usize,
     ) -> bool {
         let now = self.now;
-        let Some(due) = self.span(slot).map(|span| span.answer(now, len)) else {
+        let Some(due) = self.peer(slot).map(|peer| peer.answer(now, len)) else {
             return false;
         };
         if self
@@ -462,7 +467,7 @@ impl<A: Addr> Engine<A> {
         {
             return false;
         }
-        let timer = self.set(slot, due, What::Report { session, serial });
+        let timer = self.set(slot, due, TimerKind::Report { session, serial });
         let issued = self
             .reception(session)
             .and_then(|reception| reception.reports.find(serial));
@@ -480,7 +485,7 @@ impl<A: Addr> Engine<A> {
         if issued.tries > 1 {
             self.stats.reports_resent += 1;
         }
-        self.report_segment_left(slot, session, serial);
+        self.on_report_segment_sent(slot, session, serial);
         true
     }
 
@@ -489,7 +494,7 @@ impl<A: Addr> Engine<A> {
         let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
             return;
         };
-        let limit = self.span(slot).map_or(0, |span| span.config.report_retries);
+        let limit = self.peer(slot).map_or(0, |peer| peer.config.report_retries);
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -499,8 +504,8 @@ impl<A: Addr> Engine<A> {
         };
         issued.timer = None;
         if issued.tries <= limit {
-            if let Some(span) = self.span_mut(slot) {
-                span.line.exchanged(false);
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.line.exchanged(false);
             }
             self.queue_report(slot, session, serial);
         } else if is_delivered {
@@ -517,10 +522,10 @@ impl<A: Addr> Engine<A> {
 
     /// P8 by a checkpoint that came again: its reports not acknowledged go again, unless they are under way.
     fn report_again(&mut self, slot: u32, session: SessionId, checkpoint: u64) {
-        let Some((limit, round)) = self.span(slot).map(|span| {
+        let Some((limit, round)) = self.peer(slot).map(|peer| {
             (
-                span.config.report_retries,
-                span.config.owlt_in + span.config.owlt_out,
+                peer.config.report_retries,
+                peer.config.owlt_in + peer.config.owlt_out,
             )
         }) else {
             return;
@@ -547,10 +552,10 @@ impl<A: Addr> Engine<A> {
     /// RA (P14, RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, slot: u32, session: SessionId, serial: u64) {
         let now = self.now;
-        if let Some(span) = self.span_mut(slot) {
-            span.line.report_acknowledged(session, serial);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.line.report_acknowledged(session, serial);
         }
-        if self.brief_acknowledged(slot, session, serial) {
+        if self.single_acknowledged(slot, session, serial) {
             return;
         }
         let Some(reception) = self.reception(session) else {
@@ -561,10 +566,10 @@ impl<A: Addr> Engine<A> {
         };
         self.stop(issued.timer);
         self.stop(issued.copy);
-        if let Some(span) = self.span_mut(slot).filter(|_| issued.tries > 0) {
-            span.answered(now, issued.first, issued.latest, issued.len);
+        if let Some(peer) = self.peer_mut(slot).filter(|_| issued.tries > 0) {
+            peer.answered(now, issued.first, issued.latest, issued.len);
             if issued.tries == 1 && issued.first == issued.latest {
-                span.line.exchanged(true);
+                peer.line.exchanged(true);
             }
         }
         if issued.tells_all {
@@ -616,12 +621,12 @@ impl Reports {
 impl Reception {
     /// How many segments of the first pass a checkpoint tells of that none told of before, and how many of
     /// them did not come. It does not count itself: those that are lost tell nothing.
-    fn judge(&mut self, checkpoint: Checkpoint, upper: u64, segment: usize) -> (u64, u64) {
-        let told = self.reports.judged..upper;
+    fn count_losses(&mut self, checkpoint: Checkpoint, upper: u64, segment: usize) -> (u64, u64) {
+        let told = self.reports.reported_up_to..upper;
         if checkpoint.report != 0 || told.is_empty() {
             return (0, 0);
         }
-        self.reports.judged = upper;
+        self.reports.reported_up_to = upper;
         let gaps = self.held.gaps(told.clone());
         let lost = gaps.map(|gap| segments(gap.end - gap.start, segment)).sum();
         let sent = segments(told.end - told.start, segment).saturating_sub(1);

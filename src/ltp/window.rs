@@ -6,8 +6,8 @@
 //! every quarter of it, so that reports come back, and the sender goes on, well before it is used up.
 
 use super::engine::Engine;
+use super::peer::PeerState;
 use super::sender::Sending;
-use super::span::Span;
 use crate::Addr;
 
 /// Checkpoints in one window: with fewer the line runs dry between two reports, more are only overhead.
@@ -15,26 +15,26 @@ const CHECKPOINTS: u64 = 4;
 
 /// What is under way to a peer.
 #[derive(Debug, Default)]
-pub(super) struct Flight {
+pub(super) struct InFlight {
     /// Red octets that were sent and that no report has claimed.
     pub(super) octets: u64,
     /// The window is used up, and first passes wait.
     pub(super) is_held: bool,
 }
 
-impl<A> Span<A> {
+impl<A> PeerState<A> {
     /// Up to where the first pass of a session may go until a segment has to be a checkpoint; `None` for as
     /// far as it likes.
     pub(super) fn checkpoint_due(&self, sending: &Sending) -> Option<u64> {
         let window = self.config.window?.get();
-        let left = window.saturating_sub(self.flight.octets);
+        let left = window.saturating_sub(self.in_flight.octets);
         let used_up = sending.next.saturating_add(left);
         Some(used_up.min(sending.checked.saturating_add(window / CHECKPOINTS)))
     }
 
     fn is_used_up(&self) -> bool {
         let window = self.config.window;
-        window.is_some_and(|window| self.flight.octets >= window.get())
+        window.is_some_and(|window| self.in_flight.octets >= window.get())
     }
 }
 
@@ -56,41 +56,41 @@ impl<A: Addr> Engine<A> {
     ///
     /// They do not when nothing would come of waiting: a window that shrank may leave a session without a
     /// checkpoint, and a peer may lose all its reports on the last one. The next segment is one then.
-    pub(super) fn must_wait(&mut self, slot: u32, number: u64) -> bool {
-        if !self.span(slot).is_some_and(Span::is_used_up) {
+    pub(super) fn is_window_full(&mut self, slot: u32, number: u64) -> bool {
+        if !self.peer(slot).is_some_and(PeerState::is_used_up) {
             return false;
         }
         let is_awaiting = self
             .sending(number)
             .is_some_and(|(_, sending)| sending.next == 0 || sending.awaits_report());
-        if let Some(span) = self.span_mut(slot)
+        if let Some(peer) = self.peer_mut(slot)
             && is_awaiting
         {
-            span.flight.is_held = true;
+            peer.in_flight.is_held = true;
         }
         is_awaiting
     }
 
     /// Notes that red octets left for the first time.
-    pub(super) fn took_off(&mut self, slot: u32, octets: u64) {
-        if let Some(span) = self.span_mut(slot) {
-            span.flight.octets += octets;
+    pub(super) fn add_in_flight(&mut self, slot: u32, octets: u64) {
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.in_flight.octets += octets;
         }
     }
 
     /// Notes that octets are no longer under way, and lets first passes go on.
-    pub(super) fn landed(&mut self, slot: u32, octets: u64) {
-        if let Some(span) = self.span_mut(slot) {
-            span.flight.octets = span.flight.octets.saturating_sub(octets);
+    pub(super) fn remove_in_flight(&mut self, slot: u32, octets: u64) {
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.in_flight.octets = peer.in_flight.octets.saturating_sub(octets);
         }
-        self.let_go(slot);
+        self.release_first_passes(slot);
     }
 
     /// Lets first passes try again whether they have to wait.
-    pub(super) fn let_go(&mut self, slot: u32) {
-        if let Some(span) = self.span_mut(slot) {
-            span.flight.is_held = false;
+    pub(super) fn release_first_passes(&mut self, slot: u32) {
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.in_flight.is_held = false;
         }
-        self.wake(slot);
+        self.mark_ready(slot);
     }
 }

@@ -254,7 +254,7 @@ impl Desk {
                     line.call_first(&mut self.calls);
                 }
             }
-            Event::Arriving { session, client } => {
+            Event::Started { session, client } => {
                 self.lay((session, client), Kind::Arriving, Bytes::new());
             }
             Event::Piece {
@@ -293,7 +293,7 @@ impl Desk {
             Event::Answered { peer, after } => self.answer(peer, Some(after)),
             Event::Silent { peer } => self.answer(peer, None),
             // Whoever wants to know looks at the progress; and nobody asks for strangers.
-            Event::Sent { .. } | Event::Stranger { .. } => {}
+            Event::Sent { .. } | Event::UnknownPeer { .. } => {}
         }
     }
 

@@ -170,7 +170,7 @@ fn told(received: &Received) -> Event {
             offset,
             data,
         },
-        Kind::Arriving => Event::Arriving { session, client },
+        Kind::Arriving => Event::Started { session, client },
         Kind::Cancelled {
             by,
             reason,

@@ -551,7 +551,7 @@ impl Station {
 /// Returns the client service for which something was received.
 const fn client_of(event: &Event) -> Option<u64> {
     match event {
-        Event::Arriving { client, .. }
+        Event::Started { client, .. }
         | Event::Piece { client, .. }
         | Event::Received { client, .. }
         | Event::Green { client, .. }
@@ -562,7 +562,7 @@ const fn client_of(event: &Event) -> Option<u64> {
         | Event::Room { .. }
         | Event::Answered { .. }
         | Event::Silent { .. }
-        | Event::Stranger { .. } => None,
+        | Event::UnknownPeer { .. } => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::ltp::sdnv::sdnv_len;
-use crate::ltp::sender::{Outstanding, Run, Sending};
+use crate::ltp::sender::{Outstanding, Retransmission, Sending};
 use crate::ltp::wire::{Checkpoint, Color, Mark, SessionId, data_header_len};
 
 /// A piece of a block to write.
@@ -84,7 +84,7 @@ impl Sending {
     }
 }
 
-impl Run {
+impl Retransmission {
     pub(super) fn is_untouched(&self) -> bool {
         self.at == 0 && self.gaps.first().is_some_and(|gap| gap.start == self.from)
     }

@@ -1,11 +1,11 @@
 //! The segments that nearly all are: red, on their first pass, as long as can be, and no checkpoints.
 
 use super::pieces::Frame;
-use super::{Put, Turn, put_body};
+use super::{Batch, WriteResult, put_body};
 use crate::ltp::engine::Engine;
-use crate::ltp::sdnv::Series;
+use crate::ltp::peer::PeerState;
+use crate::ltp::sdnv::HeaderTemplate;
 use crate::ltp::sender::{Sending, State};
-use crate::ltp::span::Span;
 use crate::ltp::wire::{Body, Color, Data, header};
 use crate::{Addr, Instant, Transmit};
 
@@ -26,43 +26,43 @@ impl<A: Addr> Engine<A> {
         slot: u32,
         number: u64,
         tx: &mut Transmit<A>,
-    ) -> Option<Turn> {
+    ) -> Option<Batch> {
         let frame = self.frame(slot, number)?;
         let now = self.now;
-        let span = self.spans.get_mut(usize::try_from(slot).ok()?)?;
-        let span = span.as_deref_mut()?;
+        let peer = self.peers.get_mut(usize::try_from(slot).ok()?)?;
+        let peer = peer.as_deref_mut()?;
         let State::Sending(sending) = &mut self.exports.get_mut(&number)?.state else {
             return None;
         };
         let before = sending.next;
-        let due = span.checkpoint_due(sending);
-        while let Some(row) = span.next_row(sending, frame, due, now) {
-            if span.pacer.blocked_until(now).is_some() {
-                return Some(Turn::More);
+        let due = peer.checkpoint_due(sending);
+        while let Some(row) = peer.next_row(sending, frame, due, now) {
+            if peer.pacer.blocked_until(now).is_some() {
+                return Some(Batch::HasRoom);
             }
-            let (written, len) = if span.keys.overhead() == 0 {
-                span.write_row(sending, frame, &row, tx)?
+            let (written, len) = if peer.keys.overhead() == 0 {
+                peer.write_row(sending, frame, &row, tx)?
             } else {
-                span.write_signed(sending, frame, row.fit, tx)?
+                peer.write_signed(sending, frame, row.fit, tx)?
             };
             if written == 0 {
-                return (!tx.is_empty()).then_some(Turn::Full);
+                return (!tx.is_empty()).then_some(Batch::Full);
             }
             sending.next += written * row.fit;
             if sending.counts_in_flight() {
-                span.flight.octets += written * row.fit;
+                peer.in_flight.octets += written * row.fit;
             }
             let segments = u32::try_from(written).unwrap_or(u32::MAX);
             sending.unchecked = sending.unchecked.saturating_add(segments);
-            span.pacer.on_sent(now, len);
+            peer.pacer.on_sent(now, len);
             self.stats.segments_sent += written;
         }
         // The rate is asked anew before whatever comes next.
-        (sending.next > before).then_some(Turn::More)
+        (sending.next > before).then_some(Batch::HasRoom)
     }
 }
 
-impl<A: Addr> Span<A> {
+impl<A: Addr> PeerState<A> {
     /// The next plain segments, `None` when what comes next is another one: the last of the red part, one
     /// that is to be a checkpoint, or one that is longer for its offset.
     fn next_row(
@@ -105,23 +105,23 @@ impl<A: Addr> Span<A> {
         let (first, fit) = (sending.next, row.fit);
         let mut head = header(0, frame.session, 0);
         head.sdnv(frame.client);
-        let series = Series::new(&head, first, fit)?;
-        let longer = series.end().checked_sub(first)?;
+        let template = HeaderTemplate::new(&head, first, fit)?;
+        let longer = template.end().checked_sub(first)?;
         let count = row.count.min(longer.div_ceil(fit));
         let step = usize::try_from(fit).ok()?;
         // Bound: no more than a block has octets.
         let octets = sending.octets(&(first..first + count * fit))?;
         let mut pieces = octets.chunks_exact(step);
         let mut offset = first;
-        let len = series.len() + step;
-        if len < Series::LEAST {
+        let len = template.len() + step;
+        if len < HeaderTemplate::LEAST {
             return None;
         }
         let written = tx.push_row(self.config.address, len, pieces.len(), |datagram| {
-            series.write(datagram, offset);
+            template.write(datagram, offset);
             offset += fit;
             if let Some(piece) = pieces.next()
-                && let Some(place) = datagram.get_mut(series.len()..)
+                && let Some(place) = datagram.get_mut(template.len()..)
             {
                 place.copy_from_slice(piece);
             }
@@ -145,8 +145,8 @@ impl<A: Addr> Span<A> {
             octets: sending.octets(&(sending.next..sending.next + fit))?,
         });
         Some(match put_body(self, frame.session, &body, tx) {
-            Put::Written(len) => (1, len),
-            Put::Later | Put::Never => (0, 0),
+            WriteResult::Written(len) => (1, len),
+            WriteResult::NoRoom | WriteResult::Impossible => (0, 0),
         })
     }
 }

@@ -6,10 +6,10 @@ use super::{Reception, Stage};
 use crate::ltp::api::{Error, Event, Side};
 use crate::ltp::auth::Name;
 use crate::ltp::closed::{End, Record};
-use crate::ltp::engine::{Engine, What};
-use crate::ltp::receiver::EVENT;
+use crate::ltp::engine::{Engine, TimerKind};
+use crate::ltp::peer::{Control, PeerState, Role};
+use crate::ltp::receiver::EVENT_OVERHEAD;
 use crate::ltp::sender::Cancel;
-use crate::ltp::span::{Control, Role, Span};
 use crate::ltp::wire::{Reason, SessionId};
 use crate::{Addr, Instant};
 
@@ -59,13 +59,13 @@ impl<A: Addr> Engine<A> {
             reason,
             after_delivery: reception.is_delivered,
         };
-        self.tell_service(client, event, EVENT);
+        self.push_service_event(client, event, EVENT_OVERHEAD);
         Some(slot)
     }
 
     /// The EOB was lost, and with it maybe green segments. The application hears that nothing more comes
     /// (RFC 5326 section 7.6); the sender waits for nothing, and is not told.
-    pub(super) fn miss_end(&mut self, session: SessionId) {
+    pub(super) fn give_up_end(&mut self, session: SessionId) {
         let end = match self.reception(session).map(|reception| reception.end()) {
             Some(end @ End::Delivered { .. }) => end,
             // Red data that come later all the same may no longer be delivered.
@@ -83,13 +83,13 @@ impl<A: Addr> Engine<A> {
         if reception.is_streaming {
             self.end_stream(reception.client);
         }
-        self.spares.exceed(reception.excess, 0);
+        self.pool.exceed(reception.excess, 0);
         self.charge(slot, reception.charge, 0);
     }
 
     pub(super) fn cancel_import_again(&mut self, slot: u32, session: SessionId, tries: u8) {
-        let span = self.span(slot).filter(|span| span.has_way());
-        let limit = span.map(|span| span.config.cancel_retries);
+        let peer = self.peer(slot).filter(|peer| peer.can_send());
+        let limit = peer.map(|peer| peer.config.cancel_retries);
         // Receive-only engines just close (RFC 5326 section 4.2).
         if limit.is_none_or(|limit| tries > limit) {
             self.close_import(session);
@@ -98,13 +98,18 @@ impl<A: Addr> Engine<A> {
         let by = Role::Receiver;
         if !self.queue(slot, Control::Cancel { session, by }) {
             // As good as lost on the line.
-            self.import_cancel_left(slot, session, 0);
+            self.on_import_cancel_sent(slot, session, 0);
         }
     }
 
     /// P15, RFC 5326 section 6.15.
-    pub(in crate::ltp) fn import_cancel_left(&mut self, slot: u32, session: SessionId, len: usize) {
-        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+    pub(in crate::ltp) fn on_import_cancel_sent(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        len: usize,
+    ) {
+        let Some(due) = self.peer(slot).map(|peer| peer.answer(self.now, len)) else {
             return;
         };
         if !matches!(
@@ -113,7 +118,7 @@ impl<A: Addr> Engine<A> {
         ) {
             return;
         }
-        let timer = self.set(slot, due, What::ImportCancel { session });
+        let timer = self.set(slot, due, TimerKind::ImportCancel { session });
         if let Some(import) = self.imports.get_mut(&session)
             && let Stage::Cancelling(cancel) = &mut import.stage
         {
@@ -185,17 +190,17 @@ impl<A: Addr> Engine<A> {
         let slot = import.slot;
         match &import.stage {
             Stage::Receiving(reception) => self.release(slot, reception),
-            Stage::Brief(brief) => {
-                self.stop(brief.told.timer());
+            Stage::Single(single) => {
+                self.stop(single.report.timer());
                 self.charge(slot, size_of::<Reception>(), 0);
             }
             Stage::Cancelling(cancel) => self.stop(cancel.timer),
         }
-        if let Some(span) = self.span_mut(slot) {
-            span.imports -= 1;
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.imports -= 1;
         }
         self.cookies.forget(Role::Receiver, session);
-        self.remember(slot, session, end, import.key_name);
+        self.remember(slot, session, end, import.key_hash);
     }
 
     pub(super) fn remember(
@@ -203,13 +208,13 @@ impl<A: Addr> Engine<A> {
         slot: u32,
         session: SessionId,
         end: End,
-        key_name: Option<Name>,
+        key_hash: Option<Name>,
     ) {
-        let memory = self.span(slot).map(Span::memory).unwrap_or_default();
+        let memory = self.peer(slot).map(PeerState::memory).unwrap_or_default();
         let record = Record {
             slot,
             until: self.now + memory,
-            key_name,
+            key_hash,
             end,
         };
         self.closed

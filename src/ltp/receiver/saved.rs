@@ -9,12 +9,12 @@ use bytes::Bytes;
 use super::{Cancel, Reception, Reports, Stage};
 use crate::kit::RangeSet;
 use crate::ltp::api::Service;
+use crate::ltp::buffer_pool::BufferPool;
 use crate::ltp::engine::Engine;
+use crate::ltp::peer::Role;
 use crate::ltp::snapshot::{
-    Age, Restored, SavedImport, SavedPiece, SavedReception, SavedStage, must, set_of,
+    Age, Restored, SavedImport, SavedPiece, SavedReception, SavedStage, require, set_of,
 };
-use crate::ltp::span::Role;
-use crate::ltp::spare::Spares;
 use crate::ltp::wire::{Reason, SessionId};
 use crate::{Addr, Instant};
 
@@ -52,8 +52,8 @@ impl Reception {
         now: Instant,
     ) -> Restored<Self> {
         let red = saved.red.unwrap_or(u64::MAX);
-        must(saved.serial > 0, "imports.serial", at)?;
-        must(red > 0, "imports.red", at)?;
+        require(saved.serial > 0, "imports.serial", at)?;
+        require(red > 0, "imports.red", at)?;
         let mut held = RangeSet::new();
         for piece in &saved.pieces {
             // Bound: usize has at most 64 bits.
@@ -61,17 +61,17 @@ impl Reception {
             let end = end.filter(|end| *end <= red);
             let is_behind = held.is_empty() || piece.offset > held.end();
             let is_piece = is_behind && !piece.data.is_empty() && !saved.is_delivered;
-            must(is_piece && end.is_some(), "imports.pieces", at)?;
+            require(is_piece && end.is_some(), "imports.pieces", at)?;
             held.insert(piece.offset..end.unwrap_or(piece.offset));
         }
         let has_end = !saved.is_delivered || saved.red.is_some();
-        must(has_end, "imports.is_delivered", at)?;
+        require(has_end, "imports.is_delivered", at)?;
         let handed = if saved.is_delivered {
             red
         } else {
             held.run_from(0)
         };
-        must(saved.streamed <= handed, "imports.streamed", at)?;
+        require(saved.streamed <= handed, "imports.streamed", at)?;
         let checkpoints = set_of(&saved.checkpoints, u64::MAX, "imports.checkpoints", at)?;
         let reports = Reports::restore(saved.serial, checkpoints, saved.primary, saved.problems);
         Ok(Self {
@@ -101,7 +101,7 @@ impl Reception {
             self.held.insert(0..red);
             return true;
         }
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         for piece in pieces {
             // Bound: the end was checked.
             let range = piece.offset..piece.offset + piece.data.len() as u64;
@@ -110,7 +110,7 @@ impl Reception {
             let Some(left) = left.filter(|_| is_short) else {
                 return false;
             };
-            let stored = self.store(&range, &piece.data, left, limit, &mut spares);
+            let stored = self.store(&range, &piece.data, left, limit, &mut pool);
             if stored.is_none() {
                 return false;
             }
@@ -127,7 +127,7 @@ impl<A: Addr> Engine<A> {
             let import = self.imports.get(&session)?;
             let stage = match &import.stage {
                 Stage::Receiving(reception) => SavedStage::Receiving(reception.save()),
-                Stage::Brief(brief) => SavedStage::Receiving(brief.unfold().save()),
+                Stage::Single(single) => SavedStage::Receiving(single.expand().save()),
                 Stage::Cancelling(cancel) => SavedStage::Cancelling {
                     reason: cancel.reason,
                     tries: cancel.tries,
@@ -136,7 +136,7 @@ impl<A: Addr> Engine<A> {
             Some(SavedImport {
                 session,
                 peer: self.peer_in(import.slot),
-                key_name: import.key_name,
+                key_hash: import.key_hash,
                 stage,
             })
         };
@@ -153,7 +153,7 @@ impl<A: Addr> Engine<A> {
         let is_free = session.number > 0
             && !self.imports.contains_key(&session)
             && self.closed.admit((Role::Receiver, session)).is_none();
-        must(is_free, "imports.session", at)?;
+        require(is_free, "imports.session", at)?;
         let slot = self.slot_of(saved.peer, "imports.peer", at)?;
         let stage = match &saved.stage {
             SavedStage::Cancelling { reason, tries } => Stage::Cancelling(Cancel {
@@ -165,7 +165,7 @@ impl<A: Addr> Engine<A> {
                 let opened = self.services.get(&reception.client);
                 // One that was delivered outlives its service.
                 let is_served = opened.is_some() || reception.is_delivered;
-                must(is_served, "imports.client", at)?;
+                require(is_served, "imports.client", at)?;
                 let service = opened.map(|open| open.service).unwrap_or_default();
                 let now = self.now;
                 let reception = Reception::restore(reception, service, at, now)?;
@@ -174,7 +174,7 @@ impl<A: Addr> Engine<A> {
         };
         self.admit(slot, session, stage);
         if let Some(import) = self.imports.get_mut(&session) {
-            import.key_name = saved.key_name;
+            import.key_hash = saved.key_hash;
         }
         match saved.stage {
             SavedStage::Cancelling { tries, .. } => self.cancel_import_again(slot, session, tries),
@@ -190,7 +190,7 @@ impl<A: Addr> Engine<A> {
     fn resume_import(&mut self, slot: u32, session: SessionId, pieces: &[SavedPiece], age: Age) {
         let total = self.config.import_octets;
         let spare = total.saturating_sub(self.import_octets + self.event_octets);
-        let limit = self.span(slot).map_or(0, |span| span.config.session_octets);
+        let limit = self.peer(slot).map_or(0, |peer| peer.config.session_octets);
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -204,11 +204,11 @@ impl<A: Addr> Engine<A> {
             return;
         }
         self.guard_import(slot, session);
-        self.stream_later(session);
+        self.schedule_piece(session);
         let reception = self.reception(session);
         let whole = reception.and_then(|one| one.complete_red().filter(|_| !one.is_delivered));
         match whole {
-            Some(red) => self.all_came(slot, session, red, false),
+            Some(red) => self.deliver_red(slot, session, red, false),
             None => self.close_if_over(session),
         }
     }

@@ -7,7 +7,7 @@ use super::{Outstanding, Sending};
 use crate::Addr;
 use crate::kit::TimerId;
 use crate::ltp::engine::Engine;
-use crate::ltp::span::Span;
+use crate::ltp::peer::PeerState;
 use crate::ltp::wire::Mark;
 
 /// Octets of a segment that are not data, roughly.
@@ -28,27 +28,26 @@ impl<A: Addr> Engine<A> {
         let Some((slot, sending)) = self.sending(number) else {
             return;
         };
-        let first_pass = sending
-            .checkpoints
-            .iter()
-            .find(|one| one.serial == checkpoint && one.report == 0 && one.run.is_empty());
+        let first_pass = sending.checkpoints.iter().find(|one| {
+            one.serial == checkpoint && one.report == 0 && one.retransmitted.is_empty()
+        });
         let Some(end) = first_pass.map(|one| one.range.start) else {
             return;
         };
-        let told = sending.judged..end.min(scope.end);
+        let told = sending.reported_up_to..end.min(scope.end);
         if told.is_empty() || scope.start > told.start {
             return;
         }
-        sending.judged = scope.end;
+        sending.reported_up_to = scope.end;
         let gaps: Vec<u64> = sending
             .claimed
             .gaps(told.clone())
             .map(|gap| gap.end - gap.start)
             .collect();
-        if let Some(span) = self.span_mut(slot) {
-            let segment = span.config.segment;
+        if let Some(peer) = self.peer_mut(slot) {
+            let segment = peer.config.segment;
             let lost = gaps.iter().map(|gap| segments(*gap, segment)).sum();
-            span.line
+            peer.line
                 .sent(segments(told.end - told.start, segment), lost);
         }
     }
@@ -56,19 +55,19 @@ impl<A: Addr> Engine<A> {
     /// Takes the time that a report took to come.
     pub(super) fn learn_answer(&mut self, slot: u32, checkpoint: &Outstanding) {
         let now = self.now;
-        let Some(span) = self.span_mut(slot) else {
+        let Some(peer) = self.peer_mut(slot) else {
             return;
         };
-        span.answered(now, checkpoint.first, checkpoint.latest, checkpoint.len);
+        peer.answered(now, checkpoint.first, checkpoint.latest, checkpoint.len);
         if checkpoint.tries == 1 && checkpoint.first == checkpoint.latest {
-            span.line.exchanged(true);
+            peer.line.exchanged(true);
         }
     }
 
     /// Nothing answered a checkpoint.
     pub(super) fn learn_silence(&mut self, slot: u32) {
-        if let Some(span) = self.span_mut(slot) {
-            span.line.exchanged(false);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.line.exchanged(false);
         }
     }
 
@@ -76,21 +75,25 @@ impl<A: Addr> Engine<A> {
     #[must_use]
     pub fn line(&self, peer: u64) -> Option<crate::ltp::LineEstimate> {
         let slot = *self.by_id.get(&peer)?;
-        self.span(slot).map(Span::estimate)
+        self.peer(slot).map(PeerState::estimate)
     }
 }
 
 impl Sending {
     /// Up to where the first pass was reported on.
     pub(in crate::ltp) const fn reported(&self) -> u64 {
-        self.judged
+        self.reported_up_to
     }
 
     /// Forgets the checkpoints that left before the one that a report answers, if it tells what they asked
     /// for: their octets lie within its scope, or were claimed. Returns their timers.
     ///
     /// The end of the red part is asked for until it is answered, as nothing else tells the length.
-    pub(super) fn forget_told(&mut self, checkpoint: u64, scope: &Range<u64>) -> Vec<TimerId> {
+    pub(super) fn drop_answered_checkpoints(
+        &mut self,
+        checkpoint: u64,
+        scope: &Range<u64>,
+    ) -> Vec<TimerId> {
         let mut timers = Vec::new();
         if checkpoint >= self.serial {
             return timers;
@@ -103,7 +106,7 @@ impl Sending {
             let is_past = one.serial < checkpoint
                 && one.mark == Mark::None
                 && is_told(&one.range)
-                && one.run.iter().all(is_told);
+                && one.retransmitted.iter().all(is_told);
             if is_past {
                 timers.extend(one.timers());
             }

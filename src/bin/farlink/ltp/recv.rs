@@ -153,7 +153,7 @@ async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
     // Those who come by themselves would be turned away one by one, in silence.
     Engine::new(config.clone(), Seed::from(0))
         .map_err(|error| Failure::Usage(error.to_string()))?
-        .welcome(farlink::Instant::ZERO, welcome.clone(), 1)
+        .accept_unknown_peers(farlink::Instant::ZERO, welcome.clone(), 1)
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let maker = maker(arguments.record.as_deref(), Door::new(welcome, form))?;
     let mut found = Vec::new();
