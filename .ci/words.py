@@ -52,8 +52,8 @@ ROWS = [Row(kinds, where, words.split(), replacement) for kinds, where, words, r
     (TYPE, ADAPTERS, 'Found Whose Relay', '`Poll`'),
     (FUNCTION, EVERYWHERE, 'take_turn stir', '`wake`'),
     (FUNCTION, ADAPTERS, 'when look part order ring hang', '`wait_until`, `join`, `with_and_wake`, `wake`, `register`'),
-    (FUNCTION | MODULE, ADAPTERS, 'park', '`block_on`'),
-    (TYPE, ADAPTERS, 'Line', '`StreamIo`'),
+    (MODULE, ADAPTERS, 'park', '`block_on`'),
+    (TYPE, r'adapters/tokio', 'Line', '`StreamIo`'),
     (TYPE, EVERYWHERE, 'Goal Visit Front Carriers Outlook',
      '`ShutdownState`, `IoEvent`, `Application`, `Transport`, `Liveness`'),
 

@@ -2,7 +2,7 @@
 //!
 //! One iteration sends 64 MiB in messages of one size and waits until the receiver has them all. The rows
 //! named `tcp_` move the same octets without any protocol, with the reads and writes of the same runtime:
-//! the limit. `hat_drivers` measures itself, server and client in two processes, if
+//! the limit. The group `echo` sends messages there and back, one at a time. `hat_drivers` measures itself, server and client in two processes, if
 //! `tests/interop/setup.sh` has installed it.
 #![allow(
     missing_docs,
@@ -51,6 +51,77 @@ fn loopback(criterion: &mut Criterion) {
         if let Some(rate) = hat(size) {
             println!("loopback/{size}/hat_drivers, by its own measurement: {rate:.1} MB/s");
         }
+    }
+}
+
+/// Messages that one iteration of an echo sends there and back.
+const ROUNDS: usize = 1000;
+
+fn echo(criterion: &mut Criterion) {
+    for size in [64, 16 << 10] {
+        let mut group = criterion.benchmark_group(format!("echo/{size}"));
+        group.throughput(Throughput::Elements(ROUNDS as u64));
+        group.sample_size(10);
+        let mut cotp = threads_echo(size);
+        group.bench_function(BenchmarkId::from_parameter("farlink_blocking"), |bencher| {
+            bencher.iter(&mut cotp);
+        });
+        let mut cotp = tasks_echo(size);
+        group.bench_function(BenchmarkId::from_parameter("farlink_tokio"), |bencher| {
+            bencher.iter(&mut cotp);
+        });
+    }
+}
+
+fn threads_echo(size: usize) -> impl FnMut() {
+    use blocking::cotp;
+
+    let responder = config(Config::responder(Policy::AcceptAny));
+    let listener = cotp::listen("127.0.0.1:0", responder).unwrap();
+    let address = listener.local_addr();
+    thread::spawn(move || {
+        let mut far = listener.accept().unwrap();
+        while let Ok(Some(message)) = far.receive() {
+            far.send(message).unwrap();
+        }
+    });
+    let mut near = cotp::connect(address, config(Config::default())).unwrap();
+    let message = Bytes::from(vec![7; size]);
+    move || {
+        for _ in 0..ROUNDS {
+            near.send(message.clone()).unwrap();
+            assert_eq!(near.receive().unwrap().unwrap().len(), message.len());
+        }
+    }
+}
+
+fn tasks_echo(size: usize) -> impl FnMut() {
+    use nonblocking::cotp;
+
+    let runtime = runtime();
+    let mut near = runtime.block_on(async {
+        let responder = config(Config::responder(Policy::AcceptAny));
+        let listener = cotp::listen("127.0.0.1:0", responder).await.unwrap();
+        let address = listener.local_addr();
+        tokio::spawn(async move {
+            let mut far = listener.accept().await.unwrap();
+            while let Ok(Some(message)) = far.receive().await {
+                far.send(message).await.unwrap();
+            }
+        });
+        cotp::connect(address, config(Config::default()))
+            .await
+            .unwrap()
+    });
+    let message = Bytes::from(vec![7; size]);
+    move || {
+        runtime.block_on(async {
+            for _ in 0..ROUNDS {
+                near.send(message.clone()).await.unwrap();
+                let echoed = near.receive().await.unwrap().unwrap();
+                assert_eq!(echoed.len(), message.len());
+            }
+        });
     }
 }
 
@@ -168,7 +239,7 @@ fn tasks_cotp(size: usize) -> impl FnMut() {
     let (done, mut all) = tokio::sync::mpsc::unbounded_channel();
     let sender = runtime.block_on(async {
         let responder = config(Config::responder(Policy::AcceptAny));
-        let mut listener = cotp::listen("127.0.0.1:0", responder).await.unwrap();
+        let listener = cotp::listen("127.0.0.1:0", responder).await.unwrap();
         let address = listener.local_addr();
         tokio::spawn(async move {
             let mut receiver = listener.accept().await.unwrap();
@@ -210,5 +281,5 @@ fn hat(size: usize) -> Option<f64> {
     rate.trim_end_matches(['}', '\n', ' ']).parse().ok()
 }
 
-criterion_group!(benches, loopback);
+criterion_group!(benches, loopback, echo);
 criterion_main!(benches);

@@ -2,11 +2,12 @@
 //!
 //! One iteration moves 64 MiB from one thread to another. The rows named `bare` send slices of a block with
 //! `quinn-udp` and copy once what comes; a counter shared by both threads keeps the receiver's socket from
-//! overflowing, which costs nothing. The rows named `ltp` send a block from engine to engine, each under a
-//! blocking driver, in segments of the same length, with as much under way as between the bare sockets.
-//! `ltp_singly` does so without GSO and GRO. What ends in `in_turns` has both sides in one thread, which
-//! take turns: the sum of both, and a figure that other work on the machine disturbs less. At the end a
-//! gigabyte is sent, with a window of half of the receiver's socket buffer, and what was sent twice printed.
+//! overflowing, which costs nothing. The rows named `ltp` send a block from node to node, with methods that
+//! block, in segments of the same length, with as much under way as between the bare sockets. `ltp_singly`
+//! does so without GSO and GRO. Rows that end in `in_turns` have both sides in one thread, which take turns:
+//! the sum of both, and a figure that other work on the machine disturbs less; there the engines are in loops
+//! without a driver. At the end a gigabyte is sent, with a window of half of the receiver's socket buffer, and
+//! the number of octets that were sent twice is printed.
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
@@ -34,11 +35,16 @@ use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use farlink::adapters::blocking::udp::{Driver, Options, Turn};
-use farlink::adapters::offload;
-use farlink::ltp::{Block, Command, Config, Engine, Event, Peer, Service};
-use farlink::{Limits, Path, Seed, Tag};
+use farlink::adapters::blocking::ltp::{AccessPoint, Error, Node, NodeOptions};
+use farlink::adapters::udp::UdpOptions;
+use farlink::ltp::{Block, Command, Config, Event, Peer, Service};
+use farlink::{Limits, Path, Tag};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+
+#[path = "../tests/support/engine_loop.rs"]
+mod engine_loop;
+
+use engine_loop::EngineLoop;
 
 const TOTAL: usize = 64 << 20;
 /// The sizes that Ethernet and jumbo frames carry, and nearly the longest there is.
@@ -59,22 +65,22 @@ fn loopback(criterion: &mut Criterion) {
         let mut bare = Bare::new(size);
         group.bench_function("bare", |bencher| bencher.iter(|| bare.transfer()));
         drop(bare);
-        let mut ltp = Ltp::new(size, &offload::Options::default());
+        let ltp = Ltp::new(size, &UdpOptions::default(), CREDIT);
         group.bench_function("ltp", |bencher| bencher.iter(|| ltp.transfer()));
         drop(ltp);
-        let singly = offload::Options {
+        let singly = UdpOptions {
             segments: NonZeroUsize::MIN,
             coalesce: false,
-            ..offload::Options::default()
+            ..UdpOptions::default()
         };
-        let mut ltp = Ltp::new(size, &singly);
+        let ltp = Ltp::new(size, &singly, CREDIT);
         group.bench_function("ltp_singly", |bencher| bencher.iter(|| ltp.transfer()));
         drop(ltp);
         let mut bare = BareTurns::new(size);
         group.bench_function("bare_in_turns", |bencher| {
             bencher.iter(|| bare.transfer());
         });
-        let mut ltp = Pair::new(size, &offload::Options::default());
+        let mut ltp = Pair::new(size);
         group.bench_function("ltp_in_turns", |bencher| bencher.iter(|| ltp.transfer()));
         group.finish();
         first_pass(size);
@@ -83,15 +89,12 @@ fn loopback(criterion: &mut Criterion) {
 
 /// Sends a gigabyte, and tells how much of it was sent twice.
 fn first_pass(size: usize) {
-    let mut pair = Pair::new(size, &offload::Options::default());
-    let half = u64::try_from(pair.far.buffers().receive / 2).unwrap();
-    pair.set_window(half);
-    let mut ltp = Ltp::of(pair);
+    let half = Pair::new(size).far.receive_buffer() / 2;
+    let ltp = Ltp::new(size, &UdpOptions::default(), half);
     for _ in 0..(1 << 30) / TOTAL {
         ltp.transfer();
     }
-    let stats = ltp.near.machine().stats();
-    let resent = stats.octets_resent;
+    let resent = ltp.near.stats().engine.octets_resent;
     let in_a_million = resent * 1_000_000 / (1 << 30);
     println!("ltp_loopback/{size}: {resent} octets of 1 GiB resent ({in_a_million} in a million)");
 }
@@ -266,130 +269,106 @@ impl BareTurns {
     }
 }
 
-/// Two engines under drivers.
+/// The parameters of a peer to which segments of `size` octets go, with so many octets under way.
+fn peer<A>(address: A, size: usize, window: usize) -> Peer<A> {
+    Peer {
+        segment: size,
+        window: NonZeroU64::new(window as u64),
+        own_delay: Duration::from_millis(100),
+        remote_delay: Duration::from_millis(100),
+        ..Peer::new(address)
+    }
+}
+
+/// Two engines in one thread.
 struct Pair {
-    near: Driver<Engine<Path>>,
-    far: Driver<Engine<Path>>,
-    peer: Peer<Path>,
+    near: EngineLoop,
+    far: EngineLoop,
     block: Bytes,
     tag: u64,
 }
 
 impl Pair {
-    fn new(size: usize, socket: &offload::Options) -> Self {
-        let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
-        let options = Options {
-            limits: Limits::new(size, 64, BATCH),
-            socket: socket.clone(),
-            ..Options::default()
-        };
-        let mut near = driver(1, bind(), &options);
-        let mut far = driver(2, bind(), &options);
+    fn new(size: usize) -> Self {
+        let limits = Limits::new(size, 64, BATCH);
+        let mut near = EngineLoop::new(1, limits, &UdpOptions::default());
+        let mut far = EngineLoop::new(2, limits, &UdpOptions::default());
         let to_far = Path::udp(near.local_addr(), far.local_addr());
         let to_near = Path::udp(far.local_addr(), near.local_addr());
-        let peer = |path| Peer {
-            segment: size,
-            window: NonZeroU64::new(CREDIT as u64),
-            own_delay: Duration::from_millis(100),
-            remote_delay: Duration::from_millis(100),
-            ..Peer::new(path)
-        };
-        let add = Command::AddPeer(2, peer(to_far).into());
-        near.command(add).unwrap();
-        let add = Command::AddPeer(1, peer(to_near).into());
-        far.command(add).unwrap();
-        let open = Command::Open(CLIENT, Service::Whole);
-        far.command(open).unwrap();
+        near.command(Command::AddPeer(2, peer(to_far, size, CREDIT).into()));
+        far.command(Command::AddPeer(1, peer(to_near, size, CREDIT).into()));
+        far.command(Command::Open(CLIENT, Service::Whole));
         Self {
             near,
             far,
-            peer: peer(to_far),
             block: vec![7; TOTAL].into(),
             tag: 0,
         }
     }
 
-    fn set_window(&mut self, window: u64) {
-        self.peer.window = NonZeroU64::new(window);
-        let change = Command::ChangePeer(2, self.peer.clone().into());
-        self.near.command(change).unwrap();
-    }
-
     fn transfer(&mut self) {
         self.tag += 1;
         let block = Block::red(Tag(self.tag), 2, CLIENT, self.block.clone());
-        self.near.command(Command::Send(block)).unwrap();
-        loop {
-            let turn = self.near.turn(Duration::ZERO).unwrap();
-            if let Turn::Event(Event::Complete { .. }) = turn {
-                return;
-            }
-            black_box(self.far.turn(Duration::ZERO).unwrap());
+        self.near.command(Command::Send(block));
+        while !matches!(self.near.turn(), Some(Event::Complete { .. })) {
+            black_box(self.far.turn());
         }
     }
 }
 
-/// Two engines under drivers, the receiving one in a thread of its own.
+/// Two nodes, the receiving one with a thread that takes what comes.
 struct Ltp {
-    near: Driver<Engine<Path>>,
+    near: Node,
+    far: Node,
+    point: AccessPoint,
     block: Bytes,
-    tag: u64,
-    is_over: Arc<AtomicBool>,
     receiver: Option<JoinHandle<()>>,
 }
 
 impl Ltp {
-    fn new(size: usize, socket: &offload::Options) -> Self {
-        Self::of(Pair::new(size, socket))
-    }
-
-    fn of(pair: Pair) -> Self {
-        let Pair {
-            near,
-            mut far,
-            block,
-            ..
-        } = pair;
-        let is_over = Arc::new(AtomicBool::new(false));
-        let shared = Arc::clone(&is_over);
+    fn new(size: usize, udp: &UdpOptions, window: usize) -> Self {
+        let bind = |engine| {
+            let options = NodeOptions {
+                limits: Limits::new(size, 64, BATCH),
+                udp: udp.clone(),
+                ..NodeOptions::from(Config::engine(engine))
+            };
+            Node::bind("127.0.0.1:0".parse().unwrap(), options).unwrap()
+        };
+        let (near, far) = (bind(1), bind(2));
+        near.add_peer(2, peer(far.local_addr(), size, window))
+            .unwrap();
+        far.add_peer(1, peer(near.local_addr(), size, window))
+            .unwrap();
+        let taken = far.open(CLIENT).unwrap();
         let receiver = thread::spawn(move || {
-            while !shared.load(Ordering::Acquire) {
-                black_box(far.turn(Duration::from_millis(10)).unwrap());
+            loop {
+                match taken.receive() {
+                    Ok(received) => drop(black_box(received)),
+                    Err(Error::Closed) => return,
+                    Err(error) => panic!("{error}"),
+                }
             }
         });
         Self {
+            point: near.open(CLIENT).unwrap(),
             near,
-            block,
-            tag: 0,
-            is_over,
+            far,
+            block: vec![7; TOTAL].into(),
             receiver: Some(receiver),
         }
     }
 
-    fn transfer(&mut self) {
-        self.tag += 1;
-        let block = Block::red(Tag(self.tag), 2, CLIENT, self.block.clone());
-        self.near.command(Command::Send(block)).unwrap();
-        loop {
-            match self.near.turn(Duration::from_secs(1)).unwrap() {
-                Turn::Event(Event::Complete { .. }) => return,
-                Turn::Event(Event::Failed { reason, .. }) => panic!("given up: {reason}"),
-                Turn::Event(_) | Turn::Quiet | Turn::Done => {}
-            }
-        }
+    fn transfer(&self) {
+        self.point.send(2, self.block.clone()).unwrap();
     }
 }
 
 impl Drop for Ltp {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Release);
+        self.far.shutdown(Duration::ZERO);
         self.receiver.take().map(JoinHandle::join);
     }
-}
-
-fn driver(engine: u64, socket: UdpSocket, options: &Options) -> Driver<Engine<Path>> {
-    let engine = Engine::new(Config::engine(engine), Seed::from(engine)).unwrap();
-    Driver::new(engine, socket, options).unwrap()
 }
 
 criterion_group!(benches, loopback);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use farlink::record::{Flush, NoSnapshot, Options, Recorded, Recorder, replay};
+use farlink::record::{Flush, NoSnapshot, RecordOptions, Recorded, Recorder, replay};
 use farlink::{Instant, Limits, Link, Machine, Output, Path, Seed, Transmit};
 
 /// Datagrams in one recording; each makes a receive, a send and an idle poll.
@@ -116,9 +116,9 @@ fn run(machine: &mut impl Machine<Addr = Path>) -> u64 {
 }
 
 fn record(tells: bool, sink: impl io::Write + Send + 'static) -> u64 {
-    let options = Options {
+    let options = RecordOptions {
         flush: Flush::Gathered(1 << 16),
-        ..Options::default()
+        ..RecordOptions::default()
     };
     let recorder = Recorder::<Echo>::new(tells, Seed::from(1), sink, options);
     recorder.map_or(0, |mut recorder| run(&mut recorder))

@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 
 use farlink::cotp::{Config, Connection, Event, Policy};
-use farlink::record::{Options, Recorder, replay};
+use farlink::record::{RecordOptions, Recorder, replay};
 use farlink::{Instant, Limits, Link, Machine, Output, Seed, Transmit};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn in_production(file: File) -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::responder(Policy::AcceptAny);
     let mut machine: Recorder<Connection> =
-        Recorder::new(config, Seed::from(7), file, Options::default())?;
+        Recorder::new(config, Seed::from(7), file, RecordOptions::default())?;
     let mut tx = Transmit::new(Limits::default());
     machine.link(Instant::ZERO, (), Link::Up);
     let chunks: [&[u8]; 3] = [

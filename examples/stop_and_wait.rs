@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary as _, Unstructured};
 use farlink::laws::{self, Case, LawSubject};
-use farlink::record::{Options, Recorded, Recorder, replay};
+use farlink::record::{NoSnapshot, RecordOptions, Recorded, Recorder, replay};
 use farlink::sim::{Line, World};
 use farlink::{Hop, Instant, Link, Machine, Output, Seed, Transmit};
 
@@ -189,10 +189,16 @@ impl LawSubject for StopAndWait {
 impl Recorded for StopAndWait {
     const KIND: &'static str = "stop-and-wait";
     type Config = Hop;
-    type Refusal = Infallible;
+    type ConfigError = Infallible;
+    type Snapshot = NoSnapshot;
+    type RestoreError = Infallible;
 
     fn make(peer: Hop, _: Seed) -> Result<Self, Infallible> {
         Ok(Self::new(peer))
+    }
+
+    fn restore(_: Hop, _: Seed, none: NoSnapshot, _: Instant) -> Result<Self, Infallible> {
+        match none {}
     }
 }
 
@@ -229,8 +235,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Two of them on a line that loses every fifth datagram, recorded at one end.
     let file = Memory::default();
     let mut world = World::new(7);
-    let sender =
-        Recorder::<StopAndWait>::new(hop(2), Seed::from(1), file.clone(), Options::default())?;
+    let sender = Recorder::<StopAndWait>::new(
+        hop(2),
+        Seed::from(1),
+        file.clone(),
+        RecordOptions::default(),
+    )?;
     let sender = world.host(1, sender);
     let receiver = world.host(2, StopAndWait::new(hop(1)));
     let line = Line {

@@ -1,19 +1,21 @@
-//! How a machine cuts a stream into frames.
+//! Framing: how a machine finds the frames of a stream.
 
 use core::error::Error;
 use core::fmt;
 
-/// Cuts the octets of one stream into frames; a field of the machine, one per stream.
+/// Divides the octets of one stream into frames.
+///
+/// It is a field of the machine, one for each stream, so that the machine decides when framing ends.
 pub trait Framing {
-    /// Takes the next frame out of `chunk` and moves `chunk` past what it took.
+    /// Returns the next frame, and advances `chunk` past the octets that it took.
     ///
-    /// A frame that lies whole in `chunk` is lent from there without a copy; a part of one is kept until
-    /// the rest comes. `None` says that `chunk` is used up. What is left in `chunk` when the machine stops
-    /// asking is the raw rest of the stream.
+    /// A frame that is whole in `chunk` is borrowed from it without a copy. A part of a frame is kept until the
+    /// rest comes. `None` means that all of `chunk` was taken. If the machine stops calling, what is left in
+    /// `chunk` is the stream after its last frame.
     ///
     /// # Errors
     ///
-    /// [`Broken`] when no further frame can be found. It latches: every later call gives it again.
+    /// [`Broken`] when no further frame can be found. Every later call returns it again.
     fn next<'a, 'c: 'a>(&'a mut self, chunk: &mut &'c [u8]) -> Result<Option<&'a [u8]>, Broken>;
 }
 
@@ -23,7 +25,7 @@ pub struct Broken;
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the stream lost its framing")
+        f.write_str("no frame begins at this octet of the stream")
     }
 }
 

@@ -1,7 +1,7 @@
-//! How octets are written in JSON: `"hex:0a0b"`.
+//! Octets in JSON: `"hex:0a0b"`.
 //!
-//! For fields that hold octets: `#[serde(with = "farlink::hex")]`. The prefix tells payload from text, so
-//! that a recorder can move large payloads elsewhere and blank them out where they must not be shown.
+//! Fields of octets have the attribute `#[serde(with = "farlink::hex")]`. The prefix distinguishes payload from
+//! text, so that a recorder can write large payloads elsewhere, and redact them.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,10 +10,10 @@ use core::fmt;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::ser::Serializer;
 
-/// What stands before the digits.
+/// The prefix before the digits.
 pub const PREFIX: &str = "hex:";
 
-/// Writes octets as text: the prefix, then two lower-case digits for each.
+/// Encodes octets as the prefix and two lower-case digits for each.
 #[must_use]
 pub fn encode(octets: &[u8]) -> String {
     let mut text = Vec::with_capacity(PREFIX.len() + 2 * octets.len());
@@ -21,11 +21,11 @@ pub fn encode(octets: &[u8]) -> String {
     for octet in octets {
         text.extend_from_slice(&[digit(octet >> 4), digit(octet & 15)]);
     }
-    // Digits are ASCII, so nothing is lost here.
+    // Digits are ASCII, so this cannot fail.
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// Reads what [`encode`] wrote; `None` for any other text.
+/// Decodes what [`encode`] returns; `None` for any other text.
 #[must_use]
 pub fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix(PREFIX)?.as_bytes();
@@ -37,11 +37,11 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     rest.is_empty().then_some(octets)
 }
 
-/// Serialises octets as [`encode`] writes them.
+/// Serialises octets as [`encode`] encodes them.
 ///
 /// # Errors
 ///
-/// What the serialiser says.
+/// Those of the serialiser.
 pub fn serialize<S: Serializer>(
     octets: &impl AsRef<[u8]>,
     serializer: S,
@@ -49,11 +49,11 @@ pub fn serialize<S: Serializer>(
     serializer.serialize_str(&encode(octets.as_ref()))
 }
 
-/// Deserialises what [`serialize`] wrote, into anything made of a vector of octets.
+/// Deserialises octets into a type that can be made of a vector of octets.
 ///
 /// # Errors
 ///
-/// What the deserialiser says; a text that [`encode`] would not write; too many or too few octets.
+/// Those of the deserialiser; a text that [`encode`] does not return; too many or too few octets.
 pub fn deserialize<'de, T: TryFrom<Vec<u8>>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -62,7 +62,7 @@ pub fn deserialize<'de, T: TryFrom<Vec<u8>>, D: Deserializer<'de>>(
     T::try_from(octets).map_err(|_| Error::invalid_length(length, &"another number of octets"))
 }
 
-/// The same for a field that is an `Option`.
+/// Octets of an optional field in JSON.
 pub mod option {
     use alloc::string::String;
     use alloc::vec::Vec;
@@ -71,11 +71,11 @@ pub mod option {
     use serde::de::{Deserializer, Error};
     use serde::ser::Serializer;
 
-    /// Serialises octets, or nothing.
+    /// Serialises octets or `None`.
     ///
     /// # Errors
     ///
-    /// What the serialiser says.
+    /// Those of the serialiser.
     pub fn serialize<S: Serializer>(
         octets: &Option<impl AsRef<[u8]>>,
         serializer: S,
@@ -86,11 +86,11 @@ pub mod option {
         }
     }
 
-    /// Deserialises octets, or nothing.
+    /// Deserialises octets or `None`.
     ///
     /// # Errors
     ///
-    /// As [`deserialize`](super::deserialize).
+    /// As for [`deserialize`](super::deserialize).
     pub fn deserialize<'de, T: TryFrom<Vec<u8>>, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<T>, D::Error> {

@@ -1,8 +1,9 @@
-//! Transports for hard links, each a pure state machine: octets, link cues, commands and time go in;
-//! sends, events, asks for sockets and a deadline come out. No protocol touches a socket, a clock, a
-//! thread or the randomness of the system, so it runs in any event loop, under a fuzzer and in a replay.
+//! Transport protocols for difficult links, each a pure state machine: octets, link cues, commands and the time go
+//! in; events, asks for sockets, octets to send and a deadline come out. No protocol touches a socket, a clock,
+//! a thread or the random generator of the system, so each runs in any event loop, under a fuzzer and in a
+//! replay.
 //!
-//! The loop that drives every machine:
+//! Every machine is driven by one loop:
 //!
 //! ```no_run
 //! # use std::{io, io::Write as _};
@@ -10,6 +11,7 @@
 //!
 //! # struct Clock; impl Clock { fn now(&self) -> Instant { Instant::ZERO } }
 //! # fn answer<A>(_: farlink::Ask<A>) {}
+//! # fn read_ready() {}
 //! fn drain<M: Machine<Addr = ()>>(
 //!     machine: &mut M, tx: &mut Transmit<()>, clock: &Clock,
 //!     socket: &mut std::net::TcpStream, mut handle: impl FnMut(M::Event),
@@ -19,36 +21,48 @@
 //!             Output::Transmit => socket.write_all(tx.octets())?,
 //!             Output::Event(event) => handle(event),
 //!             Output::Ask(ask) => answer(ask),
+//!             Output::Yield => read_ready(), // without waiting
 //!             Output::Idle(deadline) => return Ok(deadline), // wait for input until then
-//!             Output::Done => return Ok(None),
+//!             Output::Done => return Ok(None), // close the socket
 //!         }
 //!     }
 //! }
 //! ```
 //!
-//! | protocol | standard | module |
-//! |---|---|---|
-//! | COTP class 0 over TPKT | ISO 8073 (RFC 905), RFC 1006, RFC 2126 | [`cotp`] |
-//! | LTP | RFC 5326, RFC 5327, CCSDS 734.1-B-1 | [`ltp`] |
+//! The rules of this loop are on the page of [`Machine`]. The [`guide`] has complete drivers in numbered steps,
+//! and the map of the crate.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | this one | the contract: [`Machine`] and its [`Output`], [`Ask`], [`Link`], [`Transmit`], [`Framing`], [`Path`], [`Hop`], [`Instant`], [`Seed`] |
+//! | [`cotp`] | COTP class 0 over TPKT: ISO 8073 (RFC 905), RFC 1006, RFC 2126 |
+//! | [`ltp`] | LTP: RFC 5326, RFC 5327, CCSDS 734.1-B-1 |
+//! | `adapters` | run machines on sockets, by threads, by tasks of tokio or by a runtime of your own |
+//! | `sim` | run machines in simulated time, over lines with delay, loss, NATs and contact windows |
+//! | `record` | record the calls of a machine in a file for Wireshark, and replay them octet by octet |
+//! | `laws` | check the rules of the contract, around each call or by generated scripts |
+//! | `wire` | a cursor over octets, and the error of a decoder |
+//! | `hex` | octets in JSON |
+//! | [`guide`] | how to write a driver and a machine, how to record and replay |
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `std` (default) | the standard library: `adapters::Clock`, panic capture in `laws` |
+//! | `std` (default) | the standard library: `adapters::Clock`, the capture of panics in `laws` |
 //! | `cotp` (default) | [`cotp`] |
 //! | `ltp` (default) | [`ltp`] |
-//! | `ltp-rsa` | signatures of LTP segments with RSA (`ltp::Signer`) |
+//! | `ltp-rsa` | signatures of LTP segments with RSA: `ltp::Signer` |
 //! | `blocking` | `adapters::blocking`: threads and sockets of the standard library |
 //! | `tokio` | `adapters::tokio`: tasks on a tokio runtime |
-//! | `offload` | `adapters::offload`: batches of datagrams in single calls of the system, large socket buffers |
-//! | `entropy` | `adapters::seed`: a seed drawn from the operating system |
+//! | `offload` | `adapters::offload`: batches of datagrams in one system call, large socket buffers |
+//! | `entropy` | `adapters::seed`: a seed from the random generator of the operating system |
 //! | `tracing` | reports of the adapters to `tracing` |
 //! | `portable-atomic` | builds for cores without compare-and-swap |
-//! | `laws` | `laws`: the rules of every machine as code |
-//! | `arbitrary` | commands, configurations and scripts out of arbitrary octets |
-//! | `serde` | commands, events, configurations and addresses as JSON or alike |
-//! | `record` | `record`: recordings that open in Wireshark and replay octet by octet |
-//! | `sim` | `sim`: a deterministic world of lines, NATs and faults in which machines meet |
-//! | `cli` | the `farlink` tool |
+//! | `laws` | `laws`, with what machines implement for it, and labels of PDUs for drawings |
+//! | `arbitrary` | commands, configurations and scripts generated from arbitrary octets |
+//! | `serde` | serialisation of commands, events, configurations and addresses |
+//! | `record` | `record` |
+//! | `sim` | `sim` |
+//! | `cli` | the command-line tool `farlink` |
 //!
 //! Without default features the crate is `no_std` and needs `alloc` alone.
 #![no_std]
@@ -108,3 +122,15 @@ pub use path::{Addr, Hop, Path, Proto, Tag};
 pub use seed::{Rng, Seed};
 pub use time::Instant;
 pub use transmit::{Limits, Transmit};
+
+/// The blocks of the README, compiled as tests.
+#[cfg(all(
+    doctest,
+    feature = "blocking",
+    feature = "cotp",
+    feature = "ltp",
+    feature = "record",
+    feature = "tokio"
+))]
+#[doc = include_str!("../README.md")]
+mod readme {}

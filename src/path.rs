@@ -1,25 +1,27 @@
-//! Where octets come from and go to.
+//! The addresses between which octets are sent.
 
 use core::fmt;
 use core::hash::Hash;
 use core::net::SocketAddr;
 
-/// What a machine is addressed by: [`Path`] on IP, [`Hop`] on a CSP network, `()` on one stream, a plain
-/// number where peers go by number.
+/// The address of a peer, a stream or an interface: [`Path`] on IP, [`Hop`] on a network of numbered
+/// interfaces, `()` on one stream, an integer in tests and simulations.
 pub trait Addr: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {
-    /// Returns the address of what carries the octets to this one, most often the address itself.
+    /// Returns the address of the socket or interface that carries octets to this address, by default the
+    /// address itself.
     ///
-    /// All ways from one UDP socket have that socket as their carrier: what is said of it, such as
-    /// [`Link::Full`](crate::Link::Full), holds of them all. Addresses with the same carrier follow it in
-    /// their order without a gap.
+    /// A cue of the carrier, such as [`Link::Full`](crate::Link::Full), applies to all addresses on it: the
+    /// carrier of a UDP path is its socket, that of a hop its interface. In the order of addresses, those of
+    /// one carrier directly follow it.
     #[must_use]
     fn carrier(self) -> Self {
         self
     }
 
-    /// Tells whether both addresses are of one host, whatever their ports.
+    /// Tells whether both addresses belong to one host, whatever their ports.
     ///
-    /// On a [`Path`] that is an equal remote IP address, with an equal scope id where IPv6 has one.
+    /// By default they have to be equal. Two [`Path`]s need equal remote IP addresses, with equal scope ids in
+    /// IPv6.
     #[must_use]
     fn same_host(self, other: Self) -> bool {
         self == other
@@ -31,7 +33,7 @@ impl Addr for Path {
     fn carrier(self) -> Self {
         match self.proto {
             Proto::Udp => Self::socket(Proto::Udp, self.local),
-            // An accepted stream lives on when its listener is closed.
+            // An accepted stream stays open when its listener is closed.
             Proto::Tcp => self,
         }
     }
@@ -45,7 +47,7 @@ impl Addr for Path {
     }
 }
 impl Addr for Hop {
-    /// The interface: what is said of it holds of every hop over it.
+    /// Returns the interface, whose cues apply to every hop over it.
     fn carrier(self) -> Self {
         Self { via: 0, ..self }
     }
@@ -55,37 +57,37 @@ impl Addr for u16 {}
 impl Addr for u32 {}
 impl Addr for u64 {}
 
-/// The transport under a [`Path`].
+/// The transport of a [`Path`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Proto {
-    /// Datagrams.
+    /// Datagrams over UDP.
     Udp,
-    /// A stream.
+    /// A stream over TCP.
     Tcp,
 }
 
-/// One way between two sockets.
+/// A pair of socket addresses with their transport, seen from the local end.
 ///
-/// `local` is what the socket is bound to, never the destination of a packet: a server with several
-/// addresses binds one socket each. A `remote` with port 0 means the socket itself: a bound UDP socket, or
-/// a TCP listener.
+/// `local` is the address to which the socket is bound, never the destination of a packet: a server with
+/// several addresses binds one socket to each. A `remote` with port 0 stands for the socket itself: a bound UDP
+/// socket, or a TCP listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Path {
-    /// Datagrams or a stream.
+    /// The transport.
     pub proto: Proto,
-    /// What this end is bound to.
+    /// The address of the local end.
     pub local: SocketAddr,
-    /// The other end.
+    /// The address of the remote end.
     pub remote: SocketAddr,
 }
 
 impl Path {
-    /// Names the UDP way from `local` to `remote`.
+    /// Returns the UDP path from `local` to `remote`.
     #[must_use]
     pub const fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
         Self {
@@ -95,7 +97,7 @@ impl Path {
         }
     }
 
-    /// Names the TCP way from `local` to `remote`.
+    /// Returns the TCP path from `local` to `remote`.
     #[must_use]
     pub const fn tcp(local: SocketAddr, remote: SocketAddr) -> Self {
         Self {
@@ -105,21 +107,21 @@ impl Path {
         }
     }
 
-    /// Names the socket bound to `local`, which has no peer.
+    /// Returns the path that stands for the socket bound to `local`.
     #[must_use]
     pub const fn socket(proto: Proto, local: SocketAddr) -> Self {
-        let nobody = match local {
+        let unspecified = match local {
             SocketAddr::V4(_) => core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
             SocketAddr::V6(_) => core::net::IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED),
         };
         Self {
             proto,
             local,
-            remote: SocketAddr::new(nobody, 0),
+            remote: SocketAddr::new(unspecified, 0),
         }
     }
 
-    /// Tells whether the path names a socket and not a way to a peer.
+    /// Tells whether the path stands for a socket, and not for a pair of addresses.
     #[must_use]
     pub const fn is_socket(&self) -> bool {
         self.remote.port() == 0
@@ -140,18 +142,18 @@ impl fmt::Display for Path {
     }
 }
 
-/// The next hop in a network of numbered interfaces.
+/// The next hop in a network of numbered interfaces, such as CSP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hop {
-    /// Which interface of this node.
+    /// The number of an interface of this node.
     pub interface: u8,
-    /// The link address of the next node on it.
+    /// The link address of the next node; 0 stands for the interface itself.
     pub via: u16,
 }
 
-/// A name that the caller gives to something long-lived; every event about it carries it back.
+/// A number by which the caller identifies a request or a session; every event about it carries it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

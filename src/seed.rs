@@ -1,14 +1,14 @@
-//! The only source of chance: a seed that the embedder gives.
+//! The seed, from which machines draw all random numbers.
 
 use core::fmt;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 
-/// 256 bits from which a machine derives every id and every jitter.
+/// 256 bits from which a machine derives every identifier and every random delay.
 ///
-/// Give a machine that meets strangers a seed from the operating system's generator: whoever knows the
-/// seed knows all ids to come. `Debug` therefore hides it.
+/// A machine on a network needs a seed from the random generator of the operating system: whoever knows the seed
+/// can predict all identifiers. `Debug` therefore hides it. In tests, `Seed::from(7)`.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -16,21 +16,22 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 pub struct Seed(#[cfg_attr(feature = "serde", serde(with = "crate::hex"))] [u8; 32]);
 
 impl Seed {
-    /// Takes 32 octets, best from the operating system's generator.
+    /// Makes a seed of 32 octets, which should come from the random generator of the operating system.
     #[must_use]
     pub const fn from_octets(octets: [u8; 32]) -> Self {
         Self(octets)
     }
 
-    /// Returns the octets, for a recording.
+    /// Returns the octets of the seed.
     #[must_use]
     pub const fn to_octets(&self) -> [u8; 32] {
         self.0
     }
 
-    /// Derives the seed of an owned machine.
+    /// Derives a seed for a machine inside this one.
     ///
-    /// Each name opens a stream of its own, so adding a part never moves the ids of the others.
+    /// Each name gives an independent seed, so that adding an inner machine does not change the identifiers of
+    /// the others.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
         let mut rng = ChaCha12Rng::from_seed(self.0);
@@ -40,7 +41,7 @@ impl Seed {
         Self(octets)
     }
 
-    /// Starts the generator of this seed.
+    /// Returns a random generator that starts from this seed.
     #[must_use]
     pub fn rng(&self) -> Rng {
         Rng(ChaCha12Rng::from_seed(self.0))
@@ -48,11 +49,11 @@ impl Seed {
 }
 
 impl From<u64> for Seed {
-    /// Spreads a small number over the seed: for tests, simulations and reproducible runs.
+    /// Makes a seed of a small number, for tests, simulations and reproducible runs.
     fn from(number: u64) -> Self {
         let mut octets = [0; 32];
-        for (place, octet) in octets.iter_mut().zip(number.to_le_bytes()) {
-            *place = octet;
+        for (to, octet) in octets.iter_mut().zip(number.to_le_bytes()) {
+            *to = octet;
         }
         Self(octets)
     }
@@ -64,7 +65,7 @@ impl fmt::Debug for Seed {
     }
 }
 
-/// FNV-1a over 64 bits. Bit 63 is set, so that no name shares the stream of `chance`, which is 0.
+/// FNV-1a over 64 bits. Bit 63 is set, so that no name shares stream 0, which is that of `rng`.
 fn stream_of(name: &str) -> u64 {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
         (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -72,7 +73,7 @@ fn stream_of(name: &str) -> u64 {
     hash | 1 << 63
 }
 
-/// A stream of numbers that nobody can foretell without the seed (`ChaCha12`).
+/// A random generator whose numbers cannot be predicted without the seed (`ChaCha12`).
 #[derive(Clone)]
 pub struct Rng(ChaCha12Rng);
 
@@ -82,12 +83,12 @@ impl Rng {
         self.0.next_u64()
     }
 
-    /// Fills `octets` with random ones.
+    /// Fills `octets` with random values.
     pub fn fill(&mut self, octets: &mut [u8]) {
         self.0.fill_bytes(octets);
     }
 
-    /// Returns a number below `bound`, each as likely as the others; 0 when `bound` is 0.
+    /// Returns a uniformly distributed number below `bound`, or 0 if `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 {
             return 0;
@@ -96,8 +97,8 @@ impl Rng {
         let bias = bound.wrapping_neg() % bound;
         loop {
             let wide = u128::from(self.next_u64()) * u128::from(bound);
-            // Bound: the low half of a 128 bit product, and a high half below `bound`.
-            #[expect(clippy::cast_possible_truncation, reason = "both halves are meant")]
+            // The low half of a 128 bit product, and a high half that is below `bound`.
+            #[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]
             let (high, low) = ((wide >> 64) as u64, wide as u64);
             if low >= bias {
                 return high;
@@ -135,15 +136,15 @@ mod tests {
 
     #[test]
     fn a_bounded_number_stays_below_its_bound_and_reaches_every_value() {
-        let mut chance = Seed::from(1).rng();
+        let mut rng = Seed::from(1).rng();
         let mut seen = [0_u32; 5];
 
         for _ in 0..1000 {
-            seen[usize::try_from(chance.below(5)).unwrap()] += 1;
+            seen[usize::try_from(rng.below(5)).unwrap()] += 1;
         }
 
         assert!(seen.iter().all(|&count| count > 150), "{seen:?}");
-        assert_eq!(chance.below(0), 0);
+        assert_eq!(rng.below(0), 0);
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! Time as the machines see it: a count of nanoseconds that somebody else keeps.
+//! The time that machines are given: a number of nanoseconds.
 
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
 use core::time::Duration;
 
-/// A point in time, in nanoseconds since an origin that the driver chose.
+/// A point in time, in nanoseconds since an origin that the driver chooses.
 ///
-/// It is a plain number so that it is equal in every run, can be written into a recording and needs no
-/// clock. The origin has no meaning of its own. A `u64` of nanoseconds lasts for 584 years; all
-/// arithmetic saturates at both ends.
+/// It is a plain number, so that it can be equal in every run, written into a recording and used without a
+/// clock. The origin has no meaning. A `u64` of nanoseconds lasts for 584 years; all arithmetic saturates at
+/// both ends.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -18,7 +18,7 @@ pub struct Instant(u64);
 impl Instant {
     /// The origin.
     pub const ZERO: Self = Self(0);
-    /// The last instant that can be expressed.
+    /// The last instant, 584 years after the origin.
     pub const MAX: Self = Self(u64::MAX);
 
     /// Returns the instant `nanos` nanoseconds after the origin.

@@ -1,4 +1,4 @@
-//! The buffer into which a machine writes what is to be sent.
+//! The buffer into which a machine writes what the driver sends.
 
 use alloc::vec::Vec;
 use core::num::NonZeroUsize;
@@ -7,15 +7,16 @@ use crate::Addr;
 
 /// How much one [`Transmit`] may hold.
 ///
-/// The limits decide what a poll gives, so a recording notes them.
+/// The limits decide what a poll writes, so a recording contains them. A protocol may limit its datagrams
+/// further; the smaller limit applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
-    /// Octets of one datagram.
+    /// Largest datagram, in octets.
     pub datagram: NonZeroUsize,
-    /// Datagrams of one send.
+    /// Most datagrams of one batch.
     pub batch: NonZeroUsize,
-    /// Octets of one send, datagrams or stream.
+    /// Most octets of one batch, or of one run of a stream.
     pub octets: NonZeroUsize,
 }
 
@@ -30,13 +31,13 @@ impl Limits {
         }
     }
 
-    /// One stream chunk of at most `octets`.
+    /// Returns the limits of a stream: at most `octets` at a time.
     #[must_use]
     pub const fn stream(octets: usize) -> Self {
         Self::new(octets, 1, octets)
     }
 
-    /// One datagram of at most `octets` at a time.
+    /// Returns the limits of a driver that sends one datagram of at most `octets` at a time.
     #[must_use]
     pub const fn single(octets: usize) -> Self {
         Self::new(octets, 1, octets)
@@ -44,7 +45,7 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Datagrams of 1472 octets (Ethernet less IPv4 and UDP headers), 44 in a send, 64 KiB in all.
+    /// Datagrams of 1472 octets (Ethernet without IPv4 and UDP headers), 44 in a batch, 64 KiB in all.
     fn default() -> Self {
         Self::new(1472, 44, 1 << 16)
     }
@@ -57,23 +58,46 @@ const fn at_least_one(number: usize) -> NonZeroUsize {
     }
 }
 
-/// What one send takes: datagrams of equal size to one destination, or a run of one stream.
+/// What one [`Output::Transmit`](crate::Output::Transmit) sends: a batch of datagrams to one destination, or
+/// octets of one stream.
 ///
-/// A batch is valid whatever the machine does: all datagrams have the length of the first, the last may
-/// be shorter, and nothing exceeds the [`Limits`].
+/// # What a driver sends
+///
+/// [`is_stream`](Self::is_stream) tells which of the two it is.
+///
+/// * **A batch holds one or more datagrams**, by default up to 44. All have the length
+///   [`segment_size`](Self::segment_size) but the last, which may be shorter; nothing exceeds the [`Limits`]. A
+///   driver sends each of [`datagrams`](Self::datagrams) by itself, or all of [`octets`](Self::octets) in one
+///   call with segmentation offload. Sending `octets` as one datagram would join them.
+/// * **Octets of a stream** have no boundaries; the driver sends [`octets`](Self::octets).
+///
+/// # What a driver does with the rest
+///
+/// A socket may take a part and then block (`WouldBlock`). The driver keeps the datagrams or octets that were
+/// not sent, with [`take_memory`](Self::take_memory) or as a copy, and gives
+/// [`Link::Full`](crate::Link::Full) for the [carrier](Addr::carrier) of the destination. It goes on polling with
+/// an empty buffer: the machine writes nothing more to that carrier, while timers, events and other
+/// destinations go on. Once the socket is writable it sends what it kept, and gives
+/// [`Link::Free`](crate::Link::Free) when nothing of it is left.
+///
+/// # What a machine writes
+///
+/// `poll` begins with [`clear`](Self::clear). [`push`](Self::push), [`push_row`](Self::push_row) and
+/// [`append`](Self::append) refuse what would make a batch invalid, so a batch is valid whatever the machine
+/// does. A refused datagram starts the next batch, after another poll.
 #[derive(Debug, Clone)]
 pub struct Transmit<A> {
     limits: Limits,
-    /// Behind what counts it keeps what was sent before: rows are written over that.
+    /// After `len` octets it keeps what was sent before, which rows overwrite.
     octets: Vec<u8>,
     len: usize,
-    run: Run<A>,
+    content: Content<A>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Run<A> {
+enum Content<A> {
     Empty,
-    /// `sealed`: the last datagram is shorter, so none may follow.
+    /// `sealed` says that the last datagram is shorter, so that none may follow.
     Datagrams {
         to: A,
         size: usize,
@@ -93,31 +117,31 @@ impl<A: Addr> Transmit<A> {
             limits,
             octets: Vec::new(),
             len: 0,
-            run: Run::Empty,
+            content: Content::Empty,
         }
     }
 
-    /// Makes an empty buffer out of memory that served before, so that many drivers share a few.
+    /// Makes an empty buffer of `memory`, so that many drivers can share a few allocations.
     #[must_use]
     pub const fn with_memory(limits: Limits, memory: Vec<u8>) -> Self {
         Self {
             limits,
             octets: memory,
             len: 0,
-            run: Run::Empty,
+            content: Content::Empty,
         }
     }
 
-    /// Takes the memory out, with the octets in it, and leaves the buffer empty.
+    /// Takes the memory out with the octets that were written, and leaves an empty buffer.
     #[must_use]
     pub fn take_memory(&mut self) -> Vec<u8> {
         self.octets.truncate(self.len);
         self.len = 0;
-        self.run = Run::Empty;
+        self.content = Content::Empty;
         core::mem::take(&mut self.octets)
     }
 
-    /// Returns the limits it was made with.
+    /// Returns the limits of the buffer.
     #[must_use]
     pub const fn limits(&self) -> Limits {
         self.limits
@@ -126,28 +150,28 @@ impl<A: Addr> Transmit<A> {
     /// Empties the buffer.
     pub const fn clear(&mut self) {
         self.len = 0;
-        self.run = Run::Empty;
+        self.content = Content::Empty;
     }
 
     /// Adds a datagram of `len` octets to `to`, written by `write`.
     ///
-    /// Returns false, without calling `write`, when it does not fit: another destination, a stream, more
-    /// than the limits, longer than the first one, behind a shorter one, or empty. `write` appends to the
-    /// vector it gets; another length than promised fails a debug assertion, and is cut or filled up with
-    /// zeros in release.
+    /// Returns false, without calling `write`, when the datagram does not fit: it is empty, exceeds the limits,
+    /// is longer than the first one or follows a shorter one, or the buffer holds another destination or a
+    /// stream. `write` appends `len` octets to the vector. Any other number fails a debug assertion; a release
+    /// build truncates the datagram or fills it up with zeros.
     pub fn push(&mut self, to: A, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         if len == 0 || len > self.room_for_datagram(to) {
             return false;
         }
         self.write(len, write);
-        self.run = match self.run {
-            Run::Datagrams { size, count, .. } => Run::Datagrams {
+        self.content = match self.content {
+            Content::Datagrams { size, count, .. } => Content::Datagrams {
                 to,
                 size,
                 count: count + 1,
                 sealed: len < size,
             },
-            Run::Empty | Run::Stream { .. } => Run::Datagrams {
+            Content::Empty | Content::Stream { .. } => Content::Datagrams {
                 to,
                 size: len,
                 count: 1,
@@ -159,8 +183,8 @@ impl<A: Addr> Transmit<A> {
 
     /// Adds up to `count` datagrams of `len` octets to `to`, as many as fit, and returns how many.
     ///
-    /// `write` is called for each, with memory in which something was sent before: it has to write all of
-    /// it. Of datagrams that are shorter than those before them only one can be added.
+    /// `write` is called for each with memory of earlier sends, all of which it has to overwrite. Only one
+    /// datagram can be added that is shorter than those before it.
     pub fn push_row(
         &mut self,
         to: A,
@@ -171,9 +195,9 @@ impl<A: Addr> Transmit<A> {
         if len == 0 || len > self.room_for_datagram(to) {
             return 0;
         }
-        let (size, before) = match self.run {
-            Run::Datagrams { size, count, .. } => (size, count),
-            Run::Empty | Run::Stream { .. } => (len, 0),
+        let (size, before) = match self.content {
+            Content::Datagrams { size, count, .. } => (size, count),
+            Content::Empty | Content::Stream { .. } => (len, 0),
         };
         let octets = (self.limits.octets.get() - self.len) / len;
         let batch = self.limits.batch.get() - before;
@@ -189,7 +213,7 @@ impl<A: Addr> Transmit<A> {
         let row = self.octets.get_mut(self.len..end).unwrap_or_default();
         row.chunks_exact_mut(len).for_each(write);
         self.len = end;
-        self.run = Run::Datagrams {
+        self.content = Content::Datagrams {
             to,
             size,
             count: before + added,
@@ -198,51 +222,43 @@ impl<A: Addr> Transmit<A> {
         added
     }
 
-    /// Adds `len` octets to the stream at `to`, written by `write`, without a boundary.
+    /// Adds `len` octets to the stream at `to`, written by `write`.
     ///
-    /// Returns false under the same conditions as [`push`](Self::push), and keeps `write` to its promise
-    /// in the same way.
+    /// Returns false, without calling `write`, when they do not fit: none, more than
+    /// [`room_in_stream`](Self::room_in_stream), or the buffer holds another stream or datagrams. `write` has to
+    /// append `len` octets, as for [`push`](Self::push).
     pub fn append(&mut self, to: A, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         if len == 0 || len > self.room_in_stream(to) {
             return false;
         }
         self.write(len, write);
-        self.run = Run::Stream { to };
+        self.content = Content::Stream { to };
         true
     }
 
-    /// Returns how many octets the next [`push`](Self::push) to `to` may have, or the next
-    /// [`append`](Self::append) once the buffer holds a stream.
-    #[must_use]
-    pub fn room(&self, to: A) -> usize {
-        if self.is_stream() {
-            self.room_in_stream(to)
-        } else {
-            self.room_for_datagram(to)
-        }
-    }
-
-    /// Returns how many octets the next [`append`](Self::append) to `to` may have.
+    /// Returns the largest number of octets that [`append`](Self::append) takes for the stream at `to`.
     #[must_use]
     pub fn room_in_stream(&self, to: A) -> usize {
-        match self.run {
-            Run::Datagrams { .. } => 0,
-            Run::Stream { to: taken } if taken != to => 0,
-            Run::Empty | Run::Stream { .. } => self.limits.octets.get() - self.len,
+        match self.content {
+            Content::Datagrams { .. } => 0,
+            Content::Stream { to: current } if current != to => 0,
+            Content::Empty | Content::Stream { .. } => self.limits.octets.get() - self.len,
         }
     }
 
-    fn room_for_datagram(&self, to: A) -> usize {
+    /// Returns the length of the longest datagram that [`push`](Self::push) takes for `to`; 0 if it takes none.
+    #[must_use]
+    pub fn room_for_datagram(&self, to: A) -> usize {
         let left = self.limits.octets.get() - self.len;
-        match self.run {
-            Run::Empty => left.min(self.limits.datagram.get()),
-            Run::Datagrams {
-                to: taken,
+        match self.content {
+            Content::Empty => left.min(self.limits.datagram.get()),
+            Content::Datagrams {
+                to: current,
                 size,
                 count,
                 sealed: false,
-            } if taken == to && count < self.limits.batch.get() => left.min(size),
-            Run::Datagrams { .. } | Run::Stream { .. } => 0,
+            } if current == to && count < self.limits.batch.get() => left.min(size),
+            Content::Datagrams { .. } | Content::Stream { .. } => 0,
         }
     }
 
@@ -254,49 +270,50 @@ impl<A: Addr> Transmit<A> {
         debug_assert_eq!(
             self.octets.len(),
             end,
-            "the closure wrote another length than it promised"
+            "the closure wrote another number of octets than announced"
         );
         self.octets.resize(end, 0);
         self.len = end;
     }
 
-    /// Tells whether it holds octets of a stream.
+    /// Tells whether the buffer holds octets of a stream.
     #[must_use]
     pub const fn is_stream(&self) -> bool {
-        matches!(self.run, Run::Stream { .. })
+        matches!(self.content, Content::Stream { .. })
     }
 
-    /// Tells whether it holds nothing.
+    /// Tells whether the buffer is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        matches!(self.run, Run::Empty)
+        matches!(self.content, Content::Empty)
     }
 
-    /// Returns the destination, once something was written.
+    /// Returns the destination, or `None` when the buffer is empty.
     #[must_use]
     pub const fn to(&self) -> Option<A> {
-        match self.run {
-            Run::Empty => None,
-            Run::Datagrams { to, .. } | Run::Stream { to } => Some(to),
+        match self.content {
+            Content::Empty => None,
+            Content::Datagrams { to, .. } | Content::Stream { to } => Some(to),
         }
     }
 
-    /// Returns all octets, datagrams back to back.
+    /// Returns all octets, with datagrams back to back.
     #[must_use]
     pub fn octets(&self) -> &[u8] {
         self.octets.get(..self.len).unwrap_or_default()
     }
 
-    /// Returns the length of every datagram but the last, which may be shorter; for a stream, of the whole.
+    /// Returns the length of every datagram but the last, which may be shorter; for a stream, the length of all
+    /// octets.
     #[must_use]
     pub const fn segment_size(&self) -> usize {
-        match self.run {
-            Run::Datagrams { size, .. } => size,
-            Run::Empty | Run::Stream { .. } => self.len,
+        match self.content {
+            Content::Datagrams { size, .. } => size,
+            Content::Empty | Content::Stream { .. } => self.len,
         }
     }
 
-    /// Returns the datagrams one by one; for a stream, the whole.
+    /// Returns the datagrams one by one; for a stream, all octets as one.
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.octets().chunks(self.segment_size().max(1))
     }
@@ -398,9 +415,9 @@ mod tests {
         let mut tx = Transmit::new(Limits::new(100, 2, 150));
 
         assert!(!push(&mut tx, NEAR, 101));
-        assert_eq!(tx.room(NEAR), 100);
+        assert_eq!(tx.room_for_datagram(NEAR), 100);
         assert!(push(&mut tx, NEAR, 100));
-        assert_eq!(tx.room(NEAR), 50);
+        assert_eq!(tx.room_for_datagram(NEAR), 50);
         assert!(push(&mut tx, NEAR, 50));
         assert!(!push(&mut tx, NEAR, 1), "the batch is full");
     }
@@ -410,10 +427,13 @@ mod tests {
         let mut tx = Transmit::new(Limits::stream(10));
 
         assert!(append(&mut tx, NEAR, 6));
-        assert_eq!(tx.room(NEAR), 4);
+        assert_eq!(
+            (tx.room_in_stream(NEAR), tx.room_for_datagram(NEAR)),
+            (4, 0)
+        );
         assert!(!append(&mut tx, NEAR, 5));
         assert!(append(&mut tx, NEAR, 4));
-        assert_eq!(tx.room(NEAR), 0);
+        assert_eq!(tx.room_in_stream(NEAR), 0);
     }
 
     #[test]
@@ -439,7 +459,7 @@ mod tests {
 
     #[test]
     #[cfg(not(debug_assertions))]
-    fn a_broken_promise_is_cut_or_filled_with_zeros() {
+    fn a_write_of_another_length_is_truncated_or_filled_with_zeros() {
         let mut tx = Transmit::new(Limits::default());
 
         assert!(tx.push(NEAR, 3, |out| out.extend_from_slice(b"longer")));
@@ -450,8 +470,8 @@ mod tests {
 
     #[test]
     #[cfg(debug_assertions)]
-    #[should_panic(expected = "another length than it promised")]
-    fn a_broken_promise_fails_a_debug_assertion() {
+    #[should_panic(expected = "another number of octets than announced")]
+    fn a_write_of_another_length_fails_a_debug_assertion() {
         let mut tx = Transmit::new(Limits::default());
 
         tx.push(NEAR, 3, |out| out.push(b'x'));

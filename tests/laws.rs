@@ -10,8 +10,6 @@ mod bodies;
 mod pair;
 mod tries;
 
-use core::num::NonZeroU16;
-
 use arbitrary::{Arbitrary as _, Unstructured};
 use bytes::Bytes;
 use farlink::cotp::{

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use farlink::record::{Capture, Flows, What};
+use farlink::record::{ArrivalKind, Capture, Flows};
 use serde_json::Value;
 
 const COTP: [&str; 6] = [
@@ -92,6 +92,18 @@ fn an_unknown_scenario_is_wrong_usage_and_the_known_ones_are_named() {
     for name in scenarios() {
         assert!(message.contains(name), "{message}");
     }
+}
+
+#[test]
+fn a_name_with_a_typing_error_gets_a_suggestion_and_no_name_gets_the_list() {
+    let stderr = |arguments: &[&str]| {
+        let output = sim(arguments);
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+
+    assert!(stderr(&["mras"]).contains("'mars'"));
+    assert!(stderr(&[]).contains("--list"));
 }
 
 #[test]
@@ -184,13 +196,13 @@ fn the_capture_holds_both_streams_whole() {
     let mut flows = Flows::new();
     let (mut began, mut ended, mut received) = (0, 0, [0, 0]);
     while let Some(packet) = capture.next_packet().unwrap() {
-        flows.packet(&packet, |arrival| match arrival.what {
-            What::Began => began += 1,
-            What::Ended => ended += 1,
-            What::Octets(octets) => {
+        flows.packet(&packet, |arrival| match arrival.kind {
+            ArrivalKind::Began => began += 1,
+            ArrivalKind::Ended => ended += 1,
+            ArrivalKind::Octets(octets) => {
                 received[usize::from(arrival.path.local.port() == 102)] += octets.len();
             }
-            other => assert_eq!(other, What::Began, "nothing else"),
+            other => assert_eq!(other, ArrivalKind::Began, "nothing else"),
         });
     }
 
@@ -239,7 +251,7 @@ fn the_file_to_mars_is_drawn_with_windows_losses_and_repairs() {
     }
 }
 
-/// Octets of a report or of data are what makes a repair, whatever serial numbers it has.
+/// Octets of a report or of data are kind makes a repair, whatever serial numbers it has.
 #[test]
 fn segments_are_named_and_repairs_are_known() {
     let objects = objects("ltp-mixed");

@@ -12,7 +12,6 @@ mod talk;
 mod vector_octets;
 
 use core::fmt::Write as _;
-use core::num::NonZeroU16;
 
 use bytes::Bytes;
 use captures::{
@@ -21,7 +20,7 @@ use captures::{
 };
 use farlink::cotp::{
     Config, ConnectionEnd, DataTpdu, DisconnectReason, DisconnectRequest, EndReason, ErrorReport,
-    Expedited, HEADER, Policy, ProtocolError, RejectCause, Selector, Tpdu, TpduSize, Tpkt,
+    Expedited, HEADER, Policy, ProtocolError, RejectCause, Selector, Strict, Tpdu, TpduSize, Tpkt,
 };
 use farlink::{Cause, Framing as _, Link};
 use talk::Talk;
@@ -339,18 +338,29 @@ mod odd_servers {
     }
 }
 
+/// Returns the deviations that are refused in a case.
+fn strict(case: &Case) -> Strict {
+    let refused = case
+        .ours
+        .strict
+        .as_deref()
+        .map(|name| Strict::from_name(name).expect("a flag"));
+    Strict::default() | refused.unwrap_or(Strict::empty())
+}
+
 /// A responder against the octets of an odd client.
 fn judge_client(file: &str, name: &str) {
     let (odd, at) = odd_case(file, name);
     let case = &odd.cases[at];
     let setup = &odd.setup;
     let config = Config {
-        reference: setup.reference.and_then(NonZeroU16::new),
+        reference: setup.reference,
         tpdu_size: setup
             .largest_tpdu
             .and_then(TpduSize::from_octets)
             .expect("a size"),
         order: order(setup.order.iter().copied()),
+        strict: strict(case),
         ..responder()
     };
     for pieces in [whole, singly] {
@@ -378,12 +388,13 @@ fn judge_server(file: &str, name: &str) {
     let setup = &odd.setup;
     let selector = |text: &Option<String>| text.as_deref().map(|text| Selector::new(unhex(text)));
     let config = Config {
-        reference: case.reference.and_then(NonZeroU16::new),
+        reference: case.reference,
         tpdu_size: setup
             .tpdu_size
             .and_then(TpduSize::from_octets)
             .expect("a size"),
         order: order(setup.order.iter().copied()),
+        strict: strict(case),
         ..Config::initiator(selector(&setup.calling), selector(&setup.called))
     };
     let greeting: Vec<Bytes> = case

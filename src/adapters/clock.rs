@@ -51,6 +51,13 @@ impl Clock {
         self.at(std::time::Instant::now())
     }
 
+    /// Reads the clock of the system.
+    #[cfg(feature = "blocking")]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
+    pub(crate) fn system_now() -> std::time::Instant {
+        std::time::Instant::now()
+    }
+
     /// Returns what this clock showed, or will show, at `moment`; zero before it was made.
     #[must_use]
     pub fn at(&self, moment: std::time::Instant) -> Instant {

@@ -1,6 +1,6 @@
 //! Drivers: what connects a machine to sockets, clocks, threads and tasks.
 //!
-//! Each is one loop, written against [`Machine`](crate::Machine) alone: drain the machine, then wait for
+//! All are one loop, written against [`Machine`](crate::Machine) alone: drain the machine, then wait for
 //! octets, a command or the deadline.
 
 #[cfg(feature = "blocking")]
@@ -13,17 +13,39 @@ pub mod cotp;
 #[cfg(feature = "entropy")]
 mod entropy;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
+mod event_loop;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod faces;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 mod factory;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod handle;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod interfaces;
 #[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
 pub mod ltp;
-#[cfg(any(feature = "blocking", feature = "offload", feature = "tokio"))]
-pub mod offload;
-#[cfg(feature = "tokio")]
-mod outbox;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod raw;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod runtime;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod scratch;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod shared;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub mod sockets;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod stream;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod table;
+#[cfg(feature = "blocking")]
+mod threads;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+#[cfg(feature = "offload")]
+pub mod udp;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod waiters;
 
 pub use clock::Clock;
 #[cfg(feature = "entropy")]
@@ -32,3 +54,5 @@ pub use entropy::seed;
 pub use factory::MachineFactory;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub use handle::{CommandError, Detached};
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+pub use shared::Closed;

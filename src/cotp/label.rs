@@ -5,6 +5,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
+use super::api::{ConnectionEnd, EndReason, Event};
 use super::tpkt::Tpkt;
 use super::wire::{Connect, DataTpdu, Tpdu};
 use crate::Framing as _;
@@ -12,24 +13,24 @@ use crate::Framing as _;
 /// TPDUs and messages that one label lists. Further ones are counted.
 const MAX_ITEMS: usize = 4;
 
-/// Labels the chunks of one direction of a stream by their TPDUs.
+/// TpduLabels the chunks of one direction of a stream by their TPDUs.
 ///
 /// A label lists the TPDUs that end in a chunk; `..` stands for one that only begins in it. The sizes of DTs are
 /// octets of user data, joined up to the `end` of their message.
 ///
 /// ```
-/// use farlink::cotp::Labels;
+/// use farlink::cotp::TpduLabels;
 ///
-/// let mut labels = Labels::default();
+/// let mut labels = TpduLabels::default();
 /// let run = [3, 0, 0, 8, 2, 0xf0, 0, b'a', 3, 0, 0, 9, 2, 0xf0, 0x80, b'b', b'c', 3];
 /// assert_eq!(labels.name(&run).as_deref(), Some("DT 1+2 end .."));
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Labels {
+pub struct TpduLabels {
     framing: Tpkt,
 }
 
-impl Labels {
+impl TpduLabels {
     /// Returns the label of the next chunk, or `None` if it is empty.
     pub fn name(&mut self, chunk: &[u8]) -> Option<String> {
         let mut line = LabelText::default();
@@ -49,6 +50,37 @@ impl Labels {
             line.items.push((String::from(".."), 1));
         }
         line.finish()
+    }
+}
+
+/// Returns a short label for an event, for ladder diagrams and logs.
+#[must_use]
+pub fn event_label(event: &Event) -> String {
+    match event {
+        Event::Indication(indication) => match &indication.called {
+            Some(called) => format!("called as {called}"),
+            None => "called".into(),
+        },
+        Event::Connected(agreed) => format!("connected, TPDU size {}", agreed.tpdu_size),
+        Event::Received(message) => format!("received {} octets", message.len()),
+        Event::Expedited(message) => format!("expedited {} octets", message.len()),
+        Event::Room => "room".into(),
+        Event::Flushed(_) => "flushed".into(),
+        Event::Failed(end) | Event::Closed(end) => end_label(end),
+        other @ Event::NonTpkt(_) => format!("{other:?}"),
+    }
+}
+
+fn end_label(end: &ConnectionEnd) -> String {
+    let reason = match &end.reason {
+        EndReason::NoConfirm(after) => format!("no answer within {after:?}"),
+        EndReason::Refused(request) => format!("refused: {}", request.reason),
+        EndReason::Declined(reason) => format!("declined: {reason}"),
+        other => other.to_string(),
+    };
+    match end.incomplete {
+        0 => reason,
+        octets => format!("{reason}, {octets} octets dropped"),
     }
 }
 
@@ -180,7 +212,7 @@ mod tests {
     }
 
     fn name(packets: &[Vec<u8>]) -> String {
-        Labels::default().name(&packets.concat()).unwrap()
+        TpduLabels::default().name(&packets.concat()).unwrap()
     }
 
     #[test]
@@ -212,7 +244,7 @@ mod tests {
     #[test]
     fn a_packet_belongs_to_the_chunk_in_which_it_ends() {
         let packets = [dt(10, true), dt(20, true)].concat();
-        let mut labels = Labels::default();
+        let mut labels = TpduLabels::default();
 
         assert_eq!(labels.name(&packets[..20]).unwrap(), "DT 10 end ..");
         assert_eq!(labels.name(&packets[20..25]).unwrap(), "..");
@@ -223,7 +255,7 @@ mod tests {
     fn octets_that_are_not_a_packet_are_counted() {
         let mut octets = CR.to_vec();
         octets.extend_from_slice(b"GET /");
-        let mut labels = Labels::default();
+        let mut labels = TpduLabels::default();
 
         let named = labels.name(&octets).unwrap();
 

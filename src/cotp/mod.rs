@@ -1,10 +1,10 @@
-//! COTP class 0 over TPKT: whole messages between named services, over TCP.
+//! COTP class 0 over TPKT: messages between services that are identified by selectors, over TCP.
 //!
-//! TCP carries octets and knows ports. COTP (ISO 8073 = X.224, class 0) in TPKT packets (RFC 1006,
-//! RFC 2126) makes messages of any length out of them, and names the service at each end by a
-//! [`Selector`]. It lies under IEC 61850 MMS, ICCP, S7comm, X.400 and X.500, T.120 and RDP.
+//! COTP (ISO 8073 = X.224, class 0) in TPKT packets (RFC 1006, RFC 2126) carries messages of any length on a TCP
+//! connection, and identifies the service at each end by a [`Selector`]. IEC 61850 MMS, ICCP, S7comm, X.400,
+//! X.500, T.120 and RDP run on it.
 //!
-//! A [`Connection`] is one end of one transport connection on one stream, which a driver connects or
+//! A [`Connection`] is one end of one transport connection on one byte stream, which a driver connects or
 //! accepts.
 //!
 //! ```text
@@ -19,7 +19,7 @@
 //!  Closed     |<-------------- FIN ----------------|
 //! ```
 //!
-//! Two ends in memory:
+//! An initiator and a responder in memory:
 //!
 //! ```
 //! use farlink::cotp::{Config, Connection, Event, Policy, Selector};
@@ -27,7 +27,7 @@
 //!
 //! const NOW: Instant = Instant::ZERO;
 //!
-//! /// Carries what one end sends to the other, and returns what it tells.
+//! /// Carries the octets of one end to the other, and returns the events of the first.
 //! fn carry(from: &mut Connection, to: &mut Connection) -> Vec<Event> {
 //!     let mut tx = Transmit::new(Limits::default());
 //!     let mut events = Vec::new();
@@ -58,25 +58,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # For whom what is there
+//! # Configuration by upper protocol
 //!
-//! | on top | set |
+//! | upper protocol | settings |
 //! |---|---|
 //! | IEC 61850 MMS, ICCP | [`Config::initiator`] with both selectors, e.g. `0001` |
-//! | hat-drivers | [`Selector::from`] an integer; [`Selector::to_number`] reads any width |
-//! | S7comm | selectors `0100` and `01` with rack and slot, [`Config::tpdu_size`] 1024, [`Proposal::extra`] for routing; the default [`Config::order`] is the one that LOGO! takes |
+//! | hat-drivers | [`Selector::from`] an integer; [`Selector::to_number`] for any width |
+//! | S7comm | selectors `0100` and `01` with rack and slot, [`Config::tpdu_size`] 1024, [`Proposal::extra`] for routing; LOGO! requires the default [`Config::order`] |
 //! | RDP | [`VariablePart::Opaque`], [`AfterHandshake::Pause`], [`Proposal::variable`] with [`Proposal::long_request`], [`Acceptance::variable`]; then [`Command::Detach`] for TLS, or [`NonTpkt::Offer`] for fast-path packets |
 //!
-//! # What is done
+//! # Conformance
 //!
-//! Sections of ISO 8073 are those of RFC 905, which prints its text.
+//! Sections of ISO 8073 are those of RFC 905, which has the same text.
 //!
-//! | section | what | done | where |
+//! | section | subject | implemented | where |
 //! |---|---|---|---|
 //! | RFC 1006 6, RFC 2126 4.3 | TPKT | yes | `tpkt.rs`, [`Tpkt`] |
-//! | ISO 8073 13.1 to 13.5, 13.7, 13.12 | CR, CC, DR, DT, ER as octets | yes | `wire.rs`, [`Tpdu`] |
-//! | ISO 8073 13.6, 13.8 to 13.11 | DC, ED, EA, AK, RJ | DC read; the others named | `wire.rs` |
-//! | ISO 8073 13.2.3, 13.3.4 | parameters | those of class 0; others are kept raw | `params.rs` |
+//! | ISO 8073 13.1 to 13.5, 13.7, 13.12 | encoding of CR, CC, DR, DT, ER | yes | `wire.rs`, [`Tpdu`] |
+//! | ISO 8073 13.6, 13.8 to 13.11 | DC, ED, EA, AK, RJ | DC; the others are recognised | `wire.rs` |
+//! | ISO 8073 13.2.3, 13.3.4 | parameters | those of class 0; others are ignored | `params.rs` |
 //! | ISO 8073 6.5, table 3 | connection establishment, classes 1 to 4 with class 0 as an alternative | yes | `handshake.rs` |
 //! | ISO 8073 6.5.4 j, RFC 1006 5, RFC 2126 6.4 | TPDU size | yes | `handshake.rs` |
 //! | X.224 6.5.4 k | preferred maximum TPDU size (0xF0) | yes | `handshake.rs` |
@@ -88,28 +88,30 @@
 //! | RFC 2126 4.2 | class 2 | no | |
 //! | RFC 2126 6.1, 6.2 | keep-alive, no delay | by the driver | |
 //!
-//! # Where it departs
+//! # Deviations
 //!
-//! Peers in the field decide where the standards leave a choice, or nobody keeps to them.
+//! Where the standards leave a choice, or deployed peers do not follow them, the behaviour is that of the peers:
 //!
-//! * What peers do against the letter is passed over and counted in [`Stats::tolerated`], unless
-//!   [`Strict`] says otherwise.
-//! * TPDU size codes 12 to 16 are accepted, though class 0 ends at 11 and ISO 8073 at 13; 16 means 65,531.
-//!   Codes below 7 and above 16 are refused, though a CR with one might be read without it (13.2.3): 0 and
-//!   1 would leave no room for data.
-//! * A CC that selects more than was proposed is clamped, by 0xF0 as well (6.5.4 j has an error).
-//! * A DR or ER ends the connection whatever its references say (6.9.4.2 a answers with a DC, which class 0
-//!   does not have). A CC for another reference fails without a DR.
-//! * A message may have 65,528 octets in one packet; RFC 1006 section 6 prints 65,524, but takes the header
-//!   off twice.
-//! * A request is accepted at any length, and sent up to 128 octets (13.3) unless
+//! * Deviations of a peer that decide nothing are tolerated and counted in [`Stats::tolerated`]. [`Strict`] makes
+//!   each of them an error.
+//! * TPDU size codes 12 to 16 are accepted, though class 0 ends at 11 and ISO 8073 at 13; 16 is 65,531 octets. Codes
+//!   below 7 and above 16 are refused, though a CR could be read without the parameter (13.2.3): 0 and 1 leave no
+//!   room for user data.
+//! * A size in the CC that exceeds the proposal is reduced to the proposal, as is one in 0xF0 (6.5.4 j has an
+//!   error).
+//! * References are not checked, as each connection has a stream of its own. A DR or ER ends the connection
+//!   whatever its references are (6.9.4.2 a answers with a DC, which class 0 does not have).
+//! * A variable part that begins with an octet below 0x80 is no list of parameters; see
+//!   [`VariablePart::Parameters`].
+//! * A packet holds up to 65,528 octets of user data. The 65,524 in RFC 1006 section 6 subtract the header twice.
+//! * A received CR may have any length. A sent CR has up to 128 octets (13.3), unless
 //!   [`Proposal::long_request`] is set. Selectors have no limit of their own.
-//! * An error on an open connection closes it without a word (6.22.3 has four choices), or behind an ER
-//!   with [`SendDisconnect::PROTOCOL_ERROR`]. Nothing is ever ignored: two ends could then disagree on where a
-//!   message ends.
-//! * Both selectors are echoed in the CC, which 13.3.4 a leaves open; clients of the snap7 family insist.
-//! * While the application decides on a request, what follows is held unread, a broken frame included. A
-//!   closing connection cuts no packets but to find the DC behind its DR; a timer ends it.
+//! * A protocol error on an open connection closes it, after an ER if
+//!   [`SendDisconnect::PROTOCOL_ERROR`] is set (6.22.3 has four choices). No TPDU is ignored, as both ends could then
+//!   disagree on where a message ends.
+//! * The CC repeats both selectors, which 13.3.4 a leaves open; clients of the snap7 family require it.
+//! * Octets behind a CR are not decoded before the application answers it. A closing connection decodes only a DC
+//!   that answers its DR, and a timer ends it.
 
 mod api;
 mod config;
@@ -137,7 +139,7 @@ pub use config::{
 };
 pub use connection::Connection;
 #[cfg(any(test, feature = "laws"))]
-pub use label::Labels;
+pub use label::{TpduLabels, event_label};
 pub use params::{MAX_TPDU, Parameters, Selector, TpduSize};
 #[cfg(any(test, feature = "laws"))]
 pub use subject::TpduCodec;

@@ -4,8 +4,8 @@
 //! |---|---|
 //! | [`map`] | What is each module for, what may it import, and where is a given thing? |
 //! | [`driver`] | How do I run a machine in an event loop that the crate has no adapter for? |
-//! | [`machine`] | How do I write a protocol, and what do I get for it? |
-//! | [`recording`] | How do I record what happens in production, and replay it in a test? |
+//! | `machine` (features `arbitrary`, `record`, `sim`) | How do I write a protocol, and what do I get for it? |
+//! | `recording` (feature `record`) | How do I record what happens in production, and replay it in a test? |
 //!
 //! The programs on these pages are those of the folder `examples`; each is compiled and run by CI.
 

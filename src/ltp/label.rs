@@ -6,6 +6,7 @@ use alloc::string::String;
 use core::fmt::Write as _;
 use core::ops::Range;
 
+use super::api::{Event, Side};
 use super::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId};
 use crate::kit::RangeSet;
 
@@ -18,9 +19,9 @@ const CLAIMS: usize = 2;
 /// Red octets, green ones and signals that were met before are sent again, whatever the segment looks like.
 ///
 /// ```
-/// use farlink::ltp::Labels;
+/// use farlink::ltp::SegmentLabels;
 ///
-/// let mut labels = Labels::default();
+/// let mut labels = SegmentLabels::default();
 /// let data = labels.name(&[3, 1, 9, 0, 4, 0, 2, 7, 0, b'h', b'i']);
 /// let report = labels.name(&[8, 1, 9, 0, 5, 7, 2, 0, 1, 0, 2]);
 /// let again = labels.name(&[3, 1, 9, 0, 4, 0, 2, 7, 0, b'h', b'i']);
@@ -30,13 +31,13 @@ const CLAIMS: usize = 2;
 /// assert_eq!((data.is_repeated, again.is_repeated), (false, true));
 /// ```
 #[derive(Debug, Clone, Default)]
-pub struct Labels {
+pub struct SegmentLabels {
     sessions: BTreeMap<SessionId, Known>,
 }
 
 /// What a ladder calls one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Label {
+pub struct SegmentLabel {
     /// Its name.
     pub text: String,
     /// Whether its octets, or the signal that it is, were sent before.
@@ -53,15 +54,15 @@ struct Known {
     signals: BTreeSet<(u8, u64)>,
 }
 
-impl Labels {
+impl SegmentLabels {
     /// Names the next datagram.
-    pub fn name(&mut self, datagram: &[u8]) -> Label {
+    pub fn name(&mut self, datagram: &[u8]) -> SegmentLabel {
         if datagram == [0; 4] {
-            return Label::of("keep-alive");
+            return SegmentLabel::of("keep-alive");
         }
         // Old memory may lie behind the reports of ION.
         let Ok((segment, _)) = Segment::decode_first(datagram) else {
-            return Label::of("malformed segment");
+            return SegmentLabel::of("malformed segment");
         };
         let mut text = words(&segment.body);
         let count = self.sessions.len();
@@ -75,14 +76,46 @@ impl Labels {
         if is_new {
             let _ = write!(text, " is {}", segment.session);
         }
-        Label {
+        SegmentLabel {
             text,
             is_repeated: known.meets(&segment.body),
         }
     }
 }
 
-impl Label {
+#[cfg(feature = "sim")]
+impl From<SegmentLabel> for crate::sim::Label {
+    fn from(label: SegmentLabel) -> Self {
+        Self {
+            text: label.text,
+            is_repeated: Some(label.is_repeated),
+        }
+    }
+}
+
+/// Returns a short label for an event, for ladder diagrams and logs.
+#[must_use]
+pub fn event_label(event: &Event) -> String {
+    match event {
+        Event::Complete { .. } => "complete".into(),
+        Event::Failed { by, reason, .. } => match by {
+            Side::Local => format!("gave up: {reason}"),
+            Side::Remote => format!("cancelled by the peer: {reason}"),
+        },
+        Event::Received { data, .. } => format!("received {} red octets", data.len()),
+        Event::Green { data, offset, .. } => {
+            // Bound: no platform has more than 64 bits in a usize.
+            format!("green {offset}..{}", offset + data.len() as u64)
+        }
+        Event::Cancelled { by, reason, .. } => match by {
+            Side::Local => format!("reception cancelled: {reason}"),
+            Side::Remote => format!("cancelled by the sender: {reason}"),
+        },
+        other => format!("{other:?}"),
+    }
+}
+
+impl SegmentLabel {
     fn of(text: &str) -> Self {
         Self {
             text: text.into(),
@@ -200,8 +233,8 @@ mod tests {
         number: 9,
     };
 
-    fn labels(bodies: &[Body<'_>]) -> alloc::vec::Vec<Label> {
-        let mut labels = Labels::default();
+    fn labels(bodies: &[Body<'_>]) -> alloc::vec::Vec<SegmentLabel> {
+        let mut labels = SegmentLabels::default();
         let name = |body: &Body<'_>| {
             let mut octets = alloc::vec::Vec::new();
             Segment::new(SESSION, *body).encode(&mut octets);
@@ -289,7 +322,7 @@ mod tests {
 
     #[test]
     fn what_is_no_segment_is_called_so() {
-        let mut labels = Labels::default();
+        let mut labels = SegmentLabels::default();
 
         assert_eq!(labels.name(&[0; 4]).text, "keep-alive");
         assert_eq!(labels.name(&[5, 1, 9, 0]).text, "malformed segment");

@@ -200,7 +200,7 @@ pub use auth::{PrivateKey, PublicKey};
 pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
-pub use label::{Label, Labels};
+pub use label::{SegmentLabel, SegmentLabels, event_label};
 #[cfg(any(test, feature = "laws"))]
 pub use laws::SegmentCodec;
 pub use line::LineEstimate;

@@ -192,6 +192,16 @@ impl<A: Addr> Engine<A> {
         self.waiting_octets
     }
 
+    /// Tells whether a [`take`](Self::take) of a client service would be answered at once.
+    #[must_use]
+    pub fn has_waiting(&self, client: u64) -> bool {
+        let opened = self.services.get(&client);
+        opened.is_some_and(|opened| {
+            let mut streams = opened.streams.iter();
+            !opened.queue.is_empty() || streams.any(|session| self.imports.contains_key(session))
+        })
+    }
+
     fn on_demand(&mut self, client: u64) -> Result<&mut ClientService, Error> {
         let opened = self.services.get_mut(&client);
         let opened = opened.ok_or(Error::NotOpen(client))?;

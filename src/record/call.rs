@@ -1,7 +1,7 @@
-//! The compact form in which calls ride in the options of packets.
+//! Records: the compact form of calls in the options of packets.
 //!
 //! A record is an opcode, the time since the record before (a zigzag varint), and its fields. Octets and
-//! JSON are not in it: they are the packets that lie before its end, in their order.
+//! JSON are not in it: they are the packets before its end, in their order.
 
 use alloc::vec::Vec;
 
@@ -12,17 +12,17 @@ use crate::Instant;
 /// One record.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Record<'a> {
-    /// Names the next address of the table, as JSON.
+    /// Adds an address to the table, as JSON.
     Address(&'a [u8]),
     /// Empties the table of addresses.
     Forget,
     /// The packets before are the content of this blob.
     Blob { digest: Digest, packets: u64 },
-    /// Something that has a time.
+    /// A call or its result, with its time.
     Call(Instant, Op<'a>),
 }
 
-/// What was called, or what came back.
+/// A call, or its result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Op<'a> {
     /// The machine was restored; a JSON packet says from what.
@@ -41,8 +41,8 @@ pub(super) enum Op<'a> {
     Datagrams { to: u32, packets: u64 },
     /// `poll` gave octets of a stream.
     Stream { to: u32, packets: u64 },
-    /// `poll` gave an empty transmit, against the law.
-    Nothing,
+    /// `poll` gave an empty transmit, in violation of the contract.
+    EmptyTransmit,
     /// `poll` gave an event; a JSON packet says which.
     Event,
     /// `poll` gave an ask; a JSON packet says which.
@@ -53,7 +53,7 @@ pub(super) enum Op<'a> {
     Idle(Option<Instant>),
     /// `poll` gave `Done`.
     Done,
-    /// `poll` was called and did not come back.
+    /// `poll` was called and did not return: the machine panicked.
     NoReturn,
 }
 
@@ -68,7 +68,7 @@ const ACCEPTED: u8 = 7;
 const REFUSED: u8 = 8;
 const DATAGRAMS: u8 = 9;
 const STREAM: u8 = 10;
-const NOTHING: u8 = 11;
+const EMPTY_TRANSMIT: u8 = 11;
 const EVENT: u8 = 12;
 const ASK: u8 = 13;
 const IDLE: u8 = 14;
@@ -78,13 +78,13 @@ const NO_RETURN: u8 = 17;
 const YIELD: u8 = 18;
 const RESTORE: u8 = 19;
 
-/// The time of the record before, which the next one counts from.
+/// The time of the record before, from which the next one counts.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Base(u64);
+pub(super) struct TimeBase(u64);
 
 impl Record<'_> {
     /// Appends the record.
-    pub(super) fn encode(&self, base: &mut Base, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, base: &mut TimeBase, out: &mut Vec<u8>) {
         match *self {
             Self::Address(json) => {
                 out.push(ADDRESS);
@@ -101,7 +101,7 @@ impl Record<'_> {
     }
 }
 
-fn encode_call(time: Instant, op: Op<'_>, base: &mut Base, out: &mut Vec<u8>) {
+fn encode_call(time: Instant, op: Op<'_>, base: &mut TimeBase, out: &mut Vec<u8>) {
     out.push(match op {
         Op::Restore => RESTORE,
         Op::Receive { .. } => RECEIVE,
@@ -111,7 +111,7 @@ fn encode_call(time: Instant, op: Op<'_>, base: &mut Base, out: &mut Vec<u8>) {
         Op::Refused(_) => REFUSED,
         Op::Datagrams { .. } => DATAGRAMS,
         Op::Stream { .. } => STREAM,
-        Op::Nothing => NOTHING,
+        Op::EmptyTransmit => EMPTY_TRANSMIT,
         Op::Event => EVENT,
         Op::Ask => ASK,
         Op::Yield => YIELD,
@@ -135,26 +135,28 @@ fn encode_call(time: Instant, op: Op<'_>, base: &mut Base, out: &mut Vec<u8>) {
     }
 }
 
-/// Takes the next record off the front of `records`: `Ok(None)` at their end, `Err` where there is none.
+/// Takes the next record from the front of `records`: `Ok(None)` at their end, `Err` if it is invalid.
 pub(super) fn decode<'a>(
     records: &mut &'a [u8],
-    base: &mut Base,
-) -> Result<Option<Record<'a>>, Garbled> {
+    base: &mut TimeBase,
+) -> Result<Option<Record<'a>>, InvalidRecord> {
     loop {
         let Some([opcode]) = take(records) else {
             return Ok(None);
         };
         if opcode != FILL {
-            return decode_one(opcode, records, base).map(Some).ok_or(Garbled);
+            return decode_one(opcode, records, base)
+                .map(Some)
+                .ok_or(InvalidRecord);
         }
     }
 }
 
-/// A record that cannot be read.
+/// An octet sequence that is no record.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Garbled;
+pub(super) struct InvalidRecord;
 
-fn decode_one<'a>(opcode: u8, records: &mut &'a [u8], base: &mut Base) -> Option<Record<'a>> {
+fn decode_one<'a>(opcode: u8, records: &mut &'a [u8], base: &mut TimeBase) -> Option<Record<'a>> {
     match opcode {
         ADDRESS => return Some(Record::Address(read_octets(records)?)),
         FORGET => return Some(Record::Forget),
@@ -169,15 +171,15 @@ fn decode_one<'a>(opcode: u8, records: &mut &'a [u8], base: &mut Base) -> Option
     base.0 = time;
     let op = match opcode {
         RECEIVE => {
-            let (from, packets) = read_place(records)?;
+            let (from, packets) = read_address(records)?;
             Op::Receive { from, packets }
         }
         DATAGRAMS => {
-            let (to, packets) = read_place(records)?;
+            let (to, packets) = read_address(records)?;
             Op::Datagrams { to, packets }
         }
         STREAM => {
-            let (to, packets) = read_place(records)?;
+            let (to, packets) = read_address(records)?;
             Op::Stream { to, packets }
         }
         RESTORE => Op::Restore,
@@ -185,7 +187,7 @@ fn decode_one<'a>(opcode: u8, records: &mut &'a [u8], base: &mut Base) -> Option
         COMMAND => Op::Command,
         ACCEPTED => Op::Accepted,
         REFUSED => Op::Refused(read_octets(records)?),
-        NOTHING => Op::Nothing,
+        EMPTY_TRANSMIT => Op::EmptyTransmit,
         EVENT => Op::Event,
         ASK => Op::Ask,
         YIELD => Op::Yield,
@@ -198,7 +200,7 @@ fn decode_one<'a>(opcode: u8, records: &mut &'a [u8], base: &mut Base) -> Option
     Some(Record::Call(Instant::from_nanos(time), op))
 }
 
-fn read_place(records: &mut &[u8]) -> Option<(u32, u64)> {
+fn read_address(records: &mut &[u8]) -> Option<(u32, u64)> {
     let at = u32::try_from(read_varint(records)?).ok()?;
     Some((at, read_varint(records)?))
 }
@@ -217,7 +219,7 @@ fn read_length(records: &mut &[u8]) -> Option<usize> {
     usize::try_from(read_varint(records)?).ok()
 }
 
-/// Writes the way from one time to another; it wraps, so any two times will do.
+/// Writes the difference of two times; it wraps, so that any two times can follow each other.
 fn write_span(out: &mut Vec<u8>, from: u64, to: u64) {
     let span = to.wrapping_sub(from).cast_signed();
     // Zigzag: small spans stay short in both directions.
@@ -293,7 +295,7 @@ mod tests {
                     packets: 300,
                 },
             ),
-            Record::Call(at(8), Op::Nothing),
+            Record::Call(at(8), Op::EmptyTransmit),
             Record::Call(at(8), Op::Event),
             Record::Call(at(8), Op::Ask),
             Record::Call(at(8), Op::Yield),
@@ -309,13 +311,13 @@ mod tests {
             Record::Forget,
         ];
         let mut octets = Vec::new();
-        let mut base = Base::default();
+        let mut base = TimeBase::default();
         for record in &records {
             record.encode(&mut base, &mut octets);
             octets.push(FILL);
         }
 
-        let (mut rest, mut base) = (octets.as_slice(), Base::default());
+        let (mut rest, mut base) = (octets.as_slice(), TimeBase::default());
         for record in &records {
             assert_eq!(decode(&mut rest, &mut base).unwrap(), Some(*record));
         }
@@ -325,7 +327,7 @@ mod tests {
     #[test]
     fn a_bare_poll_takes_few_octets() {
         let mut octets = Vec::new();
-        let mut base = Base(1_000_000_000);
+        let mut base = TimeBase(1_000_000_000);
         let now = Instant::from_nanos(1_000_050_000);
 
         Record::Call(now, Op::Idle(None)).encode(&mut base, &mut octets);

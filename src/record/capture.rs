@@ -1,34 +1,35 @@
-//! Reads the packets of captures, whoever made them: pcap and pcapng, in both orders of octets.
+//! Reads the packets of captures of any program: pcap and pcapng, in both byte orders.
 
 use alloc::vec::Vec;
 
 use super::ReadError;
 use super::pcapng::{
-    Block, Blocks, Direction, FLAGS, INTERFACE, OBSOLETE_PACKET, OFFSET, Options, Order, PACKET,
-    Packet as PacketBlock, RESOLUTION, SECTION, SIMPLE_PACKET, padding, take_slice,
+    Block, Blocks, FLAGS, INTERFACE, OBSOLETE_PACKET, OFFSET, Options, Order, PACKET,
+    Packet as PacketBlock, PacketDirection, RESOLUTION, SECTION, SIMPLE_PACKET, padding,
+    take_slice,
 };
 use crate::Instant;
 
 /// One packet of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packet<'a> {
-    /// The octet in the file at which its record begins.
+pub struct CapturedPacket<'a> {
+    /// The offset of its record in the file.
     pub at: usize,
-    /// When it was captured, in time since 1970, or since the origin of a recording.
+    /// The time of capture, since 1970 or since the origin of a recording.
     pub time: Instant,
-    /// What it begins with: a `LINKTYPE` number.
+    /// The `LINKTYPE` of its first header.
     pub link_type: u16,
-    /// Which way it went, if the capture says so.
-    pub direction: Option<Direction>,
-    /// What was captured of it.
+    /// Its direction, if the capture has it.
+    pub direction: Option<PacketDirection>,
+    /// The captured octets.
     pub octets: &'a [u8],
-    /// How long it was on the wire.
+    /// The length on the wire, in octets.
     pub length: usize,
 }
 
-/// Walks over the packets of a capture.
+/// A reader of the packets of a capture.
 ///
-/// It borrows from the file and copies nothing. Blocks and options that hold no packets are passed over.
+/// It borrows from the file and copies nothing. Blocks without packets are skipped.
 #[derive(Debug, Clone)]
 pub struct Capture<'a>(Format<'a>);
 
@@ -39,11 +40,11 @@ enum Format<'a> {
 }
 
 impl<'a> Capture<'a> {
-    /// Reads the beginning of a capture.
+    /// Reads the header of a capture.
     ///
     /// # Errors
     ///
-    /// [`ReadError::NotACapture`], when it is not one.
+    /// [`ReadError::NotACapture`], when the file is no capture.
     pub fn open(file: &'a [u8]) -> Result<Self, ReadError> {
         if let Some(pcap) = Pcap::open(file) {
             return Ok(Self(Format::Pcap(pcap)));
@@ -55,19 +56,19 @@ impl<'a> Capture<'a> {
         })))
     }
 
-    /// Gives the next packet, or `None` at the end and where the file was cut.
+    /// Returns the next packet, or `None` at the end and where the file was truncated.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Malformed`], where nothing can be read any more.
-    pub fn next_packet(&mut self) -> Result<Option<Packet<'a>>, ReadError> {
+    /// [`ReadError::Malformed`], after which nothing can be read.
+    pub fn next_packet(&mut self) -> Result<Option<CapturedPacket<'a>>, ReadError> {
         match &mut self.0 {
             Format::Pcap(pcap) => pcap.next(),
             Format::Pcapng(pcapng) => pcapng.next(),
         }
     }
 
-    /// Tells, after the last packet, whether the file ends in the middle of one.
+    /// Tells, after the last packet, whether the file ends within another.
     #[must_use]
     pub const fn is_cut(&self) -> bool {
         match &self.0 {
@@ -101,9 +102,9 @@ impl<'a> Pcap<'a> {
             _ if magic.swap_bytes() == NANOSECONDS => (Order::Big, 1),
             _ => return None,
         };
-        // Version, time zone, accuracy and the longest packet tell nothing that is needed.
+        // Version, time zone, accuracy and snapshot length are not needed.
         take_slice(&mut rest, 16)?;
-        // The upper half may tell the length of a frame check sequence.
+        // The upper half may hold the length of a frame check sequence.
         let link_type = order.u32(&mut rest)?.to_le_bytes();
         Some(Self {
             file,
@@ -114,12 +115,12 @@ impl<'a> Pcap<'a> {
         })
     }
 
-    fn next(&mut self) -> Result<Option<Packet<'a>>, ReadError> {
+    fn next(&mut self) -> Result<Option<CapturedPacket<'a>>, ReadError> {
         let Some((packet, end)) = self.read() else {
             return Ok(None);
         };
-        let Packet { at, length, .. } = packet;
-        // Not every writer respects the limit of its header, but nobody captures a gigabyte at once.
+        let CapturedPacket { at, length, .. } = packet;
+        // Not every writer respects the snapshot length in its header, but no packet has a gigabyte.
         if length > 1 << 30 {
             let what = "the length of a packet";
             return Err(ReadError::Malformed { at, what });
@@ -128,7 +129,7 @@ impl<'a> Pcap<'a> {
         Ok(Some(packet))
     }
 
-    fn read(&self) -> Option<(Packet<'a>, usize)> {
+    fn read(&self) -> Option<(CapturedPacket<'a>, usize)> {
         let mut rest = self.file.get(self.at..)?;
         let whole = rest.len();
         let seconds = u64::from(self.order.u32(&mut rest)?);
@@ -136,7 +137,7 @@ impl<'a> Pcap<'a> {
         let captured = usize::try_from(self.order.u32(&mut rest)?).ok()?;
         let length = usize::try_from(self.order.u32(&mut rest)?).ok()?;
         let octets = take_slice(&mut rest, captured)?;
-        let packet = Packet {
+        let packet = CapturedPacket {
             at: self.at,
             time: Instant::from_nanos(seconds * 1_000_000_000 + fraction * self.unit),
             link_type: self.link_type,
@@ -151,21 +152,21 @@ impl<'a> Pcap<'a> {
 #[derive(Debug, Clone)]
 struct Pcapng<'a> {
     blocks: Blocks<'a>,
-    /// Those of the current section.
-    interfaces: Vec<Interface>,
+    /// The interfaces of the current section.
+    interfaces: Vec<CaptureInterface>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Interface {
+struct CaptureInterface {
     link_type: u16,
-    /// The most octets captured of one packet; 0 is no limit.
-    most: u32,
+    /// The snapshot length in octets; 0 is no limit.
+    snap_length: u32,
     resolution: u8,
     offset: i64,
 }
 
 impl<'a> Pcapng<'a> {
-    fn next(&mut self) -> Result<Option<Packet<'a>>, ReadError> {
+    fn next(&mut self) -> Result<Option<CapturedPacket<'a>>, ReadError> {
         while let Some(block) = self.blocks.next()? {
             let packet = match block.kind {
                 SECTION => {
@@ -185,7 +186,7 @@ impl<'a> Pcapng<'a> {
                 Some(packet) => Ok(Some(packet)),
                 None => Err(malformed(
                     &block,
-                    "a packet of an unknown interface, or cut short",
+                    "a packet of an unknown interface, or truncated",
                 )),
             };
         }
@@ -195,16 +196,16 @@ impl<'a> Pcapng<'a> {
     fn interface(&mut self, block: &Block<'a>) -> Result<(), ReadError> {
         let order = block.order;
         let mut body = block.body;
-        let (Some(link_type), Some(_), Some(most)) = (
+        let (Some(link_type), Some(_), Some(snap_length)) = (
             order.u16(&mut body),
             order.u16(&mut body),
             order.u32(&mut body),
         ) else {
-            return Err(malformed(block, "an interface cut short"));
+            return Err(malformed(block, "a truncated interface"));
         };
-        let mut interface = Interface {
+        let mut interface = CaptureInterface {
             link_type,
-            most,
+            snap_length,
             resolution: 6,
             offset: 0,
         };
@@ -222,7 +223,7 @@ impl<'a> Pcapng<'a> {
         Ok(())
     }
 
-    fn enhanced(&self, block: &Block<'a>) -> Option<Packet<'a>> {
+    fn enhanced(&self, block: &Block<'a>) -> Option<CapturedPacket<'a>> {
         let packet = PacketBlock::read(block)?;
         let interface = self
             .interfaces
@@ -231,37 +232,37 @@ impl<'a> Pcapng<'a> {
         let order = block.order;
         let flags = packet.options.clone().find(|(code, _)| *code == FLAGS);
         let flags = flags.and_then(|(_, mut flags)| order.u32(&mut flags));
-        Some(Packet {
+        Some(CapturedPacket {
             at: block.at,
             time: interface.time(packet.time),
             link_type: interface.link_type,
-            direction: flags.and_then(Direction::from_flags),
+            direction: flags.and_then(PacketDirection::from_flags),
             octets: packet.octets,
             length: length.max(packet.octets.len()),
         })
     }
 
-    /// A packet without a time, of the first interface, as long as the interface lets it be.
-    fn simple(&self, block: &Block<'a>) -> Option<Packet<'a>> {
+    /// Reads a packet without a time, which is of the first interface and has at most its snapshot length.
+    fn simple(&self, block: &Block<'a>) -> Option<CapturedPacket<'a>> {
         let interface = self.interfaces.first()?;
         let mut body = block.body;
         let length = usize::try_from(block.order.u32(&mut body)?).ok()?;
-        let most = match interface.most {
+        let limit = match interface.snap_length {
             0 => usize::MAX,
-            most => usize::try_from(most).ok()?,
+            limit => usize::try_from(limit).ok()?,
         };
-        Some(Packet {
+        Some(CapturedPacket {
             at: block.at,
             time: Instant::ZERO,
             link_type: interface.link_type,
             direction: None,
-            octets: take_slice(&mut body, length.min(most))?,
+            octets: take_slice(&mut body, length.min(limit))?,
             length,
         })
     }
 
-    /// The predecessor of the enhanced packet, with a count of drops beside the interface.
-    fn obsolete(&self, block: &Block<'a>) -> Option<Packet<'a>> {
+    /// Reads the predecessor of the enhanced packet block, which has a count of drops after the interface.
+    fn obsolete(&self, block: &Block<'a>) -> Option<CapturedPacket<'a>> {
         let order = block.order;
         let mut body = block.body;
         let interface = usize::from(order.u16(&mut body)?);
@@ -272,7 +273,7 @@ impl<'a> Pcapng<'a> {
         let length = usize::try_from(order.u32(&mut body)?).ok()?;
         let octets = take_slice(&mut body, captured)?;
         body.get(padding(captured)..)?;
-        Some(Packet {
+        Some(CapturedPacket {
             at: block.at,
             time: interface.time(u64::from(high) << 32 | u64::from(low)),
             link_type: interface.link_type,
@@ -287,8 +288,8 @@ fn malformed(block: &Block<'_>, what: &'static str) -> ReadError {
     ReadError::Malformed { at: block.at, what }
 }
 
-impl Interface {
-    /// Turns a count of units into nanoseconds. The top bit of the resolution says: powers of two.
+impl CaptureInterface {
+    /// Converts a number of units to nanoseconds. The top bit of the resolution stands for powers of two.
     fn time(&self, units: u64) -> Instant {
         let power = u32::from(self.resolution & 0x7f);
         let units = u128::from(units);

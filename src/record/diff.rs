@@ -1,4 +1,4 @@
-//! Two sides of a difference, side by side.
+//! Prints the recorded and the replayed result of a call side by side.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -8,29 +8,29 @@ use core::fmt;
 use super::json::pretty;
 use crate::Instant;
 
-/// Octets in one row.
+/// Octets of one row.
 const ROW: usize = 16;
-/// Rows and lines shown before and behind the first difference.
+/// Rows and lines printed before and after the first difference.
 const BEFORE: usize = 3;
-const BEHIND: usize = 8;
+const AFTER: usize = 8;
 /// Characters of one side.
 const WIDTH: usize = 72;
 
-/// The first call at which a replay went another way.
+/// The first call that had another result in the replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
     /// The number of the call, counted from 1.
     pub number: u64,
-    /// When it was made.
+    /// The time of the call.
     pub time: Instant,
-    /// What was called.
+    /// The name of the call.
     pub call: String,
     /// The last input before it.
     pub after: Option<String>,
-    /// What came back when it was recorded, in lines that stand beside those of `replayed`.
+    /// The recorded result, in lines that correspond to those of `replayed`.
     pub recorded: Vec<String>,
-    /// What came back in the replay.
+    /// The result of the replay.
     pub replayed: Vec<String>,
 }
 
@@ -57,31 +57,38 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What came back from a call.
+/// The result of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Side {
-    /// One line that says it all.
+    /// One line.
     Line(String),
-    /// JSON behind a word.
+    /// JSON with a title.
     Json(&'static str, Vec<u8>),
-    /// Datagrams, or one run of a stream.
-    Octets { title: String, pieces: Vec<Vec<u8>> },
+    /// Datagrams, or octets of a stream as one.
+    Octets {
+        title: String,
+        datagrams: Vec<Vec<u8>>,
+    },
 }
 
-/// Lays two sides out so that their first difference is in sight.
+/// Returns the lines of both sides around their first difference.
 pub(super) fn lay_out(recorded: &Side, replayed: &Side) -> (Vec<String>, Vec<String>) {
-    if let (Side::Octets { pieces: one, .. }, Side::Octets { pieces: other, .. }) =
-        (recorded, replayed)
+    if let (
+        Side::Octets { datagrams: one, .. },
+        Side::Octets {
+            datagrams: other, ..
+        },
+    ) = (recorded, replayed)
     {
-        let piece = first_difference(one, other);
-        return match (one.get(piece), other.get(piece)) {
+        let number = first_difference(one, other);
+        return match (one.get(number), other.get(number)) {
             (Some(a), Some(b)) => {
                 let at = Some(first_difference(a, b));
-                (rows(recorded, piece, at), rows(replayed, piece, at))
+                (rows(recorded, number, at), rows(replayed, number, at))
             }
-            // The same octets to another place.
+            // The same octets to another address.
             (None, None) => (rows(recorded, 0, None), rows(replayed, 0, None)),
-            _ => (rows(recorded, piece, None), rows(replayed, piece, None)),
+            _ => (rows(recorded, number, None), rows(replayed, number, None)),
         };
     }
     let (one, other) = (lines(recorded), lines(replayed));
@@ -113,24 +120,24 @@ fn lines(side: &Side) -> Vec<String> {
     }
 }
 
-/// Shows one piece around the octet `at`, with a mark under it.
-fn rows(side: &Side, piece: usize, at: Option<usize>) -> Vec<String> {
-    let Side::Octets { title, pieces } = side else {
+/// Prints one datagram around the octet `at`, with a mark under it.
+fn rows(side: &Side, number: usize, at: Option<usize>) -> Vec<String> {
+    let Side::Octets { title, datagrams } = side else {
         return Vec::new();
     };
     let mut shown = alloc::vec![title.clone()];
-    let Some(octets) = pieces.get(piece) else {
-        shown.push(format!("no datagram {}", piece + 1));
+    let Some(octets) = datagrams.get(number) else {
+        shown.push(format!("no datagram {}", number + 1));
         return shown;
     };
-    if pieces.len() > 1 {
-        let (number, length) = (piece + 1, octets.len());
+    if datagrams.len() > 1 {
+        let (number, length) = (number + 1, octets.len());
         shown.push(format!("datagram {number}, {length} octets"));
     }
     let marked = at.map(|at| at / ROW);
     let first = marked.unwrap_or(0).saturating_sub(BEFORE);
     let rows = octets.chunks(ROW).enumerate().skip(first);
-    for (row, octets) in rows.take(BEFORE + BEHIND) {
+    for (row, octets) in rows.take(BEFORE + AFTER) {
         let digits: Vec<String> = octets.iter().map(|octet| format!("{octet:02x}")).collect();
         shown.push(format!("{:04x}  {}", row * ROW, digits.join(" ")));
         if let Some(at) = at.filter(|at| at / ROW == row) {
@@ -140,12 +147,12 @@ fn rows(side: &Side, piece: usize, at: Option<usize>) -> Vec<String> {
     shown
 }
 
-/// Shows the lines around line `at`, long ones around the character `focus`.
+/// Returns the lines around line `at`, long ones truncated around the character `focus`.
 fn window(lines: &[String], at: usize, focus: usize) -> Vec<String> {
     let first = at.saturating_sub(BEFORE).max(1);
-    // The first line says what it is, so it stays.
+    // The first line is the title.
     let title = lines.iter().take(1);
-    let shown = title.chain(lines.iter().skip(first).take(BEFORE + BEHIND));
+    let shown = title.chain(lines.iter().skip(first).take(BEFORE + AFTER));
     shown.map(|line| clip(line, focus)).collect()
 }
 
@@ -157,6 +164,6 @@ fn clip(line: &str, focus: usize) -> String {
     let start = focus.saturating_sub(WIDTH / 2).min(length - WIDTH);
     let middle: String = line.chars().skip(start).take(WIDTH).collect();
     let ahead = if start > 0 { ".." } else { "" };
-    let behind = if start + WIDTH < length { ".." } else { "" };
-    format!("{ahead}{middle}{behind}")
+    let after = if start + WIDTH < length { ".." } else { "" };
+    format!("{ahead}{middle}{after}")
 }

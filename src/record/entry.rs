@@ -1,4 +1,4 @@
-//! The calls of a recording, for whoever wants to look at them.
+//! The entries of a recording: calls and results, for display.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -9,75 +9,75 @@ use super::call::Op;
 use super::recording::Calls;
 use crate::Instant;
 
-/// One call, or the answer to a command.
+/// One call with its result, the answer to a command, or the snapshot of a restored machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry<'c> {
     /// The number of the call, counted from 1.
     pub number: u64,
-    /// The time that the machine was told.
+    /// The time of the call.
     pub time: Instant,
-    /// What happened.
-    pub act: Act<'c>,
+    /// The call and its result.
+    pub kind: EntryKind<'c>,
 }
 
-/// What happened. Addresses, cues, commands, events and asks are JSON texts.
+/// The call and its result. Addresses, cues, commands, events and asks are JSON texts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Act<'c> {
+pub enum EntryKind<'c> {
     /// The machine was restored: `{"snapshot":..}`. Payloads over 4 KiB appear as `{"$blob":..}`.
     Restore(Cow<'c, str>),
-    /// Octets came.
+    /// Octets were received.
     Receive {
-        /// From where.
+        /// The source address.
         from: Cow<'c, str>,
         /// A datagram, or a chunk of a stream.
         octets: Cow<'c, [u8]>,
     },
-    /// A link cue came: `{"link":..,"at":..}`.
+    /// A link cue was given: `{"link":..,"at":..}`.
     Link(Cow<'c, str>),
-    /// The application gave a command: `{"command":..}`. Payloads over 4 KiB appear as `{"$blob":..}`.
+    /// A command was given: `{"command":..}`. Payloads over 4 KiB appear as `{"$blob":..}`.
     Command(Cow<'c, str>),
     /// The command before was accepted.
     Accepted,
     /// The command before was refused, for this reason.
     Refused(Cow<'c, str>),
-    /// A poll gave datagrams.
+    /// A poll sent datagrams.
     Datagrams {
-        /// To where.
+        /// The destination address.
         to: Cow<'c, str>,
-        /// One by one.
+        /// The datagrams in their order.
         datagrams: Vec<&'c [u8]>,
     },
-    /// A poll gave octets of a stream.
+    /// A poll sent octets of a stream.
     Stream {
-        /// To where.
+        /// The destination address.
         to: Cow<'c, str>,
         /// The octets.
         octets: Cow<'c, [u8]>,
     },
-    /// A poll gave an event: `{"event":..}`.
+    /// A poll returned an event: `{"event":..}`.
     Event(Cow<'c, str>),
-    /// A poll gave an ask: `{"ask":..}`.
+    /// A poll returned an ask: `{"ask":..}`.
     Ask(Cow<'c, str>),
-    /// A poll gave way to other inputs, with work left.
+    /// A poll returned `Yield`.
     Yield,
-    /// A poll gave nothing but a deadline.
+    /// A poll returned `Idle` with this deadline.
     Idle(Option<Instant>),
-    /// A poll gave the end.
+    /// A poll returned `Done`.
     Done,
-    /// A poll gave an empty transmit, which no lawful machine does.
-    Nothing,
-    /// A poll did not return.
+    /// A poll returned `Transmit` with an empty buffer, in violation of the contract.
+    EmptyTransmit,
+    /// A poll did not return: the machine panicked.
     NoReturn,
 }
 
-impl<'c> Act<'c> {
+impl<'c> EntryKind<'c> {
     pub(super) fn read<'a>(calls: &'c Calls<'a>, op: Op<'a>) -> Result<Self, ReadError> {
-        let name = |index| calls.name(index).map(String::from_utf8_lossy);
+        let address = |index| calls.address(index).map(String::from_utf8_lossy);
         let text = || calls.text().map(String::from_utf8_lossy);
         Ok(match op {
             Op::Receive { from, packets } => Self::Receive {
-                from: name(from)?,
+                from: address(from)?,
                 octets: calls.packets(packets)?.joined(),
             },
             Op::Restore => Self::Restore(text()?),
@@ -86,14 +86,14 @@ impl<'c> Act<'c> {
             Op::Accepted => Self::Accepted,
             Op::Refused(reason) => Self::Refused(String::from_utf8_lossy(reason)),
             Op::Datagrams { to, packets } => Self::Datagrams {
-                to: name(to)?,
+                to: address(to)?,
                 datagrams: calls.packets(packets)?.iter().collect(),
             },
             Op::Stream { to, packets } => Self::Stream {
-                to: name(to)?,
+                to: address(to)?,
                 octets: calls.packets(packets)?.joined(),
             },
-            Op::Nothing => Self::Nothing,
+            Op::EmptyTransmit => Self::EmptyTransmit,
             Op::Event => Self::Event(text()?),
             Op::Ask => Self::Ask(text()?),
             Op::Yield => Self::Yield,

@@ -6,29 +6,29 @@ use core::fmt;
 
 use super::{FORMAT, VERSION};
 
-/// Why a file cannot be read, or not any further.
+/// Why a file cannot be read, or cannot be read further.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// Neither pcap nor pcapng.
+    /// The file is neither pcap nor pcapng.
     NotACapture,
-    /// A capture, but no recording of this crate.
+    /// The file is a capture, and no recording of this crate.
     NotARecording,
-    /// A recording in another format.
+    /// The recording has another format than [`FORMAT`].
     Format {
-        /// The format.
+        /// The format of the recording.
         format: u32,
         /// The version of the crate that wrote it.
         made_by: String,
     },
-    /// Something that cannot be.
+    /// A block has contents that no writer of the format makes.
     Malformed {
-        /// The octet in the file at which the block begins.
+        /// The offset of the block in the file.
         at: usize,
-        /// What is wrong.
+        /// What is malformed.
         what: &'static str,
     },
-    /// A part that does not follow the one before, or is one of another recording.
+    /// A part does not follow the one before, or belongs to another recording.
     Part {
         /// The number it should have.
         expected: u32,
@@ -44,8 +44,8 @@ impl fmt::Display for ReadError {
             Self::NotARecording => f.write_str("a capture, but not a recording of farlink"),
             Self::Format { format, made_by } => write!(
                 f,
-                "a recording in format {format}, made by farlink {made_by}; \
-                 farlink {VERSION} reads format {FORMAT}"
+                "recording of format {format}, written by farlink {made_by}; \
+                 farlink {VERSION} reads format {FORMAT} alone"
             ),
             Self::Malformed { at, what } => write!(f, "malformed at octet {at}: {what}"),
             Self::Part { expected, found } if expected == found => write!(
@@ -55,7 +55,7 @@ impl fmt::Display for ReadError {
             Self::Part { expected, found } => {
                 write!(
                     f,
-                    "part {found} of a recording where part {expected} belongs"
+                    "part {found} of a recording, where part {expected} was expected"
                 )
             }
         }

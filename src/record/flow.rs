@@ -1,74 +1,74 @@
-//! Puts captured TCP segments back into streams.
+//! Reassembles the streams of captured TCP segments.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::capture::Packet;
-use super::frame::{Frame, Piece, Skip, Transport};
-use super::pieces::Pieces;
-use super::synth::{FIN, RST, SYN};
+use super::capture::CapturedPacket;
+use super::frame::{Fragment, Frame, SkipReason, Transport};
+use super::headers::{FIN, RST, SYN};
+use super::ip_reassembly::Reassembly;
 use crate::{Instant, Path};
 
-/// Directions of streams known at a time; beyond it, one is forgotten.
-const FLOWS: usize = 1 << 14;
-/// Octets and segments of one direction that may wait for those before them.
-const WAITING_OCTETS: usize = 1 << 20;
-const WAITING_SEGMENTS: usize = 1 << 10;
+/// The most directions of streams; beyond it, one is dropped.
+const MAX_FLOWS: usize = 1 << 14;
+/// The most octets and segments of one direction that wait for those before them.
+const MAX_WAITING_OCTETS: usize = 1 << 20;
+const MAX_WAITING_SEGMENTS: usize = 1 << 10;
 
-/// Something that came to its destination.
+/// A datagram, octets of a stream, or its beginning or end, at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival<'a> {
-    /// When the packet that completed it was captured.
+    /// The time at which the packet that completed it was captured.
     pub time: Instant,
-    /// Where it came to, and from where: as the machine at the destination would name it.
+    /// The path, as seen from the destination.
     pub path: Path,
-    /// What came.
-    pub what: What<'a>,
+    /// What arrived.
+    pub kind: ArrivalKind<'a>,
 }
 
-/// What came.
+/// What arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What<'a> {
+pub enum ArrivalKind<'a> {
     /// A datagram, as far as it was captured.
     Datagram(&'a [u8]),
-    /// The beginning of a stream in this direction.
+    /// The stream began in this direction (SYN).
     Began,
     /// The next octets of a stream.
     Octets(&'a [u8]),
-    /// That many octets of the stream are not in the capture.
+    /// This number of octets of the stream are not in the capture.
     Gap(u64),
-    /// The end of the stream in this direction (FIN).
+    /// The stream ended in this direction (FIN).
     Ended,
-    /// The stream was cut off (RST).
+    /// The stream was reset (RST).
     Reset,
 }
 
-/// What was not taken out of a capture.
+/// Counts kind [`Flows`] skipped in a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Skipped {
     /// Packets of an unknown link type.
     pub link_type: u64,
     /// Packets that are neither UDP nor TCP on IP.
     pub other: u64,
-    /// Fragments of IP packets whose other fragments are not there, or not yet.
+    /// Fragments of IP packets of which another fragment is missing so far.
     pub fragments: u64,
     /// Packets shorter than their headers.
     pub malformed: u64,
-    /// Streams given up to make room for others.
+    /// Streams dropped to make room for others.
     pub flows: u64,
 }
 
-/// Puts the packets of a capture into order.
+/// Reassembles the datagrams and streams of a capture.
 ///
-/// Fragments of IP packets are put together. Datagrams pass. Of streams, each direction comes in order and once: repeated octets are dropped, and
-/// what never comes is reported as a gap when too much waits behind it, or at the end. A stream whose
-/// beginning is not in the capture begins with its first segment.
+/// Fragments of IP packets are joined. Each direction of a stream arrives in order and once: repeated octets
+/// are dropped, and missing octets are reported as a gap at the end, or once over 1 MiB wait for them. A stream
+/// whose beginning is not in the capture begins with its first segment.
 #[derive(Debug, Clone, Default)]
 pub struct Flows {
     streams: BTreeMap<(SocketAddr, SocketAddr), Flow>,
-    pieces: Pieces,
+    reassembly: Reassembly,
     skipped: Skipped,
 }
 
@@ -77,52 +77,52 @@ pub struct Flows {
 struct Flow {
     /// The sequence number of the next octet.
     sequence: u32,
-    /// How many octets came before it.
+    /// The number of octets before it.
     next: u64,
-    /// Segments that came too early, by how many octets come before each.
+    /// Segments that came early, by the number of octets before each.
     waiting: BTreeMap<u64, Vec<u8>>,
     waiting_octets: usize,
-    /// Where the FIN stands, once it was seen.
+    /// The number of octets before the FIN, once it was seen.
     end: Option<u64>,
     ended: bool,
 }
 
 impl Flows {
-    /// Knows nothing yet.
+    /// Returns a reassembly without streams.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns what was passed over so far.
+    /// Returns the counts of kind was skipped so far.
     #[must_use]
     pub fn skipped(&self) -> Skipped {
         Skipped {
-            fragments: self.pieces.lost(),
+            fragments: self.reassembly.lost(),
             ..self.skipped
         }
     }
 
-    /// Takes the next packet of a capture; `arrive` gets what it completes.
-    pub fn packet(&mut self, packet: &Packet<'_>, mut arrive: impl FnMut(Arrival<'_>)) {
+    /// Takes the next packet of a capture, and calls `arrive` with kind it completes.
+    pub fn packet(&mut self, packet: &CapturedPacket<'_>, mut arrive: impl FnMut(Arrival<'_>)) {
         match Frame::read(packet.link_type, packet.octets) {
             Ok(frame) => self.frame(packet.time, &frame, &mut arrive),
-            Err(Skip::LinkType(_)) => self.skipped.link_type += 1,
-            Err(Skip::Other) => self.skipped.other += 1,
-            Err(Skip::Fragment) => self.piece(packet, &mut arrive),
-            Err(Skip::Malformed) => self.skipped.malformed += 1,
+            Err(SkipReason::LinkType(_)) => self.skipped.link_type += 1,
+            Err(SkipReason::Other) => self.skipped.other += 1,
+            Err(SkipReason::Fragment) => self.fragment(packet, &mut arrive),
+            Err(SkipReason::Malformed) => self.skipped.malformed += 1,
         }
     }
 
-    /// What a fragmented packet carried comes with its last piece.
-    fn piece(&mut self, packet: &Packet<'_>, arrive: &mut dyn FnMut(Arrival<'_>)) {
-        let Some(piece) = Piece::read(packet.link_type, packet.octets) else {
+    /// Takes a fragment, and the payload of its packet if that is complete.
+    fn fragment(&mut self, packet: &CapturedPacket<'_>, arrive: &mut dyn FnMut(Arrival<'_>)) {
+        let Some(fragment) = Fragment::read(packet.link_type, packet.octets) else {
             return;
         };
-        if let Some(whole) = self.pieces.take(packet.time, &piece) {
-            match Frame::of_pieces(piece.of, &whole) {
+        if let Some(whole) = self.reassembly.take(packet.time, &fragment) {
+            match Frame::of_fragments(fragment.packet, &whole) {
                 Ok(frame) => self.frame(packet.time, &frame, arrive),
-                Err(Skip::Malformed) => self.skipped.malformed += 1,
+                Err(SkipReason::Malformed) => self.skipped.malformed += 1,
                 Err(_) => self.skipped.other += 1,
             }
         }
@@ -133,28 +133,28 @@ impl Flows {
             return arrive(Arrival {
                 time,
                 path: Path::udp(frame.destination, frame.source),
-                what: What::Datagram(frame.payload),
+                kind: ArrivalKind::Datagram(frame.payload),
             });
         };
         let path = Path::tcp(frame.destination, frame.source);
         if flags & RST != 0 {
-            // Both directions are gone; the other end need not say so.
+            // A reset ends both directions.
             self.close(time, path, arrive);
             self.close(time, Path::tcp(path.remote, path.local), arrive);
-            let what = What::Reset;
-            return arrive(Arrival { time, path, what });
+            let kind = ArrivalKind::Reset;
+            return arrive(Arrival { time, path, kind });
         }
-        let mut arrive = |what: What<'_>| arrive(Arrival { time, path, what });
+        let mut arrive = |kind: ArrivalKind<'_>| arrive(Arrival { time, path, kind });
         let key = (frame.source, frame.destination);
         if !self.streams.contains_key(&key) {
-            // A probe of an idle stream is numbered one too low, and would make a bad beginning.
+            // A keepalive probe has a sequence number one too low for the beginning of a stream.
             if frame.payload.is_empty() && flags & SYN == 0 {
                 return;
             }
             self.make_room();
         }
         let flow = self.streams.entry(key).or_insert_with(|| {
-            // A SYN counts one; a stream that is met half way begins where it is met.
+            // A SYN counts one; a stream without a SYN begins with its first segment.
             Flow::new(sequence, flags)
         });
         if flags & SYN != 0 {
@@ -165,7 +165,7 @@ impl Flows {
     }
 
     fn make_room(&mut self) {
-        if self.streams.len() >= FLOWS {
+        if self.streams.len() >= MAX_FLOWS {
             self.streams.pop_first();
             self.skipped.flows += 1;
         }
@@ -173,15 +173,15 @@ impl Flows {
 
     fn close(&mut self, time: Instant, path: Path, arrive: &mut dyn FnMut(Arrival<'_>)) {
         if let Some(mut flow) = self.streams.remove(&(path.remote, path.local)) {
-            flow.finish(&mut |what: What<'_>| arrive(Arrival { time, path, what }));
+            flow.finish(&mut |kind: ArrivalKind<'_>| arrive(Arrival { time, path, kind }));
         }
     }
 
-    /// Gives what still waits behind gaps, at the end of a capture.
+    /// Reports kind still waits for missing octets, at the end of a capture.
     pub fn finish(&mut self, time: Instant, mut arrive: impl FnMut(Arrival<'_>)) {
         for ((source, destination), flow) in &mut self.streams {
             let path = Path::tcp(*destination, *source);
-            flow.finish(&mut |what: What<'_>| arrive(Arrival { time, path, what }));
+            flow.finish(&mut |kind: ArrivalKind<'_>| arrive(Arrival { time, path, kind }));
         }
         self.streams.clear();
     }
@@ -190,14 +190,14 @@ impl Flows {
 impl Flow {
     fn new(sequence: u32, flags: u8) -> Self {
         Self {
-            // One before a SYN, so that `begin` sees a beginning and not a repetition.
+            // One before a SYN, so that `begin` does not take it for a repetition.
             sequence: sequence.wrapping_sub(u32::from(flags & SYN != 0)),
             ..Self::default()
         }
     }
 
-    /// Begins anew, unless the SYN is a repetition.
-    fn begin(&mut self, sequence: u32, arrive: &mut dyn FnMut(What<'_>)) {
+    /// Begins another stream, unless the SYN is a repetition.
+    fn begin(&mut self, sequence: u32, arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
         let first = sequence.wrapping_add(1);
         if self.next == 0 && self.sequence == first {
             return;
@@ -207,7 +207,7 @@ impl Flow {
             sequence: first,
             ..Self::default()
         };
-        arrive(What::Began);
+        arrive(ArrivalKind::Began);
     }
 
     fn segment(
@@ -215,7 +215,7 @@ impl Flow {
         sequence: u32,
         frame: &Frame<'_>,
         fin: bool,
-        arrive: &mut dyn FnMut(What<'_>),
+        arrive: &mut dyn FnMut(ArrivalKind<'_>),
     ) {
         // The distance wraps; half the space is ahead, half behind (RFC 9293 section 3.4).
         let distance = i64::from(sequence.wrapping_sub(self.sequence).cast_signed());
@@ -237,44 +237,45 @@ impl Flow {
         } else if !payload.is_empty() {
             self.wait(start, payload);
         }
-        self.catch_up(arrive);
-        while self.waiting_octets > WAITING_OCTETS || self.waiting.len() > WAITING_SEGMENTS {
+        self.deliver_waiting(arrive);
+        while self.waiting_octets > MAX_WAITING_OCTETS || self.waiting.len() > MAX_WAITING_SEGMENTS
+        {
             self.skip(arrive);
         }
     }
 
-    fn deliver(&mut self, octets: &[u8], arrive: &mut dyn FnMut(What<'_>)) {
+    fn deliver(&mut self, octets: &[u8], arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
         if !octets.is_empty() {
             self.advance(octets.len());
-            arrive(What::Octets(octets));
+            arrive(ArrivalKind::Octets(octets));
         }
     }
 
-    fn gap(&mut self, length: usize, arrive: &mut dyn FnMut(What<'_>)) {
+    fn gap(&mut self, length: usize, arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
         if length > 0 {
             self.advance(length);
-            arrive(What::Gap(u64::try_from(length).unwrap_or(u64::MAX)));
+            arrive(ArrivalKind::Gap(u64::try_from(length).unwrap_or(u64::MAX)));
         }
     }
 
     fn advance(&mut self, length: usize) {
         self.next += u64::try_from(length).unwrap_or(u64::MAX);
-        // The low 32 bits of the length are all that a sequence number has room for.
+        // A sequence number has the low 32 bits of the length.
         let [a, b, c, d, ..] = u64::try_from(length).unwrap_or(u64::MAX).to_le_bytes();
         self.sequence = self.sequence.wrapping_add(u32::from_le_bytes([a, b, c, d]));
     }
 
-    /// Keeps the longest of the segments that begin at one place.
+    /// Keeps the longest of the segments that begin at one octet.
     fn wait(&mut self, start: u64, octets: &[u8]) {
-        let held = self.waiting.entry(start).or_default();
-        if octets.len() > held.len() {
-            self.waiting_octets += octets.len() - held.len();
-            *held = octets.to_vec();
+        let kept = self.waiting.entry(start).or_default();
+        if octets.len() > kept.len() {
+            self.waiting_octets += octets.len() - kept.len();
+            *kept = octets.to_vec();
         }
     }
 
-    /// Gives what waited for what has come.
-    fn catch_up(&mut self, arrive: &mut dyn FnMut(What<'_>)) {
+    /// Delivers the waiting segments that follow kind was delivered.
+    fn deliver_waiting(&mut self, arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
         while let Some(first) = self.waiting.first_entry()
             && *first.key() <= self.next
         {
@@ -285,28 +286,28 @@ impl Flow {
         }
         if self.end.is_some_and(|end| end <= self.next) && !self.ended {
             self.ended = true;
-            arrive(What::Ended);
+            arrive(ArrivalKind::Ended);
         }
     }
 
-    /// Gives up on what is missing before the first segment that waits.
-    fn skip(&mut self, arrive: &mut dyn FnMut(What<'_>)) {
+    /// Reports the octets before the first waiting segment as missing.
+    fn skip(&mut self, arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
         let Some((&start, _)) = self.waiting.first_key_value() else {
             return;
         };
         let missing = usize::try_from(start.saturating_sub(self.next)).unwrap_or(usize::MAX);
         self.gap(missing, arrive);
-        self.catch_up(arrive);
+        self.deliver_waiting(arrive);
     }
 
-    fn finish(&mut self, arrive: &mut dyn FnMut(What<'_>)) {
+    fn finish(&mut self, arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
         while !self.waiting.is_empty() {
             self.skip(arrive);
         }
         if let Some(end) = self.end {
             let missing = usize::try_from(end.saturating_sub(self.next)).unwrap_or(usize::MAX);
             self.gap(missing, arrive);
-            self.catch_up(arrive);
+            self.deliver_waiting(arrive);
         }
     }
 }

@@ -3,9 +3,10 @@
 use super::{Capture, Flows, Recorded, Recording, redact, replay};
 use crate::Instant;
 
-/// Reads whatever is in a file in every way there is, for fuzzing: it ends, and does not panic.
+/// Reads a file as a capture and as a recording, and replays and redacts it, for fuzzing: it ends and does not
+/// panic.
 ///
-/// A replay goes on behind damage, so the checksums do not keep a fuzzer out.
+/// A replay continues after damage, so that a fuzzer gets past the checksums.
 pub fn read_in_all_ways<M: Recorded>(file: &[u8]) {
     if let Ok(mut capture) = Capture::open(file) {
         let mut flows = Flows::new();

@@ -1,4 +1,4 @@
-//! What a recording says about itself, and what is wrong with it.
+//! The head of a recording, how it ends, and damage to it.
 
 use alloc::string::{String, ToString as _};
 use core::fmt;
@@ -9,23 +9,23 @@ use serde_json::Value;
 use super::{FORMAT, ReadError};
 use crate::Seed;
 
-/// What a recording says about itself.
+/// The head of a recording: which machine it is of, and how it was made.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Head {
-    /// The version of the crate that made it.
+    /// The version of the crate that wrote it.
     pub made_by: String,
-    /// The kind of machine: [`Recorded::KIND`](super::Recorded::KIND).
+    /// The protocol: [`Recorded::KIND`](super::Recorded::KIND).
     pub kind: String,
-    /// Which part of the recording this is, counted from 0.
+    /// The number of this part, counted from 0.
     pub part: u32,
-    /// How many calls the parts before hold.
+    /// The number of calls in the parts before.
     pub calls: u64,
-    /// What the wall clock showed at [`Instant::ZERO`](crate::Instant::ZERO), in seconds since 1970.
+    /// The time of the wall clock at [`Instant::ZERO`](crate::Instant::ZERO), in seconds since 1970.
     pub epoch: u64,
-    /// Whether seed and payloads were taken out.
+    /// Whether seed and payloads were removed.
     pub redacted: bool,
-    /// Whether the machine was restored from a snapshot, which is the first entry.
+    /// Whether the machine was restored from a snapshot. If so, the first entry is the snapshot.
     pub restored: bool,
     pub(super) seed: Option<Seed>,
     pub(super) config: Value,
@@ -38,8 +38,8 @@ impl Head {
         self.config.to_string()
     }
 
-    /// Tells whether both are of parts of one recording.
-    pub(super) fn is_of_one_with(&self, other: &Self) -> bool {
+    /// Tells whether both are heads of one recording.
+    pub(super) fn is_same_recording(&self, other: &Self) -> bool {
         self.made_by == other.made_by
             && self.kind == other.kind
             && self.epoch == other.epoch
@@ -90,40 +90,39 @@ impl Head {
 
 /// How a recording ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// In good order.
+pub enum RecordingEnd {
+    /// With the end mark of a finished recording.
     Finished,
     /// At its size limit.
     Limit,
-    /// The next part is missing.
+    /// With a part that another follows, which is missing.
     Continued,
-    /// Without an end mark: the recorder was stopped, or the file was cut.
+    /// Without an end mark: the recorder was interrupted, or the file was truncated.
     Cut {
-        /// The octet behind the last whole block.
+        /// The offset of the end of the last whole block.
         at: usize,
     },
 }
 
-impl fmt::Display for End {
+impl fmt::Display for RecordingEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finished => f.write_str("the recording is whole"),
             Self::Limit => f.write_str("the recording ends at its size limit"),
             Self::Continued => f.write_str("the next part of the recording is missing"),
-            Self::Cut { at } => write!(
-                f,
-                "the recording has no end mark: it breaks off behind octet {at}"
-            ),
+            Self::Cut { at } => {
+                write!(f, "the recording has no end mark and ends after octet {at}")
+            }
         }
     }
 }
 
-/// Octets that are not what the recorder wrote.
+/// Octets that differ from what the recorder wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damage {
-    /// The octet up to which the file is sound.
+    /// The offset up to which checksums match.
     pub from: usize,
-    /// The octet up to which a checksum does not match.
+    /// The offset of the checksum that does not match.
     pub to: usize,
 }
 
@@ -132,8 +131,8 @@ impl fmt::Display for Damage {
         let Self { from, to } = self;
         write!(
             f,
-            "the file is damaged between octets {from} and {to}, or another program has saved it anew: \
-             the checksum does not match"
+            "the checksum of octets {from} to {to} does not match: the file is damaged, or another program \
+             has rewritten it"
         )
     }
 }

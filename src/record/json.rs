@@ -1,4 +1,4 @@
-//! Commands, events, asks and link cues as JSON, with large payloads moved to the blob lane.
+//! Commands, events, asks, link cues and snapshots as JSON, with large payloads on an interface of their own.
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -16,14 +16,14 @@ pub(super) const DIGEST: usize = 16;
 pub(super) type Digest = [u8; DIGEST];
 
 /// The longest payload, in octets, that stays in its JSON text.
-pub(super) const INLINE: usize = 4096;
+pub(super) const MAX_INLINE: usize = 4096;
 /// The longest JSON text, in octets, that stays in its packet. Wireshark refuses packets over 256 KiB.
-const LONGEST: usize = 128 << 10;
+const MAX_TEXT: usize = 128 << 10;
 
 const BLOB: &str = "$blob";
 const CUT: &str = "$cut";
 
-/// What is in the JSON object that a restored machine begins with.
+/// The JSON object of a snapshot.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SnapshotNote<S> {
     pub(super) snapshot: S,
@@ -50,51 +50,54 @@ pub(super) struct LinkNote<A> {
     pub(super) at: A,
 }
 
-/// Writes `note` into `text`, which is cleared first; hands payloads over 4 KiB to `spill` and names them
-/// by their digest.
+/// Writes `note` into `text`, which is cleared first; passes payloads over 4 KiB to `move_out` and writes their
+/// digests in their place.
 ///
-/// Equal notes give equal texts in one build, so a replay can compare texts.
+/// Equal notes give equal texts in one build, so that a replay can compare texts.
 pub(super) fn render(
     text: &mut Vec<u8>,
     note: &impl Serialize,
-    spill: &mut impl FnMut(Digest, &[u8]),
+    move_out: &mut impl FnMut(Digest, &[u8]),
 ) -> Result<(), serde_json::Error> {
     text.clear();
-    let formatter = Spilling { spill, held: None };
+    let formatter = PayloadMover {
+        move_out,
+        string: None,
+    };
     let mut serializer = serde_json::Serializer::with_formatter(&mut *text, formatter);
     note.serialize(&mut serializer)?;
-    if text.len() > LONGEST {
+    if text.len() > MAX_TEXT {
         // Sorted, so that the order of fields does not decide the digest.
         let value: Value = serde_json::from_slice(text)?;
         text.clear();
         serde_json::to_writer(&mut *text, &value)?;
         let digest = digest_of(text);
-        spill(digest, text);
-        *text = blob_name(digest).to_string().into_bytes();
+        move_out(digest, text);
+        *text = digest_object(digest).to_string().into_bytes();
     }
     Ok(())
 }
 
-/// Writes JSON without spaces, in one pass, and large payloads elsewhere.
-struct Spilling<'s, S> {
-    spill: &'s mut S,
-    held: Option<Held>,
+/// Writes JSON without spaces in one pass, and passes on large payloads.
+struct PayloadMover<'s, S> {
+    move_out: &'s mut S,
+    string: Option<HeldString>,
 }
 
-/// What is known of the string being written, while its opening quotation mark is not yet out.
-enum Held {
-    Nothing,
-    /// It began like a payload that is to be moved, and so far there was nothing else.
+/// A string of which nothing was written yet.
+enum HeldString {
+    Empty,
+    /// So far it is a large payload.
     Payload(Vec<u8>),
 }
 
-impl<S: FnMut(Digest, &[u8])> Spilling<'_, S> {
-    /// Writes what was held back: the string is no large payload.
+impl<S: FnMut(Digest, &[u8])> PayloadMover<'_, S> {
+    /// Writes the string so far, which is no large payload.
     fn release<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        match self.held.take() {
+        match self.string.take() {
             None => Ok(()),
-            Some(Held::Nothing) => writer.write_all(b"\""),
-            Some(Held::Payload(octets)) => {
+            Some(HeldString::Empty) => writer.write_all(b"\""),
+            Some(HeldString::Payload(octets)) => {
                 writer.write_all(b"\"")?;
                 writer.write_all(hex::encode(&octets).as_bytes())
             }
@@ -102,9 +105,9 @@ impl<S: FnMut(Digest, &[u8])> Spilling<'_, S> {
     }
 }
 
-impl<S: FnMut(Digest, &[u8])> Formatter for Spilling<'_, S> {
+impl<S: FnMut(Digest, &[u8])> Formatter for PayloadMover<'_, S> {
     fn begin_string<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
-        self.held = Some(Held::Nothing);
+        self.string = Some(HeldString::Empty);
         Ok(())
     }
 
@@ -113,11 +116,11 @@ impl<S: FnMut(Digest, &[u8])> Formatter for Spilling<'_, S> {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        if matches!(self.held, Some(Held::Nothing))
-            && fragment.len() > hex::PREFIX.len() + 2 * INLINE
+        if matches!(self.string, Some(HeldString::Empty))
+            && fragment.len() > hex::PREFIX.len() + 2 * MAX_INLINE
             && let Some(octets) = hex::decode(fragment)
         {
-            self.held = Some(Held::Payload(octets));
+            self.string = Some(HeldString::Payload(octets));
             return Ok(());
         }
         self.release(writer)?;
@@ -134,25 +137,25 @@ impl<S: FnMut(Digest, &[u8])> Formatter for Spilling<'_, S> {
     }
 
     fn end_string<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        if let Some(Held::Payload(octets)) = &self.held {
+        if let Some(HeldString::Payload(octets)) = &self.string {
             let digest = digest_of(octets);
-            (self.spill)(digest, octets);
-            self.held = None;
-            return write!(writer, "{}", blob_name(digest));
+            (self.move_out)(digest, octets);
+            self.string = None;
+            return write!(writer, "{}", digest_object(digest));
         }
         self.release(writer)?;
         writer.write_all(b"\"")
     }
 }
 
-/// Puts the payloads back that [`render`] had moved elsewhere.
+/// Puts back the payloads that [`render`] passed on.
 ///
-/// `find` gives a blob by its digest. `Ok(None)` says that nothing was moved, and that the text holds all.
+/// `find` returns a payload by its digest. `Ok(None)` means that the text is complete.
 pub(super) fn resolve<'b>(
     text: &[u8],
     find: &mut impl FnMut(&Digest) -> Option<&'b [u8]>,
 ) -> Result<Option<Value>, Unresolved> {
-    if !names_a_blob(text) {
+    if !may_have_digest(text) {
         return Ok(None);
     }
     let value = serde_json::from_slice(text).map_err(|_| Unresolved)?;
@@ -167,13 +170,13 @@ pub(super) fn resolve<'b>(
     Ok(Some(value))
 }
 
-/// A text that names a blob which is not there.
+/// A text with the digest of an unknown payload.
 #[derive(Debug)]
 pub(super) struct Unresolved;
 
-/// Replaces every payload by zeros of equal length, and every name of a blob by its length.
+/// Replaces every payload by zeros of equal length, and every digest by the length of its payload.
 ///
-/// A digest would tell whoever has a guess at the payload that the guess is right.
+/// A digest would confirm a guess at the payload.
 pub(super) fn blank(value: &mut Value, length_of: &mut impl FnMut(&Digest) -> Option<usize>) {
     if let Some(digest) = digest_in(value) {
         let mut cut = Map::new();
@@ -196,8 +199,8 @@ pub(super) fn blank(value: &mut Value, length_of: &mut impl FnMut(&Digest) -> Op
 pub(super) fn digest_of(octets: &[u8]) -> Digest {
     let full = Sha256::digest(octets);
     let mut digest = [0; DIGEST];
-    for (place, octet) in digest.iter_mut().zip(full) {
-        *place = octet;
+    for (to, octet) in digest.iter_mut().zip(full) {
+        *to = octet;
     }
     digest
 }
@@ -221,7 +224,7 @@ fn restore_strings<'b>(
     }
 }
 
-fn blob_name(digest: Digest) -> Value {
+fn digest_object(digest: Digest) -> Value {
     let mut name = Map::new();
     name.insert(BLOB.into(), Value::String(hex::encode(&digest)));
     Value::Object(name)
@@ -233,20 +236,20 @@ fn digest_in(value: &Value) -> Option<Digest> {
     hex::decode(digest)?.try_into().ok()
 }
 
-/// Tells whether the text may name a blob; a cheap look before a costly one.
-fn names_a_blob(text: &[u8]) -> bool {
+/// Tells whether the text may contain a digest, without parsing it.
+fn may_have_digest(text: &[u8]) -> bool {
     let name = b"\"$blob\"";
     text.windows(name.len()).any(|window| window == name)
 }
 
-/// Tells whether two texts say the same, whatever the order of their fields.
+/// Tells whether two texts are equal JSON, whatever the order of their fields.
 pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
     one == other
         || serde_json::from_slice::<Value>(one)
             .is_ok_and(|one| serde_json::from_slice(other).is_ok_and(|other: Value| one == other))
 }
 
-/// Returns the text over several lines, or as it is where it is not JSON.
+/// Returns the text in several lines, or unchanged if it is not JSON.
 pub(super) fn pretty(text: &[u8]) -> String {
     serde_json::from_slice::<Value>(text)
         .and_then(|value| serde_json::to_string_pretty(&value))
@@ -268,23 +271,26 @@ mod tests {
 
     fn rendered(text: &str, payload: &str) -> (String, Vec<Vec<u8>>) {
         let mut out = Vec::new();
-        let mut spilled = Vec::new();
+        let mut moved = Vec::new();
         let note = Note {
             text,
             payload,
             end: 1,
         };
         render(&mut out, &note, &mut |_, octets| {
-            spilled.push(octets.to_vec());
+            moved.push(octets.to_vec());
         })
         .unwrap();
-        (String::from_utf8(out).unwrap(), spilled)
+        (String::from_utf8(out).unwrap(), moved)
     }
 
     #[test]
-    fn only_large_payloads_leave_the_text() {
-        let (small, large) = (hex::encode(&[7; INLINE]), hex::encode(&[7; INLINE + 1]));
-        let text = "x".repeat(3 * INLINE);
+    fn only_large_payloads_are_moved_out_of_the_text() {
+        let (small, large) = (
+            hex::encode(&[7; MAX_INLINE]),
+            hex::encode(&[7; MAX_INLINE + 1]),
+        );
+        let text = "x".repeat(3 * MAX_INLINE);
 
         let (kept, nothing) = rendered(&text, &small);
         let (moved, octets) = rendered("a \"b\"\n", &large);
@@ -294,8 +300,8 @@ mod tests {
             format!("{{\"text\":\"{text}\",\"payload\":\"{small}\",\"end\":1}}")
         );
         assert!(nothing.is_empty());
-        assert_eq!(octets, [[7; INLINE + 1]]);
-        let name = blob_name(digest_of(&[7; INLINE + 1]));
+        assert_eq!(octets, [[7; MAX_INLINE + 1]]);
+        let name = digest_object(digest_of(&[7; MAX_INLINE + 1]));
         assert_eq!(
             moved,
             format!("{{\"text\":\"a \\\"b\\\"\\n\",\"payload\":{name},\"end\":1}}")
@@ -303,13 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn what_only_begins_like_a_payload_stays_as_it_is() {
-        let almost = [&hex::encode(&[7; INLINE + 1]), "\nand more"].concat();
+    fn a_string_that_only_begins_like_a_payload_is_not_moved() {
+        let almost = [&hex::encode(&[7; MAX_INLINE + 1]), "\nand more"].concat();
 
-        let (text, spilled) = rendered("", &almost);
+        let (text, moved) = rendered("", &almost);
 
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value.get("payload").and_then(Value::as_str), Some(&*almost));
-        assert!(spilled.is_empty());
+        assert!(moved.is_empty());
     }
 }

@@ -6,46 +6,46 @@ use alloc::vec::Vec;
 
 use super::ReadError;
 
-/// Blocks of this type open a section; the value reads the same in both orders.
+/// The type of a section header block; its value is the same in both byte orders.
 pub(super) const SECTION: u32 = 0x0a0d_0d0a;
 pub(super) const INTERFACE: u32 = 1;
 pub(super) const OBSOLETE_PACKET: u32 = 2;
 pub(super) const SIMPLE_PACKET: u32 = 3;
 pub(super) const PACKET: u32 = 6;
-/// A block whose meaning belongs to the holder of the enterprise number in it.
+/// A custom block, whose contents are defined by the owner of its enterprise number.
 pub(super) const CUSTOM: u32 = 0x0bad;
 
 pub(super) const END_OF_OPTIONS: u16 = 0;
-/// Of anything: text for people.
+/// An option of any block: text for people.
 pub(super) const COMMENT: u16 = 1;
-/// Of a section: the application that wrote it.
+/// An option of a section: the application that wrote it.
 pub(super) const APPLICATION: u16 = 4;
-/// Of an interface.
+/// Options of an interface.
 pub(super) const NAME: u16 = 2;
 pub(super) const RESOLUTION: u16 = 9;
 pub(super) const OFFSET: u16 = 14;
-/// Of a packet: its direction in the two low bits.
+/// An option of a packet: its direction, in the two low bits.
 pub(super) const FLAGS: u16 = 2;
-/// Of anything: octets whose meaning belongs to the holder of the enterprise number in them.
+/// A custom option, whose contents are defined by the owner of its enterprise number.
 pub(super) const CUSTOM_OPTION: u16 = 2989;
 
-/// The enterprise number that RFC 5612 sets aside for documentation; farlink has none of its own, so
-/// every custom block carries a magic too.
+/// The enterprise number that RFC 5612 reserves for documentation. The crate has none of its own, so every
+/// custom block has a magic number too.
 pub(super) const ENTERPRISE: u32 = 32473;
 
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 
-/// Which way a packet went, seen from the recording side.
+/// The direction of a packet, as seen from the recorded machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Towards the machine.
+pub enum PacketDirection {
+    /// Received.
     In,
-    /// Away from it.
+    /// Sent.
     Out,
 }
 
-impl Direction {
-    /// The value of the `epb_flags` option.
+impl PacketDirection {
+    /// Returns the value of the `epb_flags` option.
     pub(super) const fn flags(self) -> u32 {
         match self {
             Self::In => 1,
@@ -62,7 +62,7 @@ impl Direction {
     }
 }
 
-/// The order of octets in the numbers of a section.
+/// The byte order of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Little,
@@ -95,14 +95,14 @@ impl Order {
     }
 }
 
-/// Takes the first `N` octets off the front.
+/// Takes the first `N` octets.
 pub(super) fn take<const N: usize>(octets: &mut &[u8]) -> Option<[u8; N]> {
     let (first, rest) = octets.split_first_chunk::<N>()?;
     *octets = rest;
     Some(*first)
 }
 
-/// Takes the first `length` octets off the front.
+/// Takes the first `length` octets.
 pub(super) fn take_slice<'a>(octets: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (first, rest) = octets.split_at_checked(length)?;
     *octets = rest;
@@ -112,15 +112,15 @@ pub(super) fn take_slice<'a>(octets: &mut &'a [u8], length: usize) -> Option<&'a
 /// One whole block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block<'a> {
-    /// Where it begins in the file.
+    /// Its offset in the file.
     pub(super) at: usize,
     pub(super) kind: u32,
     pub(super) order: Order,
-    /// What lies between its two lengths.
+    /// The octets between its two lengths.
     pub(super) body: &'a [u8],
 }
 
-/// Walks over the blocks of a file.
+/// A reader of the blocks of a file.
 #[derive(Debug, Clone)]
 pub(super) struct Blocks<'a> {
     file: &'a [u8],
@@ -129,7 +129,7 @@ pub(super) struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    /// The order is that of the first section, which must come first.
+    /// Checks that the file begins with a section.
     pub(super) fn new(file: &'a [u8]) -> Result<Self, ReadError> {
         let mut start = file;
         if Order::Little.u32(&mut start) != Some(SECTION) {
@@ -142,14 +142,14 @@ impl<'a> Blocks<'a> {
         })
     }
 
-    /// Returns where the next block begins.
+    /// Returns the offset of the next block.
     pub(super) const fn at(&self) -> usize {
         self.at
     }
 
-    /// Gives the next block, or `None` at the end and where the file was cut inside a block.
+    /// Returns the next block, or `None` at the end and where the file was truncated within a block.
     ///
-    /// [`is_cut`](Self::is_cut) tells the two apart.
+    /// [`is_cut`](Self::is_cut) distinguishes the two.
     pub(super) fn next(&mut self) -> Result<Option<Block<'a>>, ReadError> {
         let Some(left) = self.file.get(self.at..) else {
             return Ok(None);
@@ -192,8 +192,8 @@ impl<'a> Blocks<'a> {
         Ok(Some(block))
     }
 
-    /// Tells whether `left` is a run of whole blocks, of which only the first is wrong about its length, which
-    /// it says is `claimed`. Read from the end, for there are their lengths too.
+    /// Tells whether `left` is a sequence of whole blocks, of which only the first has a wrong length, `claimed`.
+    /// It is read from the end, since blocks end with their lengths too.
     fn goes_on(&self, left: &[u8], claimed: usize) -> bool {
         let length_at = |at: usize| {
             let length = self.order.u32(&mut left.get(at..)?)?;
@@ -208,7 +208,7 @@ impl<'a> Blocks<'a> {
                 return false;
             };
             if start == 0 {
-                // Alone, it may be a number in a block that was cut; not when a single bit makes the difference.
+                // A single block may be truncated, unless the lengths differ in one bit.
                 return end < left.len() || (claimed ^ length).is_power_of_two();
             }
             if length_at(start + 4) != Some(length) {
@@ -226,7 +226,7 @@ impl<'a> Blocks<'a> {
         Err(ReadError::Malformed { at: self.at, what })
     }
 
-    /// Tells, after the last block, whether the file ends inside a block.
+    /// Tells, after the last block, whether the file ends within another.
     pub(super) const fn is_cut(&self) -> bool {
         self.at < self.file.len()
     }
@@ -241,7 +241,7 @@ fn order_of_section(block: &[u8]) -> Option<Order> {
     }
 }
 
-/// Walks over the options at the end of a block; stops at the first that does not fit.
+/// A reader of the options at the end of a block; it ends at the first that is malformed.
 #[derive(Debug, Clone)]
 pub(super) struct Options<'a> {
     pub(super) rest: &'a [u8],
@@ -259,7 +259,7 @@ impl<'a> Iterator for Options<'a> {
         }
         let length = usize::from(self.order.u16(&mut rest)?);
         let value = take_slice(&mut rest, length)?;
-        // The last option may lack its padding in files of careless writers.
+        // Some writers omit the padding of the last option.
         self.rest = rest.get(padding(length)..).unwrap_or_default();
         Some((code, value))
     }
@@ -271,7 +271,7 @@ pub(super) struct Packet<'a> {
     pub(super) interface: u32,
     pub(super) time: u64,
     pub(super) octets: &'a [u8],
-    /// How long the packet was on the wire.
+    /// The length of the packet on the wire.
     pub(super) length: u32,
     pub(super) options: Options<'a>,
 }
@@ -296,7 +296,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Appends the head of a section of unknown length.
+/// Appends the header of a section of unspecified length.
 pub(super) fn write_section(out: &mut Vec<u8>, application: &str) {
     let start = open(out, SECTION);
     out.extend_from_slice(&BYTE_ORDER.to_le_bytes());
@@ -321,31 +321,30 @@ pub(super) fn write_interface(out: &mut Vec<u8>, link_type: u16, name: &str, off
     close(out, start);
 }
 
-/// Gives the seal of everything that it is shown.
-pub(super) type Sealer<'s> = &'s mut dyn FnMut(&[u8]) -> u32;
+/// Returns the checksum of the file up to the end of its argument.
+pub(super) type ChecksumFn<'s> = &'s mut dyn FnMut(&[u8]) -> u32;
 
 /// A packet to be written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NewPacket<'a> {
     pub(super) interface: u32,
     pub(super) time: u64,
-    /// None of a packet that nobody recorded at either end.
-    pub(super) direction: Option<Direction>,
-    /// What is to be said about it; may be empty.
+    /// `None` for a packet that neither of its ends recorded.
+    pub(super) direction: Option<PacketDirection>,
+    /// A comment; may be empty.
     pub(super) comment: &'a str,
-    /// Two pieces, so that nobody has to join a synthetic header and a payload first.
+    /// The packet in two slices, so that a synthetic header and its payload need not be joined.
     pub(super) header: &'a [u8],
     pub(super) payload: &'a [u8],
-    /// How long it was on the wire, when more than what is written.
+    /// The length on the wire, if it exceeds what is written.
     pub(super) length: Option<u32>,
 }
 
-/// Appends a packet. `custom` is written as an option of ours, followed by four octets for `seal`, which is
-/// called with everything before those.
+/// Appends a packet. `custom` becomes a custom option that ends with the checksum of everything before it.
 pub(super) fn write_packet(
     out: &mut Vec<u8>,
     packet: NewPacket<'_>,
-    custom: Option<(&[u8], Sealer<'_>)>,
+    custom: Option<(&[u8], ChecksumFn<'_>)>,
 ) {
     let captured = packet.header.len() + packet.payload.len();
     let option = custom.as_ref().map_or(0, |(value, _)| {
@@ -376,28 +375,28 @@ pub(super) fn write_packet(
     if let Some(direction) = packet.direction {
         write_option(out, FLAGS, &direction.flags().to_le_bytes());
     }
-    if let Some((value, seal)) = custom {
+    if let Some((value, checksum)) = custom {
         let length = 4 + value.len() + 4;
         out.extend_from_slice(&CUSTOM_OPTION.to_le_bytes());
         out.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_le_bytes());
         out.extend_from_slice(&ENTERPRISE.to_le_bytes());
         out.extend_from_slice(value);
-        let seal = seal(out);
-        out.extend_from_slice(&seal.to_le_bytes());
+        let checksum = checksum(out);
+        out.extend_from_slice(&checksum.to_le_bytes());
         pad(out, length);
     }
     write_option(out, END_OF_OPTIONS, &[]);
     out.extend_from_slice(&total.to_le_bytes());
 }
 
-/// Appends a custom block that ends in a seal: see [`write_packet`]. `filler` brings `body` to a multiple
-/// of four.
+/// Appends a custom block that ends with the checksum of everything before it. `filler` pads `body` to a
+/// multiple of four octets.
 pub(super) fn write_custom(
     out: &mut Vec<u8>,
     magic: [u8; 8],
     body: &[u8],
     filler: u8,
-    seal: impl FnOnce(&[u8]) -> u32,
+    checksum: impl FnOnce(&[u8]) -> u32,
 ) {
     let fill = padding(body.len());
     let total = number(8 + 4 + 8 + body.len() + fill + 4 + 4);
@@ -407,8 +406,8 @@ pub(super) fn write_custom(
     out.extend_from_slice(&magic);
     out.extend_from_slice(body);
     out.resize(out.len() + fill, filler);
-    let seal = seal(out);
-    out.extend_from_slice(&seal.to_le_bytes());
+    let checksum = checksum(out);
+    out.extend_from_slice(&checksum.to_le_bytes());
     out.extend_from_slice(&total.to_le_bytes());
 }
 
@@ -443,7 +442,7 @@ pub(super) const fn padding(length: usize) -> usize {
     length.wrapping_neg() % 4
 }
 
-/// The length of a block or packet. Those written here stay far under 4 GiB: their parts are capped.
+/// Returns the length of a block or packet. Those that are written have limits far under 4 GiB.
 fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! The machine around a machine.
+//! The recorder: a machine around the machine that it records.
 
 use alloc::boxed::Box;
 use core::error::Error;
@@ -9,18 +9,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::lane::{Lane, Place};
-use super::pages::Pages;
+use super::call_writer::CallWriter;
+use super::interface::{Interface, RecordAddr};
+use super::section_writer::SectionWriter;
 use super::sink::{Flush, Rotate, single_part};
-use super::tape::Tape;
 use super::{FORMAT, VERSION};
 use crate::{AsMachine, Instant, Link, Machine, Output, Seed, Transmit};
 
 /// A machine that can be recorded and replayed.
 pub trait Recorded:
-    Machine<Addr: Place, Command: Serialize + DeserializeOwned, Event: Serialize> + Sized
+    Machine<Addr: RecordAddr, Command: Serialize + DeserializeOwned, Event: Serialize> + Sized
 {
-    /// Names the machine in a recording, as in `"cotp"`.
+    /// The name of the protocol in a recording, such as `"cotp"`.
     const KIND: &'static str;
     /// The port by which analysers know the protocol, or 0 if there is none.
     const PORT: u16 = 0;
@@ -28,23 +28,23 @@ pub trait Recorded:
     type Config: Serialize + DeserializeOwned;
     /// Why a configuration was refused.
     type ConfigError: Error;
-    /// What a machine is restored from after a crash; [`NoSnapshot`] where it cannot be.
+    /// What the machine is restored from after a crash; [`NoSnapshot`] if it cannot be restored.
     type Snapshot: Serialize + DeserializeOwned;
-    /// Why a machine cannot be restored.
+    /// Why the machine cannot be restored.
     type RestoreError: Error;
 
     /// Makes the machine. Equal arguments make equal machines.
     ///
     /// # Errors
     ///
-    /// The machine's own reason for refusing the configuration.
+    /// The reason of the machine for refusing the configuration.
     fn make(config: Self::Config, seed: Seed) -> Result<Self, Self::ConfigError>;
 
     /// Restores the machine at the time `now`. Equal arguments make equal machines.
     ///
     /// # Errors
     ///
-    /// The machine's own reason for refusing the configuration or the snapshot.
+    /// The reason of the machine for refusing the configuration or the snapshot.
     fn restore(
         config: Self::Config,
         seed: Seed,
@@ -53,90 +53,90 @@ pub trait Recorded:
     ) -> Result<Self, Self::RestoreError>;
 }
 
-/// The snapshot of a machine that cannot be restored: there is none.
+/// The snapshot type of a machine that cannot be restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoSnapshot {}
 
 /// How a recording is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Options {
-    /// When blocks go to the sink.
+pub struct RecordOptions {
+    /// When octets are passed to the sink.
     pub flush: Flush,
-    /// After how many octets a part ends; the call that crosses the limit is still in it.
+    /// The size of a part in octets. The call that exceeds it is still in the part. `None`: one part.
     pub part_octets: Option<u64>,
-    /// What the wall clock showed at [`Instant::ZERO`], in seconds since 1970, for analysers to show.
+    /// The time of the wall clock at [`Instant::ZERO`], in seconds since 1970, for analysers to show.
     pub epoch: u64,
 }
 
-/// A machine that writes down what happens to the one in it.
+/// A machine that records the machine in it.
 ///
-/// It goes wherever the inner machine would: under any driver, into the simulator. Inputs are written
-/// before the inner machine sees them, so a recording ends with what broke it. Dropping the recorder
-/// finishes the recording.
+/// It has the interface of the inner machine, so it takes its place under any driver and in the simulator. An
+/// input is written before the inner machine takes it, so that a recording ends with the call at which the
+/// machine panicked. Dropping the recorder finishes the recording.
 ///
-/// Octets of a stream that was handed over ([`Ask::Detach`](crate::Ask::Detach)) are not written down, should
-/// a driver bring any. What [`wants`](Machine::wants) says is not either: it follows from the calls.
+/// Octets of a detached stream ([`Ask::Detach`](crate::Ask::Detach)) are not recorded, should a driver pass
+/// any. The answers of [`wants`](Machine::wants) are not recorded either, since they follow from the calls.
 ///
-/// Trouble with the sink never disturbs the machine: recording stops, and [`error`](Self::error) tells.
+/// An error of the sink never disturbs the machine: the recording ends, and [`error`](Self::error) returns it.
 pub struct Recorder<M: Recorded> {
     machine: M,
-    tape: Tape<M::Addr>,
+    calls: CallWriter<M::Addr>,
 }
 
 impl<M: Recorded> Recorder<M> {
-    /// Makes the machine, and records it into `sink`.
+    /// Makes the machine and records it into `sink`.
     ///
     /// # Errors
     ///
-    /// The machine's own reason for refusing the configuration.
+    /// The reason of the machine for refusing the configuration.
     pub fn new(
         config: M::Config,
         seed: Seed,
         sink: impl Write + Send + 'static,
-        options: Options,
+        options: RecordOptions,
     ) -> Result<Self, M::ConfigError> {
         Self::rotating(config, seed, single_part(sink), options)
     }
 
-    /// Makes the machine, and records it into the sinks that `rotate` gives, one for each part.
+    /// Makes the machine and records it into the sinks that `rotate` returns, one for each part.
     ///
     /// # Errors
     ///
-    /// The machine's own reason for refusing the configuration.
+    /// The reason of the machine for refusing the configuration.
     pub fn rotating(
         config: M::Config,
         seed: Seed,
         rotate: impl Rotate + 'static,
-        options: Options,
+        options: RecordOptions,
     ) -> Result<Self, M::ConfigError> {
         let head = head::<M>(&config, &seed, false);
         let machine = M::make(config, seed)?;
         Ok(Self::begin(machine, head, Box::new(rotate), options))
     }
 
-    /// Restores the machine at the time `now`, and records it from there on.
+    /// Restores the machine at the time `now` and records it.
     ///
-    /// The recording begins with the snapshot, so it holds what the machine was doing when the snapshot was
-    /// taken. [`single_part`](super::single_part) makes a `rotate` of one sink.
+    /// The recording begins with the snapshot, and a replay restores the machine from it. `rotate` is
+    /// [`single_part`](super::single_part) of a sink, or gives one for each part.
     ///
     /// # Errors
     ///
-    /// The machine's own reason for refusing the configuration or the snapshot.
+    /// The reason of the machine for refusing the configuration or the snapshot.
     pub fn restore(
         config: M::Config,
         seed: Seed,
         snapshot: M::Snapshot,
         now: Instant,
         rotate: impl Rotate + 'static,
-        options: Options,
+        options: RecordOptions,
     ) -> Result<Self, M::RestoreError> {
         let head = head::<M>(&config, &seed, true);
         let note = serde_json::to_value(&snapshot);
         let machine = M::restore(config, seed, snapshot, now)?;
         let mut recorder = Self::begin(machine, head, Box::new(rotate), options);
         match note {
-            Ok(snapshot) => recorder.tape.restore(now, &snapshot),
-            Err(error) => recorder.tape.pages_mut().fail(error.into()),
+            Ok(snapshot) => recorder.calls.restore(now, &snapshot),
+            Err(error) => recorder.calls.section_mut().fail(error.into()),
         }
         Ok(recorder)
     }
@@ -145,50 +145,55 @@ impl<M: Recorded> Recorder<M> {
         machine: M,
         head: serde_json::Result<Value>,
         rotate: Box<dyn Rotate>,
-        options: Options,
+        options: RecordOptions,
     ) -> Self {
-        let pages = match head {
-            Ok(head) => Pages::new(rotate, options, head),
-            Err(error) => Pages::broken(error.into()),
+        let section = match head {
+            Ok(head) => SectionWriter::new(rotate, options, head),
+            Err(error) => SectionWriter::broken(error.into()),
         };
-        let tape = Tape::new(pages, Box::new(|at: M::Addr| at.lane(M::PORT)));
-        Self { machine, tape }
+        let interface_of = Box::new(|at: M::Addr| at.interface(M::PORT));
+        let calls = CallWriter::new(section, interface_of, M::PORT);
+        Self { machine, calls }
     }
 
-    /// Lets `lanes` say where the octets of an address belong, before anything is recorded.
+    /// Chooses by `interface_of` on which interface the octets of an address are recorded. Call it before
+    /// anything is recorded.
     #[must_use]
-    pub fn with_lanes(mut self, lanes: impl FnMut(M::Addr) -> Lane + Send + 'static) -> Self {
-        self.tape.set_lanes(Box::new(lanes));
+    pub fn with_interfaces(
+        mut self,
+        interface_of: impl FnMut(M::Addr) -> Interface + Send + 'static,
+    ) -> Self {
+        self.calls.set_interfaces(Box::new(interface_of));
         self
     }
 
-    /// Returns the inner machine. It cannot be changed: what it is not told by a call is not recorded.
+    /// Returns the inner machine, for reading: only calls of the recorder are recorded.
     pub const fn machine(&self) -> &M {
         &self.machine
     }
 
-    /// Returns what stopped the recording, if anything did.
+    /// Returns the error that ended the recording, if one did.
     pub const fn error(&self) -> Option<&io::Error> {
-        self.tape.pages().error()
+        self.calls.section().error()
     }
 
-    /// Tells whether calls are being recorded: not after an error or a limit.
+    /// Tells whether calls are recorded: not after an error, or after the last part.
     pub const fn is_recording(&self) -> bool {
-        self.tape.pages().is_writing()
+        self.calls.section().is_writing()
     }
 
-    /// Hands everything so far to the sink.
+    /// Passes everything so far to the sink.
     pub fn flush(&mut self) {
-        self.tape.pages_mut().flush();
+        self.calls.section_mut().flush();
     }
 
-    /// Ends the recording; calls go on to the inner machine, unrecorded.
+    /// Ends the recording. Further calls reach the inner machine and are not recorded.
     pub fn finish(&mut self) {
-        self.tape.finish();
+        self.calls.finish();
     }
 }
 
-/// Returns what every part begins with, less its number.
+/// Returns the head of every part, without the fields that differ.
 fn head<M: Recorded>(
     config: &M::Config,
     seed: &Seed,
@@ -217,11 +222,15 @@ impl<M: Recorded> AsMachine<M> for Recorder<M> {
     fn as_machine(&self) -> &M {
         &self.machine
     }
+
+    fn finish(&mut self) {
+        self.calls.finish();
+    }
 }
 
 impl<M: Recorded> Drop for Recorder<M> {
     fn drop(&mut self) {
-        self.tape.finish();
+        self.calls.finish();
     }
 }
 
@@ -232,19 +241,19 @@ impl<M: Recorded> Machine for Recorder<M> {
     type Error = M::Error;
 
     fn receive(&mut self, now: Instant, from: Self::Addr, octets: &[u8]) {
-        self.tape.receive(now, from, octets);
+        self.calls.receive(now, from, octets);
         self.machine.receive(now, from, octets);
     }
 
     fn link(&mut self, now: Instant, at: Self::Addr, state: Link) {
-        self.tape.link(now, at, state);
+        self.calls.link(now, at, state);
         self.machine.link(now, at, state);
     }
 
     fn command(&mut self, now: Instant, command: Self::Command) -> Result<(), Self::Error> {
-        self.tape.command(now, &command);
+        self.calls.command(now, &command);
         let answer = self.machine.command(now, command);
-        self.tape.answer(now, answer.as_ref().map(|&()| ()));
+        self.calls.answer(now, answer.as_ref().map(|&()| ()));
         answer
     }
 
@@ -253,9 +262,9 @@ impl<M: Recorded> Machine for Recorder<M> {
         now: Instant,
         tx: &mut Transmit<Self::Addr>,
     ) -> Output<Self::Addr, Self::Event> {
-        self.tape.begin_poll(now, tx);
+        self.calls.begin_poll(now, tx);
         let output = self.machine.poll(now, tx);
-        self.tape.output(now, &output, tx);
+        self.calls.output(now, &output, tx);
         output
     }
 

@@ -7,21 +7,21 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::call::{Base, Op, Record, decode};
+use super::call::{Op, Record, TimeBase, decode};
 use super::capture::Capture;
-use super::entry::{Act, Entry};
-use super::head::{Damage, End, Head};
+use super::entry::{Entry, EntryKind};
+use super::head::{Damage, Head, RecordingEnd};
 use super::json::{Digest, resolve};
-use super::pages::{BLOBS, CALLS, FIXED, JSON, LINK_PDU, NETWORK, NOTE, count};
 use super::pcapng::{
     Block, Blocks, CUSTOM, CUSTOM_OPTION, ENTERPRISE, INTERFACE, Order, PACKET, Packet, SECTION,
     padding, take,
 };
-use super::sink::Seal;
-use super::{ReadError, synth};
+use super::section_writer::{BLOBS, CALLS, FIXED, JSON, LINK_PDU, NETWORK, NOTE, count};
+use super::sink::Checksum;
+use super::{ReadError, headers};
 use crate::{Instant, Limits};
 
-/// A recording in memory. Parts follow each other as they were written.
+/// A recording in memory: one part, or several in their order.
 #[derive(Debug, Clone)]
 pub struct Recording<'a> {
     file: &'a [u8],
@@ -29,14 +29,14 @@ pub struct Recording<'a> {
 }
 
 impl<'a> Recording<'a> {
-    /// Reads what a recording says about itself.
+    /// Reads the head of a recording.
     ///
     /// # Errors
     ///
     /// [`ReadError`], when the file is no recording that this version can read.
     pub fn open(file: &'a [u8]) -> Result<Self, ReadError> {
         let calls = Calls::new(file).map_err(|error| match error {
-            // Recordings are pcapng, but pcap is a capture too.
+            // Recordings are pcapng; a pcap file is a capture too.
             ReadError::NotACapture if Capture::open(file).is_ok() => ReadError::NotARecording,
             other => other,
         })?;
@@ -44,13 +44,13 @@ impl<'a> Recording<'a> {
         Ok(Self { file, head })
     }
 
-    /// Returns what the recording says about itself.
+    /// Returns the head of the recording.
     #[must_use]
     pub const fn head(&self) -> &Head {
         &self.head
     }
 
-    /// Walks over the calls.
+    /// Returns a reader of the calls.
     ///
     /// # Errors
     ///
@@ -60,55 +60,55 @@ impl<'a> Recording<'a> {
     }
 }
 
-/// The next thing in a recording, for the replayer.
+/// The next element of a recording, for a replay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Step<'a> {
-    /// The next address of the table, as JSON.
+    /// An address is added to the table, as JSON.
     Address(&'a [u8]),
-    /// The table of addresses is empty again.
+    /// The table of addresses is emptied.
     Forget,
-    /// From here on, polls got a transmit of these limits.
+    /// The following polls have these limits.
     Limits(Limits),
     Call(Instant, Op<'a>),
 }
 
-/// One packet, without what was put around it.
+/// The octets of a packet, without headers or tags.
 #[derive(Debug, Clone, Copy)]
-struct Slip<'a> {
+struct PendingOctets<'a> {
     interface: u32,
     octets: &'a [u8],
 }
 
-/// Walks over the calls of a recording, in one pass and without a copy of what was sent.
+/// A reader of the calls of a recording, in one pass and without copies of octets.
 #[derive(Clone)]
 pub struct Calls<'a> {
     file: &'a [u8],
     blocks: Blocks<'a>,
     head: Option<Head>,
-    /// Whether the section being read has shown its head.
-    headed: bool,
+    /// Whether the head of the current section was read.
+    has_head: bool,
     interfaces: u32,
-    /// Those whose packets say themselves what they are.
+    /// The interfaces whose packets begin with tags.
     tagged: BTreeSet<u32>,
-    /// What is left of the records of the current block.
+    /// The records of the current block that were not read.
     records: &'a [u8],
-    base: Base,
-    /// The packets that the next record may speak of.
-    slips: Vec<Slip<'a>>,
-    /// Whether records have come since, so that the next packet begins a new run.
-    used: bool,
+    base: TimeBase,
+    /// The packets before the next record.
+    pending: Vec<PendingOctets<'a>>,
+    /// Whether a record is_used the packets, so that the next packet replaces them.
+    is_used: bool,
     limits: Option<Limits>,
-    new_part: bool,
+    is_new_part: bool,
     blobs: BTreeMap<Digest, Cow<'a, [u8]>>,
     blob_octets: usize,
-    seal: Seal,
-    sound: usize,
+    checksum: Checksum,
+    verified_to: usize,
     damage: Option<Damage>,
-    /// How many calls were read.
+    /// The number of calls read.
     number: u64,
-    end: Option<End>,
+    end: Option<RecordingEnd>,
     /// The table of addresses, as JSON, for [`next_entry`](Self::next_entry).
-    names: Vec<&'a [u8]>,
+    addresses: Vec<&'a [u8]>,
 }
 
 impl<'a> Calls<'a> {
@@ -117,23 +117,23 @@ impl<'a> Calls<'a> {
             file,
             blocks: Blocks::new(file)?,
             head: None,
-            headed: false,
+            has_head: false,
             interfaces: 0,
             tagged: BTreeSet::new(),
             records: &[],
-            base: Base::default(),
-            slips: Vec::new(),
-            used: false,
+            base: TimeBase::default(),
+            pending: Vec::new(),
+            is_used: false,
             limits: None,
-            new_part: false,
+            is_new_part: false,
             blobs: BTreeMap::new(),
             blob_octets: 0,
-            seal: Seal::new(0),
-            sound: 0,
+            checksum: Checksum::new(0),
+            verified_to: 0,
             damage: None,
             number: 0,
             end: None,
-            names: Vec::new(),
+            addresses: Vec::new(),
         };
         while calls.head.is_none() {
             if !calls.block()? {
@@ -144,13 +144,13 @@ impl<'a> Calls<'a> {
         Ok(calls)
     }
 
-    /// Returns how many calls were read, those of missing first parts included.
+    /// Returns the number of calls read, including those of first parts that are missing.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.number
     }
 
-    /// Returns the first damage that was seen so far.
+    /// Returns the first damage found so far.
     #[must_use]
     pub const fn damage(&self) -> Option<Damage> {
         self.damage
@@ -158,26 +158,26 @@ impl<'a> Calls<'a> {
 
     /// Returns how the recording ends, as far as it was read.
     #[must_use]
-    pub fn end(&self) -> End {
+    pub fn end(&self) -> RecordingEnd {
         let at = self.blocks.at();
-        self.end.unwrap_or(End::Cut { at })
+        self.end.unwrap_or(RecordingEnd::Cut { at })
     }
 
-    /// Gives the next call or answer, or `None` at the end.
+    /// Returns the next entry, or `None` at the end.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Malformed`], where nothing can be read any more.
+    /// [`ReadError::Malformed`], after which nothing can be read.
     pub fn next_entry(&mut self) -> Result<Option<Entry<'_>>, ReadError> {
         loop {
             match self.step()? {
-                Some(Step::Address(name)) => self.names.push(name),
-                Some(Step::Forget) => self.names.clear(),
+                Some(Step::Address(name)) => self.addresses.push(name),
+                Some(Step::Forget) => self.addresses.clear(),
                 Some(Step::Limits(_)) => {}
                 Some(Step::Call(time, op)) => {
-                    let act = Act::read(self, op)?;
+                    let kind = EntryKind::read(self, op)?;
                     let number = self.number;
-                    return Ok(Some(Entry { number, time, act }));
+                    return Ok(Some(Entry { number, time, kind }));
                 }
                 None => return Ok(None),
             }
@@ -185,27 +185,27 @@ impl<'a> Calls<'a> {
     }
 
     /// Returns an address of the table as JSON.
-    pub(super) fn name(&self, index: u32) -> Result<&'a [u8], ReadError> {
+    pub(super) fn address(&self, index: u32) -> Result<&'a [u8], ReadError> {
         usize::try_from(index)
             .ok()
-            .and_then(|index| self.names.get(index).copied())
-            .ok_or_else(|| self.malformed("an address that was not named"))
+            .and_then(|index| self.addresses.get(index).copied())
+            .ok_or_else(|| self.malformed("an address that is not in the table"))
     }
 
-    /// Gives the next step, or `None` at the end.
+    /// Returns the next step, or `None` at the end.
     pub(super) fn step(&mut self) -> Result<Option<Step<'a>>, ReadError> {
         loop {
-            if self.new_part {
-                self.new_part = false;
+            if self.is_new_part {
+                self.is_new_part = false;
                 return Ok(Some(Step::Forget));
             }
             if let Some(limits) = self.limits.take() {
                 return Ok(Some(Step::Limits(limits)));
             }
-            let garbled = self.malformed("a record that no recorder writes");
-            match decode(&mut self.records, &mut self.base).map_err(|_| garbled)? {
+            let invalid = self.malformed("a record that no recorder writes");
+            match decode(&mut self.records, &mut self.base).map_err(|_| invalid)? {
                 Some(Record::Call(time, op)) => {
-                    self.used = true;
+                    self.is_used = true;
                     self.number += u64::from(is_call(&op));
                     return Ok(Some(Step::Call(time, op)));
                 }
@@ -225,11 +225,11 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// Reads one block: false at the end of the file.
+    /// Reads one block. Returns false at the end of the file.
     fn block(&mut self) -> Result<bool, ReadError> {
-        if self.used {
-            self.used = false;
-            self.slips.clear();
+        if self.is_used {
+            self.is_used = false;
+            self.pending.clear();
         }
         let Some(block) = self.blocks.next()? else {
             return Ok(false);
@@ -244,9 +244,9 @@ impl<'a> Calls<'a> {
         match block.kind {
             SECTION => self.section(&block)?,
             INTERFACE => self.interface(&block)?,
-            PACKET if self.headed => self.packet(&block)?,
+            PACKET if self.has_head => self.packet(&block)?,
             CUSTOM => self.custom(&block)?,
-            _ if self.headed => return malformed("a block that no recorder writes"),
+            _ if self.has_head => return malformed("a block that no recorder writes"),
             _ => return Err(ReadError::NotARecording),
         }
         Ok(true)
@@ -255,19 +255,19 @@ impl<'a> Calls<'a> {
     fn section(&mut self, block: &Block<'a>) -> Result<(), ReadError> {
         let malformed = |what| Err(ReadError::Malformed { at: block.at, what });
         match (&self.head, self.end) {
-            (None, _) | (_, Some(End::Continued)) => {}
+            (None, _) | (_, Some(RecordingEnd::Continued)) => {}
             (_, Some(_)) => return malformed("another recording, behind the end of the first"),
             (_, None) => return malformed("a further part, behind one that breaks off"),
         }
-        self.headed = false;
+        self.has_head = false;
         self.interfaces = 0;
         self.tagged.clear();
-        self.base = Base::default();
-        self.slips.clear();
-        self.seal = Seal::new(block.at);
-        self.sound = block.at;
+        self.base = TimeBase::default();
+        self.pending.clear();
+        self.checksum = Checksum::new(block.at);
+        self.verified_to = block.at;
         self.end = None;
-        self.new_part = self.head.is_some();
+        self.is_new_part = self.head.is_some();
         Ok(())
     }
 
@@ -291,15 +291,15 @@ impl<'a> Calls<'a> {
         let malformed = |what| ReadError::Malformed { at: block.at, what };
         let packet = Packet::read(block).ok_or(malformed("a packet longer than its block"))?;
         let octets = match packet.interface {
-            NETWORK => synth::payload(packet.octets),
-            JSON => packet.octets.get(synth::JSON_TAGS.len()..),
+            NETWORK => headers::payload(packet.octets),
+            JSON => packet.octets.get(headers::JSON_TAGS.len()..),
             tagged if self.tagged.contains(&tagged) => {
-                synth::split_tags(packet.octets).map(|(_, payload)| payload)
+                headers::split_tags(packet.octets).map(|(_, payload)| payload)
             }
             _ => Some(packet.octets),
         };
         let octets = octets.ok_or(malformed("a packet shorter than its headers"))?;
-        self.slips.push(Slip {
+        self.pending.push(PendingOctets {
             interface: packet.interface,
             octets,
         });
@@ -311,14 +311,14 @@ impl<'a> Calls<'a> {
             let left = options.rest.len() + padding(value.len());
             let end = block.at + 8 + block.body.len().saturating_sub(left);
             return self
-                .sealed(value, end)
-                .ok_or(malformed("a packet without its seal"));
+                .read_option(value, end)
+                .ok_or(malformed("a packet without its checksum"));
         }
         Ok(())
     }
 
     fn custom(&mut self, block: &Block<'a>) -> Result<(), ReadError> {
-        let unknown = if self.headed {
+        let unknown = if self.has_head {
             ReadError::Malformed {
                 at: block.at,
                 what: "a custom block that no recorder writes",
@@ -330,14 +330,14 @@ impl<'a> Calls<'a> {
         let enterprise = block.order.u32(&mut body);
         let magic = take::<8>(&mut body);
         let end = block.at + 8 + block.body.len();
-        let Some((text, seal)) = body.split_last_chunk::<4>() else {
+        let Some((text, checksum)) = body.split_last_chunk::<4>() else {
             return Err(unknown);
         };
         if enterprise != Some(ENTERPRISE) || !matches!(magic, Some(NOTE | CALLS)) {
             return Err(unknown);
         }
-        self.check_seal(u32::from_le_bytes(*seal), end - 4);
-        if magic == Some(CALLS) && self.headed {
+        self.verify_checksum(u32::from_le_bytes(*checksum), end - 4);
+        if magic == Some(CALLS) && self.has_head {
             self.records = text;
             return Ok(());
         }
@@ -349,26 +349,26 @@ impl<'a> Calls<'a> {
     }
 
     fn note(&mut self, mut note: Value, at: usize) -> Result<(), ReadError> {
-        if let Some(head) = note.get_mut("head").filter(|_| !self.headed) {
+        if let Some(head) = note.get_mut("head").filter(|_| !self.has_head) {
             return match Head::read(head.take()) {
-                // A recording it is, as the magic says.
+                // The magic number says that it is a recording.
                 Err(ReadError::NotARecording) => Err(ReadError::Malformed {
                     at,
-                    what: "a head without what belongs into it",
+                    what: "a head with fields missing",
                 }),
                 head => self.head(head?),
             };
         }
-        if !self.headed {
+        if !self.has_head {
             return Err(ReadError::NotARecording);
         }
         if let Some(limits) = note.get("limits") {
             self.limits = Limits::deserialize(limits).ok();
         }
         self.end = match note.get("end").and_then(Value::as_str) {
-            Some("finished") => Some(End::Finished),
-            Some("limit") => Some(End::Limit),
-            Some("continued") => Some(End::Continued),
+            Some("finished") => Some(RecordingEnd::Finished),
+            Some("limit") => Some(RecordingEnd::Limit),
+            Some("continued") => Some(RecordingEnd::Continued),
             _ => None,
         };
         if self.limits.is_none() && self.end.is_none() {
@@ -379,13 +379,13 @@ impl<'a> Calls<'a> {
     }
 
     fn head(&mut self, head: Head) -> Result<(), ReadError> {
-        self.headed = true;
+        self.has_head = true;
         let Some(before) = &mut self.head else {
             self.head = Some(head);
             return Ok(());
         };
         let expected = before.part.saturating_add(1);
-        if head.part != expected || head.calls != self.number || !head.is_of_one_with(before) {
+        if head.part != expected || head.calls != self.number || !head.is_same_recording(before) {
             return Err(ReadError::Part {
                 expected,
                 found: head.part,
@@ -395,68 +395,79 @@ impl<'a> Calls<'a> {
         Ok(())
     }
 
-    /// Takes the records out of an option that ends in a seal at `end`.
-    fn sealed(&mut self, value: &'a [u8], end: usize) -> Option<()> {
+    /// Reads the records of an option that ends with a checksum at `end`.
+    fn read_option(&mut self, value: &'a [u8], end: usize) -> Option<()> {
         let mut rest = value;
         let enterprise = Order::Little.u32(&mut rest)?;
-        let (records, seal) = rest.split_last_chunk::<4>()?;
+        let (records, checksum) = rest.split_last_chunk::<4>()?;
         if enterprise != ENTERPRISE {
             return None;
         }
-        self.check_seal(u32::from_le_bytes(*seal), end.checked_sub(4)?);
+        self.verify_checksum(u32::from_le_bytes(*checksum), end.checked_sub(4)?);
         self.records = records;
         Some(())
     }
 
-    fn check_seal(&mut self, seal: u32, at: usize) {
+    fn verify_checksum(&mut self, checksum: u32, at: usize) {
         let so_far = self.file.get(..at).unwrap_or_default();
-        if self.seal.up_to(so_far) == seal {
-            self.sound = at;
+        if self.checksum.up_to(so_far) == checksum {
+            self.verified_to = at;
         } else if self.damage.is_none() {
             self.damage = Some(Damage {
-                from: self.sound,
+                from: self.verified_to,
                 to: at,
             });
         }
     }
 
     fn blob(&mut self, digest: Digest, packets: u64) -> Result<(), ReadError> {
-        self.used = true;
+        self.is_used = true;
         let malformed = self.malformed("a payload without its packets");
-        if count(self.slips.len()) != packets
-            || self.slips.iter().any(|slip| slip.interface != BLOBS)
+        if count(self.pending.len()) != packets
+            || self.pending.iter().any(|packet| packet.interface != BLOBS)
         {
             return Err(malformed);
         }
-        let content = match self.slips.as_slice() {
+        let content = match self.pending.as_slice() {
             [one] => Cow::Borrowed(one.octets),
-            many => Cow::Owned(many.iter().flat_map(|slip| slip.octets).copied().collect()),
+            many => Cow::Owned(
+                many.iter()
+                    .flat_map(|packet| packet.octets)
+                    .copied()
+                    .collect(),
+            ),
         };
         self.blob_octets += content.len();
         self.blobs.insert(digest, content);
         Ok(())
     }
 
-    /// Returns the packets of the call just read, if there are as many as it says.
+    /// Returns the packets of the last call, if their number is that of its record.
     pub(super) fn packets(&self, packets: u64) -> Result<Packets<'_, 'a>, ReadError> {
-        let on_json_lane = |slip: &Slip<'_>| matches!(slip.interface, JSON | BLOBS);
-        if count(self.slips.len()) != packets || self.slips.iter().any(on_json_lane) {
+        let on_json_interface =
+            |packet: &PendingOctets<'_>| matches!(packet.interface, JSON | BLOBS);
+        if count(self.pending.len()) != packets || self.pending.iter().any(on_json_interface) {
             return Err(self.malformed("a call without its packets"));
         }
-        Ok(Packets(&self.slips))
+        Ok(Packets(&self.pending))
     }
 
-    /// Returns the JSON text of the call just read.
+    /// Returns the JSON text of the last call.
     pub(super) fn text(&self) -> Result<&'a [u8], ReadError> {
-        match self.slips.iter().rev().find(|slip| slip.interface == JSON) {
-            Some(slip) => Ok(slip.octets),
+        match self
+            .pending
+            .iter()
+            .rev()
+            .find(|packet| packet.interface == JSON)
+        {
+            Some(packet) => Ok(packet.octets),
             None => Err(self.malformed("a call without its JSON")),
         }
     }
 
-    /// Returns the JSON text of the call just read, with the payloads put back; `None` if none was moved.
+    /// Returns the JSON of the last call with its large payloads; `None` if it has none.
     pub(super) fn value(&self, text: &[u8]) -> Result<Option<Value>, ReadError> {
-        // A small file could name one large payload any number of times.
+        // A small file could refer to one large payload any number of times.
         let mut budget = self.blob_octets.saturating_mul(8);
         resolve(text, &mut |digest| {
             let content = self.blobs.get(digest)?;
@@ -469,11 +480,11 @@ impl<'a> Calls<'a> {
 
 /// The packets of one call.
 #[derive(Clone, Copy)]
-pub(super) struct Packets<'c, 'a>(&'c [Slip<'a>]);
+pub(super) struct Packets<'c, 'a>(&'c [PendingOctets<'a>]);
 
 impl<'c, 'a> Packets<'c, 'a> {
     pub(super) fn iter(self) -> impl ExactSizeIterator<Item = &'a [u8]> + 'c {
-        self.0.iter().map(|slip| slip.octets)
+        self.0.iter().map(|packet| packet.octets)
     }
 
     /// Returns all octets back to back.
@@ -484,7 +495,7 @@ impl<'c, 'a> Packets<'c, 'a> {
         }
     }
 
-    /// Returns all octets back to back, in `scratch` if they are not so already.
+    /// Returns all octets back to back, in `scratch` if they are in several packets.
     pub(super) fn join<'s>(self, scratch: &'s mut Vec<u8>) -> &'s [u8]
     where
         'a: 's,
@@ -500,7 +511,7 @@ impl<'c, 'a> Packets<'c, 'a> {
     }
 }
 
-/// An answer belongs to the command before it; everything else is a call.
+/// Tells whether an operation is a call of its own; an answer belongs to the command before it.
 const fn is_call(op: &Op<'_>) -> bool {
     !matches!(op, Op::Accepted | Op::Refused(_))
 }

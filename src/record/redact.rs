@@ -1,39 +1,38 @@
-//! Takes out of a recording what nobody else should see.
+//! Removes seed and payloads from a recording.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::call::{Base, Record, decode};
+use super::call::{Record, TimeBase, decode};
 use super::json::{DIGEST, Digest, blank};
-use super::pages::{BLOBS, CALLS, JSON, LINK_PDU, NETWORK, NOTE};
 use super::pcapng::{
-    Block, Blocks, CUSTOM, CUSTOM_OPTION, Direction, FLAGS, INTERFACE, NewPacket, Order, PACKET,
-    Packet, SECTION, Sealer, take, write_custom, write_packet,
+    Block, Blocks, CUSTOM, CUSTOM_OPTION, ChecksumFn, FLAGS, INTERFACE, NewPacket, Order, PACKET,
+    Packet, PacketDirection, SECTION, take, write_custom, write_packet,
 };
-use super::sink::Seal;
-use super::{ReadError, Recording, synth};
+use super::section_writer::{BLOBS, CALLS, JSON, LINK_PDU, NETWORK, NOTE};
+use super::sink::Checksum;
+use super::{ReadError, Recording, headers};
 
-/// Returns the recording without its seed and its payloads, for viewing only.
+/// Returns the recording without its seed and its payloads, for viewing alone.
 ///
-/// A seed tells all ids that a machine will ever draw. Octets in commands, events and the configuration
-/// become zeros of equal length, or their length where they were long; packets are cut behind their headers
-/// or tags, those of buses to nothing. Times, addresses, lengths, texts and reasons stay. A replay
-/// refuses what this returns.
+/// Octets in commands, events, snapshots and the configuration are replaced by zeros of equal length, or by
+/// their length if they were over 4 KiB. Packets are truncated after their headers or tags; packets of buses
+/// have no octets left. Times, addresses, lengths, texts and reasons are kept. A replay refuses the result.
 ///
 /// # Errors
 ///
-/// [`ReadError`], when the file is no recording, or is broken. One that was cut short is redacted as far
-/// as it goes.
+/// [`ReadError`], when the file is no recording, or is malformed. A truncated recording is redacted up to its
+/// end.
 pub fn redact(file: &[u8]) -> Result<Vec<u8>, ReadError> {
     Recording::open(file)?;
     let mut redaction = Redaction {
         file,
         out: Vec::new(),
-        seal: Seal::new(0),
-        old: Base::default(),
-        new: Base::default(),
+        checksum: Checksum::new(0),
+        old: TimeBase::default(),
+        new: TimeBase::default(),
         interfaces: 0,
         tagged: BTreeSet::new(),
         lengths: BTreeMap::new(),
@@ -52,16 +51,16 @@ pub fn redact(file: &[u8]) -> Result<Vec<u8>, ReadError> {
 struct Redaction<'a> {
     file: &'a [u8],
     out: Vec<u8>,
-    seal: Seal,
-    /// The times of the records as they are read and written.
-    old: Base,
-    new: Base,
+    checksum: Checksum,
+    /// The time of the last record read, and of the last record written.
+    old: TimeBase,
+    new: TimeBase,
     interfaces: u32,
-    /// Those whose packets begin with tags.
+    /// The interfaces whose packets begin with tags.
     tagged: BTreeSet<u32>,
-    /// How long the payload of each digest is.
+    /// The length of the payload of each digest.
     lengths: BTreeMap<Digest, usize>,
-    /// Octets of the payload being read.
+    /// Octets of the current payload so far.
     blob: usize,
 }
 
@@ -69,9 +68,9 @@ impl<'a> Redaction<'a> {
     fn block(&mut self, block: &Block<'a>) -> Option<()> {
         match block.kind {
             SECTION => {
-                self.seal = Seal::new(self.out.len());
-                self.old = Base::default();
-                self.new = Base::default();
+                self.checksum = Checksum::new(self.out.len());
+                self.old = TimeBase::default();
+                self.new = TimeBase::default();
                 self.interfaces = 0;
                 self.tagged.clear();
                 self.copy(block)
@@ -123,9 +122,9 @@ impl<'a> Redaction<'a> {
     }
 
     fn write_custom(&mut self, magic: [u8; 8], body: &[u8], filler: u8) {
-        let seal = &mut self.seal;
+        let checksum = &mut self.checksum;
         write_custom(&mut self.out, magic, body, filler, |so_far| {
-            seal.up_to(so_far)
+            checksum.up_to(so_far)
         });
     }
 
@@ -151,31 +150,33 @@ impl<'a> Redaction<'a> {
             None => None,
         };
         let header = match packet.interface {
-            NETWORK => synth::headers(packet.octets)?,
+            NETWORK => headers::headers(packet.octets)?,
             JSON => self.json(packet.octets)?,
-            tagged if self.tagged.contains(&tagged) => synth::split_tags(packet.octets)?.0.to_vec(),
+            tagged if self.tagged.contains(&tagged) => {
+                headers::split_tags(packet.octets)?.0.to_vec()
+            }
             _ => Vec::new(),
         };
         let length = (packet.interface != JSON).then_some(packet.length);
         let packet = NewPacket {
             interface: packet.interface,
             time: packet.time,
-            direction: Some(Direction::from_flags(flags?)?),
+            direction: Some(PacketDirection::from_flags(flags?)?),
             comment: "",
             header: &header,
             payload: &[],
             length,
         };
-        let mut seal = |so_far: &[u8]| self.seal.up_to(so_far);
+        let mut checksum = |so_far: &[u8]| self.checksum.up_to(so_far);
         let custom = records
             .as_deref()
-            .map(|records| (records, &mut seal as Sealer<'_>));
+            .map(|records| (records, &mut checksum as ChecksumFn<'_>));
         write_packet(&mut self.out, packet, custom);
         Some(())
     }
 
     fn json(&self, packet: &[u8]) -> Option<Vec<u8>> {
-        let (tags, text) = packet.split_at_checked(synth::JSON_TAGS.len())?;
+        let (tags, text) = packet.split_at_checked(headers::JSON_TAGS.len())?;
         let mut value: Value = serde_json::from_slice(text).ok()?;
         blank(&mut value, &mut |digest| self.lengths.get(digest).copied());
         let mut packet = tags.to_vec();
@@ -183,7 +184,7 @@ impl<'a> Redaction<'a> {
         Some(packet)
     }
 
-    /// Writes the records anew, without digests.
+    /// Rewrites the records without digests.
     fn records(&mut self, mut records: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(records.len());
         while let Some(record) = decode(&mut records, &mut self.old).ok()? {

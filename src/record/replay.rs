@@ -1,4 +1,4 @@
-//! Feeds a recording to a fresh machine and compares.
+//! Repeats the calls of a recording on another machine and compares the results.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -10,35 +10,35 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::call::Op;
+use super::call_writer::reason;
 use super::diff::{Difference, Side, lay_out};
-use super::head::{Damage, End, Head};
+use super::head::{Damage, Head, RecordingEnd};
+use super::interface::RecordAddr;
 use super::json::{AskNote, CommandNote, EventNote, LinkNote, SnapshotNote, render, same};
-use super::lane::Place;
 use super::recording::{Calls, Packets, Recording, Step};
-use super::tape::refusal;
 use super::{ReadError, Recorded, VERSION};
 use crate::{Instant, Limits, Output, Transmit};
 
-/// What a replay found.
+/// The result of a replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Outcome {
     /// The version of the crate that made the recording.
     pub made_by: String,
-    /// How many calls were made, the one that differs included.
+    /// The number of calls made, including the one that differs.
     pub calls: u64,
-    /// The first call at which the machine went another way; the replay ends there.
+    /// The first call with another result, where the replay ends.
     pub difference: Option<Difference>,
-    /// The first octets that are not what the recorder wrote.
+    /// The first damage in the file.
     pub damage: Option<Damage>,
     /// How the recording ends, as far as it was read.
-    pub end: End,
+    pub end: RecordingEnd,
 }
 
 impl Outcome {
-    /// Tells whether the machine did just what it did when it was recorded, in an undamaged file.
+    /// Tells whether all calls had the recorded results, and the file is undamaged.
     ///
-    /// It may still break off early: see [`end`](Self::end).
+    /// The recording may still be incomplete: see [`end`](Self::end).
     #[must_use]
     pub const fn matches(&self) -> bool {
         self.difference.is_none() && self.damage.is_none()
@@ -53,7 +53,7 @@ impl fmt::Display for Outcome {
             None => write!(f, "{calls} calls match")?,
         }
         write_damage(f, self.damage)?;
-        if self.difference.is_none() && self.end != End::Finished {
+        if self.difference.is_none() && self.end != RecordingEnd::Finished {
             write!(f, "\n{}", self.end)?;
         }
         if !self.matches() {
@@ -70,7 +70,7 @@ fn write_damage(f: &mut fmt::Formatter<'_>, damage: Option<Damage>) -> fmt::Resu
     }
 }
 
-/// Says which version made a recording, when it is another one.
+/// Prints the version that wrote a recording, if it is another one.
 #[derive(Debug)]
 struct Versions<'a>(&'a str);
 
@@ -82,12 +82,12 @@ impl fmt::Display for Versions<'_> {
         let made_by = self.0;
         write!(
             f,
-            "\nthe recording was made by farlink {made_by}, this is farlink {VERSION}"
+            "\nthe recording was written by farlink {made_by}, this is farlink {VERSION}"
         )
     }
 }
 
-/// Why a recording cannot be replayed, or not any further.
+/// Why a recording cannot be replayed, or cannot be replayed further.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplayError {
@@ -95,24 +95,24 @@ pub enum ReplayError {
     Read {
         /// Why.
         error: ReadError,
-        /// How many calls came before, all as recorded.
+        /// The number of calls before, all of which match.
         calls: u64,
         /// The time of the last of them.
         time: Instant,
-        /// The version of the crate that wrote it, where that much can be read.
+        /// The version of the crate that wrote it, if that can be read.
         made_by: Option<String>,
-        /// The first octets that are not what the recorder wrote.
+        /// The first damage in the file.
         damage: Option<Damage>,
     },
-    /// Seed and payloads were taken out.
+    /// Seed and payloads were removed.
     Redacted,
-    /// It begins with a later part.
+    /// The file begins with this part, and not with part 0.
     Part(u32),
-    /// It is a recording of another machine.
+    /// The recording is of another machine.
     Kind {
-        /// The machine it is of.
+        /// The kind of the recorded machine.
         recorded: String,
-        /// The machine that was to replay it.
+        /// The kind of the machine that was to replay it.
         expected: &'static str,
         /// The version of the crate that wrote it.
         made_by: String,
@@ -123,13 +123,13 @@ pub enum ReplayError {
         what: String,
         /// The version of the crate that wrote it.
         made_by: String,
-        /// The first octets that are not what the recorder wrote.
+        /// The first damage in the file.
         damage: Option<Damage>,
     },
 }
 
 impl ReplayError {
-    /// Returns the first octets that are not what the recorder wrote, if such were seen.
+    /// Returns the first damage in the file, if any was found.
     #[must_use]
     pub const fn damage(&self) -> Option<Damage> {
         match self {
@@ -151,7 +151,7 @@ impl fmt::Display for ReplayError {
             } => {
                 write!(f, "{error}")?;
                 if *calls > 0 {
-                    write!(f, ", behind call {calls} at {time}; all up to there match")?;
+                    write!(f, ", after call {calls} at {time}; all calls before match")?;
                 }
                 write_damage(f, *damage)?;
                 match made_by {
@@ -160,7 +160,7 @@ impl fmt::Display for ReplayError {
                 }
             }
             Self::Redacted => f.write_str(
-                "the recording is redacted: without seed and payloads it can be viewed, not replayed",
+                "the recording is redacted: without seed and payloads it can be viewed and not replayed",
             ),
             Self::Part(part) => write!(
                 f,
@@ -171,7 +171,7 @@ impl fmt::Display for ReplayError {
                 expected,
                 made_by,
             } => {
-                write!(f, "a recording of `{recorded}`, not of `{expected}`")?;
+                write!(f, "recording of `{recorded}`, where one of `{expected}` was expected")?;
                 write!(f, "{}", Versions(made_by))
             }
             Self::Unreadable {
@@ -189,14 +189,15 @@ impl fmt::Display for ReplayError {
 
 impl Error for ReplayError {}
 
-/// Replays a recording on a fresh machine, up to the first difference.
+/// Replays a recording on another machine, up to the first difference.
 ///
-/// Every call is made at its recorded time; octets, asks, events, deadlines and refusals are compared.
-/// Several parts of one recording follow each other in `file`, as `cat` would join them.
+/// The machine is made from the recorded configuration and seed, or restored from the recorded snapshot. Every
+/// call is made at its recorded time; octets, asks, events, deadlines and refusals are compared. `file` may hold
+/// several parts of one recording in their order.
 ///
 /// # Errors
 ///
-/// [`ReplayError`], when there is nothing to compare.
+/// [`ReplayError`], when the recording cannot be read or is of another machine.
 pub fn replay<M: Recorded>(file: &[u8]) -> Result<Outcome, ReplayError> {
     let unread = |error, made_by| ReplayError::Read {
         error,
@@ -212,29 +213,31 @@ pub fn replay<M: Recorded>(file: &[u8]) -> Result<Outcome, ReplayError> {
         .map_err(|error| unread(error, Some(made_by.clone())))?;
     check::<M>(recording.head())?;
     let stopped = |stop, calls: &Calls<'_>, time| match stop {
-        Stop::Read(error) => ReplayError::Read {
+        ReplayStop::Read(error) => ReplayError::Read {
             error,
             calls: calls.count(),
             time,
             made_by: Some(made_by.clone()),
             damage: calls.damage(),
         },
-        Stop::Unreadable(what) => ReplayError::Unreadable {
+        ReplayStop::Unreadable(what) => ReplayError::Unreadable {
             what,
             made_by: made_by.clone(),
             damage: calls.damage(),
         },
     };
-    let mut player = Player::<M>::new(recording.head(), &mut calls)
+    let mut replayer = Replayer::<M>::new(recording.head(), &mut calls)
         .map_err(|stop| stopped(stop, &calls, Instant::ZERO))?;
-    let difference = player.play(&mut calls).map_err(|stop| {
+    let difference = replayer.run(&mut calls).map_err(|stop| {
         let stop = match stop {
-            Stop::Unreadable(what) => {
-                Stop::Unreadable(format!("call {} at {}: {what}", calls.count(), player.now))
-            }
+            ReplayStop::Unreadable(what) => ReplayStop::Unreadable(format!(
+                "call {} at {}: {what}",
+                calls.count(),
+                replayer.now
+            )),
             other => other,
         };
-        stopped(stop, &calls, player.now)
+        stopped(stop, &calls, replayer.now)
     })?;
     Ok(Outcome {
         made_by,
@@ -245,18 +248,18 @@ pub fn replay<M: Recorded>(file: &[u8]) -> Result<Outcome, ReplayError> {
     })
 }
 
-enum Stop {
+enum ReplayStop {
     Read(ReadError),
     Unreadable(String),
 }
 
-impl From<ReadError> for Stop {
+impl From<ReadError> for ReplayStop {
     fn from(error: ReadError) -> Self {
         Self::Read(error)
     }
 }
 
-/// The last input, kept small: it is put into words only for a difference.
+/// The last input, to be described with a difference.
 #[derive(Debug, Clone, Copy)]
 struct Input {
     number: u64,
@@ -270,7 +273,7 @@ enum InputKind {
     Command,
 }
 
-struct Player<M: Recorded> {
+struct Replayer<M: Recorded> {
     machine: M,
     now: Instant,
     tx: Transmit<M::Addr>,
@@ -301,13 +304,14 @@ fn check<M: Recorded>(head: &Head) -> Result<(), ReplayError> {
 }
 
 /// Makes the machine just as it was made for the recording; a snapshot is the first step of `calls`.
-fn make<M: Recorded>(head: &Head, calls: &mut Calls<'_>) -> Result<M, Stop> {
-    let refused =
-        |error: &dyn fmt::Display| Stop::Unreadable(format!("the recorded configuration: {error}"));
+fn make<M: Recorded>(head: &Head, calls: &mut Calls<'_>) -> Result<M, ReplayStop> {
+    let refused = |error: &dyn fmt::Display| {
+        ReplayStop::Unreadable(format!("the recorded configuration: {error}"))
+    };
     let seed = head
         .seed
         .clone()
-        .ok_or_else(|| Stop::Unreadable("the recording has no seed".into()))?;
+        .ok_or_else(|| ReplayStop::Unreadable("the recording has no seed".into()))?;
     let config = serde_json::from_value(head.config.clone()).map_err(|error| refused(&error))?;
     if !head.restored {
         return M::make(config, seed).map_err(|error| refused(&error));
@@ -319,11 +323,11 @@ fn make<M: Recorded>(head: &Head, calls: &mut Calls<'_>) -> Result<M, Stop> {
     };
     let note: SnapshotNote<M::Snapshot> = read(calls, "a snapshot")?;
     M::restore(config, seed, note.snapshot, now)
-        .map_err(|error| Stop::Unreadable(format!("the recorded snapshot: {error}")))
+        .map_err(|error| ReplayStop::Unreadable(format!("the recorded snapshot: {error}")))
 }
 
-impl<M: Recorded> Player<M> {
-    fn new(head: &Head, calls: &mut Calls<'_>) -> Result<Self, Stop> {
+impl<M: Recorded> Replayer<M> {
+    fn new(head: &Head, calls: &mut Calls<'_>) -> Result<Self, ReplayStop> {
         Ok(Self {
             machine: make(head, calls)?,
             now: Instant::ZERO,
@@ -336,12 +340,12 @@ impl<M: Recorded> Player<M> {
         })
     }
 
-    fn play(&mut self, calls: &mut Calls<'_>) -> Result<Option<Difference>, Stop> {
+    fn run(&mut self, calls: &mut Calls<'_>) -> Result<Option<Difference>, ReplayStop> {
         while let Some(step) = calls.step()? {
             match step {
-                Step::Address(name) => {
-                    let address = serde_json::from_slice(name)
-                        .map_err(|error| Stop::Unreadable(format!("an address: {error}")))?;
+                Step::Address(address) => {
+                    let address = serde_json::from_slice(address)
+                        .map_err(|error| ReplayStop::Unreadable(format!("an address: {error}")))?;
                     self.addresses.push(address);
                 }
                 Step::Forget => self.addresses.clear(),
@@ -363,7 +367,7 @@ impl<M: Recorded> Player<M> {
         calls: &Calls<'_>,
         now: Instant,
         op: Op<'_>,
-    ) -> Result<Option<Difference>, Stop> {
+    ) -> Result<Option<Difference>, ReplayStop> {
         match op {
             Op::Receive { from, packets } => {
                 let from = self.address(calls, from)?;
@@ -385,7 +389,7 @@ impl<M: Recorded> Player<M> {
                 let note: CommandNote<M::Command> = read(calls, "a command")?;
                 self.note_input(calls, InputKind::Command);
                 let answer = self.machine.command(now, note.command);
-                self.answer = answer.map_err(|error| refusal(&error));
+                self.answer = answer.map_err(|error| reason(&error));
                 Ok(None)
             }
             Op::Restore => Err(calls.malformed("a snapshot behind the first call").into()),
@@ -409,7 +413,7 @@ impl<M: Recorded> Player<M> {
         usize::try_from(index)
             .ok()
             .and_then(|index| self.addresses.get(index).copied())
-            .ok_or_else(|| calls.malformed("an address that was not named"))
+            .ok_or_else(|| calls.malformed("an address that is not in the table"))
     }
 
     fn compare_answer(&self, calls: &Calls<'_>, recorded: Result<(), &str>) -> Option<Difference> {
@@ -432,7 +436,7 @@ impl<M: Recorded> Player<M> {
         calls: &Calls<'_>,
         now: Instant,
         op: Op<'_>,
-    ) -> Result<Option<Difference>, Stop> {
+    ) -> Result<Option<Difference>, ReplayStop> {
         let output = self.machine.poll(now, &mut self.tx);
         let equal = match (op, &output) {
             (Op::Datagrams { to, packets }, Output::Transmit) => {
@@ -446,7 +450,7 @@ impl<M: Recorded> Player<M> {
                 let sent = calls.packets(packets)?.join(&mut self.scratch);
                 self.tx.to() == Some(to) && self.tx.is_stream() && self.tx.octets() == sent
             }
-            (Op::Nothing, Output::Transmit) => self.tx.is_empty(),
+            (Op::EmptyTransmit, Output::Transmit) => self.tx.is_empty(),
             (Op::Event, Output::Event(event)) => {
                 self.write(&EventNote { event })?;
                 same(&self.text, calls.text()?)
@@ -472,10 +476,10 @@ impl<M: Recorded> Player<M> {
         )))
     }
 
-    /// Writes a note into `text` just as the recorder would have.
-    fn write(&mut self, note: &impl Serialize) -> Result<(), Stop> {
+    /// Writes a note into `text` as the recorder does.
+    fn write(&mut self, note: &impl Serialize) -> Result<(), ReplayStop> {
         render(&mut self.text, note, &mut |_, _| {})
-            .map_err(|error| Stop::Unreadable(error.to_string()))
+            .map_err(|error| ReplayStop::Unreadable(error.to_string()))
     }
 
     fn difference(
@@ -501,12 +505,12 @@ impl<M: Recorded> Player<M> {
         }
     }
 
-    fn recorded_side(&self, calls: &Calls<'_>, op: Op<'_>) -> Result<Side, Stop> {
-        let pieces = |sent: Packets<'_, '_>| sent.iter().map(<[u8]>::to_vec).collect();
+    fn recorded_side(&self, calls: &Calls<'_>, op: Op<'_>) -> Result<Side, ReplayStop> {
+        let datagrams = |sent: Packets<'_, '_>| sent.iter().map(<[u8]>::to_vec).collect();
         Ok(match op {
             Op::Datagrams { to, packets } => {
-                let pieces = pieces(calls.packets(packets)?);
-                transmit_side(self.address(calls, to)?, false, pieces)
+                let datagrams = datagrams(calls.packets(packets)?);
+                transmit_side(self.address(calls, to)?, false, datagrams)
             }
             Op::Stream { to, packets } => {
                 let run = calls.packets(packets)?.join(&mut Vec::new()).to_vec();
@@ -517,17 +521,17 @@ impl<M: Recorded> Player<M> {
             Op::Yield => Side::Line("yield".into()),
             Op::Idle(deadline) => idle_side(deadline),
             Op::Done => Side::Line("done".into()),
-            Op::Nothing => Side::Line("an empty transmit".into()),
+            Op::EmptyTransmit => Side::Line("an empty transmit".into()),
             _ => Side::Line("no return: the machine panicked".into()),
         })
     }
 
-    fn replayed_side(&mut self, output: &Output<M::Addr, M::Event>) -> Result<Side, Stop> {
+    fn replayed_side(&mut self, output: &Output<M::Addr, M::Event>) -> Result<Side, ReplayStop> {
         Ok(match output {
             Output::Transmit => match self.tx.to() {
                 Some(to) => {
-                    let pieces = self.tx.datagrams().map(<[u8]>::to_vec).collect();
-                    transmit_side(to, self.tx.is_stream(), pieces)
+                    let datagrams = self.tx.datagrams().map(<[u8]>::to_vec).collect();
+                    transmit_side(to, self.tx.is_stream(), datagrams)
                 }
                 None => Side::Line("an empty transmit".into()),
             },
@@ -546,13 +550,13 @@ impl<M: Recorded> Player<M> {
     }
 }
 
-fn read<N: DeserializeOwned>(calls: &Calls<'_>, what: &str) -> Result<N, Stop> {
+fn read<N: DeserializeOwned>(calls: &Calls<'_>, what: &str) -> Result<N, ReplayStop> {
     let text = calls.text()?;
     let note = match calls.value(text)? {
         Some(value) => serde_json::from_value(value),
         None => serde_json::from_slice(text),
     };
-    note.map_err(|error| Stop::Unreadable(format!("{what}: {error}")))
+    note.map_err(|error| ReplayStop::Unreadable(format!("{what}: {error}")))
 }
 
 fn idle_side(deadline: Option<Instant>) -> Side {
@@ -562,14 +566,14 @@ fn idle_side(deadline: Option<Instant>) -> Side {
     })
 }
 
-fn transmit_side(to: impl Place, is_stream: bool, pieces: Vec<Vec<u8>>) -> Side {
-    let octets: usize = pieces.iter().map(Vec::len).sum();
-    let what = match pieces.len() {
+fn transmit_side(to: impl RecordAddr, is_stream: bool, datagrams: Vec<Vec<u8>>) -> Side {
+    let octets: usize = datagrams.iter().map(Vec::len).sum();
+    let what = match datagrams.len() {
         _ if is_stream => "stream".into(),
         1 => "1 datagram".into(),
         count => format!("{count} datagrams"),
     };
     let to = to.label();
     let title = format!("transmit to {to}: {what}, {octets} octets");
-    Side::Octets { title, pieces }
+    Side::Octets { title, datagrams }
 }

@@ -1,4 +1,4 @@
-//! Where a recording goes: whole blocks, parts of a bounded size, and an error that is remembered.
+//! The sink of a recording: takes whole blocks, begins parts and keeps the first error.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -6,22 +6,22 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::pcapng::Sealer;
+use super::pcapng::ChecksumFn;
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
 
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 
-/// The running checksum of a part. Every block that carries calls holds its value up to there, so that no
-/// bit can flip unseen.
+/// The running checksum of a part. Every block with calls contains its value up to there, so that every changed
+/// bit is found.
 #[derive(Clone)]
-pub(super) struct Seal {
+pub(super) struct Checksum {
     digest: Digest<'static, u32, Table<16>>,
-    /// How much of what it is shown is in the sum.
+    /// How many octets of the buffer are in the sum.
     summed: usize,
 }
 
-impl Seal {
-    /// Begins at octet `start` of what it will be shown.
+impl Checksum {
+    /// Begins at octet `start` of the buffer.
     pub(super) fn new(start: usize) -> Self {
         Self {
             digest: CRC.digest(),
@@ -29,7 +29,7 @@ impl Seal {
         }
     }
 
-    /// Returns the checksum from the beginning to the end of `so_far`, which has only grown since.
+    /// Returns the checksum from the beginning to the end of `so_far`, which has only grown since the last call.
     pub(super) fn up_to(&mut self, so_far: &[u8]) -> u32 {
         self.digest
             .update(so_far.get(self.summed..).unwrap_or_default());
@@ -37,31 +37,31 @@ impl Seal {
         self.digest.clone().finalize()
     }
 
-    /// Goes on with an empty buffer.
+    /// Continues with an empty buffer.
     fn rewind(&mut self) {
         self.summed = 0;
     }
 }
 
-/// When blocks go to the sink.
+/// When blocks are passed to the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Flush {
-    /// Each block as soon as it is whole: a crash loses what was not yet in a block.
+    /// Each block as soon as it is complete. A crash loses what was not yet in a block.
     #[default]
     EachBlock,
-    /// Whole blocks, once that many octets have gathered: fewer writes, and a crash loses that much.
+    /// Complete blocks, once they have this many octets. There are fewer writes, and a crash loses that much.
     Gathered(usize),
 }
 
-/// Gives the sinks of a recording one by one.
+/// Opens the sink of each part of a recording.
 ///
-/// A closure will do, or [`Files`].
+/// A closure implements it, and so do [`Files`] and what [`single_part`] returns.
 pub trait Rotate: Send {
-    /// Gives the sink of part `part`, counted from 0, or `None` to end the recording there.
+    /// Returns the sink of part `part`, counted from 0, or `None` to end the recording.
     ///
     /// # Errors
     ///
-    /// The recording ends there and remembers the error.
+    /// The recording ends with the error.
     fn next(&mut self, part: u32) -> io::Result<Option<Box<dyn Write + Send>>>;
 }
 
@@ -74,7 +74,7 @@ where
     }
 }
 
-/// Gives `sink` to a recording of one part.
+/// Returns a [`Rotate`] for a recording of one part, in `sink`.
 pub fn single_part(sink: impl Write + Send + 'static) -> impl Rotate {
     Once(Some(Box::new(sink)))
 }
@@ -88,16 +88,16 @@ impl Rotate for Once {
     }
 }
 
-/// Files side by side: `name.pcapng`, `name.1.pcapng`, `name.2.pcapng`..
+/// One file for each part: `name.pcapng`, `name.1.pcapng`, `name.2.pcapng` and so on.
 ///
-/// An older file of the same name is replaced.
+/// An existing file of the same name is replaced.
 #[derive(Debug, Clone)]
 pub struct Files {
     first: PathBuf,
 }
 
 impl Files {
-    /// The first part is written to `first`.
+    /// Writes the first part to `first`.
     #[must_use]
     pub fn new(first: impl Into<PathBuf>) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl Files {
         }
     }
 
-    /// Returns where part `part` is written.
+    /// Returns the path of part `part`.
     #[must_use]
     pub fn path(&self, part: u32) -> PathBuf {
         if part == 0 {
@@ -124,15 +124,15 @@ impl Rotate for Files {
     }
 }
 
-/// Takes blocks and hands them on whole.
+/// Passes complete blocks to the sink of the current part.
 pub(super) struct Sink {
     rotate: Box<dyn Rotate>,
     flush: Flush,
     state: State,
-    /// Whole blocks that have not gone out yet.
+    /// Complete blocks that were not yet written.
     buffer: Vec<u8>,
-    seal: Seal,
-    /// What `rotate` gave for the part after this one.
+    checksum: Checksum,
+    /// The sink of the next part, once it was asked for.
     upcoming: Option<io::Result<Box<dyn Write + Send>>>,
     part: u32,
     part_octets: u64,
@@ -140,7 +140,7 @@ pub(super) struct Sink {
 
 enum State {
     Writing(Box<dyn Write + Send>),
-    /// Ended in good order, or by a limit.
+    /// Finished, or without a next part.
     Ended,
     Failed(io::Error),
 }
@@ -157,7 +157,7 @@ impl Sink {
             flush,
             state,
             buffer: Vec::new(),
-            seal: Seal::new(0),
+            checksum: Checksum::new(0),
             upcoming: None,
             part: 0,
             part_octets: 0,
@@ -183,15 +183,15 @@ impl Sink {
         }
     }
 
-    /// Takes one block, which `write` appends to the buffer. The seal that `write` gets returns the running
-    /// checksum up to the end of what it is shown.
-    pub(super) fn block(&mut self, write: impl FnOnce(&mut Vec<u8>, Sealer<'_>)) {
+    /// Takes one block, which `write` appends to the buffer. `write` is given a function that returns the
+    /// checksum up to the end of its argument.
+    pub(super) fn block(&mut self, write: impl FnOnce(&mut Vec<u8>, ChecksumFn<'_>)) {
         if !self.is_writing() {
             return;
         }
         let before = self.buffer.len();
-        let seal = &mut self.seal;
-        write(&mut self.buffer, &mut |so_far| seal.up_to(so_far));
+        let checksum = &mut self.checksum;
+        write(&mut self.buffer, &mut |so_far| checksum.up_to(so_far));
         let written = self.buffer.len() - before;
         self.part_octets += u64::try_from(written).unwrap_or(u64::MAX);
         let enough = match self.flush {
@@ -207,22 +207,22 @@ impl Sink {
         let State::Writing(sink) = &mut self.state else {
             return;
         };
-        self.seal.up_to(&self.buffer);
-        self.seal.rewind();
+        self.checksum.up_to(&self.buffer);
+        self.checksum.rewind();
         if let Err(error) = sink.write_all(&self.buffer).and_then(|()| sink.flush()) {
             self.state = State::Failed(error);
         }
         self.buffer.clear();
     }
 
-    /// Writes what has gathered.
+    /// Writes the blocks in the buffer.
     pub(super) fn flush(&mut self) {
         if !self.buffer.is_empty() {
             self.drain();
         }
     }
 
-    /// Asks for the next part; false when there is none.
+    /// Opens the next part. Returns false when there is none.
     pub(super) fn prepare(&mut self) -> bool {
         match self.rotate.next(self.part.saturating_add(1)) {
             Ok(next) => self.upcoming = next.map(Ok),
@@ -231,7 +231,7 @@ impl Sink {
         matches!(self.upcoming, Some(Ok(_)))
     }
 
-    /// Ends this part and goes on with what [`prepare`](Self::prepare) found.
+    /// Ends this part and begins the one that [`prepare`](Self::prepare) opened.
     pub(super) fn switch(&mut self) {
         self.flush();
         if !self.is_writing() {
@@ -244,10 +244,10 @@ impl Sink {
         };
         self.part = self.part.saturating_add(1);
         self.part_octets = 0;
-        self.seal = Seal::new(0);
+        self.checksum = Checksum::new(0);
     }
 
-    /// Ends the recording for good.
+    /// Ends the recording.
     pub(super) fn end(&mut self) {
         self.flush();
         if self.is_writing() {
@@ -255,7 +255,7 @@ impl Sink {
         }
     }
 
-    /// Gives up: a recording with a hole in it cannot be replayed.
+    /// Ends the recording with an error: a recording with a gap cannot be replayed.
     pub(super) fn fail(&mut self, error: io::Error) {
         self.flush();
         self.state = State::Failed(error);

@@ -21,6 +21,17 @@ pub enum AnyAddr {
     Path(Path),
 }
 
+impl AnyAddr {
+    /// Returns the address of what carries the octets to this one, as [`Addr::carrier`] does.
+    pub(super) fn carrier(self) -> Self {
+        match self {
+            Self::Stream | Self::Number(_) => self,
+            Self::Hop(hop) => Self::Hop(hop.carrier()),
+            Self::Path(path) => Self::Path(path.carrier()),
+        }
+    }
+}
+
 impl fmt::Display for AnyAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -10,7 +10,7 @@ use super::pipe::{PipeEvent, PipeId};
 use super::script::Repeating;
 use super::traffic::{DatagramArrival, IpArrival};
 use super::{AnyAddr, HostId, World};
-use crate::{Instant, Link, Tag};
+use crate::{Instant, Tag};
 
 /// What the agenda holds: eight octets, for a large agenda is much of what a large world touches.
 #[derive(Debug, Clone, Copy)]
@@ -42,11 +42,10 @@ pub(super) struct EventStore {
 
 /// What happens seldom.
 pub(super) enum RareEvent {
-    Cue(HostId, AnyAddr, Link),
     /// An address that was full has room, unless it was filled again.
     Free(HostId, AnyAddr),
-    /// The answer to an ask for a socket.
-    Opened(HostId, Tag),
+    /// The answer to [`Ask::Open`](crate::Ask::Open), unless it was cancelled.
+    Answer(HostId, Tag),
     /// A contact plan of the way changes; the number is the way's version.
     Contact(DirectionId, u32),
     Refuse(Box<DeniedSyn>),
@@ -127,9 +126,8 @@ impl World {
 
     fn handle_rare(&mut self, rare: RareEvent) {
         match rare {
-            RareEvent::Cue(id, addr, link) => self.cue(id, addr, link),
             RareEvent::Free(id, addr) => self.free(id, addr),
-            RareEvent::Opened(id, tag) => self.opened(id, tag),
+            RareEvent::Answer(id, tag) => self.answer_open(id, tag),
             RareEvent::Contact(direction, version) => self.contact_changes(direction, version),
             RareEvent::Refuse(denied) => self.refuse_denied(&denied),
             RareEvent::Call(call) => call(self),

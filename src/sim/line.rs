@@ -155,7 +155,7 @@ pub enum Queue {
 /// ```
 /// use farlink::sim::{FaultRule, Line};
 ///
-/// let third_long_one = FaultRule::nth(3).of(|sight| sight.octets.len() > 100).lost();
+/// let third_long_one = FaultRule::nth(3).matching(|sight| sight.octets.len() > 100).lost();
 /// let line = Line::default().with_rule(third_long_one);
 /// # let _ = line;
 /// ```
@@ -222,7 +222,10 @@ impl FaultRule {
 
     /// Counts only those that `matches`.
     #[must_use]
-    pub fn of(mut self, matches: impl Fn(&PacketView<'_>) -> bool + Send + Sync + 'static) -> Self {
+    pub fn matching(
+        mut self,
+        matches: impl Fn(&PacketView<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
         self.matches = Some(Arc::new(matches));
         self
     }

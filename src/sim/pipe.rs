@@ -6,7 +6,6 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::event::RareEvent;
 use super::rng::{LineRng, wire_time};
 use super::trace::PacketId;
 use super::world::AddressState;
@@ -377,11 +376,7 @@ impl World {
             return;
         };
         match ask {
-            Ask::Open { tag, .. } => {
-                let failed = Link::Failed(tag, Cause::Unreachable);
-                self.schedule_rare(self.now, RareEvent::Cue(id, AnyAddr::Stream, failed));
-            }
-            Ask::Cancel(_) => {}
+            Ask::Open { .. } | Ask::Cancel(_) => self.answer_without_sockets(id, ask),
             Ask::Finish(_) => self.finish_pipe(out),
             Ask::Close(_) => self.close_pipe(out, back),
             Ask::Abort(_) => self.abort_pipe(out, back),

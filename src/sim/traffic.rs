@@ -111,10 +111,12 @@ impl World {
         self.event_queue.enter(until, Event::RetryHeld(id));
     }
 
+    /// Notes that the carrier of an address is full, and tells the machine unless it knows.
     fn fill(&mut self, id: HostId, addr: AnyAddr, until: Instant) {
-        self.schedule_rare(until, RareEvent::Free(id, addr));
-        if self.links.full.insert((id, addr), until).is_none() {
-            self.tell(id, addr, Link::Full);
+        let carrier = addr.carrier();
+        self.schedule_rare(until, RareEvent::Free(id, carrier));
+        if self.links.full.insert((id, carrier), until).is_none() {
+            self.tell(id, carrier, Link::Full);
         }
     }
 

@@ -25,7 +25,7 @@ use super::{
     misuse,
 };
 use crate::laws::Violation;
-use crate::{Ask, Cause, Instant, Limits, Link, Machine, Seed};
+use crate::{Ask, Cause, Instant, Limits, Link, Machine, Seed, Tag};
 
 /// Happenings at one instant before the world is said to stand still.
 const MOST_AT_ONCE: u64 = 20_000_000;
@@ -86,8 +86,10 @@ pub(super) struct HostExtras {
     routes: Vec<NumberRoute>,
     /// Datagrams that wait for room on a line.
     pub(super) held: VecDeque<HeldDatagram>,
+    /// Answers to [`Ask::Open`] that are not given yet.
+    pub(super) answers: BTreeMap<Tag, (AnyAddr, Link)>,
     /// Datagrams that wait for a host that does not read.
-    inbox: VecDeque<(AnyAddr, Bytes, Option<PacketId>)>,
+    pub(super) inbox: VecDeque<(AnyAddr, Bytes, Option<PacketId>)>,
 }
 
 /// What a host has beside its machine, by its kind of address.
@@ -113,6 +115,13 @@ pub(super) struct NumberRoute {
     pub(super) name: u64,
     pub(super) to: HostId,
     pub(super) direction: DirectionId,
+}
+
+/// How polling a machine ended.
+#[derive(Debug, Clone, Copy)]
+enum Drained {
+    Idle,
+    Yielded,
 }
 
 impl<B: ?Sized> HostSlot<B> {
@@ -411,18 +420,28 @@ impl World {
         true
     }
 
-    /// Polls a machine until it is idle, and feeds it what waits in its streams.
+    /// Polls a machine until it is idle, and gives it what its streams hold.
+    ///
+    /// A machine that yields gets one more input, and is polled again after the others whose events are due
+    /// at this time.
     pub(super) fn poll_until_idle(&mut self, id: HostId) {
         loop {
-            let has_work = self.drain(id);
-            if !self.feed(id) && !has_work {
-                return;
+            let state = self.drain(id);
+            let was_fed = self.feed(id);
+            match state {
+                Drained::Yielded => {
+                    let now = self.now;
+                    self.slot(id).deadline = now;
+                    return self.schedule(id, now);
+                }
+                Drained::Idle if was_fed => {}
+                Drained::Idle => return,
             }
         }
     }
 
-    /// Polls a machine until it is idle, or until it yields: then work is left.
-    fn drain(&mut self, id: HostId) -> bool {
+    /// Polls a machine until it is idle or yields.
+    fn drain(&mut self, id: HostId) -> Drained {
         let now = self.now;
         while let Some(slot) = self.hosts.get_mut(id.index())
             && !slot.is_held
@@ -434,21 +453,21 @@ impl World {
             match step.unwrap_or_else(|violation| self.law_broken(id, &violation)) {
                 PollStep::Send(batch) => self.send(id, batch),
                 PollStep::Event(name) => {
-                    self.trace.mark(now, Node::Host(id), MarkKind::Event, name)
+                    self.trace.mark(now, Node::Host(id), MarkKind::Event, name);
                 }
                 PollStep::Ask(ask) => self.answer(id, ask),
-                PollStep::Yield => return true,
+                PollStep::Yield => return Drained::Yielded,
                 PollStep::Idle(deadline) => {
                     self.rest(id, deadline);
-                    return false;
+                    break;
                 }
                 PollStep::Done => {
                     self.machine_done(id);
-                    return false;
+                    break;
                 }
             }
         }
-        false
+        Drained::Idle
     }
 
     fn rest(&mut self, id: HostId, deadline: Option<Instant>) {
@@ -475,6 +494,7 @@ impl World {
         slot.is_done = true;
         slot.deadline = NEVER;
         slot.extras.inbox.clear();
+        slot.extras.answers.clear();
         self.close_all(id);
     }
 
@@ -497,12 +517,32 @@ impl World {
             AddressState::Stream(_) => self.answer_stream(id, ask),
             AddressState::Ip(_) => self.answer_ip(id, ask),
             // Numbers and hops have no sockets.
-            AddressState::Number(_) | AddressState::Link(_) => {
-                if let Ask::Open { tag, path } = ask {
-                    let failed = Link::Failed(tag, Cause::Unreachable);
-                    self.schedule_rare(self.now, RareEvent::Cue(id, path, failed));
-                }
+            AddressState::Number(_) | AddressState::Link(_) => self.answer_without_sockets(id, ask),
+        }
+    }
+
+    /// Fails what a machine without sockets asks to open.
+    pub(super) fn answer_without_sockets(&mut self, id: HostId, ask: Ask<AnyAddr>) {
+        match ask {
+            Ask::Open { tag, path } => {
+                let failed = Link::Failed(tag, Cause::Unreachable);
+                self.schedule_answer(id, tag, path, failed);
             }
+            Ask::Cancel(tag) => drop(self.slot(id).extras.answers.remove(&tag)),
+            _ => {}
+        }
+    }
+
+    /// Schedules the answer to [`Ask::Open`], which can still be cancelled.
+    pub(super) fn schedule_answer(&mut self, id: HostId, tag: Tag, at: AnyAddr, link: Link) {
+        self.slot(id).extras.answers.insert(tag, (at, link));
+        self.schedule_rare(self.now, RareEvent::Answer(id, tag));
+    }
+
+    /// Gives the answer to [`Ask::Open`], unless it was cancelled.
+    pub(super) fn answer_open(&mut self, id: HostId, tag: Tag) {
+        if let Some((at, link)) = self.slot(id).extras.answers.remove(&tag) {
+            self.cue(id, at, link);
         }
     }
 

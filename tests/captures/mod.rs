@@ -1,7 +1,6 @@
 //! The vectors of COTP as `vectors/README.md` lays them out.
 #![allow(dead_code, reason = "every user needs another part of it")]
 
-use core::num::NonZeroU16;
 use std::fs;
 use std::path::Path;
 
@@ -175,6 +174,7 @@ pub(crate) struct Case {
 
 #[derive(Deserialize)]
 pub(crate) struct Ours {
+    pub(crate) strict: Option<String>,
     pub(crate) outcome: String,
     pub(crate) replies: Option<String>,
     pub(crate) sends: Option<Octets>,

@@ -1,5 +1,5 @@
 //! Rules of COTP, one test each, through the public interface of the machine.
-#![cfg(feature = "cotp")]
+#![cfg(all(feature = "cotp", feature = "laws"))]
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,

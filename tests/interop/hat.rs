@@ -222,7 +222,7 @@ fn a_refusal_by_the_end_of_tcp_asks_for_the_selector() {
 
         assert_eq!(
             error.to_string(),
-            "closed before the connection was confirmed: wrong selector?"
+            EndReason::ClosedBeforeConfirm.to_string()
         );
     });
 }
@@ -295,7 +295,7 @@ fn what_a_hat_server_sent_before_it_closed_arrives() {
 
 /// Lets a hat client send every size, wants all of it echoed, and returns what hat tells.
 async fn serve_a_hat_client(arguments: &[&str]) -> (Value, Info) {
-    let mut listener = listen(Policy::AcceptAny).await;
+    let listener = listen(Policy::AcceptAny).await;
     let sizes: Vec<String> = SIZES.iter().map(ToString::to_string).collect();
     let sizes = sizes.iter().flat_map(|size| ["--size", size.as_str()]);
     let all: Vec<&str> = arguments
@@ -349,7 +349,7 @@ fn a_hat_client_with_selectors_gets_every_size_back() {
 #[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
 fn two_hundred_messages_back_to_back_of_a_hat_client_arrive() {
     run(async {
-        let mut listener = listen(Policy::AcceptAny).await;
+        let listener = listen(Policy::AcceptAny).await;
         let arguments = ["--echo", "--size", "100", "--count", "200"];
         let mut hat = Hat::connect(listener.local_addr(), &arguments);
 
@@ -370,7 +370,7 @@ fn two_hundred_messages_back_to_back_of_a_hat_client_arrive() {
 #[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
 fn a_hat_client_with_the_wrong_selector_is_refused() {
     run(async {
-        let mut listener = listen(Policy::Selectors(vec![Selector::from(7)])).await;
+        let listener = listen(Policy::Selectors(vec![Selector::from(7)])).await;
         let mut hat = Hat::connect(listener.local_addr(), &["--remote-tsel", "8"]);
 
         let arrival = listener.next().await.unwrap();
@@ -396,7 +396,7 @@ fn a_hat_client_with_the_wrong_selector_is_refused() {
 #[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
 fn a_hat_client_that_resets_is_told_as_such() {
     run(async {
-        let mut listener = listen(Policy::AcceptAny).await;
+        let listener = listen(Policy::AcceptAny).await;
         let _hat = Hat::connect(listener.local_addr(), &["--size", "3", "--reset"]);
         let mut connection = listener.accept().await.unwrap();
 
@@ -411,7 +411,7 @@ fn a_hat_client_that_resets_is_told_as_such() {
 #[ignore = "needs hat-drivers; tests/interop/setup.sh installs it"]
 fn a_close_of_ours_ends_a_hat_client_in_good_order() {
     run(async {
-        let mut listener = listen(Policy::AcceptAny).await;
+        let listener = listen(Policy::AcceptAny).await;
         let arguments = ["--receive", "1", "--wait-closed"];
         let mut hat = Hat::connect(listener.local_addr(), &arguments);
         let connection = listener.accept().await.unwrap();

@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use farlink::Seed;
-use farlink::adapters::blocking::ltp::{AccessPoint, Error, Kind, Node};
+use farlink::adapters::blocking::ltp::{AccessPoint, Error, Node, ReceivedKind};
 use farlink::ltp::{Config, Peer, Reason, Red};
 
 use crate::loopback::here;
@@ -140,16 +140,21 @@ fn receive(name: &str, block: &[u8], red: &str, more: &[&str]) -> Brought {
         green: Vec::new(),
     };
     let is_all_green = red == "none";
-    while let Some(received) = access.receive_timeout(PATIENCE).unwrap() {
+    loop {
+        let received = match access.receive_timeout(PATIENCE) {
+            Ok(received) => received,
+            Err(Error::TimedOut) => break,
+            Err(error) => panic!("{error}"),
+        };
         assert_eq!((received.from, received.client), (THEIRS, CLIENT));
         let is_last = match received.kind {
-            Kind::Whole { ends_block } => {
+            ReceivedKind::Whole { ends_block } => {
                 assert!(brought.red.is_none(), "a block came twice");
                 brought.red = Some(received.data.to_vec());
                 // With losses, its green end may never come.
                 ends_block || !more.is_empty()
             }
-            Kind::Green { offset, ends_block } => {
+            ReceivedKind::Green { offset, ends_block } => {
                 let start = usize::try_from(offset).unwrap();
                 let end = start + received.data.len();
                 brought.green.resize(brought.green.len().max(end), 0);

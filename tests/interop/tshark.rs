@@ -14,12 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::sink::Sink;
 
 /// Says what it is told to say.
-struct Speaker<A>(Vec<(A, Bytes)>);
+struct Talker<A>(Vec<(A, Bytes)>);
 
 #[derive(Serialize, Deserialize)]
 struct Say<A>(A, #[serde(with = "farlink::hex")] Bytes);
 
-impl<A: farlink::Addr> Machine for Speaker<A> {
+impl<A: farlink::Addr> Machine for Talker<A> {
     type Addr = A;
     type Command = Say<A>;
     type Event = ();
@@ -44,7 +44,7 @@ impl<A: farlink::Addr> Machine for Speaker<A> {
     }
 }
 
-impl<A: farlink::record::Place> Recorded for Speaker<A> {
+impl<A: farlink::record::RecordAddr> Recorded for Talker<A> {
     const KIND: &'static str = "speaker";
     type Config = ();
     type ConfigError = Infallible;
@@ -99,7 +99,7 @@ fn udp(port: u16) -> Path {
 #[ignore = "needs tshark"]
 fn ltp_and_stun_are_dissected_by_name() {
     let sink = Sink::default();
-    let mut speaker = sink.recorder::<Speaker<Path>>((), 1);
+    let mut speaker = sink.recorder::<Talker<Path>>((), 1);
     let v6 = Path::udp(
         "[2001:db8::1]:1113".parse().unwrap(),
         "[2001:db8::2]:1113".parse().unwrap(),
@@ -238,7 +238,7 @@ fn commands_and_events_are_dissected_as_json() {
 #[ignore = "needs tshark"]
 fn buses_are_interfaces_of_their_own() {
     let sink = Sink::default();
-    let mut speaker = sink.recorder::<Speaker<Hop>>((), 1);
+    let mut speaker = sink.recorder::<Talker<Hop>>((), 1);
     let now = Instant::ZERO;
     for interface in [2, 9] {
         let hop = Hop { interface, via: 5 };

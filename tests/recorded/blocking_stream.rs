@@ -3,14 +3,17 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use bytes::Bytes;
-use farlink::adapters::blocking::stream::{self, Events, Options};
+use farlink::adapters::blocking::raw::{self, Handle};
+use farlink::adapters::blocking::runtime;
+use farlink::adapters::raw::{DriverOptions, Notice};
+use farlink::adapters::runtime::TcpIo;
 use farlink::cotp::{Command, Config, Connection, Event, Policy};
 use farlink::record::Recorder;
 
 use crate::replayed;
 use crate::sink::Sink;
 
-type Heard = Events<Recorder<Connection>, TcpStream>;
+type Held = Handle<Recorder<Connection>>;
 
 #[test]
 fn a_session_over_loopback_replays_at_both_ends() {
@@ -20,40 +23,52 @@ fn a_session_over_loopback_replays_at_both_ends() {
     let (far, _) = listener.accept().unwrap();
     let initiator = files[0].recorder(Config::default(), 1);
     let responder = files[1].recorder(Config::responder(Policy::AcceptAny), 2);
-    let (near, mut near_events) = stream::start(initiator, near, Options::default()).unwrap();
-    let (far, mut far_events) = stream::start(responder, far, Options::default()).unwrap();
+    let mut near = raw::stream(initiator, io(near), DriverOptions::default());
+    let mut far = raw::stream(responder, io(far), DriverOptions::default());
 
-    connected(&mut near_events);
-    connected(&mut far_events);
+    connected(&mut near);
+    connected(&mut far);
     for size in [1, 100_000, 7, 300_000] {
         let message = Bytes::from(vec![0xa5; size]);
         near.command(Command::Send(message.clone())).unwrap();
-        assert_eq!(received(&mut far_events), message);
+        assert_eq!(received(&mut far), message);
         far.command(Command::Send(message.clone())).unwrap();
-        assert_eq!(received(&mut near_events), message);
+        assert_eq!(received(&mut near), message);
     }
     near.command(Command::Close).unwrap();
-    closed(&mut near_events);
-    closed(&mut far_events);
+    closed(&mut near);
+    closed(&mut far);
 
     for file in &files {
         assert!(replayed(file).calls > 20);
     }
 }
 
-fn connected(events: &mut Heard) {
-    let event = events.event();
-    assert!(matches!(event, Some(Event::Connected(_))), "{event:?}");
+fn io(stream: TcpStream) -> TcpIo {
+    stream.set_nonblocking(true).unwrap();
+    TcpIo::new(&*runtime(), stream.into()).unwrap()
 }
 
-fn received(events: &mut Heard) -> Bytes {
-    match events.event() {
-        Some(Event::Received(message)) => message,
+fn event(handle: &mut Held) -> Event {
+    match handle.next() {
+        Some(Notice::Event(event)) => event,
+        other => panic!("no event: {other:?}"),
+    }
+}
+
+fn connected(handle: &mut Held) {
+    let event = event(handle);
+    assert!(matches!(event, Event::Connected(_)), "{event:?}");
+}
+
+fn received(handle: &mut Held) -> Bytes {
+    match event(handle) {
+        Event::Received(message) => message,
         other => panic!("no message: {other:?}"),
     }
 }
 
-fn closed(events: &mut Heard) {
-    let event = events.event();
-    assert!(matches!(event, Some(Event::Closed(_))), "{event:?}");
+fn closed(handle: &mut Held) {
+    let event = event(handle);
+    assert!(matches!(event, Event::Closed(_)), "{event:?}");
 }

@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use farlink::Path;
-use farlink::adapters::ltp::{Maker, Options};
+use farlink::adapters::ltp::{EngineFactory, EngineMachine, NodeOptions};
 use farlink::ltp::{Config, Engine};
-use farlink::record::{self, End, Recorder, replay};
+use farlink::record::{self, Recorder, RecordingEnd, replay};
 
 use crate::sink::Sink;
 
@@ -62,22 +62,62 @@ async fn nodes_in_tasks_replay_at_both_ends() {
     assert_replays(&files);
 }
 
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn a_node_that_was_restored_replays() {
+    use core::time::Duration;
+
+    use farlink::adapters::tokio::ltp::Node;
+    use farlink::ltp::{Peer, Red};
+
+    let files = [Sink::default(), Sink::default()];
+    let earth = Node::bind(here(), Config::engine(1)).unwrap();
+    let mars = Node::bind(here(), recorded(2, &files[0])).unwrap();
+    earth.add_peer(2, Peer::new(mars.local_addr())).unwrap();
+    mars.add_peer(1, Peer::new(earth.local_addr())).unwrap();
+    let (near, _far) = (earth.open(CLIENT).unwrap(), mars.open(CLIENT).unwrap());
+    near.send(2, vec![0xa5; 1000]).await.unwrap();
+
+    let saved = mars.suspend().await.unwrap();
+    let mars = Node::restore(mars.local_addr(), recorded(2, &files[1]), saved).unwrap();
+    let mut sending = near.start(2, vec![0xa5; 300_000], Red::All).await.unwrap();
+
+    for size in [1000, 300_000] {
+        let received = mars.points[0].receive().await.unwrap();
+        assert_eq!(received.data.len(), size);
+    }
+    sending.wait().await.unwrap();
+    mars.node.shutdown(Duration::from_secs(60)).await;
+    for file in &files {
+        let outcome = replay::<Engine<Path>>(&file.octets()).unwrap();
+        assert!(outcome.matches(), "{outcome}");
+    }
+}
+
 fn here() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
-fn recorded(engine: u64, file: &Sink) -> Options {
+fn recorded(engine: u64, file: &Sink) -> NodeOptions {
     let mut config = Config::engine(engine);
-    // So little that the engine hears of every block that waits.
+    // So little that blocks which wait leave no room for more.
     config.import_octets = 2_000_000;
-    let mut options = Options::from(config);
     let file = file.clone();
-    options.maker = Maker::new(move |config, seed, _| {
-        let (file, options) = (file.clone(), record::Options::default());
-        let recorder = Recorder::<Engine<Path>>::new(config, seed, file, options)?;
-        Ok(Box::new(recorder))
-    });
-    options
+    NodeOptions {
+        factory: EngineFactory::new(move |setup| {
+            let (config, seed, now) = (setup.config, setup.seed, setup.now);
+            let options = record::RecordOptions::default();
+            let recorder = match setup.saved {
+                Some(saved) => {
+                    let sink = record::single_part(file.clone());
+                    Recorder::<Engine<Path>>::restore(config, seed, saved, now, sink, options)?
+                }
+                None => Recorder::new(config, seed, file.clone(), options)?,
+            };
+            Ok(EngineMachine::new(recorder))
+        }),
+        ..NodeOptions::from(config)
+    }
 }
 
 fn assert_replays(files: &[Sink; 2]) {
@@ -85,6 +125,6 @@ fn assert_replays(files: &[Sink; 2]) {
         let outcome = replay::<Engine<Path>>(&file.octets()).unwrap();
         assert!(outcome.matches(), "{outcome}");
         assert!(outcome.calls > 100, "{outcome}");
-        assert_eq!(outcome.end, End::Finished);
+        assert_eq!(outcome.end, RecordingEnd::Finished);
     }
 }

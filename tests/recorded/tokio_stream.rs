@@ -1,15 +1,17 @@
 //! Recorded connections under the tokio driver.
 
 use bytes::Bytes;
-use farlink::adapters::tokio::{Handle, Notice, Options, stream};
+use farlink::adapters::raw::{self, DriverOptions, Handle, Notice};
+use farlink::adapters::runtime::TcpIo;
+use farlink::adapters::tokio::runtime;
 use farlink::cotp::{Command, Config, Connection, Event, Policy};
-use farlink::record::{End, Recorder};
+use farlink::record::{Recorder, RecordingEnd};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::replayed;
 use crate::sink::Sink;
 
-type Held = Handle<Recorder<Connection>, TcpStream>;
+type Held = Handle<Recorder<Connection>>;
 
 #[tokio::test]
 async fn a_session_over_loopback_replays_at_both_ends() {
@@ -20,8 +22,9 @@ async fn a_session_over_loopback_replays_at_both_ends() {
     let (far, _) = listener.accept().await.unwrap();
     let initiator = files[0].recorder(Config::default(), 1);
     let responder = files[1].recorder(Config::responder(Policy::AcceptAny), 2);
-    let (mut near, near_driver) = stream::spawn(initiator, near, Options::default());
-    let (mut far, far_driver) = stream::spawn(responder, far, Options::default());
+    let (runtime, options) = (runtime(), DriverOptions::default);
+    let mut near = raw::stream(&runtime, initiator, io(near), options());
+    let mut far = raw::stream(&runtime, responder, io(far), options());
 
     connected(&mut near).await;
     connected(&mut far).await;
@@ -35,18 +38,22 @@ async fn a_session_over_loopback_replays_at_both_ends() {
     near.command(Command::Close).await.unwrap();
     closed(&mut near).await;
     closed(&mut far).await;
-    near_driver.await.unwrap().unwrap();
-    far_driver.await.unwrap().unwrap();
+    near.commands().closed().await.unwrap();
+    far.commands().closed().await.unwrap();
 
     for file in &files {
         let outcome = replayed(file);
         assert!(outcome.calls > 20);
-        assert_eq!(outcome.end, End::Finished);
+        assert_eq!(outcome.end, RecordingEnd::Finished);
     }
 }
 
+fn io(stream: TcpStream) -> TcpIo {
+    TcpIo::new(&*runtime(), stream.into_std().unwrap().into()).unwrap()
+}
+
 async fn event(handle: &mut Held) -> Event {
-    match handle.event().await {
+    match handle.next().await {
         Some(Notice::Event(event)) => event,
         other => panic!("no event: {other:?}"),
     }

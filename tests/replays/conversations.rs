@@ -2,7 +2,7 @@
 
 use farlink::Link;
 use farlink::cotp::Connection;
-use farlink::record::{End, Recorder, replay};
+use farlink::record::{Recorder, RecordingEnd, replay};
 
 use crate::captures::{self, CONVERSATIONS, Conversation, Side, stream};
 use crate::sink::Sink;
@@ -29,7 +29,7 @@ fn captured_conversations_replay_at_both_ends() {
             drop(talk);
             let outcome = replay::<Connection>(&sink.octets()).unwrap();
             assert!(outcome.matches(), "{name}, as the {side:?}: {outcome}");
-            assert_eq!(outcome.end, End::Finished);
+            assert_eq!(outcome.end, RecordingEnd::Finished);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use farlink::cotp::Connection;
-use farlink::record::{End, Recorded, Recording, replay};
+use farlink::record::{Recorded, Recording, RecordingEnd, replay};
 
 use crate::stories::STORIES;
 
@@ -22,7 +22,7 @@ fn every_kept_recording_replays() {
         };
         let outcome = outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(outcome.matches(), "{name}: {outcome}");
-        assert_eq!(outcome.end, End::Finished, "{name}");
+        assert_eq!(outcome.end, RecordingEnd::Finished, "{name}");
         assert!(outcome.calls > 4, "{name}: {outcome}");
     }
 }

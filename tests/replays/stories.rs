@@ -209,7 +209,7 @@ fn web_browser() -> World {
     let mut world = World::new(caller(), anybody(), NEAR);
     world.inject(Responder, b"GET / HTTP/1.1\r\n\r\n");
     world.ended([
-        "failed: closed before the connection was confirmed: wrong selector?",
+        "failed: closed by the peer before it confirmed the connection; likely causes: an unknown selector, a TPDU size or parameter order it does not take, no free connection",
         "failed: not a TPKT stream: TPKT version at offset 0: 71 is not 3",
     ])
 }

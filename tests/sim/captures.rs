@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::record::{BUS_LINK_TYPE, Capture, Flows, Frame, Packet, Transport, What};
+use farlink::record::{
+    ArrivalKind, BUS_LINK_TYPE, Capture, CapturedPacket, Flows, Frame, Transport,
+};
 use farlink::sim::{FaultRule, Host, Ip, Line, StreamLine, TraceDetail, World};
 use farlink::{Ask, Hop, Instant, Path, Proto};
 
@@ -18,7 +20,7 @@ fn at(span: Duration) -> Instant {
     Instant::ZERO + span
 }
 
-fn packets(file: &[u8]) -> Vec<Packet<'_>> {
+fn packets(file: &[u8]) -> Vec<CapturedPacket<'_>> {
     let mut capture = Capture::open(file).unwrap();
     let mut packets = Vec::new();
     while let Some(packet) = capture.next_packet().unwrap() {
@@ -129,7 +131,7 @@ fn octets_that_were_not_kept_are_zeros_and_say_so() {
     assert_eq!(comments(&file, "octets were not kept"), 1);
 }
 
-/// What came in each direction of the only connection of a capture, the one to port 102 first.
+/// ArrivalKind came in each direction of the only connection of a capture, the one to port 102 first.
 #[derive(Debug, Default, PartialEq)]
 struct Came {
     octets: [Vec<u8>; 2],
@@ -144,11 +146,11 @@ fn came(file: &[u8]) -> Came {
     for packet in packets(file) {
         flows.packet(&packet, |arrival| {
             let side = usize::from(arrival.path.local.port() != 102);
-            match arrival.what {
-                What::Octets(octets) => came.octets[side].extend_from_slice(octets),
-                What::Began => came.began[side] += 1,
-                What::Ended => came.ended[side] += 1,
-                What::Reset => came.resets += 1,
+            match arrival.kind {
+                ArrivalKind::Octets(octets) => came.octets[side].extend_from_slice(octets),
+                ArrivalKind::Began => came.began[side] += 1,
+                ArrivalKind::Ended => came.ended[side] += 1,
+                ArrivalKind::Reset => came.resets += 1,
                 other => panic!("{other:?}"),
             }
         });
@@ -232,7 +234,7 @@ fn a_stream_that_is_cut_off_ends_in_a_reset() {
 fn tcp_of_the_world_keeps_its_numbers_when_it_sends_again() {
     let has_data = |sight: &farlink::sim::PacketView<'_>| !sight.octets.is_empty();
     let mut world = World::new(3);
-    world.internet(Line::delayed(SECOND).with_rule(FaultRule::nth(2).of(has_data).lost()));
+    world.internet(Line::delayed(SECOND).with_rule(FaultRule::nth(2).matching(has_data).lost()));
     let [near, far] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(Ip::at);
     let near = world.host(near, Puppet::<Path>::default());
     let far = world.host(far, Puppet::<Path>::default());

@@ -198,7 +198,7 @@ fn a_burst_that_loses_half_loses_half() {
 
 #[test]
 fn a_chosen_datagram_is_lost_and_no_other() {
-    let is_long = FaultRule::nth(3).of(|sight| sight.octets.len() > 10);
+    let is_long = FaultRule::nth(3).matching(|sight| sight.octets.len() > 10);
     let (mut world, one, two) = pair(1, Line::default().with_rule(is_long));
 
     for len in [20, 5, 20, 5, 20, 20] {

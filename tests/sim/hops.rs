@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{BROADCAST, Contacts, DropReason, Host, Line, Queue, TracePacket, World};
-use farlink::{Hop, Instant, Link};
+use farlink::{Addr as _, Ask, Cause, Hop, Instant, Link, Tag};
 
 use crate::puppet::{Do, Puppet, Saw, links, octets};
 
@@ -128,10 +128,12 @@ fn an_interface_that_is_full_leaves_the_others_alone() {
     }
     world.run_until_idle(100 * SECOND);
 
+    // The interface, which carries all hops over it.
     let slow = Hop {
         interface: 0,
         via: 2,
-    };
+    }
+    .carrier();
     assert!(links(&world, one).iter().all(|(_, at, _)| *at == slow));
     assert_eq!(links(&world, one)[0], (Instant::ZERO, slow, Link::Full));
     assert_eq!(got(&world, two).len(), 3);
@@ -140,6 +142,26 @@ fn an_interface_that_is_full_leaves_the_others_alone() {
         .map(|(time, _)| *time)
         .collect();
     assert_eq!(times, [Instant::ZERO; 3]);
+}
+
+#[test]
+fn an_open_without_sockets_fails_unless_it_is_cancelled() {
+    let mut world = World::new(1);
+    let one = node(&mut world, 1);
+    let path = Hop {
+        interface: 0,
+        via: 2,
+    };
+
+    for tag in [Tag(1), Tag(2)] {
+        let open = Ask::Open { tag, path };
+        world.command(one, Do::Ask(open)).unwrap();
+    }
+    world.command(one, Do::Ask(Ask::Cancel(Tag(1)))).unwrap();
+    world.run_until_idle(SECOND);
+
+    let failed = Link::Failed(Tag(2), Cause::Unreachable);
+    assert_eq!(links(&world, one), [(Instant::ZERO, path, failed)]);
 }
 
 #[test]

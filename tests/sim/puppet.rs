@@ -135,6 +135,7 @@ impl<A: SimAddr> Puppet<A> {
         let mut waiting = VecDeque::new();
         while let Some((to, mut octets, kind)) = self.sends.pop_front() {
             let is_blocked = self.full.contains(&to)
+                || self.full.contains(&to.carrier())
                 || waiting
                     .iter()
                     .any(|(other, ..): &(A, Bytes, Kind)| *other == to);

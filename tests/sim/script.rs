@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{Bursts, Host, Line, Reorder, StreamLine, TraceDetail, World, for_each_seed};
-use farlink::{Hop, Instant};
+use farlink::{Hop, Instant, Link, Machine, Output, Transmit};
 
 use crate::puppet::{Do, Puppet, Saw, octets};
 
@@ -41,6 +41,64 @@ fn callbacks_come_at_their_time_in_the_order_of_their_registration() {
     let expected = [("a", at(SECOND)), ("b", at(SECOND)), ("c", at(2 * SECOND))];
     assert_eq!(*seen.borrow(), expected);
     assert_eq!(world.now(), at(3 * SECOND));
+}
+
+/// Has work for some polls when its deadline comes, and yields between them.
+#[derive(Debug)]
+struct Yielder {
+    due: Option<Instant>,
+    work: u8,
+    log: Vec<&'static str>,
+}
+
+impl Machine for Yielder {
+    type Addr = u8;
+    type Command = ();
+    type Event = ();
+    type Error = core::convert::Infallible;
+
+    fn receive(&mut self, _: Instant, _: u8, _: &[u8]) {
+        self.log.push("received");
+    }
+
+    fn link(&mut self, _: Instant, _: u8, _: Link) {}
+
+    fn command(&mut self, _: Instant, (): ()) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<u8>) -> Output<u8, ()> {
+        tx.clear();
+        if self.due.is_some_and(|due| due <= now) {
+            self.due = None;
+            self.work = 3;
+        }
+        if self.work == 0 {
+            return Output::Idle(self.due);
+        }
+        self.work -= 1;
+        self.log.push("worked");
+        Output::Yield
+    }
+}
+
+#[test]
+fn a_machine_that_yields_gets_its_inputs_and_lets_other_hosts_go_on_before_it_is_polled_again() {
+    let mut world = World::new(1);
+    let due = Some(at(2 * SECOND));
+    let (work, log) = (0, Vec::new());
+    let yielder = world.host(1, Yielder { due, work, log });
+    let other = world.host(2, Puppet::<u8>::default());
+    world.line(yielder, other, Line::delayed(SECOND));
+    world.command(other, Do::WakeAt(at(2 * SECOND))).unwrap();
+    world.run_until(Duration::ZERO);
+    world.command_at(SECOND, other, Do::Push(1, Bytes::from_static(b"input")));
+    world.run_until(2 * SECOND);
+
+    let log = &world.machine(yielder).log;
+    assert_eq!(*log, ["worked", "received", "worked", "worked"]);
+    assert_eq!(world.events(other).len(), 1, "it woke");
+    assert!(world.run_until_idle(3 * SECOND));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{
-    Chunks, Contacts, Delivery, DropReason, FaultRule, Host, Ip, Line, Nat, PacketKind, Tcp,
+    Chunks, Contacts, Delivery, DropReason, FaultRule, Host, Ip, Line, Nat, PacketKind, Queue, Tcp,
     TcpFlags, TracePacket, World,
 };
 use farlink::{Ask, Cause, Instant, Link, Path, Proto, Tag};
@@ -220,6 +220,232 @@ fn a_cancelled_open_is_not_answered_and_its_port_is_free() {
         .map(|(_, _, link)| *link)
         .collect();
     assert_eq!(answers, [Link::Opened(Tag(3))]);
+}
+
+#[test]
+fn a_udp_socket_that_was_opened_can_be_cancelled() {
+    let (mut world, one, two) = pair(1);
+    let socket = Path::socket(Proto::Udp, addr("192.0.2.1:500"));
+    let there = Path::udp(addr("192.0.2.1:500"), addr("192.0.2.2:53"));
+    world.bind(two, Proto::Udp, addr("192.0.2.2:53"));
+    world.command(two, Do::Echo).unwrap();
+
+    open(&mut world, one, 1, socket);
+    world.run_until(SECOND);
+    push(&mut world, one, there, b"asked");
+    world.run_until(2 * SECOND);
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    push(&mut world, one, there, b"lost");
+    open(&mut world, one, 2, socket);
+    world.run_until_idle(100 * SECOND);
+
+    assert_eq!(losses(&world), [DropReason::NoSocket]);
+    let answers: Vec<Link> = links(&world, one).iter().map(|heard| heard.2).collect();
+    assert_eq!(answers, [Link::Opened(Tag(1)), Link::Opened(Tag(2))]);
+    assert_eq!(
+        joined(&world, one),
+        b"asked",
+        "by the socket that was opened again"
+    );
+}
+
+#[test]
+fn what_waits_in_a_cancelled_udp_socket_is_lost() {
+    let (mut world, one, two) = pair(1);
+    world.bind(two, Proto::Udp, addr("192.0.2.2:53"));
+    open(
+        &mut world,
+        one,
+        1,
+        Path::socket(Proto::Udp, addr("192.0.2.1:500")),
+    );
+    world.run_until(SECOND);
+
+    world.stop_reading(one);
+    let back = Path::udp(addr("192.0.2.2:53"), addr("192.0.2.1:500"));
+    push(&mut world, two, back, b"unread");
+    world.run_until(3 * SECOND);
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    world.resume_reading(one);
+    world.run_until_idle(100 * SECOND);
+
+    assert_eq!(joined(&world, one), b"");
+}
+
+#[test]
+fn a_cancelled_udp_socket_is_not_told_that_its_line_is_free() {
+    let (mut world, one, two) = pair(1);
+    let slow = Line {
+        rate: Some(8000),
+        queue: Queue::Signal(100),
+        ..Line::delayed(SECOND)
+    };
+    world.line_from(one, two, slow);
+    let socket = Path::socket(Proto::Udp, addr("192.0.2.1:500"));
+    open(&mut world, one, 1, socket);
+    world.run_until(SECOND);
+
+    for port in [53, 54] {
+        let there = Path::udp(
+            addr("192.0.2.1:500"),
+            (addr("192.0.2.2:0").ip(), port).into(),
+        );
+        push(&mut world, one, there, &[7; 100]);
+    }
+    world.run_until(SECOND + 10 * MILLI);
+    assert_eq!(last_link(&world, one), (at(SECOND), socket, Link::Full));
+    assert_eq!(
+        world.trace().packets().len(),
+        1,
+        "the socket carries both ways"
+    );
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    world.run_until_idle(100 * SECOND);
+
+    assert_eq!(last_link(&world, one).2, Link::Full);
+}
+
+#[test]
+fn a_full_line_is_told_at_the_udp_socket_which_carries_all_paths_from_it() {
+    let (mut world, one, two) = pair(1);
+    let three = world.host(Ip::at([192, 0, 2, 3]), Puppet::<Path>::default());
+    let slow = |rate| Line {
+        rate: Some(rate),
+        queue: Queue::Signal(100),
+        ..Line::default()
+    };
+    world.line_from(one, two, slow(8000));
+    world.line_from(one, three, slow(800));
+    let socket = world.bind(one, Proto::Udp, addr("192.0.2.1:500"));
+    let there = |host: u8| {
+        let remote = SocketAddr::from(([192, 0, 2, host], 53));
+        Path::udp(addr("192.0.2.1:500"), remote)
+    };
+
+    // The second waits until the line of the first is half empty.
+    push(&mut world, one, there(3), &[7; 100]);
+    push(&mut world, one, there(2), &[7; 100]);
+    world.run_until_idle(100 * SECOND);
+
+    let heard: Vec<(Instant, Path, Link)> = links(&world, one);
+    let expected = [
+        (Instant::ZERO, socket, Link::Up),
+        (Instant::ZERO, socket, Link::Full),
+        (at(500 * MILLI), socket, Link::Free),
+        (at(500 * MILLI), socket, Link::Full),
+        (at(550 * MILLI), socket, Link::Free),
+    ];
+    assert_eq!(heard, expected);
+}
+
+#[test]
+fn a_connection_that_was_opened_can_be_cancelled() {
+    let (mut world, one, two) = pair(1);
+    world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
+    let path = Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80"));
+    open(&mut world, one, 1, path);
+    world.run_until(10 * SECOND);
+    let heard = links(&world, one).len();
+
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    append(&mut world, one, path, b"lost");
+    assert!(world.run_until_idle(1000 * SECOND));
+
+    assert_eq!(links(&world, one).len(), heard, "no cue follows");
+    assert_eq!(joined(&world, two), b"");
+    assert_eq!(last_link(&world, two).2, Link::Down(Cause::Reset));
+}
+
+#[test]
+fn a_connection_that_is_cancelled_in_its_handshake_is_not_answered() {
+    let (mut world, one, two) = pair(1);
+    world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
+    let path = Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80"));
+    open(&mut world, one, 1, path);
+    // The SYN has arrived, its answer is in flight.
+    world.run_until(SECOND + 500 * MILLI);
+
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    assert!(world.run_until_idle(1000 * SECOND));
+
+    assert_eq!(links(&world, one), []);
+    let up = links(&world, two)
+        .iter()
+        .filter(|heard| heard.2 == Link::Up)
+        .count();
+    assert_eq!(up, 1, "the listener alone");
+}
+
+#[test]
+fn a_listener_can_be_cancelled_before_and_after_it_is_told() {
+    for is_told in [false, true] {
+        let (mut world, one, two) = pair(1);
+        let listener = Path::socket(Proto::Tcp, addr("192.0.2.2:80"));
+        open(&mut world, two, 1, listener);
+        if is_told {
+            world.run_until(SECOND);
+        }
+        let heard = links(&world, two).len();
+        assert_eq!(heard, usize::from(is_told));
+
+        ask(&mut world, two, Ask::Cancel(Tag(1)));
+        open(
+            &mut world,
+            one,
+            2,
+            Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80")),
+        );
+        assert!(world.run_until_idle(1000 * SECOND));
+
+        assert_eq!(links(&world, two).len(), heard);
+        let answer = Link::Failed(Tag(2), Cause::Refused);
+        assert_eq!(last_link(&world, one).2, answer);
+    }
+}
+
+#[test]
+fn a_cancelled_listener_refuses_whom_it_has_not_accepted() {
+    let (mut world, one, two) = pair(1);
+    open(
+        &mut world,
+        two,
+        1,
+        Path::socket(Proto::Tcp, addr("192.0.2.2:80")),
+    );
+    open(
+        &mut world,
+        one,
+        2,
+        Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80")),
+    );
+    // Its SYN has arrived, and the handshake is not over.
+    world.run_until(SECOND + 500 * MILLI);
+
+    ask(&mut world, two, Ask::Cancel(Tag(1)));
+    assert!(world.run_until_idle(1000 * SECOND));
+
+    assert_eq!(links(&world, two).len(), 1, "nobody was accepted");
+    assert!(matches!(
+        last_link(&world, one).2,
+        Link::Failed(Tag(2), _) | Link::Down(_)
+    ));
+}
+
+#[test]
+fn a_stream_that_was_detached_outlives_the_cancel_of_its_tag() {
+    let (mut world, one, two) = pair(1);
+    world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
+    let path = Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80"));
+    open(&mut world, one, 1, path);
+    world.run_until(10 * SECOND);
+
+    let (tag, early) = (Tag(9), Bytes::new());
+    ask(&mut world, one, Ask::Detach { tag, path, early });
+    ask(&mut world, one, Ask::Cancel(Tag(1)));
+    world.write(one, tag, b"from the application");
+    world.run_until(20 * SECOND);
+
+    assert_eq!(joined(&world, two), b"from the application");
 }
 
 #[test]
@@ -608,8 +834,9 @@ fn a_dialled_connection_comes_up_or_goes_down() {
 #[test]
 fn a_segment_can_be_chosen_by_its_flags_and_its_data() {
     let (mut world, one, two, there, _) = connected(1);
-    let first_fin = FaultRule::nth(1).of(|sight| sight.kind == PacketKind::Tcp(TcpFlags::FIN_ACK));
-    let second_data = FaultRule::nth(2).of(|sight| sight.octets.starts_with(b"data"));
+    let first_fin =
+        FaultRule::nth(1).matching(|sight| sight.kind == PacketKind::Tcp(TcpFlags::FIN_ACK));
+    let second_data = FaultRule::nth(2).matching(|sight| sight.octets.starts_with(b"data"));
     let line = Line::delayed(SECOND);
     world.line_from(one, two, line.with_rule(first_fin).with_rule(second_data));
 

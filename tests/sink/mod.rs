@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use farlink::Seed;
-use farlink::record::{Options, Recorded, Recorder};
+use farlink::record::{RecordOptions, Recorded, Recorder};
 
 /// A sink that the test keeps.
 #[derive(Clone, Default)]
@@ -34,6 +34,12 @@ impl Sink {
     where
         M: Recorded<ConfigError: Debug>,
     {
-        Recorder::new(config, Seed::from(seed), self.clone(), Options::default()).unwrap()
+        Recorder::new(
+            config,
+            Seed::from(seed),
+            self.clone(),
+            RecordOptions::default(),
+        )
+        .unwrap()
     }
 }

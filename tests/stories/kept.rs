@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use farlink::cotp::Connection;
-use farlink::record::{End, Recording, replay};
+use farlink::record::{Recording, RecordingEnd, replay};
 
 use crate::{cotp, resets};
 
@@ -28,7 +28,7 @@ fn write_the_recordings() {
 pub(crate) fn replays(file: &[u8]) {
     let outcome = replay::<Connection>(file).unwrap();
     assert!(outcome.matches(), "{outcome}");
-    assert_eq!(outcome.end, End::Finished);
+    assert_eq!(outcome.end, RecordingEnd::Finished);
 }
 
 /// Expects that a recording is kept under this name, or keeps it.

@@ -8,7 +8,8 @@ use farlink::Instant;
 use farlink::ltp::{Body, Command, Event, Peer, Reason, Red, Side};
 use farlink::sim::{Contacts, FaultRule, Line};
 
-use crate::ltp_scene::{MINUTE, SECOND, Scene, is, is_checkpoint, is_report, pattern};
+use crate::ltp_scene::{MINUTE, SECOND, Scene, pattern};
+use crate::scenarios::ltp::{is, is_checkpoint, is_report};
 
 const LUNAR: Duration = Duration::from_millis(1300);
 
@@ -23,7 +24,7 @@ fn lunar(id: u64) -> Peer<u64> {
 /// Loses every second of the first segments with red data and no checkpoint.
 fn holes() -> FaultRule {
     FaultRule::each((1..60).filter(|nth| nth % 2 == 0))
-        .of(is(|body| {
+        .matching(is(|body| {
             matches!(body, Body::Data(_)) && !is_checkpoint(body)
         }))
         .lost()
@@ -39,7 +40,8 @@ const fn is_later_piece(body: &Body<'_>) -> bool {
 #[test]
 fn ion_14_a_piece_of_a_split_report_is_lost_for_good_and_the_sender_asks_again() {
     // Only the first answer is split; when the sender asks again, one piece tells all.
-    let back = Line::delayed(LUNAR).with_rule(FaultRule::every().of(is(is_later_piece)).lost());
+    let back =
+        Line::delayed(LUNAR).with_rule(FaultRule::every().matching(is(is_later_piece)).lost());
     let there = Line::delayed(LUNAR).with_rule(holes());
     let mut scene = Scene::pair(14, there, back, |id| Peer {
         segment: 96,
@@ -66,7 +68,8 @@ fn from_the_first_report(ladder: &str) -> String {
 #[test]
 fn ion_14_when_nothing_comes_back_any_more_both_ends_give_up_and_keep_nothing() {
     let there = Line::delayed(LUNAR).with_rule(FaultRule::each([2, 3]).lost());
-    let back = Line::delayed(LUNAR).with_rule(FaultRule::every().of(is_behind_the_first()).lost());
+    let back =
+        Line::delayed(LUNAR).with_rule(FaultRule::every().matching(is_behind_the_first()).lost());
     let mut scene = Scene::pair(15, there, back, lunar);
     let block = pattern(1000);
 
@@ -168,9 +171,10 @@ fn hdtn_31_a_cancel_that_comes_again_and_again_is_told_once() {
     let is_cancel = |body: &Body<'_>| matches!(body, Body::CancelByReceiver(_));
     let is_answer = |body: &Body<'_>| matches!(body, Body::CancelAckToReceiver);
     let there = Line::delayed(LUNAR)
-        .with_rule(FaultRule::every().of(is(is_checkpoint)).lost())
-        .with_rule(FaultRule::each([1, 2, 3, 4]).of(is(is_answer)).lost());
-    let back = Line::delayed(LUNAR).with_rule(FaultRule::every().of(is(is_cancel)).duplicated());
+        .with_rule(FaultRule::every().matching(is(is_checkpoint)).lost())
+        .with_rule(FaultRule::each([1, 2, 3, 4]).matching(is(is_answer)).lost());
+    let back =
+        Line::delayed(LUNAR).with_rule(FaultRule::every().matching(is(is_cancel)).duplicated());
     let mut scene = Scene::pair(31, there, back, lunar);
 
     scene.send(1, 2, &pattern(500), Red::All);
@@ -271,7 +275,7 @@ fn many_peers_do_not_wait_for_each_other() {
             _ => Line::delayed(light),
         };
         let back = match id {
-            5 => Line::delayed(light).with_rule(FaultRule::nth(1).of(is(is_report)).lost()),
+            5 => Line::delayed(light).with_rule(FaultRule::nth(1).matching(is(is_report)).lost()),
             _ => Line::delayed(light),
         };
         scene.join(1, id, there, back, move |peer| {

@@ -1,22 +1,19 @@
-//! Engines of LTP with lines between them, and what to ask of them when all is over.
+//! Engines of LTP with lines between them, and what came of them.
 
-use core::cell::RefCell;
 use core::time::Duration;
-use std::rc::Rc;
 
 use bytes::Bytes;
 use farlink::Tag;
-use farlink::ltp::{
-    Block, Body, Color, Command, Config, Engine, Event, Labels, Peer, Red, Segment, Service, Side,
-};
-use farlink::sim::{Delivery, Host, Label, Line, PacketView, World};
+use farlink::ltp::{Block, Command, Event, Peer, Red};
+use farlink::sim::{Delivery, Line, World};
+
+use crate::scenarios::ltp::{CLIENT, Node, add_engines, connect};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
-/// The client service that is open everywhere.
-pub(crate) const CLIENT: u64 = 4;
 
-pub(crate) type Node = Host<Engine<u64>>;
+/// A story that takes longer has gone wrong.
+const BOUND: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Engines 1, 2, 3 and so on, each under a name.
 pub(crate) struct Scene {
@@ -27,27 +24,7 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) fn new<const N: usize>(seed: u64, names: [&str; N]) -> Self {
         let mut world = World::new(seed);
-        // Sessions are numbered over the whole picture.
-        let labels = Rc::new(RefCell::new(Labels::default()));
-        let mut nodes = Vec::new();
-        for (id, name) in (1..).zip(names) {
-            let engine = Engine::new(Config::engine(id), world.seed(name)).unwrap();
-            let node = world.host(id, engine);
-            world.name(node, name);
-            let labels = Rc::clone(&labels);
-            world.label_host(node, move |octets| {
-                let label = labels.borrow_mut().name(octets);
-                Some(Label {
-                    text: label.text,
-                    is_repeated: Some(label.is_repeated),
-                })
-            });
-            world.label_events(node, tell);
-            world
-                .command(node, Command::Open(CLIENT, Service::Whole))
-                .unwrap();
-            nodes.push(node);
-        }
+        let nodes = add_engines(&mut world, names).unwrap().to_vec();
         Self { world, nodes }
     }
 
@@ -63,7 +40,7 @@ impl Scene {
         scene
     }
 
-    /// Lays lines between two engines, and makes them peers.
+    /// Adds lines between two engines, and makes them peers.
     pub(crate) fn join(
         &mut self,
         one: u64,
@@ -72,15 +49,8 @@ impl Scene {
         back: Line,
         peer: impl Fn(u64) -> Peer<u64>,
     ) {
-        let (first, second) = (self.node(one), self.node(other));
-        self.world.line_from(first, second, there);
-        self.world.line_from(second, first, back);
-        for (node, id) in [(first, other), (second, one)] {
-            let peer = Box::new(peer(id));
-            self.world
-                .command(node, Command::AddPeer(id, peer))
-                .unwrap();
-        }
+        let nodes = [one, other].map(|id| (self.node(id), id));
+        connect(&mut self.world, nodes, [there, back], peer).unwrap();
     }
 
     pub(crate) fn node(&self, id: u64) -> Node {
@@ -96,21 +66,19 @@ impl Scene {
         self.world.command(node, Command::Send(block)).unwrap();
     }
 
-    /// Runs until no engine has a session, and nothing is under way.
+    /// Runs until no engine has a session, and nothing is in flight.
     pub(crate) fn run(&mut self) {
         self.world.run_for(SECOND);
-        let is_over = |scene: &Self| {
-            let mut nodes = scene.nodes.iter();
-            nodes.all(|node| scene.world.machine(*node).sessions() == (0, 0))
-                && scene
-                    .world
+        let nodes = self.nodes.clone();
+        let is_over = |world: &World| {
+            let mut nodes = nodes.iter();
+            nodes.all(|node| world.machine(*node).sessions() == (0, 0))
+                && world
                     .trace()
                     .packets()
                     .all(|packet| packet.delivery != Delivery::InFlight)
         };
-        while !is_over(self) {
-            assert!(self.world.step(), "nothing more happens");
-        }
+        assert!(self.world.run_until_holds(BOUND, is_over));
         for node in &self.nodes {
             let engine = self.world.machine(*node);
             assert_eq!(engine.timers(), 0);
@@ -142,38 +110,4 @@ impl Scene {
 /// A block in which each octet tells its place.
 pub(crate) fn pattern(len: usize) -> Bytes {
     (0..=u8::MAX).cycle().take(len).collect()
-}
-
-/// Tells a kind of segment, for lines that choose what they lose.
-pub(crate) fn is(
-    which: impl Fn(&Body<'_>) -> bool + Send + Sync + 'static,
-) -> impl Fn(&PacketView<'_>) -> bool + Send + Sync + 'static {
-    move |seen| Segment::decode(seen.octets).is_ok_and(|segment| which(&segment.body))
-}
-
-pub(crate) const fn is_checkpoint(body: &Body<'_>) -> bool {
-    matches!(body, Body::Data(data) if matches!(data.color, Color::Red(Some(_))))
-}
-
-pub(crate) const fn is_report(body: &Body<'_>) -> bool {
-    matches!(body, Body::Report(_))
-}
-
-fn tell(event: &Event) -> String {
-    match event {
-        Event::Complete { .. } => "complete".into(),
-        Event::Failed { by, reason, .. } => match by {
-            Side::Local => format!("gave up: {reason}"),
-            Side::Remote => format!("cancelled by the peer: {reason}"),
-        },
-        Event::Received { data, .. } => format!("received {} red octets", data.len()),
-        Event::Green { data, offset, .. } => {
-            format!("green {offset}..{}", offset + data.len() as u64)
-        }
-        Event::Cancelled { by, reason, .. } => match by {
-            Side::Local => format!("reception cancelled: {reason}"),
-            Side::Remote => format!("cancelled by the sender: {reason}"),
-        },
-        other => format!("{other:?}"),
-    }
 }

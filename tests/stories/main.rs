@@ -19,6 +19,12 @@ mod ltp;
 #[cfg(feature = "ltp")]
 mod ltp_scene;
 mod resets;
+#[cfg(feature = "ltp")]
+mod scenario_outcomes;
+#[cfg(feature = "ltp")]
+#[path = "../../src/bin/farlink/scenarios/mod.rs"]
+#[allow(dead_code, reason = "the tool uses more of it")]
+mod scenarios;
 mod scene;
 #[path = "../sink/mod.rs"]
 mod sink;

@@ -4,9 +4,10 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::cotp::{
-    Command, Config, Connection, ConnectionEnd, EndReason, Event, Policy, Selector, Tpdu,
+    Command, Config, Connection, ConnectionEnd, EndReason, Event, Policy, Selector, TpduLabels,
+    event_label,
 };
-use farlink::record::{Flush, Options, Recorder};
+use farlink::record::{Flush, RecordOptions, Recorder};
 use farlink::sim::{Host, StreamLine, World};
 
 use crate::kept;
@@ -33,9 +34,9 @@ impl Scene {
         let files = [Sink::default(), Sink::default()];
         let [client, server] = [("client", client, &files[0]), ("server", server, &files[1])].map(
             |(name, config, file)| {
-                let options = Options {
+                let options = RecordOptions {
                     flush: Flush::Gathered(1 << 16),
-                    ..Options::default()
+                    ..RecordOptions::default()
                 };
                 let seed = world.seed(name);
                 let machine = Recorder::new(config, seed, file.clone(), options).unwrap();
@@ -45,9 +46,9 @@ impl Scene {
             },
         );
         for host in [client, server] {
-            let mut labels = Labels::default();
-            world.label_host(host, move |octets| Some(labels.label(octets)));
-            world.label_events(host, name);
+            let mut labels = TpduLabels::default();
+            world.label_host(host, move |chunk| labels.name(chunk));
+            world.label_events(host, event_label);
         }
         world.connect(client, server, line);
         Self {
@@ -141,63 +142,4 @@ pub(crate) fn message(len: usize, first: u8) -> Bytes {
         .skip(usize::from(first))
         .take(len)
         .collect()
-}
-
-/// Names the TPDUs in what an end writes, of which one may begin in one write and end in the next.
-#[derive(Debug, Default)]
-struct Labels {
-    missing: usize,
-}
-
-impl Labels {
-    fn label(&mut self, octets: &[u8]) -> String {
-        let mut names: Vec<(String, usize)> = Vec::new();
-        let mut rest = octets;
-        if self.missing > 0 {
-            let taken = self.missing.min(rest.len());
-            self.missing -= taken;
-            rest = &rest[taken..];
-            names.push((String::from(".."), 1));
-        }
-        while let [_, _, high, low, ..] = rest {
-            let len = usize::from(u16::from_be_bytes([*high, *low])).max(4);
-            self.missing = len.saturating_sub(rest.len());
-            let (packet, behind) = rest.split_at(len.min(rest.len()));
-            rest = behind;
-            let name = short(&packet[4..], self.missing > 0);
-            match names.last_mut() {
-                Some((last, count)) if *last == name => *count += 1,
-                _ => names.push((name, 1)),
-            }
-        }
-        let names = names.iter().map(|(name, count)| match count {
-            1 => name.clone(),
-            count => format!("{count} x {name}"),
-        });
-        names.collect::<Vec<_>>().join(", ")
-    }
-}
-
-fn short(octets: &[u8], is_cut: bool) -> String {
-    match Tpdu::decode(octets) {
-        Ok(Tpdu::Data(_)) if is_cut => String::from("DT.."),
-        Ok(Tpdu::Data(data)) => {
-            let end = if data.is_last { "." } else { "" };
-            format!("DT {}{end}", data.user_data.len())
-        }
-        Ok(tpdu) => tpdu.name().to_string(),
-        Err(_) => String::from("?"),
-    }
-}
-
-fn name(event: &Event) -> String {
-    match event {
-        Event::Received(message) => format!("received {}", message.len()),
-        Event::Connected(_) => String::from("connected"),
-        Event::Indication(_) => String::from("indication"),
-        Event::Failed(end) => format!("failed: {end}"),
-        Event::Closed(end) => format!("closed: {end}"),
-        Event::Flushed(_) => String::from("flushed"),
-        other => format!("{other:?}").to_lowercase(),
-    }
 }

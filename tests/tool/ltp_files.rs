@@ -3,7 +3,7 @@
 use std::fs;
 
 use farlink::ltp::{Block, Command, Config, Engine, Peer, Red, Service};
-use farlink::record::Place;
+use farlink::record::RecordAddr;
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 use serde_json::json;
 
@@ -185,7 +185,7 @@ fn a_capture_is_drawn_with_what_was_sent_again() {
 }
 
 /// Sends a block from engine 1 at `near` to engine 2 at `far`, and returns what engine 1 recorded.
-fn recorded<A: Place>(near: A, far: A) -> Vec<u8> {
+fn recorded<A: RecordAddr>(near: A, far: A) -> Vec<u8> {
     let sink = Sink::default();
     let now = Instant::from_nanos(3_000_000);
     let mut one = sink.recorder::<Engine<A>>(Config::engine(1), 1);

@@ -4,7 +4,7 @@ use std::fs;
 
 use bytes::Bytes;
 use farlink::cotp::{Command, Config, Connection};
-use farlink::record::{Files, Options, Recorder, VERSION};
+use farlink::record::{Files, RecordOptions, Recorder, VERSION};
 use farlink::{Instant, Limits, Link, Machine as _, Output, Seed, Transmit};
 use serde_json::json;
 
@@ -238,9 +238,9 @@ fn the_parts_of_a_recording_are_replayed_in_order() {
 
 /// Records an initiator without a peer, and says how many parts that took.
 fn record_in_parts(files: &Files) -> u32 {
-    let options = Options {
+    let options = RecordOptions {
         part_octets: Some(2000),
-        ..Options::default()
+        ..RecordOptions::default()
     };
     let mut machine: Recorder<Connection> =
         Recorder::rotating(Config::default(), Seed::from(1), files.clone(), options).unwrap();

@@ -1,412 +1,599 @@
-//! What the handles of a node do, short of waiting: that is another matter for tasks than for threads.
+//! The handles of LTP nodes: [`Node`], [`AccessPoint`] and [`Sending`].
 
-use alloc::format;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::SocketAddr;
-use core::task::{Context, Poll};
+use core::task::Poll;
 use core::time::Duration;
-use std::io;
 
 use bytes::Bytes;
 
-use super::hall::{Hall, Pump};
-use super::station::Station;
-use super::waiters::Ticket;
-use super::{Error, NodeSnapshot, NodeStats, Received};
+use super::port::{Line, NodePort, ServiceRef, poll_ping, poll_receive, try_receive};
+use super::snapshot::cannot_reach;
+use super::{Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
 #[cfg(feature = "blocking")]
-use crate::adapters::Clock;
-use crate::ltp::{Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
-use crate::{Path, Tag};
+use crate::adapters::blocking::ltp as blocking;
+use crate::adapters::event_loop::Core;
+use crate::adapters::faces::faces;
+use crate::adapters::runtime::Runtime;
+use crate::adapters::shared::{Setup, Shared};
+use crate::adapters::sockets::{SocketCounters, Sockets};
+use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
+use crate::{Instant, Machine as _, Path, Tag};
 
-/// A hold on a node. The node ends when the last one is gone.
-pub(crate) struct Handle<P: Pump>(Arc<Keep<P>>);
+/// How long a node that ends waits for a full socket. UDP leaves at line rate, so this is long.
+const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 
-struct Keep<P: Pump>(Arc<Hall<P>>);
+/// An LTP node on a UDP socket, with any number of peers and access points.
+///
+/// Clones are the same node. It lives as long as any of them, or an [`AccessPoint`] or [`Sending`] of it: then
+/// blocks under way are cancelled, the peers are told so once, and the socket is closed. [`Node::shutdown`]
+/// lets them finish first.
+///
+/// Should the runtime end before, everything ends with [`Error::Closed`].
+#[derive(Clone)]
+pub struct Node(Arc<NodeRef>);
 
-impl<P: Pump> Drop for Keep<P> {
-    fn drop(&mut self) {
-        self.0
-            .order(|station, now| station.close(now, Duration::ZERO));
-        P::part(&self.0);
+/// Ends the node when it is dropped.
+struct NodeRef {
+    shared: Arc<Shared<NodePort>>,
+    local: SocketAddr,
+    counters: Arc<SocketCounters>,
+}
+
+/// A node that was restored from a snapshot, with the handles that it had.
+///
+/// Dropping an access point closes it. Blocks go on without their handle.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Restored {
+    /// The node.
+    pub node: Node,
+    /// Its access points, in the order of their client services.
+    pub points: Vec<AccessPoint>,
+    /// The blocks that it sends, and those whose end nobody had asked for, in the order in which they were
+    /// started. [`Sending::tag`] tells them apart.
+    pub sendings: Vec<Sending>,
+}
+
+/// A client service that is open at a node.
+///
+/// Clones are the same access point; it is closed when the last one is dropped, or by
+/// [`close`](AccessPoint::close). Any number of tasks or threads can send and receive on it at a time: each
+/// block goes to one receiver.
+#[derive(Clone)]
+pub struct AccessPoint(Arc<ServiceHandle>);
+
+/// Closes the access point when it is dropped.
+struct ServiceHandle {
+    node: Node,
+    service: ServiceRef,
+}
+
+/// A block on its way to a peer. Dropping it does not cancel the block.
+pub struct Sending {
+    node: Node,
+    tag: Tag,
+}
+
+#[cfg(feature = "tokio")]
+impl Node {
+    /// Binds a socket and starts a node on it, in a task of the tokio runtime of the caller. The standard port
+    /// is 1113.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be had, above all because another node has it, or the configuration is refused.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub fn bind(address: SocketAddr, options: impl Into<NodeOptions>) -> Result<Self, Error> {
+        Self::bind_on(&crate::adapters::tokio::runtime(), address, options)
+    }
+
+    /// Binds a socket and resumes the node of a snapshot on it: with its peers, its access points, what was
+    /// received and not taken, and the blocks in both directions. As [`bind`](Self::bind), it runs in a task of
+    /// the tokio runtime of the caller.
+    ///
+    /// The address may be another one, if the peers learn of it. The configuration in `options` is to name the
+    /// same engine.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be had, or the snapshot is damaged, of another engine, or more than the
+    /// configuration allows. Peers have to be reachable from the address.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O and time enabled.
+    pub fn restore(
+        address: SocketAddr,
+        options: impl Into<NodeOptions>,
+        saved: NodeSnapshot,
+    ) -> Result<Restored, Error> {
+        Self::restore_on(&crate::adapters::tokio::runtime(), address, options, saved)
     }
 }
 
-impl<P: Pump> Clone for Handle<P> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<P: Pump> Handle<P> {
-    pub(crate) fn new(hall: Arc<Hall<P>>) -> Self {
-        Self(Arc::new(Keep(hall)))
-    }
-
-    pub(crate) fn hall(&self) -> &Hall<P> {
-        &self.0.0
-    }
-
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.hall().local()
+impl Node {
+    /// Binds a socket and starts a node on it, driven by `runtime`. The standard port is 1113.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be had, above all because another node has it, or the configuration is refused.
+    pub fn bind_on(
+        runtime: &Arc<dyn Runtime>,
+        address: SocketAddr,
+        options: impl Into<NodeOptions>,
+    ) -> Result<Self, Error> {
+        Self::start(runtime, address, &options.into(), None)
     }
 
-    pub(crate) fn add_peer(&self, id: u64, peer: Peer<SocketAddr>) -> Result<(), Error> {
-        let peer = self.place(peer)?;
-        self.command(Command::AddPeer(id, peer.into()))
+    /// Binds a socket and resumes the node of a snapshot on it, driven by `runtime`; see
+    /// [`snapshot`](Self::snapshot).
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be had, or the snapshot is damaged, of another engine, or more than the
+    /// configuration allows. Peers have to be reachable from the address.
+    pub fn restore_on(
+        runtime: &Arc<dyn Runtime>,
+        address: SocketAddr,
+        options: impl Into<NodeOptions>,
+        saved: NodeSnapshot,
+    ) -> Result<Restored, Error> {
+        let node = Self::start(runtime, address, &options.into(), Some(saved))?;
+        let (services, tags) = node.with(|core, _| {
+            let services = core.port.services.iter();
+            let services: Vec<_> = services
+                .map(|(client, queue)| queue.reference(*client))
+                .collect();
+            (
+                services,
+                core.port.blocks.keys().copied().collect::<Vec<_>>(),
+            )
+        })?;
+        let points = services.into_iter().map(|service| node.point(service));
+        let points = points.collect();
+        let sendings = tags.into_iter().map(|tag| node.sending(tag)).collect();
+        Ok(Restored {
+            node,
+            points,
+            sendings,
+        })
     }
 
-    pub(crate) fn change_peer(&self, id: u64, peer: Peer<SocketAddr>) -> Result<(), Error> {
-        let peer = self.place(peer)?;
-        self.command(Command::ChangePeer(id, peer.into()))
-    }
-
-    /// Says how the socket reaches a peer, if it can.
-    fn place(&self, peer: Peer<SocketAddr>) -> Result<Peer<Path>, Error> {
-        let (local, remote) = (self.local(), peer.address);
-        if local.is_ipv4() != remote.is_ipv4() || remote.port() == 0 {
-            let message = format!("a socket at {local} cannot reach a peer at {remote}");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
-        }
-        Ok(peer.map_address(|remote| Path::udp(local, remote)))
-    }
-
-    pub(crate) fn remove_peer(&self, id: u64) -> Result<(), Error> {
-        self.hall()
-            .order(|station, now| station.remove_peer(now, id))
-    }
-
-    pub(crate) fn contact(&self, id: u64, cue: Cue) -> Result<(), Error> {
-        self.command(Command::Contact(id, cue))
-    }
-
-    fn command(&self, command: Command<Path>) -> Result<(), Error> {
-        self.hall()
-            .order(|station, now| station.command(now, command))
-    }
-
-    pub(crate) fn stats(&self) -> NodeStats {
-        self.hall().stats()
-    }
-
-    pub(crate) fn cookies(&self, session: SessionId) -> Vec<Bytes> {
-        self.hall().with(|station, _| station.cookies(session))
-    }
-
-    pub(crate) fn line(&self, peer: u64) -> Option<LineEstimate> {
-        self.hall().with(|station, _| station.line(peer))
-    }
-
-    /// Returns a handle for every access point and every block that the node has, as after a restart.
-    pub(crate) fn kept(&self) -> (Vec<Access<P>>, Vec<Tracked<P>>) {
-        let (points, tags) = self.hall().with(|station, _| station.kept());
-        let points = points.into_iter().map(|point| {
-            Access(Arc::new(Seat {
-                handle: self.clone(),
-                point,
-            }))
-        });
-        let blocks = tags.into_iter().map(|tag| Tracked {
-            handle: self.clone(),
-            tag,
-        });
-        (points.collect(), blocks.collect())
-    }
-
-    pub(crate) fn save(&self) -> Result<NodeSnapshot, Error> {
-        self.hall().with(|station, now| station.save(now))
-    }
-
-    /// Ends the node as it is; [`Leaving::poll`] tells when its socket is closed.
-    pub(crate) fn suspend(&self) -> Result<(NodeSnapshot, Leaving<'_, P>), Error> {
-        let saved = self.hall().order(Station::suspend)?;
-        let leaving = Leaving {
-            hall: self.hall(),
-            ticket: None,
+    fn start(
+        runtime: &Arc<dyn Runtime>,
+        address: SocketAddr,
+        options: &NodeOptions,
+        saved: Option<NodeSnapshot>,
+    ) -> Result<Self, Error> {
+        let mut sockets = Sockets::new();
+        sockets.set_udp_options(options.udp.clone());
+        let local = sockets.add_udp(bind_socket(address)?)?.local;
+        let counters = sockets.counters();
+        let carrier = Box::new(sockets.into_table(runtime, FLUSH_LIMIT)?);
+        let setup = Setup {
+            clock: options.clock,
+            limits: options.limits,
         };
-        Ok((saved, leaving))
-    }
-
-    pub(crate) fn ping(&self, peer: u64) -> Asking<'_, P> {
-        Asking {
-            hall: self.hall(),
-            peer,
-            ticket: None,
-        }
-    }
-
-    pub(crate) fn open(&self, client: u64, service: Service) -> Result<Access<P>, Error> {
-        let name = self
-            .hall()
-            .order(|station, now| station.open(now, client, service))?;
-        Ok(Access(Arc::new(Seat {
-            handle: self.clone(),
-            point: (client, name),
+        let now = setup.clock.at(runtime.now());
+        let (port, machine) = options.make(local, saved, now)?;
+        let shared = Shared::start(runtime, setup, port, machine, carrier);
+        Ok(Self(Arc::new(NodeRef {
+            shared,
+            local,
+            counters,
         })))
     }
 
-    /// Begins to end the node; [`Leaving::poll`] tells when it has.
-    pub(crate) fn leave(&self, limit: Duration) -> Leaving<'_, P> {
-        self.hall().order(|station, now| station.close(now, limit));
-        Leaving {
-            hall: self.hall(),
-            ticket: None,
+    fn with<T>(&self, act: impl FnOnce(&mut Core<NodePort>, Instant) -> T) -> Result<T, Error> {
+        Ok(self.0.shared.with(act)?)
+    }
+
+    fn point(&self, service: ServiceRef) -> AccessPoint {
+        let node = self.clone();
+        AccessPoint(Arc::new(ServiceHandle { node, service }))
+    }
+
+    fn sending(&self, tag: Tag) -> Sending {
+        let node = self.clone();
+        Sending { node, tag }
+    }
+
+    fn command(&self, command: Command<Path>) -> Result<(), Error> {
+        self.with(|core, now| {
+            if core.port.is_ended() {
+                return Err(Error::Closed);
+            }
+            Ok(core.machine().command(now, command)?)
+        })?
+    }
+
+    /// Says how the socket reaches a peer, if it can.
+    fn with_path(&self, peer: Peer<SocketAddr>) -> Result<Box<Peer<Path>>, Error> {
+        let (local, remote) = (self.0.local, peer.address);
+        if local.is_ipv4() != remote.is_ipv4() || remote.port() == 0 {
+            return Err(cannot_reach(local, remote));
+        }
+        Ok(Box::new(
+            peer.map_address(|remote| Path::udp(local, remote)),
+        ))
+    }
+}
+
+faces! {
+    impl Node, blocking::Node {
+        /// Takes a snapshot from which the node can be resumed after a crash.
+        ///
+        /// The node goes on meanwhile, so the snapshot will be behind ([`Age::Behind`](crate::ltp::Age)): blocks
+        /// under way to peers go on; those under way from peers are cancelled, and their senders hear of it. What
+        /// was told since is told again, under the same [tag](Sending::tag) or session. Blocks that were received
+        /// whole since the snapshot was taken, and acknowledged, are lost with a node that crashes, unless the
+        /// application has kept them: a snapshot after each one is as good as that.
+        ///
+        /// Blocks under way to peers are shared with the node. What was received in part is copied, and the node
+        /// stands still meanwhile.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Closed`] when the node has ended.
+        pub fn snapshot(&self) -> Result<NodeSnapshot, Error> {
+            self.with(|core, now| core.port.save(core.peek(), now, Age::Behind))?
+        }
+
+        /// Ends the node as it is, without a word to its peers, and takes a snapshot from which it can be resumed.
+        /// Nothing is lost, and no peer hears of a failure if the node is resumed soon enough. The socket is closed
+        /// when it returns.
+        ///
+        /// All calls that wait for something of the node fail with [`Error::Closed`]. What was received and not
+        /// taken is in the snapshot.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Closed`] when the node has ended.
+        pub async fn suspend(&self) -> Result<NodeSnapshot, Error> {
+            let saved = self.with(|core, now| {
+                let saved = core.port.save(core.peek(), now, Age::Current)?;
+                core.port.suspend(&mut core.wakes);
+                core.over();
+                Ok(saved)
+            })?;
+            self.0.ended().await;
+            saved
+        }
+
+        /// Returns what the socket is bound to, with the real port.
+        pub fn local_addr(&self) -> SocketAddr {
+            self.0.local
+        }
+
+        /// Adds a peer by its engine ID.
+        ///
+        /// # Errors
+        ///
+        /// A peer with the ID or the address exists, the limit of peers is reached, or the parameters are invalid.
+        pub fn add_peer(&self, id: u64, peer: Peer<SocketAddr>) -> Result<(), Error> {
+            self.command(Command::AddPeer(id, self.with_path(peer)?))
+        }
+
+        /// Changes the parameters of a peer. Blocks under way go on.
+        ///
+        /// # Errors
+        ///
+        /// No such peer, an address that another peer has, or invalid parameters.
+        pub fn change_peer(&self, id: u64, peer: Peer<SocketAddr>) -> Result<(), Error> {
+            self.command(Command::ChangePeer(id, self.with_path(peer)?))
+        }
+
+        /// Removes a peer. Blocks to and from it fail.
+        ///
+        /// # Errors
+        ///
+        /// No such peer.
+        pub fn remove_peer(&self, id: u64) -> Result<(), Error> {
+            self.command(Command::RemovePeer(id))?;
+            // There will be no room.
+            self.with(|core, _| core.wakes.all(Line::Room(id)))
+        }
+
+        /// Tells one half of a contact: whether this end may transmit, or whether the peer does.
+        ///
+        /// # Errors
+        ///
+        /// No such peer.
+        pub fn contact(&self, peer: u64, cue: Cue) -> Result<(), Error> {
+            self.command(Command::Contact(peer, cue))
+        }
+
+        /// Asks whether a peer answers, and returns how long its answer took, repeats included.
+        ///
+        /// Every engine answers, with or without open services. Pings of one peer at a time share the answer.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Silent`] when it has not answered after [`Peer::cancel_retries`]; no such peer, or one that
+        /// cannot answer.
+        pub async fn ping(&self, peer: u64) -> Result<Duration, Error> {
+            let mut round = None;
+            let answer = self.0.shared.until(Line::Ping(peer), |core, now, _| {
+                poll_ping(core, now, peer, &mut round)
+            });
+            answer.await?
+        }
+
+        /// Returns what was learned of the line to a peer: losses and round trips.
+        pub fn line(&self, peer: u64) -> Option<LineEstimate> {
+            self.with(|core, _| core.peek().line(peer)).ok()?
+        }
+
+        /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far
+        /// as [`Config::max_cookies`](crate::ltp::Config::max_cookies) lets them be kept.
+        pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
+            let cookies = self.with(|core, _| {
+                let cookies = core.peek().cookies(session);
+                cookies.map(Bytes::copy_from_slice).collect()
+            });
+            cookies.unwrap_or_default()
+        }
+
+        /// Returns what was counted, and how much is under way.
+        pub fn stats(&self) -> NodeStats {
+            let stats = self.with(|core, _| core.port.stats(core.peek()));
+            NodeStats {
+                udp: self.0.counters.stats().udp,
+                ..stats.unwrap_or_default()
+            }
+        }
+
+        /// Opens an access point for the client service `client`, which gives whole red parts.
+        ///
+        /// # Errors
+        ///
+        /// The service is open or reserved, the limit of services is reached, or the node was shut down.
+        pub fn open(&self, client: u64) -> Result<AccessPoint, Error> as Result<blocking::AccessPoint, Error> {
+            self.open_with(client, Service::Whole)
+        }
+
+        /// Opens an access point that gives blocks as `service` says.
+        ///
+        /// # Errors
+        ///
+        /// As [`open`](Self::open).
+        pub fn open_with(&self, client: u64, service: Service) -> Result<AccessPoint, Error> as Result<blocking::AccessPoint, Error> {
+            let service = self.with(|core, now| {
+                let (port, machine, _) = core.parts();
+                port.open(machine, now, client, service)
+            })??;
+            Ok(self.point(service))
+        }
+
+        /// Ends the node once all blocks under way are over, in both directions, or after `limit`, when the
+        /// others are cancelled.
+        ///
+        /// Nothing can be sent or opened from the first call on. What is received meanwhile can be taken, also
+        /// afterwards. The socket is closed when it returns.
+        pub async fn shutdown(&self, limit: Duration) -> () {
+            self.0.close(limit);
+            self.0.ended().await;
         }
     }
 }
 
-/// Somebody who waits for a peer to answer.
-pub(crate) struct Asking<'a, P: Pump> {
-    hall: &'a Hall<P>,
-    peer: u64,
-    ticket: Option<Ticket>,
-}
+impl NodeRef {
+    fn close(&self, limit: Duration) {
+        // After a panic it is closed already.
+        let _ = self.shared.with(|core, now| {
+            let (port, machine, wakes) = core.parts();
+            port.close(machine, now, limit, wakes);
+        });
+    }
 
-impl<P: Pump> Asking<'_, P> {
-    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Duration, Error>> {
-        let (peer, ticket) = (self.peer, &mut self.ticket);
-        let is_first = ticket.is_none();
-        let polled = self
-            .hall
-            .with(|station, now| station.poll_ping(now, peer, ticket, cx.waker()));
-        if is_first {
-            P::stir(self.hall);
-        }
-        polled
+    /// Waits until the socket is closed.
+    async fn ended(&self) {
+        let ended = self.shared.until(Line::End, |core, _, _| {
+            if core.port.is_over() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        // After a panic it is closed too.
+        let _ = ended.await;
     }
 }
 
-impl<P: Pump> Drop for Asking<'_, P> {
+impl Drop for NodeRef {
     fn drop(&mut self) {
-        let (peer, ticket) = (self.peer, &mut self.ticket);
-        if ticket.is_some() {
-            self.hall
-                .with(|station, _| station.stop_asking(peer, ticket));
+        self.close(Duration::ZERO);
+        #[cfg(feature = "blocking")]
+        if self.shared.runtime().callers_drive() {
+            // The socket is free again when the last handle is gone.
+            crate::adapters::threads::block_on(self.ended());
         }
     }
 }
 
-/// Somebody who waits for the end of a node.
-pub(crate) struct Leaving<'a, P: Pump> {
-    hall: &'a Hall<P>,
-    ticket: Option<Ticket>,
-}
+faces! {
+    impl AccessPoint, blocking::AccessPoint {
+        /// Returns the client service.
+        pub fn client(&self) -> u64 {
+            self.0.service.client
+        }
 
-impl<P: Pump> Leaving<'_, P> {
-    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let ticket = &mut self.ticket;
-        self.hall
-            .with(|station, _| station.poll_end(ticket, cx.waker()))
-    }
-}
+        /// Tells whether blocks can be sent and received.
+        pub fn is_open(&self) -> bool {
+            let service = self.0.service;
+            self.0.node.with(|core, _| core.port.is_open(service)).unwrap_or(false)
+        }
 
-impl<P: Pump> Drop for Leaving<'_, P> {
-    fn drop(&mut self) {
-        let ticket = &mut self.ticket;
-        if ticket.is_some() {
-            self.hall.with(|station, _| station.stop_leaving(ticket));
+        /// Sends a red block, and waits until all of it is acknowledged. Returns the session it had.
+        ///
+        /// It waits for room first, behind others that wait for the same peer. Dropping the future after that
+        /// does not cancel the block.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Failed`], with the reason and the block, when it was given up; [`Error::Refused`] when the
+        /// engine cannot send it at all.
+        pub async fn send(&self, peer: u64, data: impl Into<Bytes>) -> Result<SessionId, Error> {
+            self.start(peer, data, Red::All).await?.wait().await
+        }
+
+        /// Starts to send a block, as soon as there is room.
+        ///
+        /// # Errors
+        ///
+        /// The engine cannot send it at all, or the access point was closed.
+        pub async fn start(&self, peer: u64, data: impl Into<Bytes>, red: Red) -> Result<Sending, Error> as Result<blocking::Sending, Error> {
+            let ServiceHandle { node, service } = &*self.0;
+            let mut block = Block {
+                // Drawn when it is given to the engine.
+                tag: Tag(0),
+                to: peer,
+                client: service.client,
+                data: data.into(),
+                red,
+            };
+            let started = node.0.shared.until(Line::Room(peer), |core, now, place| {
+                if !place.is_first && core.port.is_open(*service) {
+                    return Poll::Pending;
+                }
+                let (port, machine, _) = core.parts();
+                port.send(machine, now, *service, &mut block)
+            });
+            Ok(node.sending(started.await??))
+        }
+
+        /// Waits for a block, or whatever else the access point gives. Dropping the future loses nothing.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Interrupted`] or [`Error::Closed`].
+        pub async fn receive[receive_timeout](&self) -> Result<Received, Error> {
+            let ServiceHandle { node, service } = &*self.0;
+            let received = node.0.shared.until(Line::Receive(*service), |core, now, place| {
+                poll_receive(core, now, *service, place)
+            });
+            received.await?
+        }
+
+        /// Takes what has been received, if anything, without waiting.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Closed`], once everything was taken.
+        pub fn try_receive(&self) -> Result<Option<Received>, Error> {
+            let service = self.0.service;
+            self.0.node.with(|core, now| try_receive(core, now, service))?
+        }
+
+        /// Makes every receive that waits here fail with [`Error::Interrupted`]. If there is none, the next one
+        /// that would have to wait does.
+        pub fn interrupt(&self) -> () {
+            let service = self.0.service;
+            // Nobody waits after a panic.
+            let _ = self.0.node.with(|core, _| core.port.interrupt(service, &mut core.wakes));
+        }
+
+        /// Cancels the reception of a block (RFC 5326 section 4.2).
+        ///
+        /// # Errors
+        ///
+        /// No such block is being received.
+        pub fn refuse(&self, session: SessionId) -> Result<(), Error> {
+            self.0.node.command(Command::Refuse(session))
+        }
+
+        /// Closes the access point: what is under way to it is cancelled, and what was not taken is lost, though
+        /// its senders are told that it has arrived. Blocks that were accepted for sending go on.
+        pub fn close(&self) -> () {
+            self.0.close();
         }
     }
 }
 
-/// A hold on an access point. It is closed when the last one is gone.
-pub(crate) struct Access<P: Pump>(Arc<Seat<P>>);
-
-struct Seat<P: Pump> {
-    handle: Handle<P>,
-    /// Client service and name.
-    point: (u64, u64),
-}
-
-impl<P: Pump> Seat<P> {
+impl ServiceHandle {
     fn close(&self) {
-        let point = self.point;
-        self.handle
-            .hall()
-            .order(|station, now| station.close_point(now, point));
+        // After a panic it is closed already.
+        let _ = self.node.with(|core, now| {
+            let (port, machine, wakes) = core.parts();
+            port.close_service(machine, now, self.service, wakes);
+        });
     }
 }
 
-impl<P: Pump> Drop for Seat<P> {
+impl Drop for ServiceHandle {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-impl<P: Pump> Clone for Access<P> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
+faces! {
+    impl Sending, blocking::Sending {
+        /// Waits until the red part of the block was acknowledged, or the block was given up. It can be asked again.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Failed`], with the reason and the block; [`Error::Closed`] when the node ended before.
+        pub async fn wait[wait_timeout](&mut self) -> Result<SessionId, Error> {
+            let tag = self.tag;
+            let ended = self.node.0.shared.until(Line::Block(tag), |core, _, _| {
+                core.port.outcome(tag).map_or(Poll::Pending, Poll::Ready)
+            });
+            ended.await?
+        }
 
-impl<P: Pump> Access<P> {
-    pub(crate) fn client(&self) -> u64 {
-        self.0.point.0
-    }
+        /// Returns the tag of the block, which it keeps when the node is [restored](Node::restore_on).
+        pub fn tag(&self) -> Tag {
+            self.tag
+        }
 
-    /// Returns the clock that the node lives by.
-    #[cfg(feature = "blocking")]
-    pub(crate) fn clock(&self) -> &Clock {
-        self.hall().clock()
-    }
+        /// Returns how far the block has got; `None` once it is over.
+        pub fn progress(&self) -> Option<Progress> {
+            self.node.with(|core, _| core.peek().progress(self.tag)).ok()?
+        }
 
-    pub(crate) fn is_open(&self) -> bool {
-        let point = self.0.point;
-        self.hall().with(|station, _| station.is_open(point))
-    }
-
-    pub(crate) fn close(&self) {
-        self.0.close();
-    }
-
-    pub(crate) fn interrupt(&self) {
-        let point = self.0.point;
-        self.hall().with(|station, _| station.interrupt(point));
-    }
-
-    pub(crate) fn start(&self, to: u64, data: Bytes, red: Red) -> Starting<'_, P> {
-        let block = Block {
-            // Drawn when it is given to the engine.
-            tag: Tag(0),
-            to,
-            client: self.client(),
-            data,
-            red,
-        };
-        Starting {
-            access: self,
-            block,
-            ticket: None,
+        /// Cancels the block, unless it is over.
+        pub fn cancel(&self) -> () {
+            // Refused when the block is over, which is just as well.
+            let _ = self.node.command(Command::Cancel(self.tag));
         }
     }
-
-    pub(crate) fn receive(&self) -> Receiving<'_, P> {
-        Receiving {
-            access: self,
-            ticket: None,
-        }
-    }
-
-    pub(crate) fn try_receive(&self) -> Result<Option<Received>, Error> {
-        let point = self.0.point;
-        self.hall()
-            .order(|station, now| station.try_receive(now, point))
-    }
-
-    pub(crate) fn refuse(&self, session: SessionId) -> Result<(), Error> {
-        self.0.handle.command(Command::Refuse(session))
-    }
-
-    fn hall(&self) -> &Hall<P> {
-        self.0.handle.hall()
-    }
 }
 
-/// A block that waits for room.
-pub(crate) struct Starting<'a, P: Pump> {
-    access: &'a Access<P>,
-    block: Block,
-    ticket: Option<Ticket>,
-}
-
-impl<P: Pump> Starting<'_, P> {
-    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Tracked<P>, Error>> {
-        let Self {
-            access,
-            block,
-            ticket,
-        } = self;
-        let point = access.0.point;
-        let polled = access
-            .hall()
-            .with(|station, now| station.poll_start(now, point, block, ticket, cx.waker()));
-        // Not before the handle is there: the machine may be polled in this thread.
-        let polled = polled.map_ok(|tag| Tracked {
-            handle: access.0.handle.clone(),
-            tag,
-        });
-        if polled.is_ready() {
-            P::stir(access.hall());
-        }
-        polled
-    }
-}
-
-impl<P: Pump> Drop for Starting<'_, P> {
+impl Drop for Sending {
     fn drop(&mut self) {
-        let (peer, ticket) = (self.block.to, &mut self.ticket);
-        if ticket.is_some() {
-            let hall = self.access.hall();
-            hall.with(|station, _| station.stop_starting(peer, ticket));
-        }
+        // After a panic nothing is kept.
+        let _ = self.node.with(|core, _| core.port.unwatch(self.tag));
     }
 }
 
-/// Somebody who waits at an access point.
-pub(crate) struct Receiving<'a, P: Pump> {
-    access: &'a Access<P>,
-    ticket: Option<Ticket>,
-}
-
-impl<P: Pump> Receiving<'_, P> {
-    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Received, Error>> {
-        let (point, ticket) = (self.access.0.point, &mut self.ticket);
-        let hall = self.access.hall();
-        let polled = hall.with(|station, now| station.poll_receive(now, point, ticket, cx.waker()));
-        if polled.is_ready() {
-            // The engine was asked for the next item.
-            P::stir(hall);
-        }
-        polled
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("local", &self.0.local)
+            .finish_non_exhaustive()
     }
 }
 
-impl<P: Pump> Drop for Receiving<'_, P> {
-    fn drop(&mut self) {
-        let (point, ticket) = (self.access.0.point, &mut self.ticket);
-        if ticket.is_some() {
-            let hall = self.access.hall();
-            hall.with(|station, _| station.stop_receiving(point, ticket));
-        }
+impl fmt::Debug for AccessPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessPoint")
+            .field("client", &self.0.service.client)
+            .finish_non_exhaustive()
     }
 }
 
-/// A block that the engine has accepted.
-pub(crate) struct Tracked<P: Pump> {
-    handle: Handle<P>,
-    tag: Tag,
-}
-
-impl<P: Pump> Tracked<P> {
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<SessionId, Error>> {
-        let hall = self.handle.hall();
-        hall.with(|station, _| station.poll_outcome(self.tag, cx.waker()))
-    }
-
-    /// Returns the clock that the node lives by.
-    #[cfg(feature = "blocking")]
-    pub(crate) fn clock(&self) -> &Clock {
-        self.handle.hall().clock()
-    }
-
-    pub(crate) const fn tag(&self) -> Tag {
-        self.tag
-    }
-
-    pub(crate) fn progress(&self) -> Option<Progress> {
-        let hall = self.handle.hall();
-        hall.with(|station, _| station.progress(self.tag))
-    }
-
-    pub(crate) fn cancel(&self) {
-        // Refused when the block is over, which is just as well.
-        let _ = self.handle.command(Command::Cancel(self.tag));
-    }
-}
-
-impl<P: Pump> Drop for Tracked<P> {
-    fn drop(&mut self) {
-        let hall = self.handle.hall();
-        hall.with(|station, _| station.unwatch(self.tag));
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending")
+            .field("tag", &self.tag)
+            .field("progress", &self.progress())
+            .finish_non_exhaustive()
     }
 }

@@ -1,199 +1,155 @@
-//! What the handles of an LTP node share, whatever drives it.
+//! LTP nodes over UDP: blocks to and from client services, on any [`Runtime`](super::runtime::Runtime).
+//!
+//! The handles are awaited. `adapters::tokio::ltp` is this module; `adapters::blocking::ltp` has the same
+//! handles with methods that block.
 
-mod desk;
-mod hall;
 mod handles;
-mod saved;
-mod socket;
-mod station;
+mod port;
+mod received;
+mod snapshot;
 #[cfg(test)]
 mod tests;
-mod waiters;
 
-use alloc::boxed::Box;
-use alloc::sync::Arc;
+use alloc::format;
 use core::error::Error as StdError;
 use core::fmt;
 use core::net::SocketAddr;
 use std::io;
+use std::net::UdpSocket;
 
 use bytes::Bytes;
+use socket2::{Domain, Protocol, Socket, Type};
 
-use super::Clock;
+use super::udp::{UdpOptions, UdpStats};
+use super::{Clock, Closed, MachineFactory, seed};
 use crate::ltp::{
-    self, Command, Config, ConfigError, Engine, Event, Reason, RestoreError, SessionId, Side, Stats,
+    self, Age, Config, ConfigError, Engine, Reason, RestoreError, SessionId, Side, Snapshot, Stats,
 };
-use crate::{Limits, Machine, Path, Seed};
+use crate::{BoxedMachine, Instant, Limits, Path, Seed};
 
-pub(crate) use hall::{Hall, Pump};
-pub(crate) use handles::{Access, Handle, Tracked};
-pub use saved::NodeSnapshot;
-pub(crate) use socket::bind;
+pub use handles::{AccessPoint, Node, Restored, Sending};
+use port::NodePort;
+pub use received::{Received, ReceivedKind};
+pub use snapshot::NodeSnapshot;
 
-/// The machine of a node: an [`Engine`], or one around it that shows the engine in it.
-pub trait Around:
-    Machine<Addr = Path, Command = Command<Path>, Event = Event, Error = ltp::Error>
-{
-    /// Returns the engine, to look at.
-    fn engine(&self) -> &Engine<Path>;
+/// The machine of a node: an [`Engine`], or one around it that records, for example.
+pub type EngineMachine = BoxedMachine<Engine<Path>>;
+
+/// Makes the machine of a node. Default: an [`Engine`].
+pub type EngineFactory = MachineFactory<Engine<Path>, EngineSetup, Error>;
+
+/// What the engine of a node is made from.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct EngineSetup {
+    /// The parameters of the protocol.
+    pub config: Config,
+    /// Where session and serial numbers come from.
+    pub seed: Seed,
+    /// What the socket of the node is bound to.
+    pub local: SocketAddr,
+    /// What the engine is to be restored from, and how far that is behind.
+    pub saved: Option<(Snapshot<Path>, Age)>,
+    /// The time.
+    pub now: Instant,
 }
 
-impl Around for Engine<Path> {
-    fn engine(&self) -> &Engine<Path> {
-        self
-    }
-}
-
-#[cfg(feature = "record")]
-impl Around for crate::record::Recorder<Engine<Path>> {
-    fn engine(&self) -> &Engine<Path> {
-        self.machine()
-    }
-}
-
-/// The machine of a node as its driver holds it.
-pub type Speaker = Box<dyn Around + Send>;
-
-/// Makes the machine of a node.
-///
-/// [`Maker::default`] makes an [`Engine`]; another one puts a machine around it, which records what it sees
-/// and does, for example.
-#[derive(Clone, Default)]
-pub struct Maker(Option<Arc<Make>>);
-
-type Make = dyn Fn(Config, Seed, SocketAddr) -> Result<Speaker, ConfigError> + Send + Sync;
-
-impl Maker {
-    /// Makes machines by `make`, which is told the address that the node is bound to.
-    pub fn new(
-        make: impl Fn(Config, Seed, SocketAddr) -> Result<Speaker, ConfigError> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Some(Arc::new(make)))
-    }
-
-    fn make(&self, config: Config, seed: Seed, local: SocketAddr) -> Result<Speaker, ConfigError> {
-        match &self.0 {
-            Some(make) => make(config, seed, local),
-            None => Ok(Box::new(Engine::new(config, seed)?)),
-        }
-    }
-
-    /// Tells whether it is the default one.
-    const fn makes_engines(&self) -> bool {
-        self.0.is_none()
-    }
-}
-
-impl fmt::Debug for Maker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Maker(..)")
-    }
-}
-
-/// How a node behaves. A [`Config`] alone will do: `config.into()`.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// How the protocol behaves, and what the node may hold.
+impl EngineSetup {
+    /// Makes the engine.
     ///
-    /// [`Config::import_octets`] also bounds, within 2 %, what waits to be taken from access points; one for
-    /// which more waits than is free gets nothing more, so a silent one leaves half of it to the others.
-    /// What is refused for that is repeated by its sender, until it gives up.
+    /// # Errors
+    ///
+    /// The engine's own reason for refusing the configuration or the snapshot.
+    pub fn engine(self) -> Result<Engine<Path>, Error> {
+        let Self { config, seed, .. } = self;
+        Ok(match self.saved {
+            Some((saved, age)) => Engine::restore(config, seed, saved, age, self.now)?,
+            None => Engine::new(config, seed)?,
+        })
+    }
+}
+
+/// The parameters of a node. A [`Config`] alone will do: `config.into()`.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    /// The parameters of the protocol, and the limits of what the node holds.
+    ///
+    /// [`Config::import_octets`] also bounds what was received and not taken from access points.
     pub config: Config,
     /// Where session and serial numbers come from. Default: the operating system's generator.
     pub seed: Option<Seed>,
-    /// The clock that the node lives by. Default: one of its own.
+    /// The origin of the node's time, which passes by the clock of its runtime. Default: the moment at which
+    /// the options were made.
     pub clock: Clock,
     /// How much one poll may send. Default: 64 datagrams of any size, 64 KiB in all.
     pub limits: Limits,
-    /// Octets that the system is asked to keep of what has come and was not read; it may give less. A burst
-    /// that exceeds them is lost, and repeated. Default 4 MiB.
-    pub receive_buffer: usize,
-    /// Octets that the system is asked to keep of what is to leave; it may give less. Default 1 MiB.
-    pub send_buffer: usize,
-    /// What makes the machine. Default: an [`Engine`]. Nodes that are restored have no other one.
-    pub maker: Maker,
-}
-
-#[cfg(feature = "blocking")]
-impl Options {
-    /// Returns what the socket is set up with.
-    pub(crate) fn buffers(&self) -> super::offload::Options {
-        super::offload::Options {
-            receive_buffer: self.receive_buffer,
-            send_buffer: self.send_buffer,
-            ..super::offload::Options::default()
-        }
-    }
+    /// How the socket is set up. A burst that exceeds its receive buffer is lost, and repeated. Default: a
+    /// receive buffer of 4 MiB and a send buffer of 1 MiB.
+    pub udp: UdpOptions,
+    /// What makes the machine. Default: an [`Engine`].
+    pub factory: EngineFactory,
 }
 
 /// Octets of the longest datagram over IPv4.
 const LONGEST: usize = 65_507;
 
-impl From<Config> for Options {
+impl From<Config> for NodeOptions {
     fn from(config: Config) -> Self {
         Self {
             config,
             seed: None,
             clock: Clock::new(),
             limits: Limits::new(LONGEST, 64, 1 << 16),
-            receive_buffer: 1 << 22,
-            send_buffer: 1 << 20,
-            maker: Maker::default(),
+            udp: UdpOptions {
+                send_buffer: 1 << 20,
+                ..UdpOptions::default()
+            },
+            factory: EngineFactory::default(),
         }
     }
 }
 
-/// What comes out of an access point.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Received {
-    /// The engine ID of the node that sends the block.
-    pub from: u64,
-    /// The session of the block.
-    pub session: SessionId,
-    /// The client service.
-    pub client: u64,
-    /// What it is.
-    pub kind: Kind,
-    /// The octets. Empty with [`Kind::Arriving`] and [`Kind::Cancelled`], and never otherwise.
-    pub data: Bytes,
+impl NodeOptions {
+    /// Makes port and machine of a node, or makes them again from a snapshot.
+    fn make(
+        &self,
+        local: SocketAddr,
+        saved: Option<NodeSnapshot>,
+        now: Instant,
+    ) -> Result<(NodePort, EngineMachine), Error> {
+        let seed = self.seed.clone().map_or_else(seed, Ok)?;
+        let saved = saved.map(|saved| saved.into_parts(local)).transpose()?;
+        let (port, saved) = saved.unzip();
+        let setup = EngineSetup {
+            config: self.config.clone(),
+            seed,
+            local,
+            saved,
+            now,
+        };
+        let machine = self.factory.make(setup, EngineSetup::engine)?;
+        Ok((port.unwrap_or_default(), machine))
+    }
 }
 
-/// What an access point gives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kind {
-    /// A whole red part, exactly once.
-    Whole {
-        /// Whether the block ends here; otherwise a green part belongs to it.
-        ends_block: bool,
-    },
-    /// A segment of a green part, as it came: neither in order nor freed of duplicates.
-    Green {
-        /// Octets of the block before these.
-        offset: u64,
-        /// Whether the block ends here.
-        ends_block: bool,
-    },
-    /// The next octets of a red part, for a streaming service; all of it comes again as `Whole`.
-    Piece {
-        /// Octets of the block before these.
-        offset: u64,
-    },
-    /// A session for a streaming service began.
-    Arriving,
-    /// The reception was cancelled. Nothing more comes of the session.
-    Cancelled {
-        /// Who cancelled.
-        by: Side,
-        /// Why.
-        reason: Reason,
-        /// Whether the red part was handed over before, which stands.
-        after_delivery: bool,
-    },
+/// Binds the socket of a node. It shares its port with nobody: a second node would take half of what comes.
+fn bind_socket(local: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    if local.is_ipv6() {
+        // Systems differ in the default.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&local.into()).map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            let message = format!("another node or program has the socket at {local}");
+            return io::Error::new(error.kind(), message);
+        }
+        error
+    })?;
+    Ok(socket.into())
 }
 
-/// Why something with a node came to nothing.
+/// Why an operation on a node failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -201,9 +157,9 @@ pub enum Error {
     Io(io::Error),
     /// The configuration was refused.
     Config(ConfigError),
-    /// The engine refused what was asked, and nothing has changed.
+    /// The engine refused the command, and nothing has changed.
     Refused(ltp::Error),
-    /// No node can be made of the snapshot.
+    /// The node cannot be restored from the snapshot.
     Restore(RestoreError),
     /// A block was given up. What of it arrived is not known.
     Failed {
@@ -218,13 +174,15 @@ pub enum Error {
         /// The block, given back.
         data: Bytes,
     },
-    /// A peer that was asked whether it is there has not answered, however often.
+    /// A peer has not answered a ping, however often it was repeated.
     Silent {
         /// The engine ID of the peer.
         peer: u64,
     },
     /// The receive was interrupted; the access point goes on.
     Interrupted,
+    /// The limit of time was reached.
+    TimedOut,
     /// The access point was closed, or the node was shut down.
     Closed,
 }
@@ -261,6 +219,7 @@ impl fmt::Display for Error {
             Self::Restore(error) => error.fmt(f),
             Self::Silent { peer } => write!(f, "engine {peer} does not answer"),
             Self::Interrupted => f.write_str("interrupted"),
+            Self::TimedOut => f.write_str("timed out"),
             Self::Closed => f.write_str("closed"),
         }
     }
@@ -270,7 +229,16 @@ impl StdError for Error {}
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self::Io(error)
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::TimedOut,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<Closed> for Error {
+    fn from(_: Closed) -> Self {
+        Self::Closed
     }
 }
 
@@ -296,7 +264,8 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Io(error) => error,
-            Error::Interrupted => Self::new(io::ErrorKind::Interrupted, Error::Interrupted),
+            Error::Interrupted => Self::new(io::ErrorKind::Interrupted, error),
+            Error::TimedOut => Self::new(io::ErrorKind::TimedOut, error),
             error => Self::other(error),
         }
     }
@@ -312,10 +281,8 @@ pub struct NodeStats {
     pub exports: usize,
     /// Blocks under way from peers.
     pub imports: usize,
-    /// Octets that wait to be taken from access points, with what it takes to keep them.
+    /// Octets that were received and not taken from access points, with what it takes to keep them.
     pub waiting_octets: usize,
-    /// Errors that the socket reported. Anybody can cause one by ICMP, so they end nothing.
-    pub reported: u64,
-    /// Datagrams that the system would not send.
-    pub unsent: u64,
+    /// What the socket has counted.
+    pub udp: UdpStats,
 }

@@ -1,37 +1,38 @@
-//! What cannot be seen from outside, where time and sockets are real.
+//! How a node ends, in simulated time.
 
 use alloc::boxed::Box;
 use alloc::vec;
 use core::net::{Ipv4Addr, SocketAddr};
-use core::task::{Poll, Waker};
+use core::num::NonZeroU64;
+use core::task::Poll;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::Error;
-use super::station::Station;
-use crate::ltp::{Block, Command, Config, Engine, Event, Peer, Reason, Red, Service, Side};
-use crate::{Instant, Limits, Output, Path, Seed, Tag, Transmit};
+use super::port::{CANCEL_LIMIT, Line, NodePort, ServiceRef};
+use super::{EngineMachine, Error};
+use crate::adapters::event_loop::{Port as _, Rest};
+use crate::adapters::waiters::Wakes;
+use crate::ltp::{Block, Command, Config, Engine, Event, Peer, Reason, Service, SessionId, Side};
+use crate::{Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 
 const CLIENT: u64 = 4;
 const MEGABYTE: usize = 1 << 20;
 
 #[test]
 fn a_node_that_ends_does_not_send_its_backlog_first() {
-    let mut node = station();
-    let point = (CLIENT, node.open(now(), CLIENT, Service::Whole).unwrap());
-    let tag = start(&mut node, point, MEGABYTE);
+    let mut node = Node::new();
+    let tag = node.send(MEGABYTE);
     let mut tx = Transmit::new(Limits::default());
     assert_eq!(node.poll(now(), &mut tx), Output::Transmit);
 
-    node.close(now(), Duration::ZERO);
+    node.close(Duration::ZERO);
 
     // The cancellation, and nothing else.
     assert_eq!(node.poll(now(), &mut tx), Output::Transmit);
     assert_eq!(tx.datagrams().len(), 1);
     assert_eq!(node.poll(now(), &mut tx), Output::Done);
-    let Poll::Ready(Err(Error::Failed { by, reason, .. })) = node.poll_outcome(tag, Waker::noop())
-    else {
+    let Some(Err(Error::Failed { by, reason, .. })) = node.port.outcome(tag) else {
         panic!("the block goes on");
     };
     assert_eq!((by, reason), (Side::Local, Reason::USER));
@@ -39,15 +40,14 @@ fn a_node_that_ends_does_not_send_its_backlog_first() {
 
 #[test]
 fn a_node_that_is_given_time_sends_its_backlog_until_then() {
-    let mut node = station();
-    let point = (CLIENT, node.open(now(), CLIENT, Service::Whole).unwrap());
-    start(&mut node, point, MEGABYTE);
+    let mut node = Node::new();
+    node.send(MEGABYTE);
     let mut tx = Transmit::new(Limits::default());
 
-    node.close(now(), Duration::from_secs(1));
+    node.close(Duration::from_secs(1));
 
     while node.poll(now(), &mut tx) == Output::Transmit {}
-    assert_eq!(node.stats().exports, 1);
+    assert_eq!(node.port.stats(&node.machine).exports, 1);
     let end = now() + Duration::from_secs(1);
     assert_eq!(node.poll(now(), &mut tx), Output::Idle(Some(end)));
     // The cancellation.
@@ -56,69 +56,118 @@ fn a_node_that_is_given_time_sends_its_backlog_until_then() {
 }
 
 #[test]
-fn an_end_that_cannot_be_told_is_not_waited_for() {
-    let mut node = station();
+fn a_cancellation_that_the_rate_holds_back_is_waited_for_up_to_a_second() {
+    let mut node = Node::new();
     let mut peer = Peer::new(far());
-    peer.rate = core::num::NonZeroU64::new(1);
+    peer.rate = NonZeroU64::new(1);
     peer.burst = 1;
     let change = Command::ChangePeer(2, Box::new(peer));
-    node.command(now(), change).unwrap();
-    let point = (CLIENT, node.open(now(), CLIENT, Service::Whole).unwrap());
-    start(&mut node, point, MEGABYTE);
+    node.machine.command(now(), change).unwrap();
+    node.send(MEGABYTE);
     let mut tx = Transmit::new(Limits::default());
     while node.poll(now(), &mut tx) == Output::Transmit {}
 
-    node.close(now(), Duration::ZERO);
+    node.close(Duration::ZERO);
 
     let Output::Idle(Some(until)) = node.poll(now(), &mut tx) else {
         panic!("the rate was not kept");
     };
-    assert_eq!(until, now() + super::station::LAST_WORDS);
+    assert_eq!(until, now() + CANCEL_LIMIT);
     assert_eq!(node.poll(until, &mut tx), Output::Done);
 }
 
 #[test]
 fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
-    let mut node = station();
-    let point = (CLIENT, node.open(now(), CLIENT, Service::Whole).unwrap());
-    node.file(green("first"));
-    node.file(green("second"));
+    let mut node = Node::new();
+    for data in ["first", "second"] {
+        node.port.deliver(green(data), &mut node.wakes);
+    }
 
-    node.end();
+    node.port.end(&mut node.machine, Ok(()));
 
     for expected in ["first", "second"] {
-        let received = node.try_receive(now(), point).unwrap().unwrap();
+        let received = node.port.take(node.service).unwrap().unwrap();
         assert_eq!(received.data, expected);
     }
-    assert!(matches!(node.try_receive(now(), point), Err(Error::Closed)));
-    assert_eq!(node.stats().waiting_octets, 0);
+    assert_eq!(node.port.take(node.service).unwrap(), None);
+    assert_eq!(node.port.stats(&node.machine).waiting_octets, 0);
+    assert!(node.port.is_over());
 }
 
-fn station() -> Station {
-    let engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
-    let mut node = Station::new(Box::new(engine), near());
-    let add = Command::AddPeer(2, Box::new(Peer::new(far())));
-    node.command(now(), add).unwrap();
-    node
+/// A node without a socket, with one peer and one access point.
+struct Node {
+    port: NodePort,
+    machine: EngineMachine,
+    wakes: Wakes<Line>,
+    service: ServiceRef,
 }
 
-fn start(node: &mut Station, point: (u64, u64), len: usize) -> Tag {
-    let data = Bytes::from(vec![7; len]);
-    let mut block = Block::red(Tag(0), 2, CLIENT, data);
-    block.red = Red::All;
-    match node.poll_start(now(), point, &mut block, &mut None, Waker::noop()) {
-        Poll::Ready(Ok(tag)) => tag,
-        other => panic!("{other:?}"),
+impl Node {
+    fn new() -> Self {
+        let engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
+        let (mut port, mut machine) = (NodePort::default(), EngineMachine::new(engine));
+        let add = Command::AddPeer(2, Box::new(Peer::new(far())));
+        machine.command(now(), add).unwrap();
+        let service = port.open(&mut machine, now(), CLIENT, Service::Whole);
+        Self {
+            service: service.unwrap(),
+            port,
+            machine,
+            wakes: Wakes::new(),
+        }
+    }
+
+    fn send(&mut self, len: usize) -> Tag {
+        let data = Bytes::from(vec![7; len]);
+        let mut block = Block::red(Tag(0), 2, CLIENT, data);
+        let sent = self
+            .port
+            .send(&mut self.machine, now(), self.service, &mut block);
+        match sent {
+            Poll::Ready(Ok(tag)) => tag,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn close(&mut self, limit: Duration) {
+        let Self {
+            port,
+            machine,
+            wakes,
+            ..
+        } = self;
+        port.close(machine, now(), limit, wakes);
+    }
+
+    /// Does what the loop does, and hands out what the machine sends.
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<Path>) -> Output<Path, ()> {
+        loop {
+            match self.machine.poll(now, tx) {
+                Output::Transmit => return Output::Transmit,
+                Output::Event(event) => self.port.deliver(event, &mut self.wakes),
+                Output::Ask(_) | Output::Yield | Output::Done => {}
+                Output::Idle(deadline) => {
+                    let wakes = &mut self.wakes;
+                    match self.port.tend(&mut self.machine, now, true, wakes) {
+                        Rest::Until(own) => {
+                            let first = [deadline, own].into_iter().flatten().min();
+                            return Output::Idle(first);
+                        }
+                        Rest::Again => {}
+                        Rest::Over => return Output::Done,
+                    }
+                }
+            }
+        }
     }
 }
 
 fn green(data: &'static str) -> Event {
-    let session = crate::ltp::SessionId {
-        originator: 2,
-        number: 7,
-    };
     Event::Green {
-        session,
+        session: SessionId {
+            originator: 2,
+            number: 7,
+        },
         client: CLIENT,
         offset: 0,
         data: Bytes::from(data),
@@ -130,10 +179,7 @@ fn now() -> Instant {
     Instant::ZERO + Duration::from_secs(100)
 }
 
-fn near() -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 1113))
-}
-
 fn far() -> Path {
-    Path::udp(near(), SocketAddr::from((Ipv4Addr::LOCALHOST, 1114)))
+    let socket = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    Path::udp(socket(1113), socket(1114))
 }

@@ -1,4 +1,4 @@
-//! `farlink demo`: everything at work, on this machine alone.
+//! `farlink demo`: the protocols at work on this machine alone.
 
 mod cotp;
 mod ltp;
@@ -8,23 +8,23 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use farlink::Seed;
-use farlink::sim::Drawing;
+use farlink::sim::{Drawing, Trace, World};
 
 use crate::decode::Protocol;
-use crate::{Failure, ladder, output};
+use crate::{Failure, ladder, output, scenarios};
 
-/// Shows what the crate does, on this machine alone.
+/// Shows the protocols at work on this machine alone.
 ///
-/// A COTP server and clients over loopback TCP: a wrong selector is refused, a short conversation is
-/// recorded and drawn, and a file goes both ways. Two LTP engines over loopback UDP: a block whose second
-/// segment gets lost is repaired, recorded and drawn, a service that nobody has is refused, and a file goes
-/// over. The recordings open in Wireshark.
+/// COTP over loopback TCP: a call for an unknown selector is refused, a conversation is recorded and drawn,
+/// and a file is sent both ways. LTP over loopback UDP: a block whose second segment is lost is repaired,
+/// recorded and drawn, a block for a closed client service is refused, and a file is sent. LTP in the
+/// simulator: a file to Mars is drawn. The recordings open in Wireshark.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to write the recordings and the drawings
+    /// The directory for recordings and drawings
     #[arg(long, value_name = "DIR", default_value = "target/demo")]
     out: PathBuf,
-    /// The size of the files that go over, in MiB
+    /// The size of the files that are sent, in MiB
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
     size: u32,
 }
@@ -41,38 +41,60 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         cotp::show(arguments).await?;
         output::line("");
         ltp::show(arguments).await
-    })
+    })?;
+    simulate("mars", &arguments.out)
 }
 
-/// Draws what was recorded so far; a recording is finished when its machine is gone, a moment later.
-fn draw(recorded: &Path, protocol: Protocol, names: &[&str], title: &str) -> Result<(), Failure> {
-    let fault = |path: &Path, error: &dyn core::fmt::Display| {
-        Failure::Protocol(format!("{}: {error}", path.display()))
+/// Plays a scenario in the simulator, and draws it.
+fn simulate(name: &str, out: &Path) -> Result<(), Failure> {
+    let Some(scenario) = scenarios::find(name) else {
+        return Err(Failure::Usage(format!("no scenario {name}")));
     };
-    let drawing = recorded.with_extension("svg");
-    let capture = fs::read(recorded).map_err(|error| fault(recorded, &error))?;
-    let is_ours = |path: &farlink::Path| protocol.goes_over(path.proto).then_some(protocol);
-    let trace =
-        ladder::of_capture(&capture, is_ours, names).map_err(|error| fault(recorded, &error))?;
-    output::line(&trace.ladder());
-    let svg = trace.svg(&Drawing {
-        title: title.into(),
+    let mut world = World::new(1);
+    let outcome = (scenario.play)(&mut world).map_err(Failure::Protocol)?;
+    output::line(&format!("\nin the simulator, {}:\n", scenario.summary));
+    output::line(&world.ladder());
+    output::line(&format!("  {outcome}"));
+    let drawing = Drawing {
+        title: scenario.summary.into(),
         ..Drawing::default()
-    });
-    fs::write(&drawing, svg).map_err(|error| fault(&drawing, &error))?;
+    };
+    write_drawing(
+        &out.join(name).with_extension("svg"),
+        world.trace(),
+        &drawing,
+    )
+}
+
+fn write_drawing(path: &Path, trace: &Trace, drawing: &Drawing) -> Result<(), Failure> {
+    fs::write(path, trace.svg(drawing))
+        .map_err(|error| Failure::Protocol(format!("{}: {error}", path.display())))?;
+    output::line(&format!("  drawing, for a browser: {}\n", path.display()));
+    Ok(())
+}
+
+/// Draws a recording as far as it is written. Its machine, which is dropped later, finishes it.
+fn draw(recorded: &Path, protocol: Protocol, names: &[&str], title: &str) -> Result<(), Failure> {
+    let fault = |error: &dyn core::fmt::Display| {
+        Failure::Protocol(format!("{}: {error}", recorded.display()))
+    };
+    let capture = fs::read(recorded).map_err(|error| fault(&error))?;
+    let is_ours = |path: &farlink::Path| protocol.goes_over(path.proto).then_some(protocol);
+    let trace = ladder::of_capture(&capture, is_ours, names).map_err(|error| fault(&error))?;
+    output::line(&trace.ladder());
     output::line(&format!(
         "  recording, for Wireshark and farlink replay: {}",
         recorded.display()
     ));
-    output::line(&format!(
-        "  drawing, for a browser: {}\n",
-        drawing.display()
-    ));
-    Ok(())
+    let drawing = Drawing {
+        title: title.into(),
+        ..Drawing::default()
+    };
+    write_drawing(&recorded.with_extension("svg"), &trace, &drawing)
 }
 
-/// Octets that do not repeat, equal in each run.
-fn noise(size: usize, seed: u64) -> Bytes {
+/// Returns random octets, equal in each run.
+fn random_octets(size: usize, seed: u64) -> Bytes {
     let mut octets = vec![0; size];
     Seed::from(seed).rng().fill(&mut octets);
     Bytes::from(octets)

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::record::{Arrival, Capture, Flows, Recording, What};
+use farlink::record::{Arrival, ArrivalKind, Capture, Flows, Recording};
 use farlink::sim::{ExternalMessage, HostId, Label, Trace};
 use farlink::{Instant, Path, cotp, ltp};
 
@@ -44,12 +44,12 @@ pub(crate) fn of_capture(
     Ok(sketch.trace)
 }
 
-/// What the messages of each protocol are called.
+/// ArrivalKind the messages of each protocol are called.
 #[derive(Default)]
 struct Namer {
     /// By receiver and sender.
-    cotp: BTreeMap<(SocketAddr, SocketAddr), cotp::Labels>,
-    ltp: ltp::Labels,
+    cotp: BTreeMap<(SocketAddr, SocketAddr), cotp::TpduLabels>,
+    ltp: ltp::SegmentLabels,
 }
 
 impl Namer {
@@ -59,13 +59,7 @@ impl Namer {
                 let labels = self.cotp.entry((path.local, path.remote)).or_default();
                 labels.name(octets).map(Label::from)
             }
-            Protocol::Ltp => {
-                let label = self.ltp.name(octets);
-                Some(Label {
-                    text: label.text,
-                    is_repeated: Some(label.is_repeated),
-                })
-            }
+            Protocol::Ltp => Some(self.ltp.name(octets).into()),
         }
     }
 }
@@ -76,7 +70,7 @@ struct Sketch<'a, P> {
     names: &'a [&'a str],
     hosts: BTreeMap<SocketAddr, HostId>,
     namer: Namer,
-    /// What counts as the beginning of time: that of a recording, or the first packet.
+    /// ArrivalKind counts as the beginning of time: that of a recording, or the first packet.
     origin: Option<Instant>,
 }
 
@@ -86,14 +80,14 @@ impl<P: Fn(&Path) -> Option<Protocol>> Sketch<'_, P> {
         let Some(protocol) = (self.protocol)(&arrival.path) else {
             return;
         };
-        if arrival.what == What::Began {
+        if arrival.kind == ArrivalKind::Began {
             return;
         }
         let time = self.since_origin(arrival.time);
         // Who speaks first stands on the left; a recording of one end does not know who opened the stream.
         let (from_host, to_host) = (self.host(from), self.host(to));
-        match arrival.what {
-            What::Octets(octets) | What::Datagram(octets) => {
+        match arrival.kind {
+            ArrivalKind::Octets(octets) | ArrivalKind::Datagram(octets) => {
                 let label = self.namer.name(protocol, &arrival.path, octets);
                 self.trace.add_message(ExternalMessage {
                     time,
@@ -104,17 +98,17 @@ impl<P: Fn(&Path) -> Option<Protocol>> Sketch<'_, P> {
                     octets: Bytes::copy_from_slice(octets),
                 });
             }
-            What::Gap(count) => {
+            ArrivalKind::Gap(count) => {
                 self.trace.add_note(
                     time,
                     to_host,
                     format!("{count} octets are not in the capture"),
                 );
             }
-            What::Ended => self
+            ArrivalKind::Ended => self
                 .trace
                 .add_note(time, from_host, "ends the stream (FIN)"),
-            What::Reset => self
+            ArrivalKind::Reset => self
                 .trace
                 .add_note(time, from_host, "cuts the stream off (RST)"),
             _ => (),

@@ -1,7 +1,7 @@
 //! `farlink ltp`: blocks between nodes on real sockets.
 
-mod door;
 mod peer_addr;
+mod peer_filter;
 mod recv;
 mod send;
 mod shelf;
@@ -9,13 +9,13 @@ mod shelf;
 use core::time::Duration;
 
 use clap::Subcommand;
-use farlink::adapters::ltp::{Error, Maker, Options};
-use farlink::adapters::tokio::ltp::Node;
+use farlink::adapters::tokio::ltp::{EngineFactory, EngineMachine, Error, Node, NodeOptions};
 use farlink::ltp::{Config, Peer};
 
+use crate::output::Form;
 use crate::recording::Studio;
 use crate::{Failure, interrupt, recording};
-use door::Door;
+use peer_filter::PeerFilter;
 
 /// The Licklider Transmission Protocol over UDP (RFC 5326, RFC 7122).
 ///
@@ -99,19 +99,28 @@ fn id(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Makes the machine of the node: an engine behind a door, recorded if that is asked for.
-fn maker(record: Option<&std::path::Path>, door: Door) -> Result<Maker, Failure> {
+/// Makes the machine of the node: an engine behind a filter of peers, recorded if that is asked for.
+fn factory(
+    record: Option<&std::path::Path>,
+    template: Option<Peer<()>>,
+    form: Form,
+) -> Result<EngineFactory, Failure> {
     let studio = Studio::new(record)?;
-    Ok(Maker::new(move |config, seed, _| {
-        Ok(Box::new(door.clone().around(studio.engine(config, seed)?)))
+    Ok(EngineFactory::new(move |setup| {
+        let filter = PeerFilter::new(studio.engine(setup)?, template.clone(), form);
+        Ok(EngineMachine::new(filter))
     }))
 }
 
-fn bind(address: core::net::SocketAddr, config: Config, maker: Maker) -> Result<Node, Failure> {
-    let options = Options {
+fn bind(
+    address: core::net::SocketAddr,
+    config: Config,
+    factory: EngineFactory,
+) -> Result<Node, Failure> {
+    let options = NodeOptions {
         clock: recording::clock(),
-        maker,
-        ..Options::from(config)
+        factory,
+        ..NodeOptions::from(config)
     };
     Node::bind(address, options).map_err(|error| match error {
         Error::Io(error) => Failure::Protocol(format!("{address}: {error}")),

@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod recording;
 mod replay;
+mod scenarios;
 mod sim;
 
 use std::process::ExitCode;

@@ -8,14 +8,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
+use farlink::Path as Way;
 use farlink::adapters::{
     self, Clock,
-    cotp::{Maker, Speaker},
+    cotp::{ConnectionFactory, ConnectionMachine},
+    ltp::{EngineMachine, EngineSetup},
 };
 use farlink::cotp::{Connection, Role};
-use farlink::ltp::{self, Engine};
-use farlink::record::{Files, Lane, Options, Recorded, Recorder};
-use farlink::{Path as Way, Seed};
+use farlink::ltp::Engine;
+use farlink::record::{Files, Interface, RecordOptions, Recorded, Recorder};
 
 use crate::{Failure, output};
 
@@ -31,16 +32,14 @@ impl Studio {
     }
 
     /// Makes the engine.
-    pub(crate) fn engine(
-        &self,
-        config: ltp::Config,
-        seed: Seed,
-    ) -> Result<adapters::ltp::Speaker, ltp::ConfigError> {
+    pub(crate) fn engine(&self, setup: EngineSetup) -> Result<EngineMachine, adapters::ltp::Error> {
         let file = self.0.lock().map_or(None, |mut file| file.take());
-        Ok(match file {
-            Some(file) => Box::new(Recorder::<Engine<Way>>::new(config, seed, file, options())?),
-            None => Box::new(Engine::<Way>::new(config, seed)?),
-        })
+        let Some(file) = file else {
+            return setup.engine().map(EngineMachine::new);
+        };
+        let EngineSetup { config, seed, .. } = setup;
+        let recorder = Recorder::<Engine<Way>>::new(config, seed, file, options())?;
+        Ok(EngineMachine::new(recorder))
     }
 }
 
@@ -77,29 +76,29 @@ fn create(path: &Path) -> Result<Paper, Failure> {
 }
 
 /// Records the first connection into `path`, and further ones into numbered files beside it.
-pub(crate) fn maker(path: &Path) -> Result<Maker, Failure> {
+pub(crate) fn maker(path: &Path) -> Result<ConnectionFactory, Failure> {
     create(path)?;
     let files = Files::new(path);
     let count = Arc::new(AtomicU32::new(0));
-    Ok(Maker::new(move |config, seed, ends| {
+    Ok(ConnectionFactory::new(move |(config, seed, ends)| {
         let path = files.path(count.fetch_add(1, Ordering::Relaxed));
         let lane = lane(&config.role, ends);
-        let speaker: Speaker = match Paper::create(&path) {
-            Ok(file) => Box::new(
-                Recorder::<Connection>::new(config, seed.clone(), file, options())?
-                    .with_lanes(move |()| lane.clone()),
+        let machine: ConnectionMachine = match Paper::create(&path) {
+            Ok(file) => ConnectionMachine::new(
+                Recorder::<Connection>::new(config, seed, file, options())?
+                    .with_interfaces(move |()| lane.clone()),
             ),
             Err(error) => {
                 output::fault(&format!("{}: {error}; not recorded", path.display()));
-                Box::new(Connection::new(config, seed)?)
+                ConnectionMachine::new(Connection::new(config, &seed)?)
             }
         };
-        Ok(speaker)
+        Ok(machine)
     }))
 }
 
 /// Shows a connection between its two ends, the service on the port by which analysers know it.
-fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Lane {
+fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Interface {
     let port = Connection::PORT;
     if ![local.port(), remote.port()].contains(&port) {
         match role {
@@ -107,7 +106,7 @@ fn lane(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Lane 
             Role::Responder(_) => local.set_port(port),
         }
     }
-    Lane::Network(Way::tcp(local, remote))
+    Interface::Network(Way::tcp(local, remote))
 }
 
 /// The clock of everything that may be recorded, and the second at which it was anchored: with both,
@@ -119,9 +118,9 @@ pub(crate) fn clock() -> Clock {
     CLOCK.0
 }
 
-fn options() -> Options {
-    Options {
+fn options() -> RecordOptions {
+    RecordOptions {
         epoch: CLOCK.1,
-        ..Options::default()
+        ..RecordOptions::default()
     }
 }

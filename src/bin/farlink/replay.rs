@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use farlink::record::{
-    Act, Damage, Difference, End, Outcome, Recorded, Recording, ReplayError, VERSION, redact,
-    replay,
+    Damage, Difference, EntryKind, Outcome, Recorded, Recording, RecordingEnd, ReplayError,
+    VERSION, redact, replay,
 };
 use farlink::{Hop, Path as Way, cotp, ltp};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ const KINDS: [(&str, Replay); 2] = [
 fn replay_ltp(recording: &[u8]) -> Result<Outcome, ReplayError> {
     let address = Recording::open(recording).ok().and_then(|recording| {
         let mut calls = recording.calls().ok()?;
-        core::iter::from_fn(|| calls.next_entry().ok()?.map(|entry| address(&entry.act)))
+        core::iter::from_fn(|| calls.next_entry().ok()?.map(|entry| address(&entry.kind)))
             .flatten()
             .next()
     });
@@ -63,13 +63,13 @@ fn replay_ltp(recording: &[u8]) -> Result<Outcome, ReplayError> {
 }
 
 /// Returns an address that is named in a call.
-fn address(act: &Act<'_>) -> Option<Value> {
+fn address(act: &EntryKind<'_>) -> Option<Value> {
     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
     match act {
-        Act::Receive { from, .. } => json(from),
-        Act::Datagrams { to, .. } => json(to),
-        Act::Link(note) => json(note)?.get("at").cloned(),
-        Act::Command(note) => {
+        EntryKind::Receive { from, .. } => json(from),
+        EntryKind::Datagrams { to, .. } => json(to),
+        EntryKind::Link(note) => json(note)?.get("at").cloned(),
+        EntryKind::Command(note) => {
             let note = json(note)?;
             let peer = ["add_peer", "change_peer"]
                 .into_iter()
@@ -214,10 +214,10 @@ fn outcome_object(outcome: &Outcome) -> Value {
         (None, None) => "matches",
     };
     let end = match outcome.end {
-        End::Finished => "finished",
-        End::Limit => "limit",
-        End::Continued => "continued",
-        End::Cut { .. } => "cut",
+        RecordingEnd::Finished => "finished",
+        RecordingEnd::Limit => "limit",
+        RecordingEnd::Continued => "continued",
+        RecordingEnd::Cut { .. } => "cut",
     };
     json!({
         "verdict": verdict,

@@ -1,15 +1,14 @@
 //! `farlink sim`: named scenarios in the simulator.
 
-mod cotp;
-mod ltp;
 mod report;
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use farlink::sim::{Drawing, World};
 
-use crate::Failure;
-use crate::output;
+use crate::scenarios::{self, Scenario};
+use crate::{Failure, output};
 
 /// Plays a scenario in the simulator.
 ///
@@ -30,7 +29,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["name", "seed", "svg", "pcap"])]
     list: bool,
     /// The scenario to play
-    #[arg(required_unless_present = "list")]
+    #[arg(value_parser = names(), hide_possible_values = true)]
     name: Option<String>,
     /// Decides everything that is left to chance
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -46,35 +45,26 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// A scenario that can be called by its name.
-struct Scenario {
-    name: &'static str,
-    /// What it shows, in one line.
-    shows: &'static str,
-    /// The port by which analysers know its protocol.
-    port: u16,
-    /// Plays it, and tells what came out: as it should, or not.
-    play: fn(&mut World) -> Result<String, String>,
-}
-
-/// All scenarios, protocol by protocol.
-fn scenarios() -> impl Iterator<Item = &'static Scenario> {
-    cotp::SCENARIOS.iter().chain(ltp::SCENARIOS)
+fn names() -> PossibleValuesParser {
+    let scenarios = scenarios::all();
+    let names = scenarios.map(|scenario| PossibleValue::new(scenario.name).help(scenario.summary));
+    PossibleValuesParser::new(names)
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let Some(name) = arguments.name.as_deref().filter(|_| !arguments.list) else {
+    if arguments.list {
         list(arguments.json);
         return Ok(());
-    };
-    let scenario = scenarios()
-        .find(|scenario| scenario.name == name)
-        .ok_or_else(|| unknown(name))?;
+    }
+    let name = arguments.name.as_deref().unwrap_or_default();
+    let scenario = scenarios::find(name).ok_or_else(|| {
+        Failure::Usage("no scenario given; `farlink sim --list` prints their names".into())
+    })?;
     let mut world = World::new(arguments.seed);
     let outcome = (scenario.play)(&mut world);
     if let Some(path) = &arguments.svg {
         let drawing = Drawing {
-            title: format!("{name}: {}", scenario.shows),
+            title: format!("{name}: {}", scenario.summary),
             ..Drawing::default()
         };
         write(path, world.trace().svg(&drawing).as_bytes())?;
@@ -95,24 +85,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn list(as_json: bool) {
-    let width = scenarios().map(|scenario| scenario.name.len()).max();
+    let width = scenarios::all().map(|scenario| scenario.name.len()).max();
     let width = width.unwrap_or_default();
-    for scenario in scenarios() {
-        let Scenario { name, shows, .. } = scenario;
+    for scenario in scenarios::all() {
+        let Scenario { name, summary, .. } = scenario;
         if as_json {
             output::json(&report::scenario(scenario, None));
         } else {
-            output::line(&format!("{name:width$}  {shows}"));
+            output::line(&format!("{name:width$}  {summary}"));
         }
     }
-}
-
-fn unknown(name: &str) -> Failure {
-    let known: Vec<&str> = scenarios().map(|scenario| scenario.name).collect();
-    Failure::Usage(format!(
-        "no scenario is called {name:?}; there are {}",
-        known.join(", ")
-    ))
 }
 
 fn write(path: &Path, octets: &[u8]) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use super::toy::{Shared, at};
 use crate::cotp::{
     Acceptance, Command, Config, Connection, Event, Policy, Proposal, Refusal, Role, Selector,
 };
-use crate::record::{End, Options, Recorder, replay};
+use crate::record::{RecordOptions, Recorder, RecordingEnd, replay};
 use crate::{Ask, Instant, Limits, Link, Machine as _, Output, Seed, Transmit};
 
 type Recorded = Recorder<Connection>;
@@ -27,7 +27,13 @@ impl Pair {
     fn new(initiator: Config, responder: Config, chunk: usize) -> Self {
         let files = [Shared::default(), Shared::default()];
         let end = |config, file: &Shared, seed: u64| {
-            Recorder::new(config, Seed::from(seed), file.clone(), Options::default()).unwrap()
+            Recorder::new(
+                config,
+                Seed::from(seed),
+                file.clone(),
+                RecordOptions::default(),
+            )
+            .unwrap()
         };
         let mut pair = Self {
             ends: [end(initiator, &files[0], 1), end(responder, &files[1], 2)],
@@ -95,7 +101,7 @@ impl Pair {
         for file in &self.files {
             let outcome = replay::<Connection>(&file.octets()).unwrap();
             assert!(outcome.matches(), "{outcome}");
-            assert_eq!(outcome.end, End::Finished);
+            assert_eq!(outcome.end, RecordingEnd::Finished);
         }
     }
 }

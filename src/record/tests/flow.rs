@@ -5,7 +5,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::toy::{STREAM, Shared, ToyCommand, at, drain, recorder, send, tcp};
-use crate::record::{Capture, Flows, Packet, What, synth};
+use crate::record::{ArrivalKind, Capture, CapturedPacket, Flows, headers};
 use crate::{Instant, Link, Machine as _, Path};
 
 const FIN: u8 = 0x11;
@@ -15,13 +15,13 @@ const ACK: u8 = 0x10;
 
 fn segment(sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = Vec::new();
-    let numbers = synth::Segment {
+    let numbers = headers::Segment {
         sequence,
         acknowledged: 0,
         flags,
     };
     let ends = tcp("10.0.0.2:5", "10.0.0.1:6");
-    synth::tcp(&mut packet, ends.local, ends.remote, numbers, payload);
+    headers::tcp(&mut packet, ends.local, ends.remote, numbers, payload);
     packet.extend_from_slice(payload);
     packet
 }
@@ -31,7 +31,7 @@ fn arrivals(packets: &[Vec<u8>]) -> Vec<String> {
     let mut flows = Flows::new();
     let mut said = Vec::new();
     for octets in packets {
-        let packet = Packet {
+        let packet = CapturedPacket {
             at: 0,
             time: Instant::ZERO,
             link_type: 101,
@@ -39,15 +39,15 @@ fn arrivals(packets: &[Vec<u8>]) -> Vec<String> {
             octets,
             length: octets.len(),
         };
-        flows.packet(&packet, |arrival| said.push(say(&arrival.what)));
+        flows.packet(&packet, |arrival| said.push(say(&arrival.kind)));
     }
-    flows.finish(Instant::ZERO, |arrival| said.push(say(&arrival.what)));
+    flows.finish(Instant::ZERO, |arrival| said.push(say(&arrival.kind)));
     said
 }
 
-fn say(what: &What<'_>) -> String {
+fn say(what: &ArrivalKind<'_>) -> String {
     match what {
-        What::Octets(octets) => String::from_utf8_lossy(octets).into_owned(),
+        ArrivalKind::Octets(octets) => String::from_utf8_lossy(octets).into_owned(),
         other => format!("<{other:?}>"),
     }
 }
@@ -191,8 +191,8 @@ fn a_recorded_stream_reads_back_as_from_any_capture() {
     while let Some(packet) = capture.next_packet().unwrap() {
         flows.packet(&packet, |arrival| {
             let way = if arrival.path == path { "in" } else { "out" };
-            let what = match arrival.what {
-                What::Octets(octets) if octets.len() > 6 => octets.len().to_string(),
+            let what = match arrival.kind {
+                ArrivalKind::Octets(octets) if octets.len() > 6 => octets.len().to_string(),
                 what => say(&what),
             };
             said.push(format!("{way} {what}"));
@@ -209,5 +209,5 @@ fn a_recorded_stream_reads_back_as_from_any_capture() {
         "out <Ended>",
     ];
     assert_eq!(said, expected);
-    assert!(flows.skipped().link_type > 0, "the JSON lane");
+    assert!(flows.skipped().link_type > 0, "the JSON interface");
 }

@@ -4,7 +4,9 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::toy::{tcp, udp};
-use crate::record::{Capture, Direction, Frame, Packet, ReadError, Skip, Transport};
+use crate::record::{
+    Capture, CapturedPacket, Frame, PacketDirection, ReadError, SkipReason, Transport,
+};
 use crate::{Instant, Path};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -85,7 +87,7 @@ fn section(order: Order) -> Vec<u8> {
     Writer::block(order, 0x0a0d_0d0a, &body.u32(0))
 }
 
-/// Options, by code and value.
+/// RecordOptions, by code and value.
 type Written<'a> = &'a [(u16, &'a [u8])];
 
 fn interface(order: Order, link_type: u16, most: u32, options: Written<'_>) -> Vec<u8> {
@@ -109,7 +111,7 @@ fn enhanced(order: Order, interface: u32, time: u64, octets: &[u8]) -> Vec<u8> {
     Writer::block(order, 6, &body.option(2, &flags).u32(0))
 }
 
-fn read(file: &[u8]) -> Result<Vec<Packet<'_>>, ReadError> {
+fn read(file: &[u8]) -> Result<Vec<CapturedPacket<'_>>, ReadError> {
     let mut capture = Capture::open(file)?;
     let mut packets = Vec::new();
     while let Some(packet) = capture.next_packet()? {
@@ -118,7 +120,7 @@ fn read(file: &[u8]) -> Result<Vec<Packet<'_>>, ReadError> {
     Ok(packets)
 }
 
-fn nanos(packets: &[Packet<'_>]) -> Vec<u64> {
+fn nanos(packets: &[CapturedPacket<'_>]) -> Vec<u64> {
     packets
         .iter()
         .map(|packet| packet.time.as_nanos())
@@ -159,7 +161,7 @@ fn pcapng_is_read_in_both_orders() {
         assert_eq!(packets[0].octets, b"five.");
         assert_eq!(packets[0].link_type, 101);
         assert_eq!(packets[0].time, Instant::from_nanos(3000));
-        assert_eq!(packets[0].direction, Some(Direction::Out));
+        assert_eq!(packets[0].direction, Some(PacketDirection::Out));
     }
 }
 
@@ -374,10 +376,10 @@ fn what_is_neither_udp_nor_tcp_is_skipped_with_its_reason() {
     short[24..26].copy_from_slice(&[0, 7]);
     let arp = [&[0; 12][..], &[8, 6], &IPV4].concat();
 
-    assert_eq!(Frame::read(101, &fragment), Err(Skip::Fragment));
-    assert_eq!(Frame::read(101, &icmp), Err(Skip::Other));
-    assert_eq!(Frame::read(101, &short), Err(Skip::Malformed));
-    assert_eq!(Frame::read(101, &IPV4[..25]), Err(Skip::Malformed));
-    assert_eq!(Frame::read(1, &arp), Err(Skip::Other));
-    assert_eq!(Frame::read(147, &IPV4), Err(Skip::LinkType(147)));
+    assert_eq!(Frame::read(101, &fragment), Err(SkipReason::Fragment));
+    assert_eq!(Frame::read(101, &icmp), Err(SkipReason::Other));
+    assert_eq!(Frame::read(101, &short), Err(SkipReason::Malformed));
+    assert_eq!(Frame::read(101, &IPV4[..25]), Err(SkipReason::Malformed));
+    assert_eq!(Frame::read(1, &arp), Err(SkipReason::Other));
+    assert_eq!(Frame::read(147, &IPV4), Err(SkipReason::LinkType(147)));
 }

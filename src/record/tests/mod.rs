@@ -2,13 +2,13 @@
 
 #[cfg(feature = "cotp")]
 mod cotp;
+mod fix_checksums;
 mod flow;
 mod foreign;
-mod fragments;
 mod hostile;
+mod ip_reassembly;
 mod recorder;
 mod redact;
 mod replay;
-mod reseal;
 mod restored;
 mod toy;

@@ -1,4 +1,4 @@
-//! What the recorder writes, where, and what it leaves out.
+//! ArrivalKind the recorder writes, where, and what it leaves out.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -14,7 +14,8 @@ use super::toy::{
     DATAGRAMS, STREAM, Shared, Toy, ToyCommand, at, drain, recorder, send, socket, tcp, udp,
 };
 use crate::record::{
-    Act, Capture, End, Files, Flush, Frame, Lane, Options, Recorder, Recording, replay,
+    Capture, EntryKind, Files, Flush, Frame, Interface, RecordOptions, Recorder, Recording,
+    RecordingEnd, replay,
 };
 use crate::{Cause, Hop, Link, Machine as _, Output, Path, Seed, Tag};
 
@@ -46,7 +47,7 @@ fn every_call_is_in_the_recording_in_its_order() {
         r"9 6 Accepted",
         r#"10 7 Command("{\"command\":\"Quit\"}")"#,
         r#"10 7 Refused("the toy is put away")"#,
-        // The octet of chance comes from the seed.
+        // The octet of rng comes from the seed.
         r#"11 2000 Stream { to: "null", octets: [31, 105, 110] }"#,
         r"12 2000 Done",
     ];
@@ -87,9 +88,9 @@ fn what_was_flushed_survives_a_crash() {
 #[test]
 fn gathered_blocks_go_out_whole_and_together() {
     let sink = Shared::default();
-    let options = Options {
+    let options = RecordOptions {
         flush: Flush::Gathered(2000),
-        ..Options::default()
+        ..RecordOptions::default()
     };
     let mut toy = Recorder::<Toy<()>>::new(STREAM, Seed::from(7), sink.clone(), options).unwrap();
 
@@ -141,7 +142,8 @@ fn an_error_of_the_sink_is_remembered_and_does_not_disturb_the_machine() {
         }
     }
     let mut toy =
-        Recorder::<Toy<()>>::new(STREAM, Seed::from(7), Full(1500), Options::default()).unwrap();
+        Recorder::<Toy<()>>::new(STREAM, Seed::from(7), Full(1500), RecordOptions::default())
+            .unwrap();
     let mut bare = recorder::<()>(STREAM, &Shared::default());
 
     for time in 0..20 {
@@ -180,7 +182,7 @@ fn parts_follow_each_other_and_replay_together() {
     assert!(parts.len() > 10, "{}", parts.len());
     let all = replay::<Toy<Path>>(&parts.concat()).unwrap();
     assert!(all.matches(), "{all}");
-    assert_eq!(all.end, End::Finished);
+    assert_eq!(all.end, RecordingEnd::Finished);
 
     let some = replay::<Toy<Path>>(&parts[..4].concat()).unwrap();
     assert!(some.matches(), "{some}");
@@ -213,7 +215,7 @@ fn without_a_next_part_the_recording_ends_at_its_limit() {
 
     assert!(file.len() < 2500, "{}", file.len());
     assert!(outcome.matches(), "{outcome}");
-    assert_eq!(outcome.end, End::Limit);
+    assert_eq!(outcome.end, RecordingEnd::Limit);
 }
 
 #[test]
@@ -286,7 +288,8 @@ fn a_stream_is_not_recorded_once_it_was_handed_over() {
 fn lanes_can_be_chosen() {
     let sink = Shared::default();
     let chosen = tcp("192.0.2.9:5000", "192.0.2.10:102");
-    let mut toy = recorder::<()>(STREAM, &sink).with_lanes(move |()| Lane::Network(chosen));
+    let mut toy =
+        recorder::<()>(STREAM, &sink).with_interfaces(move |()| Interface::Network(chosen));
     toy.receive(at(0), (), b"in");
     drop(toy);
 
@@ -372,10 +375,10 @@ fn idle_polls_in_any_number_wait_for_no_packet() {
     assert_eq!(outcome.to_string(), "100000 calls match");
 }
 
-fn limited(octets: u64) -> Options {
-    Options {
+fn limited(octets: u64) -> RecordOptions {
+    RecordOptions {
         part_octets: Some(octets),
-        ..Options::default()
+        ..RecordOptions::default()
     }
 }
 
@@ -384,8 +387,8 @@ fn entries(file: &[u8]) -> Vec<String> {
     let mut entries = Vec::new();
     while let Some(entry) = calls.next_entry().unwrap() {
         let time = entry.time.as_nanos();
-        let act = match entry.act {
-            Act::Command(text) => format!("Command({text:?})"),
+        let act = match entry.kind {
+            EntryKind::Command(text) => format!("Command({text:?})"),
             other => format!("{other:?}"),
         };
         entries.push(format!("{} {time} {act}", entry.number));
@@ -432,7 +435,7 @@ fn datagrams_on_other_ports_say_what_to_read_them_as() {
 #[test]
 fn a_bus_cannot_pass_for_datagrams_that_say_what_they_are() {
     let sink = Shared::default();
-    let mut toy = recorder::<Hop>(DATAGRAMS, &sink).with_lanes(|_| Lane::Bus {
+    let mut toy = recorder::<Hop>(DATAGRAMS, &sink).with_interfaces(|_| Interface::Bus {
         name: "odd".into(),
         link_type: 252,
     });

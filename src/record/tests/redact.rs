@@ -1,4 +1,4 @@
-//! What is left of a recording once seed and payloads are out.
+//! ArrivalKind is left of a recording once seed and payloads are out.
 
 use alloc::format;
 use alloc::string::ToString as _;
@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use super::toy::{STREAM, Shared, Toy, at, datagram_session, drain, recorder, send, tcp};
 use crate::hex;
-use crate::record::pages::LINK_RAW;
-use crate::record::{Capture, End, Frame, Recording, ReplayError, redact, replay};
+use crate::record::section_writer::LINK_RAW;
+use crate::record::{Capture, Frame, Recording, RecordingEnd, ReplayError, redact, replay};
 use crate::{Link, Machine as _, Path, Seed};
 
 /// A session with secrets in every place that payloads can be in.
@@ -114,22 +114,22 @@ fn a_redacted_recording_can_be_viewed_and_its_seals_hold() {
     let file = secret_session();
     let redacted = redact(&file).unwrap();
 
-    let kinds = |file: &[u8]| {
+    let protocols = |file: &[u8]| {
         let recording = Recording::open(file).unwrap();
         let mut calls = recording.calls().unwrap();
-        let mut kinds = Vec::new();
+        let mut protocols = Vec::new();
         while let Some(entry) = calls.next_entry().unwrap() {
-            let act = format!("{:?}", entry.act);
+            let act = format!("{:?}", entry.kind);
             let kind = act.split([' ', '(']).next().unwrap().to_string();
-            kinds.push((entry.number, entry.time, kind));
+            protocols.push((entry.number, entry.time, kind));
         }
         assert_eq!(calls.damage(), None);
-        assert_eq!(calls.end(), End::Finished);
-        kinds
+        assert_eq!(calls.end(), RecordingEnd::Finished);
+        protocols
     };
 
     assert!(Recording::open(&redacted).unwrap().head().redacted);
-    assert_eq!(kinds(&redacted), kinds(&file));
+    assert_eq!(protocols(&redacted), protocols(&file));
 }
 
 #[test]

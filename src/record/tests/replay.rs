@@ -1,15 +1,15 @@
-//! What was recorded replays; what differs is shown; what is damaged is found.
+//! ArrivalKind was recorded replays; what differs is shown; what is damaged is found.
 
 use alloc::format;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
-use super::reseal::{replace, reseal};
+use super::fix_checksums::{fix_checksums, replace};
 use super::toy::{
     DATAGRAMS, STREAM, Shared, Toy, ToyCommand, at, datagram_session, drain, recorder, send,
     short_session, udp,
 };
-use crate::record::{End, ReadError, ReplayError, VERSION, replay};
+use crate::record::{ReadError, RecordingEnd, ReplayError, VERSION, replay};
 use crate::{Hop, Limits, Link, Machine as _, Path, Tag, Transmit};
 
 #[test]
@@ -20,7 +20,7 @@ fn a_recording_replays_call_by_call() {
 
     assert_eq!(outcome.difference, None);
     assert_eq!(outcome.damage, None);
-    assert_eq!(outcome.end, End::Finished);
+    assert_eq!(outcome.end, RecordingEnd::Finished);
     // One cue, three datagrams and six commands; then nine polls with something, four idle, one done.
     assert_eq!(outcome.to_string(), "24 calls match");
 }
@@ -44,7 +44,7 @@ fn a_stream_replays_with_the_chunks_it_came_in() {
     let outcome = replay::<Toy<()>>(&sink.octets()).unwrap();
 
     assert!(outcome.matches(), "{outcome}");
-    assert_eq!(outcome.end, End::Finished);
+    assert_eq!(outcome.end, RecordingEnd::Finished);
 }
 
 #[test]
@@ -123,13 +123,13 @@ fn asks_and_refusals_are_compared() {
     drop(toy);
     let file = sink.octets();
 
-    let other_ask = reseal(replace(
+    let other_ask = fix_checksums(replace(
         &file,
         b"{\"open\":{\"tag\":1",
         b"{\"open\":{\"tag\":2",
         0,
     ));
-    let other_reason = reseal(replace(&file, b"put away", b"broken..", 0));
+    let other_reason = fix_checksums(replace(&file, b"put away", b"broken..", 0));
 
     let asked = replay::<Toy<Path>>(&other_ask).unwrap().to_string();
     assert!(asked.contains("call 2 at 0.000000000s: poll"), "{asked}");
@@ -214,7 +214,7 @@ fn a_truncated_recording_replays_up_to_its_last_whole_block() {
         match replay::<Toy<Path>>(&file[..length]) {
             Ok(outcome) => {
                 assert!(outcome.matches(), "{length}: {outcome}");
-                assert!(matches!(outcome.end, End::Cut { at } if at <= length));
+                assert!(matches!(outcome.end, RecordingEnd::Cut { at } if at <= length));
                 assert!(outcome.calls >= calls, "{length}");
                 calls = outcome.calls;
             }
@@ -227,7 +227,7 @@ fn a_truncated_recording_replays_up_to_its_last_whole_block() {
 
 #[test]
 fn a_recording_of_an_older_version_matches_without_a_word_about_it() {
-    let file = reseal(older(&short_session()));
+    let file = fix_checksums(older(&short_session()));
 
     let outcome = replay::<Toy<()>>(&file).unwrap();
 
@@ -238,8 +238,8 @@ fn a_recording_of_an_older_version_matches_without_a_word_about_it() {
 #[test]
 fn a_difference_to_an_older_version_says_which_version_it_was() {
     let file = older(&short_session());
-    let differs = reseal(replace(&file, b"out", b"own", 0));
-    let unreadable = reseal(replace(&file, b"\"delay\"", b"\"dally\"", 0));
+    let differs = fix_checksums(replace(&file, b"out", b"own", 0));
+    let unreadable = fix_checksums(replace(&file, b"\"delay\"", b"\"dally\"", 0));
     let versions = format!("made by farlink {OLDER}, this is farlink {VERSION}");
 
     let outcome = replay::<Toy<()>>(&differs).unwrap().to_string();
@@ -254,7 +254,7 @@ fn a_difference_to_an_older_version_says_which_version_it_was() {
 #[test]
 fn another_format_is_refused_with_the_version_that_wrote_it() {
     let file = older(&short_session());
-    let file = reseal(replace(&file, b"\"format\":1", b"\"format\":9", 0));
+    let file = fix_checksums(replace(&file, b"\"format\":1", b"\"format\":9", 0));
 
     let error = replay::<Toy<()>>(&file).unwrap_err().to_string();
 
@@ -266,7 +266,7 @@ fn another_format_is_refused_with_the_version_that_wrote_it() {
 
 #[test]
 fn a_recording_of_another_machine_is_refused() {
-    let file = reseal(replace(&short_session(), b"\"toy\"", b"\"top\"", 0));
+    let file = fix_checksums(replace(&short_session(), b"\"toy\"", b"\"top\"", 0));
 
     let error = replay::<Toy<()>>(&file).unwrap_err();
 
@@ -276,7 +276,7 @@ fn a_recording_of_another_machine_is_refused() {
 #[test]
 fn what_an_older_version_wrote_and_this_one_cannot_read_says_which_version_it_was() {
     let file = older(&short_session());
-    let other = reseal(replace(&file, b"\"toy\"", b"\"top\"", 0));
+    let other = fix_checksums(replace(&file, b"\"toy\"", b"\"top\"", 0));
     let broken = &file[..file.len() - 30];
     let broken = [broken, &[0xFF; 30]].concat();
     let versions = format!("made by farlink {OLDER}, this is farlink {VERSION}");

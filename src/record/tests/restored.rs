@@ -3,9 +3,11 @@
 use alloc::format;
 use alloc::string::ToString as _;
 
-use super::reseal::replace;
+use super::fix_checksums::replace;
 use super::toy::{DATAGRAMS, Shared, Toy, ToySnapshot, at, drain, recorder, send, udp};
-use crate::record::{Act, Options, Recorder, Recording, ReplayError, redact, replay, single_part};
+use crate::record::{
+    EntryKind, RecordOptions, Recorder, Recording, ReplayError, redact, replay, single_part,
+};
 use crate::{AsMachine as _, BoxedMachine, Link, Machine as _, Path, Seed};
 
 fn peer() -> Path {
@@ -16,9 +18,9 @@ fn peer() -> Path {
 fn restored_session(length: usize) -> alloc::vec::Vec<u8> {
     let sink = Shared::default();
     let parts = sink.clone();
-    let options = Options {
+    let options = RecordOptions {
         part_octets: Some(2000),
-        ..Options::default()
+        ..RecordOptions::default()
     };
     let snapshot = ToySnapshot {
         to: peer(),
@@ -55,7 +57,7 @@ fn a_restored_machine_replays_from_its_snapshot() {
         let mut calls = recording.calls().unwrap();
         let first = calls.next_entry().unwrap().unwrap();
         assert_eq!((first.number, first.time), (1, at(500)));
-        assert!(matches!(first.act, Act::Restore(_)), "{first:?}");
+        assert!(matches!(first.kind, EntryKind::Restore(_)), "{first:?}");
         assert!(Recording::open(&redact(&file).unwrap()).is_ok());
     }
 }
@@ -83,7 +85,7 @@ fn a_refused_snapshot_is_an_error_of_the_machine() {
         to: peer(),
         payload: bytes::Bytes::from_static(b"\0"),
     };
-    let (sink, options) = (single_part(Shared::default()), Options::default());
+    let (sink, options) = (single_part(Shared::default()), RecordOptions::default());
 
     let refused =
         Recorder::<Toy<Path>>::restore(DATAGRAMS, Seed::from(7), snapshot, at(0), sink, options);

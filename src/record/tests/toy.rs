@@ -14,14 +14,14 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Options, Place, Recorded, Recorder};
+use crate::record::{RecordAddr, RecordOptions, Recorded, Recorder};
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Path, Rng, Seed, Tag, Transmit};
 
-/// Sends back what it receives, later and behind an octet of chance, and does what it is told.
+/// Sends back what it receives, later and behind an octet of rng, and does what it is told.
 #[derive(Debug)]
 pub(super) struct Toy<A> {
     config: ToyConfig,
-    chance: Rng,
+    rng: Rng,
     events: VecDeque<ToyEvent<A>>,
     asks: VecDeque<Ask<A>>,
     echoes: VecDeque<(Instant, A, Vec<u8>)>,
@@ -36,7 +36,7 @@ impl<A> Toy<A> {
     }
 }
 
-impl<A: Place> From<ToyConfig> for Toy<A> {
+impl<A: RecordAddr> From<ToyConfig> for Toy<A> {
     fn from(config: ToyConfig) -> Self {
         let Ok(toy) = Self::make(config, Seed::from(7));
         toy
@@ -94,7 +94,7 @@ impl fmt::Display for Quitting {
 
 impl core::error::Error for Quitting {}
 
-impl<A: Place> Recorded for Toy<A> {
+impl<A: RecordAddr> Recorded for Toy<A> {
     const KIND: &'static str = "toy";
     const PORT: u16 = 7;
     type Config = ToyConfig;
@@ -105,7 +105,7 @@ impl<A: Place> Recorded for Toy<A> {
     fn make(config: ToyConfig, seed: Seed) -> Result<Self, Infallible> {
         Ok(Self {
             config,
-            chance: seed.rng(),
+            rng: seed.rng(),
             events: VecDeque::new(),
             asks: VecDeque::new(),
             echoes: VecDeque::new(),
@@ -130,7 +130,7 @@ impl<A: Place> Recorded for Toy<A> {
     }
 }
 
-impl<A: Place> Machine for Toy<A> {
+impl<A: RecordAddr> Machine for Toy<A> {
     type Addr = A;
     type Command = ToyCommand<A>;
     type Event = ToyEvent<A>;
@@ -139,8 +139,8 @@ impl<A: Place> Machine for Toy<A> {
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         let payload = Bytes::copy_from_slice(octets);
         self.events.push_back(ToyEvent::Got { from, payload });
-        let [chance, ..] = self.chance.next_u64().to_le_bytes();
-        let mut echo = alloc::vec![chance];
+        let [rng, ..] = self.rng.next_u64().to_le_bytes();
+        let mut echo = alloc::vec![rng];
         echo.extend_from_slice(octets);
         let due = now + Duration::from_nanos(self.config.delay);
         self.echoes.push_back((due, from, echo));
@@ -239,9 +239,9 @@ pub(super) const STREAM: ToyConfig = ToyConfig {
     delay: 1000,
 };
 
-pub(super) fn recorder<A: Place>(config: ToyConfig, sink: &Shared) -> Recorder<Toy<A>> {
+pub(super) fn recorder<A: RecordAddr>(config: ToyConfig, sink: &Shared) -> Recorder<Toy<A>> {
     let seed = Seed::from(7);
-    Recorder::new(config, seed, sink.clone(), Options::default()).unwrap()
+    Recorder::new(config, seed, sink.clone(), RecordOptions::default()).unwrap()
 }
 
 pub(super) fn at(nanos: u64) -> Instant {
@@ -278,7 +278,7 @@ pub(super) fn drain<M: Machine>(machine: &mut M, now: Instant) -> Vec<Vec<u8>> {
     }
 }
 
-/// Records the shortest session that has everything: octets both ways, a cue, a command, an event.
+/// Records the shortest session that has everything: octets both address_table, a cue, a command, an event.
 pub(super) fn short_session() -> Vec<u8> {
     let sink = Shared::default();
     let mut toy = recorder::<()>(STREAM, &sink);

@@ -9,7 +9,6 @@ use core::ops::Bound as RangeBound;
 
 use bytes::Bytes;
 
-use super::super::event::RareEvent;
 use super::super::pipe::Owner;
 use super::super::rng::LineRng;
 use super::super::trace::PacketId;
@@ -19,7 +18,7 @@ use super::super::{AnyAddr, Chunks, DropReason, HostId, Node, PacketKind, World,
 use super::bound::BoundSockets;
 use super::tcp::{OpenedBy, TcpConnection, TcpState};
 use super::{IpHeader, IpRoute, Tcp};
-use crate::{Ask, Cause, Link, Path, Proto, Rng, Seed, Tag};
+use crate::{Addr as _, Ask, Cause, Link, Path, Proto, Rng, Seed, Tag};
 
 /// The ports that are given to sockets which ask for any (RFC 6335 section 6).
 const EPHEMERAL: u16 = 49152;
@@ -44,8 +43,8 @@ pub(in super::super) struct IpStack {
     /// Connections with something to read.
     pub(super) ready: BTreeSet<Pair>,
     pub(super) latest_read: Option<Pair>,
-    /// Answers that are still to be given.
-    opening: BTreeMap<Tag, (Path, Link)>,
+    /// UDP sockets and listeners that the machine opened.
+    opened: BTreeMap<Tag, Path>,
 }
 
 impl IpStack {
@@ -62,7 +61,7 @@ impl IpStack {
             conns: BTreeMap::new(),
             ready: BTreeSet::new(),
             latest_read: None,
-            opening: BTreeMap::new(),
+            opened: BTreeMap::new(),
         }
     }
 
@@ -284,47 +283,74 @@ impl World {
         let AnyAddr::Path(path) = addr else {
             return;
         };
+        let stack = self.stack(id);
         let answer = if path.proto == Proto::Udp || path.is_socket() {
-            let bound = self.stack(id).bind(path.proto, path.local);
-            bound.map(|local| (Path { local, ..path }, Link::Opened(tag)))
+            stack.bind(path.proto, path.local).map(|local| {
+                let path = Path { local, ..path };
+                stack.opened.insert(tag, path);
+                (path, Link::Opened(tag))
+            })
         } else {
-            match self.stack(id).connect(path, OpenedBy::Asked(tag)) {
+            match stack.connect(path, OpenedBy::Asked(tag)) {
                 Ok(pair) => return self.start(id, pair),
                 Err(cause) => Err(cause),
             }
         };
-        let answer = answer.unwrap_or_else(|cause| (path, Link::Failed(tag, cause)));
-        self.stack(id).opening.insert(tag, answer);
-        self.schedule_rare(self.now, RareEvent::Opened(id, tag));
+        let (path, link) = answer.unwrap_or_else(|cause| (path, Link::Failed(tag, cause)));
+        self.schedule_answer(id, tag, AnyAddr::Path(path), link);
     }
 
-    /// Gives the answer to an ask, unless it was cancelled.
-    pub(in super::super) fn opened(&mut self, id: HostId, tag: Tag) {
-        if let Some((path, link)) = self.stack(id).opening.remove(&tag) {
-            self.cue(id, AnyAddr::Path(path), link);
-        }
-    }
-
+    /// Ends what was opened under a tag. A stream that was closed or detached since is left alone.
     fn cancel(&mut self, id: HostId, tag: Tag) {
+        self.slot(id).extras.answers.remove(&tag);
         let stack = self.stack(id);
-        if let Some((path, Link::Opened(_))) = stack.opening.remove(&tag) {
+        if let Some(path) = stack.opened.get(&tag).copied() {
             return self.unbind(id, path);
         }
         let mut conns = stack.conns.iter();
-        let opening = conns.find(|(_, conn)| {
+        let opened = conns.find(|(_, conn)| {
             conn.origin == OpenedBy::Asked(tag)
-                && matches!(conn.state, TcpState::SynSent | TcpState::SynReceived)
+                && conn.owner == Owner::Machine
+                && conn.state != TcpState::TimeWait
         });
-        if let Some(pair) = opening.map(|(pair, _)| *pair) {
+        if let Some(pair) = opened.map(|(pair, _)| *pair) {
             self.abort_tcp(id, pair);
         }
     }
 
+    /// Closes a UDP socket or a listener, after which the machine gets no cue of it.
     fn unbind(&mut self, id: HostId, path: Path) {
         let stack = self.stack(id);
+        stack.opened.retain(|_, opened| *opened != path);
         match path.proto {
-            Proto::Udp => stack.udp.remove(path.local),
-            Proto::Tcp => stack.listeners.remove(path.local),
+            Proto::Udp => {
+                stack.udp.remove(path.local);
+                self.links.full.remove(&(id, AnyAddr::Path(path.carrier())));
+                let is_open = |from: &AnyAddr| match from {
+                    AnyAddr::Path(from) => from.local != path.local,
+                    _ => true,
+                };
+                let inbox = &mut self.slot(id).extras.inbox;
+                inbox.retain(|(from, ..)| is_open(from));
+            }
+            Proto::Tcp => {
+                stack.listeners.remove(path.local);
+                self.abort_unaccepted(id, path);
+            }
+        }
+    }
+
+    /// Refuses the connections that a closed listener has not yet accepted.
+    fn abort_unaccepted(&mut self, id: HostId, listener: Path) {
+        let stack = self.stack(id);
+        let is_unaccepted = |(pair, conn): &(&Pair, &Box<TcpConnection>)| {
+            let is_here = pair.0 == listener.local || wildcard(pair.0) == listener.local;
+            is_here && conn.origin == OpenedBy::Accepted && conn.state == TcpState::SynReceived
+        };
+        let pairs = stack.conns.iter().filter(is_unaccepted);
+        let pairs: Vec<Pair> = pairs.map(|(pair, _)| *pair).collect();
+        for pair in pairs {
+            self.abort_tcp(id, pair);
         }
     }
 
@@ -333,7 +359,7 @@ impl World {
         let stack = self.stack(id);
         stack.udp.clear();
         stack.listeners.clear();
-        stack.opening.clear();
+        stack.opened.clear();
         let owned: Vec<Pair> = stack
             .conns
             .iter()

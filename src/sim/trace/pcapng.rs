@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{Delivery, PacketKind, TcpFlags, Trace, TracePacket};
 use crate::Instant;
-use crate::record::{Composer, Numbers, Signals, Stamp};
+use crate::record::{PacketInfo, SegmentFlags, SegmentNumbers, TraceWriter};
 use crate::sim::{AnyAddr, HostId, Node};
 
 /// Of ends that have none: the first of the dynamic ones (RFC 6335 section 6).
@@ -35,20 +35,20 @@ impl Trace {
         let mut capture = Export {
             trace: self,
             port,
-            composer: Composer::new(),
+            writer: TraceWriter::new(),
             streams: BTreeMap::new(),
         };
         for packet in &self.packets {
             capture.packet(packet);
         }
-        capture.composer.finish()
+        capture.writer.finish()
     }
 }
 
 struct Export<'a> {
     trace: &'a Trace,
     port: u16,
-    composer: Composer,
+    writer: TraceWriter,
     /// Stream lines by their ends, the one that spoke first in front.
     streams: BTreeMap<(Node, Option<Node>), [StreamHalf; 2]>,
 }
@@ -84,7 +84,7 @@ impl StreamHalf {
         self.arrived
     }
 
-    /// Numbers the next octets.
+    /// SegmentNumbers the next octets.
     fn send(&mut self, len: u32, arrives: Option<Instant>) -> u32 {
         let number = self.next;
         self.next = number.wrapping_add(len);
@@ -99,7 +99,7 @@ impl Export<'_> {
     fn packet(&mut self, packet: &TracePacket) {
         let comment = comment(packet);
         let octets = octets(packet);
-        let stamp = Stamp {
+        let info = PacketInfo {
             interface: self.trace.name(packet.from),
             time: packet.time,
             comment: &comment,
@@ -107,30 +107,29 @@ impl Export<'_> {
         match (packet.addr, packet.kind) {
             (AnyAddr::Path(path), PacketKind::Tcp(flags)) => {
                 let ends = (path.local, path.remote);
-                self.composer
-                    .run(stamp, ends, numbers(packet, flags), &octets);
+                self.writer
+                    .stream(info, ends, numbers(packet, flags), &octets);
             }
             (AnyAddr::Path(path), _) => {
-                self.composer
-                    .datagram(stamp, path.local, path.remote, &octets);
+                self.writer.datagram(info, path.local, path.remote, &octets);
             }
             (AnyAddr::Number(_), _) => {
                 let from = SocketAddr::new(address(packet.from), self.port);
                 let to = SocketAddr::new(packet.to.map_or(NOBODY, address), self.port);
-                self.composer.datagram(stamp, from, to, &octets);
+                self.writer.datagram(info, from, to, &octets);
             }
             (AnyAddr::Hop(hop), _) => {
-                let interface = format!("{}, bus {}", stamp.interface, hop.interface);
+                let interface = format!("{}, bus {}", info.interface, hop.interface);
                 let interface = &interface;
-                self.composer.frame(Stamp { interface, ..stamp }, &octets);
+                self.writer.frame(PacketInfo { interface, ..info }, &octets);
             }
             (AnyAddr::Stream, kind) => {
                 let ends = (packet.from, packet.to);
                 let signals = match kind {
                     PacketKind::Tcp(flags) => signals(flags),
-                    PacketKind::Datagram | PacketKind::Stream => Signals::default(),
+                    PacketKind::Datagram | PacketKind::Stream => SegmentFlags::default(),
                 };
-                self.stream(stamp, ends, signals, (&octets, packet.arrived()));
+                self.stream(info, ends, signals, (&octets, packet.arrived()));
             }
         }
     }
@@ -138,9 +137,9 @@ impl Export<'_> {
     /// Adds a segment of a stream line, and the handshake before the first.
     fn stream(
         &mut self,
-        stamp: Stamp<'_>,
+        info: PacketInfo<'_>,
         (from, to): (Node, Option<Node>),
-        signals: Signals,
+        signals: SegmentFlags,
         (octets, arrives): (&[u8], Option<Instant>),
     ) {
         let answers = to.is_some_and(|to| self.streams.contains_key(&(to, Some(from))));
@@ -149,7 +148,7 @@ impl Export<'_> {
             _ => (from, to),
         };
         if !self.streams.contains_key(&key) {
-            let halves = self.shake_hands(stamp, from, to);
+            let halves = self.shake_hands(info, from, to);
             self.streams.insert(key, halves);
         }
         let Some([first, second]) = self.streams.get_mut(&key) else {
@@ -161,26 +160,31 @@ impl Export<'_> {
             (first, second)
         };
         let len = u32::try_from(octets.len()).unwrap_or(u32::MAX);
-        let numbers = Numbers {
+        let numbers = SegmentNumbers {
             sequence: out.send(len.wrapping_add(u32::from(signals.fin)), arrives),
-            acknowledged: Some(back.arrived_by(stamp.time)),
-            signals,
+            acknowledged: Some(back.arrived_by(info.time)),
+            flags: signals,
         };
         let ends = (out.from, back.from);
-        self.composer.run(stamp, ends, numbers, octets);
+        self.writer.stream(info, ends, numbers, octets);
     }
 
     /// Begins a stream line: without a handshake an analyser takes it for the rest of an older one.
-    fn shake_hands(&mut self, stamp: Stamp<'_>, from: Node, to: Option<Node>) -> [StreamHalf; 2] {
+    fn shake_hands(
+        &mut self,
+        info: PacketInfo<'_>,
+        from: Node,
+        to: Option<Node>,
+    ) -> [StreamHalf; 2] {
         let client = SocketAddr::new(address(from), CLIENT_PORT);
         let server = SocketAddr::new(to.map_or(NOBODY, address), self.port);
         let [mut out, mut back] = [client, server].map(StreamHalf::new);
-        let syn = Signals {
+        let syn = SegmentFlags {
             syn: true,
-            ..Signals::default()
+            ..SegmentFlags::default()
         };
-        let none = Signals::default();
-        let (near, far) = (stamp.interface, to.map_or("?", |to| self.trace.name(to)));
+        let none = SegmentFlags::default();
+        let (near, far) = (info.interface, to.map_or("?", |to| self.trace.name(to)));
         for (interface, is_answer, signals) in
             [(near, false, syn), (far, true, syn), (near, false, none)]
         {
@@ -190,10 +194,10 @@ impl Export<'_> {
                 (&mut out, &mut back)
             };
             let is_first = signals.syn && !is_answer;
-            let numbers = Numbers {
-                sequence: sender.send(u32::from(signals.syn), Some(stamp.time)),
-                acknowledged: (!is_first).then(|| peer.arrived_by(stamp.time)),
-                signals,
+            let numbers = SegmentNumbers {
+                sequence: sender.send(u32::from(signals.syn), Some(info.time)),
+                acknowledged: (!is_first).then(|| peer.arrived_by(info.time)),
+                flags: signals,
             };
             let ends = (sender.from, peer.from);
             let comment = if is_first {
@@ -201,30 +205,30 @@ impl Export<'_> {
             } else {
                 ""
             };
-            let stamp = Stamp {
+            let info = PacketInfo {
                 interface,
                 comment,
-                ..stamp
+                ..info
             };
-            self.composer.run(stamp, ends, numbers, &[]);
+            self.writer.stream(info, ends, numbers, &[]);
         }
         [out, back]
     }
 }
 
 /// The numbers of a segment of the world's own TCP. Wireshark has 32 bits for them, as the real one.
-fn numbers(packet: &TracePacket, flags: TcpFlags) -> Numbers {
+fn numbers(packet: &TracePacket, flags: TcpFlags) -> SegmentNumbers {
     let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or_default();
     let (sequence, acknowledged) = packet.numbers.unwrap_or_default();
-    Numbers {
+    SegmentNumbers {
         sequence: low(sequence),
         acknowledged: flags.ack.then(|| low(acknowledged)),
-        signals: signals(flags),
+        flags: signals(flags),
     }
 }
 
-const fn signals(flags: TcpFlags) -> Signals {
-    Signals {
+const fn signals(flags: TcpFlags) -> SegmentFlags {
+    SegmentFlags {
         syn: flags.syn,
         fin: flags.fin,
         rst: flags.rst,

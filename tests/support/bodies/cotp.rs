@@ -1,8 +1,6 @@
 //! What the fuzz targets do with their octets. The tests run the same on the seeds.
 #![allow(dead_code, reason = "each target uses one of them")]
 
-use core::num::NonZeroU16;
-
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 use farlink::cotp::{
@@ -96,7 +94,7 @@ fn capture(mut u: Unstructured<'_>, end: End) -> Result<Case<Connection>> {
     };
     let config = Config {
         role,
-        reference: NonZeroU16::new(reference),
+        reference: Some(reference).filter(|reference| *reference != 0),
         ..Config::default()
     };
     let link = |state| Step::Link { at: (), state };

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use farlink::cotp::{
     AfterHandshake, Command, Config, Connection, Event, NonTpkt, Policy, Proposal, Role,
 };
-use farlink::record::{Flush, Options, Recorder, read_in_all_ways, replay};
+use farlink::record::{Flush, RecordOptions, Recorder, read_in_all_ways, replay};
 use farlink::sim::{Chunks, Drawing, Host, StreamLine, VariableDelay, World};
 use farlink::{Instant, Limits};
 
@@ -151,9 +151,9 @@ impl Script<'_> {
         let file = Sink::default();
         let seed = self.world.seed(&format!("party {}", self.parties.len()));
         let recorder = |config| {
-            let options = Options {
+            let options = RecordOptions {
                 flush: Flush::Gathered(1 << 16),
-                ..Options::default()
+                ..RecordOptions::default()
             };
             Recorder::new(config, seed.clone(), file.clone(), options)
         };

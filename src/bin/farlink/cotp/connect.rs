@@ -4,8 +4,10 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use farlink::adapters::cotp::Maker;
-use farlink::adapters::tokio::cotp::{self, Connection, Error, Options, ReceiveHalf, SendHalf};
+use farlink::adapters::cotp::ConnectionFactory;
+use farlink::adapters::tokio::cotp::{
+    self, Connection, ConnectionOptions, Error, ReceiveHalf, SendHalf,
+};
 use farlink::cotp::{Config, Selector, TpduSize};
 use indicatif::ProgressBar;
 
@@ -97,18 +99,21 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     outcome.map_err(|_| Failure::Told)
 }
 
-async fn open(arguments: &Arguments, maker: Option<Maker>) -> Result<Connection, String> {
+async fn open(
+    arguments: &Arguments,
+    maker: Option<ConnectionFactory>,
+) -> Result<Connection, String> {
     let config = Config {
         tpdu_size: arguments.tpdu_size,
         answer_timeout: Some(arguments.timeout),
         ..Config::initiator(arguments.local_tsel.clone(), arguments.remote_tsel.clone())
     };
-    let mut options = Options {
+    let mut options = ConnectionOptions {
         clock: recording::clock(),
-        ..Options::from(config)
+        ..ConnectionOptions::from(config)
     };
     if let Some(maker) = maker {
-        options.maker = maker;
+        options.factory = maker;
     }
     let connecting = async {
         let found = arguments.address.clone().lookup().await?;

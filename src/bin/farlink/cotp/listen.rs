@@ -7,7 +7,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use farlink::adapters::tokio::cotp::{self, Arrival, Connection, Error, Listener, Options};
+use farlink::adapters::tokio::cotp::{
+    self, Arrival, Connection, ConnectionOptions, Error, Listener,
+};
 use farlink::cotp::{Config, Policy, Selector, TpduSize};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -72,14 +74,14 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         echo: arguments.echo,
         out: arguments.out.as_ref().map(create).transpose()?,
     };
-    let mut options = Options {
+    let mut options = ConnectionOptions {
         clock: recording::clock(),
-        ..Options::from(config)
+        ..ConnectionOptions::from(config)
     };
     if let Some(path) = &arguments.record {
-        options.maker = recording::maker(path)?;
+        options.factory = recording::maker(path)?;
     }
-    let mut listener = cotp::listen(arguments.bind, options)
+    let listener = cotp::listen(arguments.bind, options)
         .await
         .map_err(|error| Failure::Protocol(format!("{}: {error}", arguments.bind)))?;
     let address = listener.local_addr();
@@ -91,17 +93,17 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.once {
         let mut count = 0;
         let (number, connection) = tokio::select! {
-            arrived = next(&mut listener, &counter, &mut count) => arrived?,
+            arrived = next(&listener, &counter, &mut count) => arrived?,
             () = interrupt.wait() => return Err(Failure::Told),
         };
         return counter.serve(number, connection, interrupt).await;
     }
-    serve_all(&mut listener, &counter, interrupt).await
+    serve_all(&listener, &counter, interrupt).await
 }
 
 /// Serves everybody who comes, until somebody interrupts.
 async fn serve_all(
-    listener: &mut Listener,
+    listener: &Listener,
     counter: &Counter,
     mut interrupt: Interrupt,
 ) -> Result<(), Failure> {
@@ -132,7 +134,7 @@ fn create(path: &PathBuf) -> Result<Arc<Mutex<File>>, Failure> {
 
 /// Waits for an open connection, and tells of handshakes that come to nothing.
 async fn next(
-    listener: &mut Listener,
+    listener: &Listener,
     counter: &Counter,
     count: &mut u64,
 ) -> Result<(u64, Connection), Failure> {

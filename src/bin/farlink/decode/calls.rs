@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use farlink::record::{Act, Calls, End, Entry, ReadError, Recording};
+use farlink::record::{Calls, Entry, EntryKind, ReadError, Recording, RecordingEnd};
 use farlink::{Instant, Path, Proto};
 use serde_json::{Map, Value, json};
 
@@ -34,7 +34,7 @@ pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
     if let Some(damage) = calls.damage() {
         return Err(Failure::Protocol(damage.to_string()));
     }
-    if let End::Cut { .. } = calls.end() {
+    if let RecordingEnd::Cut { .. } = calls.end() {
         return Err(Failure::Protocol(calls.end().to_string()));
     }
     reader.printer.finish()
@@ -67,23 +67,23 @@ impl Reader {
                     "{:>6} {}  {}",
                     entry.number,
                     self.printer.time(entry.time),
-                    words(&entry.act, self.payloads)
+                    words(&entry.kind, self.payloads)
                 )),
                 Style::Json => output::line_of_many(&object(&entry, self.payloads).to_string()),
             }
             if self.payloads == Payloads::There {
-                self.look_into(&entry.act);
+                self.look_into(&entry.kind);
             }
         }
         Ok(())
     }
 
-    fn look_into(&mut self, act: &Act<'_>) {
+    fn look_into(&mut self, act: &EntryKind<'_>) {
         match act {
-            Act::Receive { from, octets } => self.pdus(from, Way::In, &[octets]),
-            Act::Stream { to, octets } => self.pdus(to, Way::Out, &[octets]),
-            Act::Datagrams { to, datagrams } => self.pdus(to, Way::Out, datagrams),
-            Act::Link(note) => self.link(&json_of(note)),
+            EntryKind::Receive { from, octets } => self.pdus(from, Way::In, &[octets]),
+            EntryKind::Stream { to, octets } => self.pdus(to, Way::Out, &[octets]),
+            EntryKind::Datagrams { to, datagrams } => self.pdus(to, Way::Out, datagrams),
+            EntryKind::Link(note) => self.link(&json_of(note)),
             _ => {}
         }
     }
@@ -147,26 +147,31 @@ impl Reader {
 }
 
 /// Writes a call for a person.
-fn words(act: &Act<'_>, payloads: Payloads) -> String {
+fn words(act: &EntryKind<'_>, payloads: Payloads) -> String {
     let count = |octets: &[u8]| match payloads {
         Payloads::There => format!("{} octets", octets.len()),
         Payloads::Redacted => "redacted octets".into(),
     };
     match act {
-        Act::Receive { from, octets } => format!("received {} from {}", count(octets), label(from)),
-        Act::Link(note) | Act::Command(note) | Act::Event(note) | Act::Ask(note) => {
-            clip(&json_of(note).to_string())
+        EntryKind::Receive { from, octets } => {
+            format!("received {} from {}", count(octets), label(from))
         }
-        Act::Accepted => "accepted".into(),
-        Act::Refused(reason) => clip(&format!("refused: {}", reason.escape_debug())),
-        Act::Datagrams { to, datagrams } => {
+        EntryKind::Restore(note)
+        | EntryKind::Link(note)
+        | EntryKind::Command(note)
+        | EntryKind::Event(note)
+        | EntryKind::Ask(note) => clip(&json_of(note).to_string()),
+        EntryKind::Accepted => "accepted".into(),
+        EntryKind::Refused(reason) => clip(&format!("refused: {}", reason.escape_debug())),
+        EntryKind::Datagrams { to, datagrams } => {
             format!("sent {} datagrams to {}", datagrams.len(), label(to))
         }
-        Act::Stream { to, octets } => format!("sent {} to {}", count(octets), label(to)),
-        Act::Idle(Some(deadline)) => format!("idle until {deadline}"),
-        Act::Idle(None) => "idle".into(),
-        Act::Done => "done".into(),
-        Act::NoReturn => "no return: the machine panicked".into(),
+        EntryKind::Stream { to, octets } => format!("sent {} to {}", count(octets), label(to)),
+        EntryKind::Yield => "yield".into(),
+        EntryKind::Idle(Some(deadline)) => format!("idle until {deadline}"),
+        EntryKind::Idle(None) => "idle".into(),
+        EntryKind::Done => "done".into(),
+        EntryKind::NoReturn => "no return: the machine panicked".into(),
         _ => "nothing".into(),
     }
 }
@@ -176,28 +181,30 @@ fn object(entry: &Entry<'_>, payloads: Payloads) -> Value {
         Payloads::There => octets.len().into(),
         Payloads::Redacted => Value::Null,
     };
-    let mut object = match &entry.act {
-        Act::Receive { from, octets } => {
+    let mut object = match &entry.kind {
+        EntryKind::Receive { from, octets } => {
             json!({ "act": "receive", "from": json_of(from), "octets": count(octets) })
         }
-        Act::Link(note) => acted("link", note),
-        Act::Command(note) => acted("command", note),
-        Act::Event(note) => acted("event", note),
-        Act::Ask(note) => acted("ask", note),
-        Act::Accepted => json!({ "act": "accepted" }),
-        Act::Refused(reason) => json!({ "act": "refused", "reason": reason }),
-        Act::Datagrams { to, datagrams } => {
+        EntryKind::Restore(note) => acted("restore", note),
+        EntryKind::Link(note) => acted("link", note),
+        EntryKind::Command(note) => acted("command", note),
+        EntryKind::Event(note) => acted("event", note),
+        EntryKind::Ask(note) => acted("ask", note),
+        EntryKind::Accepted => json!({ "act": "accepted" }),
+        EntryKind::Refused(reason) => json!({ "act": "refused", "reason": reason }),
+        EntryKind::Datagrams { to, datagrams } => {
             let octets: Vec<Value> = datagrams.iter().map(|octets| count(octets)).collect();
             json!({ "act": "datagrams", "to": json_of(to), "octets": octets })
         }
-        Act::Stream { to, octets } => {
+        EntryKind::Stream { to, octets } => {
             json!({ "act": "stream", "to": json_of(to), "octets": count(octets) })
         }
-        Act::Idle(deadline) => {
+        EntryKind::Yield => json!({ "act": "yield" }),
+        EntryKind::Idle(deadline) => {
             json!({ "act": "idle", "deadline_ns": deadline.map(Instant::as_nanos) })
         }
-        Act::Done => json!({ "act": "done" }),
-        Act::NoReturn => json!({ "act": "no_return" }),
+        EntryKind::Done => json!({ "act": "done" }),
+        EntryKind::NoReturn => json!({ "act": "no_return" }),
         _ => json!({ "act": "nothing" }),
     };
     if let Some(fields) = object.as_object_mut() {

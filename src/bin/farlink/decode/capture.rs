@@ -5,7 +5,7 @@ use core::fmt::Display;
 use core::time::Duration;
 
 use farlink::record::{
-    Arrival, Capture, Flows, Frame, Packet, Recording, Skipped, Transport, What,
+    Arrival, ArrivalKind, Capture, CapturedPacket, Flows, Frame, Recording, Skipped, Transport,
 };
 use farlink::{Instant, Path, Proto};
 
@@ -23,7 +23,7 @@ const EXPORTED: u16 = 252;
 pub(super) struct Scope {
     protocol: Protocol,
     ports: Vec<u16>,
-    /// What the machine of a recording spoke, whatever its ports were.
+    /// ArrivalKind the machine of a recording spoke, whatever its ports were.
     recorded: Option<Protocol>,
 }
 
@@ -112,7 +112,7 @@ pub(super) fn run(
 }
 
 /// Tells whether a packet of a recording is more than a note beside the octets.
-fn is_of_the_network(packet: &Packet<'_>) -> bool {
+fn is_of_the_network(packet: &CapturedPacket<'_>) -> bool {
     match packet.link_type {
         PAYLOADS => false,
         EXPORTED => Frame::read(EXPORTED, packet.octets).is_ok(),
@@ -129,7 +129,7 @@ pub(crate) struct Cut {
 
 impl Cut {
     /// Returns the datagram of the packet, if it is one that was cut.
-    pub(crate) fn of(packet: &Packet<'_>) -> Option<Self> {
+    pub(crate) fn of(packet: &CapturedPacket<'_>) -> Option<Self> {
         let frame = Frame::read(packet.link_type, packet.octets).ok()?;
         if frame.transport != Transport::Udp {
             return None;
@@ -159,7 +159,7 @@ struct Direction {
 
 impl Reader<'_> {
     /// Packets that nobody reads need not be put in order.
-    fn is_on_another_port(&self, packet: &Packet<'_>) -> bool {
+    fn is_on_another_port(&self, packet: &CapturedPacket<'_>) -> bool {
         let Ok(frame) = Frame::read(packet.link_type, packet.octets) else {
             return false;
         };
@@ -189,27 +189,27 @@ impl Reader<'_> {
             return;
         };
         self.stand(arrival.time, &path, protocol);
-        match arrival.what {
-            What::Datagram(octets) => {
+        match arrival.kind {
+            ArrivalKind::Datagram(octets) => {
                 let mut dissector = protocol.start(Start::Beginning);
                 dissector.octets(octets, &mut self.printer);
                 dissector.end(Ending::Whole, &mut self.printer);
             }
-            What::Began => {
+            ArrivalKind::Began => {
                 self.close(path, Ending::Cut);
                 self.directions
                     .insert(path, Direction::new(protocol, Start::Beginning));
             }
-            What::Octets(octets) => {
+            ArrivalKind::Octets(octets) => {
                 let (dissector, printer) = self.direction(path, protocol);
                 dissector.octets(octets, printer);
             }
-            What::Gap(octets) => {
+            ArrivalKind::Gap(octets) => {
                 let (dissector, printer) = self.direction(path, protocol);
                 dissector.gap(octets, printer);
             }
-            What::Ended => self.close(path, Ending::Whole),
-            What::Reset => {
+            ArrivalKind::Ended => self.close(path, Ending::Whole),
+            ArrivalKind::Reset => {
                 self.close(path, Ending::Cut);
                 self.close(Path::tcp(path.remote, path.local), Ending::Cut);
             }

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use farlink::Instant;
 use farlink::adapters::Clock;
-use farlink::adapters::tokio::cotp::{self, Connection, Error, Listener, Options};
+use farlink::adapters::tokio::cotp::{self, Connection, ConnectionOptions, Error, Listener};
 use farlink::cotp::{Config, Policy, Selector, TpduSize};
 
-use super::{Arguments, draw, noise};
+use super::{Arguments, draw, random_octets};
 use crate::decode::Protocol;
 use crate::{Failure, output, progress, recording};
 
@@ -48,7 +48,7 @@ pub(super) async fn show(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Sends every message back.
-async fn serve(mut listener: Listener) -> Result<(), Error> {
+async fn serve(listener: Listener) -> Result<(), Error> {
     loop {
         let connection = listener.accept().await?;
         tokio::spawn(echo(connection));
@@ -91,15 +91,15 @@ async fn conversation(address: SocketAddr, recorded: &Path) -> Result<(), Failur
         tpdu_size: TpduSize::CLASS_0,
         ..client(SERVER)
     };
-    let options = Options {
-        maker: recording::maker(recorded)?,
-        ..Options::from(config)
+    let options = ConnectionOptions {
+        factory: recording::maker(recorded)?,
+        ..ConnectionOptions::from(config)
     };
     let mut connection = cotp::connect(address, options)
         .await
         .map_err(failure("client"))?;
     for size in [5, 2045, 5000] {
-        let message = noise(size, 1);
+        let message = random_octets(size, 1);
         connection
             .send(message.clone())
             .await
@@ -116,7 +116,7 @@ async fn conversation(address: SocketAddr, recorded: &Path) -> Result<(), Failur
 
 /// Sends a file, receives it back, and compares.
 async fn file(address: SocketAddr, size: usize) -> Result<(), Failure> {
-    let data = noise(size, 2);
+    let data = random_octets(size, 2);
     let config = Config {
         tpdu_size: TpduSize::LARGEST,
         ..client(SERVER)

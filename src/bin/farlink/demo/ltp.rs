@@ -7,12 +7,13 @@ use std::path::Path;
 
 use bytes::Bytes;
 use farlink::adapters::Clock;
-use farlink::adapters::ltp::{Around, Error, Kind, Maker, Options, Received};
-use farlink::adapters::tokio::ltp::Node;
+use farlink::adapters::tokio::ltp::{
+    EngineFactory, EngineMachine, Error, Node, NodeOptions, Received, ReceivedKind,
+};
 use farlink::ltp::{self, Command, Config, Engine, Event, Peer, Red};
-use farlink::{Instant, Link, Machine, Output, Path as Way, Transmit};
+use farlink::{AsMachine, Instant, Link, Machine, Output, Path as Way, Transmit};
 
-use super::{Arguments, draw, noise};
+use super::{Arguments, draw, random_octets};
 use crate::decode::Protocol;
 use crate::recording::Studio;
 use crate::{Failure, output, progress};
@@ -30,7 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 pub(super) async fn show(arguments: &Arguments) -> Result<(), Failure> {
     repair(&arguments.out.join("ltp.pcapng")).await?;
-    let pair = Pair::start(Maker::default(), Maker::default())?;
+    let pair = Pair::start(EngineFactory::default(), EngineFactory::default())?;
     refusal(&pair).await?;
     let size = usize::try_from(arguments.size).unwrap_or(usize::MAX) << 20;
     file(&pair, size).await?;
@@ -49,12 +50,12 @@ struct Pair {
 }
 
 impl Pair {
-    fn start(one: Maker, two: Maker) -> Result<Self, Failure> {
-        let node = |engine, port, maker| {
+    fn start(one: EngineFactory, two: EngineFactory) -> Result<Self, Failure> {
+        let node = |engine, port, factory| {
             let local = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            let options = Options {
-                maker,
-                ..Options::from(Config::engine(engine))
+            let options = NodeOptions {
+                factory,
+                ..NodeOptions::from(Config::engine(engine))
             };
             Node::bind(local, options)
         };
@@ -82,10 +83,10 @@ impl Pair {
 async fn repair(recorded: &Path) -> Result<(), Failure> {
     const RED: usize = 5000;
     let studio = Studio::new(Some(recorded))?;
-    let one = Maker::new(move |config, seed, _| studio.engine(config, seed));
-    let two = Maker::new(|config, seed, _| {
-        let engine = Engine::new(config, seed)?;
-        Ok(Box::new(Deaf { engine, heard: 0 }))
+    let one = EngineFactory::new(move |setup| studio.engine(setup));
+    let two = EngineFactory::new(|setup| {
+        let engine = setup.engine()?;
+        Ok(EngineMachine::new(Deaf { engine, heard: 0 }))
     });
     let pair = Pair::start(one, two)?;
     output::line(&format!(
@@ -93,7 +94,7 @@ async fn repair(recorded: &Path) -> Result<(), Failure> {
         pair.one.local_addr(),
         pair.two.local_addr()
     ));
-    let block = noise(RED + 2000, 3);
+    let block = random_octets(RED + 2000, 3);
     let from = pair.one.open(CLIENT).map_err(failure("engine 1"))?;
     let to = pair.two.open(CLIENT).map_err(failure("engine 2"))?;
     let red = Red::Octets(RED as u64);
@@ -104,7 +105,7 @@ async fn repair(recorded: &Path) -> Result<(), Failure> {
     let whole = async {
         loop {
             let Received { kind, data, .. } = to.receive().await?;
-            if let Kind::Whole { .. } = kind {
+            if let ReceivedKind::Whole { .. } = kind {
                 return Ok(data);
             }
         }
@@ -137,7 +138,7 @@ async fn refusal(pair: &Pair) -> Result<(), Failure> {
 
 /// Sends a file, and compares what came.
 async fn file(pair: &Pair, size: usize) -> Result<(), Failure> {
-    let data = noise(size, 4);
+    let data = random_octets(size, 4);
     let from = pair.one.open(CLIENT).map_err(failure("engine 1"))?;
     let to = pair.two.open(CLIENT).map_err(failure("engine 2"))?;
     let bar = progress::bar(data.len() as u64, "acknowledged");
@@ -206,8 +207,8 @@ impl Machine for Deaf {
     }
 }
 
-impl Around for Deaf {
-    fn engine(&self) -> &Engine<Way> {
+impl AsMachine<Engine<Way>> for Deaf {
+    fn as_machine(&self) -> &Engine<Way> {
         &self.engine
     }
 }

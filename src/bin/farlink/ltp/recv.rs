@@ -6,17 +6,15 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use farlink::Seed;
-use farlink::adapters::ltp::{Error, Kind, Received};
-use farlink::adapters::tokio::ltp::{AccessPoint, Node};
+use farlink::adapters::tokio::ltp::{AccessPoint, Error, Node, Received, ReceivedKind};
 use farlink::ltp::{Config, Engine, Peer, Reason, SessionId, Side};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::door::Door;
 use super::interrupt::Interrupt;
 use super::peer_addr::{PeerAddr, local, peer_addr};
 use super::shelf::{Color, Kept, Out, Part, Shelf};
-use super::{LIMIT, Span, id, maker};
+use super::{LIMIT, Span, factory, id};
 use crate::Failure;
 use crate::output::Form;
 
@@ -145,22 +143,22 @@ async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
         import_octets: most,
         ..arguments.span.peer(())
     };
-    let welcome = arguments.peers.is_empty().then(peer);
+    let template = arguments.peers.is_empty().then(peer);
     let config = Config {
         import_octets: most,
         ..Config::engine(arguments.engine)
     };
-    // Those who come by themselves would be turned away one by one, in silence.
+    // With invalid parameters, unknown engines would be rejected one by one, in silence.
     Engine::new(config.clone(), Seed::from(0))
         .map_err(|error| Failure::Usage(error.to_string()))?
-        .accept_unknown_peers(farlink::Instant::ZERO, welcome.clone(), 1)
+        .accept_unknown_peers(farlink::Instant::ZERO, template.clone(), 1)
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    let maker = maker(arguments.record.as_deref(), Door::new(welcome, form))?;
+    let factory = factory(arguments.record.as_deref(), template, form)?;
     let mut found = Vec::new();
     for peer in &arguments.peers {
         found.push((peer.engine, peer.resolve(Some(arguments.bind)).await?));
     }
-    let node = super::bind(arguments.bind, config, maker)?;
+    let node = super::bind(arguments.bind, config, factory)?;
     for (engine, address) in found {
         node.add_peer(engine, peer().map_address(|()| address))
             .map_err(|error| Failure::Usage(format!("engine {engine} at {address}: {error}")))?;
@@ -211,9 +209,9 @@ impl Taker {
     /// Takes what an access point gives; tells of a block that is over whether it was received.
     fn received(&mut self, received: Received) -> std::io::Result<Option<bool>> {
         let (color, is_last) = match received.kind {
-            Kind::Whole { ends_block } => (Color::Red, ends_block),
-            Kind::Green { offset, ends_block } => (Color::Green(offset), ends_block),
-            Kind::Cancelled {
+            ReceivedKind::Whole { ends_block } => (Color::Red, ends_block),
+            ReceivedKind::Green { offset, ends_block } => (Color::Green(offset), ends_block),
+            ReceivedKind::Cancelled {
                 by,
                 reason,
                 after_delivery,

@@ -10,16 +10,14 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use farlink::adapters::ltp::Error;
-use farlink::adapters::tokio::ltp::{Node, Sending};
+use farlink::adapters::tokio::ltp::{Error, Node, Sending};
 use farlink::ltp::{Config, Peer, Progress, Reason, Red, SessionId, Side};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use super::door::Door;
 use super::interrupt::Interrupt;
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::{LIMIT, Span, id, maker, recv};
+use super::{LIMIT, Span, factory, id, recv};
 use crate::output::Form;
 use crate::{Failure, progress};
 
@@ -155,11 +153,11 @@ fn start(
         export_octets: LIMIT,
         ..Config::engine(arguments.engine)
     };
-    let maker = maker(arguments.record.as_deref(), Door::new(None, form))?;
+    let factory = factory(arguments.record.as_deref(), None, form)?;
     let node = super::bind(
         arguments.bind.unwrap_or_else(|| way_to(address)),
         config,
-        maker,
+        factory,
     )?;
     let peer = Peer {
         segment: arguments.segment,
@@ -349,7 +347,7 @@ impl Watch<'_> {
         if let Some(Progress { claimed, red, .. }) = self.last.filter(|last| last.red > 0) {
             text = format!("; it claimed {claimed} of {red} red octets");
         }
-        if self.node.stats().reported > 0 {
+        if self.node.stats().udp.reported > 0 {
             // Writing to a string cannot fail.
             let _ = write!(text, "; nobody seems to listen at {}", self.address);
         }

@@ -4,8 +4,8 @@ use farlink::Instant;
 use farlink::sim::{MarkKind, PacketKind, Trace, TraceEntry, TraceMark, TracePacket, Traffic};
 use serde_json::{Value, json};
 
-use super::Scenario;
 use crate::output;
+use crate::scenarios::Scenario;
 
 pub(super) fn as_text(
     scenario: &Scenario,
@@ -13,8 +13,8 @@ pub(super) fn as_text(
     trace: &Trace,
     outcome: &Result<String, String>,
 ) {
-    let Scenario { name, shows, .. } = scenario;
-    output::line(&format!("{name}, seed {seed}: {shows}\n"));
+    let Scenario { name, summary, .. } = scenario;
+    output::line(&format!("{name}, seed {seed}: {summary}\n"));
     output::line(&trace.ladder());
     output::line(&trace.statistics().to_string());
     // Who fails says so on standard error.
@@ -42,7 +42,7 @@ pub(super) fn scenario(scenario: &Scenario, seed: Option<u64>) -> Value {
     json!({
         "event": "scenario",
         "name": scenario.name,
-        "shows": scenario.shows,
+        "shows": scenario.summary,
         "seed": seed,
     })
 }

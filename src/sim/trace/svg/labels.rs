@@ -71,7 +71,8 @@ impl LabelPlaces {
     /// Takes the place at `y` for a label on a slope, of which `cosine` is that of its angle. Returns false
     /// if another label is too near.
     pub(super) fn take(&mut self, side: LabelSide, y: f64, cosine: f64) -> bool {
-        let height = HEIGHT / cosine.max(0.1);
+        // The distance of sloped lines is less than their difference in height, and their labels are longer.
+        let height = HEIGHT / (cosine * cosine).max(0.1);
         let taken = self.taken.entry(side).or_default();
         // Labels come nearly in order, so only the last few can be near.
         let mut near = taken.iter().rev().take(8);

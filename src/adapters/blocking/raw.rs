@@ -1,0 +1,100 @@
+//! Blocking handles for any machine: commands in, events out. See [`raw`](crate::adapters::raw).
+
+use core::time::Duration;
+use std::io;
+
+use crate::adapters::interfaces::Interfaces;
+use crate::adapters::raw::{self, DriverOptions, Notice, SendMachine};
+use crate::adapters::runtime::ByteStream;
+use crate::adapters::sockets::Sockets;
+use crate::adapters::threads::{self, block_on_timeout};
+use crate::{Hop, Machine, Path};
+
+/// Commands to a machine, and its events; the blocking [`raw::Handle`].
+#[derive(Debug)]
+pub struct Handle<M: SendMachine>(pub(in crate::adapters) raw::Handle<M>);
+
+/// Gives commands to a machine; the blocking [`raw::Commands`].
+#[derive(Debug)]
+pub struct Commands<M: SendMachine>(pub(in crate::adapters) raw::Commands<M>);
+
+/// Takes the events of a machine; the blocking [`raw::Events`].
+#[derive(Debug)]
+pub struct Events<M: SendMachine>(pub(in crate::adapters) raw::Events<M>);
+
+/// Drives `machine` over one byte stream; see [`raw::stream`].
+pub fn stream<M: SendMachine + Machine<Addr = ()>>(
+    machine: M,
+    stream: impl ByteStream,
+    options: DriverOptions<M>,
+) -> Handle<M> {
+    Handle(raw::stream(&threads::runtime(), machine, stream, options))
+}
+
+/// Drives `machine` over sockets, and opens more when it asks; see [`raw::sockets`].
+///
+/// # Errors
+///
+/// The system cannot watch one of the sockets.
+pub fn sockets<M: SendMachine + Machine<Addr = Path>>(
+    machine: M,
+    sockets: Sockets,
+    options: DriverOptions<M>,
+) -> io::Result<Handle<M>> {
+    raw::sockets(&threads::runtime(), machine, sockets, options).map(Handle)
+}
+
+/// Drives `machine` over numbered interfaces; see [`raw::interfaces`].
+///
+/// # Errors
+///
+/// The system cannot watch one of the interfaces.
+pub fn interfaces<M: SendMachine + Machine<Addr = Hop>>(
+    machine: M,
+    interfaces: Interfaces,
+    options: DriverOptions<M>,
+) -> io::Result<Handle<M>> {
+    raw::interfaces(&threads::runtime(), machine, interfaces, options).map(Handle)
+}
+
+impl<M: SendMachine> Handle<M> {
+    /// Waits for what the machine has to tell, at most for `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when nothing came.
+    pub fn next_timeout(&mut self, limit: Duration) -> io::Result<Option<Notice<M::Event>>> {
+        block_on_timeout(self.0.next(), limit)
+    }
+
+    /// Returns both ends, for threads of their own.
+    #[must_use]
+    pub fn split(self) -> (Commands<M>, Events<M>) {
+        let (commands, events) = self.0.split();
+        (Commands(commands), Events(events))
+    }
+}
+
+impl<M: SendMachine> Commands<M> {
+    /// Shows the machine to `look`; `None` when it panicked.
+    pub fn with_machine<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
+        self.0.with_machine(look)
+    }
+}
+
+impl<M: SendMachine> Clone for Commands<M> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<M: SendMachine> Events<M> {
+    /// Waits for what the machine has to tell, at most for `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when nothing came.
+    pub fn next_timeout(&mut self, limit: Duration) -> io::Result<Option<Notice<M::Event>>> {
+        block_on_timeout(self.0.next(), limit)
+    }
+}

@@ -1,0 +1,432 @@
+//! One turn of the loop that drives a machine: drain the machine, then look at the inputs once.
+//!
+//! It knows neither the protocol nor the sockets: a [`Port`] receives the events, a [`Carrier`] carries the
+//! octets. Who takes the turns, and what is done between them, is the business of
+//! [`Shared`](super::shared::Shared).
+
+use alloc::boxed::Box;
+use core::task::{Context, Poll};
+use std::io;
+
+use super::handle::DetachedStream;
+use super::scratch;
+use super::waiters::Wakes;
+use crate::{Ask, Instant, Limits, Link, Machine, Output, Transmit};
+
+/// Sends of one turn, after which the inputs are looked at and the lock is released.
+const SENDS: usize = 64;
+
+/// Octets sent in one turn, after which the inputs are looked at and the lock is released.
+const OCTETS: usize = 1 << 20;
+
+/// What a machine tells its application.
+pub(crate) type EventOf<P> = <<P as Port>::Machine as Machine>::Event;
+
+/// What a machine calls its peers, streams or interfaces.
+pub(crate) type AddrOf<P> = <<P as Port>::Machine as Machine>::Addr;
+
+/// What a protocol adds to the core: who gets which event, and who waits for what.
+///
+/// All methods run under the lock. They do no I/O, and neither make nor drop a handle.
+pub(crate) trait Port: Send + Sized + 'static {
+    /// The machine that is driven.
+    type Machine: Machine<Event: Send, Command: Send> + Send;
+    /// What can be waited for. The lines are woken through [`Wakes`].
+    type Line: Copy + Ord + Send + Sync;
+
+    /// Keeps an event for whoever it concerns, and wakes them. It must not refuse: asks and sends follow.
+    fn deliver(&mut self, event: EventOf<Self>, wakes: &mut Wakes<Self::Line>);
+
+    /// Tells whether events are few enough that octets may be read; false is back-pressure.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// Hears, once a turn, that all the machine has sent so far is with the system.
+    fn flushed(&mut self, wakes: &mut Wakes<Self::Line>) {
+        let _ = wakes;
+    }
+
+    /// Receives a stream that the machine gave away.
+    fn detached(&mut self, stream: DetachedStream, wakes: &mut Wakes<Self::Line>) {
+        let _ = (stream, wakes);
+    }
+
+    /// Looks after deadlines of the port's own at the end of each turn: closing in time, for example.
+    ///
+    /// `is_idle`: the machine has nothing more to say before its deadline.
+    fn tend(
+        &mut self,
+        machine: &mut Self::Machine,
+        now: Instant,
+        is_idle: bool,
+        wakes: &mut Wakes<Self::Line>,
+    ) -> Rest {
+        let _ = (machine, now, is_idle, wakes);
+        Rest::Until(None)
+    }
+
+    /// Tells whether nobody can give a command any more. The loop then ends as soon as nothing else can
+    /// reach the machine.
+    fn is_abandoned(&self) -> bool {
+        false
+    }
+
+    /// Hears that the machine is not driven any more, and what broke its carrier. Everybody is woken.
+    fn end(&mut self, machine: &mut Self::Machine, outcome: io::Result<()>);
+}
+
+/// What [`Port::tend`] wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing before this time.
+    Until(Option<Instant>),
+    /// The machine was given something: take another turn at once.
+    Again,
+    /// End the loop as if the machine were done.
+    Over,
+}
+
+/// What carries the octets: one stream, one UDP socket, or sockets by their addresses.
+///
+/// All polls use the waker of the driver, whoever takes the turn.
+pub(crate) trait Carrier<M: Machine>: Send {
+    /// Tells the machine what it has from the start (`Link::Up`), before anything else reaches it.
+    fn begin(&mut self, now: Instant, machine: &mut M);
+
+    /// Sends what is in `tx` and never waits. Returns the address that would block (`Link::Full`); what was
+    /// not sent is kept, and `Link::Free` follows.
+    fn send(&mut self, cx: &mut Context<'_>, tx: &mut Transmit<M::Addr>) -> Option<M::Addr>;
+
+    /// Takes what the machine asks for. It is carried out, and answered, by [`inputs`](Self::inputs).
+    fn answer(&mut self, now: Instant, ask: Ask<M::Addr>);
+
+    /// Looks at every input once, gives what there is to the machine, and tells whether there was any.
+    ///
+    /// Unless `may_read`, octets, ends and connections of peers are left where they are. Without input the
+    /// waker is registered, or will be called for another reason.
+    fn inputs(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        machine: &mut M,
+        may_read: bool,
+    ) -> bool;
+
+    /// Tells whether all that was sent is with the system.
+    fn is_flushed(&self) -> bool;
+
+    /// Returns a stream that the machine gave away.
+    fn detached(&mut self) -> Option<DetachedStream> {
+        None
+    }
+
+    /// Tells what can still come of it.
+    fn liveness(&self) -> Liveness {
+        Liveness::Alive
+    }
+
+    /// Closes everything in good order: FIN behind what was written, then a linger. Ready once the last
+    /// socket is gone; the application hears of the end as soon as [`is_flushed`](Self::is_flushed).
+    fn finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()>;
+
+    /// Returns what broke it, once.
+    fn take_error(&mut self) -> Option<io::Error> {
+        None
+    }
+
+    /// Returns when `inputs` or `finish` is to be called at the latest.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// What can still come of a [`Carrier`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    /// Inputs.
+    Alive,
+    /// Nothing, unless the machine asks for it.
+    Empty,
+    /// Nothing: the only stream was given away.
+    Detached,
+}
+
+/// How far a connection or node has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// The machine is not polled any more; what it sent is on its way.
+    Finishing,
+    /// The application knows of the end; sockets may linger.
+    Told,
+    Gone,
+}
+
+/// How a drain ended.
+enum Drained {
+    /// The machine has nothing to say before this time.
+    Idle(Option<Instant>),
+    /// It has more to say, but the inputs come first.
+    Paused,
+    Done,
+}
+
+/// A machine with all it needs. All access is through the lock of [`Shared`](super::shared::Shared).
+pub(crate) struct Core<P: Port> {
+    /// The protocol's own state.
+    pub(crate) port: P,
+    /// Whom to wake once the lock is released.
+    pub(crate) wakes: Wakes<P::Line>,
+    machine: P::Machine,
+    carrier: Option<Box<dyn Carrier<P::Machine>>>,
+    limits: Limits,
+    pub(super) phase: Phase,
+    /// The machine was given something since it was last drained.
+    pub(super) is_dirty: bool,
+    /// A turn is due although no input will call for it: an ask, or a drain that was cut short.
+    pub(super) is_busy: bool,
+    /// When the next turn is due without input.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl<P: Port> Core<P> {
+    pub(super) fn new(
+        port: P,
+        machine: P::Machine,
+        carrier: Box<dyn Carrier<P::Machine>>,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            port,
+            wakes: Wakes::new(),
+            machine,
+            carrier: Some(carrier),
+            limits,
+            phase: Phase::Running,
+            is_dirty: false,
+            is_busy: true,
+            deadline: None,
+        }
+    }
+
+    /// Returns the machine, to be given a command; it is drained before the lock is released, or soon after.
+    pub(crate) const fn machine(&mut self) -> &mut P::Machine {
+        self.is_dirty = true;
+        &mut self.machine
+    }
+
+    /// Returns the machine without giving it anything.
+    pub(crate) const fn peek(&self) -> &P::Machine {
+        &self.machine
+    }
+
+    /// Returns the machine as if it had been given nothing.
+    #[cfg(test)]
+    pub(super) const fn peek_mut(&mut self) -> &mut P::Machine {
+        &mut self.machine
+    }
+
+    /// Returns port, machine and wakes at once. The machine counts as having been given something.
+    pub(crate) const fn parts(&mut self) -> (&mut P, &mut P::Machine, &mut Wakes<P::Line>) {
+        self.is_dirty = true;
+        (&mut self.port, &mut self.machine, &mut self.wakes)
+    }
+
+    /// Tells whether the machine is not driven any more, or about to be so.
+    pub(crate) fn is_over(&self) -> bool {
+        self.phase != Phase::Running
+    }
+
+    /// Tells whether all that the machine has to say so far is with the system.
+    pub(crate) fn is_flushed(&self) -> bool {
+        let is_settled = !self.is_dirty && !self.is_busy;
+        is_settled
+            && self
+                .carrier
+                .as_ref()
+                .is_some_and(|carrier| carrier.is_flushed())
+    }
+
+    /// Asks for a turn although the machine was given nothing: the carrier has to look at something.
+    pub(crate) const fn touch(&mut self) {
+        self.is_dirty = true;
+    }
+
+    /// Takes one turn; whether it [`is_busy`](Self::is_busy) then, another is due at once.
+    pub(super) fn turn(&mut self, cx: &mut Context<'_>, now: Instant) {
+        match self.phase {
+            Phase::Running => self.run(cx, now),
+            Phase::Finishing | Phase::Told => self.finish(cx, now),
+            Phase::Gone => {}
+        }
+    }
+
+    /// Drains the machine, without a look at the inputs.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if self.phase == Phase::Running {
+            let drained = self.drain(cx, now);
+            if !self.ends_by(&drained) {
+                self.rest(now, &drained);
+            }
+        }
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>, now: Instant) {
+        self.is_busy = false;
+        let drained = self.drain(cx, now);
+        // The inputs answer what was asked.
+        self.is_busy = false;
+        if self.ends_by(&drained) {
+            return;
+        }
+        let may_read = self.port.has_room();
+        if let Some(carrier) = &mut self.carrier {
+            self.is_busy |= carrier.inputs(cx, now, &mut self.machine, may_read);
+            if carrier.is_flushed() {
+                self.port.flushed(&mut self.wakes);
+            }
+        }
+        self.take_detached();
+        self.rest(now, &drained);
+    }
+
+    /// Tells whether this drain was the last one.
+    fn ends_by(&mut self, drained: &Drained) -> bool {
+        self.take_detached();
+        let liveness = self.liveness();
+        let is_over = match drained {
+            Drained::Done => true,
+            Drained::Idle(deadline) => match liveness {
+                Liveness::Alive => false,
+                Liveness::Empty => deadline.is_none() && self.port.is_abandoned(),
+                Liveness::Detached => true,
+            },
+            Drained::Paused => false,
+        };
+        if is_over {
+            self.over();
+        }
+        is_over
+    }
+
+    /// Works out when the next turn is due.
+    fn rest(&mut self, now: Instant, drained: &Drained) {
+        let (idle, is_idle) = match drained {
+            Drained::Idle(deadline) => (*deadline, true),
+            Drained::Paused | Drained::Done => (None, false),
+        };
+        self.is_busy |= !is_idle;
+        let Self { port, machine, .. } = self;
+        match port.tend(machine, now, is_idle, &mut self.wakes) {
+            Rest::Until(own) => {
+                let carriers = self.carrier.as_ref().and_then(|carrier| carrier.deadline());
+                self.deadline = [idle, own, carriers].into_iter().flatten().min();
+            }
+            Rest::Again => self.is_busy = true,
+            Rest::Over => self.over(),
+        }
+    }
+
+    /// Ends the loop: the machine is not polled again.
+    pub(crate) const fn over(&mut self) {
+        self.phase = Phase::Finishing;
+        self.is_busy = true;
+        self.deadline = None;
+    }
+
+    fn finish(&mut self, cx: &mut Context<'_>, now: Instant) {
+        self.is_busy = false;
+        let Some(carrier) = &mut self.carrier else {
+            return;
+        };
+        let is_gone = carrier.finish(cx, now).is_ready();
+        self.deadline = carrier.deadline();
+        let is_flushed = carrier.is_flushed();
+        self.take_detached();
+        if self.phase == Phase::Finishing && (is_gone || is_flushed) {
+            self.phase = Phase::Told;
+            self.tell_end();
+        }
+        if is_gone {
+            self.phase = Phase::Gone;
+        }
+    }
+
+    /// Ends the loop where it stands: the driver was stopped, or the machine panicked.
+    pub(super) fn stop(&mut self) {
+        if matches!(self.phase, Phase::Running | Phase::Finishing) {
+            self.tell_end();
+        }
+        self.phase = Phase::Gone;
+    }
+
+    fn tell_end(&mut self) {
+        let error = self
+            .carrier
+            .as_mut()
+            .and_then(|carrier| carrier.take_error());
+        self.port.end(&mut self.machine, error.map_or(Ok(()), Err));
+        self.wakes.everybody();
+    }
+
+    /// Takes the carrier, to be dropped outside the lock.
+    pub(super) fn take_carrier(&mut self) -> Option<Box<dyn Carrier<P::Machine>>> {
+        self.carrier.take()
+    }
+
+    fn take_detached(&mut self) {
+        let Some(carrier) = &mut self.carrier else {
+            return;
+        };
+        while let Some(stream) = carrier.detached() {
+            self.port.detached(stream, &mut self.wakes);
+        }
+    }
+
+    fn liveness(&self) -> Liveness {
+        let carrier = self.carrier.as_ref();
+        carrier.map_or(Liveness::Empty, |carrier| carrier.liveness())
+    }
+
+    /// Lets the machine say what it has to say, up to a number of sends and octets.
+    fn drain(&mut self, cx: &mut Context<'_>, now: Instant) -> Drained {
+        self.is_dirty = false;
+        let mut tx = Transmit::with_memory(self.limits, scratch::take());
+        let drained = self.drain_into(cx, now, &mut tx);
+        scratch::give(tx.take_memory());
+        drained
+    }
+
+    fn drain_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        tx: &mut Transmit<AddrOf<P>>,
+    ) -> Drained {
+        let Some(carrier) = &mut self.carrier else {
+            return Drained::Done;
+        };
+        let (mut sends, mut octets) = (0, 0);
+        while sends < SENDS && octets < OCTETS {
+            match self.machine.poll(now, tx) {
+                Output::Transmit => {
+                    sends += 1;
+                    octets += tx.octets().len();
+                    if let Some(full) = carrier.send(cx, tx) {
+                        self.machine.link(now, full, Link::Full);
+                    }
+                }
+                Output::Event(event) => self.port.deliver(event, &mut self.wakes),
+                Output::Ask(ask) => {
+                    carrier.answer(now, ask);
+                    self.is_busy = true;
+                }
+                Output::Yield => return Drained::Paused,
+                Output::Idle(deadline) => return Drained::Idle(deadline),
+                Output::Done => return Drained::Done,
+            }
+        }
+        Drained::Paused
+    }
+}

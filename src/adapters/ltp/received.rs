@@ -1,0 +1,158 @@
+//! What access points give.
+
+use bytes::Bytes;
+
+use crate::ltp::{Event, Reason, SessionId, Side};
+
+/// What an access point gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Received {
+    /// The engine ID of the node that sends the block.
+    pub from: u64,
+    /// The session of the block.
+    pub session: SessionId,
+    /// The client service.
+    pub client: u64,
+    /// What was received.
+    pub kind: ReceivedKind,
+    /// The octets. Empty with [`ReceivedKind::Arriving`] and [`ReceivedKind::Cancelled`], and never otherwise.
+    pub data: Bytes,
+}
+
+/// What was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReceivedKind {
+    /// A whole red part, exactly once.
+    Whole {
+        /// Whether the block ends here; otherwise a green part belongs to it.
+        ends_block: bool,
+    },
+    /// A segment of a green part, as it came: neither in order nor freed of duplicates.
+    Green {
+        /// Octets of the block before these.
+        offset: u64,
+        /// Whether the block ends here.
+        ends_block: bool,
+    },
+    /// The next octets of a red part, for a streaming service; all of it comes again as `Whole`.
+    Piece {
+        /// Octets of the block before these.
+        offset: u64,
+    },
+    /// A session for a streaming service began.
+    Arriving,
+    /// The reception was cancelled. Nothing more comes of the session.
+    Cancelled {
+        /// Who cancelled.
+        by: Side,
+        /// Why.
+        reason: Reason,
+        /// Whether the red part was handed over before; it remains valid.
+        after_delivery: bool,
+    },
+}
+
+impl Received {
+    /// Takes an event that concerns an access point; `None` for all others.
+    pub(super) fn from_event(event: Event) -> Option<Self> {
+        let (session, client, kind, data) = match event {
+            Event::Started { session, client } => {
+                (session, client, ReceivedKind::Arriving, Bytes::new())
+            }
+            Event::Piece {
+                session,
+                client,
+                offset,
+                data,
+            } => (session, client, ReceivedKind::Piece { offset }, data),
+            Event::Received {
+                session,
+                client,
+                data,
+                ends_block,
+            } => (session, client, ReceivedKind::Whole { ends_block }, data),
+            Event::Green {
+                session,
+                client,
+                offset,
+                data,
+                ends_block,
+            } => {
+                let kind = ReceivedKind::Green { offset, ends_block };
+                (session, client, kind, data)
+            }
+            Event::Cancelled {
+                session,
+                client,
+                by,
+                reason,
+                after_delivery,
+            } => {
+                let kind = ReceivedKind::Cancelled {
+                    by,
+                    reason,
+                    after_delivery,
+                };
+                (session, client, kind, Bytes::new())
+            }
+            _ => return None,
+        };
+        Some(Self {
+            from: session.originator,
+            session,
+            client,
+            kind,
+            data,
+        })
+    }
+
+    /// Returns how much memory it takes.
+    pub(super) const fn memory_used(&self) -> usize {
+        size_of::<Self>() + self.data.len()
+    }
+
+    /// Tells it as the engine did.
+    pub(super) fn into_event(self) -> Event {
+        let Self {
+            session,
+            client,
+            data,
+            ..
+        } = self;
+        match self.kind {
+            ReceivedKind::Whole { ends_block } => Event::Received {
+                session,
+                client,
+                data,
+                ends_block,
+            },
+            ReceivedKind::Green { offset, ends_block } => Event::Green {
+                session,
+                client,
+                offset,
+                data,
+                ends_block,
+            },
+            ReceivedKind::Piece { offset } => Event::Piece {
+                session,
+                client,
+                offset,
+                data,
+            },
+            ReceivedKind::Arriving => Event::Started { session, client },
+            ReceivedKind::Cancelled {
+                by,
+                reason,
+                after_delivery,
+            } => Event::Cancelled {
+                session,
+                client,
+                by,
+                reason,
+                after_delivery,
+            },
+        }
+    }
+}

@@ -1,0 +1,543 @@
+//! Handles for any machine: commands in, events out.
+//!
+//! [`stream`] drives a machine over one byte stream, [`sockets`] over UDP sockets, listeners and connections,
+//! some of which it opens when the machine asks, and [`interfaces`] over numbered interfaces. The handles of
+//! COTP and LTP speak of connections and blocks; these speak of commands and events, and so serve machines
+//! of one's own.
+//!
+//! A driver never waits while it sends: what would block is kept, and the machine hears `Full` and later
+//! `Free`. While too many events wait to be taken, nothing is read and no command is taken, but what the
+//! machine has to say is sent, timers fire and asks are answered.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::fmt;
+use core::task::Poll;
+use core::time::Duration;
+use std::io;
+
+use super::event_loop::{Carrier, Core, EventOf, Port};
+use super::faces::faces;
+use super::handle::DetachedStream;
+use super::runtime::{ByteStream, Runtime};
+use super::shared::{Setup, Shared};
+use super::stream::OneStream;
+use super::waiters::Wakes;
+use super::{Clock, CommandError};
+use super::{interfaces::Interfaces, sockets::Sockets};
+use crate::{Hop, Limits, Machine, Path};
+
+/// What a machine needs to be driven: it and what goes in and out of it can be sent to another thread.
+pub trait SendMachine: Machine<Command: Send, Event: Send> + Send + 'static {}
+
+impl<M: Machine<Command: Send, Event: Send> + Send + 'static> SendMachine for M {}
+
+/// How a machine is driven.
+pub struct DriverOptions<M: Machine> {
+    /// The origin of the machine's time. Drivers that share a clock see the same instants. Default: one of
+    /// its own.
+    pub clock: Clock,
+    /// How much one poll may send. Default 64 KiB.
+    pub limits: Limits,
+    /// How much may wait to be taken by the application, in what `weigh` counts. From there on, and until
+    /// half of it is taken, nothing is read and no command is taken. Default 64, at least 1.
+    pub events: usize,
+    /// How much an event counts. Default: 1.
+    pub weigh: fn(&M::Event) -> usize,
+    /// Whether commands are taken while too many events wait. Only for machines whose commands cause no
+    /// events without bound. Default false.
+    pub commands_when_full: bool,
+    /// What the machine is told once the last [`Commands`] was dropped. With `None`, the default, it is driven
+    /// until it is done, or until nothing can reach it.
+    pub on_drop: Option<M::Command>,
+    /// How long a stream that is to be closed waits for a peer that takes nothing, and then for the peer's
+    /// own end. Closing earlier would cut off what the peer has yet to read. Default 10 s.
+    pub linger: Duration,
+}
+
+impl<M: Machine> Default for DriverOptions<M> {
+    fn default() -> Self {
+        Self {
+            clock: Clock::new(),
+            limits: Limits::default(),
+            events: 64,
+            weigh: |_| 1,
+            commands_when_full: false,
+            on_drop: None,
+            linger: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Drives `machine` over one byte stream: a TCP connection, TLS over it, a pipe, a serial line.
+///
+/// The machine hears [`Link::Up`](crate::Link::Up) first, [`Link::Ended`](crate::Link::Ended) at the peer's
+/// FIN and [`Link::Down`](crate::Link::Down) when the stream breaks. [`Ask::Open`](crate::Ask::Open) fails as
+/// unreachable.
+///
+/// A TCP connection is taken as it is. Machines write whole messages, so most want `TCP_NODELAY`.
+pub fn stream<M: SendMachine + Machine<Addr = ()>>(
+    runtime: &Arc<dyn Runtime>,
+    machine: M,
+    stream: impl ByteStream,
+    options: DriverOptions<M>,
+) -> Handle<M> {
+    let carrier = OneStream::new(stream, options.linger);
+    start(runtime, machine, Box::new(carrier), options)
+}
+
+/// Drives `machine` over sockets, and opens more when it asks; see [`sockets`](super::sockets).
+///
+/// # Errors
+///
+/// The runtime cannot watch one of the sockets.
+pub fn sockets<M: SendMachine + Machine<Addr = Path>>(
+    runtime: &Arc<dyn Runtime>,
+    machine: M,
+    sockets: Sockets,
+    options: DriverOptions<M>,
+) -> io::Result<Handle<M>> {
+    let table = sockets.into_table(runtime, options.linger)?;
+    Ok(start(runtime, machine, Box::new(table), options))
+}
+
+/// Drives `machine` over numbered interfaces; see [`interfaces`](super::interfaces).
+///
+/// # Errors
+///
+/// The runtime cannot watch one of the interfaces.
+pub fn interfaces<M: SendMachine + Machine<Addr = Hop>>(
+    runtime: &Arc<dyn Runtime>,
+    machine: M,
+    interfaces: Interfaces,
+    options: DriverOptions<M>,
+) -> io::Result<Handle<M>> {
+    let table = interfaces.into_table(runtime, options.linger)?;
+    Ok(start(runtime, machine, Box::new(table), options))
+}
+
+fn start<M: SendMachine>(
+    runtime: &Arc<dyn Runtime>,
+    machine: M,
+    carrier: Box<dyn Carrier<M>>,
+    options: DriverOptions<M>,
+) -> Handle<M> {
+    let setup = Setup {
+        clock: options.clock,
+        limits: options.limits,
+    };
+    let port = RawPort {
+        events: VecDeque::new(),
+        waiting: 0,
+        is_full: false,
+        bound: options.events.max(1),
+        weigh: options.weigh,
+        commands_when_full: options.commands_when_full,
+        on_drop: options.on_drop,
+        commands: 1,
+        is_received: true,
+        outcome: None,
+    };
+    let shared = Shared::start(runtime, setup, port, machine, carrier);
+    Handle {
+        commands: Commands {
+            shared: Arc::clone(&shared),
+        },
+        events: Events { shared },
+    }
+}
+
+/// What the application is told.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a machine tells or gives away")]
+pub enum Notice<E> {
+    /// The machine has something to tell.
+    Event(E),
+    /// The machine gave a stream away; it belongs to the application.
+    Detached(DetachedStream),
+}
+
+/// Commands to a machine, and its events.
+///
+/// Whoever gives commands must also take events, or drop the [`Events`]: while too many wait, commands wait
+/// too.
+pub struct Handle<M: SendMachine> {
+    commands: Commands<M>,
+    events: Events<M>,
+}
+
+/// Gives commands to a machine. Clones give them to the same.
+pub struct Commands<M: SendMachine> {
+    shared: Arc<Shared<RawPort<M>>>,
+}
+
+/// Takes the events of a machine. Once it is dropped, events are discarded.
+pub struct Events<M: SendMachine> {
+    shared: Arc<Shared<RawPort<M>>>,
+}
+
+impl<M: SendMachine> Handle<M> {
+    /// Returns both ends, for tasks or threads of their own.
+    #[must_use]
+    pub fn split(self) -> (Commands<M>, Events<M>) {
+        (self.commands, self.events)
+    }
+
+    /// Returns the end that gives commands.
+    #[must_use]
+    pub const fn commands(&self) -> &Commands<M> {
+        &self.commands
+    }
+}
+
+faces! {
+    impl [<M: SendMachine>] Handle<M>, crate::adapters::blocking::raw::Handle<M> {
+        /// Gives the machine a command; see [`Commands::command`].
+        ///
+        /// # Errors
+        ///
+        /// The machine's refusal, or [`CommandError::Gone`].
+        pub async fn command(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
+            self.commands.command(command).await
+        }
+
+        /// Waits for what the machine has to tell. `None` says that nothing will come: the machine is done,
+        /// and what it sent is with the system.
+        pub async fn next(&mut self) -> Option<Notice<M::Event>> {
+            self.events.next().await
+        }
+    }
+}
+
+faces! {
+    impl [<M: SendMachine>] Commands<M>, crate::adapters::blocking::raw::Commands<M> {
+        /// Gives the machine a command once few enough events wait. Commands that wait are given in order.
+        ///
+        /// A future that is dropped has given its command, or never will.
+        ///
+        /// # Errors
+        ///
+        /// The machine's refusal, or [`CommandError::Gone`].
+        pub async fn command(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
+            let mut command = Some(command);
+            let given = self.shared.until(Line::Command, |core, now, place| {
+                if core.is_over() {
+                    return Poll::Ready(Err(CommandError::Gone));
+                }
+                if !place.is_first || !core.port.takes_commands() {
+                    return Poll::Pending;
+                }
+                let Some(command) = command.take() else {
+                    return Poll::Ready(Err(CommandError::Gone));
+                };
+                let given = core.machine().command(now, command);
+                Poll::Ready(given.map_err(CommandError::Refused))
+            });
+            given.await.unwrap_or(Err(CommandError::Gone))
+        }
+
+        /// Gives the machine a command if few enough events wait.
+        ///
+        /// # Errors
+        ///
+        /// The command itself, when too many events wait; else as [`command`](Self::command).
+        pub fn try_command(
+            &self,
+            command: M::Command
+        ) -> Result<Result<(), CommandError<M::Error>>, M::Command> {
+            let mut command = Some(command);
+            let given = self.shared.with(|core, now| {
+                if core.is_over() {
+                    return Some(Err(CommandError::Gone));
+                }
+                let command = command.take_if(|_| core.port.takes_commands())?;
+                let given = core.machine().command(now, command);
+                Some(given.map_err(CommandError::Refused))
+            });
+            match (given, command) {
+                (Ok(None), Some(command)) => Err(command),
+                (Ok(Some(given)), _) => Ok(given),
+                (Ok(None) | Err(_), _) => Ok(Err(CommandError::Gone)),
+            }
+        }
+
+        /// Gives the machine a command even while too many events wait: one that ends things.
+        ///
+        /// # Errors
+        ///
+        /// As [`command`](Self::command).
+        pub fn command_now(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
+            let given = self.shared.with(|core, now| {
+                if core.is_over() {
+                    return Err(CommandError::Gone);
+                }
+                let given = core.machine().command(now, command);
+                given.map_err(CommandError::Refused)
+            });
+            given.unwrap_or(Err(CommandError::Gone))
+        }
+
+        /// Waits until all that the machine wants to send so far is with the system.
+        ///
+        /// # Errors
+        ///
+        /// `BrokenPipe`: the machine ended with a broken stream before, or it panicked.
+        pub async fn flush[flush_timeout](&self) -> io::Result<()> {
+            let flushed = self.shared.until(Line::Flush, |core, _, _| {
+                match &core.port.outcome {
+                    Some(Ok(())) => Poll::Ready(Ok(())),
+                    Some(Err(_)) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                    None if core.is_flushed() => Poll::Ready(Ok(())),
+                    None => Poll::Pending,
+                }
+            });
+            flushed.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        /// Waits until the machine is done and what it sent is with the system.
+        ///
+        /// # Errors
+        ///
+        /// What broke the only stream of the machine, or `BrokenPipe` when the machine panicked.
+        pub async fn closed[closed_timeout](&self) -> io::Result<()> {
+            let closed = self.shared.until(Line::End, |core, _, _| {
+                match &core.port.outcome {
+                    Some(Ok(())) => Poll::Ready(Ok(())),
+                    Some(Err(error)) => Poll::Ready(Err(copy_of(error))),
+                    None => Poll::Pending,
+                }
+            });
+            closed.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+        }
+    }
+}
+
+faces! {
+    impl [<M: SendMachine<Command: Clone>>] Commands<M>, crate::adapters::blocking::raw::Commands<M> {
+        /// Gives the machine a command, and again after each of its events while it refuses in a way that
+        /// `is_temporary`.
+        ///
+        /// # Errors
+        ///
+        /// Another refusal, or [`CommandError::Gone`].
+        pub async fn command_when(&self, command: M::Command, is_temporary: fn(&M::Error) -> bool) -> Result<(), CommandError<M::Error>> {
+            let given = self.shared.until(Line::Retry, |core, now, _| {
+                if core.is_over() {
+                    return Poll::Ready(Err(CommandError::Gone));
+                }
+                if !core.port.takes_commands() {
+                    return Poll::Pending;
+                }
+                match core.machine().command(now, command.clone()) {
+                    Err(refusal) if is_temporary(&refusal) => Poll::Pending,
+                    given => Poll::Ready(given.map_err(CommandError::Refused)),
+                }
+            });
+            given.await.unwrap_or(Err(CommandError::Gone))
+        }
+    }
+}
+
+impl<M: SendMachine> Commands<M> {
+    /// Shows the machine to `look`; `None` when it panicked.
+    pub fn with_machine<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
+        self.shared.with(|core, _| look(core.peek())).ok()
+    }
+}
+
+faces! {
+    impl [<M: SendMachine>] Events<M>, crate::adapters::blocking::raw::Events<M> {
+        /// Waits for what the machine has to tell. `None` says that nothing will come: the machine is done,
+        /// and what it sent is with the system.
+        pub async fn next(&mut self) -> Option<Notice<M::Event>> {
+            let next = self.shared.until(Line::Event, |core, _, _| {
+                let Core { port, wakes, .. } = core;
+                match port.take(wakes) {
+                    None if port.outcome.is_none() => Poll::Pending,
+                    next => Poll::Ready(next),
+                }
+            });
+            next.await.unwrap_or(None)
+        }
+
+        /// Returns what the machine has told already, if anything.
+        pub fn try_next(&mut self) -> Option<Notice<M::Event>> {
+            let next = self.shared.with(|core, _| {
+                let Core { port, wakes, .. } = core;
+                port.take(wakes)
+            });
+            next.ok().flatten()
+        }
+
+        /// Tells whether nothing will come any more.
+        #[must_use]
+        pub fn is_finished(&self) -> bool {
+            let is_finished = self.shared.with(|core, _| {
+                core.port.events.is_empty() && core.port.outcome.is_some()
+            });
+            is_finished.unwrap_or(true)
+        }
+    }
+}
+
+impl<M: SendMachine> Clone for Commands<M> {
+    fn clone(&self) -> Self {
+        // Behind a panic nobody counts.
+        let _ = self.shared.with(|core, _| core.port.commands += 1);
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<M: SendMachine> Drop for Commands<M> {
+    fn drop(&mut self) {
+        let _ = self.shared.with(|core, now| {
+            core.port.commands -= 1;
+            if core.port.commands > 0 || core.is_over() {
+                return;
+            }
+            let (port, machine, _) = core.parts();
+            if let Some(command) = port.on_drop.take() {
+                // A machine that refuses it is closing already, and nobody is left to be told.
+                let _ = machine.command(now, command);
+            }
+        });
+    }
+}
+
+impl<M: SendMachine> Drop for Events<M> {
+    fn drop(&mut self) {
+        let discarded = self.shared.with(|core, _| {
+            let Core { port, wakes, .. } = core;
+            port.is_received = false;
+            (port.waiting, port.is_full) = (0, false);
+            wakes.first(Line::Command);
+            wakes.all(Line::Retry);
+            core::mem::take(&mut port.events)
+        });
+        // Outside the lock: an event may hold a handle.
+        drop(discarded);
+    }
+}
+
+impl<M: SendMachine> fmt::Debug for Handle<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Handle(..)")
+    }
+}
+
+impl<M: SendMachine> fmt::Debug for Commands<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Commands(..)")
+    }
+}
+
+impl<M: SendMachine> fmt::Debug for Events<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Events(..)")
+    }
+}
+
+/// What can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Line {
+    /// That few enough events wait.
+    Command,
+    /// Any event, after a refusal that is temporary.
+    Retry,
+    Event,
+    Flush,
+    End,
+}
+
+/// Events that wait to be taken, and who is left to take and to command.
+struct RawPort<M: SendMachine> {
+    events: VecDeque<Notice<M::Event>>,
+    /// What the events weigh.
+    waiting: usize,
+    /// As much as the bound waited, and half of it still does.
+    is_full: bool,
+    bound: usize,
+    weigh: fn(&M::Event) -> usize,
+    commands_when_full: bool,
+    on_drop: Option<M::Command>,
+    /// Handles that can give commands.
+    commands: usize,
+    /// Somebody takes events.
+    is_received: bool,
+    /// How the driver ended.
+    outcome: Option<io::Result<()>>,
+}
+
+impl<M: SendMachine> RawPort<M> {
+    const fn takes_commands(&self) -> bool {
+        !self.is_full || self.commands_when_full
+    }
+
+    fn weight_of(&self, notice: &Notice<M::Event>) -> usize {
+        match notice {
+            Notice::Event(event) => (self.weigh)(event),
+            Notice::Detached(_) => 1,
+        }
+    }
+
+    fn put(&mut self, notice: Notice<M::Event>, wakes: &mut Wakes<Line>) {
+        if self.is_received {
+            self.waiting = self.waiting.saturating_add(self.weight_of(&notice));
+            self.is_full |= self.waiting >= self.bound;
+            self.events.push_back(notice);
+            wakes.first(Line::Event);
+        }
+        wakes.all(Line::Retry);
+    }
+
+    fn take(&mut self, wakes: &mut Wakes<Line>) -> Option<Notice<M::Event>> {
+        let notice = self.events.pop_front()?;
+        self.waiting = self.waiting.saturating_sub(self.weight_of(&notice));
+        if self.is_full && self.waiting <= self.bound / 2 {
+            self.is_full = false;
+            wakes.first(Line::Command);
+            wakes.all(Line::Retry);
+        }
+        Some(notice)
+    }
+}
+
+impl<M: SendMachine> Port for RawPort<M> {
+    type Machine = M;
+    type Line = Line;
+
+    fn deliver(&mut self, event: EventOf<Self>, wakes: &mut Wakes<Line>) {
+        self.put(Notice::Event(event), wakes);
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_full
+    }
+
+    fn flushed(&mut self, wakes: &mut Wakes<Line>) {
+        wakes.all(Line::Flush);
+    }
+
+    fn detached(&mut self, stream: DetachedStream, wakes: &mut Wakes<Line>) {
+        self.put(Notice::Detached(stream), wakes);
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.commands == 0
+    }
+
+    fn end(&mut self, _: &mut M, outcome: io::Result<()>) {
+        self.outcome = Some(outcome);
+    }
+}
+
+/// `io::Error` cannot be cloned, and several may wait for the end.
+fn copy_of(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.kind().into(),
+    }
+}

@@ -1,0 +1,325 @@
+//! What an adapter needs of an asynchronous runtime.
+//!
+//! The crate brings two runtimes: tokio (`adapters::tokio`) and threads (`adapters::blocking`). Another one
+//! is supported by implementing [`Runtime`]; all handles then work on it, as none of them has the runtime
+//! as a type parameter.
+
+use alloc::boxed::Box;
+use core::any::Any;
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::net::SocketAddr;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// What kind of socket a [`Source`] is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A TCP connection, or one that is being established.
+    Stream,
+    /// A UDP socket.
+    Datagram,
+    /// A TCP listener.
+    Listener,
+}
+
+/// The direction of an operation on a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a socket has these two directions")]
+pub enum Way {
+    /// Receiving and accepting.
+    In,
+    /// Sending and connecting.
+    Out,
+}
+
+/// What an operation on a socket achieved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "made by every operation")]
+pub struct Moved {
+    /// The result of [`Source::poll_io`]: mostly a number of octets.
+    pub count: usize,
+    /// The next operation in this direction would block, so the readiness of the socket can be cleared.
+    pub drained: bool,
+}
+
+/// The future of a driver, to be run until it ends.
+pub type DriverFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A runtime: clock, timers, tasks and the readiness of sockets.
+///
+/// All methods may be called from any thread.
+pub trait Runtime: Send + Sync + 'static {
+    /// Reads the clock by which the [timers](Self::timer) fire.
+    fn now(&self) -> std::time::Instant;
+
+    /// Makes a timer that fires at `at`, never earlier by the clock of [`now`](Self::now).
+    fn timer(&self, at: std::time::Instant) -> Box<dyn Timer>;
+
+    /// Runs `driver` to its end. Dropping it earlier closes the connection or node that it drives.
+    fn spawn(&self, driver: DriverFuture);
+
+    /// Registers a non-blocking socket.
+    ///
+    /// # Errors
+    ///
+    /// The system or the runtime cannot watch the socket.
+    fn watch(&self, socket: Socket, kind: Kind) -> io::Result<Box<dyn Source>>;
+
+    /// Whether the threads that call handles also send and receive, and leave to the driver what is left.
+    ///
+    /// This saves a switch of threads per message where callers block; where callers are tasks, messages
+    /// are better sent in batches by the driver alone. Default: false.
+    fn callers_drive(&self) -> bool {
+        false
+    }
+}
+
+/// A timer of a [`Runtime`].
+pub trait Timer: Send {
+    /// Makes the timer fire at `at`.
+    fn reset(&mut self, at: std::time::Instant);
+
+    /// Waits until the timer fires.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// A non-blocking socket whose readiness a [`Runtime`] watches.
+///
+/// All polls of one direction use the same waker, that of the driver, though different threads may call.
+pub trait Source: Send + Sync {
+    /// Returns the socket, for its options and addresses.
+    fn socket(&self) -> SockRef<'_>;
+
+    /// Runs `op` while the socket is ready; registers the waker when `op` fails with `WouldBlock`.
+    ///
+    /// `op` may run any number of times and must not block.
+    fn poll_io(
+        &self,
+        cx: &mut Context<'_>,
+        way: Way,
+        op: &mut dyn FnMut(&Socket) -> io::Result<Moved>,
+    ) -> Poll<io::Result<usize>>;
+
+    /// Accepts a connection of a listener. The returned socket is non-blocking.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
+        let mut accepted = None;
+        let accept = &mut |listener: &Socket| {
+            accepted = Some(listener.accept()?);
+            Ok(Moved {
+                count: 1,
+                drained: false,
+            })
+        };
+        ready!(self.poll_io(cx, Way::In, accept))?;
+        let (socket, remote) = accepted.ok_or(io::ErrorKind::WouldBlock)?;
+        socket.set_nonblocking(true)?;
+        let remote = remote.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        Poll::Ready(Ok((socket, remote)))
+    }
+
+    /// Takes the socket out of the runtime.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot deregister it; the socket is closed then.
+    fn into_socket(self: Box<Self>) -> io::Result<Socket>;
+}
+
+/// A byte stream that a driver can own: TCP, TLS over it, a pipe, a serial line.
+///
+/// The methods that poll have the contracts of [`Read`](io::Read) and [`Write`](io::Write), except that
+/// they register the waker and return `Pending` where those block.
+pub trait ByteStream: Send + 'static {
+    /// Reads into `buffer` and returns how many octets were read; 0 is the end of the stream.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes from `octets` and returns how many octets were taken.
+    fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Waits until everything written is with the system.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Flushes and ends the sending direction: FIN, or `close_notify` and FIN.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Makes the stream end by RST when it is dropped, if it can.
+    fn reset(&mut self) {}
+
+    /// Turns the stream into a value that can be cast to its type.
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
+}
+
+impl ByteStream for Box<dyn ByteStream> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_read(cx, buffer)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        (**self).poll_write(cx, octets)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_shutdown(cx)
+    }
+
+    fn reset(&mut self) {
+        (**self).reset();
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        (*self).into_any()
+    }
+}
+
+/// A TCP connection as a [`ByteStream`].
+pub struct TcpIo {
+    source: Box<dyn Source>,
+}
+
+impl TcpIo {
+    /// Registers a connected, non-blocking socket with `runtime`.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot watch it.
+    pub fn new(runtime: &dyn Runtime, socket: Socket) -> io::Result<Self> {
+        let source = runtime.watch(socket, Kind::Stream)?;
+        Ok(Self { source })
+    }
+
+    /// Returns the socket, for its options and addresses.
+    #[must_use]
+    pub fn socket(&self) -> SockRef<'_> {
+        self.source.socket()
+    }
+
+    /// Connects to `remote`.
+    ///
+    /// # Errors
+    ///
+    /// The connection is refused or times out, or the runtime cannot watch the socket.
+    pub async fn connect(runtime: &dyn Runtime, remote: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(remote),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        let stream = Self::begin(runtime, socket, remote)?;
+        poll_fn(|cx| stream.poll_connected(cx)).await?;
+        Ok(stream)
+    }
+
+    /// Begins to connect `socket`; [`poll_connected`](Self::poll_connected) follows.
+    pub(crate) fn begin(
+        runtime: &dyn Runtime,
+        socket: Socket,
+        remote: SocketAddr,
+    ) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        match socket.connect(&remote.into()) {
+            Err(error) if !is_in_progress(&error) => Err(error),
+            Ok(()) | Err(_) => Self::new(runtime, socket),
+        }
+    }
+
+    /// Waits until the connection is established.
+    pub(crate) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let check = &mut |socket: &Socket| {
+            if let Some(error) = socket.take_error()? {
+                return Err(error);
+            }
+            match socket.peer_addr() {
+                Ok(_) => Ok(Moved {
+                    count: 0,
+                    drained: false,
+                }),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                Err(error) => Err(error),
+            }
+        };
+        self.source.poll_io(cx, Way::Out, check).map_ok(drop)
+    }
+
+    /// Takes the socket out of the runtime; it stays non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot deregister it.
+    pub fn into_std(self) -> io::Result<TcpStream> {
+        Ok(self.source.into_socket()?.into())
+    }
+}
+
+fn is_in_progress(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let is_started = error.raw_os_error() == Some(IN_PROGRESS);
+    #[cfg(not(unix))]
+    let is_started = false;
+    is_started || error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// `EINPROGRESS`, for which `std` has no stable kind.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const IN_PROGRESS: i32 = 115;
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+const IN_PROGRESS: i32 = 36;
+
+impl ByteStream for TcpIo {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = &mut |mut socket: &Socket| {
+            let count = socket.read(buffer)?;
+            Ok(Moved {
+                count,
+                // The end of the stream stays readable.
+                drained: count > 0 && count < buffer.len(),
+            })
+        };
+        self.source.poll_io(cx, Way::In, read)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let write = &mut |mut socket: &Socket| {
+            let count = socket.write(octets)?;
+            Ok(Moved {
+                count,
+                drained: count < octets.len(),
+            })
+        };
+        self.source.poll_io(cx, Way::Out, write)
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.socket().shutdown(Shutdown::Write))
+    }
+
+    fn reset(&mut self) {
+        // A socket that refuses the option is closed by FIN.
+        let _ = self.socket().set_linger(Some(core::time::Duration::ZERO));
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+}
+
+impl fmt::Debug for TcpIo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TcpIo(..)")
+    }
+}

@@ -1,0 +1,325 @@
+//! The sockets of a machine on [`Path`]s: UDP sockets, TCP listeners and TCP connections.
+//!
+//! | what | cue | path |
+//! |---|---|---|
+//! | a UDP socket or listener from the start | [`Link::Up`] | [`Path::socket`] |
+//! | a connection from the start, or accepted | [`Link::Up`] | [`Path::tcp`]; accepted ones keep the listener's local address |
+//! | [`Ask::Open`] done | [`Link::Opened`] | as asked, with the real local port |
+//! | [`Ask::Open`] failed, or its tag or path is taken | [`Link::Failed`] | as asked |
+//! | a connection or a UDP socket broke | [`Link::Down`] | its own |
+//! | a connection or a UDP socket would block, and later takes more | [`Link::Full`], [`Link::Free`] | its own |
+//!
+//! A path has one life: nothing is told of it after `Down`, nor after `Detach`, `Close`, `Abort` or the
+//! `Cancel` of its tag. A connection stays until the machine is done with it, even when both sides have sent
+//! FIN. What was written before `Close`, or before the machine was done, is sent.
+//!
+//! TCP sockets that the machine asks for have `SO_REUSEADDR` and, on Unix, `SO_REUSEPORT`: connections can
+//! be made from the port of a listener. UDP sockets have neither and share their port with nobody.
+//!
+//! The errors of UDP that anybody can cause from afar (`ECONNREFUSED`, `ECONNRESET`, `EMSGSIZE`) are counted
+//! in [`SocketStats`] and end nothing, and so is every error of sending a datagram. A UDP
+//! socket is down after 64 other errors in a row.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+use core::num::NonZeroUsize;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::io;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+
+use socket2::{Domain, Protocol, Type};
+
+use super::cause::cause_of_failure;
+use super::runtime::{ByteStream, Kind, Runtime, TcpIo};
+use super::scratch::with_recv_buffers;
+use super::table::{DatagramIo, Opener, Socket, Table, cause_of_connect};
+pub use super::table::{SocketCounters, SocketStats};
+use super::udp::{AsyncSocket, UdpOptions};
+#[cfg(doc)]
+use crate::{Ask, Link};
+use crate::{Cause, Path, Proto, Transmit};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// The sockets that a machine has from the start.
+#[derive(Default)]
+pub struct Sockets {
+    sockets: Vec<(Path, Added)>,
+    udp: UdpOptions,
+    counters: Arc<SocketCounters>,
+}
+
+enum Added {
+    Udp(UdpSocket),
+    Listener(TcpListener),
+    Stream(TcpStream),
+}
+
+impl Sockets {
+    /// Returns no sockets: the machine asks for all it needs.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how UDP sockets are set up, both those added and those asked for.
+    pub const fn set_udp_options(&mut self, options: UdpOptions) {
+        self.udp = options;
+    }
+
+    /// Adds a bound UDP socket and returns its path.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell its address, or another socket was added under it (`AddrInUse`).
+    pub fn add_udp(&mut self, socket: UdpSocket) -> io::Result<Path> {
+        let path = Path::socket(Proto::Udp, socket.local_addr()?);
+        self.add(path, Added::Udp(socket))
+    }
+
+    /// Adds a listener and returns its path. Connections that it accepts get `TCP_NODELAY`.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_udp`](Self::add_udp).
+    pub fn add_listener(&mut self, listener: TcpListener) -> io::Result<Path> {
+        let path = Path::socket(Proto::Tcp, listener.local_addr()?);
+        self.add(path, Added::Listener(listener))
+    }
+
+    /// Adds an established connection and returns its path.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_udp`](Self::add_udp).
+    pub fn add_stream(&mut self, stream: TcpStream) -> io::Result<Path> {
+        let path = Path::tcp(stream.local_addr()?, stream.peer_addr()?);
+        self.add(path, Added::Stream(stream))
+    }
+
+    /// Returns the counters of all sockets, which can be read while the machine is driven.
+    #[must_use]
+    pub fn counters(&self) -> Arc<SocketCounters> {
+        Arc::clone(&self.counters)
+    }
+
+    fn add(&mut self, path: Path, socket: Added) -> io::Result<Path> {
+        if self.sockets.iter().any(|(taken, _)| *taken == path) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        self.sockets.push((path, socket));
+        Ok(path)
+    }
+
+    /// Has `runtime` watch all of them.
+    pub(super) fn into_table(
+        self,
+        runtime: &Arc<dyn Runtime>,
+        linger: Duration,
+    ) -> io::Result<Table<Path>> {
+        let Self {
+            sockets,
+            udp,
+            counters,
+        } = self;
+        let opener = PathOpener {
+            runtime: Arc::clone(runtime),
+            udp,
+            counters: Arc::clone(&counters),
+        };
+        let mut added = Vec::with_capacity(sockets.len());
+        for (path, socket) in sockets {
+            let socket = match socket {
+                Added::Udp(socket) => opener.udp(path, socket)?,
+                Added::Listener(listener) => opener.listener(listener.into())?,
+                Added::Stream(stream) => {
+                    let stream = opener.stream(stream.into())?;
+                    Socket::stream(stream, linger)
+                }
+            };
+            added.push((path, socket));
+        }
+        let mut table = Table::new(Box::new(opener), linger, counters);
+        for (path, socket) in added {
+            table.add(path, socket);
+        }
+        Ok(table)
+    }
+}
+
+impl fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let paths = self.sockets.iter().map(|(path, _)| path);
+        f.debug_set().entries(paths).finish()
+    }
+}
+
+/// Opens sockets on paths.
+struct PathOpener {
+    runtime: Arc<dyn Runtime>,
+    udp: UdpOptions,
+    counters: Arc<SocketCounters>,
+}
+
+impl PathOpener {
+    fn udp(&self, path: Path, socket: UdpSocket) -> io::Result<Socket<Path>> {
+        let mut socket = AsyncSocket::new(&*self.runtime, socket, &self.udp)?;
+        socket.count_in(&self.counters.udp);
+        Ok(Socket::datagrams(PathSocket {
+            local: path.local,
+            socket,
+        }))
+    }
+
+    fn listener(&self, listener: socket2::Socket) -> io::Result<Socket<Path>> {
+        listener.set_nonblocking(true)?;
+        let source = self.runtime.watch(listener, Kind::Listener)?;
+        Ok(Socket::listener(source))
+    }
+
+    fn stream(&self, stream: socket2::Socket) -> io::Result<Box<dyn ByteStream>> {
+        stream.set_nonblocking(true)?;
+        Ok(Box::new(TcpIo::new(&*self.runtime, stream)?))
+    }
+
+    fn bind_udp(&self, asked: Path) -> io::Result<(Path, Socket<Path>)> {
+        let socket = new_socket(asked.local, Type::DGRAM, Protocol::UDP)?;
+        socket.bind(&asked.local.into())?;
+        let path = with_port(asked, &socket)?;
+        Ok((path, self.udp(path, socket.into())?))
+    }
+
+    /// Listens on a TCP port, from which connections can be made too.
+    fn listen(&self, asked: Path) -> io::Result<(Path, Socket<Path>)> {
+        let socket = new_tcp(asked.local)?;
+        socket.bind(&asked.local.into())?;
+        socket.listen(BACKLOG)?;
+        let path = with_port(asked, &socket)?;
+        Ok((path, self.listener(socket)?))
+    }
+
+    /// Prepares a connection. It is bound even to port 0: the machine is told the port that it has.
+    fn prepare(asked: Path) -> io::Result<(Path, socket2::Socket)> {
+        let socket = new_tcp(asked.local)?;
+        socket.bind(&asked.local.into())?;
+        without_delay(&socket);
+        let path = with_port(asked, &socket)?;
+        Ok((path, socket))
+    }
+}
+
+impl Opener<Path> for PathOpener {
+    fn open(&mut self, asked: Path) -> Result<(Path, Socket<Path>), Cause> {
+        let opened = match asked.proto {
+            Proto::Udp => self.bind_udp(asked),
+            Proto::Tcp if asked.is_socket() => self.listen(asked),
+            Proto::Tcp => {
+                let (path, socket) =
+                    Self::prepare(asked).map_err(|error| cause_of_failure(&error))?;
+                let connecting = TcpIo::begin(&*self.runtime, socket, path.remote);
+                let connecting = connecting.map_err(|error| cause_of_connect(&error))?;
+                return Ok((path, Socket::Connecting(Some(connecting))));
+            }
+        };
+        opened.map_err(|error| cause_of_failure(&error))
+    }
+
+    fn accept(
+        &mut self,
+        listener: Path,
+        socket: socket2::Socket,
+        remote: SocketAddr,
+    ) -> io::Result<(Path, Box<dyn ByteStream>)> {
+        without_delay(&socket);
+        Ok((Path::tcp(listener.local, remote), self.stream(socket)?))
+    }
+}
+
+/// A UDP socket and the address that the machine knows it by.
+struct PathSocket {
+    local: SocketAddr,
+    socket: AsyncSocket,
+}
+
+impl DatagramIo<Path> for PathSocket {
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        tx: &Transmit<Path>,
+        sent: &mut usize,
+    ) -> Poll<()> {
+        self.socket.poll_send(cx, tx, sent)
+    }
+
+    fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        each: &mut dyn FnMut(Path, &[u8], NonZeroUsize),
+    ) -> Poll<io::Result<usize>> {
+        let Self { local, socket } = self;
+        with_recv_buffers(|buffers| {
+            socket.poll_receive_batch(cx, buffers, |from, octets, size| {
+                each(Path::udp(*local, from.remote), octets, size);
+            })
+        })
+    }
+}
+
+/// Returns `path` with the local port that `socket` has. The address stays as asked, with its scope.
+fn with_port(path: Path, socket: &socket2::Socket) -> io::Result<Path> {
+    let real = socket.local_addr()?.as_socket();
+    let port = real.map_or(path.local.port(), |real| real.port());
+    Ok(on_port(path, port))
+}
+
+fn on_port(path: Path, port: u16) -> Path {
+    let mut local = path.local;
+    local.set_port(port);
+    Path { local, ..path }
+}
+
+fn new_tcp(local: SocketAddr) -> io::Result<socket2::Socket> {
+    let socket = new_socket(local, Type::STREAM, Protocol::TCP)?;
+    socket.set_reuse_address(true)?;
+    // Beside a listener Linux refuses a bind with the first option alone.
+    #[cfg(all(
+        unix,
+        not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+    ))]
+    socket.set_reuse_port(true)?;
+    Ok(socket)
+}
+
+fn new_socket(local: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(local), kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    if local.is_ipv6() {
+        // Systems differ in the default, and with the other one a machine cannot hold the IPv4 socket of
+        // the same port beside it.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// Machines write whole messages, and Nagle's algorithm would hold back the last segment of each.
+fn without_delay(socket: &socket2::Socket) {
+    // A socket without the option works all the same.
+    let _ = socket.set_tcp_nodelay(true);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_its_real_port_keeps_the_scope_of_its_address() {
+        let asked = Path::socket(Proto::Udp, "[fe80::1%3]:0".parse().unwrap());
+
+        assert_eq!(on_port(asked, 7).local, "[fe80::1%3]:7".parse().unwrap());
+    }
+}

@@ -1,0 +1,205 @@
+//! Threads as a [`Runtime`]: callers block, and one thread in the background runs what they leave.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::future::Future;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker, ready};
+use core::time::Duration;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{LazyLock, OnceLock};
+use std::thread::{self, Thread};
+use std::thread_local;
+
+use alloc::task::Wake;
+use async_executor::Executor;
+use async_io::Async;
+use core::sync::atomic::{AtomicBool, Ordering};
+use socket2::{SockRef, Socket};
+
+use super::Clock;
+use super::runtime::{DriverFuture, Kind, Moved, Runtime, Source, Timer, Way};
+
+/// Returns the runtime of all blocking handles. Its thread starts with the first driver.
+#[must_use]
+pub fn runtime() -> Arc<dyn Runtime> {
+    static RUNTIME: LazyLock<Arc<dyn Runtime>> = LazyLock::new(|| Arc::new(Threads));
+    Arc::clone(&RUNTIME)
+}
+
+struct Threads;
+
+/// The executor of all drivers.
+static DRIVERS: Executor<'static> = Executor::new();
+
+impl Runtime for Threads {
+    fn now(&self) -> std::time::Instant {
+        Clock::system_now()
+    }
+
+    fn timer(&self, at: std::time::Instant) -> Box<dyn Timer> {
+        Box::new(async_io::Timer::at(at))
+    }
+
+    fn spawn(&self, driver: DriverFuture) {
+        static THREAD: OnceLock<()> = OnceLock::new();
+        DRIVERS.spawn(driver).detach();
+        THREAD.get_or_init(|| {
+            let run = || loop {
+                // A driver that panics ends its own connection alone.
+                let forever = AssertUnwindSafe(DRIVERS.run(core::future::pending::<()>()));
+                let _ = catch_unwind(|| async_io::block_on({ forever }.0));
+            };
+            // Should the system refuse a thread, callers still drive as far as they can.
+            let _ = thread::Builder::new()
+                .name("farlink driver".into())
+                .spawn(run);
+        });
+    }
+
+    fn watch(&self, socket: Socket, _: Kind) -> io::Result<Box<dyn Source>> {
+        Ok(Box::new(Watched {
+            socket: Async::new_nonblocking(socket)?,
+            drained: [const { AtomicBool::new(false) }; 2],
+        }))
+    }
+
+    fn callers_drive(&self) -> bool {
+        true
+    }
+}
+
+impl Timer for async_io::Timer {
+    fn reset(&mut self, at: std::time::Instant) {
+        self.set_at(at);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        core::pin::Pin::new(self).poll(cx).map(drop)
+    }
+}
+
+struct Watched {
+    socket: Async<Socket>,
+    /// Whether the next operation in either direction would block.
+    drained: [AtomicBool; 2],
+}
+
+impl Source for Watched {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.socket.get_ref())
+    }
+
+    fn poll_io(
+        &self,
+        cx: &mut Context<'_>,
+        way: Way,
+        op: &mut dyn FnMut(&Socket) -> io::Result<Moved>,
+    ) -> Poll<io::Result<usize>> {
+        let [drained_in, drained_out] = &self.drained;
+        let drained = match way {
+            Way::In => drained_in,
+            Way::Out => drained_out,
+        };
+        loop {
+            if drained.load(Ordering::Relaxed) {
+                ready!(match way {
+                    Way::In => self.socket.poll_readable(cx),
+                    Way::Out => self.socket.poll_writable(cx),
+                })?;
+                drained.store(false, Ordering::Relaxed);
+            }
+            match op(self.socket.get_ref()) {
+                Ok(moved) => {
+                    drained.store(moved.drained, Ordering::Relaxed);
+                    return Poll::Ready(Ok(moved.count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drained.store(true, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn into_socket(self: Box<Self>) -> io::Result<Socket> {
+        self.socket.into_inner()
+    }
+}
+
+/// Waits for `future` in the calling thread.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let parker = Parker::of_thread();
+    let waker = Waker::from(Arc::clone(&parker));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return result;
+        }
+        parker.park(None);
+    }
+}
+
+/// Waits for `future` in the calling thread, at most for `limit`.
+pub(crate) fn block_on_timeout<T>(
+    future: impl Future<Output = T>,
+    limit: Duration,
+) -> io::Result<T> {
+    let parker = Parker::of_thread();
+    let waker = Waker::from(Arc::clone(&parker));
+    let until = Clock::system_now().checked_add(limit);
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Ok(result);
+        }
+        let left = until.map(|until| until.saturating_duration_since(Clock::system_now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        parker.park(left);
+    }
+}
+
+/// Lets a thread sleep until its waker is called.
+struct Parker {
+    thread: Thread,
+    is_woken: AtomicBool,
+}
+
+impl Parker {
+    fn of_thread() -> Arc<Self> {
+        thread_local! {
+            static PARKER: Arc<Parker> = Arc::new(Parker {
+                thread: thread::current(),
+                is_woken: AtomicBool::new(false),
+            });
+        }
+        PARKER.with(Arc::clone)
+    }
+
+    fn park(&self, limit: Option<Duration>) {
+        if !self.is_woken.swap(false, Ordering::AcqRel) {
+            match limit {
+                Some(limit) => thread::park_timeout(limit),
+                None => thread::park(),
+            }
+            // Whoever slept looks next, so what was called meanwhile is seen.
+            self.is_woken.swap(false, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.is_woken.swap(true, Ordering::AcqRel) {
+            self.thread.unpark();
+        }
+    }
+}

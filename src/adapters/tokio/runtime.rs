@@ -1,0 +1,195 @@
+//! Tokio as a [`Runtime`].
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::any::Any;
+use core::fmt;
+use core::future::Future as _;
+use core::net::SocketAddr;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::io;
+
+use socket2::{SockRef, Socket};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::runtime::Handle;
+use tokio::task::coop::unconstrained;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::adapters::runtime::{
+    ByteStream, DriverFuture, Kind, Moved, Runtime, Source, Timer, Way,
+};
+
+/// Returns the tokio runtime that the caller is in.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime. I/O and time have to be enabled in it.
+#[must_use]
+pub fn runtime() -> Arc<dyn Runtime> {
+    Arc::new(TokioRuntime {
+        handle: Handle::current(),
+    })
+}
+
+struct TokioRuntime {
+    handle: Handle,
+}
+
+impl Runtime for TokioRuntime {
+    fn now(&self) -> std::time::Instant {
+        // A test that pauses tokio's clock must see machine and timers agree.
+        let _context = self.handle.enter();
+        Instant::now().into_std()
+    }
+
+    fn timer(&self, at: std::time::Instant) -> Box<dyn Timer> {
+        let _context = self.handle.enter();
+        Box::new(TokioTimer(Box::pin(sleep_until(Instant::from_std(at)))))
+    }
+
+    fn spawn(&self, driver: DriverFuture) {
+        // A driver yields by itself. With tokio's budget spent, a socket that is ready would seem full.
+        drop(self.handle.spawn(unconstrained(driver)));
+    }
+
+    fn watch(&self, socket: Socket, kind: Kind) -> io::Result<Box<dyn Source>> {
+        let _context = self.handle.enter();
+        Ok(match kind {
+            Kind::Stream => Box::new(TcpStream::from_std(socket.into())?),
+            Kind::Datagram => Box::new(UdpSocket::from_std(socket.into())?),
+            Kind::Listener => Box::new(TcpListener::from_std(socket.into())?),
+        })
+    }
+}
+
+struct TokioTimer(Pin<Box<Sleep>>);
+
+impl Timer for TokioTimer {
+    fn reset(&mut self, at: std::time::Instant) {
+        self.0.as_mut().reset(Instant::from_std(at));
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// A socket of tokio's whose readiness can be polled and used up.
+macro_rules! source {
+    ($socket:ty, $read_ready:ident, $write_ready:ident) => {
+        impl Source for $socket {
+            fn socket(&self) -> SockRef<'_> {
+                SockRef::from(self)
+            }
+
+            fn poll_io(
+                &self,
+                cx: &mut Context<'_>,
+                way: Way,
+                op: &mut dyn FnMut(&Socket) -> io::Result<Moved>,
+            ) -> Poll<io::Result<usize>> {
+                loop {
+                    let interest = match way {
+                        Way::In => {
+                            ready!(self.$read_ready(cx))?;
+                            Interest::READABLE
+                        }
+                        Way::Out => {
+                            ready!(self.$write_ready(cx))?;
+                            Interest::WRITABLE
+                        }
+                    };
+                    let socket = SockRef::from(self);
+                    let mut drained = None;
+                    let done = self.try_io(interest, || {
+                        let moved = op(&socket)?;
+                        if moved.drained {
+                            // Tokio clears the readiness by this error alone, and never a closed state.
+                            drained = Some(moved.count);
+                            return Err(io::ErrorKind::WouldBlock.into());
+                        }
+                        Ok(moved.count)
+                    });
+                    match (done, drained) {
+                        (_, Some(count)) => return Poll::Ready(Ok(count)),
+                        (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        (done, None) => return Poll::Ready(done),
+                    }
+                }
+            }
+
+            fn into_socket(self: Box<Self>) -> io::Result<Socket> {
+                Ok((*self).into_std()?.into())
+            }
+        }
+    };
+}
+
+source!(TcpStream, poll_read_ready, poll_write_ready);
+source!(UdpSocket, poll_recv_ready, poll_send_ready);
+
+impl Source for TcpListener {
+    fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+
+    fn poll_io(
+        &self,
+        _: &mut Context<'_>,
+        _: Way,
+        _: &mut dyn FnMut(&Socket) -> io::Result<Moved>,
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
+        let (stream, remote) = ready!(Self::poll_accept(self, cx))?;
+        Poll::Ready(Ok((stream.into_std()?.into(), remote)))
+    }
+
+    fn into_socket(self: Box<Self>) -> io::Result<Socket> {
+        Ok((*self).into_std()?.into())
+    }
+}
+
+/// Any stream of tokio's as a [`ByteStream`]: TLS, a pipe, a serial line.
+pub struct TokioIo<S>(pub S);
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for TokioIo<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, octets)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn reset(&mut self) {
+        if let Some(stream) = (&self.0 as &dyn Any).downcast_ref::<TcpStream>() {
+            // A socket that refuses the option is closed by FIN.
+            let _ = stream.set_zero_linger();
+        }
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        Box::new(self.0)
+    }
+}
+
+impl<S> fmt::Debug for TokioIo<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokioIo(..)")
+    }
+}

@@ -1,0 +1,168 @@
+//! One UDP socket that takes and gives batches, whose readiness a runtime watches.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+use core::net::SocketAddr;
+use core::num::NonZeroUsize;
+use core::task::{Context, Poll};
+use std::io;
+use std::net::UdpSocket;
+
+use socket2::{SockRef, Socket};
+
+use super::offload::Offload;
+use super::socket::singly;
+use super::stats::UdpCounters;
+use super::{BufferSizes, RecvBuffers, UdpOptions, UdpStats};
+use crate::adapters::runtime::{Kind, Moved, Runtime, Source, Way};
+use crate::{Path, Transmit};
+
+/// A bound UDP socket on a [`Runtime`] that takes and gives batches.
+pub struct AsyncSocket {
+    source: Box<dyn Source>,
+    offload: Offload,
+}
+
+impl AsyncSocket {
+    /// Takes a bound socket, makes it non-blocking and has `runtime` watch it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::new`](super::Socket::new), or the runtime cannot watch it.
+    pub fn new(runtime: &dyn Runtime, socket: UdpSocket, options: &UdpOptions) -> io::Result<Self> {
+        let offload = Offload::new(&SockRef::from(&socket), options)?;
+        let source = runtime.watch(socket.into(), Kind::Datagram)?;
+        Ok(Self { source, offload })
+    }
+
+    /// Sends what of `tx` lies behind its first `sent` datagrams, moves `sent` on, and sets it to 0 once all
+    /// of it was given to the system. What the system refuses to send is counted and left out.
+    ///
+    /// `Pending` means that the socket is full; the waker is called once it takes more.
+    pub fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        tx: &Transmit<Path>,
+        sent: &mut usize,
+    ) -> Poll<()> {
+        let Some(to) = tx.to() else {
+            return Poll::Ready(());
+        };
+        let batch = (tx.octets(), tx.segment_size());
+        self.poll_send_to(cx, to.remote, batch, sent)
+    }
+
+    /// Sends like [`poll_send`](Self::poll_send): octets, in datagrams of a size.
+    pub(crate) fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        to: SocketAddr,
+        (octets, size): (&[u8], usize),
+        sent: &mut usize,
+    ) -> Poll<()> {
+        let send = &mut |socket: &Socket| {
+            self.offload.send(socket, to, (octets, size), sent)?;
+            Ok(Moved {
+                count: 0,
+                drained: false,
+            })
+        };
+        match self.source.poll_io(cx, Way::Out, send) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(_)) => {}
+            // The runtime has ended, and nothing will be sent again.
+            Poll::Ready(Err(_)) => {
+                let count = octets.len().div_ceil(size.max(1));
+                self.offload.count_unsent(count.saturating_sub(*sent));
+            }
+        }
+        *sent = 0;
+        Poll::Ready(())
+    }
+
+    /// Receives what one system call gives, and shows `each` datagram with the path it came on.
+    ///
+    /// Returns how many there were, at least one unless only errors of the network were read.
+    ///
+    /// # Errors
+    ///
+    /// The system's own, when the socket is not usable. What the network reported is counted and is no error.
+    pub fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut RecvBuffers,
+        each: impl FnMut(Path, &[u8]),
+    ) -> Poll<io::Result<usize>> {
+        self.poll_receive_batch(cx, buffers, singly(each))
+    }
+
+    /// Receives like [`poll_receive`](Self::poll_receive), and shows batches as
+    /// [`Machine::receive_batch`](crate::Machine::receive_batch) takes them: datagrams back to back, and the
+    /// length of all but the last. An empty datagram is a batch of its own.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn poll_receive_batch(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut RecvBuffers,
+        mut each: impl FnMut(Path, &[u8], NonZeroUsize),
+    ) -> Poll<io::Result<usize>> {
+        let local = self.local_addr();
+        let each = &mut |from, octets: &[u8], size| each(Path::udp(local, from), octets, size);
+        let receive = &mut |socket: &Socket| {
+            let (count, drained) = self.offload.receive(socket, buffers, each)?;
+            Ok(Moved { count, drained })
+        };
+        self.source.poll_io(cx, Way::In, receive)
+    }
+
+    /// Returns what the socket is bound to.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.offload.local()
+    }
+
+    /// Returns the sizes of the buffers that the system granted.
+    #[must_use]
+    pub const fn buffer_sizes(&self) -> BufferSizes {
+        self.offload.sizes()
+    }
+
+    /// Returns what was counted so far.
+    #[must_use]
+    pub fn stats(&self) -> UdpStats {
+        self.counters().stats()
+    }
+
+    /// Returns the counters, which outlive the socket.
+    pub(crate) const fn counters(&self) -> &Arc<UdpCounters> {
+        self.offload.counters()
+    }
+
+    /// Counts in `counters` from here on, which several sockets may share.
+    pub(crate) fn count_in(&mut self, counters: &Arc<UdpCounters>) {
+        self.offload.count_in(Arc::clone(counters));
+    }
+
+    /// Takes the socket out of the runtime. It gives datagrams one by one again and stays non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot deregister it; the socket is closed then.
+    pub fn into_std(self) -> io::Result<UdpSocket> {
+        let socket = self.source.into_socket()?;
+        Offload::release(&socket);
+        Ok(socket.into())
+    }
+}
+
+impl fmt::Debug for AsyncSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncSocket")
+            .field("offload", &self.offload)
+            .finish_non_exhaustive()
+    }
+}

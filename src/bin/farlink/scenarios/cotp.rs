@@ -1,0 +1,348 @@
+//! Scenarios of COTP.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use farlink::Cause;
+use farlink::cotp::{
+    Command, Config, Connection, ConnectionEnd, EndReason, Error, Event, Policy, Selector,
+    TpduLabels, TpduSize, event_label,
+};
+use farlink::sim::{Chunks, Host, StreamLine, World};
+
+use super::{Scenario, command, pattern, until};
+
+/// ISO transport over TCP (RFC 1006).
+const PORT: u16 = 102;
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "cotp-hello",
+        summary: "a handshake, messages there and back, and a close in good order",
+        port: PORT,
+        play: hello,
+    },
+    Scenario {
+        name: "cotp-refused",
+        summary: "a call for a selector that nobody has, and the refusal",
+        port: PORT,
+        play: refused,
+    },
+    Scenario {
+        name: "cotp-silent",
+        summary: "a peer that never answers the call, and the timer for that",
+        port: PORT,
+        play: silent,
+    },
+    Scenario {
+        name: "cotp-far",
+        summary: "twelve minutes to Mars, twelve back, and one octet at a time",
+        port: PORT,
+        play: far,
+    },
+    Scenario {
+        name: "cotp-reset",
+        summary: "a peer that is cut off in the middle of a message",
+        port: PORT,
+        play: reset,
+    },
+    Scenario {
+        name: "cotp-slow-reader",
+        summary: "a peer that reads nothing for a while, and queues that fill up",
+        port: PORT,
+        play: slow_reader,
+    },
+];
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A scenario that takes longer has gone wrong.
+const BOUND: Duration = Duration::from_secs(24 * 3600);
+
+type Peer = Host<Connection>;
+
+fn hello(world: &mut World) -> Result<String, String> {
+    let small = TpduSize::from_octets(2048).unwrap_or(TpduSize::ISO);
+    let config = Config {
+        tpdu_size: small,
+        ..Config::initiator(Some(selector(0x0100)), Some(selector(0x0102)))
+    };
+    let pair = Pair::make(world, ["client", "server"], config, only(0x0102))?;
+    pair.join(world, StreamLine::delayed(20 * MILLI))?;
+    for len in [5, 5000] {
+        pair.exchange(world, &pattern(len))?;
+    }
+    pair.close(world)
+}
+
+fn refused(world: &mut World) -> Result<String, String> {
+    let config = Config::initiator(Some(selector(0x0100)), Some(selector(0x0303)));
+    let pair = Pair::make(world, ["client", "server"], config, only(0x0102))?;
+    world.connect(pair.client, pair.server, StreamLine::delayed(20 * MILLI));
+    pair.end(world)?;
+    let end = failure(world, pair.client)?;
+    match &end.reason {
+        EndReason::Refused(_) => Ok(format!("the client was told: {end}")),
+        _ => Err(format!("the client was not refused, but: {end}")),
+    }
+}
+
+fn silent(world: &mut World) -> Result<String, String> {
+    let config = Config::initiator(Some(selector(0x0100)), Some(selector(0x0102)));
+    let server = Config::responder(Policy::Ask);
+    let pair = Pair::make(world, ["client", "server"], config, server)?;
+    // Until the application answers, the machine need not read on.
+    world.allow_unread(pair.server, |()| true);
+    world.connect(pair.client, pair.server, StreamLine::delayed(20 * MILLI));
+    pair.end(world)?;
+    let end = failure(world, pair.client)?;
+    match &end.reason {
+        EndReason::NoConfirm(_) => Ok(format!("the client gave up: {end}")),
+        _ => Err(format!("the client did not give up, but: {end}")),
+    }
+}
+
+fn far(world: &mut World) -> Result<String, String> {
+    let patient = |config: Config| Config {
+        answer_timeout: Some(60 * MINUTE),
+        request_timeout: Some(60 * MINUTE),
+        drain_timeout: 60 * MINUTE,
+        close_timeout: 60 * MINUTE,
+        ..config
+    };
+    let earth = Config::initiator(Some(selector(0x0001)), Some(selector(0x0004)));
+    let line = StreamLine {
+        delay: 12 * MINUTE,
+        chunks: Chunks::Fixed(1),
+        ..StreamLine::default()
+    };
+    let names = ["earth", "mars"];
+    let pair = Pair::make(world, names, patient(earth), patient(only(0x0004)))?;
+    pair.join(world, line)?;
+    pair.exchange(world, &pattern(19))?;
+    pair.close(world)
+}
+
+fn reset(world: &mut World) -> Result<String, String> {
+    let config = Config::initiator(Some(selector(0x0100)), Some(selector(0x0102)));
+    let line = StreamLine {
+        delay: 20 * MILLI,
+        rate: Some(1_000_000),
+        ..StreamLine::default()
+    };
+    let pair = Pair::make(world, ["client", "server"], config, only(0x0102))?;
+    pair.join(world, line)?;
+    send(world, pair.client, pattern(100_000))?;
+    world.run_for(300 * MILLI);
+    world.note(pair.server, "the script cuts the stream off");
+    world.reset(pair.server, ());
+    pair.end(world)?;
+    let ends = [closure(world, pair.client)?, closure(world, pair.server)?];
+    if !ends
+        .iter()
+        .all(|end| end.reason == EndReason::Link(Cause::Reset))
+    {
+        let [client, server] = ends;
+        return Err(format!("the ends say \"{client}\" and \"{server}\""));
+    }
+    let [_, server] = ends;
+    match server.incomplete {
+        0 => Err("the server had no part of the message".into()),
+        octets => Ok(format!(
+            "both ends heard of the reset, and the server dropped {octets} octets"
+        )),
+    }
+}
+
+fn slow_reader(world: &mut World) -> Result<String, String> {
+    const MESSAGES: usize = 24;
+    let config = Config {
+        send_queue: 16 << 10,
+        message_limit: 8 << 10,
+        ..Config::initiator(Some(selector(0x0100)), Some(selector(0x0102)))
+    };
+    let line = StreamLine {
+        delay: 20 * MILLI,
+        jitter: MILLI,
+        rate: Some(10_000_000),
+        window: Some(16 << 10),
+        ..StreamLine::default()
+    };
+    let pair = Pair::make(world, ["client", "server"], config, only(0x0102))?;
+    pair.join(world, line)?;
+    let server = pair.server;
+    world.note(server, "the application stops reading");
+    world.stop_reading(server);
+    world.at(world.now() + 30 * SECOND, move |world| {
+        world.note(server, "the application reads again");
+        world.resume_reading(server);
+    });
+    let refusals = pour(world, pair.client, MESSAGES)?;
+    until(world, BOUND, "the last message", |world| {
+        received(world, server).count() == MESSAGES
+    })?;
+    if received(world, server).any(|message| *message != pattern(2000)) {
+        return Err("a message was not received as it was sent".into());
+    }
+    if refusals == 0 {
+        return Err("the send queue never filled up".into());
+    }
+    pair.close(world)
+        .map(|text| format!("{refusals} refusals for lack of room, no message lost, {text}"))
+}
+
+/// Sends messages of 2000 octets, waiting for room whenever there is none; tells how often that was.
+fn pour(world: &mut World, client: Peer, messages: usize) -> Result<usize, String> {
+    let mut refusals = 0;
+    let mut sent = 0;
+    while sent < messages {
+        match world.command(client, Command::Send(pattern(2000))) {
+            Ok(()) => sent += 1,
+            Err(Error::Full { .. }) => {
+                refusals += 1;
+                until(world, BOUND, "room", |world| {
+                    rooms(world, client) >= refusals
+                })?;
+            }
+            Err(error) => return Err(format!("the client refused to send: {error}")),
+        }
+    }
+    Ok(refusals)
+}
+
+fn rooms(world: &World, client: Peer) -> usize {
+    let events = world.events(client);
+    events.filter(|(_, event)| **event == Event::Room).count()
+}
+
+/// Two machines and their names.
+#[derive(Clone, Copy)]
+struct Pair {
+    client: Peer,
+    server: Peer,
+}
+
+impl Pair {
+    fn make(
+        world: &mut World,
+        [client_name, server_name]: [&'static str; 2],
+        client: Config,
+        server: Config,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            client: peer(world, client_name, client)?,
+            server: peer(world, server_name, server)?,
+        })
+    }
+
+    /// Joins both ends and lets them shake hands.
+    fn join(self, world: &mut World, line: StreamLine) -> Result<(), String> {
+        world.connect(self.client, self.server, line);
+        until(world, BOUND, "the connection", |world| {
+            let is_open = |(_, event): (_, &Event)| matches!(event, Event::Connected(_));
+            let mut hosts = [self.client, self.server].into_iter();
+            hosts.all(|host| world.events(host).any(is_open))
+        })
+    }
+
+    /// Sends a message there and, once it is there, back.
+    fn exchange(self, world: &mut World, message: &Bytes) -> Result<(), String> {
+        for (from, to) in [(self.client, self.server), (self.server, self.client)] {
+            let before = received(world, to).count();
+            send(world, from, message.clone())?;
+            until(world, BOUND, "the message", |world| {
+                received(world, to).count() > before
+            })?;
+            if received(world, to).last() != Some(message) {
+                let name = world.trace().name(to);
+                return Err(format!("{name} did not get {} octets", message.len()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until both machines are done and nothing is in flight.
+    fn end(self, world: &mut World) -> Result<(), String> {
+        until(world, BOUND, "the end of both", |world| {
+            world.is_done(self.client) && world.is_done(self.server)
+        })?;
+        // What was in flight to a machine that is done gets lost, and the ladder tells how.
+        world.run_until_idle(BOUND);
+        Ok(())
+    }
+
+    /// Lets the client close.
+    fn close(self, world: &mut World) -> Result<String, String> {
+        command(world, self.client, Command::Close)?;
+        self.end(world)?;
+        let ends = [closure(world, self.client)?, closure(world, self.server)?];
+        let [client, server] = ends.map(|end| end.reason);
+        if (&client, &server) == (&EndReason::Closed, &EndReason::PeerClosed) {
+            Ok("both ends closed in good order".into())
+        } else {
+            Err(format!("the ends say \"{client}\" and \"{server}\""))
+        }
+    }
+}
+
+fn peer(world: &mut World, name: &'static str, config: Config) -> Result<Peer, String> {
+    let machine = Connection::new(config, &world.seed(name)).map_err(|error| error.to_string())?;
+    let host = world.host((), machine);
+    world.name(host, name);
+    let mut labels = TpduLabels::default();
+    world.label_host(host, move |chunk| labels.name(chunk));
+    world.label_events(host, event_label);
+    Ok(host)
+}
+
+/// A responder that answers to one selector.
+fn only(called: u16) -> Config {
+    Config::responder(Policy::Selectors(vec![selector(called)]))
+}
+
+fn selector(number: u16) -> Selector {
+    Selector::new(number.to_be_bytes().to_vec())
+}
+
+fn send(world: &mut World, from: Peer, message: Bytes) -> Result<(), String> {
+    command(world, from, Command::Send(message))
+}
+
+fn received(world: &World, host: Peer) -> impl Iterator<Item = &Bytes> {
+    world.events(host).filter_map(|(_, event)| match event {
+        Event::Received(message) => Some(message),
+        _ => None,
+    })
+}
+
+fn closure(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
+    ending(world, host, |event| match event {
+        Event::Closed(end) => Some(end),
+        _ => None,
+    })
+}
+
+fn failure(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
+    ending(world, host, |event| match event {
+        Event::Failed(end) => Some(end),
+        _ => None,
+    })
+}
+
+fn ending(
+    world: &World,
+    host: Peer,
+    which: impl Fn(&Event) -> Option<&ConnectionEnd>,
+) -> Result<ConnectionEnd, String> {
+    let last = world.events(host).last();
+    let end = last.and_then(|(_, event)| which(event));
+    end.cloned().ok_or_else(|| {
+        let name = world.trace().name(host);
+        format!(
+            "{name} ended otherwise: {:?}",
+            last.map(|(_, event)| event_label(event))
+        )
+    })
+}

@@ -1,0 +1,27 @@
+//! LTP nodes on loopback: the same rules for tasks of tokio and for threads that block.
+#![cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
+#![allow(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "tests link the standard library anyway"
+)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test"
+)]
+
+use std::time::Duration;
+
+#[cfg(feature = "blocking")]
+mod blocking;
+#[path = "../loopback/mod.rs"]
+mod loopback;
+mod support;
+
+#[cfg(feature = "tokio")]
+mod tokio;
+
+/// How long a test waits for what must come before it fails.
+const AT_LAST: Duration = Duration::from_secs(60);

@@ -1,0 +1,47 @@
+//! Two nodes, and what is done with them.
+
+use std::num::NonZeroU64;
+
+use bytes::Bytes;
+use farlink::adapters::ltp::{Error, ReceivedKind};
+use farlink::ltp::{Config, Peer, Reason, Side};
+
+use super::face::{AccessPoint, Node, Task, next, spawn};
+use crate::loopback::here;
+
+pub(crate) fn node(engine: u64) -> Node {
+    Node::bind(here(), Config::engine(engine)).unwrap()
+}
+
+/// Two nodes that know each other.
+pub(crate) fn pair() -> (Node, Node) {
+    let (one, two) = (node(1), node(2));
+    one.add_peer(2, Peer::new(two.local_addr())).unwrap();
+    two.add_peer(1, Peer::new(one.local_addr())).unwrap();
+    (one, two)
+}
+
+/// Makes `from` send so many octets a second to `to`.
+pub(crate) fn slow_down(from: &Node, to: &Node, rate: u64) {
+    let mut peer = Peer::new(to.local_addr());
+    peer.rate = NonZeroU64::new(rate);
+    peer.burst = 10_000;
+    from.change_peer(2, peer).unwrap();
+}
+
+/// Sends a block and waits for its end, beside the caller.
+pub(crate) fn sending(near: &AccessPoint, block: Bytes) -> Task<Result<(), Error>> {
+    let near = near.clone();
+    spawn(async move { near.send(2, block).await.map(drop) })
+}
+
+/// Waits behind the pieces for the end of a reception.
+pub(crate) async fn cancellation(far: &AccessPoint) -> (Side, Reason) {
+    loop {
+        match next(far).await.kind {
+            ReceivedKind::Piece { .. } => {}
+            ReceivedKind::Cancelled { by, reason, .. } => return (by, reason),
+            other => panic!("{other:?}"),
+        }
+    }
+}
