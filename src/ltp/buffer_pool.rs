@@ -1,29 +1,29 @@
-//! Memory of blocks that were delivered, for blocks to come.
+//! Buffers of delivered blocks, kept for reuse.
 //!
-//! Fresh memory is dear: for a large block, most of the time goes into the pages that the system has to find
-//! and clear. So the memory of such a block is shared with the application for as long as that looks at it,
-//! and then serves the next one.
+//! For a large block, most of the time goes into fresh memory pages, which the system has to find and clear. So the
+//! buffer of a delivered block is shared with the application for as long as that uses it, and then serves the
+//! next block.
 //!
-//! Nothing that an engine does may depend on when the application lets go. So sessions count what they would
-//! have allocated without this, and what is kept beyond that gives way whenever the limits would be exceeded.
+//! The behaviour of an engine must not depend on when the application drops a block. So sessions count what they
+//! would have allocated without a pool, and the pool is shrunk whenever limits would be exceeded.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
-/// Octets of the least memory that is worth it. Blocks of fuzzers are small.
-pub(super) const LEAST: usize = if cfg!(fuzzing) { 1 << 11 } else { 1 << 16 };
-/// Blocks whose memory is kept at most.
+/// Octets of the smallest buffer that is kept. Fuzzers use small blocks.
+pub(super) const MIN_POOLED: usize = if cfg!(fuzzing) { 1 << 11 } else { 1 << 16 };
+/// The maximum number of buffers kept.
 const MOST: usize = 8;
 
-/// Memory to be used again.
+/// The buffers that are kept.
 #[derive(Debug, Default)]
 pub(super) struct BufferPool {
-    /// From the oldest on, each with its size.
+    /// Buffers from the oldest on, each with its size.
     kept: VecDeque<(Bytes, usize)>,
     octets: usize,
-    /// What sessions under way hold beyond what they count.
+    /// Octets of buffers in use by sessions, beyond what those count.
     excess: usize,
 }
 
@@ -37,9 +37,9 @@ impl BufferPool {
         self.excess > 0
     }
 
-    /// Returns empty memory of at least `wanted` octets that nobody uses any more, if there is some.
+    /// Returns an empty buffer of at least `wanted` octets that the application has dropped, if there is one.
     pub(super) fn take(&mut self, wanted: usize) -> Option<Vec<u8>> {
-        if wanted < LEAST {
+        if wanted < MIN_POOLED {
             return None;
         }
         let fits = self.kept.iter().enumerate();
@@ -53,9 +53,9 @@ impl BufferPool {
         Some(memory.into())
     }
 
-    /// Keeps the memory of a block, `octets` long, within `limit` for all; the oldest give way.
+    /// Keeps the buffer of a block, `octets` long. Older buffers are dropped to stay within `limit`.
     pub(super) fn keep(&mut self, data: &Bytes, octets: usize, limit: usize) {
-        if octets < LEAST || octets > limit {
+        if octets < MIN_POOLED || octets > limit {
             return;
         }
         while self.kept.len() >= MOST || self.octets() + octets > limit {
@@ -68,21 +68,21 @@ impl BufferPool {
         self.octets += octets;
     }
 
-    /// Changes what one session holds beyond what it counts.
+    /// Changes the excess of one session.
     pub(super) const fn exceed(&mut self, before: usize, after: usize) {
         self.excess = self.excess - before + after;
     }
 
-    /// Gives all back that nobody uses.
+    /// Drops all buffers.
     pub(super) fn clear(&mut self) {
         self.kept.clear();
         self.octets = 0;
     }
 }
 
-/// Turns the memory of a whole block into what the application gets, no longer than `counted`.
+/// Turns the buffer of a whole block into the data of its event, with at most `counted` octets allocated.
 ///
-/// Much too large memory stays here, at the price of a copy: it would be of use for a larger block.
+/// A much larger buffer stays in the pool, at the cost of a copy: it is of use for a larger block.
 pub(super) fn deliver(
     mut memory: Vec<u8>,
     counted: usize,

@@ -1,4 +1,4 @@
-//! The engine of one node: peers, services, time, and the way in and out.
+//! The engine of one LTP node: its tables, its timers, and how segments are dispatched and sent.
 
 mod peers;
 #[cfg(test)]
@@ -27,14 +27,14 @@ use super::wire::{Body, Reason, Segment, SessionId};
 use crate::kit::{Due, TimerId, Timers};
 use crate::{Addr, Instant, Link, Machine, Output, Rng, Seed, Transmit};
 
-/// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
+/// A keep-alive (RFC 7122 section 3.4). By its length alone it could be a CAS.
 pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
-/// Due timers that one poll fires, so that a driver looks at its inputs in between.
+/// The maximum number of due timers that one poll fires, so that a driver looks at its inputs in between.
 const MAX_TIMERS: usize = 256;
-/// Addresses without a peer whose state is remembered.
+/// The maximum number of addresses without a peer whose link state is kept.
 const MAX_UNKNOWN_LINKS: usize = 64;
 
-/// One node of LTP: both roles, any number of peers.
+/// The engine of one LTP node, in both roles, with any number of peers.
 #[derive(Debug)]
 pub struct Engine<A> {
     pub(super) config: Config,
@@ -43,46 +43,46 @@ pub struct Engine<A> {
     pub(super) peers: Vec<Option<Box<PeerState<A>>>>,
     pub(super) by_id: BTreeMap<u64, u32>,
     by_addr: BTreeMap<A, u32>,
-    /// Addresses that are full or down, of peers or not.
+    /// Addresses whose link is full or down, of peers or not.
     links: BTreeMap<A, LinkState>,
     pub(super) services: BTreeMap<u64, ClientService>,
     pub(super) exports: Sessions<u64, Export>,
     pub(super) tags: Tags,
     pub(super) imports: Sessions<SessionId, Import>,
-    /// The session whose next segment is expected, as it is known to begin.
+    /// The session and the content of the segment expected next.
     pub(super) prediction: Option<Prediction>,
     pub(super) closed: Closed,
     pub(super) cookies: Cookies,
     pub(super) timers: Timers<Key>,
-    /// Events, each with the octets of memory it holds.
+    /// Events to be polled, each with the octets it counts for.
     pub(super) events: VecDeque<(Event, usize)>,
-    /// Sessions of streaming services with octets to hand over.
+    /// Sessions of streaming services with octets for a piece.
     pub(super) streams: VecDeque<SessionId>,
     pub(super) blocked_peers: VecDeque<u32>,
     pub(super) ready: VecDeque<u32>,
     pub(super) first_pass_done: Vec<u64>,
-    /// Sessions that never were, and whom they ask.
+    /// Session numbers of pings, and the slots of their peers.
     pub(super) pings: BTreeMap<u64, u32>,
     pub(super) unknown_peer_policy: Option<UnknownPeerPolicy<A>>,
-    /// Peers that came by themselves.
+    /// Number of peers accepted by the policy for unknown peers.
     pub(super) unknown_peers: u32,
     pub(super) export_octets: usize,
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
     pub(super) pool: BufferPool,
-    /// Octets that wait in services opened on demand; `event_octets` has them too.
+    /// Octets that wait in services opened on demand. They are part of `event_octets` too.
     pub(super) waiting_octets: usize,
     /// Services with an item and a take for it.
     pub(super) answerable: VecDeque<u64>,
-    /// Octets of the longest datagram, as the last poll showed it.
+    /// Octets of the longest datagram, by the limits of the last poll.
     pub(super) datagram: usize,
-    /// Restarts behind it, and whether it may not know of sessions that it had before one of them.
+    /// The number of restarts, and whether sessions before one of them may be unknown.
     pub(super) incarnation: u64,
     pub(super) is_forgetful: bool,
     pub(super) stats: Stats,
 }
 
-/// What a timer is for.
+/// The timer of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) slot: u32,
@@ -135,11 +135,11 @@ pub(super) enum TimerKind {
 impl<A: Addr> Engine<A> {
     /// Makes an engine without peers and services.
     ///
-    /// Session and serial numbers come from the seed; nobody can guess them without it.
+    /// Session and serial numbers are drawn from the seed, and cannot be predicted without it.
     ///
     /// # Errors
     ///
-    /// Engine ID 0, and limits that contradict each other.
+    /// Engine ID 0, or limits that contradict each other.
     #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
     pub fn new(config: Config, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
@@ -181,43 +181,43 @@ impl<A: Addr> Engine<A> {
         })
     }
 
-    /// Returns what was counted.
+    /// Returns the counters.
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// Returns how many sessions are alive, sending and receiving.
+    /// Returns the number of sessions: of blocks being sent, and of blocks being received.
     #[must_use]
     pub fn sessions(&self) -> (usize, usize) {
         (self.exports.len(), self.imports.len())
     }
 
-    /// Tells whether segments wait that could leave, but for the rate of their peer.
+    /// Tells whether segments wait that only the rate of their peer delays.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
         self.peers.iter().flatten().any(|peer| peer.is_held_back())
     }
 
-    /// Returns how many timers run or stand still.
+    /// Returns the number of timers, running or frozen.
     #[must_use]
     pub const fn timers(&self) -> usize {
         self.timers.len()
     }
 
-    /// Returns the octets held for sessions and for events that were not taken.
+    /// Returns the octets held for sessions, and for events that were not taken.
     #[must_use]
     pub const fn octets_held(&self) -> usize {
         self.export_octets + self.import_octets + self.event_octets
     }
 
-    // Peers that go.
+    // Removal of peers.
 
-    /// Forgets a peer. Its sessions fail at once, and nothing is sent to it.
+    /// Removes a peer. Its sessions fail at once, and nothing is sent to it.
     ///
     /// # Errors
     ///
-    /// No such peer.
+    /// Unknown peer.
     pub fn remove_peer(&mut self, now: Instant, id: u64) -> Result<(), Error> {
         self.advance(now);
         let slot = self.by_id.remove(&id).ok_or(Error::UnknownPeer(id))?;
@@ -267,7 +267,7 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Sessions being received, in the order of their names.
+    /// Returns the sessions being received for which `is_meant` holds, in ascending order.
     pub(super) fn imports_where(&self, is_meant: impl Fn(&Import) -> bool) -> Vec<SessionId> {
         let mut sessions: Vec<SessionId> = self
             .imports
@@ -281,11 +281,11 @@ impl<A: Addr> Engine<A> {
 
     // Contacts.
 
-    /// Tells one half of a contact: what may be sent, or whether the peer transmits.
+    /// Reports a link state cue for one direction of a contact.
     ///
     /// # Errors
     ///
-    /// No such peer.
+    /// Unknown peer.
     pub fn contact(&mut self, now: Instant, peer: u64, cue: Cue) -> Result<(), Error> {
         self.advance(now);
         let slot = *self.by_id.get(&peer).ok_or(Error::UnknownPeer(peer))?;
@@ -299,7 +299,7 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Changes a span, and freezes or thaws its timers when that changes whether the peer transmits.
+    /// Changes the state of a contact, and freezes or thaws the timers of the peer when it falls silent or speaks.
     fn cue(&mut self, slot: u32, change: impl FnOnce(&mut PeerState<A>)) {
         let now = self.now;
         let Some(peer) = self.peer_mut(slot) else {
@@ -322,7 +322,7 @@ impl<A: Addr> Engine<A> {
     fn set_link(&mut self, at: A, change: impl FnOnce(&mut LinkState)) {
         let mut carrier = self.links.get(&at).copied().unwrap_or_default();
         change(&mut carrier);
-        // What is said of a carrier holds of all addresses over it, which follow it in their order.
+        // The state of a carrier applies to all addresses on it, which follow it in order.
         let over = |address: &A| *address == at || address.carrier() == at;
         let concerned = self.by_addr.range(at..);
         let concerned = concerned.take_while(|(address, _)| over(address));
@@ -339,7 +339,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Returns what was said of an address and of its carrier.
+    /// Returns the link state of an address, combined with that of its carrier.
     pub(super) fn link_state(&self, at: A) -> LinkState {
         let said = |at: A| self.links.get(&at).copied().unwrap_or_default();
         let (own, carrier) = (said(at), said(at.carrier()));
@@ -349,13 +349,13 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Bytes of the trees of peers, addresses and links.
+    /// Returns the bytes of the trees of peers, addresses and links.
     pub(super) fn trees(&self) -> usize {
         let entries = self.by_id.len() + self.by_addr.len() + self.links.len() + self.pings.len();
         entries * (size_of::<(A, LinkState)>() + size_of::<(u64, u32)>() + 64)
     }
 
-    // What all parts use.
+    // Shared by all parts.
 
     pub(super) fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
@@ -371,7 +371,7 @@ impl<A: Addr> Engine<A> {
             .as_deref_mut()
     }
 
-    /// Puts a span in line for sending.
+    /// Queues a peer for sending.
     pub(super) fn mark_ready(&mut self, slot: u32) {
         let Some(peer) = self.peer_mut(slot) else {
             return;
@@ -382,14 +382,14 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Queues a segment of control. False when the queue is full: its timer, or the peer's, repeats it.
+    /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
     pub(super) fn queue(&mut self, slot: u32, control: Control) -> bool {
         let limit = usize::try_from(self.config.max_control).unwrap_or(usize::MAX);
         let Some(peer) = self.peer_mut(slot) else {
             return false;
         };
         if !peer.can_send() {
-            // Receive-only: nothing is owed to such a peer.
+            // Receive-only: nothing is sent to such a peer.
             return true;
         }
         if peer.control.len() >= limit {
@@ -401,13 +401,13 @@ impl<A: Addr> Engine<A> {
         true
     }
 
-    /// Starts a timer that stands still while the peer is silent.
+    /// Starts a timer that is frozen while the peer is silent.
     pub(super) fn set(&mut self, slot: u32, due: Due, what: TimerKind) -> Option<TimerId> {
         let is_frozen = self.peer(slot).is_some_and(PeerState::is_silent);
         start(&mut self.timers, due, Key { slot, what }, is_frozen)
     }
 
-    /// Starts a timer of this end's own, which silence does not touch.
+    /// Starts a timer that is never frozen.
     pub(super) fn set_local(&mut self, slot: u32, at: Instant, what: TimerKind) -> Option<TimerId> {
         self.timers.set(Due::local(at), slot, Key { slot, what })
     }
@@ -428,7 +428,7 @@ impl<A: Addr> Engine<A> {
         u32::try_from(self.events.len()).is_ok_and(|len| len < self.config.max_events)
     }
 
-    // In.
+    // Input.
 
     fn read_datagram(&mut self, from: A, octets: &[u8]) {
         if octets == KEEPALIVE {
@@ -436,7 +436,7 @@ impl<A: Addr> Engine<A> {
             return;
         }
         self.stats.segments_received += 1;
-        // It is large, and stays where it is.
+        // The decoded segment is large, so it is matched in place.
         let decoded = Segment::decode_first(octets);
         match &decoded {
             Ok((segment, used)) => match octets.split_at_checked(*used) {
@@ -470,7 +470,7 @@ impl<A: Addr> Engine<A> {
                 return;
             }
         };
-        // Only who proved it is let in, or a forged segment would cost a peer its place.
+        // The peer is added only behind verification, or a forged segment could cost another peer its place.
         let Some(slot) = known.or_else(|| self.accept_unknown(from, segment)) else {
             self.stats.unknown_peer += 1;
             return;
@@ -481,8 +481,8 @@ impl<A: Addr> Engine<A> {
         self.keep_cookies(role, segment.session, &segment.header);
     }
 
-    /// Finds who sent a segment. From a receiver of blocks the segment does not say; the session does, or
-    /// else the address it came from.
+    /// Finds the peer that sent a segment. A segment from a receiver of blocks does not name it: the session tells,
+    /// or the source address.
     fn peer_of(&mut self, from: A, segment: &Segment<'_>) -> Option<u32> {
         let session = segment.session;
         match segment.body {
@@ -517,14 +517,14 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    // Time.
+    // Timers.
 
     #[inline]
     fn is_due(&self) -> bool {
         self.timers.next().is_some_and(|next| next <= self.now)
     }
 
-    /// Fires due timers, as many as one poll may.
+    /// Fires due timers, at most as many as one poll may.
     #[inline(never)]
     fn fire_due(&mut self) {
         for _ in 0..MAX_TIMERS {
@@ -564,7 +564,7 @@ impl<A: Addr> Engine<A> {
         self.mark_ready(slot);
     }
 
-    // Out.
+    // Output.
 
     #[inline]
     fn next_event(&mut self) -> Option<Event> {
@@ -592,7 +592,7 @@ impl<A: Addr> Engine<A> {
         self.next_piece()
     }
 
-    /// Sends for one span after the other, so that none waits for another's backlog.
+    /// Writes a batch for the next ready peer. Peers take turns, so that none waits for another's backlog.
     fn send(&mut self, tx: &mut Transmit<A>) -> bool {
         while let Some(slot) = self.ready.pop_front() {
             if let Some(peer) = self.peer_mut(slot) {
@@ -615,7 +615,7 @@ impl<A: Addr> Engine<A> {
     }
 }
 
-/// Starts a timer, frozen while the peer is silent.
+/// Starts a timer, frozen if the peer is silent.
 pub(super) fn start(
     timers: &mut Timers<Key>,
     due: Due,
@@ -651,7 +651,7 @@ impl<A: Addr> Machine for Engine<A> {
         while !rest.is_empty() {
             let taken = self.receive_predicted(rest, size.get());
             rest = rest.get(taken..).unwrap_or_default();
-            // The one that stopped the flow.
+            // The datagram that was not as predicted.
             let (datagram, behind) = rest.split_at(size.get().min(rest.len()));
             if !datagram.is_empty() {
                 self.read_datagram(from, datagram);
@@ -664,7 +664,7 @@ impl<A: Addr> Machine for Engine<A> {
         self.advance(now);
         match state {
             Link::Up | Link::Opened(_) => self.set_link(at, |carrier| {
-                // A path that comes up again begins a life without a backlog.
+                // A path that comes up again starts without a backlog.
                 if carrier.is_down {
                     *carrier = LinkState::default();
                 }
@@ -716,7 +716,7 @@ impl<A: Addr> Machine for Engine<A> {
             if self.send(tx) {
                 return Output::Transmit;
             }
-            // What left may have ended sessions.
+            // Segments just sent may have ended sessions.
             if let Some(event) = self.next_event() {
                 return Output::Event(event);
             }

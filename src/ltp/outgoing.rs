@@ -1,4 +1,4 @@
-//! What leaves, in which order, and the timers that start with it.
+//! What is sent, in which order, and the timers that start with it.
 
 mod duplicates;
 mod pieces;
@@ -22,18 +22,18 @@ use super::wire::{
 };
 use crate::{Addr, Transmit};
 
-/// What became of an attempt to write.
+/// The result of writing a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriteResult {
-    /// So many octets left.
+    /// The segment was written, with this many octets.
     Written(usize),
-    /// The batch is full.
+    /// The batch has no room.
     NoRoom,
-    /// No datagram can hold it, or there is nothing to write any more.
+    /// The segment fits no datagram, or there is nothing to write any more.
     Impossible,
 }
 
-/// What leaves next; the numbers are those of sessions.
+/// What is sent next. The numbers are those of sessions.
 #[derive(Debug, Clone, Copy)]
 enum Work {
     Control(Control),
@@ -42,7 +42,7 @@ enum Work {
     DuplicateRepairs(u64),
 }
 
-/// Whether to go on filling the batch.
+/// Whether the batch has room for a further segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Batch {
     HasRoom,
@@ -50,8 +50,8 @@ enum Batch {
 }
 
 impl<A: Addr> Engine<A> {
-    /// Writes one batch for a peer: control first, so that no report waits behind a block, then repairs,
-    /// then first passes.
+    /// Writes one batch for a peer: control segments first, so that no report waits behind a block, then
+    /// retransmissions, then first passes.
     pub(super) fn fill(&mut self, slot: u32, tx: &mut Transmit<A>) {
         while let Some(work) = self.next_work(slot) {
             let batch = match work {
@@ -86,7 +86,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Whether the rate lets the next segment go; else a timer tells when.
+    /// Whether the rate allows the next segment. Otherwise a timer is started.
     fn is_within_rate(&mut self, slot: u32) -> bool {
         let Some(at) = self
             .peer(slot)
@@ -101,7 +101,7 @@ impl<A: Addr> Engine<A> {
         false
     }
 
-    // Control.
+    // Control segments.
 
     fn send_control(&mut self, slot: u32, control: Control, tx: &mut Transmit<A>) -> Batch {
         let put = match control {
@@ -252,7 +252,7 @@ impl<A: Addr> Engine<A> {
         self.count(slot, put)
     }
 
-    /// Accounts for what was written, to the statistics and to the rate.
+    /// Counts what was written in the statistics and for the rate.
     fn count(&mut self, slot: u32, put: WriteResult) -> WriteResult {
         let now = self.now;
         match put {
@@ -268,7 +268,7 @@ impl<A: Addr> Engine<A> {
         put
     }
 
-    // Repairs.
+    // Retransmissions.
 
     fn send_repair(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Batch {
         let Some((_, sending)) = self.sending(number) else {
@@ -365,7 +365,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Writes a checkpoint that was written before, octet for octet (RFC 5326 section 3.2.1).
+    /// Writes a checkpoint again, equal octet for octet (RFC 5326 section 3.2.1).
     fn resend_checkpoint(
         &mut self,
         slot: u32,
@@ -409,7 +409,7 @@ impl<A: Addr> Engine<A> {
     // First passes.
 
     fn send_first_pass(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Batch {
-        if self.is_window_full(slot, number) {
+        if self.must_wait(slot, number) {
             return Batch::HasRoom;
         }
         if let Some(batch) = self.send_single(slot, number, tx) {
@@ -443,7 +443,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Whether the next segment of a first pass is to be a checkpoint, wherever it ends.
+    /// Whether the next segment of a first pass must be a checkpoint, wherever it ends.
     fn is_checkpoint_due(&self, slot: u32, number: u64, frame: Frame) -> bool {
         let (Some(peer), Some(export)) = (self.peer(slot), self.exports.get(&number)) else {
             return false;
@@ -527,7 +527,7 @@ impl<A: Addr> Engine<A> {
         self.copy_checkpoint(slot, number, checkpoint.serial);
     }
 
-    /// P2, RFC 5326 section 6.2.
+    /// Starts the timer of a checkpoint that was sent (RFC 5326 section 6.2).
     fn time_checkpoint(&mut self, slot: u32, number: u64, serial: u64, len: usize) {
         let Some(due) = self.peer(slot).map(|peer| peer.answer(self.now, len)) else {
             return;
@@ -548,7 +548,7 @@ impl<A: Addr> Engine<A> {
 
     // Writing.
 
-    /// What a data segment of a session may be.
+    /// Returns the limits of a data segment of a session.
     fn frame(&mut self, slot: u32, number: u64) -> Option<Frame> {
         let session = SessionId {
             originator: self.config.engine,
@@ -602,7 +602,7 @@ impl<A: Addr> Engine<A> {
     }
 }
 
-/// Writes one segment into the batch, all but its data in one move if nothing has to be signed.
+/// Writes one segment into the batch. Without authentication the header is copied in one move.
 #[inline]
 fn put_body<A: Addr>(
     peer: &PeerState<A>,

@@ -1,4 +1,4 @@
-//! What an engine keeps for one peer: its configuration, the state of the contact, and what waits to leave.
+//! The state of one peer: its configuration, its contact, and its queues.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -13,23 +13,23 @@ use crate::Instant;
 use crate::kit::{Due, Pacer, TimerId};
 use crate::sync::Arc;
 
-/// One peer, in a slot of the engine's.
+/// One peer, in a slot of the engine.
 #[derive(Debug)]
 pub(super) struct PeerState<A> {
     pub(super) id: u64,
     pub(super) config: Peer<A>,
     pub(super) keys: Arc<Keys>,
     pub(super) carrier: LinkState,
-    /// Cue P4: this end must not transmit.
+    /// Transmission to the peer is stopped (RFC 5326 section 6.4).
     pub(super) must_stop: bool,
-    /// Cue P5: the peer does not transmit.
+    /// The peer has stopped transmitting (RFC 5326 section 6.5).
     pub(super) peer_stopped: bool,
-    /// When the peer last began to transmit.
+    /// When the peer last started to transmit.
     pub(super) contact_start: Instant,
-    /// Segments of control, ahead of all else.
+    /// Control segments, sent ahead of everything else.
     pub(super) control: VecDeque<Control>,
-    /// Sessions with data or checkpoints to repeat, ahead of first passes (against RFC 5325 section 3.2:
-    /// a repair behind a long first pass costs round trips).
+    /// Sessions with data or checkpoints to send again, ahead of first passes. RFC 5325 section 3.2 queues them
+    /// behind, but a repair behind a long first pass costs round trips.
     pub(super) repairs: VecDeque<u64>,
     /// Sessions on their first pass.
     pub(super) fresh: VecDeque<u64>,
@@ -42,58 +42,58 @@ pub(super) struct PeerState<A> {
     pub(super) import_octets: usize,
     /// Octets of the block that was refused for lack of room.
     pub(super) blocked_peers: Option<usize>,
-    /// What was learned of the line.
+    /// Measurements of the line.
     pub(super) line: Line,
-    /// Sessions with segments to duplicate while nothing else waits.
+    /// Sessions with duplicate repairs to send while nothing else waits.
     pub(super) spare: VecDeque<u64>,
-    /// When something last left.
+    /// When a segment was last sent.
     pub(super) last_sent: Instant,
     pub(super) keepalive: Option<TimerId>,
     pub(super) ping: Option<Ping>,
-    /// When transmission is known to have to stop.
+    /// When the contact is announced to end.
     pub(super) ends: Option<Instant>,
     pub(super) origin: Origin,
     times: Times,
 }
 
-/// What follows from the configuration and from what was learned, and is asked for with every signal.
+/// Times that follow from the configuration and the measurements, and are needed for every signal.
 #[derive(Debug, Default)]
 struct Times {
-    /// From the end of a segment that leaves until the peer answers it, and from there on.
+    /// From the end of a segment that is sent until the peer answers it; from the answer until it is late here.
     nominal: Duration,
     behind: Duration,
     patience: Duration,
 }
 
-/// How a peer got to be known.
+/// How a peer came to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Origin {
     #[default]
     Added,
-    /// It came by itself.
+    /// It was accepted by the policy for unknown peers.
     Accepted,
 }
 
-/// A cancellation of a session that never was: its acknowledgment tells that the peer is there.
+/// A cancellation of a session that was never begun. Its acknowledgment shows that the peer can be reached.
 #[derive(Debug)]
 pub(super) struct Ping {
     pub(super) number: u64,
     pub(super) tries: u8,
-    /// When the first one left.
+    /// When the first cancellation was sent.
     pub(super) first: Instant,
-    /// When the latest one left.
+    /// When the latest cancellation was sent.
     pub(super) latest: Instant,
     pub(super) timer: Option<TimerId>,
 }
 
-/// What the driver said about an address.
+/// The link state of an address, as the driver reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct LinkState {
     pub(super) is_full: bool,
     pub(super) is_down: bool,
 }
 
-/// A segment of control that waits.
+/// A control segment to be sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Control {
     ReportAck {
@@ -108,22 +108,22 @@ pub(super) enum Control {
         session: SessionId,
         serial: u64,
     },
-    /// Further copies of a report that has just left.
+    /// Further copies of a report that was just sent.
     ReportCopy {
         session: SessionId,
         serial: u64,
         left: u8,
     },
-    /// The last word on a session that was closed after delivery: all was received.
+    /// A report that claims everything, for a session that was closed after delivery.
     Final {
         session: SessionId,
         serial: u64,
         checkpoint: u64,
         red: u64,
     },
-    /// See [`Ping`].
+    /// The cancellation of a [`Ping`].
     Ping,
-    /// Four zeros (RFC 7122 section 3.4).
+    /// Four octets of 0 (RFC 7122 section 3.4).
     KeepAlive,
     Cancel {
         session: SessionId,
@@ -136,7 +136,7 @@ pub(super) enum Control {
     },
 }
 
-/// The part an engine plays in a session.
+/// The role of an engine in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -186,7 +186,7 @@ impl<A> PeerState<A> {
         peer
     }
 
-    /// Changes what is known of the peer.
+    /// Changes the configuration.
     pub(super) fn configure(&mut self, config: Peer<A>, keys: Keys) {
         self.pacer.set_rate(config.rate, config.burst);
         self.config = config;
@@ -215,23 +215,23 @@ impl<A> PeerState<A> {
             && self.can_send()
     }
 
-    /// Whether there is a way to the peer at all.
+    /// Whether the direction of the peer allows sending to it.
     pub(super) const fn can_send(&self) -> bool {
         !matches!(self.config.direction, Direction::ReceiveOnly)
     }
 
-    /// Whether timers that wait for the peer stand still.
+    /// Whether timers that wait for the peer are frozen.
     pub(super) const fn is_silent(&self) -> bool {
         self.carrier.is_down || self.peer_stopped
     }
 
-    /// Whether nothing but the rate keeps work from leaving.
+    /// Whether work waits for nothing but the rate.
     pub(super) fn is_held_back(&self) -> bool {
         let is_stopped = self.carrier.is_full || self.carrier.is_down || self.must_stop;
         self.has_work() && !is_stopped
     }
 
-    /// The session whose first pass goes on next, unless all wait.
+    /// Returns the session whose first pass goes on next; `None` if the window is full.
     pub(super) fn next_first_pass(&self) -> Option<u64> {
         let next = self.fresh.front().copied();
         next.filter(|_| !self.in_flight.is_held)
@@ -244,7 +244,7 @@ impl<A> PeerState<A> {
             || !self.spare.is_empty()
     }
 
-    /// When the answer to a segment of `len` octets that leaves at `now` is due.
+    /// Returns when the answer to a segment of `len` octets sent at `now` is due.
     pub(super) fn answer(&self, now: Instant, len: usize) -> Due {
         let expected = now + self.pacer.transmission_time(len) + self.times.nominal;
         Due {
@@ -253,23 +253,23 @@ impl<A> PeerState<A> {
         }
     }
 
-    /// How long an answer may take, margins included.
+    /// Returns the retransmission timeout: the light times and the margin.
     pub(super) fn timeout(&self) -> Duration {
         self.times.nominal + self.times.behind
     }
 
-    /// How many copies a signal gets.
+    /// Returns how many copies a signal gets.
     pub(super) fn copies(&self) -> u8 {
         self.line.copies(&self.config.redundancy)
     }
 
-    /// What was learned of the line.
+    /// Returns the measurements of the line.
     pub(super) fn estimate(&self) -> LineEstimate {
         self.line.estimate(&self.config.redundancy, self.timeout())
     }
 
-    /// A signal that left at `first`, and the last time at `latest`, was answered. Contacts in between would
-    /// spoil the sample.
+    /// Measures the time of an answer to a signal that was sent first at `first` and last at `latest`. Contacts that
+    /// ended in between would spoil the sample.
     pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant, len: usize) {
         if self.contact_start <= first && !self.is_silent() {
             let took = (now - first).saturating_sub(self.pacer.transmission_time(len));
@@ -279,7 +279,7 @@ impl<A> PeerState<A> {
         }
     }
 
-    /// Whether no further segment but one leaves before the contact ends, as far as the rate tells.
+    /// Whether at most one further segment can be sent before the contact ends, by the rate.
     pub(super) fn is_last_of_contact(&self, now: Instant) -> bool {
         let two = self.config.segment.saturating_mul(2);
         let two = self.pacer.transmission_time(two);
@@ -292,13 +292,13 @@ impl<A> PeerState<A> {
         self.times.patience
     }
 
-    /// How long closed sessions are remembered at least (twice the retries of the peer, which are supposed to
-    /// be ours).
+    /// How long closed sessions are remembered at least: twice the time of all retries of the peer, which are
+    /// assumed to be as many as here.
     pub(super) fn memory(&self) -> Duration {
         self.patience() * 2
     }
 
-    /// Bytes of memory held, the export and import tables not counted.
+    /// Returns the bytes of memory held, without the tables of sessions.
     pub(super) fn memory_used(&self) -> usize {
         size_of::<Self>()
             + self.keys.memory_used()

@@ -27,10 +27,10 @@ pub fn put_sdnv(out: &mut Vec<u8>, value: u64) {
 }
 
 /// Values of the longest head of a segment: two of the session, and seven of a report with one claim.
-const MOST_VALUES: usize = 9;
+const MAX_VALUES: usize = 9;
 
 /// Octets of the longest head: control, counts, and values.
-const LONGEST_HEAD: usize = 2 + MOST_VALUES * MAX_SDNV;
+const MAX_HEAD: usize = 2 + MAX_VALUES * MAX_SDNV;
 
 /// Octets that most of them fit into.
 const USUAL: usize = 32;
@@ -39,7 +39,7 @@ const USUAL: usize = 32;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     /// Eight more, as values are written in words.
-    octets: [u8; LONGEST_HEAD + 8],
+    octets: [u8; MAX_HEAD + 8],
     len: usize,
 }
 
@@ -47,7 +47,7 @@ impl Head {
     #[inline]
     pub(super) const fn new() -> Self {
         Self {
-            octets: [0; LONGEST_HEAD + 8],
+            octets: [0; MAX_HEAD + 8],
             len: 0,
         }
     }
@@ -142,7 +142,7 @@ const FIRST: usize = size_of::<u128>();
 
 impl HeaderTemplate {
     /// Octets of the shortest datagram into which a header can be written.
-    pub(super) const LEAST: usize = FIRST + WORD;
+    pub(super) const MIN_DATAGRAM: usize = FIRST + WORD;
 
     /// Headers of `front`, an offset as long as `offset`, and the value `behind`; `None` for very long ones.
     pub(super) fn new(front: &Head, offset: u64, behind: u64) -> Option<Self> {
@@ -196,7 +196,7 @@ impl HeaderTemplate {
     }
 
     /// Writes the header with an offset below the end to the front of `out`, which has
-    /// [`LEAST`](Self::LEAST) octets or more; what it has behind the header may be overwritten.
+    /// [`MIN_DATAGRAM`](Self::MIN_DATAGRAM) octets or more; what it has behind the header may be overwritten.
     #[inline]
     pub(super) fn write(&self, out: &mut [u8], offset: u64) {
         let (first, second) = self.header(offset);
@@ -420,7 +420,7 @@ mod tests {
                 for offset in [from, from + 1, u64::midpoint(from, most), most] {
                     let offset = offset.min(most);
                     let header = plainly(&front, offset, behind);
-                    let mut out = vec![0; header.len() + HeaderTemplate::LEAST];
+                    let mut out = vec![0; header.len() + HeaderTemplate::MIN_DATAGRAM];
                     template.write(&mut out, offset);
                     let (begin, behind) = out.split_at(header.len());
                     assert_eq!(begin, header, "{offset}");

@@ -1,4 +1,4 @@
-//! The sending role: blocks on their way out, checkpoints, and what reports do to them.
+//! The sending role: blocks, checkpoints, and what reports do to them.
 
 mod ends;
 mod learn;
@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 pub(super) use self::learn::segments;
 pub(super) use self::single_segment::{Left, SingleSegment};
 use super::api::{Block, Error, Event, Red, Side};
-use super::auth::Name;
+use super::auth::KeyHash;
 use super::config::{Direction, Numbers};
 use super::engine::{Engine, TimerKind};
 use super::outgoing::DuplicateRepairs;
@@ -30,17 +30,17 @@ use crate::kit::RangeSet;
 use crate::kit::TimerId;
 use crate::{Addr, Instant, Tag};
 
-/// First serial numbers lie below this (CCSDS 734.1-B-1).
+/// First serial numbers are below this (CCSDS 734.1-B-1).
 pub(super) const FIRST_SERIALS: u64 = 1 << 14;
-/// Ranges of report serial numbers that are told apart: a peer counts up, so there are few.
-const MOST_SERIAL_RANGES: usize = 1024;
+/// The maximum number of ranges of report serial numbers. Peers count up, so there are few.
+const MAX_SERIAL_RANGES: usize = 1024;
 
-/// A block on its way out.
+/// A session in which a block is sent.
 #[derive(Debug)]
 pub(super) struct Export {
     pub(super) slot: u32,
-    /// What named the key of the session (RFC 5327 section 2.1).
-    pub(super) key_hash: Option<Name>,
+    /// The key that the session named (RFC 5327 section 2.1).
+    pub(super) key_hash: Option<KeyHash>,
     pub(super) state: State,
 }
 
@@ -77,11 +77,11 @@ pub(super) struct Sending {
     /// Octets of the block, and of its red part.
     pub(super) len: u64,
     pub(super) red: u64,
-    /// Octets that have left once.
+    /// Octets that were sent at least once.
     pub(super) next: u64,
-    /// Octets that may have left before a restart; 0 without one.
+    /// Octets that may have been sent before a restart; 0 without a restart.
     may_have_left: u64,
-    /// Whether the application is yet to hear that all of it left.
+    /// Whether [`Event::Sent`] is still to be reported.
     notifies_sent: bool,
     /// The serial number of the next checkpoint.
     pub(super) serial: u64,
@@ -90,11 +90,12 @@ pub(super) struct Sending {
     /// Where the last checkpoint of the first pass ends.
     pub(super) checked: u64,
     pub(super) wants_checkpoint: bool,
-    /// What the peer claims, by all reports taken together: claims are binding (RFC 5326 section 6.22).
+    /// The claims of all reports. Claims are binding (RFC 5326 section 6.22).
     pub(super) claimed: RangeSet,
-    /// Serial numbers of the reports that were taken in.
+    /// Serial numbers of the reports handled.
     reports: RangeSet,
-    /// The report with the lowest lower bound: what to cite to hear of everything again.
+    /// Lower bound and serial number of the report with the lowest bound. A checkpoint that cites it asks about
+    /// everything from there.
     lowest: Option<(u64, u64)>,
     pub(super) checkpoints: SmallVec<[Outstanding; 1]>,
     pub(super) repairs: VecDeque<Repair>,
@@ -102,11 +103,11 @@ pub(super) struct Sending {
     problems: u32,
     guard: Option<TimerId>,
     guard_tries: u8,
-    /// Repairs to duplicate while nothing else waits.
+    /// Repairs to send once more while nothing else waits.
     pub(super) spare: DuplicateRepairs,
-    /// Up to where reports told how much of the first pass was lost.
+    /// The offset up to which losses of the first pass were counted.
     reported_up_to: u64,
-    /// Reports that wait for others before they are answered.
+    /// Reports with gaps that are answered later, together.
     delayed: Vec<PendingReport>,
     pub(super) delay: Option<TimerId>,
 }
@@ -118,17 +119,17 @@ pub(super) struct Outstanding {
     pub(super) report: u64,
     pub(super) range: Range<u64>,
     pub(super) mark: Mark,
-    /// How many retransmissions led to it.
+    /// The number of retransmission cycles that led to it.
     pub(super) cycle: u32,
     pub(super) tries: u8,
     pub(super) timer: Option<TimerId>,
-    /// When its next copy leaves.
+    /// The timer of its next copy.
     pub(super) copy: Option<TimerId>,
-    /// When it left first, and last, and how long it was.
+    /// When it was sent first and last, and its length in octets.
     pub(super) first: Instant,
     pub(super) latest: Instant,
     pub(super) len: usize,
-    /// What was sent again under it: the report that answers it tells of that.
+    /// The octets that were sent again before it. The report that answers it covers them.
     pub(super) retransmitted: Vec<Range<u64>>,
 }
 
@@ -138,42 +139,42 @@ impl Outstanding {
     }
 }
 
-/// What waits to be sent again.
+/// A retransmission to be sent.
 #[derive(Debug)]
 pub(super) enum Repair {
     Retransmission(Retransmission),
-    /// A checkpoint whose timer ran out.
+    /// A checkpoint whose timer expired.
     CheckpointRetry(u64),
-    /// Further copies of a checkpoint that has just left.
+    /// Further copies of a checkpoint that was just sent.
     CheckpointCopies {
         serial: u64,
         left: u8,
     },
 }
 
-/// Missing octets, the last of which leave in a checkpoint.
+/// Missing octets, the last of which are sent in a checkpoint.
 #[derive(Debug)]
 pub(super) struct Retransmission {
     pub(super) report: u64,
     pub(super) cycle: u32,
     pub(super) gaps: Vec<Range<u64>>,
-    /// The gap being sent, and where in it.
+    /// The index of the gap being sent, and the offset within it.
     pub(super) at: usize,
     pub(super) from: u64,
 }
 
-/// A report with gaps, to be answered.
+/// A report with gaps that is still to be answered.
 #[derive(Debug, Clone)]
 struct PendingReport {
     report: u64,
-    /// The checkpoint that it answers.
+    /// The checkpoint that the report answers.
     checkpoint: u64,
     scope: Range<u64>,
     cycle: u32,
 }
 
 impl State {
-    /// The tag of a block that is being sent.
+    /// Returns the tag of a block that is being sent.
     #[inline]
     pub(super) fn tag(&self) -> Option<Tag> {
         match self {
@@ -189,14 +190,13 @@ impl Sending {
         self.claimed.len() == self.red
     }
 
-    /// Whether something will happen without the guard.
+    /// Whether a report or a segment is to be expected without the guard timer.
     fn is_going_on(&self) -> bool {
         self.next < self.red || self.awaits_report()
     }
 
-    /// What lies in queued or outstanding retransmissions that a report on `checkpoint` says nothing of, as
-    /// it was made before they arrived; the one that they draw will. Of those that left before the
-    /// checkpoint it does: what is still missing was lost again.
+    /// Returns what is under repair: queued, or sent again behind `checkpoint`, so that a report on that checkpoint says
+    /// nothing about it. What was sent again before the checkpoint and is still missing was lost again.
     fn under_repair(&self, checkpoint: u64) -> RangeSet {
         let mut set = RangeSet::new();
         let queued = self.repairs.iter().filter_map(|repair| match repair {
@@ -214,7 +214,7 @@ impl Sending {
         set
     }
 
-    /// Bytes of memory beside the block.
+    /// Returns the bytes of memory beside the block.
     pub(super) fn memory_used(&self) -> usize {
         let retransmissions: usize = self
             .checkpoints
@@ -239,12 +239,12 @@ impl Sending {
 impl<A: Addr> Engine<A> {
     // Requests.
 
-    /// Sends a block, and returns the name of its session (RFC 5326 section 4.1).
+    /// Sends a block, and returns its session (RFC 5326 section 4.1).
     ///
     /// # Errors
     ///
-    /// No such peer, a tag in use, a block that cannot be; or [`Error::Full`], and then [`Event::Room`]
-    /// follows when there is room for it.
+    /// Unknown peer, a tag in use, or an invalid block. After [`Error::Full`], [`Event::Room`] follows when there is
+    /// room for it.
     pub fn send_block(&mut self, now: Instant, block: Block) -> Result<SessionId, Error> {
         self.advance(now);
         let slot = *self
@@ -335,12 +335,12 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// The session of the block with a tag.
+    /// Returns the session of the block with a tag.
     pub(super) fn tagged(&self, tag: Tag) -> Option<u64> {
         self.tags.get(tag, &self.exports)
     }
 
-    /// Draws a number that no session has and no peer may remember (RFC 5326 sections 3.1 and 9.1).
+    /// Draws a session number that no session has and no peer may remember (RFC 5326 sections 3.1 and 9.1).
     pub(super) fn draw_number(&mut self) -> u64 {
         loop {
             let number = match self.config.numbers {
@@ -359,7 +359,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Which limit a block of `octets` would exceed.
+    /// Returns the limit that a block of `octets` would exceed.
     fn export_limit(&self, slot: u32, octets: usize) -> Option<Error> {
         let peer = self.peer(slot)?;
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
@@ -384,7 +384,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Tells of room, once for each peer that was refused some.
+    /// Reports room, once to each peer for which a block was refused.
     pub(super) fn unblock_peers(&mut self) {
         for _ in 0..self.blocked_peers.len() {
             let Some(slot) = self.blocked_peers.pop_front() else {
@@ -412,7 +412,7 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// No block being sent has the tag.
+    /// No block with this tag is being sent.
     pub fn checkpoint(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         let number = self.tagged(tag).ok_or(Error::UnknownTag(tag))?;
@@ -422,11 +422,11 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Cancels a block being sent (RFC 5326 section 4.2). If none of it has left, nothing is sent.
+    /// Cancels the transmission of a block (RFC 5326 section 4.2). If none of it was sent, the peer is not told.
     ///
     /// # Errors
     ///
-    /// No block being sent has the tag.
+    /// No block with this tag is being sent.
     pub fn cancel(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         let number = self.tagged(tag).ok_or(Error::UnknownTag(tag))?;
@@ -439,9 +439,9 @@ impl<A: Addr> Engine<A> {
         Some((export.slot, export.state.sending()?))
     }
 
-    // What comes in.
+    // Input.
 
-    /// RS (P13, RFC 5326 section 6.13).
+    /// Handles an RS (RFC 5326 section 6.13).
     pub(super) fn on_report(&mut self, slot: u32, session: SessionId, report: &Report<'_>) {
         if self.single_reported(slot, session, report) {
             return;
@@ -449,14 +449,14 @@ impl<A: Addr> Engine<A> {
         let serial = report.serial;
         let scope = Range::from(report.scope);
         if let Some((_, sending)) = self.sending(session.number)
-            // Nobody can have received what never left.
+            // The report claims octets that were never sent.
             && (scope.end > sending.red.min(sending.next.max(sending.may_have_left))
-                || sending.reports.count() >= MOST_SERIAL_RANGES)
+                || sending.reports.count() >= MAX_SERIAL_RANGES)
         {
             self.stats.malformed += 1;
             return;
         }
-        // Always, also when the session is unknown or the report a repeat: the peer repeats it until then.
+        // Also for an unknown session and a repeated report: the peer repeats it until then.
         self.queue(slot, Control::ReportAck { session, serial });
         let Some((slot, sending)) = self.sending(session.number) else {
             return;
@@ -501,10 +501,10 @@ impl<A: Addr> Engine<A> {
         self.check_progress(session.number);
     }
 
-    /// The checkpoint is answered: its timer stops. Returns how many retransmissions led to it.
+    /// Stops the timer of the checkpoint that a report answers, and returns its retransmission cycle.
     ///
-    /// An unknown one changes nothing: the claims are facts all the same. Nor does 0, by which ION and HDTN
-    /// tell that all came, also behind the end of the red part (capture 16).
+    /// A report on an unknown checkpoint changes nothing here; its claims hold all the same. So it is with checkpoint
+    /// serial number 0, by which ION and HDTN report everything, also beyond the end of the red part (capture 16).
     fn answer_checkpoint(&mut self, number: u64, serial: u64) -> u32 {
         let Some((slot, sending)) = self.sending(number) else {
             return 0;
@@ -524,7 +524,7 @@ impl<A: Addr> Engine<A> {
         checkpoint.cycle
     }
 
-    /// Answers a report with gaps at once, or gathers it with others.
+    /// Answers a report with gaps at once, or later together with others.
     fn pending(&mut self, slot: u32, number: u64, pending: PendingReport) {
         let delay = self
             .peer(slot)
@@ -560,7 +560,7 @@ impl<A: Addr> Engine<A> {
         self.check_progress(number);
     }
 
-    /// Queues exactly what is missing: ION drops any segment that overlaps what it holds.
+    /// Queues exactly the missing octets. ION drops a segment that overlaps what it has.
     fn repair(&mut self, number: u64, pending: &PendingReport) {
         let Some((slot, sending)) = self.sending(number) else {
             return;
@@ -588,7 +588,7 @@ impl<A: Addr> Engine<A> {
             at: 0,
             from,
         });
-        // Copies wait for what has not been sent once.
+        // Copies follow what was not sent once.
         let copies = |repair: &Repair| matches!(repair, Repair::CheckpointCopies { .. });
         let place = sending.repairs.iter().position(copies);
         let place = place.unwrap_or(sending.repairs.len());
@@ -605,7 +605,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Puts a session in line for repairs.
+    /// Queues a session for retransmissions.
     pub(super) fn queue_repairs(&mut self, number: u64) {
         let Some((slot, sending)) = self.sending(number) else {
             return;
@@ -619,8 +619,8 @@ impl<A: Addr> Engine<A> {
         self.mark_ready(slot);
     }
 
-    /// Completes a session that is done, and guards one in which nothing is left to happen: one of several
-    /// reports may be lost for good (ION issue 14).
+    /// Completes a session when everything is claimed and sent. Starts the guard timer of a session that awaits
+    /// nothing: one of several reports may be lost for good (ION issue 14).
     pub(super) fn check_progress(&mut self, number: u64) {
         let Some((slot, sending)) = self.sending(number) else {
             return;
@@ -661,8 +661,8 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Sends the last missing octet as a checkpoint, citing the report that reaches lowest: it draws a report
-    /// on everything up to there.
+    /// Asks about everything that is missing, by a checkpoint with the last missing octet that cites the report with the
+    /// lowest bound.
     pub(super) fn export_guard_expired(&mut self, number: u64) {
         let Some((slot, sending)) = self.sending(number) else {
             return;
@@ -680,7 +680,7 @@ impl<A: Addr> Engine<A> {
         self.probe(number);
     }
 
-    /// Queues the last missing octet as a checkpoint.
+    /// Queues a checkpoint with the last missing octet.
     fn probe(&mut self, number: u64) {
         let Some((_, sending)) = self.sending(number) else {
             return;
@@ -703,7 +703,7 @@ impl<A: Addr> Engine<A> {
         self.queue_repairs(number);
     }
 
-    /// P7, RFC 5326 section 6.7.
+    /// Repeats a checkpoint whose timer expired (RFC 5326 section 6.7).
     pub(super) fn checkpoint_expired(&mut self, number: u64, serial: u64) {
         let Some((slot, _)) = self.sending(number) else {
             return;
@@ -726,14 +726,14 @@ impl<A: Addr> Engine<A> {
         };
         checkpoint.timer = None;
         let tries = checkpoint.tries;
-        // Overtaken: its report may be forbidden by section 6.11, and nothing hangs on it.
+        // It was overtaken: section 6.11 may forbid a report on it, and no octets depend on it.
         let is_moot = checkpoint.mark == Mark::None
             && checkpoint
                 .retransmitted
                 .iter()
                 .all(|gap| sending.claimed.covers(gap))
             && sending.claimed.covers(&checkpoint.range);
-        // Where reports begin at the first gap, the one on a later checkpoint tells as much, and sooner.
+        // Where reports start at the first gap, the report on a later checkpoint covers the same, and comes sooner.
         let is_overtaken = is_auto
             && checkpoint.mark == Mark::None
             && sending.checkpoints.iter().any(|one| one.serial > serial);
@@ -758,14 +758,14 @@ impl<A: Addr> Engine<A> {
         self.queue_repairs(number);
     }
 
-    /// CR (P17, RFC 5326 section 6.17). ION cancels once for each segment that comes (capture 10).
+    /// Handles a CR (RFC 5326 section 6.17). ION sends one for each segment that comes (capture 10).
     pub(super) fn on_cancel_by_receiver(&mut self, slot: u32, session: SessionId, reason: Reason) {
         let to = Role::Receiver;
         self.queue(slot, Control::CancelAck { session, to });
         self.fail(session.number, Side::Remote, reason);
     }
 
-    /// CAS (P18, RFC 5326 section 6.18).
+    /// Handles a CAS (RFC 5326 section 6.18).
     pub(super) fn on_cancel_ack_to_sender(&mut self, session: SessionId) {
         if !self.on_ping_answered(session) && self.sending(session.number).is_none() {
             self.close_export(session.number);

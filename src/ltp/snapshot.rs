@@ -10,7 +10,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::api::{Cue, Error, Event, Service};
-use super::auth::Name;
+use super::auth::KeyHash;
 use super::closed::{End, Record};
 use super::config::{Config, ConfigError, Peer};
 use super::engine::Engine;
@@ -98,7 +98,7 @@ struct SavedService {
 pub(super) struct SavedExport {
     pub(super) number: u64,
     pub(super) peer: u64,
-    pub(super) key_hash: Option<Name>,
+    pub(super) key_hash: Option<KeyHash>,
     pub(super) state: SavedSending,
 }
 
@@ -143,7 +143,7 @@ pub(super) struct SavedRetransmission {
 pub(super) struct SavedImport {
     pub(super) session: SessionId,
     pub(super) peer: u64,
-    pub(super) key_hash: Option<Name>,
+    pub(super) key_hash: Option<KeyHash>,
     pub(super) stage: SavedStage,
 }
 
@@ -188,7 +188,7 @@ struct SavedClosed {
     peer: u64,
     left: Duration,
     end: End,
-    key_hash: Option<Name>,
+    key_hash: Option<KeyHash>,
 }
 
 /// Why no engine could be made of a snapshot.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
-use super::sessions::Name;
-use super::{Auth, LONGEST_KEY, Signer, Verifier, check_id};
+use super::sessions::KeyHash;
+use super::{Auth, MAX_KEY, Signer, Verifier, check_id};
 use crate::ltp::config::ConfigError;
 use crate::ltp::sdnv::{put_sdnv, sdnv_len};
 use crate::ltp::wire::{Extension, ExtensionTag, Segment};
@@ -22,9 +22,9 @@ const NULL_KEY: [u8; 20] = [
 ];
 /// Most pairs of a value and a key that are tried: two values, of two keys named. More would let a forged
 /// segment cost dozens of RSA operations.
-const MOST_TRIES: usize = 4;
+const MAX_TRIES: usize = 4;
 /// Octets of the longest key as it is given.
-const LONGEST_DER: usize = 4096;
+const MAX_DER: usize = 4096;
 /// Bytes that a key of 4096 bits takes once read: modulus, exponents, primes, and their Montgomery forms.
 const READ: usize = 16 * 1024;
 
@@ -59,7 +59,7 @@ enum Ready {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ltp) enum Verification {
     /// It may be processed; and what named the key, if that is to be kept for the session.
-    Valid(Option<Name>),
+    Valid(Option<KeyHash>),
     /// It names no suite and key that are accepted, and its session named none before.
     UnknownKey,
     /// It has no value that verifies.
@@ -69,7 +69,7 @@ pub(in crate::ltp) enum Verification {
 impl Keys {
     /// Bytes that the keys of one peer take at most.
     pub(in crate::ltp) const MOST: usize =
-        (super::MOST_SIGNERS + super::MOST_VERIFIERS) * (2 * LONGEST_DER + READ + 1024);
+        (super::MAX_SIGNERS + super::MAX_VERIFIERS) * (2 * MAX_DER + READ + 1024);
 
     /// Reads the keys of a policy.
     pub(in crate::ltp) fn new(auth: &Auth) -> Result<Self, ConfigError> {
@@ -152,7 +152,7 @@ impl Keys {
         &self,
         octets: &[u8],
         segment: &Segment<'_>,
-        known: impl FnOnce() -> Option<Name>,
+        known: impl FnOnce() -> Option<KeyHash>,
     ) -> Verification {
         if self.accepts_all() {
             return Verification::Valid(None);
@@ -173,7 +173,7 @@ impl Keys {
         let verified = values(octets, segment)
             .flat_map(|value| named().map(move |key| (value, key)))
             .filter(|(value, key)| value.mac.len() == key.len)
-            .take(MOST_TRIES)
+            .take(MAX_TRIES)
             .find(|(value, key)| key.verifies(value))
             .map(|(_, key)| key.name());
         match verified {
@@ -274,8 +274,8 @@ impl ActiveKey {
         })
     }
 
-    fn name(&self) -> Name {
-        Name::of(self.suite, &self.id)
+    fn name(&self) -> KeyHash {
+        KeyHash::of(self.suite, &self.id)
     }
 
     const fn trailer_len(&self) -> usize {
@@ -287,9 +287,9 @@ impl ActiveKey {
         let read = match self.key {
             Ready::Mac(_) => 0,
             #[cfg(feature = "ltp-rsa")]
-            Ready::Private(_) | Ready::Public(_) => LONGEST_DER + READ,
+            Ready::Private(_) | Ready::Public(_) => MAX_DER + READ,
         };
-        size_of::<Self>() + 2 * LONGEST_KEY + read
+        size_of::<Self>() + 2 * MAX_KEY + read
     }
 
     fn put_value(&self, out: &mut Vec<u8>, start: usize) {

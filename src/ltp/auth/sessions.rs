@@ -11,9 +11,9 @@ use crate::ltp::wire::{Body, Segment};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
-pub(in crate::ltp) struct Name(u64);
+pub(in crate::ltp) struct KeyHash(u64);
 
-impl Name {
+impl KeyHash {
     /// FNV-1a over 64 bits: the same in every run, so that it can be kept on a disk.
     pub(in crate::ltp) fn of(suite: u8, id: &[u8]) -> Self {
         let all = [suite];
@@ -39,7 +39,7 @@ impl Body<'_> {
 
 impl<A: Addr> Engine<A> {
     /// What named the key of a session before.
-    pub(in crate::ltp) fn key_hash(&self, segment: &Segment<'_>) -> Option<Name> {
+    pub(in crate::ltp) fn key_hash(&self, segment: &Segment<'_>) -> Option<KeyHash> {
         let session = segment.session;
         let role = segment.body.receiving_role();
         let live = match role {
@@ -54,7 +54,7 @@ impl<A: Addr> Engine<A> {
     }
 
     /// Keeps what named the key of a session, for as long as anything of the session is kept.
-    pub(in crate::ltp) fn remember_key(&mut self, segment: &Segment<'_>, name: Option<Name>) {
+    pub(in crate::ltp) fn remember_key(&mut self, segment: &Segment<'_>, name: Option<KeyHash>) {
         let Some(name) = name else {
             return;
         };

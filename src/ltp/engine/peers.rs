@@ -1,4 +1,4 @@
-//! Peers as they come and change.
+//! Adding and changing peers.
 
 use alloc::boxed::Box;
 
@@ -11,11 +11,11 @@ use crate::sync::Arc;
 use crate::{Addr, Instant};
 
 impl<A: Addr> Engine<A> {
-    /// Gets to know a peer.
+    /// Adds a peer under its engine ID.
     ///
     /// # Errors
     ///
-    /// A peer with the ID or the address exists, there are too many, or the configuration is bad.
+    /// A peer with the ID or the address exists, the limit of peers is reached, or the configuration is invalid.
     pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
         self.may_add(id, peer.address)?;
@@ -36,7 +36,7 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Adds a peer that was looked at.
+    /// Adds a peer that was checked.
     pub(in crate::ltp) fn insert_peer(
         &mut self,
         id: u64,
@@ -60,13 +60,13 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Changes what is known of a peer. Sessions go on; timers that run keep their deadlines. One that came by
-    /// itself is from here on like one that was added.
+    /// Changes the configuration of a peer. Sessions go on, and running timers keep their deadlines. A peer accepted
+    /// as an unknown one counts as added from here on.
     ///
     /// # Errors
     ///
-    /// No such peer, an address that another peer has, a bad configuration, or other ways than before while
-    /// a session needs them.
+    /// Unknown peer, an address that another peer has, an invalid configuration, or a different direction while the
+    /// peer has sessions.
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
         let slot = *self.by_id.get(&id).ok_or(Error::UnknownPeer(id))?;
@@ -88,7 +88,7 @@ impl<A: Addr> Engine<A> {
             self.by_addr.remove(&address);
         }
         self.by_addr.insert(peer.address, slot);
-        // It may have to be authenticated from here on.
+        // The peer may require authentication from here on.
         self.prediction = None;
         self.cue(slot, |state| {
             state.configure(peer, keys);
@@ -102,7 +102,7 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// A peer that came by itself has been configured. What cannot be sent any more is dropped.
+    /// Completes the change of a peer: drops what its direction does not allow, and counts it as added.
     fn adopt(&mut self, slot: u32) {
         let Some(state) = self.peer_mut(slot) else {
             return;
@@ -117,7 +117,7 @@ impl<A: Addr> Engine<A> {
         self.unknown_peers -= u32::from(was_unknown);
     }
 
-    /// A higher rate takes effect at once.
+    /// Lets a peer send without waiting for the pacing timer, since its rate may be higher.
     pub(super) fn release_pacing(&mut self, slot: u32) {
         let pace = self.peer_mut(slot).and_then(|state| state.pace.take());
         self.stop(pace);

@@ -1,4 +1,4 @@
-//! Copies of what is lost at a price: signals, and repairs while the line has nothing else to carry.
+//! Copies of signals, and duplicate repairs while the line is idle.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -19,7 +19,7 @@ use crate::{Addr, Instant, Transmit};
 #[derive(Debug, Default)]
 pub(in crate::ltp) struct DuplicateRepairs {
     queue: VecDeque<Duplicate>,
-    /// Whether the session is in line for it.
+    /// Whether the session is queued for it.
     pub(in crate::ltp) is_queued: bool,
 }
 
@@ -34,21 +34,22 @@ impl DuplicateRepairs {
     }
 }
 
-/// What was sent under one checkpoint, and is once more, round by round, until that is answered.
+/// What was sent again under one checkpoint. It is sent once more in each round until the checkpoint is answered.
 #[derive(Debug)]
 struct Duplicate {
     serial: u64,
     gaps: Vec<Range<u64>>,
     rounds: u8,
-    /// The gap that is next, and where in it.
+    /// The index of the next gap, and the offset within it.
     at: usize,
     from: u64,
 }
 
 impl<A: Addr> Engine<A> {
-    // Control.
+    // Control segments.
 
-    /// The cue "dequeued" of RFC 5326: timers start (P3, P15). What no datagram can hold is as good as lost.
+    /// Starts the timers of a control segment that was sent, or that fits no datagram and counts as lost (the cue of RFC
+    /// 5326 sections 6.3 and 6.15).
     pub(super) fn on_control_sent(&mut self, slot: u32, control: Control, len: usize) {
         match control {
             Control::Report { session, serial } => {
@@ -94,8 +95,8 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// How many copies a report gets. While the end of the red part has not come, further checkpoints will,
-    /// and their reports begin at the first gap: they tell the same.
+    /// Returns how many copies a report gets. Before the end of the red part was received further checkpoints follow, and
+    /// their reports start at the first gap and say the same.
     fn report_copies(&mut self, slot: u32, session: SessionId) -> u8 {
         let Some(peer) = self.peer(slot) else {
             return 0;
@@ -151,7 +152,7 @@ impl<A: Addr> Engine<A> {
         self.queue(slot, copy);
     }
 
-    /// Notes that a report, or a copy of it, left: each that arrives is acknowledged.
+    /// Notes that a report, or a copy of it, was sent. Each one that arrives is acknowledged.
     pub(in crate::ltp) fn on_report_segment_sent(
         &mut self,
         slot: u32,
@@ -170,7 +171,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// What is answered may be the copy that has just left: the timer begins with it.
+    /// Restarts the timer of a report with its latest copy, since the answer may be to that.
     fn restart_report_timer(&mut self, slot: u32, session: SessionId, serial: u64, len: usize) {
         let Some(due) = self.peer(slot).map(|peer| peer.answer(self.now, len)) else {
             return;
@@ -183,7 +184,7 @@ impl<A: Addr> Engine<A> {
         self.stop(unused);
     }
 
-    /// As for reports.
+    /// Restarts the timer of a checkpoint with its latest copy.
     pub(super) fn restart_checkpoint_timer(
         &mut self,
         slot: u32,
@@ -202,7 +203,7 @@ impl<A: Addr> Engine<A> {
         self.stop(unused);
     }
 
-    /// How long one copy waits for the next.
+    /// Returns the time between two copies.
     fn pause(&self, slot: u32) -> Duration {
         let Some(peer) = self.peer(slot) else {
             return Duration::ZERO;
@@ -212,8 +213,8 @@ impl<A: Addr> Engine<A> {
 
     // Checkpoints.
 
-    /// Copies a checkpoint that has left for the first time, or by its timer. On the first pass of a block
-    /// later ones follow, and do as well.
+    /// Sends copies of a checkpoint that was sent for the first time, or again. On the first pass of a block there are
+    /// none: a later checkpoint asks the same.
     pub(super) fn copy_checkpoint(&mut self, slot: u32, number: u64, serial: u64) {
         let Some(peer) = self.peer(slot) else {
             return;
@@ -233,7 +234,7 @@ impl<A: Addr> Engine<A> {
         self.on_copy_sent(slot, number, serial, left.saturating_add(1));
     }
 
-    /// One of `left` copies has left; the others follow.
+    /// Sends the next of `left` copies.
     pub(super) fn on_copy_sent(&mut self, slot: u32, number: u64, serial: u64, left: u8) {
         let left = left.saturating_sub(1);
         if left == 0 {
@@ -268,11 +269,10 @@ impl<A: Addr> Engine<A> {
         self.queue_repairs(number);
     }
 
-    // Repairs.
+    // Duplicate repairs.
 
-    /// Has what was sent again under a checkpoint sent once more, if the line has nothing else to carry; and
-    /// so the end of a first pass whose beginning was reported on, as it was sent faster than the light goes
-    /// there and back.
+    /// Queues the octets that were sent again under a checkpoint to be sent once more while the line is idle. So is the
+    /// end of a first pass whose start was reported on during the pass, since it was sent within a round trip.
     pub(super) fn queue_duplicates_of(&mut self, slot: u32, number: u64, serial: u64) {
         let Some(peer) = self.peer(slot) else {
             return;
@@ -343,14 +343,14 @@ impl<A: Addr> Engine<A> {
 }
 
 impl Sending {
-    /// Notes that a checkpoint left once more.
+    /// Notes that a checkpoint was sent again.
     pub(super) fn on_checkpoint_resent(&mut self, serial: u64, now: Instant) {
         if let Some(one) = self.checkpoints.iter_mut().find(|one| one.serial == serial) {
             one.latest = now;
         }
     }
 
-    /// Puts another timer in place of that of a checkpoint; returns the one that is to be stopped.
+    /// Replaces the timer of a checkpoint, and returns the one to stop.
     fn replace_timer(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
         let known = self.checkpoints.iter_mut().find(|one| one.serial == serial);
         match known.filter(|one| one.timer.is_some()) {
@@ -359,7 +359,7 @@ impl Sending {
         }
     }
 
-    /// Keeps the timer of the next copy; gives back what is not needed any more.
+    /// Replaces the timer of the next copy, and returns the one to stop.
     fn set_copy_timer(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
         match self.checkpoints.iter_mut().find(|one| one.serial == serial) {
             Some(one) => mem::replace(&mut one.copy, timer),
@@ -367,8 +367,8 @@ impl Sending {
         }
     }
 
-    /// Drops the copies of repairs that are yet to leave: the report on a later checkpoint tells of them, too.
-    /// The end of the red part goes on, as only it tells the length. Returns timers to stop.
+    /// Drops the copies of retransmitted checkpoints that were not sent: the report on a later checkpoint covers the
+    /// same. The end of the red part stays, since only it tells the length. Returns timers to stop.
     fn drop_copies(&mut self, but: u64) -> Vec<TimerId> {
         let mut timers = Vec::new();
         let mut dropped = Vec::new();
@@ -383,7 +383,7 @@ impl Sending {
         timers
     }
 
-    /// What a checkpoint closes. Its own octets leave with it, and with its copies.
+    /// Returns the octets covered by a checkpoint, without its own, which are sent with its copies.
     fn duplicate_gaps(&self, serial: u64) -> Vec<Range<u64>> {
         let Some(one) = self.checkpoints.iter().rfind(|one| one.serial == serial) else {
             return Vec::new();
@@ -403,7 +403,7 @@ impl Sending {
         once(reported..begin).collect()
     }
 
-    /// What is to be sent next of all that nobody has claimed yet.
+    /// Returns the next octets to send of those that nobody has claimed.
     fn next_duplicate(&mut self) -> Option<Range<u64>> {
         while let Some(queue_duplicates_of) = self.spare.queue.front_mut() {
             let is_open = self

@@ -1,4 +1,4 @@
-//! The segments that nearly all are: red, on their first pass, as long as can be, and no checkpoints.
+//! Plain segments of a first pass: red, of full length, without marks. They are most segments of a large block.
 
 use super::pieces::Frame;
 use super::{Batch, WriteResult, put_body};
@@ -9,7 +9,7 @@ use crate::ltp::sender::{Sending, State};
 use crate::ltp::wire::{Body, Color, Data, header};
 use crate::{Addr, Instant, Transmit};
 
-/// Segments of equal length that may follow each other at once.
+/// Segments of equal length that follow each other.
 struct Row {
     /// Octets of the block in each.
     fit: u64,
@@ -17,10 +17,10 @@ struct Row {
 }
 
 impl<A: Addr> Engine<A> {
-    /// Writes plain segments of a block, as many as fit and may go.
+    /// Writes plain segments of a block, as many as fit the batch and may be sent.
     ///
-    /// They start no timer and differ from each other in the offset alone, so tables are looked into, and the
-    /// header is put together, once for all of them. `None`: what comes next is no such segment.
+    /// They start no timer and differ only in the offset, so one lookup and one header serve all of them. `None` if the
+    /// next segment is not plain.
     pub(super) fn send_plain(
         &mut self,
         slot: u32,
@@ -57,14 +57,14 @@ impl<A: Addr> Engine<A> {
             peer.pacer.on_sent(now, len);
             self.stats.segments_sent += written;
         }
-        // The rate is asked anew before whatever comes next.
+        // The rate is checked again before the next segment.
         (sending.next > before).then_some(Batch::HasRoom)
     }
 }
 
 impl<A: Addr> PeerState<A> {
-    /// The next plain segments, `None` when what comes next is another one: the last of the red part, one
-    /// that is to be a checkpoint, or one that is longer for its offset.
+    /// Returns the next plain segments. `None` if the next one is the last of the red part, must be a checkpoint, or has
+    /// a longer header for its offset.
     fn next_row(
         &self,
         sending: &Sending,
@@ -87,14 +87,14 @@ impl<A: Addr> PeerState<A> {
             let open = due.saturating_sub(sending.next.saturating_add(frame.room as u64));
             count = count.min(open.div_ceil(fit));
         }
-        // The rate is asked before each.
+        // The rate is checked before each segment.
         if self.config.rate.is_some() {
             count = count.min(1);
         }
         (count > 0).then_some(Row { fit, count })
     }
 
-    /// Writes a row as far as it fits, and returns how many segments did, and the length of each.
+    /// Writes a row of segments as far as the batch has room, and returns how many, and the length of each.
     fn write_row(
         &self,
         sending: &Sending,
@@ -114,7 +114,7 @@ impl<A: Addr> PeerState<A> {
         let mut pieces = octets.chunks_exact(step);
         let mut offset = first;
         let len = template.len() + step;
-        if len < HeaderTemplate::LEAST {
+        if len < HeaderTemplate::MIN_DATAGRAM {
             return None;
         }
         let written = tx.push_row(self.config.address, len, pieces.len(), |datagram| {
@@ -130,7 +130,7 @@ impl<A: Addr> PeerState<A> {
         Some((written as u64, len))
     }
 
-    /// Writes one segment with its signature.
+    /// Writes one segment with its authentication value.
     fn write_signed(
         &mut self,
         sending: &Sending,

@@ -1,4 +1,4 @@
-//! Blocks that are one red segment.
+//! Sending blocks of one red segment.
 
 use super::{Batch, Frame, WriteResult, put_body};
 use crate::ltp::engine::{Engine, Key, TimerKind, start};
@@ -7,7 +7,7 @@ use crate::ltp::wire::{Body, Color, Data, SessionId, header_len};
 use crate::{Addr, Transmit};
 
 impl<A: Addr> Engine<A> {
-    /// Writes a block that is one segment. `None`: it is another, or does not fit one, or is to be copied.
+    /// Writes a block that is one segment. `None` if the session is another, does not fit a segment, or gets copies.
     pub(super) fn send_single(
         &mut self,
         slot: u32,

@@ -1,10 +1,10 @@
-//! How sessions of others end: cancelled by either side, or closed and remembered.
+//! How the reception of a block ends: cancelled by either side, or closed and remembered.
 
 use core::mem;
 
 use super::{Reception, Stage};
 use crate::ltp::api::{Error, Event, Side};
-use crate::ltp::auth::Name;
+use crate::ltp::auth::KeyHash;
 use crate::ltp::closed::{End, Record};
 use crate::ltp::engine::{Engine, TimerKind};
 use crate::ltp::peer::{Control, PeerState, Role};
@@ -14,11 +14,11 @@ use crate::ltp::wire::{Reason, SessionId};
 use crate::{Addr, Instant};
 
 impl<A: Addr> Engine<A> {
-    /// Cancels a reception (RFC 5326 section 4.2).
+    /// Cancels the reception of a block (RFC 5326 section 4.2).
     ///
     /// # Errors
     ///
-    /// No such session is being received.
+    /// Unknown session.
     pub fn refuse(&mut self, now: Instant, session: SessionId) -> Result<(), Error> {
         self.advance(now);
         if self.reception(session).is_none() {
@@ -28,14 +28,15 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// P19 at the receiver: everything goes, a CR is sent until it is acknowledged.
+    /// Cancels a session as its receiver (RFC 5326 section 6.19): frees what it holds, and sends CRs until one is
+    /// acknowledged.
     pub(in crate::ltp) fn cancel_import(&mut self, session: SessionId, reason: Reason) {
         if let Some(slot) = self.stop_import(session, Side::Local, reason) {
             self.cancel_import_again(slot, session, 0);
         }
     }
 
-    /// Drops all that a session holds and tells the application once.
+    /// Frees what a session holds, and reports the cancellation once.
     pub(in crate::ltp) fn stop_import(
         &mut self,
         session: SessionId,
@@ -63,12 +64,12 @@ impl<A: Addr> Engine<A> {
         Some(slot)
     }
 
-    /// The EOB was lost, and with it maybe green segments. The application hears that nothing more comes
-    /// (RFC 5326 section 7.6); the sender waits for nothing, and is not told.
+    /// Gives up a session whose EOB was lost, maybe with green segments. The application hears that nothing more
+    /// comes (RFC 5326 section 7.6). The sender waits for nothing, and is not told.
     pub(super) fn give_up_end(&mut self, session: SessionId) {
         let end = match self.reception(session).map(|reception| reception.end()) {
             Some(end @ End::Delivered { .. }) => end,
-            // Red data that come later all the same may no longer be delivered.
+            // Red data that still come must not be delivered any more.
             _ => End::Plain,
         };
         self.stop_import(session, Side::Local, Reason::SYSTEM);
@@ -90,19 +91,19 @@ impl<A: Addr> Engine<A> {
     pub(super) fn cancel_import_again(&mut self, slot: u32, session: SessionId, tries: u8) {
         let peer = self.peer(slot).filter(|peer| peer.can_send());
         let limit = peer.map(|peer| peer.config.cancel_retries);
-        // Receive-only engines just close (RFC 5326 section 4.2).
+        // Receive-only engines close at once (RFC 5326 section 4.2).
         if limit.is_none_or(|limit| tries > limit) {
             self.close_import(session);
             return;
         }
         let by = Role::Receiver;
         if !self.queue(slot, Control::Cancel { session, by }) {
-            // As good as lost on the line.
+            // Treated as lost on the line: the timer repeats it.
             self.on_import_cancel_sent(slot, session, 0);
         }
     }
 
-    /// P15, RFC 5326 section 6.15.
+    /// Starts the timer of a CR that was sent (RFC 5326 section 6.15).
     pub(in crate::ltp) fn on_import_cancel_sent(
         &mut self,
         slot: u32,
@@ -127,7 +128,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// P16, RFC 5326 section 6.16.
+    /// Repeats a CR whose timer expired (RFC 5326 section 6.16).
     pub(in crate::ltp) fn import_cancel_expired(&mut self, session: SessionId) {
         let Some(import) = self.imports.get_mut(&session) else {
             return;
@@ -141,7 +142,7 @@ impl<A: Addr> Engine<A> {
         self.cancel_import_again(slot, session, tries);
     }
 
-    /// CS (P17, RFC 5326 section 6.17).
+    /// Handles a CS (RFC 5326 section 6.17).
     pub(in crate::ltp) fn on_cancel_by_sender(
         &mut self,
         slot: u32,
@@ -154,17 +155,17 @@ impl<A: Addr> Engine<A> {
         self.close_import(session);
     }
 
-    /// CAR (P18, RFC 5326 section 6.18).
+    /// Handles a CAR (RFC 5326 section 6.18).
     pub(in crate::ltp) fn on_cancel_ack_to_receiver(&mut self, session: SessionId) {
         if self.reception(session).is_none() {
             self.close_import(session);
         }
     }
 
-    /// Closes a session that was delivered once every report is acknowledged, and the green part is over.
+    /// Closes a session that was delivered, once every report is acknowledged and the green part has ended.
     ///
-    /// RFC 5326 section 6.14 closes without the first condition and section 8.2 without the second;
-    /// RFC 5325 section 3.2 has the reading that works.
+    /// RFC 5326 section 6.14 does not require the first of these conditions, and section 8.2 not the second. RFC 5325
+    /// section 3.2 has the reading that works.
     pub(in crate::ltp) fn close_if_over(&mut self, session: SessionId) {
         let Some(reception) = self.reception(session) else {
             return;
@@ -182,7 +183,7 @@ impl<A: Addr> Engine<A> {
         self.close_import_as(session, End::Plain);
     }
 
-    /// P20, RFC 5326 section 6.20, and remembers the session.
+    /// Closes a session (RFC 5326 section 6.20), and remembers it.
     pub(in crate::ltp) fn close_import_as(&mut self, session: SessionId, end: End) {
         let Some(import) = self.imports.remove(&session) else {
             return;
@@ -208,7 +209,7 @@ impl<A: Addr> Engine<A> {
         slot: u32,
         session: SessionId,
         end: End,
-        key_hash: Option<Name>,
+        key_hash: Option<KeyHash>,
     ) {
         let memory = self.peer(slot).map(PeerState::memory).unwrap_or_default();
         let record = Record {

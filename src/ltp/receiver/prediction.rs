@@ -1,4 +1,4 @@
-//! The segments that nearly all are: the next octets of the red part that came last, and nothing else.
+//! Header prediction: the next octets of the red part that was continued last, in a segment without marks.
 
 use super::{Reception, Stage};
 use crate::ltp::api::Service;
@@ -7,17 +7,17 @@ use crate::ltp::sdnv::HeaderTemplate;
 use crate::ltp::wire::{Color, Data, SessionId, header};
 use crate::{Addr, Instant};
 
-/// The session whose red part went on last, and what is to come next: plain segments do alike up to their
-/// offset, so that one is known by comparing it with what it should be.
+/// The session whose red part was continued last, and its next segment.
 #[derive(Debug)]
 pub(in crate::ltp) struct Prediction {
     session: SessionId,
     client: u64,
-    /// Once two segments in a row were of this session.
+    /// Known after two segments in a row of this session.
     next: Option<NextSegment>,
 }
 
-/// The next segment, if it is as long as the last one.
+/// The next segment, if it is as long as the last one. Up to its offset it is equal to it, so it is recognised by
+/// comparison.
 #[derive(Debug)]
 struct NextSegment {
     template: HeaderTemplate,
@@ -41,9 +41,8 @@ impl NextSegment {
 }
 
 impl<A: Addr> Engine<A> {
-    /// Takes the next plain segments of the session that went on last, of datagrams of `size` octets back to
-    /// back, and returns how many octets of them it took. Nothing else can be said of these: their peer is
-    /// known and needs no authentication, and they have no extensions.
+    /// Stores the predicted segments at the front of a batch of datagrams of `size` octets, and returns how many
+    /// octets of the batch they were. Their peer is known and needs no authentication, and they have no extensions.
     #[inline]
     pub(in crate::ltp) fn receive_predicted(&mut self, train: &[u8], size: usize) -> usize {
         let Some(Prediction {
@@ -74,8 +73,8 @@ impl<A: Addr> Engine<A> {
         count * size
     }
 
-    /// Takes the next octets of a red part that comes in order into memory that is there already. Nothing
-    /// else changes, so one look into the table does.
+    /// Stores a segment that continues a red part within the memory it has. Nothing else of the session changes, so
+    /// one lookup is enough.
     pub(super) fn append_predicted(
         &mut self,
         slot: u32,
@@ -96,7 +95,7 @@ impl<A: Addr> Engine<A> {
         true
     }
 
-    /// Many sessions that take turns are no flow, and do not pay for one.
+    /// Predicts the next segment. Sessions that take turns are not predicted, and pay nothing for it.
     fn predict_next(&mut self, slot: u32, session: SessionId, last: &Data<'_>) {
         let is_again = self
             .prediction
@@ -113,7 +112,7 @@ impl<A: Addr> Engine<A> {
 }
 
 impl Reception {
-    /// Whether a segment continues what is held, changes nothing else and needs no memory.
+    /// Whether a segment continues what was received, changes nothing else, and needs no memory.
     fn is_in_order(&self, data: &Data<'_>) -> bool {
         let range = data.range();
         data.color == Color::Red(None)
@@ -122,7 +121,7 @@ impl Reception {
             && self.is_plain(data.client, range.start)
     }
 
-    /// Whether all that is held ends at `offset`, and a red segment there would be like those before it.
+    /// Whether everything before `offset` was received and nothing behind it, and a red segment there is valid.
     #[inline]
     fn is_plain(&self, client: u64, offset: u64) -> bool {
         usize::try_from(offset).is_ok_and(|offset| offset == self.buffer.len())
@@ -142,7 +141,7 @@ impl Reception {
         self.held.insert(data.range())
     }
 
-    /// Takes datagrams for as long as they are what is to come next, and returns how many.
+    /// Stores datagrams as long as they are as predicted, and returns how many.
     #[inline]
     fn append_datagrams<'a>(
         &mut self,

@@ -1,4 +1,4 @@
-//! Blocks being received, saved and taken up again.
+//! Saving and restoring blocks that are being received.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -44,7 +44,7 @@ impl Reception {
         }
     }
 
-    /// Reads a session, and refuses what contradicts itself. What was received is not in it yet.
+    /// Reads a session, and refuses contradictions. The received octets are not stored yet.
     fn restore(
         saved: &SavedReception,
         service: Service,
@@ -95,18 +95,18 @@ impl Reception {
         })
     }
 
-    /// Takes in what was received; false without the memory for it.
-    fn refill(&mut self, pieces: &[SavedPiece], spare: usize, limit: usize) -> bool {
+    /// Stores the received octets. False without memory for them.
+    fn refill(&mut self, pieces: &[SavedPiece], free: usize, limit: usize) -> bool {
         if let Some(red) = self.red.filter(|_| self.is_delivered) {
             self.held.insert(0..red);
             return true;
         }
         let mut pool = BufferPool::default();
         for piece in pieces {
-            // Bound: the end was checked.
+            // Bound: the end was checked when the pieces were read.
             let range = piece.offset..piece.offset + piece.data.len() as u64;
             let is_short = usize::try_from(range.end).is_ok_and(|end| end <= limit);
-            let left = spare.checked_sub(self.weight());
+            let left = free.checked_sub(self.weight());
             let Some(left) = left.filter(|_| is_short) else {
                 return false;
             };
@@ -115,12 +115,12 @@ impl Reception {
                 return false;
             }
         }
-        self.weight() <= spare
+        self.weight() <= free
     }
 }
 
 impl<A: Addr> Engine<A> {
-    /// In the order of their names.
+    /// Returns the sessions in ascending order.
     pub(in crate::ltp) fn save_imports(&self) -> Vec<SavedImport> {
         let sessions: BTreeSet<SessionId> = self.imports.iter().map(|(name, _)| *name).collect();
         let save = |session: SessionId| {
@@ -163,7 +163,7 @@ impl<A: Addr> Engine<A> {
             }),
             SavedStage::Receiving(reception) => {
                 let opened = self.services.get(&reception.client);
-                // One that was delivered outlives its service.
+                // A delivered session may be for a service that was closed.
                 let is_served = opened.is_some() || reception.is_delivered;
                 require(is_served, "imports.client", at)?;
                 let service = opened.map(|open| open.service).unwrap_or_default();
@@ -185,16 +185,16 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Lets a session go on. Reports that were not acknowledged are forgotten, and so are the checkpoints they
-    /// answered: these come again, and draw fresh ones.
+    /// Resumes a session. Reports that were not acknowledged are forgotten, and so are the checkpoints they answered:
+    /// these come again, and get new reports.
     fn resume_import(&mut self, slot: u32, session: SessionId, pieces: &[SavedPiece], age: Age) {
         let total = self.config.import_octets;
-        let spare = total.saturating_sub(self.import_octets + self.event_octets);
+        let free = total.saturating_sub(self.import_octets + self.event_octets);
         let limit = self.peer(slot).map_or(0, |peer| peer.config.session_octets);
         let Some(reception) = self.reception(session) else {
             return;
         };
-        let is_kept = reception.refill(pieces, spare, limit);
+        let is_kept = reception.refill(pieces, free, limit);
         let is_delivered = reception.is_delivered;
         self.recharge(session);
         // Claims made since are not in the snapshot, and a peer never sends again what was claimed.

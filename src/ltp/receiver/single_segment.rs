@@ -1,8 +1,8 @@
-//! Blocks that are one segment: delivered at once, and over once a single report is acknowledged.
+//! Blocks of one segment: delivered at once, and closed when a single report is acknowledged.
 //!
-//! Most sessions of small blocks are nothing else. Such a session keeps what that takes and no more: no
-//! buffer, no sets, and no guard, as the timer of its report ends it in any case. As soon as anything else
-//! happens to it, it becomes a [`Reception`] like any other, and goes on as if it had been one all along.
+//! Most sessions of small blocks are like this. Such a session keeps only what that takes: no buffer, no sets, and
+//! no guard timer, since the timer of its report ends it in any case. When anything else happens to it, it is
+//! expanded into a [`Reception`], and behaves as if it had been one from the start.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::{EVENT_OVERHEAD, Reception, Stage};
 use crate::kit::RangeSet;
 use crate::ltp::api::{Event, Service};
-use crate::ltp::buffer_pool::LEAST;
+use crate::ltp::buffer_pool::MIN_POOLED;
 use crate::ltp::closed::End;
 use crate::ltp::engine::{Engine, Key, TimerKind, start};
 use crate::ltp::peer::{Control, PeerState};
@@ -22,17 +22,17 @@ use crate::ltp::sender::segments;
 use crate::ltp::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, SessionId};
 use crate::{Addr, Instant};
 
-/// A block that came whole in one segment, and the one report on it.
+/// A block that was received whole in one segment, and the only report on it.
 #[derive(Debug)]
 pub(in crate::ltp) struct SingleSegment {
     client: u64,
-    /// When it came.
+    /// When the segment was received.
     came: Instant,
     pub(in crate::ltp) report: SentReport,
 }
 
 impl SingleSegment {
-    /// The same as any other session.
+    /// Returns the same session as a [`Reception`].
     #[cold]
     #[inline(never)]
     pub(super) fn expand(&self) -> Reception {
@@ -69,7 +69,7 @@ impl SingleSegment {
 }
 
 impl Stage {
-    /// The session with all that can happen to it, unless it is being cancelled.
+    /// Returns the session, expanded, unless it is being cancelled.
     #[inline]
     pub(in crate::ltp) fn reception(&mut self) -> Option<&mut Reception> {
         if let Self::Single(single) = self {
@@ -83,17 +83,17 @@ impl Stage {
 }
 
 impl<A> PeerState<A> {
-    /// Whether signals leave once, and nothing is to be learned of their copies.
+    /// Whether signals are sent without copies.
     pub(in crate::ltp) fn is_plain(&self) -> bool {
         self.config.redundancy == Redundancy::Fixed(0)
     }
 }
 
 impl<A: Addr> Engine<A> {
-    /// Takes a segment that is a whole block and begins its session; false for any other, and where memory is
-    /// short.
+    /// Handles a segment that is a whole block and starts its session. False for any other segment, and without
+    /// memory.
     ///
-    /// It counts for as much memory as it would take unfolded, so that it can be at any time.
+    /// The session counts for the memory of an expanded one, so that it can be expanded at any time.
     pub(super) fn take_whole(
         &mut self,
         slot: u32,
@@ -110,15 +110,15 @@ impl<A: Addr> Engine<A> {
             return false;
         };
         let octets = data.octets.len();
-        let spare = self.spare(slot);
+        let free = self.free_octets_for(slot);
         let Some(peer) = self.peer_mut(slot) else {
             return false;
         };
         let is_possible = service == Service::Whole
-            && (1..LEAST).contains(&octets)
+            && (1..MIN_POOLED).contains(&octets)
             && data.offset == 0
             && octets <= peer.config.session_octets
-            && 2 * size_of::<Reception>() + 2 * EVENT_OVERHEAD + octets <= spare
+            && 2 * size_of::<Reception>() + 2 * EVENT_OVERHEAD + octets <= free
             && peer.is_plain()
             && peer.can_send();
         if !is_possible {
@@ -126,7 +126,7 @@ impl<A: Addr> Engine<A> {
         }
         // Bound: usize has at most 64 bits.
         let red = octets as u64;
-        // The one that came tells nothing of the line.
+        // The segment that was received says nothing about the loss.
         let others = segments(red, peer.config.segment) - 1;
         if others > 0 {
             peer.line.came(others, 0);
@@ -148,7 +148,7 @@ impl<A: Addr> Engine<A> {
         self.stats.positive_reports_sent += 1;
         self.stats.imports_complete += 1;
         if !self.queue(slot, Control::Report { session, serial }) {
-            // As good as lost on the line.
+            // Treated as lost on the line: the timer repeats it.
             self.on_report_sent(slot, session, serial, 0);
         }
         let event = Event::Received {
@@ -161,7 +161,7 @@ impl<A: Addr> Engine<A> {
         true
     }
 
-    /// Notes that the report on such a block left for the first time (P3, RFC 5326 section 6.3); false for any
+    /// Starts the timer of the only report when it is sent for the first time (RFC 5326 section 6.3). False for any
     /// other report.
     pub(in crate::ltp) fn single_report_sent(
         &mut self,
@@ -192,7 +192,7 @@ impl<A: Addr> Engine<A> {
         true
     }
 
-    /// RA for the report on such a block; false for any other.
+    /// Handles the RA for the only report. False for any other.
     pub(in crate::ltp) fn single_acknowledged(
         &mut self,
         slot: u32,
@@ -220,7 +220,7 @@ impl<A: Addr> Engine<A> {
 }
 
 impl SentReport {
-    /// It claims all there is.
+    /// Passes the body of the report, which claims the whole block.
     pub(in crate::ltp) fn with_body<T>(&self, use_body: impl FnOnce(&Body<'_>) -> T) -> T {
         let all = 0..self.red;
         use_body(&Body::Report(Report {

@@ -1,4 +1,4 @@
-//! How far blocks being sent get, and how they end: complete, given up, closed.
+//! Progress of blocks being sent, and how their sessions end: complete, failed, closed.
 
 use alloc::boxed::Box;
 use core::mem;
@@ -13,7 +13,7 @@ use crate::ltp::wire::{Reason, SessionId};
 use crate::{Addr, Tag};
 
 impl<A: Addr> Engine<A> {
-    /// Returns how far a block has got; `None` when no block being sent has the tag.
+    /// Returns how far the transmission of a block has got. `None` when no block with the tag is being sent.
     #[must_use]
     pub fn progress(&self, tag: Tag) -> Option<Progress> {
         let export = self.exports.get(&self.tagged(tag)?)?;
@@ -34,7 +34,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// What left may have been all there was (P12, RFC 5326 section 6.12).
+    /// Reports and completes sessions whose last segment may just have been sent (RFC 5326 section 6.12).
     pub(in crate::ltp) fn after_first_passes(&mut self) {
         let mut first_pass_done = mem::take(&mut self.first_pass_done);
         for number in first_pass_done.drain(..) {
@@ -64,8 +64,8 @@ impl<A: Addr> Engine<A> {
         self.close_export(number);
     }
 
-    /// Gives a block up (P19, RFC 5326 section 6.19): the application hears of it once, and the peer if a
-    /// segment has left and it does not know.
+    /// Cancels a session as its sender (RFC 5326 section 6.19). The application hears of it once. The peer hears of it
+    /// if a segment was sent and the peer did not cancel.
     pub(in crate::ltp) fn fail(&mut self, number: u64, by: Side, reason: Reason) {
         let session = SessionId {
             originator: self.config.engine,
@@ -82,7 +82,7 @@ impl<A: Addr> Engine<A> {
         if let Some(peer) = self.peer_mut(slot) {
             forget(peer, number, &sending);
         }
-        // The block goes back with the event, and stays accounted for until that is taken.
+        // The block is given back in the event, and stays accounted for until that is taken.
         let failed = Event::Failed {
             tag: sending.tag,
             session,
@@ -101,7 +101,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Takes a session out of its work, with all timers stopped.
+    /// Stops all timers of a session and takes it out of all queues.
     pub(super) fn end_sending(&mut self, number: u64) -> Option<(u32, Box<Sending>)> {
         let export = self.exports.get_mut(&number)?;
         let slot = export.slot;
@@ -115,7 +115,7 @@ impl<A: Addr> Engine<A> {
         }
         self.stop(sending.guard);
         self.stop(sending.delay);
-        if let Some(place) = self.exports.place(&number) {
+        if let Some(place) = self.exports.position(&number) {
             self.tags.remove(sending.tag, place);
         }
         if sending.spare.is_queued
@@ -127,7 +127,7 @@ impl<A: Addr> Engine<A> {
         Some((slot, sending))
     }
 
-    /// P16, RFC 5326 section 6.16.
+    /// Repeats a CS whose timer expired (RFC 5326 section 6.16).
     pub(in crate::ltp) fn export_cancel_expired(&mut self, number: u64) {
         let Some(export) = self.exports.get_mut(&number) else {
             return;
@@ -146,7 +146,7 @@ impl<A: Addr> Engine<A> {
             .peer(slot)
             .filter(|peer| peer.config.direction == Direction::Both);
         let limit = peer.map(|peer| peer.config.cancel_retries);
-        // One is sent where nobody can answer.
+        // Where the peer cannot answer, one CS is sent.
         if limit.map_or(tries > 0, |limit| tries > limit) {
             self.close_export(number);
             return;
@@ -157,12 +157,12 @@ impl<A: Addr> Engine<A> {
         };
         let by = Role::Sender;
         if !self.queue(slot, Control::Cancel { session, by }) {
-            // As good as lost on the line.
+            // Treated as lost on the line: the timer repeats it.
             self.on_export_cancel_sent(slot, number, 0);
         }
     }
 
-    /// P15, RFC 5326 section 6.15.
+    /// Starts the timer of a CS that was sent (RFC 5326 section 6.15).
     pub(in crate::ltp) fn on_export_cancel_sent(&mut self, slot: u32, number: u64, len: usize) {
         let Some(due) = self.peer(slot).map(|peer| peer.answer(self.now, len)) else {
             return;
@@ -176,7 +176,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// P20, RFC 5326 section 6.20, and remembers that the number was used.
+    /// Closes a session (RFC 5326 section 6.20), and remembers that its number was used.
     pub(in crate::ltp) fn close_export(&mut self, number: u64) {
         let Some(export) = self.exports.remove(&number) else {
             return;
@@ -206,7 +206,7 @@ impl<A: Addr> Engine<A> {
     }
 }
 
-/// Takes a session out of the queues; the others keep their order.
+/// Takes a session out of the queues. The others keep their order.
 fn forget<A>(peer: &mut PeerState<A>, number: u64, sending: &Sending) {
     if sending.next < sending.len {
         peer.fresh.retain(|other| *other != number);

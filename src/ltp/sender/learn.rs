@@ -1,4 +1,4 @@
-//! What reports tell of the line, beside what they tell of the block.
+//! What reports say about losses and round-trip times of the line.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -10,10 +10,10 @@ use crate::ltp::engine::Engine;
 use crate::ltp::peer::PeerState;
 use crate::ltp::wire::Mark;
 
-/// Octets of a segment that are not data, roughly.
+/// Octets of a segment that are not data, approximately.
 const HEAD: u64 = 24;
 
-/// How many segments of at most `segment` octets a run of octets took, roughly.
+/// Returns how many segments of at most `segment` octets carried that many octets, approximately.
 pub(in crate::ltp) fn segments(octets: u64, segment: usize) -> u64 {
     // Bound: usize has at most 64 bits.
     let each = (segment as u64).saturating_sub(HEAD).max(1);
@@ -21,9 +21,9 @@ pub(in crate::ltp) fn segments(octets: u64, segment: usize) -> u64 {
 }
 
 impl<A: Addr> Engine<A> {
-    /// Counts what a report leaves unclaimed of the part of the first pass that no report told of before.
+    /// Counts the losses in the part of the first pass that no earlier report covered.
     ///
-    /// The checkpoint itself does not count: one that was lost draws no report, so those that do say nothing.
+    /// The checkpoint itself does not count: a lost one draws no report, so the reports seen say nothing about it.
     pub(super) fn learn_losses(&mut self, number: u64, checkpoint: u64, scope: &Range<u64>) {
         let Some((slot, sending)) = self.sending(number) else {
             return;
@@ -52,7 +52,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Takes the time that a report took to come.
+    /// Measures the time from a checkpoint to its report.
     pub(super) fn learn_answer(&mut self, slot: u32, checkpoint: &Outstanding) {
         let now = self.now;
         let Some(peer) = self.peer_mut(slot) else {
@@ -64,14 +64,14 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Nothing answered a checkpoint.
+    /// Counts a checkpoint without an answer.
     pub(super) fn learn_silence(&mut self, slot: u32) {
         if let Some(peer) = self.peer_mut(slot) {
             peer.line.exchanged(false);
         }
     }
 
-    /// Returns what was learned of the line to a peer; `None` when there is no such peer.
+    /// Returns the measurements of the line to a peer. `None` for an unknown peer.
     #[must_use]
     pub fn line(&self, peer: u64) -> Option<crate::ltp::LineEstimate> {
         let slot = *self.by_id.get(&peer)?;
@@ -80,15 +80,15 @@ impl<A: Addr> Engine<A> {
 }
 
 impl Sending {
-    /// Up to where the first pass was reported on.
+    /// Returns the offset up to which the first pass was reported on.
     pub(in crate::ltp) const fn reported(&self) -> u64 {
         self.reported_up_to
     }
 
-    /// Forgets the checkpoints that left before the one that a report answers, if it tells what they asked
-    /// for: their octets lie within its scope, or were claimed. Returns their timers.
+    /// Drops the checkpoints sent before the one that a report answers if the report covers what they asked for: their
+    /// octets are within its scope, or were claimed. Returns their timers.
     ///
-    /// The end of the red part is asked for until it is answered, as nothing else tells the length.
+    /// The checkpoint that ends the red part stays until it is answered, since only it tells the length.
     pub(super) fn drop_answered_checkpoints(
         &mut self,
         checkpoint: u64,

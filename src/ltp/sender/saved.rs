@@ -1,4 +1,4 @@
-//! Blocks being sent, saved and taken up again.
+//! Saving and restoring blocks that are being sent.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -8,7 +8,7 @@ use core::ops::Range;
 use smallvec::SmallVec;
 
 use super::{
-    Cancel, Export, FIRST_SERIALS, MOST_SERIAL_RANGES, Repair, Retransmission, Sending, State,
+    Cancel, Export, FIRST_SERIALS, MAX_SERIAL_RANGES, Repair, Retransmission, Sending, State,
 };
 use crate::Addr;
 use crate::kit::RangeSet;
@@ -20,13 +20,13 @@ use crate::ltp::snapshot::{
 };
 use crate::ltp::wire::SessionId;
 
-/// More serial numbers than are used in one session between two snapshots. With 65,535 restarts they stay
-/// below 2^32, which ION wants.
+/// More serial numbers than one session uses between two snapshots. With 65,535 restarts they stay below 2^32, the
+/// limit of ION.
 const SERIALS: u64 = 1 << 16;
 
 impl Sending {
-    /// What is known to be missing at the peer, but for what is on its way: the checkpoint behind that is
-    /// outstanding, and is sent afresh.
+    /// Returns the retransmissions that are due. What was sent again and not reported on is left out: its checkpoint is
+    /// outstanding, and a new one is sent after a restart.
     fn save_retransmissions(&self) -> Vec<SavedRetransmission> {
         let queued = self.repairs.iter().filter_map(|repair| match repair {
             Repair::Retransmission(retransmission) => Some((
@@ -81,7 +81,7 @@ impl Sending {
         }
     }
 
-    /// Reads a block, and refuses what contradicts itself.
+    /// Reads a block, and refuses contradictions.
     fn restore(saved: SavedBlock, at: usize, age: Age) -> Restored<Self> {
         // Bound: usize has at most 64 bits.
         let len = saved.block.len() as u64;
@@ -92,7 +92,7 @@ impl Sending {
         require(saved.serial > 0, "exports.serial", at)?;
         let reached = saved.red.min(saved.next.max(saved.may_have_left));
         let reports = set_of(&saved.reports, u64::MAX, "exports.reports", at)?;
-        let is_few = reports.count() <= MOST_SERIAL_RANGES;
+        let is_few = reports.count() <= MAX_SERIAL_RANGES;
         require(is_few, "exports.reports", at)?;
         let (may_have_left, serial) = match age {
             Age::Current => (saved.may_have_left, saved.serial),
@@ -128,7 +128,7 @@ impl Sending {
     }
 }
 
-/// Runs that do not overlap: so many octets as are red, at most.
+/// Reads retransmissions. They do not overlap, so together they are no more than the red part.
 fn restore_retransmissions(
     retransmissions: Vec<SavedRetransmission>,
     end: u64,
@@ -157,9 +157,9 @@ fn restore_retransmissions(
 }
 
 impl<A: Addr> Engine<A> {
-    /// From 1 to 16,383 (CCSDS 734.1-B-1), at random (RFC 5326 section 3.2.1).
+    /// Draws a first serial number from 1 to 16,383 (CCSDS 734.1-B-1) at random (RFC 5326 section 3.2.1).
     ///
-    /// An engine that forgot sessions begins beyond what it may have used in them, as they may come again.
+    /// An engine that lost sessions starts beyond the numbers it may have used in them, as those sessions may come again.
     pub(in crate::ltp) fn first_serial(&mut self) -> u64 {
         let used = if self.is_forgetful {
             SERIALS * (self.incarnation % SERIALS)
@@ -169,7 +169,7 @@ impl<A: Addr> Engine<A> {
         used + 1 + self.rng.below(FIRST_SERIALS - 1)
     }
 
-    /// First passes in their order, then all others in the order of their numbers.
+    /// Returns the sessions: those on their first pass in order, then all others in ascending order.
     pub(in crate::ltp) fn save_exports(&self) -> Vec<SavedExport> {
         let peers = self.peers.iter().flatten();
         let mut numbers: Vec<u64> = peers.flat_map(|peer| peer.fresh.iter().copied()).collect();
@@ -239,8 +239,8 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Lets a session go on: with its first pass, with what is known to be missing, and with a fresh checkpoint
-    /// that draws a report on all of the red part. What was outstanding before may have been answered since.
+    /// Resumes a session with its first pass, with the octets known to be missing, and with a new checkpoint on the
+    /// whole red part. Checkpoints outstanding before may have been answered since.
     fn resume_export(&mut self, slot: u32, number: u64) {
         let Some((_, sending)) = self.sending(number) else {
             let tries = match self.exports.get(&number).map(|export| &export.state) {

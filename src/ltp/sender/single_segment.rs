@@ -1,8 +1,7 @@
-//! Blocks that are one red segment, of which one report tells that they came.
+//! Blocks of one red segment, which one report completes.
 //!
-//! Most sessions of small blocks are nothing else. Such a session keeps what that takes and no more. As soon as
-//! anything else happens to it, it becomes a [`Sending`] like any other, and goes on as if it had been one all
-//! along.
+//! Most sessions of small blocks are like this. Such a session keeps only what that takes. When anything else
+//! happens to it, it is expanded into a [`Sending`], and behaves as if it had been one from the start.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -21,7 +20,7 @@ use crate::ltp::peer::Control;
 use crate::ltp::wire::{Checkpoint, Mark, Report, SessionId};
 use crate::{Addr, Instant, Tag};
 
-/// A block that is red, and so short that it may fit one segment.
+/// A red block that may fit one segment.
 #[derive(Debug)]
 pub(in crate::ltp) struct SingleSegment {
     pub(in crate::ltp) tag: Tag,
@@ -32,7 +31,7 @@ pub(in crate::ltp) struct SingleSegment {
     pub(in crate::ltp) left: Option<Left>,
 }
 
-/// The one segment, once it left.
+/// When and how the only segment was sent.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::ltp) struct Left {
     pub(in crate::ltp) at: Instant,
@@ -41,7 +40,7 @@ pub(in crate::ltp) struct Left {
 }
 
 impl SingleSegment {
-    /// The checkpoint that the only segment is.
+    /// Returns the checkpoint that the only segment is.
     pub(in crate::ltp) const fn checkpoint(&self) -> Checkpoint {
         Checkpoint {
             serial: self.serial,
@@ -55,7 +54,7 @@ impl SingleSegment {
         self.block.len() as u64
     }
 
-    /// The same as any other session.
+    /// Returns the same session as a [`Sending`].
     #[cold]
     #[inline(never)]
     pub(super) fn expand(&self) -> Sending {
@@ -109,7 +108,7 @@ impl SingleSegment {
 }
 
 impl State {
-    /// The session with all that can happen to it, unless it is being cancelled.
+    /// Returns the session, expanded, unless it is being cancelled.
     #[inline]
     pub(super) fn sending(&mut self) -> Option<&mut Box<Sending>> {
         if let Self::Single(single) = self {
@@ -123,7 +122,8 @@ impl State {
 }
 
 impl<A: Addr> Engine<A> {
-    /// Takes the report that ends such a session: all came (P12, RFC 5326 section 6.12). False for any other.
+    /// Handles the report that claims the whole block and completes the session (RFC 5326 section 6.12). False for any
+    /// other report.
     pub(super) fn single_reported(
         &mut self,
         slot: u32,
@@ -143,7 +143,7 @@ impl<A: Addr> Engine<A> {
         let (tag, octets) = (single.tag, single.block.len());
         let is_answer = report.checkpoint == single.serial;
         let serial = report.serial;
-        if let Some(place) = self.exports.place(&number) {
+        if let Some(place) = self.exports.position(&number) {
             self.tags.remove(tag, place);
         }
         self.queue(slot, Control::ReportAck { session, serial });
