@@ -38,14 +38,14 @@ struct Pair {
 
 impl Pair {
     fn new() -> Option<Self> {
-        Self::remembering(Config::default().closed_most)
+        Self::remembering(Config::default().max_closed)
     }
 
     /// A pair of which each remembers so many closed sessions.
-    fn remembering(closed_most: u32) -> Option<Self> {
+    fn remembering(max_closed: u32) -> Option<Self> {
         let now = Instant::ZERO;
         let config = |engine| Config {
-            closed_most,
+            max_closed,
             ..config(engine)
         };
         let mut near = Engine::new(config(1), Seed::from(1)).ok()?;
@@ -101,7 +101,7 @@ fn config(engine: u64) -> Config {
     Config {
         export_octets: LONGEST,
         import_octets: 3 * LONGEST,
-        spare_octets: LONGEST,
+        pool_octets: LONGEST,
         max_events: 1 << 18,
         max_control: 1 << 18,
         ..Config::engine(engine)

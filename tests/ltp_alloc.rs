@@ -85,8 +85,8 @@ fn the_allocations_of_a_block_do_not_depend_on_its_segments() {
 fn a_session_of_one_segment_allocates_the_block_alone() {
     const ROUNDS: u64 = 1000;
     let mut pair = Pair::new(Config {
-        closed_least: 10,
-        closed_most: 10,
+        min_closed: 10,
+        max_closed: 10,
         ..Config::engine(2)
     });
     let data = Bytes::from_static(&[0x5A; 100]);
@@ -103,8 +103,8 @@ fn a_session_of_one_segment_allocates_the_block_alone() {
 fn a_block_that_is_taken_on_demand_allocates_no_more_than_one_that_comes_unasked() {
     const ROUNDS: u64 = 1000;
     let closed = Config {
-        closed_least: 10,
-        closed_most: 10,
+        min_closed: 10,
+        max_closed: 10,
         ..Config::engine(2)
     };
     let mut pair = Pair::new(closed);
@@ -139,9 +139,9 @@ fn the_memory_of_a_delivered_block_serves_the_next_one() {
 #[test]
 fn what_is_kept_for_the_next_block_can_be_limited_and_gives_way_to_other_blocks() {
     let data = Bytes::from(vec![0x5A; 4 * MIB]);
-    for (spare_octets, import_octets) in [(0, 64 * MIB), (64 * MIB, 7 * MIB)] {
+    for (pool_octets, import_octets) in [(0, 64 * MIB), (64 * MIB, 7 * MIB)] {
         let mut pair = Pair::new(Config {
-            spare_octets,
+            pool_octets,
             import_octets,
             ..Config::engine(2)
         });
@@ -161,8 +161,8 @@ impl Pair {
     fn new(far: Config) -> Self {
         let now = Instant::ZERO;
         let near = Config {
-            closed_least: 10,
-            closed_most: 10,
+            min_closed: 10,
+            max_closed: 10,
             ..Config::engine(1)
         };
         let mut pair = Self {

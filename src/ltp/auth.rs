@@ -16,17 +16,17 @@ use core::fmt;
 
 use bytes::Bytes;
 
-pub(super) use keys::{Keys, Proof};
-pub(super) use sessions::Name;
+pub(super) use keys::{Keys, Verification};
+pub(super) use sessions::KeyHash;
 
 use super::config::ConfigError;
 
 /// Octets of the longest key ID, and of the longest shared key.
-const LONGEST_KEY: usize = 256;
+const MAX_KEY: usize = 256;
 /// Signatures under one segment: the RFC knows of two, the old key's and the new one's.
-pub(super) const MOST_SIGNERS: usize = 2;
+pub(super) const MAX_SIGNERS: usize = 2;
 /// Keys accepted from one peer.
-pub(super) const MOST_VERIFIERS: usize = 8;
+pub(super) const MAX_VERIFIERS: usize = 8;
 
 /// How the segments of one peer are authenticated: what is sent to it, and what is accepted from it.
 ///
@@ -158,8 +158,8 @@ impl Auth {
 
     fn check(&self) -> Result<(), ConfigError> {
         for (count, limit) in [
-            (self.send.len(), MOST_SIGNERS),
-            (self.accept.len(), MOST_VERIFIERS),
+            (self.send.len(), MAX_SIGNERS),
+            (self.accept.len(), MAX_VERIFIERS),
         ] {
             if count > limit {
                 return Err(ConfigError::Keys { count, limit });
@@ -181,10 +181,10 @@ fn check_id(id: &[u8]) -> Result<(), ConfigError> {
 }
 
 const fn check_len(len: usize) -> Result<(), ConfigError> {
-    if len == 0 || len > LONGEST_KEY {
+    if len == 0 || len > MAX_KEY {
         return Err(ConfigError::Key {
             len,
-            limit: LONGEST_KEY,
+            limit: MAX_KEY,
         });
     }
     Ok(())

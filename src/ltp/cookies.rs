@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::engine::Engine;
-use super::span::Role;
+use super::peer::Role;
 use super::table::{Keyed, Table};
 use super::wire::{ExtensionTag, Extensions, SessionId};
 use crate::Addr;
@@ -103,7 +103,7 @@ impl<A: Addr> Engine<A> {
         for extension in header.iter() {
             let is_cookie = extension.tag == ExtensionTag::COOKIE;
             if is_cookie && !accept(kept, extension.value) {
-                self.stats.odd_cookies += 1;
+                self.stats.invalid_cookies += 1;
             }
         }
     }

@@ -91,7 +91,7 @@
 //! signal gets ([`Copies`]), how often repairs are sent in duplicate, and when an answer is late
 //! ([`Margins`]); [`Peer::adaptive`] sets all of it, and [`delivery`] tells what it comes to. Peers are asked
 //! whether they are there ([`Engine::ping`]), and those that were not added can be let in
-//! ([`Engine::welcome`]).
+//! ([`Engine::accept_unknown_peers`]).
 //!
 //! # After a crash
 //!
@@ -157,15 +157,16 @@
 //! | octets behind a segment | malformed, but for reports: ION leaves old memory behind those it splits |
 //! | reports never acknowledged after delivery | the receiver closes without a word, as nobody has failed |
 
-mod adapt;
 mod aggregate;
 mod api;
 mod auth;
 mod closed;
 mod config;
 mod cookies;
+mod redundancy;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
+mod buffer_pool;
 mod display;
 mod engine;
 #[cfg(feature = "arbitrary")]
@@ -173,38 +174,40 @@ mod generate;
 mod index;
 #[cfg(any(test, feature = "laws"))]
 mod label;
+#[cfg(any(test, feature = "laws"))]
+mod laws;
 mod line;
 mod outgoing;
-mod presence;
+mod peer;
+mod ping;
 mod receiver;
 mod report;
+mod rto;
 mod sdnv;
 mod sender;
 mod services;
 mod snapshot;
-mod span;
-mod spare;
-#[cfg(any(test, feature = "laws"))]
-mod subject;
 mod table;
+mod unknown_peers;
 mod window;
 mod wire;
 
-pub use adapt::{AutoCopies, Copies, LearnedMargins, Margins};
 pub use aggregate::{AGGREGATION, Aggregator, Undecodable, Unit, units};
 pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, Stats};
 pub use auth::{Auth, Key, Signer, Verifier};
 #[cfg(feature = "ltp-rsa")]
 pub use auth::{PrivateKey, PublicKey};
-pub use config::{Config, ConfigError, MIN_SEGMENT, Numbers, Peer, Ways};
+pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
 pub use label::{SegmentLabel, SegmentLabels, event_label};
+#[cfg(any(test, feature = "laws"))]
+pub use laws::SegmentCodec;
 pub use line::LineEstimate;
+pub use redundancy::{AdaptiveRedundancy, Redundancy};
+pub use rto::{RtoBounds, RtoPolicy};
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
 pub use snapshot::{Age, RestoreError, Snapshot};
-#[cfg(any(test, feature = "laws"))]
-pub use subject::SegmentCodec;
 pub use wire::{
     Body, Checkpoint, Claims, Color, Data, Extension, ExtensionTag, Extensions, MAX_EXTENSIONS,
     Mark, Range64, Reason, Report, Segment, SessionId,

@@ -27,10 +27,10 @@ pub fn put_sdnv(out: &mut Vec<u8>, value: u64) {
 }
 
 /// Values of the longest head of a segment: two of the session, and seven of a report with one claim.
-const MOST_VALUES: usize = 9;
+const MAX_VALUES: usize = 9;
 
 /// Octets of the longest head: control, counts, and values.
-const LONGEST_HEAD: usize = 2 + MOST_VALUES * MAX_SDNV;
+const MAX_HEAD: usize = 2 + MAX_VALUES * MAX_SDNV;
 
 /// Octets that most of them fit into.
 const USUAL: usize = 32;
@@ -39,7 +39,7 @@ const USUAL: usize = 32;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     /// Eight more, as values are written in words.
-    octets: [u8; LONGEST_HEAD + 8],
+    octets: [u8; MAX_HEAD + 8],
     len: usize,
 }
 
@@ -47,7 +47,7 @@ impl Head {
     #[inline]
     pub(super) const fn new() -> Self {
         Self {
-            octets: [0; LONGEST_HEAD + 8],
+            octets: [0; MAX_HEAD + 8],
             len: 0,
         }
     }
@@ -120,7 +120,7 @@ impl Head {
 /// A header is one number, or two when it is long, its first octet the lowest: it is written, and compared,
 /// in one go.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Series {
+pub(super) struct HeaderTemplate {
     /// What stands before the offset.
     front: u128,
     /// Bits of the front.
@@ -140,9 +140,9 @@ pub(super) struct Series {
 /// Octets of a header that are one number.
 const FIRST: usize = size_of::<u128>();
 
-impl Series {
+impl HeaderTemplate {
     /// Octets of the shortest datagram into which a header can be written.
-    pub(super) const LEAST: usize = FIRST + WORD;
+    pub(super) const MIN_DATAGRAM: usize = FIRST + WORD;
 
     /// Headers of `front`, an offset as long as `offset`, and the value `behind`; `None` for very long ones.
     pub(super) fn new(front: &Head, offset: u64, behind: u64) -> Option<Self> {
@@ -196,7 +196,7 @@ impl Series {
     }
 
     /// Writes the header with an offset below the end to the front of `out`, which has
-    /// [`LEAST`](Self::LEAST) octets or more; what it has behind the header may be overwritten.
+    /// [`MIN_DATAGRAM`](Self::MIN_DATAGRAM) octets or more; what it has behind the header may be overwritten.
     #[inline]
     pub(super) fn write(&self, out: &mut [u8], offset: u64) {
         let (first, second) = self.header(offset);
@@ -415,26 +415,26 @@ mod tests {
                 (987_654_321, 65_000),
                 ((1 << 42) - 9, 100),
             ] {
-                let series = Series::new(&front, from, behind).unwrap();
-                let most = series.end() - 1;
+                let template = HeaderTemplate::new(&front, from, behind).unwrap();
+                let most = template.end() - 1;
                 for offset in [from, from + 1, u64::midpoint(from, most), most] {
                     let offset = offset.min(most);
                     let header = plainly(&front, offset, behind);
-                    let mut out = vec![0; header.len() + Series::LEAST];
-                    series.write(&mut out, offset);
+                    let mut out = vec![0; header.len() + HeaderTemplate::MIN_DATAGRAM];
+                    template.write(&mut out, offset);
                     let (begin, behind) = out.split_at(header.len());
                     assert_eq!(begin, header, "{offset}");
-                    assert_eq!(series.len(), header.len());
+                    assert_eq!(template.len(), header.len());
 
-                    assert_eq!(series.behind(&out, offset), Some(behind));
-                    assert_eq!(series.behind(&out, offset ^ 1), None);
+                    assert_eq!(template.behind(&out, offset), Some(behind));
+                    assert_eq!(template.behind(&out, offset ^ 1), None);
                     for bit in 0..8 * header.len() {
                         let mut other = out.clone();
                         other[bit / 8] ^= 1 << (bit % 8);
-                        assert_eq!(series.behind(&other, offset), None, "{bit}");
+                        assert_eq!(template.behind(&other, offset), None, "{bit}");
                     }
                 }
-                assert_eq!(sdnv_len(series.end()), sdnv_len(from) + 1);
+                assert_eq!(sdnv_len(template.end()), sdnv_len(from) + 1);
             }
         }
     }
@@ -444,11 +444,11 @@ mod tests {
         let mut front = Head::new();
         (0..FIRST).for_each(|_| front.octet(1));
 
-        assert!(Series::new(&front, 0, 1).is_none(), "a long front");
+        assert!(HeaderTemplate::new(&front, 0, 1).is_none(), "a long front");
         assert!(
-            Series::new(&Head::new(), 1 << 49, 1).is_none(),
+            HeaderTemplate::new(&Head::new(), 1 << 49, 1).is_none(),
             "an offset of eight octets"
         );
-        assert!(Series::new(&Head::new(), 1 << 42, 128).is_none());
+        assert!(HeaderTemplate::new(&Head::new(), 1 << 42, 128).is_none());
     }
 }

@@ -10,13 +10,13 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::api::{Cue, Error, Event, Service};
-use super::auth::Name;
+use super::auth::KeyHash;
 use super::closed::{End, Record};
 use super::config::{Config, ConfigError, Peer};
 use super::engine::Engine;
-use super::receiver::EVENT;
+use super::peer::{Origin, Role};
+use super::receiver::EVENT_OVERHEAD;
 use super::services::Delivery;
-use super::span::{Origin, Role};
 use super::wire::{Reason, SessionId};
 use crate::kit::RangeSet;
 use crate::{Addr, Instant, Seed, Tag};
@@ -39,12 +39,12 @@ pub struct Snapshot<A> {
     format: u16,
     engine: u64,
     /// How many restarts lie behind the engine.
-    lives: u64,
+    incarnation: u64,
     /// Whether it was ever made of a snapshot that was behind.
     is_forgetful: bool,
     peers: Vec<SavedPeer<A>>,
     /// How strangers are treated, and how many there may be.
-    welcome: Option<(Peer<A>, u32)>,
+    unknown_peer_policy: Option<(Peer<A>, u32)>,
     services: Vec<SavedService>,
     pub(super) exports: Vec<SavedExport>,
     pub(super) imports: Vec<SavedImport>,
@@ -79,8 +79,8 @@ struct SavedPeer<A> {
     peer_stopped: bool,
     /// When transmission has to stop.
     ends_in: Option<Duration>,
-    is_stranger: bool,
-    starved: Option<usize>,
+    was_unknown: bool,
+    blocked_peers: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +98,7 @@ struct SavedService {
 pub(super) struct SavedExport {
     pub(super) number: u64,
     pub(super) peer: u64,
-    pub(super) key_name: Option<Name>,
+    pub(super) key_hash: Option<KeyHash>,
     pub(super) state: SavedSending,
 }
 
@@ -120,19 +120,19 @@ pub(super) struct SavedBlock {
     pub(super) red: u64,
     pub(super) next: u64,
     pub(super) may_have_left: u64,
-    pub(super) tells_sent: bool,
+    pub(super) notifies_sent: bool,
     pub(super) serial: u64,
     pub(super) wants_checkpoint: bool,
     pub(super) claimed: Vec<Range<u64>>,
     pub(super) reports: Vec<Range<u64>>,
     pub(super) lowest: Option<(u64, u64)>,
-    pub(super) runs: Vec<SavedRun>,
+    pub(super) retransmissions: Vec<SavedRetransmission>,
     pub(super) problems: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct SavedRun {
+pub(super) struct SavedRetransmission {
     pub(super) report: u64,
     pub(super) cycle: u32,
     pub(super) gaps: Vec<Range<u64>>,
@@ -143,7 +143,7 @@ pub(super) struct SavedRun {
 pub(super) struct SavedImport {
     pub(super) session: SessionId,
     pub(super) peer: u64,
-    pub(super) key_name: Option<Name>,
+    pub(super) key_hash: Option<KeyHash>,
     pub(super) stage: SavedStage,
 }
 
@@ -188,7 +188,7 @@ struct SavedClosed {
     peer: u64,
     left: Duration,
     end: End,
-    key_name: Option<Name>,
+    key_hash: Option<KeyHash>,
 }
 
 /// Why no engine could be made of a snapshot.
@@ -259,7 +259,7 @@ impl StdError for RestoreError {}
 pub(super) type Restored<T = ()> = Result<T, RestoreError>;
 
 /// Refuses a field unless it holds what an engine can have written.
-pub(super) const fn must(is_so: bool, field: &'static str, at: usize) -> Restored {
+pub(super) const fn require(is_so: bool, field: &'static str, at: usize) -> Restored {
     if is_so {
         Ok(())
     } else {
@@ -289,7 +289,7 @@ pub(super) fn set_of(
     let mut set = RangeSet::new();
     for (count, range) in ranges.iter().enumerate() {
         let is_behind = count == 0 || range.start > set.end();
-        must(
+        require(
             is_behind && range.start < range.end && range.end <= end,
             field,
             at,
@@ -343,17 +343,17 @@ impl<A> Snapshot<A> {
             must_stop: peer.must_stop,
             peer_stopped: peer.peer_stopped,
             ends_in: peer.ends_in,
-            is_stranger: peer.is_stranger,
-            starved: peer.starved,
+            was_unknown: peer.was_unknown,
+            blocked_peers: peer.blocked_peers,
         });
         Snapshot {
             format: self.format,
             engine: self.engine,
-            lives: self.lives,
+            incarnation: self.incarnation,
             is_forgetful: self.is_forgetful,
             peers: peers.collect(),
-            welcome: self
-                .welcome
+            unknown_peer_policy: self
+                .unknown_peer_policy
                 .map(|(template, most)| (template.map_address(&mut map), most)),
             services: self.services,
             exports: self.exports,
@@ -375,13 +375,13 @@ impl<A: Addr> Engine<A> {
         Snapshot {
             format: FORMAT,
             engine: self.config.engine,
-            lives: self.lives,
+            incarnation: self.incarnation,
             is_forgetful: self.is_forgetful,
             peers: self.save_peers(now),
-            welcome: self
-                .welcome
+            unknown_peer_policy: self
+                .unknown_peer_policy
                 .as_ref()
-                .map(|welcome| ((*welcome.template).clone(), welcome.most)),
+                .map(|policy| ((*policy.template).clone(), policy.limit)),
             services: self
                 .services
                 .iter()
@@ -428,18 +428,18 @@ impl<A: Addr> Engine<A> {
         if id != own {
             return Err(RestoreError::Engine { id, own });
         }
-        let lives = snapshot.lives.saturating_add(1);
+        let incarnation = snapshot.incarnation.saturating_add(1);
         // A seed that is used again by mistake still gives other numbers than in the life before.
-        let seed = seed.child(&format!("life {lives}"));
+        let seed = seed.child(&format!("life {incarnation}"));
         let mut engine = Self::new(config, seed).map_err(RestoreError::Config)?;
         engine.advance(now);
-        engine.lives = lives;
+        engine.incarnation = incarnation;
         engine.is_forgetful = snapshot.is_forgetful || age == Age::Behind;
         engine.admit_peers(&snapshot.peers)?;
-        if let Some((template, most)) = snapshot.welcome {
-            let welcomed = engine.welcome(now, Some(template), most);
-            welcomed.map_err(|error| RestoreError::Refused {
-                field: "welcome",
+        if let Some((template, limit)) = snapshot.unknown_peer_policy {
+            let accepted = engine.accept_unknown_peers(now, Some(template), limit);
+            accepted.map_err(|error| RestoreError::Refused {
+                field: "unknown_peer_policy",
                 at: 0,
                 error,
             })?;
@@ -472,7 +472,7 @@ impl<A: Addr> Engine<A> {
         for (at, import) in snapshot.imports.into_iter().enumerate() {
             engine.restore_import(at, import, age)?;
         }
-        engine.relieve();
+        engine.unblock_peers();
         Ok(engine)
     }
 
@@ -484,20 +484,20 @@ impl<A: Addr> Engine<A> {
 
     /// The engine ID of the peer in a slot.
     pub(super) fn peer_in(&self, slot: u32) -> u64 {
-        self.span(slot).map_or(0, |span| span.id)
+        self.peer(slot).map_or(0, |state| state.id)
     }
 
     fn save_peers(&self, now: Instant) -> Vec<SavedPeer<A>> {
-        let spans = self.spans.iter().flatten();
-        spans
-            .map(|span| SavedPeer {
-                id: span.id,
-                config: span.config.clone(),
-                must_stop: span.must_stop,
-                peer_stopped: span.peer_stopped,
-                ends_in: span.ends.filter(|ends| *ends > now).map(|ends| ends - now),
-                is_stranger: span.origin == Origin::Stranger,
-                starved: span.starved,
+        let peers = self.peers.iter().flatten();
+        peers
+            .map(|state| SavedPeer {
+                id: state.id,
+                config: state.config.clone(),
+                must_stop: state.must_stop,
+                peer_stopped: state.peer_stopped,
+                ends_in: state.ends.filter(|ends| *ends > now).map(|ends| ends - now),
+                was_unknown: state.origin == Origin::Accepted,
+                blocked_peers: state.blocked_peers,
             })
             .collect()
     }
@@ -518,15 +518,15 @@ impl<A: Addr> Engine<A> {
                 }
             }
             let slot = self.slot_of(peer.id, field, at)?;
-            if let Some(span) = self.span_mut(slot) {
-                span.ends = peer.ends_in.map(|span| now + span);
-                if peer.is_stranger {
-                    span.origin = Origin::Stranger;
-                    self.strangers += 1;
+            if let Some(state) = self.peer_mut(slot) {
+                state.ends = peer.ends_in.map(|state| now + state);
+                if peer.was_unknown {
+                    state.origin = Origin::Accepted;
+                    self.unknown_peers += 1;
                 }
             }
-            if let Some(octets) = peer.starved {
-                self.starve(slot, octets);
+            if let Some(octets) = peer.blocked_peers {
+                self.block_peer(slot, octets);
             }
         }
         Ok(())
@@ -549,7 +549,7 @@ impl<A: Addr> Engine<A> {
                 },
                 left: record.until - now,
                 end: record.end,
-                key_name: record.key_name,
+                key_hash: record.key_hash,
             })
             .collect()
     }
@@ -558,7 +558,7 @@ impl<A: Addr> Engine<A> {
         for (at, old) in closed.iter().enumerate() {
             let name = (old.role, old.session);
             let is_new = self.closed.admit(name).is_none();
-            must(is_new, "closed session", at)?;
+            require(is_new, "closed session", at)?;
             // A peer that was removed is remembered for the blocks it sent, should it come again.
             let slot = match old.role {
                 Role::Sender => self.slot_of(old.peer, "closed peer", at)?,
@@ -568,7 +568,7 @@ impl<A: Addr> Engine<A> {
                 slot,
                 until: self.now + old.left,
                 end: old.end,
-                key_name: old.key_name,
+                key_hash: old.key_hash,
             };
             self.closed.insert(self.now, name, &record);
         }
@@ -586,10 +586,10 @@ impl<A: Addr> Engine<A> {
             if let Event::Failed { data, .. } = &event {
                 self.export_octets = self.export_octets.saturating_add(data.len());
             }
-            let octets = item_of(&event).map_or(0, |(_, len)| len + EVENT);
-            self.tell(event, octets);
+            let octets = item_of(&event).map_or(0, |(_, len)| len + EVENT_OVERHEAD);
+            self.push_event(event, octets);
         }
-        let weightless = self.events.len().saturating_mul(EVENT);
+        let weightless = self.events.len().saturating_mul(EVENT_OVERHEAD);
         within(
             "event octets",
             self.event_octets.saturating_sub(weightless),
@@ -601,15 +601,15 @@ impl<A: Addr> Engine<A> {
         let sessions =
             count(self.config.max_exports).saturating_add(count(self.config.max_imports));
         let limit = self.config.import_octets.saturating_mul(2);
-        let limit = limit.saturating_add(sessions.saturating_mul(4 * EVENT));
+        let limit = limit.saturating_add(sessions.saturating_mul(4 * EVENT_OVERHEAD));
         for (at, saved) in services.into_iter().enumerate() {
             let may_wait = saved.delivery == Delivery::OnDemand || saved.waiting.is_empty();
-            must(may_wait, "services.waiting", at)?;
+            require(may_wait, "services.waiting", at)?;
             for event in saved.waiting {
                 let item = item_of(&event).filter(|(client, _)| *client == saved.client);
-                must(item.is_some(), "services.waiting", at)?;
-                let octets = item.map_or(0, |(_, len)| len + EVENT);
-                self.tell_service(saved.client, event, octets);
+                require(item.is_some(), "services.waiting", at)?;
+                let octets = item.map_or(0, |(_, len)| len + EVENT_OVERHEAD);
+                self.push_service_event(saved.client, event, octets);
                 within("waiting octets", self.waiting_octets(), limit)?;
             }
         }
@@ -623,7 +623,7 @@ const fn item_of(event: &Event) -> Option<(u64, usize)> {
         Event::Received { client, data, .. }
         | Event::Piece { client, data, .. }
         | Event::Green { client, data, .. } => Some((*client, data.len())),
-        Event::Arriving { client, .. } | Event::Cancelled { client, .. } => Some((*client, 0)),
+        Event::Started { client, .. } | Event::Cancelled { client, .. } => Some((*client, 0)),
         _ => None,
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 
-use super::sessions::Name;
-use super::{Auth, LONGEST_KEY, Signer, Verifier, check_id};
+use super::sessions::KeyHash;
+use super::{Auth, MAX_KEY, Signer, Verifier, check_id};
 use crate::ltp::config::ConfigError;
 use crate::ltp::sdnv::{put_sdnv, sdnv_len};
 use crate::ltp::wire::{Extension, ExtensionTag, Segment};
@@ -22,24 +22,24 @@ const NULL_KEY: [u8; 20] = [
 ];
 /// Most pairs of a value and a key that are tried: two values, of two keys named. More would let a forged
 /// segment cost dozens of RSA operations.
-const MOST_TRIES: usize = 4;
+const MAX_TRIES: usize = 4;
 /// Octets of the longest key as it is given.
-const LONGEST_DER: usize = 4096;
+const MAX_DER: usize = 4096;
 /// Bytes that a key of 4096 bits takes once read: modulus, exponents, primes, and their Montgomery forms.
 const READ: usize = 16 * 1024;
 
 /// The keys of one peer, ready for use.
 #[derive(Default)]
 pub(in crate::ltp) struct Keys {
-    signers: Vec<Named>,
-    verifiers: Vec<Named>,
+    signers: Vec<ActiveKey>,
+    verifiers: Vec<ActiveKey>,
     /// The header extensions, as they stand in every segment.
     header: Vec<u8>,
     overhead: usize,
 }
 
 /// A key, and what names it.
-struct Named {
+struct ActiveKey {
     suite: u8,
     id: Bytes,
     /// Octets of its values.
@@ -57,29 +57,29 @@ enum Ready {
 
 /// What a received segment proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ltp) enum Proof {
+pub(in crate::ltp) enum Verification {
     /// It may be processed; and what named the key, if that is to be kept for the session.
-    Good(Option<Name>),
+    Valid(Option<KeyHash>),
     /// It names no suite and key that are accepted, and its session named none before.
     UnknownKey,
     /// It has no value that verifies.
-    Bad,
+    Invalid,
 }
 
 impl Keys {
     /// Bytes that the keys of one peer take at most.
     pub(in crate::ltp) const MOST: usize =
-        (super::MOST_SIGNERS + super::MOST_VERIFIERS) * (2 * LONGEST_DER + READ + 1024);
+        (super::MAX_SIGNERS + super::MAX_VERIFIERS) * (2 * MAX_DER + READ + 1024);
 
     /// Reads the keys of a policy.
     pub(in crate::ltp) fn new(auth: &Auth) -> Result<Self, ConfigError> {
         auth.check()?;
-        let signers: Vec<Named> = auth
+        let signers: Vec<ActiveKey> = auth
             .send
             .iter()
-            .map(Named::signer)
+            .map(ActiveKey::signer)
             .collect::<Result<_, _>>()?;
-        let verifiers = auth.accept.iter().map(Named::verifier);
+        let verifiers = auth.accept.iter().map(ActiveKey::verifier);
         let verifiers = verifiers.collect::<Result<_, _>>()?;
         let mut header = Vec::new();
         for signer in &signers {
@@ -89,7 +89,7 @@ impl Keys {
             header.push(signer.suite);
             header.extend_from_slice(&signer.id);
         }
-        let trailers: usize = signers.iter().map(Named::trailer_len).sum();
+        let trailers: usize = signers.iter().map(ActiveKey::trailer_len).sum();
         Ok(Self {
             overhead: header.len() + trailers,
             header,
@@ -108,7 +108,7 @@ impl Keys {
     /// Bytes of memory held at most, the policy that they were read from included.
     pub(in crate::ltp) fn memory_used(&self) -> usize {
         let all = self.signers.iter().chain(&self.verifiers);
-        self.header.capacity() + all.map(Named::memory_used).sum::<usize>()
+        self.header.capacity() + all.map(ActiveKey::memory_used).sum::<usize>()
     }
 
     /// Whether segments are taken without a proof.
@@ -148,18 +148,18 @@ impl Keys {
     ///
     /// `known` is what named the key of its session before: the header extension must be in the first segment
     /// and may be left out later.
-    pub(in crate::ltp) fn prove(
+    pub(in crate::ltp) fn verify(
         &self,
         octets: &[u8],
         segment: &Segment<'_>,
-        known: impl FnOnce() -> Option<Name>,
-    ) -> Proof {
+        known: impl FnOnce() -> Option<KeyHash>,
+    ) -> Verification {
         if self.accepts_all() {
-            return Proof::Good(None);
+            return Verification::Valid(None);
         }
         let has_names = segment.header.find(ExtensionTag::AUTHENTICATION).is_some();
         let known = if has_names { None } else { known() };
-        let is_named = |key: &Named| {
+        let is_named = |key: &ActiveKey| {
             if has_names {
                 key.is_named_in(segment)
             } else {
@@ -168,19 +168,19 @@ impl Keys {
         };
         let named = || self.verifiers.iter().filter(|key| is_named(key));
         let Some(first) = named().next() else {
-            return Proof::UnknownKey;
+            return Verification::UnknownKey;
         };
-        let proven = values(octets, segment)
+        let verified = values(octets, segment)
             .flat_map(|value| named().map(move |key| (value, key)))
             .filter(|(value, key)| value.mac.len() == key.len)
-            .take(MOST_TRIES)
+            .take(MAX_TRIES)
             .find(|(value, key)| key.verifies(value))
             .map(|(_, key)| key.name());
-        match proven {
-            Some(name) => Proof::Good(Some(name)),
+        match verified {
+            Some(name) => Verification::Valid(Some(name)),
             // The fuzzer gets past a value that it cannot compute, but not past the code that reads it.
-            None if cfg!(fuzzing) => Proof::Good(Some(first.name())),
-            None => Proof::Bad,
+            None if cfg!(fuzzing) => Verification::Valid(Some(first.name())),
+            None => Verification::Invalid,
         }
     }
 }
@@ -218,7 +218,7 @@ fn values<'a>(octets: &'a [u8], segment: &Segment<'a>) -> impl Iterator<Item = V
         })
 }
 
-impl Named {
+impl ActiveKey {
     fn signer(signer: &Signer) -> Result<Self, ConfigError> {
         match signer {
             Signer::Null => Self::mac(255, &Bytes::new(), &NULL_KEY),
@@ -274,8 +274,8 @@ impl Named {
         })
     }
 
-    fn name(&self) -> Name {
-        Name::of(self.suite, &self.id)
+    fn name(&self) -> KeyHash {
+        KeyHash::of(self.suite, &self.id)
     }
 
     const fn trailer_len(&self) -> usize {
@@ -287,9 +287,9 @@ impl Named {
         let read = match self.key {
             Ready::Mac(_) => 0,
             #[cfg(feature = "ltp-rsa")]
-            Ready::Private(_) | Ready::Public(_) => LONGEST_DER + READ,
+            Ready::Private(_) | Ready::Public(_) => MAX_DER + READ,
         };
-        size_of::<Self>() + 2 * LONGEST_KEY + read
+        size_of::<Self>() + 2 * MAX_KEY + read
     }
 
     fn put_value(&self, out: &mut Vec<u8>, start: usize) {

@@ -7,10 +7,10 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::Engine;
-use crate::ltp::adapt::{AutoCopies, Copies};
 use crate::ltp::api::{Block, Cue, Event, Red, Service};
 use crate::ltp::config::{Config, Peer};
 use crate::ltp::receiver::Stage;
+use crate::ltp::redundancy::{AdaptiveRedundancy, Redundancy};
 use crate::ltp::sender::State;
 use crate::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
@@ -18,7 +18,7 @@ const CLIENT: u64 = 4;
 
 #[test]
 fn a_brief_session_does_what_it_would_if_it_had_never_been_brief() {
-    let mut brief = 0;
+    let mut single = 0;
     for seed in 0..150 {
         let mut usual = World::new(seed, false);
         let mut unfolded = World::new(seed, true);
@@ -26,7 +26,7 @@ fn a_brief_session_does_what_it_would_if_it_had_never_been_brief() {
         for _ in 0..120 {
             let steps = [script.next_u64(), script.next_u64()];
             usual.step(steps);
-            brief += usual.brief();
+            single += usual.single();
             unfolded.step(steps);
 
             assert_eq!(usual.heard, unfolded.heard, "seed {seed}");
@@ -42,11 +42,11 @@ fn a_brief_session_does_what_it_would_if_it_had_never_been_brief() {
             }
         }
     }
-    assert!(brief > 10_000, "{brief}");
+    assert!(single > 10_000, "{single}");
 }
 
 /// Has all sessions of an engine keep all that any could need.
-fn unfold(engine: &mut Engine<Hop>) {
+fn expand(engine: &mut Engine<Hop>) {
     let numbers: Vec<u64> = engine.exports.iter().map(|(number, _)| *number).collect();
     for number in numbers {
         engine.sending(number);
@@ -60,8 +60,8 @@ fn unfold(engine: &mut Engine<Hop>) {
 /// Two engines, and datagrams that are lost, doubled and overtaken on the way.
 struct World {
     engines: [Engine<Hop>; 2],
-    ways: [VecDeque<Vec<u8>>; 2],
-    chance: Rng,
+    direction: [VecDeque<Vec<u8>>; 2],
+    rng: Rng,
     now: Instant,
     due: [Option<Instant>; 2],
     tag: u64,
@@ -90,12 +90,12 @@ fn pick<T: Copy>(of: &[T], number: u64) -> T {
 
 impl World {
     fn new(seed: u64, unfolds: bool) -> Self {
-        let mut chance = Seed::from(seed).child("world").rng();
+        let mut rng = Seed::from(seed).child("world").rng();
         let engines = [0, 1].map(|side| {
             let config = Config {
-                max_control: 1 + u32::try_from(chance.below(6)).unwrap(),
-                import_octets: 3000 + usize::try_from(chance.below(40_000)).unwrap(),
-                tell_sent: chance.below(8) == 0,
+                max_control: 1 + u32::try_from(rng.below(6)).unwrap(),
+                import_octets: 3000 + usize::try_from(rng.below(40_000)).unwrap(),
+                notify_sent: rng.below(8) == 0,
                 ..Config::engine(1 + side as u64)
             };
             let mut engine = Engine::new(config, Seed::from(seed).child("engines")).unwrap();
@@ -108,8 +108,8 @@ impl World {
         });
         Self {
             engines,
-            ways: [VecDeque::new(), VecDeque::new()],
-            chance,
+            direction: [VecDeque::new(), VecDeque::new()],
+            rng,
             now: Instant::ZERO,
             due: [None; 2],
             tag: 0,
@@ -118,15 +118,15 @@ impl World {
         }
     }
 
-    fn brief(&self) -> usize {
+    fn single(&self) -> usize {
         let count = |engine: &Engine<Hop>| {
             let exports = engine.exports.values();
             let imports = engine.imports.values();
             exports
-                .filter(|one| matches!(one.state, State::Brief(_)))
+                .filter(|one| matches!(one.state, State::Single(_)))
                 .count()
                 + imports
-                    .filter(|one| matches!(one.stage, Stage::Brief(_)))
+                    .filter(|one| matches!(one.stage, Stage::Single(_)))
                     .count()
         };
         self.engines.iter().map(count).sum()
@@ -139,7 +139,7 @@ impl World {
         let now = self.now;
         match what % 16 {
             0..=3 => self.send(side, which),
-            4..=10 => self.carry(side),
+            4..=10 => self.set_link(side),
             11 => {
                 self.now += Duration::from_millis(which % 1500);
             }
@@ -165,7 +165,7 @@ impl World {
         }
         for side in [0, 1] {
             if self.unfolds {
-                unfold(&mut self.engines[side]);
+                expand(&mut self.engines[side]);
             }
             self.drain(side);
         }
@@ -189,15 +189,15 @@ impl World {
     }
 
     fn change(&mut self, side: usize, which: u64) {
-        let copies = match which >> 8 & 7 {
-            0 => Copies::Fixed(1),
-            1 => Copies::Auto(AutoCopies::default()),
-            _ => Copies::Fixed(0),
+        let redundancy = match which >> 8 & 7 {
+            0 => Redundancy::Fixed(1),
+            1 => Redundancy::Adaptive(AdaptiveRedundancy::default()),
+            _ => Redundancy::Fixed(0),
         };
         let segment = pick(&[1400, 1000], which >> 16);
         let peer = Peer {
             segment,
-            copies,
+            redundancy,
             ..Peer::new(hop(1 - side))
         };
         let id = 2 - side as u64;
@@ -205,19 +205,19 @@ impl World {
     }
 
     /// Lets a datagram arrive at `side`, or not, or twice.
-    fn carry(&mut self, side: usize) {
-        let way = &mut self.ways[side];
-        if way.len() > 1 && self.chance.below(5) == 0 {
+    fn set_link(&mut self, side: usize) {
+        let way = &mut self.direction[side];
+        if way.len() > 1 && self.rng.below(5) == 0 {
             way.swap(0, 1);
         }
         let Some(octets) = way.pop_front() else {
             return;
         };
-        let times = pick(&[0, 2, 1, 1, 1, 1, 1, 1], self.chance.below(8));
+        let times = pick(&[0, 2, 1, 1, 1, 1, 1, 1], self.rng.below(8));
         for _ in 0..times {
             self.engines[side].receive(self.now, hop(1 - side), &octets);
             if self.unfolds {
-                unfold(&mut self.engines[side]);
+                expand(&mut self.engines[side]);
             }
         }
     }
@@ -228,7 +228,7 @@ impl World {
             match self.engines[side].poll(self.now, &mut tx) {
                 Output::Transmit => {
                     for octets in tx.datagrams() {
-                        self.ways[1 - side].push_back(octets.to_vec());
+                        self.direction[1 - side].push_back(octets.to_vec());
                         self.heard.push(Heard::Sent(side, octets.to_vec()));
                     }
                 }
