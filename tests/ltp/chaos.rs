@@ -374,7 +374,7 @@ fn config_by_chance(config: &mut Config, seed: u64) {
 
 /// The events of one session at one engine.
 #[derive(Default)]
-struct Told {
+struct SessionEvents {
     has_arrived: bool,
     whole: Option<Vec<u8>>,
     pieces: Vec<u8>,
@@ -383,8 +383,8 @@ struct Told {
 
 /// Checks the events of received sessions: each block is received once and whole, nothing follows its cancellation,
 /// and every octet is that of the sender.
-fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<SessionId, Told> {
-    let mut all: BTreeMap<SessionId, Told> = BTreeMap::new();
+fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<SessionId, SessionEvents> {
+    let mut all: BTreeMap<SessionId, SessionEvents> = BTreeMap::new();
     for event in events {
         let (Event::Started { session, .. }
         | Event::Piece { session, .. }
