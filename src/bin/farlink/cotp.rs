@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::address::Address;
-use crate::output::{self, Form, hex, parse_hex};
+use crate::output::{self, OutputFormat, hex, parse_hex};
 
 /// COTP class 0 over TPKT (ISO 8073, RFC 1006).
 ///
@@ -78,12 +78,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// What came on a connection.
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
+struct Counters {
     messages: u64,
     octets: u64,
 }
 
-impl Tally {
+impl Counters {
     fn count(&mut self, message: &[u8]) {
         self.messages += 1;
         self.octets += message.len() as u64;
@@ -91,15 +91,15 @@ impl Tally {
 }
 
 /// Octets of a message that an event shows.
-const SHOWN: usize = 256;
+const MAX_SHOWN: usize = 256;
 
-fn connected(form: Form, number: u64, info: &Info) {
+fn connected(format: OutputFormat, number: u64, info: &Info) {
     let show = |selector: &Option<Selector>| {
         selector
             .as_ref()
             .map_or_else(|| String::from("none"), |selector| format!("'{selector}'"))
     };
-    form.tell(
+    format.report(
         || {
             format!(
                 "#{number} connected, {} to {}: calling {}, called {}, TPDU size {}",
@@ -125,9 +125,9 @@ fn connected(form: Form, number: u64, info: &Info) {
 }
 
 /// People see the sum at the end; a line for each message would drown it.
-fn received(form: Form, number: u64, message: &[u8]) {
-    if form.is_json() {
-        let data = (message.len() <= SHOWN).then(|| hex(message));
+fn received(format: OutputFormat, number: u64, message: &[u8]) {
+    if format.is_json() {
+        let data = (message.len() <= MAX_SHOWN).then(|| hex(message));
         output::json(&json!({
             "event": "received",
             "connection": number,
@@ -138,16 +138,16 @@ fn received(form: Form, number: u64, message: &[u8]) {
 }
 
 /// How a connection ended.
-struct Finish<'a> {
+struct ConnectionReport<'a> {
     event: &'static str,
     number: u64,
     reason: &'a str,
     /// Octets of a message that is not whole, and octets that were not sent.
     lost: (usize, usize),
-    tally: &'a Tally,
+    counters: &'a Counters,
 }
 
-impl Finish<'_> {
+impl ConnectionReport<'_> {
     fn object(&self, remote: Option<SocketAddr>) -> Value {
         let (incomplete, unsent) = self.lost;
         json!({
@@ -157,39 +157,39 @@ impl Finish<'_> {
             "reason": self.reason,
             "incomplete": incomplete,
             "unsent": unsent,
-            "messages": self.tally.messages,
-            "octets": self.tally.octets,
+            "messages": self.counters.messages,
+            "octets": self.counters.octets,
         })
     }
 }
 
 /// Tells that a connection came to nothing before it was open.
 fn failed(number: u64, remote: Option<SocketAddr>, reason: &str) -> Value {
-    let finish = Finish {
+    let report = ConnectionReport {
         event: "failed",
         number,
         reason,
         lost: (0, 0),
-        tally: &Tally::default(),
+        counters: &Counters::default(),
     };
-    finish.object(remote)
+    report.object(remote)
 }
 
 /// Tells the end of an open connection: in good order, or with an error.
-fn closed(form: Form, number: u64, tally: &Tally, error: Option<&Error>) {
-    let Tally { messages, octets } = tally;
+fn closed(format: OutputFormat, number: u64, counters: &Counters, error: Option<&Error>) {
+    let Counters { messages, octets } = counters;
     let Some(error) = error else {
-        form.tell(
+        format.report(
             || format!("#{number} closed, {messages} messages with {octets} octets received"),
             || {
-                let finish = Finish {
+                let report = ConnectionReport {
                     event: "closed",
                     number,
                     reason: "closed in good order",
                     lost: (0, 0),
-                    tally,
+                    counters,
                 };
-                finish.object(None)
+                report.object(None)
             },
         );
         return;
@@ -198,17 +198,17 @@ fn closed(form: Form, number: u64, tally: &Tally, error: Option<&Error>) {
         Error::Ended(end) => (end.incomplete, end.unsent),
         _ => (0, 0),
     };
-    form.tell_failure(
+    format.report_failure(
         || format!("#{number} failed: {error}; {messages} messages with {octets} octets received"),
         || {
-            let finish = Finish {
+            let report = ConnectionReport {
                 event: "failed",
                 number,
                 reason: &error.to_string(),
                 lost,
-                tally,
+                counters,
             };
-            finish.object(None)
+            report.object(None)
         },
     );
 }

@@ -16,11 +16,11 @@ use farlink::sim::Drawing;
 
 use crate::output::parse_hex;
 use crate::{Failure, input, ladder};
-pub(crate) use capture::Cut;
 use capture::Scope;
+pub(crate) use capture::TruncatedDatagram;
 pub(crate) use dissector::Protocol;
-use dissector::{Ending, Start};
-use printer::{Place, Printer, Style};
+use dissector::{Start, StreamEnd};
+use printer::{Context, Printer, Style};
 
 /// Prints captured octets, one line per protocol data unit.
 ///
@@ -75,14 +75,14 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let input = input::read(&arguments.file)?;
     if let Some(ladder) = &arguments.ladder {
-        input::must_survive(&arguments.file, ladder)?;
+        input::check_not_overwritten(&arguments.file, ladder)?;
     }
     let named = |failure| {
-        let name = input::name(&arguments.file);
+        let name = input::display_name(&arguments.file);
         match failure {
             Failure::Protocol(message) => Failure::Protocol(format!("{name}: {message}")),
             Failure::Usage(message) => Failure::Usage(format!("{name}: {message}")),
-            Failure::Told => Failure::Told,
+            Failure::Reported => Failure::Reported,
         }
     };
     let decoded = decode(arguments, &input).map_err(named);
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let trace = ladder::of_capture(&input, |path| scope.protocol(path), &[])
             .map_err(|error| named(Failure::Protocol(format!("no ladder: {error}"))))?;
         let drawing = Drawing {
-            title: input::name(&arguments.file),
+            title: input::display_name(&arguments.file),
             ..Drawing::default()
         };
         std::fs::write(path, trace.svg(&drawing))
@@ -147,9 +147,11 @@ fn unhex(input: &[u8], protocol: Protocol) -> Result<Vec<Cow<'_, [u8]>>, Failure
     }
 }
 
-fn digits(text: &str, place: &str) -> Result<Cow<'static, [u8]>, Failure> {
+fn digits(text: &str, context: &str) -> Result<Cow<'static, [u8]>, Failure> {
     parse_hex(text).map(Cow::Owned).map_err(|message| {
-        Failure::Usage(format!("not hex{place}: {message} (--raw for raw octets)"))
+        Failure::Usage(format!(
+            "not hex{context}: {message} (--raw for raw octets)"
+        ))
     })
 }
 
@@ -159,11 +161,11 @@ fn plain(
     protocol: Protocol,
     mut printer: Printer,
 ) -> Result<(), Failure> {
-    printer.set_place(Place::Plain, protocol.kind());
+    printer.set_context(Context::Plain, protocol.kind());
     let mut dissector = protocol.start(Start::Beginning);
     for octets in input {
         dissector.octets(octets.as_ref(), &mut printer);
     }
-    dissector.end(Ending::Whole, &mut printer);
+    dissector.end(StreamEnd::Whole, &mut printer);
     printer.finish()
 }

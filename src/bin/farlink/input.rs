@@ -13,11 +13,11 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         std::fs::read(file)
     };
-    read.map_err(|error| Failure::Usage(format!("{}: {error}", name(file))))
+    read.map_err(|error| Failure::Usage(format!("{}: {error}", display_name(file))))
 }
 
 /// Refuses to write to `out` what would replace `read`, a file that is read.
-pub(crate) fn must_survive(read: &Path, out: &Path) -> Result<(), Failure> {
+pub(crate) fn check_not_overwritten(read: &Path, out: &Path) -> Result<(), Failure> {
     let place = |path: &Path| std::fs::canonicalize(path).ok();
     if !is_stdin(read) && place(read).is_some_and(|read| place(out) == Some(read)) {
         let out = out.display();
@@ -27,7 +27,7 @@ pub(crate) fn must_survive(read: &Path, out: &Path) -> Result<(), Failure> {
 }
 
 /// Names what was read, for messages.
-pub(crate) fn name(file: &Path) -> String {
+pub(crate) fn display_name(file: &Path) -> String {
     if is_stdin(file) {
         return "standard input".into();
     }

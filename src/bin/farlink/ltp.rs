@@ -1,10 +1,10 @@
 //! `farlink ltp`: blocks between nodes on real sockets.
 
+mod block_store;
 mod peer_addr;
 mod peer_filter;
 mod recv;
 mod send;
-mod shelf;
 
 use core::time::Duration;
 
@@ -12,8 +12,8 @@ use clap::Subcommand;
 use farlink::adapters::tokio::ltp::{EngineFactory, EngineMachine, Error, Node, NodeOptions};
 use farlink::ltp::{Config, Peer};
 
-use crate::output::Form;
-use crate::recording::Studio;
+use crate::output::OutputFormat;
+use crate::recording::EngineRecorder;
 use crate::{Failure, interrupt, recording};
 use peer_filter::PeerFilter;
 
@@ -51,11 +51,11 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
 }
 
 /// Octets of the longest block, unless something else is asked for: 1 GiB.
-const LIMIT: usize = 1 << 30;
+const DEFAULT_LIMIT: usize = 1 << 30;
 
 /// What both commands say of peers.
 #[derive(Debug, clap::Args)]
-struct Span {
+struct PeerOptions {
     /// One-way light time to the peer, in seconds
     #[arg(long, value_name = "S", value_parser = seconds, default_value = "0")]
     owlt: Duration,
@@ -64,7 +64,7 @@ struct Span {
     retries: u8,
 }
 
-impl Span {
+impl PeerOptions {
     /// Describes a peer at `address`.
     fn peer<A>(&self, address: A) -> Peer<A> {
         Peer {
@@ -103,11 +103,11 @@ fn id(text: &str) -> Result<u64, String> {
 fn factory(
     record: Option<&std::path::Path>,
     template: Option<Peer<()>>,
-    form: Form,
+    format: OutputFormat,
 ) -> Result<EngineFactory, Failure> {
-    let studio = Studio::new(record)?;
+    let recorder = EngineRecorder::new(record)?;
     Ok(EngineFactory::new(move |setup| {
-        let filter = PeerFilter::new(studio.engine(setup)?, template.clone(), form);
+        let filter = PeerFilter::new(recorder.engine(setup)?, template.clone(), format);
         Ok(EngineMachine::new(filter))
     }))
 }
@@ -124,12 +124,12 @@ fn bind(
     };
     Node::bind(address, options).map_err(|error| match error {
         Error::Io(error) => Failure::Protocol(format!("{address}: {error}")),
-        error => refusal(&error),
+        error => failure_of(&error),
     })
 }
 
 /// What an engine refuses was asked for wrongly.
-fn refusal(error: &Error) -> Failure {
+fn failure_of(error: &Error) -> Failure {
     match error {
         Error::Refused(_) | Error::Config(_) => Failure::Usage(error.to_string()),
         _ => Failure::Protocol(error.to_string()),

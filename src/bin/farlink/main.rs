@@ -53,7 +53,7 @@ enum Failure {
     /// What was asked for makes no sense: status 2.
     Usage(String),
     /// Everything was said already: status 1.
-    Told,
+    Reported,
 }
 
 fn main() -> ExitCode {
@@ -67,13 +67,13 @@ fn main() -> ExitCode {
         Command::Sim(arguments) => sim::run(&arguments),
     };
     let (status, message) = match outcome {
-        Ok(()) => (u8::from(output::is_faulty()), None),
-        Err(Failure::Told) => (1, None),
+        Ok(()) => (u8::from(output::had_write_error()), None),
+        Err(Failure::Reported) => (1, None),
         Err(Failure::Protocol(message)) => (1, Some(message)),
         Err(Failure::Usage(message)) => (2, Some(message)),
     };
     if let Some(message) = message {
-        output::aside(&format!("farlink: {message}"));
+        output::stderr_line(&format!("farlink: {message}"));
     }
     ExitCode::from(status)
 }

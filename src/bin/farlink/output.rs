@@ -7,9 +7,9 @@ use bytes::Bytes;
 use serde_json::Value;
 
 /// Whether standard output takes nothing any more.
-static LOST: AtomicBool = AtomicBool::new(false);
+static STDOUT_FAILED: AtomicBool = AtomicBool::new(false);
 /// Whether something could not be written beside the work.
-static FAULTY: AtomicBool = AtomicBool::new(false);
+static HAD_WRITE_ERROR: AtomicBool = AtomicBool::new(false);
 
 /// Prints one JSON object as one line, at once.
 pub(crate) fn json(object: &Value) {
@@ -18,14 +18,14 @@ pub(crate) fn json(object: &Value) {
 
 /// Prints one line, at once. When nobody reads any more, the work goes on in silence.
 pub(crate) fn line(text: &str) {
-    if LOST.load(Relaxed) {
+    if STDOUT_FAILED.load(Relaxed) {
         return;
     }
     let mut out = std::io::stdout().lock();
     if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
-        LOST.store(true, Relaxed);
+        STDOUT_FAILED.store(true, Relaxed);
         if error.kind() != ErrorKind::BrokenPipe {
-            fault(&format!("standard output: {error}"));
+            write_error(&format!("standard output: {error}"));
         }
     }
 }
@@ -33,48 +33,48 @@ pub(crate) fn line(text: &str) {
 /// Prints one line of many, of a command that does nothing else: it ends when nobody reads any more.
 pub(crate) fn line_of_many(text: &str) {
     line(text);
-    if LOST.load(Relaxed) {
-        std::process::exit(i32::from(is_faulty()));
+    if STDOUT_FAILED.load(Relaxed) {
+        std::process::exit(i32::from(had_write_error()));
     }
 }
 
 /// Prints one line on standard error, if anybody reads that.
-pub(crate) fn aside(text: &str) {
+pub(crate) fn stderr_line(text: &str) {
     // There is no third place to complain at.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Says what could not be written, beside the work that goes on.
-pub(crate) fn fault(text: &str) {
-    FAULTY.store(true, Relaxed);
-    aside(&format!("farlink: {text}"));
+pub(crate) fn write_error(text: &str) {
+    HAD_WRITE_ERROR.store(true, Relaxed);
+    stderr_line(&format!("farlink: {text}"));
 }
 
 /// Tells whether something could not be written.
-pub(crate) fn is_faulty() -> bool {
-    FAULTY.load(Relaxed)
+pub(crate) fn had_write_error() -> bool {
+    HAD_WRITE_ERROR.load(Relaxed)
 }
 
 /// How events are told.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Form {
+pub(crate) struct OutputFormat {
     is_json: bool,
-    is_aside: bool,
+    to_stderr: bool,
 }
 
-impl Form {
+impl OutputFormat {
     /// Tells on standard output, as text or as JSON.
     pub(crate) const fn of(as_json: bool) -> Self {
         Self {
             is_json: as_json,
-            is_aside: false,
+            to_stderr: false,
         }
     }
 
     /// Tells on standard error: standard output is for data.
-    pub(crate) const fn aside(self) -> Self {
+    pub(crate) const fn on_stderr(self) -> Self {
         Self {
-            is_aside: true,
+            to_stderr: true,
             ..self
         }
     }
@@ -84,25 +84,25 @@ impl Form {
     }
 
     /// Tells an event.
-    pub(crate) fn tell(self, text: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
-        match (self.is_json, self.is_aside) {
+    pub(crate) fn report(self, text: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
+        match (self.is_json, self.to_stderr) {
             (false, false) => line(&text()),
             (true, false) => json(&object()),
-            (false, true) => aside(&text()),
-            (true, true) => aside(&object().to_string()),
+            (false, true) => stderr_line(&text()),
+            (true, true) => stderr_line(&object().to_string()),
         }
     }
 
     /// Tells what went wrong: to people on standard error.
-    pub(crate) fn tell_failure(
+    pub(crate) fn report_failure(
         self,
         text: impl FnOnce() -> String,
         object: impl FnOnce() -> Value,
     ) {
         if self.is_json {
-            self.tell(text, object);
+            self.report(text, object);
         } else {
-            aside(&format!("farlink: {}", text()));
+            stderr_line(&format!("farlink: {}", text()));
         }
     }
 }

@@ -7,7 +7,7 @@ use farlink::record::{
     Damage, Difference, EntryKind, Outcome, Recorded, Recording, RecordingEnd, ReplayError,
     VERSION, redact, replay,
 };
-use farlink::{Hop, Path as Way, cotp, ltp};
+use farlink::{Hop, Path as NetPath, cotp, ltp};
 use serde_json::{Value, json};
 
 use crate::{Failure, input, output};
@@ -45,7 +45,7 @@ type Replay = fn(&[u8]) -> Result<Outcome, ReplayError>;
 /// How to replay each kind of machine. A further machine is one row here.
 const KINDS: [(&str, Replay); 2] = [
     (cotp::Connection::KIND, replay::<cotp::Connection>),
-    (<ltp::Engine<Way> as Recorded>::KIND, replay_ltp),
+    (<ltp::Engine<NetPath> as Recorded>::KIND, replay_ltp),
 ];
 
 /// An engine has its peers on IP or on buses; the first address of the recording tells.
@@ -58,7 +58,7 @@ fn replay_ltp(recording: &[u8]) -> Result<Outcome, ReplayError> {
     });
     match address.map(serde_json::from_value::<Hop>) {
         Some(Ok(_)) => replay::<ltp::Engine<Hop>>(recording),
-        Some(Err(_)) | None => replay::<ltp::Engine<Way>>(recording),
+        Some(Err(_)) | None => replay::<ltp::Engine<NetPath>>(recording),
     }
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return if verdict.matches() {
             Ok(())
         } else {
-            Err(Failure::Told)
+            Err(Failure::Reported)
         };
     }
     match verdict.replayed {
@@ -103,26 +103,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             if outcome.matches() {
                 Ok(())
             } else {
-                Err(Failure::Told)
+                Err(Failure::Reported)
             }
         }
-        Err(stop) => {
+        Err(failure) => {
             let name = name(&arguments.file);
-            Err(Failure::Protocol(format!("{name}: {stop}")))
+            Err(Failure::Protocol(format!("{name}: {failure}")))
         }
     }
 }
 
 /// Names what is replayed; of several parts, the octets are those of all of them.
 fn name(files: &[PathBuf]) -> String {
-    let names: Vec<String> = files.iter().map(|file| input::name(file)).collect();
+    let names: Vec<String> = files.iter().map(|file| input::display_name(file)).collect();
     let joined = if names.len() > 1 { " joined" } else { "" };
     format!("{}{joined}", names.join(", "))
 }
 
 fn write_redacted(recording: &[u8], out: &Path, files: &[PathBuf]) -> Result<(), Failure> {
     for file in files {
-        input::must_survive(file, out)?;
+        input::check_not_overwritten(file, out)?;
     }
     let redacted = redact(recording)
         .map_err(|error| Failure::Protocol(format!("{}: {error}", name(files))))?;
@@ -133,11 +133,11 @@ fn write_redacted(recording: &[u8], out: &Path, files: &[PathBuf]) -> Result<(),
 struct Verdict {
     kind: Option<String>,
     made_by: Option<String>,
-    replayed: Result<Outcome, Stop>,
+    replayed: Result<Outcome, ReplayFailure>,
 }
 
 /// Why nothing was compared.
-enum Stop {
+enum ReplayFailure {
     Replay(ReplayError),
     /// A machine that this farlink does not have.
     Kind {
@@ -146,7 +146,7 @@ enum Stop {
     },
 }
 
-impl core::fmt::Display for Stop {
+impl core::fmt::Display for ReplayFailure {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Replay(error) => error.fmt(f),
@@ -165,13 +165,13 @@ impl Verdict {
         let head = head.as_ref().ok().map(Recording::head);
         let known = |kind: &str| KINDS.iter().find(|(known, _)| *known == kind);
         let replayed = match head.map(|head| known(&head.kind).ok_or(head)) {
-            Some(Ok((_, replay))) => replay(recording).map_err(Stop::Replay),
-            Some(Err(head)) => Err(Stop::Kind {
+            Some(Ok((_, replay))) => replay(recording).map_err(ReplayFailure::Replay),
+            Some(Err(head)) => Err(ReplayFailure::Kind {
                 kind: head.kind.clone(),
                 made_by: head.made_by.clone(),
             }),
             // Any machine says what is wrong with the file.
-            None => replay::<cotp::Connection>(recording).map_err(Stop::Replay),
+            None => replay::<cotp::Connection>(recording).map_err(ReplayFailure::Replay),
         };
         Self {
             kind: head.map(|head| head.kind.clone()),
@@ -192,13 +192,13 @@ impl Verdict {
         });
         let fields = match &self.replayed {
             Ok(outcome) => outcome_object(outcome),
-            Err(Stop::Replay(ReplayError::Redacted)) => json!({ "verdict": "redacted" }),
-            Err(Stop::Replay(error)) if error.damage().is_some() => json!({
+            Err(ReplayFailure::Replay(ReplayError::Redacted)) => json!({ "verdict": "redacted" }),
+            Err(ReplayFailure::Replay(error)) if error.damage().is_some() => json!({
                 "verdict": "damaged",
                 "error": error.to_string(),
                 "damage": error.damage().map(damage_object),
             }),
-            Err(stop) => json!({ "verdict": "unreadable", "error": stop.to_string() }),
+            Err(failure) => json!({ "verdict": "unreadable", "error": failure.to_string() }),
         };
         if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
             object.extend(fields);

@@ -11,10 +11,10 @@ use farlink::adapters::tokio::cotp::{
 use farlink::cotp::{Config, Selector, TpduSize};
 use indicatif::ProgressBar;
 
-use super::{Tally, address, seconds, selector, tpdu_size};
+use super::{Counters, address, seconds, selector, tpdu_size};
 use crate::address::Address;
 use crate::interrupt::Interrupt;
-use crate::output::Form;
+use crate::output::OutputFormat;
 use crate::{Failure, input, progress, recording};
 
 /// Connects to a COTP service, sends a file and closes.
@@ -60,48 +60,48 @@ pub(crate) struct Arguments {
 const NUMBER: u64 = 1;
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let form = Form::of(arguments.json);
+    let format = OutputFormat::of(arguments.json);
     let data = match &arguments.send {
         Some(path) => Bytes::from(input::read(path)?),
         None => Bytes::new(),
     };
     if let (Some(send), Some(record)) = (&arguments.send, &arguments.record) {
-        input::must_survive(send, record)?;
+        input::check_not_overwritten(send, record)?;
     }
-    let maker = arguments
+    let factory = arguments
         .record
         .as_deref()
-        .map(recording::maker)
+        .map(recording::connection_factory)
         .transpose()?;
     let mut interrupt = Interrupt::new().await;
     let opened = tokio::select! {
-        opened = open(&arguments, maker) => opened,
+        opened = open(&arguments, factory) => opened,
         () = interrupt.wait() => Err("interrupted".into()),
     };
     let connection = match opened {
         Ok(connection) => connection,
         Err(message) => {
-            form.tell_failure(
+            format.report_failure(
                 || format!("{}: {message}", arguments.address),
                 || super::failed(NUMBER, None, &message),
             );
-            return Err(Failure::Told);
+            return Err(Failure::Reported);
         }
     };
-    super::connected(form, NUMBER, connection.info());
-    let mut tally = Tally::default();
+    super::connected(format, NUMBER, connection.info());
+    let mut counters = Counters::default();
     let outcome = tokio::select! {
-        outcome = transfer(&arguments, form, data, connection, &mut tally) => outcome,
+        outcome = transfer(&arguments, format, data, connection, &mut counters) => outcome,
         () = interrupt.wait() => Err(broken("interrupted".into())),
     };
-    super::closed(form, NUMBER, &tally, outcome.as_ref().err());
+    super::closed(format, NUMBER, &counters, outcome.as_ref().err());
     // What went wrong was told as an event.
-    outcome.map_err(|_| Failure::Told)
+    outcome.map_err(|_| Failure::Reported)
 }
 
 async fn open(
     arguments: &Arguments,
-    maker: Option<ConnectionFactory>,
+    factory: Option<ConnectionFactory>,
 ) -> Result<Connection, String> {
     let config = Config {
         tpdu_size: arguments.tpdu_size,
@@ -112,8 +112,8 @@ async fn open(
         clock: recording::clock(),
         ..ConnectionOptions::from(config)
     };
-    if let Some(maker) = maker {
-        options.factory = maker;
+    if let Some(factory) = factory {
+        options.factory = factory;
     }
     let connecting = async {
         let found = arguments.address.clone().lookup().await?;
@@ -128,17 +128,17 @@ async fn open(
 
 async fn transfer(
     arguments: &Arguments,
-    form: Form,
+    format: OutputFormat,
     data: Bytes,
     connection: Connection,
-    tally: &mut Tally,
+    counters: &mut Counters,
 ) -> Result<(), Error> {
     let size = usize::try_from(arguments.message_size).unwrap_or(usize::MAX);
     let progress = progress::bar(data.len() as u64, "transfer");
     let (sender, mut receiver) = connection.split();
     if arguments.expect_echo {
-        let patience = arguments.timeout;
-        let echoed = compare(&mut receiver, &data, form, patience, tally, &progress);
+        let timeout = arguments.timeout;
+        let echoed = compare(&mut receiver, &data, format, timeout, counters, &progress);
         tokio::try_join!(send(&sender, &data, size, None), echoed)?;
     } else {
         send(&sender, &data, size, Some(&progress)).await?;
@@ -170,19 +170,19 @@ async fn send(
 async fn compare(
     receiver: &mut ReceiveHalf,
     data: &Bytes,
-    form: Form,
-    patience: Duration,
-    tally: &mut Tally,
+    format: OutputFormat,
+    timeout: Duration,
+    counters: &mut Counters,
     progress: &ProgressBar,
 ) -> Result<(), Error> {
     let mut at = 0;
     while at < data.len() {
-        let waiting = tokio::time::timeout(patience, receiver.receive());
+        let waiting = tokio::time::timeout(timeout, receiver.receive());
         let message = match waiting.await {
             Ok(message) => message?,
             Err(_) => {
                 return Err(broken(format!(
-                    "no echo for {patience:?}, {at} of {} octets came back",
+                    "no echo for {timeout:?}, {at} of {} octets came back",
                     data.len()
                 )));
             }
@@ -193,8 +193,8 @@ async fn compare(
                 data.len()
             )));
         };
-        tally.count(&message);
-        super::received(form, NUMBER, &message);
+        counters.count(&message);
+        super::received(format, NUMBER, &message);
         let end = at + message.len();
         if data.get(at..end) != Some(&message[..]) {
             return Err(broken(format!(

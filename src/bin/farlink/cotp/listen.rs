@@ -14,9 +14,9 @@ use farlink::cotp::{Config, Policy, Selector, TpduSize};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Tally, local, selector, tpdu_size};
+use super::{Counters, local, selector, tpdu_size};
 use crate::interrupt::Interrupt;
-use crate::output::Form;
+use crate::output::OutputFormat;
 use crate::{Failure, recording};
 
 /// Waits for COTP connections and takes their messages.
@@ -55,8 +55,8 @@ pub(crate) struct Arguments {
 
 /// What all connections of this run share.
 #[derive(Clone)]
-struct Counter {
-    form: Form,
+struct Service {
+    format: OutputFormat,
     echo: bool,
     out: Option<Arc<Mutex<File>>>,
 }
@@ -69,8 +69,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         tpdu_size: arguments.tpdu_size,
         ..Config::responder(policy)
     };
-    let counter = Counter {
-        form: Form::of(arguments.json),
+    let service = Service {
+        format: OutputFormat::of(arguments.json),
         echo: arguments.echo,
         out: arguments.out.as_ref().map(create).transpose()?,
     };
@@ -79,46 +79,46 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         ..ConnectionOptions::from(config)
     };
     if let Some(path) = &arguments.record {
-        options.factory = recording::maker(path)?;
+        options.factory = recording::connection_factory(path)?;
     }
     let listener = cotp::listen(arguments.bind, options)
         .await
         .map_err(|error| Failure::Protocol(format!("{}: {error}", arguments.bind)))?;
     let address = listener.local_addr();
     let mut interrupt = Interrupt::new().await;
-    counter.form.tell(
+    service.format.report(
         || format!("listening on {address}"),
         || json!({ "event": "listening", "address": address.to_string() }),
     );
     if arguments.once {
         let mut count = 0;
         let (number, connection) = tokio::select! {
-            arrived = next(&listener, &counter, &mut count) => arrived?,
-            () = interrupt.wait() => return Err(Failure::Told),
+            arrived = next(&listener, &service, &mut count) => arrived?,
+            () = interrupt.wait() => return Err(Failure::Reported),
         };
-        return counter.serve(number, connection, interrupt).await;
+        return service.serve(number, connection, interrupt).await;
     }
-    serve_all(&listener, &counter, interrupt).await
+    serve_all(&listener, &service, interrupt).await
 }
 
 /// Serves everybody who comes, until somebody interrupts.
 async fn serve_all(
     listener: &Listener,
-    counter: &Counter,
+    service: &Service,
     mut interrupt: Interrupt,
 ) -> Result<(), Failure> {
     let mut count = 0;
     let mut served = JoinSet::new();
     loop {
         let (number, connection) = tokio::select! {
-            arrived = next(listener, counter, &mut count) => arrived?,
+            arrived = next(listener, service, &mut count) => arrived?,
             Some(_) = served.join_next() => continue,
             () = interrupt.wait() => break,
         };
-        let (counter, interrupt) = (counter.clone(), interrupt.clone());
+        let (service, interrupt) = (service.clone(), interrupt.clone());
         served.spawn(async move {
             // What went wrong was told as an event of this connection; the others go on.
-            let _ = counter.serve(number, connection, interrupt).await;
+            let _ = service.serve(number, connection, interrupt).await;
         });
     }
     // Each hears of the interrupt too.
@@ -135,7 +135,7 @@ fn create(path: &PathBuf) -> Result<Arc<Mutex<File>>, Failure> {
 /// Waits for an open connection, and tells of handshakes that come to nothing.
 async fn next(
     listener: &Listener,
-    counter: &Counter,
+    service: &Service,
     count: &mut u64,
 ) -> Result<(u64, Connection), Failure> {
     loop {
@@ -148,7 +148,7 @@ async fn next(
         match arrival {
             Arrival::Connection(connection) => return Ok((number, connection)),
             Arrival::Failed { remote, error } => {
-                counter.form.tell(
+                service.format.report(
                     || format!("#{number} from {remote} failed: {error}"),
                     || super::failed(number, Some(remote), &error.to_string()),
                 );
@@ -159,7 +159,7 @@ async fn next(
     }
 }
 
-impl Counter {
+impl Service {
     /// Takes what comes on one connection until it ends, or somebody interrupts.
     async fn serve(
         &self,
@@ -167,17 +167,17 @@ impl Counter {
         mut connection: Connection,
         mut interrupt: Interrupt,
     ) -> Result<(), Failure> {
-        super::connected(self.form, number, connection.info());
-        let mut tally = Tally::default();
+        super::connected(self.format, number, connection.info());
+        let mut counters = Counters::default();
         let outcome = tokio::select! {
-            outcome = self.take(number, &mut connection, &mut tally) => outcome,
+            outcome = self.take(number, &mut connection, &mut counters) => outcome,
             () = interrupt.wait() => connection.close().await,
         };
-        super::closed(self.form, number, &tally, outcome.as_ref().err());
+        super::closed(self.format, number, &counters, outcome.as_ref().err());
         match outcome {
             Ok(()) => Ok(()),
             // It was told as an event.
-            Err(_) => Err(Failure::Told),
+            Err(_) => Err(Failure::Reported),
         }
     }
 
@@ -185,11 +185,11 @@ impl Counter {
         &self,
         number: u64,
         connection: &mut Connection,
-        tally: &mut Tally,
+        counters: &mut Counters,
     ) -> Result<(), Error> {
         while let Some(message) = connection.receive().await? {
-            tally.count(&message);
-            super::received(self.form, number, &message);
+            counters.count(&message);
+            super::received(self.format, number, &message);
             if let Some(out) = &self.out {
                 out.lock()
                     .unwrap_or_else(PoisonError::into_inner)

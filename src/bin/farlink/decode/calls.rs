@@ -6,12 +6,12 @@ use farlink::record::{Calls, Entry, EntryKind, ReadError, Recording, RecordingEn
 use farlink::{Instant, Path, Proto};
 use serde_json::{Map, Value, json};
 
-use super::dissector::{Dissector, Ending, Protocol, Start};
-use super::printer::{Place, Printer, Style, Way};
+use super::dissector::{Dissector, Protocol, Start, StreamEnd};
+use super::printer::{Context, Direction, Printer, Style};
 use crate::{Failure, output};
 
 /// Characters of a command or event that a person gets to see.
-const SHOWN: usize = 120;
+const MAX_SHOWN: usize = 120;
 
 pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
     let recording = Recording::open(file).map_err(|error| super::broken(&error))?;
@@ -53,7 +53,7 @@ struct Reader {
     payloads: Payloads,
     printer: Printer,
     /// By the address as JSON.
-    directions: BTreeMap<(String, Way), Box<dyn Dissector>>,
+    directions: BTreeMap<(String, Direction), Box<dyn Dissector>>,
     /// Number and time of the last call.
     last: (u64, Instant),
 }
@@ -67,34 +67,34 @@ impl Reader {
                     "{:>6} {}  {}",
                     entry.number,
                     self.printer.time(entry.time),
-                    words(&entry.kind, self.payloads)
+                    text_of(&entry.kind, self.payloads)
                 )),
                 Style::Json => output::line_of_many(&object(&entry, self.payloads).to_string()),
             }
             if self.payloads == Payloads::There {
-                self.look_into(&entry.kind);
+                self.decode_payload(&entry.kind);
             }
         }
         Ok(())
     }
 
-    fn look_into(&mut self, act: &EntryKind<'_>) {
+    fn decode_payload(&mut self, act: &EntryKind<'_>) {
         match act {
-            EntryKind::Receive { from, octets } => self.pdus(from, Way::In, &[octets]),
-            EntryKind::Stream { to, octets } => self.pdus(to, Way::Out, &[octets]),
-            EntryKind::Datagrams { to, datagrams } => self.pdus(to, Way::Out, datagrams),
+            EntryKind::Receive { from, octets } => self.pdus(from, Direction::In, &[octets]),
+            EntryKind::Stream { to, octets } => self.pdus(to, Direction::Out, &[octets]),
+            EntryKind::Datagrams { to, datagrams } => self.pdus(to, Direction::Out, datagrams),
             EntryKind::Link(note) => self.link(&json_of(note)),
             _ => {}
         }
     }
 
-    fn pdus(&mut self, peer: &str, way: Way, octets: &[&[u8]]) {
+    fn pdus(&mut self, peer: &str, way: Direction, octets: &[&[u8]]) {
         let Some(protocol) = self.protocol else {
             return;
         };
         let peer = json_of(peer);
         let key = (peer.to_string(), way);
-        self.stand(peer, way);
+        self.set_context(peer, way);
         if protocol.goes_over(Proto::Udp) {
             for octets in octets {
                 let mut dissector = protocol.start(Start::Beginning);
@@ -116,38 +116,38 @@ impl Reader {
         let (cue, peer) = (&note["link"], &note["at"]);
         let key = |way| (peer.to_string(), way);
         if cue == "up" || cue.get("opened").is_some() {
-            self.directions.remove(&key(Way::In));
-            self.directions.remove(&key(Way::Out));
+            self.directions.remove(&key(Direction::In));
+            self.directions.remove(&key(Direction::Out));
         } else if cue == "ended"
-            && let Some(mut dissector) = self.directions.remove(&key(Way::In))
+            && let Some(mut dissector) = self.directions.remove(&key(Direction::In))
         {
-            self.stand(peer.clone(), Way::In);
-            dissector.end(Ending::Whole, &mut self.printer);
+            self.set_context(peer.clone(), Direction::In);
+            dissector.end(StreamEnd::Whole, &mut self.printer);
         }
     }
 
     fn end(&mut self) {
         while let Some(((peer, way), mut dissector)) = self.directions.pop_first() {
-            self.stand(json_of(&peer), way);
-            dissector.end(Ending::Cut, &mut self.printer);
+            self.set_context(json_of(&peer), way);
+            dissector.end(StreamEnd::Truncated, &mut self.printer);
         }
     }
 
-    fn stand(&mut self, peer: Value, way: Way) {
+    fn set_context(&mut self, peer: Value, way: Direction) {
         let (number, time) = self.last;
-        let place = Place::Call {
+        let context = Context::Call {
             number,
             time,
             way,
             peer,
         };
         let protocol = self.protocol.map_or("", Protocol::kind);
-        self.printer.set_place(place, protocol);
+        self.printer.set_context(context, protocol);
     }
 }
 
 /// Writes a call for a person.
-fn words(act: &EntryKind<'_>, payloads: Payloads) -> String {
+fn text_of(act: &EntryKind<'_>, payloads: Payloads) -> String {
     let count = |octets: &[u8]| match payloads {
         Payloads::There => format!("{} octets", octets.len()),
         Payloads::Redacted => "redacted octets".into(),
@@ -242,7 +242,7 @@ fn label(address: &str) -> String {
 }
 
 fn clip(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}..", text.get(..end).unwrap_or(text)),
         None => text.to_owned(),
     }

@@ -9,8 +9,8 @@ use farlink::record::{
 };
 use farlink::{Instant, Path, Proto};
 
-use super::dissector::{Dissector, Ending, Protocol, Start};
-use super::printer::{Place, Printer};
+use super::dissector::{Dissector, Protocol, Start, StreamEnd};
+use super::printer::{Context, Printer};
 use crate::{Failure, output};
 
 /// `LINKTYPE_USER0`: payloads of a recording.
@@ -91,7 +91,7 @@ pub(super) fn run(
             other_ports += 1;
             continue;
         }
-        if let Some(datagram) = Cut::of(&packet) {
+        if let Some(datagram) = TruncatedDatagram::of(&packet) {
             reader.cut(packet.time, &datagram);
             continue;
         }
@@ -121,13 +121,13 @@ fn is_of_the_network(packet: &CapturedPacket<'_>) -> bool {
 }
 
 /// A datagram that is not whole in the capture.
-pub(crate) struct Cut {
+pub(crate) struct TruncatedDatagram {
     pub(crate) path: Path,
     /// Octets that are not there.
     pub(crate) missing: u64,
 }
 
-impl Cut {
+impl TruncatedDatagram {
     /// Returns the datagram of the packet, if it is one that was cut.
     pub(crate) fn of(packet: &CapturedPacket<'_>) -> Option<Self> {
         let frame = Frame::read(packet.link_type, packet.octets).ok()?;
@@ -176,9 +176,9 @@ impl Reader<'_> {
     }
 
     /// Nobody can tell whether what is missing was in order.
-    fn cut(&mut self, time: Instant, datagram: &Cut) {
+    fn cut(&mut self, time: Instant, datagram: &TruncatedDatagram) {
         if let Some(protocol) = self.scope.protocol(&datagram.path) {
-            self.stand(time, &datagram.path, protocol);
+            self.set_context(time, &datagram.path, protocol);
             self.printer.gap(datagram.missing);
         }
     }
@@ -188,15 +188,15 @@ impl Reader<'_> {
         let Some(protocol) = self.scope.protocol(&path) else {
             return;
         };
-        self.stand(arrival.time, &path, protocol);
+        self.set_context(arrival.time, &path, protocol);
         match arrival.kind {
             ArrivalKind::Datagram(octets) => {
                 let mut dissector = protocol.start(Start::Beginning);
                 dissector.octets(octets, &mut self.printer);
-                dissector.end(Ending::Whole, &mut self.printer);
+                dissector.end(StreamEnd::Whole, &mut self.printer);
             }
             ArrivalKind::Began => {
-                self.close(path, Ending::Cut);
+                self.close(path, StreamEnd::Truncated);
                 self.directions
                     .insert(path, Direction::new(protocol, Start::Beginning));
             }
@@ -208,10 +208,10 @@ impl Reader<'_> {
                 let (dissector, printer) = self.direction(path, protocol);
                 dissector.gap(octets, printer);
             }
-            ArrivalKind::Ended => self.close(path, Ending::Whole),
+            ArrivalKind::Ended => self.close(path, StreamEnd::Whole),
             ArrivalKind::Reset => {
-                self.close(path, Ending::Cut);
-                self.close(Path::tcp(path.remote, path.local), Ending::Cut);
+                self.close(path, StreamEnd::Truncated);
+                self.close(Path::tcp(path.remote, path.local), StreamEnd::Truncated);
             }
             _ => {}
         }
@@ -226,16 +226,16 @@ impl Reader<'_> {
         (direction.dissector.as_mut(), &mut self.printer)
     }
 
-    fn stand(&mut self, time: Instant, path: &Path, protocol: Protocol) {
-        let place = Place::Packet {
+    fn set_context(&mut self, time: Instant, path: &Path, protocol: Protocol) {
+        let context = Context::Packet {
             time,
             from: path.remote,
             to: path.local,
         };
-        self.printer.set_place(place, protocol.kind());
+        self.printer.set_context(context, protocol.kind());
     }
 
-    fn close(&mut self, path: Path, ending: Ending) {
+    fn close(&mut self, path: Path, ending: StreamEnd) {
         if let Some(mut direction) = self.directions.remove(&path) {
             direction.dissector.end(ending, &mut self.printer);
         }
@@ -243,8 +243,10 @@ impl Reader<'_> {
 
     fn end(&mut self, time: Instant) {
         while let Some((path, mut direction)) = self.directions.pop_first() {
-            self.stand(time, &path, direction.protocol);
-            direction.dissector.end(Ending::Cut, &mut self.printer);
+            self.set_context(time, &path, direction.protocol);
+            direction
+                .dissector
+                .end(StreamEnd::Truncated, &mut self.printer);
         }
     }
 }
@@ -279,14 +281,14 @@ fn tell(skipped: &Skipped, other_ports: u64) {
     if !told.is_empty() {
         let packets: u64 = kinds.iter().map(|(count, _)| count).sum();
         let plural = if packets == 1 { "" } else { "s" };
-        output::aside(&format!(
+        output::stderr_line(&format!(
             "farlink: skipped {packets} packet{plural}: {}",
             told.join(", ")
         ));
     }
     let forgotten = skipped.flows;
     if forgotten > 0 {
-        output::aside(&format!(
+        output::stderr_line(&format!(
             "farlink: {forgotten} streams were forgotten to make room for others"
         ));
     }

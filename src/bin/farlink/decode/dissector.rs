@@ -19,7 +19,7 @@ pub(super) trait Dissector {
     fn gap(&mut self, octets: u64, out: &mut Printer);
 
     /// Says what is unfinished at the end.
-    fn end(&mut self, ending: Ending, out: &mut Printer);
+    fn end(&mut self, ending: StreamEnd, out: &mut Printer);
 }
 
 /// Where reading begins.
@@ -33,11 +33,11 @@ pub(super) enum Start {
 
 /// What is at an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(super) enum StreamEnd {
     /// The stream: nothing may be unfinished.
     Whole,
     /// The view of it: it was reset, or the capture ends.
-    Cut,
+    Truncated,
 }
 
 /// How octets are read. A further protocol is a variant here and an arm of [`entry`](Self::entry).

@@ -3,8 +3,8 @@
 use farlink::ltp::{Body, Color, Data, Extensions, Mark, Report, Segment};
 use serde_json::{Value, json};
 
-use super::dissector::{Dissector, Ending};
-use super::printer::{Printer, Span};
+use super::dissector::{Dissector, StreamEnd};
+use super::printer::{OctetRange, Printer};
 use crate::output::hex;
 
 /// A keep-alive (RFC 7122 section 3.4).
@@ -31,14 +31,14 @@ impl Dissector for Ltp {
         out.gap(octets);
     }
 
-    fn end(&mut self, _: Ending, _: &mut Printer) {}
+    fn end(&mut self, _: StreamEnd, _: &mut Printer) {}
 }
 
 impl Ltp {
     /// Shows what comes first, and tells how many octets need no further look.
     fn first(&self, octets: &[u8], out: &mut Printer) -> usize {
         let offset = self.position;
-        let span = |length| Span { offset, length };
+        let span = |length| OctetRange { offset, length };
         if octets == KEEPALIVE {
             out.pdu(
                 span(octets.len()),

@@ -17,9 +17,9 @@ pub(super) enum Style {
     Json,
 }
 
-/// Where the octets being read stand.
+/// Where the octets being read set_context.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(super) enum Context {
     /// In the input itself.
     Plain,
     /// In a packet of a capture.
@@ -32,7 +32,7 @@ pub(super) enum Place {
     Call {
         number: u64,
         time: Instant,
-        way: Way,
+        way: Direction,
         /// An address as JSON.
         peer: Value,
     },
@@ -40,14 +40,14 @@ pub(super) enum Place {
 
 /// Which way octets went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Way {
+pub(super) enum Direction {
     In,
     Out,
 }
 
 /// Which octets something is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
+pub(super) struct OctetRange {
     /// Where it begins in the input, or in the stream.
     pub(super) offset: u64,
     pub(super) length: usize,
@@ -57,7 +57,7 @@ pub(super) struct Span {
 #[derive(Debug)]
 pub(super) struct Printer {
     style: Style,
-    place: Place,
+    context: Context,
     protocol: &'static str,
     /// From where people count time.
     origin: Instant,
@@ -70,7 +70,7 @@ impl Printer {
     pub(super) const fn new(style: Style) -> Self {
         Self {
             style,
-            place: Place::Plain,
+            context: Context::Plain,
             protocol: "",
             origin: Instant::ZERO,
             faults: 0,
@@ -86,15 +86,15 @@ impl Printer {
         self.origin = origin;
     }
 
-    pub(super) fn set_place(&mut self, place: Place, protocol: &'static str) {
-        self.place = place;
+    pub(super) fn set_context(&mut self, context: Context, protocol: &'static str) {
+        self.context = context;
         self.protocol = protocol;
     }
 
     /// Prints one PDU.
     pub(super) fn pdu(
         &mut self,
-        span: Span,
+        span: OctetRange,
         text: &impl fmt::Display,
         fields: impl FnOnce() -> Value,
     ) {
@@ -112,7 +112,7 @@ impl Printer {
     }
 
     /// Prints a PDU that cannot be read.
-    pub(super) fn malformed(&mut self, span: Span, name: &str, error: &DecodeError) {
+    pub(super) fn malformed(&mut self, span: OctetRange, name: &str, error: &DecodeError) {
         self.faults += 1;
         match self.style {
             Style::Text => {
@@ -132,11 +132,11 @@ impl Printer {
     /// Prints where a stream cannot be read any further.
     pub(super) fn broken(&mut self, offset: u64, message: &str) {
         self.faults += 1;
-        match (self.style, &self.place) {
+        match (self.style, &self.context) {
             (Style::Json, _) => {
                 self.object(None, json!({ "offset": offset, "error": message }));
             }
-            (Style::Text, Place::Plain) => {
+            (Style::Text, Context::Plain) => {
                 self.failure = Some(format!("packet at octet {offset}: {message}"));
             }
             (Style::Text, _) => self.text(
@@ -174,24 +174,24 @@ impl Printer {
     pub(super) fn finish(self) -> Result<(), Failure> {
         match self.failure {
             Some(message) => Err(Failure::Protocol(message)),
-            None if self.faults > 0 => Err(Failure::Told),
+            None if self.faults > 0 => Err(Failure::Reported),
             None => Ok(()),
         }
     }
 
-    fn text(&self, span: Option<Span>, text: &dyn fmt::Display) {
-        output::line_of_many(&match (&self.place, span) {
-            (Place::Plain, Some(Span { offset, length })) => {
+    fn text(&self, span: Option<OctetRange>, text: &dyn fmt::Display) {
+        output::line_of_many(&match (&self.context, span) {
+            (Context::Plain, Some(OctetRange { offset, length })) => {
                 format!("{offset:>8} {length:>6}  {text}")
             }
-            (Place::Plain, None) => text.to_string(),
-            (Place::Packet { time, from, to }, _) => {
+            (Context::Plain, None) => text.to_string(),
+            (Context::Packet { time, from, to }, _) => {
                 format!("{}  {from} > {to}  {text}", self.time(*time))
             }
-            (Place::Call { way, .. }, _) => {
+            (Context::Call { way, .. }, _) => {
                 let arrow = match way {
-                    Way::In => '<',
-                    Way::Out => '>',
+                    Direction::In => '<',
+                    Direction::Out => '>',
                 };
                 format!("{:>23} {arrow} {text}", "")
             }
@@ -205,16 +205,16 @@ impl Printer {
         format!("{time:>14}")
     }
 
-    fn object(&self, span: Option<Span>, fields: Value) {
+    fn object(&self, span: Option<OctetRange>, fields: Value) {
         let mut object = Map::new();
-        match &self.place {
-            Place::Plain => {}
-            Place::Packet { time, from, to } => {
+        match &self.context {
+            Context::Plain => {}
+            Context::Packet { time, from, to } => {
                 object.insert("time_ns".into(), time.as_nanos().into());
                 object.insert("from".into(), from.to_string().into());
                 object.insert("to".into(), to.to_string().into());
             }
-            Place::Call {
+            Context::Call {
                 number,
                 time,
                 way,
@@ -223,15 +223,15 @@ impl Printer {
                 object.insert("call".into(), (*number).into());
                 object.insert("time_ns".into(), time.as_nanos().into());
                 let way = match way {
-                    Way::In => "in",
-                    Way::Out => "out",
+                    Direction::In => "in",
+                    Direction::Out => "out",
                 };
                 object.insert("way".into(), way.into());
                 object.insert("peer".into(), peer.clone());
             }
         }
         object.insert("protocol".into(), self.protocol.into());
-        if let Some(Span { offset, length }) = span {
+        if let Some(OctetRange { offset, length }) = span {
             object.insert("offset".into(), offset.into());
             object.insert("length".into(), length.into());
         }

@@ -11,12 +11,12 @@ use farlink::ltp::{Config, Engine, Peer, Reason, SessionId, Side};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
+use super::block_store::{BlockStore, Color, Fragment, Output, StoredBlock};
 use super::interrupt::Interrupt;
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::shelf::{Color, Kept, Out, Part, Shelf};
-use super::{LIMIT, Span, factory, id};
+use super::{DEFAULT_LIMIT, PeerOptions, factory, id};
 use crate::Failure;
-use crate::output::Form;
+use crate::output::OutputFormat;
 
 /// Receives blocks for a client service, and writes each to a file of its own.
 ///
@@ -49,10 +49,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     once: bool,
     /// Octets of the longest block that is taken, and of all that wait
-    #[arg(long, value_name = "N", default_value_t = LIMIT)]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
     limit: usize,
     #[command(flatten)]
-    span: Span,
+    peer_options: PeerOptions,
     /// Record the node into this file, as pcapng
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -62,27 +62,27 @@ pub(crate) struct Arguments {
 }
 
 /// Octets for the books of sessions, beside those of blocks.
-const BOOKS: usize = 1 << 20;
+const SESSION_OVERHEAD: usize = 1 << 20;
 /// How often blocks that wait are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// What a peer that answers needs beside the round trip, at the end.
-const FAREWELL: Duration = Duration::from_secs(30);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (form, out) = outputs(arguments);
-    let mut taker = Taker {
-        form,
-        shelf: Shelf::new(out, arguments.limit, arguments.span.round_trip())
+    let (format, out) = outputs(arguments);
+    let mut receiver = BlockReceiver {
+        format,
+        store: BlockStore::new(out, arguments.limit, arguments.peer_options.round_trip())
             .map_err(|error| written(&error, arguments))?,
         once: arguments.once,
     };
-    let node = start(arguments, form).await?;
-    let point = node
+    let node = start(arguments, format).await?;
+    let access_point = node
         .open(arguments.client)
-        .map_err(|error| super::refusal(&error))?;
+        .map_err(|error| super::failure_of(&error))?;
     let address = node.local_addr();
     let mut interrupt = Interrupt::new().await;
-    form.tell(
+    format.report(
         || {
             format!(
                 "engine {} receives for client {} on {address}",
@@ -98,35 +98,35 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             })
         },
     );
-    let ended = taker.serve(&node, &point, &mut interrupt).await;
+    let ended = receiver.serve(&node, &access_point, &mut interrupt).await;
     // The sender of the last block has to hear that it came.
-    let farewell = if interrupt.is_heard() {
+    let close_timeout = if interrupt.is_heard() {
         Duration::ZERO
     } else {
-        FAREWELL + 4 * arguments.span.round_trip()
+        CLOSE_TIMEOUT + 4 * arguments.peer_options.round_trip()
     };
     tokio::select! {
-        () = node.shutdown(farewell) => {}
+        () = node.shutdown(close_timeout) => {}
         () = interrupt.wait() => node.shutdown(Duration::ZERO).await,
     }
     let ended = match ended {
-        Ok(is_well) => taker.take_rest(&point).await.map(|()| is_well),
+        Ok(is_well) => receiver.take_rest(&access_point).await.map(|()| is_well),
         Err(error) => Err(error),
     };
     match ended {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::Told),
+        Ok(false) => Err(Failure::Reported),
         Err(Error::Io(error)) => Err(written(&error, arguments)),
         Err(error) => Err(Failure::Protocol(error.to_string())),
     }
 }
 
-fn outputs(arguments: &Arguments) -> (Form, Out) {
-    let form = Form::of(arguments.json);
+fn outputs(arguments: &Arguments) -> (OutputFormat, Output) {
+    let format = OutputFormat::of(arguments.json);
     match &arguments.out {
-        None => (form, Out::Nowhere),
-        Some(out) if out.as_os_str() == "-" => (form.aside(), Out::Stdout),
-        Some(out) => (form, Out::Folder(out.clone())),
+        None => (format, Output::Nowhere),
+        Some(out) if out.as_os_str() == "-" => (format.on_stderr(), Output::Stdout),
+        Some(out) => (format, Output::Folder(out.clone())),
     }
 }
 
@@ -135,13 +135,13 @@ fn written(error: &std::io::Error, arguments: &Arguments) -> Failure {
     Failure::Protocol(format!("{}: {error}", out.display()))
 }
 
-async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
+async fn start(arguments: &Arguments, format: OutputFormat) -> Result<Node, Failure> {
     let limit = arguments.limit;
-    let most = limit.saturating_mul(2).saturating_add(BOOKS);
+    let most = limit.saturating_mul(2).saturating_add(SESSION_OVERHEAD);
     let peer = || Peer {
         session_octets: limit,
         import_octets: most,
-        ..arguments.span.peer(())
+        ..arguments.peer_options.peer(())
     };
     let template = arguments.peers.is_empty().then(peer);
     let config = Config {
@@ -153,7 +153,7 @@ async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
         .map_err(|error| Failure::Usage(error.to_string()))?
         .accept_unknown_peers(farlink::Instant::ZERO, template.clone(), 1)
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    let factory = factory(arguments.record.as_deref(), template, form)?;
+    let factory = factory(arguments.record.as_deref(), template, format)?;
     let mut found = Vec::new();
     for peer in &arguments.peers {
         found.push((peer.engine, peer.resolve(Some(arguments.bind)).await?));
@@ -167,25 +167,25 @@ async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
 }
 
 /// Takes what comes.
-struct Taker {
-    form: Form,
-    shelf: Shelf,
+struct BlockReceiver {
+    format: OutputFormat,
+    store: BlockStore,
     once: bool,
 }
 
-impl Taker {
+impl BlockReceiver {
     /// Takes blocks until there was one, with --once, or somebody interrupts; tells whether that is as it
     /// should be.
     async fn serve(
         &mut self,
         node: &Node,
-        point: &AccessPoint,
+        access_point: &AccessPoint,
         interrupt: &mut Interrupt,
     ) -> Result<bool, Error> {
         let mut tick = tokio::time::interval(TICK);
         loop {
             let ended = tokio::select! {
-                received = point.receive() => self.received(received?)?,
+                received = access_point.receive() => self.received(received?)?,
                 _ = tick.tick() => self.look(node.stats().imports)?,
                 () = interrupt.wait() => return Ok(!self.once),
             };
@@ -196,17 +196,17 @@ impl Taker {
     }
 
     /// Takes what came while the node ended: it was acknowledged, so nobody else has it any more.
-    async fn take_rest(&mut self, point: &AccessPoint) -> Result<(), Error> {
-        while let Ok(Ok(received)) = timeout(Duration::ZERO, point.receive()).await {
+    async fn take_rest(&mut self, access_point: &AccessPoint) -> Result<(), Error> {
+        while let Ok(Ok(received)) = timeout(Duration::ZERO, access_point.receive()).await {
             self.received(received)?;
         }
-        while let Some(session) = self.shelf.first() {
+        while let Some(session) = self.store.first() {
             self.keep(session)?;
         }
         Ok(())
     }
 
-    /// Takes what an access point gives; tells of a block that is over whether it was received.
+    /// Takes what an access access_point gives; tells of a block that is over whether it was received.
     fn received(&mut self, received: Received) -> std::io::Result<Option<bool>> {
         let (color, is_last) = match received.kind {
             ReceivedKind::Whole { ends_block } => (Color::Red, ends_block),
@@ -218,14 +218,14 @@ impl Taker {
             } => return self.cancelled(received.session, by, reason, after_delivery),
             _ => return Ok(None),
         };
-        let part = Part {
+        let part = Fragment {
             session: received.session,
             client: received.client,
             color,
             data: received.data,
             is_last,
         };
-        let kept = self.shelf.take(part, Instant::now())?;
+        let kept = self.store.take(part, Instant::now())?;
         Ok(self.told(kept))
     }
 
@@ -237,7 +237,7 @@ impl Taker {
         after_delivery: bool,
     ) -> std::io::Result<Option<bool>> {
         // Nobody failed if the end alone did not come.
-        let is_unended = after_delivery || self.shelf.is_green(session);
+        let is_unended = after_delivery || self.store.is_green(session);
         if by == Side::Local && reason == Reason::SYSTEM && is_unended {
             return self.keep(session);
         }
@@ -250,7 +250,7 @@ impl Taker {
         } else {
             ""
         };
-        self.form.tell_failure(
+        self.format.report_failure(
             || format!("{who} cancelled block {session}: {reason}{rest}"),
             || failed(session, by, reason),
         );
@@ -260,26 +260,26 @@ impl Taker {
     }
 
     fn look(&mut self, imports: usize) -> std::io::Result<Option<bool>> {
-        match self.shelf.due(Instant::now(), imports) {
+        match self.store.due(Instant::now(), imports) {
             Some(session) => self.keep(session),
             None => Ok(None),
         }
     }
 
     fn keep(&mut self, session: SessionId) -> std::io::Result<Option<bool>> {
-        let kept = self.shelf.keep(session)?;
+        let kept = self.store.keep(session)?;
         Ok(self.told(kept))
     }
 
-    fn told(&self, kept: Option<Kept>) -> Option<bool> {
+    fn told(&self, kept: Option<StoredBlock>) -> Option<bool> {
         let kept = kept?;
-        self.form.tell(|| words(&kept), || object(&kept));
+        self.format.report(|| text(&kept), || object(&kept));
         Some(true)
     }
 }
 
-fn words(kept: &Kept) -> String {
-    let Kept {
+fn text(kept: &StoredBlock) -> String {
+    let StoredBlock {
         session,
         client,
         red,
@@ -307,7 +307,7 @@ fn words(kept: &Kept) -> String {
     text
 }
 
-fn object(kept: &Kept) -> Value {
+fn object(kept: &StoredBlock) -> Value {
     let missing: Vec<[u64; 2]> = kept
         .missing
         .iter()

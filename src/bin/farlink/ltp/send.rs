@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::interrupt::Interrupt;
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::{LIMIT, Span, factory, id, recv};
-use crate::output::Form;
+use super::{DEFAULT_LIMIT, PeerOptions, factory, id, recv};
+use crate::output::OutputFormat;
 use crate::{Failure, progress};
 
 /// Sends a file as one block, and waits until all of its red part is acknowledged.
@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 0)]
     green: u64,
     #[command(flatten)]
-    span: Span,
+    peer_options: PeerOptions,
     /// Octets of the longest segment
     #[arg(long, value_name = "N", default_value_t = 1400)]
     segment: usize,
@@ -77,25 +77,25 @@ const PARTS: u64 = 8;
 /// How often progress is looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How long the peer has to acknowledge the end.
-const FAREWELL: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let form = Form::of(arguments.json);
+    let format = OutputFormat::of(arguments.json);
     let data = read(&arguments.file)?;
     let red = red(arguments, &data)?;
     let address = arguments.to.resolve(arguments.bind).await?;
     let len = data.len() as u64;
-    let node = start(arguments, address, form, len)?;
+    let node = start(arguments, address, format, len)?;
     let mut interrupt = Interrupt::new().await;
-    let mut watch = Watch {
+    let mut watch = ProgressWatch {
         is_free: arguments.rate.is_none() && arguments.window.is_none(),
-        form,
+        format,
         node: &node,
         bar: progress::bar(len, "acknowledged"),
         address,
         last: None,
     };
-    form.tell(
+    format.report(
         || {
             let Arguments { to, client, .. } = arguments;
             format!(
@@ -117,45 +117,45 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         },
     );
     // A node sends from open services alone.
-    let point = node
+    let access_point = node
         .open(arguments.client)
-        .map_err(|error| super::refusal(&error))?;
-    let sending = point
+        .map_err(|error| super::failure_of(&error))?;
+    let sending = access_point
         .start(arguments.to.engine, data, Red::Octets(red))
         .await
-        .map_err(|error| super::refusal(&error))?;
+        .map_err(|error| super::failure_of(&error))?;
     let outcome = watch.wait(sending, &mut interrupt).await;
-    let farewell = farewell(&outcome);
-    let told = watch.tell(outcome, len, interrupt.is_heard());
-    node.shutdown(farewell).await;
+    let close_timeout = close_timeout(&outcome);
+    let told = watch.report(outcome, len, interrupt.is_heard());
+    node.shutdown(close_timeout).await;
     told
 }
 
 /// Returns how long to wait for the peer to hear of the end: one that is silent is told once.
-fn farewell(outcome: &Result<SessionId, Error>) -> Duration {
+fn close_timeout(outcome: &Result<SessionId, Error>) -> Duration {
     match outcome {
         Err(Error::Failed {
             by: Side::Local,
             reason: Reason::RETRANSMISSION_LIMIT,
             ..
         }) => Duration::ZERO,
-        _ => FAREWELL,
+        _ => CLOSE_TIMEOUT,
     }
 }
 
 fn start(
     arguments: &Arguments,
     address: SocketAddr,
-    form: Form,
+    format: OutputFormat,
     len: u64,
 ) -> Result<Node, Failure> {
     let config = Config {
-        export_octets: LIMIT,
+        export_octets: DEFAULT_LIMIT,
         ..Config::engine(arguments.engine)
     };
-    let factory = factory(arguments.record.as_deref(), None, form)?;
+    let factory = factory(arguments.record.as_deref(), None, format)?;
     let node = super::bind(
-        arguments.bind.unwrap_or_else(|| way_to(address)),
+        arguments.bind.unwrap_or_else(|| local_address_for(address)),
         config,
         factory,
     )?;
@@ -166,10 +166,10 @@ fn start(
         rate: arguments.rate.and_then(|bits| NonZeroU64::new(bits / 8)),
         window: arguments.window.and_then(NonZeroU64::new),
         checkpoint_every: checkpoint(arguments.checkpoint, arguments.segment, len),
-        ..arguments.span.peer(address)
+        ..arguments.peer_options.peer(address)
     };
     node.add_peer(arguments.to.engine, peer)
-        .map_err(|error| super::refusal(&error))?;
+        .map_err(|error| super::failure_of(&error))?;
     Ok(node)
 }
 
@@ -183,7 +183,7 @@ fn checkpoint(wanted: Option<u32>, segment: usize, len: u64) -> Option<NonZeroU3
 }
 
 /// Returns the address of this machine from which the peer is reached, as far as the system knows one.
-fn way_to(peer: SocketAddr) -> SocketAddr {
+fn local_address_for(peer: SocketAddr) -> SocketAddr {
     let any: IpAddr = match peer {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -198,14 +198,14 @@ fn way_to(peer: SocketAddr) -> SocketAddr {
 
 /// Reads no more than fits.
 fn read(path: &Path) -> Result<Bytes, Failure> {
-    let name = crate::input::name(path);
+    let name = crate::input::display_name(path);
     let fault = |error: &dyn core::fmt::Display| Failure::Usage(format!("{name}: {error}"));
     let too_long = |len: u64| {
         fault(&format!(
-            "a block of {len} octets exceeds the limit of {LIMIT}"
+            "a block of {len} octets exceeds the limit of {DEFAULT_LIMIT}"
         ))
     };
-    let limit = LIMIT as u64;
+    let limit = DEFAULT_LIMIT as u64;
     let mut octets = Vec::new();
     if path.as_os_str() == "-" {
         std::io::stdin()
@@ -224,8 +224,8 @@ fn read(path: &Path) -> Result<Bytes, Failure> {
     }
     match octets.len() {
         0 => Err(fault(&"an empty block is not sent")),
-        len if len > LIMIT => Err(fault(&format!(
-            "a block of more than the limit of {LIMIT} octets"
+        len if len > DEFAULT_LIMIT => Err(fault(&format!(
+            "a block of more than the limit of {DEFAULT_LIMIT} octets"
         ))),
         _ => Ok(octets.into()),
     }
@@ -242,17 +242,17 @@ fn red(arguments: &Arguments, data: &Bytes) -> Result<u64, Failure> {
 }
 
 /// Looks at a block on its way.
-struct Watch<'a> {
+struct ProgressWatch<'a> {
     /// Whether nothing held the sending back.
     is_free: bool,
-    form: Form,
+    format: OutputFormat,
     node: &'a Node,
     bar: ProgressBar,
     address: SocketAddr,
     last: Option<Progress>,
 }
 
-impl Watch<'_> {
+impl ProgressWatch<'_> {
     async fn wait(
         &mut self,
         mut sending: Sending,
@@ -280,8 +280,8 @@ impl Watch<'_> {
         // Green octets are done when they have left.
         let green = now.sent.saturating_sub(now.red);
         self.bar.set_position(now.claimed + green);
-        if self.form.is_json() {
-            self.form.tell(String::new, || {
+        if self.format.is_json() {
+            self.format.report(String::new, || {
                 json!({
                     "event": "progress",
                     "sent": now.sent,
@@ -293,7 +293,7 @@ impl Watch<'_> {
         }
     }
 
-    fn tell(
+    fn report(
         &self,
         outcome: Result<SessionId, Error>,
         len: u64,
@@ -310,7 +310,7 @@ impl Watch<'_> {
                 } else {
                     ""
                 };
-                self.form.tell(
+                self.format.report(
                     || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{advice}"),
                     || {
                         json!({
@@ -329,10 +329,10 @@ impl Watch<'_> {
                 by,
                 reason,
                 ..
-            }) if self.form.is_json() => {
-                self.form
-                    .tell(String::new, || recv::failed(session, by, reason));
-                Err(Failure::Told)
+            }) if self.format.is_json() => {
+                self.format
+                    .report(String::new, || recv::failed(session, by, reason));
+                Err(Failure::Reported)
             }
             Err(Error::Failed { session, peer, .. }) if is_cancelled => Err(Failure::Protocol(
                 format!("block {session} to engine {peer} was cancelled by Ctrl-C or SIGTERM"),

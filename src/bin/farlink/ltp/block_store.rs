@@ -20,7 +20,7 @@ const HOLE: [u8; 4096] = [0; 4096];
 
 /// Where blocks are kept.
 #[derive(Debug)]
-pub(super) enum Out {
+pub(super) enum Output {
     /// Nowhere: they are only told of.
     Nowhere,
     /// On standard output, one after the other.
@@ -31,7 +31,7 @@ pub(super) enum Out {
 
 /// A part of a block.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct Fragment {
     pub(super) session: SessionId,
     pub(super) client: u64,
     pub(super) color: Color,
@@ -50,7 +50,7 @@ pub(super) enum Color {
 
 /// A block that has been kept.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) struct StoredBlock {
     pub(super) session: SessionId,
     pub(super) client: u64,
     /// Octets that came, red and green.
@@ -65,12 +65,12 @@ pub(super) struct Kept {
 
 /// Blocks that wait for the rest of them.
 #[derive(Debug)]
-pub(super) struct Shelf {
-    out: Out,
+pub(super) struct BlockStore {
+    out: Output,
     /// Octets that may wait, in one block and in all.
     limit: u64,
     /// How long a block waits for more.
-    patience: core::time::Duration,
+    max_wait: core::time::Duration,
     blocks: BTreeMap<SessionId, Block>,
     kept: VecDeque<SessionId>,
 }
@@ -78,7 +78,7 @@ pub(super) struct Shelf {
 #[derive(Debug)]
 struct Block {
     client: u64,
-    pieces: BTreeMap<u64, Bytes>,
+    fragments: BTreeMap<u64, Bytes>,
     have: RangeSet,
     red: Option<u64>,
     is_ended: bool,
@@ -91,23 +91,27 @@ impl Block {
     }
 }
 
-impl Shelf {
-    pub(super) fn new(out: Out, limit: usize, patience: core::time::Duration) -> io::Result<Self> {
-        if let Out::Folder(folder) = &out {
+impl BlockStore {
+    pub(super) fn new(
+        out: Output,
+        limit: usize,
+        max_wait: core::time::Duration,
+    ) -> io::Result<Self> {
+        if let Output::Folder(folder) = &out {
             fs::create_dir_all(folder)?;
             try_folder(folder)?;
         }
         Ok(Self {
             out,
             limit: u64::try_from(limit).unwrap_or(u64::MAX),
-            patience,
+            max_wait,
             blocks: BTreeMap::new(),
             kept: VecDeque::new(),
         })
     }
 
     /// Takes a part of a block, and keeps the block if nothing is missing any more.
-    pub(super) fn take(&mut self, part: Part, now: Instant) -> io::Result<Option<Kept>> {
+    pub(super) fn take(&mut self, part: Fragment, now: Instant) -> io::Result<Option<StoredBlock>> {
         let session = part.session;
         let len = part.data.len() as u64;
         let (offset, red) = match part.color {
@@ -122,7 +126,7 @@ impl Shelf {
         };
         let block = self.blocks.entry(session).or_insert_with(|| Block {
             client: part.client,
-            pieces: BTreeMap::new(),
+            fragments: BTreeMap::new(),
             have: RangeSet::new(),
             red: None,
             is_ended: false,
@@ -132,7 +136,7 @@ impl Shelf {
         block.is_ended |= part.is_last;
         block.red = red.or(block.red);
         if block.have.insert(offset..offset + len) > 0 {
-            block.pieces.insert(offset, part.data);
+            block.fragments.insert(offset, part.data);
         }
         if block.is_whole() {
             return self.keep(session);
@@ -146,7 +150,7 @@ impl Shelf {
         let (session, block) = self.blocks.iter().min_by_key(|(_, block)| block.last)?;
         let waited = now.saturating_duration_since(block.last);
         let is_red_there = block.red.is_some() || imports == 0;
-        let is_over = is_red_there && waited >= self.patience || waited >= self.patience * 16;
+        let is_over = is_red_there && waited >= self.max_wait || waited >= self.max_wait * 16;
         (is_over || self.held() > self.limit).then_some(*session)
     }
 
@@ -166,7 +170,7 @@ impl Shelf {
     }
 
     /// Keeps a block as far as it has come.
-    pub(super) fn keep(&mut self, session: SessionId) -> io::Result<Option<Kept>> {
+    pub(super) fn keep(&mut self, session: SessionId) -> io::Result<Option<StoredBlock>> {
         let Some(block) = self.blocks.remove(&session) else {
             return Ok(None);
         };
@@ -175,17 +179,17 @@ impl Shelf {
         }
         self.kept.push_back(session);
         let file = match &self.out {
-            Out::Nowhere => None,
-            Out::Stdout => {
+            Output::Nowhere => None,
+            Output::Stdout => {
                 let mut stdout = io::stdout().lock();
                 block.write(&mut stdout)?;
                 stdout.flush()?;
                 None
             }
-            Out::Folder(folder) => Some(block.file(folder, session)?),
+            Output::Folder(folder) => Some(block.file(folder, session)?),
         };
         let red = block.red.unwrap_or_default();
-        Ok(Some(Kept {
+        Ok(Some(StoredBlock {
             session,
             client: block.client,
             red,
@@ -201,7 +205,7 @@ impl Block {
     /// Writes the octets, with zeros for what is missing.
     fn write(&self, to: &mut impl Write) -> io::Result<()> {
         let mut at = 0;
-        for (offset, octets) in &self.pieces {
+        for (offset, octets) in &self.fragments {
             while at < *offset {
                 let hole = usize::try_from(offset - at).unwrap_or(usize::MAX);
                 let zeros = HOLE.get(..hole).unwrap_or(&HOLE);
@@ -283,18 +287,18 @@ mod tests {
         number: 9,
     };
 
-    fn shelf(name: &str, limit: usize) -> (Shelf, PathBuf) {
+    fn store(name: &str, limit: usize) -> (BlockStore, PathBuf) {
         let folder = std::env::temp_dir().join(format!("farlink-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
-        let out = Out::Folder(folder.clone());
+        let out = Output::Folder(folder.clone());
         (
-            Shelf::new(out, limit, Duration::from_secs(4)).unwrap(),
+            BlockStore::new(out, limit, Duration::from_secs(4)).unwrap(),
             folder,
         )
     }
 
-    fn part(color: Color, data: &'static [u8]) -> Part {
-        Part {
+    fn part(color: Color, data: &'static [u8]) -> Fragment {
+        Fragment {
             session: SESSION,
             client: 4,
             color,
@@ -303,8 +307,8 @@ mod tests {
         }
     }
 
-    fn last(part: Part) -> Part {
-        Part {
+    fn last(part: Fragment) -> Fragment {
+        Fragment {
             is_last: true,
             ..part
         }
@@ -325,13 +329,13 @@ mod tests {
 
     #[test]
     fn a_block_is_a_file_once_all_of_it_is_there() {
-        let (mut shelf, folder) = shelf("whole", 100);
+        let (mut store, folder) = store("whole", 100);
         let now = Instant::now();
 
         let green = last(part(Color::Green(3), b"defg"));
-        assert!(shelf.take(green, now).unwrap().is_none());
+        assert!(store.take(green, now).unwrap().is_none());
         assert!(files(&folder).is_empty());
-        let kept = shelf.take(part(Color::Red, b"abc"), now).unwrap().unwrap();
+        let kept = store.take(part(Color::Red, b"abc"), now).unwrap().unwrap();
 
         assert_eq!((kept.red, kept.green, kept.is_ended), (3, 4, true));
         assert!(kept.missing.is_empty());
@@ -342,10 +346,10 @@ mod tests {
 
     #[test]
     fn a_second_block_of_one_session_never_replaces_the_first() {
-        let (mut shelf, folder) = shelf("twice", 100);
+        let (mut store, folder) = store("twice", 100);
         for data in [b"one", b"two"] {
             let whole = last(part(Color::Red, data));
-            shelf.take(whole, Instant::now()).unwrap().unwrap();
+            store.take(whole, Instant::now()).unwrap().unwrap();
         }
 
         let name = String::from("client4-engine1-session9");
@@ -357,21 +361,21 @@ mod tests {
 
     #[test]
     fn a_block_with_holes_waits_its_time_and_is_called_incomplete() {
-        let (mut shelf, folder) = shelf("holes", 100);
+        let (mut store, folder) = store("holes", 100);
         let now = Instant::now();
         let later = now + Duration::from_secs(4);
-        shelf.take(part(Color::Red, b"ab"), now).unwrap();
-        shelf.take(part(Color::Green(6), b"gh"), now).unwrap();
-        shelf.take(part(Color::Green(7), b"hi"), now).unwrap();
+        store.take(part(Color::Red, b"ab"), now).unwrap();
+        store.take(part(Color::Green(6), b"gh"), now).unwrap();
+        store.take(part(Color::Green(7), b"hi"), now).unwrap();
 
-        assert_eq!(shelf.due(now, 0), None);
-        assert_eq!(shelf.due(later, 1), Some(SESSION));
-        let kept = shelf.keep(SESSION).unwrap().unwrap();
-        let late = shelf.take(part(Color::Green(2), b"c"), later).unwrap();
+        assert_eq!(store.due(now, 0), None);
+        assert_eq!(store.due(later, 1), Some(SESSION));
+        let kept = store.keep(SESSION).unwrap().unwrap();
+        let late = store.take(part(Color::Green(2), b"c"), later).unwrap();
 
         assert_eq!((kept.red, kept.green), (2, 3));
         assert!(kept.missing.iter().eq([&(2..6)]) && !kept.is_ended);
-        assert!(late.is_none() && shelf.first().is_none());
+        assert!(late.is_none() && store.first().is_none());
         let name = String::from("client4-engine1-session9.incomplete");
         assert_eq!(files(&folder), [(name, b"ab\0\0\0\0ghi".to_vec())]);
         fs::remove_dir_all(folder).unwrap();
@@ -380,41 +384,41 @@ mod tests {
     /// The red part may be repaired for as long as its sender likes.
     #[test]
     fn green_segments_wait_for_a_red_part_that_is_under_way() {
-        let (mut shelf, folder) = shelf("waits", 100);
+        let (mut store, folder) = store("waits", 100);
         let now = Instant::now();
-        shelf.take(part(Color::Green(6), b"gh"), now).unwrap();
+        store.take(part(Color::Green(6), b"gh"), now).unwrap();
 
         let soon = now + Duration::from_secs(5);
-        assert_eq!(shelf.due(soon, 1), None);
-        assert_eq!(shelf.due(soon, 0), Some(SESSION));
-        assert_eq!(shelf.due(now + Duration::from_secs(64), 1), Some(SESSION));
+        assert_eq!(store.due(soon, 1), None);
+        assert_eq!(store.due(soon, 0), Some(SESSION));
+        assert_eq!(store.due(now + Duration::from_secs(64), 1), Some(SESSION));
         fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn a_block_whose_first_octet_is_green_has_no_red_part() {
-        let (mut shelf, folder) = shelf("green", 100);
+        let (mut store, folder) = store("green", 100);
         let now = Instant::now();
 
-        shelf.take(part(Color::Green(3), b"def"), now).unwrap();
-        assert!(!shelf.is_green(SESSION));
-        shelf.take(part(Color::Green(0), b"abc"), now).unwrap();
-        assert!(shelf.is_green(SESSION));
-        shelf.take(part(Color::Red, b"abc"), now).unwrap();
-        assert!(!shelf.is_green(SESSION));
+        store.take(part(Color::Green(3), b"def"), now).unwrap();
+        assert!(!store.is_green(SESSION));
+        store.take(part(Color::Green(0), b"abc"), now).unwrap();
+        assert!(store.is_green(SESSION));
+        store.take(part(Color::Red, b"abc"), now).unwrap();
+        assert!(!store.is_green(SESSION));
         fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
     fn green_segments_beyond_the_limit_are_dropped() {
-        let (mut shelf, folder) = shelf("far", 100);
+        let (mut store, folder) = store("far", 100);
         for offset in [99, u64::MAX] {
-            shelf
+            store
                 .take(part(Color::Green(offset), b"ab"), Instant::now())
                 .unwrap();
         }
 
-        assert_eq!(shelf.first(), None);
+        assert_eq!(store.first(), None);
         fs::remove_dir_all(folder).unwrap();
     }
 }
