@@ -1,4 +1,4 @@
-//! The laws that every machine keeps, on engines of LTP.
+//! The laws of every machine, checked on engines of LTP.
 
 use arbitrary::Unstructured;
 use farlink::laws::codec;
@@ -34,7 +34,7 @@ fn the_scripts_get_engines_to_send_and_to_tell() {
     );
 }
 
-/// Here what arrives names sessions and serial numbers that the engine drew.
+/// Here the segments use the sessions and serial numbers that the engine drew.
 #[test]
 fn an_engine_keeps_the_laws_whatever_its_sessions_are_told() {
     for body in [crate::ltp_bodies::engine, crate::ltp_bodies::authenticated] {

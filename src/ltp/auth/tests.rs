@@ -1,4 +1,4 @@
-//! The suites against segments that another implementation made.
+//! The suites, with segments that another implementation made.
 
 use alloc::string::String;
 use alloc::vec;
@@ -59,7 +59,7 @@ fn file() -> File {
 }
 
 impl Given {
-    /// What signs with it, and what verifies by it, in every encoding there is.
+    /// The signer and the verifier of a key, in every encoding.
     fn auths(&self) -> Vec<Auth> {
         let id = octets(&self.id);
         let key = || Key {
@@ -302,7 +302,7 @@ fn what_is_no_rsa_key_is_refused_whatever_octet_of_it_is_wrong() {
     for at in (0..der.len()).step_by(5) {
         let mut bad = der.clone();
         bad[at] ^= 0x10;
-        // Some octets do not matter (what follows from others is computed anew); none may panic.
+        // Some octets do not matter, since they follow from others. None may panic.
         if let Ok(keys) = read(bad) {
             let mut out = vec![1, 2, 3];
             keys.put_trailer(&mut out, 0);
