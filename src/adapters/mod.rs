@@ -1,6 +1,6 @@
 //! Drivers: what connects a machine to sockets, clocks, threads and tasks.
 //!
-//! Each is one loop, written against [`Machine`](crate::Machine) alone: drain the machine, then wait for
+//! All are one loop, written against [`Machine`](crate::Machine) alone: drain the machine, then wait for
 //! octets, a command or the deadline.
 
 #[cfg(feature = "blocking")]
@@ -24,10 +24,6 @@ mod handle;
 pub mod interfaces;
 #[cfg(all(feature = "ltp", any(feature = "blocking", feature = "tokio")))]
 pub mod ltp;
-#[cfg(any(feature = "blocking", feature = "offload", feature = "tokio"))]
-pub mod offload;
-#[cfg(feature = "tokio")]
-mod outbox;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub mod raw;
 #[cfg(any(feature = "blocking", feature = "tokio"))]

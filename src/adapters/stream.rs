@@ -33,11 +33,17 @@ pub(crate) struct StreamIo<S> {
     linger: Duration,
 }
 
+/// How long the last octets of a stream are waited for that cannot be written to any more. The runtime may
+/// hear later than the writer that a TCP connection was reset; other streams may never end.
+const LAST_OCTETS: Duration = Duration::from_secs(1);
+
 /// What is left of a stream that cannot be written to any more.
 struct Broken {
     error: io::Error,
     /// What was read to see whether anything is left to be read, while the machine wanted nothing.
     unread: Vec<u8>,
+    /// When the machine hears of it although nothing says that all was read.
+    give_up: Option<Instant>,
 }
 
 /// How far the sending direction has come on its way to its end.
@@ -196,16 +202,16 @@ impl<S: ByteStream> StreamIo<S> {
     }
 
     /// Returns when the stream is to be looked at again at the latest.
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             ShutdownState::Close { give_up } | ShutdownState::Detach { give_up, .. } => {
                 Some(*give_up)
             }
             ShutdownState::Linger { until } => Some(*until),
-            ShutdownState::Open
-            | ShutdownState::Finish
-            | ShutdownState::Finished
-            | ShutdownState::Closed => None,
+            ShutdownState::Closed => None,
+            ShutdownState::Open | ShutdownState::Finish | ShutdownState::Finished => {
+                self.broken.as_ref()?.give_up
+            }
         }
     }
 
@@ -284,13 +290,18 @@ impl<S: ByteStream> StreamIo<S> {
                 polled
             })
         };
+        if polled.is_pending()
+            && let Some(broken) = &mut self.broken
+            && now < *broken.give_up.get_or_insert(now + LAST_OCTETS)
+        {
+            return IoEvent::Quiet;
+        }
         let broken = |broken: Box<Broken>| broken.error;
         let error = match polled {
             Poll::Ready(Ok(1..)) if !is_wanted => return IoEvent::Blocked,
             Poll::Ready(Ok(1..)) => return IoEvent::Busy,
             Poll::Ready(Err(error)) => self.broken.take().map_or(error, broken),
             Poll::Ready(Ok(0)) | Poll::Pending => match self.broken.take() {
-                // Behind a failed write there is nothing to wait for.
                 Some(broken) => broken.error,
                 None if polled.is_pending() => return IoEvent::Quiet,
                 None => {
@@ -331,7 +342,11 @@ impl<S: ByteStream> StreamIo<S> {
     fn report_broken(&mut self, error: io::Error) {
         self.outbox.clear();
         let unread = Vec::new();
-        self.broken = Some(Box::new(Broken { error, unread }));
+        self.broken = Some(Box::new(Broken {
+            error,
+            unread,
+            give_up: None,
+        }));
     }
 
     /// Goes on with closing, after [`close`](Self::close) or [`abort`](Self::abort); ready once the stream

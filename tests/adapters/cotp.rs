@@ -18,7 +18,7 @@ use farlink::cotp::{
     AfterHandshake, Command, Config, Disconnect, DisconnectReason, EndReason, Event, Policy,
     Selector, TpduSize,
 };
-use farlink::{Instant, Link, Machine, Output, Transmit};
+use farlink::{AsMachine, BoxedMachine, Instant, Link, Machine, Output, Transmit};
 use socket2::{Domain, Socket, Type};
 
 use crate::loopback::here;
@@ -409,7 +409,7 @@ async fn a_message_that_is_refused_leaves_the_connection_as_it_was(on: On) {
     let expedited = near.send_expedited("now").await.unwrap_err();
     near.send("after").await.unwrap();
 
-    assert_eq!(empty.to_string(), "empty messages are not sent");
+    assert_eq!(empty.to_string(), "empty messages are disabled by the configuration");
     assert_eq!(
         long.to_string(),
         "message of 2097152 octets exceeds the limit of 2097088"
@@ -754,8 +754,9 @@ async fn a_connection_opens_on_a_stream_that_is_there_already(on: On) {
 async fn a_machine_that_panics_ends_its_connection_alone(on: On) {
     let (mut near, mut far) = on.pair(client()).await;
     let mut options = ConnectionOptions::from(Config::responder(Policy::AcceptAny));
-    options.factory = ConnectionFactory::new(|config, seed, _| {
-        Ok(Box::new(Panics(farlink::cotp::Connection::new(config, seed)?)))
+    options.factory = ConnectionFactory::new(|(config, seed, _)| {
+        let inner = farlink::cotp::Connection::new(config, &seed)?;
+        Ok(BoxedMachine::new(Panics(inner)))
     });
     let listener = on.listen(options).unwrap();
     let address = listener.local_addr();
@@ -826,6 +827,12 @@ impl Machine for Panics {
             "a panic of the test"
         );
         output
+    }
+}
+
+impl AsMachine<farlink::cotp::Connection> for Panics {
+    fn as_machine(&self) -> &farlink::cotp::Connection {
+        &self.0
     }
 }
 

@@ -29,6 +29,7 @@ mod sockets;
 mod stream;
 mod stream_blocking;
 mod toy;
+mod udp;
 
 /// How long a test waits for what must come before it fails.
 const AT_LAST: Duration = Duration::from_secs(60);

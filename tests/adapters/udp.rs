@@ -1,14 +1,18 @@
-//! One machine on one UDP socket.
+//! One machine on one UDP socket, by threads that block.
 
 use core::convert::Infallible;
 use std::collections::VecDeque;
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use farlink::adapters::CommandError;
-use farlink::adapters::blocking::udp::{Driver, Options, Turn};
-use farlink::{Ask, Cause, Instant, Limits, Link, Machine, Output, Path, Proto, Tag, Transmit};
+use farlink::adapters::blocking::raw::{self, Commands, Events};
+use farlink::adapters::raw::{DriverOptions, Notice};
+use farlink::adapters::sockets::{SocketCounters, SocketStats, Sockets};
+use farlink::{Ask, Instant, Limits, Link, Machine, Output, Path, Proto, Tag, Transmit};
 
 use super::AT_LAST;
 use super::loopback::here;
@@ -79,15 +83,17 @@ fn a_timer_fires_within_a_turn() {
 }
 
 #[test]
-fn a_turn_without_time_does_not_wait() {
+fn a_wait_without_time_does_not_wait() {
     let mut driver = driver(bound());
     next(&mut driver);
 
-    assert_eq!(driver.turn(Duration::ZERO).unwrap(), Turn::Quiet);
+    let error = driver.events.next_timeout(Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    assert!(driver.events.try_next().is_none());
 }
 
 #[test]
-fn a_turn_without_time_still_looks_at_the_socket() {
+fn a_wait_looks_at_the_socket() {
     let mut driver = driver(bound());
     next(&mut driver);
     let peer = bound();
@@ -95,7 +101,7 @@ fn a_turn_without_time_still_looks_at_the_socket() {
 
     let path = Path::udp(driver.local_addr(), peer.local_addr().unwrap());
     let heard = Event::Datagram(path, Bytes::from_static(b"there"));
-    assert_eq!(driver.turn(Duration::ZERO).unwrap(), Turn::Event(heard));
+    assert_eq!(next(&mut driver), heard);
 }
 
 #[test]
@@ -121,18 +127,18 @@ fn a_port_without_a_listener_neither_ends_the_driver_nor_takes_anything_down() {
         .unwrap();
 
     assert_eq!(next(&mut driver), Event::Fired);
-    let counts = driver.counts();
-    assert!(counts.reported + counts.unsent > 0, "{counts:?}");
+    let stats = driver.stats().udp;
+    assert!(stats.reported + stats.unsent > 0, "{stats:?}");
 }
 
 #[test]
 fn a_datagram_that_is_too_long_is_counted() {
     let limits = Limits::single(1 << 16);
-    let options = Options {
+    let options = DriverOptions {
         limits,
-        ..Options::default()
+        ..DriverOptions::default()
     };
-    let mut driver = Driver::new(Toy::default(), bound(), &options).unwrap();
+    let mut driver = Driver::new(bound(), options);
     next(&mut driver);
     let peer = bound();
     let to = peer.local_addr().unwrap();
@@ -153,7 +159,7 @@ fn a_datagram_that_is_too_long_is_counted() {
         .unwrap();
     quiet(&mut driver);
 
-    assert_eq!(driver.counts().unsent, 1);
+    assert_eq!(driver.stats().udp.unsent, 1);
     assert_eq!(
         peer.recv(&mut [0; 100]).unwrap(),
         10,
@@ -162,18 +168,24 @@ fn a_datagram_that_is_too_long_is_counted() {
 }
 
 #[test]
-fn no_socket_is_opened() {
+fn another_socket_is_opened() {
     let mut driver = driver(bound());
     next(&mut driver);
-    let path = Path::socket(Proto::Tcp, driver.local_addr());
+    let path = Path::socket(Proto::Udp, here());
 
     driver
         .command(Command::Ask(Ask::Open { tag: Tag(4), path }))
         .unwrap();
 
-    let failed = Link::Failed(Tag(4), Cause::Unreachable);
-    assert_eq!(next(&mut driver), Event::Cue(path, failed));
-    assert_eq!(driver.counts().unanswered, 1);
+    let Event::Cue(opened, Link::Opened(Tag(4))) = next(&mut driver) else {
+        panic!("not opened");
+    };
+    assert_ne!(opened.local.port(), 0);
+    let peer = bound();
+    peer.send_to(b"here too", opened.local).unwrap();
+    let path = Path::udp(opened.local, peer.local_addr().unwrap());
+    let heard = Event::Datagram(path, Bytes::from_static(b"here too"));
+    assert_eq!(next(&mut driver), heard);
 }
 
 #[test]
@@ -195,11 +207,6 @@ fn an_endless_sender_does_not_starve_reading() {
     };
 
     assert_eq!(heard, "hear me");
-    assert_eq!(
-        driver.turn(Duration::ZERO).unwrap(),
-        Turn::Quiet,
-        "and a turn ends"
-    );
 }
 
 #[test]
@@ -218,8 +225,9 @@ fn done_comes_after_the_last_datagram() {
         .unwrap();
     driver.command(Command::Done).unwrap();
 
-    assert_eq!(driver.turn(AT_LAST).unwrap(), Turn::Done);
-    assert_eq!(driver.turn(AT_LAST).unwrap(), Turn::Done);
+    for _ in 0..2 {
+        assert!(driver.events.next_timeout(AT_LAST).unwrap().is_none());
+    }
     for _ in 0..2 {
         assert_eq!(peer.recv(&mut [0; 100]).unwrap(), 7);
     }
@@ -227,15 +235,19 @@ fn done_comes_after_the_last_datagram() {
 }
 
 #[test]
-fn the_socket_can_be_taken_back() {
-    let (_, socket) = driver(bound()).into_parts().unwrap();
+fn a_clone_of_the_socket_stays_with_the_application() {
+    let socket = bound();
+    let clone = socket.try_clone().unwrap();
+    let driver = driver(socket);
+    driver.command(Command::Done).unwrap();
+    driver.commands.closed().unwrap();
     let peer = bound();
 
-    peer.send_to(b"still open", socket.local_addr().unwrap())
+    clone.set_nonblocking(false).unwrap();
+    peer.send_to(b"still open", clone.local_addr().unwrap())
         .unwrap();
 
-    assert_eq!(socket.recv(&mut [0; 100]).unwrap(), 10);
-    assert_eq!(socket.read_timeout().unwrap(), None);
+    assert_eq!(clone.recv(&mut [0; 100]).unwrap(), 10);
 }
 
 fn bound() -> UdpSocket {
@@ -244,20 +256,55 @@ fn bound() -> UdpSocket {
     socket
 }
 
-fn driver(socket: UdpSocket) -> Driver<Toy> {
-    Driver::new(Toy::default(), socket, &Options::default()).unwrap()
+/// A toy on one socket.
+struct Driver {
+    commands: Commands<Toy>,
+    events: Events<Toy>,
+    counters: Arc<SocketCounters>,
+    local: SocketAddr,
 }
 
-fn next(driver: &mut Driver<Toy>) -> Event {
-    match driver.turn(AT_LAST).unwrap() {
-        Turn::Event(event) => event,
+impl Driver {
+    fn new(socket: UdpSocket, options: DriverOptions<Toy>) -> Self {
+        let mut sockets = Sockets::new();
+        let local = sockets.add_udp(socket).unwrap().local;
+        let counters = sockets.counters();
+        let (commands, events) = raw::sockets(Toy::default(), sockets, options).unwrap();
+        Self {
+            commands,
+            events,
+            counters,
+            local,
+        }
+    }
+
+    fn command(&self, command: Command) -> Result<(), CommandError<Infallible>> {
+        self.commands.command(command)
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn stats(&self) -> SocketStats {
+        self.counters.stats()
+    }
+}
+
+fn driver(socket: UdpSocket) -> Driver {
+    Driver::new(socket, DriverOptions::default())
+}
+
+fn next(driver: &mut Driver) -> Event {
+    match driver.events.next_timeout(AT_LAST).unwrap() {
+        Some(Notice::Event(event)) => event,
         other => panic!("{other:?} where an event was due"),
     }
 }
 
-/// Drains what a command brought about.
-fn quiet(driver: &mut Driver<Toy>) {
-    while driver.turn(Duration::ZERO).unwrap() != Turn::Quiet {}
+/// Waits until what a command brought about is sent.
+fn quiet(driver: &mut Driver) {
+    driver.commands.flush().unwrap();
 }
 
 /// A machine on UDP that does what it is told.

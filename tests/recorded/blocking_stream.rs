@@ -3,14 +3,17 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use bytes::Bytes;
-use farlink::adapters::blocking::stream::{self, Events, Options};
+use farlink::adapters::blocking::raw::{self, Events};
+use farlink::adapters::blocking::runtime;
+use farlink::adapters::raw::{DriverOptions, Notice};
+use farlink::adapters::runtime::TcpIo;
 use farlink::cotp::{Command, Config, Connection, Event, Policy};
 use farlink::record::Recorder;
 
 use crate::replayed;
 use crate::sink::Sink;
 
-type Heard = Events<Recorder<Connection>, TcpStream>;
+type Heard = Events<Recorder<Connection>>;
 
 #[test]
 fn a_session_over_loopback_replays_at_both_ends() {
@@ -20,8 +23,8 @@ fn a_session_over_loopback_replays_at_both_ends() {
     let (far, _) = listener.accept().unwrap();
     let initiator = files[0].recorder(Config::default(), 1);
     let responder = files[1].recorder(Config::responder(Policy::AcceptAny), 2);
-    let (near, mut near_events) = stream::start(initiator, near, Options::default()).unwrap();
-    let (far, mut far_events) = stream::start(responder, far, Options::default()).unwrap();
+    let (near, mut near_events) = raw::stream(initiator, io(near), DriverOptions::default());
+    let (far, mut far_events) = raw::stream(responder, io(far), DriverOptions::default());
 
     connected(&mut near_events);
     connected(&mut far_events);
@@ -41,19 +44,31 @@ fn a_session_over_loopback_replays_at_both_ends() {
     }
 }
 
+fn io(stream: TcpStream) -> TcpIo {
+    stream.set_nonblocking(true).unwrap();
+    TcpIo::new(&*runtime(), stream.into()).unwrap()
+}
+
+fn event(events: &mut Heard) -> Event {
+    match events.next() {
+        Some(Notice::Event(event)) => event,
+        other => panic!("no event: {other:?}"),
+    }
+}
+
 fn connected(events: &mut Heard) {
-    let event = events.event();
-    assert!(matches!(event, Some(Event::Connected(_))), "{event:?}");
+    let event = event(events);
+    assert!(matches!(event, Event::Connected(_)), "{event:?}");
 }
 
 fn received(events: &mut Heard) -> Bytes {
-    match events.event() {
-        Some(Event::Received(message)) => message,
+    match event(events) {
+        Event::Received(message) => message,
         other => panic!("no message: {other:?}"),
     }
 }
 
 fn closed(events: &mut Heard) {
-    let event = events.event();
-    assert!(matches!(event, Some(Event::Closed(_))), "{event:?}");
+    let event = event(events);
+    assert!(matches!(event, Event::Closed(_)), "{event:?}");
 }

@@ -26,5 +26,5 @@ mod scenario_outcomes;
 #[allow(dead_code, reason = "the tool uses more of it")]
 mod scenarios;
 mod scene;
-#[path = "../sink/mod.rs"]
+#[path = "../support/sink.rs"]
 mod sink;

@@ -539,7 +539,8 @@ fn what_makes_no_sense_is_wrong_usage() {
     send("/nowhere/at/all", &address, &[]).badly(2, "/nowhere/at/all: ");
     send(&file, &address, &["--green", "11"])
         .badly(2, "a green part of 11 octets exceeds the block of 10");
-    send(&file, &address, &["--segment", "95"]).badly(2, "segments of 95 octets, 96 are needed");
+    send(&file, &address, &["--segment", "95"])
+        .badly(2, "segment length of 95 octets is below the minimum of 96");
     send(&file, &address, &["--rate", "7"]).badly(2, "--rate");
     send(&file, &address, &["--owlt=-1"]).badly(2, "--owlt");
     send(&file, "127.0.0.1:0", &[])

@@ -1,6 +1,6 @@
-//! Drivers of threads and blocking sockets; nothing beyond the standard library and socket options.
+//! The adapters for threads that block.
 //!
-//! [`stream`] drives a machine on one byte stream, [`udp`] one on a bound UDP socket.
+//! [`raw`] drives any machine.
 #![cfg_attr(
     feature = "cotp",
     doc = "[`cotp`] holds connections that carry whole messages."
@@ -9,19 +9,14 @@
     feature = "ltp",
     doc = "[`ltp`] holds nodes that send blocks and wait for their acknowledgment."
 )]
+//!
+//! A thread that calls a handle sends by itself, and receives while it waits. One thread of the process does
+//! what no caller does: it fires timers and receives for those that do not wait.
 
-mod carrier;
 #[cfg(feature = "cotp")]
 pub mod cotp;
-mod drive;
 #[cfg(feature = "ltp")]
 pub mod ltp;
-mod news;
 pub mod raw;
-mod shared;
-pub mod stream;
-mod threads;
-pub mod udp;
 
 pub use super::threads::runtime;
-pub use carrier::Carrier;

@@ -1,34 +1,23 @@
-//! Drivers on a tokio runtime.
+//! The adapters on tokio.
 //!
-//! [`stream`] drives a machine over one byte stream, [`sockets`] over UDP sockets, listeners and streams,
-//! some of which it opens when the machine asks. On top stand handles that speak of connections and blocks
-//! and not of machines: `cotp` and `ltp`. A driver and what the application holds of it come from one call:
+//! [`runtime`] gives the [`Runtime`](super::runtime::Runtime) on which handles are made: those of
+//! [`raw`](super::raw) for any machine, and those below.
+#![cfg_attr(
+    feature = "cotp",
+    doc = "[`cotp`] holds connections that carry whole messages."
+)]
+#![cfg_attr(
+    feature = "ltp",
+    doc = "[`ltp`] holds nodes that send blocks and wait for their acknowledgment."
+)]
 //!
-//! - the driver is a future, or a task when spawned. It owns the machine and the sockets;
-//! - the [`Handle`] takes commands, gives back what the machine refused, and gives events.
-//!
-//! A driver never waits while it sends to a stream: what would block goes to an outbox, and the machine
-//! hears `Full` and later `Free`. While events wait for a slow application it takes no commands and reads
-//! nothing, but sends, fires timers and answers what the machine asks for.
+//! Each machine has a driver, a task that sends, receives and fires timers. Handles only lock it for as long
+//! as a command takes; their futures work in any task and may be dropped at any time.
 
-mod bells;
-mod channel;
 #[cfg(feature = "cotp")]
 pub mod cotp;
-mod driver;
-mod handle;
-mod line;
 #[cfg(feature = "ltp")]
 pub mod ltp;
-mod open;
 mod runtime;
-mod scratch;
-pub mod sockets;
-pub mod stream;
-mod table;
-#[cfg(test)]
-mod tests;
 
-pub use handle::{Answer, Commands, Events, Gone, Handle, Notice, Options};
-pub use line::ByteStream;
 pub use runtime::{TokioIo, runtime};

@@ -151,7 +151,7 @@ async fn start(arguments: &Arguments, format: OutputFormat) -> Result<Node, Fail
     // With invalid parameters, unknown engines would be rejected one by one, in silence.
     Engine::new(config.clone(), Seed::from(0))
         .map_err(|error| Failure::Usage(error.to_string()))?
-        .welcome(farlink::Instant::ZERO, template.clone(), 1)
+        .accept_unknown_peers(farlink::Instant::ZERO, template.clone(), 1)
         .map_err(|error| Failure::Usage(error.to_string()))?;
     let factory = factory(arguments.record.as_deref(), template, format)?;
     let mut found = Vec::new();
