@@ -14,7 +14,6 @@ pub(crate) fn cause_of(error: &io::Error) -> Cause {
 /// Says in the machine's terms why a socket could not be opened.
 ///
 /// What has no name of its own counts as [`Cause::Unreachable`]: there is no way from here.
-#[cfg(feature = "tokio")]
 pub(crate) fn cause_of_failure(error: &io::Error) -> Cause {
     named(error).unwrap_or(Cause::Unreachable)
 }
@@ -58,7 +57,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(feature = "tokio")]
     fn what_cannot_be_opened_for_a_reason_without_a_name_is_unreachable() {
         let taken = Error::from(ErrorKind::AddrInUse);
         assert_eq!(cause_of_failure(&taken), Cause::InUse);

@@ -12,7 +12,7 @@ use farlink::adapters::CommandError;
 use farlink::adapters::blocking::raw::{self, Commands, Events};
 use farlink::adapters::raw::{DriverOptions, Notice};
 use farlink::adapters::sockets::{SocketCounters, SocketStats, Sockets};
-use farlink::{Ask, Cause, Instant, Limits, Link, Machine, Output, Path, Proto, Tag, Transmit};
+use farlink::{Ask, Instant, Limits, Link, Machine, Output, Path, Proto, Tag, Transmit};
 
 use super::AT_LAST;
 use super::loopback::here;
@@ -269,8 +269,7 @@ impl Driver {
         let mut sockets = Sockets::new();
         let local = sockets.add_udp(socket).unwrap().local;
         let counters = sockets.counters();
-        let handle = raw::sockets(Toy::default(), sockets, options).unwrap();
-        let (commands, events) = handle.split();
+        let (commands, events) = raw::sockets(Toy::default(), sockets, options).unwrap();
         Self {
             commands,
             events,
