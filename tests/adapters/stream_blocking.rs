@@ -751,7 +751,7 @@ fn next(events: &mut Events<Toy>) -> Event {
 
 /// Like `next`, but the end is fine too; only a driver that hangs is not.
 fn next_or_end(events: &mut Events<Toy>) -> Option<Event> {
-    match events.next_timeout(AT_LAST).unwrap() {
+    match events.recv_timeout(AT_LAST).unwrap() {
         Some(Notice::Event(event)) => Some(event),
         Some(Notice::Detached(_)) => panic!("detached"),
         None => {
@@ -764,7 +764,7 @@ fn next_or_end(events: &mut Events<Toy>) -> Option<Event> {
 /// Passes over events; `None` at the end.
 fn wait_detached(events: &mut Events<Toy>) -> Option<Detached<TcpStream>> {
     loop {
-        if let Notice::Detached(detached) = events.next_timeout(AT_LAST).unwrap()? {
+        if let Notice::Detached(detached) = events.recv_timeout(AT_LAST).unwrap()? {
             let detached = detached.into_tcp().unwrap();
             detached.stream.set_nonblocking(false).unwrap();
             return Some(detached);
