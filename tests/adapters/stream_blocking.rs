@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::iter;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -16,8 +16,7 @@ use farlink::adapters::{CommandError, Detached};
 use farlink::{Ask, Cause, Limits, Link, Tag};
 
 use super::AT_LAST;
-use super::loopback::here;
-use super::toy::{Command, Event, No, QUEUE, Toy, Wish, pattern};
+use super::toy::{Command, Event, No, QUEUE, Toy, Wish, io, pair, pattern};
 
 #[test]
 fn the_link_is_up_before_anything_else() {
@@ -725,18 +724,6 @@ fn any_stream_socket_will_do() {
 
 /// More than the buffers of a loopback connection hold.
 const MANY: usize = 16_000_000;
-
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(here()).unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (far, _) = listener.accept().unwrap();
-    (near, far)
-}
-
-fn io(stream: TcpStream) -> TcpIo {
-    stream.set_nonblocking(true).unwrap();
-    TcpIo::new(&*runtime(), stream.into()).unwrap()
-}
 
 fn toy(options: DriverOptions<Toy>) -> (Commands<Toy>, Events<Toy>, TcpStream) {
     let (near, peer) = pair();
