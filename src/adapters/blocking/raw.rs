@@ -1,4 +1,4 @@
-//! Blocking handles for any machine: commands in, events out. See [`raw`](crate::adapters::raw).
+//! Blocking handles for any machine: commands in, events out. See [`raw`](mod@crate::adapters::raw).
 
 use core::time::Duration;
 use std::io;
