@@ -1,4 +1,4 @@
-//! The laws that every machine keeps, on engines of LTP.
+//! LTP engines under the laws of every machine.
 #![cfg(all(feature = "ltp", feature = "arbitrary"))]
 #![allow(
     clippy::unwrap_used,
@@ -21,21 +21,21 @@ use farlink::ltp::{Engine, SegmentCodec};
 use farlink::{Hop, Seed};
 
 #[test]
-fn an_engine_keeps_the_laws_whatever_is_done_to_it() {
+fn an_engine_keeps_the_laws_under_any_script() {
     tries::tries(5000, 1 << 10..=1 << 15, |u| {
         laws::check(u.arbitrary::<Case<Engine<Hop>>>()?);
         Ok(())
     });
 }
 
-/// Laws that hold for engines that never send would prove little.
+/// The scripts of the test above lead to segments and events.
 #[test]
-fn the_scripts_get_engines_to_send_and_to_tell() {
+fn the_scripts_lead_to_segments_and_events() {
     let (mut made, mut events, mut sends) = (0, 0, 0);
-    let mut chance = Seed::from(1).rng();
+    let mut rng = Seed::from(1).rng();
     for _ in 0..300 {
         let mut octets = [0; 1 << 14];
-        chance.fill(&mut octets);
+        rng.fill(&mut octets);
         let case = Unstructured::new(&octets).arbitrary().unwrap();
         let summary = laws::try_check::<Engine<Hop>>(&case).unwrap();
         made += usize::from(summary.is_made);
@@ -48,9 +48,9 @@ fn the_scripts_get_engines_to_send_and_to_tell() {
     );
 }
 
-/// Here what arrives names sessions and serial numbers that the engine drew.
+/// What arrives has the session and serial numbers that the engine drew.
 #[test]
-fn an_engine_keeps_the_laws_whatever_its_sessions_are_told() {
+fn an_engine_keeps_the_laws_under_segments_of_its_own_sessions() {
     for body in [ltp_bodies::engine, ltp_bodies::authenticated] {
         tries::tries(2000, 1 << 9..=1 << 13, |u| {
             let len = u.len();
@@ -66,11 +66,11 @@ fn an_engine_keeps_the_laws_whatever_its_sessions_are_told() {
 }
 
 #[test]
-fn segments_of_chance_decode_to_what_encodes_to_the_same() {
-    let mut chance = Seed::from(3).rng();
+fn random_segments_that_decode_encode_to_themselves() {
+    let mut rng = Seed::from(3).rng();
     for _ in 0..200_000 {
-        let mut octets = vec![0; usize::try_from(chance.below(48)).unwrap()];
-        chance.fill(&mut octets);
+        let mut octets = vec![0; usize::try_from(rng.below(48)).unwrap()];
+        rng.fill(&mut octets);
         if let Some(first) = octets.first_mut() {
             *first &= 0xF;
         }

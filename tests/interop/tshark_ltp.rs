@@ -10,14 +10,14 @@ use farlink::ltp::{
     Auth, Block, Body, Color, Command, Config, Copies, Engine, Extensions, Key, Numbers, Peer,
     Reason, Red, Segment, Service, SessionId,
 };
-use farlink::record::{ArrivalKind, Capture, Flows, Recorder, redact};
+use farlink::record::{Capture, FlowEventKind, Flows, Recorder, redact};
 use farlink::sim::{FaultRule, Host, Line, World};
 use farlink::{Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 
 use crate::sink::Sink;
 use crate::tshark::tshark;
 
-/// ArrivalKind is compared of each segment, and kind must be silent: the last ones are complaints.
+/// FlowEventKind is compared of each segment, and kind must be silent: the last ones are complaints.
 const FIELDS: [&str; 24] = [
     "ltp.type",
     "ltp.session.orig",
@@ -138,7 +138,7 @@ fn both_read(name: &str, file: &[u8]) -> BTreeSet<u8> {
     let mut flows = Flows::new();
     while let Some(packet) = capture.next_packet().unwrap() {
         flows.packet(&packet, |arrival| {
-            if let ArrivalKind::Datagram(octets) = arrival.kind {
+            if let FlowEventKind::Datagram(octets) = arrival.kind {
                 let segment = Segment::decode(octets).unwrap();
                 types.insert(segment.body.code());
                 ours.push((fields(&segment), Grasp::of(&segment)));
