@@ -251,7 +251,7 @@ fn the_file_to_mars_is_drawn_with_windows_losses_and_repairs() {
     }
 }
 
-/// Octets of a report or of data are kind makes a repair, whatever serial numbers it has.
+/// Octets of a report or of data are what makes a repair, whatever serial numbers it has.
 #[test]
 fn segments_are_named_and_repairs_are_known() {
     let objects = objects("ltp-mixed");

@@ -45,7 +45,7 @@ pub enum FlowEventKind<'a> {
     Reset,
 }
 
-/// Counts kind [`Flows`] skipped in a capture.
+/// Counts what [`Flows`] skipped in a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Skipped {
     /// Packets of an unknown link type.
@@ -94,7 +94,7 @@ impl Flows {
         Self::default()
     }
 
-    /// Returns the counts of kind was skipped so far.
+    /// Returns the counts of what was skipped so far.
     #[must_use]
     pub fn skipped(&self) -> Skipped {
         Skipped {
@@ -103,7 +103,7 @@ impl Flows {
         }
     }
 
-    /// Takes the next packet of a capture, and calls `arrive` with kind it completes.
+    /// Takes the next packet of a capture, and calls `arrive` with what it completes.
     pub fn packet(&mut self, packet: &CapturedPacket<'_>, mut arrive: impl FnMut(FlowEvent<'_>)) {
         match Frame::read(packet.link_type, packet.octets) {
             Ok(frame) => self.frame(packet.time, &frame, &mut arrive),
@@ -177,7 +177,7 @@ impl Flows {
         }
     }
 
-    /// Reports kind still waits for missing octets, at the end of a capture.
+    /// Reports what still waits for missing octets, at the end of a capture.
     pub fn finish(&mut self, time: Instant, mut arrive: impl FnMut(FlowEvent<'_>)) {
         for ((source, destination), flow) in &mut self.streams {
             let path = Path::tcp(*destination, *source);
@@ -276,7 +276,7 @@ impl Flow {
         }
     }
 
-    /// Delivers the waiting segments that follow kind was delivered.
+    /// Delivers the waiting segments that follow what was delivered.
     fn deliver_waiting(&mut self, arrive: &mut dyn FnMut(FlowEventKind<'_>)) {
         while let Some(first) = self.waiting.first_entry()
             && *first.key() <= self.next

@@ -17,7 +17,7 @@ use farlink::{Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 use crate::sink::Sink;
 use crate::tshark::tshark;
 
-/// FlowEventKind is compared of each segment, and kind must be silent: the last ones are complaints.
+/// What is compared of each segment, and what must be silent: the last ones are complaints.
 const FIELDS: [&str; 24] = [
     "ltp.type",
     "ltp.session.orig",
@@ -130,7 +130,7 @@ impl Grasp {
     }
 }
 
-/// Compares kind both read in a capture, and gives the types of all segments in it.
+/// Compares what both read in a capture, and gives the types of all segments in it.
 fn both_read(name: &str, file: &[u8]) -> BTreeSet<u8> {
     let mut ours = Vec::new();
     let mut types = BTreeSet::new();
@@ -303,7 +303,7 @@ fn long_numbers_and_authentication_are_read() {
     }
 }
 
-/// Sends a block between engines on IP, and gives kind the sender recorded.
+/// Sends a block between engines on IP, and gives what the sender recorded.
 fn recording(ports: [u16; 2]) -> Vec<u8> {
     let [near, far] = ports;
     let (here, there) = (([10, 0, 0, 1], near).into(), ([10, 0, 0, 2], far).into());
@@ -418,7 +418,7 @@ fn every_reason_is_read_in_sessions_of_long_names() {
     assert_eq!(types, BTreeSet::from([14]));
 }
 
-/// Says kind it is told to say to host 2.
+/// Says what it is told to say to host 2.
 #[derive(Default)]
 struct Sayer(Vec<Vec<u8>>);
 

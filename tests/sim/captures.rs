@@ -131,7 +131,7 @@ fn octets_that_were_not_kept_are_zeros_and_say_so() {
     assert_eq!(comments(&file, "octets were not kept"), 1);
 }
 
-/// FlowEventKind came in each direction of the only connection of a capture, the one to port 102 first.
+/// What came in each direction of the only connection of a capture, the one to port 102 first.
 #[derive(Debug, Default, PartialEq)]
 struct Came {
     octets: [Vec<u8>; 2],

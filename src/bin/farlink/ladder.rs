@@ -44,7 +44,7 @@ pub(crate) fn of_capture(
     Ok(builder.trace)
 }
 
-/// FlowEventKind the messages of each protocol are called.
+/// What the messages of each protocol are called.
 #[derive(Default)]
 struct Labels {
     /// By receiver and sender.
@@ -70,7 +70,7 @@ struct TraceBuilder<'a, P> {
     names: &'a [&'a str],
     hosts: BTreeMap<SocketAddr, HostId>,
     labels: Labels,
-    /// FlowEventKind counts as the beginning of time: that of a recording, or the first packet.
+    /// What counts as the beginning of time: that of a recording, or the first packet.
     origin: Option<Instant>,
 }
 

@@ -23,7 +23,7 @@ const EXPORTED: u16 = 252;
 pub(super) struct Scope {
     protocol: Protocol,
     ports: Vec<u16>,
-    /// FlowEventKind the machine of a recording spoke, whatever its ports were.
+    /// What the machine of a recording spoke, whatever its ports were.
     recorded: Option<Protocol>,
 }
 
