@@ -141,7 +141,7 @@ impl Propagation {
     }
 
     /// Continues with another line, whose rules count from 1.
-    pub(super) fn turn_to(&mut self, line: &Line) {
+    pub(super) fn replace_line(&mut self, line: &Line) {
         self.counted = counters(line);
         self.is_bad = false;
     }
@@ -157,13 +157,13 @@ impl Propagation {
         let mut late = None;
         let mut twice = false;
         let mut flip = None;
-        let sight = PacketView {
+        let packet = PacketView {
             sent,
             kind,
             octets: &octets,
         };
         let faults = match self.counted.as_deref_mut() {
-            Some(counted) => rules(line, counted, &sight),
+            Some(counted) => faults_of(line, counted, &packet),
             None => Vec::new(),
         };
         for fault in faults {
@@ -174,8 +174,8 @@ impl Propagation {
                 LineFault::BitFlipped(bit) => flip = Some(bit),
             }
         }
-        if let Some(why) = self.loss(line) {
-            return Propagated::lost(why);
+        if let Some(reason) = self.loss(line) {
+            return Propagated::lost(reason);
         }
         if flip.is_none() && self.rng.happens(line.corruption) {
             let bits = u64::try_from(octets.len())
@@ -240,9 +240,9 @@ impl Propagation {
 }
 
 impl Propagated {
-    const fn lost(why: DropReason) -> Self {
+    const fn lost(reason: DropReason) -> Self {
         Self {
-            delivery: Err(why),
+            delivery: Err(reason),
             copy: None,
         }
     }
@@ -254,13 +254,13 @@ fn counters(line: &Line) -> Option<Box<[u64]>> {
 }
 
 /// Counts a packet for all rules, and returns the faults that apply to it.
-fn rules(line: &Line, counted: &mut [u64], sight: &PacketView<'_>) -> Vec<LineFault> {
+fn faults_of(line: &Line, counted: &mut [u64], packet: &PacketView<'_>) -> Vec<LineFault> {
     let mut faults = Vec::new();
-    for (rules, counted) in line.rules.iter().zip(counted) {
-        if rules.counts(sight) {
+    for (rule, counted) in line.rules.iter().zip(counted) {
+        if rule.counts(packet) {
             *counted += 1;
-            if rules.takes(*counted) {
-                faults.push(rules.delivery);
+            if rule.applies_to(*counted) {
+                faults.push(rule.fault);
             }
         }
     }
@@ -269,8 +269,8 @@ fn rules(line: &Line, counted: &mut [u64], sight: &PacketView<'_>) -> Vec<LineFa
 
 fn flipped(octets: &Bytes, bit: usize) -> Bytes {
     let mut changed = octets.to_vec();
-    let place = (bit / 8).checked_rem(changed.len());
-    if let Some(octet) = place.and_then(|place| changed.get_mut(place)) {
+    let index = (bit / 8).checked_rem(changed.len());
+    if let Some(octet) = index.and_then(|index| changed.get_mut(index)) {
         *octet ^= 0x80 >> (bit % 8);
     }
     Bytes::from(changed)

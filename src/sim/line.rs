@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::rng::LineRng;
 use super::{Contacts, PacketKind};
 use crate::Instant;
+use crate::preview::Preview;
 
 /// One direction of a line for datagrams. The default has no delay, no loss and no limit.
 ///
@@ -156,7 +157,7 @@ pub enum Queue {
 /// ```
 /// use farlink::sim::{FaultRule, Line};
 ///
-/// let third_long_one = FaultRule::nth(3).matching(|sight| sight.octets.len() > 100).lost();
+/// let third_long_one = FaultRule::nth(3).matching(|packet| packet.octets.len() > 100).lost();
 /// let line = Line::default().with_rule(third_long_one);
 /// # let _ = line;
 /// ```
@@ -164,7 +165,7 @@ pub enum Queue {
 pub struct FaultRule {
     which: Which,
     matches: Option<Predicate>,
-    pub(super) delivery: LineFault,
+    pub(super) fault: LineFault,
 }
 
 type Predicate = Arc<dyn Fn(&PacketView<'_>) -> bool + Send + Sync>;
@@ -184,7 +185,8 @@ pub(super) enum LineFault {
 }
 
 /// What a [`FaultRule`] can look at in a datagram or a TCP segment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct PacketView<'a> {
     /// When its last bit is sent.
     pub sent: Instant,
@@ -192,6 +194,16 @@ pub struct PacketView<'a> {
     pub kind: PacketKind,
     /// Its octets. Those of a TCP segment are its data.
     pub octets: &'a [u8],
+}
+
+impl fmt::Debug for PacketView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PacketView")
+            .field("sent", &self.sent)
+            .field("kind", &self.kind)
+            .field("octets", &Preview(self.octets))
+            .finish()
+    }
 }
 
 impl FaultRule {
@@ -217,7 +229,7 @@ impl FaultRule {
         Self {
             which,
             matches: None,
-            delivery: LineFault::Lost,
+            fault: LineFault::Lost,
         }
     }
 
@@ -234,21 +246,21 @@ impl FaultRule {
     /// Drops them. This is the default.
     #[must_use]
     pub const fn lost(mut self) -> Self {
-        self.delivery = LineFault::Lost;
+        self.fault = LineFault::Lost;
         self
     }
 
     /// Delays them by this much more, out of order.
     #[must_use]
     pub const fn delayed(mut self, by: Duration) -> Self {
-        self.delivery = LineFault::Delayed(by);
+        self.fault = LineFault::Delayed(by);
         self
     }
 
     /// Duplicates them.
     #[must_use]
     pub const fn duplicated(mut self) -> Self {
-        self.delivery = LineFault::Duplicated;
+        self.fault = LineFault::Duplicated;
         self
     }
 
@@ -256,17 +268,17 @@ impl FaultRule {
     /// the last bit wrap around.
     #[must_use]
     pub const fn bit_flipped(mut self, bit: usize) -> Self {
-        self.delivery = LineFault::BitFlipped(bit);
+        self.fault = LineFault::BitFlipped(bit);
         self
     }
 
     /// Tells whether the rule counts a packet.
-    pub(super) fn counts(&self, sight: &PacketView<'_>) -> bool {
-        self.matches.as_ref().is_none_or(|matches| matches(sight))
+    pub(super) fn counts(&self, packet: &PacketView<'_>) -> bool {
+        self.matches.as_ref().is_none_or(|matches| matches(packet))
     }
 
     /// Tells whether the rule applies to the counted packet with this number.
-    pub(super) fn takes(&self, number: u64) -> bool {
+    pub(super) fn applies_to(&self, number: u64) -> bool {
         match &self.which {
             Which::Every => true,
             Which::Numbered(numbers) => numbers.contains(&number),
@@ -278,7 +290,7 @@ impl fmt::Debug for FaultRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chosen")
             .field("which", &self.which)
-            .field("fate", &self.delivery)
+            .field("fault", &self.fault)
             .finish_non_exhaustive()
     }
 }

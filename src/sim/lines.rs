@@ -161,7 +161,7 @@ impl World {
             let (from, to) = (self.trace.name(from), self.trace.name(to));
             misuse(&format!("{from} and {to} are no neighbours"));
         }
-        self.lay(LineEnd::Node(from), LineEnd::Node(to), line.into(), None);
+        self.add_direction(LineEnd::Node(from), LineEnd::Node(to), line.into(), None);
     }
 
     fn are_neighbours(&self, from: Node, to: Node) -> bool {
@@ -197,8 +197,8 @@ impl World {
             LineEnd::Interface(one.0, one.1),
             LineEnd::Interface(other.0, other.1),
         );
-        self.lay(from, to, Arc::clone(&line), None);
-        self.lay(to, from, line, None);
+        self.add_direction(from, to, Arc::clone(&line), None);
+        self.add_direction(to, from, line, None);
     }
 
     /// Replaces one direction of a wire.
@@ -213,7 +213,7 @@ impl World {
         if self.links.find(from, to).is_none() {
             misuse("no wire joins the two interfaces");
         }
-        self.lay(from, to, Arc::new(line), None);
+        self.add_direction(from, to, Arc::new(line), None);
     }
 
     /// Creates a bus. Its rate and its queue are shared by all interfaces on it.
@@ -241,8 +241,8 @@ impl World {
         let point = LineEnd::Interface(member.0, member.1);
         for (host, interface) in others {
             let other = LineEnd::Interface(host, interface);
-            self.lay(point, other, Arc::clone(&line), Some(bus));
-            self.lay(other, point, Arc::clone(&line), Some(bus));
+            self.add_direction(point, other, Arc::clone(&line), Some(bus));
+            self.add_direction(other, point, Arc::clone(&line), Some(bus));
         }
     }
 
@@ -257,7 +257,7 @@ impl World {
     }
 
     /// Adds one direction of a line, on a medium of its own or on that of a bus.
-    pub(super) fn lay(
+    pub(super) fn add_direction(
         &mut self,
         from: LineEnd,
         to: LineEnd,
@@ -287,7 +287,7 @@ impl World {
         let (Some(state), Some(ends)) = (state, links.ends.get_mut(direction.index())) else {
             return direction;
         };
-        state.propagation.turn_to(&line);
+        state.propagation.replace_line(&line);
         state.line = line;
         ends.version += 1;
         let version = ends.version;

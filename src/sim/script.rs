@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::event::RareEvent;
 use super::world::PacketLabeler;
 use super::{AnyAddr, Host, HostId, MarkKind, Node, SimAddr, World, misuse};
+use crate::preview::Preview;
 use crate::{Instant, Machine, Tag};
 
 /// A time: an [`Instant`], or a [`Duration`] since [`Instant::ZERO`].
@@ -49,7 +50,8 @@ pub(super) struct Condition {
 }
 
 /// A stream that a machine detached for its application, which is the script.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
+#[non_exhaustive]
 pub struct DetachedStream {
     /// The tag under which it was detached.
     pub tag: Tag,
@@ -63,6 +65,19 @@ pub struct DetachedStream {
     pub received: Vec<u8>,
     /// Whether the peer ended its direction, or reset the stream.
     pub is_ended: bool,
+}
+
+impl fmt::Debug for DetachedStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DetachedStream")
+            .field("tag", &self.tag)
+            .field("addr", &self.addr)
+            .field("time", &self.time)
+            .field("early", &Preview(&self.early))
+            .field("received", &Preview(&self.received))
+            .field("is_ended", &self.is_ended)
+            .finish()
+    }
 }
 
 /// A label of a packet.
@@ -243,14 +258,14 @@ impl World {
     /// use farlink::sim::World;
     ///
     /// let mut world = World::new(1);
-    /// let (told, hears) = channel();
+    /// let (sender, receiver) = channel();
     /// let noon = Instant::ZERO + Duration::from_secs(43_200);
-    /// world.when(move |world| world.now() >= noon, move |world| told.send(world.now()).unwrap());
+    /// world.when(move |world| world.now() >= noon, move |world| sender.send(world.now()).unwrap());
     /// world.at(Duration::from_secs(40_000), |_| {});
     /// world.at(Duration::from_secs(50_000), |_| {});
     ///
     /// world.run_until(Duration::from_secs(60_000));
-    /// assert_eq!(hears.recv()?.to_string(), "50000.000000000s");
+    /// assert_eq!(receiver.recv()?.to_string(), "50000.000000000s");
     /// # Ok::<(), std::sync::mpsc::RecvError>(())
     /// ```
     pub fn when(

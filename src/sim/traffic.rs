@@ -156,8 +156,8 @@ impl World {
         let route = slot.route(name).or_else(|| self.find_route(id, name));
         let Some(NumberRoute { to, direction, .. }) = route else {
             let to = self.numbers.get(&name).map(|to| Node::Host(*to));
-            let why = to.map_or(DropReason::NoHost, |_| DropReason::NoLine);
-            self.trace_lost(from, to, addr, octets, why);
+            let reason = to.map_or(DropReason::NoHost, |_| DropReason::NoLine);
+            self.trace_lost(from, to, addr, octets, reason);
             return SendResult::Gone;
         };
         self.send_on(addr, octets, &[(direction, PacketHeader::Number(to, own))])
@@ -183,8 +183,8 @@ impl World {
         let targets = self.targets(id, hop);
         if targets.is_empty() {
             let attached = self.links.interfaces.get(&(id, hop.interface));
-            let why = attached.map_or(DropReason::NoLine, |_| DropReason::NoHost);
-            self.trace_lost(from, None, addr, octets, why);
+            let reason = attached.map_or(DropReason::NoLine, |_| DropReason::NoHost);
+            self.trace_lost(from, None, addr, octets, reason);
             return SendResult::Gone;
         }
         self.send_on(addr, octets, &targets)
@@ -201,7 +201,7 @@ impl World {
             None => Vec::new(),
         };
         let from = LineEnd::Interface(id, hop.interface);
-        let heard = members.into_iter().filter_map(|(host, interface)| {
+        let receivers = members.into_iter().filter_map(|(host, interface)| {
             let direction = self.links.find(from, LineEnd::Interface(host, interface))?;
             let sender = Hop {
                 interface,
@@ -209,20 +209,20 @@ impl World {
             };
             Some((direction, PacketHeader::Hop(host, sender)))
         });
-        heard.collect()
+        receivers.collect()
     }
 
     fn bus_receivers(&self, bus: Bus, sender: (HostId, u8), via: u16) -> Vec<(HostId, u8)> {
         let Some(bus) = self.links.buses.get(bus.index()) else {
             return Vec::new();
         };
-        let hears = |host: HostId| {
+        let receives = |host: HostId| {
             via == BROADCAST
                 || matches!(self.address(Node::Host(host)), Some(AddressState::Link(link)) if *link == via)
         };
         let members = bus.members.iter().copied();
         members
-            .filter(|&member| member != sender && hears(member.0))
+            .filter(|&member| member != sender && receives(member.0))
             .collect()
     }
 
@@ -242,9 +242,9 @@ impl World {
         };
         let (at, filled) = match departure {
             Departure::Held(until) => return SendResult::Held(until),
-            Departure::Lost(why) => {
+            Departure::Lost(reason) => {
                 if let Some((from, to)) = self.links.nodes(first) {
-                    self.trace_lost(from, Some(to), addr, octets, why);
+                    self.trace_lost(from, Some(to), addr, octets, reason);
                 }
                 return SendResult::Gone;
             }
@@ -319,7 +319,7 @@ impl World {
         let copy = propagated.copy.map(|landed| (landed, head));
         match propagated.delivery {
             Ok(landed) => self.schedule_landed(head, landed, packet),
-            Err(why) => self.trace.lost(packet, sent, why),
+            Err(reason) => self.trace.lost(packet, sent, reason),
         }
         if let Some((landed, head)) = copy {
             let copy = self.trace.copied(packet);
@@ -422,9 +422,9 @@ impl World {
         to: Option<Node>,
         addr: AnyAddr,
         octets: &Bytes,
-        why: DropReason,
+        reason: DropReason,
     ) {
         let packet = self.trace_sent(from, to, addr, PacketKind::Datagram, octets, None);
-        self.trace.lost(packet, self.now, why);
+        self.trace.lost(packet, self.now, reason);
     }
 }

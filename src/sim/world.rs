@@ -47,7 +47,7 @@ pub struct World {
     pub(super) hosts: Vec<Box<HostSlot>>,
     pub(super) numbers: BTreeMap<u64, HostId>,
     pub(super) links: Links,
-    pub(super) lanes: Pipes,
+    pub(super) pipes: Pipes,
     pub(super) net: Internet,
     pub(super) conditions: Vec<Condition>,
     pub(super) trace: Trace,
@@ -163,7 +163,7 @@ impl World {
             hosts: Vec::new(),
             numbers: BTreeMap::new(),
             links: Links::new(),
-            lanes: Pipes::new(),
+            pipes: Pipes::new(),
             net: Internet::new(),
             conditions: Vec::new(),
             trace: Trace::new(number),
@@ -517,13 +517,15 @@ impl World {
             AddressState::Stream(_) => self.answer_stream(id, ask),
             AddressState::Ip(_) => self.answer_ip(id, ask),
             // Numbers and hops have no sockets.
-            AddressState::Number(_) | AddressState::Link(_) => self.answer_without_sockets(id, ask),
+            AddressState::Number(_) | AddressState::Link(_) => {
+                self.answer_without_sockets(id, &ask);
+            }
         }
     }
 
     /// Answers the asks of a machine without sockets: opening fails.
-    pub(super) fn answer_without_sockets(&mut self, id: HostId, ask: Ask<AnyAddr>) {
-        match ask {
+    pub(super) fn answer_without_sockets(&mut self, id: HostId, ask: &Ask<AnyAddr>) {
+        match *ask {
             Ask::Open { tag, path } => {
                 let failed = Link::Failed(tag, Cause::Unreachable);
                 self.schedule_answer(id, tag, path, failed);
@@ -573,7 +575,7 @@ impl World {
             AnyAddr::Stream => self.write_pipe(id, batch.octets),
             AnyAddr::Path(path) if batch.is_stream => self.write_tcp(id, path, &batch.octets),
             AnyAddr::Number(_) | AnyAddr::Hop(_) | AnyAddr::Path(_) => {
-                self.send_datagrams(id, batch)
+                self.send_datagrams(id, batch);
             }
         }
     }

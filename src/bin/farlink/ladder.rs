@@ -1,4 +1,4 @@
-//! Ladders of what a capture holds.
+//! Ladder diagrams of captures.
 
 use alloc::collections::BTreeMap;
 use core::net::SocketAddr;
@@ -11,8 +11,8 @@ use farlink::{Instant, Path, cotp, ltp};
 
 use crate::decode::{Protocol, TruncatedDatagram};
 
-/// Makes a trace of what goes over paths that have a protocol, one lifeline for each socket, `names` first
-/// come first served.
+/// Returns a trace of the paths that have a protocol. Each socket is a lifeline; `names` are given in the order in which
+/// they appear.
 pub(crate) fn of_capture(
     file: &[u8],
     protocol: impl Fn(&Path) -> Option<Protocol>,
@@ -31,7 +31,7 @@ pub(crate) fn of_capture(
     };
     let mut flows = Flows::new();
     let mut last = Instant::ZERO;
-    // A broken capture is drawn as far as it goes.
+    // A damaged capture is drawn up to the damage.
     while let Ok(Some(packet)) = capture.next_packet() {
         last = packet.time;
         if let Some(datagram) = TruncatedDatagram::of(&packet) {
@@ -44,7 +44,7 @@ pub(crate) fn of_capture(
     Ok(builder.trace)
 }
 
-/// What the messages of each protocol are called.
+/// The labels of messages by protocol.
 #[derive(Default)]
 struct Labels {
     /// By receiver and sender.
@@ -70,7 +70,7 @@ struct TraceBuilder<'a, P> {
     names: &'a [&'a str],
     hosts: BTreeMap<SocketAddr, HostId>,
     labels: Labels,
-    /// What counts as the beginning of time: that of a recording, or the first packet.
+    /// The origin of times: that of a recording, or the first packet.
     origin: Option<Instant>,
 }
 
@@ -84,7 +84,7 @@ impl<P: Fn(&Path) -> Option<Protocol>> TraceBuilder<'_, P> {
             return;
         }
         let time = self.since_origin(arrival.time);
-        // Who speaks first stands on the left; a recording of one end does not know who opened the stream.
+        // The first sender is on the left; a recording of one end does not have the one that opened the stream.
         let (from_host, to_host) = (self.host(from), self.host(to));
         match arrival.kind {
             FlowEventKind::Octets(octets) | FlowEventKind::Datagram(octets) => {
@@ -116,7 +116,7 @@ impl<P: Fn(&Path) -> Option<Protocol>> TraceBuilder<'_, P> {
         }
     }
 
-    /// A datagram of which no more can be said.
+    /// Adds a truncated datagram.
     fn cut(&mut self, time: Instant, datagram: &TruncatedDatagram) {
         if (self.protocol)(&datagram.path).is_none() {
             return;

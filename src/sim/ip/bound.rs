@@ -25,15 +25,15 @@ impl BoundSockets {
         if same_port.any(|(_, ip)| overlaps(*ip)) {
             return false;
         }
-        if let Err(place) = self.0.binary_search(&key(socket)) {
-            self.0.insert(place, key(socket));
+        if let Err(index) = self.0.binary_search(&key(socket)) {
+            self.0.insert(index, key(socket));
         }
         true
     }
 
     pub(super) fn remove(&mut self, socket: SocketAddr) {
-        if let Ok(place) = self.0.binary_search(&key(socket)) {
-            self.0.remove(place);
+        if let Ok(index) = self.0.binary_search(&key(socket)) {
+            self.0.remove(index);
         }
     }
 

@@ -279,7 +279,7 @@ impl World {
         } else {
             Arc::clone(&self.net.nets.get(net)?.line)
         };
-        Some(self.lay(start, end, line, None))
+        Some(self.add_direction(start, end, line, None))
     }
 
     /// Returns the direction in which a packet leaves `from`.
@@ -324,9 +324,9 @@ impl World {
         self.trace.change(packet, |packet| packet.to = Some(to));
         match departure {
             Departure::Sent { at, .. } => {
-                self.propagate(direction, at, PacketHeader::Ip(to, header), octets, packet)
+                self.propagate(direction, at, PacketHeader::Ip(to, header), octets, packet);
             }
-            Departure::Lost(why) => self.trace.lost(packet, self.now, why),
+            Departure::Lost(reason) => self.trace.lost(packet, self.now, reason),
             Departure::Held(_) => self.trace.lost(packet, self.now, DropReason::QueueFull),
         }
     }
@@ -415,7 +415,7 @@ impl World {
         len: usize,
         packet: Option<PacketId>,
     ) {
-        self.trace.lost(packet, self.now, refusal.why);
+        self.trace.lost(packet, self.now, refusal.reason);
         let denied = DeniedSyn { nat, header, len };
         match refusal.reset_after {
             None => {}

@@ -43,14 +43,14 @@ impl NatPacket {
 /// Why a NAT drops a packet, and after what time it answers with RST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NatDrop {
-    pub(super) why: DropReason,
+    pub(super) reason: DropReason,
     pub(super) reset_after: Option<Duration>,
 }
 
 impl NatDrop {
-    const fn silent(why: DropReason) -> Self {
+    const fn silent(reason: DropReason) -> Self {
         Self {
-            why,
+            reason,
             reset_after: None,
         }
     }
@@ -58,6 +58,7 @@ impl NatDrop {
 
 /// A mapping of a NAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Binding {
     /// The protocol.
     pub proto: Proto,
@@ -130,11 +131,11 @@ impl PeerSessions {
     /// Returns the session with `peer`, which is created if there is none.
     fn get_or_begin(&mut self, now: Instant, peer: SocketAddr) -> &mut NatSession {
         let known = self.few.iter().position(|(known, _)| *known == peer);
-        let place = known.unwrap_or(self.few.len());
-        if known.is_none() && place < FEW {
+        let index = known.unwrap_or(self.few.len());
+        if known.is_none() && index < FEW {
             self.few.push((peer, NatSession::new(now)));
         }
-        match self.few.get_mut(place) {
+        match self.few.get_mut(index) {
             Some((_, session)) => session,
             None => self
                 .more
@@ -391,16 +392,18 @@ impl NatTable {
         &self,
         now: Instant,
         proto: Proto,
-        place: SocketAddr,
+        external: SocketAddr,
     ) -> impl Iterator<Item = (usize, &MappingEntry)> + Clone {
         let is_few = self.entries.len() <= FEW;
         let all = is_few.then(|| self.entries.iter());
-        let listed = (!is_few).then(|| self.by_outside.get(&(proto, place)));
+        let listed = (!is_few).then(|| self.by_outside.get(&(proto, external)));
         let listed = listed.flatten().into_iter().flatten();
         let listed = listed.filter_map(|id| Some((*id, self.entries.get(*id)?)));
         let found = all.into_iter().flatten().chain(listed);
         found.filter(move |(_, entry)| {
-            entry.outside == place && entry.inside.proto == proto && entry.is_alive(now, &self.nat)
+            entry.outside == external
+                && entry.inside.proto == proto
+                && entry.is_alive(now, &self.nat)
         })
     }
 
@@ -550,7 +553,7 @@ impl NatTable {
 
     const fn stray(&self) -> NatDrop {
         NatDrop {
-            why: DropReason::NoMapping,
+            reason: DropReason::NoMapping,
             reset_after: match self.nat.stray {
                 Stray::Silent => None,
                 Stray::Reset => Some(Duration::ZERO),
@@ -558,7 +561,7 @@ impl NatTable {
         }
     }
 
-    const fn refuse(&self, flow: &NatPacket, why: DropReason) -> NatDrop {
+    const fn refuse(&self, flow: &NatPacket, reason: DropReason) -> NatDrop {
         if !flow.is_syn() && flow.flags.is_some() {
             return self.stray();
         }
@@ -566,7 +569,10 @@ impl NatTable {
             (Some(_), Unsolicited::Reset(after)) => Some(after),
             _ => None,
         };
-        NatDrop { why, reset_after }
+        NatDrop {
+            reason,
+            reset_after,
+        }
     }
 
     fn remove(&mut self, id: usize) {
@@ -578,11 +584,11 @@ impl NatTable {
             return self.by_outside.clear();
         }
         self.by_inside.remove(&entry.inside);
-        let place = (entry.inside.proto, entry.outside);
-        if let Some(ids) = self.by_outside.get_mut(&place) {
+        let external = (entry.inside.proto, entry.outside);
+        if let Some(ids) = self.by_outside.get_mut(&external) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
-                self.by_outside.remove(&place);
+                self.by_outside.remove(&external);
             }
         }
     }
@@ -665,8 +671,8 @@ impl NatTable {
         let wanted = flow.src.port();
         match self.nat.ports {
             Ports::Preserving(conflict) => {
-                let place = SocketAddr::new(address, wanted);
-                if self.is_free(now, flow.proto, place) {
+                let external = SocketAddr::new(address, wanted);
+                if self.is_free(now, flow.proto, external) {
                     return Some(wanted);
                 }
                 match conflict {
@@ -675,14 +681,14 @@ impl NatTable {
                     }
                     Conflict::Random => self.random(now, flow, address),
                     Conflict::Overwrite => {
-                        let holders = self.alive_at(now, flow.proto, place);
+                        let holders = self.alive_at(now, flow.proto, external);
                         for id in holders.map(|(id, _)| id).collect::<Vec<usize>>() {
                             self.remove(id);
                         }
                         Some(wanted)
                     }
                     Conflict::Overload => self
-                        .can_share(now, flow, place)
+                        .can_share(now, flow, external)
                         .then_some(wanted)
                         .or_else(|| self.random(now, flow, address)),
                 }
@@ -707,13 +713,13 @@ impl NatTable {
         }
     }
 
-    fn is_free(&self, now: Instant, proto: Proto, place: SocketAddr) -> bool {
-        self.alive_at(now, proto, place).next().is_none()
+    fn is_free(&self, now: Instant, proto: Proto, external: SocketAddr) -> bool {
+        self.alive_at(now, proto, external).next().is_none()
     }
 
     /// A port can be overloaded as long as no remote socket is in two mappings of it.
-    fn can_share(&self, now: Instant, flow: &NatPacket, place: SocketAddr) -> bool {
-        let mut alive = self.alive_at(now, flow.proto, place);
+    fn can_share(&self, now: Instant, flow: &NatPacket, external: SocketAddr) -> bool {
+        let mut alive = self.alive_at(now, flow.proto, external);
         !alive.any(|(_, entry)| entry.peers.get(&flow.dst).is_some())
     }
 
@@ -780,6 +786,6 @@ fn index(
     entry: &MappingEntry,
 ) {
     by_inside.insert(entry.inside, id);
-    let place = (entry.inside.proto, entry.outside);
-    by_outside.entry(place).or_default().push(id);
+    let external = (entry.inside.proto, entry.outside);
+    by_outside.entry(external).or_default().push(id);
 }

@@ -32,7 +32,7 @@ impl World {
     /// - have one socket each, with a port of their choice,
     /// - exchange what they know by other means,
     /// - know the addresses of their hosts, those that servers in the public network see, and those from
-    /// which packets of the peer came,
+    ///   which packets of the peer came,
     /// - know the kinds of their NATs, and so the next mapping of one that follows a rule,
     /// - send at the best time, so that a NAT which answers early packets with RST does no harm.
     ///

@@ -228,9 +228,9 @@ impl World {
         let direction =
             header.and_then(|header| Some((self.direction_out(from, &header)?, header)));
         let Some(((direction, to), header)) = direction else {
-            let why = header.map_or(DropReason::NoSocket, |_| DropReason::NoHost);
+            let reason = header.map_or(DropReason::NoSocket, |_| DropReason::NoHost);
             let packet = self.trace_sent(from, None, addr, PacketKind::Datagram, octets, None);
-            self.trace.lost(packet, self.now, why);
+            self.trace.lost(packet, self.now, reason);
             return SendResult::Gone;
         };
         self.send_on(addr, octets, &[(direction, PacketHeader::Ip(to, header))])
@@ -344,12 +344,15 @@ impl World {
     /// Resets the connections that a closed listener has not yet accepted.
     fn abort_unaccepted(&mut self, id: HostId, listener: Path) {
         let stack = self.stack(id);
-        let is_unaccepted = |(pair, conn): &(&Pair, &Box<TcpConnection>)| {
+        let is_unaccepted = |pair: &Pair, conn: &TcpConnection| {
             let is_here = pair.0 == listener.local || wildcard(pair.0) == listener.local;
             is_here && conn.origin == OpenedBy::Accepted && conn.state == TcpState::SynReceived
         };
-        let pairs = stack.conns.iter().filter(is_unaccepted);
-        let pairs: Vec<Pair> = pairs.map(|(pair, _)| *pair).collect();
+        let conns = stack.conns.iter();
+        let pairs: Vec<Pair> = conns
+            .filter(|(pair, conn)| is_unaccepted(pair, conn))
+            .map(|(pair, _)| *pair)
+            .collect();
         for pair in pairs {
             self.abort_tcp(id, pair);
         }

@@ -1,15 +1,17 @@
 //! Traces of messages that were not sent in a world, but captured or recorded.
 
 use alloc::string::String;
+use core::fmt;
 
 use bytes::Bytes;
 
 use super::{Delivery, MarkKind, PacketKind, Trace, TracePacket};
 use crate::Instant;
+use crate::preview::Preview;
 use crate::sim::{AnyAddr, HostId, Node};
 
 /// A message for a [`Trace::external`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ExternalMessage {
     /// The time. Where only one end was captured, it is taken for the time of sending and of receiving.
     pub time: Instant,
@@ -23,6 +25,19 @@ pub struct ExternalMessage {
     pub octets: Bytes,
     /// Whether the sender sent the same before.
     pub is_repeated: bool,
+}
+
+impl fmt::Debug for ExternalMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExternalMessage")
+            .field("time", &self.time)
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("label", &self.label)
+            .field("octets", &Preview(&self.octets))
+            .field("is_repeated", &self.is_repeated)
+            .finish()
+    }
 }
 
 impl Trace {

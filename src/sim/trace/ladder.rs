@@ -214,10 +214,10 @@ impl Ladder<'_> {
         } else {
             put(&mut drawn, 0, "<");
         }
-        for (place, letter) in row.iter_mut().skip(left).zip(drawn) {
+        for (cell, letter) in row.iter_mut().skip(left).zip(drawn) {
             // A lifeline that an arrow crosses stays visible.
-            if letter != shaft || *place != '|' {
-                *place = letter;
+            if letter != shaft || *cell != '|' {
+                *cell = letter;
             }
         }
         format!("{}  {end}", row.iter().collect::<String>())
@@ -254,7 +254,7 @@ fn ending(packet: &TracePacket, digits: usize) -> String {
     let mut end = match packet.delivery {
         Delivery::InFlight => String::from("in flight"),
         Delivery::Arrived(at) => clock(at, digits).trim_start().into(),
-        Delivery::Lost(_, why) => format!("{why}"),
+        Delivery::Lost(_, reason) => format!("{reason}"),
     };
     if packet.is_copy {
         end.push_str(" (copy)");
@@ -295,8 +295,8 @@ trait TextRow {
 
 impl TextRow for [char] {
     fn set(&mut self, at: usize, letter: char) {
-        if let Some(place) = self.get_mut(at) {
-            *place = letter;
+        if let Some(cell) = self.get_mut(at) {
+            *cell = letter;
         }
     }
 }

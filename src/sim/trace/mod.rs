@@ -24,6 +24,7 @@ pub use svg::{Axis, Bands, Drawing};
 
 use super::{AnyAddr, Node};
 use crate::Instant;
+use crate::preview::Preview;
 
 /// How much of each packet a trace keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +57,8 @@ pub struct Trace {
 }
 
 /// A packet in a trace: a datagram, a write to a stream, or a TCP segment.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
+#[non_exhaustive]
 pub struct TracePacket {
     /// The sender.
     pub from: Node,
@@ -100,7 +102,7 @@ impl TracePacket {
     #[must_use]
     pub const fn lost(&self) -> Option<(Instant, DropReason)> {
         match self.delivery {
-            Delivery::Lost(at, why) => Some((at, why)),
+            Delivery::Lost(at, reason) => Some((at, reason)),
             Delivery::InFlight | Delivery::Arrived(_) => None,
         }
     }
@@ -125,6 +127,22 @@ impl TracePacket {
     #[must_use]
     pub const fn is_bare_ack(&self) -> bool {
         matches!(self.kind, PacketKind::Tcp(flags) if flags.is_plain()) && self.len == 0
+    }
+}
+
+impl fmt::Debug for TracePacket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TracePacket")
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("addr", &self.addr)
+            .field("time", &self.time)
+            .field("kind", &self.kind)
+            .field("len", &self.len)
+            .field("octets", &Preview(&self.octets))
+            .field("label", &self.label)
+            .field("delivery", &self.delivery)
+            .finish_non_exhaustive()
     }
 }
 
@@ -207,6 +225,7 @@ pub enum Delivery {
 
 /// Why a packet was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum DropReason {
     /// A random loss, independent of others.
     Random,
@@ -264,6 +283,7 @@ impl fmt::Display for DropReason {
 
 /// Something that happened at a node, other than a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TraceMark {
     /// The time.
     pub time: Instant,
@@ -277,6 +297,7 @@ pub struct TraceMark {
 
 /// The kinds of a [`TraceMark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum MarkKind {
     /// An event of the machine.
     Event,
@@ -292,6 +313,7 @@ pub enum MarkKind {
 
 /// A time in which a line with a contact plan was up.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Contact {
     /// The node that could send.
     pub from: Node,
@@ -472,8 +494,8 @@ impl Trace {
         self.sent(copy)
     }
 
-    pub(super) fn lost(&mut self, id: Option<PacketId>, at: Instant, why: DropReason) {
-        self.change(id, |packet| packet.delivery = Delivery::Lost(at, why));
+    pub(super) fn lost(&mut self, id: Option<PacketId>, at: Instant, reason: DropReason) {
+        self.change(id, |packet| packet.delivery = Delivery::Lost(at, reason));
     }
 
     pub(super) fn arrived(&mut self, id: Option<PacketId>, at: Instant) {

@@ -267,10 +267,12 @@ fn comment(packet: &TracePacket) -> String {
     match packet.delivery {
         Delivery::Arrived(_) => {}
         Delivery::InFlight => remarks.push("in flight at the end of the trace".into()),
-        Delivery::Lost(at, why) if at == packet.time => remarks.push(format!("lost: {why}").into()),
-        Delivery::Lost(at, why) => {
+        Delivery::Lost(at, reason) if at == packet.time => {
+            remarks.push(format!("lost: {reason}").into());
+        }
+        Delivery::Lost(at, reason) => {
             let after = at - packet.time;
-            remarks.push(format!("lost after {after:?}: {why}").into());
+            remarks.push(format!("lost after {after:?}: {reason}").into());
         }
     }
     if packet.octets.len() != packet.len {

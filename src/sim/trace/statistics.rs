@@ -11,6 +11,7 @@ use super::{Delivery, DropReason, Node, Trace};
 
 /// Traffic statistics of a trace. `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Statistics {
     /// A row for each sender and receiver, in the order of the hosts.
     pub traffic: Vec<Traffic>,
@@ -18,6 +19,7 @@ pub struct Statistics {
 
 /// What one node sent to another. A packet that a NAT dropped was sent to the NAT.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Traffic {
     /// The name of the sender.
     pub from: String,
@@ -65,7 +67,7 @@ impl Traffic {
         self.corrupted += u64::from(packet.is_corrupted);
         match packet.delivery {
             Delivery::InFlight => self.in_flight += 1,
-            Delivery::Lost(_, why) => *self.lost.entry(why).or_default() += 1,
+            Delivery::Lost(_, reason) => *self.lost.entry(reason).or_default() += 1,
             Delivery::Arrived(at) => {
                 let took = at - packet.time;
                 let is_first = self.arrived == 0;
@@ -83,9 +85,9 @@ impl Traffic {
 
     fn cells(&self) -> [String; 10] {
         let mut lost = self.lost().to_string();
-        for (why, count) in &self.lost {
+        for (reason, count) in &self.lost {
             let between = if lost.contains('(') { "," } else { " (" };
-            lost.push_str(&format!("{between} {count} {why}").replace("( ", "("));
+            lost.push_str(&format!("{between} {count} {reason}").replace("( ", "("));
         }
         if self.lost() > 0 {
             lost.push(')');

@@ -25,7 +25,7 @@ const MARKED_WAIT: f64 = 38.0;
 /// Times and their heights, ascending in both.
 pub(super) struct Scale {
     points: Vec<(Instant, f64)>,
-    repeating: Vec<(Instant, f64)>,
+    ticks: Vec<(Instant, f64)>,
     breaks: Vec<(f64, Duration)>,
     height: f64,
 }
@@ -89,7 +89,7 @@ impl Scale {
         let shortest = shortest_wait(times.keys().copied());
         let mut scale = Self {
             points: Vec::new(),
-            repeating: Vec::new(),
+            ticks: Vec::new(),
             breaks: Vec::new(),
             height: 0.0,
         };
@@ -118,7 +118,7 @@ impl Scale {
         for anchor in anchors {
             anchor.y.set(anchor.y.get() * by);
         }
-        for (_, y) in self.points.iter_mut().chain(&mut self.repeating) {
+        for (_, y) in self.points.iter_mut().chain(&mut self.ticks) {
             *y *= by;
         }
         for (y, _) in &mut self.breaks {
@@ -138,9 +138,9 @@ impl Scale {
 
     /// Puts points of one time below each other, for each lifeline.
     fn stack(&mut self, time: Instant, anchors: &[&Anchor<'_>]) {
-        let is_here = |place: &Cell<f64>| {
+        let is_here = |y: &Cell<f64>| {
             let mut here = anchors.iter();
-            here.any(|anchor| core::ptr::eq(anchor.y, place))
+            here.any(|anchor| core::ptr::eq(anchor.y, y))
         };
         let pushed = anchors.iter().filter_map(|anchor| {
             // If both ends of a shape have one time, it needs its height below that.
@@ -149,14 +149,14 @@ impl Scale {
         });
         let top = pushed.fold(self.height, f64::max);
         self.points.push((time, top));
-        self.repeating.push((time, top));
+        self.ticks.push((time, top));
         let mut filled: BTreeMap<Node, f64> = BTreeMap::new();
         for anchor in anchors {
             let height = filled.entry(anchor.node).or_insert(0.0);
             let above = anchor.below.map_or(top, |(above, room)| above.get() + room);
-            let place = (top + *height).max(above);
-            anchor.y.set(place);
-            *height = place - top + ROW;
+            let y = (top + *height).max(above);
+            anchor.y.set(y);
+            *height = y - top + ROW;
         }
         let tallest = filled.values().copied().fold(0.0, f64::max);
         // The last row shares some of its height with the pause after it.
@@ -169,7 +169,7 @@ impl Scale {
         let last = anchors.last().map_or(Instant::ZERO, |anchor| anchor.time);
         let span = (last - first).as_secs_f64();
         let height = (count(anchors.len()) * 9.0).clamp(640.0, 12_000.0);
-        let place = |time: Instant| {
+        let y = |time: Instant| {
             if span > 0.0 {
                 (time - first).as_secs_f64() / span * height
             } else {
@@ -177,18 +177,18 @@ impl Scale {
             }
         };
         for anchor in anchors {
-            anchor.y.set(place(anchor.time));
+            anchor.y.set(y(anchor.time));
         }
         let step = round_step((last - first) / 24);
         let whole = |number: u32| Instant::ZERO + step * number;
         let begin = (first - Instant::ZERO).as_nanos() / step.as_nanos().max(1);
         let begin = u32::try_from(begin).unwrap_or(u32::MAX);
-        let repeating = (0..=26).map(|number| whole(begin.saturating_add(number)));
+        let ticks = (0..=26).map(|number| whole(begin.saturating_add(number)));
         Self {
-            points: [first, last].map(|time| (time, place(time))).into(),
-            repeating: repeating
+            points: [first, last].map(|time| (time, y(time))).into(),
+            ticks: ticks
                 .filter(|time| (first..=last).contains(time))
-                .map(|time| (time, place(time)))
+                .map(|time| (time, y(time)))
                 .collect(),
             breaks: Vec::new(),
             height: height + ROW,
@@ -226,8 +226,8 @@ impl Scale {
     }
 
     /// Returns the times that are labelled.
-    pub(super) fn repeating(&self) -> impl Iterator<Item = (Instant, f64)> {
-        self.repeating.iter().copied()
+    pub(super) fn ticks(&self) -> impl Iterator<Item = (Instant, f64)> {
+        self.ticks.iter().copied()
     }
 
     /// Returns the pauses that are marked, with their lengths.

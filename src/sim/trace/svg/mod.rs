@@ -220,7 +220,7 @@ impl Page<'_> {
 
     fn times(&self, writer: &mut SvgWriter) {
         let mut free = 0.0;
-        for (time, y) in self.scale.repeating() {
+        for (time, y) in self.scale.ticks() {
             let y = TOP + y;
             if y < free {
                 continue;
@@ -244,8 +244,8 @@ impl Page<'_> {
     fn arrow(&self, writer: &mut SvgWriter, labels: &mut LabelPlaces, arrow: &Arrow<'_>) {
         let packet = arrow.packet;
         let start = (self.x(packet.from), TOP + arrow.starts.get());
-        let aim = packet.to.map_or(start.0 + self.gap / 2.0, |to| self.x(to));
-        let end = (aim, TOP + arrow.ends.get());
+        let to_x = packet.to.map_or(start.0 + self.gap / 2.0, |to| self.x(to));
+        let end = (to_x, TOP + arrow.ends.get());
         let class = arrow.style.class();
         writer.open(&shapes::tooltip(self.trace, packet));
         if start.0.total_cmp(&end.0).is_eq() {
