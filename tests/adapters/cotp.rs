@@ -15,8 +15,8 @@ use farlink::adapters::cotp::{
     Request,
 };
 use farlink::cotp::{
-    AfterHandshake, Command, Config, Disconnect, DisconnectReason, Event, EndReason, Policy, Selector,
-    TpduSize,
+    AfterHandshake, Command, Config, Disconnect, DisconnectReason, EndReason, Event, Policy,
+    Selector, TpduSize,
 };
 use farlink::{AsMachine, BoxedMachine, Instant, Link, Machine, Output, Transmit};
 use socket2::{Domain, Socket, Type};
