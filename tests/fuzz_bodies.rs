@@ -15,6 +15,7 @@ mod captures;
 mod ethernet;
 #[path = "support/bodies/ltp.rs"]
 mod ltp_bodies;
+#[path = "support/ltp_captures.rs"]
 mod ltp_captures;
 #[path = "support/bodies/sim.rs"]
 mod sim_bodies;

@@ -82,7 +82,7 @@ pub fn stream<M: SendMachine + Machine<Addr = ()>>(
     machine: M,
     stream: impl ByteStream,
     options: DriverOptions<M>,
-) -> Handle<M> {
+) -> (Commands<M>, Events<M>) {
     let carrier = OneStream::new(stream, options.linger);
     start(runtime, machine, Box::new(carrier), options)
 }
@@ -97,7 +97,7 @@ pub fn sockets<M: SendMachine + Machine<Addr = Path>>(
     machine: M,
     sockets: Sockets,
     options: DriverOptions<M>,
-) -> io::Result<Handle<M>> {
+) -> io::Result<(Commands<M>, Events<M>)> {
     let table = sockets.into_table(runtime, options.linger)?;
     Ok(start(runtime, machine, Box::new(table), options))
 }
@@ -112,7 +112,7 @@ pub fn interfaces<M: SendMachine + Machine<Addr = Hop>>(
     machine: M,
     interfaces: Interfaces,
     options: DriverOptions<M>,
-) -> io::Result<Handle<M>> {
+) -> io::Result<(Commands<M>, Events<M>)> {
     let table = interfaces.into_table(runtime, options.linger)?;
     Ok(start(runtime, machine, Box::new(table), options))
 }
@@ -122,7 +122,7 @@ fn start<M: SendMachine>(
     machine: M,
     carrier: Box<dyn Carrier<M>>,
     options: DriverOptions<M>,
-) -> Handle<M> {
+) -> (Commands<M>, Events<M>) {
     let setup = Setup {
         clock: options.clock,
         limits: options.limits,
@@ -140,12 +140,10 @@ fn start<M: SendMachine>(
         outcome: None,
     };
     let shared = Shared::start(runtime, setup, port, machine, carrier);
-    Handle {
-        commands: Commands {
-            shared: Arc::clone(&shared),
-        },
-        events: Events { shared },
-    }
+    let commands = Commands {
+        shared: Arc::clone(&shared),
+    };
+    (commands, Events { shared })
 }
 
 /// What the application is told.
@@ -158,16 +156,10 @@ pub enum Notice<E> {
     Detached(DetachedStream),
 }
 
-/// Commands to a machine, and its events.
+/// Gives commands to a machine. Clones give them to the same.
 ///
 /// Whoever gives commands must also take events, or drop the [`Events`]: while too many wait, commands wait
 /// too.
-pub struct Handle<M: SendMachine> {
-    commands: Commands<M>,
-    events: Events<M>,
-}
-
-/// Gives commands to a machine. Clones give them to the same.
 pub struct Commands<M: SendMachine> {
     shared: Arc<Shared<RawPort<M>>>,
 }
@@ -175,39 +167,6 @@ pub struct Commands<M: SendMachine> {
 /// Takes the events of a machine. Once it is dropped, events are discarded.
 pub struct Events<M: SendMachine> {
     shared: Arc<Shared<RawPort<M>>>,
-}
-
-impl<M: SendMachine> Handle<M> {
-    /// Returns both ends, for tasks or threads of their own.
-    #[must_use]
-    pub fn split(self) -> (Commands<M>, Events<M>) {
-        (self.commands, self.events)
-    }
-
-    /// Returns the end that gives commands.
-    #[must_use]
-    pub const fn commands(&self) -> &Commands<M> {
-        &self.commands
-    }
-}
-
-faces! {
-    impl [<M: SendMachine>] Handle<M>, crate::adapters::blocking::raw::Handle<M> {
-        /// Gives the machine a command; see [`Commands::command`].
-        ///
-        /// # Errors
-        ///
-        /// The machine's refusal, or [`CommandError::Gone`].
-        pub async fn command(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
-            self.commands.command(command).await
-        }
-
-        /// Waits for what the machine has to tell. `None` says that nothing will come: the machine is done,
-        /// and what it sent is with the system.
-        pub async fn next(&mut self) -> Option<Notice<M::Event>> {
-            self.events.next().await
-        }
-    }
 }
 
 faces! {
@@ -419,12 +378,6 @@ impl<M: SendMachine> Drop for Events<M> {
         });
         // Outside the lock: an event may hold a handle.
         drop(discarded);
-    }
-}
-
-impl<M: SendMachine> fmt::Debug for Handle<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Handle(..)")
     }
 }
 

@@ -13,7 +13,7 @@ use crate::Framing as _;
 /// TPDUs and messages that one label lists. Further ones are counted.
 const MAX_ITEMS: usize = 4;
 
-/// TpduLabels the chunks of one direction of a stream by their TPDUs.
+/// Labels the chunks of one direction of a stream by their TPDUs.
 ///
 /// A label lists the TPDUs that end in a chunk; `..` stands for one that only begins in it. The sizes of DTs are
 /// octets of user data, joined up to the `end` of their message.

@@ -1,4 +1,4 @@
-//! What ladders call segments, in few words, and which of them were sent before.
+//! Labels of segments in ladder diagrams, and which segments were sent before.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -10,13 +10,13 @@ use super::api::{Event, Side};
 use super::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId};
 use crate::kit::RangeSet;
 
-/// Claims of a report that are named before they are only counted.
+/// Claims of a report that are shown before they are only counted.
 const CLAIMS: usize = 2;
 
-/// Names the segments of all engines in a picture, for the ladders of a simulation or a capture.
+/// Labels the segments of all engines in a ladder diagram of a simulation or a capture.
 ///
-/// Sessions are numbered in the order in which they are met; the first segment of each tells its whole name.
-/// Red octets, green ones and signals that were met before are sent again, whatever the segment looks like.
+/// Sessions are numbered in the order of their first segment, whose label has the session ID. A segment counts as
+/// repeated if its octets, or the signal that it is, were seen before.
 ///
 /// ```
 /// use farlink::ltp::SegmentLabels;
@@ -35,32 +35,32 @@ pub struct SegmentLabels {
     sessions: BTreeMap<SessionId, Known>,
 }
 
-/// What a ladder calls one segment.
+/// The label of one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentLabel {
-    /// Its name.
+    /// The text of the label.
     pub text: String,
     /// Whether its octets, or the signal that it is, were sent before.
     pub is_repeated: bool,
 }
 
-/// What was met of one session.
+/// What was seen of one session.
 #[derive(Debug, Clone)]
 struct Known {
-    /// Counted from 1.
+    /// The number of the session in the diagram, from 1.
     number: usize,
     octets: RangeSet,
-    /// By type and serial number.
+    /// Signals by type and serial number.
     signals: BTreeSet<(u8, u64)>,
 }
 
 impl SegmentLabels {
-    /// Names the next datagram.
+    /// Labels the next datagram.
     pub fn name(&mut self, datagram: &[u8]) -> SegmentLabel {
         if datagram == [0; 4] {
             return SegmentLabel::of("keep-alive");
         }
-        // Old memory may lie behind the reports of ION.
+        // ION leaves octets behind the parts of split reports.
         let Ok((segment, _)) = Segment::decode_first(datagram) else {
             return SegmentLabel::of("malformed segment");
         };
@@ -133,7 +133,7 @@ impl Known {
         }
     }
 
-    /// Tells whether any of it was met before, and keeps it in mind.
+    /// Returns whether any of the segment was seen before, and notes it.
     fn meets(&mut self, body: &Body<'_>) -> bool {
         let serial = match body {
             Body::Data(data) if data.octets.is_empty() => data.offset,
@@ -151,7 +151,7 @@ impl Known {
     }
 }
 
-/// The kind of segment is the first word, so that drawings can fold runs of one kind.
+/// The first word is the kind of segment, so that diagrams can fold runs of one kind.
 fn words(body: &Body<'_>) -> String {
     match body {
         Body::Data(data) => data_words(data),

@@ -146,4 +146,4 @@ pub(crate) use trace_writer::{PacketInfo, SegmentFlags, SegmentNumbers, TraceWri
 /// The version of this crate, as recordings contain it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The format of recordings that this version writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;

@@ -1,4 +1,4 @@
-//! Where machines of every kind of address live in one world.
+//! Addresses of all kinds, without their types.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -8,16 +8,16 @@ use core::net::IpAddr;
 use super::NatId;
 use crate::{Addr, Hop, Path};
 
-/// An address of any machine, as the trace shows it.
+/// An address of any machine. Traces contain it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnyAddr {
-    /// The one stream of a machine whose address is `()`.
+    /// The address `()` of a machine with one stream.
     Stream,
-    /// A peer that goes by number.
+    /// The number of a peer.
     Number(u64),
     /// A neighbour on a numbered interface.
     Hop(Hop),
-    /// A way between two sockets.
+    /// A path between two sockets.
     Path(Path),
 }
 
@@ -43,32 +43,32 @@ impl fmt::Display for AnyAddr {
     }
 }
 
-/// An address whose machines can live in a [`World`](super::World).
+/// An address type whose machines can be hosts of a [`World`](super::World).
 ///
-/// A crate with an address type of its own implements it with [`AnyAddr::Number`] and [`HostAddr::Number`], and its
-/// machines then reach each other by that number.
+/// Other crates implement it for their own address types with [`AnyAddr::Number`] and [`HostAddr::Number`].
+/// Their machines then reach each other by number.
 pub trait SimAddr: Addr {
-    /// What the world must know to give a machine its place.
+    /// The address that a host is added with.
     type HostAddr;
 
-    /// Tells which kind of place `host_addr` is.
-    fn host_addr(host_addr: Self::HostAddr) -> HostAddr;
+    /// Returns the address of a host without its type.
+    fn host_addr(addr: Self::HostAddr) -> HostAddr;
 
     /// Returns the address without its type.
     fn to_any(self) -> AnyAddr;
 
-    /// Returns the address that `to_any` names, unless it is of another kind.
-    fn from_any(to_any: AnyAddr) -> Option<Self>;
+    /// Returns the address with its type, or `None` if it is of another kind.
+    fn from_any(addr: AnyAddr) -> Option<Self>;
 }
 
-/// What a host is given when it moves into a world.
+/// The address with which a host is added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostAddr {
-    /// Nothing: a stream end, joined to its peer by [`connect`](super::World::connect).
+    /// None: the host has one stream, by [`connect`](super::World::connect).
     Stream,
-    /// The number by which peers send to it.
+    /// Its number, to which peers send.
     Number(u64),
-    /// The link address that it has on all its interfaces.
+    /// Its link address, on all its interfaces.
     Link(u16),
     /// Its IP addresses.
     Ip(Ip),
@@ -85,24 +85,24 @@ impl SimAddr for () {
         AnyAddr::Stream
     }
 
-    fn from_any(to_any: AnyAddr) -> Option<Self> {
-        matches!(to_any, AnyAddr::Stream).then_some(())
+    fn from_any(addr: AnyAddr) -> Option<Self> {
+        matches!(addr, AnyAddr::Stream).then_some(())
     }
 }
 
 impl SimAddr for Path {
     type HostAddr = Ip;
 
-    fn host_addr(host_addr: Ip) -> HostAddr {
-        HostAddr::Ip(host_addr)
+    fn host_addr(addr: Ip) -> HostAddr {
+        HostAddr::Ip(addr)
     }
 
     fn to_any(self) -> AnyAddr {
         AnyAddr::Path(self)
     }
 
-    fn from_any(to_any: AnyAddr) -> Option<Self> {
-        match to_any {
+    fn from_any(addr: AnyAddr) -> Option<Self> {
+        match addr {
             AnyAddr::Path(path) => Some(path),
             _ => None,
         }
@@ -112,16 +112,16 @@ impl SimAddr for Path {
 impl SimAddr for Hop {
     type HostAddr = u16;
 
-    fn host_addr(host_addr: u16) -> HostAddr {
-        HostAddr::Link(host_addr)
+    fn host_addr(addr: u16) -> HostAddr {
+        HostAddr::Link(addr)
     }
 
     fn to_any(self) -> AnyAddr {
         AnyAddr::Hop(self)
     }
 
-    fn from_any(to_any: AnyAddr) -> Option<Self> {
-        match to_any {
+    fn from_any(addr: AnyAddr) -> Option<Self> {
+        match addr {
             AnyAddr::Hop(hop) => Some(hop),
             _ => None,
         }
@@ -133,16 +133,16 @@ macro_rules! placed_by_number {
         impl SimAddr for $number {
             type HostAddr = Self;
 
-            fn host_addr(host_addr: Self) -> HostAddr {
-                HostAddr::Number(u64::from(host_addr))
+            fn host_addr(addr: Self) -> HostAddr {
+                HostAddr::Number(u64::from(addr))
             }
 
             fn to_any(self) -> AnyAddr {
                 AnyAddr::Number(u64::from(self))
             }
 
-            fn from_any(to_any: AnyAddr) -> Option<Self> {
-                match to_any {
+            fn from_any(addr: AnyAddr) -> Option<Self> {
+                match addr {
                     AnyAddr::Number(number) => Self::try_from(number).ok(),
                     _ => None,
                 }
@@ -153,7 +153,7 @@ macro_rules! placed_by_number {
 
 placed_by_number!(u8, u16, u32, u64);
 
-/// The IP addresses of a host or of a NAT, each in the public network or behind a NAT.
+/// The IP addresses of a host or a NAT, each in the public network or behind a NAT.
 ///
 /// ```
 /// use farlink::sim::{Ip, Nat, World};
@@ -169,7 +169,7 @@ pub struct Ip {
 }
 
 impl Ip {
-    /// Takes one address in the public network.
+    /// Creates an address in the public network.
     #[must_use]
     pub fn at(address: impl Into<IpAddr>) -> Self {
         Self {
@@ -177,14 +177,14 @@ impl Ip {
         }
     }
 
-    /// Adds a further address in the public network.
+    /// Adds an address in the public network.
     #[must_use]
     pub fn and(mut self, address: impl Into<IpAddr>) -> Self {
         self.addresses.push((address.into(), None));
         self
     }
 
-    /// Moves those addresses that are public so far behind `nat`.
+    /// Moves all addresses that are in the public network behind `nat`.
     #[must_use]
     pub fn behind(mut self, nat: NatId) -> Self {
         for (_, behind) in &mut self.addresses {

@@ -1,4 +1,4 @@
-//! Contact plans: when a line is up.
+//! Contact plans, which tell when a line is up.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::When;
 use crate::Instant;
 
-/// The windows in which a line is up. The default is always.
+/// The times in which a line is up. By default, it always is.
 ///
 /// The machine that sends in this direction gets [`Link::Up`](crate::Link::Up) or
 /// [`Link::Down`](crate::Link::Down) for the address of its peer when the line is added, and again at the
@@ -32,7 +32,7 @@ pub struct Contacts(ContactPlan);
 enum ContactPlan {
     #[default]
     Always,
-    /// In order, apart from each other, none empty.
+    /// Sorted, with a gap between any two, and none empty.
     Windows(Vec<(Instant, Instant)>),
     Periodic {
         first: Instant,
@@ -42,11 +42,11 @@ enum ContactPlan {
 }
 
 impl Contacts {
-    /// The line is always up, and nobody hears of it.
+    /// The line is always up. Machines get no cues of it.
     pub const ALWAYS: Self = Self(ContactPlan::Always);
 
-    /// Takes windows from a first moment up to, not including, a second one. Windows that touch or overlap
-    /// are one; empty ones are none.
+    /// Creates a plan of contacts, each with its beginning and its end, which is not in it. Contacts that touch
+    /// or overlap are merged. Empty ones are ignored.
     pub fn windows<T: When>(windows: impl IntoIterator<Item = (T, T)>) -> Self {
         let mut sorted: Vec<(Instant, Instant)> = windows
             .into_iter()
@@ -64,8 +64,8 @@ impl Contacts {
         Self(ContactPlan::Windows(merged))
     }
 
-    /// A window of length `open` begins at `first` and again each `period`, for ever. A window not shorter
-    /// than the period never closes.
+    /// Creates a plan of contacts of length `open`, which begin at `first` and then each `period`. A contact
+    /// that is not shorter than the period never ends.
     pub fn periodic(first: impl When, open: Duration, period: Duration) -> Self {
         let first = first.instant();
         if open.is_zero() {
@@ -81,13 +81,13 @@ impl Contacts {
         })
     }
 
-    /// Tells whether the line is up without a plan.
+    /// Tells whether the line is always up.
     #[must_use]
     pub fn is_always(&self) -> bool {
         self.0 == ContactPlan::Always
     }
 
-    /// Returns the beginning and the end of the window in which `now` lies.
+    /// Returns the beginning and the end of the contact at `now`.
     #[must_use]
     pub fn window_at(&self, now: Instant) -> Option<(Instant, Instant)> {
         match &self.0 {
@@ -108,7 +108,7 @@ impl Contacts {
         }
     }
 
-    /// Returns when the line next comes up or goes down after `now`.
+    /// Returns when the next contact begins or ends after `now`.
     #[must_use]
     pub fn next_change(&self, now: Instant) -> Option<Instant> {
         if let Some((_, closes)) = self.window_at(now) {
@@ -127,7 +127,7 @@ impl Contacts {
     }
 }
 
-/// The last of `first`, `first + period`, .. that is not after `now`.
+/// Returns the last of `first`, `first + period`, .. that is not after `now`.
 fn last_start(first: Instant, period: Duration, now: Instant) -> Option<Instant> {
     if now < first {
         return None;

@@ -1,4 +1,4 @@
-//! What a script does with streams: those that were handed over to it, and those of machines.
+//! What a script does with streams: detached ones, and those of machines.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use super::{AnyAddr, Host, HostId, SimAddr, World, misuse};
 use crate::{Machine, Tag};
 
 impl World {
-    /// Writes to a stream that the machine of `host` handed over under `tag`.
+    /// Writes to a stream that the machine of `host` has detached under `tag`.
     pub fn write(&mut self, host: impl Into<HostId>, tag: Tag, octets: &[u8]) {
         let id = host.into();
         let (index, addr) = self.find_detached(id, tag);
@@ -16,7 +16,8 @@ impl World {
         }
     }
 
-    /// Closes a stream that the machine of `host` handed over under `tag`; what was written is sent first.
+    /// Closes a stream that the machine of `host` has detached under `tag`. Octets written before are sent
+    /// first.
     pub fn close(&mut self, host: impl Into<HostId>, tag: Tag) {
         let id = host.into();
         let (index, addr) = self.find_detached(id, tag);
@@ -27,7 +28,7 @@ impl World {
     }
 
     fn find_detached(&self, id: HostId, tag: Tag) -> (usize, AnyAddr) {
-        // A tag may have been used again; the last stream is meant.
+        // If a tag was used again, the last stream is meant.
         let detached = self.detached(id).iter().enumerate().rev();
         let mut matching = detached.filter(|(_, detached)| detached.tag == tag);
         match matching.next() {
@@ -36,9 +37,9 @@ impl World {
         }
     }
 
-    /// Cuts a stream off as the network might: its machine hears [`Link::Down`](crate::Link::Down) with
-    /// [`Cause::Reset`](crate::Cause::Reset) at once, the peer when the reset reaches it. What is in flight
-    /// is lost.
+    /// Resets a stream, as the network may do. Its machine gets [`Link::Down`](crate::Link::Down) with
+    /// [`Cause::Reset`](crate::Cause::Reset) at once, and the peer when the reset arrives. Octets in flight
+    /// are lost.
     pub fn reset<M>(&mut self, host: Host<M>, at: M::Addr)
     where
         M: Machine<Addr: SimAddr>,
@@ -50,8 +51,8 @@ impl World {
         }
     }
 
-    /// Ends one direction of a stream behind the back of the machine that writes: the peer hears
-    /// [`Link::Ended`](crate::Link::Ended) after what is in flight, and what the machine writes is lost.
+    /// Ends one direction of a stream without its machine. The peer gets [`Link::Ended`](crate::Link::Ended)
+    /// after what is in flight. What the machine writes later is lost.
     pub fn half_close<M>(&mut self, host: Host<M>, at: M::Addr)
     where
         M: Machine<Addr: SimAddr>,

@@ -1,5 +1,4 @@
-//! One direction of a line at work: first the medium, which takes datagrams one after the other, then the
-//! flight, in which faults happen.
+//! One direction of a line at work: the medium sends datagrams one after the other, then faults apply.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -13,7 +12,7 @@ use super::rng::{LineRng, wire_time};
 use super::{DropReason, Line, PacketKind, PacketView, Queue};
 use crate::{Instant, Seed};
 
-/// What sends bits on a line, one datagram at a time.
+/// Sends bits, one datagram at a time.
 #[derive(Debug, Default)]
 pub(super) struct Medium {
     busy_until: Instant,
@@ -22,14 +21,13 @@ pub(super) struct Medium {
 /// What the medium does with a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Departure {
-    /// Its last bit is sent then. The time of `filled` is when a queue that this datagram filled is half
-    /// empty again.
+    /// Its last bit is sent at this time. If the datagram filled the queue, half of that is sent at `filled`.
     Sent {
         at: Instant,
         filled: Option<Instant>,
     },
     Lost(DropReason),
-    /// There is room at that time.
+    /// There is room for it at this time.
     Held(Instant),
 }
 
@@ -58,7 +56,8 @@ impl Medium {
         }
     }
 
-    /// A queue is measured in the time that the line needs for it, which saves keeping its entries.
+    /// Returns why a datagram is not sent. The queue is measured as the time that the line needs for it, so
+    /// that no entries are kept.
     fn refuse(&self, line: &Line, now: Instant, ends: Instant) -> Option<Departure> {
         let rate = line.rate?;
         if self.busy_until <= now {
@@ -73,7 +72,7 @@ impl Medium {
             return None;
         }
         Some(match line.queue {
-            // The line is idle at the latest when all that waits is sent, and an idle line takes anything.
+            // The line is idle once all that waits is sent, and then takes anything.
             Queue::Hold(_) => Departure::Held((now + excess).min(self.busy_until)),
             _ => Departure::Lost(DropReason::QueueFull),
         })
@@ -88,7 +87,7 @@ impl Medium {
         (buffered >= full).then(|| now + buffered.saturating_sub(full / 2))
     }
 
-    /// Drops when the queue is over its limit, whatever the line says: nobody is there to be held.
+    /// Sends a datagram of a NAT. It cannot be held, so the excess over any limit is dropped.
     pub(super) fn depart_in_network(&mut self, line: &Line, now: Instant, len: usize) -> Departure {
         let over = match (line.queue, line.rate) {
             (Queue::Hold(limit) | Queue::Signal(limit), Some(rate)) if self.busy_until > now => {
@@ -107,17 +106,17 @@ impl Medium {
     }
 }
 
-/// The faults of one direction, with a chance of their own.
+/// The delay and the faults of one direction, with a random number generator of their own.
 #[derive(Debug)]
 pub(super) struct Propagation {
     rng: LineRng,
     latest: Instant,
     is_bad: bool,
-    /// How many of each kind of chosen datagrams there were; most lines choose none.
+    /// How many packets each rule has counted. Most lines have no rules.
     counted: Option<Box<[u64]>>,
 }
 
-/// What comes of a datagram in flight.
+/// What comes of a datagram.
 #[derive(Debug)]
 pub(super) struct Propagated {
     pub(super) delivery: Result<Landed, DropReason>,
@@ -141,13 +140,13 @@ impl Propagation {
         }
     }
 
-    /// Goes on with another line: its chosen datagrams are counted from 1.
-    pub(super) fn turn_to(&mut self, line: &Line) {
+    /// Continues with another line, whose rules count from 1.
+    pub(super) fn replace_line(&mut self, line: &Line) {
         self.counted = counters(line);
         self.is_bad = false;
     }
 
-    /// Sends a datagram whose last bit leaves at `sent`.
+    /// Propagates a datagram whose last bit is sent at `sent`.
     pub(super) fn propagate(
         &mut self,
         line: &Line,
@@ -158,13 +157,13 @@ impl Propagation {
         let mut late = None;
         let mut twice = false;
         let mut flip = None;
-        let sight = PacketView {
+        let packet = PacketView {
             sent,
             kind,
             octets: &octets,
         };
         let faults = match self.counted.as_deref_mut() {
-            Some(counted) => rules(line, counted, &sight),
+            Some(counted) => faults_of(line, counted, &packet),
             None => Vec::new(),
         };
         for fault in faults {
@@ -175,8 +174,8 @@ impl Propagation {
                 LineFault::BitFlipped(bit) => flip = Some(bit),
             }
         }
-        if let Some(why) = self.loss(line) {
-            return Propagated::lost(why);
+        if let Some(reason) = self.loss(line) {
+            return Propagated::lost(reason);
         }
         if flip.is_none() && self.rng.happens(line.corruption) {
             let bits = u64::try_from(octets.len())
@@ -241,9 +240,9 @@ impl Propagation {
 }
 
 impl Propagated {
-    const fn lost(why: DropReason) -> Self {
+    const fn lost(reason: DropReason) -> Self {
         Self {
-            delivery: Err(why),
+            delivery: Err(reason),
             copy: None,
         }
     }
@@ -254,14 +253,14 @@ fn counters(line: &Line) -> Option<Box<[u64]>> {
     (kinds > 0).then(|| vec![0; kinds].into_boxed_slice())
 }
 
-/// Counts a datagram, and tells what is to be done with it.
-fn rules(line: &Line, counted: &mut [u64], sight: &PacketView<'_>) -> Vec<LineFault> {
+/// Counts a packet for all rules, and returns the faults that apply to it.
+fn faults_of(line: &Line, counted: &mut [u64], packet: &PacketView<'_>) -> Vec<LineFault> {
     let mut faults = Vec::new();
-    for (rules, counted) in line.rules.iter().zip(counted) {
-        if rules.counts(sight) {
+    for (rule, counted) in line.rules.iter().zip(counted) {
+        if rule.counts(packet) {
             *counted += 1;
-            if rules.takes(*counted) {
-                faults.push(rules.delivery);
+            if rule.applies_to(*counted) {
+                faults.push(rule.fault);
             }
         }
     }
@@ -270,8 +269,8 @@ fn rules(line: &Line, counted: &mut [u64], sight: &PacketView<'_>) -> Vec<LineFa
 
 fn flipped(octets: &Bytes, bit: usize) -> Bytes {
     let mut changed = octets.to_vec();
-    let place = (bit / 8).checked_rem(changed.len());
-    if let Some(octet) = place.and_then(|place| changed.get_mut(place)) {
+    let index = (bit / 8).checked_rem(changed.len());
+    if let Some(octet) = index.and_then(|index| changed.get_mut(index)) {
         *octet ^= 0x80 >> (bit % 8);
     }
     Bytes::from(changed)

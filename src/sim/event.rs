@@ -1,4 +1,4 @@
-//! What happens, and when: the entries of the agenda and what they stand for.
+//! Events: what the queue holds, and what is done at their time.
 
 use alloc::boxed::Box;
 
@@ -12,11 +12,12 @@ use super::traffic::{DatagramArrival, IpArrival};
 use super::{AnyAddr, HostId, World};
 use crate::{Instant, Tag};
 
-/// What the agenda holds: eight octets, for a large agenda is much of what a large world touches.
+/// An entry of the queue. It has 8 bytes, because a large queue is most of the memory that a large world
+/// touches.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event {
     Wake(HostId),
-    /// The host tries its held datagrams again.
+    /// The host sends its held datagrams.
     RetryHeld(HostId),
     Arrival(EventRef),
     IpArrival(EventRef),
@@ -25,113 +26,111 @@ pub(super) enum Event {
     Rare(EventRef),
 }
 
-/// Where the rest of an entry lies.
+/// The key of an event's content in the [`EventStore`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EventRef(u32);
 
-/// What lies outside of the agenda, each kind in a row of its own. A place that is left is the next to be
-/// taken, while it is still in the cache.
+/// The contents of events, by kind. The key that was freed last is used next, while its memory is in the
+/// cache.
 #[derive(Default)]
 pub(super) struct EventStore {
-    pub(super) arrivals: Slab<DatagramArrival>,
-    pub(super) ip_arrivals: Slab<IpArrival>,
-    pub(super) lanes: Slab<(PipeId, PipeEvent)>,
-    pub(super) tcp: Slab<TcpTimer>,
+    arrivals: Slab<DatagramArrival>,
+    ip_arrivals: Slab<IpArrival>,
+    pipes: Slab<(PipeId, PipeEvent)>,
+    tcp: Slab<TcpTimer>,
     rare: Slab<RareEvent>,
 }
 
-/// What happens seldom.
 pub(super) enum RareEvent {
-    /// An address that was full has room, unless it was filled again.
+    /// A carrier that was full has room, unless it was filled again.
     Free(HostId, AnyAddr),
     /// The answer to [`Ask::Open`](crate::Ask::Open), unless it was cancelled.
     Answer(HostId, Tag),
-    /// A contact plan of the way changes; the number is the way's version.
+    /// A contact begins or ends. The number is the version of the line.
     Contact(DirectionId, u32),
     Refuse(Box<DeniedSyn>),
     Call(Box<dyn FnOnce(&mut World)>),
     Repeat(Box<Repeating>),
 }
 
-// Bound: a world with four billion things ahead has no memory left for them.
+// Bound: a world with four billion events has no memory left for them.
 impl EventRef {
     fn new(key: usize) -> Self {
         Self(u32::try_from(key).unwrap_or(u32::MAX))
     }
 
-    pub(super) fn key(self) -> usize {
+    fn key(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
 impl World {
-    pub(super) fn schedule_rare(&mut self, at: Instant, rare: RareEvent) {
-        let schedule_rare = EventRef::new(self.event_store.rare.insert(rare));
-        self.event_queue.enter(at, Event::Rare(schedule_rare));
+    pub(super) fn schedule_rare(&mut self, at: Instant, event: RareEvent) {
+        let event = EventRef::new(self.event_store.rare.insert(event));
+        self.event_queue.push(at, Event::Rare(event));
     }
 
     pub(super) fn schedule_arrival(&mut self, at: Instant, arrival: DatagramArrival) {
-        let schedule_rare = EventRef::new(self.event_store.arrivals.insert(arrival));
-        self.event_queue.enter(at, Event::Arrival(schedule_rare));
+        let event = EventRef::new(self.event_store.arrivals.insert(arrival));
+        self.event_queue.push(at, Event::Arrival(event));
     }
 
     pub(super) fn schedule_ip_arrival(&mut self, at: Instant, arrival: IpArrival) {
-        let schedule_rare = EventRef::new(self.event_store.ip_arrivals.insert(arrival));
-        self.event_queue.enter(at, Event::IpArrival(schedule_rare));
+        let event = EventRef::new(self.event_store.ip_arrivals.insert(arrival));
+        self.event_queue.push(at, Event::IpArrival(event));
     }
 
     pub(super) fn schedule_pipe(&mut self, at: Instant, pipe: PipeId, event: PipeEvent) {
-        let schedule_rare = EventRef::new(self.event_store.lanes.insert((pipe, event)));
-        self.event_queue.enter(at, Event::Pipe(schedule_rare));
+        let event = EventRef::new(self.event_store.pipes.insert((pipe, event)));
+        self.event_queue.push(at, Event::Pipe(event));
     }
 
-    pub(super) fn schedule_tcp_timer(&mut self, at: Instant, wake: TcpTimer) {
-        let schedule_rare = EventRef::new(self.event_store.tcp.insert(wake));
-        self.event_queue.enter(at, Event::Tcp(schedule_rare));
+    pub(super) fn schedule_tcp_timer(&mut self, at: Instant, timer: TcpTimer) {
+        let event = EventRef::new(self.event_store.tcp.insert(timer));
+        self.event_queue.push(at, Event::Tcp(event));
     }
 
     pub(super) fn handle(&mut self, event: Event) {
+        let store = &mut self.event_store;
         match event {
             Event::Wake(id) => self.wake(id),
             Event::RetryHeld(id) => self.retry_held(id),
-            Event::Arrival(schedule_rare) => {
-                if let Some(arrival) = self.event_store.arrivals.try_remove(schedule_rare.key()) {
+            Event::Arrival(event) => {
+                if let Some(arrival) = store.arrivals.try_remove(event.key()) {
                     self.arrival(&arrival);
                 }
             }
-            Event::IpArrival(schedule_rare) => {
-                if let Some(arrival) = self.event_store.ip_arrivals.try_remove(schedule_rare.key())
-                {
+            Event::IpArrival(event) => {
+                if let Some(arrival) = store.ip_arrivals.try_remove(event.key()) {
                     self.ip_arrival(arrival);
                 }
             }
-            Event::Pipe(schedule_rare) => {
-                if let Some((pipe, event)) = self.event_store.lanes.try_remove(schedule_rare.key())
-                {
+            Event::Pipe(event) => {
+                if let Some((pipe, event)) = store.pipes.try_remove(event.key()) {
                     self.pipe_event(pipe, event);
                 }
             }
-            Event::Tcp(schedule_rare) => {
-                if let Some(wake) = self.event_store.tcp.try_remove(schedule_rare.key()) {
-                    self.tcp_timer(&wake);
+            Event::Tcp(event) => {
+                if let Some(timer) = store.tcp.try_remove(event.key()) {
+                    self.tcp_timer(&timer);
                 }
             }
-            Event::Rare(schedule_rare) => {
-                if let Some(rare) = self.event_store.rare.try_remove(schedule_rare.key()) {
-                    self.handle_rare(rare);
+            Event::Rare(event) => {
+                if let Some(event) = store.rare.try_remove(event.key()) {
+                    self.handle_rare(event);
                 }
             }
         }
     }
 
-    fn handle_rare(&mut self, rare: RareEvent) {
-        match rare {
+    fn handle_rare(&mut self, event: RareEvent) {
+        match event {
             RareEvent::Free(id, addr) => self.free(id, addr),
             RareEvent::Answer(id, tag) => self.answer_open(id, tag),
             RareEvent::Contact(direction, version) => self.contact_changes(direction, version),
             RareEvent::Refuse(denied) => self.refuse_denied(&denied),
             RareEvent::Call(call) => call(self),
-            RareEvent::Repeat(repeat) => self.repeat(repeat),
+            RareEvent::Repeat(repeating) => self.repeat(repeating),
         }
     }
 }

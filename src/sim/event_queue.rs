@@ -1,9 +1,9 @@
-//! What is to happen, in order of time.
+//! The queue of events, ordered by time.
 //!
-//! A heap would look at a dozen entries, each in another place of the memory, for every one that leaves.
-//! Here the few entries that are due next stand in order, and the others lie in bins by how far their time
-//! is from that of the first: by the highest bit in which the two differ, as in a radix heap. A bin is only
-//! ever filled at its end and emptied as a whole.
+//! A radix heap with a sorted front. Up to 64 events that are due next are sorted. All others are in 64
+//! buckets, by the highest bit in which their time differs from `base`. An event is appended to its bucket
+//! once, and buckets are emptied as a whole, so the cost of an event does not grow with the queue. A binary
+//! heap would touch a dozen entries all over the memory for each event.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -11,63 +11,63 @@ use core::mem;
 
 use crate::Instant;
 
-/// Entries with more before them than this are not kept in order.
-const MOST_NEAR: usize = 64;
+/// More events than this are never sorted at a time.
+const MAX_FRONT: usize = 64;
 
-/// With fewer entries in order than this, more are brought near.
-const LEAST_NEAR: usize = 8;
+/// With fewer sorted events, the next buckets are sorted too.
+const MIN_FRONT: usize = 8;
 
-/// A queue by time; what is due at one time leaves in the order in which it was entered.
+/// A queue by time. Events of one time leave in the order in which they were added.
 #[derive(Debug)]
 pub(super) struct EventQueue<T> {
-    /// Everything up to `limit`, in order.
-    near: VecDeque<Entry<T>>,
+    /// All events up to and including `limit`, sorted.
+    front: VecDeque<Entry<T>>,
     limit: u64,
-    /// Not after anything in the bins, and what these are counted from.
+    /// The reference time of the buckets, not after any event in them.
     base: u64,
-    /// Everything after `limit`. In bin n the highest bit that differs from `base` is number n.
-    bins: [Vec<Entry<T>>; 64],
-    /// Which bins hold something, one bit each.
+    /// All events after `limit`. Those in bucket n differ from `base` in bit n, and in no higher one.
+    buckets: [Vec<Entry<T>>; 64],
+    /// One bit for each bucket that is not empty.
     filled: u64,
-    /// What is about to change its bin; kept for its memory.
-    variable_delay: Vec<Entry<T>>,
+    /// Events on their way to another bucket; kept to reuse its memory.
+    moved: Vec<Entry<T>>,
     len: usize,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     at: u64,
-    what: T,
+    event: T,
 }
 
 impl<T> EventQueue<T> {
     pub(super) const fn new() -> Self {
         Self {
-            near: VecDeque::new(),
+            front: VecDeque::new(),
             limit: 0,
             base: 0,
-            bins: [const { Vec::new() }; 64],
+            buckets: [const { Vec::new() }; 64],
             filled: 0,
-            variable_delay: Vec::new(),
+            moved: Vec::new(),
             len: 0,
         }
     }
 
-    pub(super) fn enter(&mut self, at: Instant, what: T) {
+    pub(super) fn push(&mut self, at: Instant, event: T) {
         self.len += 1;
         let at = at.as_nanos();
-        let entry = Entry { at, what };
+        let entry = Entry { at, event };
         if at > self.limit {
-            return self.put(entry);
+            return self.push_to_bucket(entry);
         }
-        if self.near.back().is_none_or(|last| last.at <= at) {
-            self.near.push_back(entry);
+        if self.front.back().is_none_or(|last| last.at <= at) {
+            self.front.push_back(entry);
         } else {
-            let place = self.near.partition_point(|other| other.at <= at);
-            self.near.insert(place, entry);
+            let index = self.front.partition_point(|other| other.at <= at);
+            self.front.insert(index, entry);
         }
-        if self.near.len() > MOST_NEAR {
-            self.spill();
+        if self.front.len() > MAX_FRONT {
+            self.shorten_front();
         }
     }
 
@@ -76,110 +76,108 @@ impl<T> EventQueue<T> {
     }
 
     pub(super) fn next_time(&mut self) -> Option<Instant> {
-        if self.near.is_empty() {
-            self.bring_near();
+        if self.front.is_empty() {
+            self.extend_front();
         }
-        self.near.front().map(|entry| Instant::from_nanos(entry.at))
+        self.front
+            .front()
+            .map(|entry| Instant::from_nanos(entry.at))
     }
 
-    pub(super) fn take(&mut self) -> Option<(Instant, T)> {
-        if self.near.len() < LEAST_NEAR {
-            self.bring_near();
+    pub(super) fn pop(&mut self) -> Option<(Instant, T)> {
+        if self.front.len() < MIN_FRONT {
+            self.extend_front();
         }
-        let entry = self.near.pop_front()?;
+        let entry = self.front.pop_front()?;
         self.len -= 1;
-        Some((Instant::from_nanos(entry.at), entry.what))
+        Some((Instant::from_nanos(entry.at), entry.event))
     }
 
-    /// Puts what is due after `limit` into its bin.
-    fn put(&mut self, entry: Entry<T>) {
-        let bin = highest(entry.at ^ self.base);
-        if let Some(entries) = self.bins.get_mut(bin) {
-            entries.push(entry);
-            self.filled |= 1 << bin;
+    fn push_to_bucket(&mut self, entry: Entry<T>) {
+        let index = highest_bit(entry.at ^ self.base);
+        if let Some(bucket) = self.buckets.get_mut(index) {
+            bucket.push(entry);
+            self.filled |= 1 << index;
         }
     }
 
-    /// Extends what is in order, by whole bins while they are small.
+    /// Sorts the next buckets while they are small.
     ///
-    /// A large bin is parted when nothing is in order any more: then what is entered from here on is not
-    /// due before the new base, and no entry ever moves to a higher bin.
-    fn bring_near(&mut self) {
-        while self.near.len() < LEAST_NEAR && self.filled != 0 {
-            let bin = self.filled.trailing_zeros();
-            let place = usize::try_from(bin).unwrap_or(0);
-            let Some(entries) = self.bins.get_mut(place) else {
+    /// A large bucket is split once the front is empty. No event is due before its earliest one then, which
+    /// becomes the base, and so no event ever moves to a higher bucket.
+    fn extend_front(&mut self) {
+        while self.front.len() < MIN_FRONT && self.filled != 0 {
+            let bit = self.filled.trailing_zeros();
+            let index = usize::try_from(bit).unwrap_or(0);
+            let Some(bucket) = self.buckets.get_mut(index) else {
                 return;
             };
-            let is_small = entries.len() + self.near.len() <= MOST_NEAR;
-            if !is_small && !self.near.is_empty() {
+            let is_small = bucket.len() + self.front.len() <= MAX_FRONT;
+            if !is_small && !self.front.is_empty() {
                 return;
             }
-            mem::swap(entries, &mut self.variable_delay);
-            self.filled &= !(1 << bin);
-            let times = self.variable_delay.iter().map(|entry| entry.at);
+            mem::swap(bucket, &mut self.moved);
+            self.filled &= !(1 << bit);
+            let times = self.moved.iter().map(|entry| entry.at);
             self.base = times.min().unwrap_or(self.base);
             if is_small {
-                // The sort keeps equals as they are.
-                self.variable_delay.sort_by_key(|entry| entry.at);
-                self.limit = self
-                    .variable_delay
-                    .last()
-                    .map_or(self.base, |entry| entry.at);
-                self.near.extend(self.variable_delay.drain(..));
+                // A stable sort: events of one time keep their order.
+                self.moved.sort_by_key(|entry| entry.at);
+                self.limit = self.moved.last().map_or(self.base, |entry| entry.at);
+                self.front.extend(self.moved.drain(..));
             } else {
                 self.limit = self.base;
-                self.part();
+                self.distribute();
             }
         }
     }
 
-    /// Puts what is moving where it belongs.
-    fn part(&mut self) {
-        let mut variable_delay = mem::take(&mut self.variable_delay);
-        for entry in variable_delay.drain(..) {
+    /// Puts the moved events into the front or their buckets.
+    fn distribute(&mut self) {
+        let mut moved = mem::take(&mut self.moved);
+        for entry in moved.drain(..) {
             if entry.at <= self.limit {
-                self.near.push_back(entry);
+                self.front.push_back(entry);
             } else {
-                self.put(entry);
+                self.push_to_bucket(entry);
             }
         }
-        self.variable_delay = variable_delay;
+        self.moved = moved;
     }
 
-    /// Puts the later half of what is in order into bins, but nothing that is due together with the earlier.
-    fn spill(&mut self) {
-        let Some(last) = self.near.get(MOST_NEAR / 2).map(|entry| entry.at) else {
+    /// Puts the later half of the front into buckets, but splits no events of one time.
+    fn shorten_front(&mut self) {
+        let Some(last) = self.front.get(MAX_FRONT / 2).map(|entry| entry.at) else {
             return;
         };
-        let kept = self.near.partition_point(|entry| entry.at <= last);
-        if kept == self.near.len() {
+        let kept = self.front.partition_point(|entry| entry.at <= last);
+        if kept == self.front.len() {
             return;
         }
-        self.count_from(last);
+        self.change_base(last);
         self.limit = last;
-        self.variable_delay.extend(self.near.drain(kept..));
-        self.part();
+        self.moved.extend(self.front.drain(kept..));
+        self.distribute();
     }
 
-    /// Moves `base`. What lies above the highest bit that changes stays as it is.
-    fn count_from(&mut self, base: u64) {
-        let bit = highest(self.base ^ base);
+    /// Changes the base. Buckets above the highest bit that changes stay as they are.
+    fn change_base(&mut self, base: u64) {
+        let highest = highest_bit(self.base ^ base);
         self.base = base;
-        for bin in 0..=bit {
-            if self.filled & (1 << bin) != 0
-                && let Some(entries) = self.bins.get_mut(bin)
+        for index in 0..=highest {
+            if self.filled & (1 << index) != 0
+                && let Some(bucket) = self.buckets.get_mut(index)
             {
-                self.variable_delay.append(entries);
-                self.filled &= !(1 << bin);
+                self.moved.append(bucket);
+                self.filled &= !(1 << index);
             }
         }
-        self.part();
+        self.distribute();
     }
 }
 
-/// The number of the highest bit that is set, from 0; also 0 for nothing.
-fn highest(bits: u64) -> usize {
+/// Returns the index of the highest bit that is set, or 0 if none is.
+fn highest_bit(bits: u64) -> usize {
     usize::try_from(bits.checked_ilog2().unwrap_or(0)).unwrap_or(0)
 }
 
@@ -188,38 +186,38 @@ mod tests {
     use super::*;
     use crate::{Rng, Seed};
 
-    /// Enters 20,000 numbers, each `ahead` of what left last, and takes them out now and then.
+    /// Pushes 20,000 numbers, each `ahead` of the one that was popped last, and pops some between them.
     fn run(mut ahead: impl FnMut(&mut Rng) -> u64) {
-        let mut event_queue = EventQueue::new();
+        let mut queue = EventQueue::new();
         let mut rng = Seed::from(5).rng();
         let mut expected = alloc::collections::BTreeSet::new();
         let mut now = Instant::ZERO;
         for number in 0..20_000_u64 {
             let at = Instant::from_nanos(now.as_nanos().saturating_add(ahead(&mut rng)));
-            event_queue.enter(at, number);
+            queue.push(at, number);
             expected.insert((at, number));
-            // Now more is entered than taken, now less.
+            // The queue grows for 2000 numbers, and shrinks for 2000.
             let takes = match number % 4000 {
                 0..2000 => rng.below(2),
                 _ => rng.below(4),
             };
             for _ in 0..takes {
-                assert_eq!(event_queue.next_time(), expected.first().map(|due| due.0));
-                assert_eq!(event_queue.len(), expected.len());
+                assert_eq!(queue.next_time(), expected.first().map(|due| due.0));
+                assert_eq!(queue.len(), expected.len());
                 let first = expected.pop_first();
-                assert_eq!(event_queue.take(), first);
+                assert_eq!(queue.pop(), first);
                 now = first.map_or(now, |first| first.0);
             }
         }
 
-        let rest: Vec<_> = core::iter::from_fn(|| event_queue.take()).collect();
+        let rest: Vec<_> = core::iter::from_fn(|| queue.pop()).collect();
 
         assert!(rest.iter().eq(&expected));
-        assert_eq!(event_queue.len(), 0);
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]
-    fn what_is_due_first_leaves_first_and_equals_leave_as_they_came() {
+    fn events_are_popped_by_time_and_those_of_one_time_in_the_order_of_pushing() {
         run(|rng| rng.below(20));
         run(|rng| rng.below(300));
         run(|rng| 1 << rng.below(64));
@@ -229,15 +227,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_entered_before_all_that_was_looked_at_leaves_before_it() {
-        let mut event_queue = EventQueue::new();
+    fn events_before_the_sorted_front_are_popped_first() {
+        let mut queue = EventQueue::new();
         let at = Instant::from_nanos;
-        (0..500).for_each(|number| event_queue.enter(at(1 << 40 | number), number));
-        assert_eq!(event_queue.next_time(), Some(at(1 << 40)));
+        (0..500).for_each(|number| queue.push(at(1 << 40 | number), number));
+        assert_eq!(queue.next_time(), Some(at(1 << 40)));
 
-        (0..500).for_each(|number| event_queue.enter(at(number), 1000 + number));
+        (0..500).for_each(|number| queue.push(at(number), 1000 + number));
 
-        let left: Vec<u64> = core::iter::from_fn(|| event_queue.take().map(|due| due.1)).collect();
+        let left: Vec<u64> = core::iter::from_fn(|| queue.pop().map(|due| due.1)).collect();
         assert!(left.into_iter().eq((1000..1500).chain(0..500)));
     }
 }

@@ -1,4 +1,4 @@
-//! A machine in a world: its typed handle outside, its type erased inside.
+//! Machines in a world: typed handles outside, erased types inside.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -16,21 +16,21 @@ use super::{AnyAddr, SimAddr};
 use crate::laws::{Checker, Violation};
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Transmit};
 
-/// A host of one world, with the type of its machine.
+/// A typed handle of a host.
 pub struct Host<M> {
     id: HostId,
     machine: PhantomData<fn() -> M>,
 }
 
-/// A host of one world, whatever its machine.
+/// An untyped handle of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(pub(super) u32);
 
-/// A NAT of one world.
+/// A handle of a NAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NatId(pub(super) u32);
 
-/// What lines join.
+/// A node of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Node {
     /// A host.
@@ -47,7 +47,7 @@ impl<M> Host<M> {
         }
     }
 
-    /// Returns the handle without the type.
+    /// Returns the untyped handle.
     #[must_use]
     pub const fn id(self) -> HostId {
         self.id
@@ -127,10 +127,10 @@ impl From<NatId> for Node {
     }
 }
 
-/// What one poll gave, without types.
+/// The output of one poll, without types.
 pub(super) enum PollStep {
     Send(SendBatch),
-    /// What the event is called in the trace.
+    /// The label of the event.
     Event(String),
     Ask(Ask<AnyAddr>),
     Yield,
@@ -147,7 +147,7 @@ pub(super) struct SendBatch {
 }
 
 impl SendBatch {
-    /// The datagrams one by one. A single one is not copied, nor shared.
+    /// Splits the batch into datagrams. A single datagram is moved.
     pub(super) fn into_datagrams(self) -> impl Iterator<Item = Bytes> {
         let size = self.segment_size.max(1);
         let mut rest = self.octets;
@@ -163,23 +163,23 @@ impl SendBatch {
 pub(super) trait ErasedMachine: Any {
     fn receive(&mut self, now: Instant, from: AnyAddr, octets: &[u8]);
     fn link(&mut self, now: Instant, at: AnyAddr, state: Link);
-    /// Polls the machine, which writes what it sends into `memory`.
+    /// Polls the machine, with `memory` as the buffer of its transmit.
     fn poll(&mut self, now: Instant, memory: &mut Vec<u8>) -> Result<PollStep, Violation>;
     fn check_idle_laws(&mut self) -> Result<(), Violation>;
     fn wants(&mut self, from: AnyAddr) -> bool;
     fn limit(&mut self, limits: Limits);
 }
 
-/// A machine with what the world keeps about it.
+/// A machine with the state that the world keeps for it.
 pub(super) struct MachineCell<M: Machine> {
-    /// The rest is out of the way of what every happening looks at.
+    /// State that few events need, boxed so that the rest fits into fewer cache lines.
     pub(super) extras: Box<MachineExtras<M>>,
-    /// Unless they are the usual ones.
+    /// `None` stands for the default limits.
     limits: Option<Box<Limits>>,
     pub(super) machine: M,
 }
 
-/// The less used part of a cell.
+/// State of a machine that few events need.
 pub(super) struct MachineExtras<M: Machine> {
     pub(super) events: Vec<(Instant, M::Event)>,
     pub(super) refusals: Vec<(Instant, M::Error)>,
@@ -213,7 +213,7 @@ impl<M: Machine> MachineCell<M> {
         self.machine.command(now, command)
     }
 
-    /// Lends the machine for a call of its own methods, which the laws see as a command.
+    /// Lends the machine to a call of its own methods. The laws treat it as a command.
     pub(super) fn lend<R>(&mut self, now: Instant, call: impl FnOnce(&mut M, Instant) -> R) -> R {
         if cfg!(debug_assertions) {
             self.extras.watch.command(now);
@@ -298,7 +298,8 @@ where
 
 fn batch<A: SimAddr>(tx: &Transmit<A>) -> SendBatch {
     SendBatch {
-        // An empty send breaks law 3; where laws are not watched, it goes nowhere.
+        // A machine that sends nothing breaks a law. In release builds, where laws are not checked, it is
+        // ignored.
         to: tx.to().map_or(AnyAddr::Stream, A::to_any),
         is_stream: tx.is_stream(),
         octets: Bytes::copy_from_slice(tx.octets()),
@@ -324,10 +325,10 @@ fn untyped<A: SimAddr>(ask: Ask<A>) -> Ask<AnyAddr> {
     }
 }
 
-/// The name of the variant: a whole event, payload and all, would drown the ladder.
+/// Returns the name of the variant. A whole event may be long.
 fn variant(event: &impl fmt::Debug) -> String {
     let mut word = VariantName(String::new());
-    // The error is how the word ends the formatting, which may be long.
+    // The writer ends the formatting with an error after the name.
     let _ = write!(word, "{event:?}");
     if word.0.is_empty() {
         return String::from("event");

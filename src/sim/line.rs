@@ -1,4 +1,4 @@
-//! What a line does to the datagrams on it: configuration only, one direction each.
+//! Configuration of lines: what one direction does to the datagrams or the stream on it.
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
@@ -9,47 +9,48 @@ use core::time::Duration;
 use super::rng::LineRng;
 use super::{Contacts, PacketKind};
 use crate::Instant;
+use crate::preview::Preview;
 
-/// One direction of a line for datagrams. The default is perfect: no delay, no loss, no limit.
+/// One direction of a line for datagrams. The default has no delay, no loss and no limit.
 ///
-/// A datagram meets the faults in this order: `mtu`, `contacts`, `queue` and `rate`, `rules`, `loss` and
-/// `bursts`, `corruption`, the delay with `reorder`, `duplication`. What is lost on the way has occupied the
-/// line all the same. All probabilities are from 0 to 1.
+/// Faults apply in this order: `mtu`, `contacts`, `queue` and `rate`, `rules`, `loss` and `bursts`,
+/// `corruption`, the delay with `reorder`, `duplication`. A lost datagram has used the time of the line all
+/// the same. All probabilities are from 0 to 1.
 #[derive(Debug, Clone, Default)]
 pub struct Line {
     /// The time from the last bit sent to the last bit received.
     pub delay: Duration,
-    /// A random addition to the delay, evenly spread from zero to this. Order is kept.
+    /// A random addition to the delay, evenly distributed from zero to this. Order is kept.
     pub jitter: Duration,
-    /// A further delay as a function of the time of sending, for ends that move. Order is kept.
+    /// A further delay as a function of the time of sending, for nodes that move. Order is kept.
     pub variable_delay: Option<VariableDelay>,
-    /// The probability that a datagram is lost, each for itself.
+    /// The probability that a datagram is lost, independently of others.
     pub loss: f64,
-    /// Losses that come in bursts, beside `loss`.
+    /// Losses in bursts, in addition to `loss`.
     pub bursts: Option<Bursts>,
     /// Faults of single datagrams.
     pub rules: Vec<FaultRule>,
-    /// Datagrams that others overtake. Without it, order is kept.
+    /// Datagrams that are overtaken by later ones. `None` keeps the order.
     pub reorder: Option<Reorder>,
-    /// The probability that a datagram arrives twice; the copy has a jitter of its own.
+    /// The probability that a datagram arrives twice. The copy has a jitter of its own.
     pub duplication: f64,
-    /// The probability that exactly one bit of a datagram, any of them, arrives flipped.
+    /// The probability that one bit of a datagram is flipped.
     pub corruption: f64,
-    /// Bits per second. `None` sends in no time, and `queue` then never fills.
+    /// The rate in bits per second. `None` sends at once, and `queue` never fills.
     pub rate: Option<u64>,
-    /// Octets that each datagram occupies on the line besides its own: headers, framing.
+    /// Octets that each datagram uses of the rate besides its own, such as headers.
     pub overhead: usize,
-    /// What waits while the line is busy, and what happens when that is too much.
+    /// What waits while the line is busy, and what happens to the excess.
     pub queue: Queue,
-    /// The longest datagram in octets; longer ones are dropped.
+    /// The longest datagram in octets. Longer ones are dropped.
     pub mtu: Option<usize>,
-    /// When the line is up. A datagram must be sent whole within one contact, and still arrives when the
-    /// contact ends while it is in flight.
+    /// When the line is up. A datagram must be sent whole within one contact. It arrives even if the contact
+    /// ends while it is in flight.
     pub contacts: Contacts,
 }
 
 impl Line {
-    /// Makes a perfect line with a delay.
+    /// Creates a line with a delay and no faults.
     #[must_use]
     pub fn delayed(delay: Duration) -> Self {
         Self {
@@ -58,7 +59,7 @@ impl Line {
         }
     }
 
-    /// Adds a fault of single datagrams.
+    /// Adds a rule for faults of single datagrams.
     #[must_use]
     pub fn with_rule(mut self, rule: FaultRule) -> Self {
         self.rules.push(rule);
@@ -82,7 +83,8 @@ impl Line {
 pub struct VariableDelay(Arc<dyn Fn(Instant) -> Duration + Send + Sync>);
 
 impl VariableDelay {
-    /// Takes the function. Equal times must give equal delays, or equal seeds no longer give equal runs.
+    /// Creates the delay from a function of the time of sending. It must be pure, or equal seeds give
+    /// different runs.
     #[must_use]
     pub fn new(delay: impl Fn(Instant) -> Duration + Send + Sync + 'static) -> Self {
         Self(Arc::new(delay))
@@ -99,11 +101,11 @@ impl fmt::Debug for VariableDelay {
     }
 }
 
-/// Losses in bursts: the model of Gilbert and Elliott.
+/// Losses in bursts, by the model of Gilbert and Elliott.
 ///
-/// The line is good or bad. Before each datagram it may change. In the good state only [`Line::loss`]
-/// counts; in the bad one `loss` here counts too. A burst lasts `1 / leave` datagrams on average, and the
-/// bad state takes `enter / (enter + leave)` of all.
+/// The line is in a good or a bad state, which can change before each datagram. In the good state only
+/// [`Line::loss`] applies, in the bad one also `loss`. A burst lasts `1 / leave` datagrams on average, and
+/// the line is bad for `enter / (enter + leave)` of all datagrams.
 ///
 /// ```
 /// use farlink::sim::{Bursts, Line};
@@ -115,47 +117,47 @@ impl fmt::Debug for VariableDelay {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bursts {
-    /// The probability of turning bad before a datagram.
+    /// The probability of a change to the bad state, before each datagram.
     pub enter: f64,
-    /// The probability of turning good before a datagram.
+    /// The probability of a change to the good state, before each datagram.
     pub leave: f64,
-    /// The probability of losing a datagram while bad.
+    /// The probability that a datagram is lost in the bad state.
     pub loss: f64,
 }
 
-/// Datagrams that others overtake.
+/// Datagrams that are overtaken by later ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reorder {
-    /// The probability that a datagram is held back and taken out of the order.
+    /// The probability that a datagram is delayed out of order.
     pub probability: f64,
-    /// For how long, evenly spread from zero to this.
+    /// The greatest additional delay. It is evenly distributed from zero to this.
     pub by: Duration,
 }
 
-/// What waits while a line with a [`rate`](Line::rate) is busy. Limits are octets, the datagram being sent
-/// and overhead included; an idle line takes any datagram.
+/// The queue of a line with a [`rate`](Line::rate). Limits are in octets, the datagram being sent and
+/// overhead included. An idle line takes any datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Queue {
-    /// Everything.
+    /// No limit.
     #[default]
     Unlimited,
-    /// So many octets; what comes beyond is dropped, as in a router.
+    /// At most this many octets. Further datagrams are dropped, as by a router.
     Drop(usize),
-    /// So many octets; a host that sends more stops being polled until there is room, as with a full
-    /// socket. Its inputs go on. In the network, behind the first line, it drops.
+    /// At most this many octets. A host that sends more is not polled until there is room, as if its driver
+    /// waited for a full socket. It still gets its inputs. NATs drop the excess.
     Hold(usize),
-    /// So many octets; a host that fills it hears [`Link::Full`](crate::Link::Full), what it sent is kept,
-    /// and [`Link::Free`](crate::Link::Free) follows at half of it, as with a serial line or a bus. In the
-    /// network, behind the first line, it drops.
+    /// At most this many octets. The machine of a host that fills the queue gets
+    /// [`Link::Full`](crate::Link::Full) for the carrier, and [`Link::Free`](crate::Link::Free) when half of
+    /// the queue is sent, as with a serial line or a bus. Nothing is dropped. NATs drop the excess.
     Signal(usize),
 }
 
-/// A fault of single datagrams: the ones that match, counted from 1.
+/// A rule for faults of single datagrams. It counts the matching ones from 1, and applies to some of them.
 ///
 /// ```
 /// use farlink::sim::{FaultRule, Line};
 ///
-/// let third_long_one = FaultRule::nth(3).matching(|sight| sight.octets.len() > 100).lost();
+/// let third_long_one = FaultRule::nth(3).matching(|packet| packet.octets.len() > 100).lost();
 /// let line = Line::default().with_rule(third_long_one);
 /// # let _ = line;
 /// ```
@@ -163,7 +165,7 @@ pub enum Queue {
 pub struct FaultRule {
     which: Which,
     matches: Option<Predicate>,
-    pub(super) delivery: LineFault,
+    pub(super) fault: LineFault,
 }
 
 type Predicate = Arc<dyn Fn(&PacketView<'_>) -> bool + Send + Sync>;
@@ -182,31 +184,42 @@ pub(super) enum LineFault {
     BitFlipped(usize),
 }
 
-/// What a [`FaultRule`] sees of a datagram or a TCP segment.
-#[derive(Debug, Clone, Copy)]
+/// What a [`FaultRule`] can look at in a datagram or a TCP segment.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct PacketView<'a> {
-    /// When its last bit leaves.
+    /// When its last bit is sent.
     pub sent: Instant,
-    /// What carries it.
+    /// Its kind.
     pub kind: PacketKind,
-    /// Its octets; of a TCP segment, the data.
+    /// Its octets. Those of a TCP segment are its data.
     pub octets: &'a [u8],
 }
 
+impl fmt::Debug for PacketView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PacketView")
+            .field("sent", &self.sent)
+            .field("kind", &self.kind)
+            .field("octets", &Preview(self.octets))
+            .finish()
+    }
+}
+
 impl FaultRule {
-    /// Chooses the `n`th.
+    /// Applies to the `n`th matching datagram.
     #[must_use]
     pub fn nth(n: u64) -> Self {
         Self::each([n])
     }
 
-    /// Chooses those with these numbers.
+    /// Applies to the matching datagrams with these numbers.
     #[must_use]
     pub fn each(numbers: impl IntoIterator<Item = u64>) -> Self {
         Self::new(Which::Numbered(numbers.into_iter().collect()))
     }
 
-    /// Chooses all.
+    /// Applies to all matching datagrams.
     #[must_use]
     pub const fn every() -> Self {
         Self::new(Which::Every)
@@ -216,11 +229,11 @@ impl FaultRule {
         Self {
             which,
             matches: None,
-            delivery: LineFault::Lost,
+            fault: LineFault::Lost,
         }
     }
 
-    /// Counts only those that `matches`.
+    /// Counts the datagrams for which `matches` returns true. By default, all match.
     #[must_use]
     pub fn matching(
         mut self,
@@ -230,41 +243,42 @@ impl FaultRule {
         self
     }
 
-    /// Loses them, which is also what happens when nothing else is said.
+    /// Drops them. This is the default.
     #[must_use]
     pub const fn lost(mut self) -> Self {
-        self.delivery = LineFault::Lost;
+        self.fault = LineFault::Lost;
         self
     }
 
-    /// Delays them by so much more; others overtake them.
+    /// Delays them by this much more, out of order.
     #[must_use]
     pub const fn delayed(mut self, by: Duration) -> Self {
-        self.delivery = LineFault::Delayed(by);
+        self.fault = LineFault::Delayed(by);
         self
     }
 
-    /// Lets them arrive twice.
+    /// Duplicates them.
     #[must_use]
     pub const fn duplicated(mut self) -> Self {
-        self.delivery = LineFault::Duplicated;
+        self.fault = LineFault::Duplicated;
         self
     }
 
-    /// Flips one bit, counted from the first octet's most significant one and round the end.
+    /// Flips the bit with this index. Index 0 is the most significant bit of the first octet; indices beyond
+    /// the last bit wrap around.
     #[must_use]
     pub const fn bit_flipped(mut self, bit: usize) -> Self {
-        self.delivery = LineFault::BitFlipped(bit);
+        self.fault = LineFault::BitFlipped(bit);
         self
     }
 
-    /// Tells whether `sight` is of the kind that is counted.
-    pub(super) fn counts(&self, sight: &PacketView<'_>) -> bool {
-        self.matches.as_ref().is_none_or(|matches| matches(sight))
+    /// Tells whether the rule counts a packet.
+    pub(super) fn counts(&self, packet: &PacketView<'_>) -> bool {
+        self.matches.as_ref().is_none_or(|matches| matches(packet))
     }
 
-    /// Tells whether the datagram that is the `number`th of those counted is chosen.
-    pub(super) fn takes(&self, number: u64) -> bool {
+    /// Tells whether the rule applies to the counted packet with this number.
+    pub(super) fn applies_to(&self, number: u64) -> bool {
         match &self.which {
             Which::Every => true,
             Which::Numbered(numbers) => numbers.contains(&number),
@@ -276,31 +290,32 @@ impl fmt::Debug for FaultRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chosen")
             .field("which", &self.which)
-            .field("fate", &self.delivery)
+            .field("fault", &self.fault)
             .finish_non_exhaustive()
     }
 }
 
-/// One direction of a stream that joins two machines whose address is `()`. The default is perfect.
+/// One direction of a stream between two machines whose address is `()`. The default has no delay and no
+/// limit.
 #[derive(Debug, Clone, Default)]
 pub struct StreamLine {
     /// The time from sending to receiving.
     pub delay: Duration,
-    /// A random addition to the delay of each chunk, evenly spread from zero to this. Order is kept.
+    /// A random addition to the delay of each chunk, evenly distributed from zero to this. Order is kept.
     pub jitter: Duration,
     /// A further delay as a function of the time of sending.
     pub variable_delay: Option<VariableDelay>,
-    /// Bits per second.
+    /// The rate in bits per second.
     pub rate: Option<u64>,
-    /// How the stream is cut before the receiver sees it.
+    /// How the stream is split into the chunks that the receiver gets.
     pub chunks: Chunks,
-    /// How many octets may be on the way or unread. A writer that reaches it hears
-    /// [`Link::Full`](crate::Link::Full), and [`Link::Free`](crate::Link::Free) at half of it.
+    /// How many octets may be in flight or unread. The writer gets [`Link::Full`](crate::Link::Full) at this
+    /// limit, and [`Link::Free`](crate::Link::Free) at half of it.
     pub window: Option<usize>,
 }
 
 impl StreamLine {
-    /// Makes a perfect stream with a delay.
+    /// Creates a stream with a delay and no limit.
     #[must_use]
     pub fn delayed(delay: Duration) -> Self {
         Self {
@@ -310,20 +325,20 @@ impl StreamLine {
     }
 }
 
-/// How a stream is cut before the receiver sees it.
+/// How a stream is split into the chunks that a machine receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Chunks {
-    /// As much as is there.
+    /// All octets that are there.
     #[default]
     Whole,
-    /// So many octets at a time, fewer at the end; 0 counts as 1.
+    /// Chunks of this length, the last one shorter. 0 means 1.
     Fixed(usize),
-    /// A random number of octets from 1 to this; 0 counts as 1.
+    /// Chunks of a random length from 1 to this. 0 means 1.
     Random(usize),
 }
 
 impl Chunks {
-    /// Draws the length of the next chunk, if that much is there.
+    /// Returns the length of the next chunk, which may be more than there is.
     pub(super) fn draw(self, rng: &mut LineRng) -> usize {
         match self {
             Self::Whole => usize::MAX,

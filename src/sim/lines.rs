@@ -1,4 +1,4 @@
-//! Lines between hosts, wires and buses between interfaces, and what travels on them.
+//! Lines between hosts, and wires and buses between interfaces.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -7,16 +7,16 @@ use alloc::vec::Vec;
 
 use super::direction::{Medium, Propagation};
 use super::event::RareEvent;
-use super::lookup_map::Lookup;
+use super::lookup_map::LookupMap;
 use super::trace::Contact;
 use super::world::AddressState;
 use super::{AnyAddr, HostId, Line, Node, World, misuse};
 use crate::{Cause, Hop, Instant, Link};
 
-/// The link address that all neighbours on a bus hear.
+/// The link address of all interfaces on a bus.
 pub const BROADCAST: u16 = u16::MAX;
 
-/// A bus of one world, on which interfaces meet.
+/// A handle of a bus, which connects interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bus(u32);
 
@@ -30,12 +30,12 @@ impl Bus {
 /// All lines of a world.
 pub(super) struct Links {
     pub(super) directions: Vec<LineDirection>,
-    /// What each way joins, apart from what every datagram looks at.
+    /// The ends of each direction, which few events need.
     ends: Vec<Endpoints>,
-    table: Lookup<(LineEnd, LineEnd), DirectionId>,
+    table: LookupMap<(LineEnd, LineEnd), DirectionId>,
     pub(super) buses: Vec<BusState>,
     pub(super) interfaces: BTreeMap<(HostId, u8), Attachment>,
-    /// Addresses of which a host heard that they are full, and when they are free again.
+    /// The carriers that are full, as their hosts were told, and when they are free again.
     pub(super) full: BTreeMap<(HostId, AnyAddr), Instant>,
 }
 
@@ -55,11 +55,11 @@ impl LineEnd {
     }
 }
 
-/// The number of a way.
+/// The index of a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DirectionId(u32);
 
-/// One direction of a line: what every datagram on it looks at, in one line of the cache.
+/// One direction of a line: the state that all datagrams need, in one cache line.
 #[repr(align(64))]
 pub(super) struct LineDirection {
     pub(super) line: Arc<Line>,
@@ -71,9 +71,9 @@ pub(super) struct LineDirection {
 struct Endpoints {
     from: LineEnd,
     to: LineEnd,
-    /// Counts the lines that were laid here, so that a former one's contact plan is not followed.
+    /// The number of lines that were added here. It tells the contact plan of a former one apart.
     version: u32,
-    /// Whether the sender was told last that the line is up; `None` while it was told nothing.
+    /// Whether the sender was told last that the line is up. `None` if it was told nothing.
     told_up: Option<bool>,
 }
 
@@ -111,7 +111,7 @@ impl Links {
         Self {
             directions: Vec::new(),
             ends: Vec::new(),
-            table: Lookup::default(),
+            table: LookupMap::default(),
             buses: Vec::new(),
             interfaces: BTreeMap::new(),
             full: BTreeMap::new(),
@@ -126,7 +126,7 @@ impl Links {
         self.directions.get_mut(direction.index())
     }
 
-    /// Returns whom a way joins.
+    /// Returns the nodes at the ends of a direction.
     pub(super) fn nodes(&self, direction: DirectionId) -> Option<(Node, Node)> {
         let ends = self.ends.get(direction.index())?;
         Some((ends.from.node(), ends.to.node()))
@@ -134,9 +134,9 @@ impl Links {
 }
 
 impl World {
-    /// Lays a line between two hosts that reach each other by number, or between two neighbours on IP: hosts
-    /// and NATs of one network, or a NAT and what is behind it. A line that lies there is replaced; what is
-    /// in flight arrives. Many hosts can share one line in an [`Arc`].
+    /// Adds a line between two hosts with numbers, or between two neighbours on IP: hosts and NATs of one
+    /// network, or a NAT and a node behind it. It replaces the present line between them; what is in flight
+    /// arrives. Many hosts can share one line in an [`Arc`].
     pub fn line(
         &mut self,
         one: impl Into<Node>,
@@ -149,7 +149,7 @@ impl World {
         self.line_from(other, one, line);
     }
 
-    /// Lays one direction of a line.
+    /// Adds one direction of a line.
     pub fn line_from(
         &mut self,
         from: impl Into<Node>,
@@ -161,7 +161,7 @@ impl World {
             let (from, to) = (self.trace.name(from), self.trace.name(to));
             misuse(&format!("{from} and {to} are no neighbours"));
         }
-        self.lay(LineEnd::Node(from), LineEnd::Node(to), line.into(), None);
+        self.add_direction(LineEnd::Node(from), LineEnd::Node(to), line.into(), None);
     }
 
     fn are_neighbours(&self, from: Node, to: Node) -> bool {
@@ -181,7 +181,7 @@ impl World {
         }
     }
 
-    /// Joins two interfaces. Whatever `via` a machine sends to, the other end hears it.
+    /// Connects two interfaces. What a machine sends to any `via` arrives at the other end.
     pub fn wire(
         &mut self,
         one: (impl Into<HostId>, u8),
@@ -197,11 +197,11 @@ impl World {
             LineEnd::Interface(one.0, one.1),
             LineEnd::Interface(other.0, other.1),
         );
-        self.lay(from, to, Arc::clone(&line), None);
-        self.lay(to, from, line, None);
+        self.add_direction(from, to, Arc::clone(&line), None);
+        self.add_direction(to, from, line, None);
     }
 
-    /// Replaces the line of one direction of a wire.
+    /// Replaces one direction of a wire.
     pub fn wire_from(
         &mut self,
         from: (impl Into<HostId>, u8),
@@ -213,10 +213,10 @@ impl World {
         if self.links.find(from, to).is_none() {
             misuse("no wire joins the two interfaces");
         }
-        self.lay(from, to, Arc::new(line), None);
+        self.add_direction(from, to, Arc::new(line), None);
     }
 
-    /// Makes a bus. Its members take turns: its rate and its queue are one for all.
+    /// Creates a bus. Its rate and its queue are shared by all interfaces on it.
     pub fn bus(&mut self, line: Line) -> Bus {
         let bus = Bus(u32::try_from(self.links.buses.len()).unwrap_or(u32::MAX));
         self.links.buses.push(BusState {
@@ -227,8 +227,8 @@ impl World {
         bus
     }
 
-    /// Puts an interface on a bus. There it hears what is sent to its host's link address, and what is sent
-    /// to [`BROADCAST`].
+    /// Connects an interface to a bus. It receives what is sent to the link address of its host, and to
+    /// [`BROADCAST`].
     pub fn join(&mut self, bus: Bus, host: impl Into<HostId>, interface: u8) {
         let member = (host.into(), interface);
         self.attach(member, Attachment::Bus(bus));
@@ -241,8 +241,8 @@ impl World {
         let point = LineEnd::Interface(member.0, member.1);
         for (host, interface) in others {
             let other = LineEnd::Interface(host, interface);
-            self.lay(point, other, Arc::clone(&line), Some(bus));
-            self.lay(other, point, Arc::clone(&line), Some(bus));
+            self.add_direction(point, other, Arc::clone(&line), Some(bus));
+            self.add_direction(other, point, Arc::clone(&line), Some(bus));
         }
     }
 
@@ -256,8 +256,8 @@ impl World {
         }
     }
 
-    /// Lays a way, on a medium of its own unless it belongs to a bus.
-    pub(super) fn lay(
+    /// Adds one direction of a line, on a medium of its own or on that of a bus.
+    pub(super) fn add_direction(
         &mut self,
         from: LineEnd,
         to: LineEnd,
@@ -287,11 +287,11 @@ impl World {
         let (Some(state), Some(ends)) = (state, links.ends.get_mut(direction.index())) else {
             return direction;
         };
-        state.propagation.turn_to(&line);
+        state.propagation.replace_line(&line);
         state.line = line;
         ends.version += 1;
         let version = ends.version;
-        // At once: what is sent in the same instant must know whether a contact is open.
+        // At once: what is sent at this instant must see whether a contact is open.
         self.contact_changes(direction, version);
         direction
     }
@@ -308,7 +308,7 @@ impl World {
         ) else {
             return;
         };
-        // Nobody hears of a line without a plan, unless it replaces one with a plan.
+        // A line without a plan gives no cues, unless it replaces one with a plan.
         let is_always = state.line.contacts.is_always();
         if ends.version != version || (is_always && ends.told_up.is_none()) {
             return;
@@ -334,7 +334,8 @@ impl World {
         }
     }
 
-    /// What the host at `from` calls the one at `to`; nothing on IP, where contacts are not told.
+    /// Returns the address by which the host at `from` knows the one at `to`. On IP there is none, because
+    /// contacts give no cues.
     fn address_of(&self, from: LineEnd, to: LineEnd) -> Option<(HostId, AnyAddr)> {
         let Node::Host(id) = from.node() else {
             return None;

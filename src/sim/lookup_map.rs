@@ -1,7 +1,6 @@
-//! Tables that are only looked up, never walked through: their order is nobody's business.
+//! Hash maps that are never iterated, so their order cannot affect a run.
 
 use foldhash::fast::FixedState;
 
-/// A table in which a look costs the same whatever its size. It needs no secret: in a world, nobody attacks
-/// the tables.
-pub(super) type Lookup<K, V> = hashbrown::HashMap<K, V, FixedState>;
+/// A hash map without a secret: nobody attacks the tables of a simulation.
+pub(super) type LookupMap<K, V> = hashbrown::HashMap<K, V, FixedState>;

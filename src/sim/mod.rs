@@ -1,8 +1,8 @@
-//! A world in which machines meet, decided by a seed.
+//! A deterministic simulator of networks, in which machines run.
 //!
-//! A [`World`] has hosts, each a [`Machine`](crate::Machine) of any protocol, and lines between them on
-//! which things go wrong as asked. It is the clock, the sockets and the network in one, so a script of
-//! hours runs in milliseconds, and the same seed gives the same run to the last octet.
+//! A [`World`] has hosts, each with a [`Machine`](crate::Machine) of any protocol, and lines between them with
+//! the faults of a [`Line`]. It replaces clock, sockets and network, so hours take milliseconds. Equal seeds
+//! give equal runs, to the last octet.
 //!
 //! ```
 //! # use std::convert::Infallible;
@@ -48,28 +48,32 @@
 //! # Ok::<(), Infallible>(())
 //! ```
 //!
-//! # What hosts are joined by
+//! # Addresses
 //!
-//! | address | site | joined by |
+//! | address of the machine | added with | connected by |
 //! |---|---|---|
-//! | `()` | nothing | [`World::connect`]: a [`StreamLine`] each way, reliable, cut in any [`Chunks`] |
-//! | a number | the number | [`World::line`]: a [`Line`] each way, with every fault there is |
+//! | `()` | nothing | [`World::connect`]: a [`StreamLine`] each way, reliable, in any [`Chunks`] |
+//! | a number | the number | [`World::line`]: a [`Line`] each way |
 //! | [`Hop`](crate::Hop) | its link address | [`World::wire`] between two interfaces, [`World::bus`] among many |
-//! | [`Path`](crate::Path) | its [`Ip`] addresses | the public network and those behind each [`Nat`]; the world answers asks for sockets |
+//! | [`Path`](crate::Path) | its [`Ip`] addresses | the public network, and those behind each [`Nat`]; the world answers asks for sockets |
 //!
-//! # What a script does
+//! # Scripts
 //!
-//! It gives [commands](World::command), now or [later](World::command_at), calls back
-//! [at](World::at) a time, [every](World::every) so often or [when](World::when) something holds, changes
-//! lines, [cuts](World::reset) streams, and looks at [events](World::events), [handed](World::handed)
-//! streams and the [trace](World::trace). In debug builds the [laws](crate::laws) are asserted at every
-//! poll: a machine that breaks one ends the test, with its name, the time and the seed.
-//! [`for_each_seed`] runs a test with many seeds and prints the one that fails.
+//! A test, or any program, is the script of a world. It gives [commands](World::command), at once or
+//! [later](World::command_at), schedules calls [at](World::at) a time, [every](World::every) period or
+//! [when](World::when) a condition holds, replaces lines, [resets](World::reset) streams, and runs the world
+//! [until a time](World::run_until), [until a condition holds](World::run_until_holds) or
+//! [until nothing is left to do](World::run_until_idle). It reads [events](World::events),
+//! [detached streams](World::detached) and the [trace](World::trace).
 //!
-//! # What is seen
+//! In debug builds the [laws](crate::laws) are checked at every poll. A machine that breaks one ends the test,
+//! with its name, the time and the seed. [`for_each_seed`] runs a test for many seeds and prints the one that
+//! fails.
 //!
-//! One [`Trace`] gives a [ladder](Trace::ladder) of text for snapshots, a [drawing](Trace::svg), a
-//! [table](Trace::statistics), and the [packets](Trace::packets) one by one.
+//! # Traces
+//!
+//! A [`Trace`] gives a [ladder diagram](Trace::ladder) as text for snapshots, and as [SVG](Trace::svg),
+//! [statistics](Trace::statistics), and the single [packets](Trace::packets).
 
 mod address;
 mod contacts;
@@ -107,8 +111,8 @@ pub use trace::{
 };
 pub use world::World;
 
-/// Ends a test whose script contradicts its world, or whose machine breaks a law. A world is a test, and this
-/// is how tests fail.
+/// Panics, because the script contradicts its world or a machine breaks a law. Worlds are for tests, and so
+/// this fails the test.
 #[cold]
 #[track_caller]
 #[expect(clippy::panic, reason = "a broken test has to fail")]

@@ -1,4 +1,4 @@
-//! Streams between machines whose address is `()`: reliable, ordered, cut as the script likes.
+//! Streams between machines whose address is `()`: reliable and ordered, in chunks of any length.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -15,14 +15,14 @@ use super::{
 };
 use crate::{Ask, Cause, Instant, Link, Tag};
 
-/// Octets that travel together when a line takes time over them: about a TCP segment's worth.
+/// The longest piece that travels alone if a line has a rate or jitter: about a TCP segment.
 const PIECE: usize = 1460;
 
-/// One direction of a stream.
+/// The index of a pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PipeId(u32);
 
-/// All directions of all streams.
+/// All pipes of a world.
 pub(super) struct Pipes(Vec<Pipe>);
 
 /// One direction of a stream.
@@ -31,7 +31,7 @@ struct Pipe {
     reader: HostId,
     /// The other direction.
     back: PipeId,
-    /// Who holds the writer's end, which is also the reader's end of `back`.
+    /// The owner of the writer's end, which is also the reader's end of `back`.
     owner: Owner,
     line: StreamLine,
     rng: LineRng,
@@ -41,19 +41,19 @@ struct Pipe {
     unread: BytesMut,
     is_full: bool,
     end: WriteState,
-    /// Counts cuts; what set off in an earlier life never arrives.
+    /// Counts resets. What was sent in an earlier generation never arrives.
     generation: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     Machine,
-    /// The script, by its place in the list of streams that were handed over.
+    /// The script, with the index of the detached stream.
     Script(usize),
     Nobody,
 }
 
-/// How far the writer's end of a direction has come.
+/// The state of the writer's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriteState {
     Open,
@@ -62,21 +62,21 @@ enum WriteState {
     Reported,
 }
 
-/// What comes out of a lane.
+/// What arrives at the end of a pipe.
 pub(super) enum PipeEvent {
     Octets {
         octets: Bytes,
         generation: u32,
-        /// Of the last piece of a write.
+        /// The packet that ends with these octets.
         packet: Option<PacketId>,
     },
     Fin(u32, Option<PacketId>),
     Reset(u32, Option<PacketId>),
-    /// The writer may go on.
+    /// The writer may continue.
     Free(u32),
 }
 
-/// The other direction of a stream: both lie side by side.
+/// Returns the other direction of a stream, which has the neighbouring index.
 pub(super) const fn reverse(PipeId(pipe): PipeId) -> PipeId {
     PipeId(pipe ^ 1)
 }
@@ -105,7 +105,7 @@ impl Pipe {
         self.flying + self.unread.len()
     }
 
-    /// When a piece of `len` octets that is written at `now` arrives.
+    /// Returns when a piece of `len` octets that is written at `now` arrives.
     fn arrival_time(&mut self, now: Instant, len: usize) -> Instant {
         let line = &self.line;
         let takes = line
@@ -130,11 +130,11 @@ impl Pipe {
 }
 
 impl World {
-    /// Joins two machines whose address is `()` by a stream, both directions alike. Both hear
-    /// [`Link::Up`] at once, the first one first.
+    /// Connects two machines whose address is `()` by a stream, with equal directions. Both get [`Link::Up`],
+    /// `one` first.
     pub fn connect(&mut self, one: impl Into<HostId>, other: impl Into<HostId>, line: StreamLine) {
         let (one, other) = (one.into(), other.into());
-        let there = self.lanes.next();
+        let there = self.pipes.next();
         let back = reverse(there);
         self.add_pipe(one, other, back, line.clone());
         self.add_pipe(other, one, there, line);
@@ -146,7 +146,7 @@ impl World {
 
     fn add_pipe(&mut self, writer: HostId, reader: HostId, back: PipeId, line: StreamLine) {
         let name = format!("lane {} to {}", writer.0, reader.0);
-        self.lanes.0.push(Pipe {
+        self.pipes.0.push(Pipe {
             writer,
             reader,
             back,
@@ -171,12 +171,12 @@ impl World {
         }
     }
 
-    /// Changes one direction of a stream: what `from` writes from here on.
+    /// Replaces one direction of a stream: what `from` writes from now on.
     pub fn stream_from(&mut self, from: impl Into<HostId>, line: StreamLine) {
         let Some((out, _)) = self.pipes_of(from.into()) else {
             misuse("the host has no stream yet");
         };
-        self.lanes.get(out).line = line;
+        self.pipes.get(out).line = line;
     }
 
     pub(super) fn pipes_of(&self, id: HostId) -> Option<(PipeId, PipeId)> {
@@ -200,9 +200,9 @@ impl World {
             return self.trace.lost(packet, self.now, DropReason::NoLine);
         };
         let now = self.now;
-        let to = Some(Node::Host(self.lanes.get(out).reader));
+        let to = Some(Node::Host(self.pipes.get(out).reader));
         let packet = self.trace_sent(from, to, AnyAddr::Stream, PacketKind::Stream, &octets, None);
-        let pipe = self.lanes.get(out);
+        let pipe = self.pipes.get(out);
         if pipe.end != WriteState::Open {
             return self.trace.lost(packet, now, DropReason::Reset);
         }
@@ -211,7 +211,7 @@ impl World {
         let mut rest = octets;
         while !rest.is_empty() {
             let piece = rest.split_to(most.min(rest.len()));
-            let pipe = self.lanes.get(out);
+            let pipe = self.pipes.get(out);
             pipe.flying += piece.len();
             let at = pipe.arrival_time(now, piece.len());
             let event = PipeEvent::Octets {
@@ -225,7 +225,7 @@ impl World {
     }
 
     fn signal_full_pipe(&mut self, out: PipeId) {
-        let pipe = self.lanes.get(out);
+        let pipe = self.pipes.get(out);
         let is_over = pipe
             .line
             .window
@@ -240,7 +240,7 @@ impl World {
     }
 
     pub(super) fn pipe_event(&mut self, pipe: PipeId, event: PipeEvent) {
-        let generation = self.lanes.get(pipe).generation;
+        let generation = self.pipes.get(pipe).generation;
         match event {
             PipeEvent::Octets {
                 generation: old,
@@ -252,7 +252,7 @@ impl World {
             PipeEvent::Octets { octets, packet, .. } => self.octets_arrive(pipe, &octets, packet),
             PipeEvent::Fin(old, packet) if old == generation => {
                 self.trace.arrived(packet, self.now);
-                let state = self.lanes.get(pipe);
+                let state = self.pipes.get(pipe);
                 state.end = WriteState::Arrived;
                 let reader = state.reader;
                 self.read_on(reader);
@@ -262,7 +262,7 @@ impl World {
                 self.reset_received(pipe, Cause::Reset);
             }
             PipeEvent::Free(old) if old == generation => {
-                let state = self.lanes.get(pipe);
+                let state = self.pipes.get(pipe);
                 let (writer, owner) = (state.writer, state.owner);
                 if owner == Owner::Machine && state.end == WriteState::Open {
                     self.cue(writer, AnyAddr::Stream, Link::Free);
@@ -277,11 +277,11 @@ impl World {
 
     fn octets_arrive(&mut self, pipe: PipeId, octets: &Bytes, packet: Option<PacketId>) {
         let now = self.now;
-        let state = self.lanes.get(pipe);
+        let state = self.pipes.get(pipe);
         state.flying -= octets.len();
         state.unread.extend_from_slice(octets);
         let (reader, back) = (state.reader, state.back);
-        let owner = self.lanes.get(back).owner;
+        let owner = self.pipes.get(back).owner;
         let is_done = self.slot(reader).is_done;
         match owner {
             Owner::Machine if !is_done => {
@@ -294,13 +294,13 @@ impl World {
             }
             Owner::Machine | Owner::Nobody => {
                 self.trace.lost(packet, now, DropReason::Closed);
-                let len = self.lanes.get(pipe).unread.len();
+                let len = self.pipes.get(pipe).unread.len();
                 self.consume(pipe, len);
             }
         }
     }
 
-    /// Lets a host read what waits for it; a held one reads on, although it is not polled.
+    /// Lets a host read. A host with held datagrams reads although it is not polled.
     fn read_on(&mut self, id: HostId) {
         if let Some((_, back)) = self.pipes_of(id)
             && let Owner::Script(index) = self.owner_of(id)
@@ -312,18 +312,18 @@ impl World {
 
     fn owner_of(&mut self, id: HostId) -> Owner {
         match self.pipes_of(id) {
-            Some((out, _)) => self.lanes.get(out).owner,
+            Some((out, _)) => self.pipes.get(out).owner,
             None => Owner::Nobody,
         }
     }
 
-    /// Gives the machine of `reader` the next chunk of its stream, or its end; false when there is none.
+    /// Gives a machine the next chunk of its stream, or its end. Returns false if there is none.
     pub(super) fn feed_pipe(&mut self, id: HostId, pipe: PipeId) -> bool {
         let now = self.now;
         if self.owner_of(id) != Owner::Machine {
             return false;
         }
-        let state = self.lanes.get(pipe);
+        let state = self.pipes.get(pipe);
         let has_end = state.end == WriteState::Arrived;
         if state.unread.is_empty() && !has_end {
             return false;
@@ -331,7 +331,7 @@ impl World {
         if !self.slot(id).body.wants(AnyAddr::Stream) {
             return false;
         }
-        let state = self.lanes.get(pipe);
+        let state = self.pipes.get(pipe);
         if state.unread.is_empty() {
             state.end = WriteState::Reported;
             return self.tell(id, AnyAddr::Stream, Link::Ended);
@@ -342,26 +342,26 @@ impl World {
         true
     }
 
-    /// Takes octets out of the far end, which may let the writer go on.
+    /// Removes octets at the reader's end, after which the writer may continue.
     fn consume(&mut self, pipe: PipeId, len: usize) -> BytesMut {
         let now = self.now;
-        let state = self.lanes.get(pipe);
+        let state = self.pipes.get(pipe);
         let chunk = state.unread.split_to(len);
         let half = state.line.window.map(|window| window / 2);
         if state.is_full && half.is_none_or(|half| state.buffered() <= half) {
             state.is_full = false;
             let (back, generation) = (state.back, state.generation);
-            // The news that there is room travels the other way.
-            let at = now + self.lanes.get(back).line.delay;
+            // That there is room is told in the other direction.
+            let at = now + self.pipes.get(back).line.delay;
             self.schedule_pipe(at, pipe, PipeEvent::Free(generation));
         }
         chunk
     }
 
     fn receive_detached(&mut self, pipe: PipeId, index: usize) {
-        let len = self.lanes.get(pipe).unread.len();
+        let len = self.pipes.get(pipe).unread.len();
         let octets = self.consume(pipe, len);
-        let state = self.lanes.get(pipe);
+        let state = self.pipes.get(pipe);
         let reader = state.reader;
         let is_ended = state.end == WriteState::Arrived;
         if let Some(detached) = self.slot(reader).extras.detached.get_mut(index) {
@@ -370,13 +370,13 @@ impl World {
         }
     }
 
-    /// A machine asks something about its stream.
+    /// Carries out what a machine asks about its stream.
     pub(super) fn answer_stream(&mut self, id: HostId, ask: Ask<AnyAddr>) {
         let Some((out, back)) = self.pipes_of(id) else {
             return;
         };
         match ask {
-            Ask::Open { .. } | Ask::Cancel(_) => self.answer_without_sockets(id, ask),
+            Ask::Open { .. } | Ask::Cancel(_) => self.answer_without_sockets(id, &ask),
             Ask::Finish(_) => self.finish_pipe(out),
             Ask::Close(_) => self.close_pipe(out, back),
             Ask::Abort(_) => self.abort_pipe(out, back),
@@ -386,34 +386,34 @@ impl World {
 
     fn finish_pipe(&mut self, out: PipeId) {
         let now = self.now;
-        let pipe = self.lanes.get(out);
+        let pipe = self.pipes.get(out);
         if pipe.end != WriteState::Open {
             return;
         }
         pipe.end = WriteState::Finished;
         let at = pipe.arrival_time(now, 0);
         let packet = self.note_flags(out, TcpFlags::FIN);
-        let event = PipeEvent::Fin(self.lanes.get(out).generation, packet);
+        let event = PipeEvent::Fin(self.pipes.get(out).generation, packet);
         self.schedule_pipe(at, out, event);
     }
 
-    /// A machine is done; what it handed over lives on.
+    /// Closes the stream of a machine that is done, unless it is detached.
     pub(super) fn close_machine_pipe(&mut self, out: PipeId, back: PipeId) {
-        if self.lanes.get(out).owner == Owner::Machine {
+        if self.pipes.get(out).owner == Owner::Machine {
             self.close_pipe(out, back);
         }
     }
 
     fn close_pipe(&mut self, out: PipeId, back: PipeId) {
         self.finish_pipe(out);
-        self.lanes.get(out).owner = Owner::Nobody;
-        let len = self.lanes.get(back).unread.len();
+        self.pipes.get(out).owner = Owner::Nobody;
+        let len = self.pipes.get(back).unread.len();
         self.consume(back, len);
     }
 
     fn abort_pipe(&mut self, out: PipeId, back: PipeId) {
         let now = self.now;
-        let pipe = self.lanes.get(out);
+        let pipe = self.pipes.get(out);
         if pipe.owner == Owner::Nobody {
             return;
         }
@@ -421,28 +421,28 @@ impl World {
         pipe.end = WriteState::Reported;
         let at = now + pipe.line.delay;
         let packet = self.note_flags(out, TcpFlags::RST);
-        let event = PipeEvent::Reset(self.lanes.get(out).generation, packet);
+        let event = PipeEvent::Reset(self.pipes.get(out).generation, packet);
         self.schedule_pipe(at, out, event);
-        let back = self.lanes.get(back);
+        let back = self.pipes.get(back);
         back.generation += 1;
         back.unread.clear();
     }
 
-    /// Notes an end or a reset in the trace.
+    /// Adds a FIN or a reset to the trace.
     fn note_flags(&mut self, out: PipeId, flags: TcpFlags) -> Option<PacketId> {
-        let pipe = self.lanes.get(out);
+        let pipe = self.pipes.get(out);
         let (from, to) = (Node::Host(pipe.writer), Node::Host(pipe.reader));
         let kind = PacketKind::Tcp(flags);
         self.trace_sent(from, Some(to), AnyAddr::Stream, kind, &Bytes::new(), None)
     }
 
-    /// A reset comes out of `pipe`: both directions are dead.
+    /// Ends both directions, because a reset arrived.
     fn reset_received(&mut self, pipe: PipeId, cause: Cause) {
-        let state = self.lanes.get(pipe);
+        let state = self.pipes.get(pipe);
         state.generation += 1;
         state.unread.clear();
         let (reader, back) = (state.reader, state.back);
-        let state = self.lanes.get(back);
+        let state = self.pipes.get(back);
         state.generation += 1;
         state.unread.clear();
         state.end = WriteState::Reported;
@@ -469,7 +469,7 @@ impl World {
             received: Vec::new(),
             is_ended: false,
         });
-        self.lanes.get(out).owner = Owner::Script(index);
+        self.pipes.get(out).owner = Owner::Script(index);
         self.receive_detached(back, index);
     }
 
@@ -487,8 +487,8 @@ impl World {
         }
     }
 
-    /// Cuts a stream off as the network might: its host hears [`Link::Down`] with [`Cause::Reset`] at once,
-    /// its peer after the delay of the line, and what is in flight is lost.
+    /// Resets a stream: its host is told at once, the peer after the delay of the line. Octets in flight are
+    /// lost.
     pub(super) fn reset_pipe(&mut self, id: HostId) {
         let Some((out, back)) = self.pipes_of(id) else {
             return;
@@ -497,10 +497,10 @@ impl World {
             return;
         }
         self.reset_received(back, Cause::Reset);
-        let pipe = self.lanes.get(out);
+        let pipe = self.pipes.get(out);
         let at = self.now + pipe.line.delay;
         let packet = self.note_flags(out, TcpFlags::RST);
-        let event = PipeEvent::Reset(self.lanes.get(out).generation, packet);
+        let event = PipeEvent::Reset(self.pipes.get(out).generation, packet);
         self.schedule_pipe(at, out, event);
     }
 

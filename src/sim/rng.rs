@@ -1,4 +1,4 @@
-//! Rng and time in the amounts that lines need.
+//! The random numbers of a line, and the time that octets take on it.
 
 use core::time::Duration;
 
@@ -7,9 +7,10 @@ use crate::Seed;
 const TWO_TO_53: f64 = 9_007_199_254_740_992.0;
 const TWO_TO_32: f64 = 4_294_967_296.0;
 
-/// The chance of one line: `SplitMix64`, eight bytes where [`Rng`](crate::Rng) has three hundred.
+/// The random number generator of a line: `SplitMix64`.
 ///
-/// Lines need numbers without a pattern, not numbers that nobody can foretell, and a world has many lines.
+/// It has 8 bytes, and [`Rng`](crate::Rng) has 300. A world has many lines, and their numbers need not be
+/// secret.
 #[derive(Debug, Clone)]
 pub(super) struct LineRng(u64);
 
@@ -25,8 +26,8 @@ impl LineRng {
         mixed ^ (mixed >> 31)
     }
 
-    /// Decides with `probability`. Nothing is drawn for what is certain, so that adding a fault of
-    /// probability 0 to a line changes no run.
+    /// Returns true with this probability. Draws nothing for 0 or 1, so that a fault of probability 0 changes
+    /// no run.
     pub(super) fn happens(&mut self, probability: f64) -> bool {
         if probability <= 0.0 {
             return false;
@@ -34,21 +35,22 @@ impl LineRng {
         probability >= 1.0 || self.unit() < probability
     }
 
-    /// A number from 0 up to, not including, 1, in steps of 2^-53. Only exact operations, so that a seed
-    /// gives the same run on every platform.
+    /// Returns a number in `0.0..1.0`, in steps of 2^-53. All operations are exact, so that a seed gives the
+    /// same run on every platform.
     fn unit(&mut self) -> f64 {
         let bits = self.next() >> 11;
         let part = |bits: u64| f64::from(u32::try_from(bits).unwrap_or(u32::MAX));
         (part(bits >> 32) * TWO_TO_32 + part(bits & u64::from(u32::MAX))) / TWO_TO_53
     }
 
-    /// Draws a number below `bound`, or 0 when that is 0. Small ones are likelier by less than `bound / 2^64`.
+    /// Returns a number below `bound`, or 0 if `bound` is 0. Small numbers are likelier by less than
+    /// `bound / 2^64`.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         let wide = u128::from(self.next()) * u128::from(bound);
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
-    /// Draws a span from zero to `most`, each as likely as the others.
+    /// Returns a time from zero to `most`, evenly distributed.
     pub(super) fn spread(&mut self, most: Duration) -> Duration {
         if most.is_zero() {
             return Duration::ZERO;
@@ -58,7 +60,8 @@ impl LineRng {
     }
 }
 
-/// How long `octets` take at `rate` bits per second, rounded up to a nanosecond. A rate of 0 takes for ever.
+/// Returns how long `octets` take at `rate` bits per second, rounded up to a nanosecond. At a rate of 0 that
+/// is [`Duration::MAX`].
 pub(super) fn wire_time(octets: usize, rate: u64) -> Duration {
     if rate == 0 {
         return Duration::MAX;

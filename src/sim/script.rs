@@ -1,4 +1,4 @@
-//! What a script does in a world: commands, callbacks, and looking at what came of them.
+//! What a script does in a world: it gives commands, schedules calls, and reads the results.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -14,11 +14,12 @@ use bytes::Bytes;
 use super::event::RareEvent;
 use super::world::PacketLabeler;
 use super::{AnyAddr, Host, HostId, MarkKind, Node, SimAddr, World, misuse};
+use crate::preview::Preview;
 use crate::{Instant, Machine, Tag};
 
-/// A time of a world: an [`Instant`], or a [`Duration`] since the beginning.
+/// A time: an [`Instant`], or a [`Duration`] since [`Instant::ZERO`].
 pub trait When {
-    /// Returns the time.
+    /// Returns the instant.
     fn instant(self) -> Instant;
 }
 
@@ -34,7 +35,7 @@ impl When for Duration {
     }
 }
 
-/// What [`World::every`] repeats.
+/// A call that [`World::every`] repeats.
 pub(super) struct Repeating {
     period: Duration,
     call: Box<RepeatedCall>,
@@ -42,35 +43,50 @@ pub(super) struct Repeating {
 
 type RepeatedCall = dyn FnMut(&mut World) -> ControlFlow<()>;
 
-/// What [`World::when`] waits for.
+/// A call that [`World::when`] makes once its condition holds.
 pub(super) struct Condition {
     holds: Box<dyn FnMut(&World) -> bool>,
     call: Box<dyn FnOnce(&mut World)>,
 }
 
-/// A stream that a machine gave to its application, which is the script.
-#[derive(Debug, Clone)]
+/// A stream that a machine detached for its application, which is the script.
+#[derive(Clone)]
+#[non_exhaustive]
 pub struct DetachedStream {
-    /// The name by which the application asked for it.
+    /// The tag under which it was detached.
     pub tag: Tag,
-    /// The address that the stream had.
+    /// The address of the stream.
     pub addr: AnyAddr,
-    /// When it was handed over.
+    /// When it was detached.
     pub time: Instant,
-    /// Octets that were read too far.
+    /// Octets that the machine had received but not used.
     pub early: Bytes,
-    /// What came since.
+    /// Octets received since.
     pub received: Vec<u8>,
-    /// Whether the peer ended its direction, or cut the stream off.
+    /// Whether the peer ended its direction, or reset the stream.
     pub is_ended: bool,
 }
 
-/// What a packet is called.
+impl fmt::Debug for DetachedStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DetachedStream")
+            .field("tag", &self.tag)
+            .field("addr", &self.addr)
+            .field("time", &self.time)
+            .field("early", &Preview(&self.early))
+            .field("received", &Preview(&self.received))
+            .field("is_ended", &self.is_ended)
+            .finish()
+    }
+}
+
+/// A label of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
-    /// Its name.
+    /// The text.
     pub text: String,
-    /// Whether the sender sent the same before; `None` leaves that to the trace, and TCP knows it itself.
+    /// Whether the sender sent the same before. `None` lets the trace compare labels or octets. TCP segments
+    /// are always marked by TCP itself.
     pub is_repeated: Option<bool>,
 }
 
@@ -88,11 +104,11 @@ fn boxed<L: Into<Label>>(mut label: impl FnMut(&[u8]) -> Option<L> + 'static) ->
 }
 
 impl World {
-    /// Gives a machine a command at this time.
+    /// Gives a machine a command.
     ///
     /// # Errors
     ///
-    /// The machine's refusal.
+    /// The machine's error, if it refuses the command.
     pub fn command<M>(&mut self, host: Host<M>, command: M::Command) -> Result<(), M::Error>
     where
         M: Machine<Addr: SimAddr, Event: fmt::Debug> + 'static,
@@ -107,7 +123,7 @@ impl World {
         result
     }
 
-    /// Gives a machine a command at `time`. A refusal is kept for [`refusals`](Self::refusals).
+    /// Schedules a command. If it is refused, the error is in [`refusals`](Self::refusals).
     pub fn command_at<M>(&mut self, time: impl When, host: Host<M>, command: M::Command)
     where
         M: Machine<Addr: SimAddr, Event: fmt::Debug, Command: 'static> + 'static,
@@ -120,7 +136,7 @@ impl World {
         });
     }
 
-    /// Returns the refusals of scheduled commands, with their times.
+    /// Returns the errors of refused scheduled commands, with their times.
     #[must_use]
     pub fn refusals<M: Machine + 'static>(
         &self,
@@ -140,18 +156,18 @@ impl World {
         events.map(|(time, event)| (*time, event))
     }
 
-    /// Takes the events of a machine out of the world, with their times.
+    /// Removes and returns the events of a machine, with their times.
     pub fn take_events<M: Machine + 'static>(&mut self, host: Host<M>) -> Vec<(Instant, M::Event)> {
         mem::take(&mut self.cell_mut(host).extras.events)
     }
 
-    /// Returns a machine to look at.
+    /// Returns a reference to a machine.
     #[must_use]
     pub fn machine<M: Machine + 'static>(&self, host: Host<M>) -> &M {
         &self.cell(host).machine
     }
 
-    /// Calls methods of a machine, which is polled afterwards.
+    /// Calls methods of a machine, and then polls it.
     pub fn with<M, R>(&mut self, host: Host<M>, call: impl FnOnce(&mut M, Instant) -> R) -> R
     where
         M: Machine<Addr: SimAddr, Event: fmt::Debug> + 'static,
@@ -162,7 +178,7 @@ impl World {
         result
     }
 
-    /// Tells whether a machine said that it is done.
+    /// Tells whether a machine has returned [`Output::Done`](crate::Output::Done).
     #[must_use]
     pub fn is_done(&self, host: impl Into<HostId>) -> bool {
         match self.hosts.get(host.into().index()) {
@@ -171,7 +187,7 @@ impl World {
         }
     }
 
-    /// Calls `call` at `time`, or at once when that is past.
+    /// Schedules a call at `time`, or at once if that is past.
     ///
     /// ```
     /// use core::time::Duration;
@@ -180,7 +196,7 @@ impl World {
     /// let hour = Duration::from_secs(3600);
     /// let mut world = World::new(1);
     /// world.at(hour, move |world| {
-    ///     // What a script does here may be anything, such as planning more.
+    /// A call may do anything, such as schedule another.
     ///     world.at(2 * hour, |_| {});
     /// });
     ///
@@ -192,7 +208,7 @@ impl World {
         self.schedule_rare(time, RareEvent::Call(Box::new(call)));
     }
 
-    /// Calls `call` each `period` from here on, until it breaks. A period of zero counts as a nanosecond.
+    /// Schedules a call each `period` from now, until it breaks. A period of zero means a nanosecond.
     ///
     /// ```
     /// use core::ops::ControlFlow;
@@ -233,7 +249,7 @@ impl World {
         }
     }
 
-    /// Calls `call` once, as soon as `holds`. It is asked after each thing that happens.
+    /// Makes a call once, as soon as `holds` returns true. The condition is checked after each event.
     ///
     /// ```
     /// use core::time::Duration;
@@ -242,14 +258,14 @@ impl World {
     /// use farlink::sim::World;
     ///
     /// let mut world = World::new(1);
-    /// let (told, hears) = channel();
+    /// let (sender, receiver) = channel();
     /// let noon = Instant::ZERO + Duration::from_secs(43_200);
-    /// world.when(move |world| world.now() >= noon, move |world| told.send(world.now()).unwrap());
+    /// world.when(move |world| world.now() >= noon, move |world| sender.send(world.now()).unwrap());
     /// world.at(Duration::from_secs(40_000), |_| {});
     /// world.at(Duration::from_secs(50_000), |_| {});
     ///
     /// world.run_until(Duration::from_secs(60_000));
-    /// assert_eq!(hears.recv()?.to_string(), "50000.000000000s");
+    /// assert_eq!(receiver.recv()?.to_string(), "50000.000000000s");
     /// # Ok::<(), std::sync::mpsc::RecvError>(())
     /// ```
     pub fn when(
@@ -276,27 +292,27 @@ impl World {
                 waiting.push(when);
             }
         }
-        // What the calls registered comes behind what waited before.
+        // Calls that were registered meanwhile come last.
         waiting.append(&mut self.conditions);
         self.conditions = waiting;
     }
 
-    /// Writes a remark into the trace, at a host.
+    /// Adds a note to the trace, at a host.
     pub fn note(&mut self, host: impl Into<HostId>, text: impl Into<String>) {
         let node = Node::Host(host.into());
         self.trace.mark(self.now, node, MarkKind::Note, text.into());
     }
 
-    /// Sets how the trace calls packets of hosts that have no labels of their own.
+    /// Sets the labels of packets from hosts without labels of their own.
     ///
-    /// The function gets the octets of a datagram, or of one write to a stream. It says what is sent again,
-    /// or leaves that to the trace: of datagrams from one host to one address, those with equal labels are
-    /// the same; so are those with equal octets and no label.
+    /// The function gets the octets of a datagram, or of one write to a stream. [`Label::is_repeated`] tells
+    /// whether it was sent before; if that is `None`, two datagrams from one host to one address are the same
+    /// if their labels are equal, or without labels if their octets are.
     pub fn label<L: Into<Label>>(&mut self, label: impl FnMut(&[u8]) -> Option<L> + 'static) {
         self.label = Some(boxed(label));
     }
 
-    /// Sets how the trace calls packets that `host` sends.
+    /// Sets the labels of packets that `host` sends.
     pub fn label_host<L: Into<Label>>(
         &mut self,
         host: impl Into<HostId>,
@@ -305,7 +321,7 @@ impl World {
         self.slot(host.into()).extras.label = Some(boxed(label));
     }
 
-    /// Sets how the trace calls events of a machine. Without it, that is the name of the variant.
+    /// Sets the labels of a machine's events. By default, they are the names of the variants.
     pub fn label_events<M: Machine + 'static>(
         &mut self,
         host: Host<M>,
@@ -314,10 +330,10 @@ impl World {
         self.cell_mut(host).extras.label_event = Some(Box::new(label));
     }
 
-    /// Says which streams a machine may leave unread for as long as its application likes.
+    /// Sets for which streams a machine may refuse to read without a limit of time.
     ///
-    /// Law 12 asks that a refused stream is wanted again once events are taken; a machine that waits for a
-    /// decision of the application is excused.
+    /// The laws demand that a machine wants to read a stream again once its events are taken. A machine that
+    /// waits for a decision of its application is exempt.
     pub fn allow_unread<M: Machine + 'static>(
         &mut self,
         host: Host<M>,
@@ -326,7 +342,7 @@ impl World {
         self.cell_mut(host).extras.allow_unread = Some(Box::new(allow_unread));
     }
 
-    /// Returns the streams that the machine of `host` handed over.
+    /// Returns the streams that the machine of `host` has detached.
     #[must_use]
     pub fn detached(&self, host: impl Into<HostId>) -> &[DetachedStream] {
         match self.hosts.get(host.into().index()) {
@@ -336,10 +352,9 @@ impl World {
     }
 }
 
-/// Runs a randomised test once for each seed, each in worlds that it makes of its seed.
+/// Runs a randomised test for each seed, and prints the seed if the test fails.
 ///
-/// With `FARLINK_SEED` in the environment it runs with that seed alone. When the test fails, the seed that
-/// it failed with is printed.
+/// If the environment variable `FARLINK_SEED` is set, the test runs with that seed only.
 pub fn for_each_seed(seeds: impl IntoIterator<Item = u64>, test: impl Fn(u64)) {
     let only = std::env::var("FARLINK_SEED")
         .ok()

@@ -1,4 +1,4 @@
-//! What travels on lines: how packets set off, fly and arrive.
+//! Datagrams and packets on lines: how they are sent, propagated and delivered.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -16,13 +16,13 @@ use super::world::{AddressState, NumberRoute, NumberedHost};
 use super::{AnyAddr, Delivery, DropReason, HostId, Node, PacketKind, World};
 use crate::{Hop, Instant, Link};
 
-/// A datagram that its host has not got rid of.
+/// A datagram that waits for room on a line.
 pub(super) struct HeldDatagram {
     pub(super) to: AnyAddr,
     pub(super) octets: Bytes,
 }
 
-/// A datagram at the end of a line, in one line of the cache.
+/// A datagram at the end of a line, in one cache line.
 #[repr(align(64))]
 pub(super) struct DatagramArrival {
     pub(super) to: HostId,
@@ -45,36 +45,36 @@ pub(super) struct IpArrival {
     packet: Option<PacketId>,
 }
 
-/// What a packet carries beside its octets.
+/// The receiver of a packet, and what it gets besides the octets.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum PacketHeader {
-    /// For this host, from this number.
+    /// A host, and the number of the sender.
     Number(HostId, u64),
-    /// For this host, from this hop.
+    /// A host, and the hop to the sender.
     Hop(HostId, Hop),
-    /// For this node.
+    /// A node on IP.
     Ip(Node, IpHeader),
 }
 
-/// Who puts a packet on a line.
+/// Who sends a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SentBy {
     Host,
     Network,
 }
 
-/// What a host hears about a datagram that it sends.
+/// What comes of a datagram for its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SendResult {
     Gone,
-    /// It must keep the datagram until then.
+    /// The host must hold the datagram until this time.
     Held(Instant),
-    /// That was the last one for a while; until then.
+    /// It is sent. The queue is full until this time.
     Filled(Instant),
 }
 
 impl World {
-    /// Sends held datagrams as far as there is room.
+    /// Sends held datagrams while there is room.
     pub(super) fn release(&mut self, id: HostId) {
         let held = mem::take(&mut self.slot(id).extras.held);
         self.slot(id).is_held = false;
@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    /// Sends as many as there is room for, and holds the rest.
+    /// Sends datagrams while there is room, and holds the rest.
     fn send_all(&mut self, id: HostId, mut datagrams: impl Iterator<Item = HeldDatagram>) {
         while let Some(mut held) = datagrams.next() {
             if let Some(until) = self.send_datagram(id, held.to, &mut held.octets) {
@@ -108,10 +108,10 @@ impl World {
         let slot = self.slot(id);
         slot.is_held = true;
         slot.extras.held.push_back(held);
-        self.event_queue.enter(until, Event::RetryHeld(id));
+        self.event_queue.push(until, Event::RetryHeld(id));
     }
 
-    /// Notes that the carrier of an address is full, and tells the machine unless it knows.
+    /// Records that the carrier of an address is full, and tells the machine unless it knows.
     fn fill(&mut self, id: HostId, addr: AnyAddr, until: Instant) {
         let carrier = addr.carrier();
         self.schedule_rare(until, RareEvent::Free(id, carrier));
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// An address has room again, unless it was filled once more since.
+    /// Records that a carrier has room again, unless it was filled again.
     pub(super) fn free(&mut self, id: HostId, addr: AnyAddr) {
         if self.links.full.get(&(id, addr)) == Some(&self.now) {
             self.links.full.remove(&(id, addr));
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// Sends a datagram, unless it must be held until the time that is returned.
+    /// Sends a datagram, or returns until when it must be held.
     fn send_datagram(&mut self, id: HostId, to: AnyAddr, octets: &mut Bytes) -> Option<Instant> {
         let sent = match to {
             AnyAddr::Number(name) => self.send_by_name(id, name, octets),
@@ -156,14 +156,14 @@ impl World {
         let route = slot.route(name).or_else(|| self.find_route(id, name));
         let Some(NumberRoute { to, direction, .. }) = route else {
             let to = self.numbers.get(&name).map(|to| Node::Host(*to));
-            let why = to.map_or(DropReason::NoHost, |_| DropReason::NoLine);
-            self.trace_lost(from, to, addr, octets, why);
+            let reason = to.map_or(DropReason::NoHost, |_| DropReason::NoLine);
+            self.trace_lost(from, to, addr, octets, reason);
             return SendResult::Gone;
         };
         self.send_on(addr, octets, &[(direction, PacketHeader::Number(to, own))])
     }
 
-    /// Finds the way to a number, and remembers it: ways and numbers stay as long as the world.
+    /// Looks up the route to a number, and keeps it: hosts and lines are never removed.
     fn find_route(&mut self, id: HostId, name: u64) -> Option<NumberRoute> {
         let to = *self.numbers.get(&name)?;
         let from = LineEnd::Node(Node::Host(id));
@@ -183,14 +183,14 @@ impl World {
         let targets = self.targets(id, hop);
         if targets.is_empty() {
             let attached = self.links.interfaces.get(&(id, hop.interface));
-            let why = attached.map_or(DropReason::NoLine, |_| DropReason::NoHost);
-            self.trace_lost(from, None, addr, octets, why);
+            let reason = attached.map_or(DropReason::NoLine, |_| DropReason::NoHost);
+            self.trace_lost(from, None, addr, octets, reason);
             return SendResult::Gone;
         }
         self.send_on(addr, octets, &targets)
     }
 
-    /// Who hears what a host sends to a hop, and on which way.
+    /// Returns the receivers of what a host sends to a hop.
     fn targets(&self, id: HostId, hop: Hop) -> Vec<(DirectionId, PacketHeader)> {
         let Some(AddressState::Link(own)) = self.address(Node::Host(id)) else {
             return Vec::new();
@@ -201,7 +201,7 @@ impl World {
             None => Vec::new(),
         };
         let from = LineEnd::Interface(id, hop.interface);
-        let heard = members.into_iter().filter_map(|(host, interface)| {
+        let receivers = members.into_iter().filter_map(|(host, interface)| {
             let direction = self.links.find(from, LineEnd::Interface(host, interface))?;
             let sender = Hop {
                 interface,
@@ -209,25 +209,25 @@ impl World {
             };
             Some((direction, PacketHeader::Hop(host, sender)))
         });
-        heard.collect()
+        receivers.collect()
     }
 
     fn bus_receivers(&self, bus: Bus, sender: (HostId, u8), via: u16) -> Vec<(HostId, u8)> {
         let Some(bus) = self.links.buses.get(bus.index()) else {
             return Vec::new();
         };
-        let hears = |host: HostId| {
+        let receives = |host: HostId| {
             via == BROADCAST
                 || matches!(self.address(Node::Host(host)), Some(AddressState::Link(link)) if *link == via)
         };
         let members = bus.members.iter().copied();
         members
-            .filter(|&member| member != sender && hears(member.0))
+            .filter(|&member| member != sender && receives(member.0))
             .collect()
     }
 
-    /// Sends a host's datagram on all these ways, which share a medium that takes it once. Takes the octets,
-    /// unless the datagram is held.
+    /// Sends a host's datagram in all these directions, which share one medium that sends it once. Takes the
+    /// octets, unless the datagram is held.
     pub(super) fn send_on(
         &mut self,
         addr: AnyAddr,
@@ -242,9 +242,9 @@ impl World {
         };
         let (at, filled) = match departure {
             Departure::Held(until) => return SendResult::Held(until),
-            Departure::Lost(why) => {
+            Departure::Lost(reason) => {
                 if let Some((from, to)) = self.links.nodes(first) {
-                    self.trace_lost(from, Some(to), addr, octets, why);
+                    self.trace_lost(from, Some(to), addr, octets, reason);
                 }
                 return SendResult::Gone;
             }
@@ -276,7 +276,7 @@ impl World {
         self.propagate(direction, at, head, octets, packet);
     }
 
-    /// Takes a packet onto the medium of a way.
+    /// Sends a packet on the medium of a direction.
     pub(super) fn depart(
         &mut self,
         direction: DirectionId,
@@ -299,7 +299,7 @@ impl World {
         Some(departure)
     }
 
-    /// Lets a packet that leaves at `sent` fly to the end of its way.
+    /// Propagates a packet whose last bit is sent at `sent`.
     pub(super) fn propagate(
         &mut self,
         direction: DirectionId,
@@ -319,7 +319,7 @@ impl World {
         let copy = propagated.copy.map(|landed| (landed, head));
         match propagated.delivery {
             Ok(landed) => self.schedule_landed(head, landed, packet),
-            Err(why) => self.trace.lost(packet, sent, why),
+            Err(reason) => self.trace.lost(packet, sent, reason),
         }
         if let Some((landed, head)) = copy {
             let copy = self.trace.copied(packet);
@@ -368,7 +368,7 @@ impl World {
         self.ip_arrives(arrival.to, arrival.header, arrival.octets, arrival.packet);
     }
 
-    /// Notes a packet in the trace. `repeated` is known for TCP; for datagrams the trace finds out.
+    /// Adds a packet to the trace. Only TCP knows whether it is `repeated`.
     pub(super) fn trace_sent(
         &mut self,
         from: Node,
@@ -422,9 +422,9 @@ impl World {
         to: Option<Node>,
         addr: AnyAddr,
         octets: &Bytes,
-        why: DropReason,
+        reason: DropReason,
     ) {
         let packet = self.trace_sent(from, to, addr, PacketKind::Datagram, octets, None);
-        self.trace.lost(packet, self.now, why);
+        self.trace.lost(packet, self.now, reason);
     }
 }

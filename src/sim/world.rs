@@ -1,4 +1,4 @@
-//! The world: its hosts, its clock and the loop.
+//! The world: its hosts, its clock and the event loop.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -27,16 +27,16 @@ use super::{
 use crate::laws::Violation;
 use crate::{Ask, Cause, Instant, Limits, Link, Machine, Seed, Tag};
 
-/// Happenings at one instant before the world is said to stand still.
+/// The most events at one instant. More are taken for an endless loop.
 const MOST_AT_ONCE: u64 = 20_000_000;
 
 /// The deadline of a machine that has none.
 const NEVER: Instant = Instant::MAX;
 
-/// What a host keeps for its machine while nobody reads, in octets: the usual buffer of a UDP socket.
+/// The receive buffer of a host that does not read, in octets: that of a UDP socket on Linux.
 const INBOX: usize = 212_992;
 
-/// A simulated world in which machines meet. See the [module](super) for a tour.
+/// A simulated network of machines. The [module](super) has an overview.
 pub struct World {
     pub(super) number: u64,
     pub(super) seed: Seed,
@@ -47,12 +47,12 @@ pub struct World {
     pub(super) hosts: Vec<Box<HostSlot>>,
     pub(super) numbers: BTreeMap<u64, HostId>,
     pub(super) links: Links,
-    pub(super) lanes: Pipes,
+    pub(super) pipes: Pipes,
     pub(super) net: Internet,
     pub(super) conditions: Vec<Condition>,
     pub(super) trace: Trace,
     pub(super) label: Option<PacketLabeler>,
-    /// In which each machine writes what it sends: one for all stays in the cache.
+    /// The buffer of all transmits. One for all machines stays in the cache.
     memory: Vec<u8>,
     at_once: u64,
     busy: Option<HostId>,
@@ -60,56 +60,56 @@ pub struct World {
 
 pub(super) type PacketLabeler = Box<dyn FnMut(&[u8]) -> Option<Label>>;
 
-/// A host as the world sees it: what every happening looks at, in one place with the machine.
+/// The state of a host that most events need, beside its machine in memory.
 #[repr(align(64))]
 pub(super) struct HostSlot<B: ?Sized = dyn ErasedMachine> {
     pub(super) address: AddressState,
     pub(super) is_done: bool,
     pub(super) is_reading: bool,
-    /// Whether datagrams are held; while they are, the machine is not polled.
+    /// Whether datagrams are held. The machine is not polled then.
     pub(super) is_held: bool,
-    /// What most hosts never use, out of the way of what every happening looks at.
+    /// State of a host that few events need.
     pub(super) extras: Box<HostExtras>,
-    /// `NEVER` if the machine has none.
+    /// [`NEVER`] if the machine has none.
     deadline: Instant,
-    /// The earliest entry in the agenda that will look at the deadline, or `NEVER`.
+    /// The time of the earliest [`Event::Wake`] in the queue, or [`NEVER`].
     scheduled: Instant,
     pub(super) body: B,
 }
 
-/// The less used part of a host.
+/// State of a host that few events need.
 #[derive(Default)]
 pub(super) struct HostExtras {
     pub(super) label: Option<PacketLabeler>,
     pub(super) detached: Vec<DetachedStream>,
-    /// The ways to others that it used, by number.
+    /// The routes to other hosts that it has used, sorted by number.
     routes: Vec<NumberRoute>,
     /// Datagrams that wait for room on a line.
     pub(super) held: VecDeque<HeldDatagram>,
-    /// Answers to [`Ask::Open`] that are not given yet.
+    /// Answers to [`Ask::Open`] that are not yet given.
     pub(super) answers: BTreeMap<Tag, (AnyAddr, Link)>,
     /// Datagrams that wait for a host that does not read.
     pub(super) inbox: VecDeque<(AnyAddr, Bytes, Option<PacketId>)>,
 }
 
-/// What a host has beside its machine, by its kind of address.
+/// What a host needs for its kind of address.
 pub(super) enum AddressState {
-    /// The lane to its peer, once connected.
+    /// The pipe to its peer, once connected.
     Stream(Option<PipeId>),
     Number(NumberedHost),
     Link(u16),
     Ip(Box<IpStack>),
 }
 
-/// A host that goes by number.
+/// A host whose address is a number.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NumberedHost {
     pub(super) own: u64,
-    /// The way that it used last.
+    /// The route that it used last.
     latest: Option<NumberRoute>,
 }
 
-/// The host that a number names, and the way to it.
+/// The host with a number, and the line to it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NumberRoute {
     pub(super) name: u64,
@@ -125,7 +125,7 @@ enum Drained {
 }
 
 impl<B: ?Sized> HostSlot<B> {
-    /// Returns the way to the host that goes by `name`, if it was used before.
+    /// Returns the route to the host with a number, if it was used before.
     pub(super) fn route(&mut self, name: u64) -> Option<NumberRoute> {
         let AddressState::Number(named) = &mut self.address else {
             return None;
@@ -149,7 +149,7 @@ impl<B: ?Sized> HostSlot<B> {
 }
 
 impl World {
-    /// Makes an empty world at [`Instant::ZERO`]. The seed decides everything.
+    /// Creates an empty world at [`Instant::ZERO`]. Equal seeds give equal runs.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let number = seed;
@@ -163,7 +163,7 @@ impl World {
             hosts: Vec::new(),
             numbers: BTreeMap::new(),
             links: Links::new(),
-            lanes: Pipes::new(),
+            pipes: Pipes::new(),
             net: Internet::new(),
             conditions: Vec::new(),
             trace: Trace::new(number),
@@ -175,21 +175,21 @@ impl World {
         }
     }
 
-    /// Returns the time.
+    /// Returns the current time.
     #[must_use]
     pub const fn now(&self) -> Instant {
         self.now
     }
 
-    /// Derives a seed for a machine, or for chance in a script, from the seed of the world.
+    /// Derives a seed for a machine, or for random numbers of a script.
     #[must_use]
     pub fn seed(&self, name: &str) -> Seed {
         self.seed.child("machine").child(name)
     }
 
-    /// Gives a machine a place: nothing for `()`, its own number, its link address, or its IP addresses.
+    /// Adds a host with its address: `()`, a number, a link address, or IP addresses.
     ///
-    /// It is first polled when the world next runs, or with its first input.
+    /// Its machine is first polled when the world runs, or with its first input.
     pub fn host<M>(&mut self, site: <M::Addr as SimAddr>::HostAddr, machine: M) -> Host<M>
     where
         M: Machine<Addr: SimAddr, Event: fmt::Debug> + 'static,
@@ -207,7 +207,7 @@ impl World {
             deadline: self.now,
             scheduled: self.now,
         }));
-        self.event_queue.enter(self.now, Event::Wake(id));
+        self.event_queue.push(self.now, Event::Wake(id));
         Host::new(id)
     }
 
@@ -233,17 +233,17 @@ impl World {
         }
     }
 
-    /// Sets what the ladders call a node.
+    /// Sets the name of a node in ladders.
     pub fn name(&mut self, node: impl Into<Node>, name: impl Into<String>) {
         self.trace.add_name(node.into(), name.into());
     }
 
-    /// Sets the limits with which a machine is polled. Call it before the machine is used.
+    /// Sets the limits of the transmits of a machine. They must be set before it is polled.
     pub fn limits(&mut self, host: impl Into<HostId>, limits: Limits) {
         self.slot(host.into()).body.limit(limits);
     }
 
-    /// Runs until `time`, which is then the time.
+    /// Runs until `time`.
     pub fn run_until(&mut self, time: impl super::When) {
         let time = time.instant();
         while self
@@ -256,15 +256,15 @@ impl World {
         self.now = self.now.max(time);
     }
 
-    /// Runs for `span`.
+    /// Runs for a time.
     pub fn run_for(&mut self, span: Duration) {
         self.run_until(self.now + span);
     }
 
-    /// Runs until nothing is in flight and no machine has a deadline, or until `bound`.
+    /// Runs until nothing is in flight and no machine has a deadline, or until `bound`. Returns whether the
+    /// world is idle.
     ///
-    /// Tells whether the world came to rest. What [`every`](Self::every) repeats does not count; periodic
-    /// contact plans do.
+    /// Calls of [`every`](Self::every) do not keep it busy. Periodic contact plans do.
     pub fn run_until_idle(&mut self, bound: impl super::When) -> bool {
         let bound = bound.instant();
         while self.event_queue.len() > self.repeating {
@@ -277,10 +277,10 @@ impl World {
         true
     }
 
-    /// Runs until `holds` returns true, or until `bound`, and returns whether it holds.
+    /// Runs until `holds` returns true, or until `bound`. Returns whether it holds.
     ///
-    /// The condition is checked first, and again after each event. If it never holds, the time is `bound`
-    /// afterwards.
+    /// The condition is checked first, and again after each event. If it does not hold by then, the time is
+    /// `bound`.
     ///
     /// ```
     /// use core::time::Duration;
@@ -312,9 +312,9 @@ impl World {
         }
     }
 
-    /// Lets the next thing happen, and tells whether there was one.
+    /// Handles the next event. Returns false if there is none.
     pub fn step(&mut self) -> bool {
-        let Some((at, event)) = self.event_queue.take() else {
+        let Some((at, event)) = self.event_queue.pop() else {
             return false;
         };
         if at > self.now {
@@ -349,7 +349,7 @@ impl World {
         let slot = self.slot(id);
         if deadline < slot.scheduled {
             slot.scheduled = deadline;
-            self.event_queue.enter(deadline, Event::Wake(id));
+            self.event_queue.push(deadline, Event::Wake(id));
         }
     }
 
@@ -383,21 +383,21 @@ impl World {
         self.poll_until_idle(id);
     }
 
-    /// Tells a machine about a link.
+    /// Gives a machine a cue, and polls it.
     pub(super) fn cue(&mut self, id: HostId, at: AnyAddr, link: Link) {
         if self.tell(id, at, link) {
             self.poll_until_idle(id);
         }
     }
 
-    /// Gives a machine the cue of a contact plan.
+    /// Gives a machine the cue of a contact plan, and polls it.
     pub(super) fn contact_cue(&mut self, id: HostId, at: AnyAddr, link: Link) {
         if self.tell_as(MarkKind::Contact, id, at, link) {
             self.poll_until_idle(id);
         }
     }
 
-    /// Gives a machine a cue without polling it. Returns false if it is done, and gets none.
+    /// Gives a machine a cue without polling it. Returns false if it is done.
     pub(super) fn tell(&mut self, id: HostId, at: AnyAddr, link: Link) -> bool {
         self.tell_as(MarkKind::Link, id, at, link)
     }
@@ -471,7 +471,7 @@ impl World {
     }
 
     fn rest(&mut self, id: HostId, deadline: Option<Instant>) {
-        // Only a machine that breaks law 2 names a time that has come; the world must get on even so.
+        // A machine that breaks the law about deadlines must not stop the clock.
         let soon = self.now + Duration::from_nanos(1);
         let deadline = deadline.map_or(NEVER, |at| at.max(soon));
         self.check_idle_laws(id);
@@ -479,7 +479,7 @@ impl World {
         self.schedule(id, deadline);
     }
 
-    /// Asserts the laws about a machine that has nothing more to do.
+    /// Checks the laws for a machine that is idle or done.
     fn check_idle_laws(&mut self, id: HostId) {
         if cfg!(debug_assertions)
             && let Err(violation) = self.slot(id).body.check_idle_laws()
@@ -517,13 +517,15 @@ impl World {
             AddressState::Stream(_) => self.answer_stream(id, ask),
             AddressState::Ip(_) => self.answer_ip(id, ask),
             // Numbers and hops have no sockets.
-            AddressState::Number(_) | AddressState::Link(_) => self.answer_without_sockets(id, ask),
+            AddressState::Number(_) | AddressState::Link(_) => {
+                self.answer_without_sockets(id, &ask);
+            }
         }
     }
 
-    /// Fails what a machine without sockets asks to open.
-    pub(super) fn answer_without_sockets(&mut self, id: HostId, ask: Ask<AnyAddr>) {
-        match ask {
+    /// Answers the asks of a machine without sockets: opening fails.
+    pub(super) fn answer_without_sockets(&mut self, id: HostId, ask: &Ask<AnyAddr>) {
+        match *ask {
             Ask::Open { tag, path } => {
                 let failed = Link::Failed(tag, Cause::Unreachable);
                 self.schedule_answer(id, tag, path, failed);
@@ -546,7 +548,7 @@ impl World {
         }
     }
 
-    /// Gives a machine the next chunk of a stream that waits for it; false when there is none it wants.
+    /// Gives a machine the next chunk of a stream that it wants. Returns false if there is none.
     fn feed(&mut self, id: HostId) -> bool {
         let slot = self.slot(id);
         if slot.is_done || !slot.is_reading {
@@ -567,24 +569,24 @@ impl World {
         }
     }
 
-    /// Takes octets that a machine wrote.
+    /// Sends what a machine wrote.
     fn send(&mut self, id: HostId, batch: super::host::SendBatch) {
         match batch.to {
             AnyAddr::Stream => self.write_pipe(id, batch.octets),
             AnyAddr::Path(path) if batch.is_stream => self.write_tcp(id, path, &batch.octets),
             AnyAddr::Number(_) | AnyAddr::Hop(_) | AnyAddr::Path(_) => {
-                self.send_datagrams(id, batch)
+                self.send_datagrams(id, batch);
             }
         }
     }
 
-    /// Lets an application go deaf: its machine takes commands and time, but nothing is read for it, so
-    /// streams fill up behind it and datagrams beyond a socket's buffer are dropped.
+    /// Stops reading for a machine, as a busy application does. It still gets commands and time. Streams fill
+    /// up, and datagrams beyond a receive buffer of 212,992 octets are dropped.
     pub fn stop_reading(&mut self, host: impl Into<HostId>) {
         self.slot(host.into()).is_reading = false;
     }
 
-    /// Ends [`stop_reading`](Self::stop_reading).
+    /// Ends [`stop_reading`](Self::stop_reading). The machine gets what has been received.
     pub fn resume_reading(&mut self, host: impl Into<HostId>) {
         let id = host.into();
         self.slot(id).is_reading = true;
@@ -594,24 +596,24 @@ impl World {
         self.poll_until_idle(id);
     }
 
-    /// Says how much of each packet the trace keeps from here on.
+    /// Sets how much of each packet the trace keeps from now on.
     pub const fn trace_detail(&mut self, detail: TraceDetail) {
         self.trace.set_detail(detail);
     }
 
-    /// Returns everything that happened so far.
+    /// Returns the trace of everything so far.
     #[must_use]
     pub const fn trace(&self) -> &Trace {
         &self.trace
     }
 
-    /// Returns the text ladder of everything so far; see [`Trace::ladder`].
+    /// Returns the ladder of everything so far, as text. See [`Trace::ladder`].
     #[must_use]
     pub fn ladder(&self) -> String {
         self.trace.ladder()
     }
 
-    /// Returns the table of everything so far; see [`Trace::statistics`].
+    /// Returns the statistics of everything so far. See [`Trace::statistics`].
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         self.trace.statistics()
@@ -645,7 +647,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// Names the seed of a world in which a test fails, so that the seed alone reproduces it.
+    /// Prints the seed of a world in which a test fails, which reproduces the run.
     fn drop(&mut self) {
         if std::thread::panicking() {
             let addr = self.busy.map_or_else(String::new, |id| {

@@ -461,8 +461,7 @@ impl App {
         sockets: Sockets,
         options: DriverOptions<Puppet<Path>>,
     ) -> Self {
-        let handle = raw::sockets(runtime, Puppet::new(), sockets, options).unwrap();
-        let (commands, events) = handle.split();
+        let (commands, events) = raw::sockets(runtime, Puppet::new(), sockets, options).unwrap();
         Self {
             commands,
             events,

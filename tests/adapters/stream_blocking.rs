@@ -91,10 +91,9 @@ fn a_stream_that_takes_no_more_is_full_and_later_free() {
 #[test]
 fn two_that_send_and_never_read_neither_deadlock_nor_grow() {
     let (near, far) = pair();
-    let (one, mut one_events) =
-        raw::stream(Toy::sender(MANY), io(near), DriverOptions::default()).split();
+    let (one, mut one_events) = raw::stream(Toy::sender(MANY), io(near), DriverOptions::default());
     let (other, mut other_events) =
-        raw::stream(Toy::sender(MANY), io(far), DriverOptions::default()).split();
+        raw::stream(Toy::sender(MANY), io(far), DriverOptions::default());
     let until_full = |events: &mut Events<Toy>| while next(events) != Event::Cue(Link::Full) {};
     until_full(&mut one_events);
     until_full(&mut other_events);
@@ -699,7 +698,7 @@ fn a_machine_that_panics_ends_everything() {
     let panicking = handle.clone();
     let outcome = thread::spawn(move || panicking.command(Command::Panic)).join();
 
-    assert!(outcome.is_err());
+    assert_eq!(outcome.unwrap(), Err(CommandError::Gone));
     assert_eq!(waiting.join().unwrap(), None);
     assert_eq!(handle.command(Command::Echo), Err(CommandError::Gone));
     assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0, "the stream is closed");
@@ -711,7 +710,7 @@ fn any_stream_socket_will_do() {
     let (near, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
     near.set_nonblocking(true).unwrap();
     let near = TcpIo::new(&*runtime(), near.into()).unwrap();
-    let (handle, events) = raw::stream(Toy::default(), near, DriverOptions::default()).split();
+    let (handle, events) = raw::stream(Toy::default(), near, DriverOptions::default());
     handle.command(Command::Echo).unwrap();
     drop(events);
     let mut reading = peer.try_clone().unwrap();
@@ -742,7 +741,7 @@ fn io(stream: TcpStream) -> TcpIo {
 fn toy(options: DriverOptions<Toy>) -> (Commands<Toy>, Events<Toy>, TcpStream) {
     let (near, peer) = pair();
     peer.set_read_timeout(Some(AT_LAST)).unwrap();
-    let (handle, events) = raw::stream(Toy::default(), io(near), options).split();
+    let (handle, events) = raw::stream(Toy::default(), io(near), options);
     (handle, events, peer)
 }
 

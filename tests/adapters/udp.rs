@@ -269,8 +269,7 @@ impl Driver {
         let mut sockets = Sockets::new();
         let local = sockets.add_udp(socket).unwrap().local;
         let counters = sockets.counters();
-        let handle = raw::sockets(Toy::default(), sockets, options).unwrap();
-        let (commands, events) = handle.split();
+        let (commands, events) = raw::sockets(Toy::default(), sockets, options).unwrap();
         Self {
             commands,
             events,

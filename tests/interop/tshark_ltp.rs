@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use farlink::ltp::{
-    Auth, Block, Body, Color, Command, Config, Copies, Engine, Extensions, Key, Numbers, Peer,
-    Reason, Red, Segment, Service, SessionId,
+    Auth, Block, Body, Color, Command, Config, Engine, Extensions, Key, Numbers, Peer, Reason, Red,
+    Redundancy, Segment, Service, SessionId,
 };
 use farlink::record::{ArrivalKind, Capture, Flows, Recorder, redact};
 use farlink::sim::{FaultRule, Host, Line, World};
@@ -226,7 +226,7 @@ fn red_green_checkpoints_and_split_reports_have_the_same_bounds_and_claims() {
     let (mut world, [one, _]) = joined(&Config::default(), [lossy.clone(), lossy], |id| Peer {
         segment: 160,
         checkpoint_every: NonZeroU32::new(20),
-        copies: Copies::Fixed(1),
+        redundancy: Redundancy::Fixed(1),
         ..near(id)
     });
     for command in [

@@ -560,7 +560,7 @@ fn a_line_without_a_plan_that_replaces_a_closed_one_is_up() {
     let (mut world, one, two) = pair(1, closed);
 
     world.at(SECOND, move |world| {
-        world.line_from(one, two, Line::default())
+        world.line_from(one, two, Line::default());
     });
     world.run_until_idle(100 * SECOND);
 

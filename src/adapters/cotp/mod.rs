@@ -16,7 +16,7 @@ use self::connection::Opening;
 use super::factory::MachineFactory;
 use super::runtime::{Runtime, TcpIo};
 use super::{Clock, Closed};
-use crate::cotp::{self, Config, ConfigError, Connected, ConnectionEnd, EndReason, Selector};
+use crate::cotp::{self, Config, ConfigError, Connected, ConnectionEnd, Selector};
 use crate::{BoxedMachine, Seed};
 
 mod connection;
@@ -313,13 +313,4 @@ impl From<Error> for io::Error {
             error => Self::other(error),
         }
     }
-}
-
-/// Tells whether a connection ended in good order, with nothing lost in either direction.
-pub(crate) fn is_clean(end: &ConnectionEnd) -> bool {
-    let is_orderly = matches!(
-        end.reason,
-        EndReason::Closed | EndReason::PeerClosed | EndReason::Detached(_)
-    );
-    is_orderly && end.incomplete == 0 && end.unsent == 0
 }

@@ -17,7 +17,7 @@ pub struct Received {
     pub client: u64,
     /// What was received.
     pub kind: ReceivedKind,
-    /// The octets. Empty with [`ReceivedKind::Arriving`] and [`ReceivedKind::Cancelled`], and never otherwise.
+    /// The octets. Empty with [`ReceivedKind::Started`] and [`ReceivedKind::Cancelled`], and never otherwise.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub data: Bytes,
 }
@@ -46,7 +46,7 @@ pub enum ReceivedKind {
         offset: u64,
     },
     /// A session for a streaming service began.
-    Arriving,
+    Started,
     /// The reception was cancelled. Nothing more comes of the session.
     Cancelled {
         /// Who cancelled.
@@ -62,8 +62,8 @@ impl Received {
     /// Takes an event that concerns an access point; `None` for all others.
     pub(super) fn from_event(event: Event) -> Option<Self> {
         let (session, client, kind, data) = match event {
-            Event::Arriving { session, client } => {
-                (session, client, ReceivedKind::Arriving, Bytes::new())
+            Event::Started { session, client } => {
+                (session, client, ReceivedKind::Started, Bytes::new())
             }
             Event::Piece {
                 session,

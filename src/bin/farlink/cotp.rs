@@ -14,18 +14,35 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::address::Address;
-use crate::output::{self, Form, hex, parse_hex};
+use crate::hexdump;
+use crate::output::{self, OutputFormat, hex};
+
+/// The events of both commands.
+const EVENTS: &str = "\
+Events, with --json one object per line:
+
+  event      fields
+  listening  address
+  connected  connection, local, remote, calling, called, tpdu_size
+  received   connection, octets; data, in hex, of up to 256 octets
+  closed     connection, reason, incomplete, unsent, messages, octets, remote
+  failed     as closed
+
+  connection   the number of the connection, from 1
+  calling      the selector of the initiator, in hex
+  called       the selector of the responder, in hex
+  incomplete   octets of an unfinished message that were received and dropped
+  unsent       octets that were queued and not sent
+  messages     messages received, and octets in them
+  remote       the address of the peer, if the connection was never open
+
+A value that is absent is null.";
 
 /// COTP class 0 over TPKT (ISO 8073, RFC 1006).
-///
-/// With --json every event is one object per line: `listening` (`address`), `connected` (`connection`,
-/// `local`, `remote`, `calling`, `called`, `tpdu_size`), `received` (`connection`, `octets`, and `data` as
-/// hex up to 256 octets), `closed` and `failed` (`connection`, `reason`, octets `incomplete` of a message and
-/// `unsent`, `messages` and `octets` received, and the `remote` end of a connection that was never open).
-/// Selectors are hex strings; what is absent is null.
 #[derive(Debug, Subcommand)]
+#[command(after_long_help = EVENTS)]
 pub(crate) enum Command {
-    // Words here would hide those at the arguments.
+    // Comments here would hide those of the arguments.
     Listen(listen::Arguments),
     Connect(connect::Arguments),
 }
@@ -54,12 +71,12 @@ fn local(text: &str) -> Result<SocketAddr, String> {
     Address::parse_local(text, PORT)
 }
 
-/// Reads a selector from hex digits.
+/// Parses a selector of hex digits.
 fn selector(text: &str) -> Result<Selector, String> {
-    parse_hex(text).map(Selector::new)
+    hexdump::digits(text).map(Selector::new)
 }
 
-/// Reads a TPDU size in octets.
+/// Parses a TPDU size in octets.
 fn tpdu_size(text: &str) -> Result<TpduSize, String> {
     text.parse()
         .ok()
@@ -67,7 +84,7 @@ fn tpdu_size(text: &str) -> Result<TpduSize, String> {
         .ok_or_else(|| String::from("a power of two from 128 to 65536, or 65531"))
 }
 
-/// Reads a span in seconds.
+/// Parses a duration in seconds.
 fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
@@ -76,30 +93,30 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| String::from("seconds above 0, as in 2.5"))
 }
 
-/// What came on a connection.
+/// The messages received on a connection.
 #[derive(Debug, Clone, Copy, Default)]
-struct Tally {
+struct Counters {
     messages: u64,
     octets: u64,
 }
 
-impl Tally {
+impl Counters {
     fn count(&mut self, message: &[u8]) {
         self.messages += 1;
         self.octets += message.len() as u64;
     }
 }
 
-/// Octets of a message that an event shows.
-const SHOWN: usize = 256;
+/// Octets of the longest message that an event shows.
+const MAX_SHOWN: usize = 256;
 
-fn connected(form: Form, number: u64, info: &Info) {
+fn connected(format: OutputFormat, number: u64, info: &Info) {
     let show = |selector: &Option<Selector>| {
         selector
             .as_ref()
             .map_or_else(|| String::from("none"), |selector| format!("'{selector}'"))
     };
-    form.tell(
+    format.report(
         || {
             format!(
                 "#{number} connected, {} to {}: calling {}, called {}, TPDU size {}",
@@ -124,10 +141,10 @@ fn connected(form: Form, number: u64, info: &Info) {
     );
 }
 
-/// People see the sum at the end; a line for each message would drown it.
-fn received(form: Form, number: u64, message: &[u8]) {
-    if form.is_json() {
-        let data = (message.len() <= SHOWN).then(|| hex(message));
+/// Reports a message in JSON. The text output has only the sum at the end.
+fn received(format: OutputFormat, number: u64, message: &[u8]) {
+    if format.is_json() {
+        let data = (message.len() <= MAX_SHOWN).then(|| hex(message));
         output::json(&json!({
             "event": "received",
             "connection": number,
@@ -137,17 +154,17 @@ fn received(form: Form, number: u64, message: &[u8]) {
     }
 }
 
-/// How a connection ended.
-struct Finish<'a> {
+/// The end of a connection.
+struct ConnectionReport<'a> {
     event: &'static str,
     number: u64,
     reason: &'a str,
-    /// Octets of a message that is not whole, and octets that were not sent.
+    /// Octets of an incomplete message, and octets that were not sent.
     lost: (usize, usize),
-    tally: &'a Tally,
+    counters: &'a Counters,
 }
 
-impl Finish<'_> {
+impl ConnectionReport<'_> {
     fn object(&self, remote: Option<SocketAddr>) -> Value {
         let (incomplete, unsent) = self.lost;
         json!({
@@ -157,39 +174,39 @@ impl Finish<'_> {
             "reason": self.reason,
             "incomplete": incomplete,
             "unsent": unsent,
-            "messages": self.tally.messages,
-            "octets": self.tally.octets,
+            "messages": self.counters.messages,
+            "octets": self.counters.octets,
         })
     }
 }
 
-/// Tells that a connection came to nothing before it was open.
+/// Returns the event of a connection that was never open.
 fn failed(number: u64, remote: Option<SocketAddr>, reason: &str) -> Value {
-    let finish = Finish {
+    let report = ConnectionReport {
         event: "failed",
         number,
         reason,
         lost: (0, 0),
-        tally: &Tally::default(),
+        counters: &Counters::default(),
     };
-    finish.object(remote)
+    report.object(remote)
 }
 
-/// Tells the end of an open connection: in good order, or with an error.
-fn closed(form: Form, number: u64, tally: &Tally, error: Option<&Error>) {
-    let Tally { messages, octets } = tally;
+/// Reports the end of an open connection, with its error if it has one.
+fn closed(format: OutputFormat, number: u64, counters: &Counters, error: Option<&Error>) {
+    let Counters { messages, octets } = counters;
     let Some(error) = error else {
-        form.tell(
+        format.report(
             || format!("#{number} closed, {messages} messages with {octets} octets received"),
             || {
-                let finish = Finish {
+                let report = ConnectionReport {
                     event: "closed",
                     number,
-                    reason: "closed in good order",
+                    reason: "closed",
                     lost: (0, 0),
-                    tally,
+                    counters,
                 };
-                finish.object(None)
+                report.object(None)
             },
         );
         return;
@@ -198,17 +215,17 @@ fn closed(form: Form, number: u64, tally: &Tally, error: Option<&Error>) {
         Error::Ended(end) => (end.incomplete, end.unsent),
         _ => (0, 0),
     };
-    form.tell_failure(
+    format.report_failure(
         || format!("#{number} failed: {error}; {messages} messages with {octets} octets received"),
         || {
-            let finish = Finish {
+            let report = ConnectionReport {
                 event: "failed",
                 number,
                 reason: &error.to_string(),
                 lost,
-                tally,
+                counters,
             };
-            finish.object(None)
+            report.object(None)
         },
     );
 }

@@ -1,4 +1,4 @@
-//! Ladders of what a capture holds.
+//! Ladder diagrams of captures.
 
 use alloc::collections::BTreeMap;
 use core::net::SocketAddr;
@@ -9,50 +9,50 @@ use farlink::record::{Arrival, ArrivalKind, Capture, Flows, Recording};
 use farlink::sim::{ExternalMessage, HostId, Label, Trace};
 use farlink::{Instant, Path, cotp, ltp};
 
-use crate::decode::{Cut, Protocol};
+use crate::decode::{Protocol, TruncatedDatagram};
 
-/// Makes a trace of what goes over paths that have a protocol, one lifeline for each socket, `names` first
-/// come first served.
+/// Returns a trace of the paths that have a protocol. Each socket is a lifeline; `names` are given in the order in which
+/// they appear.
 pub(crate) fn of_capture(
     file: &[u8],
     protocol: impl Fn(&Path) -> Option<Protocol>,
     names: &[&str],
 ) -> Result<Trace, String> {
     let mut capture = Capture::open(file).map_err(|error| error.to_string())?;
-    let mut sketch = Sketch {
+    let mut builder = TraceBuilder {
         trace: Trace::external(),
         protocol,
         names,
         hosts: BTreeMap::new(),
-        namer: Namer::default(),
+        labels: Labels::default(),
         origin: Recording::open(file)
             .ok()
             .map(|recording| Instant::ZERO + Duration::from_secs(recording.head().epoch)),
     };
     let mut flows = Flows::new();
     let mut last = Instant::ZERO;
-    // A broken capture is drawn as far as it goes.
+    // A damaged capture is drawn up to the damage.
     while let Ok(Some(packet)) = capture.next_packet() {
         last = packet.time;
-        if let Some(datagram) = Cut::of(&packet) {
-            sketch.cut(packet.time, &datagram);
+        if let Some(datagram) = TruncatedDatagram::of(&packet) {
+            builder.cut(packet.time, &datagram);
             continue;
         }
-        flows.packet(&packet, |arrival| sketch.add(&arrival));
+        flows.packet(&packet, |arrival| builder.add(&arrival));
     }
-    flows.finish(last, |arrival| sketch.add(&arrival));
-    Ok(sketch.trace)
+    flows.finish(last, |arrival| builder.add(&arrival));
+    Ok(builder.trace)
 }
 
-/// ArrivalKind the messages of each protocol are called.
+/// The labels of messages by protocol.
 #[derive(Default)]
-struct Namer {
+struct Labels {
     /// By receiver and sender.
     cotp: BTreeMap<(SocketAddr, SocketAddr), cotp::TpduLabels>,
     ltp: ltp::SegmentLabels,
 }
 
-impl Namer {
+impl Labels {
     fn name(&mut self, protocol: Protocol, path: &Path, octets: &[u8]) -> Option<Label> {
         match protocol {
             Protocol::Cotp => {
@@ -64,17 +64,17 @@ impl Namer {
     }
 }
 
-struct Sketch<'a, P> {
+struct TraceBuilder<'a, P> {
     trace: Trace,
     protocol: P,
     names: &'a [&'a str],
     hosts: BTreeMap<SocketAddr, HostId>,
-    namer: Namer,
-    /// ArrivalKind counts as the beginning of time: that of a recording, or the first packet.
+    labels: Labels,
+    /// The origin of times: that of a recording, or the first packet.
     origin: Option<Instant>,
 }
 
-impl<P: Fn(&Path) -> Option<Protocol>> Sketch<'_, P> {
+impl<P: Fn(&Path) -> Option<Protocol>> TraceBuilder<'_, P> {
     fn add(&mut self, arrival: &Arrival<'_>) {
         let (to, from) = (arrival.path.local, arrival.path.remote);
         let Some(protocol) = (self.protocol)(&arrival.path) else {
@@ -84,11 +84,11 @@ impl<P: Fn(&Path) -> Option<Protocol>> Sketch<'_, P> {
             return;
         }
         let time = self.since_origin(arrival.time);
-        // Who speaks first stands on the left; a recording of one end does not know who opened the stream.
+        // The first sender is on the left; a recording of one end does not have the one that opened the stream.
         let (from_host, to_host) = (self.host(from), self.host(to));
         match arrival.kind {
             ArrivalKind::Octets(octets) | ArrivalKind::Datagram(octets) => {
-                let label = self.namer.name(protocol, &arrival.path, octets);
+                let label = self.labels.name(protocol, &arrival.path, octets);
                 self.trace.add_message(ExternalMessage {
                     time,
                     from: from_host,
@@ -115,8 +115,8 @@ impl<P: Fn(&Path) -> Option<Protocol>> Sketch<'_, P> {
         }
     }
 
-    /// A datagram of which no more can be said.
-    fn cut(&mut self, time: Instant, datagram: &Cut) {
+    /// Adds a truncated datagram.
+    fn cut(&mut self, time: Instant, datagram: &TruncatedDatagram) {
         if (self.protocol)(&datagram.path).is_none() {
             return;
         }

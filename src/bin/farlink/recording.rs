@@ -1,4 +1,4 @@
-//! Recordings of what a command does.
+//! Recordings of connections and nodes.
 
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
-use farlink::Path as Way;
+use farlink::Path as NetPath;
 use farlink::adapters::{
     self, Clock,
     cotp::{ConnectionFactory, ConnectionMachine},
@@ -20,11 +20,11 @@ use farlink::record::{Files, Interface, RecordOptions, Recorded, Recorder};
 
 use crate::{Failure, output};
 
-/// Makes the engine of a node, recorded if that was asked for.
-pub(crate) struct Studio(Mutex<Option<Paper>>);
+/// Makes the engine of a node, recorded on request.
+pub(crate) struct EngineRecorder(Mutex<Option<RecordingFile>>);
 
-impl Studio {
-    /// Makes the file at once, before anything happens that could not be recorded.
+impl EngineRecorder {
+    /// Creates the file, before the node does anything that is to be recorded.
     pub(crate) fn new(path: Option<&Path>) -> Result<Self, Failure> {
         path.map(create)
             .transpose()
@@ -38,18 +38,18 @@ impl Studio {
             return setup.engine().map(EngineMachine::new);
         };
         let EngineSetup { config, seed, .. } = setup;
-        let recorder = Recorder::<Engine<Way>>::new(config, seed, file, options())?;
+        let recorder = Recorder::<Engine<NetPath>>::new(config, seed, file, options())?;
         Ok(EngineMachine::new(recorder))
     }
 }
 
-/// The file of a recording, that says so when nothing can be written any more: the machine goes on.
-struct Paper {
+/// The file of a recording. A write error is reported, and the machine continues.
+struct RecordingFile {
     file: File,
     path: PathBuf,
 }
 
-impl Paper {
+impl RecordingFile {
     fn create(path: &Path) -> io::Result<Self> {
         Ok(Self {
             file: File::create(path)?,
@@ -58,11 +58,11 @@ impl Paper {
     }
 }
 
-impl Write for Paper {
+impl Write for RecordingFile {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
         self.file.write(octets).inspect_err(|error| {
             let path = self.path.display();
-            output::fault(&format!("{path}: {error}; the recording ends there"));
+            output::write_error(&format!("{path}: {error}; the recording ends there"));
         })
     }
 
@@ -71,25 +71,26 @@ impl Write for Paper {
     }
 }
 
-fn create(path: &Path) -> Result<Paper, Failure> {
-    Paper::create(path).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+fn create(path: &Path) -> Result<RecordingFile, Failure> {
+    RecordingFile::create(path)
+        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 /// Records the first connection into `path`, and further ones into numbered files beside it.
-pub(crate) fn maker(path: &Path) -> Result<ConnectionFactory, Failure> {
+pub(crate) fn connection_factory(path: &Path) -> Result<ConnectionFactory, Failure> {
     create(path)?;
     let files = Files::new(path);
     let count = Arc::new(AtomicU32::new(0));
     Ok(ConnectionFactory::new(move |(config, seed, ends)| {
         let path = files.path(count.fetch_add(1, Ordering::Relaxed));
         let interface = interface(&config.role, ends);
-        let machine: ConnectionMachine = match Paper::create(&path) {
+        let machine: ConnectionMachine = match RecordingFile::create(&path) {
             Ok(file) => ConnectionMachine::new(
                 Recorder::<Connection>::new(config, seed, file, options())?
                     .with_interfaces(move |()| interface.clone()),
             ),
             Err(error) => {
-                output::fault(&format!("{}: {error}; not recorded", path.display()));
+                output::write_error(&format!("{}: {error}; not recorded", path.display()));
                 ConnectionMachine::new(Connection::new(config, &seed)?)
             }
         };
@@ -97,7 +98,7 @@ pub(crate) fn maker(path: &Path) -> Result<ConnectionFactory, Failure> {
     }))
 }
 
-/// Shows a connection between its two ends, the service on the port by which analysers know it.
+/// Returns the addresses of a recorded connection. The service has port 102, by which analysers know the protocol.
 fn interface(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Interface {
     let port = Connection::PORT;
     if ![local.port(), remote.port()].contains(&port) {
@@ -106,14 +107,13 @@ fn interface(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> 
             Role::Responder(_) => local.set_port(port),
         }
     }
-    Interface::Network(Way::tcp(local, remote))
+    Interface::Network(NetPath::tcp(local, remote))
 }
 
-/// The clock of everything that may be recorded, and the second at which it was anchored: with both,
-/// analysers show the time of day.
+/// The clock of all recordings, and its origin in seconds since 1970, by which analysers show the time of day.
 static CLOCK: LazyLock<(Clock, u64)> = LazyLock::new(Clock::since_epoch);
 
-/// The clock that what is recorded has to live by.
+/// Returns the clock of all recordings.
 pub(crate) fn clock() -> Clock {
     CLOCK.0
 }

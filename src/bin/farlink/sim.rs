@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     match outcome {
         Ok(_) => Ok(()),
-        Err(_) if arguments.json => Err(Failure::Told),
+        Err(_) if arguments.json => Err(Failure::Reported),
         Err(reason) => Err(Failure::Protocol(format!("{name}: {reason}"))),
     }
 }

@@ -1,9 +1,9 @@
-//! The bound sockets of one kind on one host.
+//! The bound sockets of one protocol on one host.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-/// Bound sockets, sorted by port: those that may be in each other's way are neighbours.
+/// Bound sockets, sorted by port, so that those which may conflict are neighbours.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BoundSockets(Vec<(u16, IpAddr)>);
 
@@ -12,8 +12,8 @@ impl BoundSockets {
         self.0.binary_search(&key(socket)).is_ok()
     }
 
-    /// Adds a socket, unless one of the same family has its port on the same address, on all, or on any if
-    /// that is for all.
+    /// Adds a socket. Returns false if another socket of the same family has the port, on the same address or
+    /// with an unspecified one.
     pub(super) fn insert(&mut self, socket: SocketAddr) -> bool {
         let first = self.0.partition_point(|(port, _)| *port < socket.port());
         let same_port = self.0.iter().skip(first);
@@ -25,15 +25,15 @@ impl BoundSockets {
         if same_port.any(|(_, ip)| overlaps(*ip)) {
             return false;
         }
-        if let Err(place) = self.0.binary_search(&key(socket)) {
-            self.0.insert(place, key(socket));
+        if let Err(index) = self.0.binary_search(&key(socket)) {
+            self.0.insert(index, key(socket));
         }
         true
     }
 
     pub(super) fn remove(&mut self, socket: SocketAddr) {
-        if let Ok(place) = self.0.binary_search(&key(socket)) {
-            self.0.remove(place);
+        if let Ok(index) = self.0.binary_search(&key(socket)) {
+            self.0.remove(index);
         }
     }
 

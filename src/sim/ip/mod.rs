@@ -1,8 +1,8 @@
-//! IP in the world: networks, the NATs between them, and what crosses them.
+//! IP: networks, and the NATs between them.
 //!
-//! There is one public network, and one more behind each NAT. Everything in one network is everything's
-//! neighbour; a packet for an address that nobody there has goes to the NAT, if there is one. Each step to
-//! a neighbour is a line of its own.
+//! There is one public network, and one behind each NAT. All nodes of a network are neighbours. A packet for
+//! an address that no neighbour has goes to the NAT, if there is one. Each hop to a neighbour has a line of
+//! its own.
 
 mod bound;
 mod nat;
@@ -33,7 +33,7 @@ pub(super) use stack::IpStack;
 use super::direction::Departure;
 use super::event::RareEvent;
 use super::lines::{DirectionId, LineEnd};
-use super::lookup_map::Lookup;
+use super::lookup_map::LookupMap;
 use super::trace::PacketId;
 use super::traffic::{PacketHeader, SentBy};
 use super::world::AddressState;
@@ -42,52 +42,52 @@ use crate::{Path, Proto};
 use nat_table::{NatDrop, NatPacket, NatTable};
 use tcp::TcpHeader;
 
-/// The public network; the one behind the NAT of index n has index n + 1.
+/// The index of the public network. The network behind the NAT with index n has index n + 1.
 const PUBLIC: usize = 0;
 
 /// All networks and NATs of a world.
 pub(super) struct Internet {
     nets: Vec<Network>,
     nats: Vec<NatState>,
-    /// How many addresses were given to hosts and NATs.
+    /// The number of addresses of all hosts and NATs.
     addresses: u32,
 }
 
 struct Network {
-    members: Lookup<IpAddr, Node>,
-    /// Of neighbours that have no line of their own.
+    members: LookupMap<IpAddr, Node>,
+    /// The line between neighbours without a line of their own.
     line: Arc<Line>,
 }
 
-/// A NAT between the network of its index plus one and `outer`.
+/// A NAT between the network behind it and `outer`.
 struct NatState {
     outer: usize,
-    /// Of what it sent last outside, and inside.
+    /// The routes used last, to the outer network and to the inner one.
     routes: [Option<IpRoute>; 2],
     table: NatTable,
 }
 
-/// The next hop of a node's packets to an address, kept for the next packet.
+/// The next hop to an address, cached for the next packet.
 #[derive(Debug, Clone, Copy)]
 struct IpRoute {
     net: usize,
     dst: IpAddr,
-    /// How many addresses there were in the world: a further one may be nearer.
+    /// The number of addresses at the time. Any further one may be nearer.
     addresses: u32,
     hop: Node,
     direction: DirectionId,
 }
 
-/// What an IP packet carries beside its octets.
+/// The header of an IP packet, with that of its TCP segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct IpHeader {
     src: SocketAddr,
     dst: SocketAddr,
-    /// Of a TCP segment.
+    /// The header of a TCP segment. UDP has none here.
     segment: Option<TcpHeader>,
-    /// The network that it is in.
+    /// The network in which the packet is.
     net: usize,
-    /// Whether a line flipped a bit: its checksum is wrong from there on, whatever NATs do to it.
+    /// Whether a line flipped a bit. The checksum stays wrong, whatever NATs change.
     pub(super) is_corrupted: bool,
 }
 
@@ -114,7 +114,7 @@ impl IpHeader {
     }
 }
 
-/// A SYN that a NAT let nobody in for, and that it has not answered.
+/// A SYN that a NAT dropped, to be answered later.
 pub(super) struct DeniedSyn {
     nat: NatId,
     header: IpHeader,
@@ -124,7 +124,7 @@ pub(super) struct DeniedSyn {
 impl Internet {
     pub(super) fn new() -> Self {
         let public = Network {
-            members: Lookup::default(),
+            members: LookupMap::default(),
             line: Arc::new(Line::delayed(Duration::from_millis(10))),
         };
         Self {
@@ -141,13 +141,13 @@ impl Internet {
         }
     }
 
-    /// Tells whether `net` is `outer` or behind a NAT in it, however deep.
+    /// Tells whether `net` is `outer`, or behind NATs in it.
     fn is_within(&self, mut net: usize, outer: usize) -> bool {
         loop {
             if net == outer {
                 return true;
             }
-            // NATs are made after those that they are behind, so this ends.
+            // A NAT is created after those that it is behind, so this ends.
             match net.checked_sub(1).and_then(|nat| self.nats.get(nat)) {
                 Some(nat_state) => net = nat_state.outer,
                 None => return false,
@@ -155,7 +155,7 @@ impl Internet {
         }
     }
 
-    /// Returns the neighbour that has `address`, or else the NAT that may know more.
+    /// Returns the neighbour that has `address`, or else the NAT.
     fn next_hop(&self, net: usize, address: IpAddr) -> Option<Node> {
         let member = self.nets.get(net)?.members.get(&address).copied();
         member.or_else(|| Some(Node::Nat(NatId::new(net.checked_sub(1)?))))
@@ -163,8 +163,7 @@ impl Internet {
 }
 
 impl World {
-    /// Puts a NAT between its addresses and a network of its own, in which hosts live that are
-    /// [`behind`](Ip::behind) it. A NAT whose addresses are behind another NAT is nested.
+    /// Adds a NAT. Hosts are [`behind`](Ip::behind) it, and so are other NATs.
     pub fn nat(&mut self, ip: Ip, nat: Nat) -> NatId {
         let id = NatId::new(self.net.nats.len());
         let (addresses, nets): (Vec<IpAddr>, Vec<usize>) = ip.into_homes().unzip();
@@ -179,7 +178,7 @@ impl World {
         }
         let rng = self.seed.child(&format!("nat {}", id.0)).rng();
         self.net.nets.push(Network {
-            members: Lookup::default(),
+            members: LookupMap::default(),
             line: Arc::new(Line::default()),
         });
         self.net.nats.push(NatState {
@@ -198,7 +197,7 @@ impl World {
         if members.insert(address, node).is_some() {
             misuse(&format!("two neighbours have the address {address}"));
         }
-        // A firewall keeps addresses as they are, so its neighbours find them at the firewall.
+        // A firewall translates no addresses, so the outer network finds them at the firewall.
         if let Some(nat) = net.checked_sub(1).map(NatId::new) {
             let nat_state = self.net.nat_state(nat);
             if nat_state.table.is_firewall() {
@@ -216,16 +215,16 @@ impl World {
         IpStack::new(addresses, &self.seed.child(&format!("stack {}", id.0)))
     }
 
-    /// Sets the line between neighbours in the public network that have none of their own. Without it, it
-    /// has a delay of 10 ms.
+    /// Sets the line between neighbours in the public network that have none of their own. The default has a
+    /// delay of 10 ms.
     pub fn internet(&mut self, line: Line) {
         if let Some(public) = self.net.nets.get_mut(PUBLIC) {
             public.line = Arc::new(line);
         }
     }
 
-    /// Sets the line between neighbours behind a NAT, the NAT included, that have none of their own. Without
-    /// it, it is perfect.
+    /// Sets the line between neighbours behind a NAT, the NAT included, that have none of their own. The
+    /// default has no delay.
     pub fn inside(&mut self, nat: NatId, line: Line) {
         match self.net.nets.get_mut(nat.index() + 1) {
             Some(net) => net.line = Arc::new(line),
@@ -233,12 +232,12 @@ impl World {
         }
     }
 
-    /// Lets a NAT forget all its mappings, as when its power fails.
+    /// Removes all mappings of a NAT, as a restart does.
     pub fn forget(&mut self, nat: NatId) {
         self.net.nat_state(nat).table.forget();
     }
 
-    /// Returns the mappings that a NAT has at this time, in the order in which it made them.
+    /// Returns the present mappings of a NAT, in the order of their creation.
     #[must_use]
     pub fn bindings(&self, nat: NatId) -> Vec<Binding> {
         match self.net.nats.get(nat.index()) {
@@ -269,7 +268,7 @@ impl World {
         }
     }
 
-    /// Finds the way to a neighbour, laying the network's own line when there is none.
+    /// Returns the direction to a neighbour. Adds the default line of the network if there is none.
     fn direction_in(&mut self, net: usize, from: Node, to: Node) -> Option<DirectionId> {
         let (start, end) = (LineEnd::Node(from), LineEnd::Node(to));
         if let Some(direction) = self.links.find(start, end) {
@@ -280,10 +279,10 @@ impl World {
         } else {
             Arc::clone(&self.net.nets.get(net)?.line)
         };
-        Some(self.lay(start, end, line, None))
+        Some(self.add_direction(start, end, line, None))
     }
 
-    /// Returns the way on which a packet leaves `from`.
+    /// Returns the direction in which a packet leaves `from`.
     fn direction_out(&mut self, from: Node, header: &IpHeader) -> Option<(DirectionId, Node)> {
         let IpHeader { net, dst, .. } = *header;
         let (dst, addresses) = (dst.ip(), self.net.addresses);
@@ -314,7 +313,7 @@ impl World {
         }
     }
 
-    /// Sends a packet on from `from`, who is not held up by a queue.
+    /// Sends a packet from `from`, which does not wait for a queue.
     fn forward(&mut self, from: Node, header: IpHeader, octets: Bytes, packet: Option<PacketId>) {
         let Some((direction, to)) = self.direction_out(from, &header) else {
             return self.trace.lost(packet, self.now, DropReason::NoHost);
@@ -325,14 +324,14 @@ impl World {
         self.trace.change(packet, |packet| packet.to = Some(to));
         match departure {
             Departure::Sent { at, .. } => {
-                self.propagate(direction, at, PacketHeader::Ip(to, header), octets, packet)
+                self.propagate(direction, at, PacketHeader::Ip(to, header), octets, packet);
             }
-            Departure::Lost(why) => self.trace.lost(packet, self.now, why),
+            Departure::Lost(reason) => self.trace.lost(packet, self.now, reason),
             Departure::Held(_) => self.trace.lost(packet, self.now, DropReason::QueueFull),
         }
     }
 
-    /// A packet reaches a node on IP.
+    /// Handles a packet that arrives at a node.
     pub(super) fn ip_arrives(
         &mut self,
         to: Node,
@@ -352,7 +351,7 @@ impl World {
         }
     }
 
-    /// A packet from behind a NAT reaches it.
+    /// Handles a packet that arrives at a NAT from behind it.
     fn nat_outbound(
         &mut self,
         nat: NatId,
@@ -386,7 +385,7 @@ impl World {
         }
     }
 
-    /// A packet from outside reaches a NAT.
+    /// Handles a packet that arrives at a NAT from outside.
     fn nat_inbound(
         &mut self,
         nat: NatId,
@@ -416,7 +415,7 @@ impl World {
         len: usize,
         packet: Option<PacketId>,
     ) {
-        self.trace.lost(packet, self.now, refusal.why);
+        self.trace.lost(packet, self.now, refusal.reason);
         let denied = DeniedSyn { nat, header, len };
         match refusal.reset_after {
             None => {}
@@ -428,8 +427,7 @@ impl World {
         }
     }
 
-    /// The time of patience is over: unless a SYN went out for the connection meanwhile, the one that came
-    /// in is refused (RFC 5382 REQ-4).
+    /// Refuses a SYN that was dropped, unless one was sent in the other direction meanwhile (RFC 5382 REQ-4).
     pub(super) fn refuse_denied(&mut self, denied: &DeniedSyn) {
         let now = self.now;
         let flow = denied.header.flow();
@@ -443,7 +441,7 @@ impl World {
         self.send_refusal(Node::Nat(nat), header, len);
     }
 
-    /// Answers a segment of `len` octets of data with RST, as a closed port does, unless it is one itself.
+    /// Answers a segment with `len` octets of data with RST, unless it is one.
     fn send_refusal(&mut self, from: Node, header: IpHeader, len: usize) {
         let Some(segment) = header.segment.filter(|segment| !segment.flags.rst) else {
             return;
@@ -458,7 +456,7 @@ impl World {
         self.send_segment(from, answer, Bytes::new(), false);
     }
 
-    /// Sends a TCP segment and notes it in the trace.
+    /// Sends a TCP segment, and adds it to the trace.
     fn send_segment(&mut self, from: Node, header: IpHeader, data: Bytes, is_repeated: bool) {
         let to = self.net.next_hop(header.net, header.dst.ip());
         let addr = AnyAddr::Path(Path::tcp(header.src, header.dst));
@@ -488,7 +486,7 @@ impl IpHeader {
 }
 
 impl Ip {
-    /// Its addresses with the networks that they are in.
+    /// Returns the addresses with their networks.
     fn into_homes(self) -> impl Iterator<Item = (IpAddr, usize)> {
         let addresses = self.into_addresses();
         addresses.map(|(address, behind)| (address, behind.map_or(PUBLIC, |nat| nat.index() + 1)))

@@ -1,57 +1,57 @@
-//! What a NAT does, by the words of RFC 4787 and RFC 5382: configuration only.
+//! Configuration of NATs, in the terms of RFC 4787 and RFC 5382.
 
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-/// The behaviour of a NAT. The default keeps every MUST of RFC 4787 and RFC 5382, and every RECOMMENDED
-/// that is not about the choice between transparency and strictness, where it is transparent.
+/// The behaviour of a NAT. The default meets every MUST of RFC 4787 and RFC 5382, and their recommendations.
+/// Where those leave a choice between transparency and strictness, it is transparent.
 ///
 /// ```
 /// use farlink::sim::{Hairpin, Ip, Nat, Ports, World};
 ///
 /// let mut world = World::new(1);
 /// let step = Ports::Sequential { first: 1024, step: 2 };
-/// let kind = world.nat(Ip::at([198, 51, 100, 1]), Nat { ports: step, ..Nat::symmetric() });
+/// let carrier = world.nat(Ip::at([198, 51, 100, 1]), Nat { ports: step, ..Nat::symmetric() });
 /// let home = Nat { hairpin: Hairpin::Off, ..Nat::port_restricted_cone() };
-/// let home = world.nat(Ip::at([100, 64, 0, 1]).behind(kind), home);
+/// let home = world.nat(Ip::at([100, 64, 0, 1]).behind(carrier), home);
 /// # let _ = home;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nat {
     /// What is translated: addresses and ports, or nothing (a firewall).
     pub translation: Translation,
-    /// When a mapping is used again (RFC 4787 section 4.1).
+    /// When a mapping is reused (RFC 4787 section 4.1).
     pub mapping: Mapping,
-    /// The same for TCP (RFC 5382 section 4.1), where it differs.
+    /// When a mapping is reused for TCP (RFC 5382 section 4.1). `None` means as for UDP.
     pub tcp_mapping: Option<Mapping>,
-    /// Whom a mapping lets in (RFC 4787 section 5).
+    /// Which packets from outside are let in (RFC 4787 section 5).
     pub filtering: Filtering,
-    /// The same for TCP (RFC 5382 section 4.3), where it differs.
+    /// Which TCP segments from outside are let in (RFC 5382 section 4.3). `None` means as for UDP.
     pub tcp_filtering: Option<Filtering>,
-    /// How ports are chosen (RFC 4787 section 4.2).
+    /// How external ports are chosen (RFC 4787 section 4.2).
     pub ports: Ports,
-    /// Between which bounds they are chosen.
+    /// The range of external ports.
     pub range: RangeInclusive<u16>,
-    /// Whether even ports get even ones (RFC 4787 section 4.2.2). Counts for chosen ports, not for those
-    /// that follow from the inner one.
+    /// Whether the parity of ports is kept (RFC 4787 section 4.2.2). It applies to ports that are chosen, not
+    /// to those computed from the inner port.
     pub parity: Parity,
     /// How one of several external addresses is chosen (RFC 4787 section 4.1).
     pub pooling: Pooling,
-    /// How long an unused UDP mapping lives (RFC 4787 REQ-5).
+    /// The lifetime of an unused UDP mapping (RFC 4787 REQ-5).
     pub udp_lifetime: Duration,
-    /// How long an idle TCP connection lives that was opened on both sides (RFC 5382 REQ-5).
+    /// The lifetime of an idle TCP connection that was opened on both sides (RFC 5382 REQ-5).
     pub tcp_lifetime: Duration,
-    /// How long an idle TCP connection lives that is half open or closing (RFC 5382 REQ-5).
+    /// The lifetime of an idle TCP connection that is half open or closing (RFC 5382 REQ-5).
     pub tcp_transitory: Duration,
-    /// Which packets keep a UDP mapping alive (RFC 4787 REQ-6).
+    /// Which packets refresh a UDP mapping (RFC 4787 REQ-6).
     pub refresh: Refresh,
-    /// What comes of packets from inside to an external address of the NAT (RFC 4787 section 6).
+    /// How packets from behind the NAT to an external address of it are handled (RFC 4787 section 6).
     pub hairpin: Hairpin,
-    /// What is answered to a SYN that nobody asked for (RFC 5382 REQ-4).
+    /// How an unsolicited SYN is answered (RFC 5382 REQ-4).
     pub unsolicited: Unsolicited,
-    /// What is answered to a segment of a connection that the NAT does not know (RFC 5382 section 5).
+    /// How a segment of an unknown connection is answered (RFC 5382 section 5).
     pub stray: Stray,
-    /// Whether two SYNs may cross (RFC 5382 REQ-2).
+    /// Whether a simultaneous open passes (RFC 5382 REQ-2).
     pub simultaneous_open: SimultaneousOpen,
 }
 
@@ -80,19 +80,21 @@ impl Default for Nat {
 }
 
 impl Nat {
-    /// Makes a full cone, in the words of RFC 3489: one mapping for all, open to all.
+    /// Creates a full cone NAT (RFC 3489): one mapping for all remote sockets, and everything is let in.
     #[must_use]
     pub fn full_cone() -> Self {
         Self::of(Mapping::EndpointIndependent, Filtering::EndpointIndependent)
     }
 
-    /// Makes a restricted cone (RFC 3489): one mapping for all, open to hosts that were written to.
+    /// Creates a restricted cone NAT (RFC 3489): one mapping for all remote sockets, and addresses that were
+    /// sent to are let in.
     #[must_use]
     pub fn restricted_cone() -> Self {
         Self::of(Mapping::EndpointIndependent, Filtering::AddressDependent)
     }
 
-    /// Makes a port restricted cone (RFC 3489): one mapping for all, open to sockets that were written to.
+    /// Creates a port restricted cone NAT (RFC 3489): one mapping for all remote sockets, and sockets that
+    /// were sent to are let in.
     #[must_use]
     pub fn port_restricted_cone() -> Self {
         Self::of(
@@ -101,8 +103,8 @@ impl Nat {
         )
     }
 
-    /// Makes a symmetric NAT (RFC 3489) that draws its ports at random: a mapping for each remote socket,
-    /// open to it alone.
+    /// Creates a symmetric NAT (RFC 3489) with random ports: a mapping for each remote socket, and only that
+    /// socket is let in.
     #[must_use]
     pub fn symmetric() -> Self {
         Self {
@@ -114,7 +116,7 @@ impl Nat {
         }
     }
 
-    /// Makes a firewall: nothing is translated, and only those who were written to get in.
+    /// Creates a firewall: nothing is translated, and sockets that were sent to are let in.
     #[must_use]
     pub fn firewall() -> Self {
         Self {
@@ -123,7 +125,7 @@ impl Nat {
         }
     }
 
-    /// Takes a mapping and a filtering behaviour, and the default for the rest.
+    /// Creates a NAT with these behaviours and the default for the rest.
     #[must_use]
     pub fn of(mapping: Mapping, filtering: Filtering) -> Self {
         Self {
@@ -140,35 +142,36 @@ pub enum Translation {
     /// Inner sockets to sockets of its external addresses.
     #[default]
     Sockets,
-    /// Nothing: hosts behind it have addresses of the outer network, and it only filters.
+    /// Nothing. Hosts behind it have addresses of the outer network, and packets are only filtered.
     Nothing,
 }
 
-/// When a mapping of an inner socket is used again.
+/// When the mapping of an inner socket is reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Mapping {
-    /// Always.
+    /// For packets to all remote sockets.
     #[default]
     EndpointIndependent,
     /// For packets to the same remote address.
     AddressDependent,
     /// For packets to the same remote socket.
     AddressAndPortDependent,
-    /// Never: each TCP connection has its own. Of UDP, as for the same remote socket.
+    /// Never: each TCP connection has its own mapping. For UDP, as `AddressAndPortDependent`.
     ConnectionDependent,
 }
 
-/// Whom a mapping lets in.
+/// Which packets from outside a mapping lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Filtering {
-    /// Everybody.
+    /// All packets.
     #[default]
     EndpointIndependent,
-    /// Remote addresses to which the inner socket has sent through it.
+    /// Packets from remote addresses to which the inner socket has sent.
     AddressDependent,
-    /// Remote sockets to which the inner socket has sent through it.
+    /// Packets from remote sockets to which the inner socket has sent.
     AddressAndPortDependent,
-    /// For TCP, nobody who begins, save in a simultaneous open. Of UDP, as the one before.
+    /// For TCP, no connection from outside, except in a simultaneous open. For UDP, as
+    /// `AddressAndPortDependent`.
     ConnectionDependent,
 }
 
@@ -177,23 +180,22 @@ pub enum Filtering {
 pub enum Ports {
     /// The inner port, if it is free on the external address.
     Preserving(Conflict),
-    /// From a first one on, each `step` behind the last one given on that address, going round in the
-    /// range. Taken ones are passed by.
+    /// From `first` on, each `step` after the port given last on that address, modulo the range. Ports in use
+    /// are skipped.
     Sequential {
-        /// The first.
+        /// The first port.
         first: u16,
-        /// The distance, which may be negative.
+        /// The distance between ports, which may be negative.
         step: i32,
     },
-    /// Any that is free, each as likely.
+    /// A random free port.
     Random,
-    /// The inner port times `stride` plus `offset`, going round in the range. With a stride of 1 distances
-    /// are kept (RFC 4787 section 4.2.3); with more, neighbours get ports that far apart. If it is taken,
-    /// the next free one.
+    /// The inner port times `stride` plus `offset`, modulo the range, or the next free port. A stride of 1
+    /// preserves the distance of neighbouring ports (RFC 4787 section 4.2.3).
     Contiguous {
-        /// The distance of neighbours.
+        /// The factor.
         stride: u16,
-        /// What is added.
+        /// The summand.
         offset: i32,
     },
 }
@@ -204,93 +206,93 @@ impl Default for Ports {
     }
 }
 
-/// What a port-preserving NAT does when the port is taken (RFC 4787 section 4.2.1).
+/// What a port-preserving NAT does if the port is in use (RFC 4787 section 4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Conflict {
-    /// It takes the next free one.
+    /// It chooses the next free port.
     #[default]
     NextFree,
-    /// It takes a random free one.
+    /// It chooses a random free port.
     Random,
-    /// It takes the port away from whom it belonged to.
+    /// It removes the mapping that has the port.
     Overwrite,
-    /// It gives the port to both and tells them apart by the remote socket (port overloading).
+    /// It uses the port for both, and tells them apart by the remote socket (port overloading).
     Overload,
 }
 
-/// Whether even ports get even ones.
+/// Whether external ports keep the parity of inner ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Parity {
-    /// Even ports get even ones and odd ports odd ones.
+    /// Even ports are mapped to even ones, odd ports to odd ones.
     #[default]
     Kept,
-    /// Any port may do.
+    /// Any port is chosen.
     Ignored,
 }
 
 /// How one of several external addresses is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pooling {
-    /// Mappings of one inner address get the same external one.
+    /// All mappings of an inner address have the same external address.
     #[default]
     Paired,
-    /// Each mapping gets any.
+    /// Each mapping has a random external address.
     Arbitrary,
 }
 
-/// Which packets keep a UDP mapping alive.
+/// Which packets refresh a UDP mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Refresh {
-    /// Those that go out.
+    /// Packets that are sent out.
     #[default]
     Outbound,
-    /// Those that come in.
+    /// Packets that come in.
     Inbound,
-    /// All.
+    /// All packets.
     Both,
 }
 
-/// What comes of packets from inside to an external address of the NAT.
+/// How packets from behind the NAT to an external address of it are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Hairpin {
-    /// They are turned round, and seem to come from the sender's external socket (REQ-9a).
+    /// They are delivered with the sender's external socket as source (REQ-9a).
     #[default]
     ExternalSource,
-    /// They are turned round, and seem to come from the sender's inner socket.
+    /// They are delivered with the sender's inner socket as source.
     InternalSource,
     /// They are dropped.
     Off,
 }
 
-/// What a NAT answers to a SYN that nobody asked for.
+/// How an unsolicited SYN is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unsolicited {
-    /// Nothing.
+    /// Not at all.
     #[default]
     Silent,
-    /// RST after this time, unless a SYN went out for the same connection meanwhile. RFC 5382 REQ-4 allows
-    /// no less than 6 seconds; at once breaks hole punching.
+    /// With RST after this time, unless a SYN was sent out for the same connection meanwhile. RFC 5382 REQ-4
+    /// allows no less than 6 seconds. Zero breaks hole punching.
     Reset(Duration),
 }
 
-/// What a NAT answers to a segment of a connection that it does not know.
+/// How a segment of an unknown connection is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stray {
-    /// Nothing.
+    /// Not at all.
     #[default]
     Silent,
-    /// RST.
+    /// With RST.
     Reset,
 }
 
-/// Whether two SYNs may cross.
+/// Whether a simultaneous open passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SimultaneousOpen {
-    /// They may (REQ-2a).
+    /// It passes (REQ-2a).
     #[default]
     Passes,
-    /// A SYN that comes in after one went out is dropped.
+    /// A SYN that comes in after one was sent out is dropped.
     InboundSynBlocked,
-    /// The SYN with ACK that goes out in answer is dropped.
+    /// The SYN with ACK that is sent out in answer is dropped.
     OutboundSynAckBlocked,
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use slab::Slab;
 
-use super::super::lookup_map::Lookup;
+use super::super::lookup_map::LookupMap;
 use super::super::{DropReason, TcpFlags};
 use super::nat::{
     Conflict, Filtering, Hairpin, Mapping, Nat, Parity, Pooling, Ports, Refresh, SimultaneousOpen,
@@ -22,7 +22,7 @@ pub(super) struct NatPacket {
     pub(super) proto: Proto,
     pub(super) src: SocketAddr,
     pub(super) dst: SocketAddr,
-    /// Of a TCP segment.
+    /// The flags of a TCP segment.
     pub(super) flags: Option<TcpFlags>,
     pub(super) seq: u64,
 }
@@ -40,53 +40,54 @@ impl NatPacket {
     }
 }
 
-/// A packet that a NAT does not pass, and after how long it says so.
+/// Why a NAT drops a packet, and after what time it answers with RST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NatDrop {
-    pub(super) why: DropReason,
+    pub(super) reason: DropReason,
     pub(super) reset_after: Option<Duration>,
 }
 
 impl NatDrop {
-    const fn silent(why: DropReason) -> Self {
+    const fn silent(reason: DropReason) -> Self {
         Self {
-            why,
+            reason,
             reset_after: None,
         }
     }
 }
 
-/// A mapping of a NAT, to look at.
+/// A mapping of a NAT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Binding {
-    /// Of UDP or of TCP.
+    /// The protocol.
     pub proto: Proto,
-    /// The socket behind the NAT.
+    /// The inner socket.
     pub inside: SocketAddr,
-    /// What it is outside.
+    /// The external socket.
     pub outside: SocketAddr,
 }
 
-/// The mappings of one NAT, with the NAT's chance.
+/// The mappings of one NAT.
 #[derive(Debug, Clone)]
 pub(super) struct NatTable {
     nat: Nat,
     outside: Vec<IpAddr>,
     rng: Box<Rng>,
     entries: Slab<MappingEntry>,
-    /// Where the entries are, while there are more than [`FEW`].
-    by_inside: Lookup<MappingKey, usize>,
-    by_outside: Lookup<(Proto, SocketAddr), Vec<usize>>,
+    /// Indexes of the entries, while there are more than [`FEW`].
+    by_inside: LookupMap<MappingKey, usize>,
+    by_outside: LookupMap<(Proto, SocketAddr), Vec<usize>>,
     paired: BTreeMap<IpAddr, IpAddr>,
     latest: BTreeMap<(Proto, IpAddr), u16>,
     made: u64,
     sweep_at: usize,
 }
 
-/// So many entries are sooner read through than looked up.
+/// With no more entries than this, a scan is faster than an index.
 const FEW: usize = 8;
 
-/// By what a mapping is found again from inside.
+/// What packets from behind the NAT have in common if they use the same mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct MappingKey {
     proto: Proto,
@@ -103,7 +104,7 @@ enum RemoteKey {
 
 #[derive(Debug, Clone)]
 struct MappingEntry {
-    /// Counts the mappings of the NAT.
+    /// Mappings are numbered in the order of their creation.
     number: u64,
     inside: MappingKey,
     outside: SocketAddr,
@@ -111,7 +112,7 @@ struct MappingEntry {
     peers: PeerSessions,
 }
 
-/// What passed between an inner socket and each remote socket. Most inner sockets have few.
+/// The sessions of an inner socket with remote sockets. Most inner sockets have few.
 #[derive(Debug, Clone, Default)]
 struct PeerSessions {
     few: Vec<(SocketAddr, NatSession)>,
@@ -127,14 +128,14 @@ impl PeerSessions {
             .or_else(|| self.more.get(peer))
     }
 
-    /// Returns what passed with `peer`, which is nothing yet when it is new.
+    /// Returns the session with `peer`, which is created if there is none.
     fn get_or_begin(&mut self, now: Instant, peer: SocketAddr) -> &mut NatSession {
         let known = self.few.iter().position(|(known, _)| *known == peer);
-        let place = known.unwrap_or(self.few.len());
-        if known.is_none() && place < FEW {
+        let index = known.unwrap_or(self.few.len());
+        if known.is_none() && index < FEW {
             self.few.push((peer, NatSession::new(now)));
         }
-        match self.few.get_mut(place) {
+        match self.few.get_mut(index) {
             Some((_, session)) => session,
             None => self
                 .more
@@ -149,11 +150,11 @@ impl PeerSessions {
     }
 }
 
-/// What passed between an inner socket and one remote socket.
+/// What passed between an inner socket and a remote socket.
 #[derive(Debug, Clone, Copy)]
 struct NatSession {
     used: Instant,
-    /// The number of the SYN that went out last.
+    /// The sequence number of the last SYN that was sent out.
     syn_out: Option<u64>,
     has_sent: bool,
     ack: BothWays,
@@ -185,7 +186,7 @@ impl NatSession {
         }
     }
 
-    /// Open on both sides and not closing (RFC 5382 section 5).
+    /// Tells whether the connection was opened on both sides and is not closing (RFC 5382 section 5).
     const fn is_established(&self) -> bool {
         self.ack.out && self.ack.back && !(self.fin.out && self.fin.back) && !self.is_reset
     }
@@ -197,7 +198,7 @@ impl NatSession {
             return;
         };
         if flow.is_syn() {
-            // Another connection between the same sockets.
+            // Another connection between the same sockets begins.
             self.ack = BothWays::default();
             self.fin = BothWays::default();
             self.is_reset = false;
@@ -265,8 +266,8 @@ impl NatTable {
             outside,
             rng: Box::new(rng),
             entries: Slab::new(),
-            by_inside: Lookup::default(),
-            by_outside: Lookup::default(),
+            by_inside: LookupMap::default(),
+            by_outside: LookupMap::default(),
             paired: BTreeMap::new(),
             latest: BTreeMap::new(),
             made: 0,
@@ -274,13 +275,13 @@ impl NatTable {
         }
     }
 
-    /// Returns the same NAT before it ever saw a packet.
+    /// Returns the NAT as it was before its first packet.
     pub(super) fn fresh(&self) -> Self {
         Self::new(self.nat.clone(), self.outside.clone(), (*self.rng).clone())
     }
 
-    /// Tells whether others can tell the next mapping: whether address and port are chosen by a rule, and, if
-    /// the rule looks at the inner port, that is known.
+    /// Tells whether the next mapping can be predicted: address and port follow a rule, and the inner port is
+    /// known if the rule depends on it.
     pub(super) fn is_predictable(&self, is_inside_known: bool) -> bool {
         let by_rule = match self.nat.ports {
             Ports::Random | Ports::Preserving(Conflict::Random | Conflict::Overload) => false,
@@ -295,7 +296,7 @@ impl NatTable {
         }
     }
 
-    /// Returns how many mappings it has made.
+    /// Returns the number of mappings that were created.
     pub(super) const fn made(&self) -> u64 {
         self.made
     }
@@ -304,7 +305,7 @@ impl NatTable {
         self.nat.translation == Translation::Nothing
     }
 
-    /// Tells whether `address` is one of its external ones.
+    /// Tells whether `address` is an external one of the NAT.
     pub(super) fn owns(&self, address: IpAddr) -> bool {
         self.outside.contains(&address)
     }
@@ -331,7 +332,7 @@ impl NatTable {
             .collect()
     }
 
-    /// Passes a packet from inside, and returns what its source becomes.
+    /// Translates a packet from behind the NAT. Returns its new source.
     pub(super) fn outbound(
         &mut self,
         now: Instant,
@@ -386,25 +387,27 @@ impl NatTable {
         found.map(|(id, _)| id)
     }
 
-    /// Returns the living mappings that share an outer socket, in whatever order.
+    /// Returns the live mappings with an external socket, in no particular order.
     fn alive_at(
         &self,
         now: Instant,
         proto: Proto,
-        place: SocketAddr,
+        external: SocketAddr,
     ) -> impl Iterator<Item = (usize, &MappingEntry)> + Clone {
         let is_few = self.entries.len() <= FEW;
         let all = is_few.then(|| self.entries.iter());
-        let listed = (!is_few).then(|| self.by_outside.get(&(proto, place)));
+        let listed = (!is_few).then(|| self.by_outside.get(&(proto, external)));
         let listed = listed.flatten().into_iter().flatten();
         let listed = listed.filter_map(|id| Some((*id, self.entries.get(*id)?)));
         let found = all.into_iter().flatten().chain(listed);
         found.filter(move |(_, entry)| {
-            entry.outside == place && entry.inside.proto == proto && entry.is_alive(now, &self.nat)
+            entry.outside == external
+                && entry.inside.proto == proto
+                && entry.is_alive(now, &self.nat)
         })
     }
 
-    /// Tells whether a mapping that was found serves this packet.
+    /// Tells whether a mapping can be used for a packet.
     fn is_usable(&self, now: Instant, id: usize, flow: &NatPacket) -> bool {
         let Some(entry) = self.entries.get(id) else {
             return false;
@@ -420,10 +423,10 @@ impl NatTable {
         !(is_new && self.mapping(flow.proto) == Mapping::ConnectionDependent)
     }
 
-    /// Passes a packet from outside, and returns where it goes.
+    /// Translates a packet from outside. Returns its new destination.
     pub(super) fn inbound(&mut self, now: Instant, flow: NatPacket) -> Result<SocketAddr, NatDrop> {
         let alive = self.alive_at(now, flow.proto, flow.dst);
-        // On an overloaded port, the remote socket tells whose packet it is; else the eldest takes it.
+        // On an overloaded port the remote socket decides, or else the oldest mapping.
         let rank = |(_, entry): &(usize, &MappingEntry)| {
             (entry.peers.get(&flow.src).is_none(), entry.number)
         };
@@ -483,7 +486,7 @@ impl NatTable {
         if self.nat.refresh != Refresh::Outbound {
             entry.used = now;
         }
-        // UDP keeps no record of who came in: only what went out opens a filter.
+        // For UDP, only packets that are sent out open a filter.
         if flow.proto == Proto::Tcp {
             let session = entry.peers.get_or_begin(now, flow.src);
             session.note(now, flow, PacketDirection::Inbound);
@@ -491,8 +494,8 @@ impl NatTable {
         Ok(entry.inside.socket)
     }
 
-    /// Turns a packet from inside round that is for an external address, and returns its source and
-    /// destination inside.
+    /// Translates a packet from behind the NAT to an external address of it. Returns its new source and
+    /// destination.
     pub(super) fn hairpin(
         &mut self,
         now: Instant,
@@ -515,7 +518,7 @@ impl NatTable {
         })
     }
 
-    /// Tells whether a SYN went out for the connection that `flow`, from outside, belongs to.
+    /// Tells whether a SYN was sent out for the connection of a packet from outside.
     pub(super) fn has_opened(&self, now: Instant, flow: NatPacket) -> bool {
         let mut alive = self.alive_at(now, flow.proto, flow.dst);
         alive.any(|(_, entry)| {
@@ -550,7 +553,7 @@ impl NatTable {
 
     const fn stray(&self) -> NatDrop {
         NatDrop {
-            why: DropReason::NoMapping,
+            reason: DropReason::NoMapping,
             reset_after: match self.nat.stray {
                 Stray::Silent => None,
                 Stray::Reset => Some(Duration::ZERO),
@@ -558,7 +561,7 @@ impl NatTable {
         }
     }
 
-    const fn refuse(&self, flow: &NatPacket, why: DropReason) -> NatDrop {
+    const fn refuse(&self, flow: &NatPacket, reason: DropReason) -> NatDrop {
         if !flow.is_syn() && flow.flags.is_some() {
             return self.stray();
         }
@@ -566,7 +569,10 @@ impl NatTable {
             (Some(_), Unsolicited::Reset(after)) => Some(after),
             _ => None,
         };
-        NatDrop { why, reset_after }
+        NatDrop {
+            reason,
+            reset_after,
+        }
     }
 
     fn remove(&mut self, id: usize) {
@@ -578,11 +584,11 @@ impl NatTable {
             return self.by_outside.clear();
         }
         self.by_inside.remove(&entry.inside);
-        let place = (entry.inside.proto, entry.outside);
-        if let Some(ids) = self.by_outside.get_mut(&place) {
+        let external = (entry.inside.proto, entry.outside);
+        if let Some(ids) = self.by_outside.get_mut(&external) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
-                self.by_outside.remove(&place);
+                self.by_outside.remove(&external);
             }
         }
     }
@@ -620,7 +626,7 @@ impl NatTable {
         Ok(id)
     }
 
-    /// Forgets the dead before the table doubles, so that looking for them costs little in all.
+    /// Removes dead mappings when the table has doubled, so that the cost of each mapping is constant.
     fn sweep(&mut self, now: Instant) {
         if self.entries.len() < self.sweep_at {
             return;
@@ -665,8 +671,8 @@ impl NatTable {
         let wanted = flow.src.port();
         match self.nat.ports {
             Ports::Preserving(conflict) => {
-                let place = SocketAddr::new(address, wanted);
-                if self.is_free(now, flow.proto, place) {
+                let external = SocketAddr::new(address, wanted);
+                if self.is_free(now, flow.proto, external) {
                     return Some(wanted);
                 }
                 match conflict {
@@ -675,14 +681,14 @@ impl NatTable {
                     }
                     Conflict::Random => self.random(now, flow, address),
                     Conflict::Overwrite => {
-                        let holders = self.alive_at(now, flow.proto, place);
+                        let holders = self.alive_at(now, flow.proto, external);
                         for id in holders.map(|(id, _)| id).collect::<Vec<usize>>() {
                             self.remove(id);
                         }
                         Some(wanted)
                     }
                     Conflict::Overload => self
-                        .can_share(now, flow, place)
+                        .can_share(now, flow, external)
                         .then_some(wanted)
                         .or_else(|| self.random(now, flow, address)),
                 }
@@ -707,13 +713,13 @@ impl NatTable {
         }
     }
 
-    fn is_free(&self, now: Instant, proto: Proto, place: SocketAddr) -> bool {
-        self.alive_at(now, proto, place).next().is_none()
+    fn is_free(&self, now: Instant, proto: Proto, external: SocketAddr) -> bool {
+        self.alive_at(now, proto, external).next().is_none()
     }
 
-    /// Overloading works as long as no remote socket is in two mappings of the port.
-    fn can_share(&self, now: Instant, flow: &NatPacket, place: SocketAddr) -> bool {
-        let mut alive = self.alive_at(now, flow.proto, place);
+    /// A port can be overloaded as long as no remote socket is in two mappings of it.
+    fn can_share(&self, now: Instant, flow: &NatPacket, external: SocketAddr) -> bool {
+        let mut alive = self.alive_at(now, flow.proto, external);
         !alive.any(|(_, entry)| entry.peers.get(&flow.dst).is_some())
     }
 
@@ -722,7 +728,7 @@ impl NatTable {
         (first.into(), i64::from(last) - i64::from(first) + 1)
     }
 
-    /// Brings a number into the range, going round.
+    /// Wraps a number into the range.
     fn wrap(&self, port: i64) -> u16 {
         let (first, count) = self.first_and_count();
         let wrapped = first + (port - first).rem_euclid(count.max(1));
@@ -734,8 +740,7 @@ impl NatTable {
             && self.is_free(now, flow.proto, SocketAddr::new(address, port))
     }
 
-    /// Goes from `start` in steps to the first free port. A step that never meets the right parity, or goes
-    /// round a part of the range, is helped on by one.
+    /// Returns the first free port from `start`, in steps. If no step gives one, it tries each port.
     fn walk(
         &self,
         now: Instant,
@@ -751,7 +756,7 @@ impl NatTable {
         let is_sequential = matches!(self.nat.ports, Ports::Sequential { .. });
         stepped.chain(next).find(|port| {
             if is_sequential {
-                // A NAT that counts does not look at parity.
+                // A sequential NAT ignores parity.
                 self.is_free(now, flow.proto, SocketAddr::new(address, *port))
             } else {
                 self.suits(now, flow, address, *port)
@@ -769,18 +774,18 @@ impl NatTable {
                 return Some(port);
             }
         }
-        // Nearly full: take the first that suits.
+        // The range is nearly full: take the first free port.
         self.walk(now, flow, address, self.wrap(first), 1)
     }
 }
 
 fn index(
-    by_inside: &mut Lookup<MappingKey, usize>,
-    by_outside: &mut Lookup<(Proto, SocketAddr), Vec<usize>>,
+    by_inside: &mut LookupMap<MappingKey, usize>,
+    by_outside: &mut LookupMap<(Proto, SocketAddr), Vec<usize>>,
     id: usize,
     entry: &MappingEntry,
 ) {
     by_inside.insert(entry.inside, id);
-    let place = (entry.inside.proto, entry.outside);
-    by_outside.entry(place).or_default().push(id);
+    let external = (entry.inside.proto, entry.outside);
+    by_outside.entry(external).or_default().push(id);
 }

@@ -1,8 +1,8 @@
-//! Whether two hosts can reach each other without a relay: computed from the NATs alone.
+//! Computes from the NATs alone whether two hosts can reach each other without a relay.
 //!
-//! It plays the best that two peers could do, on NATs of the same kinds that have seen nothing yet. Both
-//! send to all that they know of each other, learn from what arrives, and begin again, until an exchange
-//! succeeds or nothing is left to learn. More knowledge never hurts, so no order of sends can do better.
+//! It plays the best strategy of two peers on fresh NATs of the same kinds. Both send to all addresses that
+//! they know of each other, learn from what arrives, and repeat, until they can exchange packets or learn
+//! nothing more. More knowledge never harms, so no order of sends does better.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -13,31 +13,30 @@ use super::nat_table::{NatPacket, NatTable};
 use super::{Internet, PUBLIC};
 use crate::{Instant, Proto};
 
-/// How often both sides send to all they know. Each round can teach one more address of each side, and no
-/// exchange needs more than two that were learned one from the other.
+/// How often both peers send to all addresses they know. Each round can teach one more address of each peer,
+/// and no exchange needs more than two that depend on each other.
 const ROUNDS: usize = 4;
 
-/// A packet passes fewer NATs than this, there and back.
+/// The most NATs on the way of a packet.
 const MOST_HOPS: usize = 32;
 
 impl World {
-    /// Tells whether a direct path between two hosts on IP is possible, by UDP hole punching or, for TCP, by
-    /// connecting from one side or from both at once.
+    /// Tells whether a direct path between two hosts on IP is possible, by UDP hole punching, or by TCP
+    /// connections from one side or from both at once.
     ///
-    /// A path is a pair of addresses `p` and `q`, such that what the first host sends to `q` comes from `p`
-    /// and reaches the second, and what the second one sends to `p` comes from `q` and reaches the first.
-    /// For TCP a whole handshake passes.
+    /// A path is a pair of addresses `p` and `q`: what the first host sends to `q` comes from `p` and arrives
+    /// at the second, and what the second one sends to `p` comes from `q` and arrives at the first. For TCP a
+    /// whole handshake must pass.
     ///
-    /// Possible means that two peers can find one which
-    /// - have each a socket with a port of their own choice,
-    /// - exchange all they know by some other way,
-    /// - know the addresses of their hosts, what servers in the public network see of them, and from where
-    ///   packets of the other side came to them,
-    /// - know what kind of NATs they are behind, and hence the next mapping of one that chooses by a rule,
-    /// - send at the best moment, so that a NAT which refuses what comes too early does not matter.
+    /// It is possible if two peers can find it that
+    /// - have one socket each, with a port of their choice,
+    /// - exchange what they know by other means,
+    /// - know the addresses of their hosts, those that servers in the public network see, and those from
+    ///   which packets of the peer came,
+    /// - know the kinds of their NATs, and so the next mapping of one that follows a rule,
+    /// - send at the best time, so that a NAT which answers early packets with RST does no harm.
     ///
-    /// Guessing does not count, although many guesses may meet a random port. Neither the mappings that the
-    /// NATs have at present nor faults of lines matter.
+    /// Guessing a random port does not count. Present mappings of the NATs and faults of lines are ignored.
     ///
     /// ```
     /// use farlink::Proto;
@@ -121,7 +120,7 @@ impl PeerSide {
         }
     }
 
-    /// The port that this side chose. They differ, in case both are behind one NAT.
+    /// Returns the port of the peer's socket. The two differ, in case both are behind one NAT.
     const fn port(self) -> u16 {
         match self {
             Self::One => 40_000,
@@ -130,7 +129,7 @@ impl PeerSide {
     }
 }
 
-/// Two peers with the NATs before them.
+/// Two peers and their NATs.
 #[derive(Clone)]
 struct PeerPair<'w> {
     net: &'w Internet,
@@ -138,17 +137,17 @@ struct PeerPair<'w> {
     homes: [HostAddress; 2],
     tables: BTreeMap<NatId, NatTable>,
     known: [BTreeSet<SocketAddr>; 2],
-    /// Mappings that everybody could tell before they were made.
+    /// Mappings that could be predicted.
     foreseen: BTreeSet<(NatId, SocketAddr)>,
 }
 
-/// How a packet fared.
+/// The path of one packet.
 struct PacketPath {
-    /// From where it came, as far as it came.
+    /// The source address at the last node.
     source: SocketAddr,
-    /// Whom it reached.
+    /// The receiver.
     reached: Option<Reached>,
-    /// Whether everybody could tell its source before.
+    /// Whether the source address could be predicted.
     was_foreseen: bool,
 }
 
@@ -204,7 +203,7 @@ impl<'w> PeerPair<'w> {
         known.iter().copied().collect()
     }
 
-    /// Notes an address of `side`; tells whether it was unknown.
+    /// Adds an address of a peer. Returns whether it was unknown.
     fn learn(&mut self, side: PeerSide, address: SocketAddr) -> bool {
         let [one, other] = &mut self.known;
         match side {
@@ -214,7 +213,7 @@ impl<'w> PeerPair<'w> {
     }
 
     fn server(&self, port: u16) -> SocketAddr {
-        // No host can have these addresses.
+        // No host has these addresses.
         let ip = match self.homes[0].ip {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::BROADCAST),
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from(u128::MAX)),
@@ -246,7 +245,7 @@ impl<'w> PeerPair<'w> {
         false
     }
 
-    /// Tries all pairs of addresses that the two may have for each other.
+    /// Tries all pairs of addresses that the peers may have for each other.
     fn can_exchange(&self) -> bool {
         self.candidates().any(|pair| self.clone().exchange(pair))
     }
@@ -255,7 +254,7 @@ impl<'w> PeerPair<'w> {
         let [mut ones, mut others] = PeerSide::BOTH.map(|side| self.known(side));
         ones.extend(self.next_mappings(PeerSide::One));
         others.extend(self.next_mappings(PeerSide::Other));
-        // Behind one NAT that counts, the second to send gets the mapping after that of the first.
+        // Behind one sequential NAT, the second to send gets the mapping after that of the first.
         for peer in self.addresses(PeerSide::Other) {
             let mut after = self.clone();
             after.send(PeerSide::One, SocketAddr::new(peer, 1), self.first_flags());
@@ -269,12 +268,11 @@ impl<'w> PeerPair<'w> {
         self.known(side).iter().map(SocketAddr::ip).collect()
     }
 
-    /// What the next new mapping of `side` will be, for each address that the peer may have, if its NATs
-    /// choose by a rule.
+    /// Predicts the next mapping of a peer for each address that the other one may have.
     fn next_mappings(&self, side: PeerSide) -> Vec<SocketAddr> {
         let peers: BTreeSet<IpAddr> = self.known(side.peer()).iter().map(SocketAddr::ip).collect();
         let foreseen = peers.into_iter().filter_map(|ip| {
-            // A port to which nothing was sent before.
+            // A port to which nothing has been sent.
             let somewhere = SocketAddr::new(ip, 1);
             let passage = self.clone().send(side, somewhere, self.first_flags());
             passage.was_foreseen.then_some(passage.source)
@@ -286,8 +284,8 @@ impl<'w> PeerPair<'w> {
         (self.proto == Proto::Tcp).then_some(TcpFlags::SYN)
     }
 
-    /// Both send to all they know of each other; tells whether anything was learned. Twice, since what one
-    /// side sends may only pass once the other side has sent.
+    /// Lets both peers send to all addresses that they know. Returns whether they learned anything. They send
+    /// twice, because a packet may only pass once the other peer has sent.
     fn send_to_all(&mut self) -> bool {
         let mut has_learned = false;
         for side in PeerSide::BOTH.into_iter().chain(PeerSide::BOTH) {
@@ -302,7 +300,7 @@ impl<'w> PeerPair<'w> {
         has_learned
     }
 
-    /// Tells whether the two can exchange packets between these addresses of theirs.
+    /// Tells whether the peers can exchange packets between two addresses.
     fn exchange(mut self, addresses: [SocketAddr; 2]) -> bool {
         match self.proto {
             Proto::Udp => {
@@ -331,7 +329,7 @@ impl<'w> PeerPair<'w> {
             && self.passes(from, addresses, Some(TcpFlags::ACK))
     }
 
-    /// Sends from one side to the other's address; tells whether it arrived as from the own one.
+    /// Sends from one peer to the address of the other. Returns whether it arrived from the sender's address.
     fn passes(
         &mut self,
         from: PeerSide,
@@ -347,7 +345,7 @@ impl<'w> PeerPair<'w> {
         passage.reached == Some(Reached::Peer(from.peer())) && passage.source == own
     }
 
-    /// Sends a packet and follows it through the NATs.
+    /// Sends a packet, and follows it through the NATs.
     fn send(&mut self, from: PeerSide, to: SocketAddr, flags: Option<TcpFlags>) -> PacketPath {
         let home = self.home(from);
         let mut flow = NatPacket {
@@ -390,7 +388,7 @@ impl<'w> PeerPair<'w> {
         Some(Reached::Peer(side))
     }
 
-    /// Passes a NAT from either side, or turns round in it.
+    /// Translates a packet at a NAT, from either side or by hairpinning.
     fn cross(
         &mut self,
         nat: NatId,

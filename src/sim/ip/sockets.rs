@@ -1,4 +1,4 @@
-//! The TCP connections of a host: between segments, the machine, and streams that were handed over.
+//! The TCP connections of a host, between segments, its machine, and detached streams.
 
 use alloc::vec::Vec;
 
@@ -11,14 +11,14 @@ use super::stack::Pair;
 use super::tcp::{OpenedBy, OutgoingSegment, PeerFin, TcpEvent, TcpHeader, TcpState};
 use crate::{Cause, Link, Path, Tag};
 
-/// A connection of a host has a deadline.
+/// The timer of a connection.
 pub(in super::super) struct TcpTimer {
     pub(in super::super) id: HostId,
     pub(super) pair: Pair,
 }
 
 impl World {
-    /// Sends the SYN of a connection that was made.
+    /// Sends the SYN of a connection.
     pub(super) fn start(&mut self, id: HostId, pair: Pair) {
         let now = self.now;
         let mut out = Vec::new();
@@ -28,7 +28,7 @@ impl World {
         self.send_segments(id, pair, out);
     }
 
-    /// A segment reaches a host.
+    /// Handles a segment that arrives at a host.
     pub(super) fn receive_segment(
         &mut self,
         id: HostId,
@@ -43,7 +43,7 @@ impl World {
         let is_listening = stack.listener(pair.0).is_some();
         let mut out = Vec::new();
         let tcp_event = match stack.conns.get_mut(&pair) {
-            // A new connection may follow one that is over (RFC 9293 section 3.6.1).
+            // A SYN may open the connection again (RFC 9293 section 3.6.1).
             Some(conn) if conn.state != TcpState::TimeWait || !is_syn => {
                 conn.receive(now, segment, data, &mut out)
             }
@@ -60,7 +60,7 @@ impl World {
         self.poll_until_idle(id);
     }
 
-    /// Sends what a connection has to send, and looks at what became of it.
+    /// Sends segments of a connection, and acts on its new state.
     fn send_segments(&mut self, id: HostId, pair: Pair, out: Vec<OutgoingSegment>) {
         let now = self.now;
         let Some(net) = self.stack(id).net_of(pair.0.ip()) else {
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// Tells the owner of a connection what became of it.
+    /// Tells the owner of a connection what happened to it.
     fn tcp_event(&mut self, id: HostId, pair: Pair, tcp_event: TcpEvent) {
         let stack = self.stack(id);
         let Some(conn) = stack.conns.get(&pair) else {
@@ -118,7 +118,7 @@ impl World {
             (TcpEvent::Failed(cause), OpenedBy::Dialled) | (TcpEvent::Down(cause), _) => {
                 Link::Down(cause)
             }
-            // Nobody heard of it yet.
+            // The machine has not been told of the connection.
             (TcpEvent::Failed(_), OpenedBy::Accepted) => return,
         };
         match owner {
@@ -186,10 +186,10 @@ impl World {
         self.send_segments(id, pair, out);
     }
 
-    /// Gives the machine of `id` a chunk of a stream that it wants, or its end; false when there is none.
+    /// Gives a machine a chunk of a stream that it wants, or its end. Returns false if there is none.
     pub(in super::super) fn feed_tcp(&mut self, id: HostId) -> bool {
         let stack = self.stack(id);
-        // The streams take turns, so that a busy one does not keep the others waiting.
+        // Round robin, so that a busy stream does not starve the others.
         let mut latest = stack.latest_read;
         for _ in 0..stack.ready.len() {
             let Some(pair) = self.stack(id).ready_after(latest) else {
@@ -334,7 +334,7 @@ impl World {
         }
     }
 
-    /// Cuts a connection off as the network might: both ends hear of it.
+    /// Resets a connection, as the network may do. Both ends are told.
     pub(in super::super) fn reset_tcp(&mut self, id: HostId, path: Path) {
         let pair = (path.local, path.remote);
         let Some(conn) = self.stack(id).conns.get(&pair) else {

@@ -1,4 +1,4 @@
-//! The sockets of a host on IP, and the asks about them.
+//! The sockets of a host on IP, and what its machine asks about them.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -20,30 +20,30 @@ use super::tcp::{OpenedBy, TcpConnection, TcpState};
 use super::{IpHeader, IpRoute, Tcp};
 use crate::{Addr as _, Ask, Cause, Link, Path, Proto, Rng, Seed, Tag};
 
-/// The ports that are given to sockets which ask for any (RFC 6335 section 6).
+/// The first of the dynamic ports (RFC 6335 section 6).
 const EPHEMERAL: u16 = 49152;
 
-/// The two sockets of a connection, the own one first.
+/// The local and the remote socket of a connection.
 pub(in super::super) type Pair = (SocketAddr, SocketAddr);
 
-/// The sockets of one host.
+/// The sockets of a host.
 pub(in super::super) struct IpStack {
     addresses: Vec<(IpAddr, usize)>,
-    /// Of what it sent last.
+    /// The route used last.
     pub(super) route: Option<IpRoute>,
     pub(super) rng: Box<Rng>,
-    /// Cuts streams.
+    /// Draws the lengths of chunks.
     pub(super) chunk_rng: LineRng,
     pub(super) tcp: Tcp,
     pub(super) chunks: Chunks,
     udp: BoundSockets,
     pub(super) listeners: BoundSockets,
-    /// Boxed, for a tree keeps room for eleven in one place.
+    /// Boxed, because a node of the tree has room for eleven.
     pub(super) conns: BTreeMap<Pair, Box<TcpConnection>>,
-    /// Connections with something to read.
+    /// Connections with octets to read.
     pub(super) ready: BTreeSet<Pair>,
     pub(super) latest_read: Option<Pair>,
-    /// UDP sockets and listeners that the machine opened.
+    /// The UDP sockets and listeners that the machine opened.
     opened: BTreeMap<Tag, Path>,
 }
 
@@ -78,7 +78,8 @@ impl IpStack {
         own.find(|(own, _)| *own == address).map(|(_, net)| *net)
     }
 
-    /// Returns what a socket bound to `local` sends from: its address, or the first one of its family.
+    /// Returns the source address of a socket bound to `local`. For the unspecified address that is the first
+    /// of its family.
     fn source(&self, local: SocketAddr) -> Option<SocketAddr> {
         if !local.ip().is_unspecified() {
             return self.net_of(local.ip()).map(|_| local);
@@ -88,7 +89,7 @@ impl IpStack {
         Some(SocketAddr::new(address, local.port()))
     }
 
-    /// Returns the UDP socket or listener that takes what is sent to `dst`.
+    /// Returns the socket that receives what is sent to `dst`.
     fn bound(sockets: &BoundSockets, dst: SocketAddr) -> Option<SocketAddr> {
         let any = wildcard(dst);
         let mut candidates = [dst, any].into_iter();
@@ -99,14 +100,14 @@ impl IpStack {
         Self::bound(&self.listeners, dst)
     }
 
-    /// Returns the next connection with something to read after `latest`, going round.
+    /// Returns the connection with octets to read that follows `latest`, in a circle.
     pub(super) fn ready_after(&self, latest: Option<Pair>) -> Option<Pair> {
         let after = latest.map_or(RangeBound::Unbounded, RangeBound::Excluded);
         let mut next = self.ready.range((after, RangeBound::Unbounded));
         next.next().or(self.ready.first()).copied()
     }
 
-    /// Binds a UDP socket or a listener, and returns its address with the real port.
+    /// Binds a UDP socket or a listener. Returns its address, with the port if one was chosen.
     fn bind(&mut self, proto: Proto, local: SocketAddr) -> Result<SocketAddr, Cause> {
         self.source(local).ok_or(Cause::Unreachable)?;
         let sockets = match proto {
@@ -126,7 +127,7 @@ impl IpStack {
         Err(Cause::InUse)
     }
 
-    /// Makes a connection that is about to open, and returns its sockets.
+    /// Creates a connection that is about to open, and returns its sockets.
     pub(super) fn connect(&mut self, path: Path, origin: OpenedBy) -> Result<Pair, Cause> {
         let source = self.source(path.local).ok_or(Cause::Unreachable)?;
         if source.is_ipv4() != path.remote.is_ipv4() {
@@ -152,7 +153,7 @@ impl IpStack {
 
     pub(super) fn accept(&mut self, pair: Pair) -> &mut TcpConnection {
         let conn = TcpConnection::new(self.tcp, self.rng.below(1 << 32), OpenedBy::Accepted);
-        // What stood there was over.
+        // A former connection in TIME-WAIT is replaced.
         self.conns.remove(&pair);
         self.conns.entry(pair).or_insert(Box::new(conn))
     }
@@ -166,18 +167,18 @@ impl World {
         }
     }
 
-    /// Sets how the TCP of a host behaves, for connections from here on.
+    /// Sets the TCP parameters of a host, for connections from now on.
     pub fn tcp(&mut self, host: impl Into<HostId>, tcp: Tcp) {
         self.stack(host.into()).tcp = tcp;
     }
 
-    /// Sets how the streams of a host on IP are cut before its machine sees them.
+    /// Sets how the streams of a host on IP are split into chunks.
     pub fn chunks(&mut self, host: impl Into<HostId>, chunks: Chunks) {
         self.stack(host.into()).chunks = chunks;
     }
 
-    /// Gives a machine a socket that it is configured with: a UDP socket or a TCP listener. It hears
-    /// [`Link::Up`] at its path, which is returned.
+    /// Binds a UDP socket or a listener for a machine, as its configuration would. The machine gets
+    /// [`Link::Up`] for the path that is returned.
     pub fn bind(&mut self, host: impl Into<HostId>, proto: Proto, local: SocketAddr) -> Path {
         let id = host.into();
         match self.stack(id).bind(proto, local) {
@@ -190,8 +191,8 @@ impl World {
         }
     }
 
-    /// Gives a machine a TCP connection that it is configured with. It hears [`Link::Up`] once it is open,
-    /// or [`Link::Down`]. Returns its path.
+    /// Opens a TCP connection for a machine, as its configuration would. The machine gets [`Link::Up`] once
+    /// it is open, or [`Link::Down`], for the path that is returned.
     pub fn dial(&mut self, host: impl Into<HostId>, local: SocketAddr, remote: SocketAddr) -> Path {
         let id = host.into();
         let path = Path::tcp(local, remote);
@@ -227,15 +228,15 @@ impl World {
         let direction =
             header.and_then(|header| Some((self.direction_out(from, &header)?, header)));
         let Some(((direction, to), header)) = direction else {
-            let why = header.map_or(DropReason::NoSocket, |_| DropReason::NoHost);
+            let reason = header.map_or(DropReason::NoSocket, |_| DropReason::NoHost);
             let packet = self.trace_sent(from, None, addr, PacketKind::Datagram, octets, None);
-            self.trace.lost(packet, self.now, why);
+            self.trace.lost(packet, self.now, reason);
             return SendResult::Gone;
         };
         self.send_on(addr, octets, &[(direction, PacketHeader::Ip(to, header))])
     }
 
-    /// A packet reaches a host.
+    /// Handles a packet that arrives at a host.
     pub(super) fn receive_ip(
         &mut self,
         id: HostId,
@@ -257,7 +258,7 @@ impl World {
         }
     }
 
-    /// A machine asks something about its sockets.
+    /// Carries out what a machine asks about its sockets.
     pub(in super::super) fn answer_ip(&mut self, id: HostId, ask: Ask<AnyAddr>) {
         match ask {
             Ask::Open { tag, path } => self.open(id, tag, path),
@@ -300,7 +301,7 @@ impl World {
         self.schedule_answer(id, tag, AnyAddr::Path(path), link);
     }
 
-    /// Ends what was opened under a tag. A stream that was closed or detached since is left alone.
+    /// Ends what was opened under a tag, unless it was closed or detached since.
     fn cancel(&mut self, id: HostId, tag: Tag) {
         self.slot(id).extras.answers.remove(&tag);
         let stack = self.stack(id);
@@ -318,7 +319,7 @@ impl World {
         }
     }
 
-    /// Closes a UDP socket or a listener, after which the machine gets no cue of it.
+    /// Closes a UDP socket or a listener. The machine gets no further cue of it.
     fn unbind(&mut self, id: HostId, path: Path) {
         let stack = self.stack(id);
         stack.opened.retain(|_, opened| *opened != path);
@@ -340,21 +341,24 @@ impl World {
         }
     }
 
-    /// Refuses the connections that a closed listener has not yet accepted.
+    /// Resets the connections that a closed listener has not yet accepted.
     fn abort_unaccepted(&mut self, id: HostId, listener: Path) {
         let stack = self.stack(id);
-        let is_unaccepted = |(pair, conn): &(&Pair, &Box<TcpConnection>)| {
+        let is_unaccepted = |pair: &Pair, conn: &TcpConnection| {
             let is_here = pair.0 == listener.local || wildcard(pair.0) == listener.local;
             is_here && conn.origin == OpenedBy::Accepted && conn.state == TcpState::SynReceived
         };
-        let pairs = stack.conns.iter().filter(is_unaccepted);
-        let pairs: Vec<Pair> = pairs.map(|(pair, _)| *pair).collect();
+        let conns = stack.conns.iter();
+        let pairs: Vec<Pair> = conns
+            .filter(|(pair, conn)| is_unaccepted(pair, conn))
+            .map(|(pair, _)| *pair)
+            .collect();
         for pair in pairs {
             self.abort_tcp(id, pair);
         }
     }
 
-    /// A machine is done: its sockets close, its streams are flushed first.
+    /// Closes the sockets of a machine that is done, streams after they are flushed.
     pub(in super::super) fn close_sockets(&mut self, id: HostId) {
         let stack = self.stack(id);
         stack.udp.clear();
@@ -371,7 +375,7 @@ impl World {
         }
     }
 
-    /// Looks at the deadline of a connection when it comes.
+    /// Schedules the timer of a connection.
     pub(super) fn schedule_tcp(&mut self, id: HostId, pair: Pair) {
         let Some(conn) = self.stack(id).conns.get_mut(&pair) else {
             return;

@@ -1,9 +1,9 @@
-//! One TCP connection: sequence numbers, resending, windows, both ways of opening and of closing.
+//! One TCP connection.
 //!
-//! Enough of TCP to meet lines that lose and NATs that filter as the real one does: handshake,
-//! simultaneous open, cumulative acknowledgements, resending after a time-out and after three duplicate
-//! acknowledgements, flow control with probes, FIN, RST. No congestion control. Sequence numbers have
-//! 64 bits and do not wrap.
+//! It has what lines with losses and NATs with filters need: handshake, simultaneous open, cumulative
+//! acknowledgements, retransmission after a timeout and after three duplicate acknowledgements, flow control
+//! with window probes, FIN and RST. It has no congestion control. Sequence numbers have 64 bits and do not
+//! wrap.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -15,30 +15,29 @@ use super::super::TcpFlags;
 use super::super::pipe::Owner;
 use crate::{Cause, Instant, Tag};
 
-/// How the TCP of a host behaves.
+/// The TCP parameters of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tcp {
-    /// How long the first SYN or segment waits for an answer before it is sent again; then twice that, and
-    /// so on. Later the round trips decide.
+    /// The first retransmission timeout. Each further one is twice as long. Measured round trips replace it.
     pub first_timeout: Duration,
-    /// The least that the round trips may decide.
+    /// The least timeout that round trips can give.
     pub least_timeout: Duration,
-    /// How often a SYN is sent again before the open fails.
+    /// How often a SYN is sent again before the connection fails.
     pub syn_tries: u32,
-    /// How often data are sent again before the connection is given up.
+    /// How often data are sent again before the connection is dropped.
     pub tries: u32,
-    /// Octets of data in one segment.
+    /// The octets of data in one segment.
     pub segment: usize,
-    /// Octets written and not acknowledged at which a machine hears [`Link::Full`](crate::Link::Full).
+    /// The octets written but not acknowledged at which a machine gets [`Link::Full`](crate::Link::Full).
     pub send_buffer: usize,
-    /// Octets that may lie unread.
+    /// The octets that may be unread.
     pub window: usize,
-    /// How long the end that closed first remembers the connection.
+    /// How long the end that closed first stays in TIME-WAIT.
     pub time_wait: Duration,
 }
 
 impl Tcp {
-    /// The numbers of Linux.
+    /// The parameters of Linux.
     pub const LINUX: Self = Self {
         first_timeout: Duration::from_secs(1),
         least_timeout: Duration::from_millis(200),
@@ -52,13 +51,13 @@ impl Tcp {
 }
 
 impl Default for Tcp {
-    /// Gives the numbers of [`LINUX`](Self::LINUX).
+    /// Returns [`LINUX`](Self::LINUX).
     fn default() -> Self {
         Self::LINUX
     }
 }
 
-/// The head of a segment.
+/// The header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct TcpHeader {
     pub(in super::super) flags: TcpFlags,
@@ -68,7 +67,7 @@ pub(in super::super) struct TcpHeader {
 }
 
 impl TcpHeader {
-    /// The answer of a closed port, or of a NAT.
+    /// Returns the RST with which a closed port, or a NAT, answers.
     pub(super) fn refusal(self, len: usize) -> Self {
         let flags = TcpFlags {
             rst: true,
@@ -83,7 +82,7 @@ impl TcpHeader {
         }
     }
 
-    /// SYN and FIN count as an octet each.
+    /// Returns the length in sequence numbers: SYN and FIN count as one octet each.
     fn sequence_len(self, len: usize) -> u64 {
         wide(len) + u64::from(self.flags.syn) + u64::from(self.flags.fin)
     }
@@ -97,7 +96,7 @@ pub(super) struct OutgoingSegment {
     pub(super) is_repeated: bool,
 }
 
-/// What the owner of a connection must know.
+/// What the owner of a connection is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TcpEvent {
     Opened,
@@ -105,7 +104,7 @@ pub(super) enum TcpEvent {
     Down(Cause),
 }
 
-/// Who wanted the connection.
+/// Who opened the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OpenedBy {
     /// The machine.
@@ -121,11 +120,11 @@ pub(super) enum TcpState {
     SynSent,
     SynReceived,
     Open,
-    /// Over, and remembered to answer a peer that did not hear the last acknowledgement.
+    /// Closed, but able to repeat the last acknowledgement.
     TimeWait,
 }
 
-/// Where the peer's FIN is.
+/// The state of the peer's FIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PeerFin {
     No,
@@ -139,15 +138,15 @@ pub(super) struct TcpConnection {
     pub(super) origin: OpenedBy,
     pub(super) state: TcpState,
     pub(super) deadline: Option<Instant>,
-    /// The earliest entry in the agenda that will look at the deadline.
+    /// The time of the earliest timer event in the queue.
     pub(super) scheduled: Option<Instant>,
     pub(super) is_full: bool,
     pub(super) unread: BytesMut,
     pub(super) ending: PeerFin,
     tcp: Tcp,
-    /// The oldest number that is not acknowledged; where `outbox` begins, once open.
+    /// The oldest number that is not acknowledged. Once open, it is that of the first octet in `outbox`.
     una: u64,
-    /// The next number to send, and the end of what was sent before.
+    /// The next number to send, and the end of what was sent before a retransmission.
     next: u64,
     most: u64,
     outbox: BytesMut,
@@ -164,7 +163,7 @@ pub(super) struct TcpConnection {
     same_acks: u32,
 }
 
-/// Our own FIN.
+/// The state of our own FIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OwnFin {
     No,
@@ -207,7 +206,7 @@ impl TcpConnection {
         self.send_syn(now, out);
     }
 
-    /// Answers the SYN of a peer, for a listener or because both opened at once.
+    /// Answers the SYN of a peer, as a listener or in a simultaneous open.
     pub(super) fn answer(&mut self, now: Instant, syn: TcpHeader, out: &mut Vec<OutgoingSegment>) {
         self.state = TcpState::SynReceived;
         self.expected = syn.seq + 1;
@@ -235,7 +234,7 @@ impl TcpConnection {
         out.push(OutgoingSegment {
             segment,
             data,
-            // The SYN of an answer to a SYN is another one than was sent before, at its first try.
+            // The SYN of a SYN+ACK is not the one sent before.
             is_repeated: end > seq && end <= self.most && !(flags.syn && self.tries == 0),
         });
         self.most = self.most.max(end);
@@ -256,12 +255,12 @@ impl TcpConnection {
         }
     }
 
-    /// Tells whether the writer has filled its buffer.
+    /// Tells whether the writer has filled the send buffer.
     pub(super) fn is_over_full(&self) -> bool {
         self.outbox.len() >= self.tcp.send_buffer
     }
 
-    /// Tells whether a writer that filled its buffer may go on.
+    /// Tells whether half of the send buffer is free.
     pub(super) fn has_room(&self) -> bool {
         self.outbox.len() <= self.tcp.send_buffer / 2
     }
@@ -279,7 +278,7 @@ impl TcpConnection {
         }
     }
 
-    /// Takes up to `len` unread octets; the peer hears of it when it was held up.
+    /// Takes up to `len` unread octets. The peer gets the new window if it had to wait.
     pub(super) fn take(&mut self, len: usize, out: &mut Vec<OutgoingSegment>) -> BytesMut {
         let before = self.window();
         let chunk = self.unread.split_to(len.min(self.unread.len()));
@@ -289,7 +288,7 @@ impl TcpConnection {
         chunk
     }
 
-    /// Tells whether nothing more can come of it; false while its owner has something to read.
+    /// Tells whether both directions are closed and the owner has read all.
     pub(super) fn is_over(&self) -> bool {
         let is_read = match self.owner {
             Owner::Machine => self.ending == PeerFin::Reported,
@@ -298,7 +297,7 @@ impl TcpConnection {
         self.state == TcpState::Open && self.fin == OwnFin::Acknowledged && is_read
     }
 
-    /// Ends it for good, or lets it wait for a peer that may ask again; tells whether it waits.
+    /// Ends the connection. Returns whether it stays in TIME-WAIT.
     pub(super) fn rest(&mut self, now: Instant) -> bool {
         self.state = TcpState::TimeWait;
         self.deadline = Some(now + self.tcp.time_wait);
@@ -309,7 +308,7 @@ impl TcpConnection {
         self.una + wide(self.outbox.len())
     }
 
-    /// Sends what the peer's window takes.
+    /// Sends what fits into the peer's window.
     fn push(&mut self, now: Instant, out: &mut Vec<OutgoingSegment>) {
         if self.state != TcpState::Open {
             return;
@@ -341,7 +340,7 @@ impl TcpConnection {
         self.emit(self.data_end(), flags, Bytes::new(), out);
     }
 
-    /// Waits for an acknowledgement of what is under way, or for a window that was shut.
+    /// Sets the timer if octets are not acknowledged, or the window is closed.
     fn arm(&mut self, now: Instant) {
         let is_shut = !self.outbox.is_empty() && self.next == self.una;
         if self.next > self.una || is_shut {
@@ -351,7 +350,7 @@ impl TcpConnection {
         }
     }
 
-    /// The deadline came.
+    /// Handles the timer.
     pub(super) fn time_out(
         &mut self,
         now: Instant,
@@ -377,7 +376,7 @@ impl TcpConnection {
         None
     }
 
-    /// Sends the first piece again, at least one octet whatever the window, and goes on from there.
+    /// Sends the first segment again, with at least one octet whatever the window.
     fn resend(&mut self, out: &mut Vec<OutgoingSegment>) {
         if self.outbox.is_empty() {
             if self.fin == OwnFin::Wanted {
@@ -391,11 +390,11 @@ impl TcpConnection {
             .min(self.outbox.len());
         let end = self.una + wide(len);
         self.send_data(self.una, end, out);
-        // With a shut window the octet is a probe, which counts as not sent.
+        // With a closed window the octet is a probe, and does not count as sent.
         self.next = if self.peer_window == 0 { self.una } else { end };
     }
 
-    /// Takes a segment of the peer.
+    /// Handles a segment of the peer.
     pub(super) fn receive(
         &mut self,
         now: Instant,
@@ -424,7 +423,7 @@ impl TcpConnection {
     ) -> Option<TcpEvent> {
         let TcpFlags { syn, ack, rst, .. } = segment.flags;
         if ack && segment.ack != self.next {
-            // An acknowledgement of something else: of an earlier connection between the same ports.
+            // It acknowledges an earlier connection between the same ports.
             if !rst {
                 out.push(OutgoingSegment {
                     segment: segment.refusal(0),
@@ -500,7 +499,7 @@ impl TcpConnection {
                 .then_some(TcpEvent::Down(Cause::Reset));
         }
         if syn {
-            // Our acknowledgement of it was lost.
+            // Our acknowledgement of the SYN was lost.
             self.acknowledge(out);
             return None;
         }
@@ -522,7 +521,7 @@ impl TcpConnection {
         let before = self.peer_window;
         self.peer_window = segment.window;
         if segment.ack <= self.una || segment.ack > self.most {
-            // Whoever answers probes is alive, however long it reads nothing.
+            // A peer that answers probes is alive.
             if segment.window == 0 {
                 self.tries = 0;
             }
@@ -552,7 +551,7 @@ impl TcpConnection {
         self.arm(now);
     }
 
-    /// Learns the time-out from a round trip (RFC 6298 section 2); what was sent twice teaches nothing.
+    /// Updates the timeout from a round trip (RFC 6298 section 2), unless the octets were sent twice.
     fn measure(&mut self, now: Instant) {
         let Some((end, sent)) = self.timed.filter(|(end, _)| *end <= self.una) else {
             return;
@@ -593,7 +592,7 @@ impl TcpConnection {
                 .get(narrow(self.expected - start)..)
                 .unwrap_or_default();
             self.expected += wide(fresh.len());
-            // Nobody reads any more: what comes is taken and thrown away.
+            // If nobody reads any more, octets are acknowledged and dropped.
             if self.owner != Owner::Nobody {
                 self.unread.extend_from_slice(fresh);
             }

@@ -1,38 +1,53 @@
-//! Traces of what was seen elsewhere: on a real network, in a capture or a recording.
+//! Traces of messages that were not sent in a world, but captured or recorded.
 
 use alloc::string::String;
+use core::fmt;
 
 use bytes::Bytes;
 
 use super::{Delivery, MarkKind, PacketKind, Trace, TracePacket};
 use crate::Instant;
+use crate::preview::Preview;
 use crate::sim::{AnyAddr, HostId, Node};
 
-/// One message that was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A message for a [`Trace::external`].
+#[derive(Clone, PartialEq, Eq)]
 pub struct ExternalMessage {
-    /// When; who watches one end alone knows no time of travel.
+    /// The time. Where only one end was captured, it is taken for the time of sending and of receiving.
     pub time: Instant,
-    /// Who sent it.
+    /// The sender.
     pub from: HostId,
-    /// Who received it.
+    /// The receiver.
     pub to: HostId,
-    /// What it is called.
+    /// The label.
     pub label: Option<String>,
-    /// Its octets.
+    /// The octets.
     pub octets: Bytes,
     /// Whether the sender sent the same before.
     pub is_repeated: bool,
 }
 
+impl fmt::Debug for ExternalMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExternalMessage")
+            .field("time", &self.time)
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("label", &self.label)
+            .field("octets", &Preview(&self.octets))
+            .field("is_repeated", &self.is_repeated)
+            .finish()
+    }
+}
+
 impl Trace {
-    /// Starts a trace of what is seen elsewhere.
+    /// Creates an empty trace, to which messages are added.
     #[must_use]
     pub fn external() -> Self {
         Self::default()
     }
 
-    /// Adds a lifeline.
+    /// Adds a host with its name.
     pub fn add_host(&mut self, name: impl Into<String>) -> HostId {
         let host = HostId::new(self.hosts.len());
         self.add_name(Node::Host(host), name.into());
@@ -58,7 +73,7 @@ impl Trace {
         });
     }
 
-    /// Adds what is to be said about a host at that time.
+    /// Adds a note at a host.
     pub fn add_note(&mut self, time: Instant, host: HostId, text: impl Into<String>) {
         self.mark(time, Node::Host(host), MarkKind::Note, text.into());
     }

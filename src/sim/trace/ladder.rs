@@ -1,4 +1,4 @@
-//! The ladder as text: one line for each packet and mark, for snapshots and terminals.
+//! Ladder diagrams as text: one line for each packet and mark.
 
 use alloc::format;
 use alloc::string::String;
@@ -158,7 +158,7 @@ impl Ladder<'_> {
     }
 
     fn header(&self) -> String {
-        // The names stand over the lifelines, cut to what there is room for.
+        // Names are cut to the distance of the lifelines.
         let time = clock(Instant::ZERO, self.digits).len();
         let mut header = format!("{:>time$}  ", "time");
         for lane in &self.lanes {
@@ -214,10 +214,10 @@ impl Ladder<'_> {
         } else {
             put(&mut drawn, 0, "<");
         }
-        for (place, letter) in row.iter_mut().skip(left).zip(drawn) {
-            // An arrow across a lifeline lets it show.
-            if letter != shaft || *place != '|' {
-                *place = letter;
+        for (cell, letter) in row.iter_mut().skip(left).zip(drawn) {
+            // A lifeline that an arrow crosses stays visible.
+            if letter != shaft || *cell != '|' {
+                *cell = letter;
             }
         }
         format!("{}  {end}", row.iter().collect::<String>())
@@ -231,7 +231,7 @@ impl Ladder<'_> {
     }
 }
 
-/// Ends a lost packet's arrow three columns before its aim.
+/// Ends the arrow of a lost packet three columns before its receiver.
 fn break_off(drawn: &mut [char], is_rightward: bool) {
     let span = drawn.len();
     if is_rightward {
@@ -254,7 +254,7 @@ fn ending(packet: &TracePacket, digits: usize) -> String {
     let mut end = match packet.delivery {
         Delivery::InFlight => String::from("in flight"),
         Delivery::Arrived(at) => clock(at, digits).trim_start().into(),
-        Delivery::Lost(_, why) => format!("{why}"),
+        Delivery::Lost(_, reason) => format!("{reason}"),
     };
     if packet.is_copy {
         end.push_str(" (copy)");
@@ -282,7 +282,7 @@ fn clock(time: Instant, digits: usize) -> String {
     format!("{whole:>6}.{decimals}")
 }
 
-/// Writes over what stands there; what goes beyond the end is added.
+/// Writes text at a column, over what is there.
 fn put(row: &mut (impl TextRow + ?Sized), at: usize, text: &str) {
     for (index, letter) in text.chars().enumerate() {
         row.set(at + index, letter);
@@ -295,8 +295,8 @@ trait TextRow {
 
 impl TextRow for [char] {
     fn set(&mut self, at: usize, letter: char) {
-        if let Some(place) = self.get_mut(at) {
-            *place = letter;
+        if let Some(cell) = self.get_mut(at) {
+            *cell = letter;
         }
     }
 }

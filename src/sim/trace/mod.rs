@@ -1,4 +1,5 @@
-//! What happened in a world: one record from which the ladders, the table and the packets are made.
+//! The trace of a world: a record of all packets and events, from which ladders, drawings and statistics are
+//! made.
 
 mod external;
 mod ladder;
@@ -23,65 +24,67 @@ pub use svg::{Axis, Bands, Drawing};
 
 use super::{AnyAddr, Node};
 use crate::Instant;
+use crate::preview::Preview;
 
-/// How much a world notes of each packet.
+/// How much of each packet a trace keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TraceDetail {
-    /// Nothing at all, for runs of millions of packets.
+    /// Nothing, for runs of millions of packets.
     Nothing,
-    /// Everything but the octets.
+    /// Everything except the octets.
     Lengths,
     /// Everything.
     #[default]
     Octets,
 }
 
-/// Everything that happened in a world, in order.
+/// The record of everything that happened in a world.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
     detail: TraceDetail,
-    /// What the world grew from; a capture has none.
+    /// The seed of the world. A capture has none.
     seed: Option<u64>,
     hosts: Vec<String>,
     nats: Vec<String>,
-    /// All nodes in the order of their making.
+    /// All nodes, in the order in which they were added.
     nodes: Vec<Node>,
     packets: Vec<TracePacket>,
     marks: Vec<TraceMark>,
     contacts: Vec<Contact>,
-    /// Packets and marks in the order in which they came, which times alone do not tell.
+    /// The order of packets and marks, which their times alone do not give.
     order: Vec<EntryIndex>,
     sent_before: BTreeSet<(Node, AnyAddr, u64)>,
 }
 
-/// One packet: a datagram, a run of a stream, or a TCP segment.
-#[derive(Debug, Clone)]
+/// A packet in a trace: a datagram, a write to a stream, or a TCP segment.
+#[derive(Clone)]
+#[non_exhaustive]
 pub struct TracePacket {
-    /// Who sent it.
+    /// The sender.
     pub from: Node,
-    /// How far it came, or was on its way to.
+    /// The receiver, or the node that it reached last.
     pub to: Option<Node>,
-    /// The way on which the sender sent it, as it knows it.
+    /// The address to which it was sent, as the sender knows it.
     pub addr: AnyAddr,
-    /// When it was sent.
+    /// The time of sending.
     pub time: Instant,
-    /// What carries it.
+    /// The kind.
     pub kind: PacketKind,
-    /// Of a TCP segment: the number of its first octet, and the number that its sender awaits next.
+    /// The sequence and acknowledgement numbers of a TCP segment.
     pub numbers: Option<(u64, u64)>,
-    /// How many octets it has; of a TCP segment, of data.
+    /// The length in octets. That of a TCP segment is the length of its data.
     pub len: usize,
-    /// The octets as they were sent, if the world [keeps](Keep) them.
+    /// The octets as sent, if the trace keeps them. See [`TraceDetail`].
     pub octets: Bytes,
-    /// What its protocol calls it.
+    /// The label. See [`World::label`](super::World::label).
     pub label: Option<String>,
     /// Whether the sender sent the same before.
     pub is_repeated: bool,
-    /// Whether the line made it, as a copy.
+    /// Whether it is a copy that the line made.
     pub is_copy: bool,
-    /// Whether a bit of it was flipped on the way.
+    /// Whether the line flipped a bit.
     pub is_corrupted: bool,
-    /// What became of it.
+    /// Whether and when it arrived.
     pub delivery: Delivery,
 }
 
@@ -99,12 +102,12 @@ impl TracePacket {
     #[must_use]
     pub const fn lost(&self) -> Option<(Instant, DropReason)> {
         match self.delivery {
-            Delivery::Lost(at, why) => Some((at, why)),
+            Delivery::Lost(at, reason) => Some((at, reason)),
             Delivery::InFlight | Delivery::Arrived(_) => None,
         }
     }
 
-    /// Returns what a ladder calls it.
+    /// Returns the text that ladders show: the label, or the length.
     #[must_use]
     pub fn title(&self) -> String {
         match (&self.label, self.kind) {
@@ -120,21 +123,37 @@ impl TracePacket {
         }
     }
 
-    /// Tells whether it does nothing but keep TCP going: a bare acknowledgement.
+    /// Tells whether it is a TCP segment that only acknowledges.
     #[must_use]
     pub const fn is_bare_ack(&self) -> bool {
         matches!(self.kind, PacketKind::Tcp(flags) if flags.is_plain()) && self.len == 0
     }
 }
 
-/// What carries a packet.
+impl fmt::Debug for TracePacket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TracePacket")
+            .field("from", &self.from)
+            .field("to", &self.to)
+            .field("addr", &self.addr)
+            .field("time", &self.time)
+            .field("kind", &self.kind)
+            .field("len", &self.len)
+            .field("octets", &Preview(&self.octets))
+            .field("label", &self.label)
+            .field("delivery", &self.delivery)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The kind of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketKind {
     /// A datagram.
     Datagram,
-    /// A run of octets on a stream line.
+    /// Octets that were written to a stream.
     Stream,
-    /// A segment of a TCP connection, or the end of a stream line.
+    /// A segment of a TCP connection, or the end of a stream.
     Tcp(TcpFlags),
 }
 
@@ -142,28 +161,28 @@ pub enum PacketKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "that is what flags are")]
 pub struct TcpFlags {
-    /// It opens a direction.
+    /// It opens a connection.
     pub syn: bool,
     /// It acknowledges.
     pub ack: bool,
     /// It ends a direction.
     pub fin: bool,
-    /// It cuts the connection off.
+    /// It resets the connection.
     pub rst: bool,
 }
 
 impl TcpFlags {
-    /// Opens a direction.
+    /// Opens a connection.
     pub const SYN: Self = Self::of([true, false, false, false]);
-    /// Opens a direction and acknowledges the other's opening.
+    /// Opens the other direction and acknowledges.
     pub const SYN_ACK: Self = Self::of([true, true, false, false]);
     /// Acknowledges.
     pub const ACK: Self = Self::of([false, true, false, false]);
     /// Ends a direction.
     pub const FIN: Self = Self::of([false, false, true, false]);
-    /// Ends a direction and acknowledges what came the other way.
+    /// Ends a direction and acknowledges.
     pub const FIN_ACK: Self = Self::of([false, true, true, false]);
-    /// Cuts the connection off.
+    /// Resets the connection.
     pub const RST: Self = Self::of([false, false, false, true]);
 
     const fn of([syn, ack, fin, rst]: [bool; 4]) -> Self {
@@ -181,7 +200,7 @@ impl fmt::Display for TcpFlags {
             (self.syn, "SYN"),
             (self.fin, "FIN"),
             (self.rst, "RST"),
-            // A FIN or data carries an acknowledgement as a matter of course.
+            // A FIN nearly always acknowledges too.
             (self.ack && !self.fin, "ACK"),
         ];
         let mut between = "";
@@ -193,49 +212,50 @@ impl fmt::Display for TcpFlags {
     }
 }
 
-/// What became of a packet.
+/// Whether and when a packet arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// It was on its way when the trace was read.
+    /// It has not arrived yet.
     InFlight,
-    /// It reached a machine or its TCP then.
+    /// It arrived at this time.
     Arrived(Instant),
-    /// It was lost then.
+    /// It was lost at this time.
     Lost(Instant, DropReason),
 }
 
 /// Why a packet was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum DropReason {
-    /// The line lost it, on its own.
+    /// A random loss, independent of others.
     Random,
-    /// The line lost it in a burst.
+    /// A loss in a burst.
     Burst,
-    /// The script chose it.
+    /// A [`FaultRule`](super::FaultRule) dropped it.
     Rule,
     /// The queue of a line was full.
     QueueFull,
-    /// It was longer than the line takes.
+    /// It was longer than the MTU of the line.
     TooLong,
     /// The line was down.
     NoContact,
-    /// No line leads there.
+    /// No line leads to the receiver.
     NoLine,
-    /// Nobody has that address.
+    /// No host has the address.
     NoHost,
-    /// The sender has no such socket, or the receiver none for it.
+    /// The sender has not bound the socket, or the receiver has none for it.
     NoSocket,
     /// A NAT has no mapping for it.
     NoMapping,
-    /// A NAT has a mapping, but lets nobody in from there.
+    /// A NAT filtered it.
     Filtered,
-    /// A NAT has no port left for it.
+    /// A NAT had no free port for it.
     NoPort,
-    /// TCP found a bit flipped.
+    /// A TCP segment was corrupted.
     Checksum,
-    /// The stream was cut off while it was on its way.
+    /// The stream was reset while it was in flight.
     Reset,
-    /// The receiver was done.
+    /// The machine of the receiver was done.
     Closed,
 }
 
@@ -261,44 +281,47 @@ impl fmt::Display for DropReason {
     }
 }
 
-/// A moment at one node that is not a packet.
+/// Something that happened at a node, other than a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TraceMark {
-    /// When.
+    /// The time.
     pub time: Instant,
-    /// Where.
+    /// The node.
     pub node: Node,
-    /// What kind of moment.
+    /// The kind.
     pub kind: MarkKind,
-    /// What is written beside it.
+    /// The text beside it.
     pub text: String,
 }
 
-/// Kinds of [`TraceMark`].
+/// The kinds of a [`TraceMark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum MarkKind {
-    /// The machine told its application something.
+    /// An event of the machine.
     Event,
-    /// The machine refused a command.
+    /// A command that the machine refused.
     Refusal,
-    /// The machine was told of a link.
+    /// A link cue.
     Link,
-    /// The machine was told that a contact begins or ends.
+    /// A link cue of a contact plan.
     Contact,
-    /// The script said so.
+    /// A note of the script.
     Note,
 }
 
-/// A window in which a line with a contact plan was up.
+/// A time in which a line with a contact plan was up.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Contact {
-    /// Who can send.
+    /// The node that could send.
     pub from: Node,
-    /// To whom.
+    /// The node that could receive.
     pub to: Node,
-    /// When it began.
+    /// The beginning.
     pub opens: Instant,
-    /// When it ends.
+    /// The end.
     pub closes: Instant,
 }
 
@@ -471,8 +494,8 @@ impl Trace {
         self.sent(copy)
     }
 
-    pub(super) fn lost(&mut self, id: Option<PacketId>, at: Instant, why: DropReason) {
-        self.change(id, |packet| packet.delivery = Delivery::Lost(at, why));
+    pub(super) fn lost(&mut self, id: Option<PacketId>, at: Instant, reason: DropReason) {
+        self.change(id, |packet| packet.delivery = Delivery::Lost(at, reason));
     }
 
     pub(super) fn arrived(&mut self, id: Option<PacketId>, at: Instant) {

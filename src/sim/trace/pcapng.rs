@@ -1,4 +1,4 @@
-//! The trace as a capture.
+//! Writes a trace as pcapng.
 
 use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, VecDeque};
@@ -12,24 +12,22 @@ use crate::Instant;
 use crate::record::{PacketInfo, SegmentFlags, SegmentNumbers, TraceWriter};
 use crate::sim::{AnyAddr, HostId, Node};
 
-/// Of ends that have none: the first of the dynamic ones (RFC 6335 section 6).
+/// The client port of streams without ports: the first dynamic one (RFC 6335 section 6).
 const CLIENT_PORT: u16 = 49152;
 
-/// Stands for a host that does not exist.
+/// The address of a receiver that does not exist.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 255));
 
 impl Trace {
-    /// Writes everything that was sent as a pcapng that Wireshark opens.
+    /// Writes all packets as a pcapng file.
     ///
-    /// Each packet stands there once, as it was sent and at that time, on the interface named after its
-    /// sender. Comments tell what went wrong: lost packets, with the reason, copies, flipped bits, and what
-    /// was sent again or is in flight. Behind a NAT, the two directions of a conversation have different
-    /// addresses, as each sender knows them.
+    /// Each packet is written once, as it was sent, on the interface named after its sender. Comments mark
+    /// lost packets, with the reason, copies, flipped bits, repeated packets, and those in flight. Behind a
+    /// NAT, the directions of a connection have different addresses, as each sender knows them.
     ///
-    /// What has no IP addresses gets them, from 192.0.2.1 on: numbered machines are shown as UDP between
-    /// ports `port`, by which an analyser knows their protocol, and stream lines as TCP from whoever spoke
-    /// first to `port`, with a handshake of which the world knows nothing. Packets on buses stand there as
-    /// they are.
+    /// Hosts without IP addresses get some from 192.0.2.1 on. Numbered hosts are shown as UDP between ports
+    /// `port`, by which analysers recognise the protocol. Streams are shown as TCP from the host that sent
+    /// first to `port`, after a handshake that is made up. Packets of hops are written as they are.
     #[must_use]
     pub fn pcapng(&self, port: u16) -> Vec<u8> {
         let mut capture = Export {
@@ -49,18 +47,18 @@ struct Export<'a> {
     trace: &'a Trace,
     port: u16,
     writer: TraceWriter,
-    /// Stream lines by their ends, the one that spoke first in front.
+    /// Streams by their ends, the one that sent first in front.
     streams: BTreeMap<(Node, Option<Node>), [StreamHalf; 2]>,
 }
 
-/// One direction of a stream line.
+/// One direction of a stream.
 struct StreamHalf {
     from: SocketAddr,
-    /// The number of the next octet.
+    /// The next sequence number.
     next: u32,
-    /// When its octets arrive, up to which number.
+    /// The acknowledgement numbers that become due, with their times.
     arriving: VecDeque<(Instant, u32)>,
-    /// Up to which number the other end has them.
+    /// The acknowledgement number that is due.
     arrived: u32,
 }
 
@@ -84,7 +82,7 @@ impl StreamHalf {
         self.arrived
     }
 
-    /// SegmentNumbers the next octets.
+    /// Assigns sequence numbers to octets.
     fn send(&mut self, len: u32, arrives: Option<Instant>) -> u32 {
         let number = self.next;
         self.next = number.wrapping_add(len);
@@ -134,7 +132,7 @@ impl Export<'_> {
         }
     }
 
-    /// Adds a segment of a stream line, and the handshake before the first.
+    /// Adds a segment of a stream, after a handshake if it is the first.
     fn stream(
         &mut self,
         info: PacketInfo<'_>,
@@ -169,7 +167,7 @@ impl Export<'_> {
         self.writer.stream(info, ends, numbers, octets);
     }
 
-    /// Begins a stream line: without a handshake an analyser takes it for the rest of an older one.
+    /// Adds a handshake. Without it, analysers take the stream for the rest of an older one.
     fn shake_hands(
         &mut self,
         info: PacketInfo<'_>,
@@ -216,7 +214,7 @@ impl Export<'_> {
     }
 }
 
-/// The numbers of a segment of the world's own TCP. Wireshark has 32 bits for them, as the real one.
+/// Returns the lower 32 bits of the numbers of a TCP segment.
 fn numbers(packet: &TracePacket, flags: TcpFlags) -> SegmentNumbers {
     let low = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or_default();
     let (sequence, acknowledged) = packet.numbers.unwrap_or_default();
@@ -235,7 +233,7 @@ const fn signals(flags: TcpFlags) -> SegmentFlags {
     }
 }
 
-/// An address of the ranges for documentation (RFC 5737) and, when these are used up, for benchmarks (RFC 2544).
+/// Returns an address for documentation (RFC 5737), or if these are used up, for benchmarks (RFC 2544).
 fn address(node: Node) -> IpAddr {
     let Node::Host(HostId(index)) = node else {
         return NOBODY;
@@ -247,7 +245,7 @@ fn address(node: Node) -> IpAddr {
     IpAddr::V4(address)
 }
 
-/// The octets, or zeros for those that the world did not keep.
+/// Returns the octets, or zeros if they were not kept.
 fn octets(packet: &TracePacket) -> Cow<'_, [u8]> {
     if packet.octets.len() == packet.len {
         Cow::Borrowed(&packet.octets)
@@ -269,10 +267,12 @@ fn comment(packet: &TracePacket) -> String {
     match packet.delivery {
         Delivery::Arrived(_) => {}
         Delivery::InFlight => remarks.push("in flight at the end of the trace".into()),
-        Delivery::Lost(at, why) if at == packet.time => remarks.push(format!("lost: {why}").into()),
-        Delivery::Lost(at, why) => {
+        Delivery::Lost(at, reason) if at == packet.time => {
+            remarks.push(format!("lost: {reason}").into());
+        }
+        Delivery::Lost(at, reason) => {
             let after = at - packet.time;
-            remarks.push(format!("lost after {after:?}: {why}").into());
+            remarks.push(format!("lost after {after:?}: {reason}").into());
         }
     }
     if packet.octets.len() != packet.len {

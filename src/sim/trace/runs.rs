@@ -206,9 +206,9 @@ impl<'a> Runs<'a> {
         if numbers().len() < MIN_LEN {
             return;
         }
-        let lost = run.lost.iter().map(|lost| lost.number);
+        let dropped = run.lost.iter().map(|lost| lost.number);
         let faulty = run.faulty.iter().map(|(number, _)| *number);
-        let inside = numbers().chain(lost).chain(faulty);
+        let inside = numbers().chain(dropped).chain(faulty);
         self.roles
             .extend(inside.map(|number| (number, Role::Inside)));
         let last = numbers().next_back().map(|last| (last, Role::LastPacket));

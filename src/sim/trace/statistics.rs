@@ -1,4 +1,4 @@
-//! The table of a run: who sent how much to whom, and what became of it.
+//! Statistics of a trace: packets and octets for each pair of nodes.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -9,46 +9,48 @@ use core::time::Duration;
 
 use super::{Delivery, DropReason, Node, Trace};
 
-/// What was sent in each direction. Prints as a table.
+/// Traffic statistics of a trace. `Display` prints them as a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Statistics {
-    /// One row for each pair of nodes, in the order of the hosts.
+    /// A row for each sender and receiver, in the order of the hosts.
     pub traffic: Vec<Traffic>,
 }
 
-/// What one node sent to another. A packet that got no further than a NAT was sent to the NAT.
+/// What one node sent to another. A packet that a NAT dropped was sent to the NAT.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Traffic {
     /// The name of the sender.
     pub from: String,
-    /// The name of the receiver; nothing when there was none.
+    /// The name of the receiver, or empty if there was none.
     pub to: String,
-    /// How many packets were sent, copies made by the line not counted.
+    /// The number of packets sent, without copies that the line made.
     pub packets: u64,
-    /// How many octets these had.
+    /// The octets of these packets.
     pub octets: u64,
-    /// How many arrived, copies counted.
+    /// The number of packets that arrived, with copies.
     pub arrived: u64,
-    /// How many were on their way at the end.
+    /// The number of packets in flight.
     pub in_flight: u64,
-    /// How many were lost, by reason.
+    /// The number of lost packets by reason.
     pub lost: BTreeMap<DropReason, u64>,
-    /// How many were sent again.
+    /// The number of packets that were sent before.
     pub repeated: u64,
-    /// How many copies the line made.
+    /// The number of copies that the line made.
     pub copies: u64,
-    /// How many had a bit flipped.
+    /// The number of corrupted packets.
     pub corrupted: u64,
-    /// The shortest time on the way.
+    /// The shortest time in flight.
     pub shortest: Duration,
-    /// The mean time on the way.
+    /// The mean time in flight.
     pub mean: Duration,
-    /// The longest time on the way.
+    /// The longest time in flight.
     pub longest: Duration,
 }
 
 impl Traffic {
-    /// Returns how many packets were lost, for whatever reason.
+    /// Returns the number of lost packets.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.values().sum()
@@ -65,7 +67,7 @@ impl Traffic {
         self.corrupted += u64::from(packet.is_corrupted);
         match packet.delivery {
             Delivery::InFlight => self.in_flight += 1,
-            Delivery::Lost(_, why) => *self.lost.entry(why).or_default() += 1,
+            Delivery::Lost(_, reason) => *self.lost.entry(reason).or_default() += 1,
             Delivery::Arrived(at) => {
                 let took = at - packet.time;
                 let is_first = self.arrived == 0;
@@ -83,9 +85,9 @@ impl Traffic {
 
     fn cells(&self) -> [String; 10] {
         let mut lost = self.lost().to_string();
-        for (why, count) in &self.lost {
+        for (reason, count) in &self.lost {
             let between = if lost.contains('(') { "," } else { " (" };
-            lost.push_str(&format!("{between} {count} {why}").replace("( ", "("));
+            lost.push_str(&format!("{between} {count} {reason}").replace("( ", "("));
         }
         if self.lost() > 0 {
             lost.push(')');
@@ -106,7 +108,7 @@ impl Traffic {
 }
 
 impl Trace {
-    /// Returns what was sent in each direction.
+    /// Returns the traffic of each pair of nodes.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let mut rows: BTreeMap<(Node, Option<Node>), (Traffic, Duration)> = BTreeMap::new();
@@ -161,7 +163,7 @@ impl fmt::Display for Statistics {
     }
 }
 
-/// Names to the left, numbers to the right, and nothing behind the last.
+/// Writes a row: names to the left, numbers to the right.
 fn line(f: &mut fmt::Formatter<'_>, cells: &[String; 10], widths: &[usize; 10]) -> fmt::Result {
     for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
         match column {

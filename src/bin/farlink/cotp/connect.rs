@@ -1,4 +1,4 @@
-//! `farlink cotp connect`: sends a file, and compares the echo if there is to be one.
+//! `farlink cotp connect`: sends a file, and compares the echo on request.
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -11,17 +11,17 @@ use farlink::adapters::tokio::cotp::{
 use farlink::cotp::{Config, Selector, TpduSize};
 use indicatif::ProgressBar;
 
-use super::{Tally, address, seconds, selector, tpdu_size};
+use super::{Counters, address, seconds, selector, tpdu_size};
 use crate::address::Address;
 use crate::interrupt::Interrupt;
-use crate::output::Form;
+use crate::output::OutputFormat;
 use crate::{Failure, input, progress, recording};
 
 /// Connects to a COTP service, sends a file and closes.
 ///
 /// Without --send it only connects and closes, which tells whether the selectors are right.
 ///
-/// Exit status 1: there was no connection, it did not end in good order, the echo differs, or Ctrl-C.
+/// Exit status 1: the connection failed, octets were lost, the echo differs, or Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The host or IP address of the service, and its port, 102 by default
@@ -39,13 +39,13 @@ pub(crate) struct Arguments {
     /// Octets of each message that is sent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), default_value_t = 65_536)]
     message_size: u32,
-    /// Wait until everything came back, and compare
+    /// Wait until all octets came back, and compare them
     #[arg(long, requires = "send")]
     expect_echo: bool,
-    /// The largest TPDU to propose, in octets; 65531 proposes none, as RFC 1006 has it
+    /// The TPDU size to propose, in octets; 65531 is proposed by leaving it out (RFC 1006)
     #[arg(long, value_name = "N", value_parser = tpdu_size, default_value = "8192")]
     tpdu_size: TpduSize,
-    /// Give up when the connection, or the echo, makes no progress for this long
+    /// Give up when connecting, sending or the echo makes no progress for this long, in seconds
     #[arg(long, value_name = "S", value_parser = seconds, default_value = "10")]
     timeout: Duration,
     /// Record the connection into this file, as pcapng
@@ -56,70 +56,75 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// The only connection of this run.
+/// Octets of the smallest send queue.
+const MIN_QUEUE: usize = 1 << 18;
+/// The number of the only connection.
 const NUMBER: u64 = 1;
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let form = Form::of(arguments.json);
+    let format = OutputFormat::of(arguments.json);
     let data = match &arguments.send {
         Some(path) => Bytes::from(input::read(path)?),
         None => Bytes::new(),
     };
     if let (Some(send), Some(record)) = (&arguments.send, &arguments.record) {
-        input::must_survive(send, record)?;
+        input::check_not_overwritten(send, record)?;
     }
-    let maker = arguments
+    let factory = arguments
         .record
         .as_deref()
-        .map(recording::maker)
+        .map(recording::connection_factory)
         .transpose()?;
     let mut interrupt = Interrupt::new().await;
     let opened = tokio::select! {
-        opened = open(&arguments, maker) => opened,
+        opened = open(&arguments, factory) => opened,
         () = interrupt.wait() => Err("interrupted".into()),
     };
     let connection = match opened {
         Ok(connection) => connection,
         Err(message) => {
-            form.tell_failure(
+            format.report_failure(
                 || format!("{}: {message}", arguments.address),
                 || super::failed(NUMBER, None, &message),
             );
-            return Err(Failure::Told);
+            return Err(Failure::Reported);
         }
     };
-    super::connected(form, NUMBER, connection.info());
-    let mut tally = Tally::default();
+    super::connected(format, NUMBER, connection.info());
+    let mut counters = Counters::default();
     let outcome = tokio::select! {
-        outcome = transfer(&arguments, form, data, connection, &mut tally) => outcome,
+        outcome = transfer(&arguments, format, data, connection, &mut counters) => outcome,
         () = interrupt.wait() => Err(broken("interrupted".into())),
     };
-    super::closed(form, NUMBER, &tally, outcome.as_ref().err());
-    // What went wrong was told as an event.
-    outcome.map_err(|_| Failure::Told)
+    super::closed(format, NUMBER, &counters, outcome.as_ref().err());
+    // The error was reported as an event.
+    outcome.map_err(|_| Failure::Reported)
 }
 
 async fn open(
     arguments: &Arguments,
-    maker: Option<ConnectionFactory>,
+    factory: Option<ConnectionFactory>,
 ) -> Result<Connection, String> {
+    let message_size = usize::try_from(arguments.message_size).unwrap_or(usize::MAX);
     let config = Config {
         tpdu_size: arguments.tpdu_size,
         answer_timeout: Some(arguments.timeout),
+        // Progress shows as room in the queue, so it holds little.
+        send_queue: message_size.saturating_mul(4).max(MIN_QUEUE),
         ..Config::initiator(arguments.local_tsel.clone(), arguments.remote_tsel.clone())
     };
     let mut options = ConnectionOptions {
         clock: recording::clock(),
         ..ConnectionOptions::from(config)
     };
-    if let Some(maker) = maker {
-        options.factory = maker;
+    if let Some(factory) = factory {
+        options.factory = factory;
     }
     let connecting = async {
         let found = arguments.address.clone().lookup().await?;
         cotp::connect(&found[..], options).await
     };
-    // The answer has the same time once TCP is there, so that its own words are heard.
+    // TCP and the answer have the same time each, so that the error of the connection is reported.
     match tokio::time::timeout(arguments.timeout * 2, connecting).await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no connection within {:?}", arguments.timeout * 2)),
@@ -128,61 +133,71 @@ async fn open(
 
 async fn transfer(
     arguments: &Arguments,
-    form: Form,
+    format: OutputFormat,
     data: Bytes,
     connection: Connection,
-    tally: &mut Tally,
+    counters: &mut Counters,
 ) -> Result<(), Error> {
     let size = usize::try_from(arguments.message_size).unwrap_or(usize::MAX);
     let progress = progress::bar(data.len() as u64, "transfer");
     let (sender, mut receiver) = connection.split();
     if arguments.expect_echo {
-        let patience = arguments.timeout;
-        let echoed = compare(&mut receiver, &data, form, patience, tally, &progress);
-        tokio::try_join!(send(&sender, &data, size, None), echoed)?;
+        let timeout = arguments.timeout;
+        let echoed = compare(&mut receiver, &data, format, timeout, counters, &progress);
+        tokio::try_join!(send(&sender, &data, size, timeout, None), echoed)?;
     } else {
-        send(&sender, &data, size, Some(&progress)).await?;
-        sender.flush().await?;
+        let timeout = arguments.timeout;
+        send(&sender, &data, size, timeout, Some(&progress)).await?;
     }
     progress.finish_and_clear();
     sender.close().await
 }
 
+/// Sends the data and flushes them. Fails if the peer reads nothing for `timeout`.
 async fn send(
     sender: &SendHalf,
     data: &Bytes,
     size: usize,
+    timeout: Duration,
     progress: Option<&ProgressBar>,
 ) -> Result<(), Error> {
     let mut at = 0;
+    let stalled = |at| {
+        let len = data.len();
+        broken(format!(
+            "the peer read nothing for {timeout:?}, {at} of {len} octets were queued"
+        ))
+    };
     while at < data.len() {
         let end = data.len().min(at + size);
-        sender.send(data.slice(at..end)).await?;
+        let sending = tokio::time::timeout(timeout, sender.send(data.slice(at..end)));
+        sending.await.map_err(|_| stalled(at))??;
         if let Some(progress) = progress {
             progress.inc((end - at) as u64);
         }
         at = end;
     }
-    Ok(())
+    let flushing = tokio::time::timeout(timeout, sender.flush());
+    flushing.await.map_err(|_| stalled(at))?
 }
 
-/// Receives until as much came back as was sent.
+/// Receives until as many octets came back as were sent, and compares them.
 async fn compare(
     receiver: &mut ReceiveHalf,
     data: &Bytes,
-    form: Form,
-    patience: Duration,
-    tally: &mut Tally,
+    format: OutputFormat,
+    timeout: Duration,
+    counters: &mut Counters,
     progress: &ProgressBar,
 ) -> Result<(), Error> {
     let mut at = 0;
     while at < data.len() {
-        let waiting = tokio::time::timeout(patience, receiver.receive());
+        let waiting = tokio::time::timeout(timeout, receiver.receive());
         let message = match waiting.await {
             Ok(message) => message?,
             Err(_) => {
                 return Err(broken(format!(
-                    "no echo for {patience:?}, {at} of {} octets came back",
+                    "no echo for {timeout:?}, {at} of {} octets came back",
                     data.len()
                 )));
             }
@@ -193,8 +208,8 @@ async fn compare(
                 data.len()
             )));
         };
-        tally.count(&message);
-        super::received(form, NUMBER, &message);
+        counters.count(&message);
+        super::received(format, NUMBER, &message);
         let end = at + message.len();
         if data.get(at..end) != Some(&message[..]) {
             return Err(broken(format!(

@@ -1,4 +1,4 @@
-//! `farlink cotp listen`: takes connections, and echoes or keeps what comes.
+//! `farlink cotp listen`: accepts connections, and echoes or stores their messages.
 
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -14,23 +14,22 @@ use farlink::cotp::{Config, Policy, Selector, TpduSize};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Tally, local, selector, tpdu_size};
+use super::{Counters, local, selector, tpdu_size};
 use crate::interrupt::Interrupt;
-use crate::output::Form;
+use crate::output::OutputFormat;
 use crate::{Failure, recording};
 
-/// Waits for COTP connections and takes their messages.
+/// Accepts COTP connections and receives their messages.
 ///
-/// Ctrl-C closes the connections and ends.
+/// Ctrl-C closes the connections and ends the command.
 ///
-/// Exit status 1: the address cannot be had, or with --once the connection did not end in good order, or never
-/// came.
+/// Exit status 1: the address cannot be bound, or with --once the connection failed or lost octets, or none came.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The IP address and port to listen on, port 102 by default
     #[arg(long, value_name = "ADDR", value_parser = local)]
     bind: SocketAddr,
-    /// Accept only this called selector, in hex; others are refused
+    /// Accept only this called selector, in hex, and refuse others
     #[arg(long, value_name = "HEX", value_parser = selector)]
     tsel: Option<Selector>,
     /// Send every message back
@@ -39,13 +38,13 @@ pub(crate) struct Arguments {
     /// End after the first connection
     #[arg(long)]
     once: bool,
-    /// Write the messages to this file, one after the other
+    /// Append the messages to this file, without separators
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// The largest TPDU to agree to, in octets
+    /// The largest TPDU size to accept, in octets
     #[arg(long, value_name = "N", value_parser = tpdu_size, default_value = "65531")]
     tpdu_size: TpduSize,
-    /// Record each connection into this file, as pcapng; further ones into numbered files beside it
+    /// Record connections as pcapng: the first into this file, further ones into numbered files beside it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Print one JSON object per event
@@ -53,10 +52,10 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// What all connections of this run share.
+/// The settings of all connections.
 #[derive(Clone)]
-struct Counter {
-    form: Form,
+struct Service {
+    format: OutputFormat,
     echo: bool,
     out: Option<Arc<Mutex<File>>>,
 }
@@ -69,8 +68,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         tpdu_size: arguments.tpdu_size,
         ..Config::responder(policy)
     };
-    let counter = Counter {
-        form: Form::of(arguments.json),
+    let service = Service {
+        format: OutputFormat::of(arguments.json),
         echo: arguments.echo,
         out: arguments.out.as_ref().map(create).transpose()?,
     };
@@ -79,49 +78,49 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         ..ConnectionOptions::from(config)
     };
     if let Some(path) = &arguments.record {
-        options.factory = recording::maker(path)?;
+        options.factory = recording::connection_factory(path)?;
     }
     let listener = cotp::listen(arguments.bind, options)
         .await
         .map_err(|error| Failure::Protocol(format!("{}: {error}", arguments.bind)))?;
     let address = listener.local_addr();
     let mut interrupt = Interrupt::new().await;
-    counter.form.tell(
+    service.format.report(
         || format!("listening on {address}"),
         || json!({ "event": "listening", "address": address.to_string() }),
     );
     if arguments.once {
         let mut count = 0;
         let (number, connection) = tokio::select! {
-            arrived = next(&listener, &counter, &mut count) => arrived?,
-            () = interrupt.wait() => return Err(Failure::Told),
+            arrived = next(&listener, &service, &mut count) => arrived?,
+            () = interrupt.wait() => return Err(Failure::Reported),
         };
-        return counter.serve(number, connection, interrupt).await;
+        return service.serve(number, connection, interrupt).await;
     }
-    serve_all(&listener, &counter, interrupt).await
+    serve_all(&listener, &service, interrupt).await
 }
 
-/// Serves everybody who comes, until somebody interrupts.
+/// Serves all connections until the command is interrupted.
 async fn serve_all(
     listener: &Listener,
-    counter: &Counter,
+    service: &Service,
     mut interrupt: Interrupt,
 ) -> Result<(), Failure> {
     let mut count = 0;
     let mut served = JoinSet::new();
     loop {
         let (number, connection) = tokio::select! {
-            arrived = next(listener, counter, &mut count) => arrived?,
+            arrived = next(listener, service, &mut count) => arrived?,
             Some(_) = served.join_next() => continue,
             () = interrupt.wait() => break,
         };
-        let (counter, interrupt) = (counter.clone(), interrupt.clone());
+        let (service, interrupt) = (service.clone(), interrupt.clone());
         served.spawn(async move {
-            // What went wrong was told as an event of this connection; the others go on.
-            let _ = counter.serve(number, connection, interrupt).await;
+            // The error was reported as an event of this connection.
+            let _ = service.serve(number, connection, interrupt).await;
         });
     }
-    // Each hears of the interrupt too.
+    // Each is interrupted too.
     while served.join_next().await.is_some() {}
     Ok(())
 }
@@ -132,10 +131,10 @@ fn create(path: &PathBuf) -> Result<Arc<Mutex<File>>, Failure> {
         .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
-/// Waits for an open connection, and tells of handshakes that come to nothing.
+/// Waits for an open connection, and reports handshakes that fail.
 async fn next(
     listener: &Listener,
-    counter: &Counter,
+    service: &Service,
     count: &mut u64,
 ) -> Result<(u64, Connection), Failure> {
     loop {
@@ -148,36 +147,36 @@ async fn next(
         match arrival {
             Arrival::Connection(connection) => return Ok((number, connection)),
             Arrival::Failed { remote, error } => {
-                counter.form.tell(
+                service.format.report(
                     || format!("#{number} from {remote} failed: {error}"),
                     || super::failed(number, Some(remote), &error.to_string()),
                 );
             }
-            // No configuration made here asks the application.
+            // No configuration of this command asks the application.
             Arrival::Request(request) => drop(request),
         }
     }
 }
 
-impl Counter {
-    /// Takes what comes on one connection until it ends, or somebody interrupts.
+impl Service {
+    /// Serves one connection until it ends or the command is interrupted.
     async fn serve(
         &self,
         number: u64,
         mut connection: Connection,
         mut interrupt: Interrupt,
     ) -> Result<(), Failure> {
-        super::connected(self.form, number, connection.info());
-        let mut tally = Tally::default();
+        super::connected(self.format, number, connection.info());
+        let mut counters = Counters::default();
         let outcome = tokio::select! {
-            outcome = self.take(number, &mut connection, &mut tally) => outcome,
+            outcome = self.take(number, &mut connection, &mut counters) => outcome,
             () = interrupt.wait() => connection.close().await,
         };
-        super::closed(self.form, number, &tally, outcome.as_ref().err());
+        super::closed(self.format, number, &counters, outcome.as_ref().err());
         match outcome {
             Ok(()) => Ok(()),
-            // It was told as an event.
-            Err(_) => Err(Failure::Told),
+            // It was reported as an event.
+            Err(_) => Err(Failure::Reported),
         }
     }
 
@@ -185,11 +184,11 @@ impl Counter {
         &self,
         number: u64,
         connection: &mut Connection,
-        tally: &mut Tally,
+        counters: &mut Counters,
     ) -> Result<(), Error> {
         while let Some(message) = connection.receive().await? {
-            tally.count(&message);
-            super::received(self.form, number, &message);
+            counters.count(&message);
+            super::received(self.format, number, &message);
             if let Some(out) = &self.out {
                 out.lock()
                     .unwrap_or_else(PoisonError::into_inner)

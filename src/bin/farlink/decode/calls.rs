@@ -1,4 +1,4 @@
-//! Every call of a recording, and the PDUs in it.
+//! The calls of a recording, and the PDUs in them.
 
 use alloc::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use farlink::record::{Calls, Entry, EntryKind, ReadError, Recording, RecordingEn
 use farlink::{Instant, Path, Proto};
 use serde_json::{Map, Value, json};
 
-use super::dissector::{Dissector, Ending, Protocol, Start};
-use super::printer::{Place, Printer, Style, Way};
+use super::dissector::{Dissector, Protocol, Start, StreamEnd};
+use super::printer::{Context, Direction, Printer, Style};
 use crate::{Failure, output};
 
-/// Characters of a command or event that a person gets to see.
-const SHOWN: usize = 120;
+/// Characters of a command or event in the text output.
+const MAX_SHOWN: usize = 120;
 
 pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
     let recording = Recording::open(file).map_err(|error| super::broken(&error))?;
@@ -40,7 +40,7 @@ pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
     reader.printer.finish()
 }
 
-/// Whether the octets are in the recording.
+/// Whether the recording has the payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Payloads {
     There,
@@ -48,12 +48,12 @@ enum Payloads {
 }
 
 struct Reader {
-    /// `None` for machines whose octets nobody can read.
+    /// `None` for machines without a decoder.
     protocol: Option<Protocol>,
     payloads: Payloads,
     printer: Printer,
-    /// By the address as JSON.
-    directions: BTreeMap<(String, Way), Box<dyn Dissector>>,
+    /// Decoders, by the address as JSON.
+    directions: BTreeMap<(String, Direction), Box<dyn Dissector>>,
     /// Number and time of the last call.
     last: (u64, Instant),
 }
@@ -67,34 +67,39 @@ impl Reader {
                     "{:>6} {}  {}",
                     entry.number,
                     self.printer.time(entry.time),
-                    words(&entry.kind, self.payloads)
+                    text_of(&entry.kind, self.payloads)
                 )),
                 Style::Json => output::line_of_many(&object(&entry, self.payloads).to_string()),
+                Style::JsonWithoutData => {
+                    let mut object = object(&entry, self.payloads);
+                    remove_octets(&mut object);
+                    output::line_of_many(&object.to_string());
+                }
             }
             if self.payloads == Payloads::There {
-                self.look_into(&entry.kind);
+                self.decode_payload(&entry.kind);
             }
         }
         Ok(())
     }
 
-    fn look_into(&mut self, act: &EntryKind<'_>) {
+    fn decode_payload(&mut self, act: &EntryKind<'_>) {
         match act {
-            EntryKind::Receive { from, octets } => self.pdus(from, Way::In, &[octets]),
-            EntryKind::Stream { to, octets } => self.pdus(to, Way::Out, &[octets]),
-            EntryKind::Datagrams { to, datagrams } => self.pdus(to, Way::Out, datagrams),
+            EntryKind::Receive { from, octets } => self.pdus(from, Direction::In, &[octets]),
+            EntryKind::Stream { to, octets } => self.pdus(to, Direction::Out, &[octets]),
+            EntryKind::Datagrams { to, datagrams } => self.pdus(to, Direction::Out, datagrams),
             EntryKind::Link(note) => self.link(&json_of(note)),
             _ => {}
         }
     }
 
-    fn pdus(&mut self, peer: &str, way: Way, octets: &[&[u8]]) {
+    fn pdus(&mut self, peer: &str, way: Direction, octets: &[&[u8]]) {
         let Some(protocol) = self.protocol else {
             return;
         };
         let peer = json_of(peer);
         let key = (peer.to_string(), way);
-        self.stand(peer, way);
+        self.set_context(peer, way);
         if protocol.goes_over(Proto::Udp) {
             for octets in octets {
                 let mut dissector = protocol.start(Start::Beginning);
@@ -111,43 +116,43 @@ impl Reader {
         }
     }
 
-    /// A link that comes up begins its streams; the end of one may not come too early.
+    /// Begins the streams of a link that comes up, and ends a stream.
     fn link(&mut self, note: &Value) {
         let (cue, peer) = (&note["link"], &note["at"]);
         let key = |way| (peer.to_string(), way);
         if cue == "up" || cue.get("opened").is_some() {
-            self.directions.remove(&key(Way::In));
-            self.directions.remove(&key(Way::Out));
+            self.directions.remove(&key(Direction::In));
+            self.directions.remove(&key(Direction::Out));
         } else if cue == "ended"
-            && let Some(mut dissector) = self.directions.remove(&key(Way::In))
+            && let Some(mut dissector) = self.directions.remove(&key(Direction::In))
         {
-            self.stand(peer.clone(), Way::In);
-            dissector.end(Ending::Whole, &mut self.printer);
+            self.set_context(peer.clone(), Direction::In);
+            dissector.end(StreamEnd::Whole, &mut self.printer);
         }
     }
 
     fn end(&mut self) {
         while let Some(((peer, way), mut dissector)) = self.directions.pop_first() {
-            self.stand(json_of(&peer), way);
-            dissector.end(Ending::Cut, &mut self.printer);
+            self.set_context(json_of(&peer), way);
+            dissector.end(StreamEnd::Truncated, &mut self.printer);
         }
     }
 
-    fn stand(&mut self, peer: Value, way: Way) {
+    fn set_context(&mut self, peer: Value, way: Direction) {
         let (number, time) = self.last;
-        let place = Place::Call {
+        let context = Context::Call {
             number,
             time,
             way,
             peer,
         };
         let protocol = self.protocol.map_or("", Protocol::kind);
-        self.printer.set_place(place, protocol);
+        self.printer.set_context(context, protocol);
     }
 }
 
-/// Writes a call for a person.
-fn words(act: &EntryKind<'_>, payloads: Payloads) -> String {
+/// Returns a call as text.
+fn text_of(act: &EntryKind<'_>, payloads: Payloads) -> String {
     let count = |octets: &[u8]| match payloads {
         Payloads::There => format!("{} octets", octets.len()),
         Payloads::Redacted => "redacted octets".into(),
@@ -214,7 +219,21 @@ fn object(entry: &Entry<'_>, payloads: Payloads) -> Value {
     object
 }
 
-/// Joins what an act is with what its note says.
+/// Replaces octets in a command or event by their number.
+fn remove_octets(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(octets) = farlink::hex::decode(text) {
+                *value = octets.len().into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(remove_octets),
+        Value::Object(fields) => fields.values_mut().for_each(remove_octets),
+        _ => {}
+    }
+}
+
+/// Returns an object with the kind of call and its JSON content.
 fn acted(act: &str, note: &str) -> Value {
     let mut object = match json_of(note) {
         Value::Object(fields) => fields,
@@ -224,12 +243,12 @@ fn acted(act: &str, note: &str) -> Value {
     Value::Object(object)
 }
 
-/// Written anew, a text from a file does nothing to a terminal.
+/// Parses JSON. Text from a file is written anew, so that it cannot control a terminal.
 fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-/// Writes an address for a person: the one peer there is, a path, or whatever it is.
+/// Returns an address as text.
 fn label(address: &str) -> String {
     let address = json_of(address);
     if address.is_null() {
@@ -242,7 +261,7 @@ fn label(address: &str) -> String {
 }
 
 fn clip(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}..", text.get(..end).unwrap_or(text)),
         None => text.to_owned(),
     }

@@ -9,8 +9,8 @@ use farlink::record::{
 };
 use farlink::{Instant, Path, Proto};
 
-use super::dissector::{Dissector, Ending, Protocol, Start};
-use super::printer::{Place, Printer};
+use super::dissector::{Dissector, Protocol, Start, StreamEnd};
+use super::printer::{Context, Printer};
 use crate::{Failure, output};
 
 /// `LINKTYPE_USER0`: payloads of a recording.
@@ -18,7 +18,7 @@ const PAYLOADS: u16 = 147;
 /// `LINKTYPE_WIRESHARK_UPPER_PDU`: JSON of a recording, or datagrams.
 const EXPORTED: u16 = 252;
 
-/// Which packets are read as what.
+/// The protocol of each packet.
 #[derive(Debug)]
 pub(super) struct Scope {
     protocol: Protocol,
@@ -28,8 +28,8 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// `ports` are read as `protocol`; without any, a recording as what it is, and other captures as all
-    /// protocols on the ports they have.
+    /// Decodes `ports` as `protocol`. Without any, a recording is decoded as its own protocol, and other captures as all
+    /// protocols on their ports.
     pub(super) fn new(file: &[u8], protocol: Protocol, ports: &[u16]) -> Self {
         let recording = Recording::open(file).ok();
         Self {
@@ -78,7 +78,7 @@ pub(super) fn run(
         }
         let mut packet = packet;
         match &recording {
-            // Its own time says more than that of a clock on the wall.
+            // Times of a recording count from its origin.
             Some(recording) => {
                 let epoch = Instant::ZERO + Duration::from_secs(recording.head().epoch);
                 packet.time = Instant::ZERO + (packet.time - epoch);
@@ -91,7 +91,7 @@ pub(super) fn run(
             other_ports += 1;
             continue;
         }
-        if let Some(datagram) = Cut::of(&packet) {
+        if let Some(datagram) = TruncatedDatagram::of(&packet) {
             reader.cut(packet.time, &datagram);
             continue;
         }
@@ -111,7 +111,7 @@ pub(super) fn run(
     }
 }
 
-/// Tells whether a packet of a recording is more than a note beside the octets.
+/// Tells whether a packet of a recording has octets of the network.
 fn is_of_the_network(packet: &CapturedPacket<'_>) -> bool {
     match packet.link_type {
         PAYLOADS => false,
@@ -120,21 +120,21 @@ fn is_of_the_network(packet: &CapturedPacket<'_>) -> bool {
     }
 }
 
-/// A datagram that is not whole in the capture.
-pub(crate) struct Cut {
+/// A datagram of which the capture has only the beginning.
+pub(crate) struct TruncatedDatagram {
     pub(crate) path: Path,
-    /// Octets that are not there.
+    /// Octets that are not in the capture.
     pub(crate) missing: u64,
 }
 
-impl Cut {
-    /// Returns the datagram of the packet, if it is one that was cut.
+impl TruncatedDatagram {
+    /// Returns the datagram of the packet, if it is truncated.
     pub(crate) fn of(packet: &CapturedPacket<'_>) -> Option<Self> {
         let frame = Frame::read(packet.link_type, packet.octets).ok()?;
         if frame.transport != Transport::Udp {
             return None;
         }
-        // IP says how long its packets are, tags do not.
+        // IP has the length of its packets, the tags of exported PDUs do not.
         let missing = match packet.link_type {
             EXPORTED => packet.length.saturating_sub(packet.octets.len()),
             _ => frame.missing,
@@ -148,7 +148,7 @@ impl Cut {
 struct Reader<'s> {
     scope: &'s Scope,
     printer: Printer,
-    /// By the path that the receiver would name.
+    /// Decoders, by the path as the receiver has it.
     directions: BTreeMap<Path, Direction>,
 }
 
@@ -158,7 +158,7 @@ struct Direction {
 }
 
 impl Reader<'_> {
-    /// Packets that nobody reads need not be put in order.
+    /// Tells whether no protocol has the packet, so that it need not be reassembled.
     fn is_on_another_port(&self, packet: &CapturedPacket<'_>) -> bool {
         let Ok(frame) = Frame::read(packet.link_type, packet.octets) else {
             return false;
@@ -175,10 +175,10 @@ impl Reader<'_> {
         self.scope.protocol(&path).is_none()
     }
 
-    /// Nobody can tell whether what is missing was in order.
-    fn cut(&mut self, time: Instant, datagram: &Cut) {
+    /// Prints a truncated datagram. It is not decoded, since its end is unknown.
+    fn cut(&mut self, time: Instant, datagram: &TruncatedDatagram) {
         if let Some(protocol) = self.scope.protocol(&datagram.path) {
-            self.stand(time, &datagram.path, protocol);
+            self.set_context(time, &datagram.path, protocol);
             self.printer.gap(datagram.missing);
         }
     }
@@ -188,15 +188,15 @@ impl Reader<'_> {
         let Some(protocol) = self.scope.protocol(&path) else {
             return;
         };
-        self.stand(arrival.time, &path, protocol);
+        self.set_context(arrival.time, &path, protocol);
         match arrival.kind {
             ArrivalKind::Datagram(octets) => {
                 let mut dissector = protocol.start(Start::Beginning);
                 dissector.octets(octets, &mut self.printer);
-                dissector.end(Ending::Whole, &mut self.printer);
+                dissector.end(StreamEnd::Whole, &mut self.printer);
             }
             ArrivalKind::Began => {
-                self.close(path, Ending::Cut);
+                self.close(path, StreamEnd::Truncated);
                 self.directions
                     .insert(path, Direction::new(protocol, Start::Beginning));
             }
@@ -208,16 +208,16 @@ impl Reader<'_> {
                 let (dissector, printer) = self.direction(path, protocol);
                 dissector.gap(octets, printer);
             }
-            ArrivalKind::Ended => self.close(path, Ending::Whole),
+            ArrivalKind::Ended => self.close(path, StreamEnd::Whole),
             ArrivalKind::Reset => {
-                self.close(path, Ending::Cut);
-                self.close(Path::tcp(path.remote, path.local), Ending::Cut);
+                self.close(path, StreamEnd::Truncated);
+                self.close(Path::tcp(path.remote, path.local), StreamEnd::Truncated);
             }
             _ => {}
         }
     }
 
-    /// A stream whose beginning was not seen is met in the middle.
+    /// Returns the decoder of a direction. A stream without its beginning is decoded from the middle.
     fn direction(&mut self, path: Path, protocol: Protocol) -> (&mut dyn Dissector, &mut Printer) {
         let direction = self
             .directions
@@ -226,16 +226,16 @@ impl Reader<'_> {
         (direction.dissector.as_mut(), &mut self.printer)
     }
 
-    fn stand(&mut self, time: Instant, path: &Path, protocol: Protocol) {
-        let place = Place::Packet {
+    fn set_context(&mut self, time: Instant, path: &Path, protocol: Protocol) {
+        let context = Context::Packet {
             time,
             from: path.remote,
             to: path.local,
         };
-        self.printer.set_place(place, protocol.kind());
+        self.printer.set_context(context, protocol.kind());
     }
 
-    fn close(&mut self, path: Path, ending: Ending) {
+    fn close(&mut self, path: Path, ending: StreamEnd) {
         if let Some(mut direction) = self.directions.remove(&path) {
             direction.dissector.end(ending, &mut self.printer);
         }
@@ -243,8 +243,10 @@ impl Reader<'_> {
 
     fn end(&mut self, time: Instant) {
         while let Some((path, mut direction)) = self.directions.pop_first() {
-            self.stand(time, &path, direction.protocol);
-            direction.dissector.end(Ending::Cut, &mut self.printer);
+            self.set_context(time, &path, direction.protocol);
+            direction
+                .dissector
+                .end(StreamEnd::Truncated, &mut self.printer);
         }
     }
 }
@@ -259,7 +261,7 @@ impl Direction {
     }
 }
 
-/// Says on standard error what was passed over.
+/// Reports skipped packets on standard error.
 fn tell(skipped: &Skipped, other_ports: u64) {
     let kinds: [(u64, &dyn Display); 5] = [
         (other_ports, &"on other ports"),
@@ -279,14 +281,14 @@ fn tell(skipped: &Skipped, other_ports: u64) {
     if !told.is_empty() {
         let packets: u64 = kinds.iter().map(|(count, _)| count).sum();
         let plural = if packets == 1 { "" } else { "s" };
-        output::aside(&format!(
+        output::stderr_line(&format!(
             "farlink: skipped {packets} packet{plural}: {}",
             told.join(", ")
         ));
     }
     let forgotten = skipped.flows;
     if forgotten > 0 {
-        output::aside(&format!(
+        output::stderr_line(&format!(
             "farlink: {forgotten} streams were forgotten to make room for others"
         ));
     }

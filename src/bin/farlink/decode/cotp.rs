@@ -4,8 +4,8 @@ use farlink::Framing as _;
 use farlink::cotp::{Connect, HEADER, MIN_PACKET, Parameters, Tpdu, TpduSize, Tpkt, VERSION};
 use serde_json::{Value, json};
 
-use super::dissector::{Dissector, Ending, Start};
-use super::printer::{Printer, Span};
+use super::dissector::{Dissector, Start, StreamEnd};
+use super::printer::{OctetRange, Printer};
 use crate::output::hex;
 
 /// One direction of a stream.
@@ -18,11 +18,11 @@ pub(super) struct Cotp {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Between packets, or in one.
+    /// Packets are decoded.
     Framed,
-    /// Nobody knows where the next packet begins.
+    /// The start of the next packet is unknown.
     Lost,
-    /// The octets were no packets; what follows is none either.
+    /// The octets are not packets.
     Broken,
 }
 
@@ -67,7 +67,7 @@ impl Dissector for Cotp {
     }
 
     fn gap(&mut self, octets: u64, out: &mut Printer) {
-        self.end(Ending::Cut, out);
+        self.end(StreamEnd::Truncated, out);
         out.gap(octets);
         self.position = self.position.saturating_add(octets);
         if self.state == State::Framed {
@@ -76,14 +76,14 @@ impl Dissector for Cotp {
         }
     }
 
-    fn end(&mut self, ending: Ending, out: &mut Printer) {
+    fn end(&mut self, ending: StreamEnd, out: &mut Printer) {
         let unfinished = self.framing.unfinished().len();
         if unfinished == 0 || self.state != State::Framed {
             return;
         }
         match ending {
-            Ending::Cut => out.unfinished(unfinished),
-            Ending::Whole => out.broken(
+            StreamEnd::Truncated => out.unfinished(unfinished),
+            StreamEnd::Whole => out.broken(
                 self.position.saturating_sub(count(unfinished)),
                 &format!("the last packet is cut short after {unfinished} octets"),
             ),
@@ -91,7 +91,7 @@ impl Dissector for Cotp {
     }
 }
 
-/// Behind a gap a packet is likely to begin with a segment. Anything else is passed over until one does.
+/// Tells whether octets look like the start of a packet. Behind a gap, others are skipped.
 fn begins_a_packet(octets: &[u8]) -> bool {
     let &[VERSION, 0, high, low, li, code, ..] = octets else {
         return false;
@@ -108,7 +108,7 @@ fn count(octets: usize) -> u64 {
 
 fn show(offset: u64, octets: &[u8], out: &mut Printer) {
     let length = HEADER + octets.len();
-    let span = Span { offset, length };
+    let span = OctetRange { offset, length };
     let tpdu = match Tpdu::decode(octets) {
         Ok(tpdu) => tpdu,
         Err(error) => return out.malformed(span, "TPDU", &error),
@@ -118,7 +118,7 @@ fn show(offset: u64, octets: &[u8], out: &mut Printer) {
         && let Err(error) = tpdu.parameters()
     {
         out.remark(&format_args!(
-            "the variable part is no parameter list: {error} of the TPDU"
+            "the variable part is not a parameter list: {error} of the TPDU"
         ));
     }
 }
@@ -142,7 +142,11 @@ fn object(tpdu: &Tpdu<'_>) -> Value {
             "octets": tpdu.user_data.len(),
             "user_data": hex(tpdu.user_data),
         }),
-        Tpdu::Expedited(tpdu) => json!({ "end": tpdu.is_last, "user_data": hex(tpdu.user_data) }),
+        Tpdu::Expedited(tpdu) => json!({
+            "end": tpdu.is_last,
+            "octets": tpdu.user_data.len(),
+            "user_data": hex(tpdu.user_data),
+        }),
         Tpdu::Error(tpdu) => json!({
             "destination": tpdu.destination,
             "cause": tpdu.cause.0,

@@ -1,4 +1,4 @@
-//! Lines for people and objects for programs, of what is found in octets.
+//! Output of PDUs as text or as JSON.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -9,17 +9,22 @@ use serde_json::{Map, Value, json};
 
 use crate::{Failure, output};
 
-/// What a line is.
+/// Fields with payloads.
+const PAYLOADS: [&str; 2] = ["data", "user_data"];
+
+/// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Text,
     /// One JSON object.
     Json,
+    /// One JSON object, without payloads.
+    JsonWithoutData,
 }
 
-/// Where the octets being read stand.
+/// The source of the octets.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(super) enum Context {
     /// In the input itself.
     Plain,
     /// In a packet of a capture.
@@ -32,7 +37,7 @@ pub(super) enum Place {
     Call {
         number: u64,
         time: Instant,
-        way: Way,
+        way: Direction,
         /// An address as JSON.
         peer: Value,
     },
@@ -40,29 +45,29 @@ pub(super) enum Place {
 
 /// Which way octets went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Way {
+pub(super) enum Direction {
     In,
     Out,
 }
 
-/// Which octets something is.
+/// A range of octets.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    /// Where it begins in the input, or in the stream.
+pub(super) struct OctetRange {
+    /// The offset in the input, the stream or the datagram.
     pub(super) offset: u64,
     pub(super) length: usize,
 }
 
-/// Prints what is found, and counts what is wrong.
+/// Prints PDUs and counts errors.
 #[derive(Debug)]
 pub(super) struct Printer {
     style: Style,
-    place: Place,
+    context: Context,
     protocol: &'static str,
-    /// From where people count time.
+    /// The origin of times in text.
     origin: Instant,
     faults: u64,
-    /// What is left to say on standard error.
+    /// The error that ends the output.
     failure: Option<String>,
 }
 
@@ -70,7 +75,7 @@ impl Printer {
     pub(super) const fn new(style: Style) -> Self {
         Self {
             style,
-            place: Place::Plain,
+            context: Context::Plain,
             protocol: "",
             origin: Instant::ZERO,
             faults: 0,
@@ -86,39 +91,46 @@ impl Printer {
         self.origin = origin;
     }
 
-    pub(super) fn set_place(&mut self, place: Place, protocol: &'static str) {
-        self.place = place;
+    pub(super) fn set_context(&mut self, context: Context, protocol: &'static str) {
+        self.context = context;
         self.protocol = protocol;
     }
 
     /// Prints one PDU.
     pub(super) fn pdu(
         &mut self,
-        span: Span,
+        span: OctetRange,
         text: &impl fmt::Display,
         fields: impl FnOnce() -> Value,
     ) {
         match self.style {
             Style::Text => self.text(Some(span), text),
             Style::Json => self.object(Some(span), fields()),
+            Style::JsonWithoutData => {
+                let mut fields = fields();
+                if let Some(fields) = fields.as_object_mut() {
+                    fields.retain(|name, _| !PAYLOADS.contains(&name.as_str()));
+                }
+                self.object(Some(span), fields);
+            }
         }
     }
 
-    /// Prints something about the PDU before, for people: an object has it already.
+    /// Prints a remark on the PDU before, as text. JSON objects have it in a field.
     pub(super) fn remark(&mut self, text: &impl fmt::Display) {
         if self.style == Style::Text {
             output::line_of_many(&format!("{:>15}  {text}", ""));
         }
     }
 
-    /// Prints a PDU that cannot be read.
-    pub(super) fn malformed(&mut self, span: Span, name: &str, error: &DecodeError) {
+    /// Prints a malformed PDU.
+    pub(super) fn malformed(&mut self, span: OctetRange, name: &str, error: &DecodeError) {
         self.faults += 1;
         match self.style {
             Style::Text => {
                 self.text(Some(span), &format_args!("malformed {name}: {error}"));
             }
-            Style::Json => self.object(
+            Style::Json | Style::JsonWithoutData => self.object(
                 Some(span),
                 json!({
                     "error": error.to_string(),
@@ -129,14 +141,14 @@ impl Printer {
         }
     }
 
-    /// Prints where a stream cannot be read any further.
+    /// Prints the end of a stream that is malformed.
     pub(super) fn broken(&mut self, offset: u64, message: &str) {
         self.faults += 1;
-        match (self.style, &self.place) {
-            (Style::Json, _) => {
+        match (self.style, &self.context) {
+            (Style::Json | Style::JsonWithoutData, _) => {
                 self.object(None, json!({ "offset": offset, "error": message }));
             }
-            (Style::Text, Place::Plain) => {
+            (Style::Text, Context::Plain) => {
                 self.failure = Some(format!("packet at octet {offset}: {message}"));
             }
             (Style::Text, _) => self.text(
@@ -153,11 +165,11 @@ impl Printer {
                 None,
                 &format_args!("{octets} octets are not in the capture"),
             ),
-            Style::Json => self.object(None, json!({ "gap": octets })),
+            Style::Json | Style::JsonWithoutData => self.object(None, json!({ "gap": octets })),
         }
     }
 
-    /// Prints that nobody will see the rest of a packet.
+    /// Prints that the rest of a packet is not in the capture.
     pub(super) fn unfinished(&mut self, octets: usize) {
         match self.style {
             Style::Text => self.text(
@@ -166,55 +178,57 @@ impl Printer {
                     "{octets} octets of a packet, the rest of which is not in the capture"
                 ),
             ),
-            Style::Json => self.object(None, json!({ "unfinished": octets })),
+            Style::Json | Style::JsonWithoutData => {
+                self.object(None, json!({ "unfinished": octets }));
+            }
         }
     }
 
-    /// Says what was wrong, if anything was.
+    /// Returns the error, if there was one.
     pub(super) fn finish(self) -> Result<(), Failure> {
         match self.failure {
             Some(message) => Err(Failure::Protocol(message)),
-            None if self.faults > 0 => Err(Failure::Told),
+            None if self.faults > 0 => Err(Failure::Reported),
             None => Ok(()),
         }
     }
 
-    fn text(&self, span: Option<Span>, text: &dyn fmt::Display) {
-        output::line_of_many(&match (&self.place, span) {
-            (Place::Plain, Some(Span { offset, length })) => {
+    fn text(&self, span: Option<OctetRange>, text: &dyn fmt::Display) {
+        output::line_of_many(&match (&self.context, span) {
+            (Context::Plain, Some(OctetRange { offset, length })) => {
                 format!("{offset:>8} {length:>6}  {text}")
             }
-            (Place::Plain, None) => text.to_string(),
-            (Place::Packet { time, from, to }, _) => {
+            (Context::Plain, None) => text.to_string(),
+            (Context::Packet { time, from, to }, _) => {
                 format!("{}  {from} > {to}  {text}", self.time(*time))
             }
-            (Place::Call { way, .. }, _) => {
+            (Context::Call { way, .. }, _) => {
                 let arrow = match way {
-                    Way::In => '<',
-                    Way::Out => '>',
+                    Direction::In => '<',
+                    Direction::Out => '>',
                 };
                 format!("{:>23} {arrow} {text}", "")
             }
         });
     }
 
-    /// Writes a time for a person, in columns.
+    /// Returns a time as text of fixed width.
     pub(super) fn time(&self, time: Instant) -> String {
-        // A padding asks for a string: the length of what is displayed is not known before.
+        // Only a string can be padded, since the length of other displays is unknown.
         let time = (Instant::ZERO + (time - self.origin)).to_string();
         format!("{time:>14}")
     }
 
-    fn object(&self, span: Option<Span>, fields: Value) {
+    fn object(&self, span: Option<OctetRange>, fields: Value) {
         let mut object = Map::new();
-        match &self.place {
-            Place::Plain => {}
-            Place::Packet { time, from, to } => {
+        match &self.context {
+            Context::Plain => {}
+            Context::Packet { time, from, to } => {
                 object.insert("time_ns".into(), time.as_nanos().into());
                 object.insert("from".into(), from.to_string().into());
                 object.insert("to".into(), to.to_string().into());
             }
-            Place::Call {
+            Context::Call {
                 number,
                 time,
                 way,
@@ -223,15 +237,15 @@ impl Printer {
                 object.insert("call".into(), (*number).into());
                 object.insert("time_ns".into(), time.as_nanos().into());
                 let way = match way {
-                    Way::In => "in",
-                    Way::Out => "out",
+                    Direction::In => "in",
+                    Direction::Out => "out",
                 };
                 object.insert("way".into(), way.into());
                 object.insert("peer".into(), peer.clone());
             }
         }
         object.insert("protocol".into(), self.protocol.into());
-        if let Some(Span { offset, length }) = span {
+        if let Some(OctetRange { offset, length }) = span {
             object.insert("offset".into(), offset.into());
             object.insert("length".into(), length.into());
         }

@@ -92,7 +92,7 @@ async fn conversation(address: SocketAddr, recorded: &Path) -> Result<(), Failur
         ..client(SERVER)
     };
     let options = ConnectionOptions {
-        factory: recording::maker(recorded)?,
+        factory: recording::connection_factory(recorded)?,
         ..ConnectionOptions::from(config)
     };
     let mut connection = cotp::connect(address, options)

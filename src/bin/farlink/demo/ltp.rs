@@ -11,11 +11,11 @@ use farlink::adapters::tokio::ltp::{
     EngineFactory, EngineMachine, Error, Node, NodeOptions, Received, ReceivedKind,
 };
 use farlink::ltp::{self, Command, Config, Engine, Event, Peer, Red};
-use farlink::{AsMachine, Instant, Link, Machine, Output, Path as Way, Transmit};
+use farlink::{AsMachine, Instant, Link, Machine, Output, Path as NetPath, Transmit};
 
 use super::{Arguments, draw, random_octets};
 use crate::decode::Protocol;
-use crate::recording::Studio;
+use crate::recording::EngineRecorder;
 use crate::{Failure, output, progress};
 
 /// The port by which analysers know LTP.
@@ -82,8 +82,8 @@ impl Pair {
 /// A block of two parts, of which the second datagram is lost; a machine around the machine records it.
 async fn repair(recorded: &Path) -> Result<(), Failure> {
     const RED: usize = 5000;
-    let studio = Studio::new(Some(recorded))?;
-    let one = EngineFactory::new(move |setup| studio.engine(setup));
+    let recorder = EngineRecorder::new(Some(recorded))?;
+    let one = EngineFactory::new(move |setup| recorder.engine(setup));
     let two = EngineFactory::new(|setup| {
         let engine = setup.engine()?;
         Ok(EngineMachine::new(Deaf { engine, heard: 0 }))
@@ -177,38 +177,38 @@ async fn file(pair: &Pair, size: usize) -> Result<(), Failure> {
 
 /// An engine that does not hear one datagram.
 struct Deaf {
-    engine: Engine<Way>,
+    engine: Engine<NetPath>,
     heard: u64,
 }
 
 impl Machine for Deaf {
-    type Addr = Way;
-    type Command = Command<Way>;
+    type Addr = NetPath;
+    type Command = Command<NetPath>;
     type Event = Event;
     type Error = ltp::Error;
 
-    fn receive(&mut self, now: Instant, from: Way, octets: &[u8]) {
+    fn receive(&mut self, now: Instant, from: NetPath, octets: &[u8]) {
         self.heard += 1;
         if self.heard != LOST {
             self.engine.receive(now, from, octets);
         }
     }
 
-    fn link(&mut self, now: Instant, at: Way, state: Link) {
+    fn link(&mut self, now: Instant, at: NetPath, state: Link) {
         self.engine.link(now, at, state);
     }
 
-    fn command(&mut self, now: Instant, command: Command<Way>) -> Result<(), ltp::Error> {
+    fn command(&mut self, now: Instant, command: Command<NetPath>) -> Result<(), ltp::Error> {
         self.engine.command(now, command)
     }
 
-    fn poll(&mut self, now: Instant, tx: &mut Transmit<Way>) -> Output<Way, Event> {
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<NetPath>) -> Output<NetPath, Event> {
         self.engine.poll(now, tx)
     }
 }
 
-impl AsMachine<Engine<Way>> for Deaf {
-    fn as_machine(&self) -> &Engine<Way> {
+impl AsMachine<Engine<NetPath>> for Deaf {
+    fn as_machine(&self) -> &Engine<NetPath> {
         &self.engine
     }
 }

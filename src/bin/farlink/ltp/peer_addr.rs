@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use farlink::Path as Way;
+use farlink::Path as NetPath;
 use farlink::ltp::Engine;
 use farlink::record::Recorded;
 
@@ -10,7 +10,7 @@ use crate::Failure;
 use crate::address::Address;
 
 /// The UDP port of LTP (RFC 7122 section 3.4).
-const PORT: u16 = <Engine<Way> as Recorded>::PORT;
+const PORT: u16 = <Engine<NetPath> as Recorded>::PORT;
 
 /// An engine and its address, not yet resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use core::net::SocketAddr;
 
 use farlink::adapters::ltp::EngineMachine;
 use farlink::ltp::{Body, Command, Engine, Error, Event, Peer, Segment};
-use farlink::{AsMachine, Instant, Link, Machine, Output, Path as Way, Transmit};
+use farlink::{AsMachine, Instant, Link, Machine, Output, Path as NetPath, Transmit};
 use serde_json::json;
 
-use crate::output::Form;
+use crate::output::OutputFormat;
 
 /// Unknown engines that are added as peers.
 const MAX_ADDED: usize = 1024;
@@ -22,10 +22,10 @@ pub(super) struct PeerFilter {
     engine: EngineMachine,
     /// The parameters of unknown engines; without them, they are rejected.
     template: Option<Peer<()>>,
-    form: Form,
+    format: OutputFormat,
     named: BTreeSet<u64>,
     /// Peers that were added here, and their addresses.
-    added: BTreeMap<u64, Way>,
+    added: BTreeMap<u64, NetPath>,
     rejected: BTreeSet<(u64, SocketAddr)>,
     /// Added peers that were reported.
     reports: usize,
@@ -33,11 +33,15 @@ pub(super) struct PeerFilter {
 
 impl PeerFilter {
     /// Accepts segments of peers that are added by command and, with `template`, of all others.
-    pub(super) const fn new(engine: EngineMachine, template: Option<Peer<()>>, form: Form) -> Self {
+    pub(super) const fn new(
+        engine: EngineMachine,
+        template: Option<Peer<()>>,
+        format: OutputFormat,
+    ) -> Self {
         Self {
             engine,
             template,
-            form,
+            format,
             named: BTreeSet::new(),
             added: BTreeMap::new(),
             rejected: BTreeSet::new(),
@@ -45,7 +49,7 @@ impl PeerFilter {
         }
     }
 
-    fn check(&mut self, now: Instant, from: Way, octets: &[u8]) {
+    fn check(&mut self, now: Instant, from: NetPath, octets: &[u8]) {
         let Ok((segment, _)) = Segment::decode_first(octets) else {
             return;
         };
@@ -67,7 +71,7 @@ impl PeerFilter {
     }
 
     /// A node that restarts may have another port: then it has a new address, or an old one of another.
-    fn add(&mut self, now: Instant, id: u64, peer: Peer<Way>) {
+    fn add(&mut self, now: Instant, id: u64, peer: Peer<NetPath>) {
         let from = peer.address;
         let before = self.added.iter().find(|(_, address)| **address == from);
         if let Some(before) = before.map(|(id, _)| *id) {
@@ -95,12 +99,12 @@ impl PeerFilter {
 
     fn reject(&mut self, id: u64, from: SocketAddr) {
         if self.rejected.len() < MAX_REJECTIONS && self.rejected.insert((id, from)) {
-            self.report("stranger", id, from, "is an unknown peer, rejected:");
+            self.report("unknown_peer", id, from, "is an unknown peer, rejected:");
         }
     }
 
     fn report(&self, event: &str, engine: u64, address: SocketAddr, does: &str) {
-        self.form.tell(
+        self.format.report(
             || format!("engine {engine} {does} {address}"),
             || json!({ "event": event, "engine": engine, "address": address.to_string() }),
         );
@@ -108,21 +112,21 @@ impl PeerFilter {
 }
 
 impl Machine for PeerFilter {
-    type Addr = Way;
-    type Command = Command<Way>;
+    type Addr = NetPath;
+    type Command = Command<NetPath>;
     type Event = Event;
     type Error = Error;
 
-    fn receive(&mut self, now: Instant, from: Way, octets: &[u8]) {
+    fn receive(&mut self, now: Instant, from: NetPath, octets: &[u8]) {
         self.check(now, from, octets);
         self.engine.receive(now, from, octets);
     }
 
-    fn link(&mut self, now: Instant, at: Way, state: Link) {
+    fn link(&mut self, now: Instant, at: NetPath, state: Link) {
         self.engine.link(now, at, state);
     }
 
-    fn command(&mut self, now: Instant, command: Command<Way>) -> Result<(), Error> {
+    fn command(&mut self, now: Instant, command: Command<NetPath>) -> Result<(), Error> {
         let named = match &command {
             Command::AddPeer(id, _) => Some(*id),
             _ => None,
@@ -132,17 +136,17 @@ impl Machine for PeerFilter {
         Ok(())
     }
 
-    fn poll(&mut self, now: Instant, tx: &mut Transmit<Way>) -> Output<Way, Event> {
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<NetPath>) -> Output<NetPath, Event> {
         self.engine.poll(now, tx)
     }
 
-    fn wants(&self, from: Way) -> bool {
+    fn wants(&self, from: NetPath) -> bool {
         self.engine.wants(from)
     }
 }
 
-impl AsMachine<Engine<Way>> for PeerFilter {
-    fn as_machine(&self) -> &Engine<Way> {
+impl AsMachine<Engine<NetPath>> for PeerFilter {
+    fn as_machine(&self) -> &Engine<NetPath> {
         &self.engine
     }
 

@@ -1,4 +1,4 @@
-//! `farlink ltp recv`: takes blocks, and keeps them in files.
+//! `farlink ltp recv`: receives blocks and stores them in files.
 
 use core::fmt::Write as _;
 use core::net::SocketAddr;
@@ -11,48 +11,48 @@ use farlink::ltp::{Config, Engine, Peer, Reason, SessionId, Side};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
+use super::block_store::{BlockStore, Color, Fragment, Output, StoredBlock};
 use super::interrupt::Interrupt;
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::shelf::{Color, Kept, Out, Part, Shelf};
-use super::{LIMIT, Span, factory, id};
+use super::{DEFAULT_LIMIT, PeerOptions, factory, id};
 use crate::Failure;
-use crate::output::Form;
+use crate::output::OutputFormat;
 
 /// Receives blocks for a client service, and writes each to a file of its own.
 ///
-/// A file is named after the client service, the engine and the session of its block, and has that name only
-/// when everything is in it. Green octets that never come are zeros in it, and it is called incomplete. With
-/// --out - blocks go to standard output, and what is told to standard error.
+/// The name of a file has the client service, the engine and the session of its block. A file gets its name when
+/// it is complete. Green octets that did not arrive are zeros, and the name ends with .incomplete. With --out -
+/// blocks go to standard output and events to standard error.
 ///
-/// Ctrl-C and SIGTERM cancel what is under way, and what has come is kept.
+/// Ctrl-C and SIGTERM cancel the sessions under way. Blocks whose red part has arrived are stored.
 ///
-/// Exit status 1: the address cannot be had, a file cannot be written, or with --once there was no block.
+/// Exit status 1: the address cannot be bound, a file cannot be written, or with --once there was no block.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The address to receive on; 1113 is the port of the standard, and taken where none is said
+    /// The IP address and port to receive on, port 1113 by default
     #[arg(long, value_name = "ADDR", value_parser = local)]
     bind: SocketAddr,
     /// The ID of this engine
     #[arg(long, value_name = "N", value_parser = id)]
     engine: u64,
-    /// Receive from this engine, which is at this address; may be repeated. Without any, from
-    /// everybody, up to 1024 engines
+    /// Receive from this engine at this address; may be repeated. Without it, from up to 1024 unknown
+    /// engines
     #[arg(long = "peer", value_name = "N=ADDR", value_parser = peer_addr)]
     peers: Vec<PeerAddr>,
-    /// The client service whose blocks are taken
+    /// The client service to receive for
     #[arg(long, value_name = "N", value_parser = id)]
     client: u64,
-    /// Write blocks into this folder, or to standard output for -
+    /// Write blocks into this directory, or to standard output for -
     #[arg(long, value_name = "DIR|-")]
     out: Option<PathBuf>,
     /// End after the first block
     #[arg(long)]
     once: bool,
-    /// Octets of the longest block that is taken, and of all that wait
-    #[arg(long, value_name = "N", default_value_t = LIMIT)]
+    /// Octets of the longest block, and of all incomplete blocks together
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
     limit: usize,
     #[command(flatten)]
-    span: Span,
+    peer_options: PeerOptions,
     /// Record the node into this file, as pcapng
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -61,28 +61,28 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Octets for the books of sessions, beside those of blocks.
-const BOOKS: usize = 1 << 20;
-/// How often blocks that wait are looked at.
+/// Octets of memory for the state of sessions, beside their blocks.
+const SESSION_OVERHEAD: usize = 1 << 20;
+/// How often incomplete blocks are checked.
 const TICK: Duration = Duration::from_millis(250);
-/// What a peer that answers needs beside the round trip, at the end.
-const FAREWELL: Duration = Duration::from_secs(30);
+/// How long a node waits for its peers at the end, beside the round trip.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (form, out) = outputs(arguments);
-    let mut taker = Taker {
-        form,
-        shelf: Shelf::new(out, arguments.limit, arguments.span.round_trip())
+    let (format, out) = outputs(arguments);
+    let mut receiver = BlockReceiver {
+        format,
+        store: BlockStore::new(out, arguments.limit, arguments.peer_options.round_trip())
             .map_err(|error| written(&error, arguments))?,
         once: arguments.once,
     };
-    let node = start(arguments, form).await?;
-    let point = node
+    let node = start(arguments, format).await?;
+    let access_point = node
         .open(arguments.client)
-        .map_err(|error| super::refusal(&error))?;
+        .map_err(|error| super::failure_of(&error))?;
     let address = node.local_addr();
     let mut interrupt = Interrupt::new().await;
-    form.tell(
+    format.report(
         || {
             format!(
                 "engine {} receives for client {} on {address}",
@@ -98,35 +98,35 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             })
         },
     );
-    let ended = taker.serve(&node, &point, &mut interrupt).await;
-    // The sender of the last block has to hear that it came.
-    let farewell = if interrupt.is_heard() {
+    let ended = receiver.serve(&node, &access_point, &mut interrupt).await;
+    // The sender of the last block waits for its report.
+    let close_timeout = if interrupt.is_set() {
         Duration::ZERO
     } else {
-        FAREWELL + 4 * arguments.span.round_trip()
+        CLOSE_TIMEOUT + 4 * arguments.peer_options.round_trip()
     };
     tokio::select! {
-        () = node.shutdown(farewell) => {}
+        () = node.shutdown(close_timeout) => {}
         () = interrupt.wait() => node.shutdown(Duration::ZERO).await,
     }
     let ended = match ended {
-        Ok(is_well) => taker.take_rest(&point).await.map(|()| is_well),
+        Ok(is_success) => receiver.take_rest(&access_point).await.map(|()| is_success),
         Err(error) => Err(error),
     };
     match ended {
         Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::Told),
+        Ok(false) => Err(Failure::Reported),
         Err(Error::Io(error)) => Err(written(&error, arguments)),
         Err(error) => Err(Failure::Protocol(error.to_string())),
     }
 }
 
-fn outputs(arguments: &Arguments) -> (Form, Out) {
-    let form = Form::of(arguments.json);
+fn outputs(arguments: &Arguments) -> (OutputFormat, Output) {
+    let format = OutputFormat::of(arguments.json);
     match &arguments.out {
-        None => (form, Out::Nowhere),
-        Some(out) if out.as_os_str() == "-" => (form.aside(), Out::Stdout),
-        Some(out) => (form, Out::Folder(out.clone())),
+        None => (format, Output::Nowhere),
+        Some(out) if out.as_os_str() == "-" => (format.on_stderr(), Output::Stdout),
+        Some(out) => (format, Output::Directory(out.clone())),
     }
 }
 
@@ -135,13 +135,13 @@ fn written(error: &std::io::Error, arguments: &Arguments) -> Failure {
     Failure::Protocol(format!("{}: {error}", out.display()))
 }
 
-async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
+async fn start(arguments: &Arguments, format: OutputFormat) -> Result<Node, Failure> {
     let limit = arguments.limit;
-    let most = limit.saturating_mul(2).saturating_add(BOOKS);
+    let most = limit.saturating_mul(2).saturating_add(SESSION_OVERHEAD);
     let peer = || Peer {
         session_octets: limit,
         import_octets: most,
-        ..arguments.span.peer(())
+        ..arguments.peer_options.peer(())
     };
     let template = arguments.peers.is_empty().then(peer);
     let config = Config {
@@ -151,9 +151,9 @@ async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
     // With invalid parameters, unknown engines would be rejected one by one, in silence.
     Engine::new(config.clone(), Seed::from(0))
         .map_err(|error| Failure::Usage(error.to_string()))?
-        .welcome(farlink::Instant::ZERO, template.clone(), 1)
+        .accept_unknown_peers(farlink::Instant::ZERO, template.clone(), 1)
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    let factory = factory(arguments.record.as_deref(), template, form)?;
+    let factory = factory(arguments.record.as_deref(), template, format)?;
     let mut found = Vec::new();
     for peer in &arguments.peers {
         found.push((peer.engine, peer.resolve(Some(arguments.bind)).await?));
@@ -166,47 +166,48 @@ async fn start(arguments: &Arguments, form: Form) -> Result<Node, Failure> {
     Ok(node)
 }
 
-/// Takes what comes.
-struct Taker {
-    form: Form,
-    shelf: Shelf,
+/// Receives and stores blocks.
+struct BlockReceiver {
+    format: OutputFormat,
+    store: BlockStore,
     once: bool,
 }
 
-impl Taker {
-    /// Takes blocks until there was one, with --once, or somebody interrupts; tells whether that is as it
-    /// should be.
+impl BlockReceiver {
+    /// Receives blocks until the first one, with --once, or until the command is interrupted. Returns whether that
+    /// is a success.
     async fn serve(
         &mut self,
         node: &Node,
-        point: &AccessPoint,
+        access_point: &AccessPoint,
         interrupt: &mut Interrupt,
     ) -> Result<bool, Error> {
         let mut tick = tokio::time::interval(TICK);
         loop {
             let ended = tokio::select! {
-                received = point.receive() => self.received(received?)?,
-                _ = tick.tick() => self.look(node.stats().imports)?,
+                received = access_point.receive() => self.received(received?)?,
+                _ = tick.tick() => self.check(node.stats().imports)?,
                 () = interrupt.wait() => return Ok(!self.once),
             };
-            if let Some(is_well) = ended.filter(|_| self.once) {
-                return Ok(is_well);
+            if let Some(is_success) = ended.filter(|_| self.once) {
+                return Ok(is_success);
             }
         }
     }
 
-    /// Takes what came while the node ended: it was acknowledged, so nobody else has it any more.
-    async fn take_rest(&mut self, point: &AccessPoint) -> Result<(), Error> {
-        while let Ok(Ok(received)) = timeout(Duration::ZERO, point.receive()).await {
+    /// Stores the blocks that arrived while the node was shut down. They were acknowledged, so their senders have
+    /// released them.
+    async fn take_rest(&mut self, access_point: &AccessPoint) -> Result<(), Error> {
+        while let Ok(Ok(received)) = timeout(Duration::ZERO, access_point.receive()).await {
             self.received(received)?;
         }
-        while let Some(session) = self.shelf.first() {
-            self.keep(session)?;
+        while let Some(session) = self.store.first() {
+            self.store_block(session)?;
         }
         Ok(())
     }
 
-    /// Takes what an access point gives; tells of a block that is over whether it was received.
+    /// Handles one item of the access point. Returns whether its block was received, if the block is over.
     fn received(&mut self, received: Received) -> std::io::Result<Option<bool>> {
         let (color, is_last) = match received.kind {
             ReceivedKind::Whole { ends_block } => (Color::Red, ends_block),
@@ -218,15 +219,15 @@ impl Taker {
             } => return self.cancelled(received.session, by, reason, after_delivery),
             _ => return Ok(None),
         };
-        let part = Part {
+        let fragment = Fragment {
             session: received.session,
             client: received.client,
             color,
             data: received.data,
             is_last,
         };
-        let kept = self.shelf.take(part, Instant::now())?;
-        Ok(self.told(kept))
+        let block = self.store.insert(fragment, Instant::now())?;
+        Ok(self.report(block))
     }
 
     fn cancelled(
@@ -236,10 +237,10 @@ impl Taker {
         reason: Reason,
         after_delivery: bool,
     ) -> std::io::Result<Option<bool>> {
-        // Nobody failed if the end alone did not come.
-        let is_unended = after_delivery || self.shelf.is_green(session);
+        // A block of which only the end is missing was received.
+        let is_unended = after_delivery || self.store.is_green(session);
         if by == Side::Local && reason == Reason::SYSTEM && is_unended {
-            return self.keep(session);
+            return self.store_block(session);
         }
         let who = match by {
             Side::Local => "this engine".into(),
@@ -250,42 +251,42 @@ impl Taker {
         } else {
             ""
         };
-        self.form.tell_failure(
+        self.format.report_failure(
             || format!("{who} cancelled block {session}: {reason}{rest}"),
             || failed(session, by, reason),
         );
-        // Green segments that came are not lost.
-        self.keep(session)?;
+        // Green segments that arrived are stored.
+        self.store_block(session)?;
         Ok(Some(after_delivery))
     }
 
-    fn look(&mut self, imports: usize) -> std::io::Result<Option<bool>> {
-        match self.shelf.due(Instant::now(), imports) {
-            Some(session) => self.keep(session),
+    fn check(&mut self, imports: usize) -> std::io::Result<Option<bool>> {
+        match self.store.due(Instant::now(), imports) {
+            Some(session) => self.store_block(session),
             None => Ok(None),
         }
     }
 
-    fn keep(&mut self, session: SessionId) -> std::io::Result<Option<bool>> {
-        let kept = self.shelf.keep(session)?;
-        Ok(self.told(kept))
+    fn store_block(&mut self, session: SessionId) -> std::io::Result<Option<bool>> {
+        let block = self.store.store(session)?;
+        Ok(self.report(block))
     }
 
-    fn told(&self, kept: Option<Kept>) -> Option<bool> {
-        let kept = kept?;
-        self.form.tell(|| words(&kept), || object(&kept));
+    fn report(&self, block: Option<StoredBlock>) -> Option<bool> {
+        let block = block?;
+        self.format.report(|| text(&block), || object(&block));
         Some(true)
     }
 }
 
-fn words(kept: &Kept) -> String {
-    let Kept {
+fn text(block: &StoredBlock) -> String {
+    let StoredBlock {
         session,
         client,
         red,
         green,
         ..
-    } = kept;
+    } = block;
     let mut text = format!(
         "block {session} from engine {} for client {client}: {} octets",
         session.originator,
@@ -295,39 +296,39 @@ fn words(kept: &Kept) -> String {
     if *green > 0 {
         let _ = write!(text, ", {red} red and {green} green");
     }
-    for gap in &kept.missing {
+    for gap in &block.missing {
         let _ = write!(text, ", without {gap:?}");
     }
-    if !kept.is_ended {
+    if !block.is_ended {
         text.push_str(", without its end");
     }
-    if let Some(file) = &kept.file {
+    if let Some(file) = &block.file {
         let _ = write!(text, ", in {}", file.display());
     }
     text
 }
 
-fn object(kept: &Kept) -> Value {
-    let missing: Vec<[u64; 2]> = kept
+fn object(block: &StoredBlock) -> Value {
+    let missing: Vec<[u64; 2]> = block
         .missing
         .iter()
         .map(|gap| [gap.start, gap.end])
         .collect();
     json!({
         "event": "received",
-        "session": kept.session.number,
-        "from": kept.session.originator,
-        "client": kept.client,
-        "octets": kept.red + kept.green,
-        "red": kept.red,
-        "green": kept.green,
+        "session": block.session.number,
+        "from": block.session.originator,
+        "client": block.client,
+        "octets": block.red + block.green,
+        "red": block.red,
+        "green": block.green,
         "missing": missing,
-        "ended": kept.is_ended,
-        "file": kept.file.as_ref().map(|file| file.display().to_string()),
+        "ended": block.is_ended,
+        "file": block.file.as_ref().map(|file| file.display().to_string()),
     })
 }
 
-/// Tells that a block was given up.
+/// Returns the event of a block that was cancelled.
 pub(super) fn failed(session: SessionId, by: Side, reason: Reason) -> Value {
     json!({
         "event": "failed",

@@ -1,4 +1,4 @@
-//! `farlink ltp send`: a file as one block.
+//! `farlink ltp send`: sends a file as one block.
 
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,15 +17,15 @@ use serde_json::json;
 
 use super::interrupt::Interrupt;
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::{LIMIT, Span, factory, id, recv};
-use crate::output::Form;
+use super::{DEFAULT_LIMIT, PeerOptions, factory, id, recv};
+use crate::output::OutputFormat;
 use crate::{Failure, progress};
 
 /// Sends a file as one block, and waits until all of its red part is acknowledged.
 ///
-/// Ctrl-C and SIGTERM cancel the block, and tell the peer.
+/// Ctrl-C and SIGTERM cancel the block at both ends.
 ///
-/// Exit status 1: the block was given up, by this side or by the peer, or cancelled.
+/// Exit status 1: this side or the peer cancelled the block.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The file to send, or - for standard input
@@ -34,33 +34,33 @@ pub(crate) struct Arguments {
     /// The ID of this engine
     #[arg(long, value_name = "N", value_parser = id)]
     engine: u64,
-    /// The engine to send to, and its address; its port is 1113 where none is said
+    /// The engine to send to, and its host or IP address and port, port 1113 by default
     #[arg(long, value_name = "N=ADDR", value_parser = peer_addr)]
     to: PeerAddr,
-    /// The client service that the block is for
+    /// The client service of the block
     #[arg(long, value_name = "N", value_parser = id)]
     client: u64,
-    /// The address to send from
+    /// The IP address and port to send from
     #[arg(long, value_name = "ADDR", value_parser = local)]
     bind: Option<SocketAddr>,
-    /// Send the last N octets green: once, and never again
+    /// Send the last N octets green, without repairs
     #[arg(long, value_name = "N", default_value_t = 0)]
     green: u64,
     #[command(flatten)]
-    span: Span,
+    peer_options: PeerOptions,
     /// Octets of the longest segment
     #[arg(long, value_name = "N", default_value_t = 1400)]
     segment: usize,
-    /// Bits per second that may be sent
+    /// The limit of the sending rate, in bits per second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8..))]
     rate: Option<u64>,
-    /// Octets under way before sending waits for reports: half of what the receiver's socket keeps, for near
-    /// and fast lines
+    /// The limit of octets sent and not reported. For near and fast lines, half of the receive buffer of the
+    /// receiver's socket
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     window: Option<u64>,
-    /// Ask for a report every N segments of the red part, 0 for never before its end: reports show how far the
-    /// block has come, and let repairs begin. Without this, eight times in a block of 32 MiB or more; ION takes
-    /// few reports for a short one
+    /// Request a report every N segments of the red part, or only at its end for 0. Reports show progress and
+    /// begin repairs. By default eight in a block of 32 MiB or more, since ION accepts few reports for a short
+    /// one
     #[arg(long, value_name = "N")]
     checkpoint: Option<u32>,
     /// Record the node into this file, as pcapng
@@ -71,31 +71,31 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Octets of blocks that are reported on while they are sent, and how often they are.
+/// Octets of the shortest block with reports before its end, and the number of these reports.
 const LONG: u64 = 32 << 20;
 const PARTS: u64 = 8;
-/// How often progress is looked at.
+/// How often progress is checked.
 const TICK: Duration = Duration::from_millis(100);
-/// How long the peer has to acknowledge the end.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the node waits for the peer at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let form = Form::of(arguments.json);
+    let format = OutputFormat::of(arguments.json);
     let data = read(&arguments.file)?;
     let red = red(arguments, &data)?;
     let address = arguments.to.resolve(arguments.bind).await?;
     let len = data.len() as u64;
-    let node = start(arguments, address, form, len)?;
+    let node = start(arguments, address, format, len)?;
     let mut interrupt = Interrupt::new().await;
-    let mut watch = Watch {
+    let mut watch = ProgressWatch {
         is_free: arguments.rate.is_none() && arguments.window.is_none(),
-        form,
+        format,
         node: &node,
         bar: progress::bar(len, "acknowledged"),
         address,
         last: None,
     };
-    form.tell(
+    format.report(
         || {
             let Arguments { to, client, .. } = arguments;
             format!(
@@ -116,64 +116,64 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             })
         },
     );
-    // A node sends from open services alone.
-    let point = node
+    // A node sends only from open services.
+    let access_point = node
         .open(arguments.client)
-        .map_err(|error| super::refusal(&error))?;
-    let sending = point
+        .map_err(|error| super::failure_of(&error))?;
+    let sending = access_point
         .start(arguments.to.engine, data, Red::Octets(red))
         .await
-        .map_err(|error| super::refusal(&error))?;
+        .map_err(|error| super::failure_of(&error))?;
     let outcome = watch.wait(sending, &mut interrupt).await;
-    let farewell = farewell(&outcome);
-    let told = watch.tell(outcome, len, interrupt.is_heard());
-    node.shutdown(farewell).await;
+    let close_timeout = close_timeout(&outcome);
+    let told = watch.report(outcome, len, interrupt.is_set());
+    node.shutdown(close_timeout).await;
     told
 }
 
-/// Returns how long to wait for the peer to hear of the end: one that is silent is told once.
-fn farewell(outcome: &Result<SessionId, Error>) -> Duration {
+/// Returns how long to wait for the peer at the end. A peer that is silent gets one cancel segment.
+fn close_timeout(outcome: &Result<SessionId, Error>) -> Duration {
     match outcome {
         Err(Error::Failed {
             by: Side::Local,
             reason: Reason::RETRANSMISSION_LIMIT,
             ..
         }) => Duration::ZERO,
-        _ => FAREWELL,
+        _ => CLOSE_TIMEOUT,
     }
 }
 
 fn start(
     arguments: &Arguments,
     address: SocketAddr,
-    form: Form,
+    format: OutputFormat,
     len: u64,
 ) -> Result<Node, Failure> {
     let config = Config {
-        export_octets: LIMIT,
+        export_octets: DEFAULT_LIMIT,
         ..Config::engine(arguments.engine)
     };
-    let factory = factory(arguments.record.as_deref(), None, form)?;
+    let factory = factory(arguments.record.as_deref(), None, format)?;
     let node = super::bind(
-        arguments.bind.unwrap_or_else(|| way_to(address)),
+        arguments.bind.unwrap_or_else(|| local_address_for(address)),
         config,
         factory,
     )?;
     let peer = Peer {
         segment: arguments.segment,
-        // Nobody would take what is sent here, so it may not be acknowledged either.
+        // This command receives no blocks, so it must not acknowledge any.
         max_imports: 0,
         rate: arguments.rate.and_then(|bits| NonZeroU64::new(bits / 8)),
         window: arguments.window.and_then(NonZeroU64::new),
         checkpoint_every: checkpoint(arguments.checkpoint, arguments.segment, len),
-        ..arguments.span.peer(address)
+        ..arguments.peer_options.peer(address)
     };
     node.add_peer(arguments.to.engine, peer)
-        .map_err(|error| super::refusal(&error))?;
+        .map_err(|error| super::failure_of(&error))?;
     Ok(node)
 }
 
-/// Returns every how many segments a report is asked for.
+/// Returns the number of segments between two reports.
 fn checkpoint(wanted: Option<u32>, segment: usize, len: u64) -> Option<NonZeroU32> {
     if wanted.is_some() || len < LONG {
         return wanted.and_then(NonZeroU32::new);
@@ -182,8 +182,8 @@ fn checkpoint(wanted: Option<u32>, segment: usize, len: u64) -> Option<NonZeroU3
     NonZeroU32::new(u32::try_from(segments / PARTS).unwrap_or(u32::MAX))
 }
 
-/// Returns the address of this machine from which the peer is reached, as far as the system knows one.
-fn way_to(peer: SocketAddr) -> SocketAddr {
+/// Returns the local address from which the peer is reached, as far as the system knows one.
+fn local_address_for(peer: SocketAddr) -> SocketAddr {
     let any: IpAddr = match peer {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -196,16 +196,16 @@ fn way_to(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(looked_up.map_or(any, |local| local.ip()), 0)
 }
 
-/// Reads no more than fits.
+/// Reads a file up to the limit.
 fn read(path: &Path) -> Result<Bytes, Failure> {
-    let name = crate::input::name(path);
+    let name = crate::input::display_name(path);
     let fault = |error: &dyn core::fmt::Display| Failure::Usage(format!("{name}: {error}"));
     let too_long = |len: u64| {
         fault(&format!(
-            "a block of {len} octets exceeds the limit of {LIMIT}"
+            "a block of {len} octets exceeds the limit of {DEFAULT_LIMIT}"
         ))
     };
-    let limit = LIMIT as u64;
+    let limit = DEFAULT_LIMIT as u64;
     let mut octets = Vec::new();
     if path.as_os_str() == "-" {
         std::io::stdin()
@@ -224,8 +224,8 @@ fn read(path: &Path) -> Result<Bytes, Failure> {
     }
     match octets.len() {
         0 => Err(fault(&"an empty block is not sent")),
-        len if len > LIMIT => Err(fault(&format!(
-            "a block of more than the limit of {LIMIT} octets"
+        len if len > DEFAULT_LIMIT => Err(fault(&format!(
+            "a block of more than the limit of {DEFAULT_LIMIT} octets"
         ))),
         _ => Ok(octets.into()),
     }
@@ -241,18 +241,18 @@ fn red(arguments: &Arguments, data: &Bytes) -> Result<u64, Failure> {
     })
 }
 
-/// Looks at a block on its way.
-struct Watch<'a> {
-    /// Whether nothing held the sending back.
+/// Reports the progress of a block.
+struct ProgressWatch<'a> {
+    /// Whether neither rate nor window limits sending.
     is_free: bool,
-    form: Form,
+    format: OutputFormat,
     node: &'a Node,
     bar: ProgressBar,
     address: SocketAddr,
     last: Option<Progress>,
 }
 
-impl Watch<'_> {
+impl ProgressWatch<'_> {
     async fn wait(
         &mut self,
         mut sending: Sending,
@@ -263,7 +263,7 @@ impl Watch<'_> {
         loop {
             tokio::select! {
                 outcome = sending.wait() => return outcome,
-                _ = tick.tick() => self.look(sending.progress()),
+                _ = tick.tick() => self.check(sending.progress()),
                 () = interrupt.wait(), if !is_cancelled => {
                     is_cancelled = true;
                     sending.cancel();
@@ -272,16 +272,16 @@ impl Watch<'_> {
         }
     }
 
-    fn look(&mut self, progress: Option<Progress>) {
+    fn check(&mut self, progress: Option<Progress>) {
         let Some(now) = progress.filter(|_| progress != self.last) else {
             return;
         };
         self.last = progress;
-        // Green octets are done when they have left.
+        // Green octets are complete when they are sent.
         let green = now.sent.saturating_sub(now.red);
         self.bar.set_position(now.claimed + green);
-        if self.form.is_json() {
-            self.form.tell(String::new, || {
+        if self.format.is_json() {
+            self.format.report(String::new, || {
                 json!({
                     "event": "progress",
                     "sent": now.sent,
@@ -293,7 +293,7 @@ impl Watch<'_> {
         }
     }
 
-    fn tell(
+    fn report(
         &self,
         outcome: Result<SessionId, Error>,
         len: u64,
@@ -304,13 +304,13 @@ impl Watch<'_> {
         match outcome {
             Ok(session) => {
                 let resent = self.node.stats().engine.octets_resent;
-                // A flood, of which the receiver could take a part only.
+                // The receiver lost much of an unlimited rate.
                 let advice = if self.is_free && resent > len / 20 {
-                    "; less would be with --window or --rate"
+                    "; --window or --rate would avoid most of them"
                 } else {
                     ""
                 };
-                self.form.tell(
+                self.format.report(
                     || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{advice}"),
                     || {
                         json!({
@@ -329,10 +329,10 @@ impl Watch<'_> {
                 by,
                 reason,
                 ..
-            }) if self.form.is_json() => {
-                self.form
-                    .tell(String::new, || recv::failed(session, by, reason));
-                Err(Failure::Told)
+            }) if self.format.is_json() => {
+                self.format
+                    .report(String::new, || recv::failed(session, by, reason));
+                Err(Failure::Reported)
             }
             Err(Error::Failed { session, peer, .. }) if is_cancelled => Err(Failure::Protocol(
                 format!("block {session} to engine {peer} was cancelled by Ctrl-C or SIGTERM"),
@@ -341,7 +341,7 @@ impl Watch<'_> {
         }
     }
 
-    /// What else is known of a block that was given up.
+    /// Returns what is known of a block that was cancelled.
     fn remarks(&self) -> String {
         let mut text = String::new();
         if let Some(Progress { claimed, red, .. }) = self.last.filter(|last| last.red > 0) {

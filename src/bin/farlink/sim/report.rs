@@ -76,7 +76,7 @@ fn mark(trace: &Trace, mark: &TraceMark) -> Value {
         MarkKind::Event => "told",
         MarkKind::Refusal => "refused",
         MarkKind::Link | MarkKind::Contact => "link",
-        MarkKind::Note => "note",
+        _ => "note",
     };
     json!({
         "event": event,

@@ -1,4 +1,4 @@
-//! How time runs down the page.
+//! The scale of time.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -12,25 +12,25 @@ use super::shapes::{Shape, Shapes};
 use super::{Axis, count};
 use crate::Instant;
 
-/// The height of a message among others at its end of a lifeline.
+/// The height of a message or mark among others at its lifeline, in pixels.
 const ROW: f64 = 15.0;
 
-/// Viewers give up on pages that are longer.
+/// The greatest height. Viewers fail on longer pages.
 const LONGEST_PAGE: f64 = 24_000.0;
 
-/// A wait that is shortened gets at most so much, and is marked from here on.
+/// The greatest height of a pause, and that from which a pause is marked.
 const LONGEST_WAIT: f64 = 54.0;
 const MARKED_WAIT: f64 = 38.0;
 
 /// Times and their heights, ascending in both.
 pub(super) struct Scale {
     points: Vec<(Instant, f64)>,
-    repeating: Vec<(Instant, f64)>,
+    ticks: Vec<(Instant, f64)>,
     breaks: Vec<(f64, Duration)>,
     height: f64,
 }
 
-/// What is drawn above what at one time and node.
+/// The order of what has one time and node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// The beginning or end of a contact, which comes before what is sent or received in it.
@@ -47,21 +47,21 @@ impl Rank {
     }
 }
 
-/// Something that begins, ends or is at a time on a lifeline.
+/// A point on a lifeline that needs a height.
 struct Anchor<'p> {
     time: Instant,
     node: Node,
     y: &'p Cell<f64>,
     rank: Rank,
-    /// What must be at least this far above it.
+    /// A point that must be at least this far above.
     below: Option<(&'p Cell<f64>, f64)>,
 }
 
 impl Scale {
-    /// Finds the heights of all parts.
+    /// Computes the heights of all shapes.
     pub(super) fn lay_out(trace: &Trace, shapes: &Shapes<'_>, axis: Axis) -> Self {
         let mut anchors = anchors(shapes);
-        // A stable sort: what happened at one time stays in its order.
+        // A stable sort: what has one time keeps its order.
         anchors.sort_by_key(|anchor| (anchor.time, anchor.rank));
         let mut edges: Vec<Instant> = Vec::new();
         let last = anchors.last().map_or(Instant::ZERO, |anchor| anchor.time);
@@ -89,7 +89,7 @@ impl Scale {
         let shortest = shortest_wait(times.keys().copied());
         let mut scale = Self {
             points: Vec::new(),
-            repeating: Vec::new(),
+            ticks: Vec::new(),
             breaks: Vec::new(),
             height: 0.0,
         };
@@ -118,7 +118,7 @@ impl Scale {
         for anchor in anchors {
             anchor.y.set(anchor.y.get() * by);
         }
-        for (_, y) in self.points.iter_mut().chain(&mut self.repeating) {
+        for (_, y) in self.points.iter_mut().chain(&mut self.ticks) {
             *y *= by;
         }
         for (y, _) in &mut self.breaks {
@@ -127,7 +127,7 @@ impl Scale {
         self.height *= by;
     }
 
-    /// Leaves room for a wait: a little for the shortest, and each doubling a little more.
+    /// Adds a pause: 3 pixels for the shortest, and 3 more for each doubling.
     fn wait(&mut self, wait: Duration, shortest: Duration) -> f64 {
         let times = wait.as_nanos() / shortest.as_nanos().max(1);
         let doublings = times.max(1).ilog2();
@@ -136,30 +136,30 @@ impl Scale {
         room
     }
 
-    /// Puts what is at one time below each other, each lifeline for itself.
+    /// Puts points of one time below each other, for each lifeline.
     fn stack(&mut self, time: Instant, anchors: &[&Anchor<'_>]) {
-        let is_here = |place: &Cell<f64>| {
+        let is_here = |y: &Cell<f64>| {
             let mut here = anchors.iter();
-            here.any(|anchor| core::ptr::eq(anchor.y, place))
+            here.any(|anchor| core::ptr::eq(anchor.y, y))
         };
         let pushed = anchors.iter().filter_map(|anchor| {
-            // What begins and ends at one time has its room below the others of that time.
+            // If both ends of a shape have one time, it needs its height below that.
             let (above, room) = anchor.below.filter(|(above, _)| !is_here(above))?;
             Some(above.get() + room)
         });
         let top = pushed.fold(self.height, f64::max);
         self.points.push((time, top));
-        self.repeating.push((time, top));
+        self.ticks.push((time, top));
         let mut filled: BTreeMap<Node, f64> = BTreeMap::new();
         for anchor in anchors {
             let height = filled.entry(anchor.node).or_insert(0.0);
             let above = anchor.below.map_or(top, |(above, room)| above.get() + room);
-            let place = (top + *height).max(above);
-            anchor.y.set(place);
-            *height = place - top + ROW;
+            let y = (top + *height).max(above);
+            anchor.y.set(y);
+            *height = y - top + ROW;
         }
         let tallest = filled.values().copied().fold(0.0, f64::max);
-        // The last row of one time shares some of its height with the wait that follows.
+        // The last row shares some of its height with the pause after it.
         self.height = top + (tallest - ROW / 4.0).max(0.0);
         self.points.push((time, self.height));
     }
@@ -169,7 +169,7 @@ impl Scale {
         let last = anchors.last().map_or(Instant::ZERO, |anchor| anchor.time);
         let span = (last - first).as_secs_f64();
         let height = (count(anchors.len()) * 9.0).clamp(640.0, 12_000.0);
-        let place = |time: Instant| {
+        let y = |time: Instant| {
             if span > 0.0 {
                 (time - first).as_secs_f64() / span * height
             } else {
@@ -177,18 +177,18 @@ impl Scale {
             }
         };
         for anchor in anchors {
-            anchor.y.set(place(anchor.time));
+            anchor.y.set(y(anchor.time));
         }
         let step = round_step((last - first) / 24);
         let whole = |number: u32| Instant::ZERO + step * number;
         let begin = (first - Instant::ZERO).as_nanos() / step.as_nanos().max(1);
         let begin = u32::try_from(begin).unwrap_or(u32::MAX);
-        let repeating = (0..=26).map(|number| whole(begin.saturating_add(number)));
+        let ticks = (0..=26).map(|number| whole(begin.saturating_add(number)));
         Self {
-            points: [first, last].map(|time| (time, place(time))).into(),
-            repeating: repeating
+            points: [first, last].map(|time| (time, y(time))).into(),
+            ticks: ticks
                 .filter(|time| (first..=last).contains(time))
-                .map(|time| (time, place(time)))
+                .map(|time| (time, y(time)))
                 .collect(),
             breaks: Vec::new(),
             height: height + ROW,
@@ -207,7 +207,7 @@ impl Scale {
         self.points.last().map_or(Instant::ZERO, |(time, _)| *time)
     }
 
-    /// Returns the height of any time, between its neighbours.
+    /// Returns the height of a time, by linear interpolation.
     pub(super) fn y(&self, time: Instant) -> f64 {
         let after = self.points.partition_point(|(other, _)| *other < time);
         let above = after
@@ -225,12 +225,12 @@ impl Scale {
         }
     }
 
-    /// The times that are written at the side.
-    pub(super) fn repeating(&self) -> impl Iterator<Item = (Instant, f64)> {
-        self.repeating.iter().copied()
+    /// Returns the times that are labelled.
+    pub(super) fn ticks(&self) -> impl Iterator<Item = (Instant, f64)> {
+        self.ticks.iter().copied()
     }
 
-    /// Where waits were shortened much, and how long they were.
+    /// Returns the pauses that are marked, with their lengths.
     pub(super) fn breaks(&self) -> impl Iterator<Item = (f64, String)> {
         self.breaks.iter().map(|(y, wait)| (*y, span(*wait)))
     }
@@ -291,7 +291,7 @@ fn anchors<'p>(shapes: &'p Shapes<'_>) -> Vec<Anchor<'p>> {
 /// From when to when.
 type TimeSpan = (Instant, Instant);
 
-/// When the messages of bands set off or arrive: that is no waiting.
+/// Returns the times in which messages of bands are sent or arrive, which are no pauses.
 fn busy(shapes: &Shapes<'_>) -> Vec<TimeSpan> {
     let mut busy = Vec::new();
     for shape in &shapes.list {
@@ -304,7 +304,7 @@ fn busy(shapes: &Shapes<'_>) -> Vec<TimeSpan> {
     busy
 }
 
-/// The next span of a whole number of common units.
+/// Returns the next length of time that is round in common units.
 fn round_step(least: Duration) -> Duration {
     const COMMON: [u64; 14] = [
         60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 604_800,
@@ -321,14 +321,14 @@ fn round_step(least: Duration) -> Duration {
 fn shortest_wait(times: impl Iterator<Item = Instant> + Clone) -> Duration {
     let next = times.clone().skip(1);
     let waits = times.zip(next).map(|(one, other)| other - one);
-    // Waits shorter than this cannot be told apart by eye.
+    // Shorter pauses look alike.
     waits
         .min()
         .unwrap_or_default()
         .max(Duration::from_micros(10))
 }
 
-/// A time for people: seconds, or hours, minutes and seconds.
+/// Formats a time in seconds, or in hours, minutes and seconds.
 pub(super) fn clock(time: Instant) -> String {
     span(time - Instant::ZERO)
 }

@@ -1,4 +1,4 @@
-//! The ladder as a drawing.
+//! Ladder diagrams as SVG.
 
 mod axis;
 mod labels;
@@ -51,7 +51,7 @@ pub enum Bands {
     Never,
 }
 
-/// With more shapes on a page, lines are thin.
+/// The number of shapes from which on lines are thin.
 const DENSE: usize = 400;
 
 /// The heights and widths of the margins in pixels.
@@ -59,7 +59,7 @@ const TOP: f64 = 96.0;
 const TIMES: f64 = 92.0;
 const OUTSIDE: f64 = 190.0;
 
-/// Where things are on the page.
+/// The layout of the page.
 struct Page<'a> {
     trace: &'a Trace,
     lanes: Vec<Node>,
@@ -191,7 +191,7 @@ impl Page<'_> {
         }
     }
 
-    /// Shades the half of the gap that is nearer to who can send.
+    /// Shades the half of the gap that is nearer to the sender.
     fn contacts(&self, writer: &mut SvgWriter) {
         for contact in self.trace.contacts() {
             let (from, to) = (self.x(contact.from), self.x(contact.to));
@@ -220,7 +220,7 @@ impl Page<'_> {
 
     fn times(&self, writer: &mut SvgWriter) {
         let mut free = 0.0;
-        for (time, y) in self.scale.repeating() {
+        for (time, y) in self.scale.ticks() {
             let y = TOP + y;
             if y < free {
                 continue;
@@ -244,8 +244,8 @@ impl Page<'_> {
     fn arrow(&self, writer: &mut SvgWriter, labels: &mut LabelPlaces, arrow: &Arrow<'_>) {
         let packet = arrow.packet;
         let start = (self.x(packet.from), TOP + arrow.starts.get());
-        let aim = packet.to.map_or(start.0 + self.gap / 2.0, |to| self.x(to));
-        let end = (aim, TOP + arrow.ends.get());
+        let to_x = packet.to.map_or(start.0 + self.gap / 2.0, |to| self.x(to));
+        let end = (to_x, TOP + arrow.ends.get());
         let class = arrow.style.class();
         writer.open(&shapes::tooltip(self.trace, packet));
         if start.0.total_cmp(&end.0).is_eq() {
@@ -305,7 +305,7 @@ impl Page<'_> {
         }
         writer.close();
         for lost in &band.lost {
-            // In the order of sending: many may have one time.
+            // By their order, because many may have one time.
             let start = starts.0 + (starts.1 - starts.0) * lost.part;
             let end = ends.0 + (ends.1 - ends.0) * lost.part;
             writer.open(&shapes::tooltip(self.trace, lost.packet));

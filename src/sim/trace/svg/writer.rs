@@ -5,12 +5,12 @@ use alloc::string::String;
 
 pub(super) type Xy = (f64, f64);
 
-/// A drawing under way.
+/// An SVG document that is being written.
 pub(super) struct SvgWriter {
     out: String,
 }
 
-/// Where and how a text stands.
+/// The position and style of a text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text {
     x: f64,
@@ -40,7 +40,7 @@ impl Text {
     }
 }
 
-/// The look of everything, by class.
+/// The style sheet.
 const STYLE: &str = "\
 text{font-family:'DejaVu Sans',Verdana,sans-serif;font-size:10.5px;fill:#26323f}
 .halo{paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}
@@ -81,7 +81,7 @@ impl SvgWriter {
         self.out
     }
 
-    /// Begins a group that tells `title` when pointed at.
+    /// Begins a group with a tooltip.
     pub(super) fn open(&mut self, title: &str) {
         let title = escape(title);
         self.write(&format!("<g><title>{title}</title>"));
@@ -178,7 +178,7 @@ impl SvgWriter {
         ));
     }
 
-    /// A message that breaks off on its way.
+    /// Draws the arrow of a lost message.
     pub(super) fn broken(&mut self, from: Xy, to: Xy) {
         let stop = between(from, to, 0.6);
         self.path(from, stop, "lost", "");
@@ -186,7 +186,7 @@ impl SvgWriter {
         self.cross(stop, 4.5);
     }
 
-    /// The same in a band, where there is little room.
+    /// Draws a lost message in a band, where there is little room.
     pub(super) fn stub(&mut self, from: Xy, to: Xy) {
         let stop = between(from, to, 0.22);
         self.path(from, stop, "lost", " stub");
@@ -202,7 +202,7 @@ impl SvgWriter {
         ));
     }
 
-    /// A message to the sender itself.
+    /// Draws a message of a node to itself.
     pub(super) fn curl(&mut self, from: Xy, to: Xy, class: &str) {
         let ((x, y1), (_, y2)) = (from, to);
         let (right, low) = (x + 34.0, y2.max(y1 + 8.0));
@@ -269,7 +269,7 @@ fn between(from: Xy, to: Xy, part: f64) -> Xy {
     )
 }
 
-/// The direction with length 1.
+/// Returns the direction with length 1.
 fn direction(from: Xy, to: Xy) -> Xy {
     let (dx, dy) = (to.0 - from.0, to.1 - from.1);
     let length = (dx * dx + dy * dy).sqrt().max(1e-6);
