@@ -2,20 +2,21 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::task::Wake;
 use core::future::Future;
+use core::panic::AssertUnwindSafe;
 use core::pin::pin;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::sync::{LazyLock, OnceLock};
 use std::thread::{self, Thread};
 use std::thread_local;
 
-use alloc::task::Wake;
 use async_executor::Executor;
 use async_io::Async;
-use core::sync::atomic::{AtomicBool, Ordering};
 use socket2::{SockRef, Socket};
 
 use super::Clock;

@@ -1,4 +1,4 @@
-//! Blocking handles for any machine: commands in, events out. See [`raw`](crate::adapters::raw).
+//! Blocking handles for any machine: commands in, events out. See [`raw`](mod@crate::adapters::raw).
 
 use core::time::Duration;
 use std::io;
@@ -78,7 +78,7 @@ impl<M: SendMachine> Events<M> {
     /// # Errors
     ///
     /// `TimedOut` when nothing came.
-    pub fn next_timeout(&mut self, limit: Duration) -> io::Result<Option<Notice<M::Event>>> {
-        block_on_timeout(self.0.next(), limit)
+    pub fn recv_timeout(&mut self, limit: Duration) -> io::Result<Option<Notice<M::Event>>> {
+        block_on_timeout(self.0.recv(), limit)
     }
 }
