@@ -129,7 +129,7 @@ pub use capture::{Capture, CapturedPacket};
 pub use diff::Difference;
 pub use entry::{Entry, EntryKind};
 pub use error::ReadError;
-pub use flow::{Arrival, ArrivalKind, Flows, Skipped};
+pub use flow::{FlowEvent, FlowEventKind, Flows, Skipped};
 pub use frame::{Frame, SkipReason, Transport};
 pub use fuzz::read_in_all_ways;
 pub use head::{Damage, Head, RecordingEnd};

@@ -108,7 +108,7 @@ fn a_variable_part_that_is_no_list_is_remarked_on() {
     let ran = farlink_on(input.as_bytes(), &["decode"]).well();
 
     assert!(
-        ran.lines()[1].contains("no parameter list"),
+        ran.lines()[1].contains("not a parameter list"),
         "{:?}",
         ran.lines()
     );

@@ -71,6 +71,14 @@ impl Ran {
     }
 }
 
+/// Tells whether the table behind the options of a command has this word.
+fn is_documented(help: &str, field: &str) -> bool {
+    let (_, table) = help.split_once("Print version").expect("a table");
+    table
+        .split(|character: char| !character.is_ascii_alphanumeric() && character != '_')
+        .any(|word| word == field)
+}
+
 /// Runs the tool with nothing to read.
 fn farlink(arguments: &[&str]) -> Ran {
     farlink_on(b"", arguments)

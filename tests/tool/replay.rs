@@ -133,7 +133,7 @@ fn the_version_that_made_a_recording_is_named_when_it_differs() {
     )));
     unread.badly(
         1,
-        &format!("a recording in format 7, made by farlink {made_by}"),
+        &format!("recording of format 7, written by farlink {made_by}"),
     );
 }
 

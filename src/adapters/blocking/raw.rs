@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Blocking handles for any machine: commands in, events out. See [`crate::adapters::raw`].
 //!
 //! ```
@@ -37,6 +38,9 @@
 //! # #[cfg(not(feature = "cotp"))]
 //! # fn main() {}
 //! ```
+=======
+//! Blocking handles for any machine: commands in, events out. See [`raw`](mod@crate::adapters::raw).
+>>>>>>> main
 
 use core::time::Duration;
 use std::io;

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::record::{Arrival, ArrivalKind, Capture, Flows, Recording};
+use farlink::record::{Capture, FlowEvent, FlowEventKind, Flows, Recording};
 use farlink::sim::{ExternalMessage, HostId, Label, Trace};
 use farlink::{Instant, Path, cotp, ltp};
 
@@ -75,19 +75,19 @@ struct TraceBuilder<'a, P> {
 }
 
 impl<P: Fn(&Path) -> Option<Protocol>> TraceBuilder<'_, P> {
-    fn add(&mut self, arrival: &Arrival<'_>) {
+    fn add(&mut self, arrival: &FlowEvent<'_>) {
         let (to, from) = (arrival.path.local, arrival.path.remote);
         let Some(protocol) = (self.protocol)(&arrival.path) else {
             return;
         };
-        if arrival.kind == ArrivalKind::Began {
+        if arrival.kind == FlowEventKind::Began {
             return;
         }
         let time = self.since_origin(arrival.time);
         // The first sender is on the left; a recording of one end does not have the one that opened the stream.
         let (from_host, to_host) = (self.host(from), self.host(to));
         match arrival.kind {
-            ArrivalKind::Octets(octets) | ArrivalKind::Datagram(octets) => {
+            FlowEventKind::Octets(octets) | FlowEventKind::Datagram(octets) => {
                 let label = self.labels.name(protocol, &arrival.path, octets);
                 self.trace.add_message(ExternalMessage {
                     time,
@@ -98,19 +98,20 @@ impl<P: Fn(&Path) -> Option<Protocol>> TraceBuilder<'_, P> {
                     octets: Bytes::copy_from_slice(octets),
                 });
             }
-            ArrivalKind::Gap(count) => {
+            FlowEventKind::Gap(count) => {
                 self.trace.add_note(
                     time,
                     to_host,
                     format!("{count} octets are not in the capture"),
                 );
             }
-            ArrivalKind::Ended => self
+            FlowEventKind::Ended => self
                 .trace
                 .add_note(time, from_host, "ends the stream (FIN)"),
-            ArrivalKind::Reset => self
-                .trace
-                .add_note(time, from_host, "cuts the stream off (RST)"),
+            FlowEventKind::Reset => {
+                self.trace
+                    .add_note(time, from_host, "cuts the stream off (RST)")
+            }
             _ => (),
         }
     }

@@ -5,7 +5,7 @@ use core::fmt::Display;
 use core::time::Duration;
 
 use farlink::record::{
-    Arrival, ArrivalKind, Capture, CapturedPacket, Flows, Frame, Recording, Skipped, Transport,
+    Capture, CapturedPacket, FlowEvent, FlowEventKind, Flows, Frame, Recording, Skipped, Transport,
 };
 use farlink::{Instant, Path, Proto};
 
@@ -23,7 +23,7 @@ const EXPORTED: u16 = 252;
 pub(super) struct Scope {
     protocol: Protocol,
     ports: Vec<u16>,
-    /// ArrivalKind the machine of a recording spoke, whatever its ports were.
+    /// What the machine of a recording spoke, whatever its ports were.
     recorded: Option<Protocol>,
 }
 
@@ -183,33 +183,33 @@ impl Reader<'_> {
         }
     }
 
-    fn arrival(&mut self, arrival: &Arrival<'_>) {
+    fn arrival(&mut self, arrival: &FlowEvent<'_>) {
         let path = arrival.path;
         let Some(protocol) = self.scope.protocol(&path) else {
             return;
         };
         self.set_context(arrival.time, &path, protocol);
         match arrival.kind {
-            ArrivalKind::Datagram(octets) => {
+            FlowEventKind::Datagram(octets) => {
                 let mut dissector = protocol.start(Start::Beginning);
                 dissector.octets(octets, &mut self.printer);
                 dissector.end(StreamEnd::Whole, &mut self.printer);
             }
-            ArrivalKind::Began => {
+            FlowEventKind::Began => {
                 self.close(path, StreamEnd::Truncated);
                 self.directions
                     .insert(path, Direction::new(protocol, Start::Beginning));
             }
-            ArrivalKind::Octets(octets) => {
+            FlowEventKind::Octets(octets) => {
                 let (dissector, printer) = self.direction(path, protocol);
                 dissector.octets(octets, printer);
             }
-            ArrivalKind::Gap(octets) => {
+            FlowEventKind::Gap(octets) => {
                 let (dissector, printer) = self.direction(path, protocol);
                 dissector.gap(octets, printer);
             }
-            ArrivalKind::Ended => self.close(path, StreamEnd::Whole),
-            ArrivalKind::Reset => {
+            FlowEventKind::Ended => self.close(path, StreamEnd::Whole),
+            FlowEventKind::Reset => {
                 self.close(path, StreamEnd::Truncated);
                 self.close(Path::tcp(path.remote, path.local), StreamEnd::Truncated);
             }
