@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Blocking handles for any machine: commands in, events out. See [`crate::adapters::raw`].
 //!
 //! ```
@@ -38,9 +37,6 @@
 //! # #[cfg(not(feature = "cotp"))]
 //! # fn main() {}
 //! ```
-=======
-//! Blocking handles for any machine: commands in, events out. See [`raw`](mod@crate::adapters::raw).
->>>>>>> main
 
 use core::time::Duration;
 use std::io;
