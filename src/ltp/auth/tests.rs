@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 
 use super::keys::{Keys, Verification};
-use super::{Auth, Key, Name, Signer, Verifier};
+use super::{Auth, Key, KeyHash, Signer, Verifier};
 use crate::ltp::config::ConfigError;
 use crate::ltp::wire::{Body, Segment};
 
@@ -91,12 +91,12 @@ impl Given {
     }
 }
 
-fn verify(keys: &Keys, octets: &[u8], known: Option<Name>) -> Option<Verification> {
+fn verify(keys: &Keys, octets: &[u8], known: Option<KeyHash>) -> Option<Verification> {
     let segment = Segment::decode(octets).ok()?;
     Some(keys.verify(octets, &segment, || known))
 }
 
-fn name_of(proof: Option<Verification>) -> Option<Name> {
+fn name_of(proof: Option<Verification>) -> Option<KeyHash> {
     match proof {
         Some(Verification::Valid(name)) => name,
         _ => None,
@@ -165,7 +165,7 @@ fn a_segment_without_header_extension_is_good_by_the_key_of_its_session_alone() 
             let name = name_of(verify(&keys, &first, None));
             let later = octets(&given.made(&file.later).next().unwrap().octets);
 
-            let other = Some(Name::of(17, b"another"));
+            let other = Some(KeyHash::of(17, b"another"));
             assert_eq!(verify(&keys, &later, name), Some(Verification::Valid(name)));
             assert_eq!(verify(&keys, &later, None), Some(Verification::UnknownKey));
             assert_eq!(verify(&keys, &later, other), Some(Verification::UnknownKey));
