@@ -51,17 +51,13 @@ pub trait PacketDevice: Send + 'static {
 /// The interfaces that a machine has, by their numbers.
 #[derive(Default)]
 pub struct Interfaces {
-    interfaces: BTreeMap<u8, Added>,
+    added: BTreeMap<u8, Added>,
     udp: UdpOptions,
     counters: Arc<SocketCounters>,
 }
 
-enum Added {
-    Udp(UdpSocket, BTreeMap<u16, SocketAddr>),
-    Tcp(u16, TcpStream),
-    Stream(u16, Box<dyn ByteStream>),
-    Device(Box<dyn PacketDevice>),
-}
+/// Makes the socket of an interface, once the runtime and the time to linger are known.
+type Added = Box<dyn FnOnce(&dyn Runtime, Duration) -> io::Result<(Hop, Socket<Hop>)> + Send>;
 
 impl Interfaces {
     /// Returns no interfaces.
@@ -89,7 +85,21 @@ impl Interfaces {
         socket: UdpSocket,
         nodes: impl IntoIterator<Item = (u16, SocketAddr)>,
     ) -> io::Result<()> {
-        self.add(interface, Added::Udp(socket, nodes.into_iter().collect()))
+        let nodes: BTreeMap<u16, SocketAddr> = nodes.into_iter().collect();
+        let (options, counters) = (self.udp.clone(), self.counters());
+        let make = move |runtime: &dyn Runtime, _| {
+            let mut socket = AsyncSocket::new(runtime, socket, &options)?;
+            socket.count_in(&counters.udp);
+            let hop = |via| Hop { interface, via };
+            let io = UdpInterface {
+                senders: nodes.iter().map(|(via, node)| (*node, hop(*via))).collect(),
+                nodes,
+                socket,
+                counters,
+            };
+            Ok((hop(0), Socket::datagrams(io)))
+        };
+        self.add(interface, Box::new(make))
     }
 
     /// Makes `interface` a TCP connection to the node `via`.
@@ -98,7 +108,13 @@ impl Interfaces {
     ///
     /// As [`add_udp`](Self::add_udp).
     pub fn add_tcp(&mut self, interface: u8, via: u16, stream: TcpStream) -> io::Result<()> {
-        self.add(interface, Added::Tcp(via, stream))
+        stream.set_nonblocking(true)?;
+        let make = move |runtime: &dyn Runtime, linger| {
+            let stream = TcpIo::new(runtime, stream.into())?;
+            let stream = Socket::stream(Box::new(stream), linger);
+            Ok((Hop { interface, via }, stream))
+        };
+        self.add(interface, Box::new(make))
     }
 
     /// Makes `interface` a byte stream to the node `via`: a serial line, a pipe. Its octets come from there.
@@ -112,7 +128,11 @@ impl Interfaces {
         via: u16,
         stream: impl ByteStream,
     ) -> io::Result<()> {
-        self.add(interface, Added::Stream(via, Box::new(stream)))
+        let make = move |_: &dyn Runtime, linger| {
+            let stream = Socket::stream(Box::new(stream), linger);
+            Ok((Hop { interface, via }, stream))
+        };
+        self.add(interface, Box::new(make))
     }
 
     /// Makes `interface` a packet device.
@@ -121,7 +141,14 @@ impl Interfaces {
     ///
     /// As [`add_udp`](Self::add_udp).
     pub fn add_device(&mut self, interface: u8, device: Box<dyn PacketDevice>) -> io::Result<()> {
-        self.add(interface, Added::Device(device))
+        let io = PacketInterface {
+            interface,
+            device,
+            counters: self.counters(),
+        };
+        let at = Hop { interface, via: 0 };
+        let make = move |_: &dyn Runtime, _| Ok((at, Socket::datagrams(io)));
+        self.add(interface, Box::new(make))
     }
 
     /// Returns the counters of all interfaces, which can be read while the machine is driven.
@@ -131,11 +158,11 @@ impl Interfaces {
     }
 
     fn add(&mut self, interface: u8, added: Added) -> io::Result<()> {
-        if self.interfaces.contains_key(&interface) {
+        if self.added.contains_key(&interface) {
             let text = alloc::format!("interface {interface} is taken");
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
-        self.interfaces.insert(interface, added);
+        self.added.insert(interface, added);
         Ok(())
     }
 
@@ -145,43 +172,9 @@ impl Interfaces {
         runtime: &Arc<dyn Runtime>,
         linger: Duration,
     ) -> io::Result<Table<Hop>> {
-        let Self {
-            interfaces,
-            udp,
-            counters,
-        } = self;
-        let mut table = Table::new(Box::new(NothingToOpen), linger, Arc::clone(&counters));
-        for (interface, added) in interfaces {
-            let hop = |via| Hop { interface, via };
-            let (at, socket) = match added {
-                Added::Udp(socket, nodes) => {
-                    let mut socket = AsyncSocket::new(&**runtime, socket, &udp)?;
-                    socket.count_in(&counters.udp);
-                    let senders = nodes.iter().map(|(via, address)| (*address, hop(*via)));
-                    let socket = UdpInterface {
-                        senders: senders.collect(),
-                        nodes,
-                        socket,
-                        counters: Arc::clone(&counters),
-                    };
-                    (hop(0), Socket::datagrams(socket))
-                }
-                Added::Tcp(via, stream) => {
-                    stream.set_nonblocking(true)?;
-                    let stream = TcpIo::new(&**runtime, stream.into())?;
-                    (hop(via), Socket::stream(Box::new(stream), linger))
-                }
-                Added::Stream(via, stream) => (hop(via), Socket::stream(stream, linger)),
-                Added::Device(device) => {
-                    let counters = Arc::clone(&counters);
-                    let interface = PacketInterface {
-                        interface,
-                        device,
-                        counters,
-                    };
-                    (hop(0), Socket::datagrams(interface))
-                }
-            };
+        let mut table = Table::new(Box::new(NothingToOpen), linger, self.counters);
+        for make in self.added.into_values() {
+            let (at, socket) = make(&**runtime, linger)?;
             table.add(at, socket);
         }
         Ok(table)
@@ -190,7 +183,7 @@ impl Interfaces {
 
 impl fmt::Debug for Interfaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.interfaces.keys()).finish()
+        f.debug_set().entries(self.added.keys()).finish()
     }
 }
 
@@ -234,13 +227,11 @@ impl DatagramIo<Hop> for UdpInterface {
         } = self;
         with_recv_buffers(|buffers| {
             socket.poll_receive_batch(cx, buffers, |from, octets, size| {
-                match senders.get(&from.remote) {
-                    Some(hop) => each(*hop, octets, size),
-                    None => {
-                        let count = octets.len().div_ceil(size.get()).max(1);
-                        SocketCounters::add(&counters.unknown_senders, count);
-                    }
+                if let Some(hop) = senders.get(&from.remote) {
+                    return each(*hop, octets, size);
                 }
+                let count = octets.len().div_ceil(size.get()).max(1);
+                SocketCounters::add(&counters.unknown_senders, count);
             })
         })
     }

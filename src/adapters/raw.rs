@@ -26,7 +26,7 @@ use super::stream::OneStream;
 use super::waiters::Wakes;
 use super::{Clock, CommandError};
 use super::{interfaces::Interfaces, sockets::Sockets};
-use crate::{Hop, Limits, Machine, Path};
+use crate::{Hop, Instant, Limits, Machine, Path};
 
 /// What a machine needs to be driven: it and what goes in and out of it can be sent to another thread.
 pub trait SendMachine: Machine<Command: Send, Event: Send> + Send + 'static {}
@@ -82,7 +82,7 @@ pub fn stream<M: SendMachine + Machine<Addr = ()>>(
     machine: M,
     stream: impl ByteStream,
     options: DriverOptions<M>,
-) -> Handle<M> {
+) -> (Commands<M>, Events<M>) {
     let carrier = OneStream::new(stream, options.linger);
     start(runtime, machine, Box::new(carrier), options)
 }
@@ -97,7 +97,7 @@ pub fn sockets<M: SendMachine + Machine<Addr = Path>>(
     machine: M,
     sockets: Sockets,
     options: DriverOptions<M>,
-) -> io::Result<Handle<M>> {
+) -> io::Result<(Commands<M>, Events<M>)> {
     let table = sockets.into_table(runtime, options.linger)?;
     Ok(start(runtime, machine, Box::new(table), options))
 }
@@ -112,7 +112,7 @@ pub fn interfaces<M: SendMachine + Machine<Addr = Hop>>(
     machine: M,
     interfaces: Interfaces,
     options: DriverOptions<M>,
-) -> io::Result<Handle<M>> {
+) -> io::Result<(Commands<M>, Events<M>)> {
     let table = interfaces.into_table(runtime, options.linger)?;
     Ok(start(runtime, machine, Box::new(table), options))
 }
@@ -122,7 +122,7 @@ fn start<M: SendMachine>(
     machine: M,
     carrier: Box<dyn Carrier<M>>,
     options: DriverOptions<M>,
-) -> Handle<M> {
+) -> (Commands<M>, Events<M>) {
     let setup = Setup {
         clock: options.clock,
         limits: options.limits,
@@ -140,12 +140,10 @@ fn start<M: SendMachine>(
         outcome: None,
     };
     let shared = Shared::start(runtime, setup, port, machine, carrier);
-    Handle {
-        commands: Commands {
-            shared: Arc::clone(&shared),
-        },
-        events: Events { shared },
-    }
+    let commands = Commands {
+        shared: Arc::clone(&shared),
+    };
+    (commands, Events { shared })
 }
 
 /// What the application is told.
@@ -158,16 +156,10 @@ pub enum Notice<E> {
     Detached(DetachedStream),
 }
 
-/// Commands to a machine, and its events.
+/// Gives commands to a machine. Clones give them to the same.
 ///
 /// Whoever gives commands must also take events, or drop the [`Events`]: while too many wait, commands wait
 /// too.
-pub struct Handle<M: SendMachine> {
-    commands: Commands<M>,
-    events: Events<M>,
-}
-
-/// Gives commands to a machine. Clones give them to the same.
 pub struct Commands<M: SendMachine> {
     shared: Arc<Shared<RawPort<M>>>,
 }
@@ -175,39 +167,6 @@ pub struct Commands<M: SendMachine> {
 /// Takes the events of a machine. Once it is dropped, events are discarded.
 pub struct Events<M: SendMachine> {
     shared: Arc<Shared<RawPort<M>>>,
-}
-
-impl<M: SendMachine> Handle<M> {
-    /// Returns both ends, for tasks or threads of their own.
-    #[must_use]
-    pub fn split(self) -> (Commands<M>, Events<M>) {
-        (self.commands, self.events)
-    }
-
-    /// Returns the end that gives commands.
-    #[must_use]
-    pub const fn commands(&self) -> &Commands<M> {
-        &self.commands
-    }
-}
-
-faces! {
-    impl [<M: SendMachine>] Handle<M>, crate::adapters::blocking::raw::Handle<M> {
-        /// Gives the machine a command; see [`Commands::command`].
-        ///
-        /// # Errors
-        ///
-        /// The machine's refusal, or [`CommandError::Gone`].
-        pub async fn command(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
-            self.commands.command(command).await
-        }
-
-        /// Waits for what the machine has to tell. `None` says that nothing will come: the machine is done,
-        /// and what it sent is with the system.
-        pub async fn next(&mut self) -> Option<Notice<M::Event>> {
-            self.events.next().await
-        }
-    }
 }
 
 faces! {
@@ -222,17 +181,12 @@ faces! {
         pub async fn command(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
             let mut command = Some(command);
             let given = self.shared.until(Line::Command, |core, now, place| {
-                if core.is_over() {
-                    return Poll::Ready(Err(CommandError::Gone));
-                }
-                if !place.is_first || !core.port.takes_commands() {
+                let is_turn = place.is_first && core.port.takes_commands();
+                if !core.is_over() && !is_turn {
                     return Poll::Pending;
                 }
-                let Some(command) = command.take() else {
-                    return Poll::Ready(Err(CommandError::Gone));
-                };
-                let given = core.machine().command(now, command);
-                Poll::Ready(given.map_err(CommandError::Refused))
+                let command = command.take();
+                Poll::Ready(command.map_or(Err(CommandError::Gone), |it| give(core, now, it)))
             });
             given.await.unwrap_or(Err(CommandError::Gone))
         }
@@ -248,12 +202,8 @@ faces! {
         ) -> Result<Result<(), CommandError<M::Error>>, M::Command> {
             let mut command = Some(command);
             let given = self.shared.with(|core, now| {
-                if core.is_over() {
-                    return Some(Err(CommandError::Gone));
-                }
-                let command = command.take_if(|_| core.port.takes_commands())?;
-                let given = core.machine().command(now, command);
-                Some(given.map_err(CommandError::Refused))
+                let is_taken = core.is_over() || core.port.takes_commands();
+                Some(give(core, now, command.take_if(|_| is_taken)?))
             });
             match (given, command) {
                 (Ok(None), Some(command)) => Err(command),
@@ -268,13 +218,7 @@ faces! {
         ///
         /// As [`command`](Self::command).
         pub fn command_now(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
-            let given = self.shared.with(|core, now| {
-                if core.is_over() {
-                    return Err(CommandError::Gone);
-                }
-                let given = core.machine().command(now, command);
-                given.map_err(CommandError::Refused)
-            });
+            let given = self.shared.with(|core, now| give(core, now, command));
             given.unwrap_or(Err(CommandError::Gone))
         }
 
@@ -323,15 +267,12 @@ faces! {
         /// Another refusal, or [`CommandError::Gone`].
         pub async fn command_when(&self, command: M::Command, is_temporary: fn(&M::Error) -> bool) -> Result<(), CommandError<M::Error>> {
             let given = self.shared.until(Line::Retry, |core, now, _| {
-                if core.is_over() {
-                    return Poll::Ready(Err(CommandError::Gone));
-                }
-                if !core.port.takes_commands() {
+                if !core.is_over() && !core.port.takes_commands() {
                     return Poll::Pending;
                 }
-                match core.machine().command(now, command.clone()) {
-                    Err(refusal) if is_temporary(&refusal) => Poll::Pending,
-                    given => Poll::Ready(given.map_err(CommandError::Refused)),
+                match give(core, now, command.clone()) {
+                    Err(CommandError::Refused(why)) if is_temporary(&why) => Poll::Pending,
+                    given => Poll::Ready(given),
                 }
             });
             given.await.unwrap_or(Err(CommandError::Gone))
@@ -350,7 +291,7 @@ faces! {
     impl [<M: SendMachine>] Events<M>, crate::adapters::blocking::raw::Events<M> {
         /// Waits for what the machine has to tell. `None` says that nothing will come: the machine is done,
         /// and what it sent is with the system.
-        pub async fn next(&mut self) -> Option<Notice<M::Event>> {
+        pub async fn recv(&mut self) -> Option<Notice<M::Event>> {
             let next = self.shared.until(Line::Event, |core, _, _| {
                 let Core { port, wakes, .. } = core;
                 match port.take(wakes) {
@@ -362,7 +303,7 @@ faces! {
         }
 
         /// Returns what the machine has told already, if anything.
-        pub fn try_next(&mut self) -> Option<Notice<M::Event>> {
+        pub fn try_recv(&mut self) -> Option<Notice<M::Event>> {
             let next = self.shared.with(|core, _| {
                 let Core { port, wakes, .. } = core;
                 port.take(wakes)
@@ -422,12 +363,6 @@ impl<M: SendMachine> Drop for Events<M> {
     }
 }
 
-impl<M: SendMachine> fmt::Debug for Handle<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Handle(..)")
-    }
-}
-
 impl<M: SendMachine> fmt::Debug for Commands<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Commands(..)")
@@ -438,6 +373,18 @@ impl<M: SendMachine> fmt::Debug for Events<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Events(..)")
     }
+}
+
+fn give<M: SendMachine>(
+    core: &mut Core<RawPort<M>>,
+    now: Instant,
+    command: M::Command,
+) -> Result<(), CommandError<M::Error>> {
+    if core.is_over() {
+        return Err(CommandError::Gone);
+    }
+    let given = core.machine().command(now, command);
+    given.map_err(CommandError::Refused)
 }
 
 /// What can be waited for.

@@ -34,14 +34,14 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use socket2::{Domain, Protocol, Type};
 
 use super::cause::cause_of_failure;
-use super::runtime::{ByteStream, Kind, Runtime, TcpIo};
+use super::runtime::{Kind, Runtime, TcpIo};
 use super::scratch::with_recv_buffers;
-use super::table::{DatagramIo, Opener, Socket, Table, cause_of_connect};
+use super::table::{Connecting, DatagramIo, Opener, Socket, Table, cause_of_connect};
 pub use super::table::{SocketCounters, SocketStats};
 use super::udp::{AsyncSocket, UdpOptions};
 #[cfg(doc)]
 use crate::{Ask, Link};
-use crate::{Cause, Path, Proto, Transmit};
+use crate::{Cause, Path, Proto, Tag, Transmit};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -49,15 +49,9 @@ const BACKLOG: i32 = 1024;
 /// The sockets that a machine has from the start.
 #[derive(Default)]
 pub struct Sockets {
-    sockets: Vec<(Path, Added)>,
+    added: Vec<(Path, socket2::Socket)>,
     udp: UdpOptions,
     counters: Arc<SocketCounters>,
-}
-
-enum Added {
-    Udp(UdpSocket),
-    Listener(TcpListener),
-    Stream(TcpStream),
 }
 
 impl Sockets {
@@ -79,7 +73,7 @@ impl Sockets {
     /// The system does not tell its address, or another socket was added under it (`AddrInUse`).
     pub fn add_udp(&mut self, socket: UdpSocket) -> io::Result<Path> {
         let path = Path::socket(Proto::Udp, socket.local_addr()?);
-        self.add(path, Added::Udp(socket))
+        self.add(path, socket.into())
     }
 
     /// Adds a listener and returns its path. Connections that it accepts get `TCP_NODELAY`.
@@ -89,7 +83,7 @@ impl Sockets {
     /// As [`add_udp`](Self::add_udp).
     pub fn add_listener(&mut self, listener: TcpListener) -> io::Result<Path> {
         let path = Path::socket(Proto::Tcp, listener.local_addr()?);
-        self.add(path, Added::Listener(listener))
+        self.add(path, listener.into())
     }
 
     /// Adds an established connection and returns its path.
@@ -99,7 +93,7 @@ impl Sockets {
     /// As [`add_udp`](Self::add_udp).
     pub fn add_stream(&mut self, stream: TcpStream) -> io::Result<Path> {
         let path = Path::tcp(stream.local_addr()?, stream.peer_addr()?);
-        self.add(path, Added::Stream(stream))
+        self.add(path, stream.into())
     }
 
     /// Returns the counters of all sockets, which can be read while the machine is driven.
@@ -108,11 +102,11 @@ impl Sockets {
         Arc::clone(&self.counters)
     }
 
-    fn add(&mut self, path: Path, socket: Added) -> io::Result<Path> {
-        if self.sockets.iter().any(|(taken, _)| *taken == path) {
+    fn add(&mut self, path: Path, socket: socket2::Socket) -> io::Result<Path> {
+        if self.added.iter().any(|(taken, _)| *taken == path) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        self.sockets.push((path, socket));
+        self.added.push((path, socket));
         Ok(path)
     }
 
@@ -122,30 +116,17 @@ impl Sockets {
         runtime: &Arc<dyn Runtime>,
         linger: Duration,
     ) -> io::Result<Table<Path>> {
-        let Self {
-            sockets,
-            udp,
-            counters,
-        } = self;
         let opener = PathOpener {
             runtime: Arc::clone(runtime),
-            udp,
-            counters: Arc::clone(&counters),
+            udp: self.udp,
+            linger,
+            counters: Arc::clone(&self.counters),
         };
-        let mut added = Vec::with_capacity(sockets.len());
+        let sockets = self.added.into_iter();
+        let sockets = sockets.map(|(path, socket)| Ok((path, opener.watch(path, socket)?)));
+        let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
+        let mut table = Table::new(Box::new(opener), linger, self.counters);
         for (path, socket) in sockets {
-            let socket = match socket {
-                Added::Udp(socket) => opener.udp(path, socket)?,
-                Added::Listener(listener) => opener.listener(listener.into())?,
-                Added::Stream(stream) => {
-                    let stream = opener.stream(stream.into())?;
-                    Socket::stream(stream, linger)
-                }
-            };
-            added.push((path, socket));
-        }
-        let mut table = Table::new(Box::new(opener), linger, counters);
-        for (path, socket) in added {
             table.add(path, socket);
         }
         Ok(table)
@@ -154,7 +135,7 @@ impl Sockets {
 
 impl fmt::Debug for Sockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let paths = self.sockets.iter().map(|(path, _)| path);
+        let paths = self.added.iter().map(|(path, _)| path);
         f.debug_set().entries(paths).finish()
     }
 }
@@ -163,70 +144,55 @@ impl fmt::Debug for Sockets {
 struct PathOpener {
     runtime: Arc<dyn Runtime>,
     udp: UdpOptions,
+    linger: Duration,
     counters: Arc<SocketCounters>,
 }
 
 impl PathOpener {
-    fn udp(&self, path: Path, socket: UdpSocket) -> io::Result<Socket<Path>> {
-        let mut socket = AsyncSocket::new(&*self.runtime, socket, &self.udp)?;
-        socket.count_in(&self.counters.udp);
-        Ok(Socket::datagrams(PathSocket {
-            local: path.local,
-            socket,
-        }))
+    /// Has the runtime watch the socket of `path`: a UDP socket, a listener or a connection.
+    fn watch(&self, path: Path, socket: socket2::Socket) -> io::Result<Socket<Path>> {
+        socket.set_nonblocking(true)?;
+        let runtime = &*self.runtime;
+        if path.proto == Proto::Udp {
+            let mut socket = AsyncSocket::new(runtime, socket.into(), &self.udp)?;
+            socket.count_in(&self.counters.udp);
+            let local = path.local;
+            return Ok(Socket::datagrams(PathSocket { local, socket }));
+        }
+        if path.is_socket() {
+            return Ok(Socket::listener(runtime.watch(socket, Kind::Listener)?));
+        }
+        let stream = TcpIo::new(runtime, socket)?;
+        Ok(Socket::stream(Box::new(stream), self.linger))
     }
 
-    fn listener(&self, listener: socket2::Socket) -> io::Result<Socket<Path>> {
-        listener.set_nonblocking(true)?;
-        let source = self.runtime.watch(listener, Kind::Listener)?;
-        Ok(Socket::listener(source))
-    }
-
-    fn stream(&self, stream: socket2::Socket) -> io::Result<Box<dyn ByteStream>> {
-        stream.set_nonblocking(true)?;
-        Ok(Box::new(TcpIo::new(&*self.runtime, stream)?))
-    }
-
-    fn bind_udp(&self, asked: Path) -> io::Result<(Path, Socket<Path>)> {
-        let socket = new_socket(asked.local, Type::DGRAM, Protocol::UDP)?;
-        socket.bind(&asked.local.into())?;
+    /// Binds a UDP socket, or listens on a TCP port, from which connections can be made too.
+    fn bind(&self, asked: Path) -> io::Result<(Path, Socket<Path>)> {
+        let socket = new_socket(asked)?;
+        if asked.proto == Proto::Tcp {
+            socket.listen(BACKLOG)?;
+        }
         let path = with_port(asked, &socket)?;
-        Ok((path, self.udp(path, socket.into())?))
-    }
-
-    /// Listens on a TCP port, from which connections can be made too.
-    fn listen(&self, asked: Path) -> io::Result<(Path, Socket<Path>)> {
-        let socket = new_tcp(asked.local)?;
-        socket.bind(&asked.local.into())?;
-        socket.listen(BACKLOG)?;
-        let path = with_port(asked, &socket)?;
-        Ok((path, self.listener(socket)?))
-    }
-
-    /// Prepares a connection. It is bound even to port 0: the machine is told the port that it has.
-    fn prepare(asked: Path) -> io::Result<(Path, socket2::Socket)> {
-        let socket = new_tcp(asked.local)?;
-        socket.bind(&asked.local.into())?;
-        without_delay(&socket);
-        let path = with_port(asked, &socket)?;
-        Ok((path, socket))
+        Ok((path, self.watch(path, socket)?))
     }
 }
 
 impl Opener<Path> for PathOpener {
-    fn open(&mut self, asked: Path) -> Result<(Path, Socket<Path>), Cause> {
-        let opened = match asked.proto {
-            Proto::Udp => self.bind_udp(asked),
-            Proto::Tcp if asked.is_socket() => self.listen(asked),
-            Proto::Tcp => {
-                let (path, socket) =
-                    Self::prepare(asked).map_err(|error| cause_of_failure(&error))?;
-                let connecting = TcpIo::begin(&*self.runtime, socket, path.remote);
-                let connecting = connecting.map_err(|error| cause_of_connect(&error))?;
-                return Ok((path, Socket::Connecting(Some(connecting))));
-            }
+    fn open(&mut self, tag: Tag, asked: Path) -> Result<(Path, Socket<Path>), Cause> {
+        let failed = |error: io::Error| cause_of_failure(&error);
+        if asked.proto == Proto::Udp || asked.is_socket() {
+            return self.bind(asked).map_err(failed);
+        }
+        let socket = new_socket(asked).map_err(failed)?;
+        without_delay(&socket);
+        let path = with_port(asked, &socket).map_err(failed)?;
+        let tcp = TcpIo::begin(&*self.runtime, socket, path.remote);
+        let connecting = Connecting {
+            tcp: Some(tcp.map_err(|error| cause_of_connect(&error))?),
+            tag,
+            linger: self.linger,
         };
-        opened.map_err(|error| cause_of_failure(&error))
+        Ok((path, Socket::Connecting(connecting)))
     }
 
     fn accept(
@@ -234,9 +200,10 @@ impl Opener<Path> for PathOpener {
         listener: Path,
         socket: socket2::Socket,
         remote: SocketAddr,
-    ) -> io::Result<(Path, Box<dyn ByteStream>)> {
+    ) -> io::Result<(Path, Socket<Path>)> {
         without_delay(&socket);
-        Ok((Path::tcp(listener.local, remote), self.stream(socket)?))
+        let path = Path::tcp(listener.local, remote);
+        Ok((path, self.watch(path, socket)?))
     }
 }
 
@@ -283,26 +250,29 @@ fn on_port(path: Path, port: u16) -> Path {
     Path { local, ..path }
 }
 
-fn new_tcp(local: SocketAddr) -> io::Result<socket2::Socket> {
-    let socket = new_socket(local, Type::STREAM, Protocol::TCP)?;
-    socket.set_reuse_address(true)?;
-    // Beside a listener Linux refuses a bind with the first option alone.
-    #[cfg(all(
-        unix,
-        not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
-    ))]
-    socket.set_reuse_port(true)?;
-    Ok(socket)
-}
-
-fn new_socket(local: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<socket2::Socket> {
-    let socket = socket2::Socket::new(Domain::for_address(local), kind, Some(protocol))?;
-    socket.set_nonblocking(true)?;
-    if local.is_ipv6() {
+/// Makes a socket that is bound to the local address of `path`, even to port 0: the machine is told the port
+/// that it has.
+fn new_socket(path: Path) -> io::Result<socket2::Socket> {
+    let (kind, protocol) = match path.proto {
+        Proto::Udp => (Type::DGRAM, Protocol::UDP),
+        Proto::Tcp => (Type::STREAM, Protocol::TCP),
+    };
+    let socket = socket2::Socket::new(Domain::for_address(path.local), kind, Some(protocol))?;
+    if path.local.is_ipv6() {
         // Systems differ in the default, and with the other one a machine cannot hold the IPv4 socket of
         // the same port beside it.
         socket.set_only_v6(true)?;
     }
+    if path.proto == Proto::Tcp {
+        socket.set_reuse_address(true)?;
+        // Beside a listener Linux refuses a bind with the first option alone.
+        #[cfg(all(
+            unix,
+            not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+        ))]
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&path.local.into())?;
     Ok(socket)
 }
 

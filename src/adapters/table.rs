@@ -19,7 +19,7 @@ use core::time::Duration;
 use std::io;
 
 pub use counters::{SocketCounters, SocketStats};
-pub(super) use socket::{DatagramIo, Socket, cause_of_connect};
+pub(super) use socket::{Connecting, DatagramIo, Socket, cause_of_connect};
 
 use super::event_loop::{Carrier, Liveness};
 use super::handle::DetachedStream;
@@ -38,24 +38,22 @@ pub(super) trait Opener<A>: Send {
     ///
     /// # Errors
     ///
-    /// Why it cannot be opened, in the machine's terms. As default nothing can be.
-    fn open(&mut self, address: A) -> Result<(A, Socket<A>), Cause> {
-        let _ = address;
+    /// Why it cannot be opened, in the machine's terms. By default nothing can be.
+    fn open(&mut self, _tag: Tag, _asked: A) -> Result<(A, Socket<A>), Cause> {
         Err(Cause::Unreachable)
     }
 
-    /// Takes a connection that the listener at `listener` accepted, and returns the address that it gets.
+    /// Takes a connection that the listener at `listener` accepted, and returns it under its address.
     ///
     /// # Errors
     ///
     /// The runtime cannot watch it.
     fn accept(
         &mut self,
-        listener: A,
-        socket: socket2::Socket,
-        remote: SocketAddr,
-    ) -> io::Result<(A, Box<dyn ByteStream>)> {
-        let _ = (listener, socket, remote);
+        _listener: A,
+        _socket: socket2::Socket,
+        _remote: SocketAddr,
+    ) -> io::Result<(A, Socket<A>)> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
@@ -101,8 +99,7 @@ pub(super) struct Table<A: Addr> {
 }
 
 impl<A: Addr> Table<A> {
-    /// `linger` is how long a socket that is to be closed waits for a peer that takes nothing, and then for
-    /// the peer's own end.
+    /// `linger` is how long datagrams of a socket that is to be closed may wait to be sent.
     pub(super) fn new(
         opener: Box<dyn Opener<A>>,
         linger: Duration,
@@ -223,24 +220,19 @@ impl<A: Addr> Table<A> {
     }
 
     fn open(&mut self, tag: Tag, asked: A) {
-        let is_opening = |id: &u64| {
-            let entry = self.entries.get(id);
-            entry.is_some_and(|entry| matches!(entry.socket, Socket::Connecting(_)))
-        };
-        let is_taken =
-            self.tags.get(&tag).is_some_and(is_opening) || self.ids.contains_key(&asked.carrier());
-        let opened = if is_taken {
+        let opening = self.tags.get(&tag).and_then(|id| self.entries.get(id));
+        let is_opening = opening.is_some_and(|entry| entry.socket.is_connecting());
+        let opened = if is_opening || self.ids.contains_key(&asked.carrier()) {
             Err(Cause::InUse)
         } else {
-            self.opener.open(asked)
+            self.opener.open(tag, asked)
         };
         match opened {
             Ok((at, socket)) => {
-                let is_connecting = matches!(socket, Socket::Connecting(_));
-                self.insert(at, socket, Some(tag));
-                if !is_connecting {
+                if !socket.is_connecting() {
                     self.cues.push_back((at, Link::Opened(tag)));
                 }
+                self.insert(at, socket, Some(tag));
             }
             Err(cause) => self.cues.push_back((asked, Link::Failed(tag, cause))),
         }
@@ -276,46 +268,27 @@ impl<A: Addr> Table<A> {
         let Some(entry) = self.entries.get_mut(&id) else {
             return false;
         };
+        if entry.give_up.is_some() {
+            return self.poll_closed(id, now);
+        }
         entry.ready.start();
         let at = entry.at;
         let cx = &mut Context::from_waker(&entry.waker);
-        let outcome = match entry.give_up {
-            Some(give_up) => entry.socket.poll_closed(cx, now, give_up),
-            None => {
-                let to = (&mut *machine, may_read);
-                entry.socket.inputs(cx, (now, at), to, &self.counters)
-            }
-        };
+        let to = (&mut *machine, may_read);
+        let outcome = entry.socket.inputs(cx, (now, at), to, &self.counters);
+        let is_idle = matches!(outcome, Outcome::Quiet | Outcome::Blocked);
         match outcome {
             Outcome::Busy => entry.ready.insert(),
-            Outcome::Drained => {}
-            Outcome::Quiet => {
-                self.update(id);
-                return false;
-            }
+            Outcome::Drained | Outcome::Quiet => {}
             Outcome::Blocked => {
                 self.blocked.insert(id);
-                self.update(id);
-                return false;
-            }
-            Outcome::Connected => {
-                entry.ready.insert();
-                let tag = entry.tag;
-                entry.socket.connected(self.linger);
-                if let Some(tag) = tag {
-                    machine.link(now, at, Link::Opened(tag));
-                }
-            }
-            Outcome::Failed(cause) => {
-                let tag = entry.tag;
-                self.remove(id);
-                if let Some(tag) = tag {
-                    machine.link(now, at, Link::Failed(tag, cause));
-                }
             }
             Outcome::Accepted(socket, remote) => {
                 entry.ready.insert();
-                self.accepted((now, at), socket, remote, machine);
+                self.accepted(at, socket, remote);
+                // Before anything is read from it.
+                self.tell(now, machine);
+                return true;
             }
             Outcome::Detached => self.detach(id),
             Outcome::Gone => {
@@ -323,7 +296,25 @@ impl<A: Addr> Table<A> {
             }
         }
         self.update(id);
-        true
+        !is_idle
+    }
+
+    /// Goes on with closing the socket `id`, and tells whether a stream was detached.
+    fn poll_closed(&mut self, id: u64, now: Instant) -> bool {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return false;
+        };
+        entry.ready.start();
+        let cx = &mut Context::from_waker(&entry.waker);
+        let give_up = entry.give_up.unwrap_or(now);
+        match entry.socket.poll_closed(cx, now, give_up) {
+            Outcome::Detached => self.detach(id),
+            Outcome::Gone => {
+                self.remove(id);
+            }
+            _ => self.update(id),
+        }
+        !self.detached.is_empty()
     }
 
     fn detach(&mut self, id: u64) {
@@ -332,28 +323,20 @@ impl<A: Addr> Table<A> {
         }
     }
 
-    fn accepted<M: Machine<Addr = A>>(
-        &mut self,
-        (now, listener): (Instant, A),
-        socket: socket2::Socket,
-        remote: SocketAddr,
-        machine: &mut M,
-    ) {
-        let Ok((at, stream)) = self.opener.accept(listener, socket, remote) else {
+    fn accepted(&mut self, listener: A, socket: socket2::Socket, remote: SocketAddr) {
+        let Ok((at, socket)) = self.opener.accept(listener, socket, remote) else {
             return SocketCounters::add(&self.counters.unaccepted, 1);
         };
         // The system has only one connection of these addresses, so the one in the table is dead.
         if let Some((id, entry)) = self.entry(at) {
-            let cue = match (&entry.socket, entry.tag) {
-                (Socket::Connecting(_), Some(tag)) => Link::Failed(tag, Cause::InUse),
-                _ => Link::Down(Cause::Reset),
+            let cue = match entry.tag.filter(|_| entry.socket.is_connecting()) {
+                Some(tag) => Link::Failed(tag, Cause::InUse),
+                None => Link::Down(Cause::Reset),
             };
             self.remove(id);
-            machine.link(now, at, cue);
+            self.cues.push_back((at, cue));
         }
-        let stream = StreamIo::new(stream, self.linger);
-        self.insert(at, Socket::Stream(stream), None);
-        machine.link(now, at, Link::Up);
+        self.add(at, socket);
     }
 
     /// Polls blocked sockets again that may be read.
@@ -482,21 +465,11 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
         }
         self.wake_due(now);
         for _ in 0..POLLS {
-            let Some(id) = self.ready.next() else {
-                break;
-            };
-            let Some(entry) = self.entries.get_mut(&id) else {
-                continue;
-            };
-            entry.ready.start();
-            let cx = &mut Context::from_waker(&entry.waker);
-            let give_up = entry.give_up.unwrap_or(now);
-            match entry.socket.poll_closed(cx, now, give_up) {
-                Outcome::Detached => self.detach(id),
-                Outcome::Gone => {
-                    self.remove(id);
+            match self.ready.next() {
+                Some(id) => {
+                    self.poll_closed(id, now);
                 }
-                _ => self.update(id),
+                None => break,
             }
         }
         if self.entries.is_empty() {

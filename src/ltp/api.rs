@@ -1,4 +1,4 @@
-//! What goes into an engine and what comes out of it, as data.
+//! Commands, events and errors of an engine, and its statistics.
 
 use alloc::boxed::Box;
 use core::error::Error as StdError;
@@ -9,38 +9,43 @@ use bytes::Bytes;
 
 use super::config::{ConfigError, Peer};
 use super::wire::{Reason, SessionId};
+use crate::preview::Preview;
 use crate::{Instant, Tag};
 
-/// What the application can ask of an engine.
+/// A command of the application to an engine.
+///
+/// Each has a method of [`Engine`](super::Engine) that does the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Command<A> {
-    /// Get to know a peer by its engine ID.
+    /// Add a peer under its engine ID.
     AddPeer(u64, Box<Peer<A>>),
-    /// Change what is known of a peer; sessions go on.
+    /// Change the configuration of a peer. Sessions go on.
     ChangePeer(u64, Box<Peer<A>>),
-    /// Forget a peer; its sessions fail.
+    /// Remove a peer. Its sessions fail.
     RemovePeer(u64),
     /// Open a client service. Its blocks are delivered unasked.
     Open(u64, Service),
     /// Open a client service whose blocks wait in the engine until [`Take`](Self::Take) asks for them.
     OpenOnDemand(u64, Service),
-    /// Receive no more for a client service; what is under way is cancelled.
+    /// Close a client service. Sessions for it that were not delivered are cancelled.
     Close(u64),
     /// Send a block.
     Send(Block),
     /// Make the next red segment of a block a checkpoint.
     Checkpoint(Tag),
-    /// Cancel a block being sent (RFC 5326 section 4.2).
+    /// Cancel the transmission of a block (RFC 5326 section 4.2).
     Cancel(Tag),
-    /// Cancel a block being received (RFC 5326 section 4.2).
+    /// Cancel the reception of a block (RFC 5326 section 4.2).
     Refuse(SessionId),
-    /// Ask whether a peer is there.
+    /// Ask a peer for a sign of life. [`Event::Answered`] or [`Event::Silent`] follows.
     Ping(u64),
-    /// Let peers in that were not added, so many at most, treated as the template says; or nobody.
-    Welcome(Option<Box<Peer<A>>>, u32),
-    /// Tell one half of what [`Link::Up`](crate::Link::Up) and [`Link::Down`](crate::Link::Down) tell.
+    /// Accept segments from up to this many unknown peers, configured from the template. `None` rejects them.
+    AcceptUnknownPeers(Option<Box<Peer<A>>>, u32),
+    /// Report a link state cue for one direction of a contact. [`Link::Up`](crate::Link::Up) and
+    /// [`Link::Down`](crate::Link::Down) report both directions.
     Contact(u64, Cue),
     /// Ask for the next item of a client service that was opened on demand. See
     /// [`Engine::take`](super::Engine::take).
@@ -50,24 +55,25 @@ pub enum Command<A> {
 }
 
 /// A block to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Block {
-    /// The application's name for it, carried by every event about it. One at a time has it.
+    /// The application's tag of the block, carried by every event about it. No two blocks that are being sent
+    /// have the same.
     pub tag: Tag,
     /// The engine ID of the peer.
     pub to: u64,
-    /// The client service it is for.
+    /// The destination client service ID.
     pub client: u64,
-    /// The octets. They are not copied until a segment leaves.
+    /// The octets, at least one. They are not copied until a segment is written.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub data: Bytes,
-    /// How much of it is delivered reliably.
+    /// The length of the red part.
     pub red: Red,
 }
 
 impl Block {
-    /// A block that is red all through.
+    /// Makes a block that is red as a whole.
     #[must_use]
     pub const fn red(tag: Tag, to: u64, client: u64, data: Bytes) -> Self {
         Self {
@@ -80,52 +86,64 @@ impl Block {
     }
 }
 
-/// How much of a block is red: its first octets.
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block")
+            .field("tag", &self.tag)
+            .field("to", &self.to)
+            .field("client", &self.client)
+            .field("data", &Preview(&self.data))
+            .field("red", &self.red)
+            .finish()
+    }
+}
+
+/// The length of the red part of a block: its first octets, which are delivered reliably.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Red {
-    /// All of it.
+    /// The whole block.
     All,
-    /// So many octets; the others are green.
+    /// This many octets. The rest is green.
     Octets(u64),
 }
 
-/// How blocks of a client service are handed over.
+/// In which parts the blocks of a client service are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Service {
-    /// Whole red parts.
+    /// Red parts are delivered whole.
     #[default]
     Whole,
-    /// [`Event::Arriving`] at the first segment of a session (RFC 5326 section 7.1), [`Event::Piece`] as the
-    /// red part becomes contiguous, then the whole red part.
+    /// [`Event::Started`] reports the first segment of a session (RFC 5326 section 7.1) and [`Event::Piece`]
+    /// the octets of the red part as they become contiguous. The whole red part follows.
     Streaming,
 }
 
-/// What is known of a contact, one direction at a time (RFC 5326 sections 6.1, 6.4, 6.5 and 6.6).
+/// A link state cue for one direction of a contact (RFC 5326 sections 6.1, 6.4, 6.5 and 6.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Cue {
-    /// This end may transmit to the peer.
+    /// This engine may transmit to the peer (section 6.1).
     MayTransmit,
-    /// This end must stop.
+    /// This engine must stop (section 6.4).
     MustStop,
-    /// The peer transmits to this end.
+    /// The peer transmits to this engine (section 6.6).
     PeerTransmits,
-    /// The peer has stopped: timers that wait for it stand still.
+    /// The peer has stopped. Timers that wait for it are suspended (section 6.5).
     PeerStopped,
-    /// This end will have to stop at that time. Where a rate is set, the last red segment before is a
+    /// This engine will have to stop at that time. Where a rate is set, the last red segment before it is a
     /// checkpoint, so that the peer can report while the contact is over (RFC 5325 section 3.3).
     EndsAt(Instant),
 }
 
-/// Which side did something.
+/// The side that caused an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -136,159 +154,259 @@ pub enum Side {
     Remote,
 }
 
-/// What an engine tells the application.
+/// An event for the application.
 ///
-/// For each block accepted for sending, exactly one `Complete` or `Failed` comes. For each session received
-/// there is at most one `Received` and at most one `Cancelled`, and nothing follows a `Cancelled`. Each session of
-/// which something is told ends: by `Received` or `Green` with `ends_block`, and else by `Cancelled`. Green
-/// segments may still follow the one that ends the block, as they overtake each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Each block accepted for sending ends with exactly one `Complete` or `Failed`. A session that is received has
+/// at most one `Received` and at most one `Cancelled`, and nothing follows a `Cancelled`. A session with an
+/// event ends with `Received` or `Green` with `ends_block`, or with `Cancelled`. Green segments overtake each
+/// other, so some may follow the one that ends the block.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Event {
-    /// Every segment of the block has left once (RFC 5326 section 7.7).
+    /// Every segment of the block was sent once (RFC 5326 section 7.7).
     Sent {
-        /// The block.
+        /// The tag of the block.
         tag: Tag,
     },
-    /// The red part was received and everything has left (RFC 5326 section 7.4).
+    /// The peer has received the red part, and the green part was sent (RFC 5326 section 7.4).
     Complete {
-        /// The block.
+        /// The tag of the block.
         tag: Tag,
-        /// Its session.
+        /// The session of the block.
         session: SessionId,
     },
-    /// The block was given up (RFC 5326 section 7.5). What of it arrived is not known.
+    /// The transmission of the block was cancelled (RFC 5326 section 7.5). How much of it the peer has received
+    /// is not known.
     Failed {
-        /// The block.
+        /// The tag of the block.
         tag: Tag,
-        /// Its session.
+        /// The session of the block.
         session: SessionId,
-        /// Who gave up.
+        /// The side that cancelled.
         by: Side,
-        /// Why.
+        /// The reason code.
         reason: Reason,
         /// The block, given back.
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
     },
-    /// The peer has room again for blocks, after one was refused with [`Error::Full`].
+    /// There is room for the block to this peer that was refused with [`Error::Full`].
     Room {
         /// The engine ID of the peer.
         peer: u64,
     },
-    /// A peer that was asked by [`Command::Ping`] is there.
+    /// The peer answered a [`Command::Ping`].
     Answered {
         /// The engine ID of the peer.
         peer: u64,
-        /// How long its answer took, repeats included.
+        /// The time from the first ping to the answer.
         after: Duration,
     },
-    /// A peer that was asked has not answered, however often.
+    /// The peer did not answer a [`Command::Ping`], nor any of its repetitions.
     Silent {
         /// The engine ID of the peer.
         peer: u64,
     },
-    /// A peer that was not added came by itself, and was let in.
-    Stranger {
+    /// An unknown peer was accepted ([`Command::AcceptUnknownPeers`]).
+    UnknownPeer {
         /// The engine ID of the peer.
         peer: u64,
     },
-    /// A session for a streaming service began (RFC 5326 section 7.1).
-    Arriving {
+    /// A session for a streaming service started (RFC 5326 section 7.1).
+    Started {
         /// The session.
         session: SessionId,
-        /// The client service.
+        /// The client service ID.
         client: u64,
     },
-    /// The next octets of a red part, for a streaming service.
+    /// The next octets of a red part for a streaming service.
     Piece {
         /// The session.
         session: SessionId,
-        /// The client service.
+        /// The client service ID.
         client: u64,
-        /// Octets of the block before these.
+        /// The offset of the octets in the block.
         offset: u64,
         /// The octets.
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
     },
-    /// A whole red part (RFC 5326 section 7.3).
+    /// A whole red part was received (RFC 5326 section 7.3).
     Received {
         /// The session.
         session: SessionId,
-        /// The client service.
+        /// The client service ID.
         client: u64,
         /// The octets.
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
-        /// Whether the block ends here; otherwise a green part follows.
+        /// Whether the block ends with the red part. Otherwise a green part follows.
         ends_block: bool,
     },
-    /// A segment of a green part, as it came (RFC 5326 section 7.2).
+    /// A segment of a green part was received (RFC 5326 section 7.2). Segments come in the order of arrival, and
+    /// duplicates are not removed.
     Green {
         /// The session.
         session: SessionId,
-        /// The client service.
+        /// The client service ID.
         client: u64,
-        /// Octets of the block before these.
+        /// The offset of the octets in the block.
         offset: u64,
         /// The octets.
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
-        /// Whether the block ends here.
+        /// Whether the block ends with this segment.
         ends_block: bool,
     },
-    /// A reception was cancelled (RFC 5326 section 7.6). Nothing more comes of the session.
+    /// The reception of a block was cancelled (RFC 5326 section 7.6). No event of the session follows.
     ///
-    /// So ends a block too whose end is lost: with no segment for as long as a sender repeats signals, this side
-    /// gives it up with `SYS_CNCLD`, and does not tell the sender when no red octets are missing. What was handed
-    /// over of it stands.
+    /// A block whose end was lost ends like this too: after as long without a segment as a sender takes to use
+    /// up its retries, this engine cancels with `SYS_CNCLD`. If no red octets are missing the sender is not
+    /// told, since it waits for nothing. What was delivered stays valid.
     Cancelled {
         /// The session.
         session: SessionId,
-        /// The client service.
+        /// The client service ID.
         client: u64,
-        /// Who cancelled.
+        /// The side that cancelled.
         by: Side,
-        /// Why.
+        /// The reason code.
         reason: Reason,
-        /// Whether the red part was handed over before, which stands.
+        /// Whether the red part was delivered before. It stays valid.
         after_delivery: bool,
     },
 }
 
-/// Why a command was refused. A refused command has changed nothing.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct(self.name());
+        match self {
+            Self::Sent { tag } => out.field("tag", tag),
+            Self::Complete { tag, session } => out.field("tag", tag).field("session", session),
+            Self::Failed {
+                tag,
+                session,
+                by,
+                reason,
+                data,
+            } => out
+                .field("tag", tag)
+                .field("session", session)
+                .field("by", by)
+                .field("reason", reason)
+                .field("data", &Preview(data)),
+            Self::Room { peer } | Self::Silent { peer } | Self::UnknownPeer { peer } => {
+                out.field("peer", peer)
+            }
+            Self::Answered { peer, after } => out.field("peer", peer).field("after", after),
+            Self::Started { session, client } => {
+                out.field("session", session).field("client", client)
+            }
+            Self::Piece {
+                session,
+                client,
+                offset,
+                data,
+            } => out
+                .field("session", session)
+                .field("client", client)
+                .field("offset", offset)
+                .field("data", &Preview(data)),
+            Self::Received {
+                session,
+                client,
+                data,
+                ends_block,
+            } => out
+                .field("session", session)
+                .field("client", client)
+                .field("data", &Preview(data))
+                .field("ends_block", ends_block),
+            Self::Green {
+                session,
+                client,
+                offset,
+                data,
+                ends_block,
+            } => out
+                .field("session", session)
+                .field("client", client)
+                .field("offset", offset)
+                .field("data", &Preview(data))
+                .field("ends_block", ends_block),
+            Self::Cancelled {
+                session,
+                client,
+                by,
+                reason,
+                after_delivery,
+            } => out
+                .field("session", session)
+                .field("client", client)
+                .field("by", by)
+                .field("reason", reason)
+                .field("after_delivery", after_delivery),
+        };
+        out.finish()
+    }
+}
+
+impl Event {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Sent { .. } => "Sent",
+            Self::Complete { .. } => "Complete",
+            Self::Failed { .. } => "Failed",
+            Self::Room { .. } => "Room",
+            Self::Answered { .. } => "Answered",
+            Self::Silent { .. } => "Silent",
+            Self::UnknownPeer { .. } => "UnknownPeer",
+            Self::Started { .. } => "Started",
+            Self::Piece { .. } => "Piece",
+            Self::Received { .. } => "Received",
+            Self::Green { .. } => "Green",
+            Self::Cancelled { .. } => "Cancelled",
+        }
+    }
+}
+
+/// Why an engine refused a command. A refused command has changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// No such peer.
+    /// No peer with this engine ID was added.
     UnknownPeer(u64),
-    /// There is such a peer already.
+    /// A peer with this engine ID was added before.
     PeerExists(u64),
     /// Another peer has the address.
     AddressInUse,
-    /// What is said of the peer cannot be.
-    Peer(ConfigError),
-    /// The ways that there are to and from the peer do not allow it.
-    OneWay(u64),
-    /// The peer is being asked already.
-    Pinging(u64),
-    /// Engine ID 0 is reserved.
+    /// Invalid peer parameters.
+    InvalidPeer(ConfigError),
+    /// The [`Direction`](super::Direction) of this peer does not allow it.
+    Direction(u64),
+    /// A ping to this peer is awaiting its answer.
+    PingPending(u64),
+    /// Engine ID 0 is reserved (RFC 7116 section 3.1.2).
     EngineZero,
-    /// There are as many peers or services as there may be.
-    Many {
-        /// How many there may be.
+    /// The limit of peers is reached.
+    TooManyPeers {
+        /// The limit, [`Config::max_peers`](super::Config::max_peers).
         limit: u32,
     },
-    /// Client service ID 0 is reserved, or the service is open already.
+    /// The limit of open client services is reached.
+    TooManyServices {
+        /// The limit, [`Config::max_services`](super::Config::max_services).
+        limit: u32,
+    },
+    /// Client service ID 0 is reserved, or the service is open.
     Service(u64),
-    /// The service is not open.
+    /// The client service is not open.
     NotOpen(u64),
-    /// The service delivers its blocks unasked.
+    /// The client service delivers its blocks unasked.
     NotOnDemand(u64),
-    /// Every take of the service was answered.
+    /// Every take of the client service was answered.
     NotTaking(u64),
     /// A block has at least one octet.
     Empty,
@@ -299,75 +417,77 @@ pub enum Error {
         /// Octets of the block.
         len: u64,
     },
-    /// The block can never fit.
+    /// The block is longer than all blocks together may be.
     TooLong {
         /// Octets of the block.
         len: usize,
-        /// Octets of blocks that may be held.
+        /// The limit, [`Config::export_octets`](super::Config::export_octets).
         limit: usize,
     },
-    /// There is no room for the block. [`Event::Room`] follows when there is.
+    /// A limit of blocks being sent is reached. [`Event::Room`] follows when there is room for the block.
     Full {
-        /// What there is, of what is limited.
+        /// How much of what is limited is in use: blocks, events or octets.
         held: usize,
         /// The limit.
         limit: usize,
     },
-    /// A block being sent has the tag.
+    /// A block with this tag is being sent.
     TagInUse(Tag),
-    /// No block being sent has the tag.
+    /// No block with this tag is being sent.
     UnknownTag(Tag),
-    /// No such session is being received.
+    /// No block of this session is being received.
     UnknownSession(SessionId),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownPeer(peer) => write!(f, "no peer {peer}"),
-            Self::PeerExists(peer) => write!(f, "peer {peer} exists"),
+            Self::UnknownPeer(peer) => write!(f, "unknown peer {peer}"),
+            Self::PeerExists(peer) => write!(f, "peer {peer} was added before"),
             Self::AddressInUse => f.write_str("another peer has the address"),
-            Self::Peer(error) => write!(f, "{error}"),
-            Self::OneWay(peer) => write!(f, "not with the ways to and from peer {peer}"),
-            Self::Pinging(peer) => write!(f, "peer {peer} is being asked already"),
+            Self::InvalidPeer(error) => write!(f, "invalid peer: {error}"),
+            Self::Direction(peer) => write!(f, "the direction of peer {peer} does not allow it"),
+            Self::PingPending(peer) => write!(f, "a ping to peer {peer} is awaiting its answer"),
             Self::EngineZero => f.write_str("engine ID 0 is reserved"),
-            Self::Many { limit } => write!(f, "there are {limit} already, the limit"),
-            Self::Service(0) => f.write_str("client service 0 is reserved"),
+            Self::TooManyPeers { limit } => write!(f, "limit of {limit} peers reached"),
+            Self::TooManyServices { limit } => {
+                write!(f, "limit of {limit} client services reached")
+            }
+            Self::Service(0) => f.write_str("client service ID 0 is reserved"),
             Self::Service(client) => write!(f, "client service {client} is open already"),
             Self::NotOpen(client) => write!(f, "client service {client} is not open"),
             Self::NotOnDemand(client) => {
                 write!(f, "client service {client} delivers its blocks unasked")
             }
             Self::NotTaking(client) => {
-                write!(
-                    f,
-                    "client service {client} has no take that was not answered"
-                )
+                write!(f, "every take of client service {client} was answered")
             }
-            Self::Empty => f.write_str("an empty block is not sent"),
+            Self::Empty => f.write_str("a block has at least one octet"),
             Self::RedTooLong { red, len } => {
                 write!(f, "red part of {red} octets exceeds the block of {len}")
             }
             Self::TooLong { len, limit } => {
                 write!(f, "block of {len} octets exceeds the limit of {limit}")
             }
-            Self::Full { held, limit } => write!(f, "no room: {held} of a limit of {limit}"),
+            Self::Full { held, limit } => write!(f, "limit of {limit} reached: {held} in use"),
             Self::TagInUse(Tag(tag)) => write!(f, "a block with tag {tag} is being sent"),
             Self::UnknownTag(Tag(tag)) => write!(f, "no block with tag {tag} is being sent"),
-            Self::UnknownSession(session) => write!(f, "no session {session} is being received"),
+            Self::UnknownSession(session) => {
+                write!(f, "no block of session {session} is being received")
+            }
         }
     }
 }
 
 impl StdError for Error {}
 
-/// How far a block has got.
+/// How far the transmission of a block has got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Progress {
-    /// Octets that have left once.
+    /// Octets that were sent at least once.
     pub sent: u64,
-    /// Octets of the red part that the peer claims.
+    /// Octets of the red part that the peer has claimed in its reports.
     pub claimed: u64,
     /// Octets of the red part.
     pub red: u64,
@@ -375,60 +495,138 @@ pub struct Progress {
     pub len: u64,
 }
 
-/// What an engine has counted.
+/// Counters of an engine, since it was made or restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Stats {
-    /// Segments written.
+    /// Segments sent.
     pub segments_sent: u64,
-    /// Segments read, malformed ones included.
+    /// Segments received, malformed ones included.
     pub segments_received: u64,
-    /// Checkpoints written again.
+    /// Checkpoints sent again.
     pub checkpoints_resent: u64,
-    /// Reports written again.
+    /// Reports sent again.
     pub reports_resent: u64,
     /// Reports made that claim all of their scope.
     pub positive_reports_sent: u64,
     /// Reports made with gaps.
     pub negative_reports_sent: u64,
-    /// Reports read that claim all of their scope.
+    /// Reports received that claim all of their scope.
     pub positive_reports_received: u64,
-    /// Reports read with gaps.
+    /// Reports received with gaps.
     pub negative_reports_received: u64,
-    /// Octets of red data written again.
+    /// Octets of red data sent again.
     pub octets_resent: u64,
-    /// Blocks sent whole.
+    /// Blocks sent completely.
     pub exports_complete: u64,
-    /// Blocks given up.
+    /// Blocks whose transmission was cancelled.
     pub exports_failed: u64,
-    /// Red parts received whole.
+    /// Red parts received and delivered.
     pub imports_complete: u64,
-    /// Receptions cancelled.
+    /// Blocks whose reception was cancelled.
     pub imports_cancelled: u64,
-    /// Octets of red data kept.
+    /// Octets of red data stored.
     pub red_octets: u64,
-    /// Octets of green data handed over.
+    /// Octets of green data delivered.
     pub green_octets: u64,
-    /// Octets of red data that were there already.
+    /// Octets of red data that were received before.
     pub redundant_octets: u64,
-    /// Segments that could not be decoded or contradict their session.
+    /// Segments that could not be decoded, or that contradict their session.
     pub malformed: u64,
-    /// Segments with no authentication value that verifies.
+    /// Segments without a valid authentication value.
     pub unauthentic: u64,
-    /// Segments under no suite and key that their peer may use.
+    /// Segments that name no suite and key accepted from their peer.
     pub unknown_key: u64,
-    /// Cookies that neither begin one nor extend the one that is kept, with [`Config::max_cookies`](super::Config::max_cookies).
-    pub odd_cookies: u64,
-    /// Segments of nobody known.
+    /// Cookies that neither begin one nor extend the one that is kept, with
+    /// [`Config::max_cookies`](super::Config::max_cookies).
+    pub invalid_cookies: u64,
+    /// Segments from unknown engines.
     pub unknown_peer: u64,
     /// Segments for a client service that is not open.
     pub unknown_client: u64,
-    /// Data segments of sessions that are closed.
+    /// Data segments of closed sessions.
     pub closed_session: u64,
-    /// Segments dropped for want of memory, or of room in a queue.
+    /// Segments dropped for lack of memory, or because a queue was full.
     pub no_room: u64,
-    /// Segments that no datagram could hold.
+    /// Segments that fit no datagram.
     pub oversize: u64,
-    /// Keep-alive datagrams (RFC 7122 section 3.4).
+    /// Keep-alive datagrams received (RFC 7122 section 3.4).
     pub keepalives: u64,
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let resent = self.checkpoints_resent + self.reports_resent;
+        let dropped = self.malformed
+            + self.unauthentic
+            + self.unknown_key
+            + self.unknown_peer
+            + self.unknown_client
+            + self.closed_session
+            + self.no_room;
+        write!(
+            f,
+            "{} blocks sent, {} failed; {} received, {} cancelled; \
+             {} segments sent, {} received, {dropped} dropped; \
+             {} octets, {resent} checkpoints and reports sent again",
+            self.exports_complete,
+            self.exports_failed,
+            self.imports_complete,
+            self.imports_cancelled,
+            self.segments_sent,
+            self.segments_received,
+            self.octets_resent,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString as _;
+
+    use super::*;
+
+    const SESSION: SessionId = SessionId {
+        originator: 1,
+        number: 9,
+    };
+
+    #[test]
+    fn debug_shows_the_first_octets_of_a_payload_and_its_length() {
+        let data = Bytes::from(alloc::vec![b'a'; 1 << 20]);
+        let event = Event::Received {
+            session: SESSION,
+            client: 4,
+            data: data.clone(),
+            ends_block: true,
+        };
+        let command: Command<()> = Command::Send(Block::red(Tag(7), 2, 4, data));
+
+        for text in [format!("{event:?}"), format!("{command:?}")] {
+            assert!(
+                text.contains("aaaaaaaaaaaaaaaa\".. (1048576 octets)"),
+                "{text}"
+            );
+            assert!(text.len() < 250, "{text}");
+        }
+    }
+
+    #[test]
+    fn statistics_print_in_one_line() {
+        let stats = Stats {
+            exports_complete: 3,
+            segments_sent: 40,
+            malformed: 1,
+            no_room: 2,
+            ..Stats::default()
+        };
+
+        assert_eq!(
+            stats.to_string(),
+            "3 blocks sent, 0 failed; 0 received, 0 cancelled; 40 segments sent, 0 received, 3 dropped; \
+             0 octets, 0 checkpoints and reports sent again"
+        );
+    }
 }

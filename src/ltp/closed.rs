@@ -1,11 +1,11 @@
-//! What is remembered of closed sessions, against duplicates that come late (RFC 5326 section 9.2).
+//! The memory of closed sessions, against late duplicates (RFC 5326 section 9.2).
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::hash::BuildHasher as _;
 
-use super::auth::Name as KeyName;
+use super::auth::KeyHash;
 use super::index::Index;
-use super::span::Role;
+use super::peer::Role;
 use super::table::Keyed;
 use super::wire::SessionId;
 use crate::Instant;
@@ -15,68 +15,68 @@ const BATCH: usize = 64;
 
 /// Closed sessions, in the order in which they closed.
 ///
-/// Each is looked for when it begins and never again, unless a duplicate comes late; so what counts is how
-/// much memory a quarter of a million of them take, and how much of it is touched. They lie in a ring, where
-/// closing writes behind the last and forgetting reads the first. What the hashes lead to are the small
-/// numbers of the entries. Of many, some are forgotten at a time: a processor waits for them together.
+/// Each is looked up when it starts, and again only for a late duplicate. So what counts is the memory that a quarter
+/// of a million of them take, and how much of it is touched. They are in a ring: closing writes behind the last,
+/// and forgetting reads the first. The hash table leads to the numbers of the entries. Sessions are forgotten in
+/// batches, so that the processor loads their entries together.
 #[derive(Debug)]
 pub(super) struct Closed {
     index: Index,
     ring: VecDeque<Entry>,
     /// The number of the first entry in the ring. Numbers wrap; far fewer are in use.
     first: u32,
-    /// What does not fit an entry, by its number.
+    /// Records that do not fit an entry, by its number.
     wide: BTreeMap<u32, Wide>,
-    /// This engine, which began the sessions that were sent.
+    /// The ID of this engine, which is the originator of the sessions it sent.
     engine: u64,
     hasher: Keyed,
     /// When a session last closed.
     now: Instant,
-    least: usize,
-    most: usize,
-    /// How many closed since some were last forgotten.
-    fresh: usize,
+    min: usize,
+    max: usize,
+    /// Sessions closed since some were last forgotten.
+    closed_since: usize,
 }
 
-pub(super) type Name = (Role, SessionId);
+pub(super) type SessionKey = (Role, SessionId);
 
-/// What is known of a closed session.
+/// The record of a closed session.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record {
-    /// The slot of the peer that the block was sent to. Of one that was received the name tells the peer, and
-    /// its slot is not kept.
+    /// The slot of the peer that the block was sent to. For a received block the session names the peer, and the slot is
+    /// not kept.
     pub(super) slot: u32,
     pub(super) until: Instant,
-    /// What named the key of the session (RFC 5327 section 2.1).
-    pub(super) key_name: Option<KeyName>,
+    /// The key that the session named (RFC 5327 section 2.1).
+    pub(super) key_hash: Option<KeyHash>,
     pub(super) end: End,
 }
 
-/// How it ended.
+/// How the session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub(super) enum End {
     Plain,
-    /// The red part of so many octets was handed over; `serial` is that of a report not made yet.
+    /// The red part of this many octets was delivered. `serial` is that of the next report.
     Delivered {
         red: u64,
         serial: u64,
     },
-    /// The green EOB came and nothing red; `low` is the first green octet.
+    /// The green EOB was received and nothing red. `low` is the offset of the first green octet.
     GreenOnly {
         low: u64,
     },
 }
 
-/// A name and its record, as small as they nearly always can be.
+/// A session and its record, in compact form.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     number: u64,
-    /// The slot of the peer that it was sent to, or the originator of one that was received.
+    /// The slot of the peer it was sent to, or the originator of a received one.
     whose: u64,
     until: Instant,
-    /// The first number of its end.
+    /// The octets in its [`End`].
     octets: u32,
     serial: u16,
     role: Role,
@@ -85,22 +85,22 @@ struct Entry {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It lives again.
-    Gone,
+    /// The session was opened again.
+    Removed,
     Plain,
     Delivered,
     GreenOnly,
-    /// The rest stands elsewhere.
+    /// The record does not fit, and is kept in `wide`.
     Wide,
 }
 
-/// What few records have: a key, large numbers.
-type Wide = (Option<KeyName>, End);
+/// What does not fit an entry: a key, or large numbers.
+type Wide = (Option<KeyHash>, End);
 
 impl Entry {
-    /// The entry of a record, and what does not fit it.
-    fn new((role, session): Name, record: &Record) -> (Self, Option<Wide>) {
-        let narrow = match (record.key_name, record.end) {
+    /// Returns the entry of a record, and what does not fit it.
+    fn new((role, session): SessionKey, record: &Record) -> (Self, Option<Wide>) {
+        let narrow = match (record.key_hash, record.end) {
             (Some(_), _) => None,
             (None, End::Plain) => Some((Kind::Plain, 0, 0)),
             (None, End::Delivered { red, serial }) => narrow(red, serial, Kind::Delivered),
@@ -119,11 +119,11 @@ impl Entry {
             role,
             kind,
         };
-        let wide = (kind == Kind::Wide).then_some((record.key_name, record.end));
+        let wide = (kind == Kind::Wide).then_some((record.key_hash, record.end));
         (entry, wide)
     }
 
-    fn is(&self, (role, session): Name) -> bool {
+    fn is(&self, (role, session): SessionKey) -> bool {
         self.number == session.number
             && self.role == role
             && (role == Role::Sender || self.whose == session.originator)
@@ -137,8 +137,8 @@ impl Entry {
         hash(hasher, (self.role, session))
     }
 
-    const fn is_gone(&self) -> bool {
-        matches!(self.kind, Kind::Gone)
+    const fn is_removed(&self) -> bool {
+        matches!(self.kind, Kind::Removed)
     }
 }
 
@@ -147,31 +147,31 @@ fn narrow(octets: u64, serial: u64, kind: Kind) -> Option<(Kind, u32, u16)> {
 }
 
 impl Closed {
-    pub(super) fn new(hasher: Keyed, engine: u64, least: u32, most: u32) -> Self {
+    pub(super) fn new(hasher: Keyed, engine: u64, min: u32, max: u32) -> Self {
         Self {
-            index: Index::new(usize::try_from(most).unwrap_or(usize::MAX)),
+            index: Index::new(usize::try_from(max).unwrap_or(usize::MAX)),
             ring: VecDeque::new(),
             first: 0,
             wide: BTreeMap::new(),
             engine,
             hasher,
             now: Instant::ZERO,
-            least: usize::try_from(least).unwrap_or(usize::MAX),
-            most: usize::try_from(most).unwrap_or(usize::MAX),
-            fresh: 0,
+            min: usize::try_from(min).unwrap_or(usize::MAX),
+            max: usize::try_from(max).unwrap_or(usize::MAX),
+            closed_since: 0,
         }
     }
 
-    /// Remembers a session that is not remembered yet, and forgets the oldest ones beyond what is kept.
-    pub(super) fn insert(&mut self, now: Instant, name: Name, record: &Record) {
-        debug_assert!(self.find(name).is_none(), "no session closes twice");
+    /// Remembers a session that is not remembered yet, and forgets the oldest ones beyond the limits.
+    pub(super) fn insert(&mut self, now: Instant, key: SessionKey, record: &Record) {
+        debug_assert!(self.find(key).is_none(), "no session closes twice");
         self.now = now;
-        self.squeeze();
-        let (entry, wide) = Entry::new(name, record);
+        self.compact_ring();
+        let (entry, wide) = Entry::new(key, record);
         self.append(entry, wide);
-        self.fresh += 1;
-        if self.fresh >= self.batch() || self.index.len() > self.most {
-            self.fresh = 0;
+        self.closed_since += 1;
+        if self.closed_since >= self.batch() || self.index.len() > self.max {
+            self.closed_since = 0;
             self.forget_oldest();
         }
     }
@@ -191,9 +191,9 @@ impl Closed {
         });
     }
 
-    /// How many are forgotten at a time. A small memory keeps to its limits to the letter.
+    /// How many are forgotten at a time. With small limits one, so that they are exact.
     fn batch(&self) -> usize {
-        if (self.most - self.least) / BATCH >= BATCH {
+        if (self.max - self.min) / BATCH >= BATCH {
             BATCH
         } else {
             1
@@ -202,27 +202,27 @@ impl Closed {
 
     fn forget_oldest(&mut self) {
         let batch = self.batch();
-        let most = if batch > 1 {
-            self.most - batch
+        let max = if batch > 1 {
+            self.max - batch
         } else {
-            self.most
+            self.max
         };
         let hasher = self.hasher;
         if batch > 1 {
             let oldest = self.ring.iter().take(batch);
-            self.index.touch(oldest.map(|entry| entry.hash(hasher)));
+            self.index.prefetch(oldest.map(|entry| entry.hash(hasher)));
         }
         while let Some(oldest) = self.ring.front().copied() {
             let len = self.index.len();
             let is_over = oldest.until <= self.now;
-            let is_kept = len <= self.least || (len <= most && !is_over);
-            if !oldest.is_gone() && is_kept {
+            let is_kept = len <= self.min || (len <= max && !is_over);
+            if !oldest.is_removed() && is_kept {
                 return;
             }
             let number = self.first;
             self.ring.pop_front();
             self.first = number.wrapping_add(1);
-            if !oldest.is_gone() {
+            if !oldest.is_removed() {
                 self.unlink(oldest.hash(hasher), number);
             }
         }
@@ -235,14 +235,14 @@ impl Closed {
         }
     }
 
-    /// Drops entries without a session once they are the most.
-    fn squeeze(&mut self) {
+    /// Drops removed entries when they are the majority.
+    fn compact_ring(&mut self) {
         if self.ring.len() > 2 * self.index.len() + 64 {
             self.renumber();
         }
     }
 
-    /// Drops entries without a session, and numbers the others anew.
+    /// Drops removed entries, and numbers the others anew.
     #[cold]
     fn renumber(&mut self) {
         self.index.clear();
@@ -250,17 +250,17 @@ impl Closed {
         let old = core::mem::take(&mut self.ring);
         for (place, entry) in (0..).zip(old) {
             let rest = wide.remove(&self.first.wrapping_add(place));
-            if !entry.is_gone() {
+            if !entry.is_removed() {
                 self.append(entry, rest);
             }
         }
     }
 
-    /// Returns all, in the order in which they closed.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Name, Record)> {
+    /// Returns all sessions in the order in which they closed.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, Record)> {
         let entries = self.ring.iter().enumerate();
         entries
-            .filter(|(_, entry)| !entry.is_gone())
+            .filter(|(_, entry)| !entry.is_removed())
             .filter_map(|(place, entry)| {
                 let number = self.first.wrapping_add(u32::try_from(place).ok()?);
                 let originator = match entry.role {
@@ -277,8 +277,8 @@ impl Closed {
 
     fn record(&self, number: u32, entry: &Entry) -> Record {
         let octets = u64::from(entry.octets);
-        let (key_name, end) = match entry.kind {
-            Kind::Gone | Kind::Plain => (None, End::Plain),
+        let (key_hash, end) = match entry.kind {
+            Kind::Removed | Kind::Plain => (None, End::Plain),
             Kind::Delivered => {
                 let (red, serial) = (octets, u64::from(entry.serial));
                 (None, End::Delivered { red, serial })
@@ -297,44 +297,44 @@ impl Closed {
         Record {
             slot,
             until: entry.until,
-            key_name,
+            key_hash,
             end,
         }
     }
 
     #[inline]
-    pub(super) fn get(&self, name: Name) -> Option<Record> {
-        let number = self.find(name)?;
+    pub(super) fn get(&self, key: SessionKey) -> Option<Record> {
+        let number = self.find(key)?;
         let place = usize::try_from(number.wrapping_sub(self.first)).ok()?;
         let later = self.ring.len().checked_sub(place + 1)?;
-        // One that is over waits for those before it, and is as good as forgotten.
-        let is_kept = |entry: &&Entry| entry.until > self.now || later < self.least;
+        // An expired one waits for those before it, and counts as forgotten.
+        let is_kept = |entry: &&Entry| entry.until > self.now || later < self.min;
         let entry = self.ring.get(place).filter(is_kept)?;
         Some(self.record(number, entry))
     }
 
-    /// As [`get`](Self::get), for a session that is about to begin if it is not remembered.
+    /// As [`get`](Self::get), for a session that starts if it is not remembered.
     #[inline]
-    pub(super) fn admit(&mut self, name: Name) -> Option<Record> {
-        let number = self.find(name)?;
-        let kept = self.get(name);
+    pub(super) fn admit(&mut self, key: SessionKey) -> Option<Record> {
+        let number = self.find(key)?;
+        let kept = self.get(key);
         if kept.is_none() {
-            self.drop_entry(name, number);
+            self.drop_entry(key, number);
         }
         kept
     }
 
     #[cold]
-    fn drop_entry(&mut self, name: Name, number: u32) {
+    fn drop_entry(&mut self, key: SessionKey, number: u32) {
         if let Some(entry) = self.entry_mut(number) {
-            entry.kind = Kind::Gone;
+            entry.kind = Kind::Removed;
         }
-        self.unlink(hash(self.hasher, name), number);
+        self.unlink(hash(self.hasher, key), number);
     }
 
-    /// Changes what is known of a session, if it is remembered.
-    pub(super) fn change(&mut self, name: Name, change: impl FnOnce(&mut Record)) {
-        let Some(number) = self.find(name) else {
+    /// Changes the record of a session, if it is remembered.
+    pub(super) fn change(&mut self, key: SessionKey, change: impl FnOnce(&mut Record)) {
+        let Some(number) = self.find(key) else {
             return;
         };
         let Some(entry) = entry_at(&self.ring, self.first, number) else {
@@ -342,7 +342,7 @@ impl Closed {
         };
         let mut record = self.record(number, entry);
         change(&mut record);
-        let (entry, wide) = Entry::new(name, &record);
+        let (entry, wide) = Entry::new(key, &record);
         match wide {
             Some(wide) => self.wide.insert(number, wide),
             None => self.wide.remove(&number),
@@ -352,31 +352,31 @@ impl Closed {
         }
     }
 
-    /// Lets a session live again.
-    pub(super) fn reopen(&mut self, name: Name) {
-        if let Some(number) = self.find(name) {
-            self.drop_entry(name, number);
+    /// Removes a session that is opened again.
+    pub(super) fn reopen(&mut self, key: SessionKey) {
+        if let Some(number) = self.find(key) {
+            self.drop_entry(key, number);
         }
     }
 
-    /// Forgets the sessions sent to a peer, as nobody answers it any more.
+    /// Forgets the sessions sent to a peer, which nobody answers any more.
     ///
-    /// Those received stay: should the peer be added again, its late segments must not begin them anew, or
-    /// a block would be delivered twice, and one of which half was claimed never.
+    /// Received ones stay. If the peer is added again, its late segments must not start them anew, or a block would be
+    /// delivered twice, and a block of which half was claimed never.
     pub(super) fn forget(&mut self, slot: u32) {
         for entry in &mut self.ring {
             if entry.role == Role::Sender && entry.whose == u64::from(slot) {
-                entry.kind = Kind::Gone;
+                entry.kind = Kind::Removed;
             }
         }
         self.renumber();
     }
 
     #[inline]
-    fn find(&self, name: Name) -> Option<u32> {
+    fn find(&self, key: SessionKey) -> Option<u32> {
         let (ring, first) = (&self.ring, self.first);
-        self.index.find(hash(self.hasher, name), |number| {
-            entry_at(ring, first, number).is_some_and(|one| one.is(name))
+        self.index.find(hash(self.hasher, key), |number| {
+            entry_at(ring, first, number).is_some_and(|one| one.is(key))
         })
     }
 
@@ -391,21 +391,21 @@ impl Closed {
             + self.wide.len() * WIDE
     }
 
-    /// Bytes that one record takes at most.
+    /// Returns the bytes that one record takes at max.
     pub(super) const fn memory_per_entry() -> usize {
         Index::memory_per_entry() + 4 * size_of::<Entry>() + WIDE
     }
 }
 
-/// Bytes that an entry of a tree takes at most, in half-empty nodes.
+/// Bytes that an entry of a tree takes at max, in half-empty nodes.
 const WIDE: usize = 2 * size_of::<(u32, Wide)>() + 64;
 
 fn entry_at(ring: &VecDeque<Entry>, first: u32, number: u32) -> Option<&Entry> {
     ring.get(usize::try_from(number.wrapping_sub(first)).ok()?)
 }
 
-/// The numbers of ours are random, and those of others meet the key.
-fn hash(hasher: Keyed, (role, session): Name) -> u64 {
+/// Numbers of this engine are random; those of others are mixed with a key.
+fn hash(hasher: Keyed, (role, session): SessionKey) -> u64 {
     let originator = match role {
         Role::Sender => 0,
         Role::Receiver => session.originator,
@@ -434,28 +434,28 @@ mod tests {
             End::GreenOnly { low: small },
             End::GreenOnly { low: large },
         ];
-        let keys = [None, Some(KeyName::of(1, b"key"))];
-        let records = keys.into_iter().flat_map(|key_name| {
+        let keys = [None, Some(KeyHash::of(1, b"key"))];
+        let records = keys.into_iter().flat_map(|key_hash| {
             ends.map(|end| Record {
-                key_name,
+                key_hash,
                 end,
                 ..record(3, 10)
             })
         });
         for (number, record) in (0..).zip(records.clone()) {
-            closed.insert(Instant::ZERO, name(number), &record);
+            closed.insert(Instant::ZERO, key(number), &record);
         }
 
         for ((number, record), (listed, same)) in (0..).zip(records).zip(closed.iter()) {
-            let found = closed.get(name(number)).unwrap();
-            assert_eq!((found.key_name, found.end), (record.key_name, record.end));
-            assert_eq!((same.key_name, same.end), (record.key_name, record.end));
-            assert_eq!(listed, name(number));
+            let found = closed.get(key(number)).unwrap();
+            assert_eq!((found.key_hash, found.end), (record.key_hash, record.end));
+            assert_eq!((same.key_hash, same.end), (record.key_hash, record.end));
+            assert_eq!(listed, key(number));
         }
         assert_eq!(size_of::<Entry>(), 32);
     }
 
-    fn name(number: u64) -> Name {
+    fn key(number: u64) -> SessionKey {
         let originator = 1;
         (Role::Receiver, SessionId { originator, number })
     }
@@ -464,14 +464,14 @@ mod tests {
         Record {
             slot,
             until: Instant::ZERO + Duration::from_secs(until),
-            key_name: None,
+            key_hash: None,
             end: End::Plain,
         }
     }
 
     fn known(closed: &Closed, numbers: core::ops::Range<u64>) -> alloc::vec::Vec<u64> {
         numbers
-            .filter(|number| closed.get(name(*number)).is_some())
+            .filter(|number| closed.get(key(*number)).is_some())
             .collect()
     }
 
@@ -479,22 +479,22 @@ mod tests {
     fn the_oldest_are_forgotten_beyond_the_most_and_once_over_beyond_the_least() {
         let mut closed = Closed::new(Keyed(1), 9, 2, 4);
         for number in 0..6 {
-            closed.insert(Instant::ZERO, name(number), &record(0, 10));
+            closed.insert(Instant::ZERO, key(number), &record(0, 10));
         }
-        assert_eq!(known(&closed, 0..9), [2, 3, 4, 5], "the most are four");
+        assert_eq!(known(&closed, 0..9), [2, 3, 4, 5], "the max are four");
 
         let later = Instant::ZERO + Duration::from_secs(10);
-        closed.insert(later, name(6), &record(0, 20));
+        closed.insert(later, key(6), &record(0, 20));
 
-        assert_eq!(known(&closed, 0..9), [5, 6], "the least are two");
+        assert_eq!(known(&closed, 0..9), [5, 6], "the min are two");
     }
 
     #[test]
     fn a_large_memory_stays_within_the_most_and_knows_all_but_a_few_of_them() {
-        let most = 100_000;
-        let mut closed = Closed::new(Keyed(1), 9, 10, most);
+        let max = 100_000;
+        let mut closed = Closed::new(Keyed(1), 9, 10, max);
         for number in 0..250_000 {
-            closed.insert(Instant::ZERO, name(number), &record(0, 10));
+            closed.insert(Instant::ZERO, key(number), &record(0, 10));
             assert!(closed.index.len() <= 100_000, "{}", closed.index.len());
         }
 
@@ -508,19 +508,19 @@ mod tests {
     #[test]
     fn a_session_that_lives_again_closes_anew_and_the_ring_stays_small() {
         let mut closed = Closed::new(Keyed(1), 9, 1000, 1000);
-        closed.insert(Instant::ZERO, name(0), &record(0, 10));
+        closed.insert(Instant::ZERO, key(0), &record(0, 10));
         let wide = End::GreenOnly { low: u64::MAX };
         for _ in 0..10_000 {
-            closed.insert(Instant::ZERO, name(1), &record(0, 10));
-            closed.change(name(1), |record| record.end = wide);
-            closed.reopen(name(1));
-            assert!(closed.get(name(1)).is_none());
+            closed.insert(Instant::ZERO, key(1), &record(0, 10));
+            closed.change(key(1), |record| record.end = wide);
+            closed.reopen(key(1));
+            assert!(closed.get(key(1)).is_none());
         }
-        closed.insert(Instant::ZERO, name(1), &record(0, 10));
-        closed.change(name(1), |record| record.end = wide);
+        closed.insert(Instant::ZERO, key(1), &record(0, 10));
+        closed.change(key(1), |record| record.end = wide);
 
         assert_eq!(known(&closed, 0..3), [0, 1]);
-        assert_eq!(closed.get(name(1)).map(|record| record.end), Some(wide));
+        assert_eq!(closed.get(key(1)).map(|record| record.end), Some(wide));
         assert_eq!(closed.wide.len(), 1);
         assert!(closed.ring.len() < 100, "{}", closed.ring.len());
     }
@@ -528,16 +528,16 @@ mod tests {
     #[test]
     fn one_that_is_over_may_close_anew_before_it_is_forgotten() {
         let mut closed = Closed::new(Keyed(1), 9, 2, 100);
-        closed.insert(Instant::ZERO, name(0), &record(0, 100));
-        closed.insert(Instant::ZERO, name(1), &record(0, 10));
+        closed.insert(Instant::ZERO, key(0), &record(0, 100));
+        closed.insert(Instant::ZERO, key(1), &record(0, 10));
         let later = Instant::ZERO + Duration::from_secs(10);
         for number in 2..5 {
-            closed.insert(later, name(number), &record(0, 100));
+            closed.insert(later, key(number), &record(0, 100));
         }
 
-        assert!(closed.admit(name(0)).is_some());
-        assert!(closed.admit(name(1)).is_none());
-        closed.insert(later, name(1), &record(0, 100));
+        assert!(closed.admit(key(0)).is_some());
+        assert!(closed.admit(key(1)).is_none());
+        closed.insert(later, key(1), &record(0, 100));
 
         assert_eq!(known(&closed, 0..9), [0, 1, 2, 3, 4]);
         assert_eq!(closed.iter().count(), 5);
@@ -546,10 +546,10 @@ mod tests {
     #[test]
     fn of_a_peer_that_is_forgotten_only_what_it_sent_is_remembered() {
         let mut closed = Closed::new(Keyed(1), 9, 20, 20);
-        let sent = |number| (Role::Sender, name(number).1);
+        let sent = |number| (Role::Sender, key(number).1);
         for number in 0..8 {
             let record = record(u32::from(number % 2 == 1), 10);
-            closed.insert(Instant::ZERO, name(number), &record);
+            closed.insert(Instant::ZERO, key(number), &record);
             closed.insert(Instant::ZERO, sent(number), &record);
         }
 

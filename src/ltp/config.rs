@@ -1,69 +1,75 @@
-//! How an engine and its spans behave: plain fields, and the gates that refuse bad ones.
+//! Configuration of an engine and of its peers, and the errors of an invalid one.
 
 use core::error::Error as StdError;
 use core::fmt;
 use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
-use super::adapt::{AutoCopies, Copies, LearnedMargins, Margins};
 use super::auth::{Auth, Keys};
+use super::redundancy::{AdaptiveRedundancy, Redundancy};
+use super::rto::{RtoBounds, RtoPolicy};
 
-/// Octets that any control segment fits into, with numbers of 64 bits and one claim.
+/// Octets into which any control segment fits, with 64-bit numbers and one claim.
 pub const MIN_SEGMENT: usize = 96;
 
-/// What one engine is and may hold. `Default` is engine 1.
+/// The configuration of an engine, and its limits. `Default` is engine 1.
+///
+/// With the feature `serde`, a configuration file needs only the fields that differ from the default. Unknown
+/// fields are refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Config {
-    /// The engine ID, not 0, which is reserved (RFC 7116 section 3.1.2). Default 1.
+    /// The engine ID. 0 is reserved (RFC 7116 section 3.1.2). Default 1.
     pub engine: u64,
-    /// How session numbers are drawn. Default 32 bits, as the CCSDS profile wants.
+    /// The range of session numbers. Default 32 bits, as CCSDS 734.1-B-1 requires.
     pub numbers: Numbers,
-    /// Peers at a time. Default 16,384.
+    /// The maximum number of peers. Default 16,384.
     pub max_peers: u32,
-    /// Client services open at a time. Default 256.
+    /// The maximum number of open client services. Default 256.
     pub max_services: u32,
-    /// Blocks being sent at a time, to all peers. Default 131,072.
+    /// The maximum number of blocks being sent, to all peers. Default 131,072.
     pub max_exports: u32,
-    /// Blocks being received at a time, from all peers. Default 131,072.
+    /// The maximum number of blocks being received, from all peers. Default 131,072.
     pub max_imports: u32,
-    /// Octets of blocks being sent. Default 1 GiB.
+    /// The maximum number of octets of blocks being sent. Default 1 GiB.
     pub export_octets: usize,
-    /// Octets allocated for blocks being received and for those the application has not taken. Default
-    /// 1 GiB.
+    /// The maximum number of octets allocated for blocks being received and for those the application has not
+    /// taken: events that were not polled, and what waits in services opened on demand. Default 1 GiB.
     pub import_octets: usize,
-    /// Octets of memory of delivered blocks that are kept for blocks to come, once the application has
-    /// dropped them; within `import_octets`. Large blocks in a row arrive several times faster with it. But
-    /// what is kept is shared, so `Vec::from` copies what [`Event::Received`](super::Event::Received) brings;
-    /// with 0 nothing is. Default 128 MiB.
-    pub spare_octets: usize,
-    /// Events that may wait for the application before sessions are refused. Default 65,536.
+    /// The maximum number of octets of buffers that are kept for reuse after the application has dropped their
+    /// blocks, within `import_octets`. Default 128 MiB; 0 keeps none.
+    ///
+    /// Reuse makes a sequence of large blocks several times faster. A block in a kept buffer is shared with the
+    /// engine, so `Vec::from` copies the data of [`Event::Received`](super::Event::Received).
+    pub pool_octets: usize,
+    /// The number of events that wait to be polled before new sessions are refused. Default 65,536. What waits
+    /// in services opened on demand is bounded by `import_octets` alone.
     pub max_events: u32,
-    /// Segments of control that may wait for one peer; more are dropped, and repeated by their timers.
-    /// Default 16,384.
+    /// The maximum number of control segments queued for one peer. Further ones are dropped, and repeated by
+    /// their timers. Default 16,384.
     pub max_control: u32,
-    /// Sessions that are remembered once closed, at least. Default 1000.
-    pub closed_least: u32,
-    /// Sessions that are remembered once closed, at most, while any timer of the peer could still ask for
-    /// them. Default 262,144.
-    pub closed_most: u32,
-    /// Sessions whose cookies are kept for [`Engine::cookies`](super::Engine::cookies) (RFC 5327 section 2.2).
-    /// Default 0, cookies are ignored.
+    /// The number of closed sessions that are always remembered. Default 1000.
+    pub min_closed: u32,
+    /// The maximum number of closed sessions that are remembered while a timer of the peer could still cause a
+    /// segment for them. Default 262,144.
+    pub max_closed: u32,
+    /// The maximum number of sessions whose cookies are kept for [`Engine::cookies`](super::Engine::cookies)
+    /// (RFC 5327 section 2.2). Default 0: cookies are ignored.
     pub max_cookies: u32,
-    /// Whether [`Event::Sent`](super::Event::Sent) tells that every segment of a block has left once (RFC
-    /// 5326 section 7.7). Default false.
-    pub tell_sent: bool,
+    /// Whether [`Event::Sent`](super::Event::Sent) reports that every segment of a block was sent once (RFC 5326
+    /// section 7.7). Default false.
+    pub notify_sent: bool,
 }
 
-/// How session numbers are drawn: always at random, so that nobody can guess one (RFC 5326 section 9.1),
-/// and a restarted engine does not meet the memory of its peers.
+/// The range of session numbers. They are drawn at random, so that nobody can guess one (RFC 5326 section 9.1)
+/// and a restarted engine does not reuse one that its peers remember.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Numbers {
-    /// From 1 to 2^32 - 1: what ION and the CCSDS profile accept.
+    /// From 1 to 2^32 - 1. ION and the CCSDS profile accept no others.
     #[default]
     Bits32,
     /// From 1 to 2^64 - 1.
@@ -81,19 +87,19 @@ impl Default for Config {
             max_imports: 1 << 17,
             export_octets: 1 << 30,
             import_octets: 1 << 30,
-            spare_octets: 1 << 27,
+            pool_octets: 1 << 27,
             max_events: 1 << 16,
             max_control: 1 << 14,
-            closed_least: 1000,
-            closed_most: 1 << 18,
+            min_closed: 1000,
+            max_closed: 1 << 18,
             max_cookies: 0,
-            tell_sent: false,
+            notify_sent: false,
         }
     }
 }
 
 impl Config {
-    /// The default configuration for engine `engine`.
+    /// Returns the default configuration for the engine with this ID.
     #[must_use]
     pub fn engine(engine: u64) -> Self {
         Self {
@@ -106,90 +112,147 @@ impl Config {
         if self.engine == 0 {
             return Err(ConfigError::EngineZero);
         }
-        if self.closed_least > self.closed_most {
+        if self.min_closed > self.max_closed {
             return Err(ConfigError::Closed {
-                least: self.closed_least,
-                most: self.closed_most,
+                min: self.min_closed,
+                max: self.max_closed,
             });
         }
         Ok(())
     }
 }
 
-/// What is known and wanted of one peer: a span. It can be changed at any time.
+/// Defines the functions that serde calls for absent fields of a peer.
+#[cfg(feature = "serde")]
+macro_rules! defaults {
+    ($($field:ident: $type:ty),* $(,)?) => {
+        mod default {
+            use super::*;
+            $(pub(super) fn $field() -> $type {
+                Peer::new(()).$field
+            })*
+        }
+    };
+}
+#[cfg(feature = "serde")]
+defaults! {
+    remote_delay: Duration, own_delay: Duration, burst: u32, segment: usize, checkpoint_retries: u8,
+    report_retries: u8, cancel_retries: u8, problem_limit: u32, cycle_limit: u32, max_exports: u32,
+    max_imports: u32, session_octets: usize, import_octets: usize,
+}
+
+/// The configuration of one peer. It can be changed at any time.
+///
+/// With the feature `serde`, a configuration file needs the address and the fields that differ from
+/// [`Peer::new`]. Durations are texts such as `"1.3s"` or `"20m"`, or numbers of seconds. Unknown fields are
+/// refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Peer<A> {
-    /// Where segments for it go. No two peers share one.
+    /// The address that segments to the peer are sent to. No two peers have the same.
     pub address: A,
-    /// One-way light time to the peer. Default 0.
+    /// One-way light time (OWLT) to the peer. Default 0.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
     pub owlt_out: Duration,
-    /// One-way light time from the peer. Default 0.
+    /// One-way light time (OWLT) from the peer. Default 0.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
     pub owlt_in: Duration,
-    /// What the peer takes to queue and answer a segment. Default 1 s.
+    /// The time the peer takes to queue and answer a segment. Default 1 s.
+    #[cfg_attr(feature = "serde", serde(default = "default::remote_delay"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
     pub remote_delay: Duration,
-    /// What this end takes, half of it on the way out and half on the way in. Default 1 s.
+    /// The time this engine takes, half of it for sending and half for receiving. Default 1 s.
+    #[cfg_attr(feature = "serde", serde(default = "default::own_delay"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde_duration"))]
     pub own_delay: Duration,
-    /// Octets per second that may be sent, or `None` for no limit. Default `None`.
+    /// The rate at which this engine sends, in octets per second. Default `None`, no limit.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub rate: Option<NonZeroU64>,
-    /// Octets that may leave at once under `rate`. Default 65,536.
+    /// Octets that may be sent at once under `rate`. Default 65,536.
+    #[cfg_attr(feature = "serde", serde(default = "default::burst"))]
     pub burst: u32,
-    /// Octets of the longest segment, all headers included, at least 96. Default 1400.
+    /// The maximum length of a segment in octets, all headers included, at least 96. Default 1400.
+    #[cfg_attr(feature = "serde", serde(default = "default::segment"))]
     pub segment: usize,
-    /// How often a checkpoint is repeated before the session is cancelled (RFC 5326 section 6.7).
-    /// Default 5.
+    /// How often a checkpoint is repeated before the session is cancelled (RFC 5326 section 6.7). Default 5.
+    #[cfg_attr(feature = "serde", serde(default = "default::checkpoint_retries"))]
     pub checkpoint_retries: u8,
     /// How often a report is repeated (RFC 5326 section 6.8). Default 5.
+    #[cfg_attr(feature = "serde", serde(default = "default::report_retries"))]
     pub report_retries: u8,
     /// How often a cancellation is repeated (RFC 5326 section 6.16). Default 5.
+    #[cfg_attr(feature = "serde", serde(default = "default::cancel_retries"))]
     pub cancel_retries: u8,
-    /// Runs of retransmission, or reports with gaps, in one session (RFC 5326 sections 6.11 and 6.13).
-    /// Large blocks on lossy lines need many: each report of a split one counts. Default 65,536.
+    /// The maximum number of retransmissions, or of reports with gaps, in one session (RFC 5326 sections 6.11
+    /// and 6.13). Large blocks on lossy lines need many, as each part of a split report counts. Default
+    /// 65,536.
+    #[cfg_attr(feature = "serde", serde(default = "default::problem_limit"))]
     pub problem_limit: u32,
-    /// Generations of retransmission in one session: repairs of repairs (RFC 5326 section 6.22).
-    /// Default 64.
+    /// The maximum number of retransmission cycles in one session, that is of repairs of repairs (RFC 5326
+    /// section 6.22). Default 64.
+    #[cfg_attr(feature = "serde", serde(default = "default::cycle_limit"))]
     pub cycle_limit: u32,
-    /// Blocks being sent to this peer at a time; a red or green block more is refused. Default 16,384.
+    /// The maximum number of blocks being sent to this peer. A further block is refused. Default 16,384.
+    #[cfg_attr(feature = "serde", serde(default = "default::max_exports"))]
     pub max_exports: u32,
-    /// Blocks being received from this peer at a time; segments of more are dropped. Default 16,384.
+    /// The maximum number of blocks being received from this peer. Segments of further ones are dropped.
+    /// Default 16,384.
+    #[cfg_attr(feature = "serde", serde(default = "default::max_imports"))]
     pub max_imports: u32,
-    /// Octets of the longest red part received. Default 128 MiB.
+    /// The maximum length of a received red part in octets. Default 128 MiB.
+    #[cfg_attr(feature = "serde", serde(default = "default::session_octets"))]
     pub session_octets: usize,
-    /// Octets allocated for blocks being received from this peer. Default 512 MiB.
+    /// The maximum number of octets allocated for blocks being received from this peer. Default 512 MiB.
+    #[cfg_attr(feature = "serde", serde(default = "default::import_octets"))]
     pub import_octets: usize,
-    /// Every how many segments of the red part a discretionary checkpoint stands. Default never.
+    /// Every how many segments of a red part a discretionary checkpoint is sent. Default `None`, never.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub checkpoint_every: Option<NonZeroU32>,
-    /// Red octets that may be under way, sent and not yet claimed by a report, before first passes wait for
-    /// reports. For peers so near that the line holds less than this: it keeps a fast sender from filling the
-    /// socket of its peer to overflowing. A discretionary checkpoint follows every quarter of it. Half of the
-    /// receive buffer of the peer is a good value; with light times it is to be far more than the rate times
-    /// the round trip. Receivers that allow few reports in a session, as ION does, are better served by
-    /// `rate`. Default no limit, as in RFC 5326.
+    /// The maximum number of red octets in flight: sent and not yet claimed by a report. Beyond it first passes
+    /// wait for reports. Default `None`, no limit, as in RFC 5326.
+    ///
+    /// This is for peers so near that the line holds less: it keeps a fast sender from overflowing the receive
+    /// buffer of the peer's socket. A discretionary checkpoint is sent after every quarter of the window. Half
+    /// of that receive buffer is a good value. With light times, the window should be far above the product
+    /// of rate and round trip. Receivers that allow few reports in a session, such as ION, are better served by
+    /// `rate`.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub window: Option<NonZeroU64>,
-    /// How long a report with gaps waits for segments under way, anew for each that fills a gap.
-    /// Default 0, not at all.
+    /// How long a report with gaps is delayed for segments in flight. It starts again with each segment that
+    /// fills a gap. Default 0, not at all.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
     pub report_delay: Duration,
-    /// How long a retransmission waits for further reports of the same session. Default 0, not at all.
+    /// How long a retransmission is delayed for further reports of the same session. Default 0, not at all.
+    #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
     pub repair_delay: Duration,
-    /// Copies of each checkpoint, report and cancellation that follow it: worth a round trip each time the
-    /// first is lost. Default none.
-    pub copies: Copies,
-    /// How long answers may take beyond the light times. Default as `remote_delay` and `own_delay` say.
-    pub margins: Margins,
-    /// Which ways there are. Default both.
-    pub ways: Ways,
-    /// How long nothing is sent before a keep-alive is, for the sake of NATs and firewalls on the way: 15 s
-    /// or more (RFC 7122 section 3.4). Default none is sent.
+    /// The number of copies of each checkpoint, report and cancellation. Default none.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub redundancy: Redundancy,
+    /// How the retransmission timeout is found. Default by `remote_delay` and `own_delay`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub rto: RtoPolicy,
+    /// The directions in which segments can be sent. Default both.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub direction: Direction,
+    /// The interval of keep-alives in a silent direction, for NATs and firewalls on the path, at least 15 s (RFC
+    /// 7122 section 3.4). Default `None`: none are sent.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, with = "crate::serde_duration::option")
+    )]
     pub keepalive: Option<Duration>,
     /// How segments are authenticated (RFC 5327 section 2.1). Default not at all.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub auth: Auth,
 }
 
 impl<A> Peer<A> {
-    /// A peer next door at `address`, all else by default.
+    /// Returns the default configuration of a peer at `address`, which has no light time.
     ///
-    /// Nothing holds a fast sender back from flooding it: what its socket has no room for is lost, and sent
-    /// again. Blocks longer than some 100 KB want a [`window`](Self::window) or a [`rate`](Self::rate).
+    /// Nothing keeps a fast sender from overflowing the receive buffer of the peer's socket; what it drops is
+    /// lost, and sent again. For blocks longer than about 100 KB set a [`window`](Self::window) or a
+    /// [`rate`](Self::rate).
     #[must_use]
     pub const fn new(address: A) -> Self {
         Self {
@@ -214,15 +277,15 @@ impl<A> Peer<A> {
             window: None,
             report_delay: Duration::ZERO,
             repair_delay: Duration::ZERO,
-            copies: Copies::Fixed(0),
-            margins: Margins::Fixed,
-            ways: Ways::Both,
+            redundancy: Redundancy::Fixed(0),
+            rto: RtoPolicy::Fixed,
+            direction: Direction::Both,
             keepalive: None,
             auth: Auth::OFF,
         }
     }
 
-    /// The same peer, `owlt` away both ways.
+    /// Returns the same peer with a one-way light time of `owlt` in both directions.
     #[must_use]
     pub fn at_distance(self, owlt: Duration) -> Self {
         Self {
@@ -232,7 +295,7 @@ impl<A> Peer<A> {
         }
     }
 
-    /// The same peer at another kind of address.
+    /// Returns the same peer with its address mapped to another type.
     #[must_use]
     pub fn map_address<B>(self, map: impl FnOnce(A) -> B) -> Peer<B> {
         Peer {
@@ -257,19 +320,20 @@ impl<A> Peer<A> {
             window: self.window,
             report_delay: self.report_delay,
             repair_delay: self.repair_delay,
-            copies: self.copies,
-            margins: self.margins,
-            ways: self.ways,
+            redundancy: self.redundancy,
+            rto: self.rto,
+            direction: self.direction,
             keepalive: self.keepalive,
             auth: self.auth,
         }
     }
 
-    /// The same peer with all that adapts to the line: copies of signals and of repairs, margins, and, where
-    /// a rate is set, a discretionary checkpoint every quarter of a light time there and back.
+    /// Returns the same peer with everything that adapts to the line: copies of signals, duplicate repairs, a
+    /// learned timeout, and, if a rate is set, a discretionary checkpoint every quarter of a round trip of the
+    /// light.
     ///
-    /// Blocks that take longer to send than the light takes are then repaired while they are sent. The line is
-    /// taken to keep the order of segments ([`AutoCopies`]).
+    /// A block that takes longer to send than the light takes is then repaired while it is sent. The line is
+    /// assumed to keep the order of segments ([`AdaptiveRedundancy`]). Set light times and rate before.
     #[must_use]
     pub fn adaptive(self) -> Self {
         let light = self.owlt_out + self.owlt_in;
@@ -280,144 +344,143 @@ impl<A> Peer<A> {
             NonZeroU32::MIN.saturating_add(segments.saturating_sub(1))
         });
         Self {
-            copies: Copies::Auto(AutoCopies {
-                spread: light / 32,
-                repairs: 3,
-                ..AutoCopies::default()
+            redundancy: Redundancy::Adaptive(AdaptiveRedundancy {
+                spacing: light / 32,
+                duplicate_repairs: 3,
+                ..AdaptiveRedundancy::default()
             }),
-            margins: Margins::Learned(LearnedMargins::default()),
+            rto: RtoPolicy::Learned(RtoBounds::default()),
             checkpoint_every: quarter.or(self.checkpoint_every),
             ..self
         }
     }
 
-    /// Refuses what cannot be; else returns the keys, read.
+    /// Checks the configuration, and returns its keys ready for use.
     pub(super) fn check(&self) -> Result<Keys, ConfigError> {
         let keys = Keys::new(&self.auth)?;
-        let least = MIN_SEGMENT + keys.overhead();
-        if self.segment < least {
-            return Err(ConfigError::Segment {
-                len: self.segment,
-                least,
-            });
+        let min = MIN_SEGMENT + keys.overhead();
+        if self.segment < min {
+            let len = self.segment;
+            return Err(ConfigError::Segment { len, min });
         }
-        let longest = Duration::from_secs(LONGEST_SPAN);
-        let spans = [
+        let limit = Duration::from_secs(MAX_DURATION);
+        let durations = [
             self.owlt_out,
             self.owlt_in,
             self.remote_delay,
             self.own_delay,
             self.report_delay,
             self.repair_delay,
-            self.copies.spread(),
-            self.margins.longest(),
+            self.redundancy.spacing(),
+            self.rto.longest(),
             self.keepalive.unwrap_or_default(),
         ];
-        self.copies.check()?;
-        self.margins.check(SHORTEST_ROUND)?;
-        if let Some(span) = self.keepalive.filter(|span| *span < SHORTEST_KEEPALIVE) {
-            return Err(ConfigError::KeepAlive { span });
+        self.redundancy.check()?;
+        self.rto.check(MIN_ROUND_TRIP)?;
+        if let Some(interval) = self.keepalive.filter(|interval| *interval < MIN_KEEPALIVE) {
+            return Err(ConfigError::KeepAlive { interval });
         }
-        match spans.into_iter().find(|span| *span > longest) {
-            Some(span) => Err(ConfigError::Span { span, longest }),
-            None if self.round_trip() < SHORTEST_ROUND => Err(ConfigError::RoundTrip),
+        match durations.into_iter().find(|duration| *duration > limit) {
+            Some(duration) => Err(ConfigError::Duration { duration, limit }),
+            None if self.round_trip() < MIN_ROUND_TRIP => Err(ConfigError::RoundTrip),
             None => Ok(keys),
         }
     }
 
-    /// How long an answer takes, margins included.
+    /// Returns how long an answer takes, delays of both sides included.
     pub(super) fn round_trip(&self) -> Duration {
         self.owlt_out + self.owlt_in + self.remote_delay + self.own_delay
     }
 }
 
-/// Which ways there are between this engine and a peer.
+/// The directions in which segments can be sent between this engine and a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum Ways {
-    /// Both.
+pub enum Direction {
+    /// Both directions.
     #[default]
     Both,
-    /// Only from the peer, a beacon to which nothing can be sent: this end is receive-only for it. What came
-    /// whole is delivered; nothing is reported, acknowledged or cancelled (RFC 5326 sections 4.2 and 6.21).
-    FromPeer,
-    /// Only to the peer: this end is a beacon. Blocks must be green, as nothing acknowledges red octets.
-    ToPeer,
+    /// Only from the peer to this engine, which is receive-only. Blocks received whole are delivered. Nothing is
+    /// reported, acknowledged or cancelled (RFC 5326 sections 4.2 and 6.21).
+    ReceiveOnly,
+    /// Only from this engine to the peer: this engine is a beacon. Blocks must be green, as nothing acknowledges
+    /// red octets.
+    SendOnly,
 }
 
-/// Longest span of a peer, in seconds: a century, so that sums never saturate.
-const LONGEST_SPAN: u64 = 100 * 366 * 86_400;
-/// Shortest round trip, margins included: a timer that fires at once would never let a drain end.
-const SHORTEST_ROUND: Duration = Duration::from_micros(1);
+/// The longest duration of a peer, in seconds: a century, so that sums never saturate.
+const MAX_DURATION: u64 = 100 * 366 * 86_400;
+/// The shortest round trip, delays included. A timer that falls due at once would never let a drain end.
+const MIN_ROUND_TRIP: Duration = Duration::from_micros(1);
 
-/// Shortest interval of keep-alives (RFC 7122 section 3.4).
-const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(15);
+/// The shortest interval of keep-alives (RFC 7122 section 3.4).
+const MIN_KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Why a configuration was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// Engine ID 0 is reserved.
+    /// Engine ID 0 is reserved (RFC 7116 section 3.1.2).
     EngineZero,
-    /// More closed sessions are to be remembered at least than at most.
+    /// [`Config::min_closed`] is above [`Config::max_closed`].
     Closed {
-        /// At least.
-        least: u32,
-        /// At most.
-        most: u32,
+        /// The minimum given.
+        min: u32,
+        /// The maximum given.
+        max: u32,
     },
-    /// Control segments would not fit.
+    /// Segments are too short for control segments.
     Segment {
         /// Octets given.
         len: usize,
         /// Octets needed.
-        least: usize,
+        min: usize,
     },
-    /// A span is too long.
-    Span {
-        /// The span given.
-        span: Duration,
-        /// The longest that is taken.
-        longest: Duration,
+    /// A duration is too long.
+    Duration {
+        /// The duration given.
+        duration: Duration,
+        /// The longest that is accepted, about a century.
+        limit: Duration,
     },
-    /// Light times and delays are all zero, or margins may be.
+    /// Light times and delays add up to less than 1 us, or the learned margin may be below it.
     RoundTrip,
-    /// A loss is too high to do anything against it.
+    /// A loss is too high.
     Loss {
-        /// The loss given, of a million.
+        /// The loss given, in parts per million.
         loss: u32,
-        /// The highest that is taken.
+        /// The highest that is accepted.
         limit: u32,
     },
-    /// The least margin is longer than the longest.
-    Margins {
-        /// The least.
-        least: Duration,
-        /// The longest.
-        most: Duration,
+    /// [`RtoBounds::min`] is above [`RtoBounds::max`].
+    RtoBounds {
+        /// The shortest margin given.
+        min: Duration,
+        /// The longest margin given.
+        max: Duration,
     },
-    /// Keep-alives are too close to each other.
+    /// Keep-alives follow each other too closely.
     KeepAlive {
         /// The interval given.
-        span: Duration,
+        interval: Duration,
     },
-    /// A key or key ID is too long or empty.
+    /// A key or key ID is empty or too long.
     Key {
         /// Octets given.
         len: usize,
-        /// Octets that are taken.
+        /// The maximum number of octets.
         limit: usize,
     },
-    /// More keys than one peer can have.
+    /// A peer has too many keys.
     Keys {
         /// Keys given.
         count: usize,
-        /// Keys that are taken.
+        /// The maximum number of keys.
         limit: usize,
     },
-    /// Not the DER of an RSA key of 1024 to 4096 bits.
+    /// The octets are not the DER of an RSA key of 1024 to 4096 bits.
     #[cfg(feature = "ltp-rsa")]
     RsaKey {
         /// Octets given.
@@ -429,49 +492,49 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EngineZero => f.write_str("engine ID 0 is reserved"),
-            Self::Closed { least, most } => write!(
+            Self::Closed { min, max } => {
+                write!(f, "min_closed of {min} exceeds max_closed of {max}")
+            }
+            Self::Segment { len, min } => {
+                write!(
+                    f,
+                    "segment length of {len} octets is below the minimum of {min}"
+                )
+            }
+            Self::Duration { duration, limit } => {
+                write!(f, "duration of {duration:?} exceeds the limit of {limit:?}")
+            }
+            Self::RoundTrip => write!(
                 f,
-                "{least} closed sessions remembered at least exceed the limit of {most}"
+                "round trip with delays, or learned margin, below the minimum of {MIN_ROUND_TRIP:?}"
             ),
-            Self::Segment { len, least } => {
-                write!(f, "segments of {len} octets, {least} are needed")
-            }
-            Self::Span { span, longest } => {
-                write!(f, "a span of {span:?} exceeds the limit of {longest:?}")
-            }
-            Self::RoundTrip => {
+            Self::Loss { loss, limit } => write!(
+                f,
+                "loss of {loss} parts per million exceeds the limit of {limit}"
+            ),
+            Self::RtoBounds { min, max } => {
                 write!(
                     f,
-                    "a round trip with its delays takes at least {SHORTEST_ROUND:?}"
+                    "minimum margin of {min:?} exceeds the maximum of {max:?}"
                 )
             }
-            Self::Loss { loss, limit } => {
-                write!(
-                    f,
-                    "a loss of {loss} in a million exceeds the limit of {limit}"
-                )
-            }
-            Self::Margins { least, most } => {
-                write!(
-                    f,
-                    "a least margin of {least:?} exceeds the longest of {most:?}"
-                )
-            }
-            Self::KeepAlive { span } => {
-                write!(
-                    f,
-                    "keep-alives every {span:?}, at least {SHORTEST_KEEPALIVE:?} is needed"
-                )
-            }
+            Self::KeepAlive { interval } => write!(
+                f,
+                "keep-alive interval of {interval:?} is below the minimum of {MIN_KEEPALIVE:?}"
+            ),
             Self::Key { len, limit } => {
-                write!(f, "key or key ID of {len} octets, 1 to {limit} are taken")
+                write!(
+                    f,
+                    "key or key ID of {len} octets, the limits are 1 and {limit}"
+                )
             }
-            Self::Keys { count, limit } => {
-                write!(f, "{count} keys exceed the limit of {limit}")
-            }
+            Self::Keys { count, limit } => write!(f, "{count} keys exceed the limit of {limit}"),
             #[cfg(feature = "ltp-rsa")]
             Self::RsaKey { len } => {
-                write!(f, "{len} octets are no RSA key of 1024 to 4096 bits")
+                write!(
+                    f,
+                    "{len} octets are not an RSA key of 1024 to 4096 bits in DER"
+                )
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The engine of one node: peers, services, time, and the way in and out.
+//! The engine of one LTP node: its tables, its timers, and how segments are dispatched and sent.
 
 mod peers;
 #[cfg(test)]
@@ -12,85 +12,85 @@ use core::num::NonZeroUsize;
 use smallvec::SmallVec;
 
 use super::api::{Command, Cue, Error, Event, Side, Stats};
-use super::auth::Proof;
+use super::auth::Verification;
+use super::buffer_pool::BufferPool;
 use super::closed::Closed;
 use super::config::{Config, ConfigError};
 use super::cookies::Cookies;
-use super::presence::Welcome;
-use super::receiver::{Flow, Import};
+use super::peer::{Control, LinkState, Origin, PeerState, Role};
+use super::receiver::{Import, Prediction};
 use super::sender::Export;
 use super::services::ClientService;
-use super::span::{Carrier, Control, Origin, Role, Span};
-use super::spare::Spares;
 use super::table::{Keyed, Sessions, Tags};
+use super::unknown_peers::UnknownPeerPolicy;
 use super::wire::{Body, Reason, Segment, SessionId};
 use crate::kit::{Due, TimerId, Timers};
 use crate::{Addr, Instant, Link, Machine, Output, Rng, Seed, Transmit};
 
-/// A keep-alive (RFC 7122 section 3.4). Its length alone does not tell it from a CAS.
+/// A keep-alive (RFC 7122 section 3.4). By its length alone it could be a CAS.
 pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
-/// Due timers that one poll fires, so that a driver looks at its inputs in between.
-const MOST_TIMERS: usize = 256;
-/// Addresses without a peer whose state is remembered.
-const MOST_STRANGERS: usize = 64;
+/// The maximum number of due timers that one poll fires, so that a driver looks at its inputs in between.
+const MAX_TIMERS: usize = 256;
+/// The maximum number of addresses without a peer whose link state is kept.
+const MAX_UNKNOWN_LINKS: usize = 64;
 
-/// One node of LTP: both roles, any number of peers.
+/// The engine of one LTP node, in both roles, with any number of peers.
 #[derive(Debug)]
 pub struct Engine<A> {
     pub(super) config: Config,
-    pub(super) chance: Rng,
+    pub(super) rng: Rng,
     pub(super) now: Instant,
-    pub(super) spans: Vec<Option<Box<Span<A>>>>,
+    pub(super) peers: Vec<Option<Box<PeerState<A>>>>,
     pub(super) by_id: BTreeMap<u64, u32>,
     by_addr: BTreeMap<A, u32>,
-    /// Addresses that are full or down, of peers or not.
-    links: BTreeMap<A, Carrier>,
+    /// Addresses whose link is full or down, of peers or not.
+    links: BTreeMap<A, LinkState>,
     pub(super) services: BTreeMap<u64, ClientService>,
     pub(super) exports: Sessions<u64, Export>,
     pub(super) tags: Tags,
     pub(super) imports: Sessions<SessionId, Import>,
-    /// The session whose next segment is expected, as it is known to begin.
-    pub(super) flow: Option<Flow>,
+    /// The session and the content of the segment expected next.
+    pub(super) prediction: Option<Prediction>,
     pub(super) closed: Closed,
     pub(super) cookies: Cookies,
     pub(super) timers: Timers<Key>,
-    /// Events, each with the octets of memory it holds.
+    /// Events to be polled, each with the octets it counts for.
     pub(super) events: VecDeque<(Event, usize)>,
-    /// Sessions of streaming services with octets to hand over.
+    /// Sessions of streaming services with octets for a piece.
     pub(super) streams: VecDeque<SessionId>,
-    pub(super) starved: VecDeque<u32>,
+    pub(super) blocked_peers: VecDeque<u32>,
     pub(super) ready: VecDeque<u32>,
-    pub(super) departed: Vec<u64>,
-    /// Sessions that never were, and whom they ask.
+    pub(super) first_pass_done: Vec<u64>,
+    /// Session numbers of pings, and the slots of their peers.
     pub(super) pings: BTreeMap<u64, u32>,
-    pub(super) welcome: Option<Welcome<A>>,
-    /// Peers that came by themselves.
-    pub(super) strangers: u32,
+    pub(super) unknown_peer_policy: Option<UnknownPeerPolicy<A>>,
+    /// Number of peers accepted by the policy for unknown peers.
+    pub(super) unknown_peers: u32,
     pub(super) export_octets: usize,
     pub(super) import_octets: usize,
     pub(super) event_octets: usize,
-    pub(super) spares: Spares,
-    /// Octets that wait in services opened on demand; `event_octets` has them too.
+    pub(super) pool: BufferPool,
+    /// Octets that wait in services opened on demand. They are part of `event_octets` too.
     pub(super) waiting_octets: usize,
     /// Services with an item and a take for it.
     pub(super) answerable: VecDeque<u64>,
-    /// Octets of the longest datagram, as the last poll showed it.
+    /// Octets of the longest datagram, by the limits of the last poll.
     pub(super) datagram: usize,
-    /// Restarts behind it, and whether it may not know of sessions that it had before one of them.
-    pub(super) lives: u64,
+    /// The number of restarts, and whether sessions before one of them may be unknown.
+    pub(super) incarnation: u64,
     pub(super) is_forgetful: bool,
     pub(super) stats: Stats,
 }
 
-/// What a timer is for.
+/// The timer of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) slot: u32,
-    pub(super) what: What,
+    pub(super) what: TimerKind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum TimerKind {
     Checkpoint {
         number: u64,
         serial: u64,
@@ -135,26 +135,21 @@ pub(super) enum What {
 impl<A: Addr> Engine<A> {
     /// Makes an engine without peers and services.
     ///
-    /// Session and serial numbers come from the seed; nobody can guess them without it.
+    /// Session and serial numbers are drawn from the seed, and cannot be predicted without it.
     ///
     /// # Errors
     ///
-    /// Engine ID 0, and limits that contradict each other.
+    /// Engine ID 0, or limits that contradict each other.
     #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
     pub fn new(config: Config, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
         let hasher = Keyed(seed.child("tables").rng().next_u64());
         Ok(Self {
-            closed: Closed::new(
-                hasher,
-                config.engine,
-                config.closed_least,
-                config.closed_most,
-            ),
+            closed: Closed::new(hasher, config.engine, config.min_closed, config.max_closed),
             cookies: Cookies::new(hasher),
-            chance: seed.rng(),
+            rng: seed.rng(),
             now: Instant::ZERO,
-            spans: Vec::new(),
+            peers: Vec::new(),
             by_id: BTreeMap::new(),
             by_addr: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -162,76 +157,76 @@ impl<A: Addr> Engine<A> {
             exports: Sessions::new(hasher, config.max_exports),
             tags: Tags::new(hasher, config.max_exports),
             imports: Sessions::new(hasher, config.max_imports),
-            flow: None,
+            prediction: None,
             timers: Timers::new(),
             events: VecDeque::new(),
             streams: VecDeque::new(),
-            starved: VecDeque::new(),
+            blocked_peers: VecDeque::new(),
             ready: VecDeque::new(),
-            departed: Vec::new(),
+            first_pass_done: Vec::new(),
             pings: BTreeMap::new(),
-            welcome: None,
-            strangers: 0,
+            unknown_peer_policy: None,
+            unknown_peers: 0,
             export_octets: 0,
             import_octets: 0,
             event_octets: 0,
-            spares: Spares::default(),
+            pool: BufferPool::default(),
             waiting_octets: 0,
             answerable: VecDeque::new(),
             datagram: usize::MAX,
-            lives: 0,
+            incarnation: 0,
             is_forgetful: false,
             stats: Stats::default(),
             config,
         })
     }
 
-    /// Returns what was counted.
+    /// Returns the counters.
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
     }
 
-    /// Returns how many sessions are alive, sending and receiving.
+    /// Returns the number of sessions: of blocks being sent, and of blocks being received.
     #[must_use]
     pub fn sessions(&self) -> (usize, usize) {
         (self.exports.len(), self.imports.len())
     }
 
-    /// Tells whether segments wait that could leave, but for the rate of their peer.
+    /// Tells whether segments wait that only the rate of their peer delays.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
-        self.spans.iter().flatten().any(|span| span.is_held_back())
+        self.peers.iter().flatten().any(|peer| peer.is_held_back())
     }
 
-    /// Returns how many timers run or stand still.
+    /// Returns the number of timers, running or frozen.
     #[must_use]
     pub const fn timers(&self) -> usize {
         self.timers.len()
     }
 
-    /// Returns the octets held for sessions and for events that were not taken.
+    /// Returns the octets held for sessions, and for events that were not taken.
     #[must_use]
     pub const fn octets_held(&self) -> usize {
         self.export_octets + self.import_octets + self.event_octets
     }
 
-    // Peers that go.
+    // Removal of peers.
 
-    /// Forgets a peer. Its sessions fail at once, and nothing is sent to it.
+    /// Removes a peer. Its sessions fail at once, and nothing is sent to it.
     ///
     /// # Errors
     ///
-    /// No such peer.
+    /// Unknown peer.
     pub fn remove_peer(&mut self, now: Instant, id: u64) -> Result<(), Error> {
         self.advance(now);
         let slot = self.by_id.remove(&id).ok_or(Error::UnknownPeer(id))?;
         self.end_ping(slot);
-        if let Some(span) = self.span_mut(slot) {
-            span.control.clear();
-            span.repairs.clear();
-            span.fresh.clear();
-            span.spare.clear();
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.control.clear();
+            peer.repairs.clear();
+            peer.fresh.clear();
+            peer.spare.clear();
         }
         let mut numbers: Vec<u64> = self
             .exports
@@ -248,31 +243,31 @@ impl<A: Addr> Engine<A> {
             self.stop_import(session, Side::Local, Reason::SYSTEM);
             self.close_import(session);
         }
-        self.unpace(slot);
-        let leaving = self.span_mut(slot).map(|span| {
-            let is_stranger = core::mem::take(&mut span.origin) == Origin::Stranger;
-            (span.keepalive.take(), is_stranger)
+        self.release_pacing(slot);
+        let leaving = self.peer_mut(slot).map(|peer| {
+            let was_unknown = core::mem::take(&mut peer.origin) == Origin::Accepted;
+            (peer.keepalive.take(), was_unknown)
         });
-        if let Some((keepalive, is_stranger)) = leaving {
+        if let Some((keepalive, was_unknown)) = leaving {
             self.stop(keepalive);
-            self.strangers -= u32::from(is_stranger);
+            self.unknown_peers -= u32::from(was_unknown);
         }
         self.closed.forget(slot);
         self.ready.retain(|other| *other != slot);
-        self.starved.retain(|other| *other != slot);
-        if let Some(address) = self.span(slot).map(|span| span.config.address) {
+        self.blocked_peers.retain(|other| *other != slot);
+        if let Some(address) = self.peer(slot).map(|peer| peer.config.address) {
             self.by_addr.remove(&address);
         }
         if let Some(place) = usize::try_from(slot)
             .ok()
-            .and_then(|slot| self.spans.get_mut(slot))
+            .and_then(|slot| self.peers.get_mut(slot))
         {
             *place = None;
         }
         Ok(())
     }
 
-    /// Sessions being received, in the order of their names.
+    /// Returns the sessions being received for which `is_meant` holds, in ascending order.
     pub(super) fn imports_where(&self, is_meant: impl Fn(&Import) -> bool) -> Vec<SessionId> {
         let mut sessions: Vec<SessionId> = self
             .imports
@@ -286,134 +281,134 @@ impl<A: Addr> Engine<A> {
 
     // Contacts.
 
-    /// Tells one half of a contact: what may be sent, or whether the peer transmits.
+    /// Reports a link state cue for one direction of a contact.
     ///
     /// # Errors
     ///
-    /// No such peer.
+    /// Unknown peer.
     pub fn contact(&mut self, now: Instant, peer: u64, cue: Cue) -> Result<(), Error> {
         self.advance(now);
         let slot = *self.by_id.get(&peer).ok_or(Error::UnknownPeer(peer))?;
-        self.cue(slot, |span| match cue {
-            Cue::MayTransmit => span.must_stop = false,
-            Cue::MustStop => span.must_stop = true,
-            Cue::PeerTransmits => span.peer_stopped = false,
-            Cue::PeerStopped => span.peer_stopped = true,
-            Cue::EndsAt(at) => span.ends = Some(at),
+        self.cue(slot, |peer| match cue {
+            Cue::MayTransmit => peer.must_stop = false,
+            Cue::MustStop => peer.must_stop = true,
+            Cue::PeerTransmits => peer.peer_stopped = false,
+            Cue::PeerStopped => peer.peer_stopped = true,
+            Cue::EndsAt(at) => peer.ends = Some(at),
         });
         Ok(())
     }
 
-    /// Changes a span, and freezes or thaws its timers when that changes whether the peer transmits.
-    fn cue(&mut self, slot: u32, change: impl FnOnce(&mut Span<A>)) {
+    /// Changes the state of a contact, and freezes or thaws the timers of the peer when it falls silent or speaks.
+    fn cue(&mut self, slot: u32, change: impl FnOnce(&mut PeerState<A>)) {
         let now = self.now;
-        let Some(span) = self.span_mut(slot) else {
+        let Some(peer) = self.peer_mut(slot) else {
             return;
         };
-        let was_silent = span.is_silent();
-        change(span);
-        let is_silent = span.is_silent();
+        let was_silent = peer.is_silent();
+        change(peer);
+        let is_silent = peer.is_silent();
         if was_silent && !is_silent {
-            span.resumed = now;
+            peer.contact_start = now;
         }
         match (was_silent, is_silent) {
             (false, true) => self.timers.freeze(slot, now),
             (true, false) => self.timers.thaw(slot, now),
             (false, false) | (true, true) => {}
         }
-        self.wake(slot);
+        self.mark_ready(slot);
     }
 
-    fn carry(&mut self, at: A, change: impl FnOnce(&mut Carrier)) {
+    fn set_link(&mut self, at: A, change: impl FnOnce(&mut LinkState)) {
         let mut carrier = self.links.get(&at).copied().unwrap_or_default();
         change(&mut carrier);
-        // What is said of a carrier holds of all addresses over it, which follow it in their order.
+        // The state of a carrier applies to all addresses on it, which follow it in order.
         let over = |address: &A| *address == at || address.carrier() == at;
         let concerned = self.by_addr.range(at..);
         let concerned = concerned.take_while(|(address, _)| over(address));
         let slots: SmallVec<[u32; 4]> = concerned.map(|(_, slot)| *slot).collect();
-        if carrier == Carrier::default() {
+        if carrier == LinkState::default() {
             self.links.remove(&at);
-        } else if !slots.is_empty() || self.links.len() < self.by_id.len() + MOST_STRANGERS {
+        } else if !slots.is_empty() || self.links.len() < self.by_id.len() + MAX_UNKNOWN_LINKS {
             self.links.insert(at, carrier);
         }
         for slot in slots {
-            let address = self.span(slot).map(|span| span.config.address);
-            let carrier = address.map(|address| self.carrier_of(address));
-            self.cue(slot, |span| span.carrier = carrier.unwrap_or_default());
+            let address = self.peer(slot).map(|peer| peer.config.address);
+            let carrier = address.map(|address| self.link_state(address));
+            self.cue(slot, |peer| peer.carrier = carrier.unwrap_or_default());
         }
     }
 
-    /// Returns what was said of an address and of its carrier.
-    pub(super) fn carrier_of(&self, at: A) -> Carrier {
+    /// Returns the link state of an address, combined with that of its carrier.
+    pub(super) fn link_state(&self, at: A) -> LinkState {
         let said = |at: A| self.links.get(&at).copied().unwrap_or_default();
         let (own, carrier) = (said(at), said(at.carrier()));
-        Carrier {
+        LinkState {
             is_full: own.is_full || carrier.is_full,
             is_down: own.is_down || carrier.is_down,
         }
     }
 
-    /// Bytes of the trees of peers, addresses and links.
+    /// Returns the bytes of the trees of peers, addresses and links.
     pub(super) fn trees(&self) -> usize {
         let entries = self.by_id.len() + self.by_addr.len() + self.links.len() + self.pings.len();
-        entries * (size_of::<(A, Carrier)>() + size_of::<(u64, u32)>() + 64)
+        entries * (size_of::<(A, LinkState)>() + size_of::<(u64, u32)>() + 64)
     }
 
-    // What all parts use.
+    // Shared by all parts.
 
     pub(super) fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
 
-    pub(super) fn span(&self, slot: u32) -> Option<&Span<A>> {
-        self.spans.get(usize::try_from(slot).ok()?)?.as_deref()
+    pub(super) fn peer(&self, slot: u32) -> Option<&PeerState<A>> {
+        self.peers.get(usize::try_from(slot).ok()?)?.as_deref()
     }
 
-    pub(super) fn span_mut(&mut self, slot: u32) -> Option<&mut Span<A>> {
-        self.spans
+    pub(super) fn peer_mut(&mut self, slot: u32) -> Option<&mut PeerState<A>> {
+        self.peers
             .get_mut(usize::try_from(slot).ok()?)?
             .as_deref_mut()
     }
 
-    /// Puts a span in line for sending.
-    pub(super) fn wake(&mut self, slot: u32) {
-        let Some(span) = self.span_mut(slot) else {
+    /// Queues a peer for sending.
+    pub(super) fn mark_ready(&mut self, slot: u32) {
+        let Some(peer) = self.peer_mut(slot) else {
             return;
         };
-        if !span.is_ready && span.may_send() && span.has_work() {
-            span.is_ready = true;
+        if !peer.is_ready && peer.may_send() && peer.has_work() {
+            peer.is_ready = true;
             self.ready.push_back(slot);
         }
     }
 
-    /// Queues a segment of control. False when the queue is full: its timer, or the peer's, repeats it.
+    /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
     pub(super) fn queue(&mut self, slot: u32, control: Control) -> bool {
         let limit = usize::try_from(self.config.max_control).unwrap_or(usize::MAX);
-        let Some(span) = self.span_mut(slot) else {
+        let Some(peer) = self.peer_mut(slot) else {
             return false;
         };
-        if !span.has_way() {
-            // Receive-only: nothing is owed to such a peer.
+        if !peer.can_send() {
+            // Receive-only: nothing is sent to such a peer.
             return true;
         }
-        if span.control.len() >= limit {
+        if peer.control.len() >= limit {
             self.stats.no_room += 1;
             return false;
         }
-        span.control.push_back(control);
-        self.wake(slot);
+        peer.control.push_back(control);
+        self.mark_ready(slot);
         true
     }
 
-    /// Starts a timer that stands still while the peer is silent.
-    pub(super) fn set(&mut self, slot: u32, due: Due, what: What) -> Option<TimerId> {
-        let is_frozen = self.span(slot).is_some_and(Span::is_silent);
+    /// Starts a timer that is frozen while the peer is silent.
+    pub(super) fn set(&mut self, slot: u32, due: Due, what: TimerKind) -> Option<TimerId> {
+        let is_frozen = self.peer(slot).is_some_and(PeerState::is_silent);
         start(&mut self.timers, due, Key { slot, what }, is_frozen)
     }
 
-    /// Starts a timer of this end's own, which silence does not touch.
-    pub(super) fn set_local(&mut self, slot: u32, at: Instant, what: What) -> Option<TimerId> {
+    /// Starts a timer that is never frozen.
+    pub(super) fn set_local(&mut self, slot: u32, at: Instant, what: TimerKind) -> Option<TimerId> {
         self.timers.set(Due::local(at), slot, Key { slot, what })
     }
 
@@ -423,17 +418,17 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    pub(super) fn tell(&mut self, event: Event, octets: usize) {
+    pub(super) fn push_event(&mut self, event: Event, octets: usize) {
         self.event_octets += octets;
         self.events.push_back((event, octets));
-        self.yield_spares();
+        self.shrink_pool();
     }
 
     pub(super) fn has_event_room(&self) -> bool {
         u32::try_from(self.events.len()).is_ok_and(|len| len < self.config.max_events)
     }
 
-    // In.
+    // Input.
 
     fn read_datagram(&mut self, from: A, octets: &[u8]) {
         if octets == KEEPALIVE {
@@ -441,7 +436,7 @@ impl<A: Addr> Engine<A> {
             return;
         }
         self.stats.segments_received += 1;
-        // It is large, and stays where it is.
+        // The decoded segment is large, so it is matched in place.
         let decoded = Segment::decode_first(octets);
         match &decoded {
             Ok((segment, used)) => match octets.split_at_checked(*used) {
@@ -457,37 +452,37 @@ impl<A: Addr> Engine<A> {
     fn read_segment(&mut self, from: A, octets: &[u8], segment: &Segment<'_>) {
         let known = self.peer_of(from, segment);
         let keys = match known {
-            Some(slot) => self.span(slot).map(|span| &span.keys),
-            None => self.keys_of_strangers(segment),
+            Some(slot) => self.peer(slot).map(|peer| &peer.keys),
+            None => self.keys_of_unknown(segment),
         };
         let Some(keys) = keys else {
             self.stats.unknown_peer += 1;
             return;
         };
-        let name = match keys.prove(octets, segment, || self.key_name(segment)) {
-            Proof::Good(name) => name,
-            Proof::UnknownKey => {
+        let name = match keys.verify(octets, segment, || self.key_hash(segment)) {
+            Verification::Valid(name) => name,
+            Verification::UnknownKey => {
                 self.stats.unknown_key += 1;
                 return;
             }
-            Proof::Bad => {
+            Verification::Invalid => {
                 self.stats.unauthentic += 1;
                 return;
             }
         };
-        // Only who proved it is let in, or a forged segment would cost a peer its place.
-        let Some(slot) = known.or_else(|| self.admit_stranger(from, segment)) else {
+        // The peer is added only behind verification, or a forged segment could cost another peer its place.
+        let Some(slot) = known.or_else(|| self.accept_unknown(from, segment)) else {
             self.stats.unknown_peer += 1;
             return;
         };
         self.dispatch(slot, segment);
-        self.keep_key_name(segment, name);
-        let role = segment.body.role_of_taker();
+        self.remember_key(segment, name);
+        let role = segment.body.receiving_role();
         self.keep_cookies(role, segment.session, &segment.header);
     }
 
-    /// Finds who sent a segment. From a receiver of blocks the segment does not say; the session does, or
-    /// else the address it came from.
+    /// Finds the peer that sent a segment. A segment from a receiver of blocks does not name it: the session tells,
+    /// or the source address.
     fn peer_of(&mut self, from: A, segment: &Segment<'_>) -> Option<u32> {
         let session = segment.session;
         match segment.body {
@@ -522,54 +517,54 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    // Time.
+    // Timers.
 
     #[inline]
     fn is_due(&self) -> bool {
         self.timers.next().is_some_and(|next| next <= self.now)
     }
 
-    /// Fires due timers, as many as one poll may.
+    /// Fires due timers, at most as many as one poll may.
     #[inline(never)]
     fn fire_due(&mut self) {
-        for _ in 0..MOST_TIMERS {
+        for _ in 0..MAX_TIMERS {
             let Some(key) = self.timers.pop(self.now) else {
                 return;
             };
             match key.what {
-                What::Checkpoint { number, serial } => self.checkpoint_expired(number, serial),
-                What::CheckpointCopy {
+                TimerKind::Checkpoint { number, serial } => self.checkpoint_expired(number, serial),
+                TimerKind::CheckpointCopy {
                     number,
                     serial,
                     left,
                 } => self.copy_checkpoint_now(number, serial, left),
-                What::Repair { number } => self.repair_due(number),
-                What::ExportGuard { number } => self.export_guard_expired(number),
-                What::ExportCancel { number } => self.export_cancel_expired(number),
-                What::Report { session, serial } => self.report_expired(session, serial),
-                What::ReportCopy {
+                TimerKind::Repair { number } => self.repair_due(number),
+                TimerKind::ExportGuard { number } => self.export_guard_expired(number),
+                TimerKind::ExportCancel { number } => self.export_cancel_expired(number),
+                TimerKind::Report { session, serial } => self.report_expired(session, serial),
+                TimerKind::ReportCopy {
                     session,
                     serial,
                     left,
                 } => self.copy_report_now(key.slot, session, serial, left),
-                What::DelayedReport { session } => self.delayed_report_due(session),
-                What::ImportGuard { session } => self.import_guard_expired(session),
-                What::ImportCancel { session } => self.import_cancel_expired(session),
-                What::Ping => self.ping_expired(key.slot),
-                What::KeepAlive => self.keepalive_due(key.slot),
-                What::Pace => self.pace_over(key.slot),
+                TimerKind::DelayedReport { session } => self.delayed_report_due(session),
+                TimerKind::ImportGuard { session } => self.import_guard_expired(session),
+                TimerKind::ImportCancel { session } => self.import_cancel_expired(session),
+                TimerKind::Ping => self.ping_expired(key.slot),
+                TimerKind::KeepAlive => self.keepalive_due(key.slot),
+                TimerKind::Pace => self.pace_expired(key.slot),
             }
         }
     }
 
-    fn pace_over(&mut self, slot: u32) {
-        if let Some(span) = self.span_mut(slot) {
-            span.pace = None;
+    fn pace_expired(&mut self, slot: u32) {
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.pace = None;
         }
-        self.wake(slot);
+        self.mark_ready(slot);
     }
 
-    // Out.
+    // Output.
 
     #[inline]
     fn next_event(&mut self) -> Option<Event> {
@@ -587,31 +582,31 @@ impl<A: Addr> Engine<A> {
             if let Event::Failed { data, .. } = &event {
                 self.export_octets -= data.len();
             }
-            self.relieve();
+            self.unblock_peers();
             return Some(event);
         }
         if let Some(event) = self.next_taken() {
-            self.relieve();
+            self.unblock_peers();
             return Some(event);
         }
         self.next_piece()
     }
 
-    /// Sends for one span after the other, so that none waits for another's backlog.
+    /// Writes a batch for the next ready peer. Peers take turns, so that none waits for another's backlog.
     fn send(&mut self, tx: &mut Transmit<A>) -> bool {
         while let Some(slot) = self.ready.pop_front() {
-            if let Some(span) = self.span_mut(slot) {
-                span.is_ready = false;
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.is_ready = false;
             }
             self.fill(slot, tx);
-            self.wake(slot);
-            if !self.departed.is_empty() {
-                self.after_departures();
+            self.mark_ready(slot);
+            if !self.first_pass_done.is_empty() {
+                self.after_first_passes();
             }
             if !tx.is_empty() {
                 let now = self.now;
-                if let Some(span) = self.span_mut(slot) {
-                    span.spoke = now;
+                if let Some(peer) = self.peer_mut(slot) {
+                    peer.last_sent = now;
                 }
                 return true;
             }
@@ -620,7 +615,7 @@ impl<A: Addr> Engine<A> {
     }
 }
 
-/// Starts a timer, frozen while the peer is silent.
+/// Starts a timer, frozen if the peer is silent.
 pub(super) fn start(
     timers: &mut Timers<Key>,
     due: Due,
@@ -642,7 +637,7 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
-        if self.flow_on(octets, octets.len()) == 0 {
+        if self.receive_predicted(octets, octets.len()) == 0 {
             self.read_datagram(from, octets);
         }
     }
@@ -654,9 +649,9 @@ impl<A: Addr> Machine for Engine<A> {
         self.advance(now);
         let mut rest = octets;
         while !rest.is_empty() {
-            let taken = self.flow_on(rest, size.get());
+            let taken = self.receive_predicted(rest, size.get());
             rest = rest.get(taken..).unwrap_or_default();
-            // The one that stopped the flow.
+            // The datagram that was not as predicted.
             let (datagram, behind) = rest.split_at(size.get().min(rest.len()));
             if !datagram.is_empty() {
                 self.read_datagram(from, datagram);
@@ -668,15 +663,15 @@ impl<A: Addr> Machine for Engine<A> {
     fn link(&mut self, now: Instant, at: A, state: Link) {
         self.advance(now);
         match state {
-            Link::Up | Link::Opened(_) => self.carry(at, |carrier| {
-                // A path that comes up again begins a life without a backlog.
+            Link::Up | Link::Opened(_) => self.set_link(at, |carrier| {
+                // A path that comes up again starts without a backlog.
                 if carrier.is_down {
-                    *carrier = Carrier::default();
+                    *carrier = LinkState::default();
                 }
             }),
-            Link::Down(_) => self.carry(at, |carrier| carrier.is_down = true),
-            Link::Full => self.carry(at, |carrier| carrier.is_full = true),
-            Link::Free => self.carry(at, |carrier| carrier.is_full = false),
+            Link::Down(_) => self.set_link(at, |carrier| carrier.is_down = true),
+            Link::Full => self.set_link(at, |carrier| carrier.is_full = true),
+            Link::Free => self.set_link(at, |carrier| carrier.is_full = false),
             Link::Failed(..) | Link::Ended => {}
         }
     }
@@ -694,8 +689,8 @@ impl<A: Addr> Machine for Engine<A> {
             Command::Cancel(tag) => self.cancel(now, tag),
             Command::Refuse(session) => self.refuse(now, session),
             Command::Ping(peer) => self.ping(now, peer),
-            Command::Welcome(template, most) => {
-                self.welcome(now, template.map(|template| *template), most)
+            Command::AcceptUnknownPeers(template, limit) => {
+                self.accept_unknown_peers(now, template.map(|template| *template), limit)
             }
             Command::Contact(peer, cue) => self.contact(now, peer, cue),
             Command::Take(client) => self.take(now, client),
@@ -721,7 +716,7 @@ impl<A: Addr> Machine for Engine<A> {
             if self.send(tx) {
                 return Output::Transmit;
             }
-            // What left may have ended sessions.
+            // Segments just sent may have ended sessions.
             if let Some(event) = self.next_event() {
                 return Output::Event(event);
             }

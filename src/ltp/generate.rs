@@ -1,4 +1,4 @@
-//! Configurations, commands and segments out of arbitrary octets: small ones, that meet each other.
+//! Arbitrary configurations, commands and segments. They use few values, so that they refer to each other.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -10,10 +10,11 @@ use core::time::Duration;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bytes::Bytes;
 
-use super::adapt::{AutoCopies, Copies, LearnedMargins};
 use super::api::{Block, Command, Red};
 use super::auth::{Auth, Key, Signer, Verifier};
-use super::config::{Config, Peer, Ways};
+use super::config::{Config, Direction, Peer};
+use super::redundancy::{AdaptiveRedundancy, Redundancy};
+use super::rto::RtoBounds;
 use super::wire::{
     Body, Checkpoint, Claims, Color, Data, Extensions, Mark, Report, Segment, SessionId,
 };
@@ -30,13 +31,13 @@ impl<'a> Arbitrary<'a> for Config {
             max_imports: u.int_in_range(0..=12)?,
             export_octets: u.int_in_range(0..=20_000)?,
             import_octets: u.int_in_range(0..=40_000)?,
-            spare_octets: u.int_in_range(0..=20_000)?,
+            pool_octets: u.int_in_range(0..=20_000)?,
             max_events: u.int_in_range(0..=24)?,
             max_control: u.int_in_range(0..=24)?,
-            closed_least: least,
-            closed_most: least + u.int_in_range(0..=8)?,
+            min_closed: least,
+            max_closed: least + u.int_in_range(0..=8)?,
             max_cookies: u.int_in_range(0..=3)?,
-            tell_sent: u.arbitrary()?,
+            notify_sent: u.arbitrary()?,
         })
     }
 }
@@ -44,10 +45,10 @@ impl<'a> Arbitrary<'a> for Config {
 impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(Self {
-            owlt_out: span(u)?,
-            owlt_in: span(u)?,
-            remote_delay: span(u)?,
-            own_delay: span(u)?,
+            owlt_out: duration(u)?,
+            owlt_in: duration(u)?,
+            remote_delay: duration(u)?,
+            own_delay: duration(u)?,
             rate: NonZeroU64::new(u.int_in_range(0..=10_000)?),
             burst: u.int_in_range(0..=2000)?,
             segment: u.int_in_range(60..=1500)?,
@@ -62,11 +63,11 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
             import_octets: u.int_in_range(0..=30_000)?,
             checkpoint_every: NonZeroU32::new(u.int_in_range(0..=4)?),
             window: NonZeroU64::new(u.int_in_range(0..=6000)?),
-            report_delay: span(u)?,
-            repair_delay: span(u)?,
-            copies: u.arbitrary()?,
-            margins: u.arbitrary()?,
-            ways: ways(u)?,
+            report_delay: duration(u)?,
+            repair_delay: duration(u)?,
+            redundancy: u.arbitrary()?,
+            rto: u.arbitrary()?,
+            direction: direction(u)?,
             keepalive: keepalive(u)?,
             auth: u.arbitrary()?,
             ..Self::new(u.arbitrary()?)
@@ -74,43 +75,43 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Peer<A> {
     }
 }
 
-impl<'a> Arbitrary<'a> for Copies {
+impl<'a> Arbitrary<'a> for Redundancy {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(if u.ratio(1, 3)? {
-            Self::Auto(u.arbitrary()?)
+            Self::Adaptive(u.arbitrary()?)
         } else {
             Self::Fixed(u.int_in_range(0..=2)?)
         })
     }
 }
 
-impl<'a> Arbitrary<'a> for AutoCopies {
+impl<'a> Arbitrary<'a> for AdaptiveRedundancy {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(Self {
             odds: NonZeroU32::MIN.saturating_add(u.int_in_range(0..=10_000)?),
-            most: u.int_in_range(0..=3)?,
-            loss: u.int_in_range(0..=1_000_000)?,
-            spread: span(u)?,
-            repairs: u.int_in_range(0..=2)?,
+            max_copies: u.int_in_range(0..=3)?,
+            initial_loss: u.int_in_range(0..=1_000_000)?,
+            spacing: duration(u)?,
+            duplicate_repairs: u.int_in_range(0..=2)?,
         })
     }
 }
 
-impl<'a> Arbitrary<'a> for LearnedMargins {
+impl<'a> Arbitrary<'a> for RtoBounds {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(Self {
-            least: span(u)?,
-            most: span(u)?,
+            min: duration(u)?,
+            max: duration(u)?,
         })
     }
 }
 
-/// Mostly both.
-fn ways(u: &mut Unstructured<'_>) -> Result<Ways> {
+/// Mostly both directions.
+fn direction(u: &mut Unstructured<'_>) -> Result<Direction> {
     Ok(match u.int_in_range(0..=9)? {
-        0 => Ways::FromPeer,
-        1 => Ways::ToPeer,
-        _ => Ways::Both,
+        0 => Direction::ReceiveOnly,
+        1 => Direction::SendOnly,
+        _ => Direction::Both,
     })
 }
 
@@ -119,8 +120,8 @@ fn keepalive(u: &mut Unstructured<'_>) -> Result<Option<Duration>> {
     Ok(u.ratio(1, 8)?.then_some(span))
 }
 
-/// None at all half of the time.
-fn span(u: &mut Unstructured<'_>) -> Result<Duration> {
+/// A duration that is 0 half of the time.
+fn duration(u: &mut Unstructured<'_>) -> Result<Duration> {
     let most = *u.choose(&[0, 0, 50, 60_000])?;
     Ok(Duration::from_millis(u.int_in_range(0..=most)?))
 }
@@ -151,7 +152,7 @@ impl<'a> Arbitrary<'a> for Auth {
     }
 }
 
-/// None to three.
+/// No items to three.
 fn many<T>(
     u: &mut Unstructured<'_>,
     mut one: impl FnMut(&mut Unstructured<'_>) -> Result<T>,
@@ -159,7 +160,7 @@ fn many<T>(
     (0..u.int_in_range(0..=3)?).map(|_| one(u)).collect()
 }
 
-/// One of a few that are met again, or anything.
+/// One of a few keys, so that segments find them, or any key.
 fn key(u: &mut Unstructured<'_>) -> Result<Key> {
     let id = u.int_in_range(0..=3_u8)?;
     Ok(Key {
@@ -185,7 +186,7 @@ impl<'a> Arbitrary<'a> for Block {
             tag: crate::Tag(u.int_in_range(0..=5)?),
             to: u.int_in_range(1..=3)?,
             client: u.int_in_range(1..=3)?,
-            // Long blocks cost the generator nothing this way.
+            // Long blocks of one octet value cost the generator nothing.
             data: Bytes::from(vec![0x5A; u.int_in_range(0..=6000)?]),
             red: match u.arbitrary()? {
                 Red::All => Red::All,
@@ -209,7 +210,7 @@ impl<'a, A: Arbitrary<'a>> Arbitrary<'a> for Command<A> {
             12 => Self::Cancel(tag),
             13 => Self::Refuse(session(u)?),
             25 => Self::Ping(id),
-            26 => Self::Welcome(u.arbitrary()?, u.int_in_range(0..=3)?),
+            26 => Self::AcceptUnknownPeers(u.arbitrary()?, u.int_in_range(0..=3)?),
             14..=15 => Self::Contact(id, u.arbitrary()?),
             24 => Self::OpenOnDemand(id, u.arbitrary()?),
             27..=29 => Self::Take(id),
@@ -226,7 +227,7 @@ fn session(u: &mut Unstructured<'_>) -> Result<SessionId> {
     })
 }
 
-/// A segment of a few sessions, or anything.
+/// A segment of a few sessions, or any octets.
 pub(super) fn octets(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     if u.ratio(1, 16)? {
         return octets_of(u).map(Into::into);
@@ -269,7 +270,7 @@ pub(super) fn octets(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     Ok(octets)
 }
 
-/// Names of keys that [`key`] makes, values for them, and cookies that grow.
+/// Extensions with the IDs of keys that [`key`] makes, with values for them, and with cookies that grow.
 fn extensions(u: &mut Unstructured<'_>) -> Result<(Vec<u8>, Vec<u8>)> {
     let (mut header, mut trailer) = (Vec::new(), Vec::new());
     for _ in 0..u.int_in_range(0..=2)? {

@@ -1,49 +1,50 @@
-//! What an engine learns of the line to a peer: losses each way, and how long answers take.
+//! Measurements of the line to a peer: losses in both directions, and round-trip times.
 //!
-//! Losses come from what reports leave unclaimed of first passes, from acknowledgments that copies of
-//! reports drew, and from timers that ran out. Times come from answers (RFC 6298), and never from those
-//! that could be to either of two transmissions (Karn's rule).
+//! Losses are measured by what reports leave unclaimed of first passes, by acknowledgments that copies of reports
+//! caused, and by expired timers. Times are measured by answers (RFC 6298), but not by answers that could be to
+//! either of two transmissions (Karn's rule).
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-use super::adapt::{Copies, LearnedMargins, Margins, PARTS, bounded};
+use super::redundancy::{PARTS, Redundancy, bounded};
+use super::rto::{RtoBounds, RtoPolicy};
 use super::wire::SessionId;
 use crate::Instant;
 use crate::kit::Rtt;
 
-/// What was learned of the line to a peer.
+/// Measurements of the line to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct LineEstimate {
-    /// Segments to the peer that are lost, of a million.
+    /// Loss of segments to the peer, in parts per million.
     pub loss_out: u32,
-    /// Segments from the peer that are lost, of a million.
+    /// Loss of segments from the peer, in parts per million.
     pub loss_in: u32,
-    /// The smoothed time from a signal to its answer, once there was one.
+    /// The smoothed time from a signal to its answer. `None` before the first measurement.
     pub round_trip: Option<Duration>,
-    /// How much that varies, smoothed.
+    /// The smoothed variation of that time.
     pub variation: Duration,
-    /// How many answers were measured.
+    /// The number of times measured.
     pub samples: u64,
-    /// Copies that a signal gets.
+    /// The number of copies that a signal gets.
     pub copies: u8,
-    /// How long an answer may take before a signal is repeated.
+    /// The retransmission timeout of a signal, light times included.
     pub timeout: Duration,
 }
 
-/// Segments after which what was seen counts half.
+/// Segments after which a measured loss counts half.
 const WINDOW: u64 = 1024;
-/// Segments that what was configured counts for.
+/// Segments that the configured loss counts for.
 const PRIOR: u64 = 8;
-/// Fractions of a segment that are counted: a long memory keeps rare losses.
+/// Fractions of a segment that are counted, so that rare losses are not rounded away.
 const FINE: u64 = 1 << 16;
-/// Reports whose acknowledgments are counted at a time.
-const MOST_WATCHED: usize = 16;
-/// A sample is taken from a repeated signal if its repeats left within this part of the time.
+/// The maximum number of reports whose acknowledgments are counted at a time.
+const MAX_WATCHED: usize = 16;
+/// A repeated signal gives a sample if its repetitions were sent within this fraction of the time.
 const APART: u32 = 8;
 
-/// The state of the estimate, one for each span.
+/// The estimator of one peer.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     out: Loss,
@@ -52,14 +53,14 @@ pub(super) struct Line {
     watched: VecDeque<Watched>,
 }
 
-/// Segments that count, and those of them that were lost; of both the recent ones more.
+/// Segments sent, and those of them that were lost. Recent ones count more.
 #[derive(Debug, Default, Clone, Copy)]
 struct Loss {
     sent: u64,
     lost: u64,
 }
 
-/// A report and its copies, each of which draws an acknowledgment if neither is lost.
+/// A report and its copies. Each draws an acknowledgment unless one of the two is lost.
 #[derive(Debug)]
 struct Watched {
     session: SessionId,
@@ -84,7 +85,7 @@ impl Loss {
         self.sent > 0
     }
 
-    /// Lost segments of a million, if nothing but `prior` were known at first.
+    /// Returns the loss in parts per million, starting from `prior`.
     fn rate(self, prior: u32) -> u32 {
         let lost = self.lost * u64::from(PARTS) + PRIOR * FINE * u64::from(prior);
         bounded(lost / (self.sent + PRIOR * FINE))
@@ -94,24 +95,24 @@ impl Loss {
 impl Line {
     // Losses.
 
-    /// Of `sent` segments to the peer, `lost` did not arrive.
+    /// Counts `sent` segments to the peer of which `lost` were lost.
     pub(super) fn sent(&mut self, sent: u64, lost: u64) {
         self.out.note(sent, lost);
     }
 
-    /// Of `sent` segments from the peer, `lost` did not arrive.
+    /// Counts `sent` segments from the peer of which `lost` were lost.
     pub(super) fn came(&mut self, sent: u64, lost: u64) {
         self.inward.note(sent, lost);
     }
 
-    /// A signal was answered, or was not: of two segments that took, none or one was lost, as it seems. Of
-    /// the ways each is as likely to have lost it.
+    /// Counts a signal that was answered or not. The exchange takes two segments, of which none or one was lost, in
+    /// either direction with equal probability.
     pub(super) fn exchanged(&mut self, is_answered: bool) {
         self.out.note(2, u64::from(!is_answered));
     }
 
-    /// One segment of a report left; acknowledgments of it count until `until`.
-    pub(super) fn report_left(
+    /// Counts a segment of a report that was sent. Its acknowledgments count until `until`.
+    pub(super) fn on_report_sent(
         &mut self,
         now: Instant,
         session: SessionId,
@@ -126,7 +127,7 @@ impl Line {
         if let Some(known) = known {
             known.left += 1;
             known.until = until;
-        } else if self.watched.len() < MOST_WATCHED {
+        } else if self.watched.len() < MAX_WATCHED {
             self.watched.push_back(Watched {
                 session,
                 serial,
@@ -147,8 +148,8 @@ impl Line {
         }
     }
 
-    /// Counts the reports whose acknowledgments must have come by now. Of those missing, the acknowledgment
-    /// was lost as often as segments from the peer are.
+    /// Counts the reports whose acknowledgments must have arrived by `now`. Of those missing, acknowledgments were
+    /// lost as often as other segments from the peer.
     fn settle(&mut self, now: Instant) {
         while let Some(oldest) = self.watched.front()
             && oldest.until <= now
@@ -161,7 +162,7 @@ impl Line {
         }
     }
 
-    /// Lost segments of a million to the peer. Without a word on that way, the other tells.
+    /// Returns the loss to the peer in parts per million. Before a measurement, that of the other direction.
     fn loss_out(&self, prior: u32) -> u32 {
         if self.out.is_known() {
             self.out.rate(prior)
@@ -170,18 +171,18 @@ impl Line {
         }
     }
 
-    /// How many copies a signal gets.
-    pub(super) fn copies(&self, copies: &Copies) -> u8 {
+    /// Returns how many copies a signal gets.
+    pub(super) fn copies(&self, copies: &Redundancy) -> u8 {
         match copies {
-            Copies::Fixed(count) => *count,
-            Copies::Auto(auto) => auto.count(self.loss_out(auto.loss)),
+            Redundancy::Fixed(count) => *count,
+            Redundancy::Adaptive(adaptive) => adaptive.count(self.loss_out(adaptive.initial_loss)),
         }
     }
 
     // Times.
 
-    /// A signal was answered `took` after it first left, and its last repeat left `spread` after that. False
-    /// when that tells nothing.
+    /// Measures an answer `took` after the signal was first sent, whose last repetition was sent `spread` after that.
+    /// False if the sample is ambiguous.
     pub(super) fn took(&mut self, took: Duration, spread: Duration) -> bool {
         if took.is_zero() || spread > took / APART {
             return false;
@@ -190,18 +191,20 @@ impl Line {
         true
     }
 
-    /// How much longer than the light times an answer may take; `None` when nothing was learned.
-    pub(super) fn margin(&self, margins: Margins, light: Duration) -> Option<Duration> {
-        let Margins::Learned(LearnedMargins { least, most }) = margins else {
+    /// Returns how much longer than the light times an answer may take. `None` without a learned margin.
+    pub(super) fn rto_margin(&self, rto: RtoPolicy, light: Duration) -> Option<Duration> {
+        let RtoPolicy::Learned(RtoBounds { min, max }) = rto else {
             return None;
         };
-        let timeout = self.rtt.timeout(least)?;
-        Some(timeout.saturating_sub(light).clamp(least, most))
+        let timeout = self.rtt.timeout(min)?;
+        Some(timeout.saturating_sub(light).clamp(min, max))
     }
 
-    /// What was learned, under what is configured.
-    pub(super) fn estimate(&self, copies: &Copies, timeout: Duration) -> LineEstimate {
-        let prior = copies.auto().map_or(0, |auto| auto.loss);
+    /// Returns the measurements.
+    pub(super) fn estimate(&self, copies: &Redundancy, timeout: Duration) -> LineEstimate {
+        let prior = copies
+            .adaptive()
+            .map_or(0, |adaptive| adaptive.initial_loss);
         LineEstimate {
             loss_out: self.loss_out(prior),
             loss_in: self.inward.rate(prior),
@@ -217,9 +220,9 @@ impl Line {
         self.watched.capacity() * size_of::<Watched>()
     }
 
-    /// Bytes that watched reports take at most.
+    /// Returns the bytes that watched reports take at most.
     pub(super) const fn memory_per_entry() -> usize {
-        2 * MOST_WATCHED * size_of::<Watched>()
+        2 * MAX_WATCHED * size_of::<Watched>()
     }
 }
 
@@ -244,28 +247,31 @@ mod tests {
 
     #[test]
     fn a_learned_margin_stays_within_its_bounds() {
-        let bounds = LearnedMargins {
-            least: ms(10),
-            most: ms(200),
+        let bounds = RtoBounds {
+            min: ms(10),
+            max: ms(200),
         };
-        let learned = Margins::Learned(bounds);
+        let learned = RtoPolicy::Learned(bounds);
         let mut line = Line::default();
-        assert_eq!(line.margin(learned, ms(100)), None);
+        assert_eq!(line.rto_margin(learned, ms(100)), None);
 
         for _ in 0..100 {
             line.took(ms(100), Duration::ZERO);
         }
-        assert_eq!(line.margin(learned, ms(100)), Some(ms(10)));
-        assert_eq!(line.margin(learned, ms(50)), Some(ms(60)));
+        assert_eq!(line.rto_margin(learned, ms(100)), Some(ms(10)));
+        assert_eq!(line.rto_margin(learned, ms(50)), Some(ms(60)));
         line.took(ms(5000), Duration::ZERO);
-        assert_eq!(line.margin(learned, ms(100)), Some(ms(200)));
-        assert_eq!(line.margin(Margins::Fixed, ms(100)), None);
+        assert_eq!(line.rto_margin(learned, ms(100)), Some(ms(200)));
+        assert_eq!(line.rto_margin(RtoPolicy::Fixed, ms(100)), None);
     }
 
     #[test]
     fn losses_are_learned_and_forgotten_again() {
         let mut line = Line::default();
-        let loss = |line: &Line| line.estimate(&Copies::default(), Duration::ZERO).loss_out;
+        let loss = |line: &Line| {
+            line.estimate(&Redundancy::default(), Duration::ZERO)
+                .loss_out
+        };
 
         line.sent(1000, 300);
         let high = loss(&line);
@@ -287,14 +293,14 @@ mod tests {
         for serial in 1..=50 {
             let now = at(serial * 100);
             for _ in 0..10 {
-                line.report_left(now, session, serial, now + ms(50));
+                line.on_report_sent(now, session, serial, now + ms(50));
             }
             for _ in 0..7 {
                 line.report_acknowledged(session, serial);
             }
         }
 
-        let estimate = line.estimate(&Copies::default(), Duration::ZERO);
+        let estimate = line.estimate(&Redundancy::default(), Duration::ZERO);
         assert!(
             (280_000..=310_000).contains(&estimate.loss_out),
             "{estimate:?}"

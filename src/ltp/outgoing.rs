@@ -1,66 +1,66 @@
-//! What leaves, in which order, and the timers that start with it.
+//! What is sent, in which order, and the timers that start with it.
 
-mod brief;
-mod copies;
+mod duplicates;
 mod pieces;
 mod plain;
+mod single_segment;
 
 use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 use core::slice;
 
-pub(super) use self::copies::Spare;
+pub(super) use self::duplicates::DuplicateRepairs;
 use self::pieces::{Frame, MANY, Piece};
 use super::api::Side;
-use super::engine::{Engine, KEEPALIVE, What};
+use super::engine::{Engine, KEEPALIVE, TimerKind};
+use super::peer::{Control, PeerState, Role};
 use super::receiver::Stage;
 use super::sender::{Outstanding, Repair, State};
-use super::span::{Control, Role, Span};
 use super::wire::{
     Body, Checkpoint, Claims, Color, Data, Reason, Report, SessionId, header, header_len,
 };
 use crate::{Addr, Transmit};
 
-/// What became of an attempt to write.
+/// The result of writing a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Put {
-    /// So many octets left.
+enum WriteResult {
+    /// The segment was written, with this many octets.
     Written(usize),
-    /// The batch is full.
-    Later,
-    /// No datagram can hold it, or there is nothing to write any more.
-    Never,
+    /// The batch has no room.
+    NoRoom,
+    /// The segment fits no datagram, or there is nothing to write any more.
+    Impossible,
 }
 
-/// What leaves next; the numbers are those of sessions.
+/// What is sent next. The numbers are those of sessions.
 #[derive(Debug, Clone, Copy)]
 enum Work {
     Control(Control),
     Repair(u64),
     Fresh(u64),
-    Spare(u64),
+    DuplicateRepairs(u64),
 }
 
-/// Whether to go on filling the batch.
+/// Whether the batch has room for a further segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    More,
+enum Batch {
+    HasRoom,
     Full,
 }
 
 impl<A: Addr> Engine<A> {
-    /// Writes one batch for a peer: control first, so that no report waits behind a block, then repairs,
-    /// then first passes.
+    /// Writes one batch for a peer: control segments first, so that no report waits behind a block, then
+    /// retransmissions, then first passes.
     pub(super) fn fill(&mut self, slot: u32, tx: &mut Transmit<A>) {
         while let Some(work) = self.next_work(slot) {
-            let turn = match work {
+            let batch = match work {
                 Work::Control(control) => self.send_control(slot, control, tx),
-                Work::Fresh(number) => self.send_fresh(slot, number, tx),
+                Work::Fresh(number) => self.send_first_pass(slot, number, tx),
                 Work::Repair(number) => self.send_repair(slot, number, tx),
-                Work::Spare(number) => self.send_spare(slot, number, tx),
+                Work::DuplicateRepairs(number) => self.send_duplicate(slot, number, tx),
             };
-            if turn == Turn::Full {
+            if batch == Batch::Full {
                 return;
             }
         }
@@ -68,40 +68,42 @@ impl<A: Addr> Engine<A> {
 
     #[inline]
     fn next_work(&mut self, slot: u32) -> Option<Work> {
-        let span = self.span(slot)?;
-        if !span.may_send() || (span.config.rate.is_some() && !self.may_pace(slot)) {
+        let peer = self.peer(slot)?;
+        if !peer.may_send() || (peer.config.rate.is_some() && !self.is_within_rate(slot)) {
             return None;
         }
-        let span = self.span(slot)?;
-        if let Some(control) = span.control.front() {
+        let peer = self.peer(slot)?;
+        if let Some(control) = peer.control.front() {
             Some(Work::Control(*control))
-        } else if let Some(number) = span.repairs.front() {
+        } else if let Some(number) = peer.repairs.front() {
             Some(Work::Repair(*number))
-        } else if let Some(number) = span.fresh_next() {
+        } else if let Some(number) = peer.next_first_pass() {
             Some(Work::Fresh(number))
         } else {
-            span.spare.front().map(|number| Work::Spare(*number))
+            peer.spare
+                .front()
+                .map(|number| Work::DuplicateRepairs(*number))
         }
     }
 
-    /// Whether the rate lets the next segment go; else a timer tells when.
-    fn may_pace(&mut self, slot: u32) -> bool {
+    /// Whether the rate allows the next segment. Otherwise a timer is started.
+    fn is_within_rate(&mut self, slot: u32) -> bool {
         let Some(at) = self
-            .span(slot)
-            .and_then(|span| span.pacer.blocked_until(self.now))
+            .peer(slot)
+            .and_then(|peer| peer.pacer.blocked_until(self.now))
         else {
             return true;
         };
-        let pace = self.set_local(slot, at, What::Pace);
-        if let Some(span) = self.span_mut(slot) {
-            span.pace = pace;
+        let pace = self.set_local(slot, at, TimerKind::Pace);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.pace = pace;
         }
         false
     }
 
-    // Control.
+    // Control segments.
 
-    fn send_control(&mut self, slot: u32, control: Control, tx: &mut Transmit<A>) -> Turn {
+    fn send_control(&mut self, slot: u32, control: Control, tx: &mut Transmit<A>) -> Batch {
         let put = match control {
             Control::ReportAck { session, serial } => {
                 self.put_body(slot, session, &Body::ReportAck(serial), tx)
@@ -138,18 +140,18 @@ impl<A: Addr> Engine<A> {
                 self.put_cancel(slot, session, by, tx)
             }
         };
-        if put == Put::Later {
-            return Turn::Full;
+        if put == WriteResult::NoRoom {
+            return Batch::Full;
         }
-        if let Some(span) = self.span_mut(slot) {
-            span.control.pop_front();
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.control.pop_front();
         }
         let len = match put {
-            Put::Written(len) => len,
-            Put::Later | Put::Never => 0,
+            WriteResult::Written(len) => len,
+            WriteResult::NoRoom | WriteResult::Impossible => 0,
         };
-        self.control_left(slot, control, len);
-        Turn::More
+        self.on_control_sent(slot, control, len);
+        Batch::HasRoom
     }
 
     fn put_report(
@@ -158,37 +160,43 @@ impl<A: Addr> Engine<A> {
         session: SessionId,
         serial: u64,
         tx: &mut Transmit<A>,
-    ) -> Put {
+    ) -> WriteResult {
         let Some(import) = self.imports.get_mut(&session) else {
-            return Put::Never;
+            return WriteResult::Impossible;
         };
         let reception = match &import.stage {
             Stage::Receiving(reception) => reception,
-            Stage::Brief(brief) => {
-                let told = brief.told;
+            Stage::Single(single) => {
+                let told = single.report;
                 if told.serial != serial {
-                    return Put::Never;
+                    return WriteResult::Impossible;
                 }
                 return told.with_body(|body| self.put_body(slot, session, body, tx));
             }
-            Stage::Cancelling(_) => return Put::Never,
+            Stage::Cancelling(_) => return WriteResult::Impossible,
         };
         let Some(body) = reception.report_body(serial) else {
-            return Put::Never;
+            return WriteResult::Impossible;
         };
-        let span = usize::try_from(slot)
+        let peer = usize::try_from(slot)
             .ok()
-            .and_then(|slot| self.spans.get_mut(slot));
-        let Some(span) = span.and_then(Option::as_deref_mut) else {
-            return Put::Never;
+            .and_then(|slot| self.peers.get_mut(slot));
+        let Some(peer) = peer.and_then(Option::as_deref_mut) else {
+            return WriteResult::Impossible;
         };
-        let put = put(span, session, 8, body.len(), tx, |out| {
+        let put = put(peer, session, 8, body.len(), tx, |out| {
             out.extend_from_slice(body);
         });
         self.count(slot, put)
     }
 
-    fn put_cancel(&mut self, slot: u32, session: SessionId, by: Role, tx: &mut Transmit<A>) -> Put {
+    fn put_cancel(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        by: Role,
+        tx: &mut Transmit<A>,
+    ) -> WriteResult {
         let body = match by {
             Role::Sender => match self
                 .exports
@@ -196,20 +204,24 @@ impl<A: Addr> Engine<A> {
                 .map(|export| &export.state)
             {
                 Some(State::Cancelling(cancel)) => Body::CancelBySender(cancel.reason),
-                Some(State::Sending(_) | State::Brief(_)) | None => return Put::Never,
+                Some(State::Sending(_) | State::Single(_)) | None => {
+                    return WriteResult::Impossible;
+                }
             },
             Role::Receiver => match self.imports.get(&session).map(|import| &import.stage) {
                 Some(Stage::Cancelling(cancel)) => Body::CancelByReceiver(cancel.reason),
-                Some(Stage::Receiving(_) | Stage::Brief(_)) | None => return Put::Never,
+                Some(Stage::Receiving(_) | Stage::Single(_)) | None => {
+                    return WriteResult::Impossible;
+                }
             },
         };
         self.put_body(slot, session, &body, tx)
     }
 
-    fn put_ping(&mut self, slot: u32, tx: &mut Transmit<A>) -> Put {
-        let ping = self.span(slot).and_then(|span| span.ping.as_ref());
+    fn put_ping(&mut self, slot: u32, tx: &mut Transmit<A>) -> WriteResult {
+        let ping = self.peer(slot).and_then(|peer| peer.ping.as_ref());
         let Some(number) = ping.map(|ping| ping.number) else {
-            return Put::Never;
+            return WriteResult::Impossible;
         };
         let session = SessionId {
             originator: self.config.engine,
@@ -218,9 +230,9 @@ impl<A: Addr> Engine<A> {
         self.put_body(slot, session, &Body::CancelBySender(Reason::USER), tx)
     }
 
-    fn put_keepalive(&mut self, slot: u32, tx: &mut Transmit<A>) -> Put {
-        let Some(to) = self.span(slot).map(|span| span.config.address) else {
-            return Put::Never;
+    fn put_keepalive(&mut self, slot: u32, tx: &mut Transmit<A>) -> WriteResult {
+        let Some(to) = self.peer(slot).map(|peer| peer.config.address) else {
+            return WriteResult::Impossible;
         };
         let is_written = tx.push(to, KEEPALIVE.len(), |out| out.extend_from_slice(&KEEPALIVE));
         written(is_written, KEEPALIVE.len(), tx)
@@ -232,224 +244,228 @@ impl<A: Addr> Engine<A> {
         session: SessionId,
         body: &Body<'_>,
         tx: &mut Transmit<A>,
-    ) -> Put {
-        let Some(span) = self.span_mut(slot) else {
-            return Put::Never;
+    ) -> WriteResult {
+        let Some(peer) = self.peer_mut(slot) else {
+            return WriteResult::Impossible;
         };
-        let put = put_body(span, session, body, tx);
+        let put = put_body(peer, session, body, tx);
         self.count(slot, put)
     }
 
-    /// Accounts for what was written, to the statistics and to the rate.
-    fn count(&mut self, slot: u32, put: Put) -> Put {
+    /// Counts what was written in the statistics and for the rate.
+    fn count(&mut self, slot: u32, put: WriteResult) -> WriteResult {
         let now = self.now;
         match put {
-            Put::Written(len) => {
+            WriteResult::Written(len) => {
                 self.stats.segments_sent += 1;
-                if let Some(span) = self.span_mut(slot) {
-                    span.pacer.on_sent(now, len);
+                if let Some(peer) = self.peer_mut(slot) {
+                    peer.pacer.on_sent(now, len);
                 }
             }
-            Put::Never => self.stats.oversize += 1,
-            Put::Later => {}
+            WriteResult::Impossible => self.stats.oversize += 1,
+            WriteResult::NoRoom => {}
         }
         put
     }
 
-    // Repairs.
+    // Retransmissions.
 
-    fn send_repair(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
+    fn send_repair(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Batch {
         let Some((_, sending)) = self.sending(number) else {
-            self.leave_line(slot, number);
-            return Turn::More;
+            self.leave_repairs(slot, number);
+            return Batch::HasRoom;
         };
         match sending.repairs.front() {
             None => {
                 sending.is_repairing = false;
-                self.leave_line(slot, number);
-                self.departed.push(number);
-                Turn::More
+                self.leave_repairs(slot, number);
+                self.first_pass_done.push(number);
+                Batch::HasRoom
             }
-            Some(Repair::Run(run)) if run.gaps.get(run.at).is_none() => {
+            Some(Repair::Retransmission(retransmission))
+                if retransmission.gaps.get(retransmission.at).is_none() =>
+            {
                 sending.repairs.pop_front();
-                Turn::More
+                Batch::HasRoom
             }
-            Some(Repair::Run(_)) => self.send_run(slot, number, tx),
-            Some(&Repair::Again(serial)) => self.send_again(slot, number, serial, None, tx),
-            Some(&Repair::Copies { serial, left }) => {
-                self.send_again(slot, number, serial, Some(left), tx)
+            Some(Repair::Retransmission(_)) => self.send_retransmission(slot, number, tx),
+            Some(&Repair::CheckpointRetry(serial)) => {
+                self.resend_checkpoint(slot, number, serial, None, tx)
+            }
+            Some(&Repair::CheckpointCopies { serial, left }) => {
+                self.resend_checkpoint(slot, number, serial, Some(left), tx)
             }
         }
     }
 
-    fn leave_line(&mut self, slot: u32, number: u64) {
-        if let Some(span) = self.span_mut(slot)
-            && span.repairs.front() == Some(&number)
+    fn leave_repairs(&mut self, slot: u32, number: u64) {
+        if let Some(peer) = self.peer_mut(slot)
+            && peer.repairs.front() == Some(&number)
         {
-            span.repairs.pop_front();
+            peer.repairs.pop_front();
         }
     }
 
-    fn send_run(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
+    fn send_retransmission(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Batch {
         let Some(frame) = self.frame(slot, number) else {
-            return Turn::Full;
+            return Batch::Full;
         };
         let Some((_, sending)) = self.sending(number) else {
-            return Turn::More;
+            return Batch::HasRoom;
         };
         let serial = sending.serial;
         let (red, len) = (sending.red, sending.len);
         let claimed = &sending.claimed;
-        let Some(Repair::Run(run)) = sending.repairs.front_mut() else {
-            return Turn::More;
+        let Some(Repair::Retransmission(retransmission)) = sending.repairs.front_mut() else {
+            return Batch::HasRoom;
         };
-        if run.is_untouched() {
+        if retransmission.is_untouched() {
             // Reports that came in the meantime may have claimed some of it.
-            run.gaps = run
+            retransmission.gaps = retransmission
                 .gaps
                 .iter()
                 .flat_map(|gap| claimed.gaps(gap.clone()))
                 .collect();
-            let Some(first) = run.gaps.first() else {
-                return Turn::More;
+            let Some(first) = retransmission.gaps.first() else {
+                return Batch::HasRoom;
             };
-            run.from = first.start;
+            retransmission.from = first.start;
         }
-        let Some(piece) = run.next_piece(frame, serial, (red, len)) else {
+        let Some(piece) = retransmission.next_piece(frame, serial, (red, len)) else {
             self.fail(number, Side::Local, Reason::SYSTEM);
-            return Turn::More;
+            return Batch::HasRoom;
         };
         match self.put_piece(slot, number, frame, &piece, tx) {
-            Put::Later => Turn::Full,
-            Put::Never => {
+            WriteResult::NoRoom => Batch::Full,
+            WriteResult::Impossible => {
                 self.fail(number, Side::Local, Reason::SYSTEM);
-                Turn::More
+                Batch::HasRoom
             }
-            Put::Written(octets) => {
+            WriteResult::Written(octets) => {
                 self.stats.octets_resent += piece.range.end - piece.range.start;
-                self.run_went_on(slot, number, &piece, octets);
-                Turn::More
+                self.on_retransmission_sent(slot, number, &piece, octets);
+                Batch::HasRoom
             }
         }
     }
 
-    fn run_went_on(&mut self, slot: u32, number: u64, piece: &Piece, octets: usize) {
+    fn on_retransmission_sent(&mut self, slot: u32, number: u64, piece: &Piece, octets: usize) {
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
-        let Some(Repair::Run(run)) = sending.repairs.front_mut() else {
+        let Some(Repair::Retransmission(retransmission)) = sending.repairs.front_mut() else {
             return;
         };
-        run.advance(piece.range.end);
+        retransmission.advance(piece.range.end);
         if let Color::Red(Some(checkpoint)) = piece.color {
-            let (cycle, gaps) = (run.cycle, mem::take(&mut run.gaps));
+            let (cycle, gaps) = (retransmission.cycle, mem::take(&mut retransmission.gaps));
             sending.repairs.pop_front();
             let range = piece.range.clone();
-            self.checkpoint_left(slot, number, (checkpoint, range), cycle, gaps, octets);
+            self.on_checkpoint_sent(slot, number, (checkpoint, range), cycle, gaps, octets);
         }
     }
 
-    /// Writes a checkpoint that was written before, octet for octet (RFC 5326 section 3.2.1).
-    fn send_again(
+    /// Writes a checkpoint again, equal octet for octet (RFC 5326 section 3.2.1).
+    fn resend_checkpoint(
         &mut self,
         slot: u32,
         number: u64,
         serial: u64,
         copies: Option<u8>,
         tx: &mut Transmit<A>,
-    ) -> Turn {
+    ) -> Batch {
         let frame = self.frame(slot, number);
         let now = self.now;
         let Some((_, sending)) = self.sending(number) else {
-            return Turn::More;
+            return Batch::HasRoom;
         };
         let checkpoint = sending.checkpoints.iter().find(|one| one.serial == serial);
         let (Some(frame), Some(checkpoint)) = (frame, checkpoint) else {
             sending.repairs.pop_front();
-            return Turn::More;
+            return Batch::HasRoom;
         };
         let piece = checkpoint.piece();
         let put = self.put_piece(slot, number, frame, &piece, tx);
         let len = match put {
-            Put::Later => return Turn::Full,
-            Put::Written(len) => len,
-            Put::Never => 0,
+            WriteResult::NoRoom => return Batch::Full,
+            WriteResult::Written(len) => len,
+            WriteResult::Impossible => 0,
         };
         if let Some((_, sending)) = self.sending(number) {
             sending.repairs.pop_front();
-            sending.left_again(serial, now);
+            sending.on_checkpoint_resent(serial, now);
             if let Some(left) = copies {
-                self.put_off_checkpoint(slot, number, serial, len);
-                self.copy_left(slot, number, serial, left);
+                self.restart_checkpoint_timer(slot, number, serial, len);
+                self.on_copy_sent(slot, number, serial, left);
             } else {
                 self.stats.checkpoints_resent += 1;
                 self.time_checkpoint(slot, number, serial, len);
                 self.copy_checkpoint(slot, number, serial);
             }
         }
-        Turn::More
+        Batch::HasRoom
     }
 
     // First passes.
 
-    fn send_fresh(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Turn {
+    fn send_first_pass(&mut self, slot: u32, number: u64, tx: &mut Transmit<A>) -> Batch {
         if self.must_wait(slot, number) {
-            return Turn::More;
+            return Batch::HasRoom;
         }
-        if let Some(turn) = self.send_brief(slot, number, tx) {
-            return turn;
+        if let Some(batch) = self.send_single(slot, number, tx) {
+            return batch;
         }
-        if let Some(turn) = self.send_plain(slot, number, tx) {
-            return turn;
+        if let Some(batch) = self.send_plain(slot, number, tx) {
+            return batch;
         }
         let frame = self.frame(slot, number);
         let is_due = frame.is_some_and(|frame| self.is_checkpoint_due(slot, number, frame));
         let (Some((_, sending)), Some(frame)) = (self.sending(number), frame) else {
-            self.leave_fresh(slot);
-            return Turn::More;
+            self.leave_first_passes(slot);
+            return Batch::HasRoom;
         };
         let piece = sending.next_piece(frame, is_due);
         let Some(piece) = piece else {
             self.fail(number, Side::Local, Reason::SYSTEM);
-            return Turn::More;
+            return Batch::HasRoom;
         };
         let put = self.put_piece(slot, number, frame, &piece, tx);
         match put {
-            Put::Later => Turn::Full,
-            Put::Never => {
+            WriteResult::NoRoom => Batch::Full,
+            WriteResult::Impossible => {
                 self.fail(number, Side::Local, Reason::SYSTEM);
-                Turn::More
+                Batch::HasRoom
             }
-            Put::Written(len) => {
-                self.fresh_left(slot, number, &piece, len);
-                Turn::More
+            WriteResult::Written(len) => {
+                self.on_first_pass_sent(slot, number, &piece, len);
+                Batch::HasRoom
             }
         }
     }
 
-    /// Whether the next segment of a first pass is to be a checkpoint, wherever it ends.
+    /// Whether the next segment of a first pass must be a checkpoint, wherever it ends.
     fn is_checkpoint_due(&self, slot: u32, number: u64, frame: Frame) -> bool {
-        let (Some(span), Some(export)) = (self.span(slot), self.exports.get(&number)) else {
+        let (Some(peer), Some(export)) = (self.peer(slot), self.exports.get(&number)) else {
             return false;
         };
         let State::Sending(sending) = &export.state else {
             return false;
         };
-        let every = span.config.checkpoint_every;
-        let window = span.checkpoint_due(sending);
+        let every = peer.config.checkpoint_every;
+        let window = peer.checkpoint_due(sending);
         sending.wants_checkpoint
-            || span.is_last_of_contact(self.now)
+            || peer.is_last_of_contact(self.now)
             || every.is_some_and(|every| sending.unchecked + 1 >= every.get())
             || window.is_some_and(|due| frame.reaches(sending.next, due))
     }
 
-    fn leave_fresh(&mut self, slot: u32) {
-        if let Some(span) = self.span_mut(slot) {
-            span.fresh.pop_front();
+    fn leave_first_passes(&mut self, slot: u32) {
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.fresh.pop_front();
         }
     }
 
-    fn fresh_left(&mut self, slot: u32, number: u64, piece: &Piece, len: usize) {
+    fn on_first_pass_sent(&mut self, slot: u32, number: u64, piece: &Piece, len: usize) {
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
@@ -458,7 +474,7 @@ impl<A: Addr> Engine<A> {
         let is_over = sending.next == sending.len;
         let counts = sending.counts_in_flight();
         if let (Color::Red(_), true) = (piece.color, counts) {
-            self.took_off(slot, piece.range.end - piece.range.start);
+            self.add_in_flight(slot, piece.range.end - piece.range.start);
         }
         let Some((_, sending)) = self.sending(number) else {
             return;
@@ -468,23 +484,23 @@ impl<A: Addr> Engine<A> {
             sending.checked = piece.range.end;
             sending.wants_checkpoint = false;
             let range = piece.range.clone();
-            self.checkpoint_left(slot, number, (checkpoint, range), 0, Vec::new(), len);
+            self.on_checkpoint_sent(slot, number, (checkpoint, range), 0, Vec::new(), len);
         }
         if is_over {
-            self.leave_fresh(slot);
-            self.departed.push(number);
+            self.leave_first_passes(slot);
+            self.first_pass_done.push(number);
         }
     }
 
     // Checkpoints.
 
-    fn checkpoint_left(
+    fn on_checkpoint_sent(
         &mut self,
         slot: u32,
         number: u64,
         (checkpoint, range): (Checkpoint, Range<u64>),
         cycle: u32,
-        run: Vec<Range<u64>>,
+        retransmitted: Vec<Range<u64>>,
         len: usize,
     ) {
         let now = self.now;
@@ -504,19 +520,19 @@ impl<A: Addr> Engine<A> {
             first: now,
             latest: now,
             len,
-            run,
+            retransmitted,
         });
-        self.echo(slot, number, checkpoint.serial);
+        self.queue_duplicates_of(slot, number, checkpoint.serial);
         self.time_checkpoint(slot, number, checkpoint.serial, len);
         self.copy_checkpoint(slot, number, checkpoint.serial);
     }
 
-    /// P2, RFC 5326 section 6.2.
+    /// Starts the timer of a checkpoint that was sent (RFC 5326 section 6.2).
     fn time_checkpoint(&mut self, slot: u32, number: u64, serial: u64, len: usize) {
-        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+        let Some(due) = self.peer(slot).map(|peer| peer.answer(self.now, len)) else {
             return;
         };
-        let timer = self.set(slot, due, What::Checkpoint { number, serial });
+        let timer = self.set(slot, due, TimerKind::Checkpoint { number, serial });
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
@@ -532,16 +548,16 @@ impl<A: Addr> Engine<A> {
 
     // Writing.
 
-    /// What a data segment of a session may be.
+    /// Returns the limits of a data segment of a session.
     fn frame(&mut self, slot: u32, number: u64) -> Option<Frame> {
         let session = SessionId {
             originator: self.config.engine,
             number,
         };
-        let span = self.span(slot)?;
-        let head = header_len(session) + span.keys.overhead();
-        let room = span.config.segment.min(self.datagram).saturating_sub(head);
-        let is_copied = span.config.copies.auto().is_some() && span.copies() > 1;
+        let peer = self.peer(slot)?;
+        let head = header_len(session) + peer.keys.overhead();
+        let room = peer.config.segment.min(self.datagram).saturating_sub(head);
+        let is_copied = peer.config.redundancy.adaptive().is_some() && peer.copies() > 1;
         let (_, sending) = self.sending(number)?;
         let is_long = usize::try_from(sending.red).is_ok_and(|red| red / MANY > room);
         Some(Frame {
@@ -559,15 +575,15 @@ impl<A: Addr> Engine<A> {
         frame: Frame,
         piece: &Piece,
         tx: &mut Transmit<A>,
-    ) -> Put {
+    ) -> WriteResult {
         let Some(export) = self.exports.get(&number) else {
-            return Put::Never;
+            return WriteResult::Impossible;
         };
         let State::Sending(sending) = &export.state else {
-            return Put::Never;
+            return WriteResult::Impossible;
         };
         let Some(octets) = sending.octets(&piece.range) else {
-            return Put::Never;
+            return WriteResult::Impossible;
         };
         let body = Body::Data(Data {
             client: frame.client,
@@ -575,63 +591,63 @@ impl<A: Addr> Engine<A> {
             color: piece.color,
             octets,
         });
-        let span = usize::try_from(slot)
+        let peer = usize::try_from(slot)
             .ok()
-            .and_then(|slot| self.spans.get_mut(slot));
-        let Some(span) = span.and_then(Option::as_deref_mut) else {
-            return Put::Never;
+            .and_then(|slot| self.peers.get_mut(slot));
+        let Some(peer) = peer.and_then(Option::as_deref_mut) else {
+            return WriteResult::Impossible;
         };
-        let put = put_body(span, frame.session, &body, tx);
+        let put = put_body(peer, frame.session, &body, tx);
         self.count(slot, put)
     }
 }
 
-/// Writes one segment into the batch, all but its data in one move if nothing has to be signed.
+/// Writes one segment into the batch. Without authentication the header is copied in one move.
 #[inline]
 fn put_body<A: Addr>(
-    span: &Span<A>,
+    peer: &PeerState<A>,
     session: SessionId,
     body: &Body<'_>,
     tx: &mut Transmit<A>,
-) -> Put {
+) -> WriteResult {
     let mut head = header(body.code(), session, 0);
-    let behind = match span.keys.overhead() {
+    let behind = match peer.keys.overhead() {
         0 => body.put_fields(&mut head),
         _ => None,
     };
     let Some(behind) = behind else {
-        return put(span, session, body.code(), body.wire_len(), tx, |out| {
+        return put(peer, session, body.code(), body.wire_len(), tx, |out| {
             body.encode(out);
         });
     };
     let len = head.octets().len() + behind.len();
-    let is_written = tx.push(span.config.address, len, |out| {
+    let is_written = tx.push(peer.config.address, len, |out| {
         head.put(out);
         out.extend_from_slice(behind);
     });
     written(is_written, len, tx)
 }
 
-fn written<A: Addr>(is_written: bool, len: usize, tx: &Transmit<A>) -> Put {
+fn written<A: Addr>(is_written: bool, len: usize, tx: &Transmit<A>) -> WriteResult {
     match is_written {
-        true => Put::Written(len),
-        false if tx.is_empty() => Put::Never,
-        false => Put::Later,
+        true => WriteResult::Written(len),
+        false if tx.is_empty() => WriteResult::Impossible,
+        false => WriteResult::NoRoom,
     }
 }
 
 /// Writes one segment into the batch.
 fn put<A: Addr>(
-    span: &Span<A>,
+    peer: &PeerState<A>,
     session: SessionId,
     code: u8,
     len: usize,
     tx: &mut Transmit<A>,
     write: impl FnOnce(&mut Vec<u8>),
-) -> Put {
-    let keys = &span.keys;
+) -> WriteResult {
+    let keys = &peer.keys;
     let whole = header_len(session) + keys.overhead() + len;
-    let is_written = tx.push(span.config.address, whole, |out| {
+    let is_written = tx.push(peer.config.address, whole, |out| {
         let start = out.len();
         header(code, session, keys.counts()).put(out);
         keys.put_header(out);

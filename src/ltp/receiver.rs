@@ -1,9 +1,9 @@
-//! The receiving role: blocks on their way in, and how sessions of others end.
+//! The receiving role: red and green data, and delivery.
 
-mod brief;
 mod ends;
-mod flow;
+mod prediction;
 mod saved;
+mod single_segment;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -12,38 +12,38 @@ use core::ops::Range;
 
 use bytes::Bytes;
 
-pub(super) use self::brief::Brief;
-pub(super) use self::flow::Flow;
+pub(super) use self::prediction::Prediction;
+pub(super) use self::single_segment::SingleSegment;
 use super::api::{Event, Service};
-use super::auth::Name;
+use super::auth::KeyHash;
+use super::buffer_pool::{BufferPool, MIN_POOLED, deliver};
 use super::closed::End;
-use super::engine::{Engine, What};
+use super::engine::{Engine, TimerKind};
+use super::peer::{Control, PeerState, Role};
 use super::report::Reports;
 use super::sender::Cancel;
-use super::span::{Control, Role, Span};
-use super::spare::{LEAST, Spares, deliver};
 use super::wire::{Checkpoint, Color, Data, Mark, Reason, SessionId};
 use crate::kit::RangeSet;
 use crate::kit::{Due, TimerId};
 use crate::{Addr, Instant};
 
-/// Bytes that an event counts for beside its payload.
-pub(super) const EVENT: usize = size_of::<(Event, usize)>() + 64;
+/// Octets that an event counts for beside its payload.
+pub(super) const EVENT_OVERHEAD: usize = size_of::<(Event, usize)>() + 64;
 
-/// A session of a peer's.
+/// A session in which a block is received.
 #[derive(Debug)]
 pub(super) struct Import {
     pub(super) slot: u32,
-    /// What named the key of the session (RFC 5327 section 2.1).
-    pub(super) key_name: Option<Name>,
+    /// The key that the session named (RFC 5327 section 2.1).
+    pub(super) key_hash: Option<KeyHash>,
     pub(super) stage: Stage,
 }
 
 #[derive(Debug)]
 pub(super) enum Stage {
     Receiving(Box<Reception>),
-    Brief(Brief),
-    /// Also what is left of a session for a service that is not open: it draws one CR, not one per segment.
+    Single(SingleSegment),
+    /// Also for a service that is not open: the session draws one CR, not one for each segment.
     Cancelling(Cancel),
 }
 
@@ -55,42 +55,42 @@ pub(super) enum Stage {
 pub(super) struct Reception {
     client: u64,
     service: Service,
-    /// The red part as far as it came, zeros in the gaps; empty once delivered.
+    /// The red part as far as it was received, with zeros in the gaps. Empty once delivered.
     buffer: Vec<u8>,
-    /// Octets of the buffer that are accounted for. It has more when it served another block before.
+    /// Octets of the buffer that are accounted for. A reused buffer has more.
     granted: usize,
-    /// By how much, as far as that is accounted for.
+    /// Octets of the buffer beyond those, as reported to the pool.
     excess: usize,
     pub(super) held: RangeSet,
     /// Octets of the red part, known from its last segment.
     red: Option<u64>,
     ends_block: bool,
-    /// The first green octet seen.
+    /// The offset of the first green octet seen.
     green: Option<u64>,
     is_green_over: bool,
     pub(super) is_delivered: bool,
-    /// Octets handed over in pieces.
+    /// Octets delivered as pieces.
     streamed: u64,
     is_streaming: bool,
     pub(super) reports: Reports,
-    /// When a segment last came.
+    /// When a segment was last received.
     active: Instant,
     guard: Option<TimerId>,
-    /// Bytes of memory accounted for.
+    /// Octets of memory accounted for.
     charge: usize,
 }
 
-/// What a red segment leads to.
+/// What happens to a red segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Kept,
-    /// There is no memory for it: it counts as not received.
+    /// There is no memory for the segment. It counts as not received.
     NoRoom,
     Cancel(Reason),
 }
 
 impl Import {
-    /// Whether the session is live, for `client`, and has yet to be delivered.
+    /// Whether the session is for `client` and was neither cancelled nor delivered.
     pub(super) fn is_awaited_by(&self, client: u64) -> bool {
         matches!(
             &self.stage,
@@ -109,25 +109,25 @@ impl Reception {
         size_of::<Self>() + self.granted + self.held.memory_used() + self.reports.memory_used()
     }
 
-    /// Octets of the red part, once all of it is here.
+    /// Returns the length of the red part if all of it was received.
     pub(super) fn complete_red(&self) -> Option<u64> {
         self.red.filter(|red| self.held.len() == *red)
     }
 
-    /// Whether the end of the red part has not come.
+    /// Whether the end of the red part was not received.
     pub(super) const fn is_open_ended(&self) -> bool {
         self.red.is_none()
     }
 
-    /// Where the red part is known to end, or has reached.
+    /// Returns the end of the red part if it is known, or of what was received of it.
     pub(super) fn red_reached(&self) -> u64 {
         self.red.unwrap_or_else(|| self.held.end())
     }
 
-    /// Colors and ends that contradict each other (P21, RFC 5326 section 6.21).
+    /// Whether the color or the end of a segment contradicts earlier ones (RFC 5326 section 6.21).
     ///
-    /// The RFC compares where segments start; by extents, overlaps are found too. Two ends of the red part,
-    /// or red data behind it, are no case of the RFC's, and no sender could complete such a session.
+    /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part,
+    /// and red data beyond its end, are not cases of the RFC, but no sender could complete such a session.
     fn is_miscolored(&self, range: &Range<u64>, color: Color) -> bool {
         let Color::Red(checkpoint) = color else {
             return range.start < self.red_reached();
@@ -143,23 +143,23 @@ impl Reception {
             || self.green.is_some_and(|green| range.end > green)
     }
 
-    /// Takes octets in with one copy, the held ones as they are.
+    /// Stores octets with one copy. Octets that were received before stay as they are.
     ///
-    /// The buffer grows by doubling, up to the whole red part, and only within `spare`: what counts is what
-    /// is allocated, or a single octet far out would cost nothing.
+    /// The buffer grows by doubling, up to the length of the red part, and only within `free` octets. The allocated
+    /// octets count, or a single octet at a high offset would cost nothing.
     fn store(
         &mut self,
         range: &Range<u64>,
         octets: &[u8],
-        spare: usize,
+        free: usize,
         limit: usize,
-        spares: &mut Spares,
+        pool: &mut BufferPool,
     ) -> Option<u64> {
         let start = usize::try_from(range.start).ok()?;
         let end = usize::try_from(range.end).ok()?;
-        // What the set of ranges may grow by.
-        let spare = spare.checked_sub(self.held.memory_used() + 64)?;
-        self.grow(end, spare, limit, spares)?;
+        // Room for the set of ranges to grow by one.
+        let free = free.checked_sub(self.held.memory_used() + 64)?;
+        self.grow(end, free, limit, pool)?;
         if start == self.buffer.len() {
             self.buffer.extend_from_slice(octets);
             return Some(self.held.insert(range.clone()));
@@ -175,36 +175,36 @@ impl Reception {
         Some(self.held.insert(range.clone()))
     }
 
-    fn grow(&mut self, end: usize, spare: usize, limit: usize, spares: &mut Spares) -> Option<()> {
+    fn grow(&mut self, end: usize, free: usize, limit: usize, pool: &mut BufferPool) -> Option<()> {
         let has = self.granted;
         if end <= has {
             return Some(());
         }
         let known = self.red.and_then(|red| usize::try_from(red).ok());
-        let more = if has < LEAST {
+        let more = if has < MIN_POOLED {
             has.saturating_mul(2)
         } else {
-            // The same steps for all blocks, so that the memory of one fits another.
+            // The same sizes for all blocks, so that the buffer of one fits another.
             has.saturating_add(1)
                 .checked_next_power_of_two()
                 .unwrap_or(has)
         };
         let most = known.unwrap_or(more).min(limit).max(end);
-        let wanted = if most - has <= spare { most } else { end };
-        if wanted - has > spare {
+        let wanted = if most - has <= free { most } else { end };
+        if wanted - has > free {
             return None;
         }
         self.granted = wanted;
         if wanted <= self.buffer.capacity() {
             return Some(());
         }
-        if let Some(mut memory) = spares.take(wanted) {
+        if let Some(mut memory) = pool.take(wanted) {
             memory.extend_from_slice(&self.buffer);
             self.buffer = memory;
             return Some(());
         }
-        if wanted - has + spares.octets() > spare {
-            spares.clear();
+        if wanted - has + pool.octets() > free {
+            pool.clear();
         }
         self.buffer.reserve_exact(wanted - self.buffer.len());
         Some(())
@@ -212,10 +212,10 @@ impl Reception {
 }
 
 impl<A: Addr> Engine<A> {
-    /// Data, red or green.
+    /// Handles a data segment, red or green.
     pub(super) fn on_data(&mut self, slot: u32, session: SessionId, data: &Data<'_>) {
         if !self.imports.contains_key(&session) {
-            // The RFC gives no ground for this; ION and the CCSDS profile have no session 0.
+            // RFC 5326 does not exclude it, but ION and the CCSDS profile have no session 0.
             if session.number == 0 {
                 self.stats.malformed += 1;
                 return;
@@ -223,7 +223,7 @@ impl<A: Addr> Engine<A> {
             if !self.begin_import(slot, session, data) {
                 return;
             }
-        } else if self.goes_on(slot, session, data) {
+        } else if self.append_predicted(slot, session, data) {
             return;
         }
         let now = self.now;
@@ -251,10 +251,10 @@ impl<A: Addr> Engine<A> {
         self.imports.get_mut(&session)?.stage.reception()
     }
 
-    // Beginnings.
+    // Start of sessions.
 
-    /// Begins a session, unless it is over, for nobody, or one too many. False when there is no more to do
-    /// with the segment.
+    /// Starts a session, unless it is closed, its service is not open, or a limit is reached. False if the segment
+    /// needs no further handling.
     fn begin_import(&mut self, slot: u32, session: SessionId, data: &Data<'_>) -> bool {
         let name = (Role::Receiver, session);
         let mut green = None;
@@ -268,7 +268,7 @@ impl<A: Addr> Engine<A> {
                 }
             }
         }
-        if !self.has_import_room(slot) || self.is_sated(data.client) {
+        if !self.has_import_room(slot) || self.is_over_share(data.client) {
             self.stats.no_room += 1;
             return false;
         }
@@ -305,10 +305,10 @@ impl<A: Addr> Engine<A> {
         self.admit(slot, session, Stage::Receiving(Box::new(reception)));
         self.recharge(session);
         self.guard_import(slot, session);
-        // One that is let in again has been told of.
+        // A session that was opened again has been reported before.
         if service == Service::Streaming && green.is_none() {
             let client = data.client;
-            self.tell_service(client, Event::Arriving { session, client }, EVENT);
+            self.push_service_event(client, Event::Started { session, client }, EVENT_OVERHEAD);
         }
         true
     }
@@ -318,40 +318,42 @@ impl<A: Addr> Engine<A> {
         is_below(self.imports.len(), self.config.max_imports)
             && self.has_event_room()
             && self
-                .span(slot)
-                .is_some_and(|span| span.imports < span.config.max_imports)
-            && self.spare(slot) >= size_of::<Reception>() + 2 * EVENT
+                .peer(slot)
+                .is_some_and(|peer| peer.imports < peer.config.max_imports)
+            && self.free_octets_for(slot) >= size_of::<Reception>() + 2 * EVENT_OVERHEAD
     }
 
-    /// Bytes that may yet be allocated for receiving.
-    pub(super) fn spare(&self, slot: u32) -> usize {
+    /// Returns the octets that may yet be allocated for receiving from a peer.
+    pub(super) fn free_octets_for(&self, slot: u32) -> usize {
         let all = self.free_octets();
-        self.span(slot).map_or(0, |span| {
-            all.min(span.config.import_octets.saturating_sub(span.import_octets))
+        self.peer(slot).map_or(0, |peer| {
+            all.min(peer.config.import_octets.saturating_sub(peer.import_octets))
         })
     }
 
     fn admit(&mut self, slot: u32, session: SessionId, stage: Stage) {
         let import = Import {
             slot,
-            key_name: None,
+            key_hash: None,
             stage,
         };
         self.imports.insert(session, import);
-        if let Some(span) = self.span_mut(slot) {
-            span.imports += 1;
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.imports += 1;
         }
     }
 
-    /// P23: a CR, timed and repeated like any other, but one per session.
+    /// Refuses a session for a service that is not open (RFC 5326 section 4.2): one CR per session, repeated like any
+    /// other.
     fn refuse_unknown(&mut self, slot: u32, session: SessionId) {
         let cancel = Cancel::new(Reason::UNREACHABLE);
         self.admit(slot, session, Stage::Cancelling(cancel));
         self.cancel_import_again(slot, session, 0);
     }
 
-    /// A duplicate never begins a session, or the block would be delivered twice. Two things still help a
-    /// sender: green data that the EOB overtook, and an answer to a checkpoint whose reports were all lost.
+    /// Handles data of a closed session. A duplicate never starts the session again, or the block would be delivered
+    /// twice. Two things still help a sender: green data that the EOB overtook, and an answer to a checkpoint whose
+    /// reports were all lost.
     fn on_data_of_closed(&mut self, slot: u32, session: SessionId, data: &Data<'_>, end: End) {
         match (end, data.color) {
             (End::GreenOnly { low }, Color::Green { ends_block: false })
@@ -359,7 +361,7 @@ impl<A: Addr> Engine<A> {
             {
                 self.hand_green(session, data, false);
                 let low = low.min(data.offset);
-                let memory = self.span(slot).map(Span::memory).unwrap_or_default();
+                let memory = self.peer(slot).map(PeerState::memory).unwrap_or_default();
                 let until = self.now + memory;
                 self.closed.change((Role::Receiver, session), |old| {
                     old.until = until;
@@ -382,7 +384,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    // Red.
+    // Red data.
 
     fn on_red(
         &mut self,
@@ -410,7 +412,7 @@ impl<A: Addr> Engine<A> {
             self.on_checkpoint(slot, session, checkpoint, data.range().end);
         }
         if let Some(red) = red {
-            self.all_came(slot, session, red, checkpoint.is_some());
+            self.deliver_red(slot, session, red, checkpoint.is_some());
         }
         self.recharge(session);
     }
@@ -422,12 +424,12 @@ impl<A: Addr> Engine<A> {
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
     ) -> Verdict {
-        let spare = if self.is_sated(data.client) {
+        let free = if self.is_over_share(data.client) {
             0
         } else {
-            self.spare(slot)
+            self.free_octets_for(slot)
         };
-        let limit = self.span(slot).map_or(0, |span| span.config.session_octets);
+        let limit = self.peer(slot).map_or(0, |peer| peer.config.session_octets);
         let now = self.now;
         let Some(Import {
             stage: Stage::Receiving(reception),
@@ -448,7 +450,7 @@ impl<A: Addr> Engine<A> {
         let fresh = if reception.is_delivered || data.octets.is_empty() {
             0
         } else {
-            let Some(fresh) = reception.store(&range, data.octets, spare, limit, &mut self.spares)
+            let Some(fresh) = reception.store(&range, data.octets, free, limit, &mut self.pool)
             else {
                 return Verdict::NoRoom;
             };
@@ -460,18 +462,18 @@ impl<A: Addr> Engine<A> {
         self.stats.red_octets += fresh;
         // Bound: usize has at most 64 bits.
         self.stats.redundant_octets += data.octets.len() as u64 - fresh;
-        self.stream_later(session);
+        self.schedule_piece(session);
         Verdict::Kept
     }
 
-    /// P9 (RFC 5326 section 6.9), on whichever segment completes the red part: waiting for a checkpoint would
+    /// Delivers the red part on the segment that completes it (RFC 5326 section 6.9). Waiting for a checkpoint would
     /// cost a round trip.
-    fn all_came(&mut self, slot: u32, session: SessionId, red: u64, by_checkpoint: bool) {
-        // A delayed report that goes out here tells as much as an asynchronous one.
+    fn deliver_red(&mut self, slot: u32, session: SessionId, red: u64, by_checkpoint: bool) {
+        // A delayed report that is sent here says as much as an asynchronous one.
         let is_answered = self.answer_delayed(session);
         if !is_answered && !by_checkpoint {
-            // Without it, the gap reports that are acknowledged would close the session, and the checkpoint
-            // that ends the sender's repair would find nobody.
+            // Without it, the acknowledgments of reports with gaps would close the session, and the checkpoint that ends
+            // the repair would find no session.
             self.report(slot, session, 0, 0..red);
         }
         self.finish_pieces(session);
@@ -482,9 +484,9 @@ impl<A: Addr> Engine<A> {
         let memory = mem::take(&mut reception.buffer);
         let counted = mem::take(&mut reception.granted);
         let (client, ends_block) = (reception.client, reception.ends_block);
-        // The memory is no longer the session's, and what it has too much stays with the spares.
+        // The buffer no longer belongs to the session, and its excess goes to the pool.
         self.recharge(session);
-        let data = deliver(memory, counted, &mut self.spares, self.config.spare_octets);
+        let data = deliver(memory, counted, &mut self.pool, self.config.pool_octets);
         let event = Event::Received {
             session,
             client,
@@ -492,13 +494,13 @@ impl<A: Addr> Engine<A> {
             ends_block,
         };
         self.stats.imports_complete += 1;
-        self.tell_service(client, event, counted + EVENT);
+        self.push_service_event(client, event, counted + EVENT_OVERHEAD);
         self.close_if_over(session);
     }
 
     // Pieces of streaming services.
 
-    fn stream_later(&mut self, session: SessionId) {
+    fn schedule_piece(&mut self, session: SessionId) {
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -513,7 +515,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Hands over what became contiguous since the last piece, however many segments it took.
+    /// Returns what became contiguous since the last piece, however many segments it took.
     pub(super) fn next_piece(&mut self) -> Option<Event> {
         while let Some(session) = self.streams.pop_front() {
             let Some(reception) = self.reception(session) else {
@@ -526,7 +528,7 @@ impl<A: Addr> Engine<A> {
         None
     }
 
-    /// The last piece goes before the whole.
+    /// The last piece precedes the whole red part.
     fn finish_pieces(&mut self, session: SessionId) {
         let Some(reception) = self.reception(session) else {
             return;
@@ -537,14 +539,14 @@ impl<A: Addr> Engine<A> {
         let client = reception.client;
         let piece = reception.piece(session);
         if let Some(Event::Piece { data, .. }) = &piece {
-            let octets = data.len() + EVENT;
+            let octets = data.len() + EVENT_OVERHEAD;
             if let Some(piece) = piece {
-                self.tell_service(client, piece, octets);
+                self.push_service_event(client, piece, octets);
             }
         }
     }
 
-    // Green.
+    // Green data.
 
     fn on_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) {
         let Some(reception) = self.reception(session) else {
@@ -556,25 +558,25 @@ impl<A: Addr> Engine<A> {
         reception.green = Some(low);
         let has_red = reception.red.is_some() || !reception.held.is_empty();
         if !self.hand_green(session, data, ends_block) {
-            // As good as lost on the line, and its end with it.
+            // Treated as lost on the line, and the end of the block with it.
             return;
         }
         if let Some(reception) = self.reception(session) {
             reception.is_green_over |= ends_block;
         }
         if ends_block && !has_red {
-            // Whether a red part exists cannot be known (RFC 5326 section 8.2).
+            // Whether there is a red part cannot be known (RFC 5326 section 8.2).
             self.close_import_as(session, End::GreenOnly { low });
         } else {
             self.close_if_over(session);
         }
     }
 
-    /// P10 (RFC 5326 section 6.10): at once, neither ordered nor freed of duplicates.
-    /// False without room.
+    /// Delivers a green segment at once, in the order of arrival and with duplicates (RFC 5326 section 6.10). False if
+    /// there is no room.
     fn hand_green(&mut self, session: SessionId, data: &Data<'_>, ends_block: bool) -> bool {
-        let octets = data.octets.len() + EVENT;
-        let is_full = octets > self.free_octets() || self.is_sated(data.client);
+        let octets = data.octets.len() + EVENT_OVERHEAD;
+        let is_full = octets > self.free_octets() || self.is_over_share(data.client);
         if is_full || !self.has_event_room() {
             self.stats.no_room += 1;
             return false;
@@ -588,24 +590,24 @@ impl<A: Addr> Engine<A> {
             data: Bytes::copy_from_slice(data.octets),
             ends_block,
         };
-        self.tell_service(data.client, event, octets);
+        self.push_service_event(data.client, event, octets);
         true
     }
 
-    // Guards.
+    // Guard timers.
 
-    /// A session whose sender fell silent must not stay for ever (HDTN issue 19). The timer is set once and
-    /// looks, when it fires, whether anything came; setting it with each segment would cost more.
+    /// Starts the guard timer of a session, which must not stay for ever when its sender falls silent (HDTN issue
+    /// 19). The timer checks, when it fires, whether a segment came. Setting it for each segment would cost more.
     fn guard_import(&mut self, slot: u32, session: SessionId) {
-        let Some(patience) = self.span(slot).map(Span::patience) else {
+        let Some(patience) = self.peer(slot).map(PeerState::patience) else {
             return;
         };
         let Some(active) = self.reception(session).map(|reception| reception.active) else {
             return;
         };
-        let resumed = self.span(slot).map_or(active, |span| span.resumed);
-        let due = Due::from(active.max(resumed) + patience);
-        let guard = self.set(slot, due, What::ImportGuard { session });
+        let contact_start = self.peer(slot).map_or(active, |peer| peer.contact_start);
+        let due = Due::from(active.max(contact_start) + patience);
+        let guard = self.set(slot, due, TimerKind::ImportGuard { session });
         if let Some(reception) = self.reception(session) {
             reception.guard = guard;
         }
@@ -615,7 +617,9 @@ impl<A: Addr> Engine<A> {
         let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
             return;
         };
-        let Some((patience, resumed)) = self.span(slot).map(|span| (span.patience(), span.resumed))
+        let Some((patience, contact_start)) = self
+            .peer(slot)
+            .map(|peer| (peer.patience(), peer.contact_start))
         else {
             return;
         };
@@ -624,8 +628,8 @@ impl<A: Addr> Engine<A> {
             return;
         };
         reception.guard = None;
-        let is_silent = now - reception.active.max(resumed) >= patience;
-        // Their own limit settles it.
+        let is_silent = now - reception.active.max(contact_start) >= patience;
+        // Report retries have a limit of their own.
         let is_reporting = !reception.reports.is_empty();
         if !is_silent {
             self.guard_import(slot, session);
@@ -633,16 +637,16 @@ impl<A: Addr> Engine<A> {
             reception.active = now;
             self.guard_import(slot, session);
         } else if reception.is_delivered || reception.held.is_empty() {
-            self.miss_end(session);
+            self.give_up_end(session);
         } else {
-            // The truthful code; the specification's first thought was USR_CNCLD, which nobody asked for.
+            // USR_CNCLD would say that the application asked for it.
             self.cancel_import(session, Reason::SYSTEM);
         }
     }
 
-    // Memory.
+    // Memory accounting.
 
-    /// Accounts for what a session holds by now.
+    /// Accounts for the memory that a session holds.
     pub(super) fn recharge(&mut self, session: SessionId) {
         let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
             return;
@@ -657,32 +661,32 @@ impl<A: Addr> Engine<A> {
             .capacity()
             .saturating_sub(reception.granted);
         let exceeded = mem::replace(&mut reception.excess, excess);
-        self.spares.exceed(exceeded, excess);
+        self.pool.exceed(exceeded, excess);
         self.charge(slot, before, weight);
-        self.yield_spares();
+        self.shrink_pool();
     }
 
-    /// What is kept for blocks to come gives way to all that counts.
-    pub(super) fn yield_spares(&mut self) {
-        if self.spares.octets() <= self.free_octets() {
+    /// Shrinks the pool of buffers to what sessions and events leave free.
+    pub(super) fn shrink_pool(&mut self) {
+        if self.pool.octets() <= self.free_octets() {
             return;
         }
-        self.spares.clear();
-        if !self.spares.has_excess() {
+        self.pool.clear();
+        if !self.pool.has_excess() {
             return;
         }
         for import in self.imports.values_mut() {
             if let Stage::Receiving(reception) = &mut import.stage {
                 reception.buffer.shrink_to(reception.granted);
-                self.spares.exceed(mem::take(&mut reception.excess), 0);
+                self.pool.exceed(mem::take(&mut reception.excess), 0);
             }
         }
     }
 
     fn charge(&mut self, slot: u32, before: usize, after: usize) {
         self.import_octets = self.import_octets - before + after;
-        if let Some(span) = self.span_mut(slot) {
-            span.import_octets = span.import_octets - before + after;
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.import_octets = peer.import_octets - before + after;
         }
     }
 }

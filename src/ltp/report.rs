@@ -1,14 +1,14 @@
-//! Reports on what was received: scopes, claims, and the timers that repeat them.
+//! The reports of a receiver: scopes, claims, and retransmission.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::engine::{Engine, What};
+use super::engine::{Engine, TimerKind};
+use super::peer::Control;
 use super::receiver::Reception;
 use super::sender::segments;
-use super::span::Control;
 use super::wire::{
     Body, Checkpoint, Claims, Reason, Report, SessionId, claim_len, header_len, report_head_len,
 };
@@ -16,37 +16,38 @@ use crate::kit::RangeSet;
 use crate::kit::TimerId;
 use crate::{Addr, Instant};
 
-/// Lower bounds of past reports that are kept, for checkpoints that cite them.
-const MOST_BOUNDS: usize = 256;
-/// Ranges of checkpoint serial numbers that are told apart: a peer counts up, so there are few.
-const MOST_SERIAL_RANGES: usize = 1024;
-/// Ranges held up to which a report begins at the first gap, and so tells again what others told.
-const MOST_TOLD_AGAIN: usize = 64;
-/// Octets that the claim count takes at most: a segment has no room for 2^21 claims.
+/// The maximum number of lower bounds kept for checkpoints that cite a past report.
+const MAX_BOUNDS: usize = 256;
+/// The maximum number of ranges of checkpoint serial numbers. Peers count up, so there are few.
+const MAX_SERIAL_RANGES: usize = 1024;
+/// The maximum number of received ranges with which a report starts at the first gap and repeats what earlier
+/// reports said.
+const MAX_REPEATED_RANGES: usize = 64;
+/// Octets of the claim count at most: a segment has no room for 2^21 claims.
 const COUNT: usize = 3;
 
-/// The octets of a report. Those with one claim take no memory of their own.
+/// The body of a report. One claim fits without an allocation.
 type Octets = SmallVec<[u8; 32]>;
 
-/// The reports of one session, at its receiver.
+/// The reports of one session.
 #[derive(Debug)]
 pub(super) struct Reports {
-    /// The serial number of the next one, and of the first.
+    /// The serial numbers of the next report, and of the first one.
     serial: u64,
     first: u64,
-    /// Those not acknowledged.
+    /// Reports that were not acknowledged.
     pending: SmallVec<[Issued; 1]>,
-    /// Serial numbers of the checkpoints seen.
+    /// Serial numbers of the checkpoints received.
     checkpoints: RangeSet,
-    /// Where the last primary report ended.
+    /// The upper bound of the last primary report.
     primary: u64,
-    /// Serial numbers and lower bounds.
+    /// Serial numbers and lower bounds of past reports.
     bounds: SmallVec<[(u64, u64); 1]>,
-    /// Reports with gaps.
+    /// The number of reports with gaps.
     problems: u32,
-    /// Up to where it is known how much of the first pass was lost.
-    judged: u64,
-    /// Checkpoints whose report waits for segments under way.
+    /// The offset up to which losses of the first pass were counted.
+    reported_up_to: u64,
+    /// Checkpoints whose report is delayed for segments in flight.
     delayed: Vec<(u64, Range<u64>)>,
     delay: Option<TimerId>,
     /// When a gap was last filled.
@@ -54,7 +55,7 @@ pub(super) struct Reports {
     octets: usize,
 }
 
-/// A report that awaits its acknowledgment. A repeat has the same claims (RFC 5326 section 6.8).
+/// A report that awaits its acknowledgment. A repetition has the same claims (RFC 5326 section 6.8).
 #[derive(Debug)]
 struct Issued {
     serial: u64,
@@ -63,12 +64,12 @@ struct Issued {
     tries: u8,
     timer: Option<TimerId>,
     is_queued: bool,
-    /// When it first left, when it was last due to, and when its latest copy left.
+    /// When it was sent first, when its timer started, and when it or a copy was sent last.
     first: Instant,
     left: Instant,
     latest: Instant,
     len: usize,
-    /// When its next copy leaves.
+    /// The timer of its next copy.
     copy: Option<TimerId>,
     /// Whether it claims the whole red part.
     tells_all: bool,
@@ -76,31 +77,31 @@ struct Issued {
 
 /// The only report of a session that was whole with its first segment. It claims everything.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct SentReport {
     /// Octets of the red part.
     pub(super) red: u64,
     pub(super) checkpoint: u64,
     pub(super) serial: u64,
-    /// When it left, its octets and its timer.
+    /// When it was sent, its length in octets, and its timer.
     pub(super) left: Option<(Instant, usize, Option<TimerId>)>,
 }
 
-impl Told {
+impl SentReport {
     pub(super) fn timer(&self) -> Option<TimerId> {
         self.left.and_then(|(_, _, timer)| timer)
     }
 }
 
 impl Reports {
-    /// Those of a session that made one report so far; its segment came at `filled`.
-    pub(super) fn after(told: &Told, filled: Instant) -> Self {
+    /// Returns the reports of a session that has made one report, on a segment received at `filled`.
+    pub(super) fn after(told: &SentReport, filled: Instant) -> Self {
         let all = 0..told.red;
         let (at, len, timer) = told.left.unwrap_or((Instant::ZERO, 0, None));
         let mut reports = Self::new(told.serial);
         reports.serial = told.serial.saturating_add(1);
         reports.filled = filled;
         reports.primary = told.red;
-        reports.judged = told.red;
+        reports.reported_up_to = told.red;
         let seen = told.checkpoint..told.checkpoint.saturating_add(1);
         reports.checkpoints.insert(seen);
         reports.note_bound(told.serial, 0);
@@ -132,7 +133,7 @@ impl Reports {
             primary: 0,
             bounds: SmallVec::new(),
             problems: 0,
-            judged: 0,
+            reported_up_to: 0,
             delayed: Vec::new(),
             delay: None,
             filled: Instant::ZERO,
@@ -140,7 +141,7 @@ impl Reports {
         }
     }
 
-    /// Whether nothing awaits an acknowledgment or waits to be made.
+    /// Whether no report awaits an acknowledgment or is delayed.
     pub(super) fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.delayed.is_empty()
     }
@@ -149,7 +150,7 @@ impl Reports {
         self.serial
     }
 
-    /// Serial numbers of the checkpoints whose reports were acknowledged.
+    /// Returns the serial numbers of the checkpoints whose reports were acknowledged.
     pub(super) fn answered(&self) -> RangeSet {
         let mut open: Vec<u64> = self.pending.iter().map(|one| one.checkpoint).collect();
         open.extend(self.delayed.iter().map(|(serial, _)| *serial));
@@ -174,19 +175,19 @@ impl Reports {
         self.problems
     }
 
-    /// Those of a session before a restart.
+    /// Returns the reports of a session from before a restart.
     pub(super) fn restore(serial: u64, checkpoints: RangeSet, primary: u64, problems: u32) -> Self {
         Self {
             checkpoints,
             primary,
             problems,
-            // What was reported then may be cited.
+            // Reports from before the restart may be cited.
             first: 0,
             ..Self::new(serial)
         }
     }
 
-    /// Whether a report may be one of these.
+    /// Whether a report with this serial number may be one of these.
     fn may_have_issued(&self, serial: u64) -> bool {
         (self.first..self.serial).contains(&serial)
     }
@@ -214,24 +215,28 @@ impl Reports {
             + self.delayed.capacity() * size_of::<(u64, Range<u64>)>()
     }
 
-    /// Notes that the first, or a copy, of a report left.
-    pub(super) fn copy_left(&mut self, serial: u64, now: Instant) {
+    /// Notes that a report, or a copy of it, was sent.
+    pub(super) fn on_copy_sent(&mut self, serial: u64, now: Instant) {
         if let Some(issued) = self.find(serial) {
             issued.latest = now;
             issued.copy = None;
         }
     }
 
-    /// Puts another timer in place of that of a report; returns the one that is to be stopped.
-    pub(super) fn put_off(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
+    /// Replaces the timer of a report, and returns the one to stop.
+    pub(super) fn replace_timer(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
         match self.find(serial).filter(|issued| issued.timer.is_some()) {
             Some(issued) => core::mem::replace(&mut issued.timer, timer),
             None => timer,
         }
     }
 
-    /// Keeps the timer of the next copy; gives it back when there is nothing to copy any more.
-    pub(super) fn keep_copy(&mut self, serial: u64, timer: Option<TimerId>) -> Option<TimerId> {
+    /// Replaces the timer of the next copy, and returns the one to stop.
+    pub(super) fn set_copy_timer(
+        &mut self,
+        serial: u64,
+        timer: Option<TimerId>,
+    ) -> Option<TimerId> {
         match self.find(serial) {
             Some(issued) => core::mem::replace(&mut issued.copy, timer),
             None => timer,
@@ -242,7 +247,7 @@ impl Reports {
         self.pending.iter_mut().find(|one| one.serial == serial)
     }
 
-    /// The scope of the report that answers a checkpoint (RFC 5326 section 6.11).
+    /// Returns the scope of the report that answers a checkpoint (RFC 5326 section 6.11).
     fn scope(&mut self, checkpoint: Checkpoint, upper: u64) -> Range<u64> {
         let lower = match checkpoint.report {
             0 => {
@@ -259,8 +264,8 @@ impl Reports {
                 bound.map_or(0, |(_, lower)| *lower)
             }
         };
-        // An overtaken checkpoint would have an empty scope, no report, and a sender that gives up by the
-        // letter of section 6.7. The lower bound may always be 0.
+        // An overtaken checkpoint would have an empty scope and so no report, and by section 6.7 its sender would give
+        // up. The lower bound may always be 0.
         if lower < upper {
             lower..upper
         } else {
@@ -269,7 +274,7 @@ impl Reports {
     }
 
     fn note_bound(&mut self, serial: u64, lower: u64) {
-        if self.bounds.len() == MOST_BOUNDS {
+        if self.bounds.len() == MAX_BOUNDS {
             self.bounds.remove(0);
         }
         self.bounds.push((serial, lower));
@@ -277,7 +282,8 @@ impl Reports {
 }
 
 impl<A: Addr> Engine<A> {
-    /// P11, and P8 for a checkpoint seen before.
+    /// Answers a checkpoint: a new one by a report (RFC 5326 section 6.11), a repeated one by its reports (section
+    /// 6.8).
     pub(super) fn on_checkpoint(
         &mut self,
         slot: u32,
@@ -286,17 +292,17 @@ impl<A: Addr> Engine<A> {
         upper: u64,
     ) {
         let is_forgetful = self.is_forgetful;
-        let Some(config) = self.span(slot).map(|span| &span.config) else {
+        let Some(config) = self.peer(slot).map(|peer| &peer.config) else {
             return;
         };
         let (delay, segment) = (config.report_delay, config.segment);
-        let is_auto = config.copies.auto().is_some();
+        let is_auto = config.redundancy.adaptive().is_some();
         let Some(reception) = self.reception(session) else {
             return;
         };
         let complete = reception.complete_red();
         let reports = &mut reception.reports;
-        if reports.checkpoints.count() >= MOST_SERIAL_RANGES || upper == 0 {
+        if reports.checkpoints.count() >= MAX_SERIAL_RANGES || upper == 0 {
             return;
         }
         let serial = checkpoint.serial;
@@ -304,25 +310,25 @@ impl<A: Addr> Engine<A> {
             self.report_again(slot, session, serial);
             return;
         }
-        // A report of a session that a restart made this engine forget, and so is what it claimed: the peer
-        // would never send that again, and take the block for delivered.
+        // The checkpoint cites a report of a session that was lost in a restart, together with its claims. The peer
+        // would never send the claimed octets again, and take the block for delivered.
         if is_forgetful && checkpoint.report != 0 && !reports.may_have_issued(checkpoint.report) {
             self.cancel_import(session, Reason::SYSTEM);
             return;
         }
         let mut scope = reports.scope(checkpoint, upper);
         let missing = reception.held.run_from(0);
-        if is_auto && reception.held.count() <= MOST_TOLD_AGAIN {
+        if is_auto && reception.held.count() <= MAX_REPEATED_RANGES {
             scope = scope.start.min(missing)..scope.end.max(reception.held.end());
         }
-        let (sent, lost) = reception.judge(checkpoint, upper, segment);
-        if let Some(span) = self.span_mut(slot).filter(|_| sent > 0) {
-            span.line.came(sent, lost);
+        let (sent, lost) = reception.count_losses(checkpoint, upper, segment);
+        if let Some(peer) = self.peer_mut(slot).filter(|_| sent > 0) {
+            peer.line.came(sent, lost);
         }
         let Some(reception) = self.reception(session) else {
             return;
         };
-        // Both bounds may be chosen so, and one claim then ends the session at the sender at once.
+        // RFC 5326 section 6.11 leaves both bounds open, and one claim on everything ends the session at the sender.
         let scope = complete.map_or(scope, |red| 0..red);
         if complete.is_some() || delay.is_zero() || reception.held.covers(&scope) {
             self.report(slot, session, serial, scope);
@@ -330,21 +336,22 @@ impl<A: Addr> Engine<A> {
         }
         reception.reports.delayed.push((serial, scope));
         if reception.reports.delay.is_none() {
-            let timer = self.set_local(slot, self.now + delay, What::DelayedReport { session });
+            let timer =
+                self.set_local(slot, self.now + delay, TimerKind::DelayedReport { session });
             if let Some(reception) = self.reception(session) {
                 reception.reports.delay = timer;
             }
         }
     }
 
-    /// What waited for segments under way goes out: nothing came for a while.
+    /// Sends the delayed reports of a session, unless a gap was filled in the meantime.
     pub(super) fn delayed_report_due(&mut self, session: SessionId) {
         let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
             return;
         };
         let delay = self
-            .span(slot)
-            .map(|span| span.config.report_delay)
+            .peer(slot)
+            .map(|peer| peer.config.report_delay)
             .unwrap_or_default();
         let now = self.now;
         let Some(reception) = self.reception(session) else {
@@ -353,7 +360,7 @@ impl<A: Addr> Engine<A> {
         reception.reports.delay = None;
         let again = reception.reports.filled + delay;
         if again > now {
-            let timer = self.set_local(slot, again, What::DelayedReport { session });
+            let timer = self.set_local(slot, again, TimerKind::DelayedReport { session });
             if let Some(reception) = self.reception(session) {
                 reception.reports.delay = timer;
             }
@@ -363,7 +370,7 @@ impl<A: Addr> Engine<A> {
         self.recharge(session);
     }
 
-    /// Answers every checkpoint that waits, with all that was received by now. False when none waits.
+    /// Answers every delayed checkpoint with what was received until now. False if there is none.
     pub(super) fn answer_delayed(&mut self, session: SessionId) -> bool {
         let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
             return false;
@@ -383,8 +390,8 @@ impl<A: Addr> Engine<A> {
         any
     }
 
-    /// Makes a report, in as many segments as it takes. Without memory for it, the checkpoint counts as not
-    /// received, and will come again.
+    /// Makes a report, in as many segments as it takes. Without memory for it, the checkpoint counts as not received,
+    /// and is repeated by its sender.
     pub(super) fn report(
         &mut self,
         slot: u32,
@@ -392,18 +399,18 @@ impl<A: Addr> Engine<A> {
         checkpoint: u64,
         scope: Range<u64>,
     ) {
-        let spare = self.spare(slot);
+        let free = self.free_octets_for(slot);
         let datagram = self.datagram;
-        let Some(span) = self.span(slot) else {
+        let Some(peer) = self.peer(slot) else {
             return;
         };
-        if !span.has_way() {
-            // Receive-only: a report has no way back, and none is waited for.
+        if !peer.can_send() {
+            // Receive-only: a report cannot be sent, and the peer does not wait for it.
             return;
         }
-        let room = span.config.segment.min(datagram);
-        let room = room.saturating_sub(header_len(session) + span.keys.overhead());
-        let problem_limit = span.config.problem_limit;
+        let room = peer.config.segment.min(datagram);
+        let room = room.saturating_sub(header_len(session) + peer.keys.overhead());
+        let problem_limit = peer.config.problem_limit;
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -415,7 +422,7 @@ impl<A: Addr> Engine<A> {
             self.cancel_import(session, Reason::RETRANSMISSION_LIMIT);
             return;
         }
-        let Some(issued) = reception.issue(checkpoint, &scope, room, spare) else {
+        let Some(issued) = reception.issue(checkpoint, &scope, room, free) else {
             reception.reports.forget_checkpoint(checkpoint);
             self.stats.no_room += 1;
             return;
@@ -439,13 +446,13 @@ impl<A: Addr> Engine<A> {
                 issued.is_queued = true;
             }
         } else {
-            // As good as lost on the line.
-            self.report_left(slot, session, serial, 0);
+            // Treated as lost on the line: the timer repeats it.
+            self.on_report_sent(slot, session, serial, 0);
         }
     }
 
-    /// P3, RFC 5326 section 6.3. False when the report was acknowledged in the meantime.
-    pub(super) fn report_left(
+    /// Starts the timer of a report that was sent (RFC 5326 section 6.3). False if it was acknowledged before.
+    pub(super) fn on_report_sent(
         &mut self,
         slot: u32,
         session: SessionId,
@@ -453,7 +460,7 @@ impl<A: Addr> Engine<A> {
         len: usize,
     ) -> bool {
         let now = self.now;
-        let Some(due) = self.span(slot).map(|span| span.answer(now, len)) else {
+        let Some(due) = self.peer(slot).map(|peer| peer.answer(now, len)) else {
             return false;
         };
         if self
@@ -462,7 +469,7 @@ impl<A: Addr> Engine<A> {
         {
             return false;
         }
-        let timer = self.set(slot, due, What::Report { session, serial });
+        let timer = self.set(slot, due, TimerKind::Report { session, serial });
         let issued = self
             .reception(session)
             .and_then(|reception| reception.reports.find(serial));
@@ -480,16 +487,16 @@ impl<A: Addr> Engine<A> {
         if issued.tries > 1 {
             self.stats.reports_resent += 1;
         }
-        self.report_segment_left(slot, session, serial);
+        self.on_report_segment_sent(slot, session, serial);
         true
     }
 
-    /// P8 by its timer, RFC 5326 section 6.8.
+    /// Repeats a report whose timer expired (RFC 5326 section 6.8).
     pub(super) fn report_expired(&mut self, session: SessionId, serial: u64) {
         let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
             return;
         };
-        let limit = self.span(slot).map_or(0, |span| span.config.report_retries);
+        let limit = self.peer(slot).map_or(0, |peer| peer.config.report_retries);
         let Some(reception) = self.reception(session) else {
             return;
         };
@@ -499,13 +506,13 @@ impl<A: Addr> Engine<A> {
         };
         issued.timer = None;
         if issued.tries <= limit {
-            if let Some(span) = self.span_mut(slot) {
-                span.line.exchanged(false);
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.line.exchanged(false);
             }
             self.queue_report(slot, session, serial);
         } else if is_delivered {
-            // Some peers never acknowledge the reports of a session that they completed (ION): nobody has
-            // failed. A sender that still asks is answered out of memory.
+            // ION never acknowledges the reports of a session that it completed. Nothing has failed; a sender that still
+            // asks is answered from the memory of closed sessions.
             let issued = reception.reports.acknowledge(serial);
             self.stop(issued.and_then(|issued| issued.copy));
             self.recharge(session);
@@ -515,12 +522,13 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// P8 by a checkpoint that came again: its reports not acknowledged go again, unless they are under way.
+    /// Repeats the reports on a repeated checkpoint that were not acknowledged, unless they are in flight (RFC 5326
+    /// section 6.8).
     fn report_again(&mut self, slot: u32, session: SessionId, checkpoint: u64) {
-        let Some((limit, round)) = self.span(slot).map(|span| {
+        let Some((limit, round)) = self.peer(slot).map(|peer| {
             (
-                span.config.report_retries,
-                span.config.owlt_in + span.config.owlt_out,
+                peer.config.report_retries,
+                peer.config.owlt_in + peer.config.owlt_out,
             )
         }) else {
             return;
@@ -529,7 +537,7 @@ impl<A: Addr> Engine<A> {
         let Some(reception) = self.reception(session) else {
             return;
         };
-        // A flood of copies must not use up the tries: the timers do that.
+        // Copies of a checkpoint must not use up the retries, which belong to the timers.
         let due: Vec<(u64, Option<TimerId>)> = reception
             .reports
             .pending
@@ -544,13 +552,13 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// RA (P14, RFC 5326 section 6.14).
+    /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, slot: u32, session: SessionId, serial: u64) {
         let now = self.now;
-        if let Some(span) = self.span_mut(slot) {
-            span.line.report_acknowledged(session, serial);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.line.report_acknowledged(session, serial);
         }
-        if self.brief_acknowledged(slot, session, serial) {
+        if self.single_acknowledged(slot, session, serial) {
             return;
         }
         let Some(reception) = self.reception(session) else {
@@ -561,10 +569,10 @@ impl<A: Addr> Engine<A> {
         };
         self.stop(issued.timer);
         self.stop(issued.copy);
-        if let Some(span) = self.span_mut(slot).filter(|_| issued.tries > 0) {
-            span.answered(now, issued.first, issued.latest, issued.len);
+        if let Some(peer) = self.peer_mut(slot).filter(|_| issued.tries > 0) {
+            peer.answered(now, issued.first, issued.latest, issued.len);
             if issued.tries == 1 && issued.first == issued.latest {
-                span.line.exchanged(true);
+                peer.line.exchanged(true);
             }
         }
         if issued.tells_all {
@@ -574,8 +582,8 @@ impl<A: Addr> Engine<A> {
         self.close_if_over(session);
     }
 
-    /// The sender knows that all came: no other report tells it more, and their repeats, whose
-    /// acknowledgments may be lost for good, would only keep the session.
+    /// Drops all reports: the sender has everything. Its acknowledgments of other reports may be lost for good, and
+    /// repeating those would only keep the session.
     fn drop_reports(&mut self, session: SessionId) {
         while let Some(issued) = self
             .reception(session)
@@ -588,7 +596,7 @@ impl<A: Addr> Engine<A> {
 }
 
 impl Reports {
-    /// Takes a report out; its timers are to be stopped.
+    /// Removes a report. The caller stops its timers.
     fn acknowledge(&mut self, serial: u64) -> Option<Issued> {
         let place = self.pending.iter().position(|one| one.serial == serial)?;
         let issued = self.pending.remove(place);
@@ -602,7 +610,7 @@ impl Reports {
         Some(issued)
     }
 
-    /// A checkpoint whose report could not be made counts as not seen.
+    /// Treats a checkpoint as not received, because its report could not be made.
     fn forget_checkpoint(&mut self, serial: u64) {
         let mut kept = RangeSet::new();
         let before = self.checkpoints.within(0..serial);
@@ -614,27 +622,27 @@ impl Reports {
 }
 
 impl Reception {
-    /// How many segments of the first pass a checkpoint tells of that none told of before, and how many of
-    /// them did not come. It does not count itself: those that are lost tell nothing.
-    fn judge(&mut self, checkpoint: Checkpoint, upper: u64, segment: usize) -> (u64, u64) {
-        let told = self.reports.judged..upper;
+    /// Returns how many segments of the first pass a checkpoint covers that no earlier one did, and how many of them
+    /// are missing. The checkpoint itself does not count: a lost one is not seen.
+    fn count_losses(&mut self, checkpoint: Checkpoint, upper: u64, segment: usize) -> (u64, u64) {
+        let told = self.reports.reported_up_to..upper;
         if checkpoint.report != 0 || told.is_empty() {
             return (0, 0);
         }
-        self.reports.judged = upper;
+        self.reports.reported_up_to = upper;
         let gaps = self.held.gaps(told.clone());
         let lost = gaps.map(|gap| segments(gap.end - gap.start, segment)).sum();
         let sent = segments(told.end - told.start, segment).saturating_sub(1);
         (sent, lost)
     }
 
-    /// Encodes the reports on a scope; `None` when there is no memory for them.
+    /// Encodes the reports on a scope. `None` without memory for them.
     fn issue(
         &mut self,
         checkpoint: u64,
         scope: &Range<u64>,
         room: usize,
-        spare: usize,
+        free: usize,
     ) -> Option<Range<u64>> {
         let first = self.reports.serial;
         let pieces = pieces(&self.held, scope, room, checkpoint, first);
@@ -642,7 +650,7 @@ impl Reception {
             .iter()
             .map(|(_, body)| spilled(body) + 2 * size_of::<Issued>())
             .sum();
-        if weight > spare {
+        if weight > free {
             return None;
         }
         let tells_all = self.complete_red().is_some_and(|red| *scope == (0..red));
@@ -670,10 +678,10 @@ impl Reception {
     }
 }
 
-/// Cuts a report so that each piece fits `room` octets.
+/// Splits a report into pieces of at most `room` octets.
 ///
-/// The pieces tile the scope: each ends where the first claim of the next one starts, so a gap between two
-/// belongs to the earlier, as with ION. Each has at least one claim (RFC 5326 section 3.2.2).
+/// The pieces tile the scope: each ends where the first claim of the next one starts, so a gap between two belongs
+/// to the earlier one, as in ION. Each has at least one claim (RFC 5326 section 3.2.2).
 fn pieces(
     held: &RangeSet,
     scope: &Range<u64>,
@@ -725,7 +733,7 @@ fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]
     SmallVec::from_vec(octets)
 }
 
-/// How many items lie in memory of their own.
+/// Returns the capacity of the heap allocation, in items.
 pub(super) fn spilled<A: smallvec::Array>(few: &SmallVec<A>) -> usize {
     if few.spilled() { few.capacity() } else { 0 }
 }

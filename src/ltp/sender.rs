@@ -1,10 +1,10 @@
-//! The sending role: blocks on their way out, checkpoints, and what reports do to them.
+//! The sending role: blocks, checkpoints, and what reports do to them.
 
-mod brief;
 mod ends;
-mod forgotten;
 mod learn;
+mod receiver_restart;
 mod saved;
+mod single_segment;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -16,38 +16,38 @@ use core::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-pub(super) use self::brief::{Brief, Left};
 pub(super) use self::learn::segments;
+pub(super) use self::single_segment::{Left, SingleSegment};
 use super::api::{Block, Error, Event, Red, Side};
-use super::auth::Name;
-use super::config::{Numbers, Ways};
-use super::engine::{Engine, What};
-use super::outgoing::Spare;
+use super::auth::KeyHash;
+use super::config::{Direction, Numbers};
+use super::engine::{Engine, TimerKind};
+use super::outgoing::DuplicateRepairs;
+use super::peer::{Control, Role};
 use super::report::spilled;
-use super::span::{Control, Role};
 use super::wire::{Mark, Reason, Report, SessionId};
 use crate::kit::RangeSet;
 use crate::kit::TimerId;
 use crate::{Addr, Instant, Tag};
 
-/// First serial numbers lie below this (CCSDS 734.1-B-1).
+/// First serial numbers are below this (CCSDS 734.1-B-1).
 pub(super) const FIRST_SERIALS: u64 = 1 << 14;
-/// Ranges of report serial numbers that are told apart: a peer counts up, so there are few.
-const MOST_SERIAL_RANGES: usize = 1024;
+/// The maximum number of ranges of report serial numbers. Peers count up, so there are few.
+const MAX_SERIAL_RANGES: usize = 1024;
 
-/// A block on its way out.
+/// A session in which a block is sent.
 #[derive(Debug)]
 pub(super) struct Export {
     pub(super) slot: u32,
-    /// What named the key of the session (RFC 5327 section 2.1).
-    pub(super) key_name: Option<Name>,
+    /// The key that the session named (RFC 5327 section 2.1).
+    pub(super) key_hash: Option<KeyHash>,
     pub(super) state: State,
 }
 
 #[derive(Debug)]
 pub(super) enum State {
     Sending(Box<Sending>),
-    Brief(Brief),
+    Single(SingleSegment),
     Cancelling(Cancel),
 }
 
@@ -77,12 +77,12 @@ pub(super) struct Sending {
     /// Octets of the block, and of its red part.
     pub(super) len: u64,
     pub(super) red: u64,
-    /// Octets that have left once.
+    /// Octets that were sent at least once.
     pub(super) next: u64,
-    /// Octets that may have left before a restart; 0 without one.
+    /// Octets that may have been sent before a restart; 0 without a restart.
     may_have_left: u64,
-    /// Whether the application is yet to hear that all of it left.
-    tells_sent: bool,
+    /// Whether [`Event::Sent`] is still to be reported.
+    notifies_sent: bool,
     /// The serial number of the next checkpoint.
     pub(super) serial: u64,
     /// Segments since the last checkpoint of the first pass.
@@ -90,11 +90,12 @@ pub(super) struct Sending {
     /// Where the last checkpoint of the first pass ends.
     pub(super) checked: u64,
     pub(super) wants_checkpoint: bool,
-    /// What the peer claims, by all reports taken together: claims are binding (RFC 5326 section 6.22).
+    /// The claims of all reports. Claims are binding (RFC 5326 section 6.22).
     pub(super) claimed: RangeSet,
-    /// Serial numbers of the reports that were taken in.
+    /// Serial numbers of the reports handled.
     reports: RangeSet,
-    /// The report with the lowest lower bound: what to cite to hear of everything again.
+    /// Lower bound and serial number of the report with the lowest bound. A checkpoint that cites it asks about
+    /// everything from there.
     lowest: Option<(u64, u64)>,
     pub(super) checkpoints: SmallVec<[Outstanding; 1]>,
     pub(super) repairs: VecDeque<Repair>,
@@ -102,12 +103,12 @@ pub(super) struct Sending {
     problems: u32,
     guard: Option<TimerId>,
     guard_tries: u8,
-    /// Repairs to duplicate while nothing else waits.
-    pub(super) spare: Spare,
-    /// Up to where reports told how much of the first pass was lost.
-    judged: u64,
-    /// Reports that wait for others before they are answered.
-    delayed: Vec<Wish>,
+    /// Repairs to send once more while nothing else waits.
+    pub(super) spare: DuplicateRepairs,
+    /// The offset up to which losses of the first pass were counted.
+    reported_up_to: u64,
+    /// Reports with gaps that are answered later, together.
+    delayed: Vec<PendingReport>,
     pub(super) delay: Option<TimerId>,
 }
 
@@ -118,18 +119,18 @@ pub(super) struct Outstanding {
     pub(super) report: u64,
     pub(super) range: Range<u64>,
     pub(super) mark: Mark,
-    /// How many retransmissions led to it.
+    /// The number of retransmission cycles that led to it.
     pub(super) cycle: u32,
     pub(super) tries: u8,
     pub(super) timer: Option<TimerId>,
-    /// When its next copy leaves.
+    /// The timer of its next copy.
     pub(super) copy: Option<TimerId>,
-    /// When it left first, and last, and how long it was.
+    /// When it was sent first and last, and its length in octets.
     pub(super) first: Instant,
     pub(super) latest: Instant,
     pub(super) len: usize,
-    /// What was sent again under it: the report that answers it tells of that.
-    pub(super) run: Vec<Range<u64>>,
+    /// The octets that were sent again before it. The report that answers it covers them.
+    pub(super) retransmitted: Vec<Range<u64>>,
 }
 
 impl Outstanding {
@@ -138,47 +139,47 @@ impl Outstanding {
     }
 }
 
-/// What waits to be sent again.
+/// A retransmission to be sent.
 #[derive(Debug)]
 pub(super) enum Repair {
-    Run(Run),
-    /// A checkpoint whose timer ran out.
-    Again(u64),
-    /// Further copies of a checkpoint that has just left.
-    Copies {
+    Retransmission(Retransmission),
+    /// A checkpoint whose timer expired.
+    CheckpointRetry(u64),
+    /// Further copies of a checkpoint that was just sent.
+    CheckpointCopies {
         serial: u64,
         left: u8,
     },
 }
 
-/// Missing octets, the last of which leave in a checkpoint.
+/// Missing octets, the last of which are sent in a checkpoint.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct Retransmission {
     pub(super) report: u64,
     pub(super) cycle: u32,
     pub(super) gaps: Vec<Range<u64>>,
-    /// The gap being sent, and where in it.
+    /// The index of the gap being sent, and the offset within it.
     pub(super) at: usize,
     pub(super) from: u64,
 }
 
-/// A report with gaps, to be answered.
+/// A report with gaps that is still to be answered.
 #[derive(Debug, Clone)]
-struct Wish {
+struct PendingReport {
     report: u64,
-    /// The checkpoint that it answers.
+    /// The checkpoint that the report answers.
     checkpoint: u64,
     scope: Range<u64>,
     cycle: u32,
 }
 
 impl State {
-    /// The tag of a block that is being sent.
+    /// Returns the tag of a block that is being sent.
     #[inline]
     pub(super) fn tag(&self) -> Option<Tag> {
         match self {
             Self::Sending(sending) => Some(sending.tag),
-            Self::Brief(brief) => Some(brief.tag),
+            Self::Single(single) => Some(single.tag),
             Self::Cancelling(_) => None,
         }
     }
@@ -189,40 +190,39 @@ impl Sending {
         self.claimed.len() == self.red
     }
 
-    /// Whether something will happen without the guard.
+    /// Whether a report or a segment is to be expected without the guard timer.
     fn is_going_on(&self) -> bool {
         self.next < self.red || self.awaits_report()
     }
 
-    /// What lies in queued or outstanding retransmissions that a report on `checkpoint` says nothing of, as
-    /// it was made before they arrived; the one that they draw will. Of those that left before the
-    /// checkpoint it does: what is still missing was lost again.
+    /// Returns what is under repair: queued, or sent again behind `checkpoint`, so that a report on that checkpoint says
+    /// nothing about it. What was sent again before the checkpoint and is still missing was lost again.
     fn under_repair(&self, checkpoint: u64) -> RangeSet {
         let mut set = RangeSet::new();
         let queued = self.repairs.iter().filter_map(|repair| match repair {
-            Repair::Run(run) => Some(&run.gaps),
-            Repair::Again(_) | Repair::Copies { .. } => None,
+            Repair::Retransmission(retransmission) => Some(&retransmission.gaps),
+            Repair::CheckpointRetry(_) | Repair::CheckpointCopies { .. } => None,
         });
         let in_flight = self
             .checkpoints
             .iter()
             .filter(|one| one.serial >= checkpoint)
-            .map(|one| &one.run);
+            .map(|one| &one.retransmitted);
         for gap in in_flight.chain(queued).flatten() {
             set.insert(gap.clone());
         }
         set
     }
 
-    /// Bytes of memory beside the block.
+    /// Returns the bytes of memory beside the block.
     pub(super) fn memory_used(&self) -> usize {
-        let runs: usize = self
+        let retransmissions: usize = self
             .checkpoints
             .iter()
-            .map(|checkpoint| checkpoint.run.capacity())
+            .map(|checkpoint| checkpoint.retransmitted.capacity())
             .chain(self.repairs.iter().map(|repair| match repair {
-                Repair::Run(run) => run.gaps.capacity(),
-                Repair::Again(_) | Repair::Copies { .. } => 0,
+                Repair::Retransmission(retransmission) => retransmission.gaps.capacity(),
+                Repair::CheckpointRetry(_) | Repair::CheckpointCopies { .. } => 0,
             }))
             .sum();
         size_of::<Self>()
@@ -230,21 +230,21 @@ impl Sending {
             + self.reports.memory_used()
             + spilled(&self.checkpoints) * size_of::<Outstanding>()
             + self.repairs.capacity() * size_of::<Repair>()
-            + self.delayed.capacity() * size_of::<Wish>()
+            + self.delayed.capacity() * size_of::<PendingReport>()
             + self.spare.memory_used()
-            + runs * size_of::<Range<u64>>()
+            + retransmissions * size_of::<Range<u64>>()
     }
 }
 
 impl<A: Addr> Engine<A> {
     // Requests.
 
-    /// Sends a block, and returns the name of its session (RFC 5326 section 4.1).
+    /// Sends a block, and returns its session (RFC 5326 section 4.1).
     ///
     /// # Errors
     ///
-    /// No such peer, a tag in use, a block that cannot be; or [`Error::Full`], and then [`Event::Room`]
-    /// follows when there is room for it.
+    /// Unknown peer, a tag in use, or an invalid block. After [`Error::Full`], [`Event::Room`] follows when there is
+    /// room for it.
     pub fn send_block(&mut self, now: Instant, block: Block) -> Result<SessionId, Error> {
         self.advance(now);
         let slot = *self
@@ -271,17 +271,17 @@ impl<A: Addr> Engine<A> {
         if self.tags.get(block.tag, &self.exports).is_some() {
             return Err(Error::TagInUse(block.tag));
         }
-        let ways = self.span(slot).map(|span| span.config.ways);
-        let is_possible = match ways.unwrap_or_default() {
-            Ways::Both => true,
-            Ways::ToPeer => red == 0,
-            Ways::FromPeer => false,
+        let direction = self.peer(slot).map(|peer| peer.config.direction);
+        let is_possible = match direction.unwrap_or_default() {
+            Direction::Both => true,
+            Direction::SendOnly => red == 0,
+            Direction::ReceiveOnly => false,
         };
         if !is_possible {
-            return Err(Error::OneWay(block.to));
+            return Err(Error::Direction(block.to));
         }
         if let Some(full) = self.export_limit(slot, octets) {
-            self.starve(slot, octets);
+            self.block_peer(slot, octets);
             return Err(full);
         }
         let number = self.draw_number();
@@ -294,36 +294,36 @@ impl<A: Addr> Engine<A> {
 
     fn begin_export(&mut self, slot: u32, number: u64, block: Block, red: u64) {
         let octets = block.data.len();
-        let brief = Brief {
+        let single = SingleSegment {
             tag: block.tag,
             client: block.client,
             block: block.data,
             serial: self.first_serial(),
             left: None,
         };
-        let segment = self.span(slot).map_or(0, |span| span.config.segment);
-        let is_brief = octets <= segment && red == brief.len() && !self.config.tell_sent;
-        let state = if is_brief {
-            State::Brief(brief)
+        let segment = self.peer(slot).map_or(0, |peer| peer.config.segment);
+        let is_single = octets <= segment && red == single.len() && !self.config.notify_sent;
+        let state = if is_single {
+            State::Single(single)
         } else {
             State::Sending(Box::new(Sending {
                 red,
-                tells_sent: self.config.tell_sent,
-                ..brief.unfold()
+                notifies_sent: self.config.notify_sent,
+                ..single.expand()
             }))
         };
         let export = Export {
             slot,
-            key_name: None,
+            key_hash: None,
             state,
         };
         self.insert_export(number, export);
         self.export_octets += octets;
-        if let Some(span) = self.span_mut(slot) {
-            span.exports += 1;
-            span.fresh.push_back(number);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.exports += 1;
+            peer.fresh.push_back(number);
         }
-        self.wake(slot);
+        self.mark_ready(slot);
     }
 
     /// Adds a session, and the tag of its block if it is being sent.
@@ -335,17 +335,17 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// The session of the block with a tag.
+    /// Returns the session of the block with a tag.
     pub(super) fn tagged(&self, tag: Tag) -> Option<u64> {
         self.tags.get(tag, &self.exports)
     }
 
-    /// Draws a number that no session has and no peer may remember (RFC 5326 sections 3.1 and 9.1).
+    /// Draws a session number that no session has and no peer may remember (RFC 5326 sections 3.1 and 9.1).
     pub(super) fn draw_number(&mut self) -> u64 {
         loop {
             let number = match self.config.numbers {
-                Numbers::Bits32 => 1 + self.chance.below(u64::from(u32::MAX)),
-                Numbers::Bits64 => self.chance.next_u64().max(1),
+                Numbers::Bits32 => 1 + self.rng.below(u64::from(u32::MAX)),
+                Numbers::Bits64 => self.rng.next_u64().max(1),
             };
             let session = SessionId {
                 originator: self.config.engine,
@@ -359,11 +359,11 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Which limit a block of `octets` would exceed.
+    /// Returns the limit that a block of `octets` would exceed.
     fn export_limit(&self, slot: u32, octets: usize) -> Option<Error> {
-        let span = self.span(slot)?;
+        let peer = self.peer(slot)?;
         let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
-        let window = (count(span.exports), count(span.config.max_exports));
+        let window = (count(peer.exports), count(peer.config.max_exports));
         let sessions = (self.exports.len(), count(self.config.max_exports));
         let events = (self.events.len(), count(self.config.max_events));
         [window, sessions, events]
@@ -376,31 +376,34 @@ impl<A: Addr> Engine<A> {
             .map(|(held, limit)| Error::Full { held, limit })
     }
 
-    pub(super) fn starve(&mut self, slot: u32, octets: usize) {
-        if let Some(span) = self.span_mut(slot)
-            && span.starved.replace(octets).is_none()
+    pub(super) fn block_peer(&mut self, slot: u32, octets: usize) {
+        if let Some(peer) = self.peer_mut(slot)
+            && peer.blocked_peers.replace(octets).is_none()
         {
-            self.starved.push_back(slot);
+            self.blocked_peers.push_back(slot);
         }
     }
 
-    /// Tells of room, once for each peer that was refused some.
-    pub(super) fn relieve(&mut self) {
-        for _ in 0..self.starved.len() {
-            let Some(slot) = self.starved.pop_front() else {
+    /// Reports room, once to each peer for which a block was refused.
+    pub(super) fn unblock_peers(&mut self) {
+        for _ in 0..self.blocked_peers.len() {
+            let Some(slot) = self.blocked_peers.pop_front() else {
                 return;
             };
-            let octets = self.span(slot).and_then(|span| span.starved).unwrap_or(0);
+            let octets = self
+                .peer(slot)
+                .and_then(|peer| peer.blocked_peers)
+                .unwrap_or(0);
             if self.export_limit(slot, octets).is_some() {
-                self.starved.push_back(slot);
+                self.blocked_peers.push_back(slot);
                 continue;
             }
-            let peer = self.span_mut(slot).map(|span| {
-                span.starved = None;
-                span.id
+            let peer = self.peer_mut(slot).map(|peer| {
+                peer.blocked_peers = None;
+                peer.id
             });
             if let Some(peer) = peer {
-                self.tell(Event::Room { peer }, 0);
+                self.push_event(Event::Room { peer }, 0);
             }
         }
     }
@@ -409,7 +412,7 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// No block being sent has the tag.
+    /// No block with this tag is being sent.
     pub fn checkpoint(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         let number = self.tagged(tag).ok_or(Error::UnknownTag(tag))?;
@@ -419,11 +422,11 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Cancels a block being sent (RFC 5326 section 4.2). If none of it has left, nothing is sent.
+    /// Cancels the transmission of a block (RFC 5326 section 4.2). If none of it was sent, the peer is not told.
     ///
     /// # Errors
     ///
-    /// No block being sent has the tag.
+    /// No block with this tag is being sent.
     pub fn cancel(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         let number = self.tagged(tag).ok_or(Error::UnknownTag(tag))?;
@@ -436,24 +439,24 @@ impl<A: Addr> Engine<A> {
         Some((export.slot, export.state.sending()?))
     }
 
-    // What comes in.
+    // Input.
 
-    /// RS (P13, RFC 5326 section 6.13).
+    /// Handles an RS (RFC 5326 section 6.13).
     pub(super) fn on_report(&mut self, slot: u32, session: SessionId, report: &Report<'_>) {
-        if self.brief_told(slot, session, report) {
+        if self.single_reported(slot, session, report) {
             return;
         }
         let serial = report.serial;
         let scope = Range::from(report.scope);
         if let Some((_, sending)) = self.sending(session.number)
-            // Nobody can have received what never left.
+            // The report claims octets that were never sent.
             && (scope.end > sending.red.min(sending.next.max(sending.may_have_left))
-                || sending.reports.count() >= MOST_SERIAL_RANGES)
+                || sending.reports.count() >= MAX_SERIAL_RANGES)
         {
             self.stats.malformed += 1;
             return;
         }
-        // Always, also when the session is unknown or the report a repeat: the peer repeats it until then.
+        // Also for an unknown session and a repeated report: the peer repeats it until then.
         self.queue(slot, Control::ReportAck { session, serial });
         let Some((slot, sending)) = self.sending(session.number) else {
             return;
@@ -461,7 +464,7 @@ impl<A: Addr> Engine<A> {
         if sending.reports.intersects(serial..serial.saturating_add(1)) {
             return;
         }
-        let denied = sending.heed_restart(serial);
+        let revoked = sending.detect_receiver_restart(serial);
         sending.reports.insert(serial..serial.saturating_add(1));
         let claimed: u64 = report
             .claims
@@ -474,35 +477,35 @@ impl<A: Addr> Engine<A> {
         }
         sending.guard_tries = 0;
         let has_gaps = !sending.claimed.covers(&scope);
-        self.took_off(slot, counted * denied);
+        self.add_in_flight(slot, counted * revoked);
         self.learn_losses(session.number, report.checkpoint, &scope);
-        let cycle = self.settle_checkpoint(session.number, report.checkpoint);
+        let cycle = self.answer_checkpoint(session.number, report.checkpoint);
         if let Some((_, sending)) = self.sending(session.number) {
-            for timer in sending.forget_told(report.checkpoint, &scope) {
+            for timer in sending.drop_answered_checkpoints(report.checkpoint, &scope) {
                 self.stop(Some(timer));
             }
         }
         if has_gaps {
             self.stats.negative_reports_received += 1;
-            let wish = Wish {
+            let pending = PendingReport {
                 report: serial,
                 checkpoint: report.checkpoint,
                 scope,
                 cycle: cycle + 1,
             };
-            self.wish(slot, session.number, wish);
+            self.pending(slot, session.number, pending);
         } else {
             self.stats.positive_reports_received += 1;
         }
-        self.landed(slot, counted * claimed);
-        self.review(session.number);
+        self.remove_in_flight(slot, counted * claimed);
+        self.check_progress(session.number);
     }
 
-    /// The checkpoint is answered: its timer stops. Returns how many retransmissions led to it.
+    /// Stops the timer of the checkpoint that a report answers, and returns its retransmission cycle.
     ///
-    /// An unknown one changes nothing: the claims are facts all the same. Nor does 0, by which ION and HDTN
-    /// tell that all came, also behind the end of the red part (capture 16).
-    fn settle_checkpoint(&mut self, number: u64, serial: u64) -> u32 {
+    /// A report on an unknown checkpoint changes nothing here; its claims hold all the same. So it is with checkpoint
+    /// serial number 0, by which ION and HDTN report everything, also beyond the end of the red part (capture 16).
+    fn answer_checkpoint(&mut self, number: u64, serial: u64) -> u32 {
         let Some((slot, sending)) = self.sending(number) else {
             return 0;
         };
@@ -521,23 +524,23 @@ impl<A: Addr> Engine<A> {
         checkpoint.cycle
     }
 
-    /// Answers a report with gaps at once, or gathers it with others.
-    fn wish(&mut self, slot: u32, number: u64, wish: Wish) {
+    /// Answers a report with gaps at once, or later together with others.
+    fn pending(&mut self, slot: u32, number: u64, pending: PendingReport) {
         let delay = self
-            .span(slot)
-            .map(|span| span.config.repair_delay)
+            .peer(slot)
+            .map(|peer| peer.config.repair_delay)
             .unwrap_or_default();
         if delay.is_zero() {
-            self.repair(number, &wish);
+            self.repair(number, &pending);
             return;
         }
         let at = self.now + delay;
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
-        sending.delayed.push(wish);
+        sending.delayed.push(pending);
         if sending.delay.is_none() {
-            let timer = self.set_local(slot, at, What::Repair { number });
+            let timer = self.set_local(slot, at, TimerKind::Repair { number });
             if let Some((_, sending)) = self.sending(number) {
                 sending.delay = timer;
             }
@@ -549,27 +552,27 @@ impl<A: Addr> Engine<A> {
             return;
         };
         sending.delay = None;
-        let mut wishes = mem::take(&mut sending.delayed);
-        wishes.sort_by_key(|wish| wish.scope.start);
-        for wish in &wishes {
-            self.repair(number, wish);
+        let mut pending = mem::take(&mut sending.delayed);
+        pending.sort_by_key(|pending| pending.scope.start);
+        for pending in &pending {
+            self.repair(number, pending);
         }
-        self.review(number);
+        self.check_progress(number);
     }
 
-    /// Queues exactly what is missing: ION drops any segment that overlaps what it holds.
-    fn repair(&mut self, number: u64, wish: &Wish) {
+    /// Queues exactly the missing octets. ION drops a segment that overlaps what it has.
+    fn repair(&mut self, number: u64, pending: &PendingReport) {
         let Some((slot, sending)) = self.sending(number) else {
             return;
         };
-        let told = if wish.checkpoint < sending.serial {
-            wish.checkpoint
+        let told = if pending.checkpoint < sending.serial {
+            pending.checkpoint
         } else {
             0
         };
         let under_repair = sending.under_repair(told);
         let mut gaps = Vec::new();
-        for gap in sending.claimed.gaps(wish.scope.clone()) {
+        for gap in sending.claimed.gaps(pending.scope.clone()) {
             gaps.extend(under_repair.gaps(gap));
         }
         let Some(from) = gaps.first().map(|gap: &Range<u64>| gap.start) else {
@@ -578,47 +581,47 @@ impl<A: Addr> Engine<A> {
         gaps.shrink_to_fit();
         sending.problems += 1;
         let problems = sending.problems;
-        let run = Repair::Run(Run {
-            report: wish.report,
-            cycle: wish.cycle,
+        let run = Repair::Retransmission(Retransmission {
+            report: pending.report,
+            cycle: pending.cycle,
             gaps,
             at: 0,
             from,
         });
-        // Copies wait for what has not been sent once.
-        let copies = |repair: &Repair| matches!(repair, Repair::Copies { .. });
+        // Copies follow what was not sent once.
+        let copies = |repair: &Repair| matches!(repair, Repair::CheckpointCopies { .. });
         let place = sending.repairs.iter().position(copies);
         let place = place.unwrap_or(sending.repairs.len());
         sending.repairs.insert(place, run);
-        let Some(config) = self.span(slot).map(|span| &span.config) else {
+        let Some(config) = self.peer(slot).map(|peer| &peer.config) else {
             return;
         };
         if problems > config.problem_limit {
             self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
-        } else if wish.cycle > config.cycle_limit {
+        } else if pending.cycle > config.cycle_limit {
             self.fail(number, Side::Local, Reason::CYCLE_LIMIT);
         } else {
-            self.line_up(number);
+            self.queue_repairs(number);
         }
     }
 
-    /// Puts a session in line for repairs.
-    pub(super) fn line_up(&mut self, number: u64) {
+    /// Queues a session for retransmissions.
+    pub(super) fn queue_repairs(&mut self, number: u64) {
         let Some((slot, sending)) = self.sending(number) else {
             return;
         };
         if mem::replace(&mut sending.is_repairing, true) {
             return;
         }
-        if let Some(span) = self.span_mut(slot) {
-            span.repairs.push_back(number);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.repairs.push_back(number);
         }
-        self.wake(slot);
+        self.mark_ready(slot);
     }
 
-    /// Completes a session that is done, and guards one in which nothing is left to happen: one of several
-    /// reports may be lost for good (ION issue 14).
-    pub(super) fn review(&mut self, number: u64) {
+    /// Completes a session when everything is claimed and sent. Starts the guard timer of a session that awaits
+    /// nothing: one of several reports may be lost for good (ION issue 14).
+    pub(super) fn check_progress(&mut self, number: u64) {
         let Some((slot, sending)) = self.sending(number) else {
             return;
         };
@@ -635,14 +638,14 @@ impl<A: Addr> Engine<A> {
         let guard = sending.guard.take();
         let is_idle = !sending.is_going_on();
         self.stop(guard);
-        self.let_go(slot);
+        self.release_first_passes(slot);
         if !is_idle {
             return;
         }
-        let Some(due) = self.span(slot).map(|span| span.answer(self.now, 0)) else {
+        let Some(due) = self.peer(slot).map(|peer| peer.answer(self.now, 0)) else {
             return;
         };
-        let timer = self.set(slot, due, What::ExportGuard { number });
+        let timer = self.set(slot, due, TimerKind::ExportGuard { number });
         if let Some((_, sending)) = self.sending(number) {
             sending.guard = timer;
         }
@@ -658,8 +661,8 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Sends the last missing octet as a checkpoint, citing the report that reaches lowest: it draws a report
-    /// on everything up to there.
+    /// Asks about everything that is missing, by a checkpoint with the last missing octet that cites the report with the
+    /// lowest bound.
     pub(super) fn export_guard_expired(&mut self, number: u64) {
         let Some((slot, sending)) = self.sending(number) else {
             return;
@@ -668,8 +671,8 @@ impl<A: Addr> Engine<A> {
         let tries = sending.guard_tries;
         sending.guard_tries = tries.saturating_add(1);
         let limit = self
-            .span(slot)
-            .map_or(0, |span| span.config.checkpoint_retries);
+            .peer(slot)
+            .map_or(0, |peer| peer.config.checkpoint_retries);
         if tries >= limit {
             self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
             return;
@@ -677,7 +680,7 @@ impl<A: Addr> Engine<A> {
         self.probe(number);
     }
 
-    /// Queues the last missing octet as a checkpoint.
+    /// Queues a checkpoint with the last missing octet.
     fn probe(&mut self, number: u64) {
         let Some((_, sending)) = self.sending(number) else {
             return;
@@ -688,24 +691,26 @@ impl<A: Addr> Engine<A> {
         };
         let end = missing.last().unwrap_or(first.clone()).end;
         let cited = sending.lowest.filter(|(lower, _)| *lower <= first.start);
-        sending.repairs.push_back(Repair::Run(Run {
-            report: cited.map_or(0, |(_, serial)| serial),
-            cycle: 0,
-            gaps: once(end - 1..end).collect(),
-            at: 0,
-            from: end - 1,
-        }));
-        self.line_up(number);
+        sending
+            .repairs
+            .push_back(Repair::Retransmission(Retransmission {
+                report: cited.map_or(0, |(_, serial)| serial),
+                cycle: 0,
+                gaps: once(end - 1..end).collect(),
+                at: 0,
+                from: end - 1,
+            }));
+        self.queue_repairs(number);
     }
 
-    /// P7, RFC 5326 section 6.7.
+    /// Repeats a checkpoint whose timer expired (RFC 5326 section 6.7).
     pub(super) fn checkpoint_expired(&mut self, number: u64, serial: u64) {
         let Some((slot, _)) = self.sending(number) else {
             return;
         };
         let is_auto = self
-            .span(slot)
-            .is_some_and(|span| span.config.copies.auto().is_some());
+            .peer(slot)
+            .is_some_and(|peer| peer.config.redundancy.adaptive().is_some());
         let Some((_, sending)) = self.sending(number) else {
             return;
         };
@@ -721,11 +726,14 @@ impl<A: Addr> Engine<A> {
         };
         checkpoint.timer = None;
         let tries = checkpoint.tries;
-        // Overtaken: its report may be forbidden by section 6.11, and nothing hangs on it.
+        // It was overtaken: section 6.11 may forbid a report on it, and no octets depend on it.
         let is_moot = checkpoint.mark == Mark::None
-            && checkpoint.run.iter().all(|gap| sending.claimed.covers(gap))
+            && checkpoint
+                .retransmitted
+                .iter()
+                .all(|gap| sending.claimed.covers(gap))
             && sending.claimed.covers(&checkpoint.range);
-        // Where reports begin at the first gap, the one on a later checkpoint tells as much, and sooner.
+        // Where reports start at the first gap, the report on a later checkpoint covers the same, and comes sooner.
         let is_overtaken = is_auto
             && checkpoint.mark == Mark::None
             && sending.checkpoints.iter().any(|one| one.serial > serial);
@@ -733,33 +741,33 @@ impl<A: Addr> Engine<A> {
             let checkpoint = sending.checkpoints.remove(place);
             self.stop(checkpoint.copy);
             self.learn_silence(slot);
-            self.review(number);
+            self.check_progress(number);
             return;
         }
         let limit = self
-            .span(slot)
-            .map_or(0, |span| span.config.checkpoint_retries);
+            .peer(slot)
+            .map_or(0, |peer| peer.config.checkpoint_retries);
         if tries > limit {
             self.fail(number, Side::Local, Reason::RETRANSMISSION_LIMIT);
             return;
         }
         self.learn_silence(slot);
         if let Some((_, sending)) = self.sending(number) {
-            sending.repairs.push_back(Repair::Again(serial));
+            sending.repairs.push_back(Repair::CheckpointRetry(serial));
         }
-        self.line_up(number);
+        self.queue_repairs(number);
     }
 
-    /// CR (P17, RFC 5326 section 6.17). ION cancels once for each segment that comes (capture 10).
+    /// Handles a CR (RFC 5326 section 6.17). ION sends one for each segment that comes (capture 10).
     pub(super) fn on_cancel_by_receiver(&mut self, slot: u32, session: SessionId, reason: Reason) {
         let to = Role::Receiver;
         self.queue(slot, Control::CancelAck { session, to });
         self.fail(session.number, Side::Remote, reason);
     }
 
-    /// CAS (P18, RFC 5326 section 6.18).
+    /// Handles a CAS (RFC 5326 section 6.18).
     pub(super) fn on_cancel_ack_to_sender(&mut self, session: SessionId) {
-        if !self.on_pong(session) && self.sending(session.number).is_none() {
+        if !self.on_ping_answered(session) && self.sending(session.number).is_none() {
             self.close_export(session.number);
         }
     }

@@ -117,7 +117,7 @@ impl<A: Addr> Engine<A> {
         }
         let limit = self.config.max_services;
         if u32::try_from(self.services.len()).is_ok_and(|count| count >= limit) {
-            return Err(Error::Many { limit });
+            return Err(Error::TooManyServices { limit });
         }
         let opened = ClientService::new(service, delivery);
         self.services.insert(client, opened);
@@ -145,14 +145,14 @@ impl<A: Addr> Engine<A> {
         for session in self.imports_where(|import| import.is_awaited_by(client)) {
             self.cancel_import(session, Reason::UNREACHABLE);
         }
-        self.relieve();
+        self.unblock_peers();
         Ok(())
     }
 
     /// Asks for the next item of a client service that was opened on demand.
     ///
     /// One take is answered by one event of the service: [`Event::Received`], [`Event::Green`],
-    /// [`Event::Arriving`], [`Event::Piece`] or [`Event::Cancelled`]. It comes at the next poll if an item
+    /// [`Event::Started`], [`Event::Piece`] or [`Event::Cancelled`]. It comes at the next poll if an item
     /// waits, and else as soon as there is one. Takes add up: after three of them, three items come.
     ///
     /// Takes are not part of a [snapshot](Self::snapshot); whoever receives asks again after a restart.
@@ -223,10 +223,10 @@ impl<A: Addr> Engine<A> {
     }
 
     /// Queues an event of a client service, which counts for `octets`.
-    pub(super) fn tell_service(&mut self, client: u64, event: Event, octets: usize) {
+    pub(super) fn push_service_event(&mut self, client: u64, event: Event, octets: usize) {
         let opened = self.services.get_mut(&client);
         let Some(opened) = opened.filter(|opened| opened.delivery == Delivery::OnDemand) else {
-            self.tell(event, octets);
+            self.push_event(event, octets);
             return;
         };
         opened.queue.push_back((event, octets));
@@ -234,7 +234,7 @@ impl<A: Addr> Engine<A> {
         self.waiting_octets += octets;
         self.event_octets += octets;
         self.list_answerable(client);
-        self.yield_spares();
+        self.shrink_pool();
     }
 
     /// Notes that a session has octets for a piece.
@@ -314,7 +314,7 @@ impl<A: Addr> Engine<A> {
     }
 
     /// Tells whether more waits for a client service than is free.
-    pub(super) fn is_sated(&self, client: u64) -> bool {
+    pub(super) fn is_over_share(&self, client: u64) -> bool {
         let opened = self.services.get(&client);
         self.waiting_octets > 0 && opened.is_some_and(|opened| opened.octets > self.free_octets())
     }

@@ -1,4 +1,4 @@
-//! Hash tables that are equal in every run and that no peer can fill with collisions.
+//! Hash tables that behave the same in every run, and that no peer can fill with collisions.
 
 use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash};
@@ -9,31 +9,30 @@ use super::index::Index;
 use super::sender::Export;
 use crate::Tag;
 
-/// A hash table under a key drawn from the seed. It is never iterated where order shows.
+/// A hash table under a key drawn from the seed. It is never iterated, so its order cannot affect a run.
 pub(super) type Table<K, V> = hashbrown::HashMap<K, V, Keyed>;
 
-/// The sessions of one role by their names.
+/// The sessions of one role.
 ///
-/// Most inputs are for the session that the one before was for, or for its neighbour, so these are found without
-/// hashing. The
-/// sessions lie in a row, in about the order in which they began: walking through many of them in turn reads
-/// memory in order, and what the hashes lead to is a table of places in the row.
+/// Most inputs are for the session of the input before, or for its neighbour, so these are found without hashing.
+/// Sessions are stored in about the order in which they started, so handling many in turn reads memory in order. The
+/// hash table leads to their positions.
 #[derive(Debug)]
 pub(super) struct Sessions<K, V> {
     index: Index,
-    row: Vec<Option<(K, V)>>,
+    entries: Vec<Option<(K, V)>>,
     free: Vec<u32>,
-    /// The place in the row of the one asked for last.
+    /// The position of the session looked up last.
     last: u32,
     hasher: Keyed,
 }
 
 impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
-    /// Makes a table for so many sessions at most.
+    /// Makes a table for at most this many sessions.
     pub(super) fn new(hasher: Keyed, most: u32) -> Self {
         Self {
             index: Index::new(usize::try_from(most).unwrap_or(usize::MAX)),
-            row: Vec::new(),
+            entries: Vec::new(),
             free: Vec::new(),
             last: 0,
             hasher,
@@ -45,123 +44,126 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     }
 
     pub(super) fn contains_key(&self, key: &K) -> bool {
-        self.place(key).is_some()
+        self.position(key).is_some()
     }
 
     #[inline]
     pub(super) fn get(&self, key: &K) -> Option<&V> {
-        self.at(self.place(key)?).map(|(_, value)| value)
+        self.at(self.position(key)?).map(|(_, value)| value)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        if key_at(&self.row, self.last) != Some(key) {
-            self.last = self.place_near(key).or_else(|| self.find(key))?;
+        if key_at(&self.entries, self.last) != Some(key) {
+            self.last = self.adjacent(key).or_else(|| self.find(key))?;
         }
-        let place = self.last;
-        let one = self.row.get_mut(usize::try_from(place).ok()?)?;
+        let position = self.last;
+        let one = self.entries.get_mut(usize::try_from(position).ok()?)?;
         one.as_mut().map(|(_, value)| value)
     }
 
-    /// Adds a session that is not there yet, and returns its place; `None` once there are 2^32.
+    /// Adds a session that is not in the table, and returns its position. `None` once there are 2^32.
     #[inline]
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<u32> {
         let entry = Some((key, value));
-        let place = if let Some(place) = self.free.pop() {
-            if let Some(one) = usize::try_from(place)
+        let position = if let Some(position) = self.free.pop() {
+            if let Some(one) = usize::try_from(position)
                 .ok()
-                .and_then(|place| self.row.get_mut(place))
+                .and_then(|position| self.entries.get_mut(position))
             {
                 *one = entry;
             }
-            place
+            position
         } else {
-            let place = u32::try_from(self.row.len()).ok()?;
-            self.row.push(entry);
-            place
+            let position = u32::try_from(self.entries.len()).ok()?;
+            self.entries.push(entry);
+            position
         };
-        self.last = place;
-        let (row, hasher) = (&self.row, self.hasher);
-        self.index.insert(hasher.hash_one(key), place, |other| {
-            key_at(row, other).map_or(0, |key| hasher.hash_one(key))
+        self.last = position;
+        let (entries, hasher) = (&self.entries, self.hasher);
+        self.index.insert(hasher.hash_one(key), position, |other| {
+            key_at(entries, other).map_or(0, |key| hasher.hash_one(key))
         });
-        Some(place)
+        Some(position)
     }
 
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        let place = self.place(key)?;
-        self.index.remove(self.hasher.hash_one(key), place);
-        self.free.push(place);
-        let one = self.row.get_mut(usize::try_from(place).ok()?)?;
+        let position = self.position(key)?;
+        self.index.remove(self.hasher.hash_one(key), position);
+        self.free.push(position);
+        let one = self.entries.get_mut(usize::try_from(position).ok()?)?;
         one.take().map(|(_, value)| value)
     }
 
-    /// In no order that may show.
+    /// The order must not affect a run.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.row.iter().flatten().map(|(key, value)| (key, value))
+        self.entries
+            .iter()
+            .flatten()
+            .map(|(key, value)| (key, value))
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }
 
-    /// In no order that may show.
+    /// The order must not affect a run.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
-        self.row.iter_mut().flatten().map(|(_, value)| value)
+        self.entries.iter_mut().flatten().map(|(_, value)| value)
     }
 
     /// Returns the bytes of memory allocated.
     pub(super) fn memory_used(&self) -> usize {
         self.index.memory_used()
-            + self.row.capacity() * size_of::<Option<(K, V)>>()
+            + self.entries.capacity() * size_of::<Option<(K, V)>>()
             + self.free.capacity() * size_of::<u32>()
     }
 
-    /// The bytes that one session takes at most, with what growing tables keep in reserve.
+    /// Returns the bytes that one session takes at most, with the spare capacity of tables that have grown.
     pub(super) const fn memory_per_entry() -> usize {
         2 * size_of::<Option<(K, V)>>() + 2 * size_of::<u32>() + Index::memory_per_entry()
     }
 
     #[inline]
-    pub(super) fn place(&self, key: &K) -> Option<u32> {
-        if key_at(&self.row, self.last) == Some(key) {
+    pub(super) fn position(&self, key: &K) -> Option<u32> {
+        if key_at(&self.entries, self.last) == Some(key) {
             return Some(self.last);
         }
         self.find(key)
     }
 
-    /// Where many sessions are at the same step, the one after or before that of the last input is next.
+    /// Where many sessions are at the same step, the input is for the next or the previous one.
     #[inline]
-    fn place_near(&self, key: &K) -> Option<u32> {
+    fn adjacent(&self, key: &K) -> Option<u32> {
         let near = [self.last.wrapping_add(1), self.last.wrapping_sub(1)];
         near.into_iter()
-            .find(|place| key_at(&self.row, *place) == Some(key))
+            .find(|position| key_at(&self.entries, *position) == Some(key))
     }
 
     #[inline]
     fn find(&self, key: &K) -> Option<u32> {
-        let row = &self.row;
-        self.index.find(self.hasher.hash_one(key), |place| {
-            key_at(row, place) == Some(key)
+        let entries = &self.entries;
+        self.index.find(self.hasher.hash_one(key), |position| {
+            key_at(entries, position) == Some(key)
         })
     }
 
     #[inline]
-    fn at(&self, place: u32) -> Option<&(K, V)> {
-        self.row.get(usize::try_from(place).ok()?)?.as_ref()
+    fn at(&self, position: u32) -> Option<&(K, V)> {
+        self.entries.get(usize::try_from(position).ok()?)?.as_ref()
     }
 }
 
-/// The sessions of blocks being sent, by the tags of these.
+/// The sessions of blocks being sent, by the tags of the blocks.
 #[derive(Debug)]
 pub(super) struct Tags {
-    /// Places in the row of sessions.
+    /// Positions of the sessions.
     index: Index,
     hasher: Keyed,
 }
 
 impl Tags {
-    /// Makes a table for so many blocks at most.
+    /// Makes a table for at most this many blocks.
     pub(super) fn new(hasher: Keyed, most: u32) -> Self {
         Self {
             index: Index::new(usize::try_from(most).unwrap_or(usize::MAX)),
@@ -169,26 +171,27 @@ impl Tags {
         }
     }
 
-    /// Returns the number of the session.
+    /// Returns the session number of the block with a tag.
     #[inline]
     pub(super) fn get(&self, tag: Tag, exports: &Sessions<u64, Export>) -> Option<u64> {
-        let is_it = |place| tag_at(exports, place) == Some(tag);
-        let place = self.index.find(self.hasher.hash_one(tag.0), is_it)?;
-        exports.at(place).map(|(number, _)| *number)
+        let is_it = |position| tag_at(exports, position) == Some(tag);
+        let position = self.index.find(self.hasher.hash_one(tag.0), is_it)?;
+        exports.at(position).map(|(number, _)| *number)
     }
 
-    /// Adds the tag of a block that was given a place.
+    /// Adds the tag of a block whose session has a position.
     #[inline]
-    pub(super) fn insert(&mut self, tag: Tag, place: u32, exports: &Sessions<u64, Export>) {
+    pub(super) fn insert(&mut self, tag: Tag, position: u32, exports: &Sessions<u64, Export>) {
         let hasher = self.hasher;
-        self.index.insert(hasher.hash_one(tag.0), place, |other| {
-            tag_at(exports, other).map_or(0, |tag| hasher.hash_one(tag.0))
-        });
+        self.index
+            .insert(hasher.hash_one(tag.0), position, |other| {
+                tag_at(exports, other).map_or(0, |tag| hasher.hash_one(tag.0))
+            });
     }
 
     #[inline]
-    pub(super) fn remove(&mut self, tag: Tag, place: u32) {
-        self.index.remove(self.hasher.hash_one(tag.0), place);
+    pub(super) fn remove(&mut self, tag: Tag, position: u32) {
+        self.index.remove(self.hasher.hash_one(tag.0), position);
     }
 
     pub(super) const fn memory_used(&self) -> usize {
@@ -197,17 +200,17 @@ impl Tags {
 }
 
 #[inline]
-fn tag_at(exports: &Sessions<u64, Export>, place: u32) -> Option<Tag> {
-    exports.at(place)?.1.state.tag()
+fn tag_at(exports: &Sessions<u64, Export>, position: u32) -> Option<Tag> {
+    exports.at(position)?.1.state.tag()
 }
 
 #[inline]
-fn key_at<K, V>(row: &[Option<(K, V)>], place: u32) -> Option<&K> {
-    let one = row.get(usize::try_from(place).ok()?)?.as_ref();
+fn key_at<K, V>(entries: &[Option<(K, V)>], position: u32) -> Option<&K> {
+    let one = entries.get(usize::try_from(position).ok()?)?.as_ref();
     one.map(|(key, _)| key)
 }
 
-/// Makes hashers that nobody can foretell without the seed.
+/// Makes hashers that cannot be predicted without the seed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keyed(pub(super) u64);
 

@@ -44,8 +44,8 @@ impl fmt::Display for ReadError {
             Self::NotARecording => f.write_str("a capture, but not a recording of farlink"),
             Self::Format { format, made_by } => write!(
                 f,
-                "recording of format {format}, written by farlink {made_by}; \
-                 farlink {VERSION} reads format {FORMAT} alone"
+                "a recording in format {format}, made by farlink {made_by}; \
+                 farlink {VERSION} reads format {FORMAT}"
             ),
             Self::Malformed { at, what } => write!(f, "malformed at octet {at}: {what}"),
             Self::Part { expected, found } if expected == found => write!(

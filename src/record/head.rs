@@ -131,8 +131,8 @@ impl fmt::Display for Damage {
         let Self { from, to } = self;
         write!(
             f,
-            "the checksum of octets {from} to {to} does not match: the file is damaged, or another program \
-             has rewritten it"
+            "the file is damaged between octets {from} and {to}, or another program has rewritten it: \
+             the checksum does not match"
         )
     }
 }

@@ -82,7 +82,7 @@ impl fmt::Display for Versions<'_> {
         let made_by = self.0;
         write!(
             f,
-            "\nthe recording was written by farlink {made_by}, this is farlink {VERSION}"
+            "\nthe recording was made by farlink {made_by}, this is farlink {VERSION}"
         )
     }
 }
@@ -235,7 +235,7 @@ pub fn replay<M: Recorded>(file: &[u8]) -> Result<Outcome, ReplayError> {
                 calls.count(),
                 replayer.now
             )),
-            other => other,
+            read @ ReplayStop::Read(_) => read,
         };
         stopped(stop, &calls, replayer.now)
     })?;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use farlink::adapters::interfaces::{Interfaces, PacketDevice};
-use farlink::adapters::raw::{self, DriverOptions, Handle, Notice};
+use farlink::adapters::raw::{self, Commands, DriverOptions, Events, Notice};
 use farlink::adapters::runtime::Runtime;
 use farlink::adapters::tokio::TokioIo;
 use farlink::{Ask, Cause, Hop, Link, Tag};
@@ -161,7 +161,7 @@ async fn done_sends_what_a_full_device_did_not_take(runtime: Arc<dyn Runtime>) {
 
     app.say(Do::Done).await;
     device.takes(1);
-    app.0.commands().closed().await.unwrap();
+    app.commands.closed().await.unwrap();
 
     assert_eq!(device.sent(), [(5, b"last".to_vec())]);
 }
@@ -202,22 +202,27 @@ on_both_runtimes!(
 );
 
 /// The application of a puppet.
-struct App(Handle<Puppet<Hop>>);
+struct App {
+    commands: Commands<Puppet<Hop>>,
+    events: Events<Puppet<Hop>>,
+}
 
 impl App {
     fn start(runtime: &Arc<dyn Runtime>, interfaces: Interfaces) -> Self {
         let options = DriverOptions::default();
-        Self(raw::interfaces(runtime, Puppet::new(), interfaces, options).unwrap())
+        let (commands, events) =
+            raw::interfaces(runtime, Puppet::new(), interfaces, options).unwrap();
+        Self { commands, events }
     }
 
     async fn say(&self, what: Do<Hop>) {
-        self.0.command(what).await.unwrap();
+        self.commands.command(what).await.unwrap();
         // The driver may be a task of this thread.
         tokio::task::yield_now().await;
     }
 
     async fn heard(&mut self) -> Heard<Hop> {
-        match self.0.next().await {
+        match self.events.recv().await {
             Some(Notice::Event(event)) => event,
             Some(Notice::Detached(_)) => panic!("detached"),
             None => panic!("ended"),

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use farlink::adapters::raw::{self, DriverOptions, Handle, Notice};
+use farlink::adapters::raw::{self, Commands, DriverOptions, Events, Notice};
 use farlink::adapters::runtime::{ByteStream, Runtime, TcpIo};
 use farlink::adapters::tokio::TokioIo;
 use farlink::adapters::{CommandError, Detached};
@@ -21,7 +21,21 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::loopback::here;
 use crate::puppet::{Do, Heard, Puppet, Refusal};
 
-type Held = Handle<Puppet<()>>;
+/// Both ends of a puppet.
+struct Held {
+    commands: Commands<Puppet<()>>,
+    events: Events<Puppet<()>>,
+}
+
+impl Held {
+    async fn command(&self, what: Do<()>) -> Result<(), CommandError<Refusal>> {
+        self.commands.command(what).await
+    }
+
+    async fn next(&mut self) -> Option<Notice<Heard<()>>> {
+        self.events.recv().await
+    }
+}
 
 async fn up_comes_first_and_octets_go_both_ways(runtime: Arc<dyn Runtime>) {
     let (near, mut far) = tcp(&runtime).await;
@@ -96,7 +110,7 @@ async fn an_rst_of_the_peer_is_down_and_nothing_follows(runtime: Arc<dyn Runtime
     say(&handle, Do::Done).await;
 
     assert!(handle.next().await.is_none());
-    let broken = handle.commands().closed().await.unwrap_err();
+    let broken = handle.commands.closed().await.unwrap_err();
     assert_eq!(broken.kind(), io::ErrorKind::ConnectionReset);
 }
 
@@ -165,7 +179,7 @@ async fn a_stream_is_detached_with_what_was_read_too_far_and_goes_on_working(
     let ours = exactly(&mut far, 38).await;
     assert_eq!(ours, b"from the machine, from the application");
     assert!(handle.next().await.is_none());
-    handle.commands().closed().await.unwrap();
+    handle.commands.closed().await.unwrap();
 }
 
 async fn detaching_waits_for_what_was_written(runtime: Arc<dyn Runtime>) {
@@ -206,12 +220,12 @@ async fn a_stream_that_blocks_is_full_and_later_free(runtime: Arc<dyn Runtime>) 
 
 #[tokio::test]
 async fn two_peers_that_send_and_never_read_stall_and_then_lose_nothing() {
-    let runtime = farlink::adapters::tokio::runtime();
     const MOST: usize = 3_000;
+    let runtime = farlink::adapters::tokio::runtime();
     let (near, far) = duplex(1 << 12);
     let [one, other] = [near, TokioIo(far)].map(|stream| {
-        let handle = raw::stream(&runtime, Puppet::new(), stream, few_events());
-        handle.split()
+        let handle = held(&runtime, stream, few_events());
+        (handle.commands, handle.events)
     });
     let sent: [Arc<AtomicUsize>; 2] = Default::default();
     let senders = [(&one.0, &sent[0]), (&other.0, &sent[1])].map(|(commands, sent)| {
@@ -238,7 +252,7 @@ async fn two_peers_that_send_and_never_read_stall_and_then_lose_nothing() {
         tokio::spawn(async move {
             let mut got = 0;
             while got < MOST * 1000 {
-                match events.next().await {
+                match events.recv().await {
                     Some(Notice::Event(Heard::Octets((), octets))) => got += octets.len(),
                     Some(_) => {}
                     None => panic!("ended after {got} octets"),
@@ -257,8 +271,11 @@ async fn two_peers_that_send_at_once_over_tcp_do_not_deadlock(runtime: Arc<dyn R
     let far = far.into_std().unwrap();
     let far = TcpIo::new(&*runtime, far.into()).unwrap();
     let sides = [near, far].map(|stream| {
-        let handle = raw::stream(&runtime, Puppet::new(), stream, DriverOptions::default());
-        let (commands, mut events) = handle.split();
+        let handle = held(&runtime, stream, DriverOptions::default());
+        let Held {
+            commands,
+            mut events,
+        } = handle;
         let sender = tokio::spawn(async move {
             let part = Bytes::from(vec![3; 1 << 16]);
             let mut sent = 0;
@@ -273,7 +290,7 @@ async fn two_peers_that_send_at_once_over_tcp_do_not_deadlock(runtime: Arc<dyn R
         let reader = tokio::spawn(async move {
             let mut got = 0;
             while got < ALL {
-                if let Some(Notice::Event(Heard::Octets((), octets))) = events.next().await {
+                if let Some(Notice::Event(Heard::Octets((), octets))) = events.recv().await {
                     got += octets.len();
                 }
             }
@@ -315,7 +332,7 @@ async fn timers_follow_a_clock_that_a_test_pauses() {
 
 async fn a_full_event_channel_stops_neither_timers_nor_sends(runtime: Arc<dyn Runtime>) {
     let (near, mut far) = duplex(16);
-    let mut handle = raw::stream(&runtime, Puppet::new(), near, few_events());
+    let mut handle = held(&runtime, near, few_events());
     say(&handle, Do::Beat((), Duration::from_millis(1), 20)).await;
 
     // Nobody takes an event, and yet every beat is written.
@@ -331,8 +348,11 @@ async fn a_full_event_channel_stops_neither_timers_nor_sends(runtime: Arc<dyn Ru
 async fn while_events_wait_nothing_is_read_and_no_command_is_taken() {
     let runtime = farlink::adapters::tokio::runtime();
     let (near, mut far) = duplex(8);
-    let handle = raw::stream(&runtime, Puppet::new(), near, few_events());
-    let (commands, mut events) = handle.split();
+    let handle = held(&runtime, near, few_events());
+    let Held {
+        commands,
+        mut events,
+    } = handle;
     let sent = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&sent);
     tokio::spawn(async move {
@@ -351,7 +371,7 @@ async fn while_events_wait_nothing_is_read_and_no_command_is_taken() {
     assert_eq!(sent.load(Ordering::Relaxed), stalled);
 
     while sent.load(Ordering::Relaxed) == stalled {
-        events.next().await;
+        events.recv().await;
     }
     assert_eq!(answer.await, Ok(()));
 }
@@ -368,8 +388,11 @@ async fn events_count_as_much_as_they_weigh() {
         },
         ..DriverOptions::default()
     };
-    let handle = raw::stream(&runtime, Puppet::new(), near, options);
-    let (commands, mut events) = handle.split();
+    let handle = held(&runtime, near, options);
+    let Held {
+        commands,
+        mut events,
+    } = handle;
     far.write_all(&[7; 5000]).await.unwrap();
     settle().await;
 
@@ -378,7 +401,7 @@ async fn events_count_as_much_as_they_weigh() {
     settle().await;
     assert!(is_pending(&mut answer).await);
     while !matches!(
-        events.next().await,
+        events.recv().await,
         Some(Notice::Event(Heard::Octets((), _)))
     ) {}
 
@@ -388,7 +411,10 @@ async fn events_count_as_much_as_they_weigh() {
 async fn a_refused_command_comes_back_to_its_sender(runtime: Arc<dyn Runtime>) {
     let (near, _far) = duplex(8);
     let handle = drive(&runtime, near);
-    let (commands, _events) = handle.split();
+    let Held {
+        commands,
+        events: _events,
+    } = handle;
 
     let good = commands.command(Do::Want((), true));
     let bad = commands.try_command(Do::Fail).unwrap();
@@ -402,7 +428,7 @@ async fn commands_after_the_end_are_told_so(runtime: Arc<dyn Runtime>) {
     let handle = drive(&runtime, near);
     say(&handle, Do::Done).await;
     drop(far);
-    handle.commands().closed().await.unwrap();
+    handle.commands.closed().await.unwrap();
 
     let late = handle.command(Do::Fail).await;
 
@@ -411,8 +437,8 @@ async fn commands_after_the_end_are_told_so(runtime: Arc<dyn Runtime>) {
 
 async fn events_are_discarded_once_nobody_takes_them(runtime: Arc<dyn Runtime>) {
     let (near, mut far) = duplex(1 << 10);
-    let handle = raw::stream(&runtime, Puppet::new(), near, few_events());
-    let (commands, events) = handle.split();
+    let handle = held(&runtime, near, few_events());
+    let Held { commands, events } = handle;
     drop(events);
 
     far.write_all(&vec![0; 1 << 20]).await.unwrap();
@@ -430,8 +456,8 @@ async fn dropping_every_handle_gives_the_machine_the_chosen_command(runtime: Arc
         on_drop: Some(Do::Done),
         ..DriverOptions::default()
     };
-    let handle = raw::stream(&runtime, Puppet::new(), near, options);
-    let (commands, events) = handle.split();
+    let handle = held(&runtime, near, options);
+    let Held { commands, events } = handle;
     let probe = commands.with_machine(Puppet::probe).unwrap();
     let write = Do::Write((), Bytes::from_static(b"sent before the end"));
     commands.command(write).await.unwrap();
@@ -451,7 +477,7 @@ async fn without_a_command_for_it_dropped_handles_change_nothing(runtime: Arc<dy
     let (near, mut far) = duplex(64);
     let handle = drive(&runtime, near);
     say(&handle, Do::Beat((), Duration::from_millis(1), 5)).await;
-    let probe = handle.commands().with_machine(Puppet::probe).unwrap();
+    let probe = handle.commands.with_machine(Puppet::probe).unwrap();
     drop(handle);
 
     assert_eq!(exactly(&mut far, 5).await, b".....");
@@ -468,7 +494,7 @@ async fn done_flushes_and_closes_even_while_the_peer_keeps_sending(runtime: Arc<
     let flood = tokio::spawn(async move { while to.write_all(&[0; 4096]).await.is_ok() {} });
     say(&handle, Do::Write((), Bytes::from(vec![8; 1 << 23]))).await;
     say(&handle, Do::Done).await;
-    let (commands, events) = handle.split();
+    let Held { commands, events } = handle;
     drop(events);
 
     let mut all = Vec::new();
@@ -489,7 +515,7 @@ async fn a_peer_that_takes_nothing_holds_up_the_end_only_for_a_while() {
     say(&handle, Do::Ask(Ask::Close(()))).await;
     say(&handle, Do::Done).await;
 
-    let error = handle.commands().closed().await.unwrap_err();
+    let error = handle.commands.closed().await.unwrap_err();
 
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }
@@ -524,9 +550,9 @@ async fn after_64_sends_the_inputs_are_looked_at(runtime: Arc<dyn Runtime>) {
         linger: Duration::ZERO,
         ..DriverOptions::default()
     };
-    let handle = raw::stream(&runtime, chatterbox, Bottomless, options);
+    let (commands, _events) = raw::stream(&runtime, chatterbox, Bottomless, options);
 
-    handle.commands().closed().await.unwrap();
+    commands.closed().await.unwrap();
 
     assert_eq!(longest.load(Ordering::Relaxed), 64);
 }
@@ -595,8 +621,17 @@ impl ByteStream for Bottomless {
     }
 }
 
+fn held(
+    runtime: &Arc<dyn Runtime>,
+    stream: impl ByteStream,
+    options: DriverOptions<Puppet<()>>,
+) -> Held {
+    let (commands, events) = raw::stream(runtime, Puppet::new(), stream, options);
+    Held { commands, events }
+}
+
 fn drive(runtime: &Arc<dyn Runtime>, stream: impl ByteStream) -> Held {
-    raw::stream(runtime, Puppet::new(), stream, DriverOptions::default())
+    held(runtime, stream, DriverOptions::default())
 }
 
 fn duplex(size: usize) -> (TokioIo<DuplexStream>, DuplexStream) {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::iter;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -16,8 +16,7 @@ use farlink::adapters::{CommandError, Detached};
 use farlink::{Ask, Cause, Limits, Link, Tag};
 
 use super::AT_LAST;
-use super::loopback::here;
-use super::toy::{Command, Event, No, QUEUE, Toy, Wish, pattern};
+use super::toy::{Command, Event, No, QUEUE, Toy, Wish, io, pair, pattern};
 
 #[test]
 fn the_link_is_up_before_anything_else() {
@@ -91,10 +90,9 @@ fn a_stream_that_takes_no_more_is_full_and_later_free() {
 #[test]
 fn two_that_send_and_never_read_neither_deadlock_nor_grow() {
     let (near, far) = pair();
-    let (one, mut one_events) =
-        raw::stream(Toy::sender(MANY), io(near), DriverOptions::default()).split();
+    let (one, mut one_events) = raw::stream(Toy::sender(MANY), io(near), DriverOptions::default());
     let (other, mut other_events) =
-        raw::stream(Toy::sender(MANY), io(far), DriverOptions::default()).split();
+        raw::stream(Toy::sender(MANY), io(far), DriverOptions::default());
     let until_full = |events: &mut Events<Toy>| while next(events) != Event::Cue(Link::Full) {};
     until_full(&mut one_events);
     until_full(&mut other_events);
@@ -699,7 +697,7 @@ fn a_machine_that_panics_ends_everything() {
     let panicking = handle.clone();
     let outcome = thread::spawn(move || panicking.command(Command::Panic)).join();
 
-    assert!(outcome.is_err());
+    assert_eq!(outcome.unwrap(), Err(CommandError::Gone));
     assert_eq!(waiting.join().unwrap(), None);
     assert_eq!(handle.command(Command::Echo), Err(CommandError::Gone));
     assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0, "the stream is closed");
@@ -711,7 +709,7 @@ fn any_stream_socket_will_do() {
     let (near, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
     near.set_nonblocking(true).unwrap();
     let near = TcpIo::new(&*runtime(), near.into()).unwrap();
-    let (handle, events) = raw::stream(Toy::default(), near, DriverOptions::default()).split();
+    let (handle, events) = raw::stream(Toy::default(), near, DriverOptions::default());
     handle.command(Command::Echo).unwrap();
     drop(events);
     let mut reading = peer.try_clone().unwrap();
@@ -727,22 +725,10 @@ fn any_stream_socket_will_do() {
 /// More than the buffers of a loopback connection hold.
 const MANY: usize = 16_000_000;
 
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(here()).unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (far, _) = listener.accept().unwrap();
-    (near, far)
-}
-
-fn io(stream: TcpStream) -> TcpIo {
-    stream.set_nonblocking(true).unwrap();
-    TcpIo::new(&*runtime(), stream.into()).unwrap()
-}
-
 fn toy(options: DriverOptions<Toy>) -> (Commands<Toy>, Events<Toy>, TcpStream) {
     let (near, peer) = pair();
     peer.set_read_timeout(Some(AT_LAST)).unwrap();
-    let (handle, events) = raw::stream(Toy::default(), io(near), options).split();
+    let (handle, events) = raw::stream(Toy::default(), io(near), options);
     (handle, events, peer)
 }
 
@@ -752,7 +738,7 @@ fn next(events: &mut Events<Toy>) -> Event {
 
 /// Like `next`, but the end is fine too; only a driver that hangs is not.
 fn next_or_end(events: &mut Events<Toy>) -> Option<Event> {
-    match events.next_timeout(AT_LAST).unwrap() {
+    match events.recv_timeout(AT_LAST).unwrap() {
         Some(Notice::Event(event)) => Some(event),
         Some(Notice::Detached(_)) => panic!("detached"),
         None => {
@@ -765,7 +751,7 @@ fn next_or_end(events: &mut Events<Toy>) -> Option<Event> {
 /// Passes over events; `None` at the end.
 fn wait_detached(events: &mut Events<Toy>) -> Option<Detached<TcpStream>> {
     loop {
-        if let Notice::Detached(detached) = events.next_timeout(AT_LAST).unwrap()? {
+        if let Notice::Detached(detached) = events.recv_timeout(AT_LAST).unwrap()? {
             let detached = detached.into_tcp().unwrap();
             detached.stream.set_nonblocking(false).unwrap();
             return Some(detached);

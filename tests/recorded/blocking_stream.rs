@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use bytes::Bytes;
-use farlink::adapters::blocking::raw::{self, Handle};
+use farlink::adapters::blocking::raw::{self, Events};
 use farlink::adapters::blocking::runtime;
 use farlink::adapters::raw::{DriverOptions, Notice};
 use farlink::adapters::runtime::TcpIo;
@@ -13,7 +13,7 @@ use farlink::record::Recorder;
 use crate::replayed;
 use crate::sink::Sink;
 
-type Held = Handle<Recorder<Connection>>;
+type Heard = Events<Recorder<Connection>>;
 
 #[test]
 fn a_session_over_loopback_replays_at_both_ends() {
@@ -23,21 +23,21 @@ fn a_session_over_loopback_replays_at_both_ends() {
     let (far, _) = listener.accept().unwrap();
     let initiator = files[0].recorder(Config::default(), 1);
     let responder = files[1].recorder(Config::responder(Policy::AcceptAny), 2);
-    let mut near = raw::stream(initiator, io(near), DriverOptions::default());
-    let mut far = raw::stream(responder, io(far), DriverOptions::default());
+    let (near, mut near_events) = raw::stream(initiator, io(near), DriverOptions::default());
+    let (far, mut far_events) = raw::stream(responder, io(far), DriverOptions::default());
 
-    connected(&mut near);
-    connected(&mut far);
+    connected(&mut near_events);
+    connected(&mut far_events);
     for size in [1, 100_000, 7, 300_000] {
         let message = Bytes::from(vec![0xa5; size]);
         near.command(Command::Send(message.clone())).unwrap();
-        assert_eq!(received(&mut far), message);
+        assert_eq!(received(&mut far_events), message);
         far.command(Command::Send(message.clone())).unwrap();
-        assert_eq!(received(&mut near), message);
+        assert_eq!(received(&mut near_events), message);
     }
     near.command(Command::Close).unwrap();
-    closed(&mut near);
-    closed(&mut far);
+    closed(&mut near_events);
+    closed(&mut far_events);
 
     for file in &files {
         assert!(replayed(file).calls > 20);
@@ -49,26 +49,26 @@ fn io(stream: TcpStream) -> TcpIo {
     TcpIo::new(&*runtime(), stream.into()).unwrap()
 }
 
-fn event(handle: &mut Held) -> Event {
-    match handle.next() {
+fn event(events: &mut Heard) -> Event {
+    match events.recv() {
         Some(Notice::Event(event)) => event,
         other => panic!("no event: {other:?}"),
     }
 }
 
-fn connected(handle: &mut Held) {
-    let event = event(handle);
+fn connected(events: &mut Heard) {
+    let event = event(events);
     assert!(matches!(event, Event::Connected(_)), "{event:?}");
 }
 
-fn received(handle: &mut Held) -> Bytes {
-    match event(handle) {
+fn received(events: &mut Heard) -> Bytes {
+    match event(events) {
         Event::Received(message) => message,
         other => panic!("no message: {other:?}"),
     }
 }
 
-fn closed(handle: &mut Held) {
-    let event = event(handle);
+fn closed(events: &mut Heard) {
+    let event = event(events);
     assert!(matches!(event, Event::Closed(_)), "{event:?}");
 }

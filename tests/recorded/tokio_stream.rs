@@ -1,7 +1,7 @@
 //! Recorded connections under the tokio driver.
 
 use bytes::Bytes;
-use farlink::adapters::raw::{self, DriverOptions, Handle, Notice};
+use farlink::adapters::raw::{self, DriverOptions, Events, Notice};
 use farlink::adapters::runtime::TcpIo;
 use farlink::adapters::tokio::runtime;
 use farlink::cotp::{Command, Config, Connection, Event, Policy};
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::replayed;
 use crate::sink::Sink;
 
-type Held = Handle<Recorder<Connection>>;
+type Heard = Events<Recorder<Connection>>;
 
 #[tokio::test]
 async fn a_session_over_loopback_replays_at_both_ends() {
@@ -23,28 +23,35 @@ async fn a_session_over_loopback_replays_at_both_ends() {
     let initiator = files[0].recorder(Config::default(), 1);
     let responder = files[1].recorder(Config::responder(Policy::AcceptAny), 2);
     let (runtime, options) = (runtime(), DriverOptions::default);
-    let mut near = raw::stream(&runtime, initiator, io(near), options());
-    let mut far = raw::stream(&runtime, responder, io(far), options());
+    let (near, mut near_events) = raw::stream(&runtime, initiator, io(near), options());
+    let (far, mut far_events) = raw::stream(&runtime, responder, io(far), options());
 
-    connected(&mut near).await;
-    connected(&mut far).await;
+    connected(&mut near_events).await;
+    connected(&mut far_events).await;
     for size in [1, 100_000, 7, 300_000] {
         let message = Bytes::from(vec![0xa5; size]);
         near.command(Command::Send(message.clone())).await.unwrap();
-        assert_eq!(received(&mut far).await, message);
+        assert_eq!(received(&mut far_events).await, message);
         far.command(Command::Send(message.clone())).await.unwrap();
-        assert_eq!(received(&mut near).await, message);
+        assert_eq!(received(&mut near_events).await, message);
     }
     near.command(Command::Close).await.unwrap();
-    closed(&mut near).await;
-    closed(&mut far).await;
-    near.commands().closed().await.unwrap();
-    far.commands().closed().await.unwrap();
+    closed(&mut near_events).await;
+    closed(&mut far_events).await;
+    near.closed().await.unwrap();
+    far.closed().await.unwrap();
+    drop((near, near_events, far, far_events));
 
     for file in &files {
-        let outcome = replayed(file);
+        // A recording is finished when its machine is dropped, by its driver.
+        let outcome = loop {
+            let outcome = replayed(file);
+            if outcome.end == RecordingEnd::Finished {
+                break outcome;
+            }
+            tokio::task::yield_now().await;
+        };
         assert!(outcome.calls > 20);
-        assert_eq!(outcome.end, RecordingEnd::Finished);
     }
 }
 
@@ -52,26 +59,26 @@ fn io(stream: TcpStream) -> TcpIo {
     TcpIo::new(&*runtime(), stream.into_std().unwrap().into()).unwrap()
 }
 
-async fn event(handle: &mut Held) -> Event {
-    match handle.next().await {
+async fn event(events: &mut Heard) -> Event {
+    match events.recv().await {
         Some(Notice::Event(event)) => event,
         other => panic!("no event: {other:?}"),
     }
 }
 
-async fn connected(handle: &mut Held) {
-    let event = event(handle).await;
+async fn connected(events: &mut Heard) {
+    let event = event(events).await;
     assert!(matches!(event, Event::Connected(_)), "{event:?}");
 }
 
-async fn received(handle: &mut Held) -> Bytes {
-    match event(handle).await {
+async fn received(events: &mut Heard) -> Bytes {
+    match event(events).await {
         Event::Received(message) => message,
         other => panic!("no message: {other:?}"),
     }
 }
 
-async fn closed(handle: &mut Held) {
-    let event = event(handle).await;
+async fn closed(events: &mut Heard) {
+    let event = event(events).await;
     assert!(matches!(event, Event::Closed(_)), "{event:?}");
 }

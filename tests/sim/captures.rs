@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::record::{
-    ArrivalKind, BUS_LINK_TYPE, Capture, CapturedPacket, Flows, Frame, Transport,
+    BUS_LINK_TYPE, Capture, CapturedPacket, FlowEventKind, Flows, Frame, Transport,
 };
 use farlink::sim::{FaultRule, Host, Ip, Line, StreamLine, TraceDetail, World};
 use farlink::{Ask, Hop, Instant, Path, Proto};
@@ -131,7 +131,7 @@ fn octets_that_were_not_kept_are_zeros_with_a_comment() {
     assert_eq!(comments(&file, "octets were not kept"), 1);
 }
 
-/// ArrivalKind came in each direction of the only connection of a capture, the one to port 102 first.
+/// What came in each direction of the only connection of a capture, the one to port 102 first.
 #[derive(Debug, Default, PartialEq)]
 struct Came {
     octets: [Vec<u8>; 2],
@@ -147,10 +147,10 @@ fn came(file: &[u8]) -> Came {
         flows.packet(&packet, |arrival| {
             let side = usize::from(arrival.path.local.port() != 102);
             match arrival.kind {
-                ArrivalKind::Octets(octets) => came.octets[side].extend_from_slice(octets),
-                ArrivalKind::Began => came.began[side] += 1,
-                ArrivalKind::Ended => came.ended[side] += 1,
-                ArrivalKind::Reset => came.resets += 1,
+                FlowEventKind::Octets(octets) => came.octets[side].extend_from_slice(octets),
+                FlowEventKind::Began => came.began[side] += 1,
+                FlowEventKind::Ended => came.ended[side] += 1,
+                FlowEventKind::Reset => came.resets += 1,
                 other => panic!("{other:?}"),
             }
         });

@@ -200,8 +200,8 @@ fn a_receiver_goes_on_with_further_blocks_and_senders_from_anywhere() {
 }
 
 #[test]
-fn strangers_are_told_of_and_turned_away() {
-    let file = written("ltp_stranger.bin", &pattern(10));
+fn unknown_engines_are_reported_and_rejected() {
+    let file = written("ltp_unknown_peer.bin", &pattern(10));
     let mut node = receive(&["--peer", "9=127.0.0.1:9"]);
 
     let ran = send(&file, &node.address, &["--retries", "0"]);
@@ -218,10 +218,10 @@ fn strangers_are_told_of_and_turned_away() {
         "{}",
         ran.err
     );
-    let stranger = node.told("stranger");
-    assert_eq!(stranger["engine"], 1);
+    let unknown = node.told("unknown_peer");
+    assert_eq!(unknown["engine"], 1);
     assert!(
-        stranger["address"]
+        unknown["address"]
             .as_str()
             .unwrap()
             .starts_with("127.0.0.1:")
@@ -516,7 +516,7 @@ fn every_field_of_an_event_is_in_the_help() {
     let help = farlink(&["ltp", "--help"]).well().out;
     for object in objects {
         for field in object.as_object().unwrap().keys() {
-            assert!(help.contains(&format!("`{field}`")), "{field} in {help}");
+            assert!(is_documented(&help, field), "{field} in {help}");
         }
     }
 }
@@ -539,7 +539,8 @@ fn what_makes_no_sense_is_wrong_usage() {
     send("/nowhere/at/all", &address, &[]).badly(2, "/nowhere/at/all: ");
     send(&file, &address, &["--green", "11"])
         .badly(2, "a green part of 11 octets exceeds the block of 10");
-    send(&file, &address, &["--segment", "95"]).badly(2, "segments of 95 octets, 96 are needed");
+    send(&file, &address, &["--segment", "95"])
+        .badly(2, "segment length of 95 octets is below the minimum of 96");
     send(&file, &address, &["--rate", "7"]).badly(2, "--rate");
     send(&file, &address, &["--owlt=-1"]).badly(2, "--owlt");
     send(&file, "127.0.0.1:0", &[])

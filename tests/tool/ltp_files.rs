@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::ethernet::{From, Tap};
 use super::sink::Sink;
-use super::{altered, farlink, farlink_on, scratch, written};
+use super::{altered, farlink, farlink_on, is_documented, scratch, written};
 
 /// Data of three octets, the report for it, and its acknowledgment: as ION sends them.
 const RED: &str = "03 01 02 00 04 00 03 8b46 00 616263";
@@ -87,7 +87,7 @@ fn the_fields_of_a_segment_are_those_of_the_manual() {
     let help = farlink(&["decode", "--help"]).well().out;
     for object in &objects {
         for field in object.as_object().unwrap().keys() {
-            assert!(help.contains(&format!("`{field}`")), "{field} in {help}");
+            assert!(is_documented(&help, field), "{field} in {help}");
         }
     }
 }
@@ -116,10 +116,10 @@ fn a_malformed_segment_is_told_with_field_and_offset_and_the_next_is_read() {
 }
 
 #[test]
-fn hex_that_is_wrong_is_told_with_the_number_of_the_datagram() {
+fn hex_that_is_wrong_is_reported_with_the_number_of_its_line() {
     let input = format!("{RED}\n\n09 01 0x\n");
 
-    farlink_on(input.as_bytes(), &LTP).badly(2, "not hex in datagram 2: 'x' at place 7");
+    farlink_on(input.as_bytes(), &LTP).badly(2, "not hex: line 3: 'x' in ");
 }
 
 fn capture(port: u16) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Blocking handles for any machine: commands in, events out. See [`raw`](crate::adapters::raw).
+//! Blocking handles for any machine: commands in, events out. See [`raw`](mod@crate::adapters::raw).
 
 use core::time::Duration;
 use std::io;
@@ -9,10 +9,6 @@ use crate::adapters::runtime::ByteStream;
 use crate::adapters::sockets::Sockets;
 use crate::adapters::threads::{self, block_on_timeout};
 use crate::{Hop, Machine, Path};
-
-/// Commands to a machine, and its events; the blocking [`raw::Handle`].
-#[derive(Debug)]
-pub struct Handle<M: SendMachine>(pub(in crate::adapters) raw::Handle<M>);
 
 /// Gives commands to a machine; the blocking [`raw::Commands`].
 #[derive(Debug)]
@@ -27,8 +23,8 @@ pub fn stream<M: SendMachine + Machine<Addr = ()>>(
     machine: M,
     stream: impl ByteStream,
     options: DriverOptions<M>,
-) -> Handle<M> {
-    Handle(raw::stream(&threads::runtime(), machine, stream, options))
+) -> (Commands<M>, Events<M>) {
+    blocking(raw::stream(&threads::runtime(), machine, stream, options))
 }
 
 /// Drives `machine` over sockets, and opens more when it asks; see [`raw::sockets`].
@@ -40,8 +36,8 @@ pub fn sockets<M: SendMachine + Machine<Addr = Path>>(
     machine: M,
     sockets: Sockets,
     options: DriverOptions<M>,
-) -> io::Result<Handle<M>> {
-    raw::sockets(&threads::runtime(), machine, sockets, options).map(Handle)
+) -> io::Result<(Commands<M>, Events<M>)> {
+    raw::sockets(&threads::runtime(), machine, sockets, options).map(blocking)
 }
 
 /// Drives `machine` over numbered interfaces; see [`raw::interfaces`].
@@ -53,26 +49,14 @@ pub fn interfaces<M: SendMachine + Machine<Addr = Hop>>(
     machine: M,
     interfaces: Interfaces,
     options: DriverOptions<M>,
-) -> io::Result<Handle<M>> {
-    raw::interfaces(&threads::runtime(), machine, interfaces, options).map(Handle)
+) -> io::Result<(Commands<M>, Events<M>)> {
+    raw::interfaces(&threads::runtime(), machine, interfaces, options).map(blocking)
 }
 
-impl<M: SendMachine> Handle<M> {
-    /// Waits for what the machine has to tell, at most for `limit`.
-    ///
-    /// # Errors
-    ///
-    /// `TimedOut` when nothing came.
-    pub fn next_timeout(&mut self, limit: Duration) -> io::Result<Option<Notice<M::Event>>> {
-        block_on_timeout(self.0.next(), limit)
-    }
-
-    /// Returns both ends, for threads of their own.
-    #[must_use]
-    pub fn split(self) -> (Commands<M>, Events<M>) {
-        let (commands, events) = self.0.split();
-        (Commands(commands), Events(events))
-    }
+fn blocking<M: SendMachine>(
+    (commands, events): (raw::Commands<M>, raw::Events<M>),
+) -> (Commands<M>, Events<M>) {
+    (Commands(commands), Events(events))
 }
 
 impl<M: SendMachine> Commands<M> {
@@ -94,7 +78,7 @@ impl<M: SendMachine> Events<M> {
     /// # Errors
     ///
     /// `TimedOut` when nothing came.
-    pub fn next_timeout(&mut self, limit: Duration) -> io::Result<Option<Notice<M::Event>>> {
-        block_on_timeout(self.0.next(), limit)
+    pub fn recv_timeout(&mut self, limit: Duration) -> io::Result<Option<Notice<M::Event>>> {
+        block_on_timeout(self.0.recv(), limit)
     }
 }

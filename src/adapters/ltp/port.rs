@@ -518,7 +518,7 @@ impl NodePort {
 /// Returns the client service that an event concerns.
 const fn client_of(event: &Event) -> Option<u64> {
     match event {
-        Event::Arriving { client, .. }
+        Event::Started { client, .. }
         | Event::Piece { client, .. }
         | Event::Received { client, .. }
         | Event::Green { client, .. }

@@ -58,7 +58,7 @@ impl Received {
     /// Takes an event that concerns an access point; `None` for all others.
     pub(super) fn from_event(event: Event) -> Option<Self> {
         let (session, client, kind, data) = match event {
-            Event::Arriving { session, client } => {
+            Event::Started { session, client } => {
                 (session, client, ReceivedKind::Arriving, Bytes::new())
             }
             Event::Piece {
@@ -141,7 +141,7 @@ impl Received {
                 offset,
                 data,
             },
-            ReceivedKind::Arriving => Event::Arriving { session, client },
+            ReceivedKind::Arriving => Event::Started { session, client },
             ReceivedKind::Cancelled {
                 by,
                 reason,

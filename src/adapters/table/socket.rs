@@ -13,7 +13,7 @@ use crate::adapters::cause::{cause_of, cause_of_failure};
 use crate::adapters::runtime::{ByteStream, Source, TcpIo};
 use crate::adapters::scratch;
 use crate::adapters::stream::{IoEvent, StreamIo};
-use crate::{Addr, Cause, Instant, Link, Machine, Transmit};
+use crate::{Addr, Cause, Instant, Link, Machine, Tag, Transmit};
 
 /// Datagrams read from one socket before other sockets get their turn.
 const DATAGRAMS: usize = 64;
@@ -44,8 +44,8 @@ pub(in crate::adapters) trait DatagramIo<A>: Send {
 pub(in crate::adapters) enum Socket<A> {
     Datagrams(Datagrams<A>),
     Listener(Listener),
-    /// A connection whose handshake is under way; `None` only while it becomes a stream.
-    Connecting(Option<TcpIo>),
+    /// A connection whose handshake is under way.
+    Connecting(Connecting),
     Stream(StreamIo<Box<dyn ByteStream>>),
 }
 
@@ -53,6 +53,14 @@ pub(in crate::adapters) enum Socket<A> {
 pub(in crate::adapters) struct Datagrams<A> {
     io: Box<dyn DatagramIo<A>>,
     rest: Option<(Transmit<A>, usize)>,
+}
+
+/// What becomes a stream, asked for under a tag.
+pub(in crate::adapters) struct Connecting {
+    /// None once it is established.
+    pub(in crate::adapters) tcp: Option<TcpIo>,
+    pub(in crate::adapters) tag: Tag,
+    pub(in crate::adapters) linger: Duration,
 }
 
 /// A TCP listener.
@@ -72,10 +80,6 @@ pub(super) enum Outcome {
     Quiet,
     /// Something may wait that is not wanted; the waker is not called for it.
     Blocked,
-    /// The connection is established.
-    Connected,
-    /// There will be no connection.
-    Failed(Cause),
     /// The listener accepted a connection.
     Accepted(socket2::Socket, SocketAddr),
     /// Everything was sent, and the application may have the stream.
@@ -141,22 +145,26 @@ impl<A: Addr> Socket<A> {
             }
             Self::Listener(_) if !may_read => Outcome::Blocked,
             Self::Listener(listener) => listener.accept(cx, now, counters),
-            Self::Connecting(tcp) => match tcp.as_ref().map(|tcp| tcp.poll_connected(cx)) {
-                Some(Poll::Ready(Ok(()))) => Outcome::Connected,
-                Some(Poll::Ready(Err(error))) => Outcome::Failed(cause_of_connect(&error)),
-                Some(Poll::Pending) => Outcome::Quiet,
-                None => Outcome::Gone,
-            },
+            Self::Connecting(Connecting { tcp, tag, linger }) => {
+                match tcp.as_ref().map(|tcp| tcp.poll_connected(cx)) {
+                    Some(Poll::Ready(Ok(()))) => machine.link(now, at, Link::Opened(*tag)),
+                    Some(Poll::Ready(Err(error))) => {
+                        machine.link(now, at, Link::Failed(*tag, cause_of_connect(&error)));
+                        return Outcome::Gone;
+                    }
+                    Some(Poll::Pending) | None => return Outcome::Quiet,
+                }
+                let linger = *linger;
+                if let Some(tcp) = tcp.take() {
+                    *self = Self::stream(Box::new(tcp), linger);
+                }
+                Outcome::Busy
+            }
         }
     }
 
-    /// Turns a connection that is established into a stream.
-    pub(super) fn connected(&mut self, linger: Duration) {
-        if let Self::Connecting(tcp) = self
-            && let Some(tcp) = tcp.take()
-        {
-            *self = Self::stream(Box::new(tcp), linger);
-        }
+    pub(super) const fn is_connecting(&self) -> bool {
+        matches!(self, Self::Connecting(_))
     }
 
     /// Begins to close, and tells whether something is left to be done before the socket can be dropped.

@@ -307,10 +307,10 @@ impl Bench {
 struct FakeOpener(Arc<Mutex<Vec<Fake>>>);
 
 impl Opener<Path> for FakeOpener {
-    fn open(&mut self, address: Path) -> Result<(Path, Socket<Path>), Cause> {
+    fn open(&mut self, _: Tag, at: Path) -> Result<(Path, Socket<Path>), Cause> {
         let fake = Fake::default();
         lock(&self.0).push(fake.clone());
-        Ok((address, Socket::datagrams(FakeIo { at: address, fake })))
+        Ok((at, Socket::datagrams(FakeIo { at, fake })))
     }
 }
 

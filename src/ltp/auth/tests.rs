@@ -1,4 +1,4 @@
-//! The suites against segments that another implementation made.
+//! The suites, with segments that another implementation made.
 
 use alloc::string::String;
 use alloc::vec;
@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use serde::Deserialize;
 
-use super::keys::{Keys, Proof};
-use super::{Auth, Key, Name, Signer, Verifier};
+use super::keys::{Keys, Verification};
+use super::{Auth, Key, KeyHash, Signer, Verifier};
 use crate::ltp::config::ConfigError;
 use crate::ltp::wire::{Body, Segment};
 
@@ -59,7 +59,7 @@ fn file() -> File {
 }
 
 impl Given {
-    /// What signs with it, and what verifies by it, in every encoding there is.
+    /// The signer and the verifier of a key, in every encoding.
     fn auths(&self) -> Vec<Auth> {
         let id = octets(&self.id);
         let key = || Key {
@@ -91,14 +91,14 @@ impl Given {
     }
 }
 
-fn prove(keys: &Keys, octets: &[u8], known: Option<Name>) -> Option<Proof> {
+fn verify(keys: &Keys, octets: &[u8], known: Option<KeyHash>) -> Option<Verification> {
     let segment = Segment::decode(octets).ok()?;
-    Some(keys.prove(octets, &segment, || known))
+    Some(keys.verify(octets, &segment, || known))
 }
 
-fn name_of(proof: Option<Proof>) -> Option<Name> {
+fn key_of(proof: Option<Verification>) -> Option<KeyHash> {
     match proof {
-        Some(Proof::Good(name)) => name,
+        Some(Verification::Valid(name)) => name,
         _ => None,
     }
 }
@@ -112,7 +112,7 @@ fn every_segment_that_another_implementation_signed_is_accepted() {
             for made in given.made(&file.segment) {
                 let octets = octets(&made.octets);
                 assert!(
-                    name_of(prove(&keys, &octets, None)).is_some(),
+                    key_of(verify(&keys, &octets, None)).is_some(),
                     "{}",
                     made.name
                 );
@@ -162,13 +162,13 @@ fn a_segment_without_header_extension_is_good_by_the_key_of_its_session_alone() 
         for auth in given.auths() {
             let keys = Keys::new(&auth).unwrap();
             let first = octets(&given.made(&file.segment).next().unwrap().octets);
-            let name = name_of(prove(&keys, &first, None));
+            let name = key_of(verify(&keys, &first, None));
             let later = octets(&given.made(&file.later).next().unwrap().octets);
 
-            let other = Some(Name::of(17, b"another"));
-            assert_eq!(prove(&keys, &later, name), Some(Proof::Good(name)));
-            assert_eq!(prove(&keys, &later, None), Some(Proof::UnknownKey));
-            assert_eq!(prove(&keys, &later, other), Some(Proof::UnknownKey));
+            let other = Some(KeyHash::of(17, b"another"));
+            assert_eq!(verify(&keys, &later, name), Some(Verification::Valid(name)));
+            assert_eq!(verify(&keys, &later, None), Some(Verification::UnknownKey));
+            assert_eq!(verify(&keys, &later, other), Some(Verification::UnknownKey));
         }
     }
 }
@@ -184,13 +184,13 @@ fn every_changed_bit_and_every_cut_makes_a_segment_bad() {
             for bit in 0..good.len() * 8 {
                 let mut bad = good.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(name_of(prove(&keys, &bad, None)), None, "bit {bit}");
+                assert_eq!(key_of(verify(&keys, &bad, None)), None, "bit {bit}");
             }
             for len in 0..good.len() {
-                assert_eq!(name_of(prove(&keys, &good[..len], None)), None, "{len}");
+                assert_eq!(key_of(verify(&keys, &good[..len], None)), None, "{len}");
                 let mut cut = good.clone();
                 cut.remove(len);
-                assert_eq!(name_of(prove(&keys, &cut, None)), None, "without {len}");
+                assert_eq!(key_of(verify(&keys, &cut, None)), None, "without {len}");
             }
         }
     }
@@ -206,8 +206,8 @@ fn no_key_accepts_what_another_signed() {
                 if made.name.ends_with("of two") {
                     continue;
                 }
-                let proof = prove(&keys, &octets(&made.octets), None);
-                assert_eq!(proof, Some(Proof::UnknownKey), "{}", made.name);
+                let proof = verify(&keys, &octets(&made.octets), None);
+                assert_eq!(proof, Some(Verification::UnknownKey), "{}", made.name);
             }
         }
     }
@@ -227,9 +227,9 @@ fn the_right_key_id_with_another_secret_is_bad() {
     };
     let keys = Keys::new(&Auth::hmac_sha1(wrong)).unwrap();
 
-    let proof = prove(&keys, &octets(&made.octets), None);
+    let proof = verify(&keys, &octets(&made.octets), None);
 
-    assert_eq!(proof, Some(Proof::Bad));
+    assert_eq!(proof, Some(Verification::Invalid));
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_value_of_another_length_is_bad_even_if_it_begins_well() {
     for len in [1, 9] {
         let mut short = good[..value + len].to_vec();
         short[value - 1] = u8::try_from(len).unwrap();
-        assert_eq!(prove(&keys, &short, None), Some(Proof::Bad));
+        assert_eq!(verify(&keys, &short, None), Some(Verification::Invalid));
     }
 }
 
@@ -302,7 +302,7 @@ fn what_is_no_rsa_key_is_refused_whatever_octet_of_it_is_wrong() {
     for at in (0..der.len()).step_by(5) {
         let mut bad = der.clone();
         bad[at] ^= 0x10;
-        // Some octets do not matter (what follows from others is computed anew); none may panic.
+        // Some octets do not matter, since they follow from others. None may panic.
         if let Ok(keys) = read(bad) {
             let mut out = vec![1, 2, 3];
             keys.put_trailer(&mut out, 0);

@@ -1,25 +1,25 @@
-//! Peers as they come and change.
+//! Adding and changing peers.
 
 use alloc::boxed::Box;
 
 use super::Engine;
 use crate::ltp::api::Error;
 use crate::ltp::auth::Keys;
-use crate::ltp::config::{Peer, Ways};
-use crate::ltp::span::{Origin, Span};
+use crate::ltp::config::{Direction, Peer};
+use crate::ltp::peer::{Origin, PeerState};
 use crate::sync::Arc;
 use crate::{Addr, Instant};
 
 impl<A: Addr> Engine<A> {
-    /// Gets to know a peer.
+    /// Adds a peer under its engine ID.
     ///
     /// # Errors
     ///
-    /// A peer with the ID or the address exists, there are too many, or the configuration is bad.
+    /// A peer with the ID or the address exists, the limit of peers is reached, or the configuration is invalid.
     pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
         self.may_add(id, peer.address)?;
-        let keys = peer.check().map_err(Error::Peer)?;
+        let keys = peer.check().map_err(Error::InvalidPeer)?;
         self.insert_peer(id, peer, Arc::new(keys))
     }
 
@@ -36,7 +36,7 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Adds a peer that was looked at.
+    /// Adds a peer that was checked.
     pub(in crate::ltp) fn insert_peer(
         &mut self,
         id: u64,
@@ -44,29 +44,29 @@ impl<A: Addr> Engine<A> {
         keys: Arc<Keys>,
     ) -> Result<(), Error> {
         let limit = self.config.max_peers;
-        let vacant = self.spans.iter().position(Option::is_none);
-        let slot = vacant.unwrap_or(self.spans.len());
+        let vacant = self.peers.iter().position(Option::is_none);
+        let slot = vacant.unwrap_or(self.peers.len());
         let number = u32::try_from(slot).ok().filter(|slot| *slot < limit);
-        let number = number.ok_or(Error::Many { limit })?;
-        let carrier = self.carrier_of(peer.address);
+        let number = number.ok_or(Error::TooManyPeers { limit })?;
+        let carrier = self.link_state(peer.address);
         self.by_id.insert(id, number);
         self.by_addr.insert(peer.address, number);
-        let span = Some(Box::new(Span::new(id, peer, keys, carrier, self.now)));
-        match self.spans.get_mut(slot) {
-            Some(place) => *place = span,
-            None => self.spans.push(span),
+        let state = Some(Box::new(PeerState::new(id, peer, keys, carrier, self.now)));
+        match self.peers.get_mut(slot) {
+            Some(place) => *place = state,
+            None => self.peers.push(state),
         }
         self.keep_alive(number);
         Ok(())
     }
 
-    /// Changes what is known of a peer. Sessions go on; timers that run keep their deadlines. One that came by
-    /// itself is from here on like one that was added.
+    /// Changes the configuration of a peer. Sessions go on, and running timers keep their deadlines. A peer accepted
+    /// as an unknown one counts as added from here on.
     ///
     /// # Errors
     ///
-    /// No such peer, an address that another peer has, a bad configuration, or other ways than before while
-    /// a session needs them.
+    /// Unknown peer, an address that another peer has, an invalid configuration, or a different direction while the
+    /// peer has sessions.
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
         let slot = *self.by_id.get(&id).ok_or(Error::UnknownPeer(id))?;
@@ -77,51 +77,50 @@ impl<A: Addr> Engine<A> {
         {
             return Err(Error::AddressInUse);
         }
-        let keys = peer.check().map_err(Error::Peer)?;
-        if self
-            .span(slot)
-            .is_some_and(|span| span.config.ways != peer.ways && span.exports + span.imports > 0)
-        {
-            return Err(Error::OneWay(id));
+        let keys = peer.check().map_err(Error::InvalidPeer)?;
+        if self.peer(slot).is_some_and(|state| {
+            state.config.direction != peer.direction && state.exports + state.imports > 0
+        }) {
+            return Err(Error::Direction(id));
         }
-        let carrier = self.carrier_of(peer.address);
-        if let Some(address) = self.span(slot).map(|span| span.config.address) {
+        let carrier = self.link_state(peer.address);
+        if let Some(address) = self.peer(slot).map(|state| state.config.address) {
             self.by_addr.remove(&address);
         }
         self.by_addr.insert(peer.address, slot);
-        // It may have to be authenticated from here on.
-        self.flow = None;
-        self.cue(slot, |span| {
-            span.configure(peer, keys);
-            span.carrier = carrier;
+        // The peer may require authentication from here on.
+        self.prediction = None;
+        self.cue(slot, |state| {
+            state.configure(peer, keys);
+            state.carrier = carrier;
         });
         self.adopt(slot);
         self.keep_alive(slot);
-        self.unpace(slot);
-        self.let_go(slot);
-        self.relieve();
+        self.release_pacing(slot);
+        self.release_first_passes(slot);
+        self.unblock_peers();
         Ok(())
     }
 
-    /// A peer that came by itself has been configured. What cannot be sent any more is dropped.
+    /// Completes the change of a peer: drops what its direction does not allow, and counts it as added.
     fn adopt(&mut self, slot: u32) {
-        let Some(span) = self.span_mut(slot) else {
+        let Some(state) = self.peer_mut(slot) else {
             return;
         };
-        let was_stranger = core::mem::take(&mut span.origin) == Origin::Stranger;
-        if !span.has_way() {
-            span.control.clear();
+        let was_unknown = core::mem::take(&mut state.origin) == Origin::Accepted;
+        if !state.can_send() {
+            state.control.clear();
         }
-        if span.config.ways != Ways::Both {
+        if state.config.direction != Direction::Both {
             self.end_ping(slot);
         }
-        self.strangers -= u32::from(was_stranger);
+        self.unknown_peers -= u32::from(was_unknown);
     }
 
-    /// A higher rate takes effect at once.
-    pub(super) fn unpace(&mut self, slot: u32) {
-        let pace = self.span_mut(slot).and_then(|span| span.pace.take());
+    /// Lets a peer send without waiting for the pacing timer, since its rate may be higher.
+    pub(super) fn release_pacing(&mut self, slot: u32) {
+        let pace = self.peer_mut(slot).and_then(|state| state.pace.take());
         self.stop(pace);
-        self.wake(slot);
+        self.mark_ready(slot);
     }
 }

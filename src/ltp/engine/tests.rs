@@ -1,4 +1,4 @@
-//! What no driver can see: sessions that keep little, and what they become.
+//! Compact sessions of one segment behave as expanded ones do, which no driver can see.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -7,30 +7,30 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::Engine;
-use crate::ltp::adapt::{AutoCopies, Copies};
 use crate::ltp::api::{Block, Cue, Event, Red, Service};
 use crate::ltp::config::{Config, Peer};
 use crate::ltp::receiver::Stage;
+use crate::ltp::redundancy::{AdaptiveRedundancy, Redundancy};
 use crate::ltp::sender::State;
 use crate::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
 const CLIENT: u64 = 4;
 
 #[test]
-fn a_brief_session_does_what_it_would_if_it_had_never_been_brief() {
-    let mut brief = 0;
+fn a_compact_session_does_what_an_expanded_one_does() {
+    let mut single = 0;
     for seed in 0..150 {
         let mut usual = World::new(seed, false);
-        let mut unfolded = World::new(seed, true);
+        let mut expanded = World::new(seed, true);
         let mut script = Seed::from(seed).child("script").rng();
         for _ in 0..120 {
             let steps = [script.next_u64(), script.next_u64()];
             usual.step(steps);
-            brief += usual.brief();
-            unfolded.step(steps);
+            single += usual.single();
+            expanded.step(steps);
 
-            assert_eq!(usual.heard, unfolded.heard, "seed {seed}");
-            for (one, other) in usual.engines.iter().zip(&unfolded.engines) {
+            assert_eq!(usual.outputs, expanded.outputs, "seed {seed}");
+            for (one, other) in usual.engines.iter().zip(&expanded.engines) {
                 assert_eq!(one.stats(), other.stats(), "seed {seed}");
                 assert_eq!(one.timers(), other.timers(), "seed {seed}");
                 assert_eq!(one.octets_held(), other.octets_held(), "seed {seed}");
@@ -42,11 +42,11 @@ fn a_brief_session_does_what_it_would_if_it_had_never_been_brief() {
             }
         }
     }
-    assert!(brief > 10_000, "{brief}");
+    assert!(single > 10_000, "{single}");
 }
 
-/// Has all sessions of an engine keep all that any could need.
-fn unfold(engine: &mut Engine<Hop>) {
+/// Expands all sessions of an engine.
+fn expand(engine: &mut Engine<Hop>) {
     let numbers: Vec<u64> = engine.exports.iter().map(|(number, _)| *number).collect();
     for number in numbers {
         engine.sending(number);
@@ -57,21 +57,21 @@ fn unfold(engine: &mut Engine<Hop>) {
     }
 }
 
-/// Two engines, and datagrams that are lost, doubled and overtaken on the way.
+/// Two engines, and datagrams that are lost, duplicated and reordered.
 struct World {
     engines: [Engine<Hop>; 2],
-    ways: [VecDeque<Vec<u8>>; 2],
-    chance: Rng,
+    direction: [VecDeque<Vec<u8>>; 2],
+    rng: Rng,
     now: Instant,
     due: [Option<Instant>; 2],
     tag: u64,
-    heard: Vec<Heard>,
-    /// Whether no session is left brief by any input.
-    unfolds: bool,
+    outputs: Vec<Observed>,
+    /// Whether every session is expanded after each input.
+    expands: bool,
 }
 
 #[derive(Debug, PartialEq)]
-enum Heard {
+enum Observed {
     Event(usize, Event),
     Sent(usize, Vec<u8>),
     Idle(usize, Option<Instant>),
@@ -89,13 +89,13 @@ fn pick<T: Copy>(of: &[T], number: u64) -> T {
 }
 
 impl World {
-    fn new(seed: u64, unfolds: bool) -> Self {
-        let mut chance = Seed::from(seed).child("world").rng();
+    fn new(seed: u64, expands: bool) -> Self {
+        let mut rng = Seed::from(seed).child("world").rng();
         let engines = [0, 1].map(|side| {
             let config = Config {
-                max_control: 1 + u32::try_from(chance.below(6)).unwrap(),
-                import_octets: 3000 + usize::try_from(chance.below(40_000)).unwrap(),
-                tell_sent: chance.below(8) == 0,
+                max_control: 1 + u32::try_from(rng.below(6)).unwrap(),
+                import_octets: 3000 + usize::try_from(rng.below(40_000)).unwrap(),
+                notify_sent: rng.below(8) == 0,
                 ..Config::engine(1 + side as u64)
             };
             let mut engine = Engine::new(config, Seed::from(seed).child("engines")).unwrap();
@@ -108,38 +108,38 @@ impl World {
         });
         Self {
             engines,
-            ways: [VecDeque::new(), VecDeque::new()],
-            chance,
+            direction: [VecDeque::new(), VecDeque::new()],
+            rng,
             now: Instant::ZERO,
             due: [None; 2],
             tag: 0,
-            heard: Vec::new(),
-            unfolds,
+            outputs: Vec::new(),
+            expands,
         }
     }
 
-    fn brief(&self) -> usize {
+    fn single(&self) -> usize {
         let count = |engine: &Engine<Hop>| {
             let exports = engine.exports.values();
             let imports = engine.imports.values();
             exports
-                .filter(|one| matches!(one.state, State::Brief(_)))
+                .filter(|one| matches!(one.state, State::Single(_)))
                 .count()
                 + imports
-                    .filter(|one| matches!(one.stage, Stage::Brief(_)))
+                    .filter(|one| matches!(one.stage, Stage::Single(_)))
                     .count()
         };
         self.engines.iter().map(count).sum()
     }
 
-    /// Does one thing, and lets both engines say what they have to.
+    /// Does one random step, and drains both engines.
     fn step(&mut self, [what, which]: [u64; 2]) {
-        self.heard.clear();
+        self.outputs.clear();
         let side = usize::from(which % 2 == 1);
         let now = self.now;
         match what % 16 {
             0..=3 => self.send(side, which),
-            4..=10 => self.carry(side),
+            4..=10 => self.set_link(side),
             11 => {
                 self.now += Duration::from_millis(which % 1500);
             }
@@ -164,8 +164,8 @@ impl World {
             _ => self.change(side, which),
         }
         for side in [0, 1] {
-            if self.unfolds {
-                unfold(&mut self.engines[side]);
+            if self.expands {
+                expand(&mut self.engines[side]);
             }
             self.drain(side);
         }
@@ -189,35 +189,35 @@ impl World {
     }
 
     fn change(&mut self, side: usize, which: u64) {
-        let copies = match which >> 8 & 7 {
-            0 => Copies::Fixed(1),
-            1 => Copies::Auto(AutoCopies::default()),
-            _ => Copies::Fixed(0),
+        let redundancy = match which >> 8 & 7 {
+            0 => Redundancy::Fixed(1),
+            1 => Redundancy::Adaptive(AdaptiveRedundancy::default()),
+            _ => Redundancy::Fixed(0),
         };
         let segment = pick(&[1400, 1000], which >> 16);
         let peer = Peer {
             segment,
-            copies,
+            redundancy,
             ..Peer::new(hop(1 - side))
         };
         let id = 2 - side as u64;
         self.engines[side].change_peer(self.now, id, peer).unwrap();
     }
 
-    /// Lets a datagram arrive at `side`, or not, or twice.
-    fn carry(&mut self, side: usize) {
-        let way = &mut self.ways[side];
-        if way.len() > 1 && self.chance.below(5) == 0 {
+    /// Delivers a datagram to `side`, or drops it, or delivers it twice.
+    fn set_link(&mut self, side: usize) {
+        let way = &mut self.direction[side];
+        if way.len() > 1 && self.rng.below(5) == 0 {
             way.swap(0, 1);
         }
         let Some(octets) = way.pop_front() else {
             return;
         };
-        let times = pick(&[0, 2, 1, 1, 1, 1, 1, 1], self.chance.below(8));
+        let times = pick(&[0, 2, 1, 1, 1, 1, 1, 1], self.rng.below(8));
         for _ in 0..times {
             self.engines[side].receive(self.now, hop(1 - side), &octets);
-            if self.unfolds {
-                unfold(&mut self.engines[side]);
+            if self.expands {
+                expand(&mut self.engines[side]);
             }
         }
     }
@@ -228,15 +228,15 @@ impl World {
             match self.engines[side].poll(self.now, &mut tx) {
                 Output::Transmit => {
                     for octets in tx.datagrams() {
-                        self.ways[1 - side].push_back(octets.to_vec());
-                        self.heard.push(Heard::Sent(side, octets.to_vec()));
+                        self.direction[1 - side].push_back(octets.to_vec());
+                        self.outputs.push(Observed::Sent(side, octets.to_vec()));
                     }
                 }
-                Output::Event(event) => self.heard.push(Heard::Event(side, event)),
+                Output::Event(event) => self.outputs.push(Observed::Event(side, event)),
                 Output::Yield => {}
                 Output::Idle(due) => {
                     self.due[side] = due;
-                    self.heard.push(Heard::Idle(side, due));
+                    self.outputs.push(Observed::Idle(side, due));
                     return;
                 }
                 Output::Ask(_) | Output::Done => return,

@@ -3,29 +3,29 @@
 use core::ops::Range;
 
 use crate::ltp::sdnv::sdnv_len;
-use crate::ltp::sender::{Outstanding, Run, Sending};
+use crate::ltp::sender::{Outstanding, Retransmission, Sending};
 use crate::ltp::wire::{Checkpoint, Color, Mark, SessionId, data_header_len};
 
-/// A piece of a block to write.
+/// A segment of a block to write.
 #[derive(Debug)]
 pub(super) struct Piece {
     pub(super) range: Range<u64>,
     pub(super) color: Color,
 }
 
-/// Octets of a checkpoint that is small for the sake of its copies.
+/// Octets of a checkpoint that is kept small because copies of it are sent.
 const SMALL: u64 = 32;
-/// Segments from which on a small checkpoint is worth one segment more.
+/// The number of segments from which on a small checkpoint is worth one segment more.
 pub(super) const MANY: usize = 8;
 
-/// What a segment may be, and where it goes.
+/// The session and the size limits of a data segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     pub(super) session: SessionId,
     pub(super) client: u64,
-    /// Octets left for the content of the segment.
+    /// Octets for the content of the segment.
     pub(super) room: usize,
-    /// Whether the checkpoint that closes many segments is a small one, as it will be copied.
+    /// Whether the checkpoint behind many segments is a small one, because copies of it are sent.
     pub(super) is_small: bool,
 }
 
@@ -49,10 +49,10 @@ impl Sending {
         self.block.get(start..end)
     }
 
-    /// The next segment of the first pass; `None` when a segment has no room for an octet.
+    /// Returns the next segment of the first pass. `None` if a segment has no room for an octet.
     ///
-    /// The last red segment is the checkpoint that ends the red part, and the last of all ends the block
-    /// (RFC 5326 section 4.1). No segment has two colors.
+    /// The last red segment is the checkpoint that ends the red part, and the last segment ends the block (RFC 5326
+    /// section 4.1). No segment has two colors.
     pub(super) fn next_piece(&self, frame: Frame, wants_checkpoint: bool) -> Option<Piece> {
         if self.next >= self.red {
             let left = self.len - self.next;
@@ -84,12 +84,12 @@ impl Sending {
     }
 }
 
-impl Run {
+impl Retransmission {
     pub(super) fn is_untouched(&self) -> bool {
         self.at == 0 && self.gaps.first().is_some_and(|gap| gap.start == self.from)
     }
 
-    /// The next segment; the last one, and only that, is a checkpoint (RFC 5326 section 6.13).
+    /// Returns the next segment. Only the last one is a checkpoint (RFC 5326 section 6.13).
     pub(super) fn next_piece(
         &self,
         frame: Frame,
@@ -110,7 +110,7 @@ impl Run {
             report: self.report,
             mark: mark_at(gap.end, red, len),
         };
-        // The copies of the checkpoint of a short run are copies of its octets, too.
+        // The copies of the checkpoint of a short retransmission are copies of its octets too.
         let frame = Frame {
             is_small: frame.is_small && self.gaps.len() >= MANY,
             ..frame
@@ -127,7 +127,7 @@ impl Run {
     }
 }
 
-/// What ends with a red segment that ends at `end`. Marks of the first pass are repeated where they fit.
+/// Returns the mark of a red segment that ends at `end`, as on the first pass.
 const fn mark_at(end: u64, red: u64, len: u64) -> Mark {
     if end < red {
         Mark::None
@@ -139,15 +139,15 @@ const fn mark_at(end: u64, red: u64, len: u64) -> Mark {
 }
 
 impl Frame {
-    /// Whether a segment at `offset` may come as far as `end`.
+    /// Whether a segment at `offset` may reach `end`.
     pub(super) fn reaches(self, offset: u64, end: u64) -> bool {
         // Bound: usize has at most 64 bits.
         offset.saturating_add(self.room as u64) >= end
     }
 
-    /// Octets of the block that fit a segment at `offset`; `None` when not even one does.
+    /// Returns how many octets of the block fit a segment at `offset`. `None` if not even one does.
     pub(super) fn fit(self, offset: u64, color: Color) -> Option<u64> {
-        // The length field is taken off again, and added by its own size.
+        // The length field is counted by its real size.
         let head = data_header_len(self.client, offset, 0, color) - 1;
         let room = self.room.checked_sub(head)?;
         // Bound: usize has at most 64 bits.
@@ -155,10 +155,9 @@ impl Frame {
         (fit > 0).then_some(fit)
     }
 
-    /// The next segment of red octets that end in a checkpoint.
+    /// Returns the next segment of red octets that end in a checkpoint.
     ///
-    /// ION leaves a checkpoint of one octet where the serial numbers just do not fit; here the rest is
-    /// halved.
+    /// ION leaves a checkpoint of one octet where the serial numbers just do not fit. Here the rest is halved.
     fn cut(self, left: Range<u64>, last: Checkpoint) -> Option<Piece> {
         let len = left.end - left.start;
         let with_serials = self.fit(left.start, Color::Red(Some(last)))?;

@@ -1,15 +1,15 @@
-//! The segments that nearly all are: red, on their first pass, as long as can be, and no checkpoints.
+//! Plain segments of a first pass: red, of full length, without marks. They are most segments of a large block.
 
 use super::pieces::Frame;
-use super::{Put, Turn, put_body};
+use super::{Batch, WriteResult, put_body};
 use crate::ltp::engine::Engine;
-use crate::ltp::sdnv::Series;
+use crate::ltp::peer::PeerState;
+use crate::ltp::sdnv::HeaderTemplate;
 use crate::ltp::sender::{Sending, State};
-use crate::ltp::span::Span;
 use crate::ltp::wire::{Body, Color, Data, header};
 use crate::{Addr, Instant, Transmit};
 
-/// Segments of equal length that may follow each other at once.
+/// Segments of equal length that follow each other.
 struct Row {
     /// Octets of the block in each.
     fit: u64,
@@ -17,54 +17,54 @@ struct Row {
 }
 
 impl<A: Addr> Engine<A> {
-    /// Writes plain segments of a block, as many as fit and may go.
+    /// Writes plain segments of a block, as many as fit the batch and may be sent.
     ///
-    /// They start no timer and differ from each other in the offset alone, so tables are looked into, and the
-    /// header is put together, once for all of them. `None`: what comes next is no such segment.
+    /// They start no timer and differ only in the offset, so one lookup and one header serve all of them. `None` if the
+    /// next segment is not plain.
     pub(super) fn send_plain(
         &mut self,
         slot: u32,
         number: u64,
         tx: &mut Transmit<A>,
-    ) -> Option<Turn> {
+    ) -> Option<Batch> {
         let frame = self.frame(slot, number)?;
         let now = self.now;
-        let span = self.spans.get_mut(usize::try_from(slot).ok()?)?;
-        let span = span.as_deref_mut()?;
+        let peer = self.peers.get_mut(usize::try_from(slot).ok()?)?;
+        let peer = peer.as_deref_mut()?;
         let State::Sending(sending) = &mut self.exports.get_mut(&number)?.state else {
             return None;
         };
         let before = sending.next;
-        let due = span.checkpoint_due(sending);
-        while let Some(row) = span.next_row(sending, frame, due, now) {
-            if span.pacer.blocked_until(now).is_some() {
-                return Some(Turn::More);
+        let due = peer.checkpoint_due(sending);
+        while let Some(row) = peer.next_row(sending, frame, due, now) {
+            if peer.pacer.blocked_until(now).is_some() {
+                return Some(Batch::HasRoom);
             }
-            let (written, len) = if span.keys.overhead() == 0 {
-                span.write_row(sending, frame, &row, tx)?
+            let (written, len) = if peer.keys.overhead() == 0 {
+                peer.write_row(sending, frame, &row, tx)?
             } else {
-                span.write_signed(sending, frame, row.fit, tx)?
+                peer.write_signed(sending, frame, row.fit, tx)?
             };
             if written == 0 {
-                return (!tx.is_empty()).then_some(Turn::Full);
+                return (!tx.is_empty()).then_some(Batch::Full);
             }
             sending.next += written * row.fit;
             if sending.counts_in_flight() {
-                span.flight.octets += written * row.fit;
+                peer.in_flight.octets += written * row.fit;
             }
             let segments = u32::try_from(written).unwrap_or(u32::MAX);
             sending.unchecked = sending.unchecked.saturating_add(segments);
-            span.pacer.on_sent(now, len);
+            peer.pacer.on_sent(now, len);
             self.stats.segments_sent += written;
         }
-        // The rate is asked anew before whatever comes next.
-        (sending.next > before).then_some(Turn::More)
+        // The rate is checked again before the next segment.
+        (sending.next > before).then_some(Batch::HasRoom)
     }
 }
 
-impl<A: Addr> Span<A> {
-    /// The next plain segments, `None` when what comes next is another one: the last of the red part, one
-    /// that is to be a checkpoint, or one that is longer for its offset.
+impl<A: Addr> PeerState<A> {
+    /// Returns the next plain segments. `None` if the next one is the last of the red part, must be a checkpoint, or has
+    /// a longer header for its offset.
     fn next_row(
         &self,
         sending: &Sending,
@@ -87,14 +87,14 @@ impl<A: Addr> Span<A> {
             let open = due.saturating_sub(sending.next.saturating_add(frame.room as u64));
             count = count.min(open.div_ceil(fit));
         }
-        // The rate is asked before each.
+        // The rate is checked before each segment.
         if self.config.rate.is_some() {
             count = count.min(1);
         }
         (count > 0).then_some(Row { fit, count })
     }
 
-    /// Writes a row as far as it fits, and returns how many segments did, and the length of each.
+    /// Writes a row of segments as far as the batch has room, and returns how many, and the length of each.
     fn write_row(
         &self,
         sending: &Sending,
@@ -105,23 +105,23 @@ impl<A: Addr> Span<A> {
         let (first, fit) = (sending.next, row.fit);
         let mut head = header(0, frame.session, 0);
         head.sdnv(frame.client);
-        let series = Series::new(&head, first, fit)?;
-        let longer = series.end().checked_sub(first)?;
+        let template = HeaderTemplate::new(&head, first, fit)?;
+        let longer = template.end().checked_sub(first)?;
         let count = row.count.min(longer.div_ceil(fit));
         let step = usize::try_from(fit).ok()?;
         // Bound: no more than a block has octets.
         let octets = sending.octets(&(first..first + count * fit))?;
         let mut pieces = octets.chunks_exact(step);
         let mut offset = first;
-        let len = series.len() + step;
-        if len < Series::LEAST {
+        let len = template.len() + step;
+        if len < HeaderTemplate::MIN_DATAGRAM {
             return None;
         }
         let written = tx.push_row(self.config.address, len, pieces.len(), |datagram| {
-            series.write(datagram, offset);
+            template.write(datagram, offset);
             offset += fit;
             if let Some(piece) = pieces.next()
-                && let Some(place) = datagram.get_mut(series.len()..)
+                && let Some(place) = datagram.get_mut(template.len()..)
             {
                 place.copy_from_slice(piece);
             }
@@ -130,7 +130,7 @@ impl<A: Addr> Span<A> {
         Some((written as u64, len))
     }
 
-    /// Writes one segment with its signature.
+    /// Writes one segment with its authentication value.
     fn write_signed(
         &mut self,
         sending: &Sending,
@@ -145,8 +145,8 @@ impl<A: Addr> Span<A> {
             octets: sending.octets(&(sending.next..sending.next + fit))?,
         });
         Some(match put_body(self, frame.session, &body, tx) {
-            Put::Written(len) => (1, len),
-            Put::Later | Put::Never => (0, 0),
+            WriteResult::Written(len) => (1, len),
+            WriteResult::NoRoom | WriteResult::Impossible => (0, 0),
         })
     }
 }

@@ -1,24 +1,24 @@
-//! How sessions of others end: cancelled by either side, or closed and remembered.
+//! How the reception of a block ends: cancelled by either side, or closed and remembered.
 
 use core::mem;
 
 use super::{Reception, Stage};
 use crate::ltp::api::{Error, Event, Side};
-use crate::ltp::auth::Name;
+use crate::ltp::auth::KeyHash;
 use crate::ltp::closed::{End, Record};
-use crate::ltp::engine::{Engine, What};
-use crate::ltp::receiver::EVENT;
+use crate::ltp::engine::{Engine, TimerKind};
+use crate::ltp::peer::{Control, PeerState, Role};
+use crate::ltp::receiver::EVENT_OVERHEAD;
 use crate::ltp::sender::Cancel;
-use crate::ltp::span::{Control, Role, Span};
 use crate::ltp::wire::{Reason, SessionId};
 use crate::{Addr, Instant};
 
 impl<A: Addr> Engine<A> {
-    /// Cancels a reception (RFC 5326 section 4.2).
+    /// Cancels the reception of a block (RFC 5326 section 4.2).
     ///
     /// # Errors
     ///
-    /// No such session is being received.
+    /// Unknown session.
     pub fn refuse(&mut self, now: Instant, session: SessionId) -> Result<(), Error> {
         self.advance(now);
         if self.reception(session).is_none() {
@@ -28,14 +28,15 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// P19 at the receiver: everything goes, a CR is sent until it is acknowledged.
+    /// Cancels a session as its receiver (RFC 5326 section 6.19): frees what it holds, and sends CRs until one is
+    /// acknowledged.
     pub(in crate::ltp) fn cancel_import(&mut self, session: SessionId, reason: Reason) {
         if let Some(slot) = self.stop_import(session, Side::Local, reason) {
             self.cancel_import_again(slot, session, 0);
         }
     }
 
-    /// Drops all that a session holds and tells the application once.
+    /// Frees what a session holds, and reports the cancellation once.
     pub(in crate::ltp) fn stop_import(
         &mut self,
         session: SessionId,
@@ -59,16 +60,16 @@ impl<A: Addr> Engine<A> {
             reason,
             after_delivery: reception.is_delivered,
         };
-        self.tell_service(client, event, EVENT);
+        self.push_service_event(client, event, EVENT_OVERHEAD);
         Some(slot)
     }
 
-    /// The EOB was lost, and with it maybe green segments. The application hears that nothing more comes
-    /// (RFC 5326 section 7.6); the sender waits for nothing, and is not told.
-    pub(super) fn miss_end(&mut self, session: SessionId) {
+    /// Gives up a session whose EOB was lost, maybe with green segments. The application hears that nothing more
+    /// comes (RFC 5326 section 7.6). The sender waits for nothing, and is not told.
+    pub(super) fn give_up_end(&mut self, session: SessionId) {
         let end = match self.reception(session).map(|reception| reception.end()) {
             Some(end @ End::Delivered { .. }) => end,
-            // Red data that come later all the same may no longer be delivered.
+            // Red data that still come must not be delivered any more.
             _ => End::Plain,
         };
         self.stop_import(session, Side::Local, Reason::SYSTEM);
@@ -83,28 +84,33 @@ impl<A: Addr> Engine<A> {
         if reception.is_streaming {
             self.end_stream(reception.client);
         }
-        self.spares.exceed(reception.excess, 0);
+        self.pool.exceed(reception.excess, 0);
         self.charge(slot, reception.charge, 0);
     }
 
     pub(super) fn cancel_import_again(&mut self, slot: u32, session: SessionId, tries: u8) {
-        let span = self.span(slot).filter(|span| span.has_way());
-        let limit = span.map(|span| span.config.cancel_retries);
-        // Receive-only engines just close (RFC 5326 section 4.2).
+        let peer = self.peer(slot).filter(|peer| peer.can_send());
+        let limit = peer.map(|peer| peer.config.cancel_retries);
+        // Receive-only engines close at once (RFC 5326 section 4.2).
         if limit.is_none_or(|limit| tries > limit) {
             self.close_import(session);
             return;
         }
         let by = Role::Receiver;
         if !self.queue(slot, Control::Cancel { session, by }) {
-            // As good as lost on the line.
-            self.import_cancel_left(slot, session, 0);
+            // Treated as lost on the line: the timer repeats it.
+            self.on_import_cancel_sent(slot, session, 0);
         }
     }
 
-    /// P15, RFC 5326 section 6.15.
-    pub(in crate::ltp) fn import_cancel_left(&mut self, slot: u32, session: SessionId, len: usize) {
-        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+    /// Starts the timer of a CR that was sent (RFC 5326 section 6.15).
+    pub(in crate::ltp) fn on_import_cancel_sent(
+        &mut self,
+        slot: u32,
+        session: SessionId,
+        len: usize,
+    ) {
+        let Some(due) = self.peer(slot).map(|peer| peer.answer(self.now, len)) else {
             return;
         };
         if !matches!(
@@ -113,7 +119,7 @@ impl<A: Addr> Engine<A> {
         ) {
             return;
         }
-        let timer = self.set(slot, due, What::ImportCancel { session });
+        let timer = self.set(slot, due, TimerKind::ImportCancel { session });
         if let Some(import) = self.imports.get_mut(&session)
             && let Stage::Cancelling(cancel) = &mut import.stage
         {
@@ -122,7 +128,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// P16, RFC 5326 section 6.16.
+    /// Repeats a CR whose timer expired (RFC 5326 section 6.16).
     pub(in crate::ltp) fn import_cancel_expired(&mut self, session: SessionId) {
         let Some(import) = self.imports.get_mut(&session) else {
             return;
@@ -136,7 +142,7 @@ impl<A: Addr> Engine<A> {
         self.cancel_import_again(slot, session, tries);
     }
 
-    /// CS (P17, RFC 5326 section 6.17).
+    /// Handles a CS (RFC 5326 section 6.17).
     pub(in crate::ltp) fn on_cancel_by_sender(
         &mut self,
         slot: u32,
@@ -149,17 +155,17 @@ impl<A: Addr> Engine<A> {
         self.close_import(session);
     }
 
-    /// CAR (P18, RFC 5326 section 6.18).
+    /// Handles a CAR (RFC 5326 section 6.18).
     pub(in crate::ltp) fn on_cancel_ack_to_receiver(&mut self, session: SessionId) {
         if self.reception(session).is_none() {
             self.close_import(session);
         }
     }
 
-    /// Closes a session that was delivered once every report is acknowledged, and the green part is over.
+    /// Closes a session that was delivered, once every report is acknowledged and the green part has ended.
     ///
-    /// RFC 5326 section 6.14 closes without the first condition and section 8.2 without the second;
-    /// RFC 5325 section 3.2 has the reading that works.
+    /// RFC 5326 section 6.14 does not require the first of these conditions, and section 8.2 not the second. RFC 5325
+    /// section 3.2 has the reading that works.
     pub(in crate::ltp) fn close_if_over(&mut self, session: SessionId) {
         let Some(reception) = self.reception(session) else {
             return;
@@ -177,7 +183,7 @@ impl<A: Addr> Engine<A> {
         self.close_import_as(session, End::Plain);
     }
 
-    /// P20, RFC 5326 section 6.20, and remembers the session.
+    /// Closes a session (RFC 5326 section 6.20), and remembers it.
     pub(in crate::ltp) fn close_import_as(&mut self, session: SessionId, end: End) {
         let Some(import) = self.imports.remove(&session) else {
             return;
@@ -185,17 +191,17 @@ impl<A: Addr> Engine<A> {
         let slot = import.slot;
         match &import.stage {
             Stage::Receiving(reception) => self.release(slot, reception),
-            Stage::Brief(brief) => {
-                self.stop(brief.told.timer());
+            Stage::Single(single) => {
+                self.stop(single.report.timer());
                 self.charge(slot, size_of::<Reception>(), 0);
             }
             Stage::Cancelling(cancel) => self.stop(cancel.timer),
         }
-        if let Some(span) = self.span_mut(slot) {
-            span.imports -= 1;
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.imports -= 1;
         }
         self.cookies.forget(Role::Receiver, session);
-        self.remember(slot, session, end, import.key_name);
+        self.remember(slot, session, end, import.key_hash);
     }
 
     pub(super) fn remember(
@@ -203,13 +209,13 @@ impl<A: Addr> Engine<A> {
         slot: u32,
         session: SessionId,
         end: End,
-        key_name: Option<Name>,
+        key_hash: Option<KeyHash>,
     ) {
-        let memory = self.span(slot).map(Span::memory).unwrap_or_default();
+        let memory = self.peer(slot).map(PeerState::memory).unwrap_or_default();
         let record = Record {
             slot,
             until: self.now + memory,
-            key_name,
+            key_hash,
             end,
         };
         self.closed

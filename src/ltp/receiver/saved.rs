@@ -1,4 +1,4 @@
-//! Blocks being received, saved and taken up again.
+//! Saving and restoring blocks that are being received.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -9,12 +9,12 @@ use bytes::Bytes;
 use super::{Cancel, Reception, Reports, Stage};
 use crate::kit::RangeSet;
 use crate::ltp::api::Service;
+use crate::ltp::buffer_pool::BufferPool;
 use crate::ltp::engine::Engine;
+use crate::ltp::peer::Role;
 use crate::ltp::snapshot::{
-    Age, Restored, SavedImport, SavedPiece, SavedReception, SavedStage, must, set_of,
+    Age, Restored, SavedImport, SavedPiece, SavedReception, SavedStage, require, set_of,
 };
-use crate::ltp::span::Role;
-use crate::ltp::spare::Spares;
 use crate::ltp::wire::{Reason, SessionId};
 use crate::{Addr, Instant};
 
@@ -44,7 +44,7 @@ impl Reception {
         }
     }
 
-    /// Reads a session, and refuses what contradicts itself. What was received is not in it yet.
+    /// Reads a session, and refuses contradictions. The received octets are not stored yet.
     fn restore(
         saved: &SavedReception,
         service: Service,
@@ -52,8 +52,8 @@ impl Reception {
         now: Instant,
     ) -> Restored<Self> {
         let red = saved.red.unwrap_or(u64::MAX);
-        must(saved.serial > 0, "imports.serial", at)?;
-        must(red > 0, "imports.red", at)?;
+        require(saved.serial > 0, "imports.serial", at)?;
+        require(red > 0, "imports.red", at)?;
         let mut held = RangeSet::new();
         for piece in &saved.pieces {
             // Bound: usize has at most 64 bits.
@@ -61,17 +61,17 @@ impl Reception {
             let end = end.filter(|end| *end <= red);
             let is_behind = held.is_empty() || piece.offset > held.end();
             let is_piece = is_behind && !piece.data.is_empty() && !saved.is_delivered;
-            must(is_piece && end.is_some(), "imports.pieces", at)?;
+            require(is_piece && end.is_some(), "imports.pieces", at)?;
             held.insert(piece.offset..end.unwrap_or(piece.offset));
         }
         let has_end = !saved.is_delivered || saved.red.is_some();
-        must(has_end, "imports.is_delivered", at)?;
+        require(has_end, "imports.is_delivered", at)?;
         let handed = if saved.is_delivered {
             red
         } else {
             held.run_from(0)
         };
-        must(saved.streamed <= handed, "imports.streamed", at)?;
+        require(saved.streamed <= handed, "imports.streamed", at)?;
         let checkpoints = set_of(&saved.checkpoints, u64::MAX, "imports.checkpoints", at)?;
         let reports = Reports::restore(saved.serial, checkpoints, saved.primary, saved.problems);
         Ok(Self {
@@ -95,39 +95,39 @@ impl Reception {
         })
     }
 
-    /// Takes in what was received; false without the memory for it.
-    fn refill(&mut self, pieces: &[SavedPiece], spare: usize, limit: usize) -> bool {
+    /// Stores the received octets. False without memory for them.
+    fn refill(&mut self, pieces: &[SavedPiece], free: usize, limit: usize) -> bool {
         if let Some(red) = self.red.filter(|_| self.is_delivered) {
             self.held.insert(0..red);
             return true;
         }
-        let mut spares = Spares::default();
+        let mut pool = BufferPool::default();
         for piece in pieces {
-            // Bound: the end was checked.
+            // Bound: the end was checked when the pieces were read.
             let range = piece.offset..piece.offset + piece.data.len() as u64;
             let is_short = usize::try_from(range.end).is_ok_and(|end| end <= limit);
-            let left = spare.checked_sub(self.weight());
+            let left = free.checked_sub(self.weight());
             let Some(left) = left.filter(|_| is_short) else {
                 return false;
             };
-            let stored = self.store(&range, &piece.data, left, limit, &mut spares);
+            let stored = self.store(&range, &piece.data, left, limit, &mut pool);
             if stored.is_none() {
                 return false;
             }
         }
-        self.weight() <= spare
+        self.weight() <= free
     }
 }
 
 impl<A: Addr> Engine<A> {
-    /// In the order of their names.
+    /// Returns the sessions in ascending order.
     pub(in crate::ltp) fn save_imports(&self) -> Vec<SavedImport> {
         let sessions: BTreeSet<SessionId> = self.imports.iter().map(|(name, _)| *name).collect();
         let save = |session: SessionId| {
             let import = self.imports.get(&session)?;
             let stage = match &import.stage {
                 Stage::Receiving(reception) => SavedStage::Receiving(reception.save()),
-                Stage::Brief(brief) => SavedStage::Receiving(brief.unfold().save()),
+                Stage::Single(single) => SavedStage::Receiving(single.expand().save()),
                 Stage::Cancelling(cancel) => SavedStage::Cancelling {
                     reason: cancel.reason,
                     tries: cancel.tries,
@@ -136,7 +136,7 @@ impl<A: Addr> Engine<A> {
             Some(SavedImport {
                 session,
                 peer: self.peer_in(import.slot),
-                key_name: import.key_name,
+                key_hash: import.key_hash,
                 stage,
             })
         };
@@ -153,7 +153,7 @@ impl<A: Addr> Engine<A> {
         let is_free = session.number > 0
             && !self.imports.contains_key(&session)
             && self.closed.admit((Role::Receiver, session)).is_none();
-        must(is_free, "imports.session", at)?;
+        require(is_free, "imports.session", at)?;
         let slot = self.slot_of(saved.peer, "imports.peer", at)?;
         let stage = match &saved.stage {
             SavedStage::Cancelling { reason, tries } => Stage::Cancelling(Cancel {
@@ -163,9 +163,9 @@ impl<A: Addr> Engine<A> {
             }),
             SavedStage::Receiving(reception) => {
                 let opened = self.services.get(&reception.client);
-                // One that was delivered outlives its service.
+                // A delivered session may be for a service that was closed.
                 let is_served = opened.is_some() || reception.is_delivered;
-                must(is_served, "imports.client", at)?;
+                require(is_served, "imports.client", at)?;
                 let service = opened.map(|open| open.service).unwrap_or_default();
                 let now = self.now;
                 let reception = Reception::restore(reception, service, at, now)?;
@@ -174,7 +174,7 @@ impl<A: Addr> Engine<A> {
         };
         self.admit(slot, session, stage);
         if let Some(import) = self.imports.get_mut(&session) {
-            import.key_name = saved.key_name;
+            import.key_hash = saved.key_hash;
         }
         match saved.stage {
             SavedStage::Cancelling { tries, .. } => self.cancel_import_again(slot, session, tries),
@@ -185,16 +185,16 @@ impl<A: Addr> Engine<A> {
         Ok(())
     }
 
-    /// Lets a session go on. Reports that were not acknowledged are forgotten, and so are the checkpoints they
-    /// answered: these come again, and draw fresh ones.
+    /// Resumes a session. Reports that were not acknowledged are forgotten, and so are the checkpoints they answered:
+    /// these come again, and get new reports.
     fn resume_import(&mut self, slot: u32, session: SessionId, pieces: &[SavedPiece], age: Age) {
         let total = self.config.import_octets;
-        let spare = total.saturating_sub(self.import_octets + self.event_octets);
-        let limit = self.span(slot).map_or(0, |span| span.config.session_octets);
+        let free = total.saturating_sub(self.import_octets + self.event_octets);
+        let limit = self.peer(slot).map_or(0, |peer| peer.config.session_octets);
         let Some(reception) = self.reception(session) else {
             return;
         };
-        let is_kept = reception.refill(pieces, spare, limit);
+        let is_kept = reception.refill(pieces, free, limit);
         let is_delivered = reception.is_delivered;
         self.recharge(session);
         // Claims made since are not in the snapshot, and a peer never sends again what was claimed.
@@ -204,11 +204,11 @@ impl<A: Addr> Engine<A> {
             return;
         }
         self.guard_import(slot, session);
-        self.stream_later(session);
+        self.schedule_piece(session);
         let reception = self.reception(session);
         let whole = reception.and_then(|one| one.complete_red().filter(|_| !one.is_delivered));
         match whole {
-            Some(red) => self.all_came(slot, session, red, false),
+            Some(red) => self.deliver_red(slot, session, red, false),
             None => self.close_if_over(session),
         }
     }

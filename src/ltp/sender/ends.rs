@@ -1,4 +1,4 @@
-//! How far blocks being sent get, and how they end: complete, given up, closed.
+//! Progress of blocks being sent, and how their sessions end: complete, failed, closed.
 
 use alloc::boxed::Box;
 use core::mem;
@@ -6,14 +6,14 @@ use core::mem;
 use super::{Cancel, Outstanding, Sending, State};
 use crate::ltp::api::{Event, Progress, Side};
 use crate::ltp::closed::{End, Record};
-use crate::ltp::config::Ways;
-use crate::ltp::engine::{Engine, What};
-use crate::ltp::span::{Control, Role, Span};
+use crate::ltp::config::Direction;
+use crate::ltp::engine::{Engine, TimerKind};
+use crate::ltp::peer::{Control, PeerState, Role};
 use crate::ltp::wire::{Reason, SessionId};
 use crate::{Addr, Tag};
 
 impl<A: Addr> Engine<A> {
-    /// Returns how far a block has got; `None` when no block being sent has the tag.
+    /// Returns how far the transmission of a block has got. `None` when no block with the tag is being sent.
     #[must_use]
     pub fn progress(&self, tag: Tag) -> Option<Progress> {
         let export = self.exports.get(&self.tagged(tag)?)?;
@@ -24,30 +24,30 @@ impl<A: Addr> Engine<A> {
                 red: sending.red,
                 len: sending.len,
             }),
-            State::Brief(brief) => Some(Progress {
-                sent: brief.left.map_or(0, |_| brief.len()),
+            State::Single(single) => Some(Progress {
+                sent: single.left.map_or(0, |_| single.len()),
                 claimed: 0,
-                red: brief.len(),
-                len: brief.len(),
+                red: single.len(),
+                len: single.len(),
             }),
             State::Cancelling(_) => None,
         }
     }
 
-    /// What left may have been all there was (P12, RFC 5326 section 6.12).
-    pub(in crate::ltp) fn after_departures(&mut self) {
-        let mut departed = mem::take(&mut self.departed);
-        for number in departed.drain(..) {
+    /// Reports and completes sessions whose last segment may just have been sent (RFC 5326 section 6.12).
+    pub(in crate::ltp) fn after_first_passes(&mut self) {
+        let mut first_pass_done = mem::take(&mut self.first_pass_done);
+        for number in first_pass_done.drain(..) {
             if let Some((_, sending)) = self.sending(number)
                 && sending.next == sending.len
-                && mem::take(&mut sending.tells_sent)
+                && mem::take(&mut sending.notifies_sent)
             {
                 let tag = sending.tag;
-                self.tell(Event::Sent { tag }, 0);
+                self.push_event(Event::Sent { tag }, 0);
             }
-            self.review(number);
+            self.check_progress(number);
         }
-        self.departed = departed;
+        self.first_pass_done = first_pass_done;
     }
 
     pub(super) fn complete(&mut self, number: u64) {
@@ -59,13 +59,13 @@ impl<A: Addr> Engine<A> {
             self.stats.exports_complete += 1;
             self.export_octets -= sending.block.len();
             let tag = sending.tag;
-            self.tell(Event::Complete { tag, session }, 0);
+            self.push_event(Event::Complete { tag, session }, 0);
         }
         self.close_export(number);
     }
 
-    /// Gives a block up (P19, RFC 5326 section 6.19): the application hears of it once, and the peer if a
-    /// segment has left and it does not know.
+    /// Cancels a session as its sender (RFC 5326 section 6.19). The application hears of it once. The peer hears of it
+    /// if a segment was sent and the peer did not cancel.
     pub(in crate::ltp) fn fail(&mut self, number: u64, by: Side, reason: Reason) {
         let session = SessionId {
             originator: self.config.engine,
@@ -79,10 +79,10 @@ impl<A: Addr> Engine<A> {
         };
         self.stats.exports_failed += 1;
         let has_left = sending.next.max(sending.may_have_left) > 0;
-        if let Some(span) = self.span_mut(slot) {
-            forget(span, number, &sending);
+        if let Some(peer) = self.peer_mut(slot) {
+            forget(peer, number, &sending);
         }
-        // The block goes back with the event, and stays accounted for until that is taken.
+        // The block is given back in the event, and stays accounted for until that is taken.
         let failed = Event::Failed {
             tag: sending.tag,
             session,
@@ -90,7 +90,7 @@ impl<A: Addr> Engine<A> {
             reason,
             data: sending.block,
         };
-        self.tell(failed, 0);
+        self.push_event(failed, 0);
         if by == Side::Local && has_left {
             if let Some(export) = self.exports.get_mut(&number) {
                 export.state = State::Cancelling(Cancel::new(reason));
@@ -101,7 +101,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Takes a session out of its work, with all timers stopped.
+    /// Stops all timers of a session and takes it out of all queues.
     pub(super) fn end_sending(&mut self, number: u64) -> Option<(u32, Box<Sending>)> {
         let export = self.exports.get_mut(&number)?;
         let slot = export.slot;
@@ -115,19 +115,19 @@ impl<A: Addr> Engine<A> {
         }
         self.stop(sending.guard);
         self.stop(sending.delay);
-        if let Some(place) = self.exports.place(&number) {
+        if let Some(place) = self.exports.position(&number) {
             self.tags.remove(sending.tag, place);
         }
         if sending.spare.is_queued
-            && let Some(span) = self.span_mut(slot)
+            && let Some(peer) = self.peer_mut(slot)
         {
-            span.spare.retain(|other| *other != number);
+            peer.spare.retain(|other| *other != number);
         }
-        self.landed(slot, sending.in_flight());
+        self.remove_in_flight(slot, sending.in_flight());
         Some((slot, sending))
     }
 
-    /// P16, RFC 5326 section 6.16.
+    /// Repeats a CS whose timer expired (RFC 5326 section 6.16).
     pub(in crate::ltp) fn export_cancel_expired(&mut self, number: u64) {
         let Some(export) = self.exports.get_mut(&number) else {
             return;
@@ -142,11 +142,11 @@ impl<A: Addr> Engine<A> {
     }
 
     pub(super) fn cancel_export_again(&mut self, slot: u32, number: u64, tries: u8) {
-        let span = self
-            .span(slot)
-            .filter(|span| span.config.ways == Ways::Both);
-        let limit = span.map(|span| span.config.cancel_retries);
-        // One is sent where nobody can answer.
+        let peer = self
+            .peer(slot)
+            .filter(|peer| peer.config.direction == Direction::Both);
+        let limit = peer.map(|peer| peer.config.cancel_retries);
+        // Where the peer cannot answer, one CS is sent.
         if limit.map_or(tries > 0, |limit| tries > limit) {
             self.close_export(number);
             return;
@@ -157,17 +157,17 @@ impl<A: Addr> Engine<A> {
         };
         let by = Role::Sender;
         if !self.queue(slot, Control::Cancel { session, by }) {
-            // As good as lost on the line.
-            self.export_cancel_left(slot, number, 0);
+            // Treated as lost on the line: the timer repeats it.
+            self.on_export_cancel_sent(slot, number, 0);
         }
     }
 
-    /// P15, RFC 5326 section 6.15.
-    pub(in crate::ltp) fn export_cancel_left(&mut self, slot: u32, number: u64, len: usize) {
-        let Some(due) = self.span(slot).map(|span| span.answer(self.now, len)) else {
+    /// Starts the timer of a CS that was sent (RFC 5326 section 6.15).
+    pub(in crate::ltp) fn on_export_cancel_sent(&mut self, slot: u32, number: u64, len: usize) {
+        let Some(due) = self.peer(slot).map(|peer| peer.answer(self.now, len)) else {
             return;
         };
-        let timer = self.set(slot, due, What::ExportCancel { number });
+        let timer = self.set(slot, due, TimerKind::ExportCancel { number });
         if let Some(export) = self.exports.get_mut(&number)
             && let State::Cancelling(cancel) = &mut export.state
         {
@@ -176,7 +176,7 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// P20, RFC 5326 section 6.20, and remembers that the number was used.
+    /// Closes a session (RFC 5326 section 6.20), and remembers that its number was used.
     pub(in crate::ltp) fn close_export(&mut self, number: u64) {
         let Some(export) = self.exports.remove(&number) else {
             return;
@@ -185,9 +185,9 @@ impl<A: Addr> Engine<A> {
             self.stop(cancel.timer);
         }
         let slot = export.slot;
-        let memory = self.span_mut(slot).map(|span| {
-            span.exports -= 1;
-            span.memory()
+        let memory = self.peer_mut(slot).map(|peer| {
+            peer.exports -= 1;
+            peer.memory()
         });
         let session = SessionId {
             originator: self.config.engine,
@@ -196,22 +196,22 @@ impl<A: Addr> Engine<A> {
         let record = Record {
             slot,
             until: self.now + memory.unwrap_or_default(),
-            key_name: export.key_name,
+            key_hash: export.key_hash,
             end: End::Plain,
         };
         self.cookies.forget(Role::Sender, session);
         self.closed
             .insert(self.now, (Role::Sender, session), &record);
-        self.relieve();
+        self.unblock_peers();
     }
 }
 
-/// Takes a session out of the queues; the others keep their order.
-fn forget<A>(span: &mut Span<A>, number: u64, sending: &Sending) {
+/// Takes a session out of the queues. The others keep their order.
+fn forget<A>(peer: &mut PeerState<A>, number: u64, sending: &Sending) {
     if sending.next < sending.len {
-        span.fresh.retain(|other| *other != number);
+        peer.fresh.retain(|other| *other != number);
     }
     if sending.is_repairing {
-        span.repairs.retain(|other| *other != number);
+        peer.repairs.retain(|other| *other != number);
     }
 }

@@ -13,7 +13,7 @@ use crate::{Ask, Instant, Limits, Link, Machine as _, Output, Seed, Transmit};
 
 type Recorded = Recorder<Connection>;
 
-/// Two recorded connections and what is between them.
+/// Two recorded connections and the octets between them.
 struct Pair {
     ends: [Recorded; 2],
     files: [Shared; 2],
@@ -58,7 +58,7 @@ impl Pair {
         at(self.now * 1_000_000)
     }
 
-    /// Lets both ends talk until neither has anything to say.
+    /// Exchanges octets until both ends are idle.
     fn settle(&mut self) {
         loop {
             let mut quiet = true;
@@ -72,7 +72,7 @@ impl Pair {
         }
     }
 
-    /// Carries what one end says to the other; true when that was nothing.
+    /// Passes the octets of one end to the other; returns true when there were none.
     fn talk(&mut self, from: usize) -> bool {
         let now = self.time();
         let mut tx = Transmit::new(Limits::stream(1000));
@@ -106,7 +106,7 @@ impl Pair {
     }
 }
 
-/// A configuration in which little is as by default.
+/// A configuration in which most settings differ from the defaults.
 fn unusual() -> Config {
     let mut config = Config::initiator(
         Some(Selector::from(&b"here"[..])),
@@ -205,7 +205,7 @@ fn a_variable_part_of_ones_own_reads_back_as_written() {
 }
 
 #[test]
-fn settings_that_an_older_recording_lacks_are_as_by_default() {
+fn settings_that_an_older_recording_lacks_take_their_defaults() {
     let config: Config = serde_json::from_str(r#"{"message_limit":7}"#).unwrap();
 
     let expected = Config {

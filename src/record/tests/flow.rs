@@ -1,11 +1,11 @@
-//! Streams put back together from captured segments.
+//! Streams are reassembled from captured segments.
 
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::toy::{STREAM, Shared, ToyCommand, at, drain, recorder, send, tcp};
-use crate::record::{ArrivalKind, Capture, CapturedPacket, Flows, headers};
+use crate::record::{Capture, CapturedPacket, FlowEventKind, Flows, headers};
 use crate::{Instant, Link, Machine as _, Path};
 
 const FIN: u8 = 0x11;
@@ -26,7 +26,7 @@ fn segment(sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Says in short what arrives when these packets come.
+/// Returns what arrives from these packets, as text.
 fn arrivals(packets: &[Vec<u8>]) -> Vec<String> {
     let mut flows = Flows::new();
     let mut said = Vec::new();
@@ -45,9 +45,9 @@ fn arrivals(packets: &[Vec<u8>]) -> Vec<String> {
     said
 }
 
-fn say(what: &ArrivalKind<'_>) -> String {
+fn say(what: &FlowEventKind<'_>) -> String {
     match what {
-        ArrivalKind::Octets(octets) => String::from_utf8_lossy(octets).into_owned(),
+        FlowEventKind::Octets(octets) => String::from_utf8_lossy(octets).into_owned(),
         other => format!("<{other:?}>"),
     }
 }
@@ -96,7 +96,7 @@ fn segments_out_of_order_wait_for_those_before_them() {
 }
 
 #[test]
-fn what_never_comes_is_a_gap() {
+fn missing_octets_are_a_gap() {
     let packets = [
         segment(9, SYN, b""),
         segment(10, ACK, b"a"),
@@ -109,7 +109,7 @@ fn what_never_comes_is_a_gap() {
 }
 
 #[test]
-fn a_gap_is_given_up_when_too_much_waits_behind_it() {
+fn a_gap_is_reported_when_too_much_waits_for_it() {
     let mut packets = alloc::vec![segment(9, SYN, b"")];
     let large = alloc::vec![b'x'; 60_000];
     for place in 0..20 {
@@ -125,7 +125,7 @@ fn a_gap_is_given_up_when_too_much_waits_behind_it() {
 }
 
 #[test]
-fn a_stream_met_half_way_begins_where_it_is_met() {
+fn a_stream_without_its_beginning_begins_with_its_first_segment() {
     let packets = [
         segment(99, ACK, b""),
         segment(100, ACK, b"abc"),
@@ -149,7 +149,7 @@ fn sequence_numbers_wrap() {
 }
 
 #[test]
-fn what_was_cut_off_in_capturing_is_a_gap() {
+fn octets_that_were_not_captured_are_a_gap() {
     let mut cut = segment(10, ACK, b"abcdef");
     cut.truncate(cut.len() - 4);
     let packets = [segment(9, SYN, b""), cut, segment(16, ACK, b"g")];
@@ -172,7 +172,7 @@ fn a_reset_ends_both_directions() {
 }
 
 #[test]
-fn a_recorded_stream_reads_back_as_from_any_capture() {
+fn a_recorded_stream_is_read_as_a_capture() {
     let sink = Shared::default();
     let mut toy = recorder::<Path>(STREAM, &sink);
     let path = tcp("10.0.0.1:102", "10.0.0.2:50000");
@@ -192,7 +192,7 @@ fn a_recorded_stream_reads_back_as_from_any_capture() {
         flows.packet(&packet, |arrival| {
             let way = if arrival.path == path { "in" } else { "out" };
             let what = match arrival.kind {
-                ArrivalKind::Octets(octets) if octets.len() > 6 => octets.len().to_string(),
+                FlowEventKind::Octets(octets) if octets.len() > 6 => octets.len().to_string(),
                 what => say(&what),
             };
             said.push(format!("{way} {what}"));

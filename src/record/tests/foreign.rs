@@ -1,4 +1,4 @@
-//! Captures that others made. The files are built here, octet by octet.
+//! Captures of other programs, built octet by octet.
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ enum Order {
     Big,
 }
 
-/// Writes numbers in one order.
+/// Writes numbers in one byte order.
 struct Writer(Order, Vec<u8>);
 
 impl Writer {
@@ -87,7 +87,7 @@ fn section(order: Order) -> Vec<u8> {
     Writer::block(order, 0x0a0d_0d0a, &body.u32(0))
 }
 
-/// RecordOptions, by code and value.
+/// Options, by code and value.
 type Written<'a> = &'a [(u16, &'a [u8])];
 
 fn interface(order: Order, link_type: u16, most: u32, options: Written<'_>) -> Vec<u8> {
@@ -212,7 +212,7 @@ fn times_follow_resolution_and_offset() {
 }
 
 #[test]
-fn simple_and_obsolete_packets_are_read_and_other_blocks_passed_over() {
+fn simple_and_obsolete_packets_are_read_and_other_blocks_skipped() {
     let order = Order::Big;
     let simple = Writer(order, Vec::new()).u32(9).padded(b"cut off");
     let obsolete = Writer(order, Vec::new()).u16(0).u16(3).u32(0).u32(8);
@@ -236,7 +236,7 @@ fn simple_and_obsolete_packets_are_read_and_other_blocks_passed_over() {
 }
 
 #[test]
-fn a_file_cut_in_a_packet_gives_what_is_whole() {
+fn a_file_truncated_within_a_packet_gives_the_packets_before() {
     let ng = [
         section(Order::Little),
         interface(Order::Little, 1, 0, &[]),
@@ -260,7 +260,7 @@ fn a_file_cut_in_a_packet_gives_what_is_whole() {
 }
 
 #[test]
-fn lengths_that_cannot_be_are_refused_where_they_stand() {
+fn impossible_lengths_are_refused_with_their_offset() {
     let order = Order::Little;
     let head = [section(order), interface(order, 1, 0, &[])].concat();
     let whole = enhanced(order, 0, 0, b"1234");
@@ -277,7 +277,7 @@ fn lengths_that_cannot_be_are_refused_where_they_stand() {
         (4, 5, "the length of a block"),
         (4, 8, "the length of a block"),
         (whole.len() - 4, 0, "the second length of a block"),
-        (20, 200, "a packet of an unknown interface, or cut short"),
+        (20, 200, "a packet of an unknown interface, or truncated"),
     ] {
         assert_eq!(
             broken(at, value),
@@ -292,7 +292,7 @@ const IPV4: [u8; 30] = [
     0, 5, 0, 6, 0, 10, 0, 0, b'h', b'i',
 ];
 
-/// An IPv6 packet with a segment `hi` from `[2001:db8::2]:5` to `[2001:db8::1]:6`, behind hop-by-hop options.
+/// An IPv6 packet with a segment `hi` from `[2001:db8::2]:5` to `[2001:db8::1]:6`, after hop-by-hop options.
 const IPV6: [u8; 70] = [
     0x60, 0, 0, 0, 0, 30, 0, 64, //
     0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, //
@@ -340,7 +340,7 @@ fn every_link_type_leads_to_the_same_datagram() {
 }
 
 #[test]
-fn extension_headers_of_ipv6_are_passed_over() {
+fn extension_headers_of_ipv6_are_skipped() {
     let frame = Frame::read(229, &IPV6).unwrap();
 
     let path = Path::tcp(frame.destination, frame.source);
@@ -351,7 +351,7 @@ fn extension_headers_of_ipv6_are_passed_over() {
 }
 
 #[test]
-fn what_was_not_captured_is_counted() {
+fn octets_that_were_not_captured_are_counted() {
     let frame = Frame::read(101, &IPV4[..29]).unwrap();
 
     assert_eq!((frame.payload, frame.missing), (&b"h"[..], 1));
@@ -367,7 +367,7 @@ fn lengths_of_zero_stand_for_the_whole_packet() {
 }
 
 #[test]
-fn what_is_neither_udp_nor_tcp_is_skipped_with_its_reason() {
+fn packets_without_udp_and_tcp_are_skipped_with_a_reason() {
     let mut fragment = IPV4;
     fragment[6] = 0x20;
     let mut icmp = IPV4;

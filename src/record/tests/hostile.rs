@@ -1,4 +1,4 @@
-//! Whatever is in a file, reading it ends and never panics.
+//! Reading any file ends and never panics.
 
 use alloc::vec::Vec;
 
@@ -8,14 +8,14 @@ use super::fix_checksums::try_fix_checksums;
 use super::toy::{Toy, datagram_session, short_session};
 use crate::Instant;
 use crate::record::{CapturedPacket, Flows, read_in_all_ways};
-use crate::tries::tries;
+use crate::tests::tries::tries;
 
 fn read_all(file: &[u8]) {
     read_in_all_ways::<Toy<crate::Path>>(file);
     read_in_all_ways::<Toy<()>>(file);
 }
 
-/// Changes a few octets, or moves a piece.
+/// Changes a few octets, or copies some elsewhere.
 fn mutate(file: &mut Vec<u8>, u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     for _ in 0..u.int_in_range(1..=4)? {
         let at = u.choose_index(file.len())?;
@@ -25,9 +25,9 @@ fn mutate(file: &mut Vec<u8>, u: &mut Unstructured<'_>) -> arbitrary::Result<()>
             2 => file.truncate(at + 1),
             _ => {
                 let end = at + u.int_in_range(0..=file.len() - at)?;
-                let piece = file[at..end].to_vec();
+                let copied = file[at..end].to_vec();
                 let to = u.choose_index(file.len())?;
-                file.splice(to..to, piece);
+                file.splice(to..to, copied);
             }
         }
     }
@@ -62,7 +62,7 @@ fn changed_recordings_are_read_without_a_panic() {
 }
 
 #[test]
-fn changed_recordings_with_seals_that_match_are_read_without_a_panic() {
+fn changed_recordings_with_matching_checksums_are_read_without_a_panic() {
     let files = [datagram_session(), short_session()];
     tries(200, 32..=65_536, |u| {
         let mut file = u.choose(&files)?.clone();

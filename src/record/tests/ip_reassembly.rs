@@ -1,14 +1,14 @@
-//! Datagrams put back together from the fragments of their IP packets.
+//! Datagrams are reassembled from the fragments of their IP packets.
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::Instant;
-use crate::record::{ArrivalKind, CapturedPacket, Flows, headers};
+use crate::record::{CapturedPacket, FlowEventKind, Flows, headers};
 
 const MORE: u16 = 0x2000;
 
-/// A datagram of so many octets, each of which is `fill`, as IP carries it.
+/// A datagram of `length` octets with the value `fill`, with its UDP header.
 fn datagram(fill: u8, length: usize) -> Vec<u8> {
     let mut packet = Vec::new();
     let (from, to) = ("10.0.0.1:5".parse().unwrap(), "10.0.0.2:6".parse().unwrap());
@@ -18,7 +18,7 @@ fn datagram(fill: u8, length: usize) -> Vec<u8> {
     packet.split_off(20)
 }
 
-/// The octets `from..to` of what packet `number` carries, as a fragment of IPv4.
+/// The octets `from..to` of packet `number` as a fragment of IPv4.
 fn fragment(number: u8, carried: &[u8], from: usize, to: usize) -> Vec<u8> {
     let more = if to < carried.len() { MORE } else { 0 };
     let field = (u16::try_from(from / 8).unwrap() | more).to_be_bytes();
@@ -29,8 +29,8 @@ fn fragment(number: u8, carried: &[u8], from: usize, to: usize) -> Vec<u8> {
     packet
 }
 
-/// The same of IPv6.
-fn piece_v6(number: u8, carried: &[u8], from: usize, to: usize) -> Vec<u8> {
+/// The same as a fragment of IPv6.
+fn fragment_v6(number: u8, carried: &[u8], from: usize, to: usize) -> Vec<u8> {
     let more = u16::from(to < carried.len());
     let field = (u16::try_from(from).unwrap() | more).to_be_bytes();
     let length = u16::try_from(8 + to - from).unwrap().to_be_bytes();
@@ -42,7 +42,7 @@ fn piece_v6(number: u8, carried: &[u8], from: usize, to: usize) -> Vec<u8> {
     packet
 }
 
-/// ArrivalKind arrives, as the octet it is filled with and its length, and how many fragments came to nothing.
+/// Returns what arrives, as its value and its length, and how many fragments were dropped.
 fn arrivals(packets: &[(u64, Vec<u8>)]) -> (Vec<(u8, usize)>, u64) {
     let mut flows = Flows::new();
     let mut came = Vec::new();
@@ -56,7 +56,7 @@ fn arrivals(packets: &[(u64, Vec<u8>)]) -> (Vec<(u8, usize)>, u64) {
             length: octets.len(),
         };
         flows.packet(&packet, |arrival| match arrival.kind {
-            ArrivalKind::Datagram(octets) => {
+            FlowEventKind::Datagram(octets) => {
                 assert!(octets.iter().all(|octet| *octet == octets[0]));
                 came.push((octets[0], octets.len()));
             }
@@ -69,7 +69,7 @@ fn arrivals(packets: &[(u64, Vec<u8>)]) -> (Vec<(u8, usize)>, u64) {
 #[test]
 fn fragments_in_any_order_make_one_datagram() {
     let whole = datagram(7, 992);
-    for make in [fragment, piece_v6] {
+    for make in [fragment, fragment_v6] {
         let fragments =
             [(0, 400), (400, 800), (800, 1000)].map(|(from, to)| make(1, &whole, from, to));
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
@@ -90,7 +90,7 @@ fn fragments_that_come_twice_or_overlap_count_once() {
 }
 
 #[test]
-fn fragments_of_several_packets_are_told_apart_by_their_number() {
+fn fragments_of_several_packets_are_distinguished_by_identification() {
     let (one, two) = (datagram(1, 992), datagram(2, 492));
     let packets = [
         (0, fragment(1, &one, 0, 400)),
@@ -103,7 +103,7 @@ fn fragments_of_several_packets_are_told_apart_by_their_number() {
 }
 
 #[test]
-fn a_packet_with_a_hole_never_arrives_and_its_fragments_are_counted() {
+fn an_incomplete_packet_never_arrives_and_its_fragments_are_counted() {
     let whole = datagram(7, 992);
     let packets = [(0, 400), (800, 1000)].map(|(from, to)| (0, fragment(1, &whole, from, to)));
 
@@ -111,7 +111,7 @@ fn a_packet_with_a_hole_never_arrives_and_its_fragments_are_counted() {
 }
 
 #[test]
-fn a_number_that_is_used_again_later_is_that_of_another_packet() {
+fn an_identification_that_is_reused_later_is_another_packet() {
     let (one, two) = (datagram(1, 992), datagram(2, 992));
     let packets = [
         (0, fragment(1, &one, 0, 400)),
@@ -123,7 +123,7 @@ fn a_number_that_is_used_again_later_is_that_of_another_packet() {
 }
 
 #[test]
-fn packets_that_wait_are_bounded_in_number() {
+fn the_number_of_incomplete_packets_is_bounded() {
     let whole = datagram(7, 992);
     let begin = |number: u8| (0, fragment(number, &whole, 0, 400));
     let end = |number: u8| (0, fragment(number, &whole, 400, 1000));
@@ -132,15 +132,15 @@ fn packets_that_wait_are_bounded_in_number() {
 
     let (came, lost) = arrivals(&packets);
 
-    // The first gave way; its end begins to wait anew.
+    // The first was dropped; its last fragment waits again.
     assert_eq!((came.len(), lost), (1, 65));
 }
 
 #[test]
-fn fragments_beyond_what_a_packet_can_carry_are_dropped() {
+fn fragments_beyond_the_longest_packet_are_dropped() {
     let whole = datagram(7, 992);
     let mut beyond = fragment(1, &whole, 0, 1000);
-    // The last of all offsets.
+    // The largest offset.
     beyond[6..8].copy_from_slice(&[0x1f, 0xff]);
 
     assert_eq!(arrivals(&[(0, beyond)]), (Vec::new(), 1));

@@ -1,4 +1,4 @@
-//! Recording, replaying and reading, with toy machines.
+//! Recordings and captures, with small machines.
 
 #[cfg(feature = "cotp")]
 mod cotp;

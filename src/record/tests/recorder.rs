@@ -1,4 +1,4 @@
-//! ArrivalKind the recorder writes, where, and what it leaves out.
+//! What a recorder writes, on which interface, and what it omits.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -47,7 +47,7 @@ fn every_call_is_in_the_recording_in_its_order() {
         r"9 6 Accepted",
         r#"10 7 Command("{\"command\":\"Quit\"}")"#,
         r#"10 7 Refused("the toy is put away")"#,
-        // The octet of rng comes from the seed.
+        // The first octet is drawn from the seed.
         r#"11 2000 Stream { to: "null", octets: [31, 105, 110] }"#,
         r"12 2000 Done",
     ];
@@ -112,7 +112,7 @@ fn gathered_blocks_go_out_whole_and_together() {
 }
 
 #[test]
-fn a_machine_that_panics_leaves_the_call_that_broke_it() {
+fn the_call_at_which_a_machine_panics_is_recorded() {
     let sink = Shared::default();
     let mut toy = recorder::<()>(STREAM, &sink);
     toy.command(at(1), ToyCommand::Break).unwrap();
@@ -127,7 +127,7 @@ fn a_machine_that_panics_leaves_the_call_that_broke_it() {
 }
 
 #[test]
-fn an_error_of_the_sink_is_remembered_and_does_not_disturb_the_machine() {
+fn an_error_of_the_sink_is_kept_and_does_not_disturb_the_machine() {
     struct Full(usize);
     impl Write for Full {
         fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
@@ -194,7 +194,7 @@ fn parts_follow_each_other_and_replay_together() {
     let expected = "the file begins with part 1 of a recording; a replay begins with part 0";
     assert_eq!(late.to_string(), expected);
     let gap = replay::<Toy<Path>>(&[&parts[0][..], &parts[2][..]].concat()).unwrap_err();
-    let expected = "part 2 of a recording where part 1 belongs";
+    let expected = "part 2 of a recording, where part 1 was expected";
     assert!(gap.to_string().starts_with(expected), "{gap}");
 }
 
@@ -219,7 +219,7 @@ fn without_a_next_part_the_recording_ends_at_its_limit() {
 }
 
 #[test]
-fn files_of_parts_are_numbered_behind_the_first() {
+fn files_of_parts_are_numbered_after_the_first() {
     let files = Files::new("night/run.pcapng");
 
     assert_eq!(files.path(0).to_str(), Some("night/run.pcapng"));
@@ -264,7 +264,7 @@ fn a_payload_of_4_kib_stays_in_the_json() {
 }
 
 #[test]
-fn a_stream_is_not_recorded_once_it_was_handed_over() {
+fn a_stream_is_not_recorded_once_it_is_detached() {
     let sink = Shared::default();
     let mut toy = recorder::<Path>(STREAM, &sink);
     let path = tcp("10.0.0.1:7", "10.0.0.2:50000");
@@ -285,7 +285,7 @@ fn a_stream_is_not_recorded_once_it_was_handed_over() {
 }
 
 #[test]
-fn lanes_can_be_chosen() {
+fn the_interface_of_an_address_can_be_chosen() {
     let sink = Shared::default();
     let chosen = tcp("192.0.2.9:5000", "192.0.2.10:102");
     let mut toy =
@@ -323,14 +323,14 @@ fn link_cues_become_segments_of_tcp() {
         .filter(|packet| packet[0] == 0x45);
     let segments: Vec<String> = ip
         .map(|packet| {
-            let way = if packet[15] == 1 { "out" } else { "in" };
+            let direction = if packet[15] == 1 { "out" } else { "in" };
             let port = packet[21] + packet[23] - 7;
             let number = |at: usize| {
                 let octets: [u8; 4] = packet[at..at + 4].try_into().unwrap();
                 u32::from_be_bytes(octets) & 0xf_ffff
             };
             format!(
-                "{port} {way} {:02x} {} {}",
+                "{port} {direction} {:02x} {} {}",
                 packet[33],
                 number(24),
                 number(28)
@@ -358,8 +358,59 @@ fn link_cues_become_segments_of_tcp() {
     assert_eq!(segments, expected);
 }
 
+/// Returns the directions and flags of the TCP segments in a file.
+fn handshake(file: &[u8], local_port: u16) -> Vec<(&'static str, u8)> {
+    let [high, low] = local_port.to_be_bytes();
+    let segments = packets(file);
+    let segments = segments.iter().filter(|packet| packet[0] == 0x45);
+    segments
+        .map(|packet| {
+            let is_out = packet[20..22] == [high, low];
+            (if is_out { "out" } else { "in" }, packet[33])
+        })
+        .collect()
+}
+
 #[test]
-fn idle_polls_in_any_number_wait_for_no_packet() {
+fn the_end_without_the_port_of_the_protocol_is_the_client_of_a_stream_that_came_up() {
+    let up = |local: &str, remote: &str| {
+        let sink = Shared::default();
+        let mut toy = recorder::<Path>(STREAM, &sink);
+        let path = tcp(local, remote);
+        toy.link(at(0), path, Link::Up);
+        drop(toy);
+        handshake(&sink.octets(), path.local.port())
+    };
+
+    let client = up("10.0.0.1:50000", "10.0.0.2:7");
+    let server = up("10.0.0.1:7", "10.0.0.2:50000");
+    let unknown = up("10.0.0.1:50000", "10.0.0.2:60000");
+
+    // SYN 02, ACK 10.
+    assert_eq!(client, [("out", 0x02), ("in", 0x12), ("out", 0x10)]);
+    assert_eq!(server, [("in", 0x02), ("out", 0x12), ("in", 0x10)]);
+    assert_eq!(unknown, server, "a stream that came up was accepted");
+}
+
+#[test]
+fn yield_is_recorded_and_replayed() {
+    let sink = Shared::default();
+    let mut toy = recorder::<()>(STREAM, &sink);
+    toy.command(at(1), ToyCommand::Yield).unwrap();
+    drain(&mut toy, at(2));
+    drop(toy);
+
+    let file = sink.octets();
+    let shown = entries(&file);
+    assert_eq!(shown[2..], ["2 2 Yield", "3 2 Idle(None)"]);
+    assert_eq!(
+        replay::<Toy<()>>(&file).unwrap().to_string(),
+        "3 calls match"
+    );
+}
+
+#[test]
+fn any_number_of_idle_polls_needs_no_packet() {
     let sink = Shared::default();
     let mut toy = recorder::<()>(STREAM, &sink);
     let mut tx = crate::Transmit::new(crate::Limits::default());
@@ -406,7 +457,7 @@ fn packets(file: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn datagrams_on_other_ports_say_what_to_read_them_as() {
+fn datagrams_on_other_ports_have_tags_with_the_port_to_read_them_by() {
     let sink = Shared::default();
     let mut toy = recorder::<Path>(DATAGRAMS, &sink);
     let known = udp("10.0.0.1:7", "10.0.0.2:5000");
@@ -433,7 +484,7 @@ fn datagrams_on_other_ports_say_what_to_read_them_as() {
 }
 
 #[test]
-fn a_bus_cannot_pass_for_datagrams_that_say_what_they_are() {
+fn a_bus_cannot_have_the_link_type_of_tags() {
     let sink = Shared::default();
     let mut toy = recorder::<Hop>(DATAGRAMS, &sink).with_interfaces(|_| Interface::Bus {
         name: "odd".into(),

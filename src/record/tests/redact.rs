@@ -1,4 +1,4 @@
-//! ArrivalKind is left of a recording once seed and payloads are out.
+//! What a redacted recording holds.
 
 use alloc::format;
 use alloc::string::ToString as _;
@@ -10,7 +10,7 @@ use crate::record::section_writer::LINK_RAW;
 use crate::record::{Capture, Frame, Recording, RecordingEnd, ReplayError, redact, replay};
 use crate::{Link, Machine as _, Path, Seed};
 
-/// A session with secrets in every place that payloads can be in.
+/// A session with secrets wherever payloads can be.
 fn secret_session() -> Vec<u8> {
     let sink = Shared::default();
     let mut toy = recorder::<Path>(STREAM, &sink);
@@ -35,7 +35,7 @@ fn holds(file: &[u8], text: &[u8]) -> bool {
 }
 
 #[test]
-fn seed_and_payloads_are_gone_and_the_rest_stays() {
+fn seed_and_payloads_are_removed_and_the_rest_is_kept() {
     let file = secret_session();
     let secrets = [
         b"SECRET".to_vec(),
@@ -54,7 +54,7 @@ fn seed_and_payloads_are_gone_and_the_rest_stays() {
 }
 
 #[test]
-fn the_digest_of_a_payload_is_gone_too() {
+fn the_digest_of_a_payload_is_removed_too() {
     let file = secret_session();
     let start = file
         .windows(5)
@@ -70,7 +70,7 @@ fn the_digest_of_a_payload_is_gone_too() {
 }
 
 #[test]
-fn packets_are_cut_behind_their_headers_and_keep_their_length() {
+fn packets_are_truncated_after_their_headers_and_keep_their_length() {
     let redacted = redact(&datagram_session()).unwrap();
 
     let mut capture = Capture::open(&redacted).unwrap();
@@ -97,7 +97,7 @@ fn packets_are_cut_behind_their_headers_and_keep_their_length() {
 }
 
 #[test]
-fn a_replay_refuses_what_was_redacted() {
+fn a_replay_refuses_a_redacted_recording() {
     let redacted = redact(&datagram_session()).unwrap();
 
     let error = replay::<Toy<Path>>(&redacted).unwrap_err();
@@ -105,12 +105,12 @@ fn a_replay_refuses_what_was_redacted() {
     assert_eq!(error, ReplayError::Redacted);
     assert_eq!(
         error.to_string(),
-        "the recording is redacted: without seed and payloads it can be viewed, not replayed"
+        "the recording is redacted: without seed and payloads it can be viewed and not replayed"
     );
 }
 
 #[test]
-fn a_redacted_recording_can_be_viewed_and_its_seals_hold() {
+fn a_redacted_recording_can_be_viewed_and_its_checksums_match() {
     let file = secret_session();
     let redacted = redact(&file).unwrap();
 
@@ -140,7 +140,7 @@ fn redacting_twice_changes_nothing_more() {
 }
 
 #[test]
-fn what_was_cut_short_is_redacted_as_far_as_it_goes() {
+fn a_truncated_recording_is_redacted_up_to_its_end() {
     let file = datagram_session();
 
     for length in 0..file.len() {

@@ -1,4 +1,4 @@
-//! ArrivalKind was recorded replays; what differs is shown; what is damaged is found.
+//! Replays match, show the first difference, and find damage.
 
 use alloc::format;
 use alloc::string::ToString as _;
@@ -9,7 +9,7 @@ use super::toy::{
     DATAGRAMS, STREAM, Shared, Toy, ToyCommand, at, datagram_session, drain, recorder, send,
     short_session, udp,
 };
-use crate::record::{ReadError, RecordingEnd, ReplayError, VERSION, replay};
+use crate::record::{FORMAT, ReadError, RecordingEnd, ReplayError, VERSION, replay};
 use crate::{Hop, Limits, Link, Machine as _, Path, Tag, Transmit};
 
 #[test]
@@ -179,7 +179,7 @@ fn every_flipped_bit_is_found() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told_with_the_damage_that_made_it_so() {
+fn an_unreadable_recording_is_reported_with_its_damage() {
     let file = short_session();
     let config = replace(&file, b"\"delay\"", b"\"dally\"", 0);
     let command = replace(&file, b"{\"command\":", b"{\"comnand\":", 0);
@@ -226,7 +226,7 @@ fn a_truncated_recording_replays_up_to_its_last_whole_block() {
 }
 
 #[test]
-fn a_recording_of_an_older_version_matches_without_a_word_about_it() {
+fn a_matching_recording_of_an_older_version_is_reported_without_the_version() {
     let file = fix_checksums(older(&short_session()));
 
     let outcome = replay::<Toy<()>>(&file).unwrap();
@@ -236,7 +236,7 @@ fn a_recording_of_an_older_version_matches_without_a_word_about_it() {
 }
 
 #[test]
-fn a_difference_to_an_older_version_says_which_version_it_was() {
+fn a_difference_to_an_older_version_is_reported_with_the_version() {
     let file = older(&short_session());
     let differs = fix_checksums(replace(&file, b"out", b"own", 0));
     let unreadable = fix_checksums(replace(&file, b"\"delay\"", b"\"dally\"", 0));
@@ -252,14 +252,19 @@ fn a_difference_to_an_older_version_says_which_version_it_was() {
 }
 
 #[test]
-fn another_format_is_refused_with_the_version_that_wrote_it() {
+fn another_format_is_refused_with_both_formats_and_both_versions() {
     let file = older(&short_session());
-    let file = fix_checksums(replace(&file, b"\"format\":1", b"\"format\":9", 0));
+    let file = fix_checksums(replace(
+        &file,
+        format!("\"format\":{FORMAT}").as_bytes(),
+        b"\"format\":9",
+        0,
+    ));
 
     let error = replay::<Toy<()>>(&file).unwrap_err().to_string();
 
     let expected = format!(
-        "a recording in format 9, made by farlink {OLDER}; farlink {VERSION} reads format 1"
+        "a recording in format 9, made by farlink {OLDER}; farlink {VERSION} reads format {FORMAT}"
     );
     assert_eq!(error, expected);
 }
@@ -270,11 +275,14 @@ fn a_recording_of_another_machine_is_refused() {
 
     let error = replay::<Toy<()>>(&file).unwrap_err();
 
-    assert_eq!(error.to_string(), "a recording of `top`, not of `toy`");
+    assert_eq!(
+        error.to_string(),
+        "recording of `top`, where one of `toy` was expected"
+    );
 }
 
 #[test]
-fn what_an_older_version_wrote_and_this_one_cannot_read_says_which_version_it_was() {
+fn an_unreadable_recording_of_an_older_version_is_reported_with_the_version() {
     let file = older(&short_session());
     let other = fix_checksums(replace(&file, b"\"toy\"", b"\"top\"", 0));
     let broken = &file[..file.len() - 30];
@@ -295,7 +303,7 @@ fn a_capture_is_not_taken_for_a_recording() {
         other => panic!("{other:?}"),
     };
     let file = short_session();
-    // Section and interfaces without the head that follows them.
+    // Section and interfaces without the head.
     let head = file.windows(8).position(|at| at == b"farlink\n").unwrap();
 
     let mut pcap = [0; 24];
@@ -308,7 +316,7 @@ fn a_capture_is_not_taken_for_a_recording() {
 
 const OLDER: &str = "0.0.9";
 
-/// Says that an older version made the file.
+/// Replaces the version in the head by an older one.
 fn older(file: &[u8]) -> Vec<u8> {
     let mine = format!("\"farlink\":\"{VERSION}\"");
     let theirs = format!("\"farlink\":\"{OLDER}\"");

@@ -1,4 +1,4 @@
-//! Recordings that begin from a snapshot, and recorders that stand for what they record.
+//! Recordings of restored machines, and boxed machines.
 
 use alloc::format;
 use alloc::string::ToString as _;

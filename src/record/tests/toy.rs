@@ -1,4 +1,4 @@
-//! A small machine for any address, and a sink that a test can look into.
+//! A small machine for any address, and a sink that a test can read.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::{RecordAddr, RecordOptions, Recorded, Recorder};
 use crate::{Ask, Instant, Limits, Link, Machine, Output, Path, Rng, Seed, Tag, Transmit};
 
-/// Sends back what it receives, later and behind an octet of rng, and does what it is told.
+/// Sends back what it receives, after a delay and after a random octet, and carries out commands.
 #[derive(Debug)]
 pub(super) struct Toy<A> {
     config: ToyConfig,
@@ -26,6 +26,7 @@ pub(super) struct Toy<A> {
     asks: VecDeque<Ask<A>>,
     echoes: VecDeque<(Instant, A, Vec<u8>)>,
     sends: VecDeque<(A, Vec<u8>)>,
+    yields: u32,
     quitting: bool,
     broken: bool,
 }
@@ -61,6 +62,7 @@ pub(super) enum ToyCommand<A> {
     Close(A),
     Abort(A),
     Detach(A),
+    Yield,
     Quit,
     Break,
 }
@@ -110,6 +112,7 @@ impl<A: RecordAddr> Recorded for Toy<A> {
             asks: VecDeque::new(),
             echoes: VecDeque::new(),
             sends: VecDeque::new(),
+            yields: 0,
             quitting: false,
             broken: false,
         })
@@ -164,6 +167,7 @@ impl<A: RecordAddr> Machine for Toy<A> {
                 path,
                 early: Bytes::from_static(b"early"),
             }),
+            ToyCommand::Yield => self.yields += 1,
             ToyCommand::Quit => self.quitting = true,
             ToyCommand::Break => self.broken = true,
         }
@@ -176,6 +180,10 @@ impl<A: RecordAddr> Machine for Toy<A> {
         while self.echoes.front().is_some_and(|(due, ..)| *due <= now) {
             self.sends
                 .extend(self.echoes.pop_front().map(|(_, to, echo)| (to, echo)));
+        }
+        if let Some(left) = self.yields.checked_sub(1) {
+            self.yields = left;
+            return Output::Yield;
         }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
@@ -205,7 +213,7 @@ impl<A: RecordAddr> Machine for Toy<A> {
     }
 }
 
-/// A sink that is also in the hands of the test.
+/// A sink that is shared with the test.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shared(Arc<Mutex<Vec<u8>>>);
 
@@ -265,7 +273,7 @@ pub(super) fn send<A>(to: A, payload: impl Into<Bytes>) -> ToyCommand<A> {
     ToyCommand::Send { to, payload }
 }
 
-/// Polls until the machine rests; gives what it sent.
+/// Drains the machine and returns what it sent.
 pub(super) fn drain<M: Machine>(machine: &mut M, now: Instant) -> Vec<Vec<u8>> {
     let mut tx = Transmit::new(Limits::new(9000, 8, 1 << 16));
     let mut sent = Vec::new();
@@ -278,7 +286,7 @@ pub(super) fn drain<M: Machine>(machine: &mut M, now: Instant) -> Vec<Vec<u8>> {
     }
 }
 
-/// Records the shortest session that has everything: octets both address_table, a cue, a command, an event.
+/// Records the shortest session that has everything: octets in both directions, a cue, a command, an event.
 pub(super) fn short_session() -> Vec<u8> {
     let sink = Shared::default();
     let mut toy = recorder::<()>(STREAM, &sink);
@@ -291,7 +299,7 @@ pub(super) fn short_session() -> Vec<u8> {
     sink.octets()
 }
 
-/// Records a session between the toy and a peer on UDP, with a bit of everything.
+/// Records a session between the toy and two peers on UDP.
 pub(super) fn datagram_session() -> Vec<u8> {
     let sink = Shared::default();
     let mut toy = recorder::<Path>(DATAGRAMS, &sink);

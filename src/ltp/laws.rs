@@ -1,0 +1,210 @@
+//! The engine as a subject of the laws: its memory, its limits, and its inputs.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::api::Event;
+use super::auth::Keys;
+use super::closed::Closed;
+use super::config::Config;
+use super::cookies::Cookies;
+use super::engine::{Engine, Key};
+use super::index::Index;
+use super::line::Line;
+use super::peer::{Control, LinkState, PeerState};
+use super::receiver::{EVENT_OVERHEAD, Import, Stage};
+use super::sender::{Export, Sending, State};
+use super::services::{ClientService, KEPT_ENTRIES};
+use super::table::Sessions;
+use super::wire::{Segment, SessionId};
+use crate::kit::Timers;
+use crate::laws::LawSubject;
+use crate::laws::codec::Codec;
+use crate::{Addr, Hop, Seed};
+
+/// Bytes that an entry of a tree takes at most beside its key and value, in half-empty nodes.
+const TREE: usize = 64;
+/// Bytes that an octet of a block being sent takes at most beside itself: every other octet claimed, and a checkpoint
+/// with a timer for each.
+const PER_OCTET: usize = 512;
+
+impl<A: Addr> Engine<A> {
+    /// Returns the bytes of memory held, counted as the limits of [`Config`] count them.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let exports: usize = self
+            .exports
+            .values()
+            .map(|export| match &export.state {
+                State::Sending(sending) => sending.memory_used() + sending.block.len(),
+                State::Single(single) => single.block.len(),
+                State::Cancelling(_) => 0,
+            })
+            .sum();
+        let imports: usize = self
+            .imports
+            .values()
+            .map(|import| match &import.stage {
+                Stage::Receiving(reception) => reception.weight(),
+                Stage::Single(_) | Stage::Cancelling(_) => 0,
+            })
+            .sum();
+        let returned: usize = self
+            .events
+            .iter()
+            .map(|(event, _)| match event {
+                Event::Failed { data, .. } => data.len(),
+                _ => 0,
+            })
+            .sum();
+        let peers: usize = self
+            .peers
+            .iter()
+            .flatten()
+            .map(|peer| peer.memory_used())
+            .sum();
+        size_of::<Self>()
+            + exports
+            + imports
+            + returned
+            + peers
+            + self.tables()
+            + self.event_octets
+            + self.pool.octets()
+            + self.events.capacity() * size_of::<(Event, usize)>()
+            + self.timers.memory_used()
+            + self.closed.memory_used()
+            + self.cookies.memory_used()
+    }
+
+    fn tables(&self) -> usize {
+        let slots = self.ready.capacity() + self.blocked_peers.capacity();
+        self.exports.memory_used()
+            + self.tags.memory_used()
+            + self.imports.memory_used()
+            + self.streams.capacity() * size_of::<SessionId>()
+            + self.first_pass_done.capacity() * size_of::<u64>()
+            + slots * size_of::<u32>()
+            + self.peers.capacity() * size_of::<Option<Box<PeerState<A>>>>()
+            + self
+                .services
+                .values()
+                .map(ClientService::memory_used)
+                .sum::<usize>()
+            + self.services.len() * (size_of::<(u64, ClientService)>() + TREE)
+            + self.answerable.capacity() * size_of::<u64>()
+            + self.trees()
+    }
+}
+
+impl LawSubject for Engine<Hop> {
+    type Config = Config;
+
+    fn make(config: &Config, seed: Seed) -> Option<Self> {
+        Self::new(config.clone(), seed).ok()
+    }
+
+    fn memory_limit(config: &Config) -> usize {
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let peers = count(config.max_peers);
+        let exports = count(config.max_exports);
+        let imports = count(config.max_imports);
+        let events = count(config.max_events)
+            .saturating_add(exports.saturating_add(imports).saturating_mul(4))
+            .saturating_add(peers);
+        // A table keeps an eighth free and doubles, and a vector doubles. Some entries are always allocated.
+        let per_export = Index::memory_per_entry()
+            + Sessions::<u64, Export>::memory_per_entry()
+            + 4 * size_of::<(u64, u64)>()
+            + size_of::<Sending>()
+            + 4 * Timers::<Key>::memory_per_timer()
+            + 1024;
+        let per_import = Sessions::<SessionId, Import>::memory_per_entry()
+            + 4 * Timers::<Key>::memory_per_timer()
+            + 8 * size_of::<SessionId>()
+            + 512;
+        let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
+        let per_peer = (size_of::<PeerState<Hop>>()
+            + Keys::MOST
+            + 4 * TREE
+            + 2 * size_of::<(Hop, LinkState)>())
+        .saturating_add(
+            4 * Timers::<Key>::memory_per_timer() + Line::memory_per_entry() + 4 * TREE + 512,
+        )
+        .saturating_add(control);
+        [
+            (1, size_of::<Self>() + 16_384),
+            (peers, per_peer),
+            (exports, per_export),
+            (imports, per_import),
+            (events, 2 * size_of::<(Event, usize)>() + EVENT_OVERHEAD),
+            (
+                count(config.max_services),
+                size_of::<(u64, ClientService)>()
+                    + TREE
+                    + 4 * size_of::<u64>()
+                    + KEPT_ENTRIES * size_of::<(Event, usize, SessionId)>(),
+            ),
+            (
+                count(config.max_closed).saturating_add(1),
+                Closed::memory_per_entry(),
+            ),
+            (count(config.max_cookies), Cookies::memory_per_entry()),
+            (config.export_octets, PER_OCTET),
+            // Reports have timers, and are larger than these. The queue of a service is up to four times as long
+            // as what is in it, and an entry is smaller than what it counts for.
+            (config.import_octets, 4),
+        ]
+        .into_iter()
+        .fold(0, |sum: usize, (count, each)| {
+            sum.saturating_add(count.saturating_mul(each))
+        })
+    }
+
+    fn memory_used(&self) -> usize {
+        self.memory()
+    }
+
+    fn is_stream(_: &Config, _: Hop) -> bool {
+        false
+    }
+
+    fn route(at: Hop, _: &[Hop]) -> Hop {
+        Hop {
+            interface: 0,
+            via: at.via % 3,
+        }
+    }
+
+    #[cfg(feature = "arbitrary")]
+    fn arbitrary_octets(
+        _: &Config,
+        u: &mut arbitrary::Unstructured<'_>,
+    ) -> arbitrary::Result<Vec<u8>> {
+        super::generate::octets(u)
+    }
+}
+
+/// The codec of [`Segment`], for law 10.
+#[derive(Debug, Clone, Copy)]
+pub struct SegmentCodec;
+
+impl Codec for SegmentCodec {
+    type Item<'a> = Segment<'a>;
+
+    fn decode(octets: &[u8]) -> Option<Segment<'_>> {
+        Segment::decode(octets).ok()
+    }
+
+    fn wire_len(item: &Segment<'_>) -> usize {
+        item.wire_len()
+    }
+
+    fn encode(item: &Segment<'_>, out: &mut Vec<u8>) {
+        item.encode(out);
+    }
+
+    fn equal(one: &Segment<'_>, other: &Segment<'_>) -> bool {
+        one == other
+    }
+}
