@@ -22,7 +22,7 @@ JSON_TAGS, CUSTOM_OPTION = 12, 2989
 ADDRESS, FORGET, BLOB, RECEIVE, COMMANDS, REFUSED, SENDS, RESULTS, IDLE_UNTIL, RESTORE = (
     1, 2, 3, 4, (5, 6), 8, (9, 10), (12, 13), 15, 19)
 NAME = re.compile(r'[a-z_]+')
-# Durations are an object of seconds and nanoseconds in format 1, and text later.
+# A duration is an object of seconds and nanoseconds in format 1, and text later; none was null and is `off`.
 SPAN = re.compile(r'(\d+(?:\.\d+)?)(ns|us|ms|s)')
 UNITS = {'ns': 1, 'us': 10**3, 'ms': 10**6, 's': 10**9}
 
@@ -163,7 +163,7 @@ def nanos(value):
     if isinstance(value, str) and SPAN.fullmatch(value):
         number, unit = SPAN.fullmatch(value).groups()
         return round(float(number) * UNITS[unit])
-    return value
+    return None if value == 'off' else value
 
 
 def differ(old, new, names, where):

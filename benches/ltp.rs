@@ -1,4 +1,4 @@
-//! Engine to engine in memory, beside `licklider-core` and a plain copy.
+//! Two engines in memory, compared with `licklider-core` and with plain copies.
 
 use core::hint::black_box;
 use core::num::NonZeroUsize;
@@ -41,7 +41,7 @@ impl Pair {
         Self::remembering(Config::default().max_closed)
     }
 
-    /// A pair of which each remembers so many closed sessions.
+    /// A pair of engines that remember this many closed sessions.
     fn remembering(max_closed: u32) -> Option<Self> {
         let now = Instant::ZERO;
         let config = |engine| Config {
@@ -73,7 +73,7 @@ impl Pair {
         if self.send(data) { self.settle() } else { 0 }
     }
 
-    /// Brings what was sent to its end: data, reports, acknowledgments, each for all blocks at once.
+    /// Delivers everything that is sent, until there is nothing: data, reports, acknowledgments, each for all blocks.
     fn settle(&mut self) -> usize {
         let mut arrived = 0;
         for _ in 0..2 {
@@ -96,7 +96,7 @@ impl Pair {
     }
 }
 
-/// Limits that let 100,000 sessions and the longest block pass.
+/// Limits that allow 100,000 sessions and the longest block.
 fn config(engine: u64) -> Config {
     Config {
         export_octets: LONGEST,
@@ -247,7 +247,7 @@ const HEAD: usize = 12;
 /// Octets of a data segment behind its header.
 const PIECE: usize = 1388;
 
-/// The copies that no engine can do without: into batches of datagrams, and out of them.
+/// The copies that every engine needs: into batches of datagrams, and out of them.
 fn copy_in_pieces(data: &[u8], batch: &mut Vec<u8>, target: &mut Vec<u8>) {
     target.clear();
     for pieces in data.chunks(44 * PIECE) {
@@ -287,8 +287,8 @@ fn sessions(c: &mut Criterion) {
     group.finish();
 }
 
-/// As many sessions at a time, each at the same step: every event is for another than the one before. The
-/// time is that of one session of nine events.
+/// Many sessions at a time, each at the same step, so that each input is for another session than the one before. The
+/// time is that of one session with nine inputs.
 fn concurrent_sessions(c: &mut Criterion) {
     let mut group = c.benchmark_group("ltp sessions at a time");
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
@@ -362,7 +362,7 @@ fn segments(c: &mut Criterion) {
     group.finish();
 }
 
-/// A contact with one peer that ends and begins, among peers that all have a timer.
+/// A contact with one peer that ends and begins, among peers that each have a timer.
 fn contacts(c: &mut Criterion) {
     let mut group = c.benchmark_group("ltp contact among peers");
     quick(&mut group);
@@ -381,7 +381,7 @@ fn contacts(c: &mut Criterion) {
     group.finish();
 }
 
-/// An engine that waits for a report of each of its peers.
+/// An engine that awaits a report from each of its peers.
 fn engine_with_peers(count: u16) -> Option<Engine<Hop>> {
     let now = Instant::ZERO;
     let mut engine = Engine::new(config(1), Seed::from(1)).ok()?;

@@ -19,9 +19,9 @@ use farlink::{Instant, Limits, Link, Machine, Output, Path, Seed, Transmit};
 /// Datagrams in one recording; each makes a receive, a send and an idle poll.
 const DATAGRAMS: usize = 100_000;
 
-/// Sends every datagram back, and tells of it or not.
+/// Sends every datagram back, with or without an event.
 struct Echo {
-    tells: bool,
+    has_events: bool,
     back: Option<(Path, Bytes)>,
     event: Option<Bytes>,
 }
@@ -37,7 +37,7 @@ impl Machine for Echo {
 
     fn receive(&mut self, _: Instant, from: Path, octets: &[u8]) {
         let octets = Bytes::copy_from_slice(octets);
-        self.event = self.tells.then(|| octets.clone());
+        self.event = self.has_events.then(|| octets.clone());
         self.back = Some((from, octets));
     }
 
@@ -67,9 +67,9 @@ impl Recorded for Echo {
     type Snapshot = NoSnapshot;
     type RestoreError = Infallible;
 
-    fn make(tells: bool, _: Seed) -> Result<Self, Infallible> {
+    fn make(has_events: bool, _: Seed) -> Result<Self, Infallible> {
         Ok(Self {
-            tells,
+            has_events,
             back: None,
             event: None,
         })
@@ -95,7 +95,7 @@ impl io::Write for Shared {
     }
 }
 
-/// Returns how many calls were made.
+/// Returns the number of calls.
 fn run(machine: &mut impl Machine<Addr = Path>) -> u64 {
     let path = Path::udp(([10, 0, 0, 1], 1113).into(), ([10, 0, 0, 2], 1113).into());
     let mut tx = Transmit::new(Limits::default());
@@ -115,27 +115,27 @@ fn run(machine: &mut impl Machine<Addr = Path>) -> u64 {
     calls
 }
 
-fn record(tells: bool, sink: impl io::Write + Send + 'static) -> u64 {
+fn record(has_events: bool, sink: impl io::Write + Send + 'static) -> u64 {
     let options = RecordOptions {
         flush: Flush::Gathered(1 << 16),
         ..RecordOptions::default()
     };
-    let recorder = Recorder::<Echo>::new(tells, Seed::from(1), sink, options);
+    let recorder = Recorder::<Echo>::new(has_events, Seed::from(1), sink, options);
     recorder.map_or(0, |mut recorder| run(&mut recorder))
 }
 
 fn bench(c: &mut Criterion) {
-    for (name, tells) in [("datagrams", false), ("datagrams and events", true)] {
+    for (name, has_events) in [("datagrams", false), ("datagrams and events", true)] {
         let mut group = c.benchmark_group(name);
         let sink = Shared::default();
-        let calls = record(tells, sink.clone());
+        let calls = record(has_events, sink.clone());
         let file = sink.0.lock().map(|file| file.clone()).unwrap_or_default();
         group.throughput(Throughput::Elements(calls));
         group.sample_size(20);
         group.bench_function("bare", |b| {
-            b.iter(|| Echo::make(tells, Seed::from(1)).map(|mut echo| run(&mut echo)));
+            b.iter(|| Echo::make(has_events, Seed::from(1)).map(|mut echo| run(&mut echo)));
         });
-        group.bench_function("record", |b| b.iter(|| record(tells, io::sink())));
+        group.bench_function("record", |b| b.iter(|| record(has_events, io::sink())));
         group.bench_function("replay", |b| {
             b.iter(|| replay::<Echo>(&file).is_ok_and(|outcome| outcome.matches()));
         });

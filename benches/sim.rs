@@ -1,12 +1,9 @@
-//! What one happening costs in worlds of 10 to 10,000 hosts.
+//! The cost of an event in worlds of 10 to 10,000 hosts.
 //!
-//! Five kinds of worlds: a ring of numbered machines on lossy lines, the same on slow lines with every fault,
-//! clients behind a NAT each that speak UDP to servers, the same by TCP, and pairs joined by stream lines.
-//!
-//! In instructions, counted by cachegrind, one happening of the lossy ring takes 1390 with 10 hosts and 1760
-//! with 10,000: the difference is what the agenda moves between its bins, and the look ahead. In time the
-//! caches show, for 10,000 hosts are some megabytes of which each happening touches other parts; that is what
-//! the look ahead is for.
+//! There are five kinds of worlds: a ring of numbered hosts on lossy lines, the same on slow lines with all
+//! faults, clients behind a NAT each that send UDP to servers, the same with TCP, and pairs that are
+//! connected by streams. With more hosts each event costs more, because the state of 10,000 hosts does not
+//! fit into the caches.
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
@@ -23,17 +20,17 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use farlink::sim::{Bursts, Host, Ip, Line, Nat, Queue, Reorder, StreamLine, TraceDetail, World};
 use farlink::{Addr, Instant, Link, Machine, Output, Path, Proto, Transmit};
 
-/// What happens in one run, however many hosts share it.
-const HAPPENINGS: u64 = 100_000;
+/// Events of one run.
+const EVENTS: u64 = 100_000;
 
-/// Passes each datagram on to the next host of the ring, and sends one of its own each second.
-struct Runner {
+/// Sends each datagram on to the next host of the ring, and one of its own each second.
+struct RingMachine {
     next: u32,
     sends: u32,
     due: Instant,
 }
 
-impl Machine for Runner {
+impl Machine for RingMachine {
     type Addr = u32;
     type Command = ();
     type Event = ();
@@ -64,19 +61,19 @@ impl Machine for Runner {
     }
 }
 
-/// Sends each second on a way that it has, or answers on it.
-struct Caller<A> {
-    way: Option<A>,
+/// Sends each second to an address, or answers from where it was sent to.
+struct CallMachine<A> {
+    addr: Option<A>,
     is_stream: bool,
     sends: u32,
-    /// When it sends of itself; who answers does not.
+    /// When it sends. A machine that only answers has no time.
     due: Option<Instant>,
 }
 
-impl<A> Caller<A> {
+impl<A> CallMachine<A> {
     const fn new(is_stream: bool, due: Option<Instant>) -> Self {
         Self {
-            way: None,
+            addr: None,
             is_stream,
             sends: 0,
             due,
@@ -84,7 +81,7 @@ impl<A> Caller<A> {
     }
 }
 
-impl<A: Addr> Machine for Caller<A> {
+impl<A: Addr> Machine for CallMachine<A> {
     type Addr = A;
     type Command = ();
     type Event = ();
@@ -92,14 +89,14 @@ impl<A: Addr> Machine for Caller<A> {
 
     fn receive(&mut self, _: Instant, from: A, octets: &[u8]) {
         if self.due.is_none() {
-            self.way = Some(from);
+            self.addr = Some(from);
             self.sends += u32::from(!octets.is_empty());
         }
     }
 
     fn link(&mut self, _: Instant, at: A, state: Link) {
         if state == Link::Up && self.is_stream && self.due.is_some() {
-            self.way = Some(at);
+            self.addr = Some(at);
         }
     }
 
@@ -109,7 +106,7 @@ impl<A: Addr> Machine for Caller<A> {
 
     fn poll(&mut self, now: Instant, tx: &mut Transmit<A>) -> Output<A, ()> {
         tx.clear();
-        let Some(way) = self.way else {
+        let Some(addr) = self.addr else {
             return Output::Idle(None);
         };
         if self.due.is_some_and(|due| due <= now) {
@@ -122,25 +119,25 @@ impl<A: Addr> Machine for Caller<A> {
         self.sends -= 1;
         let write = |out: &mut Vec<u8>| out.resize(out.len() + 100, 7);
         if self.is_stream {
-            tx.append(way, 100, write);
+            tx.append(addr, 100, write);
         } else {
-            tx.push(way, 100, write);
+            tx.push(addr, 100, write);
         }
         Output::Transmit
     }
 }
 
-/// Makes a world of so many hosts.
-type Make = fn(u32) -> World;
+/// Creates a world with this many hosts.
+type MakeWorld = fn(u32) -> World;
 
 fn ring(hosts: u32, line: Line) -> World {
     let mut world = empty();
-    let runners: Vec<Host<Runner>> = (0..hosts)
+    let runners: Vec<Host<RingMachine>> = (0..hosts)
         .map(|name| {
             let next = (name + 1) % hosts;
-            let due = begins(name, hosts);
+            let due = first_send(name, hosts);
             let sends = 0;
-            world.host(name, Runner { next, sends, due })
+            world.host(name, RingMachine { next, sends, due })
         })
         .collect();
     let line = Arc::new(line);
@@ -185,7 +182,7 @@ fn slow(hosts: u32) -> World {
     ring(hosts, line)
 }
 
-/// Half the hosts are clients, each behind a NAT of its own; they send to a server each, which answers.
+/// Half of the hosts are clients behind a NAT each, and send to a server each, which answers.
 fn behind_nats(hosts: u32, proto: Proto) -> World {
     let mut world = empty();
     for n in 0..hosts / 2 {
@@ -193,11 +190,11 @@ fn behind_nats(hosts: u32, proto: Proto) -> World {
         let here = (client, 5000).into();
         let there = (server, 4000).into();
         let is_stream = proto == Proto::Tcp;
-        let answers = world.host(Ip::at(server), Caller::<Path>::new(is_stream, None));
+        let answers = world.host(Ip::at(server), CallMachine::<Path>::new(is_stream, None));
         world.bind(answers, proto, there);
         let nat = world.nat(Ip::at(outside), Nat::default());
-        let mut caller = Caller::new(is_stream, Some(begins(n, hosts / 2)));
-        caller.way = (!is_stream).then_some(Path::udp(here, there));
+        let mut caller = CallMachine::new(is_stream, Some(first_send(n, hosts / 2)));
+        caller.addr = (!is_stream).then_some(Path::udp(here, there));
         let calls = world.host(Ip::at(client).behind(nat), caller);
         if is_stream {
             world.dial(calls, here, there);
@@ -218,9 +215,9 @@ fn streams(hosts: u32) -> World {
         ..StreamLine::default()
     };
     for n in 0..hosts / 2 {
-        let due = Some(begins(n, hosts / 2));
-        let calls = world.host((), Caller::<()>::new(true, due));
-        let answers = world.host((), Caller::<()>::new(true, None));
+        let due = Some(first_send(n, hosts / 2));
+        let calls = world.host((), CallMachine::<()>::new(true, due));
+        let answers = world.host((), CallMachine::<()>::new(true, None));
         world.connect(calls, answers, line.clone());
     }
     world
@@ -232,19 +229,19 @@ fn empty() -> World {
     world
 }
 
-/// Not all at once: each begins at a time of its own.
-fn begins(index: u32, of: u32) -> Instant {
+/// Spreads the first sends over a second.
+fn first_send(index: u32, of: u32) -> Instant {
     Instant::ZERO + Duration::from_secs(1) * index / of
 }
 
 fn steps(world: &mut World) {
-    for _ in 0..HAPPENINGS {
+    for _ in 0..EVENTS {
         black_box(world.step());
     }
 }
 
-fn happenings(criterion: &mut Criterion) {
-    let kinds: [(&str, Make); 5] = [
+fn events(criterion: &mut Criterion) {
+    let kinds: [(&str, MakeWorld); 5] = [
         ("lossy", lossy),
         ("slow", slow),
         ("nat", |hosts| behind_nats(hosts, Proto::Udp)),
@@ -253,12 +250,12 @@ fn happenings(criterion: &mut Criterion) {
     ];
     let mut group = criterion.benchmark_group("sim");
     group
-        .throughput(Throughput::Elements(HAPPENINGS))
+        .throughput(Throughput::Elements(EVENTS))
         .sample_size(10);
     for (kind, make) in kinds {
         for hosts in [10, 100, 1_000, 10_000] {
             let mut world = make(hosts);
-            // Until as much is under way as comes to its end.
+            // Until the number of packets in flight is steady.
             world.run_until(Duration::from_secs(20));
             group.bench_function(BenchmarkId::new(kind, hosts), |bencher| {
                 bencher.iter(|| steps(&mut world));
@@ -268,5 +265,5 @@ fn happenings(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, happenings);
+criterion_group!(benches, events);
 criterion_main!(benches);

@@ -109,10 +109,10 @@ mod serde_duration;
 pub mod sim;
 #[cfg(feature = "ltp")]
 mod sync;
+#[cfg(all(test, feature = "arbitrary"))]
+mod tests;
 mod time;
 mod transmit;
-#[cfg(all(test, feature = "arbitrary"))]
-mod tries;
 #[cfg(any(feature = "cotp", feature = "ltp"))]
 pub mod wire;
 

@@ -1,4 +1,4 @@
-//! The bodies of the fuzz targets on seeds out of the vectors, as ordinary tests.
+//! The bodies of the fuzz targets run on their seeds, which are made of the vectors.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,9 +32,9 @@ use farlink::cotp::Connection;
 use farlink::ltp::Segment;
 use farlink::record::read_in_all_ways;
 
-/// Seeds are small; longer conversations are cut off in the middle of a packet.
+/// The longest seed in octets; longer conversations are truncated within a packet.
 const LONGEST_SEED: usize = 2000;
-/// Longer files are cut by the fuzzer, which leaves little of a recording.
+/// The longest file in octets; the fuzzer truncates longer ones.
 const LONGEST_FILE: usize = 4096;
 /// Worlds to begin with.
 const WORLDS: u64 = 40;
@@ -45,48 +45,48 @@ fn the_seeds_decode_and_encode() {
 }
 
 #[test]
-fn the_seeds_are_framed_however_they_are_cut() {
+fn the_frames_of_the_seeds_are_independent_of_chunking() {
     runs("cotp_framing", bodies::framing);
 }
 
 #[test]
-fn the_seeds_keep_an_initiator_to_the_laws() {
+fn an_initiator_keeps_the_laws_under_the_seeds() {
     runs("cotp_initiator", bodies::initiator);
 }
 
 #[test]
-fn the_seeds_keep_a_responder_to_the_laws() {
+fn a_responder_keeps_the_laws_under_the_seeds() {
     runs("cotp_responder", bodies::responder);
 }
 
 #[test]
-fn the_seeds_keep_an_authenticated_engine_of_ltp_to_the_laws() {
+fn an_authenticating_ltp_engine_keeps_the_laws_under_the_seeds() {
     runs("ltp_authenticated", ltp_bodies::authenticated);
 }
 
 #[test]
-fn the_seeds_keep_an_engine_of_ltp_to_the_laws() {
+fn an_ltp_engine_keeps_the_laws_under_the_seeds() {
     runs("ltp_engine", ltp_bodies::engine);
 }
 
 #[test]
-fn the_seeds_are_segments_of_ltp() {
+fn the_seeds_decode_as_ltp_segments() {
     runs("ltp_wire", ltp_bodies::wire);
 }
 
 #[test]
-fn the_seeds_are_worlds_of_lawful_machines() {
+fn the_machines_of_the_seeds_keep_the_laws_in_a_world() {
     runs("sim_cotp", sim_bodies::cotp);
 }
 
 #[test]
-fn the_seeds_are_read_as_files() {
+fn the_seeds_are_read_as_captures_and_recordings() {
     runs("record_read", read_in_all_ways::<Connection>);
 }
 
-/// What the fuzzer starts from is in the repository; this says when the vectors have moved on.
+/// The seeds in the repository are those that the vectors give.
 ///
-/// The published crate is without the fuzz targets, which are a package of their own, and so without seeds.
+/// The published crate lacks the fuzz targets, which are another package, and so their seeds.
 #[test]
 fn the_committed_seeds_are_those_of_the_vectors() {
     if !root().join("fuzz/Cargo.toml").exists() {
@@ -191,14 +191,14 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
     seeds
 }
 
-/// Octets that a generator of scripts makes something of, whatever they are.
+/// Random octets, for a generator of scripts.
 fn any_octets(number: u64) -> Vec<u8> {
     let mut chance = Seed::from(number).child("seed of a world").rng();
     let octet = |_| u8::try_from(chance.below(256)).unwrap();
     (0..LONGEST_SEED).map(octet).collect()
 }
 
-/// What arrived at one engine of a capture, as far as a seed is long.
+/// The segments that one engine of a capture received, up to the length of a seed.
 fn ltp_seed(capture: &ltp_captures::Capture, role: u64) -> Vec<u8> {
     let segments: Vec<Vec<u8>> = capture
         .segments
@@ -233,7 +233,7 @@ fn ltp_frame(capture: &ltp_captures::Capture) -> Vec<u8> {
     frame
 }
 
-/// Captures a conversation: what the client says, then what the server does.
+/// Returns a capture with the octets of a client, then those of a server.
 fn pcap(client: &[u8], server: &[u8]) -> Vec<u8> {
     let mut tap = Tap::new(102);
     for (from, octets) in [(From::Client, client), (From::Server, server)] {
@@ -248,7 +248,7 @@ fn pcap(client: &[u8], server: &[u8]) -> Vec<u8> {
     tap.file()
 }
 
-/// Returns the small ones of the kept recordings by name.
+/// Returns the short recordings by name.
 fn recordings() -> BTreeMap<String, Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/recordings");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());

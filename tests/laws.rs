@@ -83,7 +83,7 @@ fn a_confirm_read_too_early_changes_nothing() {
     ));
 }
 
-/// The scripts of the general generator, which know nothing of a handshake.
+/// Scripts without a handshake.
 #[test]
 fn any_script_keeps_the_laws() {
     tries(6000, 32..=8000, |u| {
@@ -93,7 +93,7 @@ fn any_script_keeps_the_laws() {
 }
 
 #[test]
-fn what_decodes_encodes_to_itself() {
+fn decoded_tpdus_encode_to_themselves() {
     tries(300, 32..=65_536, |u| {
         bodies::decode(u.peek_bytes(u.len()).unwrap_or_default());
         Ok(())
@@ -101,7 +101,7 @@ fn what_decodes_encodes_to_itself() {
 }
 
 #[test]
-fn what_is_encoded_decodes_to_itself() {
+fn encoded_tpdus_decode_to_themselves() {
     tries(300, 32..=65_536, |u| {
         let variable = <&[u8]>::arbitrary(u)?;
         let user_data = <&[u8]>::arbitrary(u)?;
@@ -133,7 +133,7 @@ fn what_is_encoded_decodes_to_itself() {
 }
 
 #[test]
-fn however_a_stream_is_cut_the_frames_are_the_same() {
+fn frames_are_independent_of_chunking() {
     tries(300, 32..=65_536, |u| {
         bodies::framing(u.peek_bytes(u.len()).unwrap_or_default());
         Ok(())
@@ -141,7 +141,7 @@ fn however_a_stream_is_cut_the_frames_are_the_same() {
 }
 
 #[test]
-fn however_a_stream_is_cut_the_messages_are_the_same() {
+fn messages_are_independent_of_chunking() {
     tries(350, 32..=65_536, |u| {
         let tpdu_size = u.arbitrary()?;
         let lengths: Vec<u16> = u.arbitrary()?;
@@ -154,8 +154,8 @@ fn however_a_stream_is_cut_the_messages_are_the_same() {
         while !rest.is_empty() {
             let most = 1 << u.int_in_range(0..=16)?;
             let size = u.int_in_range(1..=most)?;
-            let (piece, behind) = rest.split_at(size.min(rest.len()));
-            pair.responder.receive(pair.now, (), piece);
+            let (chunk, behind) = rest.split_at(size.min(rest.len()));
+            pair.responder.receive(pair.now, (), chunk);
             if u.ratio(3, 4)? {
                 take(&mut pair, &mut received);
             }
@@ -175,19 +175,19 @@ fn keeps_the_laws(end: bodies::End) {
     });
 }
 
-/// Laws that hold for connections that never open would prove little.
+/// The scripts of the tests above open connections and send messages.
 #[test]
 fn the_scripts_get_as_far_as_messages() {
     for end in [bodies::End::Initiator, bodies::End::Responder] {
-        let mut chance = Seed::from(1).rng();
+        let mut rng = Seed::from(1).rng();
         let (tried, mut opened, mut talked) = (500, 0, 0);
         for _ in 0..tried {
             let mut octets = [0; 4000];
-            chance.fill(&mut octets);
+            rng.fill(&mut octets);
             let case = bodies::case(&mut Unstructured::new(&octets), end).unwrap();
-            let seen = plain_run(&case);
-            opened += usize::from(seen.is_open);
-            talked += usize::from(seen.messages > 0);
+            let progress = plain_run(&case);
+            opened += usize::from(progress.is_open);
+            talked += usize::from(progress.messages > 0);
         }
         assert!(
             opened * 3 > tried && talked * 10 > tried,
@@ -197,16 +197,16 @@ fn the_scripts_get_as_far_as_messages() {
 }
 
 #[derive(Default)]
-struct Seen {
+struct Progress {
     is_open: bool,
     messages: usize,
 }
 
-/// Does the inputs of a script in order and notes how far it gets.
-fn plain_run(case: &Case<Connection>) -> Seen {
-    let mut seen = Seen::default();
+/// Gives the inputs of a script in order and returns what they lead to.
+fn plain_run(case: &Case<Connection>) -> Progress {
+    let mut progress = Progress::default();
     let Some(mut machine) = Connection::make(&case.config, Seed::from(case.seed)) else {
-        return seen;
+        return progress;
     };
     let mut tx = Transmit::new(Limits::stream(1 << 16));
     let now = farlink::Instant::from_nanos(1);
@@ -222,15 +222,15 @@ fn plain_run(case: &Case<Connection>) -> Seen {
         }
         loop {
             match machine.poll(now, &mut tx) {
-                Output::Event(Event::Connected(_)) => seen.is_open = true,
-                Output::Event(Event::Received(_)) => seen.messages += 1,
+                Output::Event(Event::Connected(_)) => progress.is_open = true,
+                Output::Event(Event::Received(_)) => progress.messages += 1,
                 Output::Yield => {}
                 Output::Idle(_) | Output::Done => break,
                 _ => (),
             }
         }
     }
-    seen
+    progress
 }
 
 fn open(tpdu_size: TpduSize) -> Pair {
@@ -246,7 +246,7 @@ fn open(tpdu_size: TpduSize) -> Pair {
     )
 }
 
-/// A message of a length, in which no two stretches are alike.
+/// Returns a message of this length that repeats nothing.
 fn pattern(length: u16) -> Bytes {
     (0..=length)
         .flat_map(u16::to_be_bytes)

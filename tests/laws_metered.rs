@@ -1,4 +1,4 @@
-//! A connection weighed by the allocator and not by its own count: law 8.
+//! Law 8 for a connection, by the count of the allocator.
 //!
 //! The allocator counts for the whole process, so this file holds one test.
 
@@ -16,7 +16,7 @@ use tries::tries;
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[test]
-fn a_connection_holds_no_more_than_its_configuration_allows() {
+fn a_connection_allocates_no_more_than_its_configuration_allows() {
     for end in [bodies::End::Initiator, bodies::End::Responder] {
         tries(8000, 32..=8000, |u| {
             let case = bodies::case(u, end)?;

@@ -1,4 +1,4 @@
-//! Budgets of memory of LTP: what a segment and a session allocate, and what is kept for the next block.
+//! Memory budgets of LTP: the allocations of a segment and of a session, and what is kept for reuse.
 #![cfg(feature = "ltp")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -29,13 +29,13 @@ struct Pair {
 
 #[test]
 fn a_segment_allocates_nothing_where_it_leaves_and_where_it_comes_in_order() {
-    for way in [Pair::hand_over, Pair::hand_over_at_once] {
+    for way in [Pair::deliver, Pair::deliver_batch] {
         steady(way);
     }
 }
 
-/// Counts allocations in the midst of a block whose batches are handed over in this `way`.
-fn steady(hand_over: fn(&mut Pair)) {
+/// Counts allocations in the middle of a block whose batches are delivered by `deliver`.
+fn steady(deliver: fn(&mut Pair)) {
     let mut pair = Pair::new(Config::engine(2));
     pair.transfer(&vec![0x5A; MIB].into());
     pair.send(vec![0x5A; 4 * MIB].into());
@@ -47,7 +47,7 @@ fn steady(hand_over: fn(&mut Pair)) {
     while let Output::Transmit = pair.near.poll(Instant::ZERO, &mut pair.tx) {
         batches += 1;
         let is_steady = (50..55).contains(&batches);
-        let info = measure(|| hand_over(&mut pair));
+        let info = measure(|| deliver(&mut pair));
         if is_steady {
             came += info.count_total;
             let info = measure(|| {
@@ -57,7 +57,7 @@ fn steady(hand_over: fn(&mut Pair)) {
                 );
             });
             left += info.count_total;
-            hand_over(&mut pair);
+            deliver(&mut pair);
         }
     }
 
@@ -183,14 +183,14 @@ impl Pair {
         self.near.send_block(Instant::ZERO, block).unwrap();
     }
 
-    fn hand_over(&mut self) {
+    fn deliver(&mut self) {
         for octets in self.tx.datagrams() {
             self.far.receive(Instant::ZERO, NEAR, octets);
         }
     }
 
     /// As drivers do with what the kernel coalesced.
-    fn hand_over_at_once(&mut self) {
+    fn deliver_batch(&mut self) {
         let size = NonZeroUsize::new(self.tx.segment_size()).unwrap();
         self.far
             .receive_batch(Instant::ZERO, NEAR, self.tx.octets(), size);

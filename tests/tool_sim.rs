@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use farlink::record::{ArrivalKind, Capture, Flows};
+use farlink::record::{Capture, FlowEventKind, Flows};
 use serde_json::Value;
 
 const COTP: [&str; 6] = [
@@ -197,12 +197,12 @@ fn the_capture_holds_both_streams_whole() {
     let (mut began, mut ended, mut received) = (0, 0, [0, 0]);
     while let Some(packet) = capture.next_packet().unwrap() {
         flows.packet(&packet, |arrival| match arrival.kind {
-            ArrivalKind::Began => began += 1,
-            ArrivalKind::Ended => ended += 1,
-            ArrivalKind::Octets(octets) => {
+            FlowEventKind::Began => began += 1,
+            FlowEventKind::Ended => ended += 1,
+            FlowEventKind::Octets(octets) => {
                 received[usize::from(arrival.path.local.port() == 102)] += octets.len();
             }
-            other => assert_eq!(other, ArrivalKind::Began, "nothing else"),
+            other => assert_eq!(other, FlowEventKind::Began, "nothing else"),
         });
     }
 
@@ -251,7 +251,7 @@ fn the_file_to_mars_is_drawn_with_windows_losses_and_repairs() {
     }
 }
 
-/// Octets of a report or of data are kind makes a repair, whatever serial numbers it has.
+/// Octets of a report or of data are what makes a repair, whatever serial numbers it has.
 #[test]
 fn segments_are_named_and_repairs_are_known() {
     let objects = objects("ltp-mixed");

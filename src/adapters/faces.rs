@@ -54,6 +54,10 @@ macro_rules! faces {
             pub $($async)? fn $name($($this)+, $($arg: $ty),*) -> $crate::adapters::faces::faces!(@ret $ret []) $body
         }
         #[cfg(feature = "blocking")]
+        #[allow(
+            clippy::should_implement_trait,
+            reason = "`next` is named as the method that is awaited"
+        )]
         impl $($generics)* $blocking {
             $(#[$meta])*
             pub fn $name($($this)+, $($arg: $ty),*) -> $crate::adapters::faces::faces!(@ret $ret $twin) {

@@ -22,7 +22,7 @@ use super::table::{DatagramIo, Opener, Socket, SocketCounters, Table};
 use super::udp::{AsyncSocket, UdpOptions};
 #[cfg(doc)]
 use crate::{Ask, Link};
-use crate::{Cause, Hop, Tag, Transmit};
+use crate::{Hop, Transmit};
 
 /// A device that carries whole packets between nodes with link addresses: a CAN controller, a radio, a
 /// message queue.
@@ -51,7 +51,7 @@ pub trait PacketDevice: Send + 'static {
 /// The interfaces that a machine has, by their numbers.
 #[derive(Default)]
 pub struct Interfaces {
-    interfaces: BTreeMap<u8, Added>,
+    added: BTreeMap<u8, Added>,
     udp: UdpOptions,
     counters: Arc<SocketCounters>,
 }
@@ -158,11 +158,11 @@ impl Interfaces {
     }
 
     fn add(&mut self, interface: u8, added: Added) -> io::Result<()> {
-        if self.interfaces.contains_key(&interface) {
+        if self.added.contains_key(&interface) {
             let text = alloc::format!("interface {interface} is taken");
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
-        self.interfaces.insert(interface, added);
+        self.added.insert(interface, added);
         Ok(())
     }
 
@@ -173,7 +173,7 @@ impl Interfaces {
         linger: Duration,
     ) -> io::Result<Table<Hop>> {
         let mut table = Table::new(Box::new(NothingToOpen), linger, self.counters);
-        for make in self.interfaces.into_values() {
+        for make in self.added.into_values() {
             let (at, socket) = make(&**runtime, linger)?;
             table.add(at, socket);
         }
@@ -183,27 +183,14 @@ impl Interfaces {
 
 impl fmt::Debug for Interfaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.interfaces.keys()).finish()
+        f.debug_set().entries(self.added.keys()).finish()
     }
 }
 
 /// A machine cannot ask for interfaces.
 struct NothingToOpen;
 
-impl Opener<Hop> for NothingToOpen {
-    fn open(&mut self, _: Tag, _: Hop) -> Result<(Hop, Socket<Hop>), Cause> {
-        Err(Cause::Unreachable)
-    }
-
-    fn accept(
-        &mut self,
-        _: Hop,
-        _: socket2::Socket,
-        _: SocketAddr,
-    ) -> io::Result<(Hop, Socket<Hop>)> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
+impl Opener<Hop> for NothingToOpen {}
 
 struct UdpInterface {
     nodes: BTreeMap<u16, SocketAddr>,
@@ -240,13 +227,11 @@ impl DatagramIo<Hop> for UdpInterface {
         } = self;
         with_recv_buffers(|buffers| {
             socket.poll_receive_batch(cx, buffers, |from, octets, size| {
-                match senders.get(&from.remote) {
-                    Some(hop) => each(*hop, octets, size),
-                    None => {
-                        let count = octets.len().div_ceil(size.get()).max(1);
-                        SocketCounters::add(&counters.unknown_senders, count);
-                    }
+                if let Some(hop) = senders.get(&from.remote) {
+                    return each(*hop, octets, size);
                 }
+                let count = octets.len().div_ceil(size.get()).max(1);
+                SocketCounters::add(&counters.unknown_senders, count);
             })
         })
     }

@@ -26,7 +26,7 @@ use super::stream::OneStream;
 use super::waiters::Wakes;
 use super::{Clock, CommandError};
 use super::{interfaces::Interfaces, sockets::Sockets};
-use crate::{Hop, Limits, Machine, Path};
+use crate::{Hop, Instant, Limits, Machine, Path};
 
 /// What a machine needs to be driven: it and what goes in and out of it can be sent to another thread.
 pub trait SendMachine: Machine<Command: Send, Event: Send> + Send + 'static {}
@@ -181,17 +181,12 @@ faces! {
         pub async fn command(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
             let mut command = Some(command);
             let given = self.shared.until(Line::Command, |core, now, place| {
-                if core.is_over() {
-                    return Poll::Ready(Err(CommandError::Gone));
-                }
-                if !place.is_first || !core.port.takes_commands() {
+                let is_turn = place.is_first && core.port.takes_commands();
+                if !core.is_over() && !is_turn {
                     return Poll::Pending;
                 }
-                let Some(command) = command.take() else {
-                    return Poll::Ready(Err(CommandError::Gone));
-                };
-                let given = core.machine().command(now, command);
-                Poll::Ready(given.map_err(CommandError::Refused))
+                let command = command.take();
+                Poll::Ready(command.map_or(Err(CommandError::Gone), |it| give(core, now, it)))
             });
             given.await.unwrap_or(Err(CommandError::Gone))
         }
@@ -207,12 +202,8 @@ faces! {
         ) -> Result<Result<(), CommandError<M::Error>>, M::Command> {
             let mut command = Some(command);
             let given = self.shared.with(|core, now| {
-                if core.is_over() {
-                    return Some(Err(CommandError::Gone));
-                }
-                let command = command.take_if(|_| core.port.takes_commands())?;
-                let given = core.machine().command(now, command);
-                Some(given.map_err(CommandError::Refused))
+                let is_taken = core.is_over() || core.port.takes_commands();
+                Some(give(core, now, command.take_if(|_| is_taken)?))
             });
             match (given, command) {
                 (Ok(None), Some(command)) => Err(command),
@@ -227,13 +218,7 @@ faces! {
         ///
         /// As [`command`](Self::command).
         pub fn command_now(&self, command: M::Command) -> Result<(), CommandError<M::Error>> {
-            let given = self.shared.with(|core, now| {
-                if core.is_over() {
-                    return Err(CommandError::Gone);
-                }
-                let given = core.machine().command(now, command);
-                given.map_err(CommandError::Refused)
-            });
+            let given = self.shared.with(|core, now| give(core, now, command));
             given.unwrap_or(Err(CommandError::Gone))
         }
 
@@ -282,15 +267,12 @@ faces! {
         /// Another refusal, or [`CommandError::Gone`].
         pub async fn command_when(&self, command: M::Command, is_temporary: fn(&M::Error) -> bool) -> Result<(), CommandError<M::Error>> {
             let given = self.shared.until(Line::Retry, |core, now, _| {
-                if core.is_over() {
-                    return Poll::Ready(Err(CommandError::Gone));
-                }
-                if !core.port.takes_commands() {
+                if !core.is_over() && !core.port.takes_commands() {
                     return Poll::Pending;
                 }
-                match core.machine().command(now, command.clone()) {
-                    Err(refusal) if is_temporary(&refusal) => Poll::Pending,
-                    given => Poll::Ready(given.map_err(CommandError::Refused)),
+                match give(core, now, command.clone()) {
+                    Err(CommandError::Refused(why)) if is_temporary(&why) => Poll::Pending,
+                    given => Poll::Ready(given),
                 }
             });
             given.await.unwrap_or(Err(CommandError::Gone))
@@ -309,7 +291,7 @@ faces! {
     impl [<M: SendMachine>] Events<M>, crate::adapters::blocking::raw::Events<M> {
         /// Waits for what the machine has to tell. `None` says that nothing will come: the machine is done,
         /// and what it sent is with the system.
-        pub async fn next(&mut self) -> Option<Notice<M::Event>> {
+        pub async fn recv(&mut self) -> Option<Notice<M::Event>> {
             let next = self.shared.until(Line::Event, |core, _, _| {
                 let Core { port, wakes, .. } = core;
                 match port.take(wakes) {
@@ -321,7 +303,7 @@ faces! {
         }
 
         /// Returns what the machine has told already, if anything.
-        pub fn try_next(&mut self) -> Option<Notice<M::Event>> {
+        pub fn try_recv(&mut self) -> Option<Notice<M::Event>> {
             let next = self.shared.with(|core, _| {
                 let Core { port, wakes, .. } = core;
                 port.take(wakes)
@@ -391,6 +373,18 @@ impl<M: SendMachine> fmt::Debug for Events<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Events(..)")
     }
+}
+
+fn give<M: SendMachine>(
+    core: &mut Core<RawPort<M>>,
+    now: Instant,
+    command: M::Command,
+) -> Result<(), CommandError<M::Error>> {
+    if core.is_over() {
+        return Err(CommandError::Gone);
+    }
+    let given = core.machine().command(now, command);
+    given.map_err(CommandError::Refused)
 }
 
 /// What can be waited for.

@@ -5,10 +5,11 @@ use alloc::sync::Arc;
 use core::error::Error;
 use core::fmt;
 use core::future::Future;
+use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::panic::{catch_unwind, resume_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::Clock;
 use super::event_loop::{Carrier, Core, Phase, Port};
@@ -47,6 +48,9 @@ pub(crate) struct Setup {
 /// A machine, shared between its driver and its handles.
 pub(crate) struct Shared<P: Port> {
     state: Mutex<State<P>>,
+    /// Held by whoever waits for the other lock. A mutex is not fair: a driver with much to do would take it
+    /// again and again, so now and then it waits for those who wait.
+    entrance: Mutex<()>,
     runtime: Arc<dyn Runtime>,
     clock: Clock,
 }
@@ -54,6 +58,8 @@ pub(crate) struct Shared<P: Port> {
 struct State<P: Port> {
     core: Core<P>,
     driver: DriverState,
+    /// A caller takes a turn for the driver, and panicked in it if it is not in the lock any more.
+    is_turn: bool,
 }
 
 /// What everybody knows of the driver.
@@ -97,7 +103,9 @@ impl<P: Port> Shared<P> {
                     is_woken: true,
                     armed: None,
                 },
+                is_turn: false,
             }),
+            entrance: Mutex::new(()),
             runtime: Arc::clone(runtime),
             clock: setup.clock,
         });
@@ -129,7 +137,7 @@ impl<P: Port> Shared<P> {
         &self,
         act: impl FnOnce(&mut Core<P>, Instant) -> T,
     ) -> Result<T, Closed> {
-        self.enter(|state, now| {
+        self.enter_as_caller(|state, now| {
             let result = state.act(|core| act(core, now));
             if self.runtime.callers_drive() {
                 state.write(now);
@@ -161,9 +169,7 @@ impl<P: Port> Shared<P> {
             shared: self,
             is_set: false,
         };
-        let Ok(mut state) = self.state.lock() else {
-            return Err(Closed);
-        };
+        let mut state = self.lock()?;
         guard.is_set = true;
         // Under the lock: the machine sees time go on from call to call.
         let result = act(&mut state, self.now());
@@ -172,6 +178,40 @@ impl<P: Port> Shared<P> {
         guard.is_set = false;
         woken.wake();
         Ok(result)
+    }
+
+    /// Enters for a handle. A machine that panics in a turn which the caller takes for the driver is no fault
+    /// of the caller, whose own panics go on.
+    fn enter_as_caller<T>(
+        &self,
+        act: impl FnOnce(&mut State<P>, Instant) -> T,
+    ) -> Result<T, Closed> {
+        if !self.runtime.callers_drive() {
+            return self.enter(act);
+        }
+        catch_unwind(AssertUnwindSafe(|| self.enter(act))).unwrap_or_else(|panic| {
+            if self.lock_anyway().is_turn {
+                Err(Closed)
+            } else {
+                resume_unwind(panic)
+            }
+        })
+    }
+
+    fn lock(&self) -> Result<MutexGuard<'_, State<P>>, Closed> {
+        match self.state.try_lock() {
+            Ok(state) => Ok(state),
+            Err(TryLockError::Poisoned(_)) => Err(Closed),
+            Err(TryLockError::WouldBlock) => {
+                let _waiting = self.entrance.lock();
+                self.state.lock().map_err(|_| Closed)
+            }
+        }
+    }
+
+    /// Lets those in who wait for the lock.
+    fn step_back(&self) {
+        drop(self.entrance.lock());
     }
 
     /// Enters even after a panic, and only to end things.
@@ -193,7 +233,7 @@ impl<P: Port> Drop for PanicGuard<'_, P> {
         }
         let woken = {
             let mut state = self.shared.lock_anyway();
-            let State { core, driver } = &mut *state;
+            let State { core, driver, .. } = &mut *state;
             core.wakes.everybody();
             driver.wake(&mut core.wakes);
             core.wakes.take()
@@ -227,23 +267,26 @@ impl<P: Port> State<P> {
     /// Sends what the machine has to say, in the thread of the caller.
     fn write(&mut self, now: Instant) {
         if self.core.is_dirty {
-            let Self { core, driver } = self;
-            let waker = driver.waker.as_ref().unwrap_or(Waker::noop());
-            core.write(&mut Context::from_waker(waker), now);
+            self.as_driver(|core, cx| core.write(cx, now));
         }
     }
 
     /// Takes a whole turn in the thread of the caller, and tells whether another may bring more.
     fn turn(&mut self, now: Instant) -> bool {
-        let Self { core, driver } = self;
-        let waker = driver.waker.as_ref().unwrap_or(Waker::noop());
-        core.turn(&mut Context::from_waker(waker), now);
-        core.is_busy
+        self.as_driver(|core, cx| core.turn(cx, now));
+        self.core.is_busy
+    }
+
+    fn as_driver(&mut self, act: impl FnOnce(&mut Core<P>, &mut Context<'_>)) {
+        self.is_turn = true;
+        let waker = self.driver.waker.as_ref().unwrap_or(Waker::noop());
+        act(&mut self.core, &mut Context::from_waker(waker));
+        self.is_turn = false;
     }
 
     /// Wakes the driver when there is something left for it.
     fn call_driver(&mut self) {
-        let Self { core, driver } = self;
+        let Self { core, driver, .. } = self;
         let is_early = match (core.deadline, driver.armed) {
             (Some(deadline), Some(armed)) => deadline < armed,
             (Some(_), None) => true,
@@ -284,43 +327,35 @@ where
         let callers_drive = shared.runtime.callers_drive();
         // Dropped outside the lock: a waker may be the last hold on a task, and that on handles.
         let mut mine = None;
-        let mut entered = || {
-            shared.enter(|state, now| {
-                mine = state.core.wakes.lift(*line, *ticket);
-                let mut turns = if callers_drive { CALLER_TURNS } else { 0 };
-                let outcome = loop {
-                    let place = state.core.wakes.place(*line, *ticket);
-                    let outcome = state.act(|core| look(core, now, place));
-                    if outcome.is_ready() || turns == 0 {
-                        break outcome;
-                    }
-                    turns -= 1;
-                    if !state.turn(now) {
-                        // What it brought may be just what is waited for.
-                        turns = 0;
-                    }
-                };
-                if callers_drive {
-                    state.write(now);
+        let outcome = shared.enter_as_caller(|state, now| {
+            mine = state.core.wakes.lift(*line, *ticket);
+            let mut turns = if callers_drive { CALLER_TURNS } else { 0 };
+            let outcome = loop {
+                let place = state.core.wakes.place(*line, *ticket);
+                let outcome = state.act(|core| look(core, now, place));
+                if outcome.is_ready() || turns == 0 {
+                    break outcome;
                 }
-                if outcome.is_pending() {
-                    let known = mine.take_if(|known| known.will_wake(cx.waker()));
-                    let waker = known.unwrap_or_else(|| cx.waker().clone());
-                    state.core.wakes.wait(*line, ticket, waker);
-                } else {
-                    // Lifted already.
-                    let _ = state.core.wakes.leave(*line, ticket);
+                turns -= 1;
+                if !state.turn(now) {
+                    // What it brought may be just what is waited for.
+                    turns = 0;
                 }
-                state.call_driver();
-                outcome
-            })
-        };
-        // A machine that panics in a turn which the caller took for the driver is no fault of the caller.
-        let outcome = if callers_drive {
-            catch_unwind(AssertUnwindSafe(entered)).unwrap_or(Err(Closed))
-        } else {
-            entered()
-        };
+            };
+            if callers_drive {
+                state.write(now);
+            }
+            if outcome.is_pending() {
+                let known = mine.take_if(|known| known.will_wake(cx.waker()));
+                let waker = known.unwrap_or_else(|| cx.waker().clone());
+                state.core.wakes.wait(*line, ticket, waker);
+            } else {
+                // Lifted already.
+                let _ = state.core.wakes.leave(*line, ticket);
+            }
+            state.call_driver();
+            outcome
+        });
         drop(mine);
         match outcome {
             Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
@@ -368,6 +403,7 @@ impl<P: Port> Future for Driver<P> {
                 return Poll::Pending;
             }
         }
+        self.shared.step_back();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -380,7 +416,7 @@ impl<P: Port> Driver<P> {
         let result = shared.enter(|state, now| {
             // It has fired, seen or not.
             *armed = armed.filter(|armed| *armed > now);
-            let State { core, driver } = state;
+            let State { core, driver, .. } = state;
             if !driver
                 .waker
                 .as_ref()
@@ -429,7 +465,7 @@ impl<P: Port> Drop for Driver<P> {
     fn drop(&mut self) {
         let (carrier, waker, woken) = {
             let mut state = self.shared.lock_anyway();
-            let State { core, driver } = &mut *state;
+            let State { core, driver, .. } = &mut *state;
             core.stop();
             (core.take_carrier(), driver.waker.take(), core.wakes.take())
         };

@@ -49,7 +49,7 @@ const BACKLOG: i32 = 1024;
 /// The sockets that a machine has from the start.
 #[derive(Default)]
 pub struct Sockets {
-    sockets: Vec<(Path, socket2::Socket)>,
+    added: Vec<(Path, socket2::Socket)>,
     udp: UdpOptions,
     counters: Arc<SocketCounters>,
 }
@@ -103,10 +103,10 @@ impl Sockets {
     }
 
     fn add(&mut self, path: Path, socket: socket2::Socket) -> io::Result<Path> {
-        if self.sockets.iter().any(|(taken, _)| *taken == path) {
+        if self.added.iter().any(|(taken, _)| *taken == path) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        self.sockets.push((path, socket));
+        self.added.push((path, socket));
         Ok(path)
     }
 
@@ -122,7 +122,7 @@ impl Sockets {
             linger,
             counters: Arc::clone(&self.counters),
         };
-        let sockets = self.sockets.into_iter();
+        let sockets = self.added.into_iter();
         let sockets = sockets.map(|(path, socket)| Ok((path, opener.watch(path, socket)?)));
         let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
         let mut table = Table::new(Box::new(opener), linger, self.counters);
@@ -135,7 +135,7 @@ impl Sockets {
 
 impl fmt::Debug for Sockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let paths = self.sockets.iter().map(|(path, _)| path);
+        let paths = self.added.iter().map(|(path, _)| path);
         f.debug_set().entries(paths).finish()
     }
 }

@@ -38,8 +38,10 @@ pub(super) trait Opener<A>: Send {
     ///
     /// # Errors
     ///
-    /// Why it cannot be opened, in the machine's terms.
-    fn open(&mut self, tag: Tag, asked: A) -> Result<(A, Socket<A>), Cause>;
+    /// Why it cannot be opened, in the machine's terms. By default nothing can be.
+    fn open(&mut self, _tag: Tag, _asked: A) -> Result<(A, Socket<A>), Cause> {
+        Err(Cause::Unreachable)
+    }
 
     /// Takes a connection that the listener at `listener` accepted, and returns it under its address.
     ///
@@ -48,10 +50,12 @@ pub(super) trait Opener<A>: Send {
     /// The runtime cannot watch it.
     fn accept(
         &mut self,
-        listener: A,
-        socket: socket2::Socket,
-        remote: SocketAddr,
-    ) -> io::Result<(A, Socket<A>)>;
+        _listener: A,
+        _socket: socket2::Socket,
+        _remote: SocketAddr,
+    ) -> io::Result<(A, Socket<A>)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 struct Entry<A> {

@@ -2,20 +2,21 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::task::Wake;
 use core::future::Future;
+use core::panic::AssertUnwindSafe;
 use core::pin::pin;
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::sync::{LazyLock, OnceLock};
 use std::thread::{self, Thread};
 use std::thread_local;
 
-use alloc::task::Wake;
 use async_executor::Executor;
 use async_io::Async;
-use core::sync::atomic::{AtomicBool, Ordering};
 use socket2::{SockRef, Socket};
 
 use super::Clock;
@@ -102,21 +103,22 @@ impl Source for Watched {
             Way::In => drained_in,
             Way::Out => drained_out,
         };
+        let poll_ready = |cx: &mut Context<'_>| match way {
+            Way::In => self.socket.poll_readable(cx),
+            Way::Out => self.socket.poll_writable(cx),
+        };
+        // Only once: a wake says that the operation is worth a try, and this may say the opposite.
+        if drained.swap(false, Ordering::Relaxed) {
+            ready!(poll_ready(cx))?;
+        }
         loop {
-            if drained.load(Ordering::Relaxed) {
-                ready!(match way {
-                    Way::In => self.socket.poll_readable(cx),
-                    Way::Out => self.socket.poll_writable(cx),
-                })?;
-                drained.store(false, Ordering::Relaxed);
-            }
             match op(self.socket.get_ref()) {
                 Ok(moved) => {
                     drained.store(moved.drained, Ordering::Relaxed);
                     return Poll::Ready(Ok(moved.count));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    drained.store(true, Ordering::Relaxed);
+                    ready!(poll_ready(cx))?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(error)),

@@ -49,7 +49,7 @@ pub struct Checker<A> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Input came since the last `Idle`.
-    DrainInput,
+    Input,
     /// It gave `Idle`, and only time has passed since.
     Idle(Option<Instant>),
     /// A deadline came, and no input since the last `Idle`.
@@ -98,7 +98,7 @@ impl<A: Addr> Checker<A> {
             max_events: Self::MAX_EVENTS,
             calls: 0,
             latest: Instant::ZERO,
-            phase: Phase::DrainInput,
+            phase: Phase::Input,
             outputs: 0,
             events_of_time: 0,
             addresses: BTreeMap::new(),
@@ -151,7 +151,7 @@ impl<A: Addr> Checker<A> {
     pub const fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Idle(deadline) => deadline,
-            Phase::DrainInput | Phase::Woken | Phase::Done => None,
+            Phase::Input | Phase::Woken | Phase::Done => None,
         }
     }
 
@@ -236,7 +236,7 @@ impl<A: Addr> Checker<A> {
         self.latest = self.latest.max(now);
         self.events_of_time = 0;
         if self.phase != Phase::Done {
-            self.phase = Phase::DrainInput;
+            self.phase = Phase::Input;
         }
     }
 

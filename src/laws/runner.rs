@@ -35,7 +35,7 @@ pub(super) struct Runner<'b, 'm, M: LawSubject> {
     mode: Mode,
     memory_limit: usize,
     clock: Instant,
-    /// The latest time that the machine was latest.
+    /// The latest time that the machine was given.
     latest: Instant,
     sockets: BTreeMap<M::Addr, StreamSocket>,
     opens: Vec<(Tag, M::Addr)>,
@@ -50,8 +50,8 @@ pub(super) struct Runner<'b, 'm, M: LawSubject> {
 }
 
 enum Drain {
-    More,
-    Rest,
+    Continues,
+    Ends,
 }
 
 impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
@@ -304,7 +304,7 @@ impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
     // Output.
 
     fn drain(&mut self) -> Result<(), Violation> {
-        while let Drain::More = self.poll()? {}
+        while let Drain::Continues = self.poll()? {}
         Ok(())
     }
 
@@ -326,14 +326,14 @@ impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
                 self.log_wants();
                 let machine = &self.machine;
                 self.checker.settled(machine, |at| machine.awaits(at))?;
-                return Ok(Drain::Rest);
+                return Ok(Drain::Ends);
             }
             Output::Done => {
                 self.note(Observed::Done);
-                return Ok(Drain::Rest);
+                return Ok(Drain::Ends);
             }
         }
-        Ok(Drain::More)
+        Ok(Drain::Continues)
     }
 
     fn sent(&mut self) {

@@ -1,4 +1,4 @@
-//! Service data aggregation (CCSDS 734.1-B-1): many small units in one block, for client service 2.
+//! Service data aggregation (CCSDS 734.1-B-1): many small service data units in one block for client service 2.
 
 use alloc::vec::Vec;
 use core::error::Error as StdError;
@@ -12,13 +12,13 @@ use super::sdnv::{MAX_SDNV, put_sdnv, sdnv};
 use crate::Instant;
 use crate::wire::Cursor;
 
-/// The client service of aggregated blocks (RFC 7116 section 3.1.3). They are red all through.
+/// The client service ID of aggregated blocks (RFC 7116 section 3.1.3). They are red as a whole.
 pub const AGGREGATION: u64 = 2;
 
-/// Gathers units into blocks, by size and by time.
+/// Aggregates units into blocks, by size and by time.
 ///
-/// There is one for each peer. A block is due when it has reached its size, or when its first unit has
-/// waited long enough; one unit may exceed the size.
+/// There is one for each peer. A block is due when it has reached its size, or when its first unit has waited for a
+/// given time. A single unit may exceed the size.
 #[derive(Debug, Clone)]
 pub struct Aggregator {
     size: usize,
@@ -28,7 +28,7 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
-    /// Gathers until a block has `size` octets, or its first unit has waited for `span`.
+    /// Makes an aggregator for blocks of `size` octets, which are due at the latest `span` after their first unit.
     #[must_use]
     pub const fn new(size: usize, span: Duration) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Aggregator {
         }
     }
 
-    /// Adds a unit for the inner client service `client`, and returns the block that is full with it.
+    /// Adds a unit for the inner client service `client`. Returns the block if it has reached its size.
     pub fn push(&mut self, now: Instant, client: u64, unit: &[u8]) -> Option<Bytes> {
         if self.block.is_empty() {
             self.first = now;
@@ -58,34 +58,34 @@ impl Aggregator {
         (!self.block.is_empty()).then(|| self.first + self.span)
     }
 
-    /// Returns the block if it is due.
+    /// Returns the block if it is due at `now`.
     pub fn due(&mut self, now: Instant) -> Option<Bytes> {
         self.deadline().filter(|at| *at <= now)?;
         self.take()
     }
 
-    /// Returns what was gathered, due or not.
+    /// Returns the block, due or not. `None` if it is empty.
     pub fn take(&mut self) -> Option<Bytes> {
         let block = mem::take(&mut self.block);
         (!block.is_empty()).then(|| block.into())
     }
 }
 
-/// One unit of an aggregated block.
+/// A unit of an aggregated block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
-    /// The inner client service.
+    /// The inner client service ID.
     pub client: u64,
-    /// The unit, a part of the block that shares its memory.
+    /// The octets of the unit. They share the memory of the block.
     pub data: Bytes,
 }
 
-/// What is left of a block from a place where no unit can be found.
+/// The rest of an aggregated block from an offset where no unit can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Undecodable {
-    /// Octets of the block before.
+    /// The offset in the block.
     pub offset: usize,
-    /// The inner client service, if there is one.
+    /// The inner client service ID, if it could be read.
     pub client: Option<u64>,
 }
 
@@ -104,10 +104,10 @@ impl fmt::Display for Undecodable {
 
 impl StdError for Undecodable {}
 
-/// Takes an aggregated block apart.
+/// Splits an aggregated block into its units.
 ///
-/// Units carry no length: `delimit` is told the inner client service and what is left of the block, and
-/// returns how many octets the unit takes. After an error nothing follows: the rest cannot be read.
+/// Units carry no length. `delimit` gets the inner client service ID and the rest of the block, and returns how many
+/// octets the unit takes. Nothing follows an error, as the rest cannot be read.
 ///
 /// ```
 /// use bytes::Bytes;

@@ -1,7 +1,7 @@
-//! Authentication of segments (RFC 5327 section 2.1): what is sent to a peer, and what is accepted.
+//! Authentication of segments (RFC 5327 section 2.1): how they are signed, and which are accepted.
 //!
-//! [`Auth`] is the policy as plain data, a field of [`Peer`](super::Peer). The engine reads the keys once, when
-//! the peer is added or changed, and keeps them beside it.
+//! [`Auth`] is the policy as plain data, a field of [`Peer`](super::Peer). The engine reads its keys once, when the
+//! peer is added or changed.
 
 mod keys;
 #[cfg(feature = "ltp-rsa")]
@@ -21,17 +21,17 @@ pub(super) use sessions::KeyHash;
 
 use super::config::ConfigError;
 
-/// Octets of the longest key ID, and of the longest shared key.
+/// The maximum length of a key ID, and of a shared key, in octets.
 const MAX_KEY: usize = 256;
-/// Signatures under one segment: the RFC knows of two, the old key's and the new one's.
+/// The maximum number of signatures of one segment. RFC 5327 has two: of the old key and of the new one.
 pub(super) const MAX_SIGNERS: usize = 2;
-/// Keys accepted from one peer.
+/// The maximum number of keys accepted from one peer.
 pub(super) const MAX_VERIFIERS: usize = 8;
 
-/// How the segments of one peer are authenticated: what is sent to it, and what is accepted from it.
+/// How the segments of one peer are authenticated: how they are signed, and which are accepted.
 ///
-/// To change a key, first let both ends accept the new one beside the old one, then let both send with it,
-/// then drop the old one. A peer that accepts one key only is sent both for a while.
+/// To change a key, first let both ends accept the new one beside the old one, then let both sign with it, then
+/// drop the old one. For a peer that accepts a single key, sign with both for a while.
 ///
 /// ```
 /// use farlink::ltp::{Auth, Key, Signer, Verifier};
@@ -48,43 +48,42 @@ pub(super) const MAX_VERIFIERS: usize = 8;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct Auth {
-    /// What signs every segment, at most 2: one, or two while keys change. Default none, nothing is added.
+    /// The signers of every segment, at most 2: two while keys change. Default none, which adds nothing.
     ///
-    /// Of two values each covers all that precedes it; a peer that looks at the first one alone sees no good
-    /// value.
+    /// Of two values each covers everything before it. A peer that verifies only the first one rejects the segment.
     pub send: Vec<Signer>,
-    /// What segments are accepted by, at most 8: one value that verifies is enough. Default none, and then
-    /// every segment is accepted and the extension ignored, as the RFC asks of an engine without it.
+    /// The verifiers of received segments, at most 8. One value that verifies is enough. Default none: then every
+    /// segment is accepted, and its extension ignored, as RFC 5327 requires of an engine without authentication.
     ///
-    /// A segment that names neither suite nor key is taken to mean those that its session named before.
+    /// A segment that names no suite and key is verified with those that its session named before.
     pub accept: Vec<Verifier>,
 }
 
-/// What signs segments.
+/// How segments are signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Signer {
-    /// Suite 255: a checksum in the shape of a signature, against accidents. Adds 16 octets.
+    /// Suite 255, NULL: a checksum in the form of a signature, against accidents. Adds 16 octets.
     Null,
     /// Suite 0, HMAC-SHA1-80. Adds 16 octets and the key ID.
     HmacSha1(Key),
     /// Suite 1, RSA-SHA256, RSASSA-PKCS1-v1_5 (RFC 3447 section 8.2). Adds 7 octets, the key ID and the
     /// modulus: 263 with 2048 bits.
     ///
-    /// The same octets always get the same signature; no randomness is taken.
+    /// The same octets always get the same signature. No randomness is used.
     #[cfg(feature = "ltp-rsa")]
     RsaSha256(PrivateKey),
 }
 
-/// What segments are accepted by.
+/// How segments are verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Verifier {
-    /// Suite 255: finds accidents, not forgers.
+    /// Suite 255, NULL: it detects accidents, not forgeries.
     Null,
     /// Suite 0, HMAC-SHA1-80.
     HmacSha1(Key),
@@ -93,11 +92,11 @@ pub enum Verifier {
     RsaSha256(PublicKey),
 }
 
-/// A shared key, and its name.
+/// A shared key.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Key {
-    /// What the peer finds the key by, 0 to 256 octets; they mean nothing to the engine.
+    /// The key ID, by which the peer finds the key: 0 to 256 octets, which the engine does not interpret.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub id: Bytes,
     /// The key, 1 to 256 octets. `Debug` hides it.
@@ -105,12 +104,12 @@ pub struct Key {
     pub secret: Bytes,
 }
 
-/// A private RSA key, and the name of its public half.
+/// A private RSA key.
 #[cfg(feature = "ltp-rsa")]
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PrivateKey {
-    /// What the peer finds the public key by, 0 to 256 octets.
+    /// The key ID, by which the peer finds the public key: 0 to 256 octets.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub id: Bytes,
     /// The key of two primes, 1024 to 4096 bits, as DER of PKCS#8 or PKCS#1. `Debug` hides it.
@@ -118,12 +117,12 @@ pub struct PrivateKey {
     pub der: Bytes,
 }
 
-/// A public RSA key, and its name.
+/// A public RSA key.
 #[cfg(feature = "ltp-rsa")]
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PublicKey {
-    /// What the peer names the key by, 0 to 256 octets.
+    /// The key ID in segments of the peer: 0 to 256 octets.
     #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub id: Bytes,
     /// The key, 1024 to 4096 bits, as DER of a `SubjectPublicKeyInfo` or of PKCS#1.
@@ -132,13 +131,13 @@ pub struct PublicKey {
 }
 
 impl Auth {
-    /// Nothing is sent, and what comes is ignored.
+    /// No authentication: nothing is added to segments, and extensions are ignored.
     pub const OFF: Self = Self {
         send: Vec::new(),
         accept: Vec::new(),
     };
 
-    /// The NULL suite both ways: against accidents on lines without a good checksum (RFC 7122 section 3.5.2).
+    /// The NULL suite in both directions, against accidents on lines without a good checksum (RFC 7122 section 3.5.2).
     #[must_use]
     pub fn null() -> Self {
         Self {
@@ -147,7 +146,7 @@ impl Auth {
         }
     }
 
-    /// One shared key both ways.
+    /// One shared key in both directions.
     #[must_use]
     pub fn hmac_sha1(key: Key) -> Self {
         Self {

@@ -1,8 +1,8 @@
-//! Cookies of peers (RFC 5327 section 2.2): read and shown to the application, neither checked nor sent.
+//! Cookies of peers (RFC 5327 section 2.2): shown to the application, neither checked nor sent.
 //!
-//! The CCSDS profile forbids cookies, and no engine we know of sends any. An application can see here that a
-//! peer wants them. A peer that insists on them cannot be talked to: it drops what comes back without its
-//! cookie. Authentication does what cookies are for, and more.
+//! CCSDS 734.1-B-1 forbids cookies, and no deployed engine is known to send any. The application can see that a peer
+//! uses them. A peer that insists on them drops segments without its cookie, so no communication with it is possible.
+//! Authentication does what cookies are for, and more.
 
 use bytes::Bytes;
 
@@ -12,9 +12,9 @@ use super::table::{Keyed, Table};
 use super::wire::{ExtensionTag, Extensions, SessionId};
 use crate::Addr;
 
-/// Octets of the longest cookie that is kept.
+/// The maximum length of a cookie that is kept, in octets.
 const LONGEST: usize = 256;
-/// Cookies of one session: each engine may begin one before it sees the other's.
+/// Cookies of one session: each engine may start one before it sees the other's.
 const MOST: usize = 2;
 
 /// The cookies of open sessions. An empty one is none.
@@ -26,7 +26,7 @@ impl Cookies {
         Self(Table::with_hasher(hasher))
     }
 
-    /// Cookies do not outlast a session.
+    /// Drops the cookies of a session that ends.
     pub(super) fn forget(&mut self, role: Role, session: SessionId) {
         if !self.0.is_empty() {
             self.0.remove(&(role, session));
@@ -38,14 +38,13 @@ impl Cookies {
         self.0.allocation_size() + octets.sum::<usize>()
     }
 
-    /// Bytes that the cookies of one session take at most.
+    /// Returns the bytes that the cookies of one session take at most.
     pub(super) const fn memory_per_entry() -> usize {
         4 * (size_of::<((Role, SessionId), [Bytes; MOST])>() + 1) + MOST * LONGEST
     }
 }
 
-/// Takes a cookie in: a good one begins with the one that is kept and takes its place, or is the first of its
-/// engine. False for any other.
+/// Keeps a cookie if it extends the one that is kept, or is the first of its engine. False for any other.
 fn accept(kept: &mut [Bytes; MOST], cookie: &[u8]) -> bool {
     if cookie.is_empty() || cookie.len() > LONGEST {
         return false;
@@ -63,12 +62,12 @@ fn accept(kept: &mut [Bytes; MOST], cookie: &[u8]) -> bool {
 }
 
 impl<A: Addr> Engine<A> {
-    /// Returns the cookies that the segments of an open session carried, at most two, in the order in which
-    /// they came (RFC 5327 section 2.2).
+    /// Returns the cookies in the segments of an open session, at most two, in the order of arrival (RFC 5327 section
+    /// 2.2).
     ///
-    /// None by default: [`Config::max_cookies`](super::Config::max_cookies) turns them on. Cookies of 1 to 256
-    /// octets are kept; a longer one takes the place of the one that it begins with. They are neither checked nor
-    /// sent, and end with the session.
+    /// None by default: [`Config::max_cookies`](super::Config::max_cookies) enables them. Cookies of 1 to 256 octets are
+    /// kept, and a longer one replaces the one that it starts with. They are neither checked nor sent, and are dropped
+    /// with the session.
     pub fn cookies(&self, session: SessionId) -> impl Iterator<Item = &[u8]> {
         [Role::Sender, Role::Receiver]
             .into_iter()
@@ -78,7 +77,7 @@ impl<A: Addr> Engine<A> {
             .filter(|cookie| !cookie.is_empty())
     }
 
-    /// Keeps the cookies of a segment that was taken in.
+    /// Keeps the cookies of a segment that was accepted.
     pub(super) fn keep_cookies(&mut self, role: Role, session: SessionId, header: &Extensions<'_>) {
         let limit = usize::try_from(self.config.max_cookies).unwrap_or(usize::MAX);
         if limit == 0 || header.find(ExtensionTag::COOKIE).is_none() {

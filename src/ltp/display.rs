@@ -1,4 +1,4 @@
-//! Segments in a line that a person reads: for `farlink decode` and logs.
+//! `Display` of segments in one line, for `farlink decode` and logs.
 
 use core::fmt;
 use core::ops::Range;
@@ -7,9 +7,9 @@ use super::wire::{
     Body, Checkpoint, Claims, Color, Data, ExtensionTag, Extensions, Mark, Report, Segment,
 };
 
-/// Octets that are shown of data.
+/// Octets of data that are shown.
 const SHOWN: usize = 16;
-/// Claims that are shown of a report before they are only counted.
+/// Claims of a report that are shown before they are only counted.
 const CLAIMS: usize = 8;
 
 impl fmt::Display for Segment<'_> {
@@ -110,7 +110,7 @@ fn extensions(place: &str, list: &Extensions<'_>, f: &mut fmt::Formatter<'_>) ->
     Ok(())
 }
 
-/// Writes nothing for no octets.
+/// Writes octets in hexadecimal, and nothing if there are none.
 fn octets(before: &str, octets: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if octets.is_empty() {
         return Ok(());

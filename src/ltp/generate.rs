@@ -1,4 +1,4 @@
-//! Configurations, commands and segments out of arbitrary octets: small ones, that meet each other.
+//! Arbitrary configurations, commands and segments. They use few values, so that they refer to each other.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -106,7 +106,7 @@ impl<'a> Arbitrary<'a> for RtoBounds {
     }
 }
 
-/// Mostly both.
+/// Mostly both directions.
 fn direction(u: &mut Unstructured<'_>) -> Result<Direction> {
     Ok(match u.int_in_range(0..=9)? {
         0 => Direction::ReceiveOnly,
@@ -120,7 +120,7 @@ fn keepalive(u: &mut Unstructured<'_>) -> Result<Option<Duration>> {
     Ok(u.ratio(1, 8)?.then_some(span))
 }
 
-/// None at all half of the time.
+/// A duration that is 0 half of the time.
 fn duration(u: &mut Unstructured<'_>) -> Result<Duration> {
     let most = *u.choose(&[0, 0, 50, 60_000])?;
     Ok(Duration::from_millis(u.int_in_range(0..=most)?))
@@ -152,7 +152,7 @@ impl<'a> Arbitrary<'a> for Auth {
     }
 }
 
-/// None to three.
+/// No items to three.
 fn many<T>(
     u: &mut Unstructured<'_>,
     mut one: impl FnMut(&mut Unstructured<'_>) -> Result<T>,
@@ -160,7 +160,7 @@ fn many<T>(
     (0..u.int_in_range(0..=3)?).map(|_| one(u)).collect()
 }
 
-/// One of a few that are met again, or anything.
+/// One of a few keys, so that segments find them, or any key.
 fn key(u: &mut Unstructured<'_>) -> Result<Key> {
     let id = u.int_in_range(0..=3_u8)?;
     Ok(Key {
@@ -186,7 +186,7 @@ impl<'a> Arbitrary<'a> for Block {
             tag: crate::Tag(u.int_in_range(0..=5)?),
             to: u.int_in_range(1..=3)?,
             client: u.int_in_range(1..=3)?,
-            // Long blocks cost the generator nothing this way.
+            // Long blocks of one octet value cost the generator nothing.
             data: Bytes::from(vec![0x5A; u.int_in_range(0..=6000)?]),
             red: match u.arbitrary()? {
                 Red::All => Red::All,
@@ -227,7 +227,7 @@ fn session(u: &mut Unstructured<'_>) -> Result<SessionId> {
     })
 }
 
-/// A segment of a few sessions, or anything.
+/// A segment of a few sessions, or any octets.
 pub(super) fn octets(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     if u.ratio(1, 16)? {
         return octets_of(u).map(Into::into);
@@ -270,7 +270,7 @@ pub(super) fn octets(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     Ok(octets)
 }
 
-/// Names of keys that [`key`] makes, values for them, and cookies that grow.
+/// Extensions with the IDs of keys that [`key`] makes, with values for them, and with cookies that grow.
 fn extensions(u: &mut Unstructured<'_>) -> Result<(Vec<u8>, Vec<u8>)> {
     let (mut header, mut trailer) = (Vec::new(), Vec::new());
     for _ in 0..u.int_in_range(0..=2)? {

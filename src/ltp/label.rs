@@ -1,4 +1,4 @@
-//! What ladders call segments, in few words, and which of them were sent before.
+//! Short labels for segments and events, for ladder diagrams.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
@@ -10,13 +10,13 @@ use super::api::{Event, Side};
 use super::wire::{Body, Checkpoint, Claims, Color, Data, Mark, Report, Segment, SessionId};
 use crate::kit::RangeSet;
 
-/// Claims of a report that are named before they are only counted.
+/// Claims of a report that are listed. Further ones are counted.
 const CLAIMS: usize = 2;
 
-/// Names the segments of all engines in a picture, for the ladders of a simulation or a capture.
+/// Labels the segments of all engines in a ladder diagram.
 ///
-/// Sessions are numbered in the order in which they are met; the first segment of each tells its whole name.
-/// Red octets, green ones and signals that were met before are sent again, whatever the segment looks like.
+/// Sessions are numbered in the order of their first segment, whose label contains the session ID. A segment
+/// is repeated if some of its octets, or its type and serial number, were labelled before.
 ///
 /// ```
 /// use farlink::ltp::SegmentLabels;
@@ -35,32 +35,32 @@ pub struct SegmentLabels {
     sessions: BTreeMap<SessionId, Known>,
 }
 
-/// What a ladder calls one segment.
+/// The label of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentLabel {
-    /// Its name.
+    /// The text.
     pub text: String,
-    /// Whether its octets, or the signal that it is, were sent before.
+    /// Whether its octets, or its type and serial number, were sent before.
     pub is_repeated: bool,
 }
 
-/// What was met of one session.
+/// What was sent in a session.
 #[derive(Debug, Clone)]
 struct Known {
-    /// Counted from 1.
+    /// Numbered from 1.
     number: usize,
     octets: RangeSet,
-    /// By type and serial number.
+    /// Segments without octets, by type and serial number.
     signals: BTreeSet<(u8, u64)>,
 }
 
 impl SegmentLabels {
-    /// Names the next datagram.
+    /// Returns the label of the next datagram.
     pub fn name(&mut self, datagram: &[u8]) -> SegmentLabel {
         if datagram == [0; 4] {
             return SegmentLabel::of("keep-alive");
         }
-        // Old memory may lie behind the reports of ION.
+        // ION may send stale memory after a report.
         let Ok((segment, _)) = Segment::decode_first(datagram) else {
             return SegmentLabel::of("malformed segment");
         };
@@ -133,7 +133,7 @@ impl Known {
         }
     }
 
-    /// Tells whether any of it was met before, and keeps it in mind.
+    /// Adds a segment. Returns whether any of it was there before.
     fn meets(&mut self, body: &Body<'_>) -> bool {
         let serial = match body {
             Body::Data(data) if data.octets.is_empty() => data.offset,
@@ -151,7 +151,7 @@ impl Known {
     }
 }
 
-/// The kind of segment is the first word, so that drawings can fold runs of one kind.
+/// The first word is the kind of segment, by which ladders find runs.
 fn words(body: &Body<'_>) -> String {
     match body {
         Body::Data(data) => data_words(data),

@@ -1,4 +1,4 @@
-//! The engine on trial under the laws: what it holds, what it may hold, and what it is fed.
+//! The engine as a subject of the laws: its memory, its limits, and its inputs.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -22,10 +22,10 @@ use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
 use crate::{Addr, Hop, Seed};
 
-/// Bytes that an entry of a tree takes at most beside its key and value: half-empty nodes and edges.
+/// Bytes that an entry of a tree takes at most beside its key and value, in half-empty nodes.
 const TREE: usize = 64;
-/// Bytes that an octet of a block being sent can cost beside itself, at worst: every other octet claimed,
-/// and a checkpoint of its own with a timer for each.
+/// Bytes that an octet of a block being sent takes at most beside itself: every other octet claimed, and a checkpoint
+/// with a timer for each.
 const PER_OCTET: usize = 512;
 
 impl<A: Addr> Engine<A> {
@@ -112,7 +112,7 @@ impl LawSubject for Engine<Hop> {
         let events = count(config.max_events)
             .saturating_add(exports.saturating_add(imports).saturating_mul(4))
             .saturating_add(peers);
-        // A table keeps an eighth free and doubles; a vector doubles. Some more are always there.
+        // A table keeps an eighth free and doubles, and a vector doubles. Some entries are always allocated.
         let per_export = Index::memory_per_entry()
             + Sessions::<u64, Export>::memory_per_entry()
             + 4 * size_of::<(u64, u64)>()

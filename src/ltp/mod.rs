@@ -1,9 +1,8 @@
-//! The Licklider Transmission Protocol: blocks over links with long delays, losses and pauses.
+//! The Licklider Transmission Protocol (LTP): blocks over links with long delays, losses and interruptions.
 //!
-//! A block goes to a peer in one session: its red part is repeated until all of it was received, its green
-//! part is sent once. There is no handshake, and no answer is waited for: a session begins with its first
-//! segment and costs one light time. Half of the protocol is timers, which stand still while a peer cannot
-//! be reached.
+//! A block is sent to a peer in one session. Its red part is repeated until all of it was received; its green
+//! part is sent once. There is no handshake: a session starts with its first data segment and takes one light
+//! time. Most procedures of the protocol are timers, which are suspended while a peer cannot be reached.
 //!
 //! ```text
 //!   sender                                       receiver
@@ -20,10 +19,11 @@
 //!     |  Event::Complete                           |
 //! ```
 //!
-//! [`Engine`] is one node with any number of peers. Each is a span: an address, light times, margins, limits
-//! ([`Peer`]). The application sends a [`Block`] under a tag of its own and hears [`Event::Complete`] or
-//! [`Event::Failed`] of it, exactly once. It opens client services and hears [`Event::Received`] for each red
-//! part, at most once, however often its segments come.
+//! [`Engine`] is the machine of one node, with any number of peers. A [`Peer`] has an address, light times,
+//! delays and limits. The application sends a [`Block`] under a tag of its own, and gets exactly one
+//! [`Event::Complete`] or [`Event::Failed`] for it. It opens client services, and gets [`Event::Received`] for
+//! each red part, at most once however often its segments arrive. A service delivers unasked
+//! ([`Engine::open`]), or one item for each take ([`Engine::open_on_demand`], [`Engine::take`]).
 //!
 //! ```
 //! use farlink::ltp::{Block, Config, Engine, Event, Peer, Service};
@@ -55,6 +55,7 @@
 //!         match from.poll(Instant::ZERO, tx) {
 //!             Output::Transmit => tx.datagrams().for_each(|octets| to.receive(Instant::ZERO, hop, octets)),
 //!             Output::Event(event) => events.push(event),
+//!             Output::Yield => {}
 //!             Output::Ask(_) | Output::Done | Output::Idle(_) => return,
 //!         }
 //!     }
@@ -62,57 +63,76 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
-//! # What is done
+//! # Where to look
 //!
-//! | RFC | what | done |
-//! |---|---|---|
-//! | 5326 3.1 to 3.3, 6256 | segments, extensions, SDNV of up to 64 bits | yes |
-//! | 5326 4.1 | transmission request: red, green and mixed blocks | yes |
-//! | 5326 4.2 | cancellation request, in both roles | yes |
-//! | 5326 5 | one segment in a datagram; several in a frame are read by [`Segment::decode_first`] alone | in part |
-//! | 5326 6, 6.1 to 6.22 | all internal procedures | yes |
-//! | 5326 7.1 | session start: the answer to [`Engine::send_block`]; for streaming services [`Event::Arriving`] | yes |
-//! | 5326 7.2 to 7.7 | all notices; 7.7 on demand | yes |
-//! | 5326 4.2, 6.11, 6.21 | receive-only engines and beacons ([`Ways`]) | yes |
-//! | 5326 9.1 | random session and serial numbers | yes |
-//! | 5326 9.2 | closed sessions are remembered, and answered | yes |
-//! | 5327 2.1 | authentication ([`Auth`]): HMAC-SHA1-80 and NULL; several keys for one peer, and two values in a segment, while keys change; header extensions in first segments alone | yes |
-//! | 5327 2.1 | RSA-SHA256 | with the feature `ltp-rsa` |
-//! | 5327 2.2 | cookies: shown by [`Engine::cookies`] if wanted, neither checked nor sent (CCSDS forbids them): a peer that insists on them drops what we send | in part |
-//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and sent on demand ([`Peer::keepalive`]) | yes |
-//! | CCSDS 734.1-B-1 | number ranges, service data aggregation ([`Aggregator`], [`units`]) | yes |
+//! | question | file in `src/ltp` |
+//! |---|---|
+//! | what can be asked, and what is reported | `api.rs`, `config.rs` |
+//! | how a segment is encoded and decoded, reports included | `wire.rs`, `sdnv.rs` |
+//! | what happens when a data segment arrives | `receiver.rs` (`on_data`) |
+//! | how a report is made, repeated and acknowledged | `report.rs` |
+//! | what happens when a report arrives | `sender.rs` (`on_report`) |
+//! | what is sent next, and when its timer starts | `outgoing.rs` |
+//! | how a session ends | `sender/ends.rs`, `receiver/ends.rs` |
+//! | what is kept for each peer | `peer.rs` |
+//! | what waits to be taken by the application | `services.rs` |
+//! | timers, sets of ranges, pacing | [`kit`](crate::kit) |
 //!
-//! Beyond the RFCs: discretionary checkpoints every so many segments and on demand; reports that wait for
-//! segments under way and repairs that wait for further reports; guards, so that no session hangs; pacing;
-//! windows for near peers ([`Peer::window`]); contacts by [`Link`](crate::Link) or [`Cue`], with a checkpoint
-//! before an end that is announced.
+//! # What is implemented
 //!
-//! A span learns its losses and round trips ([`Engine::line`]), and if wanted takes from them how many copies a
-//! signal gets ([`Copies`]), how often repairs are sent in duplicate, and when an answer is late
-//! ([`Margins`]); [`Peer::adaptive`] sets all of it, and [`delivery`] tells what it comes to. Peers are asked
-//! whether they are there ([`Engine::ping`]), and those that were not added can be let in
-//! ([`Engine::accept_unknown_peers`]).
+//! | RFC | what | done | where |
+//! |---|---|---|---|
+//! | 5326 3.1 to 3.3, 6256 | segments, extensions, SDNV of up to 64 bits | yes | `wire.rs`, `sdnv.rs` |
+//! | 5326 4.1 | transmission request: red, green and mixed blocks | yes | `sender.rs` |
+//! | 5326 4.2 | cancellation request, in both roles | yes | `sender/ends.rs`, `receiver/ends.rs` |
+//! | 5326 5 | one segment in a datagram; several in a frame only by [`Segment::decode_first`] | in part | `wire.rs` |
+//! | 5326 6.1 to 6.6 | link state cues, starting, suspending and resuming timers | yes | `engine.rs`, [`kit::Timers`](crate::kit::Timers) |
+//! | 5326 6.7 | retransmission of checkpoints | yes | `sender.rs` |
+//! | 5326 6.8, 6.11, 6.14 | reports, their retransmission and acknowledgment | yes | `report.rs` |
+//! | 5326 6.9, 6.10 | delivery of red parts and green segments | yes | `receiver.rs` |
+//! | 5326 6.12, 6.13 | completion, retransmission of data | yes | `sender.rs`, `outgoing.rs` |
+//! | 5326 6.15 to 6.20 | cancellation and closing | yes | `sender/ends.rs`, `receiver/ends.rs` |
+//! | 5326 6.21, 6.22 | errors: miscolored segments, system errors, cycle limits | yes | `receiver.rs`, `sender.rs` |
+//! | 5326 7.1 | session start: returned by [`Engine::send_block`]; [`Event::Started`] for streaming services | yes | `receiver.rs` |
+//! | 5326 7.2 to 7.7 | all other notices; 7.7 with [`Config::notify_sent`] | yes | `api.rs` |
+//! | 5326 4.2, 6.11, 6.21 | receive-only engines and beacons ([`Direction`]) | yes | `peer.rs` |
+//! | 5326 9.1 | random session and serial numbers | yes | `sender.rs` |
+//! | 5326 9.2 | closed sessions are remembered, and answered | yes | `closed.rs` |
+//! | 5327 2.1 | authentication ([`Auth`]) by HMAC-SHA1-80 and NULL; several keys for one peer, and two values in a segment, while keys change | yes | `auth/` |
+//! | 5327 2.1 | RSA-SHA256 | with the feature `ltp-rsa` | `auth/rsa.rs` |
+//! | 5327 2.2 | cookies are shown by [`Engine::cookies`], neither checked nor sent (CCSDS 734.1-B-1 forbids them): a peer that insists on them drops the segments of this engine | in part | `cookies.rs` |
+//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and sent with [`Peer::keepalive`] | yes | `ping.rs` |
+//! | CCSDS 734.1-B-1 | number ranges, service data aggregation ([`Aggregator`], [`units`]) | yes | `aggregate.rs` |
+//!
+//! Beyond the RFCs: discretionary checkpoints at a fixed interval and on demand; delayed reports and delayed
+//! retransmissions; guard timers, so that no session stays for ever; pacing; windows for near peers
+//! ([`Peer::window`]); contacts by [`Link`](crate::Link) or [`Cue`], with a checkpoint before an announced end.
+//!
+//! An engine measures losses and round trips to each peer ([`Engine::line`]). They can decide how many copies a
+//! signal gets and how often repairs are duplicated ([`Redundancy`]), and when an answer is late
+//! ([`RtoPolicy`]). [`Peer::adaptive`] enables all of it; [`delivery`] has the results. [`Engine::ping`] asks a
+//! peer for a sign of life. [`Engine::accept_unknown_peers`] accepts peers that were not added.
 //!
 //! # After a crash
 //!
-//! [`Engine::snapshot`] gives what an engine knows as plain data, and [`Engine::restore`] makes an engine of it
-//! that goes on. Which promises hold depends on how far the disk is behind:
+//! [`Engine::snapshot`] returns the state of an engine as plain data, and [`Engine::restore`] resumes it. What is
+//! guaranteed depends on how far the snapshot is behind:
 //!
-//! | | the snapshot is current ([`Age::Current`]) | it may be behind ([`Age::Behind`]) |
+//! | | current ([`Age::Current`]) | possibly behind ([`Age::Behind`]) |
 //! |---|---|---|
-//! | blocks being sent | go on; one end is told of each | go on; an end told since is told again, by the same tag |
-//! | blocks received in part | go on | cancelled with `SYS_CNCLD`; the sender hears of it |
-//! | blocks received whole | told of once | told of again if that was since, under the same session |
-//! | sessions begun since | there are none | cancelled when a checkpoint cites a report that was forgotten |
-//! | session numbers | never one that is in use or remembered | numbers used since are not known: 2^32 are drawn from, and a new seed is needed |
+//! | blocks being sent | resumed; one end is reported for each | resumed; an end reported since is reported again, with the same tag |
+//! | blocks being received | resumed | cancelled with `SYS_CNCLD`; the sender hears of it |
+//! | blocks received whole | reported once | reported again if that was since, with the same session |
+//! | sessions started since | there are none | cancelled when a checkpoint cites a report that was lost |
+//! | session numbers | none is in use or remembered | numbers used since are not known: they are drawn from 2^32, with a new seed |
 //!
-//! No block that its sender takes for delivered is lost either way, if the sender is this engine: a receiver
-//! that forgot numbers its reports anew, and then what it does not claim again is sent again.
+//! No block that its sender takes for delivered is lost in either case, if the sender is this engine. A receiver
+//! that lost its state starts its report serial numbers anew, and what it does not claim again is sent again.
 //!
-//! The handles of the drivers do the same: `snapshot`, `suspend` and `restore` of their nodes.
+//! Handles of nodes have `snapshot`, `suspend` and `restore`, which do the same.
 //!
-//! A peer forgets closed sessions after twice the time that all repetitions take. Who comes back later than
-//! that may deliver a block twice, if its end was not in the snapshot.
+//! A peer forgets closed sessions after twice the time that all repetitions take. An engine restored later than
+//! that may cause a block to be delivered twice, if the end of the block was not in the snapshot.
 //!
 //! ```
 //! # use farlink::ltp::{Age, Block, Config, Engine, Peer};
@@ -131,31 +151,31 @@
 //!
 //! # In Wireshark
 //!
-//! Recordings and captures on port 1113 dissect as LTP. Acknowledgments of a cancellation (CAS and CAR) do not, or
-//! are called malformed: they have no content (RFC 5326 section 3.2.4), so nothing stands behind the octet that
-//! counts their extensions, and Wireshark (4.0 at least) wants one octet more. Those of ION look the same to it.
-//! In segments with trailer extensions it gives up behind the content.
+//! Recordings, and captures on port 1113, dissect as LTP. Acknowledgments of a cancellation (CAS and CAR) do not, or
+//! are shown as malformed: they have no content (RFC 5326 section 3.2.4), so nothing follows the octet with the
+//! numbers of extensions, and Wireshark (4.0 at least) expects one octet more. It shows those of ION the same way.
+//! In segments with trailer extensions it stops behind the content.
 //!
 //! # Where the RFCs leave a choice
 //!
-//! | place | here |
+//! | RFC | this engine |
 //! |---|---|
-//! | 5326 6.7 and 6.11: a checkpoint that was overtaken may not be reported on, and is repeated to the end | its report starts at 0; its sender drops it once its octets are claimed |
-//! | 5326 6.7: every checkpoint is repeated until it is answered | with [`Copies::Auto`] not one that a later checkpoint overtook, as the report on that tells as much; the end of the red part always |
-//! | 5326 6.11: a report reaches from the end of the one before to its checkpoint | with [`Copies::Auto`] from the first octet that is missing, as far as anything came: what RFC 5326 allows with lower bound 0, without saying again what is done |
-//! | 5326 6.8: a repeated checkpoint repeats its reports | those not acknowledged, and not within a light time there and back |
+//! | 5326 6.7 and 6.11: an overtaken checkpoint may not be reported on, and is repeated until it fails | its report starts at 0; its sender drops it once its octets are claimed |
+//! | 5326 6.7: every checkpoint is repeated until it is answered | with [`Redundancy::Adaptive`] not one that a later checkpoint overtook, as the report on that one says as much; the end of the red part always |
+//! | 5326 6.11: a report covers what is between the end of the previous one and its checkpoint | with [`Redundancy::Adaptive`] from the first missing octet up to everything received: RFC 5326 allows it with lower bound 0, which would repeat more |
+//! | 5326 6.8: a repeated checkpoint repeats its reports | those not acknowledged, and not within a round trip of the light |
 //! | 5326 6.9: delivery waits for a checkpoint | any segment that completes the red part delivers it |
-//! | 5326 6.11 b: no asynchronous report behind the end of the red part | one tells that all came when no checkpoint did |
-//! | 5326 6.22: claims are binding, but a receiver may forget them in a restart | a report whose serial number jumps by more than 16,384 takes back all that was claimed before |
-//! | 5326 6.14: each report is acknowledged for itself | the acknowledgment of one that claims all ends the others |
-//! | 5326 6.14 and 8.2: when a receiver closes | delivered, every report acknowledged, and the green part over |
-//! | 5326 6.21: miscolored by start offsets | by extents; two ends of the red part are miscolored too |
+//! | 5326 6.11 b: no asynchronous report behind the end of the red part | one claims everything if no checkpoint caused a report |
+//! | 5326 6.22: claims are binding, but a receiver may lose them in a restart | a report whose serial number jumps by more than 16,384 revokes all claims before |
+//! | 5326 6.14: each report is acknowledged for itself | the acknowledgment of one that claims everything ends the others |
+//! | 5326 6.14 and 8.2: when a receiver closes | delivered, every report acknowledged, and the green part ended |
+//! | 5326 6.21: miscolored by where segments start | by their extents; two ends of the red part are miscolored too |
 //! | 5326 8.2: a green end of block without red data closes | and late red data open the session again |
-//! | 5325 3.2: repairs queue behind first passes | control first, then repairs, then first passes |
+//! | 5325 3.2: retransmissions queue behind first passes | control segments first, then retransmissions, then first passes |
 //! | 5326 3.1: session number 0 | dropped, as ION does |
-//! | silence of the sender | the receiver cancels with `SYS_CNCLD`, nobody has asked for it; if only the end of a green part is missing, without a word to the sender, who waits for nothing |
-//! | octets behind a segment | malformed, but for reports: ION leaves old memory behind those it splits |
-//! | reports never acknowledged after delivery | the receiver closes without a word, as nobody has failed |
+//! | the sender falls silent | the receiver cancels with `SYS_CNCLD`, since no application asked for it; if only the end of a green part is missing the sender is not told, as it waits for nothing |
+//! | octets behind a segment | malformed, except behind reports: ION leaves old memory behind the parts of split ones |
+//! | reports never acknowledged after delivery | the receiver closes without a cancellation, as nothing has failed |
 
 mod aggregate;
 mod api;
@@ -163,7 +183,6 @@ mod auth;
 mod closed;
 mod config;
 mod cookies;
-mod redundancy;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 mod buffer_pool;
@@ -181,6 +200,7 @@ mod outgoing;
 mod peer;
 mod ping;
 mod receiver;
+mod redundancy;
 mod report;
 mod rto;
 mod sdnv;

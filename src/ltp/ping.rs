@@ -153,7 +153,7 @@ impl<A: Addr> Engine<A> {
         let Some(at) = at else {
             return;
         };
-        // What is due is not due twice at one time.
+        // Later than `now`, or the timer would fire twice in one drain.
         let at = at.max(self.now + Duration::from_nanos(1));
         let timer = self.set_local(slot, at, TimerKind::KeepAlive);
         if let Some(state) = self.peer_mut(slot) {

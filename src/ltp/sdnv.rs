@@ -1,13 +1,13 @@
-//! Self-delimiting numeric values (RFC 5326 section 2, RFC 6256).
+//! Self-delimiting numeric values, SDNV (RFC 5326 section 2, RFC 6256).
 
 use alloc::vec::Vec;
 
 use crate::wire::{Cursor, DecodeError, Fault};
 
-/// Octets of the longest value: 64 bits in groups of seven.
+/// The maximum length of an SDNV in octets: 64 bits in groups of seven.
 pub const MAX_SDNV: usize = 10;
 
-/// Returns how many octets `value` takes: 1 to 10.
+/// Returns the length of `value` in octets: 1 to 10.
 #[must_use]
 pub const fn sdnv_len(value: u64) -> usize {
     // A seventh of the bits rounded up, without a division. Bound: 1 to 10.
@@ -15,7 +15,7 @@ pub const fn sdnv_len(value: u64) -> usize {
     ((bits * 9 + 64) / 64) as usize
 }
 
-/// Appends `value` with as few octets as it needs (RFC 5326 section 2, item 20).
+/// Appends `value` with as few octets as possible (RFC 5326 section 2, item 20).
 pub fn put_sdnv(out: &mut Vec<u8>, value: u64) {
     if let Ok(octet @ 0..=0x7F) = u8::try_from(value) {
         out.push(octet);
@@ -29,16 +29,16 @@ pub fn put_sdnv(out: &mut Vec<u8>, value: u64) {
 /// Values of the longest head of a segment: two of the session, and seven of a report with one claim.
 const MAX_VALUES: usize = 9;
 
-/// Octets of the longest head: control, counts, and values.
+/// Octets of the longest head: type, extension counts, and values.
 const MAX_HEAD: usize = 2 + MAX_VALUES * MAX_SDNV;
 
-/// Octets that most of them fit into.
+/// Octets into which most heads fit.
 const USUAL: usize = 32;
 
-/// The fields before the data of a segment, or all of them, put together where no vector has to grow.
+/// The fields of a segment before its data, or all fields, encoded in an array.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
-    /// Eight more, as values are written in words.
+    /// Eight octets more, since values are written in words.
     octets: [u8; MAX_HEAD + 8],
     len: usize,
 }
@@ -70,8 +70,8 @@ impl Head {
         }
     }
 
-    /// A value of up to 56 bits: all of its groups at once. It is a call, or the code of one session would not
-    /// fit the cache of a processor.
+    /// Appends a value of up to 56 bits at once. It is not inlined, so that the code of a session fits the instruction
+    /// cache.
     #[inline(never)]
     fn word(&mut self, value: u64) {
         if value >> (7 * WORD) > 0 {
@@ -100,7 +100,7 @@ impl Head {
         self.octets.get(..self.len).unwrap_or_default()
     }
 
-    /// Appends what was put together: usually in one move of a fixed length, which takes no call.
+    /// Appends the head to `out`: usually in one move of fixed length, which needs no call.
     #[inline]
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         match self.octets.first_chunk::<USUAL>() {
@@ -114,42 +114,42 @@ impl Head {
     }
 }
 
-/// Headers of segments that differ in the offset alone, as those of a block do: what stands before it and
-/// behind it is put together once. The offset takes equally many octets in all of them.
+/// The headers of segments that differ only in the offset, as those of a block do. What is before and behind the
+/// offset is encoded once. The offset has the same length in all of them.
 ///
-/// A header is one number, or two when it is long, its first octet the lowest: it is written, and compared,
-/// in one go.
+/// A header is held in one integer, or in two if it is long, with its first octet lowest. It is written, and compared,
+/// at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HeaderTemplate {
-    /// What stands before the offset.
+    /// The octets before the offset.
     front: u128,
     /// Bits of the front.
     place: u32,
-    /// How far up the offset goes in the word behind the front.
+    /// The shift of the offset in the word behind the front.
     shift: usize,
-    /// What stands beside it: the bits that say that another octet follows, and the value behind it.
+    /// The other bits of that word: the continuation bits, and the value behind the offset.
     beside: u64,
-    /// The bits that count of the header.
+    /// The bits of both integers that belong to the header.
     mask: (u128, u64),
     /// Octets of a header.
     len: usize,
-    /// The least offset that takes more octets.
+    /// The smallest offset that needs more octets.
     end: u64,
 }
 
-/// Octets of a header that are one number.
+/// Octets of a header in the first integer.
 const FIRST: usize = size_of::<u128>();
 
 impl HeaderTemplate {
-    /// Octets of the shortest datagram into which a header can be written.
+    /// The minimum length of a datagram into which a header can be written, in octets.
     pub(super) const MIN_DATAGRAM: usize = FIRST + WORD;
 
-    /// Headers of `front`, an offset as long as `offset`, and the value `behind`; `None` for very long ones.
+    /// Makes headers of `front`, an offset as long as `offset`, and the value `behind`. `None` for very long ones.
     pub(super) fn new(front: &Head, offset: u64, behind: u64) -> Option<Self> {
         let (first, second) = (sdnv_len(offset), sdnv_len(behind));
         let unused = WORD.checked_sub(first + second)?;
         let front = front.octets();
-        // The word does not reach beyond two numbers.
+        // The word does not reach beyond the two integers.
         let place = front.len();
         if place >= FIRST {
             return None;
@@ -180,23 +180,23 @@ impl HeaderTemplate {
         self.len
     }
 
-    /// The least offset that is too long.
+    /// Returns the smallest offset that is too long.
     pub(super) const fn end(&self) -> u64 {
         self.end
     }
 
-    /// The octets of the header, and more behind them.
+    /// Returns the header in two integers, with undefined octets behind it.
     #[inline]
     fn header(&self, offset: u64) -> (u128, u64) {
         let word = (spread(offset) << self.shift | self.beside).swap_bytes();
         let first = self.front | u128::from(word) << self.place;
-        // What the first number has no room for. Behind a short front it has room for all.
+        // The bits of the word that do not fit the first integer. Behind a short front all fit.
         let second = word >> (u128::BITS - self.place).min(u64::BITS - 1);
         (first, second)
     }
 
-    /// Writes the header with an offset below the end to the front of `out`, which has
-    /// [`MIN_DATAGRAM`](Self::MIN_DATAGRAM) octets or more; what it has behind the header may be overwritten.
+    /// Writes the header with an offset below the end to the front of `out`, which has at least
+    /// [`MIN_DATAGRAM`](Self::MIN_DATAGRAM) octets. Octets behind the header may be overwritten.
     #[inline]
     pub(super) fn write(&self, out: &mut [u8], offset: u64) {
         let (first, second) = self.header(offset);
@@ -211,7 +211,7 @@ impl HeaderTemplate {
         }
     }
 
-    /// Returns what stands behind the header, if `octets` begin with the one with this offset.
+    /// Returns the octets behind the header, if `octets` start with the one with this offset.
     #[inline]
     pub(super) fn behind<'a>(&self, octets: &'a [u8], offset: u64) -> Option<&'a [u8]> {
         let (first, second) = self.header(offset);
@@ -229,9 +229,9 @@ impl HeaderTemplate {
     }
 }
 
-/// Octets that are read and written at a time.
+/// Octets that are read and written at once.
 const WORD: usize = 8;
-/// The bit of each octet that says that another follows.
+/// The continuation bit of each octet.
 const CONTINUES: u64 = 0x8080_8080_8080_8080;
 
 /// Moves each group of seven bits into an octet of its own.
@@ -241,7 +241,7 @@ const fn spread(value: u64) -> u64 {
     pairs & 0x007F_007F_007F_007F | (pairs & 0x3F80_3F80_3F80_3F80) << 1
 }
 
-/// The octets of a value that takes `len` of them, at most eight; all but the last say that another follows.
+/// Returns the octets of a value with the length `len`, at most eight, with continuation bits in all but the last.
 const fn groups_of(value: u64, len: usize) -> u64 {
     spread(value) | CONTINUES >> (8 * (WORD - len)) & !0xFF
 }
@@ -253,7 +253,7 @@ const fn gather(octets: u64) -> u64 {
     halves & 0x0FFF_FFFF | (halves & 0x0FFF_FFFF_0000_0000) >> 4
 }
 
-/// Reads a value of up to eight octets off the front; `None` when it is longer, or the octets are fewer.
+/// Reads a value of up to eight octets. `None` if it is longer, or there are fewer octets.
 #[inline]
 fn word(octets: &[u8]) -> Option<(u64, usize)> {
     let word = u64::from_be_bytes(*octets.first_chunk::<WORD>()?);
@@ -266,9 +266,9 @@ fn word(octets: &[u8]) -> Option<(u64, usize)> {
     Some((gather(word >> (8 * (WORD - len))), len))
 }
 
-/// Takes one value. Leading zero groups are let through up to ten octets in all (RFC 6256 section 3.2).
+/// Reads a value. Leading zero groups are accepted up to ten octets in all (RFC 6256 section 3.2).
 ///
-/// LTP sets no maximum; 64 bits is ours, as RFC 6256 section 3.3 asks every protocol to name one.
+/// LTP sets no maximum. RFC 6256 section 3.3 requires every protocol to set one; here it is 64 bits.
 #[inline]
 pub(super) fn sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
     match cursor.octet_up_to(0x7F) {
@@ -280,7 +280,7 @@ pub(super) fn sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, 
 #[inline(never)]
 fn long_sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
     match cursor.rest() {
-        // Also where they are the last two.
+        // Two octets are also read if they are the last ones.
         [high @ 0x80..=0xFF, low @ 0..=0x7F, ..] => {
             let value = u64::from(high & 0x7F) << 7 | u64::from(*low);
             cursor.take(2, field).map(|_| value)
@@ -292,7 +292,7 @@ fn long_sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, Decode
     }
 }
 
-/// Octet by octet.
+/// Reads a value octet by octet.
 #[cold]
 fn any_sdnv(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
     let start = cursor.offset();

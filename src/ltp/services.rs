@@ -152,7 +152,7 @@ impl<A: Addr> Engine<A> {
     /// Asks for the next item of a client service that was opened on demand.
     ///
     /// One take is answered by one event of the service: [`Event::Received`], [`Event::Green`],
-    /// [`Event::Arriving`], [`Event::Piece`] or [`Event::Cancelled`]. It comes at the next poll if an item
+    /// [`Event::Started`], [`Event::Piece`] or [`Event::Cancelled`]. It comes at the next poll if an item
     /// waits, and else as soon as there is one. Takes add up: after three of them, three items come.
     ///
     /// Takes are not part of a [snapshot](Self::snapshot); whoever receives asks again after a restart.

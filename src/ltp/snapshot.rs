@@ -1,4 +1,4 @@
-//! What outlives a crash: the sessions of an engine as plain data, and an engine made of them again.
+//! Snapshots: the sessions of an engine as plain data, from which a restarted engine resumes them.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -21,29 +21,29 @@ use super::wire::{Reason, SessionId};
 use crate::kit::RangeSet;
 use crate::{Addr, Instant, Seed, Tag};
 
-/// What is written and read.
+/// The version of the format that is written and read.
 const FORMAT: u16 = 2;
 
-/// What an engine knows at one moment, for [`Engine::restore`] after a crash.
+/// The state of an engine at one moment, for [`Engine::restore`] after a crash.
 ///
-/// It is plain data, and serialisable with the feature `serde`. It holds peers with their keys, open services,
-/// blocks being sent with what the peer claims of them, blocks being received, events that were not taken,
-/// and the memory of closed sessions. It does not hold control segments that wait and timers: to the peers
-/// they are as good as lost on the line. Times are kept as what is left of them, so the clock of the next life
-/// may begin anywhere.
+/// It is plain data, and serialisable with the feature `serde`. It holds peers with their keys, open services with
+/// what waits in them, blocks being sent with the claims of their peers, blocks being received, events that were not
+/// polled, and the memory of closed sessions. It does not hold queued control segments, timers and takes: for the
+/// peers, control segments are as if lost on the line. Times are stored as the time left, so the clock of the
+/// restarted engine may start anywhere.
 ///
-/// Blocks being sent are shared with the engine. What was received in part is copied.
+/// The data of blocks being sent are shared with the engine. Octets of blocks being received are copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot<A> {
     format: u16,
     engine: u64,
-    /// How many restarts lie behind the engine.
+    /// The number of restarts before.
     incarnation: u64,
-    /// Whether it was ever made of a snapshot that was behind.
+    /// Whether the engine was ever restored from a snapshot that was behind.
     is_forgetful: bool,
     peers: Vec<SavedPeer<A>>,
-    /// How strangers are treated, and how many there may be.
+    /// The template for unknown peers, and how many are accepted.
     unknown_peer_policy: Option<(Peer<A>, u32)>,
     services: Vec<SavedService>,
     pub(super) exports: Vec<SavedExport>,
@@ -52,21 +52,21 @@ pub struct Snapshot<A> {
     events: Vec<Event>,
 }
 
-/// How far a snapshot is behind the engine it was taken of.
+/// How far a snapshot is behind the engine it was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Age {
-    /// Not at all: since it was taken, nothing left and no event was handled. So it is when each output of the
-    /// engine is acted upon only after a snapshot taken behind it is on the disk, with what an event leads to in
-    /// the same transaction. What was received since is as good as lost on the line.
+    /// Not behind: since the snapshot was taken, no segment was sent and no event was handled. This holds if each output
+    /// of the engine is acted upon only after a snapshot taken behind it is on the disk, in one transaction with the
+    /// effects of events. What was received since then is as if lost on the line.
     ///
-    /// Blocks that were received in part go on.
+    /// Blocks being received are resumed.
     Current,
-    /// The engine may have gone on, and peers may hold claims of it that it does not know of.
+    /// The engine may have gone on, and peers may hold claims of it that the snapshot does not have.
     ///
-    /// Blocks that were received in part are cancelled with `SYS_CNCLD`, or the peer would never send what
-    /// it takes for received; so are sessions begun since, as soon as they show it.
+    /// Blocks being received are cancelled with `SYS_CNCLD`, or the peer would never send again what it takes for
+    /// received. So are sessions started since then, as soon as a checkpoint shows it.
     Behind,
 }
 
@@ -77,7 +77,7 @@ struct SavedPeer<A> {
     config: Peer<A>,
     must_stop: bool,
     peer_stopped: bool,
-    /// When transmission has to stop.
+    /// The time left until transmission must stop.
     ends_in: Option<Duration>,
     was_unknown: bool,
     blocked_peers: Option<usize>,
@@ -89,7 +89,7 @@ struct SavedService {
     client: u64,
     service: Service,
     delivery: Delivery,
-    /// What waits to be taken.
+    /// Items to be taken.
     waiting: Vec<Event>,
 }
 
@@ -191,47 +191,47 @@ struct SavedClosed {
     key_hash: Option<KeyHash>,
 }
 
-/// Why no engine could be made of a snapshot.
+/// Why no engine can be restored from a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestoreError {
-    /// The configuration itself is refused.
+    /// The configuration is invalid.
     Config(ConfigError),
-    /// The snapshot was written by a version that this one does not know.
+    /// The snapshot has a format that this version cannot read.
     Format {
-        /// That of the snapshot.
+        /// The format of the snapshot.
         format: u16,
     },
-    /// The snapshot is that of another engine.
+    /// The snapshot is from another engine.
     Engine {
         /// The engine ID of the snapshot.
         id: u64,
         /// The engine ID of the configuration.
         own: u64,
     },
-    /// A peer or service that could not be added.
+    /// A peer or service cannot be added.
     Refused {
-        /// The list it stands in.
+        /// The list with the entry.
         field: &'static str,
-        /// Its place there.
+        /// The index of the entry.
         at: usize,
-        /// Why.
+        /// The reason.
         error: Error,
     },
-    /// No engine writes this.
+    /// A field has a value that no engine writes.
     Field {
         /// The field.
         field: &'static str,
-        /// The place of its entry in the list.
+        /// The index of its entry in the list.
         at: usize,
     },
-    /// The snapshot holds more than the configuration allows.
+    /// The snapshot exceeds a limit of the configuration.
     Limit {
-        /// What there is too much of.
+        /// What is limited.
         field: &'static str,
-        /// How much.
+        /// The amount in the snapshot.
         value: usize,
-        /// How much there may be.
+        /// The limit.
         limit: usize,
     },
 }
@@ -255,10 +255,10 @@ impl fmt::Display for RestoreError {
 
 impl StdError for RestoreError {}
 
-/// What a restored session meets.
+/// The result of restoring a part.
 pub(super) type Restored<T = ()> = Result<T, RestoreError>;
 
-/// Refuses a field unless it holds what an engine can have written.
+/// Refuses a field unless `is_so`.
 pub(super) const fn require(is_so: bool, field: &'static str, at: usize) -> Restored {
     if is_so {
         Ok(())
@@ -279,7 +279,7 @@ fn within(field: &'static str, value: usize, limit: usize) -> Restored {
     }
 }
 
-/// Reads ranges that ascend, do not touch and end by `end`.
+/// Reads ranges that ascend, do not touch, and end at `end` at most.
 pub(super) fn set_of(
     ranges: &[Range<u64>],
     end: u64,
@@ -304,14 +304,14 @@ fn count(count: u32) -> usize {
 }
 
 impl<A> Snapshot<A> {
-    /// Returns the ID of the engine that it was taken of.
+    /// Returns the ID of the engine that the snapshot was taken from.
     #[must_use]
     pub const fn engine(&self) -> u64 {
         self.engine
     }
 
-    /// Returns the tags of the blocks that it will tell the end of: those it goes on sending, and those whose
-    /// end was not taken.
+    /// Returns the tags of the blocks whose end a restored engine reports: those being sent, and those whose end was not
+    /// polled.
     pub fn tags(&self) -> impl Iterator<Item = Tag> {
         let sending = self
             .exports
@@ -327,14 +327,14 @@ impl<A> Snapshot<A> {
         sending.chain(over)
     }
 
-    /// Returns the client services that are open, and how.
+    /// Returns the open client services.
     pub fn services(&self) -> impl Iterator<Item = (u64, Service)> {
         self.services
             .iter()
             .map(|saved| (saved.client, saved.service))
     }
 
-    /// The same, with its peers at another kind of address.
+    /// Returns the same snapshot with the addresses of its peers mapped to another type.
     #[must_use]
     pub fn map_address<B>(self, mut map: impl FnMut(A) -> B) -> Snapshot<B> {
         let peers = self.peers.into_iter().map(|peer| SavedPeer {
@@ -365,10 +365,10 @@ impl<A> Snapshot<A> {
 }
 
 impl<A: Addr> Engine<A> {
-    /// Returns what [`restore`](Self::restore) makes the engine of again.
+    /// Takes a snapshot from which [`restore`](Self::restore) can resume the node after a crash.
     ///
-    /// It takes a time in proportion to the number of sessions, open and remembered, and to the octets
-    /// received in part. Between an input and the outputs it leads to is the best moment.
+    /// It takes time in proportion to the number of sessions, open and remembered, and to the octets of blocks being
+    /// received. The best moment is between an input and the outputs it causes.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot<A> {
         let now = self.now.max(now);
@@ -399,19 +399,19 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Makes an engine of a snapshot: it goes on with the sessions in it.
+    /// Restores an engine from a snapshot. It resumes the sessions in it.
     ///
-    /// Each block being sent asks its peer by a fresh checkpoint what it has, and sends what it lacks. Paths
-    /// count as up until the driver says otherwise. The seed should not be that of an earlier life, or session
-    /// numbers come again that a snapshot which is [behind](Age::Behind) does not know of.
+    /// For each block being sent, a new checkpoint asks the peer what it has, and what is missing is sent again. Links
+    /// count as up until the driver reports otherwise. The seed should not be one used before, or session numbers could
+    /// repeat that a snapshot which is [behind](Age::Behind) does not know.
     ///
-    /// What the application heard after the snapshot was taken it may hear again: the end of a block, by its
-    /// tag, and a block received, by its session.
+    /// Events that were reported after the snapshot was taken may be reported again: the end of a block, with its tag, and
+    /// a received block, with its session.
     ///
     /// # Errors
     ///
-    /// A field that no engine can have written, or more than `config` allows: a snapshot comes from a disk,
-    /// and a damaged one is refused whole.
+    /// A value that no engine writes, or more than `config` allows. Snapshots come from a disk, and a damaged one is
+    /// refused as a whole.
     #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
     pub fn restore(
         config: Config,
@@ -429,7 +429,7 @@ impl<A: Addr> Engine<A> {
             return Err(RestoreError::Engine { id, own });
         }
         let incarnation = snapshot.incarnation.saturating_add(1);
-        // A seed that is used again by mistake still gives other numbers than in the life before.
+        // A seed that is reused by mistake still gives other numbers than before the restart.
         let seed = seed.child(&format!("life {incarnation}"));
         let mut engine = Self::new(config, seed).map_err(RestoreError::Config)?;
         engine.advance(now);
@@ -476,13 +476,13 @@ impl<A: Addr> Engine<A> {
         Ok(engine)
     }
 
-    /// The slot of a peer that a session names.
+    /// Returns the slot of the peer of a session.
     pub(super) fn slot_of(&self, peer: u64, field: &'static str, at: usize) -> Restored<u32> {
         let slot = self.by_id.get(&peer).copied();
         slot.ok_or(RestoreError::Field { field, at })
     }
 
-    /// The engine ID of the peer in a slot.
+    /// Returns the engine ID of the peer in a slot.
     pub(super) fn peer_in(&self, slot: u32) -> u64 {
         self.peer(slot).map_or(0, |state| state.id)
     }
@@ -533,7 +533,7 @@ impl<A: Addr> Engine<A> {
     }
 
     fn save_closed(&self, now: Instant) -> Vec<SavedClosed> {
-        // A session that was over before its red part came, for a service that has gone, is both.
+        // A session closed before its red part came, for a service that was closed since, is both open and remembered.
         let is_over = |(role, session): &(Role, SessionId)| match role {
             Role::Sender => !self.exports.contains_key(&session.number),
             Role::Receiver => !self.imports.contains_key(session),
@@ -559,7 +559,7 @@ impl<A: Addr> Engine<A> {
             let name = (old.role, old.session);
             let is_new = self.closed.admit(name).is_none();
             require(is_new, "closed session", at)?;
-            // A peer that was removed is remembered for the blocks it sent, should it come again.
+            // The blocks of a removed peer are remembered in case it is added again.
             let slot = match old.role {
                 Role::Sender => self.slot_of(old.peer, "closed peer", at)?,
                 Role::Receiver => u32::MAX,

@@ -1,4 +1,4 @@
-//! Segments as they stand on the wire (RFC 5326 section 3).
+//! Encoding and decoding of segments (RFC 5326 section 3).
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -7,17 +7,17 @@ use core::ops::Range;
 use super::sdnv::{Head, put_sdnv, sdnv, sdnv_len};
 use crate::wire::{Cursor, DecodeError, Fault};
 
-/// Most extensions in a header, and in a trailer (RFC 5326 section 3.1.4).
+/// The maximum number of extensions in a header, and in a trailer (RFC 5326 section 3.1.4).
 pub const MAX_EXTENSIONS: u8 = 15;
 
-/// The name of a session: the engine that sends the block, and the number it gave (RFC 5326 section 3.1).
+/// A session ID: the session originator and the session number (RFC 5326 section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SessionId {
-    /// The engine that sends the block, whichever way the segment goes.
+    /// The engine ID of the sender of the block, in segments of both directions.
     pub originator: u64,
-    /// The number it gave the session.
+    /// The session number.
     pub number: u64,
 }
 
@@ -27,69 +27,69 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// One segment.
+/// A segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment<'a> {
-    /// Its session.
+    /// The session ID.
     pub session: SessionId,
-    /// Extensions before the content.
+    /// The header extensions.
     pub header: Extensions<'a>,
-    /// The content.
+    /// The segment content.
     pub body: Body<'a>,
-    /// Extensions behind the content.
+    /// The trailer extensions.
     pub trailer: Extensions<'a>,
 }
 
-/// What a segment is for.
+/// The segment content, by segment type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body<'a> {
-    /// Octets of the block, types 0 to 4 and 7.
+    /// A data segment, types 0 to 4 and 7.
     Data(Data<'a>),
-    /// RS, type 8.
+    /// RS, a report segment, type 8.
     Report(Report<'a>),
-    /// RA, type 9, with the serial number of the report.
+    /// RA, a report-acknowledgment segment with the report serial number, type 9.
     ReportAck(u64),
-    /// CS, type 12.
+    /// CS, a cancel segment of the block sender, type 12.
     CancelBySender(Reason),
-    /// CAS, type 13.
+    /// CAS, a cancel-acknowledgment segment to the block sender, type 13.
     CancelAckToSender,
-    /// CR, type 14.
+    /// CR, a cancel segment of the block receiver, type 14.
     CancelByReceiver(Reason),
-    /// CAR, type 15.
+    /// CAR, a cancel-acknowledgment segment to the block receiver, type 15.
     CancelAckToReceiver,
 }
 
-/// Octets of a block (RFC 5326 section 3.2.1).
+/// The content of a data segment (RFC 5326 section 3.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Data<'a> {
-    /// The service at the receiver that the block is for.
+    /// The destination client service ID.
     pub client: u64,
-    /// Octets of the block before these.
+    /// The offset of the octets in the block.
     pub offset: u64,
-    /// Red or green, and the marks.
+    /// The color, and what ends with the segment.
     pub color: Color,
-    /// The octets.
+    /// The octets of the block.
     pub octets: &'a [u8],
 }
 
-/// The part of the block that a segment belongs to, and its marks.
+/// The color of a data segment, and what ends with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Color {
-    /// Delivered reliably.
+    /// Red: delivered reliably.
     Red(Option<Checkpoint>),
-    /// Delivered as it comes; `ends_block` on the last segment (type 7).
+    /// Green: delivered without repetition.
     Green {
-        /// EOB.
+        /// EOB: the block ends here (type 7).
         ends_block: bool,
     },
 }
 
-/// What makes a red segment ask for a report.
+/// The checkpoint fields of a red segment, which ask for a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Its serial number, never 0.
+    /// The checkpoint serial number, never 0.
     pub serial: u64,
-    /// The serial number of the report that it answers, or 0.
+    /// The serial number of the report that the checkpoint answers, or 0.
     pub report: u64,
     /// What ends with this segment.
     pub mark: Mark,
@@ -106,20 +106,20 @@ pub enum Mark {
     Block,
 }
 
-/// What was received within a scope (RFC 5326 section 3.2.2).
+/// The content of a report segment (RFC 5326 section 3.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Report<'a> {
-    /// Its serial number, never 0.
+    /// The report serial number, never 0.
     pub serial: u64,
-    /// The serial number of the checkpoint that caused it; 0 for an asynchronous report.
+    /// The serial number of the checkpoint that the report answers; 0 for an asynchronous report.
     pub checkpoint: u64,
-    /// The scope, in octets of the block.
+    /// The scope: lower and upper bound, in octets of the block.
     pub scope: Range64,
-    /// What was received of it.
+    /// The reception claims: what was received of the scope.
     pub claims: Claims<'a>,
 }
 
-/// A range of octets of a block that can be copied, unlike [`Range`].
+/// A range of octets of a block. Unlike [`Range`] it can be copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range64 {
     /// The first octet.
@@ -143,7 +143,7 @@ impl From<Range<u64>> for Range64 {
     }
 }
 
-/// The claims of a report: octets of a block in ascending order, never touching.
+/// The reception claims of a report: ranges of octets of a block, ascending and never touching.
 #[derive(Clone, Copy)]
 pub struct Claims<'a> {
     from: Source<'a>,
@@ -152,7 +152,7 @@ pub struct Claims<'a> {
 
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    /// As they stand on the wire, checked, relative to the lower bound.
+    /// Encoded, checked, and relative to the lower bound.
     Wire {
         octets: &'a [u8],
         lower: u64,
@@ -161,7 +161,7 @@ enum Source<'a> {
 }
 
 impl<'a> Claims<'a> {
-    /// Takes ranges of octets of the block, which ascend, do not touch and lie in the scope.
+    /// Makes claims of ranges of octets of the block, which ascend, do not touch and are within the scope.
     #[must_use]
     pub fn new(ranges: &'a [Range<u64>]) -> Self {
         Self {
@@ -171,13 +171,13 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Returns how many there are.
+    /// Returns the number of claims.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// Returns them as octets of the block.
+    /// Returns the claims as ranges of octets of the block.
     pub fn iter(&self) -> impl Iterator<Item = Range<u64>> + use<'a> {
         let (wire, ranges) = match self.from {
             Source::Wire { octets, lower } => (Some((Cursor::new(octets), lower)), [].as_slice()),
@@ -204,7 +204,7 @@ impl fmt::Debug for Claims<'_> {
     }
 }
 
-/// Why a session is cancelled (RFC 5326 section 3.2.4).
+/// A reason code: why a session is cancelled (RFC 5326 section 3.2.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -212,17 +212,17 @@ impl fmt::Debug for Claims<'_> {
 pub struct Reason(pub u8);
 
 impl Reason {
-    /// The client service asked for it (`USR_CNCLD`).
+    /// The client service cancelled the session (`USR_CNCLD`).
     pub const USER: Self = Self(0);
     /// There is no such client service (`UNREACH`).
     pub const UNREACHABLE: Self = Self(1);
     /// The retransmission limit was exceeded (`RLEXC`).
     pub const RETRANSMISSION_LIMIT: Self = Self(2);
-    /// Red data lie behind green ones, or beyond the red part (`MISCOLORED`).
+    /// A red segment behind green data, or beyond the red part (`MISCOLORED`).
     pub const MISCOLORED: Self = Self(3);
-    /// The engine could not go on (`SYS_CNCLD`).
+    /// A system error made the engine cancel (`SYS_CNCLD`).
     pub const SYSTEM: Self = Self(4);
-    /// There were too many cycles of retransmission (`RXMTCYCEXC`).
+    /// The limit of retransmission cycles was exceeded (`RXMTCYCEXC`).
     pub const CYCLE_LIMIT: Self = Self(5);
 }
 
@@ -240,23 +240,23 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Header or trailer extensions, as they stand on the wire.
+/// Header or trailer extensions in their encoded form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Extensions<'a> {
     count: u8,
     octets: &'a [u8],
 }
 
-/// One extension (RFC 5326 section 3.1.4).
+/// An extension (RFC 5326 section 3.1.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extension<'a> {
-    /// What it is.
+    /// The extension tag.
     pub tag: ExtensionTag,
-    /// Its value.
+    /// The value.
     pub value: &'a [u8],
 }
 
-/// The tag of an extension (RFC 5327, registry of RFC 7116).
+/// The tag of an extension (RFC 5327, registry in RFC 7116).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExtensionTag(pub u8);
 
@@ -278,7 +278,7 @@ impl<'a> Extensions<'a> {
     ///
     /// # Errors
     ///
-    /// When the octets end within an extension, or there are more than 15.
+    /// The octets end within an extension, or there are more than 15.
     pub fn new(octets: &'a [u8]) -> Result<Self, DecodeError> {
         let mut cursor = Cursor::new(octets);
         let mut count = 0;
@@ -307,25 +307,25 @@ impl<'a> Extensions<'a> {
         Ok(Self { count, octets })
     }
 
-    /// Returns how many there are.
+    /// Returns the number of extensions.
     #[must_use]
     pub const fn count(&self) -> u8 {
         self.count
     }
 
-    /// Returns them as they stand on the wire.
+    /// Returns the extensions in their encoded form.
     #[must_use]
     pub const fn octets(&self) -> &'a [u8] {
         self.octets
     }
 
-    /// Returns them one by one.
+    /// Returns the extensions.
     pub fn iter(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
         let mut cursor = Cursor::new(self.octets);
         core::iter::from_fn(move || extension(&mut cursor).ok())
     }
 
-    /// Returns them one by one, each behind the count of octets up to its end.
+    /// Returns the extensions, each with the offset of its end.
     pub(super) fn ends(&self) -> impl Iterator<Item = (usize, Extension<'a>)> + use<'a> {
         let mut cursor = Cursor::new(self.octets);
         core::iter::from_fn(move || {
@@ -334,7 +334,7 @@ impl<'a> Extensions<'a> {
         })
     }
 
-    /// Returns the value of the first one with `tag`.
+    /// Returns the value of the first extension with `tag`.
     #[must_use]
     pub fn find(&self, tag: ExtensionTag) -> Option<&'a [u8]> {
         self.iter().find(|one| one.tag == tag).map(|one| one.value)
@@ -348,7 +348,7 @@ fn extension<'a>(cursor: &mut Cursor<'a>) -> Result<Extension<'a>, DecodeError> 
     Ok(Extension { tag, value })
 }
 
-/// A length that does not fit a `usize` does not fit the segment either.
+/// Reads a length. One that does not fit a `usize` does not fit the segment either.
 fn octet_count(cursor: &mut Cursor<'_>, field: &'static str) -> Result<usize, DecodeError> {
     let start = cursor.offset();
     let len = sdnv(cursor, field)?;
@@ -367,10 +367,9 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// Reads a segment that takes up all of the octets.
+    /// Decodes a segment that takes up all of `octets`.
     ///
-    /// Over UDP and DCCP a datagram holds exactly one segment (RFC 7122 section 3.3, against the older and
-    /// looser RFC 5326 section 5).
+    /// Over UDP and DCCP a datagram holds exactly one segment (RFC 7122 section 3.3; RFC 5326 section 5 is looser).
     ///
     /// # Errors
     ///
@@ -384,17 +383,17 @@ impl<'a> Segment<'a> {
         }
     }
 
-    /// Whether it may be the one segment of a datagram, with so many octets behind it.
+    /// Whether the segment is valid in a datagram with these octets behind it.
     ///
-    /// A datagram holds one segment (RFC 7122 section 3.3), and anything behind it makes it malformed. But the
-    /// pieces of ION's split reports are as long as a piece can be, the rest being old memory (captures 15 and
-    /// 28): without them no large block to ION would ever be repaired.
+    /// A datagram holds one segment (RFC 7122 section 3.3), so octets behind it make it malformed. Reports are excepted:
+    /// ION pads the parts of split reports with old memory (captures 15 and 28), and without them no large block to ION
+    /// would ever be repaired.
     #[inline]
     pub(super) const fn may_precede(&self, behind: &[u8]) -> bool {
         behind.is_empty() || matches!(self.body, Body::Report(_))
     }
 
-    /// Reads the first segment of a frame, and tells how many octets it takes.
+    /// Decodes the first segment in a frame, and returns it with its length in octets.
     ///
     /// # Errors
     ///
@@ -424,7 +423,7 @@ impl<'a> Segment<'a> {
         Ok((segment, cursor.offset()))
     }
 
-    /// Returns how many octets [`encode`](Self::encode) appends.
+    /// Returns the length in octets that [`encode`](Self::encode) appends.
     #[must_use]
     pub fn wire_len(&self) -> usize {
         header_len(self.session)
@@ -433,7 +432,7 @@ impl<'a> Segment<'a> {
             + self.trailer.octets.len()
     }
 
-    /// Appends the octets of the segment.
+    /// Appends the encoded segment.
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
         let counts = self.header.count << 4 | self.trailer.count;
@@ -452,12 +451,12 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// Octets of a header without extensions.
+/// Returns the octets of a header without extensions.
 pub(super) const fn header_len(session: SessionId) -> usize {
     2 + sdnv_len(session.originator) + sdnv_len(session.number)
 }
 
-/// A header up to its extensions; `counts` tells of them.
+/// Encodes a header up to its extensions. `counts` has the numbers of extensions.
 #[inline]
 pub(super) fn header(code: u8, session: SessionId, counts: u8) -> Head {
     let mut head = Head::new();
@@ -469,7 +468,7 @@ pub(super) fn header(code: u8, session: SessionId, counts: u8) -> Head {
 }
 
 impl<'a> Body<'a> {
-    /// The type code (RFC 5326 section 3.1.2: the table; the prose of 3.1.1 swaps cancels and their
+    /// Returns the segment type (RFC 5326 section 3.1.2, by the table; the text of 3.1.1 swaps cancel segments and their
     /// acknowledgments).
     #[must_use]
     pub const fn code(&self) -> u8 {
@@ -501,7 +500,7 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// Returns how many octets the content takes.
+    /// Returns the length of the content in octets.
     #[must_use]
     pub fn wire_len(&self) -> usize {
         match self {
@@ -513,8 +512,8 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Appends the fields, and returns the octets behind them. `None`, and nothing is appended, for reports with
-    /// several claims, which no head is long enough for.
+    /// Appends the fields, and returns the octets behind them. `None`, with nothing appended, for reports with several
+    /// claims, for which a head has no room.
     #[inline]
     pub(super) fn put_fields(&self, head: &mut Head) -> Option<&'a [u8]> {
         match self {
@@ -559,7 +558,7 @@ impl Color {
     }
 }
 
-/// A serial number that may not be 0 (RFC 5326 sections 3.2.1 to 3.2.3).
+/// Reads a serial number, which must not be 0 (RFC 5326 sections 3.2.1 to 3.2.3).
 fn serial(cursor: &mut Cursor<'_>, field: &'static str) -> Result<u64, DecodeError> {
     let start = cursor.offset();
     match sdnv(cursor, field)? {
@@ -603,7 +602,7 @@ impl<'a> Data<'a> {
         })
     }
 
-    /// The octets of the block that it carries.
+    /// Returns the range of the octets in the block.
     #[must_use]
     pub const fn range(&self) -> Range<u64> {
         // Bound: usize has at most 64 bits; the sum was checked when it was decoded.
@@ -633,7 +632,7 @@ impl<'a> Data<'a> {
     }
 }
 
-/// Octets of the fields before the data.
+/// Returns the octets of the fields before the data.
 pub(super) const fn data_header_len(client: u64, offset: u64, len: usize, color: Color) -> usize {
     let serials = match color {
         Color::Red(Some(checkpoint)) => sdnv_len(checkpoint.serial) + sdnv_len(checkpoint.report),
@@ -649,7 +648,7 @@ impl<'a> Report<'a> {
         let start = cursor.offset();
         let upper = sdnv(cursor, "upper bound")?;
         let lower = sdnv(cursor, "lower bound")?;
-        // An empty scope may not be reported (RFC 5326 section 6.11).
+        // A report must not have an empty scope (RFC 5326 section 6.11).
         if lower >= upper {
             return Err(DecodeError::new("upper bound", start, Fault::Bounds));
         }
@@ -678,12 +677,12 @@ impl<'a> Report<'a> {
             + claims
     }
 
-    /// Whether it claims all of a red part of `red` octets.
+    /// Whether the report claims all of a red part of `red` octets.
     pub(super) fn claims_all(&self, red: u64) -> bool {
         self.scope.start == 0 && self.scope.end == red && self.only_claim() == Some(0..red)
     }
 
-    /// The claim, if there is one alone.
+    /// Returns the claim if it is the only one.
     #[inline]
     fn only_claim(&self) -> Option<Range<u64>> {
         if self.claims.count != 1 {
@@ -695,7 +694,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The whole of a report that makes one claim.
+    /// Encodes a report with one claim.
     pub(super) fn head_with(&self, claim: &Range<u64>) -> Head {
         let mut head = Head::new();
         self.put_fields(claim, &mut head);
@@ -725,17 +724,17 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Octets of a report before the claim count.
+/// Returns the octets of a report before the claim count.
 pub(super) const fn report_head_len(serial: u64, checkpoint: u64, scope: Range64) -> usize {
     sdnv_len(serial) + sdnv_len(checkpoint) + sdnv_len(scope.end) + sdnv_len(scope.start)
 }
 
-/// Octets of one claim.
+/// Returns the octets of one claim.
 pub(super) const fn claim_len(claim: &Range<u64>, lower: u64) -> usize {
     sdnv_len(claim.start.saturating_sub(lower)) + sdnv_len(claim.end - claim.start)
 }
 
-/// Takes one claim that was checked.
+/// Reads one claim that was checked.
 #[inline]
 fn claim(cursor: &mut Cursor<'_>, lower: u64) -> Option<Range<u64>> {
     let start = lower + sdnv(cursor, "claim offset").ok()?;
@@ -743,9 +742,9 @@ fn claim(cursor: &mut Cursor<'_>, lower: u64) -> Option<Range<u64>> {
     Some(start..start + len)
 }
 
-/// Checks every rule of RFC 5326 section 3.2.2, so that reading the claims later cannot fail.
+/// Reads the claims, and checks every rule of RFC 5326 section 3.2.2, so that reading them later cannot fail.
 ///
-/// A report without claims is not legal; it is let through as "nothing received", which is true.
+/// A report without claims is not valid, but is accepted with the meaning that nothing was received.
 fn claims<'a>(
     cursor: &mut Cursor<'a>,
     count: u64,

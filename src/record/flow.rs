@@ -18,19 +18,19 @@ const MAX_WAITING_SEGMENTS: usize = 1 << 10;
 
 /// A datagram, octets of a stream, or its beginning or end, at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival<'a> {
+pub struct FlowEvent<'a> {
     /// The time at which the packet that completed it was captured.
     pub time: Instant,
     /// The path, as seen from the destination.
     pub path: Path,
     /// What arrived.
-    pub kind: ArrivalKind<'a>,
+    pub kind: FlowEventKind<'a>,
 }
 
 /// What arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ArrivalKind<'a> {
+pub enum FlowEventKind<'a> {
     /// A datagram, as far as it was captured.
     Datagram(&'a [u8]),
     /// The stream began in this direction (SYN).
@@ -45,7 +45,7 @@ pub enum ArrivalKind<'a> {
     Reset,
 }
 
-/// Counts kind [`Flows`] skipped in a capture.
+/// Counts what [`Flows`] skipped in a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Skipped {
     /// Packets of an unknown link type.
@@ -94,7 +94,7 @@ impl Flows {
         Self::default()
     }
 
-    /// Returns the counts of kind was skipped so far.
+    /// Returns the counts of what was skipped so far.
     #[must_use]
     pub fn skipped(&self) -> Skipped {
         Skipped {
@@ -103,8 +103,8 @@ impl Flows {
         }
     }
 
-    /// Takes the next packet of a capture, and calls `arrive` with kind it completes.
-    pub fn packet(&mut self, packet: &CapturedPacket<'_>, mut arrive: impl FnMut(Arrival<'_>)) {
+    /// Takes the next packet of a capture, and calls `arrive` with what it completes.
+    pub fn packet(&mut self, packet: &CapturedPacket<'_>, mut arrive: impl FnMut(FlowEvent<'_>)) {
         match Frame::read(packet.link_type, packet.octets) {
             Ok(frame) => self.frame(packet.time, &frame, &mut arrive),
             Err(SkipReason::LinkType(_)) => self.skipped.link_type += 1,
@@ -115,7 +115,7 @@ impl Flows {
     }
 
     /// Takes a fragment, and the payload of its packet if that is complete.
-    fn fragment(&mut self, packet: &CapturedPacket<'_>, arrive: &mut dyn FnMut(Arrival<'_>)) {
+    fn fragment(&mut self, packet: &CapturedPacket<'_>, arrive: &mut dyn FnMut(FlowEvent<'_>)) {
         let Some(fragment) = Fragment::read(packet.link_type, packet.octets) else {
             return;
         };
@@ -128,12 +128,12 @@ impl Flows {
         }
     }
 
-    fn frame(&mut self, time: Instant, frame: &Frame<'_>, arrive: &mut dyn FnMut(Arrival<'_>)) {
+    fn frame(&mut self, time: Instant, frame: &Frame<'_>, arrive: &mut dyn FnMut(FlowEvent<'_>)) {
         let Transport::Tcp { sequence, flags } = frame.transport else {
-            return arrive(Arrival {
+            return arrive(FlowEvent {
                 time,
                 path: Path::udp(frame.destination, frame.source),
-                kind: ArrivalKind::Datagram(frame.payload),
+                kind: FlowEventKind::Datagram(frame.payload),
             });
         };
         let path = Path::tcp(frame.destination, frame.source);
@@ -141,10 +141,10 @@ impl Flows {
             // A reset ends both directions.
             self.close(time, path, arrive);
             self.close(time, Path::tcp(path.remote, path.local), arrive);
-            let kind = ArrivalKind::Reset;
-            return arrive(Arrival { time, path, kind });
+            let kind = FlowEventKind::Reset;
+            return arrive(FlowEvent { time, path, kind });
         }
-        let mut arrive = |kind: ArrivalKind<'_>| arrive(Arrival { time, path, kind });
+        let mut arrive = |kind: FlowEventKind<'_>| arrive(FlowEvent { time, path, kind });
         let key = (frame.source, frame.destination);
         if !self.streams.contains_key(&key) {
             // A keepalive probe has a sequence number one too low for the beginning of a stream.
@@ -171,17 +171,17 @@ impl Flows {
         }
     }
 
-    fn close(&mut self, time: Instant, path: Path, arrive: &mut dyn FnMut(Arrival<'_>)) {
+    fn close(&mut self, time: Instant, path: Path, arrive: &mut dyn FnMut(FlowEvent<'_>)) {
         if let Some(mut flow) = self.streams.remove(&(path.remote, path.local)) {
-            flow.finish(&mut |kind: ArrivalKind<'_>| arrive(Arrival { time, path, kind }));
+            flow.finish(&mut |kind: FlowEventKind<'_>| arrive(FlowEvent { time, path, kind }));
         }
     }
 
-    /// Reports kind still waits for missing octets, at the end of a capture.
-    pub fn finish(&mut self, time: Instant, mut arrive: impl FnMut(Arrival<'_>)) {
+    /// Reports what still waits for missing octets, at the end of a capture.
+    pub fn finish(&mut self, time: Instant, mut arrive: impl FnMut(FlowEvent<'_>)) {
         for ((source, destination), flow) in &mut self.streams {
             let path = Path::tcp(*destination, *source);
-            flow.finish(&mut |kind: ArrivalKind<'_>| arrive(Arrival { time, path, kind }));
+            flow.finish(&mut |kind: FlowEventKind<'_>| arrive(FlowEvent { time, path, kind }));
         }
         self.streams.clear();
     }
@@ -197,7 +197,7 @@ impl Flow {
     }
 
     /// Begins another stream, unless the SYN is a repetition.
-    fn begin(&mut self, sequence: u32, arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
+    fn begin(&mut self, sequence: u32, arrive: &mut dyn FnMut(FlowEventKind<'_>)) {
         let first = sequence.wrapping_add(1);
         if self.next == 0 && self.sequence == first {
             return;
@@ -207,7 +207,7 @@ impl Flow {
             sequence: first,
             ..Self::default()
         };
-        arrive(ArrivalKind::Began);
+        arrive(FlowEventKind::Began);
     }
 
     fn segment(
@@ -215,7 +215,7 @@ impl Flow {
         sequence: u32,
         frame: &Frame<'_>,
         fin: bool,
-        arrive: &mut dyn FnMut(ArrivalKind<'_>),
+        arrive: &mut dyn FnMut(FlowEventKind<'_>),
     ) {
         // The distance wraps; half the space is ahead, half behind (RFC 9293 section 3.4).
         let distance = i64::from(sequence.wrapping_sub(self.sequence).cast_signed());
@@ -244,17 +244,19 @@ impl Flow {
         }
     }
 
-    fn deliver(&mut self, octets: &[u8], arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
+    fn deliver(&mut self, octets: &[u8], arrive: &mut dyn FnMut(FlowEventKind<'_>)) {
         if !octets.is_empty() {
             self.advance(octets.len());
-            arrive(ArrivalKind::Octets(octets));
+            arrive(FlowEventKind::Octets(octets));
         }
     }
 
-    fn gap(&mut self, length: usize, arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
+    fn gap(&mut self, length: usize, arrive: &mut dyn FnMut(FlowEventKind<'_>)) {
         if length > 0 {
             self.advance(length);
-            arrive(ArrivalKind::Gap(u64::try_from(length).unwrap_or(u64::MAX)));
+            arrive(FlowEventKind::Gap(
+                u64::try_from(length).unwrap_or(u64::MAX),
+            ));
         }
     }
 
@@ -274,8 +276,8 @@ impl Flow {
         }
     }
 
-    /// Delivers the waiting segments that follow kind was delivered.
-    fn deliver_waiting(&mut self, arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
+    /// Delivers the waiting segments that follow what was delivered.
+    fn deliver_waiting(&mut self, arrive: &mut dyn FnMut(FlowEventKind<'_>)) {
         while let Some(first) = self.waiting.first_entry()
             && *first.key() <= self.next
         {
@@ -286,12 +288,12 @@ impl Flow {
         }
         if self.end.is_some_and(|end| end <= self.next) && !self.ended {
             self.ended = true;
-            arrive(ArrivalKind::Ended);
+            arrive(FlowEventKind::Ended);
         }
     }
 
     /// Reports the octets before the first waiting segment as missing.
-    fn skip(&mut self, arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
+    fn skip(&mut self, arrive: &mut dyn FnMut(FlowEventKind<'_>)) {
         let Some((&start, _)) = self.waiting.first_key_value() else {
             return;
         };
@@ -300,7 +302,7 @@ impl Flow {
         self.deliver_waiting(arrive);
     }
 
-    fn finish(&mut self, arrive: &mut dyn FnMut(ArrivalKind<'_>)) {
+    fn finish(&mut self, arrive: &mut dyn FnMut(FlowEventKind<'_>)) {
         while !self.waiting.is_empty() {
             self.skip(arrive);
         }

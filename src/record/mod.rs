@@ -129,7 +129,7 @@ pub use capture::{Capture, CapturedPacket};
 pub use diff::Difference;
 pub use entry::{Entry, EntryKind};
 pub use error::ReadError;
-pub use flow::{Arrival, ArrivalKind, Flows, Skipped};
+pub use flow::{FlowEvent, FlowEventKind, Flows, Skipped};
 pub use frame::{Frame, SkipReason, Transport};
 pub use fuzz::read_in_all_ways;
 pub use head::{Damage, Head, RecordingEnd};
@@ -146,4 +146,4 @@ pub(crate) use trace_writer::{PacketInfo, SegmentFlags, SegmentNumbers, TraceWri
 /// The version of this crate, as recordings contain it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The format of recordings that this version writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;

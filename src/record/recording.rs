@@ -95,7 +95,7 @@ pub struct Calls<'a> {
     base: TimeBase,
     /// The packets before the next record.
     pending: Vec<PendingOctets<'a>>,
-    /// Whether a record is_used the packets, so that the next packet replaces them.
+    /// Whether a record used the packets, so that the next packet replaces them.
     is_used: bool,
     limits: Option<Limits>,
     is_new_part: bool,

@@ -235,7 +235,7 @@ pub fn replay<M: Recorded>(file: &[u8]) -> Result<Outcome, ReplayError> {
                 calls.count(),
                 replayer.now
             )),
-            other => other,
+            read @ ReplayStop::Read(_) => read,
         };
         stopped(stop, &calls, replayer.now)
     })?;

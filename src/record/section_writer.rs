@@ -202,7 +202,7 @@ impl SectionWriter {
     fn note(&mut self, note: &Value) {
         let text = format!("{note}");
         self.sink.block(|out, checksum| {
-            pcapng::write_custom(out, NOTE, text.as_bytes(), b' ', checksum)
+            pcapng::write_custom(out, NOTE, text.as_bytes(), b' ', checksum);
         });
     }
 

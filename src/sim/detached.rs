@@ -33,7 +33,7 @@ impl World {
         let mut matching = detached.filter(|(_, detached)| detached.tag == tag);
         match matching.next() {
             Some((index, detached)) => (index, detached.addr),
-            None => misuse("no stream was handed over under this tag"),
+            None => misuse("no stream was detached under this tag"),
         }
     }
 
@@ -60,7 +60,7 @@ impl World {
         match at.to_any() {
             AnyAddr::Stream => self.half_close_pipe(host.id()),
             AnyAddr::Path(path) => self.finish_tcp(host.id(), (path.local, path.remote)),
-            AnyAddr::Number(_) | AnyAddr::Hop(_) => misuse("only streams have an end"),
+            AnyAddr::Number(_) | AnyAddr::Hop(_) => misuse("only streams can be half closed"),
         }
     }
 }

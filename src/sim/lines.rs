@@ -159,7 +159,7 @@ impl World {
         let (from, to) = (from.into(), to.into());
         if !self.are_neighbours(from, to) {
             let (from, to) = (self.trace.name(from), self.trace.name(to));
-            misuse(&format!("{from} and {to} are no neighbours"));
+            misuse(&format!("{from} and {to} are not neighbours"));
         }
         self.add_direction(LineEnd::Node(from), LineEnd::Node(to), line.into(), None);
     }
@@ -211,7 +211,7 @@ impl World {
         let from = LineEnd::Interface(from.0.into(), from.1);
         let to = LineEnd::Interface(to.0.into(), to.1);
         if self.links.find(from, to).is_none() {
-            misuse("no wire joins the two interfaces");
+            misuse("no wire connects the interfaces");
         }
         self.add_direction(from, to, Arc::new(line), None);
     }
@@ -248,7 +248,7 @@ impl World {
 
     fn attach(&mut self, end: (HostId, u8), attachment: Attachment) {
         if !matches!(self.address(Node::Host(end.0)), Some(AddressState::Link(_))) {
-            misuse("only a host whose machine speaks to hops has interfaces");
+            misuse("only a host with a link address has interfaces");
         }
         if self.links.interfaces.insert(end, attachment).is_some() {
             let name = self.trace.name(end.0);

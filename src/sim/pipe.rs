@@ -166,15 +166,15 @@ impl World {
     fn join_pipe(&mut self, id: HostId, out: PipeId) {
         match &mut self.slot(id).address {
             AddressState::Stream(pipe @ None) => *pipe = Some(out),
-            AddressState::Stream(Some(_)) => misuse("a machine has one stream in its life"),
-            _ => misuse("only machines whose address is () are joined by a stream"),
+            AddressState::Stream(Some(_)) => misuse("the host has a stream already"),
+            _ => misuse("only machines whose address is () can be connected"),
         }
     }
 
     /// Replaces one direction of a stream: what `from` writes from now on.
     pub fn stream_from(&mut self, from: impl Into<HostId>, line: StreamLine) {
         let Some((out, _)) = self.pipes_of(from.into()) else {
-            misuse("the host has no stream yet");
+            misuse("the host is not connected");
         };
         self.pipes.get(out).line = line;
     }

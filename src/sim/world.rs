@@ -28,7 +28,7 @@ use crate::laws::Violation;
 use crate::{Ask, Cause, Instant, Limits, Link, Machine, Seed, Tag};
 
 /// The most events at one instant. More are taken for an endless loop.
-const MOST_AT_ONCE: u64 = 20_000_000;
+const MAX_EVENTS_AT_ONCE: u64 = 20_000_000;
 
 /// The deadline of a machine that has none.
 const NEVER: Instant = Instant::MAX;
@@ -322,8 +322,10 @@ impl World {
             self.at_once = 0;
         }
         self.at_once += 1;
-        if self.at_once > MOST_AT_ONCE {
-            misuse(&format!("the world does not get past {at}"));
+        if self.at_once > MAX_EVENTS_AT_ONCE {
+            misuse(&format!(
+                "{MAX_EVENTS_AT_ONCE} events at {at}: the limit, taken for an endless loop"
+            ));
         }
         self.handle(event);
         if !self.conditions.is_empty() {

@@ -409,7 +409,7 @@ async fn a_message_that_is_refused_leaves_the_connection_as_it_was(on: On) {
     let expedited = near.send_expedited("now").await.unwrap_err();
     near.send("after").await.unwrap();
 
-    assert_eq!(empty.to_string(), "empty messages are not sent");
+    assert_eq!(empty.to_string(), "empty messages are disabled by the configuration");
     assert_eq!(
         long.to_string(),
         "message of 2097152 octets exceeds the limit of 2097088"

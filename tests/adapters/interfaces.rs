@@ -222,7 +222,7 @@ impl App {
     }
 
     async fn heard(&mut self) -> Heard<Hop> {
-        match self.events.next().await {
+        match self.events.recv().await {
             Some(Notice::Event(event)) => event,
             Some(Notice::Detached(_)) => panic!("detached"),
             None => panic!("ended"),

@@ -63,7 +63,7 @@ impl fmt::Display for Refusal {
 impl Error for Refusal {}
 
 #[derive(Debug)]
-struct Alarm<A> {
+struct PuppetTimer<A> {
     at: Instant,
     every: Duration,
     left: u32,
@@ -79,7 +79,7 @@ pub(crate) struct Puppet<A> {
     datagrams: VecDeque<(A, Bytes)>,
     full: Vec<A>,
     unwanted: Vec<A>,
-    alarm: Option<Alarm<A>>,
+    timer: Option<PuppetTimer<A>>,
     is_done: bool,
     /// Lives as long as the machine.
     probe: Arc<()>,
@@ -94,7 +94,7 @@ impl<A: Addr> Puppet<A> {
             datagrams: VecDeque::new(),
             full: Vec::new(),
             unwanted: Vec::new(),
-            alarm: None,
+            timer: None,
             is_done: false,
             probe: Arc::default(),
         }
@@ -105,7 +105,7 @@ impl<A: Addr> Puppet<A> {
         Arc::downgrade(&self.probe)
     }
 
-    fn set_alarm(
+    fn set_timer(
         &mut self,
         now: Instant,
         every: Duration,
@@ -113,7 +113,7 @@ impl<A: Addr> Puppet<A> {
         beats: Option<A>,
         asks: Option<Ask<A>>,
     ) {
-        self.alarm = Some(Alarm {
+        self.timer = Some(PuppetTimer {
             at: now + every,
             every,
             left,
@@ -123,22 +123,22 @@ impl<A: Addr> Puppet<A> {
     }
 
     fn fire(&mut self, now: Instant) {
-        let Some(alarm) = &mut self.alarm else {
+        let Some(timer) = &mut self.timer else {
             return;
         };
-        if alarm.at > now {
+        if timer.at > now {
             return;
         }
-        alarm.left -= 1;
-        alarm.at = now + alarm.every;
-        let left = alarm.left;
-        self.asks.extend(alarm.asks.take());
-        if let Some(at) = alarm.beats {
+        timer.left -= 1;
+        timer.at = now + timer.every;
+        let left = timer.left;
+        self.asks.extend(timer.asks.take());
+        if let Some(at) = timer.beats {
             let beat = Bytes::from_static(b".");
             self.writes.entry(at).or_default().push_back(beat);
         }
         if left == 0 {
-            self.alarm = None;
+            self.timer = None;
         }
         self.heard.push_back(Heard::Woken(left));
     }
@@ -221,9 +221,9 @@ impl<A: Addr> Machine for Puppet<A> {
                 queue.push_back(octets);
             }
             Do::Datagram(to, octets) => self.datagrams.push_back((to, octets)),
-            Do::Wake(every, left) => self.set_alarm(now, every, left, None, None),
-            Do::Beat(at, every, left) => self.set_alarm(now, every, left, Some(at), None),
-            Do::AskLater(after, ask) => self.set_alarm(now, after, 1, None, Some(ask)),
+            Do::Wake(every, left) => self.set_timer(now, every, left, None, None),
+            Do::Beat(at, every, left) => self.set_timer(now, every, left, Some(at), None),
+            Do::AskLater(after, ask) => self.set_timer(now, after, 1, None, Some(ask)),
             Do::Want(at, true) => self.unwanted.retain(|unwanted| *unwanted != at),
             Do::Want(at, false) => self.unwanted.push(at),
             Do::Done => self.is_done = true,
@@ -251,7 +251,7 @@ impl<A: Addr> Machine for Puppet<A> {
         if let Some(ask) = self.next_ask() {
             return Output::Ask(ask);
         }
-        Output::Idle(self.alarm.as_ref().map(|alarm| alarm.at))
+        Output::Idle(self.timer.as_ref().map(|timer| timer.at))
     }
 
     fn wants(&self, from: A) -> bool {

@@ -1,7 +1,7 @@
 //! One machine on many sockets, some of which it asks for.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -110,6 +110,28 @@ async fn a_udp_socket_on_demand_has_a_real_port_of_its_own(runtime: Arc<dyn Runt
     let to = Path::udp(path.local, peer.local_addr().unwrap());
     app.say(Do::Datagram(to, Bytes::from_static(b"hello")))
         .await;
+    assert_eq!(datagram(&peer).await, (b"hello".to_vec(), path.local));
+}
+
+async fn a_link_local_address_keeps_its_scope(runtime: Arc<dyn Runtime>) {
+    let Some(address) = link_local() else {
+        return;
+    };
+    let mut app = App::start(&runtime, Sockets::new());
+
+    let path = app.open(TAG, Path::socket(Proto::Udp, address)).await;
+    let peer = UdpSocket::bind(address).await.unwrap();
+    peer.send_to(b"hello", path.local).await.unwrap();
+
+    let SocketAddr::V6(local) = path.local else {
+        panic!("{path}");
+    };
+    assert_ne!(local.scope_id(), 0);
+    let Heard::Octets(from, octets) = app.heard().await else {
+        panic!("no datagram");
+    };
+    assert_eq!((from.local, &octets[..]), (path.local, &b"hello"[..]));
+    app.say(Do::Datagram(from, octets)).await;
     assert_eq!(datagram(&peer).await, (b"hello".to_vec(), path.local));
 }
 
@@ -257,7 +279,7 @@ async fn nothing_is_heard_of_a_path_that_was_closed(runtime: Arc<dyn Runtime>) {
     app.open(OTHER, Path::socket(Proto::Udp, here())).await;
     app.say(Do::Done).await;
 
-    while let Some(notice) = app.events.next().await {
+    while let Some(notice) = app.events.recv().await {
         let Notice::Event(event) = notice else {
             panic!("detached");
         };
@@ -480,7 +502,7 @@ impl App {
     }
 
     async fn heard(&mut self) -> Heard<Path> {
-        match self.events.next().await {
+        match self.events.recv().await {
             Some(Notice::Event(event)) => event,
             Some(Notice::Detached(_)) => panic!("detached"),
             None => panic!("ended"),
@@ -488,7 +510,7 @@ impl App {
     }
 
     async fn detached(&mut self) -> Detached<TcpStream> {
-        let detached = match self.events.next().await {
+        let detached = match self.events.recv().await {
             Some(Notice::Detached(detached)) => detached.into_tcp().unwrap(),
             Some(Notice::Event(event)) => panic!("{event:?}"),
             None => panic!("ended"),
@@ -542,6 +564,19 @@ fn open(tag: Tag, path: Path) -> Do<Path> {
     Do::Ask(Ask::Open { tag, path })
 }
 
+/// An address of this host that only its interface gives a meaning, if there is one.
+fn link_local() -> Option<SocketAddr> {
+    let interfaces = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    interfaces.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let bits = u128::from_str_radix(fields[0], 16).ok()?;
+        let scope = u32::from_str_radix(fields[1], 16).ok()?;
+        let address = Ipv6Addr::from_bits(bits);
+        let socket = SocketAddrV6::new(address, 0, 0, scope);
+        address.is_unicast_link_local().then(|| socket.into())
+    })
+}
+
 async fn until_dropped(probe: &Weak<()>) {
     while probe.strong_count() > 0 {
         tokio::task::yield_now().await;
@@ -588,6 +623,7 @@ on_both_runtimes!(
     an_icmp_error_is_counted_and_the_socket_goes_on,
     a_datagram_that_is_too_long_is_lost_and_nothing_else,
     a_udp_socket_on_demand_has_a_real_port_of_its_own,
+    a_link_local_address_keeps_its_scope,
     a_listener_on_demand_accepts,
     a_listener_that_is_closed_listens_no_longer,
     a_connection_comes_from_the_chosen_port_even_beside_a_listener,

@@ -33,7 +33,7 @@ impl Held {
     }
 
     async fn next(&mut self) -> Option<Notice<Heard<()>>> {
-        self.events.next().await
+        self.events.recv().await
     }
 }
 
@@ -220,8 +220,8 @@ async fn a_stream_that_blocks_is_full_and_later_free(runtime: Arc<dyn Runtime>) 
 
 #[tokio::test]
 async fn two_peers_that_send_and_never_read_stall_and_then_lose_nothing() {
-    let runtime = farlink::adapters::tokio::runtime();
     const MOST: usize = 3_000;
+    let runtime = farlink::adapters::tokio::runtime();
     let (near, far) = duplex(1 << 12);
     let [one, other] = [near, TokioIo(far)].map(|stream| {
         let handle = held(&runtime, stream, few_events());
@@ -252,7 +252,7 @@ async fn two_peers_that_send_and_never_read_stall_and_then_lose_nothing() {
         tokio::spawn(async move {
             let mut got = 0;
             while got < MOST * 1000 {
-                match events.next().await {
+                match events.recv().await {
                     Some(Notice::Event(Heard::Octets((), octets))) => got += octets.len(),
                     Some(_) => {}
                     None => panic!("ended after {got} octets"),
@@ -290,7 +290,7 @@ async fn two_peers_that_send_at_once_over_tcp_do_not_deadlock(runtime: Arc<dyn R
         let reader = tokio::spawn(async move {
             let mut got = 0;
             while got < ALL {
-                if let Some(Notice::Event(Heard::Octets((), octets))) = events.next().await {
+                if let Some(Notice::Event(Heard::Octets((), octets))) = events.recv().await {
                     got += octets.len();
                 }
             }
@@ -371,7 +371,7 @@ async fn while_events_wait_nothing_is_read_and_no_command_is_taken() {
     assert_eq!(sent.load(Ordering::Relaxed), stalled);
 
     while sent.load(Ordering::Relaxed) == stalled {
-        events.next().await;
+        events.recv().await;
     }
     assert_eq!(answer.await, Ok(()));
 }
@@ -401,7 +401,7 @@ async fn events_count_as_much_as_they_weigh() {
     settle().await;
     assert!(is_pending(&mut answer).await);
     while !matches!(
-        events.next().await,
+        events.recv().await,
         Some(Notice::Event(Heard::Octets((), _)))
     ) {}
 

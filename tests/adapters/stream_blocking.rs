@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::iter;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -16,8 +16,7 @@ use farlink::adapters::{CommandError, Detached};
 use farlink::{Ask, Cause, Limits, Link, Tag};
 
 use super::AT_LAST;
-use super::loopback::here;
-use super::toy::{Command, Event, No, QUEUE, Toy, Wish, pattern};
+use super::toy::{Command, Event, No, QUEUE, Toy, Wish, io, pair, pattern};
 
 #[test]
 fn the_link_is_up_before_anything_else() {
@@ -726,18 +725,6 @@ fn any_stream_socket_will_do() {
 /// More than the buffers of a loopback connection hold.
 const MANY: usize = 16_000_000;
 
-fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind(here()).unwrap();
-    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (far, _) = listener.accept().unwrap();
-    (near, far)
-}
-
-fn io(stream: TcpStream) -> TcpIo {
-    stream.set_nonblocking(true).unwrap();
-    TcpIo::new(&*runtime(), stream.into()).unwrap()
-}
-
 fn toy(options: DriverOptions<Toy>) -> (Commands<Toy>, Events<Toy>, TcpStream) {
     let (near, peer) = pair();
     peer.set_read_timeout(Some(AT_LAST)).unwrap();
@@ -751,7 +738,7 @@ fn next(events: &mut Events<Toy>) -> Event {
 
 /// Like `next`, but the end is fine too; only a driver that hangs is not.
 fn next_or_end(events: &mut Events<Toy>) -> Option<Event> {
-    match events.next_timeout(AT_LAST).unwrap() {
+    match events.recv_timeout(AT_LAST).unwrap() {
         Some(Notice::Event(event)) => Some(event),
         Some(Notice::Detached(_)) => panic!("detached"),
         None => {
@@ -764,7 +751,7 @@ fn next_or_end(events: &mut Events<Toy>) -> Option<Event> {
 /// Passes over events; `None` at the end.
 fn wait_detached(events: &mut Events<Toy>) -> Option<Detached<TcpStream>> {
     loop {
-        if let Notice::Detached(detached) = events.next_timeout(AT_LAST).unwrap()? {
+        if let Notice::Detached(detached) = events.recv_timeout(AT_LAST).unwrap()? {
             let detached = detached.into_tcp().unwrap();
             detached.stream.set_nonblocking(false).unwrap();
             return Some(detached);

@@ -2,11 +2,16 @@
 
 use core::fmt;
 use std::collections::VecDeque;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use farlink::adapters::blocking::runtime;
+use farlink::adapters::runtime::TcpIo;
 use farlink::{Ask, Instant, Link, Machine, Output, Tag, Transmit};
+
+use crate::loopback::here;
 
 /// What `Command::Queue` may fill.
 pub(crate) const QUEUE: usize = 200_000;
@@ -259,4 +264,18 @@ impl Machine for Toy {
     fn wants(&self, (): ()) -> bool {
         self.wish != Wish::Nothing && self.echo.len() < QUEUE
     }
+}
+
+/// Returns both ends of a TCP connection.
+pub(crate) fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(here()).unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    (near, far)
+}
+
+/// Hands one end to the runtime of threads.
+pub(crate) fn io(stream: TcpStream) -> TcpIo {
+    stream.set_nonblocking(true).unwrap();
+    TcpIo::new(&*runtime(), stream.into()).unwrap()
 }

@@ -87,9 +87,9 @@ fn a_wait_without_time_does_not_wait() {
     let mut driver = driver(bound());
     next(&mut driver);
 
-    let error = driver.events.next_timeout(Duration::ZERO).unwrap_err();
+    let error = driver.events.recv_timeout(Duration::ZERO).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    assert!(driver.events.try_next().is_none());
+    assert!(driver.events.try_recv().is_none());
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn done_comes_after_the_last_datagram() {
     driver.command(Command::Done).unwrap();
 
     for _ in 0..2 {
-        assert!(driver.events.next_timeout(AT_LAST).unwrap().is_none());
+        assert!(driver.events.recv_timeout(AT_LAST).unwrap().is_none());
     }
     for _ in 0..2 {
         assert_eq!(peer.recv(&mut [0; 100]).unwrap(), 7);
@@ -292,11 +292,15 @@ impl Driver {
 }
 
 fn driver(socket: UdpSocket) -> Driver {
-    Driver::new(socket, DriverOptions::default())
+    let options = DriverOptions {
+        on_drop: Some(Command::Done),
+        ..DriverOptions::default()
+    };
+    Driver::new(socket, options)
 }
 
 fn next(driver: &mut Driver) -> Event {
-    match driver.events.next_timeout(AT_LAST).unwrap() {
+    match driver.events.recv_timeout(AT_LAST).unwrap() {
         Some(Notice::Event(event)) => event,
         other => panic!("{other:?} where an event was due"),
     }
@@ -397,7 +401,10 @@ impl Machine for Toy {
             Command::SendForever { to } => self.forever = Some(to),
             Command::Ask(ask) => self.asks.push_back(ask),
             Command::Timer(span) => self.timer = Some(now + span),
-            Command::Done => self.done = true,
+            Command::Done => {
+                self.forever = None;
+                self.done = true;
+            }
         }
         Ok(())
     }

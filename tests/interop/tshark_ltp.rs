@@ -10,14 +10,14 @@ use farlink::ltp::{
     Auth, Block, Body, Color, Command, Config, Engine, Extensions, Key, Numbers, Peer, Reason, Red,
     Redundancy, Segment, Service, SessionId,
 };
-use farlink::record::{ArrivalKind, Capture, Flows, Recorder, redact};
+use farlink::record::{Capture, FlowEventKind, Flows, Recorder, redact};
 use farlink::sim::{FaultRule, Host, Line, World};
 use farlink::{Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 
 use crate::sink::Sink;
 use crate::tshark::tshark;
 
-/// ArrivalKind is compared of each segment, and kind must be silent: the last ones are complaints.
+/// What is compared of each segment, and what must be silent: the last ones are complaints.
 const FIELDS: [&str; 24] = [
     "ltp.type",
     "ltp.session.orig",
@@ -130,7 +130,7 @@ impl Grasp {
     }
 }
 
-/// Compares kind both read in a capture, and gives the types of all segments in it.
+/// Compares what both read in a capture, and gives the types of all segments in it.
 fn both_read(name: &str, file: &[u8]) -> BTreeSet<u8> {
     let mut ours = Vec::new();
     let mut types = BTreeSet::new();
@@ -138,7 +138,7 @@ fn both_read(name: &str, file: &[u8]) -> BTreeSet<u8> {
     let mut flows = Flows::new();
     while let Some(packet) = capture.next_packet().unwrap() {
         flows.packet(&packet, |arrival| {
-            if let ArrivalKind::Datagram(octets) = arrival.kind {
+            if let FlowEventKind::Datagram(octets) = arrival.kind {
                 let segment = Segment::decode(octets).unwrap();
                 types.insert(segment.body.code());
                 ours.push((fields(&segment), Grasp::of(&segment)));
@@ -303,7 +303,7 @@ fn long_numbers_and_authentication_are_read() {
     }
 }
 
-/// Sends a block between engines on IP, and gives kind the sender recorded.
+/// Sends a block between engines on IP, and gives what the sender recorded.
 fn recording(ports: [u16; 2]) -> Vec<u8> {
     let [near, far] = ports;
     let (here, there) = (([10, 0, 0, 1], near).into(), ([10, 0, 0, 2], far).into());
@@ -418,7 +418,7 @@ fn every_reason_is_read_in_sessions_of_long_names() {
     assert_eq!(types, BTreeSet::from([14]));
 }
 
-/// Says kind it is told to say to host 2.
+/// Says what it is told to say to host 2.
 #[derive(Default)]
 struct Sayer(Vec<Vec<u8>>);
 

@@ -1,4 +1,4 @@
-//! Datagrams that come back to back do what they do one by one, and rows of segments carry what single ones do.
+//! A batch of datagrams has the effect of its datagrams one by one, and rows of segments carry what single ones do.
 
 use core::num::NonZeroUsize;
 
@@ -31,7 +31,7 @@ fn pattern(len: usize, salt: usize) -> Bytes {
     (0..len).map(|at| ((at * 31 + salt) >> 3) as u8).collect()
 }
 
-/// All that an engine gives until it is idle: events and datagrams.
+/// All outputs of an engine until it is idle: events and datagrams.
 fn drained(engine: &mut Engine<Hop>, tx: &mut Transmit<Hop>) -> (Vec<Event>, Vec<Vec<u8>>) {
     let (mut events, mut sent) = (Vec::new(), Vec::new());
     loop {
@@ -44,7 +44,7 @@ fn drained(engine: &mut Engine<Hop>, tx: &mut Transmit<Hop>) -> (Vec<Event>, Vec
     }
 }
 
-/// Loses, repeats, swaps and damages datagrams of a train, and keeps their length.
+/// Drops, repeats, swaps and damages datagrams of a batch, and keeps their length.
 fn spoil(train: &[u8], size: usize, rng: &mut Rng) -> Vec<u8> {
     let mut datagrams: Vec<Vec<u8>> = train.chunks(size).map(Vec::from).collect();
     let last = datagrams.pop();
@@ -116,7 +116,7 @@ fn an_empty_train_is_an_empty_datagram() {
     assert_eq!(engine.stats().malformed, 1);
 }
 
-/// The offset takes one octet more at 128, 16,384 and 2,097,152, so that segments carry one less.
+/// The offset takes one octet more at 128, 16,384 and 2,097,152, so segments carry one octet less.
 #[test]
 fn rows_carry_the_block_across_all_lengths_of_offsets() {
     for size in [20, 24, 33, 100, 1399, 1400, 9000, 65_000] {

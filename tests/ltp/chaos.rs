@@ -1,4 +1,4 @@
-//! Many seeds: everything that an application, a line and time can do to two engines.
+//! Many seeds: random commands, contacts, losses and times for two engines.
 
 use core::cell::Cell;
 use core::num::{NonZeroU32, NonZeroU64};
@@ -16,7 +16,7 @@ use farlink::{Cause, Hop, Link, Machine as _, Rng, Seed, Tag};
 use crate::line::{CLIENT, Fate, Line, block, hop, pattern};
 use crate::seeds::for_each_seed;
 
-/// Client services that blocks are for. The last one is never open.
+/// Client services of blocks. The last one is never open.
 const CLIENTS: [u64; 3] = [CLIENT, CLIENT + 1, CLIENT + 2];
 
 /// What the line does to segments.
@@ -26,7 +26,7 @@ struct Weather {
     twice: u64,
     late: u64,
     span: u64,
-    /// Nothing passes while the contact is over.
+    /// No segment passes while the contact is over.
     is_dark: Rc<Cell<bool>>,
 }
 
@@ -62,7 +62,7 @@ fn pick<T, const N: usize>(rng: &mut Rng, choices: [T; N]) -> T {
     choices.into_iter().nth(at).unwrap()
 }
 
-/// A peer with any of the options there are.
+/// A peer with random options.
 fn peer_by_chance(rng: &mut Rng, delay: Duration, auth: &Auth) -> Peer<Hop> {
     let millis = |rng: &mut Rng, choices| Duration::from_millis(pick(rng, choices));
     let retries = pick(rng, [2, 5, 30]);
@@ -115,7 +115,7 @@ fn auth_overhead(auth: &Auth) -> usize {
     }
 }
 
-/// How the segments of a storm are authenticated.
+/// How the segments of a run are authenticated.
 type Suite = fn(&mut Rng) -> Auth;
 
 fn cheap(rng: &mut Rng) -> Auth {
@@ -146,7 +146,7 @@ struct Storm {
     auth: Auth,
     sent: Vec<Sent>,
     tags: u64,
-    /// How much each engine had told when it last had no room for a block.
+    /// Events of each engine when it last had no room for a block.
     refused: [Option<usize>; 2],
 }
 
@@ -190,7 +190,7 @@ impl Storm {
         }
     }
 
-    /// One of the two, the second one less often.
+    /// One of the two engines, the second one less often.
     fn someone(&mut self) -> u64 {
         pick(&mut self.rng, [1, 1, 2])
     }
@@ -303,7 +303,7 @@ impl Storm {
         let _ = self.engine(id).change_peer(now, 3 - id, peer);
     }
 
-    /// Forgets the peer, and gets to know it again, most times.
+    /// Removes the peer, and adds it again most times.
     fn remove_peer(&mut self, id: u64) {
         let now = self.line.now;
         let _ = self.engine(id).remove_peer(now, 3 - id);
@@ -316,7 +316,7 @@ impl Storm {
         }
     }
 
-    /// A contact ends at both ends and on the line, or one end knows nothing of it.
+    /// A contact ends for both engines and on the line, or one engine does not know of it.
     fn outage(&mut self) {
         let (knows, is_dark) = (self.rng.below(4), self.rng.below(2) == 0);
         for node in 0..2 {
@@ -346,7 +346,7 @@ impl Storm {
         let _ = self.engine(id).contact(now, 3 - id, end);
     }
 
-    /// A segment comes again, however old it is.
+    /// A segment arrives again, however old it is.
     fn revenant(&mut self) {
         let count = self.line.log.len() as u64;
         if count == 0 {
@@ -372,19 +372,19 @@ fn config_by_chance(config: &mut Config, seed: u64) {
     };
 }
 
-/// What one engine told of one session.
+/// The events of one session at one engine.
 #[derive(Default)]
-struct Told {
+struct SessionEvents {
     has_arrived: bool,
     whole: Option<Vec<u8>>,
     pieces: Vec<u8>,
     is_cancelled: bool,
 }
 
-/// Goes through what an engine told of sessions that it received: each block comes once and whole, nothing
-/// follows its cancellation, and every octet is the sender's.
-fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<SessionId, Told> {
-    let mut all: BTreeMap<SessionId, Told> = BTreeMap::new();
+/// Checks the events of received sessions: each block is received once and whole, nothing follows its cancellation,
+/// and every octet is that of the sender.
+fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<SessionId, SessionEvents> {
+    let mut all: BTreeMap<SessionId, SessionEvents> = BTreeMap::new();
     for event in events {
         let (Event::Started { session, .. }
         | Event::Piece { session, .. }
@@ -432,7 +432,7 @@ fn told(events: &[Event], sent: &BTreeMap<SessionId, &Sent>) -> BTreeMap<Session
     all
 }
 
-/// Sends blocks of all kinds both ways through all that, and proves what must hold whatever happened.
+/// Sends random blocks in both directions, and checks what must hold in every run.
 fn storm(seed: u64, suite: Suite, tally: &Tally) {
     let mut storm = Storm::new(seed, suite);
     let acts = 4 + storm.rng.below(24);
@@ -487,7 +487,7 @@ fn storm(seed: u64, suite: Suite, tally: &Tally) {
     }
 }
 
-/// How often each kind of event came, to see that the seeds get anywhere.
+/// How often each kind of event came, which shows that the seeds reach all of them.
 #[derive(Default)]
 struct Tally(Mutex<BTreeMap<String, usize>>);
 

@@ -143,7 +143,7 @@ fn checkpoint(mark: Mark) -> Body<'static> {
     })))
 }
 
-/// All that a block sender says of a session which goes on.
+/// All segments that the sender of a block sends in an open session.
 #[test]
 fn a_receiver_shows_the_cookies_of_every_segment_of_a_session() {
     let bodies = [
@@ -185,7 +185,7 @@ fn a_sender_shows_the_cookies_of_reports() {
     assert!(line.near().cookies(sent).eq([COOKIE]));
 }
 
-/// The session ends by them, and its cookies with it; they can still be read in the segment.
+/// These segments end the session, and its cookies with it. The segments can still be decoded.
 #[test]
 fn cancellations_and_their_acknowledgments_are_read_with_their_cookies() {
     for body in [

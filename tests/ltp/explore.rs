@@ -1,8 +1,7 @@
 //! A small exhaustive model check: short blocks, and every fate of every segment up to a bound.
 //!
-//! A world is deterministic but for the fates of its segments, so the fates that were met name its state.
-//! They are gone through like the digits of a number, the last one first; each state is met, none twice as
-//! the end of a run.
+//! A run is determined by the fates of its segments, so the fates name its state. They are counted through like the
+//! digits of a number, the last one first. Each state is visited once as the end of a run.
 
 use core::cell::RefCell;
 use core::num::NonZeroU32;
@@ -37,16 +36,16 @@ struct Model {
     change: fn(&mut Peer<Hop>),
 }
 
-/// How far fates are gone through.
+/// The bound of the fates.
 #[derive(Debug, Clone, Copy)]
 struct Bound {
-    /// Segments that may meet any fate; those behind pass.
+    /// Segments that may have any fate. The others pass.
     depth: usize,
-    /// Of these, how many may do otherwise than pass.
+    /// The number of these that may do otherwise than pass.
     faults: usize,
 }
 
-/// Segments hold 80 octets at least and 84 at most.
+/// Segments hold 80 to 84 octets of data.
 const MODELS: [Model; 9] = [
     model("one red segment", 50, 50, |_| {}),
     model("two red segments", 150, 150, |_| {}),
@@ -76,12 +75,12 @@ const fn model(name: &'static str, len: usize, red: usize, change: fn(&mut Peer<
     }
 }
 
-/// The fates that a run meets: those given, then passes, as far as the bound goes.
+/// The fates of a run: those given, then passes, up to the bound.
 #[derive(Debug, Clone, Default)]
 struct Plan(Vec<usize>);
 
 impl Plan {
-    /// The next plan behind one that was run; `None` when all were.
+    /// The plan after one that was run. `None` when all were run.
     fn next(mut self, bound: Bound) -> Option<Self> {
         loop {
             let last = self.0.pop()?;
@@ -94,8 +93,7 @@ impl Plan {
     }
 }
 
-/// Runs a block through the fates of a plan, and returns the plan with the fates of all segments that it
-/// did not name.
+/// Runs a block with the fates of a plan, and returns the plan with the fates of all segments.
 fn run(model: Model, plan: &Plan, bound: Bound) -> Plan {
     let plan = Rc::new(RefCell::new(plan.clone()));
     let met = Rc::clone(&plan);
@@ -131,7 +129,7 @@ fn run(model: Model, plan: &Plan, bound: Bound) -> Plan {
     plan
 }
 
-/// Goes through all plans, and returns how many there were, and how many states they met.
+/// Runs all plans, and returns how many there were, and how many states they visited.
 fn explore(model: Model, bound: Bound) -> (usize, usize) {
     let (mut runs, mut states) = (0, 0);
     let mut plan = Some(Plan::default());

@@ -1,4 +1,4 @@
-//! The laws that every machine keeps, on engines of LTP.
+//! The laws of every machine, checked on engines of LTP.
 
 use arbitrary::Unstructured;
 use farlink::laws::codec;
@@ -7,7 +7,7 @@ use farlink::ltp::{Engine, SegmentCodec};
 use farlink::{Hop, Seed};
 
 #[test]
-fn an_engine_keeps_the_laws_whatever_is_done_to_it() {
+fn an_engine_keeps_the_laws_under_any_script() {
     crate::tries::tries(5000, 1 << 10..=1 << 15, |u| {
         laws::check(u.arbitrary::<Case<Engine<Hop>>>()?);
         Ok(())
@@ -16,7 +16,7 @@ fn an_engine_keeps_the_laws_whatever_is_done_to_it() {
 
 /// Laws that hold for engines that never send would prove little.
 #[test]
-fn the_scripts_get_engines_to_send_and_to_tell() {
+fn the_scripts_lead_to_segments_and_events() {
     let (mut made, mut events, mut sends) = (0, 0, 0);
     let mut rng = Seed::from(1).rng();
     for _ in 0..300 {
@@ -34,9 +34,9 @@ fn the_scripts_get_engines_to_send_and_to_tell() {
     );
 }
 
-/// Here what arrives names sessions and serial numbers that the engine drew.
+/// Here the segments use the sessions and serial numbers that the engine drew.
 #[test]
-fn an_engine_keeps_the_laws_whatever_its_sessions_are_told() {
+fn an_engine_keeps_the_laws_under_segments_of_its_own_sessions() {
     for body in [crate::ltp_bodies::engine, crate::ltp_bodies::authenticated] {
         crate::tries::tries(2000, 1 << 9..=1 << 13, |u| {
             let len = u.len();
@@ -52,7 +52,7 @@ fn an_engine_keeps_the_laws_whatever_its_sessions_are_told() {
 }
 
 #[test]
-fn segments_of_chance_decode_to_what_encodes_to_the_same() {
+fn random_segments_that_decode_encode_to_themselves() {
     let mut rng = Seed::from(3).rng();
     for _ in 0..200_000 {
         let mut octets = vec![0; usize::try_from(rng.below(48)).unwrap()];

@@ -1,4 +1,4 @@
-//! An engine of another maker at the other end: `licklider-core`, in memory, over a line with losses.
+//! Another implementation at the other end: `licklider-core`, in memory, over a line with losses.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

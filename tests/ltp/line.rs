@@ -1,4 +1,4 @@
-//! A small line: two engines, a delay, and a fate for every segment. Watched for the laws.
+//! Two engines, a line with a delay between them, and a fate for every segment. The laws are checked on the way.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use farlink::ltp::{Block, Body, Config, Engine, Event, Peer, Red, Segment, Servi
 use farlink::{Hop, Instant, Limits, Link, Machine, Output, Seed, Tag, Transmit};
 
 pub(crate) const CLIENT: u64 = 4;
-/// More outputs than any test of these has.
+/// More outputs than any of these tests has.
 const ENDLESS: usize = 2_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,14 +17,14 @@ pub(crate) enum Fate {
     Drop,
     Twice,
     Late(Duration),
-    /// It passes, and a copy comes later.
+    /// It passes, and a copy arrives later.
     Again(Duration),
 }
 
 /// A segment on the line.
 #[derive(Debug)]
 pub(crate) struct Passing<'a> {
-    /// Segments before it, in both directions.
+    /// The number of segments before it, in both directions.
     pub(crate) nth: usize,
     /// 1 from the first engine, 2 from the second.
     pub(crate) from: u64,
@@ -50,7 +50,7 @@ pub(crate) struct Line {
     pub(crate) nodes: [Node; 2],
     pub(crate) now: Instant,
     pub(crate) delay: Duration,
-    /// All that left: when, from whom, what.
+    /// All segments sent: when, by whom, and their octets.
     pub(crate) log: Vec<(Instant, u64, Vec<u8>)>,
     under_way: BTreeMap<(Instant, usize), (u64, Vec<u8>)>,
     judge: Judge,
@@ -113,7 +113,7 @@ impl Line {
         self.judge = Box::new(judge);
     }
 
-    /// The engine that sends, for input; the watch takes note of it.
+    /// The engine that sends, for input. The checker notes the command.
     pub(crate) fn near(&mut self) -> &mut Engine<Hop> {
         self.nodes[0].watch.command(self.now);
         &mut self.nodes[0].engine
@@ -138,12 +138,12 @@ impl Line {
         node.engine.link(now, at, state);
     }
 
-    /// Goes on until nothing is left to happen.
+    /// Runs until nothing is left to happen.
     pub(crate) fn run(&mut self) {
         self.run_until(Instant::MAX);
     }
 
-    /// Goes on until `end`, and sets the clock to it.
+    /// Runs until `end`, and sets the clock to it.
     pub(crate) fn run_until(&mut self, end: Instant) {
         loop {
             self.drain();
@@ -179,7 +179,7 @@ impl Line {
         }
     }
 
-    /// Hands octets to an engine as if its peer had sent them.
+    /// Delivers octets to an engine as if its peer had sent them.
     pub(crate) fn deliver(&mut self, to: u64, octets: &[u8]) {
         let now = self.now;
         let node = &mut self.nodes[to as usize - 1];
@@ -239,7 +239,7 @@ impl Line {
         }
     }
 
-    /// What is left once all is over: sessions, timers and octets of both engines.
+    /// What is left at the end: sessions, timers and octets of both engines.
     pub(crate) fn left(&self) -> (usize, usize, usize) {
         let sum = |count: fn(&Engine<Hop>) -> usize| {
             self.nodes.iter().map(|node| count(&node.engine)).sum()
@@ -262,7 +262,7 @@ impl Line {
             .collect()
     }
 
-    /// The types of all that left, in order.
+    /// The types of all segments sent, in order.
     pub(crate) fn codes(&self) -> Vec<u8> {
         self.bodies()
             .iter()
@@ -285,7 +285,7 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + (at >> 8) * 13) as u8).collect()
 }
 
-/// The red part that came whole, if exactly one did.
+/// The red part that was received, if exactly one was.
 pub(crate) fn received(events: &[Event]) -> Option<&[u8]> {
     let mut all = events.iter().filter_map(|event| match event {
         Event::Received { data, .. } => Some(data.as_ref()),

@@ -1,4 +1,4 @@
-//! Every loss there can be in one block.
+//! Every single loss, and every pair of losses, in one block.
 
 use core::time::Duration;
 
@@ -105,8 +105,8 @@ a_loss_is_repaired! {
     a_block_without_the_acknowledgment_of_its_report_is_closed 21
 }
 
-/// With each first loss, every segment that leaves is lost as the second one: repairs, and signals sent
-/// again, are as many as there are.
+/// With each first loss, every later segment is lost as the second one. Retransmissions and repeated signals make them
+/// as many as there are.
 #[test]
 fn every_pair_of_losses_is_repaired() {
     let mut pairs = 0;

@@ -1,4 +1,4 @@
-//! Engines that are killed and made again of a snapshot.
+//! Engines that are killed and restored from a snapshot.
 
 use core::num::{NonZeroU32, NonZeroU64};
 use core::ops::Range;
@@ -17,7 +17,7 @@ use crate::tries::{number, tries};
 
 const OWLT: Duration = Duration::from_secs(2);
 const DOWNTIME: Duration = Duration::from_secs(7);
-/// More outputs than any of these worlds has.
+/// More outputs than any of these runs has.
 const ENDLESS: usize = 100_000;
 
 /// One engine, its disk, and its application, whose memory is on the disk too.
@@ -41,22 +41,22 @@ struct World {
     sent: usize,
     steps: usize,
     plan: Plan,
-    /// Whether all ends when an engine dies.
+    /// Whether the run ends when an engine is killed.
     is_stopping: bool,
     tx: Transmit<Hop>,
 }
 
-/// Which engine dies at which step, and what it finds on its disk.
+/// Which engine is killed at which step, and which snapshot is on its disk.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     victim: usize,
     step: usize,
-    /// Steps that the disk lags.
+    /// Steps by which the disk is behind.
     lag: usize,
     again: Option<usize>,
-    /// Segments to a discretionary checkpoint.
+    /// Segments between discretionary checkpoints.
     every: Option<NonZeroU32>,
-    /// Octets under way at most.
+    /// The window, in octets.
     window: Option<NonZeroU64>,
 }
 
@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    /// Counts a step, and kills the engine whose time has come.
+    /// Counts a step, and kills the engine when its time has come.
     fn step(&mut self, node: usize) -> bool {
         self.steps += 1;
         if node != self.plan.victim || self.steps < self.plan.step {
@@ -258,7 +258,7 @@ impl World {
             .count()
     }
 
-    /// Nothing may be left in either engine, whatever happened.
+    /// Nothing may be left in either engine.
     fn assert_nothing_leaks(&self) {
         for node in &self.nodes {
             let engine = node.engine.as_ref().unwrap();
@@ -272,7 +272,7 @@ impl World {
         }
     }
 
-    /// How often each block was completed, given up, and received.
+    /// How often each block was completed, failed, and was received.
     fn outcome(&self, tag: u64, red: usize) -> (usize, usize, usize) {
         let complete = self.count(
             0,
@@ -310,7 +310,7 @@ impl World {
 
 const BLOCKS: [(u64, usize); 2] = [(1, 1700), (2, 100)];
 
-/// As it comes back from a disk.
+/// A snapshot as it is read back from a disk.
 #[cfg(feature = "serde")]
 fn through_disk(snapshot: &Snapshot<Hop>) -> Snapshot<Hop> {
     let text = serde_json::to_string(snapshot).unwrap();
@@ -490,7 +490,7 @@ fn a_report_of_a_receiver_that_began_anew_brings_back_what_it_denies_and_any_oth
     assert_eq!(repaired, [(0, 500), (1000, 200)]);
 }
 
-/// Snapshots of both engines from all over a transfer.
+/// Snapshots of both engines from all moments of a transfer.
 fn snapshots() -> Vec<Snapshot<Hop>> {
     let mut all = Vec::new();
     for victim in [0, 1] {
@@ -585,7 +585,7 @@ fn a_snapshot_of_another_engine_or_beyond_the_limits_is_refused() {
     );
 }
 
-/// Every leaf of a document, one after the other, replaced by each of many values.
+/// Replaces every leaf of a document, one after the other, by each of many values.
 #[cfg(feature = "serde")]
 fn damage(document: &serde_json::Value, each: &mut dyn FnMut(&str, serde_json::Value)) {
     use serde_json::{Value, json};
@@ -686,7 +686,7 @@ fn live_on(engine: &mut Engine<Hop>, at: &str) {
     panic!("it never ends: {at}");
 }
 
-/// A peer must not be able to bring an engine into a state that it cannot be restored from.
+/// A peer must not be able to bring an engine into a state that cannot be restored.
 #[cfg(feature = "arbitrary")]
 #[test]
 fn whatever_was_done_to_an_engine_its_snapshot_is_taken_back() {

@@ -109,7 +109,7 @@ fn segments_without_a_value_or_by_another_key_or_key_id_are_dropped() {
     }
 }
 
-/// One end of a line that changes its key: what it sends, and what it accepts.
+/// One end of a line whose key changes: how it signs, and what it accepts.
 fn changing(send: &[&'static [u8]], accept: &[&'static [u8]]) -> Auth {
     Auth {
         send: send
@@ -248,7 +248,7 @@ fn the_key_of_a_session_is_remembered_past_its_end_and_in_both_roles() {
     assert_eq!(line.near().stats().unknown_key, 0);
 }
 
-/// RSA-SHA256 both ways: 1024 bits, or 2048.
+/// RSA-SHA256 in both directions, with 1024 or 2048 bits.
 #[cfg(all(feature = "ltp-rsa", feature = "serde"))]
 pub(crate) fn rsa(nth: usize) -> Auth {
     use farlink::ltp::{PrivateKey, PublicKey};
@@ -309,7 +309,7 @@ fn an_engine_without_authentication_ignores_the_extension() {
     assert_eq!(received(&without.events(2)), Some(&pattern(20)[..]));
 }
 
-/// Computed with Python's hmac: HMAC-SHA1 under the public key of suite 255, cut to ten octets.
+/// Computed with the hmac module of Python: HMAC-SHA1 under the public key of suite 255, truncated to ten octets.
 #[test]
 fn values_are_those_of_another_implementation_and_one_of_two_is_enough() {
     for octets in [

@@ -1,4 +1,4 @@
-//! What NASA's engines sent, read, written again, and received.
+//! Captures of NASA's engines: decoded, encoded again, and handled by an engine of this crate in the place of theirs.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ fn a_cut_segment_never_decodes() {
     }
 }
 
-/// What the senders of a capture told, in the words of its notices.
+/// The notices of the senders in a capture.
 fn told(event: &Event) -> Option<String> {
     let fnv = |data: &[u8]| {
         // The notices start one digit short of the FNV offset basis.
@@ -89,7 +89,7 @@ fn told(event: &Event) -> Option<String> {
     }
 }
 
-/// Feeds what arrived at one engine to ours in its place, and returns what ours told and sent.
+/// Feeds what one engine of a capture received to an engine of this crate, and returns its events and segments.
 fn replay(capture: &Capture, role: u64, service: u64) -> (Vec<Event>, Vec<Vec<u8>>) {
     let peer = Hop {
         interface: 0,
@@ -135,7 +135,7 @@ fn replay(capture: &Capture, role: u64, service: u64) -> (Vec<Event>, Vec<Vec<u8
     (events, sent)
 }
 
-/// Acknowledges every report of ours when ION acknowledged one of its own receiver's.
+/// Acknowledges every report if ION acknowledged one of its own receiver.
 fn acknowledge(engine: &mut Engine<Hop>, now: Instant, from: Hop, octets: &[u8], sent: &[Vec<u8>]) {
     let (segment, _) = Segment::decode_first(octets).unwrap();
     let Body::ReportAck(_) = segment.body else {
@@ -208,7 +208,7 @@ fn capture(number: &str) -> Capture {
     found.unwrap()
 }
 
-/// Where ION itself hands the block over twice, the second time with wrong octets.
+/// ION delivers this block twice, the second time with wrong octets.
 #[test]
 fn a_block_of_which_everything_comes_twice_is_handed_over_once_and_right() {
     let capture = capture("17");
@@ -247,7 +247,7 @@ fn the_units_of_an_aggregated_block_come_apart() {
     assert_eq!(units, texts.map(|text| (135, String::from(text))));
 }
 
-/// The captures of split reports: what each piece says, and that they tile the scope.
+/// The captures of split reports: the content of each part, and that the parts tile the scope.
 #[test]
 fn the_pieces_of_a_split_report_tile_its_scope() {
     for capture in captures() {
@@ -291,8 +291,8 @@ fn the_worked_example_reads_as_the_specification_says() {
     assert_eq!((checkpoint.serial, checkpoint.report), (1478, 0));
 }
 
-/// The receiver's segments of a capture name ION's session and checkpoints; ours have other numbers, drawn
-/// at random. The checkpoints correspond in the order in which they first left.
+/// The receiver's segments in a capture have the session and checkpoints of ION; those of this engine are drawn at
+/// random. The checkpoints correspond in the order in which they were first sent.
 struct Translator {
     theirs: Vec<u64>,
     ours: Vec<u64>,
@@ -329,7 +329,7 @@ fn note_checkpoint(serials: &mut Vec<u64>, octets: &[u8]) {
     }
 }
 
-/// What a block of the capture is: its octets as far as they left, its red part, and its service.
+/// The block of a capture: its octets as far as they were sent, its red part, and its service.
 fn block_of(capture: &Capture) -> (Vec<u8>, u64, u64) {
     let mut block = Vec::new();
     let mut red = 0;
@@ -348,7 +348,7 @@ fn block_of(capture: &Capture) -> (Vec<u8>, u64, u64) {
     (block, red, capture.service())
 }
 
-/// Our engine in the place of the one that sends the block of a capture.
+/// An engine of this crate in the place of the one that sends the block of a capture.
 struct Sender {
     engine: Engine<Hop>,
     translator: Translator,
@@ -401,7 +401,7 @@ impl Sender {
         drain(engine, *now, tx, events, &mut translator.ours);
     }
 
-    /// Goes on to the time of a segment, and takes it in if it is for the sender.
+    /// Runs until the time of a segment, and handles it if it is for the sender.
     fn meet(&mut self, record: &Record) {
         self.now = self
             .now
@@ -416,7 +416,7 @@ impl Sender {
         }
     }
 
-    /// Waits until nothing is left to happen.
+    /// Runs until nothing is left to happen.
     fn finish(mut self, name: &str) -> Vec<Event> {
         for _ in 0..200 {
             self.drain();
@@ -428,7 +428,7 @@ impl Sender {
     }
 }
 
-/// Sends the block of a capture, feeds what ION's receiver sent, and returns how it ended.
+/// Sends the block of a capture, feeds what ION's receiver sent, and returns how the session ended.
 fn resend(capture: &Capture) -> Event {
     let mut sender = Sender::new(capture);
     for record in &capture.segments {
@@ -498,7 +498,7 @@ fn an_engine_in_the_place_of_one_that_sends_and_receives_does_both() {
     assert_eq!(events.len(), 2);
 }
 
-/// A contact ends, all sessions are given up, and the cancel waits for the next contact.
+/// A contact ends, all sessions are cancelled, and the cancel segment waits for the next contact.
 #[test]
 fn a_block_that_is_purged_at_the_end_of_a_contact_fails_and_the_next_contact_says_so() {
     for number in ["27", "30"] {

@@ -50,7 +50,7 @@ fn io(stream: TcpStream) -> TcpIo {
 }
 
 fn event(events: &mut Heard) -> Event {
-    match events.next() {
+    match events.recv() {
         Some(Notice::Event(event)) => event,
         other => panic!("no event: {other:?}"),
     }

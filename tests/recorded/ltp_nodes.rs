@@ -1,4 +1,4 @@
-//! Recorded LTP nodes: what the handles did to the engine replays octet by octet.
+//! Recorded LTP nodes replay octet by octet.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

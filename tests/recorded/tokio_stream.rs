@@ -60,7 +60,7 @@ fn io(stream: TcpStream) -> TcpIo {
 }
 
 async fn event(events: &mut Heard) -> Event {
-    match events.next().await {
+    match events.recv().await {
         Some(Notice::Event(event)) => event,
         other => panic!("no event: {other:?}"),
     }

@@ -1,4 +1,4 @@
-//! Conversations of other programs, fed to recorded connections.
+//! Conversations of other programs, given to recorded connections.
 
 use farlink::Link;
 use farlink::cotp::Connection;
@@ -34,7 +34,7 @@ fn captured_conversations_replay_at_both_ends() {
     }
 }
 
-/// Takes the place of one of the two programs, and is recorded.
+/// Returns a recorded connection in the place of one of the two programs.
 fn talk(conversation: &Conversation, side: Side, sink: &Sink) -> Talk<Recorder<Connection>> {
     let greeting = conversation.messages_of(side).into_iter().map(Into::into);
     let machine = sink.recorder(conversation.config(side), 1);

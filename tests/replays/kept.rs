@@ -28,7 +28,7 @@ fn every_kept_recording_replays() {
 }
 
 #[test]
-fn every_story_is_recorded_alike_each_time() {
+fn every_story_gives_the_same_recording_each_time() {
     for (name, tell) in STORIES {
         let [first, second] = [(); 2].map(|()| tell().files());
 

@@ -1,4 +1,4 @@
-//! Recordings replay octet by octet: those that are kept, and those of captured conversations.
+//! Recordings replay octet by octet: those in `vectors`, and those of captured conversations.
 #![cfg(all(feature = "record", feature = "cotp"))]
 #![allow(
     clippy::std_instead_of_alloc,

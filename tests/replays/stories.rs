@@ -1,4 +1,4 @@
-//! What the kept recordings tell.
+//! The stories of the recordings in `vectors`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use farlink::cotp::{
 use crate::world::Side::{Initiator, Responder};
 use crate::world::{Line, World};
 
-/// What happens, by the name of its recordings.
+/// A story, with the name of its recordings.
 pub(crate) type Story = (&'static str, fn() -> World);
 
 pub(crate) const STORIES: [Story; 13] = [
@@ -54,7 +54,7 @@ fn messages() -> World {
     world.ended([BY_US, BY_PEER])
 }
 
-/// Pieces of one octet, from the first of the handshake on.
+/// Chunks of one octet, including those of the handshake.
 fn octet_by_octet() -> World {
     let line = Line { chunk: 1, ..NEAR };
     let mut world = World::settled(caller(), anybody(), line);
@@ -76,7 +76,7 @@ fn segmented() -> World {
     world.ended([BY_US, BY_PEER])
 }
 
-/// A payload so long that the recording keeps it apart from the command and the event.
+/// A payload over 4 KiB, which a recording keeps out of the JSON.
 fn moved_payload() -> World {
     let mut world = World::settled(caller(), anybody(), NEAR);
     world.command(Initiator, send(&pattern(5000)));
@@ -84,7 +84,7 @@ fn moved_payload() -> World {
     world.ended([BY_US, BY_PEER])
 }
 
-/// The other end is on Mars, and the timers are set accordingly.
+/// A delay of minutes, with timers that allow for it.
 fn minutes_away() -> World {
     let line = Line {
         delay: Duration::from_secs(12 * 60),
@@ -103,7 +103,7 @@ fn minutes_away() -> World {
     world.ended([BY_US, BY_PEER])
 }
 
-/// Expedited data, and a DR that says goodbye.
+/// Expedited data, and a DR at the end.
 fn expedited() -> World {
     let eager = |config| Config {
         expedited: true,
@@ -120,7 +120,7 @@ fn expedited() -> World {
     world.ended([BY_US, "disconnected by the peer: reason not specified (0)"])
 }
 
-/// A queue that is full refuses a command, and tells when there is room again.
+/// A full queue refuses a command, and an event tells that there is room again.
 fn crowded() -> World {
     let config = Config {
         send_queue: 2000,
@@ -156,7 +156,7 @@ fn refused() -> World {
     ])
 }
 
-/// Nobody has that selector.
+/// The called selector is unknown.
 fn unknown_selector() -> World {
     let policy = Policy::Selectors(vec![Selector::from(7), Selector::from(8)]);
     let world = World::settled(caller(), Config::responder(policy), NEAR);
@@ -166,7 +166,7 @@ fn unknown_selector() -> World {
     ])
 }
 
-/// The answer takes longer than anybody waits.
+/// The answer comes after the timeout.
 fn unanswered() -> World {
     let line = Line {
         delay: Duration::from_secs(60),
@@ -204,7 +204,7 @@ fn reset() -> World {
     ])
 }
 
-/// Something else calls at the port.
+/// Another protocol is spoken on the port.
 fn web_browser() -> World {
     let mut world = World::new(caller(), anybody(), NEAR);
     world.inject(Responder, b"GET / HTTP/1.1\r\n\r\n");
@@ -222,7 +222,7 @@ fn anybody() -> Config {
     Config::responder(Policy::AcceptAny)
 }
 
-/// An analyser makes nothing of the first octet, and does not guess at the rest.
+/// Returns a message whose first octet is that of no protocol, so that analysers do not guess at one.
 fn send(message: &[u8]) -> Command {
     Command::Send([&[0xFE], message].concat().into())
 }

@@ -9,14 +9,14 @@ use farlink::{Ask, Cause, Instant, Limits, Link, Machine as _, Output, Transmit}
 
 use crate::sink::Sink;
 
-/// Calls of one story, at most; one that needs more does not end.
+/// The most calls of one story; one that needs more does not end.
 const MOST_TURNS: usize = 100_000;
 
-/// How octets get from one end to the other.
+/// The line between the two ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line {
     pub(crate) delay: Duration,
-    /// Octets of the largest piece.
+    /// The largest chunk, in octets.
     pub(crate) chunk: usize,
 }
 
@@ -27,20 +27,20 @@ pub(crate) enum Side {
     Responder,
 }
 
-/// What is on its way.
+/// Octets or a cue in transit.
 enum Parcel {
     Octets(Vec<u8>),
     Cue(Link),
 }
 
-/// One end, and what is on its way to it.
+/// One end, and what is in transit to it.
 struct End {
     machine: Recorder<Connection>,
     file: Sink,
     events: Vec<Event>,
     inbound: VecDeque<(Instant, Parcel)>,
     deadline: Option<Instant>,
-    /// Octets that still get there, where the line is to be cut.
+    /// Octets that still arrive before the line is cut.
     credit: Option<usize>,
     done: bool,
 }
@@ -67,21 +67,21 @@ impl End {
         }
     }
 
-    /// Tells when the next parcel comes: for what is not wanted, nobody knows.
+    /// Returns the time of the next arrival, unless it is not wanted.
     fn arrival(&self) -> Option<Instant> {
         let first = self.inbound.front();
         let wanted = first.filter(|_| self.done || self.machine.wants(()));
         wanted.map(|(time, _)| *time)
     }
 
-    /// Tells when there is something to do next.
+    /// Returns the time of the next arrival or deadline.
     fn next(&self) -> Option<Instant> {
         [self.arrival(), self.deadline].into_iter().flatten().min()
     }
 }
 
 impl World {
-    /// Makes both ends, and lets the line come up at once.
+    /// Makes both ends and brings the line up.
     pub(crate) fn new(initiator: Config, responder: Config, line: Line) -> Self {
         let mut world = Self {
             now: Instant::ZERO,
@@ -95,14 +95,14 @@ impl World {
         world
     }
 
-    /// Makes both ends and lets them act until neither has anything to do.
+    /// Makes both ends and runs them until both are idle.
     pub(crate) fn settled(initiator: Config, responder: Config, line: Line) -> Self {
         let mut world = Self::new(initiator, responder, line);
         world.settle();
         world
     }
 
-    /// Lets everything get there that is on its way, and both ends act on it.
+    /// Delivers everything in transit and runs both ends until they are idle.
     pub(crate) fn settle(&mut self) {
         for _ in 0..MOST_TURNS {
             let arrivals = self.ends.iter().filter_map(End::arrival);
@@ -125,13 +125,13 @@ impl World {
         panic!("the story does not end");
     }
 
-    /// Gives a command and lets everything happen that follows.
+    /// Gives a command and runs both ends until they are idle.
     pub(crate) fn command(&mut self, side: Side, command: Command) {
         self.push(side, command).expect("it is accepted");
         self.settle();
     }
 
-    /// Gives a command and nothing more.
+    /// Gives a command.
     pub(crate) fn push(&mut self, side: Side, command: Command) -> Result<(), Error> {
         // Time passes between two acts of a person.
         self.now += Duration::from_millis(1);
@@ -141,18 +141,18 @@ impl World {
         end.machine.command(now, command)
     }
 
-    /// Cuts the line towards `side` behind so many octets: the stream ends there.
+    /// Ends the stream towards `side` after this number of octets.
     pub(crate) fn cut(&mut self, side: Side, octets: usize) {
         self.end(side).credit = Some(octets);
     }
 
-    /// Lets octets come to `side` that the other end did not send.
+    /// Delivers octets to `side` that the other end did not send.
     pub(crate) fn inject(&mut self, side: Side, octets: &[u8]) {
         self.deliver(index(side), Parcel::Octets(octets.to_vec()));
         self.settle();
     }
 
-    /// Breaks the stream at both ends, with what is on its way.
+    /// Resets the stream at both ends; what is in transit is lost.
     pub(crate) fn reset(&mut self) {
         self.now += Duration::from_millis(1);
         for index in [0, 1] {
@@ -162,12 +162,12 @@ impl World {
         self.settle();
     }
 
-    /// Returns what the application at `side` was told.
+    /// Returns the events at `side`.
     pub(crate) fn events(&self, side: Side) -> &[Event] {
         &self.ends[index(side)].events
     }
 
-    /// Expects that the connection ended like this for the two applications.
+    /// Expects that the connection ended with these reasons at the two ends.
     pub(crate) fn ended(self, expected: [&str; 2]) -> Self {
         let ends = self.ends.each_ref().map(|end| match end.events.last() {
             Some(Event::Failed(end)) => format!("failed: {end}"),
@@ -190,8 +190,8 @@ impl World {
         &mut self.ends[index(side)]
     }
 
-    /// Lets one end take what comes to it next, or act when its time has come; false when there is nothing
-    /// of that until then.
+    /// Delivers the next arrival of one end, or reaches its deadline. Returns false when there is neither until
+    /// then.
     fn turn(&mut self, until: Instant) -> bool {
         let next = [0, 1].map(|index| (self.ends[index].next(), index));
         let due = next.into_iter().filter(|(time, _)| time.is_some()).min();
@@ -242,7 +242,7 @@ impl World {
         }
     }
 
-    /// Sends what is in `tx`, in pieces, as far as the line lets it through.
+    /// Sends what is in `tx`, in chunks, up to the cut of the line.
     fn send(&mut self, to: usize) {
         let octets = self.tx.octets().to_vec();
         for piece in octets.chunks(self.line.chunk) {

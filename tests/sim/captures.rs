@@ -4,12 +4,12 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::record::{
-    ArrivalKind, BUS_LINK_TYPE, Capture, CapturedPacket, Flows, Frame, Transport,
+    BUS_LINK_TYPE, Capture, CapturedPacket, FlowEventKind, Flows, Frame, Transport,
 };
 use farlink::sim::{FaultRule, Host, Ip, Line, StreamLine, TraceDetail, World};
 use farlink::{Ask, Hop, Instant, Path, Proto};
 
-use crate::puppet::{Do, Puppet};
+use crate::scripted_machine::{Action, ScriptedMachine};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -37,19 +37,19 @@ fn comments(file: &[u8], comment: &str) -> usize {
         .count()
 }
 
-fn numbered(line: Line) -> (World, Host<Puppet<u8>>) {
+fn numbered(line: Line) -> (World, Host<ScriptedMachine<u8>>) {
     let mut world = World::new(1);
-    let one = world.host(1, Puppet::<u8>::default());
-    let two = world.host(2, Puppet::<u8>::default());
+    let one = world.host(1, ScriptedMachine::<u8>::default());
+    let two = world.host(2, ScriptedMachine::<u8>::default());
     world.name(one, "earth");
     world.name(two, "mars");
     world.line(one, two, line);
     (world, one)
 }
 
-fn push(world: &mut World, from: Host<Puppet<u8>>, octets: &'static [u8]) {
+fn push(world: &mut World, from: Host<ScriptedMachine<u8>>, octets: &'static [u8]) {
     let octets = Bytes::from_static(octets);
-    world.command(from, Do::Push(2, octets)).unwrap();
+    world.command(from, Action::Push(2, octets)).unwrap();
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn octets_that_were_not_kept_are_zeros_and_say_so() {
     assert_eq!(comments(&file, "octets were not kept"), 1);
 }
 
-/// ArrivalKind came in each direction of the only connection of a capture, the one to port 102 first.
+/// What came in each direction of the only connection of a capture, the one to port 102 first.
 #[derive(Debug, Default, PartialEq)]
 struct Came {
     octets: [Vec<u8>; 2],
@@ -147,10 +147,10 @@ fn came(file: &[u8]) -> Came {
         flows.packet(&packet, |arrival| {
             let side = usize::from(arrival.path.local.port() != 102);
             match arrival.kind {
-                ArrivalKind::Octets(octets) => came.octets[side].extend_from_slice(octets),
-                ArrivalKind::Began => came.began[side] += 1,
-                ArrivalKind::Ended => came.ended[side] += 1,
-                ArrivalKind::Reset => came.resets += 1,
+                FlowEventKind::Octets(octets) => came.octets[side].extend_from_slice(octets),
+                FlowEventKind::Began => came.began[side] += 1,
+                FlowEventKind::Ended => came.ended[side] += 1,
+                FlowEventKind::Reset => came.resets += 1,
                 other => panic!("{other:?}"),
             }
         });
@@ -158,17 +158,17 @@ fn came(file: &[u8]) -> Came {
     came
 }
 
-fn stream(line: StreamLine) -> (World, [Host<Puppet<()>>; 2]) {
+fn stream(line: StreamLine) -> (World, [Host<ScriptedMachine<()>>; 2]) {
     let mut world = World::new(1);
-    let one = world.host((), Puppet::<()>::default());
-    let two = world.host((), Puppet::<()>::default());
+    let one = world.host((), ScriptedMachine::<()>::default());
+    let two = world.host((), ScriptedMachine::<()>::default());
     world.connect(one, two, line);
     (world, [one, two])
 }
 
-fn append(world: &mut World, from: Host<Puppet<()>>, octets: &[u8]) {
+fn append(world: &mut World, from: Host<ScriptedMachine<()>>, octets: &[u8]) {
     let octets = Bytes::copy_from_slice(octets);
-    world.command(from, Do::Append((), octets)).unwrap();
+    world.command(from, Action::Append((), octets)).unwrap();
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_stream_line_becomes_tcp_to_the_end_that_did_not_speak_first() {
     world.run_until(5 * SECOND);
     append(&mut world, one, b"answer");
     for host in [two, one] {
-        world.command(host, Do::Ask(Ask::Finish(()))).unwrap();
+        world.command(host, Action::Ask(Ask::Finish(()))).unwrap();
     }
     world.run_until_idle(10 * SECOND);
     let file = world.trace().pcapng(102);
@@ -236,14 +236,14 @@ fn tcp_of_the_world_keeps_its_numbers_when_it_sends_again() {
     let mut world = World::new(3);
     world.internet(Line::delayed(SECOND).with_rule(FaultRule::nth(2).matching(has_data).lost()));
     let [near, far] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(Ip::at);
-    let near = world.host(near, Puppet::<Path>::default());
-    let far = world.host(far, Puppet::<Path>::default());
+    let near = world.host(near, ScriptedMachine::<Path>::default());
+    let far = world.host(far, ScriptedMachine::<Path>::default());
     world.bind(far, Proto::Tcp, "192.0.2.2:102".parse().unwrap());
     let local = "192.0.2.1:1000".parse().unwrap();
     let path = world.dial(near, local, "192.0.2.2:102".parse().unwrap());
     world.run_until(5 * SECOND);
     let octets: Vec<u8> = (0..=255).cycle().take(10_000).collect();
-    let append = Do::Append(path, octets.clone().into());
+    let append = Action::Append(path, octets.clone().into());
     world.command(near, append).unwrap();
     world.run_until(60 * SECOND);
 
@@ -259,8 +259,8 @@ fn tcp_of_the_world_keeps_its_numbers_when_it_sends_again() {
 #[test]
 fn packets_on_buses_stand_there_as_they_are() {
     let mut world = World::new(1);
-    let one = world.host(10, Puppet::<Hop>::default());
-    let two = world.host(20, Puppet::<Hop>::default());
+    let one = world.host(10, ScriptedMachine::<Hop>::default());
+    let two = world.host(20, ScriptedMachine::<Hop>::default());
     world.name(one, "radio");
     world.wire((one, 3), (two, 5), Line::default());
     let to = Hop {
@@ -268,7 +268,7 @@ fn packets_on_buses_stand_there_as_they_are() {
         via: 20,
     };
     let octets = Bytes::from_static(b"frame");
-    world.command(one, Do::Push(to, octets)).unwrap();
+    world.command(one, Action::Push(to, octets)).unwrap();
     world.run_until_idle(SECOND);
 
     let file = world.trace().pcapng(102);

@@ -6,16 +6,16 @@ use bytes::Bytes;
 use farlink::sim::{Axis, Bands, Contacts, Drawing, FaultRule, Host, Ip, Line, Nat, World};
 use farlink::{Path, Proto};
 
-use crate::courier::{Courier, Deliver, label};
-use crate::puppet::{Do, Puppet};
+use crate::parcel_machine::{ParcelMachine, SendParcels, label};
+use crate::scripted_machine::{Action, ScriptedMachine};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const MILLI: Duration = Duration::from_millis(1);
 
-fn mars(seed: u64, line: Line) -> (World, Host<Courier>, Host<Courier>) {
+fn mars(seed: u64, line: Line) -> (World, Host<ParcelMachine>, Host<ParcelMachine>) {
     let mut world = World::new(seed);
-    let earth = world.host(1, Courier::default());
-    let mars = world.host(2, Courier::default());
+    let earth = world.host(1, ParcelMachine::default());
+    let mars = world.host(2, ParcelMachine::default());
     world.name(earth, "earth");
     world.name(mars, "mars");
     world.label(|octets| Some(label(octets)));
@@ -40,7 +40,9 @@ fn small() -> World {
     let (mut world, earth, mars) = mars(3, line(FaultRule::each([4, 5, 10])));
     world.line_from(mars, earth, line(FaultRule::nth(2)));
     let (to, parcels, pace) = (2, 10, 500 * MILLI);
-    world.command(earth, Deliver { to, parcels, pace }).unwrap();
+    world
+        .command(earth, SendParcels { to, parcels, pace })
+        .unwrap();
     world.run_until_idle(300 * MINUTE);
     world
 }
@@ -55,7 +57,9 @@ fn large() -> World {
     };
     let (mut world, earth, _) = mars(7, line);
     let (to, parcels, pace) = (2, 1900, 10 * MILLI);
-    world.command(earth, Deliver { to, parcels, pace }).unwrap();
+    world
+        .command(earth, SendParcels { to, parcels, pace })
+        .unwrap();
     world.run_until_idle(300 * MINUTE);
     world
 }
@@ -72,23 +76,23 @@ fn chat() -> World {
     let home = world.nat(Ip::at([198, 51, 100, 1]), Nat::default());
     let client = world.host(
         Ip::at([10, 0, 0, 2]).behind(home),
-        Puppet::<Path>::default(),
+        ScriptedMachine::<Path>::default(),
     );
-    let server = world.host(Ip::at([192, 0, 2, 1]), Puppet::<Path>::default());
+    let server = world.host(Ip::at([192, 0, 2, 1]), ScriptedMachine::<Path>::default());
     world.name(client, "client");
     world.name(server, "server");
     world.bind(client, Proto::Udp, "10.0.0.2:5000".parse().unwrap());
     world.bind(server, Proto::Udp, "192.0.2.1:53".parse().unwrap());
     world.label_events(client, |_| String::from("answer"));
     world.label_events(server, |_| String::from("question"));
-    world.command(server, Do::Echo).unwrap();
+    world.command(server, Action::Echo).unwrap();
     let path = Path::udp(
         "10.0.0.2:5000".parse().unwrap(),
         "192.0.2.1:53".parse().unwrap(),
     );
     for number in 0..1000_u32 {
         let octets = Bytes::from(format!("question {number}"));
-        world.command_at(10 * MILLI * number, client, Do::Push(path, octets));
+        world.command_at(10 * MILLI * number, client, Action::Push(path, octets));
     }
     world.run_until_idle(300 * MINUTE);
     world
@@ -162,7 +166,9 @@ fn what_a_line_copies_and_corrupts_is_counted_on_bands_and_does_not_lengthen_the
         };
         let (mut world, earth, _) = mars(7, line);
         let (to, parcels, pace) = (2, 1000, 10 * MILLI);
-        world.command(earth, Deliver { to, parcels, pace }).unwrap();
+        world
+            .command(earth, SendParcels { to, parcels, pace })
+            .unwrap();
         world.run_until_idle(300 * MINUTE);
         let packets = world.trace().packets().filter(|packet| packet.is_copy);
         (packets.count(), world.trace().svg(&Drawing::default()))
@@ -196,7 +202,9 @@ fn a_scale_gives_equal_spans_equal_lengths_and_a_compressed_axis_shortens_waits(
         let (mut world, earth, _) = mars(1, Line::default());
         let send = move |world: &mut World| {
             let (to, parcels, pace) = (2, 1, MILLI);
-            world.command(earth, Deliver { to, parcels, pace }).unwrap();
+            world
+                .command(earth, SendParcels { to, parcels, pace })
+                .unwrap();
         };
         send(&mut world);
         world.at(60 * MINUTE * hours, send);
@@ -242,7 +250,9 @@ fn contacts_after_the_last_packet_are_not_drawn() {
         };
         let (mut world, earth, _) = mars(1, line);
         let (to, parcels, pace) = (2, 1, MILLI);
-        world.command(earth, Deliver { to, parcels, pace }).unwrap();
+        world
+            .command(earth, SendParcels { to, parcels, pace })
+            .unwrap();
         world.run_until(60 * MINUTE * hours);
         (world.ladder(), world.trace().svg(&Drawing::default()))
     };
@@ -262,7 +272,9 @@ fn a_contact_is_drawn_above_what_arrives_at_its_beginning() {
     };
     world.line_from(mars, earth, back);
     let (to, parcels, pace) = (2, 1, MILLI);
-    world.command(earth, Deliver { to, parcels, pace }).unwrap();
+    world
+        .command(earth, SendParcels { to, parcels, pace })
+        .unwrap();
     world.run_until(60 * MINUTE);
 
     let svg = world.trace().svg(&Drawing::default());
@@ -299,7 +311,9 @@ fn a_label_is_cut_only_where_its_arrow_ends() {
         let (mut world, earth, _) = mars(1, Line::delayed(MINUTE));
         world.label(move |_| Some("x".repeat(len)));
         let (to, parcels, pace) = (2, 1, MILLI);
-        world.command(earth, Deliver { to, parcels, pace }).unwrap();
+        world
+            .command(earth, SendParcels { to, parcels, pace })
+            .unwrap();
         world.run_until(MINUTE);
         world.trace().svg(&Drawing::default())
     };
@@ -313,7 +327,9 @@ fn what_is_written_on_bands_does_not_overlap() {
     let (mut world, earth, mars) = mars(7, Line::delayed(MINUTE));
     let (parcels, pace) = (500, 100 * MILLI);
     for (from, to) in [(earth, 2), (mars, 1)] {
-        world.command(from, Deliver { to, parcels, pace }).unwrap();
+        world
+            .command(from, SendParcels { to, parcels, pace })
+            .unwrap();
     }
     world.run_until_idle(300 * MINUTE);
 
@@ -345,8 +361,8 @@ fn what_is_written_on_bands_does_not_overlap() {
 #[test]
 fn many_hosts_are_listed_in_words() {
     let mut world = World::new(1);
-    let hosts: Vec<Host<Courier>> = (0..8)
-        .map(|name| world.host(name, Courier::default()))
+    let hosts: Vec<Host<ParcelMachine>> = (0..8)
+        .map(|name| world.host(name, ParcelMachine::default()))
         .collect();
     world.label(|octets| Some(label(octets)));
     for (one, other) in hosts.iter().zip(&hosts[1..]) {
@@ -354,7 +370,9 @@ fn many_hosts_are_listed_in_words() {
     }
     for (to, from) in (1..).zip(&hosts[..7]) {
         let (parcels, pace) = (1, MILLI);
-        world.command(*from, Deliver { to, parcels, pace }).unwrap();
+        world
+            .command(*from, SendParcels { to, parcels, pace })
+            .unwrap();
     }
 
     world.run_until(2 * MILLI);

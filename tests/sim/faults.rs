@@ -8,9 +8,9 @@ use farlink::sim::{
 };
 use farlink::{Cause, Instant, Link};
 
-use crate::puppet::{Do, Puppet, Saw, links, octets};
+use crate::scripted_machine::{Action, Observed, ScriptedMachine, links, octets};
 
-type Named = Host<Puppet<u8>>;
+type NumberHost = Host<ScriptedMachine<u8>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -20,26 +20,26 @@ fn at(span: Duration) -> Instant {
 }
 
 /// Two hosts, 1 and 2, and a line from the first to the second.
-fn pair(seed: u64, line: Line) -> (World, Named, Named) {
+fn pair(seed: u64, line: Line) -> (World, NumberHost, NumberHost) {
     let mut world = World::new(seed);
-    let one = world.host(1, Puppet::default());
-    let two = world.host(2, Puppet::default());
+    let one = world.host(1, ScriptedMachine::default());
+    let two = world.host(2, ScriptedMachine::default());
     world.line_from(one, two, line);
     (world, one, two)
 }
 
 /// Sends `count` datagrams, `apart` from each other, each with its number in `len` octets.
-fn send(world: &mut World, from: Named, count: u32, apart: Duration, len: usize) {
+fn send(world: &mut World, from: NumberHost, count: u32, apart: Duration, len: usize) {
     for number in 0..count {
         world.at(world.now() + apart * number, move |world| {
             let mut octets = number.to_be_bytes().to_vec();
             octets.resize(len, 0);
-            world.command(from, Do::Push(2, octets.into())).unwrap();
+            world.command(from, Action::Push(2, octets.into())).unwrap();
         });
     }
 }
 
-fn numbers(world: &World, host: Named) -> Vec<u32> {
+fn numbers(world: &World, host: NumberHost) -> Vec<u32> {
     let got = octets(world, host);
     got.iter()
         .map(|(_, octets)| u32::from_be_bytes(octets[..4].try_into().unwrap()))
@@ -203,7 +203,7 @@ fn a_chosen_datagram_is_lost_and_no_other() {
 
     for len in [20, 5, 20, 5, 20, 20] {
         let octets = Bytes::from(vec![0; len]);
-        world.command(one, Do::Push(2, octets)).unwrap();
+        world.command(one, Action::Push(2, octets)).unwrap();
     }
     world.run_until_idle(SECOND);
 
@@ -299,7 +299,7 @@ fn corruption_flips_exactly_one_bit_anywhere() {
 
     for _ in 0..4000 {
         let octets = Bytes::from_static(&[0; 8]);
-        world.command(one, Do::Push(2, octets)).unwrap();
+        world.command(one, Action::Push(2, octets)).unwrap();
     }
     world.run_until_idle(SECOND);
 
@@ -382,7 +382,7 @@ fn a_holding_queue_loses_nothing_and_the_machine_goes_on_hearing() {
     world.line_from(two, one, Line::default());
 
     send(&mut world, one, 20, Duration::ZERO, 100);
-    world.command_at(100 * MILLI, two, Do::Push(1, Bytes::from_static(b"hi")));
+    world.command_at(100 * MILLI, two, Action::Push(1, Bytes::from_static(b"hi")));
     world.run_until_idle(100 * SECOND);
 
     let times: Vec<Instant> = octets(&world, two).iter().map(|(time, _)| *time).collect();
@@ -407,12 +407,12 @@ fn a_signalling_queue_says_full_and_later_free() {
 
     // The third fills it. At 150 ms half of the limit, 150 octets, waits. The fourth and the fifth, which
     // the machine kept, leave then, and fill it again.
-    let heard: Vec<(Instant, Link)> = links(&world, one)
+    let cues: Vec<(Instant, Link)> = links(&world, one)
         .iter()
         .map(|(time, _, link)| (*time, *link))
         .collect();
     assert_eq!(
-        heard,
+        cues,
         [
             (at(Duration::ZERO), Link::Full),
             (at(150 * MILLI), Link::Free),
@@ -493,7 +493,7 @@ fn a_contact_that_is_closed_when_the_line_is_added_is_closed_for_the_first_burst
 
     for number in 0..3_u8 {
         world
-            .command(one, Do::Push(2, vec![number].into()))
+            .command(one, Action::Push(2, vec![number].into()))
             .unwrap();
     }
     world.run_until(Duration::ZERO);
@@ -564,12 +564,12 @@ fn a_line_without_a_plan_that_replaces_a_closed_one_is_up() {
     });
     world.run_until_idle(100 * SECOND);
 
-    let told: Vec<(Instant, Link)> = links(&world, one)
+    let cues: Vec<(Instant, Link)> = links(&world, one)
         .into_iter()
         .map(|(time, _, link)| (time, link))
         .collect();
     let down = Link::Down(Cause::Unreachable);
-    assert_eq!(told, [(at(Duration::ZERO), down), (at(SECOND), Link::Up)]);
+    assert_eq!(cues, [(at(Duration::ZERO), down), (at(SECOND), Link::Up)]);
 }
 
 #[test]
@@ -577,7 +577,7 @@ fn each_direction_has_its_own_faults() {
     let (mut world, one, two) = pair(1, Line::delayed(SECOND));
     world.line_from(two, one, Line::delayed(3 * SECOND));
 
-    world.command(two, Do::Echo).unwrap();
+    world.command(two, Action::Echo).unwrap();
     send(&mut world, one, 1, Duration::ZERO, 4);
     world.run_until_idle(100 * SECOND);
 
@@ -590,10 +590,10 @@ fn nobody_and_nothing_between_are_told_apart() {
     let (mut world, one, two) = pair(1, Line::default());
 
     world
-        .command(one, Do::Push(9, Bytes::from_static(b"?")))
+        .command(one, Action::Push(9, Bytes::from_static(b"?")))
         .unwrap();
     world
-        .command(two, Do::Push(1, Bytes::from_static(b"?")))
+        .command(two, Action::Push(1, Bytes::from_static(b"?")))
         .unwrap();
     world.run_until_idle(SECOND);
 
@@ -605,7 +605,7 @@ fn nobody_and_nothing_between_are_told_apart() {
 fn what_comes_for_a_machine_that_is_done_is_lost() {
     let (mut world, one, two) = pair(1, Line::default());
 
-    world.command(two, Do::Stop).unwrap();
+    world.command(two, Action::Stop).unwrap();
     send(&mut world, one, 1, Duration::ZERO, 4);
     world.run_until_idle(SECOND);
 
@@ -631,13 +631,13 @@ fn a_deaf_application_gets_what_its_socket_held_and_loses_the_rest() {
 fn a_deadline_is_kept() {
     let (mut world, one, _) = pair(1, Line::default());
 
-    world.command(one, Do::WakeAt(at(5 * SECOND))).unwrap();
-    world.command(one, Do::WakeAt(at(3 * SECOND))).unwrap();
+    world.command(one, Action::WakeAt(at(5 * SECOND))).unwrap();
+    world.command(one, Action::WakeAt(at(3 * SECOND))).unwrap();
     world.run_until_idle(100 * SECOND);
 
     let woken: Vec<Instant> = world
         .events(one)
-        .filter(|(_, event)| **event == Saw::Woke)
+        .filter(|(_, event)| **event == Observed::Woke)
         .map(|(time, _)| time)
         .collect();
     assert_eq!(woken, [at(3 * SECOND)]);

@@ -6,16 +6,16 @@ use bytes::Bytes;
 use farlink::sim::{BROADCAST, Contacts, DropReason, Host, Line, Queue, TracePacket, World};
 use farlink::{Addr as _, Ask, Cause, Hop, Instant, Link, Tag};
 
-use crate::puppet::{Do, Puppet, Saw, links, octets};
+use crate::scripted_machine::{Action, Observed, ScriptedMachine, links, octets};
 
-type Node = Host<Puppet<Hop>>;
+type Node = Host<ScriptedMachine<Hop>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn push(world: &mut World, from: Node, interface: u8, via: u16, octets: &'static [u8]) {
     let to = Hop { interface, via };
     world
-        .command(from, Do::Push(to, Bytes::from_static(octets)))
+        .command(from, Action::Push(to, Bytes::from_static(octets)))
         .unwrap();
 }
 
@@ -23,14 +23,14 @@ fn got(world: &World, host: Node) -> Vec<(Hop, Vec<u8>)> {
     let events = world.events(host);
     events
         .filter_map(|(_, event)| match event {
-            Saw::Octets(from, octets) => Some((*from, octets.to_vec())),
+            Observed::Octets(from, octets) => Some((*from, octets.to_vec())),
             _ => None,
         })
         .collect()
 }
 
 fn node(world: &mut World, link: u16) -> Node {
-    world.host(link, Puppet::default())
+    world.host(link, ScriptedMachine::default())
 }
 
 #[test]
@@ -155,9 +155,11 @@ fn an_open_without_sockets_fails_unless_it_is_cancelled() {
 
     for tag in [Tag(1), Tag(2)] {
         let open = Ask::Open { tag, path };
-        world.command(one, Do::Ask(open)).unwrap();
+        world.command(one, Action::Ask(open)).unwrap();
     }
-    world.command(one, Do::Ask(Ask::Cancel(Tag(1)))).unwrap();
+    world
+        .command(one, Action::Ask(Ask::Cancel(Tag(1))))
+        .unwrap();
     world.run_until_idle(SECOND);
 
     let failed = Link::Failed(Tag(2), Cause::Unreachable);

@@ -1,4 +1,4 @@
-//! The simulator: every fault, every kind of NAT and every call of the script does what it says.
+//! The simulator through its public interface: faults, NATs, sockets, scripts and traces.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,17 +9,22 @@
 
 extern crate alloc;
 
+mod cancel;
 #[cfg(feature = "record")]
 mod captures;
-mod courier;
 mod drawings;
 mod faults;
 mod hops;
 mod laws;
 mod nats;
+#[path = "../support/parcel_machine.rs"]
+mod parcel_machine;
+#[path = "../support/path_hosts.rs"]
+mod path_hosts;
 mod punching;
-mod puppet;
 mod script;
+#[path = "../support/scripted_machine.rs"]
+mod scripted_machine;
 mod sockets;
 mod streams;
 mod tcp_chaos;

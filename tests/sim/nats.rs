@@ -11,9 +11,9 @@ use farlink::sim::{
 };
 use farlink::{Path, Proto};
 
-use crate::puppet::{Do, Puppet, Saw};
+use crate::scripted_machine::{Action, Observed, ScriptedMachine};
 
-pub(crate) type Socketed = Host<Puppet<Path>>;
+pub(crate) type PathHost = Host<ScriptedMachine<Path>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -33,8 +33,8 @@ pub(crate) fn addr(text: &str) -> SocketAddr {
 struct Lab {
     world: World,
     nat: NatId,
-    inside: Socketed,
-    server: Socketed,
+    inside: PathHost,
+    server: PathHost,
 }
 
 impl Lab {
@@ -48,7 +48,7 @@ impl Lab {
         let nat = world.nat(ip, nat);
         let server = world.host(
             Ip::at([192, 0, 2, 1]).and([192, 0, 2, 2]),
-            Puppet::default(),
+            ScriptedMachine::default(),
         );
         for socket in SERVERS {
             world.bind(server, Proto::Udp, addr(socket));
@@ -69,7 +69,7 @@ impl Lab {
 
     fn map_of(
         &mut self,
-        host: Socketed,
+        host: PathHost,
         ip: [u8; 4],
         port: u16,
         server: usize,
@@ -92,29 +92,29 @@ impl Lab {
     }
 }
 
-fn host(world: &mut World, nat: NatId, ip: [u8; 4]) -> Socketed {
-    world.host(Ip::at(ip).behind(nat), Puppet::default())
+fn host(world: &mut World, nat: NatId, ip: [u8; 4]) -> PathHost {
+    world.host(Ip::at(ip).behind(nat), ScriptedMachine::default())
 }
 
 /// Sends a datagram, from a socket that is bound first if need be.
-fn send(world: &mut World, host: Socketed, from: SocketAddr, to: SocketAddr) {
+fn send(world: &mut World, host: PathHost, from: SocketAddr, to: SocketAddr) {
     let has_socket = world.events(host).any(
-        |(_, event)| matches!(event, Saw::Link(path, _) if path.local == from && path.is_socket()),
+        |(_, event)| matches!(event, Observed::Link(path, _) if path.local == from && path.is_socket()),
     );
     if !has_socket {
         world.bind(host, Proto::Udp, from);
     }
     let octets = Bytes::from_static(b"hello");
     world
-        .command(host, Do::Push(Path::udp(from, to), octets))
+        .command(host, Action::Push(Path::udp(from, to), octets))
         .unwrap();
 }
 
-pub(crate) fn seen(world: &World, host: Socketed) -> Vec<(Path, Bytes)> {
+pub(crate) fn seen(world: &World, host: PathHost) -> Vec<(Path, Bytes)> {
     let events = world.events(host);
     events
         .filter_map(|(_, event)| match event {
-            Saw::Octets(from, octets) => Some((*from, octets.clone())),
+            Observed::Octets(from, octets) => Some((*from, octets.clone())),
             _ => None,
         })
         .collect()
@@ -474,8 +474,11 @@ fn paired_pooling_gives_a_host_one_address_and_arbitrary_any() {
 fn a_firewall_translates_nothing_and_lets_in_who_was_written_to() {
     let mut world = World::new(1);
     let nat = world.nat(Ip::at([198, 51, 100, 1]), Nat::firewall());
-    let inside = world.host(Ip::at([198, 51, 100, 7]).behind(nat), Puppet::default());
-    let outside = world.host(Ip::at([192, 0, 2, 1]), Puppet::default());
+    let inside = world.host(
+        Ip::at([198, 51, 100, 7]).behind(nat),
+        ScriptedMachine::default(),
+    );
+    let outside = world.host(Ip::at([192, 0, 2, 1]), ScriptedMachine::default());
     let (own, far) = (addr("198.51.100.7:5000"), addr("192.0.2.1:3478"));
     world.bind(inside, Proto::Udp, own);
 
@@ -499,8 +502,8 @@ fn nested_nats_translate_twice_and_both_filter() {
     let random = choosing(Ports::Random, 40_000..=50_000);
     let home = world.nat(home, random);
     let inside = host(&mut world, home, [192, 168, 0, 2]);
-    let server = world.host(Ip::at([192, 0, 2, 1]), Puppet::default());
-    let stranger = world.host(Ip::at([192, 0, 2, 9]), Puppet::default());
+    let server = world.host(Ip::at([192, 0, 2, 1]), ScriptedMachine::default());
+    let stranger = world.host(Ip::at([192, 0, 2, 9]), ScriptedMachine::default());
     world.bind(server, Proto::Udp, addr("192.0.2.1:3478"));
 
     send(
@@ -534,7 +537,7 @@ fn equal_inner_addresses_on_both_sides_of_a_nested_nat_do_not_mix() {
     let carrier = world.nat(Ip::at([198, 51, 100, 1]), Nat::default());
     let home = world.nat(Ip::at([10, 0, 0, 2]).behind(carrier), Nat::default());
     let inside = host(&mut world, home, [10, 0, 0, 2]);
-    let server = world.host(Ip::at([192, 0, 2, 1]), Puppet::default());
+    let server = world.host(Ip::at([192, 0, 2, 1]), ScriptedMachine::default());
     world.bind(server, Proto::Udp, addr("192.0.2.1:3478"));
 
     send(

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use farlink::sim::{Ip, Nat, Ports, World};
 use farlink::{Path, Proto};
 
-use crate::nats::{Socketed, addr, seen};
-use crate::puppet::{Do, Puppet};
+use crate::nats::{PathHost, addr, seen};
+use crate::scripted_machine::{Action, ScriptedMachine};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SERVER: &str = "192.0.2.1:3478";
@@ -17,7 +17,7 @@ const SERVER: &str = "192.0.2.1:3478";
 /// Two peers that do what the textbook says, by UDP.
 struct Punch {
     world: World,
-    peers: [Socketed; 2],
+    peers: [PathHost; 2],
     sockets: [SocketAddr; 2],
     /// What each peer may be reached at, as far as the other knows.
     known: [BTreeSet<SocketAddr>; 2],
@@ -26,7 +26,7 @@ struct Punch {
 impl Punch {
     fn new(nats: [Nat; 2]) -> Self {
         let mut world = World::new(3);
-        let server = world.host(Ip::at([192, 0, 2, 1]), Puppet::default());
+        let server = world.host(Ip::at([192, 0, 2, 1]), ScriptedMachine::default());
         world.bind(server, Proto::Udp, addr(SERVER));
         let [one, other] = nats;
         let one = world.nat(Ip::at([198, 51, 100, 1]), one);
@@ -34,7 +34,7 @@ impl Punch {
         let sockets = [addr("10.0.0.2:4000"), addr("10.0.0.3:5000")];
         let peers = [(one, sockets[0]), (other, sockets[1])].map(|(nat, socket)| {
             let ip = Ip::at(socket.ip()).behind(nat);
-            let peer = world.host(ip, Puppet::default());
+            let peer = world.host(ip, ScriptedMachine::default());
             world.bind(peer, Proto::Udp, socket);
             peer
         });
@@ -55,7 +55,7 @@ impl Punch {
 
     fn send(&mut self, side: usize, to: SocketAddr) {
         let path = Path::udp(self.sockets[side], to);
-        let push = Do::Push(path, Bytes::from_static(b"knock"));
+        let push = Action::Push(path, Bytes::from_static(b"knock"));
         self.world.command(self.peers[side], push).unwrap();
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use farlink::sim::{Bursts, Host, Line, Reorder, StreamLine, TraceDetail, World, for_each_seed};
 use farlink::{Hop, Instant, Link, Machine, Output, Transmit};
 
-use crate::puppet::{Do, Puppet, Saw, octets};
+use crate::scripted_machine::{Action, Observed, ScriptedMachine, octets};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,10 +17,10 @@ fn at(span: Duration) -> Instant {
     Instant::ZERO + span
 }
 
-fn pair(seed: u64, line: Line) -> (World, Host<Puppet<u8>>, Host<Puppet<u8>>) {
+fn pair(seed: u64, line: Line) -> (World, Host<ScriptedMachine<u8>>, Host<ScriptedMachine<u8>>) {
     let mut world = World::new(seed);
-    let one = world.host(1, Puppet::default());
-    let two = world.host(2, Puppet::default());
+    let one = world.host(1, ScriptedMachine::default());
+    let two = world.host(2, ScriptedMachine::default());
     world.line(one, two, line);
     (world, one, two)
 }
@@ -88,11 +88,13 @@ fn a_machine_that_yields_gets_its_inputs_and_lets_other_hosts_go_on_before_it_is
     let due = Some(at(2 * SECOND));
     let (work, log) = (0, Vec::new());
     let yielder = world.host(1, Yielder { due, work, log });
-    let other = world.host(2, Puppet::<u8>::default());
+    let other = world.host(2, ScriptedMachine::<u8>::default());
     world.line(yielder, other, Line::delayed(SECOND));
-    world.command(other, Do::WakeAt(at(2 * SECOND))).unwrap();
+    world
+        .command(other, Action::WakeAt(at(2 * SECOND)))
+        .unwrap();
     world.run_until(Duration::ZERO);
-    world.command_at(SECOND, other, Do::Push(1, Bytes::from_static(b"input")));
+    world.command_at(SECOND, other, Action::Push(1, Bytes::from_static(b"input")));
     world.run_until(2 * SECOND);
 
     let log = &world.machine(yielder).log;
@@ -148,18 +150,18 @@ fn a_step_lets_one_thing_happen_at_its_time() {
 #[test]
 fn when_acts_once_as_soon_as_its_condition_holds() {
     let (mut world, one, two) = pair(1, Line::delayed(SECOND));
-    world.command(two, Do::Echo).unwrap();
+    world.command(two, Action::Echo).unwrap();
 
     world.when(
         move |world| world.events(two).len() > 0,
         move |world| {
             world
-                .command(one, Do::Push(2, Bytes::from_static(b"again")))
+                .command(one, Action::Push(2, Bytes::from_static(b"again")))
                 .unwrap();
         },
     );
     world
-        .command(one, Do::Push(2, Bytes::from_static(b"first")))
+        .command(one, Action::Push(2, Bytes::from_static(b"first")))
         .unwrap();
     world.run_until_idle(100 * SECOND);
 
@@ -176,7 +178,7 @@ fn when_acts_once_as_soon_as_its_condition_holds() {
 fn a_world_with_work_left_is_not_idle() {
     let (mut world, one, _) = pair(1, Line::delayed(10 * SECOND));
     world
-        .command(one, Do::Push(2, Bytes::from_static(b"slow")))
+        .command(one, Action::Push(2, Bytes::from_static(b"slow")))
         .unwrap();
 
     assert!(!world.run_until_idle(5 * SECOND));
@@ -188,15 +190,15 @@ fn a_world_with_work_left_is_not_idle() {
 #[test]
 fn machines_of_every_kind_live_in_one_world() {
     let mut world = World::new(1);
-    let name = world.host(1, Puppet::<u8>::default());
-    let big_name = world.host(70_000, Puppet::<u32>::default());
-    let hop = world.host(3, Puppet::<Hop>::default());
-    let stream = world.host((), Puppet::<()>::default());
-    let other = world.host((), Puppet::<()>::default());
+    let name = world.host(1, ScriptedMachine::<u8>::default());
+    let big_name = world.host(70_000, ScriptedMachine::<u32>::default());
+    let hop = world.host(3, ScriptedMachine::<Hop>::default());
+    let stream = world.host((), ScriptedMachine::<()>::default());
+    let other = world.host((), ScriptedMachine::<()>::default());
     world.connect(stream, other, StreamLine::default());
 
     world
-        .command(stream, Do::Append((), Bytes::from_static(b"x")))
+        .command(stream, Action::Append((), Bytes::from_static(b"x")))
         .unwrap();
     world.run_until_idle(SECOND);
 
@@ -226,10 +228,10 @@ fn chaos(seed: u64) -> World {
         ..Line::default()
     };
     let (mut world, one, two) = pair(seed, line);
-    world.command(two, Do::Echo).unwrap();
+    world.command(two, Action::Echo).unwrap();
     for number in 0..200_u32 {
         let octets = Bytes::copy_from_slice(&number.to_be_bytes());
-        world.command_at(SECOND / 7 * number, one, Do::Push(2, octets));
+        world.command_at(SECOND / 7 * number, one, Action::Push(2, octets));
     }
     world.run_until_idle(1000 * SECOND);
     world
@@ -264,8 +266,8 @@ fn keeping_less_changes_nothing_but_the_trace() {
 
     for number in 0..100_u8 {
         let octets = Bytes::copy_from_slice(&[number]);
-        world.command(one, Do::Push(2, octets.clone())).unwrap();
-        other.command(a, Do::Push(2, octets)).unwrap();
+        world.command(one, Action::Push(2, octets.clone())).unwrap();
+        other.command(a, Action::Push(2, octets)).unwrap();
     }
     world.run_until_idle(SECOND);
     other.run_until_idle(SECOND);
@@ -287,7 +289,7 @@ fn a_further_host_changes_nothing_for_those_before() {
             },
         );
         if further {
-            let three = world.host(3, Puppet::<u8>::default());
+            let three = world.host(3, ScriptedMachine::<u8>::default());
             world.line(
                 one,
                 three,
@@ -297,12 +299,12 @@ fn a_further_host_changes_nothing_for_those_before() {
                 },
             );
             world
-                .command(three, Do::Push(1, Bytes::from_static(b"hello")))
+                .command(three, Action::Push(1, Bytes::from_static(b"hello")))
                 .unwrap();
         }
         for number in 0..50_u8 {
             world
-                .command(one, Do::Push(2, Bytes::copy_from_slice(&[number])))
+                .command(one, Action::Push(2, Bytes::copy_from_slice(&[number])))
                 .unwrap();
         }
         world.run_until_idle(100 * SECOND);
@@ -334,5 +336,5 @@ fn a_machine_can_be_called_by_its_own_methods() {
 
     assert_eq!(shown, "0.000000000s true");
     assert!(world.take_events(one).is_empty());
-    assert!(!world.events(one).any(|(_, event)| *event == Saw::Woke));
+    assert!(!world.events(one).any(|(_, event)| *event == Observed::Woke));
 }

@@ -5,80 +5,18 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use farlink::sim::{
-    Chunks, Contacts, Delivery, DropReason, FaultRule, Host, Ip, Line, Nat, PacketKind, Queue, Tcp,
+    Chunks, Contacts, Delivery, DropReason, FaultRule, Ip, Line, Nat, PacketKind, Queue, Tcp,
     TcpFlags, TracePacket, World,
 };
 use farlink::{Ask, Cause, Instant, Link, Path, Proto, Tag};
 
-use crate::puppet::{Do, Puppet, Saw, links, octets};
-
-type Socketed = Host<Puppet<Path>>;
-
-const SECOND: Duration = Duration::from_secs(1);
-const MILLI: Duration = Duration::from_millis(1);
-
-fn addr(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
-fn at(span: Duration) -> Instant {
-    Instant::ZERO + span
-}
-
-/// Two hosts in the public network, 192.0.2.1 and 192.0.2.2, a second apart.
-fn pair(seed: u64) -> (World, Socketed, Socketed) {
-    let mut world = World::new(seed);
-    world.internet(Line::delayed(SECOND));
-    let one = world.host(Ip::at([192, 0, 2, 1]), Puppet::default());
-    let two = world.host(Ip::at([192, 0, 2, 2]), Puppet::default());
-    for host in [one, two] {
-        let first_timeout = 3 * SECOND;
-        world.tcp(
-            host,
-            Tcp {
-                first_timeout,
-                ..Tcp::default()
-            },
-        );
-    }
-    (world, one, two)
-}
-
-fn ask(world: &mut World, host: Socketed, ask: Ask<Path>) {
-    world.command(host, Do::Ask(ask)).unwrap();
-}
-
-fn open(world: &mut World, host: Socketed, tag: u64, path: Path) {
-    let tag = Tag(tag);
-    ask(world, host, Ask::Open { tag, path });
-}
-
-fn push(world: &mut World, host: Socketed, path: Path, octets: &[u8]) {
-    let octets = Bytes::copy_from_slice(octets);
-    world.command(host, Do::Push(path, octets)).unwrap();
-}
-
-fn append(world: &mut World, host: Socketed, path: Path, octets: &[u8]) {
-    let octets = Bytes::copy_from_slice(octets);
-    world.command(host, Do::Append(path, octets)).unwrap();
-}
-
-fn joined(world: &World, host: Socketed) -> Vec<u8> {
-    let got = octets(world, host);
-    got.iter().flat_map(|(_, octets)| octets.to_vec()).collect()
-}
-
-fn last_link(world: &World, host: Socketed) -> (Instant, Path, Link) {
-    *links(world, host).last().expect("it heard nothing")
-}
-
-fn losses(world: &World) -> Vec<DropReason> {
-    let lost = world.trace().packets().filter_map(TracePacket::lost);
-    lost.map(|(_, why)| why).collect()
-}
+use crate::path_hosts::{
+    MILLI, PathHost, SECOND, addr, append, ask, at, joined, last_link, losses, open, pair, push,
+};
+use crate::scripted_machine::{Action, Observed, ScriptedMachine, links, octets};
 
 /// A listener on port 80 at the second host, and a connection to it from port 1000 of the first.
-fn connected(seed: u64) -> (World, Socketed, Socketed, Path, Path) {
+fn connected(seed: u64) -> (World, PathHost, PathHost, Path, Path) {
     let (mut world, one, two) = pair(seed);
     world.bind(two, Proto::Tcp, addr("0.0.0.0:80"));
     let there = Path::tcp(addr("192.0.2.1:1000"), addr("192.0.2.2:80"));
@@ -106,7 +44,7 @@ fn a_datagram_names_the_bound_socket_and_its_sender() {
     let from = Path::udp(addr("0.0.0.0:2000"), addr("192.0.2.1:1000"));
     let octets = Bytes::from_static(b"hello");
     let got = world.events(two).last().unwrap();
-    assert_eq!(got, (at(SECOND), &Saw::Octets(from, octets)));
+    assert_eq!(got, (at(SECOND), &Observed::Octets(from, octets)));
 }
 
 #[test]
@@ -149,10 +87,10 @@ fn an_open_is_answered_with_the_real_port() {
     );
     world.run_until_idle(SECOND);
 
-    let heard = links(&world, one);
-    assert_eq!(heard[0].2, Link::Opened(Tag(7)));
-    assert_eq!(heard[1].2, Link::Opened(Tag(8)));
-    for (_, path, _) in heard {
+    let cues = links(&world, one);
+    assert_eq!(cues[0].2, Link::Opened(Tag(7)));
+    assert_eq!(cues[1].2, Link::Opened(Tag(8)));
+    for (_, path, _) in cues {
         assert!(path.local.port() >= 49152, "{path}");
         assert!(path.is_socket());
     }
@@ -203,111 +141,9 @@ fn a_port_is_bound_once_and_free_again_when_closed() {
 }
 
 #[test]
-fn a_cancelled_open_is_not_answered_and_its_port_is_free() {
-    let (mut world, one, _) = pair(1);
-    let socket = Path::socket(Proto::Udp, addr("192.0.2.1:500"));
-    let nowhere = Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.77:80"));
-
-    open(&mut world, one, 1, socket);
-    ask(&mut world, one, Ask::Cancel(Tag(1)));
-    open(&mut world, one, 2, nowhere);
-    ask(&mut world, one, Ask::Cancel(Tag(2)));
-    open(&mut world, one, 3, socket);
-    world.run_until_idle(1000 * SECOND);
-
-    let answers: Vec<Link> = links(&world, one)
-        .iter()
-        .map(|(_, _, link)| *link)
-        .collect();
-    assert_eq!(answers, [Link::Opened(Tag(3))]);
-}
-
-#[test]
-fn a_udp_socket_that_was_opened_can_be_cancelled() {
-    let (mut world, one, two) = pair(1);
-    let socket = Path::socket(Proto::Udp, addr("192.0.2.1:500"));
-    let there = Path::udp(addr("192.0.2.1:500"), addr("192.0.2.2:53"));
-    world.bind(two, Proto::Udp, addr("192.0.2.2:53"));
-    world.command(two, Do::Echo).unwrap();
-
-    open(&mut world, one, 1, socket);
-    world.run_until(SECOND);
-    push(&mut world, one, there, b"asked");
-    world.run_until(2 * SECOND);
-    ask(&mut world, one, Ask::Cancel(Tag(1)));
-    open(&mut world, one, 2, socket);
-    world.run_until_idle(100 * SECOND);
-
-    assert_eq!(losses(&world), []);
-    let answers: Vec<Link> = links(&world, one).iter().map(|heard| heard.2).collect();
-    assert_eq!(answers, [Link::Opened(Tag(1)), Link::Opened(Tag(2))]);
-    assert_eq!(
-        joined(&world, one),
-        b"asked",
-        "by the socket that was opened again"
-    );
-}
-
-#[test]
-fn what_waits_in_a_cancelled_udp_socket_is_lost() {
-    let (mut world, one, two) = pair(1);
-    world.bind(two, Proto::Udp, addr("192.0.2.2:53"));
-    open(
-        &mut world,
-        one,
-        1,
-        Path::socket(Proto::Udp, addr("192.0.2.1:500")),
-    );
-    world.run_until(SECOND);
-
-    world.stop_reading(one);
-    let back = Path::udp(addr("192.0.2.2:53"), addr("192.0.2.1:500"));
-    push(&mut world, two, back, b"unread");
-    world.run_until(3 * SECOND);
-    ask(&mut world, one, Ask::Cancel(Tag(1)));
-    world.resume_reading(one);
-    world.run_until_idle(100 * SECOND);
-
-    assert_eq!(joined(&world, one), b"");
-}
-
-#[test]
-fn a_cancelled_udp_socket_is_not_told_that_its_line_is_free() {
-    let (mut world, one, two) = pair(1);
-    let slow = Line {
-        rate: Some(8000),
-        queue: Queue::Signal(100),
-        ..Line::delayed(SECOND)
-    };
-    world.line_from(one, two, slow);
-    let socket = Path::socket(Proto::Udp, addr("192.0.2.1:500"));
-    open(&mut world, one, 1, socket);
-    world.run_until(SECOND);
-
-    for port in [53, 54] {
-        let there = Path::udp(
-            addr("192.0.2.1:500"),
-            (addr("192.0.2.2:0").ip(), port).into(),
-        );
-        push(&mut world, one, there, &[7; 100]);
-    }
-    world.run_until(SECOND + 10 * MILLI);
-    assert_eq!(last_link(&world, one), (at(SECOND), socket, Link::Full));
-    assert_eq!(
-        world.trace().packets().len(),
-        1,
-        "the socket carries both ways"
-    );
-    ask(&mut world, one, Ask::Cancel(Tag(1)));
-    world.run_until_idle(100 * SECOND);
-
-    assert_eq!(last_link(&world, one).2, Link::Full);
-}
-
-#[test]
 fn a_full_line_is_told_at_the_udp_socket_which_carries_all_paths_from_it() {
     let (mut world, one, two) = pair(1);
-    let three = world.host(Ip::at([192, 0, 2, 3]), Puppet::<Path>::default());
+    let three = world.host(Ip::at([192, 0, 2, 3]), ScriptedMachine::<Path>::default());
     let slow = |rate| Line {
         rate: Some(rate),
         queue: Queue::Signal(100),
@@ -326,7 +162,7 @@ fn a_full_line_is_told_at_the_udp_socket_which_carries_all_paths_from_it() {
     push(&mut world, one, there(2), &[7; 100]);
     world.run_until_idle(100 * SECOND);
 
-    let heard: Vec<(Instant, Path, Link)> = links(&world, one);
+    let cues: Vec<(Instant, Path, Link)> = links(&world, one);
     let expected = [
         (Instant::ZERO, socket, Link::Up),
         (Instant::ZERO, socket, Link::Full),
@@ -334,116 +170,7 @@ fn a_full_line_is_told_at_the_udp_socket_which_carries_all_paths_from_it() {
         (at(500 * MILLI), socket, Link::Full),
         (at(550 * MILLI), socket, Link::Free),
     ];
-    assert_eq!(heard, expected);
-}
-
-#[test]
-fn a_connection_that_was_opened_can_be_cancelled() {
-    let (mut world, one, two) = pair(1);
-    world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
-    let path = Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80"));
-    open(&mut world, one, 1, path);
-    world.run_until(10 * SECOND);
-    let heard = links(&world, one).len();
-
-    ask(&mut world, one, Ask::Cancel(Tag(1)));
-    assert!(world.run_until_idle(1000 * SECOND));
-
-    assert_eq!(links(&world, one).len(), heard, "no cue follows");
-    assert_eq!(joined(&world, two), b"");
-    assert_eq!(last_link(&world, two).2, Link::Down(Cause::Reset));
-}
-
-#[test]
-fn a_connection_that_is_cancelled_in_its_handshake_is_not_answered() {
-    let (mut world, one, two) = pair(1);
-    world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
-    let path = Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80"));
-    open(&mut world, one, 1, path);
-    // The SYN has arrived, its answer is in flight.
-    world.run_until(SECOND + 500 * MILLI);
-
-    ask(&mut world, one, Ask::Cancel(Tag(1)));
-    assert!(world.run_until_idle(1000 * SECOND));
-
-    assert_eq!(links(&world, one), []);
-    let up = links(&world, two)
-        .iter()
-        .filter(|heard| heard.2 == Link::Up)
-        .count();
-    assert_eq!(up, 1, "the listener alone");
-}
-
-#[test]
-fn a_listener_can_be_cancelled_before_and_after_it_is_told() {
-    for is_told in [false, true] {
-        let (mut world, one, two) = pair(1);
-        let listener = Path::socket(Proto::Tcp, addr("192.0.2.2:80"));
-        open(&mut world, two, 1, listener);
-        if is_told {
-            world.run_until(SECOND);
-        }
-        let heard = links(&world, two).len();
-        assert_eq!(heard, usize::from(is_told));
-
-        ask(&mut world, two, Ask::Cancel(Tag(1)));
-        open(
-            &mut world,
-            one,
-            2,
-            Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80")),
-        );
-        assert!(world.run_until_idle(1000 * SECOND));
-
-        assert_eq!(links(&world, two).len(), heard);
-        let answer = Link::Failed(Tag(2), Cause::Refused);
-        assert_eq!(last_link(&world, one).2, answer);
-    }
-}
-
-#[test]
-fn a_cancelled_listener_refuses_whom_it_has_not_accepted() {
-    let (mut world, one, two) = pair(1);
-    open(
-        &mut world,
-        two,
-        1,
-        Path::socket(Proto::Tcp, addr("192.0.2.2:80")),
-    );
-    open(
-        &mut world,
-        one,
-        2,
-        Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80")),
-    );
-    // Its SYN has arrived, and the handshake is not over.
-    world.run_until(SECOND + 500 * MILLI);
-
-    ask(&mut world, two, Ask::Cancel(Tag(1)));
-    assert!(world.run_until_idle(1000 * SECOND));
-
-    assert_eq!(links(&world, two).len(), 1, "nobody was accepted");
-    assert!(matches!(
-        last_link(&world, one).2,
-        Link::Failed(Tag(2), _) | Link::Down(_)
-    ));
-}
-
-#[test]
-fn a_stream_that_was_detached_outlives_the_cancel_of_its_tag() {
-    let (mut world, one, two) = pair(1);
-    world.bind(two, Proto::Tcp, addr("192.0.2.2:80"));
-    let path = Path::tcp(addr("192.0.2.1:600"), addr("192.0.2.2:80"));
-    open(&mut world, one, 1, path);
-    world.run_until(10 * SECOND);
-
-    let (tag, early) = (Tag(9), Bytes::new());
-    ask(&mut world, one, Ask::Detach { tag, path, early });
-    ask(&mut world, one, Ask::Cancel(Tag(1)));
-    world.write(one, tag, b"from the application");
-    world.run_until(20 * SECOND);
-
-    assert_eq!(joined(&world, two), b"from the application");
+    assert_eq!(cues, expected);
 }
 
 #[test]
@@ -617,12 +344,9 @@ fn a_listener_and_connections_share_a_port() {
     );
     world.run_until(10 * SECOND);
 
-    let opened = |world: &World, host: Socketed| {
-        let heard = links(world, host);
-        heard
-            .iter()
-            .filter(|(_, path, _)| !path.is_socket())
-            .count()
+    let opened = |world: &World, host: PathHost| {
+        let cues = links(world, host);
+        cues.iter().filter(|(_, path, _)| !path.is_socket()).count()
     };
     assert_eq!(opened(&world, one), 2);
     assert_eq!(opened(&world, two), 2);
@@ -687,12 +411,12 @@ fn a_reader_that_wants_nothing_fills_the_windows_and_the_writer_hears_it() {
         world.allow_unread(host, |_| true);
     }
 
-    world.command(two, Do::Want(false)).unwrap();
+    world.command(two, Action::Want(false)).unwrap();
     append(&mut world, one, there, &vec![3; 400_000]);
     world.run_until(1000 * SECOND);
     assert!(octets(&world, two).is_empty());
     assert_eq!(last_link(&world, one).2, Link::Full);
-    world.command(two, Do::Want(true)).unwrap();
+    world.command(two, Action::Want(true)).unwrap();
     world.run_until(2000 * SECOND);
 
     assert_eq!(joined(&world, two).len(), 400_000);
@@ -785,9 +509,9 @@ fn a_host_with_two_addresses_sends_from_the_one_it_is_bound_to() {
     let mut world = World::new(1);
     let one = world.host(
         Ip::at([192, 0, 2, 1]).and([192, 0, 2, 11]),
-        Puppet::<Path>::default(),
+        ScriptedMachine::<Path>::default(),
     );
-    let two = world.host(Ip::at([192, 0, 2, 2]), Puppet::<Path>::default());
+    let two = world.host(Ip::at([192, 0, 2, 2]), ScriptedMachine::<Path>::default());
     world.bind(two, Proto::Udp, addr("192.0.2.2:5"));
     for local in ["192.0.2.1:7", "192.0.2.11:7"] {
         world.bind(one, Proto::Udp, addr(local));
@@ -804,7 +528,7 @@ fn a_host_with_two_addresses_sends_from_the_one_it_is_bound_to() {
     let from: Vec<SocketAddr> = world
         .events(two)
         .filter_map(|(_, event)| match event {
-            Saw::Octets(path, _) => Some(path.remote),
+            Observed::Octets(path, _) => Some(path.remote),
             _ => None,
         })
         .collect();
@@ -857,8 +581,11 @@ fn the_sixth_version_of_ip_works_like_the_fourth() {
     let mut world = World::new(1);
     let firewall = world.nat(Ip::at(addr("[2001:db8:f::1]:0").ip()), Nat::firewall());
     let inside = Ip::at(addr("[2001:db8:a::2]:0").ip()).behind(firewall);
-    let one: Socketed = world.host(inside, Puppet::default());
-    let two: Socketed = world.host(Ip::at(addr("[2001:db8:b::1]:0").ip()), Puppet::default());
+    let one: PathHost = world.host(inside, ScriptedMachine::default());
+    let two: PathHost = world.host(
+        Ip::at(addr("[2001:db8:b::1]:0").ip()),
+        ScriptedMachine::default(),
+    );
     world.bind(two, Proto::Tcp, addr("[::]:80"));
     world.bind(two, Proto::Udp, addr("[::]:53"));
     world.bind(one, Proto::Udp, addr("[::]:5000"));

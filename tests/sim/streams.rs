@@ -6,9 +6,9 @@ use bytes::Bytes;
 use farlink::sim::{Chunks, DropReason, Host, StreamLine, World};
 use farlink::{Ask, Cause, Instant, Link, Tag};
 
-use crate::puppet::{Do, Puppet, links, octets};
+use crate::scripted_machine::{Action, ScriptedMachine, links, octets};
 
-type End = Host<Puppet<()>>;
+type End = Host<ScriptedMachine<()>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -18,19 +18,19 @@ fn at(span: Duration) -> Instant {
 
 fn pair(seed: u64, line: StreamLine) -> (World, End, End) {
     let mut world = World::new(seed);
-    let one = world.host((), Puppet::default());
-    let two = world.host((), Puppet::default());
+    let one = world.host((), ScriptedMachine::default());
+    let two = world.host((), ScriptedMachine::default());
     world.connect(one, two, line);
     (world, one, two)
 }
 
 fn write(world: &mut World, from: End, len: usize) {
     let octets: Bytes = (0..=255).cycle().take(len).collect();
-    world.command(from, Do::Append((), octets)).unwrap();
+    world.command(from, Action::Append((), octets)).unwrap();
 }
 
 fn ask(world: &mut World, from: End, ask: Ask<()>) {
-    world.command(from, Do::Ask(ask)).unwrap();
+    world.command(from, Action::Ask(ask)).unwrap();
 }
 
 fn chunks(world: &World, host: End) -> Vec<usize> {
@@ -43,20 +43,17 @@ fn joined(world: &World, host: End) -> Vec<u8> {
     got.iter().flat_map(|(_, octets)| octets.to_vec()).collect()
 }
 
-fn heard(world: &World, host: End) -> Vec<(Instant, Link)> {
-    let heard = links(world, host);
-    heard
-        .iter()
-        .map(|(time, (), link)| (*time, *link))
-        .collect()
+fn cues(world: &World, host: End) -> Vec<(Instant, Link)> {
+    let cues = links(world, host);
+    cues.iter().map(|(time, (), link)| (*time, *link)).collect()
 }
 
 #[test]
 fn both_ends_hear_that_the_stream_is_up() {
     let (world, one, two) = pair(1, StreamLine::default());
 
-    assert_eq!(heard(&world, one), [(Instant::ZERO, Link::Up)]);
-    assert_eq!(heard(&world, two), [(Instant::ZERO, Link::Up)]);
+    assert_eq!(cues(&world, one), [(Instant::ZERO, Link::Up)]);
+    assert_eq!(cues(&world, two), [(Instant::ZERO, Link::Up)]);
 }
 
 #[test]
@@ -165,7 +162,7 @@ fn a_full_window_stops_the_writer_until_half_of_it_is_read() {
 
     // The second write fills it. All is read after a second, the news takes another.
     assert_eq!(
-        heard(&world, one)[1..],
+        cues(&world, one)[1..],
         [
             (at(Duration::ZERO), Link::Full),
             (at(2 * SECOND), Link::Free)
@@ -185,17 +182,17 @@ fn what_is_not_wanted_stays_in_the_stream_and_fills_the_window() {
     let (mut world, one, two) = pair(1, line);
     world.allow_unread(two, |()| true);
 
-    world.command(two, Do::Want(false)).unwrap();
+    world.command(two, Action::Want(false)).unwrap();
     write(&mut world, one, 1000);
     world.run_until(10 * SECOND);
     assert!(octets(&world, two).is_empty());
-    assert_eq!(heard(&world, one).last().unwrap().1, Link::Full);
-    world.command(two, Do::Want(true)).unwrap();
+    assert_eq!(cues(&world, one).last().unwrap().1, Link::Full);
+    world.command(two, Action::Want(true)).unwrap();
     world.run_until_idle(100 * SECOND);
 
     assert_eq!(chunks(&world, two), [100; 10]);
     assert_eq!(
-        heard(&world, one).last().unwrap(),
+        cues(&world, one).last().unwrap(),
         &(at(10 * SECOND), Link::Free)
     );
 }
@@ -211,7 +208,7 @@ fn finish_ends_one_direction_after_what_was_written() {
     world.run_until_idle(100 * SECOND);
 
     assert_eq!(joined(&world, two).len(), 10);
-    assert_eq!(heard(&world, two)[1..], [(at(SECOND), Link::Ended)]);
+    assert_eq!(cues(&world, two)[1..], [(at(SECOND), Link::Ended)]);
     assert_eq!(
         octets(&world, one),
         [(at(3 * SECOND), Bytes::from_static(&[0, 1, 2, 3, 4]))]
@@ -229,8 +226,8 @@ fn a_closed_end_hears_nothing_more() {
     world.run_until_idle(100 * SECOND);
 
     assert_eq!(joined(&world, two).len(), 10);
-    assert_eq!(heard(&world, two).last().unwrap().1, Link::Ended);
-    assert_eq!(heard(&world, one), [(Instant::ZERO, Link::Up)]);
+    assert_eq!(cues(&world, two).last().unwrap().1, Link::Ended);
+    assert_eq!(cues(&world, one), [(Instant::ZERO, Link::Up)]);
     assert!(octets(&world, one).is_empty());
 }
 
@@ -249,7 +246,7 @@ fn abort_resets_the_peer_and_loses_what_comes_back() {
         "what was sent before arrives before"
     );
     assert_eq!(
-        heard(&world, two)[1..],
+        cues(&world, two)[1..],
         [(at(SECOND), Link::Down(Cause::Reset))]
     );
     assert!(octets(&world, one).is_empty());
@@ -277,7 +274,7 @@ fn abort_loses_what_the_rate_has_not_let_out() {
     // 1460 octets take 1.46 s and a second of delay; the reset arrives at 3 s.
     assert_eq!(joined(&world, two).len(), 1460);
     assert_eq!(
-        heard(&world, two).last().unwrap(),
+        cues(&world, two).last().unwrap(),
         &(at(3 * SECOND), Link::Down(Cause::Reset))
     );
 }
@@ -293,8 +290,8 @@ fn a_scripted_reset_reaches_both_ends_and_loses_what_is_in_flight() {
     world.run_until_idle(100 * SECOND);
 
     let reset = Link::Down(Cause::Reset);
-    assert_eq!(heard(&world, one)[1..], [(at(SECOND), reset)]);
-    assert_eq!(heard(&world, two)[1..], [(at(11 * SECOND), reset)]);
+    assert_eq!(cues(&world, one)[1..], [(at(SECOND), reset)]);
+    assert_eq!(cues(&world, two)[1..], [(at(11 * SECOND), reset)]);
     assert!(octets(&world, one).is_empty());
     assert!(octets(&world, two).is_empty());
 }
@@ -310,7 +307,7 @@ fn a_scripted_half_close_ends_one_direction_behind_the_writers_back() {
     world.run_until_idle(100 * SECOND);
 
     assert_eq!(joined(&world, two).len(), 10);
-    assert_eq!(heard(&world, two).last().unwrap().1, Link::Ended);
+    assert_eq!(cues(&world, two).last().unwrap().1, Link::Ended);
     assert_eq!(joined(&world, one).len(), 3);
 }
 
@@ -345,7 +342,7 @@ fn a_handed_stream_is_the_scripts_to_read_and_write() {
     assert_eq!(joined(&world, two), b"hello");
     world.close(one, tag);
     world.run_until_idle(100 * SECOND);
-    assert_eq!(heard(&world, two).last().unwrap().1, Link::Ended);
+    assert_eq!(cues(&world, two).last().unwrap().1, Link::Ended);
 }
 
 #[test]
@@ -353,11 +350,11 @@ fn a_machine_that_is_done_flushes_and_closes() {
     let (mut world, one, two) = pair(1, StreamLine::delayed(SECOND));
 
     write(&mut world, one, 10);
-    world.command(one, Do::Stop).unwrap();
+    world.command(one, Action::Stop).unwrap();
     world.run_until_idle(100 * SECOND);
 
     assert_eq!(joined(&world, two).len(), 10);
-    assert_eq!(heard(&world, two).last().unwrap().1, Link::Ended);
+    assert_eq!(cues(&world, two).last().unwrap().1, Link::Ended);
 }
 
 #[test]
@@ -375,5 +372,5 @@ fn a_stream_has_no_sockets_to_open() {
     world.run_until_idle(SECOND);
 
     let failed = Link::Failed(Tag(1), Cause::Unreachable);
-    assert_eq!(heard(&world, one).last().unwrap().1, failed);
+    assert_eq!(cues(&world, one).last().unwrap().1, failed);
 }

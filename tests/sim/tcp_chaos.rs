@@ -8,37 +8,37 @@ use farlink::sim::{
 };
 use farlink::{Ask, Link, Path, Proto, Rng, Seed, Tag};
 
-use crate::nats::{Socketed, addr};
-use crate::puppet::{Do, Puppet, Saw, links};
+use crate::nats::{PathHost, addr};
+use crate::scripted_machine::{Action, Observed, ScriptedMachine, links};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn number(chance: &mut Rng, below: u64) -> usize {
-    usize::try_from(chance.below(below)).unwrap()
+fn number(rng: &mut Rng, below: u64) -> usize {
+    usize::try_from(rng.below(below)).unwrap()
 }
 
-fn part(chance: &mut Rng, most: u32) -> f64 {
-    f64::from(u32::try_from(chance.below(u64::from(most))).unwrap()) / 100.0
+fn part(rng: &mut Rng, most: u32) -> f64 {
+    f64::from(u32::try_from(rng.below(u64::from(most))).unwrap()) / 100.0
 }
 
-fn line(chance: &mut Rng) -> Line {
-    let millis = |chance: &mut Rng, below| Duration::from_millis(chance.below(below));
+fn line(rng: &mut Rng) -> Line {
+    let millis = |rng: &mut Rng, below| Duration::from_millis(rng.below(below));
     Line {
-        delay: millis(chance, 300),
-        jitter: millis(chance, 50),
-        loss: part(chance, 15),
-        bursts: (chance.below(3) == 0).then_some(Bursts {
+        delay: millis(rng, 300),
+        jitter: millis(rng, 50),
+        loss: part(rng, 15),
+        bursts: (rng.below(3) == 0).then_some(Bursts {
             enter: 0.02,
             leave: 0.4,
             loss: 0.9,
         }),
-        reorder: (chance.below(2) == 0).then_some(Reorder {
+        reorder: (rng.below(2) == 0).then_some(Reorder {
             probability: 0.2,
             by: Duration::from_millis(200),
         }),
-        duplication: part(chance, 10),
-        corruption: part(chance, 5),
-        rate: (chance.below(3) == 0).then(|| 100_000 + chance.below(10_000_000)),
+        duplication: part(rng, 10),
+        corruption: part(rng, 5),
+        rate: (rng.below(3) == 0).then(|| 100_000 + rng.below(10_000_000)),
         ..Line::default()
     }
 }
@@ -47,33 +47,33 @@ fn line(chance: &mut Rng) -> Line {
 struct Stage {
     world: World,
     /// Client and server, each with its path.
-    ends: [(Socketed, Path); 2],
+    ends: [(PathHost, Path); 2],
     /// What each has written.
     written: [Vec<u8>; 2],
 }
 
 impl Stage {
-    fn new(seed: u64, chance: &mut Rng) -> Option<Self> {
+    fn new(seed: u64, rng: &mut Rng) -> Option<Self> {
         let mut world = World::new(seed);
-        world.internet(line(chance));
+        world.internet(line(rng));
         let kind = [
             Nat::full_cone(),
             Nat::symmetric(),
             Nat::of(Mapping::ConnectionDependent, Filtering::ConnectionDependent),
         ];
-        let nat = world.nat(Ip::at([198, 51, 100, 1]), kind[number(chance, 3)].clone());
+        let nat = world.nat(Ip::at([198, 51, 100, 1]), kind[number(rng, 3)].clone());
         let home = Ip::at([10, 0, 0, 2]).behind(nat);
-        let client: Socketed = world.host(home, Puppet::default());
-        let server: Socketed = world.host(Ip::at([192, 0, 2, 1]), Puppet::default());
+        let client: PathHost = world.host(home, ScriptedMachine::default());
+        let server: PathHost = world.host(Ip::at([192, 0, 2, 1]), ScriptedMachine::default());
         for host in [client, server] {
             world.allow_unread(host, |_| true);
             let cut = [Chunks::Whole, Chunks::Fixed(7), Chunks::Random(3000)];
-            world.chunks(host, cut[number(chance, 3)]);
+            world.chunks(host, cut[number(rng, 3)]);
         }
         world.bind(server, Proto::Tcp, addr("0.0.0.0:80"));
         let there = Path::tcp(addr("10.0.0.2:1000"), addr("192.0.2.1:80"));
         let tag = Tag(1);
-        let open = Do::Ask(Ask::Open { tag, path: there });
+        let open = Action::Ask(Ask::Open { tag, path: there });
         world.command(client, open).unwrap();
         world.run_for(300 * SECOND);
         let is_open = links(&world, client)
@@ -96,20 +96,20 @@ impl Stage {
         let octets: Vec<u8> = (0..=250).cycle().skip(start % 251).take(len).collect();
         self.written[side].extend_from_slice(&octets);
         self.world
-            .command(host, Do::Append(path, Bytes::from(octets)))
+            .command(host, Action::Append(path, Bytes::from(octets)))
             .unwrap();
     }
 
     fn ask(&mut self, side: usize, ask: impl FnOnce(Path) -> Ask<Path>) {
         let (host, path) = self.ends[side];
-        self.world.command(host, Do::Ask(ask(path))).unwrap();
+        self.world.command(host, Action::Ask(ask(path))).unwrap();
     }
 
     fn received(&self, side: usize) -> Vec<u8> {
         let (host, own) = self.ends[side];
         let mut all = Vec::new();
         for (_, event) in self.world.events(host) {
-            if let Saw::Octets(path, octets) = event
+            if let Observed::Octets(path, octets) = event
                 && *path == own
             {
                 all.extend_from_slice(octets);
@@ -118,7 +118,7 @@ impl Stage {
         all
     }
 
-    fn heard(&self, side: usize, wanted: impl Fn(Link) -> bool) -> bool {
+    fn cues(&self, side: usize, wanted: impl Fn(Link) -> bool) -> bool {
         let (host, own) = self.ends[side];
         links(&self.world, host)
             .iter()
@@ -130,25 +130,23 @@ impl Stage {
 fn whatever_the_line_a_stream_is_what_was_written() {
     let mut opened = 0;
     for seed in 0..120 {
-        let mut chance = Seed::from(seed).child("tcp").rng();
-        let Some(mut stage) = Stage::new(seed, &mut chance) else {
+        let mut rng = Seed::from(seed).child("tcp").rng();
+        let Some(mut stage) = Stage::new(seed, &mut rng) else {
             continue;
         };
         opened += 1;
         for _ in 0..12 {
-            let (side, len) = (number(&mut chance, 2), 1 + number(&mut chance, 60_000));
+            let (side, len) = (number(&mut rng, 2), 1 + number(&mut rng, 60_000));
             stage.write(side, len);
-            if chance.below(4) == 0 {
-                let (host, _) = stage.ends[number(&mut chance, 2)];
-                stage.world.command(host, Do::Want(false)).unwrap();
+            if rng.below(4) == 0 {
+                let (host, _) = stage.ends[number(&mut rng, 2)];
+                stage.world.command(host, Action::Want(false)).unwrap();
                 stage
                     .world
-                    .run_for(Duration::from_millis(chance.below(20_000)));
-                stage.world.command(host, Do::Want(true)).unwrap();
+                    .run_for(Duration::from_millis(rng.below(20_000)));
+                stage.world.command(host, Action::Want(true)).unwrap();
             }
-            stage
-                .world
-                .run_for(Duration::from_millis(chance.below(3000)));
+            stage.world.run_for(Duration::from_millis(rng.below(3000)));
         }
         stage.world.run_for(3000 * SECOND);
         for side in [0, 1] {
@@ -158,7 +156,7 @@ fn whatever_the_line_a_stream_is_what_was_written() {
 
         for side in [0, 1] {
             assert!(
-                !stage.heard(side, |link| matches!(link, Link::Down(_))),
+                !stage.cues(side, |link| matches!(link, Link::Down(_))),
                 "seed {seed}"
             );
             assert_eq!(
@@ -167,7 +165,7 @@ fn whatever_the_line_a_stream_is_what_was_written() {
                 "seed {seed}"
             );
             assert_eq!(stage.received(side), stage.written[1 - side], "seed {seed}");
-            assert!(stage.heard(side, |link| link == Link::Ended), "seed {seed}");
+            assert!(stage.cues(side, |link| link == Link::Ended), "seed {seed}");
         }
         assert!(
             stage
@@ -182,15 +180,15 @@ fn whatever_the_line_a_stream_is_what_was_written() {
 #[test]
 fn however_it_ends_a_stream_is_a_beginning_of_what_was_written() {
     for_each_seed(0..150, |seed| {
-        let mut chance = Seed::from(seed).child("end").rng();
-        let Some(mut stage) = Stage::new(seed, &mut chance) else {
+        let mut rng = Seed::from(seed).child("end").rng();
+        let Some(mut stage) = Stage::new(seed, &mut rng) else {
             return;
         };
         let mut is_over = [false, false];
         for _ in 0..12 {
-            let side = number(&mut chance, 2);
-            let is_alive = !stage.heard(side, |link| matches!(link, Link::Down(_)));
-            match chance.below(10) {
+            let side = number(&mut rng, 2);
+            let is_alive = !stage.cues(side, |link| matches!(link, Link::Down(_)));
+            match rng.below(10) {
                 _ if is_over[side] || !is_alive => {}
                 0 => stage.ask(side, Ask::Finish),
                 1 => stage.ask(side, Ask::Close),
@@ -200,7 +198,7 @@ fn however_it_ends_a_stream_is_a_beginning_of_what_was_written() {
                     stage.world.reset(host, path);
                 }
                 _ => {
-                    let len = 1 + number(&mut chance, 30_000);
+                    let len = 1 + number(&mut rng, 30_000);
                     stage.write(side, len);
                     // What a machine still holds it must not write after its end.
                     stage.world.run_for(60 * SECOND);
@@ -208,9 +206,7 @@ fn however_it_ends_a_stream_is_a_beginning_of_what_was_written() {
                 }
             }
             is_over[side] = true;
-            stage
-                .world
-                .run_for(Duration::from_millis(chance.below(3000)));
+            stage.world.run_for(Duration::from_millis(rng.below(3000)));
         }
         assert!(
             stage

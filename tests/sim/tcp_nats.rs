@@ -10,8 +10,8 @@ use farlink::sim::{
 };
 use farlink::{Ask, Cause, Instant, Link, Path, Proto, Tag};
 
-use crate::nats::{Socketed, addr};
-use crate::puppet::{Do, Puppet, links};
+use crate::nats::{PathHost, addr};
+use crate::scripted_machine::{Action, ScriptedMachine, links};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -20,8 +20,8 @@ const MILLI: Duration = Duration::from_millis(1);
 struct Lab {
     world: World,
     nat: NatId,
-    inside: Socketed,
-    servers: [Socketed; 2],
+    inside: PathHost,
+    servers: [PathHost; 2],
 }
 
 impl Lab {
@@ -30,13 +30,16 @@ impl Lab {
         world.internet(Line::delayed(50 * MILLI));
         let nat = world.nat(Ip::at([198, 51, 100, 1]), nat);
         let servers = [1, 2].map(|last| {
-            let server = world.host(Ip::at([192, 0, 2, last]), Puppet::default());
+            let server = world.host(Ip::at([192, 0, 2, last]), ScriptedMachine::default());
             for port in [80, 81] {
                 world.bind(server, Proto::Tcp, SocketAddr::from(([0, 0, 0, 0], port)));
             }
             server
         });
-        let inside = world.host(Ip::at([10, 0, 0, 2]).behind(nat), Puppet::default());
+        let inside = world.host(
+            Ip::at([10, 0, 0, 2]).behind(nat),
+            ScriptedMachine::default(),
+        );
         Self {
             world,
             nat,
@@ -45,13 +48,13 @@ impl Lab {
         }
     }
 
-    fn open(&mut self, host: Socketed, tag: u64, local: &str, remote: SocketAddr) {
+    fn open(&mut self, host: PathHost, tag: u64, local: &str, remote: SocketAddr) {
         let path = Path::tcp(addr(local), remote);
         let open = Ask::Open {
             tag: Tag(tag),
             path,
         };
-        self.world.command(host, Do::Ask(open)).unwrap();
+        self.world.command(host, Action::Ask(open)).unwrap();
     }
 
     /// Connects from an inner port, and returns what the server sees.
@@ -71,18 +74,17 @@ impl Lab {
     }
 }
 
-fn accepted(world: &World, host: Socketed) -> Vec<Path> {
-    let heard = links(world, host);
-    heard
-        .iter()
+fn accepted(world: &World, host: PathHost) -> Vec<Path> {
+    let cues = links(world, host);
+    cues.iter()
         .filter(|(_, path, link)| *link == Link::Up && !path.is_socket())
         .map(|(_, path, _)| *path)
         .collect()
 }
 
-fn answer(world: &World, host: Socketed, tag: u64) -> Option<(Instant, Link)> {
-    let heard = links(world, host);
-    heard.iter().find_map(|(time, _, link)| match link {
+fn answer(world: &World, host: PathHost, tag: u64) -> Option<(Instant, Link)> {
+    let cues = links(world, host);
+    cues.iter().find_map(|(time, _, link)| match link {
         Link::Opened(other) | Link::Failed(other, _) if other.0 == tag => Some((*time, *link)),
         _ => None,
     })
@@ -189,7 +191,10 @@ fn punch(nats: [Nat; 2], apart: Duration) -> (World, [Option<Link>; 2]) {
     let mut hosts = Vec::new();
     for (nat, address) in nats.into_iter().zip(addresses) {
         let nat = world.nat(Ip::at(address), nat);
-        let host = world.host(Ip::at([10, 0, 0, 2]).behind(nat), Puppet::default());
+        let host = world.host(
+            Ip::at([10, 0, 0, 2]).behind(nat),
+            ScriptedMachine::default(),
+        );
         world.tcp(
             host,
             Tcp {
@@ -202,7 +207,7 @@ fn punch(nats: [Nat; 2], apart: Duration) -> (World, [Option<Link>; 2]) {
     for (number, host) in hosts.iter().copied().enumerate() {
         let remote = SocketAddr::from((addresses[1 - number], 5000));
         let path = Path::tcp(addr("10.0.0.2:5000"), remote);
-        let open = Do::Ask(Ask::Open { tag: Tag(1), path });
+        let open = Action::Ask(Ask::Open { tag: Tag(1), path });
         world.command_at(apart * u32::try_from(number).unwrap(), host, open);
     }
     world.run_until(100 * SECOND);
@@ -324,12 +329,12 @@ fn a_connection_that_was_closed_on_both_sides_is_transitory_again() {
     let back = Path::tcp(addr("192.0.2.1:80"), mapped);
 
     lab.world
-        .command(lab.inside, Do::Ask(Ask::Close(there)))
+        .command(lab.inside, Action::Ask(Ask::Close(there)))
         .unwrap();
     lab.world.run_for(SECOND);
     let server = lab.servers[0];
     lab.world
-        .command(server, Do::Ask(Ask::Close(back)))
+        .command(server, Action::Ask(Ask::Close(back)))
         .unwrap();
     lab.world.run_for(241 * SECOND);
 
@@ -354,7 +359,7 @@ fn segments_of_a_forgotten_connection_are_dropped_or_reset() {
         lab.world.forget(lab.nat);
         let octets = Bytes::from_static(b"still there?");
         lab.world
-            .command(lab.inside, Do::Append(there, octets))
+            .command(lab.inside, Action::Append(there, octets))
             .unwrap();
         lab.world.run_for(100_000 * SECOND);
 

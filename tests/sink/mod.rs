@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use farlink::Seed;
 use farlink::record::{RecordOptions, Recorded, Recorder};
 
-/// A sink that the test keeps.
+/// A sink in memory, shared with the test.
 #[derive(Clone, Default)]
 pub(crate) struct Sink(Arc<Mutex<Vec<u8>>>);
 
@@ -24,12 +24,12 @@ impl io::Write for Sink {
 }
 
 impl Sink {
-    /// Returns what was written so far.
+    /// Returns the octets written so far.
     pub(crate) fn octets(&self) -> Vec<u8> {
         self.0.lock().unwrap().clone()
     }
 
-    /// Makes a machine that is recorded here.
+    /// Makes a machine that is recorded in this sink.
     pub(crate) fn recorder<M>(&self, config: M::Config, seed: u64) -> Recorder<M>
     where
         M: Recorded<ConfigError: Debug>,

@@ -6,33 +6,33 @@ use farlink::cotp::{Command, Config, EndReason, Policy};
 use farlink::sim::{Chunks, StreamLine, for_each_seed};
 use farlink::{Rng, Seed};
 
-use crate::scene::{SECOND, Scene, client, message};
+use crate::cotp_scene::{SECOND, Scene, client, message};
 
 /// Seeds below are recorded.
 const RECORDED: u64 = 5;
 
 /// One direction of a line, drawn.
-fn line(chance: &mut Rng) -> StreamLine {
-    let span = |chance: &mut Rng, millis| Duration::from_millis(chance.below(millis));
+fn line(rng: &mut Rng) -> StreamLine {
+    let span = |rng: &mut Rng, millis| Duration::from_millis(rng.below(millis));
     StreamLine {
-        delay: span(chance, 500),
-        jitter: span(chance, 100),
+        delay: span(rng, 500),
+        jitter: span(rng, 100),
         variable_delay: None,
-        rate: (chance.below(2) == 0).then(|| 10_000 + chance.below(1_000_000)),
-        chunks: match chance.below(4) {
+        rate: (rng.below(2) == 0).then(|| 10_000 + rng.below(1_000_000)),
+        chunks: match rng.below(4) {
             0 => Chunks::Whole,
             1 => Chunks::Fixed(1),
-            2 => Chunks::Fixed(1 + usize::try_from(chance.below(100)).unwrap()),
-            _ => Chunks::Random(1 + usize::try_from(chance.below(300)).unwrap()),
+            2 => Chunks::Fixed(1 + usize::try_from(rng.below(100)).unwrap()),
+            _ => Chunks::Random(1 + usize::try_from(rng.below(300)).unwrap()),
         },
-        window: (chance.below(2) == 0).then(|| 500 + usize::try_from(chance.below(5000)).unwrap()),
+        window: (rng.below(2) == 0).then(|| 500 + usize::try_from(rng.below(5000)).unwrap()),
     }
 }
 
 #[test]
 fn whatever_the_line_messages_arrive_whole_and_in_order() {
     for_each_seed(0..100, |seed| {
-        let mut chance = Seed::from(seed).child("chaos").rng();
+        let mut rng = Seed::from(seed).child("chaos").rng();
         let config = |config: Config| Config {
             answer_timeout: None,
             request_timeout: None,
@@ -40,22 +40,22 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
             ..config
         };
         let server = config(Config::responder(Policy::AcceptAny));
-        let mut scene = Scene::new(seed, config(client()), server, line(&mut chance));
+        let mut scene = Scene::new(seed, config(client()), server, line(&mut rng));
         if seed >= RECORDED {
             scene.forget();
         }
-        scene.world.stream_from(scene.server, line(&mut chance));
+        scene.world.stream_from(scene.server, line(&mut rng));
         scene.run(60 * SECOND);
 
         let hosts = [scene.client, scene.server];
         let mut sent = [Vec::new(), Vec::new()];
         for number in 0..20_u8 {
-            let side = usize::try_from(chance.below(2)).unwrap();
-            let len = 1 + usize::try_from(chance.below(3000)).unwrap();
+            let side = usize::try_from(rng.below(2)).unwrap();
+            let len = 1 + usize::try_from(rng.below(3000)).unwrap();
             let message = message(len, number);
             scene.send(hosts[side], &message);
             sent[side].push(message);
-            scene.run(Duration::from_millis(chance.below(300)));
+            scene.run(Duration::from_millis(rng.below(300)));
         }
         scene.run(600 * SECOND);
 
@@ -72,14 +72,14 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
 #[test]
 fn a_cut_at_any_time_leaves_a_beginning_of_what_was_sent() {
     for_each_seed(0..100, |seed| {
-        let mut chance = Seed::from(seed).child("cut").rng();
-        let mut scene = Scene::plain(seed, line(&mut chance));
+        let mut rng = Seed::from(seed).child("cut").rng();
+        let mut scene = Scene::plain(seed, line(&mut rng));
         if seed >= RECORDED {
             scene.forget();
         }
         let (client, server) = (scene.client, scene.server);
-        let cut = Duration::from_millis(chance.below(20_000));
-        let ends = chance.below(3);
+        let cut = Duration::from_millis(rng.below(20_000));
+        let ends = rng.below(3);
         scene.world.at(cut, move |world| match ends {
             0 => world.reset(client, ()),
             1 => world.reset(server, ()),
@@ -87,8 +87,8 @@ fn a_cut_at_any_time_leaves_a_beginning_of_what_was_sent() {
         });
         let mut sent = Vec::new();
         for number in 0..30_u8 {
-            scene.run(Duration::from_millis(chance.below(1000)));
-            let message = message(1 + usize::try_from(chance.below(20_000)).unwrap(), number);
+            scene.run(Duration::from_millis(rng.below(1000)));
+            let message = message(1 + usize::try_from(rng.below(20_000)).unwrap(), number);
             let command = Command::Send(message.clone());
             if scene.world.command(client, command).is_ok() {
                 sent.push(message);

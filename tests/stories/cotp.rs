@@ -5,7 +5,7 @@ use farlink::cotp::{Command, Config, EndReason, Error, Event, Policy, Selector, 
 use farlink::sim::{Chunks, StreamLine};
 use farlink::{Instant, Tag};
 
-use crate::scene::{Party, SECOND, Scene, client, message};
+use crate::cotp_scene::{CotpHost, SECOND, Scene, client, message};
 
 /// Those whose recordings are kept.
 pub(crate) const KEPT: &[fn()] = &[
@@ -105,7 +105,7 @@ fn chat(chunks: Chunks, tpdu_size: TpduSize, lengths: &[usize]) -> Scene {
 }
 
 fn events(scene: &Scene) -> [Vec<Event>; 2] {
-    let told = |host: Party| {
+    let told = |host: CotpHost| {
         let events = scene.world.events(host);
         events.map(|(_, event)| event.clone()).collect()
     };

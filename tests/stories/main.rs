@@ -1,4 +1,4 @@
-//! Stories: protocols in a simulated world, each with a seed, an outcome and a ladder.
+//! Protocols in the simulator: each test has a seed, an outcome, and often a ladder as snapshot.
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
@@ -13,11 +13,14 @@
 
 mod chaos;
 mod cotp;
-mod kept;
+#[path = "../support/cotp_scene.rs"]
+mod cotp_scene;
 #[cfg(feature = "ltp")]
 mod ltp;
 #[cfg(feature = "ltp")]
+#[path = "../support/ltp_scene.rs"]
 mod ltp_scene;
+mod recordings;
 mod resets;
 #[cfg(feature = "ltp")]
 mod scenario_outcomes;
@@ -25,6 +28,5 @@ mod scenario_outcomes;
 #[path = "../../src/bin/farlink/scenarios/mod.rs"]
 #[allow(dead_code, reason = "the tool uses more of it")]
 mod scenarios;
-mod scene;
 #[path = "../sink/mod.rs"]
 mod sink;

@@ -6,7 +6,7 @@ use farlink::cotp::{Acceptance, AfterHandshake, Command, Config, EndReason, Poli
 use farlink::sim::StreamLine;
 use farlink::{Cause, Tag};
 
-use crate::scene::{Party, SECOND, Scene, client, message};
+use crate::cotp_scene::{CotpHost, SECOND, Scene, client, message};
 
 /// Those whose recordings are kept.
 pub(crate) const KEPT: &[fn()] = &[
@@ -108,7 +108,7 @@ fn reach(state: State) -> Scene {
     scene
 }
 
-fn cut(state: State, host: impl Fn(&Scene) -> Party) -> Scene {
+fn cut(state: State, host: impl Fn(&Scene) -> CotpHost) -> Scene {
     let mut scene = reach(state);
     scene.world.note(scene.client, format!("{state:?}"));
     scene.world.reset(host(&scene), ());

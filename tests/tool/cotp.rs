@@ -204,3 +204,35 @@ fn an_interrupted_client_says_so() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(told, format!("farlink: {address}: interrupted\n"));
 }
+
+/// As a peer whose application hangs.
+#[test]
+fn a_peer_that_reads_nothing_is_given_up() {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut cr = [0; 14];
+        stream.read_exact(&mut cr).unwrap();
+        let cc = [3, 0, 0, 11, 6, 0xD0, cr[8], cr[9], 0, 1, 0];
+        stream.write_all(&cc).unwrap();
+        stream
+    });
+    let data = written("unread.bin", &vec![0xA5; 40_000_000]);
+
+    let ran = farlink(&[
+        "cotp",
+        "connect",
+        &address,
+        "--send",
+        &data,
+        "--timeout",
+        "1",
+    ]);
+
+    ran.badly(1, "the peer read nothing for 1s, ");
+    drop(server.join().unwrap());
+}

@@ -200,8 +200,8 @@ fn a_receiver_goes_on_with_further_blocks_and_senders_from_anywhere() {
 }
 
 #[test]
-fn strangers_are_told_of_and_turned_away() {
-    let file = written("ltp_stranger.bin", &pattern(10));
+fn unknown_engines_are_reported_and_rejected() {
+    let file = written("ltp_unknown_peer.bin", &pattern(10));
     let mut node = receive(&["--peer", "9=127.0.0.1:9"]);
 
     let ran = send(&file, &node.address, &["--retries", "0"]);
@@ -218,10 +218,10 @@ fn strangers_are_told_of_and_turned_away() {
         "{}",
         ran.err
     );
-    let stranger = node.told("stranger");
-    assert_eq!(stranger["engine"], 1);
+    let unknown = node.told("unknown_peer");
+    assert_eq!(unknown["engine"], 1);
     assert!(
-        stranger["address"]
+        unknown["address"]
             .as_str()
             .unwrap()
             .starts_with("127.0.0.1:")

@@ -119,7 +119,7 @@ fn a_malformed_segment_is_told_with_field_and_offset_and_the_next_is_read() {
 fn hex_that_is_wrong_is_told_with_the_number_of_the_datagram() {
     let input = format!("{RED}\n\n09 01 0x\n");
 
-    farlink_on(input.as_bytes(), &LTP).badly(2, "not hex in datagram 2: 'x' at place 7");
+    farlink_on(input.as_bytes(), &LTP).badly(2, "not hex: line 2: 'x' in ");
 }
 
 fn capture(port: u16) -> Vec<u8> {

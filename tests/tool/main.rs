@@ -23,6 +23,7 @@ mod demo;
 mod ethernet;
 mod ltp;
 mod ltp_files;
+mod pasted;
 mod replay;
 #[path = "../sink/mod.rs"]
 mod sink;
@@ -195,10 +196,10 @@ fn wrong_usage_is_told_apart_from_bad_input() {
 #[test]
 fn the_help_of_a_command_names_the_fields_of_its_objects() {
     for (command, field) in [
-        ("cotp", "`incomplete`"),
-        ("ltp", "`claimed`"),
-        ("decode", "`field_offset`"),
-        ("replay", "`made_by`"),
+        ("cotp", "incomplete"),
+        ("ltp", "claimed"),
+        ("decode", "field_offset"),
+        ("replay", "made_by"),
         ("sim", "`arrived_ns`"),
     ] {
         let help = farlink(&[command, "--help"]).well();

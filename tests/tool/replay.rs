@@ -87,7 +87,7 @@ fn damage_is_told_even_where_everything_matches() {
     let object = &farlink(&["replay", "--json", &path]).objects()[0];
 
     assert_eq!(ran.lines()[0], "25 calls match");
-    assert!(ran.lines()[1].starts_with("the file is damaged between octets "));
+    assert!(ran.lines()[1].starts_with("the checksum of octets "));
     assert_eq!(object["verdict"], "damaged");
 }
 
@@ -99,7 +99,7 @@ fn damage_that_stops_the_replay_is_told_with_what_it_made_of_the_file() {
         &altered(&file, b"{\"command\":", b"{\"comnand\":"),
     );
 
-    farlink(&["replay", &path]).badly(1, "the file is damaged between octets ");
+    farlink(&["replay", &path]).badly(1, "the checksum of octets ");
     let object = &farlink(&["replay", "--json", &path]).objects()[0];
 
     assert_eq!(object["verdict"], "damaged");
@@ -129,7 +129,7 @@ fn the_version_that_made_a_recording_is_named_when_it_differs() {
     let made_by = "7.7.7";
     let last = ran.lines().last().copied().unwrap().to_owned();
     assert!(last.contains(&format!(
-        "made by farlink {made_by}, this is farlink {VERSION}"
+        "written by farlink {made_by}, this is farlink {VERSION}"
     )));
     unread.badly(
         1,
@@ -206,7 +206,7 @@ fn a_redacted_copy_never_replaces_the_recording() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let path = written("precious.pcapng", &file);
 
-    farlink(&["replay", "--redact", &path, &path]).badly(2, "would replace what is read");
+    farlink(&["replay", "--redact", &path, &path]).badly(2, "is also the input");
 
     assert_eq!(fs::read(&path).unwrap(), file);
 }

@@ -5,7 +5,7 @@
     reason = "every test target uses another part of it"
 )]
 
-#[path = "../../src/tries.rs"]
+#[path = "../../src/tests/tries.rs"]
 mod numbered;
 
 pub(crate) use numbered::{Named, number, seeds, tries};

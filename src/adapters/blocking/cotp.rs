@@ -27,12 +27,10 @@
 //! ```
 
 use core::net::SocketAddr;
-use core::time::Duration;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 
 use crate::adapters::cotp;
-use crate::adapters::threads::{block_on, block_on_timeout, runtime};
-use crate::cotp::Acceptance;
+use crate::adapters::threads::{block_on, runtime};
 
 pub use crate::adapters::cotp::{ConnectionFactory, ConnectionOptions, Error, Incoming, Info};
 
@@ -131,10 +129,16 @@ pub enum Arrival {
 impl From<cotp::Arrival> for Arrival {
     fn from(arrival: cotp::Arrival) -> Self {
         match arrival {
-            cotp::Arrival::Connection(connection) => Self::Connection(Connection(connection)),
+            cotp::Arrival::Connection(connection) => Self::Connection(connection.into()),
             cotp::Arrival::Request(request) => Self::Request(Request(request)),
             cotp::Arrival::Failed { remote, error } => Self::Failed { remote, error },
         }
+    }
+}
+
+impl From<cotp::Connection> for Connection {
+    fn from(connection: cotp::Connection) -> Self {
+        Self(connection)
     }
 }
 
@@ -144,54 +148,5 @@ impl Connection {
     pub fn split(self) -> (SendHalf, ReceiveHalf) {
         let (sender, receiver) = self.0.split();
         (SendHalf(sender), ReceiveHalf(receiver))
-    }
-}
-
-impl Request {
-    /// Accepts.
-    ///
-    /// # Errors
-    ///
-    /// The peer is gone.
-    pub fn accept(self) -> Result<Connection, Error> {
-        block_on(self.0.accept()).map(Connection)
-    }
-
-    /// Accepts, with parameters or user data of one's own in the CC.
-    ///
-    /// # Errors
-    ///
-    /// They do not fit a CC, or the peer is gone.
-    pub fn accept_with(self, acceptance: Acceptance) -> Result<Connection, Error> {
-        block_on(self.0.accept_with(acceptance)).map(Connection)
-    }
-}
-
-impl Listener {
-    /// Waits for the next open connection. Requests are accepted, failed handshakes passed over.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`]: the listener's thread has ended.
-    pub fn accept(&self) -> Result<Connection, Error> {
-        block_on(self.0.accept()).map(Connection)
-    }
-
-    /// Waits for the next connection, request or failed handshake.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`]: the listener's thread has ended.
-    pub fn next(&self) -> Result<Arrival, Error> {
-        block_on(self.0.next()).map(Arrival::from)
-    }
-
-    /// Does what [`next`](Self::next) does, at most for `limit`.
-    ///
-    /// # Errors
-    ///
-    /// As there, and one of the kind `TimedOut`.
-    pub fn next_timeout(&self, limit: Duration) -> Result<Arrival, Error> {
-        block_on_timeout(self.0.next(), limit)?.map(Arrival::from)
     }
 }

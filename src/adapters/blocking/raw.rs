@@ -78,7 +78,7 @@ impl<M: SendMachine> Events<M> {
     /// # Errors
     ///
     /// `TimedOut` when nothing came.
-    pub fn next_timeout(&mut self, limit: Duration) -> io::Result<Option<Notice<M::Event>>> {
-        block_on_timeout(self.0.next(), limit)
+    pub fn recv_timeout(&mut self, limit: Duration) -> io::Result<Option<Notice<M::Event>>> {
+        block_on_timeout(self.0.recv(), limit)
     }
 }

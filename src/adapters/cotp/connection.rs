@@ -278,6 +278,29 @@ faces! {
             self.opening.ends.1
         }
 
+        /// Accepts.
+        ///
+        /// # Errors
+        ///
+        /// The peer is gone.
+        pub async fn accept(self) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
+            self.accept_with(Acceptance::default()).await
+        }
+
+        /// Accepts, with parameters or user data of one's own in the CC.
+        ///
+        /// # Errors
+        ///
+        /// They do not fit a CC, or the peer is gone.
+        pub async fn accept_with(self, acceptance: Acceptance) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
+            self.opening.command(Command::Accept(acceptance))?;
+            match self.opening.opened().await? {
+                Opened::Connection(connection) => Ok(connection),
+                // There is no second indication.
+                Opened::Request(_) => Err(Error::Closed),
+            }
+        }
+
         /// Refuses: the peer gets a DR with the reason.
         ///
         /// # Errors
@@ -322,31 +345,6 @@ impl SendHalf {
 impl Drop for ReceiveHalf {
     fn drop(&mut self) {
         drop(self.link.hold.0.with(|core, _| core.port.discard()));
-    }
-}
-
-impl Request {
-    /// Accepts.
-    ///
-    /// # Errors
-    ///
-    /// The peer is gone.
-    pub async fn accept(self) -> Result<Connection, Error> {
-        self.accept_with(Acceptance::default()).await
-    }
-
-    /// Accepts, with parameters or user data of one's own in the CC.
-    ///
-    /// # Errors
-    ///
-    /// They do not fit a CC, or the peer is gone.
-    pub async fn accept_with(self, acceptance: Acceptance) -> Result<Connection, Error> {
-        self.opening.command(Command::Accept(acceptance))?;
-        match self.opening.opened().await? {
-            Opened::Connection(connection) => Ok(connection),
-            // There is no second indication.
-            Opened::Request(_) => Err(Error::Closed),
-        }
     }
 }
 
@@ -396,8 +394,8 @@ impl Opening {
         let socket = stream.socket();
         prepare(&socket, options);
         let ends = (
-            address(socket.local_addr()?)?,
-            address(socket.peer_addr()?)?,
+            address(&socket.local_addr()?)?,
+            address(&socket.peer_addr()?)?,
         );
         let config = options.config.clone();
         let (side, linger) = (Side::of(&config), config.close_timeout);
@@ -472,7 +470,7 @@ impl Canceller {
     }
 }
 
-fn address(address: socket2::SockAddr) -> std::io::Result<SocketAddr> {
+fn address(address: &socket2::SockAddr) -> std::io::Result<SocketAddr> {
     address
         .as_socket()
         .ok_or_else(|| std::io::ErrorKind::Unsupported.into())

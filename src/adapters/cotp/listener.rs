@@ -58,6 +58,39 @@ faces! {
         pub fn local_addr(&self) -> SocketAddr {
             self.local
         }
+
+        /// Waits for the next open connection. Requests are accepted, failed handshakes passed over.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Closed`]: the runtime stopped the listener.
+        pub async fn accept[accept_timeout](&self) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
+            loop {
+                match self.next().await? {
+                    Arrival::Connection(connection) => return Ok(connection),
+                    Arrival::Request(request) => {
+                        if let Ok(connection) = request.accept().await {
+                            return Ok(connection);
+                        }
+                    }
+                    Arrival::Failed { .. } => {}
+                }
+            }
+        }
+
+        /// Waits for the next connection, request or failed handshake. A call that is given up has taken
+        /// nothing.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Closed`]: the runtime stopped the listener.
+        pub async fn next[next_timeout](&self) -> Result<Arrival, Error> as Result<blocking::Arrival, Error> {
+            let mut waiting = Waiting {
+                queue: &self.queue,
+                ticket: None,
+            };
+            poll_fn(|cx| waiting.poll(cx)).await
+        }
     }
 }
 
@@ -86,39 +119,6 @@ impl Listener {
             local: local.ok_or(io::ErrorKind::Unsupported)?,
             queue,
         })
-    }
-
-    /// Waits for the next open connection. Requests are accepted, failed handshakes passed over.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`]: the runtime stopped the listener.
-    pub async fn accept(&self) -> Result<Connection, Error> {
-        loop {
-            match self.next().await? {
-                Arrival::Connection(connection) => return Ok(connection),
-                Arrival::Request(request) => {
-                    if let Ok(connection) = request.accept().await {
-                        return Ok(connection);
-                    }
-                }
-                Arrival::Failed { .. } => {}
-            }
-        }
-    }
-
-    /// Waits for the next connection, request or failed handshake. A call that is given up has taken
-    /// nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`]: the runtime stopped the listener.
-    pub async fn next(&self) -> Result<Arrival, Error> {
-        let mut waiting = Waiting {
-            queue: &self.queue,
-            ticket: None,
-        };
-        poll_fn(|cx| waiting.poll(cx)).await
     }
 }
 

@@ -38,6 +38,16 @@ pub(super) enum Handshake {
     Connected(Box<Connected>),
 }
 
+/// Whether the application receives what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Receiver {
+    Ready,
+    /// Too much waits to be received, so nothing is read.
+    Behind,
+    /// Nobody receives any more, and what comes is discarded.
+    Gone,
+}
+
 /// The queues and the end of one connection.
 pub(super) struct ConnectionPort {
     handshake: Option<Handshake>,
@@ -46,9 +56,7 @@ pub(super) struct ConnectionPort {
     cost: usize,
     /// From what cost on nothing is read, until half of it is taken.
     limit: usize,
-    is_blocked: bool,
-    /// Nobody receives any more.
-    is_discarding: bool,
+    receiver: Receiver,
     /// The machine refused a message for lack of room.
     is_full: bool,
     /// Flushes asked for, done by the machine, and with the system.
@@ -71,8 +79,7 @@ impl ConnectionPort {
             received: VecDeque::new(),
             cost: 0,
             limit: config.receive_queue,
-            is_blocked: false,
-            is_discarding: false,
+            receiver: Receiver::Ready,
             is_full: false,
             flushes: [0; 3],
             detached: None,
@@ -118,7 +125,9 @@ impl ConnectionPort {
     pub(super) fn poll_incoming(&mut self) -> Poll<Result<Option<Incoming>, Error>> {
         if let Some(incoming) = self.received.pop_front() {
             self.cost -= cost_of(&incoming);
-            self.is_blocked &= self.cost > self.limit / 2;
+            if self.receiver == Receiver::Behind && self.cost <= self.limit / 2 {
+                self.receiver = Receiver::Ready;
+            }
             return Poll::Ready(Ok(Some(incoming)));
         }
         match (&self.end, self.ended()) {
@@ -130,8 +139,7 @@ impl ConnectionPort {
 
     /// Discards what comes from here on. What is there already is to be dropped outside the lock.
     pub(super) fn discard(&mut self) -> VecDeque<Incoming> {
-        self.is_discarding = true;
-        self.is_blocked = false;
+        self.receiver = Receiver::Gone;
         self.cost = 0;
         core::mem::take(&mut self.received)
     }
@@ -155,11 +163,13 @@ impl ConnectionPort {
     }
 
     fn receive(&mut self, incoming: Incoming, wakes: &mut Wakes<Line>) {
-        if self.is_discarding {
+        if self.receiver == Receiver::Gone {
             return;
         }
         self.cost += cost_of(&incoming);
-        self.is_blocked |= self.cost >= self.limit;
+        if self.cost >= self.limit {
+            self.receiver = Receiver::Behind;
+        }
         self.received.push_back(incoming);
         wakes.first(Line::Receive);
     }
@@ -281,7 +291,7 @@ impl Port for ConnectionPort {
     }
 
     fn has_room(&self) -> bool {
-        !self.is_blocked
+        self.receiver != Receiver::Behind
     }
 
     fn flushed(&mut self, wakes: &mut Wakes<Line>) {

@@ -312,15 +312,6 @@ impl Opener<Path> for FakeOpener {
         lock(&self.0).push(fake.clone());
         Ok((at, Socket::datagrams(FakeIo { at, fake })))
     }
-
-    fn accept(
-        &mut self,
-        _: Path,
-        _: socket2::Socket,
-        _: SocketAddr,
-    ) -> io::Result<(Path, Socket<Path>)> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
 }
 
 /// A socket that does what the test says.

@@ -14,18 +14,35 @@ use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::address::Address;
-use crate::output::{self, OutputFormat, hex, parse_hex};
+use crate::hexdump;
+use crate::output::{self, OutputFormat, hex};
+
+/// The events of both commands.
+const EVENTS: &str = "\
+Events, with --json one object per line:
+
+  event      fields
+  listening  address
+  connected  connection, local, remote, calling, called, tpdu_size
+  received   connection, octets; data, in hex, of up to 256 octets
+  closed     connection, reason, incomplete, unsent, messages, octets, remote
+  failed     as closed
+
+  connection   the number of the connection, from 1
+  calling      the selector of the initiator, in hex
+  called       the selector of the responder, in hex
+  incomplete   octets of an unfinished message that were received and dropped
+  unsent       octets that were queued and not sent
+  messages     messages received, and octets in them
+  remote       the address of the peer, if the connection was never open
+
+A value that is absent is null.";
 
 /// COTP class 0 over TPKT (ISO 8073, RFC 1006).
-///
-/// With --json every event is one object per line: `listening` (`address`), `connected` (`connection`,
-/// `local`, `remote`, `calling`, `called`, `tpdu_size`), `received` (`connection`, `octets`, and `data` as
-/// hex up to 256 octets), `closed` and `failed` (`connection`, `reason`, octets `incomplete` of a message and
-/// `unsent`, `messages` and `octets` received, and the `remote` end of a connection that was never open).
-/// Selectors are hex strings; what is absent is null.
 #[derive(Debug, Subcommand)]
+#[command(after_long_help = EVENTS)]
 pub(crate) enum Command {
-    // Words here would hide those at the arguments.
+    // Comments here would hide those of the arguments.
     Listen(listen::Arguments),
     Connect(connect::Arguments),
 }
@@ -54,12 +71,12 @@ fn local(text: &str) -> Result<SocketAddr, String> {
     Address::parse_local(text, PORT)
 }
 
-/// Reads a selector from hex digits.
+/// Parses a selector of hex digits.
 fn selector(text: &str) -> Result<Selector, String> {
-    parse_hex(text).map(Selector::new)
+    hexdump::digits(text).map(Selector::new)
 }
 
-/// Reads a TPDU size in octets.
+/// Parses a TPDU size in octets.
 fn tpdu_size(text: &str) -> Result<TpduSize, String> {
     text.parse()
         .ok()
@@ -67,7 +84,7 @@ fn tpdu_size(text: &str) -> Result<TpduSize, String> {
         .ok_or_else(|| String::from("a power of two from 128 to 65536, or 65531"))
 }
 
-/// Reads a span in seconds.
+/// Parses a duration in seconds.
 fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
@@ -76,7 +93,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| String::from("seconds above 0, as in 2.5"))
 }
 
-/// What came on a connection.
+/// The messages received on a connection.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counters {
     messages: u64,
@@ -90,7 +107,7 @@ impl Counters {
     }
 }
 
-/// Octets of a message that an event shows.
+/// Octets of the longest message that an event shows.
 const MAX_SHOWN: usize = 256;
 
 fn connected(format: OutputFormat, number: u64, info: &Info) {
@@ -124,7 +141,7 @@ fn connected(format: OutputFormat, number: u64, info: &Info) {
     );
 }
 
-/// People see the sum at the end; a line for each message would drown it.
+/// Reports a message in JSON. The text output has only the sum at the end.
 fn received(format: OutputFormat, number: u64, message: &[u8]) {
     if format.is_json() {
         let data = (message.len() <= MAX_SHOWN).then(|| hex(message));
@@ -137,12 +154,12 @@ fn received(format: OutputFormat, number: u64, message: &[u8]) {
     }
 }
 
-/// How a connection ended.
+/// The end of a connection.
 struct ConnectionReport<'a> {
     event: &'static str,
     number: u64,
     reason: &'a str,
-    /// Octets of a message that is not whole, and octets that were not sent.
+    /// Octets of an incomplete message, and octets that were not sent.
     lost: (usize, usize),
     counters: &'a Counters,
 }
@@ -163,7 +180,7 @@ impl ConnectionReport<'_> {
     }
 }
 
-/// Tells that a connection came to nothing before it was open.
+/// Returns the event of a connection that was never open.
 fn failed(number: u64, remote: Option<SocketAddr>, reason: &str) -> Value {
     let report = ConnectionReport {
         event: "failed",
@@ -175,7 +192,7 @@ fn failed(number: u64, remote: Option<SocketAddr>, reason: &str) -> Value {
     report.object(remote)
 }
 
-/// Tells the end of an open connection: in good order, or with an error.
+/// Reports the end of an open connection, with its error if it has one.
 fn closed(format: OutputFormat, number: u64, counters: &Counters, error: Option<&Error>) {
     let Counters { messages, octets } = counters;
     let Some(error) = error else {
@@ -185,7 +202,7 @@ fn closed(format: OutputFormat, number: u64, counters: &Counters, error: Option<
                 let report = ConnectionReport {
                     event: "closed",
                     number,
-                    reason: "closed in good order",
+                    reason: "closed",
                     lost: (0, 0),
                     counters,
                 };

@@ -1,4 +1,4 @@
-//! `farlink decode`: octets in, one line per PDU out.
+//! `farlink decode`: prints the PDUs in captures, recordings and pasted octets.
 
 mod calls;
 mod capture;
@@ -7,64 +7,99 @@ mod dissector;
 mod ltp;
 mod printer;
 
-use alloc::borrow::Cow;
 use std::path::PathBuf;
 
 use farlink::Proto;
 use farlink::record::{Capture, ReadError};
 use farlink::sim::Drawing;
 
-use crate::output::parse_hex;
-use crate::{Failure, input, ladder};
+use crate::{Failure, hexdump, input, ladder};
 use capture::Scope;
 pub(crate) use capture::TruncatedDatagram;
 pub(crate) use dissector::Protocol;
 use dissector::{Start, StreamEnd};
 use printer::{Context, Printer, Style};
 
-/// Prints captured octets, one line per protocol data unit.
+/// The fields of JSON objects.
+const FIELDS: &str = "\
+Input that is text is read as hex digits, an array of C, or the dump of xxd,
+hexdump -C, od -tx1, tcpdump -x or Wireshark.
+
+Fields with --json, one object per line:
+
+  protocol      cotp or ltp
+  offset        octets before the PDU in the input, the stream or the datagram
+  length        octets of the PDU
+  error         why a PDU is malformed; with field, the name of the field, and
+                field_offset, its offset in the PDU
+  time_ns       of a capture: nanoseconds since 1970; of a recording: since its
+                origin
+  from, to      of a capture: the addresses
+  gap           octets that are not in the capture
+  unfinished    octets of a PDU whose end is not in the capture
+
+  cotp: tpdu, and the fields of that TPDU: source, destination, class, credit,
+  calling, called, tpdu_size, preferred_size, options, alternatives, variable,
+  parameter_error, reason, information, cause, rejected, end, number, octets,
+  user_data
+
+  ltp:
+  segment       red, green, RS, RA, CS, CAS, CR, CAR, keep-alive
+  type          the code of the segment type
+  originator    the engine of the sender of the block
+  session       the session number
+  header        extensions: tag, value
+  trailer       extensions: tag, value
+  client        the client service
+  from_octet    the first octet of the segment in the block
+  to_octet      the octet behind the last one
+  checkpoint    serial numbers, 0 for none
+  report        serial numbers, 0 for none
+  ends_red_part, ends_block
+  data          the octets
+  lower, upper  the scope of a report
+  claims        pairs of the first octet and the one behind the last
+  behind        octets behind a report that have no meaning
+  reason        the reason code of a cancel segment
+
+  with --calls: call, the number of the call; time_ns; act and its content, or
+  a PDU with way, in or out, and peer
+
+Octets are hex digits. A value that is absent is null.";
+
+/// Decodes captured octets, one line per protocol data unit.
 ///
-/// The input is hex digits, raw octets, or a pcap or pcapng file, which is known by how it begins. Of
-/// datagrams (ltp) each line of hex digits is one; of a stream (cotp) line breaks mean nothing.
+/// The input is text, raw octets, or a pcap or pcapng file, which is recognised by its first octets. Of datagrams (ltp),
+/// each line of hex digits is one; of a stream (cotp), line breaks have no meaning.
 ///
-/// Of a capture, the streams and datagrams on the port of a known protocol are read (cotp: TCP 102, ltp: UDP
-/// 1113), fragments of IP put together, and each direction of a stream put back in order. Link types are
-/// Ethernet, raw IP, BSD loopback, Linux cooked capture and PDUs that Wireshark has exported. A line begins
-/// with the time and the two addresses. Times count from the first packet, in a recording of farlink from its
-/// origin. What was passed over is counted on standard error.
+/// Of a capture, the streams and datagrams on the ports of known protocols are decoded (cotp: TCP 102, ltp: UDP 1113).
+/// IP fragments and the segments of each stream are reassembled. Link types are Ethernet, raw IP, BSD loopback, Linux
+/// cooked capture and exported PDUs of Wireshark. A line begins with the time and the two addresses. Times count from
+/// the first packet, or from the origin of a recording. Skipped packets are counted on standard error.
 ///
-/// With --json each line is an object with `protocol`, `offset` and `length` (octets, from the beginning of
-/// the input, the stream or the datagram), and the fields of the PDU, octets as hex. Of cotp these are `tpdu`
-/// and what that TPDU has: `source`, `destination`, `class`, `calling`, `called`, `tpdu_size`, `reason`,
-/// `cause`, `end`, `user_data`, ... Of ltp they are `segment` (red, green, RS, RA, CS, CAS, CR, CAR,
-/// keep-alive), `type` (its code), `originator` and `session`, the extensions of `header` and `trailer`
-/// (`tag`, `value`), and by segment `client`, `from_octet` and `to_octet` (of the block), `checkpoint` and
-/// `report` (serial numbers, 0 for none), `ends_red_part`, `ends_block`, `data`, `lower`, `upper`, `claims`
-/// (pairs of first octet and the one behind the last), octets `behind` a report that say nothing, `reason`.
-/// A fault has `error` and `offset`, inside a PDU also `field` and `field_offset`. Of a capture each object has
-/// `time_ns` (nanoseconds since 1970, in a recording since its origin), `from` and `to`; octets that are
-/// not in it are a `gap`. With --calls an object has `call`, `time_ns`, and either `act` and what belongs to
-/// it, or a PDU with `way` and `peer`.
-///
-/// Exit status: 0 all is in order, 1 the input is broken or holds something malformed, 2 wrong usage.
+/// Exit status: 0 all PDUs are valid, 1 the input or a PDU is malformed, 2 wrong usage or no octets to decode.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = FIELDS)]
 pub(crate) struct Arguments {
-    /// How to read the octets
+    /// The protocol of the octets
     #[arg(long, value_enum, default_value_t = Protocol::Cotp)]
     protocol: Protocol,
-    /// Of a capture, read this port as --protocol, instead of all known ports; may be repeated
+    /// Of a capture, decode this port as --protocol, and no other; may be repeated
     #[arg(long, value_name = "N")]
     port: Vec<u16>,
-    /// Of a recording of farlink, print every call with its number, and the PDUs in it
+    /// Of a recording, print each call with its number, and the PDUs in it
     #[arg(long, conflicts_with_all = ["port", "raw"])]
     calls: bool,
-    /// Of a capture, draw the ladder of the streams and datagrams into this file, as SVG
+    /// Of a capture, draw the streams and datagrams as a ladder diagram into this SVG file
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     ladder: Option<PathBuf>,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Take the input as raw octets whatever it looks like
+    /// Leave payloads out of the JSON objects
+    #[arg(long, requires = "json")]
+    no_data: bool,
+    /// Read the input as raw octets, even if it is text
     #[arg(long)]
     raw: bool,
     /// The file to read, or - for standard input
@@ -74,6 +109,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let input = input::read(&arguments.file)?;
+    if input.trim_ascii().is_empty() && !(arguments.raw && !input.is_empty()) {
+        let name = input::display_name(&arguments.file);
+        return Err(Failure::Usage(format!("{name}: no octets to decode")));
+    }
     if let Some(ladder) = &arguments.ladder {
         input::check_not_overwritten(&arguments.file, ladder)?;
     }
@@ -101,10 +140,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn decode(arguments: &Arguments, input: &[u8]) -> Result<(), Failure> {
-    let printer = Printer::new(if arguments.json {
-        Style::Json
-    } else {
-        Style::Text
+    let printer = Printer::new(match (arguments.json, arguments.no_data) {
+        (true, false) => Style::Json,
+        (true, true) => Style::JsonWithoutData,
+        (false, _) => Style::Text,
     });
     if arguments.raw {
         return plain(&[input], arguments.protocol, printer);
@@ -117,10 +156,7 @@ fn decode(arguments: &Arguments, input: &[u8]) -> Result<(), Failure> {
             let scope = Scope::new(input, arguments.protocol, &arguments.port);
             capture::run(input, capture, &scope, printer)
         }
-        Err(ReadError::NotACapture) => {
-            let octets = unhex(input, arguments.protocol)?;
-            plain(&octets, arguments.protocol, printer)
-        }
+        Err(ReadError::NotACapture) => pasted(arguments, input, printer),
         Err(error) => Err(broken(&error)),
     }
 }
@@ -129,33 +165,94 @@ fn broken(error: &ReadError) -> Failure {
     Failure::Protocol(error.to_string())
 }
 
-/// Text is taken for hex digits, everything else for raw octets. No PDU consists of text alone: a TPKT
-/// begins with the octet 3, a segment of LTP has an octet of 0 before its content.
-fn unhex(input: &[u8], protocol: Protocol) -> Result<Vec<Cow<'_, [u8]>>, Failure> {
+/// Decodes text or raw octets.
+fn pasted(arguments: &Arguments, input: &[u8], printer: Printer) -> Result<(), Failure> {
+    let protocol = arguments.protocol;
     let is_text = input
         .iter()
         .all(|octet| octet.is_ascii_graphic() || octet.is_ascii_whitespace());
-    match core::str::from_utf8(input) {
-        Ok(text) if is_text && protocol.goes_over(Proto::Udp) => text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .zip(1..)
-            .map(|(line, number)| digits(line, &format!(" in datagram {number}")))
-            .collect(),
-        Ok(text) if is_text => Ok(vec![digits(text, "")?]),
-        _ => Ok(vec![input.into()]),
+    // No PDU consists of text alone: a TPKT begins with the octet 3, a segment of LTP has an octet of 0 before its
+    // content.
+    let Some(text) = core::str::from_utf8(input).ok().filter(|_| is_text) else {
+        return plain(&[input], protocol, printer);
+    };
+    let octets = unhex(text, protocol)?;
+    let Some(packets) = ip_capture(&octets) else {
+        return plain(&octets, protocol, printer);
+    };
+    let capture = Capture::open(&packets).map_err(|error| broken(&error))?;
+    let scope = Scope::new(&packets, protocol, &arguments.port);
+    capture::run(&packets, capture, &scope, printer)
+}
+
+/// Reads dumps, or hex digits: of datagrams one in each line.
+fn unhex(text: &str, protocol: Protocol) -> Result<Vec<Vec<u8>>, Failure> {
+    let fault = |message: String| {
+        Failure::Usage(format!("not hex: {message} (--raw reads text as octets)"))
+    };
+    if let Some(dumps) = hexdump::dumps(text) {
+        return dumps.map_err(fault);
     }
+    if !protocol.goes_over(Proto::Udp) {
+        return Ok(vec![hexdump::digits(text).map_err(fault)?]);
+    }
+    let lines = text.lines().zip(1_usize..);
+    lines
+        .filter(|(line, _)| !line.trim().is_empty())
+        .map(|(line, number)| {
+            hexdump::digits(line).map_err(|message| fault(format!("line {number}: {message}")))
+        })
+        .collect()
 }
 
-fn digits(text: &str, context: &str) -> Result<Cow<'static, [u8]>, Failure> {
-    parse_hex(text).map(Cow::Owned).map_err(|message| {
-        Failure::Usage(format!(
-            "not hex{context}: {message} (--raw for raw octets)"
-        ))
-    })
+/// Returns a capture of IP packets, if the octets are such packets, as `tcpdump -x` prints them.
+fn ip_capture(packets: &[Vec<u8>]) -> Option<Vec<u8>> {
+    // A pcap file in little-endian order, with microseconds, up to 65,535 octets a packet, of raw IP (101).
+    let mut file = Vec::from([0xD4, 0xC3, 0xB2, 0xA1, 2, 0, 4, 0]);
+    for field in [0_u32, 0, 65_535, 101] {
+        file.extend(field.to_le_bytes());
+    }
+    for packet in packets {
+        let length = match *packet.as_slice() {
+            [
+                0x45..=0x4F,
+                _,
+                high,
+                low,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                _,
+                ..,
+            ] => usize::from(u16::from_be_bytes([high, low])),
+            [0x60..=0x6F, _, _, _, high, low, ..] if packet.len() >= 40 => {
+                40 + usize::from(u16::from_be_bytes([high, low]))
+            }
+            _ => return None,
+        };
+        // Ethernet pads short packets.
+        let captured = packet.get(..length).unwrap_or(packet);
+        for field in [0, 0, captured.len(), length] {
+            file.extend(u32::try_from(field).ok()?.to_le_bytes());
+        }
+        file.extend_from_slice(captured);
+    }
+    (!packets.is_empty()).then_some(file)
 }
 
-/// The octets of one stream, or datagrams.
+/// Decodes the octets of one stream, or datagrams.
 fn plain(
     input: &[impl AsRef<[u8]>],
     protocol: Protocol,

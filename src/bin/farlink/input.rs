@@ -1,4 +1,4 @@
-//! What commands read.
+//! The files that commands read.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -16,17 +16,17 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| Failure::Usage(format!("{}: {error}", display_name(file))))
 }
 
-/// Refuses to write to `out` what would replace `read`, a file that is read.
+/// Refuses an output file that is also the input file.
 pub(crate) fn check_not_overwritten(read: &Path, out: &Path) -> Result<(), Failure> {
-    let place = |path: &Path| std::fs::canonicalize(path).ok();
-    if !is_stdin(read) && place(read).is_some_and(|read| place(out) == Some(read)) {
+    let canonical = |path: &Path| std::fs::canonicalize(path).ok();
+    if !is_stdin(read) && canonical(read).is_some_and(|read| canonical(out) == Some(read)) {
         let out = out.display();
-        return Err(Failure::Usage(format!("{out}: would replace what is read")));
+        return Err(Failure::Usage(format!("{out}: is also the input")));
     }
     Ok(())
 }
 
-/// Names what was read, for messages.
+/// Returns the name of an input file, for messages.
 pub(crate) fn display_name(file: &Path) -> String {
     if is_stdin(file) {
         return "standard input".into();

@@ -1,24 +1,23 @@
-//! Ctrl-C, and the signal by which systems end services: the first one asks to end in good order, the second
-//! one ends at once.
+//! Ctrl-C and SIGTERM: the first one closes connections and nodes, the second one ends the process at once.
 
 use core::future::poll_fn;
 use core::task::Poll;
 
 use tokio::sync::watch;
 
-/// What a shell expects of a program that Ctrl-C has ended.
+/// The exit status of a process that Ctrl-C has ended.
 const STATUS: i32 = 130;
 
-/// Hears of the first Ctrl-C.
+/// Waits for the first signal.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
-    /// Begins to listen, before anything is told that somebody could answer by Ctrl-C.
+    /// Begins to listen for signals.
     pub(crate) async fn new() -> Self {
-        let (heard, receiver) = watch::channel(false);
-        let mut first = Box::pin(asked());
-        // It listens once it is polled.
+        let (sender, receiver) = watch::channel(false);
+        let mut first = Box::pin(next_signal());
+        // The signal handler is installed by the first poll.
         let before = poll_fn(|cx| Poll::Ready(first.as_mut().poll(cx))).await;
         tokio::spawn(async move {
             let outcome = match before {
@@ -26,31 +25,31 @@ impl Interrupt {
                 Poll::Pending => first.await,
             };
             if outcome.is_err() {
-                // Nothing will be heard here; the system ends the program by itself.
+                // No handler is installed, so the signal ends the process.
                 return core::future::pending().await;
             }
-            heard.send_replace(true);
-            if asked().await.is_ok() {
+            sender.send_replace(true);
+            if next_signal().await.is_ok() {
                 std::process::exit(STATUS);
             }
         });
         Self(receiver)
     }
 
-    /// Waits for the first Ctrl-C; returns at once when it was there.
+    /// Waits for the first signal, or returns at once after it.
     pub(crate) async fn wait(&mut self) {
         if self.0.wait_for(|heard| *heard).await.is_err() {
             core::future::pending::<()>().await;
         }
     }
 
-    pub(crate) fn is_heard(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         *self.0.borrow()
     }
 }
 
-/// Waits until somebody asks for the end.
-async fn asked() -> std::io::Result<()> {
+/// Waits for the next signal.
+async fn next_signal() -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

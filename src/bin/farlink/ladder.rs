@@ -1,18 +1,18 @@
-//! Ladders of what a capture holds.
+//! Ladder diagrams of captures.
 
 use alloc::collections::BTreeMap;
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
-use farlink::record::{Arrival, ArrivalKind, Capture, Flows, Recording};
+use farlink::record::{Capture, FlowEvent, FlowEventKind, Flows, Recording};
 use farlink::sim::{ExternalMessage, HostId, Label, Trace};
 use farlink::{Instant, Path, cotp, ltp};
 
 use crate::decode::{Protocol, TruncatedDatagram};
 
-/// Makes a trace of what goes over paths that have a protocol, one lifeline for each socket, `names` first
-/// come first served.
+/// Returns a trace of the paths that have a protocol. Each socket is a lifeline; `names` are given in the order in which
+/// they appear.
 pub(crate) fn of_capture(
     file: &[u8],
     protocol: impl Fn(&Path) -> Option<Protocol>,
@@ -31,7 +31,7 @@ pub(crate) fn of_capture(
     };
     let mut flows = Flows::new();
     let mut last = Instant::ZERO;
-    // A broken capture is drawn as far as it goes.
+    // A damaged capture is drawn up to the damage.
     while let Ok(Some(packet)) = capture.next_packet() {
         last = packet.time;
         if let Some(datagram) = TruncatedDatagram::of(&packet) {
@@ -44,7 +44,7 @@ pub(crate) fn of_capture(
     Ok(builder.trace)
 }
 
-/// ArrivalKind the messages of each protocol are called.
+/// The labels of messages by protocol.
 #[derive(Default)]
 struct Labels {
     /// By receiver and sender.
@@ -70,24 +70,24 @@ struct TraceBuilder<'a, P> {
     names: &'a [&'a str],
     hosts: BTreeMap<SocketAddr, HostId>,
     labels: Labels,
-    /// ArrivalKind counts as the beginning of time: that of a recording, or the first packet.
+    /// The origin of times: that of a recording, or the first packet.
     origin: Option<Instant>,
 }
 
 impl<P: Fn(&Path) -> Option<Protocol>> TraceBuilder<'_, P> {
-    fn add(&mut self, arrival: &Arrival<'_>) {
+    fn add(&mut self, arrival: &FlowEvent<'_>) {
         let (to, from) = (arrival.path.local, arrival.path.remote);
         let Some(protocol) = (self.protocol)(&arrival.path) else {
             return;
         };
-        if arrival.kind == ArrivalKind::Began {
+        if arrival.kind == FlowEventKind::Began {
             return;
         }
         let time = self.since_origin(arrival.time);
-        // Who speaks first stands on the left; a recording of one end does not know who opened the stream.
+        // The first sender is on the left; a recording of one end does not have the one that opened the stream.
         let (from_host, to_host) = (self.host(from), self.host(to));
         match arrival.kind {
-            ArrivalKind::Octets(octets) | ArrivalKind::Datagram(octets) => {
+            FlowEventKind::Octets(octets) | FlowEventKind::Datagram(octets) => {
                 let label = self.labels.name(protocol, &arrival.path, octets);
                 self.trace.add_message(ExternalMessage {
                     time,
@@ -98,24 +98,25 @@ impl<P: Fn(&Path) -> Option<Protocol>> TraceBuilder<'_, P> {
                     octets: Bytes::copy_from_slice(octets),
                 });
             }
-            ArrivalKind::Gap(count) => {
+            FlowEventKind::Gap(count) => {
                 self.trace.add_note(
                     time,
                     to_host,
                     format!("{count} octets are not in the capture"),
                 );
             }
-            ArrivalKind::Ended => self
+            FlowEventKind::Ended => self
                 .trace
                 .add_note(time, from_host, "ends the stream (FIN)"),
-            ArrivalKind::Reset => self
-                .trace
-                .add_note(time, from_host, "cuts the stream off (RST)"),
+            FlowEventKind::Reset => {
+                self.trace
+                    .add_note(time, from_host, "cuts the stream off (RST)")
+            }
             _ => (),
         }
     }
 
-    /// A datagram of which no more can be said.
+    /// Adds a truncated datagram.
     fn cut(&mut self, time: Instant, datagram: &TruncatedDatagram) {
         if (self.protocol)(&datagram.path).is_none() {
             return;

@@ -17,22 +17,38 @@ use crate::recording::EngineRecorder;
 use crate::{Failure, interrupt, recording};
 use peer_filter::PeerFilter;
 
+/// The events of both commands.
+const EVENTS: &str = "\
+Events of recv, with --json one object per line:
+
+  event         fields
+  listening     address, engine, client
+  peer          engine, address: an unknown engine was added
+  unknown_peer  engine, address: an unknown engine was rejected
+  received      session, from, client, octets, red, green, missing, ended, file
+  failed        session, by, code, reason: the block was cancelled
+
+Events of send:
+
+  sending       address, to, at, client, octets, red, green
+  progress      sent, claimed, red, octets
+  complete      session, octets, seconds, resent
+  failed        as above
+
+  from, to      the engine of the sender and of the receiver
+  red, green    octets of the red part and of the green part
+  missing       green octets that did not arrive: pairs of the first octet and
+                the one behind the last
+  ended         whether the end of the block has arrived
+  by            local or remote, the side that cancelled the block
+  claimed       red octets that the receiver has acknowledged
+  resent        octets that were sent again";
+
 /// The Licklider Transmission Protocol over UDP (RFC 5326, RFC 7122).
-///
-/// With --json every event is one object per line, and `event` tells what it is.
-///
-/// Of recv: `listening` (`address`, `engine`, `client`); `peer` (`engine`, `address`), somebody new;
-/// `stranger` (`engine`, `address`), whose segments are dropped; `received` (`session`, `from`, `client`,
-/// `octets`, `red`, `green`, `missing` as pairs of the first octet and the one behind the last, `ended`
-/// whether the end of the block is there, `file`); `failed` (`session`, `by` local or remote, `code`,
-/// `reason`), a reception that was cancelled.
-///
-/// Of send: `sending` (`address`, `to`, `at`, `client`, `octets`, `red`, `green`); `progress` (`sent`,
-/// `claimed`, `red`, `octets`); `complete` (`session`, `octets`, `seconds`, octets `resent`), or `failed` as
-/// above.
 #[derive(Debug, Subcommand)]
+#[command(after_long_help = EVENTS)]
 pub(crate) enum Command {
-    // Words here would hide those at the arguments.
+    // Comments here would hide those of the arguments.
     Recv(recv::Arguments),
     Send(send::Arguments),
 }
@@ -50,22 +66,22 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Octets of the longest block, unless something else is asked for: 1 GiB.
+/// Octets of the longest block by default: 1 GiB.
 const DEFAULT_LIMIT: usize = 1 << 30;
 
-/// What both commands say of peers.
+/// Options for the peers of both commands.
 #[derive(Debug, clap::Args)]
 struct PeerOptions {
     /// One-way light time to the peer, in seconds
     #[arg(long, value_name = "S", value_parser = seconds, default_value = "0")]
     owlt: Duration,
-    /// How often a signal that nobody answers is repeated
+    /// How often a checkpoint, report or cancel segment without an answer is repeated
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u8,
 }
 
 impl PeerOptions {
-    /// Describes a peer at `address`.
+    /// Returns the parameters of a peer at `address`.
     fn peer<A>(&self, address: A) -> Peer<A> {
         Peer {
             checkpoint_retries: self.retries,
@@ -75,14 +91,14 @@ impl PeerOptions {
         }
     }
 
-    /// How long an answer takes at most.
+    /// Returns the longest time until an answer.
     fn round_trip(&self) -> Duration {
         let peer = self.peer(());
         peer.owlt_out + peer.owlt_in + peer.remote_delay + peer.own_delay
     }
 }
 
-/// Reads a span in seconds.
+/// Parses a duration in seconds.
 fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
@@ -90,7 +106,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| String::from("seconds, as in 1.3"))
 }
 
-/// Reads the ID of an engine or of a client service.
+/// Parses the ID of an engine or of a client service.
 fn id(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) => Err("ID 0 is reserved".into()),
@@ -128,7 +144,7 @@ fn bind(
     })
 }
 
-/// What an engine refuses was asked for wrongly.
+/// Returns wrong usage for what an engine refuses, and a failure for all else.
 fn failure_of(error: &Error) -> Failure {
     match error {
         Error::Refused(_) | Error::Config(_) => Failure::Usage(error.to_string()),

@@ -6,6 +6,7 @@ mod address;
 mod cotp;
 mod decode;
 mod demo;
+mod hexdump;
 mod input;
 mod interrupt;
 mod ladder;
@@ -23,8 +24,8 @@ use clap::{Parser, Subcommand};
 
 /// Transports for hard links, from the command line.
 ///
-/// Exit status: 0 done, 1 the protocol failed (the message says what the peer did) or something could not be
-/// written while it ran, 2 wrong usage, or a file that cannot be read or made.
+/// Exit status: 0 success, 1 a failure of the protocol or of writing output while it ran, 2 wrong usage, or a file that
+/// cannot be read or created.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true)]
 struct Arguments {
@@ -32,7 +33,7 @@ struct Arguments {
     command: Command,
 }
 
-// Words at a variant would hide those at its arguments, which document the JSON.
+// Comments at a variant would hide those of its arguments, which document the JSON.
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
@@ -45,14 +46,14 @@ enum Command {
     Sim(sim::Arguments),
 }
 
-/// Why a command ended without success.
+/// Why a command failed.
 #[derive(Debug)]
 enum Failure {
-    /// The protocol, the peer or the network: status 1.
+    /// A failure of the protocol, the peer or the network: status 1.
     Protocol(String),
-    /// What was asked for makes no sense: status 2.
+    /// Wrong usage: status 2.
     Usage(String),
-    /// Everything was said already: status 1.
+    /// A failure that was reported before: status 1.
     Reported,
 }
 

@@ -1,8 +1,8 @@
-//! Progress of long work, for people who watch.
+//! Progress bars.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Starts a bar of so many octets. It shows only where standard error is a terminal.
+/// Returns a bar for this number of octets. It is shown only if standard error is a terminal.
 pub(crate) fn bar(octets: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(octets);
     let style = ProgressStyle::with_template(

@@ -1,4 +1,4 @@
-//! Recordings of what a command does.
+//! Recordings of connections and nodes.
 
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -20,11 +20,11 @@ use farlink::record::{Files, Interface, RecordOptions, Recorded, Recorder};
 
 use crate::{Failure, output};
 
-/// Makes the engine of a node, recorded if that was asked for.
+/// Makes the engine of a node, recorded on request.
 pub(crate) struct EngineRecorder(Mutex<Option<RecordingFile>>);
 
 impl EngineRecorder {
-    /// Makes the file at once, before anything happens that could not be recorded.
+    /// Creates the file, before the node does anything that is to be recorded.
     pub(crate) fn new(path: Option<&Path>) -> Result<Self, Failure> {
         path.map(create)
             .transpose()
@@ -43,7 +43,7 @@ impl EngineRecorder {
     }
 }
 
-/// The file of a recording, that says so when nothing can be written any more: the machine goes on.
+/// The file of a recording. A write error is reported, and the machine continues.
 struct RecordingFile {
     file: File,
     path: PathBuf,
@@ -98,7 +98,7 @@ pub(crate) fn connection_factory(path: &Path) -> Result<ConnectionFactory, Failu
     }))
 }
 
-/// Shows a connection between its two ends, the service on the port by which analysers know it.
+/// Returns the addresses of a recorded connection. The service has port 102, by which analysers know the protocol.
 fn interface(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Interface {
     let port = Connection::PORT;
     if ![local.port(), remote.port()].contains(&port) {
@@ -110,11 +110,10 @@ fn interface(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> 
     Interface::Network(NetPath::tcp(local, remote))
 }
 
-/// The clock of everything that may be recorded, and the second at which it was anchored: with both,
-/// analysers show the time of day.
+/// The clock of all recordings, and its origin in seconds since 1970, by which analysers show the time of day.
 static CLOCK: LazyLock<(Clock, u64)> = LazyLock::new(Clock::since_epoch);
 
-/// The clock that what is recorded has to live by.
+/// Returns the clock of all recordings.
 pub(crate) fn clock() -> Clock {
     CLOCK.0
 }

@@ -1,4 +1,4 @@
-//! `farlink replay`: a recording in, a verdict out.
+//! `farlink replay`: replays a recording and compares each call.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,43 +12,55 @@ use serde_json::{Value, json};
 
 use crate::{Failure, input, output};
 
-/// Replays a recording on a fresh machine and compares, call by call.
+/// The fields of the JSON object.
+const FIELDS: &str = "\
+Fields with --json, one object:
+
+  verdict     matches, differs, damaged, redacted or unreadable
+  kind        the kind of machine
+  made_by     the version of farlink that made the recording
+  version     the version of this farlink
+  calls       how many calls were made
+  end         finished, limit, continued or cut
+  difference  call, time_ns, what, after; lines recorded and replayed
+  damage      octets from and to
+  error       why the recording cannot be replayed
+
+A value that is absent is null.";
+
+/// Replays a recording on a new machine and compares each call.
 ///
-/// The last input, the first call that differs, its time and both sides are shown. A recording made by
-/// another version of farlink matches, or that version is named.
+/// The first call that differs is shown with its time, the last input, and both sides. A difference in version is
+/// shown as well.
 ///
-/// With --json one object is printed: `verdict` (`matches`, `differs`, `damaged`, `redacted`, `unreadable`),
-/// `kind` of machine, `made_by` and `version` (those of the recording and of this farlink), `calls` (how
-/// many were made), `end` (`finished`, `limit`, `continued`, `cut`), and where there is one a `difference`
-/// (`call`, `time_ns`, `what`, `after`, lines of `recorded` and `replayed`), `damage` (octets `from` and
-/// `to`) or `error`.
+/// A seed determines all IDs that a machine draws, and commands have the messages. To show a recording to others, write
+/// a copy with --redact, which can be viewed and not replayed.
 ///
-/// A seed tells all ids that a machine will draw, and commands tell what was said. To show a recording to
-/// somebody else, write a copy with --redact: it can be viewed, and not replayed.
-///
-/// Exit status: 0 it matches, 1 it differs, is damaged, redacted, or cannot be replayed, 2 wrong usage.
+/// Exit status: 0 all calls match; 1 a call differs, or the recording is damaged, redacted or cannot be replayed; 2
+/// wrong usage.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = FIELDS)]
 pub(crate) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Write a copy without seed and payloads to OUT, for viewing only
+    /// Write a copy without seed and payloads to OUT
     #[arg(long, value_name = "OUT")]
     redact: Option<PathBuf>,
-    /// The recording, its parts in order; or - for standard input
+    /// The files of the recording in order, or - for standard input
     #[arg(required = true)]
     file: Vec<PathBuf>,
 }
 
 type Replay = fn(&[u8]) -> Result<Outcome, ReplayError>;
 
-/// How to replay each kind of machine. A further machine is one row here.
+/// The replay function of each kind of machine. A further machine is one row here.
 const KINDS: [(&str, Replay); 2] = [
     (cotp::Connection::KIND, replay::<cotp::Connection>),
     (<ltp::Engine<NetPath> as Recorded>::KIND, replay_ltp),
 ];
 
-/// An engine has its peers on IP or on buses; the first address of the recording tells.
+/// Replays an engine, whose peers are on IP or on buses. The first address in the recording shows which.
 fn replay_ltp(recording: &[u8]) -> Result<Outcome, ReplayError> {
     let address = Recording::open(recording).ok().and_then(|recording| {
         let mut calls = recording.calls().ok()?;
@@ -62,7 +74,7 @@ fn replay_ltp(recording: &[u8]) -> Result<Outcome, ReplayError> {
     }
 }
 
-/// Returns an address that is named in a call.
+/// Returns an address in a call.
 fn address(act: &EntryKind<'_>) -> Option<Value> {
     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
     match act {
@@ -113,7 +125,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// Names what is replayed; of several parts, the octets are those of all of them.
+/// Returns the names of the files. Offsets in messages count through all of them.
 fn name(files: &[PathBuf]) -> String {
     let names: Vec<String> = files.iter().map(|file| input::display_name(file)).collect();
     let joined = if names.len() > 1 { " joined" } else { "" };
@@ -129,17 +141,17 @@ fn write_redacted(recording: &[u8], out: &Path, files: &[PathBuf]) -> Result<(),
     fs::write(out, redacted).map_err(|error| Failure::Usage(format!("{}: {error}", out.display())))
 }
 
-/// What came of a replay.
+/// The result of a replay.
 struct Verdict {
     kind: Option<String>,
     made_by: Option<String>,
     replayed: Result<Outcome, ReplayFailure>,
 }
 
-/// Why nothing was compared.
+/// Why a recording could not be replayed.
 enum ReplayFailure {
     Replay(ReplayError),
-    /// A machine that this farlink does not have.
+    /// This farlink does not have the machine.
     Kind {
         kind: String,
         made_by: String,
@@ -153,7 +165,7 @@ impl core::fmt::Display for ReplayFailure {
             Self::Kind { kind, made_by } => write!(
                 f,
                 "a recording of `{kind}` made by farlink {made_by}; \
-                 farlink {VERSION} knows nothing of that machine"
+                 farlink {VERSION} does not have that machine"
             ),
         }
     }
@@ -170,7 +182,7 @@ impl Verdict {
                 kind: head.kind.clone(),
                 made_by: head.made_by.clone(),
             }),
-            // Any machine says what is wrong with the file.
+            // Any kind of machine reports the error of the file.
             None => replay::<cotp::Connection>(recording).map_err(ReplayFailure::Replay),
         };
         Self {

@@ -1,4 +1,4 @@
-//! `farlink sim`: named scenarios in the simulator.
+//! `farlink sim`: scenarios in the simulator.
 
 mod report;
 
@@ -12,32 +12,31 @@ use crate::{Failure, output};
 
 /// Plays a scenario in the simulator.
 ///
-/// It prints the ladder of what happened, the table of the traffic, and how it came out. Equal seeds give
-/// equal output. Exit status: 0 the scenario came out as it should, 1 it did not (the message says why), 2
-/// there is no such scenario.
+/// It prints the ladder, the traffic statistics and the outcome. Equal seeds give equal output. Exit status:
+/// 0 the outcome is as expected, 1 it is not (the message says why), 2 there is no such scenario.
 ///
-/// With --json each line is an object, in the order in which things happened. `event` tells what it is:
-/// `scenario` (`name`, `shows`, `seed`), `packet` (`time_ns`, `from`, `to`, `octets`, `label`, `carrier`
-/// datagram, stream or tcp, `flags`, `arrived_ns`, `lost_ns`, `reason`, `repeated`, `copy`, `corrupted`),
-/// what a machine `told` its application, `refused` to do, or heard of its `link`, or a `note` of the
-/// script (`time_ns`, `at`, `text`), then `traffic` (`from`, `to`, `packets`, `octets`, `arrived`,
-/// `in_flight`, `lost`, `repeated`, `copies`, `corrupted`), and last `outcome` (`ok`, `text`). Times are
-/// nanoseconds from the beginning; what is absent is null.
+/// With --json each line is an object, in the order of events. `event` is its kind: `scenario` (`name`,
+/// `shows`, `seed`), `packet` (`time_ns`, `from`, `to`, `octets`, `label`, `carrier` datagram, stream or tcp,
+/// `flags`, `arrived_ns`, `lost_ns`, `reason`, `repeated`, `copy`, `corrupted`), `told` for an event of a
+/// machine, `refused` for a refused command, `link` for a link cue, `note` for a note of the script (all with
+/// `time_ns`, `at`, `text`), then `traffic` (`from`, `to`, `packets`, `octets`, `arrived`, `in_flight`,
+/// `lost`, `repeated`, `copies`, `corrupted`), and last `outcome` (`ok`, `text`). Times are in nanoseconds
+/// from the start. Absent values are null.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Print the names of all scenarios and what they show
+    /// Print the names and summaries of all scenarios
     #[arg(long, conflicts_with_all = ["name", "seed", "svg", "pcap"])]
     list: bool,
     /// The scenario to play
     #[arg(value_parser = names(), hide_possible_values = true)]
     name: Option<String>,
-    /// Decides everything that is left to chance
+    /// The seed of all random numbers
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Draw the ladder into this file
+    /// Write the ladder to this file, as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Write what was sent into this file, as pcapng; comments mark what was lost
+    /// Write all packets to this file, as pcapng; comments mark lost ones
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
     /// Print one JSON object per line

@@ -49,7 +49,7 @@ pub(super) enum Fault {
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub(super) struct Config {
     pub(super) fault: Fault,
-    /// The application applies_to to accept the first frame.
+    /// The application has to accept the first frame.
     pub(super) must_accept: bool,
 }
 

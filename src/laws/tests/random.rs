@@ -7,7 +7,7 @@ use super::beacon::{self, Beacon};
 use super::lines::{Fault, Lines};
 use crate::Seed;
 use crate::laws::{Case, Law, LawSubject, Summary, check, try_check};
-use crate::tries::tries;
+use crate::tests::tries::tries;
 
 #[test]
 fn a_sound_stream_machine_keeps_the_laws_under_any_script() {

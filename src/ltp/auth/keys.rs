@@ -1,4 +1,4 @@
-//! Keys that were read once, and what they do to segments.
+//! Keys ready for use: they sign and verify segments.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -15,17 +15,17 @@ use crate::ltp::wire::{Extension, ExtensionTag, Segment};
 
 /// Octets of an authentication value of suites 0 and 255.
 const MAC: usize = 10;
-/// The key of the NULL suite, known to all: it finds accidents, not forgers.
+/// The key of the NULL suite, which is public: it detects accidents, not forgeries.
 const NULL_KEY: [u8; 20] = [
     0xC3, 0x7B, 0x7E, 0x64, 0x92, 0x58, 0x43, 0x40, 0xBE, 0xD1, 0x22, 0x07, 0x80, 0x89, 0x41, 0x15,
     0x50, 0x68, 0xF7, 0x38,
 ];
-/// Most pairs of a value and a key that are tried: two values, of two keys named. More would let a forged
+/// The maximum number of pairs of value and key that are tried: two values with two keys. More would let a forged
 /// segment cost dozens of RSA operations.
 const MAX_TRIES: usize = 4;
-/// Octets of the longest key as it is given.
+/// The maximum length of an RSA key in DER, in octets.
 const MAX_DER: usize = 4096;
-/// Bytes that a key of 4096 bits takes once read: modulus, exponents, primes, and their Montgomery forms.
+/// Bytes of a key of 4096 bits in memory: modulus, exponents, primes, and their Montgomery forms.
 const READ: usize = 16 * 1024;
 
 /// The keys of one peer, ready for use.
@@ -33,12 +33,12 @@ const READ: usize = 16 * 1024;
 pub(in crate::ltp) struct Keys {
     signers: Vec<ActiveKey>,
     verifiers: Vec<ActiveKey>,
-    /// The header extensions, as they stand in every segment.
+    /// The header extensions, equal in every segment.
     header: Vec<u8>,
     overhead: usize,
 }
 
-/// A key, and what names it.
+/// A key with its suite and key ID.
 struct ActiveKey {
     suite: u8,
     id: Bytes,
@@ -55,19 +55,19 @@ enum Ready {
     Public(super::rsa::Public),
 }
 
-/// What a received segment proves.
+/// The result of verifying a received segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ltp) enum Verification {
-    /// It may be processed; and what named the key, if that is to be kept for the session.
+    /// The segment is accepted; with the key that is to be remembered for the session, if any.
     Valid(Option<KeyHash>),
-    /// It names no suite and key that are accepted, and its session named none before.
+    /// The segment names no accepted suite and key, and its session named none before.
     UnknownKey,
-    /// It has no value that verifies.
+    /// No value of the segment verifies.
     Invalid,
 }
 
 impl Keys {
-    /// Bytes that the keys of one peer take at most.
+    /// The bytes that the keys of one peer take at most.
     pub(in crate::ltp) const MOST: usize =
         (super::MAX_SIGNERS + super::MAX_VERIFIERS) * (2 * MAX_DER + READ + 1024);
 
@@ -98,25 +98,25 @@ impl Keys {
         })
     }
 
-    /// Octets that it adds to every segment.
+    /// Returns the octets added to every segment.
     ///
-    /// Header and trailer extension stand in all of them, so that no order of arrival matters.
+    /// Header and trailer extensions are in all of them, so the order of arrival does not matter.
     pub(in crate::ltp) const fn overhead(&self) -> usize {
         self.overhead
     }
 
-    /// Bytes of memory held at most, the policy that they were read from included.
+    /// Returns the bytes of memory held at most, including the policy.
     pub(in crate::ltp) fn memory_used(&self) -> usize {
         let all = self.signers.iter().chain(&self.verifiers);
         self.header.capacity() + all.map(ActiveKey::memory_used).sum::<usize>()
     }
 
-    /// Whether segments are taken without a proof.
+    /// Whether segments are accepted without verification.
     pub(in crate::ltp) const fn accepts_all(&self) -> bool {
         self.verifiers.is_empty()
     }
 
-    /// The octet that counts the extensions.
+    /// Returns the octet with the numbers of extensions.
     pub(in crate::ltp) fn counts(&self) -> u8 {
         // Bound: two at most.
         let count = u8::try_from(self.signers.len()).unwrap_or(0);
@@ -128,10 +128,10 @@ impl Keys {
         out.extend_from_slice(&self.header);
     }
 
-    /// Appends the trailer extensions, computed over what `out` holds from `start` on.
+    /// Appends the trailer extensions, computed over `out` from `start` on.
     ///
-    /// A value covers its own tag and length, and stands last: there the two readings of the RFC agree. Of
-    /// two, each covers what precedes it, the only rule that is not circular.
+    /// A value covers its own tag and length, and is last: there the two readings of RFC 5327 agree. Of two values, each
+    /// covers what precedes it, which is the only rule that is not circular.
     pub(in crate::ltp) fn put_trailer(&self, out: &mut Vec<u8>, start: usize) {
         for signer in &self.signers {
             out.push(ExtensionTag::AUTHENTICATION.0);
@@ -139,15 +139,15 @@ impl Keys {
             put_sdnv(out, signer.len as u64);
             let end = out.len() + signer.len;
             signer.put_value(out, start);
-            // A key that was tried when it was read does not fail; the length was promised.
+            // A key that was checked when it was read does not fail. The length must be as announced.
             out.resize(end, 0);
         }
     }
 
-    /// Tells what a received segment proves.
+    /// Verifies a received segment.
     ///
-    /// `known` is what named the key of its session before: the header extension must be in the first segment
-    /// and may be left out later.
+    /// `known` returns the key that its session named before: the header extension must be in the first segment, and may
+    /// be left out later.
     pub(in crate::ltp) fn verify(
         &self,
         octets: &[u8],
@@ -178,14 +178,14 @@ impl Keys {
             .map(|(_, key)| key.name());
         match verified {
             Some(name) => Verification::Valid(Some(name)),
-            // The fuzzer gets past a value that it cannot compute, but not past the code that reads it.
+            // A fuzzer cannot compute a value, but its segments must reach the code behind.
             None if cfg!(fuzzing) => Verification::Valid(Some(first.name())),
             None => Verification::Invalid,
         }
     }
 }
 
-/// One authentication value of a received segment, and what it covers.
+/// An authentication value of a received segment, and the octets it covers.
 #[derive(Debug, Clone, Copy)]
 struct Value<'a> {
     before: &'a [u8],
@@ -193,10 +193,10 @@ struct Value<'a> {
     mac: &'a [u8],
 }
 
-/// The authentication values of a segment: RFC 5327 section 2.1 wants all of them looked at.
+/// Returns the authentication values of a segment. RFC 5327 section 2.1 requires all of them to be verified.
 ///
-/// One alone covers the trailers behind it too, everything but the value, to the letter. Of several each
-/// covers what precedes it.
+/// A single value covers everything but itself, also the trailers behind it. Of several, each covers what precedes
+/// it.
 fn values<'a>(octets: &'a [u8], segment: &Segment<'a>) -> impl Iterator<Item = Value<'a>> {
     let is_value =
         |(_, extension): &(usize, Extension<'_>)| extension.tag == ExtensionTag::AUTHENTICATION;
@@ -309,7 +309,7 @@ impl ActiveKey {
         }
     }
 
-    /// The length of the value is that of the suite.
+    /// Verifies a value. Its length must be that of the suite.
     fn verifies(&self, one: &Value<'_>) -> bool {
         match &self.key {
             Ready::Mac(mac) => mac

@@ -11,24 +11,24 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ltp::config::ConfigError;
 
-/// Octets of a modulus of 1024 bits, and of one of 4096.
+/// The length of a modulus in octets: 1024 to 4096 bits.
 const LENS: core::ops::RangeInclusive<usize> = 128..=512;
-/// Octets of the longest key as it is given: 4096 bits take 2400.
+/// The maximum length of a key in DER, in octets. 4096 bits take 2400.
 const LONGEST: usize = 4096;
-/// What stands before a SHA-256 digest (RFC 3447 section 9.2, note 1).
+/// The prefix of a SHA-256 digest (RFC 3447 section 9.2, note 1).
 const DIGEST_INFO: [u8; 19] = [
     0x30, 0x31, 0x30, 0x0D, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
     0x00, 0x04, 0x20,
 ];
 
-/// A private key. Its arithmetic takes a constant time, so no blinding and no randomness is needed.
+/// A private key. Its arithmetic takes constant time, so no blinding and no randomness is needed.
 pub(super) struct Private(RsaPrivateKey);
 
 /// A public key.
 pub(super) struct Public(RsaPublicKey);
 
 impl Private {
-    /// Reads a key, and tries it.
+    /// Reads a key, and checks it with a signature.
     pub(super) fn read(der: &[u8]) -> Result<Self, ConfigError> {
         check_len(der)?;
         let key = RsaPrivateKey::from_pkcs8_der(der)
@@ -44,12 +44,12 @@ impl Private {
         Ok(key)
     }
 
-    /// Octets of a signature.
+    /// Returns the length of a signature in octets.
     pub(super) fn len(&self) -> usize {
         self.0.size()
     }
 
-    /// Signs what is covered. A key that was tried does not fail.
+    /// Signs the covered octets. A key that was checked does not fail.
     pub(super) fn sign(&self, covered: &[u8]) -> Vec<u8> {
         let digest = Sha256::digest(covered);
         self.0.sign(padding(), &digest).unwrap_or_default()
@@ -67,7 +67,7 @@ impl Public {
             .ok_or(ConfigError::RsaKey { len: der.len() })
     }
 
-    /// Octets of a signature.
+    /// Returns the length of a signature in octets.
     pub(super) fn len(&self) -> usize {
         self.0.size()
     }

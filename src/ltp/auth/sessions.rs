@@ -1,20 +1,18 @@
-//! Which key a session named: a peer names it in the first segment, and may leave it out later (RFC 5327
-//! section 2.1).
+//! The key of a session. A peer names it in the first segment, and may leave it out later (RFC 5327 section 2.1).
 
 use crate::Addr;
 use crate::ltp::engine::Engine;
 use crate::ltp::peer::Role;
 use crate::ltp::wire::{Body, Segment};
 
-/// A suite and a key ID, as a number: it only chooses among keys that are accepted, so that another with the
-/// same number does no harm.
+/// A hash of a suite and a key ID. It only selects among accepted keys, so a collision does no harm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub(in crate::ltp) struct KeyHash(u64);
 
 impl KeyHash {
-    /// FNV-1a over 64 bits: the same in every run, so that it can be kept on a disk.
+    /// FNV-1a with 64 bits. It is the same in every run, so that snapshots can hold it.
     pub(in crate::ltp) fn of(suite: u8, id: &[u8]) -> Self {
         let all = [suite];
         let all = all.iter().chain(id);
@@ -25,7 +23,7 @@ impl KeyHash {
 }
 
 impl Body<'_> {
-    /// The part that whoever gets the segment plays in its session.
+    /// Returns the role of the engine that receives the segment.
     pub(in crate::ltp) const fn receiving_role(&self) -> Role {
         match self {
             Self::Data(_)
@@ -38,7 +36,7 @@ impl Body<'_> {
 }
 
 impl<A: Addr> Engine<A> {
-    /// What named the key of a session before.
+    /// Returns the key that the session of a segment named before.
     pub(in crate::ltp) fn key_hash(&self, segment: &Segment<'_>) -> Option<KeyHash> {
         let session = segment.session;
         let role = segment.body.receiving_role();
@@ -53,7 +51,7 @@ impl<A: Addr> Engine<A> {
             .flatten()
     }
 
-    /// Keeps what named the key of a session, for as long as anything of the session is kept.
+    /// Remembers the key that a segment named, as long as its session is remembered.
     pub(in crate::ltp) fn remember_key(&mut self, segment: &Segment<'_>, name: Option<KeyHash>) {
         let Some(name) = name else {
             return;

@@ -1,4 +1,4 @@
-//! The suites against segments that another implementation made.
+//! The suites, with segments that another implementation made.
 
 use alloc::string::String;
 use alloc::vec;
@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use serde::Deserialize;
 
 use super::keys::{Keys, Verification};
-use super::{Auth, Key, Name, Signer, Verifier};
+use super::{Auth, Key, KeyHash, Signer, Verifier};
 use crate::ltp::config::ConfigError;
 use crate::ltp::wire::{Body, Segment};
 
@@ -59,7 +59,7 @@ fn file() -> File {
 }
 
 impl Given {
-    /// What signs with it, and what verifies by it, in every encoding there is.
+    /// The signer and the verifier of a key, in every encoding.
     fn auths(&self) -> Vec<Auth> {
         let id = octets(&self.id);
         let key = || Key {
@@ -91,12 +91,12 @@ impl Given {
     }
 }
 
-fn verify(keys: &Keys, octets: &[u8], known: Option<Name>) -> Option<Verification> {
+fn verify(keys: &Keys, octets: &[u8], known: Option<KeyHash>) -> Option<Verification> {
     let segment = Segment::decode(octets).ok()?;
     Some(keys.verify(octets, &segment, || known))
 }
 
-fn name_of(proof: Option<Verification>) -> Option<Name> {
+fn key_of(proof: Option<Verification>) -> Option<KeyHash> {
     match proof {
         Some(Verification::Valid(name)) => name,
         _ => None,
@@ -112,7 +112,7 @@ fn every_segment_that_another_implementation_signed_is_accepted() {
             for made in given.made(&file.segment) {
                 let octets = octets(&made.octets);
                 assert!(
-                    name_of(verify(&keys, &octets, None)).is_some(),
+                    key_of(verify(&keys, &octets, None)).is_some(),
                     "{}",
                     made.name
                 );
@@ -162,10 +162,10 @@ fn a_segment_without_header_extension_is_good_by_the_key_of_its_session_alone() 
         for auth in given.auths() {
             let keys = Keys::new(&auth).unwrap();
             let first = octets(&given.made(&file.segment).next().unwrap().octets);
-            let name = name_of(verify(&keys, &first, None));
+            let name = key_of(verify(&keys, &first, None));
             let later = octets(&given.made(&file.later).next().unwrap().octets);
 
-            let other = Some(Name::of(17, b"another"));
+            let other = Some(KeyHash::of(17, b"another"));
             assert_eq!(verify(&keys, &later, name), Some(Verification::Valid(name)));
             assert_eq!(verify(&keys, &later, None), Some(Verification::UnknownKey));
             assert_eq!(verify(&keys, &later, other), Some(Verification::UnknownKey));
@@ -184,13 +184,13 @@ fn every_changed_bit_and_every_cut_makes_a_segment_bad() {
             for bit in 0..good.len() * 8 {
                 let mut bad = good.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(name_of(verify(&keys, &bad, None)), None, "bit {bit}");
+                assert_eq!(key_of(verify(&keys, &bad, None)), None, "bit {bit}");
             }
             for len in 0..good.len() {
-                assert_eq!(name_of(verify(&keys, &good[..len], None)), None, "{len}");
+                assert_eq!(key_of(verify(&keys, &good[..len], None)), None, "{len}");
                 let mut cut = good.clone();
                 cut.remove(len);
-                assert_eq!(name_of(verify(&keys, &cut, None)), None, "without {len}");
+                assert_eq!(key_of(verify(&keys, &cut, None)), None, "without {len}");
             }
         }
     }
@@ -302,7 +302,7 @@ fn what_is_no_rsa_key_is_refused_whatever_octet_of_it_is_wrong() {
     for at in (0..der.len()).step_by(5) {
         let mut bad = der.clone();
         bad[at] ^= 0x10;
-        // Some octets do not matter (what follows from others is computed anew); none may panic.
+        // Some octets do not matter, since they follow from others. None may panic.
         if let Ok(keys) = read(bad) {
             let mut out = vec![1, 2, 3];
             keys.put_trailer(&mut out, 0);

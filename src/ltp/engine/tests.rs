@@ -1,4 +1,4 @@
-//! What no driver can see: sessions that keep little, and what they become.
+//! Compact sessions of one segment behave as expanded ones do, which no driver can see.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -17,20 +17,20 @@ use crate::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit
 const CLIENT: u64 = 4;
 
 #[test]
-fn a_brief_session_does_what_it_would_if_it_had_never_been_brief() {
+fn a_compact_session_does_what_an_expanded_one_does() {
     let mut single = 0;
     for seed in 0..150 {
         let mut usual = World::new(seed, false);
-        let mut unfolded = World::new(seed, true);
+        let mut expanded = World::new(seed, true);
         let mut script = Seed::from(seed).child("script").rng();
         for _ in 0..120 {
             let steps = [script.next_u64(), script.next_u64()];
             usual.step(steps);
             single += usual.single();
-            unfolded.step(steps);
+            expanded.step(steps);
 
-            assert_eq!(usual.heard, unfolded.heard, "seed {seed}");
-            for (one, other) in usual.engines.iter().zip(&unfolded.engines) {
+            assert_eq!(usual.outputs, expanded.outputs, "seed {seed}");
+            for (one, other) in usual.engines.iter().zip(&expanded.engines) {
                 assert_eq!(one.stats(), other.stats(), "seed {seed}");
                 assert_eq!(one.timers(), other.timers(), "seed {seed}");
                 assert_eq!(one.octets_held(), other.octets_held(), "seed {seed}");
@@ -45,7 +45,7 @@ fn a_brief_session_does_what_it_would_if_it_had_never_been_brief() {
     assert!(single > 10_000, "{single}");
 }
 
-/// Has all sessions of an engine keep all that any could need.
+/// Expands all sessions of an engine.
 fn expand(engine: &mut Engine<Hop>) {
     let numbers: Vec<u64> = engine.exports.iter().map(|(number, _)| *number).collect();
     for number in numbers {
@@ -57,7 +57,7 @@ fn expand(engine: &mut Engine<Hop>) {
     }
 }
 
-/// Two engines, and datagrams that are lost, doubled and overtaken on the way.
+/// Two engines, and datagrams that are lost, duplicated and reordered.
 struct World {
     engines: [Engine<Hop>; 2],
     direction: [VecDeque<Vec<u8>>; 2],
@@ -65,13 +65,13 @@ struct World {
     now: Instant,
     due: [Option<Instant>; 2],
     tag: u64,
-    heard: Vec<Heard>,
-    /// Whether no session is left brief by any input.
-    unfolds: bool,
+    outputs: Vec<Observed>,
+    /// Whether every session is expanded after each input.
+    expands: bool,
 }
 
 #[derive(Debug, PartialEq)]
-enum Heard {
+enum Observed {
     Event(usize, Event),
     Sent(usize, Vec<u8>),
     Idle(usize, Option<Instant>),
@@ -89,7 +89,7 @@ fn pick<T: Copy>(of: &[T], number: u64) -> T {
 }
 
 impl World {
-    fn new(seed: u64, unfolds: bool) -> Self {
+    fn new(seed: u64, expands: bool) -> Self {
         let mut rng = Seed::from(seed).child("world").rng();
         let engines = [0, 1].map(|side| {
             let config = Config {
@@ -113,8 +113,8 @@ impl World {
             now: Instant::ZERO,
             due: [None; 2],
             tag: 0,
-            heard: Vec::new(),
-            unfolds,
+            outputs: Vec::new(),
+            expands,
         }
     }
 
@@ -132,9 +132,9 @@ impl World {
         self.engines.iter().map(count).sum()
     }
 
-    /// Does one thing, and lets both engines say what they have to.
+    /// Does one random step, and drains both engines.
     fn step(&mut self, [what, which]: [u64; 2]) {
-        self.heard.clear();
+        self.outputs.clear();
         let side = usize::from(which % 2 == 1);
         let now = self.now;
         match what % 16 {
@@ -164,7 +164,7 @@ impl World {
             _ => self.change(side, which),
         }
         for side in [0, 1] {
-            if self.unfolds {
+            if self.expands {
                 expand(&mut self.engines[side]);
             }
             self.drain(side);
@@ -204,7 +204,7 @@ impl World {
         self.engines[side].change_peer(self.now, id, peer).unwrap();
     }
 
-    /// Lets a datagram arrive at `side`, or not, or twice.
+    /// Delivers a datagram to `side`, or drops it, or delivers it twice.
     fn set_link(&mut self, side: usize) {
         let way = &mut self.direction[side];
         if way.len() > 1 && self.rng.below(5) == 0 {
@@ -216,7 +216,7 @@ impl World {
         let times = pick(&[0, 2, 1, 1, 1, 1, 1, 1], self.rng.below(8));
         for _ in 0..times {
             self.engines[side].receive(self.now, hop(1 - side), &octets);
-            if self.unfolds {
+            if self.expands {
                 expand(&mut self.engines[side]);
             }
         }
@@ -229,14 +229,14 @@ impl World {
                 Output::Transmit => {
                     for octets in tx.datagrams() {
                         self.direction[1 - side].push_back(octets.to_vec());
-                        self.heard.push(Heard::Sent(side, octets.to_vec()));
+                        self.outputs.push(Observed::Sent(side, octets.to_vec()));
                     }
                 }
-                Output::Event(event) => self.heard.push(Heard::Event(side, event)),
+                Output::Event(event) => self.outputs.push(Observed::Event(side, event)),
                 Output::Yield => {}
                 Output::Idle(due) => {
                     self.due[side] = due;
-                    self.heard.push(Heard::Idle(side, due));
+                    self.outputs.push(Observed::Idle(side, due));
                     return;
                 }
                 Output::Ask(_) | Output::Done => return,

@@ -5,7 +5,7 @@ use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 
 use super::toy::{STREAM, Shared, ToyCommand, at, drain, recorder, send, tcp};
-use crate::record::{ArrivalKind, Capture, CapturedPacket, Flows, headers};
+use crate::record::{Capture, CapturedPacket, FlowEventKind, Flows, headers};
 use crate::{Instant, Link, Machine as _, Path};
 
 const FIN: u8 = 0x11;
@@ -45,9 +45,9 @@ fn arrivals(packets: &[Vec<u8>]) -> Vec<String> {
     said
 }
 
-fn say(what: &ArrivalKind<'_>) -> String {
+fn say(what: &FlowEventKind<'_>) -> String {
     match what {
-        ArrivalKind::Octets(octets) => String::from_utf8_lossy(octets).into_owned(),
+        FlowEventKind::Octets(octets) => String::from_utf8_lossy(octets).into_owned(),
         other => format!("<{other:?}>"),
     }
 }
@@ -192,7 +192,7 @@ fn a_recorded_stream_is_read_as_a_capture() {
         flows.packet(&packet, |arrival| {
             let way = if arrival.path == path { "in" } else { "out" };
             let what = match arrival.kind {
-                ArrivalKind::Octets(octets) if octets.len() > 6 => octets.len().to_string(),
+                FlowEventKind::Octets(octets) if octets.len() > 6 => octets.len().to_string(),
                 what => say(&what),
             };
             said.push(format!("{way} {what}"));

@@ -8,7 +8,7 @@ use super::fix_checksums::try_fix_checksums;
 use super::toy::{Toy, datagram_session, short_session};
 use crate::Instant;
 use crate::record::{CapturedPacket, Flows, read_in_all_ways};
-use crate::tries::tries;
+use crate::tests::tries::tries;
 
 fn read_all(file: &[u8]) {
     read_in_all_ways::<Toy<crate::Path>>(file);

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::Instant;
-use crate::record::{ArrivalKind, CapturedPacket, Flows, headers};
+use crate::record::{CapturedPacket, FlowEventKind, Flows, headers};
 
 const MORE: u16 = 0x2000;
 
@@ -56,7 +56,7 @@ fn arrivals(packets: &[(u64, Vec<u8>)]) -> (Vec<(u8, usize)>, u64) {
             length: octets.len(),
         };
         flows.packet(&packet, |arrival| match arrival.kind {
-            ArrivalKind::Datagram(octets) => {
+            FlowEventKind::Datagram(octets) => {
                 assert!(octets.iter().all(|octet| *octet == octets[0]));
                 came.push((octets[0], octets.len()));
             }

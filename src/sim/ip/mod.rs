@@ -169,7 +169,7 @@ impl World {
         let (addresses, nets): (Vec<IpAddr>, Vec<usize>) = ip.into_homes().unzip();
         let outer = nets.first().copied().unwrap_or(PUBLIC);
         if nets.iter().any(|net| *net != outer) {
-            misuse("the addresses of a NAT are in one network");
+            misuse("the external addresses of a NAT must be in one network");
         }
         let name = addresses.first().map(|address| format!("NAT {address}"));
         self.trace.add_name(Node::Nat(id), name.unwrap_or_default());

@@ -163,7 +163,7 @@ impl World {
     pub(super) fn stack(&mut self, id: HostId) -> &mut IpStack {
         match self.hosts.get_mut(id.index()).map(|slot| &mut slot.address) {
             Some(AddressState::Ip(stack)) => stack,
-            _ => misuse("only a host whose machine speaks to paths has sockets"),
+            _ => misuse("only a host with IP addresses has sockets"),
         }
     }
 

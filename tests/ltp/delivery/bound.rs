@@ -1,13 +1,13 @@
-//! The bound: selective repeat with a sender that knows, a round trip after a segment left, whether it arrived.
+//! The bound: selective repeat by a sender that knows after a round trip whether a segment arrived.
 
 use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::coin::{Coin, Way};
+use super::coin::{Coin, SegmentKind};
 use super::scene::Scene;
 
-/// When a block is whole at its receiver. `sizes` are the first octets and wire lengths of its segments.
+/// When a block is received whole. `sizes` are the offsets and lengths of its segments.
 pub(crate) fn delivery(scene: &Scene, coin: &mut Coin, sizes: &[(u64, usize)]) -> Duration {
     let mut fresh: VecDeque<(u64, usize)> = sizes.iter().copied().collect();
     let mut lost: BinaryHeap<Reverse<(Duration, u64, usize)>> = BinaryHeap::new();
@@ -31,7 +31,7 @@ pub(crate) fn delivery(scene: &Scene, coin: &mut Coin, sizes: &[(u64, usize)]) -
             continue;
         };
         now += Scene::radiation(len);
-        if coin.loses(Way::Data(start)) {
+        if coin.loses(SegmentKind::Data(start)) {
             lost.push(Reverse((now + scene.owlt * 2, start, len)));
         } else {
             whole = whole.max(now + scene.owlt);

@@ -1,22 +1,22 @@
-//! Losses that are the same for everybody: the third try of a segment is lost for all strategies or for none.
+//! Losses that are the same for every strategy: the third transmission of a segment is lost for all of them or for none.
 
 use std::collections::BTreeMap;
 
-/// What a segment is, as far as its fate goes.
+/// The kind of a segment, on which its losses depend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Way {
-    /// Data of a block, by the first octet.
+pub(crate) enum SegmentKind {
+    /// Data of a block, by the offset.
     Data(u64),
-    /// All else on the way out, and back: numbered as it leaves.
+    /// Any other segment in each direction, numbered in the order of sending.
     Out,
     Back,
 }
 
 pub(crate) struct Coin {
     seed: u64,
-    /// Lost of a million.
+    /// Losses in parts per million.
     loss: u64,
-    tries: BTreeMap<Way, u64>,
+    tries: BTreeMap<SegmentKind, u64>,
 }
 
 impl Coin {
@@ -28,13 +28,13 @@ impl Coin {
         }
     }
 
-    pub(crate) fn loses(&mut self, way: Way) -> bool {
+    pub(crate) fn loses(&mut self, way: SegmentKind) -> bool {
         let tries = self.tries.entry(way).or_default();
         *tries += 1;
         let (kind, start) = match way {
-            Way::Data(start) => (0, start),
-            Way::Out => (1, 0),
-            Way::Back => (2, 0),
+            SegmentKind::Data(start) => (0, start),
+            SegmentKind::Out => (1, 0),
+            SegmentKind::Back => (2, 0),
         };
         let mut mixed = self.seed;
         for part in [kind, start, *tries] {
@@ -53,7 +53,7 @@ fn a_coin_loses_as_often_as_it_says() {
     let mut coin = Coin::new(u64::from_le_bytes([7; 8]), 300_000);
 
     let lost = (0..100_000)
-        .filter(|start| coin.loses(Way::Data(*start)))
+        .filter(|start| coin.loses(SegmentKind::Data(*start)))
         .count();
 
     assert!((29_500..=30_500).contains(&lost), "{lost}");

@@ -1,34 +1,33 @@
-//! The strategy of ION 4.1.3, as far as it decides when a block is whole at its receiver.
+//! The strategy of ION 4.1.3, as far as it decides when a block is received whole.
 //!
-//! One checkpoint at the end, no copies; reports of at most 20 claims, each of which draws a run of repairs
-//! with a checkpoint of its own; the light times and a second of margin at either end for timers, which are
-//! looked at once a second; a checkpoint that comes again before the block is whole draws a fresh report.
-//! Reports are repeated until one arrives, as they are until acknowledged. Its limits, which would give a
-//! lossy block up, are taken away.
+//! One checkpoint at the end, no copies. Reports of at most 20 claims, each of which draws a retransmission with a
+//! checkpoint of its own. Timers of the light times and one second at each end, which are checked once a second. A
+//! checkpoint that is repeated before the block is whole draws a new report. Reports are repeated until one arrives.
+//! The limits, which would cancel a lossy block, are removed.
 
 use core::cmp::Reverse;
 use core::time::Duration;
 use std::collections::BinaryHeap;
 
-use super::coin::{Coin, Way};
+use super::coin::{Coin, SegmentKind};
 use super::scene::Scene;
 
-/// Claims that a report holds.
+/// Claims in a report.
 const CLAIMS: usize = 20;
 const MARGINS: Duration = Duration::from_secs(2);
-/// A report with one claim, on the wire.
+/// Octets of a report with one claim.
 const REPORT: usize = 30;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum What {
-    /// A segment comes, perhaps with a checkpoint.
+    /// A segment arrives, maybe with a checkpoint.
     Data(usize, Option<usize>),
     Report(Report),
     CheckpointDue(usize),
     ReportDue(Report),
 }
 
-/// A report on a checkpoint: its scope, and what of that is missing.
+/// A report on a checkpoint: its scope, and what of it is missing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Report {
     checkpoint: usize,
@@ -40,23 +39,23 @@ struct Ion<'a> {
     scene: &'a Scene,
     coin: &'a mut Coin,
     sizes: &'a [(u64, usize)],
-    agenda: BinaryHeap<Reverse<(Duration, u64, What)>>,
+    events: BinaryHeap<Reverse<(Duration, u64, What)>>,
     order: u64,
-    /// When the line is free.
+    /// When the line is idle again.
     free: Duration,
     held: Vec<bool>,
     claimed: Vec<bool>,
-    /// The segment of each checkpoint, while it is not answered.
+    /// The segment of each checkpoint that was not answered.
     checkpoints: Vec<Option<usize>>,
 }
 
-/// When a block is whole at its receiver.
+/// When a block is received whole.
 pub(crate) fn delivery(scene: &Scene, coin: &mut Coin, sizes: &[(u64, usize)]) -> Duration {
     let mut ion = Ion {
         scene,
         coin,
         sizes,
-        agenda: BinaryHeap::new(),
+        events: BinaryHeap::new(),
         order: 0,
         free: Duration::ZERO,
         held: vec![false; sizes.len()],
@@ -64,7 +63,7 @@ pub(crate) fn delivery(scene: &Scene, coin: &mut Coin, sizes: &[(u64, usize)]) -
         checkpoints: Vec::new(),
     };
     ion.run(Duration::ZERO, &(0..sizes.len()).collect::<Vec<_>>());
-    while let Some(Reverse((now, _, what))) = ion.agenda.pop() {
+    while let Some(Reverse((now, _, what))) = ion.events.pop() {
         match what {
             What::Data(at, checkpoint) => ion.data(now, at, checkpoint),
             What::Report(report) => ion.report(now, &report),
@@ -85,10 +84,10 @@ pub(crate) fn delivery(scene: &Scene, coin: &mut Coin, sizes: &[(u64, usize)]) -
 impl Ion<'_> {
     fn plan(&mut self, at: Duration, what: What) {
         self.order += 1;
-        self.agenda.push(Reverse((at, self.order, what)));
+        self.events.push(Reverse((at, self.order, what)));
     }
 
-    /// The first whole second behind the time by which an answer is expected.
+    /// The first whole second after the answer is expected.
     fn due(&self, left: Duration) -> Duration {
         let due = left + self.scene.owlt * 2 + MARGINS;
         Duration::from_secs(due.as_secs() + u64::from(due.subsec_nanos() > 0))
@@ -112,7 +111,7 @@ impl Ion<'_> {
         if let Some(checkpoint) = checkpoint {
             self.plan(self.due(self.free), What::CheckpointDue(checkpoint));
         }
-        if !self.coin.loses(Way::Data(start)) {
+        if !self.coin.loses(SegmentKind::Data(start)) {
             self.plan(self.free + self.scene.owlt, What::Data(at, checkpoint));
         }
     }
@@ -147,14 +146,14 @@ impl Ion<'_> {
 
     fn send_report(&mut self, now: Duration, report: Report) {
         let left = now + Scene::radiation(REPORT);
-        if self.coin.loses(Way::Back) {
+        if self.coin.loses(SegmentKind::Back) {
             self.plan(self.due(left), What::ReportDue(report));
         } else {
             self.plan(left + self.scene.owlt, What::Report(report));
         }
     }
 
-    /// What it misses and no report has claimed is sent again.
+    /// Octets that are missing and not claimed are sent again.
     fn report(&mut self, now: Duration, report: &Report) {
         self.checkpoints[report.checkpoint] = None;
         for place in report.scope.0..report.scope.1 {

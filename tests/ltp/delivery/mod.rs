@@ -1,7 +1,7 @@
-//! How long blocks take to arrive, beside the least that selective repeat can take and beside ION's strategy.
+//! How long delivery takes, compared with the bound of selective repeat and with the strategy of ION.
 //!
-//! The table in the documentation of `ltp::delivery` is made here. With `LTP_DELIVERY=write` it is written
-//! anew; otherwise the test fails when it differs.
+//! The table in the documentation of `ltp::delivery` is made here. With `LTP_DELIVERY=write` it is written; otherwise
+//! the test fails if it differs.
 
 mod bound;
 mod coin;
@@ -19,19 +19,19 @@ use self::coin::Coin;
 use self::ours::Pair;
 use self::scene::{DISTANCES, LOSSES, Scene};
 
-/// Blocks by which the engines get to know the line.
+/// Blocks from which the engines learn the line.
 const EARLIER: u64 = 8;
 /// Blocks that are measured.
 const BLOCKS: u64 = 32;
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/ltp/delivery.md");
 
-/// What one cell of the table is made of, all times of all blocks added up.
+/// One cell of the table: sums over all blocks.
 #[derive(Debug, Default)]
 struct Cell {
     bound: Duration,
     ours: Duration,
     ion: Duration,
-    /// Octets that left, and octets of one pass.
+    /// Octets sent, and octets of one pass.
     octets: u64,
     pass: u64,
 }

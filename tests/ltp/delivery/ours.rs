@@ -1,4 +1,4 @@
-//! Two engines of ours on a line that loses, in simulated time.
+//! Two engines of this crate on a lossy line, in simulated time.
 
 use core::mem;
 use core::time::Duration;
@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use farlink::ltp::{Block, Body, Color, Config, Engine, Event, Peer, Segment, Service};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 
-use super::coin::{Coin, Way};
+use super::coin::{Coin, SegmentKind};
 use super::scene::{BLOCK, SEGMENT, Scene};
 
 const CLIENT: u64 = 4;
@@ -16,23 +16,23 @@ pub(crate) struct Pair {
     scene: Scene,
     engines: [Engine<Hop>; 2],
     deadlines: [Option<Instant>; 2],
-    /// Each way first in, first out.
+    /// Each direction is first in, first out.
     under_way: [VecDeque<(Instant, Vec<u8>)>; 2],
-    /// When each way is free again.
+    /// When each direction is idle again.
     free: [Instant; 2],
     now: Instant,
     tx: Transmit<Hop>,
     coin: Coin,
-    /// First octets and wire lengths of the first pass.
+    /// Offsets and lengths of the segments of the first pass.
     sizes: Vec<(u64, usize)>,
     reached: u64,
     received: Option<Instant>,
     is_complete: bool,
-    /// Octets that left towards the receiver.
+    /// Octets sent to the receiver.
     pub(crate) octets: u64,
 }
 
-/// What one block took.
+/// The result of one block.
 pub(crate) struct Outcome {
     pub(crate) delivery: Duration,
     pub(crate) sizes: Vec<(u64, usize)>,
@@ -82,7 +82,7 @@ impl Pair {
         }
     }
 
-    /// Sends one block, and goes on until both engines are done with it.
+    /// Sends one block, and runs until both engines are done with it.
     pub(crate) fn block(&mut self, coin: Coin) -> Outcome {
         let start = self.now;
         self.coin = coin;
@@ -158,10 +158,10 @@ impl Pair {
                         self.reached = data.range().end;
                         self.sizes.push((data.offset, octets.len()));
                     }
-                    Way::Data(data.offset)
+                    SegmentKind::Data(data.offset)
                 }
-                _ if id == 0 => Way::Out,
-                _ => Way::Back,
+                _ if id == 0 => SegmentKind::Out,
+                _ => SegmentKind::Back,
             };
             if id == 0 {
                 self.octets += octets.len() as u64;

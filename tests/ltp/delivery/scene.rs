@@ -3,7 +3,7 @@
 use core::num::NonZeroU64;
 use core::time::Duration;
 
-/// Octets per second each way: 100 Mbit/s.
+/// Octets per second in each direction: 100 Mbit/s.
 pub(crate) const RATE: u64 = 12_500_000;
 /// Octets of a block.
 pub(crate) const BLOCK: usize = 128 * 1370;
@@ -16,7 +16,7 @@ pub(crate) const DISTANCES: [(&str, Duration); 4] = [
     ("4 min", Duration::from_secs(240)),
     ("20 min", Duration::from_secs(1200)),
 ];
-/// Segments lost of a million.
+/// Losses in parts per million.
 pub(crate) const LOSSES: [(&str, u32); 5] = [
     ("0", 0),
     ("0.001", 1_000),
@@ -32,7 +32,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// How long a segment takes to leave.
+    /// How long a segment takes to send.
     pub(crate) fn radiation(len: usize) -> Duration {
         Duration::from_nanos(len as u64 * 1_000_000_000 / RATE)
     }

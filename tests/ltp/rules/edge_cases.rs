@@ -1,4 +1,4 @@
-//! What is odd and still good, and what is wrong and harms nobody.
+//! Unusual but valid input, and invalid input that does no harm.
 
 use farlink::ltp::{Extension, ExtensionTag, Peer, Segment};
 use farlink::{Hop, Limits, Transmit};

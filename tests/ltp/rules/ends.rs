@@ -1,4 +1,4 @@
-//! The rules of how sessions end, of what is not right, and of requests.
+//! How sessions end, errors, and requests of the application (RFC 5326 sections 6.14 to 6.22).
 
 use super::*;
 
@@ -409,7 +409,7 @@ fn the_end_of_a_green_block_for_which_there_is_no_room_counts_as_lost() {
     assert_eq!(ends(&line), [(Side::Local, Reason::SYSTEM, false)]);
 }
 
-/// The cancellations that the receiver told of.
+/// The cancellations that the receiver reported.
 fn ends(line: &Line) -> Vec<(Side, Reason, bool)> {
     let events = line.nodes[1].events.iter();
     events

@@ -1,4 +1,4 @@
-//! One test per rule of the specification, named after it. The procedures are those of RFC 5326 section 6.
+//! One test per rule of RFC 5326, named after it. The procedures are those of section 6.
 
 use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
@@ -70,7 +70,7 @@ fn green(offset: u64, octets: &[u8], ends_block: bool) -> Body<'_> {
     })
 }
 
-/// The reports that left the second engine: checkpoint, scope, claims.
+/// The reports that the second engine sent: checkpoint, scope, claims.
 type Reported = (u64, (u64, u64), Vec<(u64, u64)>);
 
 fn reports(line: &Line) -> Vec<Reported> {

@@ -1,4 +1,4 @@
-//! Whether peers are there, which ways there are to them, and peers that come by themselves.
+//! Pings, keep-alives, directions, and unknown peers.
 
 use farlink::Hop;
 use farlink::ltp::{Auth, Direction, Key, Peer};

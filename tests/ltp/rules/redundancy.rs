@@ -278,7 +278,7 @@ fn what_cannot_be_learned_by_is_refused_with_the_limit() {
     ));
 }
 
-/// Where the order is not kept, what is overtaken counts as lost, unless the receiver waits for it.
+/// On a line that does not keep the order, an overtaken segment counts as lost unless the receiver waits for it.
 #[test]
 fn a_report_that_waits_lets_overtaken_segments_in_and_nothing_is_sent_again() {
     let late = OWLT / 20;

@@ -1,4 +1,4 @@
-//! Checkpoints, reports and their acknowledgments: repeats, limits, and the order in which they leave.
+//! Checkpoints, reports and their acknowledgments: repetition, limits, and the order in which they are sent.
 
 use core::slice::from_ref;
 
@@ -19,7 +19,7 @@ fn report(serial: u64, checkpoint: u64, end: u64, claim: &core::ops::Range<u64>)
     })
 }
 
-/// Changes what the first engine thinks of the second one alone.
+/// Changes the configuration of the second engine at the first one alone.
 fn near_only(change: impl Fn(&mut Peer<Hop>)) -> impl Fn(&mut Peer<Hop>) {
     move |peer| {
         if peer.address == hop(2) {

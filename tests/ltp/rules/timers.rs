@@ -1,4 +1,4 @@
-//! Time: what stands still, what counts in a deadline, and what a change of the peer does to it.
+//! Timers: when they are suspended, what a deadline includes, and the effect of a changed peer.
 
 use farlink::ltp::{Block, Config, Engine, Peer};
 use farlink::{Hop, Limits, Output, Seed, Transmit};
@@ -17,7 +17,7 @@ fn cue(line: &mut Line, cue: Cue) {
     line.near().contact(now, 2, cue).unwrap();
 }
 
-/// When segments of one type left.
+/// When segments of one type were sent.
 fn departures(line: &Line, code: u8) -> Vec<Instant> {
     line.log
         .iter()

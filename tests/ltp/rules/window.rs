@@ -1,4 +1,4 @@
-//! How much may be under way to a peer that has a window.
+//! The window: how much may be in flight to a peer.
 
 use std::collections::BTreeMap;
 
@@ -196,8 +196,7 @@ fn checkpoint_ends(line: &Line) -> Vec<u64> {
     ends.collect()
 }
 
-/// The most red octets at a time that had left, and that no report that had come claimed, on a line that
-/// loses nothing.
+/// The maximum number of red octets that were sent and not claimed by a report that arrived, on a line without loss.
 fn most_under_way(line: &Line) -> u64 {
     let mut sent: BTreeMap<SessionId, RangeSet> = BTreeMap::new();
     let mut claims: Vec<(Instant, SessionId, core::ops::Range<u64>)> = Vec::new();

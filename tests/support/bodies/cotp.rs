@@ -1,4 +1,4 @@
-//! What the fuzz targets do with their octets. The tests run the same on the seeds.
+//! The bodies of the fuzz targets of COTP, which tests run on the seeds.
 #![allow(dead_code, reason = "each target uses one of them")]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -13,10 +13,10 @@ use farlink::{Framing as _, Limits, Link};
 
 /// The first octet of a seed that holds a captured stream.
 const CAPTURE: u8 = 0;
-/// Steps of a script behind the handshake.
+/// The most steps of a script after the handshake.
 const MOST_STEPS: usize = 60;
 
-/// Law 10 of any octets as a TPDU, and as the TPDUs in a stream.
+/// Checks law 10 for octets as a TPDU, and as a stream of TPDUs.
 pub(crate) fn decode(octets: &[u8]) {
     codec::check_octets::<TpduCodec>(octets);
     let mut framing = Tpkt::default();
@@ -26,14 +26,14 @@ pub(crate) fn decode(octets: &[u8]) {
     }
 }
 
-/// Puts a stream into the octets of a seed for [`framing`].
+/// Returns the seed of [`framing`] for a stream.
 pub(crate) fn seed_of_stream(stream: &[u8]) -> Vec<u8> {
     let mut seed = vec![0xFF, 0xFF, 0, 1, 2, 3, 4, 5, 6, 7, 8];
     seed.extend_from_slice(stream);
     seed
 }
 
-/// However a stream is cut, the frames are the same, and no more than one packet is kept.
+/// Checks that frames are independent of chunking, and that at most one packet is kept.
 pub(crate) fn framing(octets: &[u8]) {
     let mut u = Unstructured::new(octets);
     let Ok((limit, is_strict, sizes)) = Arbitrary::arbitrary(&mut u) else {
@@ -44,27 +44,27 @@ pub(crate) fn framing(octets: &[u8]) {
 
     let whole = frames(make(), [stream]);
     assert_eq!(frames(make(), stream.chunks(1)), whole, "octet by octet");
-    assert_eq!(frames(make(), pieces(stream, sizes)), whole, "in pieces");
+    assert_eq!(frames(make(), chunks(stream, sizes)), whole, "in chunks");
 }
 
-/// An initiator under all the laws.
+/// Checks an initiator against the laws.
 pub(crate) fn initiator(octets: &[u8]) {
     check(octets, End::Initiator);
 }
 
-/// A responder under all the laws.
+/// Checks a responder against the laws.
 pub(crate) fn responder(octets: &[u8]) {
     check(octets, End::Responder);
 }
 
-/// Which end the machine is.
+/// The role of the machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum End {
     Initiator,
     Responder,
 }
 
-/// The first octet tells a captured stream from a generated script, so that captures can be seeds.
+/// The first octet distinguishes a captured stream from a generated script, so that captures can be seeds.
 fn check(octets: &[u8], end: End) {
     let case = match octets {
         [CAPTURE, octets @ ..] => capture(Unstructured::new(octets), end),
@@ -75,7 +75,7 @@ fn check(octets: &[u8], end: End) {
     }
 }
 
-/// Puts a captured stream into the octets of a seed.
+/// Returns the seed for a captured stream.
 pub(crate) fn seed_of_capture(reference: u16, stream: &[u8]) -> Vec<u8> {
     let [low, high] = reference.to_le_bytes();
     let mut seed = vec![CAPTURE, low, high, 1];
@@ -84,7 +84,7 @@ pub(crate) fn seed_of_capture(reference: u16, stream: &[u8]) -> Vec<u8> {
     seed
 }
 
-/// A stream in pieces, drained in between, to an end whose application says yes to everything.
+/// A stream in chunks with drains in between, to an end whose application accepts everything.
 fn capture(mut u: Unstructured<'_>, end: End) -> Result<Case<Connection>> {
     let (reference, asks, sizes): (_, bool, _) = u.arbitrary()?;
     let role = match end {
@@ -99,10 +99,10 @@ fn capture(mut u: Unstructured<'_>, end: End) -> Result<Case<Connection>> {
     };
     let link = |state| Step::Link { at: (), state };
     let mut script = vec![link(Link::Up), Step::Drain];
-    for piece in pieces(u.take_rest(), sizes) {
+    for chunk in chunks(u.take_rest(), sizes) {
         script.push(Step::Receive {
             from: (),
-            octets: piece.to_vec(),
+            octets: chunk.to_vec(),
         });
         script.push(Step::Drain);
         if asks && script.len() < 8 {
@@ -114,7 +114,7 @@ fn capture(mut u: Unstructured<'_>, end: End) -> Result<Case<Connection>> {
     Ok(Case::new(config, script))
 }
 
-/// Makes a script that shakes hands first, most times.
+/// Generates a script that mostly begins with a handshake.
 pub(crate) fn case(u: &mut Unstructured<'_>, end: End) -> Result<Case<Connection>> {
     let role = match end {
         End::Initiator => Role::Initiator(u.arbitrary()?),
@@ -135,7 +135,7 @@ pub(crate) fn case(u: &mut Unstructured<'_>, end: End) -> Result<Case<Connection
         state: Link::Up,
     }];
     if u.ratio(7, 8)? {
-        shake_hands(&config, u, &mut script)?;
+        handshake(&config, u, &mut script)?;
     }
     while script.len() < MOST_STEPS && !u.is_empty() {
         script.push(step(&config, u)?);
@@ -148,7 +148,7 @@ pub(crate) fn case(u: &mut Unstructured<'_>, end: End) -> Result<Case<Connection
     })
 }
 
-/// One step, with octets that this protocol may make something of.
+/// Generates one step, with octets that are often valid.
 fn step(config: &Config, u: &mut Unstructured<'_>) -> Result<Step<(), Command>> {
     Ok(match u.arbitrary()? {
         Step::Receive { from, .. } => Step::Receive {
@@ -163,7 +163,7 @@ fn step(config: &Config, u: &mut Unstructured<'_>) -> Result<Step<(), Command>> 
     })
 }
 
-fn shake_hands(
+fn handshake(
     config: &Config,
     u: &mut Unstructured<'_>,
     script: &mut Vec<Step<(), Command>>,
@@ -211,7 +211,7 @@ fn shake_hands(
     Ok(())
 }
 
-/// Selectors that are too long for a CR are left out.
+/// Writes a parameter, unless the selector is too long for a CR.
 fn parameter(code: u8, value: &Selector, out: &mut Vec<u8>) {
     if let Ok(length @ ..=200) = u8::try_from(value.octets().len()) {
         out.extend_from_slice(&[code, length]);
@@ -226,10 +226,10 @@ fn packet(tpdu: &Tpdu<'_>, out: &mut Vec<u8>) {
     tpdu.encode(out);
 }
 
-/// Frames, and how the stream ended.
-type Cut = (Vec<Vec<u8>>, Option<TpktFault>, Vec<u8>);
+/// The frames of a stream, and how it ended.
+type Framed = (Vec<Vec<u8>>, Option<TpktFault>, Vec<u8>);
 
-fn frames<'c>(mut framing: Tpkt, chunks: impl IntoIterator<Item = &'c [u8]>) -> Cut {
+fn frames<'c>(mut framing: Tpkt, chunks: impl IntoIterator<Item = &'c [u8]>) -> Framed {
     let mut frames = Vec::new();
     for chunk in chunks {
         let mut rest = chunk;
@@ -250,18 +250,18 @@ fn frames<'c>(mut framing: Tpkt, chunks: impl IntoIterator<Item = &'c [u8]>) -> 
     (frames, None, unfinished)
 }
 
-/// Cuts `stream` into pieces of these sizes over and over; 0 counts as 256.
-fn pieces(stream: &[u8], sizes: [u8; 8]) -> Vec<&[u8]> {
-    let mut pieces = Vec::new();
+/// Divides `stream` into chunks of these sizes in turn; 0 counts as 256.
+fn chunks(stream: &[u8], sizes: [u8; 8]) -> Vec<&[u8]> {
+    let mut chunks = Vec::new();
     let mut rest = stream;
     for size in sizes.iter().cycle() {
         if rest.is_empty() {
             break;
         }
         let size = usize::from(size.wrapping_sub(1)) + 1;
-        let (piece, behind) = rest.split_at(size.min(rest.len()));
-        pieces.push(piece);
+        let (chunk, behind) = rest.split_at(size.min(rest.len()));
+        chunks.push(chunk);
         rest = behind;
     }
-    pieces
+    chunks
 }

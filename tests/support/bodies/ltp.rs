@@ -1,4 +1,4 @@
-//! What the fuzz targets of LTP do with their octets. The tests run the same on the seeds.
+//! The bodies of the fuzz targets of LTP. The tests run them on the seeds.
 #![allow(dead_code, reason = "each target uses one of them")]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -15,19 +15,19 @@ use sha1::Sha1;
 
 /// The first octet of a seed that holds a capture.
 const CAPTURE: u8 = 0;
-/// Steps of a script behind its beginning.
+/// The maximum number of steps of a script behind its start.
 const MOST_STEPS: usize = 60;
-/// Segments of a capture.
+/// The maximum number of segments of a capture.
 const MOST_SEGMENTS: usize = 80;
-/// Octets of data in a segment of a capture.
+/// The maximum number of octets of data in a segment of a capture.
 const LONGEST_DATA: u16 = 1400;
-/// Outputs of one drain of the engine that only tells its numbers.
+/// Outputs of one drain of the engine that is only asked for its numbers.
 const MOST_OUTPUTS: usize = 10_000;
-/// The key that both ends have, and its name.
+/// The key of both ends, and its ID.
 const SECRET: &[u8] = b"secret";
 const KEY_ID: &[u8] = b"k";
 
-/// Law 10 of any octets as one segment, and as several in a frame.
+/// Checks law 10 on octets as one segment, and as several in a frame.
 pub(crate) fn wire(octets: &[u8]) {
     codec::check_octets::<SegmentCodec>(octets);
     let mut rest = octets;
@@ -46,7 +46,7 @@ pub(crate) fn engine(octets: &[u8]) {
     check(octets, &Auth::OFF);
 }
 
-/// An engine that believes nobody without a good value.
+/// An engine that accepts only segments with a valid value.
 pub(crate) fn authenticated(octets: &[u8]) {
     let key = Key {
         id: Bytes::from_static(KEY_ID),
@@ -67,7 +67,7 @@ fn check(octets: &[u8], auth: &Auth) {
     }
 }
 
-/// Puts what arrived at one engine into the octets of a seed, the data by their length alone.
+/// Encodes the segments that one engine received as a seed. Data are encoded by their length alone.
 pub(crate) fn seed_of_capture(role: u64, client: u64, segments: &[Vec<u8>]) -> Vec<u8> {
     let mut seed = vec![CAPTURE];
     seed.extend(role.to_le_bytes());
@@ -90,7 +90,7 @@ pub(crate) fn seed_of_capture(role: u64, client: u64, segments: &[Vec<u8>]) -> V
     seed
 }
 
-/// Captured segments, drained in between, to an engine in the place of the one that received them.
+/// Captured segments, with a drain after each, for an engine in the place of the one that received them.
 fn capture(u: &mut Unstructured<'_>, auth: &Auth) -> Result<Case<Engine<Hop>>> {
     let role = 1 + (u64::arbitrary(u)?.wrapping_sub(1) % 2);
     let client = u64::arbitrary(u)?;
@@ -136,7 +136,7 @@ fn capture(u: &mut Unstructured<'_>, auth: &Auth) -> Result<Case<Engine<Hop>>> {
     Ok(Case::new(Config::engine(role), script))
 }
 
-/// A script that gets to know peers and opens services first, most times.
+/// A script that adds peers and opens services first, most times.
 fn case(u: &mut Unstructured<'_>, auth: &Auth) -> Result<Case<Engine<Hop>>> {
     let config: Config = u.arbitrary()?;
     let seed = u.arbitrary()?;
@@ -178,7 +178,7 @@ fn case(u: &mut Unstructured<'_>, auth: &Auth) -> Result<Case<Engine<Hop>>> {
     })
 }
 
-/// A peer that is mostly one of those who have the key.
+/// A peer, mostly one with the key.
 fn peer(u: &mut Unstructured<'_>, auth: &Auth) -> Result<Peer<Hop>> {
     let peer: Peer<Hop> = u.arbitrary()?;
     if u.ratio(1, 8)? {
@@ -190,7 +190,7 @@ fn peer(u: &mut Unstructured<'_>, auth: &Auth) -> Result<Peer<Hop>> {
     })
 }
 
-/// One step, with octets that this protocol may make something of.
+/// One step, mostly with octets that decode as LTP.
 fn step(config: &Config, u: &mut Unstructured<'_>, auth: &Auth) -> Result<Step<Hop, Command<Hop>>> {
     let route = |at| Engine::<Hop>::route(at, &[]);
     Ok(match u.arbitrary()? {
@@ -224,19 +224,19 @@ fn hop(engine: u64) -> Hop {
     }
 }
 
-/// Gives what arrives the numbers that the engine draws.
+/// Gives the segments of a script the numbers that the engine draws.
 ///
-/// Nobody can guess them, so the octets of a fuzzer would meet no session of the engine's own. An engine
-/// with the same seed lives through the script ahead of the trial, and says what it drew.
+/// Nobody can guess them, so the octets of a fuzzer would hit no session of the engine. An engine with the same seed
+/// runs the script before the trial, and its numbers are taken.
 struct Aim {
     engine: Engine<Hop>,
     tx: Transmit<Hop>,
     now: Instant,
     /// Sessions that it sends.
     exports: Vec<SessionId>,
-    /// Serial numbers of the checkpoints that left.
+    /// Serial numbers of the checkpoints sent.
     checkpoints: Vec<u64>,
-    /// Sessions and serial numbers of the reports that left.
+    /// Sessions and serial numbers of the reports sent.
     reports: Vec<(SessionId, u64)>,
     /// Serial numbers in the octets of the script, in the order in which they came.
     named: Vec<u64>,
@@ -327,7 +327,7 @@ impl Aim {
         }
     }
 
-    /// The same segment for a session of the engine's, signed; `None` when it is none or for nobody.
+    /// Returns the same segment for a session of the engine, signed. `None` if it does not decode.
     fn aimed(&mut self, octets: &[u8], own: u64, auth: &Auth) -> Option<Vec<u8>> {
         let (mut segment, used) = Segment::decode_first(octets).ok()?;
         let number = usize::try_from(segment.session.number).ok()?;
@@ -365,7 +365,7 @@ impl Aim {
     }
 }
 
-/// The place of a number among those seen, in the order in which they came first.
+/// Returns the index of a number among those seen, in the order of their first use.
 fn place(seen: &mut Vec<u64>, number: u64) -> usize {
     if let Some(place) = seen.iter().position(|one| *one == number) {
         return place;

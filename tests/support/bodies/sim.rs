@@ -1,4 +1,4 @@
-//! What the fuzz targets of the simulator do with their octets. The tests run the same on the seeds.
+//! The body of the fuzz target of the simulator. A test runs it on the seeds.
 #![allow(
     clippy::std_instead_of_alloc,
     reason = "fuzz targets link the standard library anyway"
@@ -17,103 +17,103 @@ use farlink::record::{Flush, RecordOptions, Recorder, read_in_all_ways, replay};
 use farlink::sim::{Chunks, Drawing, Host, StreamLine, VariableDelay, World};
 use farlink::{Instant, Limits};
 
-/// Connections in one world.
-const MOST_PAIRS: usize = 3;
-/// Steps of a script.
-const MOST_STEPS: usize = 60;
-/// Octets of one message, and of all: a stream may be read octet by octet.
-const LONGEST_MESSAGE: usize = 4000;
-const MOST_OCTETS: usize = 30_000;
-/// The shortest timeout of a machine that waits for octets.
-const SHORTEST_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a world may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(10_000);
-/// The port that analysers know TPKT by.
+/// The most connections in one world.
+const MAX_PAIRS: usize = 3;
+/// The most steps of a script.
+const MAX_STEPS: usize = 60;
+/// The most octets of one message, and of all. A stream may be read octet by octet.
+const MAX_MESSAGE: usize = 4000;
+const MAX_OCTETS: usize = 30_000;
+/// The shortest timeout that a machine may have while it waits for octets.
+const MIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time in which a world must become idle.
+const BOUND: Duration = Duration::from_secs(10_000);
+/// The port of TPKT.
 const PORT: u16 = 102;
 
-/// A random world of COTP machines under the laws, which it asserts itself.
+/// Runs a random world of COTP machines, which checks the laws.
 ///
-/// Whatever happens in it, what arrives is a beginning of what was sent, in order. The same octets give the
-/// same world again, and what was recorded of each machine replays.
+/// What arrives is a prefix of what was sent, in order. Equal octets give equal worlds, and all recordings
+/// replay.
 pub(crate) fn cotp(octets: &[u8]) {
-    let Ok(told) = tell(octets) else {
+    let Ok(outcome) = play(octets) else {
         return;
     };
     assert!(
-        tell(octets).is_ok_and(|again| again == told),
+        play(octets).is_ok_and(|again| again == outcome),
         "two runs of one world differ"
     );
-    for recording in &told.recordings {
+    for recording in &outcome.recordings {
         match replay::<Connection>(recording) {
             Ok(outcome) => assert!(outcome.matches(), "{outcome}"),
             Err(error) => panic!("a recording does not replay: {error}"),
         }
     }
-    read_in_all_ways::<Connection>(&told.capture);
+    read_in_all_ways::<Connection>(&outcome.capture);
 }
 
-/// What is seen of a world from outside.
+/// All that a world gives to its script.
 #[derive(PartialEq)]
-struct Told {
+struct Outcome {
     ladder: String,
     drawing: String,
     capture: Vec<u8>,
     recordings: Vec<Vec<u8>>,
 }
 
-type End = Host<Recorder<Connection>>;
+type RecordedHost = Host<Recorder<Connection>>;
 
-/// One end of a connection, and what is to reach the other.
-struct Party {
-    host: End,
+/// One end of a connection, and the messages sent by it.
+struct End {
+    host: RecordedHost,
     file: Sink,
     messages: Vec<Bytes>,
     expedited: Vec<Bytes>,
-    /// Whether the script wrote to the stream after it was handed over.
-    is_meddled_with: bool,
+    /// Whether the script wrote to the stream after it was detached.
+    is_written_to: bool,
 }
 
 struct Script<'a> {
     u: Unstructured<'a>,
     world: World,
-    /// Peers stand beside each other.
-    parties: Vec<Party>,
+    /// Peers are neighbours.
+    ends: Vec<End>,
     octets: usize,
 }
 
-fn tell(octets: &[u8]) -> Result<Told> {
+fn play(octets: &[u8]) -> Result<Outcome> {
     let mut u = Unstructured::new(octets);
     let world = World::new(u.arbitrary()?);
     let mut script = Script {
         u,
         world,
-        parties: Vec::new(),
+        ends: Vec::new(),
         octets: 0,
     };
-    for _ in 0..script.u.int_in_range(1..=MOST_PAIRS)? {
-        script.join_two()?;
+    for _ in 0..script.u.int_in_range(1..=MAX_PAIRS)? {
+        script.connect_two()?;
     }
     if script.u.ratio(7, 8)? {
-        // Most handshakes are over by then.
+        // Most handshakes are complete by then.
         script.world.run_for(Duration::from_secs(5));
     }
-    for _ in 0..MOST_STEPS {
-        // Octets that end in the middle of a step end the script there.
+    for _ in 0..MAX_STEPS {
+        // A script ends where its octets do.
         if script.u.is_empty() || script.step().is_err() {
             break;
         }
     }
-    let end = script.world.now() + PATIENCE;
+    let end = script.world.now() + BOUND;
     script.world.run_until_idle(end);
     script.check();
     Ok(script.end())
 }
 
 impl Script<'_> {
-    fn join_two(&mut self) -> Result<()> {
+    fn connect_two(&mut self) -> Result<()> {
         let (initiator, responder) = (self.role(true)?, self.role(false)?);
-        let one = self.settle_in(initiator)?;
-        let other = self.settle_in(responder)?;
+        let one = self.add_host(initiator)?;
+        let other = self.add_host(responder)?;
         let there = line(&mut self.u)?;
         self.world.connect(one, other, there);
         if self.u.arbitrary()? {
@@ -123,7 +123,7 @@ impl Script<'_> {
         Ok(())
     }
 
-    /// Most times one that gets on with a peer of the other role.
+    /// Returns a role, mostly one that works with a peer of the other role.
     fn role(&mut self, is_initiator: bool) -> Result<Role> {
         let u = &mut self.u;
         Ok(match (u.int_in_range(0..=7)?, is_initiator) {
@@ -135,13 +135,13 @@ impl Script<'_> {
         })
     }
 
-    fn settle_in(&mut self, role: Role) -> Result<End> {
+    fn add_host(&mut self, role: Role) -> Result<RecordedHost> {
         let usual = Config {
             role: role.clone(),
             ..Config::default()
         };
         let config = if self.u.ratio(1, 3)? {
-            patient(Config {
+            with_long_timeouts(Config {
                 role,
                 ..self.u.arbitrary()?
             })
@@ -149,7 +149,7 @@ impl Script<'_> {
             usual.clone()
         };
         let file = Sink::default();
-        let seed = self.world.seed(&format!("party {}", self.parties.len()));
+        let seed = self.world.seed(&format!("party {}", self.ends.len()));
         let recorder = |config| {
             let options = RecordOptions {
                 flush: Flush::Gathered(1 << 16),
@@ -171,19 +171,19 @@ impl Script<'_> {
             let octets = self.u.int_in_range(1..=4000)?;
             self.world.limits(host, Limits::stream(octets));
         }
-        self.parties.push(Party {
+        self.ends.push(End {
             host,
             file,
             messages: Vec::new(),
             expedited: Vec::new(),
-            is_meddled_with: false,
+            is_written_to: false,
         });
         Ok(host)
     }
 
     fn step(&mut self) -> Result<()> {
-        let index = self.u.choose_index(self.parties.len())?;
-        let host = self.parties[index].host;
+        let index = self.u.choose_index(self.ends.len())?;
+        let host = self.ends[index].host;
         match self.u.int_in_range(0..=31)? {
             0..=11 => self.command(index)?,
             12..=20 => {
@@ -199,14 +199,14 @@ impl Script<'_> {
                 let line = line(&mut self.u)?;
                 self.world.stream_from(host, line);
             }
-            // What ends a connection is rare, or little else would be tried.
+            // Rare, because it ends a connection.
             26 if self.u.ratio(1, 4)? => self.world.reset(host, ()),
             27 if self.u.ratio(1, 4)? => self.world.half_close(host, ()),
             28 => {
                 let (time, command) = (span(&mut self.u)?, self.u.arbitrary()?);
                 self.later(index, time, command);
             }
-            _ => self.meddle(index)?,
+            _ => self.use_detached(index)?,
         }
         Ok(())
     }
@@ -219,14 +219,14 @@ impl Script<'_> {
         };
         let command = match command {
             Command::Send(message) => {
-                let room = MOST_OCTETS - self.octets;
-                let len = message.len().min(LONGEST_MESSAGE).min(room);
+                let room = MAX_OCTETS - self.octets;
+                let len = message.len().min(MAX_MESSAGE).min(room);
                 self.octets += len;
                 Command::Send(message.slice(..len))
             }
             other => other,
         };
-        let party = &mut self.parties[index];
+        let party = &mut self.ends[index];
         if self.world.command(party.host, command.clone()).is_ok() {
             match command {
                 Command::Send(message) => party.messages.push(message),
@@ -237,18 +237,18 @@ impl Script<'_> {
         Ok(())
     }
 
-    /// Gives a command that adds nothing to what is to arrive.
+    /// Schedules a command, unless it sends a message.
     fn later(&mut self, index: usize, span: Duration, command: Command) {
-        let host = self.parties[index].host;
+        let host = self.ends[index].host;
         let time = self.world.now() + span;
         if !matches!(command, Command::Send(_) | Command::SendExpedited(_)) {
             self.world.command_at(time, host, command);
         }
     }
 
-    /// Writes to a stream that was handed over, or closes it.
-    fn meddle(&mut self, index: usize) -> Result<()> {
-        let party = &mut self.parties[index];
+    /// Writes to a detached stream, or closes it.
+    fn use_detached(&mut self, index: usize) -> Result<()> {
+        let party = &mut self.ends[index];
         let Some(detached) = self.world.detached(party.host).last() else {
             return Ok(());
         };
@@ -258,17 +258,17 @@ impl Script<'_> {
         } else {
             let len = self.u.int_in_range(0..=300)?.min(self.u.len());
             let octets = self.u.bytes(len)?;
-            party.is_meddled_with = true;
+            party.is_written_to = true;
             self.world.write(party.host, tag, octets);
         }
         Ok(())
     }
 
-    /// What was received is a beginning of what was sent.
+    /// Checks that what was received is a prefix of what was sent.
     fn check(&self) {
-        for pair in self.parties.chunks_exact(2) {
+        for pair in self.ends.chunks_exact(2) {
             for (from, to) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
-                if from.is_meddled_with {
+                if from.is_written_to {
                     continue;
                 }
                 let (mut messages, mut expedited) = (from.messages.iter(), from.expedited.iter());
@@ -287,13 +287,13 @@ impl Script<'_> {
         }
     }
 
-    fn end(self) -> Told {
+    fn end(self) -> Outcome {
         let trace = self.world.trace();
         let (ladder, capture) = (trace.ladder(), trace.pcapng(PORT));
         let drawing = trace.svg(&Drawing::default());
         drop(self.world);
-        let recordings = self.parties.iter().map(|party| party.file.octets());
-        Told {
+        let recordings = self.ends.iter().map(|party| party.file.octets());
+        Outcome {
             ladder,
             drawing,
             capture,
@@ -302,9 +302,9 @@ impl Script<'_> {
     }
 }
 
-/// A timer that is put off while nothing is read wakes its machine again and again: not each nanosecond.
-fn patient(config: Config) -> Config {
-    let slow = |span: Option<Duration>| span.map(|span| span.max(SHORTEST_TIMEOUT));
+/// Raises timeouts that would wake a machine each nanosecond while nothing is read.
+fn with_long_timeouts(config: Config) -> Config {
+    let slow = |span: Option<Duration>| span.map(|span| span.max(MIN_TIMEOUT));
     Config {
         packet_timeout: slow(config.packet_timeout),
         idle_timeout: slow(config.idle_timeout),
@@ -312,11 +312,13 @@ fn patient(config: Config) -> Config {
     }
 }
 
-/// One direction of a stream.
+/// Returns one direction of a stream.
 fn line(u: &mut Unstructured<'_>) -> Result<StreamLine> {
     let variable_delay = if u.ratio(1, 8)? {
         let (period, most) = (span(u)?.max(Duration::from_nanos(1)), span(u)?);
-        Some(VariableDelay::new(move |sent| far(sent, period, most)))
+        Some(VariableDelay::new(move |sent| {
+            moving_delay(sent, period, most)
+        }))
     } else {
         None
     };
@@ -343,14 +345,14 @@ fn line(u: &mut Unstructured<'_>) -> Result<StreamLine> {
     })
 }
 
-/// A peer that comes and goes.
-fn far(sent: Instant, period: Duration, most: Duration) -> Duration {
+/// The delay of a peer that moves away, again and again.
+fn moving_delay(sent: Instant, period: Duration, most: Duration) -> Duration {
     let [sent, period, most] = [sent - Instant::ZERO, period, most].map(|span| span.as_nanos());
     let phase = sent % period;
     u64::try_from(most.saturating_mul(phase) / period).map_or(Duration::MAX, Duration::from_nanos)
 }
 
-/// A span of any order of magnitude up to a second or two hours, and once in a while for ever.
+/// Returns a time of any magnitude up to a second or two hours, and rarely for ever.
 fn span(u: &mut Unstructured<'_>) -> Result<Duration> {
     let scale = match u.arbitrary()? {
         0..=70_u8 => return Ok(Duration::ZERO),
@@ -362,9 +364,9 @@ fn span(u: &mut Unstructured<'_>) -> Result<Duration> {
     u.int_in_range(0..=1_u64 << scale).map(Duration::from_nanos)
 }
 
-/// A message in which each octet tells its place.
+/// Returns a message in which each octet tells its offset.
 fn message(u: &mut Unstructured<'_>) -> Result<Command> {
-    let (first, len) = (u.arbitrary::<u8>()?, u.int_in_range(0..=LONGEST_MESSAGE)?);
+    let (first, len) = (u.arbitrary::<u8>()?, u.int_in_range(0..=MAX_MESSAGE)?);
     let octets = (first..=u8::MAX).chain((0..=u8::MAX).cycle());
     Ok(Command::Send(octets.take(len).collect()))
 }

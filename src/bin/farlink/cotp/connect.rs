@@ -1,4 +1,4 @@
-//! `farlink cotp connect`: sends a file, and compares the echo if there is to be one.
+//! `farlink cotp connect`: sends a file, and compares the echo on request.
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use crate::{Failure, input, progress, recording};
 ///
 /// Without --send it only connects and closes, which tells whether the selectors are right.
 ///
-/// Exit status 1: there was no connection, it did not end in good order, the echo differs, or Ctrl-C.
+/// Exit status 1: the connection failed, octets were lost, the echo differs, or Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The host or IP address of the service, and its port, 102 by default
@@ -39,13 +39,13 @@ pub(crate) struct Arguments {
     /// Octets of each message that is sent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000), default_value_t = 65_536)]
     message_size: u32,
-    /// Wait until everything came back, and compare
+    /// Wait until all octets came back, and compare them
     #[arg(long, requires = "send")]
     expect_echo: bool,
-    /// The largest TPDU to propose, in octets; 65531 proposes none, as RFC 1006 has it
+    /// The TPDU size to propose, in octets; 65531 is proposed by leaving it out (RFC 1006)
     #[arg(long, value_name = "N", value_parser = tpdu_size, default_value = "8192")]
     tpdu_size: TpduSize,
-    /// Give up when the connection, or the echo, makes no progress for this long
+    /// Give up when connecting, sending or the echo makes no progress for this long, in seconds
     #[arg(long, value_name = "S", value_parser = seconds, default_value = "10")]
     timeout: Duration,
     /// Record the connection into this file, as pcapng
@@ -56,7 +56,9 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// The only connection of this run.
+/// Octets of the smallest send queue.
+const MIN_QUEUE: usize = 1 << 18;
+/// The number of the only connection.
 const NUMBER: u64 = 1;
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -95,7 +97,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         () = interrupt.wait() => Err(broken("interrupted".into())),
     };
     super::closed(format, NUMBER, &counters, outcome.as_ref().err());
-    // What went wrong was told as an event.
+    // The error was reported as an event.
     outcome.map_err(|_| Failure::Reported)
 }
 
@@ -103,9 +105,12 @@ async fn open(
     arguments: &Arguments,
     factory: Option<ConnectionFactory>,
 ) -> Result<Connection, String> {
+    let message_size = usize::try_from(arguments.message_size).unwrap_or(usize::MAX);
     let config = Config {
         tpdu_size: arguments.tpdu_size,
         answer_timeout: Some(arguments.timeout),
+        // Progress shows as room in the queue, so it holds little.
+        send_queue: message_size.saturating_mul(4).max(MIN_QUEUE),
         ..Config::initiator(arguments.local_tsel.clone(), arguments.remote_tsel.clone())
     };
     let mut options = ConnectionOptions {
@@ -119,7 +124,7 @@ async fn open(
         let found = arguments.address.clone().lookup().await?;
         cotp::connect(&found[..], options).await
     };
-    // The answer has the same time once TCP is there, so that its own words are heard.
+    // TCP and the answer have the same time each, so that the error of the connection is reported.
     match tokio::time::timeout(arguments.timeout * 2, connecting).await {
         Ok(outcome) => outcome.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no connection within {:?}", arguments.timeout * 2)),
@@ -139,34 +144,44 @@ async fn transfer(
     if arguments.expect_echo {
         let timeout = arguments.timeout;
         let echoed = compare(&mut receiver, &data, format, timeout, counters, &progress);
-        tokio::try_join!(send(&sender, &data, size, None), echoed)?;
+        tokio::try_join!(send(&sender, &data, size, timeout, None), echoed)?;
     } else {
-        send(&sender, &data, size, Some(&progress)).await?;
-        sender.flush().await?;
+        let timeout = arguments.timeout;
+        send(&sender, &data, size, timeout, Some(&progress)).await?;
     }
     progress.finish_and_clear();
     sender.close().await
 }
 
+/// Sends the data and flushes them. Fails if the peer reads nothing for `timeout`.
 async fn send(
     sender: &SendHalf,
     data: &Bytes,
     size: usize,
+    timeout: Duration,
     progress: Option<&ProgressBar>,
 ) -> Result<(), Error> {
     let mut at = 0;
+    let stalled = |at| {
+        let len = data.len();
+        broken(format!(
+            "the peer read nothing for {timeout:?}, {at} of {len} octets were queued"
+        ))
+    };
     while at < data.len() {
         let end = data.len().min(at + size);
-        sender.send(data.slice(at..end)).await?;
+        let sending = tokio::time::timeout(timeout, sender.send(data.slice(at..end)));
+        sending.await.map_err(|_| stalled(at))??;
         if let Some(progress) = progress {
             progress.inc((end - at) as u64);
         }
         at = end;
     }
-    Ok(())
+    let flushing = tokio::time::timeout(timeout, sender.flush());
+    flushing.await.map_err(|_| stalled(at))?
 }
 
-/// Receives until as much came back as was sent.
+/// Receives until as many octets came back as were sent, and compares them.
 async fn compare(
     receiver: &mut ReceiveHalf,
     data: &Bytes,

@@ -1,4 +1,4 @@
-//! `farlink cotp listen`: takes connections, and echoes or keeps what comes.
+//! `farlink cotp listen`: accepts connections, and echoes or stores their messages.
 
 use alloc::sync::Arc;
 use core::net::SocketAddr;
@@ -19,18 +19,17 @@ use crate::interrupt::Interrupt;
 use crate::output::OutputFormat;
 use crate::{Failure, recording};
 
-/// Waits for COTP connections and takes their messages.
+/// Accepts COTP connections and receives their messages.
 ///
-/// Ctrl-C closes the connections and ends.
+/// Ctrl-C closes the connections and ends the command.
 ///
-/// Exit status 1: the address cannot be had, or with --once the connection did not end in good order, or never
-/// came.
+/// Exit status 1: the address cannot be bound, or with --once the connection failed or lost octets, or none came.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The IP address and port to listen on, port 102 by default
     #[arg(long, value_name = "ADDR", value_parser = local)]
     bind: SocketAddr,
-    /// Accept only this called selector, in hex; others are refused
+    /// Accept only this called selector, in hex, and refuse others
     #[arg(long, value_name = "HEX", value_parser = selector)]
     tsel: Option<Selector>,
     /// Send every message back
@@ -39,13 +38,13 @@ pub(crate) struct Arguments {
     /// End after the first connection
     #[arg(long)]
     once: bool,
-    /// Write the messages to this file, one after the other
+    /// Append the messages to this file, without separators
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// The largest TPDU to agree to, in octets
+    /// The largest TPDU size to accept, in octets
     #[arg(long, value_name = "N", value_parser = tpdu_size, default_value = "65531")]
     tpdu_size: TpduSize,
-    /// Record each connection into this file, as pcapng; further ones into numbered files beside it
+    /// Record connections as pcapng: the first into this file, further ones into numbered files beside it
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Print one JSON object per event
@@ -53,7 +52,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// What all connections of this run share.
+/// The settings of all connections.
 #[derive(Clone)]
 struct Service {
     format: OutputFormat,
@@ -101,7 +100,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     serve_all(&listener, &service, interrupt).await
 }
 
-/// Serves everybody who comes, until somebody interrupts.
+/// Serves all connections until the command is interrupted.
 async fn serve_all(
     listener: &Listener,
     service: &Service,
@@ -117,11 +116,11 @@ async fn serve_all(
         };
         let (service, interrupt) = (service.clone(), interrupt.clone());
         served.spawn(async move {
-            // What went wrong was told as an event of this connection; the others go on.
+            // The error was reported as an event of this connection.
             let _ = service.serve(number, connection, interrupt).await;
         });
     }
-    // Each hears of the interrupt too.
+    // Each is interrupted too.
     while served.join_next().await.is_some() {}
     Ok(())
 }
@@ -132,7 +131,7 @@ fn create(path: &PathBuf) -> Result<Arc<Mutex<File>>, Failure> {
         .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
-/// Waits for an open connection, and tells of handshakes that come to nothing.
+/// Waits for an open connection, and reports handshakes that fail.
 async fn next(
     listener: &Listener,
     service: &Service,
@@ -153,14 +152,14 @@ async fn next(
                     || super::failed(number, Some(remote), &error.to_string()),
                 );
             }
-            // No configuration made here asks the application.
+            // No configuration of this command asks the application.
             Arrival::Request(request) => drop(request),
         }
     }
 }
 
 impl Service {
-    /// Takes what comes on one connection until it ends, or somebody interrupts.
+    /// Serves one connection until it ends or the command is interrupted.
     async fn serve(
         &self,
         number: u64,
@@ -176,7 +175,7 @@ impl Service {
         super::closed(self.format, number, &counters, outcome.as_ref().err());
         match outcome {
             Ok(()) => Ok(()),
-            // It was told as an event.
+            // It was reported as an event.
             Err(_) => Err(Failure::Reported),
         }
     }

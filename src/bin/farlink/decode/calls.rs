@@ -1,4 +1,4 @@
-//! Every call of a recording, and the PDUs in it.
+//! The calls of a recording, and the PDUs in them.
 
 use alloc::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::dissector::{Dissector, Protocol, Start, StreamEnd};
 use super::printer::{Context, Direction, Printer, Style};
 use crate::{Failure, output};
 
-/// Characters of a command or event that a person gets to see.
+/// Characters of a command or event in the text output.
 const MAX_SHOWN: usize = 120;
 
 pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
@@ -40,7 +40,7 @@ pub(super) fn run(file: &[u8], printer: Printer) -> Result<(), Failure> {
     reader.printer.finish()
 }
 
-/// Whether the octets are in the recording.
+/// Whether the recording has the payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Payloads {
     There,
@@ -48,11 +48,11 @@ enum Payloads {
 }
 
 struct Reader {
-    /// `None` for machines whose octets nobody can read.
+    /// `None` for machines without a decoder.
     protocol: Option<Protocol>,
     payloads: Payloads,
     printer: Printer,
-    /// By the address as JSON.
+    /// Decoders, by the address as JSON.
     directions: BTreeMap<(String, Direction), Box<dyn Dissector>>,
     /// Number and time of the last call.
     last: (u64, Instant),
@@ -70,6 +70,11 @@ impl Reader {
                     text_of(&entry.kind, self.payloads)
                 )),
                 Style::Json => output::line_of_many(&object(&entry, self.payloads).to_string()),
+                Style::JsonWithoutData => {
+                    let mut object = object(&entry, self.payloads);
+                    remove_octets(&mut object);
+                    output::line_of_many(&object.to_string());
+                }
             }
             if self.payloads == Payloads::There {
                 self.decode_payload(&entry.kind);
@@ -111,7 +116,7 @@ impl Reader {
         }
     }
 
-    /// A link that comes up begins its streams; the end of one may not come too early.
+    /// Begins the streams of a link that comes up, and ends a stream.
     fn link(&mut self, note: &Value) {
         let (cue, peer) = (&note["link"], &note["at"]);
         let key = |way| (peer.to_string(), way);
@@ -146,7 +151,7 @@ impl Reader {
     }
 }
 
-/// Writes a call for a person.
+/// Returns a call as text.
 fn text_of(act: &EntryKind<'_>, payloads: Payloads) -> String {
     let count = |octets: &[u8]| match payloads {
         Payloads::There => format!("{} octets", octets.len()),
@@ -214,7 +219,21 @@ fn object(entry: &Entry<'_>, payloads: Payloads) -> Value {
     object
 }
 
-/// Joins what an act is with what its note says.
+/// Replaces octets in a command or event by their number.
+fn remove_octets(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(octets) = farlink::hex::decode(text) {
+                *value = octets.len().into();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(remove_octets),
+        Value::Object(fields) => fields.values_mut().for_each(remove_octets),
+        _ => {}
+    }
+}
+
+/// Returns an object with the kind of call and its JSON content.
 fn acted(act: &str, note: &str) -> Value {
     let mut object = match json_of(note) {
         Value::Object(fields) => fields,
@@ -224,12 +243,12 @@ fn acted(act: &str, note: &str) -> Value {
     Value::Object(object)
 }
 
-/// Written anew, a text from a file does nothing to a terminal.
+/// Parses JSON. Text from a file is written anew, so that it cannot control a terminal.
 fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| text.into())
 }
 
-/// Writes an address for a person: the one peer there is, a path, or whatever it is.
+/// Returns an address as text.
 fn label(address: &str) -> String {
     let address = json_of(address);
     if address.is_null() {

@@ -5,7 +5,7 @@ use core::fmt::Display;
 use core::time::Duration;
 
 use farlink::record::{
-    Arrival, ArrivalKind, Capture, CapturedPacket, Flows, Frame, Recording, Skipped, Transport,
+    Capture, CapturedPacket, FlowEvent, FlowEventKind, Flows, Frame, Recording, Skipped, Transport,
 };
 use farlink::{Instant, Path, Proto};
 
@@ -18,18 +18,18 @@ const PAYLOADS: u16 = 147;
 /// `LINKTYPE_WIRESHARK_UPPER_PDU`: JSON of a recording, or datagrams.
 const EXPORTED: u16 = 252;
 
-/// Which packets are read as what.
+/// The protocol of each packet.
 #[derive(Debug)]
 pub(super) struct Scope {
     protocol: Protocol,
     ports: Vec<u16>,
-    /// ArrivalKind the machine of a recording spoke, whatever its ports were.
+    /// What the machine of a recording spoke, whatever its ports were.
     recorded: Option<Protocol>,
 }
 
 impl Scope {
-    /// `ports` are read as `protocol`; without any, a recording as what it is, and other captures as all
-    /// protocols on the ports they have.
+    /// Decodes `ports` as `protocol`. Without any, a recording is decoded as its own protocol, and other captures as all
+    /// protocols on their ports.
     pub(super) fn new(file: &[u8], protocol: Protocol, ports: &[u16]) -> Self {
         let recording = Recording::open(file).ok();
         Self {
@@ -78,7 +78,7 @@ pub(super) fn run(
         }
         let mut packet = packet;
         match &recording {
-            // Its own time says more than that of a clock on the wall.
+            // Times of a recording count from its origin.
             Some(recording) => {
                 let epoch = Instant::ZERO + Duration::from_secs(recording.head().epoch);
                 packet.time = Instant::ZERO + (packet.time - epoch);
@@ -111,7 +111,7 @@ pub(super) fn run(
     }
 }
 
-/// Tells whether a packet of a recording is more than a note beside the octets.
+/// Tells whether a packet of a recording has octets of the network.
 fn is_of_the_network(packet: &CapturedPacket<'_>) -> bool {
     match packet.link_type {
         PAYLOADS => false,
@@ -120,21 +120,21 @@ fn is_of_the_network(packet: &CapturedPacket<'_>) -> bool {
     }
 }
 
-/// A datagram that is not whole in the capture.
+/// A datagram of which the capture has only the beginning.
 pub(crate) struct TruncatedDatagram {
     pub(crate) path: Path,
-    /// Octets that are not there.
+    /// Octets that are not in the capture.
     pub(crate) missing: u64,
 }
 
 impl TruncatedDatagram {
-    /// Returns the datagram of the packet, if it is one that was cut.
+    /// Returns the datagram of the packet, if it is truncated.
     pub(crate) fn of(packet: &CapturedPacket<'_>) -> Option<Self> {
         let frame = Frame::read(packet.link_type, packet.octets).ok()?;
         if frame.transport != Transport::Udp {
             return None;
         }
-        // IP says how long its packets are, tags do not.
+        // IP has the length of its packets, the tags of exported PDUs do not.
         let missing = match packet.link_type {
             EXPORTED => packet.length.saturating_sub(packet.octets.len()),
             _ => frame.missing,
@@ -148,7 +148,7 @@ impl TruncatedDatagram {
 struct Reader<'s> {
     scope: &'s Scope,
     printer: Printer,
-    /// By the path that the receiver would name.
+    /// Decoders, by the path as the receiver has it.
     directions: BTreeMap<Path, Direction>,
 }
 
@@ -158,7 +158,7 @@ struct Direction {
 }
 
 impl Reader<'_> {
-    /// Packets that nobody reads need not be put in order.
+    /// Tells whether no protocol has the packet, so that it need not be reassembled.
     fn is_on_another_port(&self, packet: &CapturedPacket<'_>) -> bool {
         let Ok(frame) = Frame::read(packet.link_type, packet.octets) else {
             return false;
@@ -175,7 +175,7 @@ impl Reader<'_> {
         self.scope.protocol(&path).is_none()
     }
 
-    /// Nobody can tell whether what is missing was in order.
+    /// Prints a truncated datagram. It is not decoded, since its end is unknown.
     fn cut(&mut self, time: Instant, datagram: &TruncatedDatagram) {
         if let Some(protocol) = self.scope.protocol(&datagram.path) {
             self.set_context(time, &datagram.path, protocol);
@@ -183,33 +183,33 @@ impl Reader<'_> {
         }
     }
 
-    fn arrival(&mut self, arrival: &Arrival<'_>) {
+    fn arrival(&mut self, arrival: &FlowEvent<'_>) {
         let path = arrival.path;
         let Some(protocol) = self.scope.protocol(&path) else {
             return;
         };
         self.set_context(arrival.time, &path, protocol);
         match arrival.kind {
-            ArrivalKind::Datagram(octets) => {
+            FlowEventKind::Datagram(octets) => {
                 let mut dissector = protocol.start(Start::Beginning);
                 dissector.octets(octets, &mut self.printer);
                 dissector.end(StreamEnd::Whole, &mut self.printer);
             }
-            ArrivalKind::Began => {
+            FlowEventKind::Began => {
                 self.close(path, StreamEnd::Truncated);
                 self.directions
                     .insert(path, Direction::new(protocol, Start::Beginning));
             }
-            ArrivalKind::Octets(octets) => {
+            FlowEventKind::Octets(octets) => {
                 let (dissector, printer) = self.direction(path, protocol);
                 dissector.octets(octets, printer);
             }
-            ArrivalKind::Gap(octets) => {
+            FlowEventKind::Gap(octets) => {
                 let (dissector, printer) = self.direction(path, protocol);
                 dissector.gap(octets, printer);
             }
-            ArrivalKind::Ended => self.close(path, StreamEnd::Whole),
-            ArrivalKind::Reset => {
+            FlowEventKind::Ended => self.close(path, StreamEnd::Whole),
+            FlowEventKind::Reset => {
                 self.close(path, StreamEnd::Truncated);
                 self.close(Path::tcp(path.remote, path.local), StreamEnd::Truncated);
             }
@@ -217,7 +217,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A stream whose beginning was not seen is met in the middle.
+    /// Returns the decoder of a direction. A stream without its beginning is decoded from the middle.
     fn direction(&mut self, path: Path, protocol: Protocol) -> (&mut dyn Dissector, &mut Printer) {
         let direction = self
             .directions
@@ -261,7 +261,7 @@ impl Direction {
     }
 }
 
-/// Says on standard error what was passed over.
+/// Reports skipped packets on standard error.
 fn tell(skipped: &Skipped, other_ports: u64) {
     let kinds: [(u64, &dyn Display); 5] = [
         (other_ports, &"on other ports"),

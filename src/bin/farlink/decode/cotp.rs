@@ -18,11 +18,11 @@ pub(super) struct Cotp {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Between packets, or in one.
+    /// Packets are decoded.
     Framed,
-    /// Nobody knows where the next packet begins.
+    /// The start of the next packet is unknown.
     Lost,
-    /// The octets were no packets; what follows is none either.
+    /// The octets are not packets.
     Broken,
 }
 
@@ -91,7 +91,7 @@ impl Dissector for Cotp {
     }
 }
 
-/// Behind a gap a packet is likely to begin with a segment. Anything else is passed over until one does.
+/// Tells whether octets look like the start of a packet. Behind a gap, others are skipped.
 fn begins_a_packet(octets: &[u8]) -> bool {
     let &[VERSION, 0, high, low, li, code, ..] = octets else {
         return false;
@@ -118,7 +118,7 @@ fn show(offset: u64, octets: &[u8], out: &mut Printer) {
         && let Err(error) = tpdu.parameters()
     {
         out.remark(&format_args!(
-            "the variable part is no parameter list: {error} of the TPDU"
+            "the variable part is not a parameter list: {error} of the TPDU"
         ));
     }
 }
@@ -142,7 +142,11 @@ fn object(tpdu: &Tpdu<'_>) -> Value {
             "octets": tpdu.user_data.len(),
             "user_data": hex(tpdu.user_data),
         }),
-        Tpdu::Expedited(tpdu) => json!({ "end": tpdu.is_last, "user_data": hex(tpdu.user_data) }),
+        Tpdu::Expedited(tpdu) => json!({
+            "end": tpdu.is_last,
+            "octets": tpdu.user_data.len(),
+            "user_data": hex(tpdu.user_data),
+        }),
         Tpdu::Error(tpdu) => json!({
             "destination": tpdu.destination,
             "cause": tpdu.cause.0,

@@ -1,4 +1,4 @@
-//! The protocols that octets can be read as.
+//! The protocols that can be decoded.
 
 use clap::ValueEnum;
 use farlink::cotp::Connection;
@@ -10,37 +10,37 @@ use super::cotp::Cotp;
 use super::ltp::Ltp;
 use super::printer::Printer;
 
-/// Reads what came in one direction between two ends: a stream piece by piece, or datagrams one by one.
+/// Decodes one direction between two ends: a stream in parts, or datagrams one by one.
 pub(super) trait Dissector {
-    /// Reads the next octets of the stream, or one datagram.
+    /// Decodes the next octets of the stream, or one datagram.
     fn octets(&mut self, octets: &[u8], out: &mut Printer);
 
-    /// Goes on behind octets that are missing.
+    /// Continues behind missing octets.
     fn gap(&mut self, octets: u64, out: &mut Printer);
 
-    /// Says what is unfinished at the end.
+    /// Reports an incomplete PDU at the end.
     fn end(&mut self, ending: StreamEnd, out: &mut Printer);
 }
 
-/// Where reading begins.
+/// Where decoding begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
-    /// With the first octet of a stream.
+    /// At the first octet of a stream.
     Beginning,
-    /// Somewhere in it.
+    /// Within a stream.
     Middle,
 }
 
-/// What is at an end.
+/// What ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StreamEnd {
-    /// The stream: nothing may be unfinished.
+    /// The stream, after which no PDU may be incomplete.
     Whole,
-    /// The view of it: it was reset, or the capture ends.
+    /// The capture, or the stream by a reset.
     Truncated,
 }
 
-/// How octets are read. A further protocol is a variant here and an arm of [`entry`](Self::entry).
+/// A protocol. A further one is a variant here and an arm of [`entry`](Self::entry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Protocol {
     /// TPKT packets with COTP TPDUs, as in a TCP stream
@@ -49,9 +49,9 @@ pub(crate) enum Protocol {
     Ltp,
 }
 
-/// What there is to know of a protocol.
+/// The properties of a protocol.
 struct Entry {
-    /// Names it in lines, and its recordings.
+    /// Its name in the output and in recordings.
     kind: &'static str,
     proto: Proto,
     port: u16,
@@ -81,7 +81,7 @@ impl Protocol {
         all.find(|protocol| fits(&protocol.entry()))
     }
 
-    /// Returns the protocol that has its port at either end.
+    /// Returns the protocol whose port is at either end.
     pub(crate) fn on(path: &Path) -> Option<Self> {
         let ports = [path.local.port(), path.remote.port()];
         Self::find(|entry| entry.proto == path.proto && ports.contains(&entry.port))
@@ -96,7 +96,7 @@ impl Protocol {
         self.entry().kind
     }
 
-    /// Tells whether it goes over this transport.
+    /// Tells whether it runs over this transport.
     pub(crate) fn goes_over(self, proto: Proto) -> bool {
         self.entry().proto == proto
     }

@@ -1,4 +1,4 @@
-//! Segments of LTP.
+//! LTP segments.
 
 use farlink::ltp::{Body, Color, Data, Extensions, Mark, Report, Segment};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ const KEEPALIVE: [u8; 4] = [0; 4];
 /// Datagrams, or frames of several segments.
 #[derive(Default)]
 pub(super) struct Ltp {
-    /// Octets before those being read.
+    /// Octets before those that are decoded.
     position: u64,
 }
 
@@ -35,7 +35,7 @@ impl Dissector for Ltp {
 }
 
 impl Ltp {
-    /// Shows what comes first, and tells how many octets need no further look.
+    /// Prints the first segment, and returns its length.
     fn first(&self, octets: &[u8], out: &mut Printer) -> usize {
         let offset = self.position;
         let span = |length| OctetRange { offset, length };
@@ -54,7 +54,7 @@ impl Ltp {
                 return octets.len();
             }
         };
-        // ION leaves old memory behind the reports that it splits.
+        // ION sends stale octets behind the reports that it splits.
         let behind = match segment.body {
             Body::Report(_) => octets.len() - length,
             _ => 0,
@@ -62,7 +62,7 @@ impl Ltp {
         out.pdu(span(length), &segment, || object(&segment, behind));
         if behind > 0 {
             out.remark(&format_args!(
-                "{behind} octets behind the report say nothing"
+                "{behind} octets behind the report have no meaning"
             ));
         }
         length + behind

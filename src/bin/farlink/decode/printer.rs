@@ -1,4 +1,4 @@
-//! Lines for people and objects for programs, of what is found in octets.
+//! Output of PDUs as text or as JSON.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -9,15 +9,20 @@ use serde_json::{Map, Value, json};
 
 use crate::{Failure, output};
 
-/// What a line is.
+/// Fields with payloads.
+const PAYLOADS: [&str; 2] = ["data", "user_data"];
+
+/// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Text,
     /// One JSON object.
     Json,
+    /// One JSON object, without payloads.
+    JsonWithoutData,
 }
 
-/// Where the octets being read set_context.
+/// The source of the octets.
 #[derive(Debug, Clone)]
 pub(super) enum Context {
     /// In the input itself.
@@ -45,24 +50,24 @@ pub(super) enum Direction {
     Out,
 }
 
-/// Which octets something is.
+/// A range of octets.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OctetRange {
-    /// Where it begins in the input, or in the stream.
+    /// The offset in the input, the stream or the datagram.
     pub(super) offset: u64,
     pub(super) length: usize,
 }
 
-/// Prints what is found, and counts what is wrong.
+/// Prints PDUs and counts errors.
 #[derive(Debug)]
 pub(super) struct Printer {
     style: Style,
     context: Context,
     protocol: &'static str,
-    /// From where people count time.
+    /// The origin of times in text.
     origin: Instant,
     faults: u64,
-    /// What is left to say on standard error.
+    /// The error that ends the output.
     failure: Option<String>,
 }
 
@@ -101,24 +106,31 @@ impl Printer {
         match self.style {
             Style::Text => self.text(Some(span), text),
             Style::Json => self.object(Some(span), fields()),
+            Style::JsonWithoutData => {
+                let mut fields = fields();
+                if let Some(fields) = fields.as_object_mut() {
+                    fields.retain(|name, _| !PAYLOADS.contains(&name.as_str()));
+                }
+                self.object(Some(span), fields);
+            }
         }
     }
 
-    /// Prints something about the PDU before, for people: an object has it already.
+    /// Prints a remark on the PDU before, as text. JSON objects have it in a field.
     pub(super) fn remark(&mut self, text: &impl fmt::Display) {
         if self.style == Style::Text {
             output::line_of_many(&format!("{:>15}  {text}", ""));
         }
     }
 
-    /// Prints a PDU that cannot be read.
+    /// Prints a malformed PDU.
     pub(super) fn malformed(&mut self, span: OctetRange, name: &str, error: &DecodeError) {
         self.faults += 1;
         match self.style {
             Style::Text => {
                 self.text(Some(span), &format_args!("malformed {name}: {error}"));
             }
-            Style::Json => self.object(
+            Style::Json | Style::JsonWithoutData => self.object(
                 Some(span),
                 json!({
                     "error": error.to_string(),
@@ -129,11 +141,11 @@ impl Printer {
         }
     }
 
-    /// Prints where a stream cannot be read any further.
+    /// Prints the end of a stream that is malformed.
     pub(super) fn broken(&mut self, offset: u64, message: &str) {
         self.faults += 1;
         match (self.style, &self.context) {
-            (Style::Json, _) => {
+            (Style::Json | Style::JsonWithoutData, _) => {
                 self.object(None, json!({ "offset": offset, "error": message }));
             }
             (Style::Text, Context::Plain) => {
@@ -153,11 +165,11 @@ impl Printer {
                 None,
                 &format_args!("{octets} octets are not in the capture"),
             ),
-            Style::Json => self.object(None, json!({ "gap": octets })),
+            Style::Json | Style::JsonWithoutData => self.object(None, json!({ "gap": octets })),
         }
     }
 
-    /// Prints that nobody will see the rest of a packet.
+    /// Prints that the rest of a packet is not in the capture.
     pub(super) fn unfinished(&mut self, octets: usize) {
         match self.style {
             Style::Text => self.text(
@@ -166,11 +178,13 @@ impl Printer {
                     "{octets} octets of a packet, the rest of which is not in the capture"
                 ),
             ),
-            Style::Json => self.object(None, json!({ "unfinished": octets })),
+            Style::Json | Style::JsonWithoutData => {
+                self.object(None, json!({ "unfinished": octets }));
+            }
         }
     }
 
-    /// Says what was wrong, if anything was.
+    /// Returns the error, if there was one.
     pub(super) fn finish(self) -> Result<(), Failure> {
         match self.failure {
             Some(message) => Err(Failure::Protocol(message)),
@@ -198,9 +212,9 @@ impl Printer {
         });
     }
 
-    /// Writes a time for a person, in columns.
+    /// Returns a time as text of fixed width.
     pub(super) fn time(&self, time: Instant) -> String {
-        // A padding asks for a string: the length of what is displayed is not known before.
+        // Only a string can be padded, since the length of other displays is unknown.
         let time = (Instant::ZERO + (time - self.origin)).to_string();
         format!("{time:>14}")
     }

@@ -1,4 +1,4 @@
-//! COTP in the demo: a refusal, a conversation that is recorded and drawn, and a file both ways.
+//! COTP in the demo: a refused call, a recorded conversation, and a file in both directions.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -13,10 +13,10 @@ use super::{Arguments, draw, random_octets};
 use crate::decode::Protocol;
 use crate::{Failure, output, progress, recording};
 
-/// Selectors as IEC 61850 devices have them.
+/// Selectors as of IEC 61850 devices.
 const CLIENT: u16 = 0x0001;
 const SERVER: u16 = 0x0102;
-const NOBODY: u16 = 0x0666;
+const UNKNOWN: u16 = 0x0666;
 const MESSAGE: usize = 64 << 10;
 
 pub(super) async fn show(arguments: &Arguments) -> Result<(), Failure> {
@@ -47,7 +47,7 @@ pub(super) async fn show(arguments: &Arguments) -> Result<(), Failure> {
     .await
 }
 
-/// Sends every message back.
+/// Echoes all messages.
 async fn serve(listener: Listener) -> Result<(), Error> {
     loop {
         let connection = listener.accept().await?;
@@ -71,10 +71,10 @@ fn client(called: u16) -> Config {
 }
 
 async fn refusal(address: SocketAddr) -> Result<(), Failure> {
-    match cotp::connect(address, client(NOBODY)).await {
+    match cotp::connect(address, client(UNKNOWN)).await {
         Err(Error::Ended(end)) => {
             output::line(&format!(
-                "a client that calls selector {NOBODY:04x} is told: {end}\n"
+                "a client that calls selector {UNKNOWN:04x} is told: {end}\n"
             ));
             Ok(())
         }
@@ -85,7 +85,7 @@ async fn refusal(address: SocketAddr) -> Result<(), Failure> {
     }
 }
 
-/// A few messages, recorded by a machine around the machine.
+/// Exchanges some messages, and records them.
 async fn conversation(address: SocketAddr, recorded: &Path) -> Result<(), Failure> {
     let config = Config {
         tpdu_size: TpduSize::CLASS_0,
@@ -114,7 +114,7 @@ async fn conversation(address: SocketAddr, recorded: &Path) -> Result<(), Failur
     connection.close().await.map_err(failure("client"))
 }
 
-/// Sends a file, receives it back, and compares.
+/// Sends a file to the echo server, and compares what comes back.
 async fn file(address: SocketAddr, size: usize) -> Result<(), Failure> {
     let data = random_octets(size, 2);
     let config = Config {

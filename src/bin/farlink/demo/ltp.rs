@@ -1,4 +1,4 @@
-//! LTP in the demo: a block that is repaired, recorded and drawn, a refusal, and a file.
+//! LTP in the demo: a block that is repaired and recorded, a refused block, and a file.
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::num::NonZeroU64;
@@ -18,16 +18,16 @@ use crate::decode::Protocol;
 use crate::recording::EngineRecorder;
 use crate::{Failure, output, progress};
 
-/// The port by which analysers know LTP.
+/// The port by which analysers recognise LTP (RFC 7122).
 const PORT: u16 = 1113;
 const CLIENT: u64 = 4;
-const NOBODY: u64 = 9;
-/// Datagrams that are lost, counted from 1.
+const UNKNOWN_CLIENT: u64 = 9;
+/// The number of the datagram that is lost, from 1.
 const LOST: u64 = 2;
-/// Octets under way: half of what Linux keeps for a socket that may not ask for more.
+/// The window in octets: half of the default receive buffer on Linux.
 const WINDOW: u64 = 100_000;
-/// How long engines may take to part.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// The time limit of a shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) async fn show(arguments: &Arguments) -> Result<(), Failure> {
     repair(&arguments.out.join("ltp.pcapng")).await?;
@@ -43,7 +43,7 @@ fn failure(who: &'static str) -> impl Fn(Error) -> Failure {
     move |error| Failure::Protocol(format!("{who}: {error}"))
 }
 
-/// Two nodes that know each other.
+/// Two nodes that are peers.
 struct Pair {
     one: Node,
     two: Node,
@@ -60,7 +60,7 @@ impl Pair {
             Node::bind(local, options)
         };
         let one = node(1, 0, one).map_err(failure("engine 1"))?;
-        // Who has the port of the standard may keep it.
+        // The standard port may be in use.
         let two = node(2, PORT, two.clone())
             .or_else(|_| node(2, 0, two))
             .map_err(failure("engine 2"))?;
@@ -75,18 +75,21 @@ impl Pair {
     }
 
     async fn end(&self) {
-        tokio::join!(self.one.shutdown(FAREWELL), self.two.shutdown(FAREWELL));
+        tokio::join!(
+            self.one.shutdown(SHUTDOWN_TIMEOUT),
+            self.two.shutdown(SHUTDOWN_TIMEOUT)
+        );
     }
 }
 
-/// A block of two parts, of which the second datagram is lost; a machine around the machine records it.
+/// Sends a block with a red and a green part, of which the second datagram is lost, and records it.
 async fn repair(recorded: &Path) -> Result<(), Failure> {
     const RED: usize = 5000;
     let recorder = EngineRecorder::new(Some(recorded))?;
     let one = EngineFactory::new(move |setup| recorder.engine(setup));
     let two = EngineFactory::new(|setup| {
         let engine = setup.engine()?;
-        Ok(EngineMachine::new(Deaf { engine, heard: 0 }))
+        Ok(EngineMachine::new(LossyEngine { engine, heard: 0 }))
     });
     let pair = Pair::start(one, two)?;
     output::line(&format!(
@@ -121,11 +124,11 @@ async fn repair(recorded: &Path) -> Result<(), Failure> {
 }
 
 async fn refusal(pair: &Pair) -> Result<(), Failure> {
-    let from = pair.one.open(NOBODY).map_err(failure("engine 1"))?;
+    let from = pair.one.open(UNKNOWN_CLIENT).map_err(failure("engine 1"))?;
     match from.send(2, Bytes::from_static(b"is anybody there?")).await {
         Err(error @ Error::Failed { .. }) => {
             output::line(&format!(
-                "a block for client {NOBODY}, whom nobody has opened, is given up: {error}\n"
+                "a block for client {UNKNOWN_CLIENT}, whom nobody has opened, is given up: {error}\n"
             ));
             Ok(())
         }
@@ -136,7 +139,7 @@ async fn refusal(pair: &Pair) -> Result<(), Failure> {
     }
 }
 
-/// Sends a file, and compares what came.
+/// Sends a file, and compares what arrives.
 async fn file(pair: &Pair, size: usize) -> Result<(), Failure> {
     let data = random_octets(size, 4);
     let from = pair.one.open(CLIENT).map_err(failure("engine 1"))?;
@@ -175,13 +178,13 @@ async fn file(pair: &Pair, size: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An engine that does not hear one datagram.
-struct Deaf {
+/// An engine that ignores one datagram.
+struct LossyEngine {
     engine: Engine<NetPath>,
     heard: u64,
 }
 
-impl Machine for Deaf {
+impl Machine for LossyEngine {
     type Addr = NetPath;
     type Command = Command<NetPath>;
     type Event = Event;
@@ -207,7 +210,7 @@ impl Machine for Deaf {
     }
 }
 
-impl AsMachine<Engine<NetPath>> for Deaf {
+impl AsMachine<Engine<NetPath>> for LossyEngine {
     fn as_machine(&self) -> &Engine<NetPath> {
         &self.engine
     }

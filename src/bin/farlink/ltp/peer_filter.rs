@@ -99,7 +99,7 @@ impl PeerFilter {
 
     fn reject(&mut self, id: u64, from: SocketAddr) {
         if self.rejected.len() < MAX_REJECTIONS && self.rejected.insert((id, from)) {
-            self.report("stranger", id, from, "is an unknown peer, rejected:");
+            self.report("unknown_peer", id, from, "is an unknown peer, rejected:");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `farlink ltp recv`: takes blocks, and keeps them in files.
+//! `farlink ltp recv`: receives blocks and stores them in files.
 
 use core::fmt::Write as _;
 use core::net::SocketAddr;
@@ -20,35 +20,35 @@ use crate::output::OutputFormat;
 
 /// Receives blocks for a client service, and writes each to a file of its own.
 ///
-/// A file is named after the client service, the engine and the session of its block, and has that name only
-/// when everything is in it. Green octets that never come are zeros in it, and it is called incomplete. With
-/// --out - blocks go to standard output, and what is told to standard error.
+/// The name of a file has the client service, the engine and the session of its block. A file gets its name when
+/// it is complete. Green octets that did not arrive are zeros, and the name ends with .incomplete. With --out -
+/// blocks go to standard output and events to standard error.
 ///
-/// Ctrl-C and SIGTERM cancel what is under way, and what has come is kept.
+/// Ctrl-C and SIGTERM cancel the sessions under way. Blocks whose red part has arrived are stored.
 ///
-/// Exit status 1: the address cannot be had, a file cannot be written, or with --once there was no block.
+/// Exit status 1: the address cannot be bound, a file cannot be written, or with --once there was no block.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The address to receive on; 1113 is the port of the standard, and taken where none is said
+    /// The IP address and port to receive on, port 1113 by default
     #[arg(long, value_name = "ADDR", value_parser = local)]
     bind: SocketAddr,
     /// The ID of this engine
     #[arg(long, value_name = "N", value_parser = id)]
     engine: u64,
-    /// Receive from this engine, which is at this address; may be repeated. Without any, from
-    /// everybody, up to 1024 engines
+    /// Receive from this engine at this address; may be repeated. Without it, from up to 1024 unknown
+    /// engines
     #[arg(long = "peer", value_name = "N=ADDR", value_parser = peer_addr)]
     peers: Vec<PeerAddr>,
-    /// The client service whose blocks are taken
+    /// The client service to receive for
     #[arg(long, value_name = "N", value_parser = id)]
     client: u64,
-    /// Write blocks into this folder, or to standard output for -
+    /// Write blocks into this directory, or to standard output for -
     #[arg(long, value_name = "DIR|-")]
     out: Option<PathBuf>,
     /// End after the first block
     #[arg(long)]
     once: bool,
-    /// Octets of the longest block that is taken, and of all that wait
+    /// Octets of the longest block, and of all incomplete blocks together
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
     limit: usize,
     #[command(flatten)]
@@ -61,11 +61,11 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Octets for the books of sessions, beside those of blocks.
+/// Octets of memory for the state of sessions, beside their blocks.
 const SESSION_OVERHEAD: usize = 1 << 20;
-/// How often blocks that wait are looked at.
+/// How often incomplete blocks are checked.
 const TICK: Duration = Duration::from_millis(250);
-/// What a peer that answers needs beside the round trip, at the end.
+/// How long a node waits for its peers at the end, beside the round trip.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -99,8 +99,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         },
     );
     let ended = receiver.serve(&node, &access_point, &mut interrupt).await;
-    // The sender of the last block has to hear that it came.
-    let close_timeout = if interrupt.is_heard() {
+    // The sender of the last block waits for its report.
+    let close_timeout = if interrupt.is_set() {
         Duration::ZERO
     } else {
         CLOSE_TIMEOUT + 4 * arguments.peer_options.round_trip()
@@ -110,7 +110,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         () = interrupt.wait() => node.shutdown(Duration::ZERO).await,
     }
     let ended = match ended {
-        Ok(is_well) => receiver.take_rest(&access_point).await.map(|()| is_well),
+        Ok(is_success) => receiver.take_rest(&access_point).await.map(|()| is_success),
         Err(error) => Err(error),
     };
     match ended {
@@ -126,7 +126,7 @@ fn outputs(arguments: &Arguments) -> (OutputFormat, Output) {
     match &arguments.out {
         None => (format, Output::Nowhere),
         Some(out) if out.as_os_str() == "-" => (format.on_stderr(), Output::Stdout),
-        Some(out) => (format, Output::Folder(out.clone())),
+        Some(out) => (format, Output::Directory(out.clone())),
     }
 }
 
@@ -166,7 +166,7 @@ async fn start(arguments: &Arguments, format: OutputFormat) -> Result<Node, Fail
     Ok(node)
 }
 
-/// Takes what comes.
+/// Receives and stores blocks.
 struct BlockReceiver {
     format: OutputFormat,
     store: BlockStore,
@@ -174,8 +174,8 @@ struct BlockReceiver {
 }
 
 impl BlockReceiver {
-    /// Takes blocks until there was one, with --once, or somebody interrupts; tells whether that is as it
-    /// should be.
+    /// Receives blocks until the first one, with --once, or until the command is interrupted. Returns whether that
+    /// is a success.
     async fn serve(
         &mut self,
         node: &Node,
@@ -186,27 +186,28 @@ impl BlockReceiver {
         loop {
             let ended = tokio::select! {
                 received = access_point.receive() => self.received(received?)?,
-                _ = tick.tick() => self.look(node.stats().imports)?,
+                _ = tick.tick() => self.check(node.stats().imports)?,
                 () = interrupt.wait() => return Ok(!self.once),
             };
-            if let Some(is_well) = ended.filter(|_| self.once) {
-                return Ok(is_well);
+            if let Some(is_success) = ended.filter(|_| self.once) {
+                return Ok(is_success);
             }
         }
     }
 
-    /// Takes what came while the node ended: it was acknowledged, so nobody else has it any more.
+    /// Stores the blocks that arrived while the node was shut down. They were acknowledged, so their senders have
+    /// released them.
     async fn take_rest(&mut self, access_point: &AccessPoint) -> Result<(), Error> {
         while let Ok(Ok(received)) = timeout(Duration::ZERO, access_point.receive()).await {
             self.received(received)?;
         }
         while let Some(session) = self.store.first() {
-            self.keep(session)?;
+            self.store_block(session)?;
         }
         Ok(())
     }
 
-    /// Takes what an access access_point gives; tells of a block that is over whether it was received.
+    /// Handles one item of the access point. Returns whether its block was received, if the block is over.
     fn received(&mut self, received: Received) -> std::io::Result<Option<bool>> {
         let (color, is_last) = match received.kind {
             ReceivedKind::Whole { ends_block } => (Color::Red, ends_block),
@@ -218,15 +219,15 @@ impl BlockReceiver {
             } => return self.cancelled(received.session, by, reason, after_delivery),
             _ => return Ok(None),
         };
-        let part = Fragment {
+        let fragment = Fragment {
             session: received.session,
             client: received.client,
             color,
             data: received.data,
             is_last,
         };
-        let kept = self.store.take(part, Instant::now())?;
-        Ok(self.told(kept))
+        let block = self.store.insert(fragment, Instant::now())?;
+        Ok(self.report(block))
     }
 
     fn cancelled(
@@ -236,10 +237,10 @@ impl BlockReceiver {
         reason: Reason,
         after_delivery: bool,
     ) -> std::io::Result<Option<bool>> {
-        // Nobody failed if the end alone did not come.
+        // A block of which only the end is missing was received.
         let is_unended = after_delivery || self.store.is_green(session);
         if by == Side::Local && reason == Reason::SYSTEM && is_unended {
-            return self.keep(session);
+            return self.store_block(session);
         }
         let who = match by {
             Side::Local => "this engine".into(),
@@ -254,38 +255,38 @@ impl BlockReceiver {
             || format!("{who} cancelled block {session}: {reason}{rest}"),
             || failed(session, by, reason),
         );
-        // Green segments that came are not lost.
-        self.keep(session)?;
+        // Green segments that arrived are stored.
+        self.store_block(session)?;
         Ok(Some(after_delivery))
     }
 
-    fn look(&mut self, imports: usize) -> std::io::Result<Option<bool>> {
+    fn check(&mut self, imports: usize) -> std::io::Result<Option<bool>> {
         match self.store.due(Instant::now(), imports) {
-            Some(session) => self.keep(session),
+            Some(session) => self.store_block(session),
             None => Ok(None),
         }
     }
 
-    fn keep(&mut self, session: SessionId) -> std::io::Result<Option<bool>> {
-        let kept = self.store.keep(session)?;
-        Ok(self.told(kept))
+    fn store_block(&mut self, session: SessionId) -> std::io::Result<Option<bool>> {
+        let block = self.store.store(session)?;
+        Ok(self.report(block))
     }
 
-    fn told(&self, kept: Option<StoredBlock>) -> Option<bool> {
-        let kept = kept?;
-        self.format.report(|| text(&kept), || object(&kept));
+    fn report(&self, block: Option<StoredBlock>) -> Option<bool> {
+        let block = block?;
+        self.format.report(|| text(&block), || object(&block));
         Some(true)
     }
 }
 
-fn text(kept: &StoredBlock) -> String {
+fn text(block: &StoredBlock) -> String {
     let StoredBlock {
         session,
         client,
         red,
         green,
         ..
-    } = kept;
+    } = block;
     let mut text = format!(
         "block {session} from engine {} for client {client}: {} octets",
         session.originator,
@@ -295,39 +296,39 @@ fn text(kept: &StoredBlock) -> String {
     if *green > 0 {
         let _ = write!(text, ", {red} red and {green} green");
     }
-    for gap in &kept.missing {
+    for gap in &block.missing {
         let _ = write!(text, ", without {gap:?}");
     }
-    if !kept.is_ended {
+    if !block.is_ended {
         text.push_str(", without its end");
     }
-    if let Some(file) = &kept.file {
+    if let Some(file) = &block.file {
         let _ = write!(text, ", in {}", file.display());
     }
     text
 }
 
-fn object(kept: &StoredBlock) -> Value {
-    let missing: Vec<[u64; 2]> = kept
+fn object(block: &StoredBlock) -> Value {
+    let missing: Vec<[u64; 2]> = block
         .missing
         .iter()
         .map(|gap| [gap.start, gap.end])
         .collect();
     json!({
         "event": "received",
-        "session": kept.session.number,
-        "from": kept.session.originator,
-        "client": kept.client,
-        "octets": kept.red + kept.green,
-        "red": kept.red,
-        "green": kept.green,
+        "session": block.session.number,
+        "from": block.session.originator,
+        "client": block.client,
+        "octets": block.red + block.green,
+        "red": block.red,
+        "green": block.green,
         "missing": missing,
-        "ended": kept.is_ended,
-        "file": kept.file.as_ref().map(|file| file.display().to_string()),
+        "ended": block.is_ended,
+        "file": block.file.as_ref().map(|file| file.display().to_string()),
     })
 }
 
-/// Tells that a block was given up.
+/// Returns the event of a block that was cancelled.
 pub(super) fn failed(session: SessionId, by: Side, reason: Reason) -> Value {
     json!({
         "event": "failed",

@@ -1,4 +1,4 @@
-//! `farlink ltp send`: a file as one block.
+//! `farlink ltp send`: sends a file as one block.
 
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,9 +23,9 @@ use crate::{Failure, progress};
 
 /// Sends a file as one block, and waits until all of its red part is acknowledged.
 ///
-/// Ctrl-C and SIGTERM cancel the block, and tell the peer.
+/// Ctrl-C and SIGTERM cancel the block at both ends.
 ///
-/// Exit status 1: the block was given up, by this side or by the peer, or cancelled.
+/// Exit status 1: this side or the peer cancelled the block.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The file to send, or - for standard input
@@ -34,16 +34,16 @@ pub(crate) struct Arguments {
     /// The ID of this engine
     #[arg(long, value_name = "N", value_parser = id)]
     engine: u64,
-    /// The engine to send to, and its address; its port is 1113 where none is said
+    /// The engine to send to, and its host or IP address and port, port 1113 by default
     #[arg(long, value_name = "N=ADDR", value_parser = peer_addr)]
     to: PeerAddr,
-    /// The client service that the block is for
+    /// The client service of the block
     #[arg(long, value_name = "N", value_parser = id)]
     client: u64,
-    /// The address to send from
+    /// The IP address and port to send from
     #[arg(long, value_name = "ADDR", value_parser = local)]
     bind: Option<SocketAddr>,
-    /// Send the last N octets green: once, and never again
+    /// Send the last N octets green, without repairs
     #[arg(long, value_name = "N", default_value_t = 0)]
     green: u64,
     #[command(flatten)]
@@ -51,16 +51,16 @@ pub(crate) struct Arguments {
     /// Octets of the longest segment
     #[arg(long, value_name = "N", default_value_t = 1400)]
     segment: usize,
-    /// Bits per second that may be sent
+    /// The limit of the sending rate, in bits per second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8..))]
     rate: Option<u64>,
-    /// Octets under way before sending waits for reports: half of what the receiver's socket keeps, for near
-    /// and fast lines
+    /// The limit of octets sent and not reported. For near and fast lines, half of the receive buffer of the
+    /// receiver's socket
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     window: Option<u64>,
-    /// Ask for a report every N segments of the red part, 0 for never before its end: reports show how far the
-    /// block has come, and let repairs begin. Without this, eight times in a block of 32 MiB or more; ION takes
-    /// few reports for a short one
+    /// Request a report every N segments of the red part, or only at its end for 0. Reports show progress and
+    /// begin repairs. By default eight in a block of 32 MiB or more, since ION accepts few reports for a short
+    /// one
     #[arg(long, value_name = "N")]
     checkpoint: Option<u32>,
     /// Record the node into this file, as pcapng
@@ -71,12 +71,12 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Octets of blocks that are reported on while they are sent, and how often they are.
+/// Octets of the shortest block with reports before its end, and the number of these reports.
 const LONG: u64 = 32 << 20;
 const PARTS: u64 = 8;
-/// How often progress is looked at.
+/// How often progress is checked.
 const TICK: Duration = Duration::from_millis(100);
-/// How long the peer has to acknowledge the end.
+/// How long the node waits for the peer at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -116,7 +116,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
             })
         },
     );
-    // A node sends from open services alone.
+    // A node sends only from open services.
     let access_point = node
         .open(arguments.client)
         .map_err(|error| super::failure_of(&error))?;
@@ -126,12 +126,12 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| super::failure_of(&error))?;
     let outcome = watch.wait(sending, &mut interrupt).await;
     let close_timeout = close_timeout(&outcome);
-    let told = watch.report(outcome, len, interrupt.is_heard());
+    let told = watch.report(outcome, len, interrupt.is_set());
     node.shutdown(close_timeout).await;
     told
 }
 
-/// Returns how long to wait for the peer to hear of the end: one that is silent is told once.
+/// Returns how long to wait for the peer at the end. A peer that is silent gets one cancel segment.
 fn close_timeout(outcome: &Result<SessionId, Error>) -> Duration {
     match outcome {
         Err(Error::Failed {
@@ -161,7 +161,7 @@ fn start(
     )?;
     let peer = Peer {
         segment: arguments.segment,
-        // Nobody would take what is sent here, so it may not be acknowledged either.
+        // This command receives no blocks, so it must not acknowledge any.
         max_imports: 0,
         rate: arguments.rate.and_then(|bits| NonZeroU64::new(bits / 8)),
         window: arguments.window.and_then(NonZeroU64::new),
@@ -173,7 +173,7 @@ fn start(
     Ok(node)
 }
 
-/// Returns every how many segments a report is asked for.
+/// Returns the number of segments between two reports.
 fn checkpoint(wanted: Option<u32>, segment: usize, len: u64) -> Option<NonZeroU32> {
     if wanted.is_some() || len < LONG {
         return wanted.and_then(NonZeroU32::new);
@@ -182,7 +182,7 @@ fn checkpoint(wanted: Option<u32>, segment: usize, len: u64) -> Option<NonZeroU3
     NonZeroU32::new(u32::try_from(segments / PARTS).unwrap_or(u32::MAX))
 }
 
-/// Returns the address of this machine from which the peer is reached, as far as the system knows one.
+/// Returns the local address from which the peer is reached, as far as the system knows one.
 fn local_address_for(peer: SocketAddr) -> SocketAddr {
     let any: IpAddr = match peer {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -196,7 +196,7 @@ fn local_address_for(peer: SocketAddr) -> SocketAddr {
     SocketAddr::new(looked_up.map_or(any, |local| local.ip()), 0)
 }
 
-/// Reads no more than fits.
+/// Reads a file up to the limit.
 fn read(path: &Path) -> Result<Bytes, Failure> {
     let name = crate::input::display_name(path);
     let fault = |error: &dyn core::fmt::Display| Failure::Usage(format!("{name}: {error}"));
@@ -241,9 +241,9 @@ fn red(arguments: &Arguments, data: &Bytes) -> Result<u64, Failure> {
     })
 }
 
-/// Looks at a block on its way.
+/// Reports the progress of a block.
 struct ProgressWatch<'a> {
-    /// Whether nothing held the sending back.
+    /// Whether neither rate nor window limits sending.
     is_free: bool,
     format: OutputFormat,
     node: &'a Node,
@@ -263,7 +263,7 @@ impl ProgressWatch<'_> {
         loop {
             tokio::select! {
                 outcome = sending.wait() => return outcome,
-                _ = tick.tick() => self.look(sending.progress()),
+                _ = tick.tick() => self.check(sending.progress()),
                 () = interrupt.wait(), if !is_cancelled => {
                     is_cancelled = true;
                     sending.cancel();
@@ -272,12 +272,12 @@ impl ProgressWatch<'_> {
         }
     }
 
-    fn look(&mut self, progress: Option<Progress>) {
+    fn check(&mut self, progress: Option<Progress>) {
         let Some(now) = progress.filter(|_| progress != self.last) else {
             return;
         };
         self.last = progress;
-        // Green octets are done when they have left.
+        // Green octets are complete when they are sent.
         let green = now.sent.saturating_sub(now.red);
         self.bar.set_position(now.claimed + green);
         if self.format.is_json() {
@@ -304,9 +304,9 @@ impl ProgressWatch<'_> {
         match outcome {
             Ok(session) => {
                 let resent = self.node.stats().engine.octets_resent;
-                // A flood, of which the receiver could take a part only.
+                // The receiver lost much of an unlimited rate.
                 let advice = if self.is_free && resent > len / 20 {
-                    "; less would be with --window or --rate"
+                    "; --window or --rate would avoid most of them"
                 } else {
                     ""
                 };
@@ -341,7 +341,7 @@ impl ProgressWatch<'_> {
         }
     }
 
-    /// What else is known of a block that was given up.
+    /// Returns what is known of a block that was cancelled.
     fn remarks(&self) -> String {
         let mut text = String::new();
         if let Some(Progress { claimed, red, .. }) = self.last.filter(|last| last.red > 0) {

@@ -69,7 +69,7 @@ fn hello(world: &mut World) -> Result<String, String> {
         tpdu_size: small,
         ..Config::initiator(Some(selector(0x0100)), Some(selector(0x0102)))
     };
-    let pair = Pair::make(world, ["client", "server"], config, only(0x0102))?;
+    let pair = Connected::make(world, ["client", "server"], config, responder(0x0102))?;
     pair.join(world, StreamLine::delayed(20 * MILLI))?;
     for len in [5, 5000] {
         pair.exchange(world, &pattern(len))?;
@@ -79,10 +79,10 @@ fn hello(world: &mut World) -> Result<String, String> {
 
 fn refused(world: &mut World) -> Result<String, String> {
     let config = Config::initiator(Some(selector(0x0100)), Some(selector(0x0303)));
-    let pair = Pair::make(world, ["client", "server"], config, only(0x0102))?;
+    let pair = Connected::make(world, ["client", "server"], config, responder(0x0102))?;
     world.connect(pair.client, pair.server, StreamLine::delayed(20 * MILLI));
     pair.end(world)?;
-    let end = failure(world, pair.client)?;
+    let end = failed_end(world, pair.client)?;
     match &end.reason {
         EndReason::Refused(_) => Ok(format!("the client was told: {end}")),
         _ => Err(format!("the client was not refused, but: {end}")),
@@ -92,12 +92,12 @@ fn refused(world: &mut World) -> Result<String, String> {
 fn silent(world: &mut World) -> Result<String, String> {
     let config = Config::initiator(Some(selector(0x0100)), Some(selector(0x0102)));
     let server = Config::responder(Policy::Ask);
-    let pair = Pair::make(world, ["client", "server"], config, server)?;
-    // Until the application answers, the machine need not read on.
+    let pair = Connected::make(world, ["client", "server"], config, server)?;
+    // Until its application answers, the machine may refuse to read.
     world.allow_unread(pair.server, |()| true);
     world.connect(pair.client, pair.server, StreamLine::delayed(20 * MILLI));
     pair.end(world)?;
-    let end = failure(world, pair.client)?;
+    let end = failed_end(world, pair.client)?;
     match &end.reason {
         EndReason::NoConfirm(_) => Ok(format!("the client gave up: {end}")),
         _ => Err(format!("the client did not give up, but: {end}")),
@@ -119,7 +119,7 @@ fn far(world: &mut World) -> Result<String, String> {
         ..StreamLine::default()
     };
     let names = ["earth", "mars"];
-    let pair = Pair::make(world, names, patient(earth), patient(only(0x0004)))?;
+    let pair = Connected::make(world, names, patient(earth), patient(responder(0x0004)))?;
     pair.join(world, line)?;
     pair.exchange(world, &pattern(19))?;
     pair.close(world)
@@ -132,14 +132,17 @@ fn reset(world: &mut World) -> Result<String, String> {
         rate: Some(1_000_000),
         ..StreamLine::default()
     };
-    let pair = Pair::make(world, ["client", "server"], config, only(0x0102))?;
+    let pair = Connected::make(world, ["client", "server"], config, responder(0x0102))?;
     pair.join(world, line)?;
     send(world, pair.client, pattern(100_000))?;
     world.run_for(300 * MILLI);
     world.note(pair.server, "the script cuts the stream off");
     world.reset(pair.server, ());
     pair.end(world)?;
-    let ends = [closure(world, pair.client)?, closure(world, pair.server)?];
+    let ends = [
+        closed_end(world, pair.client)?,
+        closed_end(world, pair.server)?,
+    ];
     if !ends
         .iter()
         .all(|end| end.reason == EndReason::Link(Cause::Reset))
@@ -170,7 +173,7 @@ fn slow_reader(world: &mut World) -> Result<String, String> {
         window: Some(16 << 10),
         ..StreamLine::default()
     };
-    let pair = Pair::make(world, ["client", "server"], config, only(0x0102))?;
+    let pair = Connected::make(world, ["client", "server"], config, responder(0x0102))?;
     pair.join(world, line)?;
     let server = pair.server;
     world.note(server, "the application stops reading");
@@ -179,7 +182,7 @@ fn slow_reader(world: &mut World) -> Result<String, String> {
         world.note(server, "the application reads again");
         world.resume_reading(server);
     });
-    let refusals = pour(world, pair.client, MESSAGES)?;
+    let refusals = send_all(world, pair.client, MESSAGES)?;
     until(world, BOUND, "the last message", |world| {
         received(world, server).count() == MESSAGES
     })?;
@@ -193,8 +196,8 @@ fn slow_reader(world: &mut World) -> Result<String, String> {
         .map(|text| format!("{refusals} refusals for lack of room, no message lost, {text}"))
 }
 
-/// Sends messages of 2000 octets, waiting for room whenever there is none; tells how often that was.
-fn pour(world: &mut World, client: Peer, messages: usize) -> Result<usize, String> {
+/// Sends messages of 2000 octets, and waits whenever the queue is full. Returns how often it was.
+fn send_all(world: &mut World, client: Peer, messages: usize) -> Result<usize, String> {
     let mut refusals = 0;
     let mut sent = 0;
     while sent < messages {
@@ -217,14 +220,14 @@ fn rooms(world: &World, client: Peer) -> usize {
     events.filter(|(_, event)| **event == Event::Room).count()
 }
 
-/// Two machines and their names.
+/// Two connected machines.
 #[derive(Clone, Copy)]
-struct Pair {
+struct Connected {
     client: Peer,
     server: Peer,
 }
 
-impl Pair {
+impl Connected {
     fn make(
         world: &mut World,
         [client_name, server_name]: [&'static str; 2],
@@ -237,7 +240,7 @@ impl Pair {
         })
     }
 
-    /// Joins both ends and lets them shake hands.
+    /// Connects both, and waits for the handshake.
     fn join(self, world: &mut World, line: StreamLine) -> Result<(), String> {
         world.connect(self.client, self.server, line);
         until(world, BOUND, "the connection", |world| {
@@ -247,7 +250,7 @@ impl Pair {
         })
     }
 
-    /// Sends a message there and, once it is there, back.
+    /// Sends a message, and then sends it back.
     fn exchange(self, world: &mut World, message: &Bytes) -> Result<(), String> {
         for (from, to) in [(self.client, self.server), (self.server, self.client)] {
             let before = received(world, to).count();
@@ -263,21 +266,24 @@ impl Pair {
         Ok(())
     }
 
-    /// Waits until both machines are done and nothing is in flight.
+    /// Runs until both machines are done and nothing is in flight.
     fn end(self, world: &mut World) -> Result<(), String> {
         until(world, BOUND, "the end of both", |world| {
             world.is_done(self.client) && world.is_done(self.server)
         })?;
-        // What was in flight to a machine that is done gets lost, and the ladder tells how.
+        // What is in flight to a machine that is done is lost, and the ladder shows it.
         world.run_until_idle(BOUND);
         Ok(())
     }
 
-    /// Lets the client close.
+    /// Closes the connection at the client.
     fn close(self, world: &mut World) -> Result<String, String> {
         command(world, self.client, Command::Close)?;
         self.end(world)?;
-        let ends = [closure(world, self.client)?, closure(world, self.server)?];
+        let ends = [
+            closed_end(world, self.client)?,
+            closed_end(world, self.server)?,
+        ];
         let [client, server] = ends.map(|end| end.reason);
         if (&client, &server) == (&EndReason::Closed, &EndReason::PeerClosed) {
             Ok("both ends closed in good order".into())
@@ -297,8 +303,8 @@ fn peer(world: &mut World, name: &'static str, config: Config) -> Result<Peer, S
     Ok(host)
 }
 
-/// A responder that answers to one selector.
-fn only(called: u16) -> Config {
+/// Configures a responder with one selector.
+fn responder(called: u16) -> Config {
     Config::responder(Policy::Selectors(vec![selector(called)]))
 }
 
@@ -317,21 +323,21 @@ fn received(world: &World, host: Peer) -> impl Iterator<Item = &Bytes> {
     })
 }
 
-fn closure(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
-    ending(world, host, |event| match event {
+fn closed_end(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
+    last_end(world, host, |event| match event {
         Event::Closed(end) => Some(end),
         _ => None,
     })
 }
 
-fn failure(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
-    ending(world, host, |event| match event {
+fn failed_end(world: &World, host: Peer) -> Result<ConnectionEnd, String> {
+    last_end(world, host, |event| match event {
         Event::Failed(end) => Some(end),
         _ => None,
     })
 }
 
-fn ending(
+fn last_end(
     world: &World,
     host: Peer,
     which: impl Fn(&Event) -> Option<&ConnectionEnd>,

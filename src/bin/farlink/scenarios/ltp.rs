@@ -81,7 +81,7 @@ const BOUND: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The client service that all engines open.
 pub(crate) const CLIENT: u64 = 4;
-/// The only block of most scenarios.
+/// The tag of the only block in most scenarios.
 const TAG: Tag = Tag(1);
 
 pub(crate) type Node = Host<Engine<u64>>;
@@ -96,7 +96,7 @@ fn mars(world: &mut World) -> Result<String, String> {
         contacts: Contacts::periodic(first, open, PERIOD),
         ..Line::delayed(LIGHT)
     };
-    // Mars speaks when what came from Earth has come, and Earth listens all the time.
+    // Mars sends once the octets of a contact have arrived, and Earth receives at all times.
     let lines = [line(Duration::ZERO, 4 * MINUTE), line(LIGHT, 6 * MINUTE)];
     let peer = |id| Peer {
         rate: NonZeroU64::new(1000),
@@ -107,8 +107,8 @@ fn mars(world: &mut World) -> Result<String, String> {
     let file = pattern(FILE);
     send(world, earth, 2, file.clone(), Red::All)?;
     complete(world, earth)?;
-    delivered(world, mars, &file)?;
-    rest(world, &[earth, mars])?;
+    check_delivered(world, mars, &file)?;
+    until_idle(world, &[earth, mars])?;
     let time = world.now() - Instant::ZERO;
     let stats = world.machine(earth).stats();
     Ok(format!(
@@ -145,8 +145,8 @@ fn moon(world: &mut World) -> Result<String, String> {
     send(world, relay, 3, whole, Red::All)?;
     complete(world, relay)?;
     complete(world, earth)?;
-    delivered(world, moon, &block)?;
-    rest(world, &[earth, relay, moon])?;
+    check_delivered(world, moon, &block)?;
+    until_idle(world, &[earth, relay, moon])?;
     Ok(format!("{} octets are behind the Moon", block.len()))
 }
 
@@ -155,8 +155,8 @@ fn clean(world: &mut World) -> Result<String, String> {
     let block = pattern(5000);
     send(world, earth, 2, block.clone(), Red::All)?;
     complete(world, earth)?;
-    delivered(world, moon, &block)?;
-    rest(world, &[earth, moon])?;
+    check_delivered(world, moon, &block)?;
+    until_idle(world, &[earth, moon])?;
     Ok(format!(
         "{} octets delivered within one light time",
         block.len()
@@ -171,8 +171,8 @@ fn mixed(world: &mut World) -> Result<String, String> {
     let block = pattern(9000);
     send(world, earth, 2, block.clone(), Red::Octets(5000))?;
     complete(world, earth)?;
-    rest(world, &[earth, moon])?;
-    delivered(world, moon, &block.slice(..5000))?;
+    until_idle(world, &[earth, moon])?;
+    check_delivered(world, moon, &block.slice(..5000))?;
     let green: usize = world
         .events(moon)
         .map(|(_, event)| match event {
@@ -195,8 +195,8 @@ fn lost_checkpoint(world: &mut World) -> Result<String, String> {
     let block = pattern(5000);
     send(world, earth, 2, block.clone(), Red::All)?;
     complete(world, earth)?;
-    delivered(world, moon, &block)?;
-    rest(world, &[earth, moon])?;
+    check_delivered(world, moon, &block)?;
+    until_idle(world, &[earth, moon])?;
     match world.machine(earth).stats().checkpoints_resent {
         0 => Err("no checkpoint was repeated".into()),
         count => Ok(format!("{count} checkpoint was repeated")),
@@ -210,17 +210,17 @@ fn lost_report(world: &mut World) -> Result<String, String> {
     let block = pattern(5000);
     send(world, earth, 2, block.clone(), Red::All)?;
     complete(world, earth)?;
-    delivered(world, moon, &block)?;
-    rest(world, &[earth, moon])?;
+    check_delivered(world, moon, &block)?;
+    until_idle(world, &[earth, moon])?;
     let reports = world.machine(moon).stats().reports_resent;
     if reports < 2 {
         return Err(format!("{reports} reports were repeated"));
     }
-    // The sender of ION says nothing about closed sessions, and its receiver gives up.
+    // A sender of ION does not acknowledge reports of closed sessions, and so its receiver gives up.
     Ok("a report for a session long closed was acknowledged all the same".into())
 }
 
-/// What ION 4.1.3 does not survive at its default limits: several reports for one checkpoint, with gaps.
+/// Several reports with gaps for one checkpoint. ION 4.1.3 fails at its default limits.
 fn lossy(world: &mut World) -> Result<String, String> {
     const SEGMENT: usize = 150;
     let there = Line::delayed(LUNAR)
@@ -235,8 +235,8 @@ fn lossy(world: &mut World) -> Result<String, String> {
     let block = pattern(15_000);
     send(world, earth, 2, block.clone(), Red::All)?;
     complete(world, earth)?;
-    delivered(world, moon, &block)?;
-    rest(world, &[earth, moon])?;
+    check_delivered(world, moon, &block)?;
+    until_idle(world, &[earth, moon])?;
     let stats = world.machine(moon).stats();
     if stats.negative_reports_sent < 3 {
         return Err("the reports were not split".into());
@@ -253,9 +253,9 @@ fn silent(world: &mut World) -> Result<String, String> {
     let block = pattern(3000);
     send(world, earth, 2, block.clone(), Red::All)?;
     let (by, reason, back) = failure(world, earth)?;
-    rest(world, &[earth, moon])?;
-    // The block came long before, and nobody takes it back.
-    delivered(world, moon, &block)?;
+    until_idle(world, &[earth, moon])?;
+    // The block was delivered long before.
+    check_delivered(world, moon, &block)?;
     match (by, reason) {
         (Side::Local, Reason::RETRANSMISSION_LIMIT) if back == block => Ok(format!(
             "the sender gave up: {reason}; it has its block back"
@@ -269,17 +269,17 @@ fn refused(world: &mut World) -> Result<String, String> {
     command(world, moon, Command::Close(CLIENT))?;
     send(world, earth, 2, pattern(5000), Red::All)?;
     let (by, reason, _) = failure(world, earth)?;
-    rest(world, &[earth, moon])?;
+    until_idle(world, &[earth, moon])?;
     match (by, reason) {
         (Side::Remote, Reason::UNREACHABLE) => Ok(format!("the sender was told: {reason}")),
         _ => Err(format!("the sender was not refused, but: {reason}")),
     }
 }
 
-/// A light time to the Moon.
+/// The light time to the Moon.
 const LUNAR: Duration = Duration::from_millis(1300);
 
-/// Makes engine 1 and engine 2, which know each other.
+/// Adds engines 1 and 2, which are peers.
 fn pair(world: &mut World, there: Line, back: Line) -> Result<(Node, Node), String> {
     let [earth, moon] = add_engines(world, ["earth", "moon"])?;
     connect(world, [(earth, 1), (moon, 2)], [there, back], |id| {
@@ -394,8 +394,8 @@ fn received_by(world: &mut World, node: Node) -> Result<(), String> {
     })
 }
 
-/// Expects exactly this red part.
-fn delivered(world: &mut World, node: Node, block: &Bytes) -> Result<(), String> {
+/// Checks that exactly this red part was delivered, once.
+fn check_delivered(world: &mut World, node: Node, block: &Bytes) -> Result<(), String> {
     received_by(world, node)?;
     if received(world, node).eq([block]) {
         return Ok(());
@@ -404,8 +404,8 @@ fn delivered(world: &mut World, node: Node, block: &Bytes) -> Result<(), String>
     Err(format!("{name} did not get the block as it was sent, once"))
 }
 
-/// Runs until no engine holds a session and nothing is in flight.
-fn rest(world: &mut World, nodes: &[Node]) -> Result<(), String> {
+/// Runs until no engine has a session and nothing is in flight.
+fn until_idle(world: &mut World, nodes: &[Node]) -> Result<(), String> {
     until(world, BOUND, "the end of all sessions", |world| {
         let is_idle = |node: &Node| world.machine(*node).sessions() == (0, 0);
         nodes.iter().all(is_idle)

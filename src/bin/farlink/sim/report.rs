@@ -1,4 +1,4 @@
-//! What is printed of a scenario.
+//! Prints a scenario, as text or as JSON.
 
 use farlink::Instant;
 use farlink::sim::{MarkKind, PacketKind, Trace, TraceEntry, TraceMark, TracePacket, Traffic};
@@ -17,7 +17,7 @@ pub(super) fn as_text(
     output::line(&format!("{name}, seed {seed}: {summary}\n"));
     output::line(&trace.ladder());
     output::line(&trace.statistics().to_string());
-    // Who fails says so on standard error.
+    // A failure is printed to standard error.
     if let Ok(text) = outcome {
         output::line(&format!("as it should be: {text}"));
     }

@@ -9,7 +9,7 @@ use farlink::{Ask, Instant, Link, Machine, Output, Transmit};
 
 /// What a puppet is told to do.
 #[derive(Debug, Clone)]
-pub(crate) enum Do<A> {
+pub(crate) enum Action<A> {
     /// Send a datagram.
     Push(A, Bytes),
     /// Write to a stream.
@@ -27,15 +27,15 @@ pub(crate) enum Do<A> {
 
 /// What a puppet saw.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Saw<A> {
+pub(crate) enum Observed<A> {
     Octets(A, Bytes),
     Link(A, Link),
     Woke,
 }
 
 #[derive(Debug)]
-pub(crate) struct Puppet<A> {
-    events: VecDeque<Saw<A>>,
+pub(crate) struct ScriptedMachine<A> {
+    events: VecDeque<Observed<A>>,
     asks: VecDeque<Ask<A>>,
     sends: VecDeque<(A, Bytes, Kind)>,
     /// Where nothing may be written for the time being.
@@ -52,7 +52,7 @@ enum Kind {
     Stream,
 }
 
-impl<A> Default for Puppet<A> {
+impl<A> Default for ScriptedMachine<A> {
     fn default() -> Self {
         Self {
             events: VecDeque::new(),
@@ -67,10 +67,10 @@ impl<A> Default for Puppet<A> {
     }
 }
 
-impl<A: SimAddr> Machine for Puppet<A> {
+impl<A: SimAddr> Machine for ScriptedMachine<A> {
     type Addr = A;
-    type Command = Do<A>;
-    type Event = Saw<A>;
+    type Command = Action<A>;
+    type Event = Observed<A>;
     type Error = Infallible;
 
     fn receive(&mut self, _: Instant, from: A, octets: &[u8]) {
@@ -78,7 +78,7 @@ impl<A: SimAddr> Machine for Puppet<A> {
         if self.echoes {
             self.sends.push_back((from, octets.clone(), Kind::Datagram));
         }
-        self.events.push_back(Saw::Octets(from, octets));
+        self.events.push_back(Observed::Octets(from, octets));
     }
 
     fn link(&mut self, _: Instant, at: A, state: Link) {
@@ -87,27 +87,27 @@ impl<A: SimAddr> Machine for Puppet<A> {
             Link::Free | Link::Up => self.full.remove(&at),
             _ => false,
         };
-        self.events.push_back(Saw::Link(at, state));
+        self.events.push_back(Observed::Link(at, state));
     }
 
-    fn command(&mut self, _: Instant, command: Do<A>) -> Result<(), Infallible> {
+    fn command(&mut self, _: Instant, command: Action<A>) -> Result<(), Infallible> {
         match command {
-            Do::Push(to, octets) => self.sends.push_back((to, octets, Kind::Datagram)),
-            Do::Append(to, octets) => self.sends.push_back((to, octets, Kind::Stream)),
-            Do::Ask(ask) => self.asks.push_back(ask),
-            Do::WakeAt(at) => self.wake = Some(at),
-            Do::Want(wants) => self.refuses = !wants,
-            Do::Echo => self.echoes = true,
-            Do::Stop => self.stops = true,
+            Action::Push(to, octets) => self.sends.push_back((to, octets, Kind::Datagram)),
+            Action::Append(to, octets) => self.sends.push_back((to, octets, Kind::Stream)),
+            Action::Ask(ask) => self.asks.push_back(ask),
+            Action::WakeAt(at) => self.wake = Some(at),
+            Action::Want(wants) => self.refuses = !wants,
+            Action::Echo => self.echoes = true,
+            Action::Stop => self.stops = true,
         }
         Ok(())
     }
 
-    fn poll(&mut self, now: Instant, tx: &mut Transmit<A>) -> Output<A, Saw<A>> {
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<A>) -> Output<A, Observed<A>> {
         tx.clear();
         if self.wake.is_some_and(|wake| wake <= now) {
             self.wake = None;
-            self.events.push_back(Saw::Woke);
+            self.events.push_back(Observed::Woke);
         }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
@@ -130,7 +130,7 @@ impl<A: SimAddr> Machine for Puppet<A> {
     }
 }
 
-impl<A: SimAddr> Puppet<A> {
+impl<A: SimAddr> ScriptedMachine<A> {
     fn fill(&mut self, tx: &mut Transmit<A>) {
         let mut waiting = VecDeque::new();
         while let Some((to, mut octets, kind)) = self.sends.pop_front() {
@@ -163,12 +163,12 @@ impl<A: SimAddr> Puppet<A> {
 /// What came in, with its time.
 pub(crate) fn octets<A: SimAddr>(
     world: &farlink::sim::World,
-    host: farlink::sim::Host<Puppet<A>>,
+    host: farlink::sim::Host<ScriptedMachine<A>>,
 ) -> Vec<(Instant, Bytes)> {
     let events = world.events(host);
     events
         .filter_map(|(time, event)| match event {
-            Saw::Octets(_, octets) => Some((time, octets.clone())),
+            Observed::Octets(_, octets) => Some((time, octets.clone())),
             _ => None,
         })
         .collect()
@@ -177,12 +177,12 @@ pub(crate) fn octets<A: SimAddr>(
 /// What was heard of links, with its time.
 pub(crate) fn links<A: SimAddr>(
     world: &farlink::sim::World,
-    host: farlink::sim::Host<Puppet<A>>,
+    host: farlink::sim::Host<ScriptedMachine<A>>,
 ) -> Vec<(Instant, A, Link)> {
     let events = world.events(host);
     events
         .filter_map(|(time, event)| match event {
-            Saw::Link(at, link) => Some((time, *at, *link)),
+            Observed::Link(at, link) => Some((time, *at, *link)),
             _ => None,
         })
         .collect()

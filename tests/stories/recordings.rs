@@ -38,8 +38,8 @@ pub(crate) fn keep(name: &str, file: &[u8]) {
     if WRITES.get() {
         return fs::write(&path, file).unwrap();
     }
-    let kept = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert!(tell_the_same(&kept, file), "write it again: {name}");
+    let recordings = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(tell_the_same(&recordings, file), "write it again: {name}");
 }
 
 /// Compares the calls, not the octets, for those name the version that wrote them.

@@ -10,19 +10,19 @@ use farlink::cotp::{
 use farlink::record::{Flush, RecordOptions, Recorder};
 use farlink::sim::{Host, StreamLine, World};
 
-use crate::kept;
+use crate::recordings;
 use crate::sink::Sink;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// One end of a connection, recorded.
-pub(crate) type Party = Host<Recorder<Connection>>;
+pub(crate) type CotpHost = Host<Recorder<Connection>>;
 
 /// An initiator and a responder.
 pub(crate) struct Scene {
     pub(crate) world: World,
-    pub(crate) client: Party,
-    pub(crate) server: Party,
+    pub(crate) client: CotpHost,
+    pub(crate) server: CotpHost,
     /// The recordings of the two.
     files: [Sink; 2],
 }
@@ -64,7 +64,7 @@ impl Scene {
         Self::new(seed, client(), Config::responder(Policy::AcceptAny), line)
     }
 
-    pub(crate) fn send(&mut self, host: Party, message: &Bytes) {
+    pub(crate) fn send(&mut self, host: CotpHost, message: &Bytes) {
         let send = Command::Send(message.clone());
         self.world.command(host, send).unwrap();
     }
@@ -73,7 +73,7 @@ impl Scene {
         self.world.run_for(span);
     }
 
-    pub(crate) fn received(&self, host: Party) -> Vec<Bytes> {
+    pub(crate) fn received(&self, host: CotpHost) -> Vec<Bytes> {
         let events = self.world.events(host);
         events
             .filter_map(|(_, event)| match event {
@@ -83,7 +83,7 @@ impl Scene {
             .collect()
     }
 
-    pub(crate) fn end(&self, host: Party) -> Option<ConnectionEnd> {
+    pub(crate) fn end(&self, host: CotpHost) -> Option<ConnectionEnd> {
         let mut events = self.world.events(host);
         events.find_map(|(_, event)| match event {
             Event::Failed(end) | Event::Closed(end) => Some((**end).clone()),
@@ -91,7 +91,7 @@ impl Scene {
         })
     }
 
-    pub(crate) fn reason(&self, host: Party) -> Option<EndReason> {
+    pub(crate) fn reason(&self, host: CotpHost) -> Option<EndReason> {
         self.end(host).map(|end| end.reason)
     }
 
@@ -106,14 +106,14 @@ impl Scene {
     pub(crate) fn replays(self) {
         self.end_recordings()
             .iter()
-            .for_each(|file| kept::replays(file));
+            .for_each(|file| recordings::replays(file));
     }
 
     /// Ends the story: what was recorded of both ends replays, and is kept under this name.
     pub(crate) fn keep(self, name: &str) {
         let [client, server] = self.end_recordings();
-        kept::keep(&format!("{name}.client"), &client);
-        kept::keep(&format!("{name}.server"), &server);
+        recordings::keep(&format!("{name}.client"), &client);
+        recordings::keep(&format!("{name}.server"), &server);
     }
 
     fn end_recordings(self) -> [Vec<u8>; 2] {
@@ -121,7 +121,7 @@ impl Scene {
         self.files.map(|file| file.octets())
     }
 
-    pub(crate) fn is_open(&self, host: Party) -> bool {
+    pub(crate) fn is_open(&self, host: CotpHost) -> bool {
         let mut events = self.world.events(host);
         events.any(|(_, event)| matches!(event, Event::Connected(_)))
     }

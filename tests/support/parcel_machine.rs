@@ -7,26 +7,26 @@ use core::time::Duration;
 use farlink::{Instant, Link, Machine, Output, Transmit};
 
 #[derive(Debug)]
-pub(crate) struct Deliver {
+pub(crate) struct SendParcels {
     pub(crate) to: u8,
     pub(crate) parcels: u32,
     pub(crate) pace: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Told {
+pub(crate) enum ParcelEvent {
     Delivered,
     Complete { parcels: u32 },
 }
 
 /// Sends and receives. Messages are text: `DATA 7`, `ASK 40`, `MISS 3 5 9`.
 #[derive(Debug, Default)]
-pub(crate) struct Courier {
+pub(crate) struct ParcelMachine {
     task: Option<Task>,
     got: BTreeSet<u32>,
     is_complete: bool,
     out: VecDeque<(u8, String)>,
-    events: VecDeque<Told>,
+    events: VecDeque<ParcelEvent>,
     is_down: bool,
 }
 
@@ -42,10 +42,10 @@ struct Task {
 
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-impl Machine for Courier {
+impl Machine for ParcelMachine {
     type Addr = u8;
-    type Command = Deliver;
-    type Event = Told;
+    type Command = SendParcels;
+    type Event = ParcelEvent;
     type Error = Infallible;
 
     fn receive(&mut self, now: Instant, from: u8, octets: &[u8]) {
@@ -65,7 +65,7 @@ impl Machine for Courier {
         self.is_down = matches!(state, Link::Down(_));
     }
 
-    fn command(&mut self, now: Instant, deliver: Deliver) -> Result<(), Infallible> {
+    fn command(&mut self, now: Instant, deliver: SendParcels) -> Result<(), Infallible> {
         self.task = Some(Task {
             to: deliver.to,
             parcels: deliver.parcels,
@@ -77,7 +77,7 @@ impl Machine for Courier {
         Ok(())
     }
 
-    fn poll(&mut self, now: Instant, tx: &mut Transmit<u8>) -> Output<u8, Told> {
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<u8>) -> Output<u8, ParcelEvent> {
         tx.clear();
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
@@ -114,14 +114,14 @@ impl Machine for Courier {
     }
 }
 
-impl Courier {
+impl ParcelMachine {
     fn answer(&mut self, from: u8, parcels: u32) {
         let missing: Vec<u32> = (0..parcels)
             .filter(|number| !self.got.contains(number))
             .collect();
         if missing.is_empty() && !self.is_complete {
             self.is_complete = true;
-            self.events.push_back(Told::Complete { parcels });
+            self.events.push_back(ParcelEvent::Complete { parcels });
         }
         let mut text = String::from("MISS");
         for number in missing.iter().take(300) {
@@ -137,7 +137,7 @@ impl Courier {
         };
         if missing.is_empty() {
             self.task = None;
-            self.events.push_back(Told::Delivered);
+            self.events.push_back(ParcelEvent::Delivered);
             return;
         }
         task.left = missing.into();

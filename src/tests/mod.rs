@@ -1,0 +1,3 @@
+//! What unit tests share.
+
+pub(crate) mod tries;
