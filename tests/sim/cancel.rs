@@ -79,7 +79,7 @@ fn what_waits_in_a_cancelled_udp_socket_is_lost() {
 }
 
 #[test]
-fn a_cancelled_udp_socket_is_not_told_that_its_line_is_free() {
+fn a_cancelled_udp_socket_gets_no_free_cue() {
     let (mut world, one, two) = pair(1);
     let slow = Line {
         rate: Some(8000),
@@ -149,7 +149,7 @@ fn a_connection_that_is_cancelled_in_its_handshake_is_not_answered() {
 }
 
 #[test]
-fn a_listener_can_be_cancelled_before_and_after_it_is_told() {
+fn a_listener_can_be_cancelled_before_and_after_its_open_is_answered() {
     for is_told in [false, true] {
         let (mut world, one, two) = pair(1);
         let listener = Path::socket(Proto::Tcp, addr("192.0.2.2:80"));

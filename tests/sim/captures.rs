@@ -76,7 +76,7 @@ fn numbered_machines_are_shown_as_udp_at_the_time_of_sending() {
 }
 
 #[test]
-fn a_lost_packet_stands_there_once_and_says_why() {
+fn a_lost_packet_is_written_once_with_its_reason() {
     let (mut world, one) = numbered(Line::delayed(SECOND).with_rule(FaultRule::nth(2).lost()));
     for octets in [b"one", b"two", b"six"] {
         push(&mut world, one, octets);
@@ -117,7 +117,7 @@ fn copies_flipped_bits_and_packets_in_flight_are_marked() {
 }
 
 #[test]
-fn octets_that_were_not_kept_are_zeros_and_say_so() {
+fn octets_that_were_not_kept_are_zeros_with_a_comment() {
     let (mut world, one) = numbered(Line::default());
     world.trace_detail(TraceDetail::Lengths);
     push(&mut world, one, b"secret");
@@ -172,7 +172,7 @@ fn append(world: &mut World, from: Host<ScriptedMachine<()>>, octets: &[u8]) {
 }
 
 #[test]
-fn a_stream_line_becomes_tcp_to_the_end_that_did_not_speak_first() {
+fn a_stream_is_shown_as_tcp_from_the_end_that_sent_first() {
     let (mut world, [one, two]) = stream(StreamLine::delayed(SECOND));
     let long: Vec<u8> = (0..=255).cycle().take(150_000).collect();
 
@@ -218,7 +218,7 @@ fn octets_are_acknowledged_when_they_have_arrived() {
 }
 
 #[test]
-fn a_stream_that_is_cut_off_ends_in_a_reset() {
+fn a_stream_that_is_reset_ends_in_rst() {
     let (mut world, [one, two]) = stream(StreamLine::delayed(SECOND));
 
     append(&mut world, one, b"hello");
@@ -231,7 +231,7 @@ fn a_stream_that_is_cut_off_ends_in_a_reset() {
 }
 
 #[test]
-fn tcp_of_the_world_keeps_its_numbers_when_it_sends_again() {
+fn retransmitted_segments_keep_their_numbers() {
     let has_data = |sight: &farlink::sim::PacketView<'_>| !sight.octets.is_empty();
     let mut world = World::new(3);
     world.internet(Line::delayed(SECOND).with_rule(FaultRule::nth(2).matching(has_data).lost()));
@@ -257,7 +257,7 @@ fn tcp_of_the_world_keeps_its_numbers_when_it_sends_again() {
 }
 
 #[test]
-fn packets_on_buses_stand_there_as_they_are() {
+fn packets_of_hops_are_written_as_they_are() {
     let mut world = World::new(1);
     let one = world.host(10, ScriptedMachine::<Hop>::default());
     let two = world.host(20, ScriptedMachine::<Hop>::default());

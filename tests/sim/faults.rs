@@ -47,7 +47,7 @@ fn numbers(world: &World, host: NumberHost) -> Vec<u32> {
 }
 
 /// Of each datagram in order, whether it was lost.
-fn fates(world: &World) -> Vec<bool> {
+fn deliveries(world: &World) -> Vec<bool> {
     let packets = world.trace().packets();
     packets.map(|packet| packet.lost().is_some()).collect()
 }
@@ -115,7 +115,7 @@ fn jitter_wider_than_the_spacing_keeps_the_order_too() {
 }
 
 #[test]
-fn a_moving_delay_is_a_function_of_the_time_of_sending() {
+fn a_variable_delay_is_a_function_of_the_time_of_sending() {
     let line = Line {
         delay: SECOND,
         variable_delay: Some(VariableDelay::new(|sent| (sent - Instant::ZERO) * 2)),
@@ -141,9 +141,9 @@ fn independent_losses_keep_their_rate_and_do_not_cluster() {
     send(&mut world, one, 20_000, MILLI, 4);
     world.run_until_idle(1000 * SECOND);
 
-    let fates = fates(&world);
-    let losses = fates.iter().filter(|lost| **lost).count();
-    let pairs = fates.windows(2).filter(|two| two[0] && two[1]).count();
+    let deliveries = deliveries(&world);
+    let losses = deliveries.iter().filter(|lost| **lost).count();
+    let pairs = deliveries.windows(2).filter(|two| two[0] && two[1]).count();
     // Four standard deviations: 4 * sqrt(20000 * 0.1 * 0.9) = 170, and 4 * sqrt(200) = 57.
     assert!((1830..=2170).contains(&losses), "{losses}");
     assert!((143..=257).contains(&pairs), "{pairs}");
@@ -166,9 +166,12 @@ fn bursts_have_the_length_and_the_share_of_the_gilbert_elliott_model() {
     send(&mut world, one, 50_000, MILLI, 4);
     world.run_until_idle(1000 * SECOND);
 
-    let fates = fates(&world);
-    let losses = fates.iter().filter(|lost| **lost).count();
-    let starts = fates.windows(2).filter(|two| !two[0] && two[1]).count();
+    let deliveries = deliveries(&world);
+    let losses = deliveries.iter().filter(|lost| **lost).count();
+    let starts = deliveries
+        .windows(2)
+        .filter(|two| !two[0] && two[1])
+        .count();
     // The bad state takes 0.01 / 0.21 of 50000 = 2381; a burst has 1 / 0.2 = 5 datagrams.
     assert!((2000..=2800).contains(&losses), "{losses}");
     let tenths = losses * 10 / starts;
@@ -197,7 +200,7 @@ fn a_burst_that_loses_half_loses_half() {
 }
 
 #[test]
-fn a_chosen_datagram_is_lost_and_no_other() {
+fn a_rule_drops_its_datagram_and_no_other() {
     let is_long = FaultRule::nth(3).matching(|sight| sight.octets.len() > 10);
     let (mut world, one, two) = pair(1, Line::default().with_rule(is_long));
 
@@ -212,13 +215,13 @@ fn a_chosen_datagram_is_lost_and_no_other() {
         .map(|(_, octets)| octets.len())
         .collect();
     assert_eq!(lengths, [20, 5, 20, 5, 20]);
-    let fates = fates(&world);
-    assert_eq!(fates, [false, false, false, false, true, false]);
+    let deliveries = deliveries(&world);
+    assert_eq!(deliveries, [false, false, false, false, true, false]);
     assert_eq!(lost(&world, DropReason::Rule), 1);
 }
 
 #[test]
-fn chosen_datagrams_come_late_twice_or_flipped() {
+fn rules_delay_duplicate_or_corrupt_datagrams() {
     let line = Line::default()
         .with_rule(FaultRule::nth(1).delayed(SECOND))
         .with_rule(FaultRule::each([2]).duplicated())
@@ -372,7 +375,7 @@ fn an_idle_line_takes_a_datagram_longer_than_its_queue() {
 }
 
 #[test]
-fn a_holding_queue_loses_nothing_and_the_machine_goes_on_hearing() {
+fn a_holding_queue_loses_nothing_and_its_machine_still_gets_inputs() {
     let line = Line {
         rate: Some(8000),
         queue: Queue::Hold(250),
@@ -394,7 +397,7 @@ fn a_holding_queue_loses_nothing_and_the_machine_goes_on_hearing() {
 }
 
 #[test]
-fn a_signalling_queue_says_full_and_later_free() {
+fn a_signalling_queue_gives_full_and_later_free() {
     let line = Line {
         rate: Some(8000),
         queue: Queue::Signal(300),
@@ -531,7 +534,7 @@ fn a_datagram_must_be_sent_whole_within_its_window() {
 }
 
 #[test]
-fn a_line_that_is_laid_again_follows_its_own_plan_alone() {
+fn a_replaced_line_follows_its_own_plan_only() {
     let plan = |from: Duration| Line {
         contacts: Contacts::windows([(from, from + SECOND)]),
         ..Line::default()
@@ -586,7 +589,7 @@ fn each_direction_has_its_own_faults() {
 }
 
 #[test]
-fn nobody_and_nothing_between_are_told_apart() {
+fn an_unknown_host_and_a_missing_line_are_different_reasons() {
     let (mut world, one, two) = pair(1, Line::default());
 
     world
@@ -614,7 +617,7 @@ fn what_comes_for_a_machine_that_is_done_is_lost() {
 }
 
 #[test]
-fn a_deaf_application_gets_what_its_socket_held_and_loses_the_rest() {
+fn an_application_that_stopped_reading_gets_what_its_socket_held() {
     let (mut world, one, two) = pair(1, Line::default());
 
     world.stop_reading(two);

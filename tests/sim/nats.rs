@@ -181,7 +181,7 @@ fn filtering_depends_on_what_it_says() {
 }
 
 #[test]
-fn a_filter_opens_for_whom_the_mapping_was_used_and_no_one_else_opens_it() {
+fn only_packets_through_a_mapping_open_its_filter() {
     let mut lab = Lab::new(1, Nat::port_restricted_cone());
     let mapped = lab.map(5000, 0).unwrap();
 
@@ -381,7 +381,7 @@ fn what_is_filtered_refreshes_nothing() {
 }
 
 #[test]
-fn an_expired_port_is_given_again() {
+fn an_expired_port_is_reused() {
     let sequential = Ports::Sequential {
         first: 4000,
         step: 1,
@@ -555,7 +555,7 @@ fn equal_inner_addresses_on_both_sides_of_a_nested_nat_do_not_mix() {
 }
 
 #[test]
-fn a_nat_that_lost_its_power_knows_nothing_of_before() {
+fn a_restarted_nat_has_no_mappings() {
     let mut lab = Lab::new(1, Nat::default());
     let mapped = lab.map(5000, 0).unwrap();
 

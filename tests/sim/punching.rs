@@ -92,7 +92,7 @@ impl Punch {
 }
 
 #[test]
-fn machines_meet_when_the_oracle_says_so() {
+fn machines_connect_when_the_oracle_says_so() {
     let random = |nat: Nat| Nat {
         ports: Ports::Random,
         ..nat

@@ -26,7 +26,7 @@ fn pair(seed: u64, line: Line) -> (World, Host<ScriptedMachine<u8>>, Host<Script
 }
 
 #[test]
-fn callbacks_come_at_their_time_in_the_order_of_their_registration() {
+fn calls_are_made_at_their_time_in_the_order_of_their_registration() {
     let mut world = World::new(1);
     let seen = Rc::new(RefCell::new(Vec::new()));
 
@@ -104,7 +104,7 @@ fn a_machine_that_yields_gets_its_inputs_and_lets_other_hosts_go_on_before_it_is
 }
 
 #[test]
-fn every_repeats_until_it_breaks_and_lets_the_world_rest() {
+fn every_repeats_until_it_breaks_and_lets_the_world_be_idle() {
     let mut world = World::new(1);
     let count = Rc::new(RefCell::new(0));
 
@@ -129,7 +129,7 @@ fn every_repeats_until_it_breaks_and_lets_the_world_rest() {
 }
 
 #[test]
-fn a_step_lets_one_thing_happen_at_its_time() {
+fn a_step_handles_one_event_at_its_time() {
     let mut world = World::new(1);
     for seconds in [2, 1, 2] {
         world.at(seconds * SECOND, |_| {});
@@ -188,7 +188,7 @@ fn a_world_with_work_left_is_not_idle() {
 }
 
 #[test]
-fn machines_of_every_kind_live_in_one_world() {
+fn machines_of_all_address_types_share_a_world() {
     let mut world = World::new(1);
     let name = world.host(1, ScriptedMachine::<u8>::default());
     let big_name = world.host(70_000, ScriptedMachine::<u32>::default());

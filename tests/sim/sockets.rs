@@ -242,7 +242,7 @@ fn a_closed_port_refuses() {
 }
 
 #[test]
-fn nobody_there_is_a_time_out_after_all_tries() {
+fn an_unreachable_peer_times_out_after_all_tries() {
     let (mut world, one, _) = pair(1);
     world.tcp(
         one,
@@ -390,7 +390,7 @@ fn a_scripted_half_close_ends_one_direction() {
 }
 
 #[test]
-fn close_flushes_and_hears_nothing_more() {
+fn close_flushes_and_gives_no_further_cues() {
     let (mut world, one, two, there, back) = connected(1);
 
     append(&mut world, one, there, &[7; 5000]);
@@ -405,7 +405,7 @@ fn close_flushes_and_hears_nothing_more() {
 }
 
 #[test]
-fn a_reader_that_wants_nothing_fills_the_windows_and_the_writer_hears_it() {
+fn a_reader_that_wants_nothing_fills_the_windows_until_the_writer_gets_full() {
     let (mut world, one, two, there, _) = connected(1);
     for host in [one, two] {
         world.allow_unread(host, |_| true);
@@ -424,7 +424,7 @@ fn a_reader_that_wants_nothing_fills_the_windows_and_the_writer_hears_it() {
 }
 
 #[test]
-fn a_peer_that_falls_silent_is_given_up() {
+fn a_connection_to_a_silent_peer_is_dropped() {
     let (mut world, one, two, there, _) = connected(1);
     let dead = Line {
         contacts: Contacts::windows([(Duration::ZERO, SECOND)]),
@@ -457,7 +457,7 @@ fn a_stream_can_be_cut_to_single_octets() {
 }
 
 #[test]
-fn a_handed_stream_goes_on_without_the_machine() {
+fn a_detached_stream_continues_without_its_machine() {
     let (mut world, one, two, there, back) = connected(1);
     let tag = Tag(9);
 
@@ -577,7 +577,7 @@ fn a_segment_can_be_chosen_by_its_flags_and_its_data() {
 }
 
 #[test]
-fn the_sixth_version_of_ip_works_like_the_fourth() {
+fn ipv6_works_like_ipv4() {
     let mut world = World::new(1);
     let firewall = world.nat(Ip::at(addr("[2001:db8:f::1]:0").ip()), Nat::firewall());
     let inside = Ip::at(addr("[2001:db8:a::2]:0").ip()).behind(firewall);

@@ -49,7 +49,7 @@ fn cues(world: &World, host: End) -> Vec<(Instant, Link)> {
 }
 
 #[test]
-fn both_ends_hear_that_the_stream_is_up() {
+fn both_ends_get_up() {
     let (world, one, two) = pair(1, StreamLine::default());
 
     assert_eq!(cues(&world, one), [(Instant::ZERO, Link::Up)]);
@@ -73,7 +73,7 @@ fn a_stream_arrives_whole_in_order_and_after_its_delay() {
 }
 
 #[test]
-fn chunks_are_cut_as_the_line_says() {
+fn chunks_have_the_length_that_the_line_sets() {
     for (cut, expected) in [
         (Chunks::Whole, vec![10]),
         (Chunks::Fixed(1), vec![1; 10]),
@@ -131,7 +131,7 @@ fn jitter_never_reorders_a_stream() {
 }
 
 #[test]
-fn a_rate_lets_a_stream_trickle() {
+fn a_rate_spaces_the_octets_of_a_stream() {
     let line = StreamLine {
         rate: Some(80_000),
         ..StreamLine::default()
@@ -216,7 +216,7 @@ fn finish_ends_one_direction_after_what_was_written() {
 }
 
 #[test]
-fn a_closed_end_hears_nothing_more() {
+fn a_closed_end_gets_no_further_cues() {
     let (mut world, one, two) = pair(1, StreamLine::delayed(SECOND));
 
     write(&mut world, one, 10);
@@ -259,7 +259,7 @@ fn abort_resets_the_peer_and_loses_what_comes_back() {
 }
 
 #[test]
-fn abort_loses_what_the_rate_has_not_let_out() {
+fn abort_loses_what_is_not_yet_sent() {
     let line = StreamLine {
         delay: SECOND,
         rate: Some(8000),
@@ -297,7 +297,7 @@ fn a_scripted_reset_reaches_both_ends_and_loses_what_is_in_flight() {
 }
 
 #[test]
-fn a_scripted_half_close_ends_one_direction_behind_the_writers_back() {
+fn a_scripted_half_close_ends_one_direction_without_the_writer() {
     let (mut world, one, two) = pair(1, StreamLine::delayed(SECOND));
 
     write(&mut world, one, 10);
@@ -312,7 +312,7 @@ fn a_scripted_half_close_ends_one_direction_behind_the_writers_back() {
 }
 
 #[test]
-fn a_handed_stream_is_the_scripts_to_read_and_write() {
+fn a_detached_stream_is_read_and_written_by_the_script() {
     let (mut world, one, two) = pair(1, StreamLine::delayed(SECOND));
     let early = Bytes::from_static(b"read too far");
     let tag = Tag(7);

@@ -178,7 +178,7 @@ fn whatever_the_line_a_stream_is_what_was_written() {
 }
 
 #[test]
-fn however_it_ends_a_stream_is_a_beginning_of_what_was_written() {
+fn however_it_ends_a_stream_is_a_prefix_of_what_was_written() {
     for_each_seed(0..150, |seed| {
         let mut rng = Seed::from(seed).child("end").rng();
         let Some(mut stage) = Stage::new(seed, &mut rng) else {

@@ -227,7 +227,7 @@ fn syns_that_cross_open_a_connection_through_strict_nats() {
 }
 
 #[test]
-fn a_silent_nat_forgives_a_syn_that_came_too_early() {
+fn a_silent_nat_tolerates_an_early_syn() {
     let (world, answers) = punch(
         [Nat::port_restricted_cone(), Nat::port_restricted_cone()],
         SECOND / 2,
@@ -238,7 +238,7 @@ fn a_silent_nat_forgives_a_syn_that_came_too_early() {
 }
 
 #[test]
-fn a_nat_that_resets_at_once_kills_a_punch_that_came_too_early() {
+fn a_nat_that_resets_at_once_breaks_early_hole_punching() {
     let hasty = Nat {
         unsolicited: Unsolicited::Reset(Duration::ZERO),
         ..Nat::port_restricted_cone()
@@ -252,7 +252,7 @@ fn a_nat_that_resets_at_once_kills_a_punch_that_came_too_early() {
 }
 
 #[test]
-fn a_nat_that_waits_six_seconds_forgives_too() {
+fn a_nat_that_waits_six_seconds_tolerates_an_early_syn() {
     let patient = Nat {
         unsolicited: Unsolicited::Reset(6 * SECOND),
         ..Nat::port_restricted_cone()
@@ -343,7 +343,7 @@ fn a_connection_that_was_closed_on_both_sides_is_transitory_again() {
 }
 
 #[test]
-fn segments_of_a_forgotten_connection_are_dropped_or_reset() {
+fn segments_of_an_unknown_connection_are_dropped_or_reset() {
     for (stray, cause) in [
         (Stray::Silent, Cause::TimedOut),
         (Stray::Reset, Cause::Reset),

@@ -70,7 +70,7 @@ fn whatever_the_line_messages_arrive_whole_and_in_order() {
 }
 
 #[test]
-fn a_cut_at_any_time_leaves_a_beginning_of_what_was_sent() {
+fn a_reset_at_any_time_leaves_a_prefix_of_what_was_sent() {
     for_each_seed(0..100, |seed| {
         let mut rng = Seed::from(seed).child("cut").rng();
         let mut scene = Scene::plain(seed, line(&mut rng));

@@ -9,18 +9,18 @@ use crate::cotp_scene::{CotpHost, SECOND, Scene, client, message};
 
 /// Those whose recordings are kept.
 pub(crate) const KEPT: &[fn()] = &[
-    octet_by_octet_everything_is_said_and_understood,
+    octet_by_octet_all_messages_are_exchanged,
     chunks_of_any_size_give_the_same_events,
     over_minutes_a_patient_initiator_connects,
-    over_minutes_a_hasty_initiator_gives_up_and_the_responder_hears_of_it,
+    over_minutes_an_impatient_initiator_times_out_and_the_responder_is_told,
     a_slow_line_delivers_what_it_can_and_all_in_the_end,
     a_refused_selector_is_told_to_the_initiator,
-    a_silent_application_holds_the_sender_up_and_loses_nothing,
-    an_application_takes_the_stream_over_with_what_was_read_too_far,
+    an_application_that_reads_nothing_blocks_the_sender_and_loses_nothing,
+    an_application_detaches_the_stream_with_octets_read_early,
 ];
 
 #[test]
-fn octet_by_octet_everything_is_said_and_understood() {
+fn octet_by_octet_all_messages_are_exchanged() {
     let line = StreamLine {
         delay: SECOND / 2,
         chunks: Chunks::Fixed(1),
@@ -143,7 +143,7 @@ fn over_minutes_a_patient_initiator_connects() {
 }
 
 #[test]
-fn over_minutes_a_hasty_initiator_gives_up_and_the_responder_hears_of_it() {
+fn over_minutes_an_impatient_initiator_times_out_and_the_responder_is_told() {
     let server = Config {
         request_timeout: None,
         ..Config::responder(Policy::AcceptAny)
@@ -203,7 +203,7 @@ fn a_refused_selector_is_told_to_the_initiator() {
 }
 
 #[test]
-fn a_silent_application_holds_the_sender_up_and_loses_nothing() {
+fn an_application_that_reads_nothing_blocks_the_sender_and_loses_nothing() {
     let line = StreamLine {
         window: Some(1 << 13),
         ..StreamLine::default()
@@ -242,7 +242,7 @@ fn a_silent_application_holds_the_sender_up_and_loses_nothing() {
 }
 
 #[test]
-fn an_application_takes_the_stream_over_with_what_was_read_too_far() {
+fn an_application_detaches_the_stream_with_octets_read_early() {
     let mut scene = Scene::plain(8, StreamLine::delayed(SECOND));
     let tag = Tag(1);
 

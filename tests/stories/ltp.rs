@@ -66,7 +66,7 @@ fn from_the_first_report(ladder: &str) -> String {
 
 /// The rest of ION issue 14: the cancels of the receiver are lost too.
 #[test]
-fn ion_14_when_nothing_comes_back_any_more_both_ends_give_up_and_keep_nothing() {
+fn ion_14_without_any_answer_both_ends_cancel_and_keep_nothing() {
     let there = Line::delayed(LUNAR).with_rule(FaultRule::each([2, 3]).lost());
     let back =
         Line::delayed(LUNAR).with_rule(FaultRule::every().matching(is_behind_the_first()).lost());
@@ -96,7 +96,7 @@ fn is_behind_the_first() -> impl Fn(&farlink::sim::PacketView<'_>) -> bool + Sen
 
 /// HDTN issue 19: a red segment that is no checkpoint, a green one that is not the last, and then nothing.
 #[test]
-fn hdtn_19_sessions_that_only_began_do_not_stay() {
+fn hdtn_19_sessions_without_a_checkpoint_are_cancelled() {
     for red in [1000, 0] {
         // The line breaks behind the first segment.
         let there = Line::delayed(LUNAR).with_rule(FaultRule::each(2..100).lost());
@@ -146,7 +146,7 @@ fn hdtn_23_an_overtaken_segment_completes_the_block_and_a_report_says_so() {
 
 /// HDTN issue 24: reports of one session come out of order, and what one calls missing another claims.
 #[test]
-fn hdtn_24_reports_out_of_order_make_nothing_go_twice() {
+fn hdtn_24_reports_out_of_order_cause_no_retransmission() {
     let there =
         Line::delayed(LUNAR).with_rule(FaultRule::nth(2).delayed(Duration::from_millis(300)));
     let back = Line::delayed(LUNAR).with_rule(FaultRule::nth(1).delayed(SECOND));
@@ -167,7 +167,7 @@ fn hdtn_24_reports_out_of_order_make_nothing_go_twice() {
 
 /// HDTN issue 31: the receiver cancels, its cancel comes many times, and the application hears of it once.
 #[test]
-fn hdtn_31_a_cancel_that_comes_again_and_again_is_told_once() {
+fn hdtn_31_a_repeated_cancel_gives_one_event() {
     let is_cancel = |body: &Body<'_>| matches!(body, Body::CancelByReceiver(_));
     let is_answer = |body: &Body<'_>| matches!(body, Body::CancelAckToReceiver);
     let there = Line::delayed(LUNAR)

@@ -39,11 +39,14 @@ pub(crate) fn keep(name: &str, file: &[u8]) {
         return fs::write(&path, file).unwrap();
     }
     let recordings = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert!(tell_the_same(&recordings, file), "write it again: {name}");
+    assert!(
+        have_equal_calls(&recordings, file),
+        "write it again: {name}"
+    );
 }
 
 /// Compares the calls, not the octets, for those name the version that wrote them.
-fn tell_the_same(one: &[u8], other: &[u8]) -> bool {
+fn have_equal_calls(one: &[u8], other: &[u8]) -> bool {
     let [one, other] = [one, other].map(|file| Recording::open(file).unwrap());
     let (mut ones, mut others) = (one.calls().unwrap(), other.calls().unwrap());
     loop {

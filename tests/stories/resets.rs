@@ -10,8 +10,8 @@ use crate::cotp_scene::{CotpHost, SECOND, Scene, client, message};
 
 /// Those whose recordings are kept.
 pub(crate) const KEPT: &[fn()] = &[
-    a_reset_in_any_state_ends_both_sides_and_says_so,
-    a_half_close_in_any_state_ends_both_sides_in_words,
+    a_reset_in_any_state_ends_both_sides_with_that_reason,
+    a_half_close_in_any_state_gives_both_sides_an_end,
 ];
 
 /// The states of a connection, from the first octet on.
@@ -120,7 +120,7 @@ fn cut(state: State, host: impl Fn(&Scene) -> CotpHost) -> Scene {
 }
 
 #[test]
-fn a_reset_in_any_state_ends_both_sides_and_says_so() {
+fn a_reset_in_any_state_ends_both_sides_with_that_reason() {
     let reset = Some(EndReason::Link(Cause::Reset));
     for state in STATES {
         for is_client in [true, false] {
@@ -198,7 +198,7 @@ fn half_close(state: State, is_client: bool) -> Scene {
 }
 
 #[test]
-fn a_half_close_in_any_state_ends_both_sides_in_words() {
+fn a_half_close_in_any_state_gives_both_sides_an_end() {
     for state in STATES {
         for is_client in [true, false] {
             let scene = half_close(state, is_client);
@@ -218,7 +218,7 @@ fn a_half_close_in_any_state_ends_both_sides_in_words() {
 }
 
 #[test]
-fn an_end_where_the_confirmation_was_due_is_told_apart() {
+fn an_end_before_the_confirmation_has_its_own_reason() {
     let scene = half_close(State::Requesting, false);
 
     assert_eq!(
