@@ -12,21 +12,21 @@
 
 extern crate alloc;
 
-#[path = "../tests/pair/mod.rs"]
-mod pair;
+#[path = "../tests/support/cotp_pair.rs"]
+mod cotp_pair;
 
 use core::hint::black_box;
 use core::num::NonZeroUsize;
 use core::time::Duration;
 
 use bytes::Bytes;
+use cotp_pair::Pair;
 use farlink::cotp;
 use farlink::ltp::{self, Block, Body, Color, Data, Engine, Peer, Segment, Service, SessionId};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Seed, Tag, Transmit};
 use gungraun::{
     Callgrind, EventKind, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main,
 };
-use pair::Pair;
 
 /// What Rust 1.95 makes of it on x86-64. Whoever makes a path cheaper, or knows why it must cost more, writes
 /// the count that was measured.
