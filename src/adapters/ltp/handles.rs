@@ -202,9 +202,11 @@ impl Node {
     }
 
     fn command(&self, command: Command<Path>) -> Result<(), Error> {
-        self.act(|port, cx| match port.is_ended() {
-            true => Err(Error::Closed),
-            false => Ok(cx.command(command)?),
+        self.act(|port, cx| {
+            if port.is_ended() {
+                return Err(Error::Closed);
+            }
+            Ok(cx.command(command)?)
         })?
     }
 

@@ -169,7 +169,7 @@ impl Port for NodePort {
     ) -> Rest {
         match self.phase {
             Phase::Open => Rest::Until(None),
-            Phase::Closing(until) if now < until && !(is_idle && machine.sessions() == (0, 0)) => {
+            Phase::Closing(until) if now < until && (!is_idle || machine.sessions() != (0, 0)) => {
                 Rest::Until(Some(until))
             }
             Phase::Closing(_) => {
@@ -177,7 +177,7 @@ impl Port for NodePort {
                 Rest::Again
             }
             // A peer that floods draws more and more: the engine need not become idle.
-            Phase::Cancelling(until) if now < until && !(is_idle && !machine.has_backlog()) => {
+            Phase::Cancelling(until) if now < until && (!is_idle || machine.has_backlog()) => {
                 Rest::Until(Some(until))
             }
             Phase::Cancelling(_) | Phase::Suspended | Phase::Over => Rest::Over,
