@@ -5,7 +5,7 @@
 //! - `decode`: from DTs in TPKTs to a message.
 //! - `transfer`: both, from one machine to another, with the same message each time.
 //! - `transfer_64`: the same with 64 messages of 16 KiB in separate memory, as those of an application. A
-//! single message stays in the innermost cache.
+//!   single message stays in the innermost cache.
 //!
 //! `memcpy` copies the octets once into allocated memory, which is the lower bound. `memcpy_in_and_out`
 //! copies them into a buffer and from there into new memory: the lower bound of a protocol whose driver
