@@ -25,7 +25,7 @@ struct Waiter {
 
 /// How a waiter stands when it looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct WaitStatus {
     /// Nobody has waited longer in this line.
     pub(crate) is_first: bool,
     /// [`Wakes::interrupt`] was called since it began to wait.
@@ -76,10 +76,10 @@ impl<L: Copy + Ord> Wakes<L> {
     }
 
     /// Tells how the holder of `ticket`, or a newcomer, stands in `line`.
-    pub(super) fn place(&self, line: L, ticket: Option<Ticket>) -> Place {
+    pub(super) fn place(&self, line: L, ticket: Option<Ticket>) -> WaitStatus {
         let first = self.waiters.range(whole(line)).next();
         let waiter = ticket.and_then(|ticket| self.waiters.get(&(line, ticket)));
-        Place {
+        WaitStatus {
             is_first: first.is_none_or(|((_, first), _)| Some(*first) == ticket),
             is_interrupted: waiter.is_some_and(|waiter| waiter.is_interrupted),
         }

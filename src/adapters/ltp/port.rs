@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::snapshot::NodeSnapshot;
 use super::{EngineMachine, Error, NodeStats, Received};
 use crate::adapters::event_loop::{Core, Port, Rest};
-use crate::adapters::waiters::{Place, Wakes};
+use crate::adapters::waiters::{WaitStatus, Wakes};
 use crate::ltp::{self, Age, Block, Command, Event, Reason, Service, SessionId, Side};
 use crate::{Instant, Limits, Machine as _, Output, Tag, Transmit};
 
@@ -532,7 +532,7 @@ pub(super) fn poll_receive(
     core: &mut Core<NodePort>,
     now: Instant,
     service: ServiceRef,
-    place: Place,
+    place: WaitStatus,
 ) -> Poll<Result<Received, Error>> {
     if place.is_interrupted {
         return Poll::Ready(Err(Error::Interrupted));
