@@ -118,6 +118,10 @@ impl<P: Port> Shared<P> {
     }
 
     /// Returns the runtime that drives the machine.
+    #[allow(
+        dead_code,
+        reason = "used by the ports of protocols, which are features"
+    )]
     pub(crate) const fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.runtime
     }
