@@ -1,19 +1,19 @@
-//! COTP in memory: what sending, receiving and both together cost, beside a peer crate and beside a
-//! `memcpy` of the same octets in the same run.
+//! The cost of sending and receiving COTP messages in memory, compared with another crate and with a `memcpy` of
+//! the same octets.
 //!
-//! - `encode`: a message becomes the octets of the stream, in DTs and TPKTs.
-//! - `decode`: the octets of the stream become a message.
-//! - `transfer`: both, from one machine to another, with one message again and again.
-//! - `transfer_64`: the same with 64 messages of 16 KiB that lie in memory of their own, as those of an
-//!   application do. One message alone stays in the innermost cache, where nothing but copying counts.
+//! - `encode`: from a message to DTs in TPKTs.
+//! - `decode`: from DTs in TPKTs to a message.
+//! - `transfer`: both, from one machine to another, with the same message each time.
+//! - `transfer_64`: the same with 64 messages of 16 KiB in separate memory, as those of an application. A single
+//!   message stays in the innermost cache.
 //!
-//! `memcpy` copies the octets once, into memory that is there: the limit. `memcpy_in_and_out` copies them
-//! into a buffer and from there into memory of their own: what is left when the protocol costs nothing,
-//! since a transmit buffer is lent to the driver and an event owns its octets.
+//! `memcpy` copies the octets once into allocated memory, which is the lower bound. `memcpy_in_and_out` copies them
+//! into a buffer and from there into new memory: the lower bound of a protocol whose driver borrows the transmit buffer
+//! and whose events own their octets.
 //!
-//! The peer is `rusty-cotp` with its largest TPDU, 2048 octets; `farlink_2048` does the same work, `farlink`
-//! has the default of 8192, `farlink_65531` the size that RFC 1006 assumes. The peer gets its packets without TPKT headers and without a stream, which
-//! flatters it.
+//! The other crate is `rusty-cotp` with its largest TPDU size, 2048 octets, as in `farlink_2048`. `farlink` has the
+//! default of 8192 octets, `farlink_65531` the size of RFC 1006. The other crate gets packets without TPKT headers
+//! and without a stream, which is less work.
 #![allow(
     missing_docs,
     reason = "the functions that criterion's macros make have none"
@@ -26,25 +26,25 @@
 
 extern crate alloc;
 
-#[path = "../tests/pair/mod.rs"]
-mod pair;
+#[path = "../tests/support/cotp_pair.rs"]
+mod cotp_pair;
 mod peer;
 
 use core::hint::black_box;
 
 use bytes::Bytes;
+use cotp_pair::Pair;
 use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use farlink::cotp::{Config, Event, Policy, TpduSize};
 use farlink::{Machine as _, Output};
-use pair::Pair;
 use peer::Peer;
 
 const KIB: usize = 1 << 10;
 const SIZES: [usize; 4] = [64, KIB, 16 * KIB, KIB * KIB];
-/// The default, the largest of RFC 1006, and the largest that the peer has.
+/// The default, the largest of RFC 1006, and the largest of the other crate.
 const TPDU_SIZES: [(&str, TpduSize); 3] = [
     ("farlink", TpduSize::ISO),
     ("farlink_65531", TpduSize::LARGEST),

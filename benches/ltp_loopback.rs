@@ -2,12 +2,13 @@
 //!
 //! One iteration moves 64 MiB from one thread to another. The rows named `bare` send slices of a block with
 //! `quinn-udp` and copy once what comes; a counter shared by both threads keeps the receiver's socket from
-//! overflowing, which costs nothing. The rows named `ltp` send a block from node to node, with methods that
-//! block, in segments of the same length, with as much under way as between the bare sockets. `ltp_singly`
-//! does so without GSO and GRO. Rows that end in `in_turns` have both sides in one thread, which take turns:
-//! the sum of both, and a figure that other work on the machine disturbs less; there the engines are in loops
-//! without a driver. At the end a gigabyte is sent, with a window of half of the receiver's socket buffer, and
-//! the number of octets that were sent twice is printed.
+//! overflowing, which costs nothing. The rows named `ltp` send a block from engine to engine, each in a loop and
+//! a thread of its own, in segments of the same length, with as much under way as between the bare sockets.
+//! `ltp_singly` does so without GSO and GRO. Rows that end in `in_turns` have both sides in one thread, which
+//! take turns: the sum of both, and a figure that other work on the machine disturbs less. `ltp_nodes` sends
+//! from node to node with methods that block, both under the one driver thread of the process. At the end a
+//! gigabyte is sent, with a window of half of the receiver's socket buffer, and the number of octets that were
+//! sent twice is printed.
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
@@ -65,7 +66,7 @@ fn loopback(criterion: &mut Criterion) {
         let mut bare = Bare::new(size);
         group.bench_function("bare", |bencher| bencher.iter(|| bare.transfer()));
         drop(bare);
-        let ltp = Ltp::new(size, &UdpOptions::default(), CREDIT);
+        let mut ltp = Ltp::new(Pair::new(size, &UdpOptions::default(), CREDIT));
         group.bench_function("ltp", |bencher| bencher.iter(|| ltp.transfer()));
         drop(ltp);
         let singly = UdpOptions {
@@ -73,15 +74,19 @@ fn loopback(criterion: &mut Criterion) {
             coalesce: false,
             ..UdpOptions::default()
         };
-        let ltp = Ltp::new(size, &singly, CREDIT);
+        let mut ltp = Ltp::new(Pair::new(size, &singly, CREDIT));
         group.bench_function("ltp_singly", |bencher| bencher.iter(|| ltp.transfer()));
         drop(ltp);
         let mut bare = BareTurns::new(size);
         group.bench_function("bare_in_turns", |bencher| {
             bencher.iter(|| bare.transfer());
         });
-        let mut ltp = Pair::new(size);
+        let mut ltp = Pair::new(size, &UdpOptions::default(), CREDIT);
         group.bench_function("ltp_in_turns", |bencher| bencher.iter(|| ltp.transfer()));
+        drop(ltp);
+        let nodes = Nodes::new(size);
+        group.bench_function("ltp_nodes", |bencher| bencher.iter(|| nodes.transfer()));
+        drop(nodes);
         group.finish();
         first_pass(size);
     }
@@ -89,12 +94,13 @@ fn loopback(criterion: &mut Criterion) {
 
 /// Sends a gigabyte, and tells how much of it was sent twice.
 fn first_pass(size: usize) {
-    let half = Pair::new(size).far.receive_buffer() / 2;
-    let ltp = Ltp::new(size, &UdpOptions::default(), half);
+    let half = |pair: Pair| pair.far.receive_buffer() / 2;
+    let window = half(Pair::new(size, &UdpOptions::default(), CREDIT));
+    let mut ltp = Ltp::new(Pair::new(size, &UdpOptions::default(), window));
     for _ in 0..(1 << 30) / TOTAL {
         ltp.transfer();
     }
-    let resent = ltp.near.stats().engine.octets_resent;
+    let resent = ltp.near.engine().stats().octets_resent;
     let in_a_million = resent * 1_000_000 / (1 << 30);
     println!("ltp_loopback/{size}: {resent} octets of 1 GiB resent ({in_a_million} in a million)");
 }
@@ -289,14 +295,14 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(size: usize) -> Self {
+    fn new(size: usize, udp: &UdpOptions, window: usize) -> Self {
         let limits = Limits::new(size, 64, BATCH);
-        let mut near = EngineLoop::new(1, limits, &UdpOptions::default());
-        let mut far = EngineLoop::new(2, limits, &UdpOptions::default());
+        let mut near = EngineLoop::new(1, limits, udp);
+        let mut far = EngineLoop::new(2, limits, udp);
         let to_far = Path::udp(near.local_addr(), far.local_addr());
         let to_near = Path::udp(far.local_addr(), near.local_addr());
-        near.command(Command::AddPeer(2, peer(to_far, size, CREDIT).into()));
-        far.command(Command::AddPeer(1, peer(to_near, size, CREDIT).into()));
+        near.command(Command::AddPeer(2, peer(to_far, size, window).into()));
+        far.command(Command::AddPeer(1, peer(to_near, size, window).into()));
         far.command(Command::Open(CLIENT, Service::Whole));
         Self {
             near,
@@ -316,30 +322,84 @@ impl Pair {
     }
 }
 
-/// Two nodes, the receiving one with a thread that takes what comes.
+/// Two engines, the receiving one in a thread of its own.
 struct Ltp {
-    near: Node,
+    near: EngineLoop,
+    block: Bytes,
+    tag: u64,
+    is_over: Arc<AtomicBool>,
+    receiver: Option<JoinHandle<()>>,
+}
+
+impl Ltp {
+    fn new(pair: Pair) -> Self {
+        let Pair {
+            near,
+            mut far,
+            block,
+            ..
+        } = pair;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let shared = Arc::clone(&is_over);
+        let receiver = thread::spawn(move || {
+            while !shared.load(Ordering::Acquire) {
+                if black_box(far.turn()).is_none() {
+                    thread::yield_now();
+                }
+            }
+        });
+        Self {
+            near,
+            block,
+            tag: 0,
+            is_over,
+            receiver: Some(receiver),
+        }
+    }
+
+    fn transfer(&mut self) {
+        self.tag += 1;
+        let block = Block::red(Tag(self.tag), 2, CLIENT, self.block.clone());
+        self.near.command(Command::Send(block));
+        loop {
+            match self.near.turn() {
+                Some(Event::Complete { .. }) => return,
+                Some(Event::Failed { reason, .. }) => panic!("given up: {reason}"),
+                Some(_) => {}
+                None => thread::yield_now(),
+            }
+        }
+    }
+}
+
+impl Drop for Ltp {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        self.receiver.take().map(JoinHandle::join);
+    }
+}
+
+/// Two nodes, the receiving one with a thread that takes what comes.
+struct Nodes {
     far: Node,
     point: AccessPoint,
     block: Bytes,
     receiver: Option<JoinHandle<()>>,
 }
 
-impl Ltp {
-    fn new(size: usize, udp: &UdpOptions, window: usize) -> Self {
+impl Nodes {
+    fn new(size: usize) -> Self {
         let bind = |engine| {
             let options = NodeOptions {
                 limits: Limits::new(size, 64, BATCH),
-                udp: udp.clone(),
                 ..NodeOptions::from(Config::engine(engine))
             };
             Node::bind("127.0.0.1:0".parse().unwrap(), options).unwrap()
         };
         let (near, far) = (bind(1), bind(2));
-        near.add_peer(2, peer(far.local_addr(), size, window))
-            .unwrap();
-        far.add_peer(1, peer(near.local_addr(), size, window))
-            .unwrap();
+        let peer = |node: &Node| peer(node.local_addr(), size, CREDIT);
+        near.add_peer(2, peer(&far)).unwrap();
+        far.add_peer(1, peer(&near)).unwrap();
         let taken = far.open(CLIENT).unwrap();
         let receiver = thread::spawn(move || {
             loop {
@@ -351,9 +411,8 @@ impl Ltp {
             }
         });
         Self {
-            point: near.open(CLIENT).unwrap(),
-            near,
             far,
+            point: near.open(CLIENT).unwrap(),
             block: vec![7; TOTAL].into(),
             receiver: Some(receiver),
         }
@@ -364,7 +423,7 @@ impl Ltp {
     }
 }
 
-impl Drop for Ltp {
+impl Drop for Nodes {
     fn drop(&mut self) {
         self.far.shutdown(Duration::ZERO);
         self.receiver.take().map(JoinHandle::join);

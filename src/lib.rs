@@ -103,7 +103,7 @@ mod preview;
 #[cfg(feature = "record")]
 pub mod record;
 mod seed;
-#[cfg(feature = "serde")]
+#[cfg(all(feature = "serde", any(feature = "cotp", feature = "ltp")))]
 mod serde_duration;
 #[cfg(feature = "sim")]
 pub mod sim;

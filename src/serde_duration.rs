@@ -48,6 +48,7 @@ pub(crate) mod option {
     use super::Parsed;
 
     /// Serialises a duration, or `"off"`.
+    #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
     pub(crate) fn serialize<S: Serializer>(
         duration: &Option<Duration>,
         serializer: S,

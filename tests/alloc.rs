@@ -5,13 +5,14 @@
     reason = "a test fails by panicking"
 )]
 
-mod pair;
+#[path = "support/cotp_pair.rs"]
+mod cotp_pair;
 
 use allocation_counter::{AllocationInfo, measure};
 use bytes::Bytes;
+use cotp_pair::Pair;
 use farlink::cotp::{Config, Connection, Event, Policy, Selector, TpduSize};
 use farlink::{Limits, Machine as _, Output, Transmit};
-use pair::Pair;
 
 const SMALL: usize = 64;
 const ROUNDS: u64 = 1000;
@@ -218,8 +219,8 @@ fn warm_pair() -> Pair {
 
 fn open_pair(number: u64, tx: &mut Transmit<()>) -> Pair {
     let mut pair = Pair {
-        initiator: pair::connection(Config::default(), number),
-        responder: pair::connection(Config::responder(Policy::AcceptAny), number),
+        initiator: cotp_pair::connection(Config::default(), number),
+        responder: cotp_pair::connection(Config::responder(Policy::AcceptAny), number),
         tx: Transmit::new(Limits::stream(1)),
         now: farlink::Instant::from_nanos(1),
     };

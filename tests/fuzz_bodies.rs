@@ -11,7 +11,9 @@ extern crate alloc;
 
 #[path = "support/bodies/cotp.rs"]
 mod bodies;
-mod captures;
+#[path = "support/cotp_captures.rs"]
+mod cotp_captures;
+#[path = "support/ethernet.rs"]
 mod ethernet;
 #[path = "support/bodies/ltp.rs"]
 mod ltp_bodies;
@@ -19,13 +21,14 @@ mod ltp_bodies;
 mod ltp_captures;
 #[path = "support/bodies/sim.rs"]
 mod sim_bodies;
+#[path = "support/vector_octets.rs"]
 mod vector_octets;
 
 use alloc::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use captures::{CONVERSATIONS, Conversation, Odd, Rfc, Side, stream, unhex};
+use cotp_captures::{CONVERSATIONS, Conversation, Odd, Rfc, Side, stream, unhex};
 use ethernet::{ACK, FIN, From, SYN, Tap};
 use farlink::Seed;
 use farlink::cotp::Connection;
@@ -143,7 +146,7 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
             .or_default()
             .insert(String::from(name), seed);
     };
-    let rfc: Rfc = captures::read("rfc");
+    let rfc: Rfc = cotp_captures::read("rfc");
     for vector in &rfc.vectors {
         add("cotp_decode", &vector.name, vector.octets.to_vec());
     }
@@ -151,7 +154,7 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
         add("cotp_decode", &malformed.name, unhex(&malformed.octets));
     }
     for file in ["20_odd_clients", "21_odd_servers"] {
-        let odd: Odd = captures::read(file);
+        let odd: Odd = cotp_captures::read(file);
         for case in &odd.cases {
             let (target, side, reference) = match file {
                 "20_odd_clients" => ("cotp_responder", Side::Client, 1),
@@ -164,7 +167,7 @@ fn seeds() -> BTreeMap<&'static str, BTreeMap<String, Vec<u8>>> {
         }
     }
     for name in CONVERSATIONS {
-        let conversation: Conversation = captures::read(name);
+        let conversation: Conversation = cotp_captures::read(name);
         let client = short(stream(&conversation.records, Side::Client));
         let server = short(stream(&conversation.records, Side::Server));
         add("cotp_responder", name, bodies::seed_of_capture(1, &client));

@@ -7,18 +7,19 @@
 
 #[path = "support/bodies/cotp.rs"]
 mod bodies;
-mod pair;
+#[path = "support/cotp_pair.rs"]
+mod cotp_pair;
 mod tries;
 
 use arbitrary::{Arbitrary as _, Unstructured};
 use bytes::Bytes;
+use cotp_pair::Pair;
 use farlink::cotp::{
     AfterHandshake, Command, Config, Connection, DataTpdu, DisconnectReason, DisconnectRequest,
     Event, Expedited, NonTpkt, Policy, SendDisconnect, Tpdu, TpduCodec, TpduSize,
 };
 use farlink::laws::{self, Case, LawSubject as _, Step, codec};
 use farlink::{Cause, Limits, Link, Machine as _, Output, Seed, Tag, Transmit};
-use pair::Pair;
 use tries::tries;
 
 #[test]

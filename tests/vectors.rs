@@ -7,27 +7,30 @@
     reason = "a test fails by panicking"
 )]
 
-mod captures;
-mod talk;
+#[path = "support/cotp_captures.rs"]
+mod cotp_captures;
+#[path = "support/cotp_talk.rs"]
+mod cotp_talk;
+#[path = "support/vector_octets.rs"]
 mod vector_octets;
 
 use core::fmt::Write as _;
 
 use bytes::Bytes;
-use captures::{
+use cotp_captures::{
     CONVERSATIONS, Case, Connect, Conversation, Octets, Odd, Ours, Record, Rfc, Side, fields,
     order, stream, unhex,
 };
+use cotp_talk::Talk;
 use farlink::cotp::{
     Config, ConnectionEnd, DataTpdu, DisconnectReason, DisconnectRequest, EndReason, ErrorReport,
     Expedited, HEADER, Policy, ProtocolError, RejectCause, Selector, Strict, Tpdu, TpduSize, Tpkt,
 };
 use farlink::{Cause, Framing as _, Link};
-use talk::Talk;
 
 #[test]
 fn rfc_tpdus_decode_to_their_fields() {
-    let rfc: Rfc = captures::read("rfc");
+    let rfc: Rfc = cotp_captures::read("rfc");
     for vector in &rfc.vectors {
         let octets = vector.octets.to_vec();
 
@@ -45,7 +48,7 @@ fn rfc_tpdus_decode_to_their_fields() {
 
 #[test]
 fn rfc_tpdus_encode_to_their_octets() {
-    let rfc: Rfc = captures::read("rfc");
+    let rfc: Rfc = cotp_captures::read("rfc");
     for vector in &rfc.vectors {
         with_expected(&vector.tpdu, |tpdu| {
             let octets = packet(&tpdu);
@@ -57,7 +60,7 @@ fn rfc_tpdus_encode_to_their_octets() {
 
 #[test]
 fn rfc_malformed_packets_are_blamed_on_the_octet_at_fault() {
-    let rfc: Rfc = captures::read("rfc");
+    let rfc: Rfc = cotp_captures::read("rfc");
     for malformed in &rfc.malformed {
         let octets = unhex(&malformed.octets);
 
@@ -70,7 +73,7 @@ fn rfc_malformed_packets_are_blamed_on_the_octet_at_fault() {
 
 #[test]
 fn rfc_messages_are_cut_by_the_agreed_size() {
-    let rfc: Rfc = captures::read("rfc");
+    let rfc: Rfc = cotp_captures::read("rfc");
     for cut in &rfc.segmentations {
         let config = Config {
             tpdu_size: TpduSize::from_octets(cut.tpdu_size).unwrap(),
@@ -90,7 +93,7 @@ fn rfc_messages_are_cut_by_the_agreed_size() {
 
 #[test]
 fn rfc_segments_become_one_message() {
-    let rfc: Rfc = captures::read("rfc");
+    let rfc: Rfc = cotp_captures::read("rfc");
     for cut in &rfc.segmentations {
         let octets = cut.octets.to_vec();
         for size in [1, 100, octets.len()] {
@@ -108,7 +111,7 @@ fn rfc_segments_become_one_message() {
 fn captured_packets_decode_and_encode_byte_for_byte() {
     let mut count = 0;
     for name in CONVERSATIONS {
-        let conversation: Conversation = captures::read(name);
+        let conversation: Conversation = cotp_captures::read(name);
         for side in [Side::Client, Side::Server] {
             let octets = stream(&conversation.records, side);
             let mut again = Vec::new();
@@ -133,7 +136,7 @@ fn captured_packets_decode_and_encode_byte_for_byte() {
 #[test]
 fn captured_clients_are_understood() {
     for name in CONVERSATIONS {
-        let conversation: Conversation = captures::read(name);
+        let conversation: Conversation = cotp_captures::read(name);
         let config = conversation.config(Side::Server);
         plays(name, &conversation, Side::Server, &config);
     }
@@ -143,7 +146,7 @@ fn captured_clients_are_understood() {
 #[test]
 fn captured_servers_are_understood() {
     for name in CONVERSATIONS {
-        let conversation: Conversation = captures::read(name);
+        let conversation: Conversation = cotp_captures::read(name);
         let config = conversation.config(Side::Client);
         plays(name, &conversation, Side::Client, &config);
     }
@@ -204,7 +207,7 @@ macro_rules! odd {
 
         #[test]
         fn every_case_has_a_test() {
-            let odd: super::Odd = super::captures::read($file);
+            let odd: super::Odd = super::cotp_captures::read($file);
             let names: Vec<&str> = odd.cases.iter().map(|case| case.name.as_str()).collect();
             assert_eq!(names, NAMES);
         }
@@ -415,7 +418,7 @@ fn judge_server(file: &str, name: &str) {
 }
 
 fn odd_case(file: &str, name: &str) -> (Odd, usize) {
-    let odd: Odd = captures::read(file);
+    let odd: Odd = cotp_captures::read(file);
     let at = odd.cases.iter().position(|case| case.name == name);
     (odd, at.expect("a case of this name"))
 }
@@ -430,8 +433,8 @@ fn feed(talk: &mut Talk, case: &Case, side: Side, pieces: fn(&[u8]) -> Vec<Vec<u
             }
         }
         match event {
-            Some(captures::End::Fin) if !is_patient => talk.link(Link::Ended),
-            Some(captures::End::Rst) => talk.link(Link::Down(Cause::Reset)),
+            Some(cotp_captures::End::Fin) if !is_patient => talk.link(Link::Ended),
+            Some(cotp_captures::End::Rst) => talk.link(Link::Down(Cause::Reset)),
             _ => (),
         }
     }
@@ -593,7 +596,7 @@ fn packet(tpdu: &Tpdu<'_>) -> Vec<u8> {
 }
 
 /// Builds the TPDU that a vector describes.
-fn with_expected(tpdu: &captures::Tpdu, act: impl FnOnce(Tpdu<'_>)) {
+fn with_expected(tpdu: &cotp_captures::Tpdu, act: impl FnOnce(Tpdu<'_>)) {
     let of = |text: &Option<String>| text.as_deref().map(unhex).unwrap_or_default();
     let connect = |connect: &Connect, act: &mut dyn FnMut(farlink::cotp::Connect<'_>)| {
         act(farlink::cotp::Connect {
@@ -608,9 +611,9 @@ fn with_expected(tpdu: &captures::Tpdu, act: impl FnOnce(Tpdu<'_>)) {
     let mut act = Some(act);
     let mut act = |tpdu: Tpdu<'_>| (act.take().unwrap())(tpdu);
     match tpdu {
-        captures::Tpdu::Cr(cr) => connect(cr, &mut |cr| act(Tpdu::ConnectionRequest(cr))),
-        captures::Tpdu::Cc(cc) => connect(cc, &mut |cc| act(Tpdu::ConnectionConfirm(cc))),
-        captures::Tpdu::Dr {
+        cotp_captures::Tpdu::Cr(cr) => connect(cr, &mut |cr| act(Tpdu::ConnectionRequest(cr))),
+        cotp_captures::Tpdu::Cc(cc) => connect(cc, &mut |cc| act(Tpdu::ConnectionConfirm(cc))),
+        cotp_captures::Tpdu::Dr {
             dst_ref,
             src_ref,
             reason,
@@ -623,7 +626,7 @@ fn with_expected(tpdu: &captures::Tpdu, act: impl FnOnce(Tpdu<'_>)) {
             variable: &fields(parameters),
             user_data: &of(user_data),
         })),
-        captures::Tpdu::Er {
+        cotp_captures::Tpdu::Er {
             dst_ref,
             cause,
             parameters,
@@ -632,13 +635,13 @@ fn with_expected(tpdu: &captures::Tpdu, act: impl FnOnce(Tpdu<'_>)) {
             cause: RejectCause(*cause),
             variable: &fields(parameters),
         })),
-        captures::Tpdu::Dt { eot, data } => act(Tpdu::Data(DataTpdu {
+        cotp_captures::Tpdu::Dt { eot, data } => act(Tpdu::Data(DataTpdu {
             is_last: *eot,
             number: 0,
             wants_acknowledgement: false,
             user_data: &data.to_vec(),
         })),
-        captures::Tpdu::Ed { eot, data } => act(Tpdu::Expedited(Expedited {
+        cotp_captures::Tpdu::Ed { eot, data } => act(Tpdu::Expedited(Expedited {
             credit: 0,
             is_last: *eot,
             number: 0,

@@ -12,13 +12,13 @@ use rusty_cotp::{
 };
 use rusty_tpkt::{ProtocolInformation, TpktConnection, TpktError, TpktReader, TpktWriter};
 
-/// Packets on their way. Each is one element, as `rusty-tpkt` gives them after its own copy.
+/// Packets between two ends. Each is one element, as `rusty-tpkt` returns them after its own copy.
 #[derive(Clone, Default)]
-struct Lane(Arc<Mutex<VecDeque<Vec<u8>>>>);
+struct PacketQueue(Arc<Mutex<VecDeque<Vec<u8>>>>);
 
 struct Ends {
-    reader: Lane,
-    writer: Lane,
+    reader: PacketQueue,
+    writer: PacketQueue,
     information: Vec<Box<dyn ProtocolInformation>>,
 }
 
@@ -26,28 +26,31 @@ struct Ends {
 pub(crate) struct Peer<R, W> {
     reader: R,
     writer: W,
-    lane: Lane,
+    queue: PacketQueue,
     prepared: Vec<Vec<u8>>,
 }
 
 impl Peer<(), ()> {
-    /// Shakes hands in memory.
+    /// Makes two connected ends in memory.
     pub(crate) fn open() -> Peer<impl CotpReader, impl CotpWriter> {
-        let (forth, back) = (Lane::default(), Lane::default());
+        let (forth, back) = (PacketQueue::default(), PacketQueue::default());
         let near = Ends::new(&back, &forth);
         let far = Ends::new(&forth, &back);
         let options = CotpConnectionParameters {
             max_reassembled_payload_size: 1 << 21,
         };
         let information = CotpProtocolInformation::initiator(None, None);
-        let mut initiating = Box::pin(RustyCotpConnection::<Lane, Lane>::initiate(
+        let mut initiating = Box::pin(RustyCotpConnection::<PacketQueue, PacketQueue>::initiate(
             near,
             information.clone(),
             options.clone(),
         ));
         let mut context = Context::from_waker(Waker::noop());
         assert!(initiating.as_mut().poll(&mut context).is_pending());
-        let (responder, _) = now(RustyCotpResponder::<Lane, Lane>::new(far, options)).unwrap();
+        let (responder, _) = now(RustyCotpResponder::<PacketQueue, PacketQueue>::new(
+            far, options,
+        ))
+        .unwrap();
         let responder = now(responder.accept(information.responder())).unwrap();
         let initiator = now(initiating).unwrap();
         let (_, writer) = now(initiator.split()).unwrap();
@@ -55,7 +58,7 @@ impl Peer<(), ()> {
         Peer {
             reader,
             writer,
-            lane: forth,
+            queue: forth,
             prepared: Vec::new(),
         }
     }
@@ -75,23 +78,23 @@ impl<R: CotpReader, W: CotpWriter> Peer<R, W> {
 
     /// Reads a message from the packets of the last one sent, which are kept.
     pub(crate) fn receive_again(&mut self) -> Vec<u8> {
-        let mut lane = self.lane.0.lock().unwrap();
+        let mut queue = self.queue.0.lock().unwrap();
         if self.prepared.is_empty() {
-            self.prepared = lane.drain(..).collect();
+            self.prepared = queue.drain(..).collect();
         }
-        lane.extend(self.prepared.iter().cloned());
-        drop(lane);
+        queue.extend(self.prepared.iter().cloned());
+        drop(queue);
         self.receive()
     }
 
     /// Drops the packets.
     pub(crate) fn forget(&mut self) {
-        self.lane.0.lock().unwrap().clear();
+        self.queue.0.lock().unwrap().clear();
     }
 }
 
 impl Ends {
-    fn new(reader: &Lane, writer: &Lane) -> Self {
+    fn new(reader: &PacketQueue, writer: &PacketQueue) -> Self {
         Self {
             reader: reader.clone(),
             writer: writer.clone(),
@@ -110,7 +113,7 @@ impl TpktConnection for Ends {
     }
 }
 
-impl TpktReader for Lane {
+impl TpktReader for PacketQueue {
     async fn recv(&mut self) -> Result<Option<Vec<u8>>, TpktError> {
         core::future::poll_fn(|_| match self.0.lock().unwrap().pop_front() {
             Some(packet) => Poll::Ready(Ok(Some(packet))),
@@ -120,7 +123,7 @@ impl TpktReader for Lane {
     }
 }
 
-impl TpktWriter for Lane {
+impl TpktWriter for PacketQueue {
     async fn send(&mut self, packets: &mut VecDeque<Vec<u8>>) -> Result<(), TpktError> {
         self.0.lock().unwrap().append(packets);
         Ok(())

@@ -3,7 +3,8 @@
 //! [`stream`] drives a machine over one byte stream, [`sockets`] over UDP sockets, listeners and connections,
 //! some of which it opens when the machine asks, and [`interfaces`] over numbered interfaces. The handles of
 //! COTP and LTP speak of connections and blocks; these speak of commands and events, and so serve machines
-//! of one's own.
+//! of one's own. On tokio the runtime is that of `adapters::tokio::runtime`; `adapters::blocking::raw` has the
+//! same for threads.
 //!
 //! A driver never waits while it sends: what would block is kept, and the machine hears `Full` and later
 //! `Free`. While too many events wait to be taken, nothing is read and no command is taken, but what the
@@ -128,13 +129,10 @@ fn start<M: SendMachine>(
         limits: options.limits,
     };
     let port = RawPort {
+        options,
         events: VecDeque::new(),
         waiting: 0,
         is_full: false,
-        bound: options.events.max(1),
-        weigh: options.weigh,
-        commands_when_full: options.commands_when_full,
-        on_drop: options.on_drop,
         commands: 1,
         is_received: true,
         outcome: None,
@@ -340,7 +338,7 @@ impl<M: SendMachine> Drop for Commands<M> {
                 return;
             }
             let (port, machine, _) = core.parts();
-            if let Some(command) = port.on_drop.take() {
+            if let Some(command) = port.options.on_drop.take() {
                 // A machine that refuses it is closing already, and nobody is left to be told.
                 let _ = machine.command(now, command);
             }
@@ -401,15 +399,12 @@ enum Line {
 
 /// Events that wait to be taken, and who is left to take and to command.
 struct RawPort<M: SendMachine> {
+    options: DriverOptions<M>,
     events: VecDeque<Notice<M::Event>>,
     /// What the events weigh.
     waiting: usize,
     /// As much as the bound waited, and half of it still does.
     is_full: bool,
-    bound: usize,
-    weigh: fn(&M::Event) -> usize,
-    commands_when_full: bool,
-    on_drop: Option<M::Command>,
     /// Handles that can give commands.
     commands: usize,
     /// Somebody takes events.
@@ -420,12 +415,12 @@ struct RawPort<M: SendMachine> {
 
 impl<M: SendMachine> RawPort<M> {
     const fn takes_commands(&self) -> bool {
-        !self.is_full || self.commands_when_full
+        !self.is_full || self.options.commands_when_full
     }
 
     fn weight_of(&self, notice: &Notice<M::Event>) -> usize {
         match notice {
-            Notice::Event(event) => (self.weigh)(event),
+            Notice::Event(event) => (self.options.weigh)(event),
             Notice::Detached(_) => 1,
         }
     }
@@ -433,7 +428,7 @@ impl<M: SendMachine> RawPort<M> {
     fn put(&mut self, notice: Notice<M::Event>, wakes: &mut Wakes<Line>) {
         if self.is_received {
             self.waiting = self.waiting.saturating_add(self.weight_of(&notice));
-            self.is_full |= self.waiting >= self.bound;
+            self.is_full |= self.waiting >= self.options.events.max(1);
             self.events.push_back(notice);
             wakes.first(Line::Event);
         }
@@ -443,7 +438,7 @@ impl<M: SendMachine> RawPort<M> {
     fn take(&mut self, wakes: &mut Wakes<Line>) -> Option<Notice<M::Event>> {
         let notice = self.events.pop_front()?;
         self.waiting = self.waiting.saturating_sub(self.weight_of(&notice));
-        if self.is_full && self.waiting <= self.bound / 2 {
+        if self.is_full && self.waiting <= self.options.events / 2 {
             self.is_full = false;
             wakes.first(Line::Command);
             wakes.all(Line::Retry);

@@ -95,7 +95,6 @@ pub(super) struct Table<A: Addr> {
     detached: VecDeque<DetachedStream>,
     linger: Duration,
     counters: Arc<SocketCounters>,
-    is_finishing: bool,
 }
 
 impl<A: Addr> Table<A> {
@@ -119,7 +118,6 @@ impl<A: Addr> Table<A> {
             detached: VecDeque::new(),
             linger,
             counters,
-            is_finishing: false,
         }
     }
 
@@ -456,12 +454,9 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
 
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         self.ready.register(cx);
-        if !self.is_finishing {
-            self.is_finishing = true;
-            self.cues.clear();
-            while let Some((_, id)) = self.ids.first_key_value() {
-                self.close(*id, now);
-            }
+        self.cues.clear();
+        while let Some((_, id)) = self.ids.first_key_value() {
+            self.close(*id, now);
         }
         self.wake_due(now);
         for _ in 0..POLLS {

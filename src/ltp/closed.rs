@@ -35,7 +35,7 @@ pub(super) struct Closed {
     min: usize,
     max: usize,
     /// Sessions closed since some were last forgotten.
-    closed_since: usize,
+    since_forgotten: usize,
 }
 
 pub(super) type SessionKey = (Role, SessionId);
@@ -158,7 +158,7 @@ impl Closed {
             now: Instant::ZERO,
             min: usize::try_from(min).unwrap_or(usize::MAX),
             max: usize::try_from(max).unwrap_or(usize::MAX),
-            closed_since: 0,
+            since_forgotten: 0,
         }
     }
 
@@ -169,9 +169,9 @@ impl Closed {
         self.compact_ring();
         let (entry, wide) = Entry::new(key, record);
         self.append(entry, wide);
-        self.closed_since += 1;
-        if self.closed_since >= self.batch() || self.index.len() > self.max {
-            self.closed_since = 0;
+        self.since_forgotten += 1;
+        if self.since_forgotten >= self.batch() || self.index.len() > self.max {
+            self.since_forgotten = 0;
             self.forget_oldest();
         }
     }

@@ -25,33 +25,33 @@ pub(super) enum Record<'a> {
 /// A call, or its result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Op<'a> {
-    /// The machine was restored; a JSON packet says from what.
+    /// The machine was restored; the JSON packet holds the snapshot.
     Restore,
     /// `receive`, with the octets of that many packets as one chunk.
     Receive { from: u32, packets: u64 },
-    /// `link`; a JSON packet says which.
+    /// `link`; the JSON packet holds it.
     Link,
-    /// `command`; a JSON packet says which.
+    /// `command`; the JSON packet holds it.
     Command,
     /// The command before was accepted.
     Accepted,
     /// The command before was refused.
     Refused(&'a [u8]),
-    /// `poll` gave datagrams, one in each packet.
+    /// `poll` returned datagrams, one in each packet.
     Datagrams { to: u32, packets: u64 },
-    /// `poll` gave octets of a stream.
+    /// `poll` returned octets of a stream.
     Stream { to: u32, packets: u64 },
-    /// `poll` gave an empty transmit, in violation of the contract.
+    /// `poll` returned an empty transmit, in violation of the contract.
     EmptyTransmit,
-    /// `poll` gave an event; a JSON packet says which.
+    /// `poll` returned an event; the JSON packet holds it.
     Event,
-    /// `poll` gave an ask; a JSON packet says which.
+    /// `poll` returned an ask; the JSON packet holds it.
     Ask,
-    /// `poll` gave `Yield`.
+    /// `poll` returned `Yield`.
     Yield,
-    /// `poll` gave `Idle`.
+    /// `poll` returned `Idle`.
     Idle(Option<Instant>),
-    /// `poll` gave `Done`.
+    /// `poll` returned `Done`.
     Done,
     /// `poll` was called and did not return: the machine panicked.
     NoReturn,

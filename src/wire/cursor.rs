@@ -1,12 +1,12 @@
-//! Reading fixed fields one after the other.
+//! Decoding of fixed fields in order.
 
 use super::{DecodeError, Fault};
 
-/// The octets not read yet, and how many were.
+/// Octets that are decoded in order, and the offset of the next one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     octets: &'a [u8],
-    /// At most their count.
+    /// At most the length of `octets`.
     offset: usize,
 }
 
@@ -15,19 +15,19 @@ impl<'a> Cursor<'a> {
         Self { octets, offset: 0 }
     }
 
-    /// Returns the octets not read yet.
+    /// Returns the octets behind the offset.
     #[inline]
     pub(crate) fn rest(self) -> &'a [u8] {
         self.octets.get(self.offset..).unwrap_or_default()
     }
 
-    /// Returns how many octets were read.
+    /// Returns the offset.
     #[cfg(feature = "ltp")]
     pub(crate) const fn offset(self) -> usize {
         self.offset
     }
 
-    /// Takes `len` octets as they are.
+    /// Returns the next `len` octets.
     #[cfg(feature = "ltp")]
     pub(crate) fn take(
         &mut self,
@@ -41,7 +41,7 @@ impl<'a> Cursor<'a> {
         Ok(octets)
     }
 
-    /// Takes an octet that is no more than `most`; one that is more stays.
+    /// Returns the next octet if it is at most `most`. A larger one is not consumed.
     #[cfg(feature = "ltp")]
     #[inline]
     pub(crate) fn octet_up_to(&mut self, most: u8) -> Option<u8> {
@@ -59,7 +59,7 @@ impl<'a> Cursor<'a> {
         Ok(octet)
     }
 
-    /// Takes a big-endian number of 16 bits.
+    /// Returns the next big-endian number of 16 bits.
     #[cfg(feature = "cotp")]
     pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
         let Some(&octets) = self.rest().first_chunk() else {

@@ -1,44 +1,44 @@
-//! Why octets could not be decoded.
+//! Decoding errors.
 
 use core::error::Error;
 use core::fmt;
 
-/// The field that was wrong, and where it lies.
+/// Why octets could not be decoded: the invalid field and its offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct DecodeError {
-    /// What the standard calls the field.
+    /// The name of the field in the standard.
     pub field: &'static str,
-    /// Octets before the fault, from the start of what was decoded.
+    /// Octets before the field, from the start of the PDU.
     pub offset: usize,
-    /// What is wrong with it.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// What can be wrong with a field.
+/// The fault of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Fault {
-    /// The field needs more octets than are left.
+    /// The field is longer than the octets that are left.
     Short {
-        /// Octets the field takes.
+        /// Octets of the field.
         need: usize,
         /// Octets that are left.
         left: usize,
     },
-    /// The standard does not allow this value here.
+    /// The value is not allowed.
     Value(u32),
-    /// The field cannot have this length.
+    /// The length is not allowed.
     Length(usize),
-    /// A second one stands where only one may.
+    /// The field occurs twice.
     Repeated,
-    /// Octets follow where nothing may.
+    /// Octets follow where none are allowed.
     Trailing(usize),
-    /// The number has more bits than are kept.
+    /// The number exceeds 64 bits.
     Overflow,
-    /// The range runs outside of what surrounds it.
+    /// The range exceeds the one that contains it.
     Bounds,
 }
 
@@ -68,8 +68,8 @@ impl fmt::Display for Fault {
             Self::Short { need, left } => write!(f, "needs {need} octets, {left} left"),
             Self::Value(value) => write!(f, "value {value} (0x{value:02x}) is not allowed"),
             Self::Length(length) => write!(f, "a length of {length} octets is not allowed"),
-            Self::Repeated => f.write_str("given twice"),
-            Self::Trailing(count) => write!(f, "{count} octets follow where none may"),
+            Self::Repeated => f.write_str("occurs twice"),
+            Self::Trailing(count) => write!(f, "{count} octets follow where none are allowed"),
             Self::Overflow => f.write_str("the number exceeds 64 bits"),
             Self::Bounds => f.write_str("the range is out of bounds"),
         }

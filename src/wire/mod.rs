@@ -1,4 +1,4 @@
-//! Octet primitives that the wire formats of all protocols share.
+//! Decoding primitives for the wire formats of all protocols.
 
 mod cursor;
 mod error;

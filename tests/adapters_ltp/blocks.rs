@@ -71,7 +71,7 @@ fn a_streaming_access_point_gives_pieces_and_then_the_whole() {
 
         let sending = sending(&near, block.clone());
 
-        assert_eq!(next(&far).await.kind, ReceivedKind::Arriving);
+        assert_eq!(next(&far).await.kind, ReceivedKind::Started);
         let mut pieces = Vec::new();
         loop {
             let Received { kind, data, .. } = next(&far).await;
@@ -188,7 +188,7 @@ fn a_block_is_followed_and_cancelled_by_its_handle() {
         let far = mars.open_with(CLIENT, Service::Streaming).unwrap();
         slow_down(&earth, &mars, 20_000);
         let mut sending = near.start(2, block_of(1_000_000), Red::All).await.unwrap();
-        assert_eq!(next(&far).await.kind, ReceivedKind::Arriving);
+        assert_eq!(next(&far).await.kind, ReceivedKind::Started);
 
         let progress = sending.progress().unwrap();
         assert!(progress.sent > 0 && progress.sent < 1_000_000);

@@ -55,7 +55,7 @@ fn dropping_the_last_handle_of_a_node_cancels_what_is_under_way_and_tells_the_pe
         let far = mars.open_with(CLIENT, Service::Streaming).unwrap();
         slow_down(&earth, &mars, 20_000);
         let sending = near.start(2, block_of(1_000_000), Red::All).await.unwrap();
-        assert_eq!(next(&far).await.kind, ReceivedKind::Arriving);
+        assert_eq!(next(&far).await.kind, ReceivedKind::Started);
 
         drop((earth, near));
         // The last handle is that of the block.
@@ -100,7 +100,7 @@ fn a_shutdown_cancels_what_takes_too_long() {
         let far = mars.open_with(CLIENT, Service::Streaming).unwrap();
         slow_down(&earth, &mars, 20_000);
         let mut sending = near.start(2, block_of(1_000_000), Red::All).await.unwrap();
-        assert_eq!(next(&far).await.kind, ReceivedKind::Arriving);
+        assert_eq!(next(&far).await.kind, ReceivedKind::Started);
         let receiving = spawn({
             let near = near.clone();
             async move { near.receive().await }

@@ -11,6 +11,10 @@
     clippy::unwrap_used,
     reason = "a helper of a test fails the test"
 )]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "one body of rules for methods that are awaited and methods that block"
+)]
 
 use std::time::Duration;
 

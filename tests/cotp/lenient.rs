@@ -47,18 +47,15 @@ fn reference_0_is_sent_when_configured() {
 #[test]
 fn an_octet_behind_the_parameter_list_is_tolerated_unless_strict() {
     let cr = "03 00 00 10 0B E0 00 00 12 34 00 C0 01 0A 00 00";
-    let cr_with_octet = "03 00 00 0F 0A E0 00 00 12 34 00 C0 01 0A 00";
-    let cc_with_octet = "03 00 00 0F 0A D0 00 01 56 78 00 C0 01 0A 00";
+    let longer_cr = "03 00 00 0F 0A E0 00 00 12 34 00 C0 01 0A 00";
+    let longer_cc = "03 00 00 0F 0A D0 00 01 56 78 00 C0 01 0A 00";
     let malformed = "malformed TPDU: parameter length at offset 11: needs 1 octets, 0 left";
 
     let mut list = Probe::up(anybody());
     list.feed(cr);
     assert_eq!(list.connected().tpdu_size, 1024, "a parameter of 0 octets");
     assert_eq!(list.machine.stats().tolerated, 0);
-    for (config, tpdu) in [
-        (anybody(), cr_with_octet),
-        (Config::default(), cc_with_octet),
-    ] {
+    for (config, tpdu) in [(anybody(), longer_cr), (Config::default(), longer_cc)] {
         let mut lenient = Probe::up(config.clone());
         let mut strict = Probe::up(strictly(Strict::TRAILING_OCTET, config));
 

@@ -600,7 +600,7 @@ fn selectors_match_octet_by_octet() {
             Selector::new("SIMATIC-ROOT-HMI"),
         ])))
     };
-    for (called, is_welcome) in [
+    for (called, is_accepted) in [
         ("C2 02 00 01", true),
         ("C2 01 01 00", false),
         ("C2 00 85 00", false),
@@ -613,7 +613,7 @@ fn selectors_match_octet_by_octet() {
         let event = probe.event();
         assert_eq!(
             matches!(event, Event::Connected(_)),
-            is_welcome,
+            is_accepted,
             "{called}: {event:?}"
         );
     }

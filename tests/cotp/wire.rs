@@ -235,11 +235,11 @@ fn an_error_has_the_field_and_its_offset() {
         ),
         (
             &[5, 0xC0, 0, 1, 0, 2, 9, 9],
-            "user data at offset 6: 2 octets follow where none may",
+            "user data at offset 6: 2 octets follow where none are allowed",
         ),
         (
             &[7, 0x70, 0, 1, 2, 0xC1, 1, 2, 9],
-            "user data at offset 8: 1 octets follow where none may",
+            "user data at offset 8: 1 octets follow where none are allowed",
         ),
     ] {
         assert_eq!(Tpdu::decode(octets).unwrap_err().to_string(), words);

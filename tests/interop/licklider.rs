@@ -221,7 +221,7 @@ fn assert_ended(ended: &Result<(), Error>) {
     );
 }
 
-/// A line between the two that loses datagrams by chance, in both directions.
+/// A relay between the two that loses random datagrams in both directions.
 struct Relay {
     /// Where we send to.
     near: SocketAddr,
@@ -258,7 +258,7 @@ impl Relay {
     fn to(&self, ours: SocketAddr) -> [JoinHandle<()>; 2] {
         let ways = [(0, 1, self.to), (1, 0, ours)];
         ways.map(|(from, over, to)| {
-            let mut chance = Seed::from(u64::try_from(from).unwrap()).rng();
+            let mut rng = Seed::from(u64::try_from(from).unwrap()).rng();
             let from = self.sockets[from].try_clone().unwrap();
             let over = self.sockets[over].try_clone().unwrap();
             let (loss, is_over) = (self.loss, Arc::clone(&self.is_over));
@@ -268,7 +268,7 @@ impl Relay {
                     let Ok((len, _)) = from.recv_from(&mut octets) else {
                         continue;
                     };
-                    if chance.below(1000) >= loss {
+                    if rng.below(1000) >= loss {
                         let _ = over.send_to(&octets[..len], to);
                     }
                 }

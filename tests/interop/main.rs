@@ -20,7 +20,7 @@ mod licklider;
 #[path = "../loopback/mod.rs"]
 mod loopback;
 #[cfg(all(feature = "record", feature = "cotp"))]
-#[path = "../sink/mod.rs"]
+#[path = "../support/sink.rs"]
 mod sink;
 #[cfg(all(feature = "record", feature = "sim", feature = "cotp"))]
 mod traces;

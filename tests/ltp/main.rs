@@ -37,6 +37,6 @@ mod secrets;
 mod seeds;
 #[path = "../tries/mod.rs"]
 mod tries;
-#[path = "../vector_octets/mod.rs"]
+#[path = "../support/vector_octets.rs"]
 mod vector_octets;
 mod vectors;

@@ -18,7 +18,7 @@
 use farlink::cotp::Connection;
 use farlink::record::{Outcome, replay};
 
-#[path = "../sink/mod.rs"]
+#[path = "../support/sink.rs"]
 mod sink;
 
 #[cfg(feature = "blocking")]

@@ -4,14 +4,14 @@ use farlink::Link;
 use farlink::cotp::Connection;
 use farlink::record::{Recorder, RecordingEnd, replay};
 
-use crate::captures::{self, CONVERSATIONS, Conversation, Side, stream};
+use crate::cotp_captures::{self, CONVERSATIONS, Conversation, Side, stream};
+use crate::cotp_talk::Talk;
 use crate::sink::Sink;
-use crate::talk::Talk;
 
 #[test]
 fn captured_conversations_replay_at_both_ends() {
     for name in CONVERSATIONS {
-        let conversation: Conversation = captures::read(name);
+        let conversation: Conversation = cotp_captures::read(name);
         for side in [Side::Client, Side::Server] {
             let sink = Sink::default();
             let mut talk = talk(&conversation, side, &sink);

@@ -13,15 +13,15 @@
     reason = "a helper of a test fails the test"
 )]
 
-#[path = "../captures/mod.rs"]
-mod captures;
 mod conversations;
+#[path = "../support/cotp_captures.rs"]
+mod cotp_captures;
+#[path = "../support/cotp_talk.rs"]
+mod cotp_talk;
 mod kept;
-#[path = "../sink/mod.rs"]
+#[path = "../support/sink.rs"]
 mod sink;
 mod stories;
-#[path = "../talk/mod.rs"]
-mod talk;
-#[path = "../vector_octets/mod.rs"]
+#[path = "../support/vector_octets.rs"]
 mod vector_octets;
 mod world;

@@ -28,5 +28,5 @@ mod scenario_outcomes;
 #[path = "../../src/bin/farlink/scenarios/mod.rs"]
 #[allow(dead_code, reason = "the tool uses more of it")]
 mod scenarios;
-#[path = "../sink/mod.rs"]
+#[path = "../support/sink.rs"]
 mod sink;

@@ -19,13 +19,13 @@ mod capture;
 mod cotp;
 mod decode;
 mod demo;
-#[path = "../ethernet/mod.rs"]
+#[path = "../support/ethernet.rs"]
 mod ethernet;
 mod ltp;
 mod ltp_files;
 mod pasted;
 mod replay;
-#[path = "../sink/mod.rs"]
+#[path = "../support/sink.rs"]
 mod sink;
 #[cfg(target_os = "linux")]
 mod trouble;

@@ -1,4 +1,42 @@
-//! Blocking handles for any machine: commands in, events out. See [`raw`](mod@crate::adapters::raw).
+//! Blocking handles for any machine: commands in, events out. See [`crate::adapters::raw`].
+//!
+//! ```
+//! # #[cfg(feature = "cotp")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::net::{TcpListener, TcpStream};
+//!
+//! use farlink::adapters::blocking::{raw, runtime};
+//! use farlink::adapters::raw::{DriverOptions, Notice};
+//! use farlink::adapters::{runtime::TcpIo, seed};
+//! use farlink::cotp::{Command, Config, Connection, Event, Policy};
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let near = TcpStream::connect(listener.local_addr()?)?;
+//! let (far, _) = listener.accept()?;
+//! let drive = |config, stream: TcpStream| -> Result<_, Box<dyn std::error::Error>> {
+//!     stream.set_nonblocking(true)?;
+//!     let stream = TcpIo::new(&*runtime(), stream.into())?;
+//!     let machine = Connection::new(config, &seed()?)?;
+//!     Ok(raw::stream(machine, stream, DriverOptions::default()))
+//! };
+//! let (near, mut near_events) = drive(Config::default(), near)?;
+//! let (_far, mut far_events) = drive(Config::responder(Policy::AcceptAny), far)?;
+//!
+//! // The machine refuses to send before it is connected.
+//! let connected = near_events.recv();
+//! assert!(matches!(connected, Some(Notice::Event(Event::Connected(_)))));
+//! near.command(Command::Send("hello".into()))?;
+//! while let Some(notice) = far_events.recv() {
+//!     if let Notice::Event(Event::Received(message)) = notice {
+//!         assert_eq!(message, "hello");
+//!         break;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "cotp"))]
+//! # fn main() {}
+//! ```
 
 use core::time::Duration;
 use std::io;

@@ -10,18 +10,17 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::port::{Line, NodePort, ServiceRef, poll_ping, poll_receive, try_receive};
+use super::port::{Cx, Line, NodePort, ServiceRef, act};
 use super::snapshot::cannot_reach;
 use super::{Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::ltp as blocking;
-use crate::adapters::event_loop::Core;
 use crate::adapters::faces::faces;
 use crate::adapters::runtime::Runtime;
 use crate::adapters::shared::{Setup, Shared};
 use crate::adapters::sockets::{SocketCounters, Sockets};
 use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
-use crate::{Instant, Machine as _, Path, Tag};
+use crate::{Path, Tag};
 
 /// How long a node that ends waits for a full socket. UDP leaves at line rate, so this is long.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
@@ -33,7 +32,7 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 /// lets them finish first.
 ///
 /// Should the runtime end before, everything ends with [`Error::Closed`].
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Node(Arc<NodeRef>);
 
 /// Ends the node when it is dropped.
@@ -63,16 +62,18 @@ pub struct Restored {
 /// Clones are the same access point; it is closed when the last one is dropped, or by
 /// [`close`](AccessPoint::close). Any number of tasks or threads can send and receive on it at a time: each
 /// block goes to one receiver.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct AccessPoint(Arc<ServiceHandle>);
 
 /// Closes the access point when it is dropped.
+#[derive(Debug)]
 struct ServiceHandle {
     node: Node,
     service: ServiceRef,
 }
 
 /// A block on its way to a peer. Dropping it does not cancel the block.
+#[derive(Debug)]
 pub struct Sending {
     node: Node,
     tag: Tag,
@@ -146,15 +147,9 @@ impl Node {
         saved: NodeSnapshot,
     ) -> Result<Restored, Error> {
         let node = Self::start(runtime, address, &options.into(), Some(saved))?;
-        let (services, tags) = node.with(|core, _| {
-            let services = core.port.services.iter();
-            let services: Vec<_> = services
-                .map(|(client, queue)| queue.reference(*client))
-                .collect();
-            (
-                services,
-                core.port.blocks.keys().copied().collect::<Vec<_>>(),
-            )
+        let (services, tags): (Vec<_>, Vec<_>) = node.act(|port, _| {
+            let tags = port.blocks.keys().copied();
+            (port.services().collect(), tags.collect())
         })?;
         let points = services.into_iter().map(|service| node.point(service));
         let points = points.collect();
@@ -191,8 +186,9 @@ impl Node {
         })))
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Core<NodePort>, Instant) -> T) -> Result<T, Error> {
-        Ok(self.0.shared.with(act)?)
+    fn act<T>(&self, what: impl FnOnce(&mut NodePort, &mut Cx<'_>) -> T) -> Result<T, Error> {
+        let node = &self.0.shared;
+        Ok(node.with(|core, now| act(core, now, what))?)
     }
 
     fn point(&self, service: ServiceRef) -> AccessPoint {
@@ -206,11 +202,11 @@ impl Node {
     }
 
     fn command(&self, command: Command<Path>) -> Result<(), Error> {
-        self.with(|core, now| {
-            if core.port.is_ended() {
+        self.act(|port, cx| {
+            if port.is_ended() {
                 return Err(Error::Closed);
             }
-            Ok(core.machine().command(now, command)?)
+            Ok(cx.command(command)?)
         })?
     }
 
@@ -243,7 +239,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub fn snapshot(&self) -> Result<NodeSnapshot, Error> {
-            self.with(|core, now| core.port.save(core.peek(), now, Age::Behind))?
+            self.act(|port, cx| port.save(cx, Age::Behind))?
         }
 
         /// Ends the node as it is, without a word to its peers, and takes a snapshot from which it can be resumed.
@@ -257,9 +253,12 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn suspend(&self) -> Result<NodeSnapshot, Error> {
-            let saved = self.with(|core, now| {
-                let saved = core.port.save(core.peek(), now, Age::Current)?;
-                core.port.suspend(&mut core.wakes);
+            let saved = self.0.shared.with(|core, now| {
+                let saved = act(core, now, |port, cx| {
+                    let saved = port.save(cx, Age::Current)?;
+                    port.suspend(cx);
+                    Ok::<_, Error>(saved)
+                })?;
                 core.over();
                 Ok(saved)
             })?;
@@ -298,7 +297,7 @@ faces! {
         pub fn remove_peer(&self, id: u64) -> Result<(), Error> {
             self.command(Command::RemovePeer(id))?;
             // There will be no room.
-            self.with(|core, _| core.wakes.all(Line::Room(id)))
+            self.act(|_, cx| cx.wakes.all(Line::Room(id)))
         }
 
         /// Tells one half of a contact: whether this end may transmit, or whether the peer does.
@@ -321,21 +320,21 @@ faces! {
         pub async fn ping(&self, peer: u64) -> Result<Duration, Error> {
             let mut round = None;
             let answer = self.0.shared.until(Line::Ping(peer), |core, now, _| {
-                poll_ping(core, now, peer, &mut round)
+                act(core, now, |port, cx| port.ping(cx, peer, &mut round))
             });
             answer.await?
         }
 
         /// Returns what was learned of the line to a peer: losses and round trips.
         pub fn line(&self, peer: u64) -> Option<LineEstimate> {
-            self.with(|core, _| core.peek().line(peer)).ok()?
+            self.act(|_, cx| cx.machine.line(peer)).ok()?
         }
 
         /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far
         /// as [`Config::max_cookies`](crate::ltp::Config::max_cookies) lets them be kept.
         pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
-            let cookies = self.with(|core, _| {
-                let cookies = core.peek().cookies(session);
+            let cookies = self.act(|_, cx| {
+                let cookies = cx.machine.cookies(session);
                 cookies.map(Bytes::copy_from_slice).collect()
             });
             cookies.unwrap_or_default()
@@ -343,7 +342,7 @@ faces! {
 
         /// Returns what was counted, and how much is under way.
         pub fn stats(&self) -> NodeStats {
-            let stats = self.with(|core, _| core.port.stats(core.peek()));
+            let stats = self.act(|port, cx| port.stats(cx.machine));
             NodeStats {
                 udp: self.0.counters.stats().udp,
                 ..stats.unwrap_or_default()
@@ -365,10 +364,7 @@ faces! {
         ///
         /// As [`open`](Self::open).
         pub fn open_with(&self, client: u64, service: Service) -> Result<AccessPoint, Error> as Result<blocking::AccessPoint, Error> {
-            let service = self.with(|core, now| {
-                let (port, machine, _) = core.parts();
-                port.open(machine, now, client, service)
-            })??;
+            let service = self.act(|port, cx| port.open(cx, client, service))??;
             Ok(self.point(service))
         }
 
@@ -386,11 +382,9 @@ faces! {
 
 impl NodeRef {
     fn close(&self, limit: Duration) {
+        let close = |port: &mut NodePort, cx: &mut Cx<'_>| port.close(cx, limit);
         // After a panic it is closed already.
-        let _ = self.shared.with(|core, now| {
-            let (port, machine, wakes) = core.parts();
-            port.close(machine, now, limit, wakes);
-        });
+        let _ = self.shared.with(|core, now| act(core, now, close));
     }
 
     /// Waits until the socket is closed.
@@ -428,7 +422,7 @@ faces! {
         /// Tells whether blocks can be sent and received.
         pub fn is_open(&self) -> bool {
             let service = self.0.service;
-            self.0.node.with(|core, _| core.port.is_open(service)).unwrap_or(false)
+            self.0.node.act(|port, _| port.is_open(service)).unwrap_or(false)
         }
 
         /// Sends a red block, and waits until all of it is acknowledged. Returns the session it had.
@@ -463,8 +457,7 @@ faces! {
                 if !place.is_first && core.port.is_open(*service) {
                     return Poll::Pending;
                 }
-                let (port, machine, _) = core.parts();
-                port.send(machine, now, *service, &mut block)
+                act(core, now, |port, cx| port.send(cx, *service, &mut block))
             });
             Ok(node.sending(started.await??))
         }
@@ -477,7 +470,7 @@ faces! {
         pub async fn receive[receive_timeout](&self) -> Result<Received, Error> {
             let ServiceHandle { node, service } = &*self.0;
             let received = node.0.shared.until(Line::Receive(*service), |core, now, place| {
-                poll_receive(core, now, *service, place)
+                act(core, now, |port, cx| port.receive(cx, *service, place))
             });
             received.await?
         }
@@ -489,7 +482,7 @@ faces! {
         /// [`Error::Closed`], once everything was taken.
         pub fn try_receive(&self) -> Result<Option<Received>, Error> {
             let service = self.0.service;
-            self.0.node.with(|core, now| try_receive(core, now, service))?
+            self.0.node.act(|port, cx| port.try_receive(cx, service))?
         }
 
         /// Makes every receive that waits here fail with [`Error::Interrupted`]. If there is none, the next one
@@ -497,7 +490,7 @@ faces! {
         pub fn interrupt(&self) -> () {
             let service = self.0.service;
             // Nobody waits after a panic.
-            let _ = self.0.node.with(|core, _| core.port.interrupt(service, &mut core.wakes));
+            let _ = self.0.node.act(|port, cx| port.interrupt(cx, service));
         }
 
         /// Cancels the reception of a block (RFC 5326 section 4.2).
@@ -520,10 +513,9 @@ faces! {
 impl ServiceHandle {
     fn close(&self) {
         // After a panic it is closed already.
-        let _ = self.node.with(|core, now| {
-            let (port, machine, wakes) = core.parts();
-            port.close_service(machine, now, self.service, wakes);
-        });
+        let _ = self
+            .node
+            .act(|port, cx| port.close_service(cx, self.service));
     }
 }
 
@@ -555,7 +547,7 @@ faces! {
 
         /// Returns how far the block has got; `None` once it is over.
         pub fn progress(&self) -> Option<Progress> {
-            self.node.with(|core, _| core.peek().progress(self.tag)).ok()?
+            self.node.act(|_, cx| cx.machine.progress(self.tag)).ok()?
         }
 
         /// Cancels the block, unless it is over.
@@ -569,31 +561,12 @@ faces! {
 impl Drop for Sending {
     fn drop(&mut self) {
         // After a panic nothing is kept.
-        let _ = self.node.with(|core, _| core.port.unwatch(self.tag));
+        let _ = self.node.act(|port, _| port.unwatch(self.tag));
     }
 }
 
-impl fmt::Debug for Node {
+impl fmt::Debug for NodeRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node")
-            .field("local", &self.0.local)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for AccessPoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessPoint")
-            .field("client", &self.0.service.client)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Sending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sending")
-            .field("tag", &self.tag)
-            .field("progress", &self.progress())
-            .finish_non_exhaustive()
+        write!(f, "{}", self.local)
     }
 }

@@ -196,26 +196,21 @@ impl fmt::Display for Error {
             Self::Failed {
                 peer,
                 session,
-                by: Side::Remote,
+                by,
                 reason,
                 ..
-            } => write!(f, "engine {peer} cancelled block {session}: {reason}"),
-            Self::Failed {
-                peer,
-                session,
-                reason: Reason::RETRANSMISSION_LIMIT,
-                ..
-            } => write!(
-                f,
-                "engine {peer} does not answer, block {session} was given up: {}",
-                Reason::RETRANSMISSION_LIMIT
-            ),
-            Self::Failed {
-                peer,
-                session,
-                reason,
-                ..
-            } => write!(f, "block {session} to engine {peer} was given up: {reason}"),
+            } => match (*by, *reason) {
+                (Side::Remote, reason) => {
+                    write!(f, "engine {peer} cancelled block {session}: {reason}")
+                }
+                (Side::Local, reason @ Reason::RETRANSMISSION_LIMIT) => write!(
+                    f,
+                    "engine {peer} does not answer, block {session} was given up: {reason}"
+                ),
+                (Side::Local, reason) => {
+                    write!(f, "block {session} to engine {peer} was given up: {reason}")
+                }
+            },
             Self::Restore(error) => error.fmt(f),
             Self::Silent { peer } => write!(f, "engine {peer} does not answer"),
             Self::Interrupted => f.write_str("interrupted"),
@@ -242,22 +237,20 @@ impl From<Closed> for Error {
     }
 }
 
-impl From<ConfigError> for Error {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
+macro_rules! causes {
+    ($($variant:ident($cause:ty))*) => {$(
+        impl From<$cause> for Error {
+            fn from(error: $cause) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )*};
 }
 
-impl From<RestoreError> for Error {
-    fn from(error: RestoreError) -> Self {
-        Self::Restore(error)
-    }
-}
-
-impl From<ltp::Error> for Error {
-    fn from(error: ltp::Error) -> Self {
-        Self::Refused(error)
-    }
+causes! {
+    Config(ConfigError)
+    Refused(ltp::Error)
+    Restore(RestoreError)
 }
 
 impl From<Error> for io::Error {
@@ -273,6 +266,7 @@ impl From<Error> for io::Error {
 
 /// What a node has counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NodeStats {
     /// What the engine has counted.
@@ -285,4 +279,21 @@ pub struct NodeStats {
     pub waiting_octets: usize,
     /// What the socket has counted.
     pub udp: UdpStats,
+}
+
+impl fmt::Display for NodeStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            engine,
+            exports,
+            imports,
+            waiting_octets,
+            udp,
+        } = self;
+        write!(
+            f,
+            "{exports} exports and {imports} imports under way, {waiting_octets} octets not taken; \
+             {engine}; {udp}"
+        )
+    }
 }

@@ -2,18 +2,16 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::mem;
 use core::task::Poll;
 use core::time::Duration;
 use std::io;
 
-use bytes::Bytes;
-
-use super::snapshot::NodeSnapshot;
-use super::{EngineMachine, Error, NodeStats, Received};
+use super::{EngineMachine, Error, NodeSnapshot, NodeStats, Received};
 use crate::adapters::event_loop::{Core, Port, Rest};
 use crate::adapters::waiters::{Place, Wakes};
-use crate::ltp::{self, Age, Block, Command, Event, Reason, Service, SessionId, Side};
-use crate::{Instant, Limits, Machine as _, Output, Tag, Transmit};
+use crate::ltp::{self, Age, Block, Command, Event, Service, SessionId};
+use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
 
 /// How long a node that ends waits for the rates of its peers before cancellations are dropped.
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_secs(1);
@@ -37,14 +35,14 @@ pub(crate) enum Line {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ServiceRef {
     pub(super) client: u64,
-    pub(super) id: u64,
+    id: u64,
 }
 
 /// The state that the handles of a node share, beside the engine.
 #[derive(Debug, Default)]
 pub(crate) struct NodePort {
     /// By client service.
-    pub(super) services: BTreeMap<u64, ServiceQueue>,
+    services: BTreeMap<u64, ServiceQueue>,
     pub(super) blocks: BTreeMap<Tag, SendState>,
     pings: BTreeMap<u64, PingState>,
     /// The last ID that was given to a block or an access point.
@@ -54,38 +52,24 @@ pub(crate) struct NodePort {
 
 /// An open access point.
 #[derive(Debug, Default)]
-pub(super) struct ServiceQueue {
+struct ServiceQueue {
     id: u64,
     /// What the engine gave and nobody has taken yet.
-    pub(super) received: VecDeque<Received>,
+    items: VecDeque<Received>,
     /// The engine has not answered the last take: it gives the next item as soon as there is one.
     is_asked: bool,
     /// An interruption that found nobody waiting.
     is_interrupted: bool,
 }
 
-/// A block on its way to a peer, or what became of it.
+/// A block on its way to a peer.
 #[derive(Debug)]
 pub(super) struct SendState {
     pub(super) peer: u64,
-    /// None while the block is under way.
-    pub(super) outcome: Option<SendOutcome>,
+    /// How it ended: [`Event::Complete`] or [`Event::Failed`].
+    pub(super) end: Option<Event>,
     /// There is a handle that can ask.
-    is_watched: bool,
-}
-
-/// What became of a block.
-#[derive(Debug, Clone)]
-pub(super) enum SendOutcome {
-    Complete(SessionId),
-    Failed {
-        session: SessionId,
-        by: Side,
-        reason: Reason,
-        data: Bytes,
-    },
-    /// The node ended before.
-    Unknown,
+    pub(super) is_watched: bool,
 }
 
 /// The pings of one peer. All that ask at a time share the answer.
@@ -113,40 +97,47 @@ enum Phase {
     Over,
 }
 
-impl ServiceQueue {
-    pub(super) const fn reference(&self, client: u64) -> ServiceRef {
-        let id = self.id;
-        ServiceRef { client, id }
-    }
+/// What a port acts on.
+pub(super) struct Cx<'a> {
+    pub(super) machine: &'a mut EngineMachine,
+    pub(super) wakes: &'a mut Wakes<Line>,
+    pub(super) now: Instant,
+    is_dirty: bool,
 }
 
-impl SendState {
-    pub(super) const fn new(peer: u64) -> Self {
+impl<'a> Cx<'a> {
+    pub(super) const fn new(
+        machine: &'a mut EngineMachine,
+        wakes: &'a mut Wakes<Line>,
+        now: Instant,
+    ) -> Self {
         Self {
-            peer,
-            outcome: None,
-            is_watched: true,
+            machine,
+            wakes,
+            now,
+            is_dirty: false,
         }
     }
 
-    fn result(&self) -> Option<Result<SessionId, Error>> {
-        Some(match self.outcome.clone()? {
-            SendOutcome::Complete(session) => Ok(session),
-            SendOutcome::Failed {
-                session,
-                by,
-                reason,
-                data,
-            } => Err(Error::Failed {
-                peer: self.peer,
-                session,
-                by,
-                reason,
-                data,
-            }),
-            SendOutcome::Unknown => Err(Error::Closed),
-        })
+    pub(super) fn command(&mut self, command: Command<Path>) -> Result<(), ltp::Error> {
+        self.is_dirty = true;
+        self.machine.command(self.now, command)
     }
+}
+
+/// Acts on a port under its lock.
+pub(super) fn act<T>(
+    core: &mut Core<NodePort>,
+    now: Instant,
+    act: impl FnOnce(&mut NodePort, &mut Cx<'_>) -> T,
+) -> T {
+    let (port, machine, wakes) = core.untouched_parts();
+    let mut cx = Cx::new(machine, wakes, now);
+    let result = act(port, &mut cx);
+    if cx.is_dirty {
+        core.touch();
+    }
+    result
 }
 
 impl Port for NodePort {
@@ -155,23 +146,8 @@ impl Port for NodePort {
 
     fn deliver(&mut self, event: Event, wakes: &mut Wakes<Line>) {
         match event {
-            Event::Complete { tag, session } => {
-                self.settle(tag, SendOutcome::Complete(session), wakes);
-            }
-            Event::Failed {
-                tag,
-                session,
-                by,
-                reason,
-                data,
-            } => {
-                let failed = SendOutcome::Failed {
-                    session,
-                    by,
-                    reason,
-                    data,
-                };
-                self.settle(tag, failed, wakes);
+            Event::Complete { tag, .. } | Event::Failed { tag, .. } => {
+                self.settle(tag, event, wakes);
             }
             Event::Room { peer } => wakes.first(Line::Room(peer)),
             Event::Answered { peer, after } => self.answer(peer, Some(after), wakes),
@@ -193,15 +169,15 @@ impl Port for NodePort {
     ) -> Rest {
         match self.phase {
             Phase::Open => Rest::Until(None),
-            Phase::Closing(until) if now < until && !(is_idle && is_quiet(machine)) => {
+            Phase::Closing(until) if now < until && (!is_idle || machine.sessions() != (0, 0)) => {
                 Rest::Until(Some(until))
             }
             Phase::Closing(_) => {
-                self.cancel_all(machine, now, wakes);
+                self.cancel_all(&mut Cx::new(machine, wakes, now));
                 Rest::Again
             }
             // A peer that floods draws more and more: the engine need not become idle.
-            Phase::Cancelling(until) if now < until && !(is_idle && !machine.has_backlog()) => {
+            Phase::Cancelling(until) if now < until && (!is_idle || machine.has_backlog()) => {
                 Rest::Until(Some(until))
             }
             Phase::Cancelling(_) | Phase::Suspended | Phase::Over => Rest::Over,
@@ -210,37 +186,16 @@ impl Port for NodePort {
 
     fn end(&mut self, machine: &mut EngineMachine, _: io::Result<()>) {
         machine.finish();
-        self.settle_all();
         self.phase = Phase::Over;
     }
 }
 
-/// Tells whether no block is under way.
-fn is_quiet(machine: &EngineMachine) -> bool {
-    machine.sessions() == (0, 0)
-}
-
+// Blocks to peers.
 impl NodePort {
-    /// Returns a port whose next ID is behind `ids`.
-    pub(super) fn after(ids: u64) -> Self {
-        Self {
-            ids,
-            ..Self::default()
-        }
-    }
-
-    pub(super) const fn draw_id(&mut self) -> u64 {
-        self.ids += 1;
-        self.ids
-    }
-
-    // Blocks to peers.
-
-    /// Gives a block to the engine, if there is room for it.
+    /// Gives a block to the engine; pending without room for it.
     pub(super) fn send(
         &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
+        cx: &mut Cx<'_>,
         service: ServiceRef,
         block: &mut Block,
     ) -> Poll<Result<Tag, Error>> {
@@ -248,58 +203,88 @@ impl NodePort {
             return Poll::Ready(Err(Error::Closed));
         }
         block.tag = Tag(self.draw_id());
-        match machine.command(now, Command::Send(block.clone())) {
+        match cx.command(Command::Send(block.clone())) {
             // A limit of 0 leaves room for nobody, ever.
             Err(ltp::Error::Full { limit: 1.., .. }) => Poll::Pending,
             Err(error) => Poll::Ready(Err(error.into())),
             Ok(()) => {
-                self.blocks.insert(block.tag, SendState::new(block.to));
+                self.follow(block.tag, block.to);
                 Poll::Ready(Ok(block.tag))
             }
         }
     }
 
+    pub(super) fn follow(&mut self, tag: Tag, peer: u64) {
+        let block = SendState {
+            peer,
+            end: None,
+            is_watched: true,
+        };
+        self.blocks.insert(tag, block);
+    }
+
     /// Returns what became of a block; `None` while it is under way.
     pub(super) fn outcome(&self, tag: Tag) -> Option<Result<SessionId, Error>> {
         let block = self.blocks.get(&tag);
-        block.map_or(Some(Err(Error::Closed)), SendState::result)
+        match block.and_then(|block| block.end.clone()) {
+            Some(Event::Complete { session, .. }) => Some(Ok(session)),
+            Some(Event::Failed {
+                session,
+                by,
+                reason,
+                data,
+                ..
+            }) => Some(Err(Error::Failed {
+                peer: block.map_or(0, |block| block.peer),
+                session,
+                by,
+                reason,
+                data,
+            })),
+            _ if block.is_none() || self.is_ended() => Some(Err(Error::Closed)),
+            _ => None,
+        }
     }
 
     /// Forgets what becomes of a block: its handle is gone.
     pub(super) fn unwatch(&mut self, tag: Tag) {
         if let Some(block) = self.blocks.get_mut(&tag) {
             block.is_watched = false;
-            if block.outcome.is_some() {
+            if block.end.is_some() {
                 self.blocks.remove(&tag);
             }
         }
     }
 
-    fn settle(&mut self, tag: Tag, outcome: SendOutcome, wakes: &mut Wakes<Line>) {
-        match self.blocks.get_mut(&tag) {
-            Some(block) if block.is_watched => {
-                block.outcome = Some(outcome);
-                wakes.all(Line::Block(tag));
+    fn settle(&mut self, tag: Tag, end: Event, wakes: &mut Wakes<Line>) {
+        if let Some(block) = self.blocks.get_mut(&tag) {
+            block.end = Some(end);
+            if !block.is_watched {
+                self.blocks.remove(&tag);
             }
-            Some(_) => drop(self.blocks.remove(&tag)),
-            None => {}
+            wakes.all(Line::Block(tag));
         }
     }
 
-    // Access points.
+    const fn draw_id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+}
 
+// Access points.
+impl NodePort {
     /// Opens a client service.
     pub(super) fn open(
         &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
+        cx: &mut Cx<'_>,
         client: u64,
         service: Service,
     ) -> Result<ServiceRef, Error> {
         if self.phase != Phase::Open {
             return Err(Error::Closed);
         }
-        machine.command(now, Command::OpenOnDemand(client, service))?;
+        cx.command(Command::OpenOnDemand(client, service))?;
         Ok(self.add_service(client))
     }
 
@@ -314,9 +299,15 @@ impl NodePort {
         ServiceRef { client, id }
     }
 
-    fn service(&mut self, service: ServiceRef) -> Option<&mut ServiceQueue> {
-        let queue = self.services.get_mut(&service.client)?;
-        (queue.id == service.id).then_some(queue)
+    pub(super) fn services(&self) -> impl Iterator<Item = ServiceRef> {
+        let services = self.services.iter();
+        services.map(|(&client, &ServiceQueue { id, .. })| ServiceRef { client, id })
+    }
+
+    fn service(&mut self, service: ServiceRef) -> Result<&mut ServiceQueue, Error> {
+        let queue = self.services.get_mut(&service.client);
+        let queue = queue.filter(|queue| queue.id == service.id);
+        queue.ok_or(Error::Closed)
     }
 
     /// Tells whether blocks can be sent and received.
@@ -326,88 +317,136 @@ impl NodePort {
     }
 
     /// Drops an access point with all that was received and not taken.
-    pub(super) fn close_service(
-        &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
-        service: ServiceRef,
-        wakes: &mut Wakes<Line>,
-    ) {
-        if self.service(service).is_none() {
-            return;
+    pub(super) fn close_service(&mut self, cx: &mut Cx<'_>, service: ServiceRef) {
+        if self.service(service).is_ok() {
+            self.services.remove(&service.client);
+            // Refused at the end only.
+            let _ = cx.command(Command::Close(service.client));
+            // Those that wait to send from it, too: their line is that of the peer.
+            cx.wakes.everybody();
         }
-        self.services.remove(&service.client);
-        // Refused at the end only.
-        let _ = machine.command(now, Command::Close(service.client));
-        // Those that wait to send from it, too: their line is that of the peer.
-        wakes.everybody();
     }
 
-    pub(super) fn interrupt(&mut self, service: ServiceRef, wakes: &mut Wakes<Line>) {
+    pub(super) fn interrupt(&mut self, cx: &mut Cx<'_>, service: ServiceRef) {
         let line = Line::Receive(service);
-        if !wakes.is_empty(line) {
-            wakes.interrupt(line);
-        } else if let Some(queue) = self.service(service) {
+        if !cx.wakes.is_empty(line) {
+            cx.wakes.interrupt(line);
+        } else if let Ok(queue) = self.service(service) {
             queue.is_interrupted = true;
         }
     }
 
-    /// Takes what was received next, if anything.
-    pub(super) fn take(&mut self, service: ServiceRef) -> Result<Option<Received>, Error> {
-        let queue = self.service(service).ok_or(Error::Closed)?;
-        Ok(queue.received.pop_front())
+    /// Takes what was received next, or has the engine give it once there is something.
+    pub(super) fn receive(
+        &mut self,
+        cx: &mut Cx<'_>,
+        service: ServiceRef,
+        place: Place,
+    ) -> Poll<Result<Received, Error>> {
+        if place.is_interrupted {
+            return Poll::Ready(Err(Error::Interrupted));
+        }
+        if let Some(received) = self.try_receive(cx, service)? {
+            return Poll::Ready(Ok(received));
+        }
+        if mem::take(&mut self.service(service)?.is_interrupted) {
+            return Poll::Ready(Err(Error::Interrupted));
+        }
+        self.ask(cx, service.client);
+        Poll::Pending
     }
 
-    /// Takes the next item that waits in the engine for a client service, and tells whether there was one.
-    ///
-    /// The engine answers at its next polls, and before anything else that is not an event.
-    fn pull(
+    /// Takes what was received next, if anything. An interruption is left to those who wait.
+    pub(super) fn try_receive(
         &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
-        client: u64,
-        wakes: &mut Wakes<Line>,
-    ) -> bool {
-        if !machine.has_waiting(client) || !self.ask(machine, now, client) {
-            return false;
+        cx: &mut Cx<'_>,
+        service: ServiceRef,
+    ) -> Result<Option<Received>, Error> {
+        if self.service(service)?.items.is_empty() {
+            self.pull(cx, service.client);
         }
-        let mut tx = Transmit::new(Limits::default());
-        loop {
-            match machine.poll(now, &mut tx) {
-                Output::Event(event) => {
-                    let is_item = client_of(&event) == Some(client);
-                    self.deliver(event, wakes);
-                    if is_item {
-                        return true;
-                    }
-                }
-                Output::Yield => {}
-                _ => return false,
-            }
+        match self.service(service)?.items.pop_front() {
+            None if self.is_ended() => Err(Error::Closed),
+            item => Ok(item),
         }
     }
 
     /// Asks the engine for the next item of a client service, unless it was asked already, and tells whether
     /// it will answer.
-    fn ask(&mut self, machine: &mut EngineMachine, now: Instant, client: u64) -> bool {
+    fn ask(&mut self, cx: &mut Cx<'_>, client: u64) -> bool {
         let Some(queue) = self.services.get_mut(&client) else {
             return false;
         };
         if !queue.is_asked {
             // Refused once the service was closed at the engine.
-            queue.is_asked = machine.command(now, Command::Take(client)).is_ok();
+            queue.is_asked = cx.command(Command::Take(client)).is_ok();
         }
         queue.is_asked
     }
 
-    fn queue(&mut self, received: Received, wakes: &mut Wakes<Line>) {
-        let client = received.client;
+    /// Takes the next item that waits in the engine for a client service, and tells whether there was one.
+    ///
+    /// The engine answers at its next polls, and before anything else that is not an event.
+    fn pull(&mut self, cx: &mut Cx<'_>, client: u64) -> bool {
+        if !cx.machine.has_waiting(client) || !self.ask(cx, client) {
+            return false;
+        }
+        let mut tx = Transmit::new(Limits::default());
+        let is_asked = |port: &Self| {
+            port.services
+                .get(&client)
+                .is_some_and(|queue| queue.is_asked)
+        };
+        while is_asked(self) {
+            match cx.machine.poll(cx.now, &mut tx) {
+                Output::Event(event) => self.deliver(event, cx.wakes),
+                Output::Yield => {}
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    pub(super) fn queue(&mut self, item: Received, wakes: &mut Wakes<Line>) {
+        let client = item.client;
         // Nobody has it where the service was closed since.
         if let Some(queue) = self.services.get_mut(&client) {
             queue.is_asked = false;
-            queue.received.push_back(received);
-            wakes.first(Line::Receive(queue.reference(client)));
+            queue.items.push_back(item);
+            let id = queue.id;
+            wakes.first(Line::Receive(ServiceRef { client, id }));
         }
+    }
+
+    /// Returns what was received and not taken.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Received> {
+        self.services.values().flat_map(|queue| &queue.items)
+    }
+}
+
+// Pings.
+impl NodePort {
+    /// Returns the answer to a ping, or has the engine ask. `round` is set at the first call.
+    pub(super) fn ping(
+        &mut self,
+        cx: &mut Cx<'_>,
+        peer: u64,
+        round: &mut Option<u64>,
+    ) -> Poll<Result<Duration, Error>> {
+        let is_ended = self.is_ended();
+        match (*round, self.pings.get(&peer)) {
+            (Some(round), Some(ping)) if ping.round > round => {
+                return Poll::Ready(ping.answer.ok_or(Error::Silent { peer }));
+            }
+            (Some(_), None) => return Poll::Ready(Err(Error::Silent { peer })),
+            _ if is_ended => return Poll::Ready(Err(Error::Closed)),
+            (_, Some(ping)) if ping.is_asking => {}
+            _ => cx.command(Command::Ping(peer))?,
+        }
+        let ping = self.pings.entry(peer).or_default();
+        ping.is_asking = true;
+        round.get_or_insert(ping.round);
+        Poll::Pending
     }
 
     fn answer(&mut self, peer: u64, answer: Option<Duration>, wakes: &mut Wakes<Line>) {
@@ -420,49 +459,13 @@ impl NodePort {
             wakes.all(Line::Ping(peer));
         }
     }
+}
 
-    // The end.
-
+// The end.
+impl NodePort {
     /// Tells whether the socket is closed.
     pub(super) fn is_over(&self) -> bool {
         self.phase == Phase::Over
-    }
-
-    /// Begins nothing any more, and ends once all that is under way is over, or after `limit`.
-    pub(super) fn close(
-        &mut self,
-        machine: &mut EngineMachine,
-        now: Instant,
-        limit: Duration,
-        wakes: &mut Wakes<Line>,
-    ) {
-        let until = match self.phase {
-            Phase::Open => now + limit,
-            Phase::Closing(before) => before.min(now + limit),
-            Phase::Cancelling(_) | Phase::Suspended | Phase::Over => return,
-        };
-        self.phase = Phase::Closing(until);
-        if now >= until {
-            self.cancel_all(machine, now, wakes);
-        }
-        // Whoever waits to send.
-        wakes.everybody();
-    }
-
-    /// Cancels all blocks, in both directions. What was received stays.
-    fn cancel_all(&mut self, machine: &mut EngineMachine, now: Instant, wakes: &mut Wakes<Line>) {
-        self.phase = Phase::Cancelling(now + CANCEL_LIMIT);
-        // What the engine refuses is over already, and its event on the way.
-        for (tag, block) in &self.blocks {
-            if block.outcome.is_none() {
-                let _ = machine.command(now, Command::Cancel(*tag));
-            }
-        }
-        let clients: Vec<u64> = self.services.keys().copied().collect();
-        for client in clients {
-            while self.pull(machine, now, client, wakes) {}
-            let _ = machine.command(now, Command::Close(client));
-        }
     }
 
     /// Tells whether the engine is not driven any more.
@@ -470,130 +473,61 @@ impl NodePort {
         matches!(self.phase, Phase::Suspended | Phase::Over)
     }
 
+    /// Begins nothing any more, and ends once all that is under way is over, or after `limit`.
+    pub(super) fn close(&mut self, cx: &mut Cx<'_>, limit: Duration) {
+        let until = match self.phase {
+            Phase::Open => cx.now + limit,
+            Phase::Closing(before) => before.min(cx.now + limit),
+            Phase::Cancelling(_) | Phase::Suspended | Phase::Over => return,
+        };
+        self.phase = Phase::Closing(until);
+        if cx.now >= until {
+            self.cancel_all(cx);
+        }
+        cx.is_dirty = true;
+        // Whoever waits to send.
+        cx.wakes.everybody();
+    }
+
+    /// Cancels all blocks, in both directions. What was received stays.
+    fn cancel_all(&mut self, cx: &mut Cx<'_>) {
+        self.phase = Phase::Cancelling(cx.now + CANCEL_LIMIT);
+        // What the engine refuses is over already, and its event on the way.
+        for tag in self.blocks.keys() {
+            let _ = cx.command(Command::Cancel(*tag));
+        }
+        let clients: Vec<u64> = self.services.keys().copied().collect();
+        for client in clients {
+            while self.pull(cx, client) {}
+            let _ = cx.command(Command::Close(client));
+        }
+    }
+
     /// Returns all that the node knows.
-    pub(super) fn save(
-        &self,
-        machine: &EngineMachine,
-        now: Instant,
-        age: Age,
-    ) -> Result<NodeSnapshot, Error> {
+    pub(super) fn save(&self, cx: &Cx<'_>, age: Age) -> Result<NodeSnapshot, Error> {
         if self.is_ended() {
             return Err(Error::Closed);
         }
-        let engine = machine.snapshot(now);
-        Ok(NodeSnapshot::new(engine, self, age))
+        Ok(NodeSnapshot::new(cx.machine.snapshot(cx.now), self, age))
     }
 
     /// Ends the node as it is; the engine is not polled again.
-    pub(super) fn suspend(&mut self, wakes: &mut Wakes<Line>) {
+    pub(super) fn suspend(&mut self, cx: &mut Cx<'_>) {
         self.phase = Phase::Suspended;
         // What was not taken is in the snapshot, and comes again.
         self.services.clear();
-        self.settle_all();
-        wakes.everybody();
+        cx.wakes.everybody();
     }
 
     pub(super) fn stats(&self, machine: &EngineMachine) -> NodeStats {
         let (exports, imports) = machine.sessions();
-        let received = self.services.values().flat_map(|queue| &queue.received);
+        let waiting: usize = self.items().map(Received::memory_used).sum();
         NodeStats {
             engine: machine.stats(),
             exports,
             imports,
-            waiting_octets: machine.waiting_octets()
-                + received.map(Received::memory_used).sum::<usize>(),
+            waiting_octets: machine.waiting_octets() + waiting,
             ..NodeStats::default()
         }
     }
-
-    /// No block will come to another end.
-    fn settle_all(&mut self) {
-        self.blocks.retain(|_, block| block.is_watched);
-        for block in self.blocks.values_mut() {
-            block.outcome.get_or_insert(SendOutcome::Unknown);
-        }
-    }
-}
-
-/// Returns the client service that an event concerns.
-const fn client_of(event: &Event) -> Option<u64> {
-    match event {
-        Event::Started { client, .. }
-        | Event::Piece { client, .. }
-        | Event::Received { client, .. }
-        | Event::Green { client, .. }
-        | Event::Cancelled { client, .. } => Some(*client),
-        _ => None,
-    }
-}
-
-/// Takes what was received next at an access point, or has the engine give it once there is something.
-pub(super) fn poll_receive(
-    core: &mut Core<NodePort>,
-    now: Instant,
-    service: ServiceRef,
-    place: Place,
-) -> Poll<Result<Received, Error>> {
-    if place.is_interrupted {
-        return Poll::Ready(Err(Error::Interrupted));
-    }
-    if let Some(outcome) = try_receive(core, now, service).transpose() {
-        return Poll::Ready(outcome);
-    }
-    if let Some(queue) = core.port.service(service) {
-        if core::mem::take(&mut queue.is_interrupted) {
-            return Poll::Ready(Err(Error::Interrupted));
-        }
-        if !queue.is_asked {
-            let (port, machine, _) = core.parts();
-            port.ask(machine, now, service.client);
-        }
-    }
-    Poll::Pending
-}
-
-/// Takes what was received next at an access point, if anything. An interruption is left to those who wait.
-pub(super) fn try_receive(
-    core: &mut Core<NodePort>,
-    now: Instant,
-    service: ServiceRef,
-) -> Result<Option<Received>, Error> {
-    if let Some(received) = core.port.take(service)? {
-        return Ok(Some(received));
-    }
-    if core.peek().has_waiting(service.client) {
-        let (port, machine, wakes) = core.parts();
-        port.pull(machine, now, service.client, wakes);
-    }
-    match core.port.take(service)? {
-        None if core.port.is_ended() => Err(Error::Closed),
-        received => Ok(received),
-    }
-}
-
-/// Returns the answer to a ping, or has the engine ask. `round` is set at the first call.
-pub(super) fn poll_ping(
-    core: &mut Core<NodePort>,
-    now: Instant,
-    peer: u64,
-    round: &mut Option<u64>,
-) -> Poll<Result<Duration, Error>> {
-    let ping = core.port.pings.get(&peer);
-    match (*round, ping) {
-        (Some(round), Some(ping)) if ping.round > round => {
-            return Poll::Ready(ping.answer.ok_or(Error::Silent { peer }));
-        }
-        (Some(_), None) => return Poll::Ready(Err(Error::Silent { peer })),
-        _ => {}
-    }
-    if core.port.is_ended() {
-        return Poll::Ready(Err(Error::Closed));
-    }
-    if ping.is_none_or(|ping| !ping.is_asking) {
-        core.machine().command(now, Command::Ping(peer))?;
-    }
-    let ping = core.port.pings.entry(peer).or_default();
-    ping.is_asking = true;
-    round.get_or_insert(ping.round);
-    Poll::Pending
 }

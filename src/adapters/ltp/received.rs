@@ -6,6 +6,7 @@ use crate::ltp::{Event, Reason, SessionId, Side};
 
 /// What an access point gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Received {
     /// The engine ID of the node that sends the block.
@@ -16,12 +17,15 @@ pub struct Received {
     pub client: u64,
     /// What was received.
     pub kind: ReceivedKind,
-    /// The octets. Empty with [`ReceivedKind::Arriving`] and [`ReceivedKind::Cancelled`], and never otherwise.
+    /// The octets. Empty with [`ReceivedKind::Started`] and [`ReceivedKind::Cancelled`], and never otherwise.
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
     pub data: Bytes,
 }
 
 /// What was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum ReceivedKind {
     /// A whole red part, exactly once.
@@ -42,7 +46,7 @@ pub enum ReceivedKind {
         offset: u64,
     },
     /// A session for a streaming service began.
-    Arriving,
+    Started,
     /// The reception was cancelled. Nothing more comes of the session.
     Cancelled {
         /// Who cancelled.
@@ -59,7 +63,7 @@ impl Received {
     pub(super) fn from_event(event: Event) -> Option<Self> {
         let (session, client, kind, data) = match event {
             Event::Started { session, client } => {
-                (session, client, ReceivedKind::Arriving, Bytes::new())
+                (session, client, ReceivedKind::Started, Bytes::new())
             }
             Event::Piece {
                 session,
@@ -111,48 +115,5 @@ impl Received {
     /// Returns how much memory it takes.
     pub(super) const fn memory_used(&self) -> usize {
         size_of::<Self>() + self.data.len()
-    }
-
-    /// Tells it as the engine did.
-    pub(super) fn into_event(self) -> Event {
-        let Self {
-            session,
-            client,
-            data,
-            ..
-        } = self;
-        match self.kind {
-            ReceivedKind::Whole { ends_block } => Event::Received {
-                session,
-                client,
-                data,
-                ends_block,
-            },
-            ReceivedKind::Green { offset, ends_block } => Event::Green {
-                session,
-                client,
-                offset,
-                data,
-                ends_block,
-            },
-            ReceivedKind::Piece { offset } => Event::Piece {
-                session,
-                client,
-                offset,
-                data,
-            },
-            ReceivedKind::Arriving => Event::Started { session, client },
-            ReceivedKind::Cancelled {
-                by,
-                reason,
-                after_delivery,
-            } => Event::Cancelled {
-                session,
-                client,
-                by,
-                reason,
-                after_delivery,
-            },
-        }
     }
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use std::io;
 
-use super::port::{NodePort, SendOutcome, SendState};
+use super::port::NodePort;
 use super::{Error, Received};
 use crate::adapters::event_loop::Port as _;
 use crate::adapters::waiters::Wakes;
@@ -26,8 +26,10 @@ pub struct NodeSnapshot {
     ids: u64,
     /// Blocks with a handle or under way, and their peers.
     blocks: Vec<(Tag, u64)>,
-    /// What the engine has told and nobody has taken.
-    events: Vec<Event>,
+    /// How blocks ended, where nobody has asked.
+    ends: Vec<Event>,
+    /// What was received and not taken.
+    items: Vec<Received>,
 }
 
 impl NodeSnapshot {
@@ -44,16 +46,14 @@ impl NodeSnapshot {
 
     /// Takes all that a node has; the snapshot of the engine is of the same moment.
     pub(super) fn new(engine: Snapshot<Path>, port: &NodePort, age: Age) -> Self {
-        let ends = port.blocks.iter();
-        let ends = ends.filter_map(|(tag, block)| block.outcome.clone()?.into_event(*tag));
-        let received = port.services.values().flat_map(|queue| &queue.received);
-        let received = received.cloned().map(Received::into_event);
         let blocks = port.blocks.iter();
+        let ends = port.blocks.values().filter_map(|block| block.end.clone());
         Self {
             engine: engine.map_address(|path| path.remote),
             is_current: age == Age::Current,
             ids: port.ids,
-            events: ends.chain(received).collect(),
+            ends: ends.collect(),
+            items: port.items().cloned().collect(),
             blocks: blocks.map(|(tag, block)| (*tag, block.peer)).collect(),
         }
     }
@@ -73,23 +73,26 @@ impl NodeSnapshot {
         if let Some(remote) = unreachable {
             return Err(cannot_reach(local, remote));
         }
-        let mut port = NodePort::after(self.ids);
+        let mut port = NodePort::default();
+        port.ids = self.ids;
         for (client, _) in engine.services() {
             port.add_service(client);
         }
         for (tag, peer) in self.blocks {
-            port.blocks.insert(tag, SendState::new(peer));
+            port.follow(tag, peer);
         }
-        for event in self.events {
-            // Nobody waits yet.
-            port.deliver(event, &mut Wakes::new());
+        // Nobody waits yet.
+        let wakes = &mut Wakes::new();
+        for end in self.ends {
+            port.deliver(end, wakes);
         }
-        let under_way: Vec<Tag> = engine.tags().collect();
-        for (tag, block) in &mut port.blocks {
-            if !under_way.contains(tag) {
-                block.outcome.get_or_insert(SendOutcome::Unknown);
-            }
+        for item in self.items {
+            port.queue(item, wakes);
         }
+        // The engine has all that are under way. A damaged snapshot may name others, which nobody follows.
+        let tags: Vec<Tag> = engine.tags().collect();
+        port.blocks
+            .retain(|tag, block| block.end.is_some() || tags.contains(tag));
         let age = if self.is_current {
             Age::Current
         } else {
@@ -103,26 +106,4 @@ impl NodeSnapshot {
 pub(super) fn cannot_reach(local: SocketAddr, remote: SocketAddr) -> Error {
     let message = format!("a socket at {local} cannot reach a peer at {remote}");
     io::Error::new(io::ErrorKind::InvalidInput, message).into()
-}
-
-impl SendOutcome {
-    /// Tells it as the engine did.
-    fn into_event(self, tag: Tag) -> Option<Event> {
-        match self {
-            Self::Complete(session) => Some(Event::Complete { tag, session }),
-            Self::Failed {
-                session,
-                by,
-                reason,
-                data,
-            } => Some(Event::Failed {
-                tag,
-                session,
-                by,
-                reason,
-                data,
-            }),
-            Self::Unknown => None,
-        }
-    }
 }

@@ -9,8 +9,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::port::{CANCEL_LIMIT, Line, NodePort, ServiceRef};
-use super::{EngineMachine, Error};
+use super::port::{CANCEL_LIMIT, Cx, Line, NodePort, ServiceRef};
+use super::{EngineMachine, Error, Received};
 use crate::adapters::event_loop::{Port as _, Rest};
 use crate::adapters::waiters::Wakes;
 use crate::ltp::{Block, Command, Config, Engine, Event, Peer, Reason, Service, SessionId, Side};
@@ -86,10 +86,10 @@ fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
     node.port.end(&mut node.machine, Ok(()));
 
     for expected in ["first", "second"] {
-        let received = node.port.take(node.service).unwrap().unwrap();
+        let received = node.try_receive().unwrap().unwrap();
         assert_eq!(received.data, expected);
     }
-    assert_eq!(node.port.take(node.service).unwrap(), None);
+    assert!(matches!(node.try_receive(), Err(Error::Closed)));
     assert_eq!(node.port.stats(&node.machine).waiting_octets, 0);
     assert!(node.port.is_over());
 }
@@ -108,21 +108,22 @@ impl Node {
         let (mut port, mut machine) = (NodePort::default(), EngineMachine::new(engine));
         let add = Command::AddPeer(2, Box::new(Peer::new(far())));
         machine.command(now(), add).unwrap();
-        let service = port.open(&mut machine, now(), CLIENT, Service::Whole);
+        let mut wakes = Wakes::new();
+        let cx = &mut Cx::new(&mut machine, &mut wakes, now());
+        let service = port.open(cx, CLIENT, Service::Whole).unwrap();
         Self {
-            service: service.unwrap(),
             port,
             machine,
-            wakes: Wakes::new(),
+            wakes,
+            service,
         }
     }
 
     fn send(&mut self, len: usize) -> Tag {
         let data = Bytes::from(vec![7; len]);
         let mut block = Block::red(Tag(0), 2, CLIENT, data);
-        let sent = self
-            .port
-            .send(&mut self.machine, now(), self.service, &mut block);
+        let cx = &mut Cx::new(&mut self.machine, &mut self.wakes, now());
+        let sent = self.port.send(cx, self.service, &mut block);
         match sent {
             Poll::Ready(Ok(tag)) => tag,
             other => panic!("{other:?}"),
@@ -130,13 +131,13 @@ impl Node {
     }
 
     fn close(&mut self, limit: Duration) {
-        let Self {
-            port,
-            machine,
-            wakes,
-            ..
-        } = self;
-        port.close(machine, now(), limit, wakes);
+        let cx = &mut Cx::new(&mut self.machine, &mut self.wakes, now());
+        self.port.close(cx, limit);
+    }
+
+    fn try_receive(&mut self) -> Result<Option<Received>, Error> {
+        let cx = &mut Cx::new(&mut self.machine, &mut self.wakes, now());
+        self.port.try_receive(cx, self.service)
     }
 
     /// Does what the loop does, and hands out what the machine sends.

@@ -61,14 +61,14 @@ impl AsyncSocket {
         (octets, size): (&[u8], usize),
         sent: &mut usize,
     ) -> Poll<()> {
-        let send = &mut |socket: &Socket| {
+        let call = &mut |socket: &Socket| {
             self.offload.send(socket, to, (octets, size), sent)?;
             Ok(Moved {
                 count: 0,
                 drained: false,
             })
         };
-        match self.source.poll_io(cx, Way::Out, send) {
+        match self.source.poll_io(cx, Way::Out, call) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Ok(_)) => {}
             // The runtime has ended, and nothing will be sent again.

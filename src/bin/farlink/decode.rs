@@ -80,6 +80,10 @@ Octets are hex digits. A value that is absent is null.";
 /// Exit status: 0 all PDUs are valid, 1 the input or a PDU is malformed, 2 wrong usage or no octets to decode.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = FIELDS)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct Arguments {
     /// The protocol of the octets
     #[arg(long, value_enum, default_value_t = Protocol::Cotp)]
@@ -109,7 +113,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let input = input::read(&arguments.file)?;
-    if input.trim_ascii().is_empty() && !(arguments.raw && !input.is_empty()) {
+    let octets = if arguments.raw {
+        &input[..]
+    } else {
+        input.trim_ascii()
+    };
+    if octets.is_empty() {
         let name = input::display_name(&arguments.file);
         return Err(Failure::Usage(format!("{name}: no octets to decode")));
     }

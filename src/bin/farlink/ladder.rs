@@ -107,10 +107,10 @@ impl<P: Fn(&Path) -> Option<Protocol>> TraceBuilder<'_, P> {
             }
             FlowEventKind::Ended => self
                 .trace
-                .add_note(time, from_host, "ends the stream (FIN)"),
+                .add_note(time, from_host, "closes the stream (FIN)"),
             FlowEventKind::Reset => {
                 self.trace
-                    .add_note(time, from_host, "cuts the stream off (RST)")
+                    .add_note(time, from_host, "resets the stream (RST)");
             }
             _ => (),
         }

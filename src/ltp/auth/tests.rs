@@ -96,7 +96,7 @@ fn verify(keys: &Keys, octets: &[u8], known: Option<KeyHash>) -> Option<Verifica
     Some(keys.verify(octets, &segment, || known))
 }
 
-fn key_of(proof: Option<Verification>) -> Option<KeyHash> {
+fn name_of(proof: Option<Verification>) -> Option<KeyHash> {
     match proof {
         Some(Verification::Valid(name)) => name,
         _ => None,
@@ -112,7 +112,7 @@ fn every_segment_that_another_implementation_signed_is_accepted() {
             for made in given.made(&file.segment) {
                 let octets = octets(&made.octets);
                 assert!(
-                    key_of(verify(&keys, &octets, None)).is_some(),
+                    name_of(verify(&keys, &octets, None)).is_some(),
                     "{}",
                     made.name
                 );
@@ -162,7 +162,7 @@ fn a_segment_without_header_extension_is_good_by_the_key_of_its_session_alone() 
         for auth in given.auths() {
             let keys = Keys::new(&auth).unwrap();
             let first = octets(&given.made(&file.segment).next().unwrap().octets);
-            let name = key_of(verify(&keys, &first, None));
+            let name = name_of(verify(&keys, &first, None));
             let later = octets(&given.made(&file.later).next().unwrap().octets);
 
             let other = Some(KeyHash::of(17, b"another"));
@@ -184,13 +184,13 @@ fn every_changed_bit_and_every_cut_makes_a_segment_bad() {
             for bit in 0..good.len() * 8 {
                 let mut bad = good.clone();
                 bad[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(key_of(verify(&keys, &bad, None)), None, "bit {bit}");
+                assert_eq!(name_of(verify(&keys, &bad, None)), None, "bit {bit}");
             }
             for len in 0..good.len() {
-                assert_eq!(key_of(verify(&keys, &good[..len], None)), None, "{len}");
+                assert_eq!(name_of(verify(&keys, &good[..len], None)), None, "{len}");
                 let mut cut = good.clone();
                 cut.remove(len);
-                assert_eq!(key_of(verify(&keys, &cut, None)), None, "without {len}");
+                assert_eq!(name_of(verify(&keys, &cut, None)), None, "without {len}");
             }
         }
     }

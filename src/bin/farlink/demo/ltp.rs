@@ -85,8 +85,8 @@ impl Pair {
 /// Sends a block with a red and a green part, of which the second datagram is lost, and records it.
 async fn repair(recorded: &Path) -> Result<(), Failure> {
     const RED: usize = 5000;
-    let recorder = EngineRecorder::new(Some(recorded))?;
-    let one = EngineFactory::new(move |setup| recorder.engine(setup));
+    let engines = EngineRecorder::new(Some(recorded))?;
+    let one = EngineFactory::new(move |setup| engines.engine(setup));
     let two = EngineFactory::new(|setup| {
         let engine = setup.engine()?;
         Ok(EngineMachine::new(LossyEngine { engine, heard: 0 }))
