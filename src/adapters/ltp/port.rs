@@ -341,7 +341,7 @@ impl NodePort {
         &mut self,
         cx: &mut Cx<'_>,
         service: ServiceRef,
-        place: Place,
+        place: WaitStatus,
     ) -> Poll<Result<Received, Error>> {
         if place.is_interrupted {
             return Poll::Ready(Err(Error::Interrupted));
