@@ -76,7 +76,7 @@ fn the_first_difference_is_shown_with_time_call_and_both_sides() {
 }
 
 #[test]
-fn damage_is_told_even_where_everything_matches() {
+fn damage_is_reported_even_where_everything_matches() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let path = written(
         "damaged.pcapng",
@@ -92,7 +92,7 @@ fn damage_is_told_even_where_everything_matches() {
 }
 
 #[test]
-fn damage_that_stops_the_replay_is_told_with_what_it_made_of_the_file() {
+fn damage_that_stops_the_replay_is_reported_with_what_it_made_of_the_file() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let path = written(
         "no_command.pcapng",
@@ -139,7 +139,7 @@ fn the_version_that_made_a_recording_is_named_when_it_differs() {
 }
 
 #[test]
-fn a_machine_that_nobody_knows_is_named() {
+fn a_machine_that_is_unknown_is_named() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let path = written("kind.pcapng", &altered(&file, b"\"cotp\"", b"\"warp\""));
 
@@ -154,7 +154,7 @@ fn a_machine_that_nobody_knows_is_named() {
 }
 
 #[test]
-fn what_is_no_recording_is_told() {
+fn a_file_that_is_no_recording_is_reported() {
     let capture = super::ethernet::Tap::new(102).file();
 
     farlink_on(&capture, &["replay", "-"]).badly(1, "a capture, but not a recording of farlink");
