@@ -202,12 +202,7 @@ impl Node {
     }
 
     fn command(&self, command: Command<Path>) -> Result<(), Error> {
-        self.act(|port, cx| {
-            if port.is_ended() {
-                return Err(Error::Closed);
-            }
-            Ok(cx.command(command)?)
-        })?
+        self.act(|port, cx| port.command(cx, command))?
     }
 
     /// Says how the socket reaches a peer, if it can.
@@ -295,9 +290,7 @@ faces! {
         ///
         /// No such peer.
         pub fn remove_peer(&self, id: u64) -> Result<(), Error> {
-            self.command(Command::RemovePeer(id))?;
-            // There will be no room.
-            self.act(|_, cx| cx.wakes.all(Line::Room(id)))
+            self.act(|port, cx| port.remove_peer(cx, id))?
         }
 
         /// Tells one half of a contact: whether this end may transmit, or whether the peer does.
