@@ -12,7 +12,7 @@ pub(crate) struct Pair {
     pub(crate) now: Instant,
 }
 
-/// Which end told an event.
+/// The end that reported an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     Initiator,
@@ -36,13 +36,13 @@ impl Pair {
         pair
     }
 
-    /// Opens a pair with the defaults, in which everybody is accepted.
+    /// Opens a pair with default configurations, whose responder accepts every request.
     pub(crate) fn by_default() -> Self {
         Self::open(Config::default(), Config::responder(Policy::AcceptAny))
     }
 
     /// Lets both ends act until neither has anything to do.
-    pub(crate) fn pump(&mut self, mut told: impl FnMut(End, Event)) {
+    pub(crate) fn pump(&mut self, mut report: impl FnMut(End, Event)) {
         loop {
             let Self {
                 initiator,
@@ -51,10 +51,10 @@ impl Pair {
                 now,
             } = self;
             let forth = run(initiator, responder, tx, *now, |event| {
-                told(End::Initiator, event);
+                report(End::Initiator, event);
             });
             let back = run(responder, initiator, tx, *now, |event| {
-                told(End::Responder, event);
+                report(End::Responder, event);
             });
             if forth + back == 0 {
                 return;
@@ -77,12 +77,12 @@ pub(crate) fn run(
     to: &mut Connection,
     tx: &mut Transmit<()>,
     now: Instant,
-    mut told: impl FnMut(Event),
+    mut report: impl FnMut(Event),
 ) -> usize {
     for count in 0.. {
         match from.poll(now, tx) {
             Output::Transmit => to.receive(now, (), tx.octets()),
-            Output::Event(event) => told(event),
+            Output::Event(event) => report(event),
             Output::Ask(Ask::Finish(())) => to.link(now, (), Link::Ended),
             Output::Ask(Ask::Abort(())) => to.link(now, (), Link::Down(Cause::Reset)),
             Output::Ask(_) => to.link(now, (), Link::Down(Cause::Closed)),

@@ -33,7 +33,7 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// Makes a connection with reference 1 unless the configuration says another.
+    /// Makes a connection with reference 1, unless the configuration has another.
     pub(crate) fn new(config: Config) -> Self {
         Self::with_limits(config, Limits::stream(1 << 16))
     }

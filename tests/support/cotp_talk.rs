@@ -1,29 +1,29 @@
-//! One connection whose peer is a list of octets.
+//! A connection whose peer is a list of octets.
 #![allow(dead_code, reason = "every user needs another part of it")]
 
 use bytes::Bytes;
 use farlink::cotp::{Command, Config, Connected, Connection, ConnectionEnd, Event};
 use farlink::{Ask, Cause, Instant, Limits, Link, Machine, Output, Seed, Transmit};
 
-/// Outputs of one drain beside those that octets bring.
+/// The most outputs of one drain, beside one for each octet received.
 const MOST_OUTPUTS: usize = 64;
-/// Bytes held beside those that octets bring.
+/// Bytes of memory held beside those for received octets.
 const MOST_HELD: usize = 4 << 10;
-/// Bytes that a message in a queue takes beside its octets.
+/// Bytes of memory for a message in a queue, beside its octets.
 const PER_MESSAGE: usize = 64;
-/// Deadlines that a connection may wait for after its peer fell silent.
+/// The most deadlines of a connection after its peer fell silent.
 const MOST_DEADLINES: usize = 8;
 
-/// A connection that is up, and what came of it.
+/// A connection on a connected stream, and its collected output.
 ///
-/// Every call checks that the drain ends and that no more is held than the peer's octets account for.
+/// Every call checks that the drain ends, and that memory stays in proportion to the octets received.
 pub(crate) struct Talk<M = Connection> {
     machine: M,
-    /// Tells how many bytes the machine holds.
+    /// Returns the bytes of memory that the machine holds.
     held: fn(&M) -> usize,
     tx: Transmit<()>,
     now: Instant,
-    /// Sent as soon as the connection is open.
+    /// Messages that are sent when the connection is open.
     greeting: Vec<Bytes>,
     fed: usize,
     is_done: bool,
@@ -42,7 +42,7 @@ impl Talk {
 }
 
 impl<M: Machine<Addr = (), Command = Command, Event = Event>> Talk<M> {
-    /// Brings the stream of a connection up, whatever it is in.
+    /// Connects the stream of a machine that has a connection.
     pub(crate) fn with(machine: M, held: fn(&M) -> usize, greeting: Vec<Bytes>) -> Self {
         let sent: usize = greeting.iter().map(|sent| sent.len() + PER_MESSAGE).sum();
         let mut talk = Self {
@@ -62,7 +62,7 @@ impl<M: Machine<Addr = (), Command = Command, Event = Event>> Talk<M> {
         talk
     }
 
-    /// Feeds octets of the peer, as long as they are wanted.
+    /// Passes octets of the peer, as long as the machine wants them.
     pub(crate) fn receive(&mut self, octets: &[u8]) {
         if self.machine.wants(()) {
             self.fed += octets.len();
@@ -78,7 +78,7 @@ impl<M: Machine<Addr = (), Command = Command, Event = Event>> Talk<M> {
         }
     }
 
-    /// Lets time pass until nothing is left to wait for, and tells whether the connection is done then.
+    /// Lets time pass until the connection has no deadline, and returns whether it is done.
     pub(crate) fn pass_time(&mut self) -> bool {
         for _ in 0..MOST_DEADLINES {
             match self.drain() {

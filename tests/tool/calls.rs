@@ -82,7 +82,7 @@ fn a_damaged_recording_is_told_behind_its_calls() {
 
     let ran = farlink_on(&file, &["decode", "--calls"]);
 
-    let ran = ran.badly(1, "the checksum of octets ");
+    let ran = ran.badly(1, "the file is damaged between octets ");
     assert!(ran.lines().last().unwrap().ends_with("s  done"));
 }
 

@@ -233,3 +233,25 @@ fn a_peer_that_reads_nothing_is_given_up() {
     ran.badly(1, "the peer read nothing for 1s, ");
     drop(server.join().unwrap());
 }
+
+#[test]
+fn a_selector_that_fits_no_request_is_wrong_usage() {
+    let selector = "01".repeat(300);
+
+    farlink(&["cotp", "connect", "127.0.0.1:1", "--remote-tsel", &selector])
+        .badly(2, "exceeds the limit of 248");
+}
+
+/// The connection ends, since its messages would be lost; others go on.
+#[test]
+#[cfg(target_os = "linux")]
+fn messages_that_cannot_be_written_are_a_failure_of_the_listener() {
+    let mut server = serve(&["--out", "/dev/full"]);
+    let data = written("full.bin", &[0xA5; 1000]);
+
+    farlink(&["cotp", "connect", &server.address, "--send", &data]);
+    farlink(&["cotp", "connect", &server.address]).well();
+    interrupt(&server.process);
+
+    assert_eq!(server.process.wait().unwrap().code(), Some(1));
+}

@@ -4,7 +4,7 @@ use std::fs;
 
 use bytes::Bytes;
 use farlink::cotp::{Command, Config, Connection};
-use farlink::record::{Files, RecordOptions, Recorder, VERSION};
+use farlink::record::{FORMAT, Files, RecordOptions, Recorder, VERSION};
 use farlink::{Instant, Limits, Link, Machine as _, Output, Seed, Transmit};
 use serde_json::json;
 
@@ -87,7 +87,7 @@ fn damage_is_told_even_where_everything_matches() {
     let object = &farlink(&["replay", "--json", &path]).objects()[0];
 
     assert_eq!(ran.lines()[0], "25 calls match");
-    assert!(ran.lines()[1].starts_with("the checksum of octets "));
+    assert!(ran.lines()[1].starts_with("the file is damaged between octets "));
     assert_eq!(object["verdict"], "damaged");
 }
 
@@ -99,7 +99,7 @@ fn damage_that_stops_the_replay_is_told_with_what_it_made_of_the_file() {
         &altered(&file, b"{\"command\":", b"{\"comnand\":"),
     );
 
-    farlink(&["replay", &path]).badly(1, "the checksum of octets ");
+    farlink(&["replay", &path]).badly(1, "the file is damaged between octets ");
     let object = &farlink(&["replay", "--json", &path]).objects()[0];
 
     assert_eq!(object["verdict"], "damaged");
@@ -121,7 +121,11 @@ fn the_version_that_made_a_recording_is_named_when_it_differs() {
     let theirs = ours.replace(|digit: char| digit.is_ascii_digit(), "7");
     let older = altered(&file, ours.as_bytes(), theirs.as_bytes());
     let differs = altered(&older, b"\xfefirst", b"\xfeFirst");
-    let format = altered(&older, b"\"format\":1", b"\"format\":7");
+    let format = altered(
+        &older,
+        format!("\"format\":{FORMAT}").as_bytes(),
+        b"\"format\":7",
+    );
 
     let ran = farlink_on(&differs, &["replay", "-"]).badly(1, "");
     let unread = farlink_on(&format, &["replay", "-"]);
@@ -129,11 +133,11 @@ fn the_version_that_made_a_recording_is_named_when_it_differs() {
     let made_by = "7.7.7";
     let last = ran.lines().last().copied().unwrap().to_owned();
     assert!(last.contains(&format!(
-        "written by farlink {made_by}, this is farlink {VERSION}"
+        "made by farlink {made_by}, this is farlink {VERSION}"
     )));
     unread.badly(
         1,
-        &format!("recording of format 7, written by farlink {made_by}"),
+        &format!("recording in format 7, made by farlink {made_by}; farlink {VERSION} reads format {FORMAT}"),
     );
 }
 

@@ -72,7 +72,7 @@ impl Address {
                 if let Ok(index) = scope.parse() {
                     return Ok(vec![SocketAddrV6::new(*ip, self.port, 0, index).into()]);
                 }
-                // The resolver knows the indices of interfaces, and asks nobody about a numeric address.
+                // The resolver of the system maps names of interfaces to indices, without a query for a numeric address.
                 format!("{ip}%{scope}")
             }
             Host::Name(name) => name.clone(),

@@ -4,11 +4,12 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use farlink::Seed;
 use farlink::adapters::cotp::ConnectionFactory;
 use farlink::adapters::tokio::cotp::{
     self, Connection, ConnectionOptions, Error, ReceiveHalf, SendHalf,
 };
-use farlink::cotp::{Config, Selector, TpduSize};
+use farlink::cotp::{Config, Connection as Machine, Selector, TpduSize};
 use indicatif::ProgressBar;
 
 use super::{Counters, address, seconds, selector, tpdu_size};
@@ -70,6 +71,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     if let (Some(send), Some(record)) = (&arguments.send, &arguments.record) {
         input::check_not_overwritten(send, record)?;
     }
+    let config = config(&arguments)?;
     let factory = arguments
         .record
         .as_deref()
@@ -77,7 +79,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         .transpose()?;
     let mut interrupt = Interrupt::new().await;
     let opened = tokio::select! {
-        opened = open(&arguments, factory) => opened,
+        opened = open(&arguments, config, factory) => opened,
         () = interrupt.wait() => Err("interrupted".into()),
     };
     let connection = match opened {
@@ -101,10 +103,8 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     outcome.map_err(|_| Failure::Reported)
 }
 
-async fn open(
-    arguments: &Arguments,
-    factory: Option<ConnectionFactory>,
-) -> Result<Connection, String> {
+/// Returns the configuration, or wrong usage if it is invalid.
+fn config(arguments: &Arguments) -> Result<Config, Failure> {
     let message_size = usize::try_from(arguments.message_size).unwrap_or(usize::MAX);
     let config = Config {
         tpdu_size: arguments.tpdu_size,
@@ -113,6 +113,17 @@ async fn open(
         send_queue: message_size.saturating_mul(4).max(MIN_QUEUE),
         ..Config::initiator(arguments.local_tsel.clone(), arguments.remote_tsel.clone())
     };
+    match Machine::new(config.clone(), &Seed::from(0)) {
+        Ok(_) => Ok(config),
+        Err(error) => Err(Failure::Usage(error.to_string())),
+    }
+}
+
+async fn open(
+    arguments: &Arguments,
+    config: Config,
+    factory: Option<ConnectionFactory>,
+) -> Result<Connection, String> {
     let mut options = ConnectionOptions {
         clock: recording::clock(),
         ..ConnectionOptions::from(config)

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 use super::{Counters, local, selector, tpdu_size};
 use crate::interrupt::Interrupt;
-use crate::output::OutputFormat;
+use crate::output::{self, OutputFormat};
 use crate::{Failure, recording};
 
 /// Accepts COTP connections and receives their messages.
@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
 struct Service {
     format: OutputFormat,
     echo: bool,
-    out: Option<Arc<Mutex<File>>>,
+    out: Option<Arc<MessageFile>>,
 }
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -71,7 +71,11 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let service = Service {
         format: OutputFormat::of(arguments.json),
         echo: arguments.echo,
-        out: arguments.out.as_ref().map(create).transpose()?,
+        out: arguments
+            .out
+            .map(MessageFile::create)
+            .transpose()?
+            .map(Arc::new),
     };
     let mut options = ConnectionOptions {
         clock: recording::clock(),
@@ -125,10 +129,31 @@ async fn serve_all(
     Ok(())
 }
 
-fn create(path: &PathBuf) -> Result<Arc<Mutex<File>>, Failure> {
-    File::create(path)
-        .map(|file| Arc::new(Mutex::new(file)))
-        .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
+/// The file that the messages of all connections are appended to.
+struct MessageFile {
+    file: Mutex<File>,
+    path: PathBuf,
+}
+
+impl MessageFile {
+    fn create(path: PathBuf) -> Result<Self, Failure> {
+        match File::create(&path) {
+            Ok(file) => Ok(Self {
+                file: Mutex::new(file),
+                path,
+            }),
+            Err(error) => Err(Failure::Usage(format!("{}: {error}", path.display()))),
+        }
+    }
+
+    /// Appends a message. A failure ends its connection, and is the exit status of the command.
+    fn append(&self, message: &[u8]) -> std::io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(message).inspect_err(|error| {
+            let path = self.path.display();
+            output::write_error(&format!("{path}: {error}; the connection is closed"));
+        })
+    }
 }
 
 /// Waits for an open connection, and reports handshakes that fail.
@@ -190,9 +215,7 @@ impl Service {
             counters.count(&message);
             super::received(self.format, number, &message);
             if let Some(out) = &self.out {
-                out.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .write_all(&message)?;
+                out.append(&message)?;
             }
             if self.echo && !message.is_empty() {
                 connection.send(message).await?;

@@ -101,7 +101,7 @@ pub(super) fn run(
     let time = last.map_or(Instant::ZERO, |packet| packet.time);
     flows.finish(time, |arrival| reader.arrival(&arrival));
     reader.end(time);
-    tell(&flows.skipped(), other_ports);
+    report_skipped(&flows.skipped(), other_ports);
     match error {
         Some(error) => Err(Failure::Protocol(error)),
         None if capture.is_cut() => Err(Failure::Protocol(format!(
@@ -262,7 +262,7 @@ impl Direction {
 }
 
 /// Reports skipped packets on standard error.
-fn tell(skipped: &Skipped, other_ports: u64) {
+fn report_skipped(skipped: &Skipped, other_ports: u64) {
     let kinds: [(u64, &dyn Display); 5] = [
         (other_ports, &"on other ports"),
         (skipped.other, &"neither UDP nor TCP"),
@@ -273,17 +273,17 @@ fn tell(skipped: &Skipped, other_ports: u64) {
         ),
         (skipped.malformed, &"shorter than their headers"),
     ];
-    let told: Vec<String> = kinds
+    let counts: Vec<String> = kinds
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
-    if !told.is_empty() {
+    if !counts.is_empty() {
         let packets: u64 = kinds.iter().map(|(count, _)| count).sum();
         let plural = if packets == 1 { "" } else { "s" };
         output::stderr_line(&format!(
             "farlink: skipped {packets} packet{plural}: {}",
-            told.join(", ")
+            counts.join(", ")
         ));
     }
     let forgotten = skipped.flows;

@@ -126,9 +126,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| super::failure_of(&error))?;
     let outcome = watch.wait(sending, &mut interrupt).await;
     let close_timeout = close_timeout(&outcome);
-    let told = watch.report(outcome, len, interrupt.is_set());
+    let result = watch.report(outcome, len, interrupt.is_set());
     node.shutdown(close_timeout).await;
-    told
+    result
 }
 
 /// Returns how long to wait for the peer at the end. A peer that is silent gets one cancel segment.
