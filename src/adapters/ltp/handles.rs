@@ -13,12 +13,12 @@ use bytes::Bytes;
 use super::port::{Cx, Line, NodePort, ServiceRef, act};
 use super::snapshot::cannot_reach;
 use super::{Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
-#[cfg(feature = "blocking")]
-use crate::adapters::blocking::ltp as blocking;
 use crate::adapters::faces::faces;
 use crate::adapters::runtime::Runtime;
 use crate::adapters::shared::{Setup, Shared};
 use crate::adapters::sockets::{SocketCounters, Sockets};
+#[cfg(feature = "blocking")]
+use crate::adapters::{blocking::ltp as blocking, threads};
 use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
 use crate::{Path, Tag};
 
@@ -398,9 +398,9 @@ impl Drop for NodeRef {
     fn drop(&mut self) {
         self.close(Duration::ZERO);
         #[cfg(feature = "blocking")]
-        if self.shared.runtime().callers_drive() {
+        if self.shared.runtime().callers_drive() && !threads::is_driver_thread() {
             // The socket is free again when the last handle is gone.
-            crate::adapters::threads::block_on(self.ended());
+            threads::block_on(self.ended());
         }
     }
 }
