@@ -118,6 +118,7 @@ impl<P: Port> Shared<P> {
     }
 
     /// Returns the runtime that drives the machine.
+    #[allow(dead_code, reason = "which handles ask for it is up to features")]
     pub(crate) const fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.runtime
     }
