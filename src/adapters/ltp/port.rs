@@ -9,7 +9,7 @@ use std::io;
 
 use super::{EngineMachine, Error, NodeSnapshot, NodeStats, Received};
 use crate::adapters::event_loop::{Core, Port, Rest};
-use crate::adapters::waiters::{Place, Wakes};
+use crate::adapters::waiters::{WaitStatus, Wakes};
 use crate::ltp::{self, Age, Block, Command, Event, Service, SessionId};
 use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
 
@@ -351,7 +351,7 @@ impl NodePort {
         &mut self,
         cx: &mut Cx<'_>,
         service: ServiceRef,
-        place: Place,
+        place: WaitStatus,
     ) -> Poll<Result<Received, Error>> {
         if place.is_interrupted {
             return Poll::Ready(Err(Error::Interrupted));
