@@ -53,7 +53,7 @@
 //! | `ltp-rsa` | signatures of LTP segments with RSA: `ltp::Signer` |
 //! | `blocking` | `adapters::blocking`: threads and sockets of the standard library |
 //! | `tokio` | `adapters::tokio`: tasks on a tokio runtime |
-//! | `offload` | `adapters::offload`: batches of datagrams in one system call, large socket buffers |
+//! | `offload` | `adapters::udp`: UDP sockets that move batches of datagrams in one system call; every driver has them |
 //! | `entropy` | `adapters::seed`: a seed from the random generator of the operating system |
 //! | `tracing` | reports of the adapters to `tracing` |
 //! | `portable-atomic` | builds for cores without compare-and-swap |

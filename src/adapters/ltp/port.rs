@@ -468,11 +468,10 @@ impl NodePort {
         wakes.all(Line::Ping(peer));
     }
 
-    /// Removes a peer. No room will be told of, and it is silent for those that ping it.
+    /// Removes a peer. No room will be told of; to those that ping it the engine says that it is silent.
     pub(super) fn remove_peer(&mut self, cx: &mut Cx<'_>, peer: u64) -> Result<(), Error> {
         self.command(cx, Command::RemovePeer(peer))?;
-        self.pings.remove(&peer);
-        cx.wakes.all(Line::Ping(peer));
+        self.pings.retain(|id, ping| *id != peer || ping.is_asking);
         cx.wakes.all(Line::Room(peer));
         Ok(())
     }
