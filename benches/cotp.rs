@@ -1,19 +1,19 @@
-//! The cost of sending and receiving COTP messages in memory, compared with another crate and with a `memcpy` of
-//! the same octets.
+//! The cost of sending and receiving COTP messages in memory, compared with another crate and with a
+//! `memcpy` of the same octets.
 //!
 //! - `encode`: from a message to DTs in TPKTs.
 //! - `decode`: from DTs in TPKTs to a message.
 //! - `transfer`: both, from one machine to another, with the same message each time.
-//! - `transfer_64`: the same with 64 messages of 16 KiB in separate memory, as those of an application. A single
-//!   message stays in the innermost cache.
+//! - `transfer_64`: the same with 64 messages of 16 KiB in separate memory, as those of an application. A
+//! single message stays in the innermost cache.
 //!
-//! `memcpy` copies the octets once into allocated memory, which is the lower bound. `memcpy_in_and_out` copies them
-//! into a buffer and from there into new memory: the lower bound of a protocol whose driver borrows the transmit buffer
-//! and whose events own their octets.
+//! `memcpy` copies the octets once into allocated memory, which is the lower bound. `memcpy_in_and_out`
+//! copies them into a buffer and from there into new memory: the lower bound of a protocol whose driver
+//! borrows the transmit buffer and whose events own their octets.
 //!
-//! The other crate is `rusty-cotp` with its largest TPDU size, 2048 octets, as in `farlink_2048`. `farlink` has the
-//! default of 8192 octets, `farlink_65531` the size of RFC 1006. The other crate gets packets without TPKT headers
-//! and without a stream, which is less work.
+//! The other crate is `rusty-cotp` with its largest TPDU size, 2048 octets, as in `farlink_2048`. `farlink`
+//! has the default of 8192 octets, `farlink_65531` the size of RFC 1006. The other crate gets packets
+//! without TPKT headers and without a stream, which is less work.
 #![allow(
     missing_docs,
     reason = "the functions that criterion's macros make have none"

@@ -98,7 +98,7 @@ pub mod laws;
 pub mod ltp;
 mod machine;
 mod path;
-#[cfg(any(feature = "cotp", feature = "ltp"))]
+#[cfg(any(feature = "cotp", feature = "ltp", feature = "sim"))]
 mod preview;
 #[cfg(feature = "record")]
 pub mod record;

@@ -2,8 +2,8 @@
 #![cfg(all(feature = "cotp", feature = "tokio"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use core::net::Ipv4Addr;
 use std::alloc::System;
-use std::net::Ipv4Addr;
 
 use farlink::adapters::tokio::cotp;
 use farlink::cotp::{Config, Policy};

@@ -132,7 +132,7 @@ fn captured_packets_decode_and_encode_byte_for_byte() {
     assert!(count > 400, "{count} packets");
 }
 
-/// As the server of a captured conversation, against the octets of the client.
+/// Replays a captured conversation with a responder in place of the server.
 #[test]
 fn captured_clients_are_understood() {
     for name in CONVERSATIONS {
@@ -142,7 +142,7 @@ fn captured_clients_are_understood() {
     }
 }
 
-/// As the client of a captured conversation, against the octets of the server.
+/// Replays a captured conversation with an initiator in place of the client.
 #[test]
 fn captured_servers_are_understood() {
     for name in CONVERSATIONS {
@@ -152,8 +152,8 @@ fn captured_servers_are_understood() {
     }
 }
 
-/// Plays one side: the other side's octets give what was agreed on and its messages, and what this side
-/// writes is what was captured, octet for octet.
+/// Replays one side. The octets of the other side give the negotiated parameters and the messages, and this
+/// side writes the captured octets.
 fn plays(name: &str, conversation: &Conversation, side: Side, config: &Config) {
     let (own, peer): (Vec<_>, Vec<_>) = conversation
         .messages
@@ -194,14 +194,14 @@ fn plays(name: &str, conversation: &Conversation, side: Side, config: &Config) {
 
 /// Makes one test of each odd case.
 macro_rules! odd {
-    ($file:literal, $judge:path: $($name:ident)*) => {
+    ($file:literal, $check_outcome:path: $($name:ident)*) => {
         /// The names of the tests.
         const NAMES: &[&str] = &[$(stringify!($name)),*];
 
         $(
             #[test]
             fn $name() {
-                $judge($file, stringify!($name));
+                $check_outcome($file, stringify!($name));
             }
         )*
 
@@ -215,7 +215,7 @@ macro_rules! odd {
 }
 
 mod odd_clients {
-    odd! { "20_odd_clients", super::judge_client:
+    odd! { "20_odd_clients", super::check_client:
         tpkt_version_2
         tpkt_reserved_nonzero
         tpkt_length_0
@@ -299,7 +299,7 @@ mod odd_clients {
 }
 
 mod odd_servers {
-    odd! { "21_odd_servers", super::judge_server:
+    odd! { "21_odd_servers", super::check_server:
         cc_plain
         cc_no_params
         cc_size_128_then_300_octets
@@ -351,8 +351,8 @@ fn strict(case: &Case) -> Strict {
     Strict::default() | refused.unwrap_or(Strict::empty())
 }
 
-/// A responder against the octets of an odd client.
-fn judge_client(file: &str, name: &str) {
+/// Checks a responder against the octets of an odd client.
+fn check_client(file: &str, name: &str) {
     let (odd, at) = odd_case(file, name);
     let case = &odd.cases[at];
     let setup = &odd.setup;
@@ -369,7 +369,7 @@ fn judge_client(file: &str, name: &str) {
     for pieces in [whole, singly] {
         let mut talk = Talk::new(config.clone(), Vec::new());
         feed(&mut talk, case, Side::Client, pieces);
-        judge(case, &talk);
+        check_outcome(case, &talk);
 
         if let Some(rejected) = &case.ours.invalid_tpdu {
             let tpdus = tpdus_of(&stream(&case.records, Side::Client));
@@ -384,8 +384,8 @@ fn judge_client(file: &str, name: &str) {
     }
 }
 
-/// An initiator against the octets of an odd server.
-fn judge_server(file: &str, name: &str) {
+/// Checks an initiator against the octets of an odd server.
+fn check_server(file: &str, name: &str) {
     let (odd, at) = odd_case(file, name);
     let case = &odd.cases[at];
     let setup = &odd.setup;
@@ -409,7 +409,7 @@ fn judge_server(file: &str, name: &str) {
     for pieces in [whole, singly] {
         let mut talk = Talk::new(config.clone(), greeting.clone());
         feed(&mut talk, case, Side::Server, pieces);
-        judge(case, &talk);
+        check_outcome(case, &talk);
 
         let writes = case.ours.writes.as_ref().expect("writes").to_vec();
         assert_eq!(hex(&talk.written), hex(&writes), "{}", case.ours.why);
@@ -423,7 +423,7 @@ fn odd_case(file: &str, name: &str) -> (Odd, usize) {
     (odd, at.expect("a case of this name"))
 }
 
-/// Feeds the records of one side; one that gave up by itself is kept open, and time passes in its place.
+/// Passes the records of one side. The stream of one that timed out stays open, and time passes.
 fn feed(talk: &mut Talk, case: &Case, side: Side, pieces: fn(&[u8]) -> Vec<Vec<u8>>) {
     let is_patient = case.ours.end == "timed_out";
     for Record { octets, event, .. } in case.records.iter().filter(|record| record.from == side) {
@@ -443,8 +443,8 @@ fn feed(talk: &mut Talk, case: &Case, side: Side, pieces: fn(&[u8]) -> Vec<Vec<u
     }
 }
 
-/// Compares what came of a case with what its vector wants.
-fn judge(case: &Case, talk: &Talk) {
+/// Compares the outcome of a case with its vector.
+fn check_outcome(case: &Case, talk: &Talk) {
     let Ours {
         outcome,
         messages,
@@ -461,7 +461,7 @@ fn judge(case: &Case, talk: &Talk) {
     );
     assert_eq!(talk.messages, wanted, "{why}");
     judge_agreed(&case.ours, talk);
-    judge_end(&case.ours, end, talk.connected.is_some());
+    check_end(&case.ours, end, talk.connected.is_some());
 }
 
 fn judge_agreed(ours: &Ours, talk: &Talk) {
@@ -484,8 +484,8 @@ fn judge_agreed(ours: &Ours, talk: &Talk) {
     }
 }
 
-fn judge_end(ours: &Ours, end: &ConnectionEnd, was_open: bool) {
-    // An ER is the other way to refuse.
+fn check_end(ours: &Ours, end: &ConnectionEnd, was_open: bool) {
+    // An ER refuses as well.
     let named = match name_of(end, was_open) {
         "protocol_error" if ours.outcome == "refuse_er" => "refused",
         named => named,
@@ -549,7 +549,7 @@ fn singly(octets: &[u8]) -> Vec<Vec<u8>> {
     octets.chunks(1).map(<[u8]>::to_vec).collect()
 }
 
-/// Cuts a stream of whole packets.
+/// Splits a stream of whole packets.
 fn tpdus_of(octets: &[u8]) -> Vec<Vec<u8>> {
     let mut framing = Tpkt::default();
     let mut rest = octets;
@@ -561,7 +561,7 @@ fn tpdus_of(octets: &[u8]) -> Vec<Vec<u8>> {
     tpdus
 }
 
-/// Returns where a packet is at fault, from its start.
+/// Returns the offset of the fault of a packet.
 fn fault_of(octets: &[u8]) -> Option<usize> {
     use farlink::cotp::TpktFault;
 
@@ -583,7 +583,7 @@ fn fault_of(octets: &[u8]) -> Option<usize> {
         Ok(Tpdu::Data(data)) if data.wants_acknowledgement => return Some(HEADER + 1),
         Ok(_) => return None,
     };
-    // What is missing is the fault of the last octet that is there.
+    // A missing octet is reported at the last octet present.
     Some(HEADER + error.offset.min(tpdu.len() - 1))
 }
 

@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use super::Clock;
 use super::event_loop::{Carrier, Core, Phase, Port};
 use super::runtime::{Runtime, Timer};
-use super::waiters::{Place, Wakes};
+use super::waiters::{WaitStatus, Wakes};
 use crate::{Instant, Limits};
 
 /// Turns in a row before the driver lets other tasks of its runtime run.
@@ -118,6 +118,10 @@ impl<P: Port> Shared<P> {
     }
 
     /// Returns the runtime that drives the machine.
+    #[allow(
+        dead_code,
+        reason = "used by the ports of protocols, which are features"
+    )]
     pub(crate) const fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.runtime
     }
@@ -153,7 +157,7 @@ impl<P: Port> Shared<P> {
     /// A wait that is dropped leaves its line and wakes the next one, so nothing is lost with it.
     pub(crate) const fn until<T, F>(&self, line: P::Line, look: F) -> Until<'_, P, F>
     where
-        F: FnMut(&mut Core<P>, Instant, Place) -> Poll<T>,
+        F: FnMut(&mut Core<P>, Instant, WaitStatus) -> Poll<T>,
     {
         Until {
             shared: self,
@@ -313,7 +317,7 @@ impl<P: Port, F> Unpin for Until<'_, P, F> {}
 impl<P, T, F> Future for Until<'_, P, F>
 where
     P: Port,
-    F: FnMut(&mut Core<P>, Instant, Place) -> Poll<T>,
+    F: FnMut(&mut Core<P>, Instant, WaitStatus) -> Poll<T>,
 {
     type Output = Result<T, Closed>;
 

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::task::Wake;
+use core::cell::Cell;
 use core::future::Future;
 use core::panic::AssertUnwindSafe;
 use core::pin::pin;
@@ -31,6 +32,16 @@ pub fn runtime() -> Arc<dyn Runtime> {
 
 struct Threads;
 
+thread_local! {
+    static IS_DRIVER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Tells whether the calling thread runs the drivers, which must not wait for one of them.
+#[cfg(feature = "ltp")]
+pub(crate) fn is_driver_thread() -> bool {
+    IS_DRIVER.get()
+}
+
 /// The executor of all drivers.
 static DRIVERS: Executor<'static> = Executor::new();
 
@@ -47,10 +58,13 @@ impl Runtime for Threads {
         static THREAD: OnceLock<()> = OnceLock::new();
         DRIVERS.spawn(driver).detach();
         THREAD.get_or_init(|| {
-            let run = || loop {
-                // A driver that panics ends its own connection alone.
-                let forever = AssertUnwindSafe(DRIVERS.run(core::future::pending::<()>()));
-                let _ = catch_unwind(|| async_io::block_on({ forever }.0));
+            let run = || {
+                IS_DRIVER.set(true);
+                loop {
+                    // A driver that panics ends its own connection alone.
+                    let forever = AssertUnwindSafe(DRIVERS.run(core::future::pending::<()>()));
+                    let _ = catch_unwind(|| async_io::block_on({ forever }.0));
+                }
             };
             // Should the system refuse a thread, callers still drive as far as they can.
             let _ = thread::Builder::new()

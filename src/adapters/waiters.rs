@@ -25,7 +25,7 @@ struct Waiter {
 
 /// How a waiter stands when it looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct WaitStatus {
     /// Nobody has waited longer in this line.
     pub(crate) is_first: bool,
     /// [`Wakes::interrupt`] was called since it began to wait.
@@ -56,6 +56,10 @@ impl<L: Copy + Ord> Wakes<L> {
     }
 
     /// Wakes all that wait in `line` and tells them that they were interrupted.
+    #[allow(
+        dead_code,
+        reason = "used by the ports of protocols, which are features"
+    )]
     pub(crate) fn interrupt(&mut self, line: L) {
         for (_, waiter) in self.waiters.range_mut(whole(line)) {
             waiter.is_interrupted = true;
@@ -71,15 +75,19 @@ impl<L: Copy + Ord> Wakes<L> {
     }
 
     /// Tells whether nobody waits in `line`.
+    #[allow(
+        dead_code,
+        reason = "used by the ports of protocols, which are features"
+    )]
     pub(crate) fn is_empty(&self, line: L) -> bool {
         self.waiters.range(whole(line)).next().is_none()
     }
 
     /// Tells how the holder of `ticket`, or a newcomer, stands in `line`.
-    pub(super) fn place(&self, line: L, ticket: Option<Ticket>) -> Place {
+    pub(super) fn place(&self, line: L, ticket: Option<Ticket>) -> WaitStatus {
         let first = self.waiters.range(whole(line)).next();
         let waiter = ticket.and_then(|ticket| self.waiters.get(&(line, ticket)));
-        Place {
+        WaitStatus {
             is_first: first.is_none_or(|((_, first), _)| Some(*first) == ticket),
             is_interrupted: waiter.is_some_and(|waiter| waiter.is_interrupted),
         }

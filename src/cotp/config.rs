@@ -349,8 +349,8 @@ bitflags::bitflags! {
         const RESPONDING = 1 << 9;
         /// The code of a DT has bit 1 set, as in class 1 of later X.224. On by default.
         const DATA_CODE = 1 << 10;
-        /// DST-REF of the CC is not SRC-REF of the CR (ISO 8073 6.5.4 a). References identify nothing where each
-        /// connection has a stream of its own.
+        /// DST-REF of the CC is not SRC-REF of the CR (ISO 8073 6.5.4 a). References identify nothing where
+        /// each connection has a stream of its own.
         const CONFIRM_REFERENCE = 1 << 11;
         /// One octet follows the parameter list of a CR or CC, too short for a parameter (ISO 8073 13.2.3).
         const TRAILING_OCTET = 1 << 12;

@@ -31,8 +31,8 @@ const MAX_FLUSHES: usize = 64;
 
 /// A transport connection of class 0 over one stream, in either role.
 ///
-/// The handshake begins with [`Link::Up`]: an initiator sends its CR, a responder waits for one. The last event is
-/// [`Event::Failed`] or [`Event::Closed`]. [`Output::Done`] follows when the stream is closed.
+/// The handshake begins with [`Link::Up`]: an initiator sends its CR, a responder waits for one. The last
+/// event is [`Event::Failed`] or [`Event::Closed`]. [`Output::Done`] follows when the stream is closed.
 #[derive(Debug)]
 pub struct Connection {
     config: OpenConfig,
@@ -60,8 +60,8 @@ pub struct Connection {
     stats: Stats,
 }
 
-/// The state of a connection. Only those before `Open` have the whole configuration, so that an open connection stays
-/// small.
+/// The state of a connection. Only those before `Open` have the whole configuration, so that an open
+/// connection stays small.
 #[derive(Debug)]
 enum State {
     /// The stream is not connected yet.
@@ -188,7 +188,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Queues a message, which is sent in DTs of the negotiated size. It is copied when it is written, not before.
+    /// Queues a message, which is sent in DTs of the negotiated size. It is copied when it is written, not
+    /// before.
     ///
     /// # Errors
     ///
@@ -208,8 +209,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The connection is not open, the handshake did not agree on expedited data, the data have another length, or
-    /// the queue is full.
+    /// The connection is not open, the handshake did not agree on expedited data, the data have another
+    /// length, or the queue is full.
     pub fn send_expedited(&mut self, now: Instant, message: Bytes) -> Result<(), Error> {
         self.advance(now);
         self.check_open()?;
@@ -259,8 +260,8 @@ impl Connection {
     }
 
     /// Gives the stream to the application when all queued messages are written.
-    /// [`Ask::Detach`](crate::Ask::Detach) has the octets that were read and not decoded; [`Event::Closed`] is the
-    /// last event.
+    /// [`Ask::Detach`](crate::Ask::Detach) has the octets that were read and not decoded; [`Event::Closed`]
+    /// is the last event.
     ///
     /// # Errors
     ///
@@ -400,7 +401,8 @@ impl Connection {
         true
     }
 
-    /// Reports [`Event::Room`] when half the queue is free, so that a sender can queue many messages and not one.
+    /// Reports [`Event::Room`] when half the queue is free, so that a sender can queue many messages and
+    /// not one.
     fn report_room(&mut self) {
         let limit = self.config.send_queue;
         let cost = self.outbox.cost();

@@ -305,8 +305,8 @@ fn check_class(cr: &Connect<'_>, parameters: &Parameters<'_>) -> Result<(), EndR
     }
 }
 
-/// Returns the size for the CC. A size in the CR is always answered (RFC 2126 section 6.4), and 0xF0 by 0xF0 (X.224
-/// 6.5.4 k).
+/// Returns the size for the CC. A size in the CR is always answered (RFC 2126 section 6.4), and 0xF0 by
+/// 0xF0 (X.224 6.5.4 k).
 fn answer_size(config: &Config, parameters: &Parameters<'_>) -> SizeAnswer {
     if let Some(proposed) = parameters.preferred_size {
         let own = config
@@ -334,9 +334,9 @@ fn units_of(size: TpduSize) -> u16 {
     u16::try_from(size.octets() / UNIT).unwrap_or(MAX_UNITS)
 }
 
-/// Builds a CC, and returns the result of the handshake. The CC repeats both selectors of the CR, as clients of the
-/// snap7 family require. If they leave no room for a size that the CR lacks, they are left out, since the size is
-/// required and they are not (ISO 8073 13.3.4 a, RFC 2126 section 6.4).
+/// Builds a CC, and returns the result of the handshake. The CC repeats both selectors of the CR, as
+/// clients of the snap7 family require. If they leave no room for a size that the CR lacks, they are left
+/// out, since the size is required and they are not (ISO 8073 13.3.4 a, RFC 2126 section 6.4).
 pub(super) fn confirm(
     config: &Config,
     request: &Request,

@@ -15,8 +15,8 @@ const MAX_ITEMS: usize = 4;
 
 /// Labels the chunks of one direction of a stream by their TPDUs.
 ///
-/// A label lists the TPDUs that end in a chunk; `..` stands for one that only begins in it. The sizes of DTs are
-/// octets of user data, joined up to the `end` of their message.
+/// A label lists the TPDUs that end in a chunk; `..` stands for one that only begins in it. The sizes of
+/// DTs are octets of user data, joined up to the `end` of their message.
 ///
 /// ```
 /// use farlink::cotp::TpduLabels;

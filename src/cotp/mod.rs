@@ -1,8 +1,8 @@
 //! COTP class 0 over TPKT: messages between services that are identified by selectors, over TCP.
 //!
-//! COTP (ISO 8073 = X.224, class 0) in TPKT packets (RFC 1006, RFC 2126) carries messages of any length on a TCP
-//! connection, and identifies the service at each end by a [`Selector`]. IEC 61850 MMS, ICCP, S7comm, X.400,
-//! X.500, T.120 and RDP run on it.
+//! COTP (ISO 8073 = X.224, class 0) in TPKT packets (RFC 1006, RFC 2126) carries messages of any length on
+//! a TCP connection, and identifies the service at each end by a [`Selector`]. IEC 61850 MMS, ICCP, S7comm,
+//! X.400, X.500, T.120 and RDP run on it.
 //!
 //! A [`Connection`] is one end of one transport connection on one byte stream, which a driver connects or
 //! accepts.
@@ -90,28 +90,30 @@
 //!
 //! # Deviations
 //!
-//! Where the standards leave a choice, or deployed peers do not follow them, the behaviour is that of the peers:
+//! Where the standards leave a choice, or deployed peers do not follow them, the behaviour is that of the
+//! peers:
 //!
-//! * Deviations of a peer that decide nothing are tolerated and counted in [`Stats::tolerated`]. [`Strict`] makes
-//!   each of them an error.
-//! * TPDU size codes 12 to 16 are accepted, though class 0 ends at 11 and ISO 8073 at 13; 16 is 65,531 octets. Codes
-//!   below 7 and above 16 are refused, though a CR could be read without the parameter (13.2.3): 0 and 1 leave no
-//!   room for user data.
+//! * Deviations of a peer that decide nothing are tolerated and counted in [`Stats::tolerated`]. [`Strict`]
+//!   makes each of them an error.
+//! * TPDU size codes 12 to 16 are accepted, though class 0 ends at 11 and ISO 8073 at 13; 16 is 65,531
+//!   octets. Codes below 7 and above 16 are refused, though a CR could be read without the parameter
+//!   (13.2.3): 0 and 1 leave no room for user data.
 //! * A size in the CC that exceeds the proposal is reduced to the proposal, as is one in 0xF0 (6.5.4 j has an
 //!   error).
 //! * References are not checked, as each connection has a stream of its own. A DR or ER ends the connection
 //!   whatever its references are (6.9.4.2 a answers with a DC, which class 0 does not have).
 //! * A variable part that begins with an octet below 0x80 is no list of parameters; see
 //!   [`VariablePart::Parameters`].
-//! * A packet holds up to 65,528 octets of user data. The 65,524 in RFC 1006 section 6 subtract the header twice.
+//! * A packet holds up to 65,528 octets of user data. The 65,524 in RFC 1006 section 6 subtract the header
+//!   twice.
 //! * A received CR may have any length. A sent CR has up to 128 octets (13.3), unless
 //!   [`Proposal::long_request`] is set. Selectors have no limit of their own.
 //! * A protocol error on an open connection closes it, after an ER if
-//!   [`SendDisconnect::PROTOCOL_ERROR`] is set (6.22.3 has four choices). No TPDU is ignored, as both ends could then
-//!   disagree on where a message ends.
+//!   [`SendDisconnect::PROTOCOL_ERROR`] is set (6.22.3 has four choices). No TPDU is ignored, as both ends
+//!   could then disagree on where a message ends.
 //! * The CC repeats both selectors, which 13.3.4 a leaves open; clients of the snap7 family require it.
-//! * Octets behind a CR are not decoded before the application answers it. A closing connection decodes only a DC
-//!   that answers its DR, and a timer ends it.
+//! * Octets behind a CR are not decoded before the application answers it. A closing connection decodes
+//!   only a DC that answers its DR, and a timer ends it.
 
 mod api;
 mod config;

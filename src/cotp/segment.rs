@@ -363,8 +363,8 @@ impl Outbox {
         self.shrink();
     }
 
-    /// Frees memory, so that an idle connection stays small. A short queue is kept, so that sending one message at
-    /// a time does not allocate.
+    /// Frees memory, so that an idle connection stays small. A short queue is kept, so that sending one
+    /// message at a time does not allocate.
     fn shrink(&mut self) {
         if self.messages.is_empty() && self.messages.capacity() > 4 {
             self.messages = VecDeque::new();

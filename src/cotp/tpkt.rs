@@ -17,8 +17,8 @@ pub const MIN_PACKET: usize = 7;
 pub const MAX_PACKET: usize = 65_535;
 
 const DATA_PACKET_HEADER: usize = HEADER + DATA_HEADER;
-/// Octets of the largest buffer that is kept when it is empty. Larger ones are freed, so that an idle connection
-/// stays small.
+/// Octets of the largest buffer that is kept when it is empty. Larger ones are freed, so that an idle
+/// connection stays small.
 const KEPT_CAPACITY: usize = 16;
 
 /// Why a stream is not a sequence of packets.
@@ -147,8 +147,8 @@ impl Tpkt {
         self.buffer.capacity()
     }
 
-    /// Returns the next part of the stream. Unlike [`next`](Framing::next), it returns the user data of a DT that
-    /// `chunk` does not hold whole as they arrive, so that they are copied once and not twice.
+    /// Returns the next part of the stream. Unlike [`next`](Framing::next), it returns the user data of a
+    /// DT that `chunk` does not hold whole as they arrive, so that they are copied once and not twice.
     pub(super) fn next_item<'a, 'c: 'a>(
         &'a mut self,
         chunk: &mut &'c [u8],

@@ -332,8 +332,8 @@ impl<'a> Tpdu<'a> {
     ///
     /// # Errors
     ///
-    /// The TPDU is invalid (ISO 8073 13.2): the length indicator fits neither the octets nor the fixed part, the
-    /// code is unknown, or user data follow a header that has none.
+    /// The TPDU is invalid (ISO 8073 13.2): the length indicator fits neither the octets nor the fixed
+    /// part, the code is unknown, or user data follow a header that has none.
     pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
         Self::read(octets).map_err(|error| length_error(octets, error))
     }
@@ -454,7 +454,8 @@ fn split(octets: &[u8]) -> Result<Body<'_>, DecodeError> {
     })
 }
 
-/// Reports a header that is shorter than its fixed part as an error of its length indicator (ISO 8073 13.2.2.1).
+/// Reports a header that is shorter than its fixed part as an error of its length indicator (ISO 8073
+/// 13.2.2.1).
 fn length_error(octets: &[u8], error: DecodeError) -> DecodeError {
     match (error.fault, octets.first()) {
         (Fault::Short { .. }, Some(&length)) if error.offset > 0 => {

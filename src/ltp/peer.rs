@@ -59,10 +59,12 @@ pub(super) struct PeerState<A> {
 /// Times that follow from the configuration and the measurements, and are needed for every signal.
 #[derive(Debug, Default)]
 struct Times {
-    /// From the end of a segment that is sent until the peer answers it; from the answer until it is late here.
-    nominal: Duration,
-    behind: Duration,
-    patience: Duration,
+    /// From the end of a segment that is sent until its answer leaves the peer.
+    until_answer: Duration,
+    /// From when the answer leaves the peer until it is late here.
+    after_answer: Duration,
+    /// How long a session may be without a segment.
+    silence_limit: Duration,
 }
 
 /// How a peer came to be known.
@@ -202,9 +204,9 @@ impl<A> PeerState<A> {
         let learned = self.line.rto_margin(config.rto, light);
         let (before, behind) = learned.map_or(fixed, |rto_margin| (rto_margin, Duration::ZERO));
         let tries = u32::from(config.checkpoint_retries) + 1;
-        self.times.nominal = config.owlt_out + before;
-        self.times.behind = config.owlt_in + behind;
-        self.times.patience = config.round_trip().max(self.timeout()) * tries;
+        self.times.until_answer = config.owlt_out + before;
+        self.times.after_answer = config.owlt_in + behind;
+        self.times.silence_limit = config.round_trip().max(self.timeout()) * tries;
     }
 
     pub(super) const fn may_send(&self) -> bool {
@@ -246,16 +248,16 @@ impl<A> PeerState<A> {
 
     /// Returns when the answer to a segment of `len` octets sent at `now` is due.
     pub(super) fn answer(&self, now: Instant, len: usize) -> Due {
-        let expected = now + self.pacer.transmission_time(len) + self.times.nominal;
+        let expected = now + self.pacer.transmission_time(len) + self.times.until_answer;
         Due {
-            deadline: expected + self.times.behind,
+            deadline: expected + self.times.after_answer,
             expected,
         }
     }
 
     /// Returns the retransmission timeout: the light times and the margin.
     pub(super) fn timeout(&self) -> Duration {
-        self.times.nominal + self.times.behind
+        self.times.until_answer + self.times.after_answer
     }
 
     /// Returns how many copies a signal gets.
@@ -288,14 +290,14 @@ impl<A> PeerState<A> {
     }
 
     /// How long a session may be without a segment: as long as a peer takes to use up its retries.
-    pub(super) const fn patience(&self) -> Duration {
-        self.times.patience
+    pub(super) const fn silence_limit(&self) -> Duration {
+        self.times.silence_limit
     }
 
     /// How long closed sessions are remembered at least: twice the time of all retries of the peer, which are
     /// assumed to be as many as here.
-    pub(super) fn memory(&self) -> Duration {
-        self.patience() * 2
+    pub(super) fn remembered_for(&self) -> Duration {
+        self.silence_limit() * 2
     }
 
     /// Returns the bytes of memory held, without the tables of sessions.

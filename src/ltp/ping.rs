@@ -124,7 +124,10 @@ impl<A: Addr> Engine<A> {
     fn forget_ping(&mut self, slot: u32, ping: &Ping) {
         self.stop(ping.timer);
         self.pings.remove(&ping.number);
-        let memory = self.peer(slot).map(PeerState::memory).unwrap_or_default();
+        let memory = self
+            .peer(slot)
+            .map(PeerState::remembered_for)
+            .unwrap_or_default();
         let session = SessionId {
             originator: self.config.engine,
             number: ping.number,

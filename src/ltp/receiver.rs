@@ -361,7 +361,10 @@ impl<A: Addr> Engine<A> {
             {
                 self.hand_green(session, data, false);
                 let low = low.min(data.offset);
-                let memory = self.peer(slot).map(PeerState::memory).unwrap_or_default();
+                let memory = self
+                    .peer(slot)
+                    .map(PeerState::remembered_for)
+                    .unwrap_or_default();
                 let until = self.now + memory;
                 self.closed.change((Role::Receiver, session), |old| {
                     old.until = until;
@@ -599,14 +602,14 @@ impl<A: Addr> Engine<A> {
     /// Starts the guard timer of a session, which must not stay for ever when its sender falls silent (HDTN issue
     /// 19). The timer checks, when it fires, whether a segment came. Setting it for each segment would cost more.
     fn guard_import(&mut self, slot: u32, session: SessionId) {
-        let Some(patience) = self.peer(slot).map(PeerState::patience) else {
+        let Some(silence_limit) = self.peer(slot).map(PeerState::silence_limit) else {
             return;
         };
         let Some(active) = self.reception(session).map(|reception| reception.active) else {
             return;
         };
         let contact_start = self.peer(slot).map_or(active, |peer| peer.contact_start);
-        let due = Due::from(active.max(contact_start) + patience);
+        let due = Due::from(active.max(contact_start) + silence_limit);
         let guard = self.set(slot, due, TimerKind::ImportGuard { session });
         if let Some(reception) = self.reception(session) {
             reception.guard = guard;
@@ -617,9 +620,9 @@ impl<A: Addr> Engine<A> {
         let Some(slot) = self.imports.get(&session).map(|import| import.slot) else {
             return;
         };
-        let Some((patience, contact_start)) = self
+        let Some((silence_limit, contact_start)) = self
             .peer(slot)
-            .map(|peer| (peer.patience(), peer.contact_start))
+            .map(|peer| (peer.silence_limit(), peer.contact_start))
         else {
             return;
         };
@@ -628,7 +631,7 @@ impl<A: Addr> Engine<A> {
             return;
         };
         reception.guard = None;
-        let is_silent = now - reception.active.max(contact_start) >= patience;
+        let is_silent = now - reception.active.max(contact_start) >= silence_limit;
         // Report retries have a limit of their own.
         let is_reporting = !reception.reports.is_empty();
         if !is_silent {

@@ -33,7 +33,7 @@ const FORMAT: u16 = 2;
 /// restarted engine may start anywhere.
 ///
 /// The data of blocks being sent are shared with the engine. Octets of blocks being received are copied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Snapshot<A> {
     format: u16,
@@ -50,6 +50,23 @@ pub struct Snapshot<A> {
     pub(super) imports: Vec<SavedImport>,
     closed: Vec<SavedClosed>,
     events: Vec<Event>,
+}
+
+/// Shows how much there is, and no payload.
+impl<A> fmt::Debug for Snapshot<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("format", &self.format)
+            .field("engine", &self.engine)
+            .field("incarnation", &self.incarnation)
+            .field("peers", &self.peers.len())
+            .field("services", &self.services.len())
+            .field("exports", &self.exports.len())
+            .field("imports", &self.imports.len())
+            .field("closed", &self.closed.len())
+            .field("events", &self.events.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// How far a snapshot is behind the engine it was taken from.

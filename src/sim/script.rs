@@ -196,7 +196,7 @@ impl World {
     /// let hour = Duration::from_secs(3600);
     /// let mut world = World::new(1);
     /// world.at(hour, move |world| {
-    /// A call may do anything, such as schedule another.
+    ///     // A call may do anything, such as schedule another.
     ///     world.at(2 * hour, |_| {});
     /// });
     ///

@@ -20,6 +20,7 @@ mod both;
 mod clock;
 mod cotp;
 mod cotp_blocking;
+mod cotp_waits;
 mod interfaces;
 #[path = "../loopback/mod.rs"]
 mod loopback;

@@ -14,11 +14,11 @@ use farlink::cotp::{Config, Disconnect, DisconnectReason, EndReason, Policy, Sel
 use serde_json::Value;
 
 const WHY: &str = "run tests/interop/setup.sh first";
-/// Around the borders of hat's TPDU size of 2048 and of the largest TPKT, and far beyond.
+/// Message sizes around the TPDU size of hat, 2048 octets, around the largest TPKT, and far beyond.
 const SIZES: [usize; 7] = [1, 2045, 2046, 4090, 65_528, 65_529, 1 << 20];
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A `hat-drivers` process that tells what happens to it, one JSON object per line.
+/// A `hat-drivers` process that prints its events, one JSON object per line.
 struct Hat {
     process: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
@@ -51,7 +51,7 @@ impl Hat {
         Self::start(&[&["connect", "--port", &port], arguments].concat())
     }
 
-    /// Returns the next thing it tells, which is to be this event.
+    /// Returns the next event, which must have this name.
     fn told(&mut self, event: &str) -> Value {
         let line = self.lines.next().expect("hat told nothing more").unwrap();
         let object: Value = serde_json::from_str(&line).unwrap();
@@ -80,7 +80,7 @@ fn run(test: impl Future<Output = ()>) {
     });
 }
 
-/// The payload of vectors/README.md, as hat makes it.
+/// Returns the payload of vectors/README.md.
 fn pattern(size: usize, seed: usize) -> Bytes {
     (0..size)
         .map(|i| u8::try_from((7 * i + i / 251 + seed) % 256).unwrap())
@@ -100,7 +100,7 @@ async fn echo(mut connection: Connection) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sends everything while everything comes back.
+/// Sends all messages while their echo is received.
 async fn exchange(connection: Connection, messages: &[Bytes]) {
     let (sender, mut receiver) = connection.split();
     let sending = async {
@@ -293,7 +293,7 @@ fn what_a_hat_server_sent_before_it_closed_arrives() {
     });
 }
 
-/// Lets a hat client send every size, wants all of it echoed, and returns what hat tells.
+/// Makes a hat client send messages of each size, checks their echo, and returns the events of hat.
 async fn serve_a_hat_client(arguments: &[&str]) -> (Value, Info) {
     let listener = listen(Policy::AcceptAny).await;
     let sizes: Vec<String> = SIZES.iter().map(ToString::to_string).collect();

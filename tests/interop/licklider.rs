@@ -1,8 +1,8 @@
 //! `licklider`, the file transfer of `licklider-cli`, as sender and as receiver of blocks.
 //!
-//! It knows one peer by address and port, one client service, and one block: its receiver writes the red
-//! part into a file and leaves at once. It may leave before its report has, so that our end gives the block
-//! up; the file is what counts.
+//! It has one peer, one client service, and one block. Its receiver writes the red part into a file and
+//! exits at once, possibly before its report is sent, so that this end cancels the block. The file is what
+//! counts.
 
 use std::fs;
 use std::io::Read as _;
@@ -26,7 +26,7 @@ const OURS: u64 = 1;
 const THEIRS: u64 = 2;
 /// The client service of `licklider`.
 const CLIENT: u64 = 1;
-/// Around the size of a segment, and up to the largest block that `licklider` takes nearly.
+/// Block sizes around that of a segment, and up to nearly the largest that `licklider` accepts.
 const SIZES: [usize; 7] = [1, 100, 1399, 1400, 1401, 100_000, 50_000_000];
 const PATIENCE: Duration = Duration::from_secs(100);
 
@@ -47,7 +47,7 @@ impl Licklider {
         Self(process)
     }
 
-    /// Waits until it has its socket. It does not say so, but the system does.
+    /// Waits until it has bound its socket, which only the operating system shows.
     fn wait_at(&mut self, place: SocketAddr) {
         let SocketAddr::V4(place) = place else {
             panic!("{place}");
@@ -63,7 +63,7 @@ impl Licklider {
         }
     }
 
-    /// Waits for its end, and returns whether it was content and what it said.
+    /// Waits for its end, and returns whether it succeeded, and its output.
     fn end(mut self) -> (bool, String) {
         let mut said = String::new();
         let output = self.0.stdout.as_mut().unwrap();
@@ -79,7 +79,7 @@ impl Drop for Licklider {
     }
 }
 
-/// An address that nobody has, and nobody else takes.
+/// Returns an address that is not in use.
 fn free() -> SocketAddr {
     let socket = UdpSocket::bind(here()).unwrap();
     socket.local_addr().unwrap()
@@ -87,16 +87,16 @@ fn free() -> SocketAddr {
 
 fn peer(of: SocketAddr) -> Peer<SocketAddr> {
     Peer {
-        // The process beside us answers at once, or never.
+        // A process on the same machine answers at once or never.
         remote_delay: Duration::from_millis(200),
         own_delay: Duration::from_millis(200),
-        // It has no queue of its own: faster, the buffer of its socket runs over.
+        // It has no queue: at a higher rate, the buffer of its socket overflows.
         rate: NonZeroU64::new(50_000_000),
         ..Peer::new(of)
     }
 }
 
-/// Our node, with their engine at an address.
+/// Makes a node whose peer is the engine of `licklider` at an address.
 fn node(theirs: SocketAddr) -> (Node, AccessPoint) {
     let node = Node::bind(here(), Config::engine(OURS)).unwrap();
     node.add_peer(THEIRS, peer(theirs)).unwrap();
@@ -109,21 +109,21 @@ fn pattern(len: usize) -> Vec<u8> {
     octets.map(|octet| octet.to_le_bytes()[0]).collect()
 }
 
-/// A folder for the files of one test.
+/// Returns a directory for the files of one test.
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("licklider_{name}"));
     fs::create_dir_all(&folder).unwrap();
     folder
 }
 
-/// What one block of theirs brought us.
+/// A block received from `licklider`.
 struct Brought {
     red: Option<Vec<u8>>,
-    /// Green octets, zeros where none came.
+    /// Green octets, with zeros for those that did not arrive.
     green: Vec<u8>,
 }
 
-/// Lets `licklider` send us a block.
+/// Makes `licklider` send a block, and returns it.
 fn receive(name: &str, block: &[u8], red: &str, more: &[&str]) -> Brought {
     let theirs = free();
     let (node, access) = node(theirs);
@@ -151,7 +151,7 @@ fn receive(name: &str, block: &[u8], red: &str, more: &[&str]) -> Brought {
             ReceivedKind::Whole { ends_block } => {
                 assert!(brought.red.is_none(), "a block came twice");
                 brought.red = Some(received.data.to_vec());
-                // With losses, its green end may never come.
+                // With losses, its green end may not arrive.
                 ends_block || !more.is_empty()
             }
             ReceivedKind::Green { offset, ends_block } => {
@@ -173,7 +173,7 @@ fn receive(name: &str, block: &[u8], red: &str, more: &[&str]) -> Brought {
     brought
 }
 
-/// Sends `licklider` a block over `via`, and returns how it ended here, and what was written there.
+/// Sends a block to `licklider`, and returns the result at this end and the file at the other.
 fn send(name: &str, block: &[u8], red: Red, loss: u64) -> (Result<(), Error>, Vec<u8>) {
     let theirs = free();
     let relay = Relay::new(theirs, loss);
@@ -198,7 +198,7 @@ fn send(name: &str, block: &[u8], red: Red, loss: u64) -> (Result<(), Error>, Ve
     let mut sending = access.start(THEIRS, block.to_vec(), red).unwrap();
     let ended = sending.wait().map(drop);
     if red == Red::Octets(0) {
-        // It never leaves for green octets alone, nor writes them.
+        // It neither exits after green octets alone nor writes them.
         return (ended, Vec::new());
     }
     let (is_content, said) = receiver.end();
@@ -206,7 +206,7 @@ fn send(name: &str, block: &[u8], red: Red, loss: u64) -> (Result<(), Error>, Ve
     (ended, fs::read(&file).unwrap())
 }
 
-/// Complete, or given up because nobody is there any more.
+/// Checks that a block is complete, or was cancelled since the receiver had exited.
 fn assert_ended(ended: &Result<(), Error>) {
     assert!(
         matches!(
@@ -223,9 +223,9 @@ fn assert_ended(ended: &Result<(), Error>) {
 
 /// A relay between the two that loses random datagrams in both directions.
 struct Relay {
-    /// Where we send to.
+    /// The address to send to.
     near: SocketAddr,
-    /// Where they believe us to be.
+    /// The address that `licklider` sends to.
     far: SocketAddr,
     sockets: [UdpSocket; 2],
     to: SocketAddr,
@@ -254,7 +254,7 @@ impl Relay {
         }
     }
 
-    /// Begins to pass datagrams between `ours` and them.
+    /// Begins to relay datagrams between `ours` and `licklider`.
     fn to(&self, ours: SocketAddr) -> [JoinHandle<()>; 2] {
         let ways = [(0, 1, self.to), (1, 0, ours)];
         ways.map(|(from, over, to)| {

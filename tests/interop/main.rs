@@ -1,4 +1,4 @@
-//! Programs of others, on this machine. `setup.sh` beside this file installs them.
+//! Other implementations on this machine. `setup.sh` in this directory installs them.
 #![allow(
     clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,

@@ -1,4 +1,4 @@
-//! Wireshark's command line reads what a simulated world writes.
+//! Traces of the simulator, dissected by tshark.
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -10,7 +10,7 @@ use farlink::{Instant, Link, Machine, Output, Transmit};
 
 use crate::tshark::tshark;
 
-/// What is dissected of each packet.
+/// The fields that are dissected of each packet.
 const FIELDS: [&str; 6] = [
     "frame.protocols",
     "cotp.type",
@@ -32,7 +32,7 @@ fn joined(line: StreamLine) -> (World, [Host<Connection>; 2]) {
     (world, hosts)
 }
 
-/// A message that no dissector takes for one of a protocol on top.
+/// A message that no dissector takes for one of an upper protocol.
 fn message(len: usize) -> Command {
     Command::Send(Bytes::from(vec![0xfe; len]))
 }
@@ -85,7 +85,7 @@ fn what_was_cut_off_has_a_comment() {
     assert_eq!(commented, [["0x0f", "lost after 1s: cut off"]]);
 }
 
-/// Says the same datagram on every command.
+/// Sends the same datagram on each command.
 #[derive(Default)]
 struct Speaker(u32);
 

@@ -1,4 +1,4 @@
-//! Wireshark's command line reads what `record` writes.
+//! Recordings, dissected by tshark.
 
 use std::convert::Infallible;
 use std::fs;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sink::Sink;
 
-/// Says what it is told to say.
+/// Sends the octets of its commands.
 struct Talker<A>(Vec<(A, Bytes)>);
 
 #[derive(Serialize, Deserialize)]
@@ -60,12 +60,12 @@ impl<A: farlink::record::RecordAddr> Recorded for Talker<A> {
     }
 }
 
-/// Gives, for each packet, the fields asked for.
+/// Returns these fields of each packet.
 pub(crate) fn tshark(name: &str, file: &[u8], fields: &[&str]) -> Vec<Vec<String>> {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.pcapng"));
     fs::write(&path, file).unwrap();
     let mut process = Process::new("tshark");
-    // Checksums are checked only when asked for.
+    // Checksums are checked only on request.
     process.args([
         "-o",
         "udp.check_checksum:TRUE",
@@ -140,7 +140,7 @@ fn ltp_and_stun_are_dissected_by_name() {
     assert_eq!(network, expected);
 }
 
-/// A session of two connections in memory; gives the recording of the initiator.
+/// Runs a session of two connections in memory, and returns the recording of the initiator.
 fn cotp_session() -> Vec<u8> {
     let sink = Sink::default();
     let config = Config::initiator(Some(Selector::from(1)), Some(Selector::from(2)));
@@ -289,7 +289,7 @@ fn the_kept_recordings_are_dissected_without_a_complaint() {
     let mut dissected = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        // The stories say what analysers take for protocols on top, and find malformed.
+        // Messages of the stories look like upper protocols to analysers, and malformed.
         if path.is_dir() {
             continue;
         }

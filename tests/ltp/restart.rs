@@ -773,5 +773,5 @@ fn strangers_and_contacts_are_as_they_were() {
     assert_eq!(engine.sessions(), (0, 1));
     engine.receive(now, hop(4), &data(4));
     engine.receive(now, hop(5), &data(5));
-    assert_eq!(engine.sessions(), (0, 2), "two strangers, no more");
+    assert_eq!(engine.sessions(), (0, 2), "two sessions, no more");
 }

@@ -351,7 +351,10 @@ fn a_forged_segment_lets_no_stranger_in_and_turns_none_out() {
         .unwrap();
     line.send(1, &pattern(20), Red::All);
     line.run();
-    assert!(is_complete(&line.events(1), 1), "a stranger with the key");
+    assert!(
+        is_complete(&line.events(1), 1),
+        "an unknown peer with the key"
+    );
 
     let mut forged = line.log[0].2.clone();
     forged[1] = 7;

@@ -1,4 +1,4 @@
-//! Traces as captures.
+//! Traces as pcapng.
 
 use core::time::Duration;
 

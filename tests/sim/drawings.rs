@@ -1,4 +1,4 @@
-//! Ladders in text and as drawings, and the table.
+//! Ladders as text and SVG, and statistics.
 
 use core::time::Duration;
 

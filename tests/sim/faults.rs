@@ -1,4 +1,4 @@
-//! Each fault of a line does exactly what it says.
+//! Faults of lines, queues and contact plans.
 
 use core::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A machine that breaks a law in a world is caught and named.
+//! A machine that breaks a law ends the test.
 
 use core::convert::Infallible;
 use core::panic::AssertUnwindSafe;

@@ -1,4 +1,4 @@
-//! NATs for UDP: each behaviour against what RFC 4787 defines, seen as RFC 5780 looks at it.
+//! NATs for UDP: the behaviours of RFC 4787, discovered as in RFC 5780.
 
 use core::net::SocketAddr;
 use core::ops::RangeInclusive;

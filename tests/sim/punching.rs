@@ -1,4 +1,4 @@
-//! Machines that punch in a world meet when the oracle says so, and not otherwise.
+//! Machines that punch holes connect exactly if the oracle says that a direct path is possible.
 
 use alloc::collections::BTreeSet;
 use core::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What a script can say, and that a seed decides everything.
+//! What scripts can do, and that equal seeds give equal runs.
 
 use alloc::rc::Rc;
 use core::cell::RefCell;

@@ -1,4 +1,4 @@
-//! Sockets on IP: UDP, and TCP over lines that lose.
+//! Sockets on IP: UDP, and TCP over lines with losses.
 
 use core::net::SocketAddr;
 use core::time::Duration;

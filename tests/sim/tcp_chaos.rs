@@ -1,4 +1,4 @@
-//! TCP of the world over bad lines and through NATs: whatever happens, a stream is what was written.
+//! TCP over random lines and NATs: a stream is received as it was written.
 
 use core::time::Duration;
 

@@ -1,4 +1,4 @@
-//! COTP over lines that a seed decides: whatever happens, what arrives is what was sent, in order.
+//! COTP over random lines: messages are received as they were sent, in order.
 
 use core::time::Duration;
 

@@ -1,4 +1,4 @@
-//! COTP over streams that are cut, slow or far.
+//! COTP over streams with chunks, rates and long delays.
 
 use bytes::Bytes;
 use farlink::cotp::{Command, Config, EndReason, Error, Event, Policy, Selector, TpduSize};

@@ -1,4 +1,4 @@
-//! LTP where others hang, leak or repeat themselves, and where it is at home.
+//! LTP: known faults of other implementations, contact plans, and many peers.
 
 use core::num::{NonZeroU32, NonZeroU64};
 use core::slice::from_ref;

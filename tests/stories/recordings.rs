@@ -1,4 +1,4 @@
-//! Recordings of the stories: each replays, and those that are kept in `vectors` tell the same.
+//! Recordings of the stories: all of them replay, and those in `vectors` have equal calls.
 
 use std::cell::Cell;
 use std::fs;
@@ -24,14 +24,14 @@ fn write_the_recordings() {
     }
 }
 
-/// Expects that a recording replays to its end.
+/// Checks that a recording replays to its end.
 pub(crate) fn replays(file: &[u8]) {
     let outcome = replay::<Connection>(file).unwrap();
     assert!(outcome.matches(), "{outcome}");
     assert_eq!(outcome.end, RecordingEnd::Finished);
 }
 
-/// Expects that a recording is kept under this name, or keeps it.
+/// Checks that the recording with this name in `vectors` is equal, or writes it.
 pub(crate) fn keep(name: &str, file: &[u8]) {
     replays(file);
     let path = folder().join(format!("{name}.pcapng"));
@@ -45,7 +45,7 @@ pub(crate) fn keep(name: &str, file: &[u8]) {
     );
 }
 
-/// Compares the calls, not the octets, for those name the version that wrote them.
+/// Compares the calls. The octets name the version that wrote them.
 fn have_equal_calls(one: &[u8], other: &[u8]) -> bool {
     let [one, other] = [one, other].map(|file| Recording::open(file).unwrap());
     let (mut ones, mut others) = (one.calls().unwrap(), other.calls().unwrap());

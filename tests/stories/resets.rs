@@ -1,4 +1,4 @@
-//! COTP cut off, or half closed, in every state.
+//! COTP that is reset or half closed, in every state.
 
 use core::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The vectors of COTP as `vectors/README.md` lays them out.
+//! The COTP vectors in the format of `vectors/README.md`.
 #![allow(dead_code, reason = "every user needs another part of it")]
 
 use std::fs;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 pub(crate) use crate::vector_octets::{Octets, unhex};
 
-/// The conversations, by the names of their files.
+/// The names of the files of conversations.
 pub(crate) const CONVERSATIONS: [&str; 12] = [
     "01_connect_no_tsel",
     "02_connect_tsel_s7",
@@ -203,7 +203,7 @@ pub(crate) fn read<T: DeserializeOwned>(name: &str) -> T {
     toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Joins the octets of one side, as its peer reads them.
+/// Returns the octets of one side in order.
 pub(crate) fn stream(records: &[Record], side: Side) -> Vec<u8> {
     records
         .iter()
@@ -214,7 +214,7 @@ pub(crate) fn stream(records: &[Record], side: Side) -> Vec<u8> {
 }
 
 impl Conversation {
-    /// Returns the configuration of an end that takes the place of one of the programs.
+    /// Returns the configuration of an end that replaces one of the programs.
     pub(crate) fn config(&self, side: Side) -> Config {
         let opening = self.opening(side);
         let parameters = || opening.parameters.iter();
@@ -261,7 +261,7 @@ impl Conversation {
     }
 }
 
-/// Returns the order of the parameters that have one.
+/// Returns the order of the parameters.
 pub(crate) fn order(codes: impl IntoIterator<Item = u8>) -> ParameterOrder {
     let mut order: Vec<Parameter> = codes
         .into_iter()
@@ -290,7 +290,7 @@ impl Connect {
     }
 }
 
-/// Writes a parameter list by hand.
+/// Encodes a parameter list.
 pub(crate) fn fields(fields: &[Field]) -> Vec<u8> {
     let mut out = Vec::new();
     for field in fields {

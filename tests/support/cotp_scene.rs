@@ -1,4 +1,4 @@
-//! Two COTP connections on a stream line.
+//! Two COTP connections joined by a stream.
 
 use core::time::Duration;
 
@@ -23,12 +23,12 @@ pub(crate) struct Scene {
     pub(crate) world: World,
     pub(crate) client: CotpHost,
     pub(crate) server: CotpHost,
-    /// The recordings of the two.
+    /// Their recordings.
     files: [Sink; 2],
 }
 
 impl Scene {
-    /// Joins the two; the initiator's CR sets off at once.
+    /// Connects the two. The initiator sends its CR at once.
     pub(crate) fn new(seed: u64, client: Config, server: Config, line: StreamLine) -> Self {
         let mut world = World::new(seed);
         let files = [Sink::default(), Sink::default()];
@@ -59,7 +59,7 @@ impl Scene {
         }
     }
 
-    /// Everybody is accepted, nothing is out of the ordinary.
+    /// With the default configurations, and a responder that accepts all calls.
     pub(crate) fn plain(seed: u64, line: StreamLine) -> Self {
         Self::new(seed, client(), Config::responder(Policy::AcceptAny), line)
     }
@@ -95,21 +95,21 @@ impl Scene {
         self.end(host).map(|end| end.reason)
     }
 
-    /// Stops recording, for stories of which there are many.
+    /// Stops recording, which saves time in tests with many runs.
     pub(crate) fn forget(&mut self) {
         for host in [self.client, self.server] {
             self.world.with(host, |machine, _| machine.finish());
         }
     }
 
-    /// Ends the story: what was recorded of both ends replays.
+    /// Checks that both recordings replay.
     pub(crate) fn replays(self) {
         self.end_recordings()
             .iter()
             .for_each(|file| recordings::replays(file));
     }
 
-    /// Ends the story: what was recorded of both ends replays, and is kept under this name.
+    /// Checks that both recordings replay, and equal those in `vectors`.
     pub(crate) fn keep(self, name: &str) {
         let [client, server] = self.end_recordings();
         recordings::keep(&format!("{name}.client"), &client);
@@ -127,7 +127,7 @@ impl Scene {
     }
 }
 
-/// An initiator with selectors and a reference of its own, so that ladders are easy to read.
+/// An initiator with selectors.
 pub(crate) fn client() -> Config {
     Config::initiator(
         Some(Selector::new(&[1, 0][..])),
@@ -135,7 +135,7 @@ pub(crate) fn client() -> Config {
     )
 }
 
-/// A message in which each octet tells its place.
+/// A message in which each octet tells its offset.
 pub(crate) fn message(len: usize, first: u8) -> Bytes {
     (0..=u8::MAX)
         .cycle()

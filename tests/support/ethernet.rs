@@ -1,4 +1,4 @@
-//! A capture as others make it: pcap with microseconds, of Ethernet.
+//! Captures of Ethernet as pcap with microseconds.
 #![allow(dead_code, reason = "every user needs another part of it")]
 
 /// What a segment carries beside its octets.
@@ -10,7 +10,7 @@ pub(crate) const ACK: u8 = 0x10;
 /// 2026-11-21 10:00 UTC.
 pub(crate) const EPOCH: u32 = 1_795_255_200;
 
-/// A server on a port and a client, and what is captured between them.
+/// A client, a server on a port, and the capture between them.
 pub(crate) struct Tap {
     port: u16,
     file: Vec<u8>,
@@ -41,12 +41,12 @@ impl Tap {
         }
     }
 
-    /// Captures one segment, all of it.
+    /// Captures one whole segment.
     pub(crate) fn segment(&mut self, from: From, sequence: u32, flags: u8, payload: &[u8]) {
         self.segment_cut(from, sequence, flags, payload, payload.len());
     }
 
-    /// Captures one segment, of which only so many octets of the payload are in the file.
+    /// Captures one segment, with this number of octets of its payload in the file.
     pub(crate) fn segment_cut(
         &mut self,
         from: From,
@@ -66,7 +66,7 @@ impl Tap {
         self.packet(6, source, destination, &tcp, payload.len() - captured);
     }
 
-    /// Captures one datagram of UDP, of which only so many octets are in the file.
+    /// Captures one UDP datagram, with this number of octets in the file.
     pub(crate) fn datagram_cut(&mut self, from: From, payload: &[u8], captured: usize) {
         let (source, destination, ports) = self.ends(from);
         let mut udp = Vec::new();
@@ -79,7 +79,7 @@ impl Tap {
         self.packet(17, source, destination, &udp, payload.len() - captured);
     }
 
-    /// Captures one datagram of UDP.
+    /// Captures one UDP datagram.
     pub(crate) fn datagram(&mut self, from: From, payload: &[u8]) {
         self.datagram_cut(from, payload, payload.len());
     }
@@ -91,7 +91,7 @@ impl Tap {
         }
     }
 
-    /// Captures something that is neither UDP nor TCP.
+    /// Captures a packet that is neither UDP nor TCP.
     pub(crate) fn ping(&mut self) {
         self.packet(
             1,

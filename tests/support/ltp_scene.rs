@@ -1,4 +1,4 @@
-//! Engines of LTP with lines between them, and what came of them.
+//! Engines of LTP with lines between them.
 
 use core::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::scenarios::ltp::{CLIENT, Node, add_engines, connect};
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
-/// A story that takes longer has gone wrong.
+/// A run that takes longer has gone wrong.
 const BOUND: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Engines 1, 2, 3 and so on, each under a name.
+/// Engines 1, 2, 3 and so on.
 pub(crate) struct Scene {
     pub(crate) world: World,
     pub(crate) nodes: Vec<Node>,
@@ -28,7 +28,7 @@ impl Scene {
         Self { world, nodes }
     }
 
-    /// Earth and Mars, and one line each way.
+    /// Two engines, with a line each way.
     pub(crate) fn pair(
         seed: u64,
         there: Line,
@@ -40,7 +40,7 @@ impl Scene {
         scene
     }
 
-    /// Adds lines between two engines, and makes them peers.
+    /// Adds lines between two engines, which become peers.
     pub(crate) fn join(
         &mut self,
         one: u64,
@@ -66,7 +66,7 @@ impl Scene {
         self.world.command(node, Command::Send(block)).unwrap();
     }
 
-    /// Runs until no engine has a session, and nothing is in flight.
+    /// Runs until no engine has a session and nothing is in flight.
     pub(crate) fn run(&mut self) {
         self.world.run_for(SECOND);
         let nodes = self.nodes.clone();
@@ -101,13 +101,13 @@ impl Scene {
             .collect()
     }
 
-    /// Octets that an engine sent again.
+    /// The octets that an engine retransmitted.
     pub(crate) fn resent(&self, id: u64) -> u64 {
         self.world.machine(self.node(id)).stats().octets_resent
     }
 }
 
-/// A block in which each octet tells its place.
+/// A block in which each octet tells its offset.
 pub(crate) fn pattern(len: usize) -> Bytes {
     (0..=u8::MAX).cycle().take(len).collect()
 }

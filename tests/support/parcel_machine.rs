@@ -1,4 +1,4 @@
-//! A small reliable protocol, for pictures: numbered parcels, a question for what is missing, an answer.
+//! A small reliable protocol for drawings: numbered parcels, a request for a report, and the report.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use core::convert::Infallible;
@@ -19,7 +19,7 @@ pub(crate) enum ParcelEvent {
     Complete { parcels: u32 },
 }
 
-/// Sends and receives. Messages are text: `DATA 7`, `ASK 40`, `MISS 3 5 9`.
+/// Sends and receives parcels. Packets are text: `DATA 7`, `ASK 40`, `MISS 3 5 9`.
 #[derive(Debug, Default)]
 pub(crate) struct ParcelMachine {
     task: Option<Task>,

@@ -1,4 +1,4 @@
-//! Two hosts on IP with scripted machines, and what to tell and ask them.
+//! Two hosts on IP with scripted machines.
 
 use core::net::SocketAddr;
 use core::time::Duration;

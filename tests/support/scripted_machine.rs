@@ -1,4 +1,4 @@
-//! A machine that does what the script says, and tells everything that it sees.
+//! A machine that carries out commands of the script, and records all its inputs as events.
 
 use alloc::collections::{BTreeSet, VecDeque};
 use core::convert::Infallible;
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use farlink::sim::SimAddr;
 use farlink::{Ask, Instant, Link, Machine, Output, Transmit};
 
-/// What a puppet is told to do.
+/// A command of a scripted machine.
 #[derive(Debug, Clone)]
 pub(crate) enum Action<A> {
     /// Send a datagram.
@@ -15,17 +15,17 @@ pub(crate) enum Action<A> {
     /// Write to a stream.
     Append(A, Bytes),
     Ask(Ask<A>),
-    /// Have a deadline.
+    /// Set the deadline.
     WakeAt(Instant),
-    /// Refuse to read streams, or read again.
+    /// Whether to read streams.
     Want(bool),
-    /// Send each datagram back to where it came from.
+    /// Send each datagram back.
     Echo,
-    /// Be done.
+    /// Return `Done`.
     Stop,
 }
 
-/// What a puppet saw.
+/// An input of a scripted machine.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Observed<A> {
     Octets(A, Bytes),
@@ -38,7 +38,7 @@ pub(crate) struct ScriptedMachine<A> {
     events: VecDeque<Observed<A>>,
     asks: VecDeque<Ask<A>>,
     sends: VecDeque<(A, Bytes, Kind)>,
-    /// Where nothing may be written for the time being.
+    /// Carriers and addresses that are full.
     full: BTreeSet<A>,
     wake: Option<Instant>,
     echoes: bool,
@@ -160,7 +160,7 @@ impl<A: SimAddr> ScriptedMachine<A> {
     }
 }
 
-/// What came in, with its time.
+/// Returns the octets that a machine received, with their times.
 pub(crate) fn octets<A: SimAddr>(
     world: &farlink::sim::World,
     host: farlink::sim::Host<ScriptedMachine<A>>,
@@ -174,7 +174,7 @@ pub(crate) fn octets<A: SimAddr>(
         .collect()
 }
 
-/// What was heard of links, with its time.
+/// Returns the link cues of a machine, with their times.
 pub(crate) fn links<A: SimAddr>(
     world: &farlink::sim::World,
     host: farlink::sim::Host<ScriptedMachine<A>>,

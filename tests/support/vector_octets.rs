@@ -1,4 +1,4 @@
-//! Octets as the vectors of all protocols spell them: hex, or parts of which some follow a rule.
+//! Octets in the vectors of all protocols: hex digits, or parts of which some follow a rule.
 
 use serde::Deserialize;
 
@@ -74,7 +74,7 @@ impl Pattern {
     }
 }
 
-/// Returns the octets that `text` spells.
+/// Returns the octets of `text`.
 pub(crate) fn unhex(text: &str) -> Vec<u8> {
     assert!(text.len().is_multiple_of(2), "half an octet: {text}");
     (0..text.len())

@@ -76,7 +76,7 @@ fn a_redacted_recording_shows_its_calls_without_octets() {
 }
 
 #[test]
-fn a_damaged_recording_is_told_behind_its_calls() {
+fn a_damaged_recording_is_reported_behind_its_calls() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let file = altered(&file, b"\xfefirst", b"\xfeFirst");
 

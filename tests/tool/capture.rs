@@ -139,7 +139,7 @@ fn a_stream_that_ends_inside_a_packet_is_a_fault() {
     assert!(ran.lines()[1].ends_with(told), "{}", ran.out);
 }
 
-/// Nobody knows what would have followed.
+/// The rest of the datagram is unknown.
 #[test]
 fn a_stream_that_is_reset_inside_a_packet_is_no_fault() {
     let mut tap = Tap::new(102);
@@ -186,7 +186,7 @@ fn a_file_that_breaks_off_is_read_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_broken_file_is_told_with_the_octet_at_fault() {
+fn a_broken_file_is_reported_with_the_octet_at_fault() {
     let mut file = fs::read(kept("messages.initiator")).unwrap();
     // The length of the second block.
     let second = usize::from(file[4]);

@@ -40,7 +40,7 @@ fn a_file_is_sent_kept_and_echoed() {
     );
     assert_eq!(objects.last().unwrap()["event"], "closed");
     assert_eq!(objects.last().unwrap()["octets"], data.len());
-    assert_eq!(server.told("connected")["connection"], 1);
+    assert_eq!(server.next_event("connected")["connection"], 1);
     assert!(server.process.wait().unwrap().success());
     assert_eq!(fs::read(kept).unwrap(), data);
 }
@@ -53,7 +53,7 @@ fn a_wrong_selector_is_a_failure_with_its_reason() {
         .badly(1, "refused by the peer: selector unknown (3)");
 
     assert_eq!(
-        server.told("failed")["reason"],
+        server.next_event("failed")["reason"],
         "refused by this side: selector unknown (3)"
     );
 }
@@ -74,7 +74,7 @@ fn wrong_values_are_wrong_usage() {
 }
 
 #[test]
-fn what_is_recorded_replays_and_draws() {
+fn a_recording_can_be_replayed_and_drawn() {
     let server = serve(&["--once"]);
     let (recording, drawing) = (scratch("tool.pcapng"), scratch("tool.svg"));
 
@@ -82,7 +82,7 @@ fn what_is_recorded_replays_and_draws() {
 
     farlink(&["replay", &recording]).well();
     let decoded = farlink(&["decode", &recording, "--ladder", &drawing]).well();
-    // The service is not on the port by which analysers know it, and shown there.
+    // The service is on another port, and shown on that by which analysers know the protocol.
     assert!(
         decoded.lines()[0].contains(" > 127.0.0.1:102  CR "),
         "{}",
@@ -134,9 +134,9 @@ fn the_end_of_a_connection_has_the_same_fields_however_it_came() {
     };
     let expected = fields(closed.objects().last().unwrap());
     assert_eq!(fields(refused.objects().last().unwrap()), expected);
-    assert_eq!(fields(&server.told("failed")), expected);
-    server.told("connected");
-    assert_eq!(fields(&server.told("closed")), expected);
+    assert_eq!(fields(&server.next_event("failed")), expected);
+    server.next_event("connected");
+    assert_eq!(fields(&server.next_event("closed")), expected);
     let help = farlink(&["cotp", "--help"]).well().out;
     for field in expected {
         assert!(is_documented(&help, &field), "{field} in {help}");
@@ -162,12 +162,12 @@ fn an_interrupted_server_closes_its_connections_and_finishes_their_recordings() 
     let mut server = serve(&["--record", &recording]);
     let connection = blocking::cotp::connect(&*server.address, Config::initiator(None, None));
     let mut connection = connection.unwrap();
-    server.told("connected");
+    server.next_event("connected");
 
     interrupt(&server.process);
 
     assert_eq!(connection.receive().unwrap(), None);
-    server.told("closed");
+    server.next_event("closed");
     assert!(server.process.wait().unwrap().success());
     let replayed = farlink(&["replay", "--json", &recording]).well();
     assert_eq!(replayed.objects()[0]["end"], "finished");
@@ -188,7 +188,7 @@ fn an_interrupted_server_that_was_to_serve_once_has_failed() {
 fn an_interrupted_client_says_so() {
     use std::net::TcpListener;
 
-    // It accepts, and says nothing.
+    // It accepts the connection and sends nothing.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let process = tool(&["cotp", "connect", &address]).spawn().unwrap();

@@ -81,7 +81,7 @@ fn the_fields_of_data_and_of_refusals_are_those_of_the_manual() {
 }
 
 #[test]
-fn a_malformed_tpdu_is_told_with_field_and_offset_and_the_next_is_read() {
+fn a_malformed_tpdu_is_reported_with_field_and_offset_and_the_next_is_read() {
     let input = format!("0300000705f080{DT}");
 
     let ran = farlink_on(input.as_bytes(), &["decode"]);
@@ -115,7 +115,7 @@ fn a_variable_part_that_is_no_list_is_remarked_on() {
 }
 
 #[test]
-fn a_broken_stream_is_told_with_the_octet_at_fault() {
+fn a_broken_stream_is_reported_with_the_octet_at_fault() {
     let input = format!("{DT}04000007");
 
     let ran = farlink_on(input.as_bytes(), &["decode"]);
@@ -132,7 +132,7 @@ fn a_broken_stream_is_told_with_the_octet_at_fault() {
 }
 
 #[test]
-fn a_packet_cut_short_is_told() {
+fn a_packet_cut_short_is_reported() {
     let ran = farlink_on(b"03000007 02f0", &["decode"]);
 
     ran.badly(

@@ -93,8 +93,8 @@ fn a_file_arrives_whole_and_both_recordings_replay() {
     let complete = event(&objects, "complete");
     assert_eq!(complete["octets"], 300_000);
     assert_eq!(event(&objects, "sending")["red"], 300_000);
-    assert_eq!(node.told("peer")["engine"], 1);
-    let received = node.told("received");
+    assert_eq!(node.next_event("peer")["engine"], 1);
+    let received = node.next_event("received");
     assert_eq!(received["session"], complete["session"]);
     assert_eq!(
         (&received["from"], &received["client"]),
@@ -134,8 +134,8 @@ fn green_octets_belong_to_the_same_file() {
             "{}",
             ran.out
         );
-        node.told("peer");
-        let received = node.told("received");
+        node.next_event("peer");
+        let received = node.next_event("received");
         assert_eq!(received["green"].to_string(), green);
         assert_eq!(
             (&received["octets"], &received["missing"]),
@@ -187,8 +187,8 @@ fn a_receiver_goes_on_with_further_blocks_and_senders_from_anywhere() {
         let sent = written(&format!("ltp_many_{number}.bin"), &[number; 10]);
         send(&sent, &node.address, &[]).well();
         // Each sender has another port.
-        assert_eq!(node.told("peer")["engine"], 1);
-        node.told("received");
+        assert_eq!(node.next_event("peer")["engine"], 1);
+        node.next_event("received");
     }
 
     interrupt(&node.process);
@@ -218,7 +218,7 @@ fn unknown_engines_are_reported_and_rejected() {
         "{}",
         ran.err
     );
-    let unknown = node.told("unknown_peer");
+    let unknown = node.next_event("unknown_peer");
     assert_eq!(unknown["engine"], 1);
     assert!(
         unknown["address"]
@@ -237,7 +237,7 @@ fn a_named_peer_is_heard_from_its_address() {
 
     send(&file, &node.address, &["--bind", &sender]).well();
 
-    assert_eq!(node.told("received")["octets"], 10);
+    assert_eq!(node.next_event("received")["octets"], 10);
     assert!(node.process.wait().unwrap().success());
 }
 
@@ -321,7 +321,7 @@ fn two_senders_that_meet_do_not_acknowledge_each_other() {
 }
 
 #[test]
-fn a_service_that_nobody_has_is_told_with_the_words_of_the_peer() {
+fn a_service_that_nobody_has_is_reported_with_the_words_of_the_peer() {
     let file = written("ltp_service.bin", &pattern(10));
     let node = receive(&[]);
     let to = format!("2={}", node.address);
@@ -398,7 +398,7 @@ fn an_interrupted_receiver_that_was_to_take_a_block_has_failed() {
 /// As containers and system managers do.
 #[cfg(unix)]
 #[test]
-fn a_receiver_that_is_told_to_end_keeps_what_was_acknowledged_and_ends_in_good_order() {
+fn a_receiver_that_is_reported_to_end_keeps_what_was_acknowledged_and_ends_in_good_order() {
     let (file, out) = (written("ltp_term.bin", &pattern(10)), folder("ltp_term"));
     let mut node = receive(&["--out", &out]);
     send(&file, &node.address, &[]).well();
@@ -410,7 +410,7 @@ fn a_receiver_that_is_told_to_end_keeps_what_was_acknowledged_and_ends_in_good_o
 }
 
 #[test]
-fn claims_are_told_while_a_block_is_being_sent() {
+fn claims_are_reported_while_a_block_is_being_sent() {
     let file = written("ltp_claims.bin", &pattern(400_000));
     let node = receive(&[]);
 
@@ -445,8 +445,8 @@ fn a_green_block_without_its_end_is_kept_as_incomplete() {
 
     socket.send_to(&octets, &node.address).unwrap();
 
-    node.told("peer");
-    let kept = node.told("received");
+    node.next_event("peer");
+    let kept = node.next_event("received");
     assert_eq!(
         (&kept["ended"], &kept["octets"]),
         (&json!(false), &json!(10))
@@ -510,8 +510,8 @@ fn every_field_of_an_event_is_in_the_help() {
     let mut objects = send(&file, &address, &["--json", "--green", "1000"])
         .well()
         .objects();
-    objects.push(node.told("peer"));
-    objects.push(node.told("received"));
+    objects.push(node.next_event("peer"));
+    objects.push(node.next_event("received"));
 
     let help = farlink(&["ltp", "--help"]).well().out;
     for object in objects {
@@ -522,7 +522,7 @@ fn every_field_of_an_event_is_in_the_help() {
 }
 
 #[test]
-fn what_makes_no_sense_is_wrong_usage() {
+fn invalid_arguments_are_wrong_usage() {
     let (_socket, address) = silence();
     let file = written("ltp_usage.bin", &pattern(10));
     let empty = written("ltp_empty.bin", b"");

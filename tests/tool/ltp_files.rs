@@ -93,7 +93,7 @@ fn the_fields_of_a_segment_are_those_of_the_manual() {
 }
 
 #[test]
-fn a_malformed_segment_is_told_with_field_and_offset_and_the_next_is_read() {
+fn a_malformed_segment_is_reported_with_field_and_offset_and_the_next_is_read() {
     let input = format!("05 01 02 00\n03 01 02 00 04 00 03 8b46\n{RA}\n");
 
     let ran = farlink_on(input.as_bytes(), &LTP).badly(1, "");

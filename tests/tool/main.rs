@@ -1,4 +1,4 @@
-//! The command-line tool as its users meet it: output, messages, exit status.
+//! The command-line tool: output, messages, exit status.
 #![cfg(feature = "cli")]
 #![allow(
     clippy::std_instead_of_alloc,
@@ -37,7 +37,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 struct Ran {
     status: i32,
@@ -57,13 +57,13 @@ impl Ran {
             .collect()
     }
 
-    /// Expects success without complaints.
+    /// Checks for success, with nothing on standard error.
     fn well(self) -> Self {
         assert_eq!((self.status, self.err.as_str()), (0, ""), "{}", self.out);
         self
     }
 
-    /// Expects that status, and `words` on standard error.
+    /// Checks for that status, and for `words` on standard error.
     fn badly(self, status: i32, words: &str) -> Self {
         assert_eq!(self.status, status, "{self:?}");
         assert!(self.err.contains(words), "{self:?}");
@@ -79,17 +79,17 @@ fn is_documented(help: &str, field: &str) -> bool {
         .any(|word| word == field)
 }
 
-/// Runs the tool with nothing to read.
+/// Runs the tool with empty standard input.
 fn farlink(arguments: &[&str]) -> Ran {
     farlink_on(b"", arguments)
 }
 
-/// Runs the tool on that standard input.
+/// Runs the tool with this standard input.
 fn farlink_on(input: &[u8], arguments: &[&str]) -> Ran {
     let mut child = tool(arguments).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
-    // It may end without reading everything.
+    // The tool may exit before it has read all input.
     let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -110,7 +110,7 @@ fn tool(arguments: &[&str]) -> Command {
     command
 }
 
-/// A server that tells its address first.
+/// A server whose first event has its address.
 struct Server {
     process: Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
@@ -126,12 +126,12 @@ impl Server {
             lines,
             address: String::new(),
         };
-        let address = server.told("listening")["address"].clone();
+        let address = server.next_event("listening")["address"].clone();
         server.address = address.as_str().unwrap().into();
         server
     }
 
-    fn told(&mut self, event: &str) -> Value {
+    fn next_event(&mut self, event: &str) -> Value {
         let line = self.lines.next().unwrap().unwrap();
         let object: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(object["event"], event, "{object}");
@@ -146,7 +146,7 @@ impl Drop for Server {
     }
 }
 
-/// As Ctrl-C does.
+/// Sends SIGINT, as Ctrl-C does.
 #[cfg(unix)]
 fn interrupt(process: &Child) {
     signal(process, "-INT");
@@ -159,7 +159,7 @@ fn signal(process: &Child, name: &str) {
     assert!(status.success());
 }
 
-/// Returns the path of a kept recording.
+/// Returns the path of a recording in `vectors`.
 fn kept(name: &str) -> String {
     format!(
         "{}/vectors/recordings/{name}.pcapng",
@@ -167,7 +167,7 @@ fn kept(name: &str) -> String {
     )
 }
 
-/// Returns a path for what a test writes.
+/// Returns the path of a file for a test to write.
 fn scratch(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     path.into_os_string().into_string().unwrap()
@@ -180,7 +180,7 @@ fn written(name: &str, octets: &[u8]) -> String {
     path
 }
 
-/// Replaces `old` by `new` of equal length, where it first stands.
+/// Replaces the first `old` by `new` of equal length.
 fn altered(file: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     assert_eq!(old.len(), new.len());
     let mut places = file.windows(old.len());
@@ -193,7 +193,7 @@ fn altered(file: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn wrong_usage_is_told_apart_from_bad_input() {
+fn wrong_usage_and_bad_input_have_different_statuses() {
     farlink(&["decode", "--nonsense"]).badly(2, "--nonsense");
     farlink(&["frobnicate"]).badly(2, "frobnicate");
     farlink(&["decode", "no such file"]).badly(2, "no such file: ");
@@ -216,9 +216,9 @@ fn the_help_of_a_command_names_the_fields_of_its_objects() {
     }
 }
 
-/// As under `farlink decode FILE | head -1`.
+/// As in `farlink decode FILE | head -1`.
 #[test]
-fn a_reader_that_goes_away_ends_the_tool_quietly() {
+fn a_closed_standard_output_ends_the_tool_quietly() {
     let packet = [3, 0, 0, 8, 2, 0xF0, 0x80, 7];
     let file = written("many.bin", &packet.repeat(100_000));
     for arguments in [&["decode", &file][..], &["decode", "--json", &file]] {

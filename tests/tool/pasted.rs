@@ -1,10 +1,10 @@
-//! `farlink decode` on what people paste: the dumps of other tools, arrays of C, nothing.
+//! `farlink decode` on pasted text: dumps of other tools, C arrays, empty input.
 
 use super::*;
 
-/// What is decoded from a CR in every form.
+/// The output for a CR in each form.
 const CR: &str = "CR from 0x1234 to 0x0000, class 0, calling 0100, called 0102, TPDU size 1024";
-/// An IP packet with that CR, as `tcpdump -x` prints it behind a line of its own.
+/// An IP packet with that CR, as `tcpdump -x` prints it.
 const PACKET: &str = "12:00:00.5 IP 192.0.2.1.1024 > 192.0.2.2.102: Flags [P.], length 22
 \t0x0000:  4500 003e 0001 4000 4006 0000 c000 0201
 \t0x0010:  c000 0202 0400 0066 0000 0001 0000 0001

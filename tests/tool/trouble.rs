@@ -1,8 +1,8 @@
-//! Full disks, readers that go away, and files that would be lost.
+//! Full disks, closed outputs, and files that would be overwritten.
 
 use super::*;
 
-/// Takes nothing, as a full disk.
+/// A file that cannot be written, as on a full disk.
 const FULL: &str = "/dev/full";
 
 fn full() -> Stdio {
@@ -34,15 +34,15 @@ fn output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn a_complaint_that_cannot_be_written_leaves_the_status_as_it_is() {
+fn a_message_that_cannot_be_written_does_not_change_the_status() {
     let output = tool(&["replay", "no such file"]).stderr(full()).output();
 
     assert_eq!(output.unwrap().status.code(), Some(2));
 }
 
-/// As under `farlink replay FILE | true`: the verdict is the status.
+/// As in `farlink replay FILE | true`: the status has the verdict.
 #[test]
-fn a_verdict_holds_though_nobody_reads_it() {
+fn a_closed_standard_output_does_not_change_the_verdict() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let damaged = altered(&file, b"farlink 0", b"farlink 9");
     let damaged = written("unread.pcapng", &damaged);
@@ -55,7 +55,7 @@ fn a_verdict_holds_though_nobody_reads_it() {
 }
 
 #[test]
-fn a_transfer_goes_on_though_nobody_reads_its_events() {
+fn a_closed_standard_output_does_not_end_a_transfer() {
     let mut server = cotp::serve(&["--once", "--out", &scratch("unheard.bin")]);
     let data = vec![0x5A; 1_000_000];
     let file = written("unheard.sent.bin", &data);
@@ -76,7 +76,7 @@ fn a_transfer_goes_on_though_nobody_reads_its_events() {
 }
 
 #[test]
-fn a_recording_that_cannot_be_written_is_a_failure_and_the_work_is_done() {
+fn a_recording_that_cannot_be_written_is_a_failure_and_the_transfer_completes() {
     let server = cotp::serve(&["--once"]);
 
     let ran = farlink(&["cotp", "connect", &server.address, "--record", FULL]);
@@ -86,7 +86,7 @@ fn a_recording_that_cannot_be_written_is_a_failure_and_the_work_is_done() {
 }
 
 #[test]
-fn what_is_read_is_never_replaced_by_what_is_written() {
+fn an_output_file_never_replaces_the_input() {
     let file = fs::read(kept("messages.initiator")).unwrap();
     let path = written("read.pcapng", &file);
 
@@ -109,7 +109,7 @@ fn what_is_read_is_never_replaced_by_what_is_written() {
     assert_eq!(fs::read(&path).unwrap(), file);
 }
 
-/// Blocks are written as soon as they are whole, so a kill loses none that is.
+/// Blocks of a recording are written when they are complete, so a kill loses none of them.
 #[test]
 fn a_killed_process_leaves_a_recording_of_all_it_had_received() {
     use farlink::adapters::blocking;
@@ -136,9 +136,9 @@ fn a_killed_process_leaves_a_recording_of_all_it_had_received() {
     assert_eq!(echoed, 2, "{}", calls.out);
 }
 
-/// Not behind the first block: that would have been acknowledged.
+/// Not at the first block, which would have been acknowledged.
 #[test]
-fn a_folder_in_which_no_file_can_be_made_is_told_of_before_anything_is_received() {
+fn a_directory_that_cannot_be_written_is_reported_before_a_block_is_received() {
     let arguments = "ltp recv --bind 127.0.0.1:0 --engine 3 --client 4 --out /proc";
     let arguments: Vec<&str> = arguments.split(' ').collect();
 

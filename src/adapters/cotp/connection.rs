@@ -64,7 +64,7 @@ pub struct ReceiveHalf {
 /// Dropping it closes the connection without an answer.
 pub struct Request {
     indication: Box<Indication>,
-    opening: Opening,
+    opening: PendingConnection,
 }
 
 faces! {
@@ -370,7 +370,7 @@ impl fmt::Debug for Request {
 }
 
 /// A connection in its handshake.
-pub(super) struct Opening {
+pub(super) struct PendingConnection {
     hold: Hold,
     side: Side,
     /// Local and remote.
@@ -383,7 +383,7 @@ pub(super) enum Opened {
     Request(Request),
 }
 
-impl Opening {
+impl PendingConnection {
     /// Starts a connection on a stream.
     pub(super) fn start(
         runtime: &Arc<dyn Runtime>,

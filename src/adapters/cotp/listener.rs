@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use socket2::Socket;
 
-use super::connection::{Canceller, Connection, Opened, Opening, Request};
+use super::connection::{Canceller, Connection, Opened, PendingConnection, Request};
 use super::{ConnectionOptions, Error};
 use crate::adapters::faces::faces;
 use crate::adapters::runtime::{Kind, Runtime, Source, TcpIo};
@@ -323,7 +323,7 @@ async fn open(
     seed: &Seed,
 ) -> Result<Opened, Error> {
     let stream = TcpIo::new(queue.runtime.as_ref(), socket)?;
-    let opening = Opening::start(&queue.runtime, stream, &queue.options, seed)?;
+    let opening = PendingConnection::start(&queue.runtime, stream, &queue.options, seed)?;
     if !queue.begin(number, opening.canceller()) {
         return Err(Error::Closed);
     }

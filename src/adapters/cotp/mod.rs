@@ -12,7 +12,7 @@ use std::io;
 use bytes::Bytes;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use self::connection::Opening;
+use self::connection::PendingConnection;
 use super::factory::MachineFactory;
 use super::runtime::{Runtime, TcpIo};
 use super::{Clock, Closed};
@@ -47,7 +47,7 @@ pub async fn connect(
     for address in addresses {
         match TcpIo::connect(runtime.as_ref(), address).await {
             Ok(stream) => {
-                return Opening::start(runtime, stream, &options, &seed)?
+                return PendingConnection::start(runtime, stream, &options, &seed)?
                     .connected()
                     .await;
             }
@@ -71,7 +71,7 @@ pub async fn connect_on(
     let seed = options.checked_seed()?;
     socket.set_nonblocking(true)?;
     let stream = TcpIo::new(runtime.as_ref(), socket)?;
-    Opening::start(runtime, stream, &options, &seed)?
+    PendingConnection::start(runtime, stream, &options, &seed)?
         .connected()
         .await
 }

@@ -10,7 +10,7 @@ use std::io;
 use super::{ConnectionMachine, Error, Incoming};
 use crate::adapters::event_loop::{Core, Port, Rest};
 use crate::adapters::handle::DetachedStream;
-use crate::adapters::waiters::{Place, Wakes};
+use crate::adapters::waiters::{WaitStatus, Wakes};
 use crate::cotp::{self, Command, Config, Connected, ConnectionEnd, Event, Indication};
 use crate::{Instant, Machine as _, Tag};
 
@@ -179,7 +179,7 @@ impl ConnectionPort {
 pub(super) fn poll_send(
     core: &mut Core<ConnectionPort>,
     now: Instant,
-    place: Place,
+    place: WaitStatus,
     command: &Command,
 ) -> Poll<Result<(), Error>> {
     if let Some(error) = core.port.ended() {
@@ -211,7 +211,7 @@ pub(super) fn command(
 pub(super) fn poll_close(
     core: &mut Core<ConnectionPort>,
     now: Instant,
-    place: Place,
+    place: WaitStatus,
 ) -> Poll<Result<(), Error>> {
     let port = &mut core.port;
     if port.ended().is_some() {

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use super::port::{Cx, Line, NodePort, ServiceRef, act};
 use super::snapshot::cannot_reach;
 use super::{Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
-#[cfg(feature = "blocking")]
-use crate::adapters::blocking::ltp as blocking;
 use crate::adapters::faces::faces;
 use crate::adapters::runtime::Runtime;
 use crate::adapters::shared::{Setup, Shared};
 use crate::adapters::sockets::{SocketCounters, Sockets};
+#[cfg(feature = "blocking")]
+use crate::adapters::{blocking::ltp as blocking, threads};
 use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
 use crate::{Path, Tag};
 
@@ -202,12 +202,7 @@ impl Node {
     }
 
     fn command(&self, command: Command<Path>) -> Result<(), Error> {
-        self.act(|port, cx| {
-            if port.is_ended() {
-                return Err(Error::Closed);
-            }
-            Ok(cx.command(command)?)
-        })?
+        self.act(|port, cx| port.command(cx, command))?
     }
 
     /// Says how the socket reaches a peer, if it can.
@@ -295,9 +290,7 @@ faces! {
         ///
         /// No such peer.
         pub fn remove_peer(&self, id: u64) -> Result<(), Error> {
-            self.command(Command::RemovePeer(id))?;
-            // There will be no room.
-            self.act(|_, cx| cx.wakes.all(Line::Room(id)))
+            self.act(|port, cx| port.remove_peer(cx, id))?
         }
 
         /// Tells one half of a contact: whether this end may transmit, or whether the peer does.
@@ -405,9 +398,9 @@ impl Drop for NodeRef {
     fn drop(&mut self) {
         self.close(Duration::ZERO);
         #[cfg(feature = "blocking")]
-        if self.shared.runtime().callers_drive() {
+        if self.shared.runtime().callers_drive() && !threads::is_driver_thread() {
             // The socket is free again when the last handle is gone.
-            crate::adapters::threads::block_on(self.ended());
+            threads::block_on(self.ended());
         }
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 
 use super::{EngineMachine, Error, NodeSnapshot, NodeStats, Received};
 use crate::adapters::event_loop::{Core, Port, Rest};
-use crate::adapters::waiters::{Place, Wakes};
+use crate::adapters::waiters::{WaitStatus, Wakes};
 use crate::ltp::{self, Age, Block, Command, Event, Service, SessionId};
 use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
 
@@ -190,6 +190,16 @@ impl Port for NodePort {
     }
 }
 
+impl NodePort {
+    /// Gives the engine a command, as long as it is driven.
+    pub(super) fn command(&self, cx: &mut Cx<'_>, command: Command<Path>) -> Result<(), Error> {
+        if self.is_ended() {
+            return Err(Error::Closed);
+        }
+        Ok(cx.command(command)?)
+    }
+}
+
 // Blocks to peers.
 impl NodePort {
     /// Gives a block to the engine; pending without room for it.
@@ -341,7 +351,7 @@ impl NodePort {
         &mut self,
         cx: &mut Cx<'_>,
         service: ServiceRef,
-        place: Place,
+        place: WaitStatus,
     ) -> Poll<Result<Received, Error>> {
         if place.is_interrupted {
             return Poll::Ready(Err(Error::Interrupted));
@@ -450,14 +460,21 @@ impl NodePort {
     }
 
     fn answer(&mut self, peer: u64, answer: Option<Duration>, wakes: &mut Wakes<Line>) {
-        if wakes.is_empty(Line::Ping(peer)) {
-            self.pings.remove(&peer);
-        } else if let Some(ping) = self.pings.get_mut(&peer) {
+        if let Some(ping) = self.pings.get_mut(&peer) {
             ping.round += 1;
             ping.is_asking = false;
             ping.answer = answer;
-            wakes.all(Line::Ping(peer));
         }
+        wakes.all(Line::Ping(peer));
+    }
+
+    /// Removes a peer. No room will be told of, and it is silent for those that ping it.
+    pub(super) fn remove_peer(&mut self, cx: &mut Cx<'_>, peer: u64) -> Result<(), Error> {
+        self.command(cx, Command::RemovePeer(peer))?;
+        self.pings.remove(&peer);
+        cx.wakes.all(Line::Ping(peer));
+        cx.wakes.all(Line::Room(peer));
+        Ok(())
     }
 }
 

@@ -245,7 +245,7 @@ impl Scene {
 }
 
 /// Waits for the next number, as the first in line.
-fn next(core: &mut Core<Numbers>, _: Instant, place: Place) -> Poll<Option<u32>> {
+fn next(core: &mut Core<Numbers>, _: Instant, place: WaitStatus) -> Poll<Option<u32>> {
     match core.port.told.pop_front() {
         Some(number) if place.is_first => Poll::Ready(Some(number)),
         Some(number) => {
@@ -314,7 +314,7 @@ fn an_interrupt_reaches_all_that_wait_whatever_else_they_were_called_for() {
     let mut scene = Scene::new(false);
     let woken = wakers::<3>();
     let shared = Arc::clone(&scene.shared);
-    let look = |core: &mut Core<Numbers>, now: Instant, place: Place| {
+    let look = |core: &mut Core<Numbers>, now: Instant, place: WaitStatus| {
         if place.is_interrupted {
             return Poll::Ready(None);
         }

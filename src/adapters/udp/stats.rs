@@ -21,6 +21,7 @@ macro_rules! counters {
 
         impl UdpCounters {
             /// Counts datagrams that were not sent.
+            #[cfg(any(feature = "blocking", feature = "tokio"))]
             pub(crate) fn count_unsent(&self, count: usize) {
                 add(&self.unsent, count);
             }

@@ -59,8 +59,8 @@ impl Address {
             .ok_or_else(|| format!("`{text}` is not an address of this machine"))
     }
 
-    /// Returns the socket addresses of the host. This asks the resolver of the system about a name, and may wait
-    /// for it.
+    /// Returns the socket addresses of the host. This asks the resolver of the system about a name, and may
+    /// wait for it.
     ///
     /// # Errors
     ///
@@ -72,7 +72,8 @@ impl Address {
                 if let Ok(index) = scope.parse() {
                     return Ok(vec![SocketAddrV6::new(*ip, self.port, 0, index).into()]);
                 }
-                // The resolver of the system maps names of interfaces to indices, without a query for a numeric address.
+                // The resolver of the system maps names of interfaces to indices, without a query for a
+                // numeric address.
                 format!("{ip}%{scope}")
             }
             Host::Name(name) => name.clone(),

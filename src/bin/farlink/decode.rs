@@ -69,13 +69,14 @@ Octets are hex digits. A value that is absent is null.";
 
 /// Decodes captured octets, one line per protocol data unit.
 ///
-/// The input is text, raw octets, or a pcap or pcapng file, which is recognised by its first octets. Of datagrams (ltp),
-/// each line of hex digits is one; of a stream (cotp), line breaks have no meaning.
+/// The input is text, raw octets, or a pcap or pcapng file, which is recognised by its first octets. Of
+/// datagrams (ltp), each line of hex digits is one; of a stream (cotp), line breaks have no meaning.
 ///
-/// Of a capture, the streams and datagrams on the ports of known protocols are decoded (cotp: TCP 102, ltp: UDP 1113).
-/// IP fragments and the segments of each stream are reassembled. Link types are Ethernet, raw IP, BSD loopback, Linux
-/// cooked capture and exported PDUs of Wireshark. A line begins with the time and the two addresses. Times count from
-/// the first packet, or from the origin of a recording. Skipped packets are counted on standard error.
+/// Of a capture, the streams and datagrams on the ports of known protocols are decoded (cotp: TCP 102, ltp:
+/// UDP 1113). IP fragments and the segments of each stream are reassembled. Link types are Ethernet, raw
+/// IP, BSD loopback, Linux cooked capture and exported PDUs of Wireshark. A line begins with the time and
+/// the two addresses. Times count from the first packet, or from the origin of a recording. Skipped packets
+/// are counted on standard error.
 ///
 /// Exit status: 0 all PDUs are valid, 1 the input or a PDU is malformed, 2 wrong usage or no octets to decode.
 #[derive(Debug, clap::Args)]
@@ -180,8 +181,8 @@ fn pasted(arguments: &Arguments, input: &[u8], printer: Printer) -> Result<(), F
     let is_text = input
         .iter()
         .all(|octet| octet.is_ascii_graphic() || octet.is_ascii_whitespace());
-    // No PDU consists of text alone: a TPKT begins with the octet 3, a segment of LTP has an octet of 0 before its
-    // content.
+    // No PDU consists of text alone: a TPKT begins with the octet 3, a segment of LTP has an octet of 0
+    // before its content.
     let Some(text) = core::str::from_utf8(input).ok().filter(|_| is_text) else {
         return plain(&[input], protocol, printer);
     };

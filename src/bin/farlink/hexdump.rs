@@ -1,5 +1,5 @@
-//! Octets in the texts that people paste: hex digits, C arrays, and the dumps of `xxd`, `hexdump -C`, `od -tx1`,
-//! `tcpdump -x` and Wireshark.
+//! Octets in the texts that people paste: hex digits, C arrays, and the dumps of `xxd`, `hexdump -C`, `od
+//! -tx1`, `tcpdump -x` and Wireshark.
 
 use core::fmt::Display;
 

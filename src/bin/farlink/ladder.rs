@@ -11,8 +11,8 @@ use farlink::{Instant, Path, cotp, ltp};
 
 use crate::decode::{Protocol, TruncatedDatagram};
 
-/// Returns a trace of the paths that have a protocol. Each socket is a lifeline; `names` are given in the order in which
-/// they appear.
+/// Returns a trace of the paths that have a protocol. Each socket is a lifeline; `names` are given in the
+/// order in which they appear.
 pub(crate) fn of_capture(
     file: &[u8],
     protocol: impl Fn(&Path) -> Option<Protocol>,

@@ -24,8 +24,8 @@ use clap::{Parser, Subcommand};
 
 /// Transports for hard links, from the command line.
 ///
-/// Exit status: 0 success, 1 a failure of the protocol or of writing output while it ran, 2 wrong usage, or a file that
-/// cannot be read or created.
+/// Exit status: 0 success, 1 a failure of the protocol or of writing output while it ran, 2 wrong usage, or
+/// a file that cannot be read or created.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true)]
 struct Arguments {

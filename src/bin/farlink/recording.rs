@@ -98,7 +98,8 @@ pub(crate) fn connection_factory(path: &Path) -> Result<ConnectionFactory, Failu
     }))
 }
 
-/// Returns the addresses of a recorded connection. The service has port 102, by which analysers know the protocol.
+/// Returns the addresses of a recorded connection. The service has port 102, by which analysers know the
+/// protocol.
 fn interface(role: &Role, (mut local, mut remote): (SocketAddr, SocketAddr)) -> Interface {
     let port = Connection::PORT;
     if ![local.port(), remote.port()].contains(&port) {

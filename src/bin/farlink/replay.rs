@@ -30,14 +30,14 @@ A value that is absent is null.";
 
 /// Replays a recording on a new machine and compares each call.
 ///
-/// The first call that differs is shown with its time, the last input, and both sides. A difference in version is
-/// shown as well.
+/// The first call that differs is shown with its time, the last input, and both sides. A difference in
+/// version is shown as well.
 ///
-/// A seed determines all IDs that a machine draws, and commands have the messages. To show a recording to others, write
-/// a copy with --redact, which can be viewed and not replayed.
+/// A seed determines all IDs that a machine draws, and commands have the messages. To show a recording to
+/// others, write a copy with --redact, which can be viewed and not replayed.
 ///
-/// Exit status: 0 all calls match; 1 a call differs, or the recording is damaged, redacted or cannot be replayed; 2
-/// wrong usage.
+/// Exit status: 0 all calls match; 1 a call differs, or the recording is damaged, redacted or cannot be
+/// replayed; 2 wrong usage.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = FIELDS)]
 pub(crate) struct Arguments {

@@ -134,8 +134,9 @@ impl Connection {
         }
     }
 
-    /// Ends the connection after the end of the stream, when all octets before it are decoded. Octets that wait for
-    /// a decision of the application are kept if the peer closed the stream, and dropped if the stream failed.
+    /// Ends the connection after the end of the stream, when all octets before it are decoded. Octets that
+    /// wait for a decision of the application are kept if the peer closed the stream, and dropped if the
+    /// stream failed.
     pub(super) fn handle_peer_end(&mut self) {
         let Some(end) = self.peer_end else {
             return;
@@ -175,8 +176,8 @@ impl Connection {
                 Some(self.detach_stream(tag))
             }
             State::Closing(closing) if closing.is_aborted => {
-                // Behind the FIN all octets are with the operating system, which sends them after a close. A reset
-                // would drop them.
+                // Behind the FIN all octets are with the operating system, which sends them after a close.
+                // A reset would drop them.
                 let (reason, ask) = if closing.is_finished {
                     (
                         EndReason::HalfClosed(self.config.close_timeout),

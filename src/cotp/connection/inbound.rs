@@ -52,8 +52,8 @@ impl Connection {
         self.update_packet_timer();
     }
 
-    /// Ends the wait for the peer on a DC. Some peers answer a DR with it, though class 0 has none, and keep the
-    /// stream open.
+    /// Ends the wait for the peer on a DC. Some peers answer a DR with it, though class 0 has none, and
+    /// keep the stream open.
     pub(super) fn look_for_dc(&mut self, octets: &[u8]) {
         let State::Closing(Closing {
             awaits_dc: true, ..
@@ -377,8 +377,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Handles a DT with `length` octets of user data, of which `first` have arrived, and behind which `behind` was
-    /// read.
+    /// Handles a DT with `length` octets of user data, of which `first` have arrived, and behind which
+    /// `behind` was read.
     fn on_data(
         &mut self,
         header: [u8; DATA_HEADER],
@@ -495,8 +495,8 @@ impl Connection {
     }
 }
 
-/// Returns the reason of a DR or ER, which end a connection whatever their references are. Class 0 has no DC to answer
-/// a DR.
+/// Returns the reason of a DR or ER, which end a connection whatever their references are. Class 0 has no
+/// DC to answer a DR.
 fn ending(tpdu: &Tpdu<'_>, by_dr: fn(Disconnect) -> EndReason) -> Option<EndReason> {
     match tpdu {
         Tpdu::DisconnectRequest(dr) => Some(by_dr(Disconnect {

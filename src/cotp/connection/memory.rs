@@ -6,7 +6,8 @@ use crate::cotp::config::Config;
 use crate::cotp::handshake::Request;
 
 impl Connection {
-    /// Returns the bytes of memory that the connection holds on the heap: buffers, queues and the messages in them.
+    /// Returns the bytes of memory that the connection holds on the heap: buffers, queues and the messages
+    /// in them.
     #[must_use]
     pub fn memory_used(&self) -> usize {
         self.state.memory_used()

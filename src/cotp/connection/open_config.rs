@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use crate::cotp::config::{AfterHandshake, Config, EmptyMessages, NonTpkt, SendDisconnect, Strict};
 
-/// The fields of a [`Config`] that are needed after the handshake. An idle connection is smaller without the others.
+/// The fields of a [`Config`] that are needed after the handshake. An idle connection is smaller without
+/// the others.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OpenConfig {
     pub(super) after_handshake: AfterHandshake,

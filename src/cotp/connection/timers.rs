@@ -93,8 +93,8 @@ impl Connection {
         self.end(reason(span.unwrap_or_default()));
     }
 
-    /// Suspends the timers that wait for octets of the peer while the stream is not read, and restarts them after
-    /// that: a peer that is not read cannot be blamed for silence.
+    /// Suspends the timers that wait for octets of the peer while the stream is not read, and restarts them
+    /// after that: a peer that is not read cannot be blamed for silence.
     pub(super) fn update_peer_timers(&mut self) {
         let config = &self.config;
         let spans = [

@@ -211,7 +211,10 @@ impl<A: Addr> Engine<A> {
         end: End,
         key_hash: Option<KeyHash>,
     ) {
-        let memory = self.peer(slot).map(PeerState::memory).unwrap_or_default();
+        let memory = self
+            .peer(slot)
+            .map(PeerState::remembered_for)
+            .unwrap_or_default();
         let record = Record {
             slot,
             until: self.now + memory,

@@ -27,7 +27,7 @@ use crate::{Addr, Instant};
 pub(in crate::ltp) struct SingleSegment {
     client: u64,
     /// When the segment was received.
-    came: Instant,
+    received_at: Instant,
     pub(in crate::ltp) report: SentReport,
 }
 
@@ -53,8 +53,8 @@ impl SingleSegment {
             is_delivered: true,
             streamed: 0,
             is_streaming: false,
-            reports: Reports::after(&self.report, self.came),
-            active: self.came,
+            reports: Reports::after(&self.report, self.received_at),
+            active: self.received_at,
             guard: None,
             charge: size_of::<Reception>(),
         }
@@ -134,7 +134,7 @@ impl<A: Addr> Engine<A> {
         let serial = self.first_serial();
         let single = SingleSegment {
             client: data.client,
-            came: self.now,
+            received_at: self.now,
             report: SentReport {
                 red,
                 checkpoint,

@@ -187,7 +187,7 @@ impl<A: Addr> Engine<A> {
         let slot = export.slot;
         let memory = self.peer_mut(slot).map(|peer| {
             peer.exports -= 1;
-            peer.memory()
+            peer.remembered_for()
         });
         let session = SessionId {
             originator: self.config.engine,

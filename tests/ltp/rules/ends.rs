@@ -337,12 +337,12 @@ fn a_segment_of_another_service_in_the_same_session_is_malformed() {
 #[test]
 fn segments_of_unknown_engines_are_dropped_without_an_answer() {
     let mut line = Line::new(1, OWLT);
-    let stranger = SessionId {
+    let foreign = SessionId {
         originator: 9,
         number: 1,
     };
 
-    line.give(2, stranger, checkpoint(5, 0, Mark::Block, 0, &[1; 10]));
+    line.give(2, foreign, checkpoint(5, 0, Mark::Block, 0, &[1; 10]));
     line.drain();
 
     assert_eq!(line.far().stats().unknown_peer, 1);

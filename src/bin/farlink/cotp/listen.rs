@@ -23,7 +23,8 @@ use crate::{Failure, recording};
 ///
 /// Ctrl-C closes the connections and ends the command.
 ///
-/// Exit status 1: the address cannot be bound, or with --once the connection failed or lost octets, or none came.
+/// Exit status 1: the address cannot be bound, or with --once the connection failed or lost octets, or none
+/// came.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The IP address and port to listen on, port 102 by default

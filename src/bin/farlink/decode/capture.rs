@@ -28,8 +28,8 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// Decodes `ports` as `protocol`. Without any, a recording is decoded as its own protocol, and other captures as all
-    /// protocols on their ports.
+    /// Decodes `ports` as `protocol`. Without any, a recording is decoded as its own protocol, and other
+    /// captures as all protocols on their ports.
     pub(super) fn new(file: &[u8], protocol: Protocol, ports: &[u16]) -> Self {
         let recording = Recording::open(file).ok();
         Self {

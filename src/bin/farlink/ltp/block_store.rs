@@ -148,8 +148,8 @@ impl BlockStore {
         Ok(None)
     }
 
-    /// Returns the block that has waited longest, if it is to be stored incomplete: its red part has arrived, or no
-    /// session is left, and its time is over; or the limit is exceeded.
+    /// Returns the block that has waited longest, if it is to be stored incomplete: its red part has
+    /// arrived, or no session is left, and its time is over; or the limit is exceeded.
     pub(super) fn due(&self, now: Instant, imports: usize) -> Option<SessionId> {
         let (session, block) = self.blocks.iter().min_by_key(|(_, block)| block.last)?;
         let waited = now.saturating_duration_since(block.last);

@@ -20,9 +20,9 @@ use crate::output::OutputFormat;
 
 /// Receives blocks for a client service, and writes each to a file of its own.
 ///
-/// The name of a file has the client service, the engine and the session of its block. A file gets its name when
-/// it is complete. Green octets that did not arrive are zeros, and the name ends with .incomplete. With --out -
-/// blocks go to standard output and events to standard error.
+/// The name of a file has the client service, the engine and the session of its block. A file gets its name
+/// when it is complete. Green octets that did not arrive are zeros, and the name ends with .incomplete.
+/// With --out - blocks go to standard output and events to standard error.
 ///
 /// Ctrl-C and SIGTERM cancel the sessions under way. Blocks whose red part has arrived are stored.
 ///
@@ -174,8 +174,8 @@ struct BlockReceiver {
 }
 
 impl BlockReceiver {
-    /// Receives blocks until the first one, with --once, or until the command is interrupted. Returns whether that
-    /// is a success.
+    /// Receives blocks until the first one, with --once, or until the command is interrupted. Returns
+    /// whether that is a success.
     async fn serve(
         &mut self,
         node: &Node,
@@ -195,8 +195,8 @@ impl BlockReceiver {
         }
     }
 
-    /// Stores the blocks that arrived while the node was shut down. They were acknowledged, so their senders have
-    /// released them.
+    /// Stores the blocks that arrived while the node was shut down. They were acknowledged, so their
+    /// senders have released them.
     async fn take_rest(&mut self, access_point: &AccessPoint) -> Result<(), Error> {
         while let Ok(Ok(received)) = timeout(Duration::ZERO, access_point.receive()).await {
             self.received(received)?;
