@@ -8,6 +8,7 @@
   rust-version    the oldest Rust that the crate promises to build with
   package         name and version, joined as in the name of the published file
   previous        the last commit of the version before this one, and that version
+  may-break OLD   succeeds if the step from version OLD to this one may break the public interface
   msrv            fails if a dependency needs a newer Rust than the crate promises
   std-free        fails if the core features turn a dependency's std feature on
 """
@@ -78,6 +79,13 @@ def version(text):
     return tuple(numbers + [0] * (3 - len(numbers)))
 
 
+def may_break(old, new):
+    """Semantic versioning as cargo reads it: the first number that is not zero stands for compatibility."""
+    def leading(numbers):
+        return numbers[:next((at for at, number in enumerate(numbers) if number), 2) + 1]
+    return leading(version(old)) != leading(version(new))
+
+
 def check_msrv():
     tree = metadata('--all-features')
     promised = crate(tree)['rust_version']
@@ -118,6 +126,8 @@ def main():
         print(this_crate()['rust_version'])
     elif question == 'package':
         print('{name}-{version}'.format_map(this_crate()))
+    elif question == 'may-break':
+        return 0 if may_break(rest[0], this_crate()['version']) else 1
     elif question == 'previous':
         print(*previous_version())
     elif question == 'targets':
