@@ -6,6 +6,11 @@
 //!
 //! `cargo run --features std,cotp --example cotp_std`
 
+#![expect(
+    clippy::std_instead_of_core,
+    reason = "an example is read by people who write std"
+)]
+
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;

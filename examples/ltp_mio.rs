@@ -6,6 +6,11 @@
 //!
 //! `cargo run --features std,ltp --example ltp_mio`
 
+#![expect(
+    clippy::std_instead_of_core,
+    reason = "an example is read by people who write std"
+)]
+
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
@@ -87,7 +92,7 @@ impl Node {
 
     /// Gives the machine what has come, but no more than [`READS`] datagrams.
     fn read(&mut self, now: Instant) -> io::Result<()> {
-        let mut octets = [0; 1 << 16];
+        let mut octets = vec![0; 1 << 16];
         for _ in 0..READS {
             match self.socket.recv_from(&mut octets) {
                 Ok((len, remote)) => {

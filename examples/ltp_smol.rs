@@ -4,6 +4,11 @@
 //!
 //! `cargo run --features std,ltp --example ltp_smol`
 
+#![expect(
+    clippy::std_instead_of_core,
+    reason = "an example is read by people who write std"
+)]
+
 use std::error::Error;
 
 use farlink::adapters::Clock;

@@ -2,6 +2,11 @@
 //!
 //! `cargo run --features sim,ltp --example mars_line`
 
+#![expect(
+    clippy::std_instead_of_core,
+    reason = "an example is read by people who write std"
+)]
+
 use std::num::NonZeroU64;
 use std::time::Duration;
 

@@ -4,6 +4,11 @@
 //!
 //! `cargo run --features cotp,record --example replay_in_a_test`
 
+#![expect(
+    clippy::std_instead_of_core,
+    reason = "an example is read by people who write std"
+)]
+
 use std::fs::{self, File};
 
 use farlink::cotp::{Config, Connection, Event, Policy};

@@ -7,6 +7,12 @@
 //!
 //! `cargo run --features sim,record,arbitrary,laws --example stop_and_wait`
 
+#![expect(
+    clippy::std_instead_of_alloc,
+    clippy::std_instead_of_core,
+    reason = "an example is read by people who write std"
+)]
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
@@ -130,10 +136,11 @@ impl Machine for StopAndWait {
             out.push(bit);
             out.extend_from_slice(message);
         });
-        match is_written {
-            true => Output::Transmit,
+        if is_written {
+            Output::Transmit
+        } else {
             // Longer than the driver's datagrams: tried again, and lost like any other.
-            false => Output::Idle(self.deadline),
+            Output::Idle(self.deadline)
         }
     }
 }

@@ -4,10 +4,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::future::Future as _;
+use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 
 use socket2::Socket;
 

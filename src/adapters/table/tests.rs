@@ -243,13 +243,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let counters = Arc::new(SocketCounters::default());
-        let opened = Arc::default();
-        let opener = FakeOpener(Arc::clone(&opened));
+        let fakes = Arc::default();
+        let opener = FakeOpener(Arc::clone(&fakes));
         Self {
             table: Table::new(Box::new(opener), LINGER, Arc::clone(&counters)),
             machine: Listening::default(),
             counters,
-            opened,
+            opened: fakes,
         }
     }
 
