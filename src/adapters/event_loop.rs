@@ -238,6 +238,7 @@ impl<P: Port> Core<P> {
     }
 
     /// Returns the same, of which the machine counts as unchanged until [`touch`](Self::touch).
+    #[cfg(feature = "ltp")]
     pub(crate) const fn untouched_parts(
         &mut self,
     ) -> (&mut P, &mut P::Machine, &mut Wakes<P::Line>) {
