@@ -41,6 +41,7 @@
 //! | `sim` | run machines in simulated time, over lines with delay, loss, NATs and contact windows |
 //! | `record` | record the calls of a machine in a file for Wireshark, and replay them octet by octet |
 //! | `laws` | check the rules of the contract, around each call or by generated scripts |
+//! | [`kit`] | timers, sets of ranges, pacing and round-trip times, for machines |
 //! | `wire` | a cursor over octets, and the error of a decoder |
 //! | `hex` | octets in JSON |
 //! | [`guide`] | how to write a driver and a machine, how to record and replay |

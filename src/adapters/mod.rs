@@ -1,7 +1,8 @@
 //! Drivers: what connects a machine to sockets, clocks, threads and tasks.
 //!
 //! All are one loop, written against [`Machine`](crate::Machine) alone: drain the machine, then wait for
-//! octets, a command or the deadline.
+//! octets, a command or the deadline. The [map](crate::guide::map) says which file does what. A protocol adds a
+//! `Port`, which routes its events, and handles, written once; tokio and threads are two runtimes of one trait.
 
 #[cfg(feature = "blocking")]
 pub mod blocking;
