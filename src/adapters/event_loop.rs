@@ -382,6 +382,7 @@ impl<P: Port> Core<P> {
             .carrier
             .as_mut()
             .and_then(|carrier| carrier.take_error());
+        report!(debug, ?error, "driver ends");
         self.port.end(&mut self.machine, error.map_or(Ok(()), Err));
         self.wakes.everybody();
     }

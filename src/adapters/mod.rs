@@ -4,6 +4,15 @@
 //! octets, a command or the deadline. The [map](crate::guide::map) says which file does what. A protocol adds a
 //! `Port`, which routes its events, and handles, written once; tokio and threads are two runtimes of one trait.
 
+/// Reports to `tracing`, if that feature is on.
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+macro_rules! report {
+    ($level:ident, $($event:tt)+) => {
+        #[cfg(feature = "tracing")]
+        ::tracing::$level!(target: "farlink::adapters", $($event)+);
+    };
+}
+
 #[cfg(feature = "blocking")]
 pub mod blocking;
 #[cfg(any(feature = "blocking", feature = "tokio"))]

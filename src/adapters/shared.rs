@@ -95,6 +95,11 @@ impl<P: Port> Shared<P> {
         mut carrier: Box<dyn Carrier<P::Machine>>,
     ) -> (Arc<Self>, Driver<P>) {
         carrier.begin(setup.clock.at(runtime.now()), &mut machine);
+        report!(
+            debug,
+            machine = core::any::type_name::<P::Machine>(),
+            "driver starts"
+        );
         let shared = Arc::new(Self {
             state: Mutex::new(State {
                 core: Core::new(port, machine, carrier, setup.limits),
@@ -232,6 +237,7 @@ struct PanicGuard<'a, P: Port> {
 
 impl<P: Port> Drop for PanicGuard<'_, P> {
     fn drop(&mut self) {
+        report!(error, "a machine panicked");
         if !self.is_set {
             return;
         }

@@ -232,7 +232,10 @@ impl<A: Addr> Table<A> {
                 }
                 self.insert(at, socket, Some(tag));
             }
-            Err(cause) => self.cues.push_back((asked, Link::Failed(tag, cause))),
+            Err(cause) => {
+                report!(debug, ?asked, %cause, "socket not opened");
+                self.cues.push_back((asked, Link::Failed(tag, cause)));
+            }
         }
     }
 

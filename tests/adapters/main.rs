@@ -30,6 +30,8 @@ mod sockets;
 mod stream;
 mod stream_blocking;
 mod toy;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod udp;
 
 /// How long a test waits for what must come before it fails.

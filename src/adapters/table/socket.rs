@@ -301,6 +301,7 @@ impl<A: Addr> Datagrams<A> {
                 Poll::Ready(Err(error)) => {
                     read += 1;
                     failures += 1;
+                    report!(debug, %error, "datagram not received");
                     SocketCounters::add(&counters.failed_reads, 1);
                     if failures == DATAGRAMS {
                         machine.link(now, at.carrier(), Link::Down(cause_of(&error)));
@@ -324,6 +325,7 @@ impl Listener {
         match self.source.poll_accept(cx) {
             Poll::Ready(Ok((socket, remote))) => Outcome::Accepted(socket, remote),
             Poll::Ready(Err(error)) => {
+                report!(warn, %error, "connection not accepted");
                 SocketCounters::add(&counters.unaccepted, 1);
                 if is_of_one_connection(&error) {
                     return Outcome::Busy;
