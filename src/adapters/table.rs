@@ -19,6 +19,8 @@ use core::time::Duration;
 use std::io;
 
 pub use counters::{SocketCounters, SocketStats};
+#[cfg(feature = "cotp")]
+pub(super) use socket::{ACCEPT_PAUSE, is_of_one_connection};
 pub(super) use socket::{Connecting, DatagramIo, Socket, cause_of_connect};
 
 use super::event_loop::{Carrier, Liveness};

@@ -19,7 +19,7 @@ use crate::{Addr, Cause, Instant, Link, Machine, Tag, Transmit};
 const DATAGRAMS: usize = 64;
 
 /// How long a listener waits after an error such as a lack of files, which would come again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(in crate::adapters) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Carries whole datagrams or packets. Errors of sending are counted by it and end nothing.
 pub(in crate::adapters) trait DatagramIo<A>: Send {
@@ -339,7 +339,7 @@ impl Listener {
 }
 
 /// Tells whether the next connection can be accepted at once although this one could not.
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(in crate::adapters) fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),
