@@ -1,7 +1,6 @@
 //! What an application holds of a machine, whatever drives it.
 
 use alloc::boxed::Box;
-use core::error::Error;
 use core::fmt;
 use std::io;
 use std::net::TcpStream;
@@ -12,30 +11,14 @@ use super::runtime::{ByteStream, TcpIo};
 use crate::Tag;
 
 /// Why a command came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError<E> {
     /// The machine refused it.
+    #[error(transparent)]
     Refused(E),
     /// The driver ended before the machine saw it.
+    #[error("the driver has ended")]
     Gone,
-}
-
-impl<E: fmt::Display> fmt::Display for CommandError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Gone => f.write_str("the driver has ended"),
-        }
-    }
-}
-
-impl<E: Error + 'static> Error for CommandError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Refused(refusal) => refusal.source(),
-            Self::Gone => None,
-        }
-    }
 }
 
 /// A stream that its machine gave to the application, asked to do so by a command.

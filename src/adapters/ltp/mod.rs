@@ -11,7 +11,7 @@ mod snapshot;
 mod tests;
 
 use alloc::format;
-use core::error::Error as StdError;
+use alloc::string::String;
 use core::fmt;
 use core::net::SocketAddr;
 use std::io;
@@ -37,6 +37,12 @@ pub type EngineMachine = BoxedMachine<Engine<Path>>;
 
 /// Makes the machine of a node. Default: an [`Engine`].
 pub type EngineFactory = MachineFactory<Engine<Path>, EngineSetup, Error>;
+
+impl Default for EngineFactory {
+    fn default() -> Self {
+        Self::new(|setup| Ok(BoxedMachine::new(setup.engine()?)))
+    }
+}
 
 /// What the engine of a node is made from.
 #[derive(Debug)]
@@ -127,7 +133,7 @@ impl NodeOptions {
             saved,
             now,
         };
-        let machine = self.factory.make(setup, EngineSetup::engine)?;
+        let machine = self.factory.make(setup)?;
         Ok((port.unwrap_or_default(), machine))
     }
 }
@@ -150,18 +156,23 @@ fn bind_socket(local: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Why an operation on a node failed.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The system did not give a socket; or it is taken, by another node as a rule.
+    #[error(transparent)]
     Io(io::Error),
     /// The configuration was refused.
-    Config(ConfigError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The engine refused the command, and nothing has changed.
-    Refused(ltp::Error),
+    #[error(transparent)]
+    Refused(#[from] ltp::Error),
     /// The node cannot be restored from the snapshot.
-    Restore(RestoreError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// A block was given up. What of it arrived is not known.
+    #[error("{}", failure(*.peer, *.session, *.by, *.reason))]
     Failed {
         /// The engine ID of the peer.
         peer: u64,
@@ -175,52 +186,31 @@ pub enum Error {
         data: Bytes,
     },
     /// A peer has not answered a ping, however often it was repeated.
+    #[error("engine {peer} does not answer")]
     Silent {
         /// The engine ID of the peer.
         peer: u64,
     },
     /// The receive was interrupted; the access point goes on.
+    #[error("interrupted")]
     Interrupted,
     /// The limit of time was reached.
+    #[error("timed out")]
     TimedOut,
     /// The access point was closed, or the node was shut down.
+    #[error("closed")]
     Closed,
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Config(error) => error.fmt(f),
-            Self::Refused(error) => error.fmt(f),
-            Self::Failed {
-                peer,
-                session,
-                by,
-                reason,
-                ..
-            } => match (*by, *reason) {
-                (Side::Remote, reason) => {
-                    write!(f, "engine {peer} cancelled block {session}: {reason}")
-                }
-                (Side::Local, reason @ Reason::RETRANSMISSION_LIMIT) => write!(
-                    f,
-                    "engine {peer} does not answer, block {session} was given up: {reason}"
-                ),
-                (Side::Local, reason) => {
-                    write!(f, "block {session} to engine {peer} was given up: {reason}")
-                }
-            },
-            Self::Restore(error) => error.fmt(f),
-            Self::Silent { peer } => write!(f, "engine {peer} does not answer"),
-            Self::Interrupted => f.write_str("interrupted"),
-            Self::TimedOut => f.write_str("timed out"),
-            Self::Closed => f.write_str("closed"),
+fn failure(peer: u64, block: SessionId, by: Side, reason: Reason) -> String {
+    match (by, reason) {
+        (Side::Remote, _) => format!("engine {peer} cancelled block {block}: {reason}"),
+        (Side::Local, Reason::RETRANSMISSION_LIMIT) => {
+            format!("engine {peer} does not answer, block {block} was given up: {reason}")
         }
+        (Side::Local, _) => format!("block {block} to engine {peer} was given up: {reason}"),
     }
 }
-
-impl StdError for Error {}
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
@@ -235,22 +225,6 @@ impl From<Closed> for Error {
     fn from(_: Closed) -> Self {
         Self::Closed
     }
-}
-
-macro_rules! causes {
-    ($($variant:ident($cause:ty))*) => {$(
-        impl From<$cause> for Error {
-            fn from(error: $cause) -> Self {
-                Self::$variant(error)
-            }
-        }
-    )*};
-}
-
-causes! {
-    Config(ConfigError)
-    Refused(ltp::Error)
-    Restore(RestoreError)
 }
 
 impl From<Error> for io::Error {
