@@ -33,6 +33,7 @@ pub(super) enum Line {
 }
 
 /// The queues and the end of one connection.
+#[derive(Default)]
 pub(super) struct ConnectionPort {
     /// What became of the handshake: [`Event::Indication`] or [`Event::Connected`].
     handshake: Option<Event>,
@@ -50,9 +51,7 @@ pub(super) struct ConnectionPort {
     end: Option<Arc<ConnectionEnd>>,
     /// Nothing is driven any more.
     is_ended: bool,
-    /// Somebody waits to close behind the messages that wait for room.
-    is_closing: bool,
-    /// When closing does not wait for them any longer.
+    /// When closing does not wait any longer for the messages that wait for room.
     give_up: Option<Instant>,
     drain_timeout: Duration,
 }
@@ -60,18 +59,10 @@ pub(super) struct ConnectionPort {
 impl ConnectionPort {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            handshake: None,
             received: Some(VecDeque::new()),
-            cost: 0,
             limit: config.receive_queue,
-            is_behind: false,
-            flushes: [0; 3],
-            detached: None,
-            end: None,
-            is_ended: false,
-            is_closing: false,
-            give_up: None,
             drain_timeout: config.drain_timeout,
+            ..Self::default()
         }
     }
 
@@ -168,7 +159,11 @@ impl Core<ConnectionPort> {
         }
         match self.command(now, command.clone()) {
             Err(Error::Refused(cotp::Error::Full { .. })) => Poll::Pending,
-            outcome => Poll::Ready(outcome),
+            outcome => {
+                // The peer reads on.
+                self.port.give_up = self.port.give_up.map(|_| now + self.port.drain_timeout);
+                Poll::Ready(outcome)
+            }
         }
     }
 
@@ -184,7 +179,8 @@ impl Core<ConnectionPort> {
         if place.is_first {
             return Poll::Ready(self.command(now, Command::Close));
         }
-        self.port.is_closing = true;
+        let give_up = now + self.port.drain_timeout;
+        self.port.give_up.get_or_insert(give_up);
         // For the deadline.
         self.touch();
         Poll::Pending
@@ -233,10 +229,7 @@ impl Port for ConnectionPort {
             Event::Received(octets) => self.receive(Incoming::Message(octets), wakes),
             Event::Expedited(octets) => self.receive(Incoming::Expedited(octets), wakes),
             Event::NonTpkt(first) => self.receive(Incoming::NonTpkt(first), wakes),
-            Event::Room => {
-                self.give_up = None;
-                wakes.first(Line::Room);
-            }
+            Event::Room => wakes.first(Line::Room),
             Event::Flushed(tag) => self.flushes[1] = tag.0,
             Event::Failed(end) | Event::Closed(end) => {
                 self.end = Some(Arc::from(end));
@@ -268,16 +261,13 @@ impl Port for ConnectionPort {
         _: bool,
         wakes: &mut Wakes<Line>,
     ) -> Rest {
-        if !self.is_closing || wakes.is_empty(Line::Room) {
-            return Rest::Until(None);
-        }
-        let give_up = *self.give_up.get_or_insert(now + self.drain_timeout);
-        if now < give_up {
-            return Rest::Until(Some(give_up));
+        self.give_up = self.give_up.filter(|_| !wakes.is_empty(Line::Room));
+        if self.give_up.is_none_or(|give_up| now < give_up) {
+            return Rest::Until(self.give_up);
         }
         // What the machine accepted has its own time to be sent.
         let _ = machine.command(now, Command::Close);
-        self.is_closing = false;
+        self.give_up = None;
         wakes.all(Line::Room);
         Rest::Again
     }

@@ -11,11 +11,12 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::port::{Line, NodePort, ServiceRef};
-use super::snapshot::cannot_reach;
-use super::{Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
-use crate::adapters::event_loop::Core;
+use super::snapshot::path_to;
+use super::{EngineSetup, Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
+use crate::adapters::event_loop::{Core, Phase};
 use crate::adapters::faces::faces;
 use crate::adapters::runtime::Runtime;
+use crate::adapters::seed;
 use crate::adapters::shared::{Setup, Shared};
 use crate::adapters::sockets::{SocketCounters, Sockets};
 #[cfg(feature = "blocking")]
@@ -131,7 +132,7 @@ impl Node {
         address: SocketAddr,
         options: impl Into<NodeOptions>,
     ) -> Result<Self, Error> {
-        Self::start(runtime, address, &options.into(), None)
+        Self::start(runtime, address, options.into(), None)
     }
 
     /// Binds a socket and resumes the node of a snapshot on it, driven by `runtime`; see
@@ -147,7 +148,7 @@ impl Node {
         options: impl Into<NodeOptions>,
         saved: NodeSnapshot,
     ) -> Result<Restored, Error> {
-        let node = Self::start(runtime, address, &options.into(), Some(saved))?;
+        let node = Self::start(runtime, address, options.into(), Some(saved))?;
         let (services, tags) = node.with(|core, _| {
             let tags: Vec<_> = core.port.blocks.keys().copied().collect();
             Ok((core.port.services().collect::<Vec<_>>(), tags))
@@ -164,21 +165,29 @@ impl Node {
     fn start(
         runtime: &Arc<dyn Runtime>,
         address: SocketAddr,
-        options: &NodeOptions,
+        options: NodeOptions,
         saved: Option<NodeSnapshot>,
     ) -> Result<Self, Error> {
         let mut sockets = Sockets::new();
-        sockets.set_udp_options(options.udp.clone());
+        sockets.set_udp_options(options.udp);
         let local = sockets.add_udp(bind_socket(address)?)?.local;
         let counters = sockets.counters();
         let carrier = Box::new(sockets.into_table(runtime, FLUSH_LIMIT)?);
+        let saved = saved.map(|saved| saved.into_parts(local)).transpose()?;
+        let (port, saved) = saved.unzip();
+        let setup = EngineSetup {
+            config: options.config,
+            seed: options.seed.map_or_else(seed, Ok)?,
+            local,
+            saved,
+            now: options.clock.at(runtime.now()),
+        };
+        let machine = options.factory.make(setup)?;
         let setup = Setup {
             clock: options.clock,
             limits: options.limits,
         };
-        let now = setup.clock.at(runtime.now());
-        let (port, machine) = options.make(local, saved, now)?;
-        let shared = Shared::start(runtime, setup, port, machine, carrier);
+        let shared = Shared::start(runtime, setup, port.unwrap_or_default(), machine, carrier);
         Ok(Self(Arc::new(NodeRef {
             shared,
             local,
@@ -208,14 +217,9 @@ impl Node {
         self.with(|core, now| core.command(now, command))
     }
 
-    /// Says how the socket reaches a peer, if it can.
     fn with_path(&self, peer: Peer<SocketAddr>) -> Result<Box<Peer<Path>>, Error> {
-        let (local, remote) = (self.0.local, peer.address);
-        if local.is_ipv4() != remote.is_ipv4() || remote.port() == 0 {
-            return Err(cannot_reach(local, remote));
-        }
-        let peer = peer.map_address(|remote| Path::udp(local, remote));
-        Ok(Box::new(peer))
+        let path = path_to(self.0.local, peer.address)?;
+        Ok(Box::new(peer.map_address(|_| path)))
     }
 }
 
@@ -284,7 +288,12 @@ faces! {
         ///
         /// No such peer.
         pub fn remove_peer(&self, id: u64) -> Result<(), Error> {
-            self.with(|core, now| core.remove_peer(now, id))
+            self.with(|core, now| {
+                core.command(now, Command::RemovePeer(id))?;
+                // No room will be told of. To those that ping it the engine says that it is silent.
+                core.wakes.all(Line::Room(id));
+                Ok(())
+            })
         }
 
         /// Tells one half of a contact: whether this end may transmit, or whether the peer does.
@@ -373,9 +382,9 @@ impl NodeRef {
 
     /// Waits until the socket is closed.
     async fn ended(&self) {
-        let ended = self.shared.until(Line::End, |core, _, _| {
-            let is_over = core.port.is_over();
-            is_over.then_some(()).map_or(Poll::Pending, Poll::Ready)
+        let ended = self.shared.until(Line::End, |core, _, _| match core.phase {
+            Phase::Running | Phase::Finishing => Poll::Pending,
+            Phase::Told | Phase::Gone => Poll::Ready(()),
         });
         // After a panic it is closed too.
         let _ = ended.await;
@@ -403,7 +412,7 @@ faces! {
         /// Tells whether blocks can be sent and received.
         pub fn is_open(&self) -> bool {
             let service = self.0.service;
-            self.0.node.with(|core, _| Ok(core.port.is_open(service))).unwrap_or(false)
+            self.0.node.with(|core, _| Ok(core.is_open(service))).unwrap_or(false)
         }
 
         /// Sends a red block, and waits until all of it is acknowledged. Returns the session it had.
@@ -435,10 +444,7 @@ faces! {
                 red,
             };
             let started = node.0.shared.until(Line::Room(peer), |core, now, place| {
-                if !place.is_first && core.port.is_open(*service) {
-                    return Poll::Pending;
-                }
-                core.send(now, *service, &mut block)
+                core.send(now, *service, place, &mut block)
             });
             Ok(node.sending(started.await??))
         }
@@ -515,7 +521,7 @@ faces! {
         pub async fn wait[wait_timeout](&mut self) -> Result<SessionId, Error> {
             let tag = self.tag;
             let shared = &self.node.0.shared;
-            shared.until(Line::Block(tag), |core, _, _| core.port.outcome(tag)).await?
+            shared.until(Line::Block(tag), |core, _, _| core.outcome(tag)).await?
         }
 
         /// Returns the tag of the block, which it keeps when the node is [restored](Node::restore_on).

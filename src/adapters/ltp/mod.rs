@@ -21,14 +21,13 @@ use bytes::Bytes;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::udp::{UdpOptions, UdpStats};
-use super::{Clock, Closed, MachineFactory, seed};
+use super::{Clock, Closed, MachineFactory};
 use crate::ltp::{
     self, Age, Config, ConfigError, Engine, Reason, RestoreError, SessionId, Side, Snapshot, Stats,
 };
 use crate::{BoxedMachine, Instant, Limits, Path, Seed};
 
 pub use handles::{AccessPoint, Node, Restored, Sending};
-use port::NodePort;
 pub use received::{Received, ReceivedKind};
 pub use snapshot::NodeSnapshot;
 
@@ -112,29 +111,6 @@ impl From<Config> for NodeOptions {
             },
             factory: EngineFactory::default(),
         }
-    }
-}
-
-impl NodeOptions {
-    /// Makes port and machine of a node, or makes them again from a snapshot.
-    fn make(
-        &self,
-        local: SocketAddr,
-        saved: Option<NodeSnapshot>,
-        now: Instant,
-    ) -> Result<(NodePort, EngineMachine), Error> {
-        let seed = self.seed.clone().map_or_else(seed, Ok)?;
-        let saved = saved.map(|saved| saved.into_parts(local)).transpose()?;
-        let (port, saved) = saved.unzip();
-        let setup = EngineSetup {
-            config: self.config.clone(),
-            seed,
-            local,
-            saved,
-            now,
-        };
-        let machine = self.factory.make(setup)?;
-        Ok((port.unwrap_or_default(), machine))
     }
 }
 
@@ -257,17 +233,10 @@ pub struct NodeStats {
 
 impl fmt::Display for NodeStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            engine,
-            exports,
-            imports,
-            waiting_octets,
-            udp,
-        } = self;
         write!(
             f,
-            "{exports} exports and {imports} imports under way, {waiting_octets} octets not taken; \
-             {engine}; {udp}"
+            "{} exports and {} imports under way, {} octets not taken; {}; {}",
+            self.exports, self.imports, self.waiting_octets, self.engine, self.udp
         )
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 use super::{EngineMachine, Error, NodeSnapshot, NodeStats, Received};
 use crate::adapters::event_loop::{Core, Port, Rest};
 use crate::adapters::waiters::{WaitStatus, Wakes};
-use crate::ltp::{self, Age, Block, Command, Event, Service, SessionId};
+use crate::ltp::{self, Age, Block, Command, Event, Service, SessionId, Snapshot};
 use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
 
 /// How long a node that ends waits for the rates of its peers before cancellations are dropped.
@@ -38,22 +38,30 @@ pub(crate) struct ServiceRef {
     id: u64,
 }
 
-/// The state that the handles of a node share, beside the engine.
-#[derive(Debug, Default)]
+/// The state that the handles of a node share, beside the engine. It is part of snapshots.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct NodePort {
     /// By client service.
     services: BTreeMap<u64, OpenService>,
     pub(super) blocks: BTreeMap<Tag, SendState>,
     /// The last answers of peers that are waited for, each with an ID: the round-trip time, unless the peer was
     /// silent.
+    #[cfg_attr(feature = "serde", serde(skip))]
     answers: BTreeMap<u64, (u64, Option<Duration>)>,
     /// The last ID that was given to a block, an access point or an answer.
-    pub(super) ids: u64,
-    phase: Phase,
+    ids: u64,
+    /// Nothing begins any more, and what is under way has until then.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    closing: Option<Instant>,
+    /// All was cancelled, and the cancellations leave as far as the rates of the peers let them until then.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    is_cancelling: bool,
 }
 
 /// An open access point. What it receives waits in the engine.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct OpenService {
     id: u64,
     /// What the engine gave and nobody has taken yet: what is taken just now, and at the end of the node all.
@@ -63,28 +71,14 @@ struct OpenService {
 }
 
 /// A block on its way to a peer.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct SendState {
-    pub(super) peer: u64,
+    peer: u64,
     /// How it ended: [`Event::Complete`] or [`Event::Failed`].
-    pub(super) end: Option<Event>,
+    end: Option<Event>,
     /// There is a handle that can ask.
-    pub(super) is_watched: bool,
-}
-
-/// How far a node is from its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Phase {
-    #[default]
-    Open,
-    /// Nothing begins any more, and what is under way has until then.
-    Closing(Instant),
-    /// Cancellations leave, as far as the rates of the peers let them until then.
-    Cancelling(Instant),
-    /// The engine is not driven any more, but the socket may be open.
-    Suspended,
-    /// The socket is closed.
-    Over,
+    is_watched: bool,
 }
 
 impl Port for NodePort {
@@ -100,8 +94,8 @@ impl Port for NodePort {
             Event::Answered { peer, after } => self.answer(peer, Some(after), wakes),
             Event::Silent { peer } => self.answer(peer, None, wakes),
             event => {
-                if let Some(received) = Received::from_event(event) {
-                    self.queue(received, wakes);
+                if let Ok(item) = Received::from_event(event) {
+                    self.queue(item, wakes);
                 }
             }
         }
@@ -119,26 +113,27 @@ impl Port for NodePort {
                 wakes.first(Line::Receive(service));
             }
         }
-        match self.phase {
-            Phase::Open => Rest::Until(None),
-            Phase::Closing(until) if now < until && (!is_idle || machine.sessions() != (0, 0)) => {
-                Rest::Until(Some(until))
-            }
-            Phase::Closing(_) => {
-                self.cancel_all(machine, now, wakes);
-                Rest::Again
-            }
+        let Some(until) = self.closing else {
+            return Rest::Until(None);
+        };
+        let is_under_way = if self.is_cancelling {
             // A peer that floods draws more and more: the engine need not become idle.
-            Phase::Cancelling(until) if now < until && (!is_idle || machine.has_backlog()) => {
-                Rest::Until(Some(until))
-            }
-            Phase::Cancelling(_) | Phase::Suspended | Phase::Over => Rest::Over,
+            machine.has_backlog()
+        } else {
+            machine.sessions() != (0, 0)
+        };
+        if now < until && (!is_idle || is_under_way) {
+            return Rest::Until(Some(until));
         }
+        if self.is_cancelling {
+            return Rest::Over;
+        }
+        self.cancel_all(machine, now, wakes);
+        Rest::Again
     }
 
     fn end(&mut self, machine: &mut EngineMachine, _: io::Result<()>) {
         machine.finish();
-        self.phase = Phase::Over;
     }
 }
 
@@ -146,25 +141,6 @@ impl NodePort {
     const fn draw_id(&mut self) -> u64 {
         self.ids += 1;
         self.ids
-    }
-
-    /// Tells whether the socket is closed.
-    pub(super) fn is_over(&self) -> bool {
-        self.phase == Phase::Over
-    }
-
-    /// Tells whether the engine is not driven any more.
-    const fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Suspended | Phase::Over)
-    }
-
-    pub(super) fn follow(&mut self, tag: Tag, peer: u64) {
-        let block = SendState {
-            peer,
-            end: None,
-            is_watched: true,
-        };
-        self.blocks.insert(tag, block);
     }
 
     fn settle(&mut self, tag: Tag, end: Event, wakes: &mut Wakes<Line>) {
@@ -184,31 +160,6 @@ impl NodePort {
             if block.end.is_some() {
                 self.blocks.remove(&tag);
             }
-        }
-    }
-
-    /// Returns what became of a block.
-    pub(super) fn outcome(&self, tag: Tag) -> Poll<Result<SessionId, Error>> {
-        let Some(block) = self.blocks.get(&tag) else {
-            return Poll::Ready(Err(Error::Closed));
-        };
-        match block.end.clone() {
-            Some(Event::Complete { session, .. }) => Poll::Ready(Ok(session)),
-            Some(Event::Failed {
-                session,
-                by,
-                reason,
-                data,
-                ..
-            }) => Poll::Ready(Err(Error::Failed {
-                peer: block.peer,
-                session,
-                by,
-                reason,
-                data,
-            })),
-            _ if self.is_ended() => Poll::Ready(Err(Error::Closed)),
-            _ => Poll::Pending,
         }
     }
 
@@ -232,6 +183,24 @@ impl NodePort {
         ServiceRef { client, id }
     }
 
+    /// Goes on beside an engine that was restored from `engine`, and follows all its blocks.
+    pub(super) fn resume<A>(&mut self, engine: &Snapshot<A>) {
+        (self.closing, self.is_cancelling) = (None, false);
+        // A damaged snapshot may name others, which nobody will hear of.
+        let tags: Vec<Tag> = engine.tags().collect();
+        self.blocks.retain(|tag, block| {
+            block.is_watched = true;
+            block.end.is_some() || tags.contains(tag)
+        });
+        let mut before = mem::take(&mut self.services);
+        for (client, _) in engine.services() {
+            let ServiceRef { id, .. } = self.add_service(client);
+            if let Some(service) = before.remove(&client) {
+                self.services.insert(client, OpenService { id, ..service });
+            }
+        }
+    }
+
     pub(super) fn services(&self) -> impl Iterator<Item = ServiceRef> {
         let services = self.services.iter();
         services.map(|(&client, &OpenService { id, .. })| ServiceRef { client, id })
@@ -243,13 +212,7 @@ impl NodePort {
             .ok_or(Error::Closed)
     }
 
-    /// Tells whether blocks can be sent and received.
-    pub(super) fn is_open(&self, service: ServiceRef) -> bool {
-        let open = self.services.get(&service.client);
-        self.phase == Phase::Open && open.is_some_and(|open| open.id == service.id)
-    }
-
-    pub(super) fn queue(&mut self, item: Received, wakes: &mut Wakes<Line>) {
+    fn queue(&mut self, item: Received, wakes: &mut Wakes<Line>) {
         let client = item.client;
         // Nobody has it where the service was closed since.
         if let Some(OpenService { id, items, .. }) = self.services.get_mut(&client) {
@@ -258,49 +221,47 @@ impl NodePort {
         }
     }
 
-    /// Returns what the engine gave and nobody has taken.
-    pub(super) fn items(&self) -> impl Iterator<Item = &Received> {
-        self.services.values().flat_map(|service| &service.items)
-    }
-
-    /// Has the engine give the next item that waits in it for a client service, and tells whether there was one.
+    /// Has the engine give the next item that waits in it for a client service.
     fn pull(
         &mut self,
         machine: &mut EngineMachine,
         now: Instant,
         wakes: &mut Wakes<Line>,
         client: u64,
-    ) -> bool {
-        let count = |port: &Self| Some(port.services.get(&client)?.items.len());
-        let before = count(self);
-        if !machine.has_waiting(client) || machine.command(now, Command::Take(client)).is_err() {
-            return false;
+    ) -> Option<Received> {
+        if !machine.has_waiting(client) {
+            return None;
         }
+        machine.command(now, Command::Take(client)).ok()?;
         let mut tx = Transmit::new(Limits::default());
         // The engine answers at its next polls, and before anything else that is not an event.
-        while count(self) == before {
+        loop {
             match machine.poll(now, &mut tx) {
-                Output::Event(event) => self.deliver(event, wakes),
+                Output::Event(event) => match Received::from_event(event) {
+                    Ok(item) if item.client == client => return Some(item),
+                    Ok(item) => self.queue(item, wakes),
+                    Err(event) => self.deliver(event, wakes),
+                },
                 Output::Yield => {}
-                _ => {
-                    let _ = machine.command(now, Command::Untake(client));
-                    return false;
-                }
+                _ => break,
             }
         }
-        true
+        let _ = machine.command(now, Command::Untake(client));
+        None
     }
 
     /// Cancels all blocks, in both directions. What was received stays.
     fn cancel_all(&mut self, machine: &mut EngineMachine, now: Instant, wakes: &mut Wakes<Line>) {
-        self.phase = Phase::Cancelling(now + CANCEL_LIMIT);
+        (self.closing, self.is_cancelling) = (Some(now + CANCEL_LIMIT), true);
         // What the engine refuses is over already, and its event on the way.
         for tag in self.blocks.keys() {
             let _ = machine.command(now, Command::Cancel(*tag));
         }
         let services: Vec<ServiceRef> = self.services().collect();
         for service in services {
-            while self.pull(machine, now, wakes, service.client) {}
+            while let Some(item) = self.pull(machine, now, wakes, service.client) {
+                self.queue(item, wakes);
+            }
             let _ = machine.command(now, Command::Close(service.client));
         }
     }
@@ -310,21 +271,32 @@ impl NodePort {
 impl Core<NodePort> {
     /// Gives the engine a command, as long as it is driven.
     pub(super) fn command(&mut self, now: Instant, command: Command<Path>) -> Result<(), Error> {
-        if self.port.is_ended() {
+        if self.is_over() {
             return Err(Error::Closed);
         }
         Ok(self.machine().command(now, command)?)
     }
 
-    /// Gives a block to the engine; pending without room for it.
+    /// Tells whether blocks can be sent and received.
+    pub(super) fn is_open(&self, service: ServiceRef) -> bool {
+        let open = self.port.services.get(&service.client);
+        let is_known = open.is_some_and(|open| open.id == service.id);
+        is_known && self.port.closing.is_none() && !self.is_over()
+    }
+
+    /// Gives a block to the engine, once those before it were taken and there is room.
     pub(super) fn send(
         &mut self,
         now: Instant,
         service: ServiceRef,
+        place: WaitStatus,
         block: &mut Block,
     ) -> Poll<Result<Tag, Error>> {
-        if !self.port.is_open(service) {
+        if !self.is_open(service) {
             return Poll::Ready(Err(Error::Closed));
+        }
+        if !place.is_first {
+            return Poll::Pending;
         }
         block.tag = Tag(self.port.draw_id());
         match self.machine().command(now, Command::Send(block.clone())) {
@@ -332,8 +304,38 @@ impl Core<NodePort> {
             Err(ltp::Error::Full { limit: 1.., .. }) => return Poll::Pending,
             sent => sent?,
         }
-        self.port.follow(block.tag, block.to);
+        let started = SendState {
+            peer: block.to,
+            end: None,
+            is_watched: true,
+        };
+        self.port.blocks.insert(block.tag, started);
         Poll::Ready(Ok(block.tag))
+    }
+
+    /// Returns what became of a block.
+    pub(super) fn outcome(&self, tag: Tag) -> Poll<Result<SessionId, Error>> {
+        let Some(block) = self.port.blocks.get(&tag) else {
+            return Poll::Ready(Err(Error::Closed));
+        };
+        match block.end.clone() {
+            Some(Event::Complete { session, .. }) => Poll::Ready(Ok(session)),
+            Some(Event::Failed {
+                session,
+                by,
+                reason,
+                data,
+                ..
+            }) => Poll::Ready(Err(Error::Failed {
+                peer: block.peer,
+                session,
+                by,
+                reason,
+                data,
+            })),
+            _ if self.is_over() => Poll::Ready(Err(Error::Closed)),
+            _ => Poll::Pending,
+        }
     }
 
     /// Opens a client service.
@@ -343,7 +345,7 @@ impl Core<NodePort> {
         client: u64,
         service: Service,
     ) -> Result<ServiceRef, Error> {
-        if self.port.phase != Phase::Open {
+        if self.port.closing.is_some() {
             return Err(Error::Closed);
         }
         self.command(now, Command::OpenOnDemand(client, service))?;
@@ -395,13 +397,13 @@ impl Core<NodePort> {
         now: Instant,
         service: ServiceRef,
     ) -> Result<Option<Received>, Error> {
-        let is_empty = self.port.service(service)?.items.is_empty();
-        if is_empty && self.peek().has_waiting(service.client) {
+        let mut item = self.port.service(service)?.items.pop_front();
+        if item.is_none() && self.peek().has_waiting(service.client) {
             let (port, machine, wakes) = self.parts();
-            port.pull(machine, now, wakes, service.client);
+            item = port.pull(machine, now, wakes, service.client);
         }
-        match self.port.service(service)?.items.pop_front() {
-            None if self.port.is_ended() => Err(Error::Closed),
+        match item {
+            None if self.is_over() => Err(Error::Closed),
             item => Ok(item),
         }
     }
@@ -423,27 +425,19 @@ impl Core<NodePort> {
         };
         match self.port.answers.get(&peer) {
             Some((id, answer)) if *id > asked => Poll::Ready(answer.ok_or(Error::Silent { peer })),
-            _ if self.port.is_ended() => Poll::Ready(Err(Error::Closed)),
+            _ if self.is_over() => Poll::Ready(Err(Error::Closed)),
             _ => Poll::Pending,
         }
     }
 
-    /// Removes a peer. No room will be told of; to those that ping it the engine says that it is silent.
-    pub(super) fn remove_peer(&mut self, now: Instant, peer: u64) -> Result<(), Error> {
-        self.command(now, Command::RemovePeer(peer))?;
-        self.wakes.all(Line::Room(peer));
-        Ok(())
-    }
-
     /// Begins nothing any more, and ends once all that is under way is over, or after `limit`.
     pub(super) fn close(&mut self, now: Instant, limit: Duration) {
-        let until = match self.port.phase {
-            Phase::Open => now + limit,
-            Phase::Closing(before) => before.min(now + limit),
-            Phase::Cancelling(_) | Phase::Suspended | Phase::Over => return,
-        };
+        if self.port.is_cancelling || self.is_over() {
+            return;
+        }
         let (port, machine, wakes) = self.parts();
-        port.phase = Phase::Closing(until);
+        let until = port.closing.unwrap_or(now + limit).min(now + limit);
+        port.closing = Some(until);
         if now >= until {
             port.cancel_all(machine, now, wakes);
         }
@@ -453,20 +447,16 @@ impl Core<NodePort> {
 
     /// Returns all that the node knows.
     pub(super) fn save(&self, now: Instant, age: Age) -> Result<NodeSnapshot, Error> {
-        if self.port.is_ended() {
+        if self.is_over() {
             return Err(Error::Closed);
         }
-        Ok(NodeSnapshot::new(
-            self.peek().snapshot(now),
-            &self.port,
-            age,
-        ))
+        let engine = self.peek().snapshot(now);
+        Ok(NodeSnapshot::new(engine, self.port.clone(), age))
     }
 
     /// Ends the node as it is, and returns all that it knows; the engine is not polled again.
     pub(super) fn suspend(&mut self, now: Instant) -> Result<NodeSnapshot, Error> {
         let saved = self.save(now, Age::Current)?;
-        self.port.phase = Phase::Suspended;
         // What was not taken is in the snapshot, and comes again.
         self.port.services.clear();
         self.wakes.everybody();
@@ -476,12 +466,14 @@ impl Core<NodePort> {
 
     pub(super) fn stats(&self) -> NodeStats {
         let (exports, imports) = self.peek().sessions();
-        let items = self.port.items().map(Received::memory_used);
+        let services = self.port.services.values();
+        let items = services.flat_map(|service| &service.items);
         NodeStats {
             engine: self.peek().stats(),
             exports,
             imports,
-            waiting_octets: self.peek().waiting_octets() + items.sum::<usize>(),
+            waiting_octets: self.peek().waiting_octets()
+                + items.map(Received::memory_used).sum::<usize>(),
             ..NodeStats::default()
         }
     }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::port::{CANCEL_LIMIT, NodePort, ServiceRef};
 use super::{EngineMachine, Error, Received};
 use crate::adapters::event_loop::{Carrier, Core, Port as _, Rest};
+use crate::adapters::waiters::WaitStatus;
 use crate::ltp::{Block, Command, Config, Engine, Event, Peer, Reason, Service, SessionId, Side};
 use crate::{Ask, Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 
@@ -31,7 +32,7 @@ fn a_node_that_ends_does_not_send_its_backlog_first() {
     assert_eq!(node.poll(now(), &mut tx), Output::Transmit);
     assert_eq!(tx.datagrams().len(), 1);
     assert_eq!(node.poll(now(), &mut tx), Output::Done);
-    let Poll::Ready(Err(Error::Failed { by, reason, .. })) = node.core.port.outcome(tag) else {
+    let Poll::Ready(Err(Error::Failed { by, reason, .. })) = node.core.outcome(tag) else {
         panic!("the block goes on");
     };
     assert_eq!((by, reason), (Side::Local, Reason::USER));
@@ -83,8 +84,7 @@ fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
         port.deliver(green(data), wakes);
     }
 
-    let (port, machine, _) = node.core.parts();
-    port.end(machine, Ok(()));
+    node.core.stop();
 
     for expected in ["first", "second"] {
         let received = node.try_receive().unwrap().unwrap();
@@ -92,7 +92,7 @@ fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
     }
     assert!(matches!(node.try_receive(), Err(Error::Closed)));
     assert_eq!(node.core.stats().waiting_octets, 0);
-    assert!(node.core.port.is_over());
+    assert!(node.core.is_over());
 }
 
 /// A node without a socket, with one peer and one access point.
@@ -116,7 +116,11 @@ impl Node {
     fn send(&mut self, len: usize) -> Tag {
         let data = Bytes::from(vec![7; len]);
         let mut block = Block::red(Tag(0), 2, CLIENT, data);
-        match self.core.send(now(), self.service, &mut block) {
+        let place = WaitStatus {
+            is_first: true,
+            is_interrupted: false,
+        };
+        match self.core.send(now(), self.service, place, &mut block) {
             Poll::Ready(Ok(tag)) => tag,
             other => panic!("{other:?}"),
         }
