@@ -4,8 +4,7 @@
 //! octets. Who takes the turns, and what is done between them, is the business of
 //! [`Shared`](super::shared::Shared).
 
-use alloc::boxed::Box;
-use core::task::{Context, Poll};
+use core::task::Context;
 use std::io;
 
 use super::handle::DetachedStream;
@@ -126,20 +125,19 @@ pub(crate) trait Carrier<M: Machine>: Send {
     }
 
     /// Tells what can still come of it.
-    fn liveness(&self) -> Liveness {
-        Liveness::Alive
-    }
+    fn liveness(&self) -> Liveness;
 
-    /// Closes everything in good order: FIN behind what was written, then a linger. Ready once the last
-    /// socket is gone; the application hears of the end as soon as [`is_flushed`](Self::is_flushed).
-    fn finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()>;
+    /// Begins to close everything in good order: FIN behind what was written, then a linger.
+    /// [`inputs`](Self::inputs) goes on with it until it is [`Gone`](Liveness::Gone); the application hears of
+    /// the end as soon as [`is_flushed`](Self::is_flushed).
+    fn finish(&mut self, now: Instant);
 
     /// Returns what broke it, once.
     fn take_error(&mut self) -> Option<io::Error> {
         None
     }
 
-    /// Returns when `inputs` or `finish` is to be called at the latest.
+    /// Returns when `inputs` is to be called at the latest.
     fn deadline(&self) -> Option<Instant> {
         None
     }
@@ -150,8 +148,10 @@ pub(crate) trait Carrier<M: Machine>: Send {
 pub(crate) enum Liveness {
     /// Inputs.
     Alive,
-    /// Nothing, unless the machine asks for it.
+    /// Nothing, unless the machine asks for it; sockets may linger.
     Empty,
+    /// Nothing, unless the machine asks for it.
+    Gone,
     /// Nothing: the only stream was given away.
     Detached,
 }
@@ -176,40 +176,40 @@ enum Drained {
     Done,
 }
 
-/// A machine with all it needs. All access is through the lock of [`Shared`](super::shared::Shared).
+/// A machine with all it needs but its carrier. All access is through the lock of
+/// [`Shared`](super::shared::Shared).
 pub(crate) struct Core<P: Port> {
     /// The protocol's own state.
     pub(crate) port: P,
     /// Whom to wake once the lock is released.
     pub(crate) wakes: Wakes<P::Line>,
     machine: P::Machine,
-    carrier: Option<Box<dyn Carrier<P::Machine>>>,
     limits: Limits,
     pub(super) phase: Phase,
     /// The machine was given something since it was last drained.
     pub(super) is_dirty: bool,
     /// A turn is due although no input will call for it: an ask, or a drain that was cut short.
     pub(super) is_busy: bool,
+    /// All that was sent is with the system.
+    is_flushed: bool,
     /// When the next turn is due without input.
     pub(super) deadline: Option<Instant>,
 }
 
+/// The carrier of a port's machine.
+pub(super) type CarrierOf<P> = dyn Carrier<<P as Port>::Machine>;
+
 impl<P: Port> Core<P> {
-    pub(super) fn new(
-        port: P,
-        machine: P::Machine,
-        carrier: Box<dyn Carrier<P::Machine>>,
-        limits: Limits,
-    ) -> Self {
+    pub(super) const fn new(port: P, machine: P::Machine, limits: Limits) -> Self {
         Self {
             port,
             wakes: Wakes::new(),
             machine,
-            carrier: Some(carrier),
             limits,
             phase: Phase::Running,
             is_dirty: false,
             is_busy: true,
+            is_flushed: false,
             deadline: None,
         }
     }
@@ -251,13 +251,8 @@ impl<P: Port> Core<P> {
     }
 
     /// Tells whether all that the machine has to say so far is with the system.
-    pub(crate) fn is_flushed(&self) -> bool {
-        let is_settled = !self.is_dirty && !self.is_busy;
-        is_settled
-            && self
-                .carrier
-                .as_ref()
-                .is_some_and(|carrier| carrier.is_flushed())
+    pub(crate) const fn is_flushed(&self) -> bool {
+        !self.is_dirty && !self.is_busy && self.is_flushed
     }
 
     /// Asks for a turn although the machine was given nothing: the carrier has to look at something.
@@ -270,52 +265,43 @@ impl<P: Port> Core<P> {
     }
 
     /// Takes one turn; whether it [`is_busy`](Self::is_busy) then, another is due at once.
-    pub(super) fn turn(&mut self, cx: &mut Context<'_>, now: Instant) {
-        match self.phase {
-            Phase::Running => self.run(cx, now),
-            Phase::Finishing | Phase::Told => self.finish(cx, now),
-            Phase::Gone => {}
+    pub(super) fn turn(&mut self, carrier: &mut CarrierOf<P>, cx: &mut Context<'_>, now: Instant) {
+        if self.phase != Phase::Running {
+            return self.finish(carrier, cx, now);
         }
-    }
-
-    /// Drains the machine, without a look at the inputs.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if self.phase == Phase::Running {
-            let drained = self.drain(cx, now);
-            if !self.ends_by(&drained) {
-                self.rest(now, &drained);
-            }
-        }
-    }
-
-    fn run(&mut self, cx: &mut Context<'_>, now: Instant) {
         self.is_busy = false;
-        let drained = self.drain(cx, now);
+        let drained = self.drain(carrier, cx, now);
         // The inputs answer what was asked.
         self.is_busy = false;
-        if self.ends_by(&drained) {
+        if self.ends_by(carrier, &drained) {
             return;
         }
         let may_read = self.port.has_room();
-        if let Some(carrier) = &mut self.carrier {
-            self.is_busy |= carrier.inputs(cx, now, &mut self.machine, may_read);
-            if carrier.is_flushed() {
-                self.port.flushed(&mut self.wakes);
+        self.is_busy |= carrier.inputs(cx, now, &mut self.machine, may_read);
+        if carrier.is_flushed() {
+            self.port.flushed(&mut self.wakes);
+        }
+        self.rest(carrier, now, &drained);
+    }
+
+    /// Drains the machine, without a look at the inputs.
+    pub(super) fn write(&mut self, carrier: &mut CarrierOf<P>, cx: &mut Context<'_>, now: Instant) {
+        if self.phase == Phase::Running {
+            let drained = self.drain(carrier, cx, now);
+            if !self.ends_by(carrier, &drained) {
+                self.rest(carrier, now, &drained);
             }
         }
-        self.take_detached();
-        self.rest(now, &drained);
     }
 
     /// Tells whether this drain was the last one.
-    fn ends_by(&mut self, drained: &Drained) -> bool {
-        self.take_detached();
-        let liveness = self.liveness();
+    fn ends_by(&mut self, carrier: &mut CarrierOf<P>, drained: &Drained) -> bool {
+        self.take_detached(carrier);
         let is_over = match drained {
             Drained::Done => true,
-            Drained::Idle(deadline) => match liveness {
+            Drained::Idle(deadline) => match carrier.liveness() {
                 Liveness::Alive => false,
-                Liveness::Empty => deadline.is_none() && self.port.is_abandoned(),
+                Liveness::Empty | Liveness::Gone => deadline.is_none() && self.port.is_abandoned(),
                 Liveness::Detached => true,
             },
             Drained::Paused => false,
@@ -327,7 +313,9 @@ impl<P: Port> Core<P> {
     }
 
     /// Works out when the next turn is due.
-    fn rest(&mut self, now: Instant, drained: &Drained) {
+    fn rest(&mut self, carrier: &mut CarrierOf<P>, now: Instant, drained: &Drained) {
+        self.take_detached(carrier);
+        self.is_flushed = carrier.is_flushed();
         let (idle, is_idle) = match drained {
             Drained::Idle(deadline) => (*deadline, true),
             Drained::Paused | Drained::Done => (None, false),
@@ -336,8 +324,8 @@ impl<P: Port> Core<P> {
         let Self { port, machine, .. } = self;
         match port.tend(machine, now, is_idle, &mut self.wakes) {
             Rest::Until(own) => {
-                let carriers = self.carrier.as_ref().and_then(|carrier| carrier.deadline());
-                self.deadline = [idle, own, carriers].into_iter().flatten().min();
+                let due = [idle, own, carrier.deadline()];
+                self.deadline = due.into_iter().flatten().min();
             }
             Rest::Again => self.is_busy = true,
             Rest::Over => self.over(),
@@ -351,18 +339,15 @@ impl<P: Port> Core<P> {
         self.deadline = None;
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>, now: Instant) {
-        self.is_busy = false;
-        let Some(carrier) = &mut self.carrier else {
-            return;
-        };
-        let is_gone = carrier.finish(cx, now).is_ready();
+    fn finish(&mut self, carrier: &mut CarrierOf<P>, cx: &mut Context<'_>, now: Instant) {
+        carrier.finish(now);
+        self.is_busy = carrier.inputs(cx, now, &mut self.machine, false);
+        self.take_detached(carrier);
+        self.is_flushed = carrier.is_flushed();
         self.deadline = carrier.deadline();
-        let is_flushed = carrier.is_flushed();
-        self.take_detached();
-        if self.phase == Phase::Finishing && (is_gone || is_flushed) {
-            self.phase = Phase::Told;
-            self.tell_end();
+        let is_gone = matches!(carrier.liveness(), Liveness::Gone | Liveness::Detached);
+        if is_gone || self.is_flushed {
+            self.tell_end(carrier);
         }
         if is_gone {
             self.phase = Phase::Gone;
@@ -370,60 +355,44 @@ impl<P: Port> Core<P> {
     }
 
     /// Ends the loop where it stands: the driver was stopped, or the machine panicked.
-    pub(super) fn stop(&mut self) {
-        if matches!(self.phase, Phase::Running | Phase::Finishing) {
-            self.tell_end();
-        }
+    pub(super) fn stop(&mut self, carrier: &mut CarrierOf<P>) {
+        self.tell_end(carrier);
         self.phase = Phase::Gone;
     }
 
-    fn tell_end(&mut self) {
-        let error = self
-            .carrier
-            .as_mut()
-            .and_then(|carrier| carrier.take_error());
+    fn tell_end(&mut self, carrier: &mut CarrierOf<P>) {
+        if matches!(self.phase, Phase::Told | Phase::Gone) {
+            return;
+        }
+        self.phase = Phase::Told;
+        let error = carrier.take_error();
         report!(debug, ?error, "driver ends");
         self.port.end(&mut self.machine, error.map_or(Ok(()), Err));
         self.wakes.everybody();
     }
 
-    /// Takes the carrier, to be dropped outside the lock.
-    pub(super) fn take_carrier(&mut self) -> Option<Box<dyn Carrier<P::Machine>>> {
-        self.carrier.take()
-    }
-
-    fn take_detached(&mut self) {
-        let Some(carrier) = &mut self.carrier else {
-            return;
-        };
+    fn take_detached(&mut self, carrier: &mut CarrierOf<P>) {
         while let Some(stream) = carrier.detached() {
             self.port.detached(stream, &mut self.wakes);
         }
     }
 
-    fn liveness(&self) -> Liveness {
-        let carrier = self.carrier.as_ref();
-        carrier.map_or(Liveness::Empty, |carrier| carrier.liveness())
-    }
-
     /// Lets the machine say what it has to say, up to a number of sends and octets.
-    fn drain(&mut self, cx: &mut Context<'_>, now: Instant) -> Drained {
+    fn drain(&mut self, carrier: &mut CarrierOf<P>, cx: &mut Context<'_>, now: Instant) -> Drained {
         self.is_dirty = false;
         let mut tx = Transmit::with_memory(self.limits, scratch::take());
-        let drained = self.drain_into(cx, now, &mut tx);
+        let drained = self.drain_into(carrier, cx, now, &mut tx);
         scratch::give(tx.take_memory());
         drained
     }
 
     fn drain_into(
         &mut self,
+        carrier: &mut CarrierOf<P>,
         cx: &mut Context<'_>,
         now: Instant,
         tx: &mut Transmit<AddrOf<P>>,
     ) -> Drained {
-        let Some(carrier) = &mut self.carrier else {
-            return Drained::Done;
-        };
         let (mut sends, mut octets) = (0, 0);
         while sends < SENDS && octets < OCTETS {
             match self.machine.poll(now, tx) {

@@ -96,7 +96,7 @@ struct Counts {
     asks: AtomicUsize,
 }
 
-struct Counter(Arc<Counts>);
+struct Counter(Arc<Counts>, bool);
 
 impl Carrier<Puppet> for Counter {
     fn begin(&mut self, _: Instant, _: &mut Puppet) {}
@@ -125,11 +125,15 @@ impl Carrier<Puppet> for Counter {
     }
 
     fn liveness(&self) -> Liveness {
-        Liveness::Alive
+        if self.1 {
+            Liveness::Gone
+        } else {
+            Liveness::Alive
+        }
     }
 
-    fn finish(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Ready(())
+    fn finish(&mut self, _: Instant) {
+        self.1 = true;
     }
 }
 
@@ -209,7 +213,7 @@ impl Scene {
             limits: Limits::default(),
         };
         let known: Arc<dyn Runtime> = Arc::<ByHand>::clone(&runtime);
-        let carrier = Box::new(Counter(Arc::clone(&counts)));
+        let carrier = Box::new(Counter(Arc::clone(&counts), false));
         let (shared, driver) = Shared::prepare(
             &known,
             setup,
