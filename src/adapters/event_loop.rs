@@ -4,7 +4,7 @@
 //! octets. Who takes the turns, and what is done between them, is the business of
 //! [`Shared`](super::shared::Shared).
 
-use core::task::Context;
+use core::task::{Context, Waker};
 use std::io;
 
 use super::handle::DetachedStream;
@@ -99,22 +99,14 @@ pub(crate) trait Carrier<M: Machine>: Send {
 
     /// Sends what is in `tx` and never waits. Returns the address that would block (`Link::Full`); what was
     /// not sent is kept, and `Link::Free` follows.
-    fn send(&mut self, cx: &mut Context<'_>, tx: &mut Transmit<M::Addr>) -> Option<M::Addr>;
+    fn send(&mut self, waker: &Waker, tx: &mut Transmit<M::Addr>) -> Option<M::Addr>;
 
     /// Takes what the machine asks for. It is carried out, and answered, by [`inputs`](Self::inputs).
     fn answer(&mut self, now: Instant, ask: Ask<M::Addr>);
 
     /// Looks at every input once, gives what there is to the machine, and tells whether there was any.
-    ///
-    /// Unless `may_read`, octets, ends and connections of peers are left where they are. Without input the
-    /// waker is registered, or will be called for another reason.
-    fn inputs(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        machine: &mut M,
-        may_read: bool,
-    ) -> bool;
+    /// Without input the waker is registered, or will be called for another reason.
+    fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool;
 
     /// Tells whether all that was sent is with the system.
     fn is_flushed(&self) -> bool;
@@ -140,6 +132,21 @@ pub(crate) trait Carrier<M: Machine>: Send {
     /// Returns when `inputs` is to be called at the latest.
     fn deadline(&self) -> Option<Instant> {
         None
+    }
+}
+
+/// A look at the inputs, and what they are given to.
+pub(crate) struct Turn<'a, M> {
+    pub(crate) waker: &'a Waker,
+    pub(crate) now: Instant,
+    pub(crate) machine: &'a mut M,
+    /// Unless set, octets, ends and connections of peers are left where they are.
+    pub(crate) may_read: bool,
+}
+
+impl<'a, M> Turn<'a, M> {
+    pub(crate) const fn cx(&self) -> Context<'a> {
+        Context::from_waker(self.waker)
     }
 }
 
@@ -199,8 +206,15 @@ pub(crate) struct Core<P: Port> {
 /// The carrier of a port's machine.
 pub(super) type CarrierOf<P> = dyn Carrier<<P as Port>::Machine>;
 
+/// What a turn is taken with.
+pub(super) struct Io<'a, P: Port> {
+    pub(super) carrier: &'a mut CarrierOf<P>,
+    pub(super) waker: &'a Waker,
+    pub(super) now: Instant,
+}
+
 impl<P: Port> Core<P> {
-    pub(super) const fn new(port: P, machine: P::Machine, limits: Limits) -> Self {
+    pub(super) fn new(port: P, machine: P::Machine, limits: Limits) -> Self {
         Self {
             port,
             wakes: Wakes::new(),
@@ -264,47 +278,33 @@ impl<P: Port> Core<P> {
         self.is_dirty = true;
     }
 
-    /// Takes one turn; whether it [`is_busy`](Self::is_busy) then, another is due at once.
-    pub(super) fn turn(&mut self, carrier: &mut CarrierOf<P>, cx: &mut Context<'_>, now: Instant) {
+    /// Drains the machine and, if the turn `looks`, looks at the inputs. If it [`is_busy`](Self::is_busy) then,
+    /// another turn is due at once.
+    pub(super) fn turn(&mut self, io: &mut Io<'_, P>, looks: bool) {
         if self.phase != Phase::Running {
-            return self.finish(carrier, cx, now);
+            return self.finish(io);
         }
-        self.is_busy = false;
-        let drained = self.drain(carrier, cx, now);
-        // The inputs answer what was asked.
-        self.is_busy = false;
-        if self.ends_by(carrier, &drained) {
+        let drained = self.drain(io);
+        if self.ends_by(io, &drained) {
             return;
         }
-        let may_read = self.port.has_room();
-        self.is_busy |= carrier.inputs(cx, now, &mut self.machine, may_read);
-        if carrier.is_flushed() {
-            self.port.flushed(&mut self.wakes);
-        }
-        self.rest(carrier, now, &drained);
-    }
-
-    /// Drains the machine, without a look at the inputs.
-    pub(super) fn write(&mut self, carrier: &mut CarrierOf<P>, cx: &mut Context<'_>, now: Instant) {
-        if self.phase == Phase::Running {
-            let drained = self.drain(carrier, cx, now);
-            if !self.ends_by(carrier, &drained) {
-                self.rest(carrier, now, &drained);
+        if looks {
+            // The inputs answer what was asked.
+            self.is_busy = self.look(io, self.port.has_room());
+            if io.carrier.is_flushed() {
+                self.port.flushed(&mut self.wakes);
             }
         }
+        self.rest(io, &drained);
     }
 
     /// Tells whether this drain was the last one.
-    fn ends_by(&mut self, carrier: &mut CarrierOf<P>, drained: &Drained) -> bool {
-        self.take_detached(carrier);
-        let is_over = match drained {
-            Drained::Done => true,
-            Drained::Idle(deadline) => match carrier.liveness() {
-                Liveness::Alive => false,
-                Liveness::Empty | Liveness::Gone => deadline.is_none() && self.port.is_abandoned(),
-                Liveness::Detached => true,
-            },
-            Drained::Paused => false,
+    fn ends_by(&mut self, io: &mut Io<'_, P>, drained: &Drained) -> bool {
+        self.take_detached(io);
+        let is_over = match (drained, io.carrier.liveness()) {
+            (Drained::Done, _) | (Drained::Idle(_), Liveness::Detached) => true,
+            (Drained::Idle(None), Liveness::Empty | Liveness::Gone) => self.port.is_abandoned(),
+            (Drained::Idle(_) | Drained::Paused, _) => false,
         };
         if is_over {
             self.over();
@@ -313,18 +313,18 @@ impl<P: Port> Core<P> {
     }
 
     /// Works out when the next turn is due.
-    fn rest(&mut self, carrier: &mut CarrierOf<P>, now: Instant, drained: &Drained) {
-        self.take_detached(carrier);
-        self.is_flushed = carrier.is_flushed();
-        let (idle, is_idle) = match drained {
-            Drained::Idle(deadline) => (*deadline, true),
-            Drained::Paused | Drained::Done => (None, false),
+    fn rest(&mut self, io: &mut Io<'_, P>, drained: &Drained) {
+        self.take_detached(io);
+        self.is_flushed = io.carrier.is_flushed();
+        let (is_idle, idle) = match drained {
+            Drained::Idle(deadline) => (true, *deadline),
+            Drained::Paused | Drained::Done => (false, None),
         };
         self.is_busy |= !is_idle;
         let Self { port, machine, .. } = self;
-        match port.tend(machine, now, is_idle, &mut self.wakes) {
+        match port.tend(machine, io.now, is_idle, &mut self.wakes) {
             Rest::Until(own) => {
-                let due = [idle, own, carrier.deadline()];
+                let due = [idle, own, io.carrier.deadline()];
                 self.deadline = due.into_iter().flatten().min();
             }
             Rest::Again => self.is_busy = true,
@@ -339,19 +339,28 @@ impl<P: Port> Core<P> {
         self.deadline = None;
     }
 
-    fn finish(&mut self, carrier: &mut CarrierOf<P>, cx: &mut Context<'_>, now: Instant) {
-        carrier.finish(now);
-        self.is_busy = carrier.inputs(cx, now, &mut self.machine, false);
-        self.take_detached(carrier);
-        self.is_flushed = carrier.is_flushed();
-        self.deadline = carrier.deadline();
-        let is_gone = matches!(carrier.liveness(), Liveness::Gone | Liveness::Detached);
+    fn finish(&mut self, io: &mut Io<'_, P>) {
+        io.carrier.finish(io.now);
+        self.is_busy = self.look(io, false);
+        self.take_detached(io);
+        self.is_flushed = io.carrier.is_flushed();
+        self.deadline = io.carrier.deadline();
+        let is_gone = matches!(io.carrier.liveness(), Liveness::Gone | Liveness::Detached);
         if is_gone || self.is_flushed {
-            self.tell_end(carrier);
+            self.tell_end(io.carrier);
         }
         if is_gone {
             self.phase = Phase::Gone;
         }
+    }
+
+    fn look(&mut self, io: &mut Io<'_, P>, may_read: bool) -> bool {
+        io.carrier.inputs(&mut Turn {
+            waker: io.waker,
+            now: io.now,
+            machine: &mut self.machine,
+            may_read,
+        })
     }
 
     /// Ends the loop where it stands: the driver was stopped, or the machine panicked.
@@ -371,41 +380,35 @@ impl<P: Port> Core<P> {
         self.wakes.everybody();
     }
 
-    fn take_detached(&mut self, carrier: &mut CarrierOf<P>) {
-        while let Some(stream) = carrier.detached() {
+    fn take_detached(&mut self, io: &mut Io<'_, P>) {
+        while let Some(stream) = io.carrier.detached() {
             self.port.detached(stream, &mut self.wakes);
         }
     }
 
     /// Lets the machine say what it has to say, up to a number of sends and octets.
-    fn drain(&mut self, carrier: &mut CarrierOf<P>, cx: &mut Context<'_>, now: Instant) -> Drained {
+    fn drain(&mut self, io: &mut Io<'_, P>) -> Drained {
         self.is_dirty = false;
         let mut tx = Transmit::with_memory(self.limits, scratch::take());
-        let drained = self.drain_into(carrier, cx, now, &mut tx);
+        let drained = self.drain_into(io, &mut tx);
         scratch::give(tx.take_memory());
         drained
     }
 
-    fn drain_into(
-        &mut self,
-        carrier: &mut CarrierOf<P>,
-        cx: &mut Context<'_>,
-        now: Instant,
-        tx: &mut Transmit<AddrOf<P>>,
-    ) -> Drained {
+    fn drain_into(&mut self, io: &mut Io<'_, P>, tx: &mut Transmit<AddrOf<P>>) -> Drained {
         let (mut sends, mut octets) = (0, 0);
         while sends < SENDS && octets < OCTETS {
-            match self.machine.poll(now, tx) {
+            match self.machine.poll(io.now, tx) {
                 Output::Transmit => {
                     sends += 1;
                     octets += tx.octets().len();
-                    if let Some(full) = carrier.send(cx, tx) {
-                        self.machine.link(now, full, Link::Full);
+                    if let Some(full) = io.carrier.send(io.waker, tx) {
+                        self.machine.link(io.now, full, Link::Full);
                     }
                 }
                 Output::Event(event) => self.port.deliver(event, &mut self.wakes),
                 Output::Ask(ask) => {
-                    carrier.answer(now, ask);
+                    io.carrier.answer(io.now, ask);
                     self.is_busy = true;
                 }
                 Output::Yield => return Drained::Paused,

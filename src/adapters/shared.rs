@@ -10,7 +10,7 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::Clock;
-use super::event_loop::{Carrier, CarrierOf, Core, Phase, Port};
+use super::event_loop::{Carrier, CarrierOf, Core, Io, Phase, Port};
 use super::runtime::{Runtime, Timer};
 use super::waiters::{WaitStatus, Wakes};
 use crate::{Instant, Limits};
@@ -52,7 +52,7 @@ struct State<P: Port> {
     carrier: Option<Box<CarrierOf<P>>>,
     driver: DriverState,
     callers_drive: bool,
-    /// A caller takes a turn for the driver, or panicked in it.
+    /// Somebody takes a turn, or panicked in it.
     is_turn: bool,
     /// The machine or the port panicked.
     is_broken: bool,
@@ -188,8 +188,8 @@ impl<P: Port> Shared<P> {
         drop(state);
         woken.wake();
         result.or_else(|panic| {
+            // A machine that panics in a turn is no fault of whoever takes the turn.
             if is_turn {
-                // A machine that panics in the turn of a caller is no fault of the caller.
                 return Err(Closed);
             }
             resume_unwind(panic)
@@ -231,20 +231,18 @@ impl<P: Port> State<P> {
         result
     }
 
-    /// Takes a turn in the thread of the caller, or only sends what the machine has to say.
+    /// Takes a turn for the driver, which looks at the inputs or only sends what the machine has to say.
     fn turn(&mut self, now: Instant, looks: bool) {
-        let Some(carrier) = &mut self.carrier else {
-            return;
-        };
-        self.is_turn = true;
-        let waker = self.driver.waker.as_ref().unwrap_or(Waker::noop());
-        let cx = &mut Context::from_waker(waker);
-        if looks {
-            self.core.turn(&mut **carrier, cx, now);
-        } else {
-            self.core.write(&mut **carrier, cx, now);
+        if let Some(carrier) = &mut self.carrier {
+            self.is_turn = true;
+            let io = &mut Io {
+                carrier: &mut **carrier,
+                waker: self.driver.waker.as_ref().unwrap_or(Waker::noop()),
+                now,
+            };
+            self.core.turn(io, looks);
+            self.is_turn = false;
         }
-        self.is_turn = false;
     }
 
     /// Sends what the machine has to say, if callers do, and wakes the driver when there is something left.
@@ -368,19 +366,17 @@ impl<P: Port> Driver<P> {
         let armed = &mut self.armed;
         let mut replaced = None;
         self.shared.enter(|state, now| {
-            let State { core, driver, .. } = state;
-            let waker = driver.waker.as_ref();
+            let waker = state.driver.waker.as_ref();
             if !waker.is_some_and(|waker| waker.will_wake(cx.waker())) {
-                replaced = driver.waker.replace(cx.waker().clone());
+                replaced = state.driver.waker.replace(cx.waker().clone());
             }
-            driver.is_woken = false;
-            if let Some(carrier) = &mut state.carrier {
-                core.turn(&mut **carrier, cx, now);
-            }
+            state.driver.is_woken = false;
+            state.turn(now, true);
             // It has fired, seen or not.
             *armed = armed.filter(|armed| *armed > now);
             // An earlier timer stays: moving it costs more than a turn without input, now and then.
             let earlier = |due: Instant| armed.map_or(due, |armed| due.min(armed));
+            let State { core, driver, .. } = state;
             driver.armed = core.deadline.map(earlier);
             (core.phase == Phase::Gone, core.is_busy, driver.armed)
         })

@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 use core::mem;
 use core::net::SocketAddr;
 use core::num::NonZeroUsize;
-use core::task::{Context, Poll, ready};
+use core::task::{Context, Poll, Waker, ready};
 use core::time::Duration;
 use std::io;
 
 use bytes::Bytes;
 
 use super::cause::{cause_of, cause_of_connect};
+use super::event_loop::Turn;
 use super::handle::DetachedStream;
 use super::runtime::{ByteStream, Source};
 use super::scratch;
@@ -123,6 +124,15 @@ pub(super) enum Outcome {
     Gone(Option<io::Error>),
 }
 
+impl<M: Machine> Turn<'_, M> {
+    /// Tells the machine that what it knows as `at` is down.
+    fn down(&mut self, at: M::Addr, error: io::Error) -> Outcome {
+        let down = Link::Down(cause_of(&error));
+        self.machine.link(self.now, at, down);
+        Outcome::Gone(Some(error))
+    }
+}
+
 impl<A: Addr> Kind<A> {
     /// Sends what of `tx` lies behind `sent`, and moves `sent` on.
     fn poll_send(
@@ -211,7 +221,7 @@ impl<A: Addr> Socket<A> {
 
     /// Sends what it takes, keeps the rest, and tells whether the machine must stop writing. `None` if nothing
     /// can be sent.
-    pub(super) fn send(&mut self, cx: &mut Context<'_>, tx: &mut Transmit<A>) -> Option<bool> {
+    pub(super) fn send(&mut self, waker: &Waker, tx: &mut Transmit<A>) -> Option<bool> {
         let is_full = self.rest.is_some();
         debug_assert!(!is_full, "the machine wrote between Full and Free");
         if is_full && self.is_stream() {
@@ -224,6 +234,7 @@ impl<A: Addr> Socket<A> {
         }
         self.is_unflushed = self.is_stream();
         let mut sent = 0;
+        let cx = &mut Context::from_waker(waker);
         match self.kind.poll_send(cx, tx, &mut sent) {
             Poll::Ready(Ok(())) => return Some(false),
             Poll::Ready(Err(error)) => self.break_off(error),
@@ -256,7 +267,8 @@ impl<A: Addr> Socket<A> {
     }
 
     /// Sends what was kept, flushes, and sends FIN if that is to be done.
-    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_written(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+        let cx = &mut Context::from_waker(waker);
         if let Some(rest) = &mut self.rest {
             let (tx, sent) = &mut **rest;
             ready!(self.kind.poll_send(cx, tx, sent))?;
@@ -280,36 +292,35 @@ impl<A: Addr> Socket<A> {
         Poll::Ready(Ok(()))
     }
 
-    /// Moves what can be moved, and tells the machine about it. Not for a socket that
-    /// [`is_ending`](Self::is_ending).
+    /// Moves what can be moved, and tells the machine about it. To the machine its address is `at`.
     pub(super) fn inputs<M: Machine<Addr = A>>(
         &mut self,
-        cx: &mut Context<'_>,
-        (now, at): (Instant, A),
-        machine: &mut M,
-        may_read: bool,
+        at: A,
+        turn: &mut Turn<'_, M>,
     ) -> Outcome {
-        if let Stage::Connecting(tag) = self.stage {
-            return self.connect(cx, (now, at, tag), machine);
+        match self.stage {
+            Stage::Connecting(tag) => return self.connect(tag, at, turn),
+            Stage::Detach(..) | Stage::Close => return self.poll_end(turn.waker, turn.now),
+            Stage::Open | Stage::Finish => {}
         }
         let was_full = self.rest.is_some();
         let is_open = matches!(self.stage, Stage::Open);
-        if let Poll::Ready(Err(error)) = self.poll_written(cx) {
+        if let Poll::Ready(Err(error)) = self.poll_written(turn.waker) {
             self.break_off(error);
             if !was_full && is_open {
-                machine.link(now, at, Link::Full);
+                turn.machine.link(turn.now, at, Link::Full);
             }
         }
         let is_freed = was_full && self.rest.is_none() && self.broken.is_none();
         if is_freed && is_open {
-            machine.link(now, self.carrier(at), Link::Free);
+            turn.machine.link(turn.now, self.carrier(at), Link::Free);
         }
         let outcome = match &self.kind {
-            _ if !may_read => Outcome::Blocked,
-            Kind::Datagrams(..) => self.receive(cx, (now, at), machine),
-            Kind::Stream(_) if self.broken.is_some() => self.read_last(cx, (now, at), machine),
-            Kind::Stream(_) => self.read(cx, (now, at), machine),
-            Kind::Listener(..) => self.accept(cx, now),
+            _ if !turn.may_read => Outcome::Blocked,
+            Kind::Datagrams(..) => self.receive(at, turn),
+            Kind::Stream(_) if self.broken.is_some() => self.read_last(at, turn),
+            Kind::Stream(_) => self.read(at, turn),
+            Kind::Listener(..) => self.accept(turn),
         };
         match outcome {
             Outcome::Quiet if is_freed => Outcome::Drained,
@@ -320,82 +331,71 @@ impl<A: Addr> Socket<A> {
 
     fn connect<M: Machine<Addr = A>>(
         &mut self,
-        cx: &mut Context<'_>,
-        (now, at, tag): (Instant, A, Tag),
-        machine: &mut M,
+        tag: Tag,
+        at: A,
+        turn: &mut Turn<'_, M>,
     ) -> Outcome {
-        let Kind::Stream(stream) = &mut self.kind else {
-            return Outcome::Gone(None);
+        let connected = match &mut self.kind {
+            Kind::Stream(stream) => stream.poll_connected(&mut turn.cx()),
+            Kind::Datagrams(..) | Kind::Listener(..) => Poll::Ready(Ok(())),
         };
-        match stream.poll_connected(cx) {
-            Poll::Pending => Outcome::Quiet,
-            Poll::Ready(Ok(())) => {
-                self.stage = Stage::Open;
-                machine.link(now, at, Link::Opened(tag));
-                Outcome::Busy
-            }
+        let (cue, outcome) = match connected {
+            Poll::Pending => return Outcome::Quiet,
+            Poll::Ready(Ok(())) => (Link::Opened(tag), Outcome::Busy),
             Poll::Ready(Err(error)) => {
-                machine.link(now, at, Link::Failed(tag, cause_of_connect(&error)));
-                Outcome::Gone(None)
+                let failed = Link::Failed(tag, cause_of_connect(&error));
+                (failed, Outcome::Gone(None))
             }
-        }
+        };
+        self.stage = Stage::Open;
+        turn.machine.link(turn.now, at, cue);
+        outcome
     }
 
-    fn read<M: Machine<Addr = A>>(
-        &mut self,
-        cx: &mut Context<'_>,
-        (now, at): (Instant, A),
-        machine: &mut M,
-    ) -> Outcome {
+    fn read<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
         let Kind::Stream(stream) = &mut self.kind else {
             return Outcome::Quiet;
         };
         if self.has_ended {
             return Outcome::Quiet;
         }
-        if !machine.wants(at) {
+        if !turn.machine.wants(at) {
             return Outcome::Blocked;
         }
         let polled = scratch::with_buffer(|buffer| {
-            let polled = stream.poll_read(cx, buffer);
+            let polled = stream.poll_read(&mut turn.cx(), buffer);
             if let Poll::Ready(Ok(count @ 1..)) = polled {
-                machine.receive(now, at, buffer.get(..count).unwrap_or_default());
+                let octets = buffer.get(..count).unwrap_or_default();
+                turn.machine.receive(turn.now, at, octets);
             }
             polled
         });
         match polled {
-            Poll::Pending => Outcome::Quiet,
-            Poll::Ready(Ok(1..)) => Outcome::Busy,
+            Poll::Pending => return Outcome::Quiet,
+            Poll::Ready(Ok(1..)) => {}
             Poll::Ready(Ok(0)) => {
                 self.has_ended = true;
-                machine.link(now, at, Link::Ended);
-                Outcome::Busy
+                turn.machine.link(turn.now, at, Link::Ended);
             }
-            Poll::Ready(Err(error)) => {
-                machine.link(now, at, Link::Down(cause_of(&error)));
-                Outcome::Gone(Some(error))
-            }
+            Poll::Ready(Err(error)) => return turn.down(at, error),
         }
+        Outcome::Busy
     }
 
     /// Reads what came before the stream broke. Only behind the last octet the machine hears that it is down.
-    fn read_last<M: Machine<Addr = A>>(
-        &mut self,
-        cx: &mut Context<'_>,
-        (now, at): (Instant, A),
-        machine: &mut M,
-    ) -> Outcome {
+    fn read_last<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
         let (Kind::Stream(stream), Some(mut broken)) = (&mut self.kind, self.broken.take()) else {
             return Outcome::Quiet;
         };
         if broken.unread.is_empty() && !self.has_ended {
             let polled = scratch::with_buffer(|buffer| {
-                let polled = stream.poll_read(cx, buffer);
+                let polled = stream.poll_read(&mut turn.cx(), buffer);
                 polled.map_ok(|count| buffer.get(..count).unwrap_or_default().to_vec())
             });
+            let give_up = turn.now + LAST_OCTETS;
             match polled {
                 Poll::Ready(Ok(octets)) => broken.unread = octets,
-                Poll::Pending if now < *self.deadline.get_or_insert(now + LAST_OCTETS) => {
+                Poll::Pending if turn.now < *self.deadline.get_or_insert(give_up) => {
                     self.broken = Some(broken);
                     return Outcome::Quiet;
                 }
@@ -403,35 +403,29 @@ impl<A: Addr> Socket<A> {
             }
         }
         if broken.unread.is_empty() {
-            machine.link(now, at, Link::Down(cause_of(&broken.error)));
-            return Outcome::Gone(Some(broken.error));
+            return turn.down(at, broken.error);
         }
-        let is_wanted = machine.wants(at);
-        if is_wanted {
-            machine.receive(now, at, &mem::take(&mut broken.unread));
+        let mut outcome = Outcome::Blocked;
+        if turn.machine.wants(at) {
+            let unread = mem::take(&mut broken.unread);
+            turn.machine.receive(turn.now, at, &unread);
+            outcome = Outcome::Busy;
         }
         self.broken = Some(broken);
-        if is_wanted {
-            Outcome::Busy
-        } else {
-            Outcome::Blocked
-        }
+        outcome
     }
 
     /// Receives up to a number of datagrams, so that one socket does not keep the others waiting.
-    fn receive<M: Machine<Addr = A>>(
-        &mut self,
-        cx: &mut Context<'_>,
-        (now, at): (Instant, A),
-        machine: &mut M,
-    ) -> Outcome {
+    fn receive<M: Machine<Addr = A>>(&mut self, at: A, turn: &mut Turn<'_, M>) -> Outcome {
         let Kind::Datagrams(io, counters) = &mut self.kind else {
             return Outcome::Quiet;
         };
         let (mut read, mut failures) = (0, 0);
         while read < DATAGRAMS {
-            let each =
-                &mut |from, octets: &[u8], size| machine.receive_batch(now, from, octets, size);
+            let (cx, now) = (&mut turn.cx(), turn.now);
+            let each = &mut |from, octets: &[u8], size| {
+                turn.machine.receive_batch(now, from, octets, size);
+            };
             match io.poll_receive(cx, each) {
                 // Errors were read, but no datagram.
                 Poll::Ready(Ok(count)) => read += count.max(1),
@@ -441,8 +435,7 @@ impl<A: Addr> Socket<A> {
                     report!(debug, %error, "datagram not received");
                     counters.count(|stats| stats.failed_reads += 1);
                     if failures == DATAGRAMS {
-                        machine.link(now, at.carrier(), Link::Down(cause_of(&error)));
-                        return Outcome::Gone(None);
+                        return turn.down(at.carrier(), error);
                     }
                 }
                 Poll::Pending if read == 0 => return Outcome::Quiet,
@@ -452,15 +445,15 @@ impl<A: Addr> Socket<A> {
         Outcome::Busy
     }
 
-    fn accept(&mut self, cx: &mut Context<'_>, now: Instant) -> Outcome {
+    fn accept<M>(&mut self, turn: &Turn<'_, M>) -> Outcome {
         let Kind::Listener(source, counters) = &self.kind else {
             return Outcome::Quiet;
         };
-        if self.deadline.is_some_and(|retry_at| now < retry_at) {
+        if self.deadline.is_some_and(|retry_at| turn.now < retry_at) {
             return Outcome::Quiet;
         }
         self.deadline = None;
-        match source.poll_accept(cx) {
+        match source.poll_accept(&mut turn.cx()) {
             Poll::Ready(Ok((socket, remote))) => Outcome::Accepted(socket, remote),
             Poll::Ready(Err(error)) => {
                 report!(warn, %error, "connection not accepted");
@@ -468,7 +461,7 @@ impl<A: Addr> Socket<A> {
                 if is_of_one_connection(&error) {
                     return Outcome::Busy;
                 }
-                self.deadline = Some(now + ACCEPT_PAUSE);
+                self.deadline = Some(turn.now + ACCEPT_PAUSE);
                 Outcome::Quiet
             }
             Poll::Pending => Outcome::Quiet,
@@ -508,19 +501,20 @@ impl<A: Addr> Socket<A> {
 
     /// Goes on with ending, until it is [`Gone`](Outcome::Gone), or [`Detached`](Outcome::Detached), broken or
     /// not. A peer that takes something has the time to linger again.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>, now: Instant) -> Outcome {
+    pub(super) fn poll_end(&mut self, waker: &Waker, now: Instant) -> Outcome {
         let (left, was_shut) = (self.left(), self.is_shut);
-        let written = self.poll_written(cx);
+        let written = self.poll_written(waker);
         if written.is_pending() && self.left() < left {
             self.deadline = Some(now + self.linger);
         }
-        if written.is_pending() && !self.is_late(now) {
+        if written.is_pending() && self.deadline.is_some_and(|give_up| now < give_up) {
             return Outcome::Quiet;
         }
-        match (&self.kind, &self.stage) {
-            (Kind::Datagrams(..) | Kind::Listener(..), _) => return Outcome::Gone(None),
-            (Kind::Stream(_), Stage::Detach(..)) => return Outcome::Detached,
-            (Kind::Stream(_), _) => {}
+        let Kind::Stream(stream) = &mut self.kind else {
+            return Outcome::Gone(None);
+        };
+        if let Stage::Detach(..) = self.stage {
+            return Outcome::Detached;
         }
         let error = match (written, self.broken.take()) {
             (_, Some(broken)) => Some(broken.error),
@@ -528,32 +522,22 @@ impl<A: Addr> Socket<A> {
             (Poll::Pending, None) => Some(io::ErrorKind::TimedOut.into()),
         };
         if error.is_some() {
-            self.reset();
+            stream.reset();
             return Outcome::Gone(error);
         }
         if !was_shut {
             self.deadline = Some(now + self.linger);
         }
-        if self.has_ended || self.is_late(now) {
+        if self.has_ended || self.deadline.is_some_and(|until| now >= until) {
             return Outcome::Gone(None);
         }
-        self.discard(cx)
-    }
-
-    /// Reads once and discards it: a peer that never stops must not keep the deadline from being seen.
-    fn discard(&mut self, cx: &mut Context<'_>) -> Outcome {
-        let Kind::Stream(stream) = &mut self.kind else {
-            return Outcome::Gone(None);
-        };
+        // One read a poll: a peer that never stops must not keep the deadline from being seen.
+        let cx = &mut Context::from_waker(waker);
         match scratch::with_buffer(|buffer| stream.poll_read(cx, buffer)) {
             Poll::Ready(Ok(1..)) => Outcome::Busy,
             Poll::Ready(Ok(0) | Err(_)) => Outcome::Gone(None),
             Poll::Pending => Outcome::Quiet,
         }
-    }
-
-    fn is_late(&self, now: Instant) -> bool {
-        self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
     /// Returns how much of what is kept is not sent yet: octets of a stream, or datagrams.

@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
-use core::task::Context;
+use core::task::Waker;
 use core::time::Duration;
 use std::io;
 
-use super::event_loop::{Carrier, Liveness};
+use super::event_loop::{Carrier, Liveness, Turn};
 use super::handle::DetachedStream;
 use super::runtime::ByteStream;
 use super::socket::{Kind, Outcome, Socket};
@@ -45,8 +45,8 @@ impl<M: Machine<Addr = ()>> Carrier<M> for OneStream {
         machine.link(now, (), Link::Up);
     }
 
-    fn send(&mut self, cx: &mut Context<'_>, tx: &mut Transmit<()>) -> Option<()> {
-        let is_full = self.socket.as_mut()?.send(cx, tx)?;
+    fn send(&mut self, waker: &Waker, tx: &mut Transmit<()>) -> Option<()> {
+        let is_full = self.socket.as_mut()?.send(waker, tx)?;
         is_full.then_some(())
     }
 
@@ -65,26 +65,16 @@ impl<M: Machine<Addr = ()>> Carrier<M> for OneStream {
         }
     }
 
-    fn inputs(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        machine: &mut M,
-        may_read: bool,
-    ) -> bool {
+    fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool {
         let is_any = !self.refused.is_empty();
         for tag in mem::take(&mut self.refused) {
-            machine.link(now, (), Link::Failed(tag, Cause::Unreachable));
+            let failed = Link::Failed(tag, Cause::Unreachable);
+            turn.machine.link(turn.now, (), failed);
         }
         let Some(socket) = &mut self.socket else {
             return is_any;
         };
-        let outcome = if socket.is_ending() {
-            socket.poll_end(cx, now)
-        } else {
-            socket.inputs(cx, (now, ()), machine, may_read)
-        };
-        match outcome {
+        match socket.inputs((), turn) {
             Outcome::Quiet | Outcome::Blocked => return is_any,
             Outcome::Busy | Outcome::Drained | Outcome::Accepted(..) => {}
             Outcome::Gone(error) => (self.socket, self.error) = (None, error),

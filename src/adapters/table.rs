@@ -13,12 +13,12 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use core::mem;
 use core::net::SocketAddr;
-use core::task::{Context, Waker};
+use core::task::Waker;
 use std::io;
 
 use bytes::Bytes;
 
-use super::event_loop::{Carrier, Liveness};
+use super::event_loop::{Carrier, Liveness, Turn};
 use super::handle::DetachedStream;
 use super::socket::{Outcome, Socket};
 use super::sockets::SocketCounters;
@@ -162,8 +162,7 @@ impl<A: Addr> Table<A> {
         self.forget(id);
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.socket.end(now, detach);
-            let cx = &mut Context::from_waker(&entry.waker);
-            let outcome = entry.socket.poll_end(cx, now);
+            let outcome = entry.socket.poll_end(&entry.waker, now);
             self.settle(id, outcome);
         }
     }
@@ -211,26 +210,20 @@ impl<A: Addr> Table<A> {
     }
 
     /// Polls the socket `id`, and tells whether anything happened.
-    fn poll<M: Machine<Addr = A>>(
-        &mut self,
-        (id, now): (u64, Instant),
-        machine: &mut M,
-        may_read: bool,
-    ) -> bool {
+    fn poll<M: Machine<Addr = A>>(&mut self, id: u64, turn: &mut Turn<'_, M>) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else {
             return false;
         };
-        let at = entry.at;
-        let cx = &mut Context::from_waker(&entry.waker);
-        let outcome = if entry.socket.is_ending() {
-            entry.socket.poll_end(cx, now)
-        } else {
-            entry.socket.inputs(cx, (now, at), machine, may_read)
+        let its = &mut Turn {
+            waker: &entry.waker,
+            machine: &mut *turn.machine,
+            ..*turn
         };
+        let outcome = entry.socket.inputs(entry.at, its);
         let is_any = !matches!(outcome, Outcome::Quiet | Outcome::Blocked);
         self.settle(id, outcome);
         // Of an accepted connection, before anything is read from it.
-        self.tell(now, machine) || is_any
+        self.tell(turn.now, turn.machine) || is_any
     }
 
     /// Acts on what a poll of the socket `id` brought.
@@ -313,10 +306,9 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
         self.tell(now, machine);
     }
 
-    fn send(&mut self, _: &mut Context<'_>, tx: &mut Transmit<A>) -> Option<A> {
+    fn send(&mut self, _: &Waker, tx: &mut Transmit<A>) -> Option<A> {
         let sent = self.entry(tx.to()?).and_then(|(id, entry)| {
-            let cx = &mut Context::from_waker(&entry.waker);
-            let is_full = entry.socket.send(cx, tx)?;
+            let is_full = entry.socket.send(&entry.waker, tx)?;
             Some((id, is_full.then(|| entry.socket.carrier(entry.at))))
         });
         let Some((id, full)) = sent else {
@@ -356,27 +348,24 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
         }
     }
 
-    fn inputs(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        machine: &mut M,
-        may_read: bool,
-    ) -> bool {
-        self.ready.register(cx);
-        while let Some(due) = self.deadlines.first().filter(|due| due.0 <= now).copied() {
+    fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool {
+        self.ready.register(turn.waker);
+        while let Some(due) = self.deadlines.first().copied() {
+            if due.0 > turn.now {
+                break;
+            }
             self.deadlines.remove(&due);
             self.ready.insert(due.1);
         }
-        let mut is_busy = self.tell(now, machine) || !self.detached.is_empty();
-        if may_read {
-            self.unblock(machine);
+        let mut is_busy = self.tell(turn.now, turn.machine) || !self.detached.is_empty();
+        if turn.may_read {
+            self.unblock(turn.machine);
         }
         for _ in 0..POLLS {
             let Some(id) = self.ready.next() else {
                 return is_busy;
             };
-            is_busy |= self.poll((id, now), machine, may_read);
+            is_busy |= self.poll(id, turn);
         }
         is_busy || !self.ready.is_empty()
     }

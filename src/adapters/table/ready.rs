@@ -6,7 +6,7 @@
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::task::Wake;
-use core::task::{Context, Waker};
+use core::task::Waker;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The sockets to poll, by their IDs: each once, and each in its turn.
@@ -29,10 +29,10 @@ impl ReadySet {
     }
 
     /// Stores the waker of the driver.
-    pub(super) fn register(&self, cx: &Context<'_>) {
+    pub(super) fn register(&self, waker: &Waker) {
         match &mut self.lock().driver {
-            Some(driver) => driver.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+            Some(driver) => driver.clone_from(waker),
+            none => *none = Some(waker.clone()),
         }
     }
 
@@ -106,7 +106,7 @@ mod tests {
         let set = ReadySet::default();
         let (one, other) = (set.waker(1), set.waker(2));
 
-        set.register(&Context::from_waker(&driver));
+        set.register(&driver);
         for socket in [&other, &one, &other] {
             socket.wake_by_ref();
         }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use core::task::Poll;
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -269,8 +269,12 @@ impl Bench {
     }
 
     fn inputs_at(&mut self, now: Instant, may_read: bool) -> bool {
-        let cx = &mut Context::from_waker(Waker::noop());
-        self.table.inputs(cx, now, &mut self.machine, may_read)
+        self.table.inputs(&mut Turn {
+            waker: Waker::noop(),
+            now,
+            machine: &mut self.machine,
+            may_read,
+        })
     }
 
     /// Sends so many datagrams with their numbers, and returns what is full.
@@ -279,8 +283,7 @@ impl Bench {
         for number in 0..count {
             assert!(tx.push(path(port), 1, |out| out.push(number)));
         }
-        let cx = &mut Context::from_waker(Waker::noop());
-        Carrier::<Listening>::send(&mut self.table, cx, &mut tx)
+        Carrier::<Listening>::send(&mut self.table, Waker::noop(), &mut tx)
     }
 
     fn ask(&mut self, ask: Ask<Path>) {
