@@ -1,7 +1,6 @@
 //! What makes the machines that a driver runs.
 
 use alloc::sync::Arc;
-use core::fmt;
 
 use crate::{BoxedMachine, Machine};
 
@@ -9,6 +8,8 @@ use crate::{BoxedMachine, Machine};
 ///
 /// The default of each protocol makes a bare machine. A factory of one's own puts a machine around it, such as
 /// a recorder.
+#[derive(derive_more::Debug)]
+#[debug("MachineFactory(..)")]
 pub struct MachineFactory<M: Machine, T, E>(Arc<Make<M, T, E>>);
 
 type Make<M, T, E> = dyn Fn(T) -> Result<BoxedMachine<M>, E> + Send + Sync;
@@ -31,11 +32,5 @@ impl<M: Machine, T, E> MachineFactory<M, T, E> {
 impl<M: Machine, T, E> Clone for MachineFactory<M, T, E> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
-    }
-}
-
-impl<M: Machine, T, E> fmt::Debug for MachineFactory<M, T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MachineFactory(..)")
     }
 }

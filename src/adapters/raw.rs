@@ -13,7 +13,6 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::fmt;
 use core::task::Poll;
 use core::time::Duration;
 use std::io;
@@ -158,11 +157,15 @@ pub enum Notice<E> {
 ///
 /// Whoever gives commands must also take events, or drop the [`Events`]: while too many wait, commands wait
 /// too.
+#[derive(derive_more::Debug)]
+#[debug("Commands(..)")]
 pub struct Commands<M: SendMachine> {
     shared: Arc<Shared<RawPort<M>>>,
 }
 
 /// Takes the events of a machine. Once it is dropped, events are discarded.
+#[derive(derive_more::Debug)]
+#[debug("Events(..)")]
 pub struct Events<M: SendMachine> {
     shared: Arc<Shared<RawPort<M>>>,
 }
@@ -358,18 +361,6 @@ impl<M: SendMachine> Drop for Events<M> {
         });
         // Outside the lock: an event may hold a handle.
         drop(discarded);
-    }
-}
-
-impl<M: SendMachine> fmt::Debug for Commands<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Commands(..)")
-    }
-}
-
-impl<M: SendMachine> fmt::Debug for Events<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Events(..)")
     }
 }
 

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::fmt;
 use core::net::SocketAddr;
 use std::net::TcpStream;
 
@@ -22,6 +21,8 @@ use crate::cotp::{Acceptance, Command, DisconnectReason, Event, Indication, Refu
 use crate::{Limits, Machine as _, Seed, Tag};
 
 /// A hold on a connection, which is closed when it is dropped.
+#[derive(derive_more::Debug)]
+#[debug("..")]
 struct Hold(Arc<Shared<ConnectionPort>>);
 
 impl Drop for Hold {
@@ -30,12 +31,6 @@ impl Drop for Hold {
         let _ = self
             .0
             .with(|core, now| core.machine().command(now, Command::Close));
-    }
-}
-
-impl fmt::Debug for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("..")
     }
 }
 

@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::fmt;
 use core::future::{Future as _, poll_fn};
 use core::mem;
 use core::net::SocketAddr;
@@ -20,13 +19,15 @@ use super::{ConnectionOptions, Error};
 use crate::adapters::blocking::cotp as blocking;
 use crate::adapters::faces::faces;
 use crate::adapters::runtime::{Kind, Runtime, Source, TcpIo};
-use crate::adapters::table::{ACCEPT_PAUSE, is_of_one_connection};
+use crate::adapters::socket::{ACCEPT_PAUSE, is_of_one_connection};
 use crate::adapters::waiters::Wakes;
 use crate::{Rng, Seed};
 
 /// Accepts connections, all at once: a peer that is slow in its handshake keeps nobody waiting.
 ///
 /// Dropping it closes the socket and all connections that were not taken. Those that were stay.
+#[derive(derive_more::Debug)]
+#[debug("Listener({local})")]
 pub struct Listener {
     local: SocketAddr,
     queue: OpenQueue,
@@ -114,12 +115,6 @@ impl Listener {
             local: local.ok_or(io::ErrorKind::Unsupported)?,
             queue: OpenQueue(queue),
         })
-    }
-}
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Listener({})", self.local)
     }
 }
 

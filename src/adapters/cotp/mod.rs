@@ -9,6 +9,7 @@ use core::time::Duration;
 use std::io;
 
 use bytes::Bytes;
+use derive_more::{Display, From};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use self::connection::PendingConnection;
@@ -244,28 +245,28 @@ pub enum Incoming {
 }
 
 /// Why an operation on a connection or listener failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Display, From)]
 #[non_exhaustive]
 pub enum Error {
     /// The system did not give a TCP connection, or a listener.
-    #[error(transparent)]
-    Io(#[from] io::Error),
+    #[from]
+    Io(io::Error),
     /// The configuration was refused.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    #[from]
+    Config(ConfigError),
     /// The connection refused what was asked, and goes on.
-    #[error(transparent)]
     Refused(cotp::Error),
     /// The connection is at its end, or never opened.
-    #[error("{0}")]
     Ended(Arc<ConnectionEnd>),
     /// Octets came that are no TPKT, the first of which is given. The stream can be detached.
-    #[error("octets that are no TPKT, the first is 0x{0:02x}")]
+    #[display("octets that are no TPKT, the first is 0x{_0:02x}")]
     NonTpkt(u8),
     /// The connection or listener is not driven any more: its runtime ended, or its machine panicked.
-    #[error("the driver of the connection was stopped")]
+    #[display("the driver of the connection was stopped")]
     Closed,
 }
+
+impl core::error::Error for Error {}
 
 impl From<Closed> for Error {
     fn from(_: Closed) -> Self {

@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::SocketAddr;
 use core::task::Poll;
 use core::time::Duration;
@@ -38,6 +37,8 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 pub struct Node(Arc<NodeRef>);
 
 /// Ends the node when it is dropped.
+#[derive(derive_more::Debug)]
+#[debug("{local}")]
 struct NodeRef {
     shared: Arc<Shared<NodePort>>,
     local: SocketAddr,
@@ -547,11 +548,5 @@ impl Drop for Sending {
         // After a panic nothing is kept.
         let shared = &self.node.0.shared;
         let _ = shared.with(|core, _| core.port.unwatch(self.tag));
-    }
-}
-
-impl fmt::Debug for NodeRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.local)
     }
 }

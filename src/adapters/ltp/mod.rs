@@ -12,12 +12,12 @@ mod tests;
 
 use alloc::format;
 use alloc::string::String;
-use core::fmt;
 use core::net::SocketAddr;
 use std::io;
 use std::net::UdpSocket;
 
 use bytes::Bytes;
+use derive_more::{Display, From};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::udp::{UdpOptions, UdpStats};
@@ -132,23 +132,22 @@ fn bind_socket(local: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Why an operation on a node failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Display, From)]
 #[non_exhaustive]
 pub enum Error {
     /// The system did not give a socket; or it is taken, by another node as a rule.
-    #[error(transparent)]
     Io(io::Error),
     /// The configuration was refused.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    #[from]
+    Config(ConfigError),
     /// The engine refused the command, and nothing has changed.
-    #[error(transparent)]
-    Refused(#[from] ltp::Error),
+    #[from]
+    Refused(ltp::Error),
     /// The node cannot be restored from the snapshot.
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
+    #[from]
+    Restore(RestoreError),
     /// A block was given up. What of it arrived is not known.
-    #[error("{}", failure(*.peer, *.session, *.by, *.reason))]
+    #[display("{}", failure(*peer, *session, *by, *reason))]
     Failed {
         /// The engine ID of the peer.
         peer: u64,
@@ -162,21 +161,23 @@ pub enum Error {
         data: Bytes,
     },
     /// A peer has not answered a ping, however often it was repeated.
-    #[error("engine {peer} does not answer")]
+    #[display("engine {peer} does not answer")]
     Silent {
         /// The engine ID of the peer.
         peer: u64,
     },
     /// The receive was interrupted; the access point goes on.
-    #[error("interrupted")]
+    #[display("interrupted")]
     Interrupted,
     /// The limit of time was reached.
-    #[error("timed out")]
+    #[display("timed out")]
     TimedOut,
     /// The access point was closed, or the node was shut down.
-    #[error("closed")]
+    #[display("closed")]
     Closed,
 }
+
+impl core::error::Error for Error {}
 
 fn failure(peer: u64, block: SessionId, by: Side, reason: Reason) -> String {
     match (by, reason) {
@@ -215,7 +216,10 @@ impl From<Error> for io::Error {
 }
 
 /// What a node has counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Display)]
+#[display(
+    "{exports} exports and {imports} imports under way, {waiting_octets} octets not taken; {engine}; {udp}"
+)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NodeStats {
@@ -229,14 +233,4 @@ pub struct NodeStats {
     pub waiting_octets: usize,
     /// What the socket has counted.
     pub udp: UdpStats,
-}
-
-impl fmt::Display for NodeStats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} exports and {} imports under way, {} octets not taken; {}; {}",
-            self.exports, self.imports, self.waiting_octets, self.engine, self.udp
-        )
-    }
 }

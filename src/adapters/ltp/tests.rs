@@ -4,17 +4,17 @@ use alloc::boxed::Box;
 use alloc::vec;
 use core::net::{Ipv4Addr, SocketAddr};
 use core::num::NonZeroU64;
-use core::task::{Context, Poll};
+use core::task::Poll;
 use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::port::{CANCEL_LIMIT, NodePort, ServiceRef};
 use super::{EngineMachine, Error, Received};
-use crate::adapters::event_loop::{Carrier, Core, Port as _, Rest};
+use crate::adapters::event_loop::{Core, Port as _, Rest};
 use crate::adapters::waiters::WaitStatus;
 use crate::ltp::{Block, Command, Config, Engine, Event, Peer, Reason, Service, SessionId, Side};
-use crate::{Ask, Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
+use crate::{Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 
 const CLIENT: u64 = 4;
 const MEGABYTE: usize = 1 << 20;
@@ -84,7 +84,7 @@ fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
         port.deliver(green(data), wakes);
     }
 
-    node.core.stop();
+    node.core.over();
 
     for expected in ["first", "second"] {
         let received = node.try_receive().unwrap().unwrap();
@@ -105,8 +105,7 @@ impl Node {
     fn new() -> Self {
         let engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
         let machine = EngineMachine::new(engine);
-        let carrier = Box::new(NoSocket);
-        let mut core = Core::new(NodePort::default(), machine, carrier, Limits::default());
+        let mut core = Core::new(NodePort::default(), machine, Limits::default());
         let add = Command::AddPeer(2, Box::new(Peer::new(far())));
         core.command(now(), add).unwrap();
         let service = core.open(now(), CLIENT, Service::Whole).unwrap();
@@ -152,31 +151,6 @@ impl Node {
                 },
             }
         }
-    }
-}
-
-/// Carries nothing: the test polls the machine itself.
-struct NoSocket;
-
-impl Carrier<EngineMachine> for NoSocket {
-    fn begin(&mut self, _: Instant, _: &mut EngineMachine) {}
-
-    fn send(&mut self, _: &mut Context<'_>, _: &mut Transmit<Path>) -> Option<Path> {
-        None
-    }
-
-    fn answer(&mut self, _: Instant, _: Ask<Path>) {}
-
-    fn inputs(&mut self, _: &mut Context<'_>, _: Instant, _: &mut EngineMachine, _: bool) -> bool {
-        false
-    }
-
-    fn is_flushed(&self) -> bool {
-        true
-    }
-
-    fn finish(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Ready(())
     }
 }
 
