@@ -343,6 +343,8 @@ impl<P: Port> Core<P> {
         }
         if is_gone {
             self.phase = Phase::Gone;
+            // A driver that sleeps has to hear of an end that a caller saw.
+            self.is_busy = true;
         }
     }
 
