@@ -159,7 +159,7 @@ fn on_port(path: Path, port: u16) -> Path {
 
 /// Makes a socket that is bound to the local address of `path`, even to port 0: the machine is told the port
 /// that it has.
-fn new_socket(path: Path) -> io::Result<socket2::Socket> {
+pub(super) fn new_socket(path: Path) -> io::Result<socket2::Socket> {
     let (kind, protocol) = match path.proto {
         Proto::Udp => (Type::DGRAM, Protocol::UDP),
         Proto::Tcp => (Type::STREAM, Protocol::TCP),
