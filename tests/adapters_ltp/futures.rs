@@ -158,9 +158,12 @@ async fn receives_that_are_dropped_leave_what_comes_to_the_bound_of_the_engine(
     for point in &near {
         sendings.push(point.start(2, block.clone(), Red::All).await.unwrap());
     }
-    while mars.stats().engine.no_room == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let refused = async {
+        while mars.stats().engine.no_room == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(AT_LAST, refused).await.unwrap();
 
     assert!(mars.stats().waiting_octets <= LIMIT);
     for point in &far {
