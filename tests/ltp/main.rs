@@ -21,6 +21,8 @@ mod config_file;
 mod cookies;
 mod delivery;
 mod explore;
+#[cfg(feature = "sim")]
+mod field;
 #[cfg(all(feature = "arbitrary", feature = "laws"))]
 mod laws;
 mod licklider;
@@ -31,6 +33,9 @@ mod losses;
 mod ltp_bodies;
 #[path = "../support/ltp_captures.rs"]
 mod ltp_captures;
+#[cfg(feature = "sim")]
+#[path = "../support/ltp_peers/mod.rs"]
+mod ltp_peers;
 mod restart;
 mod rules;
 mod secrets;
