@@ -28,6 +28,9 @@ mod laws;
 mod licklider;
 mod line;
 mod losses;
+#[cfg(feature = "sim")]
+#[path = "../support/ltp_alone.rs"]
+mod ltp_alone;
 #[cfg(all(feature = "arbitrary", feature = "laws"))]
 #[path = "../support/bodies/ltp.rs"]
 mod ltp_bodies;
