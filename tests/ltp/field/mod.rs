@@ -1,5 +1,6 @@
 //! What an engine owes to real peers, bad lines and restarts: one module for each part of the promise.
 
+mod flow;
 mod identity;
 mod models;
 mod order;
