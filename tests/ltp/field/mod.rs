@@ -4,6 +4,7 @@ mod flow;
 mod identity;
 mod models;
 mod order;
+mod restarts;
 mod scene;
 mod silence;
 
