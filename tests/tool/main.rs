@@ -23,6 +23,7 @@ mod demo;
 mod ethernet;
 mod ltp;
 mod ltp_files;
+mod ltp_recv;
 mod pasted;
 mod replay;
 #[path = "../support/sink.rs"]

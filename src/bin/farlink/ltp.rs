@@ -1,10 +1,13 @@
 //! `farlink ltp`: blocks between nodes on real sockets.
 
 mod block_store;
+mod ending;
+mod part_file;
 mod peer_addr;
 mod peer_filter;
 mod recv;
 mod send;
+mod status;
 
 use core::time::Duration;
 
@@ -26,7 +29,12 @@ Events of recv, with --json one object per line:
   peer          engine, address: an unknown engine was added
   unknown_peer  engine, address: an unknown engine was rejected
   received      session, from, client, octets, red, green, missing, ended, file
-  failed        session, by, code, reason: the block was cancelled
+  receiving     blocks, red, green: what is under way, every 10 s
+  silent        seconds: nothing was heard for so long
+  failed        session, peer, by, cause, code, reason: the block was cancelled
+  more_failed   count: blocks whose failure is not reported one by one
+  unfinished    file, octets: a file that another process has not finished
+  error         reason: why the command failed
 
 Events of send:
 
@@ -41,6 +49,10 @@ Events of send:
                 the one behind the last
   ended         whether the end of the block has arrived
   by            local or remote, the side that cancelled the block
+  cause         peer_silent, not_heard (by the peer), no_service, cancelled (by a
+                client service), shutdown, limit_exceeded, miscolored, not_stored
+                (the file cannot be written), or system
+  code          the reason code of RFC 5326, null if the session was over
   claimed       red octets that the receiver has acknowledged
   resent        octets that were sent again";
 
@@ -104,6 +116,31 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| String::from("seconds, as in 1.3"))
+}
+
+/// Parses the limit of a block.
+fn block_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("a limit of 0 octets is below the minimum of 1".into()),
+        Ok(limit) => Ok(limit),
+        Err(_) => Err(format!("a number of octets from 1 to {}", usize::MAX)),
+    }
+}
+
+/// Octets of the longest UDP datagram over IPv4.
+const MAX_SEGMENT: u64 = 65_507;
+
+/// Parses the length of a segment. The engine knows the minimum.
+fn segment_len(text: &str) -> Result<usize, String> {
+    let len: u64 = text
+        .parse()
+        .map_err(|_| String::from("a number of octets"))?;
+    match usize::try_from(len) {
+        Ok(segment) if len <= MAX_SEGMENT => Ok(segment),
+        _ => Err(format!(
+            "a segment of {len} octets exceeds {MAX_SEGMENT}, the limit of a UDP datagram"
+        )),
+    }
 }
 
 /// Parses the ID of an engine or of a client service.

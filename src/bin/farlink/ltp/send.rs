@@ -15,9 +15,10 @@ use farlink::ltp::{Config, Peer, Progress, Reason, Red, SessionId, Side};
 use indicatif::ProgressBar;
 use serde_json::json;
 
+use super::ending::Cancelled;
 use super::interrupt::Interrupt;
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::{DEFAULT_LIMIT, PeerOptions, factory, id, recv};
+use super::{DEFAULT_LIMIT, PeerOptions, factory, id, segment_len};
 use crate::output::OutputFormat;
 use crate::{Failure, progress};
 
@@ -49,7 +50,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     peer_options: PeerOptions,
     /// Octets of the longest segment
-    #[arg(long, value_name = "N", default_value_t = 1400)]
+    #[arg(long, value_name = "N", value_parser = segment_len, default_value_t = 1400)]
     segment: usize,
     /// The limit of the sending rate, in bits per second
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8..))]
@@ -80,7 +81,7 @@ const TICK: Duration = Duration::from_millis(100);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let format = OutputFormat::of(arguments.json);
+    let format = OutputFormat::of(arguments.json).with_failures();
     let data = read(&arguments.file)?;
     let red = red(arguments, &data)?;
     let address = arguments.to.resolve(arguments.bind).await?;
@@ -324,20 +325,37 @@ impl ProgressWatch<'_> {
                 );
                 Ok(())
             }
-            Err(Error::Failed {
-                session,
-                by,
-                reason,
-                ..
-            }) if self.format.is_json() => {
-                self.format
-                    .report(String::new, || recv::failed(session, by, reason));
-                Err(Failure::Reported)
+            Err(
+                ref error @ Error::Failed {
+                    session,
+                    peer,
+                    by,
+                    reason,
+                    ..
+                },
+            ) => {
+                let cancelled = Cancelled {
+                    session,
+                    peer,
+                    by,
+                    reason,
+                    is_interrupted: is_cancelled,
+                };
+                if self.format.is_json() {
+                    self.format.report(String::new, || cancelled.object());
+                    return Err(Failure::Reported);
+                }
+                Err(Failure::Protocol(if is_cancelled {
+                    format!("block {session} to engine {peer} was cancelled by Ctrl-C or SIGTERM")
+                } else {
+                    let meaning = match by {
+                        Side::Local => "",
+                        Side::Remote => cancelled.meaning(),
+                    };
+                    format!("{error}{meaning}{}", self.remarks())
+                }))
             }
-            Err(Error::Failed { session, peer, .. }) if is_cancelled => Err(Failure::Protocol(
-                format!("block {session} to engine {peer} was cancelled by Ctrl-C or SIGTERM"),
-            )),
-            Err(error) => Err(Failure::Protocol(format!("{error}{}", self.remarks()))),
+            Err(error) => Err(Failure::Protocol(error.to_string())),
         }
     }
 
