@@ -50,16 +50,17 @@ fn a_datagram_of_12_octets_takes_one_page_of_the_disk_wherever_it_says_to_be() {
     use std::os::unix::fs::MetadataExt as _;
 
     let out = folder("ltp_sparse");
-    let mut node = receive(&["--once", "--retries", "0", "--out", &out]);
+    let mut node = receive(&["--retries", "0", "--out", &out]);
 
     let forged = green((1 << 30) - 1, b"x", false);
     assert!(forged.len() <= 12);
     datagram(&forged, &node.address);
 
-    node.next_event("peer");
-    let kept = node.next_event("received");
+    // The engine may give up first, and say so.
+    let mut lines = node.lines.by_ref().map(|line| line.unwrap());
+    let kept = lines.find(|line| line.contains("\"received\"")).unwrap();
+    let kept: Value = serde_json::from_str(&kept).unwrap();
     assert_eq!(kept["missing"], json!([[0, (1 << 30) - 1]]));
-    assert!(node.process.wait().unwrap().success());
     let file = fs::metadata(kept["file"].as_str().unwrap()).unwrap();
     assert_eq!(file.len(), 1 << 30, "the octet is where it belongs");
     assert!(file.blocks() * 512 <= 1 << 16, "{}", file.blocks());

@@ -3,6 +3,7 @@
 extern crate alloc;
 
 mod address;
+mod contact_plan;
 mod cotp;
 mod decode;
 mod demo;

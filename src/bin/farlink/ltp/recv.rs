@@ -10,6 +10,7 @@ use farlink::adapters::tokio::ltp::{AccessPoint, Error, Node, NodeStats, Receive
 use farlink::ltp::{Config, Engine, Peer, Reason, SessionId, Side};
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::block_store::{BlockStore, Color, Fragment, Output, StoreError, StoredBlock};
@@ -18,6 +19,7 @@ use super::interrupt::Interrupt;
 use super::part_file::check_directory;
 use super::peer_addr::{PeerAddr, local, peer_addr};
 use super::status::{StatusLine, span};
+use super::transfer::SILENCE;
 use super::{DEFAULT_LIMIT, PeerOptions, block_limit, factory, id};
 use crate::Failure;
 use crate::output::{self, OutputFormat};
@@ -80,15 +82,13 @@ const TICK: Duration = Duration::from_millis(250);
 const MAX_STORED: usize = 256;
 /// Failures that are reported in each tick. Forgers can cause any number.
 const MAX_REPORTS: u32 = 25;
-/// How long nothing is heard before that is said, beside the round trip.
-const SILENCE: Duration = Duration::from_secs(12);
 /// How long a node waits for its peers at the end, beside the round trip.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (format, out) = outputs(arguments);
     let mut receiver = BlockReceiver::new(arguments, format, out)?;
-    let node = start(arguments, format).await?;
+    let (node, mut followed) = start(arguments, format).await?;
     let access_point = node
         .open(arguments.client)
         .map_err(|error| super::failure_of(&error))?;
@@ -111,6 +111,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         },
     );
     let ended = receiver.serve(&node, &access_point, &mut interrupt).await;
+    followed.abort_all();
     // The sender of the last block waits for its report.
     let close_timeout = if interrupt.is_set() || ended.is_err() {
         Duration::ZERO
@@ -140,13 +141,22 @@ fn outputs(arguments: &Arguments) -> (OutputFormat, Output) {
     (format.with_failures(), out)
 }
 
-async fn start(arguments: &Arguments, format: OutputFormat) -> Result<Node, Failure> {
+/// Starts the node, and tasks that follow the contact plan.
+async fn start(
+    arguments: &Arguments,
+    format: OutputFormat,
+) -> Result<(Node, JoinSet<()>), Failure> {
     let limit = arguments.limit;
     let most = limit.saturating_mul(2).saturating_add(SESSION_OVERHEAD);
+    if arguments.peer_options.contacts.is_some() && arguments.peers.is_empty() {
+        let message = "--contacts needs --peer, since a plan tells of known engines";
+        return Err(Failure::Usage(message.into()));
+    }
+    let parameters = arguments.peer_options.load()?;
     let peer = || Peer {
         session_octets: limit,
         import_octets: most,
-        ..arguments.peer_options.peer(())
+        ..parameters.peer(())
     };
     let template = arguments.peers.is_empty().then(peer);
     let config = Config {
@@ -170,11 +180,19 @@ async fn start(arguments: &Arguments, format: OutputFormat) -> Result<Node, Fail
     }
     let factory = factory(arguments.record.as_deref(), template, format)?;
     let node = super::bind(arguments.bind, config, factory)?;
+    let mut followed = JoinSet::new();
     for (engine, address) in found {
-        node.add_peer(engine, peer().map_address(|()| address))
-            .map_err(|error| Failure::Usage(format!("engine {engine} at {address}: {error}")))?;
+        let fault = |error| Failure::Usage(format!("engine {engine} at {address}: {error}"));
+        let peer = peer().map_address(|()| address);
+        let contacts = parameters.contacts(format, arguments.engine, (engine, &peer))?;
+        node.add_peer(engine, peer).map_err(fault)?;
+        if let Some(mut contacts) = contacts {
+            contacts.begin(&node).map_err(fault)?;
+            let node = node.clone();
+            followed.spawn(async move { contacts.follow(&node).await });
+        }
     }
-    Ok(node)
+    Ok((node, followed))
 }
 
 /// Receives and stores blocks.
