@@ -352,14 +352,18 @@ impl Reception {
             cx.peer.line.came(others, 0);
         }
         let serial = cx.node.first_serial();
+        let report = Issued::on_all(serial, checkpoint);
         let mut whole = Self {
+            client: data.client,
+            service,
             ends_block: true,
             is_delivered: true,
             red: Some(red),
-            ..Self::new(data.client, service, serial, cx.node.now)
+            active: cx.node.now,
+            serial: serial.saturating_add(1),
+            pending: SmallVec::from_buf([report]),
+            parts: None,
         };
-        whole.pending.push(Issued::on_all(serial, checkpoint, red));
-        whole.serial = serial.saturating_add(1);
         cx.node.budget.charge(cx.peer, 0, SESSION);
         cx.node.stats.red_octets += red;
         cx.node.stats.positive_reports_sent += 1;

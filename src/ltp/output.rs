@@ -358,16 +358,7 @@ impl Context<'_> {
                 checkpoint,
                 red,
                 ..
-            } => {
-                let all = 0..red;
-                let body = Body::Report(Report {
-                    serial,
-                    checkpoint,
-                    scope: (0..red).into(),
-                    claims: Claims::new(slice::from_ref(&all)),
-                });
-                self.put_body(&body, tx)
-            }
+            } => self.put_report_on_all((serial, checkpoint), red, tx),
             Control::Ping => match &self.peer.ping {
                 Some(ping) => {
                     self.session = self.node.own_session(ping.number);
@@ -387,6 +378,23 @@ impl Context<'_> {
             self.peer.on_ping_sent(self.node, len);
         }
         put
+    }
+
+    /// Writes a report that claims all of a red part.
+    pub(super) fn put_report_on_all(
+        &mut self,
+        (serial, checkpoint): (u64, u64),
+        red: u64,
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        let all = 0..red;
+        let body = Body::Report(Report {
+            serial,
+            checkpoint,
+            scope: (0..red).into(),
+            claims: Claims::new(slice::from_ref(&all)),
+        });
+        self.put_body(&body, tx)
     }
 
     /// Writes one segment of the session into the batch.

@@ -10,6 +10,7 @@ use super::context::{Context, ImportTimer, Step};
 use super::import::Reception;
 use super::output::{Out, WriteResult};
 use super::peer::Control;
+use super::sdnv::Head;
 use super::wire::{Body, Checkpoint, Claims, Reason, Report, claim_len, report_head_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
@@ -24,7 +25,7 @@ const MAX_REPEATED_RANGES: usize = 64;
 /// Octets of the claim count at most: a segment has no room for 2^21 claims.
 const COUNT: usize = 3;
 
-/// The body of a report. One claim fits without an allocation.
+/// The body of a report. One claim fits without an allocation. It is empty for a report on all of a red part.
 type Octets = SmallVec<[u8; 32]>;
 
 /// What is kept of the reports of one session, beside those that await their acknowledgments.
@@ -89,11 +90,9 @@ impl Issued {
         }
     }
 
-    /// Makes the report on all of a red part.
-    pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
-        let all = 0..red;
-        let body = encode(serial, checkpoint, all.clone(), &[all]);
-        Self::new(serial, checkpoint, body, true)
+    /// Makes the report on all of a red part. Its body follows from that.
+    pub(super) fn on_all(serial: u64, checkpoint: u64) -> Self {
+        Self::new(serial, checkpoint, Octets::new(), true)
     }
 
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
@@ -258,10 +257,14 @@ impl Reception {
         tx: &mut Out<'_>,
         cx: &mut Context<'_>,
     ) -> WriteResult {
+        let red = self.red.unwrap_or(0);
         let Some(issued) = self.issued(serial) else {
             return WriteResult::Impossible;
         };
         let body = &issued.body;
+        if body.is_empty() {
+            return cx.put_report_on_all((serial, issued.checkpoint), red, tx);
+        }
         let content = (8, body.len());
         cx.peer.put(cx.node, cx.session, content, tx, |out| {
             out.extend_from_slice(body);
@@ -387,12 +390,16 @@ impl Reception {
     ) -> Option<Range<u64>> {
         let (complete, first) = (self.complete_red(), self.serial);
         let parts = self.parts();
-        let pieces = pieces(&parts.red.held, scope, room, checkpoint, first);
+        let tells_all = complete.is_some_and(|red| *scope == (0..red));
+        let pieces = if tells_all {
+            SmallVec::from_buf([(0, Octets::new())])
+        } else {
+            pieces(&parts.red.held, scope, room, checkpoint, first)
+        };
         let weight = |body: &Octets| spilled(body) + 2 * size_of::<Issued>();
         if pieces.iter().map(|(_, body)| weight(body)).sum::<usize>() > free {
             return None;
         }
-        let tells_all = complete.is_some_and(|red| *scope == (0..red));
         for (lower, body) in pieces {
             let serial = self.serial;
             self.serial = serial.saturating_add(1);
@@ -580,10 +587,11 @@ fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]
         scope: scope.into(),
         claims: Claims::new(claims),
     };
-    if let [claim] = claims {
-        return SmallVec::from_slice(report.head_with(claim).octets());
-    }
     let body = Body::Report(report);
+    let mut head = Head::new();
+    if body.put_fields(&mut head).is_some() {
+        return SmallVec::from_slice(head.octets());
+    }
     let mut octets = Vec::with_capacity(body.wire_len());
     body.encode(&mut octets);
     SmallVec::from_vec(octets)

@@ -694,13 +694,6 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Encodes a report with one claim.
-    pub(super) fn head_with(&self, claim: &Range<u64>) -> Head {
-        let mut head = Head::new();
-        self.put_fields(claim, &mut head);
-        head
-    }
-
     fn put_fields(&self, claim: &Range<u64>, head: &mut Head) {
         head.sdnv(self.serial);
         head.sdnv(self.checkpoint);
