@@ -2,7 +2,6 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::api::{Event, Stats};
 use super::auth::{Cookies, KeyHash};
@@ -85,11 +84,17 @@ pub(super) struct Key {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TimerKind {
-    Export(u64, ExportTimer),
-    Import(SessionId, ImportTimer),
+    Session(SessionId, SessionTimer),
     Ping,
     KeepAlive,
     Pace,
+}
+
+/// A timer of a session, by the role of this engine in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionTimer {
+    Export(ExportTimer),
+    Import(ImportTimer),
 }
 
 /// A timer of a session in which a block is sent.
@@ -110,6 +115,18 @@ pub(super) enum ImportTimer {
     DelayedReport,
     Guard,
     Cancel,
+}
+
+impl From<ExportTimer> for SessionTimer {
+    fn from(timer: ExportTimer) -> Self {
+        Self::Export(timer)
+    }
+}
+
+impl From<ImportTimer> for SessionTimer {
+    fn from(timer: ImportTimer) -> Self {
+        Self::Import(timer)
+    }
 }
 
 /// A cancellation that awaits its acknowledgment, in either role.
@@ -156,8 +173,8 @@ impl Cancel {
     pub(super) fn on_sent(&mut self, len: usize, by: Role, cx: &mut Context<'_>) {
         self.tries = self.tries.saturating_add(1);
         self.timer = match by {
-            Role::Sender => cx.await_report(len, ExportTimer::Cancel),
-            Role::Receiver => cx.await_ack(len, ImportTimer::Cancel),
+            Role::Sender => cx.await_answer(len, ExportTimer::Cancel),
+            Role::Receiver => cx.await_answer(len, ImportTimer::Cancel),
         };
     }
 
@@ -293,38 +310,28 @@ impl Context<'_> {
             .for_each(|timer| self.node.timers.stop(timer));
     }
 
-    fn kind(&self, timer: ExportTimer) -> TimerKind {
-        TimerKind::Export(self.session.number, timer)
-    }
-
     /// Starts the timer of a segment of `len` octets that is sent, for its answer.
-    pub(super) fn await_report(&mut self, len: usize, timer: ExportTimer) -> Option<TimerId> {
-        let (due, what) = (self.peer.answer(self.node.now, len), self.kind(timer));
-        self.peer.start(self.node, due, what)
-    }
-
-    /// Starts a timer of this engine's own, which is never frozen.
-    pub(super) fn start_export(&mut self, after: Duration, timer: ExportTimer) -> Option<TimerId> {
-        let what = self.kind(timer);
-        self.peer
-            .start_local(self.node, self.node.now + after, what)
-    }
-
-    /// Starts the timer of a segment of `len` octets that is sent, for its acknowledgment.
-    pub(super) fn await_ack(&mut self, len: usize, timer: ImportTimer) -> Option<TimerId> {
-        let due = self.peer.answer(self.node.now, len);
-        self.start_import(due, timer)
+    pub(super) fn await_answer(
+        &mut self,
+        len: usize,
+        timer: impl Into<SessionTimer>,
+    ) -> Option<TimerId> {
+        self.start(self.peer.answer(self.node.now, len), timer)
     }
 
     /// Starts a timer that is frozen while the peer is silent.
-    pub(super) fn start_import(&mut self, due: Due, timer: ImportTimer) -> Option<TimerId> {
-        let what = TimerKind::Import(self.session, timer);
+    pub(super) fn start(&mut self, due: Due, timer: impl Into<SessionTimer>) -> Option<TimerId> {
+        let what = TimerKind::Session(self.session, timer.into());
         self.peer.start(self.node, due, what)
     }
 
-    /// Starts a timer of this engine's own, which is never frozen.
-    pub(super) fn start_local(&mut self, at: Instant, timer: ImportTimer) -> Option<TimerId> {
-        let what = TimerKind::Import(self.session, timer);
+    /// Starts a timer that is never frozen.
+    pub(super) fn start_local(
+        &mut self,
+        at: Instant,
+        timer: impl Into<SessionTimer>,
+    ) -> Option<TimerId> {
+        let what = TimerKind::Session(self.session, timer.into());
         self.peer.start_local(self.node, at, what)
     }
 

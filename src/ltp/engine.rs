@@ -5,7 +5,7 @@ use core::num::NonZeroUsize;
 use super::api::{Command, Error, Event, Stats};
 use super::auth::{self, Verification};
 use super::config::{Config, ConfigError};
-use super::context::{Core, Node, TimerKind};
+use super::context::{Core, Node, SessionTimer, TimerKind};
 use super::export::Exports;
 use super::import::Imports;
 use super::output::KEEPALIVE;
@@ -225,10 +225,11 @@ impl<A: Addr> Engine<A> {
                 return true;
             };
             match key.what {
-                TimerKind::Export(number, timer) => {
+                TimerKind::Session(session, SessionTimer::Export(timer)) => {
+                    let number = session.number;
                     exports.with(number, core, |export, cx| export.on_timer(timer, cx));
                 }
-                TimerKind::Import(session, timer) => {
+                TimerKind::Session(session, SessionTimer::Import(timer)) => {
                     imports.with(session, core, |import, cx| import.on_timer(timer, cx));
                 }
                 TimerKind::Ping => core.ping_expired(key.slot),

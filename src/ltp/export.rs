@@ -478,7 +478,7 @@ impl Sending {
         let repair = self.repair_mut();
         repair.delayed.push(pending);
         if repair.delay.is_none() {
-            repair.delay = cx.start_export(delay, ExportTimer::Repair);
+            repair.delay = cx.start_local(cx.node.now + delay, ExportTimer::Repair);
         }
         Outcome::Continues
     }
@@ -559,7 +559,7 @@ impl Sending {
         }
         cx.peer.release_first_passes(cx.node);
         if !self.is_going_on() {
-            self.repair_mut().guard = cx.await_report(0, ExportTimer::Guard);
+            self.repair_mut().guard = cx.await_answer(0, ExportTimer::Guard);
         }
         Outcome::Continues
     }

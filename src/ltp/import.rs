@@ -615,7 +615,7 @@ impl Reception {
     fn guard(&mut self, cx: &mut Context<'_>) {
         let since = self.active.max(cx.peer.contact_start);
         let due = Due::from(since + cx.peer.silence_limit());
-        self.parts().guard = cx.start_import(due, ImportTimer::Guard);
+        self.parts().guard = cx.start(due, ImportTimer::Guard);
     }
 
     /// True if the session is to be given up, since only the end of a green part is missing.

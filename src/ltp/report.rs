@@ -442,7 +442,7 @@ impl Reception {
         issued.is_queued = false;
         issued.left = now;
         issued.tries = issued.tries.saturating_add(1);
-        issued.timer = cx.await_ack(len, ImportTimer::Report(serial));
+        issued.timer = cx.await_answer(len, ImportTimer::Report(serial));
         issued.len = len;
         if issued.tries == 1 {
             issued.first = now;

@@ -4,7 +4,6 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::error::Error as StdError;
 use core::fmt;
-use core::ops::Range;
 use core::time::Duration;
 
 use super::api::{Cue, Error, Event, Service};
@@ -19,7 +18,6 @@ use super::peer::{Origin, PeerState, Role};
 use super::peers::Peers;
 use super::services::Delivery;
 use super::wire::{Reason, SessionId};
-use crate::kit::RangeSet;
 use crate::{Addr, Instant, Seed, Tag};
 
 /// The version of the format that is written and read.
@@ -233,26 +231,6 @@ fn within(field: &'static str, value: usize, limit: usize) -> Restored {
             limit,
         })
     }
-}
-
-/// Reads ranges that ascend, do not touch, and end at `end` at most.
-pub(super) fn set_of(
-    ranges: &[Range<u64>],
-    end: u64,
-    field: &'static str,
-    at: usize,
-) -> Restored<RangeSet> {
-    let mut set = RangeSet::new();
-    for (count, range) in ranges.iter().enumerate() {
-        let is_behind = count == 0 || range.start > set.end();
-        require(
-            is_behind && range.start < range.end && range.end <= end,
-            field,
-            at,
-        )?;
-        set.insert(range.clone());
-    }
-    Ok(set)
 }
 
 fn count(count: u32) -> usize {

@@ -533,12 +533,12 @@ impl<'a> Body<'a> {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Data(data) => data.encode(out),
-            Self::Report(report) => report.encode(out),
-            Self::ReportAck(serial) => put_sdnv(out, *serial),
-            Self::CancelBySender(reason) | Self::CancelByReceiver(reason) => out.push(reason.0),
-            Self::CancelAckToSender | Self::CancelAckToReceiver => {}
+        let mut head = Head::new();
+        if let Some(behind) = self.put_fields(&mut head) {
+            head.put(out);
+            out.extend_from_slice(behind);
+        } else if let Self::Report(report) = self {
+            report.encode(out);
         }
     }
 }
@@ -622,13 +622,6 @@ impl<'a> Data<'a> {
             head.sdnv(checkpoint.serial);
             head.sdnv(checkpoint.report);
         }
-    }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        let mut head = Head::new();
-        self.put_fields(&mut head);
-        head.put(out);
-        out.extend_from_slice(self.octets);
     }
 }
 

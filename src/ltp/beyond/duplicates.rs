@@ -69,7 +69,7 @@ impl Context<'_> {
         len: usize,
     ) {
         self.note_report(reception.as_deref_mut(), serial);
-        let timer = self.await_ack(len, ImportTimer::Report(serial));
+        let timer = self.await_answer(len, ImportTimer::Report(serial));
         let issued = reception.as_deref_mut().and_then(|one| one.issued(serial));
         let unused = match issued.filter(|issued| issued.timer.is_some()) {
             Some(issued) => mem::replace(&mut issued.timer, timer),
@@ -156,7 +156,7 @@ impl Sending {
         len: usize,
         cx: &mut Context<'_>,
     ) {
-        let timer = cx.await_report(len, ExportTimer::Checkpoint(serial));
+        let timer = cx.await_answer(len, ExportTimer::Checkpoint(serial));
         let known = self.checkpoint_mut(serial);
         let unused = match known.filter(|one| one.timer.is_some()) {
             Some(one) => mem::replace(&mut one.timer, timer),
@@ -189,7 +189,10 @@ impl Sending {
             self.copy_checkpoint_now(serial, left, cx);
             return;
         }
-        let timer = cx.start_export(pause, ExportTimer::CheckpointCopy { serial, left });
+        let timer = cx.start_local(
+            cx.node.now + pause,
+            ExportTimer::CheckpointCopy { serial, left },
+        );
         let unused = match self.checkpoint_mut(serial) {
             Some(one) => mem::replace(&mut one.copy, timer),
             None => timer,

@@ -132,7 +132,7 @@ impl Sending {
             }
             None => {
                 cx.node.stats.checkpoints_resent += 1;
-                let timer = cx.await_report(put.len(), ExportTimer::Checkpoint(serial));
+                let timer = cx.await_answer(put.len(), ExportTimer::Checkpoint(serial));
                 if let Some(checkpoint) = self.checkpoint_mut(serial) {
                     checkpoint.tries = checkpoint.tries.saturating_add(1);
                     checkpoint.timer = timer;
@@ -213,7 +213,7 @@ impl Sending {
             mark: checkpoint.mark,
             cycle,
             tries: 1,
-            timer: cx.await_report(len, ExportTimer::Checkpoint(serial)),
+            timer: cx.await_answer(len, ExportTimer::Checkpoint(serial)),
             copy: None,
             first: cx.node.now,
             latest: cx.node.now,
