@@ -14,7 +14,7 @@ use crate::delivery::bound;
 use crate::delivery::coin::Coin;
 use crate::delivery::scene::Scene;
 use crate::ltp_alone::Alone;
-use crate::ltp_peers::{Buffered, Habits, Licklider, Model, Send, Told};
+use crate::ltp_peers::{Buffered, Habits, Licklider, Model, Notice, Send};
 use crate::tries::seeds;
 
 /// A receiver at the other end, behind the receive buffer of its socket.
@@ -77,23 +77,23 @@ impl Receiver {
             }
             cancelled += usize::from(is_cancelled);
         };
-        let told = |told: &Told| {
+        let read = |notice: &Notice| {
             (
-                matches!(told, Told::Received { .. }),
-                matches!(told, Told::Cancelled { .. }),
+                matches!(notice, Notice::Received { .. }),
+                matches!(notice, Notice::Cancelled { .. }),
             )
         };
         match self {
             Self::Model(host) => {
                 for (at, event) in world.events(host) {
-                    let (received, cancelled) = told(event);
-                    take(at, received, cancelled);
+                    let (is_received, is_cancelled) = read(event);
+                    take(at, is_received, is_cancelled);
                 }
             }
             Self::Licklider(host) => {
                 for (at, event) in world.events(host) {
-                    let (received, cancelled) = told(event);
-                    take(at, received, cancelled);
+                    let (is_received, is_cancelled) = read(event);
+                    take(at, is_received, is_cancelled);
                 }
             }
             Self::Farlink(host) => {
@@ -135,16 +135,16 @@ fn transfer_to(peer: Peer<u64>, kind: Kind, len: usize, lines: [Line; 2], seed: 
         Receiver::Licklider(host) => join(&mut world, sender, host, there, back),
         Receiver::Farlink(host) => join(&mut world, sender, host, there, back),
     }
-    let send = Command::Send(block(2, len));
-    world.command(sender, send).unwrap();
+    let command = Command::Send(block(2, len));
+    world.command(sender, command).unwrap();
     let bound = Instant::ZERO + Duration::from_secs(1800);
     world.run_until_holds(bound, |world| world.machine(sender).sessions().0 == 0);
 
-    let (received, _) = receiver.outcome(&world);
+    let (arrivals, _) = receiver.outcome(&world);
     let stats = world.machine(sender).stats();
     let mut events = world.events(sender);
     Transfer {
-        received: received.first().map(|at| *at - Instant::ZERO),
+        received: arrivals.first().map(|at| *at - Instant::ZERO),
         is_complete: events.any(|(_, event)| matches!(event, Event::Complete { .. })),
         resent: stats.octets_resent,
         segments: stats.segments_sent,
@@ -270,16 +270,16 @@ fn ion_loses(seed: u64) -> bool {
     let receiver = world.host(2, Buffered::new(Model::new(2, 1, habits(Kind::Ion), seed)));
     world.line_from(sender, receiver, lossy());
     world.line_from(receiver, sender, lossy());
-    let send = Send {
+    let command = Send {
         client: 4,
         data: vec![0x5A; LOSSY_LEN].into(),
         red: LOSSY_LEN,
     };
-    world.command(sender, send).unwrap();
+    world.command(sender, command).unwrap();
     let bound = Instant::ZERO + Duration::from_secs(600);
     world.run_until_holds(bound, |world| world.machine(sender).sessions().0 == 0);
-    let mut told = world.events(sender);
-    !told.any(|(_, told)| matches!(told, Told::Complete { .. }))
+    let mut notices = world.events(sender);
+    !notices.any(|(_, notice)| matches!(notice, Notice::Complete { .. }))
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn a_block_of_50_mb_to_an_unknown_peer_has_no_checkpoint_before_its_end() {
 fn a_block_whose_early_checkpoints_are_refused_is_sent_again_without() {
     for window in [None, NonZeroU64::new(64_000)] {
         let mut world = World::new(1);
-        let mut told = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
+        let mut engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
         let peer = Peer {
             window,
             checkpoint_every: core::num::NonZeroU32::new(10).filter(|_| window.is_none()),
@@ -372,20 +372,20 @@ fn a_block_whose_early_checkpoints_are_refused_is_sent_again_without() {
             burst: 14_000,
             ..Peer::new(2)
         };
-        told.add_peer(Instant::ZERO, 2, peer).unwrap();
-        let sender = world.host(1, told);
+        engine.add_peer(Instant::ZERO, 2, peer).unwrap();
+        let sender = world.host(1, engine);
         let ion = Model::new(2, 1, habits(Kind::Ion), 1);
         let receiver = world.host(2, Buffered::new(ion));
         join(&mut world, sender, receiver, loopback(), loopback());
-        let send = Command::Send(block(2, 600_000));
-        world.command(sender, send).unwrap();
+        let command = Command::Send(block(2, 600_000));
+        world.command(sender, command).unwrap();
 
         world.run_for(Duration::from_secs(60));
 
-        let (received, _) = Receiver::Model(receiver).outcome(&world);
+        let (arrivals, _) = Receiver::Model(receiver).outcome(&world);
         let mut events = world.events(sender);
         assert!(events.any(|(_, event)| matches!(event, Event::Complete { .. })));
-        assert_eq!(received.len(), 1, "window {window:?}");
+        assert_eq!(arrivals.len(), 1, "window {window:?}");
     }
 }
 
@@ -409,13 +409,13 @@ fn the_parts_of_one_report_are_answered_by_one_run_with_one_checkpoint() {
     // One segment of the repair is lost, too.
     let there = there.with_rule(FaultRule::nth(110).matching(is_type(0)).lost());
     join(&mut world, sender, receiver, there, loopback());
-    let send = Command::Send(block(2, 60_000));
-    world.command(sender, send).unwrap();
+    let command = Command::Send(block(2, 60_000));
+    world.command(sender, command).unwrap();
 
     world.run_for(Duration::from_secs(60));
 
-    let (received, cancelled) = Receiver::Model(receiver).outcome(&world);
-    assert_eq!((received.len(), cancelled), (1, 0));
+    let (arrivals, cancelled) = Receiver::Model(receiver).outcome(&world);
+    assert_eq!((arrivals.len(), cancelled), (1, 0));
     let mut events = world.events(sender);
     assert!(events.any(|(_, event)| matches!(event, Event::Complete { .. })));
     let stats = world.machine(sender).stats();

@@ -15,7 +15,7 @@ use farlink::sim::{Host, Line, TraceDetail, World};
 use farlink::{Instant, Rng, Seed, Tag};
 
 use crate::ltp_alone::{Alone, session};
-use crate::ltp_peers::{Cut, Habits, Licklider, Model, Send, Told};
+use crate::ltp_peers::{Cut, Habits, Licklider, Model, Notice, Send};
 use crate::seeds::for_each_seed;
 
 /// Octets per second, and of a segment: a first pass takes many round trips.
@@ -136,11 +136,11 @@ impl Party {
     /// Takes what this side was told since the last time.
     fn heard(self, world: &mut World) -> Heard {
         let mut heard = Heard::default();
-        let mut take = |told: Told| match told {
-            Told::Received { data, .. } => heard.received.push(data),
-            Told::Complete { .. } => heard.complete = true,
-            Told::Failed { .. } => heard.failed = true,
-            Told::Green { .. } | Told::Cancelled { .. } => {}
+        let mut take = |notice: Notice| match notice {
+            Notice::Received { data, .. } => heard.received.push(data),
+            Notice::Complete { .. } => heard.complete = true,
+            Notice::Failed { .. } => heard.failed = true,
+            Notice::Green { .. } | Notice::Cancelled { .. } => {}
         };
         match self {
             Self::Farlink(host) => {
@@ -154,12 +154,14 @@ impl Party {
                 }
             }
             Self::Model(host) => {
-                let told = world.take_events(host);
-                told.into_iter().for_each(|(_, told)| take(told));
+                for (_, notice) in world.take_events(host) {
+                    take(notice);
+                }
             }
             Self::Licklider(host) => {
-                let told = world.take_events(host);
-                told.into_iter().for_each(|(_, told)| take(told));
+                for (_, notice) in world.take_events(host) {
+                    take(notice);
+                }
             }
         }
         heard

@@ -23,7 +23,8 @@ use farlink::ltp::{Body, Reason, Segment, SessionId};
 use farlink::{Instant, Link, Machine, Output, Rng, Seed, Transmit};
 
 pub(crate) use buffered::Buffered;
-pub(crate) use habits::{Cut, Habits, Scope, Wait};
+pub(crate) use habits::{Cut, Habits, Wait};
+use habits::{Numbers, Refusal, Scope};
 pub(crate) use licklider::Licklider;
 use receiver::Import;
 use sender::Export;
@@ -37,9 +38,9 @@ pub(crate) struct Send {
     pub(crate) red: usize,
 }
 
-/// What a model tells its client.
+/// A notice to the client service of a model (RFC 5326 section 7).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Notice {
     /// A red part was received whole.
     Received { session: SessionId, data: Bytes },
     /// A green segment was received.
@@ -101,8 +102,10 @@ pub(crate) struct Model {
     pub(crate) id: u64,
     pub(crate) peer: u64,
     pub(crate) habits: Habits,
-    /// The number of the next session, where they count.
-    pub(crate) next_session: u64,
+    /// The number of the next session, where they are counted.
+    next_session: u64,
+    /// The number of the next session, and its first serial number, if they are not drawn.
+    fixed_number: Option<u64>,
     fixed_serial: Option<u64>,
     rng: Rng,
     now: Instant,
@@ -114,7 +117,7 @@ pub(crate) struct Model {
     refused: BTreeSet<SessionId>,
     control: VecDeque<Queued>,
     data: VecDeque<Queued>,
-    told: VecDeque<Told>,
+    notices: VecDeque<Notice>,
     /// When the link is idle again under a rate.
     free: Instant,
 }
@@ -127,6 +130,7 @@ impl Model {
             peer,
             habits,
             next_session: 1,
+            fixed_number: None,
             fixed_serial: None,
             rng: Seed::from(seed).child("model").rng(),
             now: Instant::ZERO,
@@ -136,7 +140,7 @@ impl Model {
             refused: BTreeSet::new(),
             control: VecDeque::new(),
             data: VecDeque::new(),
-            told: VecDeque::new(),
+            notices: VecDeque::new(),
             free: Instant::ZERO,
         }
     }
@@ -148,8 +152,7 @@ impl Model {
 
     /// Sets the number of the next session, and its first serial number, as a capture has them.
     pub(crate) const fn expect_session(&mut self, number: u64, serial: u64) {
-        self.next_session = number;
-        self.habits.counts_sessions = true;
+        self.fixed_number = Some(number);
         self.fixed_serial = Some(serial);
     }
 
@@ -317,7 +320,7 @@ fn encode(session: SessionId, body: Body<'_>) -> Vec<u8> {
 impl Machine for Model {
     type Addr = u64;
     type Command = Send;
-    type Event = Told;
+    type Event = Notice;
     type Error = Infallible;
 
     fn receive(&mut self, now: Instant, _: u64, octets: &[u8]) {
@@ -354,12 +357,12 @@ impl Machine for Model {
         Ok(())
     }
 
-    fn poll(&mut self, now: Instant, tx: &mut Transmit<u64>) -> Output<u64, Told> {
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<u64>) -> Output<u64, Notice> {
         tx.clear();
         self.now = now;
         self.fire();
-        if let Some(told) = self.told.pop_front() {
-            return Output::Event(told);
+        if let Some(notice) = self.notices.pop_front() {
+            return Output::Event(notice);
         }
         while self.send_next(tx) {}
         if tx.is_empty() {
