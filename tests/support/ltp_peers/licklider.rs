@@ -26,14 +26,18 @@ impl Licklider {
     /// Starts an engine with the defaults of licklider, and client service 4.
     pub(crate) fn new(id: u64, peer: u64, seed: u64) -> Self {
         let config = other::Config::new(EngineId(id), seed);
+        Self::with(config, other::PeerConfig::new(EngineId(peer)), 4)
+    }
+
+    /// Starts an engine with one client service.
+    pub(crate) fn with(config: other::Config, peer: other::PeerConfig, client: u64) -> Self {
         let mut engine = other::Engine::new(config).unwrap();
-        engine
-            .add_peer(other::PeerConfig::new(EngineId(peer)))
-            .unwrap();
-        engine.register_client_service(4);
+        let id = peer.engine.0;
+        engine.add_peer(peer).unwrap();
+        engine.register_client_service(client);
         Self {
             engine,
-            peer,
+            peer: id,
             now: Instant::ZERO,
             segments: VecDeque::new(),
             notices: VecDeque::new(),

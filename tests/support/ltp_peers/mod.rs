@@ -7,7 +7,11 @@
 //! Models deliver and answer as the original does towards a peer that keeps the rules. They follow rules of the wire
 //! and timers. Not modelled: contact plans, aggregation of units, files on disk, extensions, several peers, and the
 //! fault of ION that delivers a block twice when all datagrams come twice (capture 17).
-#![allow(dead_code, reason = "each test program uses some of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses some of it"
+)]
 
 mod buffered;
 mod habits;
