@@ -194,12 +194,12 @@ fn transfer(seed: u64) {
         red: Red::Octets(red),
     };
     world.ours.send_block(Instant::ZERO, block).unwrap();
-    let send = Send {
+    let command = Send {
         client: CLIENT,
         data: back.clone().into(),
         red: usize::try_from(red).unwrap(),
     };
-    world.theirs.command(Instant::ZERO, send).unwrap();
+    world.theirs.command(Instant::ZERO, command).unwrap();
     world.run();
 
     let cut = usize::try_from(red).unwrap();

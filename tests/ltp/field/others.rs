@@ -144,12 +144,12 @@ fn theirs(seed: u64, is_ion: bool) -> usize {
     for number in 0..8 {
         let data = data(&mut rng, number);
         outcome.sent.push(data.clone());
-        let send = Send {
+        let command = Send {
             client: 4,
             red: data.len(),
             data,
         };
-        world.command(sender, send).unwrap();
+        world.command(sender, command).unwrap();
         world.run_for(Duration::from_millis(rng.below(3000)));
     }
     world.run_for(Duration::from_secs(4000));
