@@ -24,6 +24,8 @@ mod ethernet;
 mod field;
 mod ltp;
 mod ltp_files;
+mod ltp_recv;
+mod ltp_send;
 mod pasted;
 mod replay;
 #[path = "../support/sink.rs"]
