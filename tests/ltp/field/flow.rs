@@ -43,18 +43,26 @@ fn engine(id: u64, seed: u64, other: Peer<u64>) -> Engine<u64> {
     engine
 }
 
-fn habits(kind: Kind) -> Habits {
-    match kind {
-        Kind::Ion => Habits::ion(1400, 1e-6, 0),
-        _ => Habits::hdtn(Duration::from_secs(1)),
-    }
+fn ion() -> Habits {
+    Habits::ion(1400, 1e-6, 0)
+}
+
+/// HDTN as its operator configures it for a line: the round trip, its queue, and a margin.
+fn hdtn(line: &Line) -> Habits {
+    let queue = match (line.queue, line.rate) {
+        (Queue::Drop(len), Some(rate)) => len as f64 * 8.0 / rate as f64,
+        _ => 0.0,
+    };
+    let margin = Duration::from_millis(100);
+    Habits::hdtn(2 * (line.delay + margin) + Duration::from_secs_f64(2.0 * queue))
 }
 
 impl Receiver {
-    fn new(world: &mut World, kind: Kind, seed: u64) -> Self {
+    fn new(world: &mut World, kind: Kind, line: &Line, seed: u64) -> Self {
         match kind {
             Kind::Ion | Kind::Hdtn => {
-                let model = Model::new(2, 1, habits(kind), seed);
+                let habits = if kind == Kind::Ion { ion() } else { hdtn(line) };
+                let model = Model::new(2, 1, habits, seed);
                 Self::Model(world.host(2, Buffered::new(model)))
             }
             Kind::Licklider => {
@@ -128,8 +136,8 @@ fn transfer_to(peer: Peer<u64>, kind: Kind, len: usize, lines: [Line; 2], seed: 
     let mut world = World::new(seed);
     world.trace_detail(TraceDetail::Nothing);
     let sender = world.host(1, engine(1, seed, peer));
-    let receiver = Receiver::new(&mut world, kind, seed);
     let [there, back] = lines;
+    let receiver = Receiver::new(&mut world, kind, &there, seed);
     match receiver {
         Receiver::Model(host) => join(&mut world, sender, host, there, back),
         Receiver::Licklider(host) => join(&mut world, sender, host, there, back),
@@ -264,10 +272,10 @@ fn ion_loses(seed: u64) -> bool {
     world.trace_detail(TraceDetail::Nothing);
     let paced = Habits {
         rate: Some(45_000_000 / 8),
-        ..habits(Kind::Ion)
+        ..ion()
     };
     let sender = world.host(1, Model::new(1, 2, paced, seed));
-    let receiver = world.host(2, Buffered::new(Model::new(2, 1, habits(Kind::Ion), seed)));
+    let receiver = world.host(2, Buffered::new(Model::new(2, 1, ion(), seed)));
     world.line_from(sender, receiver, lossy());
     world.line_from(receiver, sender, lossy());
     let command = Send {
@@ -321,13 +329,13 @@ fn a_line_of_8_mbit_s_with_a_queue_of_64_kib_is_served_without_options() {
 #[test]
 #[ignore = "that the default flow suits slow lines is not yet kept"]
 fn a_slow_radio_is_served_without_a_rate() {
-    // 9600 bit/s, and a queue of a second.
+    // 9600 bit/s. ION is left out: what a burst loses at such a rate exceeds the reports that it allows.
     let line = || Line {
         rate: Some(9600),
         queue: Queue::Drop(1 << 14),
         ..Line::delayed(Duration::from_millis(300))
     };
-    for kind in KINDS {
+    for kind in [Kind::Hdtn, Kind::Licklider, Kind::Farlink] {
         let done = transfer(kind, 50_000, [line(), line()], 1);
 
         assert!(
@@ -374,7 +382,7 @@ fn a_block_whose_early_checkpoints_are_refused_is_sent_again_without() {
         };
         engine.add_peer(Instant::ZERO, 2, peer).unwrap();
         let sender = world.host(1, engine);
-        let ion = Model::new(2, 1, habits(Kind::Ion), 1);
+        let ion = Model::new(2, 1, ion(), 1);
         let receiver = world.host(2, Buffered::new(ion));
         join(&mut world, sender, receiver, loopback(), loopback());
         let command = Command::Send(block(2, 600_000));
