@@ -2,7 +2,7 @@
 //!
 //! The table is printed with `--nocapture`. `FARLINK_TRIES` multiplies the seeds of the lossy line.
 
-use core::num::NonZeroU64;
+use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
 use farlink::ltp::{Command, Config, Engine, Event, Peer, Segment, Service};
@@ -375,7 +375,7 @@ fn a_block_whose_early_checkpoints_are_refused_is_sent_again_without() {
         let mut engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
         let peer = Peer {
             window,
-            checkpoint_every: core::num::NonZeroU32::new(10).filter(|_| window.is_none()),
+            checkpoint_every: NonZeroU32::new(10).filter(|_| window.is_none()),
             rate: NonZeroU64::new(5_000_000),
             burst: 14_000,
             ..Peer::new(2)
@@ -458,6 +458,42 @@ fn a_rate_of_100_mbit_s_given_by_hand_reaches_every_peer_without_repairs() {
 
         assert!(done.is_complete && done.resent == 0, "{kind:?}: {done:?}");
     }
+}
+
+/// As measured with the real ones: what they do not bear.
+#[test]
+fn early_checkpoints_windows_and_bursts_that_real_peers_do_not_bear_fail_to_their_models() {
+    let by_hand = |change: fn(&mut Peer<u64>)| {
+        let mut peer = Peer {
+            rate: NonZeroU64::new(12_500_000),
+            burst: 1 << 16,
+            ..Peer::new(2)
+        };
+        change(&mut peer);
+        peer
+    };
+    let run = |peer, kind, len| transfer_to(peer, kind, len, [loopback(), loopback()], 1);
+
+    // ION cancels at any checkpoint before the end of the red part.
+    let early = by_hand(|peer| peer.checkpoint_every = NonZeroU32::new(40));
+    let done = run(early, Kind::Ion, 60_000);
+    assert!(!done.is_complete && done.received.is_none(), "{done:?}");
+
+    // licklider cancels behind 64 reports.
+    let window = by_hand(|peer| {
+        peer.rate = None;
+        peer.window = NonZeroU64::new(1 << 16);
+    });
+    let done = run(window, Kind::Licklider, 10_000_000);
+    assert!(!done.is_complete && done.received.is_none(), "{done:?}");
+
+    // 256 KiB at once are more than the buffer of a socket holds.
+    let burst = by_hand(|peer| {
+        peer.rate = NonZeroU64::new(125_000_000);
+        peer.burst = 1 << 18;
+    });
+    let done = run(burst, Kind::Hdtn, 10_000_000);
+    assert!(done.is_complete && done.resent > 0, "{done:?}");
 }
 
 #[test]

@@ -189,30 +189,34 @@ impl Model {
         }
     }
 
+    /// All repeats that are due at some time.
+    fn repeats(&self) -> impl Iterator<Item = (Timed, Instant)> {
+        let exports = self.exports.iter().flat_map(|(number, export)| {
+            let number = *number;
+            let checkpoints = export.checkpoints.iter().map(move |(serial, one)| {
+                let serial = *serial;
+                (Timed::Checkpoint { number, serial }, one)
+            });
+            let cancel = export.cancel.iter();
+            checkpoints.chain(cancel.map(move |one| (Timed::CancelBySender(number), one)))
+        });
+        let imports = self.imports.iter().flat_map(|(session, import)| {
+            let session = *session;
+            let reports = import.reports.iter().map(move |(serial, one)| {
+                let serial = *serial;
+                (Timed::Report { session, serial }, one)
+            });
+            let cancel = import.cancel.iter();
+            reports.chain(cancel.map(move |one| (Timed::CancelByReceiver(session), one)))
+        });
+        let all = exports.chain(imports);
+        all.filter_map(|(timed, one)| Some((timed, one.due?)))
+    }
+
     fn fire(&mut self) {
         let now = self.now;
-        let is_due = |pending: &Pending| pending.due.is_some_and(|due| due <= now);
-        let mut due = Vec::new();
-        for (number, export) in &self.exports {
-            let number = *number;
-            let checkpoints = export.checkpoints.iter().filter(|(_, one)| is_due(one));
-            due.extend(checkpoints.map(|(serial, _)| Timed::Checkpoint {
-                number,
-                serial: *serial,
-            }));
-            let cancel = export.cancel.iter().filter(|one| is_due(one));
-            due.extend(cancel.map(|_| Timed::CancelBySender(number)));
-        }
-        for (session, import) in &self.imports {
-            let session = *session;
-            let reports = import.reports.iter().filter(|(_, one)| is_due(one));
-            due.extend(reports.map(|(serial, _)| Timed::Report {
-                session,
-                serial: *serial,
-            }));
-            let cancel = import.cancel.iter().filter(|one| is_due(one));
-            due.extend(cancel.map(|_| Timed::CancelByReceiver(session)));
-        }
+        let due = self.repeats().filter(|(_, at)| *at <= now);
+        let due: Vec<Timed> = due.map(|(timed, _)| timed).collect();
         for timed in due {
             self.repeat(timed);
         }
@@ -260,21 +264,15 @@ impl Model {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let exports = self.exports.values().flat_map(|export| {
-            let pending = export.checkpoints.values().chain(&export.cancel);
-            pending.filter_map(|one| one.due).chain(export.gather_due)
-        });
+        let gathered = self.exports.values().filter_map(|one| one.gather_due);
         let imports = self.imports.values().flat_map(|import| {
-            let pending = import.reports.values().chain(&import.cancel);
             let delayed = import.delayed.iter().map(|one| one.due);
-            let guard = import.guard(&self.habits);
-            pending
-                .filter_map(|one| one.due)
-                .chain(delayed)
-                .chain(guard)
+            delayed.chain(import.guard(&self.habits))
         });
         let paced = (!self.data.is_empty() && self.free > self.now).then_some(self.free);
-        exports
+        self.repeats()
+            .map(|(_, at)| at)
+            .chain(gathered)
             .chain(imports)
             .chain(self.closed.values().copied())
             .chain(paced)
