@@ -167,6 +167,36 @@ fn what_comes_from_another_host_in_the_name_of_a_peer_is_not_received() {
     assert_eq!(received.unwrap()["session"], 2);
 }
 
+/// A hole in a file is a hole, and not zeros that were written.
+#[cfg(unix)]
+#[test]
+fn an_octet_far_away_in_its_block_takes_no_room_on_the_disk() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let out = scratch("field_holes");
+    let _ = fs::remove_dir_all(&out);
+    let server = receive(&["--out", &out]);
+    let stranger = socket("127.0.0.1", &server);
+    for number in 1..=3 {
+        // Green, at 2^28 - 1.
+        say(
+            &stranger,
+            &format!("04 07 {number:02x} 00 04 ffffff7f 01 78"),
+        );
+    }
+
+    say(&stranger, "03 07 09 00 04 00 01 09 00 41");
+    assert!(hears_report(&stranger, 7, 9));
+
+    let entries = fs::read_dir(&out).unwrap();
+    let files: Vec<_> = entries
+        .map(|entry| entry.unwrap().metadata().unwrap())
+        .collect();
+    let most: u64 = files.iter().map(|file| file.blocks() * 512).sum();
+    assert!(files.iter().any(|file| file.len() == 1 << 28));
+    assert!(most < 1 << 20, "{most} octets on the disk");
+}
+
 /// A stranger who reads hex of LTP need not say so.
 #[test]
 #[ignore = "that octets which are no TPKT are read as LTP is not yet kept"]
