@@ -199,6 +199,12 @@ mod line;
 mod outgoing;
 mod peer;
 mod ping;
+#[cfg(test)]
+#[expect(
+    dead_code,
+    reason = "sessions take it up when the engine is cut by session"
+)]
+mod reassembly;
 mod receiver;
 mod redundancy;
 mod report;
