@@ -1,6 +1,5 @@
 //! Ranges in order: a list of a few, or a tree of many.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, btree_map};
 use alloc::vec::Vec;
 use core::iter::Copied;
@@ -29,8 +28,7 @@ pub(super) struct Store {
 #[derive(Debug, Clone)]
 enum Ranges {
     List(Vec<(u64, u64)>),
-    /// Boxed, so that a set stays small.
-    Tree(Box<BTreeMap<u64, u64>>),
+    Tree(BTreeMap<u64, u64>),
 }
 
 impl Default for Ranges {
@@ -53,6 +51,7 @@ impl Store {
         self.moved
     }
 
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests count"))]
     const fn count_moved(&mut self, count: usize) {
         #[cfg(test)]
         {
@@ -72,7 +71,7 @@ impl Store {
     pub(super) fn memory_used(&self) -> usize {
         match &self.ranges {
             Ranges::List(list) => list.capacity() * size_of::<(u64, u64)>(),
-            Ranges::Tree(tree) => size_of::<BTreeMap<u64, u64>>() + tree.len() * IN_TREE,
+            Ranges::Tree(tree) => tree.len() * IN_TREE,
         }
     }
 
@@ -83,7 +82,7 @@ impl Store {
             Ranges::List(list) if list.len() < MAX_LIST => {
                 list.capacity().max(MIN_LIST) * size_of::<(u64, u64)>()
             }
-            Ranges::List(list) => size_of::<BTreeMap<u64, u64>>() + (list.len() + 1) * IN_TREE,
+            Ranges::List(list) => (list.len() + 1) * IN_TREE,
             Ranges::Tree(_) => IN_TREE,
         }
     }
@@ -181,7 +180,7 @@ impl Store {
         {
             let count = list.len();
             let tree: BTreeMap<u64, u64> = list.drain(..).collect();
-            self.ranges = Ranges::Tree(Box::new(tree));
+            self.ranges = Ranges::Tree(tree);
             self.count_moved(count);
         }
     }
