@@ -205,13 +205,6 @@ impl RangeSet {
     }
 
     /// Returns the bytes of memory that the set may take after one more insertion of a range, beyond what it takes.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the reassembly of LTP takes it up when it is wired"
-        )
-    )]
     pub(crate) fn memory_for_one_more(&self) -> usize {
         if self.len == 0 {
             0

@@ -9,7 +9,9 @@ use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
 
-use super::buffer_pool::{BufferPool, MIN_POOLED};
+use bytes::Bytes;
+
+use super::buffer_pool::{BufferPool, MIN_POOLED, deliver};
 use crate::kit::RangeSet;
 
 /// A piece that is longer is not extended, since growing it would copy it.
@@ -27,32 +29,36 @@ pub(super) struct Reassembly {
     buffer: Vec<u8>,
     /// Octets of the buffer that are accounted for. A reused buffer has more.
     granted: usize,
+    /// Octets of the buffer beyond those, as reported to the pool.
+    excess: usize,
     /// Octets beyond the buffer, by their offset.
     pieces: BTreeMap<u64, Vec<u8>>,
     /// Bytes that the pieces take.
     in_pieces: usize,
     /// The ranges that were received.
-    held: RangeSet,
+    pub(super) held: RangeSet,
     /// Octets that were copied a second time.
     #[cfg(test)]
     copied: usize,
 }
 
-/// What a segment may take.
+/// What a session may allocate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
-    /// The bytes that the whole red part may take, what it takes at present included.
-    pub(super) memory: usize,
-    /// Octets of the red part where its end is known, or of the longest that is accepted.
-    pub(super) longest: usize,
-    /// Whether the end is known.
-    pub(super) is_known: bool,
+    /// Octets that are free, beside what the red part takes.
+    pub(super) free: usize,
+    /// The maximum length of a red part.
+    pub(super) limit: usize,
+    /// The length of the red part, if it is known.
+    pub(super) red: Option<u64>,
 }
 
 impl Reassembly {
-    /// Returns the ranges that were received.
-    pub(super) const fn held(&self) -> &RangeSet {
-        &self.held
+    /// Returns the red part of a block that was delivered.
+    pub(super) fn delivered(red: u64) -> Self {
+        let mut all = Self::default();
+        all.held.insert(0..red);
+        all
     }
 
     /// Returns the bytes of memory that are accounted for.
@@ -60,31 +66,18 @@ impl Reassembly {
         self.granted + self.in_pieces + self.held.memory_used()
     }
 
-    /// Returns the bytes of the buffer beyond those accounted for.
-    pub(super) fn excess(&self) -> usize {
-        self.buffer.capacity().saturating_sub(self.granted)
-    }
-
-    /// Gives back what the buffer has beyond the bytes accounted for.
-    pub(super) fn shrink(&mut self) {
-        self.buffer.shrink_to(self.granted);
-    }
-
-    /// Counts a red part as received whole, without its octets.
-    pub(super) fn mark_whole(&mut self, red: u64) {
-        self.held.insert(0..red);
-    }
-
-    /// Returns the octets from `start` on that follow each other without a gap, as far as they are in one place.
-    pub(super) fn contiguous(&self, start: u64) -> &[u8] {
-        let end = usize::try_from(self.held.run_from(0)).unwrap_or(usize::MAX);
-        let start = usize::try_from(start).unwrap_or(usize::MAX);
-        let end = end.min(self.buffer.len());
-        self.buffer.get(start..end).unwrap_or_default()
+    /// Returns a copy of what is contiguous from `start` on, with its end.
+    pub(super) fn contiguous(&self, start: u64) -> Option<(Bytes, u64)> {
+        // Pieces for which the buffer had no room follow when it has.
+        // Bound: usize has at most 64 bits.
+        let end = self.held.run_from(0).min(self.buffer.len() as u64);
+        let octets = self.buffer.get(indices(&(start..end))?)?;
+        (!octets.is_empty()).then(|| (Bytes::copy_from_slice(octets), end))
     }
 
     /// Returns the octets received, in order, each run with its offset. A run may follow the one before at once.
     pub(super) fn runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        // Bound: usize has at most 64 bits.
         let in_buffer = self.held.within(0..self.buffer.len() as u64);
         let in_buffer = in_buffer.filter_map(|range| {
             let octets = self.buffer.get(indices(&range)?)?;
@@ -94,31 +87,63 @@ impl Reassembly {
         in_buffer.chain(pieces.map(|(offset, octets)| (*offset, octets.as_slice())))
     }
 
-    /// Whether the octets from `offset` on can be appended with [`append`](Self::append), `len` of them.
+    /// Whether everything before `offset` was received and nothing behind it.
     #[inline]
-    pub(super) fn is_next(&self, offset: u64, len: usize) -> bool {
+    pub(super) fn ends_at(&self, offset: u64) -> bool {
         usize::try_from(offset).is_ok_and(|offset| offset == self.buffer.len())
             && self.held.end() == offset
             && !self.held.is_empty()
-            && len <= self.spare()
     }
 
-    /// Returns how many octets can be appended without memory.
+    /// Whether octets can be appended without more memory.
     #[inline]
-    pub(super) fn spare(&self) -> usize {
-        self.granted.saturating_sub(self.buffer.len())
+    pub(super) const fn has_room_for(&self, octets: usize) -> bool {
+        octets <= self.granted.saturating_sub(self.buffer.len())
     }
 
-    /// Appends octets that [`is_next`](Self::is_next) has allowed. [`mark`](Self::mark) has to follow.
+    /// Appends octets. The caller adds their range to what is held.
     #[inline]
     pub(super) fn append(&mut self, octets: &[u8]) {
         self.buffer.extend_from_slice(octets);
     }
 
-    /// Counts octets that were appended.
-    #[inline]
-    pub(super) fn mark(&mut self, range: Range<u64>) -> u64 {
-        self.held.insert(range)
+    /// Moves what is in pieces into the buffer of a red part that was received whole.
+    pub(super) fn gather(&mut self, pool: &mut BufferPool) {
+        if !self.pieces.is_empty() {
+            let room = Room {
+                free: usize::MAX / 2,
+                limit: usize::MAX,
+                red: Some(self.held.end()),
+            };
+            self.move_pieces(room, pool);
+        }
+    }
+
+    /// Takes the whole red part as the data of an event, and the octets it counts for.
+    pub(super) fn deliver(&mut self, pool: &mut BufferPool, limit: usize) -> (Bytes, usize) {
+        self.gather(pool);
+        let memory = mem::take(&mut self.buffer);
+        let counted = mem::take(&mut self.granted);
+        // The excess of the buffer goes to the pool.
+        pool.exceed(mem::take(&mut self.excess), 0);
+        (deliver(memory, counted, pool, limit), counted)
+    }
+
+    /// Tells the pool how much the buffer has beyond what is accounted for.
+    pub(super) fn report_excess(&mut self, pool: &mut BufferPool) {
+        let excess = self.buffer.capacity().saturating_sub(self.granted);
+        pool.exceed(mem::replace(&mut self.excess, excess), excess);
+    }
+
+    /// Gives back what the buffer has beyond what is accounted for.
+    pub(super) fn shrink(&mut self, pool: &mut BufferPool) {
+        self.buffer.shrink_to(self.granted);
+        pool.exceed(mem::take(&mut self.excess), 0);
+    }
+
+    /// Tells the pool that the buffer is dropped.
+    pub(super) const fn release(&self, pool: &mut BufferPool) {
+        pool.exceed(self.excess, 0);
     }
 
     /// Stores octets, and returns how many were not received before. Those stay as they are. `None` without room:
@@ -132,14 +157,17 @@ impl Reassembly {
     ) -> Option<u64> {
         let Range { start, end } = indices(range)?;
         let more = self.held.memory_for_one_more();
-        let free = room.memory.checked_sub(self.memory_used() + more)?;
+        let free = room.free.checked_sub(more)?;
+        // What the red part may take in all.
+        let memory = self.memory_used().saturating_add(room.free);
         let mut fresh = 0;
         let mut inside = range.clone();
-        let is_appended = start == self.buffer.len() && self.reaches(range, free, room, pool);
+        let is_appended =
+            start == self.buffer.len() && self.reaches(range, (free, memory), room, pool);
         if is_appended {
             // What pieces have of it, they restore.
             self.buffer.extend_from_slice(octets);
-        } else if end > self.buffer.len() && !self.reaches(range, free, room, pool) {
+        } else if end > self.buffer.len() && !self.reaches(range, (free, memory), room, pool) {
             // Bound: usize has at most 64 bits.
             inside.end = range.start.max(self.buffer.len() as u64);
             let beyond = octets.get(indices(&inside)?.end - start..)?;
@@ -157,7 +185,8 @@ impl Reassembly {
         }
         fresh += self.held.insert(inside);
         if !self.pieces.is_empty() {
-            self.take_over(room, pool);
+            let free = memory.saturating_sub(self.memory_used());
+            self.move_pieces(Room { free, ..room }, pool);
         }
         Some(fresh)
     }
@@ -168,12 +197,13 @@ impl Reassembly {
     fn reaches(
         &mut self,
         range: &Range<u64>,
-        free: usize,
+        (free, memory): (usize, usize),
         room: Room,
         pool: &mut BufferPool,
     ) -> bool {
+        // Bound: usize has at most 64 bits.
         let has_gap = range.start > self.buffer.len() as u64;
-        let kept = if has_gap { room.memory / 8 } else { 0 };
+        let kept = if has_gap { memory / 8 } else { 0 };
         let end = range.end.max(self.end_of_piece(range.end - 1));
         usize::try_from(end).is_ok_and(|end| {
             let free = free.saturating_sub(kept);
@@ -197,14 +227,16 @@ impl Reassembly {
             let more = has.saturating_add(1).checked_next_power_of_two();
             more.unwrap_or(has)
         };
-        let all = if room.is_known { room.longest } else { doubled };
+        let known = room.red.and_then(|red| usize::try_from(red).ok());
+        let longest = known.unwrap_or(room.limit).min(room.limit);
+        let all = known.unwrap_or(doubled);
         let eighth = has.saturating_add(has / 8);
         let most = has.saturating_add(free);
         let wanted = [all, doubled, has.saturating_add(has / 2), eighth, end]
             .into_iter()
-            .map(|size| size.min(room.longest).max(end))
+            .map(|size| size.min(longest).max(end))
             .find(|size| *size <= most)?;
-        let is_step = wanted >= eighth || wanted == room.longest;
+        let is_step = wanted >= eighth || wanted == longest;
         if !is_step && wanted > SMALL {
             return None;
         }
@@ -301,14 +333,15 @@ impl Reassembly {
     }
 
     /// Moves pieces into the buffer that it reaches. One for which there is no room stays.
-    fn take_over(&mut self, room: Room, pool: &mut BufferPool) {
+    fn move_pieces(&mut self, room: Room, pool: &mut BufferPool) {
+        let memory = self.memory_used().saturating_add(room.free);
         while let Some((&offset, piece)) = self.pieces.first_key_value() {
             let freed = piece.capacity() + PIECE;
             let end = offset.saturating_add(piece.len() as u64);
             let (Ok(start), Ok(end)) = (usize::try_from(offset), usize::try_from(end)) else {
                 return;
             };
-            let free = room.memory.saturating_sub(self.memory_used() - freed);
+            let free = memory.saturating_sub(self.memory_used() - freed);
             if start > self.buffer.len() || self.grow(end, free, room, pool).is_none() {
                 return;
             }
@@ -328,22 +361,6 @@ impl Reassembly {
         if let Some(place) = self.buffer.get_mut(start..end) {
             place.copy_from_slice(piece);
         }
-    }
-
-    /// Returns the buffer of a red part that was received whole, and the octets of it that are accounted for. The
-    /// ranges stay.
-    pub(super) fn take(&mut self, pool: &mut BufferPool) -> (Vec<u8>, usize) {
-        let all = usize::try_from(self.held.end()).unwrap_or(usize::MAX);
-        if !self.pieces.is_empty() {
-            let room = Room {
-                memory: usize::MAX,
-                longest: all,
-                is_known: true,
-            };
-            self.take_over(room, pool);
-        }
-        let counted = mem::take(&mut self.granted);
-        (mem::take(&mut self.buffer), counted)
     }
 
     #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests count"))]
@@ -369,11 +386,15 @@ mod tests {
     use super::*;
 
     /// What a session may take for `received` octets.
-    fn room(received: usize) -> Room {
+    const fn limit(received: usize) -> usize {
+        2 * received + (1 << 16)
+    }
+
+    fn room(received: usize, used: usize) -> Room {
         Room {
-            memory: 2 * received + (1 << 16),
-            longest: 1 << 30,
-            is_known: false,
+            free: limit(received).saturating_sub(used),
+            limit: 1 << 30,
+            red: None,
         }
     }
 
@@ -407,12 +428,13 @@ mod tests {
         fn segment(&mut self, range: Range<u64>) -> Option<u64> {
             let octets = octets(range.clone());
             self.received += octets.len() + 10;
-            let room = room(self.received);
+            let limit = limit(self.received);
+            let room = room(self.received, self.reassembly.memory_used());
             let pool = &mut self.pool;
             let fresh = self.reassembly.store(&range, &octets, room, pool);
             self.refused += usize::from(fresh.is_none());
             let used = self.reassembly.memory_used();
-            assert!(used <= room.memory, "{used} bytes above {}", room.memory);
+            assert!(used <= limit, "{used} bytes above {limit}");
             fresh
         }
 
@@ -424,12 +446,12 @@ mod tests {
                 assert_eq!(run, octets(range.clone()), "at {range:?}");
                 assert_eq!(all.insert(range.clone()), range.end - range.start);
             }
-            assert_eq!(all, *self.reassembly.held());
+            assert_eq!(all, self.reassembly.held);
             all.len()
         }
 
         fn take(mut self, len: u64) {
-            let (block, _) = self.reassembly.take(&mut self.pool);
+            let (block, _) = self.reassembly.deliver(&mut self.pool, 0);
             assert_eq!(block, octets(0..len));
         }
     }
@@ -446,10 +468,10 @@ mod tests {
         let mut feed = Feed::new();
         for range in segments(len, 1400) {
             assert_eq!(feed.segment(range.clone()), Some(range.end - range.start));
-            assert_eq!(feed.reassembly.contiguous(0).len() as u64, range.end);
+            assert_eq!(feed.reassembly.contiguous(0).unwrap().1, range.end);
         }
 
-        assert_eq!(feed.reassembly.held().count(), 1);
+        assert_eq!(feed.reassembly.held.count(), 1);
         assert!(
             feed.reassembly.copied < 4_300_000,
             "{}",
@@ -554,7 +576,7 @@ mod tests {
         feed.segment(far + 40..far + 45);
         let mut store = |start: u64, end: u64| {
             let other = vec![0xFF; usize::try_from(end - start).unwrap()];
-            let room = room(10_000);
+            let room = room(10_000, 0);
             feed.reassembly
                 .store(&(start..end), &other, room, &mut feed.pool)
         };
@@ -599,8 +621,9 @@ mod tests {
                     feed.check();
                 }
             }
-            let contiguous = feed.reassembly.contiguous(0);
-            assert_eq!(contiguous, octets(0..contiguous.len() as u64));
+            if let Some((contiguous, end)) = feed.reassembly.contiguous(0) {
+                assert_eq!(contiguous, octets(0..end));
+            }
             if model.len() == len {
                 feed.take(len);
             } else {
