@@ -41,7 +41,7 @@ use crate::output::{self, OutputFormat};
 /// there was no block. 2: wrong usage, or files cannot be made in the directory.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The IP address and port to receive on, port 1113 by default
+    /// The IP address and port to receive on, port 1113 by default. [::] takes IPv4 and IPv6
     #[arg(long, value_name = "ADDR", value_parser = local)]
     bind: SocketAddr,
     /// The ID of this engine
