@@ -16,6 +16,7 @@ mod target;
 mod transfer;
 
 use core::net::SocketAddr;
+use core::num::NonZeroU64;
 use core::time::Duration;
 use std::path::PathBuf;
 
@@ -161,12 +162,10 @@ struct PeerParameters {
 impl PeerParameters {
     /// Returns the parameters of a peer at `address`.
     fn peer<A>(&self, address: A) -> Peer<A> {
+        let peer = retries_of(Peer::new(address), self.retries);
         Peer {
-            checkpoint_retries: self.retries,
-            report_retries: self.retries,
-            cancel_retries: self.retries,
             auth: self.auth.clone(),
-            ..Peer::new(address).at_distance(self.owlt)
+            ..peer.at_distance(self.owlt)
         }
     }
 
@@ -193,6 +192,31 @@ impl PeerParameters {
     }
 }
 
+/// Sets how often anything is repeated.
+pub(crate) fn retries_of<A>(peer: Peer<A>, retries: u8) -> Peer<A> {
+    Peer {
+        checkpoint_retries: retries,
+        report_retries: retries,
+        cancel_retries: retries,
+        ..peer
+    }
+}
+
+/// Sets the rate. What leaves at once is what the rate lets out in a twentieth of a second, or a segment.
+pub(crate) fn at_rate<A>(peer: Peer<A>, rate: Option<NonZeroU64>) -> Peer<A> {
+    let longest = Peer::new(()).burst;
+    let shortest = u32::try_from(peer.segment).map_or(longest, |segment| segment.min(longest));
+    let burst = rate.map_or(longest, |rate| {
+        let burst = u32::try_from(rate.get() / 20).unwrap_or(longest);
+        burst.clamp(shortest, longest)
+    });
+    Peer {
+        rate,
+        burst,
+        ..peer
+    }
+}
+
 /// Parses a duration in seconds.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
@@ -214,7 +238,7 @@ fn block_limit(text: &str) -> Result<usize, String> {
 const MAX_SEGMENT: u64 = 65_507;
 
 /// Parses the length of a segment. The engine knows the minimum.
-fn segment_len(text: &str) -> Result<usize, String> {
+pub(crate) fn segment_len(text: &str) -> Result<usize, String> {
     let len: u64 = text
         .parse()
         .map_err(|_| String::from("a number of octets"))?;

@@ -8,6 +8,7 @@ use farlink::adapters::tokio::ltp::{Error, Node};
 use farlink::ltp::{Cue, Peer};
 use serde_json::json;
 
+use super::at_rate;
 use crate::contact_plan::{ContactPlan, LinkState};
 use crate::output::OutputFormat;
 use crate::recording;
@@ -74,8 +75,7 @@ impl Contacts {
         let peer = Peer {
             owlt_out: state.owlt_out.unwrap_or(self.peer.owlt_out),
             owlt_in: state.owlt_in.unwrap_or(self.peer.owlt_in),
-            rate: rate.or(self.peer.rate),
-            ..self.peer.clone()
+            ..at_rate(self.peer.clone(), rate.or(self.peer.rate))
         };
         if peer != self.peer {
             self.peer = peer.clone();

@@ -11,7 +11,7 @@ use farlink::ltp::{Config, Peer};
 
 use super::contacts::Contacts;
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::{DEFAULT_LIMIT, PeerOptions, factory, id, segment_len};
+use super::{DEFAULT_LIMIT, PeerOptions, at_rate, factory, id, segment_len};
 use crate::Failure;
 use crate::output::OutputFormat;
 
@@ -63,13 +63,14 @@ impl Target {
     ) -> Result<Connected, Failure> {
         let parameters = self.peer_options.load()?;
         let address = self.to.resolve(self.bind).await?;
-        let peer = tune(Peer {
+        let peer = Peer {
             segment: self.segment,
             // These commands receive no blocks, so they must not acknowledge any.
             max_imports: 0,
-            rate: self.rate.and_then(|bits| NonZeroU64::new(bits / 8)),
             ..parameters.peer(address)
-        });
+        };
+        let rate = self.rate.and_then(|bits| NonZeroU64::new(bits / 8));
+        let peer = tune(at_rate(peer, rate));
         let mut contacts = parameters.contacts(format, self.engine, (self.to.engine, &peer))?;
         let config = Config {
             export_octets: DEFAULT_LIMIT,
