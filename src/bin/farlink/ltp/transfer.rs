@@ -125,7 +125,7 @@ impl Transfer {
 
     /// Tells whether nothing was ever heard of the peer, though it had time to answer.
     pub(super) fn is_quiet(&self) -> bool {
-        self.heard == 0 && self.last.sent > 0 && self.sent_at.elapsed() >= self.light + QUIET
+        self.heard == 0 && self.last.sent > 0 && self.sent_at.elapsed() >= QUIET
     }
 
     /// Shows what has changed.
