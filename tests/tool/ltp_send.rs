@@ -208,3 +208,33 @@ fn a_ping_tells_how_long_an_answer_takes_or_that_there_is_none() {
     let silent = format!("engine 2 does not answer at {nobody}");
     ping(&nobody, &["--retries", "0"]).badly(1, &silent);
 }
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_a_sender_that_waits_for_its_input() {
+    let (_socket, address) = silence();
+    let to = format!("2={address}");
+    let plan = written(
+        "ltp_waits",
+        b"a contact +0 +99 1 2 1000\na contact +0 +99 2 1 1000\n",
+    );
+    let arguments = "ltp send - --engine 1 --client 4 --contacts";
+    let arguments = arguments.split(' ').chain([&*plan, "--to", &*to]);
+    let mut process = tool(&arguments.collect::<Vec<_>>())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _stdin = process.stdin.take();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let told = lines.next().unwrap().unwrap();
+    assert!(told.starts_with("contact with engine 2: "), "{told}");
+
+    interrupt(&process);
+
+    let output = process.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        (output.status.code(), &*told),
+        (Some(1), "farlink: files that were not sent: 1\n")
+    );
+}

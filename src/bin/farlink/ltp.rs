@@ -188,6 +188,7 @@ impl PeerParameters {
             id,
             peer: peer.clone(),
             start: self.start,
+            time: 0,
         }))
     }
 }

@@ -25,39 +25,39 @@ pub(super) struct Contacts {
     pub(super) peer: Peer<SocketAddr>,
     /// When the plan was read, by the clock of the node.
     pub(super) start: Instant,
+    /// The time up to which the node knows of the plan.
+    pub(super) time: i64,
 }
 
 impl Contacts {
-    /// Tells the node of the link as it is, and returns that.
+    /// Tells the node of the link as it is.
     ///
     /// # Errors
     ///
     /// The node is closed.
-    pub(super) fn begin(&mut self, node: &Node) -> Result<LinkState, Error> {
-        let state = self.plan.state_at(self.own, self.id, self.now());
-        self.apply(node, state)?;
-        Ok(state)
+    pub(super) fn begin(&mut self, node: &Node) -> Result<(), Error> {
+        self.time = self.now();
+        self.apply(node, self.state())
     }
 
     /// Follows the plan, and returns when nothing more can come of it.
-    pub(super) async fn follow(mut self, node: &Node) {
-        let mut time = self.now();
-        let mut state = self.plan.state_at(self.own, self.id, time);
-        while let Some(next) = self.plan.next_change(self.own, self.id, time) {
-            time = next;
-            let wait = recording::clock().wait(self.instant(time));
+    pub(super) async fn follow(mut self, node: Node) {
+        let mut state = self.state();
+        while let Some(next) = self.plan.next_change(self.own, self.id, self.time) {
+            let wait = recording::clock().wait(self.instant(next));
             tokio::time::sleep(wait).await;
-            let before =
-                core::mem::replace(&mut state, self.plan.state_at(self.own, self.id, time));
-            if state != before && self.apply(node, state).is_err() {
+            self.time = next;
+            let before = core::mem::replace(&mut state, self.state());
+            if state != before && self.apply(&node, state).is_err() {
                 break;
             }
         }
-        if state.transmits.is_some() || state.peer_transmits {
-            // A plan without an end; its numbers are finite, so this is none.
-            return core::future::pending().await;
-        }
+        // The last segments are on their way.
         tokio::time::sleep(self.peer.owlt_in + MARGIN).await;
+    }
+
+    fn state(&self) -> LinkState {
+        self.plan.state_at(self.own, self.id, self.time)
     }
 
     /// Returns the seconds that have passed.

@@ -34,29 +34,34 @@ impl Cancelled {
         }
     }
 
-    /// Returns what the reason means here, to be put behind it.
+    /// Returns what the reason means to a sender, to be put behind it.
     pub(super) fn meaning(&self) -> &'static str {
         match (self.cause(), self.by) {
-            ("shutdown", _) => ": Ctrl-C or SIGTERM",
-            ("peer_silent", _) => ": the peer is silent",
             ("not_heard", _) => ": it hears nothing from here",
-            ("system", Side::Local) => {
-                ": its sender is silent, or it exceeds a limit of this engine (--limit)"
+            ("system", Side::Remote) => {
+                ": it has said why there, such as a limit that was exceeded"
             }
-            ("system", Side::Remote) => ": it is to say why, perhaps a limit was exceeded",
             _ => "",
         }
     }
 
-    /// Returns what happened, for people.
-    pub(super) fn text(&self) -> String {
-        let Self { peer, reason, .. } = self;
-        let who = match self.by {
-            Side::Local => "this engine".into(),
-            Side::Remote => format!("engine {peer}"),
-        };
-        let meaning = self.meaning();
-        format!("{who} cancelled block {}: {reason}{meaning}", self.session)
+    /// Returns what happened at a receiver with this limit of a block.
+    pub(super) fn text(&self, limit: usize) -> String {
+        let Self {
+            session,
+            peer,
+            reason,
+            ..
+        } = self;
+        match (self.cause(), self.by) {
+            ("shutdown", _) => format!("block {session} was cancelled by Ctrl-C or SIGTERM"),
+            ("system", Side::Local) => format!(
+                "this engine cancelled block {session}: its sender is silent, or it exceeds the limit of \
+                 {limit} octets (--limit)"
+            ),
+            (_, Side::Local) => format!("this engine cancelled block {session}: {reason}"),
+            (_, Side::Remote) => format!("engine {peer} cancelled block {session}: {reason}"),
+        }
     }
 
     /// Returns the event.
