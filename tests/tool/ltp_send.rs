@@ -129,6 +129,9 @@ fn a_block_is_given_up_when_the_contact_plan_is_over() {
     );
 
     send(&file, &address, &["--contacts", &plan]).badly(1, "the contact plan is over");
+    let objects = send(&file, &address, &["--json", "--contacts", &plan]).objects();
+
+    assert_eq!(event(&objects, "failed")["cause"], "contact_plan_over");
 }
 
 #[test]

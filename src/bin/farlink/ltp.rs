@@ -70,8 +70,8 @@ Events of ping:
   ended         whether the end of the block has arrived
   by            local or remote, the side that cancelled the block
   cause         peer_silent, not_heard (by the peer), no_service, cancelled (by a
-                client service), shutdown, limit_exceeded, miscolored, not_stored
-                (the file cannot be written), or system
+                client service), shutdown, contact_plan_over, limit_exceeded,
+                miscolored, not_stored (the file cannot be written), or system
   code          the reason code of RFC 5326, null if the session was over
   claimed       red octets that the receiver has acknowledged
   due           seconds until an answer to what was sent last can be here

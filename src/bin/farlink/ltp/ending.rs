@@ -3,6 +3,11 @@
 use farlink::ltp::{Reason, SessionId, Side};
 use serde_json::{Value, json};
 
+/// The command was interrupted.
+pub(super) const SHUTDOWN: &str = "shutdown";
+/// The contact plan is over.
+pub(super) const PLAN_OVER: &str = "contact_plan_over";
+
 /// A block that was cancelled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cancelled {
@@ -11,25 +16,22 @@ pub(super) struct Cancelled {
     pub(super) peer: u64,
     pub(super) by: Side,
     pub(super) reason: Reason,
-    /// Whether this command was interrupted.
-    pub(super) is_interrupted: bool,
+    /// Why this command ended its blocks, if it did.
+    pub(super) own_cause: Option<&'static str>,
 }
 
 impl Cancelled {
     /// Returns why, in a word for programs.
     const fn cause(&self) -> &'static str {
-        match (self.by, self.reason) {
-            (Side::Local, Reason::USER | Reason::SYSTEM | Reason::UNREACHABLE)
-                if self.is_interrupted =>
-            {
-                "shutdown"
-            }
-            (Side::Local, Reason::RETRANSMISSION_LIMIT) => "peer_silent",
-            (Side::Remote, Reason::RETRANSMISSION_LIMIT) => "not_heard",
-            (_, Reason::USER) => "cancelled",
-            (_, Reason::UNREACHABLE) => "no_service",
-            (_, Reason::CYCLE_LIMIT) => "limit_exceeded",
-            (_, Reason::MISCOLORED) => "miscolored",
+        match (self.by, self.reason, self.own_cause) {
+            // A service that is closed is unreachable.
+            (Side::Local, Reason::USER | Reason::SYSTEM | Reason::UNREACHABLE, Some(own)) => own,
+            (Side::Local, Reason::RETRANSMISSION_LIMIT, _) => "peer_silent",
+            (Side::Remote, Reason::RETRANSMISSION_LIMIT, _) => "not_heard",
+            (_, Reason::USER, _) => "cancelled",
+            (_, Reason::UNREACHABLE, _) => "no_service",
+            (_, Reason::CYCLE_LIMIT, _) => "limit_exceeded",
+            (_, Reason::MISCOLORED, _) => "miscolored",
             _ => "system",
         }
     }
@@ -54,7 +56,7 @@ impl Cancelled {
             ..
         } = self;
         match (self.cause(), self.by) {
-            ("shutdown", _) => format!("block {session} was cancelled by Ctrl-C or SIGTERM"),
+            (SHUTDOWN, _) => format!("block {session} was cancelled by Ctrl-C or SIGTERM"),
             ("system", Side::Local) => format!(
                 "this engine cancelled block {session}: its sender is silent, or it exceeds the limit of \
                  {limit} octets (--limit)"

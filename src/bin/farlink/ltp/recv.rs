@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::block_store::{BlockStore, Color, Fragment, Output, StoreError, StoredBlock};
-use super::ending::Cancelled;
+use super::ending::{Cancelled, SHUTDOWN};
 use super::interrupt::Interrupt;
 use super::part_file::check_directory;
 use super::peer_addr::{PeerAddr, local, peer_addr};
@@ -341,7 +341,7 @@ impl BlockReceiver {
             peer: session.originator,
             by,
             reason,
-            is_interrupted: self.is_interrupted,
+            own_cause: self.is_interrupted.then_some(SHUTDOWN),
         };
         let limit = self.limit;
         let text = || format!("{}{rest}", cancelled.text(limit));

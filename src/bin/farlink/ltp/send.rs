@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::ending::Cancelled;
+use super::ending::{Cancelled, PLAN_OVER, SHUTDOWN};
 use super::interrupt::Interrupt;
 use super::source::Source;
 use super::target::{Target, is_port_closed};
@@ -153,9 +153,8 @@ struct End {
     failed: usize,
     /// How many files were not sent.
     unsent: usize,
-    is_interrupted: bool,
-    /// Whether the contact plan is over.
-    is_plan_over: bool,
+    /// Why this command ended its blocks, if it did.
+    own_cause: Option<&'static str>,
     /// How long to wait for the peer.
     close_timeout: Duration,
 }
@@ -193,7 +192,7 @@ impl Sender<'_> {
                     .next_source()
                     .map(|source| read(source, self.arguments.green));
             }
-            let has_ended = self.end.is_interrupted || self.end.is_plan_over;
+            let has_ended = self.end.own_cause.is_some();
             tokio::select! {
                 file = has_read(&mut self.reading) => {
                     self.reading = None;
@@ -211,14 +210,8 @@ impl Sender<'_> {
                         self.report_closed_port();
                     }
                 }
-                () = interrupt.wait(), if !has_ended => {
-                    self.end.is_interrupted = true;
-                    self.cancel();
-                }
-                () = &mut plan_over, if !has_ended => {
-                    self.end.is_plan_over = true;
-                    self.cancel();
-                }
+                () = interrupt.wait(), if !has_ended => self.cancel(SHUTDOWN),
+                () = &mut plan_over, if !has_ended => self.cancel(PLAN_OVER),
             }
             if self.blocks.is_empty() && self.waiting.is_empty() && self.reading.is_none() {
                 break;
@@ -281,7 +274,8 @@ impl Sender<'_> {
         Ok(())
     }
 
-    fn cancel(&mut self) {
+    fn cancel(&mut self, cause: &'static str) {
+        self.end.own_cause = Some(cause);
         self.end.unsent = self.waiting.len() + usize::from(self.reading.is_some());
         self.waiting.clear();
         self.reading = None;
@@ -353,7 +347,7 @@ impl Sender<'_> {
             peer,
             by,
             reason,
-            is_interrupted: self.end.is_interrupted,
+            own_cause: self.end.own_cause,
         };
         let meaning = match by {
             Side::Local => "",
@@ -366,14 +360,15 @@ impl Sender<'_> {
                 Side::Remote => String::new(),
             };
             let rest = format!("{claims}{silence}");
-            if self.end.is_interrupted && by == Side::Local {
-                format!("block {session} to engine {peer} was cancelled by Ctrl-C or SIGTERM{rest}")
-            } else if self.end.is_plan_over && by == Side::Local {
-                format!(
-                    "block {session} to engine {peer} was cancelled: the contact plan is over{rest}"
-                )
-            } else {
-                format!("{error}{meaning}{rest}")
+            match (by, self.end.own_cause) {
+                (Side::Local, Some(cause)) => {
+                    let why = match cause {
+                        PLAN_OVER => ": the contact plan is over",
+                        _ => " by Ctrl-C or SIGTERM",
+                    };
+                    format!("block {session} to engine {peer} was cancelled{why}{rest}")
+                }
+                _ => format!("{error}{meaning}{rest}"),
             }
         };
         self.format.report_failure(text, || cancelled.object());
