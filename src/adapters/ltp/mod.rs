@@ -136,8 +136,13 @@ impl NodeOptions {
 fn bind_socket(local: SocketAddr) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     if local.is_ipv6() {
-        // Systems differ in the default.
-        socket.set_only_v6(true)?;
+        // Systems differ in the default. The unspecified address is that of both families, where a system has
+        // such sockets.
+        let is_any = local.ip().is_unspecified();
+        let set = socket.set_only_v6(!is_any);
+        if !is_any {
+            set?;
+        }
     }
     socket.bind(&local.into()).map_err(|error| {
         if error.kind() == io::ErrorKind::AddrInUse {
