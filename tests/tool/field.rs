@@ -175,7 +175,7 @@ fn an_octet_far_away_in_its_block_takes_no_room_on_the_disk() {
 
     let out = scratch("field_holes");
     let _ = fs::remove_dir_all(&out);
-    let server = receive(&["--out", &out]);
+    let mut server = receive(&["--out", &out]);
     let stranger = socket("127.0.0.1", &server);
     for number in 1..=3 {
         // Green, at 2^28 - 1.
@@ -185,8 +185,10 @@ fn an_octet_far_away_in_its_block_takes_no_room_on_the_disk() {
         );
     }
 
+    // Behind which all of these are written.
     say(&stranger, "03 07 09 00 04 00 01 09 00 41");
-    assert!(hears_report(&stranger, 7, 9));
+    let mut lines = server.lines.by_ref().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("\"received\"")));
 
     let entries = fs::read_dir(&out).unwrap();
     let files: Vec<_> = entries
