@@ -30,8 +30,9 @@ use crate::output::{self, OutputFormat};
 /// holes, and the name ends with .incomplete. With --out - blocks go to standard output and events to standard
 /// error.
 ///
-/// A block that cannot be written is refused, with a message, and the others go on. Files that a killed
-/// process has left are told at the start.
+/// A block that cannot be written is dropped, with a message that names it, and refused if more of it is to
+/// come; a red part that came whole was acknowledged before. The others go on. Files that a killed process has
+/// left are named at the start.
 ///
 /// Ctrl-C and SIGTERM cancel the sessions under way, and so does the end of whoever reads standard output.
 /// Blocks whose red part has arrived are stored.

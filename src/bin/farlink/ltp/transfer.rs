@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::status::{Silence, StatusLine, span};
 use crate::output::OutputFormat;
 
-/// How long nothing is heard before the port of the peer is checked.
+/// What is too short to be shown, and how long nothing is heard before the port of the peer is checked.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How far one block has got.
@@ -176,7 +176,7 @@ impl Transfer {
         } = self.last;
         let overdue = self.sent_at.elapsed().saturating_sub(self.light);
         let answer = match self.due() {
-            Some(due) if !due.is_zero() => format!(", an answer can be here in {}", span(due)),
+            Some(due) if due >= QUIET => format!(", an answer can be here in {}", span(due)),
             Some(_) if overdue >= QUIET => format!(", an answer is overdue for {}", span(overdue)),
             _ => String::new(),
         };
