@@ -43,6 +43,10 @@ mod scratch;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod shared;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
+mod socket;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod socket_set;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
 pub mod sockets;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod stream;

@@ -6,7 +6,6 @@
 
 use alloc::boxed::Box;
 use core::any::Any;
-use core::fmt;
 use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
 use core::pin::Pin;
@@ -148,6 +147,16 @@ pub trait ByteStream: Send + 'static {
     /// Flushes and ends the sending direction: FIN, or `close_notify` and FIN.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Waits until the stream is established. By default it is so from the start.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be established.
+    fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+
     /// Makes the stream end by RST when it is dropped, if it can.
     fn reset(&mut self) {}
 
@@ -172,6 +181,10 @@ impl ByteStream for Box<dyn ByteStream> {
         (**self).poll_shutdown(cx)
     }
 
+    fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_connected(cx)
+    }
+
     fn reset(&mut self) {
         (**self).reset();
     }
@@ -182,6 +195,8 @@ impl ByteStream for Box<dyn ByteStream> {
 }
 
 /// A TCP connection as a [`ByteStream`].
+#[derive(derive_more::Debug)]
+#[debug("TcpIo(..)")]
 pub struct TcpIo {
     source: Box<dyn Source>,
 }
@@ -214,12 +229,12 @@ impl TcpIo {
             Type::STREAM,
             Some(Protocol::TCP),
         )?;
-        let stream = Self::begin(runtime, socket, remote)?;
+        let mut stream = Self::begin(runtime, socket, remote)?;
         poll_fn(|cx| stream.poll_connected(cx)).await?;
         Ok(stream)
     }
 
-    /// Begins to connect `socket`; [`poll_connected`](Self::poll_connected) follows.
+    /// Begins to connect `socket`; [`poll_connected`](ByteStream::poll_connected) follows.
     pub(crate) fn begin(
         runtime: &dyn Runtime,
         socket: Socket,
@@ -230,26 +245,6 @@ impl TcpIo {
             Err(error) if !is_in_progress(&error) => Err(error),
             Ok(()) | Err(_) => Self::new(runtime, socket),
         }
-    }
-
-    /// Waits until the connection is established.
-    pub(crate) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let check = &mut |socket: &Socket| {
-            if let Some(error) = socket.take_error()? {
-                return Err(error);
-            }
-            match socket.peer_addr() {
-                Ok(_) => Ok(Moved {
-                    count: 0,
-                    drained: false,
-                }),
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
-                Err(error) => Err(error),
-            }
-        };
-        self.source.poll_io(cx, Way::Out, check).map_ok(drop)
     }
 
     /// Takes the socket out of the runtime; it stays non-blocking.
@@ -308,6 +303,25 @@ impl ByteStream for TcpIo {
         Poll::Ready(self.socket().shutdown(Shutdown::Write))
     }
 
+    fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let check = &mut |socket: &Socket| {
+            if let Some(error) = socket.take_error()? {
+                return Err(error);
+            }
+            match socket.peer_addr() {
+                Ok(_) => Ok(Moved {
+                    count: 0,
+                    drained: false,
+                }),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                Err(error) => Err(error),
+            }
+        };
+        self.source.poll_io(cx, Way::Out, check).map_ok(drop)
+    }
+
     fn reset(&mut self) {
         // A socket that refuses the option is closed by FIN.
         let _ = self.socket().set_linger(Some(core::time::Duration::ZERO));
@@ -315,11 +329,5 @@ impl ByteStream for TcpIo {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
         self
-    }
-}
-
-impl fmt::Debug for TcpIo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TcpIo(..)")
     }
 }

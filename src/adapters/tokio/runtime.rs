@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
-use core::fmt;
 use core::future::Future as _;
 use core::net::SocketAddr;
 use core::pin::Pin;
@@ -155,6 +154,8 @@ impl Source for TcpListener {
 }
 
 /// Any stream of tokio's as a [`ByteStream`]: TLS, a pipe, a serial line.
+#[derive(derive_more::Debug)]
+#[debug("TokioIo(..)")]
 pub struct TokioIo<S>(pub S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for TokioIo<S> {
@@ -185,11 +186,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for TokioIo<
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
         Box::new(self.0)
-    }
-}
-
-impl<S> fmt::Debug for TokioIo<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokioIo(..)")
     }
 }

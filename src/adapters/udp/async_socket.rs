@@ -2,10 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::fmt;
 use core::net::SocketAddr;
 use core::num::NonZeroUsize;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use std::io;
 use std::net::UdpSocket;
 
@@ -13,12 +12,14 @@ use socket2::{SockRef, Socket};
 
 use super::offload::Offload;
 use super::socket::singly;
-use super::stats::UdpCounters;
+use super::stats::SocketCounters;
 use super::{BufferSizes, RecvBuffers, UdpOptions, UdpStats};
 use crate::adapters::runtime::{Kind, Moved, Runtime, Source, Way};
 use crate::{Path, Transmit};
 
 /// A bound UDP socket on a [`Runtime`] that takes and gives batches.
+#[derive(derive_more::Debug)]
+#[debug("AsyncSocket({offload:?})")]
 pub struct AsyncSocket {
     source: Box<dyn Source>,
     offload: Offload,
@@ -31,7 +32,17 @@ impl AsyncSocket {
     ///
     /// As [`Socket::new`](super::Socket::new), or the runtime cannot watch it.
     pub fn new(runtime: &dyn Runtime, socket: UdpSocket, options: &UdpOptions) -> io::Result<Self> {
-        let offload = Offload::new(&SockRef::from(&socket), options)?;
+        Self::counting(runtime, socket, options, Arc::default())
+    }
+
+    /// Does what [`new`](Self::new) does, and counts in `counters`, which several sockets may share.
+    pub(crate) fn counting(
+        runtime: &dyn Runtime,
+        socket: UdpSocket,
+        options: &UdpOptions,
+        counters: Arc<SocketCounters>,
+    ) -> io::Result<Self> {
+        let offload = Offload::new(&SockRef::from(&socket), options, counters)?;
         let source = runtime.watch(socket.into(), Kind::Datagram)?;
         Ok(Self { source, offload })
     }
@@ -68,14 +79,10 @@ impl AsyncSocket {
                 drained: false,
             })
         };
-        match self.source.poll_io(cx, Way::Out, call) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(_)) => {}
+        if ready!(self.source.poll_io(cx, Way::Out, call)).is_err() {
             // The runtime has ended, and nothing will be sent again.
-            Poll::Ready(Err(_)) => {
-                let count = octets.len().div_ceil(size.max(1));
-                self.offload.count_unsent(count.saturating_sub(*sent));
-            }
+            let count = octets.len().div_ceil(size.max(1)).saturating_sub(*sent);
+            self.offload.count(|udp| udp.unsent += count as u64);
         }
         *sent = 0;
         Poll::Ready(())
@@ -111,9 +118,20 @@ impl AsyncSocket {
         mut each: impl FnMut(Path, &[u8], NonZeroUsize),
     ) -> Poll<io::Result<usize>> {
         let local = self.local_addr();
-        let each = &mut |from, octets: &[u8], size| each(Path::udp(local, from), octets, size);
+        self.poll_receive_from(cx, buffers, |from, octets, size| {
+            each(Path::udp(local, from), octets, size);
+        })
+    }
+
+    /// Receives like [`poll_receive_batch`](Self::poll_receive_batch), and shows the address of the sender.
+    pub(crate) fn poll_receive_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut RecvBuffers,
+        mut each: impl FnMut(SocketAddr, &[u8], NonZeroUsize),
+    ) -> Poll<io::Result<usize>> {
         let receive = &mut |socket: &Socket| {
-            let (count, drained) = self.offload.receive(socket, buffers, each)?;
+            let (count, drained) = self.offload.receive(socket, buffers, &mut each)?;
             Ok(Moved { count, drained })
         };
         self.source.poll_io(cx, Way::In, receive)
@@ -122,29 +140,19 @@ impl AsyncSocket {
     /// Returns what the socket is bound to.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
-        self.offload.local()
+        self.offload.local
     }
 
     /// Returns the sizes of the buffers that the system granted.
     #[must_use]
     pub const fn buffer_sizes(&self) -> BufferSizes {
-        self.offload.sizes()
+        self.offload.sizes
     }
 
     /// Returns what was counted so far.
     #[must_use]
     pub fn stats(&self) -> UdpStats {
-        self.counters().stats()
-    }
-
-    /// Returns the counters, which outlive the socket.
-    pub(crate) const fn counters(&self) -> &Arc<UdpCounters> {
-        self.offload.counters()
-    }
-
-    /// Counts in `counters` from here on, which several sockets may share.
-    pub(crate) fn count_in(&mut self, counters: &Arc<UdpCounters>) {
-        self.offload.count_in(Arc::clone(counters));
+        self.offload.stats()
     }
 
     /// Takes the socket out of the runtime. It gives datagrams one by one again and stays non-blocking.
@@ -156,13 +164,5 @@ impl AsyncSocket {
         let socket = self.source.into_socket()?;
         Offload::release(&socket);
         Ok(socket.into())
-    }
-}
-
-impl fmt::Debug for AsyncSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsyncSocket")
-            .field("offload", &self.offload)
-            .finish_non_exhaustive()
     }
 }

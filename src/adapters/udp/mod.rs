@@ -53,6 +53,4 @@ mod stats;
 pub use async_socket::AsyncSocket;
 pub use recv_buffers::RecvBuffers;
 pub use socket::{BufferSizes, Socket, UdpOptions};
-#[cfg(any(feature = "blocking", feature = "tokio"))]
-pub(crate) use stats::UdpCounters;
-pub use stats::UdpStats;
+pub use stats::{SocketCounters, SocketStats, UdpStats};
