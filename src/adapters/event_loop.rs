@@ -247,14 +247,6 @@ impl<P: Port> Core<P> {
         (&mut self.port, &mut self.machine, &mut self.wakes)
     }
 
-    /// Returns the same, of which the machine counts as unchanged until [`touch`](Self::touch).
-    #[cfg(feature = "ltp")]
-    pub(crate) const fn untouched_parts(
-        &mut self,
-    ) -> (&mut P, &mut P::Machine, &mut Wakes<P::Line>) {
-        (&mut self.port, &mut self.machine, &mut self.wakes)
-    }
-
     /// Tells whether the machine is not driven any more, or about to be so.
     pub(crate) fn is_over(&self) -> bool {
         self.phase != Phase::Running
@@ -343,6 +335,8 @@ impl<P: Port> Core<P> {
         }
         if is_gone {
             self.phase = Phase::Gone;
+            // A driver that sleeps has to hear of an end that a caller saw.
+            self.is_busy = true;
         }
     }
 

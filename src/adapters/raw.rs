@@ -171,7 +171,7 @@ pub struct Events<M: SendMachine> {
 }
 
 faces! {
-    impl [<M: SendMachine>] Commands<M>, crate::adapters::blocking::raw::Commands<M> {
+    impl [<M: SendMachine>] Commands<M> {
         /// Gives the machine a command once few enough events wait. Commands that wait are given in order.
         ///
         /// A future that is dropped has given its command, or never will.
@@ -258,7 +258,7 @@ faces! {
 }
 
 faces! {
-    impl [<M: SendMachine<Command: Clone>>] Commands<M>, crate::adapters::blocking::raw::Commands<M> {
+    impl [<M: SendMachine<Command: Clone>>] Commands<M> {
         /// Gives the machine a command, and again after each of its events while it refuses in a way that
         /// `is_temporary`.
         ///
@@ -288,7 +288,7 @@ impl<M: SendMachine> Commands<M> {
 }
 
 faces! {
-    impl [<M: SendMachine>] Events<M>, crate::adapters::blocking::raw::Events<M> {
+    impl [<M: SendMachine>] Events<M> {
         /// Waits for what the machine has to tell. `None` says that nothing will come: the machine is done,
         /// and what it sent is with the system.
         pub async fn recv(&mut self) -> Option<Notice<M::Event>> {

@@ -28,7 +28,7 @@ const LAST_OCTETS: Duration = Duration::from_secs(1);
 const DATAGRAMS: usize = 64;
 
 /// How long a listener waits after an error such as a lack of files, which would come again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Carries whole datagrams or packets. Errors of sending are counted by it and end nothing.
 pub(super) trait DatagramIo<A>: Send {
@@ -560,7 +560,7 @@ impl<A: Addr> Socket<A> {
 }
 
 /// Tells whether the next connection can be accepted at once although this one could not.
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),
