@@ -76,10 +76,6 @@ pub(crate) trait Port: Send + Sized + 'static {
 }
 
 /// What [`Port::tend`] wants.
-#[allow(
-    dead_code,
-    reason = "used by the ports of protocols, which are features"
-)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
     /// Nothing before this time.
@@ -262,10 +258,6 @@ impl<P: Port> Core<P> {
     }
 
     /// Asks for a turn although the machine was given nothing: the carrier has to look at something.
-    #[allow(
-        dead_code,
-        reason = "used by the ports of protocols, which are features"
-    )]
     pub(crate) const fn touch(&mut self) {
         self.is_dirty = true;
     }

@@ -105,9 +105,13 @@ impl Interfaces {
         &mut self,
         interface: u8,
         via: u16,
-        stream: impl ByteStream,
+        stream: impl Into<Box<dyn ByteStream>>,
     ) -> io::Result<()> {
-        self.add_interface(Hop { interface, via }, |means| Ok(means.stream(stream)))
+        let stream = stream.into();
+        self.add_interface(
+            Hop { interface, via },
+            move |means| Ok(means.stream(stream)),
+        )
     }
 
     /// Makes `interface` a packet device.

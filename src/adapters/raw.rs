@@ -80,7 +80,7 @@ impl<M: Machine> Default for DriverOptions<M> {
 pub fn stream<M: SendMachine + Machine<Addr = ()>>(
     runtime: &Arc<dyn Runtime>,
     machine: M,
-    stream: impl ByteStream,
+    stream: impl Into<Box<dyn ByteStream>>,
     options: DriverOptions<M>,
 ) -> (Commands<M>, Events<M>) {
     let carrier = OneStream::new(stream, options.linger);
@@ -231,10 +231,9 @@ faces! {
         pub async fn flush[flush_timeout](&self) -> io::Result<()> {
             let flushed = self.shared.until(Line::Flush, |core, _, _| {
                 match &core.port.outcome {
-                    Some(Ok(())) => Poll::Ready(Ok(())),
                     Some(Err(_)) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-                    None if core.is_flushed() => Poll::Ready(Ok(())),
-                    None => Poll::Pending,
+                    None if !core.is_flushed() => Poll::Pending,
+                    _ => Poll::Ready(Ok(())),
                 }
             });
             flushed.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))

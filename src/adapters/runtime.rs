@@ -47,6 +47,14 @@ pub struct Moved {
     pub drained: bool,
 }
 
+impl Moved {
+    /// `count` is the result of [`Source::poll_io`]; `drained` says that the next operation would block.
+    #[must_use]
+    pub const fn new(count: usize, drained: bool) -> Self {
+        Self { count, drained }
+    }
+}
+
 /// The future of a driver, to be run until it ends.
 pub type DriverFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -110,10 +118,7 @@ pub trait Source: Send + Sync {
         let mut accepted = None;
         let accept = &mut |listener: &Socket| {
             accepted = Some(listener.accept()?);
-            Ok(Moved {
-                count: 1,
-                drained: false,
-            })
+            Ok(Moved::new(1, false))
         };
         ready!(self.poll_io(cx, Way::In, accept))?;
         let (socket, remote) = accepted.ok_or(io::ErrorKind::WouldBlock)?;
@@ -164,33 +169,9 @@ pub trait ByteStream: Send + 'static {
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
 }
 
-impl ByteStream for Box<dyn ByteStream> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        (**self).poll_read(cx, buffer)
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        (**self).poll_write(cx, octets)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (**self).poll_flush(cx)
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (**self).poll_shutdown(cx)
-    }
-
-    fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (**self).poll_connected(cx)
-    }
-
-    fn reset(&mut self) {
-        (**self).reset();
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
-        (*self).into_any()
+impl<S: ByteStream> From<S> for Box<dyn ByteStream> {
+    fn from(stream: S) -> Self {
+        Box::new(stream)
     }
 }
 
@@ -257,29 +238,24 @@ impl TcpIo {
     }
 }
 
+/// `EINPROGRESS`, for which `std` has no stable kind. Windows says `WouldBlock`.
+const IN_PROGRESS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    115
+} else {
+    36
+};
+
 fn is_in_progress(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    let is_started = error.raw_os_error() == Some(IN_PROGRESS);
-    #[cfg(not(unix))]
-    let is_started = false;
+    let is_started = cfg!(unix) && error.raw_os_error() == Some(IN_PROGRESS);
     is_started || error.kind() == io::ErrorKind::WouldBlock
 }
-
-/// `EINPROGRESS`, for which `std` has no stable kind.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const IN_PROGRESS: i32 = 115;
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-const IN_PROGRESS: i32 = 36;
 
 impl ByteStream for TcpIo {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let read = &mut |mut socket: &Socket| {
             let count = socket.read(buffer)?;
-            Ok(Moved {
-                count,
-                // The end of the stream stays readable.
-                drained: count > 0 && count < buffer.len(),
-            })
+            // The end of the stream stays readable.
+            Ok(Moved::new(count, count > 0 && count < buffer.len()))
         };
         self.source.poll_io(cx, Way::In, read)
     }
@@ -287,10 +263,7 @@ impl ByteStream for TcpIo {
     fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let write = &mut |mut socket: &Socket| {
             let count = socket.write(octets)?;
-            Ok(Moved {
-                count,
-                drained: count < octets.len(),
-            })
+            Ok(Moved::new(count, count < octets.len()))
         };
         self.source.poll_io(cx, Way::Out, write)
     }
@@ -309,10 +282,7 @@ impl ByteStream for TcpIo {
                 return Err(error);
             }
             match socket.peer_addr() {
-                Ok(_) => Ok(Moved {
-                    count: 0,
-                    drained: false,
-                }),
+                Ok(_) => Ok(Moved::new(0, false)),
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {
                     Err(io::ErrorKind::WouldBlock.into())
                 }

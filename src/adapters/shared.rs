@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use super::Clock;
 use super::event_loop::{Carrier, CarrierOf, Core, Io, Phase, Port};
 use super::runtime::{Runtime, Timer};
-use super::waiters::{WaitStatus, Wakes};
+use super::waiters::WaitStatus;
 use crate::{Instant, Limits};
 
 /// Turns in a row before the driver lets other tasks of its runtime run.
@@ -50,22 +50,17 @@ struct State<P: Port> {
     core: Core<P>,
     /// None once the driver is gone.
     carrier: Option<Box<CarrierOf<P>>>,
-    driver: DriverState,
+    /// The driver's. None until its first poll.
+    waker: Option<Waker>,
+    /// The driver was woken and has not begun a turn since.
+    is_woken: bool,
+    /// When the driver's timer fires, or will be set to fire.
+    armed: Option<Instant>,
     callers_drive: bool,
     /// Somebody takes a turn, or panicked in it.
     is_turn: bool,
     /// The machine or the port panicked.
     is_broken: bool,
-}
-
-/// What everybody knows of the driver.
-struct DriverState {
-    /// None until its first poll.
-    waker: Option<Waker>,
-    /// It was woken and has not begun a turn since.
-    is_woken: bool,
-    /// When its timer fires, or will be set to fire.
-    armed: Option<Instant>,
 }
 
 impl<P: Port> Shared<P> {
@@ -100,11 +95,9 @@ impl<P: Port> Shared<P> {
             state: Mutex::new(State {
                 core: Core::new(port, machine, setup.limits),
                 carrier: Some(carrier),
-                driver: DriverState {
-                    waker: None,
-                    is_woken: true,
-                    armed: None,
-                },
+                waker: None,
+                is_woken: true,
+                armed: None,
                 callers_drive: runtime.callers_drive(),
                 is_turn: false,
                 is_broken: false,
@@ -122,10 +115,6 @@ impl<P: Port> Shared<P> {
     }
 
     /// Returns the runtime that drives the machine.
-    #[allow(
-        dead_code,
-        reason = "used by the ports of protocols, which are features"
-    )]
     pub(crate) const fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.runtime
     }
@@ -176,14 +165,13 @@ impl<P: Port> Shared<P> {
         // Under the lock: the machine sees time go on from call to call.
         let now = self.now();
         let result = catch_unwind(AssertUnwindSafe(|| act(&mut state, now)));
-        let State { core, driver, .. } = &mut *state;
         if result.is_err() {
             report!(error, "a machine panicked");
-            core.wakes.everybody();
-            driver.wake(&mut core.wakes);
+            state.is_broken = true;
+            state.core.wakes.everybody();
+            state.call_driver();
         }
-        let woken = core.wakes.take();
-        state.is_broken = result.is_err();
+        let woken = state.core.wakes.take();
         let is_turn = state.is_turn;
         drop(state);
         woken.wake();
@@ -209,17 +197,6 @@ impl<P: Port> Shared<P> {
     }
 }
 
-impl DriverState {
-    fn wake<L: Copy + Ord>(&mut self, wakes: &mut Wakes<L>) {
-        if !self.is_woken
-            && let Some(waker) = &self.waker
-        {
-            self.is_woken = true;
-            wakes.add(waker.clone());
-        }
-    }
-}
-
 impl<P: Port> State<P> {
     /// Acts on the core, and notes whether the driver must look again because there is room to read.
     fn act<T>(&mut self, act: impl FnOnce(&mut Core<P>) -> T) -> T {
@@ -237,7 +214,7 @@ impl<P: Port> State<P> {
             self.is_turn = true;
             let io = &mut Io {
                 carrier: &mut **carrier,
-                waker: self.driver.waker.as_ref().unwrap_or(Waker::noop()),
+                waker: self.waker.as_ref().unwrap_or(Waker::noop()),
                 now,
             };
             self.core.turn(io, looks);
@@ -250,10 +227,17 @@ impl<P: Port> State<P> {
         if self.callers_drive && self.core.is_dirty {
             self.turn(now, false);
         }
-        let Self { core, driver, .. } = self;
-        let is_later = |due: Instant| driver.armed.is_none_or(|armed| due < armed);
+        let core = &self.core;
+        let is_later = |due: Instant| self.armed.is_none_or(|armed| due < armed);
         if core.is_dirty || core.is_busy || core.deadline.is_some_and(is_later) {
-            driver.wake(&mut core.wakes);
+            self.call_driver();
+        }
+    }
+
+    fn call_driver(&mut self) {
+        if let Some(waker) = self.waker.as_ref().filter(|_| !self.is_woken) {
+            self.core.wakes.add(waker.clone());
+            self.is_woken = true;
         }
     }
 }
@@ -366,19 +350,19 @@ impl<P: Port> Driver<P> {
         let armed = &mut self.armed;
         let mut replaced = None;
         self.shared.enter(|state, now| {
-            let waker = state.driver.waker.as_ref();
+            let waker = state.waker.as_ref();
             if !waker.is_some_and(|waker| waker.will_wake(cx.waker())) {
-                replaced = state.driver.waker.replace(cx.waker().clone());
+                replaced = state.waker.replace(cx.waker().clone());
             }
-            state.driver.is_woken = false;
+            state.is_woken = false;
             state.turn(now, true);
             // It has fired, seen or not.
             *armed = armed.filter(|armed| *armed > now);
             // An earlier timer stays: moving it costs more than a turn without input, now and then.
             let earlier = |due: Instant| armed.map_or(due, |armed| due.min(armed));
-            let State { core, driver, .. } = state;
-            driver.armed = core.deadline.map(earlier);
-            (core.phase == Phase::Gone, core.is_busy, driver.armed)
+            state.armed = state.core.deadline.map(earlier);
+            let is_gone = state.core.phase == Phase::Gone;
+            (is_gone, state.core.is_busy, state.armed)
         })
     }
 
@@ -404,17 +388,11 @@ impl<P: Port> Driver<P> {
 impl<P: Port> Drop for Driver<P> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        let State {
-            core,
-            carrier,
-            driver,
-            ..
-        } = &mut *state;
-        let mut carrier = carrier.take();
+        let mut carrier = state.carrier.take();
         if let Some(carrier) = &mut carrier {
-            core.stop(&mut **carrier);
+            state.core.stop(&mut **carrier);
         }
-        let (waker, woken) = (driver.waker.take(), core.wakes.take());
+        let (waker, woken) = (state.waker.take(), state.core.wakes.take());
         // Outside the lock: both may hold handles.
         drop(state);
         woken.wake();

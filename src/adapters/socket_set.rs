@@ -5,16 +5,18 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::num::NonZeroUsize;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
 
-use super::runtime::{ByteStream, Runtime};
+use socket2::SockRef;
+
+use super::runtime::{ByteStream, Kind as SourceKind, Moved, Runtime, Source, Way};
 use super::scratch::with_recv_buffers;
 use super::socket::{DatagramIo, Kind, Socket};
 use super::table::{Opener, Table};
-use super::udp::{AsyncSocket, SocketCounters, UdpOptions};
+use super::udp::{Offload, SocketCounters, UdpOptions};
 use crate::{Addr, Transmit};
 
 /// The sockets that a machine has from the start: [`Sockets`](super::sockets::Sockets) on paths,
@@ -109,8 +111,8 @@ impl Means {
         Socket::new(kind, self.linger)
     }
 
-    pub(super) fn stream<A: Addr>(&self, stream: impl ByteStream) -> Socket<A> {
-        self.socket(Kind::Stream(Box::new(stream)))
+    pub(super) fn stream<A: Addr>(&self, stream: impl Into<Box<dyn ByteStream>>) -> Socket<A> {
+        self.socket(Kind::Stream(stream.into()))
     }
 
     pub(super) fn datagrams<A: Addr>(&self, io: impl DatagramIo<A> + 'static) -> Socket<A> {
@@ -125,11 +127,11 @@ impl Means {
         from: impl Fn(SocketAddr) -> Option<A> + Send + 'static,
     ) -> io::Result<Socket<A>> {
         let counters = Arc::clone(&self.counters);
-        let socket = AsyncSocket::counting(&*self.runtime, socket, &self.udp, counters)?;
-        let counters = Arc::clone(&self.counters);
+        let offload = Offload::new(&SockRef::from(&socket), &self.udp, counters)?;
         Ok(self.datagrams(UdpIo {
-            socket,
-            counters,
+            source: self.runtime.watch(socket.into(), SourceKind::Datagram)?,
+            offload,
+            counters: Arc::clone(&self.counters),
             to,
             from,
         }))
@@ -138,7 +140,8 @@ impl Means {
 
 /// A UDP socket, and what the machine calls the addresses that it reaches.
 struct UdpIo<T, F> {
-    socket: AsyncSocket,
+    source: Box<dyn Source>,
+    offload: Offload,
     counters: Arc<SocketCounters>,
     to: T,
     from: F,
@@ -156,7 +159,17 @@ where
             return Poll::Ready(());
         };
         let batch = (tx.octets(), tx.segment_size());
-        self.socket.poll_send_to(cx, to, batch, sent)
+        let send = &mut |socket: &socket2::Socket| {
+            self.offload.send(socket, to, batch, sent)?;
+            Ok(Moved::new(0, false))
+        };
+        if ready!(self.source.poll_io(cx, Way::Out, send)).is_err() {
+            // The runtime has ended, and nothing will be sent again.
+            let left = tx.datagrams().len().saturating_sub(*sent) as u64;
+            self.counters.count(|stats| stats.udp.unsent += left);
+        }
+        *sent = 0;
+        Poll::Ready(())
     }
 
     fn poll_receive(
@@ -164,13 +177,19 @@ where
         cx: &mut Context<'_>,
         each: &mut dyn FnMut(A, &[u8], NonZeroUsize),
     ) -> Poll<io::Result<usize>> {
-        let each = |sender: SocketAddr, octets: &[u8], size: NonZeroUsize| {
+        let each = &mut |sender: SocketAddr, octets: &[u8], size: NonZeroUsize| {
             if let Some(from) = (self.from)(sender) {
                 return each(from, octets, size);
             }
             let count = octets.len().div_ceil(size.get()).max(1) as u64;
             self.counters.count(|stats| stats.unknown_senders += count);
         };
-        with_recv_buffers(|buffers| self.socket.poll_receive_from(cx, buffers, each))
+        with_recv_buffers(|buffers| {
+            let receive = &mut |socket: &socket2::Socket| {
+                let (count, is_drained) = self.offload.receive(socket, buffers, each)?;
+                Ok(Moved::new(count, is_drained))
+            };
+            self.source.poll_io(cx, Way::In, receive)
+        })
     }
 }

@@ -29,9 +29,9 @@ pub(crate) struct OneStream {
 
 impl OneStream {
     /// `linger` as for [`Socket::new`].
-    pub(crate) fn new(stream: impl ByteStream, linger: Duration) -> Self {
+    pub(crate) fn new(stream: impl Into<Box<dyn ByteStream>>, linger: Duration) -> Self {
         Self {
-            socket: Some(Socket::new(Kind::Stream(Box::new(stream)), linger)),
+            socket: Some(Socket::new(Kind::Stream(stream.into()), linger)),
             refused: Vec::new(),
             detached: None,
             was_detached: false,

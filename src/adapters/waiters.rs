@@ -68,10 +68,6 @@ impl<L: Copy + Ord> Wakes<L> {
     }
 
     /// Wakes all that wait in `line` and tells them that they were interrupted.
-    #[allow(
-        dead_code,
-        reason = "used by the ports of protocols, which are features"
-    )]
     pub(crate) fn interrupt(&mut self, line: L) {
         for (_, waiter) in self.waiters.range_mut(whole(line)) {
             waiter.is_interrupted = true;
@@ -87,10 +83,6 @@ impl<L: Copy + Ord> Wakes<L> {
     }
 
     /// Tells whether nobody waits in `line`.
-    #[allow(
-        dead_code,
-        reason = "used by the ports of protocols, which are features"
-    )]
     pub(crate) fn is_empty(&self, line: L) -> bool {
         self.waiters.range(whole(line)).next().is_none()
     }

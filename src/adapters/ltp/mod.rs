@@ -116,7 +116,9 @@ impl From<Config> for NodeOptions {
 
 /// Binds the socket of a node. It shares its port with nobody: a second node would take half of what comes.
 fn bind_socket(local: SocketAddr) -> io::Result<UdpSocket> {
-    let bound = new_socket(Path::socket(Proto::Udp, local));
+    // The unspecified address is that of both families.
+    let only_v6 = !local.ip().is_unspecified();
+    let bound = new_socket(Path::socket(Proto::Udp, local), only_v6);
     let socket = bound.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
             let message = format!("another node or program has the socket at {local}");

@@ -21,7 +21,7 @@ const ERRORS: usize = 64;
 /// What is known of one socket. The socket itself is shown at each call.
 #[derive(derive_more::Debug)]
 #[debug("{local}")]
-pub(super) struct Offload {
+pub(in crate::adapters) struct Offload {
     state: UdpSocketState,
     segments: usize,
     pub(super) local: SocketAddr,
@@ -35,7 +35,7 @@ impl Offload {
     /// Makes a bound socket non-blocking, widens its buffers and turns on GRO, as far as the system lets it.
     ///
     /// What it does is counted in `counters`, which several sockets may share.
-    pub(super) fn new(
+    pub(in crate::adapters) fn new(
         socket: &Socket,
         options: &UdpOptions,
         counters: Arc<SocketCounters>,
@@ -63,8 +63,7 @@ impl Offload {
         self.counters.stats().udp
     }
 
-    /// Counts something.
-    pub(super) fn count(&self, count: impl FnOnce(&mut UdpStats)) {
+    fn count(&self, count: impl FnOnce(&mut UdpStats)) {
         self.counters.count(|stats| count(&mut stats.udp));
     }
 
@@ -82,7 +81,7 @@ impl Offload {
     /// # Errors
     ///
     /// Only [`WouldBlock`](io::ErrorKind::WouldBlock).
-    pub(super) fn send(
+    pub(in crate::adapters) fn send(
         &self,
         socket: &Socket,
         to: SocketAddr,
@@ -153,7 +152,7 @@ impl Offload {
     /// # Errors
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is nothing, and what makes the socket unusable.
-    pub(super) fn receive(
+    pub(in crate::adapters) fn receive(
         &self,
         socket: &Socket,
         buffers: &mut RecvBuffers,
