@@ -186,7 +186,7 @@ impl Cancel {
 }
 
 impl Node {
-    pub(super) fn new(config: Config, seed: Seed, hasher: Keyed) -> Self {
+    pub(super) fn new(config: Config, seed: &Seed, hasher: Keyed) -> Self {
         Self {
             closed: Closed::new(hasher, config.min_closed, config.max_closed),
             cookies: Cookies::new(hasher),

@@ -1,5 +1,8 @@
 //! The engine of one LTP node: it finds the peer and the session of each input, and lets them handle it.
 
+#[cfg(test)]
+mod tests;
+
 use core::num::NonZeroUsize;
 
 use super::api::{Command, Error, Event, Stats};
@@ -35,12 +38,13 @@ impl<A: Addr> Engine<A> {
     /// # Errors
     ///
     /// Engine ID 0, or limits that contradict each other.
+    #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
     pub fn new(config: Config, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
         let hasher = Keyed(seed.child("tables").rng().next_u64());
         Ok(Self {
             core: Core {
-                node: Node::new(config, seed, hasher),
+                node: Node::new(config, &seed, hasher),
                 peers: Peers::default(),
             },
             addresses: Addresses::new(),

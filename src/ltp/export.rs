@@ -19,7 +19,6 @@ use smallvec::SmallVec;
 pub(super) use self::pieces::Piece;
 pub(super) use self::saved::SavedExport;
 pub(super) use self::table::Exports;
-pub(super) use self::write::Written;
 use super::api::{Block, Error, Red, Side};
 use super::auth::KeyHash;
 use super::beyond::DuplicateRepairs;
@@ -313,6 +312,11 @@ impl Sending {
             .get_or_insert_with(|| Box::new(RepairState::NONE))
     }
 
+    #[cfg(test)]
+    pub(super) const fn lost_nothing(&self) -> bool {
+        self.repair.is_none()
+    }
+
     fn is_claimed(&self) -> bool {
         self.repair().claimed.len() == self.red
     }
@@ -346,12 +350,11 @@ impl Sending {
         let queued = self.repair().queue.iter().filter_map(Repair::gaps);
         let sent = self.checkpoints.iter();
         let sent = sent.filter(|one| one.serial >= checkpoint);
-        let gaps = sent.map(|one| &one.retransmitted).chain(queued).flatten();
-        let mut set = RangeSet::new();
-        gaps.for_each(|gap| {
-            set.insert(gap.clone());
-        });
-        set
+        let mut under_repair = RangeSet::new();
+        for gap in sent.map(|one| &one.retransmitted).chain(queued).flatten() {
+            under_repair.insert(gap.clone());
+        }
+        under_repair
     }
 
     /// Returns the bytes of memory beside the block and the entry in the table.

@@ -112,7 +112,7 @@ impl<A: Addr> Engine<A> {
         if !core.node.first_pass_done.is_empty() {
             let mut done = core::mem::take(&mut core.node.first_pass_done);
             for number in done.drain(..) {
-                exports.with(number, core, |export, cx| export.after_first_pass(cx));
+                exports.with(number, core, ExportSession::after_first_pass);
             }
             core.node.first_pass_done = done;
         }
@@ -234,7 +234,7 @@ impl PeerState {
         let Some(behind) = behind else {
             let len = body.wire_len();
             return self.put(node, session, (body.code(), len), tx, |out| {
-                body.encode(out)
+                body.encode(out);
             });
         };
         let len = head.octets().len() + behind.len();

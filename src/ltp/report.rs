@@ -501,8 +501,9 @@ impl Reception {
             cx.stop(issued.timer.take());
             due.push(issued.serial);
         }
-        due.into_iter()
-            .for_each(|serial| self.queue_report(serial, cx));
+        for serial in due {
+            self.queue_report(serial, cx);
+        }
     }
 
     /// Handles an RA (RFC 5326 section 6.14).

@@ -8,7 +8,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::ltp::context::{Context, ExportTimer, ImportTimer};
-use crate::ltp::export::{Outstanding, Piece, Repair, Sending, Written};
+use crate::ltp::export::{Outstanding, Piece, Repair, Sending};
 use crate::ltp::import::Reception;
 use crate::ltp::output::{Batch, Out, WriteResult};
 use crate::ltp::peer::{Control, PeerState};
@@ -277,12 +277,12 @@ impl Sending {
         &mut self,
         tx: &mut Out<'_>,
         cx: &mut Context<'_>,
-    ) -> Written {
+    ) -> Batch {
         let frame = self.frame(cx);
         let Some(range) = self.next_duplicate() else {
             self.repair_mut().duplicates.is_queued = false;
             cx.peer.spare.pop_front();
-            return Ok(Batch::HasRoom);
+            return Batch::HasRoom;
         };
         let color = Color::Red(None);
         let fit = frame.fit(range.start, color).unwrap_or(range.end);
@@ -292,14 +292,14 @@ impl Sending {
             color,
         };
         match self.put_piece(&piece, tx, cx) {
-            WriteResult::NoRoom => return Ok(Batch::Full),
+            WriteResult::NoRoom => return Batch::Full,
             WriteResult::Written(_) => cx.node.stats.octets_resent += end - range.start,
             WriteResult::Impossible => {}
         }
         if let Some(duplicate) = self.repair_mut().duplicates.queue.front_mut() {
             duplicate.from = end;
         }
-        Ok(Batch::HasRoom)
+        Batch::HasRoom
     }
 
     /// Returns the next octets to send of those that nobody has claimed.

@@ -103,7 +103,7 @@ impl ExportSession {
     pub(in crate::ltp) const fn cancel_mut(&mut self) -> Option<&mut Cancel> {
         match &mut self.stage {
             Stage::Cancelling(cancel) => Some(cancel),
-            _ => None,
+            Stage::Sending(_) => None,
         }
     }
 }

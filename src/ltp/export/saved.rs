@@ -34,7 +34,7 @@ pub(in crate::ltp) struct SavedExport {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum SavedSending {
-    Sending(SavedBlock),
+    Sending(Box<SavedBlock>),
     Cancelling(SavedCancel),
 }
 
@@ -225,7 +225,7 @@ impl Exports {
         let save = |number: u64| {
             let export = self.table.get(&number)?;
             let state = match &export.stage {
-                Stage::Sending(sending) => SavedSending::Sending(sending.save()),
+                Stage::Sending(sending) => SavedSending::Sending(Box::new(sending.save())),
                 Stage::Cancelling(cancel) => SavedSending::Cancelling(SavedCancel::of(cancel)),
             };
             Some(SavedExport {
@@ -253,7 +253,7 @@ impl Exports {
         let slot = peers.restored_slot(saved.peer, "exports.peer", at)?;
         let stage = match saved.state {
             SavedSending::Sending(sending) => {
-                let sending = Sending::restore(sending, at, age)?;
+                let sending = Sending::restore(*sending, at, age)?;
                 require(self.place_of(sending.tag).is_err(), "exports.tag", at)?;
                 let octets = &mut node.budget.exports;
                 *octets = octets.saturating_add(sending.block.len());
