@@ -181,6 +181,11 @@ mod aggregate;
 mod api;
 mod auth;
 mod closed;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the engine takes it into use with its next step")
+)]
+mod closed_sessions;
 mod config;
 mod cookies;
 #[doc = include_str!("delivery.md")]
@@ -188,6 +193,11 @@ pub mod delivery {}
 mod buffer_pool;
 mod display;
 mod engine;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the engine takes it into use with its next step")
+)]
+mod fingerprint;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod index;
@@ -202,10 +212,17 @@ mod ping;
 mod receiver;
 mod redundancy;
 mod report;
+#[expect(dead_code, reason = "the engine takes it into use with its next step")]
+mod report_history;
 mod rto;
 mod sdnv;
 mod sender;
 mod services;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the engine takes it into use with its next step")
+)]
+mod silence;
 mod snapshot;
 mod table;
 mod unknown_peers;
