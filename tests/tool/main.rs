@@ -23,6 +23,8 @@ mod demo;
 mod ethernet;
 mod ltp;
 mod ltp_files;
+mod ltp_recv;
+mod ltp_send;
 mod pasted;
 mod replay;
 #[path = "../support/sink.rs"]
