@@ -180,6 +180,9 @@
 mod aggregate;
 mod api;
 mod auth;
+mod beyond;
+mod budget;
+mod buffer_pool;
 mod closed;
 #[cfg_attr(
     not(test),
@@ -187,12 +190,12 @@ mod closed;
 )]
 mod closed_sessions;
 mod config;
-mod cookies;
+mod context;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
-mod buffer_pool;
 mod display;
 mod engine;
+mod export;
 #[cfg_attr(
     not(test),
     expect(dead_code, reason = "the engine takes it into use with its next step")
@@ -200,23 +203,19 @@ mod engine;
 mod fingerprint;
 #[cfg(feature = "arbitrary")]
 mod generate;
-mod index;
+mod import;
 #[cfg(any(test, feature = "laws"))]
 mod label;
 #[cfg(any(test, feature = "laws"))]
 mod laws;
-mod line;
-mod outgoing;
+mod output;
 mod peer;
-mod ping;
-mod receiver;
-mod redundancy;
+mod peers;
+mod reassembly;
 mod report;
 #[expect(dead_code, reason = "the engine takes it into use with its next step")]
 mod report_history;
-mod rto;
 mod sdnv;
-mod sender;
 mod services;
 #[cfg_attr(
     not(test),
@@ -225,8 +224,6 @@ mod services;
 mod silence;
 mod snapshot;
 mod table;
-mod unknown_peers;
-mod window;
 mod wire;
 
 pub use aggregate::{AGGREGATION, Aggregator, Undecodable, Unit, units};
@@ -234,15 +231,13 @@ pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, S
 pub use auth::{Auth, Key, Signer, Verifier};
 #[cfg(feature = "ltp-rsa")]
 pub use auth::{PrivateKey, PublicKey};
+pub use beyond::{AdaptiveRedundancy, LineEstimate, Redundancy, RtoBounds, RtoPolicy};
 pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
 pub use label::{SegmentLabel, SegmentLabels, event_label};
 #[cfg(any(test, feature = "laws"))]
 pub use laws::SegmentCodec;
-pub use line::LineEstimate;
-pub use redundancy::{AdaptiveRedundancy, Redundancy};
-pub use rto::{RtoBounds, RtoPolicy};
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
 pub use snapshot::{Age, RestoreError, Snapshot};
 pub use wire::{

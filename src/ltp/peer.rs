@@ -4,10 +4,9 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::auth::Keys;
+use super::beyond::{InFlight, Line, LineEstimate, Ping, Redundancy, RtoPolicy};
 use super::config::{Direction, Peer};
-use super::line::{Line, LineEstimate};
-use super::rto::RtoPolicy;
-use super::window::InFlight;
+use super::context::{Key, Node, TimerKind};
 use super::wire::SessionId;
 use crate::Instant;
 use crate::kit::{Due, Pacer, TimerId};
@@ -16,6 +15,7 @@ use crate::sync::Arc;
 /// One peer, in a slot of the engine.
 #[derive(Debug)]
 pub(super) struct PeerState<A> {
+    pub(super) slot: u32,
     pub(super) id: u64,
     pub(super) config: Peer<A>,
     pub(super) keys: Arc<Keys>,
@@ -67,6 +67,14 @@ struct Times {
     silence_limit: Duration,
 }
 
+/// A queue of sessions with data to send, in the order in which the queues are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    Repairs,
+    FirstPasses,
+    Duplicates,
+}
+
 /// How a peer came to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Origin {
@@ -74,18 +82,6 @@ pub(super) enum Origin {
     Added,
     /// It was accepted by the policy for unknown peers.
     Accepted,
-}
-
-/// A cancellation of a session that was never begun. Its acknowledgment shows that the peer can be reached.
-#[derive(Debug)]
-pub(super) struct Ping {
-    pub(super) number: u64,
-    pub(super) tries: u8,
-    /// When the first cancellation was sent.
-    pub(super) first: Instant,
-    /// When the latest cancellation was sent.
-    pub(super) latest: Instant,
-    pub(super) timer: Option<TimerId>,
 }
 
 /// The link state of an address, as the driver reported it.
@@ -106,15 +102,11 @@ pub(super) enum Control {
         session: SessionId,
         to: Role,
     },
+    /// A report, or the first of `left` further copies of one that was just sent.
     Report {
         session: SessionId,
         serial: u64,
-    },
-    /// Further copies of a report that was just sent.
-    ReportCopy {
-        session: SessionId,
-        serial: u64,
-        left: u8,
+        left: Option<u8>,
     },
     /// A report that claims everything, for a session that was closed after delivery.
     Final {
@@ -127,14 +119,11 @@ pub(super) enum Control {
     Ping,
     /// Four octets of 0 (RFC 7122 section 3.4).
     KeepAlive,
+    /// A cancellation, or the first of `left` further copies of one that was just sent.
     Cancel {
         session: SessionId,
         by: Role,
-    },
-    CancelCopy {
-        session: SessionId,
-        by: Role,
-        left: u8,
+        left: Option<u8>,
     },
 }
 
@@ -149,7 +138,7 @@ pub(super) enum Role {
 
 impl<A> PeerState<A> {
     pub(super) fn new(
-        id: u64,
+        (slot, id): (u32, u64),
         config: Peer<A>,
         keys: Arc<Keys>,
         carrier: LinkState,
@@ -157,6 +146,7 @@ impl<A> PeerState<A> {
     ) -> Self {
         let pacer = Pacer::new(config.rate, config.burst);
         let mut peer = Self {
+            slot,
             id,
             config,
             keys,
@@ -215,6 +205,67 @@ impl<A> PeerState<A> {
             && !self.must_stop
             && self.pace.is_none()
             && self.can_send()
+    }
+
+    /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
+    pub(super) fn queue(&mut self, node: &mut Node, control: Control) -> bool {
+        let limit = usize::try_from(node.config.max_control).unwrap_or(usize::MAX);
+        if !self.can_send() {
+            // Receive-only: nothing is sent to such a peer.
+            return true;
+        }
+        if self.control.len() >= limit {
+            node.stats.no_room += 1;
+            return false;
+        }
+        self.control.push_back(control);
+        self.mark_ready(node);
+        true
+    }
+
+    /// Returns a queue of sessions with data to send.
+    pub(super) const fn sessions(&mut self, queue: Queue) -> &mut VecDeque<u64> {
+        match queue {
+            Queue::Repairs => &mut self.repairs,
+            Queue::FirstPasses => &mut self.fresh,
+            Queue::Duplicates => &mut self.spare,
+        }
+    }
+
+    /// Queues the peer for sending.
+    #[inline]
+    pub(super) fn mark_ready(&mut self, node: &mut Node) {
+        if !self.is_ready && self.may_send() && self.has_work() {
+            self.is_ready = true;
+            node.ready.push_back(self.slot);
+        }
+    }
+
+    /// Starts a timer that is frozen while the peer is silent.
+    pub(super) fn start(&self, node: &mut Node, due: Due, what: TimerKind) -> Option<TimerId> {
+        let (slot, is_frozen) = (self.slot, self.is_silent());
+        let key = Key { slot, what };
+        if is_frozen {
+            node.timers.set_frozen(due, slot, key)
+        } else {
+            node.timers.set(due, slot, key)
+        }
+    }
+
+    /// Starts a timer that is never frozen.
+    pub(super) fn start_local(
+        &self,
+        node: &mut Node,
+        at: Instant,
+        what: TimerKind,
+    ) -> Option<TimerId> {
+        let slot = self.slot;
+        node.timers.set(Due::local(at), slot, Key { slot, what })
+    }
+
+    /// Whether signals are sent without copies.
+    pub(super) fn is_plain(&self) -> bool {
+        self.config.redundancy == Redundancy::Fixed(0)
     }
 
     /// Whether the direction of the peer allows sending to it.

@@ -3,10 +3,10 @@
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-use super::config::ConfigError;
+use crate::ltp::config::ConfigError;
 
 /// Losses are counted in parts per million.
-pub(super) const PARTS: u32 = 1_000_000;
+pub(in crate::ltp) const PARTS: u32 = 1_000_000;
 /// The highest loss that is assumed. Above it, no number of copies helps much.
 const MAX_LOSS: u32 = 900_000;
 /// The probability 1, in the fixed-point arithmetic of [`AdaptiveRedundancy::count`].
@@ -35,12 +35,12 @@ impl Default for Redundancy {
 ///
 /// Each report starts at the first missing octet, so it repeats the content of the reports before it. During the
 /// first pass of a block its checkpoints have no copies, since the next checkpoint asks the same.
-/// [`Engine::line`](super::Engine::line) returns the measurements.
+/// [`Engine::line`](crate::ltp::Engine::line) returns the measurements.
 ///
 /// This is meant for lines that keep the order of segments, such as links and tunnels. A segment that was
 /// overtaken counts as lost. Where segments overtake each other, some are sent again without need, and signals
 /// get more copies than necessary; no block is lost or delivered twice. On such a line, set
-/// [`Peer::report_delay`](super::Peer::report_delay) at the receiver to a little more than the difference in
+/// [`Peer::report_delay`](crate::ltp::Peer::report_delay) at the receiver to a little more than the difference in
 /// delay: then only lost segments are sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -77,7 +77,7 @@ impl Default for AdaptiveRedundancy {
 impl AdaptiveRedundancy {
     /// Returns the smallest number of copies with which a signal and all copies are lost less often than the
     /// odds allow.
-    pub(super) fn count(&self, loss: u32) -> u8 {
+    pub(in crate::ltp) fn count(&self, loss: u32) -> u8 {
         let limit = CERTAIN / u64::from(self.odds.get());
         let mut probability = CERTAIN;
         // The signal itself is the first try.
@@ -92,14 +92,14 @@ impl AdaptiveRedundancy {
 }
 
 impl Redundancy {
-    pub(super) const fn adaptive(&self) -> Option<&AdaptiveRedundancy> {
+    pub(in crate::ltp) const fn adaptive(&self) -> Option<&AdaptiveRedundancy> {
         match self {
             Self::Fixed(_) => None,
             Self::Adaptive(adaptive) => Some(adaptive),
         }
     }
 
-    pub(super) const fn check(&self) -> Result<(), ConfigError> {
+    pub(in crate::ltp) const fn check(&self) -> Result<(), ConfigError> {
         match self {
             Self::Adaptive(adaptive) if adaptive.initial_loss > MAX_LOSS => {
                 Err(ConfigError::Loss {
@@ -111,14 +111,14 @@ impl Redundancy {
         }
     }
 
-    pub(super) fn spacing(&self) -> Duration {
+    pub(in crate::ltp) fn spacing(&self) -> Duration {
         let adaptive = self.adaptive();
         adaptive.map_or(Duration::ZERO, |adaptive| adaptive.spacing)
     }
 }
 
 /// Limits a loss to the highest that is assumed.
-pub(super) fn bounded(loss: u64) -> u32 {
+pub(in crate::ltp) fn bounded(loss: u64) -> u32 {
     u32::try_from(loss).unwrap_or(MAX_LOSS).min(MAX_LOSS)
 }
 

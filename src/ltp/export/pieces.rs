@@ -2,35 +2,34 @@
 
 use core::ops::Range;
 
+use super::{Outstanding, Retransmission, Sending};
 use crate::ltp::sdnv::sdnv_len;
-use crate::ltp::sender::{Outstanding, Retransmission, Sending};
-use crate::ltp::wire::{Checkpoint, Color, Mark, SessionId, data_header_len};
+use crate::ltp::wire::{Checkpoint, Color, Mark, data_header_len};
 
 /// A segment of a block to write.
 #[derive(Debug)]
-pub(super) struct Piece {
-    pub(super) range: Range<u64>,
-    pub(super) color: Color,
+pub(in crate::ltp) struct Piece {
+    pub(in crate::ltp) range: Range<u64>,
+    pub(in crate::ltp) color: Color,
 }
 
 /// Octets of a checkpoint that is kept small because copies of it are sent.
 const SMALL: u64 = 32;
 /// The number of segments from which on a small checkpoint is worth one segment more.
-pub(super) const MANY: usize = 8;
+pub(in crate::ltp) const MANY: usize = 8;
 
-/// The session and the size limits of a data segment.
+/// The client service and the size limits of a data segment.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
-    pub(super) session: SessionId,
-    pub(super) client: u64,
+pub(in crate::ltp) struct Frame {
+    pub(in crate::ltp) client: u64,
     /// Octets for the content of the segment.
-    pub(super) room: usize,
+    pub(in crate::ltp) room: usize,
     /// Whether the checkpoint behind many segments is a small one, because copies of it are sent.
-    pub(super) is_small: bool,
+    pub(in crate::ltp) is_small: bool,
 }
 
 impl Outstanding {
-    pub(super) fn piece(&self) -> Piece {
+    pub(in crate::ltp) fn piece(&self) -> Piece {
         Piece {
             range: self.range.clone(),
             color: Color::Red(Some(Checkpoint {
@@ -43,7 +42,7 @@ impl Outstanding {
 }
 
 impl Sending {
-    pub(super) fn octets(&self, range: &Range<u64>) -> Option<&[u8]> {
+    pub(in crate::ltp) fn octets(&self, range: &Range<u64>) -> Option<&[u8]> {
         let start = usize::try_from(range.start).ok()?;
         let end = usize::try_from(range.end).ok()?;
         self.block.get(start..end)
@@ -53,9 +52,9 @@ impl Sending {
     ///
     /// The last red segment is the checkpoint that ends the red part, and the last segment ends the block (RFC 5326
     /// section 4.1). No segment has two colors.
-    pub(super) fn next_piece(&self, frame: Frame, wants_checkpoint: bool) -> Option<Piece> {
+    pub(in crate::ltp) fn next_piece(&self, frame: Frame, wants_checkpoint: bool) -> Option<Piece> {
         if self.next >= self.red {
-            let left = self.len - self.next;
+            let left = self.len() - self.next;
             let fit = frame.fit(self.next, Color::Green { ends_block: true })?;
             let ends_block = left <= fit;
             return Some(Piece {
@@ -66,7 +65,7 @@ impl Sending {
         let last = Checkpoint {
             serial: self.serial,
             report: 0,
-            mark: mark_at(self.red, self.red, self.len),
+            mark: mark_at(self.red, self.red, self.len()),
         };
         let checked = frame.cut(self.next..self.red, last)?;
         if checked.range.end < self.red && wants_checkpoint {
@@ -85,12 +84,12 @@ impl Sending {
 }
 
 impl Retransmission {
-    pub(super) fn is_untouched(&self) -> bool {
+    pub(in crate::ltp) fn is_untouched(&self) -> bool {
         self.at == 0 && self.gaps.first().is_some_and(|gap| gap.start == self.from)
     }
 
     /// Returns the next segment. Only the last one is a checkpoint (RFC 5326 section 6.13).
-    pub(super) fn next_piece(
+    pub(in crate::ltp) fn next_piece(
         &self,
         frame: Frame,
         serial: u64,
@@ -118,7 +117,7 @@ impl Retransmission {
         frame.cut(left, checkpoint)
     }
 
-    pub(super) fn advance(&mut self, end: u64) {
+    pub(in crate::ltp) fn advance(&mut self, end: u64) {
         self.from = end;
         if self.gaps.get(self.at).is_some_and(|gap| gap.end <= end) {
             self.at += 1;
@@ -140,13 +139,13 @@ const fn mark_at(end: u64, red: u64, len: u64) -> Mark {
 
 impl Frame {
     /// Whether a segment at `offset` may reach `end`.
-    pub(super) fn reaches(self, offset: u64, end: u64) -> bool {
+    pub(in crate::ltp) fn reaches(self, offset: u64, end: u64) -> bool {
         // Bound: usize has at most 64 bits.
         offset.saturating_add(self.room as u64) >= end
     }
 
     /// Returns how many octets of the block fit a segment at `offset`. `None` if not even one does.
-    pub(super) fn fit(self, offset: u64, color: Color) -> Option<u64> {
+    pub(in crate::ltp) fn fit(self, offset: u64, color: Color) -> Option<u64> {
         // The length field is counted by its real size.
         let head = data_header_len(self.client, offset, 0, color) - 1;
         let room = self.room.checked_sub(head)?;

@@ -9,9 +9,9 @@ use core::time::Duration;
 
 use super::redundancy::{PARTS, Redundancy, bounded};
 use super::rto::{RtoBounds, RtoPolicy};
-use super::wire::SessionId;
 use crate::Instant;
 use crate::kit::Rtt;
+use crate::ltp::wire::SessionId;
 
 /// Measurements of the line to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ const APART: u32 = 8;
 
 /// The estimator of one peer.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(in crate::ltp) struct Line {
     out: Loss,
     inward: Loss,
     rtt: Rtt,
@@ -96,23 +96,23 @@ impl Line {
     // Losses.
 
     /// Counts `sent` segments to the peer of which `lost` were lost.
-    pub(super) fn sent(&mut self, sent: u64, lost: u64) {
+    pub(in crate::ltp) fn sent(&mut self, sent: u64, lost: u64) {
         self.out.note(sent, lost);
     }
 
     /// Counts `sent` segments from the peer of which `lost` were lost.
-    pub(super) fn came(&mut self, sent: u64, lost: u64) {
+    pub(in crate::ltp) fn came(&mut self, sent: u64, lost: u64) {
         self.inward.note(sent, lost);
     }
 
     /// Counts a signal that was answered or not. The exchange takes two segments, of which none or one was lost, in
     /// either direction with equal probability.
-    pub(super) fn exchanged(&mut self, is_answered: bool) {
+    pub(in crate::ltp) fn exchanged(&mut self, is_answered: bool) {
         self.out.note(2, u64::from(!is_answered));
     }
 
     /// Counts a segment of a report that was sent. Its acknowledgments count until `until`.
-    pub(super) fn on_report_sent(
+    pub(in crate::ltp) fn on_report_sent(
         &mut self,
         now: Instant,
         session: SessionId,
@@ -138,7 +138,7 @@ impl Line {
         }
     }
 
-    pub(super) fn report_acknowledged(&mut self, session: SessionId, serial: u64) {
+    pub(in crate::ltp) fn report_acknowledged(&mut self, session: SessionId, serial: u64) {
         let known = self
             .watched
             .iter_mut()
@@ -172,7 +172,7 @@ impl Line {
     }
 
     /// Returns how many copies a signal gets.
-    pub(super) fn copies(&self, copies: &Redundancy) -> u8 {
+    pub(in crate::ltp) fn copies(&self, copies: &Redundancy) -> u8 {
         match copies {
             Redundancy::Fixed(count) => *count,
             Redundancy::Adaptive(adaptive) => adaptive.count(self.loss_out(adaptive.initial_loss)),
@@ -183,7 +183,7 @@ impl Line {
 
     /// Measures an answer `took` after the signal was first sent, whose last repetition was sent `spread` after that.
     /// False if the sample is ambiguous.
-    pub(super) fn took(&mut self, took: Duration, spread: Duration) -> bool {
+    pub(in crate::ltp) fn took(&mut self, took: Duration, spread: Duration) -> bool {
         if took.is_zero() || spread > took / APART {
             return false;
         }
@@ -192,7 +192,7 @@ impl Line {
     }
 
     /// Returns how much longer than the light times an answer may take. `None` without a learned margin.
-    pub(super) fn rto_margin(&self, rto: RtoPolicy, light: Duration) -> Option<Duration> {
+    pub(in crate::ltp) fn rto_margin(&self, rto: RtoPolicy, light: Duration) -> Option<Duration> {
         let RtoPolicy::Learned(RtoBounds { min, max }) = rto else {
             return None;
         };
@@ -201,7 +201,7 @@ impl Line {
     }
 
     /// Returns the measurements.
-    pub(super) fn estimate(&self, copies: &Redundancy, timeout: Duration) -> LineEstimate {
+    pub(in crate::ltp) fn estimate(&self, copies: &Redundancy, timeout: Duration) -> LineEstimate {
         let prior = copies
             .adaptive()
             .map_or(0, |adaptive| adaptive.initial_loss);
@@ -216,12 +216,12 @@ impl Line {
         }
     }
 
-    pub(super) fn memory_used(&self) -> usize {
+    pub(in crate::ltp) fn memory_used(&self) -> usize {
         self.watched.capacity() * size_of::<Watched>()
     }
 
     /// Returns the bytes that watched reports take at most.
-    pub(super) const fn memory_per_entry() -> usize {
+    pub(in crate::ltp) const fn memory_per_entry() -> usize {
         2 * MAX_WATCHED * size_of::<Watched>()
     }
 }

@@ -6,11 +6,12 @@
 
 use bytes::Bytes;
 
-use super::engine::Engine;
-use super::peer::Role;
-use super::table::{Keyed, Table};
-use super::wire::{ExtensionTag, Extensions, SessionId};
 use crate::Addr;
+use crate::ltp::context::Node;
+use crate::ltp::engine::Engine;
+use crate::ltp::peer::Role;
+use crate::ltp::table::{Keyed, Table};
+use crate::ltp::wire::{ExtensionTag, Extensions, SessionId};
 
 /// The maximum length of a cookie that is kept, in octets.
 const LONGEST: usize = 256;
@@ -19,27 +20,20 @@ const MOST: usize = 2;
 
 /// The cookies of open sessions. An empty one is none.
 #[derive(Debug)]
-pub(super) struct Cookies(Table<(Role, SessionId), [Bytes; MOST]>);
+pub(in crate::ltp) struct Cookies(Table<(Role, SessionId), [Bytes; MOST]>);
 
 impl Cookies {
-    pub(super) const fn new(hasher: Keyed) -> Self {
+    pub(in crate::ltp) const fn new(hasher: Keyed) -> Self {
         Self(Table::with_hasher(hasher))
     }
 
-    /// Drops the cookies of a session that ends.
-    pub(super) fn forget(&mut self, role: Role, session: SessionId) {
-        if !self.0.is_empty() {
-            self.0.remove(&(role, session));
-        }
-    }
-
-    pub(super) fn memory_used(&self) -> usize {
+    pub(in crate::ltp) fn memory_used(&self) -> usize {
         let octets = self.0.values().flatten().map(Bytes::len);
         self.0.allocation_size() + octets.sum::<usize>()
     }
 
     /// Returns the bytes that the cookies of one session take at most.
-    pub(super) const fn memory_per_entry() -> usize {
+    pub(in crate::ltp) const fn memory_per_entry() -> usize {
         4 * (size_of::<((Role, SessionId), [Bytes; MOST])>() + 1) + MOST * LONGEST
     }
 }
@@ -65,40 +59,45 @@ impl<A: Addr> Engine<A> {
     /// Returns the cookies in the segments of an open session, at most two, in the order of arrival (RFC 5327 section
     /// 2.2).
     ///
-    /// None by default: [`Config::max_cookies`](super::Config::max_cookies) enables them. Cookies of 1 to 256 octets are
+    /// None by default: [`Config::max_cookies`](crate::ltp::Config::max_cookies) enables them. Cookies of 1 to 256 octets are
     /// kept, and a longer one replaces the one that it starts with. They are neither checked nor sent, and are dropped
     /// with the session.
     pub fn cookies(&self, session: SessionId) -> impl Iterator<Item = &[u8]> {
         [Role::Sender, Role::Receiver]
             .into_iter()
-            .filter_map(move |role| self.cookies.0.get(&(role, session)))
+            .filter_map(move |role| self.node.cookies.0.get(&(role, session)))
             .flatten()
             .map(Bytes::as_ref)
             .filter(|cookie| !cookie.is_empty())
     }
+}
 
-    /// Keeps the cookies of a segment that was accepted.
-    pub(super) fn keep_cookies(&mut self, role: Role, session: SessionId, header: &Extensions<'_>) {
+impl Node {
+    /// Drops the cookies of a session that ends.
+    pub(in crate::ltp) fn forget_cookies(&mut self, role: Role, session: SessionId) {
+        let cookies = &mut self.cookies.0;
+        if !cookies.is_empty() {
+            cookies.remove(&(role, session));
+        }
+    }
+
+    /// Keeps the cookies of a segment that was accepted, if its session is open.
+    pub(in crate::ltp) fn keep_cookies(
+        &mut self,
+        name: (Role, SessionId),
+        header: &Extensions<'_>,
+        is_open: impl FnOnce() -> bool,
+    ) {
         let limit = usize::try_from(self.config.max_cookies).unwrap_or(usize::MAX);
-        if limit == 0 || header.find(ExtensionTag::COOKIE).is_none() {
+        if limit == 0 || header.find(ExtensionTag::COOKIE).is_none() || !is_open() {
             return;
         }
-        let is_open = match role {
-            Role::Sender => {
-                session.originator == self.config.engine
-                    && self.exports.contains_key(&session.number)
-            }
-            Role::Receiver => self.imports.contains_key(&session),
-        };
-        let name = (role, session);
-        if !is_open {
-            return;
-        }
-        if self.cookies.0.len() >= limit && !self.cookies.0.contains_key(&name) {
+        let cookies = &mut self.cookies.0;
+        if cookies.len() >= limit && !cookies.contains_key(&name) {
             self.stats.no_room += 1;
             return;
         }
-        let kept = self.cookies.0.entry(name).or_default();
+        let kept = cookies.entry(name).or_default();
         for extension in header.iter() {
             let is_cookie = extension.tag == ExtensionTag::COOKIE;
             if is_cookie && !accept(kept, extension.value) {

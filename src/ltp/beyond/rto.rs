@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::config::ConfigError;
+use crate::ltp::config::ConfigError;
 
 /// How the retransmission timeout (RTO) of signals is found: the light times and a margin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -10,8 +10,8 @@ use super::config::ConfigError;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum RtoPolicy {
-    /// The margin is [`Peer::remote_delay`](super::Peer::remote_delay) and
-    /// [`Peer::own_delay`](super::Peer::own_delay).
+    /// The margin is [`Peer::remote_delay`](crate::ltp::Peer::remote_delay) and
+    /// [`Peer::own_delay`](crate::ltp::Peer::own_delay).
     #[default]
     Fixed,
     /// The margin follows measured round trips as in RFC 6298. Before the first measurement it is as `Fixed`.
@@ -44,7 +44,7 @@ impl Default for RtoBounds {
 }
 
 impl RtoPolicy {
-    pub(super) fn check(&self, shortest: Duration) -> Result<(), ConfigError> {
+    pub(in crate::ltp) fn check(&self, shortest: Duration) -> Result<(), ConfigError> {
         let Self::Learned(bounds) = self else {
             return Ok(());
         };
@@ -60,7 +60,7 @@ impl RtoPolicy {
         Ok(())
     }
 
-    pub(super) const fn longest(&self) -> Duration {
+    pub(in crate::ltp) const fn longest(&self) -> Duration {
         match self {
             Self::Fixed => Duration::ZERO,
             Self::Learned(bounds) => bounds.max,
