@@ -48,10 +48,8 @@ pub struct Config {
     /// The maximum number of control segments queued for one peer. Further ones are dropped, and repeated by
     /// their timers. Default 16,384.
     pub max_control: u32,
-    /// The number of closed sessions that are always remembered. Default 1000.
-    pub min_closed: u32,
-    /// The maximum number of closed sessions that are remembered while a timer of the peer could still cause a
-    /// segment for them. Default 262,144.
+    /// The maximum number of closed sessions that are remembered. Each is for twice the time in which the peer could
+    /// repeat a segment of it. Default 262,144.
     pub max_closed: u32,
     /// The maximum number of sessions whose cookies are kept for [`Engine::cookies`](super::Engine::cookies)
     /// (RFC 5327 section 2.2). Default 0: cookies are ignored.
@@ -89,7 +87,6 @@ impl Default for Config {
             pool_octets: 1 << 27,
             max_events: 1 << 16,
             max_control: 1 << 14,
-            min_closed: 1000,
             max_closed: 1 << 18,
             max_cookies: 0,
             notify_sent: false,
@@ -110,12 +107,6 @@ impl Config {
     pub(super) const fn check(&self) -> Result<(), ConfigError> {
         if self.engine == 0 {
             return Err(ConfigError::EngineZero);
-        }
-        if self.min_closed > self.max_closed {
-            return Err(ConfigError::Closed {
-                min: self.min_closed,
-                max: self.max_closed,
-            });
         }
         Ok(())
     }
@@ -423,13 +414,6 @@ const MIN_KEEPALIVE: Duration = Duration::from_secs(15);
 pub enum ConfigError {
     /// Engine ID 0 is reserved (RFC 7116 section 3.1.2).
     EngineZero,
-    /// [`Config::min_closed`] is above [`Config::max_closed`].
-    Closed {
-        /// The minimum given.
-        min: u32,
-        /// The maximum given.
-        max: u32,
-    },
     /// Segments are too short for control segments.
     Segment {
         /// Octets given.
@@ -491,9 +475,6 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EngineZero => f.write_str("engine ID 0 is reserved"),
-            Self::Closed { min, max } => {
-                write!(f, "min_closed of {min} exceeds max_closed of {max}")
-            }
             Self::Segment { len, min } => {
                 write!(
                     f,

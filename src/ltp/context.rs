@@ -10,6 +10,7 @@ use super::beyond::Prediction;
 use super::budget::Budget;
 use super::closed::{Closed, End, Record};
 use super::config::{Config, Numbers};
+use super::fingerprint::Fingerprint;
 use super::peer::{Control, PeerState, Role};
 use super::services::Services;
 use super::table::Keyed;
@@ -125,7 +126,7 @@ impl Cancel {
 impl Node {
     pub(super) fn new(config: Config, seed: Seed, hasher: Keyed) -> Self {
         Self {
-            closed: Closed::new(hasher, config.min_closed, config.max_closed),
+            closed: Closed::new(hasher, config.max_closed),
             cookies: Cookies::new(hasher),
             rng: seed.rng(),
             now: Instant::ZERO,
@@ -160,7 +161,7 @@ impl Node {
                 Numbers::Bits64 => self.rng.next_u64().max(1),
             };
             let name = (Role::Sender, self.own_session(number));
-            if !is_in_use(number) && self.closed.admit(name).is_none() {
+            if !is_in_use(number) && self.closed.get(self.now, name).is_none() {
                 return number;
             }
         }
@@ -200,12 +201,14 @@ impl Node {
         (role, session): (Role, SessionId),
         end: End,
         key_hash: Option<KeyHash>,
+        fingerprint: Option<Fingerprint>,
     ) {
         let record = Record {
             slot: peer.slot,
             until: self.now + peer.remembered_for(),
             key_hash,
             end,
+            fingerprint,
         };
         self.closed.insert(self.now, (role, session), record);
     }

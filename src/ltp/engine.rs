@@ -133,7 +133,7 @@ impl<A: Addr> Engine<A> {
             node.stats.unknown_peer += 1;
             return;
         };
-        let key_hash = || auth::key_hash(name, exports, imports, &node.closed);
+        let key_hash = || auth::key_hash(name, exports, imports, (&node.closed, node.now));
         let key = match keys.verify(octets, segment, key_hash) {
             Verification::Valid(key) => key,
             Verification::UnknownKey => {
@@ -153,7 +153,8 @@ impl<A: Addr> Engine<A> {
         self.dispatch((slot, place), segment);
         let (exports, imports) = (&mut self.exports, &mut self.imports);
         if let Some(key) = key {
-            auth::remember_key(name, key, (exports, imports), &mut self.node.closed);
+            let closed = (&mut self.node.closed, self.node.now);
+            auth::remember_key(name, key, (exports, imports), closed);
         }
         self.node
             .keep_cookies(name, &segment.header, || match name.0 {

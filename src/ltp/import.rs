@@ -17,6 +17,7 @@ use super::beyond::segments;
 use super::buffer_pool::{BufferPool, MIN_POOLED};
 use super::closed::End;
 use super::context::{Cancel, Context, EVENT_OVERHEAD, ImportTimer, Step};
+use super::fingerprint::{Fingerprint, Judgment};
 use super::peer::{Control, Role};
 use super::reassembly::{Reassembly, Room};
 use super::report::{Issued, Reports};
@@ -34,6 +35,8 @@ pub(super) struct ImportSession {
     pub(super) slot: u32,
     /// The key that the session named (RFC 5327 section 2.1).
     pub(super) key_hash: Option<KeyHash>,
+    /// What it carried, as far as it tells the session from another one under the same number.
+    pub(super) fingerprint: Fingerprint,
     pub(super) stage: Stage,
 }
 
@@ -95,10 +98,13 @@ impl Parts {
 }
 
 impl ImportSession {
-    const fn new(slot: u32, stage: Stage) -> Self {
+    fn new(slot: u32, data: &Data<'_>, stage: Stage) -> Self {
+        let mut fingerprint = Fingerprint::new(data.client);
+        fingerprint.note(data);
         Self {
             slot,
             key_hash: None,
+            fingerprint,
             stage,
         }
     }
@@ -115,13 +121,17 @@ impl ImportSession {
             return None;
         }
         let name = (Role::Receiver, cx.session);
-        let mut green = None;
-        if let Some(record) = cx.node.closed.admit(name) {
+        let (mut green, mut is_remembered) = (None, false);
+        if let Some(record) = cx.node.closed.get(cx.node.now, name).copied() {
+            let judgment = record.judge(data);
+            is_remembered = true;
             match record.end {
+                // Its sender started anew.
+                _ if judgment == Judgment::NewSession => {}
                 // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
                 End::GreenOnly { low } if matches!(data.color, Color::Red(_)) => green = Some(low),
                 end => {
-                    cx.on_data_of_closed(data, end);
+                    cx.on_data_of_closed(data, end, judgment == Judgment::Repeat);
                     return None;
                 }
             }
@@ -130,22 +140,25 @@ impl ImportSession {
             cx.node.stats.no_room += 1;
             return None;
         }
-        if green.is_some() {
-            cx.node.closed.reopen(name);
+        if is_remembered {
+            cx.node.closed.remove(name);
         }
         let slot = cx.peer.slot;
         let Some(service) = cx.node.services.get(data.client) else {
             // RFC 5326 section 4.2: one CR per session, repeated like any other.
             cx.node.stats.unknown_client += 1;
             let cancel = Stage::Cancelling(Cancel::new(Reason::UNREACHABLE));
-            let mut refused = Self::new(slot, cancel);
+            let mut refused = Self::new(slot, data, cancel);
             let step = refused.send_cancel(cx);
             return Some((refused, step));
         };
         if green.is_none()
             && let Some(whole) = Reception::whole(service, data, cx)
         {
-            return Some((Self::new(slot, Stage::Receiving(whole)), Step::Continues));
+            return Some((
+                Self::new(slot, data, Stage::Receiving(whole)),
+                Step::Continues,
+            ));
         }
         let serial = cx.node.first_serial();
         let reports = Reports::new(serial);
@@ -161,7 +174,7 @@ impl ImportSession {
             let event = Event::Started { session, client };
             cx.node.push_service_event(client, event, EVENT_OVERHEAD);
         }
-        let mut started = Self::new(slot, Stage::Receiving(reception));
+        let mut started = Self::new(slot, data, Stage::Receiving(reception));
         let step = started.on_data(data, cx);
         Some((started, step))
     }
@@ -169,6 +182,7 @@ impl ImportSession {
     /// Handles a data segment, red or green.
     #[inline]
     pub(super) fn on_data<A: Addr>(&mut self, data: &Data<'_>, cx: &mut Context<'_, A>) -> Step {
+        self.fingerprint.note(data);
         let Stage::Receiving(reception) = &mut self.stage else {
             cx.node.stats.closed_session += 1;
             return Step::Continues;
@@ -258,8 +272,9 @@ impl<A: Addr> Context<'_, A> {
 
     /// Handles data of a closed session. A duplicate never starts the session again, or the block would be delivered
     /// twice. Two things still help a sender: green data that the EOB overtook, and an answer to a checkpoint whose
-    /// reports were all lost.
-    fn on_data_of_closed(&mut self, data: &Data<'_>, end: End) {
+    /// reports were all lost. Only one that is known to the octet is answered: what merely looks like it may be of a
+    /// sender that started anew, and whose block nobody has.
+    fn on_data_of_closed(&mut self, data: &Data<'_>, end: End, is_repeat: bool) {
         let session = self.session;
         match (end, data.color) {
             (End::GreenOnly { low }, Color::Green { ends_block: false })
@@ -268,14 +283,15 @@ impl<A: Addr> Context<'_, A> {
                 self.hand_green(data, false);
                 let low = low.min(data.offset);
                 let until = self.node.now + self.peer.remembered_for();
-                self.node.closed.change((Role::Receiver, session), |old| {
-                    old.until = until;
-                    old.end = End::GreenOnly { low };
-                });
+                let now = self.node.now;
+                self.node
+                    .closed
+                    .change(now, (Role::Receiver, session), |old| {
+                        old.until = until;
+                        old.end = End::GreenOnly { low };
+                    });
             }
-            (End::Delivered { red, serial }, Color::Red(Some(checkpoint)))
-                if data.range().end <= red =>
-            {
+            (End::Delivered { red, serial }, Color::Red(Some(checkpoint))) if is_repeat => {
                 let checkpoint = checkpoint.serial;
                 self.queue(Control::Final {
                     session,

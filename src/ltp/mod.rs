@@ -184,11 +184,6 @@ mod beyond;
 mod budget;
 mod buffer_pool;
 mod closed;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the engine takes it into use with its next step")
-)]
-mod closed_sessions;
 mod config;
 mod context;
 #[doc = include_str!("delivery.md")]
@@ -196,10 +191,6 @@ pub mod delivery {}
 mod display;
 mod engine;
 mod export;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the engine takes it into use with its next step")
-)]
 mod fingerprint;
 #[cfg(feature = "arbitrary")]
 mod generate;

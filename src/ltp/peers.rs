@@ -108,7 +108,7 @@ impl<A: Addr> Peers<A> {
             Role::Sender if session.originator != node.config.engine => None,
             Role::Sender => {
                 let ping = self.pings.get(&number).copied();
-                ping.or_else(|| Some(node.closed.get((Role::Sender, session))?.slot))
+                ping.or_else(|| Some(node.closed.get(node.now, (Role::Sender, session))?.slot))
                     .or_else(|| self.by_addr.get(&from).copied())
             }
         }
@@ -342,7 +342,7 @@ impl<A: Addr> Engine<A> {
             peer.release_pacing(node);
             node.stop(peer.keepalive.take());
         }
-        node.closed.forget(slot);
+        node.closed.forget_peer(slot);
         node.ready.retain(|other| *other != slot);
         peers.remove(slot);
         Ok(())

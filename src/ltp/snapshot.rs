@@ -14,6 +14,7 @@ use super::config::{Config, ConfigError, Peer};
 use super::context::{Cancel, EVENT_OVERHEAD, Node};
 use super::engine::Engine;
 use super::export::SavedExport;
+use super::fingerprint::Fingerprint;
 use super::import::SavedImport;
 use super::peer::{Origin, PeerState, Role};
 use super::peers::Peers;
@@ -145,6 +146,8 @@ struct SavedClosed {
     left: Duration,
     end: End,
     key_hash: Option<KeyHash>,
+    #[cfg_attr(feature = "serde", serde(default))]
+    fingerprint: Option<Fingerprint>,
 }
 
 /// Why no engine can be restored from a snapshot.
@@ -460,12 +463,12 @@ impl<A: Addr> Engine<A> {
             Role::Sender => !self.exports.table.contains(&session.number),
             Role::Receiver => !self.imports.table.contains(session),
         };
-        let records = self.node.closed.iter();
+        let records = self.node.closed.iter(now);
         let records = records.filter(|(name, _)| is_over(name));
         records
             .map(|((role, session), record)| SavedClosed {
-                role: *role,
-                session: *session,
+                role,
+                session,
                 peer: match role {
                     Role::Sender => self.peers.id(record.slot),
                     Role::Receiver => session.originator,
@@ -473,6 +476,7 @@ impl<A: Addr> Engine<A> {
                 left: record.until - now,
                 end: record.end,
                 key_hash: record.key_hash,
+                fingerprint: record.fingerprint,
             })
             .collect()
     }
@@ -508,7 +512,7 @@ impl Node {
     fn restore_closed<A: Addr>(&mut self, closed: &[SavedClosed], peers: &Peers<A>) -> Restored {
         for (at, old) in closed.iter().enumerate() {
             let name = (old.role, old.session);
-            let is_new = self.closed.admit(name).is_none();
+            let is_new = self.closed.get(self.now, name).is_none();
             require(is_new, "closed session", at)?;
             // The blocks of a removed peer are remembered in case it is added again.
             let slot = match old.role {
@@ -520,6 +524,7 @@ impl Node {
                 until: self.now + old.left,
                 end: old.end,
                 key_hash: old.key_hash,
+                fingerprint: old.fingerprint,
             };
             self.closed.insert(self.now, name, record);
         }

@@ -166,7 +166,7 @@ impl<A: Addr> Peers<A> {
             peer.answered(node.now, ping.first, ping.latest, 0);
         }
         let name = (Role::Sender, node.own_session(ping.number));
-        node.remember(peer, name, End::Plain, None);
+        node.remember(peer, name, End::Plain, None, None);
         Some((peer, ping))
     }
 }

@@ -247,7 +247,7 @@ impl Exports {
         let number = saved.number;
         let name = (Role::Sender, node.own_session(number));
         let is_known = number == 0 || self.table.contains(&number);
-        let is_free = !is_known && node.closed.admit(name).is_none();
+        let is_free = !is_known && node.closed.get(node.now, name).is_none();
         require(is_free, "exports.number", at)?;
         let slot = peers.restored_slot(saved.peer, "exports.peer", at)?;
         let stage = match saved.state {

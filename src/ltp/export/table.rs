@@ -101,7 +101,7 @@ impl Exports {
         if let Some(peer) = peers.get_mut(export.slot) {
             peer.exports -= 1;
             node.forget_cookies(Role::Sender, session);
-            node.remember(peer, (Role::Sender, session), end, export.key_hash);
+            node.remember(peer, (Role::Sender, session), end, export.key_hash, None);
         }
         self.unblock(peers, node);
     }

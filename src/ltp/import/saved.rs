@@ -13,6 +13,7 @@ use crate::ltp::api::Service;
 use crate::ltp::auth::KeyHash;
 use crate::ltp::buffer_pool::BufferPool;
 use crate::ltp::context::{Context, Node, Step};
+use crate::ltp::fingerprint::Fingerprint;
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::reassembly::{Reassembly, Room};
@@ -28,6 +29,8 @@ pub(in crate::ltp) struct SavedImport {
     session: SessionId,
     peer: u64,
     key_hash: Option<KeyHash>,
+    #[cfg_attr(feature = "serde", serde(default))]
+    fingerprint: Option<Fingerprint>,
     stage: SavedStage,
 }
 
@@ -211,6 +214,7 @@ impl Imports {
                 session,
                 peer: peers.id(import.slot),
                 key_hash: import.key_hash,
+                fingerprint: Some(import.fingerprint),
                 stage,
             })
         };
@@ -226,11 +230,15 @@ impl Imports {
     ) -> Restored {
         let session = saved.session;
         let is_known = session.number == 0 || self.table.contains(&session);
-        let is_free = !is_known && node.closed.admit((Role::Receiver, session)).is_none();
+        let is_free = !is_known
+            && node
+                .closed
+                .get(node.now, (Role::Receiver, session))
+                .is_none();
         require(is_free, "imports.session", at)?;
         let slot = peers.restored_slot(saved.peer, "imports.peer", at)?;
-        let (stage, pieces) = match saved.stage {
-            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), Vec::new()),
+        let (stage, pieces, client) = match saved.stage {
+            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), Vec::new(), 0),
             SavedStage::Receiving(reception) => {
                 let service = node.services.get(reception.client);
                 // A delivered session may be for a service that was closed.
@@ -238,12 +246,17 @@ impl Imports {
                 require(is_served, "imports.client", at)?;
                 let service = service.unwrap_or_default();
                 let restored = Reception::restore(&reception, service, at, node.now)?;
-                (Stage::Receiving(restored), reception.pieces)
+                (
+                    Stage::Receiving(restored),
+                    reception.pieces,
+                    reception.client,
+                )
             }
         };
         let import = ImportSession {
             slot,
             key_hash: saved.key_hash,
+            fingerprint: saved.fingerprint.unwrap_or(Fingerprint::new(client)),
             stage,
         };
         if let Some(place) = self.insert(session, import, peers) {

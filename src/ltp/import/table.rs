@@ -116,7 +116,9 @@ impl Imports {
             cx.peer.imports -= 1;
             node.forget_cookies(Role::Receiver, session);
             if let Some(peer) = peers.get(import.slot) {
-                node.remember(peer, (Role::Receiver, session), end, import.key_hash);
+                let fingerprint = Some(import.fingerprint);
+                let name = (Role::Receiver, session);
+                node.remember(peer, name, end, import.key_hash, fingerprint);
             }
         }
     }

@@ -226,7 +226,6 @@ fn a_cancelled_reception_stays_cancelled_whatever_comes_late() {
 #[test]
 fn a_closed_session_is_forgotten_only_when_nobody_can_ask_for_it_any_more() {
     let few = |config: &mut farlink::ltp::Config| {
-        config.min_closed = 0;
         config.max_closed = 8;
     };
     let mut line = Line::with(1, OWLT, few, |_| {});
