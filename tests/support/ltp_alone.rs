@@ -14,8 +14,8 @@ pub(crate) struct Alone<A: Addr> {
     pub(crate) sent: Vec<Sent<A>>,
     /// Calls of poll.
     pub(crate) polls: u64,
-    /// Datagrams are counted and not kept.
-    pub(crate) is_counting: bool,
+    /// Where datagrams that are kept go to. `None` keeps all; others are counted only.
+    pub(crate) kept: Option<A>,
     pub(crate) datagrams_out: u64,
     pub(crate) octets_out: u64,
     deadline: Option<Instant>,
@@ -44,7 +44,7 @@ impl<A: Addr> Alone<A> {
             events: Vec::new(),
             sent: Vec::new(),
             polls: 0,
-            is_counting: false,
+            kept: None,
             datagrams_out: 0,
             octets_out: 0,
             deadline: None,
@@ -84,7 +84,7 @@ impl<A: Addr> Alone<A> {
         for octets in self.tx.datagrams() {
             self.datagrams_out += 1;
             self.octets_out += octets.len() as u64;
-            if !self.is_counting {
+            if self.kept.is_none_or(|kept| kept == to) {
                 self.sent.push(Sent {
                     at: self.now,
                     to,

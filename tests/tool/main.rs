@@ -21,6 +21,7 @@ mod decode;
 mod demo;
 #[path = "../support/ethernet.rs"]
 mod ethernet;
+mod field;
 mod ltp;
 mod ltp_files;
 mod ltp_recv;

@@ -1,5 +1,6 @@
 //! What an engine owes to real peers, bad lines and restarts: one module for each part of the promise.
 
+mod ends;
 mod flow;
 mod identity;
 mod models;
@@ -7,6 +8,7 @@ mod order;
 mod restarts;
 mod scene;
 mod silence;
+mod strangers;
 
 use farlink::ltp::{Block, Body, Color, SessionId};
 use farlink::{Addr, Tag};
