@@ -9,14 +9,15 @@ use super::auth::{Cookies, KeyHash};
 use super::beyond::Prediction;
 use super::budget::Budget;
 use super::closed::{Closed, End, Record};
-use super::config::{Config, Numbers};
+use super::config::{Config, Direction, Numbers};
 use super::fingerprint::Fingerprint;
 use super::peer::{Control, PeerState, Role};
+use super::peers::Peers;
 use super::services::Services;
 use super::table::Keyed;
 use super::wire::{Reason, SessionId};
 use crate::kit::{Due, TimerId, Timers};
-use crate::{Addr, Instant, Rng, Seed};
+use crate::{Instant, Rng, Seed};
 
 /// Octets that an event counts for beside its payload.
 pub(super) const EVENT_OVERHEAD: usize = size_of::<(Event, usize)>() + 64;
@@ -53,10 +54,17 @@ pub(super) struct Node {
     pub(super) stats: Stats,
 }
 
+/// Everything that is shared: what all sessions use, and the peers.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) node: Node,
+    pub(super) peers: Peers,
+}
+
 /// What a session works with while it handles one input.
-pub(super) struct Context<'a, A> {
+pub(super) struct Context<'a> {
     pub(super) node: &'a mut Node,
-    pub(super) peer: &'a mut PeerState<A>,
+    pub(super) peer: &'a mut PeerState,
     pub(super) session: SessionId,
 }
 
@@ -120,6 +128,44 @@ impl Cancel {
             tries: 0,
             timer: None,
         }
+    }
+
+    /// Queues the segment of the side that cancels, unless all tries are used up.
+    pub(super) fn send(&mut self, by: Role, cx: &mut Context<'_>) -> Step {
+        let config = &cx.peer.config;
+        let limit = match (by, config.direction) {
+            (_, Direction::Both) | (Role::Receiver, Direction::SendOnly) => {
+                Some(config.cancel_retries)
+            }
+            // Where the peer cannot answer, one CS is sent.
+            (Role::Sender, _) => Some(0),
+            // Receive-only engines close at once (RFC 5326 section 4.2).
+            (Role::Receiver, Direction::ReceiveOnly) => None,
+        };
+        if limit.is_none_or(|limit| self.tries > limit) {
+            return Step::Ends(End::Plain);
+        }
+        let (session, left) = (cx.session, None);
+        if !cx.queue(Control::Cancel { session, by, left }) {
+            // Treated as lost on the line: the timer repeats it.
+            self.on_sent(0, by, cx);
+        }
+        Step::Continues
+    }
+
+    /// Starts the timer of the segment, which was sent (RFC 5326 section 6.15).
+    pub(super) fn on_sent(&mut self, len: usize, by: Role, cx: &mut Context<'_>) {
+        self.tries = self.tries.saturating_add(1);
+        self.timer = match by {
+            Role::Sender => cx.await_report(len, ExportTimer::Cancel),
+            Role::Receiver => cx.await_ack(len, ImportTimer::Cancel),
+        };
+    }
+
+    /// Repeats the segment, whose timer expired (RFC 5326 section 6.16).
+    pub(super) fn expired(&mut self, by: Role, cx: &mut Context<'_>) -> Step {
+        self.timer = None;
+        self.send(by, cx)
     }
 }
 
@@ -195,9 +241,9 @@ impl Node {
     }
 
     /// Remembers a session that was closed.
-    pub(super) fn remember<A>(
+    pub(super) fn remember(
         &mut self,
-        peer: &PeerState<A>,
+        peer: &PeerState,
         (role, session): (Role, SessionId),
         end: End,
         key_hash: Option<KeyHash>,
@@ -214,7 +260,27 @@ impl Node {
     }
 }
 
-impl<A: Addr> Context<'_, A> {
+impl Core {
+    /// Returns what a session with the peer in a slot works with.
+    #[inline]
+    pub(super) fn context(&mut self, slot: u32, session: SessionId) -> Option<Context<'_>> {
+        let (node, peer) = (&mut self.node, self.peers.get_mut(slot)?);
+        Some(Context {
+            node,
+            peer,
+            session,
+        })
+    }
+
+    /// Queues a control segment for the peer in a slot.
+    pub(super) fn queue(&mut self, slot: u32, control: Control) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.queue(&mut self.node, control);
+        }
+    }
+}
+
+impl Context<'_> {
     /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
     pub(super) fn queue(&mut self, control: Control) -> bool {
         self.peer.queue(self.node, control)

@@ -10,6 +10,9 @@ use super::wire::{Checkpoint, Color, Data, Mark};
 const HEAD: usize = 64;
 /// Checkpoints that may have been lost on the line in a row. A serial number further on is not of the same session.
 const MAX_LOST: u32 = 64;
+/// A serial number so far on is of no session that was started anew (CCSDS 734.1-B-1 starts below 2^14). A sender whose
+/// snapshot was behind may have it, and still send the same block.
+const RESUMED: u32 = 1 << 15;
 
 /// The marks of one session, as far as its segments showed them.
 ///
@@ -111,8 +114,9 @@ impl Fingerprint {
         match (is_last, is_same) {
             (_, true) => Judgment::Repeat,
             (true, false) => Judgment::NewSession,
-            (false, _) if ahead > span.saturating_add(MAX_LOST) => Judgment::NewSession,
-            (false, _) => Judgment::Undecided,
+            (false, _) if ahead <= span.saturating_add(MAX_LOST) => Judgment::Undecided,
+            (false, _) if (RESUMED..=u32::MAX / 2).contains(&ahead) => Judgment::Undecided,
+            (false, _) => Judgment::NewSession,
         }
     }
 
@@ -223,10 +227,10 @@ mod tests {
         let session = seen(&[end(1000), end(1003)]);
         let judge = |serial| session.judge(&end(serial), Some(100));
 
-        for serial in [1, 999, 1003 + 65, 16_383, u64::MAX] {
+        for serial in [1, 999, 1003 + 65, 16_383, 33_767, u64::MAX] {
             assert_eq!(judge(serial), Judgment::NewSession, "{serial}");
         }
-        for serial in [1000, 1001, 1002, 1004, 1003 + 64] {
+        for serial in [1000, 1001, 1002, 1004, 1003 + 64, 1000 + (1 << 16)] {
             assert_eq!(judge(serial), Judgment::Undecided, "{serial}");
         }
         assert_eq!(judge(1003), Judgment::Repeat);

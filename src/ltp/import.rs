@@ -22,8 +22,8 @@ use super::peer::{Control, Role};
 use super::reassembly::{Reassembly, Room};
 use super::report::{Issued, Reports};
 use super::wire::{Checkpoint, Color, Data, Mark, Reason};
+use crate::Instant;
 use crate::kit::{Due, TimerId};
-use crate::{Addr, Instant};
 use core::ops::Range;
 
 /// Octets that a session counts for beside what it stores.
@@ -110,10 +110,10 @@ impl ImportSession {
     }
 
     /// Starts a session, unless it is closed or a limit is reached. `count` sessions are open.
-    pub(super) fn start<A: Addr>(
+    pub(super) fn start(
         data: &Data<'_>,
         count: usize,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Option<(Self, Step)> {
         // RFC 5326 does not exclude it, but ION and the CCSDS profile have no session 0.
         if cx.session.number == 0 {
@@ -147,10 +147,9 @@ impl ImportSession {
         let Some(service) = cx.node.services.get(data.client) else {
             // RFC 5326 section 4.2: one CR per session, repeated like any other.
             cx.node.stats.unknown_client += 1;
-            let cancel = Stage::Cancelling(Cancel::new(Reason::UNREACHABLE));
-            let mut refused = Self::new(slot, data, cancel);
-            let step = refused.send_cancel(cx);
-            return Some((refused, step));
+            let mut cancel = Cancel::new(Reason::UNREACHABLE);
+            let step = cancel.send(Role::Receiver, cx);
+            return Some((Self::new(slot, data, Stage::Cancelling(cancel)), step));
         };
         if green.is_none()
             && let Some(whole) = Reception::whole(service, data, cx)
@@ -181,7 +180,7 @@ impl ImportSession {
 
     /// Handles a data segment, red or green.
     #[inline]
-    pub(super) fn on_data<A: Addr>(&mut self, data: &Data<'_>, cx: &mut Context<'_, A>) -> Step {
+    pub(super) fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Step {
         self.fingerprint.note(data);
         let Stage::Receiving(reception) = &mut self.stage else {
             cx.node.stats.closed_session += 1;
@@ -200,23 +199,20 @@ impl ImportSession {
     }
 
     /// Handles an RA (RFC 5326 section 6.14).
-    pub(super) fn on_report_ack<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) -> Step {
+    pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         match &mut self.stage {
             Stage::Receiving(reception) => reception.on_report_ack(serial, cx),
             Stage::Cancelling(_) => Step::Continues,
         }
     }
 
-    pub(super) fn on_timer<A: Addr>(
-        &mut self,
-        timer: ImportTimer,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
-        let Stage::Receiving(reception) = &mut self.stage else {
-            return match timer {
-                ImportTimer::Cancel => self.cancel_expired(cx),
-                _ => Step::Continues,
-            };
+    pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
+        let reception = match &mut self.stage {
+            Stage::Receiving(reception) => reception,
+            Stage::Cancelling(cancel) if timer == ImportTimer::Cancel => {
+                return cancel.expired(Role::Receiver, cx);
+            }
+            Stage::Cancelling(_) => return Step::Continues,
         };
         let handled = match timer {
             ImportTimer::Report(serial) => reception.report_expired(serial, cx),
@@ -252,16 +248,12 @@ impl ImportSession {
         }
     }
 
-    fn or_cancel<A: Addr>(
-        &mut self,
-        handled: Result<Step, Reason>,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
+    fn or_cancel(&mut self, handled: Result<Step, Reason>, cx: &mut Context<'_>) -> Step {
         handled.unwrap_or_else(|reason| self.cancel(reason, cx))
     }
 }
 
-impl<A: Addr> Context<'_, A> {
+impl Context<'_> {
     fn has_import_room(&self, count: usize) -> bool {
         let limit = self.node.config.max_imports;
         u32::try_from(count).is_ok_and(|count| count < limit)
@@ -348,7 +340,7 @@ impl Reception {
     ///
     /// Such a session has no guard timer, since the timer of its report ends it in any case. It counts for the memory of
     /// any other, so that it can become one at any time.
-    fn whole<A: Addr>(service: Service, data: &Data<'_>, cx: &mut Context<'_, A>) -> Option<Self> {
+    fn whole(service: Service, data: &Data<'_>, cx: &mut Context<'_>) -> Option<Self> {
         let Color::Red(Some(Checkpoint {
             serial: checkpoint,
             report: 0,
@@ -454,11 +446,7 @@ impl Reception {
             || green.is_some_and(|green| range.end > green)
     }
 
-    fn on_data<A: Addr>(
-        &mut self,
-        data: &Data<'_>,
-        cx: &mut Context<'_, A>,
-    ) -> Result<Step, Reason> {
+    fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, Reason> {
         self.active = cx.node.now;
         if self.is_miscolored(&data.range(), data.color) {
             return Err(Reason::MISCOLORED);
@@ -471,11 +459,11 @@ impl Reception {
 
     // Red data.
 
-    fn on_red<A: Addr>(
+    fn on_red(
         &mut self,
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<Step, Reason> {
         if !self.keep(data, checkpoint, cx)? {
             cx.node.stats.no_room += 1;
@@ -494,11 +482,11 @@ impl Reception {
     }
 
     /// Stores a red segment. False if there is no memory for it: it counts as not received.
-    fn keep<A: Addr>(
+    fn keep(
         &mut self,
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<bool, Reason> {
         let limit = cx.peer.config.session_octets;
         let range = data.range();
@@ -538,11 +526,11 @@ impl Reception {
 
     /// Delivers the red part on the segment that completes it (RFC 5326 section 6.9). Waiting for a checkpoint would
     /// cost a round trip.
-    fn deliver_red<A: Addr>(
+    fn deliver_red(
         &mut self,
         red: u64,
         by_checkpoint: bool,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<Step, Reason> {
         // A delayed report that is sent here says as much as an asynchronous one.
         let is_answered = self.answer_delayed(cx)?;
@@ -577,7 +565,7 @@ impl Reception {
 
     // Pieces of streaming services.
 
-    fn schedule_piece<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+    fn schedule_piece(&mut self, cx: &mut Context<'_>) {
         if self.service != Service::Streaming || self.is_delivered {
             return;
         }
@@ -614,12 +602,7 @@ impl Reception {
 
     // Green data.
 
-    fn on_green<A: Addr>(
-        &mut self,
-        data: &Data<'_>,
-        ends_block: bool,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
+    fn on_green(&mut self, data: &Data<'_>, ends_block: bool, cx: &mut Context<'_>) -> Step {
         let has_end = self.red.is_some();
         let parts = self.parts();
         let low = parts.green.map_or(data.offset, |low| low.min(data.offset));
@@ -641,14 +624,14 @@ impl Reception {
 
     /// Starts the guard timer of a session, which must not stay for ever when its sender falls silent (HDTN issue
     /// 19). The timer checks, when it fires, whether a segment came. Setting it for each segment would cost more.
-    fn guard<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+    fn guard(&mut self, cx: &mut Context<'_>) {
         let since = self.active.max(cx.peer.contact_start);
         let due = Due::from(since + cx.peer.silence_limit());
         self.parts().guard = cx.start_import(due, ImportTimer::Guard);
     }
 
     /// True if the session is to be given up, since only the end of a green part is missing.
-    fn guard_expired<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Result<bool, Reason> {
+    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
         let now = cx.node.now;
         let since = self.active.max(cx.peer.contact_start);
         let is_silent = now - since >= cx.peer.silence_limit();
@@ -688,7 +671,7 @@ impl Reception {
     }
 
     /// Accounts for the memory that the session holds.
-    pub(super) fn recharge<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+    pub(super) fn recharge(&mut self, cx: &mut Context<'_>) {
         let weight = self.weight();
         if let Some(parts) = &mut self.parts {
             let before = core::mem::replace(&mut parts.charge, weight);

@@ -8,11 +8,11 @@ use smallvec::SmallVec;
 use super::beyond::segments;
 use super::context::{Context, ImportTimer, Step};
 use super::import::Reception;
-use super::output::WriteResult;
+use super::output::{Out, WriteResult};
 use super::peer::Control;
 use super::wire::{Body, Checkpoint, Claims, Reason, Report, claim_len, report_head_len};
+use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
-use crate::{Addr, Instant, Transmit};
 
 /// The maximum number of lower bounds kept for checkpoints that cite a past report.
 const MAX_BOUNDS: usize = 256;
@@ -252,11 +252,11 @@ impl Reception {
     }
 
     /// Writes a report.
-    pub(super) fn put_report<A: Addr>(
+    pub(super) fn put_report(
         &mut self,
         serial: u64,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
     ) -> WriteResult {
         let Some(issued) = self.issued(serial) else {
             return WriteResult::Impossible;
@@ -270,11 +270,11 @@ impl Reception {
 
     /// Answers a checkpoint: a new one by a report (RFC 5326 section 6.11), a repeated one by its reports (section
     /// 6.8).
-    pub(super) fn on_checkpoint<A: Addr>(
+    pub(super) fn on_checkpoint(
         &mut self,
         checkpoint: Checkpoint,
         upper: u64,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<(), Reason> {
         let config = &cx.peer.config;
         let (delay, segment) = (config.report_delay, config.segment);
@@ -317,10 +317,7 @@ impl Reception {
     }
 
     /// Sends the delayed reports of a session, unless a gap was filled in the meantime.
-    pub(super) fn delayed_report_due<A: Addr>(
-        &mut self,
-        cx: &mut Context<'_, A>,
-    ) -> Result<Step, Reason> {
+    pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, Reason> {
         let reports = &mut self.parts().reports;
         reports.delay = None;
         let again = reports.filled + cx.peer.config.report_delay;
@@ -334,10 +331,7 @@ impl Reception {
     }
 
     /// Answers every delayed checkpoint with what was received until now. False if there is none.
-    pub(super) fn answer_delayed<A: Addr>(
-        &mut self,
-        cx: &mut Context<'_, A>,
-    ) -> Result<bool, Reason> {
+    pub(super) fn answer_delayed(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
         let complete = self.complete_red();
         let reports = &mut self.parts().reports;
         cx.stop(reports.delay.take());
@@ -352,11 +346,11 @@ impl Reception {
 
     /// Makes a report, in as many segments as it takes. Without memory for it, the checkpoint counts as not received,
     /// and is repeated by its sender.
-    pub(super) fn report<A: Addr>(
+    pub(super) fn report(
         &mut self,
         checkpoint: u64,
         scope: Range<u64>,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<(), Reason> {
         if !cx.peer.can_send() {
             // Receive-only: a report cannot be sent, and the peer does not wait for it.
@@ -411,7 +405,7 @@ impl Reception {
         Some(first..self.serial)
     }
 
-    pub(super) fn queue_report<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) {
+    pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
         let report = Control::Report {
             session: cx.session,
             serial,
@@ -427,12 +421,12 @@ impl Reception {
 
     /// Starts the timer of a report that was sent (RFC 5326 section 6.3), unless it was acknowledged before. `has_left`
     /// says that it was written, and gets copies.
-    pub(super) fn on_report_sent<A: Addr>(
+    pub(super) fn on_report_sent(
         &mut self,
         serial: u64,
         len: usize,
         has_left: bool,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) {
         let now = cx.node.now;
         let Some(issued) = self.issued(serial) else {
@@ -456,10 +450,10 @@ impl Reception {
     }
 
     /// Repeats a report whose timer expired (RFC 5326 section 6.8).
-    pub(super) fn report_expired<A: Addr>(
+    pub(super) fn report_expired(
         &mut self,
         serial: u64,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<Step, Reason> {
         let limit = cx.peer.config.report_retries;
         let Some(issued) = self.issued(serial) else {
@@ -483,7 +477,7 @@ impl Reception {
 
     /// Repeats the reports on a repeated checkpoint that were not acknowledged, unless they are in flight (RFC 5326
     /// section 6.8).
-    fn report_again<A: Addr>(&mut self, checkpoint: u64, cx: &mut Context<'_, A>) {
+    fn report_again(&mut self, checkpoint: u64, cx: &mut Context<'_>) {
         let config = &cx.peer.config;
         let (limit, round) = (config.report_retries, config.owlt_in + config.owlt_out);
         let now = cx.node.now;
@@ -505,7 +499,7 @@ impl Reception {
     }
 
     /// Handles an RA (RFC 5326 section 6.14).
-    pub(super) fn on_report_ack<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) -> Step {
+    pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.acknowledge(serial, cx) else {
             return Step::Continues;
         };
@@ -529,7 +523,7 @@ impl Reception {
     }
 
     /// Removes a report, and stops its timers.
-    fn acknowledge<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) -> Option<Issued> {
+    fn acknowledge(&mut self, serial: u64, cx: &mut Context<'_>) -> Option<Issued> {
         let place = self.place_of(serial)?;
         let issued = self.pending.remove(place);
         cx.stop_all(issued.timers());

@@ -65,6 +65,12 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     }
 
     #[inline]
+    pub(super) fn find_mut(&mut self, key: &K) -> Option<&mut V> {
+        let position = self.find(key)?;
+        self.at_mut(position).map(|(_, value)| value)
+    }
+
+    #[inline]
     pub(super) fn at(&self, position: u32) -> Option<&(K, V)> {
         entry_at(&self.entries, position)
     }

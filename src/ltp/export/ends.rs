@@ -5,10 +5,9 @@ use core::mem;
 use super::{ExportSession, Outstanding, Sending, Stage};
 use crate::ltp::api::{Event, Progress, Side};
 use crate::ltp::closed::End;
-use crate::ltp::config::Direction;
-use crate::ltp::context::{Cancel, Context, ExportTimer, Node, Step};
+use crate::ltp::context::{Cancel, Context, Node, Step};
 use crate::ltp::engine::Engine;
-use crate::ltp::peer::{Control, Role};
+use crate::ltp::peer::Role;
 use crate::ltp::wire::Reason;
 use crate::{Addr, Tag};
 
@@ -32,7 +31,7 @@ impl<A: Addr> Engine<A> {
 
 impl ExportSession {
     /// Reports and completes a session whose last segment may just have been sent (RFC 5326 section 6.12).
-    pub(in crate::ltp) fn after_first_pass<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
+    pub(in crate::ltp) fn after_first_pass(&mut self, cx: &mut Context<'_>) -> Step {
         self.sending(cx, |sending, cx| {
             if sending.next == sending.len() && mem::take(&mut sending.notifies_sent) {
                 let tag = sending.tag;
@@ -42,7 +41,7 @@ impl ExportSession {
         })
     }
 
-    pub(super) fn complete<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
+    pub(super) fn complete(&mut self, cx: &mut Context<'_>) -> Step {
         if let Some(sending) = self.end_sending(cx) {
             cx.node.stats.exports_complete += 1;
             cx.node.budget.exports -= sending.block.len();
@@ -54,12 +53,7 @@ impl ExportSession {
 
     /// Cancels a session as its sender (RFC 5326 section 6.19). The application hears of it once. The peer hears of it
     /// if a segment was sent and the peer did not cancel.
-    pub(in crate::ltp) fn fail<A: Addr>(
-        &mut self,
-        by: Side,
-        reason: Reason,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
+    pub(in crate::ltp) fn fail(&mut self, by: Side, reason: Reason, cx: &mut Context<'_>) -> Step {
         let Some(sending) = self.end_sending(cx) else {
             return match by {
                 Side::Local => Step::Continues,
@@ -88,12 +82,14 @@ impl ExportSession {
         if by == Side::Remote || !has_left {
             return Step::Ends(End::Plain);
         }
-        self.stage = Stage::Cancelling(Cancel::new(reason));
-        self.send_cancel(cx)
+        let mut cancel = Cancel::new(reason);
+        let step = cancel.send(Role::Sender, cx);
+        self.stage = Stage::Cancelling(cancel);
+        step
     }
 
     /// Stops all timers of a block that is being sent, and takes it out of all queues.
-    fn end_sending<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Option<Sending> {
+    fn end_sending(&mut self, cx: &mut Context<'_>) -> Option<Sending> {
         let over = Stage::Cancelling(Cancel::new(Reason::USER));
         let sending = match mem::replace(&mut self.stage, over) {
             Stage::Sending(sending) => sending,
@@ -123,48 +119,6 @@ impl ExportSession {
         }
     }
 
-    /// Repeats a CS whose timer expired (RFC 5326 section 6.16).
-    pub(super) fn cancel_expired<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
-        if let Stage::Cancelling(cancel) = &mut self.stage {
-            cancel.timer = None;
-            return self.send_cancel(cx);
-        }
-        Step::Continues
-    }
-
-    /// Queues a CS, unless all tries are used up.
-    pub(super) fn send_cancel<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
-        let Stage::Cancelling(cancel) = &self.stage else {
-            return Step::Continues;
-        };
-        // Where the peer cannot answer, one CS is sent.
-        let limit = match cx.peer.config.direction {
-            Direction::Both => cx.peer.config.cancel_retries,
-            Direction::ReceiveOnly | Direction::SendOnly => 0,
-        };
-        if cancel.tries > limit {
-            return Step::Ends(End::Plain);
-        }
-        let control = Control::Cancel {
-            session: cx.session,
-            by: Role::Sender,
-            left: None,
-        };
-        if !cx.queue(control) {
-            // Treated as lost on the line: the timer repeats it.
-            self.on_cancel_sent(0, cx);
-        }
-        Step::Continues
-    }
-
-    /// Starts the timer of a CS that was sent (RFC 5326 section 6.15).
-    pub(in crate::ltp) fn on_cancel_sent<A: Addr>(&mut self, len: usize, cx: &mut Context<'_, A>) {
-        if let Stage::Cancelling(cancel) = &mut self.stage {
-            cancel.tries = cancel.tries.saturating_add(1);
-            cancel.timer = cx.await_report(len, ExportTimer::Cancel);
-        }
-    }
-
     /// Stops the timer of a session that is closed.
     pub(super) fn stop_timer(&self, node: &mut Node) {
         if let Stage::Cancelling(cancel) = &self.stage {
@@ -172,11 +126,11 @@ impl ExportSession {
         }
     }
 
-    /// Returns the reason of a session that is being cancelled.
-    pub(in crate::ltp) const fn cancel_reason(&self) -> Option<Reason> {
-        match &self.stage {
-            Stage::Sending(_) => None,
-            Stage::Cancelling(cancel) => Some(cancel.reason),
+    /// Returns the cancellation of a session that is being cancelled.
+    pub(in crate::ltp) const fn cancel_mut(&mut self) -> Option<&mut Cancel> {
+        match &mut self.stage {
+            Stage::Cancelling(cancel) => Some(cancel),
+            _ => None,
         }
     }
 }

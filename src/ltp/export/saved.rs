@@ -12,13 +12,13 @@ use super::{
     ExportSession, Exports, MAX_SERIAL_RANGES, Outcome, Repair, RepairState, Retransmission,
     Sending, Stage,
 };
+use crate::Tag;
 use crate::kit::RangeSet;
 use crate::ltp::auth::KeyHash;
-use crate::ltp::context::{Cancel, Context, Node, SERIALS, Step};
+use crate::ltp::context::{Context, Core, SERIALS, Step};
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::snapshot::{Age, Restored, SavedCancel, require, set_of};
-use crate::{Addr, Tag};
 
 /// A session in which a block is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl Sending {
 
     /// Resumes a session with its first pass, with the octets known to be missing, and with a new checkpoint on the
     /// whole red part. Checkpoints outstanding before may have been answered since.
-    fn resume<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Outcome {
+    fn resume(&mut self, cx: &mut Context<'_>) -> Outcome {
         let in_flight = self.in_flight();
         if self.next >= self.red && !self.is_claimed() {
             self.probe(cx);
@@ -215,7 +215,7 @@ fn restore_retransmissions(
 
 impl Exports {
     /// Returns the sessions: those on their first pass in order, then all others in ascending order.
-    pub(in crate::ltp) fn save<A: Addr>(&self, peers: &Peers<A>) -> Vec<SavedExport> {
+    pub(in crate::ltp) fn save(&self, peers: &Peers) -> Vec<SavedExport> {
         let fresh = peers.iter().flat_map(|peer| peer.fresh.iter().copied());
         let mut numbers: Vec<u64> = fresh.collect();
         let fresh: BTreeSet<u64> = numbers.iter().copied().collect();
@@ -237,13 +237,13 @@ impl Exports {
         numbers.into_iter().filter_map(save).collect()
     }
 
-    pub(in crate::ltp) fn restore<A: Addr>(
+    pub(in crate::ltp) fn restore(
         &mut self,
         (at, saved): (usize, SavedExport),
         age: Age,
-        peers: &mut Peers<A>,
-        node: &mut Node,
+        core: &mut Core,
     ) -> Restored {
+        let Core { node, peers } = core;
         let number = saved.number;
         let name = (Role::Sender, node.own_session(number));
         let is_known = number == 0 || self.table.contains(&number);
@@ -268,17 +268,17 @@ impl Exports {
         let peer = peers.get_mut(slot);
         let place = peer.and_then(|peer| self.insert(number, export, peer));
         if let Some(place) = place {
-            self.run(place, peers, node, ExportSession::resume);
+            self.run(place, core, ExportSession::resume);
         }
         Ok(())
     }
 }
 
 impl ExportSession {
-    fn resume<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
-        match &self.stage {
+    fn resume(&mut self, cx: &mut Context<'_>) -> Step {
+        match &mut self.stage {
             Stage::Sending(_) => self.sending(cx, Sending::resume),
-            Stage::Cancelling(Cancel { .. }) => self.send_cancel(cx),
+            Stage::Cancelling(cancel) => cancel.send(Role::Sender, cx),
         }
     }
 }

@@ -8,11 +8,12 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use super::{ImportSession, Imports, Parts, Reception, Stage};
+use crate::Instant;
 use crate::kit::RangeSet;
 use crate::ltp::api::Service;
 use crate::ltp::auth::KeyHash;
 use crate::ltp::buffer_pool::BufferPool;
-use crate::ltp::context::{Context, Node, Step};
+use crate::ltp::context::{Context, Core, Step};
 use crate::ltp::fingerprint::Fingerprint;
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
@@ -20,7 +21,6 @@ use crate::ltp::reassembly::{Reassembly, Room};
 use crate::ltp::report::Reports;
 use crate::ltp::snapshot::{Age, Restored, SavedCancel, require, set_of};
 use crate::ltp::wire::{Reason, SessionId};
-use crate::{Addr, Instant};
 
 /// A session in which a block is received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,11 +178,11 @@ impl Reception {
 
     /// Resumes a session. Reports that were not acknowledged are forgotten, and so are the checkpoints they answered:
     /// these come again, and get new reports.
-    fn resume<A: Addr>(
+    fn resume(
         &mut self,
         pieces: &[SavedPiece],
         age: Age,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<Step, Reason> {
         let (free, limit) = (cx.node.budget.free(), cx.peer.config.session_octets);
         let is_kept = self.refill(pieces, free, limit);
@@ -202,7 +202,7 @@ impl Reception {
 
 impl Imports {
     /// Returns the sessions in ascending order.
-    pub(in crate::ltp) fn save<A: Addr>(&self, peers: &Peers<A>) -> Vec<SavedImport> {
+    pub(in crate::ltp) fn save(&self, peers: &Peers) -> Vec<SavedImport> {
         let sessions: BTreeSet<SessionId> = self.table.iter().map(|(name, _)| *name).collect();
         let save = |session: SessionId| {
             let import = self.table.get(&session)?;
@@ -221,31 +221,28 @@ impl Imports {
         sessions.into_iter().filter_map(save).collect()
     }
 
-    pub(in crate::ltp) fn restore<A: Addr>(
+    pub(in crate::ltp) fn restore(
         &mut self,
         (at, saved): (usize, SavedImport),
         age: Age,
-        peers: &mut Peers<A>,
-        node: &mut Node,
+        core: &mut Core,
     ) -> Restored {
         let session = saved.session;
         let is_known = session.number == 0 || self.table.contains(&session);
-        let is_free = !is_known
-            && node
-                .closed
-                .get(node.now, (Role::Receiver, session))
-                .is_none();
+        let name = (Role::Receiver, session);
+        let node = &core.node;
+        let is_free = !is_known && node.closed.get(node.now, name).is_none();
         require(is_free, "imports.session", at)?;
-        let slot = peers.restored_slot(saved.peer, "imports.peer", at)?;
+        let slot = core.peers.restored_slot(saved.peer, "imports.peer", at)?;
         let (stage, pieces, client) = match saved.stage {
             SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), Vec::new(), 0),
             SavedStage::Receiving(reception) => {
-                let service = node.services.get(reception.client);
+                let service = core.node.services.get(reception.client);
                 // A delivered session may be for a service that was closed.
                 let is_served = service.is_some() || reception.is_delivered;
                 require(is_served, "imports.client", at)?;
                 let service = service.unwrap_or_default();
-                let restored = Reception::restore(&reception, service, at, node.now)?;
+                let restored = Reception::restore(&reception, service, at, core.node.now)?;
                 (
                     Stage::Receiving(restored),
                     reception.pieces,
@@ -259,12 +256,12 @@ impl Imports {
             fingerprint: saved.fingerprint.unwrap_or(Fingerprint::new(client)),
             stage,
         };
-        if let Some(place) = self.insert(session, import, peers) {
-            self.run(place, peers, node, |import, cx| {
-                let Some(reception) = import.reception() else {
-                    return import.send_cancel(cx);
+        if let Some(place) = self.insert(session, import, core) {
+            self.run(place, core, |import, cx| {
+                let resumed = match &mut import.stage {
+                    Stage::Receiving(reception) => reception.resume(&pieces, age, cx),
+                    Stage::Cancelling(cancel) => Ok(cancel.send(Role::Receiver, cx)),
                 };
-                let resumed = reception.resume(&pieces, age, cx);
                 import.or_cancel(resumed, cx)
             });
         }
