@@ -380,8 +380,6 @@ pub enum Error {
     UnknownPeer(u64),
     /// A peer with this engine ID was added before.
     PeerExists(u64),
-    /// Another peer has the address.
-    AddressInUse,
     /// Invalid peer parameters.
     InvalidPeer(ConfigError),
     /// The [`Direction`](super::Direction) of this peer does not allow it.
@@ -444,7 +442,6 @@ impl fmt::Display for Error {
         match self {
             Self::UnknownPeer(peer) => write!(f, "unknown peer {peer}"),
             Self::PeerExists(peer) => write!(f, "peer {peer} was added before"),
-            Self::AddressInUse => f.write_str("another peer has the address"),
             Self::InvalidPeer(error) => write!(f, "invalid peer: {error}"),
             Self::Direction(peer) => write!(f, "the direction of peer {peer} does not allow it"),
             Self::PingPending(peer) => write!(f, "a ping to peer {peer} is awaiting its answer"),
@@ -545,6 +542,8 @@ pub struct Stats {
     pub unknown_peer: u64,
     /// Segments for a client service that is not open.
     pub unknown_client: u64,
+    /// Reports that cite a checkpoint which was never sent (RFC 5326 section 6.13). Their claims are not used.
+    pub unknown_checkpoint: u64,
     /// Data segments of closed sessions.
     pub closed_session: u64,
     /// Segments dropped for lack of memory, or because a queue was full.

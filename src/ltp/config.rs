@@ -128,7 +128,8 @@ macro_rules! defaults {
 defaults! {
     remote_delay: Duration, own_delay: Duration, burst: u32, segment: usize, checkpoint_retries: u8,
     report_retries: u8, cancel_retries: u8, problem_limit: u32, cycle_limit: u32, max_exports: u32,
-    max_imports: u32, session_octets: usize, import_octets: usize,
+    max_imports: u32, session_octets: usize, import_octets: usize, first_silence: Duration,
+    silence: Duration,
 }
 
 /// The configuration of one peer. It can be changed at any time.
@@ -140,7 +141,7 @@ defaults! {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Peer<A> {
-    /// The address that segments to the peer are sent to. No two peers have the same.
+    /// The address that segments to the peer are sent to. Several peers may have the same, as behind a gateway.
     pub address: A,
     /// One-way light time (OWLT) to the peer. Default 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
@@ -232,6 +233,31 @@ pub struct Peer<A> {
         serde(default, with = "crate::serde_duration::option")
     )]
     pub keepalive: Option<Duration>,
+    /// How long a peer that was never heard may owe an answer until it is given up. Default 12 s.
+    ///
+    /// A peer so distant that all repetitions take longer is given that time, here and with
+    /// [`silence`](Self::silence). Time in closed contacts does not count.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "default::first_silence", with = "crate::serde_duration")
+    )]
+    pub first_silence: Duration,
+    /// How long a peer that was heard may be silent while it owes an answer, or while the rest of a block from it is
+    /// missing. Default 10 min.
+    ///
+    /// Retries count only while the peer is heard. A silent one gets one signal at doubled intervals, and one a minute
+    /// at most, until it is heard or given up.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "default::silence", with = "crate::serde_duration")
+    )]
+    pub silence: Duration,
+    /// Whether segments of the peer are accepted from any host. Default false: from that of `address` alone, whatever
+    /// the port, as ION sends from another port than it listens at.
+    ///
+    /// Engine IDs can be forged by anybody, so a peer that moves should be authenticated. It is answered at `address`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub roams: bool,
     /// How segments are authenticated (RFC 5327 section 2.1). Default not at all.
     #[cfg_attr(feature = "serde", serde(default))]
     pub auth: Auth,
@@ -271,6 +297,9 @@ impl<A> Peer<A> {
             rto: RtoPolicy::Fixed,
             direction: Direction::Both,
             keepalive: None,
+            roams: false,
+            first_silence: Duration::from_secs(12),
+            silence: Duration::from_secs(600),
             auth: Auth::OFF,
         }
     }
@@ -314,6 +343,9 @@ impl<A> Peer<A> {
             rto: self.rto,
             direction: self.direction,
             keepalive: self.keepalive,
+            roams: self.roams,
+            first_silence: self.first_silence,
+            silence: self.silence,
             auth: self.auth,
         }
     }
@@ -364,6 +396,8 @@ impl<A> Peer<A> {
             self.redundancy.spacing(),
             self.rto.longest(),
             self.keepalive.unwrap_or_default(),
+            self.first_silence,
+            self.silence,
         ];
         self.redundancy.check()?;
         self.rto.check(MIN_ROUND_TRIP)?;

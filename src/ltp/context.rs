@@ -66,6 +66,31 @@ pub(super) struct Context<'a> {
     pub(super) node: &'a mut Node,
     pub(super) peer: &'a mut PeerState,
     pub(super) session: SessionId,
+    /// What the timer that fires stands for.
+    pub(super) late: Lateness,
+}
+
+/// What is done about an answer that is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lateness {
+    /// The signal is repeated, and that counts towards its limit.
+    Counts,
+    /// The signal asks whether the peer is back, which does not count.
+    Probes,
+    /// The peer is given up.
+    IsFinal,
+}
+
+impl Lateness {
+    /// Returns the tries used up, of which the last may not count.
+    pub(super) const fn tries(self, tries: u8) -> u8 {
+        match self {
+            Self::Counts => tries,
+            Self::Probes if tries > 1 => tries - 1,
+            Self::Probes => tries,
+            Self::IsFinal => u8::MAX,
+        }
+    }
 }
 
 /// What becomes of a session after an input.
@@ -91,6 +116,21 @@ pub(super) enum TimerKind {
     Ping,
     KeepAlive,
     Pace,
+    /// The next step in the silence of the peer.
+    Silence,
+    /// A signal that waited until the peer was heard.
+    Resume,
+}
+
+impl TimerKind {
+    /// Whether the timer waits for an answer of the peer that counts retries.
+    pub(super) const fn awaits_answer(self) -> bool {
+        matches!(
+            self,
+            Self::Export(_, ExportTimer::Checkpoint(_) | ExportTimer::Guard)
+                | Self::Import(_, ImportTimer::Report(_))
+        )
+    }
 }
 
 /// A timer of a session in which a block is sent.
@@ -130,6 +170,15 @@ impl Cancel {
         }
     }
 
+    /// Returns the cancellation that an input causes. A peer that is given up is told once.
+    pub(super) const fn after(reason: Reason, cx: &Context<'_>) -> Self {
+        let mut cancel = Self::new(reason);
+        if matches!(cx.late, Lateness::IsFinal) {
+            cancel.tries = cx.peer.config.cancel_retries;
+        }
+        cancel
+    }
+
     /// Queues the segment of the side that cancels, unless all tries are used up.
     pub(super) fn send(&mut self, by: Role, cx: &mut Context<'_>) -> Step {
         let config = &cx.peer.config;
@@ -148,17 +197,17 @@ impl Cancel {
         let (session, left) = (cx.session, None);
         if !cx.queue(Control::Cancel { session, by, left }) {
             // Treated as lost on the line: the timer repeats it.
-            self.on_sent(0, by, cx);
+            self.on_sent(by, cx);
         }
         Step::Continues
     }
 
     /// Starts the timer of the segment, which was sent (RFC 5326 section 6.15).
-    pub(super) fn on_sent(&mut self, len: usize, by: Role, cx: &mut Context<'_>) {
+    pub(super) fn on_sent(&mut self, by: Role, cx: &mut Context<'_>) {
         self.tries = self.tries.saturating_add(1);
         self.timer = match by {
-            Role::Sender => cx.await_report(len, ExportTimer::Cancel),
-            Role::Receiver => cx.await_ack(len, ImportTimer::Cancel),
+            Role::Sender => cx.await_report(ExportTimer::Cancel),
+            Role::Receiver => cx.await_ack(ImportTimer::Cancel),
         };
     }
 
@@ -269,7 +318,32 @@ impl Core {
             node,
             peer,
             session,
+            late: Lateness::Counts,
         })
+    }
+
+    /// Notes a segment of the peer in a slot.
+    #[inline]
+    pub(super) fn heard(&mut self, slot: u32) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.on_heard(&mut self.node);
+        }
+    }
+
+    pub(super) fn silence_due(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
+        let peer = self.peers.get_mut(slot)?;
+        let what = peer.silence_due(&mut self.node)?;
+        Some((what, Lateness::Probes))
+    }
+
+    pub(super) fn next_waiting(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
+        let peer = self.peers.get_mut(slot)?;
+        peer.next_waiting(&mut self.node)
+    }
+
+    pub(super) fn on_late(&mut self, slot: u32, what: TimerKind) -> Option<(TimerKind, Lateness)> {
+        let late = self.peers.get_mut(slot)?.on_late(&mut self.node, what)?;
+        Some((what, late))
     }
 
     /// Queues a control segment for the peer in a slot.
@@ -300,9 +374,14 @@ impl Context<'_> {
         TimerKind::Export(self.session.number, timer)
     }
 
-    /// Starts the timer of a segment of `len` octets that is sent, for its answer.
-    pub(super) fn await_report(&mut self, len: usize, timer: ExportTimer) -> Option<TimerId> {
-        let (due, what) = (self.peer.answer(self.node.now, len), self.kind(timer));
+    /// Returns when the last octet of what was written has left.
+    pub(super) fn departure(&self) -> Instant {
+        self.peer.departure(self.node.now)
+    }
+
+    /// Starts the timer of a segment that was written, for its answer.
+    pub(super) fn await_report(&mut self, timer: ExportTimer) -> Option<TimerId> {
+        let (due, what) = (self.peer.answer(self.node.now), self.kind(timer));
         self.peer.start(self.node, due, what)
     }
 
@@ -313,9 +392,9 @@ impl Context<'_> {
             .start_local(self.node, self.node.now + after, what)
     }
 
-    /// Starts the timer of a segment of `len` octets that is sent, for its acknowledgment.
-    pub(super) fn await_ack(&mut self, len: usize, timer: ImportTimer) -> Option<TimerId> {
-        let due = self.peer.answer(self.node.now, len);
+    /// Starts the timer of a segment that was written, for its acknowledgment.
+    pub(super) fn await_ack(&mut self, timer: ImportTimer) -> Option<TimerId> {
+        let due = self.peer.answer(self.node.now);
         self.start_import(due, timer)
     }
 

@@ -10,9 +10,9 @@ use super::wire::{Checkpoint, Color, Data, Mark};
 const HEAD: usize = 64;
 /// Checkpoints that may have been lost on the line in a row. A serial number further on is not of the same session.
 const MAX_LOST: u32 = 64;
-/// A serial number so far on is of no session that was started anew (CCSDS 734.1-B-1 starts below 2^14). A sender whose
-/// snapshot was behind may have it, and still send the same block.
-const RESUMED: u32 = 1 << 15;
+/// How far a sender whose snapshot was behind counts on, with the same block. No session of an engine that started anew
+/// begins there (CCSDS 734.1-B-1 starts below 2^14).
+const RESUMED: u32 = 1 << 16;
 
 /// The marks of one session, as far as its segments showed them.
 ///
@@ -90,6 +90,12 @@ impl Fingerprint {
         }
     }
 
+    /// Whether a segment shows marks at all. Others are never of another session.
+    #[inline]
+    pub(super) const fn is_telling(data: &Data<'_>) -> bool {
+        data.offset == 0 || matches!(data.color, Color::Red(Some(_)))
+    }
+
     /// Judges a segment under the number of this session. `red` is the length of its red part, where it was known.
     pub(super) fn judge(&self, data: &Data<'_>, red: Option<u64>) -> Judgment {
         let is_other = low(data.client) != self.client
@@ -111,11 +117,13 @@ impl Fingerprint {
         // A repeat has the same serial number, and is the same segment (RFC 5326 section 3.2.1).
         let is_last = ahead == span;
         let is_same = is_last && checkpoint_digest(data, checkpoint) == self.last;
+        let most = span.saturating_add(MAX_LOST);
+        let is_resumed = (RESUMED..=u32::MAX / 2).contains(&ahead) && ahead % RESUMED <= most;
         match (is_last, is_same) {
             (_, true) => Judgment::Repeat,
             (true, false) => Judgment::NewSession,
-            (false, _) if ahead <= span.saturating_add(MAX_LOST) => Judgment::Undecided,
-            (false, _) if (RESUMED..=u32::MAX / 2).contains(&ahead) => Judgment::Undecided,
+            (false, _) if ahead <= most => Judgment::Undecided,
+            (false, _) if is_resumed => Judgment::Repeat,
             (false, _) => Judgment::NewSession,
         }
     }
@@ -230,10 +238,20 @@ mod tests {
         for serial in [1, 999, 1003 + 65, 16_383, 33_767, u64::MAX] {
             assert_eq!(judge(serial), Judgment::NewSession, "{serial}");
         }
-        for serial in [1000, 1001, 1002, 1004, 1003 + 64, 1000 + (1 << 16)] {
+        for serial in [1000, 1001, 1002, 1004, 1003 + 64] {
             assert_eq!(judge(serial), Judgment::Undecided, "{serial}");
         }
         assert_eq!(judge(1003), Judgment::Repeat);
+    }
+
+    #[test]
+    fn a_sender_whose_snapshot_was_behind_asks_for_the_same_block() {
+        let judge = |serial| single().judge(&end(serial), Some(100));
+
+        assert_eq!(judge(1000 + (1 << 16)), Judgment::Repeat);
+        assert_eq!(judge(1064 + (3 << 16)), Judgment::Repeat);
+        assert_eq!(judge(1065 + (1 << 16)), Judgment::NewSession);
+        assert_eq!(judge(999 + (1 << 16)), Judgment::NewSession);
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(super) struct Reception {
     pub(super) service: Service,
     ends_block: bool,
     pub(super) is_delivered: bool,
+    /// Whether the red part waits in its service to be taken. Until then nothing says that all of it was received.
+    pub(super) awaits_take: bool,
     /// Octets of the red part, known from its last segment.
     pub(super) red: Option<u64>,
     /// When a segment was last received.
@@ -131,6 +133,10 @@ impl ImportSession {
                 // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
                 End::GreenOnly { low } if matches!(data.color, Color::Red(_)) => green = Some(low),
                 end => {
+                    // As long as the peer has not closed it, it is remembered.
+                    let until = cx.node.now + cx.peer.remembered_for();
+                    let now = cx.node.now;
+                    cx.node.closed.change(now, name, |old| old.until = until);
                     cx.on_data_of_closed(data, end, judgment == Judgment::Repeat);
                     return None;
                 }
@@ -181,7 +187,13 @@ impl ImportSession {
     /// Handles a data segment, red or green.
     #[inline]
     pub(super) fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Step {
-        self.fingerprint.note(data);
+        if Fingerprint::is_telling(data) {
+            if self.is_overtaken_by(data) {
+                // Its sender started anew, and sends another block under the same number.
+                return self.cancel(Reason::SYSTEM, cx);
+            }
+            self.fingerprint.note(data);
+        }
         let Stage::Receiving(reception) = &mut self.stage else {
             cx.node.stats.closed_session += 1;
             return Step::Continues;
@@ -196,6 +208,20 @@ impl ImportSession {
         }
         let handled = reception.on_data(data, cx);
         self.or_cancel(handled, cx)
+    }
+
+    /// Whether a segment is of another session under the same number.
+    fn is_overtaken_by(&self, data: &Data<'_>) -> bool {
+        let is_same_client =
+            matches!(&self.stage, Stage::Receiving(one) if one.client == data.client);
+        is_same_client && self.fingerprint.judge(data, None) == Judgment::NewSession
+    }
+
+    /// Whether the red part was delivered, and a segment is of another session under the same number.
+    pub(super) fn gives_way_to(&self, data: &Data<'_>) -> bool {
+        Fingerprint::is_telling(data)
+            && matches!(&self.stage, Stage::Receiving(one) if one.is_delivered)
+            && self.is_overtaken_by(data)
     }
 
     /// Handles an RA (RFC 5326 section 6.14).
@@ -235,7 +261,8 @@ impl ImportSession {
     pub(super) fn is_awaited_by(&self, client: u64) -> bool {
         matches!(
             &self.stage,
-            Stage::Receiving(reception) if reception.client == client && !reception.is_delivered
+            Stage::Receiving(reception)
+                if reception.client == client && (!reception.is_delivered || reception.awaits_take)
         )
     }
 
@@ -246,6 +273,15 @@ impl ImportSession {
             Stage::Receiving(reception) => Some(reception),
             Stage::Cancelling(_) => None,
         }
+    }
+
+    /// The red part was taken from its service: the reports that claim all of it are sent.
+    pub(super) fn on_taken(&mut self, cx: &mut Context<'_>) -> Step {
+        if let Stage::Receiving(reception) = &mut self.stage {
+            reception.awaits_take = false;
+            reception.queue_withheld(cx);
+        }
+        Step::Continues
     }
 
     fn or_cancel(&mut self, handled: Result<Step, Reason>, cx: &mut Context<'_>) -> Step {
@@ -274,12 +310,10 @@ impl Context<'_> {
             {
                 self.hand_green(data, false);
                 let low = low.min(data.offset);
-                let until = self.node.now + self.peer.remembered_for();
                 let now = self.node.now;
                 self.node
                     .closed
                     .change(now, (Role::Receiver, session), |old| {
-                        old.until = until;
                         old.end = End::GreenOnly { low };
                     });
             }
@@ -327,6 +361,7 @@ impl Reception {
             service,
             ends_block: false,
             is_delivered: false,
+            awaits_take: false,
             red: None,
             active: now,
             serial,
@@ -371,6 +406,7 @@ impl Reception {
         let mut whole = Self {
             ends_block: true,
             is_delivered: true,
+            awaits_take: cx.node.services.is_on_demand(data.client),
             red: Some(red),
             ..Self::new(data.client, service, serial, cx.node.now)
         };
@@ -470,6 +506,7 @@ impl Reception {
             return Ok(Step::Continues);
         }
         let red = self.complete_red().filter(|_| !self.is_delivered);
+        self.awaits_take |= red.is_some() && cx.node.services.is_on_demand(self.client);
         if let Some(checkpoint) = checkpoint {
             self.on_checkpoint(checkpoint, data.range().end, cx)?;
         }
@@ -626,7 +663,7 @@ impl Reception {
     /// 19). The timer checks, when it fires, whether a segment came. Setting it for each segment would cost more.
     fn guard(&mut self, cx: &mut Context<'_>) {
         let since = self.active.max(cx.peer.contact_start);
-        let due = Due::from(since + cx.peer.silence_limit());
+        let due = Due::from(since + cx.peer.reception_limit());
         self.parts().guard = cx.start_import(due, ImportTimer::Guard);
     }
 
@@ -634,7 +671,7 @@ impl Reception {
     fn guard_expired(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
         let now = cx.node.now;
         let since = self.active.max(cx.peer.contact_start);
-        let is_silent = now - since >= cx.peer.silence_limit();
+        let is_silent = now - since >= cx.peer.reception_limit();
         let parts = self.parts();
         parts.guard = None;
         let has_red = !parts.red.held.is_empty();

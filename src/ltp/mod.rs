@@ -204,14 +204,9 @@ mod peer;
 mod peers;
 mod reassembly;
 mod report;
-#[expect(dead_code, reason = "the engine takes it into use with its next step")]
 mod report_history;
 mod sdnv;
 mod services;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the engine takes it into use with its next step")
-)]
 mod silence;
 mod snapshot;
 mod table;

@@ -64,15 +64,21 @@ pub(super) struct Issued {
     first: Instant,
     left: Instant,
     pub(super) latest: Instant,
-    len: usize,
     /// The timer of its next copy.
     pub(super) copy: Option<TimerId>,
     /// Whether it claims the whole red part.
     tells_all: bool,
+    scope: Range<u64>,
 }
 
 impl Issued {
-    const fn new(serial: u64, checkpoint: u64, body: Octets, tells_all: bool) -> Self {
+    const fn new(
+        serial: u64,
+        checkpoint: u64,
+        scope: Range<u64>,
+        body: Octets,
+        tells_all: bool,
+    ) -> Self {
         Self {
             serial,
             checkpoint,
@@ -83,17 +89,17 @@ impl Issued {
             first: Instant::ZERO,
             left: Instant::ZERO,
             latest: Instant::ZERO,
-            len: 0,
             copy: None,
             tells_all,
+            scope,
         }
     }
 
     /// Makes the report on all of a red part.
     pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
         let all = 0..red;
-        let body = encode(serial, checkpoint, all.clone(), &[all]);
-        Self::new(serial, checkpoint, body, true)
+        let body = encode(serial, checkpoint, all.clone(), &[all.clone()]);
+        Self::new(serial, checkpoint, all, body, true)
     }
 
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
@@ -290,10 +296,10 @@ impl Reception {
             self.report_again(serial, cx);
             return Ok(());
         }
-        // The checkpoint cites a report of a session that was lost in a restart, together with its claims. The peer
-        // would never send the claimed octets again, and take the block for delivered.
+        // The checkpoint cites a report that this engine made before it lost its state, together with the claims in it.
+        // The peer would never send the claimed octets again, and take the block for delivered.
         let may_be_cited = (reports.first..next).contains(&checkpoint.report);
-        if cx.node.is_forgetful && checkpoint.report != 0 && !may_be_cited {
+        if checkpoint.report != 0 && !may_be_cited {
             return Err(Reason::SYSTEM);
         }
         let mut scope = reports.scope(checkpoint, upper);
@@ -393,19 +399,22 @@ impl Reception {
             return None;
         }
         let tells_all = complete.is_some_and(|red| *scope == (0..red));
-        for (lower, body) in pieces {
+        for (part, body) in pieces {
             let serial = self.serial;
             self.serial = serial.saturating_add(1);
             let reports = &mut self.parts().reports;
-            reports.note_bound(serial, lower);
+            reports.note_bound(serial, part.start);
             reports.octets += spilled(&body);
-            let issued = Issued::new(serial, checkpoint, body, tells_all);
+            let issued = Issued::new(serial, checkpoint, part, body, tells_all);
             self.pending.push(issued);
         }
         Some(first..self.serial)
     }
 
     pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
+        if self.issued(serial).is_some_and(|issued| issued.tells_all) && self.awaits_take {
+            return;
+        }
         let report = Control::Report {
             session: cx.session,
             serial,
@@ -413,32 +422,35 @@ impl Reception {
         };
         if !cx.queue(report) {
             // Treated as lost on the line: the timer repeats it.
-            self.on_report_sent(serial, 0, false, cx);
+            self.on_report_sent(serial, false, cx);
         } else if let Some(issued) = self.issued(serial) {
             issued.is_queued = true;
         }
     }
 
+    /// Queues the reports that waited until the block was taken.
+    pub(super) fn queue_withheld(&mut self, cx: &mut Context<'_>) {
+        let waiting = self.pending.iter();
+        let waiting = waiting.filter(|one| one.tries == 0 && !one.is_queued);
+        let serials: SmallVec<[u64; 4]> = waiting.map(|one| one.serial).collect();
+        for serial in serials {
+            self.queue_report(serial, cx);
+        }
+    }
+
     /// Starts the timer of a report that was sent (RFC 5326 section 6.3), unless it was acknowledged before. `has_left`
     /// says that it was written, and gets copies.
-    pub(super) fn on_report_sent(
-        &mut self,
-        serial: u64,
-        len: usize,
-        has_left: bool,
-        cx: &mut Context<'_>,
-    ) {
-        let now = cx.node.now;
+    pub(super) fn on_report_sent(&mut self, serial: u64, has_left: bool, cx: &mut Context<'_>) {
+        let departure = cx.departure();
         let Some(issued) = self.issued(serial) else {
             return;
         };
         issued.is_queued = false;
-        issued.left = now;
+        issued.left = departure;
         issued.tries = issued.tries.saturating_add(1);
-        issued.timer = cx.await_ack(len, ImportTimer::Report(serial));
-        issued.len = len;
+        issued.timer = cx.await_ack(ImportTimer::Report(serial));
         if issued.tries == 1 {
-            issued.first = now;
+            issued.first = departure;
         } else {
             cx.node.stats.reports_resent += 1;
         }
@@ -460,9 +472,15 @@ impl Reception {
             return Ok(Step::Continues);
         };
         issued.timer = None;
+        issued.tries = cx.late.tries(issued.tries);
         if issued.tries <= limit {
+            let is_too_long = issued.body.len() > cx.segment_room();
             cx.peer.line.exchanged(false);
-            self.queue_report(serial, cx);
+            if is_too_long {
+                self.report_anew(serial, cx)?;
+            } else {
+                self.queue_report(serial, cx);
+            }
             return Ok(Step::Continues);
         }
         if !self.is_delivered {
@@ -475,6 +493,16 @@ impl Reception {
         Ok(self.close_if_over())
     }
 
+    /// Reports on the scope of a report that is too long for a segment of today, under other serial numbers.
+    fn report_anew(&mut self, serial: u64, cx: &mut Context<'_>) -> Result<(), Reason> {
+        let Some(issued) = self.acknowledge(serial, cx) else {
+            return Ok(());
+        };
+        self.report(issued.checkpoint, issued.scope, cx)?;
+        self.recharge(cx);
+        Ok(())
+    }
+
     /// Repeats the reports on a repeated checkpoint that were not acknowledged, unless they are in flight (RFC 5326
     /// section 6.8).
     fn report_again(&mut self, checkpoint: u64, cx: &mut Context<'_>) {
@@ -484,6 +512,7 @@ impl Reception {
         // Copies of a checkpoint must not use up the retries, which belong to the timers.
         let is_due = |one: &Issued| {
             one.checkpoint == checkpoint
+                && one.tries > 0
                 && !one.is_queued
                 && one.tries <= limit
                 && now > one.left
@@ -505,8 +534,7 @@ impl Reception {
         };
         if issued.tries > 0 {
             let now = cx.node.now;
-            cx.peer
-                .answered(now, issued.first, issued.latest, issued.len);
+            cx.peer.answered(now, issued.first, issued.latest);
             if issued.tries == 1 && issued.first == issued.latest {
                 cx.peer.line.exchanged(true);
             }
@@ -544,7 +572,7 @@ fn pieces(
     room: usize,
     checkpoint: u64,
     first: u64,
-) -> SmallVec<[(u64, Octets); 1]> {
+) -> SmallVec<[(Range<u64>, Octets); 1]> {
     let mut pieces = SmallVec::new();
     let mut claims: SmallVec<[Range<u64>; 4]> = SmallVec::new();
     let mut lower = scope.start;
@@ -555,10 +583,8 @@ fn pieces(
     for claim in held.within(scope.clone()) {
         let more = claim_len(&claim, lower);
         if len + more > room && !claims.is_empty() {
-            pieces.push((
-                lower,
-                encode(serial, checkpoint, lower..claim.start, &claims),
-            ));
+            let part = lower..claim.start;
+            pieces.push((part.clone(), encode(serial, checkpoint, part, &claims)));
             claims.clear();
             lower = claim.start;
             serial = serial.saturating_add(1);
@@ -568,7 +594,8 @@ fn pieces(
         claims.push(claim);
     }
     if !claims.is_empty() {
-        pieces.push((lower, encode(serial, checkpoint, lower..scope.end, &claims)));
+        let part = lower..scope.end;
+        pieces.push((part.clone(), encode(serial, checkpoint, part, &claims)));
     }
     pieces
 }

@@ -6,6 +6,7 @@
 //! higher serial number was made later, and claims whatever the other claimed in its scope. And the report that answers
 //! a checkpoint was made after the checkpoint was sent, so after all reports that had come by then.
 
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::kit::RangeSet;
@@ -55,13 +56,28 @@ pub(super) enum Verdict {
 }
 
 impl ReportHistory {
+    pub(super) const NONE: Self = Self {
+        serials: RangeSet::new(),
+        is_whole: false,
+    };
+
     /// Returns the history of a session from before a restart of this engine.
-    pub(super) const fn restore(serials: RangeSet, is_whole: bool) -> Self {
-        Self { serials, is_whole }
+    pub(super) fn restore(serials: &RangeSet, is_whole: bool) -> Self {
+        let mut history = Self {
+            is_whole,
+            ..Self::NONE
+        };
+        for range in serials.within(1..u64::MAX) {
+            history.serials.insert(range.start - 1..range.end - 1);
+        }
+        history
     }
 
-    pub(super) const fn serials(&self) -> &RangeSet {
-        &self.serials
+    /// Returns the serial numbers noted.
+    pub(super) fn serials(&self) -> Vec<Range<u64>> {
+        let ranges = self.serials.within(0..u64::MAX);
+        let ranges = ranges.map(|range| range.start + 1..range.end.saturating_add(1));
+        ranges.collect()
     }
 
     /// Judges a report by those before it, which claimed `claimed` in all.
@@ -73,7 +89,7 @@ impl ReportHistory {
         if self.serials.intersects(at..report.serial) {
             return Verdict::Repeated;
         }
-        if self.serials.count() >= MAX_RANGES {
+        if self.is_full() {
             return Verdict::Incoherent;
         }
         let Some(first) = self.first() else {
@@ -96,6 +112,16 @@ impl ReportHistory {
         }
     }
 
+    /// Whether there are too many gaps in the serial numbers for one more.
+    pub(super) fn is_full(&self) -> bool {
+        self.serials.count() >= MAX_RANGES
+    }
+
+    /// Whether there are no more gaps than reports that came can have left.
+    pub(super) fn is_within_limit(&self) -> bool {
+        self.serials.count() <= MAX_RANGES
+    }
+
     /// Notes a report whose claims are used. `is_whole` tells whether it claims the whole red part.
     pub(super) fn note(&mut self, serial: u64, is_whole: bool) {
         self.serials.insert(serial.saturating_sub(1)..serial);
@@ -104,7 +130,7 @@ impl ReportHistory {
 
     /// Forgets all reports: their receiver started anew.
     pub(super) fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self::NONE;
     }
 
     /// Whether one receiver made all reports: one of them claims everything, or none is missing between them. The
@@ -168,8 +194,6 @@ pub(super) fn without(all: &RangeSet, some: &RangeSet) -> RangeSet {
     reason = "a list of one claim is meant, not its octets"
 )]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     /// A report on 0 to 1000, and the claims of those before.
@@ -318,6 +342,17 @@ mod tests {
 
         assert!(history.is_of_one_receiver());
         assert_eq!(history.judge(last(), &claimed), Verdict::Repeated);
+    }
+
+    #[test]
+    fn what_is_saved_and_restored_is_the_same() {
+        let history = noted(&[1, 2, 7, 900]);
+
+        let restored = ReportHistory::restore(&set(&history.serials()), true);
+
+        assert_eq!(restored.serials, history.serials);
+        assert!(restored.is_whole());
+        assert_eq!(history.serials(), [1..3, 7..8, 900..901]);
     }
 
     #[test]

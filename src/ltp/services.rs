@@ -114,7 +114,7 @@ impl<A: Addr> Engine<A> {
         self.core.node.open(client, service, Delivery::OnDemand)
     }
 
-    /// Closes a client service. Sessions for it are cancelled with UNREACH, except those whose red part was
+    /// Closes a client service. Sessions for it are cancelled with USR_CNCLD, except those whose red part was
     /// delivered: their senders still wait for the report, and would take a cancellation for a failure.
     ///
     /// Items that wait to be taken are dropped, and takes are forgotten. Events of the sessions that end, such
@@ -128,9 +128,7 @@ impl<A: Addr> Engine<A> {
         self.core.node.close(client)?;
         let (core, imports) = (&mut self.core, &mut self.imports);
         for place in imports.places(|import| import.is_awaited_by(client)) {
-            imports.run(place, core, |import, cx| {
-                import.cancel(Reason::UNREACHABLE, cx)
-            });
+            imports.run(place, core, |import, cx| import.cancel(Reason::USER, cx));
         }
         self.exports.unblock(core);
         Ok(())
@@ -194,6 +192,12 @@ impl Services {
     /// Returns the service of a client, if it is open.
     pub(super) fn get(&self, client: u64) -> Option<Service> {
         self.open.get(&client).map(|open| open.service)
+    }
+
+    /// Whether the items of a service wait to be taken.
+    pub(super) fn is_on_demand(&self, client: u64) -> bool {
+        let opened = self.open.get(&client);
+        opened.is_some_and(|opened| opened.delivery == Delivery::OnDemand)
     }
 
     fn on_demand(&mut self, client: u64) -> Result<&mut ClientService, Error> {

@@ -10,8 +10,6 @@ use crate::Instant;
 
 /// The longest interval between two probes, unless an answer takes longer than that.
 const MAX_INTERVAL: Duration = Duration::from_secs(60);
-/// The silence after which it is reported.
-const NOTICE: Duration = Duration::from_secs(12);
 
 /// How long a peer may be silent before it is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +40,8 @@ pub(super) enum Late {
 pub(super) enum Step {
     /// The oldest signal is sent again, which does not count.
     Probe,
-    /// The silence is worth telling of: nothing was heard `since` so long, and the peer is given up after `limit`.
-    Notice { since: Duration, limit: Duration },
     /// The peer is given up.
-    GiveUp { since: Duration },
+    GiveUp,
 }
 
 /// When a peer was last heard, and the silence since, if answers are late.
@@ -64,7 +60,6 @@ struct Ongoing {
     since: Instant,
     probe: Instant,
     interval: Duration,
-    is_noticed: bool,
 }
 
 impl Silence {
@@ -106,7 +101,6 @@ impl Silence {
             since: left,
             probe: now + interval,
             interval,
-            is_noticed: false,
         });
         Late::Probe
     }
@@ -149,25 +143,17 @@ impl Silence {
     pub(super) fn next(&self, patience: &Patience) -> Option<Instant> {
         let late = self.late.filter(|_| self.closed.is_none())?;
         let limit = self.limit(patience);
-        let end = late.since + limit;
-        let notice = late.since + NOTICE.max(patience.answer);
-        let notice = (!late.is_noticed && notice < end).then_some(notice);
-        Some(notice.into_iter().fold(late.probe.min(end), Instant::min))
+        Some(late.probe.min(late.since + limit))
     }
 
     /// Takes a step that is due.
     pub(super) fn step(&mut self, now: Instant, patience: &Patience) -> Option<Step> {
         self.next(patience).filter(|next| *next <= now)?;
-        let (since, limit) = (self.lasts(now)?, self.limit(patience));
-        let late = self.late.as_mut()?;
-        if since >= limit {
+        if self.lasts(now)? >= self.limit(patience) {
             self.late = None;
-            return Some(Step::GiveUp { since });
+            return Some(Step::GiveUp);
         }
-        if !late.is_noticed && since >= NOTICE.max(patience.answer) {
-            late.is_noticed = true;
-            return Some(Step::Notice { since, limit });
-        }
+        let late = self.late.as_mut()?;
         late.interval = patience.longer(late.interval);
         late.probe = now + late.interval;
         Some(Step::Probe)
@@ -258,7 +244,7 @@ mod tests {
 
         let steps = steps(&mut silence, &NEAR);
 
-        let end = (at(12), Step::GiveUp { since: secs(12) });
+        let end = (at(12), Step::GiveUp);
         assert_eq!(steps, [(at(6), Step::Probe), end]);
         assert!(!silence.is_silent());
     }
@@ -279,15 +265,7 @@ mod tests {
             times,
             [6, 14, 30, 62, 122, 182, 242, 302, 362, 422, 482, 542]
         );
-        let notice = Step::Notice {
-            since: secs(12),
-            limit: secs(600),
-        };
-        assert!(steps.contains(&(at(112), notice)), "{steps:?}");
-        assert_eq!(
-            steps.last(),
-            Some(&(at(700), Step::GiveUp { since: secs(600) }))
-        );
+        assert_eq!(steps.last(), Some(&(at(700), Step::GiveUp)));
     }
 
     #[test]
@@ -307,10 +285,7 @@ mod tests {
         assert_eq!(silence.lasts(at(80_005)), Some(secs(4)));
         assert_eq!(silence.next(&NEAR), Some(at(80_007)));
         let steps = steps(&mut silence, &NEAR);
-        assert_eq!(
-            steps.last(),
-            Some(&(at(80_601), Step::GiveUp { since: secs(600) }))
-        );
+        assert_eq!(steps.last(), Some(&(at(80_601), Step::GiveUp)));
     }
 
     #[test]
@@ -346,11 +321,6 @@ mod tests {
             since: secs(6 * 7202),
         };
         assert_eq!(steps.last(), Some(&(at(6 * 7202), end)));
-        let notice = Step::Notice {
-            since: secs(7202),
-            limit: secs(6 * 7202),
-        };
-        assert_eq!(steps.first(), Some(&(at(7202), notice)));
     }
 
     #[test]
@@ -364,11 +334,7 @@ mod tests {
             taken.push(step);
         }
 
-        let notice = Step::Notice {
-            since: secs(399),
-            limit: secs(600),
-        };
-        assert_eq!(taken, [notice, Step::Probe]);
+        assert_eq!(taken, [Step::Probe]);
         assert!(silence.next(&NEAR).unwrap() > at(400));
     }
 }

@@ -82,7 +82,7 @@ impl ExportSession {
         if by == Side::Remote || !has_left {
             return Step::Ends(End::Plain);
         }
-        let mut cancel = Cancel::new(reason);
+        let mut cancel = Cancel::after(reason, cx);
         let step = cancel.send(Role::Sender, cx);
         self.stage = Stage::Cancelling(cancel);
         step

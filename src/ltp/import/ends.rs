@@ -44,7 +44,7 @@ impl ImportSession {
         if matches!(self.stage, Stage::Cancelling(_)) {
             return false;
         }
-        let cancelling = Stage::Cancelling(Cancel::new(reason));
+        let cancelling = Stage::Cancelling(Cancel::after(reason, cx));
         if let Stage::Receiving(reception) = mem::replace(&mut self.stage, cancelling) {
             reception.release(cx);
             cx.node.stats.imports_cancelled += 1;

@@ -125,7 +125,7 @@ fn blocks_beyond_the_number_of_sessions_arrive_once_others_are_over() {
 }
 
 #[test]
-fn closing_a_service_cancels_what_is_under_way_with_unreach() {
+fn closing_a_service_cancels_what_is_under_way_as_the_service_does() {
     let mut line = Line::new(1, OWLT);
     line.judge(lose(3, 100));
     line.send(1, &pattern(5000), Red::All);
@@ -139,7 +139,7 @@ fn closing_a_service_cancels_what_is_under_way_with_unreach() {
         line.events(2)[..],
         [Event::Cancelled {
             by: Side::Local,
-            reason: Reason::UNREACHABLE,
+            reason: Reason::USER,
             ..
         }]
     ));
@@ -147,7 +147,7 @@ fn closing_a_service_cancels_what_is_under_way_with_unreach() {
         line.events(1)[..],
         [Event::Failed {
             by: Side::Remote,
-            reason: Reason::UNREACHABLE,
+            reason: Reason::USER,
             ..
         }]
     ));
@@ -243,8 +243,8 @@ fn a_closed_session_is_forgotten_only_when_nobody_can_ask_for_it_any_more() {
     end(&mut line, 1);
     line.events(2);
 
-    // Six tries of 8 s, twice.
-    for (wait, deliveries) in [(90, 0), (10, 1)] {
+    // As long as a sender waits for an answer, and six tries of 8 s, twice.
+    for (wait, deliveries) in [(690, 0), (700, 1)] {
         line.run_for(SECOND * wait);
         end(&mut line, wait.into());
         line.events(2);

@@ -342,21 +342,37 @@ fn a_report_covers_the_checkpointed_scope_and_a_secondary_one_starts_where_the_c
 }
 
 #[test]
-fn a_checkpoint_that_cites_an_unknown_report_or_was_overtaken_is_answered_from_0() {
+fn a_checkpoint_that_was_overtaken_is_answered_from_0() {
     let mut line = Line::new(1, OWLT);
     line.give(2, FOREIGN, checkpoint(6, 0, Mark::None, 50, &[0; 10]));
     line.give(2, FOREIGN, checkpoint(5, 0, Mark::None, 20, &[0; 10]));
-    line.give(2, FOREIGN, checkpoint(7, 9999, Mark::None, 30, &[0; 10]));
     line.drain();
 
     assert_eq!(
         reports(&line),
-        [
-            (6, (0, 60), vec![(50, 60)]),
-            (5, (0, 30), vec![(20, 30)]),
-            (7, (0, 40), vec![(20, 40)]),
-        ]
+        [(6, (0, 60), vec![(50, 60)]), (5, (0, 30), vec![(20, 30)]),]
     );
+}
+
+/// Whoever sent it was told of octets that are nowhere any more.
+#[test]
+fn a_checkpoint_that_cites_a_report_which_was_never_made_ends_the_session() {
+    let mut line = Line::new(1, OWLT);
+    line.give(2, FOREIGN, checkpoint(6, 0, Mark::None, 50, &[0; 10]));
+    line.give(2, FOREIGN, checkpoint(7, 99_999, Mark::None, 30, &[0; 10]));
+    line.drain();
+
+    assert_eq!(line.codes(), [8, 14]);
+    let events = line.events(2);
+    let end = matches!(
+        events[..],
+        [Event::Cancelled {
+            by: Side::Local,
+            reason: Reason::SYSTEM,
+            ..
+        }]
+    );
+    assert!(end, "{events:?}");
 }
 
 #[test]
@@ -605,7 +621,7 @@ fn a_delayed_retransmission_gathers_reports() {
     let session = line.send(1, &pattern(1000), Red::All);
     line.drain();
 
-    for (serial, scope, claim) in [(9, 0..500, 0..100), (10, 0..1000, 100..1000)] {
+    for (serial, scope, claim) in [(9, 0..500, 0..100), (10, 100..1000, 100..1000)] {
         let claims = [claim];
         let body = Body::Report(Report {
             serial,
