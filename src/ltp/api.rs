@@ -8,6 +8,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::config::{ConfigError, Peer};
+use super::end_cause::EndCause;
 use super::wire::{Reason, SessionId};
 use crate::preview::Preview;
 use crate::{Instant, Tag};
@@ -188,6 +189,8 @@ pub enum Event {
         by: Side,
         /// The reason code.
         reason: Reason,
+        /// What it stands for.
+        cause: EndCause,
         /// The block, given back.
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
@@ -274,6 +277,8 @@ pub enum Event {
         by: Side,
         /// The reason code.
         reason: Reason,
+        /// What it stands for.
+        cause: EndCause,
         /// Whether the red part was delivered before. It stays valid.
         after_delivery: bool,
     },
@@ -290,12 +295,14 @@ impl fmt::Debug for Event {
                 session,
                 by,
                 reason,
+                cause,
                 data,
             } => out
                 .field("tag", tag)
                 .field("session", session)
                 .field("by", by)
                 .field("reason", reason)
+                .field("cause", cause)
                 .field("data", &Preview(data)),
             Self::Room { peer } | Self::Silent { peer } | Self::UnknownPeer { peer } => {
                 out.field("peer", peer)
@@ -341,12 +348,14 @@ impl fmt::Debug for Event {
                 client,
                 by,
                 reason,
+                cause,
                 after_delivery,
             } => out
                 .field("session", session)
                 .field("client", client)
                 .field("by", by)
                 .field("reason", reason)
+                .field("cause", cause)
                 .field("after_delivery", after_delivery),
         };
         out.finish()

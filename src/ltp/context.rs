@@ -10,6 +10,7 @@ use super::beyond::Prediction;
 use super::budget::Budget;
 use super::closed::{Closed, End, Record};
 use super::config::{Config, Direction, Numbers};
+use super::end_cause::{EndCause, Limit};
 use super::fingerprint::Fingerprint;
 use super::peer::{Control, PeerState, Role};
 use super::peers::Peers;
@@ -362,6 +363,18 @@ impl Context<'_> {
 
     pub(super) fn stop(&mut self, timer: Option<TimerId>) {
         self.node.stop(timer);
+    }
+
+    /// Returns why a session ends whose signal was not answered as often as a limit allows.
+    pub(super) fn unanswered(&self, limit: Limit) -> EndCause {
+        if self.late == Lateness::IsFinal {
+            return EndCause::PeerSilent(self.peer.given_up_after);
+        }
+        let config = &self.peer.config;
+        match limit {
+            Limit::ReportRetries => EndCause::over(limit, config.report_retries),
+            _ => EndCause::over(limit, config.checkpoint_retries),
+        }
     }
 
     pub(super) fn stop_all(&mut self, timers: impl IntoIterator<Item = TimerId>) {

@@ -25,6 +25,7 @@ use super::auth::KeyHash;
 use super::beyond::DuplicateRepairs;
 use super::config::Direction;
 use super::context::{Cancel, Context, Core, ExportTimer, Node, Step};
+use super::end_cause::{EndCause, Limit};
 use super::engine::Engine;
 use super::peer::{Control, Role};
 use super::report::spilled;
@@ -196,21 +197,29 @@ struct PendingReport {
     cycle: u32,
 }
 
-/// The claims that a report takes back, and how many octets they were.
+/// The claims that a report takes back: how many octets they were, and where all of them end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Revoked {
     Nothing,
     /// It may be older than the reports that claimed them.
     Some(u64),
     /// Its receiver started anew.
-    All(u64),
+    All(u64, u64),
 }
 
 impl Revoked {
     const fn octets(self) -> u64 {
         match self {
             Self::Nothing => 0,
-            Self::Some(octets) | Self::All(octets) => octets,
+            Self::Some(octets) | Self::All(octets, _) => octets,
+        }
+    }
+
+    /// Returns the end of all that was claimed.
+    const fn end(self) -> u64 {
+        match self {
+            Self::Nothing | Self::Some(_) => 0,
+            Self::All(_, end) => end,
         }
     }
 }
@@ -222,7 +231,7 @@ pub(super) enum Outcome {
     Continues,
     /// Everything was sent, and all of the red part is claimed.
     Complete,
-    Failed(Reason),
+    Failed(EndCause),
 }
 
 impl ExportSession {
@@ -269,7 +278,7 @@ impl ExportSession {
             Stage::Sending(sending) => match act(sending, cx) {
                 Outcome::Continues => Step::Continues,
                 Outcome::Complete => self.complete(cx),
-                Outcome::Failed(reason) => self.fail(Side::Local, reason, cx),
+                Outcome::Failed(cause) => self.fail(cause, cx),
             },
             Stage::Cancelling(_) => Step::Continues,
         }
@@ -293,7 +302,7 @@ impl ExportSession {
 
     /// Handles a CR (RFC 5326 section 6.17). ION sends one for each segment that comes (capture 10).
     pub(super) fn on_cancel(&mut self, reason: Reason, cx: &mut Context<'_>) -> Step {
-        self.fail(Side::Remote, reason, cx)
+        self.fail_with((Side::Remote, reason, EndCause::Peer), cx)
     }
 
     pub(super) fn on_timer(&mut self, timer: ExportTimer, cx: &mut Context<'_>) -> Step {
@@ -421,7 +430,6 @@ impl Sending {
             return Outcome::Continues;
         };
         let counts = self.counts_in_flight();
-        let reached = self.red.min(self.next);
         let repair = self.repair_mut();
         repair.history.note(serial, is_whole);
         let claims = report.claims.iter();
@@ -430,10 +438,10 @@ impl Sending {
             repair.lowest = Some((scope.start, serial));
         }
         repair.guard_tries = 0;
-        if let Revoked::All(_) = revoked {
+        if let Revoked::All(..) = revoked {
             self.forget_old_reports(cx);
             // What was claimed before is sent again, whether or not the report covers it.
-            scope = 0..scope.end.max(reached);
+            scope = 0..scope.end.max(revoked.end());
         }
         let has_gaps = !self.repair().claimed.covers(&scope);
         self.learn_losses(checkpoint, &scope, false, cx);
@@ -486,7 +494,8 @@ impl Sending {
                 let repair = self.repair_mut();
                 repair.history.forget();
                 repair.lowest = None;
-                Some(Revoked::All(mem::take(&mut repair.claimed).len()))
+                let claimed = mem::take(&mut repair.claimed);
+                Some(Revoked::All(claimed.len(), claimed.end()))
             }
         }
     }
@@ -594,11 +603,13 @@ impl Sending {
         let place = repair.queue.iter().position(copies);
         let place = place.unwrap_or(repair.queue.len());
         repair.queue.insert(place, Repair::Retransmission(run));
-        if repair.problems > cx.peer.config.problem_limit {
-            return Outcome::Failed(Reason::RETRANSMISSION_LIMIT);
+        let limit = cx.peer.config.problem_limit;
+        if repair.problems > limit {
+            return Outcome::Failed(EndCause::over(Limit::Problems, limit));
         }
         if pending.cycle > cx.peer.config.cycle_limit {
-            return Outcome::Failed(Reason::CYCLE_LIMIT);
+            let limit = cx.peer.config.cycle_limit;
+            return Outcome::Failed(EndCause::over(Limit::Cycles, limit));
         }
         self.queue_repairs(cx);
         Outcome::Continues
@@ -653,7 +664,7 @@ impl Sending {
         let tries = cx.late.tries(repair.guard_tries);
         repair.guard_tries = tries.saturating_add(1);
         if tries >= cx.peer.config.checkpoint_retries {
-            return Outcome::Failed(Reason::RETRANSMISSION_LIMIT);
+            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
         if is_claimed {
             // The reports between those that came did not, though their receiver repeats them: it may have started anew
@@ -706,7 +717,7 @@ impl Sending {
         }
         checkpoint.tries = cx.late.tries(checkpoint.tries);
         if checkpoint.tries > cx.peer.config.checkpoint_retries {
-            return Outcome::Failed(Reason::RETRANSMISSION_LIMIT);
+            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
         cx.peer.line.exchanged(false);
         self.push_repair(Repair::CheckpointRetry(serial), cx);
@@ -804,7 +815,7 @@ impl<A: Addr> Engine<A> {
         self.advance(now);
         let place = self.exports.place_of(tag)?;
         self.exports.run(place, &mut self.core, |export, cx| {
-            export.fail(Side::Local, Reason::USER, cx)
+            export.fail(EndCause::Application, cx)
         });
         Ok(())
     }

@@ -96,6 +96,16 @@ impl Fingerprint {
         data.offset == 0 || matches!(data.color, Color::Red(Some(_)))
     }
 
+    /// Judges a segment under the number of this session, which is open.
+    ///
+    /// A checkpoint that was overtaken may have a lower serial number than all that came.
+    pub(super) fn judge_open(&self, data: &Data<'_>) -> Judgment {
+        let mut wider = *self;
+        wider.first = self.first.wrapping_sub(MAX_LOST);
+        wider.span = self.span.saturating_add(MAX_LOST as u16);
+        wider.judge(data, None)
+    }
+
     /// Judges a segment under the number of this session. `red` is the length of its red part, where it was known.
     pub(super) fn judge(&self, data: &Data<'_>, red: Option<u64>) -> Judgment {
         let is_other = low(data.client) != self.client
@@ -252,6 +262,21 @@ mod tests {
         assert_eq!(judge(1064 + (3 << 16)), Judgment::Repeat);
         assert_eq!(judge(1065 + (1 << 16)), Judgment::NewSession);
         assert_eq!(judge(999 + (1 << 16)), Judgment::NewSession);
+    }
+
+    #[test]
+    fn in_an_open_session_a_checkpoint_may_come_late() {
+        let session = seen(&[end(1000)]);
+        let judge = |serial| session.judge_open(&end(serial));
+
+        for serial in [1000, 936, 999, 1064] {
+            assert_ne!(judge(serial), Judgment::NewSession, "{serial}");
+        }
+        for serial in [935, 1065, 1] {
+            assert_eq!(judge(serial), Judgment::NewSession, "{serial}");
+        }
+        let other = data(0, &[8; 100], checkpoint(1000, Mark::Block));
+        assert_eq!(session.judge_open(&other), Judgment::NewSession);
     }
 
     #[test]

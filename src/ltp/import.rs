@@ -17,6 +17,7 @@ use super::beyond::segments;
 use super::buffer_pool::{BufferPool, MIN_POOLED};
 use super::closed::End;
 use super::context::{Cancel, Context, EVENT_OVERHEAD, ImportTimer, Step};
+use super::end_cause::{EndCause, Limit};
 use super::fingerprint::{Fingerprint, Judgment};
 use super::peer::{Control, Role};
 use super::reassembly::{Reassembly, Room};
@@ -190,7 +191,7 @@ impl ImportSession {
         if Fingerprint::is_telling(data) {
             if self.is_overtaken_by(data) {
                 // Its sender started anew, and sends another block under the same number.
-                return self.cancel(Reason::SYSTEM, cx);
+                return self.cancel(EndCause::StateLost, cx);
             }
             self.fingerprint.note(data);
         }
@@ -214,7 +215,7 @@ impl ImportSession {
     fn is_overtaken_by(&self, data: &Data<'_>) -> bool {
         let is_same_client =
             matches!(&self.stage, Stage::Receiving(one) if one.client == data.client);
-        is_same_client && self.fingerprint.judge(data, None) == Judgment::NewSession
+        is_same_client && self.fingerprint.judge_open(data) == Judgment::NewSession
     }
 
     /// Whether the red part was delivered, and a segment is of another session under the same number.
@@ -250,7 +251,7 @@ impl ImportSession {
             ImportTimer::Guard => match reception.guard_expired(cx) {
                 Ok(true) => return self.give_up_end(cx),
                 Ok(false) => return Step::Continues,
-                Err(reason) => Err(reason),
+                Err(cause) => Err(cause),
             },
             ImportTimer::Cancel => return Step::Continues,
         };
@@ -284,8 +285,8 @@ impl ImportSession {
         Step::Continues
     }
 
-    fn or_cancel(&mut self, handled: Result<Step, Reason>, cx: &mut Context<'_>) -> Step {
-        handled.unwrap_or_else(|reason| self.cancel(reason, cx))
+    fn or_cancel(&mut self, handled: Result<Step, EndCause>, cx: &mut Context<'_>) -> Step {
+        handled.unwrap_or_else(|cause| self.cancel(cause, cx))
     }
 }
 
@@ -482,10 +483,10 @@ impl Reception {
             || green.is_some_and(|green| range.end > green)
     }
 
-    fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, Reason> {
+    fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         self.active = cx.node.now;
         if self.is_miscolored(&data.range(), data.color) {
-            return Err(Reason::MISCOLORED);
+            return Err(EndCause::Miscolored);
         }
         match data.color {
             Color::Red(checkpoint) => self.on_red(data, checkpoint, cx),
@@ -500,7 +501,7 @@ impl Reception {
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         if !self.keep(data, checkpoint, cx)? {
             cx.node.stats.no_room += 1;
             return Ok(Step::Continues);
@@ -524,11 +525,16 @@ impl Reception {
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
         cx: &mut Context<'_>,
-    ) -> Result<bool, Reason> {
+    ) -> Result<bool, EndCause> {
         let limit = cx.peer.config.session_octets;
         let range = data.range();
         if usize::try_from(range.end).map_or(true, |end| end > limit) {
-            return Err(Reason::SYSTEM);
+            return Err(EndCause::LimitExceeded {
+                limit: Limit::SessionOctets,
+                // Bound: usize has at most 64 bits.
+                max: limit as u64,
+                value: range.end,
+            });
         }
         let ends = checkpoint.filter(|checkpoint| checkpoint.mark != Mark::None);
         if let Some(ends) = ends.filter(|_| range.end > 0) {
@@ -568,7 +574,7 @@ impl Reception {
         red: u64,
         by_checkpoint: bool,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         // A delayed report that is sent here says as much as an asynchronous one.
         let is_answered = self.answer_delayed(cx)?;
         if !is_answered && !by_checkpoint {
@@ -668,7 +674,7 @@ impl Reception {
     }
 
     /// True if the session is to be given up, since only the end of a green part is missing.
-    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
+    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Result<bool, EndCause> {
         let now = cx.node.now;
         let since = self.active.max(cx.peer.contact_start);
         let is_silent = now - since >= cx.peer.reception_limit();
@@ -682,7 +688,7 @@ impl Reception {
                 return Ok(true);
             }
             // USR_CNCLD would say that the application asked for it.
-            return Err(Reason::SYSTEM);
+            return Err(EndCause::PeerSilent(now - since));
         }
         if is_silent {
             self.active = now;

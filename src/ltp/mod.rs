@@ -189,6 +189,7 @@ mod context;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 mod display;
+mod end_cause;
 mod engine;
 mod export;
 mod fingerprint;
@@ -219,6 +220,7 @@ pub use auth::{Auth, Key, Signer, Verifier};
 pub use auth::{PrivateKey, PublicKey};
 pub use beyond::{AdaptiveRedundancy, LineEstimate, Redundancy, RtoBounds, RtoPolicy};
 pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
+pub use end_cause::{EndCause, Limit};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
 pub use label::{SegmentLabel, SegmentLabels, event_label};

@@ -64,8 +64,9 @@ pub(super) struct PeerState {
     pub(super) silence: Silence,
     /// Signals whose answers are late, and that wait until the peer is heard, in the order in which they did.
     pub(super) waiting: VecDeque<TimerKind>,
-    /// Whether those that wait are given up.
-    pub(super) is_given_up: bool,
+    /// How many of those are given up, and after which silence.
+    pub(super) given_up: usize,
+    pub(super) given_up_after: Duration,
     /// The timers of the next step in a silence, and of the next signal that waited.
     pub(super) silence_timer: Option<TimerId>,
     pub(super) resume_timer: Option<TimerId>,
@@ -221,7 +222,8 @@ impl PeerState {
             origin: Origin::Added,
             silence: Silence::new(),
             waiting: VecDeque::new(),
-            is_given_up: false,
+            given_up: 0,
+            given_up_after: Duration::ZERO,
             silence_timer: None,
             resume_timer: None,
             times: Times::default(),
@@ -387,6 +389,7 @@ impl PeerState {
                 self.waiting.push_back(what);
                 None
             }
+            Late::GiveUp => Some(Lateness::IsFinal),
         }
     }
 
@@ -399,12 +402,14 @@ impl PeerState {
     /// Takes the step that is due in a silence, and returns the signal that is sent as a probe.
     pub(super) fn silence_due(&mut self, node: &mut Node) -> Option<TimerKind> {
         self.silence_timer = None;
+        let lasts = self.silence.lasts(node.now);
         let step = self.silence.step(node.now, &self.patience());
         self.set_silence_timer(node);
         match step? {
             Step::Probe => self.waiting.pop_front(),
             Step::GiveUp => {
-                self.is_given_up = true;
+                self.given_up = self.waiting.len();
+                self.given_up_after = lasts.unwrap_or_default();
                 self.resume(node);
                 None
             }
@@ -414,14 +419,13 @@ impl PeerState {
     /// Returns the next signal that waited, and what is done about it.
     pub(super) fn next_waiting(&mut self, node: &mut Node) -> Option<(TimerKind, Lateness)> {
         self.resume_timer = None;
-        let late = if self.is_given_up {
-            Lateness::IsFinal
-        } else {
-            Lateness::Counts
+        let late = match self.given_up {
+            0 => Lateness::Counts,
+            _ => Lateness::IsFinal,
         };
+        self.given_up = self.given_up.saturating_sub(1);
         let what = self.waiting.pop_front();
         self.resume(node);
-        self.is_given_up &= !self.waiting.is_empty();
         Some((what?, late))
     }
 

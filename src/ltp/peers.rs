@@ -6,15 +6,16 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::api::{Cue, Error, Side};
+use super::api::{Cue, Error};
 use super::auth::Keys;
 use super::beyond::UnknownPeerPolicy;
 use super::closed::End;
 use super::config::{Direction, Peer};
 use super::context::{Core, Node, Step};
+use super::end_cause::EndCause;
 use super::engine::Engine;
 use super::peer::{LinkState, Origin, PeerState, Role};
-use super::wire::{Body, Reason, SessionId};
+use super::wire::{Body, SessionId};
 use crate::sync::Arc;
 use crate::{Addr, Instant};
 
@@ -363,13 +364,13 @@ impl<A: Addr> Engine<A> {
         numbers.sort_unstable();
         for number in numbers {
             exports.with(number, core, |export, cx| {
-                let _ = export.fail(Side::Local, Reason::SYSTEM, cx);
+                let _ = export.fail(EndCause::PeerRemoved, cx);
                 Step::Ends(End::Plain)
             });
         }
         for place in imports.places(|import| import.slot == slot) {
             imports.run(place, core, |import, cx| {
-                import.stop(Side::Local, Reason::SYSTEM, cx);
+                import.stop(EndCause::PeerRemoved, cx);
                 Step::Ends(End::Plain)
             });
         }

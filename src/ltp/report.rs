@@ -7,10 +7,11 @@ use smallvec::SmallVec;
 
 use super::beyond::segments;
 use super::context::{Context, ImportTimer, Step};
+use super::end_cause::{EndCause, Limit};
 use super::import::Reception;
 use super::output::{Out, WriteResult};
 use super::peer::Control;
-use super::wire::{Body, Checkpoint, Claims, Reason, Report, claim_len, report_head_len};
+use super::wire::{Body, Checkpoint, Claims, Report, claim_len, report_head_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
 
@@ -281,7 +282,7 @@ impl Reception {
         checkpoint: Checkpoint,
         upper: u64,
         cx: &mut Context<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), EndCause> {
         let config = &cx.peer.config;
         let (delay, segment) = (config.report_delay, config.segment);
         let is_auto = config.redundancy.adaptive().is_some();
@@ -300,7 +301,7 @@ impl Reception {
         // The peer would never send the claimed octets again, and take the block for delivered.
         let may_be_cited = (reports.first..next).contains(&checkpoint.report);
         if checkpoint.report != 0 && !may_be_cited {
-            return Err(Reason::SYSTEM);
+            return Err(EndCause::StateLost);
         }
         let mut scope = reports.scope(checkpoint, upper);
         if is_auto && held.count() <= MAX_REPEATED_RANGES {
@@ -323,7 +324,7 @@ impl Reception {
     }
 
     /// Sends the delayed reports of a session, unless a gap was filled in the meantime.
-    pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, Reason> {
+    pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         let reports = &mut self.parts().reports;
         reports.delay = None;
         let again = reports.filled + cx.peer.config.report_delay;
@@ -337,7 +338,7 @@ impl Reception {
     }
 
     /// Answers every delayed checkpoint with what was received until now. False if there is none.
-    pub(super) fn answer_delayed(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
+    pub(super) fn answer_delayed(&mut self, cx: &mut Context<'_>) -> Result<bool, EndCause> {
         let complete = self.complete_red();
         let reports = &mut self.parts().reports;
         cx.stop(reports.delay.take());
@@ -357,7 +358,7 @@ impl Reception {
         checkpoint: u64,
         scope: Range<u64>,
         cx: &mut Context<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), EndCause> {
         if !cx.peer.can_send() {
             // Receive-only: a report cannot be sent, and the peer does not wait for it.
             return Ok(());
@@ -367,7 +368,8 @@ impl Reception {
         let has_gaps = !parts.red.held.covers(&scope);
         parts.reports.problems += u32::from(has_gaps);
         if parts.reports.problems > cx.peer.config.problem_limit {
-            return Err(Reason::RETRANSMISSION_LIMIT);
+            let limit = cx.peer.config.problem_limit;
+            return Err(EndCause::over(Limit::Problems, limit));
         }
         let Some(issued) = self.issue(checkpoint, &scope, room, free) else {
             self.parts().reports.forget_checkpoint(checkpoint);
@@ -466,7 +468,7 @@ impl Reception {
         &mut self,
         serial: u64,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         let limit = cx.peer.config.report_retries;
         let Some(issued) = self.issued(serial) else {
             return Ok(Step::Continues);
@@ -484,7 +486,7 @@ impl Reception {
             return Ok(Step::Continues);
         }
         if !self.is_delivered {
-            return Err(Reason::RETRANSMISSION_LIMIT);
+            return Err(cx.unanswered(Limit::ReportRetries));
         }
         // ION never acknowledges the reports of a session that it completed. Nothing has failed; a sender that still
         // asks is answered from the memory of closed sessions.
@@ -494,7 +496,7 @@ impl Reception {
     }
 
     /// Reports on the scope of a report that is too long for a segment of today, under other serial numbers.
-    fn report_anew(&mut self, serial: u64, cx: &mut Context<'_>) -> Result<(), Reason> {
+    fn report_anew(&mut self, serial: u64, cx: &mut Context<'_>) -> Result<(), EndCause> {
         let Some(issued) = self.acknowledge(serial, cx) else {
             return Ok(());
         };

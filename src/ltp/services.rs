@@ -4,9 +4,10 @@ use alloc::collections::{BTreeMap, VecDeque};
 
 use super::api::{Error, Event, Service};
 use super::context::Node;
+use super::end_cause::EndCause;
 use super::engine::Engine;
 use super::import::{ImportSession, Imports};
-use super::wire::{Reason, SessionId};
+use super::wire::SessionId;
 use crate::{Addr, Instant};
 
 /// Entries that a queue keeps memory for while it is empty.
@@ -128,7 +129,9 @@ impl<A: Addr> Engine<A> {
         self.core.node.close(client)?;
         let (core, imports) = (&mut self.core, &mut self.imports);
         for place in imports.places(|import| import.is_awaited_by(client)) {
-            imports.run(place, core, |import, cx| import.cancel(Reason::USER, cx));
+            imports.run(place, core, |import, cx| {
+                import.cancel(EndCause::Application, cx)
+            });
         }
         self.exports.unblock(core);
         Ok(())

@@ -33,6 +33,8 @@ pub(super) enum Late {
     Probe,
     /// Another probe is under way. The timer waits until the peer is heard.
     Wait,
+    /// It left before the peer was given up.
+    GiveUp,
 }
 
 /// What is due in a silence.
@@ -50,6 +52,8 @@ pub(super) struct Silence {
     /// When a segment last came. `None` before the first.
     heard: Option<Instant>,
     late: Option<Ongoing>,
+    /// When the peer was last given up.
+    given_up: Option<Instant>,
     /// Since when the contact is closed. The peer cannot be heard then, and the time does not count.
     closed: Option<Instant>,
 }
@@ -68,6 +72,7 @@ impl Silence {
         Self {
             heard: None,
             late: None,
+            given_up: None,
             closed: None,
         }
     }
@@ -95,6 +100,9 @@ impl Silence {
         }
         if self.heard.is_some_and(|heard| heard >= left) {
             return Late::Repeat;
+        }
+        if self.given_up.is_some_and(|given_up| given_up >= left) {
+            return Late::GiveUp;
         }
         let interval = patience.longer(patience.answer);
         self.late = Some(Ongoing {
@@ -151,6 +159,7 @@ impl Silence {
         self.next(patience).filter(|next| *next <= now)?;
         if self.lasts(now)? >= self.limit(patience) {
             self.late = None;
+            self.given_up = Some(now);
             return Some(Step::GiveUp);
         }
         let late = self.late.as_mut()?;
@@ -247,6 +256,9 @@ mod tests {
         let end = (at(12), Step::GiveUp);
         assert_eq!(steps, [(at(6), Step::Probe), end]);
         assert!(!silence.is_silent());
+        // What was under way ends with it; what leaves later is another matter.
+        assert_eq!(silence.on_late(at(13), at(11), &NEAR), Late::GiveUp);
+        assert_eq!(silence.on_late(at(15), at(13), &NEAR), Late::Probe);
     }
 
     #[test]

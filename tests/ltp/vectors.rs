@@ -418,7 +418,7 @@ impl Sender {
 
     /// Runs until nothing is left to happen.
     fn finish(mut self, name: &str) -> Vec<Event> {
-        for _ in 0..200 {
+        for _ in 0..1400 {
             self.drain();
             self.now += Duration::from_secs(1);
         }

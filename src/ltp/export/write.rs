@@ -6,14 +6,14 @@ use core::ops::Range;
 
 use super::pieces::{Frame, MANY, Piece};
 use super::{ExportSession, Outstanding, Repair, Retransmission, Sending, Stage};
-use crate::ltp::api::Side;
 use crate::ltp::context::{Context, ExportTimer, Step};
+use crate::ltp::end_cause::EndCause;
 use crate::ltp::output::{Batch, Out, WriteResult};
 use crate::ltp::peer::Queue;
-use crate::ltp::wire::{Body, Checkpoint, Color, Data, Reason};
+use crate::ltp::wire::{Body, Checkpoint, Color, Data};
 
 /// What writing has led to: whether the batch has room, or why the session fails.
-pub(in crate::ltp) type Written = Result<Batch, Reason>;
+pub(in crate::ltp) type Written = Result<Batch, EndCause>;
 
 impl ExportSession {
     /// Writes the next segment that a queue of the peer asks for, or several of a first pass. `None` if there is no
@@ -35,7 +35,7 @@ impl ExportSession {
         };
         match written {
             Ok(batch) => (Some(batch), Step::Continues),
-            Err(reason) => (Some(Batch::HasRoom), self.fail(Side::Local, reason, cx)),
+            Err(cause) => (Some(Batch::HasRoom), self.fail(cause, cx)),
         }
     }
 }
@@ -84,10 +84,10 @@ impl Sending {
             run.from = first.start;
         }
         let piece = run.next_piece(frame, serial, (red, len));
-        let piece = piece.ok_or(Reason::SYSTEM)?;
+        let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
         match self.put_piece(&piece, tx, cx) {
             WriteResult::NoRoom => return Ok(Batch::Full),
-            WriteResult::Impossible => return Err(Reason::SYSTEM),
+            WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
             WriteResult::Written(_) => {}
         }
         cx.node.stats.octets_resent += piece.range.end - piece.range.start;
@@ -175,10 +175,10 @@ impl Sending {
         }
         let is_due = self.is_checkpoint_due(frame, cx);
         let piece = self.next_piece(frame, is_due);
-        let piece = piece.ok_or(Reason::SYSTEM)?;
+        let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
         match self.put_piece(&piece, tx, cx) {
             WriteResult::NoRoom => return Ok(Batch::Full),
-            WriteResult::Impossible => return Err(Reason::SYSTEM),
+            WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
             WriteResult::Written(_) => self.on_first_pass_sent(piece, cx),
         }
         Ok(Batch::HasRoom)

@@ -14,13 +14,14 @@ use crate::ltp::api::Service;
 use crate::ltp::auth::KeyHash;
 use crate::ltp::buffer_pool::BufferPool;
 use crate::ltp::context::{Context, Core, Step};
+use crate::ltp::end_cause::EndCause;
 use crate::ltp::fingerprint::Fingerprint;
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::reassembly::{Reassembly, Room};
 use crate::ltp::report::Reports;
 use crate::ltp::snapshot::{Age, Restored, SavedCancel, require, set_of};
-use crate::ltp::wire::{Reason, SessionId};
+use crate::ltp::wire::SessionId;
 
 /// A session in which a block is received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,13 +184,13 @@ impl Reception {
         pieces: &[SavedPiece],
         age: Age,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         let (free, limit) = (cx.node.budget.free(), cx.peer.config.session_octets);
         let is_kept = self.refill(pieces, free, limit);
         self.recharge(cx);
         // Claims made since are not in the snapshot, and a peer never sends again what was claimed.
         if !is_kept || (age == Age::Behind && !self.is_delivered) {
-            return Err(Reason::SYSTEM);
+            return Err(EndCause::StateLost);
         }
         self.guard(cx);
         self.schedule_piece(cx);

@@ -8,12 +8,6 @@ use crate::line::hop;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn encoded(session: SessionId, body: Body<'_>) -> Vec<u8> {
-    let mut octets = Vec::new();
-    Segment::new(session, body).encode(&mut octets);
-    octets
-}
-
 // Data.
 
 #[test]
@@ -364,8 +358,8 @@ fn what_a_receiver_says_to_another_engine_is_not_for_this_one() {
 }
 
 #[test]
-fn segments_count_whatever_address_they_come_from_and_answers_go_to_the_one_that_is_configured() {
-    let mut line = Line::new(1, OWLT);
+fn segments_of_a_peer_that_roams_count_wherever_they_come_from_and_answers_go_to_its_address() {
+    let mut line = Line::with(1, OWLT, |_| {}, |peer| peer.roams = true);
     let session = line.send(1, &pattern(10), Red::All);
     line.drain();
     let claims = [0..10];

@@ -389,7 +389,7 @@ fn a_green_block_whose_end_is_lost_is_told_to_be_over_and_its_sender_hears_nothi
     assert_eq!(line.far().sessions(), (0, 0));
     // Nothing follows.
     line.give(2, FOREIGN, green(5, &[9; 5], true));
-    line.give(2, FOREIGN, checkpoint(5, 0, Mark::RedPart, 0, &[1; 10]));
+    line.give(2, FOREIGN, checkpoint(5, 0, Mark::RedPart, 0, &[9; 10]));
     line.run();
     assert_eq!(line.events(2).len(), 2);
     assert_eq!(line.far().stats().closed_session, 2);

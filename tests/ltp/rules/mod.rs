@@ -4,8 +4,8 @@ use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
 use farlink::ltp::{
-    Body, Checkpoint, Claims, Color, Command, Cue, Data, Error, Event, Mark, Reason, Red, Report,
-    Service, SessionId, Side,
+    Body, Checkpoint, Claims, Color, Command, Cue, Data, EndCause, Error, Event, Mark, Reason, Red,
+    Report, Service, SessionId, Side,
 };
 use farlink::{Cause, Instant, Link, Machine as _, Tag};
 
@@ -72,6 +72,22 @@ fn green(offset: u64, octets: &[u8], ends_block: bool) -> Body<'_> {
 
 /// The reports that the second engine sent: checkpoint, scope, claims.
 type Reported = (u64, (u64, u64), Vec<(u64, u64)>);
+
+/// Returns the octets of a segment.
+fn encoded(session: SessionId, body: Body<'_>) -> Vec<u8> {
+    let mut octets = Vec::new();
+    Segment::new(session, body).encode(&mut octets);
+    octets
+}
+
+/// Lets engine 1 hear a segment that concerns no session.
+fn hear_peer(line: &mut Line) {
+    let nothing = SessionId {
+        originator: 1,
+        number: 77,
+    };
+    line.give(1, nothing, Body::CancelAckToSender);
+}
 
 fn reports(line: &Line) -> Vec<Reported> {
     line.bodies()
@@ -191,6 +207,10 @@ fn a_checkpoint_is_sent_six_times_and_then_the_session_is_cancelled_with_rlexc()
     line.judge(|_| Fate::Drop);
 
     line.send(1, &pattern(100), Red::All);
+    for _ in 0..24 {
+        hear_peer(&mut line);
+        line.run_for(Duration::from_secs(1));
+    }
     line.run();
 
     assert_eq!(line.codes(), [3, 3, 3, 3, 3, 3, 12, 12, 12, 12, 12, 12]);
@@ -207,6 +227,23 @@ fn a_checkpoint_is_sent_six_times_and_then_the_session_is_cancelled_with_rlexc()
         panic!("{events:?}");
     };
     assert_eq!(data[..], pattern(100), "the block is given back");
+    assert_eq!(line.left(), (0, 0, 0));
+}
+
+/// Who was never heard gets no more than a probe now and then, and is told once that it is given up.
+#[test]
+fn a_peer_that_was_never_heard_is_asked_three_times_within_12_s_and_told_once() {
+    let mut line = Line::new(1, Duration::ZERO);
+    line.judge(|_| Fate::Drop);
+
+    line.send(1, &pattern(100), Red::All);
+    line.run();
+
+    assert_eq!(line.codes(), [3, 3, 3, 12]);
+    let events = line.events(1);
+    let silent = EndCause::PeerSilent(Duration::from_secs(12));
+    let is_silent = matches!(events[..], [Event::Failed { cause, .. }] if cause == silent);
+    assert!(is_silent, "{events:?}");
     assert_eq!(line.left(), (0, 0, 0));
 }
 

@@ -22,6 +22,7 @@ fn a_take_is_answered_at_once_when_a_block_waits() {
 
     assert_eq!(lengths(&line.events(2)), [1000]);
     assert_eq!(line.far().waiting_octets(), 0);
+    arrive(&mut line);
     assert!(is_complete(&line.events(1), 1));
 }
 
@@ -178,7 +179,7 @@ fn a_streaming_service_gives_one_piece_for_each_take() {
     // The last segment of the red part comes late.
     line.judge(lose(3, 1));
     send(&mut line, 7, 1, 5000);
-    line.run_for(SECOND * 3);
+    line.run_for(Duration::from_secs(3));
 
     let events = line.events(2);
     let [
@@ -247,6 +248,8 @@ fn what_waits_counts_against_the_limit() {
 
     assert!(received(&line.events(2)).is_none());
     assert!(line.far().stats().no_room > 0);
+    let now = line.now;
+    line.near().cancel(now, Tag(13)).unwrap();
 
     for _ in 0..4 {
         take(&mut line, BUSY);
@@ -273,7 +276,11 @@ fn a_service_for_which_more_waits_than_is_free_leaves_the_rest_to_the_others() {
 
     assert!(received(&line.events(2)).is_some());
     let events = line.events(1);
-    assert!(!is_complete(&events, 10));
+    assert!(
+        !events
+            .iter()
+            .any(|event| matches!(event, Event::Complete { tag: Tag(10), .. }))
+    );
     assert!(is_complete(&events, 11));
 }
 
@@ -292,7 +299,7 @@ fn a_silent_service_is_held_to_about_half_and_stalls_nobody_else() {
             line.near().cancel(now, Tag(tag)).unwrap();
         }
     }
-    assert!((8..=10).contains(&accepted), "{accepted}");
+    assert!((8..=12).contains(&accepted), "{accepted}");
     assert!(line.far().waiting_octets() <= LIMIT);
 
     for tag in 21..=30 {
@@ -300,6 +307,7 @@ fn a_silent_service_is_held_to_about_half_and_stalls_nobody_else() {
         arrive(&mut line);
         take(&mut line, BUSY);
         assert_eq!(lengths(&line.events(2)), [5000]);
+        arrive(&mut line);
         assert!(is_complete(&line.events(1), tag));
     }
     // What was accepted is there, and leaves room for more.
@@ -343,6 +351,10 @@ fn what_waits_for_a_service_that_closes_is_forgotten() {
 
     assert_eq!(far.waiting_octets(), 0);
     assert_eq!(far.take(now, SILENT), Err(Error::NotOpen(SILENT)));
+    line.drain();
+    // It was not acknowledged.
+    assert!(matches!(line.events(2)[..], [Event::Cancelled { .. }]));
+    let far = line.far();
     far.open_on_demand(now, SILENT, Service::Whole).unwrap();
     send(&mut line, SILENT, 2, 20_000);
     arrive(&mut line);
@@ -416,7 +428,7 @@ fn send(line: &mut Line, client: u64, tag: u64, len: usize) {
 
 /// Lets what was sent arrive, before anything is sent again.
 fn arrive(line: &mut Line) {
-    line.run_for(SECOND);
+    line.run_for(Duration::from_secs(1));
 }
 
 fn take(line: &mut Line, client: u64) {
