@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use farlink::ltp::{
     Body, Checkpoint, Claims, Color, Command, Cue, Data, EndCause, Error, Event, Mark, Reason, Red,
-    Report, Service, SessionId, Side,
+    Report, Segment, Service, SessionId, Side,
 };
 use farlink::{Cause, Instant, Link, Machine as _, Tag};
 
