@@ -36,6 +36,31 @@ impl PartialEq for RangeSet {
 
 impl Eq for RangeSet {}
 
+/// A set is serialised as the list of its ranges.
+#[cfg(feature = "serde")]
+impl serde::Serialize for RangeSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.ranges().serialize(serializer)
+    }
+}
+
+/// The ranges have to ascend, and must not touch.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for RangeSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut set = Self::new();
+        for range in Vec::<Range<u64>>::deserialize(deserializer)? {
+            let is_behind = set.is_empty() || range.start > set.end();
+            if !is_behind || range.start >= range.end {
+                let error = "ranges that overlap, touch, descend or are empty";
+                return Err(serde::de::Error::custom(error));
+            }
+            set.insert(range);
+        }
+        Ok(set)
+    }
+}
+
 impl RangeSet {
     /// Makes an empty set.
     #[must_use]

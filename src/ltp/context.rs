@@ -2,7 +2,6 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::api::{Event, Stats};
 use super::auth::{Cookies, KeyHash};
@@ -112,8 +111,7 @@ pub(super) struct Key {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TimerKind {
-    Export(u64, ExportTimer),
-    Import(SessionId, ImportTimer),
+    Session(SessionId, SessionTimer),
     Ping,
     KeepAlive,
     Pace,
@@ -128,10 +126,20 @@ impl TimerKind {
     pub(super) const fn awaits_answer(self) -> bool {
         matches!(
             self,
-            Self::Export(_, ExportTimer::Checkpoint(_) | ExportTimer::Guard)
-                | Self::Import(_, ImportTimer::Report(_))
+            Self::Session(
+                _,
+                SessionTimer::Export(ExportTimer::Checkpoint(_) | ExportTimer::Guard)
+                    | SessionTimer::Import(ImportTimer::Report(_))
+            )
         )
     }
+}
+
+/// A timer of a session, by the role of this engine in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionTimer {
+    Export(ExportTimer),
+    Import(ImportTimer),
 }
 
 /// A timer of a session in which a block is sent.
@@ -152,6 +160,18 @@ pub(super) enum ImportTimer {
     DelayedReport,
     Guard,
     Cancel,
+}
+
+impl From<ExportTimer> for SessionTimer {
+    fn from(timer: ExportTimer) -> Self {
+        Self::Export(timer)
+    }
+}
+
+impl From<ImportTimer> for SessionTimer {
+    fn from(timer: ImportTimer) -> Self {
+        Self::Import(timer)
+    }
 }
 
 /// A cancellation that awaits its acknowledgment, in either role.
@@ -207,8 +227,8 @@ impl Cancel {
     pub(super) fn on_sent(&mut self, by: Role, cx: &mut Context<'_>) {
         self.tries = self.tries.saturating_add(1);
         self.timer = match by {
-            Role::Sender => cx.await_report(ExportTimer::Cancel),
-            Role::Receiver => cx.await_ack(ImportTimer::Cancel),
+            Role::Sender => cx.await_answer(ExportTimer::Cancel),
+            Role::Receiver => cx.await_answer(ImportTimer::Cancel),
         };
     }
 
@@ -220,7 +240,7 @@ impl Cancel {
 }
 
 impl Node {
-    pub(super) fn new(config: Config, seed: Seed, hasher: Keyed) -> Self {
+    pub(super) fn new(config: Config, seed: &Seed, hasher: Keyed) -> Self {
         Self {
             closed: Closed::new(hasher, config.max_closed),
             cookies: Cookies::new(hasher),
@@ -383,43 +403,29 @@ impl Context<'_> {
             .for_each(|timer| self.node.timers.stop(timer));
     }
 
-    fn kind(&self, timer: ExportTimer) -> TimerKind {
-        TimerKind::Export(self.session.number, timer)
-    }
-
     /// Returns when the last octet of what was written has left.
     pub(super) fn departure(&self) -> Instant {
         self.peer.departure(self.node.now)
     }
 
     /// Starts the timer of a segment that was written, for its answer.
-    pub(super) fn await_report(&mut self, timer: ExportTimer) -> Option<TimerId> {
-        let (due, what) = (self.peer.answer(self.node.now), self.kind(timer));
-        self.peer.start(self.node, due, what)
-    }
-
-    /// Starts a timer of this engine's own, which is never frozen.
-    pub(super) fn start_export(&mut self, after: Duration, timer: ExportTimer) -> Option<TimerId> {
-        let what = self.kind(timer);
-        self.peer
-            .start_local(self.node, self.node.now + after, what)
-    }
-
-    /// Starts the timer of a segment that was written, for its acknowledgment.
-    pub(super) fn await_ack(&mut self, timer: ImportTimer) -> Option<TimerId> {
-        let due = self.peer.answer(self.node.now);
-        self.start_import(due, timer)
+    pub(super) fn await_answer(&mut self, timer: impl Into<SessionTimer>) -> Option<TimerId> {
+        self.start(self.peer.answer(self.node.now), timer)
     }
 
     /// Starts a timer that is frozen while the peer is silent.
-    pub(super) fn start_import(&mut self, due: Due, timer: ImportTimer) -> Option<TimerId> {
-        let what = TimerKind::Import(self.session, timer);
+    pub(super) fn start(&mut self, due: Due, timer: impl Into<SessionTimer>) -> Option<TimerId> {
+        let what = TimerKind::Session(self.session, timer.into());
         self.peer.start(self.node, due, what)
     }
 
-    /// Starts a timer of this engine's own, which is never frozen.
-    pub(super) fn start_local(&mut self, at: Instant, timer: ImportTimer) -> Option<TimerId> {
-        let what = TimerKind::Import(self.session, timer);
+    /// Starts a timer that is never frozen.
+    pub(super) fn start_local(
+        &mut self,
+        at: Instant,
+        timer: impl Into<SessionTimer>,
+    ) -> Option<TimerId> {
+        let what = TimerKind::Session(self.session, timer.into());
         self.peer.start_local(self.node, at, what)
     }
 

@@ -1,12 +1,15 @@
 //! The engine of one LTP node: it finds the peer and the session of each input, and lets them handle it.
 
+#[cfg(test)]
+mod tests;
+
 use core::num::NonZeroUsize;
 
 use super::api::{Command, Error, Event, Stats};
 use super::auth::{self, Verification};
 use super::closed::End;
 use super::config::{Config, ConfigError};
-use super::context::{Core, Lateness, Node, Step, TimerKind};
+use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
 use super::export::Exports;
 use super::import::Imports;
 use super::output::KEEPALIVE;
@@ -36,12 +39,13 @@ impl<A: Addr> Engine<A> {
     /// # Errors
     ///
     /// Engine ID 0, or limits that contradict each other.
+    #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
     pub fn new(config: Config, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
         let hasher = Keyed(seed.child("tables").rng().next_u64());
         Ok(Self {
             core: Core {
-                node: Node::new(config, seed, hasher),
+                node: Node::new(config, &seed, hasher),
                 peers: Peers::default(),
             },
             addresses: Addresses::new(),
@@ -268,13 +272,13 @@ impl<A: Addr> Engine<A> {
                 continue;
             };
             match what {
-                TimerKind::Export(number, timer) => {
-                    exports.with(number, core, |export, cx| {
+                TimerKind::Session(session, SessionTimer::Export(timer)) => {
+                    exports.with(session.number, core, |export, cx| {
                         cx.late = late;
                         export.on_timer(timer, cx)
                     });
                 }
-                TimerKind::Import(session, timer) => {
+                TimerKind::Session(session, SessionTimer::Import(timer)) => {
                     imports.with(session, core, |import, cx| {
                         cx.late = late;
                         import.on_timer(timer, cx)

@@ -19,7 +19,6 @@ use smallvec::SmallVec;
 pub(super) use self::pieces::Piece;
 pub(super) use self::saved::SavedExport;
 pub(super) use self::table::Exports;
-pub(super) use self::write::Written;
 use super::api::{Block, Error, Red, Side};
 use super::auth::KeyHash;
 use super::beyond::DuplicateRepairs;
@@ -341,6 +340,11 @@ impl Sending {
             .get_or_insert_with(|| Box::new(RepairState::NONE))
     }
 
+    #[cfg(test)]
+    pub(super) const fn lost_nothing(&self) -> bool {
+        self.repair.is_none()
+    }
+
     fn is_claimed(&self) -> bool {
         self.repair().claimed.len() == self.red
     }
@@ -374,12 +378,11 @@ impl Sending {
         let queued = self.repair().queue.iter().filter_map(Repair::gaps);
         let sent = self.checkpoints.iter();
         let sent = sent.filter(|one| one.serial >= checkpoint);
-        let gaps = sent.map(|one| &one.retransmitted).chain(queued).flatten();
-        let mut set = RangeSet::new();
-        gaps.for_each(|gap| {
-            set.insert(gap.clone());
-        });
-        set
+        let mut under_repair = RangeSet::new();
+        for gap in sent.map(|one| &one.retransmitted).chain(queued).flatten() {
+            under_repair.insert(gap.clone());
+        }
+        under_repair
     }
 
     /// Returns the bytes of memory beside the block and the entry in the table.
@@ -566,7 +569,7 @@ impl Sending {
         let repair = self.repair_mut();
         repair.delayed.push(pending);
         if repair.delay.is_none() {
-            repair.delay = cx.start_export(delay, ExportTimer::Repair);
+            repair.delay = cx.start_local(cx.node.now + delay, ExportTimer::Repair);
         }
         Outcome::Continues
     }
@@ -650,7 +653,7 @@ impl Sending {
         }
         cx.peer.release_first_passes(cx.node);
         if !self.is_going_on() {
-            self.repair_mut().guard = cx.await_report(ExportTimer::Guard);
+            self.repair_mut().guard = cx.await_answer(ExportTimer::Guard);
         }
         Outcome::Continues
     }

@@ -404,15 +404,19 @@ impl Reception {
             cx.peer.line.came(others, 0);
         }
         let serial = cx.node.first_serial();
+        let report = Issued::on_all(serial, checkpoint, red);
         let mut whole = Self {
+            client: data.client,
+            service,
             ends_block: true,
             is_delivered: true,
             awaits_take: cx.node.services.is_on_demand(data.client),
             red: Some(red),
-            ..Self::new(data.client, service, serial, cx.node.now)
+            active: cx.node.now,
+            serial: serial.saturating_add(1),
+            pending: SmallVec::from_buf([report]),
+            parts: None,
         };
-        whole.pending.push(Issued::on_all(serial, checkpoint, red));
-        whole.serial = serial.saturating_add(1);
         cx.node.budget.charge(cx.peer, 0, SESSION);
         cx.node.stats.red_octets += red;
         cx.node.stats.positive_reports_sent += 1;
@@ -670,7 +674,7 @@ impl Reception {
     fn guard(&mut self, cx: &mut Context<'_>) {
         let since = self.active.max(cx.peer.contact_start);
         let due = Due::from(since + cx.peer.reception_limit());
-        self.parts().guard = cx.start_import(due, ImportTimer::Guard);
+        self.parts().guard = cx.start(due, ImportTimer::Guard);
     }
 
     /// True if the session is to be given up, since only the end of a green part is missing.

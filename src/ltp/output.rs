@@ -112,7 +112,7 @@ impl<A: Addr> Engine<A> {
         if !core.node.first_pass_done.is_empty() {
             let mut done = core::mem::take(&mut core.node.first_pass_done);
             for number in done.drain(..) {
-                exports.with(number, core, |export, cx| export.after_first_pass(cx));
+                exports.with(number, core, ExportSession::after_first_pass);
             }
             core.node.first_pass_done = done;
         }
@@ -229,7 +229,7 @@ impl PeerState {
         let Some(behind) = behind else {
             let len = body.wire_len();
             return self.put(node, session, (body.code(), len), tx, |out| {
-                body.encode(out)
+                body.encode(out);
             });
         };
         let len = head.octets().len() + behind.len();
@@ -353,16 +353,7 @@ impl Context<'_> {
                 checkpoint,
                 red,
                 ..
-            } => {
-                let all = 0..red;
-                let body = Body::Report(Report {
-                    serial,
-                    checkpoint,
-                    scope: (0..red).into(),
-                    claims: Claims::new(slice::from_ref(&all)),
-                });
-                self.put_body(&body, tx)
-            }
+            } => self.put_report_on_all((serial, checkpoint), red, tx),
             Control::Ping => match &self.peer.ping {
                 Some(ping) => {
                     self.session = self.node.own_session(ping.number);
@@ -381,6 +372,23 @@ impl Context<'_> {
             self.peer.on_ping_sent(self.node);
         }
         put
+    }
+
+    /// Writes a report that claims all of a red part.
+    pub(super) fn put_report_on_all(
+        &mut self,
+        (serial, checkpoint): (u64, u64),
+        red: u64,
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        let all = 0..red;
+        let body = Body::Report(Report {
+            serial,
+            checkpoint,
+            scope: (0..red).into(),
+            claims: Claims::new(slice::from_ref(&all)),
+        });
+        self.put_body(&body, tx)
     }
 
     /// Writes one segment of the session into the batch.

@@ -187,12 +187,12 @@ impl<A: Addr> Addresses<A> {
         let (carrier, config) = (self.link_state(address), peer.map_address(|_| ()));
         let mut state = Box::new(PeerState::new((slot, id), config, keys, carrier, node.now));
         state.keep_alive(node);
-        match (peers.slots.get_mut(place), self.by_slot.get_mut(place)) {
-            (Some(one), Some(own)) => (*one, *own) = (Some(state), address),
-            _ => {
-                peers.slots.push(Some(state));
-                self.by_slot.push(address);
-            }
+        let places = (peers.slots.get_mut(place), self.by_slot.get_mut(place));
+        if let (Some(one), Some(own)) = places {
+            (*one, *own) = (Some(state), address);
+        } else {
+            peers.slots.push(Some(state));
+            self.by_slot.push(address);
         }
         Ok(slot)
     }

@@ -11,6 +11,7 @@ use super::end_cause::{EndCause, Limit};
 use super::import::Reception;
 use super::output::{Out, WriteResult};
 use super::peer::Control;
+use super::sdnv::Head;
 use super::wire::{Body, Checkpoint, Claims, Report, claim_len, report_head_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
@@ -25,7 +26,7 @@ const MAX_REPEATED_RANGES: usize = 64;
 /// Octets of the claim count at most: a segment has no room for 2^21 claims.
 const COUNT: usize = 3;
 
-/// The body of a report. One claim fits without an allocation.
+/// The body of a report. One claim fits without an allocation. It is empty for a report on all of a red part.
 type Octets = SmallVec<[u8; 32]>;
 
 /// What is kept of the reports of one session, beside those that await their acknowledgments.
@@ -96,11 +97,9 @@ impl Issued {
         }
     }
 
-    /// Makes the report on all of a red part.
+    /// Makes the report on all of a red part. Its body follows from that.
     pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
-        let all = 0..red;
-        let body = encode(serial, checkpoint, all.clone(), &[all.clone()]);
-        Self::new(serial, checkpoint, all, body, true)
+        Self::new(serial, checkpoint, 0..red, Octets::new(), true)
     }
 
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
@@ -265,10 +264,14 @@ impl Reception {
         tx: &mut Out<'_>,
         cx: &mut Context<'_>,
     ) -> WriteResult {
+        let red = self.red.unwrap_or(0);
         let Some(issued) = self.issued(serial) else {
             return WriteResult::Impossible;
         };
         let body = &issued.body;
+        if body.is_empty() {
+            return cx.put_report_on_all((serial, issued.checkpoint), red, tx);
+        }
         let content = (8, body.len());
         cx.peer.put(cx.node, cx.session, content, tx, |out| {
             out.extend_from_slice(body);
@@ -395,12 +398,16 @@ impl Reception {
     ) -> Option<Range<u64>> {
         let (complete, first) = (self.complete_red(), self.serial);
         let parts = self.parts();
-        let pieces = pieces(&parts.red.held, scope, room, checkpoint, first);
+        let tells_all = complete.is_some_and(|red| *scope == (0..red));
+        let pieces = if tells_all {
+            SmallVec::from_buf([(scope.clone(), Octets::new())])
+        } else {
+            pieces(&parts.red.held, scope, room, checkpoint, first)
+        };
         let weight = |body: &Octets| spilled(body) + 2 * size_of::<Issued>();
         if pieces.iter().map(|(_, body)| weight(body)).sum::<usize>() > free {
             return None;
         }
-        let tells_all = complete.is_some_and(|red| *scope == (0..red));
         for (part, body) in pieces {
             let serial = self.serial;
             self.serial = serial.saturating_add(1);
@@ -450,7 +457,7 @@ impl Reception {
         issued.is_queued = false;
         issued.left = departure;
         issued.tries = issued.tries.saturating_add(1);
-        issued.timer = cx.await_ack(ImportTimer::Report(serial));
+        issued.timer = cx.await_answer(ImportTimer::Report(serial));
         if issued.tries == 1 {
             issued.first = departure;
         } else {
@@ -525,8 +532,9 @@ impl Reception {
             cx.stop(issued.timer.take());
             due.push(issued.serial);
         }
-        due.into_iter()
-            .for_each(|serial| self.queue_report(serial, cx));
+        for serial in due {
+            self.queue_report(serial, cx);
+        }
     }
 
     /// Handles an RA (RFC 5326 section 6.14).
@@ -609,10 +617,11 @@ fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]
         scope: scope.into(),
         claims: Claims::new(claims),
     };
-    if let [claim] = claims {
-        return SmallVec::from_slice(report.head_with(claim).octets());
-    }
     let body = Body::Report(report);
+    let mut head = Head::new();
+    if body.put_fields(&mut head).is_some() {
+        return SmallVec::from_slice(head.octets());
+    }
     let mut octets = Vec::with_capacity(body.wire_len());
     body.encode(&mut octets);
     SmallVec::from_vec(octets)

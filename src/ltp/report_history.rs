@@ -6,7 +6,6 @@
 //! higher serial number was made later, and claims whatever the other claimed in its scope. And the report that answers
 //! a checkpoint was made after the checkpoint was sent, so after all reports that had come by then.
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::kit::RangeSet;
@@ -74,10 +73,12 @@ impl ReportHistory {
     }
 
     /// Returns the serial numbers noted.
-    pub(super) fn serials(&self) -> Vec<Range<u64>> {
-        let ranges = self.serials.within(0..u64::MAX);
-        let ranges = ranges.map(|range| range.start + 1..range.end.saturating_add(1));
-        ranges.collect()
+    pub(super) fn serials(&self) -> RangeSet {
+        let mut serials = RangeSet::new();
+        for range in self.serials.within(0..u64::MAX) {
+            serials.insert(range.start + 1..range.end.saturating_add(1));
+        }
+        serials
     }
 
     /// Judges a report by those before it, which claimed `claimed` in all.
@@ -194,6 +195,8 @@ pub(super) fn without(all: &RangeSet, some: &RangeSet) -> RangeSet {
     reason = "a list of one claim is meant, not its octets"
 )]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     /// A report on 0 to 1000, and the claims of those before.
@@ -348,11 +351,11 @@ mod tests {
     fn what_is_saved_and_restored_is_the_same() {
         let history = noted(&[1, 2, 7, 900]);
 
-        let restored = ReportHistory::restore(&set(&history.serials()), true);
+        let restored = ReportHistory::restore(&history.serials(), true);
 
         assert_eq!(restored.serials, history.serials);
         assert!(restored.is_whole());
-        assert_eq!(history.serials(), [1..3, 7..8, 900..901]);
+        assert_eq!(history.serials(), set(&[1..3, 7..8, 900..901]));
     }
 
     #[test]

@@ -4,7 +4,6 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::error::Error as StdError;
 use core::fmt;
-use core::ops::Range;
 use core::time::Duration;
 
 use super::api::{Cue, Error, Event, Service};
@@ -13,14 +12,13 @@ use super::closed::{End, Record};
 use super::config::{Config, ConfigError, Peer};
 use super::context::{Cancel, Core, EVENT_OVERHEAD, Node};
 use super::engine::Engine;
-use super::export::SavedExport;
+use super::export::{Exports, SavedExport};
 use super::fingerprint::Fingerprint;
-use super::import::SavedImport;
+use super::import::{Imports, SavedImport};
 use super::peer::{Origin, PeerState, Role};
-use super::peers::Peers;
+use super::peers::{Addresses, Peers};
 use super::services::Delivery;
 use super::wire::{Reason, SessionId};
-use crate::kit::RangeSet;
 use crate::{Addr, Instant, Seed, Tag};
 
 /// The version of the format that is written and read.
@@ -238,26 +236,6 @@ fn within(field: &'static str, value: usize, limit: usize) -> Restored {
     }
 }
 
-/// Reads ranges that ascend, do not touch, and end at `end` at most.
-pub(super) fn set_of(
-    ranges: &[Range<u64>],
-    end: u64,
-    field: &'static str,
-    at: usize,
-) -> Restored<RangeSet> {
-    let mut set = RangeSet::new();
-    for (count, range) in ranges.iter().enumerate() {
-        let is_behind = count == 0 || range.start > set.end();
-        require(
-            is_behind && range.start < range.end && range.end <= end,
-            field,
-            at,
-        )?;
-        set.insert(range.clone());
-    }
-    Ok(set)
-}
-
 fn count(count: u32) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
@@ -332,7 +310,7 @@ impl<A: Addr> Engine<A> {
             engine: node.config.engine,
             incarnation: node.incarnation,
             is_forgetful: node.is_forgetful,
-            peers: self.save_peers(now),
+            peers: self.addresses.save(peers, now),
             unknown_peer_policy: self
                 .addresses
                 .policy
@@ -348,7 +326,7 @@ impl<A: Addr> Engine<A> {
                 .collect(),
             exports: self.exports.save(peers),
             imports: self.imports.save(peers),
-            closed: self.save_closed(now),
+            closed: self.core.save_closed(&self.exports, &self.imports, now),
             events: node.events.iter().map(|(event, _)| event.clone()).collect(),
         }
     }
@@ -453,10 +431,12 @@ impl<A: Addr> Engine<A> {
         }
         Ok(())
     }
+}
 
-    fn save_peers(&self, now: Instant) -> Vec<SavedPeer<A>> {
+impl<A: Addr> Addresses<A> {
+    fn save(&self, peers: &Peers, now: Instant) -> Vec<SavedPeer<A>> {
         let save = |state: &PeerState| {
-            let address = self.addresses.of(state.slot)?;
+            let address = self.of(state.slot)?;
             Some(SavedPeer {
                 id: state.id,
                 config: state.config.clone().map_address(|()| address),
@@ -467,23 +447,25 @@ impl<A: Addr> Engine<A> {
                 blocked_peers: state.blocked_peers,
             })
         };
-        self.core.peers.iter().filter_map(save).collect()
+        peers.iter().filter_map(save).collect()
     }
+}
 
-    fn save_closed(&self, now: Instant) -> Vec<SavedClosed> {
+impl Core {
+    fn save_closed(&self, exports: &Exports, imports: &Imports, now: Instant) -> Vec<SavedClosed> {
         // A session closed before its red part came, for a service that was closed since, is both open and remembered.
         let is_over = |(role, session): &(Role, SessionId)| match role {
-            Role::Sender => !self.exports.table.contains(&session.number),
-            Role::Receiver => !self.imports.table.contains(session),
+            Role::Sender => !exports.table.contains(&session.number),
+            Role::Receiver => !imports.table.contains(session),
         };
-        let records = self.core.node.closed.iter(now);
+        let records = self.node.closed.iter(now);
         let records = records.filter(|(name, _)| is_over(name));
         records
             .map(|((role, session), record)| SavedClosed {
                 role,
                 session,
                 peer: match role {
-                    Role::Sender => self.core.peers.id(record.slot),
+                    Role::Sender => self.peers.id(record.slot),
                     Role::Receiver => session.originator,
                 },
                 left: record.until - now,

@@ -8,7 +8,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::ltp::context::{Context, ExportTimer, ImportTimer};
-use crate::ltp::export::{Outstanding, Piece, Repair, Sending, Written};
+use crate::ltp::export::{Outstanding, Piece, Repair, Sending};
 use crate::ltp::import::Reception;
 use crate::ltp::output::{Batch, Out, WriteResult};
 use crate::ltp::peer::{Control, PeerState};
@@ -68,7 +68,7 @@ impl Context<'_> {
         (serial, left): (u64, u8),
     ) {
         self.note_report(reception.as_deref_mut(), serial);
-        let timer = self.await_ack(ImportTimer::Report(serial));
+        let timer = self.await_answer(ImportTimer::Report(serial));
         let issued = reception.as_deref_mut().and_then(|one| one.issued(serial));
         let unused = match issued.filter(|issued| issued.timer.is_some()) {
             Some(issued) => mem::replace(&mut issued.timer, timer),
@@ -150,7 +150,7 @@ impl Sending {
 
     /// Restarts the timer of a checkpoint with its latest copy.
     pub(in crate::ltp) fn restart_checkpoint_timer(&mut self, serial: u64, cx: &mut Context<'_>) {
-        let timer = cx.await_report(ExportTimer::Checkpoint(serial));
+        let timer = cx.await_answer(ExportTimer::Checkpoint(serial));
         let known = self.checkpoint_mut(serial);
         let unused = match known.filter(|one| one.timer.is_some()) {
             Some(one) => mem::replace(&mut one.timer, timer),
@@ -183,7 +183,10 @@ impl Sending {
             self.copy_checkpoint_now(serial, left, cx);
             return;
         }
-        let timer = cx.start_export(pause, ExportTimer::CheckpointCopy { serial, left });
+        let timer = cx.start_local(
+            cx.node.now + pause,
+            ExportTimer::CheckpointCopy { serial, left },
+        );
         let unused = match self.checkpoint_mut(serial) {
             Some(one) => mem::replace(&mut one.copy, timer),
             None => timer,
@@ -268,12 +271,12 @@ impl Sending {
         &mut self,
         tx: &mut Out<'_>,
         cx: &mut Context<'_>,
-    ) -> Written {
+    ) -> Batch {
         let frame = self.frame(cx);
         let Some(range) = self.next_duplicate() else {
             self.repair_mut().duplicates.is_queued = false;
             cx.peer.spare.pop_front();
-            return Ok(Batch::HasRoom);
+            return Batch::HasRoom;
         };
         let color = Color::Red(None);
         let fit = frame.fit(range.start, color).unwrap_or(range.end);
@@ -283,14 +286,14 @@ impl Sending {
             color,
         };
         match self.put_piece(&piece, tx, cx) {
-            WriteResult::NoRoom => return Ok(Batch::Full),
+            WriteResult::NoRoom => return Batch::Full,
             WriteResult::Written(_) => cx.node.stats.octets_resent += end - range.start,
             WriteResult::Impossible => {}
         }
         if let Some(duplicate) = self.repair_mut().duplicates.queue.front_mut() {
             duplicate.from = end;
         }
-        Ok(Batch::HasRoom)
+        Batch::HasRoom
     }
 
     /// Returns the next octets to send of those that nobody has claimed.

@@ -5,7 +5,7 @@ use core::mem;
 use super::{ExportSession, Outstanding, Sending, Stage};
 use crate::ltp::api::{Event, Progress, Side};
 use crate::ltp::closed::End;
-use crate::ltp::context::{Cancel, Context, Node, Step};
+use crate::ltp::context::{Cancel, Context, Step};
 use crate::ltp::end_cause::EndCause;
 use crate::ltp::engine::Engine;
 use crate::ltp::peer::Role;
@@ -43,12 +43,14 @@ impl ExportSession {
     }
 
     pub(super) fn complete(&mut self, cx: &mut Context<'_>) -> Step {
-        if let Some(sending) = self.end_sending(cx) {
+        if let Stage::Sending(sending) = &self.stage {
+            sending.end(cx);
             cx.node.stats.exports_complete += 1;
             cx.node.budget.exports -= sending.block.len();
             let (tag, session) = (sending.tag, cx.session);
             cx.node.push_event(Event::Complete { tag, session }, 0);
         }
+        self.stage = Stage::Cancelling(Cancel::new(Reason::USER));
         Step::Ends(End::Plain)
     }
 
@@ -63,12 +65,13 @@ impl ExportSession {
         (by, reason, cause): (Side, Reason, EndCause),
         cx: &mut Context<'_>,
     ) -> Step {
-        let Some(sending) = self.end_sending(cx) else {
+        let Stage::Sending(sending) = &mut self.stage else {
             return match by {
                 Side::Local => Step::Continues,
                 Side::Remote => Step::Ends(End::Plain),
             };
         };
+        sending.end(cx);
         cx.node.stats.exports_failed += 1;
         let has_left = sending.next.max(sending.repair().may_have_left) > 0;
         let number = cx.session.number;
@@ -86,39 +89,16 @@ impl ExportSession {
             by,
             reason,
             cause,
-            data: sending.block,
+            data: mem::take(&mut sending.block),
         };
         cx.node.push_event(failed, 0);
-        if by == Side::Remote || !has_left {
-            return Step::Ends(End::Plain);
-        }
         let mut cancel = Cancel::after(reason, cx);
-        let step = cancel.send(Role::Sender, cx);
+        let step = match by {
+            Side::Local if has_left => cancel.send(Role::Sender, cx),
+            Side::Local | Side::Remote => Step::Ends(End::Plain),
+        };
         self.stage = Stage::Cancelling(cancel);
         step
-    }
-
-    /// Stops all timers of a block that is being sent, and takes it out of all queues.
-    fn end_sending(&mut self, cx: &mut Context<'_>) -> Option<Sending> {
-        let over = Stage::Cancelling(Cancel::new(Reason::USER));
-        let sending = match mem::replace(&mut self.stage, over) {
-            Stage::Sending(sending) => sending,
-            cancelling @ Stage::Cancelling(_) => {
-                self.stage = cancelling;
-                return None;
-            }
-        };
-        cx.stop_all(sending.checkpoints.iter().flat_map(Outstanding::timers));
-        if let Some(repair) = &sending.repair {
-            cx.stop(repair.guard);
-            cx.stop(repair.delay);
-            if repair.duplicates.is_queued {
-                let number = cx.session.number;
-                cx.peer.spare.retain(|other| *other != number);
-            }
-        }
-        cx.peer.remove_in_flight(cx.node, sending.in_flight());
-        Some(sending)
     }
 
     /// Handles a CAS (RFC 5326 section 6.18).
@@ -129,23 +109,30 @@ impl ExportSession {
         }
     }
 
-    /// Stops the timer of a session that is closed.
-    pub(super) fn stop_timer(&self, node: &mut Node) {
-        if let Stage::Cancelling(cancel) = &self.stage {
-            node.stop(cancel.timer);
-        }
-    }
-
     /// Returns the cancellation of a session that is being cancelled.
     pub(in crate::ltp) const fn cancel_mut(&mut self) -> Option<&mut Cancel> {
         match &mut self.stage {
             Stage::Cancelling(cancel) => Some(cancel),
-            _ => None,
+            Stage::Sending(_) => None,
         }
     }
 }
 
 impl Sending {
+    /// Stops all timers, and takes the session out of the queues that it is in beside those of its passes.
+    fn end(&self, cx: &mut Context<'_>) {
+        cx.stop_all(self.checkpoints.iter().flat_map(Outstanding::timers));
+        if let Some(repair) = &self.repair {
+            cx.stop(repair.guard);
+            cx.stop(repair.delay);
+            if repair.duplicates.is_queued {
+                let number = cx.session.number;
+                cx.peer.spare.retain(|other| *other != number);
+            }
+        }
+        cx.peer.remove_in_flight(cx.node, self.in_flight());
+    }
+
     /// Whether something is to be done once the last segment of the first pass was sent.
     pub(super) fn has_more_to_do(&self) -> bool {
         self.notifies_sent || self.is_claimed() || !self.awaits_report()

@@ -16,7 +16,7 @@ use crate::ltp::context::{Context, Core, SERIALS, Step};
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::report_history::ReportHistory;
-use crate::ltp::snapshot::{Age, Restored, SavedCancel, require, set_of};
+use crate::ltp::snapshot::{Age, Restored, SavedCancel, require};
 
 /// A session in which a block is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(in crate::ltp) struct SavedExport {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 enum SavedSending {
-    Sending(SavedBlock),
+    Sending(Box<SavedBlock>),
     Cancelling(SavedCancel),
 }
 
@@ -49,8 +49,8 @@ struct SavedBlock {
     notifies_sent: bool,
     serial: u64,
     wants_checkpoint: bool,
-    claimed: Vec<Range<u64>>,
-    reports: Vec<Range<u64>>,
+    claimed: RangeSet,
+    reports: RangeSet,
     #[cfg_attr(feature = "serde", serde(default))]
     is_whole: bool,
     lowest: Option<(u64, u64)>,
@@ -63,7 +63,7 @@ struct SavedBlock {
 struct SavedRetransmission {
     report: u64,
     cycle: u32,
-    gaps: Vec<Range<u64>>,
+    gaps: RangeSet,
 }
 
 impl SavedExport {
@@ -95,10 +95,12 @@ impl Sending {
         }
         let mut retransmissions = Vec::new();
         for (report, cycle, wanted) in queued.chain(delayed) {
-            let missing = wanted.into_iter();
-            let gaps: Vec<Range<u64>> = missing.flat_map(|gap| known.gaps(gap)).collect();
-            for gap in &gaps {
-                known.insert(gap.clone());
+            let mut gaps = RangeSet::new();
+            for gap in wanted.into_iter().flat_map(|gap| known.gaps(gap)) {
+                gaps.insert(gap);
+            }
+            for gap in gaps.within(0..u64::MAX) {
+                known.insert(gap);
             }
             if !gaps.is_empty() {
                 retransmissions.push(SavedRetransmission {
@@ -123,7 +125,7 @@ impl Sending {
             notifies_sent: self.notifies_sent,
             serial: self.serial,
             wants_checkpoint: self.wants_checkpoint,
-            claimed: repair.claimed.within(0..u64::MAX).collect(),
+            claimed: repair.claimed.clone(),
             reports: repair.history.serials(),
             is_whole: repair.history.is_whole(),
             lowest: repair.lowest,
@@ -142,8 +144,8 @@ impl Sending {
         require(saved.may_have_left <= len, "exports.may_have_left", at)?;
         require(saved.serial > 0, "exports.serial", at)?;
         let reached = saved.red.min(saved.next.max(saved.may_have_left));
-        let reports = set_of(&saved.reports, u64::MAX, "exports.reports", at)?;
-        let history = ReportHistory::restore(&reports, saved.is_whole);
+        require(saved.claimed.end() <= reached, "exports.claimed", at)?;
+        let history = ReportHistory::restore(&saved.reports, saved.is_whole);
         require(history.is_within_limit(), "exports.reports", at)?;
         let (may_have_left, serial) = match age {
             Age::Current => (saved.may_have_left, saved.serial),
@@ -152,7 +154,7 @@ impl Sending {
         let repair = RepairState {
             may_have_left,
             checked: saved.next,
-            claimed: set_of(&saved.claimed, reached, "exports.claimed", at)?,
+            claimed: saved.claimed,
             history,
             lowest: saved.lowest,
             queue: restore_retransmissions(saved.retransmissions, reached, at)?,
@@ -205,12 +207,11 @@ fn restore_retransmissions(
     let mut all = RangeSet::new();
     let mut repairs = VecDeque::new();
     for saved in retransmissions {
-        let field = "exports.retransmissions";
-        let gaps = set_of(&saved.gaps, end, field, at)?;
-        let fresh = saved.gaps.iter().map(|gap| all.insert(gap.clone()));
-        let fresh: u64 = fresh.sum();
-        require(fresh == gaps.len() && fresh > 0, field, at)?;
-        let run = Retransmission::new(saved.report, saved.cycle, saved.gaps);
+        let gaps: Vec<Range<u64>> = saved.gaps.within(0..u64::MAX).collect();
+        let fresh: u64 = gaps.iter().map(|gap| all.insert(gap.clone())).sum();
+        let is_fresh = fresh == saved.gaps.len() && fresh > 0 && all.end() <= end;
+        require(is_fresh, "exports.retransmissions", at)?;
+        let run = Retransmission::new(saved.report, saved.cycle, gaps);
         repairs.push_back(Repair::Retransmission(run));
     }
     Ok(repairs)
@@ -227,7 +228,7 @@ impl Exports {
         let save = |number: u64| {
             let export = self.table.get(&number)?;
             let state = match &export.stage {
-                Stage::Sending(sending) => SavedSending::Sending(sending.save()),
+                Stage::Sending(sending) => SavedSending::Sending(Box::new(sending.save())),
                 Stage::Cancelling(cancel) => SavedSending::Cancelling(SavedCancel::of(cancel)),
             };
             Some(SavedExport {
@@ -255,7 +256,7 @@ impl Exports {
         let slot = peers.restored_slot(saved.peer, "exports.peer", at)?;
         let stage = match saved.state {
             SavedSending::Sending(sending) => {
-                let sending = Sending::restore(sending, at, age)?;
+                let sending = Sending::restore(*sending, at, age)?;
                 require(self.place_of(sending.tag).is_err(), "exports.tag", at)?;
                 let octets = &mut node.budget.exports;
                 *octets = octets.saturating_add(sending.block.len());

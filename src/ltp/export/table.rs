@@ -90,17 +90,20 @@ impl Exports {
 
     /// Closes a session (RFC 5326 section 6.20), and remembers that its number was used.
     fn close(&mut self, place: u32, end: End, core: &mut Core) {
-        let Some((number, export)) = self.table.remove_at(place) else {
+        let Some((number, export)) = self.table.at_mut(place) else {
             return;
         };
         let Core { node, peers } = core;
-        let session = node.own_session(number);
-        export.stop_timer(node);
+        let session = node.own_session(*number);
+        if let Some(cancel) = export.cancel_mut() {
+            node.stop(cancel.timer);
+        }
         if let Some(peer) = peers.get_mut(export.slot) {
             peer.exports -= 1;
-            node.forget_cookies(Role::Sender, session);
             node.remember(peer, (Role::Sender, session), end, export.key_hash, None);
         }
+        node.forget_cookies(Role::Sender, session);
+        self.table.remove_at(place);
         self.unblock(core);
     }
 

@@ -13,7 +13,7 @@ use crate::ltp::peer::Queue;
 use crate::ltp::wire::{Body, Checkpoint, Color, Data};
 
 /// What writing has led to: whether the batch has room, or why the session fails.
-pub(in crate::ltp) type Written = Result<Batch, EndCause>;
+type Written = Result<Batch, EndCause>;
 
 impl ExportSession {
     /// Writes the next segment that a queue of the peer asks for, or several of a first pass. `None` if there is no
@@ -31,7 +31,7 @@ impl ExportSession {
         let written = match queue {
             Queue::FirstPasses => sending.send_first_pass(tx, cx),
             Queue::Repairs => sending.send_repair(tx, cx),
-            Queue::Duplicates => sending.send_duplicate(tx, cx),
+            Queue::Duplicates => Ok(sending.send_duplicate(tx, cx)),
         };
         match written {
             Ok(batch) => (Some(batch), Step::Continues),
@@ -130,21 +130,18 @@ impl Sending {
         if let Some(checkpoint) = self.checkpoint_mut(serial) {
             checkpoint.latest = cx.departure();
         }
-        match copies {
-            Some(left) => {
-                self.restart_checkpoint_timer(serial, cx);
-                self.on_copy_sent(serial, left, cx);
-            }
-            None => {
-                cx.node.stats.checkpoints_resent += 1;
-                let timer = cx.await_report(ExportTimer::Checkpoint(serial));
-                if let Some(checkpoint) = self.checkpoint_mut(serial) {
-                    checkpoint.tries = checkpoint.tries.saturating_add(1);
-                    checkpoint.timer = timer;
-                }
-                self.copy_checkpoint(serial, cx);
-            }
+        if let Some(left) = copies {
+            self.restart_checkpoint_timer(serial, cx);
+            self.on_copy_sent(serial, left, cx);
+            return Batch::HasRoom;
         }
+        cx.node.stats.checkpoints_resent += 1;
+        let timer = cx.await_answer(ExportTimer::Checkpoint(serial));
+        if let Some(checkpoint) = self.checkpoint_mut(serial) {
+            checkpoint.tries = checkpoint.tries.saturating_add(1);
+            checkpoint.timer = timer;
+        }
+        self.copy_checkpoint(serial, cx);
         Batch::HasRoom
     }
 
@@ -233,7 +230,7 @@ impl Sending {
             mark: checkpoint.mark,
             cycle,
             tries: 1,
-            timer: cx.await_report(ExportTimer::Checkpoint(serial)),
+            timer: cx.await_answer(ExportTimer::Checkpoint(serial)),
             copy: None,
             first: cx.departure(),
             latest: cx.departure(),

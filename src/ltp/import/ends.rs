@@ -102,7 +102,7 @@ impl ImportSession {
     pub(in crate::ltp) const fn cancel_mut(&mut self) -> Option<&mut Cancel> {
         match &mut self.stage {
             Stage::Cancelling(cancel) => Some(cancel),
-            _ => None,
+            Stage::Receiving(_) => None,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::reassembly::{Reassembly, Room};
 use crate::ltp::report::Reports;
-use crate::ltp::snapshot::{Age, Restored, SavedCancel, require, set_of};
+use crate::ltp::snapshot::{Age, Restored, SavedCancel, require};
 use crate::ltp::wire::SessionId;
 
 /// A session in which a block is received.
@@ -55,7 +55,7 @@ struct SavedReception {
     is_delivered: bool,
     streamed: u64,
     serial: u64,
-    checkpoints: Vec<Range<u64>>,
+    checkpoints: RangeSet,
     primary: u64,
     problems: u32,
 }
@@ -92,7 +92,6 @@ impl Reception {
             })
         };
         let held = parts.red.held.within(0..u64::MAX);
-        let answered = parts.reports.answered(&self.pending);
         SavedReception {
             client: self.client,
             pieces: held.filter_map(piece).collect(),
@@ -103,7 +102,7 @@ impl Reception {
             is_delivered: self.is_delivered,
             streamed: parts.streamed,
             serial: self.serial,
-            checkpoints: answered.within(0..u64::MAX).collect(),
+            checkpoints: parts.reports.answered(&self.pending),
             primary: parts.reports.primary(),
             problems: parts.reports.problems(),
         }
@@ -137,7 +136,7 @@ impl Reception {
             held.run_from(0)
         };
         require(saved.streamed <= contiguous, "imports.streamed", at)?;
-        let checkpoints = set_of(&saved.checkpoints, u64::MAX, "imports.checkpoints", at)?;
+        let checkpoints = saved.checkpoints.clone();
         let reports = Reports::restore(checkpoints, saved.primary, saved.problems);
         let parts = Parts {
             is_green_over: saved.is_green_over,

@@ -98,18 +98,18 @@ impl Imports {
     }
 
     fn close(&mut self, place: u32, end: End, core: &mut Core) {
-        let Some((session, import)) = self.table.remove_at(place) else {
-            return;
-        };
-        if let Some(mut cx) = core.context(import.slot, session) {
-            let name = (Role::Receiver, session);
+        if let Some((session, import)) = self.table.at_mut(place)
+            && let Some(mut cx) = core.context(import.slot, *session)
+        {
+            let name = (Role::Receiver, *session);
             import.release(&mut cx);
             cx.peer.imports -= 1;
-            cx.node.forget_cookies(Role::Receiver, session);
+            cx.node.forget_cookies(Role::Receiver, *session);
             let fingerprint = Some(import.fingerprint);
             cx.node
                 .remember(cx.peer, name, end, import.key_hash, fingerprint);
         }
+        self.table.remove_at(place);
     }
 
     /// Returns the places of the sessions for which `is_meant` holds, in the ascending order of the sessions.
