@@ -354,7 +354,13 @@ impl Core {
     pub(super) fn silence_due(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
         let peer = self.peers.get_mut(slot)?;
         let what = peer.silence_due(&mut self.node)?;
-        Some((what, Lateness::Probes))
+        let counts = peer.silence.was_given_up();
+        let late = if counts {
+            Lateness::Counts
+        } else {
+            Lateness::Probes
+        };
+        Some((what, late))
     }
 
     pub(super) fn next_waiting(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {

@@ -715,7 +715,9 @@ impl Sending {
         if checkpoint.mark == Mark::None && (is_moot || is_overtaken) {
             let checkpoint = self.checkpoints.remove(place);
             cx.stop(checkpoint.copy);
-            cx.peer.line.exchanged(false);
+            if is_moot {
+                cx.peer.line.exchanged(false);
+            }
             return self.check_progress(cx);
         }
         checkpoint.tries = cx.late.tries(checkpoint.tries);
@@ -723,6 +725,7 @@ impl Sending {
             return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
         }
         cx.peer.line.exchanged(false);
+        cx.peer.back_off(cx.node.now);
         self.push_repair(Repair::CheckpointRetry(serial), cx);
         Outcome::Continues
     }

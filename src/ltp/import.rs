@@ -215,7 +215,7 @@ impl ImportSession {
     fn is_overtaken_by(&self, data: &Data<'_>) -> bool {
         let is_same_client =
             matches!(&self.stage, Stage::Receiving(one) if one.client == data.client);
-        is_same_client && self.fingerprint.judge_open(data) == Judgment::NewSession
+        is_same_client && self.fingerprint.judge(data, None) == Judgment::NewSession
     }
 
     /// Whether the red part was delivered, and a segment is of another session under the same number.

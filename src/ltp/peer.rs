@@ -13,6 +13,8 @@ use crate::Instant;
 use crate::kit::{Due, Pacer, TimerId};
 use crate::sync::Arc;
 
+/// How often a learned margin is doubled at most.
+const MAX_BACKOFF: u32 = 6;
 /// Milliseconds for which the rate may be exceeded.
 const BURST_MILLIS: u64 = 6;
 
@@ -62,6 +64,11 @@ pub(super) struct PeerState {
     pub(super) ends: Option<Instant>,
     pub(super) origin: Origin,
     pub(super) silence: Silence,
+    /// How often a learned margin is doubled, and until when it is not doubled again (RFC 6298 section 5).
+    backoff: u32,
+    backed_off_until: Instant,
+    /// Before that time no discretionary checkpoint is answered: reports keep to a share of the rate.
+    pub(super) next_report: Instant,
     /// Signals whose answers are late, and that wait until the peer is heard, in the order in which they did.
     pub(super) waiting: VecDeque<TimerKind>,
     /// How many of those are given up, and after which silence.
@@ -170,14 +177,15 @@ pub(super) enum Role {
     Receiver,
 }
 
-/// Returns the octets that may leave at once: what the rate allows in some milliseconds, and at least two segments.
+/// Returns the octets by which what leaves may be ahead of the rate: what that allows in some milliseconds, and at least
+/// one segment, so that two leave at once.
 fn burst(config: &Peer<()>) -> u32 {
     let Some(rate) = config.rate else {
         return config.burst;
     };
     let octets = rate.get().saturating_mul(BURST_MILLIS) / 1000;
     // Bound: usize has at most 64 bits.
-    let least = (config.segment as u64).saturating_mul(2);
+    let least = config.segment as u64;
     let octets = u32::try_from(octets.max(least)).unwrap_or(u32::MAX);
     octets.min(config.burst)
 }
@@ -221,6 +229,9 @@ impl PeerState {
             ends: None,
             origin: Origin::Added,
             silence: Silence::new(),
+            backoff: 0,
+            backed_off_until: now,
+            next_report: now,
             waiting: VecDeque::new(),
             given_up: 0,
             given_up_after: Duration::ZERO,
@@ -246,6 +257,10 @@ impl PeerState {
         let half = config.own_delay / 2;
         let fixed = (half + config.remote_delay, half);
         let learned = self.line.rto_margin(config.rto, light);
+        let learned = learned.map(|margin| {
+            let most = config.rto.longest().max(margin);
+            margin.saturating_mul(1 << self.backoff).min(most)
+        });
         let (before, behind) = learned.map_or(fixed, |rto_margin| (rto_margin, Duration::ZERO));
         let tries = u32::from(config.checkpoint_retries) + 1;
         self.times.until_answer = config.owlt_out + before;
@@ -381,9 +396,13 @@ impl PeerState {
         );
         match self.silence.on_late(node.now, left, &patience) {
             Late::Repeat => Some(Lateness::Counts),
-            Late::Probe => {
+            Late::Probe { counts } => {
                 self.set_silence_timer(node);
-                Some(Lateness::Probes)
+                Some(if counts {
+                    Lateness::Counts
+                } else {
+                    Lateness::Probes
+                })
             }
             Late::Wait => {
                 self.waiting.push_back(what);
@@ -495,9 +514,27 @@ impl PeerState {
         if self.contact_start <= first && !self.is_silent() {
             let took = now - first;
             if self.line.took(took, latest - first) && self.config.rto != RtoPolicy::Fixed {
+                self.backoff = 0;
                 self.retime();
             }
         }
+    }
+
+    /// Waits longer for answers where the time of one was learned and another is late: it may queue at the peer, and no
+    /// time is measured as long as signals are repeated.
+    pub(super) fn back_off(&mut self, now: Instant) {
+        if self.config.rto != RtoPolicy::Fixed && now >= self.backed_off_until {
+            self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
+            self.retime();
+            self.backed_off_until = now + self.timeout();
+        }
+    }
+
+    /// Notes that a report of `len` octets was written. Reports on discretionary checkpoints keep to a quarter of the
+    /// rate.
+    pub(super) fn note_report(&mut self, now: Instant, len: usize) {
+        let others = self.pacer.transmission_time(len) * 3;
+        self.next_report = self.next_report.max(self.departure(now)) + others;
     }
 
     /// Whether at most one further segment can be sent before the contact ends, by the rate.

@@ -12,7 +12,7 @@ use super::import::Reception;
 use super::output::{Out, WriteResult};
 use super::peer::Control;
 use super::sdnv::Head;
-use super::wire::{Body, Checkpoint, Claims, Report, claim_len, report_head_len};
+use super::wire::{Body, Checkpoint, Claims, Mark, Report, claim_len, header_len, report_head_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
 
@@ -314,6 +314,16 @@ impl Reception {
         if sent > 0 {
             cx.peer.line.came(sent, lost);
         }
+        let is_discretionary = checkpoint.mark == Mark::None && checkpoint.report == 0;
+        if is_auto && is_discretionary && complete.is_none() && cx.node.now < cx.peer.next_report {
+            // The report on the last of them says what those on all would.
+            reports.delayed.clear();
+            reports.delayed.push((serial, scope));
+            if reports.delay.is_none() {
+                reports.delay = cx.start_local(cx.peer.next_report, ImportTimer::DelayedReport);
+            }
+            return Ok(());
+        }
         // RFC 5326 section 6.11 leaves both bounds open, and one claim on everything ends the session at the sender.
         let scope = complete.map_or(scope, |red| 0..red);
         if complete.is_some() || delay.is_zero() || held.covers(&scope) {
@@ -463,6 +473,8 @@ impl Reception {
         } else {
             cx.node.stats.reports_resent += 1;
         }
+        let len = issued.body.len() + header_len(cx.session);
+        cx.peer.note_report(cx.node.now, len);
         cx.note_report(Some(self), serial);
         if has_left {
             let left = self.report_copies(cx.peer);
@@ -485,6 +497,7 @@ impl Reception {
         if issued.tries <= limit {
             let is_too_long = issued.body.len() > cx.segment_room();
             cx.peer.line.exchanged(false);
+            cx.peer.back_off(cx.node.now);
             if is_too_long {
                 self.report_anew(serial, cx)?;
             } else {

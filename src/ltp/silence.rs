@@ -29,8 +29,9 @@ pub(super) struct Patience {
 pub(super) enum Late {
     /// The peer was heard in the meantime: the signal or its answer was lost. It is repeated, and that counts.
     Repeat,
-    /// Nothing was heard since it was sent. It is repeated as the first probe, and that does not count.
-    Probe,
+    /// Nothing was heard since it was sent. It is repeated as the first probe. That counts only if the peer was given up
+    /// before and not heard since, or a block that waits for its rate would be probed for ever.
+    Probe { counts: bool },
     /// Another probe is under way. The timer waits until the peer is heard.
     Wait,
     /// It left before the peer was given up.
@@ -81,6 +82,7 @@ impl Silence {
     #[inline]
     pub(super) fn on_heard(&mut self, now: Instant) -> bool {
         self.heard = Some(now);
+        self.given_up = None;
         self.late.take().is_some()
     }
 
@@ -110,7 +112,14 @@ impl Silence {
             probe: now + interval,
             interval,
         });
-        Late::Probe
+        Late::Probe {
+            counts: self.was_given_up(),
+        }
+    }
+
+    /// Whether the peer was given up and not heard since.
+    pub(super) const fn was_given_up(&self) -> bool {
+        self.given_up.is_some()
     }
 
     /// Notes that the contact has closed.
@@ -192,6 +201,9 @@ mod tests {
         tries: 6,
     };
 
+    const FIRST: Late = Late::Probe { counts: false };
+    const AGAIN: Late = Late::Probe { counts: true };
+
     const fn at(seconds: u64) -> Instant {
         Instant::from_nanos(seconds * 1_000_000_000)
     }
@@ -234,7 +246,7 @@ mod tests {
         let mut silence = Silence::new();
         silence.on_heard(at(9));
 
-        assert_eq!(silence.on_late(at(12), at(10), &NEAR), Late::Probe);
+        assert_eq!(silence.on_late(at(12), at(10), &NEAR), FIRST);
         assert_eq!(silence.on_late(at(12), at(10), &NEAR), Late::Wait);
         assert_eq!(silence.on_late(at(13), at(5), &NEAR), Late::Wait);
         assert!(silence.is_silent());
@@ -249,7 +261,7 @@ mod tests {
     #[test]
     fn a_peer_that_was_never_heard_is_given_up_after_12_s() {
         let mut silence = Silence::new();
-        assert_eq!(silence.on_late(at(2), at(0), &NEAR), Late::Probe);
+        assert_eq!(silence.on_late(at(2), at(0), &NEAR), FIRST);
 
         let steps = steps(&mut silence, &NEAR);
 
@@ -258,7 +270,7 @@ mod tests {
         assert!(!silence.is_silent());
         // What was under way ends with it; what leaves later is another matter.
         assert_eq!(silence.on_late(at(13), at(11), &NEAR), Late::GiveUp);
-        assert_eq!(silence.on_late(at(15), at(13), &NEAR), Late::Probe);
+        assert_eq!(silence.on_late(at(15), at(13), &NEAR), AGAIN);
     }
 
     #[test]

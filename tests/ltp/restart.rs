@@ -96,6 +96,7 @@ impl World {
                 burst: 0,
                 window: plan.window,
                 checkpoint_retries: 12,
+                first_silence: Duration::from_secs(600),
                 report_retries: 12,
                 cancel_retries: 12,
                 ..Peer::new(hop(other)).at_distance(OWLT)

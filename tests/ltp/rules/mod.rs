@@ -82,12 +82,13 @@ fn encoded(session: SessionId, body: Body<'_>) -> Vec<u8> {
 
 /// Lets engine 1 hear a segment that concerns no session.
 fn hear_peer(line: &mut Line) {
-    let nothing = SessionId {
-        originator: 1,
-        number: 77,
-    };
-    line.give(1, nothing, Body::CancelAckToSender);
+    line.give(1, NOTHING, Body::CancelAckToSender);
 }
+
+const NOTHING: SessionId = SessionId {
+    originator: 1,
+    number: 99,
+};
 
 fn reports(line: &Line) -> Vec<Reported> {
     line.bodies()
@@ -396,6 +397,7 @@ fn a_checkpoint_that_was_overtaken_is_answered_from_0() {
 fn a_checkpoint_that_cites_a_report_which_was_never_made_ends_the_session() {
     let mut line = Line::new(1, OWLT);
     line.give(2, FOREIGN, checkpoint(6, 0, Mark::None, 50, &[0; 10]));
+    line.drain();
     line.give(2, FOREIGN, checkpoint(7, 99_999, Mark::None, 30, &[0; 10]));
     line.drain();
 
