@@ -194,8 +194,10 @@ mod context;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 mod display;
+mod end_cause;
 mod engine;
 mod export;
+mod fingerprint;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod import;
@@ -208,8 +210,10 @@ mod peer;
 mod peers;
 mod reassembly;
 mod report;
+mod report_history;
 mod sdnv;
 mod services;
+mod silence;
 mod snapshot;
 mod table;
 mod wire;
@@ -221,6 +225,7 @@ pub use auth::{Auth, Key, Signer, Verifier};
 pub use auth::{PrivateKey, PublicKey};
 pub use beyond::{AdaptiveRedundancy, LineEstimate, Redundancy, RtoBounds, RtoPolicy};
 pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
+pub use end_cause::{EndCause, Limit};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
 pub use label::{SegmentLabel, SegmentLabels, event_label};

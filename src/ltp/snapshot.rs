@@ -13,6 +13,7 @@ use super::config::{Config, ConfigError, Peer};
 use super::context::{Cancel, Core, EVENT_OVERHEAD, Node};
 use super::engine::Engine;
 use super::export::{Exports, SavedExport};
+use super::fingerprint::Fingerprint;
 use super::import::{Imports, SavedImport};
 use super::peer::{Origin, PeerState, Role};
 use super::peers::{Addresses, Peers};
@@ -143,6 +144,8 @@ struct SavedClosed {
     left: Duration,
     end: End,
     key_hash: Option<KeyHash>,
+    #[cfg_attr(feature = "serde", serde(default))]
+    fingerprint: Option<Fingerprint>,
 }
 
 /// Why no engine can be restored from a snapshot.
@@ -455,12 +458,12 @@ impl Core {
             Role::Sender => !exports.table.contains(&session.number),
             Role::Receiver => !imports.table.contains(session),
         };
-        let records = self.node.closed.iter();
+        let records = self.node.closed.iter(now);
         let records = records.filter(|(name, _)| is_over(name));
         records
             .map(|((role, session), record)| SavedClosed {
-                role: *role,
-                session: *session,
+                role,
+                session,
                 peer: match role {
                     Role::Sender => self.peers.id(record.slot),
                     Role::Receiver => session.originator,
@@ -468,6 +471,7 @@ impl Core {
                 left: record.until - now,
                 end: record.end,
                 key_hash: record.key_hash,
+                fingerprint: record.fingerprint,
             })
             .collect()
     }
@@ -490,7 +494,7 @@ impl Node {
     fn restore_closed(&mut self, closed: &[SavedClosed], peers: &Peers) -> Restored {
         for (at, old) in closed.iter().enumerate() {
             let name = (old.role, old.session);
-            let is_new = self.closed.admit(name).is_none();
+            let is_new = self.closed.get(self.now, name).is_none();
             require(is_new, "closed session", at)?;
             // The blocks of a removed peer are remembered in case it is added again.
             let slot = match old.role {
@@ -502,6 +506,7 @@ impl Node {
                 until: self.now + old.left,
                 end: old.end,
                 key_hash: old.key_hash,
+                fingerprint: old.fingerprint,
             };
             self.closed.insert(self.now, name, record);
         }
