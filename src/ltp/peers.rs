@@ -1,20 +1,21 @@
 //! The peers of an engine: by engine ID, by address, and by the segments they send.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::api::{Cue, Error, Side};
+use super::api::{Cue, Error};
 use super::auth::Keys;
 use super::beyond::UnknownPeerPolicy;
 use super::closed::End;
 use super::config::{Direction, Peer};
 use super::context::{Core, Node, Step};
+use super::end_cause::EndCause;
 use super::engine::Engine;
 use super::peer::{LinkState, Origin, PeerState, Role};
-use super::wire::{Body, Reason, SessionId};
+use super::wire::{Body, SessionId};
 use crate::sync::Arc;
 use crate::{Addr, Instant};
 
@@ -37,7 +38,9 @@ pub(super) struct Peers {
 /// Where the peers are reached.
 #[derive(Debug)]
 pub(super) struct Addresses<A> {
-    by_addr: BTreeMap<A, u32>,
+    by_addr: BTreeSet<(A, u32)>,
+    /// Where the last segment that was accepted came from. Predicted ones come from there.
+    pub(super) accepted_from: Option<A>,
     /// The addresses of the peers in the slots.
     by_slot: Vec<A>,
     /// Addresses whose link is full or down, of peers or not.
@@ -97,7 +100,8 @@ impl Peers {
 impl<A: Addr> Addresses<A> {
     pub(super) const fn new() -> Self {
         Self {
-            by_addr: BTreeMap::new(),
+            by_addr: BTreeSet::new(),
+            accepted_from: None,
             by_slot: Vec::new(),
             links: BTreeMap::new(),
             policy: None,
@@ -107,6 +111,24 @@ impl<A: Addr> Addresses<A> {
     /// Returns the address of the peer in a slot.
     pub(super) fn of(&self, slot: u32) -> Option<A> {
         self.by_slot.get(usize::try_from(slot).ok()?).copied()
+    }
+
+    fn slots_at(&self, at: A) -> impl Iterator<Item = u32> {
+        let at_it = self.by_addr.range((at, 0)..=(at, u32::MAX));
+        at_it.map(|(_, slot)| *slot)
+    }
+
+    /// Whether a segment of the peer in a slot may come from an address.
+    #[inline]
+    pub(super) fn admits(&self, slot: u32, from: A, core: &Core) -> bool {
+        let is_home = self.of(slot).is_some_and(|own| own.same_host(from));
+        is_home || core.peers.get(slot).is_some_and(|peer| peer.config.roams)
+    }
+
+    /// Whether a segment from an address may be one that was predicted.
+    #[inline]
+    pub(super) fn is_continued_from(&self, from: A) -> bool {
+        self.accepted_from == Some(from)
     }
 
     /// Finds the peer that sent a segment. `known` is the slot of its session, if there is one.
@@ -129,21 +151,18 @@ impl<A: Addr> Addresses<A> {
             Role::Sender if session.originator != node.config.engine => None,
             Role::Sender => {
                 let ping = peers.pings.get(&session.number).copied();
-                ping.or_else(|| Some(node.closed.get((Role::Sender, session))?.slot))
-                    .or_else(|| self.by_addr.get(&from).copied())
+                ping.or_else(|| Some(node.closed.get(node.now, (Role::Sender, session))?.slot))
+                    .or_else(|| self.slots_at(from).next())
             }
         }
     }
 
-    pub(super) fn may_add(&self, id: u64, address: A, peers: &Peers) -> Result<(), Error> {
+    pub(super) fn may_add(id: u64, peers: &Peers) -> Result<(), Error> {
         if id == 0 {
             return Err(Error::EngineZero);
         }
         if peers.by_id.contains_key(&id) {
             return Err(Error::PeerExists(id));
-        }
-        if self.by_addr.contains_key(&address) {
-            return Err(Error::AddressInUse);
         }
         Ok(())
     }
@@ -164,16 +183,16 @@ impl<A: Addr> Addresses<A> {
         let slot = slot.ok_or(Error::TooManyPeers { limit })?;
         let address = peer.address;
         peers.by_id.insert(id, slot);
-        self.by_addr.insert(address, slot);
+        self.by_addr.insert((address, slot));
         let (carrier, config) = (self.link_state(address), peer.map_address(|_| ()));
         let mut state = Box::new(PeerState::new((slot, id), config, keys, carrier, node.now));
         state.keep_alive(node);
-        match (peers.slots.get_mut(place), self.by_slot.get_mut(place)) {
-            (Some(one), Some(own)) => (*one, *own) = (Some(state), address),
-            _ => {
-                peers.slots.push(Some(state));
-                self.by_slot.push(address);
-            }
+        let places = (peers.slots.get_mut(place), self.by_slot.get_mut(place));
+        if let (Some(one), Some(own)) = places {
+            (*one, *own) = (Some(state), address);
+        } else {
+            peers.slots.push(Some(state));
+            self.by_slot.push(address);
         }
         Ok(slot)
     }
@@ -184,9 +203,9 @@ impl<A: Addr> Addresses<A> {
         change(&mut carrier);
         // The state of a carrier applies to all addresses on it, which follow it in order.
         let over = |address: &A| *address == at || address.carrier() == at;
-        let concerned = self.by_addr.range(at..);
+        let concerned = self.by_addr.range((at, 0)..);
         let concerned = concerned.take_while(|(address, _)| over(address));
-        let slots: SmallVec<[(A, u32); 4]> = concerned.map(|(at, slot)| (*at, *slot)).collect();
+        let slots: SmallVec<[(A, u32); 4]> = concerned.copied().collect();
         if carrier == LinkState::default() {
             self.links.remove(&at);
         } else if !slots.is_empty() || self.links.len() < peers.by_id.len() + MAX_UNKNOWN_LINKS {
@@ -211,11 +230,11 @@ impl<A: Addr> Addresses<A> {
     }
 
     /// Changes the address of the peer in a slot.
-    fn change(&mut self, slot: u32, address: A) {
+    pub(super) fn change(&mut self, slot: u32, address: A) {
         let place = usize::try_from(slot).ok();
         if let Some(own) = place.and_then(|place| self.by_slot.get_mut(place)) {
-            self.by_addr.remove(own);
-            self.by_addr.insert(address, slot);
+            self.by_addr.remove(&(*own, slot));
+            self.by_addr.insert((address, slot));
             *own = address;
         }
     }
@@ -224,6 +243,17 @@ impl<A: Addr> Addresses<A> {
     pub(super) fn memory_used(&self) -> usize {
         let entries = self.by_addr.len() + self.links.len();
         self.by_slot.capacity() * size_of::<A>() + entries * (size_of::<(A, LinkState)>() + 64)
+    }
+}
+
+impl Core {
+    /// Whether a peer that was accepted as an unknown one may be at another host from here on: it has no sessions, and
+    /// starts one.
+    pub(super) fn may_move(&self, slot: u32, body: &Body<'_>) -> bool {
+        let is_idle = |peer: &PeerState| {
+            peer.origin == Origin::Accepted && peer.imports == 0 && peer.exports == 0
+        };
+        matches!(body, Body::Data(_)) && self.peers.get(slot).is_some_and(is_idle)
     }
 }
 
@@ -240,6 +270,7 @@ impl PeerState {
             }
             (false, false) | (true, true) => {}
         }
+        self.on_contact(node);
         self.mark_ready(node);
     }
 
@@ -255,11 +286,11 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// A peer with the ID or the address exists, the limit of peers is reached, or the configuration is invalid.
+    /// A peer with the ID exists, the limit of peers is reached, or the configuration is invalid.
     pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
         let addresses = &mut self.addresses;
-        addresses.may_add(id, peer.address, &self.core.peers)?;
+        Addresses::<A>::may_add(id, &self.core.peers)?;
         let keys = Arc::new(peer.check().map_err(Error::InvalidPeer)?);
         addresses.insert(id, peer, keys, &mut self.core).map(drop)
     }
@@ -269,7 +300,7 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// Unknown peer, an address that another peer has, an invalid configuration, or a different direction while the
+    /// Unknown peer, an invalid configuration, or a different direction while the
     /// peer has sessions.
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
@@ -278,10 +309,6 @@ impl<A: Addr> Engine<A> {
         } = self;
         let Core { node, peers } = core;
         let slot = peers.slot(id)?;
-        let other = addresses.by_addr.get(&peer.address);
-        if other.is_some_and(|other| *other != slot) {
-            return Err(Error::AddressInUse);
-        }
         let keys = peer.check().map_err(Error::InvalidPeer)?;
         let state = peers.get_mut(slot).ok_or(Error::UnknownPeer(id))?;
         if state.config.direction != peer.direction && state.exports + state.imports > 0 {
@@ -337,13 +364,13 @@ impl<A: Addr> Engine<A> {
         numbers.sort_unstable();
         for number in numbers {
             exports.with(number, core, |export, cx| {
-                let _ = export.fail(Side::Local, Reason::SYSTEM, cx);
+                let _ = export.fail(EndCause::PeerRemoved, cx);
                 Step::Ends(End::Plain)
             });
         }
         for place in imports.places(|import| import.slot == slot) {
             imports.run(place, core, |import, cx| {
-                import.stop(Side::Local, Reason::SYSTEM, cx);
+                import.stop(EndCause::PeerRemoved, cx);
                 Step::Ends(End::Plain)
             });
         }
@@ -351,12 +378,14 @@ impl<A: Addr> Engine<A> {
         if let Some(peer) = peers.get_mut(slot) {
             peer.release_pacing(node);
             node.stop(peer.keepalive.take());
+            node.stop(peer.silence_timer.take());
+            node.stop(peer.resume_timer.take());
         }
-        node.closed.forget(slot);
+        node.closed.forget_peer(slot);
         node.ready.retain(|other| *other != slot);
         peers.remove(slot);
         if let Some(address) = self.addresses.of(slot) {
-            self.addresses.by_addr.remove(&address);
+            self.addresses.by_addr.remove(&(address, slot));
         }
         Ok(())
     }

@@ -7,11 +7,12 @@ use smallvec::SmallVec;
 
 use super::beyond::segments;
 use super::context::{Context, ImportTimer, Step};
+use super::end_cause::{EndCause, Limit};
 use super::import::Reception;
 use super::output::{Out, WriteResult};
 use super::peer::Control;
 use super::sdnv::Head;
-use super::wire::{Body, Checkpoint, Claims, Reason, Report, claim_len, report_head_len};
+use super::wire::{Body, Checkpoint, Claims, Mark, Report, claim_len, header_len, report_head_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
 
@@ -65,15 +66,21 @@ pub(super) struct Issued {
     first: Instant,
     left: Instant,
     pub(super) latest: Instant,
-    len: usize,
     /// The timer of its next copy.
     pub(super) copy: Option<TimerId>,
     /// Whether it claims the whole red part.
     tells_all: bool,
+    scope: Range<u64>,
 }
 
 impl Issued {
-    const fn new(serial: u64, checkpoint: u64, body: Octets, tells_all: bool) -> Self {
+    const fn new(
+        serial: u64,
+        checkpoint: u64,
+        scope: Range<u64>,
+        body: Octets,
+        tells_all: bool,
+    ) -> Self {
         Self {
             serial,
             checkpoint,
@@ -84,15 +91,15 @@ impl Issued {
             first: Instant::ZERO,
             left: Instant::ZERO,
             latest: Instant::ZERO,
-            len: 0,
             copy: None,
             tells_all,
+            scope,
         }
     }
 
     /// Makes the report on all of a red part. Its body follows from that.
-    pub(super) fn on_all(serial: u64, checkpoint: u64) -> Self {
-        Self::new(serial, checkpoint, Octets::new(), true)
+    pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
+        Self::new(serial, checkpoint, 0..red, Octets::new(), true)
     }
 
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
@@ -278,7 +285,7 @@ impl Reception {
         checkpoint: Checkpoint,
         upper: u64,
         cx: &mut Context<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), EndCause> {
         let config = &cx.peer.config;
         let (delay, segment) = (config.report_delay, config.segment);
         let is_auto = config.redundancy.adaptive().is_some();
@@ -293,11 +300,11 @@ impl Reception {
             self.report_again(serial, cx);
             return Ok(());
         }
-        // The checkpoint cites a report of a session that was lost in a restart, together with its claims. The peer
-        // would never send the claimed octets again, and take the block for delivered.
+        // The checkpoint cites a report that this engine made before it lost its state, together with the claims in it.
+        // The peer would never send the claimed octets again, and take the block for delivered.
         let may_be_cited = (reports.first..next).contains(&checkpoint.report);
-        if cx.node.is_forgetful && checkpoint.report != 0 && !may_be_cited {
-            return Err(Reason::SYSTEM);
+        if checkpoint.report != 0 && !may_be_cited {
+            return Err(EndCause::StateLost);
         }
         let mut scope = reports.scope(checkpoint, upper);
         if is_auto && held.count() <= MAX_REPEATED_RANGES {
@@ -306,6 +313,16 @@ impl Reception {
         let (sent, lost) = reports.count_losses(held, checkpoint, upper, segment);
         if sent > 0 {
             cx.peer.line.came(sent, lost);
+        }
+        let is_discretionary = checkpoint.mark == Mark::None && checkpoint.report == 0;
+        if is_auto && is_discretionary && complete.is_none() && cx.node.now < cx.peer.next_report {
+            // The report on the last of them says what those on all would.
+            reports.delayed.clear();
+            reports.delayed.push((serial, scope));
+            if reports.delay.is_none() {
+                reports.delay = cx.start_local(cx.peer.next_report, ImportTimer::DelayedReport);
+            }
+            return Ok(());
         }
         // RFC 5326 section 6.11 leaves both bounds open, and one claim on everything ends the session at the sender.
         let scope = complete.map_or(scope, |red| 0..red);
@@ -320,7 +337,7 @@ impl Reception {
     }
 
     /// Sends the delayed reports of a session, unless a gap was filled in the meantime.
-    pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, Reason> {
+    pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         let reports = &mut self.parts().reports;
         reports.delay = None;
         let again = reports.filled + cx.peer.config.report_delay;
@@ -334,7 +351,7 @@ impl Reception {
     }
 
     /// Answers every delayed checkpoint with what was received until now. False if there is none.
-    pub(super) fn answer_delayed(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
+    pub(super) fn answer_delayed(&mut self, cx: &mut Context<'_>) -> Result<bool, EndCause> {
         let complete = self.complete_red();
         let reports = &mut self.parts().reports;
         cx.stop(reports.delay.take());
@@ -354,7 +371,7 @@ impl Reception {
         checkpoint: u64,
         scope: Range<u64>,
         cx: &mut Context<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), EndCause> {
         if !cx.peer.can_send() {
             // Receive-only: a report cannot be sent, and the peer does not wait for it.
             return Ok(());
@@ -364,7 +381,8 @@ impl Reception {
         let has_gaps = !parts.red.held.covers(&scope);
         parts.reports.problems += u32::from(has_gaps);
         if parts.reports.problems > cx.peer.config.problem_limit {
-            return Err(Reason::RETRANSMISSION_LIMIT);
+            let limit = cx.peer.config.problem_limit;
+            return Err(EndCause::over(Limit::Problems, limit));
         }
         let Some(issued) = self.issue(checkpoint, &scope, room, free) else {
             self.parts().reports.forget_checkpoint(checkpoint);
@@ -392,7 +410,7 @@ impl Reception {
         let parts = self.parts();
         let tells_all = complete.is_some_and(|red| *scope == (0..red));
         let pieces = if tells_all {
-            SmallVec::from_buf([(0, Octets::new())])
+            SmallVec::from_buf([(scope.clone(), Octets::new())])
         } else {
             pieces(&parts.red.held, scope, room, checkpoint, first)
         };
@@ -400,19 +418,22 @@ impl Reception {
         if pieces.iter().map(|(_, body)| weight(body)).sum::<usize>() > free {
             return None;
         }
-        for (lower, body) in pieces {
+        for (part, body) in pieces {
             let serial = self.serial;
             self.serial = serial.saturating_add(1);
             let reports = &mut self.parts().reports;
-            reports.note_bound(serial, lower);
+            reports.note_bound(serial, part.start);
             reports.octets += spilled(&body);
-            let issued = Issued::new(serial, checkpoint, body, tells_all);
+            let issued = Issued::new(serial, checkpoint, part, body, tells_all);
             self.pending.push(issued);
         }
         Some(first..self.serial)
     }
 
     pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
+        if self.issued(serial).is_some_and(|issued| issued.tells_all) && self.awaits_take {
+            return;
+        }
         let report = Control::Report {
             session: cx.session,
             serial,
@@ -420,35 +441,40 @@ impl Reception {
         };
         if !cx.queue(report) {
             // Treated as lost on the line: the timer repeats it.
-            self.on_report_sent(serial, 0, false, cx);
+            self.on_report_sent(serial, false, cx);
         } else if let Some(issued) = self.issued(serial) {
             issued.is_queued = true;
         }
     }
 
+    /// Queues the reports that waited until the block was taken.
+    pub(super) fn queue_withheld(&mut self, cx: &mut Context<'_>) {
+        let waiting = self.pending.iter();
+        let waiting = waiting.filter(|one| one.tries == 0 && !one.is_queued);
+        let serials: SmallVec<[u64; 4]> = waiting.map(|one| one.serial).collect();
+        for serial in serials {
+            self.queue_report(serial, cx);
+        }
+    }
+
     /// Starts the timer of a report that was sent (RFC 5326 section 6.3), unless it was acknowledged before. `has_left`
     /// says that it was written, and gets copies.
-    pub(super) fn on_report_sent(
-        &mut self,
-        serial: u64,
-        len: usize,
-        has_left: bool,
-        cx: &mut Context<'_>,
-    ) {
-        let now = cx.node.now;
+    pub(super) fn on_report_sent(&mut self, serial: u64, has_left: bool, cx: &mut Context<'_>) {
+        let departure = cx.departure();
         let Some(issued) = self.issued(serial) else {
             return;
         };
         issued.is_queued = false;
-        issued.left = now;
+        issued.left = departure;
         issued.tries = issued.tries.saturating_add(1);
-        issued.timer = cx.await_answer(len, ImportTimer::Report(serial));
-        issued.len = len;
+        issued.timer = cx.await_answer(ImportTimer::Report(serial));
         if issued.tries == 1 {
-            issued.first = now;
+            issued.first = departure;
         } else {
             cx.node.stats.reports_resent += 1;
         }
+        let len = issued.body.len() + header_len(cx.session);
+        cx.peer.note_report(cx.node.now, len);
         cx.note_report(Some(self), serial);
         if has_left {
             let left = self.report_copies(cx.peer);
@@ -461,25 +487,42 @@ impl Reception {
         &mut self,
         serial: u64,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         let limit = cx.peer.config.report_retries;
         let Some(issued) = self.issued(serial) else {
             return Ok(Step::Continues);
         };
         issued.timer = None;
+        issued.tries = cx.late.tries(issued.tries);
         if issued.tries <= limit {
+            let is_too_long = issued.body.len() > cx.segment_room();
             cx.peer.line.exchanged(false);
-            self.queue_report(serial, cx);
+            cx.peer.back_off(cx.node.now);
+            if is_too_long {
+                self.report_anew(serial, cx)?;
+            } else {
+                self.queue_report(serial, cx);
+            }
             return Ok(Step::Continues);
         }
         if !self.is_delivered {
-            return Err(Reason::RETRANSMISSION_LIMIT);
+            return Err(cx.unanswered(Limit::ReportRetries));
         }
         // ION never acknowledges the reports of a session that it completed. Nothing has failed; a sender that still
         // asks is answered from the memory of closed sessions.
         self.acknowledge(serial, cx);
         self.recharge(cx);
         Ok(self.close_if_over())
+    }
+
+    /// Reports on the scope of a report that is too long for a segment of today, under other serial numbers.
+    fn report_anew(&mut self, serial: u64, cx: &mut Context<'_>) -> Result<(), EndCause> {
+        let Some(issued) = self.acknowledge(serial, cx) else {
+            return Ok(());
+        };
+        self.report(issued.checkpoint, issued.scope, cx)?;
+        self.recharge(cx);
+        Ok(())
     }
 
     /// Repeats the reports on a repeated checkpoint that were not acknowledged, unless they are in flight (RFC 5326
@@ -491,6 +534,7 @@ impl Reception {
         // Copies of a checkpoint must not use up the retries, which belong to the timers.
         let is_due = |one: &Issued| {
             one.checkpoint == checkpoint
+                && one.tries > 0
                 && !one.is_queued
                 && one.tries <= limit
                 && now > one.left
@@ -501,8 +545,9 @@ impl Reception {
             cx.stop(issued.timer.take());
             due.push(issued.serial);
         }
-        due.into_iter()
-            .for_each(|serial| self.queue_report(serial, cx));
+        for serial in due {
+            self.queue_report(serial, cx);
+        }
     }
 
     /// Handles an RA (RFC 5326 section 6.14).
@@ -512,8 +557,7 @@ impl Reception {
         };
         if issued.tries > 0 {
             let now = cx.node.now;
-            cx.peer
-                .answered(now, issued.first, issued.latest, issued.len);
+            cx.peer.answered(now, issued.first, issued.latest);
             if issued.tries == 1 && issued.first == issued.latest {
                 cx.peer.line.exchanged(true);
             }
@@ -551,7 +595,7 @@ fn pieces(
     room: usize,
     checkpoint: u64,
     first: u64,
-) -> SmallVec<[(u64, Octets); 1]> {
+) -> SmallVec<[(Range<u64>, Octets); 1]> {
     let mut pieces = SmallVec::new();
     let mut claims: SmallVec<[Range<u64>; 4]> = SmallVec::new();
     let mut lower = scope.start;
@@ -562,10 +606,8 @@ fn pieces(
     for claim in held.within(scope.clone()) {
         let more = claim_len(&claim, lower);
         if len + more > room && !claims.is_empty() {
-            pieces.push((
-                lower,
-                encode(serial, checkpoint, lower..claim.start, &claims),
-            ));
+            let part = lower..claim.start;
+            pieces.push((part.clone(), encode(serial, checkpoint, part, &claims)));
             claims.clear();
             lower = claim.start;
             serial = serial.saturating_add(1);
@@ -575,7 +617,8 @@ fn pieces(
         claims.push(claim);
     }
     if !claims.is_empty() {
-        pieces.push((lower, encode(serial, checkpoint, lower..scope.end, &claims)));
+        let part = lower..scope.end;
+        pieces.push((part.clone(), encode(serial, checkpoint, part, &claims)));
     }
     pieces
 }

@@ -105,7 +105,9 @@ impl Imports {
             import.release(&mut cx);
             cx.peer.imports -= 1;
             cx.node.forget_cookies(Role::Receiver, *session);
-            cx.node.remember(cx.peer, name, end, import.key_hash);
+            let fingerprint = Some(import.fingerprint);
+            cx.node
+                .remember(cx.peer, name, end, import.key_hash, fingerprint);
         }
         self.table.remove_at(place);
     }
