@@ -122,7 +122,7 @@ fn replay(capture: &Capture, role: u64, service: u64) -> (Vec<Event>, Vec<Vec<u8
     {
         now = now.max(Instant::ZERO + Duration::from_micros(record.t_us));
         drain(&mut engine, now, &mut sent);
-        let octets = cite_ours(&record.octets, &sent);
+        let octets = cite_ours(&record.octets.to_vec(), &sent);
         engine.receive(now, peer, &octets);
         // Serial numbers of reports are ours, so ION's acknowledgments name others.
         acknowledge(&mut engine, now, peer, &octets, &sent);

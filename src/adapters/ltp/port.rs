@@ -70,6 +70,8 @@ pub(super) struct SendState {
     pub(super) end: Option<Event>,
     /// There is a handle that can ask.
     pub(super) is_watched: bool,
+    /// The handle was told how it ended.
+    pub(super) is_told: bool,
 }
 
 /// The pings of one peer. All that ask at a time share the answer.
@@ -229,12 +231,16 @@ impl NodePort {
             peer,
             end: None,
             is_watched: true,
+            is_told: false,
         };
         self.blocks.insert(tag, block);
     }
 
     /// Returns what became of a block; `None` while it is under way.
-    pub(super) fn outcome(&self, tag: Tag) -> Option<Result<SessionId, Error>> {
+    pub(super) fn outcome(&mut self, tag: Tag) -> Option<Result<SessionId, Error>> {
+        if let Some(block) = self.blocks.get_mut(&tag) {
+            block.is_told = block.end.is_some();
+        }
         let block = self.blocks.get(&tag);
         match block.and_then(|block| block.end.clone()) {
             Some(Event::Complete { session, .. }) => Some(Ok(session)),
@@ -295,7 +301,10 @@ impl NodePort {
             return Err(Error::Closed);
         }
         cx.command(Command::OpenOnDemand(client, service))?;
-        Ok(self.add_service(client))
+        let opened = self.add_service(client);
+        // One item is fetched ahead: the sender of a block hears that it arrived when the node has it.
+        self.ask(cx, client);
+        Ok(opened)
     }
 
     /// Adds an access point for a client service that is open at the engine.
@@ -375,7 +384,11 @@ impl NodePort {
         if self.service(service)?.items.is_empty() {
             self.pull(cx, service.client);
         }
-        match self.service(service)?.items.pop_front() {
+        let item = self.service(service)?.items.pop_front();
+        if self.service(service)?.items.is_empty() {
+            self.ask(cx, service.client);
+        }
+        match item {
             None if self.is_ended() => Err(Error::Closed),
             item => Ok(item),
         }

@@ -46,8 +46,9 @@ impl NodeSnapshot {
 
     /// Takes all that a node has; the snapshot of the engine is of the same moment.
     pub(super) fn new(engine: Snapshot<Path>, port: &NodePort, age: Age) -> Self {
-        let blocks = port.blocks.iter();
-        let ends = port.blocks.values().filter_map(|block| block.end.clone());
+        // What was told is over.
+        let blocks = port.blocks.iter().filter(|(_, block)| !block.is_told);
+        let ends = blocks.clone().filter_map(|(_, block)| block.end.clone());
         Self {
             engine: engine.map_address(|path| path.remote),
             is_current: age == Age::Current,
