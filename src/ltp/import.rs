@@ -69,6 +69,16 @@ pub(super) struct Reception {
     pub(super) parts: Option<Box<Parts>>,
 }
 
+/// Octets of the headers of a data segment at least.
+pub(super) const DATA_HEADER: usize = 7;
+/// Octets that a session may take for each octet of its segments.
+const PER_OCTET: usize = 2;
+/// Octets that a session may take beside those. With its entries in tables and its timers it stays below 2 KiB.
+const FIRST_SEGMENT: usize = 1280;
+/// Octets that a session may take beside those from its second segment on. Small blocks come in one buffer whatever
+/// their order, and it may be copied for each segment.
+const MORE_SEGMENTS: usize = 64 << 10;
+
 /// What is kept of a block that comes in several segments.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -81,6 +91,9 @@ pub(super) struct Parts {
     is_streaming: bool,
     pub(super) reports: Reports,
     guard: Option<TimerId>,
+    /// Octets of the segments that came.
+    heard: usize,
+    is_continued: bool,
     /// Octets of memory accounted for.
     charge: usize,
 }
@@ -95,8 +108,29 @@ impl Parts {
             is_streaming: false,
             reports,
             guard: None,
+            heard: 0,
+            is_continued: false,
             charge: 0,
         }
+    }
+
+    /// Counts the octets of segments.
+    #[inline]
+    pub(super) const fn hear(&mut self, segments: usize, octets: usize) {
+        self.is_continued |= self.heard > 0 || segments > 1;
+        let octets = octets.saturating_add(segments.saturating_mul(DATA_HEADER));
+        self.heard = self.heard.saturating_add(octets);
+    }
+
+    /// Returns the octets that the session may take, all of its bookkeeping included. They follow what came for it,
+    /// since offsets and lengths are numbers that anybody can write.
+    const fn memory_limit(&self) -> usize {
+        let beside = if self.is_continued {
+            FIRST_SEGMENT + MORE_SEGMENTS
+        } else {
+            FIRST_SEGMENT
+        };
+        self.heard.saturating_mul(PER_OCTET).saturating_add(beside)
     }
 }
 
@@ -449,6 +483,7 @@ impl Reception {
         let reports = Reports::after(self.serial, red, self.pending.first(), self.active);
         Parts {
             red: Reassembly::delivered(red),
+            heard: usize::try_from(red).unwrap_or(usize::MAX),
             charge: SESSION,
             ..Parts::new(None, reports)
         }
@@ -489,6 +524,7 @@ impl Reception {
 
     fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         self.active = cx.node.now;
+        self.parts().hear(1, data.octets.len());
         if self.is_miscolored(&data.range(), data.color) {
             return Err(EndCause::Miscolored);
         }
@@ -550,7 +586,7 @@ impl Reception {
             let free = if cx.node.is_over_share(data.client) {
                 0
             } else {
-                cx.free_octets()
+                cx.free_octets().min(self.free_within_input())
             };
             let red = self.red;
             let room = Room { free, limit, red };
@@ -586,6 +622,7 @@ impl Reception {
             // the repair would find no session.
             self.report(0, 0..red, cx)?;
         }
+        self.parts().red.gather(&mut cx.node.budget.pool);
         // The last piece precedes the whole red part.
         if self.service == Service::Streaming
             && let Some((piece, octets)) = self.piece(cx.session)
@@ -702,6 +739,12 @@ impl Reception {
     }
 
     // Memory accounting.
+
+    /// Returns the octets that the session may yet take for what came for it.
+    pub(super) fn free_within_input(&self) -> usize {
+        let limit = self.parts.as_ref().map_or(0, |parts| parts.memory_limit());
+        limit.saturating_sub(self.weight())
+    }
 
     pub(super) fn weight(&self) -> usize {
         let parts = self.parts.as_ref();

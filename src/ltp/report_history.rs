@@ -155,7 +155,7 @@ impl ReportHistory {
         Some(first.start.saturating_add(1))
     }
 
-    pub(super) const fn memory_used(&self) -> usize {
+    pub(super) fn memory_used(&self) -> usize {
         self.serials.memory_used()
     }
 }

@@ -93,6 +93,7 @@ impl Imports {
             count += 1;
         }
         if count > 0 {
+            parts.hear(count, count * next.len);
             parts.red.held.insert(begin..next.offset);
             parts.reports.filled = node.now;
             reception.active = node.now;
@@ -122,6 +123,7 @@ impl Reception {
         let Some(parts) = parts.filter(|parts| parts.red.has_room_for(data.octets.len())) else {
             return false;
         };
+        parts.hear(1, data.octets.len());
         parts.red.append(data.octets);
         parts.red.held.insert(range);
         parts.reports.filled = cx.node.now;

@@ -85,16 +85,13 @@ impl Reception {
             whole = self.whole_parts();
             &whole
         };
-        let piece = |range: Range<u64>| {
-            Some(SavedPiece {
-                offset: range.start,
-                data: Bytes::copy_from_slice(parts.red.octets(&range)?),
-            })
+        let piece = |(offset, octets): (u64, &[u8])| SavedPiece {
+            offset,
+            data: Bytes::copy_from_slice(octets),
         };
-        let held = parts.red.held.within(0..u64::MAX);
         SavedReception {
             client: self.client,
-            pieces: held.filter_map(piece).collect(),
+            pieces: parts.red.runs().map(piece).collect(),
             red: self.red,
             ends_block: self.ends_block,
             green: parts.green,
@@ -123,7 +120,7 @@ impl Reception {
             // Bound: usize has at most 64 bits.
             let end = piece.offset.checked_add(piece.data.len() as u64);
             let is_within = end.is_some_and(|end| end <= red);
-            let is_behind = held.is_empty() || piece.offset > held.end();
+            let is_behind = held.is_empty() || piece.offset >= held.end();
             let is_piece = is_behind && !piece.data.is_empty() && !saved.is_delivered;
             require(is_piece && is_within, "imports.pieces", at)?;
             held.insert(piece.range());
@@ -161,6 +158,7 @@ impl Reception {
         }
         let mut pool = BufferPool::default();
         for piece in pieces {
+            self.parts().hear(1, piece.data.len());
             let range = piece.range();
             let is_short = usize::try_from(range.end).is_ok_and(|end| end <= limit);
             let free = free.checked_sub(self.weight());
