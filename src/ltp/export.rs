@@ -28,7 +28,7 @@ use super::end_cause::{EndCause, Limit};
 use super::engine::Engine;
 use super::peer::{Control, Role};
 use super::report::spilled;
-use super::report_history::{ReportHistory, Reported, Verdict, without};
+use super::report_history::{ReportHistory, Reported, Verdict};
 use super::wire::{Mark, Reason, Report, SessionId};
 use crate::kit::{RangeSet, TimerId};
 use crate::{Addr, Instant, Tag};
@@ -490,7 +490,9 @@ impl Sending {
             Verdict::Agrees => Some(Revoked::Nothing),
             Verdict::Older(lost) => {
                 let repair = self.repair_mut();
-                repair.claimed = without(&repair.claimed, &lost);
+                for octets in lost.within(0..u64::MAX) {
+                    repair.claimed.remove(octets);
+                }
                 Some(Revoked::Some(lost.len()))
             }
             Verdict::Restarted => {

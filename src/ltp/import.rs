@@ -85,7 +85,9 @@ pub(super) struct Parts {
     pub(super) red: Reassembly,
     /// The offset of the first green octet seen.
     pub(super) green: Option<u64>,
-    is_green_over: bool,
+    /// The end of the green octets seen, and of the block, known from its last segment.
+    green_reached: u64,
+    pub(super) green_end: Option<u64>,
     /// Octets delivered as pieces.
     streamed: u64,
     is_streaming: bool,
@@ -99,11 +101,13 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    fn new(green: Option<u64>, reports: Reports) -> Self {
+    /// `green` are the first green octet and the end of the block, where its end overtook the red part.
+    fn new(green: Option<(u64, u64)>, reports: Reports) -> Self {
         Self {
             red: Reassembly::default(),
-            green,
-            is_green_over: green.is_some(),
+            green: green.map(|(low, _)| low),
+            green_reached: green.map_or(0, |(_, end)| end),
+            green_end: green.map(|(_, end)| end),
             streamed: 0,
             is_streaming: false,
             reports,
@@ -166,7 +170,9 @@ impl ImportSession {
                 // Its sender started anew.
                 _ if judgment == Judgment::NewSession => {}
                 // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
-                End::GreenOnly { low } if matches!(data.color, Color::Red(_)) => green = Some(low),
+                End::GreenOnly { low, end } if matches!(data.color, Color::Red(_)) => {
+                    green = Some((low, end));
+                }
                 end => {
                     // As long as the peer has not closed it, it is remembered.
                     let until = cx.node.now + cx.peer.remembered_for();
@@ -340,8 +346,8 @@ impl Context<'_> {
     fn on_data_of_closed(&mut self, data: &Data<'_>, end: End, is_repeat: bool) {
         let session = self.session;
         match (end, data.color) {
-            (End::GreenOnly { low }, Color::Green { ends_block: false })
-                if self.node.services.get(data.client).is_some() =>
+            (End::GreenOnly { low, end }, Color::Green { ends_block: false })
+                if data.range().end <= end && self.node.services.get(data.client).is_some() =>
             {
                 self.hand_green(data, false);
                 let low = low.min(data.offset);
@@ -349,7 +355,7 @@ impl Context<'_> {
                 self.node
                     .closed
                     .change(now, (Role::Receiver, session), |old| {
-                        old.end = End::GreenOnly { low };
+                        old.end = End::GreenOnly { low, end };
                     });
             }
             (End::Delivered { red, serial }, Color::Red(Some(checkpoint))) if is_repeat => {
@@ -505,11 +511,11 @@ impl Reception {
     /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part,
     /// and red data beyond its end, are not cases of the RFC, but no sender could complete such a session.
     fn is_miscolored(&mut self, range: &Range<u64>, color: Color) -> bool {
-        let red = self.red;
+        let (red, is_over) = (self.red, self.ends_block);
         let parts = self.parts();
         let (held, green) = (parts.red.held.end(), parts.green);
         let Color::Red(checkpoint) = color else {
-            return range.start < red.unwrap_or(held);
+            return is_over || range.start < red.unwrap_or(held);
         };
         let mark = checkpoint.map_or(Mark::None, |checkpoint| checkpoint.mark);
         let beyond = red.is_some_and(|red| range.end > red);
@@ -577,7 +583,11 @@ impl Reception {
             });
         }
         let ends = checkpoint.filter(|checkpoint| checkpoint.mark != Mark::None);
-        if let Some(ends) = ends.filter(|_| range.end > 0) {
+        if ends.is_some() && range.end == 0 {
+            // Nothing can be claimed of it, so no report could answer.
+            return Err(EndCause::EmptyRedPart);
+        }
+        if let Some(ends) = ends {
             self.red = Some(range.end);
             self.ends_block = ends.mark == Mark::Block;
         }
@@ -689,6 +699,16 @@ impl Reception {
     fn on_green(&mut self, data: &Data<'_>, ends_block: bool, cx: &mut Context<'_>) -> Step {
         let has_end = self.red.is_some();
         let parts = self.parts();
+        let end = data.range().end;
+        // A block ends once, and nothing is handed up from behind its end. What comes from there first is not known to.
+        let is_behind = parts
+            .green_end
+            .is_some_and(|known| end > known || ends_block)
+            || ends_block && end < parts.green_reached;
+        if is_behind {
+            cx.node.stats.malformed += u64::from(parts.green_end != Some(end));
+            return Step::Continues;
+        }
         let low = parts.green.map_or(data.offset, |low| low.min(data.offset));
         parts.green = Some(low);
         let has_red = has_end || !parts.red.held.is_empty();
@@ -696,10 +716,13 @@ impl Reception {
             // Treated as lost on the line, and the end of the block with it.
             return Step::Continues;
         }
-        parts.is_green_over |= ends_block;
+        parts.green_reached = parts.green_reached.max(end);
+        if ends_block {
+            parts.green_end = Some(end);
+        }
         if ends_block && !has_red {
             // Whether there is a red part cannot be known (RFC 5326 section 8.2).
-            return Step::Ends(End::GreenOnly { low });
+            return Step::Ends(End::GreenOnly { low, end });
         }
         self.close_if_over()
     }

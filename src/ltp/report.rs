@@ -34,7 +34,7 @@ type Octets = SmallVec<[u8; 32]>;
 pub(super) struct Reports {
     /// The serial number of the first report.
     first: u64,
-    /// Serial numbers of the checkpoints received.
+    /// The [`place`]s of the serial numbers of the checkpoints received.
     checkpoints: RangeSet,
     /// The upper bound of the last primary report.
     primary: u64,
@@ -127,15 +127,18 @@ impl Reports {
             ..Self::new(first)
         };
         if let Some(issued) = only {
-            let seen = issued.checkpoint..issued.checkpoint.saturating_add(1);
-            reports.checkpoints.insert(seen);
+            reports.checkpoints.insert(place(issued.checkpoint));
         }
         reports.note_bound(first, 0);
         reports
     }
 
     /// Returns the reports of a session from before a restart, any of which may be cited.
-    pub(super) fn restore(checkpoints: RangeSet, primary: u64, problems: u32) -> Self {
+    pub(super) fn restore(answered: &RangeSet, primary: u64, problems: u32) -> Self {
+        let mut checkpoints = RangeSet::new();
+        for serials in answered.within(1..u64::MAX) {
+            checkpoints.insert(serials.start - 1..serials.end - 1);
+        }
         Self {
             checkpoints,
             primary,
@@ -184,7 +187,7 @@ impl Reports {
 
     /// Treats a checkpoint as not received, because its report could not be made.
     fn forget_checkpoint(&mut self, serial: u64) {
-        self.checkpoints = without(&self.checkpoints, &mut [serial]);
+        self.checkpoints.remove(place(serial));
     }
 
     pub(super) const fn primary(&self) -> u64 {
@@ -197,9 +200,16 @@ impl Reports {
 
     /// Returns the serial numbers of the checkpoints whose reports were acknowledged.
     pub(super) fn answered(&self, pending: &[Issued]) -> RangeSet {
-        let mut open: Vec<u64> = pending.iter().map(|one| one.checkpoint).collect();
-        open.extend(self.delayed.iter().map(|(serial, _)| *serial));
-        without(&self.checkpoints, &mut open)
+        let mut closed = self.checkpoints.clone();
+        let delayed = self.delayed.iter().map(|(serial, _)| *serial);
+        for serial in pending.iter().map(|one| one.checkpoint).chain(delayed) {
+            closed.remove(place(serial));
+        }
+        let mut answered = RangeSet::new();
+        for places in closed.within(0..u64::MAX) {
+            answered.insert(places.start + 1..places.end.saturating_add(1));
+        }
+        answered
     }
 
     /// Returns how many segments of the first pass a checkpoint covers that no earlier one did, and how many of them
@@ -223,18 +233,9 @@ impl Reports {
     }
 }
 
-/// Returns the same set without some numbers.
-fn without(set: &RangeSet, numbers: &mut [u64]) -> RangeSet {
-    numbers.sort_unstable();
-    let mut rest = RangeSet::new();
-    let mut from = 0;
-    for end in numbers.iter().copied().chain([u64::MAX]) {
-        set.within(from..end).for_each(|range| {
-            rest.insert(range);
-        });
-        from = end.saturating_add(1);
-    }
-    rest
+/// Returns where a serial number is in a set. None is 0, and the highest has its place in a half-open range.
+const fn place(serial: u64) -> Range<u64> {
+    serial.saturating_sub(1)..serial
 }
 
 impl Reception {
@@ -296,7 +297,7 @@ impl Reception {
         if reports.checkpoints.count() >= MAX_SERIAL_RANGES || upper == 0 {
             return Ok(());
         }
-        if reports.checkpoints.insert(serial..serial.saturating_add(1)) == 0 {
+        if reports.checkpoints.insert(place(serial)) == 0 {
             self.report_again(serial, cx);
             return Ok(());
         }

@@ -123,13 +123,14 @@ impl ImportSession {
 
 impl Reception {
     fn end(&self) -> End {
-        let green = self.parts.as_ref().and_then(|parts| parts.green);
+        let parts = self.parts.as_ref();
+        let green = parts.and_then(|parts| Some((parts.green?, parts.green_end)));
         match (self.is_delivered, self.red, green) {
             (true, Some(red), _) => End::Delivered {
                 red,
                 serial: self.serial,
             },
-            (false, None, Some(low)) => End::GreenOnly { low },
+            (false, None, Some((low, Some(end)))) => End::GreenOnly { low, end },
             _ => End::Plain,
         }
     }
@@ -156,7 +157,10 @@ impl Reception {
     /// RFC 5326 section 6.14 does not require the first of these conditions, and section 8.2 not the second. RFC 5325
     /// section 3.2 has the reading that works.
     pub(in crate::ltp) fn close_if_over(&self) -> Step {
-        let is_green_over = self.parts.as_ref().is_some_and(|parts| parts.is_green_over);
+        let is_green_over = self
+            .parts
+            .as_ref()
+            .is_some_and(|parts| parts.green_end.is_some());
         let is_over =
             self.is_delivered && !self.has_reports() && (self.ends_block || is_green_over);
         if is_over {
