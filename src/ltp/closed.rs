@@ -42,6 +42,8 @@ pub(super) struct Record {
     /// The slot of the peer that the block was sent to. For a received block the session names the peer, and the slot
     /// means nothing.
     pub(super) slot: u32,
+    /// The generation of that peer. Another one in its slot has nothing to do with the session.
+    pub(super) generation: u32,
     pub(super) until: Instant,
     /// The key that the session named (RFC 5327 section 2.1).
     pub(super) key_hash: Option<KeyHash>,
@@ -194,19 +196,6 @@ impl Closed {
         }
     }
 
-    /// Forgets the sessions sent to a peer, which nobody answers any more.
-    ///
-    /// Received ones stay. If the peer is added again, its late segments must not start them anew, or a block would be
-    /// delivered twice, and a block of which half was claimed never.
-    pub(super) fn forget(&mut self, slot: u32) {
-        for place in &mut self.ring {
-            if place.is_some_and(|((role, _), old)| role == Role::Sender && old.slot == slot) {
-                *place = None;
-            }
-        }
-        self.compact();
-    }
-
     #[inline]
     fn find(&self, key: SessionKey) -> Option<u32> {
         let is_it = |number: &u32| {
@@ -280,6 +269,7 @@ mod tests {
     fn record(slot: u32, until: u64) -> Record {
         Record {
             slot,
+            generation: 0,
             until: Instant::ZERO + Duration::from_secs(until),
             key_hash: None,
             end: End::Plain,
@@ -357,22 +347,5 @@ mod tests {
 
         assert_eq!(known(&closed, 0..9), [0, 1, 2, 3, 4]);
         assert_eq!(closed.iter().count(), 5);
-    }
-
-    #[test]
-    fn of_a_peer_that_is_forgotten_only_what_it_sent_is_remembered() {
-        let mut closed = Closed::new(Keyed(1), 20, 20);
-        let sent = |number| (Role::Sender, key(number).1);
-        for number in 0..8 {
-            let record = record(u32::from(number % 2 == 1), 10);
-            closed.insert(Instant::ZERO, key(number), record);
-            closed.insert(Instant::ZERO, sent(number), record);
-        }
-
-        closed.forget(1);
-
-        assert_eq!(known(&closed, 0..8), [0, 1, 2, 3, 4, 5, 6, 7]);
-        let left = (0..8).filter(|number| closed.get(sent(*number)).is_some());
-        assert_eq!(left.collect::<alloc::vec::Vec<_>>(), [0, 2, 4, 6]);
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct ImportSession {
     pub(super) slot: u32,
     /// The key that the session named (RFC 5327 section 2.1).
     pub(super) key_hash: Option<KeyHash>,
+    /// The end of the session, if its peer has proved nothing.
+    pub(super) lifetime: Option<TimerId>,
     pub(super) stage: Stage,
 }
 
@@ -133,6 +135,7 @@ impl ImportSession {
         Self {
             slot,
             key_hash: None,
+            lifetime: None,
             stage,
         }
     }
@@ -180,7 +183,7 @@ impl ImportSession {
         {
             return Some((Self::new(slot, Stage::Receiving(whole)), Step::Continues));
         }
-        let serial = cx.node.first_serial();
+        let serial = cx.first_serial();
         let reports = Reports::new(serial);
         let mut reception = Reception {
             parts: Some(Box::new(Parts::new(green, reports))),
@@ -227,6 +230,14 @@ impl ImportSession {
     }
 
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
+        if timer == ImportTimer::Lifetime {
+            self.lifetime = None;
+            return if cx.peer.unproved(cx.node).is_some() {
+                self.give_up_end(cx)
+            } else {
+                Step::Continues
+            };
+        }
         let reception = match &mut self.stage {
             Stage::Receiving(reception) => reception,
             Stage::Cancelling(cancel) if timer == ImportTimer::Cancel => {
@@ -246,7 +257,7 @@ impl ImportSession {
                 Ok(false) => return Step::Continues,
                 Err(reason) => Err(reason),
             },
-            ImportTimer::Cancel => return Step::Continues,
+            ImportTimer::Cancel | ImportTimer::Lifetime => return Step::Continues,
         };
         self.or_cancel(handled, cx)
     }
@@ -385,7 +396,7 @@ impl Reception {
         if others > 0 {
             cx.peer.line.came(others, 0);
         }
-        let serial = cx.node.first_serial();
+        let serial = cx.first_serial();
         let report = Issued::on_all(serial, checkpoint);
         let mut whole = Self {
             client: data.client,

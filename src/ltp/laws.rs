@@ -65,6 +65,7 @@ impl Node {
             + self.timers.memory_used()
             + self.closed.memory_used()
             + self.cookies.memory_used()
+            + self.strangers.memory_used()
     }
 }
 
@@ -138,6 +139,10 @@ impl LawSubject for Engine<Hop> {
 
     fn is_stream(_: &Config, _: Hop) -> bool {
         false
+    }
+
+    fn is_stranger(&self, at: Hop) -> bool {
+        self.addresses.is_stranger(at, &self.core)
     }
 
     fn route(at: Hop, _: &[Hop]) -> Hop {

@@ -1,15 +1,15 @@
 //! The peers of an engine: by engine ID, by address, and by the segments they send.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
 use super::api::{Cue, Error, Side};
 use super::auth::Keys;
-use super::beyond::UnknownPeerPolicy;
-use super::closed::End;
+use super::beyond::{Hosts, UnknownPeerPolicy};
+use super::closed::{End, Record};
 use super::config::{Direction, Peer};
 use super::context::{Core, Node, Step};
 use super::engine::Engine;
@@ -32,6 +32,24 @@ pub(super) struct Peers {
     pub(super) blocked: VecDeque<u32>,
     /// Number of peers accepted by the policy for unknown peers.
     pub(super) accepted: u32,
+    /// These, with whether they have proved that they hear and when they were heard last, as far as that was noted: the
+    /// order in which they give way.
+    order: BTreeSet<(bool, Instant, u32)>,
+    /// Slots without a peer.
+    vacant: BTreeSet<u32>,
+    /// Slots of removed peers in the queue of those with something to send.
+    still_ready: BTreeSet<u32>,
+    /// Peers added so far.
+    generation: u32,
+}
+
+/// Who may take the place of a peer that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Newcomer {
+    /// Another one: only that of one that has proved nothing, or that has no session.
+    Stranger,
+    /// A peer that a command names: that of any of them.
+    Named,
 }
 
 /// Where the peers are reached.
@@ -43,6 +61,7 @@ pub(super) struct Addresses<A> {
     /// Addresses whose link is full or down, of peers or not.
     links: BTreeMap<A, LinkState>,
     pub(super) policy: Option<UnknownPeerPolicy<A>>,
+    hosts: Hosts<A>,
 }
 
 impl Peers {
@@ -77,17 +96,81 @@ impl Peers {
 
     /// Frees the slot of a peer.
     fn remove(&mut self, slot: u32) {
-        self.blocked.retain(|other| *other != slot);
         let place = usize::try_from(slot).ok();
         let place = place.and_then(|place| self.slots.get_mut(place));
-        if let Some(state) = place.and_then(Option::take) {
-            self.accepted -= u32::from(state.origin == Origin::Accepted);
+        let Some(state) = place.and_then(Option::take) else {
+            return;
+        };
+        if state.blocked_peers.is_some() {
+            self.blocked.retain(|other| *other != slot);
+        }
+        if state.is_ready {
+            self.still_ready.insert(slot);
+        }
+        self.vacant.insert(slot);
+        if state.origin == Origin::Accepted {
+            self.accepted -= 1;
+            self.order.remove(&state.entry);
+        }
+    }
+
+    /// Whether no further peer fits.
+    pub(super) fn is_full(&self, node: &Node) -> bool {
+        let limit = usize::try_from(node.config.max_peers).unwrap_or(usize::MAX);
+        self.vacant.is_empty() && self.slots.len() >= limit
+    }
+
+    /// Takes the slot of a removed peer off the queue of those with something to send.
+    pub(super) fn forget_ready(&mut self, slot: u32) {
+        self.still_ready.remove(&slot);
+    }
+
+    /// Returns the slot of the peer that a closed block was sent to, unless it was removed.
+    pub(super) fn of_closed(&self, record: &Record) -> Option<u32> {
+        let peer = self.get(record.slot)?;
+        (peer.generation == record.generation).then_some(record.slot)
+    }
+
+    /// Returns the accepted peer that gives way to a newcomer, other than the one in `but`: first those that have
+    /// proved nothing, longest idle first, then the others without a session.
+    pub(super) fn next_victim(
+        &mut self,
+        newcomer: Newcomer,
+        but: Option<u32>,
+        node: &Node,
+    ) -> Option<u32> {
+        let mut from = (false, Instant::ZERO, 0);
+        loop {
+            let &entry = self.order.range(from..).next()?;
+            let (_, _, slot) = entry;
+            let current = self.get(slot).map(|peer| {
+                let is_proved = peer.unproved(node).is_none();
+                (is_proved, peer.heard, slot)
+            });
+            if current != Some(entry) {
+                // It was heard since, or has proved itself.
+                self.order.remove(&entry);
+                if let (Some(current), Some(peer)) = (current, self.get_mut(slot)) {
+                    peer.entry = current;
+                    self.order.insert(current);
+                }
+                continue;
+            }
+            let is_idle = self
+                .get(slot)
+                .is_some_and(|peer| peer.exports + peer.imports == 0);
+            if Some(slot) != but && (!entry.0 || is_idle || newcomer == Newcomer::Named) {
+                return Some(slot);
+            }
+            from = (entry.0, entry.1, slot + 1);
         }
     }
 
     /// Returns the bytes of memory held.
     pub(super) fn memory_used(&self) -> usize {
-        self.slots.capacity() * size_of::<Option<Box<PeerState>>>()
+        let slots = self.order.len() + self.vacant.len() + self.still_ready.len();
+        slots * (size_of::<(bool, Instant, u32)>() + 32)
+            + self.slots.capacity() * size_of::<Option<Box<PeerState>>>()
             + self.blocked.capacity() * size_of::<u32>()
             + (self.by_id.len() + self.pings.len()) * (size_of::<(u64, u32)>() + 64)
             + self.iter().map(PeerState::memory_used).sum::<usize>()
@@ -101,6 +184,52 @@ impl<A: Addr> Addresses<A> {
             by_slot: Vec::new(),
             links: BTreeMap::new(),
             policy: None,
+            hosts: Hosts::new(),
+        }
+    }
+
+    /// Counts a peer as accepted by the policy for unknown peers.
+    pub(super) fn count_accepted(&mut self, slot: u32, core: &mut Core) {
+        let Core { node, peers } = core;
+        let (Some(address), Some(peer)) = (self.of(slot), peers.get_mut(slot)) else {
+            return;
+        };
+        peer.origin = Origin::Accepted;
+        peer.heard = node.now;
+        if peer.keys.accepts_all() {
+            peer.account = self.hosts.enter(address, &mut node.strangers);
+        }
+        let is_proved = peer.unproved(node).is_none();
+        let entry = (is_proved, peer.heard, slot);
+        peer.entry = entry;
+        peers.accepted += 1;
+        peers.order.insert(entry);
+    }
+
+    /// Tells whether the peers at an address have neither been named nor proved that they hear.
+    pub(super) fn is_stranger(&self, at: A, core: &Core) -> bool {
+        let slot = self.by_addr.get(&at).copied();
+        let peer = slot.and_then(|slot| core.peers.get(slot));
+        peer.is_some_and(|peer| peer.unproved(&core.node).is_some())
+    }
+
+    /// Counts a segment of a stranger, if it came from its host.
+    pub(super) fn hear(&self, slot: u32, from: A, octets: usize, core: &mut Core) {
+        let Core { node, peers } = core;
+        let Some(peer) = peers.get_mut(slot) else {
+            return;
+        };
+        let Some(account) = peer.account else {
+            return;
+        };
+        peer.heard = node.now;
+        if self
+            .of(slot)
+            .is_some_and(|own| own.prefix() == from.prefix())
+        {
+            node.strangers.came(account, octets);
+            peer.is_over_budget = false;
+            peer.mark_ready(node);
         }
     }
 
@@ -129,7 +258,7 @@ impl<A: Addr> Addresses<A> {
             Role::Sender if session.originator != node.config.engine => None,
             Role::Sender => {
                 let ping = peers.pings.get(&session.number).copied();
-                ping.or_else(|| Some(node.closed.get((Role::Sender, session))?.slot))
+                ping.or_else(|| peers.of_closed(&node.closed.get((Role::Sender, session))?))
                     .or_else(|| self.by_addr.get(&from).copied())
             }
         }
@@ -158,15 +287,21 @@ impl<A: Addr> Addresses<A> {
     ) -> Result<u32, Error> {
         let Core { node, peers } = core;
         let limit = node.config.max_peers;
-        let vacant = peers.slots.iter().position(Option::is_none);
-        let place = vacant.unwrap_or(peers.slots.len());
-        let slot = u32::try_from(place).ok().filter(|slot| *slot < limit);
+        let vacant = peers.vacant.first().copied();
+        let slot = vacant.or_else(|| u32::try_from(peers.slots.len()).ok());
+        let slot = slot.filter(|slot| *slot < limit);
         let slot = slot.ok_or(Error::TooManyPeers { limit })?;
+        let place = usize::try_from(slot).unwrap_or(usize::MAX);
+        peers.vacant.remove(&slot);
+        peers.generation = peers.generation.wrapping_add(1);
         let address = peer.address;
         peers.by_id.insert(id, slot);
         self.by_addr.insert(address, slot);
         let (carrier, config) = (self.link_state(address), peer.map_address(|_| ()));
         let mut state = Box::new(PeerState::new((slot, id), config, keys, carrier, node.now));
+        state.generation = peers.generation;
+        // The entry that is left of a peer before it serves this one.
+        state.is_ready = peers.still_ready.remove(&slot);
         state.keep_alive(node);
         match (peers.slots.get_mut(place), self.by_slot.get_mut(place)) {
             (Some(one), Some(own)) => (*one, *own) = (Some(state), address),
@@ -223,7 +358,9 @@ impl<A: Addr> Addresses<A> {
     /// Returns the bytes of memory held.
     pub(super) fn memory_used(&self) -> usize {
         let entries = self.by_addr.len() + self.links.len();
-        self.by_slot.capacity() * size_of::<A>() + entries * (size_of::<(A, LinkState)>() + 64)
+        self.hosts.memory_used()
+            + self.by_slot.capacity() * size_of::<A>()
+            + entries * (size_of::<(A, LinkState)>() + 64)
     }
 }
 
@@ -255,13 +392,25 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// A peer with the ID or the address exists, the limit of peers is reached, or the configuration is invalid.
+    /// A peer with the ID or the address exists, the limit of peers is reached, or the configuration is invalid. A peer
+    /// that was accepted as an unknown one gives way where the limit is reached.
     pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
-        let addresses = &mut self.addresses;
-        addresses.may_add(id, peer.address, &self.core.peers)?;
+        self.addresses.may_add(id, peer.address, &self.core.peers)?;
         let keys = Arc::new(peer.check().map_err(Error::InvalidPeer)?);
-        addresses.insert(id, peer, keys, &mut self.core).map(drop)
+        if self.core.peers.is_full(&self.core.node) {
+            self.make_way(Newcomer::Named, None);
+        }
+        let (addresses, core) = (&mut self.addresses, &mut self.core);
+        addresses.insert(id, peer, keys, core).map(drop)
+    }
+
+    /// Removes the accepted peer that gives way to a newcomer. False if there is none.
+    pub(super) fn make_way(&mut self, newcomer: Newcomer, but: Option<u32>) -> bool {
+        let Core { node, peers } = &mut self.core;
+        let victim = peers.next_victim(newcomer, but, node);
+        let victim = victim.and_then(|slot| peers.get(slot)).map(|peer| peer.id);
+        victim.is_some_and(|id| self.remove_peer(self.core.node.now, id).is_ok())
     }
 
     /// Changes the configuration of a peer. Sessions go on, and running timers keep their deadlines. A peer accepted
@@ -288,6 +437,7 @@ impl<A: Addr> Engine<A> {
             return Err(Error::Direction(id));
         }
         let carrier = addresses.link_state(peer.address);
+        let old = addresses.of(slot).unwrap_or(peer.address);
         addresses.change(slot, peer.address);
         // The peer may require authentication from here on.
         node.prediction = None;
@@ -296,11 +446,21 @@ impl<A: Addr> Engine<A> {
             state.carrier = carrier;
         });
         let was_unknown = core::mem::take(&mut state.origin) == Origin::Accepted;
+        let entry = state.entry;
+        if was_unknown {
+            node.budget.strangers -= state.import_octets;
+            state.is_over_budget = false;
+            state.account = None;
+            addresses.hosts.leave(old, node.now, &mut node.strangers);
+        }
         if !state.can_send() {
             state.control.clear();
         }
         let may_ping = state.config.direction == Direction::Both;
-        peers.accepted -= u32::from(was_unknown);
+        if was_unknown {
+            peers.accepted -= 1;
+            peers.order.remove(&entry);
+        }
         if !may_ping {
             core.end_ping(slot);
         }
@@ -331,32 +491,28 @@ impl<A: Addr> Engine<A> {
             peer.fresh.clear();
             peer.spare.clear();
         }
-        let own = exports.table.iter();
-        let own = own.filter(|(_, export)| export.slot == slot);
-        let mut numbers: Vec<u64> = own.map(|(number, _)| *number).collect();
-        numbers.sort_unstable();
-        for number in numbers {
-            exports.with(number, core, |export, cx| {
+        while let Some(place) = exports.table.oldest_of(slot) {
+            exports.run(place, core, |export, cx| {
                 let _ = export.fail(Side::Local, Reason::SYSTEM, cx);
                 Step::Ends(End::Plain)
             });
         }
-        for place in imports.places(|import| import.slot == slot) {
-            imports.run(place, core, |import, cx| {
-                import.stop(Side::Local, Reason::SYSTEM, cx);
-                Step::Ends(End::Plain)
-            });
+        while let Some(place) = imports.table.oldest_of(slot) {
+            imports.drop_at(place, core);
         }
         let Core { node, peers } = core;
         if let Some(peer) = peers.get_mut(slot) {
             peer.release_pacing(node);
             node.stop(peer.keepalive.take());
         }
-        node.closed.forget(slot);
-        node.ready.retain(|other| *other != slot);
+        let account = peers.get(slot).and_then(|peer| peer.account);
         peers.remove(slot);
         if let Some(address) = self.addresses.of(slot) {
             self.addresses.by_addr.remove(&address);
+            if account.is_some() {
+                let hosts = &mut self.addresses.hosts;
+                hosts.leave(address, node.now, &mut node.strangers);
+            }
         }
         Ok(())
     }

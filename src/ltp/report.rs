@@ -180,6 +180,11 @@ impl Reports {
         self.checkpoints = without(&self.checkpoints, &mut [serial]);
     }
 
+    /// Returns the serial number of the first report.
+    pub(super) const fn first(&self) -> u64 {
+        self.first
+    }
+
     pub(super) const fn primary(&self) -> u64 {
         self.primary
     }
@@ -508,8 +513,17 @@ impl Reception {
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.acknowledge(serial, cx) else {
+            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first());
+            if let Some(account) = cx.peer.account
+                && !(first..self.serial).contains(&serial)
+            {
+                cx.node.strangers.cite_wrong(account);
+            }
             return Step::Continues;
         };
+        if let Some(account) = cx.peer.account.filter(|_| issued.tries > 0) {
+            cx.node.strangers.prove(account);
+        }
         if issued.tries > 0 {
             let now = cx.node.now;
             cx.peer

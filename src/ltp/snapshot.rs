@@ -417,10 +417,9 @@ impl<A: Addr> Engine<A> {
             let slot = self.core.peers.restored_slot(peer.id, field, at)?;
             if let Some(state) = self.core.peers.get_mut(slot) {
                 state.ends = peer.ends_in.map(|left| now + left);
-                if peer.was_unknown {
-                    state.origin = Origin::Accepted;
-                    self.core.peers.accepted += 1;
-                }
+            }
+            if peer.was_unknown {
+                self.addresses.count_accepted(slot, &mut self.core);
             }
             if let Some(octets) = peer.blocked_peers {
                 self.core.peers.block(slot, octets);
@@ -447,12 +446,16 @@ impl<A: Addr> Engine<A> {
 
     fn save_closed(&self, now: Instant) -> Vec<SavedClosed> {
         // A session closed before its red part came, for a service that was closed since, is both open and remembered.
-        let is_over = |(role, session): &(Role, SessionId)| match role {
-            Role::Sender => !self.exports.table.contains(&session.number),
+        let is_over = |(role, session): &(Role, SessionId), record: &Record| match role {
+            // Nobody answers for the blocks that were sent to a removed peer.
+            Role::Sender => {
+                let is_known = self.core.peers.of_closed(record).is_some();
+                is_known && !self.exports.table.contains(&session.number)
+            }
             Role::Receiver => !self.imports.table.contains(session),
         };
         let records = self.core.node.closed.iter();
-        let records = records.filter(|(name, _)| is_over(name));
+        let records = records.filter(|(name, record)| is_over(name, record));
         records
             .map(|((role, session), record)| SavedClosed {
                 role: *role,
@@ -495,6 +498,7 @@ impl Node {
             };
             let record = Record {
                 slot,
+                generation: peers.get(slot).map_or(0, |peer| peer.generation),
                 until: self.now + old.left,
                 end: old.end,
                 key_hash: old.key_hash,

@@ -75,9 +75,21 @@ impl ImportSession {
 
     /// Stops the timers of a session that is closed, and frees what it holds.
     pub(super) fn release(&self, cx: &mut Context<'_>) {
+        cx.stop(self.lifetime);
         match &self.stage {
             Stage::Receiving(reception) => reception.release(cx),
             Stage::Cancelling(cancel) => cx.stop(cancel.timer),
+        }
+    }
+
+    /// Whether the sender may have heard of octets that were received.
+    pub(in crate::ltp) fn has_reported(&self) -> bool {
+        match &self.stage {
+            Stage::Receiving(reception) => {
+                let first = reception.parts.as_ref().map(|parts| parts.reports.first());
+                reception.is_delivered || first != Some(reception.serial)
+            }
+            Stage::Cancelling(_) => true,
         }
     }
 

@@ -240,6 +240,7 @@ impl Imports {
         let import = ImportSession {
             slot,
             key_hash: saved.key_hash,
+            lifetime: None,
             stage,
         };
         if let Some(place) = self.insert(session, import, core) {
