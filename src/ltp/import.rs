@@ -120,7 +120,7 @@ impl Parts {
 
     /// Returns the octets that the session may take, all of its bookkeeping included. They follow what came for it,
     /// since offsets and lengths are numbers that anybody can write.
-    const fn memory_limit(&self) -> usize {
+    pub(super) const fn memory_limit(&self) -> usize {
         let beside = if self.is_continued {
             FIRST_SEGMENT + MORE_SEGMENTS
         } else {
@@ -397,7 +397,7 @@ impl Reception {
             cx.peer.line.came(others, 0);
         }
         let serial = cx.first_serial();
-        let report = Issued::on_all(serial, checkpoint);
+        let report = Issued::on_all(serial, checkpoint, red);
         let mut whole = Self {
             client: data.client,
             service,

@@ -13,6 +13,7 @@ use super::closed::{End, Record};
 use super::config::{Direction, Peer};
 use super::context::{Core, Node, Step};
 use super::engine::Engine;
+use super::import::Imports;
 use super::peer::{LinkState, Origin, PeerState, Role};
 use super::wire::{Body, Reason, SessionId};
 use crate::sync::Arc;
@@ -410,7 +411,7 @@ impl<A: Addr> Engine<A> {
         let Core { node, peers } = &mut self.core;
         let victim = peers.next_victim(newcomer, but, node);
         let victim = victim.and_then(|slot| peers.get(slot)).map(|peer| peer.id);
-        victim.is_some_and(|id| self.remove_peer(self.core.node.now, id).is_ok())
+        victim.is_some_and(|id| self.remove(id, Imports::drop_at).is_ok())
     }
 
     /// Changes the configuration of a peer. Sessions go on, and running timers keep their deadlines. A peer accepted
@@ -481,6 +482,11 @@ impl<A: Addr> Engine<A> {
     /// Unknown peer.
     pub fn remove_peer(&mut self, now: Instant, id: u64) -> Result<(), Error> {
         self.advance(now);
+        self.remove(id, Imports::stop_at)
+    }
+
+    /// Removes a peer, whose sessions that are received end as `end` lets them.
+    fn remove(&mut self, id: u64, end: fn(&mut Imports, u32, &mut Core)) -> Result<(), Error> {
         let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
         let slot = core.peers.slot(id)?;
         core.peers.by_id.remove(&id);
@@ -498,7 +504,7 @@ impl<A: Addr> Engine<A> {
             });
         }
         while let Some(place) = imports.table.oldest_of(slot) {
-            imports.drop_at(place, core);
+            end(imports, place, core);
         }
         let Core { node, peers } = core;
         if let Some(peer) = peers.get_mut(slot) {

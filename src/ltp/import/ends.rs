@@ -3,7 +3,7 @@
 use core::mem;
 
 use super::{ImportSession, Reception, SESSION, Stage};
-use crate::ltp::api::{Error, Event, Side};
+use crate::ltp::api::{Error, Event, Service, Side};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
 use crate::ltp::engine::Engine;
@@ -82,12 +82,15 @@ impl ImportSession {
         }
     }
 
-    /// Whether the sender may have heard of octets that were received.
-    pub(in crate::ltp) fn has_reported(&self) -> bool {
+    /// Whether the sender or the application has heard of the session, or may have.
+    pub(in crate::ltp) fn has_been_heard_of(&self) -> bool {
         match &self.stage {
             Stage::Receiving(reception) => {
-                let first = reception.parts.as_ref().map(|parts| parts.reports.first());
-                reception.is_delivered || first != Some(reception.serial)
+                let parts = reception.parts.as_ref();
+                let has_reported = parts.is_none_or(|parts| {
+                    parts.reports.first() != reception.serial || parts.green.is_some()
+                });
+                has_reported || reception.is_delivered || reception.service == Service::Streaming
             }
             Stage::Cancelling(_) => true,
         }

@@ -105,16 +105,20 @@ impl Imports {
         self.release(place, Some(end), core);
     }
 
-    /// Ends a session whose peer is removed or gives way. One of which the sender heard nothing may start anew.
+    /// Ends a session whose peer is removed.
+    pub(in crate::ltp) fn stop_at(&mut self, place: u32, core: &mut Core) {
+        self.run(place, core, |import, cx| {
+            import.stop(Side::Local, Reason::SYSTEM, cx);
+            Step::Ends(End::Plain)
+        });
+    }
+
+    /// Ends a session that gives way to another. One of which neither side has heard anything may start anew.
     pub(in crate::ltp) fn drop_at(&mut self, place: u32, core: &mut Core) {
-        let Some((session, import)) = self.table.at_mut(place) else {
-            return;
-        };
-        let is_remembered = import.has_reported();
-        if let Some(mut cx) = core.context(import.slot, *session) {
-            import.stop(Side::Local, Reason::SYSTEM, &mut cx);
+        match self.table.at(place) {
+            Some((_, import)) if import.has_been_heard_of() => self.stop_at(place, core),
+            _ => self.release(place, None, core),
         }
-        self.release(place, is_remembered.then_some(End::Plain), core);
     }
 
     /// Frees what a session holds, and remembers how it ended.

@@ -352,7 +352,8 @@ fn a_checkpoint_that_cites_an_unknown_report_or_was_overtaken_is_answered_from_0
     assert_eq!(
         reports(&line),
         [
-            (6, (0, 60), vec![(50, 60)]),
+            // Claims are those of when the report is written.
+            (6, (0, 60), vec![(20, 40), (50, 60)]),
             (5, (0, 30), vec![(20, 30)]),
             (7, (0, 40), vec![(20, 40)]),
         ]
