@@ -36,6 +36,12 @@ impl Budget {
         }
     }
 
+    /// Returns the octets of sessions in which blocks are received.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) const fn imports(&self) -> usize {
+        self.imports
+    }
+
     /// Returns the octets held for sessions, and for events that were not taken.
     pub(super) const fn held(&self) -> usize {
         self.exports + self.imports + self.events

@@ -62,8 +62,12 @@ pub(super) enum End {
         serial: u64,
     },
     /// The green EOB was received and nothing red. `low` is the offset of the first green octet.
+    ///
+    /// `end` is where the block ends.
     GreenOnly {
         low: u64,
+        #[cfg_attr(feature = "serde", serde(default))]
+        end: Option<u64>,
     },
 }
 
@@ -148,6 +152,12 @@ impl Closed {
         old.into_iter()
             .flatten()
             .for_each(|entry| self.append(entry));
+    }
+
+    /// Returns the number of sessions.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
     }
 
     /// Returns all sessions in the order in which they closed.
@@ -239,8 +249,14 @@ mod tests {
             delivered(small, small),
             delivered(small, large),
             delivered(large, small),
-            End::GreenOnly { low: small },
-            End::GreenOnly { low: large },
+            End::GreenOnly {
+                low: small,
+                end: None,
+            },
+            End::GreenOnly {
+                low: large,
+                end: Some(large),
+            },
         ];
         let keys = [None, Some(KeyHash::of(1, b"key"))];
         let records = keys.into_iter().flat_map(|key_hash| {
@@ -316,7 +332,10 @@ mod tests {
     fn a_session_that_lives_again_closes_anew_and_the_ring_stays_small() {
         let mut closed = Closed::new(Keyed(1), 1000, 1000);
         closed.insert(Instant::ZERO, key(0), record(0, 10));
-        let wide = End::GreenOnly { low: u64::MAX };
+        let wide = End::GreenOnly {
+            low: u64::MAX,
+            end: None,
+        };
         for _ in 0..10_000 {
             closed.insert(Instant::ZERO, key(1), record(0, 10));
             closed.change(key(1), |record| record.end = wide);

@@ -81,6 +81,9 @@ pub(super) struct Parts {
     pub(super) red: Reassembly,
     /// The offset of the first green octet seen.
     pub(super) green: Option<u64>,
+    /// Where the green octets seen end, and where the block does if its end is green.
+    green_high: u64,
+    green_end: Option<u64>,
     is_green_over: bool,
     /// Octets delivered as pieces.
     streamed: u64,
@@ -99,6 +102,8 @@ impl Parts {
         Self {
             red: Reassembly::default(),
             green,
+            green_high: 0,
+            green_end: None,
             is_green_over: green.is_some(),
             streamed: 0,
             is_streaming: false,
@@ -153,10 +158,16 @@ impl ImportSession {
         }
         let name = (Role::Receiver, cx.session);
         let mut green = None;
+        let mut green_end = None;
         if let Some(record) = cx.node.closed.admit(name) {
             match record.end {
-                // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
-                End::GreenOnly { low } if matches!(data.color, Color::Red(_)) => green = Some(low),
+                // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats, or the end is
+                // an error.
+                End::GreenOnly { low, end }
+                    if matches!(data.color, Color::Red(_)) || is_beyond(data, end) =>
+                {
+                    (green, green_end) = (Some(low), end);
+                }
                 end => {
                     cx.on_data_of_closed(data, end);
                     return None;
@@ -185,8 +196,12 @@ impl ImportSession {
         }
         let serial = cx.first_serial();
         let reports = Reports::new(serial);
+        let parts = Parts {
+            green_end,
+            ..Parts::new(green, reports)
+        };
         let mut reception = Reception {
-            parts: Some(Box::new(Parts::new(green, reports))),
+            parts: Some(Box::new(parts)),
             ..Reception::new(data.client, service, serial, cx.node.now)
         };
         reception.recharge(cx);
@@ -299,7 +314,7 @@ impl Context<'_> {
     fn on_data_of_closed(&mut self, data: &Data<'_>, end: End) {
         let session = self.session;
         match (end, data.color) {
-            (End::GreenOnly { low }, Color::Green { ends_block: false })
+            (End::GreenOnly { low, end }, Color::Green { ends_block: false })
                 if self.node.services.get(data.client).is_some() =>
             {
                 self.hand_green(data, false);
@@ -307,7 +322,7 @@ impl Context<'_> {
                 let until = self.node.now + self.peer.remembered_for();
                 self.node.closed.change((Role::Receiver, session), |old| {
                     old.until = until;
-                    old.end = End::GreenOnly { low };
+                    old.end = End::GreenOnly { low, end };
                 });
             }
             (End::Delivered { red, serial }, Color::Red(Some(checkpoint)))
@@ -346,6 +361,15 @@ impl Context<'_> {
         };
         node.push_service_event(data.client, event, octets);
         true
+    }
+}
+
+/// Whether green data contradict the end of a block whose end was green.
+fn is_beyond(data: &Data<'_>, end: Option<u64>) -> bool {
+    match (data.color, end) {
+        (Color::Green { ends_block: true }, Some(end)) => data.range().end != end,
+        (Color::Green { ends_block: false }, Some(end)) => data.range().end > end,
+        _ => false,
     }
 }
 
@@ -460,14 +484,24 @@ impl Reception {
 
     /// Whether the color or the end of a segment contradicts earlier ones (RFC 5326 section 6.21).
     ///
-    /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part,
-    /// and red data beyond its end, are not cases of the RFC, but no sender could complete such a session.
+    /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part or of
+    /// the block, and data beyond them, are not cases of the RFC, but no sender could complete such a session. Whatever
+    /// is an error in one order of arrival is one in the other.
     fn is_miscolored(&mut self, range: &Range<u64>, color: Color) -> bool {
-        let red = self.red;
+        let (red, is_all_red) = (self.red, self.ends_block);
         let parts = self.parts();
         let (held, green) = (parts.red.held.end(), parts.green);
-        let Color::Red(checkpoint) = color else {
-            return range.start < red.unwrap_or(held);
+        let checkpoint = match color {
+            Color::Red(checkpoint) => checkpoint,
+            // Nothing is behind the end of a block, and it has one.
+            Color::Green { ends_block } => {
+                let ends_otherwise = match parts.green_end {
+                    Some(end) if ends_block => range.end != end,
+                    Some(end) => range.end > end,
+                    None => ends_block && range.end < parts.green_high,
+                };
+                return range.start < red.unwrap_or(held) || is_all_red || ends_otherwise;
+            }
         };
         let mark = checkpoint.map_or(Mark::None, |checkpoint| checkpoint.mark);
         let beyond = red.is_some_and(|red| range.end > red);
@@ -478,6 +512,17 @@ impl Reception {
             || ends_otherwise
             || ends_before_green
             || green.is_some_and(|green| range.end > green)
+    }
+
+    /// Whether a second segment came.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) fn is_continued(&self) -> bool {
+        self.parts.as_ref().is_some_and(|parts| parts.is_continued)
+    }
+
+    /// Whether no red octet was received.
+    fn has_nothing(&mut self) -> bool {
+        self.parts().red.held.is_empty()
     }
 
     fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, Reason> {
@@ -525,13 +570,19 @@ impl Reception {
     ) -> Result<bool, Reason> {
         let limit = cx.peer.config.session_octets;
         let range = data.range();
+        let ends_red = checkpoint.is_some_and(|checkpoint| checkpoint.mark != Mark::None);
+        if range.end == 0 && (ends_red || checkpoint.is_some() && self.has_nothing()) {
+            // Of an empty red part nothing can be claimed, so no report could answer the checkpoint (RFC 5326 section
+            // 3.2.2).
+            return Err(Reason::SYSTEM);
+        }
         if usize::try_from(range.end).map_or(true, |end| end > limit) {
             return Err(Reason::SYSTEM);
         }
         let ends = checkpoint.filter(|checkpoint| checkpoint.mark != Mark::None);
         if let Some(ends) = ends.filter(|_| range.end > 0) {
             self.red = Some(range.end);
-            self.ends_block = ends.mark == Mark::Block;
+            self.ends_block |= ends.mark == Mark::Block;
         }
         let mut fresh = 0;
         if !self.is_delivered && !data.octets.is_empty() {
@@ -648,10 +699,17 @@ impl Reception {
             // Treated as lost on the line, and the end of the block with it.
             return Step::Continues;
         }
-        parts.is_green_over |= ends_block;
+        // Bound: the end was checked when the segment was decoded.
+        let end = data.range().end;
+        parts.green_high = parts.green_high.max(end);
+        if ends_block {
+            parts.is_green_over = true;
+            parts.green_end = Some(end);
+        }
         if ends_block && !has_red {
             // Whether there is a red part cannot be known (RFC 5326 section 8.2).
-            return Step::Ends(End::GreenOnly { low });
+            let end = Some(end);
+            return Step::Ends(End::GreenOnly { low, end });
         }
         self.close_if_over()
     }

@@ -386,8 +386,11 @@ impl Reception {
         let serial = checkpoint.serial;
         let parts = self.parts();
         let (reports, held) = (&mut parts.reports, &parts.red.held);
-        if reports.checkpoints.count() >= MAX_SERIAL_RANGES || upper == 0 {
-            return Ok(());
+        // A checkpoint without octets at the beginning is answered by what is held.
+        let upper = if upper == 0 { held.end() } else { upper };
+        if reports.checkpoints.count() >= MAX_SERIAL_RANGES {
+            let oldest = reports.checkpoints.within(0..u64::MAX).next();
+            reports.checkpoints.remove(oldest.unwrap_or(0..0));
         }
         if !reports.note_checkpoint(serial) {
             self.report_again(serial, cx);

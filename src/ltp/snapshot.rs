@@ -552,7 +552,7 @@ impl Node {
 }
 
 /// Returns the client service of an event that answers a take, and the octets of its payload.
-const fn item_of(event: &Event) -> Option<(u64, usize)> {
+pub(super) const fn item_of(event: &Event) -> Option<(u64, usize)> {
     match event {
         Event::Received { client, data, .. }
         | Event::Piece { client, data, .. }

@@ -127,7 +127,10 @@ impl Reception {
                 red,
                 serial: self.serial,
             },
-            (false, None, Some(low)) => End::GreenOnly { low },
+            (false, None, Some(low)) => {
+                let end = self.parts.as_ref().and_then(|parts| parts.green_end);
+                End::GreenOnly { low, end }
+            }
             _ => End::Plain,
         }
     }
