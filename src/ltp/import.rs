@@ -586,13 +586,17 @@ impl Reception {
         }
         let mut fresh = 0;
         if !self.is_delivered && !data.octets.is_empty() {
-            let free = if cx.node.is_over_share(data.client) {
+            let spare = if cx.node.is_over_share(data.client) {
                 0
             } else {
-                cx.free_octets().min(self.free_within_input())
+                cx.free_octets()
             };
-            let red = self.red;
-            let room = Room { free, limit, red };
+            let room = Room {
+                free: spare.min(self.free_within_input()),
+                spare,
+                limit,
+                red: self.red,
+            };
             let parts = self.parts();
             let pool = &mut cx.node.budget.pool;
             let Some(stored) = parts.red.store(&range, data.octets, room, pool) else {

@@ -150,7 +150,7 @@ impl LawSubject for Engine<Hop> {
     fn held(&self) -> Held {
         let Core { node, .. } = &self.core;
         let events = node.events.iter();
-        let events = events.filter_map(|(event, octets)| item_of(event).map(|_| *octets));
+        let events = events.filter(|(event, _)| item_of(event).is_some());
         let continued = self
             .imports
             .table
@@ -160,8 +160,11 @@ impl LawSubject for Engine<Hop> {
                 import::Stage::Cancelling(_) => false,
             });
         Held {
-            octets: node.budget.imports() + node.budget.waiting + events.sum::<usize>(),
-            sessions: self.imports.table.len() + node.closed.len(),
+            octets: node.budget.imports()
+                + node.budget.waiting
+                + events.clone().map(|(_, octets)| octets).sum::<usize>(),
+            // A closed session may be forgotten before its event is polled.
+            sessions: self.imports.table.len() + node.closed.len() + events.count(),
             continued: continued.count(),
         }
     }
