@@ -9,6 +9,8 @@ use super::beyond::{Accounts, MAX_UNPROVED, Prediction, STRANGER_SERIALS};
 use super::budget::Budget;
 use super::closed::{Closed, End, Record};
 use super::config::{Config, Direction, Numbers};
+use super::end_cause::{EndCause, Limit};
+use super::fingerprint::Fingerprint;
 use super::peer::{Control, PeerState, Role};
 use super::peers::Peers;
 use super::services::Services;
@@ -65,6 +67,31 @@ pub(super) struct Context<'a> {
     pub(super) node: &'a mut Node,
     pub(super) peer: &'a mut PeerState,
     pub(super) session: SessionId,
+    /// What the timer that fires stands for.
+    pub(super) late: Lateness,
+}
+
+/// What is done about an answer that is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lateness {
+    /// The signal is repeated, and that counts towards its limit.
+    Counts,
+    /// The signal asks whether the peer is back, which does not count.
+    Probes,
+    /// The peer is given up.
+    IsFinal,
+}
+
+impl Lateness {
+    /// Returns the tries used up, of which the last may not count.
+    pub(super) const fn tries(self, tries: u8) -> u8 {
+        match self {
+            Self::Counts => tries,
+            Self::Probes if tries > 1 => tries - 1,
+            Self::Probes => tries,
+            Self::IsFinal => u8::MAX,
+        }
+    }
 }
 
 /// What becomes of a session after an input.
@@ -89,6 +116,24 @@ pub(super) enum TimerKind {
     Ping,
     KeepAlive,
     Pace,
+    /// The next step in the silence of the peer.
+    Silence,
+    /// A signal that waited until the peer was heard.
+    Resume,
+}
+
+impl TimerKind {
+    /// Whether the timer waits for an answer of the peer that counts retries.
+    pub(super) const fn awaits_answer(self) -> bool {
+        matches!(
+            self,
+            Self::Session(
+                _,
+                SessionTimer::Export(ExportTimer::Checkpoint(_) | ExportTimer::Guard)
+                    | SessionTimer::Import(ImportTimer::Report(_))
+            )
+        )
+    }
 }
 
 /// A timer of a session, by the role of this engine in it.
@@ -152,6 +197,15 @@ impl Cancel {
         }
     }
 
+    /// Returns the cancellation that an input causes. A peer that is given up is told once.
+    pub(super) const fn after(reason: Reason, cx: &Context<'_>) -> Self {
+        let mut cancel = Self::new(reason);
+        if matches!(cx.late, Lateness::IsFinal) {
+            cancel.tries = cx.peer.config.cancel_retries;
+        }
+        cancel
+    }
+
     /// Queues the segment of the side that cancels, unless all tries are used up.
     pub(super) fn send(&mut self, by: Role, cx: &mut Context<'_>) -> Step {
         let config = &cx.peer.config;
@@ -170,17 +224,17 @@ impl Cancel {
         let (session, left) = (cx.session, None);
         if !cx.queue(Control::Cancel { session, by, left }) {
             // Treated as lost on the line: the timer repeats it.
-            self.on_sent(0, by, cx);
+            self.on_sent(by, cx);
         }
         Step::Continues
     }
 
     /// Starts the timer of the segment, which was sent (RFC 5326 section 6.15).
-    pub(super) fn on_sent(&mut self, len: usize, by: Role, cx: &mut Context<'_>) {
+    pub(super) fn on_sent(&mut self, by: Role, cx: &mut Context<'_>) {
         self.tries = self.tries.saturating_add(1);
         self.timer = match by {
-            Role::Sender => cx.await_answer(len, ExportTimer::Cancel),
-            Role::Receiver => cx.await_answer(len, ImportTimer::Cancel),
+            Role::Sender => cx.await_answer(ExportTimer::Cancel),
+            Role::Receiver => cx.await_answer(ImportTimer::Cancel),
         };
     }
 
@@ -192,9 +246,9 @@ impl Cancel {
 }
 
 impl Node {
-    pub(super) fn new(config: Config, seed: Seed, hasher: Keyed) -> Self {
+    pub(super) fn new(config: Config, seed: &Seed, hasher: Keyed) -> Self {
         Self {
-            closed: Closed::new(hasher, config.min_closed, config.max_closed),
+            closed: Closed::new(hasher, config.max_closed),
             cookies: Cookies::new(hasher),
             rng: seed.rng(),
             now: Instant::ZERO,
@@ -230,7 +284,7 @@ impl Node {
                 Numbers::Bits64 => self.rng.next_u64().max(1),
             };
             let name = (Role::Sender, self.own_session(number));
-            if !is_in_use(number) && self.closed.admit(name).is_none() {
+            if !is_in_use(number) && self.closed.get(self.now, name).is_none() {
                 return number;
             }
         }
@@ -270,13 +324,14 @@ impl Node {
         (role, session): (Role, SessionId),
         end: End,
         key_hash: Option<KeyHash>,
+        fingerprint: Option<Fingerprint>,
     ) {
         let record = Record {
             slot: peer.slot,
-            generation: peer.generation,
             until: self.now + peer.remembered_for(),
             key_hash,
             end,
+            fingerprint,
         };
         self.closed.insert(self.now, (role, session), record);
     }
@@ -291,6 +346,7 @@ impl Core {
             node,
             peer,
             session,
+            late: Lateness::Counts,
         })
     }
 
@@ -300,6 +356,36 @@ impl Core {
         if let Some(account) = account {
             self.node.strangers.cite_wrong(account);
         }
+    }
+
+    /// Notes a segment of the peer in a slot.
+    #[inline]
+    pub(super) fn heard(&mut self, slot: u32) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.on_heard(&mut self.node);
+        }
+    }
+
+    pub(super) fn silence_due(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
+        let peer = self.peers.get_mut(slot)?;
+        let what = peer.silence_due(&mut self.node)?;
+        let counts = peer.silence.was_given_up();
+        let late = if counts {
+            Lateness::Counts
+        } else {
+            Lateness::Probes
+        };
+        Some((what, late))
+    }
+
+    pub(super) fn next_waiting(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
+        let peer = self.peers.get_mut(slot)?;
+        peer.next_waiting(&mut self.node)
+    }
+
+    pub(super) fn on_late(&mut self, slot: u32, what: TimerKind) -> Option<(TimerKind, Lateness)> {
+        let late = self.peers.get_mut(slot)?.on_late(&mut self.node, what)?;
+        Some((what, late))
     }
 
     /// Queues a control segment for the peer in a slot.
@@ -320,19 +406,32 @@ impl Context<'_> {
         self.node.stop(timer);
     }
 
+    /// Returns why a session ends whose signal was not answered as often as a limit allows.
+    pub(super) fn unanswered(&self, limit: Limit) -> EndCause {
+        if self.late == Lateness::IsFinal {
+            return EndCause::PeerSilent(self.peer.given_up_after);
+        }
+        let config = &self.peer.config;
+        match limit {
+            Limit::ReportRetries => EndCause::over(limit, config.report_retries),
+            _ => EndCause::over(limit, config.checkpoint_retries),
+        }
+    }
+
     pub(super) fn stop_all(&mut self, timers: impl IntoIterator<Item = TimerId>) {
         timers
             .into_iter()
             .for_each(|timer| self.node.timers.stop(timer));
     }
 
-    /// Starts the timer of a segment of `len` octets that is sent, for its answer.
-    pub(super) fn await_answer(
-        &mut self,
-        len: usize,
-        timer: impl Into<SessionTimer>,
-    ) -> Option<TimerId> {
-        self.start(self.peer.answer(self.node.now, len), timer)
+    /// Returns when the last octet of what was written has left.
+    pub(super) fn departure(&self) -> Instant {
+        self.peer.departure(self.node.now)
+    }
+
+    /// Starts the timer of a segment that was written, for its answer.
+    pub(super) fn await_answer(&mut self, timer: impl Into<SessionTimer>) -> Option<TimerId> {
+        self.start(self.peer.answer(self.node.now), timer)
     }
 
     /// Starts a timer that is frozen while the peer is silent.

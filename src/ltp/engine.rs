@@ -1,11 +1,15 @@
 //! The engine of one LTP node: it finds the peer and the session of each input, and lets them handle it.
 
+#[cfg(test)]
+mod tests;
+
 use core::num::NonZeroUsize;
 
 use super::api::{Command, Error, Event, Stats};
 use super::auth::{self, Verification};
+use super::closed::End;
 use super::config::{Config, ConfigError};
-use super::context::{Core, Node, SessionTimer, TimerKind};
+use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
 use super::export::Exports;
 use super::import::Imports;
 use super::import::SESSION;
@@ -36,12 +40,13 @@ impl<A: Addr> Engine<A> {
     /// # Errors
     ///
     /// Engine ID 0, or limits that contradict each other.
+    #[expect(clippy::needless_pass_by_value, reason = "every machine is made alike")]
     pub fn new(config: Config, seed: Seed) -> Result<Self, ConfigError> {
         config.check()?;
         let hasher = Keyed(seed.child("tables").rng().next_u64());
         Ok(Self {
             core: Core {
-                node: Node::new(config, seed, hasher),
+                node: Node::new(config, &seed, hasher),
                 peers: Peers::default(),
             },
             addresses: Addresses::new(),
@@ -85,6 +90,16 @@ impl<A: Addr> Engine<A> {
     }
 
     // Input.
+
+    /// Stores the predicted segments at the front of a batch, and returns their octets.
+    #[inline]
+    fn receive_predicted(&mut self, from: A, octets: &[u8], size: usize) -> usize {
+        if self.addresses.is_continued_from(from) {
+            self.imports.receive_predicted(&mut self.core, octets, size)
+        } else {
+            0
+        }
+    }
 
     fn read_datagram(&mut self, from: A, octets: &[u8]) {
         let stats = &mut self.core.node.stats;
@@ -137,7 +152,13 @@ impl<A: Addr> Engine<A> {
             core.node.stats.unknown_peer += 1;
             return;
         };
-        let key_hash = || auth::key_hash(name, exports, imports, &core.node.closed);
+        let is_elsewhere = known.is_some_and(|slot| !addresses.admits(slot, from, core));
+        if is_elsewhere && !known.is_some_and(|slot| core.may_move(slot, body)) {
+            core.node.stats.unknown_peer += 1;
+            return;
+        }
+        let node = &core.node;
+        let key_hash = || auth::key_hash(name, exports, imports, (&node.closed, node.now));
         let key = match keys.verify(octets, segment, key_hash) {
             Verification::Valid(key) => key,
             Verification::UnknownKey => {
@@ -154,12 +175,18 @@ impl<A: Addr> Engine<A> {
             self.core.node.stats.unknown_peer += 1;
             return;
         };
+        if is_elsewhere {
+            self.addresses.follow(slot, from, &mut self.core);
+        }
+        self.addresses.accepted_from = Some(from);
+        self.core.heard(slot);
         let place = self.admit((slot, place), from, octets, segment);
         self.dispatch((slot, place), segment);
         let (exports, imports) = (&mut self.exports, &mut self.imports);
         let node = &mut self.core.node;
         if let Some(key) = key {
-            auth::remember_key(name, key, (exports, imports), &mut node.closed);
+            let closed = (&mut node.closed, node.now);
+            auth::remember_key(name, key, (exports, imports), closed);
         }
         node.keep_cookies(name, &segment.header, || match name.0 {
             Role::Sender => exports.table.contains(&session.number),
@@ -217,7 +244,18 @@ impl<A: Addr> Engine<A> {
         let session = segment.session;
         match (&segment.body, place) {
             (Body::Data(data), Some(place)) => {
-                imports.run(place, core, |import, cx| import.on_data(data, cx));
+                let mut gives_way = false;
+                imports.run(place, core, |import, cx| {
+                    gives_way = import.gives_way_to(data);
+                    match gives_way {
+                        true => Step::Ends(End::Plain),
+                        false => import.on_data(data, cx),
+                    }
+                });
+                if gives_way {
+                    core.node.closed.remove((Role::Receiver, session));
+                    imports.start(data, (slot, session), core);
+                }
             }
             (Body::Data(data), None) => imports.start(data, (slot, session), core),
             (Body::Report(report), Some(place)) => {
@@ -270,14 +308,29 @@ impl<A: Addr> Engine<A> {
             let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
-            match key.what {
+            let due = match key.what {
+                TimerKind::Silence => core.silence_due(key.slot),
+                TimerKind::Resume => core.next_waiting(key.slot),
+                what if what.awaits_answer() => core.on_late(key.slot, what),
+                what => Some((what, Lateness::Counts)),
+            };
+            let Some((what, late)) = due else {
+                continue;
+            };
+            match what {
                 TimerKind::Session(session, SessionTimer::Export(timer)) => {
-                    let number = session.number;
-                    exports.with(number, core, |export, cx| export.on_timer(timer, cx));
+                    exports.with(session.number, core, |export, cx| {
+                        cx.late = late;
+                        export.on_timer(timer, cx)
+                    });
                 }
                 TimerKind::Session(session, SessionTimer::Import(timer)) => {
-                    imports.with(session, core, |import, cx| import.on_timer(timer, cx));
+                    imports.with(session, core, |import, cx| {
+                        cx.late = late;
+                        import.on_timer(timer, cx)
+                    });
                 }
+                TimerKind::Silence | TimerKind::Resume => {}
                 TimerKind::Ping => core.ping_expired(key.slot),
                 TimerKind::KeepAlive => {
                     if let Some(peer) = core.peers.get_mut(key.slot) {
@@ -308,13 +361,17 @@ impl<A: Addr> Engine<A> {
             }
             Some(event)
         } else {
-            node.next_taken(imports)
+            let taken = node.next_taken(imports);
+            if let Some(Event::Received { session, .. }) = &taken {
+                imports.with(*session, core, |import, cx| import.on_taken(cx));
+            }
+            taken
         };
         if event.is_some() {
             self.exports.unblock(core);
             return event;
         }
-        node.services.next_piece(imports)
+        core.node.services.next_piece(imports)
     }
 }
 
@@ -338,10 +395,7 @@ impl<A: Addr> Machine for Engine<A> {
 
     fn receive(&mut self, now: Instant, from: A, octets: &[u8]) {
         self.advance(now);
-        let predicted = self
-            .imports
-            .receive_predicted(&mut self.core.node, octets, octets.len());
-        if predicted == 0 {
+        if self.receive_predicted(from, octets, octets.len()) == 0 {
             self.read_datagram(from, octets);
         }
     }
@@ -353,9 +407,7 @@ impl<A: Addr> Machine for Engine<A> {
         self.advance(now);
         let mut rest = octets;
         while !rest.is_empty() {
-            let taken = self
-                .imports
-                .receive_predicted(&mut self.core.node, rest, size.get());
+            let taken = self.receive_predicted(from, rest, size.get());
             rest = rest.get(taken..).unwrap_or_default();
             // The datagram that was not as predicted.
             let (datagram, behind) = rest.split_at(size.get().min(rest.len()));

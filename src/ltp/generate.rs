@@ -34,7 +34,6 @@ impl<'a> Arbitrary<'a> for Config {
             pool_octets: u.int_in_range(0..=20_000)?,
             max_events: u.int_in_range(0..=24)?,
             max_control: u.int_in_range(0..=24)?,
-            min_closed: least,
             max_closed: least + u.int_in_range(0..=8)?,
             max_cookies: u.int_in_range(0..=3)?,
             notify_sent: u.arbitrary()?,

@@ -17,6 +17,8 @@ use super::beyond::segments;
 use super::buffer_pool::{BufferPool, MIN_POOLED};
 use super::closed::End;
 use super::context::{Cancel, Context, EVENT_OVERHEAD, ImportTimer, Step};
+use super::end_cause::{EndCause, Limit};
+use super::fingerprint::{Fingerprint, Judgment};
 use super::peer::{Control, Role};
 use super::reassembly::{Reassembly, Room};
 use super::report::{Issued, Reports};
@@ -36,6 +38,8 @@ pub(super) struct ImportSession {
     pub(super) key_hash: Option<KeyHash>,
     /// The end of the session, if its peer has proved nothing.
     pub(super) lifetime: Option<TimerId>,
+    /// What it carried, as far as it tells the session from another one under the same number.
+    pub(super) fingerprint: Fingerprint,
     pub(super) stage: Stage,
 }
 
@@ -53,6 +57,8 @@ pub(super) struct Reception {
     pub(super) service: Service,
     ends_block: bool,
     pub(super) is_delivered: bool,
+    /// Whether the red part waits in its service to be taken. Until then nothing says that all of it was received.
+    pub(super) awaits_take: bool,
     /// Octets of the red part, known from its last segment.
     pub(super) red: Option<u64>,
     /// When a segment was last received.
@@ -136,11 +142,14 @@ impl Parts {
 }
 
 impl ImportSession {
-    const fn new(slot: u32, stage: Stage) -> Self {
+    fn new(slot: u32, data: &Data<'_>, stage: Stage) -> Self {
+        let mut fingerprint = Fingerprint::new(data.client);
+        fingerprint.note(data);
         Self {
             slot,
             key_hash: None,
             lifetime: None,
+            fingerprint,
             stage,
         }
     }
@@ -157,10 +166,14 @@ impl ImportSession {
             return None;
         }
         let name = (Role::Receiver, cx.session);
-        let mut green = None;
+        let (mut green, mut is_remembered) = (None, false);
         let mut green_end = None;
-        if let Some(record) = cx.node.closed.admit(name) {
+        if let Some(record) = cx.node.closed.get(cx.node.now, name).copied() {
+            let judgment = record.judge(data);
+            is_remembered = true;
             match record.end {
+                // Its sender started anew.
+                _ if judgment == Judgment::NewSession => {}
                 // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats, or the end is
                 // an error.
                 End::GreenOnly { low, end }
@@ -169,7 +182,11 @@ impl ImportSession {
                     (green, green_end) = (Some(low), end);
                 }
                 end => {
-                    cx.on_data_of_closed(data, end);
+                    // As long as the peer has not closed it, it is remembered.
+                    let until = cx.node.now + cx.peer.remembered_for();
+                    let now = cx.node.now;
+                    cx.node.closed.change(now, name, |old| old.until = until);
+                    cx.on_data_of_closed(data, end, judgment == Judgment::Repeat);
                     return None;
                 }
             }
@@ -178,8 +195,8 @@ impl ImportSession {
             cx.node.stats.no_room += 1;
             return None;
         }
-        if green.is_some() {
-            cx.node.closed.reopen(name);
+        if is_remembered {
+            cx.node.closed.remove(name);
         }
         let slot = cx.peer.slot;
         let Some(service) = cx.node.services.get(data.client) else {
@@ -187,12 +204,15 @@ impl ImportSession {
             cx.node.stats.unknown_client += 1;
             let mut cancel = Cancel::new(Reason::UNREACHABLE);
             let step = cancel.send(Role::Receiver, cx);
-            return Some((Self::new(slot, Stage::Cancelling(cancel)), step));
+            return Some((Self::new(slot, data, Stage::Cancelling(cancel)), step));
         };
         if green.is_none()
             && let Some(whole) = Reception::whole(service, data, cx)
         {
-            return Some((Self::new(slot, Stage::Receiving(whole)), Step::Continues));
+            return Some((
+                Self::new(slot, data, Stage::Receiving(whole)),
+                Step::Continues,
+            ));
         }
         let serial = cx.first_serial();
         let reports = Reports::new(serial);
@@ -212,7 +232,7 @@ impl ImportSession {
             let event = Event::Started { session, client };
             cx.node.push_service_event(client, event, EVENT_OVERHEAD);
         }
-        let mut started = Self::new(slot, Stage::Receiving(reception));
+        let mut started = Self::new(slot, data, Stage::Receiving(reception));
         let step = started.on_data(data, cx);
         Some((started, step))
     }
@@ -220,6 +240,13 @@ impl ImportSession {
     /// Handles a data segment, red or green.
     #[inline]
     pub(super) fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Step {
+        if Fingerprint::is_telling(data) {
+            if self.is_overtaken_by(data) {
+                // Its sender started anew, and sends another block under the same number.
+                return self.cancel(EndCause::StateLost, cx);
+            }
+            self.fingerprint.note(data);
+        }
         let Stage::Receiving(reception) = &mut self.stage else {
             cx.node.stats.closed_session += 1;
             return Step::Continues;
@@ -234,6 +261,20 @@ impl ImportSession {
         }
         let handled = reception.on_data(data, cx);
         self.or_cancel(handled, cx)
+    }
+
+    /// Whether a segment is of another session under the same number.
+    fn is_overtaken_by(&self, data: &Data<'_>) -> bool {
+        let is_same_client =
+            matches!(&self.stage, Stage::Receiving(one) if one.client == data.client);
+        is_same_client && self.fingerprint.judge(data, None) == Judgment::NewSession
+    }
+
+    /// Whether the red part was delivered, and a segment is of another session under the same number.
+    pub(super) fn gives_way_to(&self, data: &Data<'_>) -> bool {
+        Fingerprint::is_telling(data)
+            && matches!(&self.stage, Stage::Receiving(one) if one.is_delivered)
+            && self.is_overtaken_by(data)
     }
 
     /// Handles an RA (RFC 5326 section 6.14).
@@ -270,7 +311,7 @@ impl ImportSession {
             ImportTimer::Guard => match reception.guard_expired(cx) {
                 Ok(true) => return self.give_up_end(cx),
                 Ok(false) => return Step::Continues,
-                Err(reason) => Err(reason),
+                Err(cause) => Err(cause),
             },
             ImportTimer::Cancel | ImportTimer::Lifetime => return Step::Continues,
         };
@@ -281,7 +322,8 @@ impl ImportSession {
     pub(super) fn is_awaited_by(&self, client: u64) -> bool {
         matches!(
             &self.stage,
-            Stage::Receiving(reception) if reception.client == client && !reception.is_delivered
+            Stage::Receiving(reception)
+                if reception.client == client && (!reception.is_delivered || reception.awaits_take)
         )
     }
 
@@ -294,8 +336,17 @@ impl ImportSession {
         }
     }
 
-    fn or_cancel(&mut self, handled: Result<Step, Reason>, cx: &mut Context<'_>) -> Step {
-        handled.unwrap_or_else(|reason| self.cancel(reason, cx))
+    /// The red part was taken from its service: the reports that claim all of it are sent.
+    pub(super) fn on_taken(&mut self, cx: &mut Context<'_>) -> Step {
+        if let Stage::Receiving(reception) = &mut self.stage {
+            reception.awaits_take = false;
+            reception.queue_withheld(cx);
+        }
+        Step::Continues
+    }
+
+    fn or_cancel(&mut self, handled: Result<Step, EndCause>, cx: &mut Context<'_>) -> Step {
+        handled.unwrap_or_else(|cause| self.cancel(cause, cx))
     }
 }
 
@@ -310,8 +361,9 @@ impl Context<'_> {
 
     /// Handles data of a closed session. A duplicate never starts the session again, or the block would be delivered
     /// twice. Two things still help a sender: green data that the EOB overtook, and an answer to a checkpoint whose
-    /// reports were all lost.
-    fn on_data_of_closed(&mut self, data: &Data<'_>, end: End) {
+    /// reports were all lost. Only one that is known to the octet is answered: what merely looks like it may be of a
+    /// sender that started anew, and whose block nobody has.
+    fn on_data_of_closed(&mut self, data: &Data<'_>, end: End, is_repeat: bool) {
         let session = self.session;
         match (end, data.color) {
             (End::GreenOnly { low, end }, Color::Green { ends_block: false })
@@ -319,15 +371,14 @@ impl Context<'_> {
             {
                 self.hand_green(data, false);
                 let low = low.min(data.offset);
-                let until = self.node.now + self.peer.remembered_for();
-                self.node.closed.change((Role::Receiver, session), |old| {
-                    old.until = until;
-                    old.end = End::GreenOnly { low, end };
-                });
+                let now = self.node.now;
+                self.node
+                    .closed
+                    .change(now, (Role::Receiver, session), |old| {
+                        old.end = End::GreenOnly { low, end };
+                    });
             }
-            (End::Delivered { red, serial }, Color::Red(Some(checkpoint)))
-                if data.range().end <= red =>
-            {
+            (End::Delivered { red, serial }, Color::Red(Some(checkpoint))) if is_repeat => {
                 let checkpoint = checkpoint.serial;
                 self.queue(Control::Final {
                     session,
@@ -380,6 +431,7 @@ impl Reception {
             service,
             ends_block: false,
             is_delivered: false,
+            awaits_take: false,
             red: None,
             active: now,
             serial,
@@ -427,6 +479,7 @@ impl Reception {
             service,
             ends_block: true,
             is_delivered: true,
+            awaits_take: cx.node.services.is_on_demand(data.client),
             red: Some(red),
             active: cx.node.now,
             serial: serial.saturating_add(1),
@@ -525,11 +578,11 @@ impl Reception {
         self.parts().red.held.is_empty()
     }
 
-    fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, Reason> {
+    fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         self.active = cx.node.now;
         self.parts().hear(1, data.octets.len());
         if self.is_miscolored(&data.range(), data.color) {
-            return Err(Reason::MISCOLORED);
+            return Err(EndCause::Miscolored);
         }
         match data.color {
             Color::Red(checkpoint) => self.on_red(data, checkpoint, cx),
@@ -544,12 +597,13 @@ impl Reception {
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         if !self.keep(data, checkpoint, cx)? {
             cx.node.stats.no_room += 1;
             return Ok(Step::Continues);
         }
         let red = self.complete_red().filter(|_| !self.is_delivered);
+        self.awaits_take |= red.is_some() && cx.node.services.is_on_demand(self.client);
         if let Some(checkpoint) = checkpoint {
             self.on_checkpoint(checkpoint, data.range().end, cx)?;
         }
@@ -567,17 +621,22 @@ impl Reception {
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
         cx: &mut Context<'_>,
-    ) -> Result<bool, Reason> {
+    ) -> Result<bool, EndCause> {
         let limit = cx.peer.config.session_octets;
         let range = data.range();
         let ends_red = checkpoint.is_some_and(|checkpoint| checkpoint.mark != Mark::None);
         if range.end == 0 && (ends_red || checkpoint.is_some() && self.has_nothing()) {
             // Of an empty red part nothing can be claimed, so no report could answer the checkpoint (RFC 5326 section
             // 3.2.2).
-            return Err(Reason::SYSTEM);
+            return Err(EndCause::Miscolored);
         }
         if usize::try_from(range.end).map_or(true, |end| end > limit) {
-            return Err(Reason::SYSTEM);
+            return Err(EndCause::LimitExceeded {
+                limit: Limit::SessionOctets,
+                // Bound: usize has at most 64 bits.
+                max: limit as u64,
+                value: range.end,
+            });
         }
         let ends = checkpoint.filter(|checkpoint| checkpoint.mark != Mark::None);
         if let Some(ends) = ends.filter(|_| range.end > 0) {
@@ -621,7 +680,7 @@ impl Reception {
         red: u64,
         by_checkpoint: bool,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         // A delayed report that is sent here says as much as an asynchronous one.
         let is_answered = self.answer_delayed(cx)?;
         if !is_answered && !by_checkpoint {
@@ -724,15 +783,15 @@ impl Reception {
     /// 19). The timer checks, when it fires, whether a segment came. Setting it for each segment would cost more.
     fn guard(&mut self, cx: &mut Context<'_>) {
         let since = self.active.max(cx.peer.contact_start);
-        let due = Due::from(since + cx.peer.silence_limit());
+        let due = Due::from(since + cx.peer.reception_limit());
         self.parts().guard = cx.start(due, ImportTimer::Guard);
     }
 
     /// True if the session is to be given up, since only the end of a green part is missing.
-    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
+    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Result<bool, EndCause> {
         let now = cx.node.now;
         let since = self.active.max(cx.peer.contact_start);
-        let is_silent = now - since >= cx.peer.silence_limit();
+        let is_silent = now - since >= cx.peer.reception_limit();
         let parts = self.parts();
         parts.guard = None;
         let has_red = !parts.red.held.is_empty();
@@ -743,7 +802,7 @@ impl Reception {
                 return Ok(true);
             }
             // USR_CNCLD would say that the application asked for it.
-            return Err(Reason::SYSTEM);
+            return Err(EndCause::PeerSilent(now - since));
         }
         if is_silent {
             self.active = now;

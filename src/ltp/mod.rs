@@ -69,13 +69,18 @@
 //! |---|---|
 //! | what can be asked, and what is reported | `api.rs`, `config.rs` |
 //! | how a segment is encoded and decoded, reports included | `wire.rs`, `sdnv.rs` |
-//! | what happens when a data segment arrives | `receiver.rs` (`on_data`) |
+//! | how an input finds its peer and its session | `engine.rs`, `peers.rs` (`sender_of`) |
+//! | what happens when a data segment arrives | `import.rs` (`on_data`) |
+//! | what is kept of a red part, and in how much memory | `reassembly.rs`, `budget.rs` |
 //! | how a report is made, repeated and acknowledged | `report.rs` |
-//! | what happens when a report arrives | `sender.rs` (`on_report`) |
-//! | what is sent next, and when its timer starts | `outgoing.rs` |
-//! | how a session ends | `sender/ends.rs`, `receiver/ends.rs` |
+//! | what happens when a report arrives | `export.rs` (`on_report`) |
+//! | what is sent next | `output.rs` for a peer, `export/write.rs` for a session |
+//! | how a session ends, and what is remembered of it | `export/ends.rs`, `import/ends.rs`, `closed.rs` |
+//! | how a session is run, and what it works with | `export/table.rs`, `import/table.rs`, `context.rs` |
 //! | what is kept for each peer | `peer.rs` |
 //! | what waits to be taken by the application | `services.rs` |
+//! | how sessions are saved and restored | `snapshot.rs`, `export/saved.rs`, `import/saved.rs` |
+//! | what no RFC asks: measurements, copies, windows, pings, unknown peers | `beyond/` |
 //! | timers, sets of ranges, pacing | [`kit`](crate::kit) |
 //!
 //! # What is implemented
@@ -83,25 +88,25 @@
 //! | RFC | what | done | where |
 //! |---|---|---|---|
 //! | 5326 3.1 to 3.3, 6256 | segments, extensions, SDNV of up to 64 bits | yes | `wire.rs`, `sdnv.rs` |
-//! | 5326 4.1 | transmission request: red, green and mixed blocks | yes | `sender.rs` |
-//! | 5326 4.2 | cancellation request, in both roles | yes | `sender/ends.rs`, `receiver/ends.rs` |
+//! | 5326 4.1 | transmission request: red, green and mixed blocks | yes | `export.rs` |
+//! | 5326 4.2 | cancellation request, in both roles | yes | `export/ends.rs`, `import/ends.rs` |
 //! | 5326 5 | one segment in a datagram; several in a frame only by [`Segment::decode_first`] | in part | `wire.rs` |
-//! | 5326 6.1 to 6.6 | link state cues, starting, suspending and resuming timers | yes | `engine.rs`, [`kit::Timers`](crate::kit::Timers) |
-//! | 5326 6.7 | retransmission of checkpoints | yes | `sender.rs` |
+//! | 5326 6.1 to 6.6 | link state cues, starting, suspending and resuming timers | yes | `peers.rs`, [`kit::Timers`](crate::kit::Timers) |
+//! | 5326 6.7 | retransmission of checkpoints | yes | `export.rs` |
 //! | 5326 6.8, 6.11, 6.14 | reports, their retransmission and acknowledgment | yes | `report.rs` |
-//! | 5326 6.9, 6.10 | delivery of red parts and green segments | yes | `receiver.rs` |
-//! | 5326 6.12, 6.13 | completion, retransmission of data | yes | `sender.rs`, `outgoing.rs` |
-//! | 5326 6.15 to 6.20 | cancellation and closing | yes | `sender/ends.rs`, `receiver/ends.rs` |
-//! | 5326 6.21, 6.22 | errors: miscolored segments, system errors, cycle limits | yes | `receiver.rs`, `sender.rs` |
-//! | 5326 7.1 | session start: returned by [`Engine::send_block`]; [`Event::Started`] for streaming services | yes | `receiver.rs` |
+//! | 5326 6.9, 6.10 | delivery of red parts and green segments | yes | `import.rs` |
+//! | 5326 6.12, 6.13 | completion, retransmission of data | yes | `export.rs`, `export/write.rs` |
+//! | 5326 6.15 to 6.20 | cancellation and closing | yes | `export/ends.rs`, `import/ends.rs` |
+//! | 5326 6.21, 6.22 | errors: miscolored segments, system errors, cycle limits | yes | `import.rs`, `export.rs` |
+//! | 5326 7.1 | session start: returned by [`Engine::send_block`]; [`Event::Started`] for streaming services | yes | `import.rs` |
 //! | 5326 7.2 to 7.7 | all other notices; 7.7 with [`Config::notify_sent`] | yes | `api.rs` |
 //! | 5326 4.2, 6.11, 6.21 | receive-only engines and beacons ([`Direction`]) | yes | `peer.rs` |
-//! | 5326 9.1 | random session and serial numbers | yes | `sender.rs` |
+//! | 5326 9.1 | random session and serial numbers | yes | `context.rs` |
 //! | 5326 9.2 | closed sessions are remembered, and answered | yes | `closed.rs` |
 //! | 5327 2.1 | authentication ([`Auth`]) by HMAC-SHA1-80 and NULL; several keys for one peer, and two values in a segment, while keys change | yes | `auth/` |
 //! | 5327 2.1 | RSA-SHA256 | with the feature `ltp-rsa` | `auth/rsa.rs` |
-//! | 5327 2.2 | cookies are shown by [`Engine::cookies`], neither checked nor sent (CCSDS 734.1-B-1 forbids them): a peer that insists on them drops the segments of this engine | in part | `cookies.rs` |
-//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and sent with [`Peer::keepalive`] | yes | `ping.rs` |
+//! | 5327 2.2 | cookies are shown by [`Engine::cookies`], neither checked nor sent (CCSDS 734.1-B-1 forbids them): a peer that insists on them drops the segments of this engine | in part | `auth/cookies.rs` |
+//! | 7122 3.3, 3.4 | one segment per datagram; keep-alives are dropped, and sent with [`Peer::keepalive`] | yes | `beyond/ping.rs` |
 //! | CCSDS 734.1-B-1 | number ranges, service data aggregation ([`Aggregator`], [`units`]) | yes | `aggregate.rs` |
 //!
 //! Beyond the RFCs: discretionary checkpoints at a fixed interval and on demand; delayed reports and delayed
@@ -189,8 +194,10 @@ mod context;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
 mod display;
+mod end_cause;
 mod engine;
 mod export;
+mod fingerprint;
 #[cfg(feature = "arbitrary")]
 mod generate;
 mod import;
@@ -203,8 +210,10 @@ mod peer;
 mod peers;
 mod reassembly;
 mod report;
+mod report_history;
 mod sdnv;
 mod services;
+mod silence;
 mod snapshot;
 mod table;
 mod wire;
@@ -216,6 +225,7 @@ pub use auth::{Auth, Key, Signer, Verifier};
 pub use auth::{PrivateKey, PublicKey};
 pub use beyond::{AdaptiveRedundancy, LineEstimate, Redundancy, RtoBounds, RtoPolicy};
 pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
+pub use end_cause::{EndCause, Limit};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
 pub use label::{SegmentLabel, SegmentLabels, event_label};

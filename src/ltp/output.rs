@@ -113,7 +113,7 @@ impl<A: Addr> Engine<A> {
         if !core.node.first_pass_done.is_empty() {
             let mut done = core::mem::take(&mut core.node.first_pass_done);
             for number in done.drain(..) {
-                exports.with(number, core, |export, cx| export.after_first_pass(cx));
+                exports.with(number, core, ExportSession::after_first_pass);
             }
             core.node.first_pass_done = done;
         }
@@ -185,16 +185,6 @@ impl Core {
     }
 }
 
-impl WriteResult {
-    /// Returns the octets written.
-    pub(super) const fn len(self) -> usize {
-        match self {
-            Self::Written(len) => len,
-            Self::NoRoom | Self::Impossible => 0,
-        }
-    }
-}
-
 impl PeerState {
     #[inline]
     fn next_work(&mut self, node: &mut Node) -> Option<Work> {
@@ -210,11 +200,16 @@ impl PeerState {
         if let Some(control) = self.control.front() {
             return Some(Work::Control(*control));
         }
-        let repair = self.repairs.front().copied();
-        let data = repair.map(|number| (Queue::Repairs, number));
-        let (queue, number) = data
-            .or_else(|| Some((Queue::FirstPasses, self.next_first_pass()?)))
-            .or_else(|| Some((Queue::Duplicates, *self.spare.front()?)))?;
+        let (queue, number) = match (self.repairs.front(), self.next_first_pass()) {
+            // A block that has begun would seem to be given up if it waited for all repairs of others.
+            (Some(_), Some(begun)) if self.begun == Some(begun) && self.is_first_pass_next => {
+                (Queue::FirstPasses, begun)
+            }
+            (Some(repair), _) => (Queue::Repairs, *repair),
+            (None, Some(number)) => (Queue::FirstPasses, number),
+            (None, None) => (Queue::Duplicates, *self.spare.front()?),
+        };
+        self.is_first_pass_next = queue == Queue::Repairs;
         Some(Work::Data(queue, number))
     }
 
@@ -235,7 +230,7 @@ impl PeerState {
         let Some(behind) = behind else {
             let len = body.wire_len();
             return self.put(node, session, (body.code(), len), tx, |out| {
-                body.encode(out)
+                body.encode(out);
             });
         };
         let len = head.octets().len() + behind.len();
@@ -291,13 +286,13 @@ impl PeerState {
 }
 
 impl Context<'_> {
-    /// Takes the control segment that was written, or cannot be, off its queue, and returns its length.
-    fn sent(&mut self, put: WriteResult) -> Option<usize> {
+    /// Takes the control segment that was written, or cannot be, off its queue. False if it waits for the next batch.
+    fn sent(&mut self, put: WriteResult) -> bool {
         if put == WriteResult::NoRoom {
-            return None;
+            return false;
         }
         self.peer.control.pop_front();
-        Some(put.len())
+        true
     }
 
     fn send_report(
@@ -311,10 +306,10 @@ impl Context<'_> {
             Some(reception) => reception.put_report(serial, tx, self),
             None => WriteResult::Impossible,
         };
-        if let Some(len) = self.sent(put) {
+        if self.sent(put) {
             match (left, reception) {
-                (Some(left), reception) => self.report_copied(reception, (serial, left), len),
-                (None, Some(reception)) => reception.on_report_sent(serial, len, true, self),
+                (Some(left), reception) => self.report_copied(reception, (serial, left)),
+                (None, Some(reception)) => reception.on_report_sent(serial, true, self),
                 (None, None) => {}
             }
         }
@@ -338,11 +333,11 @@ impl Context<'_> {
             }
             None => WriteResult::Impossible,
         };
-        let Some(len) = self.sent(put) else {
+        if !self.sent(put) {
             return put;
-        };
+        }
         if let (Some(cancel), None) = (cancel, left) {
-            cancel.on_sent(len, by, self);
+            cancel.on_sent(by, self);
         }
         let left = left.map_or_else(|| self.peer.copies(), |left| left - 1);
         if left > 0 {
@@ -389,9 +384,8 @@ impl Context<'_> {
             }
             Control::Report { .. } | Control::Cancel { .. } => WriteResult::Impossible,
         };
-        let sent = self.sent(put).filter(|_| matches!(control, Control::Ping));
-        if let Some(len) = sent {
-            self.peer.on_ping_sent(self.node, len);
+        if self.sent(put) && matches!(control, Control::Ping) {
+            self.peer.on_ping_sent(self.node);
         }
         put
     }

@@ -6,11 +6,17 @@ use core::time::Duration;
 use super::auth::Keys;
 use super::beyond::{InFlight, Line, LineEstimate, MAX_WAITING, Ping, Redundancy, RtoPolicy};
 use super::config::{Direction, Peer};
-use super::context::{Key, Node, TimerKind};
+use super::context::{Key, Lateness, Node, TimerKind};
+use super::silence::{Late, Patience, Silence, Step};
 use super::wire::SessionId;
 use crate::Instant;
 use crate::kit::{Due, Pacer, TimerId};
 use crate::sync::Arc;
+
+/// How often a learned margin is doubled at most.
+const MAX_BACKOFF: u32 = 6;
+/// Milliseconds for which the rate may be exceeded.
+const BURST_MILLIS: u64 = 6;
 
 /// One peer, in a slot of the engine, which also has its address.
 #[derive(Debug)]
@@ -33,6 +39,10 @@ pub(super) struct PeerState {
     pub(super) repairs: VecDeque<u64>,
     /// Sessions on their first pass.
     pub(super) fresh: VecDeque<u64>,
+    /// The session whose first pass has begun.
+    pub(super) begun: Option<u64>,
+    /// Whether a first pass that has begun is served before repairs.
+    pub(super) is_first_pass_next: bool,
     pub(super) in_flight: InFlight,
     pub(super) is_ready: bool,
     pub(super) pacer: Pacer,
@@ -53,8 +63,6 @@ pub(super) struct PeerState {
     /// When the contact is announced to end.
     pub(super) ends: Option<Instant>,
     pub(super) origin: Origin,
-    /// Of the peers that had the slot, which this one is.
-    pub(super) generation: u32,
     /// The account of the host of a peer that was accepted without authentication.
     pub(super) account: Option<u32>,
     /// Whether a command has named the peer.
@@ -65,6 +73,20 @@ pub(super) struct PeerState {
     pub(super) heard: Instant,
     /// Its entry in the order in which accepted peers give way.
     pub(super) entry: (bool, Instant, u32),
+    pub(super) silence: Silence,
+    /// How often a learned margin is doubled, and until when it is not doubled again (RFC 6298 section 5).
+    backoff: u32,
+    backed_off_until: Instant,
+    /// Before that time no discretionary checkpoint is answered: reports keep to a share of the rate.
+    pub(super) next_report: Instant,
+    /// Signals whose answers are late, and that wait until the peer is heard, in the order in which they did.
+    pub(super) waiting: VecDeque<TimerKind>,
+    /// How many of those are given up, and after which silence.
+    pub(super) given_up: usize,
+    pub(super) given_up_after: Duration,
+    /// The timers of the next step in a silence, and of the next signal that waited.
+    pub(super) silence_timer: Option<TimerId>,
+    pub(super) resume_timer: Option<TimerId>,
     times: Times,
 }
 
@@ -165,6 +187,19 @@ pub(super) enum Role {
     Receiver,
 }
 
+/// Returns the octets by which what leaves may be ahead of the rate: what that allows in some milliseconds, and at least
+/// one segment, so that two leave at once.
+fn burst(config: &Peer<()>) -> u32 {
+    let Some(rate) = config.rate else {
+        return config.burst;
+    };
+    let octets = rate.get().saturating_mul(BURST_MILLIS) / 1000;
+    // Bound: usize has at most 64 bits.
+    let least = config.segment as u64;
+    let octets = u32::try_from(octets.max(least)).unwrap_or(u32::MAX);
+    octets.min(config.burst)
+}
+
 impl PeerState {
     pub(super) fn new(
         (slot, id): (u32, u64),
@@ -173,7 +208,7 @@ impl PeerState {
         carrier: LinkState,
         now: Instant,
     ) -> Self {
-        let pacer = Pacer::new(config.rate, config.burst);
+        let pacer = Pacer::new(config.rate, burst(&config));
         let mut peer = Self {
             slot,
             id,
@@ -186,6 +221,8 @@ impl PeerState {
             control: VecDeque::new(),
             repairs: VecDeque::new(),
             fresh: VecDeque::new(),
+            begun: None,
+            is_first_pass_next: false,
             in_flight: InFlight::default(),
             is_ready: false,
             pacer,
@@ -201,12 +238,20 @@ impl PeerState {
             ping: None,
             ends: None,
             origin: Origin::Added,
-            generation: 0,
             account: None,
             is_named: false,
             is_over_budget: false,
             heard: now,
             entry: (false, now, slot),
+            silence: Silence::new(),
+            backoff: 0,
+            backed_off_until: now,
+            next_report: now,
+            waiting: VecDeque::new(),
+            given_up: 0,
+            given_up_after: Duration::ZERO,
+            silence_timer: None,
+            resume_timer: None,
             times: Times::default(),
         };
         peer.retime();
@@ -215,7 +260,7 @@ impl PeerState {
 
     /// Changes the configuration.
     pub(super) fn configure(&mut self, config: Peer<()>, keys: Keys) {
-        self.pacer.set_rate(config.rate, config.burst);
+        self.pacer.set_rate(config.rate, burst(&config));
         self.config = config;
         self.keys = Arc::new(keys);
         self.retime();
@@ -227,6 +272,10 @@ impl PeerState {
         let half = config.own_delay / 2;
         let fixed = (half + config.remote_delay, half);
         let learned = self.line.rto_margin(config.rto, light);
+        let learned = learned.map(|margin| {
+            let most = config.rto.longest().max(margin);
+            margin.saturating_mul(1 << self.backoff).min(most)
+        });
         let (before, behind) = learned.map_or(fixed, |rto_margin| (rto_margin, Duration::ZERO));
         let tries = u32::from(config.checkpoint_retries) + 1;
         self.times.until_answer = config.owlt_out + before;
@@ -333,6 +382,119 @@ impl PeerState {
         self.carrier.is_down || self.peer_stopped
     }
 
+    fn patience(&self) -> Patience {
+        Patience {
+            unheard: self.config.first_silence,
+            heard: self.config.silence,
+            answer: self.timeout(),
+            tries: u32::from(self.config.checkpoint_retries) + 1,
+        }
+    }
+
+    /// Returns how long nothing was heard although answers are due, and how long that may last.
+    pub(super) fn silent_for(&self, now: Instant) -> Option<(Duration, Duration)> {
+        Some((
+            self.silence.lasts(now)?,
+            self.silence.limit(&self.patience()),
+        ))
+    }
+
+    /// Returns how long nothing may come of a block that is being received.
+    pub(super) fn reception_limit(&self) -> Duration {
+        self.config.silence.max(self.times.silence_limit)
+    }
+
+    /// Notes a segment of the peer. What waited for it goes on.
+    #[inline]
+    pub(super) fn on_heard(&mut self, node: &mut Node) {
+        if self.silence.on_heard(node.now) {
+            self.resume(node);
+        }
+    }
+
+    /// Lets the signals that wait be repeated or given up, one after another.
+    #[cold]
+    fn resume(&mut self, node: &mut Node) {
+        node.stop(self.silence_timer.take());
+        if self.resume_timer.is_none() && !self.waiting.is_empty() {
+            self.resume_timer = self.start_local(node, node.now, TimerKind::Resume);
+        }
+    }
+
+    /// Decides about a signal whose answer is late. `None` if it waits.
+    pub(super) fn on_late(&mut self, node: &mut Node, what: TimerKind) -> Option<Lateness> {
+        let patience = self.patience();
+        let left = Instant::from_nanos(
+            node.now
+                .as_nanos()
+                .saturating_sub(u64::try_from(patience.answer.as_nanos()).unwrap_or(u64::MAX)),
+        );
+        match self.silence.on_late(node.now, left, &patience) {
+            Late::Repeat => Some(Lateness::Counts),
+            Late::Probe { counts } => {
+                self.set_silence_timer(node);
+                Some(if counts {
+                    Lateness::Counts
+                } else {
+                    Lateness::Probes
+                })
+            }
+            Late::Wait => {
+                self.waiting.push_back(what);
+                None
+            }
+            Late::GiveUp => Some(Lateness::IsFinal),
+        }
+    }
+
+    fn set_silence_timer(&mut self, node: &mut Node) {
+        node.stop(self.silence_timer.take());
+        let next = self.silence.next(&self.patience());
+        self.silence_timer = next.and_then(|at| self.start_local(node, at, TimerKind::Silence));
+    }
+
+    /// Takes the step that is due in a silence, and returns the signal that is sent as a probe.
+    pub(super) fn silence_due(&mut self, node: &mut Node) -> Option<TimerKind> {
+        self.silence_timer = None;
+        let lasts = self.silence.lasts(node.now);
+        let step = self.silence.step(node.now, &self.patience());
+        self.set_silence_timer(node);
+        match step? {
+            Step::Probe => self.waiting.pop_front(),
+            Step::GiveUp => {
+                self.given_up = self.waiting.len();
+                self.given_up_after = lasts.unwrap_or_default();
+                self.resume(node);
+                None
+            }
+        }
+    }
+
+    /// Returns the next signal that waited, and what is done about it.
+    pub(super) fn next_waiting(&mut self, node: &mut Node) -> Option<(TimerKind, Lateness)> {
+        self.resume_timer = None;
+        let late = match self.given_up {
+            0 => Lateness::Counts,
+            _ => Lateness::IsFinal,
+        };
+        self.given_up = self.given_up.saturating_sub(1);
+        let what = self.waiting.pop_front();
+        self.resume(node);
+        Some((what?, late))
+    }
+
+    /// Notes that the contact was opened or closed.
+    pub(super) fn on_contact(&mut self, node: &mut Node) {
+        if self.must_stop || self.is_silent() {
+            self.silence.on_closed(node.now);
+        } else {
+            self.silence.on_opened(node.now);
+        }
+        if self.silence.is_silent() {
+            self.set_silence_timer(node);
+        }
+    }
+
     /// Whether work waits for nothing but the rate.
     pub(super) fn is_held_back(&self) -> bool {
         let is_stopped = self.carrier.is_full || self.carrier.is_down || self.must_stop;
@@ -352,9 +514,14 @@ impl PeerState {
             || !self.spare.is_empty()
     }
 
-    /// Returns when the answer to a segment of `len` octets sent at `now` is due.
-    pub(super) fn answer(&self, now: Instant, len: usize) -> Due {
-        let expected = now + self.pacer.transmission_time(len) + self.times.until_answer;
+    /// Returns when the last octet of what was written has left, by the rate.
+    pub(super) fn departure(&self, now: Instant) -> Instant {
+        self.pacer.tx_clock(now)
+    }
+
+    /// Returns when the answer to a segment is due that was just written (RFC 5326 sections 6.2 and 6.3).
+    pub(super) fn answer(&self, now: Instant) -> Due {
+        let expected = self.departure(now) + self.times.until_answer;
         Due {
             deadline: expected + self.times.after_answer,
             expected,
@@ -378,13 +545,31 @@ impl PeerState {
 
     /// Measures the time of an answer to a signal that was sent first at `first` and last at `latest`. Contacts that
     /// ended in between would spoil the sample.
-    pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant, len: usize) {
+    pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant) {
         if self.contact_start <= first && !self.is_silent() {
-            let took = (now - first).saturating_sub(self.pacer.transmission_time(len));
+            let took = now - first;
             if self.line.took(took, latest - first) && self.config.rto != RtoPolicy::Fixed {
+                self.backoff = 0;
                 self.retime();
             }
         }
+    }
+
+    /// Waits longer for answers where the time of one was learned and another is late: it may queue at the peer, and no
+    /// time is measured as long as signals are repeated.
+    pub(super) fn back_off(&mut self, now: Instant) {
+        if self.config.rto != RtoPolicy::Fixed && now >= self.backed_off_until {
+            self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
+            self.retime();
+            self.backed_off_until = now + self.timeout();
+        }
+    }
+
+    /// Notes that a report of `len` octets was written. Reports on discretionary checkpoints keep to a quarter of the
+    /// rate.
+    pub(super) fn note_report(&mut self, now: Instant, len: usize) {
+        let others = self.pacer.transmission_time(len) * 3;
+        self.next_report = self.next_report.max(self.departure(now)) + others;
     }
 
     /// Whether at most one further segment can be sent before the contact ends, by the rate.
@@ -395,15 +580,10 @@ impl PeerState {
             .is_some_and(|ends| now < ends && self.pacer.tx_clock(now) + two > ends)
     }
 
-    /// How long a session may be without a segment: as long as a peer takes to use up its retries.
-    pub(super) const fn silence_limit(&self) -> Duration {
-        self.times.silence_limit
-    }
-
-    /// How long closed sessions are remembered at least: twice the time of all retries of the peer, which are
-    /// assumed to be as many as here.
+    /// How long closed sessions are remembered: as long as the peer may wait for an answer, and twice the time of its
+    /// retries, which are assumed to be as many as here.
     pub(super) fn remembered_for(&self) -> Duration {
-        self.silence_limit() * 2
+        self.reception_limit() + self.times.silence_limit * 2
     }
 
     /// Returns the bytes of memory held, without the tables of sessions.
@@ -414,5 +594,6 @@ impl PeerState {
             + self.line.memory_used()
             + (self.repairs.capacity() + self.fresh.capacity() + self.spare.capacity())
                 * size_of::<u64>()
+            + self.waiting.capacity() * size_of::<TimerKind>()
     }
 }

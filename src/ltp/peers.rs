@@ -6,16 +6,17 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::api::{Cue, Error, Side};
+use super::api::{Cue, Error};
 use super::auth::Keys;
 use super::beyond::{Hosts, UnknownPeerPolicy};
-use super::closed::{End, Record};
+use super::closed::End;
 use super::config::{Direction, Peer};
 use super::context::{Core, Node, Step};
+use super::end_cause::EndCause;
 use super::engine::Engine;
 use super::import::Imports;
 use super::peer::{LinkState, Origin, PeerState, Role};
-use super::wire::{Body, Reason, SessionId};
+use super::wire::{Body, SessionId};
 use crate::sync::Arc;
 use crate::{Addr, Instant};
 
@@ -40,8 +41,6 @@ pub(super) struct Peers {
     vacant: BTreeSet<u32>,
     /// Slots of removed peers in the queue of those with something to send.
     still_ready: BTreeSet<u32>,
-    /// Peers added so far.
-    generation: u32,
 }
 
 /// Who may take the place of a peer that was accepted.
@@ -56,7 +55,9 @@ pub(super) enum Newcomer {
 /// Where the peers are reached.
 #[derive(Debug)]
 pub(super) struct Addresses<A> {
-    by_addr: BTreeMap<A, u32>,
+    by_addr: BTreeSet<(A, u32)>,
+    /// Where the last segment that was accepted came from. Predicted ones come from there.
+    pub(super) accepted_from: Option<A>,
     /// The addresses of the peers in the slots.
     by_slot: Vec<A>,
     /// Addresses whose link is full or down, of peers or not.
@@ -126,12 +127,6 @@ impl Peers {
         self.still_ready.remove(&slot);
     }
 
-    /// Returns the slot of the peer that a closed block was sent to, unless it was removed.
-    pub(super) fn of_closed(&self, record: &Record) -> Option<u32> {
-        let peer = self.get(record.slot)?;
-        (peer.generation == record.generation).then_some(record.slot)
-    }
-
     /// Returns the accepted peer that gives way to a newcomer, other than the one in `but`: first those that have
     /// proved nothing, longest idle first, then the others without a session.
     pub(super) fn next_victim(
@@ -181,7 +176,8 @@ impl Peers {
 impl<A: Addr> Addresses<A> {
     pub(super) const fn new() -> Self {
         Self {
-            by_addr: BTreeMap::new(),
+            by_addr: BTreeSet::new(),
+            accepted_from: None,
             by_slot: Vec::new(),
             links: BTreeMap::new(),
             policy: None,
@@ -209,9 +205,10 @@ impl<A: Addr> Addresses<A> {
 
     /// Tells whether the peers at an address have neither been named nor proved that they hear.
     pub(super) fn is_stranger(&self, at: A, core: &Core) -> bool {
-        let slot = self.by_addr.get(&at).copied();
-        let peer = slot.and_then(|slot| core.peers.get(slot));
-        peer.is_some_and(|peer| peer.unproved(&core.node).is_some())
+        let mut peers = self.slots_at(at).filter_map(|slot| core.peers.get(slot));
+        let is_unproved = |peer: &PeerState| peer.unproved(&core.node).is_some();
+        let first = peers.next();
+        first.is_some_and(is_unproved) && peers.all(is_unproved)
     }
 
     /// Counts a segment of a stranger, if it came from its host.
@@ -239,6 +236,24 @@ impl<A: Addr> Addresses<A> {
         self.by_slot.get(usize::try_from(slot).ok()?).copied()
     }
 
+    fn slots_at(&self, at: A) -> impl Iterator<Item = u32> {
+        let at_it = self.by_addr.range((at, 0)..=(at, u32::MAX));
+        at_it.map(|(_, slot)| *slot)
+    }
+
+    /// Whether a segment of the peer in a slot may come from an address.
+    #[inline]
+    pub(super) fn admits(&self, slot: u32, from: A, core: &Core) -> bool {
+        let is_home = self.of(slot).is_some_and(|own| own.same_host(from));
+        is_home || core.peers.get(slot).is_some_and(|peer| peer.config.roams)
+    }
+
+    /// Whether a segment from an address may be one that was predicted.
+    #[inline]
+    pub(super) fn is_continued_from(&self, from: A) -> bool {
+        self.accepted_from == Some(from)
+    }
+
     /// Finds the peer that sent a segment. `known` is the slot of its session, if there is one.
     ///
     /// A segment from a receiver of blocks does not name it: the session tells, or the source address.
@@ -259,21 +274,18 @@ impl<A: Addr> Addresses<A> {
             Role::Sender if session.originator != node.config.engine => None,
             Role::Sender => {
                 let ping = peers.pings.get(&session.number).copied();
-                ping.or_else(|| peers.of_closed(&node.closed.get((Role::Sender, session))?))
-                    .or_else(|| self.by_addr.get(&from).copied())
+                ping.or_else(|| Some(node.closed.get(node.now, (Role::Sender, session))?.slot))
+                    .or_else(|| self.slots_at(from).next())
             }
         }
     }
 
-    pub(super) fn may_add(&self, id: u64, address: A, peers: &Peers) -> Result<(), Error> {
+    pub(super) fn may_add(id: u64, peers: &Peers) -> Result<(), Error> {
         if id == 0 {
             return Err(Error::EngineZero);
         }
         if peers.by_id.contains_key(&id) {
             return Err(Error::PeerExists(id));
-        }
-        if self.by_addr.contains_key(&address) {
-            return Err(Error::AddressInUse);
         }
         Ok(())
     }
@@ -294,22 +306,20 @@ impl<A: Addr> Addresses<A> {
         let slot = slot.ok_or(Error::TooManyPeers { limit })?;
         let place = usize::try_from(slot).unwrap_or(usize::MAX);
         peers.vacant.remove(&slot);
-        peers.generation = peers.generation.wrapping_add(1);
         let address = peer.address;
         peers.by_id.insert(id, slot);
-        self.by_addr.insert(address, slot);
+        self.by_addr.insert((address, slot));
         let (carrier, config) = (self.link_state(address), peer.map_address(|_| ()));
         let mut state = Box::new(PeerState::new((slot, id), config, keys, carrier, node.now));
-        state.generation = peers.generation;
         // The entry that is left of a peer before it serves this one.
         state.is_ready = peers.still_ready.remove(&slot);
         state.keep_alive(node);
-        match (peers.slots.get_mut(place), self.by_slot.get_mut(place)) {
-            (Some(one), Some(own)) => (*one, *own) = (Some(state), address),
-            _ => {
-                peers.slots.push(Some(state));
-                self.by_slot.push(address);
-            }
+        let places = (peers.slots.get_mut(place), self.by_slot.get_mut(place));
+        if let (Some(one), Some(own)) = places {
+            (*one, *own) = (Some(state), address);
+        } else {
+            peers.slots.push(Some(state));
+            self.by_slot.push(address);
         }
         Ok(slot)
     }
@@ -320,9 +330,9 @@ impl<A: Addr> Addresses<A> {
         change(&mut carrier);
         // The state of a carrier applies to all addresses on it, which follow it in order.
         let over = |address: &A| *address == at || address.carrier() == at;
-        let concerned = self.by_addr.range(at..);
+        let concerned = self.by_addr.range((at, 0)..);
         let concerned = concerned.take_while(|(address, _)| over(address));
-        let slots: SmallVec<[(A, u32); 4]> = concerned.map(|(at, slot)| (*at, *slot)).collect();
+        let slots: SmallVec<[(A, u32); 4]> = concerned.copied().collect();
         if carrier == LinkState::default() {
             self.links.remove(&at);
         } else if !slots.is_empty() || self.links.len() < peers.by_id.len() + MAX_UNKNOWN_LINKS {
@@ -346,12 +356,25 @@ impl<A: Addr> Addresses<A> {
         }
     }
 
+    /// Changes the address of a peer that is heard from elsewhere. A stranger takes no budget with it.
+    pub(super) fn follow(&mut self, slot: u32, address: A, core: &mut Core) {
+        let Core { node, peers } = core;
+        let old = self.of(slot);
+        self.change(slot, address);
+        if let (Some(old), Some(peer)) = (old, peers.get_mut(slot))
+            && peer.account.is_some()
+        {
+            self.hosts.leave(old, node.now, &mut node.strangers);
+            peer.account = self.hosts.enter(address, &mut node.strangers);
+        }
+    }
+
     /// Changes the address of the peer in a slot.
-    fn change(&mut self, slot: u32, address: A) {
+    pub(super) fn change(&mut self, slot: u32, address: A) {
         let place = usize::try_from(slot).ok();
         if let Some(own) = place.and_then(|place| self.by_slot.get_mut(place)) {
-            self.by_addr.remove(own);
-            self.by_addr.insert(address, slot);
+            self.by_addr.remove(&(*own, slot));
+            self.by_addr.insert((address, slot));
             *own = address;
         }
     }
@@ -362,6 +385,17 @@ impl<A: Addr> Addresses<A> {
         self.hosts.memory_used()
             + self.by_slot.capacity() * size_of::<A>()
             + entries * (size_of::<(A, LinkState)>() + 64)
+    }
+}
+
+impl Core {
+    /// Whether a peer that was accepted as an unknown one may be at another host from here on: it has no sessions, and
+    /// starts one.
+    pub(super) fn may_move(&self, slot: u32, body: &Body<'_>) -> bool {
+        let is_idle = |peer: &PeerState| {
+            peer.origin == Origin::Accepted && peer.imports == 0 && peer.exports == 0
+        };
+        matches!(body, Body::Data(_)) && self.peers.get(slot).is_some_and(is_idle)
     }
 }
 
@@ -378,6 +412,7 @@ impl PeerState {
             }
             (false, false) | (true, true) => {}
         }
+        self.on_contact(node);
         self.mark_ready(node);
     }
 
@@ -393,11 +428,11 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// A peer with the ID or the address exists, the limit of peers is reached, or the configuration is invalid. A peer
-    /// that was accepted as an unknown one gives way where the limit is reached.
+    /// A peer with the ID exists, the limit of peers is reached, or the configuration is invalid. A peer that was
+    /// accepted as an unknown one gives way where the limit is reached.
     pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
-        self.addresses.may_add(id, peer.address, &self.core.peers)?;
+        Addresses::<A>::may_add(id, &self.core.peers)?;
         let keys = Arc::new(peer.check().map_err(Error::InvalidPeer)?);
         if self.core.peers.is_full(&self.core.node) {
             self.make_way(Newcomer::Named, None);
@@ -419,7 +454,7 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// Unknown peer, an address that another peer has, an invalid configuration, or a different direction while the
+    /// Unknown peer, an invalid configuration, or a different direction while the
     /// peer has sessions.
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
@@ -428,10 +463,6 @@ impl<A: Addr> Engine<A> {
         } = self;
         let Core { node, peers } = core;
         let slot = peers.slot(id)?;
-        let other = addresses.by_addr.get(&peer.address);
-        if other.is_some_and(|other| *other != slot) {
-            return Err(Error::AddressInUse);
-        }
         let keys = peer.check().map_err(Error::InvalidPeer)?;
         let state = peers.get_mut(slot).ok_or(Error::UnknownPeer(id))?;
         if state.config.direction != peer.direction && state.exports + state.imports > 0 {
@@ -499,7 +530,7 @@ impl<A: Addr> Engine<A> {
         }
         while let Some(place) = exports.table.oldest_of(slot) {
             exports.run(place, core, |export, cx| {
-                let _ = export.fail(Side::Local, Reason::SYSTEM, cx);
+                let _ = export.fail(EndCause::PeerRemoved, cx);
                 Step::Ends(End::Plain)
             });
         }
@@ -510,11 +541,14 @@ impl<A: Addr> Engine<A> {
         if let Some(peer) = peers.get_mut(slot) {
             peer.release_pacing(node);
             node.stop(peer.keepalive.take());
+            node.stop(peer.silence_timer.take());
+            node.stop(peer.resume_timer.take());
         }
+        node.closed.forget_peer(slot);
         let account = peers.get(slot).and_then(|peer| peer.account);
         peers.remove(slot);
         if let Some(address) = self.addresses.of(slot) {
-            self.addresses.by_addr.remove(&address);
+            self.addresses.by_addr.remove(&(address, slot));
             if account.is_some() {
                 let hosts = &mut self.addresses.hosts;
                 hosts.leave(address, node.now, &mut node.strangers);

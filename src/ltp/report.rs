@@ -7,11 +7,12 @@ use smallvec::SmallVec;
 
 use super::beyond::segments;
 use super::context::{Context, ImportTimer, Step};
+use super::end_cause::{EndCause, Limit};
 use super::import::Reception;
 use super::output::{Out, WriteResult};
 use super::peer::Control;
 use super::sdnv::Head;
-use super::wire::{Body, Checkpoint, Claims, Reason, Report, claim_len, report_head_len};
+use super::wire::{Body, Checkpoint, Claims, Mark, Report, claim_len, header_len, report_head_len};
 use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
 
@@ -75,7 +76,6 @@ pub(super) struct Issued {
     first: Instant,
     left: Instant,
     pub(super) latest: Instant,
-    len: usize,
     /// The timer of its next copy.
     pub(super) copy: Option<TimerId>,
     /// Whether it claims the whole red part.
@@ -95,7 +95,6 @@ impl Issued {
             first: Instant::ZERO,
             left: Instant::ZERO,
             latest: Instant::ZERO,
-            len: 0,
             copy: None,
             tells_all,
         }
@@ -378,7 +377,7 @@ impl Reception {
         checkpoint: Checkpoint,
         upper: u64,
         cx: &mut Context<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), EndCause> {
         let config = &cx.peer.config;
         let (delay, segment) = (config.report_delay, config.segment);
         let is_auto = config.redundancy.adaptive().is_some();
@@ -396,11 +395,11 @@ impl Reception {
             self.report_again(serial, cx);
             return Ok(());
         }
-        // The checkpoint cites a report of a session that was lost in a restart, together with its claims. The peer
-        // would never send the claimed octets again, and take the block for delivered.
+        // The checkpoint cites a report that this engine made before it lost its state, together with the claims in it.
+        // The peer would never send the claimed octets again, and take the block for delivered.
         let may_be_cited = (reports.first..next).contains(&checkpoint.report);
-        if cx.node.is_forgetful && checkpoint.report != 0 && !may_be_cited {
-            return Err(Reason::SYSTEM);
+        if checkpoint.report != 0 && !may_be_cited {
+            return Err(EndCause::StateLost);
         }
         let mut scope = reports.scope(checkpoint, upper, held);
         if is_auto && held.count() <= MAX_REPEATED_RANGES {
@@ -409,6 +408,16 @@ impl Reception {
         let (sent, lost) = reports.count_losses(held, checkpoint, upper, segment);
         if sent > 0 {
             cx.peer.line.came(sent, lost);
+        }
+        let is_discretionary = checkpoint.mark == Mark::None && checkpoint.report == 0;
+        if is_auto && is_discretionary && complete.is_none() && cx.node.now < cx.peer.next_report {
+            // The report on the last of them says what those on all would.
+            reports.delayed.clear();
+            reports.delayed.push((serial, scope));
+            if reports.delay.is_none() {
+                reports.delay = cx.start_local(cx.peer.next_report, ImportTimer::DelayedReport);
+            }
+            return Ok(());
         }
         // RFC 5326 section 6.11 leaves both bounds open, and one claim on everything ends the session at the sender.
         let scope = complete.map_or(scope, |red| 0..red);
@@ -430,7 +439,7 @@ impl Reception {
     }
 
     /// Sends the delayed reports of a session, unless a gap was filled in the meantime.
-    pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, Reason> {
+    pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, EndCause> {
         let reports = &mut self.parts().reports;
         reports.delay = None;
         let again = reports.filled + cx.peer.config.report_delay;
@@ -444,7 +453,7 @@ impl Reception {
     }
 
     /// Answers every delayed checkpoint with what was received until now. False if there is none.
-    pub(super) fn answer_delayed(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
+    pub(super) fn answer_delayed(&mut self, cx: &mut Context<'_>) -> Result<bool, EndCause> {
         let complete = self.complete_red();
         let reports = &mut self.parts().reports;
         cx.stop(reports.delay.take());
@@ -464,7 +473,7 @@ impl Reception {
         checkpoint: u64,
         scope: Range<u64>,
         cx: &mut Context<'_>,
-    ) -> Result<(), Reason> {
+    ) -> Result<(), EndCause> {
         if !cx.peer.can_send() {
             // Receive-only: a report cannot be sent, and the peer does not wait for it.
             return Ok(());
@@ -473,7 +482,8 @@ impl Reception {
         let has_gaps = !parts.red.held.covers(&scope);
         parts.reports.problems += u32::from(has_gaps);
         if parts.reports.problems > cx.peer.config.problem_limit {
-            return Err(Reason::RETRANSMISSION_LIMIT);
+            let limit = cx.peer.config.problem_limit;
+            return Err(EndCause::over(Limit::Problems, limit));
         }
         if has_gaps {
             cx.node.stats.negative_reports_sent += 1;
@@ -553,6 +563,9 @@ impl Reception {
     }
 
     pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
+        if self.issued(serial).is_some_and(|issued| issued.tells_all) && self.awaits_take {
+            return;
+        }
         let report = Control::Report {
             session: cx.session,
             serial,
@@ -560,35 +573,40 @@ impl Reception {
         };
         if !cx.queue(report) {
             // Treated as lost on the line: the timer repeats it.
-            self.on_report_sent(serial, 0, false, cx);
+            self.on_report_sent(serial, false, cx);
         } else if let Some(issued) = self.issued(serial) {
             issued.is_queued = true;
         }
     }
 
+    /// Queues the reports that waited until the block was taken.
+    pub(super) fn queue_withheld(&mut self, cx: &mut Context<'_>) {
+        let waiting = self.pending.iter();
+        let waiting = waiting.filter(|one| one.tries == 0 && !one.is_queued);
+        let serials: SmallVec<[u64; 4]> = waiting.map(|one| one.serial).collect();
+        for serial in serials {
+            self.queue_report(serial, cx);
+        }
+    }
+
     /// Starts the timer of a report that was sent (RFC 5326 section 6.3), unless it was acknowledged before. `has_left`
     /// says that it was written, and gets copies.
-    pub(super) fn on_report_sent(
-        &mut self,
-        serial: u64,
-        len: usize,
-        has_left: bool,
-        cx: &mut Context<'_>,
-    ) {
-        let now = cx.node.now;
+    pub(super) fn on_report_sent(&mut self, serial: u64, has_left: bool, cx: &mut Context<'_>) {
+        let departure = cx.departure();
         let Some(issued) = self.issued(serial) else {
             return;
         };
         issued.is_queued = false;
-        issued.left = now;
+        issued.left = departure;
         issued.tries = issued.tries.saturating_add(1);
-        issued.timer = cx.await_answer(len, ImportTimer::Report(serial));
-        issued.len = len;
+        issued.timer = cx.await_answer(ImportTimer::Report(serial));
         if issued.tries == 1 {
-            issued.first = now;
+            issued.first = departure;
         } else {
             cx.node.stats.reports_resent += 1;
         }
+        let len = issued.body.len() + header_len(cx.session);
+        cx.peer.note_report(cx.node.now, len);
         cx.note_report(Some(self), serial);
         if has_left {
             let left = self.report_copies(cx.peer);
@@ -601,25 +619,42 @@ impl Reception {
         &mut self,
         serial: u64,
         cx: &mut Context<'_>,
-    ) -> Result<Step, Reason> {
+    ) -> Result<Step, EndCause> {
         let limit = cx.peer.config.report_retries;
         let Some(issued) = self.issued(serial) else {
             return Ok(Step::Continues);
         };
         issued.timer = None;
+        issued.tries = cx.late.tries(issued.tries);
         if issued.tries <= limit {
+            let is_too_long = issued.body.len() > cx.segment_room();
             cx.peer.line.exchanged(false);
-            self.queue_report(serial, cx);
+            cx.peer.back_off(cx.node.now);
+            if is_too_long {
+                self.report_anew(serial, cx)?;
+            } else {
+                self.queue_report(serial, cx);
+            }
             return Ok(Step::Continues);
         }
         if !self.is_delivered {
-            return Err(Reason::RETRANSMISSION_LIMIT);
+            return Err(cx.unanswered(Limit::ReportRetries));
         }
         // ION never acknowledges the reports of a session that it completed. Nothing has failed; a sender that still
         // asks is answered from the memory of closed sessions.
         self.acknowledge(serial, cx);
         self.recharge(cx);
         Ok(self.close_if_over())
+    }
+
+    /// Reports on the scope of a report that is too long for a segment of today, under other serial numbers.
+    fn report_anew(&mut self, serial: u64, cx: &mut Context<'_>) -> Result<(), EndCause> {
+        let Some(issued) = self.acknowledge(serial, cx) else {
+            return Ok(());
+        };
+        self.report(issued.checkpoint, issued.scope, cx)?;
+        self.recharge(cx);
+        Ok(())
     }
 
     /// Repeats the reports on a repeated checkpoint that were not acknowledged, unless they are in flight (RFC 5326
@@ -631,6 +666,7 @@ impl Reception {
         // Copies of a checkpoint must not use up the retries, which belong to the timers.
         let is_due = |one: &Issued| {
             one.checkpoint == checkpoint
+                && one.tries > 0
                 && !one.is_queued
                 && one.tries <= limit
                 && now > one.left
@@ -641,8 +677,9 @@ impl Reception {
             cx.stop(issued.timer.take());
             due.push(issued.serial);
         }
-        due.into_iter()
-            .for_each(|serial| self.queue_report(serial, cx));
+        for serial in due {
+            self.queue_report(serial, cx);
+        }
     }
 
     /// Handles an RA (RFC 5326 section 6.14).
@@ -661,8 +698,7 @@ impl Reception {
         }
         if issued.tries > 0 {
             let now = cx.node.now;
-            cx.peer
-                .answered(now, issued.first, issued.latest, issued.len);
+            cx.peer.answered(now, issued.first, issued.latest);
             if issued.tries == 1 && issued.first == issued.latest {
                 cx.peer.line.exchanged(true);
             }

@@ -11,7 +11,6 @@ use crate::site::{Beside, node, node_with, port, stranger};
 /// A node that remembers this many closed sessions of engine 7.
 fn with_closed(count: u64) -> Alone<Path> {
     let mut node = node_with(Config {
-        min_closed: 1 << 20,
         max_closed: 1 << 20,
         ..Config::engine(2)
     });

@@ -175,7 +175,7 @@ fn an_octet_far_away_in_its_block_takes_no_room_on_the_disk() {
 
     let out = scratch("field_holes");
     let _ = fs::remove_dir_all(&out);
-    let server = receive(&["--out", &out]);
+    let mut server = receive(&["--out", &out]);
     let stranger = socket("127.0.0.1", &server);
     for number in 1..=3 {
         // Green, at 2^28 - 1.
@@ -185,8 +185,10 @@ fn an_octet_far_away_in_its_block_takes_no_room_on_the_disk() {
         );
     }
 
+    // Behind which all of these are written.
     say(&stranger, "03 07 09 00 04 00 01 09 00 41");
-    assert!(hears_report(&stranger, 7, 9));
+    let mut lines = server.lines.by_ref().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("\"received\"")));
 
     let entries = fs::read_dir(&out).unwrap();
     let files: Vec<_> = entries
@@ -199,7 +201,6 @@ fn an_octet_far_away_in_its_block_takes_no_room_on_the_disk() {
 
 /// A stranger who reads hex of LTP need not say so.
 #[test]
-#[ignore = "that octets which are no TPKT are read as LTP is not yet kept"]
 fn decode_finds_out_by_itself_that_octets_are_ltp() {
     let text = b"00 01 02 00 04 00 05 41 41 41 41 41";
 
@@ -211,7 +212,6 @@ fn decode_finds_out_by_itself_that_octets_are_ltp() {
 
 /// As the engine takes them: a datagram with octets left over is dropped whole (RFC 7122 section 3.3).
 #[test]
-#[ignore = "that a datagram with octets left over is shown as the engine takes it is not yet kept"]
 fn a_datagram_with_octets_left_over_is_shown_as_malformed_and_not_as_good() {
     let text = b"03 01 02 00 04 00 05 09 00 41 41 41 41 41 ff ff ff";
 

@@ -16,6 +16,7 @@ mod target;
 mod transfer;
 
 use core::net::SocketAddr;
+use core::num::NonZeroU64;
 use core::time::Duration;
 use std::path::PathBuf;
 
@@ -69,8 +70,8 @@ Events of ping:
   ended         whether the end of the block has arrived
   by            local or remote, the side that cancelled the block
   cause         peer_silent, not_heard (by the peer), no_service, cancelled (by a
-                client service), shutdown, limit_exceeded, miscolored, not_stored
-                (the file cannot be written), or system
+                client service), shutdown, contact_plan_over, limit_exceeded,
+                miscolored, not_stored (the file cannot be written), or system
   code          the reason code of RFC 5326, null if the session was over
   claimed       red octets that the receiver has acknowledged
   due           seconds until an answer to what was sent last can be here
@@ -161,12 +162,10 @@ struct PeerParameters {
 impl PeerParameters {
     /// Returns the parameters of a peer at `address`.
     fn peer<A>(&self, address: A) -> Peer<A> {
+        let peer = retries_of(Peer::new(address), self.retries);
         Peer {
-            checkpoint_retries: self.retries,
-            report_retries: self.retries,
-            cancel_retries: self.retries,
             auth: self.auth.clone(),
-            ..Peer::new(address).at_distance(self.owlt)
+            ..peer.at_distance(self.owlt)
         }
     }
 
@@ -189,7 +188,33 @@ impl PeerParameters {
             id,
             peer: peer.clone(),
             start: self.start,
+            time: 0,
         }))
+    }
+}
+
+/// Sets how often anything is repeated.
+pub(crate) fn retries_of<A>(peer: Peer<A>, retries: u8) -> Peer<A> {
+    Peer {
+        checkpoint_retries: retries,
+        report_retries: retries,
+        cancel_retries: retries,
+        ..peer
+    }
+}
+
+/// Sets the rate. What leaves at once is what the rate lets out in a twentieth of a second, or a segment.
+pub(crate) fn at_rate<A>(peer: Peer<A>, rate: Option<NonZeroU64>) -> Peer<A> {
+    let longest = Peer::new(()).burst;
+    let shortest = u32::try_from(peer.segment).map_or(longest, |segment| segment.min(longest));
+    let burst = rate.map_or(longest, |rate| {
+        let burst = u32::try_from(rate.get() / 20).unwrap_or(longest);
+        burst.clamp(shortest, longest)
+    });
+    Peer {
+        rate,
+        burst,
+        ..peer
     }
 }
 
@@ -214,7 +239,7 @@ fn block_limit(text: &str) -> Result<usize, String> {
 const MAX_SEGMENT: u64 = 65_507;
 
 /// Parses the length of a segment. The engine knows the minimum.
-fn segment_len(text: &str) -> Result<usize, String> {
+pub(crate) fn segment_len(text: &str) -> Result<usize, String> {
     let len: u64 = text
         .parse()
         .map_err(|_| String::from("a number of octets"))?;

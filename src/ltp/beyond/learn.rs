@@ -57,7 +57,7 @@ impl Outstanding {
     /// Measures the time from the checkpoint to its report.
     pub(in crate::ltp) fn learn_answer(&self, cx: &mut Context<'_>) {
         let now = cx.node.now;
-        cx.peer.answered(now, self.first, self.latest, self.len);
+        cx.peer.answered(now, self.first, self.latest);
         if self.tries == 1 && self.first == self.latest {
             cx.peer.line.exchanged(true);
         }

@@ -64,7 +64,7 @@ impl<A: Addr> Engine<A> {
         let policy = self.addresses.policy.as_ref()?;
         let id = segment.session.originator;
         let keys = Arc::clone(&policy.keys);
-        self.addresses.may_add(id, from, &self.core.peers).ok()?;
+        Addresses::<A>::may_add(id, &self.core.peers).ok()?;
         let peer = Peer {
             address: from,
             ..(*policy.template).clone()

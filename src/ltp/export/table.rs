@@ -100,7 +100,7 @@ impl Exports {
         }
         if let Some(peer) = peers.get_mut(export.slot) {
             peer.exports -= 1;
-            node.remember(peer, (Role::Sender, session), end, export.key_hash);
+            node.remember(peer, (Role::Sender, session), end, export.key_hash, None);
         }
         node.forget_cookies(Role::Sender, session);
         self.table.remove_at(place);

@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 
 use super::{ImportSession, Stage};
-use crate::ltp::api::Side;
 use crate::ltp::closed::End;
 use crate::ltp::context::{Context, Core, Node, Step};
+use crate::ltp::end_cause::EndCause;
 use crate::ltp::peer::Role;
 use crate::ltp::table::{Keyed, Sessions};
-use crate::ltp::wire::{Data, Reason, SessionId};
+use crate::ltp::wire::{Data, SessionId};
 
 /// The sessions in which blocks are received.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl Imports {
     /// Ends a session whose peer is removed.
     pub(in crate::ltp) fn stop_at(&mut self, place: u32, core: &mut Core) {
         self.run(place, core, |import, cx| {
-            import.stop(Side::Local, Reason::SYSTEM, cx);
+            import.stop(EndCause::PeerRemoved, cx);
             Step::Ends(End::Plain)
         });
     }
@@ -131,7 +131,9 @@ impl Imports {
             cx.peer.imports -= 1;
             cx.node.forget_cookies(Role::Receiver, *session);
             if let Some(end) = end {
-                cx.node.remember(cx.peer, name, end, import.key_hash);
+                let fingerprint = Some(import.fingerprint);
+                cx.node
+                    .remember(cx.peer, name, end, import.key_hash, fingerprint);
             }
         }
         self.table.remove_at(place);

@@ -210,10 +210,14 @@ fn blocks_of_any_size_reach_every_peer_on_a_quiet_loopback_without_options() {
 
 /// The line of 50 Mbit/s and 100 ms that loses a tenth both ways.
 fn lossy() -> Line {
+    losing(0.1)
+}
+
+fn losing(loss: f64) -> Line {
     Line {
         rate: Some(50_000_000),
         queue: Queue::Drop(1 << 20),
-        loss: 0.1,
+        loss,
         ..Line::delayed(Duration::from_millis(100))
     }
 }
@@ -267,7 +271,7 @@ fn a_lossy_line_takes_at_most_1_3_times_the_ideal_without_options() {
 }
 
 /// The sender of ION to the receiver of ION, at 45 Mbit/s of the 50.
-fn ion_loses(seed: u64) -> bool {
+fn ion_loses(loss: f64, seed: u64) -> bool {
     let mut world = World::new(seed);
     world.trace_detail(TraceDetail::Nothing);
     let paced = Habits {
@@ -276,8 +280,8 @@ fn ion_loses(seed: u64) -> bool {
     };
     let sender = world.host(1, Model::new(1, 2, paced, seed));
     let receiver = world.host(2, Buffered::new(Model::new(2, 1, ion(), seed)));
-    world.line_from(sender, receiver, lossy());
-    world.line_from(receiver, sender, lossy());
+    world.line_from(sender, receiver, losing(loss));
+    world.line_from(receiver, sender, losing(loss));
     let command = Send {
         client: 4,
         data: vec![0x5A; LOSSY_LEN].into(),
@@ -293,17 +297,24 @@ fn ion_loses(seed: u64) -> bool {
 #[test]
 #[ignore = "that the default flow suits lossy lines is not yet kept"]
 fn no_more_blocks_to_ion_are_lost_on_a_lossy_line_than_its_own_sender_loses() {
-    let seeds: Vec<u64> = seeds(2).take(20).collect();
-    let lost = |seed: &&u64| {
-        let done = transfer(Kind::Ion, LOSSY_LEN, [lossy(), lossy()], **seed);
-        done.received.is_none() || !done.is_complete
-    };
+    // Of a tenth it loses all, of a hundredth few.
+    for loss in [0.003, 0.01, 0.02, 0.1] {
+        let seeds: Vec<u64> = seeds(2).take(20).collect();
+        let lost = |seed: &&u64| {
+            let lines = [losing(loss), losing(loss)];
+            let done = transfer(Kind::Ion, LOSSY_LEN, lines, **seed);
+            done.received.is_none() || !done.is_complete
+        };
 
-    let ours = seeds.iter().filter(lost).count();
-    let theirs = seeds.iter().filter(|seed| ion_loses(**seed)).count();
+        let ours = seeds.iter().filter(lost).count();
+        let theirs = seeds.iter().filter(|seed| ion_loses(loss, **seed)).count();
 
-    println!("ours lost {ours}, ION's {theirs} of {}", seeds.len());
-    assert!(ours <= theirs, "{ours} lost, ION loses {theirs}");
+        println!(
+            "{loss}: ours lost {ours}, ION's {theirs} of {}",
+            seeds.len()
+        );
+        assert!(ours <= theirs, "{ours} lost of {loss}, ION loses {theirs}");
+    }
 }
 
 #[test]

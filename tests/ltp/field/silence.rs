@@ -161,18 +161,11 @@ fn a_peer_that_was_heard_is_tried_for_ten_minutes_with_few_probes() {
 #[test]
 #[ignore = "that timers know how long a segment takes is not yet kept"]
 fn a_segment_that_takes_14_s_outlasts_no_guard() {
-    // The rate is known to the sender, to both, or to nobody.
-    let peers = [
-        [paced(2, 100), peer(1)],
-        [paced(2, 100), paced(1, 100)],
-        [peer(2), peer(1)],
-    ];
-    for (at, peers) in peers.into_iter().enumerate() {
-        let there = match at {
-            2 => slow(NEAR, 100),
-            _ => Line::delayed(NEAR),
-        };
-        let mut scene = Scene::pair(peers, [there, Line::delayed(NEAR)]);
+    // The rate is known to the sender, or to both.
+    let peers = [[paced(2, 100), peer(1)], [paced(2, 100), paced(1, 100)]];
+    for peers in peers {
+        let lines = [Line::delayed(NEAR), Line::delayed(NEAR)];
+        let mut scene = Scene::pair(peers, lines);
         scene.send(1, tagged(1, 5000));
 
         let span = scene.run_until_over(1200);
@@ -198,6 +191,22 @@ fn a_checkpoint_is_not_repeated_while_octets_before_it_leave() {
     scene.assert_all_complete(&[60_000]);
     assert_eq!(scene.machine(1).stats().checkpoints_resent, 0);
     assert!(span < secs(70), "{span:?}");
+}
+
+/// The first segment of the answer takes longer than a peer that was never heard is given, so one must have been heard.
+#[test]
+fn a_line_of_14_s_a_segment_carries_blocks_to_a_peer_that_was_heard_though_nobody_knows_its_rate() {
+    let lines = [slow(NEAR, 100), Line::delayed(NEAR)];
+    let mut scene = Scene::pair([peer(2), peer(1)], lines);
+    scene.send(1, tagged(1, 500));
+    scene.run(20);
+    assert_eq!(scene.complete(1).len(), 1);
+    scene.send(1, tagged(2, 5000));
+
+    let span = scene.run_until_over(1200);
+
+    scene.assert_all_complete(&[500, 5000]);
+    assert!(span < secs(300), "{span:?}");
 }
 
 /// What a rate allows at once follows the rate: no more than two segments, or a few milliseconds.
