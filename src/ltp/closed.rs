@@ -67,9 +67,11 @@ pub(super) enum End {
         red: u64,
         serial: u64,
     },
-    /// The green EOB was received and nothing red. `low` is the offset of the first green octet.
+    /// The green EOB was received and nothing red. `low` is the offset of the first green octet, `end` that behind the
+    /// last of the block.
     GreenOnly {
         low: u64,
+        end: u64,
     },
 }
 
@@ -256,6 +258,12 @@ impl Closed {
         }
     }
 
+    /// Returns the number of sessions.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
     #[inline]
     pub(super) fn get(&self, now: Instant, key: SessionKey) -> Option<&Record> {
         let entry = entry_at(&self.entries, self.find(key)?)?;
@@ -385,7 +393,10 @@ mod tests {
             End::Plain,
             delivered(small, large),
             delivered(large, small),
-            End::GreenOnly { low: large },
+            End::GreenOnly {
+                low: small,
+                end: large,
+            },
         ];
         let marks = [None, Some(Fingerprint::new(large))];
         let keys = [None, Some(KeyHash::of(1, b"key"))];
@@ -485,7 +496,10 @@ mod tests {
     fn a_session_that_is_opened_again_closes_anew_and_takes_no_more_memory() {
         let mut closed = Closed::new(Keyed(1), 1000);
         closed.insert(Instant::ZERO, key(0), record(0, 10));
-        let green = End::GreenOnly { low: u64::MAX };
+        let green = End::GreenOnly {
+            low: 3,
+            end: u64::MAX,
+        };
         for _ in 0..10_000 {
             closed.insert(Instant::ZERO, key(1), record(0, 10));
             closed.change(Instant::ZERO, key(1), |record| record.end = green);

@@ -30,6 +30,8 @@ pub enum EndCause {
     },
     /// The colors or ends of segments contradict each other (RFC 5326 section 6.21).
     Miscolored,
+    /// The red part ends where it begins.
+    EmptyRedPart,
     /// The peer, or this engine, lost its state, and what one side knows of the session is no longer true.
     StateLost,
     /// No segment of the session fits a datagram.
@@ -75,9 +77,11 @@ impl EndCause {
                 Limit::Cycles => Reason::CYCLE_LIMIT,
             },
             Self::PeerSilent(_) => Reason::RETRANSMISSION_LIMIT,
-            Self::Peer | Self::PeerRemoved | Self::StateLost | Self::NoRoomInDatagram => {
-                Reason::SYSTEM
-            }
+            Self::Peer
+            | Self::PeerRemoved
+            | Self::EmptyRedPart
+            | Self::StateLost
+            | Self::NoRoomInDatagram => Reason::SYSTEM,
         }
     }
 }
@@ -93,6 +97,7 @@ impl fmt::Display for EndCause {
                 write!(f, "{value} exceeds the limit of {max} {limit}")
             }
             Self::Miscolored => f.write_str("red and green segments contradict each other"),
+            Self::EmptyRedPart => f.write_str("red part without an octet"),
             Self::StateLost => f.write_str("one side lost its state of the session"),
             Self::NoRoomInDatagram => f.write_str("no segment of the session fits a datagram"),
         }

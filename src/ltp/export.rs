@@ -28,7 +28,7 @@ use super::end_cause::{EndCause, Limit};
 use super::engine::Engine;
 use super::peer::{Control, Role};
 use super::report::spilled;
-use super::report_history::{ReportHistory, Reported, Verdict, without};
+use super::report_history::{ReportHistory, Reported, Verdict};
 use super::wire::{Mark, Reason, Report, SessionId};
 use crate::kit::{RangeSet, TimerId};
 use crate::{Addr, Instant, Tag};
@@ -490,7 +490,9 @@ impl Sending {
             Verdict::Agrees => Some(Revoked::Nothing),
             Verdict::Older(lost) => {
                 let repair = self.repair_mut();
-                repair.claimed = without(&repair.claimed, &lost);
+                for octets in lost.within(0..u64::MAX) {
+                    repair.claimed.remove(octets);
+                }
                 Some(Revoked::Some(lost.len()))
             }
             Verdict::Restarted => {
@@ -790,6 +792,7 @@ impl<A: Addr> Engine<A> {
         let export = ExportSession::new(slot, block, red, node);
         exports.insert(number, export, peer);
         node.budget.exports += octets;
+        peer.is_named = true;
         peer.fresh.push_back(number);
         peer.mark_ready(node);
         Ok(node.own_session(number))

@@ -36,6 +36,8 @@ pub(super) struct ImportSession {
     pub(super) slot: u32,
     /// The key that the session named (RFC 5327 section 2.1).
     pub(super) key_hash: Option<KeyHash>,
+    /// The end of the session, if its peer has proved nothing.
+    pub(super) lifetime: Option<TimerId>,
     /// What it carried, as far as it tells the session from another one under the same number.
     pub(super) fingerprint: Fingerprint,
     pub(super) stage: Stage,
@@ -85,7 +87,9 @@ pub(super) struct Parts {
     pub(super) red: Reassembly,
     /// The offset of the first green octet seen.
     pub(super) green: Option<u64>,
-    is_green_over: bool,
+    /// The end of the green octets seen, and of the block, known from its last segment.
+    green_reached: u64,
+    pub(super) green_end: Option<u64>,
     /// Octets delivered as pieces.
     streamed: u64,
     is_streaming: bool,
@@ -99,11 +103,13 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    fn new(green: Option<u64>, reports: Reports) -> Self {
+    /// `green` are the first green octet and the end of the block, where its end overtook the red part.
+    fn new(green: Option<(u64, u64)>, reports: Reports) -> Self {
         Self {
             red: Reassembly::default(),
-            green,
-            is_green_over: green.is_some(),
+            green: green.map(|(low, _)| low),
+            green_reached: green.map_or(0, |(_, end)| end),
+            green_end: green.map(|(_, end)| end),
             streamed: 0,
             is_streaming: false,
             reports,
@@ -124,7 +130,7 @@ impl Parts {
 
     /// Returns the octets that the session may take, all of its bookkeeping included. They follow what came for it,
     /// since offsets and lengths are numbers that anybody can write.
-    const fn memory_limit(&self) -> usize {
+    pub(super) const fn memory_limit(&self) -> usize {
         let beside = if self.is_continued {
             FIRST_SEGMENT + MORE_SEGMENTS
         } else {
@@ -141,6 +147,7 @@ impl ImportSession {
         Self {
             slot,
             key_hash: None,
+            lifetime: None,
             fingerprint,
             stage,
         }
@@ -166,7 +173,9 @@ impl ImportSession {
                 // Its sender started anew.
                 _ if judgment == Judgment::NewSession => {}
                 // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
-                End::GreenOnly { low } if matches!(data.color, Color::Red(_)) => green = Some(low),
+                End::GreenOnly { low, end } if matches!(data.color, Color::Red(_)) => {
+                    green = Some((low, end));
+                }
                 end => {
                     // As long as the peer has not closed it, it is remembered.
                     let until = cx.node.now + cx.peer.remembered_for();
@@ -200,10 +209,11 @@ impl ImportSession {
                 Step::Continues,
             ));
         }
-        let serial = cx.node.first_serial();
+        let serial = cx.first_serial();
         let reports = Reports::new(serial);
+        let parts = Parts::new(green, reports);
         let mut reception = Reception {
-            parts: Some(Box::new(Parts::new(green, reports))),
+            parts: Some(Box::new(parts)),
             ..Reception::new(data.client, service, serial, cx.node.now)
         };
         reception.recharge(cx);
@@ -268,6 +278,14 @@ impl ImportSession {
     }
 
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
+        if timer == ImportTimer::Lifetime {
+            self.lifetime = None;
+            return if cx.peer.unproved(cx.node).is_some() {
+                self.give_up_end(cx)
+            } else {
+                Step::Continues
+            };
+        }
         let reception = match &mut self.stage {
             Stage::Receiving(reception) => reception,
             Stage::Cancelling(cancel) if timer == ImportTimer::Cancel => {
@@ -287,7 +305,7 @@ impl ImportSession {
                 Ok(false) => return Step::Continues,
                 Err(cause) => Err(cause),
             },
-            ImportTimer::Cancel => return Step::Continues,
+            ImportTimer::Cancel | ImportTimer::Lifetime => return Step::Continues,
         };
         self.or_cancel(handled, cx)
     }
@@ -340,8 +358,8 @@ impl Context<'_> {
     fn on_data_of_closed(&mut self, data: &Data<'_>, end: End, is_repeat: bool) {
         let session = self.session;
         match (end, data.color) {
-            (End::GreenOnly { low }, Color::Green { ends_block: false })
-                if self.node.services.get(data.client).is_some() =>
+            (End::GreenOnly { low, end }, Color::Green { ends_block: false })
+                if data.range().end <= end && self.node.services.get(data.client).is_some() =>
             {
                 self.hand_green(data, false);
                 let low = low.min(data.offset);
@@ -349,7 +367,7 @@ impl Context<'_> {
                 self.node
                     .closed
                     .change(now, (Role::Receiver, session), |old| {
-                        old.end = End::GreenOnly { low };
+                        old.end = End::GreenOnly { low, end };
                     });
             }
             (End::Delivered { red, serial }, Color::Red(Some(checkpoint))) if is_repeat => {
@@ -437,7 +455,7 @@ impl Reception {
         if others > 0 {
             cx.peer.line.came(others, 0);
         }
-        let serial = cx.node.first_serial();
+        let serial = cx.first_serial();
         let report = Issued::on_all(serial, checkpoint, red);
         let mut whole = Self {
             client: data.client,
@@ -502,14 +520,15 @@ impl Reception {
 
     /// Whether the color or the end of a segment contradicts earlier ones (RFC 5326 section 6.21).
     ///
-    /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part,
-    /// and red data beyond its end, are not cases of the RFC, but no sender could complete such a session.
+    /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part or of
+    /// the block, and data beyond them, are not cases of the RFC, but no sender could complete such a session. Whatever
+    /// is an error in one order of arrival is one in the other.
     fn is_miscolored(&mut self, range: &Range<u64>, color: Color) -> bool {
-        let red = self.red;
+        let (red, is_over) = (self.red, self.ends_block);
         let parts = self.parts();
         let (held, green) = (parts.red.held.end(), parts.green);
         let Color::Red(checkpoint) = color else {
-            return range.start < red.unwrap_or(held);
+            return is_over || range.start < red.unwrap_or(held);
         };
         let mark = checkpoint.map_or(Mark::None, |checkpoint| checkpoint.mark);
         let beyond = red.is_some_and(|red| range.end > red);
@@ -520,6 +539,17 @@ impl Reception {
             || ends_otherwise
             || ends_before_green
             || green.is_some_and(|green| range.end > green)
+    }
+
+    /// Whether a second segment came.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) fn is_continued(&self) -> bool {
+        self.parts.as_ref().is_some_and(|parts| parts.is_continued)
+    }
+
+    /// Whether no red octet was received.
+    fn has_nothing(&mut self) -> bool {
+        self.parts().red.held.is_empty()
     }
 
     fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, EndCause> {
@@ -568,6 +598,12 @@ impl Reception {
     ) -> Result<bool, EndCause> {
         let limit = cx.peer.config.session_octets;
         let range = data.range();
+        let ends_red = checkpoint.is_some_and(|checkpoint| checkpoint.mark != Mark::None);
+        if range.end == 0 && (ends_red || checkpoint.is_some() && self.has_nothing()) {
+            // Of an empty red part nothing can be claimed, so no report could answer the checkpoint (RFC 5326 section
+            // 3.2.2).
+            return Err(EndCause::Miscolored);
+        }
         if usize::try_from(range.end).map_or(true, |end| end > limit) {
             return Err(EndCause::LimitExceeded {
                 limit: Limit::SessionOctets,
@@ -577,19 +613,27 @@ impl Reception {
             });
         }
         let ends = checkpoint.filter(|checkpoint| checkpoint.mark != Mark::None);
-        if let Some(ends) = ends.filter(|_| range.end > 0) {
+        if ends.is_some() && range.end == 0 {
+            // Nothing can be claimed of it, so no report could answer.
+            return Err(EndCause::EmptyRedPart);
+        }
+        if let Some(ends) = ends {
             self.red = Some(range.end);
-            self.ends_block = ends.mark == Mark::Block;
+            self.ends_block |= ends.mark == Mark::Block;
         }
         let mut fresh = 0;
         if !self.is_delivered && !data.octets.is_empty() {
-            let free = if cx.node.is_over_share(data.client) {
+            let spare = if cx.node.is_over_share(data.client) {
                 0
             } else {
-                cx.free_octets().min(self.free_within_input())
+                cx.free_octets()
             };
-            let red = self.red;
-            let room = Room { free, limit, red };
+            let room = Room {
+                free: spare.min(self.free_within_input()),
+                spare,
+                limit,
+                red: self.red,
+            };
             let parts = self.parts();
             let pool = &mut cx.node.budget.pool;
             let Some(stored) = parts.red.store(&range, data.octets, room, pool) else {
@@ -689,6 +733,16 @@ impl Reception {
     fn on_green(&mut self, data: &Data<'_>, ends_block: bool, cx: &mut Context<'_>) -> Step {
         let has_end = self.red.is_some();
         let parts = self.parts();
+        let end = data.range().end;
+        // A block ends once, and nothing is handed up from behind its end. What comes from there first is not known to.
+        let is_behind = parts
+            .green_end
+            .is_some_and(|known| end > known || ends_block)
+            || ends_block && end < parts.green_reached;
+        if is_behind {
+            cx.node.stats.malformed += u64::from(parts.green_end != Some(end));
+            return Step::Continues;
+        }
         let low = parts.green.map_or(data.offset, |low| low.min(data.offset));
         parts.green = Some(low);
         let has_red = has_end || !parts.red.held.is_empty();
@@ -696,10 +750,13 @@ impl Reception {
             // Treated as lost on the line, and the end of the block with it.
             return Step::Continues;
         }
-        parts.is_green_over |= ends_block;
+        parts.green_reached = parts.green_reached.max(end);
+        if ends_block {
+            parts.green_end = Some(end);
+        }
         if ends_block && !has_red {
             // Whether there is a red part cannot be known (RFC 5326 section 8.2).
-            return Step::Ends(End::GreenOnly { low });
+            return Step::Ends(End::GreenOnly { low, end });
         }
         self.close_if_over()
     }

@@ -136,7 +136,7 @@
 //!
 //! Handles of nodes have `snapshot`, `suspend` and `restore`, which do the same.
 //!
-//! A peer forgets closed sessions after twice the time that all repetitions take. An engine restored later than
+//! A peer forgets closed sessions after [`Peer::silence`] and twice the time that all repetitions take. An engine restored later than
 //! that may cause a block to be delivered twice, if the end of the block was not in the snapshot.
 //!
 //! ```
@@ -171,14 +171,18 @@
 //! | 5326 6.8: a repeated checkpoint repeats its reports | those not acknowledged, and not within a round trip of the light |
 //! | 5326 6.9: delivery waits for a checkpoint | any segment that completes the red part delivers it |
 //! | 5326 6.11 b: no asynchronous report behind the end of the red part | one claims everything if no checkpoint caused a report |
-//! | 5326 6.22: claims are binding, but a receiver may lose them in a restart | a report whose serial number jumps by more than 16,384 revokes all claims before |
+//! | 5326 6.22: claims are binding, but a receiver may lose them in a restart | a report that denies an earlier claim, or whose serial number no report of the session can have, revokes all claims before; claims of several reports complete a block only if no serial number between them is missing |
+//! | 5326 6.13: a report may cite any checkpoint | one that cites a checkpoint which was never sent is acknowledged and counted, and its claims are not used |
+//! | 5326 6.11: an unknown report may be cited | the session is cancelled: its sender was told of octets that are nowhere any more |
+//! | 5326 9.2: a closed session is answered from memory | only a checkpoint that repeats the last one to the octet; what shows other numbers, another length or other octets starts a session, and anything else is met with silence |
+//! | 5326 6.7 and 6.8: every expiry counts | while the peer is heard; a silent one gets one signal at doubled intervals until [`Peer::silence`] is over |
 //! | 5326 6.14: each report is acknowledged for itself | the acknowledgment of one that claims everything ends the others |
 //! | 5326 6.14 and 8.2: when a receiver closes | delivered, every report acknowledged, and the green part ended |
 //! | 5326 6.21: miscolored by where segments start | by their extents; two ends of the red part are miscolored too |
 //! | 5326 8.2: a green end of block without red data closes | and late red data open the session again |
-//! | 5325 3.2: retransmissions queue behind first passes | control segments first, then retransmissions, then first passes |
+//! | 5325 3.2: retransmissions queue behind first passes | control segments first, then retransmissions, which take turns with a first pass that has begun, then first passes |
 //! | 5326 3.1: session number 0 | dropped, as ION does |
-//! | the sender falls silent | the receiver cancels with `SYS_CNCLD`, since no application asked for it; if only the end of a green part is missing the sender is not told, as it waits for nothing |
+//! | the sender falls silent for [`Peer::silence`] | the receiver cancels with `SYS_CNCLD`, since no application asked for it; if only the end of a green part is missing the sender is not told, as it waits for nothing |
 //! | octets behind a segment | malformed, except behind reports: ION leaves old memory behind the parts of split ones |
 //! | reports never acknowledged after delivery | the receiver closes without a cancellation, as nothing has failed |
 

@@ -99,6 +99,9 @@ impl<A: Addr> Engine<A> {
 
     /// Opens a client service whose blocks wait in the engine until [`take`](Self::take) asks for them.
     ///
+    /// The report that claims all of a red part waits for the take, so that its sender takes no block for delivered that
+    /// nobody has. Until then the sender repeats its checkpoint, and gives up when its limits are reached.
+    ///
     /// What waits counts against [`Config::import_octets`](super::Config::import_octets). A service with more
     /// octets waiting than are free in all accepts no further data, which leaves room for the other services.
     ///

@@ -46,7 +46,6 @@ fn cost_of_a_change(closed: u64) -> u64 {
 }
 
 #[test]
-#[ignore = "that removal of a peer does not cost the size of a table is not yet kept"]
 fn a_peer_is_removed_at_a_cost_that_closed_sessions_do_not_raise() {
     let [few, many] = [1000, 100_000].map(cost_of_a_change);
 

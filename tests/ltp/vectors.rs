@@ -128,7 +128,8 @@ fn replay(capture: &Capture, role: u64, service: u64) -> (Vec<Event>, Vec<Vec<u8
         acknowledge(&mut engine, now, peer, &octets, &sent);
         drain(&mut engine, now, &mut sent);
     }
-    for _ in 0..200 {
+    // A receiver whose reports are not acknowledged waits for its peer.
+    for _ in 0..1400 {
         now += Duration::from_secs(1);
         drain(&mut engine, now, &mut sent);
     }

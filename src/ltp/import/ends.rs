@@ -3,7 +3,7 @@
 use core::mem;
 
 use super::{ImportSession, Reception, SESSION, Stage};
-use crate::ltp::api::{Error, Event, Side};
+use crate::ltp::api::{Error, Event, Service, Side};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
 use crate::ltp::end_cause::EndCause;
@@ -92,9 +92,24 @@ impl ImportSession {
 
     /// Stops the timers of a session that is closed, and frees what it holds.
     pub(super) fn release(&self, cx: &mut Context<'_>) {
+        cx.stop(self.lifetime);
         match &self.stage {
             Stage::Receiving(reception) => reception.release(cx),
             Stage::Cancelling(cancel) => cx.stop(cancel.timer),
+        }
+    }
+
+    /// Whether the sender or the application has heard of the session, or may have.
+    pub(in crate::ltp) fn has_been_heard_of(&self) -> bool {
+        match &self.stage {
+            Stage::Receiving(reception) => {
+                let parts = reception.parts.as_ref();
+                let has_reported = parts.is_none_or(|parts| {
+                    parts.reports.first() != reception.serial || parts.green.is_some()
+                });
+                has_reported || reception.is_delivered || reception.service == Service::Streaming
+            }
+            Stage::Cancelling(_) => true,
         }
     }
 
@@ -123,13 +138,14 @@ impl ImportSession {
 
 impl Reception {
     fn end(&self) -> End {
-        let green = self.parts.as_ref().and_then(|parts| parts.green);
+        let parts = self.parts.as_ref();
+        let green = parts.and_then(|parts| Some((parts.green?, parts.green_end)));
         match (self.is_delivered, self.red, green) {
             (true, Some(red), _) => End::Delivered {
                 red,
                 serial: self.serial,
             },
-            (false, None, Some(low)) => End::GreenOnly { low },
+            (false, None, Some((low, Some(end)))) => End::GreenOnly { low, end },
             _ => End::Plain,
         }
     }
@@ -156,7 +172,10 @@ impl Reception {
     /// RFC 5326 section 6.14 does not require the first of these conditions, and section 8.2 not the second. RFC 5325
     /// section 3.2 has the reading that works.
     pub(in crate::ltp) fn close_if_over(&self) -> Step {
-        let is_green_over = self.parts.as_ref().is_some_and(|parts| parts.is_green_over);
+        let is_green_over = self
+            .parts
+            .as_ref()
+            .is_some_and(|parts| parts.green_end.is_some());
         let is_over =
             self.is_delivered && !self.has_reports() && (self.ends_block || is_green_over);
         if is_over {

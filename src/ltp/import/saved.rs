@@ -51,7 +51,8 @@ struct SavedReception {
     red: Option<u64>,
     ends_block: bool,
     green: Option<u64>,
-    is_green_over: bool,
+    #[cfg_attr(feature = "serde", serde(default))]
+    green_end: Option<u64>,
     is_delivered: bool,
     streamed: u64,
     serial: u64,
@@ -95,7 +96,7 @@ impl Reception {
             red: self.red,
             ends_block: self.ends_block,
             green: parts.green,
-            is_green_over: parts.is_green_over,
+            green_end: parts.green_end,
             is_delivered: self.is_delivered,
             streamed: parts.streamed,
             serial: self.serial,
@@ -133,12 +134,12 @@ impl Reception {
             held.run_from(0)
         };
         require(saved.streamed <= contiguous, "imports.streamed", at)?;
-        let checkpoints = saved.checkpoints.clone();
-        let reports = Reports::restore(checkpoints, saved.primary, saved.problems);
+        let reports = Reports::restore(&saved.checkpoints, saved.primary, saved.problems);
         let parts = Parts {
-            is_green_over: saved.is_green_over,
+            green: saved.green,
+            green_end: saved.green_end,
             streamed: saved.streamed,
-            ..Parts::new(saved.green, reports)
+            ..Parts::new(None, reports)
         };
         Ok(Self {
             red: saved.red,
@@ -165,7 +166,12 @@ impl Reception {
             let Some(free) = free.filter(|_| is_short) else {
                 return false;
             };
-            let room = Room { free, limit, red };
+            let room = Room {
+                free,
+                spare: free,
+                limit,
+                red,
+            };
             let stored = self.parts().red.store(&range, &piece.data, room, &mut pool);
             if stored.is_none() {
                 return false;
@@ -251,6 +257,7 @@ impl Imports {
         let import = ImportSession {
             slot,
             key_hash: saved.key_hash,
+            lifetime: None,
             fingerprint: saved.fingerprint.unwrap_or(Fingerprint::new(client)),
             stage,
         };

@@ -314,7 +314,9 @@ fn a_silent_service_is_held_to_about_half_and_stalls_nobody_else() {
     for _ in 0..20 {
         take(&mut line, SILENT);
     }
-    assert_eq!(lengths(&line.events(2)), vec![5000; accepted]);
+    let blocks = lengths(&line.events(2));
+    assert!((8..=10).contains(&blocks.len()), "{blocks:?}");
+    assert!(blocks.iter().all(|len| *len == 5000), "{blocks:?}");
     assert_eq!(line.far().waiting_octets(), 0);
     send(&mut line, SILENT, 31, 5000);
     take(&mut line, SILENT);
