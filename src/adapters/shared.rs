@@ -213,9 +213,9 @@ impl<P: Port> Shared<P> {
             return Ok(false);
         };
         let mut tx = Transmit::with_memory(limits, scratch::take());
-        let driven = self.guard(|| self.drive(&mut *carrier, (&waker, looks), &mut tx));
+        let outcome = self.guard(|| self.drive(&mut *carrier, (&waker, looks), &mut tx));
         scratch::give(tx.take_memory());
-        driven.unwrap_or(Err(Closed))?;
+        outcome.unwrap_or(Err(Closed))?;
         // Dropped outside the lock if the driver was stopped meanwhile.
         let mut carrier = Some(carrier);
         self.enter(|state| {
@@ -237,7 +237,7 @@ impl<P: Port> Shared<P> {
     ) -> Result<(), Closed> {
         if self.enter(|state| state.core.is_over())? {
             carrier.finish(self.now());
-            let is_any = self.look(carrier, waker, false);
+            let is_any = self.read_inputs(carrier, waker, false);
             return self.enter(|state| state.core.finish(carrier, is_any));
         }
         let drained = self.drain(carrier, waker, tx)?;
@@ -248,7 +248,7 @@ impl<P: Port> Shared<P> {
         let Some(may_read) = may_read else {
             return Ok(());
         };
-        let is_any = looks.then(|| self.look(carrier, waker, may_read));
+        let is_any = looks.then(|| self.read_inputs(carrier, waker, may_read));
         self.enter(|state| state.core.rest(self.now(), carrier, (&drained, is_any)))
     }
 
@@ -283,7 +283,7 @@ impl<P: Port> Shared<P> {
         }
     }
 
-    fn look(&self, carrier: &mut CarrierOf<P>, waker: &Waker, may_read: bool) -> bool {
+    fn read_inputs(&self, carrier: &mut CarrierOf<P>, waker: &Waker, may_read: bool) -> bool {
         carrier.inputs(&mut Turn {
             waker,
             now: self.now(),
