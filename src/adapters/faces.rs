@@ -23,22 +23,22 @@
 /// ```
 macro_rules! faces {
     (impl [$($generics:tt)*] $handle:ty { $($methods:tt)* }) => {
-        $crate::adapters::faces::faces!(@each [$($generics)*] [$handle] $($methods)*);
+        faces!(@each [$($generics)*] [$handle] $($methods)*);
     };
     (impl $handle:ident { $($methods:tt)* }) => {
-        $crate::adapters::faces::faces!(@each [] [$handle] $($methods)*);
+        faces!(@each [] [$handle] $($methods)*);
     };
     (impl $handle:ident, $($others:ident),+ { $($methods:tt)* }) => {
-        $crate::adapters::faces::faces!(@each [] [$handle] $($methods)*);
-        $crate::adapters::faces::faces!(impl $($others),+ { $($methods)* });
+        faces!(@each [] [$handle] $($methods)*);
+        faces!(impl $($others),+ { $($methods)* });
     };
     (@each $generics:tt $handle:tt) => {};
     (@each $generics:tt $handle:tt $(#[$meta:meta])* pub $(async $(@$mark:tt)*)? fn $name:ident $([$limited:ident])?
         ($($args:tt)*) -> $ret:ty $(as $blocking:ty)? $body:block $($rest:tt)*
     ) => {
-        $crate::adapters::faces::faces!(@both $generics $handle [$(#[$meta])*] [$(async $($mark)*)?] $name [$($limited)?]
+        faces!(@both $generics $handle [$(#[$meta])*] [$(async $($mark)*)?] $name [$($limited)?]
             ($($args)*) [$ret] [$(as $blocking)?] $body);
-        $crate::adapters::faces::faces!(@each $generics $handle $($rest)*);
+        faces!(@each $generics $handle $($rest)*);
     };
     (@both [$($generics:tt)*] [$handle:ty] [$($meta:tt)*] [$($async:ident)?] $name:ident [$($limited:ident)?]
         $args:tt [$ret:ty] $as:tt $body:block
@@ -51,10 +51,10 @@ macro_rules! faces {
         #[allow(clippy::should_implement_trait, reason = "`next` is named as the method that is awaited")]
         impl $($generics)* $crate::adapters::blocking::Blocking<$handle> {
             $($meta)*
-            pub fn $name $args -> $crate::adapters::faces::faces!(@ret $ret, $as) {
-                $crate::adapters::faces::faces!(@wait [$($async)?] $as $crate::adapters::faces::faces!(@call $name $args))
+            pub fn $name $args -> faces!(@ret $ret, $as) {
+                faces!(@wait [$($async)?] $as faces!(@call $name $args))
             }
-            $($crate::adapters::faces::faces!(@limited $limited $name $args [$ret] $as);)?
+            $(faces!(@limited $limited $name $args [$ret] $as);)?
         }
     };
     (@limited $limited:ident $name:ident ($($args:tt)*) [$ret:ty] $as:tt) => {
@@ -63,12 +63,12 @@ macro_rules! faces {
         /// # Errors
         ///
         /// As there, and one of the kind `TimedOut`.
-        pub fn $limited($($args)*, limit: core::time::Duration) -> $crate::adapters::faces::faces!(@ret $ret, $as) {
+        pub fn $limited($($args)*, limit: core::time::Duration) -> faces!(@ret $ret, $as) {
             let waited = $crate::adapters::threads::block_on_timeout(
-                $crate::adapters::faces::faces!(@call $name ($($args)*)),
+                faces!(@call $name ($($args)*)),
                 limit,
             )?;
-            $crate::adapters::faces::faces!(@wait [] $as waited)
+            faces!(@wait [] $as waited)
         }
     };
     (@call $name:ident (&mut $this:ident $(, $arg:ident: $ty:ty)* $(,)?)) => { $this.0.$name($($arg),*) };
@@ -79,7 +79,7 @@ macro_rules! faces {
     (@wait [] [] $result:expr) => { $result };
     (@wait [] [as $blocking:ty] $result:expr) => { $result.map(Into::into) };
     (@wait [async] $as:tt $future:expr) => {
-        $crate::adapters::faces::faces!(@wait [] $as $crate::adapters::threads::block_on($future))
+        faces!(@wait [] $as $crate::adapters::threads::block_on($future))
     };
 }
 

@@ -109,7 +109,7 @@ impl Means {
 
     /// Binds a UDP socket, or listens on a TCP port, from which connections can be made too.
     fn bind(&self, asked: Path) -> io::Result<(Path, Socket<Path>)> {
-        let socket = new_socket(asked)?;
+        let socket = new_socket(asked, true)?;
         if asked.proto == Proto::Tcp {
             socket.listen(BACKLOG)?;
         }
@@ -124,7 +124,7 @@ impl Opener<Path> for Means {
         if asked.proto == Proto::Udp || asked.is_socket() {
             return self.bind(asked).map_err(failed);
         }
-        let socket = new_socket(asked).map_err(failed)?;
+        let socket = new_socket(asked, true).map_err(failed)?;
         without_delay(&socket);
         let path = with_port(asked, &socket).map_err(failed)?;
         let tcp = TcpIo::begin(&*self.runtime, socket, path.remote);
@@ -159,7 +159,7 @@ fn on_port(path: Path, port: u16) -> Path {
 
 /// Makes a socket that is bound to the local address of `path`, even to port 0: the machine is told the port
 /// that it has.
-fn new_socket(path: Path) -> io::Result<socket2::Socket> {
+pub(super) fn new_socket(path: Path, only_v6: bool) -> io::Result<socket2::Socket> {
     let (kind, protocol) = match path.proto {
         Proto::Udp => (Type::DGRAM, Protocol::UDP),
         Proto::Tcp => (Type::STREAM, Protocol::TCP),
@@ -167,8 +167,11 @@ fn new_socket(path: Path) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(path.local), kind, Some(protocol))?;
     if path.local.is_ipv6() {
         // Systems differ in the default, and with the other one a machine cannot hold the IPv4 socket of
-        // the same port beside it.
-        socket.set_only_v6(true)?;
+        // the same port beside it. Some have no sockets of both families.
+        let set = socket.set_only_v6(only_v6);
+        if only_v6 {
+            set?;
+        }
     }
     if path.proto == Proto::Tcp {
         socket.set_reuse_address(true)?;

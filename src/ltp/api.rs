@@ -8,6 +8,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::config::{ConfigError, Peer};
+use super::end_cause::EndCause;
 use super::wire::{Reason, SessionId};
 use crate::preview::Preview;
 use crate::{Instant, Tag};
@@ -188,6 +189,8 @@ pub enum Event {
         by: Side,
         /// The reason code.
         reason: Reason,
+        /// What it stands for.
+        cause: EndCause,
         /// The block, given back.
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
@@ -274,100 +277,42 @@ pub enum Event {
         by: Side,
         /// The reason code.
         reason: Reason,
+        /// What it stands for.
+        cause: EndCause,
         /// Whether the red part was delivered before. It stays valid.
         after_delivery: bool,
     },
 }
 
-impl fmt::Debug for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct(self.name());
-        match self {
-            Self::Sent { tag } => out.field("tag", tag),
-            Self::Complete { tag, session } => out.field("tag", tag).field("session", session),
-            Self::Failed {
-                tag,
-                session,
-                by,
-                reason,
-                data,
-            } => out
-                .field("tag", tag)
-                .field("session", session)
-                .field("by", by)
-                .field("reason", reason)
-                .field("data", &Preview(data)),
-            Self::Room { peer } | Self::Silent { peer } | Self::UnknownPeer { peer } => {
-                out.field("peer", peer)
-            }
-            Self::Answered { peer, after } => out.field("peer", peer).field("after", after),
-            Self::Started { session, client } => {
-                out.field("session", session).field("client", client)
-            }
-            Self::Piece {
-                session,
-                client,
-                offset,
-                data,
-            } => out
-                .field("session", session)
-                .field("client", client)
-                .field("offset", offset)
-                .field("data", &Preview(data)),
-            Self::Received {
-                session,
-                client,
-                data,
-                ends_block,
-            } => out
-                .field("session", session)
-                .field("client", client)
-                .field("data", &Preview(data))
-                .field("ends_block", ends_block),
-            Self::Green {
-                session,
-                client,
-                offset,
-                data,
-                ends_block,
-            } => out
-                .field("session", session)
-                .field("client", client)
-                .field("offset", offset)
-                .field("data", &Preview(data))
-                .field("ends_block", ends_block),
-            Self::Cancelled {
-                session,
-                client,
-                by,
-                reason,
-                after_delivery,
-            } => out
-                .field("session", session)
-                .field("client", client)
-                .field("by", by)
-                .field("reason", reason)
-                .field("after_delivery", after_delivery),
-        };
-        out.finish()
-    }
+/// Writes an event with its fields. Payloads are shown by their first octets and their length.
+macro_rules! debug_event {
+    ($event:expr, $f:expr; $($name:ident { $($field:ident $(as $shown:ident)?),* })*) => {
+        match $event {
+            $(Event::$name { $($field),* } => $f
+                .debug_struct(stringify!($name))
+                $(.field(stringify!($field), debug_event!($field $($shown)?)))*
+                .finish(),)*
+        }
+    };
+    ($field:ident) => { $field };
+    ($field:ident $shown:ident) => { &$shown($field) };
 }
 
-impl Event {
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Sent { .. } => "Sent",
-            Self::Complete { .. } => "Complete",
-            Self::Failed { .. } => "Failed",
-            Self::Room { .. } => "Room",
-            Self::Answered { .. } => "Answered",
-            Self::Silent { .. } => "Silent",
-            Self::UnknownPeer { .. } => "UnknownPeer",
-            Self::Started { .. } => "Started",
-            Self::Piece { .. } => "Piece",
-            Self::Received { .. } => "Received",
-            Self::Green { .. } => "Green",
-            Self::Cancelled { .. } => "Cancelled",
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_event! { self, f;
+            Sent { tag }
+            Complete { tag, session }
+            Failed { tag, session, by, reason, cause, data as Preview }
+            Room { peer }
+            Answered { peer, after }
+            Silent { peer }
+            UnknownPeer { peer }
+            Started { session, client }
+            Piece { session, client, offset, data as Preview }
+            Received { session, client, data as Preview, ends_block }
+            Green { session, client, offset, data as Preview, ends_block }
+            Cancelled { session, client, by, reason, cause, after_delivery }
         }
     }
 }
@@ -380,8 +325,6 @@ pub enum Error {
     UnknownPeer(u64),
     /// A peer with this engine ID was added before.
     PeerExists(u64),
-    /// Another peer has the address.
-    AddressInUse,
     /// Invalid peer parameters.
     InvalidPeer(ConfigError),
     /// The [`Direction`](super::Direction) of this peer does not allow it.
@@ -444,7 +387,6 @@ impl fmt::Display for Error {
         match self {
             Self::UnknownPeer(peer) => write!(f, "unknown peer {peer}"),
             Self::PeerExists(peer) => write!(f, "peer {peer} was added before"),
-            Self::AddressInUse => f.write_str("another peer has the address"),
             Self::InvalidPeer(error) => write!(f, "invalid peer: {error}"),
             Self::Direction(peer) => write!(f, "the direction of peer {peer} does not allow it"),
             Self::PingPending(peer) => write!(f, "a ping to peer {peer} is awaiting its answer"),
@@ -545,6 +487,8 @@ pub struct Stats {
     pub unknown_peer: u64,
     /// Segments for a client service that is not open.
     pub unknown_client: u64,
+    /// Reports that cite a checkpoint which was never sent (RFC 5326 section 6.13). Their claims are not used.
+    pub unknown_checkpoint: u64,
     /// Data segments of closed sessions.
     pub closed_session: u64,
     /// Segments dropped for lack of memory, or because a queue was full.

@@ -6,8 +6,7 @@ use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
 use super::auth::{Auth, Keys};
-use super::redundancy::{AdaptiveRedundancy, Redundancy};
-use super::rto::{RtoBounds, RtoPolicy};
+use super::beyond::{AdaptiveRedundancy, Redundancy, RtoBounds, RtoPolicy};
 
 /// Octets into which any control segment fits, with 64-bit numbers and one claim.
 pub const MIN_SEGMENT: usize = 96;
@@ -49,10 +48,8 @@ pub struct Config {
     /// The maximum number of control segments queued for one peer. Further ones are dropped, and repeated by
     /// their timers. Default 16,384.
     pub max_control: u32,
-    /// The number of closed sessions that are always remembered. Default 1000.
-    pub min_closed: u32,
-    /// The maximum number of closed sessions that are remembered while a timer of the peer could still cause a
-    /// segment for them. Default 262,144.
+    /// The maximum number of closed sessions that are remembered. Each is for twice the time in which the peer could
+    /// repeat a segment of it. Default 262,144.
     pub max_closed: u32,
     /// The maximum number of sessions whose cookies are kept for [`Engine::cookies`](super::Engine::cookies)
     /// (RFC 5327 section 2.2). Default 0: cookies are ignored.
@@ -90,7 +87,6 @@ impl Default for Config {
             pool_octets: 1 << 27,
             max_events: 1 << 16,
             max_control: 1 << 14,
-            min_closed: 1000,
             max_closed: 1 << 18,
             max_cookies: 0,
             notify_sent: false,
@@ -112,12 +108,6 @@ impl Config {
         if self.engine == 0 {
             return Err(ConfigError::EngineZero);
         }
-        if self.min_closed > self.max_closed {
-            return Err(ConfigError::Closed {
-                min: self.min_closed,
-                max: self.max_closed,
-            });
-        }
         Ok(())
     }
 }
@@ -138,7 +128,8 @@ macro_rules! defaults {
 defaults! {
     remote_delay: Duration, own_delay: Duration, burst: u32, segment: usize, checkpoint_retries: u8,
     report_retries: u8, cancel_retries: u8, problem_limit: u32, cycle_limit: u32, max_exports: u32,
-    max_imports: u32, session_octets: usize, import_octets: usize,
+    max_imports: u32, session_octets: usize, import_octets: usize, first_silence: Duration,
+    silence: Duration,
 }
 
 /// The configuration of one peer. It can be changed at any time.
@@ -150,7 +141,7 @@ defaults! {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Peer<A> {
-    /// The address that segments to the peer are sent to. No two peers have the same.
+    /// The address that segments to the peer are sent to. Several peers may have the same, as behind a gateway.
     pub address: A,
     /// One-way light time (OWLT) to the peer. Default 0.
     #[cfg_attr(feature = "serde", serde(default, with = "crate::serde_duration"))]
@@ -242,6 +233,31 @@ pub struct Peer<A> {
         serde(default, with = "crate::serde_duration::option")
     )]
     pub keepalive: Option<Duration>,
+    /// How long a peer that was never heard may owe an answer until it is given up. Default 12 s.
+    ///
+    /// A peer so distant that all repetitions take longer is given that time, here and with
+    /// [`silence`](Self::silence). Time in closed contacts does not count.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "default::first_silence", with = "crate::serde_duration")
+    )]
+    pub first_silence: Duration,
+    /// How long a peer that was heard may be silent while it owes an answer, or while the rest of a block from it is
+    /// missing. Default 10 min.
+    ///
+    /// Retries count only while the peer is heard. A silent one gets one signal at doubled intervals, and one a minute
+    /// at most, until it is heard or given up.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default = "default::silence", with = "crate::serde_duration")
+    )]
+    pub silence: Duration,
+    /// Whether segments of the peer are accepted from any host. Default false: from that of `address` alone, whatever
+    /// the port, as ION sends from another port than it listens at.
+    ///
+    /// Engine IDs can be forged by anybody, so a peer that moves should be authenticated. It is answered at `address`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub roams: bool,
     /// How segments are authenticated (RFC 5327 section 2.1). Default not at all.
     #[cfg_attr(feature = "serde", serde(default))]
     pub auth: Auth,
@@ -281,6 +297,9 @@ impl<A> Peer<A> {
             rto: RtoPolicy::Fixed,
             direction: Direction::Both,
             keepalive: None,
+            roams: false,
+            first_silence: Duration::from_secs(12),
+            silence: Duration::from_secs(600),
             auth: Auth::OFF,
         }
     }
@@ -324,6 +343,9 @@ impl<A> Peer<A> {
             rto: self.rto,
             direction: self.direction,
             keepalive: self.keepalive,
+            roams: self.roams,
+            first_silence: self.first_silence,
+            silence: self.silence,
             auth: self.auth,
         }
     }
@@ -374,6 +396,8 @@ impl<A> Peer<A> {
             self.redundancy.spacing(),
             self.rto.longest(),
             self.keepalive.unwrap_or_default(),
+            self.first_silence,
+            self.silence,
         ];
         self.redundancy.check()?;
         self.rto.check(MIN_ROUND_TRIP)?;
@@ -424,13 +448,6 @@ const MIN_KEEPALIVE: Duration = Duration::from_secs(15);
 pub enum ConfigError {
     /// Engine ID 0 is reserved (RFC 7116 section 3.1.2).
     EngineZero,
-    /// [`Config::min_closed`] is above [`Config::max_closed`].
-    Closed {
-        /// The minimum given.
-        min: u32,
-        /// The maximum given.
-        max: u32,
-    },
     /// Segments are too short for control segments.
     Segment {
         /// Octets given.
@@ -492,9 +509,6 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EngineZero => f.write_str("engine ID 0 is reserved"),
-            Self::Closed { min, max } => {
-                write!(f, "min_closed of {min} exceeds max_closed of {max}")
-            }
             Self::Segment { len, min } => {
                 write!(
                     f,

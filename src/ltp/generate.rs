@@ -12,9 +12,8 @@ use bytes::Bytes;
 
 use super::api::{Block, Command, Red};
 use super::auth::{Auth, Key, Signer, Verifier};
+use super::beyond::{AdaptiveRedundancy, Redundancy, RtoBounds};
 use super::config::{Config, Direction, Peer};
-use super::redundancy::{AdaptiveRedundancy, Redundancy};
-use super::rto::RtoBounds;
 use super::wire::{
     Body, Checkpoint, Claims, Color, Data, Extensions, Mark, Report, Segment, SessionId,
 };
@@ -34,7 +33,6 @@ impl<'a> Arbitrary<'a> for Config {
             pool_octets: u.int_in_range(0..=20_000)?,
             max_events: u.int_in_range(0..=24)?,
             max_control: u.int_in_range(0..=24)?,
-            min_closed: least,
             max_closed: least + u.int_in_range(0..=8)?,
             max_cookies: u.int_in_range(0..=3)?,
             notify_sent: u.arbitrary()?,

@@ -4,20 +4,26 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::auth::Keys;
+use super::beyond::{InFlight, Line, LineEstimate, Ping, Redundancy, RtoPolicy};
 use super::config::{Direction, Peer};
-use super::line::{Line, LineEstimate};
-use super::rto::RtoPolicy;
-use super::window::InFlight;
+use super::context::{Key, Lateness, Node, TimerKind};
+use super::silence::{Late, Patience, Silence, Step};
 use super::wire::SessionId;
 use crate::Instant;
 use crate::kit::{Due, Pacer, TimerId};
 use crate::sync::Arc;
 
-/// One peer, in a slot of the engine.
+/// How often a learned margin is doubled at most.
+const MAX_BACKOFF: u32 = 6;
+/// Milliseconds for which the rate may be exceeded.
+const BURST_MILLIS: u64 = 6;
+
+/// One peer, in a slot of the engine, which also has its address.
 #[derive(Debug)]
-pub(super) struct PeerState<A> {
+pub(super) struct PeerState {
+    pub(super) slot: u32,
     pub(super) id: u64,
-    pub(super) config: Peer<A>,
+    pub(super) config: Peer<()>,
     pub(super) keys: Arc<Keys>,
     pub(super) carrier: LinkState,
     /// Transmission to the peer is stopped (RFC 5326 section 6.4).
@@ -33,6 +39,10 @@ pub(super) struct PeerState<A> {
     pub(super) repairs: VecDeque<u64>,
     /// Sessions on their first pass.
     pub(super) fresh: VecDeque<u64>,
+    /// The session whose first pass has begun.
+    pub(super) begun: Option<u64>,
+    /// Whether a first pass that has begun is served before repairs.
+    pub(super) is_first_pass_next: bool,
     pub(super) in_flight: InFlight,
     pub(super) is_ready: bool,
     pub(super) pacer: Pacer,
@@ -53,6 +63,20 @@ pub(super) struct PeerState<A> {
     /// When the contact is announced to end.
     pub(super) ends: Option<Instant>,
     pub(super) origin: Origin,
+    pub(super) silence: Silence,
+    /// How often a learned margin is doubled, and until when it is not doubled again (RFC 6298 section 5).
+    backoff: u32,
+    backed_off_until: Instant,
+    /// Before that time no discretionary checkpoint is answered: reports keep to a share of the rate.
+    pub(super) next_report: Instant,
+    /// Signals whose answers are late, and that wait until the peer is heard, in the order in which they did.
+    pub(super) waiting: VecDeque<TimerKind>,
+    /// How many of those are given up, and after which silence.
+    pub(super) given_up: usize,
+    pub(super) given_up_after: Duration,
+    /// The timers of the next step in a silence, and of the next signal that waited.
+    pub(super) silence_timer: Option<TimerId>,
+    pub(super) resume_timer: Option<TimerId>,
     times: Times,
 }
 
@@ -67,6 +91,14 @@ struct Times {
     silence_limit: Duration,
 }
 
+/// A queue of sessions with data to send, in the order in which the queues are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    Repairs,
+    FirstPasses,
+    Duplicates,
+}
+
 /// How a peer came to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Origin {
@@ -74,18 +106,6 @@ pub(super) enum Origin {
     Added,
     /// It was accepted by the policy for unknown peers.
     Accepted,
-}
-
-/// A cancellation of a session that was never begun. Its acknowledgment shows that the peer can be reached.
-#[derive(Debug)]
-pub(super) struct Ping {
-    pub(super) number: u64,
-    pub(super) tries: u8,
-    /// When the first cancellation was sent.
-    pub(super) first: Instant,
-    /// When the latest cancellation was sent.
-    pub(super) latest: Instant,
-    pub(super) timer: Option<TimerId>,
 }
 
 /// The link state of an address, as the driver reported it.
@@ -106,15 +126,11 @@ pub(super) enum Control {
         session: SessionId,
         to: Role,
     },
+    /// A report, or the first of `left` further copies of one that was just sent.
     Report {
         session: SessionId,
         serial: u64,
-    },
-    /// Further copies of a report that was just sent.
-    ReportCopy {
-        session: SessionId,
-        serial: u64,
-        left: u8,
+        left: Option<u8>,
     },
     /// A report that claims everything, for a session that was closed after delivery.
     Final {
@@ -127,15 +143,29 @@ pub(super) enum Control {
     Ping,
     /// Four octets of 0 (RFC 7122 section 3.4).
     KeepAlive,
+    /// A cancellation, or the first of `left` further copies of one that was just sent.
     Cancel {
         session: SessionId,
         by: Role,
+        left: Option<u8>,
     },
-    CancelCopy {
-        session: SessionId,
-        by: Role,
-        left: u8,
-    },
+}
+
+impl Control {
+    /// Returns the session that the segment is about.
+    pub(super) const fn session(&self) -> SessionId {
+        match self {
+            Self::ReportAck { session, .. }
+            | Self::CancelAck { session, .. }
+            | Self::Report { session, .. }
+            | Self::Final { session, .. }
+            | Self::Cancel { session, .. } => *session,
+            Self::Ping | Self::KeepAlive => SessionId {
+                originator: 0,
+                number: 0,
+            },
+        }
+    }
 }
 
 /// The role of an engine in a session.
@@ -147,16 +177,30 @@ pub(super) enum Role {
     Receiver,
 }
 
-impl<A> PeerState<A> {
+/// Returns the octets by which what leaves may be ahead of the rate: what that allows in some milliseconds, and at least
+/// one segment, so that two leave at once.
+fn burst(config: &Peer<()>) -> u32 {
+    let Some(rate) = config.rate else {
+        return config.burst;
+    };
+    let octets = rate.get().saturating_mul(BURST_MILLIS) / 1000;
+    // Bound: usize has at most 64 bits.
+    let least = config.segment as u64;
+    let octets = u32::try_from(octets.max(least)).unwrap_or(u32::MAX);
+    octets.min(config.burst)
+}
+
+impl PeerState {
     pub(super) fn new(
-        id: u64,
-        config: Peer<A>,
+        (slot, id): (u32, u64),
+        config: Peer<()>,
         keys: Arc<Keys>,
         carrier: LinkState,
         now: Instant,
     ) -> Self {
-        let pacer = Pacer::new(config.rate, config.burst);
+        let pacer = Pacer::new(config.rate, burst(&config));
         let mut peer = Self {
+            slot,
             id,
             config,
             keys,
@@ -167,6 +211,8 @@ impl<A> PeerState<A> {
             control: VecDeque::new(),
             repairs: VecDeque::new(),
             fresh: VecDeque::new(),
+            begun: None,
+            is_first_pass_next: false,
             in_flight: InFlight::default(),
             is_ready: false,
             pacer,
@@ -182,6 +228,15 @@ impl<A> PeerState<A> {
             ping: None,
             ends: None,
             origin: Origin::Added,
+            silence: Silence::new(),
+            backoff: 0,
+            backed_off_until: now,
+            next_report: now,
+            waiting: VecDeque::new(),
+            given_up: 0,
+            given_up_after: Duration::ZERO,
+            silence_timer: None,
+            resume_timer: None,
             times: Times::default(),
         };
         peer.retime();
@@ -189,8 +244,8 @@ impl<A> PeerState<A> {
     }
 
     /// Changes the configuration.
-    pub(super) fn configure(&mut self, config: Peer<A>, keys: Keys) {
-        self.pacer.set_rate(config.rate, config.burst);
+    pub(super) fn configure(&mut self, config: Peer<()>, keys: Keys) {
+        self.pacer.set_rate(config.rate, burst(&config));
         self.config = config;
         self.keys = Arc::new(keys);
         self.retime();
@@ -202,6 +257,10 @@ impl<A> PeerState<A> {
         let half = config.own_delay / 2;
         let fixed = (half + config.remote_delay, half);
         let learned = self.line.rto_margin(config.rto, light);
+        let learned = learned.map(|margin| {
+            let most = config.rto.longest().max(margin);
+            margin.saturating_mul(1 << self.backoff).min(most)
+        });
         let (before, behind) = learned.map_or(fixed, |rto_margin| (rto_margin, Duration::ZERO));
         let tries = u32::from(config.checkpoint_retries) + 1;
         self.times.until_answer = config.owlt_out + before;
@@ -217,6 +276,67 @@ impl<A> PeerState<A> {
             && self.can_send()
     }
 
+    /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
+    pub(super) fn queue(&mut self, node: &mut Node, control: Control) -> bool {
+        let limit = usize::try_from(node.config.max_control).unwrap_or(usize::MAX);
+        if !self.can_send() {
+            // Receive-only: nothing is sent to such a peer.
+            return true;
+        }
+        if self.control.len() >= limit {
+            node.stats.no_room += 1;
+            return false;
+        }
+        self.control.push_back(control);
+        self.mark_ready(node);
+        true
+    }
+
+    /// Returns a queue of sessions with data to send.
+    pub(super) const fn sessions(&mut self, queue: Queue) -> &mut VecDeque<u64> {
+        match queue {
+            Queue::Repairs => &mut self.repairs,
+            Queue::FirstPasses => &mut self.fresh,
+            Queue::Duplicates => &mut self.spare,
+        }
+    }
+
+    /// Queues the peer for sending.
+    #[inline]
+    pub(super) fn mark_ready(&mut self, node: &mut Node) {
+        if !self.is_ready && self.may_send() && self.has_work() {
+            self.is_ready = true;
+            node.ready.push_back(self.slot);
+        }
+    }
+
+    /// Starts a timer that is frozen while the peer is silent.
+    pub(super) fn start(&self, node: &mut Node, due: Due, what: TimerKind) -> Option<TimerId> {
+        let (slot, is_frozen) = (self.slot, self.is_silent());
+        let key = Key { slot, what };
+        if is_frozen {
+            node.timers.set_frozen(due, slot, key)
+        } else {
+            node.timers.set(due, slot, key)
+        }
+    }
+
+    /// Starts a timer that is never frozen.
+    pub(super) fn start_local(
+        &self,
+        node: &mut Node,
+        at: Instant,
+        what: TimerKind,
+    ) -> Option<TimerId> {
+        let slot = self.slot;
+        node.timers.set(Due::local(at), slot, Key { slot, what })
+    }
+
+    /// Whether signals are sent without copies.
+    pub(super) fn is_plain(&self) -> bool {
+        self.config.redundancy == Redundancy::Fixed(0)
+    }
+
     /// Whether the direction of the peer allows sending to it.
     pub(super) const fn can_send(&self) -> bool {
         !matches!(self.config.direction, Direction::ReceiveOnly)
@@ -225,6 +345,119 @@ impl<A> PeerState<A> {
     /// Whether timers that wait for the peer are frozen.
     pub(super) const fn is_silent(&self) -> bool {
         self.carrier.is_down || self.peer_stopped
+    }
+
+    fn patience(&self) -> Patience {
+        Patience {
+            unheard: self.config.first_silence,
+            heard: self.config.silence,
+            answer: self.timeout(),
+            tries: u32::from(self.config.checkpoint_retries) + 1,
+        }
+    }
+
+    /// Returns how long nothing was heard although answers are due, and how long that may last.
+    pub(super) fn silent_for(&self, now: Instant) -> Option<(Duration, Duration)> {
+        Some((
+            self.silence.lasts(now)?,
+            self.silence.limit(&self.patience()),
+        ))
+    }
+
+    /// Returns how long nothing may come of a block that is being received.
+    pub(super) fn reception_limit(&self) -> Duration {
+        self.config.silence.max(self.times.silence_limit)
+    }
+
+    /// Notes a segment of the peer. What waited for it goes on.
+    #[inline]
+    pub(super) fn on_heard(&mut self, node: &mut Node) {
+        if self.silence.on_heard(node.now) {
+            self.resume(node);
+        }
+    }
+
+    /// Lets the signals that wait be repeated or given up, one after another.
+    #[cold]
+    fn resume(&mut self, node: &mut Node) {
+        node.stop(self.silence_timer.take());
+        if self.resume_timer.is_none() && !self.waiting.is_empty() {
+            self.resume_timer = self.start_local(node, node.now, TimerKind::Resume);
+        }
+    }
+
+    /// Decides about a signal whose answer is late. `None` if it waits.
+    pub(super) fn on_late(&mut self, node: &mut Node, what: TimerKind) -> Option<Lateness> {
+        let patience = self.patience();
+        let left = Instant::from_nanos(
+            node.now
+                .as_nanos()
+                .saturating_sub(u64::try_from(patience.answer.as_nanos()).unwrap_or(u64::MAX)),
+        );
+        match self.silence.on_late(node.now, left, &patience) {
+            Late::Repeat => Some(Lateness::Counts),
+            Late::Probe { counts } => {
+                self.set_silence_timer(node);
+                Some(if counts {
+                    Lateness::Counts
+                } else {
+                    Lateness::Probes
+                })
+            }
+            Late::Wait => {
+                self.waiting.push_back(what);
+                None
+            }
+            Late::GiveUp => Some(Lateness::IsFinal),
+        }
+    }
+
+    fn set_silence_timer(&mut self, node: &mut Node) {
+        node.stop(self.silence_timer.take());
+        let next = self.silence.next(&self.patience());
+        self.silence_timer = next.and_then(|at| self.start_local(node, at, TimerKind::Silence));
+    }
+
+    /// Takes the step that is due in a silence, and returns the signal that is sent as a probe.
+    pub(super) fn silence_due(&mut self, node: &mut Node) -> Option<TimerKind> {
+        self.silence_timer = None;
+        let lasts = self.silence.lasts(node.now);
+        let step = self.silence.step(node.now, &self.patience());
+        self.set_silence_timer(node);
+        match step? {
+            Step::Probe => self.waiting.pop_front(),
+            Step::GiveUp => {
+                self.given_up = self.waiting.len();
+                self.given_up_after = lasts.unwrap_or_default();
+                self.resume(node);
+                None
+            }
+        }
+    }
+
+    /// Returns the next signal that waited, and what is done about it.
+    pub(super) fn next_waiting(&mut self, node: &mut Node) -> Option<(TimerKind, Lateness)> {
+        self.resume_timer = None;
+        let late = match self.given_up {
+            0 => Lateness::Counts,
+            _ => Lateness::IsFinal,
+        };
+        self.given_up = self.given_up.saturating_sub(1);
+        let what = self.waiting.pop_front();
+        self.resume(node);
+        Some((what?, late))
+    }
+
+    /// Notes that the contact was opened or closed.
+    pub(super) fn on_contact(&mut self, node: &mut Node) {
+        if self.must_stop || self.is_silent() {
+            self.silence.on_closed(node.now);
+        } else {
+            self.silence.on_opened(node.now);
+        }
+        if self.silence.is_silent() {
+            self.set_silence_timer(node);
+        }
     }
 
     /// Whether work waits for nothing but the rate.
@@ -246,9 +479,14 @@ impl<A> PeerState<A> {
             || !self.spare.is_empty()
     }
 
-    /// Returns when the answer to a segment of `len` octets sent at `now` is due.
-    pub(super) fn answer(&self, now: Instant, len: usize) -> Due {
-        let expected = now + self.pacer.transmission_time(len) + self.times.until_answer;
+    /// Returns when the last octet of what was written has left, by the rate.
+    pub(super) fn departure(&self, now: Instant) -> Instant {
+        self.pacer.tx_clock(now)
+    }
+
+    /// Returns when the answer to a segment is due that was just written (RFC 5326 sections 6.2 and 6.3).
+    pub(super) fn answer(&self, now: Instant) -> Due {
+        let expected = self.departure(now) + self.times.until_answer;
         Due {
             deadline: expected + self.times.after_answer,
             expected,
@@ -272,13 +510,31 @@ impl<A> PeerState<A> {
 
     /// Measures the time of an answer to a signal that was sent first at `first` and last at `latest`. Contacts that
     /// ended in between would spoil the sample.
-    pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant, len: usize) {
+    pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant) {
         if self.contact_start <= first && !self.is_silent() {
-            let took = (now - first).saturating_sub(self.pacer.transmission_time(len));
+            let took = now - first;
             if self.line.took(took, latest - first) && self.config.rto != RtoPolicy::Fixed {
+                self.backoff = 0;
                 self.retime();
             }
         }
+    }
+
+    /// Waits longer for answers where the time of one was learned and another is late: it may queue at the peer, and no
+    /// time is measured as long as signals are repeated.
+    pub(super) fn back_off(&mut self, now: Instant) {
+        if self.config.rto != RtoPolicy::Fixed && now >= self.backed_off_until {
+            self.backoff = (self.backoff + 1).min(MAX_BACKOFF);
+            self.retime();
+            self.backed_off_until = now + self.timeout();
+        }
+    }
+
+    /// Notes that a report of `len` octets was written. Reports on discretionary checkpoints keep to a quarter of the
+    /// rate.
+    pub(super) fn note_report(&mut self, now: Instant, len: usize) {
+        let others = self.pacer.transmission_time(len) * 3;
+        self.next_report = self.next_report.max(self.departure(now)) + others;
     }
 
     /// Whether at most one further segment can be sent before the contact ends, by the rate.
@@ -289,15 +545,10 @@ impl<A> PeerState<A> {
             .is_some_and(|ends| now < ends && self.pacer.tx_clock(now) + two > ends)
     }
 
-    /// How long a session may be without a segment: as long as a peer takes to use up its retries.
-    pub(super) const fn silence_limit(&self) -> Duration {
-        self.times.silence_limit
-    }
-
-    /// How long closed sessions are remembered at least: twice the time of all retries of the peer, which are
-    /// assumed to be as many as here.
+    /// How long closed sessions are remembered: as long as the peer may wait for an answer, and twice the time of its
+    /// retries, which are assumed to be as many as here.
     pub(super) fn remembered_for(&self) -> Duration {
-        self.silence_limit() * 2
+        self.reception_limit() + self.times.silence_limit * 2
     }
 
     /// Returns the bytes of memory held, without the tables of sessions.
@@ -308,5 +559,6 @@ impl<A> PeerState<A> {
             + self.line.memory_used()
             + (self.repairs.capacity() + self.fresh.capacity() + self.spare.capacity())
                 * size_of::<u64>()
+            + self.waiting.capacity() * size_of::<TimerKind>()
     }
 }

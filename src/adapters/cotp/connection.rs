@@ -6,9 +6,10 @@ use core::net::SocketAddr;
 use std::net::TcpStream;
 
 use bytes::Bytes;
+use socket2::TcpKeepalive;
 
 use super::port::{ConnectionPort, Line};
-use super::{Arrival, ConnectionOptions, Ends, Error, Incoming, Info, prepare};
+use super::{Arrival, ConnectionOptions, Ends, Error, Incoming, Info};
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::Blocking;
 use crate::adapters::event_loop::Core;
@@ -145,7 +146,7 @@ faces! {
         ///
         /// [`Error::Ended`] says why the connection broke.
         pub async fn incoming[incoming_timeout](&mut self) -> Result<Option<Incoming>, Error> {
-            let shared = &self.link.hold.0;
+            let Hold(shared) = &self.link.hold;
             shared.until(Line::Receive, |core, _, _| core.port.poll_incoming()).await?
         }
     }
@@ -319,7 +320,11 @@ impl PendingConnection {
         seed: Seed,
     ) -> Result<Self, Error> {
         let socket = stream.socket();
-        prepare(&socket, options);
+        // RFC 2126 advises this in sections 6.1 and 6.2. A socket that refuses works all the same.
+        let _ = socket.set_tcp_nodelay(true);
+        if let Some(time) = options.keepalive {
+            let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time));
+        }
         let address = |address: socket2::SockAddr| address.as_socket();
         let ends = address(socket.local_addr()?).zip(address(socket.peer_addr()?));
         let ends = ends.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::Unsupported))?;

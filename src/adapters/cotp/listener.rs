@@ -96,7 +96,7 @@ impl Listener {
         socket: Socket,
         options: ConnectionOptions,
         seed: &Seed,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Error> {
         let local = socket.local_addr()?.as_socket();
         let state = State {
             source: Some(runtime.watch(socket, Kind::Listener)?),
@@ -112,7 +112,7 @@ impl Listener {
         let accepting = accept_all(OpenQueue(Arc::clone(&queue)), seed.rng());
         runtime.spawn(Box::pin(accepting));
         Ok(Self {
-            local: local.ok_or(io::ErrorKind::Unsupported)?,
+            local: local.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?,
             queue: OpenQueue(queue),
         })
     }
@@ -210,7 +210,7 @@ impl AcceptQueue {
         line: Line,
         mut look: impl FnMut(&mut State, &mut Context<'_>) -> Poll<T>,
     ) -> T {
-        let mut place = Place {
+        let mut waiting = Waiting {
             queue: self,
             line,
             ticket: None,
@@ -218,11 +218,11 @@ impl AcceptQueue {
         let looking = poll_fn(|cx| {
             // A waker is dropped outside the lock.
             let (polled, _replaced) = self.with(|state| {
-                let replaced = state.wakes.lift(line, place.ticket);
+                let replaced = state.wakes.lift(line, waiting.ticket);
                 let polled = look(state, cx);
                 if polled.is_pending() {
                     let waker = cx.waker().clone();
-                    state.wakes.wait(line, &mut place.ticket, waker);
+                    state.wakes.wait(line, &mut waiting.ticket, waker);
                 }
                 (polled, replaced)
             });
@@ -230,28 +230,16 @@ impl AcceptQueue {
         });
         looking.await
     }
-
-    fn arrive(&self, arrival: Arrival) {
-        // Unwanted, it is dropped outside the lock.
-        let _unwanted = self.with(|state| {
-            if state.source.is_none() {
-                return Some(arrival);
-            }
-            state.arrivals.push_back(arrival);
-            state.wakes.first(Line::Arrival);
-            None
-        });
-    }
 }
 
-/// A place in a line, which is left when it is dropped.
-struct Place<'a> {
+/// A wait in a line, which is left when it is dropped.
+struct Waiting<'a> {
     queue: &'a AcceptQueue,
     line: Line,
     ticket: Option<u64>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let (line, ticket) = (self.line, &mut self.ticket);
         let _left = self.queue.with(|state| state.wakes.leave(line, ticket));
@@ -298,6 +286,15 @@ async fn shake_hands(queue: Arc<AcceptQueue>, (socket, remote): Accepted, seed: 
         Poll::Pending => opening.as_mut().poll(cx).map(Some),
     });
     if let Some(opened) = opened.await {
-        queue.arrive(opened.unwrap_or_else(|error| Arrival::Failed { remote, error }));
+        let arrival = opened.unwrap_or_else(|error| Arrival::Failed { remote, error });
+        // Unwanted, it is dropped outside the lock.
+        let _unwanted = queue.with(|state| match state.source {
+            Some(_) => {
+                state.arrivals.push_back(arrival);
+                state.wakes.first(Line::Arrival);
+                None
+            }
+            None => Some(arrival),
+        });
     }
 }

@@ -3,14 +3,13 @@
 //! `adapters::tokio::cotp` and `adapters::blocking::cotp` bind these to a runtime, with examples.
 
 use alloc::sync::Arc;
-use core::mem;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
 
 use bytes::Bytes;
 use derive_more::{Display, From};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use self::connection::PendingConnection;
 use super::factory::MachineFactory;
@@ -46,7 +45,10 @@ pub async fn connect(
     let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to connect to");
     for address in addresses {
         match TcpIo::connect(runtime.as_ref(), address).await {
-            Ok(stream) => return open(runtime, stream, &options, seed).await,
+            Ok(stream) => {
+                let opening = PendingConnection::start(runtime, stream, &options, seed)?;
+                return opening.opened().await?.accepted().await;
+            }
             Err(error) => failure = error,
         }
     }
@@ -67,16 +69,7 @@ pub async fn connect_on(
     let seed = options.checked_seed()?;
     socket.set_nonblocking(true)?;
     let stream = TcpIo::new(runtime.as_ref(), socket)?;
-    open(runtime, stream, &options, seed).await
-}
-
-async fn open(
-    runtime: &Arc<dyn Runtime>,
-    stream: TcpIo,
-    options: &ConnectionOptions,
-    seed: Seed,
-) -> Result<Connection, Error> {
-    let opening = PendingConnection::start(runtime, stream, options, seed)?;
+    let opening = PendingConnection::start(runtime, stream, &options, seed)?;
     // A responder's configuration, on a connection that this side made: who called is the peer.
     opening.opened().await?.accepted().await
 }
@@ -129,15 +122,7 @@ pub fn listen_on(
     }
     let seed = options.checked_seed()?;
     socket.set_nonblocking(true)?;
-    Ok(Listener::start(runtime, socket, options, &seed)?)
-}
-
-/// Sets what RFC 2126 advises in sections 6.1 and 6.2. A socket that refuses works all the same.
-fn prepare(socket: &SockRef<'_>, options: &ConnectionOptions) {
-    let _ = socket.set_tcp_nodelay(true);
-    if let Some(time) = options.keepalive {
-        let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time));
-    }
+    Listener::start(runtime, socket, options, &seed)
 }
 
 /// The machine of a connection: a [`cotp::Connection`], or one around it.
@@ -216,15 +201,16 @@ pub struct Info {
 
 impl Info {
     fn new(is_initiator: bool, (local, remote): Ends, agreed: Connected) -> Self {
-        let mut selectors = (agreed.calling.clone(), agreed.called.clone());
+        let mut selectors = [agreed.calling.clone(), agreed.called.clone()];
         if !is_initiator {
-            mem::swap(&mut selectors.0, &mut selectors.1);
+            selectors.reverse();
         }
+        let [local_selector, remote_selector] = selectors;
         Self {
             local,
             remote,
-            local_selector: selectors.0,
-            remote_selector: selectors.1,
+            local_selector,
+            remote_selector,
             tpdu_size: agreed.tpdu_size,
             agreed,
         }

@@ -255,7 +255,14 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn suspend(&self) -> Result<NodeSnapshot, Error> {
-            let saved = self.with(Core::suspend);
+            let saved = self.with(|core, now| {
+                let saved = core.save(now, Age::Current)?;
+                // What was not taken is in the snapshot, and comes again.
+                core.port.services.clear();
+                core.wakes.everybody();
+                core.over();
+                Ok(saved)
+            });
             self.0.ended().await;
             saved
         }
@@ -293,6 +300,9 @@ faces! {
                 core.command(now, Command::RemovePeer(id))?;
                 // No room will be told of. To those that ping it the engine says that it is silent.
                 core.wakes.all(Line::Room(id));
+                if core.wakes.is_empty(Line::Ping(id)) {
+                    core.port.answers.remove(&id);
+                }
                 Ok(())
             })
         }
@@ -337,11 +347,9 @@ faces! {
 
         /// Returns what was counted, and how much is under way.
         pub fn stats(&self) -> NodeStats {
-            let stats = self.with(|core, _| Ok(core.stats()));
-            NodeStats {
-                udp: self.0.counters.stats().udp,
-                ..stats.unwrap_or_default()
-            }
+            let mut stats = self.with(|core, _| Ok(core.stats())).unwrap_or_default();
+            stats.udp = self.0.counters.stats().udp;
+            stats
         }
 
         /// Opens an access point for the client service `client`, which gives whole red parts.
@@ -359,7 +367,13 @@ faces! {
         ///
         /// As [`open`](Self::open).
         pub fn open_with(&self, client: u64, service: Service) -> Result<AccessPoint, Error> as Result<blocking::AccessPoint, Error> {
-            let service = self.with(|core, now| core.open(now, client, service))?;
+            let service = self.with(|core, now| {
+                if core.port.closing.is_some() {
+                    return Err(Error::Closed);
+                }
+                core.command(now, Command::OpenOnDemand(client, service))?;
+                Ok(core.port.add_service(client))
+            })?;
             Ok(self.point(service))
         }
 
@@ -476,9 +490,15 @@ faces! {
         /// Makes every receive that waits here fail with [`Error::Interrupted`]. If there is none, the next one
         /// that would have to wait does.
         pub fn interrupt(&self) -> () {
-            let service = self.0.service;
+            let (service, line) = (self.0.service, Line::Receive(self.0.service));
             // Nobody waits after a panic.
-            let _ = self.0.node.0.shared.with(|core, _| core.interrupt(service));
+            let _ = self.0.node.0.shared.with(|core, _| {
+                if !core.wakes.is_empty(line) {
+                    core.wakes.interrupt(line);
+                } else if let Ok(open) = core.port.service(service) {
+                    open.is_interrupted = true;
+                }
+            });
         }
 
         /// Cancels the reception of a block (RFC 5326 section 4.2).
@@ -501,8 +521,15 @@ faces! {
 impl ServiceHandle {
     fn close(&self) {
         // After a panic it is closed already.
-        let close = |core: &mut Core<_>, now| core.close_service(now, self.service);
-        let _ = self.node.0.shared.with(close);
+        let _ = self.node.0.shared.with(|core, now| {
+            if core.port.service(self.service).is_ok() {
+                core.port.services.remove(&self.service.client);
+                // Refused at the end only.
+                let _ = core.command(now, Command::Close(self.service.client));
+                // Those that wait to send from it, too: their line is that of the peer.
+                core.wakes.everybody();
+            }
+        });
     }
 }
 

@@ -18,14 +18,14 @@ use std::net::UdpSocket;
 
 use bytes::Bytes;
 use derive_more::{Display, From};
-use socket2::{Domain, Protocol, Socket, Type};
 
+use super::sockets::new_socket;
 use super::udp::{UdpOptions, UdpStats};
 use super::{Clock, Closed, MachineFactory};
 use crate::ltp::{
     self, Age, Config, ConfigError, Engine, Reason, RestoreError, SessionId, Side, Snapshot, Stats,
 };
-use crate::{BoxedMachine, Instant, Limits, Path, Seed};
+use crate::{BoxedMachine, Instant, Limits, Path, Proto, Seed};
 
 pub use handles::{AccessPoint, Node, Restored, Sending};
 pub use received::{Received, ReceivedKind};
@@ -116,17 +116,15 @@ impl From<Config> for NodeOptions {
 
 /// Binds the socket of a node. It shares its port with nobody: a second node would take half of what comes.
 fn bind_socket(local: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-    if local.is_ipv6() {
-        // Systems differ in the default.
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&local.into()).map_err(|error| {
-        if error.kind() == io::ErrorKind::AddrInUse {
+    // The unspecified address is that of both families.
+    let only_v6 = !local.ip().is_unspecified();
+    let bound = new_socket(Path::socket(Proto::Udp, local), only_v6);
+    let socket = bound.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
             let message = format!("another node or program has the socket at {local}");
-            return io::Error::new(error.kind(), message);
+            io::Error::new(error.kind(), message)
         }
-        error
+        _ => error,
     })?;
     Ok(socket.into())
 }

@@ -1,6 +1,6 @@
 //! Who gets which event of an engine, and who waits for what.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 use core::task::Poll;
@@ -10,7 +10,7 @@ use std::io;
 use super::{EngineMachine, Error, NodeSnapshot, NodeStats, Received};
 use crate::adapters::event_loop::{Core, Port, Rest};
 use crate::adapters::waiters::{WaitStatus, Wakes};
-use crate::ltp::{self, Age, Block, Command, Event, Service, SessionId, Snapshot};
+use crate::ltp::{self, Age, Block, Command, Event, SessionId, Snapshot};
 use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
 
 /// How long a node that ends waits for the rates of its peers before cancellations are dropped.
@@ -43,17 +43,16 @@ pub(crate) struct ServiceRef {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct NodePort {
     /// By client service.
-    services: BTreeMap<u64, OpenService>,
+    pub(super) services: BTreeMap<u64, OpenService>,
     pub(super) blocks: BTreeMap<Tag, SendState>,
-    /// The last answers of peers that are waited for, each with an ID: the round-trip time, unless the peer was
-    /// silent.
+    /// The last answers of peers to pings, each with an ID: the round-trip time, unless the peer was silent.
     #[cfg_attr(feature = "serde", serde(skip))]
-    answers: BTreeMap<u64, (u64, Option<Duration>)>,
+    pub(super) answers: BTreeMap<u64, (u64, Option<Duration>)>,
     /// The last ID that was given to a block, an access point or an answer.
     ids: u64,
     /// Nothing begins any more, and what is under way has until then.
     #[cfg_attr(feature = "serde", serde(skip))]
-    closing: Option<Instant>,
+    pub(super) closing: Option<Instant>,
     /// All was cancelled, and the cancellations leave as far as the rates of the peers let them until then.
     #[cfg_attr(feature = "serde", serde(skip))]
     is_cancelling: bool,
@@ -62,23 +61,26 @@ pub(crate) struct NodePort {
 /// An open access point. What it receives waits in the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-struct OpenService {
+pub(super) struct OpenService {
     id: u64,
     /// What the engine gave and nobody has taken yet: what is taken just now, and at the end of the node all.
     items: VecDeque<Received>,
     /// An interruption that found nobody waiting.
-    is_interrupted: bool,
+    pub(super) is_interrupted: bool,
 }
 
 /// A block on its way to a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct SendState {
     peer: u64,
     /// How it ended: [`Event::Complete`] or [`Event::Failed`].
     end: Option<Event>,
-    /// There is a handle that can ask.
-    is_watched: bool,
+    /// There is no handle that can ask.
+    is_unwatched: bool,
+    /// The handle was told how it ended, so a snapshot has nothing of it.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) is_told: bool,
 }
 
 impl Port for NodePort {
@@ -108,6 +110,9 @@ impl Port for NodePort {
         is_idle: bool,
         wakes: &mut Wakes<Line>,
     ) -> Rest {
+        if self.closing.is_none() && self.fetch_ahead(machine, now, wakes) {
+            return Rest::Again;
+        }
         for service in self.services() {
             if machine.has_waiting(service.client) {
                 wakes.first(Line::Receive(service));
@@ -146,7 +151,7 @@ impl NodePort {
     fn settle(&mut self, tag: Tag, end: Event, wakes: &mut Wakes<Line>) {
         if let Some(block) = self.blocks.get_mut(&tag) {
             block.end = Some(end);
-            if !block.is_watched {
+            if block.is_unwatched {
                 self.blocks.remove(&tag);
             }
             wakes.all(Line::Block(tag));
@@ -156,7 +161,7 @@ impl NodePort {
     /// Forgets what becomes of a block: its handle is gone.
     pub(super) fn unwatch(&mut self, tag: Tag) {
         if let Some(block) = self.blocks.get_mut(&tag) {
-            block.is_watched = false;
+            block.is_unwatched = true;
             if block.end.is_some() {
                 self.blocks.remove(&tag);
             }
@@ -167,19 +172,13 @@ impl NodePort {
     fn answer(&mut self, peer: u64, answer: Option<Duration>, wakes: &mut Wakes<Line>) {
         let id = self.draw_id();
         self.answers.insert(peer, (id, answer));
-        self.answers
-            .retain(|peer, _| !wakes.is_empty(Line::Ping(*peer)));
         wakes.all(Line::Ping(peer));
     }
 
     /// Adds an access point for a client service that is open at the engine.
     pub(super) fn add_service(&mut self, client: u64) -> ServiceRef {
         let id = self.draw_id();
-        let service = OpenService {
-            id,
-            ..OpenService::default()
-        };
-        self.services.insert(client, service);
+        self.services.entry(client).or_default().id = id;
         ServiceRef { client, id }
     }
 
@@ -189,15 +188,13 @@ impl NodePort {
         // A damaged snapshot may name others, which nobody will hear of.
         let tags: Vec<Tag> = engine.tags().collect();
         self.blocks.retain(|tag, block| {
-            block.is_watched = true;
+            block.is_unwatched = false;
             block.end.is_some() || tags.contains(tag)
         });
-        let mut before = mem::take(&mut self.services);
-        for (client, _) in engine.services() {
-            let ServiceRef { id, .. } = self.add_service(client);
-            if let Some(service) = before.remove(&client) {
-                self.services.insert(client, OpenService { id, ..service });
-            }
+        let clients: BTreeSet<u64> = engine.services().map(|(client, _)| client).collect();
+        self.services.retain(|client, _| clients.contains(client));
+        for client in clients {
+            self.add_service(client);
         }
     }
 
@@ -206,7 +203,7 @@ impl NodePort {
         services.map(|(&client, &OpenService { id, .. })| ServiceRef { client, id })
     }
 
-    fn service(&mut self, service: ServiceRef) -> Result<&mut OpenService, Error> {
+    pub(super) fn service(&mut self, service: ServiceRef) -> Result<&mut OpenService, Error> {
         let open = self.services.get_mut(&service.client);
         open.filter(|open| open.id == service.id)
             .ok_or(Error::Closed)
@@ -248,6 +245,29 @@ impl NodePort {
         }
         let _ = machine.command(now, Command::Untake(client));
         None
+    }
+
+    /// Takes one item for each access point that has none, so that the sender of a block hears that it arrived when the
+    /// node has it. Tells whether there was one.
+    fn fetch_ahead(
+        &mut self,
+        machine: &mut EngineMachine,
+        now: Instant,
+        wakes: &mut Wakes<Line>,
+    ) -> bool {
+        let empty = self
+            .services
+            .iter()
+            .filter(|(_, open)| open.items.is_empty());
+        let clients: Vec<u64> = empty.map(|(client, _)| *client).collect();
+        let mut any = false;
+        for client in clients {
+            if let Some(item) = self.pull(machine, now, wakes, client) {
+                self.queue(item, wakes);
+                any = true;
+            }
+        }
+        any
     }
 
     /// Cancels all blocks, in both directions. What was received stays.
@@ -304,20 +324,16 @@ impl Core<NodePort> {
             Err(ltp::Error::Full { limit: 1.., .. }) => return Poll::Pending,
             sent => sent?,
         }
-        let started = SendState {
-            peer: block.to,
-            end: None,
-            is_watched: true,
-        };
-        self.port.blocks.insert(block.tag, started);
+        self.port.blocks.entry(block.tag).or_default().peer = block.to;
         Poll::Ready(Ok(block.tag))
     }
 
     /// Returns what became of a block.
-    pub(super) fn outcome(&self, tag: Tag) -> Poll<Result<SessionId, Error>> {
-        let Some(block) = self.port.blocks.get(&tag) else {
+    pub(super) fn outcome(&mut self, tag: Tag) -> Poll<Result<SessionId, Error>> {
+        let Some(block) = self.port.blocks.get_mut(&tag) else {
             return Poll::Ready(Err(Error::Closed));
         };
+        block.is_told = block.end.is_some();
         match block.end.clone() {
             Some(Event::Complete { session, .. }) => Poll::Ready(Ok(session)),
             Some(Event::Failed {
@@ -335,40 +351,6 @@ impl Core<NodePort> {
             })),
             _ if self.is_over() => Poll::Ready(Err(Error::Closed)),
             _ => Poll::Pending,
-        }
-    }
-
-    /// Opens a client service.
-    pub(super) fn open(
-        &mut self,
-        now: Instant,
-        client: u64,
-        service: Service,
-    ) -> Result<ServiceRef, Error> {
-        if self.port.closing.is_some() {
-            return Err(Error::Closed);
-        }
-        self.command(now, Command::OpenOnDemand(client, service))?;
-        Ok(self.port.add_service(client))
-    }
-
-    /// Drops an access point with all that was received and not taken.
-    pub(super) fn close_service(&mut self, now: Instant, service: ServiceRef) {
-        if self.port.service(service).is_ok() {
-            self.port.services.remove(&service.client);
-            // Refused at the end only.
-            let _ = self.command(now, Command::Close(service.client));
-            // Those that wait to send from it, too: their line is that of the peer.
-            self.wakes.everybody();
-        }
-    }
-
-    pub(super) fn interrupt(&mut self, service: ServiceRef) {
-        let line = Line::Receive(service);
-        if !self.wakes.is_empty(line) {
-            self.wakes.interrupt(line);
-        } else if let Ok(open) = self.port.service(service) {
-            open.is_interrupted = true;
         }
     }
 
@@ -402,6 +384,10 @@ impl Core<NodePort> {
             let (port, machine, wakes) = self.parts();
             item = port.pull(machine, now, wakes, service.client);
         }
+        if item.is_some() && self.peek().has_waiting(service.client) {
+            let (port, machine, wakes) = self.parts();
+            port.fetch_ahead(machine, now, wakes);
+        }
         match item {
             None if self.is_over() => Err(Error::Closed),
             item => Ok(item),
@@ -416,12 +402,11 @@ impl Core<NodePort> {
         asked: &mut Option<u64>,
     ) -> Poll<Result<Duration, Error>> {
         let Some(asked) = *asked else {
-            match self.command(now, Command::Ping(peer)) {
-                Ok(()) | Err(Error::Refused(ltp::Error::PingPending(_))) => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
             *asked = Some(self.port.ids);
-            return Poll::Pending;
+            return match self.command(now, Command::Ping(peer)) {
+                Ok(()) | Err(Error::Refused(ltp::Error::PingPending(_))) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            };
         };
         match self.port.answers.get(&peer) {
             Some((id, answer)) if *id > asked => Poll::Ready(answer.ok_or(Error::Silent { peer })),
@@ -452,16 +437,6 @@ impl Core<NodePort> {
         }
         let engine = self.peek().snapshot(now);
         Ok(NodeSnapshot::new(engine, self.port.clone(), age))
-    }
-
-    /// Ends the node as it is, and returns all that it knows; the engine is not polled again.
-    pub(super) fn suspend(&mut self, now: Instant) -> Result<NodeSnapshot, Error> {
-        let saved = self.save(now, Age::Current)?;
-        // What was not taken is in the snapshot, and comes again.
-        self.port.services.clear();
-        self.wakes.everybody();
-        self.over();
-        Ok(saved)
     }
 
     pub(super) fn stats(&self) -> NodeStats {

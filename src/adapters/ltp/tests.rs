@@ -108,7 +108,9 @@ impl Node {
         let mut core = Core::new(NodePort::default(), machine, Limits::default());
         let add = Command::AddPeer(2, Box::new(Peer::new(far())));
         core.command(now(), add).unwrap();
-        let service = core.open(now(), CLIENT, Service::Whole).unwrap();
+        let open = Command::OpenOnDemand(CLIENT, Service::Whole);
+        core.command(now(), open).unwrap();
+        let service = core.port.add_service(CLIENT);
         Self { core, service }
     }
 

@@ -1,4 +1,4 @@
-//! Compact sessions of one segment behave as expanded ones do, which no driver can see.
+//! Sessions that keep only what their block needs behave as those that keep everything, which no driver can see.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -8,16 +8,15 @@ use bytes::Bytes;
 
 use super::Engine;
 use crate::ltp::api::{Block, Cue, Event, Red, Service};
+use crate::ltp::beyond::{AdaptiveRedundancy, Redundancy};
 use crate::ltp::config::{Config, Peer};
-use crate::ltp::receiver::Stage;
-use crate::ltp::redundancy::{AdaptiveRedundancy, Redundancy};
-use crate::ltp::sender::State;
+use crate::ltp::{export, import};
 use crate::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 
 const CLIENT: u64 = 4;
 
 #[test]
-fn a_compact_session_does_what_an_expanded_one_does() {
+fn a_session_that_keeps_little_does_what_one_does_that_keeps_everything() {
     let mut single = 0;
     for seed in 0..150 {
         let mut usual = World::new(seed, false);
@@ -45,15 +44,17 @@ fn a_compact_session_does_what_an_expanded_one_does() {
     assert!(single > 10_000, "{single}");
 }
 
-/// Expands all sessions of an engine.
+/// Lets all sessions of an engine keep everything.
 fn expand(engine: &mut Engine<Hop>) {
-    let numbers: Vec<u64> = engine.exports.iter().map(|(number, _)| *number).collect();
-    for number in numbers {
-        engine.sending(number);
+    for export in engine.exports.table.values_mut() {
+        if let export::Stage::Sending(sending) = &mut export.stage {
+            sending.repair_mut();
+        }
     }
-    let sessions: Vec<_> = engine.imports.iter().map(|(session, _)| *session).collect();
-    for session in sessions {
-        engine.reception(session);
+    for import in engine.imports.table.values_mut() {
+        if let Some(reception) = import.reception() {
+            reception.parts();
+        }
     }
 }
 
@@ -120,14 +121,13 @@ impl World {
 
     fn single(&self) -> usize {
         let count = |engine: &Engine<Hop>| {
-            let exports = engine.exports.values();
-            let imports = engine.imports.values();
-            exports
-                .filter(|one| matches!(one.state, State::Single(_)))
-                .count()
-                + imports
-                    .filter(|one| matches!(one.stage, Stage::Single(_)))
-                    .count()
+            let exports = engine.exports.table.iter().filter(|(_, export)| {
+                matches!(&export.stage, export::Stage::Sending(sending) if sending.lost_nothing())
+            });
+            let imports = engine.imports.table.iter().filter(|(_, import)| {
+                matches!(&import.stage, import::Stage::Receiving(reception) if reception.parts.is_none())
+            });
+            exports.count() + imports.count()
         };
         self.engines.iter().map(count).sum()
     }

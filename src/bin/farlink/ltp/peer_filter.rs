@@ -8,6 +8,7 @@ use farlink::ltp::{Body, Command, Engine, Error, Event, Peer, Segment};
 use farlink::{AsMachine, Instant, Link, Machine, Output, Path as NetPath, Transmit};
 use serde_json::json;
 
+use super::peer_addr::canonical;
 use crate::output::OutputFormat;
 
 /// Unknown engines that are added as peers.
@@ -17,7 +18,7 @@ const MAX_REJECTIONS: usize = 16;
 /// Added peers that are reported: forgers come under many IDs.
 const MAX_REPORTS: usize = 4096;
 
-/// An engine that adds the sender of each data segment as a peer first, or reports that it is unknown.
+/// An engine that adds the sender of each block and ping as a peer first, or reports that it is unknown.
 pub(super) struct PeerFilter {
     engine: EngineMachine,
     /// The parameters of unknown engines; without them, they are rejected.
@@ -53,8 +54,8 @@ impl PeerFilter {
         let Ok((segment, _)) = Segment::decode_first(octets) else {
             return;
         };
-        // No other segment names its sender, and no other begins a session.
-        if !matches!(segment.body, Body::Data(_)) {
+        // Data begins a session, and a cancellation may be a ping. Both name their sender.
+        if !matches!(segment.body, Body::Data(_) | Body::CancelBySender(_)) {
             return;
         }
         let id = segment.session.originator;
@@ -104,6 +105,7 @@ impl PeerFilter {
     }
 
     fn report(&self, event: &str, engine: u64, address: SocketAddr, does: &str) {
+        let address = canonical(address);
         self.format.report(
             || format!("engine {engine} {does} {address}"),
             || json!({ "event": event, "engine": engine, "address": address.to_string() }),

@@ -1,0 +1,84 @@
+//! How blocks end that are not complete.
+
+use farlink::ltp::{Reason, SessionId, Side};
+use serde_json::{Value, json};
+
+/// The command was interrupted.
+pub(super) const SHUTDOWN: &str = "shutdown";
+/// The contact plan is over.
+pub(super) const PLAN_OVER: &str = "contact_plan_over";
+
+/// A block that was cancelled.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cancelled {
+    pub(super) session: SessionId,
+    /// The engine at the other end.
+    pub(super) peer: u64,
+    pub(super) by: Side,
+    pub(super) reason: Reason,
+    /// Why this command ended its blocks, if it did.
+    pub(super) own_cause: Option<&'static str>,
+}
+
+impl Cancelled {
+    /// Returns why, in a word for programs.
+    const fn cause(&self) -> &'static str {
+        match (self.by, self.reason, self.own_cause) {
+            // A service that is closed is unreachable.
+            (Side::Local, Reason::USER | Reason::SYSTEM | Reason::UNREACHABLE, Some(own)) => own,
+            (Side::Local, Reason::RETRANSMISSION_LIMIT, _) => "peer_silent",
+            (Side::Remote, Reason::RETRANSMISSION_LIMIT, _) => "not_heard",
+            (_, Reason::USER, _) => "cancelled",
+            (_, Reason::UNREACHABLE, _) => "no_service",
+            (_, Reason::CYCLE_LIMIT, _) => "limit_exceeded",
+            (_, Reason::MISCOLORED, _) => "miscolored",
+            _ => "system",
+        }
+    }
+
+    /// Returns what the reason means to a sender, to be put behind it.
+    pub(super) fn meaning(&self) -> &'static str {
+        match (self.cause(), self.by) {
+            ("not_heard", _) => ": it hears nothing from here",
+            ("system", Side::Remote) => {
+                ": it has said why there, such as a limit that was exceeded"
+            }
+            _ => "",
+        }
+    }
+
+    /// Returns what happened at a receiver with this limit of a block.
+    pub(super) fn text(&self, limit: usize) -> String {
+        let Self {
+            session,
+            peer,
+            reason,
+            ..
+        } = self;
+        match (self.cause(), self.by) {
+            (SHUTDOWN, _) => format!("block {session} was cancelled by Ctrl-C or SIGTERM"),
+            ("system", Side::Local) => format!(
+                "this engine cancelled block {session}: its sender is silent, or it exceeds the limit of \
+                 {limit} octets (--limit)"
+            ),
+            (_, Side::Local) => format!("this engine cancelled block {session}: {reason}"),
+            (_, Side::Remote) => format!("engine {peer} cancelled block {session}: {reason}"),
+        }
+    }
+
+    /// Returns the event.
+    pub(super) fn object(&self) -> Value {
+        json!({
+            "event": "failed",
+            "session": self.session.number,
+            "peer": self.peer,
+            "by": match self.by {
+                Side::Local => "local",
+                Side::Remote => "remote",
+            },
+            "cause": self.cause(),
+            "code": self.reason,
+            "reason": self.reason.to_string(),
+        })
+    }
+}

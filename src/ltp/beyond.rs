@@ -1,0 +1,23 @@
+//! What no RFC asks: measurements of the line and what follows from them, windows, pings, unknown peers, and header
+//! prediction.
+
+mod duplicates;
+mod learn;
+mod line;
+mod ping;
+mod prediction;
+mod redundancy;
+mod rto;
+mod unknown_peers;
+mod window;
+
+pub(super) use duplicates::DuplicateRepairs;
+pub(super) use learn::segments;
+pub(super) use line::Line;
+pub use line::LineEstimate;
+pub(super) use ping::Ping;
+pub(super) use prediction::Prediction;
+pub use redundancy::{AdaptiveRedundancy, Redundancy};
+pub use rto::{RtoBounds, RtoPolicy};
+pub(super) use unknown_peers::UnknownPeerPolicy;
+pub(super) use window::InFlight;

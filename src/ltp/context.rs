@@ -1,0 +1,442 @@
+//! What a session works with: the peer, and what all sessions of an engine share.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::api::{Event, Stats};
+use super::auth::{Cookies, KeyHash};
+use super::beyond::Prediction;
+use super::budget::Budget;
+use super::closed::{Closed, End, Record};
+use super::config::{Config, Direction, Numbers};
+use super::end_cause::{EndCause, Limit};
+use super::fingerprint::Fingerprint;
+use super::peer::{Control, PeerState, Role};
+use super::peers::Peers;
+use super::services::Services;
+use super::table::Keyed;
+use super::wire::{Reason, SessionId};
+use crate::kit::{Due, TimerId, Timers};
+use crate::{Instant, Rng, Seed};
+
+/// Octets that an event counts for beside its payload.
+pub(super) const EVENT_OVERHEAD: usize = size_of::<(Event, usize)>() + 64;
+/// First serial numbers are below this (CCSDS 734.1-B-1).
+pub(super) const FIRST_SERIALS: u64 = 1 << 14;
+/// More serial numbers than one session uses between two snapshots. With 65,535 restarts they stay below 2^32, the
+/// limit of ION.
+pub(super) const SERIALS: u64 = 1 << 16;
+
+/// What all sessions of an engine share, beside the peers.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) config: Config,
+    pub(super) rng: Rng,
+    pub(super) now: Instant,
+    pub(super) timers: Timers<Key>,
+    /// Events to be polled, each with the octets it counts for.
+    pub(super) events: VecDeque<(Event, usize)>,
+    pub(super) services: Services,
+    pub(super) budget: Budget,
+    pub(super) closed: Closed,
+    pub(super) cookies: Cookies,
+    /// The session and the content of the segment expected next.
+    pub(super) prediction: Option<Prediction>,
+    /// Slots of peers with something to send.
+    pub(super) ready: VecDeque<u32>,
+    /// Sessions whose last segment was sent in the batch that is being written.
+    pub(super) first_pass_done: Vec<u64>,
+    /// Octets of the longest datagram, by the limits of the last poll.
+    pub(super) datagram: usize,
+    /// The number of restarts, and whether sessions before one of them may be unknown.
+    pub(super) incarnation: u64,
+    pub(super) is_forgetful: bool,
+    pub(super) stats: Stats,
+}
+
+/// Everything that is shared: what all sessions use, and the peers.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) node: Node,
+    pub(super) peers: Peers,
+}
+
+/// What a session works with while it handles one input.
+pub(super) struct Context<'a> {
+    pub(super) node: &'a mut Node,
+    pub(super) peer: &'a mut PeerState,
+    pub(super) session: SessionId,
+    /// What the timer that fires stands for.
+    pub(super) late: Lateness,
+}
+
+/// What is done about an answer that is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lateness {
+    /// The signal is repeated, and that counts towards its limit.
+    Counts,
+    /// The signal asks whether the peer is back, which does not count.
+    Probes,
+    /// The peer is given up.
+    IsFinal,
+}
+
+impl Lateness {
+    /// Returns the tries used up, of which the last may not count.
+    pub(super) const fn tries(self, tries: u8) -> u8 {
+        match self {
+            Self::Counts => tries,
+            Self::Probes if tries > 1 => tries - 1,
+            Self::Probes => tries,
+            Self::IsFinal => u8::MAX,
+        }
+    }
+}
+
+/// What becomes of a session after an input.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Continues,
+    /// It is closed (RFC 5326 section 6.20), and remembered as it ended.
+    Ends(End),
+}
+
+/// The timer of a peer or of one of its sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) slot: u32,
+    pub(super) what: TimerKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TimerKind {
+    Session(SessionId, SessionTimer),
+    Ping,
+    KeepAlive,
+    Pace,
+    /// The next step in the silence of the peer.
+    Silence,
+    /// A signal that waited until the peer was heard.
+    Resume,
+}
+
+impl TimerKind {
+    /// Whether the timer waits for an answer of the peer that counts retries.
+    pub(super) const fn awaits_answer(self) -> bool {
+        matches!(
+            self,
+            Self::Session(
+                _,
+                SessionTimer::Export(ExportTimer::Checkpoint(_) | ExportTimer::Guard)
+                    | SessionTimer::Import(ImportTimer::Report(_))
+            )
+        )
+    }
+}
+
+/// A timer of a session, by the role of this engine in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionTimer {
+    Export(ExportTimer),
+    Import(ImportTimer),
+}
+
+/// A timer of a session in which a block is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ExportTimer {
+    Checkpoint(u64),
+    CheckpointCopy { serial: u64, left: u8 },
+    Repair,
+    Guard,
+    Cancel,
+}
+
+/// A timer of a session in which a block is received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ImportTimer {
+    Report(u64),
+    ReportCopy { serial: u64, left: u8 },
+    DelayedReport,
+    Guard,
+    Cancel,
+}
+
+impl From<ExportTimer> for SessionTimer {
+    fn from(timer: ExportTimer) -> Self {
+        Self::Export(timer)
+    }
+}
+
+impl From<ImportTimer> for SessionTimer {
+    fn from(timer: ImportTimer) -> Self {
+        Self::Import(timer)
+    }
+}
+
+/// A cancellation that awaits its acknowledgment, in either role.
+#[derive(Debug)]
+pub(super) struct Cancel {
+    pub(super) reason: Reason,
+    pub(super) tries: u8,
+    pub(super) timer: Option<TimerId>,
+}
+
+impl Cancel {
+    pub(super) const fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            tries: 0,
+            timer: None,
+        }
+    }
+
+    /// Returns the cancellation that an input causes. A peer that is given up is told once.
+    pub(super) const fn after(reason: Reason, cx: &Context<'_>) -> Self {
+        let mut cancel = Self::new(reason);
+        if matches!(cx.late, Lateness::IsFinal) {
+            cancel.tries = cx.peer.config.cancel_retries;
+        }
+        cancel
+    }
+
+    /// Queues the segment of the side that cancels, unless all tries are used up.
+    pub(super) fn send(&mut self, by: Role, cx: &mut Context<'_>) -> Step {
+        let config = &cx.peer.config;
+        let limit = match (by, config.direction) {
+            (_, Direction::Both) | (Role::Receiver, Direction::SendOnly) => {
+                Some(config.cancel_retries)
+            }
+            // Where the peer cannot answer, one CS is sent.
+            (Role::Sender, _) => Some(0),
+            // Receive-only engines close at once (RFC 5326 section 4.2).
+            (Role::Receiver, Direction::ReceiveOnly) => None,
+        };
+        if limit.is_none_or(|limit| self.tries > limit) {
+            return Step::Ends(End::Plain);
+        }
+        let (session, left) = (cx.session, None);
+        if !cx.queue(Control::Cancel { session, by, left }) {
+            // Treated as lost on the line: the timer repeats it.
+            self.on_sent(by, cx);
+        }
+        Step::Continues
+    }
+
+    /// Starts the timer of the segment, which was sent (RFC 5326 section 6.15).
+    pub(super) fn on_sent(&mut self, by: Role, cx: &mut Context<'_>) {
+        self.tries = self.tries.saturating_add(1);
+        self.timer = match by {
+            Role::Sender => cx.await_answer(ExportTimer::Cancel),
+            Role::Receiver => cx.await_answer(ImportTimer::Cancel),
+        };
+    }
+
+    /// Repeats the segment, whose timer expired (RFC 5326 section 6.16).
+    pub(super) fn expired(&mut self, by: Role, cx: &mut Context<'_>) -> Step {
+        self.timer = None;
+        self.send(by, cx)
+    }
+}
+
+impl Node {
+    pub(super) fn new(config: Config, seed: &Seed, hasher: Keyed) -> Self {
+        Self {
+            closed: Closed::new(hasher, config.max_closed),
+            cookies: Cookies::new(hasher),
+            rng: seed.rng(),
+            now: Instant::ZERO,
+            timers: Timers::new(),
+            events: VecDeque::new(),
+            services: Services::default(),
+            budget: Budget::new(config.import_octets),
+            prediction: None,
+            ready: VecDeque::new(),
+            first_pass_done: Vec::new(),
+            datagram: usize::MAX,
+            incarnation: 0,
+            is_forgetful: false,
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// Returns the ID of a session in which this engine sends.
+    pub(super) const fn own_session(&self, number: u64) -> SessionId {
+        SessionId {
+            originator: self.config.engine,
+            number,
+        }
+    }
+
+    /// Draws a session number that no session has and no peer may remember (RFC 5326 sections 3.1 and 9.1).
+    pub(super) fn draw_number(&mut self, is_in_use: impl Fn(u64) -> bool) -> u64 {
+        loop {
+            let number = match self.config.numbers {
+                Numbers::Bits32 => 1 + self.rng.below(u64::from(u32::MAX)),
+                Numbers::Bits64 => self.rng.next_u64().max(1),
+            };
+            let name = (Role::Sender, self.own_session(number));
+            if !is_in_use(number) && self.closed.get(self.now, name).is_none() {
+                return number;
+            }
+        }
+    }
+
+    /// Draws a first serial number from 1 to 16,383 (CCSDS 734.1-B-1) at random (RFC 5326 section 3.2.1).
+    ///
+    /// An engine that lost sessions starts beyond the numbers it may have used in them, as those sessions may come again.
+    pub(super) fn first_serial(&mut self) -> u64 {
+        let used = if self.is_forgetful {
+            SERIALS * (self.incarnation % SERIALS)
+        } else {
+            0
+        };
+        used + 1 + self.rng.below(FIRST_SERIALS - 1)
+    }
+
+    pub(super) fn push_event(&mut self, event: Event, octets: usize) {
+        self.budget.events += octets;
+        self.events.push_back((event, octets));
+    }
+
+    pub(super) fn has_event_room(&self) -> bool {
+        u32::try_from(self.events.len()).is_ok_and(|len| len < self.config.max_events)
+    }
+
+    pub(super) fn stop(&mut self, timer: Option<TimerId>) {
+        if let Some(timer) = timer {
+            self.timers.stop(timer);
+        }
+    }
+
+    /// Remembers a session that was closed.
+    pub(super) fn remember(
+        &mut self,
+        peer: &PeerState,
+        (role, session): (Role, SessionId),
+        end: End,
+        key_hash: Option<KeyHash>,
+        fingerprint: Option<Fingerprint>,
+    ) {
+        let record = Record {
+            slot: peer.slot,
+            until: self.now + peer.remembered_for(),
+            key_hash,
+            end,
+            fingerprint,
+        };
+        self.closed.insert(self.now, (role, session), record);
+    }
+}
+
+impl Core {
+    /// Returns what a session with the peer in a slot works with.
+    #[inline]
+    pub(super) fn context(&mut self, slot: u32, session: SessionId) -> Option<Context<'_>> {
+        let (node, peer) = (&mut self.node, self.peers.get_mut(slot)?);
+        Some(Context {
+            node,
+            peer,
+            session,
+            late: Lateness::Counts,
+        })
+    }
+
+    /// Notes a segment of the peer in a slot.
+    #[inline]
+    pub(super) fn heard(&mut self, slot: u32) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.on_heard(&mut self.node);
+        }
+    }
+
+    pub(super) fn silence_due(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
+        let peer = self.peers.get_mut(slot)?;
+        let what = peer.silence_due(&mut self.node)?;
+        let counts = peer.silence.was_given_up();
+        let late = if counts {
+            Lateness::Counts
+        } else {
+            Lateness::Probes
+        };
+        Some((what, late))
+    }
+
+    pub(super) fn next_waiting(&mut self, slot: u32) -> Option<(TimerKind, Lateness)> {
+        let peer = self.peers.get_mut(slot)?;
+        peer.next_waiting(&mut self.node)
+    }
+
+    pub(super) fn on_late(&mut self, slot: u32, what: TimerKind) -> Option<(TimerKind, Lateness)> {
+        let late = self.peers.get_mut(slot)?.on_late(&mut self.node, what)?;
+        Some((what, late))
+    }
+
+    /// Queues a control segment for the peer in a slot.
+    pub(super) fn queue(&mut self, slot: u32, control: Control) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.queue(&mut self.node, control);
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
+    pub(super) fn queue(&mut self, control: Control) -> bool {
+        self.peer.queue(self.node, control)
+    }
+
+    pub(super) fn stop(&mut self, timer: Option<TimerId>) {
+        self.node.stop(timer);
+    }
+
+    /// Returns why a session ends whose signal was not answered as often as a limit allows.
+    pub(super) fn unanswered(&self, limit: Limit) -> EndCause {
+        if self.late == Lateness::IsFinal {
+            return EndCause::PeerSilent(self.peer.given_up_after);
+        }
+        let config = &self.peer.config;
+        match limit {
+            Limit::ReportRetries => EndCause::over(limit, config.report_retries),
+            _ => EndCause::over(limit, config.checkpoint_retries),
+        }
+    }
+
+    pub(super) fn stop_all(&mut self, timers: impl IntoIterator<Item = TimerId>) {
+        timers
+            .into_iter()
+            .for_each(|timer| self.node.timers.stop(timer));
+    }
+
+    /// Returns when the last octet of what was written has left.
+    pub(super) fn departure(&self) -> Instant {
+        self.peer.departure(self.node.now)
+    }
+
+    /// Starts the timer of a segment that was written, for its answer.
+    pub(super) fn await_answer(&mut self, timer: impl Into<SessionTimer>) -> Option<TimerId> {
+        self.start(self.peer.answer(self.node.now), timer)
+    }
+
+    /// Starts a timer that is frozen while the peer is silent.
+    pub(super) fn start(&mut self, due: Due, timer: impl Into<SessionTimer>) -> Option<TimerId> {
+        let what = TimerKind::Session(self.session, timer.into());
+        self.peer.start(self.node, due, what)
+    }
+
+    /// Starts a timer that is never frozen.
+    pub(super) fn start_local(
+        &mut self,
+        at: Instant,
+        timer: impl Into<SessionTimer>,
+    ) -> Option<TimerId> {
+        let what = TimerKind::Session(self.session, timer.into());
+        self.peer.start_local(self.node, at, what)
+    }
+
+    /// Returns the octets that may yet be allocated for receiving from the peer.
+    pub(super) fn free_octets(&self) -> usize {
+        self.node.budget.free_for(self.peer)
+    }
+}

@@ -1,0 +1,830 @@
+//! The sending role: blocks, checkpoints, and what reports do to them.
+
+mod ends;
+mod pieces;
+mod rows;
+mod saved;
+mod table;
+mod write;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
+use core::ops::Range;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+pub(super) use self::pieces::Piece;
+pub(super) use self::saved::SavedExport;
+pub(super) use self::table::Exports;
+use super::api::{Block, Error, Red, Side};
+use super::auth::KeyHash;
+use super::beyond::DuplicateRepairs;
+use super::config::Direction;
+use super::context::{Cancel, Context, Core, ExportTimer, Node, Step};
+use super::end_cause::{EndCause, Limit};
+use super::engine::Engine;
+use super::peer::{Control, Role};
+use super::report::spilled;
+use super::report_history::{ReportHistory, Reported, Verdict};
+use super::wire::{Mark, Reason, Report, SessionId};
+use crate::kit::{RangeSet, TimerId};
+use crate::{Addr, Instant, Tag};
+
+/// A session in which a block is sent.
+#[derive(Debug)]
+pub(super) struct ExportSession {
+    pub(super) slot: u32,
+    /// The key that the session named (RFC 5327 section 2.1).
+    pub(super) key_hash: Option<KeyHash>,
+    pub(super) stage: Stage,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    Sending(Sending),
+    Cancelling(Cancel),
+}
+
+/// A block that is being sent. Most blocks are small and arrive at once, and need no more than this.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) tag: Tag,
+    client: u64,
+    pub(super) block: Bytes,
+    /// Octets of the red part.
+    pub(super) red: u64,
+    /// Octets that were sent at least once.
+    pub(super) next: u64,
+    /// The serial numbers of the first checkpoint and of the next one.
+    first_serial: u64,
+    pub(super) serial: u64,
+    /// Segments since the last checkpoint of the first pass.
+    unchecked: u32,
+    /// Whether [`Event::Sent`](super::Event::Sent) is still to be reported.
+    notifies_sent: bool,
+    wants_checkpoint: bool,
+    /// Checkpoints that await their reports, in the order of their serial numbers.
+    pub(super) checkpoints: SmallVec<[Outstanding; 1]>,
+    repair: Option<Box<RepairState>>,
+}
+
+/// What is known about octets that were lost, or may have been.
+#[derive(Debug)]
+pub(super) struct RepairState {
+    /// Octets that may have been sent before a restart; 0 without a restart.
+    pub(super) may_have_left: u64,
+    /// Where the last checkpoint of the first pass ends.
+    pub(super) checked: u64,
+    /// The claims of all reports. Claims are binding (RFC 5326 section 6.22).
+    pub(super) claimed: RangeSet,
+    /// The reports that were used.
+    history: ReportHistory,
+    /// Lower bound and serial number of the report with the lowest bound. A checkpoint that cites it asks about
+    /// everything from there.
+    lowest: Option<(u64, u64)>,
+    pub(super) queue: VecDeque<Repair>,
+    /// Whether the session is queued for repairs.
+    is_queued: bool,
+    problems: u32,
+    guard: Option<TimerId>,
+    guard_tries: u8,
+    /// Repairs to send once more while nothing else waits.
+    pub(super) duplicates: DuplicateRepairs,
+    /// The offset up to which losses of the first pass were counted.
+    pub(super) reported_up_to: u64,
+    /// Reports with gaps that are answered later, together.
+    delayed: Vec<PendingReport>,
+    delay: Option<TimerId>,
+}
+
+impl RepairState {
+    const NONE: Self = Self {
+        may_have_left: 0,
+        checked: 0,
+        claimed: RangeSet::new(),
+        history: ReportHistory::NONE,
+        lowest: None,
+        queue: VecDeque::new(),
+        is_queued: false,
+        problems: 0,
+        guard: None,
+        guard_tries: 0,
+        duplicates: DuplicateRepairs::NONE,
+        reported_up_to: 0,
+        delayed: Vec::new(),
+        delay: None,
+    };
+}
+
+/// The state of a block of which nothing was lost so far.
+static NOTHING_LOST: RepairState = RepairState::NONE;
+
+/// A checkpoint that awaits its report.
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    pub(super) serial: u64,
+    pub(super) report: u64,
+    pub(super) range: Range<u64>,
+    pub(super) mark: Mark,
+    /// The number of retransmission cycles that led to it.
+    cycle: u32,
+    pub(super) tries: u8,
+    pub(super) timer: Option<TimerId>,
+    /// The timer of its next copy.
+    pub(super) copy: Option<TimerId>,
+    /// When it left first and last.
+    pub(super) first: Instant,
+    pub(super) latest: Instant,
+    /// The highest report serial number that had come when it was sent first. The report that answers it is a later one.
+    after: u64,
+    /// The octets that were sent again before it. The report that answers it covers them.
+    pub(super) retransmitted: Vec<Range<u64>>,
+}
+
+impl Outstanding {
+    fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
+        [self.timer, self.copy].into_iter().flatten()
+    }
+}
+
+/// A retransmission to be sent.
+#[derive(Debug)]
+pub(super) enum Repair {
+    Retransmission(Retransmission),
+    /// A checkpoint whose timer expired.
+    CheckpointRetry(u64),
+    /// Further copies of a checkpoint that was just sent.
+    CheckpointCopies {
+        serial: u64,
+        left: u8,
+    },
+}
+
+/// Missing octets, the last of which are sent in a checkpoint.
+#[derive(Debug)]
+pub(super) struct Retransmission {
+    report: u64,
+    cycle: u32,
+    gaps: Vec<Range<u64>>,
+    /// The index of the gap being sent, and the offset within it.
+    at: usize,
+    from: u64,
+}
+
+impl Retransmission {
+    fn new(report: u64, cycle: u32, gaps: Vec<Range<u64>>) -> Self {
+        Self {
+            report,
+            cycle,
+            at: 0,
+            from: gaps.first().map_or(0, |gap| gap.start),
+            gaps,
+        }
+    }
+}
+
+/// A report with gaps that is still to be answered.
+#[derive(Debug, Clone)]
+struct PendingReport {
+    report: u64,
+    /// The checkpoint that the report answers.
+    checkpoint: u64,
+    scope: Range<u64>,
+    cycle: u32,
+}
+
+/// The claims that a report takes back: how many octets they were, and where all of them end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Revoked {
+    Nothing,
+    /// It may be older than the reports that claimed them.
+    Some(u64),
+    /// Its receiver started anew.
+    All(u64, u64),
+}
+
+impl Revoked {
+    const fn octets(self) -> u64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Some(octets) | Self::All(octets, _) => octets,
+        }
+    }
+
+    /// Returns the end of all that was claimed.
+    const fn end(self) -> u64 {
+        match self {
+            Self::Nothing | Self::Some(_) => 0,
+            Self::All(_, end) => end,
+        }
+    }
+}
+
+/// What an input has led to.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Continues,
+    /// Everything was sent, and all of the red part is claimed.
+    Complete,
+    Failed(EndCause),
+}
+
+impl ExportSession {
+    /// Starts a session for a block whose red part has `red` octets.
+    fn new(slot: u32, block: Block, red: u64, node: &mut Node) -> Self {
+        let first_serial = node.first_serial();
+        let sending = Sending {
+            tag: block.tag,
+            client: block.client,
+            block: block.data,
+            red,
+            next: 0,
+            first_serial,
+            serial: first_serial,
+            unchecked: 0,
+            notifies_sent: node.config.notify_sent,
+            wants_checkpoint: false,
+            checkpoints: SmallVec::new(),
+            repair: None,
+        };
+        Self {
+            slot,
+            key_hash: None,
+            stage: Stage::Sending(sending),
+        }
+    }
+
+    /// Returns the tag of a block that is being sent.
+    #[inline]
+    pub(super) const fn tag(&self) -> Option<Tag> {
+        match &self.stage {
+            Stage::Sending(sending) => Some(sending.tag),
+            Stage::Cancelling(_) => None,
+        }
+    }
+
+    /// Lets the block that is being sent do something.
+    fn sending(
+        &mut self,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut Sending, &mut Context<'_>) -> Outcome,
+    ) -> Step {
+        match &mut self.stage {
+            Stage::Sending(sending) => match act(sending, cx) {
+                Outcome::Continues => Step::Continues,
+                Outcome::Complete => self.complete(cx),
+                Outcome::Failed(cause) => self.fail(cause, cx),
+            },
+            Stage::Cancelling(_) => Step::Continues,
+        }
+    }
+
+    /// Handles an RS (RFC 5326 section 6.13).
+    pub(super) fn on_report(&mut self, report: &Report<'_>, cx: &mut Context<'_>) -> Step {
+        if let Stage::Sending(sending) = &self.stage
+            && sending.is_contradicted_by(report)
+        {
+            cx.node.stats.malformed += 1;
+            return Step::Continues;
+        }
+        // Also for a repeated report, and in a session that is cancelled: the peer repeats it until then.
+        cx.queue(Control::ReportAck {
+            session: cx.session,
+            serial: report.serial,
+        });
+        self.sending(cx, |sending, cx| sending.on_report(report, cx))
+    }
+
+    /// Handles a CR (RFC 5326 section 6.17). ION sends one for each segment that comes (capture 10).
+    pub(super) fn on_cancel(&mut self, reason: Reason, cx: &mut Context<'_>) -> Step {
+        self.fail_with((Side::Remote, reason, EndCause::Peer), cx)
+    }
+
+    pub(super) fn on_timer(&mut self, timer: ExportTimer, cx: &mut Context<'_>) -> Step {
+        match timer {
+            ExportTimer::Checkpoint(serial) => {
+                self.sending(cx, |sending, cx| sending.checkpoint_expired(serial, cx))
+            }
+            ExportTimer::CheckpointCopy { serial, left } => self.sending(cx, |sending, cx| {
+                sending.copy_checkpoint_now(serial, left, cx);
+                Outcome::Continues
+            }),
+            ExportTimer::Repair => self.sending(cx, Sending::repair_due),
+            ExportTimer::Guard => self.sending(cx, Sending::guard_expired),
+            ExportTimer::Cancel => match self.cancel_mut() {
+                Some(cancel) => cancel.expired(Role::Sender, cx),
+                None => Step::Continues,
+            },
+        }
+    }
+}
+
+impl Sending {
+    /// Returns the octets of the block.
+    pub(super) const fn len(&self) -> u64 {
+        // Bound: usize has at most 64 bits.
+        self.block.len() as u64
+    }
+
+    #[inline]
+    pub(super) fn repair(&self) -> &RepairState {
+        self.repair.as_deref().unwrap_or(&NOTHING_LOST)
+    }
+
+    pub(super) fn repair_mut(&mut self) -> &mut RepairState {
+        self.repair
+            .get_or_insert_with(|| Box::new(RepairState::NONE))
+    }
+
+    #[cfg(test)]
+    pub(super) const fn lost_nothing(&self) -> bool {
+        self.repair.is_none()
+    }
+
+    fn is_claimed(&self) -> bool {
+        self.repair().claimed.len() == self.red
+    }
+
+    /// Whether a report is awaited, or a retransmission is about to be sent.
+    pub(super) fn awaits_report(&self) -> bool {
+        let repair = self.repair();
+        !self.checkpoints.is_empty() || !repair.queue.is_empty() || repair.delay.is_some()
+    }
+
+    /// Whether a report or a segment is to be expected without the guard timer.
+    fn is_going_on(&self) -> bool {
+        self.next < self.red || self.awaits_report()
+    }
+
+    /// Returns the place of a checkpoint among those that await their reports.
+    pub(super) fn place_of(&self, serial: u64) -> Option<usize> {
+        self.checkpoints
+            .binary_search_by_key(&serial, |one| one.serial)
+            .ok()
+    }
+
+    pub(super) fn checkpoint_mut(&mut self, serial: u64) -> Option<&mut Outstanding> {
+        let place = self.place_of(serial)?;
+        self.checkpoints.get_mut(place)
+    }
+
+    /// Returns what is under repair: queued, or sent again behind `checkpoint`, so that a report on that checkpoint says
+    /// nothing about it. What was sent again before the checkpoint and is still missing was lost again.
+    fn under_repair(&self, checkpoint: u64) -> RangeSet {
+        let queued = self.repair().queue.iter().filter_map(Repair::gaps);
+        let sent = self.checkpoints.iter();
+        let sent = sent.filter(|one| one.serial >= checkpoint);
+        let mut under_repair = RangeSet::new();
+        for gap in sent.map(|one| &one.retransmitted).chain(queued).flatten() {
+            under_repair.insert(gap.clone());
+        }
+        under_repair
+    }
+
+    /// Returns the bytes of memory beside the block and the entry in the table.
+    pub(super) fn memory_used(&self) -> usize {
+        let repair = self.repair();
+        let sent = self.checkpoints.iter().map(|one| &one.retransmitted);
+        let gaps = sent.chain(repair.queue.iter().filter_map(Repair::gaps));
+        self.repair.as_ref().map_or(0, |_| size_of::<RepairState>())
+            + repair.claimed.memory_used()
+            + repair.history.memory_used()
+            + spilled(&self.checkpoints) * size_of::<Outstanding>()
+            + repair.queue.capacity() * size_of::<Repair>()
+            + repair.delayed.capacity() * size_of::<PendingReport>()
+            + repair.duplicates.memory_used()
+            + gaps.map(Vec::capacity).sum::<usize>() * size_of::<Range<u64>>()
+    }
+
+    // Reports.
+
+    /// Whether a report claims octets that were never sent, or has one serial number too many.
+    fn is_contradicted_by(&self, report: &Report<'_>) -> bool {
+        let repair = self.repair();
+        report.scope.end > self.red.min(self.next.max(repair.may_have_left))
+            || repair.history.is_full()
+    }
+
+    /// Whether a checkpoint with a serial number was sent, or may have been before a restart.
+    const fn has_sent(&self, serial: u64) -> bool {
+        self.first_serial <= serial && serial < self.serial
+    }
+
+    fn on_report(&mut self, report: &Report<'_>, cx: &mut Context<'_>) -> Outcome {
+        let (serial, checkpoint) = (report.serial, report.checkpoint);
+        if checkpoint != 0 && !self.has_sent(checkpoint) {
+            // Whoever made it does not know the session.
+            cx.node.stats.unknown_checkpoint += 1;
+            return Outcome::Continues;
+        }
+        let is_whole = report.claims_all(self.red);
+        let mut scope = Range::from(report.scope);
+        if is_whole && self.next == self.len() {
+            self.learn_losses(checkpoint, &scope, true, cx);
+            self.answer_checkpoint(checkpoint, cx);
+            cx.node.stats.positive_reports_received += 1;
+            return Outcome::Complete;
+        }
+        let Some(revoked) = self.weigh(report) else {
+            return Outcome::Continues;
+        };
+        let counts = self.counts_in_flight();
+        let repair = self.repair_mut();
+        repair.history.note(serial, is_whole);
+        let claims = report.claims.iter();
+        let claimed: u64 = claims.map(|claim| repair.claimed.insert(claim)).sum();
+        if repair.lowest.is_none_or(|(lower, _)| scope.start < lower) {
+            repair.lowest = Some((scope.start, serial));
+        }
+        repair.guard_tries = 0;
+        if let Revoked::All(..) = revoked {
+            self.forget_old_reports(cx);
+            // What was claimed before is sent again, whether or not the report covers it.
+            scope = 0..scope.end.max(revoked.end());
+        }
+        let has_gaps = !self.repair().claimed.covers(&scope);
+        self.learn_losses(checkpoint, &scope, false, cx);
+        let cycle = self.answer_checkpoint(checkpoint, cx);
+        self.drop_answered_checkpoints(checkpoint, &scope, cx);
+        let counted = u64::from(counts);
+        cx.peer.in_flight.octets += counted * revoked.octets();
+        cx.peer.remove_in_flight(cx.node, counted * claimed);
+        if has_gaps {
+            cx.node.stats.negative_reports_received += 1;
+            let pending = PendingReport {
+                report: serial,
+                checkpoint,
+                scope,
+                cycle: cycle + 1,
+            };
+            let outcome = self.pending(pending, cx);
+            if outcome != Outcome::Continues {
+                return outcome;
+            }
+        } else {
+            cx.node.stats.positive_reports_received += 1;
+        }
+        self.check_progress(cx)
+    }
+
+    /// Weighs a report against those before it, and takes back what they claimed and it denies. `None` for one that came
+    /// before.
+    fn weigh(&mut self, report: &Report<'_>) -> Option<Revoked> {
+        let asked = self.place_of(report.checkpoint);
+        let asked = asked.and_then(|place| self.checkpoints.get(place));
+        let reported = Reported {
+            serial: report.serial,
+            scope: report.scope.into(),
+            claims: report.claims.iter(),
+            after: asked.map(|asked| asked.after),
+            // Bound: usize has at most 64 bits.
+            unanswered: self.checkpoints.len() as u64,
+        };
+        let repair = self.repair();
+        match repair.history.judge(reported, &repair.claimed) {
+            Verdict::Repeated | Verdict::Incoherent => None,
+            Verdict::Agrees => Some(Revoked::Nothing),
+            Verdict::Older(lost) => {
+                let repair = self.repair_mut();
+                for octets in lost.within(0..u64::MAX) {
+                    repair.claimed.remove(octets);
+                }
+                Some(Revoked::Some(lost.len()))
+            }
+            Verdict::Restarted => {
+                let repair = self.repair_mut();
+                repair.history.forget();
+                repair.lowest = None;
+                let claimed = mem::take(&mut repair.claimed);
+                Some(Revoked::All(claimed.len(), claimed.end()))
+            }
+        }
+    }
+
+    /// Lets nothing cite a report of a receiver that started anew: such a checkpoint would end the session.
+    fn forget_old_reports(&mut self, cx: &mut Context<'_>) {
+        self.checkpoints.retain(|one| {
+            if one.report != 0 {
+                cx.stop_all(one.timers());
+            }
+            one.report == 0
+        });
+        let repair = self.repair_mut();
+        cx.stop(repair.delay.take());
+        repair.delayed.clear();
+        repair.queue.retain(|repair| repair.gaps().is_none());
+    }
+
+    /// Stops the timer of the checkpoint that a report answers, and returns its retransmission cycle.
+    ///
+    /// A report on an unknown checkpoint changes nothing here; its claims hold all the same. So it is with checkpoint
+    /// serial number 0, by which ION and HDTN report everything, also beyond the end of the red part (capture 16).
+    fn answer_checkpoint(&mut self, serial: u64, cx: &mut Context<'_>) -> u32 {
+        let Some(place) = self.place_of(serial) else {
+            return 0;
+        };
+        let checkpoint = self.checkpoints.remove(place);
+        cx.stop_all(checkpoint.timers());
+        checkpoint.learn_answer(cx);
+        checkpoint.cycle
+    }
+
+    /// Drops the checkpoints sent before the one that a report answers if the report covers what they asked for: their
+    /// octets are within its scope, or were claimed.
+    ///
+    /// The checkpoint that ends the red part stays until it is answered, since only it tells the length.
+    fn drop_answered_checkpoints(
+        &mut self,
+        checkpoint: u64,
+        scope: &Range<u64>,
+        cx: &mut Context<'_>,
+    ) {
+        if checkpoint >= self.serial {
+            return;
+        }
+        let claimed = &self.repair.as_deref().unwrap_or(&NOTHING_LOST).claimed;
+        let is_told = |gap: &Range<u64>| {
+            scope.start <= gap.start && gap.end <= scope.end || claimed.covers(gap)
+        };
+        self.checkpoints.retain(|one| {
+            let is_past = one.serial < checkpoint
+                && one.mark == Mark::None
+                && is_told(&one.range)
+                && one.retransmitted.iter().all(is_told);
+            if is_past {
+                cx.stop_all(one.timers());
+            }
+            !is_past
+        });
+    }
+
+    /// Answers a report with gaps at once, or later together with others.
+    fn pending(&mut self, pending: PendingReport, cx: &mut Context<'_>) -> Outcome {
+        let delay = cx.peer.config.repair_delay;
+        if delay.is_zero() {
+            return self.answer_gaps(&pending, cx);
+        }
+        let repair = self.repair_mut();
+        repair.delayed.push(pending);
+        if repair.delay.is_none() {
+            repair.delay = cx.start_local(cx.node.now + delay, ExportTimer::Repair);
+        }
+        Outcome::Continues
+    }
+
+    fn repair_due(&mut self, cx: &mut Context<'_>) -> Outcome {
+        let repair = self.repair_mut();
+        repair.delay = None;
+        let mut pending = mem::take(&mut repair.delayed);
+        pending.sort_by_key(|pending| pending.scope.start);
+        for pending in &pending {
+            let outcome = self.answer_gaps(pending, cx);
+            if outcome != Outcome::Continues {
+                return outcome;
+            }
+        }
+        self.check_progress(cx)
+    }
+
+    /// Queues exactly the missing octets. ION drops a segment that overlaps what it has.
+    fn answer_gaps(&mut self, pending: &PendingReport, cx: &mut Context<'_>) -> Outcome {
+        let told = Some(pending.checkpoint).filter(|told| *told < self.serial);
+        let under_repair = self.under_repair(told.unwrap_or(0));
+        let repair = self.repair_mut();
+        let missing = repair.claimed.gaps(pending.scope.clone());
+        let mut gaps: Vec<Range<u64>> = missing.flat_map(|gap| under_repair.gaps(gap)).collect();
+        if gaps.is_empty() {
+            return Outcome::Continues;
+        }
+        gaps.shrink_to_fit();
+        repair.problems += 1;
+        let run = Retransmission::new(pending.report, pending.cycle, gaps);
+        // Copies follow what was not sent once.
+        let copies = |repair: &Repair| matches!(repair, Repair::CheckpointCopies { .. });
+        let place = repair.queue.iter().position(copies);
+        let place = place.unwrap_or(repair.queue.len());
+        repair.queue.insert(place, Repair::Retransmission(run));
+        let limit = cx.peer.config.problem_limit;
+        if repair.problems > limit {
+            return Outcome::Failed(EndCause::over(Limit::Problems, limit));
+        }
+        if pending.cycle > cx.peer.config.cycle_limit {
+            let limit = cx.peer.config.cycle_limit;
+            return Outcome::Failed(EndCause::over(Limit::Cycles, limit));
+        }
+        self.queue_repairs(cx);
+        Outcome::Continues
+    }
+
+    /// Queues a retransmission.
+    pub(super) fn push_repair(&mut self, repair: Repair, cx: &mut Context<'_>) {
+        self.repair_mut().queue.push_back(repair);
+        self.queue_repairs(cx);
+    }
+
+    /// Queues the session for retransmissions.
+    fn queue_repairs(&mut self, cx: &mut Context<'_>) {
+        if !mem::replace(&mut self.repair_mut().is_queued, true) {
+            cx.peer.repairs.push_back(cx.session.number);
+            cx.peer.mark_ready(cx.node);
+        }
+    }
+
+    /// Completes a session when everything is claimed and sent. Starts the guard timer of a session that awaits
+    /// nothing: one of several reports may be lost for good (ION issue 14).
+    fn check_progress(&mut self, cx: &mut Context<'_>) -> Outcome {
+        let is_claimed = self.is_claimed();
+        if is_claimed && self.repair().history.is_of_one_receiver() {
+            if let Some(repair) = &mut self.repair {
+                repair.queue.clear();
+                repair.delayed.clear();
+            }
+            if self.next == self.len() {
+                return Outcome::Complete;
+            }
+            let checkpoints = mem::take(&mut self.checkpoints);
+            cx.stop_all(checkpoints.iter().flat_map(Outstanding::timers));
+            return Outcome::Continues;
+        }
+        if let Some(repair) = &mut self.repair {
+            cx.stop(repair.guard.take());
+        }
+        cx.peer.release_first_passes(cx.node);
+        if !self.is_going_on() {
+            self.repair_mut().guard = cx.await_answer(ExportTimer::Guard);
+        }
+        Outcome::Continues
+    }
+
+    /// Asks about everything that is missing, by a checkpoint with the last missing octet that cites the report with the
+    /// lowest bound.
+    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Outcome {
+        let (is_claimed, counts) = (self.is_claimed(), self.counts_in_flight());
+        let repair = self.repair_mut();
+        repair.guard = None;
+        let tries = cx.late.tries(repair.guard_tries);
+        repair.guard_tries = tries.saturating_add(1);
+        if tries >= cx.peer.config.checkpoint_retries {
+            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
+        }
+        if is_claimed {
+            // The reports between those that came did not, though their receiver repeats them: it may have started anew
+            // there, and only together with the one before have everything.
+            repair.history.forget();
+            repair.lowest = None;
+            let claimed = mem::take(&mut repair.claimed).len();
+            cx.peer.in_flight.octets += u64::from(counts) * claimed;
+        }
+        self.probe(cx);
+        Outcome::Continues
+    }
+
+    /// Queues a checkpoint with the last missing octet.
+    fn probe(&mut self, cx: &mut Context<'_>) {
+        let repair = self.repair();
+        let mut missing = repair.claimed.gaps(0..self.red);
+        let Some(first) = missing.next() else {
+            return;
+        };
+        let end = missing.last().unwrap_or(first.clone()).end;
+        let cited = repair.lowest.filter(|(lower, _)| *lower <= first.start);
+        let report = cited.map_or(0, |(_, serial)| serial);
+        let run = Retransmission::new(report, 0, core::iter::once(end - 1..end).collect());
+        self.push_repair(Repair::Retransmission(run), cx);
+    }
+
+    /// Repeats a checkpoint whose timer expired (RFC 5326 section 6.7).
+    fn checkpoint_expired(&mut self, serial: u64, cx: &mut Context<'_>) -> Outcome {
+        let is_auto = cx.peer.config.redundancy.adaptive().is_some();
+        let Some(place) = self.place_of(serial) else {
+            return Outcome::Continues;
+        };
+        let is_last = place + 1 == self.checkpoints.len();
+        let claimed = &self.repair.as_deref().unwrap_or(&NOTHING_LOST).claimed;
+        let Some(checkpoint) = self.checkpoints.get_mut(place) else {
+            return Outcome::Continues;
+        };
+        checkpoint.timer = None;
+        let mut asked = checkpoint.retransmitted.iter();
+        // It was overtaken: section 6.11 may forbid a report on it, and no octets depend on it.
+        let is_moot = asked.all(|gap| claimed.covers(gap)) && claimed.covers(&checkpoint.range);
+        // Where reports start at the first gap, the report on a later checkpoint covers the same, and comes sooner.
+        let is_overtaken = is_auto && !is_last;
+        if checkpoint.mark == Mark::None && (is_moot || is_overtaken) {
+            let checkpoint = self.checkpoints.remove(place);
+            cx.stop(checkpoint.copy);
+            if is_moot {
+                cx.peer.line.exchanged(false);
+            }
+            return self.check_progress(cx);
+        }
+        checkpoint.tries = cx.late.tries(checkpoint.tries);
+        if checkpoint.tries > cx.peer.config.checkpoint_retries {
+            return Outcome::Failed(cx.unanswered(Limit::CheckpointRetries));
+        }
+        cx.peer.line.exchanged(false);
+        cx.peer.back_off(cx.node.now);
+        self.push_repair(Repair::CheckpointRetry(serial), cx);
+        Outcome::Continues
+    }
+}
+
+impl Repair {
+    /// Returns the octets of a retransmission.
+    const fn gaps(&self) -> Option<&Vec<Range<u64>>> {
+        match self {
+            Self::Retransmission(retransmission) => Some(&retransmission.gaps),
+            Self::CheckpointRetry(_) | Self::CheckpointCopies { .. } => None,
+        }
+    }
+}
+
+impl<A: Addr> Engine<A> {
+    /// Sends a block, and returns its session (RFC 5326 section 4.1).
+    ///
+    /// # Errors
+    ///
+    /// Unknown peer, a tag in use, or an invalid block. After [`Error::Full`], [`Event::Room`](super::Event::Room)
+    /// follows when there is room for it.
+    pub fn send_block(&mut self, now: Instant, block: Block) -> Result<SessionId, Error> {
+        self.advance(now);
+        let slot = self.core.peers.slot(block.to)?;
+        let octets = block.data.len();
+        // Bound: usize has at most 64 bits.
+        let len = octets as u64;
+        let red = match block.red {
+            Red::All => len,
+            Red::Octets(red) => red,
+        };
+        if len == 0 {
+            return Err(Error::Empty);
+        }
+        if red > len {
+            return Err(Error::RedTooLong { red, len });
+        }
+        let limit = self.core.node.config.export_octets;
+        if octets > limit {
+            return Err(Error::TooLong { len: octets, limit });
+        }
+        let Self { core, exports, .. } = self;
+        let Core { node, peers } = core;
+        if exports.place_of(block.tag).is_ok() {
+            return Err(Error::TagInUse(block.tag));
+        }
+        let peer = peers.get_mut(slot).ok_or(Error::UnknownPeer(block.to))?;
+        let is_possible = match peer.config.direction {
+            Direction::Both => true,
+            Direction::SendOnly => red == 0,
+            Direction::ReceiveOnly => false,
+        };
+        if !is_possible {
+            return Err(Error::Direction(block.to));
+        }
+        if let Some(full) = exports.limit(peer, octets, node) {
+            peers.block(slot, octets);
+            return Err(full);
+        }
+        let number = node.draw_number(|number| exports.table.contains(&number));
+        let export = ExportSession::new(slot, block, red, node);
+        exports.insert(number, export, peer);
+        node.budget.exports += octets;
+        peer.fresh.push_back(number);
+        peer.mark_ready(node);
+        Ok(node.own_session(number))
+    }
+
+    /// Makes the next red segment of a block a checkpoint (RFC 5325 section 3.3).
+    ///
+    /// # Errors
+    ///
+    /// No block with this tag is being sent.
+    pub fn checkpoint(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
+        self.advance(now);
+        let place = self.exports.place_of(tag)?;
+        self.exports.run(place, &mut self.core, |export, cx| {
+            export.sending(cx, |sending, _| {
+                sending.wants_checkpoint = true;
+                Outcome::Continues
+            })
+        });
+        Ok(())
+    }
+
+    /// Cancels the transmission of a block (RFC 5326 section 4.2). If none of it was sent, the peer is not told.
+    ///
+    /// # Errors
+    ///
+    /// No block with this tag is being sent.
+    pub fn cancel(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
+        self.advance(now);
+        let place = self.exports.place_of(tag)?;
+        self.exports.run(place, &mut self.core, |export, cx| {
+            export.fail(EndCause::Application, cx)
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,277 @@
+//! What a session sends next, and the timers that start with it.
+
+use alloc::vec::Vec;
+use core::mem;
+use core::ops::Range;
+
+use super::pieces::{Frame, MANY, Piece};
+use super::{ExportSession, Outstanding, Repair, Retransmission, Sending, Stage};
+use crate::ltp::context::{Context, ExportTimer, Step};
+use crate::ltp::end_cause::EndCause;
+use crate::ltp::output::{Batch, Out, WriteResult};
+use crate::ltp::peer::Queue;
+use crate::ltp::wire::{Body, Checkpoint, Color, Data};
+
+/// What writing has led to: whether the batch has room, or why the session fails.
+type Written = Result<Batch, EndCause>;
+
+impl ExportSession {
+    /// Writes the next segment that a queue of the peer asks for, or several of a first pass. `None` if there is no
+    /// block to send any more.
+    #[inline]
+    pub(in crate::ltp) fn write(
+        &mut self,
+        queue: Queue,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
+    ) -> (Option<Batch>, Step) {
+        let Stage::Sending(sending) = &mut self.stage else {
+            return (None, Step::Continues);
+        };
+        let written = match queue {
+            Queue::FirstPasses => sending.send_first_pass(tx, cx),
+            Queue::Repairs => sending.send_repair(tx, cx),
+            Queue::Duplicates => Ok(sending.send_duplicate(tx, cx)),
+        };
+        match written {
+            Ok(batch) => (Some(batch), Step::Continues),
+            Err(cause) => (Some(Batch::HasRoom), self.fail(cause, cx)),
+        }
+    }
+}
+
+impl Sending {
+    // Retransmissions.
+
+    fn send_repair(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+        let repair = self.repair_mut();
+        match repair.queue.front() {
+            None => {
+                repair.is_queued = false;
+                cx.peer.repairs.pop_front();
+                cx.node.first_pass_done.push(cx.session.number);
+                Ok(Batch::HasRoom)
+            }
+            Some(Repair::Retransmission(run)) if run.gaps.get(run.at).is_none() => {
+                repair.queue.pop_front();
+                Ok(Batch::HasRoom)
+            }
+            Some(Repair::Retransmission(_)) => self.send_retransmission(tx, cx),
+            Some(&Repair::CheckpointRetry(serial)) => {
+                Ok(self.resend_checkpoint(serial, None, tx, cx))
+            }
+            Some(&Repair::CheckpointCopies { serial, left }) => {
+                Ok(self.resend_checkpoint(serial, Some(left), tx, cx))
+            }
+        }
+    }
+
+    fn send_retransmission(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+        let frame = self.frame(cx);
+        let (serial, red, len) = (self.serial, self.red, self.len());
+        let repair = self.repair_mut();
+        let claimed = &repair.claimed;
+        let Some(Repair::Retransmission(run)) = repair.queue.front_mut() else {
+            return Ok(Batch::HasRoom);
+        };
+        if run.is_untouched() {
+            // Reports that came in the meantime may have claimed some of it.
+            let gaps = run.gaps.iter();
+            run.gaps = gaps.flat_map(|gap| claimed.gaps(gap.clone())).collect();
+            let Some(first) = run.gaps.first() else {
+                return Ok(Batch::HasRoom);
+            };
+            run.from = first.start;
+        }
+        let piece = run.next_piece(frame, serial, (red, len));
+        let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
+        match self.put_piece(&piece, tx, cx) {
+            WriteResult::NoRoom => return Ok(Batch::Full),
+            WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
+            WriteResult::Written(_) => {}
+        }
+        cx.node.stats.octets_resent += piece.range.end - piece.range.start;
+        let repair = self.repair_mut();
+        if let Some(Repair::Retransmission(run)) = repair.queue.front_mut() {
+            run.advance(piece.range.end);
+            if let Color::Red(Some(checkpoint)) = piece.color {
+                let (cycle, gaps) = (run.cycle, mem::take(&mut run.gaps));
+                repair.queue.pop_front();
+                self.on_checkpoint_sent((checkpoint, piece.range), (cycle, gaps), cx);
+            }
+        }
+        Ok(Batch::HasRoom)
+    }
+
+    /// Writes a checkpoint again, equal octet for octet (RFC 5326 section 3.2.1).
+    fn resend_checkpoint(
+        &mut self,
+        serial: u64,
+        copies: Option<u8>,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
+    ) -> Batch {
+        let place = self.place_of(serial);
+        let checkpoint = place.and_then(|place| self.checkpoints.get(place));
+        let Some(piece) = checkpoint.map(Outstanding::piece) else {
+            self.repair_mut().queue.pop_front();
+            return Batch::HasRoom;
+        };
+        let fit = self.frame(cx).fit(piece.range.start, piece.color);
+        if fit.is_none_or(|fit| fit < piece.range.end - piece.range.start) {
+            self.cut_anew(serial, cx);
+            return Batch::HasRoom;
+        }
+        let put = self.put_piece(&piece, tx, cx);
+        if put == WriteResult::NoRoom {
+            return Batch::Full;
+        }
+        self.repair_mut().queue.pop_front();
+        if let Some(checkpoint) = self.checkpoint_mut(serial) {
+            checkpoint.latest = cx.departure();
+        }
+        if let Some(left) = copies {
+            self.restart_checkpoint_timer(serial, cx);
+            self.on_copy_sent(serial, left, cx);
+            return Batch::HasRoom;
+        }
+        cx.node.stats.checkpoints_resent += 1;
+        let timer = cx.await_answer(ExportTimer::Checkpoint(serial));
+        if let Some(checkpoint) = self.checkpoint_mut(serial) {
+            checkpoint.tries = checkpoint.tries.saturating_add(1);
+            checkpoint.timer = timer;
+        }
+        self.copy_checkpoint(serial, cx);
+        Batch::HasRoom
+    }
+
+    /// Sends the octets of a checkpoint that is too long for a segment of today in shorter ones. The last of them asks
+    /// for the same report under another serial number.
+    fn cut_anew(&mut self, serial: u64, cx: &mut Context<'_>) {
+        let Some(place) = self.place_of(serial) else {
+            return;
+        };
+        let checkpoint = self.checkpoints.remove(place);
+        cx.stop_all(checkpoint.timers());
+        let queue = &mut self.repair_mut().queue;
+        queue.pop_front();
+        let gaps = core::iter::once(checkpoint.range).collect();
+        let run = Retransmission::new(checkpoint.report, checkpoint.cycle, gaps);
+        queue.push_front(Repair::Retransmission(run));
+    }
+
+    // First passes.
+
+    fn send_first_pass(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
+        if self.must_wait(cx) {
+            return Ok(Batch::HasRoom);
+        }
+        let frame = self.frame(cx);
+        if let Some(batch) = self.send_rows(frame, tx, cx) {
+            return Ok(batch);
+        }
+        let is_due = self.is_checkpoint_due(frame, cx);
+        let piece = self.next_piece(frame, is_due);
+        let piece = piece.ok_or(EndCause::NoRoomInDatagram)?;
+        match self.put_piece(&piece, tx, cx) {
+            WriteResult::NoRoom => return Ok(Batch::Full),
+            WriteResult::Impossible => return Err(EndCause::NoRoomInDatagram),
+            WriteResult::Written(_) => self.on_first_pass_sent(piece, cx),
+        }
+        Ok(Batch::HasRoom)
+    }
+
+    /// Whether the next segment of the first pass must be a checkpoint, wherever it ends.
+    fn is_checkpoint_due(&self, frame: Frame, cx: &Context<'_>) -> bool {
+        let every = cx.peer.config.checkpoint_every;
+        let window = cx.peer.checkpoint_due(self);
+        self.wants_checkpoint
+            || cx.peer.is_last_of_contact(cx.node.now)
+            || every.is_some_and(|every| self.unchecked + 1 >= every.get())
+            || window.is_some_and(|due| frame.reaches(self.next, due))
+    }
+
+    fn on_first_pass_sent(&mut self, piece: Piece, cx: &mut Context<'_>) {
+        self.next = piece.range.end;
+        self.unchecked = self.unchecked.saturating_add(1);
+        if matches!(piece.color, Color::Red(_)) && self.counts_in_flight() {
+            cx.peer.in_flight.octets += piece.range.end - piece.range.start;
+        }
+        if let Color::Red(Some(checkpoint)) = piece.color {
+            self.unchecked = 0;
+            self.wants_checkpoint = false;
+            if self.next < self.red {
+                self.repair_mut().checked = self.next;
+            }
+            self.on_checkpoint_sent((checkpoint, piece.range), (0, Vec::new()), cx);
+        }
+        cx.peer.begun = Some(cx.session.number);
+        if self.next == self.len() {
+            cx.peer.fresh.pop_front();
+            if self.has_more_to_do() {
+                cx.node.first_pass_done.push(cx.session.number);
+            }
+        }
+    }
+
+    /// Starts the timer of a checkpoint that was sent for the first time (RFC 5326 section 6.2).
+    fn on_checkpoint_sent(
+        &mut self,
+        (checkpoint, range): (Checkpoint, Range<u64>),
+        (cycle, retransmitted): (u32, Vec<Range<u64>>),
+        cx: &mut Context<'_>,
+    ) {
+        let serial = checkpoint.serial;
+        self.serial = serial.saturating_add(1);
+        let outstanding = Outstanding {
+            serial,
+            report: checkpoint.report,
+            range,
+            mark: checkpoint.mark,
+            cycle,
+            tries: 1,
+            timer: cx.await_answer(ExportTimer::Checkpoint(serial)),
+            copy: None,
+            first: cx.departure(),
+            latest: cx.departure(),
+            after: self.repair().history.highest(),
+            retransmitted,
+        };
+        self.checkpoints.push(outstanding);
+        self.queue_duplicates_of(serial, cx);
+        self.copy_checkpoint(serial, cx);
+    }
+
+    // Writing.
+
+    /// Returns the limits of a data segment.
+    pub(in crate::ltp) fn frame(&self, cx: &Context<'_>) -> Frame {
+        let room = cx.segment_room();
+        let is_copied = cx.peer.config.redundancy.adaptive().is_some() && cx.peer.copies() > 1;
+        let is_long = || usize::try_from(self.red).is_ok_and(|red| red / MANY > room);
+        Frame {
+            client: self.client,
+            room,
+            is_small: is_copied && is_long(),
+        }
+    }
+
+    #[inline]
+    pub(in crate::ltp) fn put_piece(
+        &self,
+        piece: &Piece,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
+    ) -> WriteResult {
+        let Some(octets) = self.octets(&piece.range) else {
+            return WriteResult::Impossible;
+        };
+        let body = Body::Data(Data {
+            client: self.client,
+            offset: piece.range.start,
+            color: piece.color,
+            octets,
+        });
+        cx.put_body(&body, tx)
+    }
+}

@@ -1,0 +1,172 @@
+//! How the reception of a block ends: cancelled by either side, or closed and remembered.
+
+use core::mem;
+
+use super::{ImportSession, Reception, SESSION, Stage};
+use crate::ltp::api::{Error, Event, Side};
+use crate::ltp::closed::End;
+use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
+use crate::ltp::end_cause::EndCause;
+use crate::ltp::engine::Engine;
+use crate::ltp::peer::Role;
+use crate::ltp::wire::{Reason, SessionId};
+use crate::{Addr, Instant};
+
+impl<A: Addr> Engine<A> {
+    /// Cancels the reception of a block (RFC 5326 section 4.2).
+    ///
+    /// # Errors
+    ///
+    /// Unknown session.
+    pub fn refuse(&mut self, now: Instant, session: SessionId) -> Result<(), Error> {
+        self.advance(now);
+        let mut is_known = false;
+        self.imports.with(session, &mut self.core, |import, cx| {
+            is_known = import.reception().is_some();
+            import.cancel(EndCause::Application, cx)
+        });
+        is_known.then_some(()).ok_or(Error::UnknownSession(session))
+    }
+}
+
+impl ImportSession {
+    /// Cancels a session as its receiver (RFC 5326 section 6.19): frees what it holds, and sends CRs until one is
+    /// acknowledged.
+    pub(in crate::ltp) fn cancel(&mut self, cause: EndCause, cx: &mut Context<'_>) -> Step {
+        let is_new = self.stop(cause, cx);
+        match self.cancel_mut().filter(|_| is_new) {
+            Some(cancel) => cancel.send(Role::Receiver, cx),
+            None => Step::Continues,
+        }
+    }
+
+    /// Frees what a session holds, and reports the cancellation once. False if it was cancelled before.
+    pub(in crate::ltp) fn stop(&mut self, cause: EndCause, cx: &mut Context<'_>) -> bool {
+        let is_reporting = self.reception().is_some_and(|one| one.has_reports());
+        let reason = match cause {
+            // The sender has not failed to answer, it has just stopped.
+            EndCause::PeerSilent(_) if !is_reporting => Reason::SYSTEM,
+            cause => cause.reason(),
+        };
+        self.stop_with((Side::Local, reason, cause), cx)
+    }
+
+    fn stop_with(
+        &mut self,
+        (by, reason, cause): (Side, Reason, EndCause),
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if matches!(self.stage, Stage::Cancelling(_)) {
+            return false;
+        }
+        let cancelling = Stage::Cancelling(Cancel::after(reason, cx));
+        if let Stage::Receiving(reception) = mem::replace(&mut self.stage, cancelling) {
+            reception.release(cx);
+            cx.node.stats.imports_cancelled += 1;
+            let client = reception.client;
+            let event = Event::Cancelled {
+                session: cx.session,
+                client,
+                by,
+                reason,
+                cause,
+                after_delivery: reception.is_delivered,
+            };
+            cx.node.push_service_event(client, event, EVENT_OVERHEAD);
+        }
+        true
+    }
+
+    /// Gives up a session whose EOB was lost, maybe with green segments. The application hears that nothing more
+    /// comes (RFC 5326 section 7.6). The sender waits for nothing, and is not told.
+    pub(super) fn give_up_end(&mut self, cx: &mut Context<'_>) -> Step {
+        let end = match self.reception().map(|reception| reception.end()) {
+            Some(end @ End::Delivered { .. }) => end,
+            // Red data that still come must not be delivered any more.
+            _ => End::Plain,
+        };
+        let silent_for = self.reception().map(|one| cx.node.now - one.active);
+        self.stop(EndCause::PeerSilent(silent_for.unwrap_or_default()), cx);
+        Step::Ends(end)
+    }
+
+    /// Stops the timers of a session that is closed, and frees what it holds.
+    pub(super) fn release(&self, cx: &mut Context<'_>) {
+        match &self.stage {
+            Stage::Receiving(reception) => reception.release(cx),
+            Stage::Cancelling(cancel) => cx.stop(cancel.timer),
+        }
+    }
+
+    /// Returns the cancellation of a session that is being cancelled.
+    pub(in crate::ltp) const fn cancel_mut(&mut self) -> Option<&mut Cancel> {
+        match &mut self.stage {
+            Stage::Cancelling(cancel) => Some(cancel),
+            Stage::Receiving(_) => None,
+        }
+    }
+
+    /// Handles a CS (RFC 5326 section 6.17), which was acknowledged.
+    pub(in crate::ltp) fn on_cancel(&mut self, reason: Reason, cx: &mut Context<'_>) -> Step {
+        self.stop_with((Side::Remote, reason, EndCause::Peer), cx);
+        Step::Ends(End::Plain)
+    }
+
+    /// Handles a CAR (RFC 5326 section 6.18).
+    pub(in crate::ltp) const fn on_cancel_ack(&self) -> Step {
+        match &self.stage {
+            Stage::Receiving(_) => Step::Continues,
+            Stage::Cancelling(_) => Step::Ends(End::Plain),
+        }
+    }
+}
+
+impl Reception {
+    fn end(&self) -> End {
+        let parts = self.parts.as_ref();
+        let green = parts.and_then(|parts| Some((parts.green?, parts.green_end)));
+        match (self.is_delivered, self.red, green) {
+            (true, Some(red), _) => End::Delivered {
+                red,
+                serial: self.serial,
+            },
+            (false, None, Some((low, Some(end)))) => End::GreenOnly { low, end },
+            _ => End::Plain,
+        }
+    }
+
+    fn release(&self, cx: &mut Context<'_>) {
+        for issued in &self.pending {
+            cx.stop_all(issued.timers());
+        }
+        let mut charge = SESSION;
+        if let Some(parts) = &self.parts {
+            charge = parts.charge;
+            cx.stop(parts.guard);
+            cx.stop(parts.reports.delay);
+            parts.red.release(&mut cx.node.budget.pool);
+            if parts.is_streaming {
+                cx.node.services.end_stream(self.client);
+            }
+        }
+        cx.node.budget.charge(cx.peer, charge, 0);
+    }
+
+    /// Closes a session that was delivered, once every report is acknowledged and the green part has ended.
+    ///
+    /// RFC 5326 section 6.14 does not require the first of these conditions, and section 8.2 not the second. RFC 5325
+    /// section 3.2 has the reading that works.
+    pub(in crate::ltp) fn close_if_over(&self) -> Step {
+        let is_green_over = self
+            .parts
+            .as_ref()
+            .is_some_and(|parts| parts.green_end.is_some());
+        let is_over =
+            self.is_delivered && !self.has_reports() && (self.ends_block || is_green_over);
+        if is_over {
+            Step::Ends(self.end())
+        } else {
+            Step::Continues
+        }
+    }
+}

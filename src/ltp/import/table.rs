@@ -1,0 +1,138 @@
+//! The sessions in which blocks are received, and how one of them is run.
+
+use alloc::vec::Vec;
+
+use super::{ImportSession, Stage};
+use crate::ltp::closed::End;
+use crate::ltp::context::{Context, Core, Node, Step};
+use crate::ltp::peer::Role;
+use crate::ltp::table::{Keyed, Sessions};
+use crate::ltp::wire::{Data, SessionId};
+
+/// The sessions in which blocks are received.
+#[derive(Debug)]
+pub(in crate::ltp) struct Imports {
+    pub(in crate::ltp) table: Sessions<SessionId, ImportSession>,
+}
+
+impl Imports {
+    pub(in crate::ltp) const fn new(hasher: Keyed) -> Self {
+        Self {
+            table: Sessions::new(hasher),
+        }
+    }
+
+    /// Handles a data segment of a session that is not open.
+    pub(in crate::ltp) fn start(
+        &mut self,
+        data: &Data<'_>,
+        (slot, session): (u32, SessionId),
+        core: &mut Core,
+    ) {
+        let count = self.table.len();
+        let started = core
+            .context(slot, session)
+            .and_then(|mut cx| ImportSession::start(data, count, &mut cx));
+        if let Some((import, step)) = started {
+            let place = self.insert(session, import, core);
+            self.finish(place, step, core);
+        }
+    }
+
+    /// Adds a session.
+    pub(in crate::ltp) fn insert(
+        &mut self,
+        session: SessionId,
+        import: ImportSession,
+        core: &mut Core,
+    ) -> Option<u32> {
+        if let Some(peer) = core.peers.get_mut(import.slot) {
+            peer.imports += 1;
+        }
+        self.table.insert(session, import)
+    }
+
+    /// Runs a session, if there is one.
+    pub(in crate::ltp) fn with(
+        &mut self,
+        session: SessionId,
+        core: &mut Core,
+        act: impl FnOnce(&mut ImportSession, &mut Context<'_>) -> Step,
+    ) {
+        if let Some(place) = self.table.find(&session) {
+            self.run(place, core, act);
+        }
+    }
+
+    /// Lets a session handle an input, and closes it if it ends with that.
+    #[inline]
+    pub(in crate::ltp) fn run(
+        &mut self,
+        place: u32,
+        core: &mut Core,
+        act: impl FnOnce(&mut ImportSession, &mut Context<'_>) -> Step,
+    ) {
+        let Some((session, import)) = self.table.at_mut(place) else {
+            return;
+        };
+        if let Some(mut cx) = core.context(import.slot, *session) {
+            let step = act(import, &mut cx);
+            self.finish(Some(place), step, core);
+        }
+    }
+
+    /// Closes a session that has ended (RFC 5326 section 6.20), remembers it, and gives back memory that is not free.
+    #[inline]
+    pub(in crate::ltp) fn finish(&mut self, place: Option<u32>, step: Step, core: &mut Core) {
+        if let (Some(place), Step::Ends(end)) = (place, step) {
+            self.close(place, end, core);
+        }
+        let node = &mut core.node;
+        if node.services.has_stale() {
+            let open = &self.table;
+            node.services.drop_ended(|session| open.contains(session));
+        }
+        if node.budget.is_pool_too_large() {
+            self.shrink_pool(node);
+        }
+    }
+
+    fn close(&mut self, place: u32, end: End, core: &mut Core) {
+        if let Some((session, import)) = self.table.at_mut(place)
+            && let Some(mut cx) = core.context(import.slot, *session)
+        {
+            let name = (Role::Receiver, *session);
+            import.release(&mut cx);
+            cx.peer.imports -= 1;
+            cx.node.forget_cookies(Role::Receiver, *session);
+            let fingerprint = Some(import.fingerprint);
+            cx.node
+                .remember(cx.peer, name, end, import.key_hash, fingerprint);
+        }
+        self.table.remove_at(place);
+    }
+
+    /// Returns the places of the sessions for which `is_meant` holds, in the ascending order of the sessions.
+    pub(in crate::ltp) fn places(&self, is_meant: impl Fn(&ImportSession) -> bool) -> Vec<u32> {
+        let meant = self.table.iter().filter(|(_, import)| is_meant(import));
+        let mut sessions: Vec<SessionId> = meant.map(|(session, _)| *session).collect();
+        sessions.sort_unstable();
+        let places = sessions.iter().filter_map(|one| self.table.position(one));
+        places.collect()
+    }
+
+    /// Shrinks the pool of buffers to what sessions and events leave free.
+    #[cold]
+    fn shrink_pool(&mut self, node: &mut Node) {
+        let pool = &mut node.budget.pool;
+        pool.clear();
+        if !pool.has_excess() {
+            return;
+        }
+        for import in self.table.values_mut() {
+            if let Stage::Receiving(reception) = &mut import.stage {
+                reception.shrink(pool);
+            }
+        }
+    }
+}

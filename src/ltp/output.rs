@@ -1,0 +1,414 @@
+//! What is sent, in which order: control segments, so that no report waits behind a block, then retransmissions, then
+//! first passes.
+
+use alloc::vec::Vec;
+use core::slice;
+
+use super::context::{Cancel, Context, Core, Node, TimerKind};
+use super::engine::Engine;
+use super::export::{ExportSession, Exports};
+use super::import::{ImportSession, Imports, Reception};
+use super::peer::{Control, PeerState, Queue, Role};
+use super::wire::{Body, Claims, Reason, Report, SessionId, header, header_len};
+use crate::{Addr, Transmit};
+
+/// A keep-alive (RFC 7122 section 3.4). By its length alone it could be a CAS.
+pub(super) const KEEPALIVE: [u8; 4] = [0; 4];
+
+/// The result of writing a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WriteResult {
+    /// The segment was written, with this many octets.
+    Written(usize),
+    /// The batch has no room.
+    NoRoom,
+    /// The segment fits no datagram, or there is nothing to write any more.
+    Impossible,
+}
+
+/// Whether the batch has room for a further segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Batch {
+    HasRoom,
+    Full,
+}
+
+/// What is sent next.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    Control(Control),
+    /// Data of the session with this number.
+    Data(Queue, u64),
+}
+
+/// A batch of datagrams for one peer.
+pub(super) trait Datagrams {
+    /// Appends a datagram of `len` octets. False if the batch has no room for it.
+    fn push(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool;
+
+    /// Appends up to `count` datagrams of `len` octets, and returns how many.
+    fn push_row(&mut self, len: usize, count: usize, write: &mut dyn FnMut(&mut [u8])) -> usize;
+
+    fn is_empty(&self) -> bool;
+}
+
+/// The batch that is being written.
+pub(super) type Out<'a> = dyn Datagrams + 'a;
+
+/// The batch, and the address of the peer.
+struct Addressed<'a, A>(&'a mut Transmit<A>, A);
+
+impl<A: Addr> Datagrams for Addressed<'_, A> {
+    fn push(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool {
+        self.0.push(self.1, len, write)
+    }
+
+    fn push_row(&mut self, len: usize, count: usize, write: &mut dyn FnMut(&mut [u8])) -> usize {
+        self.0.push_row(self.1, len, count, write)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<A: Addr> Engine<A> {
+    /// Writes a batch for the next ready peer. Peers take turns, so that none waits for another's backlog.
+    pub(super) fn send(&mut self, tx: &mut Transmit<A>) -> bool {
+        while let Some(slot) = self.core.node.ready.pop_front() {
+            let Some(to) = self.addresses.of(slot) else {
+                continue;
+            };
+            self.fill(slot, &mut Addressed(tx, to));
+            if !tx.is_empty() {
+                if let Some(peer) = self.core.peers.get_mut(slot) {
+                    peer.last_sent = self.core.node.now;
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    fn fill(&mut self, slot: u32, tx: &mut Out<'_>) {
+        let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
+        if let Some(peer) = core.peers.get_mut(slot) {
+            peer.is_ready = false;
+        }
+        while let Some(peer) = core.peers.get_mut(slot)
+            && let Some(work) = peer.next_work(&mut core.node)
+        {
+            let batch = match work {
+                Work::Control(control) => core.send_control(slot, control, (exports, imports), tx),
+                Work::Data(queue, number) => exports.send(slot, (queue, number), core, tx),
+            };
+            if batch == Batch::Full {
+                break;
+            }
+        }
+        if let Some(peer) = core.peers.get_mut(slot) {
+            peer.mark_ready(&mut core.node);
+        }
+        if !core.node.first_pass_done.is_empty() {
+            let mut done = core::mem::take(&mut core.node.first_pass_done);
+            for number in done.drain(..) {
+                exports.with(number, core, ExportSession::after_first_pass);
+            }
+            core.node.first_pass_done = done;
+        }
+    }
+}
+
+impl Exports {
+    /// Writes data of a session. One that has ended leaves the queue.
+    fn send(
+        &mut self,
+        slot: u32,
+        (queue, number): (Queue, u64),
+        core: &mut Core,
+        tx: &mut Out<'_>,
+    ) -> Batch {
+        let mut written = None;
+        self.with(number, core, |export, cx| {
+            let (batch, step) = export.write(queue, tx, cx);
+            written = batch;
+            step
+        });
+        if written.is_none()
+            && let Some(peer) = core.peers.get_mut(slot)
+        {
+            peer.sessions(queue).pop_front();
+        }
+        written.unwrap_or(Batch::HasRoom)
+    }
+}
+
+impl Core {
+    /// Writes a control segment, and starts its timers. One that fits no datagram counts as lost (the cue of RFC 5326
+    /// sections 6.3 and 6.15).
+    fn send_control(
+        &mut self,
+        slot: u32,
+        control: Control,
+        (exports, imports): (&mut Exports, &mut Imports),
+        tx: &mut Out<'_>,
+    ) -> Batch {
+        let session = control.session();
+        let Some(mut cx) = self.context(slot, session) else {
+            return Batch::Full;
+        };
+        let put = match control {
+            Control::Report { serial, left, .. } => {
+                let import = imports.table.find_mut(&session);
+                let reception = import.and_then(ImportSession::reception);
+                cx.send_report(reception, (serial, left), tx)
+            }
+            Control::Cancel { by, left, .. } => match by {
+                Role::Sender => {
+                    let export = exports.table.find_mut(&session.number);
+                    let cancel = export.and_then(ExportSession::cancel_mut);
+                    cx.send_cancel(cancel, by, left, tx)
+                }
+                Role::Receiver => {
+                    let import = imports.table.find_mut(&session);
+                    let cancel = import.and_then(ImportSession::cancel_mut);
+                    cx.send_cancel(cancel, by, left, tx)
+                }
+            },
+            _ => cx.send_signal(control, tx),
+        };
+        match put {
+            WriteResult::NoRoom => Batch::Full,
+            WriteResult::Written(_) | WriteResult::Impossible => Batch::HasRoom,
+        }
+    }
+}
+
+impl PeerState {
+    #[inline]
+    fn next_work(&mut self, node: &mut Node) -> Option<Work> {
+        if !self.may_send() {
+            return None;
+        }
+        if self.config.rate.is_some()
+            && let Some(at) = self.pacer.blocked_until(node.now)
+        {
+            self.pace = self.start_local(node, at, TimerKind::Pace);
+            return None;
+        }
+        if let Some(control) = self.control.front() {
+            return Some(Work::Control(*control));
+        }
+        let (queue, number) = match (self.repairs.front(), self.next_first_pass()) {
+            // A block that has begun would seem to be given up if it waited for all repairs of others.
+            (Some(_), Some(begun)) if self.begun == Some(begun) && self.is_first_pass_next => {
+                (Queue::FirstPasses, begun)
+            }
+            (Some(repair), _) => (Queue::Repairs, *repair),
+            (None, Some(number)) => (Queue::FirstPasses, number),
+            (None, None) => (Queue::Duplicates, *self.spare.front()?),
+        };
+        self.is_first_pass_next = queue == Queue::Repairs;
+        Some(Work::Data(queue, number))
+    }
+
+    /// Writes one segment into the batch. Without authentication the header is copied in one move.
+    #[inline]
+    pub(super) fn put_body(
+        &mut self,
+        node: &mut Node,
+        session: SessionId,
+        body: &Body<'_>,
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        let mut head = header(body.code(), session, 0);
+        let behind = match self.keys.overhead() {
+            0 => body.put_fields(&mut head),
+            _ => None,
+        };
+        let Some(behind) = behind else {
+            let len = body.wire_len();
+            return self.put(node, session, (body.code(), len), tx, |out| {
+                body.encode(out);
+            });
+        };
+        let len = head.octets().len() + behind.len();
+        let is_written = tx.push(len, &mut |out| {
+            head.put(out);
+            out.extend_from_slice(behind);
+        });
+        self.count(node, written(is_written, len, tx))
+    }
+
+    /// Writes one segment with a content of `len` octets into the batch.
+    pub(super) fn put(
+        &mut self,
+        node: &mut Node,
+        session: SessionId,
+        (code, len): (u8, usize),
+        tx: &mut Out<'_>,
+        write: impl Fn(&mut Vec<u8>),
+    ) -> WriteResult {
+        let keys = &self.keys;
+        let whole = header_len(session) + keys.overhead() + len;
+        let is_written = tx.push(whole, &mut |out| {
+            let start = out.len();
+            header(code, session, keys.counts()).put(out);
+            keys.put_header(out);
+            write(out);
+            keys.put_trailer(out, start);
+        });
+        self.count(node, written(is_written, whole, tx))
+    }
+
+    /// Counts what was written in the statistics and for the rate.
+    fn count(&mut self, node: &mut Node, put: WriteResult) -> WriteResult {
+        match put {
+            WriteResult::Written(len) => {
+                node.stats.segments_sent += 1;
+                self.pacer.on_sent(node.now, len);
+            }
+            WriteResult::Impossible => node.stats.oversize += 1,
+            WriteResult::NoRoom => {}
+        }
+        put
+    }
+}
+
+impl Context<'_> {
+    /// Takes the control segment that was written, or cannot be, off its queue. False if it waits for the next batch.
+    fn sent(&mut self, put: WriteResult) -> bool {
+        if put == WriteResult::NoRoom {
+            return false;
+        }
+        self.peer.control.pop_front();
+        true
+    }
+
+    fn send_report(
+        &mut self,
+        reception: Option<&mut Reception>,
+        (serial, left): (u64, Option<u8>),
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        let mut reception = reception;
+        let put = match &mut reception {
+            Some(reception) => reception.put_report(serial, tx, self),
+            None => WriteResult::Impossible,
+        };
+        if self.sent(put) {
+            match (left, reception) {
+                (Some(left), reception) => self.report_copied(reception, (serial, left)),
+                (None, Some(reception)) => reception.on_report_sent(serial, true, self),
+                (None, None) => {}
+            }
+        }
+        put
+    }
+
+    fn send_cancel(
+        &mut self,
+        cancel: Option<&mut Cancel>,
+        by: Role,
+        left: Option<u8>,
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        let put = match &cancel {
+            Some(cancel) => {
+                let body = match by {
+                    Role::Sender => Body::CancelBySender(cancel.reason),
+                    Role::Receiver => Body::CancelByReceiver(cancel.reason),
+                };
+                self.put_body(&body, tx)
+            }
+            None => WriteResult::Impossible,
+        };
+        if !self.sent(put) {
+            return put;
+        }
+        if let (Some(cancel), None) = (cancel, left) {
+            cancel.on_sent(by, self);
+        }
+        let left = left.map_or_else(|| self.peer.copies(), |left| left - 1);
+        if left > 0 {
+            let (session, left) = (self.session, Some(left));
+            self.queue(Control::Cancel { session, by, left });
+        }
+        put
+    }
+
+    /// Writes a control segment that concerns no open session.
+    fn send_signal(&mut self, control: Control, tx: &mut Out<'_>) -> WriteResult {
+        let put = match control {
+            Control::ReportAck { serial, .. } => self.put_body(&Body::ReportAck(serial), tx),
+            Control::CancelAck { to, .. } => {
+                let body = match to {
+                    Role::Sender => Body::CancelAckToSender,
+                    Role::Receiver => Body::CancelAckToReceiver,
+                };
+                self.put_body(&body, tx)
+            }
+            Control::Final {
+                serial,
+                checkpoint,
+                red,
+                ..
+            } => self.put_report_on_all((serial, checkpoint), red, tx),
+            Control::Ping => match &self.peer.ping {
+                Some(ping) => {
+                    self.session = self.node.own_session(ping.number);
+                    self.put_body(&Body::CancelBySender(Reason::USER), tx)
+                }
+                None => WriteResult::Impossible,
+            },
+            Control::KeepAlive => {
+                let len = KEEPALIVE.len();
+                let is_written = tx.push(len, &mut |out| out.extend_from_slice(&KEEPALIVE));
+                written(is_written, len, tx)
+            }
+            Control::Report { .. } | Control::Cancel { .. } => WriteResult::Impossible,
+        };
+        if self.sent(put) && matches!(control, Control::Ping) {
+            self.peer.on_ping_sent(self.node);
+        }
+        put
+    }
+
+    /// Writes a report that claims all of a red part.
+    pub(super) fn put_report_on_all(
+        &mut self,
+        (serial, checkpoint): (u64, u64),
+        red: u64,
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        let all = 0..red;
+        let body = Body::Report(Report {
+            serial,
+            checkpoint,
+            scope: (0..red).into(),
+            claims: Claims::new(slice::from_ref(&all)),
+        });
+        self.put_body(&body, tx)
+    }
+
+    /// Writes one segment of the session into the batch.
+    #[inline]
+    pub(super) fn put_body(&mut self, body: &Body<'_>, tx: &mut Out<'_>) -> WriteResult {
+        self.peer.put_body(self.node, self.session, body, tx)
+    }
+
+    /// Returns the octets for the content of a segment of the session.
+    pub(super) fn segment_room(&self) -> usize {
+        let head = header_len(self.session) + self.peer.keys.overhead();
+        let segment = self.peer.config.segment.min(self.node.datagram);
+        segment.saturating_sub(head)
+    }
+}
+
+fn written(is_written: bool, len: usize, tx: &Out<'_>) -> WriteResult {
+    match is_written {
+        true => WriteResult::Written(len),
+        false if tx.is_empty() => WriteResult::Impossible,
+        false => WriteResult::NoRoom,
+    }
+}
