@@ -134,13 +134,10 @@ impl<P: Port> Shared<P> {
         &self,
         act: impl FnOnce(&mut Core<P>, Instant) -> T,
     ) -> Result<T, Closed> {
-        let acted = self.guard(|| {
-            self.enter(|state| {
-                let result = state.act(|core| act(core, self.now()));
-                (result, state.leave())
-            })
-        });
-        let (result, sends) = acted.unwrap_or_else(|panic| resume_unwind(panic))?;
+        let (result, sends) = self.enter_as_caller(|state| {
+            let result = state.act(|core| act(core, self.now()));
+            (result, state.leave())
+        })?;
         if sends {
             self.turn(false, None)?;
         }
@@ -176,18 +173,23 @@ impl<P: Port> Shared<P> {
         Ok(result)
     }
 
+    /// Enters for a handle, whose own panics go on.
+    fn enter_as_caller<T>(&self, act: impl FnOnce(&mut State<P>) -> T) -> Result<T, Closed> {
+        let result = self.guard(|| self.enter(act));
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
     /// Does what may panic. If it does, everybody finds the connection closed.
     fn guard<T>(&self, act: impl FnOnce() -> T) -> thread::Result<T> {
         let result = catch_unwind(AssertUnwindSafe(act));
         if result.is_err() {
             report!(error, "a machine panicked");
-            let mut state = self.lock();
-            state.is_broken = true;
-            state.core.wakes.everybody();
-            state.call_driver();
-            let woken = state.core.wakes.take();
-            drop(state);
-            woken.wake();
+            // Broken already if it panics again.
+            let _ = self.enter(|state| {
+                state.is_broken = true;
+                state.core.wakes.everybody();
+                state.call_driver();
+            });
         }
         result
     }
@@ -393,33 +395,26 @@ where
             look,
             ticket,
         } = &mut *self;
-        let mut turns = if shared.runtime.callers_drive() {
-            CALLER_TURNS
-        } else {
-            0
-        };
+        let mut turns = usize::from(shared.runtime.callers_drive()) * CALLER_TURNS;
         // Dropped outside the lock: a waker may be the last hold on a task, and that on handles.
         let mut mine = None;
         loop {
-            let looked = shared.guard(|| {
-                shared.enter(|state| {
-                    mine = mine.take().or(state.core.wakes.lift(*line, *ticket));
-                    let place = state.core.wakes.place(*line, *ticket);
-                    let outcome = state.act(|core| look(core, shared.now(), place));
-                    if outcome.is_ready() {
-                        // Lifted already.
-                        let _ = state.core.wakes.leave(*line, ticket);
-                    } else {
-                        let waker = (turns == 0).then(|| {
-                            let known = mine.take_if(|known| known.will_wake(cx.waker()));
-                            known.unwrap_or_else(|| cx.waker().clone())
-                        });
-                        state.core.wakes.wait(*line, ticket, waker);
-                    }
-                    (outcome, state.leave())
-                })
-            });
-            let (outcome, sends) = looked.unwrap_or_else(|panic| resume_unwind(panic))?;
+            let (outcome, sends) = shared.enter_as_caller(|state| {
+                mine = mine.take().or(state.core.wakes.lift(*line, *ticket));
+                let place = state.core.wakes.place(*line, *ticket);
+                let outcome = state.act(|core| look(core, shared.now(), place));
+                if outcome.is_ready() {
+                    // Lifted already.
+                    let _ = state.core.wakes.leave(*line, ticket);
+                } else {
+                    let waker = (turns == 0).then(|| {
+                        let known = mine.take_if(|known| known.will_wake(cx.waker()));
+                        known.unwrap_or_else(|| cx.waker().clone())
+                    });
+                    state.core.wakes.wait(*line, ticket, waker);
+                }
+                (outcome, state.leave())
+            })?;
             let is_looking = outcome.is_pending() && turns > 0;
             let is_busy = (is_looking || sends) && shared.turn(is_looking, None)?;
             if !is_looking {
