@@ -58,7 +58,11 @@ pub(crate) struct NodePort {
     is_cancelling: bool,
 }
 
-/// An open access point. What it receives waits in the engine.
+/// Items, and their octets, up to which an access point takes one more ahead.
+const AHEAD: usize = 16;
+const AHEAD_OCTETS: usize = 1 << 16;
+
+/// An open access point. What it receives waits in the engine, apart from a little.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct OpenService {
@@ -67,6 +71,14 @@ pub(super) struct OpenService {
     items: VecDeque<Received>,
     /// An interruption that found nobody waiting.
     pub(super) is_interrupted: bool,
+}
+
+impl OpenService {
+    /// Whether one more item is taken ahead.
+    fn has_room(&self) -> bool {
+        let octets: usize = self.items.iter().map(|item| item.data.len()).sum();
+        self.items.len() < AHEAD && octets < AHEAD_OCTETS
+    }
 }
 
 /// A block on its way to a peer.
@@ -247,22 +259,23 @@ impl NodePort {
         None
     }
 
-    /// Takes one item for each access point that has none, so that the sender of a block hears that it arrived when the
-    /// node has it. Tells whether there was one.
+    /// Takes some items ahead for each access point, so that the sender of a block hears that it arrived when the node has
+    /// it, and not when the application asks for it. Tells whether there was one.
     fn fetch_ahead(
         &mut self,
         machine: &mut EngineMachine,
         now: Instant,
         wakes: &mut Wakes<Line>,
     ) -> bool {
-        let empty = self
-            .services
-            .iter()
-            .filter(|(_, open)| open.items.is_empty());
-        let clients: Vec<u64> = empty.map(|(client, _)| *client).collect();
+        let clients: Vec<u64> = self.services.keys().copied().collect();
         let mut any = false;
         for client in clients {
-            if let Some(item) = self.pull(machine, now, wakes, client) {
+            while self
+                .services
+                .get(&client)
+                .is_some_and(OpenService::has_room)
+                && let Some(item) = self.pull(machine, now, wakes, client)
+            {
                 self.queue(item, wakes);
                 any = true;
             }
