@@ -58,7 +58,7 @@ pub(crate) struct NodePort {
     is_cancelling: bool,
 }
 
-/// Items, and their octets, up to which an access point takes one more ahead.
+/// Items of an access point, and octets of the node, up to which one more is taken ahead.
 const AHEAD: usize = 16;
 const AHEAD_OCTETS: usize = 1 << 16;
 
@@ -71,14 +71,6 @@ pub(super) struct OpenService {
     items: VecDeque<Received>,
     /// An interruption that found nobody waiting.
     pub(super) is_interrupted: bool,
-}
-
-impl OpenService {
-    /// Whether one more item is taken ahead.
-    fn has_room(&self) -> bool {
-        let octets: usize = self.items.iter().map(|item| item.data.len()).sum();
-        self.items.len() < AHEAD && octets < AHEAD_OCTETS
-    }
 }
 
 /// A block on its way to a peer.
@@ -259,6 +251,16 @@ impl NodePort {
         None
     }
 
+    /// Whether one more item of a client service is taken ahead: the first always, so that none waits for others.
+    fn may_fetch(&self, client: u64) -> bool {
+        let Some(open) = self.services.get(&client) else {
+            return false;
+        };
+        let items = self.services.values().flat_map(|open| &open.items);
+        let octets = || items.map(|item| item.data.len()).sum::<usize>();
+        open.items.is_empty() || open.items.len() < AHEAD && octets() < AHEAD_OCTETS
+    }
+
     /// Takes some items ahead for each access point, so that the sender of a block hears that it arrived when the node has
     /// it, and not when the application asks for it. Tells whether there was one.
     fn fetch_ahead(
@@ -270,10 +272,7 @@ impl NodePort {
         let clients: Vec<u64> = self.services.keys().copied().collect();
         let mut any = false;
         for client in clients {
-            while self
-                .services
-                .get(&client)
-                .is_some_and(OpenService::has_room)
+            while self.may_fetch(client)
                 && let Some(item) = self.pull(machine, now, wakes, client)
             {
                 self.queue(item, wakes);
