@@ -8,6 +8,7 @@ mod ping;
 mod prediction;
 mod redundancy;
 mod rto;
+mod strangers;
 mod unknown_peers;
 mod window;
 
@@ -19,5 +20,6 @@ pub(super) use ping::Ping;
 pub(super) use prediction::Prediction;
 pub use redundancy::{AdaptiveRedundancy, Redundancy};
 pub use rto::{RtoBounds, RtoPolicy};
+pub(super) use strangers::{Accounts, Hosts, MAX_UNPROVED, MAX_WAITING, STRANGER_SERIALS};
 pub(super) use unknown_peers::UnknownPeerPolicy;
 pub(super) use window::InFlight;

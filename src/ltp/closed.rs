@@ -258,6 +258,12 @@ impl Closed {
         }
     }
 
+    /// Returns the number of sessions.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
     #[inline]
     pub(super) fn get(&self, now: Instant, key: SessionKey) -> Option<&Record> {
         let entry = entry_at(&self.entries, self.find(key)?)?;

@@ -36,6 +36,12 @@ pub struct Config {
     /// The maximum number of octets allocated for blocks being received and for those the application has not
     /// taken: events that were not polled, and what waits in services opened on demand. Default 1 GiB.
     pub import_octets: usize,
+    /// The maximum number of octets allocated for blocks being received from all strangers together: peers that were
+    /// accepted by [`Command::AcceptUnknownPeers`](super::Command::AcceptUnknownPeers). Default 64 MiB.
+    ///
+    /// It is part of `import_octets`. A red segment beyond it is dropped and not claimed, unless a stranger that has
+    /// proved nothing and was not heard for longer gives way.
+    pub strangers: usize,
     /// The maximum number of octets of buffers that are kept for reuse after the application has dropped their
     /// blocks, within `import_octets`. Default 128 MiB; 0 keeps none.
     ///
@@ -84,6 +90,7 @@ impl Default for Config {
             max_imports: 1 << 17,
             export_octets: 1 << 30,
             import_octets: 1 << 30,
+            strangers: 64 << 20,
             pool_octets: 1 << 27,
             max_events: 1 << 16,
             max_control: 1 << 14,

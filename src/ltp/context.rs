@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::api::{Event, Stats};
 use super::auth::{Cookies, KeyHash};
-use super::beyond::Prediction;
+use super::beyond::{Accounts, MAX_UNPROVED, Prediction, STRANGER_SERIALS};
 use super::budget::Budget;
 use super::closed::{Closed, End, Record};
 use super::config::{Config, Direction, Numbers};
@@ -51,6 +51,7 @@ pub(super) struct Node {
     /// The number of restarts, and whether sessions before one of them may be unknown.
     pub(super) incarnation: u64,
     pub(super) is_forgetful: bool,
+    pub(super) strangers: Accounts,
     pub(super) stats: Stats,
 }
 
@@ -156,10 +157,15 @@ pub(super) enum ExportTimer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ImportTimer {
     Report(u64),
-    ReportCopy { serial: u64, left: u8 },
+    ReportCopy {
+        serial: u64,
+        left: u8,
+    },
     DelayedReport,
     Guard,
     Cancel,
+    /// The end of a session of a host that has proved nothing.
+    Lifetime,
 }
 
 impl From<ExportTimer> for SessionTimer {
@@ -249,13 +255,14 @@ impl Node {
             timers: Timers::new(),
             events: VecDeque::new(),
             services: Services::default(),
-            budget: Budget::new(config.import_octets),
+            budget: Budget::new(config.import_octets, config.strangers),
             prediction: None,
             ready: VecDeque::new(),
             first_pass_done: Vec::new(),
             datagram: usize::MAX,
             incarnation: 0,
             is_forgetful: false,
+            strangers: Accounts::default(),
             stats: Stats::default(),
             config,
         }
@@ -341,6 +348,14 @@ impl Core {
             session,
             late: Lateness::Counts,
         })
+    }
+
+    /// Notes that a stranger cited a report that is not under way.
+    pub(super) fn cite_wrong(&mut self, slot: u32) {
+        let account = self.peers.get(slot).and_then(|peer| peer.account);
+        if let Some(account) = account {
+            self.node.strangers.cite_wrong(account);
+        }
     }
 
     /// Notes a segment of the peer in a slot.
@@ -433,6 +448,23 @@ impl Context<'_> {
     ) -> Option<TimerId> {
         let what = TimerKind::Session(self.session, timer.into());
         self.peer.start_local(self.node, at, what)
+    }
+
+    /// Draws the first serial number of the reports of a session (RFC 5326 section 3.2.1).
+    ///
+    /// A stranger proves by it that it hears, so it comes from 31 bits there.
+    pub(super) fn first_serial(&mut self) -> u64 {
+        if self.peer.unproved(self.node).is_some() {
+            1 + self.node.rng.below(STRANGER_SERIALS - 1)
+        } else {
+            self.node.first_serial()
+        }
+    }
+
+    /// Limits the life of a session, if the peer has proved nothing.
+    pub(super) fn limit_lifetime(&mut self) -> Option<TimerId> {
+        self.peer.unproved(self.node)?;
+        self.start_local(self.node.now + MAX_UNPROVED, ImportTimer::Lifetime)
     }
 
     /// Returns the octets that may yet be allocated for receiving from the peer.

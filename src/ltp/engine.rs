@@ -12,9 +12,10 @@ use super::config::{Config, ConfigError};
 use super::context::{Core, Lateness, Node, SessionTimer, Step, TimerKind};
 use super::export::Exports;
 use super::import::Imports;
+use super::import::SESSION;
 use super::output::KEEPALIVE;
-use super::peer::{Control, LinkState, PeerState, Role};
-use super::peers::{Addresses, Peers};
+use super::peer::{Control, LinkState, Origin, PeerState, Role};
+use super::peers::{Addresses, Newcomer, Peers};
 use super::table::Keyed;
 use super::wire::{Body, Segment};
 use crate::{Addr, Instant, Link, Machine, Output, Seed, Transmit};
@@ -175,10 +176,11 @@ impl<A: Addr> Engine<A> {
             return;
         };
         if is_elsewhere {
-            self.addresses.change(slot, from);
+            self.addresses.follow(slot, from, &mut self.core);
         }
         self.addresses.accepted_from = Some(from);
         self.core.heard(slot);
+        let place = self.admit((slot, place), from, octets, segment);
         self.dispatch((slot, place), segment);
         let (exports, imports) = (&mut self.exports, &mut self.imports);
         let node = &mut self.core.node;
@@ -190,6 +192,50 @@ impl<A: Addr> Engine<A> {
             Role::Sender => exports.table.contains(&session.number),
             Role::Receiver => imports.table.contains(&session),
         });
+    }
+
+    /// Counts a segment of an accepted peer, and makes room for it: others that have proved nothing give way. Returns the
+    /// place of its session.
+    fn admit(
+        &mut self,
+        (slot, place): (u32, Option<u32>),
+        from: A,
+        octets: &[u8],
+        segment: &Segment<'_>,
+    ) -> Option<u32> {
+        let peer = self.core.peers.get(slot)?;
+        if peer.origin == Origin::Added {
+            return place;
+        }
+        self.addresses
+            .hear(slot, from, octets.len(), &mut self.core);
+        if !matches!(segment.body, Body::Data(_)) {
+            if let (Body::ReportAck(_), None) = (&segment.body, place) {
+                self.core.cite_wrong(slot);
+            }
+            return place;
+        }
+        // Room for the segment, a session, and the buffer to double.
+        let needed = 2 * octets.len() + 2 * SESSION;
+        let is_full = |engine: &Self| {
+            let limit = engine.core.node.config.max_imports;
+            let is_over = u32::try_from(engine.imports.table.len()).is_ok_and(|len| len >= limit);
+            engine.core.node.budget.free_for_strangers() < needed || (place.is_none() && is_over)
+        };
+        while is_full(self) && self.make_way(Newcomer::Stranger, Some(slot)) {
+            self.core.node.stats.no_room += 1;
+        }
+        // The oldest session of a stranger gives way to its newest.
+        let peer = self.core.peers.get(slot)?;
+        let is_over = peer.imports >= peer.config.max_imports && place.is_none();
+        if is_over
+            && peer.unproved(&self.core.node).is_some()
+            && let Some(oldest) = self.imports.table.oldest_of(slot)
+        {
+            self.imports.drop_at(oldest, &mut self.core);
+            self.core.node.stats.no_room += 1;
+        }
+        place
     }
 
     /// Lets the session at a place handle a segment, or does what is to be done without a session.

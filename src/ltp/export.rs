@@ -546,6 +546,7 @@ impl<A: Addr> Engine<A> {
         let export = ExportSession::new(slot, block, red, node);
         exports.insert(number, export, peer);
         node.budget.exports += octets;
+        peer.is_named = true;
         peer.fresh.push_back(number);
         peer.mark_ready(node);
         Ok(node.own_session(number))

@@ -30,6 +30,7 @@ impl<'a> Arbitrary<'a> for Config {
             max_imports: u.int_in_range(0..=12)?,
             export_octets: u.int_in_range(0..=20_000)?,
             import_octets: u.int_in_range(0..=40_000)?,
+            strangers: u.int_in_range(0..=20_000)?,
             pool_octets: u.int_in_range(0..=20_000)?,
             max_events: u.int_in_range(0..=24)?,
             max_control: u.int_in_range(0..=24)?,

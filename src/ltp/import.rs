@@ -37,6 +37,8 @@ pub(super) struct ImportSession {
     pub(super) slot: u32,
     /// The key that the session named (RFC 5327 section 2.1).
     pub(super) key_hash: Option<KeyHash>,
+    /// The end of the session, if its peer has proved nothing.
+    pub(super) lifetime: Option<TimerId>,
     /// What it carried, as far as it tells the session from another one under the same number.
     pub(super) fingerprint: Fingerprint,
     pub(super) stage: Stage,
@@ -129,7 +131,7 @@ impl Parts {
 
     /// Returns the octets that the session may take, all of its bookkeeping included. They follow what came for it,
     /// since offsets and lengths are numbers that anybody can write.
-    const fn memory_limit(&self) -> usize {
+    pub(super) const fn memory_limit(&self) -> usize {
         let beside = if self.is_continued {
             FIRST_SEGMENT + MORE_SEGMENTS
         } else {
@@ -146,6 +148,7 @@ impl ImportSession {
         Self {
             slot,
             key_hash: None,
+            lifetime: None,
             fingerprint,
             stage,
         }
@@ -200,6 +203,14 @@ impl ImportSession {
     }
 
     pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
+        if timer == ImportTimer::Lifetime {
+            self.lifetime = None;
+            return if cx.peer.unproved(cx.node).is_some() {
+                self.give_up_end(cx)
+            } else {
+                Step::Continues
+            };
+        }
         let reception = match &mut self.stage {
             Stage::Receiving(reception) => reception,
             Stage::Cancelling(cancel) if timer == ImportTimer::Cancel => {
@@ -219,7 +230,7 @@ impl ImportSession {
                 Ok(false) => return Step::Continues,
                 Err(cause) => Err(cause),
             },
-            ImportTimer::Cancel => return Step::Continues,
+            ImportTimer::Cancel | ImportTimer::Lifetime => return Step::Continues,
         };
         self.or_cancel(handled, cx)
     }
@@ -304,7 +315,7 @@ impl Reception {
         if others > 0 {
             cx.peer.line.came(others, 0);
         }
-        let serial = cx.node.first_serial();
+        let serial = cx.first_serial();
         let report = Issued::on_all(serial, checkpoint, red);
         let mut whole = Self {
             client: data.client,
@@ -369,8 +380,9 @@ impl Reception {
 
     /// Whether the color or the end of a segment contradicts earlier ones (RFC 5326 section 6.21).
     ///
-    /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part,
-    /// and red data beyond its end, are not cases of the RFC, but no sender could complete such a session.
+    /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part or of
+    /// the block, and data beyond them, are not cases of the RFC, but no sender could complete such a session. Whatever
+    /// is an error in one order of arrival is one in the other.
     fn is_miscolored(&mut self, range: &Range<u64>, color: Color) -> bool {
         let (red, is_over) = (self.red, self.ends_block);
         let parts = self.parts();
@@ -387,6 +399,17 @@ impl Reception {
             || ends_otherwise
             || ends_before_green
             || green.is_some_and(|green| range.end > green)
+    }
+
+    /// Whether a second segment came.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) fn is_continued(&self) -> bool {
+        self.parts.as_ref().is_some_and(|parts| parts.is_continued)
+    }
+
+    /// Whether no red octet was received.
+    fn has_nothing(&mut self) -> bool {
+        self.parts().red.held.is_empty()
     }
 
     fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, EndCause> {
@@ -435,6 +458,12 @@ impl Reception {
     ) -> Result<bool, EndCause> {
         let limit = cx.peer.config.session_octets;
         let range = data.range();
+        let ends_red = checkpoint.is_some_and(|checkpoint| checkpoint.mark != Mark::None);
+        if range.end == 0 && (ends_red || checkpoint.is_some() && self.has_nothing()) {
+            // Of an empty red part nothing can be claimed, so no report could answer the checkpoint (RFC 5326 section
+            // 3.2.2).
+            return Err(EndCause::Miscolored);
+        }
         if usize::try_from(range.end).map_or(true, |end| end > limit) {
             return Err(EndCause::LimitExceeded {
                 limit: Limit::SessionOctets,
@@ -450,17 +479,21 @@ impl Reception {
         }
         if let Some(ends) = ends {
             self.red = Some(range.end);
-            self.ends_block = ends.mark == Mark::Block;
+            self.ends_block |= ends.mark == Mark::Block;
         }
         let mut fresh = 0;
         if !self.is_delivered && !data.octets.is_empty() {
-            let free = if cx.node.is_over_share(data.client) {
+            let spare = if cx.node.is_over_share(data.client) {
                 0
             } else {
-                cx.free_octets().min(self.free_within_input())
+                cx.free_octets()
             };
-            let red = self.red;
-            let room = Room { free, limit, red };
+            let room = Room {
+                free: spare.min(self.free_within_input()),
+                spare,
+                limit,
+                red: self.red,
+            };
             let parts = self.parts();
             let pool = &mut cx.node.budget.pool;
             let Some(stored) = parts.red.store(&range, data.octets, room, pool) else {

@@ -76,6 +76,7 @@ impl<A: Addr> Engine<A> {
     /// Writes a batch for the next ready peer. Peers take turns, so that none waits for another's backlog.
     pub(super) fn send(&mut self, tx: &mut Transmit<A>) -> bool {
         while let Some(slot) = self.core.node.ready.pop_front() {
+            self.core.peers.forget_ready(slot);
             let Some(to) = self.addresses.of(slot) else {
                 continue;
             };
@@ -233,6 +234,9 @@ impl PeerState {
             });
         };
         let len = head.octets().len() + behind.len();
+        if !self.may_spend(node, len) {
+            return WriteResult::NoRoom;
+        }
         let is_written = tx.push(len, &mut |out| {
             head.put(out);
             out.extend_from_slice(behind);
@@ -249,8 +253,11 @@ impl PeerState {
         tx: &mut Out<'_>,
         write: impl Fn(&mut Vec<u8>),
     ) -> WriteResult {
+        let whole = header_len(session) + self.keys.overhead() + len;
+        if !self.may_spend(node, whole) {
+            return WriteResult::NoRoom;
+        }
         let keys = &self.keys;
-        let whole = header_len(session) + keys.overhead() + len;
         let is_written = tx.push(whole, &mut |out| {
             let start = out.len();
             header(code, session, keys.counts()).put(out);
@@ -266,6 +273,9 @@ impl PeerState {
         match put {
             WriteResult::Written(len) => {
                 node.stats.segments_sent += 1;
+                if let Some(account) = self.account {
+                    node.strangers.left(account, len);
+                }
                 self.pacer.on_sent(node.now, len);
             }
             WriteResult::Impossible => node.stats.oversize += 1,
@@ -363,7 +373,13 @@ impl Context<'_> {
             },
             Control::KeepAlive => {
                 let len = KEEPALIVE.len();
+                if !self.peer.may_spend(self.node, len) {
+                    return WriteResult::NoRoom;
+                }
                 let is_written = tx.push(len, &mut |out| out.extend_from_slice(&KEEPALIVE));
+                if let Some(account) = self.peer.account.filter(|_| is_written) {
+                    self.node.strangers.left(account, len);
+                }
                 written(is_written, len, tx)
             }
             Control::Report { .. } | Control::Cancel { .. } => WriteResult::Impossible,

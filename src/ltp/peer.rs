@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::auth::Keys;
-use super::beyond::{InFlight, Line, LineEstimate, Ping, Redundancy, RtoPolicy};
+use super::beyond::{InFlight, Line, LineEstimate, MAX_WAITING, Ping, Redundancy, RtoPolicy};
 use super::config::{Direction, Peer};
 use super::context::{Key, Lateness, Node, TimerKind};
 use super::silence::{Late, Patience, Silence, Step};
@@ -63,6 +63,16 @@ pub(super) struct PeerState {
     /// When the contact is announced to end.
     pub(super) ends: Option<Instant>,
     pub(super) origin: Origin,
+    /// The account of the host of a peer that was accepted without authentication.
+    pub(super) account: Option<u32>,
+    /// Whether a command has named the peer.
+    pub(super) is_named: bool,
+    /// Whether a segment waits for octets from the host.
+    pub(super) is_over_budget: bool,
+    /// When a segment last came from the peer, as far as it is one that was accepted.
+    pub(super) heard: Instant,
+    /// Its entry in the order in which accepted peers give way.
+    pub(super) entry: (bool, Instant, u32),
     pub(super) silence: Silence,
     /// How often a learned margin is doubled, and until when it is not doubled again (RFC 6298 section 5).
     backoff: u32,
@@ -228,6 +238,11 @@ impl PeerState {
             ping: None,
             ends: None,
             origin: Origin::Added,
+            account: None,
+            is_named: false,
+            is_over_budget: false,
+            heard: now,
+            entry: (false, now, slot),
             silence: Silence::new(),
             backoff: 0,
             backed_off_until: now,
@@ -272,8 +287,24 @@ impl PeerState {
         !self.carrier.is_full
             && !self.carrier.is_down
             && !self.must_stop
+            && !self.is_over_budget
             && self.pace.is_none()
             && self.can_send()
+    }
+
+    /// Returns the account of the host of a stranger, unless it has proved that it hears.
+    #[inline]
+    pub(super) fn unproved(&self, node: &Node) -> Option<u32> {
+        let account = self.account.filter(|_| !self.is_named)?;
+        (!node.strangers.is_proved(account)).then_some(account)
+    }
+
+    /// Whether a segment of `len` octets may leave. One that may not waits until more has come from the host.
+    #[inline]
+    pub(super) fn may_spend(&mut self, node: &Node, len: usize) -> bool {
+        let unproved = self.unproved(node);
+        self.is_over_budget = unproved.is_some_and(|account| !node.strangers.allows(account, len));
+        !self.is_over_budget
     }
 
     /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
@@ -282,6 +313,10 @@ impl PeerState {
         if !self.can_send() {
             // Receive-only: nothing is sent to such a peer.
             return true;
+        }
+        if self.is_over_budget && self.control.len() >= MAX_WAITING {
+            self.control.pop_front();
+            node.stats.no_room += 1;
         }
         if self.control.len() >= limit {
             node.stats.no_room += 1;

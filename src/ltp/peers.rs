@@ -8,12 +8,13 @@ use smallvec::SmallVec;
 
 use super::api::{Cue, Error};
 use super::auth::Keys;
-use super::beyond::UnknownPeerPolicy;
+use super::beyond::{Hosts, UnknownPeerPolicy};
 use super::closed::End;
 use super::config::{Direction, Peer};
 use super::context::{Core, Node, Step};
 use super::end_cause::EndCause;
 use super::engine::Engine;
+use super::import::Imports;
 use super::peer::{LinkState, Origin, PeerState, Role};
 use super::wire::{Body, SessionId};
 use crate::sync::Arc;
@@ -33,6 +34,22 @@ pub(super) struct Peers {
     pub(super) blocked: VecDeque<u32>,
     /// Number of peers accepted by the policy for unknown peers.
     pub(super) accepted: u32,
+    /// These, with whether they have proved that they hear and when they were heard last, as far as that was noted: the
+    /// order in which they give way.
+    order: BTreeSet<(bool, Instant, u32)>,
+    /// Slots without a peer.
+    vacant: BTreeSet<u32>,
+    /// Slots of removed peers in the queue of those with something to send.
+    still_ready: BTreeSet<u32>,
+}
+
+/// Who may take the place of a peer that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Newcomer {
+    /// Another one: only that of one that has proved nothing, or that has no session.
+    Stranger,
+    /// A peer that a command names: that of any of them.
+    Named,
 }
 
 /// Where the peers are reached.
@@ -46,6 +63,7 @@ pub(super) struct Addresses<A> {
     /// Addresses whose link is full or down, of peers or not.
     links: BTreeMap<A, LinkState>,
     pub(super) policy: Option<UnknownPeerPolicy<A>>,
+    hosts: Hosts<A>,
 }
 
 impl Peers {
@@ -80,17 +98,75 @@ impl Peers {
 
     /// Frees the slot of a peer.
     fn remove(&mut self, slot: u32) {
-        self.blocked.retain(|other| *other != slot);
         let place = usize::try_from(slot).ok();
         let place = place.and_then(|place| self.slots.get_mut(place));
-        if let Some(state) = place.and_then(Option::take) {
-            self.accepted -= u32::from(state.origin == Origin::Accepted);
+        let Some(state) = place.and_then(Option::take) else {
+            return;
+        };
+        if state.blocked_peers.is_some() {
+            self.blocked.retain(|other| *other != slot);
+        }
+        if state.is_ready {
+            self.still_ready.insert(slot);
+        }
+        self.vacant.insert(slot);
+        if state.origin == Origin::Accepted {
+            self.accepted -= 1;
+            self.order.remove(&state.entry);
+        }
+    }
+
+    /// Whether no further peer fits.
+    pub(super) fn is_full(&self, node: &Node) -> bool {
+        let limit = usize::try_from(node.config.max_peers).unwrap_or(usize::MAX);
+        self.vacant.is_empty() && self.slots.len() >= limit
+    }
+
+    /// Takes the slot of a removed peer off the queue of those with something to send.
+    pub(super) fn forget_ready(&mut self, slot: u32) {
+        self.still_ready.remove(&slot);
+    }
+
+    /// Returns the accepted peer that gives way to a newcomer, other than the one in `but`: first those that have
+    /// proved nothing, longest idle first, then the others without a session.
+    pub(super) fn next_victim(
+        &mut self,
+        newcomer: Newcomer,
+        but: Option<u32>,
+        node: &Node,
+    ) -> Option<u32> {
+        let mut from = (false, Instant::ZERO, 0);
+        loop {
+            let &entry = self.order.range(from..).next()?;
+            let (_, _, slot) = entry;
+            let current = self.get(slot).map(|peer| {
+                let is_proved = peer.unproved(node).is_none();
+                (is_proved, peer.heard, slot)
+            });
+            if current != Some(entry) {
+                // It was heard since, or has proved itself.
+                self.order.remove(&entry);
+                if let (Some(current), Some(peer)) = (current, self.get_mut(slot)) {
+                    peer.entry = current;
+                    self.order.insert(current);
+                }
+                continue;
+            }
+            let is_idle = self
+                .get(slot)
+                .is_some_and(|peer| peer.exports + peer.imports == 0);
+            if Some(slot) != but && (!entry.0 || is_idle || newcomer == Newcomer::Named) {
+                return Some(slot);
+            }
+            from = (entry.0, entry.1, slot + 1);
         }
     }
 
     /// Returns the bytes of memory held.
     pub(super) fn memory_used(&self) -> usize {
-        self.slots.capacity() * size_of::<Option<Box<PeerState>>>()
+        let slots = self.order.len() + self.vacant.len() + self.still_ready.len();
+        slots * (size_of::<(bool, Instant, u32)>() + 32)
+            + self.slots.capacity() * size_of::<Option<Box<PeerState>>>()
             + self.blocked.capacity() * size_of::<u32>()
             + (self.by_id.len() + self.pings.len()) * (size_of::<(u64, u32)>() + 64)
             + self.iter().map(PeerState::memory_used).sum::<usize>()
@@ -105,6 +181,53 @@ impl<A: Addr> Addresses<A> {
             by_slot: Vec::new(),
             links: BTreeMap::new(),
             policy: None,
+            hosts: Hosts::new(),
+        }
+    }
+
+    /// Counts a peer as accepted by the policy for unknown peers.
+    pub(super) fn count_accepted(&mut self, slot: u32, core: &mut Core) {
+        let Core { node, peers } = core;
+        let (Some(address), Some(peer)) = (self.of(slot), peers.get_mut(slot)) else {
+            return;
+        };
+        peer.origin = Origin::Accepted;
+        peer.heard = node.now;
+        if peer.keys.accepts_all() {
+            peer.account = self.hosts.enter(address, &mut node.strangers);
+        }
+        let is_proved = peer.unproved(node).is_none();
+        let entry = (is_proved, peer.heard, slot);
+        peer.entry = entry;
+        peers.accepted += 1;
+        peers.order.insert(entry);
+    }
+
+    /// Tells whether the peers at an address have neither been named nor proved that they hear.
+    pub(super) fn is_stranger(&self, at: A, core: &Core) -> bool {
+        let mut peers = self.slots_at(at).filter_map(|slot| core.peers.get(slot));
+        let is_unproved = |peer: &PeerState| peer.unproved(&core.node).is_some();
+        let first = peers.next();
+        first.is_some_and(is_unproved) && peers.all(is_unproved)
+    }
+
+    /// Counts a segment of a stranger, if it came from its host.
+    pub(super) fn hear(&self, slot: u32, from: A, octets: usize, core: &mut Core) {
+        let Core { node, peers } = core;
+        let Some(peer) = peers.get_mut(slot) else {
+            return;
+        };
+        let Some(account) = peer.account else {
+            return;
+        };
+        peer.heard = node.now;
+        if self
+            .of(slot)
+            .is_some_and(|own| own.prefix() == from.prefix())
+        {
+            node.strangers.came(account, octets);
+            peer.is_over_budget = false;
+            peer.mark_ready(node);
         }
     }
 
@@ -177,15 +300,19 @@ impl<A: Addr> Addresses<A> {
     ) -> Result<u32, Error> {
         let Core { node, peers } = core;
         let limit = node.config.max_peers;
-        let vacant = peers.slots.iter().position(Option::is_none);
-        let place = vacant.unwrap_or(peers.slots.len());
-        let slot = u32::try_from(place).ok().filter(|slot| *slot < limit);
+        let vacant = peers.vacant.first().copied();
+        let slot = vacant.or_else(|| u32::try_from(peers.slots.len()).ok());
+        let slot = slot.filter(|slot| *slot < limit);
         let slot = slot.ok_or(Error::TooManyPeers { limit })?;
+        let place = usize::try_from(slot).unwrap_or(usize::MAX);
+        peers.vacant.remove(&slot);
         let address = peer.address;
         peers.by_id.insert(id, slot);
         self.by_addr.insert((address, slot));
         let (carrier, config) = (self.link_state(address), peer.map_address(|_| ()));
         let mut state = Box::new(PeerState::new((slot, id), config, keys, carrier, node.now));
+        // The entry that is left of a peer before it serves this one.
+        state.is_ready = peers.still_ready.remove(&slot);
         state.keep_alive(node);
         let places = (peers.slots.get_mut(place), self.by_slot.get_mut(place));
         if let (Some(one), Some(own)) = places {
@@ -229,6 +356,19 @@ impl<A: Addr> Addresses<A> {
         }
     }
 
+    /// Changes the address of a peer that is heard from elsewhere. A stranger takes no budget with it.
+    pub(super) fn follow(&mut self, slot: u32, address: A, core: &mut Core) {
+        let Core { node, peers } = core;
+        let old = self.of(slot);
+        self.change(slot, address);
+        if let (Some(old), Some(peer)) = (old, peers.get_mut(slot))
+            && peer.account.is_some()
+        {
+            self.hosts.leave(old, node.now, &mut node.strangers);
+            peer.account = self.hosts.enter(address, &mut node.strangers);
+        }
+    }
+
     /// Changes the address of the peer in a slot.
     pub(super) fn change(&mut self, slot: u32, address: A) {
         let place = usize::try_from(slot).ok();
@@ -242,7 +382,9 @@ impl<A: Addr> Addresses<A> {
     /// Returns the bytes of memory held.
     pub(super) fn memory_used(&self) -> usize {
         let entries = self.by_addr.len() + self.links.len();
-        self.by_slot.capacity() * size_of::<A>() + entries * (size_of::<(A, LinkState)>() + 64)
+        self.hosts.memory_used()
+            + self.by_slot.capacity() * size_of::<A>()
+            + entries * (size_of::<(A, LinkState)>() + 64)
     }
 }
 
@@ -286,13 +428,25 @@ impl<A: Addr> Engine<A> {
     ///
     /// # Errors
     ///
-    /// A peer with the ID exists, the limit of peers is reached, or the configuration is invalid.
+    /// A peer with the ID exists, the limit of peers is reached, or the configuration is invalid. A peer that was
+    /// accepted as an unknown one gives way where the limit is reached.
     pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
-        let addresses = &mut self.addresses;
         Addresses::<A>::may_add(id, &self.core.peers)?;
         let keys = Arc::new(peer.check().map_err(Error::InvalidPeer)?);
-        addresses.insert(id, peer, keys, &mut self.core).map(drop)
+        if self.core.peers.is_full(&self.core.node) {
+            self.make_way(Newcomer::Named, None);
+        }
+        let (addresses, core) = (&mut self.addresses, &mut self.core);
+        addresses.insert(id, peer, keys, core).map(drop)
+    }
+
+    /// Removes the accepted peer that gives way to a newcomer. False if there is none.
+    pub(super) fn make_way(&mut self, newcomer: Newcomer, but: Option<u32>) -> bool {
+        let Core { node, peers } = &mut self.core;
+        let victim = peers.next_victim(newcomer, but, node);
+        let victim = victim.and_then(|slot| peers.get(slot)).map(|peer| peer.id);
+        victim.is_some_and(|id| self.remove(id, Imports::drop_at).is_ok())
     }
 
     /// Changes the configuration of a peer. Sessions go on, and running timers keep their deadlines. A peer accepted
@@ -315,6 +469,7 @@ impl<A: Addr> Engine<A> {
             return Err(Error::Direction(id));
         }
         let carrier = addresses.link_state(peer.address);
+        let old = addresses.of(slot).unwrap_or(peer.address);
         addresses.change(slot, peer.address);
         // The peer may require authentication from here on.
         node.prediction = None;
@@ -323,11 +478,21 @@ impl<A: Addr> Engine<A> {
             state.carrier = carrier;
         });
         let was_unknown = core::mem::take(&mut state.origin) == Origin::Accepted;
+        let entry = state.entry;
+        if was_unknown {
+            node.budget.strangers -= state.import_octets;
+            state.is_over_budget = false;
+            state.account = None;
+            addresses.hosts.leave(old, node.now, &mut node.strangers);
+        }
         if !state.can_send() {
             state.control.clear();
         }
         let may_ping = state.config.direction == Direction::Both;
-        peers.accepted -= u32::from(was_unknown);
+        if was_unknown {
+            peers.accepted -= 1;
+            peers.order.remove(&entry);
+        }
         if !may_ping {
             core.end_ping(slot);
         }
@@ -348,6 +513,11 @@ impl<A: Addr> Engine<A> {
     /// Unknown peer.
     pub fn remove_peer(&mut self, now: Instant, id: u64) -> Result<(), Error> {
         self.advance(now);
+        self.remove(id, Imports::stop_at)
+    }
+
+    /// Removes a peer, whose sessions that are received end as `end` lets them.
+    fn remove(&mut self, id: u64, end: fn(&mut Imports, u32, &mut Core)) -> Result<(), Error> {
         let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
         let slot = core.peers.slot(id)?;
         core.peers.by_id.remove(&id);
@@ -358,21 +528,14 @@ impl<A: Addr> Engine<A> {
             peer.fresh.clear();
             peer.spare.clear();
         }
-        let own = exports.table.iter();
-        let own = own.filter(|(_, export)| export.slot == slot);
-        let mut numbers: Vec<u64> = own.map(|(number, _)| *number).collect();
-        numbers.sort_unstable();
-        for number in numbers {
-            exports.with(number, core, |export, cx| {
+        while let Some(place) = exports.table.oldest_of(slot) {
+            exports.run(place, core, |export, cx| {
                 let _ = export.fail(EndCause::PeerRemoved, cx);
                 Step::Ends(End::Plain)
             });
         }
-        for place in imports.places(|import| import.slot == slot) {
-            imports.run(place, core, |import, cx| {
-                import.stop(EndCause::PeerRemoved, cx);
-                Step::Ends(End::Plain)
-            });
+        while let Some(place) = imports.table.oldest_of(slot) {
+            end(imports, place, core);
         }
         let Core { node, peers } = core;
         if let Some(peer) = peers.get_mut(slot) {
@@ -382,10 +545,14 @@ impl<A: Addr> Engine<A> {
             node.stop(peer.resume_timer.take());
         }
         node.closed.forget_peer(slot);
-        node.ready.retain(|other| *other != slot);
+        let account = peers.get(slot).and_then(|peer| peer.account);
         peers.remove(slot);
         if let Some(address) = self.addresses.of(slot) {
             self.addresses.by_addr.remove(&(address, slot));
+            if account.is_some() {
+                let hosts = &mut self.addresses.hosts;
+                hosts.leave(address, node.now, &mut node.strangers);
+            }
         }
         Ok(())
     }

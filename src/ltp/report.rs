@@ -23,6 +23,12 @@ const MAX_SERIAL_RANGES: usize = 1024;
 /// The maximum number of received ranges with which a report starts at the first gap and repeats what earlier
 /// reports said.
 const MAX_REPEATED_RANGES: usize = 64;
+/// The maximum number of reports that await their acknowledgments. The oldest gives way to a new one.
+const MAX_PENDING: usize = 256;
+/// Reports from the newest on that a new one may supersede.
+const MAX_SUPERSEDED: usize = 16;
+/// With fewer reports pending, none is superseded: each checkpoint has its own.
+const MAX_REPEATED: usize = 8;
 /// Octets of the claim count at most: a segment has no room for 2^21 claims.
 const COUNT: usize = 3;
 
@@ -58,6 +64,9 @@ pub(super) struct Reports {
 pub(super) struct Issued {
     serial: u64,
     checkpoint: u64,
+    /// What it reports on. Until it is written first, that may be extended.
+    scope: Range<u64>,
+    /// Empty until it is written first, and for a report on everything.
     body: Octets,
     tries: u8,
     pub(super) timer: Option<TimerId>,
@@ -70,21 +79,15 @@ pub(super) struct Issued {
     pub(super) copy: Option<TimerId>,
     /// Whether it claims the whole red part.
     tells_all: bool,
-    scope: Range<u64>,
 }
 
 impl Issued {
-    const fn new(
-        serial: u64,
-        checkpoint: u64,
-        scope: Range<u64>,
-        body: Octets,
-        tells_all: bool,
-    ) -> Self {
+    fn new(serial: u64, checkpoint: u64, scope: Range<u64>, tells_all: bool) -> Self {
         Self {
             serial,
             checkpoint,
-            body,
+            scope,
+            body: Octets::new(),
             tries: 0,
             timer: None,
             is_queued: false,
@@ -93,13 +96,17 @@ impl Issued {
             latest: Instant::ZERO,
             copy: None,
             tells_all,
-            scope,
         }
     }
 
     /// Makes the report on all of a red part. Its body follows from that.
     pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
-        Self::new(serial, checkpoint, 0..red, Octets::new(), true)
+        Self::new(serial, checkpoint, 0..red, true)
+    }
+
+    /// Whether a report on `scope` says all that this one would.
+    fn is_superseded_by(&self, scope: &Range<u64>) -> bool {
+        self.scope.start == scope.start && self.scope.end <= scope.end
     }
 
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
@@ -156,7 +163,12 @@ impl Reports {
     }
 
     /// Returns the scope of the report that answers a checkpoint (RFC 5326 section 6.11).
-    fn scope(&mut self, checkpoint: Checkpoint, upper: u64) -> Range<u64> {
+    fn scope(&mut self, checkpoint: Checkpoint, upper: u64, held: &RangeSet) -> Range<u64> {
+        // Where there are many ranges, one that was reported before is reported, and not all of them time and again.
+        let any = || match held.last_before(upper) {
+            Some(last) if held.count() > MAX_REPEATED_RANGES => last.start,
+            _ => 0,
+        };
         let lower = if checkpoint.report == 0 {
             let lower = self.primary;
             self.primary = lower.max(upper);
@@ -167,14 +179,14 @@ impl Reports {
                 .bounds
                 .binary_search_by_key(&cited, |(serial, _)| *serial);
             let bound = place.ok().and_then(|place| self.bounds.get(place));
-            bound.map_or(0, |(_, lower)| *lower)
+            bound.map_or_else(any, |(_, lower)| *lower)
         };
         // An overtaken checkpoint would have an empty scope and so no report, and by section 6.7 its sender would give
-        // up. The lower bound may always be 0.
+        // up.
         if lower < upper {
             lower..upper
         } else {
-            0..upper
+            any()..upper
         }
     }
 
@@ -185,9 +197,15 @@ impl Reports {
         self.bounds.push((serial, lower));
     }
 
-    /// Treats a checkpoint as not received, because its report could not be made.
+    /// Treats a checkpoint as not received, since its report could not be made or was dropped. When it comes again, it is
+    /// answered anew.
     fn forget_checkpoint(&mut self, serial: u64) {
         self.checkpoints.remove(place(serial));
+    }
+
+    /// Returns the serial number of the first report.
+    pub(super) const fn first(&self) -> u64 {
+        self.first
     }
 
     pub(super) const fn primary(&self) -> u64 {
@@ -269,14 +287,77 @@ impl Reception {
         let Some(issued) = self.issued(serial) else {
             return WriteResult::Impossible;
         };
-        let body = &issued.body;
-        if body.is_empty() {
-            return cx.put_report_on_all((serial, issued.checkpoint), red, tx);
+        let checkpoint = issued.checkpoint;
+        if issued.tells_all {
+            return cx.put_report_on_all((serial, checkpoint), red, tx);
         }
+        let is_written_first = issued.body.is_empty();
+        if is_written_first && !self.make_body(serial, cx) {
+            // Nothing is held in its scope, which may not be said (RFC 5326 section 3.2.2).
+            self.drop_report(serial, cx);
+            return WriteResult::Impossible;
+        }
+        let Some(issued) = self.issued(serial) else {
+            return WriteResult::Impossible;
+        };
+        let body = &issued.body;
         let content = (8, body.len());
-        cx.peer.put(cx.node, cx.session, content, tx, |out| {
+        let put = cx.peer.put(cx.node, cx.session, content, tx, |out| {
             out.extend_from_slice(body);
-        })
+        });
+        if is_written_first {
+            self.settle_body(serial, put, cx);
+        }
+        put
+    }
+
+    /// Encodes as much of a report as fits a segment, and issues another one for the rest. False if there is nothing.
+    fn make_body(&mut self, serial: u64, cx: &mut Context<'_>) -> bool {
+        let room = cx.segment_room();
+        let next = self.serial;
+        let Some(place) = self.place_of(serial) else {
+            return false;
+        };
+        let (Some(issued), Some(parts)) = (self.pending.get_mut(place), &mut self.parts) else {
+            return false;
+        };
+        let (checkpoint, scope) = (issued.checkpoint, issued.scope.clone());
+        let made = first_piece(&parts.red.held, &scope, room, checkpoint, serial);
+        let Some((body, end)) = made else {
+            return false;
+        };
+        parts.reports.octets += spilled(&body);
+        issued.body = body;
+        issued.scope.end = end;
+        if end < scope.end {
+            parts.reports.note_bound(next, end);
+            self.serial = next.saturating_add(1);
+            self.pending
+                .push(Issued::new(next, checkpoint, end..scope.end, false));
+            self.queue_report(next, cx);
+        }
+        true
+    }
+
+    /// Keeps the body of a report for its repetitions. Without memory for it, a report that was written is not repeated,
+    /// and one that was not is made again.
+    fn settle_body(&mut self, serial: u64, put: WriteResult, cx: &mut Context<'_>) {
+        let is_kept = self.weight() <= self.parts().memory_limit() && cx.free_octets() > 0;
+        if !is_kept && put != WriteResult::NoRoom {
+            self.drop_report(serial, cx);
+        }
+        self.recharge(cx);
+    }
+
+    /// Drops a report, and forgets its checkpoint.
+    fn drop_report(&mut self, serial: u64, cx: &mut Context<'_>) {
+        if let Some(dropped) = self.acknowledge(serial, cx) {
+            let checkpoint = dropped.checkpoint;
+            let is_answered = self.pending.iter().any(|one| one.checkpoint == checkpoint);
+            if !is_answered && checkpoint > 0 {
+                self.parts().reports.forget_checkpoint(checkpoint);
+            }
+        }
     }
 
     /// Answers a checkpoint: a new one by a report (RFC 5326 section 6.11), a repeated one by its reports (section
@@ -294,8 +375,11 @@ impl Reception {
         let serial = checkpoint.serial;
         let parts = self.parts();
         let (reports, held) = (&mut parts.reports, &parts.red.held);
-        if reports.checkpoints.count() >= MAX_SERIAL_RANGES || upper == 0 {
-            return Ok(());
+        // A checkpoint without octets at the beginning is answered by what is held.
+        let upper = if upper == 0 { held.end() } else { upper };
+        if reports.checkpoints.count() >= MAX_SERIAL_RANGES {
+            let oldest = reports.checkpoints.within(0..u64::MAX).next();
+            reports.checkpoints.remove(oldest.unwrap_or(0..0));
         }
         if reports.checkpoints.insert(place(serial)) == 0 {
             self.report_again(serial, cx);
@@ -307,7 +391,7 @@ impl Reception {
         if checkpoint.report != 0 && !may_be_cited {
             return Err(EndCause::StateLost);
         }
-        let mut scope = reports.scope(checkpoint, upper);
+        let mut scope = reports.scope(checkpoint, upper, held);
         if is_auto && held.count() <= MAX_REPEATED_RANGES {
             scope = scope.start.min(held.run_from(0))..scope.end.max(held.end());
         }
@@ -329,6 +413,13 @@ impl Reception {
         let scope = complete.map_or(scope, |red| 0..red);
         if complete.is_some() || delay.is_zero() || held.covers(&scope) {
             return self.report(serial, scope, cx);
+        }
+        let same = reports.delayed.iter_mut().rev().take(MAX_SUPERSEDED);
+        let mut same = same.filter(|(_, old)| old.start == scope.start && old.end <= scope.end);
+        if let Some(one) = same.next() {
+            let (old, _) = core::mem::replace(one, (serial, scope));
+            reports.forget_checkpoint(old);
+            return Ok(());
         }
         reports.delayed.push((serial, scope));
         if reports.delay.is_none() {
@@ -377,7 +468,6 @@ impl Reception {
             // Receive-only: a report cannot be sent, and the peer does not wait for it.
             return Ok(());
         }
-        let (room, free) = (cx.segment_room(), cx.free_octets());
         let parts = self.parts();
         let has_gaps = !parts.red.held.covers(&scope);
         parts.reports.problems += u32::from(has_gaps);
@@ -385,50 +475,81 @@ impl Reception {
             let limit = cx.peer.config.problem_limit;
             return Err(EndCause::over(Limit::Problems, limit));
         }
-        let Some(issued) = self.issue(checkpoint, &scope, room, free) else {
-            self.parts().reports.forget_checkpoint(checkpoint);
-            cx.node.stats.no_room += 1;
-            return Ok(());
-        };
         if has_gaps {
             cx.node.stats.negative_reports_sent += 1;
         } else {
             cx.node.stats.positive_reports_sent += 1;
         }
-        issued.for_each(|serial| self.queue_report(serial, cx));
+        if !self.issue(checkpoint, scope, cx) {
+            self.parts().reports.forget_checkpoint(checkpoint);
+            cx.node.stats.no_room += 1;
+        }
         Ok(())
     }
 
-    /// Encodes the reports on a scope. `None` without memory for them.
-    fn issue(
-        &mut self,
-        checkpoint: u64,
-        scope: &Range<u64>,
-        room: usize,
-        free: usize,
-    ) -> Option<Range<u64>> {
-        let (complete, first) = (self.complete_red(), self.serial);
-        let parts = self.parts();
-        let tells_all = complete.is_some_and(|red| *scope == (0..red));
-        let pieces = if tells_all {
-            SmallVec::from_buf([(scope.clone(), Octets::new())])
+    /// Issues a report on a scope. One that waits to be written is extended, and one that says less dropped. False
+    /// without memory for it.
+    fn issue(&mut self, checkpoint: u64, scope: Range<u64>, cx: &mut Context<'_>) -> bool {
+        let complete = self.complete_red();
+        let tells_all = complete.is_some_and(|red| scope == (0..red));
+        if self.extend_waiting(checkpoint, &scope, tells_all) {
+            return true;
+        }
+        self.drop_superseded(&scope, cx);
+        let (len, capacity) = (self.pending.len(), self.pending.capacity());
+        let growth = if len < capacity {
+            0
         } else {
-            pieces(&parts.red.held, scope, room, checkpoint, first)
+            2 * (capacity + 1) * size_of::<Issued>()
         };
-        let weight = |body: &Octets| spilled(body) + 2 * size_of::<Issued>();
-        if pieces.iter().map(|(_, body)| weight(body)).sum::<usize>() > free {
-            return None;
+        let free = cx.free_octets().min(self.free_within_input());
+        if growth > free {
+            return false;
         }
-        for (part, body) in pieces {
-            let serial = self.serial;
-            self.serial = serial.saturating_add(1);
-            let reports = &mut self.parts().reports;
-            reports.note_bound(serial, part.start);
-            reports.octets += spilled(&body);
-            let issued = Issued::new(serial, checkpoint, part, body, tells_all);
-            self.pending.push(issued);
+        let serial = self.serial;
+        self.serial = serial.saturating_add(1);
+        self.parts().reports.note_bound(serial, scope.start);
+        let issued = Issued::new(serial, checkpoint, scope, tells_all);
+        self.pending.push(issued);
+        self.queue_report(serial, cx);
+        true
+    }
+
+    /// Extends a report that waits to be written first, and answers another checkpoint by it.
+    fn extend_waiting(&mut self, checkpoint: u64, scope: &Range<u64>, tells_all: bool) -> bool {
+        if self.pending.len() < MAX_REPEATED {
+            return false;
         }
-        Some(first..self.serial)
+        let waiting = self.pending.iter_mut().rev().take(MAX_SUPERSEDED);
+        let mut waiting = waiting.filter(|one| {
+            one.is_queued && one.tries == 0 && one.body.is_empty() && one.is_superseded_by(scope)
+        });
+        let Some(one) = waiting.next() else {
+            return false;
+        };
+        one.scope = scope.clone();
+        one.tells_all = tells_all;
+        let old = core::mem::replace(&mut one.checkpoint, checkpoint);
+        if old > 0 {
+            self.parts().reports.forget_checkpoint(old);
+        }
+        true
+    }
+
+    /// Drops a report that says less than one on `scope`, and the oldest where there are too many.
+    fn drop_superseded(&mut self, scope: &Range<u64>, cx: &mut Context<'_>) {
+        if self.pending.len() >= MAX_REPEATED {
+            let newest = self.pending.iter().rev().take(MAX_SUPERSEDED);
+            let mut old = newest.filter(|one| one.is_superseded_by(scope));
+            if let Some(serial) = old.next().map(|one| one.serial) {
+                self.drop_report(serial, cx);
+            }
+        }
+        while self.pending.len() >= MAX_PENDING
+            && let Some(serial) = self.pending.first().map(|one| one.serial)
+        {
+            self.drop_report(serial, cx);
+        }
     }
 
     pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
@@ -554,8 +675,17 @@ impl Reception {
     /// Handles an RA (RFC 5326 section 6.14).
     pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.acknowledge(serial, cx) else {
+            let first = self.parts.as_ref().map_or(0, |parts| parts.reports.first());
+            if let Some(account) = cx.peer.account
+                && !(first..self.serial).contains(&serial)
+            {
+                cx.node.strangers.cite_wrong(account);
+            }
             return Step::Continues;
         };
+        if let Some(account) = cx.peer.account.filter(|_| issued.tries > 0) {
+            cx.node.strangers.prove(account);
+        }
         if issued.tries > 0 {
             let now = cx.node.now;
             cx.peer.answered(now, issued.first, issued.latest);
@@ -586,42 +716,30 @@ impl Reception {
     }
 }
 
-/// Splits a report into pieces of at most `room` octets.
+/// Encodes the beginning of a report in at most `room` octets, and returns it with the end of its scope.
 ///
-/// The pieces tile the scope: each ends where the first claim of the next one starts, so a gap between two belongs
-/// to the earlier one, as in ION. Each has at least one claim (RFC 5326 section 3.2.2).
-fn pieces(
+/// The parts of a report tile its scope: each ends where the first claim of the next one starts, so a gap between two
+/// belongs to the earlier one, as in ION. Each has at least one claim (RFC 5326 section 3.2.2).
+fn first_piece(
     held: &RangeSet,
     scope: &Range<u64>,
     room: usize,
     checkpoint: u64,
-    first: u64,
-) -> SmallVec<[(Range<u64>, Octets); 1]> {
-    let mut pieces = SmallVec::new();
+    serial: u64,
+) -> Option<(Octets, u64)> {
     let mut claims: SmallVec<[Range<u64>; 4]> = SmallVec::new();
-    let mut lower = scope.start;
-    let mut serial = first;
-    let opening =
-        |serial, lower| report_head_len(serial, checkpoint, (lower..scope.end).into()) + COUNT;
-    let mut len = opening(serial, lower);
+    let lower = scope.start;
+    let mut end = scope.end;
+    let mut len = report_head_len(serial, checkpoint, (lower..scope.end).into()) + COUNT;
     for claim in held.within(scope.clone()) {
-        let more = claim_len(&claim, lower);
-        if len + more > room && !claims.is_empty() {
-            let part = lower..claim.start;
-            pieces.push((part.clone(), encode(serial, checkpoint, part, &claims)));
-            claims.clear();
-            lower = claim.start;
-            serial = serial.saturating_add(1);
-            len = opening(serial, lower);
-        }
         len += claim_len(&claim, lower);
+        if len > room && !claims.is_empty() {
+            end = claim.start;
+            break;
+        }
         claims.push(claim);
     }
-    if !claims.is_empty() {
-        let part = lower..scope.end;
-        pieces.push((part.clone(), encode(serial, checkpoint, part, &claims)));
-    }
-    pieces
+    (!claims.is_empty()).then(|| (encode(serial, checkpoint, lower..end, &claims), end))
 }
 
 fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]) -> Octets {

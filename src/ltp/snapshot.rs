@@ -420,10 +420,9 @@ impl<A: Addr> Engine<A> {
             let slot = self.core.peers.restored_slot(peer.id, field, at)?;
             if let Some(state) = self.core.peers.get_mut(slot) {
                 state.ends = peer.ends_in.map(|left| now + left);
-                if peer.was_unknown {
-                    state.origin = Origin::Accepted;
-                    self.core.peers.accepted += 1;
-                }
+            }
+            if peer.was_unknown {
+                self.addresses.count_accepted(slot, &mut self.core);
             }
             if let Some(octets) = peer.blocked_peers {
                 self.core.peers.block(slot, octets);
@@ -557,7 +556,7 @@ impl Node {
 }
 
 /// Returns the client service of an event that answers a take, and the octets of its payload.
-const fn item_of(event: &Event) -> Option<(u64, usize)> {
+pub(super) const fn item_of(event: &Event) -> Option<(u64, usize)> {
     match event {
         Event::Received { client, data, .. }
         | Event::Piece { client, data, .. }

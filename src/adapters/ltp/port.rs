@@ -193,7 +193,10 @@ impl NodePort {
         let tags: Vec<Tag> = engine.tags().collect();
         self.blocks.retain(|tag, block| {
             block.is_unwatched = false;
-            block.end.is_some() || tags.contains(tag)
+            match &block.end {
+                None => tags.contains(tag),
+                Some(end) => matches!(end, Event::Complete { .. } | Event::Failed { .. }),
+            }
         });
         let clients: BTreeSet<u64> = engine.services().map(|(client, _)| client).collect();
         self.services.retain(|client, _| clients.contains(client));

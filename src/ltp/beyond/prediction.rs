@@ -150,7 +150,8 @@ fn predict_next(last: &Data<'_>, cx: &mut Context<'_>) {
     let session = cx.session;
     let before = cx.node.prediction.as_ref();
     let is_again = before.is_some_and(|prediction| prediction.session == session);
-    let is_open = cx.peer.keys.accepts_all();
+    // What a stranger sends is counted segment by segment.
+    let is_open = cx.peer.keys.accepts_all() && cx.peer.unproved(cx.node).is_none();
     let next = (is_again && is_open).then(|| NextSegment::behind(session, last));
     cx.node.prediction = Some(Prediction {
         session,

@@ -3,7 +3,7 @@
 use core::mem;
 
 use super::{ImportSession, Reception, SESSION, Stage};
-use crate::ltp::api::{Error, Event, Side};
+use crate::ltp::api::{Error, Event, Service, Side};
 use crate::ltp::closed::End;
 use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
 use crate::ltp::end_cause::EndCause;
@@ -92,9 +92,24 @@ impl ImportSession {
 
     /// Stops the timers of a session that is closed, and frees what it holds.
     pub(super) fn release(&self, cx: &mut Context<'_>) {
+        cx.stop(self.lifetime);
         match &self.stage {
             Stage::Receiving(reception) => reception.release(cx),
             Stage::Cancelling(cancel) => cx.stop(cancel.timer),
+        }
+    }
+
+    /// Whether the sender or the application has heard of the session, or may have.
+    pub(in crate::ltp) fn has_been_heard_of(&self) -> bool {
+        match &self.stage {
+            Stage::Receiving(reception) => {
+                let parts = reception.parts.as_ref();
+                let has_reported = parts.is_none_or(|parts| {
+                    parts.reports.first() != reception.serial || parts.green.is_some()
+                });
+                has_reported || reception.is_delivered || reception.service == Service::Streaming
+            }
+            Stage::Cancelling(_) => true,
         }
     }
 

@@ -166,7 +166,12 @@ impl Reception {
             let Some(free) = free.filter(|_| is_short) else {
                 return false;
             };
-            let room = Room { free, limit, red };
+            let room = Room {
+                free,
+                spare: free,
+                limit,
+                red,
+            };
             let stored = self.parts().red.store(&range, &piece.data, room, &mut pool);
             if stored.is_none() {
                 return false;
@@ -260,6 +265,7 @@ impl Imports {
         let import = ImportSession {
             slot,
             key_hash: saved.key_hash,
+            lifetime: None,
             fingerprint: saved.fingerprint.unwrap_or(Fingerprint::new(client)),
             stage,
         };

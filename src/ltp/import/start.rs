@@ -70,7 +70,7 @@ impl ImportSession {
                 Step::Continues,
             ));
         }
-        let serial = cx.node.first_serial();
+        let serial = cx.first_serial();
         let reports = Reports::new(serial);
         let mut reception = Reception {
             parts: Some(Box::new(Parts::new(green, reports))),

@@ -388,7 +388,11 @@ fn a_checkpoint_that_was_overtaken_is_answered_from_0() {
 
     assert_eq!(
         reports(&line),
-        [(6, (0, 60), vec![(50, 60)]), (5, (0, 30), vec![(20, 30)]),]
+        // Claims are those of when the report is written.
+        [
+            (6, (0, 60), vec![(20, 30), (50, 60)]),
+            (5, (0, 30), vec![(20, 30)]),
+        ]
     );
 }
 
