@@ -17,7 +17,7 @@ use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, Origin, PeerState, Role};
 use super::peers::{Addresses, Newcomer, Peers};
 use super::table::Keyed;
-use super::wire::{Body, Segment};
+use super::wire::{Body, Segment, SessionId};
 use crate::{Addr, Instant, Link, Machine, Output, Seed, Transmit};
 
 /// The maximum number of due timers that one poll fires, so that a driver looks at its inputs in between.
@@ -121,28 +121,34 @@ impl<A: Addr> Engine<A> {
         }
     }
 
+    /// Returns the place of an open session, and the slot of its peer.
+    #[inline]
+    fn locate(&mut self, (role, session): (Role, SessionId)) -> (Option<u32>, Option<u32>) {
+        match role {
+            Role::Receiver => {
+                let place = self.imports.table.find(&session);
+                let open = place.and_then(|place| self.imports.table.at(place));
+                (place, open.map(|(_, import)| import.slot))
+            }
+            Role::Sender if session.originator != self.core.node.config.engine => (None, None),
+            Role::Sender => {
+                let place = self.exports.table.find(&session.number);
+                let open = place.and_then(|place| self.exports.table.at(place));
+                (place, open.map(|(_, export)| export.slot))
+            }
+        }
+    }
+
     fn read_segment(&mut self, from: A, octets: &[u8], segment: &Segment<'_>) {
+        let (session, body) = (segment.session, &segment.body);
+        let name = (body.receiving_role(), session);
+        let (place, slot) = self.locate(name);
         let Self {
             core,
             addresses,
             exports,
             imports,
         } = self;
-        let (session, body) = (segment.session, &segment.body);
-        let name = (body.receiving_role(), session);
-        let (place, slot) = match name.0 {
-            Role::Receiver => {
-                let place = imports.table.find(&session);
-                let open = place.and_then(|place| imports.table.at(place));
-                (place, open.map(|(_, import)| import.slot))
-            }
-            Role::Sender if session.originator != core.node.config.engine => (None, None),
-            Role::Sender => {
-                let place = exports.table.find(&session.number);
-                let open = place.and_then(|place| exports.table.at(place));
-                (place, open.map(|(_, export)| export.slot))
-            }
-        };
         let known = addresses.sender_of((from, session), body, slot, core);
         let keys = match known {
             Some(slot) => core.peers.get(slot).map(|peer| &peer.keys),

@@ -170,7 +170,9 @@ async fn receives_that_are_dropped_leave_what_comes_to_the_bound_of_the_engine(
     };
     timeout(AT_LAST, refused).await.unwrap();
 
-    assert!(mars.stats().waiting_octets <= LIMIT);
+    // A block of each was taken ahead.
+    let ahead = usize::try_from(SERVICES).unwrap() * 21_000;
+    assert!(mars.stats().waiting_octets <= LIMIT + ahead);
     for point in far.iter().chain(&far) {
         assert!(next(point).await.data == block);
     }

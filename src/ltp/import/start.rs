@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{ImportSession, Parts, Reception, SESSION, Stage};
 use crate::ltp::api::{Event, Service};
-use crate::ltp::closed::End;
+use crate::ltp::closed::{End, Record};
 use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
 use crate::ltp::fingerprint::Judgment;
 use crate::ltp::peer::{Control, Role};
@@ -26,32 +26,16 @@ impl ImportSession {
             return None;
         }
         let name = (Role::Receiver, cx.session);
-        let (mut green, mut is_remembered) = (None, false);
-        if let Some(record) = cx.node.closed.get(cx.node.now, name).copied() {
-            let judgment = record.judge(data);
-            is_remembered = true;
-            match record.end {
-                // Its sender started anew.
-                _ if judgment == Judgment::NewSession => {}
-                // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
-                End::GreenOnly { low, end } if matches!(data.color, Color::Red(_)) => {
-                    green = Some((low, end));
-                }
-                end => {
-                    // As long as the peer has not closed it, it is remembered.
-                    let until = cx.node.now + cx.peer.remembered_for();
-                    let now = cx.node.now;
-                    cx.node.closed.change(now, name, |old| old.until = until);
-                    cx.on_data_of_closed(data, end, judgment == Judgment::Repeat);
-                    return None;
-                }
-            }
-        }
+        let record = cx.node.closed.get(cx.node.now, name).copied();
+        let green = match &record {
+            Some(record) => cx.reopen(record, data)?,
+            None => None,
+        };
         if !cx.has_import_room(count) || cx.node.is_over_share(data.client) {
             cx.node.stats.no_room += 1;
             return None;
         }
-        if is_remembered {
+        if record.is_some() {
             cx.node.closed.remove(name);
         }
         let slot = cx.peer.slot;
@@ -91,6 +75,28 @@ impl ImportSession {
 }
 
 impl Context<'_> {
+    /// Decides whether a segment opens a session again that was closed, and returns what is known of its green part. `None`
+    /// if the segment was handled.
+    fn reopen(&mut self, record: &Record, data: &Data<'_>) -> Option<Option<(u64, u64)>> {
+        let judgment = record.judge(data);
+        match record.end {
+            // Its sender started anew.
+            _ if judgment == Judgment::NewSession => Some(None),
+            // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
+            End::GreenOnly { low, end } if matches!(data.color, Color::Red(_)) => {
+                Some(Some((low, end)))
+            }
+            end => {
+                // As long as the peer has not closed it, it is remembered.
+                let (name, now) = ((Role::Receiver, self.session), self.node.now);
+                let until = now + self.peer.remembered_for();
+                self.node.closed.change(now, name, |old| old.until = until);
+                self.on_data_of_closed(data, end, judgment == Judgment::Repeat);
+                None
+            }
+        }
+    }
+
     fn has_import_room(&self, count: usize) -> bool {
         let limit = self.node.config.max_imports;
         u32::try_from(count).is_ok_and(|count| count < limit)
