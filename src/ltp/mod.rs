@@ -180,6 +180,7 @@
 mod aggregate;
 mod api;
 mod auth;
+mod beyond;
 mod closed;
 mod config;
 mod cookies;
@@ -217,6 +218,7 @@ pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, S
 pub use auth::{Auth, Key, Signer, Verifier};
 #[cfg(feature = "ltp-rsa")]
 pub use auth::{PrivateKey, PublicKey};
+pub use beyond::{Flow, FlowEstimate};
 pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
