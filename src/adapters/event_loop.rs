@@ -117,6 +117,11 @@ pub(crate) trait Carrier<M: Machine>: Send {
         may_read: bool,
     ) -> bool;
 
+    /// Returns the octets of the smallest receive buffer of its UDP sockets; 0 if it knows none.
+    fn receive_buffer(&self) -> usize {
+        0
+    }
+
     /// Tells whether all that was sent is with the system.
     fn is_flushed(&self) -> bool;
 
@@ -201,6 +206,10 @@ impl<P: Port> Core<P> {
         carrier: Box<dyn Carrier<P::Machine>>,
         limits: Limits,
     ) -> Self {
+        let limits = match limits.receive_buffer {
+            0 => limits.with_receive_buffer(carrier.receive_buffer()),
+            _ => limits,
+        };
         Self {
             port,
             wakes: Wakes::new(),

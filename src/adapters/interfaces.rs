@@ -235,6 +235,10 @@ impl DatagramIo<Hop> for UdpInterface {
             })
         })
     }
+
+    fn receive_buffer(&self) -> usize {
+        self.socket.buffer_sizes().receive
+    }
 }
 
 struct PacketInterface {

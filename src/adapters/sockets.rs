@@ -235,6 +235,10 @@ impl DatagramIo<Path> for PathSocket {
             })
         })
     }
+
+    fn receive_buffer(&self) -> usize {
+        self.socket.buffer_sizes().receive
+    }
 }
 
 /// Returns `path` with the local port that `socket` has. The address stays as asked, with its scope.

@@ -394,6 +394,12 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
         is_full.then_some(at)
     }
 
+    fn receive_buffer(&self) -> usize {
+        let sockets = self.entries.values().map(|entry| &entry.socket);
+        let granted = sockets.map(Socket::receive_buffer);
+        granted.filter(|octets| *octets > 0).min().unwrap_or(0)
+    }
+
     fn answer(&mut self, now: Instant, ask: Ask<A>) {
         match ask {
             Ask::Open { tag, path } => self.open(tag, path),

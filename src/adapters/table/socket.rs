@@ -38,6 +38,11 @@ pub(in crate::adapters) trait DatagramIo<A>: Send {
         cx: &mut Context<'_>,
         each: &mut dyn FnMut(A, &[u8], NonZeroUsize),
     ) -> Poll<io::Result<usize>>;
+
+    /// Returns the octets of the receive buffer that was granted; 0 if it is not known.
+    fn receive_buffer(&self) -> usize {
+        0
+    }
 }
 
 /// A socket of a table.
@@ -105,6 +110,14 @@ impl<A: Addr> Socket<A> {
 
     pub(in crate::adapters) fn stream(stream: Box<dyn ByteStream>, linger: Duration) -> Self {
         Self::Stream(StreamIo::new(stream, linger))
+    }
+
+    /// Returns the octets of the receive buffer for datagrams; 0 if there is none, or it is not known.
+    pub(super) fn receive_buffer(&self) -> usize {
+        match self {
+            Self::Datagrams(datagrams) => datagrams.io.receive_buffer(),
+            Self::Listener(_) | Self::Connecting(_) | Self::Stream(_) => 0,
+        }
     }
 
     /// Sends, keeps what would block, and tells whether the machine must stop writing.
