@@ -106,7 +106,7 @@
 //!
 //! Beyond the RFCs: discretionary checkpoints at a fixed interval and on demand; delayed reports and delayed
 //! retransmissions; guard timers, so that no session stays for ever; pacing; windows for near peers
-//! ([`Peer::window`]); contacts by [`Link`](crate::Link) or [`Cue`], with a checkpoint before an announced end.
+//! ([`Flow::Window`]); contacts by [`Link`](crate::Link) or [`Cue`], with a checkpoint before an announced end.
 //!
 //! An engine measures losses and round trips to each peer ([`Engine::line`]). They can decide how many copies a
 //! signal gets and how often repairs are duplicated ([`Redundancy`]), and when an answer is late

@@ -69,7 +69,7 @@ impl<A: Addr> Engine<A> {
     #[inline]
     fn next_work(&mut self, slot: u32) -> Option<Work> {
         let peer = self.peer(slot)?;
-        if !peer.may_send() || (peer.config.rate.is_some() && !self.is_within_rate(slot)) {
+        if !peer.may_send() || (peer.flow.pacing().is_some() && !self.is_within_rate(slot)) {
             return None;
         }
         let peer = self.peer(slot)?;

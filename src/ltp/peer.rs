@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use super::auth::Keys;
+use super::beyond::FlowControl;
 use super::config::{Direction, Peer};
 use super::line::{Line, LineEstimate};
 use super::rto::RtoPolicy;
@@ -35,6 +36,7 @@ pub(super) struct PeerState<A> {
     pub(super) fresh: VecDeque<u64>,
     pub(super) in_flight: InFlight,
     pub(super) is_ready: bool,
+    pub(super) flow: FlowControl,
     pub(super) pacer: Pacer,
     pub(super) pace: Option<TimerId>,
     pub(super) exports: u32,
@@ -155,7 +157,10 @@ impl<A> PeerState<A> {
         carrier: LinkState,
         now: Instant,
     ) -> Self {
-        let pacer = Pacer::new(config.rate, config.burst);
+        let light = config.owlt_out + config.owlt_in;
+        let flow = FlowControl::new(config.flow, config.segment, light);
+        let (rate, burst) = flow.pacing().unzip();
+        let pacer = Pacer::new(rate, burst.unwrap_or(0));
         let mut peer = Self {
             id,
             config,
@@ -169,6 +174,7 @@ impl<A> PeerState<A> {
             fresh: VecDeque::new(),
             in_flight: InFlight::default(),
             is_ready: false,
+            flow,
             pacer,
             pace: None,
             exports: 0,
@@ -190,7 +196,10 @@ impl<A> PeerState<A> {
 
     /// Changes the configuration.
     pub(super) fn configure(&mut self, config: Peer<A>, keys: Keys) {
-        self.pacer.set_rate(config.rate, config.burst);
+        let light = config.owlt_out + config.owlt_in;
+        self.flow.configure(config.flow, config.segment, light);
+        let (rate, burst) = self.flow.pacing().unzip();
+        self.pacer.set_rate(rate, burst.unwrap_or(0));
         self.config = config;
         self.keys = Arc::new(keys);
         self.retime();

@@ -1,7 +1,7 @@
 //! The window: how many octets may be in flight to a near peer.
 //!
 //! LTP has no flow control. A fast sender overflows the receive buffer of a near peer's socket, and most of a block
-//! is sent twice. With a window ([`Peer::window`](super::Peer::window)), first passes stop when that many red
+//! is sent twice. With a window ([`Flow::Window`](super::Flow::Window)), first passes stop when that many red
 //! octets were sent and not claimed by a report. A discretionary checkpoint is sent after every quarter of the
 //! window, so that reports arrive before it is used up.
 
@@ -25,14 +25,14 @@ pub(super) struct InFlight {
 impl<A> PeerState<A> {
     /// Returns the offset at which the first pass of a session must send a checkpoint. `None` without a window.
     pub(super) fn checkpoint_due(&self, sending: &Sending) -> Option<u64> {
-        let window = self.config.window?.get();
+        let window = self.flow.window()?.get();
         let left = window.saturating_sub(self.in_flight.octets);
         let used_up = sending.next.saturating_add(left);
         Some(used_up.min(sending.checked.saturating_add(window / CHECKPOINTS)))
     }
 
     fn is_used_up(&self) -> bool {
-        let window = self.config.window;
+        let window = self.flow.window();
         window.is_some_and(|window| self.in_flight.octets >= window.get())
     }
 }

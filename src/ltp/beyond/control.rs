@@ -147,9 +147,13 @@ impl FlowControl {
     }
 
     /// Returns how many octets may be ahead of the rate when the last segment of a red part leaves. A receive buffer
-    /// that is full takes no checkpoint, and its loss costs a timeout.
+    /// that is full takes no checkpoint, and its loss costs a timeout. A burst given by hand is obeyed.
     pub(in crate::ltp) fn last_burst(&self) -> Option<u32> {
-        self.pacing().map(|(_, burst)| burst / LAST)
+        let (_, burst) = self.pacing()?;
+        Some(match self.flow {
+            Flow::Rate { burst: Some(_), .. } => burst,
+            _ => burst / LAST,
+        })
     }
 
     /// Returns the limit of red octets in flight.
@@ -371,19 +375,16 @@ mod tests {
             sent: 10_000_000,
             delivered: 1_000_000,
         };
-        let paced = Flow::Rate {
-            octets_per_second: rate(1000),
-            burst: Some(0),
-        };
+        let paced = Flow::rate(1000).with_burst(0);
         let window = Flow::Window {
             octets: rate(8000),
             octets_per_second: Some(rate(1000)),
         };
         for (flow, pacing, octets) in [
             (paced, Some((rate(1000), 0)), None),
-            (Flow::rate(rate(1000)), Some((rate(1000), 2800)), None),
+            (Flow::rate(1000), Some((rate(1000), 2800)), None),
             (window, Some((rate(1000), 2800)), Some(rate(8000))),
-            (Flow::window(rate(8000)), None, Some(rate(8000))),
+            (Flow::window(8000), None, Some(rate(8000))),
             (Flow::Unlimited, None, None),
         ] {
             let mut control = FlowControl::new(flow, SEGMENT, Duration::ZERO);

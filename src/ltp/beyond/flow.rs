@@ -7,9 +7,11 @@ use core::num::NonZeroU64;
 /// RFC 5326 leaves rates to the link. Over UDP nothing keeps a fast sender from overflowing the receive buffer
 /// of the peer's socket, and what that drops is sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[cfg_attr(
+    feature = "serde",
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum Flow {
     /// As fast as the peer is found to bear.
     ///
@@ -60,21 +62,35 @@ pub(super) const MAX_BURST: u32 = 1 << 16;
 const BURST_MICROS: u128 = 5_243;
 
 impl Flow {
-    /// Returns a rate in octets per second whose burst follows from it.
+    /// Returns a rate in octets per second, raised to at least 1, whose burst follows from it.
     #[must_use]
-    pub const fn rate(octets_per_second: NonZeroU64) -> Self {
+    pub const fn rate(octets_per_second: u64) -> Self {
         Self::Rate {
-            octets_per_second,
+            octets_per_second: at_least_one(octets_per_second),
             burst: None,
         }
     }
 
-    /// Returns a window of so many octets without a rate.
+    /// Returns a window of so many octets, raised to at least 1, without a rate.
     #[must_use]
-    pub const fn window(octets: NonZeroU64) -> Self {
+    pub const fn window(octets: u64) -> Self {
         Self::Window {
-            octets,
+            octets: at_least_one(octets),
             octets_per_second: None,
+        }
+    }
+
+    /// Returns the same rate with a burst of so many octets. Other flows stay as they are.
+    #[must_use]
+    pub const fn with_burst(self, burst: u32) -> Self {
+        match self {
+            Self::Rate {
+                octets_per_second, ..
+            } => Self::Rate {
+                octets_per_second,
+                burst: Some(burst),
+            },
+            other => other,
         }
     }
 
@@ -90,6 +106,13 @@ impl Flow {
             } => octets_per_second,
             Self::Auto | Self::Unlimited => None,
         }
+    }
+}
+
+const fn at_least_one(number: u64) -> NonZeroU64 {
+    match NonZeroU64::new(number) {
+        Some(number) => number,
+        None => NonZeroU64::MIN,
     }
 }
 
@@ -141,9 +164,10 @@ mod tests {
             octets_per_second: Some(rate),
         };
 
-        assert_eq!(Flow::rate(rate).given_rate(), Some(rate));
+        assert_eq!(Flow::rate(1000).given_rate(), Some(rate));
+        assert_eq!(Flow::rate(0).given_rate(), NonZeroU64::new(1));
         assert_eq!(paced.given_rate(), Some(rate));
-        assert_eq!(Flow::window(rate).given_rate(), None);
+        assert_eq!(Flow::window(1000).given_rate(), None);
         assert_eq!(Flow::default().given_rate(), None);
         assert_eq!(Flow::Unlimited.given_rate(), None);
     }

@@ -7,6 +7,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::Engine;
+use crate::ltp::Flow;
 use crate::ltp::api::{Block, Cue, Event, Red, Service};
 use crate::ltp::config::{Config, Peer};
 use crate::ltp::receiver::Stage;
@@ -101,7 +102,11 @@ impl World {
             let mut engine = Engine::new(config, Seed::from(seed).child("engines")).unwrap();
             let at = hop(1 - side);
             engine
-                .add_peer(Instant::ZERO, 2 - side as u64, Peer::new(at))
+                .add_peer(
+                    Instant::ZERO,
+                    2 - side as u64,
+                    Peer::new(at).with_flow(Flow::Unlimited),
+                )
                 .unwrap();
             engine.open(Instant::ZERO, CLIENT, Service::Whole).unwrap();
             engine
@@ -198,7 +203,7 @@ impl World {
         let peer = Peer {
             segment,
             redundancy,
-            ..Peer::new(hop(1 - side))
+            ..Peer::new(hop(1 - side)).with_flow(Flow::Unlimited)
         };
         let id = 2 - side as u64;
         self.engines[side].change_peer(self.now, id, peer).unwrap();

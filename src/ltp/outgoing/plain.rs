@@ -88,7 +88,7 @@ impl<A: Addr> PeerState<A> {
             count = count.min(open.div_ceil(fit));
         }
         // The rate is checked before each segment.
-        if self.config.rate.is_some() {
+        if self.flow.pacing().is_some() {
             count = count.min(1);
         }
         (count > 0).then_some(Row { fit, count })

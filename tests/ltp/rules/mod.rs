@@ -1,11 +1,11 @@
 //! One test per rule of RFC 5326, named after it. The procedures are those of section 6.
 
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use farlink::ltp::{
-    Body, Checkpoint, Claims, Color, Command, Cue, Data, Error, Event, Mark, Reason, Red, Report,
-    Service, SessionId, Side,
+    Body, Checkpoint, Claims, Color, Command, Cue, Data, Error, Event, Flow, Mark, Reason, Red,
+    Report, Service, SessionId, Side,
 };
 use farlink::{Cause, Instant, Link, Machine as _, Tag};
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use farlink::adapters::tokio::ltp::{Error, Node, Sending};
-use farlink::ltp::{Config, Peer, Progress, Reason, Red, SessionId, Side};
+use farlink::ltp::{Config, Flow, Peer, Progress, Reason, Red, SessionId, Side};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -51,16 +51,16 @@ pub(crate) struct Arguments {
     /// Octets of the longest segment
     #[arg(long, value_name = "N", default_value_t = 1400)]
     segment: usize,
-    /// The limit of the sending rate, in bits per second
+    /// The sending rate, in bits per second. By default 100 Mbit/s at first, then as fast as the peer bears; for
+    /// a radio, give its rate
     #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8..))]
     rate: Option<u64>,
-    /// The limit of octets sent and not reported. For near and fast lines, half of the receive buffer of the
-    /// receiver's socket
+    /// The limit of octets sent and not reported, which requests reports before the end of the block: not for
+    /// ION, which cancels the block then. By default that of the receiver, if it is farlink
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     window: Option<u64>,
-    /// Request a report every N segments of the red part, or only at its end for 0. Reports show progress and
-    /// begin repairs. By default eight in a block of 32 MiB or more, since ION accepts few reports for a short
-    /// one
+    /// Request a report every N segments of the red part, beside its end. Reports show progress and begin
+    /// repairs. ION cancels the block for any of them, and is never sent them by default
     #[arg(long, value_name = "N")]
     checkpoint: Option<u32>,
     /// Record the node into this file, as pcapng
@@ -71,9 +71,6 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Octets of the shortest block with reports before its end, and the number of these reports.
-const LONG: u64 = 32 << 20;
-const PARTS: u64 = 8;
 /// How often progress is checked.
 const TICK: Duration = Duration::from_millis(100);
 /// How long the node waits for the peer at the end.
@@ -85,7 +82,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let red = red(arguments, &data)?;
     let address = arguments.to.resolve(arguments.bind).await?;
     let len = data.len() as u64;
-    let node = start(arguments, address, format, len)?;
+    let node = start(arguments, address, format)?;
     let mut interrupt = Interrupt::new().await;
     let mut watch = ProgressWatch {
         is_free: arguments.rate.is_none() && arguments.window.is_none(),
@@ -147,7 +144,6 @@ fn start(
     arguments: &Arguments,
     address: SocketAddr,
     format: OutputFormat,
-    len: u64,
 ) -> Result<Node, Failure> {
     let config = Config {
         export_octets: DEFAULT_LIMIT,
@@ -163,9 +159,8 @@ fn start(
         segment: arguments.segment,
         // This command receives no blocks, so it must not acknowledge any.
         max_imports: 0,
-        rate: arguments.rate.and_then(|bits| NonZeroU64::new(bits / 8)),
-        window: arguments.window.and_then(NonZeroU64::new),
-        checkpoint_every: checkpoint(arguments.checkpoint, arguments.segment, len),
+        flow: flow(arguments.rate, arguments.window),
+        checkpoint_every: arguments.checkpoint.and_then(NonZeroU32::new),
         ..arguments.peer_options.peer(address)
     };
     node.add_peer(arguments.to.engine, peer)
@@ -173,13 +168,17 @@ fn start(
     Ok(node)
 }
 
-/// Returns the number of segments between two reports.
-fn checkpoint(wanted: Option<u32>, segment: usize, len: u64) -> Option<NonZeroU32> {
-    if wanted.is_some() || len < LONG {
-        return wanted.and_then(NonZeroU32::new);
+/// Returns how fast to send: by what is given, or as fast as the peer bears.
+fn flow(bits_per_second: Option<u64>, window: Option<u64>) -> Flow {
+    let rate = bits_per_second.map(|bits| bits / 8);
+    match (window.and_then(NonZeroU64::new), rate) {
+        (Some(octets), rate) => Flow::Window {
+            octets,
+            octets_per_second: rate.and_then(NonZeroU64::new),
+        },
+        (None, Some(rate)) => Flow::rate(rate),
+        (None, None) => Flow::Auto,
     }
-    let segments = len / u64::try_from(segment.max(1)).unwrap_or(u64::MAX);
-    NonZeroU32::new(u32::try_from(segments / PARTS).unwrap_or(u32::MAX))
 }
 
 /// Returns the local address from which the peer is reached, as far as the system knows one.
@@ -360,13 +359,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_block_is_reported_on_eight_times_and_a_short_one_at_its_end() {
-        let every = |wanted, len| checkpoint(wanted, 1400, len).map(NonZeroU32::get);
+    fn what_is_given_limits_the_flow_and_nothing_is_left_to_the_engine() {
+        let paced = Flow::Window {
+            octets: NonZeroU64::new(500).unwrap(),
+            octets_per_second: NonZeroU64::new(1000),
+        };
 
-        assert_eq!(every(None, LONG - 1), None);
-        assert_eq!(every(None, LONG), Some(2995));
-        assert_eq!(every(None, 1 << 30), Some(95_869));
-        assert_eq!(every(Some(7), 10), Some(7));
-        assert_eq!(every(Some(0), 1 << 30), None);
+        assert_eq!(flow(None, None), Flow::Auto);
+        assert_eq!(flow(Some(8000), None), Flow::rate(1000));
+        assert_eq!(flow(None, Some(500)), Flow::window(500));
+        assert_eq!(flow(Some(8000), Some(500)), paced);
     }
 }
