@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::flow::{Flow, FlowEstimate, burst};
 use super::hello::Hello;
-use super::level::{Level, Round};
+use super::level::{Level, PARTS, Round};
 use crate::Instant;
 
 /// The rate of a block to an unknown peer, in octets per second: 100 Mbit/s.
@@ -37,6 +37,12 @@ const MIN_GATHERING: Duration = Duration::from_millis(10);
 const MAX_GATHERING: Duration = Duration::from_secs(1);
 const GATHERING_PART: u32 = 8;
 
+/// How often octets of a retransmission are sent at most before its checkpoint.
+const MAX_COPIES: u64 = 4;
+/// The margin of learned timeouts at least. Peers whose process waits for others answer late; a checkpoint that is
+/// repeated without need may cost one of few reports.
+const MIN_MARGIN: Duration = Duration::from_millis(200);
+
 /// How many retransmissions of a session may be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::ltp) enum Repairs {
@@ -62,7 +68,7 @@ pub(in crate::ltp) struct FlowControl {
     peer: Recognition,
     /// The shortest round trip that was measured.
     round_trip: Option<Duration>,
-    /// The peer has cancelled a block that had checkpoints before its end.
+    /// The peer has cancelled a block that had checkpoints before its end. It gets no more, even if they are configured.
     refuses_checkpoints: bool,
 }
 
@@ -104,6 +110,7 @@ impl FlowControl {
     /// Takes a changed configuration. What was learnt stays, unless the peer has another address.
     pub(in crate::ltp) fn configure(&mut self, flow: Flow, segment: usize, light: Duration) {
         self.flow = flow;
+        self.refuses_checkpoints = false;
         // Bound: usize has at most 64 bits.
         self.segment = segment as u64;
         if self.light != light {
@@ -139,10 +146,13 @@ impl FlowControl {
                 octets_per_second, ..
             } => Some(paced(octets_per_second)),
             Flow::Window {
-                octets_per_second, ..
-            } => octets_per_second.map(paced),
+                octets_per_second: Some(rate),
+                ..
+            } => Some(paced(rate)),
+            Flow::Window { .. } if !self.refuses_checkpoints => None,
             Flow::Auto if self.is_near() => None,
-            Flow::Auto => NonZeroU64::new(self.rate.value()).map(paced),
+            // Without checkpoints there is no window.
+            Flow::Auto | Flow::Window { .. } => NonZeroU64::new(self.rate.value()).map(paced),
         }
     }
 
@@ -159,13 +169,18 @@ impl FlowControl {
     /// Returns the limit of red octets in flight.
     pub(in crate::ltp) fn window(&self) -> Option<NonZeroU64> {
         match self.flow {
-            Flow::Window { octets, .. } => Some(octets),
+            Flow::Window { octets, .. } => Some(octets).filter(|_| !self.refuses_checkpoints),
             Flow::Auto if self.is_near() => {
                 let window = self.window.as_ref().map_or(0, Level::value);
                 NonZeroU64::new(window)
             }
             Flow::Auto | Flow::Rate { .. } | Flow::Unlimited => None,
         }
+    }
+
+    /// Whether the peer may get checkpoints before the end of a red part that were configured or asked for.
+    pub(in crate::ltp) const fn allows_checkpoints(&self) -> bool {
+        !self.refuses_checkpoints
     }
 
     /// Returns the octets between two checkpoints of a red part. `None` if none may precede its end.
@@ -179,6 +194,32 @@ impl FlowControl {
         let octets = self.in_round_trip(self.round_trip().max(MIN_ROUND_TRIP));
         let least = self.segment.saturating_mul(MIN_INTERVAL);
         Some((octets / CHECKPOINTS).max(least))
+    }
+
+    /// Returns how often the octets of a retransmission of so many octets are sent before its checkpoint.
+    ///
+    /// On a line that loses octets whatever the rate, each round of reports takes a round trip and leaves as large a
+    /// share of it. What is sent twice within half a round trip costs no time and saves rounds.
+    pub(in crate::ltp) fn repair_copies(&self, octets: u64) -> u64 {
+        let near = self.window.as_ref().filter(|_| self.is_near());
+        let loss = near.unwrap_or(&self.rate).ambient();
+        if self.flow != Flow::Auto || loss == 0 {
+            return 1;
+        }
+        let fit = self.in_round_trip(self.round_trip() / 2) / octets.max(1);
+        let mut left = octets / self.segment.max(1) * PARTS;
+        let mut copies = 0;
+        // Until less than one segment in fifty retransmissions is expected to be lost with all copies.
+        while left > PARTS / 50 && copies < MAX_COPIES {
+            left = left * loss / PARTS;
+            copies += 1;
+        }
+        copies.min(fit).max(1)
+    }
+
+    /// Returns by how much a learned timeout exceeds the round trip at least, where nothing was configured about it.
+    pub(in crate::ltp) fn least_margin(&self) -> Option<Duration> {
+        (self.flow == Flow::Auto).then_some(MIN_MARGIN)
     }
 
     /// Returns how many retransmissions may be under way, where nothing was configured about checkpoints.
@@ -307,13 +348,10 @@ impl FlowControl {
     /// Takes a cancellation by the peer because of a limit (`RLEXC`) of a block, which had checkpoints before the end of
     /// its red part or not. Returns whether the block can be sent once more without.
     pub(in crate::ltp) fn on_limit_exceeded(&mut self, had_checkpoints: bool) -> bool {
-        let is_auto = self.flow == Flow::Auto;
-        if is_auto && had_checkpoints {
-            self.refuses_checkpoints = true;
-        }
+        self.refuses_checkpoints |= had_checkpoints;
         self.peer = Recognition::NOT_ASKED;
         self.window = None;
-        is_auto && had_checkpoints
+        had_checkpoints
     }
 
     fn level(&mut self) -> Option<&mut Level> {
@@ -361,8 +399,8 @@ mod tests {
     fn an_unknown_peer_gets_100_mbit_in_bursts_of_64_kib_and_no_early_checkpoint() {
         let control = auto();
 
-        assert_eq!(control.pacing(), Some((rate(12_500_000), 65_536)));
-        assert_eq!(control.last_burst(), Some(16_384));
+        assert_eq!(control.pacing(), Some((rate(12_500_000), 64_136)));
+        assert_eq!(control.last_burst(), Some(16_034));
         assert_eq!(control.window(), None);
         assert_eq!(control.checkpoint_interval(), None);
         assert_eq!(control.repairs(), Repairs::OneByOne);
@@ -382,8 +420,8 @@ mod tests {
         };
         for (flow, pacing, octets) in [
             (paced, Some((rate(1000), 0)), None),
-            (Flow::rate(1000), Some((rate(1000), 2800)), None),
-            (window, Some((rate(1000), 2800)), Some(rate(8000))),
+            (Flow::rate(1000), Some((rate(1000), 1400)), None),
+            (window, Some((rate(1000), 1400)), Some(rate(8000))),
             (Flow::window(8000), None, Some(rate(8000))),
             (Flow::Unlimited, None, None),
         ] {
@@ -393,8 +431,6 @@ mod tests {
             control.on_hello(at(1), HELLO);
             assert!(!control.on_round(at(2), &round), "{flow:?}");
             assert!(!control.on_complete(at(3), at(0), 10_000_000), "{flow:?}");
-            assert!(!control.on_limit_exceeded(true), "{flow:?}");
-
             assert_eq!(control.pacing(), pacing, "{flow:?}");
             assert_eq!(control.window(), octets, "{flow:?}");
             let interval = octets.map(|octets| octets.get() / 4);
@@ -417,7 +453,7 @@ mod tests {
     fn a_far_farlink_keeps_the_rate_and_gets_a_checkpoint_every_quarter_round_trip() {
         let control = recognised(1000);
 
-        assert_eq!(control.pacing(), Some((rate(12_500_000), 65_536)));
+        assert_eq!(control.pacing(), Some((rate(12_500_000), 64_136)));
         assert_eq!(control.window(), None);
         assert_eq!(control.checkpoint_interval(), Some(3_125_000));
         assert_eq!(control.repairs(), Repairs::Parallel);
@@ -512,7 +548,7 @@ mod tests {
 
         assert_eq!(near.window(), Some(rate(943_718)));
         assert_eq!(near.pacing(), None);
-        assert_eq!(unknown.pacing(), Some((rate(5_625_000), 29_491)));
+        assert_eq!(unknown.pacing(), Some((rate(5_625_000), 28_091)));
         let estimate = unknown.estimate();
         assert_eq!((estimate.reductions, estimate.loss), (1, 500_000));
     }
@@ -527,7 +563,7 @@ mod tests {
         }
 
         assert!(far.pacing().unwrap().0.get() > 600_000_000);
-        assert_eq!(unknown.pacing(), Some((rate(50_000_000), 65_536)));
+        assert_eq!(unknown.pacing(), Some((rate(50_000_000), 64_136)));
     }
 
     #[test]
@@ -545,6 +581,42 @@ mod tests {
         control.on_hello_sent(at(200));
         control.on_hello(at(201), HELLO);
         assert_eq!(control.window(), Some(rate(2 << 20)));
+    }
+
+    #[test]
+    fn a_window_given_by_hand_is_given_up_for_a_peer_that_takes_no_checkpoints() {
+        let mut control = FlowControl::new(Flow::window(8000), SEGMENT, Duration::ZERO);
+        assert!(control.allows_checkpoints());
+
+        assert!(control.on_limit_exceeded(true));
+
+        assert!(!control.allows_checkpoints());
+        assert_eq!(control.window(), None);
+        assert_eq!(control.checkpoint_interval(), None);
+        assert_eq!(control.pacing(), Some((rate(12_500_000), 64_136)));
+        control.configure(Flow::window(8000), SEGMENT, Duration::ZERO);
+        assert_eq!(control.window(), Some(rate(8000)), "given once more");
+    }
+
+    #[test]
+    fn short_retransmissions_are_sent_several_times_on_a_line_that_loses_a_tenth_anyway() {
+        let mut control = auto();
+        control.on_round_trip(Duration::from_millis(200));
+        assert_eq!(control.repair_copies(140_000), 1, "no losses are known");
+        for second in 1..4 {
+            let round = Round {
+                since: at(second * 1000),
+                sent: 10_000_000,
+                delivered: 9_000_000,
+            };
+            control.on_round(at(second * 1000 + 1), &round);
+        }
+
+        assert_eq!(control.repair_copies(1400), 2);
+        assert_eq!(control.repair_copies(14_000), 3);
+        assert_eq!(control.repair_copies(140_000), 4);
+        assert_eq!(control.repair_copies(500_000), 2, "a half of a round trip");
+        assert_eq!(control.repair_copies(2_000_000), 1);
     }
 
     #[test]

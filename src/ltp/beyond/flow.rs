@@ -32,8 +32,8 @@ pub enum Flow {
     Rate {
         /// Octets per second, headers included.
         octets_per_second: NonZeroU64,
-        /// Octets that leave at once. Default: what leaves in about 5 ms at the rate, at least two segments, at
-        /// most 65,536 octets.
+        /// Octets that may be ahead of the rate when a segment leaves. Default: so many that 5 ms at the rate leave
+        /// at once, but no less than two segments and no more than 65,536 octets.
         #[cfg_attr(feature = "serde", serde(default))]
         burst: Option<u32>,
     },
@@ -57,7 +57,7 @@ pub enum Flow {
 
 /// The longest burst that follows from a rate, in octets: what the smallest usual receive buffer takes beside
 /// datagrams of others. ION's holds about 129 KB.
-pub(super) const MAX_BURST: u32 = 1 << 16;
+const MAX_BURST: u64 = 1 << 16;
 /// The time whose octets make a burst, in microseconds: 64 KiB at 100 Mbit/s. Timers of systems are late by 1 ms.
 const BURST_MICROS: u128 = 5_243;
 
@@ -116,14 +116,13 @@ const fn at_least_one(number: u64) -> NonZeroU64 {
     }
 }
 
-/// Returns the burst that follows from a rate, for segments of so many octets.
+/// Returns how many octets may be ahead of a rate when a segment of at most so many octets leaves, which adds to
+/// them.
 pub(super) fn burst(octets_per_second: u64, segment: u64) -> u32 {
     let octets = u128::from(octets_per_second) * BURST_MICROS / 1_000_000;
-    let least = u32::try_from(segment.saturating_mul(2)).unwrap_or(u32::MAX);
-    u32::try_from(octets)
-        .unwrap_or(u32::MAX)
-        .min(MAX_BURST)
-        .max(least)
+    let octets = u64::try_from(octets).unwrap_or(u64::MAX).min(MAX_BURST);
+    let ahead = octets.saturating_sub(segment).max(segment);
+    u32::try_from(ahead).unwrap_or(u32::MAX)
 }
 
 /// How fast segments leave for a peer at present, and why.
@@ -149,11 +148,11 @@ mod tests {
 
     #[test]
     fn a_burst_is_what_leaves_in_five_milliseconds_within_two_segments_and_64_kib() {
-        assert_eq!(burst(12_500_000, 1400), 65_536, "100 Mbit/s");
-        assert_eq!(burst(50_000_000, 1400), 65_536, "400 Mbit/s");
-        assert_eq!(burst(1_250_000, 1400), 6553, "10 Mbit/s");
-        assert_eq!(burst(1000, 1400), 2800, "8 kbit/s");
-        assert_eq!(burst(u64::MAX, 60_000), 120_000);
+        assert_eq!(burst(12_500_000, 1400), 65_536 - 1400, "100 Mbit/s");
+        assert_eq!(burst(50_000_000, 1400), 65_536 - 1400, "400 Mbit/s");
+        assert_eq!(burst(1_250_000, 1400), 6553 - 1400, "10 Mbit/s");
+        assert_eq!(burst(1000, 1400), 1400, "8 kbit/s");
+        assert_eq!(burst(u64::MAX, 60_000), 60_000);
     }
 
     #[test]

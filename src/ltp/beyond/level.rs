@@ -5,7 +5,7 @@ use core::mem;
 use crate::Instant;
 
 /// Shares are counted in parts per million.
-const PARTS: u64 = 1_000_000;
+pub(super) const PARTS: u64 = 1_000_000;
 /// The share of losses from which on a level falls.
 const LOSSY: u64 = PARTS / 50;
 /// The share of losses below which a block counts as received without losses.
@@ -13,6 +13,8 @@ const CLEAN: u64 = PARTS / 200;
 /// The number of segments that tell a share of losses, and of those that tell whether a fall has changed it.
 const SAMPLE: u64 = 64;
 const TRIAL: u64 = 128;
+/// By how much a share may be below another one and still count as the same.
+const TOLERANCE: u64 = PARTS / 20;
 /// The largest factor of one fall: a share of a few segments is no measurement.
 const MAX_FALL: u64 = 16;
 /// The length of blocks that raise a level, in octets.
@@ -94,6 +96,11 @@ impl Level {
         self.value
     }
 
+    /// Returns the share of losses that no lower value changes, in parts per million.
+    pub(super) const fn ambient(&self) -> u64 {
+        self.ambient
+    }
+
     pub(super) const fn reductions(&self) -> u32 {
         self.reductions
     }
@@ -132,7 +139,7 @@ impl Level {
             self.lossy = Some(now);
         }
         if let Some(trial) = self.trial.take() {
-            if delivered < trial.expected(self.value) {
+            if trial.is_without_effect(self.value, delivered) {
                 return self.undo(now, trial, lost);
             }
             self.ceiling = Some(Ceiling {
@@ -219,10 +226,12 @@ impl Level {
 }
 
 impl Trial {
-    /// Returns the share that is delivered at the lower value if at least half of the losses came from the higher one.
-    fn expected(self, value: u64) -> u64 {
+    /// Whether the share that is delivered at the lower value is the one before, rather than the one which the lower
+    /// value would lead to. If even less is delivered, a queue has filled up in the meantime.
+    fn is_without_effect(self, value: u64, delivered: u64) -> bool {
         let without_losses = scaled(self.delivered, self.before, value.max(1)).min(PARTS);
-        u64::midpoint(self.delivered, without_losses)
+        let expected = u64::midpoint(self.delivered, without_losses);
+        delivered < expected && delivered + TOLERANCE >= self.delivered
     }
 }
 
@@ -441,6 +450,24 @@ mod tests {
 
         let used = level.value() * 100 / 6_250_000;
         assert!((90..=100).contains(&used), "{used} %");
+    }
+
+    #[test]
+    fn a_queue_that_fills_up_during_a_fall_leads_to_another_fall() {
+        let (mut level, now) = (level(), Instant::ZERO + Duration::from_secs(1));
+        let mut report = |millis, delivered| {
+            let round = Round {
+                since: now + Duration::from_millis(millis),
+                sent: 1_000_000,
+                delivered,
+            };
+            level.on_round(round.since, &round, SEGMENT);
+            level.value()
+        };
+
+        assert_eq!(report(0, 800_000), 9_000_000);
+        assert_eq!(report(100, 600_000), 4_860_000, "even less");
+        assert_eq!(report(200, 1_000_000), 4_860_000);
     }
 
     #[test]
