@@ -28,7 +28,7 @@ const MIN_ROUND_TRIP: Duration = Duration::from_millis(20);
 /// The part of a burst that may precede the last segment of a red part at once.
 const LAST: u32 = 4;
 /// Every how many segments of a block a hello is repeated, until it is answered.
-const HELLO_INTERVAL: u32 = 64;
+pub(in crate::ltp) const HELLO_INTERVAL: u32 = 64;
 /// Blocks that begin with a hello in any case, and every how many do after them.
 const HELLO_BLOCKS: u32 = 4;
 const HELLO_PERIOD: u32 = 64;
@@ -217,6 +217,11 @@ impl FlowControl {
         copies.min(fit).max(1)
     }
 
+    /// Whether the rate is an estimate.
+    pub(in crate::ltp) fn is_estimated(&self) -> bool {
+        self.flow == Flow::Auto
+    }
+
     /// Returns by how much a learned timeout exceeds the round trip at least, where nothing was configured about it.
     pub(in crate::ltp) fn least_margin(&self) -> Option<Duration> {
         (self.flow == Flow::Auto).then_some(MIN_MARGIN)
@@ -286,10 +291,9 @@ impl FlowControl {
         is_due && self.flow == Flow::Auto
     }
 
-    /// Whether a segment of a block that began with a hello has one, by the number of segments before it.
-    pub(in crate::ltp) fn has_hello(&self, segment: u32) -> bool {
-        let is_unknown = self.peer != Recognition::Farlink;
-        is_unknown && self.flow == Flow::Auto && segment.is_multiple_of(HELLO_INTERVAL)
+    /// Whether blocks that began with a hello still repeat it.
+    pub(in crate::ltp) fn has_hello(&self) -> bool {
+        self.peer != Recognition::Farlink && self.flow == Flow::Auto
     }
 
     /// Notes that a hello left.
@@ -412,6 +416,7 @@ mod tests {
             since: at(0),
             sent: 10_000_000,
             delivered: 1_000_000,
+            busy: None,
         };
         let paced = Flow::rate(1000).with_burst(0);
         let window = Flow::Window {
@@ -503,6 +508,7 @@ mod tests {
             since: at(2),
             sent: 10_000_000,
             delivered: 0,
+            busy: None,
         };
         control.on_round(at(3), &lost);
 
@@ -540,6 +546,7 @@ mod tests {
             since: at(5),
             sent: 1_000_000,
             delivered: 500_000,
+            busy: None,
         };
         let (mut near, mut unknown) = (recognised(1), auto());
 
@@ -608,6 +615,7 @@ mod tests {
                 since: at(second * 1000),
                 sent: 10_000_000,
                 delivered: 9_000_000,
+                busy: None,
             };
             control.on_round(at(second * 1000 + 1), &round);
         }

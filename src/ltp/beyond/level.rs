@@ -1,6 +1,7 @@
 //! A rate or a window that follows the losses which reports tell.
 
 use core::mem;
+use core::time::Duration;
 
 use crate::Instant;
 
@@ -13,6 +14,8 @@ const CLEAN: u64 = PARTS / 200;
 /// The number of segments that tell a share of losses, and of those that tell whether a fall has changed it.
 const SAMPLE: u64 = 64;
 const TRIAL: u64 = 128;
+/// The number of lost segments that tell it without so many others.
+const LOST: u64 = 16;
 /// By how much a share may be below another one and still count as the same.
 const TOLERANCE: u64 = PARTS / 20;
 /// The largest factor of one fall: a share of a few segments is no measurement.
@@ -31,6 +34,8 @@ pub(in crate::ltp) struct Round {
     pub(in crate::ltp) sent: u64,
     /// Octets of them that were claimed.
     pub(in crate::ltp) delivered: u64,
+    /// The time in which they arrived, if the answer was so late that the line was busy with them all the time.
+    pub(in crate::ltp) busy: Option<Duration>,
 }
 
 /// A rate in octets per second, or a window in octets, for a peer of which little is known.
@@ -128,7 +133,8 @@ impl Level {
         self.delivered += round.delivered.min(round.sent);
         let segments = self.sent / segment.max(1);
         let needed = if self.trial.is_some() { TRIAL } else { SAMPLE };
-        if segments < needed {
+        let lost = (self.sent - self.delivered) / segment.max(1);
+        if segments < needed && lost < LOST {
             return false;
         }
         let sent = mem::take(&mut self.sent);
@@ -148,7 +154,7 @@ impl Level {
             });
         }
         if excess >= LOSSY + self.noise(segments) {
-            return self.fall(now, delivered);
+            return self.fall(now, delivered, round.slowness());
         }
         if lost < self.ambient {
             self.ambient = (self.ambient * 3 + lost) / 4;
@@ -162,11 +168,12 @@ impl Level {
         2 * (self.ambient * (PARTS - self.ambient) / segments).isqrt()
     }
 
-    /// Lowers the value to nine tenths of what was delivered of it.
-    fn fall(&mut self, now: Instant, delivered: u64) -> bool {
+    /// Lowers the value to nine tenths of what was delivered of it, or to what a busy line has let pass.
+    fn fall(&mut self, now: Instant, delivered: u64, most: u64) -> bool {
         let before = self.value;
         let passed = scaled(before, delivered, PARTS - self.ambient);
         let value = scaled(passed, 9, 10).max(before / MAX_FALL).max(self.min);
+        let value = value.min(most).max(1);
         if value >= before {
             return false;
         }
@@ -225,6 +232,17 @@ impl Level {
     }
 }
 
+impl Round {
+    /// Returns the octets in a second that a busy line has let pass.
+    fn slowness(&self) -> u64 {
+        let Some(busy) = self.busy.filter(|busy| !busy.is_zero()) else {
+            return u64::MAX;
+        };
+        let octets = u128::from(self.delivered) * 1_000_000_000 / busy.as_nanos();
+        u64::try_from(octets).unwrap_or(u64::MAX)
+    }
+}
+
 impl Trial {
     /// Whether the share that is delivered at the lower value is the one before, rather than the one which the lower
     /// value would lead to. If even less is delivered, a queue has filled up in the meantime.
@@ -247,10 +265,8 @@ fn share(part: u64, whole: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-    use core::time::Duration;
-
     use super::*;
+    use alloc::vec::Vec;
 
     const SEGMENT: u64 = 1400;
     /// 100 Mbit/s.
@@ -279,6 +295,7 @@ mod tests {
                 since,
                 sent,
                 delivered,
+                busy: None,
             };
             level.on_round(self.now, &round, SEGMENT)
         }
@@ -347,6 +364,7 @@ mod tests {
             since: now,
             sent: 1_000_000,
             delivered,
+            busy: None,
         };
         let (mut below, mut above) = (level(), level());
 
@@ -372,12 +390,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_busy_line_has_let_pass_bounds_it_below_its_lowest_value() {
+        let (mut level, now) = (level(), Instant::ZERO + Duration::from_secs(16));
+        let round = Round {
+            since: Instant::ZERO,
+            sent: 50_000,
+            delivered: 16_000,
+            busy: Some(Duration::from_secs(16)),
+        };
+
+        assert!(level.on_round(now, &round, SEGMENT));
+
+        assert_eq!(level.value(), 1000);
+    }
+
+    #[test]
     fn few_segments_are_no_measurement() {
         let (mut level, mut line) = (level(), TestLine::new(START / 2, 0));
 
-        assert!(!line.round(&mut level, 63 * SEGMENT));
+        assert!(!line.round(&mut level, 31 * SEGMENT));
         assert_eq!(level.value(), START);
-        assert!(line.round(&mut level, SEGMENT), "with those before");
+        assert!(line.round(&mut level, SEGMENT), "16 of 32 were lost");
     }
 
     #[test]
@@ -387,6 +420,7 @@ mod tests {
             since: Instant::ZERO,
             sent: 1_000_000,
             delivered: 500_000,
+            busy: None,
         };
 
         assert!(level.on_round(now, &round, SEGMENT));
@@ -460,6 +494,7 @@ mod tests {
                 since: now + Duration::from_millis(millis),
                 sent: 1_000_000,
                 delivered,
+                busy: None,
             };
             level.on_round(round.since, &round, SEGMENT);
             level.value()
