@@ -20,7 +20,7 @@ Row = collections.namedtuple('Row', 'kinds where words replacement')
 
 ADAPTERS = r'adapters'
 BINARY = r'^src/bin/'
-LAWS = r'^src/laws/|subject|^tests/laws'
+LAWS = r'^src/laws/|laws\.rs|^tests/laws'
 LTP = r'^src/ltp/|^src/adapters/ltp|ltp'
 RECORD = r'^src/record/|^tests/(replays|record)'
 SIM = r'^src/sim/|^tests/(sim|stories)'

@@ -124,10 +124,10 @@ mod generate;
 mod handshake;
 #[cfg(any(test, feature = "laws"))]
 mod label;
+#[cfg(any(test, feature = "laws"))]
+mod laws;
 mod params;
 mod segment;
-#[cfg(any(test, feature = "laws"))]
-mod subject;
 mod tpkt;
 mod wire;
 
@@ -142,9 +142,9 @@ pub use config::{
 pub use connection::Connection;
 #[cfg(any(test, feature = "laws"))]
 pub use label::{TpduLabels, event_label};
-pub use params::{MAX_TPDU, Parameters, Selector, TpduSize};
 #[cfg(any(test, feature = "laws"))]
-pub use subject::TpduCodec;
+pub use laws::TpduCodec;
+pub use params::{MAX_TPDU, Parameters, Selector, TpduSize};
 pub use tpkt::{HEADER, MAX_PACKET, MIN_PACKET, Tpkt, TpktFault, VERSION};
 pub use wire::{
     Connect, DATA_HEADER, DataTpdu, DisconnectConfirm, DisconnectReason, DisconnectRequest,

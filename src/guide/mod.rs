@@ -5,6 +5,7 @@
 //! | [`map`] | What is each module for, what may it import, and where is a given thing? |
 //! | [`driver`] | How do I run a machine in an event loop that the crate has no adapter for? |
 //! | `machine` (features `arbitrary`, `record`, `sim`) | How do I write a protocol, and what do I get for it? |
+//! | `ion` (features `blocking`, `ltp`) | How do I exchange blocks with ION, and what is pyion's call here? |
 //! | `recording` (feature `record`) | How do I record what happens in production, and replay it in a test? |
 //!
 //! The programs on these pages are those of the folder `examples`; each is compiled and run by CI.
@@ -37,3 +38,7 @@ pub mod machine {}
 ///
 #[doc = concat!("```\n", include_str!("../../examples/replay_in_a_test.rs"), "\n```")]
 pub mod recording {}
+
+#[cfg(all(feature = "blocking", feature = "ltp"))]
+#[doc = include_str!("ion.md")]
+pub mod ion {}

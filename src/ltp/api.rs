@@ -192,6 +192,14 @@ pub enum Event {
         #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
         data: Bytes,
     },
+    /// The peer refused the block because it had checkpoints before the end of its red part (`RLEXC`, from ION). It is
+    /// sent once more without, in another session.
+    Restarted {
+        /// The tag of the block.
+        tag: Tag,
+        /// The session in which the block is sent.
+        session: SessionId,
+    },
     /// There is room for the block to this peer that was refused with [`Error::Full`].
     Room {
         /// The engine ID of the peer.
@@ -284,7 +292,9 @@ impl fmt::Debug for Event {
         let mut out = f.debug_struct(self.name());
         match self {
             Self::Sent { tag } => out.field("tag", tag),
-            Self::Complete { tag, session } => out.field("tag", tag).field("session", session),
+            Self::Complete { tag, session } | Self::Restarted { tag, session } => {
+                out.field("tag", tag).field("session", session)
+            }
             Self::Failed {
                 tag,
                 session,
@@ -358,6 +368,7 @@ impl Event {
         match self {
             Self::Sent { .. } => "Sent",
             Self::Complete { .. } => "Complete",
+            Self::Restarted { .. } => "Restarted",
             Self::Failed { .. } => "Failed",
             Self::Room { .. } => "Room",
             Self::Answered { .. } => "Answered",

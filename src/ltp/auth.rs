@@ -3,6 +3,7 @@
 //! [`Auth`] is the policy as plain data, a field of [`Peer`](super::Peer). The engine reads its keys once, when the
 //! peer is added or changed.
 
+mod cookies;
 mod keys;
 #[cfg(feature = "ltp-rsa")]
 mod rsa;
@@ -16,8 +17,9 @@ use core::fmt;
 
 use bytes::Bytes;
 
+pub(super) use cookies::Cookies;
 pub(super) use keys::{Keys, Verification};
-pub(super) use sessions::KeyHash;
+pub(super) use sessions::{KeyHash, key_hash, remember_key};
 
 use super::config::ConfigError;
 

@@ -6,9 +6,7 @@ use core::num::NonZeroU32;
 use core::time::Duration;
 
 use super::auth::{Auth, Keys};
-use super::beyond::Flow;
-use super::redundancy::{AdaptiveRedundancy, Redundancy};
-use super::rto::{RtoBounds, RtoPolicy};
+use super::beyond::{AdaptiveRedundancy, Flow, Redundancy, RtoBounds, RtoPolicy};
 
 /// Octets into which any control segment fits, with 64-bit numbers and one claim.
 pub const MIN_SEGMENT: usize = 96;

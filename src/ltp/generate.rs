@@ -12,10 +12,8 @@ use bytes::Bytes;
 
 use super::api::{Block, Command, Red};
 use super::auth::{Auth, Key, Signer, Verifier};
-use super::beyond::Flow;
+use super::beyond::{AdaptiveRedundancy, Flow, Redundancy, RtoBounds};
 use super::config::{Config, Direction, Peer};
-use super::redundancy::{AdaptiveRedundancy, Redundancy};
-use super::rto::RtoBounds;
 use super::wire::{
     Body, Checkpoint, Claims, Color, Data, Extensions, Mark, Report, Segment, SessionId,
 };

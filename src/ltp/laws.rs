@@ -1,21 +1,19 @@
 //! The engine as a subject of the laws: its memory, its limits, and its inputs.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::api::Event;
-use super::auth::Keys;
+use super::auth::{Cookies, Keys};
+use super::beyond::Line;
 use super::closed::Closed;
 use super::config::Config;
-use super::cookies::Cookies;
-use super::engine::{Engine, Key};
-use super::index::Index;
-use super::line::Line;
+use super::context::{EVENT_OVERHEAD, Key, Node};
+use super::engine::Engine;
+use super::export::{self, ExportSession, RepairState};
+use super::import::{self, ImportSession};
 use super::peer::{Control, LinkState, PeerState};
-use super::receiver::{EVENT_OVERHEAD, Import, Stage};
-use super::sender::{Export, Sending, State};
 use super::services::{ClientService, KEPT_ENTRIES};
-use super::table::Sessions;
+use super::table::{BYTES_PER_POSITION, Sessions};
 use super::wire::{Segment, SessionId};
 use crate::kit::Timers;
 use crate::laws::LawSubject;
@@ -32,68 +30,44 @@ impl<A: Addr> Engine<A> {
     /// Returns the bytes of memory held, counted as the limits of [`Config`] count them.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let exports: usize = self
-            .exports
-            .values()
-            .map(|export| match &export.state {
-                State::Sending(sending) => sending.memory_used() + sending.block.len(),
-                State::Single(single) => single.block.len(),
-                State::Cancelling(_) => 0,
-            })
-            .sum();
-        let imports: usize = self
-            .imports
-            .values()
-            .map(|import| match &import.stage {
-                Stage::Receiving(reception) => reception.weight(),
-                Stage::Single(_) | Stage::Cancelling(_) => 0,
-            })
-            .sum();
-        let returned: usize = self
-            .events
-            .iter()
-            .map(|(event, _)| match event {
-                Event::Failed { data, .. } => data.len(),
-                _ => 0,
-            })
-            .sum();
-        let peers: usize = self
-            .peers
-            .iter()
-            .flatten()
-            .map(|peer| peer.memory_used())
-            .sum();
+        let Self {
+            node,
+            peers,
+            exports,
+            imports,
+        } = self;
+        let sent = exports.table.iter().map(|(_, export)| match &export.stage {
+            export::Stage::Sending(sending) => sending.memory_used() + sending.block.len(),
+            export::Stage::Cancelling(_) => 0,
+        });
+        let received = imports.table.iter().map(|(_, import)| match &import.stage {
+            import::Stage::Receiving(reception) => reception.memory_used(),
+            import::Stage::Cancelling(_) => 0,
+        });
+        let returned = node.events.iter().map(|(event, _)| match event {
+            Event::Failed { data, .. } => data.len(),
+            _ => 0,
+        });
         size_of::<Self>()
-            + exports
-            + imports
-            + returned
-            + peers
-            + self.tables()
-            + self.event_octets
-            + self.pool.octets()
+            + sent.chain(received).chain(returned).sum::<usize>()
+            + exports.memory_used()
+            + imports.table.memory_used()
+            + peers.memory_used()
+            + node.memory_used()
+    }
+}
+
+impl Node {
+    fn memory_used(&self) -> usize {
+        self.budget.events
+            + self.budget.pool.octets()
+            + self.services.memory_used()
             + self.events.capacity() * size_of::<(Event, usize)>()
+            + self.first_pass_done.capacity() * size_of::<u64>()
+            + self.ready.capacity() * size_of::<u32>()
             + self.timers.memory_used()
             + self.closed.memory_used()
             + self.cookies.memory_used()
-    }
-
-    fn tables(&self) -> usize {
-        let slots = self.ready.capacity() + self.blocked_peers.capacity();
-        self.exports.memory_used()
-            + self.tags.memory_used()
-            + self.imports.memory_used()
-            + self.streams.capacity() * size_of::<SessionId>()
-            + self.first_pass_done.capacity() * size_of::<u64>()
-            + slots * size_of::<u32>()
-            + self.peers.capacity() * size_of::<Option<Box<PeerState<A>>>>()
-            + self
-                .services
-                .values()
-                .map(ClientService::memory_used)
-                .sum::<usize>()
-            + self.services.len() * (size_of::<(u64, ClientService)>() + TREE)
-            + self.answerable.capacity() * size_of::<u64>()
-            + self.trees()
     }
 }
 
@@ -113,13 +87,13 @@ impl LawSubject for Engine<Hop> {
             .saturating_add(exports.saturating_add(imports).saturating_mul(4))
             .saturating_add(peers);
         // A table keeps an eighth free and doubles, and a vector doubles. Some entries are always allocated.
-        let per_export = Index::memory_per_entry()
-            + Sessions::<u64, Export>::memory_per_entry()
+        let per_export = BYTES_PER_POSITION
+            + Sessions::<u64, ExportSession>::memory_per_entry()
             + 4 * size_of::<(u64, u64)>()
-            + size_of::<Sending>()
+            + size_of::<RepairState>()
             + 4 * Timers::<Key>::memory_per_timer()
             + 1024;
-        let per_import = Sessions::<SessionId, Import>::memory_per_entry()
+        let per_import = Sessions::<SessionId, ImportSession>::memory_per_entry()
             + 4 * Timers::<Key>::memory_per_timer()
             + 8 * size_of::<SessionId>()
             + 512;

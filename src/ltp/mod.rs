@@ -181,36 +181,32 @@ mod aggregate;
 mod api;
 mod auth;
 mod beyond;
+mod budget;
+mod buffer_pool;
 mod closed;
 mod config;
-mod cookies;
+mod context;
 #[doc = include_str!("delivery.md")]
 pub mod delivery {}
-mod buffer_pool;
 mod display;
 mod engine;
+mod export;
 #[cfg(feature = "arbitrary")]
 mod generate;
-mod index;
+mod import;
 #[cfg(any(test, feature = "laws"))]
 mod label;
 #[cfg(any(test, feature = "laws"))]
 mod laws;
-mod line;
-mod outgoing;
+mod output;
 mod peer;
-mod ping;
-mod receiver;
-mod redundancy;
+mod peers;
+mod reassembly;
 mod report;
-mod rto;
 mod sdnv;
-mod sender;
 mod services;
 mod snapshot;
 mod table;
-mod unknown_peers;
-mod window;
 mod wire;
 
 pub use aggregate::{AGGREGATION, Aggregator, Undecodable, Unit, units};
@@ -218,16 +214,15 @@ pub use api::{Block, Command, Cue, Error, Event, Progress, Red, Service, Side, S
 pub use auth::{Auth, Key, Signer, Verifier};
 #[cfg(feature = "ltp-rsa")]
 pub use auth::{PrivateKey, PublicKey};
-pub use beyond::{Flow, FlowEstimate};
+pub use beyond::{
+    AdaptiveRedundancy, Flow, FlowEstimate, LineEstimate, Redundancy, RtoBounds, RtoPolicy,
+};
 pub use config::{Config, ConfigError, Direction, MIN_SEGMENT, Numbers, Peer};
 pub use engine::Engine;
 #[cfg(any(test, feature = "laws"))]
 pub use label::{SegmentLabel, SegmentLabels, event_label};
 #[cfg(any(test, feature = "laws"))]
 pub use laws::SegmentCodec;
-pub use line::LineEstimate;
-pub use redundancy::{AdaptiveRedundancy, Redundancy};
-pub use rto::{RtoBounds, RtoPolicy};
 pub use sdnv::{MAX_SDNV, put_sdnv, sdnv_len};
 pub use snapshot::{Age, RestoreError, Snapshot};
 pub use wire::{

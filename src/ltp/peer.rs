@@ -1,22 +1,27 @@
 //! The state of one peer: its configuration, its contact, and its queues.
 
 use alloc::collections::VecDeque;
+use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
 use super::auth::Keys;
-use super::beyond::FlowControl;
+use super::beyond::{
+    FlowControl, InFlight, Line, LineEstimate, Ping, Redundancy, Repairs, RtoBounds, RtoPolicy,
+};
 use super::config::{Direction, Peer};
-use super::line::{Line, LineEstimate};
-use super::rto::RtoPolicy;
-use super::window::InFlight;
+use super::context::{Key, Node, TimerKind};
 use super::wire::SessionId;
 use crate::Instant;
 use crate::kit::{Due, Pacer, TimerId};
 use crate::sync::Arc;
 
+/// How often a timeout doubles at most.
+const MAX_DOUBLINGS: u8 = 6;
+
 /// One peer, in a slot of the engine.
 #[derive(Debug)]
 pub(super) struct PeerState<A> {
+    pub(super) slot: u32,
     pub(super) id: u64,
     pub(super) config: Peer<A>,
     pub(super) keys: Arc<Keys>,
@@ -37,6 +42,9 @@ pub(super) struct PeerState<A> {
     pub(super) in_flight: InFlight,
     pub(super) is_ready: bool,
     pub(super) flow: FlowControl,
+    /// What the flow says at present: the limit of octets in flight, and the octets between checkpoints.
+    pub(super) window: Option<NonZeroU64>,
+    pub(super) interval: Option<u64>,
     pub(super) pacer: Pacer,
     pub(super) pace: Option<TimerId>,
     pub(super) exports: u32,
@@ -69,6 +77,14 @@ struct Times {
     silence_limit: Duration,
 }
 
+/// A queue of sessions with data to send, in the order in which the queues are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    Repairs,
+    FirstPasses,
+    Duplicates,
+}
+
 /// How a peer came to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Origin {
@@ -76,18 +92,6 @@ pub(super) enum Origin {
     Added,
     /// It was accepted by the policy for unknown peers.
     Accepted,
-}
-
-/// A cancellation of a session that was never begun. Its acknowledgment shows that the peer can be reached.
-#[derive(Debug)]
-pub(super) struct Ping {
-    pub(super) number: u64,
-    pub(super) tries: u8,
-    /// When the first cancellation was sent.
-    pub(super) first: Instant,
-    /// When the latest cancellation was sent.
-    pub(super) latest: Instant,
-    pub(super) timer: Option<TimerId>,
 }
 
 /// The link state of an address, as the driver reported it.
@@ -108,15 +112,11 @@ pub(super) enum Control {
         session: SessionId,
         to: Role,
     },
+    /// A report, or the first of `left` further copies of one that was just sent.
     Report {
         session: SessionId,
         serial: u64,
-    },
-    /// Further copies of a report that was just sent.
-    ReportCopy {
-        session: SessionId,
-        serial: u64,
-        left: u8,
+        left: Option<u8>,
     },
     /// A report that claims everything, for a session that was closed after delivery.
     Final {
@@ -129,14 +129,11 @@ pub(super) enum Control {
     Ping,
     /// Four octets of 0 (RFC 7122 section 3.4).
     KeepAlive,
+    /// A cancellation, or the first of `left` further copies of one that was just sent.
     Cancel {
         session: SessionId,
         by: Role,
-    },
-    CancelCopy {
-        session: SessionId,
-        by: Role,
-        left: u8,
+        left: Option<u8>,
     },
 }
 
@@ -151,7 +148,7 @@ pub(super) enum Role {
 
 impl<A> PeerState<A> {
     pub(super) fn new(
-        id: u64,
+        (slot, id): (u32, u64),
         config: Peer<A>,
         keys: Arc<Keys>,
         carrier: LinkState,
@@ -159,9 +156,8 @@ impl<A> PeerState<A> {
     ) -> Self {
         let light = config.owlt_out + config.owlt_in;
         let flow = FlowControl::new(config.flow, config.segment, light);
-        let (rate, burst) = flow.pacing().unzip();
-        let pacer = Pacer::new(rate, burst.unwrap_or(0));
         let mut peer = Self {
+            slot,
             id,
             config,
             keys,
@@ -175,7 +171,9 @@ impl<A> PeerState<A> {
             in_flight: InFlight::default(),
             is_ready: false,
             flow,
-            pacer,
+            window: None,
+            interval: None,
+            pacer: Pacer::new(None, 0),
             pace: None,
             exports: 0,
             imports: 0,
@@ -190,19 +188,42 @@ impl<A> PeerState<A> {
             origin: Origin::Added,
             times: Times::default(),
         };
-        peer.retime();
+        peer.apply_flow();
         peer
+    }
+
+    /// Takes over what the flow says.
+    pub(super) fn apply_flow(&mut self) {
+        let (rate, burst) = self.flow.pacing().unzip();
+        self.pacer.set_rate(rate, burst.unwrap_or(0));
+        self.window = self.flow.window();
+        self.interval = self.flow.checkpoint_interval();
+        self.retime();
+    }
+
+    /// Returns every how many segments of a red part a checkpoint is configured, if the peer bears it.
+    pub(super) fn checkpoint_every(&self) -> Option<NonZeroU32> {
+        let every = self.config.checkpoint_every;
+        every.filter(|_| self.flow.allows_checkpoints())
+    }
+
+    /// Returns how many retransmissions of a session may be under way. What asks for early reports takes any number.
+    pub(super) fn repairs(&self) -> Repairs {
+        let is_adaptive = self.config.redundancy.adaptive().is_some();
+        if is_adaptive || self.checkpoint_every().is_some() {
+            Repairs::Parallel
+        } else {
+            self.flow.repairs()
+        }
     }
 
     /// Changes the configuration.
     pub(super) fn configure(&mut self, config: Peer<A>, keys: Keys) {
         let light = config.owlt_out + config.owlt_in;
         self.flow.configure(config.flow, config.segment, light);
-        let (rate, burst) = self.flow.pacing().unzip();
-        self.pacer.set_rate(rate, burst.unwrap_or(0));
         self.config = config;
         self.keys = Arc::new(keys);
-        self.retime();
+        self.apply_flow();
     }
 
     fn retime(&mut self) {
@@ -210,7 +231,15 @@ impl<A> PeerState<A> {
         let light = config.owlt_out + config.owlt_in;
         let half = config.own_delay / 2;
         let fixed = (half + config.remote_delay, half);
-        let learned = self.line.rto_margin(config.rto, light);
+        let rto = match (config.rto, self.flow.least_margin()) {
+            (RtoPolicy::Fixed, Some(min)) => {
+                let max = config.remote_delay + config.own_delay;
+                let min = min.min(max);
+                RtoPolicy::Learned(RtoBounds { min, max })
+            }
+            (rto, _) => rto,
+        };
+        let learned = self.line.rto_margin(rto, light);
         let (before, behind) = learned.map_or(fixed, |rto_margin| (rto_margin, Duration::ZERO));
         let tries = u32::from(config.checkpoint_retries) + 1;
         self.times.until_answer = config.owlt_out + before;
@@ -224,6 +253,67 @@ impl<A> PeerState<A> {
             && !self.must_stop
             && self.pace.is_none()
             && self.can_send()
+    }
+
+    /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
+    pub(super) fn queue(&mut self, node: &mut Node, control: Control) -> bool {
+        let limit = usize::try_from(node.config.max_control).unwrap_or(usize::MAX);
+        if !self.can_send() {
+            // Receive-only: nothing is sent to such a peer.
+            return true;
+        }
+        if self.control.len() >= limit {
+            node.stats.no_room += 1;
+            return false;
+        }
+        self.control.push_back(control);
+        self.mark_ready(node);
+        true
+    }
+
+    /// Returns a queue of sessions with data to send.
+    pub(super) const fn sessions(&mut self, queue: Queue) -> &mut VecDeque<u64> {
+        match queue {
+            Queue::Repairs => &mut self.repairs,
+            Queue::FirstPasses => &mut self.fresh,
+            Queue::Duplicates => &mut self.spare,
+        }
+    }
+
+    /// Queues the peer for sending.
+    #[inline]
+    pub(super) fn mark_ready(&mut self, node: &mut Node) {
+        if !self.is_ready && self.may_send() && self.has_work() {
+            self.is_ready = true;
+            node.ready.push_back(self.slot);
+        }
+    }
+
+    /// Starts a timer that is frozen while the peer is silent.
+    pub(super) fn start(&self, node: &mut Node, due: Due, what: TimerKind) -> Option<TimerId> {
+        let (slot, is_frozen) = (self.slot, self.is_silent());
+        let key = Key { slot, what };
+        if is_frozen {
+            node.timers.set_frozen(due, slot, key)
+        } else {
+            node.timers.set(due, slot, key)
+        }
+    }
+
+    /// Starts a timer that is never frozen.
+    pub(super) fn start_local(
+        &self,
+        node: &mut Node,
+        at: Instant,
+        what: TimerKind,
+    ) -> Option<TimerId> {
+        let slot = self.slot;
+        node.timers.set(Due::local(at), slot, Key { slot, what })
+    }
+
+    /// Whether signals are sent without copies.
+    pub(super) fn is_plain(&self) -> bool {
+        self.config.redundancy == Redundancy::Fixed(0)
     }
 
     /// Whether the direction of the peer allows sending to it.
@@ -264,6 +354,20 @@ impl<A> PeerState<A> {
         }
     }
 
+    /// Returns when the answer to a checkpoint is due that was sent `tries` times before. Where the rate is an estimate the
+    /// line may be slower, and the time doubles with each try.
+    pub(super) fn answer_after(&self, now: Instant, len: usize, tries: u8) -> Due {
+        let due = self.answer(now, len);
+        if !self.flow.is_estimated() {
+            return due;
+        }
+        let factor = (1_u32 << tries.min(MAX_DOUBLINGS)) - 1;
+        Due {
+            deadline: due.deadline + self.timeout() * factor,
+            ..due
+        }
+    }
+
     /// Returns the retransmission timeout: the light times and the margin.
     pub(super) fn timeout(&self) -> Duration {
         self.times.until_answer + self.times.after_answer
@@ -276,7 +380,11 @@ impl<A> PeerState<A> {
 
     /// Returns the measurements of the line.
     pub(super) fn estimate(&self) -> LineEstimate {
-        self.line.estimate(&self.config.redundancy, self.timeout())
+        let estimate = self.line.estimate(&self.config.redundancy, self.timeout());
+        LineEstimate {
+            flow: self.flow.estimate(),
+            ..estimate
+        }
     }
 
     /// Measures the time of an answer to a signal that was sent first at `first` and last at `latest`. Contacts that
@@ -284,8 +392,9 @@ impl<A> PeerState<A> {
     pub(super) fn answered(&mut self, now: Instant, first: Instant, latest: Instant, len: usize) {
         if self.contact_start <= first && !self.is_silent() {
             let took = (now - first).saturating_sub(self.pacer.transmission_time(len));
-            if self.line.took(took, latest - first) && self.config.rto != RtoPolicy::Fixed {
-                self.retime();
+            if self.line.took(took, latest - first) {
+                self.flow.on_round_trip(took);
+                self.apply_flow();
             }
         }
     }

@@ -1,9 +1,11 @@
 //! Client services: how they are opened, and the items that wait in them to be taken.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 
 use super::api::{Error, Event, Service};
+use super::context::Node;
 use super::engine::Engine;
+use super::import::Imports;
 use super::wire::{Reason, SessionId};
 use crate::{Addr, Instant};
 
@@ -19,6 +21,18 @@ pub(super) enum Delivery {
     Push,
     /// One for each [`Command::Take`](super::Command::Take).
     OnDemand,
+}
+
+/// The client services of an engine.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    pub(super) open: BTreeMap<u64, ClientService>,
+    /// Sessions of services that deliver unasked with octets for a piece.
+    streams: VecDeque<SessionId>,
+    /// Services with an item and a take for it.
+    answerable: VecDeque<u64>,
+    /// A service with many entries of sessions that have ended.
+    stale: Option<u64>,
 }
 
 /// A client service that is open.
@@ -59,12 +73,6 @@ impl ClientService {
         self.queue.iter().map(|(event, _)| event)
     }
 
-    /// Returns the bytes of memory of the queues, payloads not counted.
-    pub(super) fn memory_used(&self) -> usize {
-        self.queue.capacity() * size_of::<(Event, usize)>()
-            + self.streams.capacity() * size_of::<SessionId>()
-    }
-
     fn has_answer(&self) -> bool {
         self.takes > 0 && !(self.queue.is_empty() && self.streams.is_empty())
     }
@@ -84,7 +92,8 @@ impl<A: Addr> Engine<A> {
     ///
     /// The service is open or reserved, or the limit of services is reached.
     pub fn open(&mut self, now: Instant, client: u64, service: Service) -> Result<(), Error> {
-        self.open_service(now, client, service, Delivery::Push)
+        self.advance(now);
+        self.node.open(client, service, Delivery::Push)
     }
 
     /// Opens a client service whose blocks wait in the engine until [`take`](Self::take) asks for them.
@@ -101,27 +110,8 @@ impl<A: Addr> Engine<A> {
         client: u64,
         service: Service,
     ) -> Result<(), Error> {
-        self.open_service(now, client, service, Delivery::OnDemand)
-    }
-
-    pub(super) fn open_service(
-        &mut self,
-        now: Instant,
-        client: u64,
-        service: Service,
-        delivery: Delivery,
-    ) -> Result<(), Error> {
         self.advance(now);
-        if client == 0 || self.services.contains_key(&client) {
-            return Err(Error::Service(client));
-        }
-        let limit = self.config.max_services;
-        if u32::try_from(self.services.len()).is_ok_and(|count| count >= limit) {
-            return Err(Error::TooManyServices { limit });
-        }
-        let opened = ClientService::new(service, delivery);
-        self.services.insert(client, opened);
-        Ok(())
+        self.node.open(client, service, Delivery::OnDemand)
     }
 
     /// Closes a client service. Sessions for it are cancelled with UNREACH, except those whose red part was
@@ -135,17 +125,19 @@ impl<A: Addr> Engine<A> {
     /// The service is not open.
     pub fn close(&mut self, now: Instant, client: u64) -> Result<(), Error> {
         self.advance(now);
-        let opened = self.services.remove(&client);
-        let opened = opened.ok_or(Error::NotOpen(client))?;
-        self.event_octets -= opened.octets;
-        self.waiting_octets -= opened.octets;
-        if opened.is_answerable {
-            self.answerable.retain(|other| *other != client);
+        self.node.close(client)?;
+        let Self {
+            node,
+            peers,
+            exports,
+            imports,
+        } = self;
+        for place in imports.places(|import| import.is_awaited_by(client)) {
+            imports.run(place, peers, node, |import, cx| {
+                import.cancel(Reason::UNREACHABLE, cx)
+            });
         }
-        for session in self.imports_where(|import| import.is_awaited_by(client)) {
-            self.cancel_import(session, Reason::UNREACHABLE);
-        }
-        self.unblock_peers();
+        exports.unblock(peers, node);
         Ok(())
     }
 
@@ -162,9 +154,9 @@ impl<A: Addr> Engine<A> {
     /// The service is not open, or delivers unasked.
     pub fn take(&mut self, now: Instant, client: u64) -> Result<(), Error> {
         self.advance(now);
-        let opened = self.on_demand(client)?;
+        let opened = self.node.services.on_demand(client)?;
         opened.takes = opened.takes.saturating_add(1);
-        self.list_answerable(client);
+        self.node.services.list_answerable(client);
         Ok(())
     }
 
@@ -180,7 +172,7 @@ impl<A: Addr> Engine<A> {
     /// The service is not open, or delivers unasked, or no take is outstanding.
     pub fn untake(&mut self, now: Instant, client: u64) -> Result<(), Error> {
         self.advance(now);
-        let opened = self.on_demand(client)?;
+        let opened = self.node.services.on_demand(client)?;
         let left = opened.takes.checked_sub(1);
         opened.takes = left.ok_or(Error::NotTaking(client))?;
         Ok(())
@@ -189,21 +181,28 @@ impl<A: Addr> Engine<A> {
     /// Returns the octets that wait to be taken in services opened on demand, with what it takes to hold them.
     #[must_use]
     pub const fn waiting_octets(&self) -> usize {
-        self.waiting_octets
+        self.node.budget.waiting
     }
 
     /// Tells whether a [`take`](Self::take) of a client service would be answered at once.
     #[must_use]
     pub fn has_waiting(&self, client: u64) -> bool {
-        let opened = self.services.get(&client);
+        let opened = self.node.services.open.get(&client);
         opened.is_some_and(|opened| {
             let mut streams = opened.streams.iter();
-            !opened.queue.is_empty() || streams.any(|session| self.imports.contains_key(session))
+            !opened.queue.is_empty() || streams.any(|session| self.imports.table.contains(session))
         })
+    }
+}
+
+impl Services {
+    /// Returns the service of a client, if it is open.
+    pub(super) fn get(&self, client: u64) -> Option<Service> {
+        self.open.get(&client).map(|open| open.service)
     }
 
     fn on_demand(&mut self, client: u64) -> Result<&mut ClientService, Error> {
-        let opened = self.services.get_mut(&client);
+        let opened = self.open.get_mut(&client);
         let opened = opened.ok_or(Error::NotOpen(client))?;
         match opened.delivery {
             Delivery::OnDemand => Ok(opened),
@@ -213,7 +212,7 @@ impl<A: Addr> Engine<A> {
 
     /// Notes that a service has an item and a take for it.
     fn list_answerable(&mut self, client: u64) {
-        if let Some(opened) = self.services.get_mut(&client)
+        if let Some(opened) = self.open.get_mut(&client)
             && !opened.is_answerable
             && opened.has_answer()
         {
@@ -222,72 +221,150 @@ impl<A: Addr> Engine<A> {
         }
     }
 
-    /// Queues an event of a client service, which counts for `octets`.
-    pub(super) fn push_service_event(&mut self, client: u64, event: Event, octets: usize) {
-        let opened = self.services.get_mut(&client);
-        let Some(opened) = opened.filter(|opened| opened.delivery == Delivery::OnDemand) else {
-            self.push_event(event, octets);
-            return;
-        };
-        opened.queue.push_back((event, octets));
-        opened.octets += octets;
-        self.waiting_octets += octets;
-        self.event_octets += octets;
-        self.list_answerable(client);
-        self.shrink_pool();
-    }
-
     /// Notes that a session has octets for a piece.
     pub(super) fn queue_stream(&mut self, client: u64, session: SessionId) {
-        match self.services.get_mut(&client) {
-            Some(opened) if opened.delivery == Delivery::OnDemand => {
-                opened.streams.push_back(session);
-                self.list_answerable(client);
-            }
-            _ => self.streams.push_back(session),
+        if let Ok(opened) = self.on_demand(client) {
+            opened.streams.push_back(session);
+            self.list_answerable(client);
+        } else {
+            self.streams.push_back(session);
         }
     }
 
     /// Notes that a session which has octets for a piece ends.
     pub(super) fn end_stream(&mut self, client: u64) {
-        let Some(opened) = self.services.get_mut(&client) else {
-            return;
-        };
-        opened.ended_streams += 1;
-        if opened.ended_streams > opened.streams.len() / 2 {
-            let imports = &self.imports;
-            opened
-                .streams
-                .retain(|session| imports.contains_key(session));
+        if let Some(opened) = self.open.get_mut(&client) {
+            opened.ended_streams += 1;
+            if opened.ended_streams > opened.streams.len() / 2 {
+                self.stale = Some(client);
+            }
+        }
+    }
+
+    /// Whether a service has many entries of sessions that have ended.
+    #[inline]
+    pub(super) const fn has_stale(&self) -> bool {
+        self.stale.is_some()
+    }
+
+    /// Drops the entries of sessions that have ended, where they are most.
+    pub(super) fn drop_ended(&mut self, is_open: impl Fn(&SessionId) -> bool) {
+        let stale = self.stale.take();
+        if let Some(opened) = stale.and_then(|client| self.open.get_mut(&client)) {
+            opened.streams.retain(is_open);
             opened.ended_streams = 0;
             trim(&mut opened.streams);
         }
     }
 
+    /// Whether there may be something to take or a piece.
+    pub(super) fn is_pending(&self) -> bool {
+        !(self.answerable.is_empty() && self.streams.is_empty())
+    }
+
+    /// Returns what became contiguous in a service that delivers unasked, however many segments it took.
+    pub(super) fn next_piece(&mut self, imports: &mut Imports) -> Option<Event> {
+        next_piece(&mut self.streams, &mut 0, imports)
+    }
+
+    /// Returns the bytes of memory of the queues, payloads not counted.
+    pub(super) fn memory_used(&self) -> usize {
+        let each = |opened: &ClientService| {
+            size_of::<(u64, ClientService)>()
+                + 64
+                + opened.queue.capacity() * size_of::<(Event, usize)>()
+                + opened.streams.capacity() * size_of::<SessionId>()
+        };
+        self.open.values().map(each).sum::<usize>()
+            + self.streams.capacity() * size_of::<SessionId>()
+            + self.answerable.capacity() * size_of::<u64>()
+    }
+}
+
+/// Takes the next piece of the sessions that have one.
+fn next_piece(
+    streams: &mut VecDeque<SessionId>,
+    ended: &mut usize,
+    imports: &mut Imports,
+) -> Option<Event> {
+    while let Some(session) = streams.pop_front() {
+        let import = imports.table.find(&session);
+        let import = import.and_then(|place| imports.table.at_mut(place));
+        let Some(reception) = import.and_then(|(_, import)| import.reception()) else {
+            *ended = ended.saturating_sub(1);
+            continue;
+        };
+        if let Some(piece) = reception.next_piece(session) {
+            return Some(piece);
+        }
+    }
+    None
+}
+
+impl Node {
+    pub(super) fn open(
+        &mut self,
+        client: u64,
+        service: Service,
+        delivery: Delivery,
+    ) -> Result<(), Error> {
+        let open = &mut self.services.open;
+        if client == 0 || open.contains_key(&client) {
+            return Err(Error::Service(client));
+        }
+        let limit = self.config.max_services;
+        if u32::try_from(open.len()).is_ok_and(|count| count >= limit) {
+            return Err(Error::TooManyServices { limit });
+        }
+        open.insert(client, ClientService::new(service, delivery));
+        Ok(())
+    }
+
+    fn close(&mut self, client: u64) -> Result<(), Error> {
+        let opened = self.services.open.remove(&client);
+        let opened = opened.ok_or(Error::NotOpen(client))?;
+        self.budget.events -= opened.octets;
+        self.budget.waiting -= opened.octets;
+        if opened.is_answerable {
+            self.services.answerable.retain(|other| *other != client);
+        }
+        Ok(())
+    }
+
+    /// Queues an event of a client service, which counts for `octets`.
+    pub(super) fn push_service_event(&mut self, client: u64, event: Event, octets: usize) {
+        let Ok(opened) = self.services.on_demand(client) else {
+            self.push_event(event, octets);
+            return;
+        };
+        opened.queue.push_back((event, octets));
+        opened.octets += octets;
+        self.budget.waiting += octets;
+        self.budget.events += octets;
+        self.services.list_answerable(client);
+    }
+
     /// Returns the next event that answers a take; services take turns.
-    pub(super) fn next_taken(&mut self) -> Option<Event> {
-        while let Some(client) = self.answerable.pop_front() {
-            let opened = self.services.get_mut(&client)?;
+    pub(super) fn next_taken(&mut self, imports: &mut Imports) -> Option<Event> {
+        while let Some(client) = self.services.answerable.pop_front() {
+            let opened = self.services.open.get_mut(&client)?;
             opened.is_answerable = false;
             if opened.takes == 0 {
                 continue;
             }
-            let event = match opened.queue.pop_front() {
-                Some((event, octets)) => {
-                    opened.octets -= octets;
-                    self.waiting_octets -= octets;
-                    self.event_octets -= octets;
-                    trim(&mut opened.queue);
-                    Some(event)
-                }
-                None => self.next_piece_of(client),
+            let event = if let Some((event, octets)) = opened.queue.pop_front() {
+                opened.octets -= octets;
+                self.budget.waiting -= octets;
+                self.budget.events -= octets;
+                trim(&mut opened.queue);
+                Some(event)
+            } else {
+                let piece = next_piece(&mut opened.streams, &mut opened.ended_streams, imports);
+                trim(&mut opened.streams);
+                piece
             };
-            if event.is_some()
-                && let Some(opened) = self.services.get_mut(&client)
-            {
-                opened.takes -= 1;
-            }
-            self.list_answerable(client);
+            opened.takes -= u64::from(event.is_some());
+            self.services.list_answerable(client);
             if event.is_some() {
                 return event;
             }
@@ -295,33 +372,9 @@ impl<A: Addr> Engine<A> {
         None
     }
 
-    fn next_piece_of(&mut self, client: u64) -> Option<Event> {
-        let opened = self.services.get_mut(&client)?;
-        while let Some(session) = opened.streams.pop_front() {
-            let import = self.imports.get_mut(&session);
-            let Some(reception) = import.and_then(|import| import.stage.reception()) else {
-                opened.ended_streams = opened.ended_streams.saturating_sub(1);
-                continue;
-            };
-            let piece = reception.next_piece(session);
-            if piece.is_some() {
-                trim(&mut opened.streams);
-                return piece;
-            }
-        }
-        trim(&mut opened.streams);
-        None
-    }
-
     /// Tells whether more waits for a client service than is free.
     pub(super) fn is_over_share(&self, client: u64) -> bool {
-        let opened = self.services.get(&client);
-        self.waiting_octets > 0 && opened.is_some_and(|opened| opened.octets > self.free_octets())
-    }
-
-    /// Returns the octets that may yet be allocated for receiving, from all peers.
-    pub(super) const fn free_octets(&self) -> usize {
-        let held = self.import_octets + self.event_octets;
-        self.config.import_octets.saturating_sub(held)
+        let opened = self.services.open.get(&client);
+        self.budget.waiting > 0 && opened.is_some_and(|opened| opened.octets > self.budget.free())
     }
 }

@@ -7,15 +7,16 @@ use core::fmt;
 use core::ops::Range;
 use core::time::Duration;
 
-use bytes::Bytes;
-
 use super::api::{Cue, Error, Event, Service};
 use super::auth::KeyHash;
 use super::closed::{End, Record};
 use super::config::{Config, ConfigError, Peer};
+use super::context::{Cancel, EVENT_OVERHEAD, Node};
 use super::engine::Engine;
-use super::peer::{Origin, Role};
-use super::receiver::EVENT_OVERHEAD;
+use super::export::SavedExport;
+use super::import::SavedImport;
+use super::peer::{Origin, PeerState, Role};
+use super::peers::Peers;
 use super::services::Delivery;
 use super::wire::{Reason, SessionId};
 use crate::kit::RangeSet;
@@ -46,8 +47,8 @@ pub struct Snapshot<A> {
     /// The template for unknown peers, and how many are accepted.
     unknown_peer_policy: Option<(Peer<A>, u32)>,
     services: Vec<SavedService>,
-    pub(super) exports: Vec<SavedExport>,
-    pub(super) imports: Vec<SavedImport>,
+    exports: Vec<SavedExport>,
+    imports: Vec<SavedImport>,
     closed: Vec<SavedClosed>,
     events: Vec<Event>,
 }
@@ -110,91 +111,29 @@ struct SavedService {
     waiting: Vec<Event>,
 }
 
+/// A session that is being cancelled, in either role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct SavedExport {
-    pub(super) number: u64,
-    pub(super) peer: u64,
-    pub(super) key_hash: Option<KeyHash>,
-    pub(super) state: SavedSending,
+pub(super) struct SavedCancel {
+    reason: Reason,
+    tries: u8,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub(super) enum SavedSending {
-    Sending(SavedBlock),
-    Cancelling { reason: Reason, tries: u8 },
-}
+impl SavedCancel {
+    pub(super) const fn of(cancel: &Cancel) -> Self {
+        Self {
+            reason: cancel.reason,
+            tries: cancel.tries,
+        }
+    }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct SavedBlock {
-    pub(super) tag: Tag,
-    pub(super) client: u64,
-    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
-    pub(super) block: Bytes,
-    pub(super) red: u64,
-    pub(super) next: u64,
-    pub(super) may_have_left: u64,
-    pub(super) notifies_sent: bool,
-    pub(super) serial: u64,
-    pub(super) wants_checkpoint: bool,
-    pub(super) claimed: Vec<Range<u64>>,
-    pub(super) reports: Vec<Range<u64>>,
-    pub(super) lowest: Option<(u64, u64)>,
-    pub(super) retransmissions: Vec<SavedRetransmission>,
-    pub(super) problems: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct SavedRetransmission {
-    pub(super) report: u64,
-    pub(super) cycle: u32,
-    pub(super) gaps: Vec<Range<u64>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct SavedImport {
-    pub(super) session: SessionId,
-    pub(super) peer: u64,
-    pub(super) key_hash: Option<KeyHash>,
-    pub(super) stage: SavedStage,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub(super) enum SavedStage {
-    Receiving(SavedReception),
-    Cancelling { reason: Reason, tries: u8 },
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct SavedReception {
-    pub(super) client: u64,
-    pub(super) pieces: Vec<SavedPiece>,
-    pub(super) red: Option<u64>,
-    pub(super) ends_block: bool,
-    pub(super) green: Option<u64>,
-    pub(super) is_green_over: bool,
-    pub(super) is_delivered: bool,
-    pub(super) streamed: u64,
-    pub(super) serial: u64,
-    pub(super) checkpoints: Vec<Range<u64>>,
-    pub(super) primary: u64,
-    pub(super) problems: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct SavedPiece {
-    pub(super) offset: u64,
-    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
-    pub(super) data: Bytes,
+    pub(super) const fn restore(self) -> Cancel {
+        Cancel {
+            reason: self.reason,
+            tries: self.tries,
+            timer: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -330,13 +269,7 @@ impl<A> Snapshot<A> {
     /// Returns the tags of the blocks whose end a restored engine reports: those being sent, and those whose end was not
     /// polled.
     pub fn tags(&self) -> impl Iterator<Item = Tag> {
-        let sending = self
-            .exports
-            .iter()
-            .filter_map(|export| match &export.state {
-                SavedSending::Sending(block) => Some(block.tag),
-                SavedSending::Cancelling { .. } => None,
-            });
+        let sending = self.exports.iter().filter_map(SavedExport::tag);
         let over = self.events.iter().filter_map(|event| match event {
             Event::Complete { tag, .. } | Event::Failed { tag, .. } => Some(*tag),
             _ => None,
@@ -388,20 +321,25 @@ impl<A: Addr> Engine<A> {
     /// received. The best moment is between an input and the outputs it causes.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot<A> {
-        let now = self.now.max(now);
+        let Self {
+            node,
+            peers,
+            exports,
+            imports,
+        } = self;
+        let now = node.now.max(now);
+        let services = node.services.open.iter();
         Snapshot {
             format: FORMAT,
-            engine: self.config.engine,
-            incarnation: self.incarnation,
-            is_forgetful: self.is_forgetful,
-            peers: self.save_peers(now),
-            unknown_peer_policy: self
-                .unknown_peer_policy
+            engine: node.config.engine,
+            incarnation: node.incarnation,
+            is_forgetful: node.is_forgetful,
+            peers: peers.save(now),
+            unknown_peer_policy: peers
+                .policy
                 .as_ref()
                 .map(|policy| ((*policy.template).clone(), policy.limit)),
-            services: self
-                .services
-                .iter()
+            services: services
                 .map(|(client, opened)| SavedService {
                     client: *client,
                     service: opened.service,
@@ -409,10 +347,10 @@ impl<A: Addr> Engine<A> {
                     waiting: opened.waiting().cloned().collect(),
                 })
                 .collect(),
-            exports: self.save_exports(),
-            imports: self.save_imports(),
+            exports: exports.save(peers),
+            imports: imports.save(peers),
             closed: self.save_closed(now),
-            events: self.events.iter().map(|(event, _)| event.clone()).collect(),
+            events: node.events.iter().map(|(event, _)| event.clone()).collect(),
         }
     }
 
@@ -450,77 +388,44 @@ impl<A: Addr> Engine<A> {
         let seed = seed.child(&format!("life {incarnation}"));
         let mut engine = Self::new(config, seed).map_err(RestoreError::Config)?;
         engine.advance(now);
-        engine.incarnation = incarnation;
-        engine.is_forgetful = snapshot.is_forgetful || age == Age::Behind;
-        engine.admit_peers(&snapshot.peers)?;
+        engine.node.incarnation = incarnation;
+        engine.node.is_forgetful = snapshot.is_forgetful || age == Age::Behind;
+        engine.restore_peers(&snapshot.peers)?;
+        let refused = |field, at| move |error| RestoreError::Refused { field, at, error };
         if let Some((template, limit)) = snapshot.unknown_peer_policy {
             let accepted = engine.accept_unknown_peers(now, Some(template), limit);
-            accepted.map_err(|error| RestoreError::Refused {
-                field: "unknown_peer_policy",
-                at: 0,
-                error,
-            })?;
+            accepted.map_err(refused("unknown_peer_policy", 0))?;
         }
+        let Self {
+            node,
+            peers,
+            exports,
+            imports,
+        } = &mut engine;
         for (at, saved) in snapshot.services.iter().enumerate() {
-            let opened = engine.open_service(now, saved.client, saved.service, saved.delivery);
-            opened.map_err(|error| RestoreError::Refused {
-                field: "services",
-                at,
-                error,
-            })?;
+            node.open(saved.client, saved.service, saved.delivery)
+                .map_err(refused("services", at))?;
         }
-        engine.restore_closed(&snapshot.closed)?;
-        engine.restore_events(snapshot.events)?;
-        engine.restore_waiting(snapshot.services)?;
-        let limits = (
-            count(engine.config.max_exports),
-            count(engine.config.max_imports),
-        );
-        within("exports", snapshot.exports.len(), limits.0)?;
-        within("imports", snapshot.imports.len(), limits.1)?;
-        for (at, export) in snapshot.exports.into_iter().enumerate() {
-            engine.restore_export(at, export, age)?;
+        node.restore_closed(&snapshot.closed, peers)?;
+        node.restore_events(snapshot.events)?;
+        node.restore_waiting(snapshot.services)?;
+        let limits = [node.config.max_exports, node.config.max_imports].map(count);
+        within("exports", snapshot.exports.len(), limits[0])?;
+        within("imports", snapshot.imports.len(), limits[1])?;
+        for export in snapshot.exports.into_iter().enumerate() {
+            exports.restore(export, age, peers, node)?;
         }
-        within(
-            "export octets",
-            engine.export_octets,
-            engine.config.export_octets,
-        )?;
-        for (at, import) in snapshot.imports.into_iter().enumerate() {
-            engine.restore_import(at, import, age)?;
+        let limit = node.config.export_octets;
+        within("export octets", node.budget.exports, limit)?;
+        for import in snapshot.imports.into_iter().enumerate() {
+            imports.restore(import, age, peers, node)?;
         }
-        engine.unblock_peers();
+        exports.unblock(peers, node);
         Ok(engine)
     }
 
-    /// Returns the slot of the peer of a session.
-    pub(super) fn slot_of(&self, peer: u64, field: &'static str, at: usize) -> Restored<u32> {
-        let slot = self.by_id.get(&peer).copied();
-        slot.ok_or(RestoreError::Field { field, at })
-    }
-
-    /// Returns the engine ID of the peer in a slot.
-    pub(super) fn peer_in(&self, slot: u32) -> u64 {
-        self.peer(slot).map_or(0, |state| state.id)
-    }
-
-    fn save_peers(&self, now: Instant) -> Vec<SavedPeer<A>> {
-        let peers = self.peers.iter().flatten();
-        peers
-            .map(|state| SavedPeer {
-                id: state.id,
-                config: state.config.clone(),
-                must_stop: state.must_stop,
-                peer_stopped: state.peer_stopped,
-                ends_in: state.ends.filter(|ends| *ends > now).map(|ends| ends - now),
-                was_unknown: state.origin == Origin::Accepted,
-                blocked_peers: state.blocked_peers,
-            })
-            .collect()
-    }
-
-    fn admit_peers(&mut self, peers: &[SavedPeer<A>]) -> Restored {
-        let now = self.now;
+    fn restore_peers(&mut self, peers: &[SavedPeer<A>]) -> Restored {
+        let now = self.node.now;
         for (at, peer) in peers.iter().enumerate() {
             let field = "peers";
             let refused = |error| RestoreError::Refused { field, at, error };
@@ -534,16 +439,16 @@ impl<A: Addr> Engine<A> {
                     self.contact(now, peer.id, cue).map_err(refused)?;
                 }
             }
-            let slot = self.slot_of(peer.id, field, at)?;
-            if let Some(state) = self.peer_mut(slot) {
-                state.ends = peer.ends_in.map(|state| now + state);
+            let slot = self.peers.restored_slot(peer.id, field, at)?;
+            if let Some(state) = self.peers.get_mut(slot) {
+                state.ends = peer.ends_in.map(|left| now + left);
                 if peer.was_unknown {
                     state.origin = Origin::Accepted;
-                    self.unknown_peers += 1;
+                    self.peers.accepted += 1;
                 }
             }
             if let Some(octets) = peer.blocked_peers {
-                self.block_peer(slot, octets);
+                self.peers.block(slot, octets);
             }
         }
         Ok(())
@@ -552,16 +457,17 @@ impl<A: Addr> Engine<A> {
     fn save_closed(&self, now: Instant) -> Vec<SavedClosed> {
         // A session closed before its red part came, for a service that was closed since, is both open and remembered.
         let is_over = |(role, session): &(Role, SessionId)| match role {
-            Role::Sender => !self.exports.contains_key(&session.number),
-            Role::Receiver => !self.imports.contains_key(session),
+            Role::Sender => !self.exports.table.contains(&session.number),
+            Role::Receiver => !self.imports.table.contains(session),
         };
-        let records = self.closed.iter().filter(|(name, _)| is_over(name));
+        let records = self.node.closed.iter();
+        let records = records.filter(|(name, _)| is_over(name));
         records
             .map(|((role, session), record)| SavedClosed {
-                role,
-                session,
+                role: *role,
+                session: *session,
                 peer: match role {
-                    Role::Sender => self.peer_in(record.slot),
+                    Role::Sender => self.peers.id(record.slot),
                     Role::Receiver => session.originator,
                 },
                 left: record.until - now,
@@ -570,15 +476,43 @@ impl<A: Addr> Engine<A> {
             })
             .collect()
     }
+}
 
-    fn restore_closed(&mut self, closed: &[SavedClosed]) -> Restored {
+impl<A: Addr> Peers<A> {
+    /// Returns the slot of the peer of a session.
+    pub(super) fn restored_slot(&self, peer: u64, field: &'static str, at: usize) -> Restored<u32> {
+        let slot = self.slot(peer);
+        slot.map_err(|_| RestoreError::Field { field, at })
+    }
+
+    /// Returns the engine ID of the peer in a slot.
+    pub(super) fn id(&self, slot: u32) -> u64 {
+        self.get(slot).map_or(0, |state| state.id)
+    }
+
+    fn save(&self, now: Instant) -> Vec<SavedPeer<A>> {
+        let save = |state: &PeerState<A>| SavedPeer {
+            id: state.id,
+            config: state.config.clone(),
+            must_stop: state.must_stop,
+            peer_stopped: state.peer_stopped,
+            ends_in: state.ends.filter(|ends| *ends > now).map(|ends| ends - now),
+            was_unknown: state.origin == Origin::Accepted,
+            blocked_peers: state.blocked_peers,
+        };
+        self.iter().map(save).collect()
+    }
+}
+
+impl Node {
+    fn restore_closed<A: Addr>(&mut self, closed: &[SavedClosed], peers: &Peers<A>) -> Restored {
         for (at, old) in closed.iter().enumerate() {
             let name = (old.role, old.session);
             let is_new = self.closed.admit(name).is_none();
             require(is_new, "closed session", at)?;
             // The blocks of a removed peer are remembered in case it is added again.
             let slot = match old.role {
-                Role::Sender => self.slot_of(old.peer, "closed peer", at)?,
+                Role::Sender => peers.restored_slot(old.peer, "closed peer", at)?,
                 Role::Receiver => u32::MAX,
             };
             let record = Record {
@@ -587,21 +521,22 @@ impl<A: Addr> Engine<A> {
                 end: old.end,
                 key_hash: old.key_hash,
             };
-            self.closed.insert(self.now, name, &record);
+            self.closed.insert(self.now, name, record);
         }
         Ok(())
     }
 
     fn restore_events(&mut self, events: Vec<Event>) -> Restored {
-        let sessions =
-            count(self.config.max_exports).saturating_add(count(self.config.max_imports));
-        let limit = count(self.config.max_events)
+        let config = &self.config;
+        let sessions = count(config.max_exports).saturating_add(count(config.max_imports));
+        let limit = count(config.max_events)
             .saturating_add(sessions.saturating_mul(4))
-            .saturating_add(count(self.config.max_peers).saturating_mul(4));
+            .saturating_add(count(config.max_peers).saturating_mul(4));
         within("events", events.len(), limit)?;
         for event in events {
             if let Event::Failed { data, .. } = &event {
-                self.export_octets = self.export_octets.saturating_add(data.len());
+                let octets = &mut self.budget.exports;
+                *octets = octets.saturating_add(data.len());
             }
             let octets = item_of(&event).map_or(0, |(_, len)| len + EVENT_OVERHEAD);
             self.push_event(event, octets);
@@ -609,15 +544,15 @@ impl<A: Addr> Engine<A> {
         let weightless = self.events.len().saturating_mul(EVENT_OVERHEAD);
         within(
             "event octets",
-            self.event_octets.saturating_sub(weightless),
+            self.budget.events.saturating_sub(weightless),
             self.config.import_octets.saturating_mul(2),
         )
     }
 
     fn restore_waiting(&mut self, services: Vec<SavedService>) -> Restored {
-        let sessions =
-            count(self.config.max_exports).saturating_add(count(self.config.max_imports));
-        let limit = self.config.import_octets.saturating_mul(2);
+        let config = &self.config;
+        let sessions = count(config.max_exports).saturating_add(count(config.max_imports));
+        let limit = config.import_octets.saturating_mul(2);
         let limit = limit.saturating_add(sessions.saturating_mul(4 * EVENT_OVERHEAD));
         for (at, saved) in services.into_iter().enumerate() {
             let may_wait = saved.delivery == Delivery::OnDemand || saved.waiting.is_empty();
@@ -627,7 +562,7 @@ impl<A: Addr> Engine<A> {
                 require(item.is_some(), "services.waiting", at)?;
                 let octets = item.map_or(0, |(_, len)| len + EVENT_OVERHEAD);
                 self.push_service_event(saved.client, event, octets);
-                within("waiting octets", self.waiting_octets(), limit)?;
+                within("waiting octets", self.budget.waiting, limit)?;
             }
         }
         Ok(())

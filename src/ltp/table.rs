@@ -4,13 +4,18 @@ use alloc::vec::Vec;
 use core::hash::{BuildHasher, Hash};
 
 use foldhash::quality::{FixedState, FoldHasher};
+use hashbrown::HashTable;
 
-use super::index::Index;
-use super::sender::Export;
 use crate::Tag;
 
 /// A hash table under a key drawn from the seed. It is never iterated, so its order cannot affect a run.
 pub(super) type Table<K, V> = hashbrown::HashMap<K, V, Keyed>;
+
+/// Positions of entries by the hashes of their keys.
+pub(super) type Positions = HashTable<u32>;
+
+/// Bytes that one position takes at most, in a table that has just grown.
+pub(super) const BYTES_PER_POSITION: usize = 4 * (size_of::<u32>() + 1) + 16;
 
 /// The sessions of one role.
 ///
@@ -19,7 +24,7 @@ pub(super) type Table<K, V> = hashbrown::HashMap<K, V, Keyed>;
 /// hash table leads to their positions.
 #[derive(Debug)]
 pub(super) struct Sessions<K, V> {
-    index: Index,
+    index: Positions,
     entries: Vec<Option<(K, V)>>,
     free: Vec<u32>,
     /// The position of the session looked up last.
@@ -28,10 +33,9 @@ pub(super) struct Sessions<K, V> {
 }
 
 impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
-    /// Makes a table for at most this many sessions.
-    pub(super) fn new(hasher: Keyed, most: u32) -> Self {
+    pub(super) const fn new(hasher: Keyed) -> Self {
         Self {
-            index: Index::new(usize::try_from(most).unwrap_or(usize::MAX)),
+            index: Positions::new(),
             entries: Vec::new(),
             free: Vec::new(),
             last: 0,
@@ -39,72 +43,70 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.index.len()
     }
 
-    pub(super) fn contains_key(&self, key: &K) -> bool {
+    pub(super) fn contains(&self, key: &K) -> bool {
         self.position(key).is_some()
     }
 
-    #[inline]
     pub(super) fn get(&self, key: &K) -> Option<&V> {
         self.at(self.position(key)?).map(|(_, value)| value)
     }
 
+    /// Returns the position of a session, which it keeps until it is removed.
     #[inline]
-    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(super) fn find(&mut self, key: &K) -> Option<u32> {
         if key_at(&self.entries, self.last) != Some(key) {
-            self.last = self.adjacent(key).or_else(|| self.find(key))?;
+            self.last = self.adjacent(key).or_else(|| self.search(key))?;
         }
-        let position = self.last;
-        let one = self.entries.get_mut(usize::try_from(position).ok()?)?;
-        one.as_mut().map(|(_, value)| value)
+        Some(self.last)
+    }
+
+    #[inline]
+    pub(super) fn at(&self, position: u32) -> Option<&(K, V)> {
+        entry_at(&self.entries, position)
+    }
+
+    #[inline]
+    pub(super) fn at_mut(&mut self, position: u32) -> Option<&mut (K, V)> {
+        let position = usize::try_from(position).ok()?;
+        self.entries.get_mut(position)?.as_mut()
     }
 
     /// Adds a session that is not in the table, and returns its position. `None` once there are 2^32.
     #[inline]
     pub(super) fn insert(&mut self, key: K, value: V) -> Option<u32> {
-        let entry = Some((key, value));
-        let position = if let Some(position) = self.free.pop() {
-            if let Some(one) = usize::try_from(position)
-                .ok()
-                .and_then(|position| self.entries.get_mut(position))
-            {
-                *one = entry;
-            }
-            position
-        } else {
-            let position = u32::try_from(self.entries.len()).ok()?;
-            self.entries.push(entry);
-            position
+        let position = match self.free.pop() {
+            Some(position) => position,
+            None => u32::try_from(self.entries.len()).ok()?,
         };
+        let entry = Some((key, value));
+        let place = usize::try_from(position).ok()?;
+        match self.entries.get_mut(place) {
+            Some(one) => *one = entry,
+            None => self.entries.push(entry),
+        }
         self.last = position;
         let (entries, hasher) = (&self.entries, self.hasher);
-        self.index.insert(hasher.hash_one(key), position, |other| {
-            key_at(entries, other).map_or(0, |key| hasher.hash_one(key))
-        });
+        let rehash = |other: &u32| hash_at(entries, *other, hasher);
+        self.index
+            .insert_unique(hasher.hash_one(key), position, rehash);
         Some(position)
     }
 
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        let position = self.position(key)?;
-        self.index.remove(self.hasher.hash_one(key), position);
+    pub(super) fn remove_at(&mut self, position: u32) -> Option<(K, V)> {
+        let place = usize::try_from(position).ok()?;
+        let entry = self.entries.get_mut(place)?.take()?;
+        remove(&mut self.index, self.hasher.hash_one(entry.0), position);
         self.free.push(position);
-        let one = self.entries.get_mut(usize::try_from(position).ok()?)?;
-        one.take().map(|(_, value)| value)
+        Some(entry)
     }
 
     /// The order must not affect a run.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.entries
-            .iter()
-            .flatten()
-            .map(|(key, value)| (key, value))
-    }
-
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
-        self.iter().map(|(_, value)| value)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(K, V)> {
+        self.entries.iter().flatten()
     }
 
     /// The order must not affect a run.
@@ -114,22 +116,20 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
 
     /// Returns the bytes of memory allocated.
     pub(super) fn memory_used(&self) -> usize {
-        self.index.memory_used()
+        self.index.allocation_size()
             + self.entries.capacity() * size_of::<Option<(K, V)>>()
             + self.free.capacity() * size_of::<u32>()
     }
 
     /// Returns the bytes that one session takes at most, with the spare capacity of tables that have grown.
     pub(super) const fn memory_per_entry() -> usize {
-        2 * size_of::<Option<(K, V)>>() + 2 * size_of::<u32>() + Index::memory_per_entry()
+        2 * size_of::<Option<(K, V)>>() + 2 * size_of::<u32>() + BYTES_PER_POSITION
     }
 
     #[inline]
     pub(super) fn position(&self, key: &K) -> Option<u32> {
-        if key_at(&self.entries, self.last) == Some(key) {
-            return Some(self.last);
-        }
-        self.find(key)
+        let is_last = key_at(&self.entries, self.last) == Some(key);
+        is_last.then_some(self.last).or_else(|| self.search(key))
     }
 
     /// Where many sessions are at the same step, the input is for the next or the previous one.
@@ -141,73 +141,71 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     }
 
     #[inline]
-    fn find(&self, key: &K) -> Option<u32> {
-        let entries = &self.entries;
-        self.index.find(self.hasher.hash_one(key), |position| {
-            key_at(entries, position) == Some(key)
-        })
-    }
-
-    #[inline]
-    fn at(&self, position: u32) -> Option<&(K, V)> {
-        self.entries.get(usize::try_from(position).ok()?)?.as_ref()
+    fn search(&self, key: &K) -> Option<u32> {
+        let is_it = |position: &u32| key_at(&self.entries, *position) == Some(key);
+        self.index.find(self.hasher.hash_one(key), is_it).copied()
     }
 }
 
-/// The sessions of blocks being sent, by the tags of the blocks.
-#[derive(Debug)]
-pub(super) struct Tags {
-    /// Positions of the sessions.
-    index: Index,
-    hasher: Keyed,
-}
-
-impl Tags {
-    /// Makes a table for at most this many blocks.
-    pub(super) fn new(hasher: Keyed, most: u32) -> Self {
-        Self {
-            index: Index::new(usize::try_from(most).unwrap_or(usize::MAX)),
-            hasher,
-        }
-    }
-
-    /// Returns the session number of the block with a tag.
-    #[inline]
-    pub(super) fn get(&self, tag: Tag, exports: &Sessions<u64, Export>) -> Option<u64> {
-        let is_it = |position| tag_at(exports, position) == Some(tag);
-        let position = self.index.find(self.hasher.hash_one(tag.0), is_it)?;
-        exports.at(position).map(|(number, _)| *number)
-    }
-
-    /// Adds the tag of a block whose session has a position.
-    #[inline]
-    pub(super) fn insert(&mut self, tag: Tag, position: u32, exports: &Sessions<u64, Export>) {
-        let hasher = self.hasher;
-        self.index
-            .insert(hasher.hash_one(tag.0), position, |other| {
-                tag_at(exports, other).map_or(0, |tag| hasher.hash_one(tag.0))
-            });
-    }
-
-    #[inline]
-    pub(super) fn remove(&mut self, tag: Tag, position: u32) {
-        self.index.remove(self.hasher.hash_one(tag.0), position);
-    }
-
-    pub(super) const fn memory_used(&self) -> usize {
-        self.index.memory_used()
+/// Removes a position that is in the table.
+pub(super) fn remove(index: &mut Positions, hash: u64, position: u32) {
+    if let Ok(entry) = index.find_entry(hash, |other| *other == position) {
+        entry.remove();
     }
 }
 
 #[inline]
-fn tag_at(exports: &Sessions<u64, Export>, position: u32) -> Option<Tag> {
-    exports.at(position)?.1.state.tag()
+fn entry_at<K, V>(entries: &[Option<(K, V)>], position: u32) -> Option<&(K, V)> {
+    entries.get(usize::try_from(position).ok()?)?.as_ref()
 }
 
 #[inline]
 fn key_at<K, V>(entries: &[Option<(K, V)>], position: u32) -> Option<&K> {
-    let one = entries.get(usize::try_from(position).ok()?)?.as_ref();
-    one.map(|(key, _)| key)
+    entry_at(entries, position).map(|(key, _)| key)
+}
+
+fn hash_at<K: Hash, V>(entries: &[Option<(K, V)>], position: u32, hasher: Keyed) -> u64 {
+    key_at(entries, position).map_or(0, |key| hasher.hash_one(key))
+}
+
+/// The positions of sessions of blocks being sent, by the tags of the blocks.
+#[derive(Debug)]
+pub(super) struct Tags {
+    index: Positions,
+    hasher: Keyed,
+}
+
+impl Tags {
+    pub(super) const fn new(hasher: Keyed) -> Self {
+        Self {
+            index: Positions::new(),
+            hasher,
+        }
+    }
+
+    /// Returns the position of the session of the block with a tag. `tag_of` returns the tags of sessions.
+    #[inline]
+    pub(super) fn find(&self, tag: Tag, tag_of: impl Fn(u32) -> Option<Tag>) -> Option<u32> {
+        let is_it = |position: &u32| tag_of(*position) == Some(tag);
+        self.index.find(self.hasher.hash_one(tag.0), is_it).copied()
+    }
+
+    #[inline]
+    pub(super) fn insert(&mut self, tag: Tag, position: u32, tag_of: impl Fn(u32) -> Option<Tag>) {
+        let hasher = self.hasher;
+        let hash = |tag: Tag| hasher.hash_one(tag.0);
+        self.index
+            .insert_unique(hash(tag), position, |other| tag_of(*other).map_or(0, hash));
+    }
+
+    #[inline]
+    pub(super) fn remove(&mut self, tag: Tag, position: u32) {
+        remove(&mut self.index, self.hasher.hash_one(tag.0), position);
+    }
+
+    pub(super) fn memory_used(&self) -> usize {
+        self.index.allocation_size()
+    }
 }
 
 /// Makes hashers that cannot be predicted without the seed.
@@ -229,13 +227,14 @@ mod tests {
 
     #[test]
     fn sessions_are_found_whichever_was_asked_for_last_and_gone_once_removed() {
-        let mut sessions = Sessions::new(Keyed(7), 1000);
+        let mut sessions = Sessions::new(Keyed(7));
         for key in 0..1000_u64 {
             assert!(sessions.insert(key, key + 1).is_some());
         }
         for key in (0..1000).step_by(3) {
-            assert_eq!(sessions.remove(&key), Some(key + 1));
-            assert_eq!(sessions.remove(&key), None);
+            let place = sessions.find(&key).unwrap();
+            assert_eq!(sessions.remove_at(place), Some((key, key + 1)));
+            assert_eq!(sessions.remove_at(place), None);
         }
         assert!(sessions.insert(3, 77).is_some());
 
@@ -244,11 +243,13 @@ mod tests {
                 3 => Some(77),
                 key => (key % 3 != 0).then_some(key + 1),
             };
-            assert_eq!(sessions.get_mut(&key).copied(), there);
+            let place = sessions.find(&key);
+            let found = place.and_then(|place| sessions.at_mut(place).copied());
+            assert_eq!(found, there.map(|value| (key, value)));
             assert_eq!(sessions.get(&key).copied(), there);
             assert_eq!(sessions.get(&999), None, "999 is a multiple of 3");
         }
         assert_eq!(sessions.len(), 667);
-        assert_eq!(sessions.values().count(), 667);
+        assert_eq!(sessions.values_mut().count(), 667);
     }
 }

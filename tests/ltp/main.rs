@@ -21,16 +21,24 @@ mod config_file;
 mod cookies;
 mod delivery;
 mod explore;
+#[cfg(feature = "sim")]
+mod field;
 #[cfg(all(feature = "arbitrary", feature = "laws"))]
 mod laws;
 mod licklider;
 mod line;
 mod losses;
+#[cfg(feature = "sim")]
+#[path = "../support/ltp_alone.rs"]
+mod ltp_alone;
 #[cfg(all(feature = "arbitrary", feature = "laws"))]
 #[path = "../support/bodies/ltp.rs"]
 mod ltp_bodies;
 #[path = "../support/ltp_captures.rs"]
 mod ltp_captures;
+#[cfg(feature = "sim")]
+#[path = "../support/ltp_peers/mod.rs"]
+mod ltp_peers;
 mod restart;
 mod rules;
 mod secrets;

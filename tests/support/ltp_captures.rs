@@ -38,6 +38,8 @@ pub(crate) struct Record {
     pub(crate) octets: Octets,
     #[serde(default)]
     pub(crate) dropped: bool,
+    #[serde(default)]
+    pub(crate) injected: bool,
 }
 
 impl Capture {

@@ -47,6 +47,47 @@ fn raw_octets_are_a_frame_of_segments() {
     assert_eq!(ran.lines(), expected);
 }
 
+/// ION and Wireshark users paste segments without saying what they are.
+#[test]
+fn octets_that_are_no_tpkt_are_read_as_segments_unasked() {
+    for input in [
+        format!("{RED}\n{RS}\n{RA}\n"),
+        format!("{RS}\n{RA}\n"),
+        format!("00000000: {}\n", RED.replace(' ', "")),
+    ] {
+        let asked = farlink_on(input.as_bytes(), &LTP).well();
+
+        let unasked = farlink_on(input.as_bytes(), &["decode"]).well();
+
+        assert_eq!(unasked.out, asked.out);
+    }
+    let file = written("unasked.bin", &octets(RED));
+    let raw = farlink(&["decode", &file]).well();
+    assert!(raw.out.contains("1:2 red 0..3"), "{}", raw.out);
+    // A segment that is cut short is one all the same.
+    farlink_on(b"03 01 02 00 04", &["decode"]).badly(1, "");
+}
+
+/// An engine drops such a datagram, and so must not be shown to have taken half of it.
+#[test]
+fn a_datagram_with_octets_behind_its_segment_is_malformed_as_a_whole() {
+    for behind in ["dead", RA] {
+        let datagram = format!("{RED} {behind}");
+        let file = written("left_over.bin", &octets(&format!("{RED} dead")));
+
+        let ran = farlink_on(datagram.as_bytes(), &["decode"]).badly(1, "");
+        let raw = farlink(&["decode", &file]).badly(1, "");
+
+        for out in [&ran.out, &raw.out] {
+            assert_eq!(out.lines().count(), 1, "{out}");
+            assert!(
+                out.contains("malformed segment: segment at offset 13: "),
+                "{out}"
+            );
+        }
+    }
+}
+
 #[test]
 fn the_fields_of_a_segment_are_those_of_the_manual() {
     let report = "08 01 02 00 07 05 64 0a 02 00 05 14 46 dead";
@@ -122,15 +163,16 @@ fn hex_that_is_wrong_is_reported_with_the_number_of_its_line() {
     farlink_on(input.as_bytes(), &LTP).badly(2, "not hex: line 3: 'x' in ");
 }
 
+fn octets(digits: &str) -> Vec<u8> {
+    let digits: Vec<u8> = digits.bytes().filter(|digit| *digit != b' ').collect();
+    let pairs = digits.as_chunks::<2>().0.iter();
+    let text = pairs.map(|pair| core::str::from_utf8(pair).unwrap());
+    text.map(|pair| u8::from_str_radix(pair, 16).unwrap())
+        .collect()
+}
+
 fn capture(port: u16) -> Vec<u8> {
     let mut tap = Tap::new(port);
-    let octets = |digits: &str| -> Vec<u8> {
-        let digits: Vec<u8> = digits.bytes().filter(|digit| *digit != b' ').collect();
-        let pairs = digits.as_chunks::<2>().0.iter();
-        let text = pairs.map(|pair| core::str::from_utf8(pair).unwrap());
-        text.map(|pair| u8::from_str_radix(pair, 16).unwrap())
-            .collect()
-    };
     tap.datagram(From::Client, &octets(RED));
     tap.datagram(From::Client, &octets(RED));
     tap.datagram(From::Server, &octets(RS));
@@ -140,11 +182,12 @@ fn capture(port: u16) -> Vec<u8> {
 }
 
 #[test]
-fn segments_of_a_capture_are_read_on_the_port_of_ltp_or_the_one_named() {
+fn segments_of_a_capture_are_read_on_the_port_of_ltp_or_the_one_named_or_by_their_content() {
     let ran = farlink_on(&capture(1113), &["decode"]).well();
     let other = capture(4556);
-    let skipped = farlink_on(&other, &["decode"]);
-    let named = farlink_on(&other, &[&LTP[..], &["--port", "4556"]].concat()).well();
+    let skipped = farlink_on(&other, &["decode", "--port", "1113"]);
+    let named = farlink_on(&other, &["decode", "--port", "4556"]).well();
+    let by_content = farlink_on(&other, &["decode"]).well();
 
     let (there, back) = (
         "10.0.0.1:50000 > 10.0.0.2:1113",
@@ -165,6 +208,22 @@ fn segments_of_a_capture_are_read_on_the_port_of_ltp_or_the_one_named() {
         "farlink: skipped 5 packets: 5 on other ports\n"
     );
     assert_eq!(named.lines().len(), 5);
+    assert_eq!(by_content.out, named.out);
+}
+
+#[test]
+fn datagrams_whose_first_is_no_segment_are_skipped_on_other_ports() {
+    let mut tap = Tap::new(4556);
+    tap.datagram(From::Client, b"a question");
+    tap.datagram(From::Server, &octets(RA));
+
+    let ran = farlink_on(&tap.file(), &["decode"]);
+
+    let skipped = "farlink: skipped 2 packets: 2 on other ports\n";
+    assert_eq!(
+        (ran.status, ran.out.as_str(), ran.err.as_str()),
+        (0, "", skipped)
+    );
 }
 
 #[test]

@@ -21,8 +21,11 @@ mod decode;
 mod demo;
 #[path = "../support/ethernet.rs"]
 mod ethernet;
+mod field;
 mod ltp;
 mod ltp_files;
+mod ltp_recv;
+mod ltp_send;
 mod pasted;
 mod replay;
 #[path = "../support/sink.rs"]

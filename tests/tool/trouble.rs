@@ -142,5 +142,5 @@ fn a_directory_that_cannot_be_written_is_reported_before_a_block_is_received() {
     let arguments = "ltp recv --bind 127.0.0.1:0 --engine 3 --client 4 --out /proc";
     let arguments: Vec<&str> = arguments.split(' ').collect();
 
-    farlink(&arguments).badly(1, "/proc: ");
+    farlink(&arguments).badly(2, "/proc: ");
 }

@@ -72,8 +72,11 @@ Octets are hex digits. A value that is absent is null.";
 /// The input is text, raw octets, or a pcap or pcapng file, which is recognised by its first octets. Of
 /// datagrams (ltp), each line of hex digits is one; of a stream (cotp), line breaks have no meaning.
 ///
+/// Without --protocol, the octets tell: those that begin as a TPKT does are cotp, and ltp those that begin as a
+/// segment does.
+///
 /// Of a capture, the streams and datagrams on the ports of known protocols are decoded (cotp: TCP 102, ltp:
-/// UDP 1113). IP fragments and the segments of each stream are reassembled. Link types are Ethernet, raw
+/// UDP 1113), and datagrams between other ports, if the first of them is an LTP segment. IP fragments and the segments of each stream are reassembled. Link types are Ethernet, raw
 /// IP, BSD loopback, Linux cooked capture and exported PDUs of Wireshark. A line begins with the time and
 /// the two addresses. Times count from the first packet, or from the origin of a recording. Skipped packets
 /// are counted on standard error.
@@ -86,10 +89,11 @@ Octets are hex digits. A value that is absent is null.";
     reason = "each is a flag of the command line"
 )]
 pub(crate) struct Arguments {
-    /// The protocol of the octets
-    #[arg(long, value_enum, default_value_t = Protocol::Cotp)]
-    protocol: Protocol,
-    /// Of a capture, decode this port as --protocol, and no other; may be repeated
+    /// The protocol of the octets, by default what they look like
+    #[arg(long, value_enum)]
+    protocol: Option<Protocol>,
+    /// Of a capture, decode this port as --protocol, or TCP as cotp and UDP as ltp, and no other; may be
+    /// repeated
     #[arg(long, value_name = "N")]
     port: Vec<u16>,
     /// Of a recording, print each call with its number, and the PDUs in it
@@ -156,7 +160,7 @@ fn decode(arguments: &Arguments, input: &[u8]) -> Result<(), Failure> {
         (false, _) => Style::Text,
     });
     if arguments.raw {
-        return plain(&[input], arguments.protocol, printer);
+        return frame(input, arguments.protocol, printer);
     }
     if arguments.calls {
         return calls::run(input, printer);
@@ -184,11 +188,11 @@ fn pasted(arguments: &Arguments, input: &[u8], printer: Printer) -> Result<(), F
     // No PDU consists of text alone: a TPKT begins with the octet 3, a segment of LTP has an octet of 0
     // before its content.
     let Some(text) = core::str::from_utf8(input).ok().filter(|_| is_text) else {
-        return plain(&[input], protocol, printer);
+        return frame(input, protocol, printer);
     };
     let octets = unhex(text, protocol)?;
     let Some(packets) = ip_capture(&octets) else {
-        return plain(&octets, protocol, printer);
+        return plain(&octets, protocol, Start::Beginning, printer);
     };
     let capture = Capture::open(&packets).map_err(|error| broken(&error))?;
     let scope = Scope::new(&packets, protocol, &arguments.port);
@@ -196,19 +200,27 @@ fn pasted(arguments: &Arguments, input: &[u8], printer: Printer) -> Result<(), F
 }
 
 /// Reads dumps, or hex digits: of datagrams one in each line.
-fn unhex(text: &str, protocol: Protocol) -> Result<Vec<Vec<u8>>, Failure> {
+fn unhex(text: &str, protocol: Option<Protocol>) -> Result<Vec<Vec<u8>>, Failure> {
     let fault = |message: String| {
         Failure::Usage(format!("not hex: {message} (--raw reads text as octets)"))
     };
     if let Some(dumps) = hexdump::dumps(text) {
         return dumps.map_err(fault);
     }
-    if !protocol.goes_over(Proto::Udp) {
-        return Ok(vec![hexdump::digits(text).map_err(fault)?]);
-    }
     let lines = text.lines().zip(1_usize..);
+    let lines = lines.filter(|(line, _)| !line.trim().is_empty());
+    let whole = hexdump::digits(text);
+    let protocol = protocol.unwrap_or_else(|| match &whole {
+        Ok(octets) => Protocol::of_octets(octets),
+        Err(_) => lines
+            .clone()
+            .find_map(|(line, _)| hexdump::digits(line).ok())
+            .map_or(Protocol::Cotp, |octets| Protocol::of_octets(&octets)),
+    });
+    if !protocol.goes_over(Proto::Udp) {
+        return Ok(vec![whole.map_err(fault)?]);
+    }
     lines
-        .filter(|(line, _)| !line.trim().is_empty())
         .map(|(line, number)| {
             hexdump::digits(line).map_err(|message| fault(format!("line {number}: {message}")))
         })
@@ -262,14 +274,22 @@ fn ip_capture(packets: &[Vec<u8>]) -> Option<Vec<u8>> {
     (!packets.is_empty()).then_some(file)
 }
 
+/// Decodes raw octets, of a stream or of a frame.
+fn frame(input: &[u8], protocol: Option<Protocol>, printer: Printer) -> Result<(), Failure> {
+    plain(&[input], protocol, Start::Frame, printer)
+}
+
 /// Decodes the octets of one stream, or datagrams.
 fn plain(
     input: &[impl AsRef<[u8]>],
-    protocol: Protocol,
+    protocol: Option<Protocol>,
+    start: Start,
     mut printer: Printer,
 ) -> Result<(), Failure> {
+    let first = input.first().map(AsRef::as_ref).unwrap_or_default();
+    let protocol = protocol.unwrap_or_else(|| Protocol::of_octets(first));
     printer.set_context(Context::Plain, protocol.kind());
-    let mut dissector = protocol.start(Start::Beginning);
+    let mut dissector = protocol.start(start);
     for octets in input {
         dissector.octets(octets.as_ref(), &mut printer);
     }

@@ -34,6 +34,6 @@ pub(crate) fn display_name(file: &Path) -> String {
     file.display().to_string()
 }
 
-fn is_stdin(file: &Path) -> bool {
+pub(crate) fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
 }

@@ -1,39 +1,66 @@
 //! `farlink ltp`: blocks between nodes on real sockets.
 
 mod block_store;
+mod contacts;
+mod ending;
+mod key_file;
+mod part_file;
 mod peer_addr;
 mod peer_filter;
+mod ping;
 mod recv;
 mod send;
+mod source;
+mod status;
+mod target;
+mod transfer;
 
+use core::net::SocketAddr;
 use core::time::Duration;
+use std::path::PathBuf;
 
 use clap::Subcommand;
+use farlink::Instant;
 use farlink::adapters::tokio::ltp::{EngineFactory, EngineMachine, Error, Node, NodeOptions};
-use farlink::ltp::{Config, Peer};
+use farlink::ltp::{Auth, Config, Peer};
 
+use crate::contact_plan::ContactPlan;
 use crate::output::OutputFormat;
 use crate::recording::EngineRecorder;
 use crate::{Failure, interrupt, recording};
+use contacts::Contacts;
 use peer_filter::PeerFilter;
 
-/// The events of both commands.
+/// The events of the commands.
 const EVENTS: &str = "\
 Events of recv, with --json one object per line:
 
   event         fields
   listening     address, engine, client
+  contact       peer, rate, peer_transmits: the contact plan, in octets/s
   peer          engine, address: an unknown engine was added
   unknown_peer  engine, address: an unknown engine was rejected
   received      session, from, client, octets, red, green, missing, ended, file
-  failed        session, by, code, reason: the block was cancelled
+  receiving     blocks, red, green: what is under way, every 10 s
+  silent        seconds: nothing was heard for so long
+  failed        session, peer, by, cause, code, reason: the block was cancelled
+  more_failed   count: blocks whose failure is not reported one by one
+  unfinished    file, octets: a file that another process has not finished
+  error         reason: why the command failed
 
 Events of send:
 
-  sending       address, to, at, client, octets, red, green
-  progress      sent, claimed, red, octets
-  complete      session, octets, seconds, resent
-  failed        as above
+  sending       address, to, at, client, octets, red, green, file
+  progress      sent, claimed, red, octets, due: of all blocks together
+  complete      session, octets, seconds, resent, file
+  silent        peer, seconds: nothing was heard from it for so long
+  unreachable   peer, at: its host says that no program has the port
+  contact, failed, error    as above
+
+Events of ping:
+
+  answered      peer, address, seconds
+  contact, error    as above
 
   from, to      the engine of the sender and of the receiver
   red, green    octets of the red part and of the green part
@@ -41,7 +68,12 @@ Events of send:
                 the one behind the last
   ended         whether the end of the block has arrived
   by            local or remote, the side that cancelled the block
+  cause         peer_silent, not_heard (by the peer), no_service, cancelled (by a
+                client service), shutdown, limit_exceeded, miscolored, not_stored
+                (the file cannot be written), or system
+  code          the reason code of RFC 5326, null if the session was over
   claimed       red octets that the receiver has acknowledged
+  due           seconds until an answer to what was sent last can be here
   resent        octets that were sent again";
 
 /// The Licklider Transmission Protocol over UDP (RFC 5326, RFC 7122).
@@ -51,6 +83,7 @@ pub(crate) enum Command {
     // Comments here would hide those of the arguments.
     Recv(recv::Arguments),
     Send(send::Arguments),
+    Ping(ping::Arguments),
 }
 
 pub(crate) fn run(command: Command) -> Result<(), Failure> {
@@ -63,6 +96,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Recv(arguments) => runtime.block_on(recv::run(&arguments)),
         Command::Send(arguments) => runtime.block_on(send::run(&arguments)),
+        Command::Ping(arguments) => runtime.block_on(ping::run(&arguments)),
     }
 }
 
@@ -78,36 +112,122 @@ struct PeerOptions {
     /// How often a checkpoint, report or cancel segment without an answer is repeated
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u8,
+    /// Sign all segments with the first key of this file, and accept none without a signature by one of its
+    /// keys (RFC 5327, HMAC-SHA1). A line has the ID of a key, and the key in hex. A recording shows the keys
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Transmit and expect answers as this contact plan of ION says, with its rates and light times:
+    /// `a contact BEGIN END FROM TO OCTETS/S` and `a range BEGIN END ONE OTHER SECONDS`, where begin and end
+    /// are +SECONDS or yyyy/mm/dd-hh:mm:ss
+    #[arg(long, value_name = "FILE")]
+    contacts: Option<PathBuf>,
 }
 
 impl PeerOptions {
+    /// Reads the files.
+    fn load(&self) -> Result<PeerParameters, Failure> {
+        let start = recording::clock().now();
+        let read = |path: &PathBuf| ContactPlan::read(path, recording::wall_seconds());
+        let key_file = self.key_file.as_deref();
+        Ok(PeerParameters {
+            retries: self.retries,
+            owlt: self.owlt,
+            auth: key_file
+                .map(key_file::read)
+                .transpose()?
+                .unwrap_or_default(),
+            plan: self.contacts.as_ref().map(read).transpose()?,
+            start,
+        })
+    }
+
+    /// Returns the longest time until an answer.
+    fn round_trip(&self) -> Duration {
+        let peer = Peer::new(()).at_distance(self.owlt);
+        peer.owlt_out + peer.owlt_in + peer.remote_delay + peer.own_delay
+    }
+}
+
+/// What the options say of peers.
+struct PeerParameters {
+    retries: u8,
+    owlt: Duration,
+    auth: Auth,
+    plan: Option<ContactPlan>,
+    /// When the plan was read.
+    start: Instant,
+}
+
+impl PeerParameters {
     /// Returns the parameters of a peer at `address`.
     fn peer<A>(&self, address: A) -> Peer<A> {
         Peer {
             checkpoint_retries: self.retries,
             report_retries: self.retries,
             cancel_retries: self.retries,
+            auth: self.auth.clone(),
             ..Peer::new(address).at_distance(self.owlt)
         }
     }
 
-    /// Returns the longest time until an answer.
-    fn round_trip(&self) -> Duration {
-        let peer = self.peer(());
-        peer.owlt_out + peer.owlt_in + peer.remote_delay + peer.own_delay
+    /// Returns the contacts between this engine and a peer, if there is a plan.
+    fn contacts(
+        &self,
+        format: OutputFormat,
+        own: u64,
+        (id, peer): (u64, &Peer<SocketAddr>),
+    ) -> Result<Option<Contacts>, Failure> {
+        let Some(plan) = &self.plan else {
+            return Ok(None);
+        };
+        plan.check(own, id)
+            .map_err(|error| Failure::Usage(format!("--contacts: {error}")))?;
+        Ok(Some(Contacts {
+            plan: plan.clone(),
+            format,
+            own,
+            id,
+            peer: peer.clone(),
+            start: self.start,
+        }))
     }
 }
 
 /// Parses a duration in seconds.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| String::from("seconds, as in 1.3"))
 }
 
+/// Parses the limit of a block.
+fn block_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("a limit of 0 octets is below the minimum of 1".into()),
+        Ok(limit) => Ok(limit),
+        Err(_) => Err(format!("a number of octets from 1 to {}", usize::MAX)),
+    }
+}
+
+/// Octets of the longest UDP datagram over IPv4.
+const MAX_SEGMENT: u64 = 65_507;
+
+/// Parses the length of a segment. The engine knows the minimum.
+fn segment_len(text: &str) -> Result<usize, String> {
+    let len: u64 = text
+        .parse()
+        .map_err(|_| String::from("a number of octets"))?;
+    match usize::try_from(len) {
+        Ok(segment) if len <= MAX_SEGMENT => Ok(segment),
+        _ => Err(format!(
+            "a segment of {len} octets exceeds {MAX_SEGMENT}, the limit of a UDP datagram"
+        )),
+    }
+}
+
 /// Parses the ID of an engine or of a client service.
-fn id(text: &str) -> Result<u64, String> {
+pub(crate) fn id(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(0) => Err("ID 0 is reserved".into()),
         Ok(id) => Ok(id),
@@ -128,11 +248,7 @@ fn factory(
     }))
 }
 
-fn bind(
-    address: core::net::SocketAddr,
-    config: Config,
-    factory: EngineFactory,
-) -> Result<Node, Failure> {
+fn bind(address: SocketAddr, config: Config, factory: EngineFactory) -> Result<Node, Failure> {
     let options = NodeOptions {
         clock: recording::clock(),
         factory,

@@ -3,6 +3,7 @@
 extern crate alloc;
 
 mod address;
+mod contact_plan;
 mod cotp;
 mod decode;
 mod demo;
@@ -25,7 +26,7 @@ use clap::{Parser, Subcommand};
 /// Transports for hard links, from the command line.
 ///
 /// Exit status: 0 success, 1 a failure of the protocol or of writing output while it ran, 2 wrong usage, or
-/// a file that cannot be read or created.
+/// a file that cannot be read or created. With --json a failure is an object too: `event` error, and `reason`.
 #[derive(Debug, Parser)]
 #[command(version, about, propagate_version = true)]
 struct Arguments {
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
         Err(Failure::Usage(message)) => (2, Some(message)),
     };
     if let Some(message) = message {
-        output::stderr_line(&format!("farlink: {message}"));
+        output::failure(&message);
     }
     ExitCode::from(status)
 }

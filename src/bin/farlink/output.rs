@@ -2,14 +2,22 @@
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::io::{ErrorKind, Write as _};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
-use serde_json::Value;
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
 
 /// Whether writing to standard output has failed.
 static STDOUT_FAILED: AtomicBool = AtomicBool::new(false);
+/// Whether it has failed because nobody reads it any more.
+static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
 /// Whether some output could not be written.
 static HAD_WRITE_ERROR: AtomicBool = AtomicBool::new(false);
+/// How failures of the command are reported; by default as text on standard error.
+static FAILURES: OnceLock<OutputFormat> = OnceLock::new();
+/// The line of standard error that is rewritten, if that is a terminal.
+static STATUS_LINE: OnceLock<ProgressBar> = OnceLock::new();
 
 /// Prints one JSON object as one line, at once.
 pub(crate) fn json(object: &Value) {
@@ -21,12 +29,35 @@ pub(crate) fn line(text: &str) {
     if STDOUT_FAILED.load(Relaxed) {
         return;
     }
-    let mut out = std::io::stdout().lock();
-    if let Err(error) = writeln!(out, "{text}").and_then(|()| out.flush()) {
+    let written = above_status_line(|| {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{text}").and_then(|()| out.flush())
+    });
+    if let Err(error) = written {
         STDOUT_FAILED.store(true, Relaxed);
-        if error.kind() != ErrorKind::BrokenPipe {
+        if error.kind() == ErrorKind::BrokenPipe {
+            STDOUT_CLOSED.store(true, Relaxed);
+        } else {
             write_error(&format!("standard output: {error}"));
         }
+    }
+}
+
+/// Tells whether a line could not be printed because nobody reads standard output any more.
+pub(crate) fn is_stdout_closed() -> bool {
+    STDOUT_CLOSED.load(Relaxed)
+}
+
+/// Keeps a line that is rewritten below everything that is printed.
+pub(crate) fn set_status_line(bar: &ProgressBar) {
+    // A command has one.
+    let _ = STATUS_LINE.set(bar.clone());
+}
+
+fn above_status_line<T>(print: impl FnOnce() -> T) -> T {
+    match STATUS_LINE.get() {
+        Some(bar) => bar.suspend(print),
+        None => print(),
     }
 }
 
@@ -41,13 +72,28 @@ pub(crate) fn line_of_many(text: &str) {
 /// Prints one line on standard error.
 pub(crate) fn stderr_line(text: &str) {
     // There is no other stream to report the failure on.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = above_status_line(|| writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// Reports why the command failed, or what of it did.
+pub(crate) fn failure(text: &str) {
+    match FAILURES.get() {
+        Some(format) if format.is_json && (format.to_stderr || !STDOUT_FAILED.load(Relaxed)) => {
+            format.report(String::new, || json!({ "event": "error", "reason": text }));
+        }
+        _ => stderr_line(&format!("farlink: {text}")),
+    }
 }
 
 /// Reports output that could not be written. The command continues.
 pub(crate) fn write_error(text: &str) {
+    set_write_error();
+    failure(text);
+}
+
+/// Remembers that some output could not be written, which was reported.
+pub(crate) fn set_write_error() {
     HAD_WRITE_ERROR.store(true, Relaxed);
-    stderr_line(&format!("farlink: {text}"));
 }
 
 /// Tells whether some output could not be written.
@@ -77,6 +123,13 @@ impl OutputFormat {
             to_stderr: true,
             ..self
         }
+    }
+
+    /// Reports failures of the command in the same way.
+    pub(crate) fn with_failures(self) -> Self {
+        // A command has one format.
+        let _ = FAILURES.set(self);
+        self
     }
 
     pub(crate) const fn is_json(self) -> bool {

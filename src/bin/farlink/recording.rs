@@ -119,6 +119,12 @@ pub(crate) fn clock() -> Clock {
     CLOCK.0
 }
 
+/// Returns the seconds since 1970.
+pub(crate) fn wall_seconds() -> i64 {
+    let passed = clock().now() - farlink::Instant::ZERO;
+    i64::try_from(CLOCK.1 + passed.as_secs()).unwrap_or(i64::MAX)
+}
+
 fn options() -> RecordOptions {
     RecordOptions {
         epoch: CLOCK.1,

@@ -2,10 +2,9 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
-
-use smallvec::SmallVec;
 
 use super::report_round::ReportRound;
 use crate::Instant;
@@ -17,14 +16,14 @@ const MAX_ROUNDS: usize = 64;
 const MAX_PARTS: usize = 1024;
 
 /// The flow of one block.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::ltp) struct BlockFlow {
     /// When the first segment left.
     started: Option<Instant>,
     /// Where parts of the first pass begin that were not reported on, and when their first segment left.
     parts: VecDeque<(u64, Instant)>,
     /// Reports whose rest is awaited, one round for each checkpoint.
-    rounds: SmallVec<[ReportRound; 1]>,
+    rounds: Vec<ReportRound>,
     /// What is answered once the retransmission under way was reported on.
     held: Option<Box<ReportRound>>,
     /// Segments until the next hello. `None` if the block has none.
@@ -36,6 +35,24 @@ pub(in crate::ltp) struct BlockFlow {
 }
 
 impl BlockFlow {
+    pub(in crate::ltp) const NONE: Self = Self {
+        started: None,
+        parts: VecDeque::new(),
+        rounds: Vec::new(),
+        held: None,
+        hello: None,
+        has_early_checkpoint: false,
+        is_second: false,
+    };
+
+    /// Returns the flow of a block that is sent once more.
+    pub(in crate::ltp) fn second() -> Self {
+        Self {
+            is_second: true,
+            ..Self::NONE
+        }
+    }
+
     /// Notes that segments are about to leave from an offset on, behind a checkpoint or at the start.
     pub(in crate::ltp) fn begin_part(&mut self, offset: u64, now: Instant) {
         self.started.get_or_insert(now);
@@ -92,7 +109,7 @@ impl BlockFlow {
     }
 
     /// Takes the rounds out whose rest has not come in time.
-    pub(in crate::ltp) fn take_rounds(&mut self) -> SmallVec<[ReportRound; 1]> {
+    pub(in crate::ltp) fn take_rounds(&mut self) -> Vec<ReportRound> {
         mem::take(&mut self.rounds)
     }
 
@@ -139,15 +156,10 @@ impl BlockFlow {
 
     /// Returns the bytes of memory beside this.
     pub(in crate::ltp) fn memory_used(&self) -> usize {
-        let spilled = if self.rounds.spilled() {
-            self.rounds.capacity()
-        } else {
-            0
-        };
         let rounds: usize = self.unanswered().map(ReportRound::memory_used).sum();
         let held = usize::from(self.held.is_some());
         self.parts.capacity() * size_of::<(u64, Instant)>()
-            + (spilled + held) * size_of::<ReportRound>()
+            + (self.rounds.capacity() + held) * size_of::<ReportRound>()
             + rounds
     }
 }

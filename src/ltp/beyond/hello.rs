@@ -32,6 +32,11 @@ impl Hello {
         Self { window: octets / 2 }
     }
 
+    /// Returns how many octets the extension takes, if there is one.
+    pub(in crate::ltp) fn len(hello: Option<Self>) -> usize {
+        hello.map_or(0, |_| Self::LEN)
+    }
+
     /// Returns the extension.
     #[must_use]
     pub(in crate::ltp) fn encode(self) -> [u8; Self::LEN] {

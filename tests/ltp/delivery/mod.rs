@@ -3,11 +3,11 @@
 //! The table in the documentation of `ltp::delivery` is made here. With `LTP_DELIVERY=write` it is written; otherwise
 //! the test fails if it differs.
 
-mod bound;
-mod coin;
+pub(crate) mod bound;
+pub(crate) mod coin;
 mod ion;
 mod ours;
-mod scene;
+pub(crate) mod scene;
 
 use core::fmt::Write as _;
 use core::time::Duration;

@@ -63,7 +63,7 @@ const MIN_QUEUE: usize = 1 << 18;
 const NUMBER: u64 = 1;
 
 pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
-    let format = OutputFormat::of(arguments.json);
+    let format = OutputFormat::of(arguments.json).with_failures();
     let data = match &arguments.send {
         Some(path) => Bytes::from(input::read(path)?),
         None => Bytes::new(),

@@ -70,7 +70,7 @@ pub(super) async fn run(arguments: Arguments) -> Result<(), Failure> {
         ..Config::responder(policy)
     };
     let service = Service {
-        format: OutputFormat::of(arguments.json),
+        format: OutputFormat::of(arguments.json).with_failures(),
         echo: arguments.echo,
         out: arguments
             .out

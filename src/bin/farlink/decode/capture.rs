@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use core::fmt::Display;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use farlink::record::{
@@ -21,21 +22,29 @@ const EXPORTED: u16 = 252;
 /// The protocol of each packet.
 #[derive(Debug)]
 pub(super) struct Scope {
-    protocol: Protocol,
+    protocol: Option<Protocol>,
     ports: Vec<u16>,
     /// What the machine of a recording spoke, whatever its ports were.
     recorded: Option<Protocol>,
+    /// What the first datagram between two sockets looks like, in both directions.
+    by_content: BTreeMap<(SocketAddr, SocketAddr), Option<Protocol>>,
 }
 
 impl Scope {
     /// Decodes `ports` as `protocol`. Without any, a recording is decoded as its own protocol, and other
-    /// captures as all protocols on their ports.
-    pub(super) fn new(file: &[u8], protocol: Protocol, ports: &[u16]) -> Self {
+    /// captures as all protocols on their ports, and by content on other ports.
+    pub(super) fn new(file: &[u8], protocol: Option<Protocol>, ports: &[u16]) -> Self {
         let recording = Recording::open(file).ok();
+        let by_content = if ports.is_empty() && recording.is_none() {
+            by_content(file)
+        } else {
+            BTreeMap::new()
+        };
         Self {
             protocol,
             ports: ports.to_vec(),
             recorded: recording.and_then(|recording| Protocol::of_kind(&recording.head().kind)),
+            by_content,
         }
     }
 
@@ -44,12 +53,44 @@ impl Scope {
             let recorded = self.recorded;
             return recorded
                 .filter(|protocol| protocol.goes_over(path.proto))
-                .or_else(|| Protocol::on(path));
+                .or_else(|| Protocol::on(path))
+                .or_else(|| {
+                    let found = self.by_content.get(&ends(path)).copied().flatten();
+                    found.filter(|protocol| protocol.goes_over(path.proto))
+                });
         }
         let is_ours = |port| self.ports.contains(&port);
         let fits = is_ours(path.local.port()) || is_ours(path.remote.port());
-        (fits && self.protocol.goes_over(path.proto)).then_some(self.protocol)
+        let protocol = self.protocol.or_else(|| Protocol::over(path.proto));
+        protocol.filter(|protocol| fits && protocol.goes_over(path.proto))
     }
+}
+
+/// Looks at the first whole datagram between any two sockets.
+fn by_content(file: &[u8]) -> BTreeMap<(SocketAddr, SocketAddr), Option<Protocol>> {
+    let mut found = BTreeMap::new();
+    let Ok(mut capture) = Capture::open(file) else {
+        return found;
+    };
+    // What follows damage is not decoded either.
+    while let Ok(Some(packet)) = capture.next_packet() {
+        let Ok(frame) = Frame::read(packet.link_type, packet.octets) else {
+            continue;
+        };
+        if frame.transport == Transport::Udp && TruncatedDatagram::of(&packet).is_none() {
+            let path = Path::udp(frame.destination, frame.source);
+            found
+                .entry(ends(&path))
+                .or_insert_with(|| Protocol::of_datagram(frame.payload));
+        }
+    }
+    found
+}
+
+/// Returns both ends of a path, the same for either direction.
+fn ends(path: &Path) -> (SocketAddr, SocketAddr) {
+    let (one, other) = (path.local, path.remote);
+    (one.min(other), one.max(other))
 }
 
 pub(super) fn run(

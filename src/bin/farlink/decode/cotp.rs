@@ -32,7 +32,7 @@ impl Cotp {
             framing: Tpkt::default(),
             position: 0,
             state: match start {
-                Start::Beginning => State::Framed,
+                Start::Beginning | Start::Frame => State::Framed,
                 Start::Middle => State::Lost,
             },
         }

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use farlink::cotp::Connection;
-use farlink::ltp::Engine;
+use farlink::ltp::{Engine, Segment};
 use farlink::record::Recorded;
 use farlink::{Path, Proto};
 
@@ -29,6 +29,8 @@ pub(super) enum Start {
     Beginning,
     /// Within a stream.
     Middle,
+    /// At the first octet of a stream, or of a frame with any number of PDUs.
+    Frame,
 }
 
 /// What ends.
@@ -71,7 +73,7 @@ impl Protocol {
                 kind: <Engine<Path> as Recorded>::KIND,
                 proto: Proto::Udp,
                 port: <Engine<Path> as Recorded>::PORT,
-                start: |_| Box::new(Ltp::default()),
+                start: |start| Box::new(Ltp::new(start)),
             },
         }
     }
@@ -79,6 +81,26 @@ impl Protocol {
     fn find(mut fits: impl FnMut(&Entry) -> bool) -> Option<Self> {
         let mut all = Self::value_variants().iter().copied();
         all.find(|protocol| fits(&protocol.entry()))
+    }
+
+    /// Returns the protocol that octets look like. A TPKT begins with 3 and 0, and a segment with a version of
+    /// 0 in the upper half of an octet, and an engine ID, of which 0 is reserved.
+    pub(super) const fn of_octets(octets: &[u8]) -> Self {
+        match octets {
+            [3, 0, ..] => Self::Cotp,
+            [0..=0x0F, ..] => Self::Ltp,
+            _ => Self::Cotp,
+        }
+    }
+
+    /// Returns the protocol of a datagram on any port, if its content leaves no doubt.
+    pub(super) fn of_datagram(octets: &[u8]) -> Option<Self> {
+        Segment::decode(octets).is_ok().then_some(Self::Ltp)
+    }
+
+    /// Returns the protocol over this transport.
+    pub(super) fn over(proto: Proto) -> Option<Self> {
+        Self::find(|entry| entry.proto == proto)
     }
 
     /// Returns the protocol whose port is at either end.

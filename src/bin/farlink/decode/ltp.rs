@@ -3,16 +3,16 @@
 use farlink::ltp::{Body, Color, Data, Extensions, Mark, Report, Segment};
 use serde_json::{Value, json};
 
-use super::dissector::{Dissector, StreamEnd};
+use super::dissector::{Dissector, Start, StreamEnd};
 use super::printer::{OctetRange, Printer};
 use crate::output::hex;
 
 /// A keep-alive (RFC 7122 section 3.4).
 const KEEPALIVE: [u8; 4] = [0; 4];
 
-/// Datagrams, or frames of several segments.
-#[derive(Default)]
+/// Datagrams of one segment, or a frame of several.
 pub(super) struct Ltp {
+    is_frame: bool,
     /// Octets before those that are decoded.
     position: u64,
 }
@@ -20,10 +20,19 @@ pub(super) struct Ltp {
 impl Dissector for Ltp {
     fn octets(&mut self, octets: &[u8], out: &mut Printer) {
         let mut rest = octets;
-        while !rest.is_empty() {
-            let used = self.first(rest, out);
-            self.position += count(used);
-            rest = rest.get(used..).unwrap_or_default();
+        // What is not all segments is no frame, but a datagram with octets too many.
+        let is_frame = self.is_frame && is_frame(octets);
+        while is_frame && !rest.is_empty() {
+            let used = match Segment::decode_first(rest) {
+                Ok((segment, used)) if !matches!(segment.body, Body::Report(_)) => used,
+                _ => rest.len(),
+            };
+            let (segment, behind) = rest.split_at(used);
+            self.datagram(segment, out);
+            rest = behind;
+        }
+        if !rest.is_empty() {
+            self.datagram(rest, out);
         }
     }
 
@@ -35,38 +44,61 @@ impl Dissector for Ltp {
 }
 
 impl Ltp {
-    /// Prints the first segment, and returns its length.
-    fn first(&self, octets: &[u8], out: &mut Printer) -> usize {
+    pub(super) fn new(start: Start) -> Self {
+        Self {
+            is_frame: start == Start::Frame,
+            position: 0,
+        }
+    }
+
+    /// Prints what an engine makes of a datagram.
+    fn datagram(&mut self, octets: &[u8], out: &mut Printer) {
         let offset = self.position;
+        self.position += count(octets.len());
         let span = |length| OctetRange { offset, length };
         if octets == KEEPALIVE {
-            out.pdu(
-                span(octets.len()),
-                &"keep-alive",
-                || json!({ "segment": "keep-alive" }),
-            );
-            return octets.len();
+            let fields = || json!({ "segment": "keep-alive" });
+            return out.pdu(span(octets.len()), &"keep-alive", fields);
         }
-        let (segment, length) = match Segment::decode_first(octets) {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                out.malformed(span(octets.len()), "segment", &error);
-                return octets.len();
+        let (segment, behind) = match Segment::decode_first(octets) {
+            // ION sends stale octets behind the reports that it splits.
+            Ok((segment, used)) if matches!(segment.body, Body::Report(_)) => {
+                (Ok(segment), octets.len() - used)
             }
+            _ => (Segment::decode(octets), 0),
         };
-        // ION sends stale octets behind the reports that it splits.
-        let behind = match segment.body {
-            Body::Report(_) => octets.len() - length,
-            _ => 0,
-        };
-        out.pdu(span(length), &segment, || object(&segment, behind));
+        match segment {
+            Ok(segment) => {
+                let length = octets.len() - behind;
+                out.pdu(span(length), &segment, || object(&segment, behind));
+            }
+            Err(error) => out.malformed(span(octets.len()), "segment", &error),
+        }
         if behind > 0 {
             out.remark(&format_args!(
                 "{behind} octets behind the report have no meaning"
             ));
         }
-        length + behind
     }
+}
+
+/// Tells whether the octets are segments and nothing else.
+fn is_frame(octets: &[u8]) -> bool {
+    let mut rest = octets;
+    while !rest.is_empty() {
+        match Segment::decode_first(rest) {
+            Ok((
+                Segment {
+                    body: Body::Report(_),
+                    ..
+                },
+                _,
+            )) => return true,
+            Ok((_, used)) => rest = rest.get(used..).unwrap_or_default(),
+            Err(_) => return rest == KEEPALIVE,
+        }
+    }
+    true
 }
 
 fn count(octets: usize) -> u64 {

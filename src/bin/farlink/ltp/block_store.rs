@@ -1,22 +1,28 @@
 //! Reassembly of blocks, and their storage.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use core::fmt;
 use core::ops::Range;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use core::time::Duration;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use farlink::kit::RangeSet;
 use farlink::ltp::SessionId;
 use tokio::time::Instant;
 
-/// Sessions of stored blocks that are remembered, so that late green segments are dropped.
+use super::part_file::{self, PartFile};
+
+/// Sessions of blocks that are over, which are remembered so that late green segments are dropped.
 const REMEMBERED: usize = 1024;
-/// The most file names that are tried for one block.
-const NAMES: u32 = 10_000;
-/// Zeros that are written for missing octets.
+/// The most incomplete blocks. Each takes memory for its state, and a page of the disk.
+const MAX_BLOCKS: usize = 1 << 14;
+/// Zeros that are written to a stream for missing octets.
 const HOLE: [u8; 4096] = [0; 4096];
+/// Missing octets of a block for which zeros are written to a stream, beside one for each that arrived.
+const MAX_HOLES: u64 = 1 << 16;
 
 /// Where blocks are stored.
 #[derive(Debug)]
@@ -35,6 +41,8 @@ pub(super) struct Fragment {
     pub(super) session: SessionId,
     pub(super) client: u64,
     pub(super) color: Color,
+    /// Octets of the block before these.
+    pub(super) offset: u64,
     pub(super) data: Bytes,
     /// Whether it ends the block.
     pub(super) is_last: bool,
@@ -42,10 +50,9 @@ pub(super) struct Fragment {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Color {
-    /// All of the red fragment.
+    /// The last octets of the red part, or all of them.
     Red,
-    /// Green octets at this offset.
-    Green(u64),
+    Green,
 }
 
 /// A stored block.
@@ -63,26 +70,54 @@ pub(super) struct StoredBlock {
     pub(super) file: Option<PathBuf>,
 }
 
+/// Why a block was not stored. Nothing of it is kept.
+#[derive(Debug)]
+pub(super) enum StoreError {
+    /// Its file could not be written.
+    File(PathBuf, io::Error),
+    /// Standard output could not be written, so that no other block can be either.
+    Stdout(io::Error),
+    /// It ends beyond the limit of one block.
+    Limit { end: u64, limit: u64 },
+    /// Its missing octets are too many to write zeros for.
+    Holes { missing: u64, arrived: u64 },
+}
+
 /// Incomplete blocks, and the storage of complete ones.
 #[derive(Debug)]
 pub(super) struct BlockStore {
     out: Output,
-    /// Octets of an incomplete block, and of all of them together.
+    /// The end of a block at most, and the octets of all incomplete blocks.
     limit: u64,
     /// How long an incomplete block waits for further octets.
-    max_wait: core::time::Duration,
+    max_wait: Duration,
     blocks: BTreeMap<SessionId, Block>,
-    stored: VecDeque<SessionId>,
+    /// The incomplete blocks, beginning with the one that has waited longest.
+    waiting: BTreeSet<(Instant, SessionId)>,
+    /// Octets of all incomplete blocks.
+    held: u64,
+    /// Sessions whose blocks are over.
+    closed: VecDeque<SessionId>,
+    /// The file that was written last, so that few are open.
+    open: Option<(SessionId, File)>,
 }
 
 #[derive(Debug)]
 struct Block {
     client: u64,
-    fragments: BTreeMap<u64, Bytes>,
+    body: Body,
     have: RangeSet,
     red: Option<u64>,
     is_ended: bool,
     last: Instant,
+}
+
+/// The octets of an incomplete block.
+#[derive(Debug)]
+enum Body {
+    Nowhere,
+    Memory(BTreeMap<u64, Bytes>),
+    File(PartFile),
 }
 
 impl Block {
@@ -92,70 +127,67 @@ impl Block {
 }
 
 impl BlockStore {
-    pub(super) fn new(
-        out: Output,
-        limit: usize,
-        max_wait: core::time::Duration,
-    ) -> io::Result<Self> {
-        if let Output::Directory(directory) = &out {
-            fs::create_dir_all(directory)?;
-            check_directory(directory)?;
-        }
-        Ok(Self {
+    pub(super) const fn new(out: Output, limit: u64, max_wait: Duration) -> Self {
+        Self {
             out,
-            limit: u64::try_from(limit).unwrap_or(u64::MAX),
+            limit,
             max_wait,
             blocks: BTreeMap::new(),
-            stored: VecDeque::new(),
-        })
+            waiting: BTreeSet::new(),
+            held: 0,
+            closed: VecDeque::new(),
+            open: None,
+        }
     }
 
-    /// Adds a fragment, and stores its block if that is complete.
+    /// Writes a fragment, and stores its block if that is complete.
+    ///
+    /// # Errors
+    ///
+    /// The block is dropped, and so are further green octets of its session.
     pub(super) fn insert(
         &mut self,
         fragment: Fragment,
         now: Instant,
-    ) -> io::Result<Option<StoredBlock>> {
+    ) -> Result<Option<StoredBlock>, StoreError> {
         let session = fragment.session;
-        let len = fragment.data.len() as u64;
-        let (offset, red) = match fragment.color {
-            Color::Red => (0, Some(len)),
-            // A forged offset would have zeros written without limit.
-            Color::Green(offset)
-                if offset.saturating_add(len) > self.limit || self.stored.contains(&session) =>
-            {
-                return Ok(None);
-            }
-            Color::Green(offset) => (offset, None),
+        if fragment.color == Color::Green && self.closed.contains(&session) {
+            return Ok(None);
+        }
+        let mut block = match self.take(session) {
+            Some(block) => block,
+            None => self.begin(session, fragment.client, now)?,
         };
-        let block = self.blocks.entry(session).or_insert_with(|| Block {
-            client: fragment.client,
-            fragments: BTreeMap::new(),
-            have: RangeSet::new(),
-            red: None,
-            is_ended: false,
-            last: now,
-        });
+        let is_last = fragment.is_last;
+        if let Err(error) = self.write(&mut block, fragment) {
+            self.close(session);
+            return Err(error);
+        }
         block.last = now;
-        block.is_ended |= fragment.is_last;
-        block.red = red.or(block.red);
-        if block.have.insert(offset..offset + len) > 0 {
-            block.fragments.insert(offset, fragment.data);
-        }
+        block.is_ended |= is_last;
         if block.is_whole() {
-            return self.store(session);
+            return self.finish(session, block).map(Some);
         }
+        self.held += block.have.len();
+        self.waiting.insert((now, session));
+        self.blocks.insert(session, block);
         Ok(None)
     }
 
     /// Returns the block that has waited longest, if it is to be stored incomplete: its red part has
-    /// arrived, or no session is left, and its time is over; or the limit is exceeded.
+    /// arrived, or no session is left, and its time is over; or a limit is exceeded.
     pub(super) fn due(&self, now: Instant, imports: usize) -> Option<SessionId> {
-        let (session, block) = self.blocks.iter().min_by_key(|(_, block)| block.last)?;
-        let waited = now.saturating_duration_since(block.last);
-        let is_red_there = block.red.is_some() || imports == 0;
+        let (last, session) = self.waiting.first()?;
+        let waited = now.saturating_duration_since(*last);
+        let is_red_there = imports == 0 || !self.awaits_red(*session);
         let is_over = is_red_there && waited >= self.max_wait || waited >= self.max_wait * 16;
-        (is_over || self.held() > self.limit).then_some(*session)
+        let is_full = self.held > self.limit || self.blocks.len() > MAX_BLOCKS;
+        (is_over || is_full).then_some(*session)
+    }
+
+    fn awaits_red(&self, session: SessionId) -> bool {
+        let block = self.blocks.get(&session);
+        block.is_some_and(|block| block.red.is_none())
     }
 
     /// Tells whether the block is incomplete and all green, as its first octet is.
@@ -169,120 +201,190 @@ impl BlockStore {
         self.blocks.keys().next().copied()
     }
 
-    fn held(&self) -> u64 {
-        self.blocks.values().map(|block| block.have.len()).sum()
+    /// Stores a block with the octets that have arrived.
+    ///
+    /// # Errors
+    ///
+    /// The block is dropped.
+    pub(super) fn store(&mut self, session: SessionId) -> Result<Option<StoredBlock>, StoreError> {
+        let block = self.take(session);
+        block.map(|block| self.finish(session, block)).transpose()
     }
 
-    /// Stores a block with the octets that have arrived.
-    pub(super) fn store(&mut self, session: SessionId) -> io::Result<Option<StoredBlock>> {
-        let Some(block) = self.blocks.remove(&session) else {
-            return Ok(None);
-        };
-        if self.stored.len() >= REMEMBERED {
-            self.stored.pop_front();
-        }
-        self.stored.push_back(session);
-        let file = match &self.out {
-            Output::Nowhere => None,
-            Output::Stdout => {
-                let mut stdout = io::stdout().lock();
-                block.write(&mut stdout)?;
-                stdout.flush()?;
-                None
+    /// Takes a block out of the incomplete ones.
+    fn take(&mut self, session: SessionId) -> Option<Block> {
+        let block = self.blocks.remove(&session)?;
+        self.waiting.remove(&(block.last, session));
+        self.held -= block.have.len();
+        Some(block)
+    }
+
+    fn begin(
+        &mut self,
+        session: SessionId,
+        client: u64,
+        now: Instant,
+    ) -> Result<Block, StoreError> {
+        let body = match &self.out {
+            Output::Nowhere => Body::Nowhere,
+            Output::Stdout => Body::Memory(BTreeMap::new()),
+            Output::Directory(directory) => {
+                match PartFile::create(directory, &name(session, client)) {
+                    Ok((part, file)) => {
+                        self.open = Some((session, file));
+                        Body::File(part)
+                    }
+                    Err(error) => {
+                        let error = StoreError::File(directory.clone(), error);
+                        self.close(session);
+                        return Err(error);
+                    }
+                }
             }
-            Output::Directory(directory) => Some(block.file(directory, session)?),
         };
+        Ok(Block {
+            client,
+            body,
+            have: RangeSet::new(),
+            red: None,
+            is_ended: false,
+            last: now,
+        })
+    }
+
+    fn write(&mut self, block: &mut Block, fragment: Fragment) -> Result<(), StoreError> {
+        let Fragment {
+            session,
+            color,
+            offset,
+            data,
+            ..
+        } = fragment;
+        let limit = self.limit;
+        let end = offset.saturating_add(data.len() as u64);
+        // Red octets are limited by the engine.
+        if color == Color::Green && end > limit {
+            return Err(StoreError::Limit { end, limit });
+        }
+        if color == Color::Red {
+            block.red = Some(end);
+        }
+        if block.have.insert(offset..end) == 0 {
+            return Ok(());
+        }
+        match &mut block.body {
+            Body::Nowhere => {}
+            Body::Memory(fragments) => {
+                fragments.insert(offset, data);
+            }
+            Body::File(part) => {
+                let written = self.file(session, part);
+                written
+                    .and_then(|file| part_file::write_at(file, offset, &data))
+                    .map_err(|error| StoreError::File(part.path().into(), error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, session: SessionId, part: &PartFile) -> io::Result<&mut File> {
+        let open = self.open.take().filter(|(of, _)| *of == session);
+        let file = open.map_or_else(|| part.open(), |(_, file)| Ok(file))?;
+        Ok(&mut self.open.insert((session, file)).1)
+    }
+
+    /// Remembers that a block is over.
+    fn close(&mut self, session: SessionId) {
+        if self.closed.len() >= REMEMBERED {
+            self.closed.pop_front();
+        }
+        self.closed.push_back(session);
+        // The last octets are in the file before it gets its name.
+        self.open.take_if(|(of, _)| *of == session);
+    }
+
+    fn finish(&mut self, session: SessionId, block: Block) -> Result<StoredBlock, StoreError> {
+        self.close(session);
         let red = block.red.unwrap_or_default();
-        Ok(Some(StoredBlock {
+        let mut stored = StoredBlock {
             session,
             client: block.client,
             red,
             green: block.have.len().saturating_sub(red),
             missing: block.have.gaps(0..block.have.end()).collect(),
             is_ended: block.is_ended,
-            file,
-        }))
-    }
-}
-
-impl Block {
-    /// Writes the octets, with zeros for those that are missing.
-    fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        let mut at = 0;
-        for (offset, octets) in &self.fragments {
-            while at < *offset {
-                let hole = usize::try_from(offset - at).unwrap_or(usize::MAX);
-                let zeros = HOLE.get(..hole).unwrap_or(&HOLE);
-                to.write_all(zeros)?;
-                at += zeros.len() as u64;
-            }
-            // Green segments may overlap.
-            let known = usize::try_from(at - offset).unwrap_or(usize::MAX);
-            if let Some(fresh) = octets.get(known..) {
-                to.write_all(fresh)?;
-                at += fresh.len() as u64;
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes a file, which gets its name when it is complete.
-    fn file(&self, directory: &Path, session: SessionId) -> io::Result<PathBuf> {
-        let SessionId { originator, number } = session;
-        let rest = if self.is_whole() { "" } else { ".incomplete" };
-        let name = format!(
-            "client{}-engine{originator}-session{number}{rest}",
-            self.client
-        );
-        let unfinished = directory.join(format!(".{name}.{}.part", std::process::id()));
-        let written = self.write_file(&unfinished);
-        let named = written.and_then(|()| give_name(&unfinished, directory, &name));
-        // It was linked, renamed, or is incomplete.
-        let _ = fs::remove_file(&unfinished);
-        named
-    }
-
-    fn write_file(&self, path: &Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-        self.write(&mut file)
-    }
-}
-
-/// Checks that a file can be made, before a block is acknowledged.
-fn check_directory(directory: &Path) -> io::Result<()> {
-    let path = directory.join(format!(".farlink.{}.part", std::process::id()));
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)?;
-    fs::remove_file(path)
-}
-
-/// Gives a file its name, with a number behind it if another block had the same session.
-fn give_name(file: &Path, directory: &Path, name: &str) -> io::Result<PathBuf> {
-    for number in 1..NAMES {
-        let path = if number == 1 {
-            directory.join(name)
-        } else {
-            directory.join(format!("{name}.{number}"))
+            file: None,
         };
-        match fs::hard_link(file, &path) {
-            Ok(()) => return Ok(path),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            // Some file systems have no links. No other process uses these names.
-            Err(_) if path.exists() => {}
-            Err(_) => return fs::rename(file, &path).map(|()| path),
+        let rest = if block.is_whole() { "" } else { ".incomplete" };
+        match (block.body, &self.out) {
+            (Body::Memory(fragments), _) => {
+                let (missing, arrived) = (block.have.end() - block.have.len(), block.have.len());
+                if missing > arrived.saturating_add(MAX_HOLES) {
+                    return Err(StoreError::Holes { missing, arrived });
+                }
+                write_all(&fragments).map_err(StoreError::Stdout)?;
+            }
+            (Body::File(part), Output::Directory(directory)) => {
+                let name = format!("{}{rest}", name(session, block.client));
+                let path = part.path().to_path_buf();
+                let named = part.rename(directory, &name);
+                stored.file = Some(named.map_err(|error| StoreError::File(path, error))?);
+            }
+            _ => {}
+        }
+        Ok(stored)
+    }
+}
+
+fn name(session: SessionId, client: u64) -> String {
+    let SessionId { originator, number } = session;
+    format!("client{client}-engine{originator}-session{number}")
+}
+
+/// Writes fragments to standard output, with zeros for octets that are missing.
+fn write_all(fragments: &BTreeMap<u64, Bytes>) -> io::Result<()> {
+    let mut to = io::stdout().lock();
+    let mut at = 0;
+    for (offset, octets) in fragments {
+        while at < *offset {
+            let hole = usize::try_from(offset - at).unwrap_or(usize::MAX);
+            let zeros = HOLE.get(..hole).unwrap_or(&HOLE);
+            to.write_all(zeros)?;
+            at += zeros.len() as u64;
+        }
+        // Green segments may overlap.
+        let known = usize::try_from(at - offset).unwrap_or(usize::MAX);
+        if let Some(fresh) = octets.get(known..) {
+            to.write_all(fresh)?;
+            at += fresh.len() as u64;
         }
     }
-    Err(io::Error::new(
-        ErrorKind::AlreadyExists,
-        format!("{NAMES} files of that name"),
-    ))
+    to.flush()
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Stdout(error) => write!(f, "standard output: {error}"),
+            Self::Limit { end, limit } => {
+                write!(
+                    f,
+                    "octets up to {end} exceed the limit of {limit} (--limit)"
+                )
+            }
+            Self::Holes { missing, arrived } => write!(
+                f,
+                "{missing} octets before the last one are missing and {arrived} arrived, too few to write it"
+            ),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
+    use std::fs;
+    use std::path::Path;
 
     use super::*;
 
@@ -291,21 +393,30 @@ mod tests {
         number: 9,
     };
 
-    fn store(name: &str, limit: usize) -> (BlockStore, PathBuf) {
+    fn store(name: &str, limit: u64) -> (BlockStore, PathBuf) {
         let directory = std::env::temp_dir().join(format!("farlink-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
+        assert_eq!(part_file::check_directory(&directory).unwrap(), []);
         let out = Output::Directory(directory.clone());
         (
-            BlockStore::new(out, limit, Duration::from_secs(4)).unwrap(),
+            BlockStore::new(out, limit, Duration::from_secs(4)),
             directory,
         )
     }
 
-    fn fragment(color: Color, data: &'static [u8]) -> Fragment {
+    fn red(data: &'static [u8]) -> Fragment {
+        Fragment {
+            color: Color::Red,
+            ..green(0, data)
+        }
+    }
+
+    fn green(offset: u64, data: &'static [u8]) -> Fragment {
         Fragment {
             session: SESSION,
             client: 4,
-            color,
+            color: Color::Green,
+            offset,
             data: Bytes::from_static(data),
             is_last: false,
         }
@@ -336,13 +447,11 @@ mod tests {
         let (mut store, directory) = store("whole", 100);
         let now = Instant::now();
 
-        let green = last(fragment(Color::Green(3), b"defg"));
-        assert!(store.insert(green, now).unwrap().is_none());
-        assert!(files(&directory).is_empty());
-        let block = store
-            .insert(fragment(Color::Red, b"abc"), now)
-            .unwrap()
-            .unwrap();
+        let end = last(green(3, b"defg"));
+        assert!(store.insert(end, now).unwrap().is_none());
+        let unfinished = format!(".client4-engine1-session9.{}.part", std::process::id());
+        assert_eq!(files(&directory), [(unfinished, b"\0\0\0defg".to_vec())]);
+        let block = store.insert(red(b"abc"), now).unwrap().unwrap();
 
         assert_eq!((block.red, block.green, block.is_ended), (3, 4, true));
         assert!(block.missing.is_empty());
@@ -355,7 +464,7 @@ mod tests {
     fn a_second_block_of_one_session_never_replaces_the_first() {
         let (mut store, directory) = store("twice", 100);
         for data in [b"one", b"two"] {
-            let whole = last(fragment(Color::Red, data));
+            let whole = last(red(data));
             store.insert(whole, Instant::now()).unwrap().unwrap();
         }
 
@@ -371,16 +480,14 @@ mod tests {
         let (mut store, directory) = store("holes", 100);
         let now = Instant::now();
         let later = now + Duration::from_secs(4);
-        store.insert(fragment(Color::Red, b"ab"), now).unwrap();
-        store.insert(fragment(Color::Green(6), b"gh"), now).unwrap();
-        store.insert(fragment(Color::Green(7), b"hi"), now).unwrap();
+        store.insert(red(b"ab"), now).unwrap();
+        store.insert(green(6, b"gh"), now).unwrap();
+        store.insert(green(7, b"hi"), now).unwrap();
 
         assert_eq!(store.due(now, 0), None);
         assert_eq!(store.due(later, 1), Some(SESSION));
         let block = store.store(SESSION).unwrap().unwrap();
-        let late = store
-            .insert(fragment(Color::Green(2), b"c"), later)
-            .unwrap();
+        let late = store.insert(green(2, b"c"), later).unwrap();
 
         assert_eq!((block.red, block.green), (2, 3));
         assert!(block.missing.iter().eq([&(2..6)]) && !block.is_ended);
@@ -395,7 +502,7 @@ mod tests {
     fn green_segments_wait_for_the_red_part_of_a_session() {
         let (mut store, directory) = store("waits", 100);
         let now = Instant::now();
-        store.insert(fragment(Color::Green(6), b"gh"), now).unwrap();
+        store.insert(green(6, b"gh"), now).unwrap();
 
         let soon = now + Duration::from_secs(5);
         assert_eq!(store.due(soon, 1), None);
@@ -409,29 +516,120 @@ mod tests {
         let (mut store, directory) = store("green", 100);
         let now = Instant::now();
 
-        store
-            .insert(fragment(Color::Green(3), b"def"), now)
-            .unwrap();
+        store.insert(green(3, b"def"), now).unwrap();
         assert!(!store.is_green(SESSION));
-        store
-            .insert(fragment(Color::Green(0), b"abc"), now)
-            .unwrap();
+        store.insert(green(0, b"abc"), now).unwrap();
         assert!(store.is_green(SESSION));
-        store.insert(fragment(Color::Red, b"abc"), now).unwrap();
+        store.insert(red(b"abc"), now).unwrap();
         assert!(!store.is_green(SESSION));
         fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
-    fn green_segments_beyond_the_limit_are_dropped() {
+    fn a_block_beyond_the_limit_is_refused_with_the_limit_and_its_end() {
         let (mut store, directory) = store("far", 100);
-        for offset in [99, u64::MAX] {
-            store
-                .insert(fragment(Color::Green(offset), b"ab"), Instant::now())
-                .unwrap();
+        store.insert(green(0, b"ab"), Instant::now()).unwrap();
+        for (offset, end) in [(99, 101), (u64::MAX, u64::MAX)] {
+            let session = SessionId {
+                number: offset,
+                ..SESSION
+            };
+            let far = Fragment {
+                session,
+                ..green(offset, b"ab")
+            };
+
+            let error = store.insert(far, Instant::now()).unwrap_err();
+
+            let expected = format!("octets up to {end} exceed the limit of 100 (--limit)");
+            assert_eq!(error.to_string(), expected);
+        }
+        assert_eq!(store.first(), Some(SESSION), "the others go on");
+        assert_eq!(files(&directory).len(), 1, "nothing is left of them");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    /// A header can name any offset.
+    #[cfg(unix)]
+    #[test]
+    fn a_hole_takes_no_room_on_the_disk() {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let (mut store, directory) = store("sparse", 1 << 30);
+        let end = (1 << 30) - 1;
+        store.insert(green(end, b"x"), Instant::now()).unwrap();
+
+        let block = store.store(SESSION).unwrap().unwrap();
+
+        let file = fs::metadata(block.file.unwrap()).unwrap();
+        assert_eq!((file.len(), block.green), (1 << 30, 1));
+        assert!(file.blocks() * 512 <= 1 << 16, "{}", file.blocks());
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn the_limit_of_all_blocks_counts_the_octets_that_arrived() {
+        let (mut store, directory) = store("held", 9000);
+        let now = Instant::now();
+        for number in 1..=4 {
+            assert_eq!(store.due(now, 1), None);
+            let session = SessionId { number, ..SESSION };
+            let far = Fragment {
+                session,
+                ..green(6000, &[7; 3000])
+            };
+            store.insert(far, now).unwrap();
         }
 
-        assert_eq!(store.first(), None);
+        let due = store.due(now, 1).unwrap();
+        store.store(due).unwrap();
+
+        assert_eq!(due.number, 1, "the one that has waited longest");
+        assert_eq!(store.due(now, 1), None);
+        drop(store);
+        assert_eq!(
+            files(&directory).len(),
+            1,
+            "a normal end leaves no unfinished files"
+        );
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_block_whose_file_cannot_be_written_is_refused_and_the_others_go_on() {
+        let (mut store, directory) = store("gone", 100);
+        let now = Instant::now();
+        store.insert(green(0, b"ab"), now).unwrap();
+        let other = Fragment {
+            session: SessionId {
+                number: 10,
+                ..SESSION
+            },
+            ..green(0, b"ab")
+        };
+        store.insert(other, now).unwrap();
+        let (part, _) = files(&directory).pop().unwrap();
+        fs::remove_file(directory.join(&part)).unwrap();
+
+        let error = store.insert(green(2, b"cd"), now).unwrap_err();
+        let late = store.insert(green(4, b"ef"), now).unwrap();
+
+        assert!(error.to_string().contains(&part), "{error}");
+        assert!(late.is_none());
+        assert_eq!(store.first().map(|session| session.number), Some(10));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn files_of_a_process_that_was_killed_are_found_with_their_lengths() {
+        let (mut store, directory) = store("killed", 100);
+        store.insert(green(3, b"ab"), Instant::now()).unwrap();
+        core::mem::forget(store);
+
+        let left = part_file::check_directory(&directory).unwrap();
+
+        let name = format!(".client4-engine1-session9.{}.part", std::process::id());
+        assert_eq!(left, [(directory.join(name), 5)]);
         fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -17,7 +17,7 @@ const MAX_REJECTIONS: usize = 16;
 /// Added peers that are reported: forgers come under many IDs.
 const MAX_REPORTS: usize = 4096;
 
-/// An engine that adds the sender of each data segment as a peer first, or reports that it is unknown.
+/// An engine that adds the sender of each block and ping as a peer first, or reports that it is unknown.
 pub(super) struct PeerFilter {
     engine: EngineMachine,
     /// The parameters of unknown engines; without them, they are rejected.
@@ -53,8 +53,8 @@ impl PeerFilter {
         let Ok((segment, _)) = Segment::decode_first(octets) else {
             return;
         };
-        // No other segment names its sender, and no other begins a session.
-        if !matches!(segment.body, Body::Data(_)) {
+        // Data begins a session, and a cancellation may be a ping. Both name their sender.
+        if !matches!(segment.body, Body::Data(_) | Body::CancelBySender(_)) {
             return;
         }
         let id = segment.session.originator;

@@ -6,27 +6,39 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use farlink::Seed;
-use farlink::adapters::tokio::ltp::{AccessPoint, Error, Node, Received, ReceivedKind};
+use farlink::adapters::tokio::ltp::{AccessPoint, Error, Node, NodeStats, Received, ReceivedKind};
 use farlink::ltp::{Config, Engine, Peer, Reason, SessionId, Side};
+use indicatif::DecimalBytes;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::block_store::{BlockStore, Color, Fragment, Output, StoredBlock};
+use super::block_store::{BlockStore, Color, Fragment, Output, StoreError, StoredBlock};
+use super::ending::Cancelled;
 use super::interrupt::Interrupt;
+use super::part_file::check_directory;
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::{DEFAULT_LIMIT, PeerOptions, factory, id};
+use super::status::{StatusLine, span};
+use super::transfer::SILENCE;
+use super::{DEFAULT_LIMIT, PeerOptions, block_limit, factory, id};
 use crate::Failure;
-use crate::output::OutputFormat;
+use crate::output::{self, OutputFormat};
 
 /// Receives blocks for a client service, and writes each to a file of its own.
 ///
 /// The name of a file has the client service, the engine and the session of its block. A file gets its name
-/// when it is complete. Green octets that did not arrive are zeros, and the name ends with .incomplete.
-/// With --out - blocks go to standard output and events to standard error.
+/// when it is complete; before, it begins with a dot and ends with .part. Green octets that did not arrive are
+/// holes, and the name ends with .incomplete. With --out - blocks go to standard output and events to standard
+/// error.
 ///
-/// Ctrl-C and SIGTERM cancel the sessions under way. Blocks whose red part has arrived are stored.
+/// A block that cannot be written is refused, with a message, and the others go on. Files that a killed
+/// process has left are told at the start.
 ///
-/// Exit status 1: the address cannot be bound, a file cannot be written, or with --once there was no block.
+/// Ctrl-C and SIGTERM cancel the sessions under way, and so does the end of whoever reads standard output.
+/// Blocks whose red part has arrived are stored.
+///
+/// Exit status 1: the address cannot be bound, a file or standard output cannot be written, or with --once
+/// there was no block. 2: wrong usage, or files cannot be made in the directory.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The IP address and port to receive on, port 1113 by default
@@ -48,8 +60,9 @@ pub(crate) struct Arguments {
     /// End after the first block
     #[arg(long)]
     once: bool,
-    /// Octets of the longest block, and of all incomplete blocks together
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
+    /// Octets of the longest block, holes included, and octets that have arrived of all incomplete blocks
+    /// together, which are 16384 at most
+    #[arg(long, value_name = "N", value_parser = block_limit, default_value_t = DEFAULT_LIMIT)]
     limit: usize,
     #[command(flatten)]
     peer_options: PeerOptions,
@@ -65,18 +78,17 @@ pub(crate) struct Arguments {
 const SESSION_OVERHEAD: usize = 1 << 20;
 /// How often incomplete blocks are checked.
 const TICK: Duration = Duration::from_millis(250);
+/// Incomplete blocks that are stored at once, so that the node is served in between.
+const MAX_STORED: usize = 256;
+/// Failures that are reported in each tick. Forgers can cause any number.
+const MAX_REPORTS: u32 = 25;
 /// How long a node waits for its peers at the end, beside the round trip.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (format, out) = outputs(arguments);
-    let mut receiver = BlockReceiver {
-        format,
-        store: BlockStore::new(out, arguments.limit, arguments.peer_options.round_trip())
-            .map_err(|error| written(&error, arguments))?,
-        once: arguments.once,
-    };
-    let node = start(arguments, format).await?;
+    let mut receiver = BlockReceiver::new(arguments, format, out)?;
+    let (node, mut followed) = start(arguments, format).await?;
     let access_point = node
         .open(arguments.client)
         .map_err(|error| super::failure_of(&error))?;
@@ -99,8 +111,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         },
     );
     let ended = receiver.serve(&node, &access_point, &mut interrupt).await;
+    followed.abort_all();
     // The sender of the last block waits for its report.
-    let close_timeout = if interrupt.is_set() {
+    let close_timeout = if interrupt.is_set() || ended.is_err() {
         Duration::ZERO
     } else {
         CLOSE_TIMEOUT + 4 * arguments.peer_options.round_trip()
@@ -109,39 +122,41 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         () = node.shutdown(close_timeout) => {}
         () = interrupt.wait() => node.shutdown(Duration::ZERO).await,
     }
-    let ended = match ended {
-        Ok(is_success) => receiver.take_rest(&access_point).await.map(|()| is_success),
-        Err(error) => Err(error),
-    };
-    match ended {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::Reported),
-        Err(Error::Io(error)) => Err(written(&error, arguments)),
-        Err(error) => Err(Failure::Protocol(error.to_string())),
+    receiver.is_interrupted = interrupt.is_set();
+    let rest = receiver.take_rest(&access_point).await;
+    if ended.and_then(|is_success| rest.map(|()| is_success))? {
+        Ok(())
+    } else {
+        Err(Failure::Reported)
     }
 }
 
 fn outputs(arguments: &Arguments) -> (OutputFormat, Output) {
     let format = OutputFormat::of(arguments.json);
-    match &arguments.out {
+    let (format, out) = match &arguments.out {
         None => (format, Output::Nowhere),
         Some(out) if out.as_os_str() == "-" => (format.on_stderr(), Output::Stdout),
         Some(out) => (format, Output::Directory(out.clone())),
-    }
+    };
+    (format.with_failures(), out)
 }
 
-fn written(error: &std::io::Error, arguments: &Arguments) -> Failure {
-    let out = arguments.out.as_deref().unwrap_or("-".as_ref());
-    Failure::Protocol(format!("{}: {error}", out.display()))
-}
-
-async fn start(arguments: &Arguments, format: OutputFormat) -> Result<Node, Failure> {
+/// Starts the node, and tasks that follow the contact plan.
+async fn start(
+    arguments: &Arguments,
+    format: OutputFormat,
+) -> Result<(Node, JoinSet<()>), Failure> {
     let limit = arguments.limit;
     let most = limit.saturating_mul(2).saturating_add(SESSION_OVERHEAD);
+    if arguments.peer_options.contacts.is_some() && arguments.peers.is_empty() {
+        let message = "--contacts needs --peer, since a plan tells of known engines";
+        return Err(Failure::Usage(message.into()));
+    }
+    let parameters = arguments.peer_options.load()?;
     let peer = || Peer {
         session_octets: limit,
         import_octets: most,
-        ..arguments.peer_options.peer(())
+        ..parameters.peer(())
     };
     let template = arguments.peers.is_empty().then(peer);
     let config = Config {
@@ -153,17 +168,31 @@ async fn start(arguments: &Arguments, format: OutputFormat) -> Result<Node, Fail
         .map_err(|error| Failure::Usage(error.to_string()))?
         .accept_unknown_peers(farlink::Instant::ZERO, template.clone(), 1)
         .map_err(|error| Failure::Usage(error.to_string()))?;
-    let factory = factory(arguments.record.as_deref(), template, format)?;
     let mut found = Vec::new();
     for peer in &arguments.peers {
+        if peer.engine == arguments.engine {
+            let engine = peer.engine;
+            return Err(Failure::Usage(format!(
+                "--peer {engine}: this engine has ID {engine}"
+            )));
+        }
         found.push((peer.engine, peer.resolve(Some(arguments.bind)).await?));
     }
+    let factory = factory(arguments.record.as_deref(), template, format)?;
     let node = super::bind(arguments.bind, config, factory)?;
+    let mut followed = JoinSet::new();
     for (engine, address) in found {
-        node.add_peer(engine, peer().map_address(|()| address))
-            .map_err(|error| Failure::Usage(format!("engine {engine} at {address}: {error}")))?;
+        let fault = |error| Failure::Usage(format!("engine {engine} at {address}: {error}"));
+        let peer = peer().map_address(|()| address);
+        let contacts = parameters.contacts(format, arguments.engine, (engine, &peer))?;
+        node.add_peer(engine, peer).map_err(fault)?;
+        if let Some(mut contacts) = contacts {
+            contacts.begin(&node).map_err(fault)?;
+            let node = node.clone();
+            followed.spawn(async move { contacts.follow(&node).await });
+        }
     }
-    Ok(node)
+    Ok((node, followed))
 }
 
 /// Receives and stores blocks.
@@ -171,9 +200,46 @@ struct BlockReceiver {
     format: OutputFormat,
     store: BlockStore,
     once: bool,
+    is_interrupted: bool,
+    status: StatusLine,
+    /// Blocks that were stored.
+    stored: u64,
+    /// Failures that may be reported before the next tick, and those that were not.
+    reports: (u32, u64),
+    /// When a segment was last heard, how many there were then, and whether silence was told since.
+    heard: (Instant, u64, bool),
+    /// How long nothing is heard before that is said.
+    silence: Duration,
 }
 
 impl BlockReceiver {
+    fn new(arguments: &Arguments, format: OutputFormat, out: Output) -> Result<Self, Failure> {
+        if let Output::Directory(directory) = &out {
+            let left = check_directory(directory)
+                .map_err(|error| Failure::Usage(format!("{}: {error}", directory.display())))?;
+            for (path, octets) in left {
+                let file = path.display().to_string();
+                format.report_failure(
+                    || format!("{file}: {octets} octets of a block that another process has not finished"),
+                    || json!({ "event": "unfinished", "file": file, "octets": octets }),
+                );
+            }
+        }
+        let limit = u64::try_from(arguments.limit).unwrap_or(u64::MAX);
+        let max_wait = arguments.peer_options.round_trip();
+        Ok(Self {
+            format,
+            store: BlockStore::new(out, limit, max_wait),
+            once: arguments.once,
+            is_interrupted: false,
+            status: StatusLine::new(format),
+            stored: 0,
+            reports: (MAX_REPORTS, 0),
+            heard: (Instant::now(), 0, false),
+            silence: SILENCE + 2 * arguments.peer_options.owlt,
+        })
+    }
+
     /// Receives blocks until the first one, with --once, or until the command is interrupted. Returns
     /// whether that is a success.
     async fn serve(
@@ -181,53 +247,79 @@ impl BlockReceiver {
         node: &Node,
         access_point: &AccessPoint,
         interrupt: &mut Interrupt,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, Failure> {
         let mut tick = tokio::time::interval(TICK);
         loop {
             let ended = tokio::select! {
-                received = access_point.receive() => self.received(received?)?,
-                _ = tick.tick() => self.check(node.stats().imports)?,
+                received = access_point.receive() => {
+                    let received = received.map_err(|error| failure(&error))?;
+                    self.received(received, Some(access_point))?
+                }
+                _ = tick.tick() => self.check(&node.stats())?,
                 () = interrupt.wait() => return Ok(!self.once),
             };
             if let Some(is_success) = ended.filter(|_| self.once) {
                 return Ok(is_success);
+            }
+            if output::is_stdout_closed() {
+                // Blocks that nobody is told of are not to be acknowledged.
+                let message = "nobody reads standard output any more, so nothing more is received";
+                return Err(Failure::Protocol(message.into()));
             }
         }
     }
 
     /// Stores the blocks that arrived while the node was shut down. They were acknowledged, so their
     /// senders have released them.
-    async fn take_rest(&mut self, access_point: &AccessPoint) -> Result<(), Error> {
+    async fn take_rest(&mut self, access_point: &AccessPoint) -> Result<(), Failure> {
         while let Ok(Ok(received)) = timeout(Duration::ZERO, access_point.receive()).await {
-            self.received(received)?;
+            self.reports.0 = MAX_REPORTS;
+            self.received(received, None)?;
         }
         while let Some(session) = self.store.first() {
+            self.reports.0 = MAX_REPORTS;
             self.store_block(session)?;
         }
         Ok(())
     }
 
     /// Handles one item of the access point. Returns whether its block was received, if the block is over.
-    fn received(&mut self, received: Received) -> std::io::Result<Option<bool>> {
-        let (color, is_last) = match received.kind {
-            ReceivedKind::Whole { ends_block } => (Color::Red, ends_block),
-            ReceivedKind::Green { offset, ends_block } => (Color::Green(offset), ends_block),
+    fn received(
+        &mut self,
+        received: Received,
+        access_point: Option<&AccessPoint>,
+    ) -> Result<Option<bool>, Failure> {
+        let Received {
+            session, client, ..
+        } = received;
+        let (color, offset, is_last) = match received.kind {
+            ReceivedKind::Whole { ends_block } => (Color::Red, 0, ends_block),
+            ReceivedKind::Green { offset, ends_block } => (Color::Green, offset, ends_block),
             ReceivedKind::Cancelled {
                 by,
                 reason,
                 after_delivery,
-            } => return self.cancelled(received.session, by, reason, after_delivery),
+            } => return self.cancelled(session, by, reason, after_delivery),
             _ => return Ok(None),
         };
         let fragment = Fragment {
-            session: received.session,
-            client: received.client,
+            session,
+            client,
             color,
+            offset,
             data: received.data,
             is_last,
         };
-        let block = self.store.insert(fragment, Instant::now())?;
-        Ok(self.report(block))
+        match self.store.insert(fragment, Instant::now()) {
+            Ok(block) => Ok(self.report(block)),
+            Err(error) => {
+                if let Some(access_point) = access_point {
+                    // Refused if the session is over, as that of a red part is.
+                    let _ = access_point.refuse(session);
+                }
+                self.not_stored(session, &error)
+            }
+        }
     }
 
     fn cancelled(
@@ -236,47 +328,147 @@ impl BlockReceiver {
         by: Side,
         reason: Reason,
         after_delivery: bool,
-    ) -> std::io::Result<Option<bool>> {
+    ) -> Result<Option<bool>, Failure> {
         // A block of which only the end is missing was received.
         let is_unended = after_delivery || self.store.is_green(session);
         if by == Side::Local && reason == Reason::SYSTEM && is_unended {
             return self.store_block(session);
         }
-        let who = match by {
-            Side::Local => "this engine".into(),
-            Side::Remote => format!("engine {}", session.originator),
-        };
         let rest = if after_delivery {
             ", its red part had come before"
         } else {
             ""
         };
-        self.format.report_failure(
-            || format!("{who} cancelled block {session}: {reason}{rest}"),
-            || failed(session, by, reason),
-        );
+        let cancelled = Cancelled {
+            session,
+            peer: session.originator,
+            by,
+            reason,
+            is_interrupted: self.is_interrupted,
+        };
+        let text = || format!("{}{rest}", cancelled.text());
+        self.report_failure(text, || cancelled.object());
         // Green segments that arrived are stored.
         self.store_block(session)?;
         Ok(Some(after_delivery))
     }
 
-    fn check(&mut self, imports: usize) -> std::io::Result<Option<bool>> {
-        match self.store.due(Instant::now(), imports) {
-            Some(session) => self.store_block(session),
-            None => Ok(None),
+    fn check(&mut self, stats: &NodeStats) -> Result<Option<bool>, Failure> {
+        let (_, more) = core::mem::replace(&mut self.reports, (MAX_REPORTS, 0));
+        if more > 0 {
+            self.report_failure(
+                || format!("{more} more blocks failed"),
+                || json!({ "event": "more_failed", "count": more }),
+            );
+        }
+        self.show_status(stats);
+        let mut ended = None;
+        for _ in 0..MAX_STORED {
+            let Some(session) = self.store.due(Instant::now(), stats.imports) else {
+                break;
+            };
+            ended = self.store_block(session)?.or(ended);
+        }
+        Ok(ended)
+    }
+
+    fn show_status(&mut self, stats: &NodeStats) {
+        let now = Instant::now();
+        let (imports, segments) = (stats.imports, stats.engine.segments_received);
+        if segments != self.heard.1 || imports == 0 {
+            self.heard = (now, segments, false);
+        }
+        let silent = now - self.heard.0;
+        if silent >= self.silence && !self.heard.2 {
+            self.heard.2 = true;
+            let seconds = silent.as_secs();
+            self.format.report_failure(
+                || {
+                    format!(
+                        "nothing heard for {}, {imports} blocks are incomplete",
+                        span(silent)
+                    )
+                },
+                || json!({ "event": "silent", "seconds": seconds }),
+            );
+        }
+        if imports == 0 {
+            self.status.rest();
+        }
+        let (red, green) = (stats.engine.red_octets, stats.engine.green_octets);
+        let stored = self.stored;
+        if self.format.is_json() && self.status.is_due() {
+            self.format.report(
+                String::new,
+                || json!({ "event": "receiving", "blocks": imports, "red": red, "green": green }),
+            );
+        }
+        self.status.show(|| {
+            let octets = DecimalBytes(red + green);
+            format!("{imports} blocks under way, {stored} stored, {octets} received in all")
+        });
+    }
+
+    fn store_block(&mut self, session: SessionId) -> Result<Option<bool>, Failure> {
+        match self.store.store(session) {
+            Ok(block) => Ok(self.report(block)),
+            Err(error) => self.not_stored(session, &error),
         }
     }
 
-    fn store_block(&mut self, session: SessionId) -> std::io::Result<Option<bool>> {
-        let block = self.store.store(session)?;
-        Ok(self.report(block))
+    /// Reports a block that was lost. The next may fit.
+    fn not_stored(
+        &mut self,
+        session: SessionId,
+        error: &StoreError,
+    ) -> Result<Option<bool>, Failure> {
+        if matches!(error, StoreError::Stdout(_)) {
+            return Err(Failure::Protocol(error.to_string()));
+        }
+        let cause = match error {
+            StoreError::File(..) => {
+                output::set_write_error();
+                "not_stored"
+            }
+            _ => "limit_exceeded",
+        };
+        let peer = session.originator;
+        self.report_failure(
+            || format!("block {session} from engine {peer} is lost: {error}"),
+            || {
+                json!({
+                    "event": "failed",
+                    "session": session.number,
+                    "peer": peer,
+                    "by": "local",
+                    "cause": cause,
+                    "code": null,
+                    "reason": error.to_string(),
+                })
+            },
+        );
+        Ok(Some(false))
     }
 
-    fn report(&self, block: Option<StoredBlock>) -> Option<bool> {
+    fn report_failure(&mut self, text: impl FnOnce() -> String, object: impl FnOnce() -> Value) {
+        if let Some(left) = self.reports.0.checked_sub(1) {
+            self.reports.0 = left;
+            self.format.report_failure(text, object);
+        } else {
+            self.reports.1 += 1;
+        }
+    }
+
+    fn report(&mut self, block: Option<StoredBlock>) -> Option<bool> {
         let block = block?;
+        self.stored += 1;
         self.format.report(|| text(&block), || object(&block));
         Some(true)
     }
+}
+
+fn failure(error: &Error) -> Failure {
+    Failure::Protocol(error.to_string())
 }
 
 fn text(block: &StoredBlock) -> String {
@@ -325,19 +517,5 @@ fn object(block: &StoredBlock) -> Value {
         "missing": missing,
         "ended": block.is_ended,
         "file": block.file.as_ref().map(|file| file.display().to_string()),
-    })
-}
-
-/// Returns the event of a block that was cancelled.
-pub(super) fn failed(session: SessionId, by: Side, reason: Reason) -> Value {
-    json!({
-        "event": "failed",
-        "session": session.number,
-        "by": match by {
-            Side::Local => "local",
-            Side::Remote => "remote",
-        },
-        "code": reason,
-        "reason": reason.to_string(),
     })
 }

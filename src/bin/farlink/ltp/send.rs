@@ -1,357 +1,386 @@
-//! `farlink ltp send`: sends a file as one block.
+//! `farlink ltp send`: sends files, each as one block.
 
-use core::fmt::Write as _;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::net::SocketAddr;
 use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
-use std::fs::File;
-use std::io::Read;
-use std::net::UdpSocket;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use bytes::Bytes;
-use farlink::adapters::tokio::ltp::{Error, Node, Sending};
-use farlink::ltp::{Config, Flow, Peer, Progress, Reason, Red, SessionId, Side};
-use indicatif::ProgressBar;
+use farlink::adapters::tokio::ltp::{AccessPoint, Error, Node, Sending};
+use farlink::ltp::{Flow, Peer, Reason, Red, SessionId, Side};
 use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use super::ending::Cancelled;
 use super::interrupt::Interrupt;
-use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::{DEFAULT_LIMIT, PeerOptions, factory, id, recv};
-use crate::output::OutputFormat;
-use crate::{Failure, progress};
+use super::source::Source;
+use super::target::{Connected, Target, is_port_closed};
+use super::transfer::{BlockProgress, Transfer};
+use super::{DEFAULT_LIMIT, id};
+use crate::output::{self, OutputFormat};
+use crate::{Failure, input};
 
-/// Sends a file as one block, and waits until all of its red part is acknowledged.
+/// Sends files, each as one block, and waits until all of their red parts are acknowledged.
 ///
-/// Ctrl-C and SIGTERM cancel the block at both ends.
+/// A file is read when there is room for it: files under way have 1 GiB at most, and so has each.
 ///
-/// Exit status 1: this side or the peer cancelled the block.
+/// Ctrl-C and SIGTERM cancel the blocks at both ends.
+///
+/// Exit status 1: this side or the peer cancelled a block. 2: wrong usage, or a file cannot be read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The file to send, or - for standard input
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// The ID of this engine
-    #[arg(long, value_name = "N", value_parser = id)]
-    engine: u64,
-    /// The engine to send to, and its host or IP address and port, port 1113 by default
-    #[arg(long, value_name = "N=ADDR", value_parser = peer_addr)]
-    to: PeerAddr,
-    /// The client service of the block
+    /// The files to send, or - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+    /// The client service of the blocks
     #[arg(long, value_name = "N", value_parser = id)]
     client: u64,
-    /// The IP address and port to send from
-    #[arg(long, value_name = "ADDR", value_parser = local)]
-    bind: Option<SocketAddr>,
-    /// Send the last N octets green, without repairs
+    /// Send the last N octets of a block green, without repairs
     #[arg(long, value_name = "N", default_value_t = 0)]
     green: u64,
-    #[command(flatten)]
-    peer_options: PeerOptions,
-    /// Octets of the longest segment
-    #[arg(long, value_name = "N", default_value_t = 1400)]
-    segment: usize,
-    /// The sending rate, in bits per second. By default 100 Mbit/s at first, then as fast as the peer bears; for
-    /// a radio, give its rate
-    #[arg(long, value_name = "BPS", value_parser = clap::value_parser!(u64).range(8..))]
-    rate: Option<u64>,
-    /// The limit of octets sent and not reported, which requests reports before the end of the block: not for
-    /// ION, which cancels the block then. By default that of the receiver, if it is farlink
+    /// The limit of octets sent and not reported. It requests reports before the end of a block, for which ION
+    /// cancels the block. By default that of the receiver, if it is farlink and near
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     window: Option<u64>,
-    /// Request a report every N segments of the red part, beside its end. Reports show progress and begin
-    /// repairs. ION cancels the block for any of them, and is never sent them by default
+    /// Request a report every N segments of the red part, beside that at its end. Reports show progress and begin
+    /// repairs. ION cancels the block for any of them
     #[arg(long, value_name = "N")]
     checkpoint: Option<u32>,
-    /// Record the node into this file, as pcapng
-    #[arg(long, value_name = "FILE")]
-    record: Option<PathBuf>,
     /// Print one JSON object per event
     #[arg(long)]
     json: bool,
 }
 
+/// Blocks under way at most.
+const MAX_BLOCKS: usize = 256;
 /// How often progress is checked.
 const TICK: Duration = Duration::from_millis(100);
 /// How long the node waits for the peer at the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let format = OutputFormat::of(arguments.json);
-    let data = read(&arguments.file)?;
-    let red = red(arguments, &data)?;
-    let address = arguments.to.resolve(arguments.bind).await?;
-    let len = data.len() as u64;
-    let node = start(arguments, address, format)?;
-    let mut interrupt = Interrupt::new().await;
-    let mut watch = ProgressWatch {
-        is_free: arguments.rate.is_none() && arguments.window.is_none(),
-        format,
-        node: &node,
-        bar: progress::bar(len, "acknowledged"),
+    let format = OutputFormat::of(arguments.json).with_failures();
+    let sources = sources(arguments)?;
+    let Arguments { target, green, .. } = arguments;
+    let connected = target.connect(format, |peer| tune(arguments, peer));
+    let Connected {
+        node,
         address,
-        last: None,
-    };
-    format.report(
-        || {
-            let Arguments { to, client, .. } = arguments;
-            format!(
-                "{len} octets to engine {} at {address} for client {client}, {red} of them red",
-                to.engine
-            )
-        },
-        || {
-            json!({
-                "event": "sending",
-                "address": node.local_addr().to_string(),
-                "to": arguments.to.engine,
-                "at": address.to_string(),
-                "client": arguments.client,
-                "octets": len,
-                "red": red,
-                "green": arguments.green,
-            })
-        },
-    );
+        light,
+        contacts,
+    } = connected.await?;
+    let mut interrupt = Interrupt::new().await;
     // A node sends only from open services.
     let access_point = node
         .open(arguments.client)
         .map_err(|error| super::failure_of(&error))?;
-    let sending = access_point
-        .start(arguments.to.engine, data, Red::Octets(red))
-        .await
-        .map_err(|error| super::failure_of(&error))?;
-    let outcome = watch.wait(sending, &mut interrupt).await;
-    let close_timeout = close_timeout(&outcome);
-    let result = watch.report(outcome, len, interrupt.is_set());
+    let mut sender = Sender {
+        arguments,
+        format,
+        node: &node,
+        access_point,
+        address,
+        transfer: Transfer::new(format, target.to.engine, light),
+        waiting: sources,
+        blocks: JoinSet::new(),
+        cancel: watch::Sender::new(false),
+        end: End::default(),
+    };
+    let over = async {
+        match contacts {
+            Some(contacts) => contacts.follow(&node).await,
+            None => core::future::pending().await,
+        }
+    };
+    let result = sender.send_all(*green, &mut interrupt, over).await;
+    let close_timeout = sender.end.close_timeout;
+    drop(sender);
     node.shutdown(close_timeout).await;
     result
 }
 
-/// Returns how long to wait for the peer at the end. A peer that is silent gets one cancel segment.
-fn close_timeout(outcome: &Result<SessionId, Error>) -> Duration {
-    match outcome {
-        Err(Error::Failed {
-            by: Side::Local,
-            reason: Reason::RETRANSMISSION_LIMIT,
-            ..
-        }) => Duration::ZERO,
-        _ => CLOSE_TIMEOUT,
+/// Looks at the files, before anything is sent.
+fn sources(arguments: &Arguments) -> Result<VecDeque<Source>, Failure> {
+    let files = &arguments.files;
+    if files.iter().filter(|file| input::is_stdin(file)).count() > 1 {
+        let message = "standard input can be sent only once";
+        return Err(Failure::Usage(message.into()));
     }
+    files
+        .iter()
+        .map(|file| Source::open(file, arguments.green))
+        .collect()
 }
 
-fn start(
-    arguments: &Arguments,
-    address: SocketAddr,
-    format: OutputFormat,
-) -> Result<Node, Failure> {
-    let config = Config {
-        export_octets: DEFAULT_LIMIT,
-        ..Config::engine(arguments.engine)
-    };
-    let factory = factory(arguments.record.as_deref(), None, format)?;
-    let node = super::bind(
-        arguments.bind.unwrap_or_else(|| local_address_for(address)),
-        config,
-        factory,
-    )?;
-    let peer = Peer {
-        segment: arguments.segment,
-        // This command receives no blocks, so it must not acknowledge any.
-        max_imports: 0,
-        flow: flow(arguments.rate, arguments.window),
+fn tune(arguments: &Arguments, peer: Peer<SocketAddr>) -> Peer<SocketAddr> {
+    Peer {
+        flow: flow(peer.flow, arguments.window),
         checkpoint_every: arguments.checkpoint.and_then(NonZeroU32::new),
-        ..arguments.peer_options.peer(address)
-    };
-    node.add_peer(arguments.to.engine, peer)
-        .map_err(|error| super::failure_of(&error))?;
-    Ok(node)
+        ..peer
+    }
 }
 
 /// Returns how fast to send: by what is given, or as fast as the peer bears.
-fn flow(bits_per_second: Option<u64>, window: Option<u64>) -> Flow {
-    let rate = bits_per_second.map(|bits| bits / 8);
-    match (window.and_then(NonZeroU64::new), rate) {
-        (Some(octets), rate) => Flow::Window {
+fn flow(flow: Flow, window: Option<u64>) -> Flow {
+    match window.and_then(NonZeroU64::new) {
+        Some(octets) => Flow::Window {
             octets,
-            octets_per_second: rate.and_then(NonZeroU64::new),
+            octets_per_second: flow.given_rate(),
         },
-        (None, Some(rate)) => Flow::rate(rate),
-        (None, None) => Flow::Auto,
+        None => flow,
     }
 }
 
-/// Returns the local address from which the peer is reached, as far as the system knows one.
-fn local_address_for(peer: SocketAddr) -> SocketAddr {
-    let any: IpAddr = match peer {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let looked_up = UdpSocket::bind((any, 0)).and_then(|socket| {
-        // Nothing is sent.
-        socket.connect(peer)?;
-        socket.local_addr()
-    });
-    SocketAddr::new(looked_up.map_or(any, |local| local.ip()), 0)
+/// A block that is over.
+struct Ended {
+    outcome: Result<SessionId, Error>,
+    name: String,
+    len: u64,
+    seconds: f64,
 }
 
-/// Reads a file up to the limit.
-fn read(path: &Path) -> Result<Bytes, Failure> {
-    let name = crate::input::display_name(path);
-    let fault = |error: &dyn core::fmt::Display| Failure::Usage(format!("{name}: {error}"));
-    let too_long = |len: u64| {
-        fault(&format!(
-            "a block of {len} octets exceeds the limit of {DEFAULT_LIMIT}"
-        ))
-    };
-    let limit = DEFAULT_LIMIT as u64;
-    let mut octets = Vec::new();
-    if path.as_os_str() == "-" {
-        std::io::stdin()
-            .take(limit + 1)
-            .read_to_end(&mut octets)
-            .map_err(|error| fault(&error))?;
-    } else {
-        let file = File::open(path).map_err(|error| fault(&error))?;
-        let len = file.metadata().map_err(|error| fault(&error))?.len();
-        if len > limit {
-            return Err(too_long(len));
-        }
-        file.take(limit + 1)
-            .read_to_end(&mut octets)
-            .map_err(|error| fault(&error))?;
-    }
-    match octets.len() {
-        0 => Err(fault(&"an empty block is not sent")),
-        len if len > DEFAULT_LIMIT => Err(fault(&format!(
-            "a block of more than the limit of {DEFAULT_LIMIT} octets"
-        ))),
-        _ => Ok(octets.into()),
-    }
+/// How the command ends.
+#[derive(Default)]
+struct End {
+    /// How many blocks failed.
+    failed: usize,
+    is_interrupted: bool,
+    /// Whether the contact plan is over.
+    is_plan_over: bool,
+    /// How long to wait for the peer.
+    close_timeout: Duration,
 }
 
-/// Returns how many octets are red.
-fn red(arguments: &Arguments, data: &Bytes) -> Result<u64, Failure> {
-    let (green, len) = (arguments.green, data.len() as u64);
-    len.checked_sub(green).ok_or_else(|| {
-        Failure::Usage(format!(
-            "a green part of {green} octets exceeds the block of {len}"
-        ))
-    })
-}
-
-/// Reports the progress of a block.
-struct ProgressWatch<'a> {
-    /// Whether neither rate nor window limits sending.
-    is_free: bool,
+/// Sends blocks and reports how they end.
+struct Sender<'a> {
+    arguments: &'a Arguments,
     format: OutputFormat,
     node: &'a Node,
-    bar: ProgressBar,
+    access_point: AccessPoint,
     address: SocketAddr,
-    last: Option<Progress>,
+    transfer: Transfer,
+    waiting: VecDeque<Source>,
+    blocks: JoinSet<Ended>,
+    /// Tells all blocks to be cancelled.
+    cancel: watch::Sender<bool>,
+    end: End,
 }
 
-impl ProgressWatch<'_> {
-    async fn wait(
+impl Sender<'_> {
+    async fn send_all(
         &mut self,
-        mut sending: Sending,
+        green: u64,
         interrupt: &mut Interrupt,
-    ) -> Result<SessionId, Error> {
+        plan_over: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
         let mut tick = tokio::time::interval(TICK);
-        let mut is_cancelled = false;
+        let mut plan_over = core::pin::pin!(plan_over);
+        let mut port_check = core::pin::pin!(is_port_closed(self.address));
+        let mut is_port_checked = false;
         loop {
+            while let Some(source) = self.next_source() {
+                self.start(&source, green).await?;
+            }
+            let has_ended = self.end.is_interrupted || self.end.is_plan_over;
             tokio::select! {
-                outcome = sending.wait() => return outcome,
-                _ = tick.tick() => self.check(sending.progress()),
-                () = interrupt.wait(), if !is_cancelled => {
-                    is_cancelled = true;
-                    sending.cancel();
+                Some(ended) = self.blocks.join_next() => {
+                    let ended = ended.map_err(|error| Failure::Protocol(error.to_string()))?;
+                    self.report(ended)?;
+                }
+                _ = tick.tick() => self.transfer.check(&self.node.stats()),
+                is_closed = &mut port_check, if !is_port_checked && self.transfer.is_quiet() => {
+                    is_port_checked = true;
+                    if is_closed {
+                        self.report_closed_port();
+                    }
+                }
+                () = interrupt.wait(), if !has_ended => {
+                    self.end.is_interrupted = true;
+                    self.cancel();
+                }
+                () = &mut plan_over, if !has_ended => {
+                    self.end.is_plan_over = true;
+                    self.cancel();
                 }
             }
+            if self.blocks.is_empty() && self.waiting.is_empty() {
+                break;
+            }
         }
+        if self.end.failed > 0 {
+            return Err(Failure::Reported);
+        }
+        Ok(())
     }
 
-    fn check(&mut self, progress: Option<Progress>) {
-        let Some(now) = progress.filter(|_| progress != self.last) else {
-            return;
-        };
-        self.last = progress;
-        // Green octets are complete when they are sent.
-        let green = now.sent.saturating_sub(now.red);
-        self.bar.set_position(now.claimed + green);
-        if self.format.is_json() {
-            self.format.report(String::new, || {
+    /// Returns the next file to send, if there is room for it.
+    fn next_source(&mut self) -> Option<Source> {
+        let held = self.transfer.held();
+        let limit = DEFAULT_LIMIT as u64;
+        let fits = |source: &Source| held == 0 || held + source.max_len() <= limit;
+        let has_room = self.blocks.len() < MAX_BLOCKS && self.waiting.front().is_some_and(fits);
+        has_room.then(|| self.waiting.pop_front()).flatten()
+    }
+
+    async fn start(&mut self, source: &Source, green: u64) -> Result<(), Failure> {
+        let data = source.read(green)?;
+        let len = data.len() as u64;
+        let red = len - green;
+        let Arguments { target, client, .. } = self.arguments;
+        let (to, address, name) = (target.to.engine, self.address, source.name.clone());
+        let local = self.node.local_addr();
+        self.format.report(
+            || format!("{len} octets to engine {to} at {address} for client {client}, {red} of them red"),
+            || {
                 json!({
-                    "event": "progress",
-                    "sent": now.sent,
-                    "claimed": now.claimed,
-                    "red": now.red,
-                    "octets": now.len,
+                    "event": "sending",
+                    "address": local.to_string(),
+                    "to": to,
+                    "at": address.to_string(),
+                    "client": client,
+                    "octets": len,
+                    "red": red,
+                    "green": green,
+                    "file": name,
                 })
-            });
-        }
+            },
+        );
+        let started = self.access_point.start(to, data, Red::Octets(red)).await;
+        let sending = started.map_err(|error| super::failure_of(&error))?;
+        let progress = self.transfer.begin(red, len);
+        let block = watch_block(sending, progress, self.cancel.subscribe());
+        let begun = tokio::time::Instant::now();
+        self.blocks.spawn(async move {
+            Ended {
+                outcome: block.await,
+                name,
+                len,
+                seconds: begun.elapsed().as_secs_f64(),
+            }
+        });
+        Ok(())
     }
 
-    fn report(
-        &self,
-        outcome: Result<SessionId, Error>,
-        len: u64,
-        is_cancelled: bool,
-    ) -> Result<(), Failure> {
-        let seconds = self.bar.elapsed().as_secs_f64();
-        self.bar.finish_and_clear();
-        match outcome {
-            Ok(session) => {
-                let resent = self.node.stats().engine.octets_resent;
-                // The receiver lost much of an unlimited rate.
-                let advice = if self.is_free && resent > len / 20 {
-                    "; --window or --rate would avoid most of them"
-                } else {
-                    ""
-                };
-                self.format.report(
-                    || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{advice}"),
-                    || {
-                        json!({
-                            "event": "complete",
-                            "session": session.number,
-                            "octets": len,
-                            "seconds": seconds,
-                            "resent": resent,
-                        })
-                    },
-                );
-                Ok(())
-            }
-            Err(Error::Failed {
-                session,
-                by,
-                reason,
-                ..
-            }) if self.format.is_json() => {
-                self.format
-                    .report(String::new, || recv::failed(session, by, reason));
-                Err(Failure::Reported)
-            }
-            Err(Error::Failed { session, peer, .. }) if is_cancelled => Err(Failure::Protocol(
-                format!("block {session} to engine {peer} was cancelled by Ctrl-C or SIGTERM"),
-            )),
-            Err(error) => Err(Failure::Protocol(format!("{error}{}", self.remarks()))),
-        }
+    fn cancel(&mut self) {
+        self.waiting.clear();
+        self.cancel.send_replace(true);
     }
 
-    /// Returns what is known of a block that was cancelled.
-    fn remarks(&self) -> String {
-        let mut text = String::new();
-        if let Some(Progress { claimed, red, .. }) = self.last.filter(|last| last.red > 0) {
-            text = format!("; it claimed {claimed} of {red} red octets");
-        }
-        if self.node.stats().udp.reported > 0 {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "; nobody seems to listen at {}", self.address);
-        }
-        text
+    fn report_closed_port(&self) {
+        let (address, peer) = (self.address, self.arguments.target.to.engine);
+        self.format.report_failure(
+            || format!("nobody listens at {address}: its host says that no program has the port"),
+            || json!({ "event": "unreachable", "peer": peer, "at": address.to_string() }),
+        );
     }
+
+    fn report(&mut self, ended: Ended) -> Result<(), Failure> {
+        let Ended {
+            outcome,
+            name,
+            len,
+            seconds,
+        } = ended;
+        let session = match outcome {
+            Ok(session) => session,
+            Err(error) => return self.report_error(&error),
+        };
+        self.end.close_timeout = CLOSE_TIMEOUT;
+        let resent = self.transfer.resent(&self.node.stats());
+        // The receiver lost much of an unlimited rate.
+        let is_free = self.arguments.target.rate.is_none() && self.arguments.window.is_none();
+        let advice = if is_free && resent > len / 20 {
+            "; --window or --rate would avoid most of them"
+        } else {
+            ""
+        };
+        self.format.report(
+            || format!("block {session} of {len} octets is complete after {seconds:.2} s, {resent} octets were sent again{advice}"),
+            || {
+                json!({
+                    "event": "complete",
+                    "session": session.number,
+                    "octets": len,
+                    "seconds": seconds,
+                    "resent": resent,
+                    "file": name,
+                })
+            },
+        );
+        Ok(())
+    }
+
+    fn report_error(&mut self, error: &Error) -> Result<(), Failure> {
+        let Error::Failed {
+            session,
+            peer,
+            by,
+            reason,
+            ..
+        } = *error
+        else {
+            return Err(Failure::Protocol(error.to_string()));
+        };
+        self.end.failed += 1;
+        // A peer that is silent gets one cancel segment.
+        if (by, reason) != (Side::Local, Reason::RETRANSMISSION_LIMIT) {
+            self.end.close_timeout = CLOSE_TIMEOUT;
+        }
+        let cancelled = Cancelled {
+            session,
+            peer,
+            by,
+            reason,
+            is_interrupted: self.end.is_interrupted,
+        };
+        let meaning = match by {
+            Side::Local => "",
+            Side::Remote => cancelled.meaning(),
+        };
+        let text = || {
+            let rest = self.transfer.remarks();
+            if self.end.is_interrupted && by == Side::Local {
+                format!("block {session} to engine {peer} was cancelled by Ctrl-C or SIGTERM{rest}")
+            } else if self.end.is_plan_over && by == Side::Local {
+                format!(
+                    "block {session} to engine {peer} was cancelled: the contact plan is over{rest}"
+                )
+            } else {
+                format!("{error}{meaning}{rest}")
+            }
+        };
+        self.format.report_failure(text, || cancelled.object());
+        if output::is_stdout_closed() {
+            return Err(Failure::Reported);
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the end of a block.
+async fn watch_block(
+    mut sending: Sending,
+    progress: Arc<BlockProgress>,
+    mut cancel: watch::Receiver<bool>,
+) -> Result<SessionId, Error> {
+    let mut tick = tokio::time::interval(TICK);
+    let mut is_cancelled = false;
+    let outcome = loop {
+        tokio::select! {
+            outcome = sending.wait() => break outcome,
+            _ = tick.tick() => progress.set(sending.progress()),
+            _ = cancel.wait_for(|cancelled| *cancelled), if !is_cancelled => {
+                is_cancelled = true;
+                sending.cancel();
+            }
+        }
+    };
+    progress.end(outcome.is_ok());
+    outcome
 }
 
 #[cfg(test)]
@@ -365,9 +394,9 @@ mod tests {
             octets_per_second: NonZeroU64::new(1000),
         };
 
-        assert_eq!(flow(None, None), Flow::Auto);
-        assert_eq!(flow(Some(8000), None), Flow::rate(1000));
-        assert_eq!(flow(None, Some(500)), Flow::window(500));
-        assert_eq!(flow(Some(8000), Some(500)), paced);
+        assert_eq!(flow(Flow::Auto, None), Flow::Auto);
+        assert_eq!(flow(Flow::rate(1000), None), Flow::rate(1000));
+        assert_eq!(flow(Flow::Auto, Some(500)), Flow::window(500));
+        assert_eq!(flow(Flow::rate(1000), Some(500)), paced);
     }
 }

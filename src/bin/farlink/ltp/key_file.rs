@@ -1,0 +1,74 @@
+//! Files of shared keys: on each line the ID of a key, and the key in hex digits.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use farlink::ltp::{Auth, Key, Signer, Verifier};
+
+use crate::{Failure, hexdump};
+
+/// Reads a policy: the first key signs, and each of them is accepted (RFC 5327 section 2.1).
+pub(super) fn read(path: &Path) -> Result<Auth, Failure> {
+    let fault =
+        |error: &dyn core::fmt::Display| Failure::Usage(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| fault(&error))?;
+    parse(&text).map_err(|error| fault(&error))
+}
+
+fn parse(text: &str) -> Result<Auth, String> {
+    let mut auth = Auth::default();
+    for (line, number) in text.lines().zip(1_usize..) {
+        let fault = |error: String| format!("line {number}: {error}");
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let key = match *words {
+            [] => continue,
+            // The message does not repeat a secret.
+            [id, secret] => Key {
+                id: Bytes::copy_from_slice(id.as_bytes()),
+                secret: hexdump::digits(secret)
+                    .map_err(|_| fault("the key is not in pairs of hex digits".into()))?
+                    .into(),
+            },
+            _ => return Err(fault("a line has an ID and a key".into())),
+        };
+        if auth.send.is_empty() {
+            auth.send.push(Signer::HmacSha1(key.clone()));
+        }
+        auth.accept.push(Verifier::HmacSha1(key));
+    }
+    if auth.send.is_empty() {
+        return Err("no key".into());
+    }
+    Ok(auth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_key_signs_and_each_is_accepted() {
+        let auth = parse("# of May\nmay 00ff10\n\napril 77 # until June\n").unwrap();
+
+        let key = |id: &'static str, secret: &'static [u8]| Key {
+            id: id.into(),
+            secret: secret.into(),
+        };
+        let (may, april) = (key("may", &[0, 0xFF, 0x10]), key("april", &[0x77]));
+        assert_eq!(auth.send, [Signer::HmacSha1(may.clone())]);
+        let accepted = [Verifier::HmacSha1(may), Verifier::HmacSha1(april)];
+        assert_eq!(auth.accept, accepted);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_never_the_key() {
+        assert_eq!(parse("# nothing\n").unwrap_err(), "no key");
+        assert_eq!(
+            parse("\nmay").unwrap_err(),
+            "line 2: a line has an ID and a key"
+        );
+        let error = parse("may 00f").unwrap_err();
+        assert_eq!(error, "line 1: the key is not in pairs of hex digits");
+    }
+}

@@ -1,0 +1,88 @@
+//! What is under way: a line that is rewritten on a terminal, and printed now and then elsewhere.
+
+use core::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::Instant;
+
+use crate::output::{self, OutputFormat};
+
+/// How often a line is printed that cannot be rewritten.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// A status line on standard error.
+pub(super) struct StatusLine {
+    format: OutputFormat,
+    bar: ProgressBar,
+    next: Instant,
+}
+
+impl StatusLine {
+    pub(super) fn new(format: OutputFormat) -> Self {
+        let bar = ProgressBar::no_length();
+        if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+            bar.set_style(style);
+        }
+        output::set_status_line(&bar);
+        Self {
+            format,
+            bar,
+            next: Instant::now() + INTERVAL,
+        }
+    }
+
+    /// Shows what is under way.
+    pub(super) fn show(&mut self, text: impl FnOnce() -> String) {
+        if !self.bar.is_hidden() {
+            self.bar.set_message(text());
+        } else if !self.format.is_json() && self.is_due() {
+            output::stderr_line(&text());
+        }
+    }
+
+    /// Tells whether a line is to be printed that cannot be rewritten.
+    pub(super) fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = now >= self.next;
+        if is_due {
+            self.next = now + INTERVAL;
+        }
+        is_due
+    }
+
+    /// Waits again before a line is printed that cannot be rewritten.
+    pub(super) fn rest(&mut self) {
+        self.next = Instant::now() + INTERVAL;
+    }
+}
+
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Returns a duration as people say it, to the second.
+pub(super) fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64().round();
+    let whole = Duration::from_secs_f64(seconds).as_secs();
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_the_two_units_that_count() {
+        let said = |seconds| span(Duration::from_secs_f64(seconds));
+
+        assert_eq!(said(11.6), "12 s");
+        assert_eq!(said(723.2), "12 min 3 s");
+        assert_eq!(said(79_260.0), "22 h 1 min");
+    }
+}

@@ -1,0 +1,235 @@
+//! How far blocks have got, and whether the peer is heard.
+
+use alloc::sync::Arc;
+use core::time::Duration;
+use std::sync::{Mutex, PoisonError};
+
+use farlink::adapters::tokio::ltp::NodeStats;
+use farlink::ltp::Progress;
+use indicatif::DecimalBytes;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::status::{StatusLine, span};
+use crate::output::OutputFormat;
+
+/// How long nothing is heard before that is said, beside the light times.
+pub(super) const SILENCE: Duration = Duration::from_secs(12);
+/// How long nothing is heard before the port of the peer is checked.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How far one block has got.
+#[derive(Debug)]
+pub(super) struct BlockProgress(Mutex<(Progress, bool)>);
+
+impl BlockProgress {
+    fn get(&self) -> (Progress, bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Progress, &mut bool)) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (progress, is_over) = &mut *state;
+        change(progress, is_over);
+    }
+
+    /// Takes what the node says, which is nothing once the block is over.
+    pub(super) fn set(&self, new: Option<Progress>) {
+        if let Some(new) = new {
+            self.change(|progress, _| *progress = new);
+        }
+    }
+
+    /// Ends the block.
+    pub(super) fn end(&self, is_complete: bool) {
+        self.change(|progress, is_over| {
+            *is_over = true;
+            if is_complete {
+                (progress.sent, progress.claimed) = (progress.len, progress.red);
+            }
+        });
+    }
+}
+
+/// All blocks of a command.
+pub(super) struct Transfer {
+    format: OutputFormat,
+    status: StatusLine,
+    peer: u64,
+    /// Light times to the peer and back.
+    light: Duration,
+    blocks: Vec<Arc<BlockProgress>>,
+    last: Progress,
+    /// When the last octets left.
+    sent_at: Instant,
+    /// When the peer was last heard, or silence could begin.
+    heard_at: Instant,
+    /// Segments that were heard.
+    heard: u64,
+    is_silence_reported: bool,
+    /// Octets sent again for blocks that are over.
+    resent: u64,
+}
+
+const NOTHING: Progress = Progress {
+    sent: 0,
+    claimed: 0,
+    red: 0,
+    len: 0,
+};
+
+impl Transfer {
+    pub(super) fn new(format: OutputFormat, peer: u64, light: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            format,
+            status: StatusLine::new(format),
+            peer,
+            light,
+            blocks: Vec::new(),
+            last: NOTHING,
+            sent_at: now,
+            heard_at: now,
+            heard: 0,
+            is_silence_reported: false,
+            resent: 0,
+        }
+    }
+
+    /// Adds a block.
+    pub(super) fn begin(&mut self, red: u64, len: u64) -> Arc<BlockProgress> {
+        let progress = Progress {
+            red,
+            len,
+            ..NOTHING
+        };
+        let block = Arc::new(BlockProgress(Mutex::new((progress, false))));
+        self.blocks.push(Arc::clone(&block));
+        block
+    }
+
+    /// Returns the octets of blocks under way.
+    pub(super) fn held(&self) -> u64 {
+        let states = self.blocks.iter().map(|block| block.get());
+        states
+            .filter(|(_, is_over)| !is_over)
+            .map(|(progress, _)| progress.len)
+            .sum()
+    }
+
+    /// Returns the octets that were sent again since this was last asked.
+    pub(super) fn resent(&mut self, stats: &NodeStats) -> u64 {
+        let resent = stats.engine.octets_resent;
+        resent - core::mem::replace(&mut self.resent, resent)
+    }
+
+    /// Tells whether nothing was ever heard of the peer, though it had time to answer.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.heard == 0 && self.last.sent > 0 && self.sent_at.elapsed() >= self.light + QUIET
+    }
+
+    /// Shows what has changed.
+    pub(super) fn check(&mut self, stats: &NodeStats) {
+        let now = Instant::now();
+        let total = self.total();
+        if total.sent != self.last.sent || total.claimed == total.red {
+            self.sent_at = now;
+        }
+        let heard = stats.engine.segments_received;
+        // Before anything was sent, nothing can be heard.
+        if heard != self.heard || total.sent == 0 {
+            (self.heard, self.heard_at, self.is_silence_reported) = (heard, now, false);
+        }
+        let has_changed = total != self.last;
+        self.last = total;
+        if self.format.is_json() && total.sent > 0 && (has_changed || self.status.is_due()) {
+            self.status.rest();
+            let due = self.due().map(|due| due.as_secs_f64());
+            self.format.report(String::new, || {
+                json!({
+                    "event": "progress",
+                    "sent": total.sent,
+                    "claimed": total.claimed,
+                    "red": total.red,
+                    "octets": total.len,
+                    "due": due,
+                })
+            });
+        }
+        let text = self.text();
+        self.status.show(|| text);
+        self.report_silence(now);
+    }
+
+    fn total(&self) -> Progress {
+        let states = self.blocks.iter().map(|block| block.get());
+        states.fold(NOTHING, |sum, (progress, _)| Progress {
+            sent: sum.sent + progress.sent,
+            claimed: sum.claimed + progress.claimed,
+            red: sum.red + progress.red,
+            len: sum.len + progress.len,
+        })
+    }
+
+    /// Returns when an answer to what was sent last can be there, if one is awaited.
+    fn due(&self) -> Option<Duration> {
+        let Progress {
+            sent, claimed, red, ..
+        } = self.last;
+        let is_awaited = claimed < red.min(sent);
+        is_awaited.then(|| self.light.saturating_sub(self.sent_at.elapsed()))
+    }
+
+    fn text(&self) -> String {
+        let Progress {
+            sent,
+            claimed,
+            red,
+            len,
+        } = self.last;
+        let overdue = self.sent_at.elapsed().saturating_sub(self.light);
+        let answer = match self.due() {
+            Some(due) if !due.is_zero() => format!(", an answer can be here in {}", span(due)),
+            Some(_) if overdue >= QUIET => format!(", an answer is overdue for {}", span(overdue)),
+            _ => String::new(),
+        };
+        let [sent, claimed, red, len] = [sent, claimed, red, len].map(DecimalBytes);
+        format!("{sent} of {len} sent, {claimed} of {red} claimed{answer}")
+    }
+
+    fn report_silence(&mut self, now: Instant) {
+        let silent = now - self.heard_at;
+        if self.is_silence_reported || silent < self.light + SILENCE || self.held() == 0 {
+            return;
+        }
+        self.is_silence_reported = true;
+        let (peer, seconds) = (self.peer, silent.as_secs());
+        self.format.report_failure(
+            || format!("nothing heard from engine {peer} for {}", span(silent)),
+            || json!({ "event": "silent", "peer": peer, "seconds": seconds }),
+        );
+    }
+
+    /// Returns what is known when a block was cancelled.
+    pub(super) fn remarks(&self) -> String {
+        let Progress { claimed, red, .. } = self.last;
+        if red == 0 {
+            return String::new();
+        }
+        let plural = if self.blocks.len() == 1 {
+            ""
+        } else {
+            " of all blocks"
+        };
+        let (peer, silent) = (self.peer, self.heard_at.elapsed());
+        let silence = if silent >= self.light + QUIET {
+            format!(
+                "; nothing was heard from engine {peer} for {}",
+                span(silent)
+            )
+        } else {
+            String::new()
+        };
+        format!("; it claimed {claimed} of {red} red octets{plural}{silence}")
+    }
+}

@@ -1,0 +1,96 @@
+//! Peers that were not added, and are accepted by the first segment they send.
+
+use alloc::boxed::Box;
+
+use crate::ltp::api::{Error, Event};
+use crate::ltp::auth::Keys;
+use crate::ltp::config::Peer;
+use crate::ltp::context::Node;
+use crate::ltp::engine::Engine;
+use crate::ltp::peer::Origin;
+use crate::ltp::peers::Peers;
+use crate::ltp::wire::{Body, Segment};
+use crate::sync::Arc;
+use crate::{Addr, Instant};
+
+/// How unknown peers are accepted.
+#[derive(Debug)]
+pub(in crate::ltp) struct UnknownPeerPolicy<A> {
+    /// The configuration of an accepted peer. Its address is replaced by that of the segment.
+    pub(in crate::ltp) template: Box<Peer<A>>,
+    /// The maximum number of accepted peers.
+    pub(in crate::ltp) limit: u32,
+    keys: Arc<Keys>,
+}
+
+impl<A: Addr> Engine<A> {
+    /// Accepts segments from up to `limit` unknown peers, configured from the template. `None` rejects them;
+    /// peers accepted before stay.
+    ///
+    /// Data of a session from an address that no peer has adds a peer with that address, under the engine ID in
+    /// the session. Anybody can claim an ID, so the template should require authentication where the network
+    /// is open. At the limit, an accepted peer without sessions is removed to make room.
+    ///
+    /// # Errors
+    ///
+    /// An invalid template.
+    pub fn accept_unknown_peers(
+        &mut self,
+        now: Instant,
+        template: Option<Peer<A>>,
+        limit: u32,
+    ) -> Result<(), Error> {
+        self.advance(now);
+        let Some(template) = template else {
+            self.peers.policy = None;
+            return Ok(());
+        };
+        let keys = template.check().map_err(Error::InvalidPeer)?;
+        self.peers.policy = Some(UnknownPeerPolicy {
+            template: Box::new(template),
+            limit,
+            keys: Arc::new(keys),
+        });
+        Ok(())
+    }
+
+    /// Adds the peer that sent a verified segment. All accepted peers share the keys of the template.
+    pub(in crate::ltp) fn accept_unknown(&mut self, from: A, segment: &Segment<'_>) -> Option<u32> {
+        let policy = self.peers.policy.as_ref()?;
+        let id = segment.session.originator;
+        let keys = Arc::clone(&policy.keys);
+        self.peers.may_add(id, from).ok()?;
+        let peer = Peer {
+            address: from,
+            ..(*policy.template).clone()
+        };
+        if self.peers.accepted >= policy.limit {
+            let idle = self.peers.iter().find(|peer| {
+                peer.origin == Origin::Accepted && peer.exports == 0 && peer.imports == 0
+            });
+            let idle = idle?.id;
+            self.remove_peer(self.node.now, idle).ok()?;
+        }
+        let added = self.peers.insert(id, peer, keys, &mut self.node).ok()?;
+        added.origin = Origin::Accepted;
+        let slot = added.slot;
+        self.peers.accepted += 1;
+        self.node.push_event(Event::UnknownPeer { peer: id }, 0);
+        Some(slot)
+    }
+}
+
+impl<A: Addr> Peers<A> {
+    /// Returns the keys that must verify the segment of an unknown peer; `None` if it cannot add a peer.
+    pub(in crate::ltp) fn keys_of_unknown(
+        &self,
+        segment: &Segment<'_>,
+        node: &Node,
+    ) -> Option<&Arc<Keys>> {
+        let policy = self.policy.as_ref()?;
+        let id = segment.session.originator;
+        let is_data = matches!(segment.body, Body::Data(_));
+        let is_new = is_data && id != 0 && !self.by_id.contains_key(&id);
+        (is_new && node.has_event_room()).then_some(&policy.keys)
+    }
+}

@@ -1,0 +1,60 @@
+//! The octets that an engine holds for blocks and events, and what is free.
+
+use super::buffer_pool::BufferPool;
+use super::peer::PeerState;
+
+/// The octets held, by what they are held for, and the limit of those that are received.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// Octets of blocks being sent, and of failed ones that wait in events.
+    pub(super) exports: usize,
+    /// Octets of sessions in which blocks are received.
+    imports: usize,
+    /// Octets of events that were not polled or taken.
+    pub(super) events: usize,
+    /// Octets that wait in services opened on demand. They are part of `events` too.
+    pub(super) waiting: usize,
+    /// The maximum of `imports` and `events` together.
+    limit: usize,
+    pub(super) pool: BufferPool,
+}
+
+impl Budget {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            exports: 0,
+            imports: 0,
+            events: 0,
+            waiting: 0,
+            limit,
+            pool: BufferPool::default(),
+        }
+    }
+
+    /// Returns the octets held for sessions, and for events that were not taken.
+    pub(super) const fn held(&self) -> usize {
+        self.exports + self.imports + self.events
+    }
+
+    /// Returns the octets that may yet be allocated for receiving, from all peers.
+    pub(super) const fn free(&self) -> usize {
+        self.limit.saturating_sub(self.imports + self.events)
+    }
+
+    /// Returns the octets that may yet be allocated for receiving from a peer.
+    pub(super) fn free_for<A>(&self, peer: &PeerState<A>) -> usize {
+        let left = peer.config.import_octets.saturating_sub(peer.import_octets);
+        self.free().min(left)
+    }
+
+    /// Counts a session that held `before` octets and holds `after`.
+    pub(super) fn charge<A>(&mut self, peer: &mut PeerState<A>, before: usize, after: usize) {
+        self.imports = self.imports - before + after;
+        peer.import_octets = peer.import_octets - before + after;
+    }
+
+    /// Whether the pool holds more than sessions and events leave free.
+    pub(super) const fn is_pool_too_large(&self) -> bool {
+        self.pool.octets() > self.free()
+    }
+}

@@ -1,0 +1,285 @@
+//! What a session works with: the peer, and what all sessions of an engine share.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::api::{Event, Stats};
+use super::auth::{Cookies, KeyHash};
+use super::beyond::{Hello, Prediction};
+use super::budget::Budget;
+use super::closed::{Closed, End, Record};
+use super::config::{Config, Numbers};
+use super::peer::{Control, PeerState, Role};
+use super::services::Services;
+use super::table::Keyed;
+use super::wire::{Reason, SessionId};
+use crate::kit::{Due, TimerId, Timers};
+use crate::{Addr, Instant, Rng, Seed};
+
+/// Octets that an event counts for beside its payload.
+pub(super) const EVENT_OVERHEAD: usize = size_of::<(Event, usize)>() + 64;
+/// First serial numbers are below this (CCSDS 734.1-B-1).
+pub(super) const FIRST_SERIALS: u64 = 1 << 14;
+/// More serial numbers than one session uses between two snapshots. With 65,535 restarts they stay below 2^32, the
+/// limit of ION.
+pub(super) const SERIALS: u64 = 1 << 16;
+
+/// What all sessions of an engine share, beside the peers.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) config: Config,
+    pub(super) rng: Rng,
+    pub(super) now: Instant,
+    pub(super) timers: Timers<Key>,
+    /// Events to be polled, each with the octets it counts for.
+    pub(super) events: VecDeque<(Event, usize)>,
+    pub(super) services: Services,
+    pub(super) budget: Budget,
+    pub(super) closed: Closed,
+    pub(super) cookies: Cookies,
+    /// The session and the content of the segment expected next.
+    pub(super) prediction: Option<Prediction>,
+    /// Slots of peers with something to send.
+    pub(super) ready: VecDeque<u32>,
+    /// Sessions whose last segment was sent in the batch that is being written.
+    pub(super) first_pass_done: Vec<u64>,
+    /// Octets of the longest datagram, by the limits of the last poll.
+    pub(super) datagram: usize,
+    /// What this engine says about itself, by the limits of the last poll.
+    pub(super) hello: Hello,
+    /// The number of restarts, and whether sessions before one of them may be unknown.
+    pub(super) incarnation: u64,
+    pub(super) is_forgetful: bool,
+    pub(super) stats: Stats,
+}
+
+/// What a session works with while it handles one input.
+pub(super) struct Context<'a, A> {
+    pub(super) node: &'a mut Node,
+    pub(super) peer: &'a mut PeerState<A>,
+    pub(super) session: SessionId,
+}
+
+/// What becomes of a session after an input.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Continues,
+    /// It is closed (RFC 5326 section 6.20), and remembered as it ended.
+    Ends(End),
+    /// It is closed, and its block is sent once more in another session.
+    Restarts,
+}
+
+/// The timer of a peer or of one of its sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) slot: u32,
+    pub(super) what: TimerKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TimerKind {
+    Export(u64, ExportTimer),
+    Import(SessionId, ImportTimer),
+    Ping,
+    KeepAlive,
+    Pace,
+}
+
+/// A timer of a session in which a block is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ExportTimer {
+    Checkpoint(u64),
+    CheckpointCopy { serial: u64, left: u8 },
+    Repair,
+    Guard,
+    Cancel,
+}
+
+/// A timer of a session in which a block is received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ImportTimer {
+    Report(u64),
+    ReportCopy { serial: u64, left: u8 },
+    DelayedReport,
+    Guard,
+    Cancel,
+}
+
+/// A cancellation that awaits its acknowledgment, in either role.
+#[derive(Debug)]
+pub(super) struct Cancel {
+    pub(super) reason: Reason,
+    pub(super) tries: u8,
+    pub(super) timer: Option<TimerId>,
+}
+
+impl Cancel {
+    pub(super) const fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            tries: 0,
+            timer: None,
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn new(config: Config, seed: Seed, hasher: Keyed) -> Self {
+        Self {
+            closed: Closed::new(hasher, config.min_closed, config.max_closed),
+            cookies: Cookies::new(hasher),
+            rng: seed.rng(),
+            now: Instant::ZERO,
+            timers: Timers::new(),
+            events: VecDeque::new(),
+            services: Services::default(),
+            budget: Budget::new(config.import_octets),
+            prediction: None,
+            ready: VecDeque::new(),
+            first_pass_done: Vec::new(),
+            datagram: usize::MAX,
+            hello: Hello { window: 0 },
+            incarnation: 0,
+            is_forgetful: false,
+            stats: Stats::default(),
+            config,
+        }
+    }
+
+    /// Returns the ID of a session in which this engine sends.
+    pub(super) const fn own_session(&self, number: u64) -> SessionId {
+        SessionId {
+            originator: self.config.engine,
+            number,
+        }
+    }
+
+    /// Draws a session number that no session has and no peer may remember (RFC 5326 sections 3.1 and 9.1).
+    pub(super) fn draw_number(&mut self, is_in_use: impl Fn(u64) -> bool) -> u64 {
+        loop {
+            let number = match self.config.numbers {
+                Numbers::Bits32 => 1 + self.rng.below(u64::from(u32::MAX)),
+                Numbers::Bits64 => self.rng.next_u64().max(1),
+            };
+            let name = (Role::Sender, self.own_session(number));
+            if !is_in_use(number) && self.closed.admit(name).is_none() {
+                return number;
+            }
+        }
+    }
+
+    /// Draws a first serial number from 1 to 16,383 (CCSDS 734.1-B-1) at random (RFC 5326 section 3.2.1).
+    ///
+    /// An engine that lost sessions starts beyond the numbers it may have used in them, as those sessions may come again.
+    pub(super) fn first_serial(&mut self) -> u64 {
+        let used = if self.is_forgetful {
+            SERIALS * (self.incarnation % SERIALS)
+        } else {
+            0
+        };
+        used + 1 + self.rng.below(FIRST_SERIALS - 1)
+    }
+
+    pub(super) fn push_event(&mut self, event: Event, octets: usize) {
+        self.budget.events += octets;
+        self.events.push_back((event, octets));
+    }
+
+    pub(super) fn has_event_room(&self) -> bool {
+        u32::try_from(self.events.len()).is_ok_and(|len| len < self.config.max_events)
+    }
+
+    pub(super) fn stop(&mut self, timer: Option<TimerId>) {
+        if let Some(timer) = timer {
+            self.timers.stop(timer);
+        }
+    }
+
+    /// Remembers a session that was closed.
+    pub(super) fn remember<A>(
+        &mut self,
+        peer: &PeerState<A>,
+        (role, session): (Role, SessionId),
+        end: End,
+        key_hash: Option<KeyHash>,
+    ) {
+        let record = Record {
+            slot: peer.slot,
+            until: self.now + peer.remembered_for(),
+            key_hash,
+            end,
+        };
+        self.closed.insert(self.now, (role, session), record);
+    }
+}
+
+impl<A: Addr> Context<'_, A> {
+    /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
+    pub(super) fn queue(&mut self, control: Control) -> bool {
+        self.peer.queue(self.node, control)
+    }
+
+    pub(super) fn stop(&mut self, timer: Option<TimerId>) {
+        self.node.stop(timer);
+    }
+
+    pub(super) fn stop_all(&mut self, timers: impl IntoIterator<Item = TimerId>) {
+        timers
+            .into_iter()
+            .for_each(|timer| self.node.timers.stop(timer));
+    }
+
+    fn kind(&self, timer: ExportTimer) -> TimerKind {
+        TimerKind::Export(self.session.number, timer)
+    }
+
+    /// Starts the timer of a segment of `len` octets that is sent, for its answer.
+    pub(super) fn await_report(&mut self, len: usize, timer: ExportTimer) -> Option<TimerId> {
+        let (due, what) = (self.peer.answer(self.node.now, len), self.kind(timer));
+        self.peer.start(self.node, due, what)
+    }
+
+    /// Starts the timer of a checkpoint of `len` octets that is sent, and was sent `tries` times before.
+    pub(super) fn await_report_again(
+        &mut self,
+        len: usize,
+        (serial, tries): (u64, u8),
+    ) -> Option<TimerId> {
+        let due = self.peer.answer_after(self.node.now, len, tries);
+        let what = self.kind(ExportTimer::Checkpoint(serial));
+        self.peer.start(self.node, due, what)
+    }
+
+    /// Starts a timer of this engine's own, which is never frozen.
+    pub(super) fn start_export(&mut self, after: Duration, timer: ExportTimer) -> Option<TimerId> {
+        let what = self.kind(timer);
+        self.peer
+            .start_local(self.node, self.node.now + after, what)
+    }
+
+    /// Starts the timer of a segment of `len` octets that is sent, for its acknowledgment.
+    pub(super) fn await_ack(&mut self, len: usize, timer: ImportTimer) -> Option<TimerId> {
+        let due = self.peer.answer(self.node.now, len);
+        self.start_import(due, timer)
+    }
+
+    /// Starts a timer that is frozen while the peer is silent.
+    pub(super) fn start_import(&mut self, due: Due, timer: ImportTimer) -> Option<TimerId> {
+        let what = TimerKind::Import(self.session, timer);
+        self.peer.start(self.node, due, what)
+    }
+
+    /// Starts a timer of this engine's own, which is never frozen.
+    pub(super) fn start_local(&mut self, at: Instant, timer: ImportTimer) -> Option<TimerId> {
+        let what = TimerKind::Import(self.session, timer);
+        self.peer.start_local(self.node, at, what)
+    }
+
+    /// Returns the octets that may yet be allocated for receiving from the peer.
+    pub(super) fn free_octets(&self) -> usize {
+        self.node.budget.free_for(self.peer)
+    }
+}

@@ -1,0 +1,708 @@
+//! The sending role: blocks, checkpoints, and what reports do to them.
+
+mod ends;
+mod gather;
+mod pieces;
+mod rows;
+mod saved;
+mod table;
+mod write;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
+use core::ops::Range;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+pub(super) use self::pieces::Piece;
+pub(super) use self::saved::SavedExport;
+pub(super) use self::table::Exports;
+pub(super) use self::write::Written;
+use super::api::{Block, Error, Red, Side};
+use super::auth::KeyHash;
+use super::beyond::{BlockFlow, DuplicateRepairs};
+use super::config::Direction;
+use super::context::{Cancel, Context, ExportTimer, Node, Step};
+use super::engine::Engine;
+use super::peer::Control;
+use super::report::spilled;
+use super::wire::{Mark, Reason, Report, SessionId};
+use crate::kit::{RangeSet, TimerId};
+use crate::{Addr, Instant, Tag};
+
+/// The maximum number of ranges of report serial numbers. Peers count up, so there are few.
+const MAX_SERIAL_RANGES: usize = 1024;
+/// The number of reports lost in a row from which on the next one counts as a jump.
+const MAX_LOST: u64 = 1 << 14;
+
+/// A session in which a block is sent.
+#[derive(Debug)]
+pub(super) struct ExportSession {
+    pub(super) slot: u32,
+    /// The key that the session named (RFC 5327 section 2.1).
+    pub(super) key_hash: Option<KeyHash>,
+    pub(super) stage: Stage,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    Sending(Sending),
+    Cancelling(Cancel),
+}
+
+/// A block that is being sent. Most blocks are small and arrive at once, and need no more than this.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pub(super) tag: Tag,
+    client: u64,
+    pub(super) block: Bytes,
+    /// Octets of the red part.
+    pub(super) red: u64,
+    /// Octets that were sent at least once.
+    pub(super) next: u64,
+    /// The serial number of the next checkpoint.
+    pub(super) serial: u64,
+    /// Segments since the last checkpoint of the first pass.
+    unchecked: u32,
+    /// Whether [`Event::Sent`](super::Event::Sent) is still to be reported.
+    notifies_sent: bool,
+    wants_checkpoint: bool,
+    /// Checkpoints that await their reports, in the order of their serial numbers.
+    pub(super) checkpoints: SmallVec<[Outstanding; 1]>,
+    repair: Option<Box<RepairState>>,
+}
+
+/// What is known about octets that were lost, or may have been.
+#[derive(Debug)]
+pub(super) struct RepairState {
+    /// Octets that may have been sent before a restart; 0 without a restart.
+    pub(super) may_have_left: u64,
+    /// Where the last checkpoint of the first pass ends.
+    pub(super) checked: u64,
+    /// The claims of all reports. Claims are binding (RFC 5326 section 6.22).
+    pub(super) claimed: RangeSet,
+    /// Serial numbers of the reports handled.
+    reports: RangeSet,
+    /// Lower bound and serial number of the report with the lowest bound. A checkpoint that cites it asks about
+    /// everything from there.
+    lowest: Option<(u64, u64)>,
+    pub(super) queue: VecDeque<Repair>,
+    /// Whether the session is queued for repairs.
+    is_queued: bool,
+    problems: u32,
+    guard: Option<TimerId>,
+    guard_tries: u8,
+    /// Repairs to send once more while nothing else waits.
+    pub(super) duplicates: DuplicateRepairs,
+    /// The offset up to which losses of the first pass were counted.
+    pub(super) reported_up_to: u64,
+    /// What the flow keeps of the block.
+    pub(super) flow: BlockFlow,
+    /// The timer of reports whose rest is awaited.
+    delay: Option<TimerId>,
+}
+
+impl RepairState {
+    const NONE: Self = Self {
+        may_have_left: 0,
+        checked: 0,
+        claimed: RangeSet::new(),
+        reports: RangeSet::new(),
+        lowest: None,
+        queue: VecDeque::new(),
+        is_queued: false,
+        problems: 0,
+        guard: None,
+        guard_tries: 0,
+        duplicates: DuplicateRepairs::NONE,
+        reported_up_to: 0,
+        flow: BlockFlow::NONE,
+        delay: None,
+    };
+}
+
+/// The state of a block of which nothing was lost so far.
+static NOTHING_LOST: RepairState = RepairState::NONE;
+
+/// A checkpoint that awaits its report.
+#[derive(Debug)]
+pub(super) struct Outstanding {
+    pub(super) serial: u64,
+    pub(super) report: u64,
+    pub(super) range: Range<u64>,
+    pub(super) mark: Mark,
+    /// The number of retransmission cycles that led to it.
+    cycle: u32,
+    pub(super) tries: u8,
+    pub(super) timer: Option<TimerId>,
+    /// The timer of its next copy.
+    pub(super) copy: Option<TimerId>,
+    /// When it was sent first and last, and its length in octets.
+    pub(super) first: Instant,
+    pub(super) latest: Instant,
+    pub(super) len: usize,
+    /// The octets that were sent again before it. The report that answers it covers them.
+    pub(super) retransmitted: Vec<Range<u64>>,
+    /// The lower bound of the report that it cites.
+    lower: u64,
+    /// When what was sent again began to leave. `None` if losses of it cannot be told.
+    since: Option<Instant>,
+}
+
+impl Outstanding {
+    fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
+        [self.timer, self.copy].into_iter().flatten()
+    }
+}
+
+/// A retransmission to be sent.
+#[derive(Debug)]
+pub(super) enum Repair {
+    Retransmission(Retransmission),
+    /// A checkpoint whose timer expired.
+    CheckpointRetry(u64),
+    /// Further copies of a checkpoint that was just sent.
+    CheckpointCopies {
+        serial: u64,
+        left: u8,
+    },
+}
+
+/// Missing octets, the last of which are sent in a checkpoint.
+#[derive(Debug, Default)]
+pub(super) struct Retransmission {
+    report: u64,
+    cycle: u32,
+    gaps: Vec<Range<u64>>,
+    /// The index of the gap being sent, and the offset within it.
+    at: usize,
+    from: u64,
+    /// The lower bound of the report.
+    lower: u64,
+    /// When the first of it left. `None` as well if octets are sent several times, so that losses cannot be told.
+    since: Option<Instant>,
+    is_repeated: bool,
+}
+
+impl Retransmission {
+    fn new((lower, report): (u64, u64), cycle: u32, gaps: Vec<Range<u64>>) -> Self {
+        Self {
+            report,
+            cycle,
+            from: gaps.first().map_or(0, |gap| gap.start),
+            gaps,
+            lower,
+            ..Self::default()
+        }
+    }
+}
+
+/// What an input has led to.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Continues,
+    /// Everything was sent, and all of the red part is claimed.
+    Complete,
+    Failed(Reason),
+}
+
+impl ExportSession {
+    /// Starts a session for a block whose red part has `red` octets.
+    fn new(slot: u32, block: Block, red: u64, node: &mut Node) -> Self {
+        let sending = Sending {
+            tag: block.tag,
+            client: block.client,
+            block: block.data,
+            red,
+            next: 0,
+            serial: node.first_serial(),
+            unchecked: 0,
+            notifies_sent: node.config.notify_sent,
+            wants_checkpoint: false,
+            checkpoints: SmallVec::new(),
+            repair: None,
+        };
+        Self {
+            slot,
+            key_hash: None,
+            stage: Stage::Sending(sending),
+        }
+    }
+
+    /// Returns the tag of a block that is being sent.
+    #[inline]
+    pub(super) const fn tag(&self) -> Option<Tag> {
+        match &self.stage {
+            Stage::Sending(sending) => Some(sending.tag),
+            Stage::Cancelling(_) => None,
+        }
+    }
+
+    /// Lets the block that is being sent do something.
+    fn sending<A: Addr>(
+        &mut self,
+        cx: &mut Context<'_, A>,
+        act: impl FnOnce(&mut Sending, &mut Context<'_, A>) -> Outcome,
+    ) -> Step {
+        match &mut self.stage {
+            Stage::Sending(sending) => match act(sending, cx) {
+                Outcome::Continues => Step::Continues,
+                Outcome::Complete => self.complete(cx),
+                Outcome::Failed(reason) => self.fail(Side::Local, reason, cx),
+            },
+            Stage::Cancelling(_) => Step::Continues,
+        }
+    }
+
+    /// Handles an RS (RFC 5326 section 6.13).
+    pub(super) fn on_report<A: Addr>(
+        &mut self,
+        report: &Report<'_>,
+        cx: &mut Context<'_, A>,
+    ) -> Step {
+        if let Stage::Sending(sending) = &self.stage
+            && sending.is_contradicted_by(report)
+        {
+            cx.node.stats.malformed += 1;
+            return Step::Continues;
+        }
+        // Also for a repeated report, and in a session that is cancelled: the peer repeats it until then.
+        cx.queue(Control::ReportAck {
+            session: cx.session,
+            serial: report.serial,
+        });
+        self.sending(cx, |sending, cx| sending.on_report(report, cx))
+    }
+
+    /// Handles a CR (RFC 5326 section 6.17). ION sends one for each segment that comes (capture 10).
+    pub(super) fn on_cancel<A: Addr>(&mut self, reason: Reason, cx: &mut Context<'_, A>) -> Step {
+        if reason == Reason::RETRANSMISSION_LIMIT && self.limit_exceeded(cx) {
+            return Step::Restarts;
+        }
+        self.fail(Side::Remote, reason, cx)
+    }
+
+    pub(super) fn on_timer<A: Addr>(
+        &mut self,
+        timer: ExportTimer,
+        cx: &mut Context<'_, A>,
+    ) -> Step {
+        match timer {
+            ExportTimer::Checkpoint(serial) => {
+                self.sending(cx, |sending, cx| sending.checkpoint_expired(serial, cx))
+            }
+            ExportTimer::CheckpointCopy { serial, left } => self.sending(cx, |sending, cx| {
+                sending.copy_checkpoint_now(serial, left, cx);
+                Outcome::Continues
+            }),
+            ExportTimer::Repair => self.sending(cx, Sending::repair_due),
+            ExportTimer::Guard => self.sending(cx, Sending::guard_expired),
+            ExportTimer::Cancel => self.cancel_expired(cx),
+        }
+    }
+}
+
+impl Sending {
+    /// Returns the octets of the block.
+    pub(super) const fn len(&self) -> u64 {
+        // Bound: usize has at most 64 bits.
+        self.block.len() as u64
+    }
+
+    #[inline]
+    pub(super) fn repair(&self) -> &RepairState {
+        self.repair.as_deref().unwrap_or(&NOTHING_LOST)
+    }
+
+    pub(super) fn repair_mut(&mut self) -> &mut RepairState {
+        self.repair
+            .get_or_insert_with(|| Box::new(RepairState::NONE))
+    }
+
+    fn is_claimed(&self) -> bool {
+        self.repair().claimed.len() == self.red
+    }
+
+    /// Whether a report is awaited, or a retransmission is about to be sent.
+    pub(super) fn awaits_report(&self) -> bool {
+        let repair = self.repair();
+        !self.checkpoints.is_empty() || !repair.queue.is_empty() || repair.delay.is_some()
+    }
+
+    /// Whether a report or a segment is to be expected without the guard timer.
+    fn is_going_on(&self) -> bool {
+        self.next < self.red || self.awaits_report()
+    }
+
+    /// Returns the place of a checkpoint among those that await their reports.
+    pub(super) fn place_of(&self, serial: u64) -> Option<usize> {
+        self.checkpoints
+            .binary_search_by_key(&serial, |one| one.serial)
+            .ok()
+    }
+
+    pub(super) fn checkpoint_mut(&mut self, serial: u64) -> Option<&mut Outstanding> {
+        let place = self.place_of(serial)?;
+        self.checkpoints.get_mut(place)
+    }
+
+    /// Returns what is under repair: queued, or sent again behind `checkpoint`, so that a report on that checkpoint says
+    /// nothing about it. What was sent again before the checkpoint and is still missing was lost again.
+    fn under_repair(&self, checkpoint: u64) -> RangeSet {
+        let queued = self.repair().queue.iter().filter_map(Repair::gaps);
+        let sent = self.checkpoints.iter();
+        let sent = sent.filter(|one| one.serial >= checkpoint);
+        let gaps = sent.map(|one| &one.retransmitted).chain(queued).flatten();
+        let mut set = RangeSet::new();
+        gaps.for_each(|gap| {
+            set.insert(gap.clone());
+        });
+        set
+    }
+
+    /// Returns the bytes of memory beside the block and the entry in the table.
+    pub(super) fn memory_used(&self) -> usize {
+        let repair = self.repair();
+        let sent = self.checkpoints.iter().map(|one| &one.retransmitted);
+        let gaps = sent.chain(repair.queue.iter().filter_map(Repair::gaps));
+        self.repair.as_ref().map_or(0, |_| size_of::<RepairState>())
+            + repair.claimed.memory_used()
+            + repair.reports.memory_used()
+            + spilled(&self.checkpoints) * size_of::<Outstanding>()
+            + repair.queue.capacity() * size_of::<Repair>()
+            + repair.flow.memory_used()
+            + repair.duplicates.memory_used()
+            + gaps.map(Vec::capacity).sum::<usize>() * size_of::<Range<u64>>()
+    }
+
+    // Reports.
+
+    /// Whether a report claims octets that were never sent.
+    fn is_contradicted_by(&self, report: &Report<'_>) -> bool {
+        let repair = self.repair();
+        report.scope.end > self.red.min(self.next.max(repair.may_have_left))
+            || repair.reports.count() >= MAX_SERIAL_RANGES
+    }
+
+    fn on_report<A: Addr>(&mut self, report: &Report<'_>, cx: &mut Context<'_, A>) -> Outcome {
+        let (serial, checkpoint) = (report.serial, report.checkpoint);
+        let scope = Range::from(report.scope);
+        let number = serial..serial.saturating_add(1);
+        if self.repair().reports.intersects(number.clone()) {
+            return Outcome::Continues;
+        }
+        if report.claims_all(self.red) && self.next == self.len() {
+            self.learn_losses(checkpoint, &scope, true, cx);
+            if let Some(answered) = self.answer_checkpoint(checkpoint, cx) {
+                self.learn_last_round(answered, report, cx);
+            }
+            cx.node.stats.positive_reports_received += 1;
+            return Outcome::Complete;
+        }
+        let counts = self.counts_in_flight();
+        let repair = self.repair_mut();
+        let revoked = repair.detect_receiver_restart(serial);
+        repair.reports.insert(number);
+        let claims = report.claims.iter();
+        let claimed: u64 = claims.map(|claim| repair.claimed.insert(claim)).sum();
+        if repair.lowest.is_none_or(|(lower, _)| scope.start < lower) {
+            repair.lowest = Some((scope.start, serial));
+        }
+        repair.guard_tries = 0;
+        let has_gaps = !repair.claimed.covers(&scope);
+        let reported_up_to = repair.reported_up_to;
+        self.learn_losses(checkpoint, &scope, false, cx);
+        let answered = self.answer_checkpoint(checkpoint, cx);
+        self.drop_answered_checkpoints(checkpoint, &scope, cx);
+        let counted = u64::from(counts);
+        if revoked > 0 {
+            cx.peer.flow.forget();
+            cx.peer.apply_flow();
+        }
+        cx.peer.in_flight.octets += counted * revoked;
+        cx.peer.remove_in_flight(cx.node, counted * claimed);
+        if has_gaps {
+            cx.node.stats.negative_reports_received += 1;
+        } else {
+            cx.node.stats.positive_reports_received += 1;
+        }
+        let outcome = self.gather(report, answered, reported_up_to, cx);
+        if outcome != Outcome::Continues {
+            return outcome;
+        }
+        self.check_progress(cx)
+    }
+
+    /// Stops the timer of the checkpoint that a report answers, and returns it.
+    ///
+    /// A report on an unknown checkpoint changes nothing here; its claims hold all the same. So it is with checkpoint
+    /// serial number 0, by which ION and HDTN report everything, also beyond the end of the red part (capture 16).
+    fn answer_checkpoint<A: Addr>(
+        &mut self,
+        serial: u64,
+        cx: &mut Context<'_, A>,
+    ) -> Option<Outstanding> {
+        let place = self.place_of(serial)?;
+        let checkpoint = self.checkpoints.remove(place);
+        cx.stop_all(checkpoint.timers());
+        checkpoint.learn_answer(cx);
+        Some(checkpoint)
+    }
+
+    /// Drops the checkpoints sent before the one that a report answers if the report covers what they asked for: their
+    /// octets are within its scope, or were claimed.
+    ///
+    /// The checkpoint that ends the red part stays until it is answered, since only it tells the length.
+    fn drop_answered_checkpoints<A: Addr>(
+        &mut self,
+        checkpoint: u64,
+        scope: &Range<u64>,
+        cx: &mut Context<'_, A>,
+    ) {
+        if checkpoint >= self.serial {
+            return;
+        }
+        let claimed = &self.repair.as_deref().unwrap_or(&NOTHING_LOST).claimed;
+        let is_told = |gap: &Range<u64>| {
+            scope.start <= gap.start && gap.end <= scope.end || claimed.covers(gap)
+        };
+        self.checkpoints.retain(|one| {
+            let is_past = one.serial < checkpoint
+                && one.mark == Mark::None
+                && is_told(&one.range)
+                && one.retransmitted.iter().all(is_told);
+            if is_past {
+                cx.stop_all(one.timers());
+            }
+            !is_past
+        });
+    }
+
+    /// Queues a retransmission.
+    pub(super) fn push_repair<A: Addr>(&mut self, repair: Repair, cx: &mut Context<'_, A>) {
+        self.repair_mut().queue.push_back(repair);
+        self.queue_repairs(cx);
+    }
+
+    /// Queues the session for retransmissions.
+    fn queue_repairs<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+        if !mem::replace(&mut self.repair_mut().is_queued, true) {
+            cx.peer.repairs.push_back(cx.session.number);
+            cx.peer.mark_ready(cx.node);
+        }
+    }
+
+    /// Completes a session when everything is claimed and sent. Starts the guard timer of a session that awaits
+    /// nothing: one of several reports may be lost for good (ION issue 14).
+    fn check_progress<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Outcome {
+        if self.is_claimed() {
+            if let Some(repair) = &mut self.repair {
+                repair.queue.clear();
+                repair.flow.clear();
+            }
+            if self.next == self.len() {
+                return Outcome::Complete;
+            }
+            let checkpoints = mem::take(&mut self.checkpoints);
+            cx.stop_all(checkpoints.iter().flat_map(Outstanding::timers));
+            return Outcome::Continues;
+        }
+        if let Some(repair) = &mut self.repair {
+            cx.stop(repair.guard.take());
+        }
+        cx.peer.release_first_passes(cx.node);
+        if !self.is_going_on() {
+            self.repair_mut().guard = cx.await_report(0, ExportTimer::Guard);
+        }
+        Outcome::Continues
+    }
+
+    /// Asks about everything that is missing, by a checkpoint with the last missing octet that cites the report with the
+    /// lowest bound.
+    fn guard_expired<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Outcome {
+        let repair = self.repair_mut();
+        repair.guard = None;
+        let tries = repair.guard_tries;
+        repair.guard_tries = tries.saturating_add(1);
+        if tries >= cx.peer.config.checkpoint_retries {
+            return Outcome::Failed(Reason::RETRANSMISSION_LIMIT);
+        }
+        self.probe(cx);
+        Outcome::Continues
+    }
+
+    /// Queues a checkpoint with the last missing octet.
+    fn probe<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+        let repair = self.repair();
+        let mut missing = repair.claimed.gaps(0..self.red);
+        let Some(first) = missing.next() else {
+            return;
+        };
+        let end = missing.last().unwrap_or(first.clone()).end;
+        let cited = repair.lowest.filter(|(lower, _)| *lower <= first.start);
+        let gaps = core::iter::once(end - 1..end).collect();
+        let run = Retransmission {
+            is_repeated: true,
+            ..Retransmission::new(cited.unwrap_or_default(), 0, gaps)
+        };
+        self.push_repair(Repair::Retransmission(run), cx);
+    }
+
+    /// Repeats a checkpoint whose timer expired (RFC 5326 section 6.7).
+    fn checkpoint_expired<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) -> Outcome {
+        let is_auto = cx.peer.config.redundancy.adaptive().is_some();
+        let Some(place) = self.place_of(serial) else {
+            return Outcome::Continues;
+        };
+        let is_last = place + 1 == self.checkpoints.len();
+        let claimed = &self.repair.as_deref().unwrap_or(&NOTHING_LOST).claimed;
+        let Some(checkpoint) = self.checkpoints.get_mut(place) else {
+            return Outcome::Continues;
+        };
+        checkpoint.timer = None;
+        let mut asked = checkpoint.retransmitted.iter();
+        // It was overtaken: section 6.11 may forbid a report on it, and no octets depend on it.
+        let is_moot = asked.all(|gap| claimed.covers(gap)) && claimed.covers(&checkpoint.range);
+        // Where reports start at the first gap, the report on a later checkpoint covers the same, and comes sooner.
+        let is_overtaken = is_auto && !is_last;
+        if checkpoint.mark == Mark::None && (is_moot || is_overtaken) {
+            let checkpoint = self.checkpoints.remove(place);
+            cx.stop(checkpoint.copy);
+            cx.peer.line.exchanged(false);
+            return self.check_progress(cx);
+        }
+        if checkpoint.tries > cx.peer.config.checkpoint_retries {
+            return Outcome::Failed(Reason::RETRANSMISSION_LIMIT);
+        }
+        cx.peer.line.exchanged(false);
+        self.push_repair(Repair::CheckpointRetry(serial), cx);
+        Outcome::Continues
+    }
+}
+
+impl Repair {
+    /// Returns the octets of a retransmission.
+    const fn gaps(&self) -> Option<&Vec<Range<u64>>> {
+        match self {
+            Self::Retransmission(retransmission) => Some(&retransmission.gaps),
+            Self::CheckpointRetry(_) | Self::CheckpointCopies { .. } => None,
+        }
+    }
+}
+
+impl RepairState {
+    /// Drops all claims if the serial number of a report jumps, and returns how many octets were claimed.
+    ///
+    /// Claims are binding (RFC 5326 section 6.22). But report serial numbers count up by one, and start anew when a
+    /// receiver lost its state. It then has only what it claims from here on, and a sender that kept the old claims
+    /// would take the block for delivered. If that many reports were lost on the line, the session costs one more round
+    /// of reports.
+    fn detect_receiver_restart(&mut self, serial: u64) -> u64 {
+        let next = self.reports.end();
+        if next == 0 || serial <= next.saturating_add(MAX_LOST) {
+            return 0;
+        }
+        // A checkpoint that cites a forgotten report would end the session.
+        self.lowest = None;
+        mem::take(&mut self.claimed).len()
+    }
+}
+
+impl<A: Addr> Engine<A> {
+    /// Sends a block, and returns its session (RFC 5326 section 4.1).
+    ///
+    /// # Errors
+    ///
+    /// Unknown peer, a tag in use, or an invalid block. After [`Error::Full`], [`Event::Room`](super::Event::Room)
+    /// follows when there is room for it.
+    pub fn send_block(&mut self, now: Instant, block: Block) -> Result<SessionId, Error> {
+        self.advance(now);
+        let slot = self.peers.slot(block.to)?;
+        let octets = block.data.len();
+        // Bound: usize has at most 64 bits.
+        let len = octets as u64;
+        let red = match block.red {
+            Red::All => len,
+            Red::Octets(red) => red,
+        };
+        if len == 0 {
+            return Err(Error::Empty);
+        }
+        if red > len {
+            return Err(Error::RedTooLong { red, len });
+        }
+        let limit = self.node.config.export_octets;
+        if octets > limit {
+            return Err(Error::TooLong { len: octets, limit });
+        }
+        let Self {
+            node,
+            peers,
+            exports,
+            ..
+        } = self;
+        if exports.place_of(block.tag).is_ok() {
+            return Err(Error::TagInUse(block.tag));
+        }
+        let peer = peers.get_mut(slot).ok_or(Error::UnknownPeer(block.to))?;
+        let is_possible = match peer.config.direction {
+            Direction::Both => true,
+            Direction::SendOnly => red == 0,
+            Direction::ReceiveOnly => false,
+        };
+        if !is_possible {
+            return Err(Error::Direction(block.to));
+        }
+        if let Some(full) = exports.limit(peer, octets, node) {
+            peers.block(slot, octets);
+            return Err(full);
+        }
+        let number = node.draw_number(|number| exports.table.contains(&number));
+        let mut export = ExportSession::new(slot, block, red, node);
+        if red > 0 && node.config.hello && peer.flow.begin_block() {
+            export.greet();
+        }
+        exports.insert(number, export, peer);
+        node.budget.exports += octets;
+        peer.fresh.push_back(number);
+        peer.mark_ready(node);
+        Ok(node.own_session(number))
+    }
+
+    /// Makes the next red segment of a block a checkpoint (RFC 5325 section 3.3).
+    ///
+    /// # Errors
+    ///
+    /// No block with this tag is being sent.
+    pub fn checkpoint(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
+        self.advance(now);
+        let place = self.exports.place_of(tag)?;
+        let (peers, node) = (&mut self.peers, &mut self.node);
+        self.exports.run(place, peers, node, |export, cx| {
+            export.sending(cx, |sending, _| {
+                sending.wants_checkpoint = true;
+                Outcome::Continues
+            })
+        });
+        Ok(())
+    }
+
+    /// Cancels the transmission of a block (RFC 5326 section 4.2). If none of it was sent, the peer is not told.
+    ///
+    /// # Errors
+    ///
+    /// No block with this tag is being sent.
+    pub fn cancel(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
+        self.advance(now);
+        let place = self.exports.place_of(tag)?;
+        let (peers, node) = (&mut self.peers, &mut self.node);
+        self.exports.run(place, peers, node, |export, cx| {
+            export.fail(Side::Local, Reason::USER, cx)
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! Saving and restoring blocks that are being sent.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::{
+    ExportSession, Exports, MAX_SERIAL_RANGES, Outcome, Repair, RepairState, Retransmission,
+    Sending, Stage,
+};
+use crate::kit::RangeSet;
+use crate::ltp::auth::KeyHash;
+use crate::ltp::context::{Cancel, Context, Node, SERIALS, Step};
+use crate::ltp::peer::Role;
+use crate::ltp::peers::Peers;
+use crate::ltp::snapshot::{Age, Restored, SavedCancel, require, set_of};
+use crate::{Addr, Tag};
+
+/// A session in which a block is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(in crate::ltp) struct SavedExport {
+    number: u64,
+    peer: u64,
+    key_hash: Option<KeyHash>,
+    state: SavedSending,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+enum SavedSending {
+    Sending(SavedBlock),
+    Cancelling(SavedCancel),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct SavedBlock {
+    tag: Tag,
+    client: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    block: Bytes,
+    red: u64,
+    next: u64,
+    may_have_left: u64,
+    notifies_sent: bool,
+    serial: u64,
+    wants_checkpoint: bool,
+    claimed: Vec<Range<u64>>,
+    reports: Vec<Range<u64>>,
+    lowest: Option<(u64, u64)>,
+    retransmissions: Vec<SavedRetransmission>,
+    problems: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct SavedRetransmission {
+    report: u64,
+    cycle: u32,
+    gaps: Vec<Range<u64>>,
+}
+
+impl SavedExport {
+    /// Returns the tag of a block that is being sent.
+    pub(in crate::ltp) const fn tag(&self) -> Option<Tag> {
+        match &self.state {
+            SavedSending::Sending(block) => Some(block.tag),
+            SavedSending::Cancelling(_) => None,
+        }
+    }
+}
+
+impl Sending {
+    /// Returns the retransmissions that are due. What was sent again and not reported on is left out: its checkpoint is
+    /// outstanding, and a new one is sent after a restart.
+    fn save_retransmissions(&self) -> Vec<SavedRetransmission> {
+        let repair = self.repair();
+        let queued = repair.queue.iter().filter_map(|repair| match repair {
+            Repair::Retransmission(run) => Some((run.report, run.cycle, run.gaps.clone())),
+            Repair::CheckpointRetry(_) | Repair::CheckpointCopies { .. } => None,
+        });
+        let delayed = repair.flow.unanswered().map(|round| {
+            let (_, report) = round.cited();
+            (
+                report,
+                round.cycle,
+                round.missing(&repair.claimed).collect(),
+            )
+        });
+        let mut known = repair.claimed.clone();
+        for gap in self.checkpoints.iter().flat_map(|one| &one.retransmitted) {
+            known.insert(gap.clone());
+        }
+        let mut retransmissions = Vec::new();
+        for (report, cycle, wanted) in queued.chain(delayed) {
+            let missing = wanted.into_iter();
+            let gaps: Vec<Range<u64>> = missing.flat_map(|gap| known.gaps(gap)).collect();
+            for gap in &gaps {
+                known.insert(gap.clone());
+            }
+            if !gaps.is_empty() {
+                retransmissions.push(SavedRetransmission {
+                    report,
+                    cycle,
+                    gaps,
+                });
+            }
+        }
+        retransmissions
+    }
+
+    fn save(&self) -> SavedBlock {
+        let repair = self.repair();
+        SavedBlock {
+            tag: self.tag,
+            client: self.client,
+            block: self.block.clone(),
+            red: self.red,
+            next: self.next,
+            may_have_left: repair.may_have_left,
+            notifies_sent: self.notifies_sent,
+            serial: self.serial,
+            wants_checkpoint: self.wants_checkpoint,
+            claimed: repair.claimed.within(0..u64::MAX).collect(),
+            reports: repair.reports.within(0..u64::MAX).collect(),
+            lowest: repair.lowest,
+            retransmissions: self.save_retransmissions(),
+            problems: repair.problems,
+        }
+    }
+
+    /// Reads a block, and refuses contradictions.
+    fn restore(saved: SavedBlock, at: usize, age: Age) -> Restored<Self> {
+        // Bound: usize has at most 64 bits.
+        let len = saved.block.len() as u64;
+        require(len > 0, "exports.block", at)?;
+        require(saved.red <= len, "exports.red", at)?;
+        require(saved.next <= len, "exports.next", at)?;
+        require(saved.may_have_left <= len, "exports.may_have_left", at)?;
+        require(saved.serial > 0, "exports.serial", at)?;
+        let reached = saved.red.min(saved.next.max(saved.may_have_left));
+        let reports = set_of(&saved.reports, u64::MAX, "exports.reports", at)?;
+        let is_few = reports.count() <= MAX_SERIAL_RANGES;
+        require(is_few, "exports.reports", at)?;
+        let (may_have_left, serial) = match age {
+            Age::Current => (saved.may_have_left, saved.serial),
+            Age::Behind => (len, saved.serial.saturating_add(SERIALS)),
+        };
+        let repair = RepairState {
+            may_have_left,
+            checked: saved.next,
+            claimed: set_of(&saved.claimed, reached, "exports.claimed", at)?,
+            reports,
+            lowest: saved.lowest,
+            queue: restore_retransmissions(saved.retransmissions, reached, at)?,
+            problems: saved.problems,
+            ..RepairState::NONE
+        };
+        Ok(Self {
+            tag: saved.tag,
+            client: saved.client,
+            red: saved.red,
+            block: saved.block,
+            next: saved.next,
+            notifies_sent: saved.notifies_sent,
+            serial,
+            unchecked: 0,
+            wants_checkpoint: saved.wants_checkpoint,
+            checkpoints: SmallVec::new(),
+            repair: Some(Box::new(repair)),
+        })
+    }
+
+    /// Resumes a session with its first pass, with the octets known to be missing, and with a new checkpoint on the
+    /// whole red part. Checkpoints outstanding before may have been answered since.
+    fn resume<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Outcome {
+        let in_flight = self.in_flight();
+        if self.next >= self.red && !self.is_claimed() {
+            self.probe(cx);
+        } else if !self.repair().queue.is_empty() {
+            self.queue_repairs(cx);
+        }
+        let octets = &mut cx.peer.in_flight.octets;
+        *octets = octets.saturating_add(in_flight);
+        if self.next < self.len() {
+            cx.peer.fresh.push_back(cx.session.number);
+        }
+        let outcome = self.check_progress(cx);
+        cx.peer.mark_ready(cx.node);
+        outcome
+    }
+}
+
+/// Reads retransmissions. They do not overlap, so together they are no more than the red part.
+fn restore_retransmissions(
+    retransmissions: Vec<SavedRetransmission>,
+    end: u64,
+    at: usize,
+) -> Restored<VecDeque<Repair>> {
+    let mut all = RangeSet::new();
+    let mut repairs = VecDeque::new();
+    for saved in retransmissions {
+        let field = "exports.retransmissions";
+        let gaps = set_of(&saved.gaps, end, field, at)?;
+        let fresh = saved.gaps.iter().map(|gap| all.insert(gap.clone()));
+        let fresh: u64 = fresh.sum();
+        require(fresh == gaps.len() && fresh > 0, field, at)?;
+        let run = Retransmission::new((0, saved.report), saved.cycle, saved.gaps);
+        repairs.push_back(Repair::Retransmission(run));
+    }
+    Ok(repairs)
+}
+
+impl Exports {
+    /// Returns the sessions: those on their first pass in order, then all others in ascending order.
+    pub(in crate::ltp) fn save<A: Addr>(&self, peers: &Peers<A>) -> Vec<SavedExport> {
+        let fresh = peers.iter().flat_map(|peer| peer.fresh.iter().copied());
+        let mut numbers: Vec<u64> = fresh.collect();
+        let fresh: BTreeSet<u64> = numbers.iter().copied().collect();
+        let others: BTreeSet<u64> = self.table.iter().map(|(number, _)| *number).collect();
+        numbers.extend(others.difference(&fresh));
+        let save = |number: u64| {
+            let export = self.table.get(&number)?;
+            let state = match &export.stage {
+                Stage::Sending(sending) => SavedSending::Sending(sending.save()),
+                Stage::Cancelling(cancel) => SavedSending::Cancelling(SavedCancel::of(cancel)),
+            };
+            Some(SavedExport {
+                number,
+                peer: peers.id(export.slot),
+                key_hash: export.key_hash,
+                state,
+            })
+        };
+        numbers.into_iter().filter_map(save).collect()
+    }
+
+    pub(in crate::ltp) fn restore<A: Addr>(
+        &mut self,
+        (at, saved): (usize, SavedExport),
+        age: Age,
+        peers: &mut Peers<A>,
+        node: &mut Node,
+    ) -> Restored {
+        let number = saved.number;
+        let name = (Role::Sender, node.own_session(number));
+        let is_known = number == 0 || self.table.contains(&number);
+        let is_free = !is_known && node.closed.admit(name).is_none();
+        require(is_free, "exports.number", at)?;
+        let slot = peers.restored_slot(saved.peer, "exports.peer", at)?;
+        let stage = match saved.state {
+            SavedSending::Sending(sending) => {
+                let sending = Sending::restore(sending, at, age)?;
+                require(self.place_of(sending.tag).is_err(), "exports.tag", at)?;
+                let octets = &mut node.budget.exports;
+                *octets = octets.saturating_add(sending.block.len());
+                Stage::Sending(sending)
+            }
+            SavedSending::Cancelling(cancel) => Stage::Cancelling(cancel.restore()),
+        };
+        let export = ExportSession {
+            slot,
+            key_hash: saved.key_hash,
+            stage,
+        };
+        let peer = peers.get_mut(slot);
+        let place = peer.and_then(|peer| self.insert(number, export, peer));
+        if let Some(place) = place {
+            self.run(place, peers, node, ExportSession::resume);
+        }
+        Ok(())
+    }
+}
+
+impl ExportSession {
+    fn resume<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
+        match &self.stage {
+            Stage::Sending(_) => self.sending(cx, Sending::resume),
+            Stage::Cancelling(Cancel { .. }) => self.send_cancel(cx),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The sessions in which blocks are sent, and how one of them is run.
+
+use super::ExportSession;
+use crate::ltp::api::{Error, Event};
+use crate::ltp::closed::End;
+use crate::ltp::context::{Context, Node, Step};
+use crate::ltp::peer::{PeerState, Role};
+use crate::ltp::peers::Peers;
+use crate::ltp::table::{Keyed, Sessions, Tags};
+use crate::{Addr, Tag};
+
+/// The sessions in which blocks are sent, by number and by the tags of the blocks.
+#[derive(Debug)]
+pub(in crate::ltp) struct Exports {
+    pub(in crate::ltp) table: Sessions<u64, ExportSession>,
+    tags: Tags,
+}
+
+impl Exports {
+    pub(in crate::ltp) const fn new(hasher: Keyed) -> Self {
+        Self {
+            table: Sessions::new(hasher),
+            tags: Tags::new(hasher),
+        }
+    }
+
+    fn tag_at(&self, place: u32) -> Option<Tag> {
+        self.table.at(place)?.1.tag()
+    }
+
+    /// Returns the place of the session of the block with a tag.
+    pub(in crate::ltp) fn place_of(&self, tag: Tag) -> Result<u32, Error> {
+        let place = self.tags.find(tag, |place| self.tag_at(place));
+        place.ok_or(Error::UnknownTag(tag))
+    }
+
+    /// Adds a session, and the tag of its block if it is being sent.
+    pub(in crate::ltp) fn insert<A>(
+        &mut self,
+        number: u64,
+        export: ExportSession,
+        peer: &mut PeerState<A>,
+    ) -> Option<u32> {
+        let tag = export.tag();
+        peer.exports += 1;
+        let place = self.table.insert(number, export)?;
+        if let Some(tag) = tag {
+            let Self { table, tags } = self;
+            tags.insert(tag, place, |place| table.at(place)?.1.tag());
+        }
+        Some(place)
+    }
+
+    /// Runs the session with a number, if there is one.
+    pub(in crate::ltp) fn with<A: Addr>(
+        &mut self,
+        number: u64,
+        peers: &mut Peers<A>,
+        node: &mut Node,
+        act: impl FnOnce(&mut ExportSession, &mut Context<'_, A>) -> Step,
+    ) {
+        if let Some(place) = self.table.find(&number) {
+            self.run(place, peers, node, act);
+        }
+    }
+
+    /// Lets a session handle an input, and closes it if it ends with that.
+    #[inline]
+    pub(in crate::ltp) fn run<A: Addr>(
+        &mut self,
+        place: u32,
+        peers: &mut Peers<A>,
+        node: &mut Node,
+        act: impl FnOnce(&mut ExportSession, &mut Context<'_, A>) -> Step,
+    ) {
+        let Some((number, export)) = self.table.at_mut(place) else {
+            return;
+        };
+        let (session, tag) = (node.own_session(*number), export.tag());
+        let Some(mut cx) = peers.context(export.slot, node, session) else {
+            return;
+        };
+        let step = act(export, &mut cx);
+        if let Some(tag) = tag
+            && export.tag().is_none()
+        {
+            self.tags.remove(tag, place);
+        }
+        match step {
+            Step::Continues => {}
+            Step::Ends(end) => self.close(place, end, peers, node),
+            Step::Restarts => self.restart(place, peers, node),
+        }
+    }
+
+    /// Sends the block of a session once more, in another session.
+    fn restart<A: Addr>(&mut self, place: u32, peers: &mut Peers<A>, node: &mut Node) {
+        let number = node.draw_number(|number| self.table.contains(&number));
+        let Some((old, export)) = self.table.at_mut(place) else {
+            return;
+        };
+        let (old, tag) = (node.own_session(*old), export.tag());
+        let Some(mut cx) = peers.context(export.slot, node, old) else {
+            return;
+        };
+        let again = export.begin_again(&mut cx);
+        let slot = export.slot;
+        if let Some(tag) = tag {
+            self.tags.remove(tag, place);
+        }
+        self.close(place, End::Plain, peers, node);
+        if let (Some(again), Some(tag), Some(peer)) = (again, tag, peers.get_mut(slot)) {
+            self.insert(number, again, peer);
+            peer.fresh.push_back(number);
+            peer.mark_ready(node);
+            let session = node.own_session(number);
+            node.push_event(Event::Restarted { tag, session }, 0);
+        }
+    }
+
+    /// Closes a session (RFC 5326 section 6.20), and remembers that its number was used.
+    fn close<A: Addr>(&mut self, place: u32, end: End, peers: &mut Peers<A>, node: &mut Node) {
+        let Some((number, export)) = self.table.remove_at(place) else {
+            return;
+        };
+        let session = node.own_session(number);
+        export.stop_timer(node);
+        if let Some(peer) = peers.get_mut(export.slot) {
+            peer.exports -= 1;
+            node.forget_cookies(Role::Sender, session);
+            node.remember(peer, (Role::Sender, session), end, export.key_hash);
+        }
+        self.unblock(peers, node);
+    }
+
+    /// Returns the limit that a block of `octets` to a peer would exceed.
+    pub(in crate::ltp) fn limit<A>(
+        &self,
+        peer: &PeerState<A>,
+        octets: usize,
+        node: &Node,
+    ) -> Option<Error> {
+        let count = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        let window = (count(peer.exports), count(peer.config.max_exports));
+        let sessions = (self.table.len(), count(node.config.max_exports));
+        let events = (node.events.len(), count(node.config.max_events));
+        let (held, limit) = (node.budget.exports, node.config.export_octets);
+        let is_over = octets > limit - held;
+        let mut full = [window, sessions, events].into_iter();
+        let full = full.find(|(held, limit)| held >= limit);
+        full.or_else(|| is_over.then_some((held, limit)))
+            .map(|(held, limit)| Error::Full { held, limit })
+    }
+
+    /// Reports room, once to each peer for which a block was refused.
+    pub(in crate::ltp) fn unblock<A: Addr>(&self, peers: &mut Peers<A>, node: &mut Node) {
+        for _ in 0..peers.blocked.len() {
+            let Some(slot) = peers.blocked.pop_front() else {
+                return;
+            };
+            let Some(peer) = peers.get_mut(slot) else {
+                continue;
+            };
+            let octets = peer.blocked_peers.unwrap_or(0);
+            if self.limit(peer, octets, node).is_some() {
+                peers.blocked.push_back(slot);
+            } else {
+                peer.blocked_peers = None;
+                node.push_event(Event::Room { peer: peer.id }, 0);
+            }
+        }
+    }
+
+    pub(in crate::ltp) fn memory_used(&self) -> usize {
+        self.table.memory_used() + self.tags.memory_used()
+    }
+}

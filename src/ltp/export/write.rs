@@ -1,0 +1,310 @@
+//! What a session sends next, and the timers that start with it.
+
+use core::mem;
+use core::ops::Range;
+
+use super::pieces::{Frame, MANY, Piece};
+use super::{ExportSession, Outstanding, Repair, Retransmission, Sending, Stage};
+use crate::ltp::api::Side;
+use crate::ltp::beyond::{HELLO_INTERVAL, Hello};
+use crate::ltp::context::{Context, ExportTimer, Step};
+use crate::ltp::output::{Batch, WriteResult};
+use crate::ltp::peer::Queue;
+use crate::ltp::wire::{Body, Checkpoint, Color, Data, Reason};
+use crate::{Addr, Transmit};
+
+/// What writing has led to: whether the batch has room, or why the session fails.
+pub(in crate::ltp) type Written = Result<Batch, Reason>;
+
+impl ExportSession {
+    /// Writes the next segment that a queue of the peer asks for, or several of a first pass. `None` if there is no
+    /// block to send any more.
+    #[inline]
+    pub(in crate::ltp) fn write<A: Addr>(
+        &mut self,
+        queue: Queue,
+        tx: &mut Transmit<A>,
+        cx: &mut Context<'_, A>,
+    ) -> (Option<Batch>, Step) {
+        let Stage::Sending(sending) = &mut self.stage else {
+            return (None, Step::Continues);
+        };
+        let written = match queue {
+            Queue::FirstPasses => sending.send_first_pass(tx, cx),
+            Queue::Repairs => sending.send_repair(tx, cx),
+            Queue::Duplicates => sending.send_duplicate(tx, cx),
+        };
+        match written {
+            Ok(batch) => (Some(batch), Step::Continues),
+            Err(reason) => (Some(Batch::HasRoom), self.fail(Side::Local, reason, cx)),
+        }
+    }
+}
+
+impl Sending {
+    // Retransmissions.
+
+    fn send_repair<A: Addr>(&mut self, tx: &mut Transmit<A>, cx: &mut Context<'_, A>) -> Written {
+        let repair = self.repair_mut();
+        match repair.queue.front() {
+            None => {
+                repair.is_queued = false;
+                cx.peer.repairs.pop_front();
+                cx.node.first_pass_done.push(cx.session.number);
+                Ok(Batch::HasRoom)
+            }
+            Some(Repair::Retransmission(run)) if run.gaps.get(run.at).is_none() => {
+                repair.queue.pop_front();
+                Ok(Batch::HasRoom)
+            }
+            Some(Repair::Retransmission(_)) => self.send_retransmission(tx, cx),
+            Some(&Repair::CheckpointRetry(serial)) => {
+                Ok(self.resend_checkpoint(serial, None, tx, cx))
+            }
+            Some(&Repair::CheckpointCopies { serial, left }) => {
+                Ok(self.resend_checkpoint(serial, Some(left), tx, cx))
+            }
+        }
+    }
+
+    fn send_retransmission<A: Addr>(
+        &mut self,
+        tx: &mut Transmit<A>,
+        cx: &mut Context<'_, A>,
+    ) -> Written {
+        let frame = self.frame(None, cx);
+        let (serial, red, len) = (self.serial, self.red, self.len());
+        let repair = self.repair_mut();
+        let claimed = &repair.claimed;
+        let Some(Repair::Retransmission(run)) = repair.queue.front_mut() else {
+            return Ok(Batch::HasRoom);
+        };
+        if run.is_untouched() {
+            // Reports that came in the meantime may have claimed some of it.
+            let gaps = run.gaps.iter();
+            run.gaps = gaps.flat_map(|gap| claimed.gaps(gap.clone())).collect();
+            let Some(first) = run.gaps.first() else {
+                return Ok(Batch::HasRoom);
+            };
+            run.from = first.start;
+        }
+        let piece = run.next_piece(frame, serial, (red, len));
+        let piece = piece.ok_or(Reason::SYSTEM)?;
+        if !run.is_repeated {
+            run.since.get_or_insert(cx.node.now);
+        }
+        if cx.must_space(&piece) {
+            return Ok(Batch::HasRoom);
+        }
+        let octets = match self.put_piece(&piece, None, tx, cx) {
+            WriteResult::NoRoom => return Ok(Batch::Full),
+            WriteResult::Impossible => return Err(Reason::SYSTEM),
+            WriteResult::Written(octets) => octets,
+        };
+        cx.node.stats.octets_resent += piece.range.end - piece.range.start;
+        let repair = self.repair_mut();
+        if let Some(Repair::Retransmission(run)) = repair.queue.front_mut() {
+            run.advance(piece.range.end);
+            if let Color::Red(Some(checkpoint)) = piece.color {
+                let run = mem::take(run);
+                repair.queue.pop_front();
+                self.on_checkpoint_sent((checkpoint, piece.range), run, octets, cx);
+            }
+        }
+        Ok(Batch::HasRoom)
+    }
+
+    /// Writes a checkpoint again, equal octet for octet (RFC 5326 section 3.2.1).
+    fn resend_checkpoint<A: Addr>(
+        &mut self,
+        serial: u64,
+        copies: Option<u8>,
+        tx: &mut Transmit<A>,
+        cx: &mut Context<'_, A>,
+    ) -> Batch {
+        let place = self.place_of(serial);
+        let checkpoint = place.and_then(|place| self.checkpoints.get(place));
+        let Some(piece) = checkpoint.map(Outstanding::piece) else {
+            self.repair_mut().queue.pop_front();
+            return Batch::HasRoom;
+        };
+        let put = self.put_piece(&piece, None, tx, cx);
+        if put == WriteResult::NoRoom {
+            return Batch::Full;
+        }
+        self.repair_mut().queue.pop_front();
+        if let Some(checkpoint) = self.checkpoint_mut(serial) {
+            checkpoint.latest = cx.node.now;
+        }
+        match copies {
+            Some(left) => {
+                self.restart_checkpoint_timer(serial, put.len(), cx);
+                self.on_copy_sent(serial, left, cx);
+            }
+            None => {
+                cx.node.stats.checkpoints_resent += 1;
+                let tries = self.checkpoint_mut(serial).map_or(0, |one| one.tries);
+                let timer = cx.await_report_again(put.len(), (serial, tries));
+                if let Some(checkpoint) = self.checkpoint_mut(serial) {
+                    checkpoint.tries = checkpoint.tries.saturating_add(1);
+                    checkpoint.timer = timer;
+                }
+                self.copy_checkpoint(serial, cx);
+            }
+        }
+        Batch::HasRoom
+    }
+
+    // First passes.
+
+    fn send_first_pass<A: Addr>(
+        &mut self,
+        tx: &mut Transmit<A>,
+        cx: &mut Context<'_, A>,
+    ) -> Written {
+        if self.must_wait(cx) {
+            return Ok(Batch::HasRoom);
+        }
+        let hello = self.hello(cx);
+        let frame = self.frame(hello, cx);
+        if hello.is_none()
+            && let Some(batch) = self.send_rows(frame, tx, cx)
+        {
+            return Ok(batch);
+        }
+        let is_due = self.is_checkpoint_due(frame, cx);
+        let piece = self.next_piece(frame, is_due);
+        let piece = piece.ok_or(Reason::SYSTEM)?;
+        if self.next > 0 && cx.must_space(&piece) {
+            return Ok(Batch::HasRoom);
+        }
+        match self.put_piece(&piece, hello, tx, cx) {
+            WriteResult::NoRoom => return Ok(Batch::Full),
+            WriteResult::Impossible => return Err(Reason::SYSTEM),
+            WriteResult::Written(len) => {
+                if hello.is_some() {
+                    cx.peer.flow.on_hello_sent(cx.node.now);
+                }
+                self.on_first_pass_sent(piece, len, cx);
+            }
+        }
+        Ok(Batch::HasRoom)
+    }
+
+    /// Whether the next segment of the first pass must be a checkpoint, wherever it ends.
+    fn is_checkpoint_due<A: Addr>(&self, frame: Frame, cx: &Context<'_, A>) -> bool {
+        let every = cx.peer.checkpoint_every();
+        let window = cx.peer.checkpoint_due(self);
+        (self.wants_checkpoint && cx.peer.flow.allows_checkpoints())
+            || cx.peer.is_last_of_contact(cx.node.now)
+            || every.is_some_and(|every| self.unchecked + 1 >= every.get())
+            || window.is_some_and(|due| frame.reaches(self.next, due))
+    }
+
+    fn on_first_pass_sent<A: Addr>(&mut self, piece: Piece, len: usize, cx: &mut Context<'_, A>) {
+        self.begin_first_part(cx);
+        if let Some(repair) = &mut self.repair {
+            repair.flow.on_segments(1, HELLO_INTERVAL);
+        }
+        self.next = piece.range.end;
+        self.unchecked = self.unchecked.saturating_add(1);
+        if matches!(piece.color, Color::Red(_)) && self.counts_in_flight() {
+            cx.peer.in_flight.octets += piece.range.end - piece.range.start;
+        }
+        if let Color::Red(Some(checkpoint)) = piece.color {
+            self.unchecked = 0;
+            self.wants_checkpoint = false;
+            if self.next < self.red {
+                let now = cx.node.now;
+                let repair = self.repair_mut();
+                repair.checked = piece.range.end;
+                repair.flow.begin_part(piece.range.end, now);
+            }
+            let run = Retransmission::default();
+            self.on_checkpoint_sent((checkpoint, piece.range), run, len, cx);
+        }
+        if self.next == self.len() {
+            cx.peer.fresh.pop_front();
+            if self.has_more_to_do() {
+                cx.node.first_pass_done.push(cx.session.number);
+            }
+        }
+    }
+
+    /// Starts the timer of a checkpoint that was sent for the first time (RFC 5326 section 6.2).
+    fn on_checkpoint_sent<A: Addr>(
+        &mut self,
+        (checkpoint, range): (Checkpoint, Range<u64>),
+        run: Retransmission,
+        len: usize,
+        cx: &mut Context<'_, A>,
+    ) {
+        let serial = checkpoint.serial;
+        self.serial = serial.saturating_add(1);
+        if self.next < self.red {
+            self.repair_mut().flow.has_early_checkpoint = true;
+        }
+        let outstanding = Outstanding {
+            serial,
+            report: checkpoint.report,
+            range,
+            mark: checkpoint.mark,
+            cycle: run.cycle,
+            tries: 1,
+            timer: cx.await_report(len, ExportTimer::Checkpoint(serial)),
+            copy: None,
+            first: cx.node.now,
+            latest: cx.node.now,
+            len,
+            retransmitted: run.gaps,
+            lower: run.lower,
+            since: run.since,
+        };
+        self.checkpoints.push(outstanding);
+        self.queue_duplicates_of(serial, cx);
+        self.copy_checkpoint(serial, cx);
+    }
+
+    // Writing.
+
+    /// Returns the limits of a data segment.
+    pub(in crate::ltp) fn frame<A: Addr>(
+        &self,
+        hello: Option<Hello>,
+        cx: &Context<'_, A>,
+    ) -> Frame {
+        let room = cx.segment_room(hello);
+        let is_copied = cx.peer.config.redundancy.adaptive().is_some() && cx.peer.copies() > 1;
+        let is_long = || usize::try_from(self.red).is_ok_and(|red| red / MANY > room);
+        Frame {
+            client: self.client,
+            room,
+            is_small: is_copied && is_long(),
+        }
+    }
+
+    #[inline]
+    pub(in crate::ltp) fn put_piece<A: Addr>(
+        &self,
+        piece: &Piece,
+        hello: Option<Hello>,
+        tx: &mut Transmit<A>,
+        cx: &mut Context<'_, A>,
+    ) -> WriteResult {
+        let Some(octets) = self.octets(&piece.range) else {
+            return WriteResult::Impossible;
+        };
+        let body = Body::Data(Data {
+            client: self.client,
+            offset: piece.range.start,
+            color: piece.color,
+            octets,
+        });
+        match hello {
+            None => cx.put_body(&body, tx),
+            Some(_) => cx.put_segment((body.code(), body.wire_len()), hello, tx, |out| {
+                body.encode(out);
+            }),
+        }
+    }
+}

@@ -1,0 +1,699 @@
+//! The receiving role: red and green data, and delivery.
+
+mod ends;
+mod saved;
+mod table;
+
+use alloc::boxed::Box;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+pub(super) use self::saved::SavedImport;
+pub(super) use self::table::Imports;
+use super::api::{Event, Service};
+use super::auth::KeyHash;
+use super::beyond::segments;
+use super::buffer_pool::{BufferPool, MIN_POOLED};
+use super::closed::End;
+use super::context::{Cancel, Context, EVENT_OVERHEAD, ImportTimer, Step};
+use super::peer::{Control, Role};
+use super::reassembly::{Reassembly, Room};
+use super::report::{Issued, Reports};
+use super::wire::{Checkpoint, Color, Data, Mark, Reason};
+use crate::kit::{Due, TimerId};
+use crate::{Addr, Instant};
+use core::ops::Range;
+
+/// Octets that a session counts for beside what it stores.
+pub(super) const SESSION: usize = 472;
+
+/// A session in which a block is received.
+#[derive(Debug)]
+pub(super) struct ImportSession {
+    pub(super) slot: u32,
+    /// The key that the session named (RFC 5327 section 2.1).
+    pub(super) key_hash: Option<KeyHash>,
+    pub(super) stage: Stage,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    Receiving(Reception),
+    /// Also for a service that is not open: the session draws one CR, not one for each segment.
+    Cancelling(Cancel),
+}
+
+/// A block that is being received, or whose reports await their acknowledgments.
+#[derive(Debug)]
+pub(super) struct Reception {
+    pub(super) client: u64,
+    pub(super) service: Service,
+    ends_block: bool,
+    pub(super) is_delivered: bool,
+    /// Octets of the red part, known from its last segment.
+    pub(super) red: Option<u64>,
+    /// When a segment was last received.
+    pub(super) active: Instant,
+    /// The serial number of the next report.
+    pub(super) serial: u64,
+    /// Reports that were not acknowledged, in the order of their serial numbers.
+    pub(super) pending: SmallVec<[Issued; 1]>,
+    /// `None` for a block that came in one segment, as most small ones do, as long as nothing else comes.
+    pub(super) parts: Option<Box<Parts>>,
+}
+
+/// What is kept of a block that comes in several segments.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) red: Reassembly,
+    /// The offset of the first green octet seen.
+    pub(super) green: Option<u64>,
+    is_green_over: bool,
+    /// Octets delivered as pieces.
+    streamed: u64,
+    is_streaming: bool,
+    pub(super) reports: Reports,
+    guard: Option<TimerId>,
+    /// Octets of memory accounted for.
+    charge: usize,
+}
+
+impl Parts {
+    fn new(green: Option<u64>, reports: Reports) -> Self {
+        Self {
+            red: Reassembly::default(),
+            green,
+            is_green_over: green.is_some(),
+            streamed: 0,
+            is_streaming: false,
+            reports,
+            guard: None,
+            charge: 0,
+        }
+    }
+}
+
+impl ImportSession {
+    const fn new(slot: u32, stage: Stage) -> Self {
+        Self {
+            slot,
+            key_hash: None,
+            stage,
+        }
+    }
+
+    /// Starts a session, unless it is closed or a limit is reached. `count` sessions are open.
+    pub(super) fn start<A: Addr>(
+        data: &Data<'_>,
+        count: usize,
+        cx: &mut Context<'_, A>,
+    ) -> Option<(Self, Step)> {
+        // RFC 5326 does not exclude it, but ION and the CCSDS profile have no session 0.
+        if cx.session.number == 0 {
+            cx.node.stats.malformed += 1;
+            return None;
+        }
+        let name = (Role::Receiver, cx.session);
+        let mut green = None;
+        if let Some(record) = cx.node.closed.admit(name) {
+            match record.end {
+                // Its EOB overtook the red part (RFC 5326 section 8.2), which the sender still repeats.
+                End::GreenOnly { low } if matches!(data.color, Color::Red(_)) => green = Some(low),
+                end => {
+                    cx.on_data_of_closed(data, end);
+                    return None;
+                }
+            }
+        }
+        if !cx.has_import_room(count) || cx.node.is_over_share(data.client) {
+            cx.node.stats.no_room += 1;
+            return None;
+        }
+        if green.is_some() {
+            cx.node.closed.reopen(name);
+        }
+        let slot = cx.peer.slot;
+        let Some(service) = cx.node.services.get(data.client) else {
+            // RFC 5326 section 4.2: one CR per session, repeated like any other.
+            cx.node.stats.unknown_client += 1;
+            let cancel = Stage::Cancelling(Cancel::new(Reason::UNREACHABLE));
+            let mut refused = Self::new(slot, cancel);
+            let step = refused.send_cancel(cx);
+            return Some((refused, step));
+        };
+        if green.is_none()
+            && let Some(whole) = Reception::whole(service, data, cx)
+        {
+            return Some((Self::new(slot, Stage::Receiving(whole)), Step::Continues));
+        }
+        let serial = cx.node.first_serial();
+        let reports = Reports::new(serial);
+        let mut reception = Reception {
+            parts: Some(Box::new(Parts::new(green, reports))),
+            ..Reception::new(data.client, service, serial, cx.node.now)
+        };
+        reception.recharge(cx);
+        reception.guard(cx);
+        // A session that was opened again has been reported before.
+        if service == Service::Streaming && green.is_none() {
+            let (session, client) = (cx.session, data.client);
+            let event = Event::Started { session, client };
+            cx.node.push_service_event(client, event, EVENT_OVERHEAD);
+        }
+        let mut started = Self::new(slot, Stage::Receiving(reception));
+        let step = started.on_data(data, cx);
+        Some((started, step))
+    }
+
+    /// Handles a data segment, red or green.
+    #[inline]
+    pub(super) fn on_data<A: Addr>(&mut self, data: &Data<'_>, cx: &mut Context<'_, A>) -> Step {
+        let Stage::Receiving(reception) = &mut self.stage else {
+            cx.node.stats.closed_session += 1;
+            return Step::Continues;
+        };
+        if reception.append_predicted(data, cx) {
+            return Step::Continues;
+        }
+        // One service per block (RFC 5326 section 4.1).
+        if reception.client != data.client {
+            cx.node.stats.malformed += 1;
+            return Step::Continues;
+        }
+        let handled = reception.on_data(data, cx);
+        self.or_cancel(handled, cx)
+    }
+
+    /// Answers a segment in which the sender told that it is of this crate.
+    pub(super) fn answer_hello<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
+        let Stage::Receiving(reception) = &mut self.stage else {
+            return Step::Continues;
+        };
+        let handled = reception.answer_hello(cx);
+        self.or_cancel(handled.map(|()| Step::Continues), cx)
+    }
+
+    /// Handles an RA (RFC 5326 section 6.14).
+    pub(super) fn on_report_ack<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) -> Step {
+        match &mut self.stage {
+            Stage::Receiving(reception) => reception.on_report_ack(serial, cx),
+            Stage::Cancelling(_) => Step::Continues,
+        }
+    }
+
+    pub(super) fn on_timer<A: Addr>(
+        &mut self,
+        timer: ImportTimer,
+        cx: &mut Context<'_, A>,
+    ) -> Step {
+        let Stage::Receiving(reception) = &mut self.stage else {
+            return match timer {
+                ImportTimer::Cancel => self.cancel_expired(cx),
+                _ => Step::Continues,
+            };
+        };
+        let handled = match timer {
+            ImportTimer::Report(serial) => reception.report_expired(serial, cx),
+            ImportTimer::ReportCopy { serial, left } => {
+                cx.copy_report_now(Some(reception), serial, left);
+                return Step::Continues;
+            }
+            ImportTimer::DelayedReport => reception.delayed_report_due(cx),
+            ImportTimer::Guard => match reception.guard_expired(cx) {
+                Ok(true) => return self.give_up_end(cx),
+                Ok(false) => return Step::Continues,
+                Err(reason) => Err(reason),
+            },
+            ImportTimer::Cancel => return Step::Continues,
+        };
+        self.or_cancel(handled, cx)
+    }
+
+    /// Whether the session is for `client` and was neither cancelled nor delivered.
+    pub(super) fn is_awaited_by(&self, client: u64) -> bool {
+        matches!(
+            &self.stage,
+            Stage::Receiving(reception) if reception.client == client && !reception.is_delivered
+        )
+    }
+
+    /// Returns the block, unless its reception is being cancelled.
+    #[inline]
+    pub(super) const fn reception(&mut self) -> Option<&mut Reception> {
+        match &mut self.stage {
+            Stage::Receiving(reception) => Some(reception),
+            Stage::Cancelling(_) => None,
+        }
+    }
+
+    fn or_cancel<A: Addr>(
+        &mut self,
+        handled: Result<Step, Reason>,
+        cx: &mut Context<'_, A>,
+    ) -> Step {
+        handled.unwrap_or_else(|reason| self.cancel(reason, cx))
+    }
+}
+
+impl<A: Addr> Context<'_, A> {
+    fn has_import_room(&self, count: usize) -> bool {
+        let limit = self.node.config.max_imports;
+        u32::try_from(count).is_ok_and(|count| count < limit)
+            && self.node.has_event_room()
+            && self.peer.imports < self.peer.config.max_imports
+            && self.free_octets() >= SESSION + 2 * EVENT_OVERHEAD
+    }
+
+    /// Handles data of a closed session. A duplicate never starts the session again, or the block would be delivered
+    /// twice. Two things still help a sender: green data that the EOB overtook, and an answer to a checkpoint whose
+    /// reports were all lost.
+    fn on_data_of_closed(&mut self, data: &Data<'_>, end: End) {
+        let session = self.session;
+        match (end, data.color) {
+            (End::GreenOnly { low }, Color::Green { ends_block: false })
+                if self.node.services.get(data.client).is_some() =>
+            {
+                self.hand_green(data, false);
+                let low = low.min(data.offset);
+                let until = self.node.now + self.peer.remembered_for();
+                self.node.closed.change((Role::Receiver, session), |old| {
+                    old.until = until;
+                    old.end = End::GreenOnly { low };
+                });
+            }
+            (End::Delivered { red, serial }, Color::Red(Some(checkpoint)))
+                if data.range().end <= red =>
+            {
+                let checkpoint = checkpoint.serial;
+                self.queue(Control::Final {
+                    session,
+                    serial,
+                    checkpoint,
+                    red,
+                });
+            }
+            _ => self.node.stats.closed_session += 1,
+        }
+    }
+
+    /// Delivers a green segment at once, in the order of arrival and with duplicates (RFC 5326 section 6.10). False if
+    /// there is no room.
+    fn hand_green(&mut self, data: &Data<'_>, ends_block: bool) -> bool {
+        let node = &mut *self.node;
+        let octets = data.octets.len() + EVENT_OVERHEAD;
+        let is_full = octets > node.budget.free() || node.is_over_share(data.client);
+        if is_full || !node.has_event_room() {
+            node.stats.no_room += 1;
+            return false;
+        }
+        // Bound: usize has at most 64 bits.
+        node.stats.green_octets += data.octets.len() as u64;
+        let event = Event::Green {
+            session: self.session,
+            client: data.client,
+            offset: data.offset,
+            data: Bytes::copy_from_slice(data.octets),
+            ends_block,
+        };
+        node.push_service_event(data.client, event, octets);
+        true
+    }
+}
+
+impl Reception {
+    fn new(client: u64, service: Service, serial: u64, now: Instant) -> Self {
+        Self {
+            client,
+            service,
+            ends_block: false,
+            is_delivered: false,
+            red: None,
+            active: now,
+            serial,
+            pending: SmallVec::new(),
+            parts: None,
+        }
+    }
+
+    /// Handles a segment that is a whole block and starts its session: delivers the block, and reports once. `None` for
+    /// any other segment, and without memory.
+    ///
+    /// Such a session has no guard timer, since the timer of its report ends it in any case. It counts for the memory of
+    /// any other, so that it can become one at any time.
+    fn whole<A: Addr>(service: Service, data: &Data<'_>, cx: &mut Context<'_, A>) -> Option<Self> {
+        let Color::Red(Some(Checkpoint {
+            serial: checkpoint,
+            report: 0,
+            mark: Mark::Block,
+        })) = data.color
+        else {
+            return None;
+        };
+        let octets = data.octets.len();
+        let is_possible = service == Service::Whole
+            && (1..MIN_POOLED).contains(&octets)
+            && data.offset == 0
+            && octets <= cx.peer.config.session_octets
+            && 2 * SESSION + 2 * EVENT_OVERHEAD + octets <= cx.free_octets()
+            && cx.peer.is_plain()
+            && cx.peer.can_send();
+        if !is_possible {
+            return None;
+        }
+        // Bound: usize has at most 64 bits.
+        let red = octets as u64;
+        // The segment that was received says nothing about the loss.
+        let others = segments(red, cx.peer.config.segment) - 1;
+        if others > 0 {
+            cx.peer.line.came(others, 0);
+        }
+        let serial = cx.node.first_serial();
+        let mut whole = Self {
+            ends_block: true,
+            is_delivered: true,
+            red: Some(red),
+            ..Self::new(data.client, service, serial, cx.node.now)
+        };
+        whole.pending.push(Issued::on_all(serial, checkpoint, red));
+        whole.serial = serial.saturating_add(1);
+        cx.node.budget.charge(cx.peer, 0, SESSION);
+        cx.node.stats.red_octets += red;
+        cx.node.stats.positive_reports_sent += 1;
+        cx.node.stats.imports_complete += 1;
+        whole.queue_report(serial, cx);
+        let event = Event::Received {
+            session: cx.session,
+            client: data.client,
+            data: Bytes::copy_from_slice(data.octets),
+            ends_block: true,
+        };
+        cx.node
+            .push_service_event(data.client, event, octets + EVENT_OVERHEAD);
+        Some(whole)
+    }
+
+    /// Returns what is kept of a block in several segments, also for one that came in one.
+    #[inline]
+    pub(super) fn parts(&mut self) -> &mut Parts {
+        let parts = self.parts.take();
+        let parts = parts.unwrap_or_else(|| Box::new(self.whole_parts()));
+        self.parts.insert(parts)
+    }
+
+    /// Returns what would be kept of a block that came in one segment.
+    #[cold]
+    #[inline(never)]
+    fn whole_parts(&self) -> Parts {
+        let red = self.red.unwrap_or(0);
+        let reports = Reports::after(self.serial, red, self.pending.first(), self.active);
+        Parts {
+            red: Reassembly::delivered(red),
+            charge: SESSION,
+            ..Parts::new(None, reports)
+        }
+    }
+
+    /// Returns the length of the red part if all of it was received.
+    pub(super) fn complete_red(&self) -> Option<u64> {
+        let held = self.parts.as_ref().map(|parts| parts.red.held.len());
+        self.red.filter(|red| held.is_none_or(|held| held == *red))
+    }
+
+    /// Whether the end of the red part was not received.
+    pub(super) const fn is_open_ended(&self) -> bool {
+        self.red.is_none()
+    }
+
+    /// Whether the color or the end of a segment contradicts earlier ones (RFC 5326 section 6.21).
+    ///
+    /// The RFC compares where segments start. Comparing their extents also finds overlaps. Two ends of the red part,
+    /// and red data beyond its end, are not cases of the RFC, but no sender could complete such a session.
+    fn is_miscolored(&mut self, range: &Range<u64>, color: Color) -> bool {
+        let red = self.red;
+        let parts = self.parts();
+        let (held, green) = (parts.red.held.end(), parts.green);
+        let Color::Red(checkpoint) = color else {
+            return range.start < red.unwrap_or(held);
+        };
+        let mark = checkpoint.map_or(Mark::None, |checkpoint| checkpoint.mark);
+        let beyond = red.is_some_and(|red| range.end > red);
+        let ends_otherwise =
+            mark != Mark::None && (red.is_some_and(|red| red != range.end) || held > range.end);
+        let ends_before_green = mark == Mark::Block && green.is_some();
+        beyond
+            || ends_otherwise
+            || ends_before_green
+            || green.is_some_and(|green| range.end > green)
+    }
+
+    fn on_data<A: Addr>(
+        &mut self,
+        data: &Data<'_>,
+        cx: &mut Context<'_, A>,
+    ) -> Result<Step, Reason> {
+        self.active = cx.node.now;
+        if self.is_miscolored(&data.range(), data.color) {
+            return Err(Reason::MISCOLORED);
+        }
+        match data.color {
+            Color::Red(checkpoint) => self.on_red(data, checkpoint, cx),
+            Color::Green { ends_block } => Ok(self.on_green(data, ends_block, cx)),
+        }
+    }
+
+    // Red data.
+
+    fn on_red<A: Addr>(
+        &mut self,
+        data: &Data<'_>,
+        checkpoint: Option<Checkpoint>,
+        cx: &mut Context<'_, A>,
+    ) -> Result<Step, Reason> {
+        if !self.keep(data, checkpoint, cx)? {
+            cx.node.stats.no_room += 1;
+            return Ok(Step::Continues);
+        }
+        let red = self.complete_red().filter(|_| !self.is_delivered);
+        if let Some(checkpoint) = checkpoint {
+            self.on_checkpoint(checkpoint, data.range().end, cx)?;
+        }
+        let step = match red {
+            Some(red) => self.deliver_red(red, checkpoint.is_some(), cx)?,
+            None => Step::Continues,
+        };
+        self.recharge(cx);
+        Ok(step)
+    }
+
+    /// Stores a red segment. False if there is no memory for it: it counts as not received.
+    fn keep<A: Addr>(
+        &mut self,
+        data: &Data<'_>,
+        checkpoint: Option<Checkpoint>,
+        cx: &mut Context<'_, A>,
+    ) -> Result<bool, Reason> {
+        let limit = cx.peer.config.session_octets;
+        let range = data.range();
+        if usize::try_from(range.end).map_or(true, |end| end > limit) {
+            return Err(Reason::SYSTEM);
+        }
+        let ends = checkpoint.filter(|checkpoint| checkpoint.mark != Mark::None);
+        if let Some(ends) = ends.filter(|_| range.end > 0) {
+            self.red = Some(range.end);
+            self.ends_block = ends.mark == Mark::Block;
+        }
+        let mut fresh = 0;
+        if !self.is_delivered && !data.octets.is_empty() {
+            let free = if cx.node.is_over_share(data.client) {
+                0
+            } else {
+                cx.free_octets()
+            };
+            let red = self.red;
+            let room = Room { free, limit, red };
+            let parts = self.parts();
+            let pool = &mut cx.node.budget.pool;
+            let Some(stored) = parts.red.store(&range, data.octets, room, pool) else {
+                return Ok(false);
+            };
+            fresh = stored;
+            if fresh > 0 {
+                parts.reports.filled = cx.node.now;
+            }
+        }
+        cx.node.stats.red_octets += fresh;
+        // Bound: usize has at most 64 bits.
+        cx.node.stats.redundant_octets += data.octets.len() as u64 - fresh;
+        self.schedule_piece(cx);
+        Ok(true)
+    }
+
+    /// Delivers the red part on the segment that completes it (RFC 5326 section 6.9). Waiting for a checkpoint would
+    /// cost a round trip.
+    fn deliver_red<A: Addr>(
+        &mut self,
+        red: u64,
+        by_checkpoint: bool,
+        cx: &mut Context<'_, A>,
+    ) -> Result<Step, Reason> {
+        // A delayed report that is sent here says as much as an asynchronous one.
+        let is_answered = self.answer_delayed(cx)?;
+        if !is_answered && !by_checkpoint {
+            // Without it, the acknowledgments of reports with gaps would close the session, and the checkpoint that ends
+            // the repair would find no session.
+            self.report(0, 0..red, cx)?;
+        }
+        // The last piece precedes the whole red part.
+        if self.service == Service::Streaming
+            && let Some((piece, octets)) = self.piece(cx.session)
+        {
+            let octets = octets + EVENT_OVERHEAD;
+            cx.node.push_service_event(self.client, piece, octets);
+        }
+        self.is_delivered = true;
+        let (pool, limit) = (&mut cx.node.budget.pool, cx.node.config.pool_octets);
+        let (data, counted) = self.parts().red.deliver(pool, limit);
+        // The buffer no longer belongs to the session.
+        self.recharge(cx);
+        let event = Event::Received {
+            session: cx.session,
+            client: self.client,
+            data,
+            ends_block: self.ends_block,
+        };
+        cx.node.stats.imports_complete += 1;
+        cx.node
+            .push_service_event(self.client, event, counted + EVENT_OVERHEAD);
+        Ok(self.close_if_over())
+    }
+
+    // Pieces of streaming services.
+
+    fn schedule_piece<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+        if self.service != Service::Streaming || self.is_delivered {
+            return;
+        }
+        let client = self.client;
+        let parts = self.parts();
+        if parts.red.held.run_from(0) > parts.streamed && !parts.is_streaming {
+            parts.is_streaming = true;
+            cx.node.services.queue_stream(client, cx.session);
+        }
+    }
+
+    /// Takes the session off the list of those with octets for a piece, and returns what became contiguous since the
+    /// last piece, however many segments it took.
+    pub(super) fn next_piece(&mut self, session: super::SessionId) -> Option<Event> {
+        self.parts().is_streaming = false;
+        self.piece(session).map(|(piece, _)| piece)
+    }
+
+    fn piece(&mut self, session: super::SessionId) -> Option<(Event, usize)> {
+        let client = self.client;
+        let parts = self.parts();
+        let offset = parts.streamed;
+        let (data, end) = parts.red.contiguous(offset)?;
+        parts.streamed = end;
+        let octets = data.len();
+        let event = Event::Piece {
+            session,
+            client,
+            offset,
+            data,
+        };
+        Some((event, octets))
+    }
+
+    // Green data.
+
+    fn on_green<A: Addr>(
+        &mut self,
+        data: &Data<'_>,
+        ends_block: bool,
+        cx: &mut Context<'_, A>,
+    ) -> Step {
+        let has_end = self.red.is_some();
+        let parts = self.parts();
+        let low = parts.green.map_or(data.offset, |low| low.min(data.offset));
+        parts.green = Some(low);
+        let has_red = has_end || !parts.red.held.is_empty();
+        if !cx.hand_green(data, ends_block) {
+            // Treated as lost on the line, and the end of the block with it.
+            return Step::Continues;
+        }
+        parts.is_green_over |= ends_block;
+        if ends_block && !has_red {
+            // Whether there is a red part cannot be known (RFC 5326 section 8.2).
+            return Step::Ends(End::GreenOnly { low });
+        }
+        self.close_if_over()
+    }
+
+    // Guard timers.
+
+    /// Starts the guard timer of a session, which must not stay for ever when its sender falls silent (HDTN issue
+    /// 19). The timer checks, when it fires, whether a segment came. Setting it for each segment would cost more.
+    fn guard<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+        let since = self.active.max(cx.peer.contact_start);
+        let due = Due::from(since + cx.peer.silence_limit());
+        self.parts().guard = cx.start_import(due, ImportTimer::Guard);
+    }
+
+    /// True if the session is to be given up, since only the end of a green part is missing.
+    fn guard_expired<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Result<bool, Reason> {
+        let now = cx.node.now;
+        let since = self.active.max(cx.peer.contact_start);
+        let is_silent = now - since >= cx.peer.silence_limit();
+        let parts = self.parts();
+        parts.guard = None;
+        let has_red = !parts.red.held.is_empty();
+        // Report retries have a limit of their own.
+        let is_reporting = self.has_reports();
+        if is_silent && !is_reporting {
+            if self.is_delivered || !has_red {
+                return Ok(true);
+            }
+            // USR_CNCLD would say that the application asked for it.
+            return Err(Reason::SYSTEM);
+        }
+        if is_silent {
+            self.active = now;
+        }
+        self.guard(cx);
+        Ok(false)
+    }
+
+    // Memory accounting.
+
+    pub(super) fn weight(&self) -> usize {
+        let parts = self.parts.as_ref();
+        let stored = parts.map_or(0, |parts| {
+            parts.red.memory_used() + parts.reports.memory_used(&self.pending)
+        });
+        SESSION + stored
+    }
+
+    /// Returns the bytes of memory beside the entry in the table.
+    #[cfg(any(test, feature = "laws"))]
+    pub(super) fn memory_used(&self) -> usize {
+        self.parts.as_ref().map_or(0, |_| self.weight())
+    }
+
+    /// Accounts for the memory that the session holds.
+    pub(super) fn recharge<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+        let weight = self.weight();
+        if let Some(parts) = &mut self.parts {
+            let before = core::mem::replace(&mut parts.charge, weight);
+            parts.red.report_excess(&mut cx.node.budget.pool);
+            cx.node.budget.charge(cx.peer, before, weight);
+        }
+    }
+
+    /// Gives back memory beyond what is accounted for.
+    pub(super) fn shrink(&mut self, pool: &mut BufferPool) {
+        if let Some(parts) = &mut self.parts {
+            parts.red.shrink(pool);
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Saving and restoring blocks that are being received.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+use super::{ImportSession, Imports, Parts, Reception, Stage};
+use crate::kit::RangeSet;
+use crate::ltp::api::Service;
+use crate::ltp::auth::KeyHash;
+use crate::ltp::buffer_pool::BufferPool;
+use crate::ltp::context::{Context, Node, Step};
+use crate::ltp::peer::Role;
+use crate::ltp::peers::Peers;
+use crate::ltp::reassembly::{Reassembly, Room};
+use crate::ltp::report::Reports;
+use crate::ltp::snapshot::{Age, Restored, SavedCancel, require, set_of};
+use crate::ltp::wire::{Reason, SessionId};
+use crate::{Addr, Instant};
+
+/// A session in which a block is received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(in crate::ltp) struct SavedImport {
+    session: SessionId,
+    peer: u64,
+    key_hash: Option<KeyHash>,
+    stage: SavedStage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+enum SavedStage {
+    Receiving(SavedReception),
+    Cancelling(SavedCancel),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct SavedReception {
+    client: u64,
+    pieces: Vec<SavedPiece>,
+    red: Option<u64>,
+    ends_block: bool,
+    green: Option<u64>,
+    is_green_over: bool,
+    is_delivered: bool,
+    streamed: u64,
+    serial: u64,
+    checkpoints: Vec<Range<u64>>,
+    primary: u64,
+    problems: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct SavedPiece {
+    offset: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::hex"))]
+    data: Bytes,
+}
+
+impl SavedPiece {
+    /// Returns the range of a piece, which was checked.
+    const fn range(&self) -> Range<u64> {
+        // Bound: usize has at most 64 bits.
+        self.offset..self.offset.saturating_add(self.data.len() as u64)
+    }
+}
+
+impl Reception {
+    fn save(&self) -> SavedReception {
+        let whole;
+        let parts = if let Some(parts) = &self.parts {
+            &**parts
+        } else {
+            whole = self.whole_parts();
+            &whole
+        };
+        let piece = |range: Range<u64>| {
+            Some(SavedPiece {
+                offset: range.start,
+                data: Bytes::copy_from_slice(parts.red.octets(&range)?),
+            })
+        };
+        let held = parts.red.held.within(0..u64::MAX);
+        let answered = parts.reports.answered(&self.pending);
+        SavedReception {
+            client: self.client,
+            pieces: held.filter_map(piece).collect(),
+            red: self.red,
+            ends_block: self.ends_block,
+            green: parts.green,
+            is_green_over: parts.is_green_over,
+            is_delivered: self.is_delivered,
+            streamed: parts.streamed,
+            serial: self.serial,
+            checkpoints: answered.within(0..u64::MAX).collect(),
+            primary: parts.reports.primary(),
+            problems: parts.reports.problems(),
+        }
+    }
+
+    /// Reads a session, and refuses contradictions. The received octets are not stored yet.
+    fn restore(
+        saved: &SavedReception,
+        service: Service,
+        at: usize,
+        now: Instant,
+    ) -> Restored<Self> {
+        let red = saved.red.unwrap_or(u64::MAX);
+        require(saved.serial > 0, "imports.serial", at)?;
+        require(red > 0, "imports.red", at)?;
+        let mut held = RangeSet::new();
+        for piece in &saved.pieces {
+            // Bound: usize has at most 64 bits.
+            let end = piece.offset.checked_add(piece.data.len() as u64);
+            let is_within = end.is_some_and(|end| end <= red);
+            let is_behind = held.is_empty() || piece.offset > held.end();
+            let is_piece = is_behind && !piece.data.is_empty() && !saved.is_delivered;
+            require(is_piece && is_within, "imports.pieces", at)?;
+            held.insert(piece.range());
+        }
+        let has_end = !saved.is_delivered || saved.red.is_some();
+        require(has_end, "imports.is_delivered", at)?;
+        let contiguous = if saved.is_delivered {
+            red
+        } else {
+            held.run_from(0)
+        };
+        require(saved.streamed <= contiguous, "imports.streamed", at)?;
+        let checkpoints = set_of(&saved.checkpoints, u64::MAX, "imports.checkpoints", at)?;
+        let reports = Reports::restore(checkpoints, saved.primary, saved.problems);
+        let parts = Parts {
+            is_green_over: saved.is_green_over,
+            streamed: saved.streamed,
+            ..Parts::new(saved.green, reports)
+        };
+        Ok(Self {
+            red: saved.red,
+            ends_block: saved.ends_block,
+            is_delivered: saved.is_delivered,
+            parts: Some(Box::new(parts)),
+            ..Self::new(saved.client, service, saved.serial, now)
+        })
+    }
+
+    /// Stores the received octets. False without memory for them.
+    fn refill(&mut self, pieces: &[SavedPiece], free: usize, limit: usize) -> bool {
+        let red = self.red;
+        if let Some(red) = red.filter(|_| self.is_delivered) {
+            self.parts().red = Reassembly::delivered(red);
+            return true;
+        }
+        let mut pool = BufferPool::default();
+        for piece in pieces {
+            let range = piece.range();
+            let is_short = usize::try_from(range.end).is_ok_and(|end| end <= limit);
+            let free = free.checked_sub(self.weight());
+            let Some(free) = free.filter(|_| is_short) else {
+                return false;
+            };
+            let room = Room { free, limit, red };
+            let stored = self.parts().red.store(&range, &piece.data, room, &mut pool);
+            if stored.is_none() {
+                return false;
+            }
+        }
+        self.weight() <= free
+    }
+
+    /// Resumes a session. Reports that were not acknowledged are forgotten, and so are the checkpoints they answered:
+    /// these come again, and get new reports.
+    fn resume<A: Addr>(
+        &mut self,
+        pieces: &[SavedPiece],
+        age: Age,
+        cx: &mut Context<'_, A>,
+    ) -> Result<Step, Reason> {
+        let (free, limit) = (cx.node.budget.free(), cx.peer.config.session_octets);
+        let is_kept = self.refill(pieces, free, limit);
+        self.recharge(cx);
+        // Claims made since are not in the snapshot, and a peer never sends again what was claimed.
+        if !is_kept || (age == Age::Behind && !self.is_delivered) {
+            return Err(Reason::SYSTEM);
+        }
+        self.guard(cx);
+        self.schedule_piece(cx);
+        match self.complete_red().filter(|_| !self.is_delivered) {
+            Some(red) => self.deliver_red(red, false, cx),
+            None => Ok(self.close_if_over()),
+        }
+    }
+}
+
+impl Imports {
+    /// Returns the sessions in ascending order.
+    pub(in crate::ltp) fn save<A: Addr>(&self, peers: &Peers<A>) -> Vec<SavedImport> {
+        let sessions: BTreeSet<SessionId> = self.table.iter().map(|(name, _)| *name).collect();
+        let save = |session: SessionId| {
+            let import = self.table.get(&session)?;
+            let stage = match &import.stage {
+                Stage::Receiving(reception) => SavedStage::Receiving(reception.save()),
+                Stage::Cancelling(cancel) => SavedStage::Cancelling(SavedCancel::of(cancel)),
+            };
+            Some(SavedImport {
+                session,
+                peer: peers.id(import.slot),
+                key_hash: import.key_hash,
+                stage,
+            })
+        };
+        sessions.into_iter().filter_map(save).collect()
+    }
+
+    pub(in crate::ltp) fn restore<A: Addr>(
+        &mut self,
+        (at, saved): (usize, SavedImport),
+        age: Age,
+        peers: &mut Peers<A>,
+        node: &mut Node,
+    ) -> Restored {
+        let session = saved.session;
+        let is_known = session.number == 0 || self.table.contains(&session);
+        let is_free = !is_known && node.closed.admit((Role::Receiver, session)).is_none();
+        require(is_free, "imports.session", at)?;
+        let slot = peers.restored_slot(saved.peer, "imports.peer", at)?;
+        let (stage, pieces) = match saved.stage {
+            SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), Vec::new()),
+            SavedStage::Receiving(reception) => {
+                let service = node.services.get(reception.client);
+                // A delivered session may be for a service that was closed.
+                let is_served = service.is_some() || reception.is_delivered;
+                require(is_served, "imports.client", at)?;
+                let service = service.unwrap_or_default();
+                let restored = Reception::restore(&reception, service, at, node.now)?;
+                (Stage::Receiving(restored), reception.pieces)
+            }
+        };
+        let import = ImportSession {
+            slot,
+            key_hash: saved.key_hash,
+            stage,
+        };
+        if let Some(place) = self.insert(session, import, peers) {
+            self.run(place, peers, node, |import, cx| {
+                let Some(reception) = import.reception() else {
+                    return import.send_cancel(cx);
+                };
+                let resumed = reception.resume(&pieces, age, cx);
+                import.or_cancel(resumed, cx)
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! The sessions in which blocks are received, and how one of them is run.
+
+use alloc::vec::Vec;
+
+use super::{ImportSession, Stage};
+use crate::Addr;
+use crate::ltp::closed::End;
+use crate::ltp::context::{Context, Node, Step};
+use crate::ltp::peer::Role;
+use crate::ltp::peers::Peers;
+use crate::ltp::table::{Keyed, Sessions};
+use crate::ltp::wire::{Data, SessionId};
+
+/// The sessions in which blocks are received.
+#[derive(Debug)]
+pub(in crate::ltp) struct Imports {
+    pub(in crate::ltp) table: Sessions<SessionId, ImportSession>,
+}
+
+impl Imports {
+    pub(in crate::ltp) const fn new(hasher: Keyed) -> Self {
+        Self {
+            table: Sessions::new(hasher),
+        }
+    }
+
+    /// Handles a data segment of a session that is not open.
+    pub(in crate::ltp) fn start<A: Addr>(
+        &mut self,
+        data: &Data<'_>,
+        (slot, session): (u32, SessionId),
+        peers: &mut Peers<A>,
+        node: &mut Node,
+    ) {
+        let count = self.table.len();
+        let started = peers
+            .context(slot, node, session)
+            .and_then(|mut cx| ImportSession::start(data, count, &mut cx));
+        if let Some((import, step)) = started {
+            let place = self.insert(session, import, peers);
+            self.finish(place, step, peers, node);
+        }
+    }
+
+    /// Adds a session.
+    pub(in crate::ltp) fn insert<A: Addr>(
+        &mut self,
+        session: SessionId,
+        import: ImportSession,
+        peers: &mut Peers<A>,
+    ) -> Option<u32> {
+        if let Some(peer) = peers.get_mut(import.slot) {
+            peer.imports += 1;
+        }
+        self.table.insert(session, import)
+    }
+
+    /// Runs a session, if there is one.
+    pub(in crate::ltp) fn with<A: Addr>(
+        &mut self,
+        session: SessionId,
+        peers: &mut Peers<A>,
+        node: &mut Node,
+        act: impl FnOnce(&mut ImportSession, &mut Context<'_, A>) -> Step,
+    ) {
+        if let Some(place) = self.table.find(&session) {
+            self.run(place, peers, node, act);
+        }
+    }
+
+    /// Answers a segment of a session in which its sender told that it is of this crate.
+    pub(in crate::ltp) fn answer_hello<A: Addr>(
+        &mut self,
+        session: SessionId,
+        peers: &mut Peers<A>,
+        node: &mut Node,
+    ) {
+        self.with(session, peers, node, ImportSession::answer_hello);
+    }
+
+    /// Lets a session handle an input, and closes it if it ends with that.
+    #[inline]
+    pub(in crate::ltp) fn run<A: Addr>(
+        &mut self,
+        place: u32,
+        peers: &mut Peers<A>,
+        node: &mut Node,
+        act: impl FnOnce(&mut ImportSession, &mut Context<'_, A>) -> Step,
+    ) {
+        let Some((session, import)) = self.table.at_mut(place) else {
+            return;
+        };
+        if let Some(mut cx) = peers.context(import.slot, node, *session) {
+            let step = act(import, &mut cx);
+            self.finish(Some(place), step, peers, node);
+        }
+    }
+
+    /// Closes a session that has ended (RFC 5326 section 6.20), remembers it, and gives back memory that is not free.
+    #[inline]
+    pub(in crate::ltp) fn finish<A: Addr>(
+        &mut self,
+        place: Option<u32>,
+        step: Step,
+        peers: &mut Peers<A>,
+        node: &mut Node,
+    ) {
+        if let (Some(place), Step::Ends(end)) = (place, step) {
+            self.close(place, end, peers, node);
+        }
+        if node.services.has_stale() {
+            let Self { table } = self;
+            node.services.drop_ended(|session| table.contains(session));
+        }
+        if node.budget.is_pool_too_large() {
+            self.shrink_pool(node);
+        }
+    }
+
+    fn close<A: Addr>(&mut self, place: u32, end: End, peers: &mut Peers<A>, node: &mut Node) {
+        let Some((session, import)) = self.table.remove_at(place) else {
+            return;
+        };
+        if let Some(mut cx) = peers.context(import.slot, node, session) {
+            import.release(&mut cx);
+            cx.peer.imports -= 1;
+            node.forget_cookies(Role::Receiver, session);
+            if let Some(peer) = peers.get(import.slot) {
+                node.remember(peer, (Role::Receiver, session), end, import.key_hash);
+            }
+        }
+    }
+
+    /// Returns the places of the sessions for which `is_meant` holds, in the ascending order of the sessions.
+    pub(in crate::ltp) fn places(&self, is_meant: impl Fn(&ImportSession) -> bool) -> Vec<u32> {
+        let meant = self.table.iter().filter(|(_, import)| is_meant(import));
+        let mut sessions: Vec<SessionId> = meant.map(|(session, _)| *session).collect();
+        sessions.sort_unstable();
+        let places = sessions.iter().filter_map(|one| self.table.position(one));
+        places.collect()
+    }
+
+    /// Shrinks the pool of buffers to what sessions and events leave free.
+    #[cold]
+    fn shrink_pool(&mut self, node: &mut Node) {
+        let pool = &mut node.budget.pool;
+        pool.clear();
+        if !pool.has_excess() {
+            return;
+        }
+        for import in self.table.values_mut() {
+            if let Stage::Receiving(reception) = &mut import.stage {
+                reception.shrink(pool);
+            }
+        }
+    }
+}

@@ -1,0 +1,400 @@
+//! Either side is restarted without its state at every step of a transfer, and at random ones. A block is never complete
+//! at its sender and nowhere at the receiver.
+//!
+//! Each engine starts as its original does: ION counts sessions from 1 again, the others draw their numbers. Of the
+//! serial numbers of ION's second life it is assumed that they do not continue those of the first, as they do by chance
+//! once in 128 times. Early checkpoints are ours alone: what a foreign sender was told before a receiver lost it, and
+//! does not send again, no receiver can know.
+
+use core::num::NonZeroU32;
+use core::time::Duration;
+
+use bytes::Bytes;
+use farlink::ltp::{Block, Command, Config, Engine, Event, Flow, Peer, Service};
+use farlink::sim::{Host, Line, TraceDetail, World};
+use farlink::{Instant, Rng, Seed, Tag};
+
+use crate::ltp_alone::{Alone, session};
+use crate::ltp_peers::{Cut, Habits, Licklider, Model, Send, Told};
+use crate::seeds::for_each_seed;
+
+/// Octets per second, and of a segment: a first pass takes many round trips.
+const RATE: u64 = 3000;
+const SEGMENT: usize = 300;
+const DELAY: Duration = Duration::from_millis(50);
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Farlink,
+    Ion,
+    Hdtn,
+    Licklider,
+}
+
+use Kind::{Farlink, Hdtn, Ion, Licklider as Lick};
+
+/// Who sends to whom: one of them is ours.
+const PAIRS: [[Kind; 2]; 7] = [
+    [Farlink, Farlink],
+    [Farlink, Ion],
+    [Ion, Farlink],
+    [Farlink, Hdtn],
+    [Hdtn, Farlink],
+    [Farlink, Lick],
+    [Lick, Farlink],
+];
+
+/// One side of a transfer.
+#[derive(Debug, Clone, Copy)]
+enum Party {
+    Farlink(Host<Engine<u64>>),
+    Model(Host<Model>),
+    Licklider(Host<Licklider>),
+}
+
+/// What a side was told, of either life.
+#[derive(Debug, Default)]
+struct Heard {
+    received: Vec<Bytes>,
+    /// Whether the only block of a life was complete.
+    complete: bool,
+    failed: bool,
+}
+
+fn engine(id: u64, seed: u64, every: u32, now: Instant) -> Engine<u64> {
+    let mut engine = Engine::new(Config::engine(id), Seed::from(seed)).unwrap();
+    let peer = Peer {
+        flow: Flow::rate(RATE).with_burst(300),
+        segment: SEGMENT,
+        checkpoint_every: NonZeroU32::new(every),
+        ..Peer::new(3 - id)
+    };
+    engine.add_peer(now, 3 - id, peer).unwrap();
+    engine.open(now, 4, Service::Whole).unwrap();
+    engine
+}
+
+fn model(kind: Kind, id: u64, seed: u64, life: u64) -> Model {
+    let habits = match kind {
+        Kind::Ion => Habits::ion(SEGMENT, 1e-5, 0),
+        _ => Habits::hdtn(Duration::from_secs(1)),
+    };
+    let habits = Habits {
+        cut: Cut::Segment(SEGMENT),
+        rate: Some(RATE),
+        ..habits
+    };
+    let mut model = Model::new(id, 3 - id, habits, seed);
+    if kind == Kind::Ion {
+        let drawn = 1 + Seed::from(seed).child("serial").rng().below(7000);
+        model.expect_session(1, drawn + 8000 * life);
+    }
+    model
+}
+
+impl Party {
+    fn new(world: &mut World, kind: Kind, id: u64, seed: u64, every: u32) -> Self {
+        match kind {
+            Kind::Farlink => Self::Farlink(world.host(id, engine(id, seed, every, Instant::ZERO))),
+            Kind::Ion | Kind::Hdtn => Self::Model(world.host(id, model(kind, id, seed, 0))),
+            Kind::Licklider => Self::Licklider(world.host(id, Licklider::new(id, 3 - id, seed))),
+        }
+    }
+
+    /// Begins another life, which knows nothing of those before.
+    fn restart(self, world: &mut World, kind: Kind, id: u64, seed: u64, every: u32) {
+        let now = world.now();
+        match self {
+            Self::Farlink(host) => world.with(host, |old, _| *old = engine(id, seed, every, now)),
+            Self::Model(host) => {
+                world.with(host, |old, _| *old = model(kind, id, seed, 1));
+            }
+            Self::Licklider(host) => {
+                world.with(host, |old, _| *old = Licklider::new(id, 3 - id, seed));
+            }
+        }
+    }
+
+    fn send(self, world: &mut World, data: Bytes) {
+        let send = Send {
+            client: 4,
+            red: data.len(),
+            data: data.clone(),
+        };
+        match self {
+            Self::Farlink(host) => {
+                let command = Command::Send(Block::red(Tag(1), 2, 4, data));
+                world.command(host, command).unwrap();
+            }
+            Self::Model(host) => world.command(host, send).unwrap(),
+            Self::Licklider(host) => world.command(host, send).unwrap(),
+        }
+    }
+
+    /// Takes what this side was told since the last time.
+    fn heard(self, world: &mut World) -> Heard {
+        let mut heard = Heard::default();
+        let mut take = |told: Told| match told {
+            Told::Received { data, .. } => heard.received.push(data),
+            Told::Complete { .. } => heard.complete = true,
+            Told::Failed { .. } => heard.failed = true,
+            Told::Green { .. } | Told::Cancelled { .. } => {}
+        };
+        match self {
+            Self::Farlink(host) => {
+                for (_, event) in world.take_events(host) {
+                    match event {
+                        Event::Received { data, .. } => heard.received.push(data),
+                        Event::Complete { .. } => heard.complete = true,
+                        Event::Failed { .. } => heard.failed = true,
+                        _ => {}
+                    }
+                }
+            }
+            Self::Model(host) => {
+                let told = world.take_events(host);
+                told.into_iter().for_each(|(_, told)| take(told));
+            }
+            Self::Licklider(host) => {
+                let told = world.take_events(host);
+                told.into_iter().for_each(|(_, told)| take(told));
+            }
+        }
+        heard
+    }
+}
+
+/// One transfer with a restart.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    pair: [Kind; 2],
+    /// 0 for the sender, 1 for the receiver.
+    victim: usize,
+    /// After how many events of the world.
+    step: u64,
+    /// How long the sender then waits for its next block.
+    pause: Duration,
+    every: u32,
+    loss: f64,
+    seed: u64,
+}
+
+/// What became of the blocks of a plan.
+#[derive(Debug, Default, Clone, Copy)]
+struct Outcome {
+    /// Whether the restart came before the end.
+    is_hit: bool,
+    complete: u32,
+    failed: u32,
+    /// Blocks that were complete and nowhere received.
+    lost: u32,
+}
+
+fn data(len: usize, life: u64) -> Bytes {
+    let octet = |at| (at * (3 + 2 * life) + at / 251 + life) as u8;
+    (0..len as u64).map(octet).collect()
+}
+
+impl Plan {
+    fn run(self) -> Outcome {
+        let mut world = World::new(self.seed);
+        world.trace_detail(TraceDetail::Nothing);
+        let seed = self.seed * 10;
+        let parties: Vec<Party> = (0..2)
+            .map(|at| {
+                let (kind, id) = (self.pair[at], at as u64 + 1);
+                Party::new(&mut world, kind, id, seed + id, self.every)
+            })
+            .collect();
+        self.connect(&mut world, [parties[0], parties[1]]);
+        let mut rng = world.seed("lengths").rng();
+        // Mostly of one length: a new block that looks like the old one.
+        let lens = match rng.below(3) {
+            0 => [2000, 3100],
+            1 => [3100, 2000],
+            _ => [3100, 3100],
+        };
+        parties[0].send(&mut world, data(lens[0], 0));
+        let mut steps = 0;
+        while steps < self.step && world.step() {
+            steps += 1;
+        }
+        let is_hit = steps == self.step;
+        let mut ends = [Heard::default(), Heard::default()];
+        let mut received = parties[1].heard(&mut world).received;
+        if is_hit {
+            let (kind, id) = (self.pair[self.victim], self.victim as u64 + 1);
+            ends[0] = parties[0].heard(&mut world);
+            parties[self.victim].restart(&mut world, kind, id, seed + id + 5, self.every);
+            if self.victim == 0 {
+                world.run_for(self.pause);
+                received.extend(parties[1].heard(&mut world).received);
+                parties[0].send(&mut world, data(lens[1], 1));
+            }
+        }
+        world.run_for(HOUR);
+        let second = parties[0].heard(&mut world);
+        received.extend(parties[1].heard(&mut world).received);
+        if self.victim == 0 && is_hit {
+            ends[1] = second;
+        } else {
+            ends[0].complete |= second.complete;
+            ends[0].failed |= second.failed;
+        }
+        let mut outcome = Outcome {
+            is_hit,
+            ..Outcome::default()
+        };
+        for (life, end) in ends.iter().enumerate() {
+            let is_received = received.contains(&data(lens[life], life as u64));
+            outcome.complete += u32::from(end.complete);
+            outcome.failed += u32::from(end.failed);
+            outcome.lost += u32::from(end.complete && !is_received);
+        }
+        outcome
+    }
+
+    fn connect(self, world: &mut World, parties: [Party; 2]) {
+        let line = || Line {
+            loss: self.loss,
+            ..Line::delayed(DELAY)
+        };
+        let id = |party| match party {
+            Party::Farlink(host) => host.id(),
+            Party::Model(host) => host.id(),
+            Party::Licklider(host) => host.id(),
+        };
+        world.line(id(parties[0]), id(parties[1]), line());
+    }
+}
+
+/// All plans of one pair and victim whose restart comes at a step before the end.
+fn every_step(pair: [Kind; 2], victim: usize, every: u32) -> (u32, Vec<String>) {
+    let mut lost = Vec::new();
+    let mut complete = 0;
+    for seed in 0..2 {
+        for step in 1.. {
+            let plan = Plan {
+                pair,
+                victim,
+                step,
+                pause: Duration::ZERO,
+                every,
+                loss: 0.0,
+                seed,
+            };
+            let outcome = plan.run();
+            if !outcome.is_hit || step > 400 {
+                break;
+            }
+            complete += outcome.complete;
+            if outcome.lost > 0 {
+                lost.push(format!("{plan:?}: {outcome:?}"));
+            }
+        }
+    }
+    (complete, lost)
+}
+
+/// All restarts of one side, at every step, of every pair, with and without early checkpoints.
+fn prove_every_step(victim: usize) {
+    let mut faults = Vec::new();
+    for pair in PAIRS {
+        let mut complete = 0;
+        for every in [0, 3] {
+            let (more, lost) = every_step(pair, victim, every);
+            complete += more;
+            if let Some(first) = lost.first() {
+                faults.push(format!("{} lost, {more} complete: {first}", lost.len()));
+            }
+        }
+        assert!(complete > 10, "{complete} complete: {pair:?}");
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+#[ignore = "that no block is complete and nowhere received is not yet kept"]
+fn a_restart_of_the_receiver_at_any_step_loses_no_block_that_is_complete() {
+    prove_every_step(1);
+}
+
+#[test]
+#[ignore = "that no block is complete and nowhere received is not yet kept"]
+fn a_restart_of_the_sender_at_any_step_loses_no_block_that_is_complete() {
+    prove_every_step(0);
+}
+
+/// One in `n`, and the other times nothing.
+fn sometimes(rng: &mut Rng, n: u64, value: u64) -> u64 {
+    if rng.below(n) == 0 { value } else { 0 }
+}
+
+/// `FARLINK_TRIES=50` makes 10,000 seeds of it.
+#[test]
+#[ignore = "that no block is complete and nowhere received is not yet kept"]
+fn restarts_at_random_on_lines_that_lose_segments_lose_no_block_that_is_complete() {
+    for_each_seed(200, |seed| {
+        let mut rng = Seed::from(seed).child("restart").rng();
+        let pair = PAIRS[usize::try_from(rng.below(7)).unwrap()];
+        let victim = usize::try_from(rng.below(2)).unwrap();
+        // Segments of two lives under one number can be told apart where they overlap, and so not by those that are lost.
+        let is_mixed = pair[0] == Ion && victim == 0;
+        let plan = Plan {
+            pair,
+            victim,
+            step: 1 + rng.below(70),
+            pause: Duration::from_secs(sometimes(&mut rng, 2, 75)),
+            every: u32::try_from(sometimes(&mut rng, 2, 3)).unwrap(),
+            loss: if is_mixed {
+                0.0
+            } else {
+                sometimes(&mut rng, 2, 1) as f64 * 0.1
+            },
+            seed,
+        };
+
+        let outcome = plan.run();
+
+        assert_eq!(outcome.lost, 0, "{plan:?}: {outcome:?}");
+    });
+}
+
+/// A block counts as received when the application has it.
+#[test]
+#[ignore = "that the last report of a block on demand waits for the take is not yet kept"]
+fn the_report_that_completes_a_block_on_demand_waits_until_it_is_taken() {
+    let mut alone = Alone::<u64>::new(Config::engine(2), 2);
+    let now = alone.now;
+    alone.engine.add_peer(now, 1, Peer::new(1)).unwrap();
+    alone.engine.open_on_demand(now, 4, Service::Whole).unwrap();
+
+    alone.hear(1, "03 01 05 00 04 00 05 09 00 41*5");
+    let before = alone.has_reported(session(1, 5), 9);
+    alone.engine.take(alone.now, 4).unwrap();
+    alone.drain();
+
+    assert!(!before, "reported before it was taken");
+    assert_eq!(alone.received().len(), 1);
+    assert!(alone.has_reported(session(1, 5), 9));
+}
+
+/// Driven by hand, a poll gives the block before the datagram that says so.
+#[test]
+fn a_red_part_is_handed_up_before_the_report_that_completes_it_leaves() {
+    use farlink::{Limits, Machine as _, Output, Transmit};
+    let now = Instant::ZERO;
+    let mut engine = Engine::<u64>::new(Config::engine(2), Seed::from(2)).unwrap();
+    engine.add_peer(now, 1, Peer::new(1)).unwrap();
+    engine.open(now, 4, Service::Whole).unwrap();
+    let octets = crate::ltp_alone::datagram("03 01 05 00 04 00 05 09 00 41*5");
+    engine.receive(now, 1, &octets);
+    let mut tx = Transmit::new(Limits::default());
+
+    let first = engine.poll(now, &mut tx);
+    let second = engine.poll(now, &mut tx);
+
+    assert!(matches!(first, Output::Event(Event::Received { .. })));
+    assert!(matches!(second, Output::Transmit));
+}

@@ -1,0 +1,64 @@
+//! Honest strangers: the bounds that hold an enemy are never met by a peer that keeps the rules.
+
+use core::time::Duration;
+
+use farlink::Instant;
+use farlink::ltp::{Config, Peer, Service};
+
+use super::PEER;
+use crate::ltp_alone::Alone;
+use crate::ltp_captures::{Capture, captures};
+
+/// The types and times of what an engine in the place of a capture's receiver sends.
+fn answers(capture: &Capture, is_named: bool) -> Vec<(Instant, u8)> {
+    let mut alone = Alone::new(Config::engine(2), 2);
+    let peer = Peer::new(PEER);
+    if is_named {
+        alone.engine.add_peer(alone.now, 1, peer).unwrap();
+    } else {
+        alone
+            .engine
+            .accept_unknown_peers(alone.now, Some(peer), 16)
+            .unwrap();
+    }
+    let service = capture.service();
+    alone
+        .engine
+        .open(alone.now, service, Service::Whole)
+        .unwrap();
+    for record in &capture.segments {
+        if record.from == 1 && !record.dropped {
+            let at = Instant::from_nanos(record.t_us * 1000);
+            alone.run_for(at.saturating_duration_since(alone.now));
+            let octets = with_serial_of(&record.octets.to_vec(), &alone);
+            alone.receive(PEER, &octets);
+        }
+    }
+    alone.run_for(Duration::from_millis(100));
+    let sent = alone.sent.iter();
+    sent.map(|sent| (sent.at, sent.segment().body.code()))
+        .collect()
+}
+
+/// An acknowledgment, for the latest report that this engine sent in the place of the one in the capture.
+fn with_serial_of(octets: &[u8], alone: &Alone<u64>) -> Vec<u8> {
+    use farlink::ltp::{Body, Segment};
+    let (mut segment, _) = Segment::decode_first(octets).unwrap();
+    if let Body::ReportAck(_) = segment.body
+        && let Some(serial) = alone.reports(segment.session).last()
+    {
+        segment.body = Body::ReportAck(*serial);
+    }
+    let mut again = Vec::new();
+    segment.encode(&mut again);
+    again
+}
+
+#[test]
+fn honest_strangers_are_answered_as_named_peers_are() {
+    for capture in captures() {
+        let [named, unnamed] = [true, false].map(|is_named| answers(&capture, is_named));
+
+        assert_eq!(named, unnamed, "{}", capture.name);
+    }
+}
