@@ -575,7 +575,10 @@ impl Sending {
             cx.peer.line.exchanged(false);
             return self.check_progress(cx);
         }
-        if checkpoint.tries > cx.peer.config.checkpoint_retries {
+        if cx
+            .peer
+            .is_given_up(cx.node.now, checkpoint.first, checkpoint.tries)
+        {
             return Outcome::Failed(Reason::RETRANSMISSION_LIMIT);
         }
         cx.peer.line.exchanged(false);

@@ -368,6 +368,14 @@ impl<A> PeerState<A> {
         }
     }
 
+    /// Whether a checkpoint that was sent first at `first`, and `tries` times in all, is not sent again. Where its timeout
+    /// doubles, it is not tried for longer than with the timeout that was configured.
+    pub(super) fn is_given_up(&self, now: Instant, first: Instant, tries: u8) -> bool {
+        let retries = self.config.checkpoint_retries;
+        let longest = self.config.round_trip() * (u32::from(retries) + 1);
+        tries > retries || (self.flow.is_estimated() && now - first >= longest)
+    }
+
     /// Returns the retransmission timeout: the light times and the margin.
     pub(super) fn timeout(&self) -> Duration {
         self.times.until_answer + self.times.after_answer

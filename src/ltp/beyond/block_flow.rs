@@ -8,7 +8,6 @@ use core::ops::Range;
 
 use super::report_round::ReportRound;
 use crate::Instant;
-use crate::kit::RangeSet;
 
 /// The number of rounds that may wait for the rest of their reports.
 const MAX_ROUNDS: usize = 64;
@@ -81,7 +80,7 @@ impl BlockFlow {
         checkpoint: u64,
         (serial, scope): (u64, Range<u64>),
         begin: Option<ReportRound>,
-        claimed: &RangeSet,
+        is_complete: impl FnOnce(&ReportRound) -> bool,
     ) -> Option<ReportRound> {
         let known = self
             .rounds
@@ -95,7 +94,7 @@ impl BlockFlow {
         let place = known.unwrap_or(self.rounds.len() - 1);
         let is_over = self.rounds.len() > MAX_ROUNDS;
         let round = self.rounds.get(place)?;
-        (is_over || round.is_complete(claimed)).then(|| self.rounds.remove(place))
+        (is_over || is_complete(round)).then(|| self.rounds.remove(place))
     }
 
     /// Takes a complete round back, to be answered together with later ones.

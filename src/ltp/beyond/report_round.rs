@@ -88,10 +88,22 @@ impl ReportRound {
                 .all(|gap| claimed.covers(&gap))
     }
 
-    /// Returns lower bound and serial number of the report with the lowest bound. A checkpoint that cites it asks about everything
-    /// from there on (RFC 5326 section 6.11), so that one answer tells all.
-    pub(in crate::ltp) const fn cited(&self) -> (u64, u64) {
-        self.lowest
+    /// Whether the last of what the checkpoint asked about was reported on.
+    pub(in crate::ltp) fn reaches_end(&self) -> bool {
+        self.scopes.end() >= self.asked.end
+    }
+
+    /// Returns lower bound and serial number of the report to cite: of the one with the lowest bound. A checkpoint that cites
+    /// it asks about everything from there on (RFC 5326 section 6.11), so that one answer tells all. If the first segments
+    /// of a report have not come, none is cited, and everything is asked about.
+    pub(in crate::ltp) fn cited(&self, claimed: &RangeSet) -> (u64, u64) {
+        let (lower, _) = self.lowest;
+        let before = self.asked.start..lower;
+        if before.is_empty() || claimed.covers(&before) {
+            self.lowest
+        } else {
+            (0, 0)
+        }
     }
 
     /// Returns what the reports leave unclaimed. Outside of their scopes they say nothing; but if the last segments of a
@@ -163,7 +175,7 @@ mod tests {
 
         assert!(round.is_complete(&claimed));
         assert_eq!(missing(&round, &claimed), [400..500]);
-        assert_eq!(round.cited(), (0, 100));
+        assert_eq!(round.cited(&claimed), (0, 100));
     }
 
     #[test]
@@ -177,7 +189,11 @@ mod tests {
         round.add(101, 300..600);
 
         assert!(round.is_complete(&claimed));
-        assert_eq!(round.cited(), (0, 100), "the one with the lowest bound");
+        assert_eq!(
+            round.cited(&claimed),
+            (0, 100),
+            "the one with the lowest bound"
+        );
         assert_eq!(missing(&round, &claimed), [100..300, 400..700, 800..1000]);
     }
 
@@ -199,6 +215,14 @@ mod tests {
         assert_eq!(missing(&round, &claimed), [100..200, 500..600, 999..1000]);
         let claimed = claims(&[0..100, 999..1000]);
         assert_eq!(missing(&round, &claimed), [100..200, 500..600]);
+    }
+
+    #[test]
+    fn a_report_that_begins_behind_what_was_asked_about_is_not_cited() {
+        let round = round(0..1000, 5, 100..1000);
+
+        assert_eq!(round.cited(&claims(&[0..99])), (0, 0));
+        assert_eq!(round.cited(&claims(&[0..100])), (100, 5));
     }
 
     #[test]
@@ -227,7 +251,7 @@ mod tests {
 
         first.merge(&round(0..300, 4, 0..300));
 
-        assert_eq!(first.cited(), (0, 4));
+        assert_eq!(first.cited(&claims(&[])), (0, 4));
         assert_eq!(missing(&first, &claims(&[0..250])), [250..300, 500..1000]);
     }
 

@@ -87,9 +87,14 @@ impl Sending {
             )),
             None => None,
         };
+        let is_adaptive = cx.peer.config.redundancy.adaptive().is_some();
+        let is_parallel = cx.peer.repairs() == Repairs::Parallel;
         let RepairState { flow, claimed, .. } = self.repair_mut();
         let part = (report.serial, scope);
-        let round = flow.gather(report.checkpoint, part, begun, claimed);
+        let round = flow.gather(report.checkpoint, part, begun, |round| {
+            // Where the next checkpoint asks about the same, no part is waited for, or none before the last.
+            is_adaptive || (is_parallel && round.reaches_end()) || round.is_complete(claimed)
+        });
         if let Some(round) = round {
             if has_gaps && !delay.is_zero() {
                 flow.put_back(round);
@@ -126,7 +131,7 @@ impl Sending {
         let repair = self.repair_mut();
         repair.delay = None;
         let mut rounds = repair.flow.take_rounds();
-        rounds.sort_by_key(ReportRound::cited);
+        rounds.sort_by_key(|round| round.checkpoint);
         for round in rounds {
             let outcome = self.close_round(round, cx);
             if outcome != Outcome::Continues {
@@ -206,6 +211,7 @@ impl Sending {
         if gaps.is_empty() {
             return Outcome::Continues;
         }
+        let cited = round.cited(&repair.claimed);
         let octets = gaps.iter().map(|gap| gap.end - gap.start).sum();
         let copies = usize::try_from(cx.peer.flow.repair_copies(octets)).unwrap_or(1);
         let len = gaps.len() * copies;
@@ -213,7 +219,7 @@ impl Sending {
         repair.problems += 1;
         let run = Retransmission {
             is_repeated: copies > 1,
-            ..Retransmission::new(round.cited(), round.cycle, gaps)
+            ..Retransmission::new(cited, round.cycle, gaps)
         };
         // Copies follow what was not sent once.
         let copies = |repair: &Repair| matches!(repair, Repair::CheckpointCopies { .. });

@@ -86,7 +86,7 @@ impl Sending {
             Repair::CheckpointRetry(_) | Repair::CheckpointCopies { .. } => None,
         });
         let delayed = repair.flow.unanswered().map(|round| {
-            let (_, report) = round.cited();
+            let (_, report) = round.cited(&repair.claimed);
             (
                 report,
                 round.cycle,

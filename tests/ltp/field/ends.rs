@@ -1,7 +1,6 @@
 //! How sessions end, and what the ends are told: the reason on the wire is the true one, and messages tell the ends
 //! apart without the octets of a block.
 
-
 use farlink::ltp::{Body, Config, Event, Flow, Peer, Reason, Service};
 
 use super::{PEER, block};

@@ -463,3 +463,66 @@ fn a_lost_end_of_a_block_is_repeated_to_ion() {
 
     assert!(done.is_complete && done.segments > 72, "{done:?}");
 }
+
+#[test]
+#[ignore = "debug"]
+fn debug_lossy() {
+    let kind = match std::env::var("KIND").unwrap().as_str() {
+        "hdtn" => Kind::Hdtn,
+        "ion" => Kind::Ion,
+        "lick" => Kind::Licklider,
+        _ => Kind::Farlink,
+    };
+    let seed: u64 = std::env::var("SEED").unwrap().parse().unwrap();
+    let radio = std::env::var("RADIO").is_ok();
+    let mut world = World::new(seed);
+    world.trace_detail(TraceDetail::Nothing);
+    let sender = world.host(1, engine(1, seed, Peer::new(2)));
+    let receiver = Receiver::new(&mut world, kind, seed);
+    let slow = || Line {
+        rate: Some(9600),
+        queue: Queue::Drop(1 << 14),
+        ..Line::delayed(Duration::from_millis(300))
+    };
+    let [there, back] = if radio {
+        [slow(), slow()]
+    } else {
+        [lossy(), lossy()]
+    };
+    match receiver {
+        Receiver::Model(host) => join(&mut world, sender, host, there, back),
+        Receiver::Licklider(host) => join(&mut world, sender, host, there, back),
+        Receiver::Farlink(host) => join(&mut world, sender, host, there, back),
+    }
+    let len = if radio { 50_000 } else { LOSSY_LEN };
+    world.command(sender, Command::Send(block(2, len))).unwrap();
+    let tag = block(2, len).tag;
+    for step in 0..(if radio { 200 } else { 150 }) {
+        world.run_for(Duration::from_millis(if radio { 500 } else { 100 }));
+        let engine = world.machine(sender);
+        let line = engine.line(2).unwrap();
+        let stats = engine.stats();
+        println!(
+            "{step} {:?} rate {:?} win {:?} far {} red {} loss {} | rt {:?} to {:?} | resent {} neg {} pos {} cpr {}",
+            engine.progress(tag).map(|p| (p.sent, p.claimed)),
+            line.flow.octets_per_second.map(|r| r.get() * 8 / 1000),
+            line.flow.window,
+            line.flow.is_farlink,
+            line.flow.reductions,
+            line.flow.loss,
+            line.round_trip,
+            line.timeout,
+            stats.octets_resent,
+            stats.negative_reports_received,
+            stats.positive_reports_received,
+            stats.checkpoints_resent
+        );
+        if engine.sessions().0 == 0 {
+            break;
+        }
+    }
+    println!("{:?}", receiver.outcome(&world));
+    for (at, event) in world.events(sender) {
+        println!("{at:?} {event:?}");
+    }
+}
