@@ -194,7 +194,17 @@ impl Sending {
         if left == 0 {
             return;
         }
-        let pause = cx.peer.pause();
+        self.copy_checkpoint_after(cx.peer.pause(), serial, left, cx);
+    }
+
+    /// Sends the next of `left` copies after a time.
+    pub(in crate::ltp) fn copy_checkpoint_after<A: Addr>(
+        &mut self,
+        pause: Duration,
+        serial: u64,
+        left: u8,
+        cx: &mut Context<'_, A>,
+    ) {
         if pause.is_zero() {
             self.copy_checkpoint_now(serial, left, cx);
             return;

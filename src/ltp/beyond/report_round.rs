@@ -95,27 +95,32 @@ impl ReportRound {
 
     /// Returns lower bound and serial number of the report to cite: of the one with the lowest bound. A checkpoint that cites
     /// it asks about everything from there on (RFC 5326 section 6.11), so that one answer tells all. If the first segments
-    /// of a report have not come, none is cited, and everything is asked about.
-    pub(in crate::ltp) fn cited(&self, claimed: &RangeSet) -> (u64, u64) {
+    /// of a report have not come, that is `earlier`, a report with a bound that is low enough.
+    pub(in crate::ltp) fn cited(
+        &self,
+        earlier: Option<(u64, u64)>,
+        claimed: &RangeSet,
+    ) -> (u64, u64) {
         let (lower, _) = self.lowest;
         let before = self.asked.start..lower;
         if before.is_empty() || claimed.covers(&before) {
-            self.lowest
-        } else {
-            (0, 0)
+            return self.lowest;
         }
+        let is_low = |(lower, _): &(u64, u64)| *lower <= self.asked.start;
+        earlier.filter(is_low).unwrap_or(self.lowest)
     }
 
     /// Returns what the reports leave unclaimed. Outside of their scopes they say nothing; but if the last segments of a
-    /// report have not come, the last octet stands for what they would have told, so that the next report does.
-    pub(in crate::ltp) fn missing(&self, claimed: &RangeSet) -> impl Iterator<Item = Range<u64>> {
+    /// report have not come, the last octet is missing too, so that the next report tells about everything before it.
+    pub(in crate::ltp) fn missing(&self, claimed: &RangeSet) -> Vec<Range<u64>> {
         let told = self.scopes.end();
+        let scopes = self.scopes.within(0..told);
+        let mut missing: Vec<Range<u64>> = scopes.flat_map(|scope| claimed.gaps(scope)).collect();
         let last = self.asked.end.saturating_sub(1)..self.asked.end;
-        let untold = (told < self.asked.end && !claimed.covers(&last)).then_some(last);
-        self.scopes
-            .within(0..told)
-            .flat_map(|scope| claimed.gaps(scope))
-            .chain(untold)
+        if !missing.is_empty() && told < self.asked.end && !claimed.covers(&last) {
+            missing.push(last);
+        }
+        missing
     }
 
     /// Returns how much was sent ahead of the checkpoint, and how much of that was claimed.
@@ -164,18 +169,14 @@ mod tests {
         ReportRound::new((7, 1), asked, None, (serial, scope))
     }
 
-    fn missing(round: &ReportRound, claimed: &RangeSet) -> Vec<Range<u64>> {
-        round.missing(claimed).collect()
-    }
-
     #[test]
     fn a_report_of_one_segment_is_a_whole_round() {
         let round = round(0..1000, 100, 0..1000);
         let claimed = claims(&[0..400, 500..1000]);
 
         assert!(round.is_complete(&claimed));
-        assert_eq!(missing(&round, &claimed), [400..500]);
-        assert_eq!(round.cited(&claimed), (0, 100));
+        assert_eq!(round.missing(&claimed), [400..500]);
+        assert_eq!(round.cited(None, &claimed), (0, 100));
     }
 
     #[test]
@@ -190,11 +191,11 @@ mod tests {
 
         assert!(round.is_complete(&claimed));
         assert_eq!(
-            round.cited(&claimed),
+            round.cited(None, &claimed),
             (0, 100),
             "the one with the lowest bound"
         );
-        assert_eq!(missing(&round, &claimed), [100..300, 400..700, 800..1000]);
+        assert_eq!(round.missing(&claimed), [100..300, 400..700, 800..1000]);
     }
 
     #[test]
@@ -212,17 +213,22 @@ mod tests {
         round.add(7, 500..600);
 
         assert!(!round.is_complete(&claimed));
-        assert_eq!(missing(&round, &claimed), [100..200, 500..600, 999..1000]);
+        assert_eq!(round.missing(&claimed), [100..200, 500..600, 999..1000]);
         let claimed = claims(&[0..100, 999..1000]);
-        assert_eq!(missing(&round, &claimed), [100..200, 500..600]);
+        assert_eq!(round.missing(&claimed), [100..200, 500..600]);
+        let claimed = claims(&[0..200, 500..600]);
+        assert_eq!(round.missing(&claimed), [], "the guard timer asks");
     }
 
     #[test]
-    fn a_report_that_begins_behind_what_was_asked_about_is_not_cited() {
+    fn an_earlier_report_is_cited_if_the_first_segments_of_this_one_have_not_come() {
         let round = round(0..1000, 5, 100..1000);
 
-        assert_eq!(round.cited(&claims(&[0..99])), (0, 0));
-        assert_eq!(round.cited(&claims(&[0..100])), (100, 5));
+        let (without, with) = (claims(&[0..99]), claims(&[0..100]));
+        assert_eq!(round.cited(Some((0, 2)), &without), (0, 2));
+        assert_eq!(round.cited(Some((0, 2)), &with), (100, 5));
+        assert_eq!(round.cited(Some((50, 2)), &without), (100, 5));
+        assert_eq!(round.cited(None, &without), (100, 5));
     }
 
     #[test]
@@ -231,7 +237,7 @@ mod tests {
         let round = round(0..1000, 5, 0..2000);
 
         assert!(round.is_complete(&claimed));
-        assert_eq!(missing(&round, &claimed), [900..1400]);
+        assert_eq!(round.missing(&claimed), [900..1400]);
     }
 
     #[test]
@@ -251,8 +257,8 @@ mod tests {
 
         first.merge(&round(0..300, 4, 0..300));
 
-        assert_eq!(first.cited(&claims(&[])), (0, 4));
-        assert_eq!(missing(&first, &claims(&[0..250])), [250..300, 500..1000]);
+        assert_eq!(first.cited(None, &claims(&[])), (0, 4));
+        assert_eq!(first.missing(&claims(&[0..250])), [250..300, 500..1000]);
     }
 
     #[test]

@@ -13,10 +13,12 @@ use crate::Addr;
 use crate::kit::RangeSet;
 use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, SentPart};
 use crate::ltp::context::{Context, ExportTimer, Node};
-use crate::ltp::wire::{Reason, Report};
+use crate::ltp::wire::{Mark, Reason, Report};
 
 /// An answer that comes so long after the light times has waited behind octets in a queue.
 const LATE: Duration = Duration::from_secs(1);
+/// Octets of a red part for which ION allows six reports with gaps.
+const MANY_REPORTS: u64 = 8_000_000;
 /// The number of unanswered tries after which the same is assumed.
 const MANY_TRIES: u8 = 2;
 
@@ -62,6 +64,21 @@ impl Sending {
         if self.next == 0 && cx.peer.flow.is_estimated() && is_long() {
             self.repair_mut().flow.begin_part(0, cx.node.now);
         }
+    }
+
+    /// Returns after which time a copy of a checkpoint is sent if no answer has come: of the end of a long block, and of a
+    /// retransmission on a line that is known to lose segments. ION counts a copy only where gaps are left, and allows more
+    /// of them the longer a block is.
+    pub(super) fn flow_copy<A: Addr>(
+        &self,
+        checkpoint: &Outstanding,
+        is_repeated: bool,
+        cx: &Context<'_, A>,
+    ) -> Option<Duration> {
+        let is_end = checkpoint.mark != Mark::None && checkpoint.cycle == 0;
+        let is_wanted = is_repeated || (is_end && self.red >= MANY_REPORTS);
+        let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
+        (is_wanted && is_automatic).then(|| cx.peer.flow.gathering_time())
     }
 
     // Reports.
@@ -206,12 +223,12 @@ impl Sending {
         let told = Some(round.checkpoint).filter(|told| *told < self.serial);
         let under_repair = self.under_repair(told.unwrap_or(0));
         let repair = self.repair_mut();
-        let missing = round.missing(&repair.claimed);
+        let missing = round.missing(&repair.claimed).into_iter();
         let gaps: Vec<Range<u64>> = missing.flat_map(|gap| under_repair.gaps(gap)).collect();
         if gaps.is_empty() {
             return Outcome::Continues;
         }
-        let cited = round.cited(&repair.claimed);
+        let cited = round.cited(repair.lowest, &repair.claimed);
         let octets = gaps.iter().map(|gap| gap.end - gap.start).sum();
         let copies = usize::try_from(cx.peer.flow.repair_copies(octets)).unwrap_or(1);
         let len = gaps.len() * copies;

@@ -86,12 +86,8 @@ impl Sending {
             Repair::CheckpointRetry(_) | Repair::CheckpointCopies { .. } => None,
         });
         let delayed = repair.flow.unanswered().map(|round| {
-            let (_, report) = round.cited(&repair.claimed);
-            (
-                report,
-                round.cycle,
-                round.missing(&repair.claimed).collect(),
-            )
+            let (_, report) = round.cited(repair.lowest, &repair.claimed);
+            (report, round.cycle, round.missing(&repair.claimed))
         });
         let mut known = repair.claimed.clone();
         for gap in self.checkpoints.iter().flat_map(|one| &one.retransmitted) {

@@ -260,9 +260,13 @@ impl Sending {
             lower: run.lower,
             since: run.since,
         };
+        let copy = self.flow_copy(&outstanding, run.is_repeated, cx);
         self.checkpoints.push(outstanding);
         self.queue_duplicates_of(serial, cx);
-        self.copy_checkpoint(serial, cx);
+        match copy {
+            Some(pause) => self.copy_checkpoint_after(pause, serial, 1, cx),
+            None => self.copy_checkpoint(serial, cx),
+        }
     }
 
     // Writing.
