@@ -201,9 +201,8 @@ impl FlowControl {
     /// On a line that loses octets whatever the rate, each round of reports takes a round trip and leaves as large a
     /// share of it. What is sent twice within half a round trip costs no time and saves rounds.
     pub(in crate::ltp) fn repair_copies(&self, octets: u64) -> u64 {
-        let near = self.window.as_ref().filter(|_| self.is_near());
-        let loss = near.unwrap_or(&self.rate).ambient();
-        if self.flow != Flow::Auto || loss == 0 {
+        let loss = self.ambient();
+        if loss == 0 {
             return 1;
         }
         let fit = self.in_round_trip(self.round_trip() / 2) / octets.max(1);
@@ -220,6 +219,20 @@ impl FlowControl {
     /// Whether the rate is an estimate.
     pub(in crate::ltp) fn is_estimated(&self) -> bool {
         self.flow == Flow::Auto
+    }
+
+    /// Whether the line is known to lose segments whatever the rate.
+    pub(in crate::ltp) fn is_lossy(&self) -> bool {
+        self.ambient() > 0
+    }
+
+    /// Returns the share of segments that the line loses whatever the rate, in parts per million.
+    fn ambient(&self) -> u64 {
+        let near = self.window.as_ref().filter(|_| self.is_near());
+        match self.flow {
+            Flow::Auto => near.unwrap_or(&self.rate).ambient(),
+            Flow::Rate { .. } | Flow::Window { .. } | Flow::Unlimited => 0,
+        }
     }
 
     /// Returns by how much a learned timeout exceeds the round trip at least, where nothing was configured about it.

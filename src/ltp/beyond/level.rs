@@ -11,10 +11,9 @@ pub(super) const PARTS: u64 = 1_000_000;
 const LOSSY: u64 = PARTS / 50;
 /// The share of losses below which a block counts as received without losses.
 const CLEAN: u64 = PARTS / 200;
-/// The number of segments that tell a share of losses, and of those that tell whether a fall has changed it.
-const SAMPLE: u64 = 64;
-const TRIAL: u64 = 128;
-/// The number of lost segments that tell it without so many others.
+/// The number of segments that tell a share of losses.
+const SAMPLE: u64 = 256;
+/// The number of lost segments that tell it if they are a quarter or more.
 const LOST: u64 = 16;
 /// By how much a share may be below another one and still count as the same.
 const TOLERANCE: u64 = PARTS / 20;
@@ -132,9 +131,9 @@ impl Level {
         self.sent += round.sent;
         self.delivered += round.delivered.min(round.sent);
         let segments = self.sent / segment.max(1);
-        let needed = if self.trial.is_some() { TRIAL } else { SAMPLE };
         let lost = (self.sent - self.delivered) / segment.max(1);
-        if segments < needed && lost < LOST {
+        let is_clear = lost >= LOST && lost * 4 >= segments;
+        if segments < SAMPLE && !is_clear {
             return false;
         }
         let sent = mem::take(&mut self.sent);
@@ -148,8 +147,12 @@ impl Level {
             if trial.is_without_effect(self.value, delivered) {
                 return self.undo(now, trial, lost);
             }
+            let passed = scaled(trial.before, trial.delivered, PARTS);
+            let before = self.ceiling.map_or(0, |ceiling| ceiling.passed);
+            // A small difference may be one of chance.
+            let is_small = trial.delivered >= PARTS * 3 / 4;
             self.ceiling = Some(Ceiling {
-                passed: scaled(trial.before, trial.delivered, PARTS),
+                passed: if is_small { passed.max(before) } else { passed },
                 blocks: CAUTION,
             });
         }

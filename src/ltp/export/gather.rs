@@ -72,11 +72,11 @@ impl Sending {
     pub(super) fn flow_copy<A: Addr>(
         &self,
         checkpoint: &Outstanding,
-        is_repeated: bool,
         cx: &Context<'_, A>,
     ) -> Option<Duration> {
         let is_end = checkpoint.mark != Mark::None && checkpoint.cycle == 0;
-        let is_wanted = is_repeated || (is_end && self.red >= MANY_REPORTS);
+        let is_repair = checkpoint.cycle > 0 && cx.peer.flow.is_lossy();
+        let is_wanted = is_repair || (is_end && self.red >= MANY_REPORTS);
         let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
         (is_wanted && is_automatic).then(|| cx.peer.flow.gathering_time())
     }

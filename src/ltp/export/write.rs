@@ -260,7 +260,7 @@ impl Sending {
             lower: run.lower,
             since: run.since,
         };
-        let copy = self.flow_copy(&outstanding, run.is_repeated, cx);
+        let copy = self.flow_copy(&outstanding, cx);
         self.checkpoints.push(outstanding);
         self.queue_duplicates_of(serial, cx);
         match copy {
