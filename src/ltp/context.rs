@@ -242,13 +242,16 @@ impl<A: Addr> Context<'_, A> {
         self.peer.start(self.node, due, what)
     }
 
-    /// Starts the timer of a checkpoint of `len` octets that is sent, and was sent `tries` times before.
+    /// Starts the timer of a checkpoint of `len` octets on a red part up to `end`, which is sent after `tries` others.
     pub(super) fn await_report_again(
         &mut self,
         len: usize,
-        (serial, tries): (u64, u8),
+        serial: u64,
+        tries: (u8, u64),
     ) -> Option<TimerId> {
-        let due = self.peer.answer_after(self.node.now, len, tries);
+        let now = self.node.now;
+        let due = self.peer.answer_after(now, len, tries);
+        let due = due.unwrap_or_else(|| self.peer.answer(now, len));
         let what = self.kind(ExportTimer::Checkpoint(serial));
         self.peer.start(self.node, due, what)
     }

@@ -575,10 +575,8 @@ impl Sending {
             cx.peer.line.exchanged(false);
             return self.check_progress(cx);
         }
-        if cx
-            .peer
-            .is_given_up(cx.node.now, checkpoint.first, checkpoint.tries)
-        {
+        let (tries, end) = (checkpoint.tries, checkpoint.range.end);
+        if cx.peer.answer_after(cx.node.now, 0, (tries, end)).is_none() {
             return Outcome::Failed(Reason::RETRANSMISSION_LIMIT);
         }
         cx.peer.line.exchanged(false);

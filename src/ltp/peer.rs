@@ -15,8 +15,10 @@ use crate::Instant;
 use crate::kit::{Due, Pacer, TimerId};
 use crate::sync::Arc;
 
-/// How often a timeout doubles at most.
-const MAX_DOUBLINGS: u8 = 6;
+/// What may wait in the queue of a line whose rate is not known, in octets, and the rate at which it leaves, in octets
+/// per second: 50 kbit/s.
+const MAX_QUEUE: u64 = 1 << 16;
+const SLOW_RATE: u32 = 6250;
 
 /// One peer, in a slot of the engine.
 #[derive(Debug)]
@@ -354,26 +356,37 @@ impl<A> PeerState<A> {
         }
     }
 
-    /// Returns when the answer to a checkpoint is due that was sent `tries` times before. Where the rate is an estimate the
-    /// line may be slower, and the time doubles with each try.
-    pub(super) fn answer_after(&self, now: Instant, len: usize, tries: u8) -> Due {
+    /// Returns when the answer to a checkpoint on a red part up to `end` is due, which is sent after `tries` others. `None`
+    /// if it is not sent again.
+    pub(super) fn answer_after(
+        &self,
+        now: Instant,
+        len: usize,
+        (tries, end): (u8, u64),
+    ) -> Option<Due> {
         let due = self.answer(now, len);
         if !self.flow.is_estimated() {
-            return due;
+            return (tries <= self.config.checkpoint_retries).then_some(due);
         }
-        let factor = (1_u32 << tries.min(MAX_DOUBLINGS)) - 1;
-        Due {
-            deadline: due.deadline + self.timeout() * factor,
+        // As long in all as with the configured timeout; and while nothing was heard, as long as it takes a slow line to
+        // carry what may wait in a queue.
+        let retries = u32::from(self.config.checkpoint_retries);
+        let mut left = self.config.round_trip().saturating_mul(retries + 1);
+        let is_unheard = self.line.is_unmeasured();
+        if is_unheard {
+            left += Duration::from_secs(end.min(MAX_QUEUE)) / SLOW_RATE;
+        }
+        let growth = if is_unheard { 8 } else { 2 };
+        let mut wait = self.timeout().min(left);
+        for _ in 0..tries {
+            left = left.saturating_sub(wait);
+            wait = wait.saturating_mul(growth).min(left);
+        }
+        let more = wait.saturating_sub(self.timeout());
+        (!wait.is_zero()).then(|| Due {
+            deadline: due.deadline + more,
             ..due
-        }
-    }
-
-    /// Whether a checkpoint that was sent first at `first`, and `tries` times in all, is not sent again. Where its timeout
-    /// doubles, it is not tried for longer than with the timeout that was configured.
-    pub(super) fn is_given_up(&self, now: Instant, first: Instant, tries: u8) -> bool {
-        let retries = self.config.checkpoint_retries;
-        let longest = self.config.round_trip() * (u32::from(retries) + 1);
-        tries > retries || (self.flow.is_estimated() && now - first >= longest)
+        })
     }
 
     /// Returns the retransmission timeout: the light times and the margin.

@@ -462,9 +462,18 @@ fn storm(seed: u64, suite: Suite, tally: &Tally) {
     } = &mut storm;
     assert_eq!(line.left(), (0, 0, 0), "something is left");
     let events = [line.events(1), line.events(2)];
-    let by_session: BTreeMap<SessionId, &Sent> =
+    let mut by_session: BTreeMap<SessionId, &Sent> =
         sent.iter().map(|sent| (sent.session, sent)).collect();
     assert_eq!(by_session.len(), sent.len(), "a session number twice");
+    // The session of a block that was sent once more, since its early checkpoints were refused.
+    let mut seconds: BTreeMap<u64, SessionId> = BTreeMap::new();
+    for event in events.iter().flatten() {
+        if let Event::Restarted { tag, session } = event {
+            let block = sent.iter().find(|sent| sent.tag == tag.0).unwrap();
+            assert!(seconds.insert(tag.0, *session).is_none(), "a third time");
+            by_session.insert(*session, block);
+        }
+    }
     let told = [told(&events[0], &by_session), told(&events[1], &by_session)];
     for (refused, events) in refused.iter().zip(&events) {
         let told = refused.map(|from| &events[from..]);
@@ -489,7 +498,8 @@ fn storm(seed: u64, suite: Suite, tally: &Tally) {
             assert_eq!(data[..], block.data[..], "given back");
             continue;
         }
-        let at_receiver = told[2 - block.from as usize].get(&block.session);
+        let session = seconds.get(&block.tag).unwrap_or(&block.session);
+        let at_receiver = told[2 - block.from as usize].get(session);
         let is_delivered = at_receiver.is_some_and(|told| told.whole.is_some());
         assert!(
             is_delivered || block.red == 0,

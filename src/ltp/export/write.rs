@@ -143,8 +143,9 @@ impl Sending {
             }
             None => {
                 cx.node.stats.checkpoints_resent += 1;
-                let tries = self.checkpoint_mut(serial).map_or(0, |one| one.tries);
-                let timer = cx.await_report_again(put.len(), (serial, tries));
+                let one = self.checkpoint_mut(serial);
+                let tries = one.map_or((0, 0), |one| (one.tries, one.range.end));
+                let timer = cx.await_report_again(put.len(), serial, tries);
                 if let Some(checkpoint) = self.checkpoint_mut(serial) {
                     checkpoint.tries = checkpoint.tries.saturating_add(1);
                     checkpoint.timer = timer;

@@ -175,7 +175,6 @@ const SIZES: [(&str, usize, f64); 6] = [
 ];
 
 #[test]
-#[ignore = "that the default flow suits every peer is not yet kept"]
 fn blocks_of_any_size_reach_every_peer_on_a_quiet_loopback_without_options() {
     let mut faults = Vec::new();
     println!("| to | size | received | sent again | complete |\n|---|---|---|---|---|");
@@ -232,7 +231,6 @@ fn median(mut spans: Vec<Duration>) -> Duration {
 }
 
 #[test]
-#[ignore = "that the default flow suits lossy lines is not yet kept"]
 fn a_lossy_line_takes_at_most_1_3_times_the_ideal_without_options() {
     let ideal = ideal(1);
     let mut faults = Vec::new();
@@ -283,7 +281,6 @@ fn ion_loses(seed: u64) -> bool {
 }
 
 #[test]
-#[ignore = "that the default flow suits lossy lines is not yet kept"]
 fn no_more_blocks_to_ion_are_lost_on_a_lossy_line_than_its_own_sender_loses() {
     let seeds: Vec<u64> = seeds(2).take(20).collect();
     let lost = |seed: &&u64| {
@@ -299,7 +296,6 @@ fn no_more_blocks_to_ion_are_lost_on_a_lossy_line_than_its_own_sender_loses() {
 }
 
 #[test]
-#[ignore = "that the default flow suits slow lines is not yet kept"]
 fn a_line_of_8_mbit_s_with_a_queue_of_64_kib_is_served_without_options() {
     let line = || Line {
         rate: Some(8_000_000),
@@ -319,7 +315,6 @@ fn a_line_of_8_mbit_s_with_a_queue_of_64_kib_is_served_without_options() {
 }
 
 #[test]
-#[ignore = "that the default flow suits slow lines is not yet kept"]
 fn a_slow_radio_is_served_without_a_rate() {
     // 9600 bit/s, and a queue of a second.
     let line = || Line {
@@ -339,7 +334,6 @@ fn a_slow_radio_is_served_without_a_rate() {
 
 /// RFC 5325 section 3.3 allows checkpoints at will, and ION allows none before the end of the red part.
 #[test]
-#[ignore = "that an unknown peer gets no early checkpoint is not yet kept"]
 fn a_block_of_50_mb_to_an_unknown_peer_has_no_checkpoint_before_its_end() {
     let early = |octets: &[u8]| {
         let code = Segment::decode_first(octets).map(|(segment, _)| segment.body.code());
@@ -360,7 +354,6 @@ fn a_block_of_50_mb_to_an_unknown_peer_has_no_checkpoint_before_its_end() {
 
 /// A sender that was told to checkpoint finds that the peer takes none, and starts the block anew without.
 #[test]
-#[ignore = "that a block which failed for its checkpoints is sent again without is not yet kept"]
 fn a_block_whose_early_checkpoints_are_refused_is_sent_again_without() {
     for window in [None, NonZeroU64::new(64_000)] {
         let mut world = World::new(1);
@@ -395,7 +388,6 @@ fn a_block_whose_early_checkpoints_are_refused_is_sent_again_without() {
 
 /// ION cancels when it has made as many reports with gaps as its limit allows, and splits one of more than 20 claims.
 #[test]
-#[ignore = "that the parts of a report are repaired by one run is not yet kept"]
 fn the_parts_of_one_report_are_answered_by_one_run_with_one_checkpoint() {
     let mut world = World::new(1);
     let mut sender = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
@@ -428,7 +420,6 @@ fn the_parts_of_one_report_are_answered_by_one_run_with_one_checkpoint() {
 
 /// A full buffer is not to take the end of the block: the last segments leave spaced.
 #[test]
-#[ignore = "that a sender without options does not flood is not yet kept"]
 fn no_more_than_64_kib_leave_at_once_without_options() {
     let mut alone = Alone::<u64>::new(Config::engine(1), 1);
     let now = alone.now;
@@ -462,67 +453,4 @@ fn a_lost_end_of_a_block_is_repeated_to_ion() {
     let done = transfer(Kind::Ion, 100_000, [there, loopback()], 1);
 
     assert!(done.is_complete && done.segments > 72, "{done:?}");
-}
-
-#[test]
-#[ignore = "debug"]
-fn debug_lossy() {
-    let kind = match std::env::var("KIND").unwrap().as_str() {
-        "hdtn" => Kind::Hdtn,
-        "ion" => Kind::Ion,
-        "lick" => Kind::Licklider,
-        _ => Kind::Farlink,
-    };
-    let seed: u64 = std::env::var("SEED").unwrap().parse().unwrap();
-    let radio = std::env::var("RADIO").is_ok();
-    let mut world = World::new(seed);
-    world.trace_detail(TraceDetail::Nothing);
-    let sender = world.host(1, engine(1, seed, Peer::new(2)));
-    let receiver = Receiver::new(&mut world, kind, seed);
-    let slow = || Line {
-        rate: Some(9600),
-        queue: Queue::Drop(1 << 14),
-        ..Line::delayed(Duration::from_millis(300))
-    };
-    let [there, back] = if radio {
-        [slow(), slow()]
-    } else {
-        [lossy(), lossy()]
-    };
-    match receiver {
-        Receiver::Model(host) => join(&mut world, sender, host, there, back),
-        Receiver::Licklider(host) => join(&mut world, sender, host, there, back),
-        Receiver::Farlink(host) => join(&mut world, sender, host, there, back),
-    }
-    let len = if radio { 50_000 } else { LOSSY_LEN };
-    world.command(sender, Command::Send(block(2, len))).unwrap();
-    let tag = block(2, len).tag;
-    for step in 0..(if radio { 200 } else { 150 }) {
-        world.run_for(Duration::from_millis(if radio { 500 } else { 100 }));
-        let engine = world.machine(sender);
-        let line = engine.line(2).unwrap();
-        let stats = engine.stats();
-        println!(
-            "{step} {:?} rate {:?} win {:?} far {} red {} loss {} | rt {:?} to {:?} | resent {} neg {} pos {} cpr {}",
-            engine.progress(tag).map(|p| (p.sent, p.claimed)),
-            line.flow.octets_per_second.map(|r| r.get() * 8 / 1000),
-            line.flow.window,
-            line.flow.is_farlink,
-            line.flow.reductions,
-            line.flow.loss,
-            line.round_trip,
-            line.timeout,
-            stats.octets_resent,
-            stats.negative_reports_received,
-            stats.positive_reports_received,
-            stats.checkpoints_resent
-        );
-        if engine.sessions().0 == 0 {
-            break;
-        }
-    }
-    println!("{:?}", receiver.outcome(&world));
-    for (at, event) in world.events(sender) {
-        println!("{at:?} {event:?}");
-    }
 }
