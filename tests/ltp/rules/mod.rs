@@ -13,6 +13,7 @@ use crate::line::{CLIENT, Fate, Line, Passing, block, is_complete, pattern, rece
 
 mod edge_cases;
 mod ends;
+mod flow;
 mod peers;
 mod redundancy;
 mod signals;
