@@ -2,7 +2,10 @@
 
 use core::fmt;
 use core::hash::Hash;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The first 56 bits of an IPv6 address.
+const PREFIX: u128 = u128::MAX << 72;
 
 /// The address of a peer, a stream or an interface: [`Path`] on IP, [`Hop`] on a network of numbered
 /// interfaces, `()` on one stream, an integer in tests and simulations.
@@ -26,6 +29,16 @@ pub trait Addr: Copy + Ord + Hash + fmt::Debug + Send + Sync + 'static {
     fn same_host(self, other: Self) -> bool {
         self == other
     }
+
+    /// Returns the address that stands for everybody who can easily have this one: the same for all of them.
+    ///
+    /// What strangers may cause is counted by it. By default it is the address itself. Of a [`Path`] it has the remote
+    /// IP address without the port: the whole of it in IPv4, the first 56 bits in IPv6, of which a subscriber has all
+    /// others at will.
+    #[must_use]
+    fn prefix(self) -> Self {
+        self
+    }
 }
 
 impl Addr for () {}
@@ -44,6 +57,18 @@ impl Addr for Path {
             SocketAddr::V6(address) => address.scope_id(),
         };
         self.remote.ip() == other.remote.ip() && scope(self.remote) == scope(other.remote)
+    }
+
+    fn prefix(self) -> Self {
+        let ip = match self.remote.ip().to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => IpAddr::V6((u128::from(address) & PREFIX).into()),
+        };
+        let local = match ip {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        Self::udp(SocketAddr::new(local, 0), SocketAddr::new(ip, 0))
     }
 }
 impl Addr for Hop {
@@ -111,8 +136,8 @@ impl Path {
     #[must_use]
     pub const fn socket(proto: Proto, local: SocketAddr) -> Self {
         let unspecified = match local {
-            SocketAddr::V4(_) => core::net::IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED),
-            SocketAddr::V6(_) => core::net::IpAddr::V6(core::net::Ipv6Addr::UNSPECIFIED),
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
         Self {
             proto,
@@ -179,6 +204,23 @@ mod tests {
     fn equal_link_local_addresses_of_two_scopes_are_two_hosts() {
         assert!(path("[fe80::1%2]:1").same_host(path("[fe80::1%2]:7")));
         assert!(!path("[fe80::1%2]:1").same_host(path("[fe80::1%3]:1")));
+    }
+
+    #[test]
+    fn an_ipv4_address_or_56_bits_of_ipv6_count_as_one() {
+        let same = |one: &str, other: &str| path(one).prefix() == path(other).prefix();
+
+        assert!(same("192.0.2.1:1", "192.0.2.1:2"));
+        assert!(!same("192.0.2.1:1", "192.0.2.2:1"));
+        assert!(same("[2001:db8:0:1ff::1]:1", "[2001:db8:0:101::2]:2"));
+        assert!(!same("[2001:db8:0:100::1]:1", "[2001:db8:0:200::1]:1"));
+        assert!(same("[::ffff:192.0.2.1]:1", "192.0.2.1:2"));
+        assert!(!same("[::ffff:192.0.2.1]:1", "[::ffff:192.0.2.2]:1"));
+        let elsewhere = Path::udp(
+            SocketAddr::from(([10, 0, 0, 1], 5)),
+            path("192.0.2.1:1").remote,
+        );
+        assert_eq!(elsewhere.prefix(), path("192.0.2.1:9").prefix());
     }
 
     #[test]

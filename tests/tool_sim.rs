@@ -292,3 +292,145 @@ fn the_capture_of_an_ltp_scenario_is_read_by_decode() {
     );
     assert!(lines.last().unwrap().contains(" RA "), "{text}");
 }
+
+/// Runs `farlink sim link --json` and returns its status and its object.
+fn link(arguments: &[&str]) -> (Option<i32>, Value) {
+    let output = sim(&[&["link", "--json"], arguments].concat());
+    let object = serde_json::from_str(&text(&output)).unwrap();
+    (output.status.code(), object)
+}
+
+fn plan(name: &str, text: &str) -> String {
+    let path = file(name);
+    fs::write(&path, text).unwrap();
+    path.into_os_string().into_string().unwrap()
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn a_link_without_losses_delivers_in_the_ideal_time_but_for_headers() {
+    let options = ["--owlt", "1.5", "--rate", "800000", "--size", "1000000"];
+
+    let (status, object) = link(&options);
+
+    assert_eq!(status, Some(0));
+    assert_eq!(object["ideal_ns"], 11 * SECOND + SECOND / 2);
+    let time = |name: &str| object[name].as_u64().unwrap();
+    assert!(time("delivered_ns") >= time("ideal_ns"), "{object}");
+    assert!(
+        time("delivered_ns") < time("ideal_ns") * 103 / 100,
+        "{object}"
+    );
+    // The report takes a light time.
+    assert!(time("complete_ns") >= time("delivered_ns") + 3 * SECOND / 2);
+    assert_eq!(
+        (&object["resent"], &object["reports"]),
+        (&0.into(), &1.into())
+    );
+    assert_eq!(
+        (&object["ok"], &object["reason"]),
+        (&true.into(), &Value::Null)
+    );
+}
+
+#[test]
+fn losses_on_a_link_are_repaired_and_equal_seeds_repair_alike() {
+    let options = [
+        "--owlt", "0.2", "--rate", "1000000", "--loss", "0.1", "--seed", "7",
+    ];
+
+    let (status, object) = link(&options);
+
+    assert_eq!(status, Some(0), "{object}");
+    assert!(object["resent"].as_u64().unwrap() > 50_000, "{object}");
+    assert!(
+        object["reports_with_gaps"].as_u64().unwrap() > 0,
+        "{object}"
+    );
+    assert_eq!(link(&options).1, object);
+    let plain = sim(&[&["link"][..], &options].concat());
+    let again = format!("octets sent again   {}", object["resent"]);
+    assert!(text(&plain).contains(&again), "{}", text(&plain));
+}
+
+#[test]
+fn a_block_that_is_longer_than_a_contact_goes_on_in_the_next() {
+    let plan = plan(
+        "link_plan",
+        "a contact +10 +20 1 2 10000\na contact +10 +30 2 1 10000\n\
+         a contact +1000 +1020 1 2 10000 # the second pass\na contact +1000 +1020 2 1 10000\n\
+         a range +0 +2000 1 2 2\n",
+    );
+    let options = ["--contacts", &plan, "--size", "150000"];
+
+    let (status, object) = link(&options);
+
+    assert_eq!(status, Some(0), "{object}");
+    // 100,000 octets in the first contact.
+    assert_eq!(object["ideal_ns"], 1007 * SECOND);
+    let time = |name: &str| object[name].as_u64().unwrap();
+    assert!(time("delivered_ns") >= time("ideal_ns"), "{object}");
+    assert!(time("complete_ns") < 1020 * SECOND, "{object}");
+}
+
+#[test]
+fn a_block_that_is_not_delivered_is_a_failure_with_the_reason() {
+    let (status, object) = link(&["--loss", "1", "--size", "1000"]);
+
+    assert_eq!(status, Some(1));
+    assert_eq!(object["ok"], false);
+    let reason = object["reason"].as_str().unwrap();
+    assert!(reason.contains("retransmission limit exceeded"), "{reason}");
+    let short = plan(
+        "short_plan",
+        "a contact +0 +1 1 2 100\na contact +0 +1 2 1 100\n",
+    );
+    let (status, object) = link(&["--contacts", &short]);
+    assert_eq!(status, Some(1), "{object}");
+    assert_eq!(
+        object["ideal_ns"],
+        Value::Null,
+        "the plan has no room for it"
+    );
+    let plain = sim(&["link", "--loss", "1", "--size", "1000"]);
+    let told = String::from_utf8(plain.stderr).unwrap();
+    assert!(told.starts_with("farlink: the block failed: "), "{told}");
+}
+
+#[test]
+fn a_link_that_cannot_be_is_wrong_usage() {
+    for (options, expected) in [
+        (&["--loss", "1.1"][..], "a number from 0 to 1"),
+        (&["--size", "0"], "0 is not in 1..=1073741824"),
+        (
+            &["--green", "5", "--size", "4"],
+            "a green part of 5 octets exceeds the block of 4",
+        ),
+        (
+            &["--segment", "95"],
+            "segment length of 95 octets is below the minimum of 96",
+        ),
+        (&["--contacts", "no such file"], "no such file: "),
+    ] {
+        let output = sim(&[&["link"], options].concat());
+
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn a_link_is_drawn_and_captured() {
+    let (svg, pcap) = (file("link.svg"), file("link.pcapng"));
+    let (svg, pcap) = (svg.to_str().unwrap(), pcap.to_str().unwrap());
+
+    let output = sim(&[
+        "link", "--size", "3000", "--ladder", "--svg", svg, "--pcap", pcap,
+    ]);
+
+    assert!(text(&output).contains(" EORP"), "{}", text(&output));
+    assert!(fs::read_to_string(svg).unwrap().contains("engine 2"));
+    assert!(Capture::open(&fs::read(pcap).unwrap()).is_ok());
+}

@@ -18,6 +18,16 @@ pub(crate) fn cause_of_failure(error: &io::Error) -> Cause {
     named(error).unwrap_or(Cause::Unreachable)
 }
 
+/// Says in the machine's terms why there is no connection. The socket was bound, so its own address exists:
+/// an address that is not available is a pair of addresses that is taken.
+pub(crate) fn cause_of_connect(error: &io::Error) -> Cause {
+    if error.kind() == io::ErrorKind::AddrNotAvailable {
+        Cause::InUse
+    } else {
+        cause_of_failure(error)
+    }
+}
+
 fn named(error: &io::Error) -> Option<Cause> {
     use io::ErrorKind as Kind;
     Some(match error.kind() {

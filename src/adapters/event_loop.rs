@@ -4,8 +4,7 @@
 //! octets. Who takes the turns, and what is done between them, is the business of
 //! [`Shared`](super::shared::Shared).
 
-use alloc::boxed::Box;
-use core::task::{Context, Poll};
+use core::task::{Context, Waker};
 use std::io;
 
 use super::handle::DetachedStream;
@@ -77,10 +76,6 @@ pub(crate) trait Port: Send + Sized + 'static {
 }
 
 /// What [`Port::tend`] wants.
-#[allow(
-    dead_code,
-    reason = "used by the ports of protocols, which are features"
-)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
     /// Nothing before this time.
@@ -100,22 +95,14 @@ pub(crate) trait Carrier<M: Machine>: Send {
 
     /// Sends what is in `tx` and never waits. Returns the address that would block (`Link::Full`); what was
     /// not sent is kept, and `Link::Free` follows.
-    fn send(&mut self, cx: &mut Context<'_>, tx: &mut Transmit<M::Addr>) -> Option<M::Addr>;
+    fn send(&mut self, waker: &Waker, tx: &mut Transmit<M::Addr>) -> Option<M::Addr>;
 
     /// Takes what the machine asks for. It is carried out, and answered, by [`inputs`](Self::inputs).
     fn answer(&mut self, now: Instant, ask: Ask<M::Addr>);
 
     /// Looks at every input once, gives what there is to the machine, and tells whether there was any.
-    ///
-    /// Unless `may_read`, octets, ends and connections of peers are left where they are. Without input the
-    /// waker is registered, or will be called for another reason.
-    fn inputs(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        machine: &mut M,
-        may_read: bool,
-    ) -> bool;
+    /// Without input the waker is registered, or will be called for another reason.
+    fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool;
 
     /// Returns the octets of the smallest receive buffer of its UDP sockets; 0 if it knows none.
     fn receive_buffer(&self) -> usize {
@@ -131,22 +118,36 @@ pub(crate) trait Carrier<M: Machine>: Send {
     }
 
     /// Tells what can still come of it.
-    fn liveness(&self) -> Liveness {
-        Liveness::Alive
-    }
+    fn liveness(&self) -> Liveness;
 
-    /// Closes everything in good order: FIN behind what was written, then a linger. Ready once the last
-    /// socket is gone; the application hears of the end as soon as [`is_flushed`](Self::is_flushed).
-    fn finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()>;
+    /// Begins to close everything in good order: FIN behind what was written, then a linger.
+    /// [`inputs`](Self::inputs) goes on with it until it is [`Gone`](Liveness::Gone); the application hears of
+    /// the end as soon as [`is_flushed`](Self::is_flushed).
+    fn finish(&mut self, now: Instant);
 
     /// Returns what broke it, once.
     fn take_error(&mut self) -> Option<io::Error> {
         None
     }
 
-    /// Returns when `inputs` or `finish` is to be called at the latest.
+    /// Returns when `inputs` is to be called at the latest.
     fn deadline(&self) -> Option<Instant> {
         None
+    }
+}
+
+/// A look at the inputs, and what they are given to.
+pub(crate) struct Turn<'a, M> {
+    pub(crate) waker: &'a Waker,
+    pub(crate) now: Instant,
+    pub(crate) machine: &'a mut M,
+    /// Unless set, octets, ends and connections of peers are left where they are.
+    pub(crate) may_read: bool,
+}
+
+impl<'a, M> Turn<'a, M> {
+    pub(crate) const fn cx(&self) -> Context<'a> {
+        Context::from_waker(self.waker)
     }
 }
 
@@ -155,8 +156,10 @@ pub(crate) trait Carrier<M: Machine>: Send {
 pub(crate) enum Liveness {
     /// Inputs.
     Alive,
-    /// Nothing, unless the machine asks for it.
+    /// Nothing, unless the machine asks for it; sockets may linger.
     Empty,
+    /// Nothing, unless the machine asks for it.
+    Gone,
     /// Nothing: the only stream was given away.
     Detached,
 }
@@ -181,44 +184,47 @@ enum Drained {
     Done,
 }
 
-/// A machine with all it needs. All access is through the lock of [`Shared`](super::shared::Shared).
+/// A machine with all it needs but its carrier. All access is through the lock of
+/// [`Shared`](super::shared::Shared).
 pub(crate) struct Core<P: Port> {
     /// The protocol's own state.
     pub(crate) port: P,
     /// Whom to wake once the lock is released.
     pub(crate) wakes: Wakes<P::Line>,
     machine: P::Machine,
-    carrier: Option<Box<dyn Carrier<P::Machine>>>,
     limits: Limits,
     pub(super) phase: Phase,
     /// The machine was given something since it was last drained.
     pub(super) is_dirty: bool,
     /// A turn is due although no input will call for it: an ask, or a drain that was cut short.
     pub(super) is_busy: bool,
+    /// All that was sent is with the system.
+    is_flushed: bool,
     /// When the next turn is due without input.
     pub(super) deadline: Option<Instant>,
 }
 
+/// The carrier of a port's machine.
+pub(super) type CarrierOf<P> = dyn Carrier<<P as Port>::Machine>;
+
+/// What a turn is taken with.
+pub(super) struct Io<'a, P: Port> {
+    pub(super) carrier: &'a mut CarrierOf<P>,
+    pub(super) waker: &'a Waker,
+    pub(super) now: Instant,
+}
+
 impl<P: Port> Core<P> {
-    pub(super) fn new(
-        port: P,
-        machine: P::Machine,
-        carrier: Box<dyn Carrier<P::Machine>>,
-        limits: Limits,
-    ) -> Self {
-        let limits = match limits.receive_buffer {
-            0 => limits.with_receive_buffer(carrier.receive_buffer()),
-            _ => limits,
-        };
+    pub(super) fn new(port: P, machine: P::Machine, limits: Limits) -> Self {
         Self {
             port,
             wakes: Wakes::new(),
             machine,
-            carrier: Some(carrier),
             limits,
             phase: Phase::Running,
             is_dirty: false,
             is_busy: true,
+            is_flushed: false,
             deadline: None,
         }
     }
@@ -246,88 +252,48 @@ impl<P: Port> Core<P> {
         (&mut self.port, &mut self.machine, &mut self.wakes)
     }
 
-    /// Returns the same, of which the machine counts as unchanged until [`touch`](Self::touch).
-    #[cfg(feature = "ltp")]
-    pub(crate) const fn untouched_parts(
-        &mut self,
-    ) -> (&mut P, &mut P::Machine, &mut Wakes<P::Line>) {
-        (&mut self.port, &mut self.machine, &mut self.wakes)
-    }
-
     /// Tells whether the machine is not driven any more, or about to be so.
     pub(crate) fn is_over(&self) -> bool {
         self.phase != Phase::Running
     }
 
     /// Tells whether all that the machine has to say so far is with the system.
-    pub(crate) fn is_flushed(&self) -> bool {
-        let is_settled = !self.is_dirty && !self.is_busy;
-        is_settled
-            && self
-                .carrier
-                .as_ref()
-                .is_some_and(|carrier| carrier.is_flushed())
+    pub(crate) const fn is_flushed(&self) -> bool {
+        !self.is_dirty && !self.is_busy && self.is_flushed
     }
 
     /// Asks for a turn although the machine was given nothing: the carrier has to look at something.
-    #[allow(
-        dead_code,
-        reason = "used by the ports of protocols, which are features"
-    )]
     pub(crate) const fn touch(&mut self) {
         self.is_dirty = true;
     }
 
-    /// Takes one turn; whether it [`is_busy`](Self::is_busy) then, another is due at once.
-    pub(super) fn turn(&mut self, cx: &mut Context<'_>, now: Instant) {
-        match self.phase {
-            Phase::Running => self.run(cx, now),
-            Phase::Finishing | Phase::Told => self.finish(cx, now),
-            Phase::Gone => {}
+    /// Drains the machine and, if the turn `looks`, looks at the inputs. If it [`is_busy`](Self::is_busy) then,
+    /// another turn is due at once.
+    pub(super) fn turn(&mut self, io: &mut Io<'_, P>, looks: bool) {
+        if self.phase != Phase::Running {
+            return self.finish(io);
         }
-    }
-
-    /// Drains the machine, without a look at the inputs.
-    pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Instant) {
-        if self.phase == Phase::Running {
-            let drained = self.drain(cx, now);
-            if !self.ends_by(&drained) {
-                self.rest(now, &drained);
-            }
-        }
-    }
-
-    fn run(&mut self, cx: &mut Context<'_>, now: Instant) {
-        self.is_busy = false;
-        let drained = self.drain(cx, now);
-        // The inputs answer what was asked.
-        self.is_busy = false;
-        if self.ends_by(&drained) {
+        let drained = self.drain(io);
+        if self.ends_by(io, &drained) {
             return;
         }
-        let may_read = self.port.has_room();
-        if let Some(carrier) = &mut self.carrier {
-            self.is_busy |= carrier.inputs(cx, now, &mut self.machine, may_read);
-            if carrier.is_flushed() {
+        if looks {
+            // The inputs answer what was asked.
+            self.is_busy = self.look(io, self.port.has_room());
+            if io.carrier.is_flushed() {
                 self.port.flushed(&mut self.wakes);
             }
         }
-        self.take_detached();
-        self.rest(now, &drained);
+        self.rest(io, &drained);
     }
 
     /// Tells whether this drain was the last one.
-    fn ends_by(&mut self, drained: &Drained) -> bool {
-        self.take_detached();
-        let liveness = self.liveness();
-        let is_over = match drained {
-            Drained::Done => true,
-            Drained::Idle(deadline) => match liveness {
-                Liveness::Alive => false,
-                Liveness::Empty => deadline.is_none() && self.port.is_abandoned(),
-                Liveness::Detached => true,
-            },
-            Drained::Paused => false,
+    fn ends_by(&mut self, io: &mut Io<'_, P>, drained: &Drained) -> bool {
+        self.take_detached(io);
+        let is_over = match (drained, io.carrier.liveness()) {
+            (Drained::Done, _) | (Drained::Idle(_), Liveness::Detached) => true,
+            (Drained::Idle(None), Liveness::Empty | Liveness::Gone) => self.port.is_abandoned(),
+            (Drained::Idle(_) | Drained::Paused, _) => false,
         };
         if is_over {
             self.over();
@@ -336,17 +302,19 @@ impl<P: Port> Core<P> {
     }
 
     /// Works out when the next turn is due.
-    fn rest(&mut self, now: Instant, drained: &Drained) {
-        let (idle, is_idle) = match drained {
-            Drained::Idle(deadline) => (*deadline, true),
-            Drained::Paused | Drained::Done => (None, false),
+    fn rest(&mut self, io: &mut Io<'_, P>, drained: &Drained) {
+        self.take_detached(io);
+        self.is_flushed = io.carrier.is_flushed();
+        let (is_idle, idle) = match drained {
+            Drained::Idle(deadline) => (true, *deadline),
+            Drained::Paused | Drained::Done => (false, None),
         };
         self.is_busy |= !is_idle;
         let Self { port, machine, .. } = self;
-        match port.tend(machine, now, is_idle, &mut self.wakes) {
+        match port.tend(machine, io.now, is_idle, &mut self.wakes) {
             Rest::Until(own) => {
-                let carriers = self.carrier.as_ref().and_then(|carrier| carrier.deadline());
-                self.deadline = [idle, own, carriers].into_iter().flatten().min();
+                let due = [idle, own, io.carrier.deadline()];
+                self.deadline = due.into_iter().flatten().min();
             }
             Rest::Again => self.is_busy = true,
             Rest::Over => self.over(),
@@ -360,92 +328,78 @@ impl<P: Port> Core<P> {
         self.deadline = None;
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>, now: Instant) {
-        self.is_busy = false;
-        let Some(carrier) = &mut self.carrier else {
-            return;
-        };
-        let is_gone = carrier.finish(cx, now).is_ready();
-        self.deadline = carrier.deadline();
-        let is_flushed = carrier.is_flushed();
-        self.take_detached();
-        if self.phase == Phase::Finishing && (is_gone || is_flushed) {
-            self.phase = Phase::Told;
-            self.tell_end();
+    fn finish(&mut self, io: &mut Io<'_, P>) {
+        io.carrier.finish(io.now);
+        self.is_busy = self.look(io, false);
+        self.take_detached(io);
+        self.is_flushed = io.carrier.is_flushed();
+        self.deadline = io.carrier.deadline();
+        let is_gone = matches!(io.carrier.liveness(), Liveness::Gone | Liveness::Detached);
+        if is_gone || self.is_flushed {
+            self.tell_end(io.carrier);
         }
         if is_gone {
             self.phase = Phase::Gone;
+            // A driver that sleeps has to hear of an end that a caller saw.
+            self.is_busy = true;
         }
+    }
+
+    fn look(&mut self, io: &mut Io<'_, P>, may_read: bool) -> bool {
+        io.carrier.inputs(&mut Turn {
+            waker: io.waker,
+            now: io.now,
+            machine: &mut self.machine,
+            may_read,
+        })
     }
 
     /// Ends the loop where it stands: the driver was stopped, or the machine panicked.
-    pub(super) fn stop(&mut self) {
-        if matches!(self.phase, Phase::Running | Phase::Finishing) {
-            self.tell_end();
-        }
+    pub(super) fn stop(&mut self, carrier: &mut CarrierOf<P>) {
+        self.tell_end(carrier);
         self.phase = Phase::Gone;
     }
 
-    fn tell_end(&mut self) {
-        let error = self
-            .carrier
-            .as_mut()
-            .and_then(|carrier| carrier.take_error());
+    fn tell_end(&mut self, carrier: &mut CarrierOf<P>) {
+        if matches!(self.phase, Phase::Told | Phase::Gone) {
+            return;
+        }
+        self.phase = Phase::Told;
+        let error = carrier.take_error();
         report!(debug, ?error, "driver ends");
         self.port.end(&mut self.machine, error.map_or(Ok(()), Err));
         self.wakes.everybody();
     }
 
-    /// Takes the carrier, to be dropped outside the lock.
-    pub(super) fn take_carrier(&mut self) -> Option<Box<dyn Carrier<P::Machine>>> {
-        self.carrier.take()
-    }
-
-    fn take_detached(&mut self) {
-        let Some(carrier) = &mut self.carrier else {
-            return;
-        };
-        while let Some(stream) = carrier.detached() {
+    fn take_detached(&mut self, io: &mut Io<'_, P>) {
+        while let Some(stream) = io.carrier.detached() {
             self.port.detached(stream, &mut self.wakes);
         }
     }
 
-    fn liveness(&self) -> Liveness {
-        let carrier = self.carrier.as_ref();
-        carrier.map_or(Liveness::Empty, |carrier| carrier.liveness())
-    }
-
     /// Lets the machine say what it has to say, up to a number of sends and octets.
-    fn drain(&mut self, cx: &mut Context<'_>, now: Instant) -> Drained {
+    fn drain(&mut self, io: &mut Io<'_, P>) -> Drained {
         self.is_dirty = false;
         let mut tx = Transmit::with_memory(self.limits, scratch::take());
-        let drained = self.drain_into(cx, now, &mut tx);
+        let drained = self.drain_into(io, &mut tx);
         scratch::give(tx.take_memory());
         drained
     }
 
-    fn drain_into(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        tx: &mut Transmit<AddrOf<P>>,
-    ) -> Drained {
-        let Some(carrier) = &mut self.carrier else {
-            return Drained::Done;
-        };
+    fn drain_into(&mut self, io: &mut Io<'_, P>, tx: &mut Transmit<AddrOf<P>>) -> Drained {
         let (mut sends, mut octets) = (0, 0);
         while sends < SENDS && octets < OCTETS {
-            match self.machine.poll(now, tx) {
+            match self.machine.poll(io.now, tx) {
                 Output::Transmit => {
                     sends += 1;
                     octets += tx.octets().len();
-                    if let Some(full) = carrier.send(cx, tx) {
-                        self.machine.link(now, full, Link::Full);
+                    if let Some(full) = io.carrier.send(io.waker, tx) {
+                        self.machine.link(io.now, full, Link::Full);
                     }
                 }
                 Output::Event(event) => self.port.deliver(event, &mut self.wakes),
                 Output::Ask(ask) => {
-                    carrier.answer(now, ask);
+                    io.carrier.answer(io.now, ask);
                     self.is_busy = true;
                 }
                 Output::Yield => return Drained::Paused,

@@ -1,57 +1,36 @@
 //! What makes the machines that a driver runs.
 
 use alloc::sync::Arc;
-use core::fmt;
 
 use crate::{BoxedMachine, Machine};
 
 /// Makes the machines `M` of a driver from `T`: a configuration, a seed and what else the protocol names.
 ///
-/// The default makes a bare machine. A factory of one's own puts a machine around it, such as a recorder.
-pub struct MachineFactory<M: Machine, T, E>(Option<Arc<Make<M, T, E>>>);
+/// The default of each protocol makes a bare machine. A factory of one's own puts a machine around it, such as
+/// a recorder.
+#[derive(derive_more::Debug)]
+#[debug("MachineFactory(..)")]
+pub struct MachineFactory<M: Machine, T, E>(Arc<Make<M, T, E>>);
 
 type Make<M, T, E> = dyn Fn(T) -> Result<BoxedMachine<M>, E> + Send + Sync;
 
 impl<M: Machine, T, E> MachineFactory<M, T, E> {
     /// Makes machines by calling `make`.
     pub fn new(make: impl Fn(T) -> Result<BoxedMachine<M>, E> + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(make)))
+        Self(Arc::new(make))
     }
 
-    /// Makes a machine; `bare` makes it unless another factory was given.
     #[allow(
         dead_code,
         reason = "called by the ports of protocols, which are features"
     )]
-    pub(crate) fn make(
-        &self,
-        from: T,
-        bare: impl FnOnce(T) -> Result<M, E>,
-    ) -> Result<BoxedMachine<M>, E>
-    where
-        M: Send + 'static,
-    {
-        match &self.0 {
-            Some(make) => make(from),
-            None => bare(from).map(BoxedMachine::new),
-        }
-    }
-}
-
-impl<M: Machine, T, E> Default for MachineFactory<M, T, E> {
-    fn default() -> Self {
-        Self(None)
+    pub(crate) fn make(&self, from: T) -> Result<BoxedMachine<M>, E> {
+        (self.0)(from)
     }
 }
 
 impl<M: Machine, T, E> Clone for MachineFactory<M, T, E> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<M: Machine, T, E> fmt::Debug for MachineFactory<M, T, E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MachineFactory(..)")
+        Self(Arc::clone(&self.0))
     }
 }

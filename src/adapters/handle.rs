@@ -1,8 +1,6 @@
 //! What an application holds of a machine, whatever drives it.
 
 use alloc::boxed::Box;
-use core::error::Error;
-use core::fmt;
 use std::io;
 use std::net::TcpStream;
 
@@ -12,39 +10,27 @@ use super::runtime::{ByteStream, TcpIo};
 use crate::Tag;
 
 /// Why a command came to nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display)]
 pub enum CommandError<E> {
     /// The machine refused it.
     Refused(E),
     /// The driver ended before the machine saw it.
+    #[display("the driver has ended")]
     Gone,
 }
 
-impl<E: fmt::Display> fmt::Display for CommandError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Gone => f.write_str("the driver has ended"),
-        }
-    }
-}
-
-impl<E: Error + 'static> Error for CommandError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Refused(refusal) => refusal.source(),
-            Self::Gone => None,
-        }
-    }
-}
+impl<E: core::error::Error> core::error::Error for CommandError<E> {}
 
 /// A stream that its machine gave to the application, asked to do so by a command.
+#[derive(derive_more::Debug)]
 pub struct Detached<S> {
     /// The tag of that command.
     pub tag: Tag,
     /// The stream. Everything that the machine wrote was sent.
+    #[debug(skip)]
     pub stream: S,
     /// Octets that were read from the stream and not used; they precede all others.
+    #[debug("{}", early.len())]
     pub early: Bytes,
 }
 
@@ -76,14 +62,5 @@ impl Detached<Box<dyn ByteStream>> {
         let Detached { tag, stream, early } = self.downcast::<TcpIo>()?;
         let stream = stream.into_std()?;
         Ok(Detached { tag, stream, early })
-    }
-}
-
-impl<S> fmt::Debug for Detached<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Detached")
-            .field("tag", &self.tag)
-            .field("early", &self.early.len())
-            .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,6 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::fmt;
 use core::net::SocketAddr;
 use core::num::NonZeroUsize;
 use core::task::{Context, Poll, ready};
@@ -17,9 +16,11 @@ use std::io;
 use std::net::{TcpStream, UdpSocket};
 
 use super::runtime::{ByteStream, Runtime, TcpIo};
-use super::scratch::{with_buffer, with_recv_buffers};
-use super::table::{DatagramIo, Opener, Socket, SocketCounters, Table};
-use super::udp::{AsyncSocket, UdpOptions};
+use super::scratch::with_buffer;
+use super::socket::{DatagramIo, Socket};
+use super::socket_set::{Means, SocketSet};
+use super::table::Table;
+use super::udp::SocketCounters;
 #[cfg(doc)]
 use crate::{Ask, Link};
 use crate::{Hop, Transmit};
@@ -49,28 +50,9 @@ pub trait PacketDevice: Send + 'static {
 }
 
 /// The interfaces that a machine has, by their numbers.
-#[derive(Default)]
-pub struct Interfaces {
-    added: BTreeMap<u8, Added>,
-    udp: UdpOptions,
-    counters: Arc<SocketCounters>,
-}
-
-/// Makes the socket of an interface, once the runtime and the time to linger are known.
-type Added = Box<dyn FnOnce(&dyn Runtime, Duration) -> io::Result<(Hop, Socket<Hop>)> + Send>;
+pub type Interfaces = SocketSet<Hop>;
 
 impl Interfaces {
-    /// Returns no interfaces.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets how UDP sockets are set up.
-    pub const fn set_udp_options(&mut self, options: UdpOptions) {
-        self.udp = options;
-    }
-
     /// Makes `interface` a bound UDP socket that reaches `nodes`, each a link address and its UDP address.
     ///
     /// A datagram to another link address is not sent, and one from another UDP address is dropped; both are
@@ -86,20 +68,20 @@ impl Interfaces {
         nodes: impl IntoIterator<Item = (u16, SocketAddr)>,
     ) -> io::Result<()> {
         let nodes: BTreeMap<u16, SocketAddr> = nodes.into_iter().collect();
-        let (options, counters) = (self.udp.clone(), self.counters());
-        let make = move |runtime: &dyn Runtime, _| {
-            let mut socket = AsyncSocket::new(runtime, socket, &options)?;
-            socket.count_in(&counters.udp);
-            let hop = |via| Hop { interface, via };
-            let io = UdpInterface {
-                senders: nodes.iter().map(|(via, node)| (*node, hop(*via))).collect(),
-                nodes,
-                socket,
-                counters,
-            };
-            Ok((hop(0), Socket::datagrams(io)))
-        };
-        self.add(interface, Box::new(make))
+        let hops = nodes.iter().map(|(via, node)| {
+            (
+                *node,
+                Hop {
+                    interface,
+                    via: *via,
+                },
+            )
+        });
+        let hops: BTreeMap<SocketAddr, Hop> = hops.collect();
+        self.add_interface(Hop { interface, via: 0 }, move |means| {
+            let to = move |to: Hop| nodes.get(&to.via).copied();
+            means.udp(socket, to, move |from| hops.get(&from).copied())
+        })
     }
 
     /// Makes `interface` a TCP connection to the node `via`.
@@ -109,12 +91,9 @@ impl Interfaces {
     /// As [`add_udp`](Self::add_udp).
     pub fn add_tcp(&mut self, interface: u8, via: u16, stream: TcpStream) -> io::Result<()> {
         stream.set_nonblocking(true)?;
-        let make = move |runtime: &dyn Runtime, linger| {
-            let stream = TcpIo::new(runtime, stream.into())?;
-            let stream = Socket::stream(Box::new(stream), linger);
-            Ok((Hop { interface, via }, stream))
-        };
-        self.add(interface, Box::new(make))
+        self.add_interface(Hop { interface, via }, |means| {
+            Ok(means.stream(TcpIo::new(&*means.runtime, stream.into())?))
+        })
     }
 
     /// Makes `interface` a byte stream to the node `via`: a serial line, a pipe. Its octets come from there.
@@ -126,13 +105,13 @@ impl Interfaces {
         &mut self,
         interface: u8,
         via: u16,
-        stream: impl ByteStream,
+        stream: impl Into<Box<dyn ByteStream>>,
     ) -> io::Result<()> {
-        let make = move |_: &dyn Runtime, linger| {
-            let stream = Socket::stream(Box::new(stream), linger);
-            Ok((Hop { interface, via }, stream))
-        };
-        self.add(interface, Box::new(make))
+        let stream = stream.into();
+        self.add_interface(
+            Hop { interface, via },
+            move |means| Ok(means.stream(stream)),
+        )
     }
 
     /// Makes `interface` a packet device.
@@ -141,113 +120,44 @@ impl Interfaces {
     ///
     /// As [`add_udp`](Self::add_udp).
     pub fn add_device(&mut self, interface: u8, device: Box<dyn PacketDevice>) -> io::Result<()> {
-        let io = PacketInterface {
-            interface,
-            device,
-            counters: self.counters(),
-        };
-        let at = Hop { interface, via: 0 };
-        let make = move |_: &dyn Runtime, _| Ok((at, Socket::datagrams(io)));
-        self.add(interface, Box::new(make))
+        let counters = self.counters();
+        self.add_interface(Hop { interface, via: 0 }, move |means| {
+            Ok(means.datagrams(PacketIo {
+                interface,
+                device,
+                counters,
+            }))
+        })
     }
 
-    /// Returns the counters of all interfaces, which can be read while the machine is driven.
-    #[must_use]
-    pub fn counters(&self) -> Arc<SocketCounters> {
-        Arc::clone(&self.counters)
+    fn add_interface(
+        &mut self,
+        at: Hop,
+        make: impl FnOnce(&Means) -> io::Result<Socket<Hop>> + Send + 'static,
+    ) -> io::Result<()> {
+        self.add(at, make).map(drop).ok_or_else(|| {
+            let text = alloc::format!("interface {} is taken", at.interface);
+            io::Error::new(io::ErrorKind::AlreadyExists, text)
+        })
     }
 
-    fn add(&mut self, interface: u8, added: Added) -> io::Result<()> {
-        if self.added.contains_key(&interface) {
-            let text = alloc::format!("interface {interface} is taken");
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
-        }
-        self.added.insert(interface, added);
-        Ok(())
-    }
-
-    /// Has `runtime` watch all of them.
+    /// Has `runtime` watch all of them. A machine cannot ask for others.
     pub(super) fn into_table(
         self,
         runtime: &Arc<dyn Runtime>,
         linger: Duration,
     ) -> io::Result<Table<Hop>> {
-        let mut table = Table::new(Box::new(NothingToOpen), linger, self.counters);
-        for make in self.added.into_values() {
-            let (at, socket) = make(&**runtime, linger)?;
-            table.add(at, socket);
-        }
-        Ok(table)
+        self.build(runtime, linger, |_| None)
     }
 }
 
-impl fmt::Debug for Interfaces {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.added.keys()).finish()
-    }
-}
-
-/// A machine cannot ask for interfaces.
-struct NothingToOpen;
-
-impl Opener<Hop> for NothingToOpen {}
-
-struct UdpInterface {
-    nodes: BTreeMap<u16, SocketAddr>,
-    senders: BTreeMap<SocketAddr, Hop>,
-    socket: AsyncSocket,
-    counters: Arc<SocketCounters>,
-}
-
-impl DatagramIo<Hop> for UdpInterface {
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        tx: &Transmit<Hop>,
-        sent: &mut usize,
-    ) -> Poll<()> {
-        let Some(to) = tx.to().and_then(|to| self.nodes.get(&to.via)) else {
-            SocketCounters::add(&self.counters.unroutable, tx.datagrams().len());
-            return Poll::Ready(());
-        };
-        let batch = (tx.octets(), tx.segment_size());
-        self.socket.poll_send_to(cx, *to, batch, sent)
-    }
-
-    fn poll_receive(
-        &mut self,
-        cx: &mut Context<'_>,
-        each: &mut dyn FnMut(Hop, &[u8], NonZeroUsize),
-    ) -> Poll<io::Result<usize>> {
-        let Self {
-            senders,
-            socket,
-            counters,
-            ..
-        } = self;
-        with_recv_buffers(|buffers| {
-            socket.poll_receive_batch(cx, buffers, |from, octets, size| {
-                if let Some(hop) = senders.get(&from.remote) {
-                    return each(*hop, octets, size);
-                }
-                let count = octets.len().div_ceil(size.get()).max(1);
-                SocketCounters::add(&counters.unknown_senders, count);
-            })
-        })
-    }
-
-    fn receive_buffer(&self) -> usize {
-        self.socket.buffer_sizes().receive
-    }
-}
-
-struct PacketInterface {
+struct PacketIo {
     interface: u8,
     device: Box<dyn PacketDevice>,
     counters: Arc<SocketCounters>,
 }
 
-impl DatagramIo<Hop> for PacketInterface {
+impl DatagramIo<Hop> for PacketIo {
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -257,7 +167,7 @@ impl DatagramIo<Hop> for PacketInterface {
         let via = tx.to().map_or(0, |to| to.via);
         for packet in tx.datagrams().skip(*sent) {
             if ready!(self.device.poll_send(cx, via, packet)).is_err() {
-                self.counters.udp.count_unsent(1);
+                self.counters.count(|stats| stats.udp.unsent += 1);
             }
             *sent += 1;
         }
@@ -270,18 +180,12 @@ impl DatagramIo<Hop> for PacketInterface {
         cx: &mut Context<'_>,
         each: &mut dyn FnMut(Hop, &[u8], NonZeroUsize),
     ) -> Poll<io::Result<usize>> {
-        let Self {
-            interface, device, ..
-        } = self;
+        let (interface, device) = (self.interface, &mut self.device);
         with_buffer(|buffer| {
             let (len, via) = ready!(device.poll_receive(cx, buffer))?;
-            let from = Hop {
-                interface: *interface,
-                via,
-            };
             let packet = buffer.get(..len).unwrap_or_default();
             let size = NonZeroUsize::new(len).unwrap_or(NonZeroUsize::MIN);
-            each(from, packet, size);
+            each(Hop { interface, via }, packet, size);
             Poll::Ready(Ok(1))
         })
     }

@@ -4,6 +4,11 @@
 //! octets, a command or the deadline. The [map](crate::guide::map) says which file does what. A protocol adds a
 //! `Port`, which routes its events, and handles, written once; tokio and threads are two runtimes of one trait.
 
+#![cfg_attr(
+    not(all(feature = "cotp", feature = "ltp")),
+    allow(dead_code, reason = "some of it serves the ports of protocols alone")
+)]
+
 /// Reports to `tracing`, if that feature is on.
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 macro_rules! report {
@@ -42,6 +47,10 @@ pub mod runtime;
 mod scratch;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 mod shared;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod socket;
+#[cfg(any(feature = "blocking", feature = "tokio"))]
+mod socket_set;
 #[cfg(any(feature = "blocking", feature = "tokio"))]
 pub mod sockets;
 #[cfg(any(feature = "blocking", feature = "tokio"))]

@@ -13,7 +13,6 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::fmt;
 use core::task::Poll;
 use core::time::Duration;
 use std::io;
@@ -81,7 +80,7 @@ impl<M: Machine> Default for DriverOptions<M> {
 pub fn stream<M: SendMachine + Machine<Addr = ()>>(
     runtime: &Arc<dyn Runtime>,
     machine: M,
-    stream: impl ByteStream,
+    stream: impl Into<Box<dyn ByteStream>>,
     options: DriverOptions<M>,
 ) -> (Commands<M>, Events<M>) {
     let carrier = OneStream::new(stream, options.linger);
@@ -158,17 +157,21 @@ pub enum Notice<E> {
 ///
 /// Whoever gives commands must also take events, or drop the [`Events`]: while too many wait, commands wait
 /// too.
+#[derive(derive_more::Debug)]
+#[debug("Commands(..)")]
 pub struct Commands<M: SendMachine> {
     shared: Arc<Shared<RawPort<M>>>,
 }
 
 /// Takes the events of a machine. Once it is dropped, events are discarded.
+#[derive(derive_more::Debug)]
+#[debug("Events(..)")]
 pub struct Events<M: SendMachine> {
     shared: Arc<Shared<RawPort<M>>>,
 }
 
 faces! {
-    impl [<M: SendMachine>] Commands<M>, crate::adapters::blocking::raw::Commands<M> {
+    impl [<M: SendMachine>] Commands<M> {
         /// Gives the machine a command once few enough events wait. Commands that wait are given in order.
         ///
         /// A future that is dropped has given its command, or never will.
@@ -228,10 +231,9 @@ faces! {
         pub async fn flush[flush_timeout](&self) -> io::Result<()> {
             let flushed = self.shared.until(Line::Flush, |core, _, _| {
                 match &core.port.outcome {
-                    Some(Ok(())) => Poll::Ready(Ok(())),
                     Some(Err(_)) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-                    None if core.is_flushed() => Poll::Ready(Ok(())),
-                    None => Poll::Pending,
+                    None if !core.is_flushed() => Poll::Pending,
+                    _ => Poll::Ready(Ok(())),
                 }
             });
             flushed.await.unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
@@ -256,7 +258,7 @@ faces! {
 }
 
 faces! {
-    impl [<M: SendMachine<Command: Clone>>] Commands<M>, crate::adapters::blocking::raw::Commands<M> {
+    impl [<M: SendMachine<Command: Clone>>] Commands<M> {
         /// Gives the machine a command, and again after each of its events while it refuses in a way that
         /// `is_temporary`.
         ///
@@ -286,7 +288,7 @@ impl<M: SendMachine> Commands<M> {
 }
 
 faces! {
-    impl [<M: SendMachine>] Events<M>, crate::adapters::blocking::raw::Events<M> {
+    impl [<M: SendMachine>] Events<M> {
         /// Waits for what the machine has to tell. `None` says that nothing will come: the machine is done,
         /// and what it sent is with the system.
         pub async fn recv(&mut self) -> Option<Notice<M::Event>> {
@@ -358,18 +360,6 @@ impl<M: SendMachine> Drop for Events<M> {
         });
         // Outside the lock: an event may hold a handle.
         drop(discarded);
-    }
-}
-
-impl<M: SendMachine> fmt::Debug for Commands<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Commands(..)")
-    }
-}
-
-impl<M: SendMachine> fmt::Debug for Events<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Events(..)")
     }
 }
 

@@ -6,7 +6,6 @@
 
 use alloc::boxed::Box;
 use core::any::Any;
-use core::fmt;
 use core::future::{Future, poll_fn};
 use core::net::SocketAddr;
 use core::pin::Pin;
@@ -46,6 +45,14 @@ pub struct Moved {
     pub count: usize,
     /// The next operation in this direction would block, so the readiness of the socket can be cleared.
     pub drained: bool,
+}
+
+impl Moved {
+    /// `count` is the result of [`Source::poll_io`]; `drained` says that the next operation would block.
+    #[must_use]
+    pub const fn new(count: usize, drained: bool) -> Self {
+        Self { count, drained }
+    }
 }
 
 /// The future of a driver, to be run until it ends.
@@ -111,10 +118,7 @@ pub trait Source: Send + Sync {
         let mut accepted = None;
         let accept = &mut |listener: &Socket| {
             accepted = Some(listener.accept()?);
-            Ok(Moved {
-                count: 1,
-                drained: false,
-            })
+            Ok(Moved::new(1, false))
         };
         ready!(self.poll_io(cx, Way::In, accept))?;
         let (socket, remote) = accepted.ok_or(io::ErrorKind::WouldBlock)?;
@@ -148,6 +152,16 @@ pub trait ByteStream: Send + 'static {
     /// Flushes and ends the sending direction: FIN, or `close_notify` and FIN.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Waits until the stream is established. By default it is so from the start.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be established.
+    fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = cx;
+        Poll::Ready(Ok(()))
+    }
+
     /// Makes the stream end by RST when it is dropped, if it can.
     fn reset(&mut self) {}
 
@@ -155,33 +169,15 @@ pub trait ByteStream: Send + 'static {
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
 }
 
-impl ByteStream for Box<dyn ByteStream> {
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        (**self).poll_read(cx, buffer)
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        (**self).poll_write(cx, octets)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (**self).poll_flush(cx)
-    }
-
-    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (**self).poll_shutdown(cx)
-    }
-
-    fn reset(&mut self) {
-        (**self).reset();
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
-        (*self).into_any()
+impl<S: ByteStream> From<S> for Box<dyn ByteStream> {
+    fn from(stream: S) -> Self {
+        Box::new(stream)
     }
 }
 
 /// A TCP connection as a [`ByteStream`].
+#[derive(derive_more::Debug)]
+#[debug("TcpIo(..)")]
 pub struct TcpIo {
     source: Box<dyn Source>,
 }
@@ -214,12 +210,12 @@ impl TcpIo {
             Type::STREAM,
             Some(Protocol::TCP),
         )?;
-        let stream = Self::begin(runtime, socket, remote)?;
+        let mut stream = Self::begin(runtime, socket, remote)?;
         poll_fn(|cx| stream.poll_connected(cx)).await?;
         Ok(stream)
     }
 
-    /// Begins to connect `socket`; [`poll_connected`](Self::poll_connected) follows.
+    /// Begins to connect `socket`; [`poll_connected`](ByteStream::poll_connected) follows.
     pub(crate) fn begin(
         runtime: &dyn Runtime,
         socket: Socket,
@@ -232,26 +228,6 @@ impl TcpIo {
         }
     }
 
-    /// Waits until the connection is established.
-    pub(crate) fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let check = &mut |socket: &Socket| {
-            if let Some(error) = socket.take_error()? {
-                return Err(error);
-            }
-            match socket.peer_addr() {
-                Ok(_) => Ok(Moved {
-                    count: 0,
-                    drained: false,
-                }),
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
-                Err(error) => Err(error),
-            }
-        };
-        self.source.poll_io(cx, Way::Out, check).map_ok(drop)
-    }
-
     /// Takes the socket out of the runtime; it stays non-blocking.
     ///
     /// # Errors
@@ -262,29 +238,24 @@ impl TcpIo {
     }
 }
 
+/// `EINPROGRESS`, for which `std` has no stable kind. Windows says `WouldBlock`.
+const IN_PROGRESS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    115
+} else {
+    36
+};
+
 fn is_in_progress(error: &io::Error) -> bool {
-    #[cfg(unix)]
-    let is_started = error.raw_os_error() == Some(IN_PROGRESS);
-    #[cfg(not(unix))]
-    let is_started = false;
+    let is_started = cfg!(unix) && error.raw_os_error() == Some(IN_PROGRESS);
     is_started || error.kind() == io::ErrorKind::WouldBlock
 }
-
-/// `EINPROGRESS`, for which `std` has no stable kind.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const IN_PROGRESS: i32 = 115;
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-const IN_PROGRESS: i32 = 36;
 
 impl ByteStream for TcpIo {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let read = &mut |mut socket: &Socket| {
             let count = socket.read(buffer)?;
-            Ok(Moved {
-                count,
-                // The end of the stream stays readable.
-                drained: count > 0 && count < buffer.len(),
-            })
+            // The end of the stream stays readable.
+            Ok(Moved::new(count, count > 0 && count < buffer.len()))
         };
         self.source.poll_io(cx, Way::In, read)
     }
@@ -292,10 +263,7 @@ impl ByteStream for TcpIo {
     fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let write = &mut |mut socket: &Socket| {
             let count = socket.write(octets)?;
-            Ok(Moved {
-                count,
-                drained: count < octets.len(),
-            })
+            Ok(Moved::new(count, count < octets.len()))
         };
         self.source.poll_io(cx, Way::Out, write)
     }
@@ -308,6 +276,22 @@ impl ByteStream for TcpIo {
         Poll::Ready(self.socket().shutdown(Shutdown::Write))
     }
 
+    fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let check = &mut |socket: &Socket| {
+            if let Some(error) = socket.take_error()? {
+                return Err(error);
+            }
+            match socket.peer_addr() {
+                Ok(_) => Ok(Moved::new(0, false)),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                Err(error) => Err(error),
+            }
+        };
+        self.source.poll_io(cx, Way::Out, check).map_ok(drop)
+    }
+
     fn reset(&mut self) {
         // A socket that refuses the option is closed by FIN.
         let _ = self.socket().set_linger(Some(core::time::Duration::ZERO));
@@ -315,11 +299,5 @@ impl ByteStream for TcpIo {
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
         self
-    }
-}
-
-impl fmt::Debug for TcpIo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TcpIo(..)")
     }
 }

@@ -2,19 +2,17 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::error::Error;
-use core::fmt;
 use core::future::Future;
 use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll, Waker, ready};
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::Clock;
-use super::event_loop::{Carrier, Core, Phase, Port};
+use super::event_loop::{Carrier, CarrierOf, Core, Io, Phase, Port};
 use super::runtime::{Runtime, Timer};
-use super::waiters::{WaitStatus, Wakes};
+use super::waiters::WaitStatus;
 use crate::{Instant, Limits};
 
 /// Turns in a row before the driver lets other tasks of its runtime run.
@@ -24,17 +22,10 @@ const TURNS: usize = 32;
 const CALLER_TURNS: usize = 4;
 
 /// The connection or node is not driven any more: it ended, its driver was stopped, or it panicked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, derive_more::Display, derive_more::Error)]
+#[display("closed")]
 #[expect(clippy::exhaustive_structs, reason = "there is nothing to tell")]
 pub struct Closed;
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("closed")
-    }
-}
-
-impl Error for Closed {}
 
 /// What a machine is started with beside its port and carrier.
 #[derive(Debug, Clone, Copy)]
@@ -57,19 +48,19 @@ pub(crate) struct Shared<P: Port> {
 
 struct State<P: Port> {
     core: Core<P>,
-    driver: DriverState,
-    /// A caller takes a turn for the driver, and panicked in it if it is not in the lock any more.
-    is_turn: bool,
-}
-
-/// What everybody knows of the driver.
-struct DriverState {
-    /// None until its first poll.
+    /// None once the driver is gone.
+    carrier: Option<Box<CarrierOf<P>>>,
+    /// The driver's. None until its first poll.
     waker: Option<Waker>,
-    /// It was woken and has not begun a turn since.
+    /// The driver was woken and has not begun a turn since.
     is_woken: bool,
-    /// When its timer fires, or will be set to fire.
+    /// When the driver's timer fires, or will be set to fire.
     armed: Option<Instant>,
+    callers_drive: bool,
+    /// Somebody takes a turn, or panicked in it.
+    is_turn: bool,
+    /// The machine or the port panicked.
+    is_broken: bool,
 }
 
 impl<P: Port> Shared<P> {
@@ -87,7 +78,7 @@ impl<P: Port> Shared<P> {
     }
 
     /// Does all that [`start`](Self::start) does but for running the driver.
-    pub(crate) fn prepare(
+    fn prepare(
         runtime: &Arc<dyn Runtime>,
         setup: Setup,
         port: P,
@@ -100,15 +91,20 @@ impl<P: Port> Shared<P> {
             machine = core::any::type_name::<P::Machine>(),
             "driver starts"
         );
+        let limits = match setup.limits.receive_buffer {
+            0 => setup.limits.with_receive_buffer(carrier.receive_buffer()),
+            _ => setup.limits,
+        };
         let shared = Arc::new(Self {
             state: Mutex::new(State {
-                core: Core::new(port, machine, carrier, setup.limits),
-                driver: DriverState {
-                    waker: None,
-                    is_woken: true,
-                    armed: None,
-                },
+                core: Core::new(port, machine, limits),
+                carrier: Some(carrier),
+                waker: None,
+                is_woken: true,
+                armed: None,
+                callers_drive: runtime.callers_drive(),
                 is_turn: false,
+                is_broken: false,
             }),
             entrance: Mutex::new(()),
             runtime: Arc::clone(runtime),
@@ -123,10 +119,6 @@ impl<P: Port> Shared<P> {
     }
 
     /// Returns the runtime that drives the machine.
-    #[allow(
-        dead_code,
-        reason = "used by the ports of protocols, which are features"
-    )]
     pub(crate) const fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.runtime
     }
@@ -146,12 +138,9 @@ impl<P: Port> Shared<P> {
         &self,
         act: impl FnOnce(&mut Core<P>, Instant) -> T,
     ) -> Result<T, Closed> {
-        self.enter_as_caller(|state, now| {
+        self.enter(|state, now| {
             let result = state.act(|core| act(core, now));
-            if self.runtime.callers_drive() {
-                state.write(now);
-            }
-            state.call_driver();
+            state.leave(now);
             result
         })
     }
@@ -173,93 +162,42 @@ impl<P: Port> Shared<P> {
     }
 
     fn enter<T>(&self, act: impl FnOnce(&mut State<P>, Instant) -> T) -> Result<T, Closed> {
-        // Dropped behind the lock, which is released first.
-        let mut guard = PanicGuard {
-            shared: self,
-            is_set: false,
-        };
-        let mut state = self.lock()?;
-        guard.is_set = true;
-        // Under the lock: the machine sees time go on from call to call.
-        let result = act(&mut state, self.now());
-        let woken = state.core.wakes.take();
-        drop(state);
-        guard.is_set = false;
-        woken.wake();
-        Ok(result)
-    }
-
-    /// Enters for a handle. A machine that panics in a turn which the caller takes for the driver is no fault
-    /// of the caller, whose own panics go on.
-    fn enter_as_caller<T>(
-        &self,
-        act: impl FnOnce(&mut State<P>, Instant) -> T,
-    ) -> Result<T, Closed> {
-        if !self.runtime.callers_drive() {
-            return self.enter(act);
+        let mut state = self.lock();
+        if state.is_broken {
+            return Err(Closed);
         }
-        catch_unwind(AssertUnwindSafe(|| self.enter(act))).unwrap_or_else(|panic| {
-            if self.lock_anyway().is_turn {
-                Err(Closed)
-            } else {
-                resume_unwind(panic)
+        // Under the lock: the machine sees time go on from call to call.
+        let now = self.now();
+        let result = catch_unwind(AssertUnwindSafe(|| act(&mut state, now)));
+        if result.is_err() {
+            report!(error, "a machine panicked");
+            state.is_broken = true;
+            state.core.wakes.everybody();
+            state.call_driver();
+        }
+        let woken = state.core.wakes.take();
+        let is_turn = state.is_turn;
+        drop(state);
+        woken.wake();
+        result.or_else(|panic| {
+            // A machine that panics in a turn is no fault of whoever takes the turn.
+            if is_turn {
+                return Err(Closed);
             }
+            resume_unwind(panic)
         })
     }
 
-    fn lock(&self) -> Result<MutexGuard<'_, State<P>>, Closed> {
-        match self.state.try_lock() {
-            Ok(state) => Ok(state),
-            Err(TryLockError::Poisoned(_)) => Err(Closed),
+    fn lock(&self) -> MutexGuard<'_, State<P>> {
+        let state = match self.state.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 let _waiting = self.entrance.lock();
-                self.state.lock().map_err(|_| Closed)
+                self.state.lock()
             }
-        }
-    }
-
-    /// Lets those in who wait for the lock.
-    fn step_back(&self) {
-        drop(self.entrance.lock());
-    }
-
-    /// Enters even after a panic, and only to end things.
-    fn lock_anyway(&self) -> MutexGuard<'_, State<P>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Wakes everybody when the machine panics under the lock: they find the connection closed.
-struct PanicGuard<'a, P: Port> {
-    shared: &'a Shared<P>,
-    is_set: bool,
-}
-
-impl<P: Port> Drop for PanicGuard<'_, P> {
-    fn drop(&mut self) {
-        report!(error, "a machine panicked");
-        if !self.is_set {
-            return;
-        }
-        let woken = {
-            let mut state = self.shared.lock_anyway();
-            let State { core, driver, .. } = &mut *state;
-            core.wakes.everybody();
-            driver.wake(&mut core.wakes);
-            core.wakes.take()
+            Err(TryLockError::Poisoned(poisoned)) => Err(poisoned),
+            Ok(state) => Ok(state),
         };
-        woken.wake();
-    }
-}
-
-impl DriverState {
-    fn wake<L: Copy + Ord>(&mut self, wakes: &mut Wakes<L>) {
-        if !self.is_woken
-            && let Some(waker) = &self.waker
-        {
-            self.is_woken = true;
-            wakes.add(waker.clone());
-        }
+        state.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -274,36 +212,36 @@ impl<P: Port> State<P> {
         result
     }
 
-    /// Sends what the machine has to say, in the thread of the caller.
-    fn write(&mut self, now: Instant) {
-        if self.core.is_dirty {
-            self.as_driver(|core, cx| core.write(cx, now));
+    /// Takes a turn for the driver, which looks at the inputs or only sends what the machine has to say.
+    fn turn(&mut self, now: Instant, looks: bool) {
+        if let Some(carrier) = &mut self.carrier {
+            self.is_turn = true;
+            let io = &mut Io {
+                carrier: &mut **carrier,
+                waker: self.waker.as_ref().unwrap_or(Waker::noop()),
+                now,
+            };
+            self.core.turn(io, looks);
+            self.is_turn = false;
         }
     }
 
-    /// Takes a whole turn in the thread of the caller, and tells whether another may bring more.
-    fn turn(&mut self, now: Instant) -> bool {
-        self.as_driver(|core, cx| core.turn(cx, now));
-        self.core.is_busy
+    /// Sends what the machine has to say, if callers do, and wakes the driver when there is something left.
+    fn leave(&mut self, now: Instant) {
+        if self.callers_drive && self.core.is_dirty {
+            self.turn(now, false);
+        }
+        let core = &self.core;
+        let is_later = |due: Instant| self.armed.is_none_or(|armed| due < armed);
+        if core.is_dirty || core.is_busy || core.deadline.is_some_and(is_later) {
+            self.call_driver();
+        }
     }
 
-    fn as_driver(&mut self, act: impl FnOnce(&mut Core<P>, &mut Context<'_>)) {
-        self.is_turn = true;
-        let waker = self.driver.waker.as_ref().unwrap_or(Waker::noop());
-        act(&mut self.core, &mut Context::from_waker(waker));
-        self.is_turn = false;
-    }
-
-    /// Wakes the driver when there is something left for it.
     fn call_driver(&mut self) {
-        let Self { core, driver, .. } = self;
-        let is_early = match (core.deadline, driver.armed) {
-            (Some(deadline), Some(armed)) => deadline < armed,
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if core.is_dirty || core.is_busy || is_early {
-            driver.wake(&mut core.wakes);
+        if let Some(waker) = self.waker.as_ref().filter(|_| !self.is_woken) {
+            self.core.wakes.add(waker.clone());
+            self.is_woken = true;
         }
     }
 }
@@ -334,27 +272,21 @@ where
             look,
             ticket,
         } = &mut *self;
-        let callers_drive = shared.runtime.callers_drive();
         // Dropped outside the lock: a waker may be the last hold on a task, and that on handles.
         let mut mine = None;
-        let outcome = shared.enter_as_caller(|state, now| {
+        let outcome = shared.enter(|state, now| {
             mine = state.core.wakes.lift(*line, *ticket);
-            let mut turns = if callers_drive { CALLER_TURNS } else { 0 };
+            let mut turns = if state.callers_drive { CALLER_TURNS } else { 0 };
             let outcome = loop {
                 let place = state.core.wakes.place(*line, *ticket);
                 let outcome = state.act(|core| look(core, now, place));
                 if outcome.is_ready() || turns == 0 {
                     break outcome;
                 }
-                turns -= 1;
-                if !state.turn(now) {
-                    // What it brought may be just what is waited for.
-                    turns = 0;
-                }
+                state.turn(now, true);
+                // What it brought may be just what is waited for.
+                turns = if state.core.is_busy { turns - 1 } else { 0 };
             };
-            if callers_drive {
-                state.write(now);
-            }
             if outcome.is_pending() {
                 let known = mine.take_if(|known| known.will_wake(cx.waker()));
                 let waker = known.unwrap_or_else(|| cx.waker().clone());
@@ -363,15 +295,10 @@ where
                 // Lifted already.
                 let _ = state.core.wakes.leave(*line, ticket);
             }
-            state.call_driver();
+            state.leave(now);
             outcome
         });
-        drop(mine);
-        match outcome {
-            Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
-            Ok(Poll::Pending) => Poll::Pending,
-            Err(Closed) => Poll::Ready(Err(Closed)),
-        }
+        outcome.map_or(Poll::Ready(Err(Closed)), |outcome| outcome.map(Ok))
     }
 }
 
@@ -413,59 +340,50 @@ impl<P: Port> Future for Driver<P> {
                 return Poll::Pending;
             }
         }
-        self.shared.step_back();
+        // Lets those in who wait for the lock.
+        drop(self.shared.entrance.lock());
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
 impl<P: Port> Driver<P> {
+    /// Takes a turn. Returns whether it was the last one, whether another is due at once, and what the timer
+    /// is to be set to.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<(bool, bool, Option<Instant>), Closed> {
-        let Self { shared, armed, .. } = self;
+        let armed = &mut self.armed;
         let mut replaced = None;
-        let result = shared.enter(|state, now| {
+        self.shared.enter(|state, now| {
+            let waker = state.waker.as_ref();
+            if !waker.is_some_and(|waker| waker.will_wake(cx.waker())) {
+                replaced = state.waker.replace(cx.waker().clone());
+            }
+            state.is_woken = false;
+            state.turn(now, true);
             // It has fired, seen or not.
             *armed = armed.filter(|armed| *armed > now);
-            let State { core, driver, .. } = state;
-            if !driver
-                .waker
-                .as_ref()
-                .is_some_and(|waker| waker.will_wake(cx.waker()))
-            {
-                replaced = driver.waker.replace(cx.waker().clone());
-            }
-            driver.is_woken = false;
-            core.turn(cx, now);
             // An earlier timer stays: moving it costs more than a turn without input, now and then.
-            driver.armed = [*armed, core.deadline].into_iter().flatten().min();
-            (core.phase == Phase::Gone, core.is_busy, core.deadline)
-        });
-        drop(replaced);
-        result
+            let earlier = |due: Instant| armed.map_or(due, |armed| due.min(armed));
+            state.armed = state.core.deadline.map(earlier);
+            let is_gone = state.core.phase == Phase::Gone;
+            (is_gone, state.core.is_busy, state.armed)
+        })
     }
 
-    /// Waits until `deadline`, or until an earlier one that the timer was set to before.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
-        let Some(deadline) = deadline else {
+    fn poll_timer(&mut self, cx: &mut Context<'_>, due: Option<Instant>) -> Poll<()> {
+        let Some(moment) = due.and_then(|due| self.shared.clock.moment(due)) else {
             return Poll::Pending;
         };
-        let Some(moment) = self.shared.clock.moment(deadline) else {
-            return Poll::Pending;
-        };
-        let is_early_enough = self.armed.is_some_and(|armed| armed <= deadline);
         let timer = match &mut self.timer {
+            Some(timer) if self.armed == due => timer,
             Some(timer) => {
-                if !is_early_enough {
-                    timer.reset(moment);
-                }
+                timer.reset(moment);
                 timer
             }
             none => none.insert(self.shared.runtime.timer(moment)),
         };
-        if !is_early_enough {
-            self.armed = Some(deadline);
-        }
-        core::task::ready!(timer.poll(cx));
+        self.armed = due;
+        ready!(timer.poll(cx));
         self.armed = None;
         Poll::Ready(())
     }
@@ -473,12 +391,14 @@ impl<P: Port> Driver<P> {
 
 impl<P: Port> Drop for Driver<P> {
     fn drop(&mut self) {
-        let (carrier, waker, woken) = {
-            let mut state = self.shared.lock_anyway();
-            let State { core, driver, .. } = &mut *state;
-            core.stop();
-            (core.take_carrier(), driver.waker.take(), core.wakes.take())
-        };
+        let mut state = self.shared.lock();
+        let mut carrier = state.carrier.take();
+        if let Some(carrier) = &mut carrier {
+            state.core.stop(&mut **carrier);
+        }
+        let (waker, woken) = (state.waker.take(), state.core.wakes.take());
+        // Outside the lock: both may hold handles.
+        drop(state);
         woken.wake();
         drop((carrier, waker));
     }

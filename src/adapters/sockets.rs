@@ -22,50 +22,31 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::fmt;
 use core::net::SocketAddr;
-use core::num::NonZeroUsize;
-use core::task::{Context, Poll};
 use core::time::Duration;
 use std::io;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use socket2::{Domain, Protocol, Type};
 
-use super::cause::cause_of_failure;
-use super::runtime::{Kind, Runtime, TcpIo};
-use super::scratch::with_recv_buffers;
-use super::table::{Connecting, DatagramIo, Opener, Socket, Table, cause_of_connect};
-pub use super::table::{SocketCounters, SocketStats};
-use super::udp::{AsyncSocket, UdpOptions};
+use super::cause::{cause_of_connect, cause_of_failure};
+use super::runtime::{Kind as SourceKind, Runtime, TcpIo};
+use super::socket::{Kind, Socket};
+use super::socket_set::Means;
+pub use super::socket_set::SocketSet;
+use super::table::{Opener, Table};
+pub use super::udp::{SocketCounters, SocketStats};
 #[cfg(doc)]
 use crate::{Ask, Link};
-use crate::{Cause, Path, Proto, Tag, Transmit};
+use crate::{Cause, Path, Proto, Tag};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// The sockets that a machine has from the start.
-#[derive(Default)]
-pub struct Sockets {
-    added: Vec<(Path, socket2::Socket)>,
-    udp: UdpOptions,
-    counters: Arc<SocketCounters>,
-}
+/// The sockets that a machine has from the start; it asks for others.
+pub type Sockets = SocketSet<Path>;
 
 impl Sockets {
-    /// Returns no sockets: the machine asks for all it needs.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets how UDP sockets are set up, both those added and those asked for.
-    pub const fn set_udp_options(&mut self, options: UdpOptions) {
-        self.udp = options;
-    }
-
     /// Adds a bound UDP socket and returns its path.
     ///
     /// # Errors
@@ -73,7 +54,7 @@ impl Sockets {
     /// The system does not tell its address, or another socket was added under it (`AddrInUse`).
     pub fn add_udp(&mut self, socket: UdpSocket) -> io::Result<Path> {
         let path = Path::socket(Proto::Udp, socket.local_addr()?);
-        self.add(path, socket.into())
+        self.add_socket(path, socket.into())
     }
 
     /// Adds a listener and returns its path. Connections that it accepts get `TCP_NODELAY`.
@@ -83,7 +64,7 @@ impl Sockets {
     /// As [`add_udp`](Self::add_udp).
     pub fn add_listener(&mut self, listener: TcpListener) -> io::Result<Path> {
         let path = Path::socket(Proto::Tcp, listener.local_addr()?);
-        self.add(path, listener.into())
+        self.add_socket(path, listener.into())
     }
 
     /// Adds an established connection and returns its path.
@@ -93,21 +74,12 @@ impl Sockets {
     /// As [`add_udp`](Self::add_udp).
     pub fn add_stream(&mut self, stream: TcpStream) -> io::Result<Path> {
         let path = Path::tcp(stream.local_addr()?, stream.peer_addr()?);
-        self.add(path, stream.into())
+        self.add_socket(path, stream.into())
     }
 
-    /// Returns the counters of all sockets, which can be read while the machine is driven.
-    #[must_use]
-    pub fn counters(&self) -> Arc<SocketCounters> {
-        Arc::clone(&self.counters)
-    }
-
-    fn add(&mut self, path: Path, socket: socket2::Socket) -> io::Result<Path> {
-        if self.added.iter().any(|(taken, _)| *taken == path) {
-            return Err(io::ErrorKind::AddrInUse.into());
-        }
-        self.added.push((path, socket));
-        Ok(path)
+    fn add_socket(&mut self, path: Path, socket: socket2::Socket) -> io::Result<Path> {
+        let added = self.add(path, move |means| means.watch(path, socket));
+        added.ok_or_else(|| io::ErrorKind::AddrInUse.into())
     }
 
     /// Has `runtime` watch all of them.
@@ -116,59 +88,28 @@ impl Sockets {
         runtime: &Arc<dyn Runtime>,
         linger: Duration,
     ) -> io::Result<Table<Path>> {
-        let opener = PathOpener {
-            runtime: Arc::clone(runtime),
-            udp: self.udp,
-            linger,
-            counters: Arc::clone(&self.counters),
-        };
-        let sockets = self.added.into_iter();
-        let sockets = sockets.map(|(path, socket)| Ok((path, opener.watch(path, socket)?)));
-        let sockets = sockets.collect::<io::Result<Vec<_>>>()?;
-        let mut table = Table::new(Box::new(opener), linger, self.counters);
-        for (path, socket) in sockets {
-            table.add(path, socket);
-        }
-        Ok(table)
+        self.build(runtime, linger, |means| Some(Box::new(means)))
     }
 }
 
-impl fmt::Debug for Sockets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let paths = self.added.iter().map(|(path, _)| path);
-        f.debug_set().entries(paths).finish()
-    }
-}
-
-/// Opens sockets on paths.
-struct PathOpener {
-    runtime: Arc<dyn Runtime>,
-    udp: UdpOptions,
-    linger: Duration,
-    counters: Arc<SocketCounters>,
-}
-
-impl PathOpener {
+impl Means {
     /// Has the runtime watch the socket of `path`: a UDP socket, a listener or a connection.
     fn watch(&self, path: Path, socket: socket2::Socket) -> io::Result<Socket<Path>> {
         socket.set_nonblocking(true)?;
-        let runtime = &*self.runtime;
         if path.proto == Proto::Udp {
-            let mut socket = AsyncSocket::new(runtime, socket.into(), &self.udp)?;
-            socket.count_in(&self.counters.udp);
-            let local = path.local;
-            return Ok(Socket::datagrams(PathSocket { local, socket }));
+            let from = move |remote| Some(Path::udp(path.local, remote));
+            return self.udp(socket.into(), |to: Path| Some(to.remote), from);
         }
         if path.is_socket() {
-            return Ok(Socket::listener(runtime.watch(socket, Kind::Listener)?));
+            let source = self.runtime.watch(socket, SourceKind::Listener)?;
+            return Ok(self.socket(Kind::Listener(source, Arc::clone(&self.counters))));
         }
-        let stream = TcpIo::new(runtime, socket)?;
-        Ok(Socket::stream(Box::new(stream), self.linger))
+        Ok(self.stream(TcpIo::new(&*self.runtime, socket)?))
     }
 
     /// Binds a UDP socket, or listens on a TCP port, from which connections can be made too.
     fn bind(&self, asked: Path) -> io::Result<(Path, Socket<Path>)> {
-        let socket = new_socket(asked)?;
+        let socket = new_socket(asked, true)?;
         if asked.proto == Proto::Tcp {
             socket.listen(BACKLOG)?;
         }
@@ -177,22 +118,18 @@ impl PathOpener {
     }
 }
 
-impl Opener<Path> for PathOpener {
+impl Opener<Path> for Means {
     fn open(&mut self, tag: Tag, asked: Path) -> Result<(Path, Socket<Path>), Cause> {
         let failed = |error: io::Error| cause_of_failure(&error);
         if asked.proto == Proto::Udp || asked.is_socket() {
             return self.bind(asked).map_err(failed);
         }
-        let socket = new_socket(asked).map_err(failed)?;
+        let socket = new_socket(asked, true).map_err(failed)?;
         without_delay(&socket);
         let path = with_port(asked, &socket).map_err(failed)?;
         let tcp = TcpIo::begin(&*self.runtime, socket, path.remote);
-        let connecting = Connecting {
-            tcp: Some(tcp.map_err(|error| cause_of_connect(&error))?),
-            tag,
-            linger: self.linger,
-        };
-        Ok((path, Socket::Connecting(connecting)))
+        let tcp = tcp.map_err(|error| cause_of_connect(&error))?;
+        Ok((path, self.stream(tcp).connecting(tag)))
     }
 
     fn accept(
@@ -204,40 +141,6 @@ impl Opener<Path> for PathOpener {
         without_delay(&socket);
         let path = Path::tcp(listener.local, remote);
         Ok((path, self.watch(path, socket)?))
-    }
-}
-
-/// A UDP socket and the address that the machine knows it by.
-struct PathSocket {
-    local: SocketAddr,
-    socket: AsyncSocket,
-}
-
-impl DatagramIo<Path> for PathSocket {
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        tx: &Transmit<Path>,
-        sent: &mut usize,
-    ) -> Poll<()> {
-        self.socket.poll_send(cx, tx, sent)
-    }
-
-    fn poll_receive(
-        &mut self,
-        cx: &mut Context<'_>,
-        each: &mut dyn FnMut(Path, &[u8], NonZeroUsize),
-    ) -> Poll<io::Result<usize>> {
-        let Self { local, socket } = self;
-        with_recv_buffers(|buffers| {
-            socket.poll_receive_batch(cx, buffers, |from, octets, size| {
-                each(Path::udp(*local, from.remote), octets, size);
-            })
-        })
-    }
-
-    fn receive_buffer(&self) -> usize {
-        self.socket.buffer_sizes().receive
     }
 }
 
@@ -256,7 +159,7 @@ fn on_port(path: Path, port: u16) -> Path {
 
 /// Makes a socket that is bound to the local address of `path`, even to port 0: the machine is told the port
 /// that it has.
-fn new_socket(path: Path) -> io::Result<socket2::Socket> {
+pub(super) fn new_socket(path: Path, only_v6: bool) -> io::Result<socket2::Socket> {
     let (kind, protocol) = match path.proto {
         Proto::Udp => (Type::DGRAM, Protocol::UDP),
         Proto::Tcp => (Type::STREAM, Protocol::TCP),
@@ -264,8 +167,11 @@ fn new_socket(path: Path) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(path.local), kind, Some(protocol))?;
     if path.local.is_ipv6() {
         // Systems differ in the default, and with the other one a machine cannot hold the IPv4 socket of
-        // the same port beside it.
-        socket.set_only_v6(true)?;
+        // the same port beside it. Some have no sockets of both families.
+        let set = socket.set_only_v6(only_v6);
+        if only_v6 {
+            set?;
+        }
     }
     if path.proto == Proto::Tcp {
         socket.set_reuse_address(true)?;

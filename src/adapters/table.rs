@@ -4,30 +4,26 @@
 //! [`interfaces`](super::interfaces) fills it with numbered interfaces. A socket is polled only after its own
 //! waker was called, so that idle sockets cost nothing.
 
-mod counters;
 mod ready;
-mod socket;
 #[cfg(test)]
 mod tests;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
+use core::mem;
 use core::net::SocketAddr;
-use core::task::{Context, Poll, Waker};
-use core::time::Duration;
+use core::task::Waker;
 use std::io;
 
-pub use counters::{SocketCounters, SocketStats};
-pub(super) use socket::{Connecting, DatagramIo, Socket, cause_of_connect};
+use bytes::Bytes;
 
-use super::event_loop::{Carrier, Liveness};
+use super::event_loop::{Carrier, Liveness, Turn};
 use super::handle::DetachedStream;
-use super::runtime::ByteStream;
-use super::stream::StreamIo;
+use super::socket::{Outcome, Socket};
+use super::sockets::SocketCounters;
 use crate::{Addr, Ask, Cause, Instant, Link, Machine, Tag, Transmit};
-use ready::{ReadySet, SocketWaker};
-use socket::Outcome;
+use ready::ReadySet;
 
 /// Sockets polled in a row before the machine is drained.
 const POLLS: usize = 64;
@@ -38,10 +34,8 @@ pub(super) trait Opener<A>: Send {
     ///
     /// # Errors
     ///
-    /// Why it cannot be opened, in the machine's terms. By default nothing can be.
-    fn open(&mut self, _tag: Tag, _asked: A) -> Result<(A, Socket<A>), Cause> {
-        Err(Cause::Unreachable)
-    }
+    /// Why it cannot be opened, in the machine's terms.
+    fn open(&mut self, tag: Tag, asked: A) -> Result<(A, Socket<A>), Cause>;
 
     /// Takes a connection that the listener at `listener` accepted, and returns it under its address.
     ///
@@ -50,26 +44,20 @@ pub(super) trait Opener<A>: Send {
     /// The runtime cannot watch it.
     fn accept(
         &mut self,
-        _listener: A,
-        _socket: socket2::Socket,
-        _remote: SocketAddr,
-    ) -> io::Result<(A, Socket<A>)> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
+        listener: A,
+        socket: socket2::Socket,
+        remote: SocketAddr,
+    ) -> io::Result<(A, Socket<A>)>;
 }
 
 struct Entry<A> {
     /// The address that the machine knows it by.
     at: A,
     socket: Socket<A>,
-    ready: Arc<SocketWaker>,
-    /// The same, as sockets need it.
     waker: Waker,
     tag: Option<Tag>,
     /// When it is to be polled without having become ready.
     deadline: Option<Instant>,
-    /// The machine is done with it; datagrams that would block at this time are not sent.
-    give_up: Option<Instant>,
 }
 
 /// All sockets of a machine; the [`Carrier`] that answers what the machine asks.
@@ -77,7 +65,8 @@ struct Entry<A> {
 /// An entry that was closed stays until it is flushed and has lingered, without an address: nothing is told
 /// of it, and another socket may get the address.
 pub(super) struct Table<A: Addr> {
-    opener: Box<dyn Opener<A>>,
+    /// None if the machine cannot ask for sockets.
+    opener: Option<Box<dyn Opener<A>>>,
     entries: BTreeMap<u64, Entry<A>>,
     /// What is open, by the address of the [carrier](Addr::carrier).
     ids: BTreeMap<A, u64>,
@@ -93,30 +82,23 @@ pub(super) struct Table<A: Addr> {
     /// What the machine is still to be told.
     cues: VecDeque<(A, Link)>,
     detached: VecDeque<DetachedStream>,
-    linger: Duration,
     counters: Arc<SocketCounters>,
 }
 
 impl<A: Addr> Table<A> {
-    /// `linger` is how long datagrams of a socket that is to be closed may wait to be sent.
-    pub(super) fn new(
-        opener: Box<dyn Opener<A>>,
-        linger: Duration,
-        counters: Arc<SocketCounters>,
-    ) -> Self {
+    pub(super) fn new(opener: Option<Box<dyn Opener<A>>>, counters: Arc<SocketCounters>) -> Self {
         Self {
             opener,
             entries: BTreeMap::new(),
             ids: BTreeMap::new(),
             tags: BTreeMap::new(),
             last_id: 0,
-            ready: ReadySet::new(),
+            ready: ReadySet::default(),
             blocked: BTreeSet::new(),
             unflushed: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             cues: VecDeque::new(),
             detached: VecDeque::new(),
-            linger,
             counters,
         }
     }
@@ -130,22 +112,18 @@ impl<A: Addr> Table<A> {
     fn insert(&mut self, at: A, socket: Socket<A>, tag: Option<Tag>) {
         self.last_id += 1;
         let id = self.last_id;
-        let ready = self.ready.waker(id);
-        let waker = Waker::from(Arc::clone(&ready));
         let entry = Entry {
             at,
             socket,
-            ready,
-            waker,
+            waker: self.ready.waker(id),
             tag,
             deadline: None,
-            give_up: None,
         };
         self.entries.insert(id, entry);
         self.ids.insert(at.carrier(), id);
-        if let Some(tag) = tag {
-            self.tags.insert(tag, id);
-        }
+        self.tags.extend(tag.map(|tag| (tag, id)));
+        // Nobody has polled it yet.
+        self.ready.insert(id);
     }
 
     fn entry(&mut self, at: A) -> Option<(u64, &mut Entry<A>)> {
@@ -158,14 +136,12 @@ impl<A: Addr> Table<A> {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
-        let (carrier, tag) = (entry.at.carrier(), entry.tag);
+        let carrier = entry.at.carrier();
         if self.ids.get(&carrier) == Some(&id) {
             self.ids.remove(&carrier);
             self.cues.retain(|(at, _)| at.carrier() != carrier);
         }
-        if let Some(tag) = tag
-            && self.tags.get(&tag) == Some(&id)
-        {
+        if let Some(tag) = entry.tag.filter(|tag| self.tags.get(tag) == Some(&id)) {
             self.tags.remove(&tag);
         }
         self.blocked.remove(&id);
@@ -181,49 +157,23 @@ impl<A: Addr> Table<A> {
         Some(entry.socket)
     }
 
-    /// Sends what was written, then closes.
-    fn close(&mut self, id: u64, now: Instant) {
+    /// Sends what was written, then closes or detaches.
+    fn end(&mut self, id: u64, now: Instant, detach: Option<(Tag, Bytes)>) {
         self.forget(id);
-        let linger = self.linger;
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        if entry.socket.close(now) {
-            entry.give_up = Some(now + linger);
-            entry.ready.insert();
-            self.update(id);
-        } else {
-            self.remove(id);
-        }
-    }
-
-    /// Notes whether a socket is flushed and when it is to be polled.
-    fn update(&mut self, id: u64) {
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        if entry.socket.is_flushed() {
-            self.unflushed.remove(&id);
-        } else {
-            self.unflushed.insert(id);
-        }
-        let deadline = entry.socket.deadline().or(entry.give_up);
-        if deadline != entry.deadline {
-            if let Some(old) = entry.deadline {
-                self.deadlines.remove(&(old, id));
-            }
-            self.deadlines.extend(deadline.map(|at| (at, id)));
-            entry.deadline = deadline;
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.socket.end(now, detach);
+            let outcome = entry.socket.poll_end(&entry.waker, now);
+            self.settle(id, outcome);
         }
     }
 
     fn open(&mut self, tag: Tag, asked: A) {
         let opening = self.tags.get(&tag).and_then(|id| self.entries.get(id));
         let is_opening = opening.is_some_and(|entry| entry.socket.is_connecting());
-        let opened = if is_opening || self.ids.contains_key(&asked.carrier()) {
-            Err(Cause::InUse)
-        } else {
-            self.opener.open(tag, asked)
+        let opened = match &mut self.opener {
+            _ if is_opening || self.ids.contains_key(&asked.carrier()) => Err(Cause::InUse),
+            Some(opener) => opener.open(tag, asked),
+            None => Err(Cause::Unreachable),
         };
         match opened {
             Ok((at, socket)) => {
@@ -246,7 +196,7 @@ impl<A: Addr> Table<A> {
             _ => true,
         });
         if let Some(id) = self.tags.get(&tag) {
-            self.close(*id, now);
+            self.end(*id, now, None);
         }
     }
 
@@ -259,74 +209,70 @@ impl<A: Addr> Table<A> {
         is_any
     }
 
-    /// Polls the socket `id`, and tells whether the machine got something.
-    fn poll<M: Machine<Addr = A>>(
-        &mut self,
-        (id, now): (u64, Instant),
-        machine: &mut M,
-        may_read: bool,
-    ) -> bool {
+    /// Polls the socket `id`, and tells whether anything happened.
+    fn poll<M: Machine<Addr = A>>(&mut self, id: u64, turn: &mut Turn<'_, M>) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else {
             return false;
         };
-        if entry.give_up.is_some() {
-            return self.poll_closed(id, now);
-        }
-        entry.ready.start();
-        let at = entry.at;
-        let cx = &mut Context::from_waker(&entry.waker);
-        let to = (&mut *machine, may_read);
-        let outcome = entry.socket.inputs(cx, (now, at), to, &self.counters);
-        let is_idle = matches!(outcome, Outcome::Quiet | Outcome::Blocked);
+        let its = &mut Turn {
+            waker: &entry.waker,
+            machine: &mut *turn.machine,
+            ..*turn
+        };
+        let outcome = entry.socket.inputs(entry.at, its);
+        let is_any = !matches!(outcome, Outcome::Quiet | Outcome::Blocked);
+        self.settle(id, outcome);
+        // Of an accepted connection, before anything is read from it.
+        self.tell(turn.now, turn.machine) || is_any
+    }
+
+    /// Acts on what a poll of the socket `id` brought.
+    fn settle(&mut self, id: u64, outcome: Outcome) {
         match outcome {
-            Outcome::Busy => entry.ready.insert(),
             Outcome::Drained | Outcome::Quiet => {}
+            Outcome::Busy => self.ready.insert(id),
             Outcome::Blocked => {
                 self.blocked.insert(id);
             }
             Outcome::Accepted(socket, remote) => {
-                entry.ready.insert();
-                self.accepted(at, socket, remote);
-                // Before anything is read from it.
-                self.tell(now, machine);
-                return true;
+                self.ready.insert(id);
+                self.accepted(id, socket, remote);
             }
-            Outcome::Detached => self.detach(id),
-            Outcome::Gone => {
-                self.remove(id);
+            Outcome::Detached => {
+                let detached = self.remove(id).and_then(Socket::into_detached);
+                self.detached.extend(detached);
             }
+            Outcome::Gone(_) => drop(self.remove(id)),
         }
         self.update(id);
-        !is_idle
     }
 
-    /// Goes on with closing the socket `id`, and tells whether a stream was detached.
-    fn poll_closed(&mut self, id: u64, now: Instant) -> bool {
+    /// Notes whether a socket is flushed and when it is to be polled.
+    fn update(&mut self, id: u64) {
         let Some(entry) = self.entries.get_mut(&id) else {
-            return false;
+            return;
         };
-        entry.ready.start();
-        let cx = &mut Context::from_waker(&entry.waker);
-        let give_up = entry.give_up.unwrap_or(now);
-        match entry.socket.poll_closed(cx, now, give_up) {
-            Outcome::Detached => self.detach(id),
-            Outcome::Gone => {
-                self.remove(id);
+        if entry.socket.is_flushed() {
+            self.unflushed.remove(&id);
+        } else {
+            self.unflushed.insert(id);
+        }
+        let deadline = entry.socket.deadline();
+        let known = mem::replace(&mut entry.deadline, deadline);
+        if known != deadline {
+            self.deadlines.extend(deadline.map(|at| (at, id)));
+            if let Some(known) = known {
+                self.deadlines.remove(&(known, id));
             }
-            _ => self.update(id),
-        }
-        !self.detached.is_empty()
-    }
-
-    fn detach(&mut self, id: u64) {
-        if let Some(Socket::Stream(stream)) = self.remove(id) {
-            self.detached.extend(stream.into_detached());
         }
     }
 
-    fn accepted(&mut self, listener: A, socket: socket2::Socket, remote: SocketAddr) {
-        let Ok((at, socket)) = self.opener.accept(listener, socket, remote) else {
-            return SocketCounters::add(&self.counters.unaccepted, 1);
+    fn accepted(&mut self, listener: u64, socket: socket2::Socket, remote: SocketAddr) {
+        let listener = self.entries.get(&listener).map(|entry| entry.at);
+        let accepted = listener.zip(self.opener.as_mut());
+        let accepted = accepted.map(|(at, opener)| opener.accept(at, socket, remote));
+        let Some(Ok((at, socket))) = accepted else {
+            return self.counters.count(|stats| stats.unaccepted += 1);
         };
         // The system has only one connection of these addresses, so the one in the table is dead.
         if let Some((id, entry)) = self.entry(at) {
@@ -342,28 +288,16 @@ impl<A: Addr> Table<A> {
 
     /// Polls blocked sockets again that may be read.
     fn unblock<M: Machine<Addr = A>>(&mut self, machine: &M) {
-        let entries = &self.entries;
+        let (entries, ready) = (&self.entries, &self.ready);
         self.blocked.retain(|id| {
-            let Some(entry) = entries.get(id) else {
-                return false;
-            };
-            let is_stream = matches!(entry.socket, Socket::Stream(_));
-            let is_blocked = is_stream && !machine.wants(entry.at);
+            let entry = entries.get(id);
+            let is_blocked =
+                entry.is_some_and(|it| it.socket.is_held_back() && !machine.wants(it.at));
             if !is_blocked {
-                entry.ready.insert();
+                ready.insert(*id);
             }
             is_blocked
         });
-    }
-
-    fn wake_due(&mut self, now: Instant) {
-        while let Some(due) = self.deadlines.first().filter(|(at, _)| *at <= now).copied() {
-            self.deadlines.remove(&due);
-            if let Some(entry) = self.entries.get_mut(&due.1) {
-                entry.deadline = None;
-                entry.ready.insert();
-            }
-        }
     }
 }
 
@@ -372,26 +306,22 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
         self.tell(now, machine);
     }
 
-    fn send(&mut self, _: &mut Context<'_>, tx: &mut Transmit<A>) -> Option<A> {
-        let id = self.ids.get(&tx.to()?.carrier()).copied();
-        let Some((id, entry)) = id.and_then(|id| Some((id, self.entries.get_mut(&id)?))) else {
-            SocketCounters::add(&self.counters.unroutable, tx.datagrams().len());
+    fn send(&mut self, _: &Waker, tx: &mut Transmit<A>) -> Option<A> {
+        let sent = self.entry(tx.to()?).and_then(|(id, entry)| {
+            let is_full = entry.socket.send(&entry.waker, tx)?;
+            Some((id, is_full.then(|| entry.socket.carrier(entry.at))))
+        });
+        let Some((id, full)) = sent else {
+            let count = tx.datagrams().len() as u64;
+            self.counters.count(|stats| stats.unroutable += count);
             return None;
         };
-        let cx = &mut Context::from_waker(&entry.waker);
-        let is_full = entry.socket.send(cx, tx, &self.counters);
-        let is_stream = matches!(entry.socket, Socket::Stream(_));
-        let at = if is_stream {
-            entry.at
-        } else {
-            entry.at.carrier()
-        };
-        if is_full && is_stream {
+        if full.is_some() {
             // A stream that broke has last words to be read.
-            entry.ready.insert();
+            self.ready.insert(id);
         }
         self.update(id);
-        is_full.then_some(at)
+        full
     }
 
     fn receive_buffer(&self) -> usize {
@@ -401,46 +331,47 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
     }
 
     fn answer(&mut self, now: Instant, ask: Ask<A>) {
+        let at = match &ask {
+            Ask::Open { tag, path } => return self.open(*tag, *path),
+            Ask::Cancel(tag) => return self.cancel(*tag, now),
+            Ask::Finish(at) | Ask::Close(at) | Ask::Abort(at) => *at,
+            Ask::Detach { path, .. } => *path,
+        };
+        let Some((id, entry)) = self.entry(at) else {
+            return;
+        };
         match ask {
-            Ask::Open { tag, path } => self.open(tag, path),
-            Ask::Cancel(tag) => self.cancel(tag, now),
-            Ask::Finish(at) => self.shut(at, StreamIo::finish),
-            Ask::Close(at) => {
-                if let Some((id, _)) = self.entry(at) {
-                    self.close(id, now);
-                }
+            Ask::Finish(_) => {
+                entry.socket.finish();
+                self.ready.insert(id);
             }
-            Ask::Abort(at) => {
-                if let Some((id, _)) = self.entry(at)
-                    && let Some(Socket::Stream(mut stream)) = self.remove(id)
-                {
-                    stream.abort();
-                }
+            Ask::Abort(_) => {
+                entry.socket.reset();
+                self.remove(id);
             }
-            Ask::Detach { tag, path, early } => {
-                self.shut(path, |stream| stream.detach(now, tag, early));
-            }
+            Ask::Detach { tag, early, .. } => self.end(id, now, Some((tag, early))),
+            Ask::Open { .. } | Ask::Cancel(_) | Ask::Close(_) => self.end(id, now, None),
         }
     }
 
-    fn inputs(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        machine: &mut M,
-        may_read: bool,
-    ) -> bool {
-        self.ready.register(cx);
-        self.wake_due(now);
-        let mut is_busy = self.tell(now, machine) || !self.detached.is_empty();
-        if may_read {
-            self.unblock(machine);
+    fn inputs(&mut self, turn: &mut Turn<'_, M>) -> bool {
+        self.ready.register(turn.waker);
+        while let Some(due) = self.deadlines.first().copied() {
+            if due.0 > turn.now {
+                break;
+            }
+            self.deadlines.remove(&due);
+            self.ready.insert(due.1);
+        }
+        let mut is_busy = self.tell(turn.now, turn.machine) || !self.detached.is_empty();
+        if turn.may_read {
+            self.unblock(turn.machine);
         }
         for _ in 0..POLLS {
             let Some(id) = self.ready.next() else {
                 return is_busy;
             };
-            is_busy |= self.poll((id, now), machine, may_read);
+            is_busy |= self.poll(id, turn);
         }
         is_busy || !self.ready.is_empty()
     }
@@ -454,50 +385,24 @@ impl<A: Addr, M: Machine<Addr = A>> Carrier<M> for Table<A> {
     }
 
     fn liveness(&self) -> Liveness {
-        if self.ids.is_empty() && self.cues.is_empty() {
-            Liveness::Empty
-        } else {
-            Liveness::Alive
+        match (
+            self.ids.is_empty() && self.cues.is_empty(),
+            self.entries.is_empty(),
+        ) {
+            (true, true) => Liveness::Gone,
+            (true, false) => Liveness::Empty,
+            (false, _) => Liveness::Alive,
         }
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        self.ready.register(cx);
+    fn finish(&mut self, now: Instant) {
         self.cues.clear();
         while let Some((_, id)) = self.ids.first_key_value() {
-            self.close(*id, now);
+            self.end(*id, now, None);
         }
-        self.wake_due(now);
-        for _ in 0..POLLS {
-            match self.ready.next() {
-                Some(id) => {
-                    self.poll_closed(id, now);
-                }
-                None => break,
-            }
-        }
-        if self.entries.is_empty() {
-            return Poll::Ready(());
-        }
-        if !self.ready.is_empty() {
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
     }
 
     fn deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
-    }
-}
-
-impl<A: Addr> Table<A> {
-    /// Ends a direction of the stream at `at`.
-    fn shut(&mut self, at: A, shut: impl FnOnce(&mut StreamIo<Box<dyn ByteStream>>)) {
-        if let Some((_, entry)) = self.entry(at)
-            && let Socket::Stream(stream) = &mut entry.socket
-        {
-            shut(stream);
-            entry.ready.insert();
-        }
     }
 }

@@ -2,22 +2,22 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::task::Wake;
 use core::cell::Cell;
 use core::future::Future;
 use core::panic::AssertUnwindSafe;
-use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll, Waker, ready};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io;
 use std::panic::catch_unwind;
 use std::sync::{LazyLock, OnceLock};
-use std::thread::{self, Thread};
+use std::thread;
 use std::thread_local;
 
 use async_executor::Executor;
 use async_io::Async;
+pub(crate) use futures_lite::future::block_on;
+use futures_lite::future::or;
 use socket2::{SockRef, Socket};
 
 use super::Clock;
@@ -145,77 +145,14 @@ impl Source for Watched {
     }
 }
 
-/// Waits for `future` in the calling thread.
-pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let parker = Parker::of_thread();
-    let waker = Waker::from(Arc::clone(&parker));
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return result;
-        }
-        parker.park(None);
-    }
-}
-
 /// Waits for `future` in the calling thread, at most for `limit`.
 pub(crate) fn block_on_timeout<T>(
     future: impl Future<Output = T>,
     limit: Duration,
 ) -> io::Result<T> {
-    let parker = Parker::of_thread();
-    let waker = Waker::from(Arc::clone(&parker));
-    let until = Clock::system_now().checked_add(limit);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return Ok(result);
-        }
-        let left = until.map(|until| until.saturating_duration_since(Clock::system_now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        parker.park(left);
-    }
-}
-
-/// Lets a thread sleep until its waker is called.
-struct Parker {
-    thread: Thread,
-    is_woken: AtomicBool,
-}
-
-impl Parker {
-    fn of_thread() -> Arc<Self> {
-        thread_local! {
-            static PARKER: Arc<Parker> = Arc::new(Parker {
-                thread: thread::current(),
-                is_woken: AtomicBool::new(false),
-            });
-        }
-        PARKER.with(Arc::clone)
-    }
-
-    fn park(&self, limit: Option<Duration>) {
-        if !self.is_woken.swap(false, Ordering::AcqRel) {
-            match limit {
-                Some(limit) => thread::park_timeout(limit),
-                None => thread::park(),
-            }
-            // Whoever slept looks next, so what was called meanwhile is seen.
-            self.is_woken.swap(false, Ordering::AcqRel);
-        }
-    }
-}
-
-impl Wake for Parker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.is_woken.swap(true, Ordering::AcqRel) {
-            self.thread.unpark();
-        }
-    }
+    let timeout = async {
+        async_io::Timer::after(limit).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    block_on(or(async { Ok(future.await) }, timeout))
 }

@@ -1,12 +1,24 @@
 //! Who waits for what: lines of waiters, first come, first served.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 use core::mem;
 use core::task::Waker;
 
+use smallvec::SmallVec;
+
 /// A place in a line, never given twice.
 type Ticket = u64;
+
+/// Wakers to be called once the lock is released. The first few need no memory of their own.
+#[derive(Debug, Default)]
+pub(super) struct WakeList(SmallVec<[Waker; 3]>);
+
+impl WakeList {
+    /// Calls them all.
+    pub(super) fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
+}
 
 /// The waiters of one connection or node, and the wakers to be called once its lock is released.
 #[derive(Debug)]
@@ -33,52 +45,44 @@ pub(crate) struct WaitStatus {
 }
 
 impl<L: Copy + Ord> Wakes<L> {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             waiters: BTreeMap::new(),
             tickets: 0,
-            woken: WakeList::new(),
+            woken: WakeList::default(),
         }
     }
 
     /// Wakes whoever has waited longest in `line`. Leaving the line, it wakes the next.
     pub(crate) fn first(&mut self, line: L) {
         if let Some((_, waiter)) = self.waiters.range_mut(whole(line)).next() {
-            self.woken.extend(waiter.waker.take());
+            self.woken.0.extend(waiter.waker.take());
         }
     }
 
     /// Wakes all that wait in `line`.
     pub(crate) fn all(&mut self, line: L) {
         for (_, waiter) in self.waiters.range_mut(whole(line)) {
-            self.woken.extend(waiter.waker.take());
+            self.woken.0.extend(waiter.waker.take());
         }
     }
 
     /// Wakes all that wait in `line` and tells them that they were interrupted.
-    #[allow(
-        dead_code,
-        reason = "used by the ports of protocols, which are features"
-    )]
     pub(crate) fn interrupt(&mut self, line: L) {
         for (_, waiter) in self.waiters.range_mut(whole(line)) {
             waiter.is_interrupted = true;
-            self.woken.extend(waiter.waker.take());
         }
+        self.all(line);
     }
 
     /// Wakes all that wait for anything.
     pub(crate) fn everybody(&mut self) {
         for waiter in self.waiters.values_mut() {
-            self.woken.extend(waiter.waker.take());
+            self.woken.0.extend(waiter.waker.take());
         }
     }
 
     /// Tells whether nobody waits in `line`.
-    #[allow(
-        dead_code,
-        reason = "used by the ports of protocols, which are features"
-    )]
     pub(crate) fn is_empty(&self, line: L) -> bool {
         self.waiters.range(whole(line)).next().is_none()
     }
@@ -119,61 +123,15 @@ impl<L: Copy + Ord> Wakes<L> {
 
     /// Adds a waker to those to be called.
     pub(super) fn add(&mut self, waker: Waker) {
-        self.woken.extend(Some(waker));
+        self.woken.0.push(waker);
     }
 
     /// Takes out who is to be woken.
     pub(super) fn take(&mut self) -> WakeList {
-        if self.woken.is_empty() {
-            return WakeList::new();
-        }
         mem::take(&mut self.woken)
     }
 }
 
 fn whole<L: Copy>(line: L) -> core::ops::RangeInclusive<(L, Ticket)> {
     (line, Ticket::MIN)..=(line, Ticket::MAX)
-}
-
-/// Wakers to be called once the lock is released. The first few need no memory of their own.
-#[derive(Debug, Default)]
-pub(super) struct WakeList {
-    few: [Option<Waker>; 3],
-    count: usize,
-    many: Vec<Waker>,
-}
-
-impl WakeList {
-    const fn new() -> Self {
-        Self {
-            few: [const { None }; 3],
-            count: 0,
-            many: Vec::new(),
-        }
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    fn extend(&mut self, waker: Option<Waker>) {
-        let Some(waker) = waker else {
-            return;
-        };
-        match self.few.get_mut(self.count) {
-            Some(slot) => *slot = Some(waker),
-            None => self.many.push(waker),
-        }
-        self.count += 1;
-    }
-
-    /// Calls them all.
-    pub(super) fn wake(self) {
-        if self.is_empty() {
-            return;
-        }
-        for waker in self.few.into_iter().flatten().chain(self.many) {
-            waker.wake();
-        }
-    }
 }

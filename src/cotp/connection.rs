@@ -57,6 +57,10 @@ pub struct Connection {
     /// Octets of the longest message that was refused with [`Error::Full`].
     refused: Option<usize>,
     timers: [Option<Instant>; Timer::COUNT],
+    /// Octets from the peer that were decoded.
+    decoded: usize,
+    /// Whether the configuration or a command has named the peer.
+    is_named: bool,
     stats: Stats,
 }
 
@@ -139,6 +143,8 @@ impl Connection {
             events_cost: 0,
             refused: None,
             timers: [None; Timer::COUNT],
+            decoded: 0,
+            is_named: matches!(config.role, Role::Initiator(_)),
             stats: Stats::default(),
             config: OpenConfig::from(&config),
             state: State::AwaitingLink(Box::new(config)),
@@ -157,6 +163,7 @@ impl Connection {
         };
         let (cc, connected) = handshake::confirm(config, request, acceptance, self.reference)
             .map_err(Error::Acceptance)?;
+        self.is_named = true;
         self.confirm(cc, connected);
         Ok(())
     }
@@ -201,6 +208,7 @@ impl Connection {
             return Err(Error::Empty);
         }
         self.check_fits(message.len())?;
+        self.is_named = true;
         self.outbox.push(message);
         Ok(())
     }
@@ -225,6 +233,7 @@ impl Connection {
             });
         }
         self.check_fits(len)?;
+        self.is_named = true;
         self.outbox.push_expedited(message);
         Ok(())
     }
@@ -311,6 +320,11 @@ impl Connection {
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// Tells whether neither the configuration nor a command has named the peer.
+    pub(super) const fn is_stranger(&self) -> bool {
+        !self.is_named
     }
 
     /// Tells whether reading waits for a command of the application.

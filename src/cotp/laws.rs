@@ -6,8 +6,8 @@ use super::config::Config;
 use super::connection::Connection;
 use super::wire::Tpdu;
 use crate::Seed;
-use crate::laws::LawSubject;
 use crate::laws::codec::Codec;
+use crate::laws::{Held, LawSubject};
 
 /// Bytes of memory that no limit of the configuration covers: the configuration itself, CR or CC, DR or ER,
 /// flushes, and the entries of short queues.
@@ -51,6 +51,19 @@ impl LawSubject for Connection {
 
     fn awaits(&self, (): ()) -> bool {
         self.awaits_decision()
+    }
+
+    /// Every peer is one until the application accepts it or sends something, unless this end called it.
+    fn is_stranger(&self, (): ()) -> bool {
+        Self::is_stranger(self)
+    }
+
+    fn held(&self) -> Held {
+        Held {
+            octets: Self::held(self),
+            sessions: 1,
+            continued: 1,
+        }
     }
 
     #[cfg(feature = "arbitrary")]

@@ -1,14 +1,16 @@
 //! Sets of numbers as ranges.
 
-use alloc::vec::Vec;
+mod store;
+
 use core::ops::Range;
-use core::slice;
+
+use self::store::Store;
 
 /// A set of `u64` numbers, kept as ranges that neither overlap nor touch: octets received, octets acknowledged,
 /// serial numbers seen.
 ///
-/// Extending the last range takes constant time. Inserting anywhere else takes a binary search, and moves the
-/// ranges behind when the number of ranges changes. A set of one range allocates nothing.
+/// Extending the last range takes constant time. Inserting or removing anywhere else takes a logarithmic number of
+/// steps, and one more for each range that vanishes. A set of one range allocates nothing.
 ///
 /// ```
 /// use farlink::kit::RangeSet;
@@ -21,48 +23,55 @@ use core::slice;
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct RangeSet {
-    /// The only range, as long as there is one.
-    only: Range<u64>,
-    /// All ranges, once there were two.
-    many: Vec<Range<u64>>,
+    /// The last range, empty if the set is.
+    last: Range<u64>,
+    /// All ranges before it.
+    earlier: Store,
     len: u64,
 }
 
 impl PartialEq for RangeSet {
     fn eq(&self, other: &Self) -> bool {
-        self.ranges() == other.ranges()
+        self.len == other.len && self.within(0..u64::MAX).eq(other.within(0..u64::MAX))
     }
 }
 
 impl Eq for RangeSet {}
+
+/// A set is serialised as the list of its ranges.
+#[cfg(feature = "serde")]
+impl serde::Serialize for RangeSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let ranges: alloc::vec::Vec<_> = self.within(0..u64::MAX).collect();
+        ranges.serialize(serializer)
+    }
+}
+
+/// The ranges have to ascend, and must not touch.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for RangeSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut set = Self::new();
+        for range in alloc::vec::Vec::<Range<u64>>::deserialize(deserializer)? {
+            let is_behind = set.is_empty() || range.start > set.end();
+            if !is_behind || range.start >= range.end {
+                let error = "ranges that overlap, touch, descend or are empty";
+                return Err(serde::de::Error::custom(error));
+            }
+            set.insert(range);
+        }
+        Ok(set)
+    }
+}
 
 impl RangeSet {
     /// Makes an empty set.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            only: 0..0,
-            many: Vec::new(),
+            last: 0..0,
+            earlier: Store::new(),
             len: 0,
-        }
-    }
-
-    #[inline]
-    fn ranges(&self) -> &[Range<u64>] {
-        if !self.many.is_empty() {
-            &self.many
-        } else if self.len > 0 {
-            slice::from_ref(&self.only)
-        } else {
-            &[]
-        }
-    }
-
-    #[inline]
-    fn last_mut(&mut self) -> Option<&mut Range<u64>> {
-        match self.many.last_mut() {
-            None => (self.len > 0).then_some(&mut self.only),
-            last => last,
         }
     }
 
@@ -72,73 +81,84 @@ impl RangeSet {
         if range.start >= range.end {
             return 0;
         }
-        let Some(last) = self.last_mut() else {
-            return self.append(range);
-        };
-        if last.end == range.start {
+        if self.len == 0 {
+            self.len = range.end - range.start;
+            self.last = range;
+            return self.len;
+        }
+        if self.last.end == range.start {
             let fresh = range.end - range.start;
-            last.end = range.end;
+            self.last.end = range.end;
             self.len += fresh;
             return fresh;
         }
-        if last.end < range.start {
-            return self.append(range);
-        }
-        if self.many.is_empty() {
-            let only = self.only.clone();
-            if only.start <= range.end {
-                return self.widen(&only, &range);
-            }
-            self.many.push(only);
-        }
-        self.merge(&range)
+        self.insert_apart(range)
     }
 
-    /// Extends the only range by one that it overlaps or touches.
-    fn widen(&mut self, only: &Range<u64>, range: &Range<u64>) -> u64 {
-        self.only = only.start.min(range.start)..only.end.max(range.end);
-        let before = self.len;
-        self.len = self.only.end - self.only.start;
-        self.len - before
-    }
-
-    fn merge(&mut self, range: &Range<u64>) -> u64 {
-        let first = self.many.partition_point(|held| held.end < range.start);
-        let after = self.many.partition_point(|held| held.start <= range.end);
-        let touched = self.many.get(first..after).unwrap_or_default();
-        let had: u64 = touched.iter().map(|held| held.end - held.start).sum();
-        let start = touched
-            .first()
-            .map_or(range.start, |held| held.start.min(range.start));
-        let end = touched
-            .last()
-            .map_or(range.end, |held| held.end.max(range.end));
-        match self.many.get_mut(first) {
-            // The usual repair closes or narrows one gap: nothing behind it moves unless ranges merge.
-            Some(held) if after > first => {
-                *held = start..end;
-                self.many.drain(first + 1..after);
-            }
-            _ => self.many.insert(first, start..end),
-        }
-        let fresh = end - start - had;
-        self.len += fresh;
-        fresh
-    }
-
-    /// Adds a range behind all others, which it does not touch.
-    fn append(&mut self, range: Range<u64>) -> u64 {
-        let fresh = range.end - range.start;
-        if self.len == 0 {
-            self.only = range;
+    /// Adds a range that does not follow the last one at once.
+    fn insert_apart(&mut self, range: Range<u64>) -> u64 {
+        let fresh = if range.start > self.last.end {
+            let fresh = range.end - range.start;
+            let before = core::mem::replace(&mut self.last, range);
+            self.earlier.push(before);
+            fresh
+        } else if range.end < self.last.start {
+            self.earlier.insert(range)
         } else {
-            if self.many.is_empty() {
-                self.many.push(self.only.clone());
-            }
-            self.many.push(range);
-        }
+            self.widen(&range)
+        };
         self.len += fresh;
         fresh
+    }
+
+    /// Extends the last range by one that it overlaps or touches.
+    fn widen(&mut self, range: &Range<u64>) -> u64 {
+        let mut had = self.last.end - self.last.start;
+        self.last.start = self.last.start.min(range.start);
+        self.last.end = self.last.end.max(range.end);
+        while let Some(before) = self.earlier.pop_touching(self.last.start) {
+            had += before.end - before.start;
+            self.last.start = self.last.start.min(before.start);
+        }
+        self.last.end - self.last.start - had
+    }
+
+    /// Returns how many numbers of `range` were in the set, and removes them.
+    pub fn remove(&mut self, range: Range<u64>) -> u64 {
+        let mut removed = 0;
+        while let Some(held) = self.overlapping(&range) {
+            self.take(&held);
+            if held.start < range.start {
+                self.insert(held.start..range.start);
+            }
+            if held.end > range.end {
+                self.insert(range.end..held.end);
+            }
+            removed += held.end.min(range.end) - held.start.max(range.start);
+        }
+        removed
+    }
+
+    /// Returns the first range of the set with a number in `range`, whole.
+    fn overlapping(&self, range: &Range<u64>) -> Option<Range<u64>> {
+        if range.start >= range.end {
+            return None;
+        }
+        let found = self.earlier.overlapping(range);
+        found.or_else(|| {
+            let is_it = self.last.start < range.end && self.last.end > range.start;
+            (is_it && self.len > 0).then(|| self.last.clone())
+        })
+    }
+
+    /// Removes a range of the set, whole.
+    fn take(&mut self, held: &Range<u64>) {
+        self.len -= held.end - held.start;
+        if *held == self.last {
+            self.last = self.earlier.pop().unwrap_or(0..0);
+        } else {
+            self.earlier.remove(held.start);
+        }
     }
 
     /// Tells whether every number of `range` is in the set; an empty range is.
@@ -155,11 +175,10 @@ impl RangeSet {
 
     /// Returns the ranges of the set, each cut down to `scope`, in order.
     pub fn within(&self, scope: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-        let ranges = self.ranges();
-        let first = ranges.partition_point(|held| held.end <= scope.start);
-        ranges
-            .iter()
-            .skip(first)
+        let last = (self.last.end > scope.start).then(|| self.last.clone());
+        self.earlier
+            .from(scope.start)
+            .chain(last)
             .take_while(move |held| held.start < scope.end)
             .map(move |held| held.start.max(scope.start)..held.end.min(scope.end))
             .filter(|held| held.start < held.end)
@@ -201,26 +220,36 @@ impl RangeSet {
 
     /// Returns the number behind the last one, or 0.
     #[must_use]
-    pub fn end(&self) -> u64 {
-        self.ranges().last().map_or(0, |last| last.end)
+    pub const fn end(&self) -> u64 {
+        self.last.end
     }
 
     /// Returns how many ranges the set consists of.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.ranges().len()
+        self.earlier.count() + usize::from(self.len > 0)
     }
 
-    /// Returns the bytes of memory allocated.
+    /// Returns the bytes of memory that the set may take after one more insertion of a range, beyond what it takes.
+    pub(crate) fn memory_for_one_more(&self) -> usize {
+        if self.len == 0 {
+            0
+        } else {
+            self.earlier.memory_for_one_more()
+        }
+    }
+
+    /// Returns the bytes of memory allocated. What a tree of many ranges takes is estimated, and not too low.
     #[must_use]
-    pub const fn memory_used(&self) -> usize {
-        self.many.capacity() * size_of::<Range<u64>>()
+    pub fn memory_used(&self) -> usize {
+        self.earlier.memory_used()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use alloc::vec;
+    use alloc::vec::Vec;
 
     use super::*;
 
@@ -286,5 +315,100 @@ mod tests {
             assert_eq!(from_set, from_marks);
             assert_eq!(set.len(), from_marks.len() as u64);
         }
+    }
+
+    #[test]
+    fn what_is_removed_is_gone_and_the_rest_stays() {
+        let mut set = set(&[0..10, 20..30, 40..50, 60..70]);
+
+        assert_eq!(set.remove(25..45), 10);
+        assert_eq!(set.remove(65..66), 1);
+        assert_eq!(set.remove(10..20), 0);
+        assert_eq!(set.remove(5..5), 0);
+
+        assert_eq!(all(&set), [0..10, 20..25, 45..50, 60..65, 66..70]);
+        assert_eq!(set.len(), 29);
+        assert_eq!(set.remove(0..u64::MAX), 29);
+        assert_eq!((set.count(), set.end(), set.is_empty()), (0, 0, true));
+    }
+
+    /// Enough ranges for a tree, and back.
+    #[test]
+    fn a_set_of_many_ranges_agrees_with_a_table_of_marks() {
+        const SPAN: u64 = 4096;
+        let mut rng = crate::Seed::from(6).rng();
+        let mut set = RangeSet::new();
+        let mut marks = vec![false; 4096];
+        let mut most = 0;
+        for round in 0..12_000_u64 {
+            let start = rng.below(SPAN);
+            // Short ranges make many, longer ones leave few.
+            let longest = if round % 4000 < 3000 { 2 } else { 200 };
+            let end = (start + 1 + rng.below(longest)).min(SPAN);
+            let is_removal = rng.below(3) == 0;
+            let mut changed = 0;
+            for at in start..end {
+                let mark = &mut marks[usize::try_from(at).unwrap()];
+                changed += u64::from(*mark == is_removal);
+                *mark = !is_removal;
+            }
+            let told = if is_removal {
+                set.remove(start..end)
+            } else {
+                set.insert(start..end)
+            };
+            assert_eq!(told, changed, "round {round}");
+            most = most.max(set.count());
+            if round % 500 == 499 {
+                let from_set: Vec<u64> = all(&set).into_iter().flatten().collect();
+                let from_marks: Vec<u64> = (0..SPAN)
+                    .zip(&marks)
+                    .filter(|(_, mark)| **mark)
+                    .map(|(at, _)| at)
+                    .collect();
+                assert_eq!(from_set, from_marks);
+                let scope = 700..3000;
+                let there: u64 = set
+                    .within(scope.clone())
+                    .map(|held| held.end - held.start)
+                    .sum();
+                let missing: u64 = set.gaps(scope).map(|gap| gap.end - gap.start).sum();
+                assert_eq!(there + missing, 2300);
+                assert_eq!(from_set.len() as u64, set.len());
+            }
+        }
+        assert!(most > 600, "{most} ranges at most");
+    }
+
+    #[test]
+    fn sets_are_equal_by_their_numbers_whatever_was_in_them_before() {
+        let mut one = RangeSet::new();
+        for at in 0..1000 {
+            one.insert(4 * at..4 * at + 1);
+        }
+        one.remove(8..u64::MAX);
+
+        assert_eq!(one, set(&[0..1, 4..5]));
+        assert_ne!(one, set(&[0..1, 5..6]));
+    }
+
+    /// Single octets with gaps, from the last to the first: each step moves a bounded number of ranges.
+    #[test]
+    fn ranges_inserted_backwards_move_a_bounded_number_of_others() {
+        let mut set = RangeSet::new();
+        let (mut most, mut granted) = (0, 0);
+        for at in (0..100_000_u64).rev() {
+            let before = set.earlier.moved();
+            set.insert(2 * at..2 * at + 1);
+            most = most.max(set.earlier.moved() - before);
+            assert!(set.memory_used() <= granted);
+            granted = set.memory_used() + set.memory_for_one_more();
+        }
+
+        assert_eq!(set.count(), 100_000);
+        // The list of 128 moves by one, and becomes a tree.
+        assert!(most <= 2 * 128 + 1, "{most} ranges moved at once");
+        let per_range = set.memory_used() / set.count();
+        assert!(per_range <= 48, "{per_range} bytes for a range");
     }
 }

@@ -18,6 +18,8 @@
 //! | 10 | `decode(encode(x)) == x`, and re-encoding what decodes is a fixed point. | `CodecRoundTrip` | [`codec`] |
 //! | 11 | Nothing is written between `Full` and `Free`, nor after `Down`, `Detach`, `Finish`, `Close`, `Abort` or `Cancel`, of the address or of its [carrier](crate::Addr::carrier). | `NoWriteWhenClosed` | the checker |
 //! | 12 | A refused stream is wanted again once events are taken, `Free` comes, or it is closed. | `ReadResumes` | the checker |
+//! | 13 | The host of a [stranger](LawSubject::is_stranger) is sent at most three times the octets that came from it, and 1 KiB. Hosts of one [prefix](crate::Addr::prefix) count as one. | `NoAmplification` | every run |
+//! | 14 | What is [held](LawSubject::held) for octets received is at most twice as much, and 2 KiB for each session, 66 KiB once it has a second segment. | `MemoryFollowsInput` | every run |
 //!
 //! # In tests and fuzz targets
 //!
@@ -71,6 +73,7 @@
 //! * Unsent octets of a stream that is aborted are lost, and one run may have sent more of them.
 //! * A detached stream is its early octets followed by those that are still in the socket.
 
+mod accounts;
 mod check;
 mod checker;
 mod chunking;
@@ -89,5 +92,5 @@ mod violation;
 pub use check::{Summary, check, check_metered, try_check, try_check_metered};
 pub use checker::Checker;
 pub use script::{Case, Step};
-pub use subject::{DrainInput, LawSubject};
+pub use subject::{DrainInput, Held, LawSubject};
 pub use violation::{Law, Violation};

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use streams::{Fin, StreamSocket};
 
+use super::accounts::Accounts;
 use super::log::{Chunking, Log, Mode, Observed, SendKind};
 use super::{Case, Checker, DrainInput, Law, LawSubject, Step, Violation};
 use crate::{Ask, Cause, Instant, Link, Output, Rng, Seed, Tag, Transmit};
@@ -42,6 +43,7 @@ pub(super) struct Runner<'b, 'm, M: LawSubject> {
     opened: Vec<M::Addr>,
     input: DrainInput,
     datagram: usize,
+    accounts: Accounts<M::Addr>,
     rng: Rng,
     meter: Option<Meter<'m>>,
     metered: usize,
@@ -81,6 +83,7 @@ impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
             opened: Vec::new(),
             input: DrainInput::default(),
             datagram: 0,
+            accounts: Accounts::new(),
             rng: Seed::from(case.seed).child("chunking").rng(),
             meter,
             metered,
@@ -221,7 +224,8 @@ impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
     }
 
     fn feed(&mut self, from: M::Addr, octets: &[u8]) -> Result<(), Violation> {
-        if M::is_stream(self.config, from) {
+        let is_stream = M::is_stream(self.config, from);
+        if is_stream {
             if octets.is_empty() {
                 // A read of a stream returns no octets only at its end, which is a cue.
                 return Ok(());
@@ -233,6 +237,7 @@ impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
         }
         let now = self.now()?;
         self.count(octets.len());
+        self.accounts.receive(from, octets.len(), is_stream);
         self.checker.receive(&self.machine, now, from);
         self.metered(|machine, _| machine.receive(now, from, octets));
         self.check_memory()
@@ -314,7 +319,7 @@ impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
         self.checker.polled(now, &output, &self.tx)?;
         self.check_memory()?;
         match output {
-            Output::Transmit => self.sent(),
+            Output::Transmit => self.sent()?,
             Output::Event(event) => self.take(event),
             Output::Ask(ask) => self.carry_out(ask),
             Output::Yield => {}
@@ -336,10 +341,13 @@ impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
         Ok(Drain::Continues)
     }
 
-    fn sent(&mut self) {
+    fn sent(&mut self) -> Result<(), Violation> {
         let Some(to) = self.tx.to() else {
-            return;
+            return Ok(());
         };
+        if self.machine.is_stranger(to) {
+            self.accounts.send(to, self.tx.octets().len())?;
+        }
         let kind = if self.tx.is_stream() {
             SendKind::Stream
         } else {
@@ -348,6 +356,7 @@ impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
         };
         let octets = self.tx.octets().to_vec();
         self.note(Observed::Sent { to, kind, octets });
+        Ok(())
     }
 
     /// An event is dropped under the meter, which counted its payload when the machine made it.
@@ -434,7 +443,7 @@ impl<'b, 'm, M: LawSubject> Runner<'b, 'm, M> {
             (own, "by its own count")
         };
         if used <= bound {
-            return Ok(());
+            return self.accounts.check_held(self.machine.held());
         }
         let detail = format!(
             "{used} bytes used {by}, above the limit of {} and {chunks} for chunks",

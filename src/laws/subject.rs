@@ -91,6 +91,26 @@ pub trait LawSubject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> 
         false
     }
 
+    /// Tells whether `at` is the address of a stranger, for law 13: one that no configuration, no command and no
+    /// authentication has named.
+    ///
+    /// Anybody can write the source address of a datagram. So a machine sends a stranger little more than came
+    /// from it, or it would serve to flood others. One that has proved to receive what it is sent, by a number that
+    /// cannot be guessed, is no stranger from then on. What a command causes is no answer, and names the peer. The
+    /// default knows no strangers.
+    fn is_stranger(&self, at: Self::Addr) -> bool {
+        let _ = at;
+        false
+    }
+
+    /// Returns what the machine holds for octets that it received, for law 14.
+    ///
+    /// A number in a datagram costs its sender nothing, so it must not allocate memory. What was allocated when the
+    /// machine was made and what came with commands does not count. The default holds nothing.
+    fn held(&self) -> Held {
+        Held::default()
+    }
+
     /// Returns the largest number of outputs of one drain, for law 1.
     ///
     /// Every output has a cause: a call, an octet received, or a byte of state. The default allows 16 for a
@@ -151,6 +171,17 @@ pub trait LawSubject: Machine<Command: Clone + Debug, Event: Debug + PartialEq> 
         let _ = config;
         super::generate::any_octets(u)
     }
+}
+
+/// What a machine holds for octets that it received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Held {
+    /// Bytes of memory, with all bookkeeping, in use or not.
+    pub octets: usize,
+    /// Sessions that are open or remembered: exchanges that a datagram of the peer began. A stream is one.
+    pub sessions: usize,
+    /// Sessions of which a second segment came.
+    pub continued: usize,
 }
 
 /// The input of a machine since it was last idle.

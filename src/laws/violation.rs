@@ -1,10 +1,10 @@
-//! The twelve laws by name, and the report of a violation.
+//! The fourteen laws by name, and the report of a violation.
 
 use alloc::string::String;
 use core::error::Error;
 use core::fmt;
 
-/// One of the twelve laws that the [module](crate::laws) lists.
+/// One of the fourteen laws that the [module](crate::laws) lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Law {
@@ -32,11 +32,15 @@ pub enum Law {
     NoWriteWhenClosed,
     /// 12: a refused stream is wanted again.
     ReadResumes,
+    /// 13: a stranger is sent little more than came from it.
+    NoAmplification,
+    /// 14: memory follows the octets received.
+    MemoryFollowsInput,
 }
 
 impl Law {
     /// All laws in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::FiniteDrain,
         Self::QuietUntilDeadline,
         Self::TransmitWithinLimits,
@@ -49,12 +53,14 @@ impl Law {
         Self::CodecRoundTrip,
         Self::NoWriteWhenClosed,
         Self::ReadResumes,
+        Self::NoAmplification,
+        Self::MemoryFollowsInput,
     ];
 
     /// Returns the number that the table of the [module](crate::laws) gives it, from 1.
     #[must_use]
     pub const fn number(self) -> u8 {
-        // The discriminants are 1 to 12.
+        // The discriminants are 1 to 14.
         self as u8
     }
 
@@ -89,6 +95,12 @@ impl Law {
             }
             Self::ReadResumes => {
                 "a refused stream is wanted again once events are taken, `Free` comes, or it is closed"
+            }
+            Self::NoAmplification => {
+                "a stranger's host is sent at most three times the octets that came from it, and 1 KiB"
+            }
+            Self::MemoryFollowsInput => {
+                "what is held for octets received is at most twice as much, and 2 KiB for each session, 66 KiB once it has a second segment"
             }
         }
     }

@@ -287,98 +287,36 @@ pub enum Event {
     },
 }
 
-impl fmt::Debug for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct(self.name());
-        match self {
-            Self::Sent { tag } => out.field("tag", tag),
-            Self::Complete { tag, session } | Self::Restarted { tag, session } => {
-                out.field("tag", tag).field("session", session)
-            }
-            Self::Failed {
-                tag,
-                session,
-                by,
-                reason,
-                data,
-            } => out
-                .field("tag", tag)
-                .field("session", session)
-                .field("by", by)
-                .field("reason", reason)
-                .field("data", &Preview(data)),
-            Self::Room { peer } | Self::Silent { peer } | Self::UnknownPeer { peer } => {
-                out.field("peer", peer)
-            }
-            Self::Answered { peer, after } => out.field("peer", peer).field("after", after),
-            Self::Started { session, client } => {
-                out.field("session", session).field("client", client)
-            }
-            Self::Piece {
-                session,
-                client,
-                offset,
-                data,
-            } => out
-                .field("session", session)
-                .field("client", client)
-                .field("offset", offset)
-                .field("data", &Preview(data)),
-            Self::Received {
-                session,
-                client,
-                data,
-                ends_block,
-            } => out
-                .field("session", session)
-                .field("client", client)
-                .field("data", &Preview(data))
-                .field("ends_block", ends_block),
-            Self::Green {
-                session,
-                client,
-                offset,
-                data,
-                ends_block,
-            } => out
-                .field("session", session)
-                .field("client", client)
-                .field("offset", offset)
-                .field("data", &Preview(data))
-                .field("ends_block", ends_block),
-            Self::Cancelled {
-                session,
-                client,
-                by,
-                reason,
-                after_delivery,
-            } => out
-                .field("session", session)
-                .field("client", client)
-                .field("by", by)
-                .field("reason", reason)
-                .field("after_delivery", after_delivery),
-        };
-        out.finish()
-    }
+/// Writes an event with its fields. Payloads are shown by their first octets and their length.
+macro_rules! debug_event {
+    ($event:expr, $f:expr; $($name:ident { $($field:ident $(as $shown:ident)?),* })*) => {
+        match $event {
+            $(Event::$name { $($field),* } => $f
+                .debug_struct(stringify!($name))
+                $(.field(stringify!($field), debug_event!($field $($shown)?)))*
+                .finish(),)*
+        }
+    };
+    ($field:ident) => { $field };
+    ($field:ident $shown:ident) => { &$shown($field) };
 }
 
-impl Event {
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Sent { .. } => "Sent",
-            Self::Complete { .. } => "Complete",
-            Self::Restarted { .. } => "Restarted",
-            Self::Failed { .. } => "Failed",
-            Self::Room { .. } => "Room",
-            Self::Answered { .. } => "Answered",
-            Self::Silent { .. } => "Silent",
-            Self::UnknownPeer { .. } => "UnknownPeer",
-            Self::Started { .. } => "Started",
-            Self::Piece { .. } => "Piece",
-            Self::Received { .. } => "Received",
-            Self::Green { .. } => "Green",
-            Self::Cancelled { .. } => "Cancelled",
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_event! { self, f;
+            Sent { tag }
+            Complete { tag, session }
+            Restarted { tag, session }
+            Failed { tag, session, by, reason, data as Preview }
+            Room { peer }
+            Answered { peer, after }
+            Silent { peer }
+            UnknownPeer { peer }
+            Started { session, client }
+            Piece { session, client, offset, data as Preview }
+            Received { session, client, data as Preview, ends_block }
+            Green { session, client, offset, data as Preview, ends_block }
+            Cancelled { session, client, by, reason, after_delivery }
         }
     }
 }

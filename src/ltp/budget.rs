@@ -42,13 +42,13 @@ impl Budget {
     }
 
     /// Returns the octets that may yet be allocated for receiving from a peer.
-    pub(super) fn free_for<A>(&self, peer: &PeerState<A>) -> usize {
+    pub(super) fn free_for(&self, peer: &PeerState) -> usize {
         let left = peer.config.import_octets.saturating_sub(peer.import_octets);
         self.free().min(left)
     }
 
     /// Counts a session that held `before` octets and holds `after`.
-    pub(super) fn charge<A>(&mut self, peer: &mut PeerState<A>, before: usize, after: usize) {
+    pub(super) fn charge(&mut self, peer: &mut PeerState, before: usize, after: usize) {
         self.imports = self.imports - before + after;
         peer.import_octets = peer.import_octets - before + after;
     }

@@ -2,20 +2,20 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::api::{Event, Stats};
 use super::auth::{Cookies, KeyHash};
 use super::beyond::{Hello, Prediction};
 use super::budget::Budget;
 use super::closed::{Closed, End, Record};
-use super::config::{Config, Numbers};
+use super::config::{Config, Direction, Numbers};
 use super::peer::{Control, PeerState, Role};
+use super::peers::Peers;
 use super::services::Services;
 use super::table::Keyed;
 use super::wire::{Reason, SessionId};
 use crate::kit::{Due, TimerId, Timers};
-use crate::{Addr, Instant, Rng, Seed};
+use crate::{Instant, Rng, Seed};
 
 /// Octets that an event counts for beside its payload.
 pub(super) const EVENT_OVERHEAD: usize = size_of::<(Event, usize)>() + 64;
@@ -54,10 +54,28 @@ pub(super) struct Node {
     pub(super) stats: Stats,
 }
 
+/// Everything that is shared: what all sessions use, and the peers.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) node: Node,
+    pub(super) peers: Peers,
+}
+
+impl Core {
+    /// Takes what a peer says about its engine.
+    pub(super) fn greeted(&mut self, slot: u32, hello: Hello) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.flow.on_hello(self.node.now, hello);
+            peer.apply_flow();
+            peer.release_first_passes(&mut self.node);
+        }
+    }
+}
+
 /// What a session works with while it handles one input.
-pub(super) struct Context<'a, A> {
+pub(super) struct Context<'a> {
     pub(super) node: &'a mut Node,
-    pub(super) peer: &'a mut PeerState<A>,
+    pub(super) peer: &'a mut PeerState,
     pub(super) session: SessionId,
 }
 
@@ -81,11 +99,17 @@ pub(super) struct Key {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TimerKind {
-    Export(u64, ExportTimer),
-    Import(SessionId, ImportTimer),
+    Session(SessionId, SessionTimer),
     Ping,
     KeepAlive,
     Pace,
+}
+
+/// A timer of a session, by the role of this engine in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionTimer {
+    Export(ExportTimer),
+    Import(ImportTimer),
 }
 
 /// A timer of a session in which a block is sent.
@@ -108,6 +132,18 @@ pub(super) enum ImportTimer {
     Cancel,
 }
 
+impl From<ExportTimer> for SessionTimer {
+    fn from(timer: ExportTimer) -> Self {
+        Self::Export(timer)
+    }
+}
+
+impl From<ImportTimer> for SessionTimer {
+    fn from(timer: ImportTimer) -> Self {
+        Self::Import(timer)
+    }
+}
+
 /// A cancellation that awaits its acknowledgment, in either role.
 #[derive(Debug)]
 pub(super) struct Cancel {
@@ -123,6 +159,44 @@ impl Cancel {
             tries: 0,
             timer: None,
         }
+    }
+
+    /// Queues the segment of the side that cancels, unless all tries are used up.
+    pub(super) fn send(&mut self, by: Role, cx: &mut Context<'_>) -> Step {
+        let config = &cx.peer.config;
+        let limit = match (by, config.direction) {
+            (_, Direction::Both) | (Role::Receiver, Direction::SendOnly) => {
+                Some(config.cancel_retries)
+            }
+            // Where the peer cannot answer, one CS is sent.
+            (Role::Sender, _) => Some(0),
+            // Receive-only engines close at once (RFC 5326 section 4.2).
+            (Role::Receiver, Direction::ReceiveOnly) => None,
+        };
+        if limit.is_none_or(|limit| self.tries > limit) {
+            return Step::Ends(End::Plain);
+        }
+        let (session, left) = (cx.session, None);
+        if !cx.queue(Control::Cancel { session, by, left }) {
+            // Treated as lost on the line: the timer repeats it.
+            self.on_sent(0, by, cx);
+        }
+        Step::Continues
+    }
+
+    /// Starts the timer of the segment, which was sent (RFC 5326 section 6.15).
+    pub(super) fn on_sent(&mut self, len: usize, by: Role, cx: &mut Context<'_>) {
+        self.tries = self.tries.saturating_add(1);
+        self.timer = match by {
+            Role::Sender => cx.await_answer(len, ExportTimer::Cancel),
+            Role::Receiver => cx.await_answer(len, ImportTimer::Cancel),
+        };
+    }
+
+    /// Repeats the segment, whose timer expired (RFC 5326 section 6.16).
+    pub(super) fn expired(&mut self, by: Role, cx: &mut Context<'_>) -> Step {
+        self.timer = None;
+        self.send(by, cx)
     }
 }
 
@@ -199,9 +273,9 @@ impl Node {
     }
 
     /// Remembers a session that was closed.
-    pub(super) fn remember<A>(
+    pub(super) fn remember(
         &mut self,
-        peer: &PeerState<A>,
+        peer: &PeerState,
         (role, session): (Role, SessionId),
         end: End,
         key_hash: Option<KeyHash>,
@@ -216,7 +290,27 @@ impl Node {
     }
 }
 
-impl<A: Addr> Context<'_, A> {
+impl Core {
+    /// Returns what a session with the peer in a slot works with.
+    #[inline]
+    pub(super) fn context(&mut self, slot: u32, session: SessionId) -> Option<Context<'_>> {
+        let (node, peer) = (&mut self.node, self.peers.get_mut(slot)?);
+        Some(Context {
+            node,
+            peer,
+            session,
+        })
+    }
+
+    /// Queues a control segment for the peer in a slot.
+    pub(super) fn queue(&mut self, slot: u32, control: Control) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.queue(&mut self.node, control);
+        }
+    }
+}
+
+impl Context<'_> {
     /// Queues a control segment. False if the queue is full: the timer of this engine or of the peer repeats it.
     pub(super) fn queue(&mut self, control: Control) -> bool {
         self.peer.queue(self.node, control)
@@ -232,14 +326,13 @@ impl<A: Addr> Context<'_, A> {
             .for_each(|timer| self.node.timers.stop(timer));
     }
 
-    fn kind(&self, timer: ExportTimer) -> TimerKind {
-        TimerKind::Export(self.session.number, timer)
-    }
-
     /// Starts the timer of a segment of `len` octets that is sent, for its answer.
-    pub(super) fn await_report(&mut self, len: usize, timer: ExportTimer) -> Option<TimerId> {
-        let (due, what) = (self.peer.answer(self.node.now, len), self.kind(timer));
-        self.peer.start(self.node, due, what)
+    pub(super) fn await_answer(
+        &mut self,
+        len: usize,
+        timer: impl Into<SessionTimer>,
+    ) -> Option<TimerId> {
+        self.start(self.peer.answer(self.node.now, len), timer)
     }
 
     /// Starts the timer of a checkpoint of `len` octets on a red part up to `end`, which is sent after `tries` others.
@@ -252,32 +345,22 @@ impl<A: Addr> Context<'_, A> {
         let now = self.node.now;
         let due = self.peer.answer_after(now, len, tries);
         let due = due.unwrap_or_else(|| self.peer.answer(now, len));
-        let what = self.kind(ExportTimer::Checkpoint(serial));
-        self.peer.start(self.node, due, what)
-    }
-
-    /// Starts a timer of this engine's own, which is never frozen.
-    pub(super) fn start_export(&mut self, after: Duration, timer: ExportTimer) -> Option<TimerId> {
-        let what = self.kind(timer);
-        self.peer
-            .start_local(self.node, self.node.now + after, what)
-    }
-
-    /// Starts the timer of a segment of `len` octets that is sent, for its acknowledgment.
-    pub(super) fn await_ack(&mut self, len: usize, timer: ImportTimer) -> Option<TimerId> {
-        let due = self.peer.answer(self.node.now, len);
-        self.start_import(due, timer)
+        self.start(due, ExportTimer::Checkpoint(serial))
     }
 
     /// Starts a timer that is frozen while the peer is silent.
-    pub(super) fn start_import(&mut self, due: Due, timer: ImportTimer) -> Option<TimerId> {
-        let what = TimerKind::Import(self.session, timer);
+    pub(super) fn start(&mut self, due: Due, timer: impl Into<SessionTimer>) -> Option<TimerId> {
+        let what = TimerKind::Session(self.session, timer.into());
         self.peer.start(self.node, due, what)
     }
 
-    /// Starts a timer of this engine's own, which is never frozen.
-    pub(super) fn start_local(&mut self, at: Instant, timer: ImportTimer) -> Option<TimerId> {
-        let what = TimerKind::Import(self.session, timer);
+    /// Starts a timer that is never frozen.
+    pub(super) fn start_local(
+        &mut self,
+        at: Instant,
+        timer: impl Into<SessionTimer>,
+    ) -> Option<TimerId> {
+        let what = TimerKind::Session(self.session, timer.into());
         self.peer.start_local(self.node, at, what)
     }
 

@@ -6,12 +6,12 @@ use super::api::{Command, Error, Event, Stats};
 use super::auth::{self, Verification};
 use super::beyond::Hello;
 use super::config::{Config, ConfigError};
-use super::context::{Node, TimerKind};
+use super::context::{Core, Node, SessionTimer, TimerKind};
 use super::export::Exports;
 use super::import::Imports;
 use super::output::KEEPALIVE;
 use super::peer::{Control, LinkState, PeerState, Role};
-use super::peers::Peers;
+use super::peers::{Addresses, Peers};
 use super::table::Keyed;
 use super::wire::{Body, Segment};
 use crate::{Addr, Instant, Link, Machine, Output, Seed, Transmit};
@@ -22,8 +22,8 @@ const MAX_TIMERS: usize = 256;
 /// The engine of one LTP node, in both roles, with any number of peers.
 #[derive(Debug)]
 pub struct Engine<A> {
-    pub(super) node: Node,
-    pub(super) peers: Peers<A>,
+    pub(super) core: Core,
+    pub(super) addresses: Addresses<A>,
     pub(super) exports: Exports,
     pub(super) imports: Imports,
 }
@@ -40,8 +40,11 @@ impl<A: Addr> Engine<A> {
         config.check()?;
         let hasher = Keyed(seed.child("tables").rng().next_u64());
         Ok(Self {
-            node: Node::new(config, seed, hasher),
-            peers: Peers::new(),
+            core: Core {
+                node: Node::new(config, seed, hasher),
+                peers: Peers::default(),
+            },
+            addresses: Addresses::new(),
             exports: Exports::new(hasher),
             imports: Imports::new(hasher),
         })
@@ -50,7 +53,7 @@ impl<A: Addr> Engine<A> {
     /// Returns the counters.
     #[must_use]
     pub const fn stats(&self) -> Stats {
-        self.node.stats
+        self.core.node.stats
     }
 
     /// Returns the number of sessions: of blocks being sent, and of blocks being received.
@@ -62,29 +65,29 @@ impl<A: Addr> Engine<A> {
     /// Tells whether segments wait that only the rate of their peer delays.
     #[must_use]
     pub fn has_backlog(&self) -> bool {
-        self.peers.iter().any(PeerState::is_held_back)
+        self.core.peers.iter().any(PeerState::is_held_back)
     }
 
     /// Returns the number of timers, running or frozen.
     #[must_use]
     pub const fn timers(&self) -> usize {
-        self.node.timers.len()
+        self.core.node.timers.len()
     }
 
     /// Returns the octets held for sessions, and for events that were not taken.
     #[must_use]
     pub const fn octets_held(&self) -> usize {
-        self.node.budget.held()
+        self.core.node.budget.held()
     }
 
     pub(super) fn advance(&mut self, now: Instant) {
-        self.node.now = self.node.now.max(now);
+        self.core.node.now = self.core.node.now.max(now);
     }
 
     // Input.
 
     fn read_datagram(&mut self, from: A, octets: &[u8]) {
-        let stats = &mut self.node.stats;
+        let stats = &mut self.core.node.stats;
         if octets == KEEPALIVE {
             stats.keepalives += 1;
             return;
@@ -105,8 +108,8 @@ impl<A: Addr> Engine<A> {
 
     fn read_segment(&mut self, from: A, octets: &[u8], segment: &Segment<'_>) {
         let Self {
-            node,
-            peers,
+            core,
+            addresses,
             exports,
             imports,
         } = self;
@@ -118,133 +121,107 @@ impl<A: Addr> Engine<A> {
                 let open = place.and_then(|place| imports.table.at(place));
                 (place, open.map(|(_, import)| import.slot))
             }
-            Role::Sender if session.originator != node.config.engine => (None, None),
+            Role::Sender if session.originator != core.node.config.engine => (None, None),
             Role::Sender => {
                 let place = exports.table.find(&session.number);
                 let open = place.and_then(|place| exports.table.at(place));
                 (place, open.map(|(_, export)| export.slot))
             }
         };
-        let known = peers.sender_of((from, session), body, slot, node);
+        let known = addresses.sender_of((from, session), body, slot, core);
         let keys = match known {
-            Some(slot) => peers.get(slot).map(|peer| &peer.keys),
-            None => peers.keys_of_unknown(segment, node),
+            Some(slot) => core.peers.get(slot).map(|peer| &peer.keys),
+            None => addresses.keys_of_unknown(segment, core),
         };
         let Some(keys) = keys else {
-            node.stats.unknown_peer += 1;
+            core.node.stats.unknown_peer += 1;
             return;
         };
-        let key_hash = || auth::key_hash(name, exports, imports, &node.closed);
+        let key_hash = || auth::key_hash(name, exports, imports, &core.node.closed);
         let key = match keys.verify(octets, segment, key_hash) {
             Verification::Valid(key) => key,
             Verification::UnknownKey => {
-                node.stats.unknown_key += 1;
+                core.node.stats.unknown_key += 1;
                 return;
             }
             Verification::Invalid => {
-                node.stats.unauthentic += 1;
+                core.node.stats.unauthentic += 1;
                 return;
             }
         };
         // The peer is added only behind verification, or a forged segment could cost another peer its place.
         let Some(slot) = known.or_else(|| self.accept_unknown(from, segment)) else {
-            self.node.stats.unknown_peer += 1;
+            self.core.node.stats.unknown_peer += 1;
             return;
         };
-        let hello = Hello::find(&segment.header).filter(|_| self.node.config.hello);
-        if let Some(hello) = hello
-            && self.peers.greeted((slot, from), hello, &mut self.node)
-        {
-            self.dispatch((slot, place), segment);
-            self.imports
-                .answer_hello(session, &mut self.peers, &mut self.node);
-        } else {
-            self.dispatch((slot, place), segment);
+        let hello = Hello::find(&segment.header).filter(|_| self.core.node.config.hello);
+        // Anybody can write what its own host says.
+        let own = self.addresses.of(slot);
+        let hello = hello.filter(|_| own.is_some_and(|own| from.same_host(own)));
+        if let Some(hello) = hello {
+            self.core.greeted(slot, hello);
+        }
+        self.dispatch((slot, place), segment);
+        if hello.is_some() && matches!(segment.body, Body::Data(_)) {
+            self.imports.answer_hello(session, &mut self.core);
         }
         let (exports, imports) = (&mut self.exports, &mut self.imports);
+        let node = &mut self.core.node;
         if let Some(key) = key {
-            auth::remember_key(name, key, (exports, imports), &mut self.node.closed);
+            auth::remember_key(name, key, (exports, imports), &mut node.closed);
         }
-        self.node
-            .keep_cookies(name, &segment.header, || match name.0 {
-                Role::Sender => exports.table.contains(&session.number),
-                Role::Receiver => imports.table.contains(&session),
-            });
+        node.keep_cookies(name, &segment.header, || match name.0 {
+            Role::Sender => exports.table.contains(&session.number),
+            Role::Receiver => imports.table.contains(&session),
+        });
     }
 
     /// Lets the session at a place handle a segment, or does what is to be done without a session.
     fn dispatch(&mut self, (slot, place): (u32, Option<u32>), segment: &Segment<'_>) {
-        let Self {
-            node,
-            peers,
-            exports,
-            imports,
-        } = self;
+        let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
         let session = segment.session;
-        let control = match &segment.body {
-            Body::Data(data) => {
-                match place {
-                    Some(place) => {
-                        imports.run(place, peers, node, |import, cx| import.on_data(data, cx));
-                    }
-                    None => imports.start(data, (slot, session), peers, node),
-                }
-                return;
-            }
-            Body::Report(report) => {
-                if let Some(place) = place {
-                    exports.run(place, peers, node, |export, cx| {
-                        export.on_report(report, cx)
-                    });
-                    return;
-                }
-                let serial = report.serial;
-                Some(Control::ReportAck { session, serial })
-            }
-            Body::ReportAck(_) | Body::CancelAckToSender | Body::CancelAckToReceiver => None,
-            Body::CancelBySender(_) => {
-                let to = Role::Sender;
-                Some(Control::CancelAck { session, to })
-            }
-            Body::CancelByReceiver(_) => {
-                let to = Role::Receiver;
-                Some(Control::CancelAck { session, to })
-            }
-        };
-        if let (Some(control), Some(peer)) = (control, peers.get_mut(slot)) {
-            peer.queue(node, control);
-        }
         match (&segment.body, place) {
+            (Body::Data(data), Some(place)) => {
+                imports.run(place, core, |import, cx| import.on_data(data, cx));
+            }
+            (Body::Data(data), None) => imports.start(data, (slot, session), core),
+            (Body::Report(report), Some(place)) => {
+                exports.run(place, core, |export, cx| export.on_report(report, cx));
+            }
+            (Body::Report(report), None) => {
+                let serial = report.serial;
+                core.queue(slot, Control::ReportAck { session, serial });
+            }
             (Body::ReportAck(serial), place) => {
-                if let Some(peer) = peers.get_mut(slot) {
+                if let Some(peer) = core.peers.get_mut(slot) {
                     peer.line.report_acknowledged(session, *serial);
                 }
                 if let Some(place) = place {
-                    imports.run(place, peers, node, |import, cx| {
-                        import.on_report_ack(*serial, cx)
-                    });
+                    imports.run(place, core, |import, cx| import.on_report_ack(*serial, cx));
                 }
             }
-            (Body::CancelBySender(reason), Some(place)) => {
-                imports.run(place, peers, node, |import, cx| {
-                    import.on_cancel(*reason, cx)
-                });
+            (Body::CancelBySender(reason), place) => {
+                let to = Role::Sender;
+                core.queue(slot, Control::CancelAck { session, to });
+                if let Some(place) = place {
+                    imports.run(place, core, |import, cx| import.on_cancel(*reason, cx));
+                }
             }
-            (Body::CancelByReceiver(reason), Some(place)) => {
-                exports.run(place, peers, node, |export, cx| {
-                    export.on_cancel(*reason, cx)
-                });
+            (Body::CancelByReceiver(reason), place) => {
+                let to = Role::Receiver;
+                core.queue(slot, Control::CancelAck { session, to });
+                if let Some(place) = place {
+                    exports.run(place, core, |export, cx| export.on_cancel(*reason, cx));
+                }
             }
             (Body::CancelAckToReceiver, Some(place)) => {
-                imports.run(place, peers, node, |import, _| import.on_cancel_ack());
+                imports.run(place, core, |import, _| import.on_cancel_ack());
             }
             (Body::CancelAckToSender, Some(place)) => {
-                exports.run(place, peers, node, |export, _| export.on_cancel_ack());
+                exports.run(place, core, |export, _| export.on_cancel_ack());
             }
-            (Body::CancelAckToSender, None) => {
-                peers.on_ping_answered(session.number, node);
-            }
-            _ => {}
+            (Body::CancelAckToSender, None) => core.on_ping_answered(session.number),
+            (Body::CancelAckToReceiver, None) => {}
         }
     }
 
@@ -253,61 +230,42 @@ impl<A: Addr> Engine<A> {
     /// Fires due timers, at most as many as one poll may. False if some are left.
     #[inline(never)]
     fn fire_due(&mut self) -> bool {
-        let Self {
-            node,
-            peers,
-            exports,
-            imports,
-        } = self;
+        let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
         for _ in 0..MAX_TIMERS {
-            let Some(key) = node.timers.pop(node.now) else {
+            let Some(key) = core.node.timers.pop(core.node.now) else {
                 return true;
             };
             match key.what {
-                TimerKind::Export(number, timer) => {
-                    exports.with(number, peers, node, |export, cx| export.on_timer(timer, cx));
+                TimerKind::Session(session, SessionTimer::Export(timer)) => {
+                    let number = session.number;
+                    exports.with(number, core, |export, cx| export.on_timer(timer, cx));
                 }
-                TimerKind::Import(session, timer) => {
-                    imports.with(session, peers, node, |import, cx| {
-                        import.on_timer(timer, cx)
-                    });
+                TimerKind::Session(session, SessionTimer::Import(timer)) => {
+                    imports.with(session, core, |import, cx| import.on_timer(timer, cx));
                 }
-                TimerKind::Ping => peers.ping_expired(key.slot, node),
+                TimerKind::Ping => core.ping_expired(key.slot),
                 TimerKind::KeepAlive => {
-                    if let Some(peer) = peers.get_mut(key.slot) {
-                        peer.keepalive_due(node);
+                    if let Some(peer) = core.peers.get_mut(key.slot) {
+                        peer.keepalive_due(&mut core.node);
                     }
                 }
                 TimerKind::Pace => {
-                    if let Some(peer) = peers.get_mut(key.slot) {
+                    if let Some(peer) = core.peers.get_mut(key.slot) {
                         peer.pace = None;
-                        peer.mark_ready(node);
+                        peer.mark_ready(&mut core.node);
                     }
                 }
             }
         }
-        !node.is_due()
+        !core.node.is_due()
     }
 
     // Output.
 
-    #[inline]
-    fn next_event(&mut self) -> Option<Event> {
-        if self.node.events.is_empty() && !self.node.services.is_pending() {
-            None
-        } else {
-            self.take_event()
-        }
-    }
-
     #[inline(never)]
     fn take_event(&mut self) -> Option<Event> {
-        let Self {
-            node,
-            peers,
-            exports,
-            imports,
-        } = self;
+        let Self { core, imports, .. } = self;
+        let node = &mut core.node;
         let event = if let Some((event, octets)) = node.events.pop_front() {
             node.budget.events -= octets;
             if let Event::Failed { data, .. } = &event {
@@ -318,7 +276,7 @@ impl<A: Addr> Engine<A> {
             node.next_taken(imports)
         };
         if event.is_some() {
-            exports.unblock(peers, node);
+            self.exports.unblock(core);
             return event;
         }
         node.services.next_piece(imports)
@@ -329,6 +287,11 @@ impl Node {
     #[inline]
     fn is_due(&self) -> bool {
         self.timers.next().is_some_and(|next| next <= self.now)
+    }
+
+    #[inline]
+    fn has_event(&self) -> bool {
+        !self.events.is_empty() || self.services.is_pending()
     }
 }
 
@@ -342,7 +305,7 @@ impl<A: Addr> Machine for Engine<A> {
         self.advance(now);
         let predicted = self
             .imports
-            .receive_predicted(&mut self.node, octets, octets.len());
+            .receive_predicted(&mut self.core.node, octets, octets.len());
         if predicted == 0 {
             self.read_datagram(from, octets);
         }
@@ -357,7 +320,7 @@ impl<A: Addr> Machine for Engine<A> {
         while !rest.is_empty() {
             let taken = self
                 .imports
-                .receive_predicted(&mut self.node, rest, size.get());
+                .receive_predicted(&mut self.core.node, rest, size.get());
             rest = rest.get(taken..).unwrap_or_default();
             // The datagram that was not as predicted.
             let (datagram, behind) = rest.split_at(size.get().min(rest.len()));
@@ -373,8 +336,8 @@ impl<A: Addr> Machine for Engine<A> {
         if matches!(state, Link::Failed(..) | Link::Ended) {
             return;
         }
-        self.peers
-            .set_link(at, &mut self.node, |carrier| match state {
+        self.addresses
+            .set_link(at, &mut self.core, |carrier| match state {
                 // A path that comes up again starts without a backlog.
                 Link::Up | Link::Opened(_) if carrier.is_down => *carrier = LinkState::default(),
                 Link::Down(_) => carrier.is_down = true,
@@ -409,25 +372,29 @@ impl<A: Addr> Machine for Engine<A> {
     fn poll(&mut self, now: Instant, tx: &mut Transmit<A>) -> Output<A, Event> {
         tx.clear();
         let limits = tx.limits();
-        self.node.datagram = limits.datagram.get().min(limits.octets.get());
+        self.core.node.datagram = limits.datagram.get().min(limits.octets.get());
         // Bound: usize has at most 64 bits.
-        self.node.hello = Hello::from_receive_buffer(limits.receive_buffer as u64);
+        self.core.node.hello = Hello::from_receive_buffer(limits.receive_buffer as u64);
         self.advance(now);
-        if self.node.is_due() && !self.fire_due() {
+        if self.core.node.is_due() && !self.fire_due() {
             return Output::Yield;
         }
-        if let Some(event) = self.next_event() {
+        if self.core.node.has_event()
+            && let Some(event) = self.take_event()
+        {
             return Output::Event(event);
         }
-        if !self.node.ready.is_empty() {
+        if !self.core.node.ready.is_empty() {
             if self.send(tx) {
                 return Output::Transmit;
             }
             // Segments just sent may have ended sessions.
-            if let Some(event) = self.next_event() {
+            if self.core.node.has_event()
+                && let Some(event) = self.take_event()
+            {
                 return Output::Event(event);
             }
         }
-        Output::Idle(self.node.timers.next())
+        Output::Idle(self.core.node.timers.next())
     }
 }

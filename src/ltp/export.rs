@@ -25,9 +25,9 @@ use super::api::{Block, Error, Red, Side};
 use super::auth::KeyHash;
 use super::beyond::{BlockFlow, DuplicateRepairs};
 use super::config::Direction;
-use super::context::{Cancel, Context, ExportTimer, Node, Step};
+use super::context::{Cancel, Context, Core, ExportTimer, Node, Step};
 use super::engine::Engine;
-use super::peer::Control;
+use super::peer::{Control, Role};
 use super::report::spilled;
 use super::wire::{Mark, Reason, Report, SessionId};
 use crate::kit::{RangeSet, TimerId};
@@ -243,10 +243,10 @@ impl ExportSession {
     }
 
     /// Lets the block that is being sent do something.
-    fn sending<A: Addr>(
+    fn sending(
         &mut self,
-        cx: &mut Context<'_, A>,
-        act: impl FnOnce(&mut Sending, &mut Context<'_, A>) -> Outcome,
+        cx: &mut Context<'_>,
+        act: impl FnOnce(&mut Sending, &mut Context<'_>) -> Outcome,
     ) -> Step {
         match &mut self.stage {
             Stage::Sending(sending) => match act(sending, cx) {
@@ -259,11 +259,7 @@ impl ExportSession {
     }
 
     /// Handles an RS (RFC 5326 section 6.13).
-    pub(super) fn on_report<A: Addr>(
-        &mut self,
-        report: &Report<'_>,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
+    pub(super) fn on_report(&mut self, report: &Report<'_>, cx: &mut Context<'_>) -> Step {
         if let Stage::Sending(sending) = &self.stage
             && sending.is_contradicted_by(report)
         {
@@ -279,18 +275,14 @@ impl ExportSession {
     }
 
     /// Handles a CR (RFC 5326 section 6.17). ION sends one for each segment that comes (capture 10).
-    pub(super) fn on_cancel<A: Addr>(&mut self, reason: Reason, cx: &mut Context<'_, A>) -> Step {
+    pub(super) fn on_cancel(&mut self, reason: Reason, cx: &mut Context<'_>) -> Step {
         if reason == Reason::RETRANSMISSION_LIMIT && self.limit_exceeded(cx) {
             return Step::Restarts;
         }
         self.fail(Side::Remote, reason, cx)
     }
 
-    pub(super) fn on_timer<A: Addr>(
-        &mut self,
-        timer: ExportTimer,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
+    pub(super) fn on_timer(&mut self, timer: ExportTimer, cx: &mut Context<'_>) -> Step {
         match timer {
             ExportTimer::Checkpoint(serial) => {
                 self.sending(cx, |sending, cx| sending.checkpoint_expired(serial, cx))
@@ -301,7 +293,10 @@ impl ExportSession {
             }),
             ExportTimer::Repair => self.sending(cx, Sending::repair_due),
             ExportTimer::Guard => self.sending(cx, Sending::guard_expired),
-            ExportTimer::Cancel => self.cancel_expired(cx),
+            ExportTimer::Cancel => match self.cancel_mut() {
+                Some(cancel) => cancel.expired(Role::Sender, cx),
+                None => Step::Continues,
+            },
         }
     }
 }
@@ -388,7 +383,7 @@ impl Sending {
             || repair.reports.count() >= MAX_SERIAL_RANGES
     }
 
-    fn on_report<A: Addr>(&mut self, report: &Report<'_>, cx: &mut Context<'_, A>) -> Outcome {
+    fn on_report(&mut self, report: &Report<'_>, cx: &mut Context<'_>) -> Outcome {
         let (serial, checkpoint) = (report.serial, report.checkpoint);
         let scope = Range::from(report.scope);
         let number = serial..serial.saturating_add(1);
@@ -441,11 +436,7 @@ impl Sending {
     ///
     /// A report on an unknown checkpoint changes nothing here; its claims hold all the same. So it is with checkpoint
     /// serial number 0, by which ION and HDTN report everything, also beyond the end of the red part (capture 16).
-    fn answer_checkpoint<A: Addr>(
-        &mut self,
-        serial: u64,
-        cx: &mut Context<'_, A>,
-    ) -> Option<Outstanding> {
+    fn answer_checkpoint(&mut self, serial: u64, cx: &mut Context<'_>) -> Option<Outstanding> {
         let place = self.place_of(serial)?;
         let checkpoint = self.checkpoints.remove(place);
         cx.stop_all(checkpoint.timers());
@@ -457,11 +448,11 @@ impl Sending {
     /// octets are within its scope, or were claimed.
     ///
     /// The checkpoint that ends the red part stays until it is answered, since only it tells the length.
-    fn drop_answered_checkpoints<A: Addr>(
+    fn drop_answered_checkpoints(
         &mut self,
         checkpoint: u64,
         scope: &Range<u64>,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) {
         if checkpoint >= self.serial {
             return;
@@ -483,13 +474,13 @@ impl Sending {
     }
 
     /// Queues a retransmission.
-    pub(super) fn push_repair<A: Addr>(&mut self, repair: Repair, cx: &mut Context<'_, A>) {
+    pub(super) fn push_repair(&mut self, repair: Repair, cx: &mut Context<'_>) {
         self.repair_mut().queue.push_back(repair);
         self.queue_repairs(cx);
     }
 
     /// Queues the session for retransmissions.
-    fn queue_repairs<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+    fn queue_repairs(&mut self, cx: &mut Context<'_>) {
         if !mem::replace(&mut self.repair_mut().is_queued, true) {
             cx.peer.repairs.push_back(cx.session.number);
             cx.peer.mark_ready(cx.node);
@@ -498,7 +489,7 @@ impl Sending {
 
     /// Completes a session when everything is claimed and sent. Starts the guard timer of a session that awaits
     /// nothing: one of several reports may be lost for good (ION issue 14).
-    fn check_progress<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Outcome {
+    fn check_progress(&mut self, cx: &mut Context<'_>) -> Outcome {
         if self.is_claimed() {
             if let Some(repair) = &mut self.repair {
                 repair.queue.clear();
@@ -516,14 +507,14 @@ impl Sending {
         }
         cx.peer.release_first_passes(cx.node);
         if !self.is_going_on() {
-            self.repair_mut().guard = cx.await_report(0, ExportTimer::Guard);
+            self.repair_mut().guard = cx.await_answer(0, ExportTimer::Guard);
         }
         Outcome::Continues
     }
 
     /// Asks about everything that is missing, by a checkpoint with the last missing octet that cites the report with the
     /// lowest bound.
-    fn guard_expired<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Outcome {
+    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Outcome {
         let repair = self.repair_mut();
         repair.guard = None;
         let tries = repair.guard_tries;
@@ -536,7 +527,7 @@ impl Sending {
     }
 
     /// Queues a checkpoint with the last missing octet.
-    fn probe<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+    fn probe(&mut self, cx: &mut Context<'_>) {
         let repair = self.repair();
         let mut missing = repair.claimed.gaps(0..self.red);
         let Some(first) = missing.next() else {
@@ -553,7 +544,7 @@ impl Sending {
     }
 
     /// Repeats a checkpoint whose timer expired (RFC 5326 section 6.7).
-    fn checkpoint_expired<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) -> Outcome {
+    fn checkpoint_expired(&mut self, serial: u64, cx: &mut Context<'_>) -> Outcome {
         let is_auto = cx.peer.config.redundancy.adaptive().is_some();
         let Some(place) = self.place_of(serial) else {
             return Outcome::Continues;
@@ -622,7 +613,7 @@ impl<A: Addr> Engine<A> {
     /// follows when there is room for it.
     pub fn send_block(&mut self, now: Instant, block: Block) -> Result<SessionId, Error> {
         self.advance(now);
-        let slot = self.peers.slot(block.to)?;
+        let slot = self.core.peers.slot(block.to)?;
         let octets = block.data.len();
         // Bound: usize has at most 64 bits.
         let len = octets as u64;
@@ -636,16 +627,12 @@ impl<A: Addr> Engine<A> {
         if red > len {
             return Err(Error::RedTooLong { red, len });
         }
-        let limit = self.node.config.export_octets;
+        let limit = self.core.node.config.export_octets;
         if octets > limit {
             return Err(Error::TooLong { len: octets, limit });
         }
-        let Self {
-            node,
-            peers,
-            exports,
-            ..
-        } = self;
+        let Self { core, exports, .. } = self;
+        let Core { node, peers } = core;
         if exports.place_of(block.tag).is_ok() {
             return Err(Error::TagInUse(block.tag));
         }
@@ -682,8 +669,7 @@ impl<A: Addr> Engine<A> {
     pub fn checkpoint(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         let place = self.exports.place_of(tag)?;
-        let (peers, node) = (&mut self.peers, &mut self.node);
-        self.exports.run(place, peers, node, |export, cx| {
+        self.exports.run(place, &mut self.core, |export, cx| {
             export.sending(cx, |sending, _| {
                 sending.wants_checkpoint = true;
                 Outcome::Continues
@@ -700,8 +686,7 @@ impl<A: Addr> Engine<A> {
     pub fn cancel(&mut self, now: Instant, tag: Tag) -> Result<(), Error> {
         self.advance(now);
         let place = self.exports.place_of(tag)?;
-        let (peers, node) = (&mut self.peers, &mut self.node);
-        self.exports.run(place, peers, node, |export, cx| {
+        self.exports.run(place, &mut self.core, |export, cx| {
             export.fail(Side::Local, Reason::USER, cx)
         });
         Ok(())

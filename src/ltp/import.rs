@@ -21,8 +21,8 @@ use super::peer::{Control, Role};
 use super::reassembly::{Reassembly, Room};
 use super::report::{Issued, Reports};
 use super::wire::{Checkpoint, Color, Data, Mark, Reason};
+use crate::Instant;
 use crate::kit::{Due, TimerId};
-use crate::{Addr, Instant};
 use core::ops::Range;
 
 /// Octets that a session counts for beside what it stores.
@@ -63,6 +63,16 @@ pub(super) struct Reception {
     pub(super) parts: Option<Box<Parts>>,
 }
 
+/// Octets of the headers of a data segment at least.
+pub(super) const DATA_HEADER: usize = 7;
+/// Octets that a session may take for each octet of its segments.
+const PER_OCTET: usize = 2;
+/// Octets that a session may take beside those. With its entries in tables and its timers it stays below 2 KiB.
+const FIRST_SEGMENT: usize = 1280;
+/// Octets that a session may take beside those from its second segment on. Small blocks come in one buffer whatever
+/// their order, and it may be copied for each segment.
+const MORE_SEGMENTS: usize = 64 << 10;
+
 /// What is kept of a block that comes in several segments.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -75,6 +85,9 @@ pub(super) struct Parts {
     is_streaming: bool,
     pub(super) reports: Reports,
     guard: Option<TimerId>,
+    /// Octets of the segments that came.
+    heard: usize,
+    is_continued: bool,
     /// Octets of memory accounted for.
     charge: usize,
 }
@@ -89,8 +102,29 @@ impl Parts {
             is_streaming: false,
             reports,
             guard: None,
+            heard: 0,
+            is_continued: false,
             charge: 0,
         }
+    }
+
+    /// Counts the octets of segments.
+    #[inline]
+    pub(super) const fn hear(&mut self, segments: usize, octets: usize) {
+        self.is_continued |= self.heard > 0 || segments > 1;
+        let octets = octets.saturating_add(segments.saturating_mul(DATA_HEADER));
+        self.heard = self.heard.saturating_add(octets);
+    }
+
+    /// Returns the octets that the session may take, all of its bookkeeping included. They follow what came for it,
+    /// since offsets and lengths are numbers that anybody can write.
+    const fn memory_limit(&self) -> usize {
+        let beside = if self.is_continued {
+            FIRST_SEGMENT + MORE_SEGMENTS
+        } else {
+            FIRST_SEGMENT
+        };
+        self.heard.saturating_mul(PER_OCTET).saturating_add(beside)
     }
 }
 
@@ -104,10 +138,10 @@ impl ImportSession {
     }
 
     /// Starts a session, unless it is closed or a limit is reached. `count` sessions are open.
-    pub(super) fn start<A: Addr>(
+    pub(super) fn start(
         data: &Data<'_>,
         count: usize,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Option<(Self, Step)> {
         // RFC 5326 does not exclude it, but ION and the CCSDS profile have no session 0.
         if cx.session.number == 0 {
@@ -137,10 +171,9 @@ impl ImportSession {
         let Some(service) = cx.node.services.get(data.client) else {
             // RFC 5326 section 4.2: one CR per session, repeated like any other.
             cx.node.stats.unknown_client += 1;
-            let cancel = Stage::Cancelling(Cancel::new(Reason::UNREACHABLE));
-            let mut refused = Self::new(slot, cancel);
-            let step = refused.send_cancel(cx);
-            return Some((refused, step));
+            let mut cancel = Cancel::new(Reason::UNREACHABLE);
+            let step = cancel.send(Role::Receiver, cx);
+            return Some((Self::new(slot, Stage::Cancelling(cancel)), step));
         };
         if green.is_none()
             && let Some(whole) = Reception::whole(service, data, cx)
@@ -168,7 +201,7 @@ impl ImportSession {
 
     /// Handles a data segment, red or green.
     #[inline]
-    pub(super) fn on_data<A: Addr>(&mut self, data: &Data<'_>, cx: &mut Context<'_, A>) -> Step {
+    pub(super) fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Step {
         let Stage::Receiving(reception) = &mut self.stage else {
             cx.node.stats.closed_session += 1;
             return Step::Continues;
@@ -186,7 +219,7 @@ impl ImportSession {
     }
 
     /// Answers a segment in which the sender told that it is of this crate.
-    pub(super) fn answer_hello<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
+    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Step {
         let Stage::Receiving(reception) = &mut self.stage else {
             return Step::Continues;
         };
@@ -195,23 +228,20 @@ impl ImportSession {
     }
 
     /// Handles an RA (RFC 5326 section 6.14).
-    pub(super) fn on_report_ack<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) -> Step {
+    pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         match &mut self.stage {
             Stage::Receiving(reception) => reception.on_report_ack(serial, cx),
             Stage::Cancelling(_) => Step::Continues,
         }
     }
 
-    pub(super) fn on_timer<A: Addr>(
-        &mut self,
-        timer: ImportTimer,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
-        let Stage::Receiving(reception) = &mut self.stage else {
-            return match timer {
-                ImportTimer::Cancel => self.cancel_expired(cx),
-                _ => Step::Continues,
-            };
+    pub(super) fn on_timer(&mut self, timer: ImportTimer, cx: &mut Context<'_>) -> Step {
+        let reception = match &mut self.stage {
+            Stage::Receiving(reception) => reception,
+            Stage::Cancelling(cancel) if timer == ImportTimer::Cancel => {
+                return cancel.expired(Role::Receiver, cx);
+            }
+            Stage::Cancelling(_) => return Step::Continues,
         };
         let handled = match timer {
             ImportTimer::Report(serial) => reception.report_expired(serial, cx),
@@ -247,16 +277,12 @@ impl ImportSession {
         }
     }
 
-    fn or_cancel<A: Addr>(
-        &mut self,
-        handled: Result<Step, Reason>,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
+    fn or_cancel(&mut self, handled: Result<Step, Reason>, cx: &mut Context<'_>) -> Step {
         handled.unwrap_or_else(|reason| self.cancel(reason, cx))
     }
 }
 
-impl<A: Addr> Context<'_, A> {
+impl Context<'_> {
     fn has_import_room(&self, count: usize) -> bool {
         let limit = self.node.config.max_imports;
         u32::try_from(count).is_ok_and(|count| count < limit)
@@ -341,7 +367,7 @@ impl Reception {
     ///
     /// Such a session has no guard timer, since the timer of its report ends it in any case. It counts for the memory of
     /// any other, so that it can become one at any time.
-    fn whole<A: Addr>(service: Service, data: &Data<'_>, cx: &mut Context<'_, A>) -> Option<Self> {
+    fn whole(service: Service, data: &Data<'_>, cx: &mut Context<'_>) -> Option<Self> {
         let Color::Red(Some(Checkpoint {
             serial: checkpoint,
             report: 0,
@@ -369,14 +395,18 @@ impl Reception {
             cx.peer.line.came(others, 0);
         }
         let serial = cx.node.first_serial();
+        let report = Issued::on_all(serial, checkpoint);
         let mut whole = Self {
+            client: data.client,
+            service,
             ends_block: true,
             is_delivered: true,
             red: Some(red),
-            ..Self::new(data.client, service, serial, cx.node.now)
+            active: cx.node.now,
+            serial: serial.saturating_add(1),
+            pending: SmallVec::from_buf([report]),
+            parts: None,
         };
-        whole.pending.push(Issued::on_all(serial, checkpoint, red));
-        whole.serial = serial.saturating_add(1);
         cx.node.budget.charge(cx.peer, 0, SESSION);
         cx.node.stats.red_octets += red;
         cx.node.stats.positive_reports_sent += 1;
@@ -409,6 +439,7 @@ impl Reception {
         let reports = Reports::after(self.serial, red, self.pending.first(), self.active);
         Parts {
             red: Reassembly::delivered(red),
+            heard: usize::try_from(red).unwrap_or(usize::MAX),
             charge: SESSION,
             ..Parts::new(None, reports)
         }
@@ -447,12 +478,9 @@ impl Reception {
             || green.is_some_and(|green| range.end > green)
     }
 
-    fn on_data<A: Addr>(
-        &mut self,
-        data: &Data<'_>,
-        cx: &mut Context<'_, A>,
-    ) -> Result<Step, Reason> {
+    fn on_data(&mut self, data: &Data<'_>, cx: &mut Context<'_>) -> Result<Step, Reason> {
         self.active = cx.node.now;
+        self.parts().hear(1, data.octets.len());
         if self.is_miscolored(&data.range(), data.color) {
             return Err(Reason::MISCOLORED);
         }
@@ -464,11 +492,11 @@ impl Reception {
 
     // Red data.
 
-    fn on_red<A: Addr>(
+    fn on_red(
         &mut self,
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<Step, Reason> {
         if !self.keep(data, checkpoint, cx)? {
             cx.node.stats.no_room += 1;
@@ -487,11 +515,11 @@ impl Reception {
     }
 
     /// Stores a red segment. False if there is no memory for it: it counts as not received.
-    fn keep<A: Addr>(
+    fn keep(
         &mut self,
         data: &Data<'_>,
         checkpoint: Option<Checkpoint>,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<bool, Reason> {
         let limit = cx.peer.config.session_octets;
         let range = data.range();
@@ -508,7 +536,7 @@ impl Reception {
             let free = if cx.node.is_over_share(data.client) {
                 0
             } else {
-                cx.free_octets()
+                cx.free_octets().min(self.free_within_input())
             };
             let red = self.red;
             let room = Room { free, limit, red };
@@ -531,11 +559,11 @@ impl Reception {
 
     /// Delivers the red part on the segment that completes it (RFC 5326 section 6.9). Waiting for a checkpoint would
     /// cost a round trip.
-    fn deliver_red<A: Addr>(
+    fn deliver_red(
         &mut self,
         red: u64,
         by_checkpoint: bool,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<Step, Reason> {
         // A delayed report that is sent here says as much as an asynchronous one.
         let is_answered = self.answer_delayed(cx)?;
@@ -544,6 +572,7 @@ impl Reception {
             // the repair would find no session.
             self.report(0, 0..red, cx)?;
         }
+        self.parts().red.gather(&mut cx.node.budget.pool);
         // The last piece precedes the whole red part.
         if self.service == Service::Streaming
             && let Some((piece, octets)) = self.piece(cx.session)
@@ -570,7 +599,7 @@ impl Reception {
 
     // Pieces of streaming services.
 
-    fn schedule_piece<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+    fn schedule_piece(&mut self, cx: &mut Context<'_>) {
         if self.service != Service::Streaming || self.is_delivered {
             return;
         }
@@ -607,12 +636,7 @@ impl Reception {
 
     // Green data.
 
-    fn on_green<A: Addr>(
-        &mut self,
-        data: &Data<'_>,
-        ends_block: bool,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
+    fn on_green(&mut self, data: &Data<'_>, ends_block: bool, cx: &mut Context<'_>) -> Step {
         let has_end = self.red.is_some();
         let parts = self.parts();
         let low = parts.green.map_or(data.offset, |low| low.min(data.offset));
@@ -634,14 +658,14 @@ impl Reception {
 
     /// Starts the guard timer of a session, which must not stay for ever when its sender falls silent (HDTN issue
     /// 19). The timer checks, when it fires, whether a segment came. Setting it for each segment would cost more.
-    fn guard<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+    fn guard(&mut self, cx: &mut Context<'_>) {
         let since = self.active.max(cx.peer.contact_start);
         let due = Due::from(since + cx.peer.silence_limit());
-        self.parts().guard = cx.start_import(due, ImportTimer::Guard);
+        self.parts().guard = cx.start(due, ImportTimer::Guard);
     }
 
     /// True if the session is to be given up, since only the end of a green part is missing.
-    fn guard_expired<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Result<bool, Reason> {
+    fn guard_expired(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
         let now = cx.node.now;
         let since = self.active.max(cx.peer.contact_start);
         let is_silent = now - since >= cx.peer.silence_limit();
@@ -666,6 +690,12 @@ impl Reception {
 
     // Memory accounting.
 
+    /// Returns the octets that the session may yet take for what came for it.
+    pub(super) fn free_within_input(&self) -> usize {
+        let limit = self.parts.as_ref().map_or(0, |parts| parts.memory_limit());
+        limit.saturating_sub(self.weight())
+    }
+
     pub(super) fn weight(&self) -> usize {
         let parts = self.parts.as_ref();
         let stored = parts.map_or(0, |parts| {
@@ -681,7 +711,7 @@ impl Reception {
     }
 
     /// Accounts for the memory that the session holds.
-    pub(super) fn recharge<A: Addr>(&mut self, cx: &mut Context<'_, A>) {
+    pub(super) fn recharge(&mut self, cx: &mut Context<'_>) {
         let weight = self.weight();
         if let Some(parts) = &mut self.parts {
             let before = core::mem::replace(&mut parts.charge, weight);

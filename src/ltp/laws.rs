@@ -7,7 +7,7 @@ use super::auth::{Cookies, Keys};
 use super::beyond::Line;
 use super::closed::Closed;
 use super::config::Config;
-use super::context::{EVENT_OVERHEAD, Key, Node};
+use super::context::{Core, EVENT_OVERHEAD, Key, Node};
 use super::engine::Engine;
 use super::export::{self, ExportSession, RepairState};
 use super::import::{self, ImportSession};
@@ -30,12 +30,8 @@ impl<A: Addr> Engine<A> {
     /// Returns the bytes of memory held, counted as the limits of [`Config`] count them.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let Self {
-            node,
-            peers,
-            exports,
-            imports,
-        } = self;
+        let Core { node, peers } = &self.core;
+        let (exports, imports) = (&self.exports, &self.imports);
         let sent = exports.table.iter().map(|(_, export)| match &export.stage {
             export::Stage::Sending(sending) => sending.memory_used() + sending.block.len(),
             export::Stage::Cancelling(_) => 0,
@@ -53,6 +49,7 @@ impl<A: Addr> Engine<A> {
             + exports.memory_used()
             + imports.table.memory_used()
             + peers.memory_used()
+            + self.addresses.memory_used()
             + node.memory_used()
     }
 }
@@ -98,7 +95,7 @@ impl LawSubject for Engine<Hop> {
             + 8 * size_of::<SessionId>()
             + 512;
         let control = count(config.max_control).saturating_mul(2 * size_of::<Control>());
-        let per_peer = (size_of::<PeerState<Hop>>()
+        let per_peer = (size_of::<PeerState>()
             + Keys::MOST
             + 4 * TREE
             + 2 * size_of::<(Hop, LinkState)>())

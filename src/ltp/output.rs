@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 use core::slice;
 
 use super::beyond::Hello;
-use super::context::{Context, Node, TimerKind};
+use super::context::{Cancel, Context, Core, Node, TimerKind};
 use super::engine::Engine;
-use super::export::Piece;
+use super::export::{ExportSession, Exports, Piece};
+use super::import::{ImportSession, Imports, Reception};
 use super::peer::{Control, PeerState, Queue, Role};
 use super::wire::{Body, Claims, Color, Mark, Reason, Report, SessionId, header, header_len};
 use crate::{Addr, Transmit};
@@ -41,35 +42,48 @@ enum Work {
     Data(Queue, u64),
 }
 
+/// A batch of datagrams for one peer.
+pub(super) trait Datagrams {
+    /// Appends a datagram of `len` octets. False if the batch has no room for it.
+    fn push(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool;
+
+    /// Appends up to `count` datagrams of `len` octets, and returns how many.
+    fn push_row(&mut self, len: usize, count: usize, write: &mut dyn FnMut(&mut [u8])) -> usize;
+
+    fn is_empty(&self) -> bool;
+}
+
+/// The batch that is being written.
+pub(super) type Out<'a> = dyn Datagrams + 'a;
+
+/// The batch, and the address of the peer.
+struct Addressed<'a, A>(&'a mut Transmit<A>, A);
+
+impl<A: Addr> Datagrams for Addressed<'_, A> {
+    fn push(&mut self, len: usize, write: &mut dyn FnMut(&mut Vec<u8>)) -> bool {
+        self.0.push(self.1, len, write)
+    }
+
+    fn push_row(&mut self, len: usize, count: usize, write: &mut dyn FnMut(&mut [u8])) -> usize {
+        self.0.push_row(self.1, len, count, write)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl<A: Addr> Engine<A> {
     /// Writes a batch for the next ready peer. Peers take turns, so that none waits for another's backlog.
     pub(super) fn send(&mut self, tx: &mut Transmit<A>) -> bool {
-        while let Some(slot) = self.node.ready.pop_front() {
-            if let Some(peer) = self.peers.get_mut(slot) {
-                peer.is_ready = false;
-            }
-            self.fill(slot, tx);
-            if let Some(peer) = self.peers.get_mut(slot) {
-                peer.mark_ready(&mut self.node);
-            }
-            if !self.node.first_pass_done.is_empty() {
-                let mut done = core::mem::take(&mut self.node.first_pass_done);
-                let Self {
-                    node,
-                    peers,
-                    exports,
-                    ..
-                } = self;
-                for number in done.drain(..) {
-                    exports.with(number, peers, node, |export, cx| {
-                        export.after_first_pass(cx)
-                    });
-                }
-                self.node.first_pass_done = done;
-            }
+        while let Some(slot) = self.core.node.ready.pop_front() {
+            let Some(to) = self.addresses.of(slot) else {
+                continue;
+            };
+            self.fill(slot, &mut Addressed(tx, to));
             if !tx.is_empty() {
-                if let Some(peer) = self.peers.get_mut(slot) {
-                    peer.last_sent = self.node.now;
+                if let Some(peer) = self.core.peers.get_mut(slot) {
+                    peer.last_sent = self.core.node.now;
                 }
                 return true;
             }
@@ -77,173 +91,97 @@ impl<A: Addr> Engine<A> {
         false
     }
 
-    fn fill(&mut self, slot: u32, tx: &mut Transmit<A>) {
-        while let Some(peer) = self.peers.get_mut(slot)
-            && let Some(work) = peer.next_work(&mut self.node)
+    fn fill(&mut self, slot: u32, tx: &mut Out<'_>) {
+        let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
+        if let Some(peer) = core.peers.get_mut(slot) {
+            peer.is_ready = false;
+        }
+        while let Some(peer) = core.peers.get_mut(slot)
+            && let Some(work) = peer.next_work(&mut core.node)
         {
             let batch = match work {
-                Work::Control(control) => self.send_control(slot, control, tx),
-                Work::Data(queue, number) => self.send_data(slot, (queue, number), tx),
+                Work::Control(control) => core.send_control(slot, control, (exports, imports), tx),
+                Work::Data(queue, number) => exports.send(slot, (queue, number), core, tx),
             };
             if batch == Batch::Full {
-                return;
+                break;
             }
         }
+        if let Some(peer) = core.peers.get_mut(slot) {
+            peer.mark_ready(&mut core.node);
+        }
+        if !core.node.first_pass_done.is_empty() {
+            let mut done = core::mem::take(&mut core.node.first_pass_done);
+            for number in done.drain(..) {
+                exports.with(number, core, |export, cx| export.after_first_pass(cx));
+            }
+            core.node.first_pass_done = done;
+        }
     }
+}
 
+impl Exports {
     /// Writes data of a session. One that has ended leaves the queue.
-    fn send_data(
+    fn send(
         &mut self,
         slot: u32,
         (queue, number): (Queue, u64),
-        tx: &mut Transmit<A>,
+        core: &mut Core,
+        tx: &mut Out<'_>,
     ) -> Batch {
-        let Self {
-            node,
-            peers,
-            exports,
-            ..
-        } = self;
         let mut written = None;
-        exports.with(number, peers, node, |export, cx| {
+        self.with(number, core, |export, cx| {
             let (batch, step) = export.write(queue, tx, cx);
             written = batch;
             step
         });
         if written.is_none()
-            && let Some(peer) = peers.get_mut(slot)
+            && let Some(peer) = core.peers.get_mut(slot)
         {
             peer.sessions(queue).pop_front();
         }
         written.unwrap_or(Batch::HasRoom)
     }
+}
 
+impl Core {
     /// Writes a control segment, and starts its timers. One that fits no datagram counts as lost (the cue of RFC 5326
     /// sections 6.3 and 6.15).
-    fn send_control(&mut self, slot: u32, control: Control, tx: &mut Transmit<A>) -> Batch {
-        match control {
-            Control::Report {
-                session,
-                serial,
-                left,
-            } => return self.send_report(slot, session, (serial, left), tx),
-            Control::Cancel { session, by, left } => {
-                return self.send_cancel(slot, (session, by), left, tx);
-            }
-            _ => {}
-        }
-        let Some(peer) = self.peers.get_mut(slot) else {
-            return Batch::Full;
-        };
-        let (put, is_ping) = peer.put_control(&mut self.node, control, tx);
-        if put == WriteResult::NoRoom {
-            return Batch::Full;
-        }
-        peer.control.pop_front();
-        if is_ping {
-            peer.on_ping_sent(&mut self.node, put.len());
-        }
-        Batch::HasRoom
-    }
-
-    fn send_report(
+    fn send_control(
         &mut self,
         slot: u32,
-        session: SessionId,
-        (serial, left): (u64, Option<u8>),
-        tx: &mut Transmit<A>,
+        control: Control,
+        (exports, imports): (&mut Exports, &mut Imports),
+        tx: &mut Out<'_>,
     ) -> Batch {
-        let Self {
-            node,
-            peers,
-            imports,
-            ..
-        } = self;
-        let import = imports.table.find(&session);
-        let import = import.and_then(|place| imports.table.at_mut(place));
-        let mut reception = import.and_then(|(_, import)| import.reception());
-        let Some(mut cx) = peers.context(slot, node, session) else {
+        let session = control.session();
+        let Some(mut cx) = self.context(slot, session) else {
             return Batch::Full;
         };
-        let put = reception
-            .as_mut()
-            .map_or(WriteResult::Impossible, |reception| {
-                reception.put_report(serial, tx, &mut cx)
-            });
-        if put == WriteResult::NoRoom {
-            return Batch::Full;
-        }
-        cx.peer.control.pop_front();
-        match (left, reception) {
-            (Some(left), reception) => cx.report_copied(reception, (serial, left), put.len()),
-            (None, Some(reception)) => reception.on_report_sent(serial, put.len(), true, &mut cx),
-            (None, None) => {}
-        }
-        Batch::HasRoom
-    }
-
-    fn send_cancel(
-        &mut self,
-        slot: u32,
-        (session, by): (SessionId, Role),
-        left: Option<u8>,
-        tx: &mut Transmit<A>,
-    ) -> Batch {
-        let Self {
-            node,
-            peers,
-            exports,
-            imports,
-        } = self;
-        let Some(mut cx) = peers.context(slot, node, session) else {
-            return Batch::Full;
-        };
-        let mut write = |body: Option<Body<'_>>, cx: &mut Context<'_, A>| {
-            body.map_or(WriteResult::Impossible, |body| cx.put_body(&body, tx))
-        };
-        let put = match by {
-            Role::Sender => {
-                let export = exports.table.find(&session.number);
-                let mut export = export.and_then(|place| exports.table.at_mut(place));
-                let reason = export
-                    .as_ref()
-                    .and_then(|(_, export)| export.cancel_reason());
-                let put = write(reason.map(Body::CancelBySender), &mut cx);
-                if let Some((_, export)) = &mut export
-                    && left.is_none()
-                    && put != WriteResult::NoRoom
-                {
-                    export.on_cancel_sent(put.len(), &mut cx);
-                }
-                put
+        let put = match control {
+            Control::Report { serial, left, .. } => {
+                let import = imports.table.find_mut(&session);
+                let reception = import.and_then(ImportSession::reception);
+                cx.send_report(reception, (serial, left), tx)
             }
-            Role::Receiver => {
-                let import = imports.table.find(&session);
-                let mut import = import.and_then(|place| imports.table.at_mut(place));
-                let reason = import
-                    .as_ref()
-                    .and_then(|(_, import)| import.cancel_reason());
-                let put = write(reason.map(Body::CancelByReceiver), &mut cx);
-                if let Some((_, import)) = &mut import
-                    && left.is_none()
-                    && put != WriteResult::NoRoom
-                {
-                    import.on_cancel_sent(put.len(), &mut cx);
+            Control::Cancel { by, left, .. } => match by {
+                Role::Sender => {
+                    let export = exports.table.find_mut(&session.number);
+                    let cancel = export.and_then(ExportSession::cancel_mut);
+                    cx.send_cancel(cancel, by, left, tx)
                 }
-                put
-            }
+                Role::Receiver => {
+                    let import = imports.table.find_mut(&session);
+                    let cancel = import.and_then(ImportSession::cancel_mut);
+                    cx.send_cancel(cancel, by, left, tx)
+                }
+            },
+            _ => cx.send_signal(control, tx),
         };
-        if put == WriteResult::NoRoom {
-            return Batch::Full;
+        match put {
+            WriteResult::NoRoom => Batch::Full,
+            WriteResult::Written(_) | WriteResult::Impossible => Batch::HasRoom,
         }
-        let (peer, node) = (cx.peer, cx.node);
-        peer.control.pop_front();
-        let left = left.map_or_else(|| peer.copies(), |left| left - 1);
-        if left > 0 {
-            let left = Some(left);
-            peer.queue(node, Control::Cancel { session, by, left });
-        }
-        Batch::HasRoom
     }
 }
 
@@ -257,7 +195,7 @@ impl WriteResult {
     }
 }
 
-impl<A: Addr> PeerState<A> {
+impl PeerState {
     #[inline]
     fn next_work(&mut self, node: &mut Node) -> Option<Work> {
         if !self.may_send() {
@@ -280,59 +218,6 @@ impl<A: Addr> PeerState<A> {
         Some(Work::Data(queue, number))
     }
 
-    /// Writes a control segment that concerns no open session. True for a ping.
-    fn put_control(
-        &mut self,
-        node: &mut Node,
-        control: Control,
-        tx: &mut Transmit<A>,
-    ) -> (WriteResult, bool) {
-        let put = match control {
-            Control::ReportAck { session, serial } => {
-                self.put_body(node, session, &Body::ReportAck(serial), tx)
-            }
-            Control::CancelAck { session, to } => {
-                let body = match to {
-                    Role::Sender => Body::CancelAckToSender,
-                    Role::Receiver => Body::CancelAckToReceiver,
-                };
-                self.put_body(node, session, &body, tx)
-            }
-            Control::Final {
-                session,
-                serial,
-                checkpoint,
-                red,
-            } => {
-                let all = 0..red;
-                let body = Body::Report(Report {
-                    serial,
-                    checkpoint,
-                    scope: (0..red).into(),
-                    claims: Claims::new(slice::from_ref(&all)),
-                });
-                self.put_body(node, session, &body, tx)
-            }
-            Control::Ping => {
-                let Some(number) = self.ping.as_ref().map(|ping| ping.number) else {
-                    return (WriteResult::Impossible, true);
-                };
-                let body = Body::CancelBySender(Reason::USER);
-                let put = self.put_body(node, node.own_session(number), &body, tx);
-                return (put, true);
-            }
-            Control::KeepAlive => {
-                let len = KEEPALIVE.len();
-                let is_written = tx.push(self.config.address, len, |out| {
-                    out.extend_from_slice(&KEEPALIVE)
-                });
-                written(is_written, len, tx)
-            }
-            Control::Report { .. } | Control::Cancel { .. } => WriteResult::Impossible,
-        };
-        (put, false)
-    }
-
     /// Writes one segment into the batch. Without authentication the header is copied in one move.
     #[inline]
     pub(super) fn put_body(
@@ -340,7 +225,7 @@ impl<A: Addr> PeerState<A> {
         node: &mut Node,
         session: SessionId,
         body: &Body<'_>,
-        tx: &mut Transmit<A>,
+        tx: &mut Out<'_>,
     ) -> WriteResult {
         let mut head = header(body.code(), session, 0);
         let behind = match self.keys.overhead() {
@@ -354,7 +239,7 @@ impl<A: Addr> PeerState<A> {
             });
         };
         let len = head.octets().len() + behind.len();
-        let is_written = tx.push(self.config.address, len, |out| {
+        let is_written = tx.push(len, &mut |out| {
             head.put(out);
             out.extend_from_slice(behind);
         });
@@ -367,13 +252,13 @@ impl<A: Addr> PeerState<A> {
         (node, session): (&mut Node, SessionId),
         (code, len): (u8, usize),
         hello: Option<Hello>,
-        tx: &mut Transmit<A>,
-        write: impl FnOnce(&mut Vec<u8>),
+        tx: &mut Out<'_>,
+        write: impl Fn(&mut Vec<u8>),
     ) -> WriteResult {
         let keys = &self.keys;
         let whole = header_len(session) + keys.overhead() + Hello::len(hello) + len;
         let counts = keys.counts() + (u8::from(hello.is_some()) << 4);
-        let is_written = tx.push(self.config.address, whole, |out| {
+        let is_written = tx.push(whole, &mut |out| {
             let start = out.len();
             header(code, session, counts).put(out);
             keys.put_header(out);
@@ -398,10 +283,143 @@ impl<A: Addr> PeerState<A> {
     }
 }
 
-impl<A: Addr> Context<'_, A> {
+impl Context<'_> {
+    /// Takes the control segment that was written, or cannot be, off its queue, and returns its length.
+    fn sent(&mut self, put: WriteResult) -> Option<usize> {
+        if put == WriteResult::NoRoom {
+            return None;
+        }
+        self.peer.control.pop_front();
+        Some(put.len())
+    }
+
+    fn send_report(
+        &mut self,
+        reception: Option<&mut Reception>,
+        (serial, left): (u64, Option<u8>),
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        let mut reception = reception;
+        let put = match &mut reception {
+            Some(reception) => reception.put_report(serial, tx, self),
+            None => WriteResult::Impossible,
+        };
+        if let Some(len) = self.sent(put) {
+            match (left, reception) {
+                (Some(left), reception) => self.report_copied(reception, (serial, left), len),
+                (None, Some(reception)) => reception.on_report_sent(serial, len, true, self),
+                (None, None) => {}
+            }
+        }
+        put
+    }
+
+    fn send_cancel(
+        &mut self,
+        cancel: Option<&mut Cancel>,
+        by: Role,
+        left: Option<u8>,
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        let put = match &cancel {
+            Some(cancel) => {
+                let body = match by {
+                    Role::Sender => Body::CancelBySender(cancel.reason),
+                    Role::Receiver => Body::CancelByReceiver(cancel.reason),
+                };
+                self.put_body(&body, tx)
+            }
+            None => WriteResult::Impossible,
+        };
+        let Some(len) = self.sent(put) else {
+            return put;
+        };
+        if let (Some(cancel), None) = (cancel, left) {
+            cancel.on_sent(len, by, self);
+        }
+        let left = left.map_or_else(|| self.peer.copies(), |left| left - 1);
+        if left > 0 {
+            let (session, left) = (self.session, Some(left));
+            self.queue(Control::Cancel { session, by, left });
+        }
+        put
+    }
+
+    /// Writes a control segment that concerns no open session.
+    fn send_signal(&mut self, control: Control, tx: &mut Out<'_>) -> WriteResult {
+        let put = match control {
+            Control::ReportAck { serial, .. } => self.put_body(&Body::ReportAck(serial), tx),
+            Control::CancelAck { to, .. } => {
+                let body = match to {
+                    Role::Sender => Body::CancelAckToSender,
+                    Role::Receiver => Body::CancelAckToReceiver,
+                };
+                self.put_body(&body, tx)
+            }
+            Control::Final {
+                serial,
+                checkpoint,
+                red,
+                ..
+            } => self.put_report_on_all((serial, checkpoint), red, None, tx),
+            Control::Ping => match &self.peer.ping {
+                Some(ping) => {
+                    self.session = self.node.own_session(ping.number);
+                    self.put_body(&Body::CancelBySender(Reason::USER), tx)
+                }
+                None => WriteResult::Impossible,
+            },
+            Control::KeepAlive => {
+                let len = KEEPALIVE.len();
+                let is_written = tx.push(len, &mut |out| out.extend_from_slice(&KEEPALIVE));
+                written(is_written, len, tx)
+            }
+            Control::Report { .. } | Control::Cancel { .. } => WriteResult::Impossible,
+        };
+        let sent = self.sent(put).filter(|_| matches!(control, Control::Ping));
+        if let Some(len) = sent {
+            self.peer.on_ping_sent(self.node, len);
+        }
+        put
+    }
+
+    /// Writes a report that claims all of a red part.
+    pub(super) fn put_report_on_all(
+        &mut self,
+        (serial, checkpoint): (u64, u64),
+        red: u64,
+        hello: Option<Hello>,
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        let all = 0..red;
+        let body = Body::Report(Report {
+            serial,
+            checkpoint,
+            scope: (0..red).into(),
+            claims: Claims::new(slice::from_ref(&all)),
+        });
+        self.put_with(&body, hello, tx)
+    }
+
+    /// Writes one segment of the session into the batch, with a hello or without.
+    #[inline]
+    pub(super) fn put_with(
+        &mut self,
+        body: &Body<'_>,
+        hello: Option<Hello>,
+        tx: &mut Out<'_>,
+    ) -> WriteResult {
+        match hello {
+            None => self.put_body(body, tx),
+            Some(_) => self.put_segment((body.code(), body.wire_len()), hello, tx, |out| {
+                body.encode(out);
+            }),
+        }
+    }
+
     /// Writes one segment of the session into the batch.
     #[inline]
-    pub(super) fn put_body(&mut self, body: &Body<'_>, tx: &mut Transmit<A>) -> WriteResult {
+    pub(super) fn put_body(&mut self, body: &Body<'_>, tx: &mut Out<'_>) -> WriteResult {
         self.peer.put_body(self.node, self.session, body, tx)
     }
 
@@ -410,8 +428,8 @@ impl<A: Addr> Context<'_, A> {
         &mut self,
         (code, len): (u8, usize),
         hello: Option<Hello>,
-        tx: &mut Transmit<A>,
-        write: impl FnOnce(&mut Vec<u8>),
+        tx: &mut Out<'_>,
+        write: impl Fn(&mut Vec<u8>),
     ) -> WriteResult {
         let place = (&mut *self.node, self.session);
         self.peer.put(place, (code, len), hello, tx, write)
@@ -443,7 +461,7 @@ impl<A: Addr> Context<'_, A> {
     }
 }
 
-fn written<A: Addr>(is_written: bool, len: usize, tx: &Transmit<A>) -> WriteResult {
+fn written(is_written: bool, len: usize, tx: &Out<'_>) -> WriteResult {
     match is_written {
         true => WriteResult::Written(len),
         false if tx.is_empty() => WriteResult::Impossible,

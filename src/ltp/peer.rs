@@ -20,12 +20,12 @@ use crate::sync::Arc;
 const MAX_QUEUE: u64 = 1 << 16;
 const SLOW_RATE: u32 = 6250;
 
-/// One peer, in a slot of the engine.
+/// One peer, in a slot of the engine, which also has its address.
 #[derive(Debug)]
-pub(super) struct PeerState<A> {
+pub(super) struct PeerState {
     pub(super) slot: u32,
     pub(super) id: u64,
-    pub(super) config: Peer<A>,
+    pub(super) config: Peer<()>,
     pub(super) keys: Arc<Keys>,
     pub(super) carrier: LinkState,
     /// Transmission to the peer is stopped (RFC 5326 section 6.4).
@@ -139,6 +139,23 @@ pub(super) enum Control {
     },
 }
 
+impl Control {
+    /// Returns the session that the segment is about.
+    pub(super) const fn session(&self) -> SessionId {
+        match self {
+            Self::ReportAck { session, .. }
+            | Self::CancelAck { session, .. }
+            | Self::Report { session, .. }
+            | Self::Final { session, .. }
+            | Self::Cancel { session, .. } => *session,
+            Self::Ping | Self::KeepAlive => SessionId {
+                originator: 0,
+                number: 0,
+            },
+        }
+    }
+}
+
 /// The role of an engine in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -148,10 +165,10 @@ pub(super) enum Role {
     Receiver,
 }
 
-impl<A> PeerState<A> {
+impl PeerState {
     pub(super) fn new(
         (slot, id): (u32, u64),
-        config: Peer<A>,
+        config: Peer<()>,
         keys: Arc<Keys>,
         carrier: LinkState,
         now: Instant,
@@ -220,7 +237,7 @@ impl<A> PeerState<A> {
     }
 
     /// Changes the configuration.
-    pub(super) fn configure(&mut self, config: Peer<A>, keys: Keys) {
+    pub(super) fn configure(&mut self, config: Peer<()>, keys: Keys) {
         let light = config.owlt_out + config.owlt_in;
         self.flow.configure(config.flow, config.segment, light);
         self.config = config;

@@ -8,10 +8,10 @@ use smallvec::SmallVec;
 
 use super::api::{Cue, Error, Side};
 use super::auth::Keys;
-use super::beyond::{Hello, UnknownPeerPolicy};
+use super::beyond::UnknownPeerPolicy;
 use super::closed::End;
 use super::config::{Direction, Peer};
-use super::context::{Context, Node, Step};
+use super::context::{Core, Node, Step};
 use super::engine::Engine;
 use super::peer::{LinkState, Origin, PeerState, Role};
 use super::wire::{Body, Reason, SessionId};
@@ -22,66 +22,43 @@ use crate::{Addr, Instant};
 const MAX_UNKNOWN_LINKS: usize = 64;
 
 /// The peers, each in a slot that it keeps until it is removed.
-#[derive(Debug)]
-pub(super) struct Peers<A> {
-    slots: Vec<Option<Box<PeerState<A>>>>,
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    slots: Vec<Option<Box<PeerState>>>,
     pub(super) by_id: BTreeMap<u64, u32>,
-    by_addr: BTreeMap<A, u32>,
-    /// Addresses whose link is full or down, of peers or not.
-    links: BTreeMap<A, LinkState>,
     /// Session numbers of pings, and the slots of their peers.
     pub(super) pings: BTreeMap<u64, u32>,
     /// Slots of peers for which a block was refused for lack of room.
     pub(super) blocked: VecDeque<u32>,
-    pub(super) policy: Option<UnknownPeerPolicy<A>>,
-    /// Number of peers accepted by the policy.
+    /// Number of peers accepted by the policy for unknown peers.
     pub(super) accepted: u32,
 }
 
-impl<A: Addr> Peers<A> {
-    pub(super) const fn new() -> Self {
-        Self {
-            slots: Vec::new(),
-            by_id: BTreeMap::new(),
-            by_addr: BTreeMap::new(),
-            links: BTreeMap::new(),
-            pings: BTreeMap::new(),
-            blocked: VecDeque::new(),
-            policy: None,
-            accepted: 0,
-        }
-    }
+/// Where the peers are reached.
+#[derive(Debug)]
+pub(super) struct Addresses<A> {
+    by_addr: BTreeMap<A, u32>,
+    /// The addresses of the peers in the slots.
+    by_slot: Vec<A>,
+    /// Addresses whose link is full or down, of peers or not.
+    links: BTreeMap<A, LinkState>,
+    pub(super) policy: Option<UnknownPeerPolicy<A>>,
+}
 
+impl Peers {
     #[inline]
-    pub(super) fn get(&self, slot: u32) -> Option<&PeerState<A>> {
+    pub(super) fn get(&self, slot: u32) -> Option<&PeerState> {
         self.slots.get(usize::try_from(slot).ok()?)?.as_deref()
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut PeerState<A>> {
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut PeerState> {
         let slot = usize::try_from(slot).ok()?;
         self.slots.get_mut(slot)?.as_deref_mut()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &PeerState<A>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &PeerState> {
         self.slots.iter().flatten().map(|peer| &**peer)
-    }
-
-    /// Takes what a segment says about the engine of its peer. False unless it comes from the peer's own host.
-    pub(super) fn greeted(
-        &mut self,
-        (slot, from): (u32, A),
-        hello: Hello,
-        node: &mut Node,
-    ) -> bool {
-        let peer = self.get_mut(slot);
-        let Some(peer) = peer.filter(|peer| from.same_host(peer.config.address)) else {
-            return false;
-        };
-        peer.flow.on_hello(node.now, hello);
-        peer.apply_flow();
-        peer.release_first_passes(node);
-        true
     }
 
     /// Returns the slot of the peer with an engine ID.
@@ -89,20 +66,47 @@ impl<A: Addr> Peers<A> {
         self.by_id.get(&id).copied().ok_or(Error::UnknownPeer(id))
     }
 
-    /// Returns what a session with the peer in a slot works with.
-    #[inline]
-    pub(super) fn context<'a>(
-        &'a mut self,
-        slot: u32,
-        node: &'a mut Node,
-        session: SessionId,
-    ) -> Option<Context<'a, A>> {
-        let peer = self.get_mut(slot)?;
-        Some(Context {
-            node,
-            peer,
-            session,
-        })
+    /// Notes that a block of some octets was refused.
+    pub(super) fn block(&mut self, slot: u32, octets: usize) {
+        if let Some(peer) = self.get_mut(slot)
+            && peer.blocked_peers.replace(octets).is_none()
+        {
+            self.blocked.push_back(slot);
+        }
+    }
+
+    /// Frees the slot of a peer.
+    fn remove(&mut self, slot: u32) {
+        self.blocked.retain(|other| *other != slot);
+        let place = usize::try_from(slot).ok();
+        let place = place.and_then(|place| self.slots.get_mut(place));
+        if let Some(state) = place.and_then(Option::take) {
+            self.accepted -= u32::from(state.origin == Origin::Accepted);
+        }
+    }
+
+    /// Returns the bytes of memory held.
+    pub(super) fn memory_used(&self) -> usize {
+        self.slots.capacity() * size_of::<Option<Box<PeerState>>>()
+            + self.blocked.capacity() * size_of::<u32>()
+            + (self.by_id.len() + self.pings.len()) * (size_of::<(u64, u32)>() + 64)
+            + self.iter().map(PeerState::memory_used).sum::<usize>()
+    }
+}
+
+impl<A: Addr> Addresses<A> {
+    pub(super) const fn new() -> Self {
+        Self {
+            by_addr: BTreeMap::new(),
+            by_slot: Vec::new(),
+            links: BTreeMap::new(),
+            policy: None,
+        }
+    }
+
+    /// Returns the address of the peer in a slot.
+    pub(super) fn of(&self, slot: u32) -> Option<A> {
+        self.by_slot.get(usize::try_from(slot).ok()?).copied()
     }
 
     /// Finds the peer that sent a segment. `known` is the slot of its session, if there is one.
@@ -114,28 +118,28 @@ impl<A: Addr> Peers<A> {
         (from, session): (A, SessionId),
         body: &Body<'_>,
         known: Option<u32>,
-        node: &Node,
+        core: &Core,
     ) -> Option<u32> {
         if known.is_some() {
             return known;
         }
-        let number = session.number;
+        let Core { node, peers } = core;
         match body.receiving_role() {
-            Role::Receiver => self.by_id.get(&session.originator).copied(),
+            Role::Receiver => peers.by_id.get(&session.originator).copied(),
             Role::Sender if session.originator != node.config.engine => None,
             Role::Sender => {
-                let ping = self.pings.get(&number).copied();
+                let ping = peers.pings.get(&session.number).copied();
                 ping.or_else(|| Some(node.closed.get((Role::Sender, session))?.slot))
                     .or_else(|| self.by_addr.get(&from).copied())
             }
         }
     }
 
-    pub(super) fn may_add(&self, id: u64, address: A) -> Result<(), Error> {
+    pub(super) fn may_add(&self, id: u64, address: A, peers: &Peers) -> Result<(), Error> {
         if id == 0 {
             return Err(Error::EngineZero);
         }
-        if self.by_id.contains_key(&id) {
+        if peers.by_id.contains_key(&id) {
             return Err(Error::PeerExists(id));
         }
         if self.by_addr.contains_key(&address) {
@@ -144,62 +148,54 @@ impl<A: Addr> Peers<A> {
         Ok(())
     }
 
-    /// Adds a peer that was checked.
+    /// Adds a peer that was checked, and returns its slot.
     pub(super) fn insert(
         &mut self,
         id: u64,
         peer: Peer<A>,
         keys: Arc<Keys>,
-        node: &mut Node,
-    ) -> Result<&mut PeerState<A>, Error> {
+        core: &mut Core,
+    ) -> Result<u32, Error> {
+        let Core { node, peers } = core;
         let limit = node.config.max_peers;
-        let vacant = self.slots.iter().position(Option::is_none);
-        let place = vacant.unwrap_or(self.slots.len());
+        let vacant = peers.slots.iter().position(Option::is_none);
+        let place = vacant.unwrap_or(peers.slots.len());
         let slot = u32::try_from(place).ok().filter(|slot| *slot < limit);
         let slot = slot.ok_or(Error::TooManyPeers { limit })?;
-        self.by_id.insert(id, slot);
-        self.by_addr.insert(peer.address, slot);
-        let carrier = self.link_state(peer.address);
-        if place == self.slots.len() {
-            self.slots.push(None);
-        }
-        let state = Box::new(PeerState::new((slot, id), peer, keys, carrier, node.now));
-        let places = self.slots.get_mut(place);
-        let places = places.ok_or(Error::TooManyPeers { limit })?;
-        let state = places.insert(state);
+        let address = peer.address;
+        peers.by_id.insert(id, slot);
+        self.by_addr.insert(address, slot);
+        let (carrier, config) = (self.link_state(address), peer.map_address(|_| ()));
+        let mut state = Box::new(PeerState::new((slot, id), config, keys, carrier, node.now));
         state.keep_alive(node);
-        Ok(state)
-    }
-
-    /// Frees the slot of a peer.
-    fn remove(&mut self, slot: u32) {
-        self.blocked.retain(|other| *other != slot);
-        let place = usize::try_from(slot).ok();
-        let place = place.and_then(|place| self.slots.get_mut(place));
-        if let Some(state) = place.and_then(Option::take) {
-            self.by_addr.remove(&state.config.address);
-            self.accepted -= u32::from(state.origin == Origin::Accepted);
+        match (peers.slots.get_mut(place), self.by_slot.get_mut(place)) {
+            (Some(one), Some(own)) => (*one, *own) = (Some(state), address),
+            _ => {
+                peers.slots.push(Some(state));
+                self.by_slot.push(address);
+            }
         }
+        Ok(slot)
     }
 
-    pub(super) fn set_link(&mut self, at: A, node: &mut Node, change: impl FnOnce(&mut LinkState)) {
+    pub(super) fn set_link(&mut self, at: A, core: &mut Core, change: impl FnOnce(&mut LinkState)) {
+        let Core { node, peers } = core;
         let mut carrier = self.links.get(&at).copied().unwrap_or_default();
         change(&mut carrier);
         // The state of a carrier applies to all addresses on it, which follow it in order.
         let over = |address: &A| *address == at || address.carrier() == at;
         let concerned = self.by_addr.range(at..);
         let concerned = concerned.take_while(|(address, _)| over(address));
-        let slots: SmallVec<[u32; 4]> = concerned.map(|(_, slot)| *slot).collect();
+        let slots: SmallVec<[(A, u32); 4]> = concerned.map(|(at, slot)| (*at, *slot)).collect();
         if carrier == LinkState::default() {
             self.links.remove(&at);
-        } else if !slots.is_empty() || self.links.len() < self.by_id.len() + MAX_UNKNOWN_LINKS {
+        } else if !slots.is_empty() || self.links.len() < peers.by_id.len() + MAX_UNKNOWN_LINKS {
             self.links.insert(at, carrier);
         }
-        for slot in slots {
-            let address = self.get(slot).map(|peer| peer.config.address);
-            let carrier = address.map(|address| self.link_state(address));
-            if let Some(peer) = self.get_mut(slot) {
-                peer.cue(node, |peer| peer.carrier = carrier.unwrap_or_default());
+        for (address, slot) in slots {
+            let carrier = self.link_state(address);
+            if let Some(peer) = peers.get_mut(slot) {
+                peer.cue(node, |peer| peer.carrier = carrier);
             }
         }
     }
@@ -214,26 +210,24 @@ impl<A: Addr> Peers<A> {
         }
     }
 
-    /// Notes that a block of some octets was refused.
-    pub(super) fn block(&mut self, slot: u32, octets: usize) {
-        if let Some(peer) = self.get_mut(slot)
-            && peer.blocked_peers.replace(octets).is_none()
-        {
-            self.blocked.push_back(slot);
+    /// Changes the address of the peer in a slot.
+    fn change(&mut self, slot: u32, address: A) {
+        let place = usize::try_from(slot).ok();
+        if let Some(own) = place.and_then(|place| self.by_slot.get_mut(place)) {
+            self.by_addr.remove(own);
+            self.by_addr.insert(address, slot);
+            *own = address;
         }
     }
 
     /// Returns the bytes of memory held.
     pub(super) fn memory_used(&self) -> usize {
-        let entries = self.by_id.len() + self.by_addr.len() + self.links.len() + self.pings.len();
-        self.slots.capacity() * size_of::<Option<Box<PeerState<A>>>>()
-            + self.blocked.capacity() * size_of::<u32>()
-            + entries * (size_of::<(A, LinkState)>() + size_of::<(u64, u32)>() + 64)
-            + self.iter().map(PeerState::memory_used).sum::<usize>()
+        let entries = self.by_addr.len() + self.links.len();
+        self.by_slot.capacity() * size_of::<A>() + entries * (size_of::<(A, LinkState)>() + 64)
     }
 }
 
-impl<A> PeerState<A> {
+impl PeerState {
     /// Changes the state of a contact, and freezes or thaws the timers of the peer when it falls silent or speaks.
     fn cue(&mut self, node: &mut Node, change: impl FnOnce(&mut Self)) {
         let was_silent = self.is_silent();
@@ -264,9 +258,10 @@ impl<A: Addr> Engine<A> {
     /// A peer with the ID or the address exists, the limit of peers is reached, or the configuration is invalid.
     pub fn add_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
-        self.peers.may_add(id, peer.address)?;
+        let addresses = &mut self.addresses;
+        addresses.may_add(id, peer.address, &self.core.peers)?;
         let keys = Arc::new(peer.check().map_err(Error::InvalidPeer)?);
-        self.peers.insert(id, peer, keys, &mut self.node).map(drop)
+        addresses.insert(id, peer, keys, &mut self.core).map(drop)
     }
 
     /// Changes the configuration of a peer. Sessions go on, and running timers keep their deadlines. A peer accepted
@@ -278,46 +273,49 @@ impl<A: Addr> Engine<A> {
     /// peer has sessions.
     pub fn change_peer(&mut self, now: Instant, id: u64, peer: Peer<A>) -> Result<(), Error> {
         self.advance(now);
-        let Self { node, peers, .. } = self;
+        let Self {
+            core, addresses, ..
+        } = self;
+        let Core { node, peers } = core;
         let slot = peers.slot(id)?;
-        let other = peers.by_addr.get(&peer.address);
+        let other = addresses.by_addr.get(&peer.address);
         if other.is_some_and(|other| *other != slot) {
             return Err(Error::AddressInUse);
         }
         let keys = peer.check().map_err(Error::InvalidPeer)?;
-        let carrier = peers.link_state(peer.address);
         let state = peers.get_mut(slot).ok_or(Error::UnknownPeer(id))?;
         if state.config.direction != peer.direction && state.exports + state.imports > 0 {
             return Err(Error::Direction(id));
         }
-        let (old, address) = (state.config.address, peer.address);
+        let carrier = addresses.link_state(peer.address);
+        let old = addresses.of(slot);
+        let has_moved = old.is_some_and(|old| !old.same_host(peer.address));
+        addresses.change(slot, peer.address);
         // The peer may require authentication from here on.
         node.prediction = None;
-        let has_moved = !old.same_host(address);
         state.cue(node, |state| {
             if has_moved {
                 state.flow.forget();
             }
-            state.configure(peer, keys);
+            state.configure(peer.map_address(|_| ()), keys);
             state.carrier = carrier;
         });
         let was_unknown = core::mem::take(&mut state.origin) == Origin::Accepted;
         if !state.can_send() {
             state.control.clear();
         }
-        let ends_ping = state.config.direction != Direction::Both;
-        peers.by_addr.remove(&old);
-        peers.by_addr.insert(address, slot);
+        let may_ping = state.config.direction == Direction::Both;
         peers.accepted -= u32::from(was_unknown);
-        if ends_ping {
-            peers.end_ping(slot, node);
+        if !may_ping {
+            core.end_ping(slot);
         }
+        let Core { node, peers } = core;
         if let Some(state) = peers.get_mut(slot) {
             state.keep_alive(node);
             state.release_pacing(node);
             state.release_first_passes(node);
         }
-        self.exports.unblock(&mut self.peers, &mut self.node);
+        self.exports.unblock(core);
         Ok(())
     }
 
@@ -328,37 +326,33 @@ impl<A: Addr> Engine<A> {
     /// Unknown peer.
     pub fn remove_peer(&mut self, now: Instant, id: u64) -> Result<(), Error> {
         self.advance(now);
-        let slot = self.peers.slot(id)?;
-        self.peers.by_id.remove(&id);
-        self.peers.end_ping(slot, &mut self.node);
-        if let Some(peer) = self.peers.get_mut(slot) {
+        let (core, exports, imports) = (&mut self.core, &mut self.exports, &mut self.imports);
+        let slot = core.peers.slot(id)?;
+        core.peers.by_id.remove(&id);
+        core.end_ping(slot);
+        if let Some(peer) = core.peers.get_mut(slot) {
             peer.control.clear();
             peer.repairs.clear();
             peer.fresh.clear();
             peer.spare.clear();
         }
-        let Self {
-            node,
-            peers,
-            exports,
-            imports,
-        } = self;
         let own = exports.table.iter();
         let own = own.filter(|(_, export)| export.slot == slot);
         let mut numbers: Vec<u64> = own.map(|(number, _)| *number).collect();
         numbers.sort_unstable();
         for number in numbers {
-            exports.with(number, peers, node, |export, cx| {
+            exports.with(number, core, |export, cx| {
                 let _ = export.fail(Side::Local, Reason::SYSTEM, cx);
                 Step::Ends(End::Plain)
             });
         }
         for place in imports.places(|import| import.slot == slot) {
-            imports.run(place, peers, node, |import, cx| {
+            imports.run(place, core, |import, cx| {
                 import.stop(Side::Local, Reason::SYSTEM, cx);
                 Step::Ends(End::Plain)
             });
         }
+        let Core { node, peers } = core;
         if let Some(peer) = peers.get_mut(slot) {
             peer.release_pacing(node);
             node.stop(peer.keepalive.take());
@@ -366,6 +360,9 @@ impl<A: Addr> Engine<A> {
         node.closed.forget(slot);
         node.ready.retain(|other| *other != slot);
         peers.remove(slot);
+        if let Some(address) = self.addresses.of(slot) {
+            self.addresses.by_addr.remove(&address);
+        }
         Ok(())
     }
 
@@ -376,9 +373,10 @@ impl<A: Addr> Engine<A> {
     /// Unknown peer.
     pub fn contact(&mut self, now: Instant, peer: u64, cue: Cue) -> Result<(), Error> {
         self.advance(now);
-        let slot = self.peers.slot(peer)?;
-        if let Some(state) = self.peers.get_mut(slot) {
-            state.cue(&mut self.node, |peer| match cue {
+        let Core { node, peers } = &mut self.core;
+        let slot = peers.slot(peer)?;
+        if let Some(state) = peers.get_mut(slot) {
+            state.cue(node, |peer| match cue {
                 Cue::MayTransmit => peer.must_stop = false,
                 Cue::MustStop => peer.must_stop = true,
                 Cue::PeerTransmits => peer.peer_stopped = false,

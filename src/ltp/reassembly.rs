@@ -1,5 +1,10 @@
-//! The red part of a block as far as it was received.
+//! Reassembly of a red part, in memory that follows the octets received.
+//!
+//! Segments that come in order, or nearly so, are copied once, into one buffer that becomes the block. What comes
+//! far ahead of the rest is kept in pieces: an offset is a number that anybody can write, so no memory is allocated
+//! for the octets before it. The buffer takes the pieces over when it reaches them.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::mem;
 use core::ops::Range;
@@ -9,22 +14,38 @@ use bytes::Bytes;
 use super::buffer_pool::{BufferPool, MIN_POOLED, deliver};
 use crate::kit::RangeSet;
 
-/// The octets received, and which they are.
+/// A piece that is longer is not extended, since growing it would copy it.
+const MAX_GROWING: usize = 1024;
+/// A buffer that is shorter may grow by single segments.
+const SMALL: usize = 1 << 16;
+/// Bytes that a piece takes beside its octets: an entry of a tree whose nodes are half empty, and what an allocator
+/// adds.
+const PIECE: usize = 96;
+
+/// A red part as far as it was received.
 #[derive(Debug, Default)]
 pub(super) struct Reassembly {
-    /// The red part as far as it was received, with zeros in the gaps. Empty once delivered.
+    /// The octets from the first on, with zeros in the gaps.
     buffer: Vec<u8>,
     /// Octets of the buffer that are accounted for. A reused buffer has more.
     granted: usize,
     /// Octets of the buffer beyond those, as reported to the pool.
     excess: usize,
+    /// Octets beyond the buffer, by their offset.
+    pieces: BTreeMap<u64, Vec<u8>>,
+    /// Bytes that the pieces take.
+    in_pieces: usize,
+    /// The ranges that were received.
     pub(super) held: RangeSet,
+    /// Octets that were copied a second time.
+    #[cfg(test)]
+    copied: usize,
 }
 
 /// What a session may allocate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
-    /// Octets that are free.
+    /// Octets that are free, beside what the red part takes.
     pub(super) free: usize,
     /// The maximum length of a red part.
     pub(super) limit: usize,
@@ -40,74 +61,30 @@ impl Reassembly {
         all
     }
 
-    pub(super) const fn memory_used(&self) -> usize {
-        self.granted + self.held.memory_used()
+    /// Returns the bytes of memory that are accounted for.
+    pub(super) fn memory_used(&self) -> usize {
+        self.granted + self.in_pieces + self.held.memory_used()
     }
 
-    /// Stores octets with one copy, and returns how many were missing. Octets that were received before stay as they
-    /// are. `None` without memory for them.
-    pub(super) fn store(
-        &mut self,
-        range: &Range<u64>,
-        octets: &[u8],
-        room: Room,
-        pool: &mut BufferPool,
-    ) -> Option<u64> {
-        let start = usize::try_from(range.start).ok()?;
-        let end = usize::try_from(range.end).ok()?;
-        // Room for the set of ranges to grow by one.
-        let free = room.free.checked_sub(self.held.memory_used() + 64)?;
-        self.grow(end, Room { free, ..room }, pool)?;
-        if start == self.buffer.len() {
-            self.buffer.extend_from_slice(octets);
-            return Some(self.held.insert(range.clone()));
-        }
-        if end > self.buffer.len() {
-            self.buffer.resize(end, 0);
-        }
-        for gap in self.held.gaps(range.clone()) {
-            let at = usize::try_from(gap.start).ok()?..usize::try_from(gap.end).ok()?;
-            let from = octets.get(at.start - start..at.end - start)?;
-            self.buffer.get_mut(at)?.copy_from_slice(from);
-        }
-        Some(self.held.insert(range.clone()))
+    /// Returns a copy of what is contiguous from `start` on, with its end.
+    pub(super) fn contiguous(&self, start: u64) -> Option<(Bytes, u64)> {
+        // Pieces for which the buffer had no room follow when it has.
+        // Bound: usize has at most 64 bits.
+        let end = self.held.run_from(0).min(self.buffer.len() as u64);
+        let octets = self.buffer.get(indices(&(start..end))?)?;
+        (!octets.is_empty()).then(|| (Bytes::copy_from_slice(octets), end))
     }
 
-    /// Grows the buffer by doubling, up to the length of the red part, and only within what is free. The allocated octets
-    /// count, or a single octet at a high offset would cost nothing.
-    fn grow(&mut self, end: usize, room: Room, pool: &mut BufferPool) -> Option<()> {
-        let has = self.granted;
-        if end <= has {
-            return Some(());
-        }
-        let known = room.red.and_then(|red| usize::try_from(red).ok());
-        let more = if has < MIN_POOLED {
-            has.saturating_mul(2)
-        } else {
-            // The same sizes for all blocks, so that the buffer of one fits another.
-            has.saturating_add(1)
-                .checked_next_power_of_two()
-                .unwrap_or(has)
-        };
-        let most = known.unwrap_or(more).min(room.limit).max(end);
-        let wanted = if most - has <= room.free { most } else { end };
-        if wanted - has > room.free {
-            return None;
-        }
-        self.granted = wanted;
-        if wanted <= self.buffer.capacity() {
-            return Some(());
-        }
-        if let Some(mut memory) = pool.take(wanted) {
-            memory.extend_from_slice(&self.buffer);
-            self.buffer = memory;
-            return Some(());
-        }
-        if wanted - has + pool.octets() > room.free {
-            pool.clear();
-        }
-        self.buffer.reserve_exact(wanted - self.buffer.len());
-        Some(())
+    /// Returns the octets received, in order, each run with its offset. A run may follow the one before at once.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        // Bound: usize has at most 64 bits.
+        let in_buffer = self.held.within(0..self.buffer.len() as u64);
+        let in_buffer = in_buffer.filter_map(|range| {
+            let octets = self.buffer.get(indices(&range)?)?;
+            Some((range.start, octets))
+        });
+        let pieces = self.pieces.iter();
+        in_buffer.chain(pieces.map(|(offset, octets)| (*offset, octets.as_slice())))
     }
 
     /// Whether everything before `offset` was received and nothing behind it.
@@ -130,25 +107,26 @@ impl Reassembly {
         self.buffer.extend_from_slice(octets);
     }
 
+    /// Moves what is in pieces into the buffer of a red part that was received whole.
+    pub(super) fn gather(&mut self, pool: &mut BufferPool) {
+        if !self.pieces.is_empty() {
+            let room = Room {
+                free: usize::MAX / 2,
+                limit: usize::MAX,
+                red: Some(self.held.end()),
+            };
+            self.move_pieces(room, pool);
+        }
+    }
+
     /// Takes the whole red part as the data of an event, and the octets it counts for.
     pub(super) fn deliver(&mut self, pool: &mut BufferPool, limit: usize) -> (Bytes, usize) {
+        self.gather(pool);
         let memory = mem::take(&mut self.buffer);
         let counted = mem::take(&mut self.granted);
         // The excess of the buffer goes to the pool.
         pool.exceed(mem::take(&mut self.excess), 0);
         (deliver(memory, counted, pool, limit), counted)
-    }
-
-    /// Returns a copy of what is contiguous from `start` on, with its end.
-    pub(super) fn contiguous(&self, start: u64) -> Option<(Bytes, u64)> {
-        let end = self.held.run_from(0);
-        let octets = self.octets(&(start..end))?;
-        (!octets.is_empty()).then(|| (Bytes::copy_from_slice(octets), end))
-    }
-
-    pub(super) fn octets(&self, range: &Range<u64>) -> Option<&[u8]> {
-        let start = usize::try_from(range.start).ok()?;
-        self.buffer.get(start..usize::try_from(range.end).ok()?)
     }
 
     /// Tells the pool how much the buffer has beyond what is accounted for.
@@ -166,5 +144,491 @@ impl Reassembly {
     /// Tells the pool that the buffer is dropped.
     pub(super) const fn release(&self, pool: &mut BufferPool) {
         pool.exceed(self.excess, 0);
+    }
+
+    /// Stores octets, and returns how many were not received before. Those stay as they are. `None` without room:
+    /// then nothing has changed.
+    pub(super) fn store(
+        &mut self,
+        range: &Range<u64>,
+        octets: &[u8],
+        room: Room,
+        pool: &mut BufferPool,
+    ) -> Option<u64> {
+        let Range { start, end } = indices(range)?;
+        let more = self.held.memory_for_one_more();
+        let free = room.free.checked_sub(more)?;
+        // What the red part may take in all.
+        let memory = self.memory_used().saturating_add(room.free);
+        let mut fresh = 0;
+        let mut inside = range.clone();
+        let is_appended =
+            start == self.buffer.len() && self.reaches(range, (free, memory), room, pool);
+        if is_appended {
+            // What pieces have of it, they restore.
+            self.buffer.extend_from_slice(octets);
+        } else if end > self.buffer.len() && !self.reaches(range, (free, memory), room, pool) {
+            // Bound: usize has at most 64 bits.
+            inside.end = range.start.max(self.buffer.len() as u64);
+            let beyond = octets.get(indices(&inside)?.end - start..)?;
+            let free = free.checked_sub(more)?;
+            fresh = self.store_piece(&(inside.end..range.end), beyond, free)?;
+        } else if end > self.buffer.len() {
+            self.buffer.resize(end, 0);
+        }
+        if !is_appended {
+            for gap in self.held.gaps(inside.clone()) {
+                let at = indices(&gap)?;
+                let from = octets.get(at.start - start..at.end - start)?;
+                self.buffer.get_mut(at)?.copy_from_slice(from);
+            }
+        }
+        fresh += self.held.insert(inside);
+        if !self.pieces.is_empty() {
+            let free = memory.saturating_sub(self.memory_used());
+            self.move_pieces(Room { free, ..room }, pool);
+        }
+        Some(fresh)
+    }
+
+    /// Tells whether the buffer has room for a range and for the piece that it ends in, after growing if need be.
+    ///
+    /// Over octets that are missing it grows only if an eighth of the room is left, for what comes in order.
+    fn reaches(
+        &mut self,
+        range: &Range<u64>,
+        (free, memory): (usize, usize),
+        room: Room,
+        pool: &mut BufferPool,
+    ) -> bool {
+        // Bound: usize has at most 64 bits.
+        let has_gap = range.start > self.buffer.len() as u64;
+        let kept = if has_gap { memory / 8 } else { 0 };
+        let end = range.end.max(self.end_of_piece(range.end - 1));
+        usize::try_from(end).is_ok_and(|end| {
+            let free = free.saturating_sub(kept);
+            self.grow(end, free, room, pool).is_some()
+        })
+    }
+
+    /// Makes room for octets up to `end` with at most `free` bytes more.
+    ///
+    /// The buffer grows by doubling, up to the length of the red part, or by a smaller part of it. By single segments it
+    /// grows only while it is small, or it would be copied for each.
+    fn grow(&mut self, end: usize, free: usize, room: Room, pool: &mut BufferPool) -> Option<()> {
+        let has = self.granted;
+        if end <= has {
+            return Some(());
+        }
+        let doubled = if has < MIN_POOLED {
+            has.saturating_mul(2)
+        } else {
+            // The same sizes for all blocks, so that the buffer of one fits another.
+            let more = has.saturating_add(1).checked_next_power_of_two();
+            more.unwrap_or(has)
+        };
+        let known = room.red.and_then(|red| usize::try_from(red).ok());
+        let longest = known.unwrap_or(room.limit).min(room.limit);
+        let all = known.unwrap_or(doubled);
+        let eighth = has.saturating_add(has / 8);
+        let most = has.saturating_add(free);
+        let wanted = [all, doubled, has.saturating_add(has / 2), eighth, end]
+            .into_iter()
+            .map(|size| size.min(longest).max(end))
+            .find(|size| *size <= most)?;
+        let is_step = wanted >= eighth || wanted == longest;
+        if !is_step && wanted > SMALL {
+            return None;
+        }
+        self.granted = wanted;
+        if wanted <= self.buffer.capacity() {
+            return Some(());
+        }
+        self.count_copied(self.buffer.len());
+        if let Some(mut memory) = pool.take(wanted) {
+            memory.extend_from_slice(&self.buffer);
+            self.buffer = memory;
+            return Some(());
+        }
+        if wanted - has + pool.octets() > free {
+            pool.clear();
+        }
+        self.buffer.reserve_exact(wanted - self.buffer.len());
+        Some(())
+    }
+
+    /// Keeps octets beyond the buffer.
+    fn store_piece(&mut self, range: &Range<u64>, octets: &[u8], free: usize) -> Option<u64> {
+        if self.held.covers(range) {
+            return Some(0);
+        }
+        let start = self.end_of_piece(range.start).max(range.start);
+        let end = self.start_of_piece(range.end).min(range.end);
+        let skipped = usize::try_from(start - range.start).ok()?;
+        let len = usize::try_from(end - start).ok()?;
+        let octets = octets.get(skipped..skipped.checked_add(len)?)?;
+        // A piece that ends here is extended while it is short.
+        let before = self.pieces.range(..start).next_back();
+        let before = before.filter(|(offset, piece)| {
+            piece.len() <= MAX_GROWING && **offset + piece.len() as u64 == start
+        });
+        let extended = before.map(|(offset, piece)| (*offset, piece.len(), piece.capacity()));
+        let takes = match extended {
+            Some((_, len, capacity)) if len + octets.len() <= capacity => 0,
+            Some((_, len, capacity)) => (len + octets.len()).max(2 * capacity) - capacity,
+            None => octets.len() + PIECE,
+        };
+        if takes > free {
+            return None;
+        }
+        let covered = self.take_covered(start..end);
+        let at = extended.map_or(start, |(offset, ..)| offset);
+        let piece = self.pieces.entry(at).or_default();
+        let had = extended.map_or(0, |(_, _, capacity)| capacity + PIECE);
+        if piece.capacity() - piece.len() < octets.len() {
+            let wanted = (piece.len() + octets.len()).max(2 * piece.capacity());
+            piece.reserve_exact(wanted - piece.len());
+        }
+        piece.extend_from_slice(octets);
+        self.in_pieces += piece.capacity() + PIECE - had;
+        // Octets that were received before stay as they are.
+        for (offset, old) in covered {
+            let place = usize::try_from(offset - at).ok()?;
+            self.count_copied(old.len());
+            if let Some(piece) = self.pieces.get_mut(&at)
+                && let Some(octets) = piece.get_mut(place..place + old.len())
+            {
+                octets.copy_from_slice(&old);
+            }
+        }
+        Some(self.held.insert(range.clone()))
+    }
+
+    /// Returns where the piece that begins before `offset` ends, or 0.
+    fn end_of_piece(&self, offset: u64) -> u64 {
+        let before = self.pieces.range(..=offset).next_back();
+        before.map_or(0, |(start, piece)| start + piece.len() as u64)
+    }
+
+    /// Returns where the piece that holds `end` and octets before it begins, or the maximum.
+    fn start_of_piece(&self, end: u64) -> u64 {
+        let before = self.pieces.range(..end).next_back();
+        let before = before.filter(|(start, piece)| **start + piece.len() as u64 > end);
+        before.map_or(u64::MAX, |(start, _)| *start)
+    }
+
+    /// Removes the pieces that begin in a range, which lie in it.
+    fn take_covered(&mut self, range: Range<u64>) -> Vec<(u64, Vec<u8>)> {
+        let mut covered = Vec::new();
+        while let Some((&offset, _)) = self.pieces.range(range.clone()).next() {
+            covered.extend(self.take_piece(offset).map(|piece| (offset, piece)));
+        }
+        covered
+    }
+
+    fn take_piece(&mut self, offset: u64) -> Option<Vec<u8>> {
+        let piece = self.pieces.remove(&offset)?;
+        self.in_pieces -= piece.capacity() + PIECE;
+        Some(piece)
+    }
+
+    /// Moves pieces into the buffer that it reaches. One for which there is no room stays.
+    fn move_pieces(&mut self, room: Room, pool: &mut BufferPool) {
+        let memory = self.memory_used().saturating_add(room.free);
+        while let Some((&offset, piece)) = self.pieces.first_key_value() {
+            let freed = piece.capacity() + PIECE;
+            let end = offset.saturating_add(piece.len() as u64);
+            let (Ok(start), Ok(end)) = (usize::try_from(offset), usize::try_from(end)) else {
+                return;
+            };
+            let free = memory.saturating_sub(self.memory_used() - freed);
+            if start > self.buffer.len() || self.grow(end, free, room, pool).is_none() {
+                return;
+            }
+            if let Some(piece) = self.take_piece(offset) {
+                self.put(start, &piece);
+            }
+        }
+    }
+
+    /// Copies a piece into the buffer, which has room for it.
+    fn put(&mut self, start: usize, piece: &[u8]) {
+        self.count_copied(piece.len());
+        let end = start + piece.len();
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
+        }
+        if let Some(place) = self.buffer.get_mut(start..end) {
+            place.copy_from_slice(piece);
+        }
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests count"))]
+    const fn count_copied(&mut self, octets: usize) {
+        #[cfg(test)]
+        {
+            self.copied += octets;
+        }
+        #[cfg(not(test))]
+        let _ = octets;
+    }
+}
+
+/// Returns a range of offsets as one of indices.
+fn indices(range: &Range<u64>) -> Option<Range<usize>> {
+    Some(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    /// What a session may take for `received` octets.
+    const fn limit(received: usize) -> usize {
+        2 * received + (1 << 16)
+    }
+
+    fn room(received: usize, used: usize) -> Room {
+        Room {
+            free: limit(received).saturating_sub(used),
+            limit: 1 << 30,
+            red: None,
+        }
+    }
+
+    /// The octet of a block at an offset.
+    fn octet(at: u64) -> u8 {
+        u8::try_from(at * 7 % 251).unwrap()
+    }
+
+    fn octets(range: Range<u64>) -> Vec<u8> {
+        range.map(octet).collect()
+    }
+
+    /// Feeds segments of a block, each counted with the 10 octets of its header, and checks the bound of the memory.
+    struct Feed {
+        reassembly: Reassembly,
+        pool: BufferPool,
+        received: usize,
+        refused: usize,
+    }
+
+    impl Feed {
+        fn new() -> Self {
+            Self {
+                reassembly: Reassembly::default(),
+                pool: BufferPool::default(),
+                received: 0,
+                refused: 0,
+            }
+        }
+
+        fn segment(&mut self, range: Range<u64>) -> Option<u64> {
+            let octets = octets(range.clone());
+            self.received += octets.len() + 10;
+            let limit = limit(self.received);
+            let room = room(self.received, self.reassembly.memory_used());
+            let pool = &mut self.pool;
+            let fresh = self.reassembly.store(&range, &octets, room, pool);
+            self.refused += usize::from(fresh.is_none());
+            let used = self.reassembly.memory_used();
+            assert!(used <= limit, "{used} bytes above {limit}");
+            fresh
+        }
+
+        /// Checks that the runs are the octets that were received, and returns how many they are.
+        fn check(&self) -> u64 {
+            let mut all = RangeSet::new();
+            for (offset, run) in self.reassembly.runs() {
+                let range = offset..offset + run.len() as u64;
+                assert_eq!(run, octets(range.clone()), "at {range:?}");
+                assert_eq!(all.insert(range.clone()), range.end - range.start);
+            }
+            assert_eq!(all, self.reassembly.held);
+            all.len()
+        }
+
+        fn take(mut self, len: u64) {
+            let (block, _) = self.reassembly.deliver(&mut self.pool, 0);
+            assert_eq!(block, octets(0..len));
+        }
+    }
+
+    fn segments(len: u64, size: u64) -> Vec<Range<u64>> {
+        (0..len.div_ceil(size))
+            .map(|at| at * size..(at * size + size).min(len))
+            .collect()
+    }
+
+    #[test]
+    fn a_block_in_order_is_one_buffer_copied_only_where_it_doubles() {
+        let len = 3_000_000;
+        let mut feed = Feed::new();
+        for range in segments(len, 1400) {
+            assert_eq!(feed.segment(range.clone()), Some(range.end - range.start));
+            assert_eq!(feed.reassembly.contiguous(0).unwrap().1, range.end);
+        }
+
+        assert_eq!(feed.reassembly.held.count(), 1);
+        assert!(
+            feed.reassembly.copied < 4_300_000,
+            "{}",
+            feed.reassembly.copied
+        );
+        feed.take(len);
+    }
+
+    /// A tenth of the segments is lost, and comes behind the rest.
+    #[test]
+    fn a_block_with_losses_stays_one_buffer() {
+        let len = 3_000_000;
+        let mut feed = Feed::new();
+        let all = segments(len, 1400);
+        let is_lost = |at: &usize| at % 10 == 3;
+        for (_, range) in all.iter().enumerate().filter(|(at, _)| !is_lost(at)) {
+            assert!(feed.segment(range.clone()).is_some());
+            assert!(feed.reassembly.pieces.is_empty());
+        }
+        for (_, range) in all.iter().enumerate().filter(|(at, _)| is_lost(at)) {
+            assert!(feed.segment(range.clone()).is_some());
+        }
+
+        assert!(
+            feed.reassembly.copied < 7_000_000,
+            "{}",
+            feed.reassembly.copied
+        );
+        assert_eq!(feed.check(), len);
+        feed.take(len);
+    }
+
+    #[test]
+    fn a_block_that_comes_backwards_is_received_whole() {
+        let len = 1_000_000;
+        let mut feed = Feed::new();
+        for range in segments(len, 1400).into_iter().rev() {
+            assert!(feed.segment(range).is_some());
+        }
+
+        assert_eq!(feed.refused, 0);
+        assert_eq!(feed.check(), len);
+        feed.take(len);
+    }
+
+    /// Hostile A1 and A2: an offset alone allocates nothing.
+    #[test]
+    fn an_octet_at_a_high_offset_takes_the_memory_of_an_octet() {
+        for offset in [1 << 30, 1 << 31, (1 << 32) - 2] {
+            let mut feed = Feed::new();
+            assert_eq!(feed.segment(offset..offset + 1), Some(1));
+            assert!(feed.reassembly.memory_used() < 200);
+            assert_eq!(feed.check(), 1);
+        }
+    }
+
+    /// Each segment lies as far ahead as it can, to make the buffer grow over what is missing.
+    #[test]
+    fn a_buffer_that_is_drawn_ahead_is_not_copied_for_each_segment() {
+        let mut feed = Feed::new();
+        for range in segments(1_000_000, 1400) {
+            feed.segment(range);
+        }
+        let before = feed.reassembly.copied;
+        let count = 100_000;
+        for _ in 0..count {
+            let ahead = feed.reassembly.buffer.len() as u64 + 30;
+            feed.segment(ahead..ahead + 1);
+        }
+
+        let per_segment = (feed.reassembly.copied - before) / count;
+        assert!(
+            per_segment < 200,
+            "{per_segment} octets copied for a segment"
+        );
+    }
+
+    /// Hostile B5: single octets with gaps, from the last to the first.
+    #[test]
+    fn single_octets_backwards_are_kept_within_the_bound() {
+        let mut feed = Feed::new();
+        for at in (0..100_000).rev() {
+            feed.segment(2 * at..2 * at + 1);
+        }
+
+        assert!(feed.refused > 0, "the rest is not claimed, and comes again");
+        let kept = feed.check();
+        assert!(kept > 10_000, "{kept} octets kept");
+        // Once the gaps close, all of it fits.
+        for range in segments(200_000, 1000) {
+            assert!(feed.segment(range).is_some());
+        }
+        feed.take(200_000);
+    }
+
+    #[test]
+    fn octets_that_were_received_stay_whatever_comes_over_them() {
+        let far = 1 << 30;
+        let mut feed = Feed::new();
+        feed.segment(far + 10..far + 20);
+        feed.segment(far + 30..far + 40);
+        feed.segment(far + 40..far + 45);
+        let mut store = |start: u64, end: u64| {
+            let other = vec![0xFF; usize::try_from(end - start).unwrap()];
+            let room = room(10_000, 0);
+            feed.reassembly
+                .store(&(start..end), &other, room, &mut feed.pool)
+        };
+
+        assert_eq!(store(far + 15, far + 18), Some(0));
+        assert_eq!(store(far + 5, far + 42), Some(15));
+        assert_eq!(store(far + 44, far + 46), Some(1));
+
+        let all: Vec<u8> = feed
+            .reassembly
+            .runs()
+            .flat_map(|(_, run)| run.to_vec())
+            .collect();
+        let expected: Vec<u8> = (far + 5..far + 46)
+            .map(|at| match at - far {
+                10..20 | 30..45 => octet(at),
+                _ => 0xFF,
+            })
+            .collect();
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn segments_of_any_order_and_overlap_make_the_block() {
+        for seed in 0..60 {
+            let mut rng = crate::Seed::from(seed).rng();
+            let len = 1 + rng.below(400_000);
+            let longest = 1 + rng.below(6000);
+            let mut feed = Feed::new();
+            let mut model = RangeSet::new();
+            for round in 0..4000_u64 {
+                let start = if round < 3000 || model.len() == len {
+                    rng.below(len)
+                } else {
+                    model.gaps(0..len).next().map_or(0, |gap| gap.start)
+                };
+                let end = (start + 1 + rng.below(longest)).min(len);
+                if let Some(fresh) = feed.segment(start..end) {
+                    assert_eq!(fresh, model.insert(start..end));
+                }
+                if round % 1000 == 0 {
+                    feed.check();
+                }
+            }
+            if let Some((contiguous, end)) = feed.reassembly.contiguous(0) {
+                assert_eq!(contiguous, octets(0..end));
+            }
+            if model.len() == len {
+                feed.take(len);
+            } else {
+                feed.check();
+            }
+        }
     }
 }

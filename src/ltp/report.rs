@@ -8,11 +8,12 @@ use smallvec::SmallVec;
 use super::beyond::{Hello, segments};
 use super::context::{Context, ImportTimer, Step};
 use super::import::Reception;
-use super::output::WriteResult;
+use super::output::{Out, WriteResult};
 use super::peer::Control;
+use super::sdnv::Head;
 use super::wire::{Body, Checkpoint, Claims, Reason, Report, claim_len, report_head_len};
+use crate::Instant;
 use crate::kit::{RangeSet, TimerId};
-use crate::{Addr, Instant, Transmit};
 
 /// The maximum number of lower bounds kept for checkpoints that cite a past report.
 const MAX_BOUNDS: usize = 256;
@@ -24,7 +25,7 @@ const MAX_REPEATED_RANGES: usize = 64;
 /// Octets of the claim count at most: a segment has no room for 2^21 claims.
 const COUNT: usize = 3;
 
-/// The body of a report. One claim fits without an allocation.
+/// The body of a report. One claim fits without an allocation. It is empty for a report on all of a red part.
 type Octets = SmallVec<[u8; 32]>;
 
 /// What is kept of the reports of one session, beside those that await their acknowledgments.
@@ -91,11 +92,9 @@ impl Issued {
         }
     }
 
-    /// Makes the report on all of a red part.
-    pub(super) fn on_all(serial: u64, checkpoint: u64, red: u64) -> Self {
-        let all = 0..red;
-        let body = encode(serial, checkpoint, all.clone(), &[all]);
-        Self::new(serial, checkpoint, body, true)
+    /// Makes the report on all of a red part. Its body follows from that.
+    pub(super) fn on_all(serial: u64, checkpoint: u64) -> Self {
+        Self::new(serial, checkpoint, Octets::new(), true)
     }
 
     pub(super) fn timers(&self) -> impl Iterator<Item = TimerId> + use<> {
@@ -254,17 +253,21 @@ impl Reception {
     }
 
     /// Writes a report.
-    pub(super) fn put_report<A: Addr>(
+    pub(super) fn put_report(
         &mut self,
         serial: u64,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
     ) -> WriteResult {
         let hello = self.hello(cx);
+        let red = self.red.unwrap_or(0);
         let Some(issued) = self.issued(serial) else {
             return WriteResult::Impossible;
         };
         let body = &issued.body;
+        if body.is_empty() {
+            return cx.put_report_on_all((serial, issued.checkpoint), red, hello, tx);
+        }
         // A report that was made before the sender told may be as long as a segment.
         let hello = hello.filter(|_| body.len() <= cx.segment_room(hello));
         cx.put_segment((8, body.len()), hello, tx, |out| {
@@ -273,7 +276,7 @@ impl Reception {
     }
 
     /// Returns what reports say about this engine, if the sender told that it is of this crate.
-    fn hello<A: Addr>(&self, cx: &Context<'_, A>) -> Option<Hello> {
+    fn hello(&self, cx: &Context<'_>) -> Option<Hello> {
         let parts = self.parts.as_ref();
         let is_known = parts.is_some_and(|parts| parts.reports.hellos > 0);
         is_known.then_some(cx.node.hello)
@@ -281,7 +284,7 @@ impl Reception {
 
     /// Answers a hello by a report on what was received, if no other report will: the first, and every one whose number
     /// is a power of two, since answers may be lost.
-    pub(super) fn answer_hello<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Result<(), Reason> {
+    pub(super) fn answer_hello(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
         let is_complete = self.complete_red().is_some();
         let parts = self.parts();
         parts.reports.hellos = parts.reports.hellos.saturating_add(1);
@@ -296,11 +299,11 @@ impl Reception {
 
     /// Answers a checkpoint: a new one by a report (RFC 5326 section 6.11), a repeated one by its reports (section
     /// 6.8).
-    pub(super) fn on_checkpoint<A: Addr>(
+    pub(super) fn on_checkpoint(
         &mut self,
         checkpoint: Checkpoint,
         upper: u64,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<(), Reason> {
         let config = &cx.peer.config;
         let (delay, segment) = (config.report_delay, config.segment);
@@ -343,10 +346,7 @@ impl Reception {
     }
 
     /// Sends the delayed reports of a session, unless a gap was filled in the meantime.
-    pub(super) fn delayed_report_due<A: Addr>(
-        &mut self,
-        cx: &mut Context<'_, A>,
-    ) -> Result<Step, Reason> {
+    pub(super) fn delayed_report_due(&mut self, cx: &mut Context<'_>) -> Result<Step, Reason> {
         let reports = &mut self.parts().reports;
         reports.delay = None;
         let again = reports.filled + cx.peer.config.report_delay;
@@ -360,10 +360,7 @@ impl Reception {
     }
 
     /// Answers every delayed checkpoint with what was received until now. False if there is none.
-    pub(super) fn answer_delayed<A: Addr>(
-        &mut self,
-        cx: &mut Context<'_, A>,
-    ) -> Result<bool, Reason> {
+    pub(super) fn answer_delayed(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
         let complete = self.complete_red();
         let reports = &mut self.parts().reports;
         cx.stop(reports.delay.take());
@@ -378,11 +375,11 @@ impl Reception {
 
     /// Makes a report, in as many segments as it takes. Without memory for it, the checkpoint counts as not received,
     /// and is repeated by its sender.
-    pub(super) fn report<A: Addr>(
+    pub(super) fn report(
         &mut self,
         checkpoint: u64,
         scope: Range<u64>,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<(), Reason> {
         if !cx.peer.can_send() {
             // Receive-only: a report cannot be sent, and the peer does not wait for it.
@@ -419,12 +416,16 @@ impl Reception {
     ) -> Option<Range<u64>> {
         let (complete, first) = (self.complete_red(), self.serial);
         let parts = self.parts();
-        let pieces = pieces(&parts.red.held, scope, room, checkpoint, first);
+        let tells_all = complete.is_some_and(|red| *scope == (0..red));
+        let pieces = if tells_all {
+            SmallVec::from_buf([(0, Octets::new())])
+        } else {
+            pieces(&parts.red.held, scope, room, checkpoint, first)
+        };
         let weight = |body: &Octets| spilled(body) + 2 * size_of::<Issued>();
         if pieces.iter().map(|(_, body)| weight(body)).sum::<usize>() > free {
             return None;
         }
-        let tells_all = complete.is_some_and(|red| *scope == (0..red));
         for (lower, body) in pieces {
             let serial = self.serial;
             self.serial = serial.saturating_add(1);
@@ -437,7 +438,7 @@ impl Reception {
         Some(first..self.serial)
     }
 
-    pub(super) fn queue_report<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) {
+    pub(super) fn queue_report(&mut self, serial: u64, cx: &mut Context<'_>) {
         let report = Control::Report {
             session: cx.session,
             serial,
@@ -453,12 +454,12 @@ impl Reception {
 
     /// Starts the timer of a report that was sent (RFC 5326 section 6.3), unless it was acknowledged before. `has_left`
     /// says that it was written, and gets copies.
-    pub(super) fn on_report_sent<A: Addr>(
+    pub(super) fn on_report_sent(
         &mut self,
         serial: u64,
         len: usize,
         has_left: bool,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) {
         let now = cx.node.now;
         let Some(issued) = self.issued(serial) else {
@@ -467,7 +468,7 @@ impl Reception {
         issued.is_queued = false;
         issued.left = now;
         issued.tries = issued.tries.saturating_add(1);
-        issued.timer = cx.await_ack(len, ImportTimer::Report(serial));
+        issued.timer = cx.await_answer(len, ImportTimer::Report(serial));
         issued.len = len;
         if issued.tries == 1 {
             issued.first = now;
@@ -482,10 +483,10 @@ impl Reception {
     }
 
     /// Repeats a report whose timer expired (RFC 5326 section 6.8).
-    pub(super) fn report_expired<A: Addr>(
+    pub(super) fn report_expired(
         &mut self,
         serial: u64,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<Step, Reason> {
         let limit = cx.peer.config.report_retries;
         let Some(issued) = self.issued(serial) else {
@@ -509,7 +510,7 @@ impl Reception {
 
     /// Repeats the reports on a repeated checkpoint that were not acknowledged, unless they are in flight (RFC 5326
     /// section 6.8).
-    fn report_again<A: Addr>(&mut self, checkpoint: u64, cx: &mut Context<'_, A>) {
+    fn report_again(&mut self, checkpoint: u64, cx: &mut Context<'_>) {
         let config = &cx.peer.config;
         let (limit, round) = (config.report_retries, config.owlt_in + config.owlt_out);
         let now = cx.node.now;
@@ -531,7 +532,7 @@ impl Reception {
     }
 
     /// Handles an RA (RFC 5326 section 6.14).
-    pub(super) fn on_report_ack<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) -> Step {
+    pub(super) fn on_report_ack(&mut self, serial: u64, cx: &mut Context<'_>) -> Step {
         let Some(issued) = self.acknowledge(serial, cx) else {
             return Step::Continues;
         };
@@ -555,7 +556,7 @@ impl Reception {
     }
 
     /// Removes a report, and stops its timers.
-    fn acknowledge<A: Addr>(&mut self, serial: u64, cx: &mut Context<'_, A>) -> Option<Issued> {
+    fn acknowledge(&mut self, serial: u64, cx: &mut Context<'_>) -> Option<Issued> {
         let place = self.place_of(serial)?;
         let issued = self.pending.remove(place);
         cx.stop_all(issued.timers());
@@ -612,10 +613,11 @@ fn encode(serial: u64, checkpoint: u64, scope: Range<u64>, claims: &[Range<u64>]
         scope: scope.into(),
         claims: Claims::new(claims),
     };
-    if let [claim] = claims {
-        return SmallVec::from_slice(report.head_with(claim).octets());
-    }
     let body = Body::Report(report);
+    let mut head = Head::new();
+    if body.put_fields(&mut head).is_some() {
+        return SmallVec::from_slice(head.octets());
+    }
     let mut octets = Vec::with_capacity(body.wire_len());
     body.encode(&mut octets);
     SmallVec::from_vec(octets)

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use super::api::{Error, Event, Service};
 use super::context::Node;
 use super::engine::Engine;
-use super::import::Imports;
+use super::import::{ImportSession, Imports};
 use super::wire::{Reason, SessionId};
 use crate::{Addr, Instant};
 
@@ -93,7 +93,7 @@ impl<A: Addr> Engine<A> {
     /// The service is open or reserved, or the limit of services is reached.
     pub fn open(&mut self, now: Instant, client: u64, service: Service) -> Result<(), Error> {
         self.advance(now);
-        self.node.open(client, service, Delivery::Push)
+        self.core.node.open(client, service, Delivery::Push)
     }
 
     /// Opens a client service whose blocks wait in the engine until [`take`](Self::take) asks for them.
@@ -111,7 +111,7 @@ impl<A: Addr> Engine<A> {
         service: Service,
     ) -> Result<(), Error> {
         self.advance(now);
-        self.node.open(client, service, Delivery::OnDemand)
+        self.core.node.open(client, service, Delivery::OnDemand)
     }
 
     /// Closes a client service. Sessions for it are cancelled with UNREACH, except those whose red part was
@@ -125,19 +125,14 @@ impl<A: Addr> Engine<A> {
     /// The service is not open.
     pub fn close(&mut self, now: Instant, client: u64) -> Result<(), Error> {
         self.advance(now);
-        self.node.close(client)?;
-        let Self {
-            node,
-            peers,
-            exports,
-            imports,
-        } = self;
+        self.core.node.close(client)?;
+        let (core, imports) = (&mut self.core, &mut self.imports);
         for place in imports.places(|import| import.is_awaited_by(client)) {
-            imports.run(place, peers, node, |import, cx| {
+            imports.run(place, core, |import, cx| {
                 import.cancel(Reason::UNREACHABLE, cx)
             });
         }
-        exports.unblock(peers, node);
+        self.exports.unblock(core);
         Ok(())
     }
 
@@ -154,9 +149,9 @@ impl<A: Addr> Engine<A> {
     /// The service is not open, or delivers unasked.
     pub fn take(&mut self, now: Instant, client: u64) -> Result<(), Error> {
         self.advance(now);
-        let opened = self.node.services.on_demand(client)?;
+        let opened = self.core.node.services.on_demand(client)?;
         opened.takes = opened.takes.saturating_add(1);
-        self.node.services.list_answerable(client);
+        self.core.node.services.list_answerable(client);
         Ok(())
     }
 
@@ -172,7 +167,7 @@ impl<A: Addr> Engine<A> {
     /// The service is not open, or delivers unasked, or no take is outstanding.
     pub fn untake(&mut self, now: Instant, client: u64) -> Result<(), Error> {
         self.advance(now);
-        let opened = self.node.services.on_demand(client)?;
+        let opened = self.core.node.services.on_demand(client)?;
         let left = opened.takes.checked_sub(1);
         opened.takes = left.ok_or(Error::NotTaking(client))?;
         Ok(())
@@ -181,13 +176,13 @@ impl<A: Addr> Engine<A> {
     /// Returns the octets that wait to be taken in services opened on demand, with what it takes to hold them.
     #[must_use]
     pub const fn waiting_octets(&self) -> usize {
-        self.node.budget.waiting
+        self.core.node.budget.waiting
     }
 
     /// Tells whether a [`take`](Self::take) of a client service would be answered at once.
     #[must_use]
     pub fn has_waiting(&self, client: u64) -> bool {
-        let opened = self.node.services.open.get(&client);
+        let opened = self.core.node.services.open.get(&client);
         opened.is_some_and(|opened| {
             let mut streams = opened.streams.iter();
             !opened.queue.is_empty() || streams.any(|session| self.imports.table.contains(session))
@@ -288,9 +283,8 @@ fn next_piece(
     imports: &mut Imports,
 ) -> Option<Event> {
     while let Some(session) = streams.pop_front() {
-        let import = imports.table.find(&session);
-        let import = import.and_then(|place| imports.table.at_mut(place));
-        let Some(reception) = import.and_then(|(_, import)| import.reception()) else {
+        let import = imports.table.find_mut(&session);
+        let Some(reception) = import.and_then(ImportSession::reception) else {
             *ended = ended.saturating_sub(1);
             continue;
         };

@@ -4,14 +4,13 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::error::Error as StdError;
 use core::fmt;
-use core::ops::Range;
 use core::time::Duration;
 
 use super::api::{Cue, Error, Event, Service};
 use super::auth::KeyHash;
 use super::closed::{End, Record};
 use super::config::{Config, ConfigError, Peer};
-use super::context::{Cancel, EVENT_OVERHEAD, Node};
+use super::context::{Cancel, Core, EVENT_OVERHEAD, Node};
 use super::engine::Engine;
 use super::export::SavedExport;
 use super::import::SavedImport;
@@ -19,7 +18,6 @@ use super::peer::{Origin, PeerState, Role};
 use super::peers::Peers;
 use super::services::Delivery;
 use super::wire::{Reason, SessionId};
-use crate::kit::RangeSet;
 use crate::{Addr, Instant, Seed, Tag};
 
 /// The version of the format that is written and read.
@@ -235,26 +233,6 @@ fn within(field: &'static str, value: usize, limit: usize) -> Restored {
     }
 }
 
-/// Reads ranges that ascend, do not touch, and end at `end` at most.
-pub(super) fn set_of(
-    ranges: &[Range<u64>],
-    end: u64,
-    field: &'static str,
-    at: usize,
-) -> Restored<RangeSet> {
-    let mut set = RangeSet::new();
-    for (count, range) in ranges.iter().enumerate() {
-        let is_behind = count == 0 || range.start > set.end();
-        require(
-            is_behind && range.start < range.end && range.end <= end,
-            field,
-            at,
-        )?;
-        set.insert(range.clone());
-    }
-    Ok(set)
-}
-
 fn count(count: u32) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }
@@ -321,12 +299,7 @@ impl<A: Addr> Engine<A> {
     /// received. The best moment is between an input and the outputs it causes.
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot<A> {
-        let Self {
-            node,
-            peers,
-            exports,
-            imports,
-        } = self;
+        let Core { node, peers } = &self.core;
         let now = node.now.max(now);
         let services = node.services.open.iter();
         Snapshot {
@@ -334,8 +307,9 @@ impl<A: Addr> Engine<A> {
             engine: node.config.engine,
             incarnation: node.incarnation,
             is_forgetful: node.is_forgetful,
-            peers: peers.save(now),
-            unknown_peer_policy: peers
+            peers: self.save_peers(now),
+            unknown_peer_policy: self
+                .addresses
                 .policy
                 .as_ref()
                 .map(|policy| ((*policy.template).clone(), policy.limit)),
@@ -347,8 +321,8 @@ impl<A: Addr> Engine<A> {
                     waiting: opened.waiting().cloned().collect(),
                 })
                 .collect(),
-            exports: exports.save(peers),
-            imports: imports.save(peers),
+            exports: self.exports.save(peers),
+            imports: self.imports.save(peers),
             closed: self.save_closed(now),
             events: node.events.iter().map(|(event, _)| event.clone()).collect(),
         }
@@ -388,8 +362,8 @@ impl<A: Addr> Engine<A> {
         let seed = seed.child(&format!("life {incarnation}"));
         let mut engine = Self::new(config, seed).map_err(RestoreError::Config)?;
         engine.advance(now);
-        engine.node.incarnation = incarnation;
-        engine.node.is_forgetful = snapshot.is_forgetful || age == Age::Behind;
+        engine.core.node.incarnation = incarnation;
+        engine.core.node.is_forgetful = snapshot.is_forgetful || age == Age::Behind;
         engine.restore_peers(&snapshot.peers)?;
         let refused = |field, at| move |error| RestoreError::Refused { field, at, error };
         if let Some((template, limit)) = snapshot.unknown_peer_policy {
@@ -397,11 +371,12 @@ impl<A: Addr> Engine<A> {
             accepted.map_err(refused("unknown_peer_policy", 0))?;
         }
         let Self {
-            node,
-            peers,
+            core,
             exports,
             imports,
+            ..
         } = &mut engine;
+        let Core { node, peers } = core;
         for (at, saved) in snapshot.services.iter().enumerate() {
             node.open(saved.client, saved.service, saved.delivery)
                 .map_err(refused("services", at))?;
@@ -413,19 +388,19 @@ impl<A: Addr> Engine<A> {
         within("exports", snapshot.exports.len(), limits[0])?;
         within("imports", snapshot.imports.len(), limits[1])?;
         for export in snapshot.exports.into_iter().enumerate() {
-            exports.restore(export, age, peers, node)?;
+            exports.restore(export, age, core)?;
         }
-        let limit = node.config.export_octets;
-        within("export octets", node.budget.exports, limit)?;
+        let limit = core.node.config.export_octets;
+        within("export octets", core.node.budget.exports, limit)?;
         for import in snapshot.imports.into_iter().enumerate() {
-            imports.restore(import, age, peers, node)?;
+            imports.restore(import, age, core)?;
         }
-        exports.unblock(peers, node);
+        exports.unblock(core);
         Ok(engine)
     }
 
     fn restore_peers(&mut self, peers: &[SavedPeer<A>]) -> Restored {
-        let now = self.node.now;
+        let now = self.core.node.now;
         for (at, peer) in peers.iter().enumerate() {
             let field = "peers";
             let refused = |error| RestoreError::Refused { field, at, error };
@@ -439,19 +414,35 @@ impl<A: Addr> Engine<A> {
                     self.contact(now, peer.id, cue).map_err(refused)?;
                 }
             }
-            let slot = self.peers.restored_slot(peer.id, field, at)?;
-            if let Some(state) = self.peers.get_mut(slot) {
+            let slot = self.core.peers.restored_slot(peer.id, field, at)?;
+            if let Some(state) = self.core.peers.get_mut(slot) {
                 state.ends = peer.ends_in.map(|left| now + left);
                 if peer.was_unknown {
                     state.origin = Origin::Accepted;
-                    self.peers.accepted += 1;
+                    self.core.peers.accepted += 1;
                 }
             }
             if let Some(octets) = peer.blocked_peers {
-                self.peers.block(slot, octets);
+                self.core.peers.block(slot, octets);
             }
         }
         Ok(())
+    }
+
+    fn save_peers(&self, now: Instant) -> Vec<SavedPeer<A>> {
+        let save = |state: &PeerState| {
+            let address = self.addresses.of(state.slot)?;
+            Some(SavedPeer {
+                id: state.id,
+                config: state.config.clone().map_address(|()| address),
+                must_stop: state.must_stop,
+                peer_stopped: state.peer_stopped,
+                ends_in: state.ends.filter(|ends| *ends > now).map(|ends| ends - now),
+                was_unknown: state.origin == Origin::Accepted,
+                blocked_peers: state.blocked_peers,
+            })
+        };
+        self.core.peers.iter().filter_map(save).collect()
     }
 
     fn save_closed(&self, now: Instant) -> Vec<SavedClosed> {
@@ -460,14 +451,14 @@ impl<A: Addr> Engine<A> {
             Role::Sender => !self.exports.table.contains(&session.number),
             Role::Receiver => !self.imports.table.contains(session),
         };
-        let records = self.node.closed.iter();
+        let records = self.core.node.closed.iter();
         let records = records.filter(|(name, _)| is_over(name));
         records
             .map(|((role, session), record)| SavedClosed {
                 role: *role,
                 session: *session,
                 peer: match role {
-                    Role::Sender => self.peers.id(record.slot),
+                    Role::Sender => self.core.peers.id(record.slot),
                     Role::Receiver => session.originator,
                 },
                 left: record.until - now,
@@ -478,7 +469,7 @@ impl<A: Addr> Engine<A> {
     }
 }
 
-impl<A: Addr> Peers<A> {
+impl Peers {
     /// Returns the slot of the peer of a session.
     pub(super) fn restored_slot(&self, peer: u64, field: &'static str, at: usize) -> Restored<u32> {
         let slot = self.slot(peer);
@@ -489,23 +480,10 @@ impl<A: Addr> Peers<A> {
     pub(super) fn id(&self, slot: u32) -> u64 {
         self.get(slot).map_or(0, |state| state.id)
     }
-
-    fn save(&self, now: Instant) -> Vec<SavedPeer<A>> {
-        let save = |state: &PeerState<A>| SavedPeer {
-            id: state.id,
-            config: state.config.clone(),
-            must_stop: state.must_stop,
-            peer_stopped: state.peer_stopped,
-            ends_in: state.ends.filter(|ends| *ends > now).map(|ends| ends - now),
-            was_unknown: state.origin == Origin::Accepted,
-            blocked_peers: state.blocked_peers,
-        };
-        self.iter().map(save).collect()
-    }
 }
 
 impl Node {
-    fn restore_closed<A: Addr>(&mut self, closed: &[SavedClosed], peers: &Peers<A>) -> Restored {
+    fn restore_closed(&mut self, closed: &[SavedClosed], peers: &Peers) -> Restored {
         for (at, old) in closed.iter().enumerate() {
             let name = (old.role, old.session);
             let is_new = self.closed.admit(name).is_none();

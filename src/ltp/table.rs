@@ -65,6 +65,12 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
     }
 
     #[inline]
+    pub(super) fn find_mut(&mut self, key: &K) -> Option<&mut V> {
+        let position = self.find(key)?;
+        self.at_mut(position).map(|(_, value)| value)
+    }
+
+    #[inline]
     pub(super) fn at(&self, position: u32) -> Option<&(K, V)> {
         entry_at(&self.entries, position)
     }
@@ -96,12 +102,16 @@ impl<K: Hash + Eq + Copy, V> Sessions<K, V> {
         Some(position)
     }
 
-    pub(super) fn remove_at(&mut self, position: u32) -> Option<(K, V)> {
-        let place = usize::try_from(position).ok()?;
-        let entry = self.entries.get_mut(place)?.take()?;
-        remove(&mut self.index, self.hasher.hash_one(entry.0), position);
-        self.free.push(position);
-        Some(entry)
+    /// Removes the session at a position.
+    pub(super) fn remove_at(&mut self, position: u32) {
+        let place = usize::try_from(position).ok();
+        if let Some(entry) = place.and_then(|place| self.entries.get_mut(place))
+            && let Some((key, _)) = entry
+        {
+            remove(&mut self.index, self.hasher.hash_one(key), position);
+            *entry = None;
+            self.free.push(position);
+        }
     }
 
     /// The order must not affect a run.
@@ -233,8 +243,10 @@ mod tests {
         }
         for key in (0..1000).step_by(3) {
             let place = sessions.find(&key).unwrap();
-            assert_eq!(sessions.remove_at(place), Some((key, key + 1)));
-            assert_eq!(sessions.remove_at(place), None);
+            assert_eq!(sessions.at(place), Some(&(key, key + 1)));
+            sessions.remove_at(place);
+            sessions.remove_at(place);
+            assert_eq!(sessions.at(place), None);
         }
         assert!(sessions.insert(3, 77).is_some());
 

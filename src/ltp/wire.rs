@@ -533,12 +533,12 @@ impl<'a> Body<'a> {
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Data(data) => data.encode(out),
-            Self::Report(report) => report.encode(out),
-            Self::ReportAck(serial) => put_sdnv(out, *serial),
-            Self::CancelBySender(reason) | Self::CancelByReceiver(reason) => out.push(reason.0),
-            Self::CancelAckToSender | Self::CancelAckToReceiver => {}
+        let mut head = Head::new();
+        if let Some(behind) = self.put_fields(&mut head) {
+            head.put(out);
+            out.extend_from_slice(behind);
+        } else if let Self::Report(report) = self {
+            report.encode(out);
         }
     }
 }
@@ -623,13 +623,6 @@ impl<'a> Data<'a> {
             head.sdnv(checkpoint.report);
         }
     }
-
-    fn encode(&self, out: &mut Vec<u8>) {
-        let mut head = Head::new();
-        self.put_fields(&mut head);
-        head.put(out);
-        out.extend_from_slice(self.octets);
-    }
 }
 
 /// Returns the octets of the fields before the data.
@@ -692,13 +685,6 @@ impl<'a> Report<'a> {
             Source::Wire { octets, lower } => claim(&mut Cursor::new(octets), lower),
             Source::Ranges(ranges) => ranges.first().cloned(),
         }
-    }
-
-    /// Encodes a report with one claim.
-    pub(super) fn head_with(&self, claim: &Range<u64>) -> Head {
-        let mut head = Head::new();
-        self.put_fields(claim, &mut head);
-        head
     }
 
     fn put_fields(&self, claim: &Range<u64>, head: &mut Head) {

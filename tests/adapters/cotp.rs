@@ -1,6 +1,5 @@
-//! COTP connections as an application holds them, on both runtimes.
+//! COTP connections as an application holds them, on both runtimes and with both faces.
 
-use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -9,18 +8,17 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use farlink::adapters::cotp::{
-    self, Arrival, Connection, ConnectionOptions, Error, Incoming, Listener, Request,
-};
+use farlink::adapters::cotp::{Arrival, ConnectionOptions, Error, Incoming};
 use farlink::cotp::{
     AfterHandshake, Config, Disconnect, DisconnectReason, EndReason, Policy, Selector, TpduSize,
 };
 use socket2::{Domain, Socket, Type};
 
+use crate::face::{Connection, Listener, Request};
 use crate::loopback::here;
-use crate::on::{On, is_pending, on_both};
+use crate::on::{On, on_all};
 
-on_both! {
+on_all! {
 async fn both_ends_know_addresses_selectors_and_size(on: On) {
     let listener = on.server(Policy::AcceptAny);
     let mut config = client();
@@ -50,19 +48,17 @@ async fn an_echo_that_sends_before_it_receives_does_not_wait_for_itself(on: On) 
     let (sender, mut receiver) = near.split();
 
     // Several times what all queues and the buffers of the system hold.
-    let sending = async {
+    let sending = on.spawn(async move {
         for _ in 0..400 {
             sender.send(vec![7; 1 << 16]).await.unwrap();
         }
-    };
-    let receiving = async {
-        for _ in 0..400 {
-            assert_eq!(receiver.receive().await.unwrap().unwrap().len(), 1 << 16);
-        }
-    };
-    tokio::join!(sending, receiving);
+        sender
+    });
+    for _ in 0..400 {
+        assert_eq!(receiver.receive().await.unwrap().unwrap().len(), 1 << 16);
+    }
 
-    sender.close().await.unwrap();
+    sending.await.unwrap().close().await.unwrap();
     echo.await.unwrap().unwrap();
 }
 
@@ -193,12 +189,12 @@ async fn connections_that_nobody_takes_hold_up_further_ones_and_not_more(on: On)
         on.connect(address, client()).await.unwrap(),
     ];
 
-    let mut third = Box::pin(on.connect(address, client()));
+    let mut third = on.spawn(on.connect(address, client()));
     on.settle().await;
-    assert!(is_pending(&mut third).await);
+    assert!(third.try_recv().is_err());
     listener.accept().await.unwrap();
 
-    third.await.unwrap();
+    third.await.unwrap().unwrap();
 }
 
 async fn send_waits_for_room_and_nothing_is_lost(on: On) {
@@ -445,7 +441,7 @@ async fn a_stream_is_taken_over_after_the_handshake_with_nothing_lost(on: On) {
     let mut connection = listener.accept().await.unwrap();
 
     let handed = connection.detach().await.unwrap();
-    let mut stream = blocking(handed.stream);
+    let mut stream = on.blocking_stream(handed.stream);
     raw.write_all(b", more").unwrap();
     let mut more = [0; 6];
     stream.read_exact(&mut more).unwrap();
@@ -481,7 +477,7 @@ async fn messages_that_came_before_a_take_over_can_still_be_received(on: On) {
         received += 1;
     }
     let mut rest = handed.early.to_vec();
-    let mut stream = blocking(handed.stream);
+    let mut stream = on.blocking_stream(handed.stream);
     raw.shutdown(Shutdown::Write).unwrap();
     stream.read_to_end(&mut rest).unwrap();
     assert!(received > 0);
@@ -549,25 +545,83 @@ async fn many_connections_live_on_one_listener(on: On) {
     serving.await.unwrap();
 }
 
-async fn a_connect_that_is_given_up_closes(on: On) {
-    let listener = TcpListener::bind(here()).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut connecting = Box::pin(on.connect(address, client()));
-    assert!(is_pending(&mut connecting).await);
-    let (mut stream, _) = listener.accept().unwrap();
-    stream.set_nonblocking(true).unwrap();
-    while is_pending(&mut connecting).await {
-        let mut request = [0; 100];
-        if stream.read(&mut request).is_ok() {
-            break;
-        }
-        on.sleep(Duration::from_millis(1)).await;
-    }
-    stream.set_nonblocking(false).unwrap();
-    drop(connecting);
+async fn two_hundred_messages_are_sent_back_to_back_before_any_answer_is_received(on: On) {
+    let (mut near, far) = on.pair(client()).await;
+    let server = on.spawn(echo(far));
 
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).unwrap();
+    for number in 0..200_u8 {
+        near.send(vec![number; 100]).await.unwrap();
+    }
+    for number in 0..200_u8 {
+        assert_eq!(near.receive().await.unwrap().unwrap(), vec![number; 100]);
+    }
+
+    near.close().await.unwrap();
+    server.await.unwrap().unwrap();
+}
+
+async fn an_initiator_detaches_a_stream_while_nothing_comes(on: On) {
+    let (mut near, mut raw) = on.raw_peer(client()).await;
+
+    let detached = near.detach().await.unwrap();
+    let mut stream = on.blocking_stream(detached.stream);
+    stream.write_all(b"client hello").unwrap();
+    let mut hello = [0; 12];
+    raw.read_exact(&mut hello).unwrap();
+    raw.write_all(b"server hello").unwrap();
+    stream.read_exact(&mut hello).unwrap();
+
+    assert!(detached.early.is_empty());
+    assert_eq!(&hello, b"server hello");
+}
+
+async fn dropping_a_listener_closes_what_was_not_taken_and_frees_the_port(on: On) {
+    let listener = on.server(Policy::AcceptAny);
+    let address = listener.local_addr();
+    let open = on.connect(address, client()).await.unwrap();
+    let mut taken = listener.accept().await.unwrap();
+    let mut untaken = on.connect(address, client()).await.unwrap();
+    let mut silent = TcpStream::connect(address).unwrap();
+
+    drop(listener);
+
+    assert!(untaken.receive().await.map_or(true, |message| message.is_none()));
+    // The silent one may still have waited in the queue of the system, which resets it.
+    let _ = silent.read_to_end(&mut Vec::new());
+    let refused = TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    open.send("still there").await.unwrap();
+    assert_eq!(taken.receive().await.unwrap().unwrap(), "still there");
+}
+
+async fn many_flush_at_once(on: On) {
+    let (near, mut far) = on.pair(client()).await;
+    let (sender, _receiver) = near.split();
+
+    for number in 0..100_u8 {
+        let sender = sender.clone();
+        drop(on.spawn(async move {
+            for _ in 0..4 {
+                sender.send(vec![number; 5000]).await.unwrap();
+                sender.flush().await.unwrap();
+            }
+        }));
+    }
+
+    for _ in 0..400 {
+        assert_eq!(far.receive().await.unwrap().unwrap().len(), 5000);
+    }
+}
+
+async fn a_connection_opens_on_a_stream_that_is_there_already(on: On) {
+    let listener = on.server(Policy::AcceptAny);
+    let stream = TcpStream::connect(listener.local_addr()).unwrap();
+
+    let near = on.connect_on(stream, client()).await.unwrap();
+    let mut far = listener.accept().await.unwrap();
+    near.send("hello").await.unwrap();
+
+    assert_eq!(far.receive().await.unwrap().unwrap(), "hello");
 }
 }
 
@@ -595,11 +649,6 @@ async fn request(listener: &Listener) -> Request {
     }
 }
 
-pub(super) fn blocking(stream: TcpStream) -> TcpStream {
-    stream.set_nonblocking(false).unwrap();
-    stream
-}
-
 fn reset(stream: TcpStream) {
     let linger = Some(Duration::ZERO);
     socket2::SockRef::from(&stream).set_linger(linger).unwrap();
@@ -607,28 +656,12 @@ fn reset(stream: TcpStream) {
 }
 
 impl On {
-    pub(super) fn listen(&self, options: impl Into<ConnectionOptions>) -> Result<Listener, Error> {
-        cotp::listen(&self.runtime(), [here()], options)
-    }
-
-    pub(super) fn server(&self, policy: Policy) -> Listener {
-        self.listen(Config::responder(policy)).unwrap()
-    }
-
-    pub(super) fn connect(
-        &self,
-        address: SocketAddr,
-        options: impl Into<ConnectionOptions>,
-    ) -> impl Future<Output = Result<Connection, Error>> + Send + 'static {
-        let (runtime, options) = (self.runtime(), options.into());
-        async move { cotp::connect(&runtime, [address], options).await }
-    }
-
-    pub(super) async fn pair(&self, config: Config) -> (Connection, Connection) {
-        let listener = self.server(Policy::AcceptAny);
-        let connecting = self.connect(listener.local_addr(), config);
-        let (near, far) = tokio::join!(connecting, listener.accept());
-        (near.unwrap(), far.unwrap())
+    /// A stream that was detached, to be read and written by the test.
+    pub(super) fn blocking_stream(&self, stream: TcpStream) -> TcpStream {
+        if let Self::Tokio(_) = self {
+            stream.set_nonblocking(false).unwrap();
+        }
+        stream
     }
 
     /// An open connection and the bare stream at its other end.

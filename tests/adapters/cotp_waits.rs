@@ -1,18 +1,40 @@
 //! What is given up, what waits in line, and what a panic leaves: COTP connections on both runtimes.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::Read;
+use std::net::TcpListener;
 use std::task::Poll;
 use std::time::Duration;
 
-use farlink::adapters::cotp::{self, ConnectionFactory, ConnectionOptions, Error};
+use farlink::adapters::cotp::{ConnectionFactory, ConnectionOptions, Error};
 use farlink::cotp::{Command, Config, Event, Policy};
 use farlink::{AsMachine, BoxedMachine, Instant, Link, Machine, Output, Transmit};
 
-use crate::cotp::{TOO_MUCH, blocking, client};
+use crate::cotp::{TOO_MUCH, client};
+use crate::loopback::here;
 use crate::on::{On, is_pending, on_both, poll_once};
 
 on_both! {
+async fn a_connect_that_is_given_up_closes(on: On) {
+    let listener = TcpListener::bind(here()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut connecting = Box::pin(on.connect(address, client()));
+    assert!(is_pending(&mut connecting).await);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    while is_pending(&mut connecting).await {
+        let mut request = [0; 100];
+        if stream.read(&mut request).is_ok() {
+            break;
+        }
+        on.sleep(Duration::from_millis(1)).await;
+    }
+    stream.set_nonblocking(false).unwrap();
+    drop(connecting);
+
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+}
+
 async fn a_send_that_is_given_up_has_sent_its_message_whole_or_not_at_all(on: On) {
     const COUNT: u32 = 2000;
     let mut config = client();
@@ -73,59 +95,6 @@ async fn a_receive_that_is_given_up_has_taken_nothing(on: On) {
     drop(sender.await.unwrap());
 }
 
-async fn an_initiator_detaches_a_stream_while_nothing_comes(on: On) {
-    let (mut near, mut raw) = on.raw_peer(client()).await;
-
-    let detached = near.detach().await.unwrap();
-    let mut stream = blocking(detached.stream);
-    stream.write_all(b"client hello").unwrap();
-    let mut hello = [0; 12];
-    raw.read_exact(&mut hello).unwrap();
-    raw.write_all(b"server hello").unwrap();
-    stream.read_exact(&mut hello).unwrap();
-
-    assert!(detached.early.is_empty());
-    assert_eq!(&hello, b"server hello");
-}
-
-async fn dropping_a_listener_closes_what_was_not_taken_and_frees_the_port(on: On) {
-    let listener = on.server(Policy::AcceptAny);
-    let address = listener.local_addr();
-    let open = on.connect(address, client()).await.unwrap();
-    let mut taken = listener.accept().await.unwrap();
-    let mut untaken = on.connect(address, client()).await.unwrap();
-    let mut silent = TcpStream::connect(address).unwrap();
-
-    drop(listener);
-
-    assert!(untaken.receive().await.map_or(true, |message| message.is_none()));
-    // The silent one may still have waited in the queue of the system, which resets it.
-    let _ = silent.read_to_end(&mut Vec::new());
-    let refused = TcpStream::connect(address).unwrap_err();
-    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-    open.send("still there").await.unwrap();
-    assert_eq!(taken.receive().await.unwrap().unwrap(), "still there");
-}
-
-async fn many_flush_at_once(on: On) {
-    let (near, mut far) = on.pair(client()).await;
-    let (sender, _receiver) = near.split();
-
-    for number in 0..100_u8 {
-        let sender = sender.clone();
-        drop(on.spawn(async move {
-            for _ in 0..4 {
-                sender.send(vec![number; 5000]).await.unwrap();
-                sender.flush().await.unwrap();
-            }
-        }));
-    }
-
-    for _ in 0..400 {
-        assert_eq!(far.receive().await.unwrap().unwrap().len(), 5000);
-    }
-}
-
 async fn messages_of_many_senders_wait_in_line_and_a_close_behind_them(on: On) {
     let mut config = client();
     config.send_queue = 64_000;
@@ -177,17 +146,6 @@ async fn a_close_behind_messages_that_find_no_room_gives_up_in_time(on: On) {
     assert!(matches!(closed, Error::Ended(_)), "{closed}");
     waiting.await.unwrap_err();
     drop(raw);
-}
-
-async fn a_connection_opens_on_a_stream_that_is_there_already(on: On) {
-    let listener = on.server(Policy::AcceptAny);
-    let stream = TcpStream::connect(listener.local_addr()).unwrap();
-
-    let near = cotp::connect_on(&on.runtime(), stream, client()).await.unwrap();
-    let mut far = listener.accept().await.unwrap();
-    near.send("hello").await.unwrap();
-
-    assert_eq!(far.receive().await.unwrap().unwrap(), "hello");
 }
 
 async fn a_machine_that_panics_ends_its_connection_alone(on: On) {

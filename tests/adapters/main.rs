@@ -21,6 +21,7 @@ mod clock;
 mod cotp;
 mod cotp_blocking;
 mod cotp_waits;
+mod face;
 mod interfaces;
 #[path = "../loopback/mod.rs"]
 mod loopback;

@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 pub(crate) enum On {
     Tokio(tokio::runtime::Handle),
     Threads,
+    /// Threads, with handles whose methods block.
+    Blocking,
 }
 
 impl On {
@@ -34,13 +36,18 @@ impl On {
         futures_lite::future::block_on(test(Self::Threads));
     }
 
+    /// Runs a test in threads, with handles whose methods block.
+    pub(crate) fn blocking<F: Future<Output = ()>>(test: impl FnOnce(Self) -> F) {
+        futures_lite::future::block_on(test(Self::Blocking));
+    }
+
     pub(crate) fn runtime(&self) -> Arc<dyn Runtime> {
         match self {
             Self::Tokio(handle) => {
                 let _context = handle.enter();
                 farlink::adapters::tokio::runtime()
             }
-            Self::Threads => farlink::adapters::blocking::runtime(),
+            Self::Threads | Self::Blocking => farlink::adapters::blocking::runtime(),
         }
     }
 
@@ -56,7 +63,9 @@ impl On {
         };
         match self {
             Self::Tokio(handle) => drop(handle.spawn(task)),
-            Self::Threads => drop(thread::spawn(|| futures_lite::future::block_on(task))),
+            Self::Threads | Self::Blocking => {
+                drop(thread::spawn(|| futures_lite::future::block_on(task)));
+            }
         }
         receiver
     }
@@ -117,4 +126,18 @@ macro_rules! on_both {
     };
 }
 
-pub(crate) use on_both;
+/// Makes three tests of each body: one on tokio, one in threads, and one with handles whose methods block.
+macro_rules! on_all {
+    ($(async fn $name:ident($on:ident: On) $body:block)*) => {
+        crate::on::on_both! { $(async fn $name($on: On) $body)* }
+
+        mod that_block {
+            $(#[test]
+            fn $name() {
+                super::On::blocking(super::$name);
+            })*
+        }
+    };
+}
+
+pub(crate) use {on_all, on_both};

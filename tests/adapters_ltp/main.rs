@@ -20,6 +20,8 @@ use std::time::Duration;
 
 #[cfg(feature = "blocking")]
 mod blocking;
+#[cfg(all(feature = "blocking", feature = "tokio"))]
+mod futures;
 #[path = "../loopback/mod.rs"]
 mod loopback;
 mod support;

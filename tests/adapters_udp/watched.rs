@@ -1,12 +1,12 @@
 //! Sockets that a runtime watches.
 
-use std::future::poll_fn;
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
+use farlink::adapters::raw::{self, DriverOptions, Events, Notice};
 use farlink::adapters::runtime::Runtime;
-use farlink::adapters::udp::{AsyncSocket, RecvBuffers, UdpOptions};
-use farlink::{Path, Transmit};
+use farlink::adapters::sockets::{SocketCounters, Sockets};
+use farlink::{Instant, Link, Machine, Output, Path, Transmit};
 use tokio::time::timeout;
 
 use super::{AT_LAST, LIMITS, bound};
@@ -26,48 +26,107 @@ async fn on_threads() {
 }
 
 async fn batches_pass(runtime: &Arc<dyn Runtime>) {
-    let (sender, receiver) = (watched(runtime), watched(runtime));
-    let to = Path::udp(sender.local_addr(), receiver.local_addr());
-    let mut tx = Transmit::new(LIMITS);
-    for number in 0..46 {
-        assert!(tx.push(to, 1400, |out| out.resize(out.len() + 1400, number)));
-    }
+    let mut receiver = Watched::new(runtime);
+    let sender = Watched::new(runtime);
+    let to = Path::udp(sender.path.local, receiver.path.local);
 
-    let mut sent = 0;
-    poll_fn(|cx| sender.poll_send(cx, &tx, &mut sent)).await;
-
-    let (mut buffers, mut numbers) = (RecvBuffers::default(), Vec::new());
+    sender.commands.command(to).await.unwrap();
+    let mut numbers = Vec::new();
     while numbers.len() < 46 {
-        let arrival = poll_fn(|cx| {
-            receiver.poll_receive(cx, &mut buffers, |_, octets| numbers.push(octets[0]))
-        });
-        timeout(AT_LAST, arrival).await.unwrap().unwrap();
+        let octets = receiver.next().await;
+        assert_eq!(octets.len(), 1400);
+        numbers.push(octets[0]);
     }
+
     assert_eq!(numbers, (0..46).collect::<Vec<u8>>());
-    assert_eq!((sender.stats().sent, receiver.stats().received), (46, 46));
+    let (sent, received) = (sender.counters.stats(), receiver.counters.stats());
+    assert_eq!((sent.udp.sent, received.udp.received), (46, 46));
 }
 
 async fn a_receiver_that_waits_is_woken(runtime: Arc<dyn Runtime>) {
-    let receiver = watched(&runtime);
-    let to = receiver.local_addr();
-    let waiting = tokio::spawn(async move {
-        let mut buffers = RecvBuffers::default();
-        let mut lengths = Vec::new();
-        poll_fn(|cx| {
-            receiver.poll_receive(cx, &mut buffers, |_, octets| lengths.push(octets.len()))
-        })
-        .await
-        .unwrap();
-        lengths
-    });
-    tokio::time::sleep(Duration::from_millis(10)).await;
+    let mut receiver = Watched::new(&runtime);
+    let to = receiver.path.local;
+    let waiting = tokio::spawn(async move { receiver.next().await });
+    tokio::task::yield_now().await;
 
-    let peer = watched(&runtime).into_std().unwrap();
-    peer.send_to(b"wake up", to).unwrap();
+    bound().send_to(b"wake up", to).unwrap();
 
-    assert_eq!(timeout(AT_LAST, waiting).await.unwrap().unwrap(), [7]);
+    assert_eq!(
+        timeout(AT_LAST, waiting).await.unwrap().unwrap(),
+        b"wake up"
+    );
 }
 
-fn watched(runtime: &Arc<dyn Runtime>) -> AsyncSocket {
-    AsyncSocket::new(&**runtime, bound(), &UdpOptions::default()).unwrap()
+/// A machine on one socket, and its handles.
+struct Watched {
+    commands: raw::Commands<Batch>,
+    events: Events<Batch>,
+    counters: Arc<SocketCounters>,
+    path: Path,
+}
+
+impl Watched {
+    fn new(runtime: &Arc<dyn Runtime>) -> Self {
+        let mut sockets = Sockets::new();
+        let path = sockets.add_udp(bound()).unwrap();
+        let counters = sockets.counters();
+        let options = DriverOptions {
+            limits: LIMITS,
+            ..DriverOptions::default()
+        };
+        let driven = raw::sockets(runtime, Batch::default(), sockets, options);
+        let (commands, events) = driven.unwrap();
+        Self {
+            commands,
+            events,
+            counters,
+            path,
+        }
+    }
+
+    async fn next(&mut self) -> Vec<u8> {
+        match timeout(AT_LAST, self.events.recv()).await.unwrap() {
+            Some(Notice::Event(octets)) => octets,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Tells what it receives, and sends a batch of 46 datagrams where it is told to.
+#[derive(Default)]
+struct Batch {
+    received: Vec<Vec<u8>>,
+    to: Option<Path>,
+}
+
+impl Machine for Batch {
+    type Addr = Path;
+    type Command = Path;
+    type Event = Vec<u8>;
+    type Error = Infallible;
+
+    fn receive(&mut self, _: Instant, _: Path, octets: &[u8]) {
+        self.received.insert(0, octets.to_vec());
+    }
+
+    fn link(&mut self, _: Instant, _: Path, _: Link) {}
+
+    fn command(&mut self, _: Instant, to: Path) -> Result<(), Infallible> {
+        self.to = Some(to);
+        Ok(())
+    }
+
+    fn poll(&mut self, _: Instant, tx: &mut Transmit<Path>) -> Output<Path, Vec<u8>> {
+        tx.clear();
+        if let Some(octets) = self.received.pop() {
+            return Output::Event(octets);
+        }
+        let Some(to) = self.to.take() else {
+            return Output::Idle(None);
+        };
+        for number in 0..46 {
+            assert!(tx.push(to, 1400, |out| out.resize(out.len() + 1400, number)));
+        }
+        Output::Transmit
+    }
 }

@@ -165,5 +165,8 @@ fn all_strangers_together_take_at_most_64_mib() {
     let held = u64::try_from(info.bytes_current).unwrap_or(0);
     assert!(held <= 66 * MIB as u64, "{held} octets");
     assert!(node.engine.stats().no_room > 0);
+    beside.assert_named_served(&mut node);
+    // Sessions that prove nothing end.
+    node.run_for(secs(31));
     beside.assert_served(&mut node);
 }

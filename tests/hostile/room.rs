@@ -87,15 +87,16 @@ fn a_named_peer_gets_in_when_strangers_have_taken_every_place() {
     });
     flood(&mut node, 1000);
 
-    for id in 1..=40 {
-        let named = Peer::new(path(SocketAddr::from(([192, 0, 2, id as u8], 1113))));
-        assert_eq!(node.engine.add_peer(node.now, id, named), Ok(()), "{id}");
+    for id in 1..=40_u8 {
+        let named = Peer::new(path(SocketAddr::from(([192, 0, 2, id], 1113))));
+        let added = node.engine.add_peer(node.now, u64::from(id), named);
+        assert_eq!(added, Ok(()), "{id}");
     }
     flood(&mut node, 1000);
 
     // All of them are still heard.
-    for id in 1..=40 {
-        let from = path(SocketAddr::from(([192, 0, 2, id as u8], 1113)));
+    for id in 1..=40_u8 {
+        let from = path(SocketAddr::from(([192, 0, 2, id], 1113)));
         node.hear(from, &format!("03 @{id} 07 00 04 00 01 05 00 78"));
     }
     assert_eq!(node.received().len(), 40);

@@ -9,7 +9,6 @@ use farlink::{Instant, Limits, Machine as _, Output, Path, Seed, Tag, Transmit};
 use crate::ltp_alone::Alone;
 
 pub(crate) const CLIENT: u64 = 4;
-/// Octets of headers of a segment with small numbers, and one octet of data.
 pub(crate) const KIB: u64 = 1024;
 pub(crate) const MIB: usize = 1 << 20;
 
@@ -175,7 +174,11 @@ impl Beside {
 
     /// Both send a block of 200,000 octets, which is to be complete.
     pub(crate) fn assert_served(&mut self, node: &mut Alone<Path>) {
-        assert!(self.named.transfer(node, 200_000), "the named peer");
+        self.assert_named_served(node);
         assert!(self.unnamed.transfer(node, 200_000), "the stranger");
+    }
+
+    pub(crate) fn assert_named_served(&mut self, node: &mut Alone<Path>) {
+        assert!(self.named.transfer(node, 200_000), "the named peer");
     }
 }

@@ -121,11 +121,11 @@ fn ranges_that_come_backwards_allocate_no_more_each_however_many_there_are() {
         info.bytes_total / count
     };
 
-    let [few, many] = [2000, 50_000].map(cost);
+    let [few, many] = [2000, 100_000].map(cost);
 
     assert!(
         many <= 2 * few + 64,
-        "{few} octets each of 2000, {many} of 50,000"
+        "{few} octets each of 2000, {many} of 100,000"
     );
     assert!(many <= 128, "{many} octets for each");
 }

@@ -3,11 +3,12 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use crate::ltp_peers::{Licklider, Notice, Send};
 use crate::seeds::for_each_seed;
 use farlink::ltp::{Block, Config, Engine, Event, Flow, Peer, Red, Redundancy, Service};
 use farlink::{Hop, Instant, Limits, Machine as _, Output, Rng, Seed, Tag, Transmit};
 use licklider_core as other;
-use other::{EngineId, Input, Notice, Timestamp};
+use other::EngineId;
 
 const HOP: Hop = Hop {
     interface: 0,
@@ -19,9 +20,10 @@ const THEIRS: u64 = 2;
 
 struct World {
     ours: Engine<Hop>,
-    theirs: other::Engine,
+    theirs: Licklider,
     now: Instant,
-    deadline: Option<Instant>,
+    /// Of both engines.
+    deadlines: [Option<Instant>; 2],
     under_way: BTreeMap<(Instant, u64), (u64, Vec<u8>)>,
     sent: u64,
     delay: Duration,
@@ -32,6 +34,7 @@ struct World {
     events: Vec<Event>,
     notices: Vec<Notice>,
     tx: Transmit<Hop>,
+    their_tx: Transmit<u64>,
 }
 
 impl World {
@@ -59,7 +62,7 @@ impl World {
             ours,
             theirs: their_engine(seed, delay, segment),
             now: Instant::ZERO,
-            deadline: None,
+            deadlines: [None; 2],
             under_way: BTreeMap::new(),
             sent: 0,
             delay,
@@ -70,11 +73,8 @@ impl World {
             events: Vec::new(),
             notices: Vec::new(),
             tx: Transmit::new(Limits::default()),
+            their_tx: Transmit::new(Limits::default()),
         }
-    }
-
-    fn stamp(&self) -> Timestamp {
-        Timestamp::from_micros(self.now.as_nanos() / 1000)
     }
 
     fn launch(&mut self, to: u64, octets: &[u8]) {
@@ -105,15 +105,26 @@ impl World {
                 Output::Ask(_) | Output::Done => panic!("an engine asks for nothing"),
                 Output::Yield => {}
                 Output::Idle(deadline) => {
-                    self.deadline = deadline;
+                    self.deadlines[0] = deadline;
                     break;
                 }
             }
         }
-        while let Some(output) = self.theirs.poll_output(self.stamp()) {
-            match output {
-                other::Output::Transmit { segment, .. } => self.launch(OURS, &segment),
-                other::Output::Notice(notice) => self.notices.push(notice),
+        loop {
+            match self.theirs.poll(self.now, &mut self.their_tx) {
+                Output::Transmit => {
+                    let datagrams = self.their_tx.datagrams();
+                    let datagrams: Vec<Vec<u8>> = datagrams.map(<[u8]>::to_vec).collect();
+                    for octets in &datagrams {
+                        self.launch(OURS, octets);
+                    }
+                }
+                Output::Event(notice) => self.notices.push(notice),
+                Output::Idle(deadline) => {
+                    self.deadlines[1] = deadline;
+                    return;
+                }
+                other => panic!("{other:?}"),
             }
         }
     }
@@ -122,16 +133,11 @@ impl World {
         for _ in 0..100_000 {
             self.drain();
             let arrival = self.under_way.keys().next().map(|(at, _)| *at);
-            // Their clock counts microseconds, so theirs may be due a little later.
-            let theirs = self
-                .theirs
-                .next_timeout()
-                .map(|at| Instant::from_nanos(at.as_micros() * 1000));
-            let Some(next) = arrival.into_iter().chain(self.deadline).chain(theirs).min() else {
+            let deadlines = self.deadlines.into_iter().flatten();
+            let Some(next) = arrival.into_iter().chain(deadlines).min() else {
                 return;
             };
             self.now = self.now.max(next);
-            self.theirs.handle_timeout(self.stamp());
             while let Some(entry) = self.under_way.first_entry()
                 && entry.key().0 <= self.now
             {
@@ -139,15 +145,7 @@ impl World {
                 if to == OURS {
                     self.ours.receive(self.now, HOP, &octets);
                 } else {
-                    let peer = EngineId(OURS);
-                    let stamp = self.stamp();
-                    self.theirs.handle_input(
-                        stamp,
-                        Input::Segment {
-                            peer,
-                            data: &octets,
-                        },
-                    );
+                    self.theirs.receive(self.now, OURS, &octets);
                 }
             }
         }
@@ -159,21 +157,18 @@ fn index(rng: &mut Rng, len: u64) -> usize {
     usize::try_from(rng.below(len)).unwrap()
 }
 
-fn their_engine(seed: u64, delay: Duration, segment: usize) -> other::Engine {
+fn their_engine(seed: u64, delay: Duration, segment: usize) -> Licklider {
     let mut config = other::Config::new(EngineId(THEIRS), seed);
     config.checkpoint_rtx_limit = 30;
     config.report_rtx_limit = 30;
     config.rtx_cycle_limit = 60;
     config.reception_problem_limit = 1000;
-    let mut theirs = other::Engine::new(config).unwrap();
     let mut peer = other::PeerConfig::new(EngineId(OURS));
     peer.owlt_out = other::Duration::from_micros(u64::try_from(delay.as_micros()).unwrap());
     peer.owlt_in = peer.owlt_out;
     // Theirs counts data, ours whole segments.
     peer.max_segment_len = segment - 40;
-    theirs.add_peer(peer).unwrap();
-    theirs.register_client_service(CLIENT);
-    theirs
+    Licklider::with(config, peer, CLIENT)
 }
 
 fn pattern(len: u64, seed: u64) -> Vec<u8> {
@@ -199,19 +194,12 @@ fn transfer(seed: u64) {
         red: Red::Octets(red),
     };
     world.ours.send_block(Instant::ZERO, block).unwrap();
-    let stamp = world.stamp();
-    world
-        .theirs
-        .request_transmission(
-            stamp,
-            other::TransmissionRequest {
-                destination: EngineId(OURS),
-                client_service: CLIENT,
-                data: back.clone().into(),
-                red_len: red,
-            },
-        )
-        .unwrap();
+    let command = Send {
+        client: CLIENT,
+        data: back.clone().into(),
+        red: usize::try_from(red).unwrap(),
+    };
+    world.theirs.command(Instant::ZERO, command).unwrap();
     world.run();
 
     let cut = usize::try_from(red).unwrap();
@@ -219,7 +207,7 @@ fn transfer(seed: u64) {
         .notices
         .iter()
         .filter_map(|notice| match notice {
-            Notice::RedPartReceived { data, .. } => Some(data.as_slice()),
+            Notice::Received { data, .. } => Some(data.as_ref()),
             _ => None,
         })
         .collect();
@@ -247,7 +235,7 @@ fn transfer(seed: u64) {
             "seed {seed}: ours to theirs"
         );
     }
-    let completes = |notice: &Notice| matches!(notice, Notice::TransmissionSessionCompleted { .. });
+    let completes = |notice: &Notice| matches!(notice, Notice::Complete { .. });
     assert!(world.notices.iter().any(completes), "seed {seed}: theirs");
     assert_eq!(
         ours,

@@ -36,7 +36,6 @@ mod ltp_alone;
 mod ltp_bodies;
 #[path = "../support/ltp_captures.rs"]
 mod ltp_captures;
-#[cfg(feature = "sim")]
 #[path = "../support/ltp_peers/mod.rs"]
 mod ltp_peers;
 mod restart;

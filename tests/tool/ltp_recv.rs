@@ -189,7 +189,7 @@ fn a_receiver_ends_when_nobody_reads_what_it_says() {
     let address = first["address"].as_str().unwrap().to_owned();
     drop(lines);
 
-    send(&file, &address, &[]);
+    send(&file, &address, &["--retries", "0"]);
 
     let output = process.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -239,4 +239,31 @@ fn options_that_make_no_sense_are_refused_with_the_limit_and_the_value() {
         2,
         "a segment of 99999999999 octets exceeds 65507, the limit of a UDP datagram",
     );
+}
+
+#[test]
+fn the_unspecified_ipv6_address_receives_from_both_families() {
+    let file = written("ltp_dual.bin", &pattern(10_000));
+    let receive = |options: &[&str]| {
+        let all = [
+            "ltp", "recv", "--bind", "[::]:0", "--engine", "2", "--client", "4", "--json",
+        ];
+        Server::start(&[&all[..], options].concat())
+    };
+    let mut node = receive(&[]);
+    let (_, port) = node.address.rsplit_once(':').unwrap();
+    let port = port.to_owned();
+    for host in ["127.0.0.1", "[::1]"] {
+        send(&file, &format!("{host}:{port}"), &[]).well();
+
+        let peer = node.next_event("peer");
+        let address = peer["address"].as_str().unwrap();
+        assert!(address.starts_with(&format!("{host}:")), "{address}");
+        assert_eq!(node.next_event("received")["octets"], 10_000);
+    }
+    let (socket, sender) = silence();
+    drop(socket);
+    let named = receive(&["--peer", &format!("1={sender}")]);
+    let (_, port) = named.address.rsplit_once(':').unwrap();
+    send(&file, &format!("127.0.0.1:{port}"), &["--bind", &sender]).well();
 }

@@ -26,13 +26,31 @@
 //! # Ok::<_, cotp::Error>(())
 //! ```
 
-use core::net::SocketAddr;
 use std::net::{TcpListener, TcpStream, ToSocketAddrs};
 
+use super::Blocking;
 use crate::adapters::cotp;
 use crate::adapters::threads::{block_on, runtime};
 
 pub use crate::adapters::cotp::{ConnectionFactory, ConnectionOptions, Error, Incoming, Info};
+
+/// An open connection; see [`cotp::Connection`].
+pub type Connection = Blocking<cotp::Connection>;
+
+/// The sending half of a connection; see [`cotp::SendHalf`].
+pub type SendHalf = Blocking<cotp::SendHalf>;
+
+/// The receiving half of a connection; see [`cotp::ReceiveHalf`].
+pub type ReceiveHalf = Blocking<cotp::ReceiveHalf>;
+
+/// A peer that asks for a connection; see [`cotp::Request`].
+pub type Request = Blocking<cotp::Request>;
+
+/// Accepts connections; see [`cotp::Listener`].
+pub type Listener = Blocking<cotp::Listener>;
+
+/// What a listener has to tell.
+pub type Arrival = cotp::Arrival<Connection, Request>;
 
 /// Connects to a peer: TCP first, then the handshake.
 ///
@@ -45,7 +63,7 @@ pub fn connect(
     options: impl Into<ConnectionOptions>,
 ) -> Result<Connection, Error> {
     let addresses = address.to_socket_addrs()?;
-    block_on(cotp::connect(&runtime(), addresses, options)).map(Connection)
+    block_on(cotp::connect(&runtime(), addresses, options)).map(Into::into)
 }
 
 /// Connects to a peer on a TCP connection that is established already.
@@ -57,7 +75,7 @@ pub fn connect_on(
     stream: TcpStream,
     options: impl Into<ConnectionOptions>,
 ) -> Result<Connection, Error> {
-    block_on(cotp::connect_on(&runtime(), stream, options)).map(Connection)
+    block_on(cotp::connect_on(&runtime(), stream, options)).map(Into::into)
 }
 
 /// Listens on a TCP port; 102 is that of the standard.
@@ -69,7 +87,7 @@ pub fn listen(
     address: impl ToSocketAddrs,
     options: impl Into<ConnectionOptions>,
 ) -> Result<Listener, Error> {
-    cotp::listen(&runtime(), address.to_socket_addrs()?, options).map(Listener)
+    cotp::listen(&runtime(), address.to_socket_addrs()?, options).map(Into::into)
 }
 
 /// Listens on a socket that listens already.
@@ -81,64 +99,16 @@ pub fn listen_on(
     listener: TcpListener,
     options: impl Into<ConnectionOptions>,
 ) -> Result<Listener, Error> {
-    cotp::listen_on(&runtime(), listener, options).map(Listener)
-}
-
-/// An open connection; messages go both ways.
-///
-/// Dropping it, or both its halves, sends what was accepted and closes it.
-#[derive(Debug)]
-pub struct Connection(pub(in crate::adapters) cotp::Connection);
-
-/// The sending half of a connection. Clones share it.
-#[derive(Debug, Clone)]
-pub struct SendHalf(pub(in crate::adapters) cotp::SendHalf);
-
-/// The receiving half of a connection. Once it is dropped, what comes is discarded.
-#[derive(Debug)]
-pub struct ReceiveHalf(pub(in crate::adapters) cotp::ReceiveHalf);
-
-/// A peer that asks for a connection, under [`Policy::Ask`](crate::cotp::Policy::Ask).
-///
-/// Dropping it closes the connection without an answer.
-#[derive(Debug)]
-pub struct Request(pub(in crate::adapters) cotp::Request);
-
-/// Accepts connections, all at once: a peer that is slow in its handshake keeps nobody waiting.
-///
-/// Dropping it closes the socket and all connections that were not taken. Those that were stay.
-#[derive(Debug)]
-pub struct Listener(pub(in crate::adapters) cotp::Listener);
-
-/// What a listener has to tell.
-#[derive(Debug)]
-pub enum Arrival {
-    /// A connection is open; the policy of the configuration accepted it.
-    Connection(Connection),
-    /// A peer asks for a connection, under [`Policy::Ask`](crate::cotp::Policy::Ask).
-    Request(Request),
-    /// A handshake failed.
-    Failed {
-        /// The address of the peer.
-        remote: SocketAddr,
-        /// Why.
-        error: Error,
-    },
+    cotp::listen_on(&runtime(), listener, options).map(Into::into)
 }
 
 impl From<cotp::Arrival> for Arrival {
     fn from(arrival: cotp::Arrival) -> Self {
         match arrival {
             cotp::Arrival::Connection(connection) => Self::Connection(connection.into()),
-            cotp::Arrival::Request(request) => Self::Request(Request(request)),
+            cotp::Arrival::Request(request) => Self::Request(request.into()),
             cotp::Arrival::Failed { remote, error } => Self::Failed { remote, error },
         }
-    }
-}
-
-impl From<cotp::Connection> for Connection {
-    fn from(connection: cotp::Connection) -> Self {
-        Self(connection)
     }
 }
 
@@ -147,6 +117,6 @@ impl Connection {
     #[must_use]
     pub fn split(self) -> (SendHalf, ReceiveHalf) {
         let (sender, receiver) = self.0.split();
-        (SendHalf(sender), ReceiveHalf(receiver))
+        (sender.into(), receiver.into())
     }
 }

@@ -18,9 +18,9 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use super::Blocking;
 use crate::adapters::{ltp, threads};
 
 pub use ltp::{
@@ -28,40 +28,17 @@ pub use ltp::{
     Received, ReceivedKind,
 };
 
-/// An LTP node on a UDP socket, with any number of peers and access points.
-///
-/// Clones are the same node. It lives as long as any of them, or an [`AccessPoint`] or [`Sending`] of it: then
-/// blocks under way are cancelled, the peers are told so once, and the socket is closed. [`Node::shutdown`]
-/// lets them finish first.
-#[derive(Debug, Clone)]
-pub struct Node(pub(crate) ltp::Node);
+/// An LTP node on a UDP socket; see [`ltp::Node`].
+pub type Node = Blocking<ltp::Node>;
 
-/// A client service that is open at a node.
-///
-/// Clones are the same access point; it is closed when the last one is dropped, or by
-/// [`close`](AccessPoint::close). Any number of threads can send and receive on it at a time: each block goes to
-/// one receiver.
-#[derive(Debug, Clone)]
-pub struct AccessPoint(pub(crate) ltp::AccessPoint);
+/// A client service that is open at a node; see [`ltp::AccessPoint`].
+pub type AccessPoint = Blocking<ltp::AccessPoint>;
 
-/// A block on its way to a peer. Dropping it does not cancel the block.
-#[derive(Debug)]
-pub struct Sending(pub(crate) ltp::Sending);
+/// A block on its way to a peer; see [`ltp::Sending`].
+pub type Sending = Blocking<ltp::Sending>;
 
-/// A node that was restored from a snapshot, with the handles that it had.
-///
-/// Dropping an access point closes it. Blocks go on without their handle.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Restored {
-    /// The node.
-    pub node: Node,
-    /// Its access points, in the order of their client services.
-    pub points: Vec<AccessPoint>,
-    /// The blocks that it sends, and those whose end nobody had asked for, in the order in which they were
-    /// started. [`Sending::tag`] tells them apart.
-    pub sendings: Vec<Sending>,
-}
+/// A node that was restored from a snapshot; see [`ltp::Restored`].
+pub type Restored = ltp::Restored<Node, AccessPoint, Sending>;
 
 impl Node {
     /// Binds a socket and starts a node on it. The standard port is 1113.
@@ -70,7 +47,7 @@ impl Node {
     ///
     /// The address cannot be had, above all because another node has it, or the configuration is refused.
     pub fn bind(address: SocketAddr, options: impl Into<NodeOptions>) -> Result<Self, Error> {
-        ltp::Node::bind_on(&threads::runtime(), address, options).map(Self)
+        ltp::Node::bind_on(&threads::runtime(), address, options).map(Into::into)
     }
 
     /// Binds a socket and resumes the node of a snapshot on it: with its peers, its access points, what was
@@ -90,21 +67,9 @@ impl Node {
     ) -> Result<Restored, Error> {
         let restored = ltp::Node::restore_on(&threads::runtime(), address, options, saved)?;
         Ok(Restored {
-            node: Self(restored.node),
-            points: restored.points.into_iter().map(AccessPoint).collect(),
-            sendings: restored.sendings.into_iter().map(Sending).collect(),
+            node: restored.node.into(),
+            points: restored.points.into_iter().map(Into::into).collect(),
+            sendings: restored.sendings.into_iter().map(Into::into).collect(),
         })
-    }
-}
-
-impl From<ltp::AccessPoint> for AccessPoint {
-    fn from(point: ltp::AccessPoint) -> Self {
-        Self(point)
-    }
-}
-
-impl From<ltp::Sending> for Sending {
-    fn from(sending: ltp::Sending) -> Self {
-        Self(sending)
     }
 }

@@ -20,3 +20,15 @@ pub mod ltp;
 pub mod raw;
 
 pub use super::threads::runtime;
+
+/// A handle with methods that block the calling thread: those that are `async` on the handle inside.
+///
+/// It is made `From` any handle, whatever runtime drives that.
+#[derive(Debug, Clone)]
+pub struct Blocking<H>(pub(in crate::adapters) H);
+
+impl<H> From<H> for Blocking<H> {
+    fn from(handle: H) -> Self {
+        Self(handle)
+    }
+}

@@ -41,6 +41,7 @@
 use core::time::Duration;
 use std::io;
 
+use super::Blocking;
 use crate::adapters::interfaces::Interfaces;
 use crate::adapters::raw::{self, DriverOptions, Notice, SendMachine};
 use crate::adapters::runtime::ByteStream;
@@ -49,12 +50,10 @@ use crate::adapters::threads::{self, block_on_timeout};
 use crate::{Hop, Machine, Path};
 
 /// Gives commands to a machine; the blocking [`raw::Commands`].
-#[derive(Debug)]
-pub struct Commands<M: SendMachine>(pub(in crate::adapters) raw::Commands<M>);
+pub type Commands<M> = Blocking<raw::Commands<M>>;
 
 /// Takes the events of a machine; the blocking [`raw::Events`].
-#[derive(Debug)]
-pub struct Events<M: SendMachine>(pub(in crate::adapters) raw::Events<M>);
+pub type Events<M> = Blocking<raw::Events<M>>;
 
 /// Drives `machine` over one byte stream; see [`raw::stream`].
 pub fn stream<M: SendMachine + Machine<Addr = ()>>(
@@ -91,22 +90,14 @@ pub fn interfaces<M: SendMachine + Machine<Addr = Hop>>(
     raw::interfaces(&threads::runtime(), machine, interfaces, options).map(blocking)
 }
 
-fn blocking<M: SendMachine>(
-    (commands, events): (raw::Commands<M>, raw::Events<M>),
-) -> (Commands<M>, Events<M>) {
-    (Commands(commands), Events(events))
+fn blocking<C, E>((commands, events): (C, E)) -> (Blocking<C>, Blocking<E>) {
+    (commands.into(), events.into())
 }
 
 impl<M: SendMachine> Commands<M> {
     /// Shows the machine to `look`; `None` when it panicked.
     pub fn with_machine<T>(&self, look: impl FnOnce(&M) -> T) -> Option<T> {
         self.0.with_machine(look)
-    }
-}
-
-impl<M: SendMachine> Clone for Commands<M> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
     }
 }
 

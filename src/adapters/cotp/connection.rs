@@ -1,27 +1,29 @@
 //! A connection as an application holds it.
 
 use alloc::boxed::Box;
-use alloc::sync::{Arc, Weak};
-use core::fmt;
+use alloc::sync::Arc;
 use core::net::SocketAddr;
 use std::net::TcpStream;
 
 use bytes::Bytes;
+use socket2::TcpKeepalive;
 
-use super::port::{ConnectionPort, Handshake, Line, command, poll_close, poll_flush, poll_send};
-use super::{ConnectionOptions, Ends, Error, Incoming, Info, Side, prepare};
+use super::port::{ConnectionPort, Line};
+use super::{Arrival, ConnectionOptions, Ends, Error, Incoming, Info};
+#[cfg(feature = "blocking")]
+use crate::adapters::blocking::Blocking;
+use crate::adapters::event_loop::Core;
 use crate::adapters::faces::faces;
 use crate::adapters::handle::Detached;
 use crate::adapters::runtime::{Runtime, TcpIo};
 use crate::adapters::shared::{Setup, Shared};
 use crate::adapters::stream::OneStream;
-use crate::cotp::{Acceptance, Command, DisconnectReason, Indication, Refusal};
+use crate::cotp::{Acceptance, Command, DisconnectReason, Event, Indication, Refusal, Role};
 use crate::{Limits, Machine as _, Seed, Tag};
 
-#[cfg(feature = "blocking")]
-use crate::adapters::blocking::cotp as blocking;
-
 /// A hold on a connection, which is closed when it is dropped.
+#[derive(derive_more::Debug)]
+#[debug("..")]
 struct Hold(Arc<Shared<ConnectionPort>>);
 
 impl Drop for Hold {
@@ -34,6 +36,7 @@ impl Drop for Hold {
 }
 
 /// What both halves of a connection hold together.
+#[derive(Debug)]
 struct Link {
     hold: Hold,
     info: Info,
@@ -44,17 +47,18 @@ struct Link {
 /// Dropping it, or both its halves, sends what was accepted and closes it.
 #[derive(Debug)]
 pub struct Connection {
-    sender: SendHalf,
+    link: Arc<Link>,
     receiver: ReceiveHalf,
 }
 
 /// The sending half of a connection. Clones share it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct SendHalf {
     link: Arc<Link>,
 }
 
 /// The receiving half of a connection. Once it is dropped, what comes is discarded.
+#[derive(Debug)]
 pub struct ReceiveHalf {
     link: Arc<Link>,
 }
@@ -62,19 +66,24 @@ pub struct ReceiveHalf {
 /// A peer that asks for a connection, under [`Policy::Ask`](crate::cotp::Policy::Ask).
 ///
 /// Dropping it closes the connection without an answer.
+#[derive(Debug)]
 pub struct Request {
     indication: Box<Indication>,
     opening: PendingConnection,
 }
 
 faces! {
-    impl Connection, blocking::Connection {
+    impl Connection, SendHalf, ReceiveHalf {
         /// Returns both addresses, both selectors and the TPDU size.
         #[must_use]
         pub fn info(&self) -> &Info {
-            self.sender.info()
+            &self.link.info
         }
+    }
+}
 
+faces! {
+    impl Connection, SendHalf {
         /// Sends a message, and waits for room in the queue of those not sent yet.
         ///
         /// Messages keep their order. That one was accepted does not mean that it was sent: what ends the
@@ -89,7 +98,7 @@ faces! {
         ///
         /// The message is empty or too long for the queue, or the connection ended.
         pub async fn send[send_timeout](&self, message: impl Into<Bytes>) -> Result<(), Error> {
-            self.sender.send(message).await
+            self.link.send(Command::Send(message.into())).await
         }
 
         /// Sends 1 to 16 octets ahead of the messages that wait.
@@ -98,9 +107,23 @@ faces! {
         ///
         /// Expedited data were not agreed on, have another length, or the connection ended.
         pub async fn send_expedited(&self, message: impl Into<Bytes>) -> Result<(), Error> {
-            self.sender.send_expedited(message).await
+            self.link.send(Command::SendExpedited(message.into())).await
         }
 
+        /// Waits until everything sent so far is with the system.
+        ///
+        /// # Errors
+        ///
+        /// The connection ended before that.
+        pub async fn flush[flush_timeout](&self) -> Result<(), Error> {
+            let (shared, mut ticket) = (&self.link.hold.0, None);
+            shared.until(Line::Flush, |core, now, _| core.poll_flush(now, &mut ticket)).await?
+        }
+    }
+}
+
+faces! {
+    impl Connection, ReceiveHalf {
         /// Waits for a message; `None` when the connection was closed in good order.
         ///
         /// Expedited data, if agreed on, come as messages too; `incoming` tells them apart. A call that is
@@ -109,135 +132,6 @@ faces! {
         /// # Errors
         ///
         /// [`Error::Ended`] says why the connection broke; [`Error::NonTpkt`] offers the stream.
-        pub async fn receive[receive_timeout](&mut self) -> Result<Option<Bytes>, Error> {
-            self.receiver.receive().await
-        }
-
-        /// Waits for whatever comes; `None` when the connection was closed in good order.
-        ///
-        /// # Errors
-        ///
-        /// [`Error::Ended`] says why the connection broke.
-        pub async fn incoming[incoming_timeout](&mut self) -> Result<Option<Incoming>, Error> {
-            self.receiver.incoming().await
-        }
-
-        /// Waits until everything sent so far is with the system.
-        ///
-        /// # Errors
-        ///
-        /// The connection ended before that.
-        pub async fn flush[flush_timeout](&self) -> Result<(), Error> {
-            self.sender.flush().await
-        }
-
-        /// Reads on after [`AfterHandshake::Pause`](crate::cotp::AfterHandshake::Pause).
-        ///
-        /// # Errors
-        ///
-        /// Nothing is paused, or the connection ended.
-        pub async fn resume(&self) -> Result<(), Error> {
-            self.sender.shared().with(|core, now| command(core, now, Command::Resume))?
-        }
-
-        /// Sends what was accepted, then ends the connection and waits until the peer did too.
-        ///
-        /// What the peer still sends is discarded.
-        ///
-        /// # Errors
-        ///
-        /// The connection ended in another way, or not everything could be sent.
-        pub async fn close[close_timeout](self) -> Result<(), Error> {
-            drop(self.receiver);
-            self.sender.close().await
-        }
-
-        /// Takes the TCP stream, with the octets of it that were read too far, once everything sent so far
-        /// is with the system: RDP turns to TLS after the handshake.
-        ///
-        /// Messages that came before can still be received. A call that is given up half-way may have cost
-        /// the connection. The stream is free of the runtime: blocking if its handles were, otherwise
-        /// non-blocking.
-        ///
-        /// # Errors
-        ///
-        /// Part of a message has come, which would be lost; the connection goes on then. Or it has ended.
-        pub async fn detach(&mut self) -> Result<Detached<TcpStream>, Error> {
-            let shared = self.sender.shared();
-            shared.with(|core, now| command(core, now, Command::Detach(Tag(0))))??;
-            let detached = shared.until(Line::End, |core, _, _| core.port.poll_detached()).await??;
-            let detached = detached.into_tcp()?;
-            detached.stream.set_nonblocking(!shared.runtime().callers_drive())?;
-            Ok(detached)
-        }
-    }
-}
-
-faces! {
-    impl SendHalf, blocking::SendHalf {
-        /// Returns both addresses, both selectors and the TPDU size.
-        #[must_use]
-        pub fn info(&self) -> &Info {
-            &self.link.info
-        }
-
-        /// Sends a message, and waits for room; see [`Connection::send`].
-        ///
-        /// # Errors
-        ///
-        /// As there.
-        pub async fn send[send_timeout](&self, message: impl Into<Bytes>) -> Result<(), Error> {
-            self.command(Command::Send(message.into())).await
-        }
-
-        /// Sends 1 to 16 octets ahead of the messages that wait.
-        ///
-        /// # Errors
-        ///
-        /// Expedited data were not agreed on, have another length, or the connection ended.
-        pub async fn send_expedited(&self, message: impl Into<Bytes>) -> Result<(), Error> {
-            self.command(Command::SendExpedited(message.into())).await
-        }
-
-        /// Waits until everything sent so far is with the system.
-        ///
-        /// # Errors
-        ///
-        /// The connection ended before that.
-        pub async fn flush[flush_timeout](&self) -> Result<(), Error> {
-            let mut ticket = None;
-            let flushed = self.shared().until(Line::Flush, |core, now, _| {
-                poll_flush(core, now, &mut ticket)
-            });
-            flushed.await?
-        }
-
-        /// Sends what was accepted, then ends the connection and waits until the peer did too.
-        ///
-        /// # Errors
-        ///
-        /// The connection ended in another way, or not everything could be sent.
-        pub async fn close[close_timeout](self) -> Result<(), Error> {
-            let shared = self.shared();
-            shared.until(Line::Room, poll_close).await??;
-            shared.until(Line::End, |core, _, _| core.port.poll_end()).await?
-        }
-    }
-}
-
-faces! {
-    impl ReceiveHalf, blocking::ReceiveHalf {
-        /// Returns both addresses, both selectors and the TPDU size.
-        #[must_use]
-        pub fn info(&self) -> &Info {
-            &self.link.info
-        }
-
-        /// Waits for a message; see [`Connection::receive`].
-        ///
-        /// # Errors
-        ///
-        /// As there.
         pub async fn receive[receive_timeout](&mut self) -> Result<Option<Bytes>, Error> {
             match self.incoming().await? {
                 Some(Incoming::Message(octets) | Incoming::Expedited(octets)) => Ok(Some(octets)),
@@ -252,14 +146,73 @@ faces! {
         ///
         /// [`Error::Ended`] says why the connection broke.
         pub async fn incoming[incoming_timeout](&mut self) -> Result<Option<Incoming>, Error> {
-            let shared = &self.link.hold.0;
+            let Hold(shared) = &self.link.hold;
             shared.until(Line::Receive, |core, _, _| core.port.poll_incoming()).await?
         }
     }
 }
 
 faces! {
-    impl Request, blocking::Request {
+    impl Connection {
+        /// Reads on after [`AfterHandshake::Pause`](crate::cotp::AfterHandshake::Pause).
+        ///
+        /// # Errors
+        ///
+        /// Nothing is paused, or the connection ended.
+        pub async fn resume(&self) -> Result<(), Error> {
+            self.link.hold.command(Command::Resume)
+        }
+
+        /// Sends what was accepted, then ends the connection and waits until the peer did too.
+        ///
+        /// What the peer still sends is discarded.
+        ///
+        /// # Errors
+        ///
+        /// The connection ended in another way, or not everything could be sent.
+        pub async fn close[close_timeout](self) -> Result<(), Error> {
+            let (sender, _) = self.split();
+            sender.close().await
+        }
+
+        /// Takes the TCP stream, with the octets of it that were read too far, once everything sent so far
+        /// is with the system: RDP turns to TLS after the handshake.
+        ///
+        /// Messages that came before can still be received. A call that is given up half-way may have cost
+        /// the connection. The stream is free of the runtime: blocking if its handles were, otherwise
+        /// non-blocking.
+        ///
+        /// # Errors
+        ///
+        /// Part of a message has come, which would be lost; the connection goes on then. Or it has ended.
+        pub async fn detach(&mut self) -> Result<Detached<TcpStream>, Error> {
+            let Hold(shared) = &self.link.hold;
+            self.link.hold.command(Command::Detach(Tag(0)))?;
+            let detached = shared.until(Line::End, |core, _, _| core.port.poll_detached()).await??;
+            let detached = detached.into_tcp()?;
+            detached.stream.set_nonblocking(!shared.runtime().callers_drive())?;
+            Ok(detached)
+        }
+    }
+}
+
+faces! {
+    impl SendHalf {
+        /// Sends what was accepted, then ends the connection and waits until the peer did too.
+        ///
+        /// # Errors
+        ///
+        /// The connection ended in another way, or not everything could be sent.
+        pub async fn close[close_timeout](self) -> Result<(), Error> {
+            let shared = &self.link.hold.0;
+            shared.until(Line::Room, Core::poll_close).await??;
+            shared.until(Line::End, |core, _, _| core.port.poll_end()).await?
+        }
+    }
+}
+
+faces! {
+    impl Request {
         /// Returns the selectors, and all else that the peer asks for.
         #[must_use]
         pub fn indication(&self) -> &Indication {
@@ -283,7 +236,7 @@ faces! {
         /// # Errors
         ///
         /// The peer is gone.
-        pub async fn accept(self) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
+        pub async fn accept(self) -> Result<Connection, Error> as Result<Blocking<Connection>, Error> {
             self.accept_with(Acceptance::default()).await
         }
 
@@ -292,12 +245,12 @@ faces! {
         /// # Errors
         ///
         /// They do not fit a CC, or the peer is gone.
-        pub async fn accept_with(self, acceptance: Acceptance) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
-            self.opening.command(Command::Accept(acceptance))?;
+        pub async fn accept_with(self, acceptance: Acceptance) -> Result<Connection, Error> as Result<Blocking<Connection>, Error> {
+            self.opening.hold.command(Command::Accept(acceptance))?;
             match self.opening.opened().await? {
-                Opened::Connection(connection) => Ok(connection),
+                Arrival::Connection(connection) => Ok(connection),
                 // There is no second indication.
-                Opened::Request(_) => Err(Error::Closed),
+                _ => Err(Error::Closed),
             }
         }
 
@@ -307,7 +260,7 @@ faces! {
         ///
         /// The information is too long, or the peer is gone.
         pub async fn refuse(self, refusal: impl Into<Refusal>) -> Result<(), Error> {
-            self.opening.command(Command::Refuse(refusal.into()))
+            self.opening.hold.command(Command::Refuse(refusal.into()))
         }
 
         /// Refuses because nobody has the called selector.
@@ -325,20 +278,20 @@ impl Connection {
     /// Parts the connection in two, for tasks of their own.
     #[must_use]
     pub fn split(self) -> (SendHalf, ReceiveHalf) {
-        (self.sender, self.receiver)
+        (SendHalf { link: self.link }, self.receiver)
     }
 }
 
-impl SendHalf {
-    fn shared(&self) -> &Shared<ConnectionPort> {
-        &self.link.hold.0
+impl Hold {
+    fn command(&self, command: Command) -> Result<(), Error> {
+        self.0.with(|core, now| core.command(now, command))?
     }
+}
 
-    async fn command(&self, command: Command) -> Result<(), Error> {
-        let accepted = self.shared().until(Line::Room, |core, now, place| {
-            poll_send(core, now, place, &command)
-        });
-        accepted.await?
+impl Link {
+    async fn send(&self, command: Command) -> Result<(), Error> {
+        let look = |core: &mut Core<_>, now, place| core.poll_send(now, place, &command);
+        self.hold.0.until(Line::Room, look).await?
     }
 }
 
@@ -348,39 +301,14 @@ impl Drop for ReceiveHalf {
     }
 }
 
-impl fmt::Debug for SendHalf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SendHalf({})", self.link.info.remote)
-    }
-}
-
-impl fmt::Debug for ReceiveHalf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ReceiveHalf({})", self.link.info.remote)
-    }
-}
-
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request")
-            .field("remote", &self.remote())
-            .field("indication", &self.indication)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A connection in its handshake.
+#[derive(Debug)]
 pub(super) struct PendingConnection {
     hold: Hold,
-    side: Side,
+    /// This side sent the CR.
+    is_initiator: bool,
     /// Local and remote.
     ends: Ends,
-}
-
-/// What became of a handshake.
-pub(super) enum Opened {
-    Connection(Connection),
-    Request(Request),
 }
 
 impl PendingConnection {
@@ -389,89 +317,50 @@ impl PendingConnection {
         runtime: &Arc<dyn Runtime>,
         stream: TcpIo,
         options: &ConnectionOptions,
-        seed: &Seed,
+        seed: Seed,
     ) -> Result<Self, Error> {
         let socket = stream.socket();
-        prepare(&socket, options);
-        let ends = (
-            address(&socket.local_addr()?)?,
-            address(&socket.peer_addr()?)?,
-        );
+        // RFC 2126 advises this in sections 6.1 and 6.2. A socket that refuses works all the same.
+        let _ = socket.set_tcp_nodelay(true);
+        if let Some(time) = options.keepalive {
+            let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time));
+        }
+        let address = |address: socket2::SockAddr| address.as_socket();
+        let ends = address(socket.local_addr()?).zip(address(socket.peer_addr()?));
+        let ends = ends.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::Unsupported))?;
         let config = options.config.clone();
-        let (side, linger) = (Side::of(&config), config.close_timeout);
+        let is_initiator = matches!(config.role, Role::Initiator(_));
+        let carrier = Box::new(OneStream::new(stream, config.close_timeout));
         let port = ConnectionPort::new(&config);
-        let bare = |(config, seed, _)| crate::cotp::Connection::new(config, &seed);
-        let machine = options.factory.make((config, seed.clone(), ends), bare)?;
+        let machine = options.factory.make((config, seed, ends))?;
         let setup = Setup {
             clock: options.clock,
             limits: Limits::default(),
         };
-        let carrier = Box::new(OneStream::new(stream, linger));
-        let shared = Shared::start(runtime, setup, port, machine, carrier);
         Ok(Self {
-            hold: Hold(shared),
-            side,
+            hold: Hold(Shared::start(runtime, setup, port, machine, carrier)),
+            is_initiator,
             ends,
         })
     }
 
-    /// Returns how to [`cancel`] the handshake.
-    pub(super) fn canceller(&self) -> Canceller {
-        Canceller(Arc::downgrade(&self.hold.0))
-    }
-
     /// Waits for the end of the handshake, or for the peer's request.
-    pub(super) async fn opened(self) -> Result<Opened, Error> {
+    pub(super) async fn opened(self) -> Result<Arrival, Error> {
         let shared = &self.hold.0;
         let handshake = shared.until(Line::Handshake, |core, _, _| core.port.poll_handshake());
-        Ok(match handshake.await?? {
-            Handshake::Indication(indication) => Opened::Request(Request {
+        match handshake.await?? {
+            Event::Indication(indication) => Ok(Arrival::Request(Request {
                 indication,
                 opening: self,
-            }),
-            Handshake::Connected(agreed) => {
-                let info = Info::new(self.side, self.ends, *agreed);
-                let link = Arc::new(Link {
-                    hold: self.hold,
-                    info,
-                });
-                Opened::Connection(Connection {
-                    sender: SendHalf {
-                        link: Arc::clone(&link),
-                    },
-                    receiver: ReceiveHalf { link },
-                })
+            })),
+            Event::Connected(agreed) => {
+                let info = Info::new(self.is_initiator, self.ends, *agreed);
+                let hold = self.hold;
+                let link = Arc::new(Link { hold, info });
+                let receiver = ReceiveHalf { link: link.clone() };
+                Ok(Arrival::Connection(Connection { link, receiver }))
             }
-        })
-    }
-
-    /// Waits for the end of the handshake; a request is accepted.
-    pub(super) async fn connected(self) -> Result<Connection, Error> {
-        match self.opened().await? {
-            Opened::Connection(connection) => Ok(connection),
-            // A responder's configuration, on a connection that this side made: who called is the peer.
-            Opened::Request(request) => request.accept().await,
+            _ => Err(Error::Closed),
         }
     }
-
-    fn command(&self, asked: Command) -> Result<(), Error> {
-        self.hold.0.with(|core, now| command(core, now, asked))?
-    }
-}
-
-/// Gives a handshake up from elsewhere.
-pub(super) struct Canceller(Weak<Shared<ConnectionPort>>);
-
-impl Canceller {
-    pub(super) fn cancel(&self) {
-        if let Some(shared) = self.0.upgrade() {
-            drop(Hold(shared));
-        }
-    }
-}
-
-fn address(address: &socket2::SockAddr) -> std::io::Result<SocketAddr> {
-    address
-        .as_socket()
-        .ok_or_else(|| std::io::ErrorKind::Unsupported.into())
 }

@@ -1,47 +1,45 @@
 //! Many connections on one listener.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::fmt;
-use core::future::poll_fn;
+use core::future::{Future as _, poll_fn};
 use core::mem;
 use core::net::SocketAddr;
-use core::task::{Context, Poll, Waker};
-use core::time::Duration;
+use core::pin::pin;
+use core::task::{Context, Poll};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use socket2::Socket;
 
-use super::connection::{Canceller, Connection, Opened, PendingConnection, Request};
+use super::connection::{Connection, PendingConnection, Request};
 use super::{ConnectionOptions, Error};
-use crate::adapters::faces::faces;
-use crate::adapters::runtime::{Kind, Runtime, Source, TcpIo};
-use crate::adapters::waiters::Wakes;
-use crate::{Rng, Seed};
-
 #[cfg(feature = "blocking")]
 use crate::adapters::blocking::cotp as blocking;
-
-/// How long a listener rests after an error such as a lack of files, which would come again at once.
-const REST: Duration = Duration::from_millis(100);
+use crate::adapters::faces::faces;
+use crate::adapters::runtime::{Kind, Runtime, Source, TcpIo};
+use crate::adapters::socket::{ACCEPT_PAUSE, is_of_one_connection};
+use crate::adapters::waiters::Wakes;
+use crate::{Rng, Seed};
 
 /// Accepts connections, all at once: a peer that is slow in its handshake keeps nobody waiting.
 ///
 /// Dropping it closes the socket and all connections that were not taken. Those that were stay.
+#[derive(derive_more::Debug)]
+#[debug("Listener({local})")]
 pub struct Listener {
     local: SocketAddr,
-    queue: Arc<AcceptQueue>,
+    queue: OpenQueue,
 }
 
 /// What a listener has to tell.
 #[derive(Debug)]
-pub enum Arrival {
+pub enum Arrival<C = Connection, R = Request> {
     /// A connection is open; the policy of the configuration accepted it.
-    Connection(Connection),
+    Connection(C),
     /// A peer asks for a connection, under [`Policy::Ask`](crate::cotp::Policy::Ask).
-    Request(Request),
+    Request(R),
     /// A handshake failed.
     Failed {
         /// The address of the peer.
@@ -52,7 +50,7 @@ pub enum Arrival {
 }
 
 faces! {
-    impl Listener, blocking::Listener {
+    impl Listener {
         /// Returns the address it listens on, with the real port.
         #[must_use]
         pub fn local_addr(&self) -> SocketAddr {
@@ -66,14 +64,8 @@ faces! {
         /// [`Error::Closed`]: the runtime stopped the listener.
         pub async fn accept[accept_timeout](&self) -> Result<Connection, Error> as Result<blocking::Connection, Error> {
             loop {
-                match self.next().await? {
-                    Arrival::Connection(connection) => return Ok(connection),
-                    Arrival::Request(request) => {
-                        if let Ok(connection) = request.accept().await {
-                            return Ok(connection);
-                        }
-                    }
-                    Arrival::Failed { .. } => {}
+                if let Ok(connection) = self.next().await?.accepted().await {
+                    return Ok(connection);
                 }
             }
         }
@@ -85,11 +77,15 @@ faces! {
         ///
         /// [`Error::Closed`]: the runtime stopped the listener.
         pub async fn next[next_timeout](&self) -> Result<Arrival, Error> as Result<blocking::Arrival, Error> {
-            let mut waiting = Waiting {
-                queue: &self.queue,
-                ticket: None,
-            };
-            poll_fn(|cx| waiting.poll(cx)).await
+            let next = self.queue.0.until(Line::Arrival, |state, _| match state.arrivals.pop_front() {
+                Some(arrival) => {
+                    state.room += 1;
+                    state.wakes.first(Line::Room);
+                    Poll::Ready(Ok(arrival))
+                }
+                None => state.poll_closed().map(|()| Err(Error::Closed)),
+            });
+            next.await
         }
     }
 }
@@ -100,42 +96,53 @@ impl Listener {
         socket: Socket,
         options: ConnectionOptions,
         seed: &Seed,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, Error> {
         let local = socket.local_addr()?.as_socket();
+        let state = State {
+            source: Some(runtime.watch(socket, Kind::Listener)?),
+            room: options.arrivals.max(1),
+            arrivals: VecDeque::new(),
+            wakes: Wakes::new(),
+        };
         let queue = Arc::new(AcceptQueue {
             runtime: Arc::clone(runtime),
-            state: Mutex::new(State {
-                source: Some(runtime.watch(socket, Kind::Listener)?),
-                room: options.arrivals.max(1),
-                acceptor: None,
-                arrivals: VecDeque::new(),
-                takers: Wakes::new(),
-                handshakes: BTreeMap::new(),
-            }),
             options,
+            state: Mutex::new(state),
         });
-        runtime.spawn(Box::pin(accept_all(Arc::clone(&queue), seed.rng())));
+        let accepting = accept_all(OpenQueue(Arc::clone(&queue)), seed.rng());
+        runtime.spawn(Box::pin(accepting));
         Ok(Self {
-            local: local.ok_or(io::ErrorKind::Unsupported)?,
-            queue,
+            local: local.ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?,
+            queue: OpenQueue(queue),
         })
     }
 }
 
-impl Drop for Listener {
+impl Arrival {
+    /// Waits for the connection; a request is accepted.
+    pub(super) async fn accepted(self) -> Result<Connection, Error> {
+        match self {
+            Self::Connection(connection) => Ok(connection),
+            Self::Request(request) => request.accept().await,
+            Self::Failed { error, .. } => Err(error),
+        }
+    }
+}
+
+/// Closes the listener when its handle is dropped, or when its runtime stops it.
+struct OpenQueue(Arc<AcceptQueue>);
+
+impl Drop for OpenQueue {
     fn drop(&mut self) {
-        self.queue.close();
+        // Dropped outside the lock.
+        let _closed = self.0.with(|state| {
+            state.wakes.everybody();
+            (state.source.take(), mem::take(&mut state.arrivals))
+        });
     }
 }
 
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Listener({})", self.local)
-    }
-}
-
-/// The connections of a listener that are in their handshake or were not taken yet. It is no machine, and
-/// has a small lock of its own.
+/// The connections of a listener that were not taken yet. It is no machine, and has a small lock of its own.
 struct AcceptQueue {
     runtime: Arc<dyn Runtime>,
     options: ConnectionOptions,
@@ -147,194 +154,147 @@ struct State {
     source: Option<Box<dyn Source>>,
     /// Connections that may still be accepted.
     room: usize,
-    acceptor: Option<Waker>,
     arrivals: VecDeque<Arrival>,
-    takers: Wakes<()>,
-    handshakes: BTreeMap<u64, Canceller>,
+    wakes: Wakes<Line>,
 }
 
-impl AcceptQueue {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics half-way, so a poisoned queue is a whole one.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+/// What can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Line {
+    /// An arrival.
+    Arrival,
+    /// Room for another connection.
+    Room,
+    /// The end of the listener.
+    Close,
+}
+
+impl State {
+    const fn poll_closed(&self) -> Poll<()> {
+        match self.source {
+            Some(_) => Poll::Pending,
+            None => Poll::Ready(()),
+        }
     }
 
     /// Waits for room, and accepts a connection; `None` once the listener is closed.
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Option<io::Result<(Socket, SocketAddr)>>> {
-        let mut state = self.lock();
-        let replaced = state.acceptor.replace(cx.waker().clone());
-        let polled = match &state.source {
-            None => Poll::Ready(None),
-            Some(_) if state.room == 0 => Poll::Pending,
-            Some(source) => source.poll_accept(cx).map(Some),
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Accepted>>> {
+        let polled = match &self.source {
+            None => return Poll::Ready(None),
+            Some(_) if self.room == 0 => return Poll::Pending,
+            Some(source) => source.poll_accept(cx),
         };
-        if let Poll::Ready(Some(Ok(_))) = polled {
-            state.room -= 1;
+        if let Poll::Ready(Ok(_)) = polled {
+            self.room -= 1;
         }
-        drop(state);
-        drop(replaced);
-        polled
-    }
-
-    /// Notes a handshake that has begun; false when the listener was closed meanwhile.
-    fn begin(&self, number: u64, handshake: Canceller) -> bool {
-        let mut state = self.lock();
-        let is_open = state.source.is_some();
-        if is_open {
-            state.handshakes.insert(number, handshake);
-        }
-        is_open
-    }
-
-    fn arrive(&self, number: u64, arrival: Arrival) {
-        let mut state = self.lock();
-        let handshake = state.handshakes.remove(&number);
-        let unwanted = if state.source.is_some() {
-            state.arrivals.push_back(arrival);
-            state.takers.first(());
-            None
-        } else {
-            Some(arrival)
-        };
-        let woken = state.takers.take();
-        drop(state);
-        woken.wake();
-        drop((handshake, unwanted));
-    }
-
-    /// Closes the socket and everything that was not taken.
-    fn close(&self) {
-        let mut state = self.lock();
-        let source = state.source.take();
-        let arrivals = mem::take(&mut state.arrivals);
-        let handshakes = mem::take(&mut state.handshakes);
-        let acceptor = state.acceptor.take();
-        state.takers.everybody();
-        let woken = state.takers.take();
-        drop(state);
-        drop(source);
-        handshakes.values().for_each(Canceller::cancel);
-        woken.wake();
-        if let Some(acceptor) = acceptor {
-            acceptor.wake();
-        }
-        drop(arrivals);
+        polled.map(Some)
     }
 }
 
-/// A wait for the next arrival.
-struct Waiting<'a> {
+type Accepted = (Socket, SocketAddr);
+
+impl AcceptQueue {
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        // Nothing in here panics half-way, so a poisoned queue is a whole one.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut state);
+        let woken = state.wakes.take();
+        drop(state);
+        woken.wake();
+        result
+    }
+
+    /// Waits in `line` until `look` is ready.
+    async fn until<T>(
+        &self,
+        line: Line,
+        mut look: impl FnMut(&mut State, &mut Context<'_>) -> Poll<T>,
+    ) -> T {
+        let mut place = Place {
+            queue: self,
+            line,
+            ticket: None,
+        };
+        let looking = poll_fn(|cx| {
+            // A waker is dropped outside the lock.
+            let (polled, _replaced) = self.with(|state| {
+                let replaced = state.wakes.lift(line, place.ticket);
+                let polled = look(state, cx);
+                if polled.is_pending() {
+                    let waker = cx.waker().clone();
+                    state.wakes.wait(line, &mut place.ticket, waker);
+                }
+                (polled, replaced)
+            });
+            polled
+        });
+        looking.await
+    }
+}
+
+/// A place in a line, which is left when it is dropped.
+struct Place<'a> {
     queue: &'a AcceptQueue,
+    line: Line,
     ticket: Option<u64>,
 }
 
-impl Waiting<'_> {
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Arrival, Error>> {
-        let mut state = self.queue.lock();
-        let replaced = state.takers.lift((), self.ticket);
-        let polled = match state.arrivals.pop_front() {
-            Some(arrival) => {
-                state.room += 1;
-                Poll::Ready(Ok(arrival))
-            }
-            None if state.source.is_none() => Poll::Ready(Err(Error::Closed)),
-            None => Poll::Pending,
-        };
-        let mut acceptor = None;
-        if polled.is_pending() {
-            state.takers.wait((), &mut self.ticket, cx.waker().clone());
-        } else {
-            acceptor = state.acceptor.take();
-            let _ = state.takers.leave((), &mut self.ticket);
-        }
-        let woken = state.takers.take();
-        drop(state);
-        drop(replaced);
-        woken.wake();
-        if let Some(acceptor) = acceptor {
-            acceptor.wake();
-        }
-        polled
-    }
-}
-
-impl Drop for Waiting<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if self.ticket.is_some() {
-            let mut state = self.queue.lock();
-            let left = state.takers.leave((), &mut self.ticket);
-            let woken = state.takers.take();
-            drop(state);
-            woken.wake();
-            drop(left);
-        }
+        let (line, ticket) = (self.line, &mut self.ticket);
+        let _left = self.queue.with(|state| state.wakes.leave(line, ticket));
     }
 }
 
-/// Closes the listener when its runtime stops it.
-struct CloseOnDrop(Arc<AcceptQueue>);
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
-async fn accept_all(queue: Arc<AcceptQueue>, mut rng: Rng) {
-    let queue = CloseOnDrop(queue);
-    let AcceptQueue { runtime, .. } = &*queue.0;
-    for number in 0.. {
-        match poll_fn(|cx| queue.0.poll_accept(cx)).await {
-            None => return,
-            Some(Ok(accepted)) => {
+async fn accept_all(queue: OpenQueue, mut rng: Rng) {
+    let queue = &queue.0;
+    while let Some(accepted) = queue.until(Line::Room, State::poll_accept).await {
+        match accepted {
+            Ok(accepted) => {
                 let mut octets = [0; 32];
                 rng.fill(&mut octets);
                 let seed = Seed::from_octets(octets);
-                let handshake = shake_hands(Arc::clone(&queue.0), number, accepted, seed);
-                runtime.spawn(Box::pin(handshake));
+                let handshake = shake_hands(Arc::clone(queue), accepted, seed);
+                queue.runtime.spawn(Box::pin(handshake));
             }
-            Some(Err(error)) if is_of_one_connection(&error) => {}
-            Some(Err(_)) => {
-                let mut rest = runtime.timer(runtime.now() + REST);
-                poll_fn(|cx| rest.poll(cx)).await;
+            Err(error) => {
+                report!(warn, %error, "connection not accepted");
+                if !is_of_one_connection(&error) {
+                    let until = queue.runtime.now() + ACCEPT_PAUSE;
+                    let mut pause = queue.runtime.timer(until);
+                    poll_fn(|cx| pause.poll(cx)).await;
+                }
             }
         }
     }
 }
 
-async fn shake_hands(
-    queue: Arc<AcceptQueue>,
-    number: u64,
-    (socket, remote): (Socket, SocketAddr),
-    seed: Seed,
-) {
-    let arrival = match open(&queue, number, socket, &seed).await {
-        Ok(Opened::Connection(connection)) => Arrival::Connection(connection),
-        Ok(Opened::Request(request)) => Arrival::Request(request),
-        Err(error) => Arrival::Failed { remote, error },
+/// Waits for the end of a handshake, and gives it up when the listener is closed.
+async fn shake_hands(queue: Arc<AcceptQueue>, (socket, remote): Accepted, seed: Seed) {
+    let AcceptQueue {
+        runtime, options, ..
+    } = &*queue;
+    let opening = async {
+        let stream = TcpIo::new(runtime.as_ref(), socket)?;
+        let opening = PendingConnection::start(runtime, stream, options, seed)?;
+        opening.opened().await
     };
-    queue.arrive(number, arrival);
-}
-
-async fn open(
-    queue: &AcceptQueue,
-    number: u64,
-    socket: Socket,
-    seed: &Seed,
-) -> Result<Opened, Error> {
-    let stream = TcpIo::new(queue.runtime.as_ref(), socket)?;
-    let opening = PendingConnection::start(&queue.runtime, stream, &queue.options, seed)?;
-    if !queue.begin(number, opening.canceller()) {
-        return Err(Error::Closed);
+    let closing = queue.until(Line::Close, |state, _| state.poll_closed());
+    let (mut opening, mut closing) = (pin!(opening), pin!(closing));
+    let opened = poll_fn(|cx| match closing.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => opening.as_mut().poll(cx).map(Some),
+    });
+    if let Some(opened) = opened.await {
+        let arrival = opened.unwrap_or_else(|error| Arrival::Failed { remote, error });
+        // Unwanted, it is dropped outside the lock.
+        let _unwanted = queue.with(|state| match state.source {
+            Some(_) => {
+                state.arrivals.push_back(arrival);
+                state.wakes.first(Line::Arrival);
+                None
+            }
+            None => Some(arrival),
+        });
     }
-    opening.opened().await
-}
-
-/// Tells whether the next connection can be accepted at once although this one could not.
-fn is_of_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted
-    )
 }

@@ -3,14 +3,13 @@
 //! `adapters::tokio::cotp` and `adapters::blocking::cotp` bind these to a runtime, with examples.
 
 use alloc::sync::Arc;
-use core::error::Error as StdError;
-use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
 
 use bytes::Bytes;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use derive_more::{Display, From};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use self::connection::PendingConnection;
 use super::factory::MachineFactory;
@@ -47,9 +46,8 @@ pub async fn connect(
     for address in addresses {
         match TcpIo::connect(runtime.as_ref(), address).await {
             Ok(stream) => {
-                return PendingConnection::start(runtime, stream, &options, &seed)?
-                    .connected()
-                    .await;
+                let opening = PendingConnection::start(runtime, stream, &options, seed)?;
+                return opening.opened().await?.accepted().await;
             }
             Err(error) => failure = error,
         }
@@ -71,9 +69,9 @@ pub async fn connect_on(
     let seed = options.checked_seed()?;
     socket.set_nonblocking(true)?;
     let stream = TcpIo::new(runtime.as_ref(), socket)?;
-    PendingConnection::start(runtime, stream, &options, &seed)?
-        .connected()
-        .await
+    let opening = PendingConnection::start(runtime, stream, &options, seed)?;
+    // A responder's configuration, on a connection that this side made: who called is the peer.
+    opening.opened().await?.accepted().await
 }
 
 /// Listens on the first of `addresses` that is free; 102 is the port of the standard.
@@ -97,11 +95,8 @@ pub fn listen(
 }
 
 fn bind(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     // Elsewhere the option lets another process take the port over.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
@@ -121,21 +116,13 @@ pub fn listen_on(
     options: impl Into<ConnectionOptions>,
 ) -> Result<Listener, Error> {
     let (socket, options) = (socket.into(), options.into());
-    if Side::of(&options.config) == Side::Initiator {
+    if let cotp::Role::Initiator(_) = options.config.role {
         let message = "a listener needs the configuration of a responder";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
     }
     let seed = options.checked_seed()?;
     socket.set_nonblocking(true)?;
-    Ok(Listener::start(runtime, socket, options, &seed)?)
-}
-
-/// Sets what RFC 2126 advises in sections 6.1 and 6.2. A socket that refuses works all the same.
-fn prepare(socket: &SockRef<'_>, options: &ConnectionOptions) {
-    let _ = socket.set_tcp_nodelay(true);
-    if let Some(time) = options.keepalive {
-        let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time));
-    }
+    Listener::start(runtime, socket, options, &seed)
 }
 
 /// The machine of a connection: a [`cotp::Connection`], or one around it.
@@ -146,6 +133,12 @@ pub type Ends = (SocketAddr, SocketAddr);
 
 /// Makes the machine of each connection.
 pub type ConnectionFactory = MachineFactory<cotp::Connection, (Config, Seed, Ends), ConfigError>;
+
+impl Default for ConnectionFactory {
+    fn default() -> Self {
+        Self::new(|(config, seed, _)| Ok(BoxedMachine::new(cotp::Connection::new(config, &seed)?)))
+    }
+}
 
 /// How connections are made or answered. A [`Config`] alone has all else by default.
 #[derive(Debug, Clone)]
@@ -206,29 +199,13 @@ pub struct Info {
     pub agreed: Connected,
 }
 
-/// Which end of a connection this is, by who sent the CR.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    Initiator,
-    Responder,
-}
-
-impl Side {
-    pub(crate) const fn of(config: &Config) -> Self {
-        match config.role {
-            cotp::Role::Initiator(_) => Self::Initiator,
-            cotp::Role::Responder(_) => Self::Responder,
-        }
-    }
-}
-
 impl Info {
-    pub(crate) fn new(side: Side, (local, remote): Ends, agreed: Connected) -> Self {
-        let (calling, called) = (agreed.calling.clone(), agreed.called.clone());
-        let (local_selector, remote_selector) = match side {
-            Side::Initiator => (calling, called),
-            Side::Responder => (called, calling),
-        };
+    fn new(is_initiator: bool, (local, remote): Ends, agreed: Connected) -> Self {
+        let mut selectors = [agreed.calling.clone(), agreed.called.clone()];
+        if !is_initiator {
+            selectors.reverse();
+        }
+        let [local_selector, remote_selector] = selectors;
         Self {
             local,
             remote,
@@ -254,51 +231,28 @@ pub enum Incoming {
 }
 
 /// Why an operation on a connection or listener failed.
-#[derive(Debug)]
+#[derive(Debug, Display, From)]
 #[non_exhaustive]
 pub enum Error {
     /// The system did not give a TCP connection, or a listener.
+    #[from]
     Io(io::Error),
     /// The configuration was refused.
+    #[from]
     Config(ConfigError),
     /// The connection refused what was asked, and goes on.
     Refused(cotp::Error),
     /// The connection is at its end, or never opened.
     Ended(Arc<ConnectionEnd>),
     /// Octets came that are no TPKT, the first of which is given. The stream can be detached.
+    #[display("octets that are no TPKT, the first is 0x{_0:02x}")]
     NonTpkt(u8),
     /// The connection or listener is not driven any more: its runtime ended, or its machine panicked.
+    #[display("the driver of the connection was stopped")]
     Closed,
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Config(error) => error.fmt(f),
-            Self::Refused(error) => error.fmt(f),
-            Self::Ended(end) => end.fmt(f),
-            Self::NonTpkt(first) => {
-                write!(f, "octets that are no TPKT, the first is 0x{first:02x}")
-            }
-            Self::Closed => f.write_str("the driver of the connection was stopped"),
-        }
-    }
-}
-
-impl StdError for Error {}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<ConfigError> for Error {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
+impl core::error::Error for Error {}
 
 impl From<Closed> for Error {
     fn from(_: Closed) -> Self {

@@ -3,24 +3,25 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::SocketAddr;
 use core::task::Poll;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::port::{Cx, Line, NodePort, ServiceRef, act};
-use super::snapshot::cannot_reach;
-use super::{Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
+use super::port::{Line, NodePort, ServiceRef};
+use super::snapshot::path_to;
+use super::{EngineSetup, Error, NodeOptions, NodeSnapshot, NodeStats, Received, bind_socket};
+use crate::adapters::event_loop::{Core, Phase};
 use crate::adapters::faces::faces;
 use crate::adapters::runtime::Runtime;
+use crate::adapters::seed;
 use crate::adapters::shared::{Setup, Shared};
 use crate::adapters::sockets::{SocketCounters, Sockets};
 #[cfg(feature = "blocking")]
 use crate::adapters::{blocking::ltp as blocking, threads};
 use crate::ltp::{Age, Block, Command, Cue, LineEstimate, Peer, Progress, Red, Service, SessionId};
-use crate::{Path, Tag};
+use crate::{Instant, Path, Tag};
 
 /// How long a node that ends waits for a full socket. UDP leaves at line rate, so this is long.
 const FLUSH_LIMIT: Duration = Duration::from_millis(100);
@@ -36,6 +37,8 @@ const FLUSH_LIMIT: Duration = Duration::from_millis(100);
 pub struct Node(Arc<NodeRef>);
 
 /// Ends the node when it is dropped.
+#[derive(derive_more::Debug)]
+#[debug("{local}")]
 struct NodeRef {
     shared: Arc<Shared<NodePort>>,
     local: SocketAddr,
@@ -47,14 +50,14 @@ struct NodeRef {
 /// Dropping an access point closes it. Blocks go on without their handle.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Restored {
+pub struct Restored<N = Node, P = AccessPoint, S = Sending> {
     /// The node.
-    pub node: Node,
+    pub node: N,
     /// Its access points, in the order of their client services.
-    pub points: Vec<AccessPoint>,
+    pub points: Vec<P>,
     /// The blocks that it sends, and those whose end nobody had asked for, in the order in which they were
     /// started. [`Sending::tag`] tells them apart.
-    pub sendings: Vec<Sending>,
+    pub sendings: Vec<S>,
 }
 
 /// A client service that is open at a node.
@@ -130,7 +133,7 @@ impl Node {
         address: SocketAddr,
         options: impl Into<NodeOptions>,
     ) -> Result<Self, Error> {
-        Self::start(runtime, address, &options.into(), None)
+        Self::start(runtime, address, options.into(), None)
     }
 
     /// Binds a socket and resumes the node of a snapshot on it, driven by `runtime`; see
@@ -146,39 +149,46 @@ impl Node {
         options: impl Into<NodeOptions>,
         saved: NodeSnapshot,
     ) -> Result<Restored, Error> {
-        let node = Self::start(runtime, address, &options.into(), Some(saved))?;
-        let (services, tags): (Vec<_>, Vec<_>) = node.act(|port, _| {
-            let tags = port.blocks.keys().copied();
-            (port.services().collect(), tags.collect())
+        let node = Self::start(runtime, address, options.into(), Some(saved))?;
+        let (services, tags) = node.with(|core, _| {
+            let tags: Vec<_> = core.port.blocks.keys().copied().collect();
+            Ok((core.port.services().collect::<Vec<_>>(), tags))
         })?;
         let points = services.into_iter().map(|service| node.point(service));
-        let points = points.collect();
-        let sendings = tags.into_iter().map(|tag| node.sending(tag)).collect();
+        let sendings = tags.into_iter().map(|tag| node.sending(tag));
         Ok(Restored {
+            points: points.collect(),
+            sendings: sendings.collect(),
             node,
-            points,
-            sendings,
         })
     }
 
     fn start(
         runtime: &Arc<dyn Runtime>,
         address: SocketAddr,
-        options: &NodeOptions,
+        options: NodeOptions,
         saved: Option<NodeSnapshot>,
     ) -> Result<Self, Error> {
         let mut sockets = Sockets::new();
-        sockets.set_udp_options(options.udp.clone());
+        sockets.set_udp_options(options.udp);
         let local = sockets.add_udp(bind_socket(address)?)?.local;
         let counters = sockets.counters();
         let carrier = Box::new(sockets.into_table(runtime, FLUSH_LIMIT)?);
+        let saved = saved.map(|saved| saved.into_parts(local)).transpose()?;
+        let (port, saved) = saved.unzip();
+        let setup = EngineSetup {
+            config: options.config,
+            seed: options.seed.map_or_else(seed, Ok)?,
+            local,
+            saved,
+            now: options.clock.at(runtime.now()),
+        };
+        let machine = options.factory.make(setup)?;
         let setup = Setup {
             clock: options.clock,
             limits: options.limits,
         };
-        let now = setup.clock.at(runtime.now());
-        let (port, machine) = options.make(local, saved, now)?;
-        let shared = Shared::start(runtime, setup, port, machine, carrier);
+        let shared = Shared::start(runtime, setup, port.unwrap_or_default(), machine, carrier);
         Ok(Self(Arc::new(NodeRef {
             shared,
             local,
@@ -186,9 +196,12 @@ impl Node {
         })))
     }
 
-    fn act<T>(&self, what: impl FnOnce(&mut NodePort, &mut Cx<'_>) -> T) -> Result<T, Error> {
-        let node = &self.0.shared;
-        Ok(node.with(|core, now| act(core, now, what))?)
+    /// Acts under the lock.
+    fn with<T>(
+        &self,
+        act: impl FnOnce(&mut Core<NodePort>, Instant) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.0.shared.with(act)?
     }
 
     fn point(&self, service: ServiceRef) -> AccessPoint {
@@ -202,23 +215,17 @@ impl Node {
     }
 
     fn command(&self, command: Command<Path>) -> Result<(), Error> {
-        self.act(|port, cx| port.command(cx, command))?
+        self.with(|core, now| core.command(now, command))
     }
 
-    /// Says how the socket reaches a peer, if it can.
     fn with_path(&self, peer: Peer<SocketAddr>) -> Result<Box<Peer<Path>>, Error> {
-        let (local, remote) = (self.0.local, peer.address);
-        if local.is_ipv4() != remote.is_ipv4() || remote.port() == 0 {
-            return Err(cannot_reach(local, remote));
-        }
-        Ok(Box::new(
-            peer.map_address(|remote| Path::udp(local, remote)),
-        ))
+        let path = path_to(self.0.local, peer.address)?;
+        Ok(Box::new(peer.map_address(|_| path)))
     }
 }
 
 faces! {
-    impl Node, blocking::Node {
+    impl Node {
         /// Takes a snapshot from which the node can be resumed after a crash.
         ///
         /// The node goes on meanwhile, so the snapshot will be behind ([`Age::Behind`](crate::ltp::Age)): blocks
@@ -234,7 +241,7 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub fn snapshot(&self) -> Result<NodeSnapshot, Error> {
-            self.act(|port, cx| port.save(cx, Age::Behind))?
+            self.with(|core, now| core.save(now, Age::Behind))
         }
 
         /// Ends the node as it is, without a word to its peers, and takes a snapshot from which it can be resumed.
@@ -248,15 +255,14 @@ faces! {
         ///
         /// [`Error::Closed`] when the node has ended.
         pub async fn suspend(&self) -> Result<NodeSnapshot, Error> {
-            let saved = self.0.shared.with(|core, now| {
-                let saved = act(core, now, |port, cx| {
-                    let saved = port.save(cx, Age::Current)?;
-                    port.suspend(cx);
-                    Ok::<_, Error>(saved)
-                })?;
+            let saved = self.with(|core, now| {
+                let saved = core.save(now, Age::Current)?;
+                // What was not taken is in the snapshot, and comes again.
+                core.port.services.clear();
+                core.wakes.everybody();
                 core.over();
                 Ok(saved)
-            })?;
+            });
             self.0.ended().await;
             saved
         }
@@ -290,7 +296,15 @@ faces! {
         ///
         /// No such peer.
         pub fn remove_peer(&self, id: u64) -> Result<(), Error> {
-            self.act(|port, cx| port.remove_peer(cx, id))?
+            self.with(|core, now| {
+                core.command(now, Command::RemovePeer(id))?;
+                // No room will be told of. To those that ping it the engine says that it is silent.
+                core.wakes.all(Line::Room(id));
+                if core.wakes.is_empty(Line::Ping(id)) {
+                    core.port.answers.remove(&id);
+                }
+                Ok(())
+            })
         }
 
         /// Tells one half of a contact: whether this end may transmit, or whether the peer does.
@@ -311,35 +325,31 @@ faces! {
         /// [`Error::Silent`] when it has not answered after [`Peer::cancel_retries`]; no such peer, or one that
         /// cannot answer.
         pub async fn ping(&self, peer: u64) -> Result<Duration, Error> {
-            let mut round = None;
-            let answer = self.0.shared.until(Line::Ping(peer), |core, now, _| {
-                act(core, now, |port, cx| port.ping(cx, peer, &mut round))
-            });
-            answer.await?
+            let mut asked = None;
+            let ping = |core: &mut Core<_>, now, _| core.ping(now, peer, &mut asked);
+            self.0.shared.until(Line::Ping(peer), ping).await?
         }
 
         /// Returns what was learned of the line to a peer: losses and round trips.
         pub fn line(&self, peer: u64) -> Option<LineEstimate> {
-            self.act(|_, cx| cx.machine.line(peer)).ok()?
+            self.with(|core, _| Ok(core.peek().line(peer))).ok()?
         }
 
         /// Returns the cookies that peers put into the segments of an open session (RFC 5327 section 2.2), as far
         /// as [`Config::max_cookies`](crate::ltp::Config::max_cookies) lets them be kept.
         pub fn cookies(&self, session: SessionId) -> Vec<Bytes> {
-            let cookies = self.act(|_, cx| {
-                let cookies = cx.machine.cookies(session);
-                cookies.map(Bytes::copy_from_slice).collect()
+            let cookies = self.with(|core, _| {
+                let cookies = core.peek().cookies(session);
+                Ok(cookies.map(Bytes::copy_from_slice).collect())
             });
             cookies.unwrap_or_default()
         }
 
         /// Returns what was counted, and how much is under way.
         pub fn stats(&self) -> NodeStats {
-            let stats = self.act(|port, cx| port.stats(cx.machine));
-            NodeStats {
-                udp: self.0.counters.stats().udp,
-                ..stats.unwrap_or_default()
-            }
+            let mut stats = self.with(|core, _| Ok(core.stats())).unwrap_or_default();
+            stats.udp = self.0.counters.stats().udp;
+            stats
         }
 
         /// Opens an access point for the client service `client`, which gives whole red parts.
@@ -357,7 +367,13 @@ faces! {
         ///
         /// As [`open`](Self::open).
         pub fn open_with(&self, client: u64, service: Service) -> Result<AccessPoint, Error> as Result<blocking::AccessPoint, Error> {
-            let service = self.act(|port, cx| port.open(cx, client, service))??;
+            let service = self.with(|core, now| {
+                if core.port.closing.is_some() {
+                    return Err(Error::Closed);
+                }
+                core.command(now, Command::OpenOnDemand(client, service))?;
+                Ok(core.port.add_service(client))
+            })?;
             Ok(self.point(service))
         }
 
@@ -375,19 +391,15 @@ faces! {
 
 impl NodeRef {
     fn close(&self, limit: Duration) {
-        let close = |port: &mut NodePort, cx: &mut Cx<'_>| port.close(cx, limit);
         // After a panic it is closed already.
-        let _ = self.shared.with(|core, now| act(core, now, close));
+        let _ = self.shared.with(|core, now| core.close(now, limit));
     }
 
     /// Waits until the socket is closed.
     async fn ended(&self) {
-        let ended = self.shared.until(Line::End, |core, _, _| {
-            if core.port.is_over() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+        let ended = self.shared.until(Line::End, |core, _, _| match core.phase {
+            Phase::Running | Phase::Finishing => Poll::Pending,
+            Phase::Told | Phase::Gone => Poll::Ready(()),
         });
         // After a panic it is closed too.
         let _ = ended.await;
@@ -406,7 +418,7 @@ impl Drop for NodeRef {
 }
 
 faces! {
-    impl AccessPoint, blocking::AccessPoint {
+    impl AccessPoint {
         /// Returns the client service.
         pub fn client(&self) -> u64 {
             self.0.service.client
@@ -415,7 +427,7 @@ faces! {
         /// Tells whether blocks can be sent and received.
         pub fn is_open(&self) -> bool {
             let service = self.0.service;
-            self.0.node.act(|port, _| port.is_open(service)).unwrap_or(false)
+            self.0.node.with(|core, _| Ok(core.is_open(service))).unwrap_or(false)
         }
 
         /// Sends a red block, and waits until all of it is acknowledged. Returns the session it had.
@@ -447,10 +459,7 @@ faces! {
                 red,
             };
             let started = node.0.shared.until(Line::Room(peer), |core, now, place| {
-                if !place.is_first && core.port.is_open(*service) {
-                    return Poll::Pending;
-                }
-                act(core, now, |port, cx| port.send(cx, *service, &mut block))
+                core.send(now, *service, place, &mut block)
             });
             Ok(node.sending(started.await??))
         }
@@ -463,7 +472,7 @@ faces! {
         pub async fn receive[receive_timeout](&self) -> Result<Received, Error> {
             let ServiceHandle { node, service } = &*self.0;
             let received = node.0.shared.until(Line::Receive(*service), |core, now, place| {
-                act(core, now, |port, cx| port.receive(cx, *service, place))
+                core.receive(now, *service, place)
             });
             received.await?
         }
@@ -475,15 +484,21 @@ faces! {
         /// [`Error::Closed`], once everything was taken.
         pub fn try_receive(&self) -> Result<Option<Received>, Error> {
             let service = self.0.service;
-            self.0.node.act(|port, cx| port.try_receive(cx, service))?
+            self.0.node.with(|core, now| core.try_receive(now, service))
         }
 
         /// Makes every receive that waits here fail with [`Error::Interrupted`]. If there is none, the next one
         /// that would have to wait does.
         pub fn interrupt(&self) -> () {
-            let service = self.0.service;
+            let (service, line) = (self.0.service, Line::Receive(self.0.service));
             // Nobody waits after a panic.
-            let _ = self.0.node.act(|port, cx| port.interrupt(cx, service));
+            let _ = self.0.node.0.shared.with(|core, _| {
+                if !core.wakes.is_empty(line) {
+                    core.wakes.interrupt(line);
+                } else if let Ok(open) = core.port.service(service) {
+                    open.is_interrupted = true;
+                }
+            });
         }
 
         /// Cancels the reception of a block (RFC 5326 section 4.2).
@@ -506,9 +521,15 @@ faces! {
 impl ServiceHandle {
     fn close(&self) {
         // After a panic it is closed already.
-        let _ = self
-            .node
-            .act(|port, cx| port.close_service(cx, self.service));
+        let _ = self.node.0.shared.with(|core, now| {
+            if core.port.service(self.service).is_ok() {
+                core.port.services.remove(&self.service.client);
+                // Refused at the end only.
+                let _ = core.command(now, Command::Close(self.service.client));
+                // Those that wait to send from it, too: their line is that of the peer.
+                core.wakes.everybody();
+            }
+        });
     }
 }
 
@@ -519,7 +540,7 @@ impl Drop for ServiceHandle {
 }
 
 faces! {
-    impl Sending, blocking::Sending {
+    impl Sending {
         /// Waits until the red part of the block was acknowledged, or the block was given up. It can be asked again.
         ///
         /// # Errors
@@ -527,10 +548,8 @@ faces! {
         /// [`Error::Failed`], with the reason and the block; [`Error::Closed`] when the node ended before.
         pub async fn wait[wait_timeout](&mut self) -> Result<SessionId, Error> {
             let tag = self.tag;
-            let ended = self.node.0.shared.until(Line::Block(tag), |core, _, _| {
-                core.port.outcome(tag).map_or(Poll::Pending, Poll::Ready)
-            });
-            ended.await?
+            let shared = &self.node.0.shared;
+            shared.until(Line::Block(tag), |core, _, _| core.outcome(tag)).await?
         }
 
         /// Returns the tag of the block, which it keeps when the node is [restored](Node::restore_on).
@@ -540,7 +559,7 @@ faces! {
 
         /// Returns how far the block has got; `None` once it is over.
         pub fn progress(&self) -> Option<Progress> {
-            self.node.act(|_, cx| cx.machine.progress(self.tag)).ok()?
+            self.node.with(|core, _| Ok(core.peek().progress(self.tag))).ok()?
         }
 
         /// Cancels the block, unless it is over.
@@ -554,12 +573,7 @@ faces! {
 impl Drop for Sending {
     fn drop(&mut self) {
         // After a panic nothing is kept.
-        let _ = self.node.act(|port, _| port.unwatch(self.tag));
-    }
-}
-
-impl fmt::Debug for NodeRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.local)
+        let shared = &self.node.0.shared;
+        let _ = shared.with(|core, _| core.port.unwatch(self.tag));
     }
 }

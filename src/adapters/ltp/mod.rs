@@ -11,24 +11,23 @@ mod snapshot;
 mod tests;
 
 use alloc::format;
-use core::error::Error as StdError;
-use core::fmt;
+use alloc::string::String;
 use core::net::SocketAddr;
 use std::io;
 use std::net::UdpSocket;
 
 use bytes::Bytes;
-use socket2::{Domain, Protocol, Socket, Type};
+use derive_more::{Display, From};
 
+use super::sockets::new_socket;
 use super::udp::{UdpOptions, UdpStats};
-use super::{Clock, Closed, MachineFactory, seed};
+use super::{Clock, Closed, MachineFactory};
 use crate::ltp::{
     self, Age, Config, ConfigError, Engine, Reason, RestoreError, SessionId, Side, Snapshot, Stats,
 };
-use crate::{BoxedMachine, Instant, Limits, Path, Seed};
+use crate::{BoxedMachine, Instant, Limits, Path, Proto, Seed};
 
 pub use handles::{AccessPoint, Node, Restored, Sending};
-use port::NodePort;
 pub use received::{Received, ReceivedKind};
 pub use snapshot::NodeSnapshot;
 
@@ -37,6 +36,12 @@ pub type EngineMachine = BoxedMachine<Engine<Path>>;
 
 /// Makes the machine of a node. Default: an [`Engine`].
 pub type EngineFactory = MachineFactory<Engine<Path>, EngineSetup, Error>;
+
+impl Default for EngineFactory {
+    fn default() -> Self {
+        Self::new(|setup| Ok(BoxedMachine::new(setup.engine()?)))
+    }
+}
 
 /// What the engine of a node is made from.
 #[derive(Debug)]
@@ -109,59 +114,38 @@ impl From<Config> for NodeOptions {
     }
 }
 
-impl NodeOptions {
-    /// Makes port and machine of a node, or makes them again from a snapshot.
-    fn make(
-        &self,
-        local: SocketAddr,
-        saved: Option<NodeSnapshot>,
-        now: Instant,
-    ) -> Result<(NodePort, EngineMachine), Error> {
-        let seed = self.seed.clone().map_or_else(seed, Ok)?;
-        let saved = saved.map(|saved| saved.into_parts(local)).transpose()?;
-        let (port, saved) = saved.unzip();
-        let setup = EngineSetup {
-            config: self.config.clone(),
-            seed,
-            local,
-            saved,
-            now,
-        };
-        let machine = self.factory.make(setup, EngineSetup::engine)?;
-        Ok((port.unwrap_or_default(), machine))
-    }
-}
-
 /// Binds the socket of a node. It shares its port with nobody: a second node would take half of what comes.
 fn bind_socket(local: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-    if local.is_ipv6() {
-        // Systems differ in the default.
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&local.into()).map_err(|error| {
-        if error.kind() == io::ErrorKind::AddrInUse {
+    // The unspecified address is that of both families.
+    let only_v6 = !local.ip().is_unspecified();
+    let bound = new_socket(Path::socket(Proto::Udp, local), only_v6);
+    let socket = bound.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
             let message = format!("another node or program has the socket at {local}");
-            return io::Error::new(error.kind(), message);
+            io::Error::new(error.kind(), message)
         }
-        error
+        _ => error,
     })?;
     Ok(socket.into())
 }
 
 /// Why an operation on a node failed.
-#[derive(Debug)]
+#[derive(Debug, Display, From)]
 #[non_exhaustive]
 pub enum Error {
     /// The system did not give a socket; or it is taken, by another node as a rule.
     Io(io::Error),
     /// The configuration was refused.
+    #[from]
     Config(ConfigError),
     /// The engine refused the command, and nothing has changed.
+    #[from]
     Refused(ltp::Error),
     /// The node cannot be restored from the snapshot.
+    #[from]
     Restore(RestoreError),
     /// A block was given up. What of it arrived is not known.
+    #[display("{}", failure(*peer, *session, *by, *reason))]
     Failed {
         /// The engine ID of the peer.
         peer: u64,
@@ -175,52 +159,33 @@ pub enum Error {
         data: Bytes,
     },
     /// A peer has not answered a ping, however often it was repeated.
+    #[display("engine {peer} does not answer")]
     Silent {
         /// The engine ID of the peer.
         peer: u64,
     },
     /// The receive was interrupted; the access point goes on.
+    #[display("interrupted")]
     Interrupted,
     /// The limit of time was reached.
+    #[display("timed out")]
     TimedOut,
     /// The access point was closed, or the node was shut down.
+    #[display("closed")]
     Closed,
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Config(error) => error.fmt(f),
-            Self::Refused(error) => error.fmt(f),
-            Self::Failed {
-                peer,
-                session,
-                by,
-                reason,
-                ..
-            } => match (*by, *reason) {
-                (Side::Remote, reason) => {
-                    write!(f, "engine {peer} cancelled block {session}: {reason}")
-                }
-                (Side::Local, reason @ Reason::RETRANSMISSION_LIMIT) => write!(
-                    f,
-                    "engine {peer} does not answer, block {session} was given up: {reason}"
-                ),
-                (Side::Local, reason) => {
-                    write!(f, "block {session} to engine {peer} was given up: {reason}")
-                }
-            },
-            Self::Restore(error) => error.fmt(f),
-            Self::Silent { peer } => write!(f, "engine {peer} does not answer"),
-            Self::Interrupted => f.write_str("interrupted"),
-            Self::TimedOut => f.write_str("timed out"),
-            Self::Closed => f.write_str("closed"),
+impl core::error::Error for Error {}
+
+fn failure(peer: u64, block: SessionId, by: Side, reason: Reason) -> String {
+    match (by, reason) {
+        (Side::Remote, _) => format!("engine {peer} cancelled block {block}: {reason}"),
+        (Side::Local, Reason::RETRANSMISSION_LIMIT) => {
+            format!("engine {peer} does not answer, block {block} was given up: {reason}")
         }
+        (Side::Local, _) => format!("block {block} to engine {peer} was given up: {reason}"),
     }
 }
-
-impl StdError for Error {}
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
@@ -237,22 +202,6 @@ impl From<Closed> for Error {
     }
 }
 
-macro_rules! causes {
-    ($($variant:ident($cause:ty))*) => {$(
-        impl From<$cause> for Error {
-            fn from(error: $cause) -> Self {
-                Self::$variant(error)
-            }
-        }
-    )*};
-}
-
-causes! {
-    Config(ConfigError)
-    Refused(ltp::Error)
-    Restore(RestoreError)
-}
-
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         match error {
@@ -265,7 +214,10 @@ impl From<Error> for io::Error {
 }
 
 /// What a node has counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Display)]
+#[display(
+    "{exports} exports and {imports} imports under way, {waiting_octets} octets not taken; {engine}; {udp}"
+)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct NodeStats {
@@ -279,21 +231,4 @@ pub struct NodeStats {
     pub waiting_octets: usize,
     /// What the socket has counted.
     pub udp: UdpStats,
-}
-
-impl fmt::Display for NodeStats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            engine,
-            exports,
-            imports,
-            waiting_octets,
-            udp,
-        } = self;
-        write!(
-            f,
-            "{exports} exports and {imports} imports under way, {waiting_octets} octets not taken; \
-             {engine}; {udp}"
-        )
-    }
 }

@@ -1,6 +1,6 @@
 //! Who gets which event of an engine, and who waits for what.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 use core::task::Poll;
@@ -10,7 +10,7 @@ use std::io;
 use super::{EngineMachine, Error, NodeSnapshot, NodeStats, Received};
 use crate::adapters::event_loop::{Core, Port, Rest};
 use crate::adapters::waiters::{WaitStatus, Wakes};
-use crate::ltp::{self, Age, Block, Command, Event, Service, SessionId};
+use crate::ltp::{self, Age, Block, Command, Event, SessionId, Snapshot};
 use crate::{Instant, Limits, Machine as _, Output, Path, Tag, Transmit};
 
 /// How long a node that ends waits for the rates of its peers before cancellations are dropped.
@@ -38,106 +38,46 @@ pub(crate) struct ServiceRef {
     id: u64,
 }
 
-/// The state that the handles of a node share, beside the engine.
-#[derive(Debug, Default)]
+/// The state that the handles of a node share, beside the engine. It is part of snapshots.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct NodePort {
     /// By client service.
-    services: BTreeMap<u64, ServiceQueue>,
+    pub(super) services: BTreeMap<u64, OpenService>,
     pub(super) blocks: BTreeMap<Tag, SendState>,
-    pings: BTreeMap<u64, PingState>,
-    /// The last ID that was given to a block or an access point.
-    pub(super) ids: u64,
-    phase: Phase,
+    /// The last answers of peers to pings, each with an ID: the round-trip time, unless the peer was silent.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) answers: BTreeMap<u64, (u64, Option<Duration>)>,
+    /// The last ID that was given to a block, an access point or an answer.
+    ids: u64,
+    /// Nothing begins any more, and what is under way has until then.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(super) closing: Option<Instant>,
+    /// All was cancelled, and the cancellations leave as far as the rates of the peers let them until then.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    is_cancelling: bool,
 }
 
-/// An open access point.
-#[derive(Debug, Default)]
-struct ServiceQueue {
+/// An open access point. What it receives waits in the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct OpenService {
     id: u64,
-    /// What the engine gave and nobody has taken yet.
+    /// What the engine gave and nobody has taken yet: what is taken just now, and at the end of the node all.
     items: VecDeque<Received>,
-    /// The engine has not answered the last take: it gives the next item as soon as there is one.
-    is_asked: bool,
     /// An interruption that found nobody waiting.
-    is_interrupted: bool,
+    pub(super) is_interrupted: bool,
 }
 
 /// A block on its way to a peer.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(super) struct SendState {
-    pub(super) peer: u64,
+    peer: u64,
     /// How it ended: [`Event::Complete`] or [`Event::Failed`].
-    pub(super) end: Option<Event>,
-    /// There is a handle that can ask.
-    pub(super) is_watched: bool,
-}
-
-/// The pings of one peer. All that ask at a time share the answer.
-#[derive(Debug, Default)]
-struct PingState {
-    /// Counts the answers.
-    round: u64,
-    is_asking: bool,
-    /// The round-trip time, unless the peer was silent.
-    answer: Option<Duration>,
-}
-
-/// How far a node is from its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Phase {
-    #[default]
-    Open,
-    /// Nothing begins any more, and what is under way has until then.
-    Closing(Instant),
-    /// Cancellations leave, as far as the rates of the peers let them until then.
-    Cancelling(Instant),
-    /// The engine is not driven any more, but the socket may be open.
-    Suspended,
-    /// The socket is closed.
-    Over,
-}
-
-/// What a port acts on.
-pub(super) struct Cx<'a> {
-    pub(super) machine: &'a mut EngineMachine,
-    pub(super) wakes: &'a mut Wakes<Line>,
-    pub(super) now: Instant,
-    is_dirty: bool,
-}
-
-impl<'a> Cx<'a> {
-    pub(super) const fn new(
-        machine: &'a mut EngineMachine,
-        wakes: &'a mut Wakes<Line>,
-        now: Instant,
-    ) -> Self {
-        Self {
-            machine,
-            wakes,
-            now,
-            is_dirty: false,
-        }
-    }
-
-    pub(super) fn command(&mut self, command: Command<Path>) -> Result<(), ltp::Error> {
-        self.is_dirty = true;
-        self.machine.command(self.now, command)
-    }
-}
-
-/// Acts on a port under its lock.
-pub(super) fn act<T>(
-    core: &mut Core<NodePort>,
-    now: Instant,
-    act: impl FnOnce(&mut NodePort, &mut Cx<'_>) -> T,
-) -> T {
-    let (port, machine, wakes) = core.untouched_parts();
-    let mut cx = Cx::new(machine, wakes, now);
-    let result = act(port, &mut cx);
-    if cx.is_dirty {
-        core.touch();
-    }
-    result
+    end: Option<Event>,
+    /// There is no handle that can ask.
+    is_unwatched: bool,
 }
 
 impl Port for NodePort {
@@ -153,8 +93,8 @@ impl Port for NodePort {
             Event::Answered { peer, after } => self.answer(peer, Some(after), wakes),
             Event::Silent { peer } => self.answer(peer, None, wakes),
             event => {
-                if let Some(received) = Received::from_event(event) {
-                    self.queue(received, wakes);
+                if let Ok(item) = Received::from_event(event) {
+                    self.queue(item, wakes);
                 }
             }
         }
@@ -167,382 +107,314 @@ impl Port for NodePort {
         is_idle: bool,
         wakes: &mut Wakes<Line>,
     ) -> Rest {
-        match self.phase {
-            Phase::Open => Rest::Until(None),
-            Phase::Closing(until) if now < until && (!is_idle || machine.sessions() != (0, 0)) => {
-                Rest::Until(Some(until))
+        for service in self.services() {
+            if machine.has_waiting(service.client) {
+                wakes.first(Line::Receive(service));
             }
-            Phase::Closing(_) => {
-                self.cancel_all(&mut Cx::new(machine, wakes, now));
-                Rest::Again
-            }
-            // A peer that floods draws more and more: the engine need not become idle.
-            Phase::Cancelling(until) if now < until && (!is_idle || machine.has_backlog()) => {
-                Rest::Until(Some(until))
-            }
-            Phase::Cancelling(_) | Phase::Suspended | Phase::Over => Rest::Over,
         }
+        let Some(until) = self.closing else {
+            return Rest::Until(None);
+        };
+        let is_under_way = if self.is_cancelling {
+            // A peer that floods draws more and more: the engine need not become idle.
+            machine.has_backlog()
+        } else {
+            machine.sessions() != (0, 0)
+        };
+        if now < until && (!is_idle || is_under_way) {
+            return Rest::Until(Some(until));
+        }
+        if self.is_cancelling {
+            return Rest::Over;
+        }
+        self.cancel_all(machine, now, wakes);
+        Rest::Again
     }
 
     fn end(&mut self, machine: &mut EngineMachine, _: io::Result<()>) {
         machine.finish();
-        self.phase = Phase::Over;
     }
 }
 
 impl NodePort {
-    /// Gives the engine a command, as long as it is driven.
-    pub(super) fn command(&self, cx: &mut Cx<'_>, command: Command<Path>) -> Result<(), Error> {
-        if self.is_ended() {
-            return Err(Error::Closed);
-        }
-        Ok(cx.command(command)?)
-    }
-}
-
-// Blocks to peers.
-impl NodePort {
-    /// Gives a block to the engine; pending without room for it.
-    pub(super) fn send(
-        &mut self,
-        cx: &mut Cx<'_>,
-        service: ServiceRef,
-        block: &mut Block,
-    ) -> Poll<Result<Tag, Error>> {
-        if !self.is_open(service) {
-            return Poll::Ready(Err(Error::Closed));
-        }
-        block.tag = Tag(self.draw_id());
-        match cx.command(Command::Send(block.clone())) {
-            // A limit of 0 leaves room for nobody, ever.
-            Err(ltp::Error::Full { limit: 1.., .. }) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error.into())),
-            Ok(()) => {
-                self.follow(block.tag, block.to);
-                Poll::Ready(Ok(block.tag))
-            }
-        }
-    }
-
-    pub(super) fn follow(&mut self, tag: Tag, peer: u64) {
-        let block = SendState {
-            peer,
-            end: None,
-            is_watched: true,
-        };
-        self.blocks.insert(tag, block);
-    }
-
-    /// Returns what became of a block; `None` while it is under way.
-    pub(super) fn outcome(&self, tag: Tag) -> Option<Result<SessionId, Error>> {
-        let block = self.blocks.get(&tag);
-        match block.and_then(|block| block.end.clone()) {
-            Some(Event::Complete { session, .. }) => Some(Ok(session)),
-            Some(Event::Failed {
-                session,
-                by,
-                reason,
-                data,
-                ..
-            }) => Some(Err(Error::Failed {
-                peer: block.map_or(0, |block| block.peer),
-                session,
-                by,
-                reason,
-                data,
-            })),
-            _ if block.is_none() || self.is_ended() => Some(Err(Error::Closed)),
-            _ => None,
-        }
-    }
-
-    /// Forgets what becomes of a block: its handle is gone.
-    pub(super) fn unwatch(&mut self, tag: Tag) {
-        if let Some(block) = self.blocks.get_mut(&tag) {
-            block.is_watched = false;
-            if block.end.is_some() {
-                self.blocks.remove(&tag);
-            }
-        }
+    const fn draw_id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
     }
 
     fn settle(&mut self, tag: Tag, end: Event, wakes: &mut Wakes<Line>) {
         if let Some(block) = self.blocks.get_mut(&tag) {
             block.end = Some(end);
-            if !block.is_watched {
+            if block.is_unwatched {
                 self.blocks.remove(&tag);
             }
             wakes.all(Line::Block(tag));
         }
     }
 
-    const fn draw_id(&mut self) -> u64 {
-        self.ids += 1;
-        self.ids
-    }
-}
-
-// Access points.
-impl NodePort {
-    /// Opens a client service.
-    pub(super) fn open(
-        &mut self,
-        cx: &mut Cx<'_>,
-        client: u64,
-        service: Service,
-    ) -> Result<ServiceRef, Error> {
-        if self.phase != Phase::Open {
-            return Err(Error::Closed);
+    /// Forgets what becomes of a block: its handle is gone.
+    pub(super) fn unwatch(&mut self, tag: Tag) {
+        if let Some(block) = self.blocks.get_mut(&tag) {
+            block.is_unwatched = true;
+            if block.end.is_some() {
+                self.blocks.remove(&tag);
+            }
         }
-        cx.command(Command::OpenOnDemand(client, service))?;
-        Ok(self.add_service(client))
+    }
+
+    /// Keeps the answer to a ping for all that wait for it.
+    fn answer(&mut self, peer: u64, answer: Option<Duration>, wakes: &mut Wakes<Line>) {
+        let id = self.draw_id();
+        self.answers.insert(peer, (id, answer));
+        wakes.all(Line::Ping(peer));
     }
 
     /// Adds an access point for a client service that is open at the engine.
     pub(super) fn add_service(&mut self, client: u64) -> ServiceRef {
         let id = self.draw_id();
-        let queue = ServiceQueue {
-            id,
-            ..ServiceQueue::default()
-        };
-        self.services.insert(client, queue);
+        self.services.entry(client).or_default().id = id;
         ServiceRef { client, id }
+    }
+
+    /// Goes on beside an engine that was restored from `engine`, and follows all its blocks.
+    pub(super) fn resume<A>(&mut self, engine: &Snapshot<A>) {
+        (self.closing, self.is_cancelling) = (None, false);
+        // A damaged snapshot may name others, which nobody will hear of.
+        let tags: Vec<Tag> = engine.tags().collect();
+        self.blocks.retain(|tag, block| {
+            block.is_unwatched = false;
+            block.end.is_some() || tags.contains(tag)
+        });
+        let clients: BTreeSet<u64> = engine.services().map(|(client, _)| client).collect();
+        self.services.retain(|client, _| clients.contains(client));
+        for client in clients {
+            self.add_service(client);
+        }
     }
 
     pub(super) fn services(&self) -> impl Iterator<Item = ServiceRef> {
         let services = self.services.iter();
-        services.map(|(&client, &ServiceQueue { id, .. })| ServiceRef { client, id })
+        services.map(|(&client, &OpenService { id, .. })| ServiceRef { client, id })
     }
 
-    fn service(&mut self, service: ServiceRef) -> Result<&mut ServiceQueue, Error> {
-        let queue = self.services.get_mut(&service.client);
-        let queue = queue.filter(|queue| queue.id == service.id);
-        queue.ok_or(Error::Closed)
+    pub(super) fn service(&mut self, service: ServiceRef) -> Result<&mut OpenService, Error> {
+        let open = self.services.get_mut(&service.client);
+        open.filter(|open| open.id == service.id)
+            .ok_or(Error::Closed)
+    }
+
+    fn queue(&mut self, item: Received, wakes: &mut Wakes<Line>) {
+        let client = item.client;
+        // Nobody has it where the service was closed since.
+        if let Some(OpenService { id, items, .. }) = self.services.get_mut(&client) {
+            items.push_back(item);
+            wakes.first(Line::Receive(ServiceRef { client, id: *id }));
+        }
+    }
+
+    /// Has the engine give the next item that waits in it for a client service.
+    fn pull(
+        &mut self,
+        machine: &mut EngineMachine,
+        now: Instant,
+        wakes: &mut Wakes<Line>,
+        client: u64,
+    ) -> Option<Received> {
+        if !machine.has_waiting(client) {
+            return None;
+        }
+        machine.command(now, Command::Take(client)).ok()?;
+        let mut tx = Transmit::new(Limits::default());
+        // The engine answers at its next polls, and before anything else that is not an event.
+        loop {
+            match machine.poll(now, &mut tx) {
+                Output::Event(event) => match Received::from_event(event) {
+                    Ok(item) if item.client == client => return Some(item),
+                    Ok(item) => self.queue(item, wakes),
+                    Err(event) => self.deliver(event, wakes),
+                },
+                Output::Yield => {}
+                _ => break,
+            }
+        }
+        let _ = machine.command(now, Command::Untake(client));
+        None
+    }
+
+    /// Cancels all blocks, in both directions. What was received stays.
+    fn cancel_all(&mut self, machine: &mut EngineMachine, now: Instant, wakes: &mut Wakes<Line>) {
+        (self.closing, self.is_cancelling) = (Some(now + CANCEL_LIMIT), true);
+        // What the engine refuses is over already, and its event on the way.
+        for tag in self.blocks.keys() {
+            let _ = machine.command(now, Command::Cancel(*tag));
+        }
+        let services: Vec<ServiceRef> = self.services().collect();
+        for service in services {
+            while let Some(item) = self.pull(machine, now, wakes, service.client) {
+                self.queue(item, wakes);
+            }
+            let _ = machine.command(now, Command::Close(service.client));
+        }
+    }
+}
+
+/// What handles do under the lock. What only looks at the machine does not count as a change of it.
+impl Core<NodePort> {
+    /// Gives the engine a command, as long as it is driven.
+    pub(super) fn command(&mut self, now: Instant, command: Command<Path>) -> Result<(), Error> {
+        if self.is_over() {
+            return Err(Error::Closed);
+        }
+        Ok(self.machine().command(now, command)?)
     }
 
     /// Tells whether blocks can be sent and received.
     pub(super) fn is_open(&self, service: ServiceRef) -> bool {
-        let queue = self.services.get(&service.client);
-        self.phase == Phase::Open && queue.is_some_and(|queue| queue.id == service.id)
+        let open = self.port.services.get(&service.client);
+        let is_known = open.is_some_and(|open| open.id == service.id);
+        is_known && self.port.closing.is_none() && !self.is_over()
     }
 
-    /// Drops an access point with all that was received and not taken.
-    pub(super) fn close_service(&mut self, cx: &mut Cx<'_>, service: ServiceRef) {
-        if self.service(service).is_ok() {
-            self.services.remove(&service.client);
-            // Refused at the end only.
-            let _ = cx.command(Command::Close(service.client));
-            // Those that wait to send from it, too: their line is that of the peer.
-            cx.wakes.everybody();
+    /// Gives a block to the engine, once those before it were taken and there is room.
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        service: ServiceRef,
+        place: WaitStatus,
+        block: &mut Block,
+    ) -> Poll<Result<Tag, Error>> {
+        if !self.is_open(service) {
+            return Poll::Ready(Err(Error::Closed));
+        }
+        if !place.is_first {
+            return Poll::Pending;
+        }
+        block.tag = Tag(self.port.draw_id());
+        match self.machine().command(now, Command::Send(block.clone())) {
+            // A limit of 0 leaves room for nobody, ever.
+            Err(ltp::Error::Full { limit: 1.., .. }) => return Poll::Pending,
+            sent => sent?,
+        }
+        self.port.blocks.entry(block.tag).or_default().peer = block.to;
+        Poll::Ready(Ok(block.tag))
+    }
+
+    /// Returns what became of a block.
+    pub(super) fn outcome(&self, tag: Tag) -> Poll<Result<SessionId, Error>> {
+        let Some(block) = self.port.blocks.get(&tag) else {
+            return Poll::Ready(Err(Error::Closed));
+        };
+        match block.end.clone() {
+            Some(Event::Complete { session, .. }) => Poll::Ready(Ok(session)),
+            Some(Event::Failed {
+                session,
+                by,
+                reason,
+                data,
+                ..
+            }) => Poll::Ready(Err(Error::Failed {
+                peer: block.peer,
+                session,
+                by,
+                reason,
+                data,
+            })),
+            _ if self.is_over() => Poll::Ready(Err(Error::Closed)),
+            _ => Poll::Pending,
         }
     }
 
-    pub(super) fn interrupt(&mut self, cx: &mut Cx<'_>, service: ServiceRef) {
-        let line = Line::Receive(service);
-        if !cx.wakes.is_empty(line) {
-            cx.wakes.interrupt(line);
-        } else if let Ok(queue) = self.service(service) {
-            queue.is_interrupted = true;
-        }
-    }
-
-    /// Takes what was received next, or has the engine give it once there is something.
+    /// Takes what was received next. Whoever waits is woken while something waits in the engine.
     pub(super) fn receive(
         &mut self,
-        cx: &mut Cx<'_>,
+        now: Instant,
         service: ServiceRef,
         place: WaitStatus,
     ) -> Poll<Result<Received, Error>> {
         if place.is_interrupted {
             return Poll::Ready(Err(Error::Interrupted));
         }
-        if let Some(received) = self.try_receive(cx, service)? {
+        if let Some(received) = self.try_receive(now, service)? {
             return Poll::Ready(Ok(received));
         }
-        if mem::take(&mut self.service(service)?.is_interrupted) {
+        if mem::take(&mut self.port.service(service)?.is_interrupted) {
             return Poll::Ready(Err(Error::Interrupted));
         }
-        self.ask(cx, service.client);
         Poll::Pending
     }
 
     /// Takes what was received next, if anything. An interruption is left to those who wait.
     pub(super) fn try_receive(
         &mut self,
-        cx: &mut Cx<'_>,
+        now: Instant,
         service: ServiceRef,
     ) -> Result<Option<Received>, Error> {
-        if self.service(service)?.items.is_empty() {
-            self.pull(cx, service.client);
+        let mut item = self.port.service(service)?.items.pop_front();
+        if item.is_none() && self.peek().has_waiting(service.client) {
+            let (port, machine, wakes) = self.parts();
+            item = port.pull(machine, now, wakes, service.client);
         }
-        match self.service(service)?.items.pop_front() {
-            None if self.is_ended() => Err(Error::Closed),
+        match item {
+            None if self.is_over() => Err(Error::Closed),
             item => Ok(item),
         }
     }
 
-    /// Asks the engine for the next item of a client service, unless it was asked already, and tells whether
-    /// it will answer.
-    fn ask(&mut self, cx: &mut Cx<'_>, client: u64) -> bool {
-        let Some(queue) = self.services.get_mut(&client) else {
-            return false;
-        };
-        if !queue.is_asked {
-            // Refused once the service was closed at the engine.
-            queue.is_asked = cx.command(Command::Take(client)).is_ok();
-        }
-        queue.is_asked
-    }
-
-    /// Takes the next item that waits in the engine for a client service, and tells whether there was one.
-    ///
-    /// The engine answers at its next polls, and before anything else that is not an event.
-    fn pull(&mut self, cx: &mut Cx<'_>, client: u64) -> bool {
-        if !cx.machine.has_waiting(client) || !self.ask(cx, client) {
-            return false;
-        }
-        let mut tx = Transmit::new(Limits::default());
-        let is_asked = |port: &Self| {
-            port.services
-                .get(&client)
-                .is_some_and(|queue| queue.is_asked)
-        };
-        while is_asked(self) {
-            match cx.machine.poll(cx.now, &mut tx) {
-                Output::Event(event) => self.deliver(event, cx.wakes),
-                Output::Yield => {}
-                _ => return false,
-            }
-        }
-        true
-    }
-
-    pub(super) fn queue(&mut self, item: Received, wakes: &mut Wakes<Line>) {
-        let client = item.client;
-        // Nobody has it where the service was closed since.
-        if let Some(queue) = self.services.get_mut(&client) {
-            queue.is_asked = false;
-            queue.items.push_back(item);
-            let id = queue.id;
-            wakes.first(Line::Receive(ServiceRef { client, id }));
-        }
-    }
-
-    /// Returns what was received and not taken.
-    pub(super) fn items(&self) -> impl Iterator<Item = &Received> {
-        self.services.values().flat_map(|queue| &queue.items)
-    }
-}
-
-// Pings.
-impl NodePort {
-    /// Returns the answer to a ping, or has the engine ask. `round` is set at the first call.
+    /// Has the engine ask a peer at the first call, and returns the answer. `asked` is an ID older than that.
     pub(super) fn ping(
         &mut self,
-        cx: &mut Cx<'_>,
+        now: Instant,
         peer: u64,
-        round: &mut Option<u64>,
+        asked: &mut Option<u64>,
     ) -> Poll<Result<Duration, Error>> {
-        let is_ended = self.is_ended();
-        match (*round, self.pings.get(&peer)) {
-            (Some(round), Some(ping)) if ping.round > round => {
-                return Poll::Ready(ping.answer.ok_or(Error::Silent { peer }));
-            }
-            (Some(_), None) => return Poll::Ready(Err(Error::Silent { peer })),
-            _ if is_ended => return Poll::Ready(Err(Error::Closed)),
-            (_, Some(ping)) if ping.is_asking => {}
-            _ => cx.command(Command::Ping(peer))?,
+        let Some(asked) = *asked else {
+            *asked = Some(self.port.ids);
+            return match self.command(now, Command::Ping(peer)) {
+                Ok(()) | Err(Error::Refused(ltp::Error::PingPending(_))) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            };
+        };
+        match self.port.answers.get(&peer) {
+            Some((id, answer)) if *id > asked => Poll::Ready(answer.ok_or(Error::Silent { peer })),
+            _ if self.is_over() => Poll::Ready(Err(Error::Closed)),
+            _ => Poll::Pending,
         }
-        let ping = self.pings.entry(peer).or_default();
-        ping.is_asking = true;
-        round.get_or_insert(ping.round);
-        Poll::Pending
-    }
-
-    fn answer(&mut self, peer: u64, answer: Option<Duration>, wakes: &mut Wakes<Line>) {
-        if let Some(ping) = self.pings.get_mut(&peer) {
-            ping.round += 1;
-            ping.is_asking = false;
-            ping.answer = answer;
-        }
-        wakes.all(Line::Ping(peer));
-    }
-
-    /// Removes a peer. No room will be told of; to those that ping it the engine says that it is silent.
-    pub(super) fn remove_peer(&mut self, cx: &mut Cx<'_>, peer: u64) -> Result<(), Error> {
-        self.command(cx, Command::RemovePeer(peer))?;
-        self.pings.retain(|id, ping| *id != peer || ping.is_asking);
-        cx.wakes.all(Line::Room(peer));
-        Ok(())
-    }
-}
-
-// The end.
-impl NodePort {
-    /// Tells whether the socket is closed.
-    pub(super) fn is_over(&self) -> bool {
-        self.phase == Phase::Over
-    }
-
-    /// Tells whether the engine is not driven any more.
-    pub(super) const fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Suspended | Phase::Over)
     }
 
     /// Begins nothing any more, and ends once all that is under way is over, or after `limit`.
-    pub(super) fn close(&mut self, cx: &mut Cx<'_>, limit: Duration) {
-        let until = match self.phase {
-            Phase::Open => cx.now + limit,
-            Phase::Closing(before) => before.min(cx.now + limit),
-            Phase::Cancelling(_) | Phase::Suspended | Phase::Over => return,
-        };
-        self.phase = Phase::Closing(until);
-        if cx.now >= until {
-            self.cancel_all(cx);
+    pub(super) fn close(&mut self, now: Instant, limit: Duration) {
+        if self.port.is_cancelling || self.is_over() {
+            return;
         }
-        cx.is_dirty = true;
+        let (port, machine, wakes) = self.parts();
+        let until = port.closing.unwrap_or(now + limit).min(now + limit);
+        port.closing = Some(until);
+        if now >= until {
+            port.cancel_all(machine, now, wakes);
+        }
         // Whoever waits to send.
-        cx.wakes.everybody();
-    }
-
-    /// Cancels all blocks, in both directions. What was received stays.
-    fn cancel_all(&mut self, cx: &mut Cx<'_>) {
-        self.phase = Phase::Cancelling(cx.now + CANCEL_LIMIT);
-        // What the engine refuses is over already, and its event on the way.
-        for tag in self.blocks.keys() {
-            let _ = cx.command(Command::Cancel(*tag));
-        }
-        let clients: Vec<u64> = self.services.keys().copied().collect();
-        for client in clients {
-            while self.pull(cx, client) {}
-            let _ = cx.command(Command::Close(client));
-        }
+        wakes.everybody();
     }
 
     /// Returns all that the node knows.
-    pub(super) fn save(&self, cx: &Cx<'_>, age: Age) -> Result<NodeSnapshot, Error> {
-        if self.is_ended() {
+    pub(super) fn save(&self, now: Instant, age: Age) -> Result<NodeSnapshot, Error> {
+        if self.is_over() {
             return Err(Error::Closed);
         }
-        Ok(NodeSnapshot::new(cx.machine.snapshot(cx.now), self, age))
+        let engine = self.peek().snapshot(now);
+        Ok(NodeSnapshot::new(engine, self.port.clone(), age))
     }
 
-    /// Ends the node as it is; the engine is not polled again.
-    pub(super) fn suspend(&mut self, cx: &mut Cx<'_>) {
-        self.phase = Phase::Suspended;
-        // What was not taken is in the snapshot, and comes again.
-        self.services.clear();
-        cx.wakes.everybody();
-    }
-
-    pub(super) fn stats(&self, machine: &EngineMachine) -> NodeStats {
-        let (exports, imports) = machine.sessions();
-        let waiting: usize = self.items().map(Received::memory_used).sum();
+    pub(super) fn stats(&self) -> NodeStats {
+        let (exports, imports) = self.peek().sessions();
+        let services = self.port.services.values();
+        let items = services.flat_map(|service| &service.items);
         NodeStats {
-            engine: machine.stats(),
+            engine: self.peek().stats(),
             exports,
             imports,
-            waiting_octets: machine.waiting_octets() + waiting,
+            waiting_octets: self.peek().waiting_octets()
+                + items.map(Received::memory_used).sum::<usize>(),
             ..NodeStats::default()
         }
     }

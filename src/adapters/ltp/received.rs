@@ -59,8 +59,8 @@ pub enum ReceivedKind {
 }
 
 impl Received {
-    /// Takes an event that concerns an access point; `None` for all others.
-    pub(super) fn from_event(event: Event) -> Option<Self> {
+    /// Takes an event that concerns an access point; others come back.
+    pub(super) fn from_event(event: Event) -> Result<Self, Event> {
         let (session, client, kind, data) = match event {
             Event::Started { session, client } => {
                 (session, client, ReceivedKind::Started, Bytes::new())
@@ -101,9 +101,9 @@ impl Received {
                 };
                 (session, client, kind, Bytes::new())
             }
-            _ => return None,
+            event => return Err(event),
         };
-        Some(Self {
+        Ok(Self {
             from: session.originator,
             session,
             client,

@@ -1,15 +1,12 @@
 //! What outlives a node: what its engine and its port know, as plain data.
 
 use alloc::format;
-use alloc::vec::Vec;
 use core::net::SocketAddr;
 use std::io;
 
+use super::Error;
 use super::port::NodePort;
-use super::{Error, Received};
-use crate::adapters::event_loop::Port as _;
-use crate::adapters::waiters::Wakes;
-use crate::ltp::{Age, Event, Snapshot};
+use crate::ltp::{Age, Snapshot};
 use crate::{Path, Tag};
 
 /// The state of a node at one moment, from which [`Node::restore`](super::Node::restore) resumes it.
@@ -21,15 +18,8 @@ use crate::{Path, Tag};
 pub struct NodeSnapshot {
     engine: Snapshot<SocketAddr>,
     /// Whether the node has done nothing since.
-    is_current: bool,
-    /// The last ID that was given to a block or an access point.
-    ids: u64,
-    /// Blocks with a handle or under way, and their peers.
-    blocks: Vec<(Tag, u64)>,
-    /// How blocks ended, where nobody has asked.
-    ends: Vec<Event>,
-    /// What was received and not taken.
-    items: Vec<Received>,
+    age: Age,
+    port: NodePort,
 }
 
 impl NodeSnapshot {
@@ -41,21 +31,13 @@ impl NodeSnapshot {
 
     /// Returns the tags of the blocks whose transmission the node will resume, or whose end it will tell.
     pub fn tags(&self) -> impl Iterator<Item = Tag> {
-        self.blocks.iter().map(|(tag, _)| *tag)
+        self.port.blocks.keys().copied()
     }
 
     /// Takes all that a node has; the snapshot of the engine is of the same moment.
-    pub(super) fn new(engine: Snapshot<Path>, port: &NodePort, age: Age) -> Self {
-        let blocks = port.blocks.iter();
-        let ends = port.blocks.values().filter_map(|block| block.end.clone());
-        Self {
-            engine: engine.map_address(|path| path.remote),
-            is_current: age == Age::Current,
-            ids: port.ids,
-            ends: ends.collect(),
-            items: port.items().cloned().collect(),
-            blocks: blocks.map(|(tag, block)| (*tag, block.peer)).collect(),
-        }
+    pub(super) fn new(engine: Snapshot<Path>, port: NodePort, age: Age) -> Self {
+        let engine = engine.map_address(|path| path.remote);
+        Self { engine, age, port }
     }
 
     /// Makes the port again, and says how the socket at `local` reaches the peers.
@@ -63,47 +45,25 @@ impl NodeSnapshot {
         self,
         local: SocketAddr,
     ) -> Result<(NodePort, (Snapshot<Path>, Age)), Error> {
-        let mut unreachable = None;
+        let mut outcome = Ok(());
         let engine = self.engine.map_address(|remote| {
-            if remote.is_ipv4() != local.is_ipv4() {
-                unreachable = Some(remote);
+            if let Err(error) = path_to(local, remote) {
+                outcome = Err(error);
             }
             Path::udp(local, remote)
         });
-        if let Some(remote) = unreachable {
-            return Err(cannot_reach(local, remote));
-        }
-        let mut port = NodePort::default();
-        port.ids = self.ids;
-        for (client, _) in engine.services() {
-            port.add_service(client);
-        }
-        for (tag, peer) in self.blocks {
-            port.follow(tag, peer);
-        }
-        // Nobody waits yet.
-        let wakes = &mut Wakes::new();
-        for end in self.ends {
-            port.deliver(end, wakes);
-        }
-        for item in self.items {
-            port.queue(item, wakes);
-        }
-        // The engine has all that are under way. A damaged snapshot may name others, which nobody follows.
-        let tags: Vec<Tag> = engine.tags().collect();
-        port.blocks
-            .retain(|tag, block| block.end.is_some() || tags.contains(tag));
-        let age = if self.is_current {
-            Age::Current
-        } else {
-            Age::Behind
-        };
-        Ok((port, (engine, age)))
+        outcome?;
+        let mut port = self.port;
+        port.resume(&engine);
+        Ok((port, (engine, self.age)))
     }
 }
 
-/// The error of a peer that a socket cannot reach.
-pub(super) fn cannot_reach(local: SocketAddr, remote: SocketAddr) -> Error {
+/// Says how a socket reaches a peer, if it can.
+pub(super) fn path_to(local: SocketAddr, remote: SocketAddr) -> Result<Path, Error> {
+    if local.is_ipv4() == remote.is_ipv4() && remote.port() != 0 {
+        return Ok(Path::udp(local, remote));
+    }
     let message = format!("a socket at {local} cannot reach a peer at {remote}");
-    io::Error::new(io::ErrorKind::InvalidInput, message).into()
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message).into())
 }

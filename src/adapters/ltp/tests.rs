@@ -8,10 +8,10 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::port::{CANCEL_LIMIT, Cx, Line, NodePort, ServiceRef};
+use super::port::{CANCEL_LIMIT, NodePort, ServiceRef};
 use super::{EngineMachine, Error, Received};
-use crate::adapters::event_loop::{Port as _, Rest};
-use crate::adapters::waiters::Wakes;
+use crate::adapters::event_loop::{Core, Port as _, Rest};
+use crate::adapters::waiters::WaitStatus;
 use crate::ltp::{
     Block, Command, Config, Engine, Event, Flow, Peer, Reason, Service, SessionId, Side,
 };
@@ -33,7 +33,7 @@ fn a_node_that_ends_does_not_send_its_backlog_first() {
     assert_eq!(node.poll(now(), &mut tx), Output::Transmit);
     assert_eq!(tx.datagrams().len(), 1);
     assert_eq!(node.poll(now(), &mut tx), Output::Done);
-    let Some(Err(Error::Failed { by, reason, .. })) = node.port.outcome(tag) else {
+    let Poll::Ready(Err(Error::Failed { by, reason, .. })) = node.core.outcome(tag) else {
         panic!("the block goes on");
     };
     assert_eq!((by, reason), (Side::Local, Reason::USER));
@@ -48,7 +48,7 @@ fn a_node_that_is_given_time_sends_its_backlog_until_then() {
     node.close(Duration::from_secs(1));
 
     while node.poll(now(), &mut tx) == Output::Transmit {}
-    assert_eq!(node.port.stats(&node.machine).exports, 1);
+    assert_eq!(node.core.stats().exports, 1);
     let end = now() + Duration::from_secs(1);
     assert_eq!(node.poll(now(), &mut tx), Output::Idle(Some(end)));
     // The cancellation.
@@ -61,7 +61,7 @@ fn a_cancellation_that_the_rate_holds_back_is_waited_for_up_to_a_second() {
     let mut node = Node::new();
     let peer = Peer::new(far()).with_flow(Flow::rate(1).with_burst(1));
     let change = Command::ChangePeer(2, Box::new(peer));
-    node.machine.command(now(), change).unwrap();
+    node.core.machine().command(now(), change).unwrap();
     node.send(MEGABYTE);
     let mut tx = Transmit::new(Limits::default());
     while node.poll(now(), &mut tx) == Output::Transmit {}
@@ -79,84 +79,77 @@ fn a_cancellation_that_the_rate_holds_back_is_waited_for_up_to_a_second() {
 fn what_was_received_stays_for_the_taking_when_the_node_has_ended() {
     let mut node = Node::new();
     for data in ["first", "second"] {
-        node.port.deliver(green(data), &mut node.wakes);
+        let (port, _, wakes) = node.core.parts();
+        port.deliver(green(data), wakes);
     }
 
-    node.port.end(&mut node.machine, Ok(()));
+    node.core.over();
 
     for expected in ["first", "second"] {
         let received = node.try_receive().unwrap().unwrap();
         assert_eq!(received.data, expected);
     }
     assert!(matches!(node.try_receive(), Err(Error::Closed)));
-    assert_eq!(node.port.stats(&node.machine).waiting_octets, 0);
-    assert!(node.port.is_over());
+    assert_eq!(node.core.stats().waiting_octets, 0);
+    assert!(node.core.is_over());
 }
 
 /// A node without a socket, with one peer and one access point.
 struct Node {
-    port: NodePort,
-    machine: EngineMachine,
-    wakes: Wakes<Line>,
+    core: Core<NodePort>,
     service: ServiceRef,
 }
 
 impl Node {
     fn new() -> Self {
         let engine = Engine::new(Config::engine(1), Seed::from(1)).unwrap();
-        let (mut port, mut machine) = (NodePort::default(), EngineMachine::new(engine));
+        let machine = EngineMachine::new(engine);
+        let mut core = Core::new(NodePort::default(), machine, Limits::default());
         let add = Command::AddPeer(2, Box::new(Peer::new(far())));
-        machine.command(now(), add).unwrap();
-        let mut wakes = Wakes::new();
-        let cx = &mut Cx::new(&mut machine, &mut wakes, now());
-        let service = port.open(cx, CLIENT, Service::Whole).unwrap();
-        Self {
-            port,
-            machine,
-            wakes,
-            service,
-        }
+        core.command(now(), add).unwrap();
+        let open = Command::OpenOnDemand(CLIENT, Service::Whole);
+        core.command(now(), open).unwrap();
+        let service = core.port.add_service(CLIENT);
+        Self { core, service }
     }
 
     fn send(&mut self, len: usize) -> Tag {
         let data = Bytes::from(vec![7; len]);
         let mut block = Block::red(Tag(0), 2, CLIENT, data);
-        let cx = &mut Cx::new(&mut self.machine, &mut self.wakes, now());
-        let sent = self.port.send(cx, self.service, &mut block);
-        match sent {
+        let place = WaitStatus {
+            is_first: true,
+            is_interrupted: false,
+        };
+        match self.core.send(now(), self.service, place, &mut block) {
             Poll::Ready(Ok(tag)) => tag,
             other => panic!("{other:?}"),
         }
     }
 
     fn close(&mut self, limit: Duration) {
-        let cx = &mut Cx::new(&mut self.machine, &mut self.wakes, now());
-        self.port.close(cx, limit);
+        self.core.close(now(), limit);
     }
 
     fn try_receive(&mut self) -> Result<Option<Received>, Error> {
-        let cx = &mut Cx::new(&mut self.machine, &mut self.wakes, now());
-        self.port.try_receive(cx, self.service)
+        self.core.try_receive(now(), self.service)
     }
 
     /// Does what the loop does, and hands out what the machine sends.
     fn poll(&mut self, now: Instant, tx: &mut Transmit<Path>) -> Output<Path, ()> {
+        let (port, machine, wakes) = self.core.parts();
         loop {
-            match self.machine.poll(now, tx) {
+            match machine.poll(now, tx) {
                 Output::Transmit => return Output::Transmit,
-                Output::Event(event) => self.port.deliver(event, &mut self.wakes),
+                Output::Event(event) => port.deliver(event, wakes),
                 Output::Ask(_) | Output::Yield | Output::Done => {}
-                Output::Idle(deadline) => {
-                    let wakes = &mut self.wakes;
-                    match self.port.tend(&mut self.machine, now, true, wakes) {
-                        Rest::Until(own) => {
-                            let first = [deadline, own].into_iter().flatten().min();
-                            return Output::Idle(first);
-                        }
-                        Rest::Again => {}
-                        Rest::Over => return Output::Done,
+                Output::Idle(deadline) => match port.tend(machine, now, true, wakes) {
+                    Rest::Until(own) => {
+                        let first = [deadline, own].into_iter().flatten().min();
+                        return Output::Idle(first);
                     }
-                }
+                    Rest::Again => {}
+                    Rest::Over => return Output::Done,
+                },
             }
         }
     }

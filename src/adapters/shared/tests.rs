@@ -13,7 +13,7 @@ use std::panic::catch_unwind;
 use socket2::Socket;
 
 use super::*;
-use crate::adapters::event_loop::Liveness;
+use crate::adapters::event_loop::{Liveness, Turn};
 use crate::adapters::runtime::{DriverFuture, Kind, Source};
 use crate::adapters::waiters::Wakes;
 use crate::{Ask, Link, Machine, Output, Tag, Transmit};
@@ -96,12 +96,12 @@ struct Counts {
     asks: AtomicUsize,
 }
 
-struct Counter(Arc<Counts>);
+struct Counter(Arc<Counts>, bool);
 
 impl Carrier<Puppet> for Counter {
     fn begin(&mut self, _: Instant, _: &mut Puppet) {}
 
-    fn send(&mut self, _: &mut Context<'_>, tx: &mut Transmit<()>) -> Option<()> {
+    fn send(&mut self, _: &Waker, tx: &mut Transmit<()>) -> Option<()> {
         self.0.sends.fetch_add(1, Ordering::Relaxed);
         self.0
             .octets
@@ -113,7 +113,7 @@ impl Carrier<Puppet> for Counter {
         self.0.asks.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn inputs(&mut self, _: &mut Context<'_>, _: Instant, _: &mut Puppet, _: bool) -> bool {
+    fn inputs(&mut self, _: &mut Turn<'_, Puppet>) -> bool {
         self.0.looks.fetch_add(1, Ordering::Relaxed);
         let left = self.0.busy.load(Ordering::Relaxed);
         self.0.busy.store(left.saturating_sub(1), Ordering::Relaxed);
@@ -125,11 +125,15 @@ impl Carrier<Puppet> for Counter {
     }
 
     fn liveness(&self) -> Liveness {
-        Liveness::Alive
+        if self.1 {
+            Liveness::Gone
+        } else {
+            Liveness::Alive
+        }
     }
 
-    fn finish(&mut self, _: &mut Context<'_>, _: Instant) -> Poll<()> {
-        Poll::Ready(())
+    fn finish(&mut self, _: Instant) {
+        self.1 = true;
     }
 }
 
@@ -209,7 +213,7 @@ impl Scene {
             limits: Limits::default(),
         };
         let known: Arc<dyn Runtime> = Arc::<ByHand>::clone(&runtime);
-        let carrier = Box::new(Counter(Arc::clone(&counts)));
+        let carrier = Box::new(Counter(Arc::clone(&counts), false));
         let (shared, driver) = Shared::prepare(
             &known,
             setup,

@@ -3,79 +3,68 @@
 //! One driver serves all sockets of a machine, and its waker does not say which of them became ready.
 //! Polling every socket after each wake would cost one system call a socket.
 
-use alloc::collections::VecDeque;
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::task::Wake;
-use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Waker};
+use core::task::Waker;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The sockets to poll, in the order in which they became ready.
+/// The sockets to poll, by their IDs: each once, and each in its turn.
+#[derive(Clone, Default)]
 pub(super) struct ReadySet(Arc<Mutex<Ready>>);
 
+#[derive(Default)]
 struct Ready {
-    queue: VecDeque<u64>,
+    ids: BTreeSet<u64>,
+    /// The socket that was polled last, which those with higher IDs follow.
+    last: u64,
     driver: Option<Waker>,
 }
 
-/// Puts one socket into the set; as a [`Waker`] it wakes the driver too.
-pub(super) struct SocketWaker {
-    id: u64,
-    is_queued: AtomicBool,
-    set: Arc<Mutex<Ready>>,
-}
-
 impl ReadySet {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Ready {
-            queue: VecDeque::new(),
-            driver: None,
-        })))
-    }
-
-    /// Makes the waker of the socket `id`, which is ready at first: nobody has polled it.
-    pub(super) fn waker(&self, id: u64) -> Arc<SocketWaker> {
-        let waker = Arc::new(SocketWaker {
-            id,
-            is_queued: AtomicBool::new(false),
-            set: Arc::clone(&self.0),
-        });
-        waker.insert();
-        waker
+    /// Makes the waker of the socket `id`, which puts it into the set and wakes the driver.
+    pub(super) fn waker(&self, id: u64) -> Waker {
+        let set = self.clone();
+        Waker::from(Arc::new(SocketWaker { id, set }))
     }
 
     /// Stores the waker of the driver.
-    pub(super) fn register(&self, cx: &Context<'_>) {
-        let mut ready = lock(&self.0);
-        match &mut ready.driver {
-            Some(driver) => driver.clone_from(cx.waker()),
-            None => ready.driver = Some(cx.waker().clone()),
+    pub(super) fn register(&self, waker: &Waker) {
+        match &mut self.lock().driver {
+            Some(driver) => driver.clone_from(waker),
+            none => *none = Some(waker.clone()),
         }
     }
 
-    /// Takes the socket that has been ready for the longest time. [`SocketWaker::start`] comes before its poll.
+    /// Puts the socket `id` into the set without waking the driver, which is running.
+    pub(super) fn insert(&self, id: u64) {
+        self.lock().ids.insert(id);
+    }
+
+    /// Takes the next socket. A wake from here on asks for another poll of it.
     pub(super) fn next(&self) -> Option<u64> {
-        lock(&self.0).queue.pop_front()
+        let mut ready = self.lock();
+        let above = ready.ids.range(ready.last + 1..).next();
+        let id = *above.or_else(|| ready.ids.first())?;
+        ready.ids.remove(&id);
+        ready.last = id;
+        Some(id)
     }
 
     /// Tells whether no socket is ready.
     pub(super) fn is_empty(&self) -> bool {
-        lock(&self.0).queue.is_empty()
+        self.lock().ids.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ready> {
+        // No operation on the set can panic half-way, so a poisoned set is consistent.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl SocketWaker {
-    /// Puts the socket into the set without waking the driver, which is running.
-    pub(super) fn insert(&self) {
-        if !self.is_queued.swap(true, Ordering::AcqRel) {
-            lock(&self.set).queue.push_back(self.id);
-        }
-    }
-
-    /// Starts a poll of the socket: a wake from here on asks for another.
-    pub(super) fn start(&self) {
-        self.is_queued.store(false, Ordering::Release);
-    }
+struct SocketWaker {
+    id: u64,
+    set: ReadySet,
 }
 
 impl Wake for SocketWaker {
@@ -84,23 +73,21 @@ impl Wake for SocketWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.insert();
-        // Taken: further wakes before the driver runs again need not wake it.
-        let driver = lock(&self.set).driver.take();
+        let driver = {
+            let mut ready = self.set.lock();
+            ready.ids.insert(self.id);
+            // Taken: further wakes before the driver runs again need not wake it.
+            ready.driver.take()
+        };
         if let Some(driver) = driver {
             driver.wake();
         }
     }
 }
 
-fn lock(set: &Mutex<Ready>) -> MutexGuard<'_, Ready> {
-    // No operation on the set can panic half-way, so a poisoned set is consistent.
-    set.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
-    use core::sync::atomic::AtomicUsize;
+    use core::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -116,20 +103,28 @@ mod tests {
     fn a_socket_that_is_woken_twice_is_polled_once() {
         let count = Arc::new(Count(AtomicUsize::new(0)));
         let driver = Waker::from(Arc::clone(&count));
-        let set = ReadySet::new();
+        let set = ReadySet::default();
         let (one, other) = (set.waker(1), set.waker(2));
-        assert_eq!((set.next(), set.next()), (Some(1), Some(2)));
-        assert!(set.is_empty());
-        one.start();
-        other.start();
 
-        set.register(&Context::from_waker(&driver));
+        set.register(&driver);
         for socket in [&other, &one, &other] {
-            Waker::from(Arc::clone(socket)).wake();
+            socket.wake_by_ref();
         }
 
-        assert_eq!((set.next(), set.next()), (Some(2), Some(1)));
+        assert_eq!((set.next(), set.next()), (Some(1), Some(2)));
         assert_eq!(set.next(), None);
+        assert!(set.is_empty());
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_socket_that_is_always_ready_lets_the_others_have_their_turn() {
+        let set = ReadySet::default();
+        let polled = [1, 2, 3, 1, 2, 3].map(|_| {
+            (1..=3).for_each(|id| set.insert(id));
+            set.next()
+        });
+
+        assert_eq!(polled, [1, 2, 3, 1, 2, 3].map(Some));
     }
 }

@@ -4,10 +4,13 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::num::NonZeroUsize;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::{Context, Poll};
+use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::*;
 use crate::adapters::runtime::{Moved, Source, Way};
+use crate::adapters::socket::{DatagramIo, Kind};
 use crate::{Limits, Output, Path, Proto};
 
 const LINGER: Duration = Duration::from_secs(10);
@@ -149,10 +152,7 @@ fn a_cancel_closes_what_was_opened_and_no_answer_follows() {
     assert_eq!(bench.machine.cues.len(), 1);
     assert!(bench.machine.received.is_empty());
     assert!(bench.opened().iter().all(Fake::is_dropped));
-    assert_eq!(
-        Carrier::<Listening>::liveness(&bench.table),
-        Liveness::Empty
-    );
+    assert_eq!(Carrier::<Listening>::liveness(&bench.table), Liveness::Gone);
 }
 
 #[test]
@@ -204,12 +204,13 @@ fn a_socket_that_fails_64_times_in_a_row_is_down_once() {
 #[test]
 fn a_listener_that_cannot_accept_is_tried_again_after_a_pause() {
     let polls = Arc::new(AtomicUsize::new(0));
-    let listener = Socket::listener(Box::new(OutOfFiles {
+    let listener = Box::new(OutOfFiles {
         socket: std::net::UdpSocket::bind("127.0.0.1:0").unwrap(),
         polls: Arc::clone(&polls),
-    }));
+    });
     let mut bench = Bench::new();
-    bench.table.add(path(1), listener);
+    let listener = Kind::Listener(listener, Arc::clone(&bench.counters));
+    bench.table.add(path(1), Socket::new(listener, LINGER));
     while bench.inputs(0) {}
     assert_eq!(polls.load(Ordering::Relaxed), 1);
     let retry = Instant::ZERO + Duration::from_millis(100);
@@ -257,9 +258,9 @@ impl Bench {
     fn new() -> Self {
         let counters = Arc::new(SocketCounters::default());
         let fakes = Arc::default();
-        let opener = FakeOpener(Arc::clone(&fakes));
+        let opener = FakeOpener(Arc::clone(&fakes), Arc::clone(&counters));
         Self {
-            table: Table::new(Box::new(opener), LINGER, Arc::clone(&counters)),
+            table: Table::new(Some(Box::new(opener)), Arc::clone(&counters)),
             machine: Listening::default(),
             counters,
             opened: fakes,
@@ -267,11 +268,8 @@ impl Bench {
     }
 
     fn add(&mut self, port: u16, socket: Fake) -> Fake {
-        let io = FakeIo {
-            at: path(port),
-            fake: socket.clone(),
-        };
-        self.table.add(socket_path(port), Socket::datagrams(io));
+        let added = socket.at(path(port), &self.counters);
+        self.table.add(socket_path(port), added);
         socket
     }
 
@@ -284,8 +282,12 @@ impl Bench {
     }
 
     fn inputs_at(&mut self, now: Instant, may_read: bool) -> bool {
-        let cx = &mut Context::from_waker(Waker::noop());
-        self.table.inputs(cx, now, &mut self.machine, may_read)
+        self.table.inputs(&mut Turn {
+            waker: Waker::noop(),
+            now,
+            machine: &mut self.machine,
+            may_read,
+        })
     }
 
     /// Sends so many datagrams with their numbers, and returns what is full.
@@ -294,8 +296,7 @@ impl Bench {
         for number in 0..count {
             assert!(tx.push(path(port), 1, |out| out.push(number)));
         }
-        let cx = &mut Context::from_waker(Waker::noop());
-        Carrier::<Listening>::send(&mut self.table, cx, &mut tx)
+        Carrier::<Listening>::send(&mut self.table, Waker::noop(), &mut tx)
     }
 
     fn ask(&mut self, ask: Ask<Path>) {
@@ -303,8 +304,12 @@ impl Bench {
     }
 
     fn finish(&mut self, seconds: u64) -> Poll<()> {
-        let cx = &mut Context::from_waker(Waker::noop());
-        Carrier::<Listening>::finish(&mut self.table, cx, at(seconds))
+        Carrier::<Listening>::finish(&mut self.table, at(seconds));
+        self.inputs_at(at(seconds), false);
+        match Carrier::<Listening>::liveness(&self.table) {
+            Liveness::Gone => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -317,13 +322,22 @@ impl Bench {
 }
 
 /// Opens fakes under the path that was asked for.
-struct FakeOpener(Arc<Mutex<Vec<Fake>>>);
+struct FakeOpener(Arc<Mutex<Vec<Fake>>>, Arc<SocketCounters>);
 
 impl Opener<Path> for FakeOpener {
     fn open(&mut self, _: Tag, at: Path) -> Result<(Path, Socket<Path>), Cause> {
         let fake = Fake::default();
         lock(&self.0).push(fake.clone());
-        Ok((at, Socket::datagrams(FakeIo { at, fake })))
+        Ok((at, fake.at(at, &self.1)))
+    }
+
+    fn accept(
+        &mut self,
+        _: Path,
+        _: socket2::Socket,
+        _: SocketAddr,
+    ) -> io::Result<(Path, Socket<Path>)> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -356,6 +370,12 @@ impl Default for FakeState {
 }
 
 impl Fake {
+    fn at(&self, at: Path, counters: &Arc<SocketCounters>) -> Socket<Path> {
+        let fake = self.clone();
+        let io = Box::new(FakeIo { at, fake });
+        Socket::new(Kind::Datagrams(io, Arc::clone(counters)), LINGER)
+    }
+
     fn counting(polls: &Arc<AtomicUsize>) -> Self {
         Self(Arc::new(Mutex::new(FakeState {
             polls: Arc::clone(polls),

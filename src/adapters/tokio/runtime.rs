@@ -3,16 +3,14 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
-use core::fmt;
 use core::future::Future as _;
-use core::net::SocketAddr;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use std::io;
 
 use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -54,13 +52,9 @@ impl Runtime for TokioRuntime {
         drop(self.handle.spawn(unconstrained(driver)));
     }
 
-    fn watch(&self, socket: Socket, kind: Kind) -> io::Result<Box<dyn Source>> {
+    fn watch(&self, socket: Socket, _: Kind) -> io::Result<Box<dyn Source>> {
         let _context = self.handle.enter();
-        Ok(match kind {
-            Kind::Stream => Box::new(TcpStream::from_std(socket.into())?),
-            Kind::Datagram => Box::new(UdpSocket::from_std(socket.into())?),
-            Kind::Listener => Box::new(TcpListener::from_std(socket.into())?),
-        })
+        Ok(Box::new(TcpStream::from_std(socket.into())?))
     }
 }
 
@@ -76,77 +70,47 @@ impl Timer for TokioTimer {
     }
 }
 
-/// A socket of tokio's whose readiness can be polled and used up.
-macro_rules! source {
-    ($socket:ty, $read_ready:ident, $write_ready:ident) => {
-        impl Source for $socket {
-            fn socket(&self) -> SockRef<'_> {
-                SockRef::from(self)
-            }
-
-            fn poll_io(
-                &self,
-                cx: &mut Context<'_>,
-                way: Way,
-                op: &mut dyn FnMut(&Socket) -> io::Result<Moved>,
-            ) -> Poll<io::Result<usize>> {
-                loop {
-                    let interest = match way {
-                        Way::In => {
-                            ready!(self.$read_ready(cx))?;
-                            Interest::READABLE
-                        }
-                        Way::Out => {
-                            ready!(self.$write_ready(cx))?;
-                            Interest::WRITABLE
-                        }
-                    };
-                    let socket = SockRef::from(self);
-                    let mut drained = None;
-                    let done = self.try_io(interest, || {
-                        let moved = op(&socket)?;
-                        if moved.drained {
-                            // Tokio clears the readiness by this error alone, and never a closed state.
-                            drained = Some(moved.count);
-                            return Err(io::ErrorKind::WouldBlock.into());
-                        }
-                        Ok(moved.count)
-                    });
-                    match (done, drained) {
-                        (_, Some(count)) => return Poll::Ready(Ok(count)),
-                        (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        (done, None) => return Poll::Ready(done),
-                    }
-                }
-            }
-
-            fn into_socket(self: Box<Self>) -> io::Result<Socket> {
-                Ok((*self).into_std()?.into())
-            }
-        }
-    };
-}
-
-source!(TcpStream, poll_read_ready, poll_write_ready);
-source!(UdpSocket, poll_recv_ready, poll_send_ready);
-
-impl Source for TcpListener {
+/// Any socket: tokio watches UDP sockets and listeners under this type too, as nothing is asked of it but
+/// readiness.
+impl Source for TcpStream {
     fn socket(&self) -> SockRef<'_> {
         SockRef::from(self)
     }
 
     fn poll_io(
         &self,
-        _: &mut Context<'_>,
-        _: Way,
-        _: &mut dyn FnMut(&Socket) -> io::Result<Moved>,
+        cx: &mut Context<'_>,
+        way: Way,
+        op: &mut dyn FnMut(&Socket) -> io::Result<Moved>,
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
-    }
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
-        let (stream, remote) = ready!(Self::poll_accept(self, cx))?;
-        Poll::Ready(Ok((stream.into_std()?.into(), remote)))
+        loop {
+            let interest = match way {
+                Way::In => {
+                    ready!(self.poll_read_ready(cx))?;
+                    Interest::READABLE
+                }
+                Way::Out => {
+                    ready!(self.poll_write_ready(cx))?;
+                    Interest::WRITABLE
+                }
+            };
+            let socket = SockRef::from(self);
+            let mut drained = None;
+            let done = self.try_io(interest, || {
+                let moved = op(&socket)?;
+                if moved.drained {
+                    // Tokio clears the readiness by this error alone, and never a closed state.
+                    drained = Some(moved.count);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(moved.count)
+            });
+            match (done, drained) {
+                (_, Some(count)) => return Poll::Ready(Ok(count)),
+                (Err(error), None) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (done, None) => return Poll::Ready(done),
+            }
+        }
     }
 
     fn into_socket(self: Box<Self>) -> io::Result<Socket> {
@@ -155,6 +119,8 @@ impl Source for TcpListener {
 }
 
 /// Any stream of tokio's as a [`ByteStream`]: TLS, a pipe, a serial line.
+#[derive(derive_more::Debug)]
+#[debug("TokioIo(..)")]
 pub struct TokioIo<S>(pub S);
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for TokioIo<S> {
@@ -185,11 +151,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> ByteStream for TokioIo<
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
         Box::new(self.0)
-    }
-}
-
-impl<S> fmt::Debug for TokioIo<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokioIo(..)")
     }
 }

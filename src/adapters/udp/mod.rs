@@ -42,17 +42,13 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-#[cfg(any(feature = "blocking", feature = "tokio"))]
-mod async_socket;
 mod offload;
 mod recv_buffers;
 mod socket;
 mod stats;
 
 #[cfg(any(feature = "blocking", feature = "tokio"))]
-pub use async_socket::AsyncSocket;
+pub(super) use offload::Offload;
 pub use recv_buffers::RecvBuffers;
 pub use socket::{BufferSizes, Socket, UdpOptions};
-#[cfg(any(feature = "blocking", feature = "tokio"))]
-pub(crate) use stats::UdpCounters;
-pub use stats::UdpStats;
+pub use stats::{SocketCounters, SocketStats, UdpStats};

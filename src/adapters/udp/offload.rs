@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 use core::array;
-use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroUsize;
 use std::io::{self, IoSliceMut};
@@ -10,9 +9,8 @@ use std::io::{self, IoSliceMut};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::recv_buffers::GroBatch;
-use super::stats::{UdpCounters, add};
-use super::{BufferSizes, RecvBuffers, UdpOptions};
+use super::stats::SocketCounters;
+use super::{BufferSizes, RecvBuffers, UdpOptions, UdpStats};
 
 /// Octets of the longest run of datagrams in one send: a datagram of that length must be possible.
 const LONGEST: usize = 65_507;
@@ -21,19 +19,27 @@ const LONGEST: usize = 65_507;
 const ERRORS: usize = 64;
 
 /// What is known of one socket. The socket itself is shown at each call.
-pub(super) struct Offload {
+#[derive(derive_more::Debug)]
+#[debug("{local}")]
+pub(in crate::adapters) struct Offload {
     state: UdpSocketState,
     segments: usize,
-    local: SocketAddr,
+    pub(super) local: SocketAddr,
     /// A connected socket sends without an address.
     peer: Option<SocketAddr>,
-    sizes: BufferSizes,
-    counters: Arc<UdpCounters>,
+    pub(in crate::adapters) sizes: BufferSizes,
+    counters: Arc<SocketCounters>,
 }
 
 impl Offload {
     /// Makes a bound socket non-blocking, widens its buffers and turns on GRO, as far as the system lets it.
-    pub(super) fn new(socket: &Socket, options: &UdpOptions) -> io::Result<Self> {
+    ///
+    /// What it does is counted in `counters`, which several sockets may share.
+    pub(in crate::adapters) fn new(
+        socket: &Socket,
+        options: &UdpOptions,
+        counters: Arc<SocketCounters>,
+    ) -> io::Result<Self> {
         let local = socket.local_addr()?.as_socket();
         let local = local.ok_or(io::ErrorKind::InvalidInput)?;
         let peer = socket.peer_addr().ok().and_then(|peer| peer.as_socket());
@@ -48,32 +54,17 @@ impl Offload {
                 receive: widen_receive(socket, options.receive_buffer),
                 send: widen_send(socket, options.send_buffer),
             },
-            counters: Arc::default(),
+            counters,
         })
     }
 
-    pub(super) const fn local(&self) -> SocketAddr {
-        self.local
+    /// Returns what was counted so far.
+    pub(super) fn stats(&self) -> UdpStats {
+        self.counters.stats().udp
     }
 
-    pub(super) const fn sizes(&self) -> BufferSizes {
-        self.sizes
-    }
-
-    pub(super) const fn counters(&self) -> &Arc<UdpCounters> {
-        &self.counters
-    }
-
-    /// Counts in `counters` from here on.
-    #[cfg(any(feature = "blocking", feature = "tokio"))]
-    pub(super) fn count_in(&mut self, counters: Arc<UdpCounters>) {
-        self.counters = counters;
-    }
-
-    /// Counts datagrams that will never be sent.
-    #[cfg(any(feature = "blocking", feature = "tokio"))]
-    pub(super) fn count_unsent(&self, count: usize) {
-        add(&self.counters.unsent, count);
+    fn count(&self, count: impl FnOnce(&mut UdpStats)) {
+        self.counters.count(|stats| count(&mut stats.udp));
     }
 
     /// Returns how many datagrams one send may have.
@@ -90,7 +81,7 @@ impl Offload {
     /// # Errors
     ///
     /// Only [`WouldBlock`](io::ErrorKind::WouldBlock).
-    pub(super) fn send(
+    pub(in crate::adapters) fn send(
         &self,
         socket: &Socket,
         to: SocketAddr,
@@ -103,14 +94,14 @@ impl Offload {
             let run = rest.get(..size.saturating_mul(most)).unwrap_or(rest);
             let count = run.len().div_ceil(size);
             match self.send_run(socket, to, run, size) {
-                Ok(()) => add(&self.counters.sent, count),
+                Ok(()) => self.count(|udp| udp.sent += count as u64),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
                 Err(_) if count > 1 => {
-                    add(&self.counters.refused, 1);
+                    self.count(|udp| udp.refused += 1);
                     most = 1;
                     continue;
                 }
-                Err(_) => add(&self.counters.unsent, 1),
+                Err(_) => self.count(|udp| udp.unsent += 1),
             }
             *sent += count;
         }
@@ -120,10 +111,10 @@ impl Offload {
     /// Sends a run in one call. An error that the network reported is about another datagram, sent before;
     /// this one was not tried.
     fn send_run(&self, socket: &Socket, to: SocketAddr, run: &[u8], size: usize) -> io::Result<()> {
-        add(&self.counters.sends, 1);
+        self.count(|udp| udp.sends += 1);
         match self.send_once(socket, to, run, size) {
             Err(error) if is_reported(&error) => {
-                add(&self.counters.reported, 1);
+                self.count(|udp| udp.reported += 1);
                 self.send_once(socket, to, run, size)
             }
             other => other,
@@ -161,7 +152,7 @@ impl Offload {
     /// # Errors
     ///
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when there is nothing, and what makes the socket unusable.
-    pub(super) fn receive(
+    pub(in crate::adapters) fn receive(
         &self,
         socket: &Socket,
         buffers: &mut RecvBuffers,
@@ -169,7 +160,7 @@ impl Offload {
     ) -> io::Result<(usize, bool)> {
         for _ in 0..ERRORS {
             match self.receive_once(socket, buffers, each) {
-                Err(error) if is_reported(&error) => add(&self.counters.reported, 1),
+                Err(error) if is_reported(&error) => self.count(|udp| udp.reported += 1),
                 other => return other,
             }
         }
@@ -182,7 +173,6 @@ impl Offload {
         buffers: &mut RecvBuffers,
         each: &mut dyn FnMut(SocketAddr, &[u8], NonZeroUsize),
     ) -> io::Result<(usize, bool)> {
-        let room = buffers.size();
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         let mut count = 0;
         let mut free = buffers.iter_mut();
@@ -197,23 +187,15 @@ impl Offload {
             .recv(UdpSockRef::from(socket), slices, &mut metas)?;
         let (mut received, mut truncated) = (0, 0);
         for (meta, slice) in metas.iter().zip(slices.iter()).take(filled) {
-            let batch = GroBatch {
-                from: meta.addr,
-                octets: slice.get(..meta.len).unwrap_or(slice),
-                stride: if meta.stride == 0 {
-                    meta.len
-                } else {
-                    meta.stride
-                },
-                room,
-            };
-            let [whole, cut] = batch.show(each);
+            let [whole, cut] = show(meta, slice, each);
             received += whole;
             truncated += cut;
         }
-        add(&self.counters.receives, 1);
-        add(&self.counters.received, received);
-        add(&self.counters.truncated, truncated);
+        self.count(|udp| {
+            udp.receives += 1;
+            udp.received += received as u64;
+            udp.truncated += truncated as u64;
+        });
         // An error of the network ends a call early too, with datagrams left. Only connected sockets have them.
         Ok((received, filled < count && self.peer.is_none()))
     }
@@ -224,13 +206,28 @@ impl Offload {
     }
 }
 
-impl fmt::Debug for Offload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Offload")
-            .field("local", &self.local)
-            .field("segments", &self.segments())
-            .finish_non_exhaustive()
+/// Shows the datagrams of one buffer: one, or several of one length from one sender (GRO), of which the last
+/// may be shorter. Returns how many were whole and how many truncated, 0 or 1. An empty datagram is a batch of
+/// its own.
+fn show(
+    meta: &RecvMeta,
+    buffer: &[u8],
+    each: &mut dyn FnMut(SocketAddr, &[u8], NonZeroUsize),
+) -> [usize; 2] {
+    let octets = buffer.get(..meta.len).unwrap_or(buffer);
+    let stride = NonZeroUsize::new(meta.stride).or(NonZeroUsize::new(meta.len));
+    let stride = stride.unwrap_or(NonZeroUsize::MIN);
+    if octets.len() < buffer.len() {
+        each(meta.addr, octets, stride);
+        return [octets.len().div_ceil(stride.get()).max(1), 0];
     }
+    // The system does not say that it cut a batch: one that fills the buffer is taken to have gone on.
+    let whole = octets.len().saturating_sub(1) / stride;
+    if whole > 0 {
+        let octets = octets.get(..whole * stride.get()).unwrap_or_default();
+        each(meta.addr, octets, stride);
+    }
+    [whole, 1]
 }
 
 /// Finds out what the kernel can do for sockets of the family of `local`.

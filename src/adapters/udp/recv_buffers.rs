@@ -2,9 +2,6 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt;
-use core::net::SocketAddr;
-use core::num::NonZeroUsize;
 
 /// Octets that no datagram and no GRO batch exceeds, and one more.
 const LARGEST: usize = 1 << 16;
@@ -15,6 +12,8 @@ const BUFFERS: usize = 16;
 /// Buffers to receive into, each for one datagram or one GRO batch.
 ///
 /// One value serves any number of sockets in turn.
+#[derive(derive_more::Debug)]
+#[debug("RecvBuffers({} x {size})", memory.len() / size)]
 pub struct RecvBuffers {
     memory: Vec<u8>,
     /// Octets of one buffer.
@@ -38,59 +37,11 @@ impl RecvBuffers {
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
         self.memory.chunks_exact_mut(self.size)
     }
-
-    pub(super) const fn size(&self) -> usize {
-        self.size
-    }
 }
 
 impl Default for RecvBuffers {
     /// Allocates 16 buffers of 65,536 octets.
     fn default() -> Self {
         Self::new(BUFFERS, LARGEST)
-    }
-}
-
-impl fmt::Debug for RecvBuffers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.memory.len() / self.size;
-        write!(f, "RecvBuffers({count} x {})", self.size)
-    }
-}
-
-/// The content of one buffer: a datagram, or several of one length from one sender, of which the last may be
-/// shorter.
-#[derive(Debug)]
-pub(super) struct GroBatch<'a> {
-    pub(super) from: SocketAddr,
-    pub(super) octets: &'a [u8],
-    /// Octets of each datagram but the last.
-    pub(super) stride: usize,
-    /// Octets of the buffer.
-    pub(super) room: usize,
-}
-
-impl GroBatch<'_> {
-    /// Shows the whole datagrams with the length of all but the last, and returns how many there are and how
-    /// many were truncated, 0 or 1. An empty datagram is a batch of its own.
-    pub(super) fn show(&self, each: &mut dyn FnMut(SocketAddr, &[u8], NonZeroUsize)) -> [usize; 2] {
-        let stride = NonZeroUsize::new(self.stride).unwrap_or(NonZeroUsize::MIN);
-        let len = self.octets.len();
-        // The system does not say that it cut a batch: one that fills the buffer is taken to have gone on.
-        let is_cut = len >= self.room;
-        let whole = if is_cut {
-            len.saturating_sub(1) / stride * stride.get()
-        } else {
-            len
-        };
-        if whole == 0 && is_cut {
-            return [0, 1];
-        }
-        each(
-            self.from,
-            self.octets.get(..whole).unwrap_or_default(),
-            stride,
-        );
-        [whole.div_ceil(stride.get()).max(1), usize::from(is_cut)]
     }
 }

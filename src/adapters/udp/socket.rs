@@ -1,5 +1,6 @@
 //! One UDP socket that takes and gives batches, for loops of one's own.
 
+use alloc::sync::Arc;
 use core::net::SocketAddr;
 use core::num::NonZeroUsize;
 use std::io;
@@ -69,7 +70,7 @@ impl Socket {
     /// The system does not tell its address, or has no socket to find out what it can do. What it refuses of
     /// `options` is done without.
     pub fn new(inner: UdpSocket, options: &UdpOptions) -> io::Result<Self> {
-        let offload = Offload::new(&SockRef::from(&inner), options)?;
+        let offload = Offload::new(&SockRef::from(&inner), options, Arc::default())?;
         Ok(Self { inner, offload })
     }
 
@@ -130,13 +131,13 @@ impl Socket {
     /// Returns what the socket is bound to.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
-        self.offload.local()
+        self.offload.local
     }
 
     /// Returns the sizes of the buffers that the system granted.
     #[must_use]
     pub const fn buffer_sizes(&self) -> BufferSizes {
-        self.offload.sizes()
+        self.offload.sizes
     }
 
     /// Returns how many datagrams one send may have; 1 once the kernel has refused more.
@@ -148,7 +149,7 @@ impl Socket {
     /// Returns what was counted so far.
     #[must_use]
     pub fn stats(&self) -> UdpStats {
-        self.offload.counters().stats()
+        self.offload.stats()
     }
 
     /// Returns the socket inside, to wait on or to look at. Reading from it may give several datagrams as one.

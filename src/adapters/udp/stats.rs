@@ -1,84 +1,76 @@
-//! Counters of a UDP socket.
+//! Counters of sockets.
 
-use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Datagrams, system calls and errors of a UDP socket, or the sums of several.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-        #[non_exhaustive]
-        pub struct UdpStats {
-            $($(#[$doc])* pub $name: u64,)*
-        }
-
-        /// The counters behind [`UdpStats`]. They can be read while the socket is in use, and after.
-        #[derive(Debug, Default)]
-        pub(crate) struct UdpCounters {
-            $(pub(super) $name: AtomicU64,)*
-        }
-
-        impl UdpCounters {
-            /// Counts datagrams that were not sent.
-            #[cfg(any(feature = "blocking", feature = "tokio"))]
-            pub(crate) fn count_unsent(&self, count: usize) {
-                add(&self.unsent, count);
-            }
-
-            /// Reads all counters.
-            pub(crate) fn stats(&self) -> UdpStats {
-                UdpStats {
-                    $($name: self.$name.load(Ordering::Relaxed),)*
-                }
-            }
-        }
-    };
-}
-
-counters! {
+/// Datagrams, system calls and errors of a UDP socket, or the sums of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, derive_more::Display)]
+#[display(
+    "{sent} datagrams sent in {sends} calls, {received} received in {receives}; {unsent} unsent, \
+     {refused} batches refused, {reported} errors reported, {truncated} truncated"
+)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct UdpStats {
     /// Datagrams sent.
-    sent,
+    pub sent: u64,
     /// System calls that send.
-    sends,
+    pub sends: u64,
     /// Datagrams received.
-    received,
+    pub received: u64,
     /// System calls that received something.
-    receives,
+    pub receives: u64,
     /// Datagrams that the system refused to send.
-    unsent,
+    pub unsent: u64,
     /// Batches that the system refused to send at once; their datagrams were sent one by one.
-    refused,
+    pub refused: u64,
     /// Errors reported by the network (ICMP): port or host unreachable, datagram too long. Anybody can forge
     /// one, so they end nothing.
-    reported,
+    pub reported: u64,
     /// Datagrams dropped because they did not fit into the [`RecvBuffers`](super::RecvBuffers).
-    truncated,
+    pub truncated: u64,
 }
 
-impl fmt::Display for UdpStats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            sent,
-            sends,
-            received,
-            receives,
-            unsent,
-            refused,
-            reported,
-            truncated,
-        } = self;
-        write!(
-            f,
-            "{sent} datagrams sent in {sends} calls, {received} received in {receives}; \
-             {unsent} unsent, {refused} batches refused, {reported} errors reported, {truncated} truncated"
-        )
+/// What the sockets of a machine have counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, derive_more::Display)]
+#[display(
+    "{udp}; {unaccepted} connections not accepted, {unroutable} datagrams without a route, \
+     {failed_reads} failed reads, {unknown_senders} datagrams from unknown senders"
+)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct SocketStats {
+    /// The sums of all UDP sockets and packet devices.
+    pub udp: UdpStats,
+    /// Connections that a listener could not accept: they were gone already, or the process ran out of
+    /// files. The listener tries again after 100 ms.
+    pub unaccepted: u64,
+    /// Datagrams and stream writes to an address without a socket that takes them, or to an unknown node of an
+    /// interface.
+    pub unroutable: u64,
+    /// Errors of reading from a UDP socket or packet device that the network did not report. 64 in a row take
+    /// it down.
+    pub failed_reads: u64,
+    /// Datagrams that a UDP interface dropped because no node has the address of their sender.
+    pub unknown_senders: u64,
+}
+
+/// The counters of all sockets of a machine. They can be read while the sockets are in use, and after.
+#[derive(Debug, Default)]
+pub struct SocketCounters(Mutex<SocketStats>);
+
+impl SocketCounters {
+    /// Reads all counters.
+    #[must_use]
+    pub fn stats(&self) -> SocketStats {
+        *self.lock()
     }
-}
 
-/// Adds to a counter.
-pub(super) fn add(counter: &AtomicU64, count: usize) {
-    if count > 0 {
-        counter.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// Counts something.
+    pub(crate) fn count(&self, count: impl FnOnce(&mut SocketStats)) {
+        count(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, SocketStats> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

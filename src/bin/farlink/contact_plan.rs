@@ -139,6 +139,13 @@ impl ContactPlan {
             .map(|contact| (contact.begins, contact.ends))
     }
 
+    /// Returns the highest rate in one direction, in octets per second.
+    pub(crate) fn max_rate(&self, from: u64, to: u64) -> Option<NonZeroU64> {
+        let contacts = self.contacts.iter();
+        let contacts = contacts.filter(|contact| contact.is(from, to));
+        contacts.map(|contact| contact.value).max()
+    }
+
     /// Returns the end of the contact, past others that continue it.
     fn end_of_contact(&self, own: u64, peer: u64, time: i64) -> i64 {
         let mut end = time;

@@ -16,13 +16,14 @@ mod target;
 mod transfer;
 
 use core::net::SocketAddr;
+use core::num::NonZeroU64;
 use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::Subcommand;
 use farlink::Instant;
 use farlink::adapters::tokio::ltp::{EngineFactory, EngineMachine, Error, Node, NodeOptions};
-use farlink::ltp::{Auth, Config, Peer};
+use farlink::ltp::{Auth, Config, Flow, Peer};
 
 use crate::contact_plan::ContactPlan;
 use crate::output::OutputFormat;
@@ -69,8 +70,8 @@ Events of ping:
   ended         whether the end of the block has arrived
   by            local or remote, the side that cancelled the block
   cause         peer_silent, not_heard (by the peer), no_service, cancelled (by a
-                client service), shutdown, limit_exceeded, miscolored, not_stored
-                (the file cannot be written), or system
+                client service), shutdown, contact_plan_over, limit_exceeded,
+                miscolored, not_stored (the file cannot be written), or system
   code          the reason code of RFC 5326, null if the session was over
   claimed       red octets that the receiver has acknowledged
   due           seconds until an answer to what was sent last can be here
@@ -161,12 +162,10 @@ struct PeerParameters {
 impl PeerParameters {
     /// Returns the parameters of a peer at `address`.
     fn peer<A>(&self, address: A) -> Peer<A> {
+        let peer = retries_of(Peer::new(address), self.retries);
         Peer {
-            checkpoint_retries: self.retries,
-            report_retries: self.retries,
-            cancel_retries: self.retries,
             auth: self.auth.clone(),
-            ..Peer::new(address).at_distance(self.owlt)
+            ..peer.at_distance(self.owlt)
         }
     }
 
@@ -189,8 +188,37 @@ impl PeerParameters {
             id,
             peer: peer.clone(),
             start: self.start,
+            time: 0,
         }))
     }
+}
+
+/// Sets how often anything is repeated.
+pub(crate) fn retries_of<A>(peer: Peer<A>, retries: u8) -> Peer<A> {
+    Peer {
+        checkpoint_retries: retries,
+        report_retries: retries,
+        cancel_retries: retries,
+        ..peer
+    }
+}
+
+/// Sets the rate, if there is one.
+pub(crate) fn at_rate<A>(peer: Peer<A>, rate: Option<NonZeroU64>) -> Peer<A> {
+    let flow = rate.map_or(peer.flow, |rate| Flow::rate(rate.get()));
+    peer.with_flow(flow)
+}
+
+/// Limits the octets in flight, if there is a limit. A rate stays.
+pub(crate) fn within<A>(peer: Peer<A>, window: Option<u64>) -> Peer<A> {
+    let Some(octets) = window.and_then(NonZeroU64::new) else {
+        return peer;
+    };
+    let octets_per_second = peer.flow.given_rate();
+    peer.with_flow(Flow::Window {
+        octets,
+        octets_per_second,
+    })
 }
 
 /// Parses a duration in seconds.
@@ -214,7 +242,7 @@ fn block_limit(text: &str) -> Result<usize, String> {
 const MAX_SEGMENT: u64 = 65_507;
 
 /// Parses the length of a segment. The engine knows the minimum.
-fn segment_len(text: &str) -> Result<usize, String> {
+pub(crate) fn segment_len(text: &str) -> Result<usize, String> {
     let len: u64 = text
         .parse()
         .map_err(|_| String::from("a number of octets"))?;
@@ -265,5 +293,27 @@ fn failure_of(error: &Error) -> Failure {
     match error {
         Error::Refused(_) | Error::Config(_) => Failure::Usage(error.to_string()),
         _ => Failure::Protocol(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_limits_the_flow_and_nothing_is_left_to_the_engine() {
+        let given = |rate, window| {
+            let peer = at_rate(Peer::new(()), NonZeroU64::new(rate));
+            within(peer, window).flow
+        };
+        let paced = Flow::Window {
+            octets: NonZeroU64::new(500).unwrap(),
+            octets_per_second: NonZeroU64::new(1000),
+        };
+
+        assert_eq!(given(0, None), Flow::Auto);
+        assert_eq!(given(1000, None), Flow::rate(1000));
+        assert_eq!(given(0, Some(500)), Flow::window(500));
+        assert_eq!(given(1000, Some(500)), paced);
     }
 }

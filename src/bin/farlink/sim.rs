@@ -1,5 +1,6 @@
 //! `farlink sim`: scenarios in the simulator.
 
+mod link;
 mod report;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +24,10 @@ use crate::{Failure, output};
 /// `lost`, `repeated`, `copies`, `corrupted`), and last `outcome` (`ok`, `text`). Times are in nanoseconds
 /// from the start. Absent values are null.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Print the names and summaries of all scenarios
     #[arg(long, conflicts_with_all = ["name", "seed", "svg", "pcap"])]
     list: bool,
@@ -44,6 +48,12 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    // Comments here would hide those of the arguments.
+    Link(link::Arguments),
+}
+
 fn names() -> PossibleValuesParser {
     let scenarios = scenarios::all();
     let names = scenarios.map(|scenario| PossibleValue::new(scenario.name).help(scenario.summary));
@@ -51,6 +61,9 @@ fn names() -> PossibleValuesParser {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(Command::Link(arguments)) = &arguments.command {
+        return link::run(arguments);
+    }
     if arguments.list {
         list(arguments.json);
         return Ok(());

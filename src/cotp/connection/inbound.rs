@@ -44,6 +44,7 @@ impl Connection {
         self.restart_idle_timer();
         let mut rest = octets;
         self.decode(&mut rest);
+        self.decoded = self.decoded.saturating_add(octets.len() - rest.len());
         if self.discards() {
             self.stats.discarded += rest.len() as u64;
         } else {
@@ -83,7 +84,9 @@ impl Connection {
         if self.has_unread() && self.may_decode() {
             let unread = mem::take(&mut self.unread);
             let mut rest = unread.get(self.unread_at..).unwrap_or_default();
+            let before = rest.len();
             self.decode(&mut rest);
+            self.decoded = self.decoded.saturating_add(before - rest.len());
             if self.discards() {
                 self.stats.discarded += rest.len() as u64;
             } else if !rest.is_empty() {
@@ -121,8 +124,10 @@ impl Connection {
         )
     }
 
-    pub(super) const fn may_decode(&self) -> bool {
-        self.is_reading() && self.events_cost < self.config.receive_queue
+    pub(super) fn may_decode(&self) -> bool {
+        self.is_reading()
+            && self.events_cost < self.config.receive_queue
+            && self.is_held_within_input()
     }
 
     pub(super) fn clear_unread(&mut self) {

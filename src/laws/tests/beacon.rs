@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::lines::Refused;
-use crate::laws::LawSubject;
+use crate::laws::{Held, LawSubject};
 use crate::{
     Addr as _, Ask, Hop, Instant, Limits, Link, Machine, Output, Rng, Seed, Tag, Transmit,
 };
@@ -33,6 +33,8 @@ pub(super) enum Fault {
     WritesAfterCancel,
     YieldsForEver,
     OctetsUnderYield,
+    AnswersLong,
+    AllocatesByNumber,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -84,6 +86,10 @@ pub(super) struct Beacon {
     /// The paths that were asked for; `None` until they are opened.
     opens: BTreeMap<Tag, Option<Hop>>,
     is_stopped: bool,
+    /// Neighbours that a command has named.
+    named: BTreeSet<Hop>,
+    /// Bytes that are held for the numbers in datagrams.
+    allocated: u64,
 }
 
 /// Tells whether the set has an address or its carrier.
@@ -148,6 +154,7 @@ impl Beacon {
                 *tx = Transmit::new(Limits::new(2000, 64, 1 << 16));
                 (0..64).all(|_| tx.push(to, 1, |out| out.push(b'!')))
             }
+            Fault::AnswersLong => tx.push(to, 600, |out| out.resize(600, b'!')),
             _ => tx.push(to, 1, |out| out.push(b'!')),
         }
     }
@@ -184,6 +191,11 @@ impl Machine for Beacon {
         self.now = self.now.max(now);
         if self.fault == Fault::RemembersAll {
             self.known.extend([from; 16]);
+        }
+        if self.fault == Fault::AllocatesByNumber
+            && let Ok(number) = octets.try_into()
+        {
+            self.allocated = u64::from_be_bytes(number);
         }
         if octets == b"?" && self.answers.len() < MAX_ANSWERS && !self.is_stopped {
             self.answers.push_back(from);
@@ -254,6 +266,7 @@ impl Machine for Beacon {
             }
             Command::Probe(number) if self.has_room() => {
                 let at = neighbour(number);
+                self.named.insert(at);
                 let number = self.rng.next_u64().to_be_bytes();
                 // The fault starts the timer before the probe is written, and from an unchecked clock.
                 let deadline =
@@ -319,6 +332,8 @@ impl LawSubject for Beacon {
             known: Vec::new(),
             opens: BTreeMap::new(),
             is_stopped: false,
+            named: BTreeSet::new(),
+            allocated: 0,
         })
     }
 
@@ -336,6 +351,18 @@ impl LawSubject for Beacon {
 
     fn is_stream(_: &Fault, _: Hop) -> bool {
         false
+    }
+
+    fn is_stranger(&self, at: Hop) -> bool {
+        !self.named.contains(&at)
+    }
+
+    fn held(&self) -> Held {
+        Held {
+            octets: usize::try_from(self.allocated).unwrap_or(usize::MAX),
+            sessions: 1,
+            continued: 0,
+        }
     }
 
     fn route(at: Hop, _: &[Hop]) -> Hop {

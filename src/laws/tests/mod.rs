@@ -730,10 +730,60 @@ fn unsent_answers_delay_done_until_they_can_be_sent() {
 }
 
 #[test]
+fn law_13_finds_answers_that_are_longer_than_the_questions() {
+    let mut script = vec![asked(NEAR), Step::Drain, asked(NEAR), Step::Drain];
+
+    let violation = beacon_violation(beacon::Fault::AnswersLong, script.clone());
+
+    assert_eq!(violation.law, Law::NoAmplification, "{violation}");
+    assert!(
+        violation
+            .detail
+            .starts_with("1200 octets were sent to the stranger Hop { interface: 0, via: 1 }, from which 2 came, above the bound of 1030"),
+        "{violation}"
+    );
+    // A command has named the neighbour.
+    script.insert(0, Step::Command(beacon::Command::Probe(1)));
+    let case = Case::<Beacon>::new(beacon::Fault::AnswersLong, script);
+    assert!(try_check(&case).is_ok());
+}
+
+#[test]
+fn law_13_counts_hosts_apart() {
+    let far = beacon::neighbour(2);
+    let script = vec![asked(NEAR), Step::Drain, asked(far), Step::Drain];
+
+    let case = Case::<Beacon>::new(beacon::Fault::AnswersLong, script);
+
+    assert_eq!(try_check(&case).unwrap().sends, 2);
+}
+
+#[test]
+fn law_14_finds_memory_by_the_number_in_a_datagram() {
+    let number = |number: u64| Step::Receive {
+        from: NEAR,
+        octets: number.to_be_bytes().to_vec(),
+    };
+    let sound = vec![number(2064)];
+    let case = Case::<Beacon>::new(beacon::Fault::AllocatesByNumber, sound);
+    assert!(try_check(&case).is_ok());
+
+    let violation = beacon_violation(beacon::Fault::AllocatesByNumber, vec![number(2065)]);
+
+    assert_eq!(violation.law, Law::MemoryFollowsInput, "{violation}");
+    assert!(
+        violation
+            .detail
+            .starts_with("2065 bytes are held for 8 octets in 1 sessions, of which 0 are continued, above the bound of 2064"),
+        "{violation}"
+    );
+}
+
+#[test]
 fn the_laws_are_numbered_as_they_are_listed() {
     let numbers: Vec<u8> = Law::ALL.iter().map(|law| law.number()).collect();
 
-    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
     assert!(
         Law::NoWriteWhenClosed
             .to_string()

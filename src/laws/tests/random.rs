@@ -145,6 +145,8 @@ fn generated_scripts_find_every_fault_of_a_datagram_machine() {
         (F::WritesAfterCancel, Law::NoWriteWhenClosed),
         (F::YieldsForEver, Law::FiniteDrain),
         (F::OctetsUnderYield, Law::TransmitWithinLimits),
+        (F::AnswersLong, Law::NoAmplification),
+        (F::AllocatesByNumber, Law::MemoryFollowsInput),
     ];
     for (fault, law) in faults {
         let is_found = violated_laws::<Beacon>(&fault, 2000).any(|found| found == law);

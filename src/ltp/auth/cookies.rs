@@ -65,7 +65,7 @@ impl<A: Addr> Engine<A> {
     pub fn cookies(&self, session: SessionId) -> impl Iterator<Item = &[u8]> {
         [Role::Sender, Role::Receiver]
             .into_iter()
-            .filter_map(move |role| self.node.cookies.0.get(&(role, session)))
+            .filter_map(move |role| self.core.node.cookies.0.get(&(role, session)))
             .flatten()
             .map(Bytes::as_ref)
             .filter(|cookie| !cookie.is_empty())

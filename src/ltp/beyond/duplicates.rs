@@ -10,10 +10,9 @@ use core::time::Duration;
 use crate::ltp::context::{Context, ExportTimer, ImportTimer};
 use crate::ltp::export::{Outstanding, Piece, Repair, Sending, Written};
 use crate::ltp::import::Reception;
-use crate::ltp::output::{Batch, WriteResult};
+use crate::ltp::output::{Batch, Out, WriteResult};
 use crate::ltp::peer::{Control, PeerState};
 use crate::ltp::wire::{Color, Mark};
-use crate::{Addr, Transmit};
 
 /// The repairs of a session that are sent once more while nothing else waits.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ impl DuplicateRepairs {
     }
 }
 
-impl<A> PeerState<A> {
+impl PeerState {
     /// Returns the time between two copies.
     fn pause(&self) -> Duration {
         self.config.redundancy.spacing() / u32::from(self.copies().max(1))
@@ -60,7 +59,7 @@ impl<A> PeerState<A> {
 
 // Reports.
 
-impl<A: Addr> Context<'_, A> {
+impl Context<'_> {
     /// Notes that a copy of a report was sent, and sends the next of `left` copies. Its timer restarts with its latest
     /// copy, since the answer may be to that.
     pub(in crate::ltp) fn report_copied(
@@ -70,7 +69,7 @@ impl<A: Addr> Context<'_, A> {
         len: usize,
     ) {
         self.note_report(reception.as_deref_mut(), serial);
-        let timer = self.await_ack(len, ImportTimer::Report(serial));
+        let timer = self.await_answer(len, ImportTimer::Report(serial));
         let issued = reception.as_deref_mut().and_then(|one| one.issued(serial));
         let unused = match issued.filter(|issued| issued.timer.is_some()) {
             Some(issued) => mem::replace(&mut issued.timer, timer),
@@ -138,7 +137,7 @@ impl<A: Addr> Context<'_, A> {
 impl Reception {
     /// Returns how many copies a report gets. Before the end of the red part was received further checkpoints follow, and
     /// their reports start at the first gap and say the same.
-    pub(in crate::ltp) fn report_copies<A>(&self, peer: &PeerState<A>) -> u8 {
+    pub(in crate::ltp) fn report_copies(&self, peer: &PeerState) -> u8 {
         if peer.is_auto() && self.is_open_ended() {
             0
         } else {
@@ -151,13 +150,13 @@ impl Sending {
     // Checkpoints.
 
     /// Restarts the timer of a checkpoint with its latest copy.
-    pub(in crate::ltp) fn restart_checkpoint_timer<A: Addr>(
+    pub(in crate::ltp) fn restart_checkpoint_timer(
         &mut self,
         serial: u64,
         len: usize,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) {
-        let timer = cx.await_report(len, ExportTimer::Checkpoint(serial));
+        let timer = cx.await_answer(len, ExportTimer::Checkpoint(serial));
         let known = self.checkpoint_mut(serial);
         let unused = match known.filter(|one| one.timer.is_some()) {
             Some(one) => mem::replace(&mut one.timer, timer),
@@ -168,11 +167,7 @@ impl Sending {
 
     /// Sends copies of a checkpoint that was sent for the first time, or again. On the first pass of a block there are
     /// none: a later checkpoint asks the same.
-    pub(in crate::ltp) fn copy_checkpoint<A: Addr>(
-        &mut self,
-        serial: u64,
-        cx: &mut Context<'_, A>,
-    ) {
+    pub(in crate::ltp) fn copy_checkpoint(&mut self, serial: u64, cx: &mut Context<'_>) {
         if cx.peer.is_auto() {
             if self.next < self.red {
                 return;
@@ -184,12 +179,7 @@ impl Sending {
     }
 
     /// Sends the next of `left` copies.
-    pub(in crate::ltp) fn on_copy_sent<A: Addr>(
-        &mut self,
-        serial: u64,
-        left: u8,
-        cx: &mut Context<'_, A>,
-    ) {
+    pub(in crate::ltp) fn on_copy_sent(&mut self, serial: u64, left: u8, cx: &mut Context<'_>) {
         let left = left.saturating_sub(1);
         if left == 0 {
             return;
@@ -198,18 +188,21 @@ impl Sending {
     }
 
     /// Sends the next of `left` copies after a time.
-    pub(in crate::ltp) fn copy_checkpoint_after<A: Addr>(
+    pub(in crate::ltp) fn copy_checkpoint_after(
         &mut self,
         pause: Duration,
         serial: u64,
         left: u8,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) {
         if pause.is_zero() {
             self.copy_checkpoint_now(serial, left, cx);
             return;
         }
-        let timer = cx.start_export(pause, ExportTimer::CheckpointCopy { serial, left });
+        let timer = cx.start_local(
+            cx.node.now + pause,
+            ExportTimer::CheckpointCopy { serial, left },
+        );
         let unused = match self.checkpoint_mut(serial) {
             Some(one) => mem::replace(&mut one.copy, timer),
             None => timer,
@@ -217,11 +210,11 @@ impl Sending {
         cx.stop(unused);
     }
 
-    pub(in crate::ltp) fn copy_checkpoint_now<A: Addr>(
+    pub(in crate::ltp) fn copy_checkpoint_now(
         &mut self,
         serial: u64,
         left: u8,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) {
         if let Some(one) = self.checkpoint_mut(serial) {
             one.copy = None;
@@ -231,7 +224,7 @@ impl Sending {
 
     /// Drops the copies of retransmitted checkpoints that were not sent: the report on a later checkpoint covers the
     /// same. The end of the red part stays, since only it tells the length.
-    fn drop_copies<A: Addr>(&mut self, but: u64, cx: &mut Context<'_, A>) {
+    fn drop_copies(&mut self, but: u64, cx: &mut Context<'_>) {
         let is_old = |one: &&mut Outstanding| one.mark == Mark::None && one.serial < but;
         let mut dropped = Vec::new();
         for one in self.checkpoints.iter_mut().filter(is_old) {
@@ -249,11 +242,7 @@ impl Sending {
 
     /// Queues the octets that were sent again under a checkpoint to be sent once more while the line is idle. So is the
     /// end of a first pass whose start was reported on during the pass, since it was sent within a round trip.
-    pub(in crate::ltp) fn queue_duplicates_of<A: Addr>(
-        &mut self,
-        serial: u64,
-        cx: &mut Context<'_, A>,
-    ) {
+    pub(in crate::ltp) fn queue_duplicates_of(&mut self, serial: u64, cx: &mut Context<'_>) {
         let Some(adaptive) = cx.peer.config.redundancy.adaptive() else {
             return;
         };
@@ -294,10 +283,10 @@ impl Sending {
         once(reported..begin).collect()
     }
 
-    pub(in crate::ltp) fn send_duplicate<A: Addr>(
+    pub(in crate::ltp) fn send_duplicate(
         &mut self,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
     ) -> Written {
         let frame = self.frame(None, cx);
         let Some(range) = self.next_duplicate() else {

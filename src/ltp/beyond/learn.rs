@@ -23,12 +23,12 @@ impl Sending {
     /// claims everything, and so ends the session.
     ///
     /// The checkpoint itself does not count: a lost one draws no report, so the reports seen say nothing about it.
-    pub(in crate::ltp) fn learn_losses<A: Addr>(
+    pub(in crate::ltp) fn learn_losses(
         &mut self,
         checkpoint: u64,
         scope: &Range<u64>,
         is_last: bool,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) {
         let asked = self.place_of(checkpoint);
         let asked = asked.and_then(|place| self.checkpoints.get(place));
@@ -55,7 +55,7 @@ impl Sending {
 
 impl Outstanding {
     /// Measures the time from the checkpoint to its report.
-    pub(in crate::ltp) fn learn_answer<A: Addr>(&self, cx: &mut Context<'_, A>) {
+    pub(in crate::ltp) fn learn_answer(&self, cx: &mut Context<'_>) {
         let now = cx.node.now;
         cx.peer.answered(now, self.first, self.latest, self.len);
         if self.tries == 1 && self.first == self.latest {
@@ -68,7 +68,7 @@ impl<A: Addr> Engine<A> {
     /// Returns the measurements of the line to a peer. `None` for an unknown peer.
     #[must_use]
     pub fn line(&self, peer: u64) -> Option<crate::ltp::LineEstimate> {
-        let slot = self.peers.slot(peer).ok()?;
-        self.peers.get(slot).map(PeerState::estimate)
+        let slot = self.core.peers.slot(peer).ok()?;
+        self.core.peers.get(slot).map(PeerState::estimate)
     }
 }

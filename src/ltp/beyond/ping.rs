@@ -6,10 +6,9 @@ use crate::kit::TimerId;
 use crate::ltp::api::{Error, Event};
 use crate::ltp::closed::End;
 use crate::ltp::config::Direction;
-use crate::ltp::context::{Node, TimerKind};
+use crate::ltp::context::{Core, Node, TimerKind};
 use crate::ltp::engine::Engine;
 use crate::ltp::peer::{Control, PeerState, Role};
-use crate::ltp::peers::Peers;
 use crate::{Addr, Instant};
 
 /// A cancellation of a session that was never begun. Its acknowledgment shows that the peer can be reached.
@@ -35,12 +34,8 @@ impl<A: Addr> Engine<A> {
     /// Unknown peer, a peer whose direction is not both, or a ping that awaits its answer.
     pub fn ping(&mut self, now: Instant, peer: u64) -> Result<(), Error> {
         self.advance(now);
-        let Self {
-            node,
-            peers,
-            exports,
-            ..
-        } = self;
+        let Core { node, peers } = &mut self.core;
+        let exports = &self.exports;
         let slot = peers.slot(peer)?;
         let state = peers.get_mut(slot).ok_or(Error::UnknownPeer(peer))?;
         if state.config.direction != Direction::Both {
@@ -63,7 +58,7 @@ impl<A: Addr> Engine<A> {
     }
 }
 
-impl<A> PeerState<A> {
+impl PeerState {
     fn send_ping(&mut self, node: &mut Node) {
         if !self.queue(node, Control::Ping) {
             // Treated as lost on the line: the timer repeats it.
@@ -116,9 +111,9 @@ impl<A> PeerState<A> {
     }
 }
 
-impl<A: Addr> Peers<A> {
-    pub(in crate::ltp) fn ping_expired(&mut self, slot: u32, node: &mut Node) {
-        let Some(state) = self.get_mut(slot) else {
+impl Core {
+    pub(in crate::ltp) fn ping_expired(&mut self, slot: u32) {
+        let Some(state) = self.peers.get_mut(slot) else {
             return;
         };
         let limit = state.config.cancel_retries;
@@ -127,46 +122,40 @@ impl<A: Addr> Peers<A> {
         };
         ping.timer = None;
         if ping.tries <= limit {
-            state.send_ping(node);
+            state.send_ping(&mut self.node);
         } else {
-            self.end_ping(slot, node);
+            self.end_ping(slot);
         }
     }
 
-    /// Handles a CAS for a ping. False when the CAS is for another session.
-    pub(in crate::ltp) fn on_ping_answered(&mut self, number: u64, node: &mut Node) -> bool {
-        let slot = self.pings.get(&number).copied();
-        let Some((peer, ping)) = slot.and_then(|slot| self.take_ping(slot, node, true)) else {
-            return false;
-        };
-        let (peer, after) = (peer.id, node.now - ping.first);
-        node.push_event(Event::Answered { peer, after }, 0);
-        true
+    /// Handles a CAS that is for no block: it may be for a ping.
+    pub(in crate::ltp) fn on_ping_answered(&mut self, number: u64) {
+        let slot = self.peers.pings.get(&number).copied();
+        if let Some((peer, ping)) = slot.and_then(|slot| self.take_ping(slot, true)) {
+            let after = self.node.now - ping.first;
+            self.node.push_event(Event::Answered { peer, after }, 0);
+        }
     }
 
     /// Ends a ping without an answer: its retries are used up, or the peer cannot be asked any more.
-    pub(in crate::ltp) fn end_ping(&mut self, slot: u32, node: &mut Node) {
-        if let Some((peer, _)) = self.take_ping(slot, node, false) {
-            node.push_event(Event::Silent { peer: peer.id }, 0);
+    pub(in crate::ltp) fn end_ping(&mut self, slot: u32) {
+        if let Some((peer, _)) = self.take_ping(slot, false) {
+            self.node.push_event(Event::Silent { peer }, 0);
         }
     }
 
     /// Takes a ping that is over, and remembers its number, so that it is not drawn again while the peer may remember it.
-    fn take_ping(
-        &mut self,
-        slot: u32,
-        node: &mut Node,
-        is_answered: bool,
-    ) -> Option<(&PeerState<A>, Ping)> {
-        let ping = self.get_mut(slot)?.ping.take()?;
+    fn take_ping(&mut self, slot: u32, is_answered: bool) -> Option<(u64, Ping)> {
+        let Self { node, peers } = self;
+        let ping = peers.get_mut(slot)?.ping.take()?;
         node.stop(ping.timer);
-        self.pings.remove(&ping.number);
-        let peer = self.get_mut(slot)?;
+        peers.pings.remove(&ping.number);
+        let peer = peers.get_mut(slot)?;
         if is_answered {
             peer.answered(node.now, ping.first, ping.latest, 0);
         }
         let name = (Role::Sender, node.own_session(ping.number));
         node.remember(peer, name, End::Plain, None);
-        Some((peer, ping))
+        Some((peer.id, ping))
     }
 }

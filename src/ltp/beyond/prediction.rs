@@ -1,9 +1,8 @@
 //! Header prediction: the next octets of the red part that was continued last, in a segment without marks.
 
-use crate::Addr;
 use crate::ltp::api::Service;
 use crate::ltp::context::{Context, Node};
-use crate::ltp::import::{Imports, Parts, Reception};
+use crate::ltp::import::{ImportSession, Imports, Parts, Reception};
 use crate::ltp::sdnv::HeaderTemplate;
 use crate::ltp::wire::{Color, Data, SessionId, header};
 
@@ -63,9 +62,8 @@ impl Imports {
         {
             return 0;
         }
-        let import = self.table.find(session);
-        let import = import.and_then(|place| self.table.at_mut(place));
-        let Some(reception) = import.and_then(|(_, import)| import.reception()) else {
+        let import = self.table.find_mut(session);
+        let Some(reception) = import.and_then(ImportSession::reception) else {
             return 0;
         };
         if !reception.is_plain(*client, next.offset) {
@@ -90,6 +88,7 @@ impl Imports {
             count += 1;
         }
         if count > 0 {
+            parts.hear(count, count * next.len);
             parts.red.held.insert(begin..next.offset);
             parts.reports.filled = node.now;
             reception.active = node.now;
@@ -104,10 +103,10 @@ impl Reception {
     /// Stores a segment that continues a red part within the memory it has, and changes nothing else. False for any
     /// other.
     #[inline]
-    pub(in crate::ltp) fn append_predicted<A: Addr>(
+    pub(in crate::ltp) fn append_predicted(
         &mut self,
         data: &Data<'_>,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> bool {
         let range = data.range();
         let is_in_order = data.color == Color::Red(None)
@@ -117,6 +116,7 @@ impl Reception {
         let Some(parts) = parts.filter(|parts| parts.red.has_room_for(data.octets.len())) else {
             return false;
         };
+        parts.hear(1, data.octets.len());
         parts.red.append(data.octets);
         parts.red.held.insert(range);
         parts.reports.filled = cx.node.now;
@@ -139,7 +139,7 @@ impl Reception {
 }
 
 /// Predicts the next segment. Sessions that take turns are not predicted, and pay nothing for it.
-fn predict_next<A: Addr>(last: &Data<'_>, cx: &mut Context<'_, A>) {
+fn predict_next(last: &Data<'_>, cx: &mut Context<'_>) {
     let session = cx.session;
     let before = cx.node.prediction.as_ref();
     let is_again = before.is_some_and(|prediction| prediction.session == session);

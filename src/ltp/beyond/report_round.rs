@@ -153,8 +153,6 @@ impl ReportRound {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     fn claims(ranges: &[Range<u64>]) -> RangeSet {

@@ -5,10 +5,10 @@ use alloc::boxed::Box;
 use crate::ltp::api::{Error, Event};
 use crate::ltp::auth::Keys;
 use crate::ltp::config::Peer;
-use crate::ltp::context::Node;
+use crate::ltp::context::Core;
 use crate::ltp::engine::Engine;
 use crate::ltp::peer::Origin;
-use crate::ltp::peers::Peers;
+use crate::ltp::peers::Addresses;
 use crate::ltp::wire::{Body, Segment};
 use crate::sync::Arc;
 use crate::{Addr, Instant};
@@ -42,11 +42,11 @@ impl<A: Addr> Engine<A> {
     ) -> Result<(), Error> {
         self.advance(now);
         let Some(template) = template else {
-            self.peers.policy = None;
+            self.addresses.policy = None;
             return Ok(());
         };
         let keys = template.check().map_err(Error::InvalidPeer)?;
-        self.peers.policy = Some(UnknownPeerPolicy {
+        self.addresses.policy = Some(UnknownPeerPolicy {
             template: Box::new(template),
             limit,
             keys: Arc::new(keys),
@@ -56,41 +56,41 @@ impl<A: Addr> Engine<A> {
 
     /// Adds the peer that sent a verified segment. All accepted peers share the keys of the template.
     pub(in crate::ltp) fn accept_unknown(&mut self, from: A, segment: &Segment<'_>) -> Option<u32> {
-        let policy = self.peers.policy.as_ref()?;
+        let policy = self.addresses.policy.as_ref()?;
         let id = segment.session.originator;
         let keys = Arc::clone(&policy.keys);
-        self.peers.may_add(id, from).ok()?;
+        self.addresses.may_add(id, from, &self.core.peers).ok()?;
         let peer = Peer {
             address: from,
             ..(*policy.template).clone()
         };
-        if self.peers.accepted >= policy.limit {
-            let idle = self.peers.iter().find(|peer| {
+        if self.core.peers.accepted >= policy.limit {
+            let idle = self.core.peers.iter().find(|peer| {
                 peer.origin == Origin::Accepted && peer.exports == 0 && peer.imports == 0
             });
             let idle = idle?.id;
-            self.remove_peer(self.node.now, idle).ok()?;
+            self.remove_peer(self.core.node.now, idle).ok()?;
         }
-        let added = self.peers.insert(id, peer, keys, &mut self.node).ok()?;
-        added.origin = Origin::Accepted;
-        let slot = added.slot;
-        self.peers.accepted += 1;
-        self.node.push_event(Event::UnknownPeer { peer: id }, 0);
+        let core = &mut self.core;
+        let slot = self.addresses.insert(id, peer, keys, core).ok()?;
+        core.peers.get_mut(slot)?.origin = Origin::Accepted;
+        core.peers.accepted += 1;
+        core.node.push_event(Event::UnknownPeer { peer: id }, 0);
         Some(slot)
     }
 }
 
-impl<A: Addr> Peers<A> {
+impl<A: Addr> Addresses<A> {
     /// Returns the keys that must verify the segment of an unknown peer; `None` if it cannot add a peer.
     pub(in crate::ltp) fn keys_of_unknown(
         &self,
         segment: &Segment<'_>,
-        node: &Node,
+        core: &Core,
     ) -> Option<&Arc<Keys>> {
         let policy = self.policy.as_ref()?;
         let id = segment.session.originator;
         let is_data = matches!(segment.body, Body::Data(_));
-        let is_new = is_data && id != 0 && !self.by_id.contains_key(&id);
-        (is_new && node.has_event_room()).then_some(&policy.keys)
+        let is_new = is_data && id != 0 && !core.peers.by_id.contains_key(&id);
+        (is_new && core.node.has_event_room()).then_some(&policy.keys)
     }
 }

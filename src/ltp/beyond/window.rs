@@ -5,7 +5,6 @@
 //! octets were sent and not claimed by a report. A discretionary checkpoint is sent after every quarter of the
 //! window, so that reports arrive before it is used up.
 
-use crate::Addr;
 use crate::ltp::context::{Context, Node};
 use crate::ltp::export::Sending;
 use crate::ltp::peer::PeerState;
@@ -19,7 +18,7 @@ pub(in crate::ltp) struct InFlight {
     pub(in crate::ltp) is_held: bool,
 }
 
-impl<A> PeerState<A> {
+impl PeerState {
     /// Returns the offset at which the first pass of a session must send a checkpoint. `None` if none
     /// may precede its end.
     pub(in crate::ltp) fn checkpoint_due(&self, sending: &Sending) -> Option<u64> {
@@ -65,7 +64,7 @@ impl Sending {
     ///
     /// It does not wait if no report would come: a window that shrank may leave a session without a checkpoint, and a
     /// peer may lose all its reports on the last one. The next segment is a checkpoint then.
-    pub(in crate::ltp) fn must_wait<A: Addr>(&self, cx: &mut Context<'_, A>) -> bool {
+    pub(in crate::ltp) fn must_wait(&self, cx: &mut Context<'_>) -> bool {
         let must_wait = cx.peer.is_used_up() && (self.next == 0 || self.awaits_report());
         cx.peer.in_flight.is_held |= must_wait;
         must_wait

@@ -9,7 +9,6 @@ use core::time::Duration;
 use super::{
     ExportSession, Outcome, Outstanding, Repair, RepairState, Retransmission, Sending, Stage,
 };
-use crate::Addr;
 use crate::kit::RangeSet;
 use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, SentPart};
 use crate::ltp::context::{Context, ExportTimer, Node};
@@ -52,13 +51,13 @@ impl Sending {
 
     /// Returns what the next segment of the first pass says about this engine, if it does.
     #[inline]
-    pub(super) fn hello<A: Addr>(&self, cx: &Context<'_, A>) -> Option<Hello> {
+    pub(super) fn hello(&self, cx: &Context<'_>) -> Option<Hello> {
         let is_due = self.repair().flow.hello_in() == Some(0) && self.next < self.red;
         (is_due && cx.peer.flow.has_hello()).then_some(cx.node.hello)
     }
 
     /// Notes when the first segment leaves, if that may teach the flow something.
-    pub(super) fn begin_first_part<A: Addr>(&mut self, cx: &Context<'_, A>) {
+    pub(super) fn begin_first_part(&mut self, cx: &Context<'_>) {
         // A block of one segment tells nothing about losses.
         let is_long = || self.red > cx.peer.config.segment as u64;
         if self.next == 0 && cx.peer.flow.is_estimated() && is_long() {
@@ -69,11 +68,7 @@ impl Sending {
     /// Returns after which time a copy of a checkpoint is sent if no answer has come: of the end of a long block, and of a
     /// retransmission on a line that is known to lose segments. ION counts a copy only where gaps are left, and allows more
     /// of them the longer a block is.
-    pub(super) fn flow_copy<A: Addr>(
-        &self,
-        checkpoint: &Outstanding,
-        cx: &Context<'_, A>,
-    ) -> Option<Duration> {
+    pub(super) fn flow_copy(&self, checkpoint: &Outstanding, cx: &Context<'_>) -> Option<Duration> {
         let is_end = checkpoint.mark != Mark::None && checkpoint.cycle == 0;
         let is_repair = checkpoint.cycle > 0 && cx.peer.flow.is_lossy();
         let is_wanted = is_repair || (is_end && self.red >= MANY_REPORTS);
@@ -84,12 +79,12 @@ impl Sending {
     // Reports.
 
     /// Adds a report to those on the same checkpoint, and answers them if they are all, or once their rest is late.
-    pub(super) fn gather<A: Addr>(
+    pub(super) fn gather(
         &mut self,
         report: &Report<'_>,
         answered: Option<Outstanding>,
         reported_up_to: u64,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Outcome {
         let delay = cx.peer.config.repair_delay;
         let scope = Range::from(report.scope);
@@ -128,7 +123,7 @@ impl Sending {
     }
 
     /// Starts the timer of reports whose rest is awaited. A delay given by hand is not prolonged.
-    fn await_rest<A: Addr>(&mut self, delay: Duration, cx: &mut Context<'_, A>) {
+    fn await_rest(&mut self, delay: Duration, cx: &mut Context<'_>) {
         let repair = self.repair_mut();
         let is_timed = repair.delay.is_some();
         if !repair.flow.is_gathering() || (is_timed && !delay.is_zero()) {
@@ -140,11 +135,11 @@ impl Sending {
         } else {
             delay
         };
-        repair.delay = cx.start_export(wait, ExportTimer::Repair);
+        repair.delay = cx.start_local(cx.node.now + wait, ExportTimer::Repair);
     }
 
     /// Answers what has come of reports whose rest is late.
-    pub(super) fn repair_due<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Outcome {
+    pub(super) fn repair_due(&mut self, cx: &mut Context<'_>) -> Outcome {
         let repair = self.repair_mut();
         repair.delay = None;
         let mut rounds = repair.flow.take_rounds();
@@ -159,12 +154,12 @@ impl Sending {
     }
 
     /// Returns the round that the first report on a checkpoint begins.
-    fn round_of<A: Addr>(
+    fn round_of(
         &mut self,
         checkpoint: Outstanding,
         reported_up_to: u64,
         report: &Report<'_>,
-        cx: &Context<'_, A>,
+        cx: &Context<'_>,
     ) -> ReportRound {
         let is_first_pass = checkpoint.report == 0 && checkpoint.retransmitted.is_empty();
         let (lower, ranges, since) = if is_first_pass {
@@ -190,7 +185,7 @@ impl Sending {
     }
 
     /// Learns from a round of reports, and answers it.
-    fn close_round<A: Addr>(&mut self, round: ReportRound, cx: &mut Context<'_, A>) -> Outcome {
+    fn close_round(&mut self, round: ReportRound, cx: &mut Context<'_>) -> Outcome {
         learn_round(&round, &self.repair().claimed, cx);
         let is_serial = cx.peer.repairs() == Repairs::OneByOne && self.next >= self.red;
         if is_serial && self.is_retransmitting() {
@@ -201,7 +196,7 @@ impl Sending {
     }
 
     /// Answers what was held back for a retransmission that is over.
-    fn answer_held<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Outcome {
+    fn answer_held(&mut self, cx: &mut Context<'_>) -> Outcome {
         if self.is_retransmitting() || self.repair().flow.is_gathering() {
             return Outcome::Continues;
         }
@@ -219,7 +214,7 @@ impl Sending {
     }
 
     /// Queues exactly the missing octets. ION drops a segment that overlaps what it has.
-    fn answer_gaps<A: Addr>(&mut self, round: &ReportRound, cx: &mut Context<'_, A>) -> Outcome {
+    fn answer_gaps(&mut self, round: &ReportRound, cx: &mut Context<'_>) -> Outcome {
         let told = Some(round.checkpoint).filter(|told| *told < self.serial);
         let under_repair = self.under_repair(told.unwrap_or(0));
         let repair = self.repair_mut();
@@ -256,11 +251,11 @@ impl Sending {
     // Learning.
 
     /// Learns from the report that claims everything.
-    pub(super) fn learn_last_round<A: Addr>(
+    pub(super) fn learn_last_round(
         &mut self,
         answered: Outstanding,
         report: &Report<'_>,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) {
         if self.repair.is_some() {
             let reported_up_to = self.repair().reported_up_to;
@@ -272,7 +267,7 @@ impl Sending {
     }
 
     /// Learns from the success of the block.
-    pub(super) fn learn_success<A: Addr>(&self, cx: &mut Context<'_, A>) {
+    pub(super) fn learn_success(&self, cx: &mut Context<'_>) {
         let now = cx.node.now;
         if let Some(started) = self.repair().flow.started()
             && cx.peer.flow.on_complete(now, started, self.red)
@@ -282,7 +277,7 @@ impl Sending {
     }
 }
 
-fn learn_round<A: Addr>(round: &ReportRound, claimed: &RangeSet, cx: &mut Context<'_, A>) {
+fn learn_round(round: &ReportRound, claimed: &RangeSet, cx: &mut Context<'_>) {
     if let Some(outcome) = round.outcome(claimed)
         && cx.peer.flow.on_round(cx.node.now, &outcome)
     {

@@ -2,13 +2,13 @@
 
 use super::Sending;
 use super::pieces::{Frame, Piece};
+use crate::Instant;
 use crate::ltp::beyond::HELLO_INTERVAL;
 use crate::ltp::context::Context;
-use crate::ltp::output::{Batch, WriteResult};
+use crate::ltp::output::{Batch, Out, WriteResult};
 use crate::ltp::peer::PeerState;
 use crate::ltp::sdnv::HeaderTemplate;
 use crate::ltp::wire::{Color, header};
-use crate::{Addr, Instant, Transmit};
 
 /// Segments of equal length that follow each other.
 struct Row {
@@ -22,11 +22,11 @@ impl Sending {
     ///
     /// They start no timer and differ only in the offset, so one header serves all of them. `None` if the next segment
     /// is not plain.
-    pub(super) fn send_rows<A: Addr>(
+    pub(super) fn send_rows(
         &mut self,
         frame: Frame,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<Batch> {
         let (now, before) = (cx.node.now, self.next);
         let due = cx.peer.checkpoint_due(self);
@@ -58,12 +58,12 @@ impl Sending {
     }
 
     /// Writes a row of segments as far as the batch has room, and returns how many.
-    fn write_row<A: Addr>(
+    fn write_row(
         &self,
         frame: Frame,
         row: &Row,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<u64> {
         let (first, fit) = (self.next, row.fit);
         let mut head = header(0, cx.session, 0);
@@ -80,7 +80,7 @@ impl Sending {
         if len < HeaderTemplate::MIN_DATAGRAM {
             return None;
         }
-        let written = tx.push_row(cx.peer.config.address, len, pieces.len(), |datagram| {
+        let written = tx.push_row(len, pieces.len(), &mut |datagram| {
             template.write(datagram, offset);
             offset += fit;
             if let Some(piece) = pieces.next()
@@ -98,12 +98,7 @@ impl Sending {
     }
 
     /// Writes one segment with its authentication value, and returns how many were written.
-    fn write_signed<A: Addr>(
-        &self,
-        fit: u64,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
-    ) -> u64 {
+    fn write_signed(&self, fit: u64, tx: &mut Out<'_>, cx: &mut Context<'_>) -> u64 {
         let piece = Piece {
             range: self.next..self.next + fit,
             color: Color::Red(None),
@@ -113,7 +108,7 @@ impl Sending {
     }
 }
 
-impl<A: Addr> PeerState<A> {
+impl PeerState {
     /// Returns the next plain segments. `None` if the next one is the last of the red part, must be a checkpoint, or has
     /// a longer header for its offset.
     fn next_row(

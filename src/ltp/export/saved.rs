@@ -12,13 +12,13 @@ use super::{
     ExportSession, Exports, MAX_SERIAL_RANGES, Outcome, Repair, RepairState, Retransmission,
     Sending, Stage,
 };
+use crate::Tag;
 use crate::kit::RangeSet;
 use crate::ltp::auth::KeyHash;
-use crate::ltp::context::{Cancel, Context, Node, SERIALS, Step};
+use crate::ltp::context::{Context, Core, SERIALS, Step};
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
-use crate::ltp::snapshot::{Age, Restored, SavedCancel, require, set_of};
-use crate::{Addr, Tag};
+use crate::ltp::snapshot::{Age, Restored, SavedCancel, require};
 
 /// A session in which a block is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +51,8 @@ struct SavedBlock {
     notifies_sent: bool,
     serial: u64,
     wants_checkpoint: bool,
-    claimed: Vec<Range<u64>>,
-    reports: Vec<Range<u64>>,
+    claimed: RangeSet,
+    reports: RangeSet,
     lowest: Option<(u64, u64)>,
     retransmissions: Vec<SavedRetransmission>,
     problems: u32,
@@ -63,7 +63,7 @@ struct SavedBlock {
 struct SavedRetransmission {
     report: u64,
     cycle: u32,
-    gaps: Vec<Range<u64>>,
+    gaps: RangeSet,
 }
 
 impl SavedExport {
@@ -95,10 +95,12 @@ impl Sending {
         }
         let mut retransmissions = Vec::new();
         for (report, cycle, wanted) in queued.chain(delayed) {
-            let missing = wanted.into_iter();
-            let gaps: Vec<Range<u64>> = missing.flat_map(|gap| known.gaps(gap)).collect();
-            for gap in &gaps {
-                known.insert(gap.clone());
+            let mut gaps = RangeSet::new();
+            for gap in wanted.into_iter().flat_map(|gap| known.gaps(gap)) {
+                gaps.insert(gap);
+            }
+            for gap in gaps.within(0..u64::MAX) {
+                known.insert(gap);
             }
             if !gaps.is_empty() {
                 retransmissions.push(SavedRetransmission {
@@ -123,8 +125,8 @@ impl Sending {
             notifies_sent: self.notifies_sent,
             serial: self.serial,
             wants_checkpoint: self.wants_checkpoint,
-            claimed: repair.claimed.within(0..u64::MAX).collect(),
-            reports: repair.reports.within(0..u64::MAX).collect(),
+            claimed: repair.claimed.clone(),
+            reports: repair.reports.clone(),
             lowest: repair.lowest,
             retransmissions: self.save_retransmissions(),
             problems: repair.problems,
@@ -141,8 +143,8 @@ impl Sending {
         require(saved.may_have_left <= len, "exports.may_have_left", at)?;
         require(saved.serial > 0, "exports.serial", at)?;
         let reached = saved.red.min(saved.next.max(saved.may_have_left));
-        let reports = set_of(&saved.reports, u64::MAX, "exports.reports", at)?;
-        let is_few = reports.count() <= MAX_SERIAL_RANGES;
+        require(saved.claimed.end() <= reached, "exports.claimed", at)?;
+        let is_few = saved.reports.count() <= MAX_SERIAL_RANGES;
         require(is_few, "exports.reports", at)?;
         let (may_have_left, serial) = match age {
             Age::Current => (saved.may_have_left, saved.serial),
@@ -151,8 +153,8 @@ impl Sending {
         let repair = RepairState {
             may_have_left,
             checked: saved.next,
-            claimed: set_of(&saved.claimed, reached, "exports.claimed", at)?,
-            reports,
+            claimed: saved.claimed,
+            reports: saved.reports,
             lowest: saved.lowest,
             queue: restore_retransmissions(saved.retransmissions, reached, at)?,
             problems: saved.problems,
@@ -175,7 +177,7 @@ impl Sending {
 
     /// Resumes a session with its first pass, with the octets known to be missing, and with a new checkpoint on the
     /// whole red part. Checkpoints outstanding before may have been answered since.
-    fn resume<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Outcome {
+    fn resume(&mut self, cx: &mut Context<'_>) -> Outcome {
         let in_flight = self.in_flight();
         if self.next >= self.red && !self.is_claimed() {
             self.probe(cx);
@@ -202,12 +204,11 @@ fn restore_retransmissions(
     let mut all = RangeSet::new();
     let mut repairs = VecDeque::new();
     for saved in retransmissions {
-        let field = "exports.retransmissions";
-        let gaps = set_of(&saved.gaps, end, field, at)?;
-        let fresh = saved.gaps.iter().map(|gap| all.insert(gap.clone()));
-        let fresh: u64 = fresh.sum();
-        require(fresh == gaps.len() && fresh > 0, field, at)?;
-        let run = Retransmission::new((0, saved.report), saved.cycle, saved.gaps);
+        let gaps: Vec<Range<u64>> = saved.gaps.within(0..u64::MAX).collect();
+        let fresh: u64 = gaps.iter().map(|gap| all.insert(gap.clone())).sum();
+        let is_fresh = fresh == saved.gaps.len() && fresh > 0 && all.end() <= end;
+        require(is_fresh, "exports.retransmissions", at)?;
+        let run = Retransmission::new((0, saved.report), saved.cycle, gaps);
         repairs.push_back(Repair::Retransmission(run));
     }
     Ok(repairs)
@@ -215,7 +216,7 @@ fn restore_retransmissions(
 
 impl Exports {
     /// Returns the sessions: those on their first pass in order, then all others in ascending order.
-    pub(in crate::ltp) fn save<A: Addr>(&self, peers: &Peers<A>) -> Vec<SavedExport> {
+    pub(in crate::ltp) fn save(&self, peers: &Peers) -> Vec<SavedExport> {
         let fresh = peers.iter().flat_map(|peer| peer.fresh.iter().copied());
         let mut numbers: Vec<u64> = fresh.collect();
         let fresh: BTreeSet<u64> = numbers.iter().copied().collect();
@@ -237,13 +238,13 @@ impl Exports {
         numbers.into_iter().filter_map(save).collect()
     }
 
-    pub(in crate::ltp) fn restore<A: Addr>(
+    pub(in crate::ltp) fn restore(
         &mut self,
         (at, saved): (usize, SavedExport),
         age: Age,
-        peers: &mut Peers<A>,
-        node: &mut Node,
+        core: &mut Core,
     ) -> Restored {
+        let Core { node, peers } = core;
         let number = saved.number;
         let name = (Role::Sender, node.own_session(number));
         let is_known = number == 0 || self.table.contains(&number);
@@ -268,17 +269,17 @@ impl Exports {
         let peer = peers.get_mut(slot);
         let place = peer.and_then(|peer| self.insert(number, export, peer));
         if let Some(place) = place {
-            self.run(place, peers, node, ExportSession::resume);
+            self.run(place, core, ExportSession::resume);
         }
         Ok(())
     }
 }
 
 impl ExportSession {
-    fn resume<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
-        match &self.stage {
+    fn resume(&mut self, cx: &mut Context<'_>) -> Step {
+        match &mut self.stage {
             Stage::Sending(_) => self.sending(cx, Sending::resume),
-            Stage::Cancelling(Cancel { .. }) => self.send_cancel(cx),
+            Stage::Cancelling(cancel) => cancel.send(Role::Sender, cx),
         }
     }
 }

@@ -1,13 +1,12 @@
 //! The sessions in which blocks are sent, and how one of them is run.
 
 use super::ExportSession;
+use crate::Tag;
 use crate::ltp::api::{Error, Event};
 use crate::ltp::closed::End;
-use crate::ltp::context::{Context, Node, Step};
+use crate::ltp::context::{Context, Core, Node, Step};
 use crate::ltp::peer::{PeerState, Role};
-use crate::ltp::peers::Peers;
 use crate::ltp::table::{Keyed, Sessions, Tags};
-use crate::{Addr, Tag};
 
 /// The sessions in which blocks are sent, by number and by the tags of the blocks.
 #[derive(Debug)]
@@ -35,11 +34,11 @@ impl Exports {
     }
 
     /// Adds a session, and the tag of its block if it is being sent.
-    pub(in crate::ltp) fn insert<A>(
+    pub(in crate::ltp) fn insert(
         &mut self,
         number: u64,
         export: ExportSession,
-        peer: &mut PeerState<A>,
+        peer: &mut PeerState,
     ) -> Option<u32> {
         let tag = export.tag();
         peer.exports += 1;
@@ -52,32 +51,30 @@ impl Exports {
     }
 
     /// Runs the session with a number, if there is one.
-    pub(in crate::ltp) fn with<A: Addr>(
+    pub(in crate::ltp) fn with(
         &mut self,
         number: u64,
-        peers: &mut Peers<A>,
-        node: &mut Node,
-        act: impl FnOnce(&mut ExportSession, &mut Context<'_, A>) -> Step,
+        core: &mut Core,
+        act: impl FnOnce(&mut ExportSession, &mut Context<'_>) -> Step,
     ) {
         if let Some(place) = self.table.find(&number) {
-            self.run(place, peers, node, act);
+            self.run(place, core, act);
         }
     }
 
     /// Lets a session handle an input, and closes it if it ends with that.
     #[inline]
-    pub(in crate::ltp) fn run<A: Addr>(
+    pub(in crate::ltp) fn run(
         &mut self,
         place: u32,
-        peers: &mut Peers<A>,
-        node: &mut Node,
-        act: impl FnOnce(&mut ExportSession, &mut Context<'_, A>) -> Step,
+        core: &mut Core,
+        act: impl FnOnce(&mut ExportSession, &mut Context<'_>) -> Step,
     ) {
         let Some((number, export)) = self.table.at_mut(place) else {
             return;
         };
-        let (session, tag) = (node.own_session(*number), export.tag());
-        let Some(mut cx) = peers.context(export.slot, node, session) else {
+        let (session, tag) = (core.node.own_session(*number), export.tag());
+        let Some(mut cx) = core.context(export.slot, session) else {
             return;
         };
         let step = act(export, &mut cx);
@@ -88,27 +85,28 @@ impl Exports {
         }
         match step {
             Step::Continues => {}
-            Step::Ends(end) => self.close(place, end, peers, node),
-            Step::Restarts => self.restart(place, peers, node),
+            Step::Ends(end) => self.close(place, end, core),
+            Step::Restarts => self.restart(place, core),
         }
     }
 
     /// Sends the block of a session once more, in another session.
-    fn restart<A: Addr>(&mut self, place: u32, peers: &mut Peers<A>, node: &mut Node) {
+    fn restart(&mut self, place: u32, core: &mut Core) {
+        let node = &mut core.node;
         let number = node.draw_number(|number| self.table.contains(&number));
         let Some((old, export)) = self.table.at_mut(place) else {
             return;
         };
-        let (old, tag) = (node.own_session(*old), export.tag());
-        let Some(mut cx) = peers.context(export.slot, node, old) else {
+        let (old, tag, slot) = (node.own_session(*old), export.tag(), export.slot);
+        let Some(mut cx) = core.context(slot, old) else {
             return;
         };
         let again = export.begin_again(&mut cx);
-        let slot = export.slot;
         if let Some(tag) = tag {
             self.tags.remove(tag, place);
         }
-        self.close(place, End::Plain, peers, node);
+        self.close(place, End::Plain, core);
+        let Core { node, peers } = core;
         if let (Some(again), Some(tag), Some(peer)) = (again, tag, peers.get_mut(slot)) {
             self.insert(number, again, peer);
             peer.fresh.push_back(number);
@@ -119,24 +117,28 @@ impl Exports {
     }
 
     /// Closes a session (RFC 5326 section 6.20), and remembers that its number was used.
-    fn close<A: Addr>(&mut self, place: u32, end: End, peers: &mut Peers<A>, node: &mut Node) {
-        let Some((number, export)) = self.table.remove_at(place) else {
+    fn close(&mut self, place: u32, end: End, core: &mut Core) {
+        let Some((number, export)) = self.table.at_mut(place) else {
             return;
         };
-        let session = node.own_session(number);
-        export.stop_timer(node);
+        let Core { node, peers } = core;
+        let session = node.own_session(*number);
+        if let Some(cancel) = export.cancel_mut() {
+            node.stop(cancel.timer);
+        }
         if let Some(peer) = peers.get_mut(export.slot) {
             peer.exports -= 1;
-            node.forget_cookies(Role::Sender, session);
             node.remember(peer, (Role::Sender, session), end, export.key_hash);
         }
-        self.unblock(peers, node);
+        node.forget_cookies(Role::Sender, session);
+        self.table.remove_at(place);
+        self.unblock(core);
     }
 
     /// Returns the limit that a block of `octets` to a peer would exceed.
-    pub(in crate::ltp) fn limit<A>(
+    pub(in crate::ltp) fn limit(
         &self,
-        peer: &PeerState<A>,
+        peer: &PeerState,
         octets: usize,
         node: &Node,
     ) -> Option<Error> {
@@ -153,7 +155,8 @@ impl Exports {
     }
 
     /// Reports room, once to each peer for which a block was refused.
-    pub(in crate::ltp) fn unblock<A: Addr>(&self, peers: &mut Peers<A>, node: &mut Node) {
+    pub(in crate::ltp) fn unblock(&self, core: &mut Core) {
+        let Core { node, peers } = core;
         for _ in 0..peers.blocked.len() {
             let Some(slot) = peers.blocked.pop_front() else {
                 return;

@@ -8,10 +8,9 @@ use super::{ExportSession, Outstanding, Repair, Retransmission, Sending, Stage};
 use crate::ltp::api::Side;
 use crate::ltp::beyond::{HELLO_INTERVAL, Hello};
 use crate::ltp::context::{Context, ExportTimer, Step};
-use crate::ltp::output::{Batch, WriteResult};
+use crate::ltp::output::{Batch, Out, WriteResult};
 use crate::ltp::peer::Queue;
 use crate::ltp::wire::{Body, Checkpoint, Color, Data, Reason};
-use crate::{Addr, Transmit};
 
 /// What writing has led to: whether the batch has room, or why the session fails.
 pub(in crate::ltp) type Written = Result<Batch, Reason>;
@@ -20,11 +19,11 @@ impl ExportSession {
     /// Writes the next segment that a queue of the peer asks for, or several of a first pass. `None` if there is no
     /// block to send any more.
     #[inline]
-    pub(in crate::ltp) fn write<A: Addr>(
+    pub(in crate::ltp) fn write(
         &mut self,
         queue: Queue,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
     ) -> (Option<Batch>, Step) {
         let Stage::Sending(sending) = &mut self.stage else {
             return (None, Step::Continues);
@@ -44,7 +43,7 @@ impl ExportSession {
 impl Sending {
     // Retransmissions.
 
-    fn send_repair<A: Addr>(&mut self, tx: &mut Transmit<A>, cx: &mut Context<'_, A>) -> Written {
+    fn send_repair(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
         let repair = self.repair_mut();
         match repair.queue.front() {
             None => {
@@ -67,11 +66,7 @@ impl Sending {
         }
     }
 
-    fn send_retransmission<A: Addr>(
-        &mut self,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
-    ) -> Written {
+    fn send_retransmission(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
         let frame = self.frame(None, cx);
         let (serial, red, len) = (self.serial, self.red, self.len());
         let repair = self.repair_mut();
@@ -115,12 +110,12 @@ impl Sending {
     }
 
     /// Writes a checkpoint again, equal octet for octet (RFC 5326 section 3.2.1).
-    fn resend_checkpoint<A: Addr>(
+    fn resend_checkpoint(
         &mut self,
         serial: u64,
         copies: Option<u8>,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
     ) -> Batch {
         let place = self.place_of(serial);
         let checkpoint = place.and_then(|place| self.checkpoints.get(place));
@@ -158,11 +153,7 @@ impl Sending {
 
     // First passes.
 
-    fn send_first_pass<A: Addr>(
-        &mut self,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
-    ) -> Written {
+    fn send_first_pass(&mut self, tx: &mut Out<'_>, cx: &mut Context<'_>) -> Written {
         if self.must_wait(cx) {
             return Ok(Batch::HasRoom);
         }
@@ -193,7 +184,7 @@ impl Sending {
     }
 
     /// Whether the next segment of the first pass must be a checkpoint, wherever it ends.
-    fn is_checkpoint_due<A: Addr>(&self, frame: Frame, cx: &Context<'_, A>) -> bool {
+    fn is_checkpoint_due(&self, frame: Frame, cx: &Context<'_>) -> bool {
         let every = cx.peer.checkpoint_every();
         let window = cx.peer.checkpoint_due(self);
         (self.wants_checkpoint && cx.peer.flow.allows_checkpoints())
@@ -202,7 +193,7 @@ impl Sending {
             || window.is_some_and(|due| frame.reaches(self.next, due))
     }
 
-    fn on_first_pass_sent<A: Addr>(&mut self, piece: Piece, len: usize, cx: &mut Context<'_, A>) {
+    fn on_first_pass_sent(&mut self, piece: Piece, len: usize, cx: &mut Context<'_>) {
         self.begin_first_part(cx);
         if let Some(repair) = &mut self.repair {
             repair.flow.on_segments(1, HELLO_INTERVAL);
@@ -233,12 +224,12 @@ impl Sending {
     }
 
     /// Starts the timer of a checkpoint that was sent for the first time (RFC 5326 section 6.2).
-    fn on_checkpoint_sent<A: Addr>(
+    fn on_checkpoint_sent(
         &mut self,
         (checkpoint, range): (Checkpoint, Range<u64>),
         run: Retransmission,
         len: usize,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) {
         let serial = checkpoint.serial;
         self.serial = serial.saturating_add(1);
@@ -252,7 +243,7 @@ impl Sending {
             mark: checkpoint.mark,
             cycle: run.cycle,
             tries: 1,
-            timer: cx.await_report(len, ExportTimer::Checkpoint(serial)),
+            timer: cx.await_answer(len, ExportTimer::Checkpoint(serial)),
             copy: None,
             first: cx.node.now,
             latest: cx.node.now,
@@ -273,11 +264,7 @@ impl Sending {
     // Writing.
 
     /// Returns the limits of a data segment.
-    pub(in crate::ltp) fn frame<A: Addr>(
-        &self,
-        hello: Option<Hello>,
-        cx: &Context<'_, A>,
-    ) -> Frame {
+    pub(in crate::ltp) fn frame(&self, hello: Option<Hello>, cx: &Context<'_>) -> Frame {
         let room = cx.segment_room(hello);
         let is_copied = cx.peer.config.redundancy.adaptive().is_some() && cx.peer.copies() > 1;
         let is_long = || usize::try_from(self.red).is_ok_and(|red| red / MANY > room);
@@ -289,12 +276,12 @@ impl Sending {
     }
 
     #[inline]
-    pub(in crate::ltp) fn put_piece<A: Addr>(
+    pub(in crate::ltp) fn put_piece(
         &self,
         piece: &Piece,
         hello: Option<Hello>,
-        tx: &mut Transmit<A>,
-        cx: &mut Context<'_, A>,
+        tx: &mut Out<'_>,
+        cx: &mut Context<'_>,
     ) -> WriteResult {
         let Some(octets) = self.octets(&piece.range) else {
             return WriteResult::Impossible;
@@ -305,11 +292,6 @@ impl Sending {
             color: piece.color,
             octets,
         });
-        match hello {
-            None => cx.put_body(&body, tx),
-            Some(_) => cx.put_segment((body.code(), body.wire_len()), hello, tx, |out| {
-                body.encode(out);
-            }),
-        }
+        cx.put_with(&body, hello, tx)
     }
 }

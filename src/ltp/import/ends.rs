@@ -5,9 +5,9 @@ use core::mem;
 use super::{ImportSession, Reception, SESSION, Stage};
 use crate::ltp::api::{Error, Event, Side};
 use crate::ltp::closed::End;
-use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, ImportTimer, Step};
+use crate::ltp::context::{Cancel, Context, EVENT_OVERHEAD, Step};
 use crate::ltp::engine::Engine;
-use crate::ltp::peer::{Control, Role};
+use crate::ltp::peer::Role;
 use crate::ltp::wire::{Reason, SessionId};
 use crate::{Addr, Instant};
 
@@ -19,14 +19,8 @@ impl<A: Addr> Engine<A> {
     /// Unknown session.
     pub fn refuse(&mut self, now: Instant, session: SessionId) -> Result<(), Error> {
         self.advance(now);
-        let Self {
-            node,
-            peers,
-            imports,
-            ..
-        } = self;
         let mut is_known = false;
-        imports.with(session, peers, node, |import, cx| {
+        self.imports.with(session, &mut self.core, |import, cx| {
             is_known = import.reception().is_some();
             import.cancel(Reason::USER, cx)
         });
@@ -37,25 +31,16 @@ impl<A: Addr> Engine<A> {
 impl ImportSession {
     /// Cancels a session as its receiver (RFC 5326 section 6.19): frees what it holds, and sends CRs until one is
     /// acknowledged.
-    pub(in crate::ltp) fn cancel<A: Addr>(
-        &mut self,
-        reason: Reason,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
-        if self.stop(Side::Local, reason, cx) {
-            self.send_cancel(cx)
-        } else {
-            Step::Continues
+    pub(in crate::ltp) fn cancel(&mut self, reason: Reason, cx: &mut Context<'_>) -> Step {
+        let is_new = self.stop(Side::Local, reason, cx);
+        match self.cancel_mut().filter(|_| is_new) {
+            Some(cancel) => cancel.send(Role::Receiver, cx),
+            None => Step::Continues,
         }
     }
 
     /// Frees what a session holds, and reports the cancellation once. False if it was cancelled before.
-    pub(in crate::ltp) fn stop<A: Addr>(
-        &mut self,
-        by: Side,
-        reason: Reason,
-        cx: &mut Context<'_, A>,
-    ) -> bool {
+    pub(in crate::ltp) fn stop(&mut self, by: Side, reason: Reason, cx: &mut Context<'_>) -> bool {
         if matches!(self.stage, Stage::Cancelling(_)) {
             return false;
         }
@@ -78,7 +63,7 @@ impl ImportSession {
 
     /// Gives up a session whose EOB was lost, maybe with green segments. The application hears that nothing more
     /// comes (RFC 5326 section 7.6). The sender waits for nothing, and is not told.
-    pub(super) fn give_up_end<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
+    pub(super) fn give_up_end(&mut self, cx: &mut Context<'_>) -> Step {
         let end = match self.reception().map(|reception| reception.end()) {
             Some(end @ End::Delivered { .. }) => end,
             // Red data that still come must not be delivered any more.
@@ -89,64 +74,23 @@ impl ImportSession {
     }
 
     /// Stops the timers of a session that is closed, and frees what it holds.
-    pub(super) fn release<A: Addr>(&self, cx: &mut Context<'_, A>) {
+    pub(super) fn release(&self, cx: &mut Context<'_>) {
         match &self.stage {
             Stage::Receiving(reception) => reception.release(cx),
             Stage::Cancelling(cancel) => cx.stop(cancel.timer),
         }
     }
 
-    /// Queues a CR, unless all tries are used up.
-    pub(super) fn send_cancel<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
-        let Stage::Cancelling(cancel) = &self.stage else {
-            return Step::Continues;
-        };
-        // Receive-only engines close at once (RFC 5326 section 4.2).
-        if !cx.peer.can_send() || cancel.tries > cx.peer.config.cancel_retries {
-            return Step::Ends(End::Plain);
-        }
-        let control = Control::Cancel {
-            session: cx.session,
-            by: Role::Receiver,
-            left: None,
-        };
-        if !cx.queue(control) {
-            // Treated as lost on the line: the timer repeats it.
-            self.on_cancel_sent(0, cx);
-        }
-        Step::Continues
-    }
-
-    /// Starts the timer of a CR that was sent (RFC 5326 section 6.15).
-    pub(in crate::ltp) fn on_cancel_sent<A: Addr>(&mut self, len: usize, cx: &mut Context<'_, A>) {
-        if let Stage::Cancelling(cancel) = &mut self.stage {
-            cancel.tries = cancel.tries.saturating_add(1);
-            cancel.timer = cx.await_ack(len, ImportTimer::Cancel);
-        }
-    }
-
-    /// Repeats a CR whose timer expired (RFC 5326 section 6.16).
-    pub(super) fn cancel_expired<A: Addr>(&mut self, cx: &mut Context<'_, A>) -> Step {
-        if let Stage::Cancelling(cancel) = &mut self.stage {
-            cancel.timer = None;
-        }
-        self.send_cancel(cx)
-    }
-
-    /// Returns the reason of a session that is being cancelled.
-    pub(in crate::ltp) const fn cancel_reason(&self) -> Option<Reason> {
-        match &self.stage {
-            Stage::Receiving(_) => None,
-            Stage::Cancelling(cancel) => Some(cancel.reason),
+    /// Returns the cancellation of a session that is being cancelled.
+    pub(in crate::ltp) const fn cancel_mut(&mut self) -> Option<&mut Cancel> {
+        match &mut self.stage {
+            Stage::Cancelling(cancel) => Some(cancel),
+            _ => None,
         }
     }
 
     /// Handles a CS (RFC 5326 section 6.17), which was acknowledged.
-    pub(in crate::ltp) fn on_cancel<A: Addr>(
-        &mut self,
-        reason: Reason,
-        cx: &mut Context<'_, A>,
-    ) -> Step {
+    pub(in crate::ltp) fn on_cancel(&mut self, reason: Reason, cx: &mut Context<'_>) -> Step {
         self.stop(Side::Remote, reason, cx);
         Step::Ends(End::Plain)
     }
@@ -173,7 +117,7 @@ impl Reception {
         }
     }
 
-    fn release<A: Addr>(&self, cx: &mut Context<'_, A>) {
+    fn release(&self, cx: &mut Context<'_>) {
         for issued in &self.pending {
             cx.stop_all(issued.timers());
         }

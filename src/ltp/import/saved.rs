@@ -8,18 +8,18 @@ use core::ops::Range;
 use bytes::Bytes;
 
 use super::{ImportSession, Imports, Parts, Reception, Stage};
+use crate::Instant;
 use crate::kit::RangeSet;
 use crate::ltp::api::Service;
 use crate::ltp::auth::KeyHash;
 use crate::ltp::buffer_pool::BufferPool;
-use crate::ltp::context::{Context, Node, Step};
+use crate::ltp::context::{Context, Core, Step};
 use crate::ltp::peer::Role;
 use crate::ltp::peers::Peers;
 use crate::ltp::reassembly::{Reassembly, Room};
 use crate::ltp::report::Reports;
-use crate::ltp::snapshot::{Age, Restored, SavedCancel, require, set_of};
+use crate::ltp::snapshot::{Age, Restored, SavedCancel, require};
 use crate::ltp::wire::{Reason, SessionId};
-use crate::{Addr, Instant};
 
 /// A session in which a block is received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ struct SavedReception {
     is_delivered: bool,
     streamed: u64,
     serial: u64,
-    checkpoints: Vec<Range<u64>>,
+    checkpoints: RangeSet,
     primary: u64,
     problems: u32,
 }
@@ -81,17 +81,13 @@ impl Reception {
             whole = self.whole_parts();
             &whole
         };
-        let piece = |range: Range<u64>| {
-            Some(SavedPiece {
-                offset: range.start,
-                data: Bytes::copy_from_slice(parts.red.octets(&range)?),
-            })
+        let piece = |(offset, octets): (u64, &[u8])| SavedPiece {
+            offset,
+            data: Bytes::copy_from_slice(octets),
         };
-        let held = parts.red.held.within(0..u64::MAX);
-        let answered = parts.reports.answered(&self.pending);
         SavedReception {
             client: self.client,
-            pieces: held.filter_map(piece).collect(),
+            pieces: parts.red.runs().map(piece).collect(),
             red: self.red,
             ends_block: self.ends_block,
             green: parts.green,
@@ -99,7 +95,7 @@ impl Reception {
             is_delivered: self.is_delivered,
             streamed: parts.streamed,
             serial: self.serial,
-            checkpoints: answered.within(0..u64::MAX).collect(),
+            checkpoints: parts.reports.answered(&self.pending),
             primary: parts.reports.primary(),
             problems: parts.reports.problems(),
         }
@@ -120,7 +116,7 @@ impl Reception {
             // Bound: usize has at most 64 bits.
             let end = piece.offset.checked_add(piece.data.len() as u64);
             let is_within = end.is_some_and(|end| end <= red);
-            let is_behind = held.is_empty() || piece.offset > held.end();
+            let is_behind = held.is_empty() || piece.offset >= held.end();
             let is_piece = is_behind && !piece.data.is_empty() && !saved.is_delivered;
             require(is_piece && is_within, "imports.pieces", at)?;
             held.insert(piece.range());
@@ -133,7 +129,7 @@ impl Reception {
             held.run_from(0)
         };
         require(saved.streamed <= contiguous, "imports.streamed", at)?;
-        let checkpoints = set_of(&saved.checkpoints, u64::MAX, "imports.checkpoints", at)?;
+        let checkpoints = saved.checkpoints.clone();
         let reports = Reports::restore(checkpoints, saved.primary, saved.problems);
         let parts = Parts {
             is_green_over: saved.is_green_over,
@@ -158,6 +154,7 @@ impl Reception {
         }
         let mut pool = BufferPool::default();
         for piece in pieces {
+            self.parts().hear(1, piece.data.len());
             let range = piece.range();
             let is_short = usize::try_from(range.end).is_ok_and(|end| end <= limit);
             let free = free.checked_sub(self.weight());
@@ -175,11 +172,11 @@ impl Reception {
 
     /// Resumes a session. Reports that were not acknowledged are forgotten, and so are the checkpoints they answered:
     /// these come again, and get new reports.
-    fn resume<A: Addr>(
+    fn resume(
         &mut self,
         pieces: &[SavedPiece],
         age: Age,
-        cx: &mut Context<'_, A>,
+        cx: &mut Context<'_>,
     ) -> Result<Step, Reason> {
         let (free, limit) = (cx.node.budget.free(), cx.peer.config.session_octets);
         let is_kept = self.refill(pieces, free, limit);
@@ -199,7 +196,7 @@ impl Reception {
 
 impl Imports {
     /// Returns the sessions in ascending order.
-    pub(in crate::ltp) fn save<A: Addr>(&self, peers: &Peers<A>) -> Vec<SavedImport> {
+    pub(in crate::ltp) fn save(&self, peers: &Peers) -> Vec<SavedImport> {
         let sessions: BTreeSet<SessionId> = self.table.iter().map(|(name, _)| *name).collect();
         let save = |session: SessionId| {
             let import = self.table.get(&session)?;
@@ -217,27 +214,26 @@ impl Imports {
         sessions.into_iter().filter_map(save).collect()
     }
 
-    pub(in crate::ltp) fn restore<A: Addr>(
+    pub(in crate::ltp) fn restore(
         &mut self,
         (at, saved): (usize, SavedImport),
         age: Age,
-        peers: &mut Peers<A>,
-        node: &mut Node,
+        core: &mut Core,
     ) -> Restored {
         let session = saved.session;
         let is_known = session.number == 0 || self.table.contains(&session);
-        let is_free = !is_known && node.closed.admit((Role::Receiver, session)).is_none();
+        let is_free = !is_known && core.node.closed.admit((Role::Receiver, session)).is_none();
         require(is_free, "imports.session", at)?;
-        let slot = peers.restored_slot(saved.peer, "imports.peer", at)?;
+        let slot = core.peers.restored_slot(saved.peer, "imports.peer", at)?;
         let (stage, pieces) = match saved.stage {
             SavedStage::Cancelling(cancel) => (Stage::Cancelling(cancel.restore()), Vec::new()),
             SavedStage::Receiving(reception) => {
-                let service = node.services.get(reception.client);
+                let service = core.node.services.get(reception.client);
                 // A delivered session may be for a service that was closed.
                 let is_served = service.is_some() || reception.is_delivered;
                 require(is_served, "imports.client", at)?;
                 let service = service.unwrap_or_default();
-                let restored = Reception::restore(&reception, service, at, node.now)?;
+                let restored = Reception::restore(&reception, service, at, core.node.now)?;
                 (Stage::Receiving(restored), reception.pieces)
             }
         };
@@ -246,12 +242,12 @@ impl Imports {
             key_hash: saved.key_hash,
             stage,
         };
-        if let Some(place) = self.insert(session, import, peers) {
-            self.run(place, peers, node, |import, cx| {
-                let Some(reception) = import.reception() else {
-                    return import.send_cancel(cx);
+        if let Some(place) = self.insert(session, import, core) {
+            self.run(place, core, |import, cx| {
+                let resumed = match &mut import.stage {
+                    Stage::Receiving(reception) => reception.resume(&pieces, age, cx),
+                    Stage::Cancelling(cancel) => Ok(cancel.send(Role::Receiver, cx)),
                 };
-                let resumed = reception.resume(&pieces, age, cx);
                 import.or_cancel(resumed, cx)
             });
         }

@@ -3,11 +3,9 @@
 use alloc::vec::Vec;
 
 use super::{ImportSession, Stage};
-use crate::Addr;
 use crate::ltp::closed::End;
-use crate::ltp::context::{Context, Node, Step};
+use crate::ltp::context::{Context, Core, Node, Step};
 use crate::ltp::peer::Role;
-use crate::ltp::peers::Peers;
 use crate::ltp::table::{Keyed, Sessions};
 use crate::ltp::wire::{Data, SessionId};
 
@@ -25,110 +23,96 @@ impl Imports {
     }
 
     /// Handles a data segment of a session that is not open.
-    pub(in crate::ltp) fn start<A: Addr>(
+    pub(in crate::ltp) fn start(
         &mut self,
         data: &Data<'_>,
         (slot, session): (u32, SessionId),
-        peers: &mut Peers<A>,
-        node: &mut Node,
+        core: &mut Core,
     ) {
         let count = self.table.len();
-        let started = peers
-            .context(slot, node, session)
+        let started = core
+            .context(slot, session)
             .and_then(|mut cx| ImportSession::start(data, count, &mut cx));
         if let Some((import, step)) = started {
-            let place = self.insert(session, import, peers);
-            self.finish(place, step, peers, node);
+            let place = self.insert(session, import, core);
+            self.finish(place, step, core);
         }
     }
 
     /// Adds a session.
-    pub(in crate::ltp) fn insert<A: Addr>(
+    pub(in crate::ltp) fn insert(
         &mut self,
         session: SessionId,
         import: ImportSession,
-        peers: &mut Peers<A>,
+        core: &mut Core,
     ) -> Option<u32> {
-        if let Some(peer) = peers.get_mut(import.slot) {
+        if let Some(peer) = core.peers.get_mut(import.slot) {
             peer.imports += 1;
         }
         self.table.insert(session, import)
     }
 
     /// Runs a session, if there is one.
-    pub(in crate::ltp) fn with<A: Addr>(
+    pub(in crate::ltp) fn with(
         &mut self,
         session: SessionId,
-        peers: &mut Peers<A>,
-        node: &mut Node,
-        act: impl FnOnce(&mut ImportSession, &mut Context<'_, A>) -> Step,
+        core: &mut Core,
+        act: impl FnOnce(&mut ImportSession, &mut Context<'_>) -> Step,
     ) {
         if let Some(place) = self.table.find(&session) {
-            self.run(place, peers, node, act);
+            self.run(place, core, act);
         }
     }
 
     /// Answers a segment of a session in which its sender told that it is of this crate.
-    pub(in crate::ltp) fn answer_hello<A: Addr>(
-        &mut self,
-        session: SessionId,
-        peers: &mut Peers<A>,
-        node: &mut Node,
-    ) {
-        self.with(session, peers, node, ImportSession::answer_hello);
+    pub(in crate::ltp) fn answer_hello(&mut self, session: SessionId, core: &mut Core) {
+        self.with(session, core, ImportSession::answer_hello);
     }
 
     /// Lets a session handle an input, and closes it if it ends with that.
     #[inline]
-    pub(in crate::ltp) fn run<A: Addr>(
+    pub(in crate::ltp) fn run(
         &mut self,
         place: u32,
-        peers: &mut Peers<A>,
-        node: &mut Node,
-        act: impl FnOnce(&mut ImportSession, &mut Context<'_, A>) -> Step,
+        core: &mut Core,
+        act: impl FnOnce(&mut ImportSession, &mut Context<'_>) -> Step,
     ) {
         let Some((session, import)) = self.table.at_mut(place) else {
             return;
         };
-        if let Some(mut cx) = peers.context(import.slot, node, *session) {
+        if let Some(mut cx) = core.context(import.slot, *session) {
             let step = act(import, &mut cx);
-            self.finish(Some(place), step, peers, node);
+            self.finish(Some(place), step, core);
         }
     }
 
     /// Closes a session that has ended (RFC 5326 section 6.20), remembers it, and gives back memory that is not free.
     #[inline]
-    pub(in crate::ltp) fn finish<A: Addr>(
-        &mut self,
-        place: Option<u32>,
-        step: Step,
-        peers: &mut Peers<A>,
-        node: &mut Node,
-    ) {
+    pub(in crate::ltp) fn finish(&mut self, place: Option<u32>, step: Step, core: &mut Core) {
         if let (Some(place), Step::Ends(end)) = (place, step) {
-            self.close(place, end, peers, node);
+            self.close(place, end, core);
         }
+        let node = &mut core.node;
         if node.services.has_stale() {
-            let Self { table } = self;
-            node.services.drop_ended(|session| table.contains(session));
+            let open = &self.table;
+            node.services.drop_ended(|session| open.contains(session));
         }
         if node.budget.is_pool_too_large() {
             self.shrink_pool(node);
         }
     }
 
-    fn close<A: Addr>(&mut self, place: u32, end: End, peers: &mut Peers<A>, node: &mut Node) {
-        let Some((session, import)) = self.table.remove_at(place) else {
-            return;
-        };
-        if let Some(mut cx) = peers.context(import.slot, node, session) {
+    fn close(&mut self, place: u32, end: End, core: &mut Core) {
+        if let Some((session, import)) = self.table.at_mut(place)
+            && let Some(mut cx) = core.context(import.slot, *session)
+        {
+            let name = (Role::Receiver, *session);
             import.release(&mut cx);
             cx.peer.imports -= 1;
-            node.forget_cookies(Role::Receiver, session);
-            if let Some(peer) = peers.get(import.slot) {
-                node.remember(peer, (Role::Receiver, session), end, import.key_hash);
-            }
+            cx.node.forget_cookies(Role::Receiver, *session);
+            cx.node.remember(cx.peer, name, end, import.key_hash);
         }
+        self.table.remove_at(place);
     }
 
     /// Returns the places of the sessions for which `is_meant` holds, in the ascending order of the sessions.

@@ -1,13 +1,13 @@
-//! Every rule with methods that are awaited, and those of futures.
+//! Every rule with methods that are awaited, and that of their runtime.
 
 #[path = "../blocks.rs"]
 mod blocks;
 mod clock;
+mod end;
 #[path = "../ends.rs"]
 mod ends;
 #[path = "../face_tokio.rs"]
 mod face;
-mod futures;
 #[path = "../pair.rs"]
 mod pair;
 #[path = "../points.rs"]

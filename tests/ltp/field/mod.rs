@@ -5,6 +5,7 @@ mod flow;
 mod identity;
 mod models;
 mod order;
+mod others;
 mod restarts;
 mod scene;
 mod silence;

@@ -10,7 +10,7 @@ use farlink::ltp::{Body, Color, Segment};
 use farlink::{Instant, Limits, Machine as _, Output, Transmit};
 
 use crate::ltp_captures::{Capture, Record, captures};
-use crate::ltp_peers::{Cut, Habits, Model, Send, Told, Wait};
+use crate::ltp_peers::{Cut, Habits, Model, Notice, Send, Wait};
 
 /// When a segment left, and what it says, without the numbers that are drawn.
 type Sent = (Duration, String);
@@ -70,7 +70,7 @@ struct Run {
     model: Model,
     reader: Reader,
     sent: Vec<Sent>,
-    told: Vec<Told>,
+    notices: Vec<Notice>,
     deadline: Option<Instant>,
     tx: Transmit<u64>,
 }
@@ -81,7 +81,7 @@ impl Run {
             model,
             reader: Reader::default(),
             sent: Vec::new(),
-            told: Vec::new(),
+            notices: Vec::new(),
             deadline: None,
             tx: Transmit::new(Limits::default()),
         }
@@ -96,7 +96,7 @@ impl Run {
                         self.sent.push((now - Instant::ZERO, read));
                     }
                 }
-                Output::Event(told) => self.told.push(told),
+                Output::Event(notice) => self.notices.push(notice),
                 Output::Idle(deadline) => {
                     self.deadline = deadline;
                     return;

@@ -187,7 +187,9 @@ fn a_block_ends_once() {
     let mixed = "02 01 0b 00 04 00 05 09 00 41*5";
     for before in [None, Some(mixed)] {
         let mut alone = receiver();
-        before.into_iter().for_each(|text| alone.hear(PEER, text));
+        if let Some(text) = before {
+            alone.hear(PEER, text);
+        }
 
         alone.hear(PEER, "07 01 0b 00 04 05 05 43*5");
         alone.hear(PEER, "07 01 0b 00 04 40 05 45*5");

@@ -9,11 +9,8 @@ use farlink::{Instant, Rng};
 pub(crate) struct Habits {
     /// How data is cut.
     pub(crate) cut: Cut,
-    /// Whether sessions are numbered from 1, or at random.
-    pub(crate) counts_sessions: bool,
-    /// The bits of a random session number, and of the first serial number.
-    pub(crate) session_bits: u32,
-    pub(crate) serial_bits: u32,
+    /// How sessions, checkpoints and reports are numbered.
+    pub(crate) numbers: Numbers,
     /// The highest bit error rate that the limits of reports and checkpoints are made from. `None`: no limits.
     pub(crate) bit_errors: Option<f64>,
     /// The most claims in a report.
@@ -35,8 +32,8 @@ pub(crate) struct Habits {
     pub(crate) remembers: Option<Duration>,
     /// Whether reports and cancellations of unknown sessions are acknowledged.
     pub(crate) answers_unknown: bool,
-    /// Whether an unknown client service is refused once a session, or for each segment.
-    pub(crate) refuses_once: bool,
+    /// How an unknown client service is refused.
+    pub(crate) refusal: Refusal,
     /// After which silence an unfinished reception is given up.
     pub(crate) guard: Option<Duration>,
     /// Every how many segments a red part has a checkpoint.
@@ -54,6 +51,22 @@ pub(crate) enum Cut {
     Segment(usize),
     /// By octets of data.
     Data(usize),
+}
+
+/// How sessions, checkpoints and reports are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Numbers {
+    /// Sessions from 1, and serial numbers of a session from a random one of 14 bits.
+    Counted,
+    /// Sessions at random, and serial numbers from a random one of 31 bits whose low 16 bits are 1.
+    Random,
+}
+
+/// How an unknown client service is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    EachSegment,
+    OncePerSession,
 }
 
 /// What a report covers, and where it is split.
@@ -113,9 +126,7 @@ impl Habits {
         let retries = u32::try_from(retries).unwrap_or(100);
         Self {
             cut: Cut::Segment(segment),
-            counts_sessions: true,
-            session_bits: 32,
-            serial_bits: 14,
+            numbers: Numbers::Counted,
             bit_errors: Some(bit_errors),
             claims: 20,
             scope: Scope::FromZero,
@@ -130,7 +141,7 @@ impl Habits {
             retries,
             remembers: Some(Duration::from_secs(10 + 2 * u64::from(retries) * 2 * light)),
             answers_unknown: false,
-            refuses_once: false,
+            refusal: Refusal::EachSegment,
             guard: None,
             every: None,
             rate: None,
@@ -154,9 +165,7 @@ impl Habits {
     pub(crate) fn hdtn(round_trip: Duration) -> Self {
         Self {
             cut: Cut::Data(1360),
-            counts_sessions: false,
-            session_bits: 31,
-            serial_bits: 31,
+            numbers: Numbers::Random,
             bit_errors: None,
             claims: 65,
             scope: Scope::Abutting,
@@ -168,7 +177,7 @@ impl Habits {
             retries: 5,
             remembers: None,
             answers_unknown: true,
-            refuses_once: true,
+            refusal: Refusal::OncePerSession,
             guard: Some(round_trip * 6),
             every: None,
             rate: None,
@@ -182,28 +191,20 @@ impl Habits {
             Cut::Segment(len) | Cut::Data(len) => len,
         };
         let loss = segment_loss(segment, self.bit_errors?);
-        let (mut limit, mut octets) = (2.0, red as f64);
-        loop {
-            let lost = octets / segment as f64 * loss;
-            if lost < 1.0 {
-                return Some(limit as u32);
-            }
-            limit += (lost / 19.0).ceil();
-            octets = lost * segment as f64;
+        let mut limit = 2;
+        let mut expected = red as f64 / segment as f64 * loss;
+        while expected >= 1.0 {
+            limit += (1..1 << 20).find(|n| f64::from(*n) * 19.0 >= expected)?;
+            expected *= loss;
         }
+        Some(limit)
     }
 
     pub(crate) fn first_serial(&self, rng: &mut Rng) -> u64 {
-        if self.counts_sessions {
-            1 + rng.below((1 << self.serial_bits) - 1)
-        } else {
-            // The upper bits are random.
-            ((1 + rng.below((1 << (self.serial_bits - 16)) - 1)) << 16) + 1
+        match self.numbers {
+            Numbers::Counted => 1 + rng.below((1 << 14) - 1),
+            Numbers::Random => ((1 + rng.below((1 << 15) - 1)) << 16) + 1,
         }
-    }
-
-    pub(crate) fn session_number(&self, rng: &mut Rng) -> u64 {
-        1 + rng.below((1 << self.session_bits) - 1)
     }
 }
 

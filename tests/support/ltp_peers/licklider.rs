@@ -8,35 +8,39 @@ use bytes::Bytes;
 use farlink::ltp::{Reason, SessionId};
 use farlink::{Instant, Link, Machine, Output, Transmit};
 use licklider_core as other;
-use other::{EngineId, Input, Notice, Timestamp};
+use other::{EngineId, Input, Timestamp};
 
-use super::{Send, Told};
+use super::{Notice, Send};
 
 /// An engine of licklider with one peer.
 pub(crate) struct Licklider {
     engine: other::Engine,
     peer: u64,
     now: Instant,
-    /// What it has sent and told, and no poll has taken.
+    /// What it has sent, its notices, and no poll has taken.
     segments: VecDeque<Vec<u8>>,
-    told: VecDeque<Told>,
+    notices: VecDeque<Notice>,
 }
 
 impl Licklider {
     /// Starts an engine with the defaults of licklider, and client service 4.
     pub(crate) fn new(id: u64, peer: u64, seed: u64) -> Self {
         let config = other::Config::new(EngineId(id), seed);
+        Self::with(config, other::PeerConfig::new(EngineId(peer)), 4)
+    }
+
+    /// Starts an engine with one client service.
+    pub(crate) fn with(config: other::Config, peer: other::PeerConfig, client: u64) -> Self {
         let mut engine = other::Engine::new(config).unwrap();
-        engine
-            .add_peer(other::PeerConfig::new(EngineId(peer)))
-            .unwrap();
-        engine.register_client_service(4);
+        let id = peer.engine.0;
+        engine.add_peer(peer).unwrap();
+        engine.register_client_service(client);
         Self {
             engine,
-            peer,
+            peer: id,
             now: Instant::ZERO,
             segments: VecDeque::new(),
-            told: VecDeque::new(),
+            notices: VecDeque::new(),
         }
     }
 
@@ -51,30 +55,30 @@ impl Licklider {
         while let Some(output) = self.engine.poll_output(stamp) {
             match output {
                 other::Output::Transmit { segment, .. } => self.segments.push_back(segment),
-                other::Output::Notice(notice) => self.told.extend(told(notice)),
+                other::Output::Notice(of) => self.notices.extend(notice(of)),
             }
         }
     }
 }
 
-fn told(notice: Notice) -> Option<Told> {
+fn notice(of: other::Notice) -> Option<Notice> {
     let id = |session: other::SessionId| SessionId {
         originator: session.originator.0,
         number: session.number,
     };
-    Some(match notice {
-        Notice::RedPartReceived { session, data, .. } => Told::Received {
+    Some(match of {
+        other::Notice::RedPartReceived { session, data, .. } => Notice::Received {
             session: id(session),
             data: Bytes::from(data),
         },
-        Notice::TransmissionSessionCompleted { session } => Told::Complete {
+        other::Notice::TransmissionSessionCompleted { session } => Notice::Complete {
             number: id(session).number,
         },
-        Notice::TransmissionSessionCancelled { session, reason } => Told::Failed {
+        other::Notice::TransmissionSessionCancelled { session, reason } => Notice::Failed {
             number: id(session).number,
             reason: Reason(reason.code()),
         },
-        Notice::ReceptionSessionCancelled { session, reason } => Told::Cancelled {
+        other::Notice::ReceptionSessionCancelled { session, reason } => Notice::Cancelled {
             session: id(session),
             reason: Reason(reason.code()),
         },
@@ -85,7 +89,7 @@ fn told(notice: Notice) -> Option<Told> {
 impl Machine for Licklider {
     type Addr = u64;
     type Command = Send;
-    type Event = Told;
+    type Event = Notice;
     type Error = Infallible;
 
     fn receive(&mut self, now: Instant, _: u64, octets: &[u8]) {
@@ -111,12 +115,12 @@ impl Machine for Licklider {
         Ok(())
     }
 
-    fn poll(&mut self, now: Instant, tx: &mut Transmit<u64>) -> Output<u64, Told> {
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<u64>) -> Output<u64, Notice> {
         tx.clear();
         self.now = now;
         self.take();
-        if let Some(told) = self.told.pop_front() {
-            return Output::Event(told);
+        if let Some(notice) = self.notices.pop_front() {
+            return Output::Event(notice);
         }
         while let Some(segment) = self.segments.front()
             && tx.push(self.peer, segment.len(), |out| {

@@ -7,7 +7,11 @@
 //! Models deliver and answer as the original does towards a peer that keeps the rules. They follow rules of the wire
 //! and timers. Not modelled: contact plans, aggregation of units, files on disk, extensions, several peers, and the
 //! fault of ION that delivers a block twice when all datagrams come twice (capture 17).
-#![allow(dead_code, reason = "each test program uses some of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses some of it"
+)]
 
 mod buffered;
 mod habits;
@@ -23,7 +27,8 @@ use farlink::ltp::{Body, Reason, Segment, SessionId};
 use farlink::{Instant, Link, Machine, Output, Rng, Seed, Transmit};
 
 pub(crate) use buffered::Buffered;
-pub(crate) use habits::{Cut, Habits, Scope, Wait};
+pub(crate) use habits::{Cut, Habits, Wait};
+use habits::{Numbers, Refusal, Scope};
 pub(crate) use licklider::Licklider;
 use receiver::Import;
 use sender::Export;
@@ -37,9 +42,9 @@ pub(crate) struct Send {
     pub(crate) red: usize,
 }
 
-/// What a model tells its client.
+/// A notice to the client service of a model (RFC 5326 section 7).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Notice {
     /// A red part was received whole.
     Received { session: SessionId, data: Bytes },
     /// A green segment was received.
@@ -101,8 +106,10 @@ pub(crate) struct Model {
     pub(crate) id: u64,
     pub(crate) peer: u64,
     pub(crate) habits: Habits,
-    /// The number of the next session, where they count.
-    pub(crate) next_session: u64,
+    /// The number of the next session, where they are counted.
+    next_session: u64,
+    /// The number of the next session, and its first serial number, if they are not drawn.
+    fixed_number: Option<u64>,
     fixed_serial: Option<u64>,
     rng: Rng,
     now: Instant,
@@ -114,7 +121,7 @@ pub(crate) struct Model {
     refused: BTreeSet<SessionId>,
     control: VecDeque<Queued>,
     data: VecDeque<Queued>,
-    told: VecDeque<Told>,
+    notices: VecDeque<Notice>,
     /// When the link is idle again under a rate.
     free: Instant,
 }
@@ -127,6 +134,7 @@ impl Model {
             peer,
             habits,
             next_session: 1,
+            fixed_number: None,
             fixed_serial: None,
             rng: Seed::from(seed).child("model").rng(),
             now: Instant::ZERO,
@@ -136,7 +144,7 @@ impl Model {
             refused: BTreeSet::new(),
             control: VecDeque::new(),
             data: VecDeque::new(),
-            told: VecDeque::new(),
+            notices: VecDeque::new(),
             free: Instant::ZERO,
         }
     }
@@ -148,8 +156,7 @@ impl Model {
 
     /// Sets the number of the next session, and its first serial number, as a capture has them.
     pub(crate) const fn expect_session(&mut self, number: u64, serial: u64) {
-        self.next_session = number;
-        self.habits.counts_sessions = true;
+        self.fixed_number = Some(number);
         self.fixed_serial = Some(serial);
     }
 
@@ -182,30 +189,34 @@ impl Model {
         }
     }
 
+    /// All repeats that are due at some time.
+    fn repeats(&self) -> impl Iterator<Item = (Timed, Instant)> {
+        let exports = self.exports.iter().flat_map(|(number, export)| {
+            let number = *number;
+            let checkpoints = export.checkpoints.iter().map(move |(serial, one)| {
+                let serial = *serial;
+                (Timed::Checkpoint { number, serial }, one)
+            });
+            let cancel = export.cancel.iter();
+            checkpoints.chain(cancel.map(move |one| (Timed::CancelBySender(number), one)))
+        });
+        let imports = self.imports.iter().flat_map(|(session, import)| {
+            let session = *session;
+            let reports = import.reports.iter().map(move |(serial, one)| {
+                let serial = *serial;
+                (Timed::Report { session, serial }, one)
+            });
+            let cancel = import.cancel.iter();
+            reports.chain(cancel.map(move |one| (Timed::CancelByReceiver(session), one)))
+        });
+        let all = exports.chain(imports);
+        all.filter_map(|(timed, one)| Some((timed, one.due?)))
+    }
+
     fn fire(&mut self) {
         let now = self.now;
-        let is_due = |pending: &Pending| pending.due.is_some_and(|due| due <= now);
-        let mut due = Vec::new();
-        for (number, export) in &self.exports {
-            let number = *number;
-            let checkpoints = export.checkpoints.iter().filter(|(_, one)| is_due(one));
-            due.extend(checkpoints.map(|(serial, _)| Timed::Checkpoint {
-                number,
-                serial: *serial,
-            }));
-            let cancel = export.cancel.iter().filter(|one| is_due(one));
-            due.extend(cancel.map(|_| Timed::CancelBySender(number)));
-        }
-        for (session, import) in &self.imports {
-            let session = *session;
-            let reports = import.reports.iter().filter(|(_, one)| is_due(one));
-            due.extend(reports.map(|(serial, _)| Timed::Report {
-                session,
-                serial: *serial,
-            }));
-            let cancel = import.cancel.iter().filter(|one| is_due(one));
-            due.extend(cancel.map(|_| Timed::CancelByReceiver(session)));
-        }
+        let due = self.repeats().filter(|(_, at)| *at <= now);
+        let due: Vec<Timed> = due.map(|(timed, _)| timed).collect();
         for timed in due {
             self.repeat(timed);
         }
@@ -253,21 +264,15 @@ impl Model {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let exports = self.exports.values().flat_map(|export| {
-            let pending = export.checkpoints.values().chain(&export.cancel);
-            pending.filter_map(|one| one.due).chain(export.gather_due)
-        });
+        let gathered = self.exports.values().filter_map(|one| one.gather_due);
         let imports = self.imports.values().flat_map(|import| {
-            let pending = import.reports.values().chain(&import.cancel);
             let delayed = import.delayed.iter().map(|one| one.due);
-            let guard = import.guard(&self.habits);
-            pending
-                .filter_map(|one| one.due)
-                .chain(delayed)
-                .chain(guard)
+            delayed.chain(import.guard(&self.habits))
         });
         let paced = (!self.data.is_empty() && self.free > self.now).then_some(self.free);
-        exports
+        self.repeats()
+            .map(|(_, at)| at)
+            .chain(gathered)
             .chain(imports)
             .chain(self.closed.values().copied())
             .chain(paced)
@@ -317,7 +322,7 @@ fn encode(session: SessionId, body: Body<'_>) -> Vec<u8> {
 impl Machine for Model {
     type Addr = u64;
     type Command = Send;
-    type Event = Told;
+    type Event = Notice;
     type Error = Infallible;
 
     fn receive(&mut self, now: Instant, _: u64, octets: &[u8]) {
@@ -354,12 +359,12 @@ impl Machine for Model {
         Ok(())
     }
 
-    fn poll(&mut self, now: Instant, tx: &mut Transmit<u64>) -> Output<u64, Told> {
+    fn poll(&mut self, now: Instant, tx: &mut Transmit<u64>) -> Output<u64, Notice> {
         tx.clear();
         self.now = now;
         self.fire();
-        if let Some(told) = self.told.pop_front() {
-            return Output::Event(told);
+        if let Some(notice) = self.notices.pop_front() {
+            return Output::Event(notice);
         }
         while self.send_next(tx) {}
         if tx.is_empty() {

@@ -8,7 +8,7 @@ use farlink::Instant;
 use farlink::kit::RangeSet;
 use farlink::ltp::{Body, Checkpoint, Claims, Color, Data, Mark, Reason, Report, SessionId};
 
-use super::{Habits, Model, Pending, Scope, Timed, Told};
+use super::{Habits, Model, Notice, Pending, Refusal, Scope, Timed};
 
 /// A report with gaps that waits for segments under way.
 #[derive(Debug)]
@@ -101,14 +101,14 @@ impl Model {
             return;
         }
         if !self.habits.clients.contains(&data.client) {
-            if self.refused.insert(session) || !self.habits.refuses_once {
+            if self.refused.insert(session) || self.habits.refusal == Refusal::EachSegment {
                 let body = Body::CancelByReceiver(Reason::UNREACHABLE);
                 self.queue(session, body, Timed::No);
             }
             return;
         }
         let Color::Red(checkpoint) = data.color else {
-            return self.told.push_back(Told::Green {
+            return self.notices.push_back(Notice::Green {
                 session,
                 offset: data.offset,
                 data: Bytes::copy_from_slice(data.octets),
@@ -136,7 +136,7 @@ impl Model {
         if completes {
             import.is_delivered = true;
             let data = Bytes::copy_from_slice(&import.octets);
-            self.told.push_back(Told::Received { session, data });
+            self.notices.push_back(Notice::Received { session, data });
         }
         self.hasten(session, &data.range());
         match checkpoint {
@@ -299,7 +299,8 @@ impl Model {
         self.queue(session, Body::CancelAckToSender, Timed::No);
         if let Some(import) = self.imports.get(&session) {
             if import.cancel.is_none() {
-                self.told.push_back(Told::Cancelled { session, reason });
+                self.notices
+                    .push_back(Notice::Cancelled { session, reason });
             }
             self.close_import(session);
         }
@@ -320,7 +321,8 @@ impl Model {
         import.cancel = Some(Pending::new(super::encode(session, body)));
         import.reports.clear();
         import.delayed.clear();
-        self.told.push_back(Told::Cancelled { session, reason });
+        self.notices
+            .push_back(Notice::Cancelled { session, reason });
         self.queue(session, body, Timed::CancelByReceiver(session));
     }
 

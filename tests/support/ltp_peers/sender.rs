@@ -9,7 +9,7 @@ use farlink::Instant;
 use farlink::kit::RangeSet;
 use farlink::ltp::{Body, Checkpoint, Color, Data, Mark, Reason, Report, SessionId, sdnv_len};
 
-use super::{Cut, Model, Pending, Queued, Send, Timed, Told, encode};
+use super::{Cut, Model, Notice, Numbers, Pending, Queued, Send, Timed, encode};
 
 /// A block that is sent.
 #[derive(Debug)]
@@ -33,12 +33,12 @@ pub(super) struct Export {
 
 impl Model {
     pub(super) fn start(&mut self, send: &Send) {
-        let number = if self.habits.counts_sessions {
-            self.next_session += 1;
-            self.next_session - 1
-        } else {
-            self.habits.session_number(&mut self.rng)
+        let drawn = match self.habits.numbers {
+            Numbers::Counted => self.next_session,
+            Numbers::Random => 1 + self.rng.below((1 << 31) - 1),
         };
+        let number = self.fixed_number.take().unwrap_or(drawn);
+        self.next_session = number + 1;
         let export = Export {
             client: send.client,
             data: send.data.clone(),
@@ -68,7 +68,7 @@ impl Model {
         }
         if red == 0 {
             self.exports.remove(&number);
-            self.told.push_back(Told::Complete { number });
+            self.notices.push_back(Notice::Complete { number });
         }
     }
 
@@ -196,7 +196,7 @@ impl Model {
         if export.claimed.covers(&(0..export.red)) {
             self.exports.remove(&number);
             self.data.retain(|queued| queued.number != Some(number));
-            return self.told.push_back(Told::Complete { number });
+            return self.notices.push_back(Notice::Complete { number });
         }
         let scope = Range::from(report.scope);
         export.gathered.push((scope, report.serial));
@@ -247,7 +247,7 @@ impl Model {
         }
         self.data.retain(|queued| queued.number != Some(number));
         if export.is_some_and(|export| export.cancel.is_none()) {
-            self.told.push_back(Told::Failed { number, reason });
+            self.notices.push_back(Notice::Failed { number, reason });
         }
     }
 
@@ -264,7 +264,7 @@ impl Model {
         export.checkpoints.clear();
         export.gather_due = None;
         self.data.retain(|queued| queued.number != Some(number));
-        self.told.push_back(Told::Failed { number, reason });
+        self.notices.push_back(Notice::Failed { number, reason });
         self.queue(session, body, Timed::CancelBySender(number));
     }
 }

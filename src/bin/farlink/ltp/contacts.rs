@@ -5,9 +5,10 @@ use core::time::Duration;
 use core::net::SocketAddr;
 use farlink::Instant;
 use farlink::adapters::tokio::ltp::{Error, Node};
-use farlink::ltp::{Cue, Flow, Peer};
+use farlink::ltp::{Cue, Peer};
 use serde_json::json;
 
+use super::at_rate;
 use crate::contact_plan::{ContactPlan, LinkState};
 use crate::output::OutputFormat;
 use crate::recording;
@@ -24,39 +25,39 @@ pub(super) struct Contacts {
     pub(super) peer: Peer<SocketAddr>,
     /// When the plan was read, by the clock of the node.
     pub(super) start: Instant,
+    /// The time up to which the node knows of the plan.
+    pub(super) time: i64,
 }
 
 impl Contacts {
-    /// Tells the node of the link as it is, and returns that.
+    /// Tells the node of the link as it is.
     ///
     /// # Errors
     ///
     /// The node is closed.
-    pub(super) fn begin(&mut self, node: &Node) -> Result<LinkState, Error> {
-        let state = self.plan.state_at(self.own, self.id, self.now());
-        self.apply(node, state)?;
-        Ok(state)
+    pub(super) fn begin(&mut self, node: &Node) -> Result<(), Error> {
+        self.time = self.now();
+        self.apply(node, self.state())
     }
 
     /// Follows the plan, and returns when nothing more can come of it.
-    pub(super) async fn follow(mut self, node: &Node) {
-        let mut time = self.now();
-        let mut state = self.plan.state_at(self.own, self.id, time);
-        while let Some(next) = self.plan.next_change(self.own, self.id, time) {
-            time = next;
-            let wait = recording::clock().wait(self.instant(time));
+    pub(super) async fn follow(mut self, node: Node) {
+        let mut state = self.state();
+        while let Some(next) = self.plan.next_change(self.own, self.id, self.time) {
+            let wait = recording::clock().wait(self.instant(next));
             tokio::time::sleep(wait).await;
-            let before =
-                core::mem::replace(&mut state, self.plan.state_at(self.own, self.id, time));
-            if state != before && self.apply(node, state).is_err() {
+            self.time = next;
+            let before = core::mem::replace(&mut state, self.state());
+            if state != before && self.apply(&node, state).is_err() {
                 break;
             }
         }
-        if state.transmits.is_some() || state.peer_transmits {
-            // A plan without an end; its numbers are finite, so this is none.
-            return core::future::pending().await;
-        }
+        // The last segments are on their way.
         tokio::time::sleep(self.peer.owlt_in + MARGIN).await;
+    }
+
+    fn state(&self) -> LinkState {
+        self.plan.state_at(self.own, self.id, self.time)
     }
 
     /// Returns the seconds that have passed.
@@ -74,8 +75,7 @@ impl Contacts {
         let peer = Peer {
             owlt_out: state.owlt_out.unwrap_or(self.peer.owlt_out),
             owlt_in: state.owlt_in.unwrap_or(self.peer.owlt_in),
-            flow: rate.map_or(self.peer.flow, |rate| Flow::rate(rate.get())),
-            ..self.peer.clone()
+            ..at_rate(self.peer.clone(), rate)
         };
         if peer != self.peer {
             self.peer = peer.clone();

@@ -3,6 +3,11 @@
 use farlink::ltp::{Reason, SessionId, Side};
 use serde_json::{Value, json};
 
+/// The command was interrupted.
+pub(super) const SHUTDOWN: &str = "shutdown";
+/// The contact plan is over.
+pub(super) const PLAN_OVER: &str = "contact_plan_over";
+
 /// A block that was cancelled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cancelled {
@@ -11,52 +16,54 @@ pub(super) struct Cancelled {
     pub(super) peer: u64,
     pub(super) by: Side,
     pub(super) reason: Reason,
-    /// Whether this command was interrupted.
-    pub(super) is_interrupted: bool,
+    /// Why this command ended its blocks, if it did.
+    pub(super) own_cause: Option<&'static str>,
 }
 
 impl Cancelled {
     /// Returns why, in a word for programs.
     const fn cause(&self) -> &'static str {
-        match (self.by, self.reason) {
-            (Side::Local, Reason::USER | Reason::SYSTEM | Reason::UNREACHABLE)
-                if self.is_interrupted =>
-            {
-                "shutdown"
-            }
-            (Side::Local, Reason::RETRANSMISSION_LIMIT) => "peer_silent",
-            (Side::Remote, Reason::RETRANSMISSION_LIMIT) => "not_heard",
-            (_, Reason::USER) => "cancelled",
-            (_, Reason::UNREACHABLE) => "no_service",
-            (_, Reason::CYCLE_LIMIT) => "limit_exceeded",
-            (_, Reason::MISCOLORED) => "miscolored",
+        match (self.by, self.reason, self.own_cause) {
+            // A service that is closed is unreachable.
+            (Side::Local, Reason::USER | Reason::SYSTEM | Reason::UNREACHABLE, Some(own)) => own,
+            (Side::Local, Reason::RETRANSMISSION_LIMIT, _) => "peer_silent",
+            (Side::Remote, Reason::RETRANSMISSION_LIMIT, _) => "not_heard",
+            (_, Reason::USER, _) => "cancelled",
+            (_, Reason::UNREACHABLE, _) => "no_service",
+            (_, Reason::CYCLE_LIMIT, _) => "limit_exceeded",
+            (_, Reason::MISCOLORED, _) => "miscolored",
             _ => "system",
         }
     }
 
-    /// Returns what the reason means here, to be put behind it.
+    /// Returns what the reason means to a sender, to be put behind it.
     pub(super) fn meaning(&self) -> &'static str {
         match (self.cause(), self.by) {
-            ("shutdown", _) => ": Ctrl-C or SIGTERM",
-            ("peer_silent", _) => ": the peer is silent",
             ("not_heard", _) => ": it hears nothing from here",
-            ("system", Side::Local) => {
-                ": its sender is silent, or it exceeds a limit of this engine (--limit)"
+            ("system", Side::Remote) => {
+                ": it has said why there, such as a limit that was exceeded"
             }
-            ("system", Side::Remote) => ": it is to say why, perhaps a limit was exceeded",
             _ => "",
         }
     }
 
-    /// Returns what happened, for people.
-    pub(super) fn text(&self) -> String {
-        let Self { peer, reason, .. } = self;
-        let who = match self.by {
-            Side::Local => "this engine".into(),
-            Side::Remote => format!("engine {peer}"),
-        };
-        let meaning = self.meaning();
-        format!("{who} cancelled block {}: {reason}{meaning}", self.session)
+    /// Returns what happened at a receiver with this limit of a block.
+    pub(super) fn text(&self, limit: usize) -> String {
+        let Self {
+            session,
+            peer,
+            reason,
+            ..
+        } = self;
+        match (self.cause(), self.by) {
+            (SHUTDOWN, _) => format!("block {session} was cancelled by Ctrl-C or SIGTERM"),
+            ("system", Side::Local) => format!(
+                "this engine cancelled block {session}: its sender is silent, or it exceeds the limit of \
+                 {limit} octets (--limit)"
+            ),
+            (_, Side::Local) => format!("this engine cancelled block {session}: {reason}"),
+            (_, Side::Remote) => format!("engine {peer} cancelled block {session}: {reason}"),
+        }
     }
 
     /// Returns the event.

@@ -35,19 +35,34 @@ pub(super) fn local(text: &str) -> Result<SocketAddr, String> {
     Address::parse_local(text, PORT)
 }
 
+/// Returns an address as people write it: that of IPv4 in IPv6 form as one of IPv4.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    let ip = address.ip().to_canonical();
+    if ip.is_ipv4() {
+        return SocketAddr::new(ip, address.port());
+    }
+    address
+}
+
 impl PeerAddr {
-    /// Resolves the address to one of the family of `local`, if that is given.
+    /// Resolves the address to one of the family of `local`, if that is given. A socket of both families has
+    /// IPv4 addresses in IPv6 form.
     pub(super) async fn resolve(&self, local: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
         let Self { engine, address } = self;
         let fault = |why: &dyn core::fmt::Display| {
             Failure::Usage(format!("engine {engine} at {address}: {why}"))
         };
-        let is_fit =
-            |found: &SocketAddr| local.is_none_or(|local| local.is_ipv4() == found.is_ipv4());
+        let takes_both = |local: SocketAddr| local.is_ipv6() && local.ip().is_unspecified();
+        let is_fit = |found: &SocketAddr| {
+            local.is_none_or(|local| takes_both(local) || local.is_ipv4() == found.is_ipv4())
+        };
         let found = address.clone().lookup().await;
         let found = found.map_err(|error| fault(&error))?;
         match found.into_iter().find(is_fit) {
             Some(found) if found.port() == 0 => Err(fault(&"nothing can be sent to port 0")),
+            Some(SocketAddr::V4(found)) if local.is_some_and(takes_both) => {
+                Ok((found.ip().to_ipv6_mapped(), found.port()).into())
+            }
             Some(found) => Ok(found),
             None => Err(fault(&"no address of the family of --bind")),
         }

@@ -8,6 +8,7 @@ use farlink::ltp::{Body, Command, Engine, Error, Event, Peer, Segment};
 use farlink::{AsMachine, Instant, Link, Machine, Output, Path as NetPath, Transmit};
 use serde_json::json;
 
+use super::peer_addr::canonical;
 use crate::output::OutputFormat;
 
 /// Unknown engines that are added as peers.
@@ -104,6 +105,7 @@ impl PeerFilter {
     }
 
     fn report(&self, event: &str, engine: u64, address: SocketAddr, does: &str) {
+        let address = canonical(address);
         self.format.report(
             || format!("engine {engine} {does} {address}"),
             || json!({ "event": event, "engine": engine, "address": address.to_string() }),

@@ -6,7 +6,7 @@ use farlink::adapters::tokio::ltp::Error;
 use serde_json::json;
 
 use super::interrupt::Interrupt;
-use super::target::{Connected, Target, is_port_closed};
+use super::target::{Target, is_port_closed};
 use crate::Failure;
 use crate::output::OutputFormat;
 
@@ -34,12 +34,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
     let target = &arguments.target;
-    let Connected {
-        node,
-        address,
-        contacts,
-        ..
-    } = target.connect(format, |peer| peer).await?;
+    let mut connected = target.connect(format, |peer| peer).await?;
+    let (node, address) = (connected.node.clone(), connected.address);
     let mut interrupt = Interrupt::new().await;
     let asked = async {
         for number in 0..arguments.count {
@@ -64,16 +60,10 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Ok(())
     };
-    let over = async {
-        match contacts {
-            Some(contacts) => contacts.follow(&node).await,
-            None => core::future::pending().await,
-        }
-    };
     let outcome = tokio::select! {
         outcome = asked => outcome,
         () = interrupt.wait() => Ok(()),
-        () = over => return Err(Failure::Protocol("the contact plan is over".into())),
+        () = connected.plan_over() => return Err(Failure::Protocol("the contact plan is over".into())),
     };
     node.shutdown(Duration::ZERO).await;
     match outcome {

@@ -14,12 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::block_store::{BlockStore, Color, Fragment, Output, StoreError, StoredBlock};
-use super::ending::Cancelled;
+use super::ending::{Cancelled, SHUTDOWN};
 use super::interrupt::Interrupt;
 use super::part_file::check_directory;
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::status::{StatusLine, span};
-use super::transfer::SILENCE;
+use super::status::{Silence, StatusLine, span};
 use super::{DEFAULT_LIMIT, PeerOptions, block_limit, factory, id};
 use crate::Failure;
 use crate::output::{self, OutputFormat};
@@ -31,8 +30,9 @@ use crate::output::{self, OutputFormat};
 /// holes, and the name ends with .incomplete. With --out - blocks go to standard output and events to standard
 /// error.
 ///
-/// A block that cannot be written is refused, with a message, and the others go on. Files that a killed
-/// process has left are told at the start.
+/// A block that cannot be written is dropped, with a message that names it, and refused if more of it is to
+/// come; a red part that came whole was acknowledged before. The others go on. Files that a killed process has
+/// left are named at the start.
 ///
 /// Ctrl-C and SIGTERM cancel the sessions under way, and so does the end of whoever reads standard output.
 /// Blocks whose red part has arrived are stored.
@@ -41,7 +41,7 @@ use crate::output::{self, OutputFormat};
 /// there was no block. 2: wrong usage, or files cannot be made in the directory.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// The IP address and port to receive on, port 1113 by default
+    /// The IP address and port to receive on, port 1113 by default. [::] takes IPv4 and IPv6
     #[arg(long, value_name = "ADDR", value_parser = local)]
     bind: SocketAddr,
     /// The ID of this engine
@@ -188,8 +188,7 @@ async fn start(
         node.add_peer(engine, peer).map_err(fault)?;
         if let Some(mut contacts) = contacts {
             contacts.begin(&node).map_err(fault)?;
-            let node = node.clone();
-            followed.spawn(async move { contacts.follow(&node).await });
+            followed.spawn(contacts.follow(node.clone()));
         }
     }
     Ok((node, followed))
@@ -206,10 +205,9 @@ struct BlockReceiver {
     stored: u64,
     /// Failures that may be reported before the next tick, and those that were not.
     reports: (u32, u64),
-    /// When a segment was last heard, how many there were then, and whether silence was told since.
-    heard: (Instant, u64, bool),
-    /// How long nothing is heard before that is said.
-    silence: Duration,
+    silence: Silence,
+    /// The limit of a block, in octets.
+    limit: usize,
 }
 
 impl BlockReceiver {
@@ -235,8 +233,8 @@ impl BlockReceiver {
             status: StatusLine::new(format),
             stored: 0,
             reports: (MAX_REPORTS, 0),
-            heard: (Instant::now(), 0, false),
-            silence: SILENCE + 2 * arguments.peer_options.owlt,
+            silence: Silence::new(2 * arguments.peer_options.owlt),
+            limit: arguments.limit,
         })
     }
 
@@ -344,9 +342,10 @@ impl BlockReceiver {
             peer: session.originator,
             by,
             reason,
-            is_interrupted: self.is_interrupted,
+            own_cause: self.is_interrupted.then_some(SHUTDOWN),
         };
-        let text = || format!("{}{rest}", cancelled.text());
+        let limit = self.limit;
+        let text = || format!("{}{rest}", cancelled.text(limit));
         self.report_failure(text, || cancelled.object());
         // Green segments that arrived are stored.
         self.store_block(session)?;
@@ -357,7 +356,7 @@ impl BlockReceiver {
         let (_, more) = core::mem::replace(&mut self.reports, (MAX_REPORTS, 0));
         if more > 0 {
             self.report_failure(
-                || format!("{more} more blocks failed"),
+                || format!("further blocks that failed: {more}"),
                 || json!({ "event": "more_failed", "count": more }),
             );
         }
@@ -373,20 +372,15 @@ impl BlockReceiver {
     }
 
     fn show_status(&mut self, stats: &NodeStats) {
-        let now = Instant::now();
-        let (imports, segments) = (stats.imports, stats.engine.segments_received);
-        if segments != self.heard.1 || imports == 0 {
-            self.heard = (now, segments, false);
-        }
-        let silent = now - self.heard.0;
-        if silent >= self.silence && !self.heard.2 {
-            self.heard.2 = true;
-            let seconds = silent.as_secs();
+        let imports = stats.imports;
+        let heard = stats.engine.segments_received;
+        if let Some(silence) = self.silence.check(heard, imports > 0) {
+            let seconds = silence.as_secs();
             self.format.report_failure(
                 || {
                     format!(
-                        "nothing heard for {}, {imports} blocks are incomplete",
-                        span(silent)
+                        "nothing heard for {}, blocks under way: {imports}",
+                        span(silence)
                     )
                 },
                 || json!({ "event": "silent", "seconds": seconds }),
@@ -405,7 +399,7 @@ impl BlockReceiver {
         }
         self.status.show(|| {
             let octets = DecimalBytes(red + green);
-            format!("{imports} blocks under way, {stored} stored, {octets} received in all")
+            format!("blocks under way: {imports}, stored: {stored}, received: {octets}")
         });
     }
 

@@ -3,22 +3,23 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
-use core::num::{NonZeroU32, NonZeroU64};
+use core::num::NonZeroU32;
 use core::time::Duration;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use farlink::adapters::tokio::ltp::{AccessPoint, Error, Node, Sending};
-use farlink::ltp::{Flow, Peer, Reason, Red, SessionId, Side};
+use farlink::ltp::{Peer, Reason, Red, SessionId, Side};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::ending::Cancelled;
+use super::ending::{Cancelled, PLAN_OVER, SHUTDOWN};
 use super::interrupt::Interrupt;
 use super::source::Source;
-use super::target::{Connected, Target, is_port_closed};
+use super::target::{Target, is_port_closed};
 use super::transfer::{BlockProgress, Transfer};
-use super::{DEFAULT_LIMIT, id};
+use super::{DEFAULT_LIMIT, id, within};
 use crate::output::{self, OutputFormat};
 use crate::{Failure, input};
 
@@ -65,15 +66,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
     let format = OutputFormat::of(arguments.json).with_failures();
     let sources = sources(arguments)?;
-    let Arguments { target, green, .. } = arguments;
-    let connected = target.connect(format, |peer| tune(arguments, peer));
-    let Connected {
-        node,
-        address,
-        light,
-        contacts,
-    } = connected.await?;
     let mut interrupt = Interrupt::new().await;
+    let target = &arguments.target;
+    let connected = target.connect(format, |peer| tune(arguments, peer));
+    let mut connected = connected.await?;
+    let node = connected.node.clone();
     // A node sends only from open services.
     let access_point = node
         .open(arguments.client)
@@ -83,20 +80,15 @@ pub(super) async fn run(arguments: &Arguments) -> Result<(), Failure> {
         format,
         node: &node,
         access_point,
-        address,
-        transfer: Transfer::new(format, target.to.engine, light),
+        address: connected.address,
+        transfer: Transfer::new(format, target.to.engine, connected.light),
         waiting: sources,
+        reading: None,
         blocks: JoinSet::new(),
         cancel: watch::Sender::new(false),
         end: End::default(),
     };
-    let over = async {
-        match contacts {
-            Some(contacts) => contacts.follow(&node).await,
-            None => core::future::pending().await,
-        }
-    };
-    let result = sender.send_all(*green, &mut interrupt, over).await;
+    let result = sender.send_all(&mut interrupt, connected.plan_over()).await;
     let close_timeout = sender.end.close_timeout;
     drop(sender);
     node.shutdown(close_timeout).await;
@@ -118,20 +110,8 @@ fn sources(arguments: &Arguments) -> Result<VecDeque<Source>, Failure> {
 
 fn tune(arguments: &Arguments, peer: Peer<SocketAddr>) -> Peer<SocketAddr> {
     Peer {
-        flow: flow(peer.flow, arguments.window),
         checkpoint_every: arguments.checkpoint.and_then(NonZeroU32::new),
-        ..peer
-    }
-}
-
-/// Returns how fast to send: by what is given, or as fast as the peer bears.
-fn flow(flow: Flow, window: Option<u64>) -> Flow {
-    match window.and_then(NonZeroU64::new) {
-        Some(octets) => Flow::Window {
-            octets,
-            octets_per_second: flow.given_rate(),
-        },
-        None => flow,
+        ..within(peer, arguments.window)
     }
 }
 
@@ -143,14 +123,19 @@ struct Ended {
     seconds: f64,
 }
 
+/// The name and the octets of a file that is being read, in a thread of its own: nothing ends a read of
+/// standard input.
+type Reading = oneshot::Receiver<Result<(String, Bytes), Failure>>;
+
 /// How the command ends.
 #[derive(Default)]
 struct End {
     /// How many blocks failed.
     failed: usize,
-    is_interrupted: bool,
-    /// Whether the contact plan is over.
-    is_plan_over: bool,
+    /// How many files were not sent.
+    unsent: usize,
+    /// Why this command ended its blocks, if it did.
+    own_cause: Option<&'static str>,
     /// How long to wait for the peer.
     close_timeout: Duration,
 }
@@ -164,6 +149,8 @@ struct Sender<'a> {
     address: SocketAddr,
     transfer: Transfer,
     waiting: VecDeque<Source>,
+    /// The file that is being read.
+    reading: Option<Reading>,
     blocks: JoinSet<Ended>,
     /// Tells all blocks to be cancelled.
     cancel: watch::Sender<bool>,
@@ -173,7 +160,6 @@ struct Sender<'a> {
 impl Sender<'_> {
     async fn send_all(
         &mut self,
-        green: u64,
         interrupt: &mut Interrupt,
         plan_over: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
@@ -182,11 +168,18 @@ impl Sender<'_> {
         let mut port_check = core::pin::pin!(is_port_closed(self.address));
         let mut is_port_checked = false;
         loop {
-            while let Some(source) = self.next_source() {
-                self.start(&source, green).await?;
+            if self.reading.is_none() {
+                self.reading = self
+                    .next_source()
+                    .map(|source| read(source, self.arguments.green));
             }
-            let has_ended = self.end.is_interrupted || self.end.is_plan_over;
+            let has_ended = self.end.own_cause.is_some();
             tokio::select! {
+                file = has_read(&mut self.reading) => {
+                    self.reading = None;
+                    let (name, data) = file?;
+                    self.start(name, data).await?;
+                }
                 Some(ended) = self.blocks.join_next() => {
                     let ended = ended.map_err(|error| Failure::Protocol(error.to_string()))?;
                     self.report(ended)?;
@@ -198,18 +191,16 @@ impl Sender<'_> {
                         self.report_closed_port();
                     }
                 }
-                () = interrupt.wait(), if !has_ended => {
-                    self.end.is_interrupted = true;
-                    self.cancel();
-                }
-                () = &mut plan_over, if !has_ended => {
-                    self.end.is_plan_over = true;
-                    self.cancel();
-                }
+                () = interrupt.wait(), if !has_ended => self.cancel(SHUTDOWN),
+                () = &mut plan_over, if !has_ended => self.cancel(PLAN_OVER),
             }
-            if self.blocks.is_empty() && self.waiting.is_empty() {
+            if self.blocks.is_empty() && self.waiting.is_empty() && self.reading.is_none() {
                 break;
             }
+        }
+        if self.end.unsent > 0 {
+            let message = format!("files that were not sent: {}", self.end.unsent);
+            return Err(Failure::Protocol(message));
         }
         if self.end.failed > 0 {
             return Err(Failure::Reported);
@@ -226,12 +217,11 @@ impl Sender<'_> {
         has_room.then(|| self.waiting.pop_front()).flatten()
     }
 
-    async fn start(&mut self, source: &Source, green: u64) -> Result<(), Failure> {
-        let data = source.read(green)?;
-        let len = data.len() as u64;
+    async fn start(&mut self, name: String, data: Bytes) -> Result<(), Failure> {
+        let (len, green) = (data.len() as u64, self.arguments.green);
         let red = len - green;
         let Arguments { target, client, .. } = self.arguments;
-        let (to, address, name) = (target.to.engine, self.address, source.name.clone());
+        let (to, address) = (target.to.engine, self.address);
         let local = self.node.local_addr();
         self.format.report(
             || format!("{len} octets to engine {to} at {address} for client {client}, {red} of them red"),
@@ -265,8 +255,11 @@ impl Sender<'_> {
         Ok(())
     }
 
-    fn cancel(&mut self) {
+    fn cancel(&mut self, cause: &'static str) {
+        self.end.own_cause = Some(cause);
+        self.end.unsent = self.waiting.len() + usize::from(self.reading.is_some());
         self.waiting.clear();
+        self.reading = None;
         self.cancel.send_replace(true);
     }
 
@@ -335,22 +328,28 @@ impl Sender<'_> {
             peer,
             by,
             reason,
-            is_interrupted: self.end.is_interrupted,
+            own_cause: self.end.own_cause,
         };
         let meaning = match by {
             Side::Local => "",
             Side::Remote => cancelled.meaning(),
         };
         let text = || {
-            let rest = self.transfer.remarks();
-            if self.end.is_interrupted && by == Side::Local {
-                format!("block {session} to engine {peer} was cancelled by Ctrl-C or SIGTERM{rest}")
-            } else if self.end.is_plan_over && by == Side::Local {
-                format!(
-                    "block {session} to engine {peer} was cancelled: the contact plan is over{rest}"
-                )
-            } else {
-                format!("{error}{meaning}{rest}")
+            let claims = self.transfer.remarks();
+            let silence = match by {
+                Side::Local => self.transfer.silence_remark(),
+                Side::Remote => String::new(),
+            };
+            let rest = format!("{claims}{silence}");
+            match (by, self.end.own_cause) {
+                (Side::Local, Some(cause)) => {
+                    let why = match cause {
+                        PLAN_OVER => ": the contact plan is over",
+                        _ => " by Ctrl-C or SIGTERM",
+                    };
+                    format!("block {session} to engine {peer} was cancelled{why}{rest}")
+                }
+                _ => format!("{error}{meaning}{rest}"),
             }
         };
         self.format.report_failure(text, || cancelled.object());
@@ -358,6 +357,27 @@ impl Sender<'_> {
             return Err(Failure::Reported);
         }
         Ok(())
+    }
+}
+
+/// Begins to read a file.
+fn read(source: Source, green: u64) -> Reading {
+    let (done, reading) = oneshot::channel();
+    std::thread::spawn(move || {
+        let read = source.read(green).map(|data| (source.name, data));
+        // Nobody waits for it when the command was interrupted.
+        drop(done.send(read));
+    });
+    reading
+}
+
+/// Waits until a file was read.
+async fn has_read(reading: &mut Option<Reading>) -> Result<(String, Bytes), Failure> {
+    match reading {
+        Some(reading) => reading
+            .await
+            .map_err(|error| Failure::Protocol(error.to_string()))?,
+        None => core::future::pending().await,
     }
 }
 
@@ -381,22 +401,4 @@ async fn watch_block(
     };
     progress.end(outcome.is_ok());
     outcome
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_given_limits_the_flow_and_nothing_is_left_to_the_engine() {
-        let paced = Flow::Window {
-            octets: NonZeroU64::new(500).unwrap(),
-            octets_per_second: NonZeroU64::new(1000),
-        };
-
-        assert_eq!(flow(Flow::Auto, None), Flow::Auto);
-        assert_eq!(flow(Flow::rate(1000), None), Flow::rate(1000));
-        assert_eq!(flow(Flow::Auto, Some(500)), Flow::window(500));
-        assert_eq!(flow(Flow::rate(1000), Some(500)), paced);
-    }
 }

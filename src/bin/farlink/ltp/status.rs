@@ -10,6 +10,9 @@ use crate::output::{self, OutputFormat};
 /// How often a line is printed that cannot be rewritten.
 const INTERVAL: Duration = Duration::from_secs(10);
 
+/// How long nothing is heard before that is reported, beside the light times.
+const SILENCE: Duration = Duration::from_secs(12);
+
 /// A status line on standard error.
 pub(super) struct StatusLine {
     format: OutputFormat,
@@ -59,6 +62,49 @@ impl StatusLine {
 impl Drop for StatusLine {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// How long nothing has been heard.
+pub(super) struct Silence {
+    since: Instant,
+    /// Segments that were heard.
+    heard: u64,
+    /// After how long it is reported, and whether it was.
+    limit: Duration,
+    is_reported: bool,
+}
+
+impl Silence {
+    /// Reports silence that lasts longer than `light`, the light times of a question and its answer, and 12 s.
+    pub(super) fn new(light: Duration) -> Self {
+        Self {
+            since: Instant::now(),
+            heard: 0,
+            limit: light + SILENCE,
+            is_reported: false,
+        }
+    }
+
+    /// Takes the number of segments that were heard, and returns how long there was silence if that is to be
+    /// reported. Where nothing is awaited, there is none.
+    pub(super) fn check(&mut self, heard: u64, is_awaited: bool) -> Option<Duration> {
+        if heard != self.heard || !is_awaited {
+            (self.since, self.heard, self.is_reported) = (Instant::now(), heard, false);
+        }
+        let silence = self.since.elapsed();
+        let is_due = silence >= self.limit && !self.is_reported;
+        self.is_reported |= is_due;
+        is_due.then_some(silence)
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Tells whether nothing was ever heard.
+    pub(super) const fn is_unbroken(&self) -> bool {
+        self.heard == 0
     }
 }
 

@@ -1,16 +1,17 @@
 //! The engine that a command sends to.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::num::NonZeroU64;
 use core::time::Duration;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use farlink::adapters::tokio::ltp::Node;
-use farlink::ltp::{Config, Flow, Peer};
+use farlink::ltp::{Config, Peer};
+use tokio::task::JoinSet;
 
-use super::contacts::Contacts;
 use super::peer_addr::{PeerAddr, local, peer_addr};
-use super::{DEFAULT_LIMIT, PeerOptions, factory, id, segment_len};
+use super::{DEFAULT_LIMIT, PeerOptions, at_rate, factory, id, segment_len};
 use crate::Failure;
 use crate::output::OutputFormat;
 
@@ -51,7 +52,16 @@ pub(super) struct Connected {
     pub(super) address: SocketAddr,
     /// Light times to the peer and back.
     pub(super) light: Duration,
-    pub(super) contacts: Option<Contacts>,
+    contacts: JoinSet<()>,
+}
+
+impl Connected {
+    /// Waits until the contact plan is over. Without one it never is.
+    pub(super) async fn plan_over(&mut self) {
+        if self.contacts.join_next().await.is_none() {
+            core::future::pending::<()>().await;
+        }
+    }
 }
 
 impl Target {
@@ -63,14 +73,15 @@ impl Target {
     ) -> Result<Connected, Failure> {
         let parameters = self.peer_options.load()?;
         let address = self.to.resolve(self.bind).await?;
-        let peer = tune(Peer {
+        let peer = Peer {
             segment: self.segment,
             // These commands receive no blocks, so they must not acknowledge any.
             max_imports: 0,
-            flow: self.rate.map_or(Flow::Auto, |bits| Flow::rate(bits / 8)),
             ..parameters.peer(address)
-        });
-        let mut contacts = parameters.contacts(format, self.engine, (self.to.engine, &peer))?;
+        };
+        let rate = self.rate.and_then(|bits| NonZeroU64::new(bits / 8));
+        let peer = tune(at_rate(peer, rate));
+        let plan = parameters.contacts(format, self.engine, (self.to.engine, &peer))?;
         let config = Config {
             export_octets: DEFAULT_LIMIT,
             ..Config::engine(self.engine)
@@ -81,11 +92,12 @@ impl Target {
         let node = super::bind(bind, config, factory)?;
         node.add_peer(self.to.engine, peer)
             .map_err(|error| super::failure_of(&error))?;
-        if let Some(contacts) = &mut contacts {
-            contacts
-                .begin(&node)
+        let mut contacts = JoinSet::new();
+        if let Some(mut plan) = plan {
+            plan.begin(&node)
                 .map_err(|error| super::failure_of(&error))?;
-            light = contacts.peer.owlt_out + contacts.peer.owlt_in;
+            light = plan.peer.owlt_out + plan.peer.owlt_in;
+            contacts.spawn(plan.follow(node.clone()));
         }
         Ok(Connected {
             node,

@@ -10,12 +10,10 @@ use indicatif::DecimalBytes;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::status::{StatusLine, span};
+use super::status::{Silence, StatusLine, span};
 use crate::output::OutputFormat;
 
-/// How long nothing is heard before that is said, beside the light times.
-pub(super) const SILENCE: Duration = Duration::from_secs(12);
-/// How long nothing is heard before the port of the peer is checked.
+/// What is too short to be shown, and how long nothing is heard before the port of the peer is checked.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// How far one block has got.
@@ -62,11 +60,7 @@ pub(super) struct Transfer {
     last: Progress,
     /// When the last octets left.
     sent_at: Instant,
-    /// When the peer was last heard, or silence could begin.
-    heard_at: Instant,
-    /// Segments that were heard.
-    heard: u64,
-    is_silence_reported: bool,
+    silence: Silence,
     /// Octets sent again for blocks that are over.
     resent: u64,
 }
@@ -89,9 +83,7 @@ impl Transfer {
             blocks: Vec::new(),
             last: NOTHING,
             sent_at: now,
-            heard_at: now,
-            heard: 0,
-            is_silence_reported: false,
+            silence: Silence::new(light),
             resent: 0,
         }
     }
@@ -125,7 +117,7 @@ impl Transfer {
 
     /// Tells whether nothing was ever heard of the peer, though it had time to answer.
     pub(super) fn is_quiet(&self) -> bool {
-        self.heard == 0 && self.last.sent > 0 && self.sent_at.elapsed() >= self.light + QUIET
+        self.silence.is_unbroken() && self.last.sent > 0 && self.sent_at.elapsed() >= QUIET
     }
 
     /// Shows what has changed.
@@ -134,11 +126,6 @@ impl Transfer {
         let total = self.total();
         if total.sent != self.last.sent || total.claimed == total.red {
             self.sent_at = now;
-        }
-        let heard = stats.engine.segments_received;
-        // Before anything was sent, nothing can be heard.
-        if heard != self.heard || total.sent == 0 {
-            (self.heard, self.heard_at, self.is_silence_reported) = (heard, now, false);
         }
         let has_changed = total != self.last;
         self.last = total;
@@ -158,7 +145,7 @@ impl Transfer {
         }
         let text = self.text();
         self.status.show(|| text);
-        self.report_silence(now);
+        self.report_silence(stats);
     }
 
     fn total(&self) -> Progress {
@@ -189,7 +176,7 @@ impl Transfer {
         } = self.last;
         let overdue = self.sent_at.elapsed().saturating_sub(self.light);
         let answer = match self.due() {
-            Some(due) if !due.is_zero() => format!(", an answer can be here in {}", span(due)),
+            Some(due) if due >= QUIET => format!(", an answer can be here in {}", span(due)),
             Some(_) if overdue >= QUIET => format!(", an answer is overdue for {}", span(overdue)),
             _ => String::new(),
         };
@@ -197,17 +184,27 @@ impl Transfer {
         format!("{sent} of {len} sent, {claimed} of {red} claimed{answer}")
     }
 
-    fn report_silence(&mut self, now: Instant) {
-        let silent = now - self.heard_at;
-        if self.is_silence_reported || silent < self.light + SILENCE || self.held() == 0 {
+    fn report_silence(&mut self, stats: &NodeStats) {
+        let is_awaited = self.last.sent > 0 && self.held() > 0;
+        let heard = stats.engine.segments_received;
+        let Some(silence) = self.silence.check(heard, is_awaited) else {
             return;
-        }
-        self.is_silence_reported = true;
-        let (peer, seconds) = (self.peer, silent.as_secs());
+        };
+        let (peer, seconds) = (self.peer, silence.as_secs());
         self.format.report_failure(
-            || format!("nothing heard from engine {peer} for {}", span(silent)),
+            || format!("nothing heard from engine {peer} for {}", span(silence)),
             || json!({ "event": "silent", "peer": peer, "seconds": seconds }),
         );
+    }
+
+    /// Returns what is known of a block that was given up here.
+    pub(super) fn silence_remark(&self) -> String {
+        let (peer, silence) = (self.peer, self.silence.elapsed());
+        if silence < self.light + QUIET {
+            return String::new();
+        }
+        let silence = span(silence);
+        format!("; nothing was heard from engine {peer} for {silence}")
     }
 
     /// Returns what is known when a block was cancelled.
@@ -221,15 +218,6 @@ impl Transfer {
         } else {
             " of all blocks"
         };
-        let (peer, silent) = (self.peer, self.heard_at.elapsed());
-        let silence = if silent >= self.light + QUIET {
-            format!(
-                "; nothing was heard from engine {peer} for {}",
-                span(silent)
-            )
-        } else {
-            String::new()
-        };
-        format!("; it claimed {claimed} of {red} red octets{plural}{silence}")
+        format!("; it claimed {claimed} of {red} red octets{plural}")
     }
 }

@@ -13,7 +13,7 @@ use farlink::{Instant, Tag};
 use super::{Scenario, command, pattern, until};
 
 /// LTP over UDP (RFC 7122).
-const PORT: u16 = 1113;
+pub(crate) const PORT: u16 = 1113;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -346,7 +346,13 @@ const fn is_ack(body: &Body<'_>) -> bool {
     matches!(body, Body::ReportAck(_))
 }
 
-fn send(world: &mut World, from: Node, to: u64, data: Bytes, red: Red) -> Result<(), String> {
+pub(crate) fn send(
+    world: &mut World,
+    from: Node,
+    to: u64,
+    data: Bytes,
+    red: Red,
+) -> Result<(), String> {
     let block = Block {
         red,
         ..Block::red(TAG, to, CLIENT, data)

@@ -45,7 +45,11 @@ fn until(
     }
 }
 
-fn command<M>(world: &mut World, host: Host<M>, command: M::Command) -> Result<(), String>
+pub(crate) fn command<M>(
+    world: &mut World,
+    host: Host<M>,
+    command: M::Command,
+) -> Result<(), String>
 where
     M: Machine<Addr: SimAddr, Event: fmt::Debug> + 'static,
 {
