@@ -19,6 +19,8 @@ use crate::sync::Arc;
 /// per second: 50 kbit/s.
 const MAX_QUEUE: u64 = 1 << 16;
 const SLOW_RATE: u32 = 6250;
+/// Octets of a red part for which ION allows six reports with gaps.
+pub(super) const MANY_REPORTS: u64 = 8_000_000;
 
 /// One peer, in a slot of the engine, which also has its address.
 #[derive(Debug)]
@@ -393,7 +395,12 @@ impl PeerState {
         if is_unheard {
             left += Duration::from_secs(end.min(MAX_QUEUE)) / SLOW_RATE;
         }
-        let growth = if is_unheard { 8 } else { 2 };
+        // ION counts repeated checkpoints that come late, and allows few for a short block.
+        let growth = match is_unheard {
+            true if end < MANY_REPORTS => 8,
+            true => 1,
+            false => 2,
+        };
         let mut wait = self.timeout().min(left);
         for _ in 0..tries {
             left = left.saturating_sub(wait);

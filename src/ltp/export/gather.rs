@@ -12,14 +12,11 @@ use super::{
 use crate::kit::RangeSet;
 use crate::ltp::beyond::{BlockFlow, Hello, Repairs, ReportRound, SentPart};
 use crate::ltp::context::{Context, ExportTimer, Node};
-use crate::ltp::wire::{Mark, Reason, Report};
+use crate::ltp::peer::MANY_REPORTS;
+use crate::ltp::wire::{Reason, Report};
 
 /// An answer that comes so long after the light times has waited behind octets in a queue.
 const LATE: Duration = Duration::from_secs(1);
-/// Octets of a red part for which ION allows six reports with gaps.
-const MANY_REPORTS: u64 = 8_000_000;
-/// The number of unanswered tries after which the same is assumed.
-const MANY_TRIES: u8 = 2;
 
 impl ExportSession {
     /// Has the first segment say that this engine is of this crate.
@@ -65,13 +62,14 @@ impl Sending {
         }
     }
 
-    /// Returns after which time a copy of a checkpoint is sent if no answer has come: of the end of a long block, and of a
-    /// retransmission on a line that is known to lose segments. ION counts a copy only where gaps are left, and allows more
-    /// of them the longer a block is.
+    /// Returns after which time a copy of a checkpoint is sent if no answer has come: of the end and the first
+    /// retransmission of a long block, and of any retransmission on a line that is known to lose segments. ION counts a
+    /// copy only where gaps are left, and allows more of them the longer a block is.
     pub(super) fn flow_copy(&self, checkpoint: &Outstanding, cx: &Context<'_>) -> Option<Duration> {
-        let is_end = checkpoint.mark != Mark::None && checkpoint.cycle == 0;
-        let is_repair = checkpoint.cycle > 0 && cx.peer.flow.is_lossy();
-        let is_wanted = is_repair || (is_end && self.red >= MANY_REPORTS);
+        let cycle = checkpoint.cycle;
+        let is_last = self.next >= self.red;
+        let is_wanted = (cycle > 0 && cx.peer.flow.is_lossy())
+            || (cycle <= 1 && is_last && self.red >= MANY_REPORTS);
         let is_automatic = cx.peer.flow.is_estimated() && cx.peer.is_plain();
         (is_wanted && is_automatic).then(|| cx.peer.flow.gathering_time())
     }
@@ -171,8 +169,7 @@ impl Sending {
             (checkpoint.lower, checkpoint.retransmitted, checkpoint.since)
         };
         let light = cx.peer.config.owlt_out + cx.peer.config.owlt_in;
-        let late = cx.node.now - checkpoint.latest > light + LATE;
-        let is_busy = late || checkpoint.tries > MANY_TRIES;
+        let is_busy = cx.node.now - checkpoint.latest > light + LATE;
         let part = since.map(|since| SentPart {
             since,
             ranges,

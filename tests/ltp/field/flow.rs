@@ -249,7 +249,7 @@ fn a_lossy_line_takes_at_most_1_3_times_the_ideal_without_options() {
     println!("| to | median | ideal | complete |\n|---|---|---|---|");
     for kind in [Kind::Hdtn, Kind::Licklider, Kind::Farlink] {
         // Twenty seeds, where they are asked for.
-        let done: Vec<Transfer> = seeds(2)
+        let done: Vec<Transfer> = seeds(3)
             .take(20)
             .map(|seed| transfer(kind, LOSSY_LEN, [lossy(), lossy()], seed))
             .collect();
